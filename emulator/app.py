@@ -1,0 +1,111 @@
+"""The ASGI application: routes and the gate in front of them, nothing else."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Dict, List, Optional
+from urllib.parse import urlsplit
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from .platform.platform import Platform
+from .platform.refusal import Refusal
+from .wire import account, execs, files, health, sandboxes, snapshots
+from .wire.dispatch import Dispatcher, common_headers
+from .wire.operation import Operation
+from .wire.problem import problem
+
+
+def operations() -> List[Operation]:
+    """Everything that is served."""
+    return [
+        *sandboxes.operations,
+        *execs.operations,
+        *files.operations,
+        *snapshots.operations,
+        *account.operations,
+        *health.operations,
+    ]
+
+
+def build(platform: Platform) -> ASGIApp:
+    by_path: Dict[str, Dict[str, Operation]] = {}
+    for operation in operations():
+        by_path.setdefault(operation.path, {})[operation.method] = operation
+    routes = [
+        Route(path, Dispatcher(platform, methods), methods=list(methods)) for path, methods in by_path.items()
+    ]
+
+    async def refused(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        if error.status_code == 404:
+            return PlainTextResponse("404 page not found\n", 404)
+        response = problem(
+            Refusal(error.status_code, f"{request.method} is not allowed here"), request.scope["path"]
+        )
+        response.headers.update(error.headers or {})
+        response.headers.update(common_headers(platform.accounts.rate_window()))
+        return response
+
+    app = Starlette(routes=routes, exception_handlers={404: refused, 405: refused})
+    app.router.redirect_slashes = False
+    return Gate(app, platform)
+
+
+class Gate:
+    """In front of the routes: routes on the raw path, and refuses requests that a foreign web page makes.
+
+    Names are what DNS rebinding needs, so plain addresses pass as Host; an Origin must be of this machine.
+    """
+
+    def __init__(self, app: ASGIApp, platform: Platform) -> None:
+        self._app = app
+        self._platform = platform
+        config = platform.services.config
+        self._hosts = {"localhost", config.host.lower(), *(name.lower() for name in config.allow_hosts)}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        # Routing happens on the still-encoded path, so that an id may hold an encoded slash.
+        path = scope["raw_path"].decode("latin-1").partition("?")[0]
+        scope = dict(scope, path=path)
+        refusal = self._foreign(scope)
+        if refusal is None:
+            return await self._app(scope, receive, send)
+        response = problem(refusal, path)
+        response.headers.update(common_headers(self._platform.accounts.rate_window()))
+        await response(scope, receive, send)
+
+    def _foreign(self, scope: Scope) -> Optional[Refusal]:
+        headers = dict(scope["headers"])
+        host = headers.get(b"host", b"").decode("latin-1")
+        if not self._known(_name(f"//{host}"), addresses=True):
+            return Refusal(403, f"Host {host!r} is not this emulator's; start it with --allow-host to accept it")
+        origin = headers.get(b"origin")
+        if origin is not None and not self._known(_name(origin.decode("latin-1")), addresses=False):
+            return Refusal(403, f"Origin {origin.decode('latin-1')!r} is not of this machine")
+        return None
+
+    def _known(self, name: Optional[str], addresses: bool) -> bool:
+        if not name:
+            return False
+        if name in self._hosts or name.endswith(".localhost"):
+            return True
+        try:
+            address = ipaddress.ip_address(name)
+        except ValueError:
+            return False
+        return addresses or address.is_loopback
+
+
+def _name(url: str) -> Optional[str]:
+    try:
+        return urlsplit(url).hostname
+    except ValueError:
+        return None

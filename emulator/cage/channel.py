@@ -1,0 +1,93 @@
+"""The emulator's end of a control socket, on the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections import deque
+from typing import Callable, Deque, List, Sequence, Tuple
+
+from .inside import frames
+
+
+class Channel:
+    """Sends messages with descriptors and hands every message that arrives to `on_message`.
+
+    `on_end` is called once, when the other side is gone or `close` was called.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        on_message: Callable[[frames.Message], None],
+        on_end: Callable[[], None],
+    ) -> None:
+        sock.setblocking(False)
+        self._sock = sock
+        self._on_message = on_message
+        self._on_end = on_end
+        self._receiver = frames.Receiver(sock)
+        self._loop = asyncio.get_running_loop()
+        self._unsent: Deque[Tuple[bytes, List[int]]] = deque()
+        self.closed = False
+        self._loop.add_reader(sock, self._readable)
+
+    def send(self, message: frames.Message, fds: Sequence[int] = ()) -> None:
+        """Sends now, or as soon as the other side reads. The caller keeps its descriptors: duplicates travel.
+        Does nothing when the channel is closed."""
+        if self.closed:
+            return
+        self._unsent.append((frames.encode(message, fds), [os.dup(fd) for fd in fds]))
+        if len(self._unsent) == 1:
+            self._flush()
+            if self._unsent:
+                self._loop.add_writer(self._sock, self._flush)
+
+    def _flush(self) -> None:
+        while self._unsent:
+            data, fds = self._unsent[0]
+            try:
+                sent = frames.send_some(self._sock, data, fds)
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError:
+                self.close()
+                return
+            _close_all(fds)
+            if sent < len(data):
+                self._unsent[0] = (data[sent:], [])
+                return
+            self._unsent.popleft()
+        self._loop.remove_writer(self._sock)
+
+    def _readable(self) -> None:
+        try:
+            messages = self._receiver.receive()
+        except (BlockingIOError, InterruptedError):
+            return
+        except (EOFError, OSError):
+            self.close()
+            return
+        for message, fds in messages:
+            for fd in fds:
+                os.close(fd)
+            self._on_message(message)
+
+    def close(self) -> None:
+        if self.closed:
+            return
+        self.closed = True
+        self._loop.remove_reader(self._sock)
+        self._loop.remove_writer(self._sock)
+        for _data, fds in self._unsent:
+            _close_all(fds)
+        self._unsent.clear()
+        self._receiver.close()
+        self._sock.close()
+        self._on_end()
+
+
+def _close_all(fds: List[int]) -> None:
+    for fd in fds:
+        os.close(fd)

@@ -1,0 +1,128 @@
+"""Git in a sandbox: cloning into the workspace and reading a work tree's changes."""
+
+from __future__ import annotations
+
+import base64
+import re
+from dataclasses import dataclass, field
+from typing import Dict, List, Optional, Tuple
+from urllib.parse import urlsplit, urlunsplit
+
+from .cage import Cage, Result
+
+#: Never ask for a password, never page, and leave the developer's own settings out of it.
+_ENV = {
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_PAGER": "cat",
+    "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_SSH_COMMAND": "ssh -o BatchMode=yes",
+}
+
+_STATUS = {"M": "modified", "T": "modified", "R": "modified", "C": "added", "A": "added", "D": "deleted", "U": "modified"}
+
+
+class CloneFailed(Exception):
+    """git refused; the text is git's, with credentials masked by the caller."""
+
+
+@dataclass(frozen=True)
+class Repo:
+    url: str
+    token: Optional[str] = None
+    branch: Optional[str] = None
+    commit: Optional[str] = None
+    subdir: Optional[str] = None
+
+    def split_credentials(self) -> Tuple[str, Optional[str], Optional[str]]:
+        """(URL without credentials, user, password or token)."""
+        parts = urlsplit(self.url)
+        if parts.scheme not in ("http", "https") or "@" not in parts.netloc:
+            return self.url, None, self.token
+        credentials, _, host = parts.netloc.rpartition("@")
+        user, _, password = credentials.partition(":")
+        clean = urlunsplit((parts.scheme, host, parts.path, parts.query, parts.fragment))
+        return clean, user or None, self.token or password or user or None
+
+
+@dataclass(frozen=True)
+class Diff:
+    files: List[Tuple[str, str]] = field(default_factory=list)
+    unstaged: str = ""
+    staged: str = ""
+
+
+async def clone(cage: Cage, repo: Repo) -> None:
+    """A real clone into /workspace, then branch, commit and subdirectory. Raises CloneFailed and Gone.
+
+    The token is sent as a header that lives in the environment of the git processes of this call alone: it is
+    in no argument, no file and no remote's URL.
+    """
+    url, user, token = repo.split_credentials()
+    env = dict(_ENV)
+    if token:
+        basic = base64.b64encode(f"{user or 'x-access-token'}:{token}".encode()).decode()
+        origin = urlunsplit((*urlsplit(url)[:2], "/", "", ""))
+        env.update(
+            GIT_CONFIG_COUNT="1",
+            GIT_CONFIG_KEY_0=f"http.{origin}.extraHeader",
+            GIT_CONFIG_VALUE_0=f"Authorization: Basic {basic}",
+        )
+    command = ["clone", "--quiet"]
+    if repo.subdir:
+        command += ["--no-checkout"]
+    if repo.branch:
+        command += ["--branch", repo.branch]
+    await _must(cage, [*command, "--", url, "."], env)
+    if repo.subdir:
+        subdir = repo.subdir.strip("/")
+        target = repo.commit or "HEAD"
+        kind = await _git(cage, ["cat-file", "-t", f"{target}:{subdir}"], env)
+        if kind.output.strip() != b"tree":
+            raise CloneFailed(f"the repository has no directory {subdir!r} at {target}")
+        await _must(cage, ["sparse-checkout", "set", subdir], env)
+    if repo.commit:
+        await _must(cage, ["checkout", "--quiet", "--detach", repo.commit], env)
+    elif repo.subdir:
+        await _must(cage, ["checkout", "--quiet"], env)
+
+
+async def diff(cage: Cage, path: str) -> Optional[Diff]:
+    """The work tree's changes at `path`; None when it is no repository. Raises OSError and Outside for the path."""
+    directory = await cage.directory(path)
+    at = ["-C", directory, "-c", "core.quotePath=false"]
+    status = await _git(cage, [*at, "status", "--porcelain=v1", "-z", "--untracked-files=all", "--", "."], _ENV)
+    if status.code != 0:
+        return None
+    unstaged = await _git(cage, [*at, "diff", "--no-color", "--no-ext-diff", "--", "."], _ENV)
+    staged = await _git(cage, [*at, "diff", "--no-color", "--no-ext-diff", "--cached", "--", "."], _ENV)
+    return Diff(_parse_status(status.output), _text(unstaged), _text(staged))
+
+
+def _parse_status(output: bytes) -> List[Tuple[str, str]]:
+    files: Dict[str, str] = {}
+    fields = iter(output.decode("utf-8", "replace").split("\0"))
+    for entry in fields:
+        if len(entry) < 4:
+            continue
+        code, path = entry[:2], entry[3:]
+        if "R" in code or "C" in code:
+            next(fields, None)  # where it came from
+        letter = code[1] if code[1] not in " " else code[0]
+        files[path] = "untracked" if code == "??" else _STATUS.get(letter if letter != "R" else "R", "modified")
+    return sorted(files.items())
+
+
+def _text(result: Result) -> str:
+    return result.output.decode("utf-8", "replace") if result.code == 0 else ""
+
+
+async def _git(cage: Cage, arguments: List[str], env: Dict[str, str]) -> Result:
+    return await cage.program(["/usr/bin/env", "git", *arguments], env)
+
+
+async def _must(cage: Cage, arguments: List[str], env: Dict[str, str]) -> None:
+    result = await _git(cage, arguments, env)
+    if result.code != 0:
+        said = result.error or result.output.decode("utf-8", "replace").strip()
+        raise CloneFailed(re.sub(r"\s*\n\s*", "; ", said) or f"git {arguments[0]} ended with {result.code}")

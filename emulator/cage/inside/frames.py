@@ -1,0 +1,83 @@
+"""Messages over a stream socket: a 4-byte length, a JSON object, and file descriptors that travel with it.
+
+A stream rather than SOCK_SEQPACKET, because a command may be larger than the largest packet. A message that
+carries descriptors says how many in its `fds` key; the kernel keeps them in the order they were sent.
+"""
+
+from __future__ import annotations
+
+import array
+import json
+import os
+import socket
+import struct
+from collections import deque
+from typing import Any, Deque, Dict, List, Sequence, Tuple
+
+Message = Dict[str, Any]
+
+_HEADER = struct.Struct("!I")
+_MAX_FDS = 16
+_FD_SIZE = array.array("i").itemsize
+_CLOEXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
+
+
+def encode(message: Message, fds: Sequence[int] = ()) -> bytes:
+    if fds:
+        message = dict(message, fds=len(fds))
+    payload = json.dumps(message, separators=(",", ":")).encode("ascii")
+    return _HEADER.pack(len(payload)) + payload
+
+
+def send_some(sock: socket.socket, data: bytes, fds: Sequence[int] = ()) -> int:
+    """One sendmsg: the number of bytes taken. The descriptors are gone with the first byte."""
+    ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
+    return sock.sendmsg([data], ancillary)
+
+
+def send(sock: socket.socket, message: Message, fds: Sequence[int] = ()) -> None:
+    """Sends a whole message on a blocking socket."""
+    data = encode(message, fds)
+    sent = send_some(sock, data, fds)
+    if sent < len(data):
+        sock.sendall(data[sent:])
+
+
+class Receiver:
+    """Puts messages and their descriptors together again. Owns the descriptors until they are handed out."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._buffer = bytearray()
+        self._fds: Deque[int] = deque()
+
+    def receive(self) -> List[Tuple[Message, List[int]]]:
+        """One recvmsg and the messages it completed. EOFError at the end of the stream."""
+        data, ancillary, _flags, _address = self._sock.recvmsg(
+            1 << 18, socket.CMSG_SPACE(_MAX_FDS * _FD_SIZE), _CLOEXEC
+        )
+        for level, kind, payload in ancillary:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                fds = array.array("i")
+                fds.frombytes(payload[: len(payload) - len(payload) % _FD_SIZE])
+                for fd in fds:
+                    os.set_inheritable(fd, False)
+                    self._fds.append(fd)
+        if not data:
+            raise EOFError
+        self._buffer += data
+        return list(self._complete())
+
+    def _complete(self) -> Any:
+        while len(self._buffer) >= _HEADER.size:
+            (length,) = _HEADER.unpack_from(self._buffer)
+            end = _HEADER.size + length
+            if len(self._buffer) < end:
+                return
+            message = json.loads(bytes(self._buffer[_HEADER.size : end]))
+            del self._buffer[:end]
+            yield message, [self._fds.popleft() for _ in range(message.get("fds", 0))]
+
+    def close(self) -> None:
+        while self._fds:
+            os.close(self._fds.popleft())

@@ -1,0 +1,160 @@
+"""Finding, freezing and killing processes of a sandbox that has no process table of its own.
+
+In `process` walls a sandbox's processes are the descendants of its init: init is a child subreaper, so a
+daemon that double-forks or calls setsid lands under it again. Which command a process came from is told by a
+tag that survives fork, exec, setsid and an emptied environment: the soft limit of RLIMIT_RTTIME, a limit that
+means nothing to a process without real-time scheduling and that anyone may read in /proc/PID/limits.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import signal
+import sys
+import time
+from typing import Callable, Dict, Iterable, List, Optional, Set
+
+LINUX = sys.platform == "linux"
+PR_SET_PDEATHSIG = 1
+PR_SET_CHILD_SUBREAPER = 36
+
+_RTTIME = getattr(resource, "RLIMIT_RTTIME", None)
+
+
+def prctl(option: int, value: int) -> None:
+    if LINUX:
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0) != 0:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), f"prctl({option})")
+
+
+def tag_children(tag: int) -> None:
+    """Every process that this one starts from now on carries `tag` (0 up to 2**32)."""
+    if _RTTIME is not None:
+        _soft, hard = resource.getrlimit(_RTTIME)
+        top = (1 << 62) if hard == resource.RLIM_INFINITY else hard
+        resource.setrlimit(_RTTIME, (top - tag, hard))
+
+
+def tag_of(pid: int) -> Optional[int]:
+    """The tag of a process, or None when it has none or is gone."""
+    try:
+        with open(f"/proc/{pid}/limits", "rb") as limits:
+            for line in limits:
+                if line.startswith(b"Max realtime timeout"):
+                    soft, hard = line[20:].split()[:2]
+                    if soft == b"unlimited":
+                        return None
+                    return ((1 << 62) if hard == b"unlimited" else int(hard)) - int(soft)
+    except OSError:
+        pass
+    return None
+
+
+def _children_by_task(pid: int) -> Optional[List[int]]:
+    """The direct children of a process; None where the kernel does not list them."""
+    found: List[int] = []
+    try:
+        tasks = os.listdir(f"/proc/{pid}/task")
+    except OSError:
+        return found
+    for task in tasks:
+        try:
+            with open(f"/proc/{pid}/task/{task}/children", "rb") as children:
+                found.extend(map(int, children.read().split()))
+        except FileNotFoundError:
+            if os.path.exists(f"/proc/{pid}/task/{task}/stat"):
+                return None
+        except OSError:
+            pass
+    return found
+
+
+def _parents() -> Dict[int, int]:
+    """Parent of every process on the machine, by pid."""
+    parents: Dict[int, int] = {}
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                with open(f"/proc/{name}/stat", "rb") as stat:
+                    parents[int(name)] = int(stat.read().rpartition(b")")[2].split()[1])
+            except (OSError, IndexError):
+                pass
+    return parents
+
+
+def descendants(roots: Iterable[int]) -> List[int]:
+    """Every process below `roots` at this moment, without `roots` themselves."""
+    if not LINUX:
+        return []
+    queue = list(roots)
+    seen: Set[int] = set(queue)
+    found: List[int] = []
+    while queue:
+        children = _children_by_task(queue.pop())
+        if children is None:
+            return _descendants_by_scan(seen - set(found))
+        for child in children:
+            if child not in seen:
+                seen.add(child)
+                found.append(child)
+                queue.append(child)
+    return found
+
+
+def _descendants_by_scan(roots: Set[int]) -> List[int]:
+    by_parent: Dict[int, List[int]] = {}
+    for pid, parent in _parents().items():
+        by_parent.setdefault(parent, []).append(pid)
+    queue, found = list(roots), []
+    while queue:
+        for child in by_parent.get(queue.pop(), ()):
+            found.append(child)
+            queue.append(child)
+    return found
+
+
+def signal_all(pids: Iterable[int], number: int) -> None:
+    for pid in pids:
+        try:
+            os.kill(pid, number)
+        except (ProcessLookupError, PermissionError):
+            pass
+
+
+def signal_until_settled(
+    find: Callable[[], List[int]], number: int, limit: float = 2.0, reap: Callable[[], None] = lambda: None
+) -> bool:
+    """Signals what `find` returns, again and again, until a look finds nobody new. A process that forks while
+    it is being looked for is caught by the next look. False when it did not settle within `limit` seconds."""
+    deadline = time.monotonic() + limit
+    signalled: Set[int] = set()
+    while True:
+        reap()
+        new = [pid for pid in find() if pid not in signalled]
+        if not new:
+            return True
+        signal_all(new, number)
+        signalled.update(new)
+        if time.monotonic() > deadline:
+            return False
+
+
+def kill_until_gone(find: Callable[[], List[int]], reap: Callable[[], None], limit: float = 5.0) -> bool:
+    """SIGKILL to all that `find` returns until it returns nobody. False when some outlived `limit` seconds
+    (a process stuck in the kernel)."""
+    deadline = time.monotonic() + limit
+    pause = 0.0002
+    while True:
+        reap()
+        left = find()
+        if not left:
+            return True
+        signal_all(left, signal.SIGKILL)
+        reap()
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(pause)
+        pause = min(pause * 2, 0.02)

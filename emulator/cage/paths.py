@@ -1,0 +1,106 @@
+"""Where a sandbox's paths live on the host, in both directions. No other module knows.
+
+A sandbox directory holds the places that a command may write:
+
+    <directory>/workspace   /workspace
+    <directory>/root        /root       (HOME)
+    <directory>/tmp         /tmp        (TMPDIR)
+    <directory>/opt         /opt/caged  (programs put there by the emulator; read-only by convention)
+
+In `process` walls there is no mount that makes /workspace real, so path tokens of a command and of its
+environment are rewritten to the directory, and the directory in its output back to the sandbox's path.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Dict, Tuple
+
+WORKSPACE = "/workspace"
+WRITABLE = ("workspace", "root", "tmp")
+_SAFE = re.compile(r"[A-Za-z0-9_./+@-]*\Z")
+
+# A token begins where a shell word or a value in one begins: after white space, an operator, `=`, `:`, `,`,
+# an opening quote or bracket, or a one-letter option (-I/workspace/include).
+_TOKEN = re.compile(
+    r"""
+    (?: (?<![^\s=:,;|&()<>{\[`!'"@]) | (?<=\s-[A-Za-z]) )
+    (?: (?<![^\s=:,;|&(<>{\[`!@]['"])            # not behind a closing quote ("$HOME"/workspace),
+      | (?<=[\s=,(\[{:][bfru]['"]) )              # though behind a Python string's prefix
+    / (workspace | root | tmp | opt/caged)
+    (?= [/\s;|&()<>{}\[\]`'"$:,=\\*?@!] | \Z )
+    """,
+    re.VERBOSE,
+)
+
+
+def usable_base(path: str) -> bool:
+    """Whether a directory can hold sandboxes: its path must stand in a shell word without quotes."""
+    return os.path.isabs(path) and _SAFE.match(path) is not None
+
+
+class Layout:
+    """One sandbox's directory. `directory` must be absolute, resolved and `usable_base`."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.workspace = directory / "workspace"
+        self.home = directory / "root"
+        self.tmp = directory / "tmp"
+        self.opt = directory / "opt"
+        self.bin = self.opt / "bin"
+        self._prefix = str(directory)
+        self._prefix_bytes = os.fsencode(self._prefix)
+        self._places: Dict[str, str] = {
+            "workspace": str(self.workspace),
+            "root": str(self.home),
+            "tmp": str(self.tmp),
+            "opt/caged": str(self.opt),
+        }
+
+    def make(self) -> None:
+        """Creates the empty directories. Blocks (microseconds)."""
+        self.directory.mkdir(mode=0o700)
+        for name in WRITABLE:
+            (self.directory / name).mkdir()
+        self.bin.mkdir(parents=True)
+
+    def roots(self) -> Dict[str, str]:
+        """The writable places: first component of the sandbox's path -> host directory."""
+        return {name: self._places[name] for name in WRITABLE}
+
+    def to_host_text(self, text: str) -> str:
+        """Path tokens of a command or an environment value, as host paths (`process` walls)."""
+        if "/" not in text:
+            return text
+        return _TOKEN.sub(lambda token: self._places[token.group(1)], text)
+
+    def to_sandbox_text(self, output: bytes) -> bytes:
+        """Host paths in output, as the sandbox's paths (`process` walls)."""
+        if self._prefix_bytes not in output:
+            return output
+        output = output.replace(self._prefix_bytes + b"/opt", b"/opt/caged")
+        output = output.replace(self._prefix_bytes + b"/", b"/")
+        return output.replace(self._prefix_bytes, b"/")
+
+    def link_to_sandbox(self, target: str) -> str:
+        """An absolute symlink target as it is stored in an archive or followed by the file API."""
+        if target == self._prefix or target.startswith(self._prefix + "/"):
+            return os.fsdecode(self.to_sandbox_text(os.fsencode(target)))
+        return target
+
+    def link_to_host(self, target: str) -> str:
+        """The reverse, for a link that is put on disk: only absolute targets in the writable places change."""
+        for name in WRITABLE:
+            if target == f"/{name}" or target.startswith(f"/{name}/"):
+                return self._places[name] + target[len(name) + 1 :]
+        return target
+
+
+def split(path: str) -> Tuple[str, ...]:
+    """The components of a sandbox path; a relative one is under /workspace. `..` stays, `.` and empty go."""
+    if not path.startswith("/"):
+        path = f"{WORKSPACE}/{path}"
+    return tuple(part for part in path.split("/") if part not in ("", "."))

@@ -1,0 +1,238 @@
+"""The processes of one sandbox, behind their init."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import socket
+import struct
+import termios
+from dataclasses import dataclass
+from typing import Any, Awaitable, Callable, Dict, List, Optional, Set
+
+from .channel import Channel
+from .inside import frames
+
+READY_LIMIT = 10.0
+STOP_LIMIT = 8.0
+FREEZE_LIMIT = 5.0
+OUTPUT_LIMIT = 16 * 1024 * 1024
+
+#: Answers a program inside: gets the question, yields nothing, sends pieces through the second argument.
+Asked = Callable[[Dict[str, Any], "Answer"], Awaitable[None]]
+
+
+class Gone(Exception):
+    """The sandbox's processes are gone: its init died or was stopped."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """`code` is 128+n after a signal. `error`: the command could not be started, and `code` is -1."""
+
+    output: bytes
+    code: int
+    truncated: bool
+    error: Optional[str] = None
+
+
+class Answer:
+    """What goes back to a program inside: output in pieces, then the exit code, once."""
+
+    def __init__(self, channel: Channel, conversation: int) -> None:
+        self._channel = channel
+        self._id = conversation
+
+    def write(self, text: str) -> None:
+        self._channel.send({"op": "answer", "id": self._id, "output": text})
+
+    def finish(self, exit_code: int) -> None:
+        self._channel.send({"op": "answer", "id": self._id, "exit_code": exit_code})
+
+
+class _Output:
+    """Reads a command's pipe, keeps the first `limit` bytes, and goes on emptying it as long as somebody in the
+    sandbox holds it: a server left in the background must not die of a closed pipe."""
+
+    def __init__(self, fd: int, limit: int, on_end: Callable[["_Output"], None]) -> None:
+        os.set_blocking(fd, False)
+        self._fd = fd
+        self._limit = limit
+        self._chunks: List[bytes] = []
+        self._size = 0
+        self._keep = True
+        self._on_end = on_end
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(fd, self._readable)
+        self.truncated = False
+
+    def _readable(self) -> None:
+        self._take(1 << 18)
+
+    def _take(self, most: int) -> int:
+        """Reads once; the number of bytes read, 0 when there was nothing."""
+        try:
+            data = os.read(self._fd, most)
+        except (BlockingIOError, InterruptedError):
+            return 0
+        if not data:
+            self.close()
+        elif self._keep:
+            kept = data[: self._limit - self._size]
+            self._size += len(kept)
+            self._chunks.append(kept)
+            self.truncated = self.truncated or len(kept) < len(data)
+        return len(data)
+
+    def finish(self) -> bytes:
+        """All that was written up to now; what comes later is thrown away."""
+        if self._fd >= 0:
+            (waiting,) = struct.unpack("i", fcntl.ioctl(self._fd, termios.FIONREAD, bytes(4)))
+            while waiting > 0 and self._fd >= 0:
+                taken = self._take(waiting)
+                waiting = waiting - taken if taken else 0
+        self._keep = False
+        output = b"".join(self._chunks)
+        self._chunks.clear()
+        return output
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            self._loop.remove_reader(self._fd)
+            os.close(self._fd)
+            self._fd = -1
+            self._on_end(self)
+
+
+class SandboxProcesses:
+    """`on_lost` is called when init dies without having been asked to."""
+
+    def __init__(self, control: socket.socket, on_lost: Callable[[], None], on_ask: Optional[Asked] = None) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._on_lost = on_lost
+        self._on_ask = on_ask
+        self._ready: asyncio.Future[int] = self._loop.create_future()
+        self._stopped: asyncio.Future[int] = self._loop.create_future()
+        self._waiting: Dict[int, asyncio.Future[Dict[str, Any]]] = {}
+        self._outputs: Set[_Output] = set()
+        self._answering: Set[asyncio.Task[None]] = set()
+        self._next_id = 0
+        self._stopping = False
+        self.pid: Optional[int] = None
+        self._channel = Channel(control, self._on_message, self._on_end)
+
+    @property
+    def alive(self) -> bool:
+        return not self._channel.closed and not self._stopping
+
+    async def ready(self) -> None:
+        """Returns when init answers. Gone after READY_LIMIT seconds."""
+        try:
+            self.pid = await asyncio.wait_for(asyncio.shield(self._ready), READY_LIMIT)
+        except asyncio.TimeoutError:
+            raise Gone(f"the sandbox's init did not answer within {READY_LIMIT:g} s") from None
+
+    def _on_message(self, message: frames.Message) -> None:
+        event = message["ev"]
+        if event in ("exit", "done"):
+            future = self._waiting.get(message["id"])
+            if future is not None and not future.done():
+                future.set_result(message)
+        elif event == "ready":
+            self._ready.set_result(message["pid"])
+        elif event == "stopped":
+            if not self._stopped.done():
+                self._stopped.set_result(message["survivors"])
+        elif event == "ask":
+            task = self._loop.create_task(self._asked(message))
+            self._answering.add(task)
+            task.add_done_callback(self._answering.discard)
+
+    async def _asked(self, message: frames.Message) -> None:
+        answer = Answer(self._channel, message["id"])
+        if self._on_ask is None:
+            answer.write("nobody in the emulator answers this program\n")
+            answer.finish(1)
+            return
+        await self._on_ask(message["question"], answer)
+
+    def _on_end(self) -> None:
+        gone = Gone("the sandbox's processes are gone")
+        for future in (self._ready, *self._waiting.values()):
+            if not future.done():
+                future.set_exception(gone)
+                future.exception()  # seen: nobody may be waiting
+        if not self._stopped.done():
+            self._stopped.set_result(0)
+        for output in list(self._outputs):
+            output.close()
+        if not self._stopping:
+            self._on_lost()
+
+    def _expect(self) -> int:
+        if not self.alive:
+            raise Gone("the sandbox's processes are gone")
+        self._next_id += 1
+        self._waiting[self._next_id] = self._loop.create_future()
+        return self._next_id
+
+    async def run(
+        self, argv: List[str], env: Dict[str, str], cwd: str, limit: int = OUTPUT_LIMIT
+    ) -> Result:
+        """Runs a program with standard output and error in one pipe and no input, and returns when it exits,
+        also when its children go on. Cancelled, it kills the program and all that came from it. Raises Gone."""
+        command = self._expect()
+        reader, writer = os.pipe()
+        output = _Output(reader, limit, self._outputs.discard)
+        self._outputs.add(output)
+        try:
+            self._channel.send({"op": "run", "id": command, "argv": argv, "env": env, "cwd": cwd}, [writer])
+            os.close(writer)
+            try:
+                message = await self._waiting[command]
+            except asyncio.CancelledError:
+                self._channel.send({"op": "kill", "id": command})
+                output.close()
+                raise
+            if self._stopping:
+                raise Gone("the sandbox was stopped while the command ran")
+            collected = output.finish()
+            if "error" in message:
+                return Result(b"", -1, False, message["error"])
+            return Result(collected, message["code"], output.truncated)
+        finally:
+            del self._waiting[command]
+
+    async def _tell(self, op: str, limit: float) -> None:
+        request = self._expect()
+        try:
+            self._channel.send({"op": op, "id": request})
+            await asyncio.wait_for(self._waiting[request], limit)
+        except asyncio.TimeoutError:
+            raise Gone(f"the sandbox's init did not {op} within {limit:g} s") from None
+        finally:
+            del self._waiting[request]
+
+    async def freeze(self) -> None:
+        """SIGSTOP to every process of the sandbox; returns when all have it."""
+        await self._tell("freeze", FREEZE_LIMIT)
+
+    async def thaw(self) -> None:
+        await self._tell("thaw", FREEZE_LIMIT)
+
+    async def stop(self) -> int:
+        """Kills everything and returns how many processes survived that (0, unless one is stuck in the kernel).
+        Commands that are still running raise Gone in their callers. Bounded by STOP_LIMIT seconds."""
+        self._stopping = True
+        if self._channel.closed:
+            return 0
+        self._channel.send({"op": "stop"})
+        try:
+            survivors = await asyncio.wait_for(asyncio.shield(self._stopped), STOP_LIMIT)
+        except asyncio.TimeoutError:
+            survivors = 1
+        for task in list(self._answering):
+            task.cancel()
+        self._channel.close()
+        return survivors

@@ -1,0 +1,168 @@
+"""Which programs of the host stand behind each template."""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Dict, List, Optional, Tuple
+
+STANDARD_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+PROBE_LIMIT = 10.0
+
+#: template -> (language, version it stands for). From the platform's list of templates (platform-behaviour.md A).
+LANGUAGE: Dict[str, Tuple[str, str]] = {
+    "python-311": ("python", "3.11"),
+    "python-312": ("python", "3.12"),
+    "node-20": ("node", "20"),
+    "node-22": ("node", "22"),
+    "go-122": ("go", "1.22"),
+}
+
+_PYTHON_PROBE = (
+    "import json, sys, importlib.util as u; print(json.dumps(["
+    "getattr(sys, '_base_executable', None) or sys.executable, "
+    "'%d.%d.%d' % sys.version_info[:3], u.find_spec('pip') is not None]))"
+)
+
+
+@dataclass(frozen=True)
+class Toolchain:
+    """What a template gets: `links` (name -> host program), `scripts` (name -> shell text), and lines for the log."""
+
+    template: str
+    summary: str
+    exact: bool
+    links: Dict[str, str] = field(default_factory=dict)
+    scripts: Dict[str, str] = field(default_factory=dict)
+
+
+class Toolchains:
+    """Looks programs up on the host's PATH when a template first needs them, and remembers. `find` blocks."""
+
+    def __init__(self, path: Optional[str] = None) -> None:
+        self._path = path if path is not None else os.environ.get("PATH", os.defpath)
+        self._found: Dict[str, Toolchain] = {}
+        self.shell = shutil.which("bash", path=f"{STANDARD_PATH}:{self._path}") or "/bin/sh"
+        self._git = shutil.which("git", path=f"{STANDARD_PATH}:{self._path}")
+
+    def find(self, template: str) -> Toolchain:
+        if template not in self._found:
+            language, version = LANGUAGE.get(template, ("", ""))
+            look = {"python": self._python, "node": self._node, "go": self._go}.get(language)
+            chain = look(template, version) if look else Toolchain(template, "the programs of this host", True)
+            if self._git and os.path.dirname(self._git) not in STANDARD_PATH.split(":"):
+                chain.links["git"] = self._git
+            self._found[template] = chain
+        return self._found[template]
+
+    # --- python
+
+    def _python(self, template: str, version: str) -> Toolchain:
+        best: Optional[Tuple[str, str, bool]] = None
+        for candidate in self._python_candidates(version):
+            found = _probe_python(candidate)
+            if found is None:
+                continue
+            if found[1].startswith(version + "."):
+                best = found
+                break
+            best = best or found
+        if best is None:
+            return Toolchain(template, f"no Python {version} and no python3 on this host", False)
+        program, actual, has_pip = best
+        exact = actual.startswith(version + ".")
+        summary = f"Python {actual} ({program})"
+        if not exact:
+            summary = f"no python{version} on this host; python3 is {summary}"
+        if not has_pip:
+            summary += ", without pip"
+        names = ["python", "python3", f"python{actual.rpartition('.')[0]}"]
+        # The real program, not a version manager's shim: a shim asks for the developer's home and environment.
+        pip = {name: 'exec python3 -m pip "$@"' for name in ("pip", "pip3")} if has_pip else {}
+        return Toolchain(template, summary, exact, {name: program for name in names}, pip)
+
+    def _python_candidates(self, version: str) -> List[str]:
+        pyenv = os.environ.get("PYENV_ROOT") or os.path.expanduser("~/.pyenv")
+        own = getattr(sys, "_base_executable", None) or sys.executable
+        candidates = [own] if "%d.%d" % sys.version_info[:2] == version else []
+        candidates += [shutil.which(f"python{version}", path=self._path) or ""]
+        candidates += sorted(glob.glob(f"{pyenv}/versions/{version}.*/bin/python{version}"), reverse=True)
+        candidates += [own, shutil.which("python3", path=self._path) or "", "/usr/bin/python3"]
+        return [candidate for candidate in dict.fromkeys(candidates) if candidate]
+
+    # --- node and go
+
+    def _node(self, template: str, version: str) -> Toolchain:
+        homes = sorted(glob.glob(os.path.expanduser(f"~/.nvm/versions/node/v{version}.*/bin/node")), reverse=True)
+        return self._by_version(
+            template, "node", version, homes, r"v?(\d+)\.\S+", ("npm", "npx", "corepack", "yarn", "pnpm")
+        )
+
+    def _go(self, template: str, version: str) -> Toolchain:
+        homes = [f"/usr/local/go{version}/bin/go", "/usr/local/go/bin/go"]
+        return self._by_version(template, "go", version, homes, r"go(\d+\.\d+)\S*", ("gofmt",))
+
+    def _by_version(
+        self, template: str, program: str, version: str, homes: List[str], pattern: str, beside: Tuple[str, ...]
+    ) -> Toolchain:
+        best: Optional[Tuple[str, str, bool]] = None
+        for candidate in [shutil.which(program, path=self._path) or "", *homes]:
+            if not candidate or not os.path.exists(candidate):
+                continue
+            said = _output([candidate, "version" if program == "go" else "--version"])
+            match = re.search(pattern, said or "")
+            if match and (best is None or match.group(1) == version):
+                best = (candidate, match.group(0), match.group(1) == version)
+                if best[2]:
+                    break
+        if best is None:
+            return Toolchain(template, f"no {program} on this host: `{program}` will not be found", False)
+        path, said, exact = best
+        summary = f"{program} {said} ({path})"
+        if not exact:
+            summary = f"no {program} {version} on this host; {program} is {summary}"
+        links = {program: os.path.realpath(path)}
+        for name in beside:
+            if os.path.exists(os.path.join(os.path.dirname(path), name)):
+                links[name] = os.path.realpath(os.path.join(os.path.dirname(path), name))
+        return Toolchain(template, summary, exact, links)
+
+
+def _probe_python(program: str) -> Optional[Tuple[str, str, bool]]:
+    """(real interpreter, version, has pip), or None when it does not start."""
+    said = _output([program, "-I", "-c", _PYTHON_PROBE])
+    try:
+        executable, version, has_pip = json.loads(said or "")
+    except ValueError:
+        return None
+    return os.path.realpath(executable), version, has_pip
+
+
+def _output(command: List[str]) -> Optional[str]:
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PROBE_LIMIT, check=False
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout if done.returncode == 0 else None
+
+
+def install(chain: Toolchain, bin_dir: Path) -> None:
+    """Puts a template's programs into a sandbox. Blocks (microseconds)."""
+    for name, target in chain.links.items():
+        os.symlink(target, bin_dir / name)
+    for name, text in chain.scripts.items():
+        write_script(bin_dir / name, text)
+
+
+def write_script(path: Path, text: str) -> None:
+    path.write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
+    path.chmod(0o755)

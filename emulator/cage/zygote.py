@@ -1,0 +1,127 @@
+"""The emulator's handle on its zygote: started once, restarted when it was killed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Optional
+
+from .channel import Channel
+from .inside import frames
+
+START_LIMIT = 10.0
+STOP_LIMIT = 8.0
+
+_BOOT = "import sys; sys.path.insert(0, {path!r}); from inside import {module} as it; {call}"
+
+
+class ZygoteError(Exception):
+    """The zygote could not be started, or is gone."""
+
+
+def inside_command(module: str, call: str) -> List[str]:
+    """The command line that runs one of the `inside` modules in a bare interpreter."""
+    if not sys.executable:
+        raise ZygoteError("this Python does not know its own executable (sys.executable is empty)")
+    boot = _BOOT.format(path=str(Path(__file__).parent), module=module, call=call)
+    return [sys.executable, "-I", "-S", "-X", "utf8", "-c", boot]
+
+
+class Zygote:
+    """Forks one init per sandbox. `run_dir` is removed by the zygote when the emulator dies; None leaves it."""
+
+    def __init__(self, run_dir: Optional[Path], log: Callable[[str], None]) -> None:
+        self._run_dir = run_dir
+        self._log = log
+        self._process: Optional[subprocess.Popen[bytes]] = None
+        self._channel: Optional[Channel] = None
+        self._ready: Optional[asyncio.Future[int]] = None
+        self._socket: Optional[socket.socket] = None
+
+    @property
+    def pid(self) -> Optional[int]:
+        return self._process.pid if self._process else None
+
+    def start(self) -> None:
+        """Starts the process without waiting for it; `create` waits. Harmless when it runs already."""
+        if self._channel is not None and not self._channel.closed:
+            return
+        if self._process is not None:
+            self._process.wait(STOP_LIMIT)
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        call = f"it.main({theirs.fileno()}, {os.getpid()}, {str(self._run_dir or '')!r})"
+        keep = {name: os.environ[name] for name in ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH") if name in os.environ}
+        try:
+            self._process = subprocess.Popen(
+                inside_command("zygote", call),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                env={"PATH": os.defpath, "LANG": "C.UTF-8", **keep},
+                cwd="/",
+                start_new_session=True,
+            )
+        except OSError as error:
+            ours.close()
+            raise ZygoteError(f"cannot start {sys.executable}: {error}") from error
+        finally:
+            theirs.close()
+        self._socket = ours
+        self._ready = asyncio.get_running_loop().create_future()
+        self._channel = Channel(ours, self._on_message, self._on_end)
+
+    def _on_message(self, message: frames.Message) -> None:
+        if message["ev"] == "ready" and self._ready is not None and not self._ready.done():
+            self._ready.set_result(message["pid"])
+
+    def _on_end(self) -> None:
+        if self._ready is not None and not self._ready.done():
+            self._ready.cancel()
+
+    async def create(self, spec: Dict[str, Any]) -> socket.socket:
+        """Asks for a new init and returns the emulator's end of its control socket. The init announces itself
+        there with `ready`. ZygoteError when no zygote can be had within START_LIMIT seconds."""
+        self.start()
+        assert self._channel is not None and self._ready is not None
+        try:
+            await asyncio.wait_for(asyncio.shield(self._ready), START_LIMIT)
+        except (asyncio.TimeoutError, asyncio.CancelledError) as error:
+            if self._ready.cancelled() or isinstance(error, asyncio.TimeoutError):
+                raise ZygoteError(f"the zygote (pid {self.pid}) did not answer within {START_LIMIT:g} s") from error
+            raise
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._channel.send({"op": "create", "spec": spec}, [theirs.fileno()])
+        theirs.close()
+        return ours
+
+    async def stop(self) -> None:
+        """Ends the zygote and, with it, every sandbox that is still there. Bounded by STOP_LIMIT seconds."""
+        if self._channel is not None:
+            self._channel.close()
+        process = self._process
+        if process is None:
+            return
+        try:
+            await asyncio.get_running_loop().run_in_executor(None, process.wait, STOP_LIMIT)
+        except subprocess.TimeoutExpired:
+            self._log(f"zygote {process.pid} did not end within {STOP_LIMIT:g} s; killing it")
+            process.kill()
+            process.wait()
+
+    def abandon(self) -> None:
+        """Ends the zygote and every sandbox without the event loop, from any thread. Bounded by STOP_LIMIT."""
+        if self._socket is not None:
+            try:
+                self._socket.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+        if self._process is not None:
+            try:
+                self._process.wait(STOP_LIMIT)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()

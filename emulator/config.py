@@ -1,0 +1,82 @@
+"""Every setting of an emulator: its default, what it may be, and where it comes from."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional, Tuple
+
+ISOLATION_LEVELS = ("auto", "process")
+TIERS = ("free", "pro", "team")
+BUDGET_ACTIONS = ("pause", "destroy")
+
+
+class ConfigError(ValueError):
+    """A setting that cannot be used; the text says what to do instead."""
+
+
+@dataclass(frozen=True)
+class EmulatorConfig:
+    """host, port: where to listen; port 0 takes a free one. api_key: None makes a random one.
+    isolation: `auto`, or a level by name, which then never degrades. state_dir: a directory for the sandboxes'
+    files instead of a fresh temporary one; what this emulator puts there is removed when it stops.
+    seed: makes ids repeatable. tier: free, pro or team turns rate and plan limits on.
+    budget_action: what happens at 100 % of a budget. allow_hosts: names that may stand in a Host header besides
+    loopback names and plain addresses."""
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    api_key: Optional[str] = None
+    isolation: str = "auto"
+    state_dir: Optional[Path] = None
+    seed: Optional[int] = None
+    tier: Optional[str] = None
+    budget_action: str = "pause"
+    allow_hosts: Tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.port <= 65535:
+            raise ConfigError(f"port {self.port} is not between 0 and 65535")
+        if self.api_key is not None and not (self.api_key and self.api_key.isascii() and self.api_key.isprintable()):
+            raise ConfigError("api_key must be printable ASCII and not empty; leave it out for a random one")
+        if self.isolation == "namespace":
+            raise ConfigError("isolation 'namespace' is not available in this version; use 'process' or 'auto'")
+        if self.isolation not in ISOLATION_LEVELS:
+            raise ConfigError(f"isolation {self.isolation!r} is unknown; use one of {', '.join(ISOLATION_LEVELS)}")
+        if self.tier is not None and self.tier not in TIERS:
+            raise ConfigError(f"tier {self.tier!r} is unknown; use one of {', '.join(TIERS)}, or none")
+        if self.budget_action not in BUDGET_ACTIONS:
+            raise ConfigError(f"budget action {self.budget_action!r} is unknown; use pause or destroy")
+
+    @property
+    def isolation_level(self) -> str:
+        """The level in use. This version has one."""
+        return "process"
+
+    @classmethod
+    def make(
+        cls,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        api_key: Optional[str] = None,
+        isolation: Optional[str] = None,
+        state_dir: "os.PathLike[str] | str | None" = None,
+        seed: Optional[int] = None,
+        tier: Optional[str] = None,
+        budget_action: str = "pause",
+        allow_hosts: Tuple[str, ...] = (),
+    ) -> "EmulatorConfig":
+        """From loosely typed arguments; isolation falls back to CAGED_ISOLATION, then `auto`."""
+        return cls(
+            host=host,
+            port=port,
+            api_key=api_key,
+            isolation=isolation or os.environ.get("CAGED_ISOLATION") or "auto",
+            state_dir=Path(state_dir) if state_dir is not None else None,
+            seed=seed,
+            tier=tier,
+            budget_action=budget_action,
+            allow_hosts=tuple(allow_hosts),
+        )

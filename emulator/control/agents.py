@@ -1,0 +1,85 @@
+"""What the agent programs inside a sandbox answer.
+
+`Agents.reply` is the seam: it gets the agent, the prompt and where it was asked, and gives the whole reply.
+The default is a fixed text that says that it is emulated, so that no test mistakes it for a model's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Callable, List, Optional, Sequence
+
+USAGE_ERROR = 2
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What an agent program was asked. `agent` is the platform's name (claude-code), `program` the command."""
+
+    agent: str
+    program: str
+    text: str
+    sandbox_id: str
+    cwd: str
+    arguments: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Reply:
+    text: str
+    exit_code: int = 0
+
+
+def emulated(prompt: Prompt) -> Reply:
+    """The default reply: the same for the same prompt, on every machine."""
+    return Reply(f"[caged emulator] {prompt.agent} was not really asked. Prompt: {prompt.text}\n")
+
+
+class Agents:
+    def __init__(self, reply: Callable[[Prompt], Reply] = emulated) -> None:
+        self._reply = reply
+
+    def reply(self, prompt: Prompt) -> Reply:
+        return self._reply(prompt)
+
+
+#: Options of the agents' command lines that take a value, so that the value is not taken for the prompt.
+_WITH_VALUE = frozenset(
+    "--output-format --input-format --model -m --append-system-prompt --system-prompt --allowedTools "
+    "--disallowedTools --allowed-tools --disallowed-tools --max-turns --session-id --resume -r --add-dir "
+    "--permission-mode --mcp-config --settings --fallback-model --sandbox -s --profile --cd -C --config -c "
+    "--image -i --api-key --agent --edit-format --name -n --provider".split()
+)
+#: Options whose value is the prompt, by program.
+_PROMPT_OPTION = {
+    "aider": ("--message", "-m"),
+    "goose": ("--text", "-t"),
+    "grok": ("--prompt", "-p"),
+}
+_SUBCOMMANDS = {"codex": ("exec", "e"), "goose": ("run",), "cline": ("task",)}
+
+
+def prompt_text(program: str, arguments: Sequence[str], stdin: str) -> Optional[str]:
+    """The prompt in an agent's command line, or on its standard input; None when there is none.
+
+    `claude -p PROMPT`, `claude PROMPT`, `codex exec PROMPT`, `aider --message PROMPT`, with other options around.
+    """
+    prompts: List[str] = []
+    own = _PROMPT_OPTION.get(program, ())
+    words = list(arguments)
+    if words and words[0] in _SUBCOMMANDS.get(program, ()):
+        words.pop(0)
+    while words:
+        word = words.pop(0)
+        name, equals, value = word.partition("=")
+        if word == "--":
+            prompts += words
+            break
+        if name in own:
+            prompts.append(value if equals else (words.pop(0) if words else ""))
+        elif word in _WITH_VALUE:
+            words[:1] = []
+        elif not word.startswith("-") or word == "-":
+            prompts.append(word)
+    text = " ".join(word for word in prompts if word != "-") or stdin.strip()
+    return text or None

@@ -1,0 +1,23 @@
+"""The one source of time of an emulator."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime, timezone
+
+
+class Clock:
+    """Wall-clock time. Everything the platform shows or decides by time asks here and nowhere else."""
+
+    def time(self) -> float:
+        """Seconds since the epoch."""
+        return time.time()
+
+    def timestamp(self) -> str:
+        return rfc3339(self.time())
+
+
+def rfc3339(seconds: float) -> str:
+    """UTC with milliseconds: 2026-01-31T12:00:00.000Z."""
+    moment = datetime.fromtimestamp(seconds, timezone.utc)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"

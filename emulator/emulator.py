@@ -1,0 +1,232 @@
+"""The emulator as one object, usable without pytest and without an event loop of one's own."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import os
+import threading
+import weakref
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Callable, Coroutine, List, Optional, Tuple, TypeVar, Union
+
+from .config import EmulatorConfig
+from .runtime import Runtime
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Type
+
+    from caged import AsyncCaged, Caged
+
+START_LIMIT = 15.0
+STOP_LIMIT = 30.0
+T = TypeVar("T")
+
+
+class EmulatorError(RuntimeError):
+    """The emulator could not start or stop, or is not running. The text ends with the tail of its log."""
+
+
+@dataclass(frozen=True)
+class Account:
+    """An account of its own on the emulator: it sees nothing of the others."""
+
+    id: str
+    api_key: str
+
+
+class Emulator:
+    """A whole platform on 127.0.0.1, served from a thread.
+
+    Keyword arguments: host, port (0: a free one), api_key (None: a random one), isolation (`auto`, `process`;
+    None: CAGED_ISOLATION, then auto), state_dir (where the sandboxes' files go; None: a temporary directory),
+    seed (repeatable ids), tier (`free`, `pro`, `team`: rate and plan limits on), budget_action (`pause`,
+    `destroy`), allow_hosts (names accepted in the Host header).
+
+    `start` and `stop`, or `with Emulator() as emulator:`. ConfigError for a setting that cannot be used.
+    Two emulators in one process do not know of each other.
+    """
+
+    def __init__(
+        self,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        api_key: Optional[str] = None,
+        isolation: Optional[str] = None,
+        state_dir: "Union[str, os.PathLike[str], None]" = None,
+        seed: Optional[int] = None,
+        tier: Optional[str] = None,
+        budget_action: str = "pause",
+        allow_hosts: Tuple[str, ...] = (),
+    ) -> None:
+        self.config = EmulatorConfig.make(
+            host=host,
+            port=port,
+            api_key=api_key,
+            isolation=isolation,
+            state_dir=state_dir,
+            seed=seed,
+            tier=tier,
+            budget_action=budget_action,
+            allow_hosts=allow_hosts,
+        )
+        self._runtime: Optional[Runtime] = None
+        self._thread: Optional[threading.Thread] = None
+        self._loop: Optional[asyncio.AbstractEventLoop] = None
+        self._ready = threading.Event()
+        self._failure: Optional[BaseException] = None
+        self._pid = os.getpid()
+        self._at_exit: Optional[Callable[[], None]] = None
+
+    # --- life
+
+    def start(self) -> "Emulator":
+        """Returns when it answers. EmulatorError after START_LIMIT seconds; a failed start leaves nothing."""
+        if self._runtime is not None:
+            raise EmulatorError("this emulator is running already; make another Emulator for a second one")
+        self._ready.clear()
+        self._failure = None
+        self._pid = os.getpid()
+        self._runtime = Runtime(self.config)
+        self._thread = threading.Thread(target=self._serve, name="caged-emulator", daemon=True)
+        try:
+            self._thread.start()
+            if not self._ready.wait(START_LIMIT):
+                raise EmulatorError(f"the emulator did not answer within {START_LIMIT:g} s\n{self._log_text()}")
+            if self._failure is not None:
+                raise EmulatorError(f"the emulator failed to start: {self._failure}\n{self._log_text()}")
+        except BaseException:
+            self._abandon()
+            raise
+        self._at_exit = _abandon_at_exit(weakref.ref(self))
+        atexit.register(self._at_exit)
+        return self
+
+    def _serve(self) -> None:
+        assert self._runtime is not None
+        try:
+            asyncio.run(self._run(self._runtime))
+        except BaseException as error:
+            self._failure = error
+            self._ready.set()
+
+    async def _run(self, runtime: Runtime) -> None:
+        self._loop = asyncio.get_running_loop()
+        await runtime.run(self._ready.set)
+
+    def stop(self) -> None:
+        """Ends every sandbox and the server, and removes all files. Bounded by STOP_LIMIT; harmless to repeat."""
+        runtime, thread = self._runtime, self._thread
+        if runtime is None or thread is None or self._pid != os.getpid():
+            return
+        runtime.request_stop()
+        thread.join(STOP_LIMIT)
+        late = thread.is_alive()
+        text = self._log_text()
+        self._abandon()
+        if late:
+            raise EmulatorError(f"the emulator did not stop within {STOP_LIMIT:g} s; its sandboxes are gone\n{text}")
+
+    def _abandon(self) -> None:
+        """What is left after `stop`, and the way out when there is no time for it."""
+        if self._runtime is None or self._pid != os.getpid():
+            return  # a forked child has a copy of this object, and no business with the sandboxes
+        runtime, self._runtime, self._thread, self._loop = self._runtime, None, None, None
+        if self._at_exit is not None:
+            atexit.unregister(self._at_exit)
+            self._at_exit = None
+        runtime.request_stop()
+        runtime.abandon()
+
+    def __enter__(self) -> "Emulator":
+        return self.start()
+
+    def __exit__(
+        self,
+        _type: "Optional[Type[BaseException]]",
+        _error: Optional[BaseException],
+        _traceback: "Optional[TracebackType]",
+    ) -> None:
+        self.stop()
+
+    # --- looking
+
+    def _running(self) -> Runtime:
+        if self._runtime is None:
+            raise EmulatorError("this emulator is not running; call start() or use it in a `with` statement")
+        return self._runtime
+
+    @property
+    def base_url(self) -> str:
+        return self._running().base_url
+
+    @property
+    def api_key(self) -> str:
+        """The key of the emulator's first account."""
+        return self._running().api_key
+
+    @property
+    def isolation(self) -> str:
+        """The isolation level in use, also before the start."""
+        return self.config.isolation_level
+
+    def log_tail(self, count: int = 20) -> List[str]:
+        """The newest lines of the emulator's own log, oldest first."""
+        return self._running().log_tail(count)
+
+    def _log_text(self) -> str:
+        return "\n".join(self._runtime.log_tail(20)) if self._runtime is not None else ""
+
+    # --- clients and accounts
+
+    def client(self, api_key: Optional[str] = None, **options: Any) -> "Caged":
+        """A client of this emulator. Options are those of `Caged`; close it, or use it in a `with` statement."""
+        from caged import Caged
+
+        return Caged(api_key=api_key or self.api_key, base_url=self.base_url, **options)
+
+    def async_client(self, api_key: Optional[str] = None, **options: Any) -> "AsyncCaged":
+        from caged import AsyncCaged
+
+        return AsyncCaged(api_key=api_key or self.api_key, base_url=self.base_url, **options)
+
+    def create_account(self, name: str = "test") -> Account:
+        """A fresh account with a full key of its own."""
+        platform = self._running().platform
+
+        async def create() -> Account:
+            account, key = platform.accounts.create(name)
+            return Account(account.id, key.secret)
+
+        return self._call(create())
+
+    def delete_account(self, account_id: str) -> None:
+        """Destroys an account's sandboxes, snapshots and keys. Harmless when it is gone already."""
+        platform = self._running().platform
+
+        async def delete() -> None:
+            account = platform.services.store.accounts.get(account_id)
+            if account is not None:
+                platform.accounts.remove(account)
+                await platform.sandboxes.destroy_all(account)
+                platform.snapshots.delete_all(account)
+
+        self._call(delete())
+
+    def _call(self, work: "Coroutine[Any, Any, T]") -> T:
+        """Runs a coroutine on the emulator's loop, from any other thread."""
+        if self._loop is None:
+            work.close()
+            raise EmulatorError("this emulator is not running; call start() or use it in a `with` statement")
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(STOP_LIMIT)
+
+
+def _abandon_at_exit(reference: "weakref.ref[Emulator]") -> Callable[[], None]:
+    def abandon() -> None:
+        emulator = reference()
+        if emulator is not None:
+            emulator._abandon()
+
+    return abandon

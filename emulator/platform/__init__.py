@@ -1,0 +1,1 @@
+"""The platform's rules: who may do what, when, and what follows. No HTTP, no processes."""

@@ -1,0 +1,132 @@
+"""What happens between a create request and a running sandbox: clone, packages, agents, init script."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+from typing import Any, Awaitable, Dict, List, TypeVar
+
+from ..cage import git
+from ..cage.cage import Cage, open_cage
+from ..cage.process import Answer, Gone
+from ..cage.zygote import ZygoteError
+from ..control.agents import USAGE_ERROR, Prompt, prompt_text
+from ..store import Sandbox
+from . import cost, limits
+from .services import Services
+
+T = TypeVar("T")
+
+
+class BuildFailed(Exception):
+    """A step of the create failed; the text goes to the sandbox's log."""
+
+
+class Building:
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    async def build(self, sandbox: Sandbox) -> None:
+        """All steps, in the platform's order. Raises BuildFailed; Gone when the sandbox was destroyed meanwhile."""
+        cage = await self._open(sandbox)
+        self._services.note(sandbox, f"sandbox started (isolation: {self._services.config.isolation_level})")
+        await self._install_toolchain(sandbox, cage)
+        if sandbox.repo is not None:
+            await self._clone(sandbox, cage)
+        if sandbox.packages:
+            await self._install_packages(sandbox, cage)
+        for agent in sandbox.agents:
+            cage.install_agent(limits.AGENTS[agent])
+            self._services.note(sandbox, f"agent {agent} installed (emulated: command `{limits.AGENTS[agent]}`)")
+        if sandbox.init_script:
+            await self._init_script(sandbox, cage)
+
+    async def _open(self, sandbox: Sandbox) -> Cage:
+        services = self._services
+
+        def lost() -> None:
+            if sandbox.status in ("pending", "running", "paused"):
+                self._lost(sandbox)
+
+        async def asked(question: Dict[str, Any], answer: Answer) -> None:
+            self._answer(sandbox, question, answer)
+
+        try:
+            sandbox.cage = await open_cage(
+                sandbox.id,
+                services.run_dir / "sandboxes" / sandbox.id,
+                services.zygote,
+                services.toolchains.shell,
+                lost,
+                asked if sandbox.agents else None,
+            )
+        except (OSError, Gone, ZygoteError) as error:
+            raise BuildFailed(f"the sandbox's processes could not be started: {error}") from error
+        if sandbox.status == "destroyed":
+            raise Gone("the sandbox was destroyed while it was started")
+        return sandbox.cage
+
+    def _lost(self, sandbox: Sandbox) -> None:
+        """The sandbox's init died without having been asked to."""
+        cost.stop(sandbox, self._services.clock.time())
+        sandbox.status = "error"
+        sandbox.stopped_at = self._services.clock.timestamp()
+        self._services.note(
+            sandbox, "the sandbox's processes were killed from outside; destroy it and create a new one", "error"
+        )
+
+    async def _install_toolchain(self, sandbox: Sandbox, cage: Cage) -> None:
+        chain = await asyncio.to_thread(self._services.toolchains.find, sandbox.template)
+        cage.install_toolchain(chain)
+        if not chain.exact or chain.links:
+            self._services.note(sandbox, f"template {sandbox.template}: {chain.summary}")
+
+    async def _bounded(self, step: str, work: Awaitable[T]) -> T:
+        try:
+            return await asyncio.wait_for(work, limits.BUILD_SECONDS)
+        except asyncio.TimeoutError:
+            raise BuildFailed(f"{step} took longer than {limits.BUILD_SECONDS:g} s") from None
+
+    async def _clone(self, sandbox: Sandbox, cage: Cage) -> None:
+        assert sandbox.repo is not None
+        url = sandbox.repo.split_credentials()[0]
+        try:
+            await self._bounded("git clone", git.clone(cage, sandbox.repo))
+        except git.CloneFailed as error:
+            raise BuildFailed(f"cloning {url} failed: {error}") from error
+        self._services.note(sandbox, f"cloned {url} into /workspace")
+
+    async def _install_packages(self, sandbox: Sandbox, cage: Cage) -> None:
+        names = " ".join(shlex.quote(name) for name in sandbox.packages)
+        installer = "npm install -g" if sandbox.template.startswith("node") else "pip install"
+        if sandbox.template.startswith("go"):
+            installer = "go install"
+        await self._step(sandbox, cage, f"{installer} {names}", f"packages {', '.join(sandbox.packages)}")
+
+    async def _init_script(self, sandbox: Sandbox, cage: Cage) -> None:
+        await self._step(sandbox, cage, sandbox.init_script or "", "init_script")
+
+    async def _step(self, sandbox: Sandbox, cage: Cage, command: str, name: str) -> None:
+        result = await self._bounded(name, cage.shell(command, sandbox.env))
+        said = result.output.decode("utf-8", "replace").strip()
+        if result.code != 0:
+            tail = "\n".join(said.splitlines()[-20:])
+            raise BuildFailed(f"{name} failed with exit code {result.code}: {result.error or tail}")
+        self._services.note(sandbox, f"{name}: done")
+        if said:
+            self._services.note(sandbox, said[-4000:], "output")
+
+    def _answer(self, sandbox: Sandbox, question: Dict[str, Any], answer: Answer) -> None:
+        program = str(question.get("program", ""))
+        arguments: List[str] = [str(word) for word in question.get("arguments", ())]
+        text = prompt_text(program, arguments, str(question.get("stdin", "")))
+        agent = next((name for name, command in limits.AGENTS.items() if command == program), program)
+        if text is None:
+            answer.write(f"{program}: no prompt. Try: {program} -p 'Fix the failing test'\n")
+            answer.finish(USAGE_ERROR)
+            return
+        self._services.note(sandbox, f"{agent} was asked: {text}", "agent")
+        cwd = str(question.get("cwd", ""))
+        reply = self._services.agents.reply(Prompt(agent, program, text, sandbox.id, cwd, arguments))
+        answer.write(reply.text)
+        answer.finish(reply.exit_code)

@@ -1,0 +1,50 @@
+"""What a sandbox has cost so far, and what its budget says to that."""
+
+from __future__ import annotations
+
+from typing import List, Tuple
+
+from ..store import Sandbox
+from . import limits
+
+
+def per_second(sandbox: Sandbox) -> float:
+    """USD per second of running."""
+    return (
+        limits.CPU_RATE * sandbox.cpus
+        + limits.MEMORY_RATE * sandbox.memory_mb / 1024
+        + limits.DISK_RATE * sandbox.disk_gb
+    ) / 3600
+
+
+def compute(sandbox: Sandbox, now: float) -> float:
+    """USD of machine time. Only running costs."""
+    running = 0.0 if sandbox.running_since is None else max(0.0, now - sandbox.running_since)
+    return sandbox.spent_compute + running * per_second(sandbox)
+
+
+def total(sandbox: Sandbox, now: float) -> float:
+    return compute(sandbox, now) + sandbox.spent_llm
+
+
+def start(sandbox: Sandbox, now: float) -> None:
+    sandbox.running_since = now
+
+
+def stop(sandbox: Sandbox, now: float) -> None:
+    sandbox.spent_compute = compute(sandbox, now)
+    sandbox.running_since = None
+
+
+def exceeded(sandbox: Sandbox, now: float) -> bool:
+    return sandbox.budget is not None and total(sandbox, now) >= sandbox.budget
+
+
+def newly_reached(sandbox: Sandbox, now: float) -> Tuple[List[int], bool]:
+    """(percentages of the budget reached since the last look, whether it is used up)."""
+    if sandbox.budget is None:
+        return [], False
+    share = 100 * total(sandbox, now) / sandbox.budget
+    reached = [mark for mark in limits.BUDGET_WARNINGS if share >= mark and mark not in sandbox.budget_told]
+    sandbox.budget_told.update(reached)
+    return reached, share >= 100

@@ -1,0 +1,59 @@
+"""Running one command."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Optional
+
+from ..cage.process import Gone
+from ..store import Account, Sandbox
+from . import limits
+from .sandboxes import Sandboxes
+from .services import Services
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """`error` is set, and `exit_code` -1, only when the command could not be run at all."""
+
+    output: str
+    exit_code: int
+    error: Optional[str] = None
+    truncated: bool = False
+    duration_ms: int = 0
+
+
+class Execs:
+    def __init__(self, services: Services, sandboxes: Sandboxes) -> None:
+        self._services = services
+        self._sandboxes = sandboxes
+
+    async def run(self, account: Account, sandbox_id: str, command: str) -> Outcome:
+        """Cancelled (the client hung up), it kills the command and its children."""
+        sandbox = self._sandboxes.get(account, sandbox_id)
+        if sandbox.status != "running" or sandbox.cage is None:
+            hint = "; resume it first" if sandbox.status == "paused" else ""
+            return Outcome("", -1, f"sandbox {sandbox_id} is {sandbox.status}, not running{hint}")
+        start = time.perf_counter()
+        async with self._sandboxes.active(sandbox):
+            async with sandbox.disk:
+                pass  # a snapshot or restore in progress comes first
+            try:
+                result = await sandbox.cage.shell(command, sandbox.env, limits.OUTPUT_BYTES)
+            except Gone as error:
+                self._note(sandbox, command, f"not run: {error}")
+                return Outcome("", -1, f"sandbox {sandbox_id} cannot run commands: {error}")
+        milliseconds = round((time.perf_counter() - start) * 1000)
+        if result.error is not None:
+            self._note(sandbox, command, f"not started: {result.error}")
+            return Outcome("", -1, f"the command could not be started: {result.error}", False, milliseconds)
+        output = result.output.decode("utf-8", "replace")
+        if result.truncated:
+            output += f"\n[caged: output cut after {limits.OUTPUT_BYTES // 1024**2} MiB]\n"
+        self._note(sandbox, command, f"exit {result.code}, {milliseconds} ms")
+        return Outcome(output, result.code, None, result.truncated, milliseconds)
+
+    def _note(self, sandbox: Sandbox, command: str, outcome: str) -> None:
+        shown = command if len(command) <= 500 else command[:500] + " …"
+        self._services.note(sandbox, f"$ {shown} ({outcome})", "command")

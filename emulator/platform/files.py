@@ -1,0 +1,87 @@
+"""Files and git of a running sandbox."""
+
+from __future__ import annotations
+
+import errno
+from contextlib import contextmanager
+from typing import Iterator, List
+
+from ..cage import git
+from ..cage.tree import Entry, Outside
+from ..store import Account
+from . import limits
+from .refusal import Refusal, invalid
+from .sandboxes import Sandboxes
+from .services import Services
+
+
+@contextmanager
+def _as_refusal(path: str) -> Iterator[None]:
+    """The kernel's errors, and a path that leads out, as the platform's refusals."""
+    try:
+        yield
+    except Outside:
+        raise Refusal(
+            403, f"{path} is outside the sandbox's files (/workspace, /root, /tmp)", "policy_denied"
+        ) from None
+    except FileNotFoundError:
+        raise Refusal(404, f"no such file or directory: {path}") from None
+    except IsADirectoryError:
+        raise invalid(f"{path} is a directory") from None
+    except NotADirectoryError:
+        raise invalid(f"{path}: not a directory, or a part of it is not") from None
+    except PermissionError:
+        raise Refusal(403, f"permission denied: {path}", "policy_denied") from None
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise Refusal(507, f"no space left for {path}") from None
+        raise invalid(f"{path}: {error.strerror}") from None
+
+
+def check_path(path: str) -> str:
+    if not path:
+        raise invalid("missing path parameter")
+    if "\0" in path:
+        raise invalid("path must not contain a NUL character")
+    return path
+
+
+class Files:
+    def __init__(self, services: Services, sandboxes: Sandboxes) -> None:
+        self._services = services
+        self._sandboxes = sandboxes
+
+    async def list(self, account: Account, sandbox_id: str, path: str) -> List[Entry]:
+        """Sorted by name, hidden files included."""
+        check_path(path)
+        async with self._sandboxes.using(account, sandbox_id) as cage:
+            with _as_refusal(path):
+                return await cage.listing(path)
+
+    async def read(self, account: Account, sandbox_id: str, path: str) -> bytes:
+        check_path(path)
+        async with self._sandboxes.using(account, sandbox_id) as cage:
+            with _as_refusal(path):
+                content = await cage.read(path, limits.READ_BYTES)
+        if len(content) > limits.READ_BYTES:
+            raise Refusal(400, f"{path} is larger than 1 MiB; read it in parts with exec", "file_too_large")
+        return content
+
+    async def write(self, account: Account, sandbox_id: str, path: str, content: str) -> None:
+        check_path(path)
+        async with self._sandboxes.using(account, sandbox_id) as cage:
+            async with self._sandboxes.get(account, sandbox_id).disk:
+                with _as_refusal(path):
+                    await cage.write(path, content.encode("utf-8"))
+
+    async def diff(self, account: Account, sandbox_id: str, path: str) -> git.Diff:
+        """Empty, with a line in the sandbox's log, when `path` is in no repository."""
+        check_path(path)
+        async with self._sandboxes.using(account, sandbox_id) as cage:
+            with _as_refusal(path):
+                found = await git.diff(cage, path)
+        if found is None:
+            sandbox = self._sandboxes.get(account, sandbox_id)
+            self._services.note(sandbox, f"git diff: {path} is not in a git repository", "git")
+            return git.Diff()
+        return found

@@ -1,0 +1,80 @@
+"""The platform's numbers and catalogues. Source, unless told otherwise: platform-behaviour.md, Part A."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Dict, Optional, Tuple
+
+TEMPLATES = ("minimal", "node-20", "node-22", "python-311", "python-312", "go-122", "desktop")
+TEMPLATE_ALIASES: Dict[str, str] = {
+    "node": "node-22",
+    "python": "python-312",
+    "gui": "desktop",
+    "computer": "desktop",
+}
+
+#: agent -> the command that it puts on the sandbox's PATH (`continue` is a word of the shell; its command is cn).
+AGENTS: Dict[str, str] = {
+    "claude-code": "claude",
+    "aider": "aider",
+    "codex": "codex",
+    "grok": "grok",
+    "cline": "cline",
+    "continue": "cn",
+    "goose": "goose",
+}
+AGENT_ALIASES: Dict[str, str] = {"claude": "claude-code"}
+AGENT_MEMORY_MB = 1024
+
+NETWORK_MODES = ("full", "none", "allowlist")
+
+
+@dataclass(frozen=True)
+class Range:
+    default: int
+    least: int
+    most: int
+
+
+CPUS = Range(2, 1, 8)
+MEMORY_MB = Range(512, 128, 8192)
+DISK_GB = Range(5, 1, 50)
+IDLE_SECONDS = 900
+
+BODY_BYTES = 10 * 1024 * 1024
+READ_BYTES = 1024 * 1024
+OUTPUT_BYTES = 16 * 1024 * 1024
+MANUAL_SNAPSHOTS = 20
+SNAPSHOT_BYTES = 2 * 1024**3  # Part B, 17
+DOWNLOAD_SECONDS = 3600
+LOGS_DEFAULT = 100
+LOGS_MOST = 1000
+#: How long each step of a create may take: the platform bounds the whole at 5 minutes (wire-other-clients.md 2.1).
+BUILD_SECONDS = 300.0
+
+
+@dataclass(frozen=True)
+class Tier:
+    """`requests`: per minute. `idle_seconds`: the longest idle timeout; no source gives it, the values are ours."""
+
+    name: str
+    requests: int
+    sandboxes: Optional[int]
+    keys: Optional[int]
+    idle_seconds: int
+
+
+#: Part B, 2 (requests), 4.2 (sandboxes) and 3 (the one key of the free plan).
+TIERS: Dict[str, Tier] = {
+    "free": Tier("free", 60, 2, 1, 3600),
+    "pro": Tier("pro", 300, 10, None, 6 * 3600),
+    "team": Tier("team", 1000, 50, None, 24 * 3600),
+}
+#: Without --tier the account looks like a team's and nothing is limited.
+UNLIMITED = Tier("team", 1000, None, None, 24 * 3600)
+
+#: USD per hour: per core, per GB of memory, per GB of disk (Part B, 11).
+CPU_RATE = 0.01
+MEMORY_RATE = 0.005
+DISK_RATE = 0.001
+BUDGET_WARNINGS = (80, 95)

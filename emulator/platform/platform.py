@@ -1,0 +1,46 @@
+"""All rules of one emulator, wired together."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Optional
+
+from .accounts import Accounts
+from .execs import Execs
+from .files import Files
+from .sandboxes import Sandboxes
+from .services import Services
+from .snapshots import Snapshots
+from .watch import Watch
+
+BACKGROUND_LIMIT = 10.0
+
+
+class Platform:
+    """`start` and `stop` run on the emulator's loop."""
+
+    def __init__(self, services: Services) -> None:
+        self.services = services
+        self.accounts = Accounts(services)
+        self.snapshots = Snapshots(services)
+        self.sandboxes = Sandboxes(services, self.accounts, self.snapshots)
+        self.execs = Execs(services, self.sandboxes)
+        self.files = Files(services, self.sandboxes)
+        self.watch = Watch(services, self.sandboxes)
+        self._watching: Optional[asyncio.Task[None]] = None
+
+    async def start(self) -> None:
+        self.services.zygote.start()
+        self._watching = asyncio.get_running_loop().create_task(self.watch.run())
+
+    async def stop(self) -> None:
+        """Ends every sandbox, then the background work, then the zygote. Bounded."""
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.gather(self._watching, return_exceptions=True)
+        await self.sandboxes.destroy_all()
+        if self.services.tasks:
+            _done, late = await asyncio.wait(set(self.services.tasks), timeout=BACKGROUND_LIMIT)
+            for task in late:
+                task.cancel()
+        await self.services.zygote.stop()

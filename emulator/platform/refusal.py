@@ -1,0 +1,52 @@
+"""The one exception by which the platform says no. The wire turns it into a problem response."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Optional
+
+
+@dataclass
+class Refusal(Exception):
+    """`code` is the machine-readable half (platform-behaviour.md A, Errors); without one there is no `reason`."""
+
+    status: int
+    detail: str
+    code: Optional[str] = None
+    action: str = ""
+    subject_type: str = ""
+    subject_id: str = ""
+    retry_after: Optional[int] = None
+
+    def __str__(self) -> str:
+        return self.detail
+
+
+def invalid(detail: str) -> Refusal:
+    return Refusal(400, detail)
+
+
+def not_found(kind: str, identifier: str) -> Refusal:
+    return Refusal(404, f"{kind} not found: {identifier}")
+
+
+def not_running(sandbox_id: str, status: str) -> Refusal:
+    hint = "; resume it first" if status == "paused" else ""
+    return Refusal(
+        409, f"sandbox {sandbox_id} is {status}, not running{hint}", "sandbox_not_running", "", "sandbox", sandbox_id
+    )
+
+
+def invalid_state(sandbox_id: str, status: str, wanted: str, call: str) -> Refusal:
+    return Refusal(
+        409,
+        f"sandbox {sandbox_id} is {status}; {call} needs a {wanted} one",
+        "invalid_state",
+        "",
+        "sandbox",
+        sandbox_id,
+    )
+
+
+def plan_limit(detail: str, subject_type: str = "", subject_id: str = "") -> Refusal:
+    return Refusal(403, detail, "plan_limit_reached", "upgrade_plan", subject_type, subject_id)

@@ -1,0 +1,191 @@
+"""Sandboxes: their states, and what moves them from one to the next."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import AsyncIterator, List, Optional
+
+from ..cage.git import Repo
+from ..cage.process import Gone
+from ..cage.cage import Cage
+from ..store import Account, LogEntry, Sandbox
+from . import cost, limits
+from .accounts import Accounts
+from .building import Building, BuildFailed
+from .refusal import Refusal, invalid_state, not_found, not_running, plan_limit
+from .services import Services
+from .snapshots import Snapshots
+
+
+class Sandboxes:
+    def __init__(self, services: Services, accounts: Accounts, snapshots: Snapshots) -> None:
+        self._services = services
+        self._accounts = accounts
+        self._snapshots = snapshots
+        self._building = Building(services)
+
+    # --- looking
+
+    def get(self, account: Account, sandbox_id: str) -> Sandbox:
+        """404 for an unknown, a destroyed, or another account's sandbox."""
+        sandbox = self._services.store.sandboxes.get(sandbox_id)
+        if sandbox is None or sandbox.account_id != account.id:
+            raise not_found("sandbox", sandbox_id)
+        return sandbox
+
+    def list(self, account: Account) -> List[Sandbox]:
+        """Oldest first."""
+        return [box for box in self._services.store.sandboxes.values() if box.account_id == account.id]
+
+    def logs(self, sandbox: Sandbox, tail: Optional[int]) -> List[LogEntry]:
+        count = limits.LOGS_DEFAULT if tail is None or tail <= 0 else min(tail, limits.LOGS_MOST)
+        return sandbox.logs[-count:]
+
+    @asynccontextmanager
+    async def using(self, account: Account, sandbox_id: str) -> AsyncIterator[Cage]:
+        """The sandbox's cage for a call that needs it running and keeps it from being idle. 409 otherwise."""
+        sandbox = self.get(account, sandbox_id)
+        if sandbox.status != "running" or sandbox.cage is None:
+            raise not_running(sandbox_id, sandbox.status)
+        async with self.active(sandbox):
+            yield sandbox.cage
+
+    @asynccontextmanager
+    async def active(self, sandbox: Sandbox) -> AsyncIterator[None]:
+        sandbox.busy += 1
+        try:
+            yield
+        finally:
+            sandbox.busy -= 1
+            sandbox.last_active = self._services.clock.time()
+
+    # --- creating
+
+    def new(
+        self,
+        account: Account,
+        *,
+        template: str,
+        cpus: int,
+        memory_mb: int,
+        disk_gb: int,
+        network_mode: str,
+        timeout: int,
+        repo: Optional[Repo],
+        **fields: object,
+    ) -> Sandbox:
+        """A pending record from checked values. 403 when the plan's number of sandboxes is reached."""
+        most = self._accounts.tier.sandboxes
+        living = sum(1 for box in self.list(account) if box.status in ("pending", "running", "paused"))
+        if most is not None and living >= most:
+            raise plan_limit(
+                f"plan limit reached: you already have {living} sandboxes, which is your plan's limit"
+                " \N{EM DASH} upgrade for more"
+            )
+        store, clock = self._services.store, self._services.clock
+        sandbox = Sandbox(
+            id=self._services.chance.identifier("cage", store.sandboxes),
+            account_id=account.id,
+            template=template,
+            cpus=cpus,
+            memory_mb=memory_mb,
+            disk_gb=disk_gb,
+            network_mode=network_mode,
+            timeout=min(timeout, self._accounts.tier.idle_seconds),
+            created_at=clock.timestamp(),
+            repo=repo,
+            **fields,  # type: ignore[arg-type]
+        )
+        sandbox.ip = "127.0.0.1"
+        store.sandboxes[sandbox.id] = sandbox
+        return sandbox
+
+    async def build(self, sandbox: Sandbox) -> None:
+        """Takes a pending sandbox to `running`, or to `error` with the reason in its logs. 404 when it was
+        destroyed on the way."""
+        try:
+            await self._building.build(sandbox)
+        except BuildFailed as error:
+            if sandbox.status == "pending":
+                sandbox.status = "error"
+                self._services.note(sandbox, str(error), "error")
+        except Gone:
+            pass
+        if sandbox.status == "destroyed":
+            await self._clear(sandbox)
+            raise not_found("sandbox", sandbox.id)
+        if sandbox.status != "pending":
+            return
+        now = self._services.clock.time()
+        sandbox.status = "running"
+        sandbox.started_at = self._services.clock.timestamp()
+        sandbox.last_active = now
+        cost.start(sandbox, now)
+        self._services.note(sandbox, "sandbox is ready")
+
+    # --- states
+
+    async def pause(self, sandbox: Sandbox, why: str = "paused") -> None:
+        """running -> paused: everything in it is frozen and an automatic snapshot is taken."""
+        async with sandbox.lifecycle:
+            if sandbox.status != "running":
+                raise invalid_state(sandbox.id, sandbox.status, "running", "pause")
+            assert sandbox.cage is not None
+            async with sandbox.disk:
+                try:
+                    await sandbox.cage.freeze()
+                except Gone:
+                    raise invalid_state(sandbox.id, sandbox.status, "running", "pause") from None
+                cost.stop(sandbox, self._services.clock.time())
+                sandbox.status = "paused"
+            self._services.note(sandbox, why)
+            self._snapshots.take_automatic(sandbox)
+
+    async def resume(self, sandbox: Sandbox) -> None:
+        """paused -> running. 409 `budget_exceeded` when there is nothing left to spend."""
+        async with sandbox.lifecycle:
+            if sandbox.status != "paused":
+                raise invalid_state(sandbox.id, sandbox.status, "paused", "resume")
+            now = self._services.clock.time()
+            if cost.exceeded(sandbox, now):
+                raise Refusal(
+                    409,
+                    f"sandbox {sandbox.id} has used its budget of ${sandbox.budget:.2f}; it stays paused",
+                    "budget_exceeded",
+                    "",
+                    "sandbox",
+                    sandbox.id,
+                )
+            assert sandbox.cage is not None
+            async with sandbox.disk:
+                try:
+                    await sandbox.cage.thaw()
+                except Gone:
+                    raise invalid_state(sandbox.id, sandbox.status, "paused", "resume") from None
+                sandbox.status = "running"
+                sandbox.last_active = now = self._services.clock.time()
+                cost.start(sandbox, now)
+            self._services.note(sandbox, "resumed")
+
+    async def destroy(self, sandbox: Sandbox) -> None:
+        """Kills everything and removes the files; returns when both are gone. Its snapshots stay, a pending one
+        is finished first. From this call on the id is a 404."""
+        sandbox.status = "destroyed"
+        self._services.store.sandboxes.pop(sandbox.id, None)
+        cost.stop(sandbox, self._services.clock.time())
+        await self._clear(sandbox)
+
+    async def _clear(self, sandbox: Sandbox) -> None:
+        if sandbox.cage is not None:
+            survivors = await sandbox.cage.kill()
+            async with sandbox.disk:
+                await sandbox.cage.remove()
+            if survivors:
+                self._services.log(f"{sandbox.id}: {survivors} processes could not be killed")
+
+    async def destroy_all(self, account: Optional[Account] = None) -> None:
+        boxes = list(self._services.store.sandboxes.values())
+        await asyncio.gather(
+            *(self.destroy(box) for box in boxes if account is None or box.account_id == account.id)
+        )

@@ -1,0 +1,60 @@
+"""What every rule needs, in one object that is handed around instead of globals."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Callable, Coroutine, Set
+
+from ..cage.toolchains import Toolchains
+from ..cage.zygote import Zygote
+from ..config import EmulatorConfig
+from ..control.agents import Agents
+from ..control.chance import Chance
+from ..control.clock import Clock
+from ..control.journal import Journal
+from ..store import LogEntry, Sandbox, Store
+
+
+@dataclass
+class Services:
+    config: EmulatorConfig
+    store: Store
+    clock: Clock
+    chance: Chance
+    journal: Journal
+    agents: Agents
+    toolchains: Toolchains
+    zygote: Zygote
+    run_dir: Path
+    log: Callable[[str], None]
+    tasks: Set["asyncio.Task[Any]"] = field(default_factory=set)
+
+    def in_background(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        """Runs work that nobody waits for; stopping the emulator waits for it."""
+        task = asyncio.get_running_loop().create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self._finished)
+        return task
+
+    def _finished(self, task: "asyncio.Task[Any]") -> None:
+        self.tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            self.log(f"background work failed: {task.exception()!r}")
+
+    def note(self, sandbox: Sandbox, message: str, kind: str = "lifecycle") -> None:
+        """Adds a line to a sandbox's log, secrets masked."""
+        sandbox.logs.append(LogEntry(self.clock.timestamp(), kind, mask(sandbox, message)))
+        del sandbox.logs[:-5000]
+
+
+def mask(sandbox: Sandbox, text: str) -> str:
+    """`text` without the values of the sandbox's secrets and of its repository's credentials."""
+    hidden = [sandbox.env.get(name, "") for name in sandbox.secrets]
+    if sandbox.repo is not None:
+        _url, _user, token = sandbox.repo.split_credentials()
+        hidden.append(token or "")
+    for value in sorted(filter(None, hidden), key=len, reverse=True):
+        text = text.replace(value, "***")
+    return text

@@ -1,0 +1,192 @@
+"""Snapshots: copies of a workspace that outlive their sandbox."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from typing import Iterator, List, Tuple
+
+from ..cage import archive
+from ..cage.process import Gone
+from ..store import Account, Sandbox, Snapshot
+from . import limits
+from .refusal import Refusal, not_found, not_running, plan_limit
+from .services import Services
+
+AUTOMATIC = "auto-pause"
+
+
+class Snapshots:
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._signing_key = secrets.token_bytes(32)
+
+    def get(self, account: Account, snapshot_id: str) -> Snapshot:
+        snapshot = self._services.store.snapshots.get(snapshot_id)
+        if snapshot is None or snapshot.account_id != account.id:
+            raise not_found("snapshot", snapshot_id)
+        return snapshot
+
+    def list(self, account: Account, sandbox_id: str) -> List[Snapshot]:
+        """Oldest first; also those of a sandbox that is gone. 404 when there is neither."""
+        found = self._of(sandbox_id, account.id)
+        sandbox = self._services.store.sandboxes.get(sandbox_id)
+        if not found and (sandbox is None or sandbox.account_id != account.id):
+            raise not_found("sandbox", sandbox_id)
+        return found
+
+    def _of(self, sandbox_id: str, account_id: str) -> List[Snapshot]:
+        everything = self._services.store.snapshots.values()
+        return [snap for snap in everything if snap.sandbox_id == sandbox_id and snap.account_id == account_id]
+
+    # --- taking
+
+    def create(self, sandbox: Sandbox, name: str, description: str) -> Snapshot:
+        """A pending snapshot that completes by itself."""
+        if sandbox.status not in ("running", "paused"):
+            raise not_running(sandbox.id, sandbox.status)
+        manual = [snap for snap in self._of(sandbox.id, sandbox.account_id) if snap.trigger == "manual"]
+        if len(manual) >= limits.MANUAL_SNAPSHOTS:
+            raise plan_limit(
+                f"plan limit reached: sandbox {sandbox.id} already has {len(manual)} snapshots; delete one first",
+                "sandbox",
+                sandbox.id,
+            )
+        return self._begin(sandbox, name, description, "manual")
+
+    def take_automatic(self, sandbox: Sandbox) -> Snapshot:
+        return self._begin(sandbox, AUTOMATIC, "", "auto")
+
+    def _begin(self, sandbox: Sandbox, name: str, description: str, trigger: str) -> Snapshot:
+        store = self._services.store
+        identifier = self._services.chance.identifier("snap", store.snapshots)
+        snapshot = Snapshot(
+            id=identifier,
+            account_id=sandbox.account_id,
+            sandbox_id=sandbox.id,
+            name=name or identifier,
+            description=description,
+            trigger=trigger,
+            created_at=self._services.clock.timestamp(),
+            file=self._services.run_dir / "snapshots" / f"{identifier}.tar",
+        )
+        store.snapshots[identifier] = snapshot
+        self._services.in_background(self._take(sandbox, snapshot))
+        return snapshot
+
+    async def _take(self, sandbox: Sandbox, snapshot: Snapshot) -> None:
+        cage = sandbox.cage
+        assert cage is not None
+        async with sandbox.disk:
+            held = sandbox.status == "running"
+            try:
+                if held:
+                    try:
+                        await cage.freeze()
+                    except Gone:
+                        held = False  # its processes are dead; its files are as still as they get
+                try:
+                    await cage.pack(snapshot.file, limits.SNAPSHOT_BYTES)
+                finally:
+                    if held and cage.alive and sandbox.status == "running":
+                        await cage.thaw()
+            except archive.TooLarge:
+                self._failed(sandbox, snapshot, f"larger than {limits.SNAPSHOT_BYTES // 1024**3} GB")
+                return
+            except (OSError, Gone) as error:
+                self._failed(sandbox, snapshot, str(error))
+                return
+        if snapshot.id not in self._services.store.snapshots:
+            snapshot.file.unlink(missing_ok=True)  # deleted while it was taken
+            return
+        snapshot.size_bytes = snapshot.file.stat().st_size
+        snapshot.completed_at = self._services.clock.timestamp()
+        snapshot.status = "completed"
+        self._services.note(sandbox, f"snapshot {snapshot.name} ({snapshot.id}) completed")
+        if snapshot.trigger == "auto":
+            self._drop_older_automatic(snapshot)
+
+    def _failed(self, sandbox: Sandbox, snapshot: Snapshot, why: str) -> None:
+        snapshot.status = "failed"
+        snapshot.completed_at = self._services.clock.timestamp()
+        self._services.note(sandbox, f"snapshot {snapshot.name} ({snapshot.id}) failed: {why}", "error")
+
+    def _drop_older_automatic(self, newest: Snapshot) -> None:
+        for snapshot in self._of(newest.sandbox_id, newest.account_id):
+            if snapshot.trigger == "auto" and snapshot is not newest and snapshot.status != "pending":
+                self.delete(snapshot)
+
+    # --- using
+
+    async def restore(self, snapshot: Snapshot, target: Sandbox) -> None:
+        """Replaces the target's whole workspace, or leaves it untouched."""
+        if target.status != "running" or target.cage is None:
+            raise not_running(target.id, target.status)
+        self._require_completed(snapshot)
+        cage = target.cage
+        async with target.disk:
+            if target.status != "running":
+                raise not_running(target.id, target.status)
+            try:
+                await cage.freeze()
+                try:
+                    await cage.unpack(snapshot.file)
+                finally:
+                    await cage.thaw()
+            except Gone:
+                raise not_running(target.id, target.status) from None
+            except OSError as error:
+                self._services.note(target, f"restore of {snapshot.id} failed: {error}", "error")
+                raise Refusal(507, f"restoring {snapshot.id} failed, the workspace is untouched: {error}") from None
+        self._services.note(target, f"restored snapshot {snapshot.name} ({snapshot.id})")
+
+    def delete(self, snapshot: Snapshot) -> None:
+        self._services.store.snapshots.pop(snapshot.id, None)
+        snapshot.file.unlink(missing_ok=True)
+
+    def delete_all(self, account: Account) -> None:
+        for snapshot in list(self._services.store.snapshots.values()):
+            if snapshot.account_id == account.id:
+                self.delete(snapshot)
+
+    def _require_completed(self, snapshot: Snapshot) -> None:
+        if snapshot.status != "completed":
+            raise Refusal(
+                409,
+                f"snapshot {snapshot.id} is {snapshot.status}; only a completed one can be used",
+                "snapshot_not_ready",
+                "",
+                "snapshot",
+                snapshot.id,
+            )
+
+    # --- downloading
+
+    def sign_download(self, snapshot: Snapshot) -> Tuple[str, int]:
+        """(path and query of a URL that needs no key, epoch second at which it ends)."""
+        self._require_completed(snapshot)
+        expires = int(self._services.clock.time()) + limits.DOWNLOAD_SECONDS
+        signature = self._signature(snapshot.id, expires)
+        path = f"/v1/snapshots/{snapshot.id}/download/content?expires={expires}&signature={signature}"
+        return path, expires
+
+    def _signature(self, snapshot_id: str, expires: int) -> str:
+        text = f"{snapshot_id}:{expires}".encode()
+        return hmac.new(self._signing_key, text, hashlib.sha256).hexdigest()
+
+    def signed_content(self, snapshot_id: str, expires: str, signature: str) -> Iterator[bytes]:
+        """The `.tar.gz` behind a signed URL. 403 for one that is expired or altered. Iterating blocks."""
+        try:
+            until = int(expires)
+        except ValueError:
+            until = 0
+        good = hmac.compare_digest(self._signature(snapshot_id, until).encode(), signature.encode())
+        if not good or str(until) != expires:
+            raise Refusal(403, "the download URL is not valid; ask for a new one", "policy_denied")
+        if self._services.clock.time() > until:
+            raise Refusal(403, "the download URL has expired; ask for a new one", "policy_denied")
+        snapshot = self._services.store.snapshots.get(snapshot_id)
+        if snapshot is None:
+            raise not_found("snapshot", snapshot_id)
+        return archive.gzipped(snapshot.file)

@@ -1,0 +1,104 @@
+"""One emulator at work on one event loop: everything is made here and taken down here."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections import deque
+from typing import Callable, Deque, List, Optional
+
+from . import app
+from .cage.toolchains import Toolchains
+from .cage.zygote import Zygote
+from .config import EmulatorConfig
+from .control.agents import Agents
+from .control.chance import Chance
+from .control.clock import Clock
+from .control.journal import Journal
+from .platform.accounts import new_secret
+from .platform.platform import Platform
+from .platform.services import Services
+from .rundir import RunDir
+from .server import Server, bind, url_of
+from .store import Store
+
+
+class Runtime:
+    """Made in the caller's thread, which is where a bad setting or a port in use shows. `run` belongs to a loop,
+    once; `request_stop` may be called from any thread."""
+
+    def __init__(self, config: EmulatorConfig, echo: Optional[Callable[[str], None]] = None) -> None:
+        self.config = config
+        self.api_key = config.api_key or new_secret()
+        self._echo = echo
+        self._lines: Deque[str] = deque(maxlen=1000)
+        self._clock = Clock()
+        self._loop: Optional[asyncio.AbstractEventLoop] = None
+        self._stop: Optional[asyncio.Event] = None
+        self._server: Optional[Server] = None
+        self._socket: socket.socket = bind(config)
+        try:
+            self._run_dir = RunDir.create(config.state_dir)
+        except BaseException:
+            self._socket.close()
+            raise
+        self.base_url = url_of(self._socket)
+        self._zygote = Zygote(self._run_dir.path, self.log)
+        self.services = Services(
+            config=config,
+            store=Store(),
+            clock=self._clock,
+            chance=Chance(config.seed),
+            journal=Journal(),
+            agents=Agents(),
+            toolchains=Toolchains(),
+            zygote=self._zygote,
+            run_dir=self._run_dir.path,
+            log=self.log,
+        )
+        self.platform = Platform(self.services)
+        self.platform.accounts.create("emulator", self.api_key)
+
+    def log(self, line: str) -> None:
+        stamped = f"{self._clock.timestamp()} {line}"
+        self._lines.append(stamped)
+        if self._echo is not None:
+            self._echo(stamped)
+
+    def log_tail(self, count: int) -> List[str]:
+        return list(self._lines)[-count:]
+
+    async def run(self, on_ready: Callable[[], None]) -> None:
+        """Serves until `request_stop`; then ends the sandboxes, the connections and the zygote, in this order."""
+        self._loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        self._server = Server(app.build(self.platform), self._socket, on_ready)
+        await self.platform.start()
+        serving = self._loop.create_task(self._server.serve())
+        stopping = self._loop.create_task(self._stop.wait())
+        try:
+            await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopping.cancel()
+            try:
+                await self.platform.stop()
+            finally:
+                self._server.stop()
+                await serving
+
+    def request_stop(self) -> None:
+        if self._loop is not None and self._stop is not None:
+            try:
+                self._loop.call_soon_threadsafe(self._stop.set)
+            except RuntimeError:
+                pass  # the loop is closed: it has ended
+
+    def clean_up(self) -> None:
+        """Removes what `run` cannot: the directory and the socket. Harmless to repeat. Blocks."""
+        self._socket.close()
+        self._run_dir.remove()
+
+    def abandon(self) -> None:
+        """The short way out, from any thread, without the loop: the zygote takes every sandbox down."""
+        self._zygote.abandon()
+        self.clean_up()

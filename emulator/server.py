@@ -1,0 +1,110 @@
+"""uvicorn around the application: bind first, then serve; in a thread or in the foreground."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import Callable, List, Optional
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from .config import ConfigError, EmulatorConfig
+
+BACKLOG = 512
+#: After the sandboxes are gone every request ends by itself; what has not after this is cut.
+GRACE_SECONDS = 3
+#: Longer than any client keeps an idle connection, so that none meets one that is just being closed.
+KEEP_ALIVE_SECONDS = 90
+
+
+def bind(config: EmulatorConfig) -> socket.socket:
+    """A listening socket, so that a port in use shows at once and port 0 is resolved at once."""
+    try:
+        family, kind, proto, _name, address = socket.getaddrinfo(
+            config.host, config.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        sock = socket.socket(family, kind, proto)
+    except OSError as error:
+        raise ConfigError(f"cannot listen on {config.host!r}: {error}") from error
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(address)
+        sock.listen(BACKLOG)
+    except OSError as error:
+        sock.close()
+        raise ConfigError(
+            f"cannot listen on {config.host}:{config.port}: {error.strerror}; choose another port, or 0 for a free one"
+        ) from error
+    return sock
+
+
+def url_of(sock: socket.socket) -> str:
+    host, port = sock.getsockname()[:2]
+    if host in ("0.0.0.0", "::"):
+        host = "127.0.0.1" if host == "0.0.0.0" else "::1"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+class Server:
+    """`serve` returns after `stop` was called. Signals are the caller's business."""
+
+    def __init__(self, app: ASGIApp, sock: socket.socket, on_ready: Callable[[], None]) -> None:
+        self._sock = sock
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            ws="none",
+            http="h11",
+            loop="asyncio",
+            backlog=BACKLOG,
+            timeout_graceful_shutdown=GRACE_SECONDS,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            server_header=False,
+            proxy_headers=False,
+        )
+        self._uvicorn = _Uvicorn(config, on_ready)
+
+    async def serve(self) -> None:
+        await self._uvicorn.run_on(self._sock)
+
+    def stop(self, force: bool = False) -> None:
+        """Stops taking connections and ends when the requests in progress have ended; `force` does not wait."""
+        self._uvicorn.should_exit = True
+        self._uvicorn.force_exit = self._uvicorn.force_exit or force
+        self._uvicorn.stopping.set()
+
+
+class _Uvicorn(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_ready = on_ready
+        self.stopping = asyncio.Event()
+
+    async def startup(self, sockets: Optional[List[socket.socket]] = None) -> None:
+        await super().startup(sockets=sockets)
+        self._on_ready()
+
+    async def main_loop(self) -> None:
+        """As uvicorn's, but it ends at once when it is told to."""
+        counter = 0
+        while not await self.on_tick(counter):
+            counter = (counter + 1) % 864000
+            try:
+                await asyncio.wait_for(self.stopping.wait(), 0.1)
+            except asyncio.TimeoutError:
+                pass
+
+    async def run_on(self, sock: socket.socket) -> None:
+        """What uvicorn's own `serve` does, without taking over the process's signals."""
+        config = self.config
+        if not config.loaded:
+            config.load()
+        self.lifespan = config.lifespan_class(config)
+        await self.startup(sockets=[sock])
+        if not self.should_exit:
+            await self.main_loop()
+        await self.shutdown(sockets=[sock])
+

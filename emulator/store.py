@@ -1,0 +1,105 @@
+"""All state of one emulator: plain records, per account, no globals."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Dict, List, Optional, Set, Tuple
+
+from .cage.cage import Cage
+from .cage.git import Repo
+
+
+@dataclass
+class Key:
+    id: str
+    account_id: str
+    name: str
+    secret: str
+    scope: str
+    created_at: str
+    last_used: Optional[str] = None
+
+
+@dataclass
+class Account:
+    id: str
+    name: str
+    email: str
+    tier: str
+    created_at: str
+    keys: Dict[str, Key] = field(default_factory=dict)
+    #: Start of the current rate window (a whole minute) and the requests seen in it.
+    window: Tuple[int, int] = (0, 0)
+
+
+@dataclass
+class LogEntry:
+    timestamp: str
+    type: str
+    message: str
+
+
+@dataclass
+class Sandbox:
+    """`status`: pending, running, paused, stopped, error, destroyed. Money in USD, times in epoch seconds."""
+
+    id: str
+    account_id: str
+    template: str
+    cpus: int
+    memory_mb: int
+    disk_gb: int
+    network_mode: str
+    timeout: int
+    created_at: str
+    allowlist: List[str] = field(default_factory=list)
+    env: Dict[str, str] = field(default_factory=dict)
+    secrets: List[str] = field(default_factory=list)
+    packages: List[str] = field(default_factory=list)
+    agents: List[str] = field(default_factory=list)
+    repo: Optional[Repo] = None
+    budget: Optional[float] = None
+    init_script: Optional[str] = None
+    ip: Optional[str] = None
+    status: str = "pending"
+    started_at: Optional[str] = None
+    stopped_at: Optional[str] = None
+    cage: Optional[Cage] = None
+    logs: List[LogEntry] = field(default_factory=list)
+    #: Cost of the finished stretches of running, and the start of the current one.
+    spent_compute: float = 0.0
+    spent_llm: float = 0.0
+    running_since: Optional[float] = None
+    #: Shares of the budget (percent) that were already told.
+    budget_told: Set[int] = field(default_factory=set)
+    #: Calls in progress that keep the sandbox from being idle, and the end of the last one.
+    busy: int = 0
+    last_active: float = 0.0
+    #: One change of state at a time; one at a time that needs the workspace to hold still.
+    lifecycle: asyncio.Lock = field(default_factory=asyncio.Lock)
+    disk: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+@dataclass
+class Snapshot:
+    id: str
+    account_id: str
+    sandbox_id: str
+    name: str
+    description: str
+    trigger: str
+    created_at: str
+    file: Path
+    status: str = "pending"
+    size_bytes: int = 0
+    completed_at: Optional[str] = None
+
+
+class Store:
+    def __init__(self) -> None:
+        self.accounts: Dict[str, Account] = {}
+        self.keys: Dict[str, Key] = {}  # by secret
+        self.sandboxes: Dict[str, Sandbox] = {}
+        self.snapshots: Dict[str, Snapshot] = {}

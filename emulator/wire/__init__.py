@@ -1,0 +1,1 @@
+"""What each URL accepts and answers. One file per resource; `operations` lists what they serve."""

@@ -1,0 +1,97 @@
+"""/v1/account and its keys: wire-contract.md 3.5."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+from pydantic import BaseModel
+from starlette.responses import Response
+
+from ..platform.refusal import invalid
+from ..store import Key
+from .operation import Body, Call, NoBody, Operations, json_reply, no_content
+
+operations = Operations()
+SCOPES = ("full", "read_only")
+
+
+class AccountOut(BaseModel):
+    id: str
+    email: str
+    name: str
+    tier: str
+    email_verified: bool
+    created_at: str
+
+
+class CreateKey(Body):
+    name: str
+    scope: Optional[str] = None
+
+
+class KeyOut(BaseModel):
+    """`prefix` is what may be shown of the secret."""
+
+    id: str
+    name: str
+    prefix: str
+    scope: str
+    last_used: Optional[str]
+    expires_at: Optional[str]
+    created_at: str
+
+
+class CreatedKey(BaseModel):
+    """The only response that ever holds the secret."""
+
+    key: str
+    info: KeyOut
+
+
+def shown(key: Key) -> KeyOut:
+    return KeyOut(
+        id=key.id,
+        name=key.name,
+        prefix=key.secret[:11],
+        scope=key.scope,
+        last_used=key.last_used,
+        expires_at=None,
+        created_at=key.created_at,
+    )
+
+
+@operations.add("GET", "/v1/account", "account.get")
+async def get(call: Call[NoBody]) -> Response:
+    account = call.account
+    return json_reply(
+        AccountOut(
+            id=account.id,
+            email=account.email,
+            name=account.name,
+            tier=account.tier,
+            email_verified=True,
+            created_at=account.created_at,
+        )
+    )
+
+
+@operations.add("GET", "/v1/account/keys", "account.list_keys")
+async def list_keys(call: Call[NoBody]) -> Response:
+    return json_reply([shown(key) for key in call.platform.accounts.keys(call.account)])
+
+
+@operations.add("POST", "/v1/account/keys", "account.create_key", CreateKey)
+async def create_key(call: Call[CreateKey]) -> Response:
+    if not call.body.name.strip():
+        raise invalid("name: must not be empty")
+    scope = call.body.scope or "full"
+    if scope not in SCOPES:
+        raise invalid(f"scope: {scope!r} is unknown; use one of {', '.join(SCOPES)}")
+    key = call.platform.accounts.create_key(call.account, call.body.name, scope)
+    return json_reply(CreatedKey(key=key.secret, info=shown(key)), 201)
+
+
+@operations.add("DELETE", "/v1/account/keys/{id}", "account.revoke_key")
+async def revoke_key(call: Call[NoBody]) -> Response:
+    call.platform.accounts.revoke_key(call.account, call.param("id"))
+    return no_content()

@@ -1,0 +1,70 @@
+"""POST /v1/sandboxes/{id}/exec: wire-contract.md 3.2."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Awaitable, Optional, TypeVar
+
+from pydantic import BaseModel
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from ..platform.refusal import invalid
+from .operation import Body, Call, Operations, json_reply
+
+operations = Operations()
+T = TypeVar("T")
+
+
+class Exec(Body):
+    command: str
+
+
+class ExecOut(BaseModel):
+    """`error` is there only when the command could not be run at all."""
+
+    output: str
+    exit_code: int
+    error: Optional[str]
+    duration_ms: int
+    truncated: bool
+
+    def model_dump_json(self, **_options: Any) -> str:
+        return super().model_dump_json(exclude_none=True)
+
+
+@operations.add("POST", "/v1/sandboxes/{id}/exec", "sandboxes.exec", Exec)
+async def run(call: Call[Exec]) -> Response:
+    if "\0" in call.body.command:
+        raise invalid("command: must not contain a NUL character")
+    work = call.platform.execs.run(call.account, call.param("id"), call.body.command)
+    outcome = await unless_hung_up(call.request, work)
+    return json_reply(
+        ExecOut(
+            output=outcome.output,
+            exit_code=outcome.exit_code,
+            error=outcome.error,
+            duration_ms=outcome.duration_ms,
+            truncated=outcome.truncated,
+        )
+    )
+
+
+async def unless_hung_up(request: Request, work: Awaitable[T]) -> T:
+    """The result of `work`, which is cancelled when the client goes away first. Raises ClientDisconnect then."""
+    task = asyncio.ensure_future(work)
+    gone = asyncio.ensure_future(_hung_up(request))
+    try:
+        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise ClientDisconnect
+        return task.result()
+    finally:
+        gone.cancel()
+        task.cancel()
+        await asyncio.gather(task, gone, return_exceptions=True)
+
+
+async def _hung_up(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,74 @@
+"""Files and git of a sandbox: wire-contract.md 3.3."""
+
+from __future__ import annotations
+
+from typing import List
+
+from pydantic import BaseModel
+from starlette.responses import Response
+
+from ..cage.paths import WORKSPACE
+from ..control.clock import rfc3339
+from .operation import Body, Call, NoBody, Operations, json_reply
+
+operations = Operations()
+
+
+class FileOut(BaseModel):
+    name: str
+    path: str
+    type: str
+    size: int
+    mod_time: str
+
+
+class WriteFile(Body):
+    content: str
+
+
+class Written(BaseModel):
+    status: str
+    path: str
+
+
+class ChangedFile(BaseModel):
+    path: str
+    status: str
+
+
+class GitDiffOut(BaseModel):
+    files: List[ChangedFile]
+    diff: str
+    staged_diff: str
+
+
+@operations.add("GET", "/v1/sandboxes/{id}/files", "files.list")
+async def list_directory(call: Call[NoBody]) -> Response:
+    path = call.query("path") or WORKSPACE
+    entries = await call.platform.files.list(call.account, call.param("id"), path)
+    return json_reply(
+        [
+            FileOut(name=e.name, path=e.path, type=e.kind, size=e.size, mod_time=rfc3339(max(0.0, e.mtime)))
+            for e in entries
+        ]
+    )
+
+
+@operations.add("GET", "/v1/sandboxes/{id}/files/content", "files.read")
+async def read(call: Call[NoBody]) -> Response:
+    content = await call.platform.files.read(call.account, call.param("id"), call.query("path") or "")
+    return Response(content, media_type="text/plain; charset=utf-8")
+
+
+@operations.add("PUT", "/v1/sandboxes/{id}/files/content", "files.write", WriteFile)
+async def write(call: Call[WriteFile]) -> Response:
+    path = call.query("path") or ""
+    await call.platform.files.write(call.account, call.param("id"), path, call.body.content)
+    return json_reply(Written(status="ok", path=path))
+
+
+@operations.add("GET", "/v1/sandboxes/{id}/git/diff", "files.git_diff")
+async def git_diff(call: Call[NoBody]) -> Response:
+    found = await call.platform.files.diff(call.account, call.param("id"), call.query("path") or WORKSPACE)
+    files = [ChangedFile(path=path, status=status) for path, status in found.files]
+    return json_reply(GitDiffOut(files=files, diff=found.unstaged, staged_diff=found.staged))

@@ -1,0 +1,98 @@
+"""One call of the API: its route, what it takes, and the function behind it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Awaitable, Callable, Generic, List, Optional, Sequence, Type, TypeVar
+from urllib.parse import unquote
+
+from pydantic import BaseModel, ConfigDict
+from starlette.requests import Request
+from starlette.responses import Response
+
+from ..platform.platform import Platform
+from ..platform.refusal import invalid
+from ..store import Account, Key
+
+B = TypeVar("B", bound=BaseModel)
+
+
+class Body(BaseModel):
+    """A JSON request body. Types are exact, as on the platform; keys that we do not know are kept for the
+    journal's warning and otherwise ignored."""
+
+    model_config = ConfigDict(strict=True, extra="allow", allow_inf_nan=False)
+
+
+class NoBody(Body):
+    """For calls that take none; one that comes all the same is not read."""
+
+
+@dataclass
+class Call(Generic[B]):
+    """One request on its way: who asks, and for what. `params` are decoded path segments."""
+
+    request: Request
+    platform: Platform
+    account: Account
+    key: Optional[Key]
+    body: B
+    warnings: List[str] = field(default_factory=list)
+
+    def param(self, name: str) -> str:
+        """A path segment, decoded after routing: `a%2Fb` is the id `a/b`."""
+        return unquote(self.request.path_params[name], errors="replace")
+
+    def query(self, name: str) -> Optional[str]:
+        return self.request.query_params.get(name)
+
+    def query_int(self, name: str) -> Optional[int]:
+        value = self.query(name)
+        if value is None:
+            return None
+        try:
+            return int(value[:20])
+        except ValueError:
+            raise invalid(f"{name}: must be a whole number") from None
+
+
+Handler = Callable[[Call[Any]], Awaitable[Response]]
+
+
+@dataclass(frozen=True)
+class Operation:
+    """`name` is resource.call, as the SDK spells it. `body`: the model of the request body, None when the call
+    takes none. `public`: no API key is asked for."""
+
+    method: str
+    path: str
+    name: str
+    handler: Handler
+    body: Optional[Type[Body]] = None
+    public: bool = False
+
+
+class Operations(List[Operation]):
+    """Collects a resource's operations by decorator."""
+
+    def add(
+        self, method: str, path: str, name: str, body: Optional[Type[Body]] = None, public: bool = False
+    ) -> Callable[[Handler], Handler]:
+        def register(handler: Handler) -> Handler:
+            self.append(Operation(method, path, name, handler, body, public))
+            return handler
+
+        return register
+
+
+def json_reply(content: "BaseModel | Sequence[BaseModel]", status: int = 200) -> Response:
+    """A model or a bare array of models as JSON."""
+    if isinstance(content, BaseModel):
+        text = content.model_dump_json()
+    else:
+        text = "[" + ",".join(item.model_dump_json() for item in content) + "]"
+    return Response(text.encode("utf-8"), status, media_type="application/json")
+
+
+def no_content() -> Response:
+    return Response(status_code=204)

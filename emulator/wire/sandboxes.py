@@ -1,0 +1,239 @@
+"""/v1/sandboxes: wire-contract.md 3.1."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Optional
+
+from pydantic import BaseModel
+from starlette.responses import Response
+
+from ..cage.git import Repo
+from ..platform import cost, limits
+from ..platform.refusal import invalid
+from ..store import Sandbox
+from .operation import Body, Call, NoBody, Operations, json_reply, no_content
+
+operations = Operations()
+
+
+class CreateSandbox(Body):
+    """The body of POST /sandboxes. Numbers: 0 means the default. `timeout` is in seconds of idleness."""
+
+    template: Optional[str] = None
+    cpus: Optional[int] = None
+    memory_mb: Optional[int] = None
+    disk_gb: Optional[int] = None
+    network_mode: Optional[str] = None
+    allowlist: Optional[List[str]] = None
+    env: Optional[Dict[str, str]] = None
+    repo: Optional[str] = None
+    repo_token: Optional[str] = None
+    repo_branch: Optional[str] = None
+    repo_commit: Optional[str] = None
+    repo_subdir: Optional[str] = None
+    budget: Optional[float] = None
+    init_script: Optional[str] = None
+    secrets: Optional[List[str]] = None
+    timeout: Optional[int] = None
+    packages: Optional[List[str]] = None
+    agents: Optional[List[str]] = None
+    persona_id: Optional[str] = None
+    harness_id: Optional[str] = None
+
+
+class SandboxOut(BaseModel):
+    """A sandbox as every client reads it. Nullable keys are left out when unset."""
+
+    id: str
+    status: str
+    template: str
+    ip: Optional[str]
+    cpus: int
+    memory_mb: int
+    disk_gb: int
+    network_mode: str
+    repo_url: Optional[str]
+    budget: Optional[float]
+    init_script: Optional[str]
+    timeout: int
+    created_at: str
+    started_at: Optional[str]
+    stopped_at: Optional[str]
+    cost: float
+    llm_cost: float
+    total_cost: float
+
+    def model_dump_json(self, **_options: Any) -> str:
+        return super().model_dump_json(exclude_none=True)
+
+
+class LogLine(BaseModel):
+    timestamp: str
+    type: str
+    message: str
+
+
+def shown(sandbox: Sandbox, now: float) -> SandboxOut:
+    compute = round(cost.compute(sandbox, now), 6)
+    llm = round(sandbox.spent_llm, 6)
+    return SandboxOut(
+        id=sandbox.id,
+        status=sandbox.status,
+        template=sandbox.template,
+        ip=sandbox.ip,
+        cpus=sandbox.cpus,
+        memory_mb=sandbox.memory_mb,
+        disk_gb=sandbox.disk_gb,
+        network_mode=sandbox.network_mode,
+        repo_url=sandbox.repo.split_credentials()[0] if sandbox.repo else None,
+        budget=sandbox.budget,
+        init_script=sandbox.init_script,
+        timeout=sandbox.timeout,
+        created_at=sandbox.created_at,
+        started_at=sandbox.started_at,
+        stopped_at=sandbox.stopped_at,
+        cost=compute,
+        llm_cost=llm,
+        total_cost=round(compute + llm, 6),
+    )
+
+
+@operations.add("POST", "/v1/sandboxes", "sandboxes.create", CreateSandbox)
+async def create(call: Call[CreateSandbox]) -> Response:
+    sandbox = call.platform.sandboxes.new(call.account, **checked(call.body))
+    await call.platform.sandboxes.build(sandbox)
+    return json_reply(shown(sandbox, call.platform.services.clock.time()), 201)
+
+
+@operations.add("GET", "/v1/sandboxes", "sandboxes.list")
+async def list_all(call: Call[NoBody]) -> Response:
+    now = call.platform.services.clock.time()
+    return json_reply([shown(sandbox, now) for sandbox in call.platform.sandboxes.list(call.account)])
+
+
+@operations.add("GET", "/v1/sandboxes/{id}", "sandboxes.get")
+async def get(call: Call[NoBody]) -> Response:
+    sandbox = call.platform.sandboxes.get(call.account, call.param("id"))
+    return json_reply(shown(sandbox, call.platform.services.clock.time()))
+
+
+@operations.add("DELETE", "/v1/sandboxes/{id}", "sandboxes.destroy")
+async def destroy(call: Call[NoBody]) -> Response:
+    await call.platform.sandboxes.destroy(call.platform.sandboxes.get(call.account, call.param("id")))
+    return no_content()
+
+
+@operations.add("POST", "/v1/sandboxes/{id}/pause", "sandboxes.pause")
+async def pause(call: Call[NoBody]) -> Response:
+    await call.platform.sandboxes.pause(call.platform.sandboxes.get(call.account, call.param("id")))
+    return no_content()
+
+
+@operations.add("POST", "/v1/sandboxes/{id}/resume", "sandboxes.resume")
+async def resume(call: Call[NoBody]) -> Response:
+    await call.platform.sandboxes.resume(call.platform.sandboxes.get(call.account, call.param("id")))
+    return no_content()
+
+
+@operations.add("GET", "/v1/sandboxes/{id}/logs", "sandboxes.logs")
+async def logs(call: Call[NoBody]) -> Response:
+    sandbox = call.platform.sandboxes.get(call.account, call.param("id"))
+    lines = call.platform.sandboxes.logs(sandbox, call.query_int("tail"))
+    return json_reply([LogLine(timestamp=x.timestamp, type=x.type, message=x.message) for x in lines])
+
+
+# --- what a create may say
+
+
+def checked(body: CreateSandbox) -> Dict[str, Any]:
+    """The fields of a new sandbox, defaults filled in. 400 naming the field otherwise."""
+    agents = list(dict.fromkeys(_agent(name) for name in body.agents or ()))
+    memory = _number("memory_mb", body.memory_mb, limits.MEMORY_MB)
+    network_mode = body.network_mode or "full"
+    if network_mode not in limits.NETWORK_MODES:
+        raise invalid(f"network_mode: {network_mode!r} is unknown; use one of {', '.join(limits.NETWORK_MODES)}")
+    if network_mode == "allowlist" and not body.allowlist:
+        raise invalid("allowlist: must name at least one host when network_mode is allowlist")
+    if (body.timeout or 0) < 0:
+        raise invalid("timeout cannot be negative")
+    if (body.budget or 0) < 0:
+        raise invalid("budget cannot be negative")
+    for name in ("repo", "repo_branch", "repo_commit", "repo_subdir", "repo_token", "init_script"):
+        if "\0" in (getattr(body, name) or ""):
+            raise invalid(f"{name}: must not contain a NUL character")
+    return {
+        "template": _template(body.template),
+        "cpus": _number("cpus", body.cpus, limits.CPUS),
+        "memory_mb": max(memory, limits.AGENT_MEMORY_MB) if agents else memory,
+        "disk_gb": _number("disk_gb", body.disk_gb, limits.DISK_GB),
+        "network_mode": network_mode,
+        "allowlist": list(body.allowlist or ()),
+        "env": _env(body.env or {}),
+        "secrets": list(body.secrets or ()),
+        "packages": _packages(body.packages or ()),
+        "agents": agents,
+        "repo": _repo(body),
+        "budget": body.budget or None,
+        "init_script": body.init_script or None,
+        "timeout": body.timeout or limits.IDLE_SECONDS,
+    }
+
+
+def _template(name: Optional[str]) -> str:
+    resolved = limits.TEMPLATE_ALIASES.get(name or "", name or "")
+    if not name:
+        raise invalid(f"template: is required; valid templates: {_names(limits.TEMPLATES, limits.TEMPLATE_ALIASES)}")
+    if resolved not in limits.TEMPLATES:
+        raise invalid(
+            f"template: {name!r} is unknown; valid templates: {_names(limits.TEMPLATES, limits.TEMPLATE_ALIASES)}"
+        )
+    return resolved
+
+
+def _agent(name: str) -> str:
+    resolved = limits.AGENT_ALIASES.get(name, name)
+    if resolved not in limits.AGENTS:
+        raise invalid(f"agents: {name!r} is unknown; valid agents: {_names(limits.AGENTS, limits.AGENT_ALIASES)}")
+    return resolved
+
+
+def _names(names: Any, aliases: Dict[str, str]) -> str:
+    return f"{', '.join(names)} (aliases: {', '.join(aliases)})"
+
+
+def _number(name: str, value: Optional[int], allowed: limits.Range) -> int:
+    if not value:
+        return allowed.default
+    if not allowed.least <= value <= allowed.most:
+        raise invalid(f"{name}: must be between {allowed.least} and {allowed.most}, or 0 for the default")
+    return value
+
+
+def _env(env: Dict[str, str]) -> Dict[str, str]:
+    for name, value in env.items():
+        if not name or any(character in name for character in "= \t\n\0"):
+            raise invalid(f"env: {name!r} is not a variable name (no `=`, space, tab or newline, not empty)")
+        if "\0" in value:
+            raise invalid(f"env: the value of {name!r} must not contain a NUL character")
+    return dict(env)
+
+
+def _packages(names: Any) -> List[str]:
+    for name in names:
+        if not name.strip() or name.startswith("-") or "\0" in name:
+            raise invalid(f"packages: {name!r} is not a package name")
+    return list(names)
+
+
+def _repo(body: CreateSandbox) -> Optional[Repo]:
+    if not body.repo:
+        return None
+    for name in ("repo_branch", "repo_commit", "repo"):
+        if (getattr(body, name) or "").startswith("-"):
+            raise invalid(f"{name}: must not begin with a dash")
+    subdir = (body.repo_subdir or "").strip("/")
+    if ".." in subdir.split("/"):
+        raise invalid("repo_subdir: must not contain `..`")
+    if "::" in body.repo.split("/")[0]:
+        raise invalid("repo: use an https, ssh or file URL, or a local path")
+    return Repo(body.repo, body.repo_token or None, body.repo_branch or None, body.repo_commit or None, subdir or None)

@@ -1,0 +1,131 @@
+"""Snapshots: wire-contract.md 3.4, platform-behaviour.md A, Snapshots."""
+
+from __future__ import annotations
+
+from typing import Any, Optional
+
+from pydantic import BaseModel
+from starlette.concurrency import iterate_in_threadpool
+from starlette.responses import Response, StreamingResponse
+
+from ..control.clock import rfc3339
+from ..platform.limits import DOWNLOAD_SECONDS
+from ..platform.refusal import invalid
+from ..store import Snapshot
+from .operation import Body, Call, NoBody, Operations, json_reply, no_content
+
+operations = Operations()
+
+
+class CreateSnapshot(Body):
+    name: Optional[str] = None
+    description: Optional[str] = None
+
+
+class RestoreSnapshot(Body):
+    """`sandbox_id` is the documentation's older spelling of `target_sandbox_id`."""
+
+    target_sandbox_id: Optional[str] = None
+    sandbox_id: Optional[str] = None
+
+
+class SnapshotOut(BaseModel):
+    """`account_id` is there for older clients, which insist on it."""
+
+    id: str
+    account_id: str
+    sandbox_id: str
+    name: str
+    description: str
+    status: str
+    trigger: str
+    size_bytes: int
+    created_at: str
+    completed_at: Optional[str]
+
+    def model_dump_json(self, **_options: Any) -> str:
+        return super().model_dump_json(exclude_none=True)
+
+
+class Restored(BaseModel):
+    status: str
+
+
+class Download(BaseModel):
+    url: str
+    expires_in_seconds: int
+    expires_at: str
+
+
+def shown(snapshot: Snapshot) -> SnapshotOut:
+    return SnapshotOut(
+        id=snapshot.id,
+        account_id=snapshot.account_id,
+        sandbox_id=snapshot.sandbox_id,
+        name=snapshot.name,
+        description=snapshot.description,
+        status=snapshot.status,
+        trigger=snapshot.trigger,
+        size_bytes=snapshot.size_bytes,
+        created_at=snapshot.created_at,
+        completed_at=snapshot.completed_at,
+    )
+
+
+@operations.add("GET", "/v1/sandboxes/{id}/snapshots", "snapshots.list")
+async def list_of_sandbox(call: Call[NoBody]) -> Response:
+    return json_reply([shown(snap) for snap in call.platform.snapshots.list(call.account, call.param("id"))])
+
+
+@operations.add("POST", "/v1/sandboxes/{id}/snapshots", "snapshots.create", CreateSnapshot)
+async def create(call: Call[CreateSnapshot]) -> Response:
+    sandbox = call.platform.sandboxes.get(call.account, call.param("id"))
+    snapshot = call.platform.snapshots.create(sandbox, call.body.name or "", call.body.description or "")
+    return json_reply(shown(snapshot), 201)
+
+
+@operations.add("GET", "/v1/snapshots/{id}", "snapshots.get")
+async def get(call: Call[NoBody]) -> Response:
+    return json_reply(shown(call.platform.snapshots.get(call.account, call.param("id"))))
+
+
+@operations.add("DELETE", "/v1/snapshots/{id}", "snapshots.delete")
+async def delete(call: Call[NoBody]) -> Response:
+    call.platform.snapshots.delete(call.platform.snapshots.get(call.account, call.param("id")))
+    return no_content()
+
+
+@operations.add("POST", "/v1/snapshots/{id}/restore", "snapshots.restore", RestoreSnapshot)
+async def restore(call: Call[RestoreSnapshot]) -> Response:
+    snapshot = call.platform.snapshots.get(call.account, call.param("id"))
+    target_id = call.body.target_sandbox_id or call.body.sandbox_id
+    if not target_id:
+        raise invalid("target_sandbox_id required")
+    if not call.body.target_sandbox_id:
+        call.warnings.append("`sandbox_id` is deprecated; the platform wants `target_sandbox_id`")
+    target = call.platform.sandboxes.get(call.account, target_id)
+    async with call.platform.sandboxes.active(target):
+        await call.platform.snapshots.restore(snapshot, target)
+    return json_reply(Restored(status="restored"))
+
+
+@operations.add("GET", "/v1/snapshots/{id}/download", "snapshots.download")
+async def download(call: Call[NoBody]) -> Response:
+    path, expires = call.platform.snapshots.sign_download(
+        call.platform.snapshots.get(call.account, call.param("id"))
+    )
+    base = f"{call.request.url.scheme}://{call.request.headers['host']}"
+    return json_reply(Download(url=base + path, expires_in_seconds=DOWNLOAD_SECONDS, expires_at=rfc3339(expires)))
+
+
+@operations.add("GET", "/v1/snapshots/{id}/download/content", "snapshots.content", public=True)
+async def content(call: Call[NoBody]) -> Response:
+    identifier = call.param("id")
+    pieces = call.platform.snapshots.signed_content(
+        identifier, call.query("expires") or "", call.query("signature") or ""
+    )
+    return StreamingResponse(
+        iterate_in_threadpool(pieces),
+        media_type="application/gzip",
+        headers={"Content-Disposition": f'attachment; filename="{identifier}.tar.gz"'},
+    )
