@@ -1,0 +1,172 @@
+"""The two clients: thin shells that hold a session and the resource groups.
+
+A group's module is loaded when it is first used: most programs use one or two of them.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from types import TracebackType
+from typing import TYPE_CHECKING, Optional, TypeVar
+
+from ._constants import DEFAULT_MAX_RETRIES, DEFAULT_TIMEOUT
+from ._http import AsyncSession, Session, check_open
+from ._naming import public
+from ._settings import resolve
+
+if TYPE_CHECKING:
+    import httpx
+
+    from ._resources.account import AccountAPI, AsyncAccountAPI
+    from ._resources.files import AsyncFiles, Files
+    from ._resources.sandboxes import AsyncSandboxes, Sandboxes
+    from ._resources.snapshots import AsyncSnapshots, Snapshots
+
+C = TypeVar("C", bound="Caged")
+A = TypeVar("A", bound="AsyncCaged")
+
+
+@public
+class Caged:
+    """The Caged platform, blocking. Threads may share one client.
+
+    Args:
+        api_key: falls back to ``CAGED_API_KEY``.
+        base_url: falls back to ``CAGED_BASE_URL``, then to ``https://api.caged.dev``; a path prefix is kept.
+            Proxy variables of the environment apply, except for loopback addresses.
+        timeout: seconds for each wait on the network (connect, send, each read) of calls that have no limit
+            of their own; None means no limit.
+        max_retries: how often a failed call may be tried again; 0 turns retries off. Any call is repeated
+            when no connection came about; only calls that do no harm twice (reads, deletes, ``files.write``)
+            after a lost connection or a 429, 502, 503 or 504.
+        transport: an httpx transport to send through, e.g. ``httpx.MockTransport``; closed with the client.
+
+    Raises:
+        CagedError: no key, or an argument that cannot be used.
+    """
+
+    def __init__(
+        self,
+        api_key: Optional[str] = None,
+        base_url: Optional[str] = None,
+        timeout: Optional[float] = DEFAULT_TIMEOUT,
+        max_retries: int = DEFAULT_MAX_RETRIES,
+        transport: Optional[httpx.BaseTransport] = None,
+    ) -> None:
+        self._session = Session(resolve(api_key, base_url, timeout, max_retries), transport)
+
+    @cached_property
+    def account(self) -> AccountAPI:
+        """The account and its API keys."""
+        from ._resources.account import AccountAPI
+
+        return AccountAPI(self._session)
+
+    @cached_property
+    def files(self) -> Files:
+        """Files and git diffs."""
+        from ._resources.files import Files
+
+        return Files(self._session)
+
+    @cached_property
+    def sandboxes(self) -> Sandboxes:
+        """Sandboxes and commands in them."""
+        from ._resources.sandboxes import Sandboxes
+
+        return Sandboxes(self._session)
+
+    @cached_property
+    def snapshots(self) -> Snapshots:
+        """Copies of workspaces."""
+        from ._resources.snapshots import Snapshots
+
+        return Snapshots(self._session)
+
+    def close(self) -> None:
+        """Close all connections; a call afterwards is a `CagedError`. May be called twice."""
+        self._session.close()
+
+    def __enter__(self: C) -> C:
+        check_open(self._session)
+        return self
+
+    def __exit__(
+        self,
+        kind: Optional[type[BaseException]] = None,
+        error: Optional[BaseException] = None,
+        traceback: Optional[TracebackType] = None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Caged(base_url={self._session.settings.base_url!r})"
+
+
+@public
+class AsyncCaged:
+    """The Caged platform for asyncio: the arguments, methods, results and errors of `Caged`, awaited.
+
+    ``transport`` is an ``httpx.AsyncBaseTransport``. Use one client in one event loop.
+    """
+
+    def __init__(
+        self,
+        api_key: Optional[str] = None,
+        base_url: Optional[str] = None,
+        timeout: Optional[float] = DEFAULT_TIMEOUT,
+        max_retries: int = DEFAULT_MAX_RETRIES,
+        transport: Optional[httpx.AsyncBaseTransport] = None,
+    ) -> None:
+        self._session = AsyncSession(resolve(api_key, base_url, timeout, max_retries), transport)
+
+    @cached_property
+    def account(self) -> AsyncAccountAPI:
+        """The account and its API keys."""
+        from ._resources.account import AsyncAccountAPI
+
+        return AsyncAccountAPI(self._session)
+
+    @cached_property
+    def files(self) -> AsyncFiles:
+        """Files and git diffs."""
+        from ._resources.files import AsyncFiles
+
+        return AsyncFiles(self._session)
+
+    @cached_property
+    def sandboxes(self) -> AsyncSandboxes:
+        """Sandboxes and commands in them."""
+        from ._resources.sandboxes import AsyncSandboxes
+
+        return AsyncSandboxes(self._session)
+
+    @cached_property
+    def snapshots(self) -> AsyncSnapshots:
+        """Copies of workspaces."""
+        from ._resources.snapshots import AsyncSnapshots
+
+        return AsyncSnapshots(self._session)
+
+    async def aclose(self) -> None:
+        """Close all connections; a call afterwards is a `CagedError`. May be called twice."""
+        await self._session.close()
+
+    async def close(self) -> None:
+        """The same as `aclose`."""
+        await self.aclose()
+
+    async def __aenter__(self: A) -> A:
+        check_open(self._session)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: Optional[type[BaseException]] = None,
+        error: Optional[BaseException] = None,
+        traceback: Optional[TracebackType] = None,
+    ) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        return f"AsyncCaged(base_url={self._session.settings.base_url!r})"

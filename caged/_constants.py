@@ -1,0 +1,26 @@
+"""Every number and name the SDK's HTTP side runs on. Durations are in seconds."""
+
+DEFAULT_BASE_URL = "https://api.caged.dev"
+API_PREFIX = "/v1"
+ENV_API_KEY = "CAGED_API_KEY"
+ENV_BASE_URL = "CAGED_BASE_URL"
+
+DEFAULT_TIMEOUT = 30.0
+CREATE_TIMEOUT = 360.0  # create answers after clone, packages and init_script: minutes, not seconds
+EXEC_TIMEOUT = 300.0
+LONGEST_TIMEOUT = 1_000_000.0  # 11 days; sockets overflow somewhere above, "no limit" is spelled None
+
+DEFAULT_MAX_RETRIES = 2
+RETRY_STATUSES = frozenset({429, 502, 503, 504})
+BACKOFF_FIRST = 0.5  # upper bound of the first delay; doubles with every retry, drawn with full jitter
+BACKOFF_LONGEST = 8.0
+RETRY_AFTER_LONGEST = 60.0  # a server that asks for more gets no retry: the error goes to the caller
+
+SNAPSHOT_WAIT_TIMEOUT = 60.0
+SNAPSHOT_POLL_FIRST = 0.05
+SNAPSHOT_POLL_LONGEST = 1.0
+
+# httpx stops at 100 connections and then fails calls with a pool timeout; here many long execs at once are
+# normal.
+MAX_CONNECTIONS = 1000
+MAX_KEEPALIVE_CONNECTIONS = 100

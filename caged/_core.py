@@ -1,0 +1,142 @@
+"""What happens around every call, without any I/O: build the request, judge the outcome, decide on retries.
+
+`perform` is a generator. It yields what must be done (`Request`: send this; `Pause`: wait this long) and is
+sent what came of it; its return value is the result of the call. The two sessions in `_http` only do as told,
+so the sync and the async client cannot differ, and a helper made of several calls is one `yield from` after
+another.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
+from typing import Any, Optional, TypeVar, Union
+from urllib.parse import urlencode
+
+import httpx
+
+from . import _timing
+from ._call import Call, ClientDefault
+from ._constants import API_PREFIX, BACKOFF_FIRST, BACKOFF_LONGEST, RETRY_AFTER_LONGEST, RETRY_STATUSES
+from ._decoding import api_error, decode
+from ._errors import CagedConnectionError, CagedError, CagedTimeoutError
+from ._settings import Settings
+
+T = TypeVar("T")
+
+# Nothing has left the machine when these are raised: any call may be tried again.
+_NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+# The request may have been carried out although no answer came.
+_DROPPED = (httpx.NetworkError, httpx.RemoteProtocolError)
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """Send this."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    content: Optional[bytes]
+    timeout: Optional[float]
+
+
+@dataclass(frozen=True, eq=False)
+class Pause:
+    """Wait this many seconds."""
+
+    seconds: float
+
+
+Step = Union[Request, Pause]
+Outcome = Union[httpx.Response, Exception, None]
+Plan = Generator[Step, Outcome, T]
+
+
+def perform(settings: Settings, call: Call[T], deadline: Optional[float] = None) -> Plan[T]:
+    """Carry out one call, with retries.
+
+    Args:
+        deadline: a moment of `_timing.now` after which no retry may begin.
+    """
+    request = build(settings, call)
+    retries = 0
+    maybe_done = False
+    while True:
+        outcome = yield request
+        cause: Optional[Exception] = None
+        error: CagedError
+        wanted: Optional[float] = None
+        if isinstance(outcome, httpx.Response):
+            if 200 <= outcome.status_code < 300:
+                return decode(call, outcome)
+            if maybe_done and call.method == "DELETE" and outcome.status_code == 404:
+                return call.decode(None)  # the lost first attempt did it
+            failure = api_error(call, outcome)
+            error, wanted = failure, failure.retry_after
+            again = call.repeatable and outcome.status_code in RETRY_STATUSES
+        else:
+            assert outcome is not None
+            cause = outcome
+            error = transport_error(call, cause, request.timeout, settings)
+            never_sent = isinstance(cause, _NEVER_SENT)
+            dropped = isinstance(cause, _DROPPED) and not never_sent
+            maybe_done = maybe_done or dropped
+            again = never_sent or (dropped and call.repeatable)
+        delay = _delay(retries, wanted)
+        if not again or retries >= settings.max_retries or delay is None:
+            raise error from cause
+        if deadline is not None and _timing.now() + delay >= deadline:
+            raise error from cause
+        retries += 1
+        yield Pause(delay)
+
+
+def build(settings: Settings, call: Call[Any]) -> Request:
+    """The request that a call stands for.
+
+    Raises:
+        CagedError: the body cannot be written as JSON.
+    """
+    url = f"{settings.base_url}{API_PREFIX}{call.path}"
+    query = urlencode({name: value for name, value in (call.query or {}).items() if value is not None})
+    headers = {}
+    content = None
+    if call.body is not None:
+        headers["Content-Type"] = "application/json"
+        content = _json_bytes(call, call.body)
+    timeout = settings.timeout if isinstance(call.timeout, ClientDefault) else call.timeout
+    return Request(call.method, f"{url}?{query}" if query else url, headers, content, timeout)
+
+
+def _json_bytes(call: Call[Any], body: Mapping[str, Any]) -> bytes:
+    try:
+        return json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8")
+    except (TypeError, ValueError, RecursionError) as problem:
+        raise CagedError(f"{call}: the request cannot be written as JSON: {problem}") from None
+
+
+def transport_error(
+    call: Call[Any], cause: Exception, timeout: Optional[float], settings: Settings
+) -> CagedError:
+    """What a failure below HTTP means to the caller."""
+    if isinstance(cause, httpx.TimeoutException):
+        limit = "" if timeout is None else f" after {timeout}s"
+        unsent = isinstance(cause, _NEVER_SENT)
+        what = "no connection" if unsent else "no answer"
+        return CagedTimeoutError(f"{call} timed out{limit}: {what}", timeout=timeout)
+    if isinstance(cause, httpx.InvalidURL):
+        return CagedError(f"{call}: this address cannot be requested: {cause}")
+    reason = str(cause) or type(cause).__name__
+    if isinstance(cause, httpx.ConnectError):
+        return CagedConnectionError(f"{call}: cannot connect to {settings.base_url}: {reason}")
+    return CagedConnectionError(f"{call}: the connection failed: {reason}")
+
+
+def _delay(retries: int, wanted: Optional[float]) -> Optional[float]:
+    """Seconds until the next attempt; None when the server asks for more patience than there is."""
+    if wanted is not None:
+        return wanted if wanted <= RETRY_AFTER_LONGEST else None
+    return random.uniform(0, min(BACKOFF_LONGEST, BACKOFF_FIRST * 2.0 ** min(retries, 30)))

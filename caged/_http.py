@@ -1,0 +1,175 @@
+"""The two places that do I/O: each drives the plans of `_core`, one blocking, one awaiting."""
+
+from __future__ import annotations
+
+import ipaddress
+import ssl
+import weakref
+from typing import Any, Optional, TypeVar, Union, cast
+from urllib.request import getproxies
+
+import httpx
+
+from . import _timing
+from ._call import Call
+from ._constants import MAX_CONNECTIONS, MAX_KEEPALIVE_CONNECTIONS
+from ._core import Outcome, Pause, Plan, Request, perform
+from ._errors import CagedError
+from ._settings import Settings
+from ._version import __version__
+
+T = TypeVar("T")
+
+# RuntimeError: an async client used from a second event loop, or closed by another thread in mid-call.
+_FAILURES = (httpx.HTTPError, httpx.InvalidURL, OSError, RuntimeError, ValueError)
+
+
+class Session:
+    """Sends the calls of one sync client."""
+
+    def __init__(self, settings: Settings, transport: Optional[httpx.BaseTransport]) -> None:
+        self.settings = settings
+        _check_transport(transport, httpx.BaseTransport)
+        try:
+            self._http = httpx.Client(transport=transport, **_options(settings))
+        except (ImportError, *_FAILURES) as problem:
+            raise _unusable(problem) from problem
+        # A client that is never closed must not leave sockets to the garbage collector's warnings.
+        self._finalizer = weakref.finalize(self, self._http.close)
+
+    @property
+    def closed(self) -> bool:
+        return self._http.is_closed
+
+    def close(self) -> None:
+        self._finalizer()
+
+    def send(self, call: Call[T]) -> T:
+        """Carry out one call."""
+        return self.run(perform(self.settings, call))
+
+    def run(self, plan: Plan[T]) -> T:
+        """Carry out a plan to its result."""
+        outcome: Outcome = None
+        while True:
+            try:
+                step = plan.send(outcome)
+            except StopIteration as end:
+                return cast(T, end.value)
+            if isinstance(step, Pause):
+                _timing.sleep(step.seconds)
+                outcome = None
+            else:
+                outcome = self._exchange(step)
+
+    def _exchange(self, step: Request) -> Outcome:
+        check_open(self)
+        try:
+            return self._http.request(
+                step.method, step.url, headers=step.headers, content=step.content, timeout=step.timeout
+            )
+        except _FAILURES as problem:
+            return problem
+
+
+class AsyncSession:
+    """Sends the calls of one async client."""
+
+    def __init__(self, settings: Settings, transport: Optional[httpx.AsyncBaseTransport]) -> None:
+        self.settings = settings
+        _check_transport(transport, httpx.AsyncBaseTransport)
+        try:
+            self._http = httpx.AsyncClient(transport=transport, **_options(settings))
+        except (ImportError, *_FAILURES) as problem:
+            raise _unusable(problem) from problem
+
+    @property
+    def closed(self) -> bool:
+        return self._http.is_closed
+
+    async def close(self) -> None:
+        try:
+            await self._http.aclose()
+        except RuntimeError as problem:
+            raise CagedError(f"close the client in the event loop that used it: {problem}") from problem
+
+    async def send(self, call: Call[T]) -> T:
+        """Carry out one call."""
+        return await self.run(perform(self.settings, call))
+
+    async def run(self, plan: Plan[T]) -> T:
+        """Carry out a plan to its result."""
+        outcome: Outcome = None
+        while True:
+            try:
+                step = plan.send(outcome)
+            except StopIteration as end:
+                return cast(T, end.value)
+            if isinstance(step, Pause):
+                await _timing.sleep_async(step.seconds)
+                outcome = None
+            else:
+                outcome = await self._exchange(step)
+
+    async def _exchange(self, step: Request) -> Outcome:
+        check_open(self)
+        try:
+            return await self._http.request(
+                step.method, step.url, headers=step.headers, content=step.content, timeout=step.timeout
+            )
+        except _FAILURES as problem:
+            return problem
+
+
+def check_open(session: Union[Session, AsyncSession]) -> None:
+    """Refuse to go on with a closed client."""
+    if session.closed:
+        raise CagedError("this client is closed; make a new one")
+
+
+def _check_transport(transport: Any, kind: type) -> None:
+    if transport is not None and not isinstance(transport, kind):
+        raise CagedError(f"transport must be an httpx.{kind.__name__}, not {type(transport).__name__}")
+
+
+def _unusable(problem: Exception) -> CagedError:
+    return CagedError(f"cannot set up HTTP with the environment's proxy and certificate settings: {problem}")
+
+
+def _options(settings: Settings) -> dict[str, Any]:
+    """What both httpx clients are made with."""
+    local = is_loopback(settings.host)
+    return {
+        "headers": {
+            "Authorization": f"Bearer {settings.api_key}",
+            "Accept": "application/json",
+            "User-Agent": f"caged-python/{__version__}",
+        },
+        "timeout": settings.timeout,
+        "limits": httpx.Limits(
+            max_connections=MAX_CONNECTIONS, max_keepalive_connections=MAX_KEEPALIVE_CONNECTIONS
+        ),
+        "follow_redirects": False,
+        "trust_env": not local,  # no proxy variable may divert what stays on this machine
+        "verify": _verify(settings, local),
+    }
+
+
+def _verify(settings: Settings, local: bool) -> Union[ssl.SSLContext, bool]:
+    """Reading the CA bundle costs more than 20 ms per client: only done where TLS may be spoken."""
+    if settings.encrypted:
+        # trust_env is off for loopback, yet SSL_CERT_FILE is how a local CA is named.
+        return httpx.create_ssl_context() if local else True
+    if not local and any(proxy.lower().startswith("https:") for proxy in getproxies().values()):
+        return True
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+def is_loopback(host: str) -> bool:
+    """True for localhost, 127.0.0.0/8 and ::1."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

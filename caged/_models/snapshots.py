@@ -1,0 +1,48 @@
+"""Snapshots of a sandbox's workspace."""
+
+from dataclasses import dataclass
+from typing import Optional
+
+from .._naming import public
+from ._base import Model
+
+
+@public
+@dataclass(frozen=True)
+class Snapshot(Model):
+    """A copy of ``/workspace``, as far along as it was when the API answered.
+
+    Attributes:
+        sandbox_id: the sandbox it was taken of.
+        status: pending, completed or failed.
+        trigger: ``manual``, or ``auto`` for the one that pausing makes.
+        size_bytes: of the stored archive.
+        created_at, completed_at: RFC 3339; the second may be None even when it is completed.
+    """
+
+    id: str = ""
+    sandbox_id: str = ""
+    name: str = ""
+    description: str = ""
+    status: str = "pending"
+    trigger: str = ""
+    size_bytes: int = 0
+    created_at: str = ""
+    completed_at: Optional[str] = None
+
+
+@public
+@dataclass(frozen=True)
+class SnapshotDownload(Model):
+    """Where a snapshot can be fetched from.
+
+    Attributes:
+        url: as the server gave it. An absolute one is signed and needs no key; a server that keeps
+            snapshots on its own disk may give a path (``/v1/snapshots/...``) that takes the API key.
+        expires_in_seconds: how long it is good for, counted from the answer.
+        expires_at: the same as an RFC 3339 time, where the server tells.
+    """
+
+    url: str = ""
+    expires_in_seconds: int = 0
+    expires_at: Optional[str] = None

@@ -1,0 +1,1 @@
+"""The resource groups of the clients; one file each: the calls first, then the sync and the async class."""

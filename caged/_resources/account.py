@@ -1,0 +1,79 @@
+"""The account behind the API key, and its keys."""
+
+from __future__ import annotations
+
+from .. import _arguments as arguments
+from .._call import Call, Expect, ignore
+from .._http import AsyncSession, Session
+from .._models.account import Account, APIKey, CreatedAPIKey
+
+
+def get() -> Call[Account]:
+    return Call("GET", "/account", Expect.OBJECT, Account.from_api, repeatable=True)
+
+
+def list_keys() -> Call[list[APIKey]]:
+    return Call("GET", "/account/keys", Expect.ARRAY, APIKey.list_from_api, repeatable=True)
+
+
+def create_key(name: str, scope: str) -> Call[CreatedAPIKey]:
+    body = {"name": arguments.text("name", name), "scope": arguments.text("scope", scope)}
+    return Call("POST", "/account/keys", Expect.OBJECT, CreatedAPIKey.from_api, body=body)
+
+
+def revoke_key(key_id: str) -> Call[None]:
+    path = f"/account/keys/{arguments.segment('key_id', key_id)}"
+    return Call("DELETE", path, Expect.NOTHING, ignore, repeatable=True)
+
+
+class AccountAPI:
+    """``caged.account``"""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def get(self) -> Account:
+        """The account."""
+        return self._session.send(get())
+
+    def list_keys(self) -> list[APIKey]:
+        """All API keys, without their secrets."""
+        return self._session.send(list_keys())
+
+    def create_key(self, name: str, scope: str = "full") -> CreatedAPIKey:
+        """Make an API key; the secret is in the answer and nowhere else.
+
+        Args:
+            scope: ``full`` or ``read_only``.
+
+        Raises:
+            CagedPlanLimitError: the plan allows no further key.
+        """
+        return self._session.send(create_key(name, scope))
+
+    def revoke_key(self, key_id: str) -> None:
+        """Make a key useless at once."""
+        self._session.send(revoke_key(key_id))
+
+
+class AsyncAccountAPI:
+    """``caged.account`` of `AsyncCaged`; every method is described in `AccountAPI`."""
+
+    def __init__(self, session: AsyncSession) -> None:
+        self._session = session
+
+    async def get(self) -> Account:
+        """See `AccountAPI.get`."""
+        return await self._session.send(get())
+
+    async def list_keys(self) -> list[APIKey]:
+        """See `AccountAPI.list_keys`."""
+        return await self._session.send(list_keys())
+
+    async def create_key(self, name: str, scope: str = "full") -> CreatedAPIKey:
+        """See `AccountAPI.create_key`."""
+        return await self._session.send(create_key(name, scope))
+
+    async def revoke_key(self, key_id: str) -> None:
+        """See `AccountAPI.revoke_key`."""
+        await self._session.send(revoke_key(key_id))

@@ -1,0 +1,270 @@
+"""Sandboxes: create, list, look up, pause, resume, destroy, run commands, read logs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Callable, NoReturn, Optional
+
+from .. import _arguments as arguments
+from .._call import Call, Expect, ignore
+from .._constants import CREATE_TIMEOUT, EXEC_TIMEOUT
+from .._errors import CagedError
+from .._http import AsyncSession, Session
+from .._models.sandboxes import ExecResult, LogEntry, Sandbox
+
+# The methods named `list` hide the builtin inside the classes.
+SandboxList = list[Sandbox]
+LogList = list[LogEntry]
+
+# What create may send besides the template, and how each value is checked.
+_CREATE_FIELDS: dict[str, Callable[[str, Any], Any]] = {
+    "cpus": arguments.integer,
+    "memory_mb": arguments.integer,
+    "disk_gb": arguments.integer,
+    "network_mode": arguments.text,
+    "allowlist": arguments.texts,
+    "env": arguments.text_mapping,
+    "repo": arguments.text,
+    "repo_token": arguments.text,
+    "repo_branch": arguments.text,
+    "repo_commit": arguments.text,
+    "repo_subdir": arguments.text,
+    "budget": arguments.number,
+    "init_script": arguments.text,
+    "secrets": arguments.texts,
+    "timeout": arguments.integer,
+    "packages": arguments.texts,
+    "agents": arguments.texts,
+    "persona_id": arguments.text,
+    "harness_id": arguments.text,
+}
+
+
+def create(template: Any, fields: Mapping[str, Any]) -> Call[Sandbox]:
+    if not template:
+        raise CagedError("template is empty; name one, such as 'minimal' or 'python-312'")
+    body: dict[str, Any] = {"template": arguments.text("template", template)}
+    for name, value in fields.items():
+        if name not in _CREATE_FIELDS:
+            from difflib import get_close_matches  # only for this message
+
+            close = get_close_matches(name, _CREATE_FIELDS, n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            raise CagedError(f"sandboxes.create has no argument {name!r}{hint}")
+        if value is None:
+            continue
+        checked = _CREATE_FIELDS[name](name, value)
+        if checked not in ([], {}):
+            body[name] = checked
+    return Call("POST", "/sandboxes", Expect.OBJECT, Sandbox.from_api, body=body, timeout=CREATE_TIMEOUT)
+
+
+def list_() -> Call[SandboxList]:
+    return Call("GET", "/sandboxes", Expect.ARRAY, Sandbox.list_from_api, repeatable=True)
+
+
+def get(sandbox_id: str) -> Call[Sandbox]:
+    return Call("GET", at(sandbox_id), Expect.OBJECT, Sandbox.from_api, repeatable=True)
+
+
+def pause(sandbox_id: str) -> Call[None]:
+    # Not repeatable: when the first one worked, a second is a 409. The same for resume.
+    return Call("POST", at(sandbox_id, "/pause"), Expect.NOTHING, ignore)
+
+
+def resume(sandbox_id: str) -> Call[None]:
+    return Call("POST", at(sandbox_id, "/resume"), Expect.NOTHING, ignore)
+
+
+def destroy(sandbox_id: str) -> Call[None]:
+    return Call("DELETE", at(sandbox_id), Expect.NOTHING, ignore, repeatable=True)
+
+
+def exec_(sandbox_id: str, command: str, timeout: Optional[float]) -> Call[ExecResult]:
+    return Call(
+        "POST",
+        at(sandbox_id, "/exec"),
+        Expect.OBJECT,
+        ExecResult.from_api,
+        body={"command": arguments.text("command", command)},
+        timeout=EXEC_TIMEOUT if timeout is None else arguments.seconds("timeout", timeout),
+    )
+
+
+def logs(sandbox_id: str, tail: Optional[int]) -> Call[LogList]:
+    query = {"tail": None if tail is None else arguments.integer("tail", tail)}
+    path = at(sandbox_id, "/logs")
+    return Call("GET", path, Expect.ARRAY, LogEntry.list_from_api, query=query, repeatable=True)
+
+
+def at(sandbox_id: str, rest: str = "") -> str:
+    """The path of a sandbox, or of something below it."""
+    return f"/sandboxes/{arguments.segment('sandbox_id', sandbox_id)}{rest}"
+
+
+class Sandboxes:
+    """``caged.sandboxes``"""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def create(
+        self,
+        template: str = "minimal",
+        *,
+        cpus: Optional[int] = None,
+        memory_mb: Optional[int] = None,
+        disk_gb: Optional[int] = None,
+        network_mode: Optional[str] = None,
+        allowlist: Optional[Sequence[str]] = None,
+        env: Optional[Mapping[str, str]] = None,
+        repo: Optional[str] = None,
+        repo_token: Optional[str] = None,
+        repo_branch: Optional[str] = None,
+        repo_commit: Optional[str] = None,
+        repo_subdir: Optional[str] = None,
+        budget: Optional[float] = None,
+        init_script: Optional[str] = None,
+        secrets: Optional[Sequence[str]] = None,
+        timeout: Optional[int] = None,
+        packages: Optional[Sequence[str]] = None,
+        agents: Optional[Sequence[str]] = None,
+        persona_id: Optional[str] = None,
+        harness_id: Optional[str] = None,
+        **unknown: NoReturn,
+    ) -> Sandbox:
+        """Create a sandbox and wait until it is ready: repository cloned, packages and agents installed.
+
+        What is None or an empty list or dict is not sent, and the platform's default holds; 0 and "" are
+        sent. Waits up to 360 s for the answer. A clone or `init_script` that fails gives a sandbox with
+        status ``error``.
+
+        Args:
+            template: minimal, node-20, node-22, python-311, python-312, desktop, ...; an unknown one is
+                refused by the API with the list of valid ones.
+            cpus: 1-8, default 2.
+            memory_mb: 128-8192, default 512; raised to 1024 when agents are installed.
+            disk_gb: 1-50, default 5.
+            network_mode: full (default), none, or allowlist, which needs `allowlist`.
+            allowlist: hosts the sandbox may reach.
+            env: environment of every command.
+            repo: git URL cloned into ``/workspace``.
+            repo_token, repo_branch, repo_commit, repo_subdir: how to clone it; a commit wins over a branch.
+            budget: US dollars; the sandbox is paused when they are spent.
+            init_script: shell command run after the clone.
+            secrets: names of `env` variables whose values are masked in logs.
+            timeout: idle seconds until the sandbox pauses itself (default 900). Not the HTTP timeout.
+            packages: installed at boot.
+            agents: installed at boot, e.g. ``["claude"]``.
+            persona_id, harness_id: whose settings to start from.
+
+        Raises:
+            CagedValidationError: the API refuses a value.
+            CagedPlanLimitError: the plan allows no further sandbox.
+            CagedError: an argument of the wrong type, an unknown one, or an empty template; nothing is sent.
+        """
+        given = {name: value for name, value in locals().items() if name in _CREATE_FIELDS}
+        return self._session.send(create(template, {**given, **unknown}))
+
+    def list(self) -> SandboxList:
+        """All sandboxes of the account that are not destroyed."""
+        return self._session.send(list_())
+
+    def get(self, sandbox_id: str) -> Sandbox:
+        """One sandbox as it is now. Raises `CagedNotFoundError` for an unknown or destroyed one."""
+        return self._session.send(get(sandbox_id))
+
+    def pause(self, sandbox_id: str) -> None:
+        """Freeze a running sandbox; it costs nothing until resumed. 409 (`CagedAPIError`) if not running."""
+        self._session.send(pause(sandbox_id))
+
+    def resume(self, sandbox_id: str) -> None:
+        """Go on with a paused sandbox. 409 (`CagedAPIError`) if it is not paused or its budget is spent."""
+        self._session.send(resume(sandbox_id))
+
+    def destroy(self, sandbox_id: str) -> None:
+        """Delete a sandbox and everything in it, for good; its snapshots stay."""
+        self._session.send(destroy(sandbox_id))
+
+    def exec(self, sandbox_id: str, command: str, *, timeout: Optional[float] = None) -> ExecResult:
+        """Run a shell command in ``/workspace`` and wait until it exits.
+
+        A non-zero exit does not raise: see `ExecResult.ok`. A sandbox that cannot run the command sets
+        `ExecResult.error`.
+
+        Args:
+            command: for ``bash -c``; pipes, redirects and several lines work.
+            timeout: seconds to wait for the answer, default 300; never sent to the platform.
+
+        Raises:
+            CagedTimeoutError: no answer in time.
+        """
+        return self._session.send(exec_(sandbox_id, command, timeout))
+
+    def logs(self, sandbox_id: str, tail: Optional[int] = None) -> LogList:
+        """The newest `tail` entries of the sandbox's log, oldest first; without `tail` the platform's 100."""
+        return self._session.send(logs(sandbox_id, tail))
+
+
+class AsyncSandboxes:
+    """``caged.sandboxes`` of `AsyncCaged`; every method is described in `Sandboxes`."""
+
+    def __init__(self, session: AsyncSession) -> None:
+        self._session = session
+
+    async def create(
+        self,
+        template: str = "minimal",
+        *,
+        cpus: Optional[int] = None,
+        memory_mb: Optional[int] = None,
+        disk_gb: Optional[int] = None,
+        network_mode: Optional[str] = None,
+        allowlist: Optional[Sequence[str]] = None,
+        env: Optional[Mapping[str, str]] = None,
+        repo: Optional[str] = None,
+        repo_token: Optional[str] = None,
+        repo_branch: Optional[str] = None,
+        repo_commit: Optional[str] = None,
+        repo_subdir: Optional[str] = None,
+        budget: Optional[float] = None,
+        init_script: Optional[str] = None,
+        secrets: Optional[Sequence[str]] = None,
+        timeout: Optional[int] = None,
+        packages: Optional[Sequence[str]] = None,
+        agents: Optional[Sequence[str]] = None,
+        persona_id: Optional[str] = None,
+        harness_id: Optional[str] = None,
+        **unknown: NoReturn,
+    ) -> Sandbox:
+        """Create a sandbox and wait until it is ready; see `Sandboxes.create`."""
+        given = {name: value for name, value in locals().items() if name in _CREATE_FIELDS}
+        return await self._session.send(create(template, {**given, **unknown}))
+
+    async def list(self) -> SandboxList:
+        """See `Sandboxes.list`."""
+        return await self._session.send(list_())
+
+    async def get(self, sandbox_id: str) -> Sandbox:
+        """See `Sandboxes.get`."""
+        return await self._session.send(get(sandbox_id))
+
+    async def pause(self, sandbox_id: str) -> None:
+        """See `Sandboxes.pause`."""
+        await self._session.send(pause(sandbox_id))
+
+    async def resume(self, sandbox_id: str) -> None:
+        """See `Sandboxes.resume`."""
+        await self._session.send(resume(sandbox_id))
+
+    async def destroy(self, sandbox_id: str) -> None:
+        """See `Sandboxes.destroy`."""
+        await self._session.send(destroy(sandbox_id))
+
+    async def exec(self, sandbox_id: str, command: str, *, timeout: Optional[float] = None) -> ExecResult:
+        """See `Sandboxes.exec`."""
+        return await self._session.send(exec_(sandbox_id, command, timeout))
+
+    async def logs(self, sandbox_id: str, tail: Optional[int] = None) -> LogList:
+        """See `Sandboxes.logs`."""
+        return await self._session.send(logs(sandbox_id, tail))
