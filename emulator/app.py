@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import Dict, List, Optional
+from typing import Optional
 from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
@@ -21,7 +21,7 @@ from .wire.operation import Operation
 from .wire.problem import problem
 
 
-def operations() -> List[Operation]:
+def operations() -> list[Operation]:
     """Everything that is served."""
     return [
         *sandboxes.operations,
@@ -34,7 +34,7 @@ def operations() -> List[Operation]:
 
 
 def build(platform: Platform) -> ASGIApp:
-    by_path: Dict[str, Dict[str, Operation]] = {}
+    by_path: dict[str, dict[str, Operation]] = {}
     for operation in operations():
         by_path.setdefault(operation.path, {})[operation.method] = operation
     routes = [
@@ -86,7 +86,9 @@ class Gate:
         headers = dict(scope["headers"])
         host = headers.get(b"host", b"").decode("latin-1")
         if not self._known(_name(f"//{host}"), addresses=True):
-            return Refusal(403, f"Host {host!r} is not this emulator's; start it with --allow-host to accept it")
+            return Refusal(
+                403, f"Host {host!r} is not this emulator's; start it with --allow-host to accept it"
+            )
         origin = headers.get(b"origin")
         if origin is not None and not self._known(_name(origin.decode("latin-1")), addresses=False):
             return Refusal(403, f"Origin {origin.decode('latin-1')!r} is not of this machine")

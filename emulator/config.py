@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional, Tuple
+from typing import Optional, Union
+
+from .cage import isolation
 
 ISOLATION_LEVELS = ("auto", "process")
 TIERS = ("free", "pro", "team")
@@ -33,17 +35,23 @@ class EmulatorConfig:
     seed: Optional[int] = None
     tier: Optional[str] = None
     budget_action: str = "pause"
-    allow_hosts: Tuple[str, ...] = ()
+    allow_hosts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
             raise ConfigError(f"port {self.port} is not between 0 and 65535")
-        if self.api_key is not None and not (self.api_key and self.api_key.isascii() and self.api_key.isprintable()):
+        if self.api_key is not None and not (
+            self.api_key and self.api_key.isascii() and self.api_key.isprintable()
+        ):
             raise ConfigError("api_key must be printable ASCII and not empty; leave it out for a random one")
         if self.isolation == "namespace":
-            raise ConfigError("isolation 'namespace' is not available in this version; use 'process' or 'auto'")
+            raise ConfigError(
+                "isolation 'namespace' is not available in this version; use 'process' or 'auto'"
+            )
         if self.isolation not in ISOLATION_LEVELS:
-            raise ConfigError(f"isolation {self.isolation!r} is unknown; use one of {', '.join(ISOLATION_LEVELS)}")
+            raise ConfigError(
+                f"isolation {self.isolation!r} is unknown; use one of {', '.join(ISOLATION_LEVELS)}"
+            )
         if self.tier is not None and self.tier not in TIERS:
             raise ConfigError(f"tier {self.tier!r} is unknown; use one of {', '.join(TIERS)}, or none")
         if self.budget_action not in BUDGET_ACTIONS:
@@ -51,8 +59,8 @@ class EmulatorConfig:
 
     @property
     def isolation_level(self) -> str:
-        """The level in use. This version has one."""
-        return "process"
+        """The level in use: the one asked for, or the strongest that works here."""
+        return isolation.best().name if self.isolation == "auto" else self.isolation
 
     @classmethod
     def make(
@@ -62,12 +70,12 @@ class EmulatorConfig:
         port: int = 0,
         api_key: Optional[str] = None,
         isolation: Optional[str] = None,
-        state_dir: "os.PathLike[str] | str | None" = None,
+        state_dir: Union[os.PathLike[str], str, None] = None,
         seed: Optional[int] = None,
         tier: Optional[str] = None,
         budget_action: str = "pause",
-        allow_hosts: Tuple[str, ...] = (),
-    ) -> "EmulatorConfig":
+        allow_hosts: tuple[str, ...] = (),
+    ) -> EmulatorConfig:
         """From loosely typed arguments; isolation falls back to CAGED_ISOLATION, then `auto`."""
         return cls(
             host=host,

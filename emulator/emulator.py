@@ -7,15 +7,16 @@ import atexit
 import os
 import threading
 import weakref
+from collections.abc import Coroutine
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Callable, Coroutine, List, Optional, Tuple, TypeVar, Union
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar, Union
 
 from .config import EmulatorConfig
 from .runtime import Runtime
 
 if TYPE_CHECKING:
     from types import TracebackType
-    from typing import Type
 
     from caged import AsyncCaged, Caged
 
@@ -55,11 +56,11 @@ class Emulator:
         port: int = 0,
         api_key: Optional[str] = None,
         isolation: Optional[str] = None,
-        state_dir: "Union[str, os.PathLike[str], None]" = None,
+        state_dir: Union[str, os.PathLike[str], None] = None,
         seed: Optional[int] = None,
         tier: Optional[str] = None,
         budget_action: str = "pause",
-        allow_hosts: Tuple[str, ...] = (),
+        allow_hosts: tuple[str, ...] = (),
     ) -> None:
         self.config = EmulatorConfig.make(
             host=host,
@@ -82,7 +83,7 @@ class Emulator:
 
     # --- life
 
-    def start(self) -> "Emulator":
+    def start(self) -> Emulator:
         """Returns when it answers. EmulatorError after START_LIMIT seconds; a failed start leaves nothing."""
         if self._runtime is not None:
             raise EmulatorError("this emulator is running already; make another Emulator for a second one")
@@ -94,7 +95,9 @@ class Emulator:
         try:
             self._thread.start()
             if not self._ready.wait(START_LIMIT):
-                raise EmulatorError(f"the emulator did not answer within {START_LIMIT:g} s\n{self._log_text()}")
+                raise EmulatorError(
+                    f"the emulator did not answer within {START_LIMIT:g} s\n{self._log_text()}"
+                )
             if self._failure is not None:
                 raise EmulatorError(f"the emulator failed to start: {self._failure}\n{self._log_text()}")
         except BaseException:
@@ -127,7 +130,9 @@ class Emulator:
         text = self._log_text()
         self._abandon()
         if late:
-            raise EmulatorError(f"the emulator did not stop within {STOP_LIMIT:g} s; its sandboxes are gone\n{text}")
+            raise EmulatorError(
+                f"the emulator did not stop within {STOP_LIMIT:g} s; its sandboxes are gone\n{text}"
+            )
 
     def _abandon(self) -> None:
         """What is left after `stop`, and the way out when there is no time for it."""
@@ -140,14 +145,14 @@ class Emulator:
         runtime.request_stop()
         runtime.abandon()
 
-    def __enter__(self) -> "Emulator":
+    def __enter__(self) -> Emulator:
         return self.start()
 
     def __exit__(
         self,
-        _type: "Optional[Type[BaseException]]",
+        _type: Optional[type[BaseException]],
         _error: Optional[BaseException],
-        _traceback: "Optional[TracebackType]",
+        _traceback: Optional[TracebackType],
     ) -> None:
         self.stop()
 
@@ -172,7 +177,12 @@ class Emulator:
         """The isolation level in use, also before the start."""
         return self.config.isolation_level
 
-    def log_tail(self, count: int = 20) -> List[str]:
+    @property
+    def run_dir(self) -> Path:
+        """The directory that holds everything of this emulator on disk; it goes when the emulator stops."""
+        return self._running().services.run_dir
+
+    def log_tail(self, count: int = 20) -> list[str]:
         """The newest lines of the emulator's own log, oldest first."""
         return self._running().log_tail(count)
 
@@ -181,13 +191,13 @@ class Emulator:
 
     # --- clients and accounts
 
-    def client(self, api_key: Optional[str] = None, **options: Any) -> "Caged":
+    def client(self, api_key: Optional[str] = None, **options: Any) -> Caged:
         """A client of this emulator. Options are those of `Caged`; close it, or use it in a `with` statement."""
         from caged import Caged
 
         return Caged(api_key=api_key or self.api_key, base_url=self.base_url, **options)
 
-    def async_client(self, api_key: Optional[str] = None, **options: Any) -> "AsyncCaged":
+    def async_client(self, api_key: Optional[str] = None, **options: Any) -> AsyncCaged:
         from caged import AsyncCaged
 
         return AsyncCaged(api_key=api_key or self.api_key, base_url=self.base_url, **options)
@@ -215,7 +225,7 @@ class Emulator:
 
         self._call(delete())
 
-    def _call(self, work: "Coroutine[Any, Any, T]") -> T:
+    def _call(self, work: Coroutine[Any, Any, T]) -> T:
         """Runs a coroutine on the emulator's loop, from any other thread."""
         if self._loop is None:
             work.close()
@@ -223,7 +233,7 @@ class Emulator:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(STOP_LIMIT)
 
 
-def _abandon_at_exit(reference: "weakref.ref[Emulator]") -> Callable[[], None]:
+def _abandon_at_exit(reference: weakref.ref[Emulator]) -> Callable[[], None]:
     def abandon() -> None:
         emulator = reference()
         if emulator is not None:

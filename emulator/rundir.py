@@ -10,8 +10,9 @@ import fcntl
 import os
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Iterator, Optional
+from typing import Optional
 
 from .cage import archive
 from .cage.paths import usable_base
@@ -30,8 +31,8 @@ class RunDir:
         self._lock = lock
 
     @classmethod
-    def create(cls, state_dir: Optional[Path]) -> "RunDir":
-        base = _base(state_dir)
+    def create(cls, state_dir: Optional[Path]) -> RunDir:
+        base = base_directory(state_dir)
         sweep(base)
         made = Path(tempfile.mkdtemp(prefix=_NEW, dir=base))
         # The name that a sweep looks at appears only when the lock is held.
@@ -51,7 +52,7 @@ class RunDir:
             self._lock = -1
 
 
-def _base(state_dir: Optional[Path]) -> Path:
+def base_directory(state_dir: Optional[Path]) -> Path:
     if state_dir is not None:
         try:
             state_dir.mkdir(parents=True, exist_ok=True)

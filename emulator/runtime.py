@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections import deque
-from typing import Callable, Deque, List, Optional
+from typing import Callable, Optional
 
 from . import app
 from .cage.toolchains import Toolchains
@@ -31,7 +31,7 @@ class Runtime:
         self.config = config
         self.api_key = config.api_key or new_secret()
         self._echo = echo
-        self._lines: Deque[str] = deque(maxlen=1000)
+        self._lines: deque[str] = deque(maxlen=1000)
         self._clock = Clock()
         self._loop: Optional[asyncio.AbstractEventLoop] = None
         self._stop: Optional[asyncio.Event] = None
@@ -65,7 +65,7 @@ class Runtime:
         if self._echo is not None:
             self._echo(stamped)
 
-    def log_tail(self, count: int) -> List[str]:
+    def log_tail(self, count: int) -> list[str]:
         return list(self._lines)[-count:]
 
     async def run(self, on_ready: Callable[[], None]) -> None:

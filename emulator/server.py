@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import Callable, List, Optional
+from typing import Callable, Optional
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -83,7 +83,7 @@ class _Uvicorn(uvicorn.Server):
         self._on_ready = on_ready
         self.stopping = asyncio.Event()
 
-    async def startup(self, sockets: Optional[List[socket.socket]] = None) -> None:
+    async def startup(self, sockets: Optional[list[socket.socket]] = None) -> None:
         await super().startup(sockets=sockets)
         self._on_ready()
 
@@ -107,4 +107,3 @@ class _Uvicorn(uvicorn.Server):
         if not self.should_exit:
             await self.main_loop()
         await self.shutdown(sockets=[sock])
-

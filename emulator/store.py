@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Dict, List, Optional, Set, Tuple
+from typing import Optional
 
 from .cage.cage import Cage
 from .cage.git import Repo
@@ -29,9 +29,9 @@ class Account:
     email: str
     tier: str
     created_at: str
-    keys: Dict[str, Key] = field(default_factory=dict)
+    keys: dict[str, Key] = field(default_factory=dict)
     #: Start of the current rate window (a whole minute) and the requests seen in it.
-    window: Tuple[int, int] = (0, 0)
+    window: tuple[int, int] = (0, 0)
 
 
 @dataclass
@@ -54,11 +54,11 @@ class Sandbox:
     network_mode: str
     timeout: int
     created_at: str
-    allowlist: List[str] = field(default_factory=list)
-    env: Dict[str, str] = field(default_factory=dict)
-    secrets: List[str] = field(default_factory=list)
-    packages: List[str] = field(default_factory=list)
-    agents: List[str] = field(default_factory=list)
+    allowlist: list[str] = field(default_factory=list)
+    env: dict[str, str] = field(default_factory=dict)
+    secrets: list[str] = field(default_factory=list)
+    packages: list[str] = field(default_factory=list)
+    agents: list[str] = field(default_factory=list)
     repo: Optional[Repo] = None
     budget: Optional[float] = None
     init_script: Optional[str] = None
@@ -67,13 +67,13 @@ class Sandbox:
     started_at: Optional[str] = None
     stopped_at: Optional[str] = None
     cage: Optional[Cage] = None
-    logs: List[LogEntry] = field(default_factory=list)
+    logs: list[LogEntry] = field(default_factory=list)
     #: Cost of the finished stretches of running, and the start of the current one.
     spent_compute: float = 0.0
     spent_llm: float = 0.0
     running_since: Optional[float] = None
     #: Shares of the budget (percent) that were already told.
-    budget_told: Set[int] = field(default_factory=set)
+    budget_told: set[int] = field(default_factory=set)
     #: Calls in progress that keep the sandbox from being idle, and the end of the last one.
     busy: int = 0
     last_active: float = 0.0
@@ -99,7 +99,7 @@ class Snapshot:
 
 class Store:
     def __init__(self) -> None:
-        self.accounts: Dict[str, Account] = {}
-        self.keys: Dict[str, Key] = {}  # by secret
-        self.sandboxes: Dict[str, Sandbox] = {}
-        self.snapshots: Dict[str, Snapshot] = {}
+        self.accounts: dict[str, Account] = {}
+        self.keys: dict[str, Key] = {}  # by secret
+        self.sandboxes: dict[str, Sandbox] = {}
+        self.snapshots: dict[str, Snapshot] = {}

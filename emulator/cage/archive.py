@@ -11,8 +11,9 @@ import os
 import shutil
 import stat
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Callable, Iterator, List, Optional, Tuple, TypeVar
+from typing import IO, Callable, Optional, TypeVar
 
 from .paths import Layout
 
@@ -54,7 +55,7 @@ def pack(layout: Layout, target: Path, limit: Optional[int] = None) -> int:
     return total
 
 
-def _walk(root: str, prefix: str = ".") -> Iterator[Tuple[str, str]]:
+def _walk(root: str, prefix: str = ".") -> Iterator[tuple[str, str]]:
     """Directories before what they hold, names sorted: the same tree gives the same archive."""
     yield root, prefix
     for name in sorted(_list(root)):
@@ -67,7 +68,7 @@ def _walk(root: str, prefix: str = ".") -> Iterator[Tuple[str, str]]:
             yield path, member
 
 
-def _list(path: str) -> List[str]:
+def _list(path: str) -> list[str]:
     return _despite_mode(path, stat.S_IRUSR | stat.S_IXUSR, lambda: os.listdir(path))
 
 
@@ -113,8 +114,8 @@ def unpack(source: Path, layout: Layout) -> None:
     outgoing = layout.directory / "restore-old"
     for leftover in (staging, outgoing):
         remove(leftover)
-    moved_out: List[str] = []
-    moved_in: List[str] = []
+    moved_out: list[str] = []
+    moved_in: list[str] = []
     try:
         staging.mkdir()
         outgoing.mkdir()
@@ -144,7 +145,7 @@ def unpack(source: Path, layout: Layout) -> None:
 def _extract(source: Path, target: Path, layout: Layout) -> None:
     """The archive is our own, so its names are trusted; directory modes come last, a read-only one must first
     take what it holds."""
-    directories: List[Tuple[str, tarfile.TarInfo]] = []
+    directories: list[tuple[str, tarfile.TarInfo]] = []
     with tarfile.open(source, "r:") as archive:
         for member in archive:
             path = os.path.normpath(os.path.join(target, member.name))
@@ -186,7 +187,7 @@ def gzipped(source: Path) -> Iterator[bytes]:
 
 class _Pieces:
     def __init__(self) -> None:
-        self._pieces: List[bytes] = []
+        self._pieces: list[bytes] = []
 
     def write(self, data: bytes) -> int:
         self._pieces.append(bytes(data))
@@ -194,7 +195,7 @@ class _Pieces:
 
     def flush(self) -> None: ...
 
-    def take(self) -> List[bytes]:
+    def take(self) -> list[bytes]:
         pieces, self._pieces = self._pieces, []
         return pieces
 

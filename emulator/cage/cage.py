@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Callable, Dict, List, Mapping, Optional, Sequence
+from typing import Callable, Optional
 
 from . import archive, toolchains, tree
 from .paths import Layout
@@ -37,7 +38,7 @@ class Cage:
 
     # --- commands
 
-    def _environment(self, env: Mapping[str, str]) -> Dict[str, str]:
+    def _environment(self, env: Mapping[str, str]) -> dict[str, str]:
         layout = self.layout
         base = {
             "HOME": str(layout.home),
@@ -93,7 +94,7 @@ class Cage:
     async def write(self, path: str, content: bytes) -> str:
         return await asyncio.to_thread(tree.write, self.layout, path, content)
 
-    async def listing(self, path: str) -> List[tree.Entry]:
+    async def listing(self, path: str) -> list[tree.Entry]:
         return await asyncio.to_thread(tree.listing, self.layout, path)
 
     async def directory(self, path: str) -> str:
@@ -161,5 +162,3 @@ def _write_home(layout: Layout) -> None:
         encoding="utf-8",
     )
     (layout.home / ".npmrc").write_text("prefix=${HOME}/.local\n", encoding="utf-8")
-
-

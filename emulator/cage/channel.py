@@ -6,7 +6,8 @@ import asyncio
 import os
 import socket
 from collections import deque
-from typing import Callable, Deque, List, Sequence, Tuple
+from collections.abc import Sequence
+from typing import Callable
 
 from .inside import frames
 
@@ -29,7 +30,7 @@ class Channel:
         self._on_end = on_end
         self._receiver = frames.Receiver(sock)
         self._loop = asyncio.get_running_loop()
-        self._unsent: Deque[Tuple[bytes, List[int]]] = deque()
+        self._unsent: deque[tuple[bytes, list[int]]] = deque()
         self.closed = False
         self._loop.add_reader(sock, self._readable)
 
@@ -88,6 +89,6 @@ class Channel:
         self._on_end()
 
 
-def _close_all(fds: List[int]) -> None:
+def _close_all(fds: list[int]) -> None:
     for fd in fds:
         os.close(fd)

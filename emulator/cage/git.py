@@ -5,10 +5,11 @@ from __future__ import annotations
 import base64
 import re
 from dataclasses import dataclass, field
-from typing import Dict, List, Optional, Tuple
+from typing import Optional
 from urllib.parse import urlsplit, urlunsplit
 
-from .cage import Cage, Result
+from .cage import Cage
+from .process import Result
 
 #: Never ask for a password, never page, and leave the developer's own settings out of it.
 _ENV = {
@@ -19,7 +20,15 @@ _ENV = {
     "GIT_SSH_COMMAND": "ssh -o BatchMode=yes",
 }
 
-_STATUS = {"M": "modified", "T": "modified", "R": "modified", "C": "added", "A": "added", "D": "deleted", "U": "modified"}
+_STATUS = {
+    "M": "modified",
+    "T": "modified",
+    "R": "modified",
+    "C": "added",
+    "A": "added",
+    "D": "deleted",
+    "U": "modified",
+}
 
 
 class CloneFailed(Exception):
@@ -34,7 +43,7 @@ class Repo:
     commit: Optional[str] = None
     subdir: Optional[str] = None
 
-    def split_credentials(self) -> Tuple[str, Optional[str], Optional[str]]:
+    def split_credentials(self) -> tuple[str, Optional[str], Optional[str]]:
         """(URL without credentials, user, password or token)."""
         parts = urlsplit(self.url)
         if parts.scheme not in ("http", "https") or "@" not in parts.netloc:
@@ -47,7 +56,7 @@ class Repo:
 
 @dataclass(frozen=True)
 class Diff:
-    files: List[Tuple[str, str]] = field(default_factory=list)
+    files: list[tuple[str, str]] = field(default_factory=list)
     unstaged: str = ""
     staged: str = ""
 
@@ -91,7 +100,9 @@ async def diff(cage: Cage, path: str) -> Optional[Diff]:
     """The work tree's changes at `path`; None when it is no repository. Raises OSError and Outside for the path."""
     directory = await cage.directory(path)
     at = ["-C", directory, "-c", "core.quotePath=false"]
-    status = await _git(cage, [*at, "status", "--porcelain=v1", "-z", "--untracked-files=all", "--", "."], _ENV)
+    status = await _git(
+        cage, [*at, "status", "--porcelain=v1", "-z", "--untracked-files=all", "--", "."], _ENV
+    )
     if status.code != 0:
         return None
     unstaged = await _git(cage, [*at, "diff", "--no-color", "--no-ext-diff", "--", "."], _ENV)
@@ -99,8 +110,8 @@ async def diff(cage: Cage, path: str) -> Optional[Diff]:
     return Diff(_parse_status(status.output), _text(unstaged), _text(staged))
 
 
-def _parse_status(output: bytes) -> List[Tuple[str, str]]:
-    files: Dict[str, str] = {}
+def _parse_status(output: bytes) -> list[tuple[str, str]]:
+    files: dict[str, str] = {}
     fields = iter(output.decode("utf-8", "replace").split("\0"))
     for entry in fields:
         if len(entry) < 4:
@@ -109,7 +120,9 @@ def _parse_status(output: bytes) -> List[Tuple[str, str]]:
         if "R" in code or "C" in code:
             next(fields, None)  # where it came from
         letter = code[1] if code[1] not in " " else code[0]
-        files[path] = "untracked" if code == "??" else _STATUS.get(letter if letter != "R" else "R", "modified")
+        files[path] = (
+            "untracked" if code == "??" else _STATUS.get(letter if letter != "R" else "R", "modified")
+        )
     return sorted(files.items())
 
 
@@ -117,11 +130,11 @@ def _text(result: Result) -> str:
     return result.output.decode("utf-8", "replace") if result.code == 0 else ""
 
 
-async def _git(cage: Cage, arguments: List[str], env: Dict[str, str]) -> Result:
+async def _git(cage: Cage, arguments: list[str], env: dict[str, str]) -> Result:
     return await cage.program(["/usr/bin/env", "git", *arguments], env)
 
 
-async def _must(cage: Cage, arguments: List[str], env: Dict[str, str]) -> None:
+async def _must(cage: Cage, arguments: list[str], env: dict[str, str]) -> None:
     result = await _git(cage, arguments, env)
     if result.code != 0:
         said = result.error or result.output.decode("utf-8", "replace").strip()

@@ -16,7 +16,6 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Dict, Tuple
 
 WORKSPACE = "/workspace"
 WRITABLE = ("workspace", "root", "tmp")
@@ -53,7 +52,7 @@ class Layout:
         self.bin = self.opt / "bin"
         self._prefix = str(directory)
         self._prefix_bytes = os.fsencode(self._prefix)
-        self._places: Dict[str, str] = {
+        self._places: dict[str, str] = {
             "workspace": str(self.workspace),
             "root": str(self.home),
             "tmp": str(self.tmp),
@@ -67,7 +66,7 @@ class Layout:
             (self.directory / name).mkdir()
         self.bin.mkdir(parents=True)
 
-    def roots(self) -> Dict[str, str]:
+    def roots(self) -> dict[str, str]:
         """The writable places: first component of the sandbox's path -> host directory."""
         return {name: self._places[name] for name in WRITABLE}
 
@@ -99,7 +98,7 @@ class Layout:
         return target
 
 
-def split(path: str) -> Tuple[str, ...]:
+def split(path: str) -> tuple[str, ...]:
     """The components of a sandbox path; a relative one is under /workspace. `..` stays, `.` and empty go."""
     if not path.startswith("/"):
         path = f"{WORKSPACE}/{path}"

@@ -8,8 +8,9 @@ import os
 import socket
 import struct
 import termios
+from collections.abc import Awaitable
 from dataclasses import dataclass
-from typing import Any, Awaitable, Callable, Dict, List, Optional, Set
+from typing import Any, Callable, Optional
 
 from .channel import Channel
 from .inside import frames
@@ -20,7 +21,7 @@ FREEZE_LIMIT = 5.0
 OUTPUT_LIMIT = 16 * 1024 * 1024
 
 #: Answers a program inside: gets the question, yields nothing, sends pieces through the second argument.
-Asked = Callable[[Dict[str, Any], "Answer"], Awaitable[None]]
+Asked = Callable[[dict[str, Any], "Answer"], Awaitable[None]]
 
 
 class Gone(Exception):
@@ -55,11 +56,11 @@ class _Output:
     """Reads a command's pipe, keeps the first `limit` bytes, and goes on emptying it as long as somebody in the
     sandbox holds it: a server left in the background must not die of a closed pipe."""
 
-    def __init__(self, fd: int, limit: int, on_end: Callable[["_Output"], None]) -> None:
+    def __init__(self, fd: int, limit: int, on_end: Callable[[_Output], None]) -> None:
         os.set_blocking(fd, False)
         self._fd = fd
         self._limit = limit
-        self._chunks: List[bytes] = []
+        self._chunks: list[bytes] = []
         self._size = 0
         self._keep = True
         self._on_end = on_end
@@ -108,15 +109,17 @@ class _Output:
 class SandboxProcesses:
     """`on_lost` is called when init dies without having been asked to."""
 
-    def __init__(self, control: socket.socket, on_lost: Callable[[], None], on_ask: Optional[Asked] = None) -> None:
+    def __init__(
+        self, control: socket.socket, on_lost: Callable[[], None], on_ask: Optional[Asked] = None
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self._on_lost = on_lost
         self._on_ask = on_ask
         self._ready: asyncio.Future[int] = self._loop.create_future()
         self._stopped: asyncio.Future[int] = self._loop.create_future()
-        self._waiting: Dict[int, asyncio.Future[Dict[str, Any]]] = {}
-        self._outputs: Set[_Output] = set()
-        self._answering: Set[asyncio.Task[None]] = set()
+        self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._outputs: set[_Output] = set()
+        self._answering: set[asyncio.Task[None]] = set()
         self._next_id = 0
         self._stopping = False
         self.pid: Optional[int] = None
@@ -159,7 +162,8 @@ class SandboxProcesses:
 
     def _on_end(self) -> None:
         gone = Gone("the sandbox's processes are gone")
-        for future in (self._ready, *self._waiting.values()):
+        waiting: list[asyncio.Future[Any]] = [self._ready, *self._waiting.values()]
+        for future in waiting:
             if not future.done():
                 future.set_exception(gone)
                 future.exception()  # seen: nobody may be waiting
@@ -177,9 +181,7 @@ class SandboxProcesses:
         self._waiting[self._next_id] = self._loop.create_future()
         return self._next_id
 
-    async def run(
-        self, argv: List[str], env: Dict[str, str], cwd: str, limit: int = OUTPUT_LIMIT
-    ) -> Result:
+    async def run(self, argv: list[str], env: dict[str, str], cwd: str, limit: int = OUTPUT_LIMIT) -> Result:
         """Runs a program with standard output and error in one pipe and no input, and returns when it exits,
         also when its children go on. Cancelled, it kills the program and all that came from it. Raises Gone."""
         command = self._expect()

@@ -11,13 +11,13 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Dict, List, Optional, Tuple
+from typing import Optional
 
 STANDARD_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PROBE_LIMIT = 10.0
 
 #: template -> (language, version it stands for). From the platform's list of templates (platform-behaviour.md A).
-LANGUAGE: Dict[str, Tuple[str, str]] = {
+LANGUAGE: dict[str, tuple[str, str]] = {
     "python-311": ("python", "3.11"),
     "python-312": ("python", "3.12"),
     "node-20": ("node", "20"),
@@ -39,8 +39,8 @@ class Toolchain:
     template: str
     summary: str
     exact: bool
-    links: Dict[str, str] = field(default_factory=dict)
-    scripts: Dict[str, str] = field(default_factory=dict)
+    links: dict[str, str] = field(default_factory=dict)
+    scripts: dict[str, str] = field(default_factory=dict)
 
 
 class Toolchains:
@@ -48,24 +48,26 @@ class Toolchains:
 
     def __init__(self, path: Optional[str] = None) -> None:
         self._path = path if path is not None else os.environ.get("PATH", os.defpath)
-        self._found: Dict[str, Toolchain] = {}
+        self._found: dict[str, Toolchain] = {}
         self.shell = shutil.which("bash", path=f"{STANDARD_PATH}:{self._path}") or "/bin/sh"
-        self._git = shutil.which("git", path=f"{STANDARD_PATH}:{self._path}")
+        self.git = shutil.which("git", path=f"{STANDARD_PATH}:{self._path}")
 
     def find(self, template: str) -> Toolchain:
         if template not in self._found:
             language, version = LANGUAGE.get(template, ("", ""))
             look = {"python": self._python, "node": self._node, "go": self._go}.get(language)
-            chain = look(template, version) if look else Toolchain(template, "the programs of this host", True)
-            if self._git and os.path.dirname(self._git) not in STANDARD_PATH.split(":"):
-                chain.links["git"] = self._git
+            chain = (
+                look(template, version) if look else Toolchain(template, "the programs of this host", True)
+            )
+            if self.git and os.path.dirname(self.git) not in STANDARD_PATH.split(":"):
+                chain.links["git"] = self.git
             self._found[template] = chain
         return self._found[template]
 
     # --- python
 
     def _python(self, template: str, version: str) -> Toolchain:
-        best: Optional[Tuple[str, str, bool]] = None
+        best: Optional[tuple[str, str, bool]] = None
         for candidate in self._python_candidates(version):
             found = _probe_python(candidate)
             if found is None:
@@ -85,13 +87,14 @@ class Toolchains:
             summary += ", without pip"
         names = ["python", "python3", f"python{actual.rpartition('.')[0]}"]
         # The real program, not a version manager's shim: a shim asks for the developer's home and environment.
-        pip = {name: 'exec python3 -m pip "$@"' for name in ("pip", "pip3")} if has_pip else {}
-        return Toolchain(template, summary, exact, {name: program for name in names}, pip)
+        pip = dict.fromkeys(("pip", "pip3"), 'exec python3 -m pip "$@"') if has_pip else {}
+        return Toolchain(template, summary, exact, dict.fromkeys(names, program), pip)
 
-    def _python_candidates(self, version: str) -> List[str]:
+    def _python_candidates(self, version: str) -> list[str]:
         pyenv = os.environ.get("PYENV_ROOT") or os.path.expanduser("~/.pyenv")
         own = getattr(sys, "_base_executable", None) or sys.executable
-        candidates = [own] if "%d.%d" % sys.version_info[:2] == version else []
+        running = ".".join(map(str, sys.version_info[:2]))
+        candidates = [own] if running == version else []
         candidates += [shutil.which(f"python{version}", path=self._path) or ""]
         candidates += sorted(glob.glob(f"{pyenv}/versions/{version}.*/bin/python{version}"), reverse=True)
         candidates += [own, shutil.which("python3", path=self._path) or "", "/usr/bin/python3"]
@@ -100,7 +103,9 @@ class Toolchains:
     # --- node and go
 
     def _node(self, template: str, version: str) -> Toolchain:
-        homes = sorted(glob.glob(os.path.expanduser(f"~/.nvm/versions/node/v{version}.*/bin/node")), reverse=True)
+        homes = sorted(
+            glob.glob(os.path.expanduser(f"~/.nvm/versions/node/v{version}.*/bin/node")), reverse=True
+        )
         return self._by_version(
             template, "node", version, homes, r"v?(\d+)\.\S+", ("npm", "npx", "corepack", "yarn", "pnpm")
         )
@@ -110,9 +115,15 @@ class Toolchains:
         return self._by_version(template, "go", version, homes, r"go(\d+\.\d+)\S*", ("gofmt",))
 
     def _by_version(
-        self, template: str, program: str, version: str, homes: List[str], pattern: str, beside: Tuple[str, ...]
+        self,
+        template: str,
+        program: str,
+        version: str,
+        homes: list[str],
+        pattern: str,
+        beside: tuple[str, ...],
     ) -> Toolchain:
-        best: Optional[Tuple[str, str, bool]] = None
+        best: Optional[tuple[str, str, bool]] = None
         for candidate in [shutil.which(program, path=self._path) or "", *homes]:
             if not candidate or not os.path.exists(candidate):
                 continue
@@ -135,7 +146,7 @@ class Toolchains:
         return Toolchain(template, summary, exact, links)
 
 
-def _probe_python(program: str) -> Optional[Tuple[str, str, bool]]:
+def _probe_python(program: str) -> Optional[tuple[str, str, bool]]:
     """(real interpreter, version, has pip), or None when it does not start."""
     said = _output([program, "-I", "-c", _PYTHON_PROBE])
     try:
@@ -145,10 +156,15 @@ def _probe_python(program: str) -> Optional[Tuple[str, str, bool]]:
     return os.path.realpath(executable), version, has_pip
 
 
-def _output(command: List[str]) -> Optional[str]:
+def _output(command: list[str]) -> Optional[str]:
     try:
         done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PROBE_LIMIT, check=False
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=PROBE_LIMIT,
+            check=False,
         )
     except (OSError, subprocess.SubprocessError):
         return None

@@ -11,9 +11,10 @@ import errno
 import os
 import secrets
 import stat
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Iterator, List, Optional, Tuple
+from typing import Optional
 
 from .paths import Layout, split
 
@@ -42,8 +43,8 @@ class _Place:
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
-        self.names: List[str] = []
-        self.fds: List[int] = []
+        self.names: list[str] = []
+        self.fds: list[int] = []
         self.links = 0
 
     def close(self) -> None:
@@ -89,7 +90,7 @@ class _Place:
 
 
 @contextmanager
-def _walk(layout: Layout, path: str, create: bool = False) -> Iterator[Tuple[_Place, Optional[str]]]:
+def _walk(layout: Layout, path: str, create: bool = False) -> Iterator[tuple[_Place, Optional[str]]]:
     """Resolves all links and yields (directory, name of the last component in it). The name may not exist; it is
     None when the path is a directory that the walk ended in (the top, a place, or a path ending in `..`)."""
     place = _Place(layout)
@@ -187,12 +188,16 @@ def write(layout: Layout, path: str, content: bytes) -> str:
         return f"{place.path}/{name}"
 
 
-def listing(layout: Layout, path: str) -> List[Entry]:
+def listing(layout: Layout, path: str) -> list[Entry]:
     """The entries of a directory, by name. Blocks. Raises OSError and Outside."""
     with _walk(layout, path) as (place, name):
         if name is not None:
             place.enter(name)
-        shown = "/" + "/".join(part for part in split(path) if part != "..") if ".." not in split(path) else place.path
+        shown = (
+            "/" + "/".join(part for part in split(path) if part != "..")
+            if ".." not in split(path)
+            else place.path
+        )
         if not place.fds:
             top = layout.roots()
             return [_entry(child, "/", os.stat(top[child])) for child in sorted(top)]

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Optional
 
 from .channel import Channel
 from .inside import frames
@@ -23,7 +23,7 @@ class ZygoteError(Exception):
     """The zygote could not be started, or is gone."""
 
 
-def inside_command(module: str, call: str) -> List[str]:
+def inside_command(module: str, call: str) -> list[str]:
     """The command line that runs one of the `inside` modules in a bare interpreter."""
     if not sys.executable:
         raise ZygoteError("this Python does not know its own executable (sys.executable is empty)")
@@ -54,7 +54,9 @@ class Zygote:
             self._process.wait(STOP_LIMIT)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         call = f"it.main({theirs.fileno()}, {os.getpid()}, {str(self._run_dir or '')!r})"
-        keep = {name: os.environ[name] for name in ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH") if name in os.environ}
+        keep = {
+            name: os.environ[name] for name in ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH") if name in os.environ
+        }
         try:
             self._process = subprocess.Popen(
                 inside_command("zygote", call),
@@ -82,16 +84,19 @@ class Zygote:
         if self._ready is not None and not self._ready.done():
             self._ready.cancel()
 
-    async def create(self, spec: Dict[str, Any]) -> socket.socket:
+    async def create(self, spec: dict[str, Any]) -> socket.socket:
         """Asks for a new init and returns the emulator's end of its control socket. The init announces itself
         there with `ready`. ZygoteError when no zygote can be had within START_LIMIT seconds."""
         self.start()
-        assert self._channel is not None and self._ready is not None
+        assert self._channel is not None
+        assert self._ready is not None
         try:
             await asyncio.wait_for(asyncio.shield(self._ready), START_LIMIT)
         except (asyncio.TimeoutError, asyncio.CancelledError) as error:
             if self._ready.cancelled() or isinstance(error, asyncio.TimeoutError):
-                raise ZygoteError(f"the zygote (pid {self.pid}) did not answer within {START_LIMIT:g} s") from error
+                raise ZygoteError(
+                    f"the zygote (pid {self.pid}) did not answer within {START_LIMIT:g} s"
+                ) from error
             raise
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         self._channel.send({"op": "create", "spec": spec}, [theirs.fileno()])

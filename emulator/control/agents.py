@@ -6,8 +6,9 @@ The default is a fixed text that says that it is emulated, so that no test mista
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Callable, List, Optional, Sequence
+from typing import Callable, Optional
 
 USAGE_ERROR = 2
 
@@ -45,10 +46,42 @@ class Agents:
 
 #: Options of the agents' command lines that take a value, so that the value is not taken for the prompt.
 _WITH_VALUE = frozenset(
-    "--output-format --input-format --model -m --append-system-prompt --system-prompt --allowedTools "
-    "--disallowedTools --allowed-tools --disallowed-tools --max-turns --session-id --resume -r --add-dir "
-    "--permission-mode --mcp-config --settings --fallback-model --sandbox -s --profile --cd -C --config -c "
-    "--image -i --api-key --agent --edit-format --name -n --provider".split()
+    [
+        "--output-format",
+        "--input-format",
+        "--model",
+        "-m",
+        "--append-system-prompt",
+        "--system-prompt",
+        "--allowedTools",
+        "--disallowedTools",
+        "--allowed-tools",
+        "--disallowed-tools",
+        "--max-turns",
+        "--session-id",
+        "--resume",
+        "-r",
+        "--add-dir",
+        "--permission-mode",
+        "--mcp-config",
+        "--settings",
+        "--fallback-model",
+        "--sandbox",
+        "-s",
+        "--profile",
+        "--cd",
+        "-C",
+        "--config",
+        "-c",
+        "--image",
+        "-i",
+        "--api-key",
+        "--agent",
+        "--edit-format",
+        "--name",
+        "-n",
+        "--provider",
+    ]
 )
 #: Options whose value is the prompt, by program.
 _PROMPT_OPTION = {
@@ -64,7 +97,7 @@ def prompt_text(program: str, arguments: Sequence[str], stdin: str) -> Optional[
 
     `claude -p PROMPT`, `claude PROMPT`, `codex exec PROMPT`, `aider --message PROMPT`, with other options around.
     """
-    prompts: List[str] = []
+    prompts: list[str] = []
     own = _PROMPT_OPTION.get(program, ())
     words = list(arguments)
     if words and words[0] in _SUBCOMMANDS.get(program, ()):

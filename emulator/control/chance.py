@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 import string
-from typing import Container, Optional
+from collections.abc import Container
+from typing import Optional
 
 _ALPHABET = string.ascii_lowercase + string.digits
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Deque, List, Optional, Tuple
+from typing import Optional
 
 
 @dataclass
@@ -18,17 +18,17 @@ class Entry:
     operation: str
     account: Optional[str] = None
     status: int = 0
-    warnings: List[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
 
 class Journal:
     def __init__(self, keep: int = 10_000) -> None:
-        self._entries: Deque[Entry] = deque(maxlen=keep)
+        self._entries: deque[Entry] = deque(maxlen=keep)
 
     def add(self, entry: Entry) -> Entry:
         self._entries.append(entry)
         return entry
 
-    def entries(self) -> Tuple[Entry, ...]:
+    def entries(self) -> tuple[Entry, ...]:
         """Oldest first."""
         return tuple(self._entries)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import string
-from typing import List, Optional, Tuple
+from typing import Optional
 
 from ..store import Account, Key
 from . import limits
@@ -25,7 +25,7 @@ class Accounts:
         self._store = services.store
         self.tier = limits.TIERS.get(services.config.tier or "", limits.UNLIMITED)
 
-    def create(self, name: str, secret: Optional[str] = None) -> Tuple[Account, Key]:
+    def create(self, name: str, secret: Optional[str] = None) -> tuple[Account, Key]:
         """A new account with one full key."""
         identifier = self._services.chance.identifier("acct", self._store.accounts)
         account = Account(
@@ -52,14 +52,14 @@ class Accounts:
         self._store.keys[secret] = key
         return key
 
-    def authenticate(self, secret: str) -> Tuple[Account, Key]:
+    def authenticate(self, secret: str) -> tuple[Account, Key]:
         key = self._store.keys.get(secret)
         if key is None:
             raise Refusal(401, "invalid API key")
         key.last_used = self._services.clock.timestamp()
         return self._store.accounts[key.account_id], key
 
-    def count_request(self, account: Account) -> Tuple[int, int, int]:
+    def count_request(self, account: Account) -> tuple[int, int, int]:
         """(limit, remaining, reset as epoch seconds) after counting one request. Refuses with 429 when a tier
         was chosen and its minute is used up."""
         now = self._services.clock.time()
@@ -77,14 +77,14 @@ class Accounts:
         account.window = (minute, seen + 1)
         return self.tier.requests, self.tier.requests - seen - 1, reset
 
-    def rate_window(self) -> Tuple[int, int, int]:
+    def rate_window(self) -> tuple[int, int, int]:
         """The figures of a response that was counted for nobody."""
         reset = (int(self._services.clock.time() // 60) + 1) * 60
         return self.tier.requests, self.tier.requests, reset
 
     # --- keys
 
-    def keys(self, account: Account) -> List[Key]:
+    def keys(self, account: Account) -> list[Key]:
         return list(account.keys.values())
 
     def create_key(self, account: Account, name: str, scope: str) -> Key:

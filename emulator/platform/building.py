@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import shlex
-from typing import Any, Awaitable, Dict, List, TypeVar
+from collections.abc import Awaitable
+from typing import Any, TypeVar
 
 from ..cage import git
 from ..cage.cage import Cage, open_cage
@@ -37,7 +38,9 @@ class Building:
             await self._install_packages(sandbox, cage)
         for agent in sandbox.agents:
             cage.install_agent(limits.AGENTS[agent])
-            self._services.note(sandbox, f"agent {agent} installed (emulated: command `{limits.AGENTS[agent]}`)")
+            self._services.note(
+                sandbox, f"agent {agent} installed (emulated: command `{limits.AGENTS[agent]}`)"
+            )
         if sandbox.init_script:
             await self._init_script(sandbox, cage)
 
@@ -48,7 +51,7 @@ class Building:
             if sandbox.status in ("pending", "running", "paused"):
                 self._lost(sandbox)
 
-        async def asked(question: Dict[str, Any], answer: Answer) -> None:
+        async def asked(question: dict[str, Any], answer: Answer) -> None:
             self._answer(sandbox, question, answer)
 
         try:
@@ -72,7 +75,9 @@ class Building:
         sandbox.status = "error"
         sandbox.stopped_at = self._services.clock.timestamp()
         self._services.note(
-            sandbox, "the sandbox's processes were killed from outside; destroy it and create a new one", "error"
+            sandbox,
+            "the sandbox's processes were killed from outside; destroy it and create a new one",
+            "error",
         )
 
     async def _install_toolchain(self, sandbox: Sandbox, cage: Cage) -> None:
@@ -116,9 +121,9 @@ class Building:
         if said:
             self._services.note(sandbox, said[-4000:], "output")
 
-    def _answer(self, sandbox: Sandbox, question: Dict[str, Any], answer: Answer) -> None:
+    def _answer(self, sandbox: Sandbox, question: dict[str, Any], answer: Answer) -> None:
         program = str(question.get("program", ""))
-        arguments: List[str] = [str(word) for word in question.get("arguments", ())]
+        arguments: list[str] = [str(word) for word in question.get("arguments", ())]
         text = prompt_text(program, arguments, str(question.get("stdin", "")))
         agent = next((name for name, command in limits.AGENTS.items() if command == program), program)
         if text is None:

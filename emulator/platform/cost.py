@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import List, Tuple
-
 from ..store import Sandbox
 from . import limits
 
@@ -40,7 +38,7 @@ def exceeded(sandbox: Sandbox, now: float) -> bool:
     return sandbox.budget is not None and total(sandbox, now) >= sandbox.budget
 
 
-def newly_reached(sandbox: Sandbox, now: float) -> Tuple[List[int], bool]:
+def newly_reached(sandbox: Sandbox, now: float) -> tuple[list[int], bool]:
     """(percentages of the budget reached since the last look, whether it is used up)."""
     if sandbox.budget is None:
         return [], False

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Iterator, List
 
 from ..cage import git
 from ..cage.tree import Entry, Outside
@@ -51,7 +51,7 @@ class Files:
         self._services = services
         self._sandboxes = sandboxes
 
-    async def list(self, account: Account, sandbox_id: str, path: str) -> List[Entry]:
+    async def entries(self, account: Account, sandbox_id: str, path: str) -> list[Entry]:
         """Sorted by name, hidden files included."""
         check_path(path)
         async with self._sandboxes.using(account, sandbox_id) as cage:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Dict, Optional, Tuple
+from typing import Optional
 
 TEMPLATES = ("minimal", "node-20", "node-22", "python-311", "python-312", "go-122", "desktop")
-TEMPLATE_ALIASES: Dict[str, str] = {
+TEMPLATE_ALIASES: dict[str, str] = {
     "node": "node-22",
     "python": "python-312",
     "gui": "desktop",
@@ -14,7 +14,7 @@ TEMPLATE_ALIASES: Dict[str, str] = {
 }
 
 #: agent -> the command that it puts on the sandbox's PATH (`continue` is a word of the shell; its command is cn).
-AGENTS: Dict[str, str] = {
+AGENTS: dict[str, str] = {
     "claude-code": "claude",
     "aider": "aider",
     "codex": "codex",
@@ -23,7 +23,7 @@ AGENTS: Dict[str, str] = {
     "continue": "cn",
     "goose": "goose",
 }
-AGENT_ALIASES: Dict[str, str] = {"claude": "claude-code"}
+AGENT_ALIASES: dict[str, str] = {"claude": "claude-code"}
 AGENT_MEMORY_MB = 1024
 
 NETWORK_MODES = ("full", "none", "allowlist")
@@ -65,7 +65,7 @@ class Tier:
 
 
 #: Part B, 2 (requests), 4.2 (sandboxes) and 3 (the one key of the free plan).
-TIERS: Dict[str, Tier] = {
+TIERS: dict[str, Tier] = {
     "free": Tier("free", 60, 2, 1, 3600),
     "pro": Tier("pro", 300, 10, None, 6 * 3600),
     "team": Tier("team", 1000, 50, None, 24 * 3600),

@@ -33,7 +33,12 @@ def not_found(kind: str, identifier: str) -> Refusal:
 def not_running(sandbox_id: str, status: str) -> Refusal:
     hint = "; resume it first" if status == "paused" else ""
     return Refusal(
-        409, f"sandbox {sandbox_id} is {status}, not running{hint}", "sandbox_not_running", "", "sandbox", sandbox_id
+        409,
+        f"sandbox {sandbox_id} is {status}, not running{hint}",
+        "sandbox_not_running",
+        "",
+        "sandbox",
+        sandbox_id,
     )
 
 

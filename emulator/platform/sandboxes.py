@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import AsyncIterator, List, Optional
+from typing import Optional
 
+from ..cage.cage import Cage
 from ..cage.git import Repo
 from ..cage.process import Gone
-from ..cage.cage import Cage
 from ..store import Account, LogEntry, Sandbox
 from . import cost, limits
 from .accounts import Accounts
-from .building import Building, BuildFailed
+from .building import BuildFailed, Building
 from .refusal import Refusal, invalid_state, not_found, not_running, plan_limit
 from .services import Services
 from .snapshots import Snapshots
@@ -34,11 +35,11 @@ class Sandboxes:
             raise not_found("sandbox", sandbox_id)
         return sandbox
 
-    def list(self, account: Account) -> List[Sandbox]:
+    def of(self, account: Account) -> list[Sandbox]:
         """Oldest first."""
         return [box for box in self._services.store.sandboxes.values() if box.account_id == account.id]
 
-    def logs(self, sandbox: Sandbox, tail: Optional[int]) -> List[LogEntry]:
+    def logs(self, sandbox: Sandbox, tail: Optional[int]) -> list[LogEntry]:
         count = limits.LOGS_DEFAULT if tail is None or tail <= 0 else min(tail, limits.LOGS_MOST)
         return sandbox.logs[-count:]
 
@@ -77,7 +78,7 @@ class Sandboxes:
     ) -> Sandbox:
         """A pending record from checked values. 403 when the plan's number of sandboxes is reached."""
         most = self._accounts.tier.sandboxes
-        living = sum(1 for box in self.list(account) if box.status in ("pending", "running", "paused"))
+        living = sum(1 for box in self.of(account) if box.status in ("pending", "running", "paused"))
         if most is not None and living >= most:
             raise plan_limit(
                 f"plan limit reached: you already have {living} sandboxes, which is your plan's limit"

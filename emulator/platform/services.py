@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, Coroutine, Set
+from typing import Any, Callable
 
 from ..cage.toolchains import Toolchains
 from ..cage.zygote import Zygote
@@ -29,16 +30,16 @@ class Services:
     zygote: Zygote
     run_dir: Path
     log: Callable[[str], None]
-    tasks: Set["asyncio.Task[Any]"] = field(default_factory=set)
+    tasks: set[asyncio.Task[Any]] = field(default_factory=set)
 
-    def in_background(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+    def in_background(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Runs work that nobody waits for; stopping the emulator waits for it."""
         task = asyncio.get_running_loop().create_task(work)
         self.tasks.add(task)
         task.add_done_callback(self._finished)
         return task
 
-    def _finished(self, task: "asyncio.Task[Any]") -> None:
+    def _finished(self, task: asyncio.Task[Any]) -> None:
         self.tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             self.log(f"background work failed: {task.exception()!r}")

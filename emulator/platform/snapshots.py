@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from typing import Iterator, List, Tuple
+from collections.abc import Iterator
 
 from ..cage import archive
 from ..cage.process import Gone
@@ -28,7 +28,7 @@ class Snapshots:
             raise not_found("snapshot", snapshot_id)
         return snapshot
 
-    def list(self, account: Account, sandbox_id: str) -> List[Snapshot]:
+    def of_sandbox(self, account: Account, sandbox_id: str) -> list[Snapshot]:
         """Oldest first; also those of a sandbox that is gone. 404 when there is neither."""
         found = self._of(sandbox_id, account.id)
         sandbox = self._services.store.sandboxes.get(sandbox_id)
@@ -36,9 +36,11 @@ class Snapshots:
             raise not_found("sandbox", sandbox_id)
         return found
 
-    def _of(self, sandbox_id: str, account_id: str) -> List[Snapshot]:
+    def _of(self, sandbox_id: str, account_id: str) -> list[Snapshot]:
         everything = self._services.store.snapshots.values()
-        return [snap for snap in everything if snap.sandbox_id == sandbox_id and snap.account_id == account_id]
+        return [
+            snap for snap in everything if snap.sandbox_id == sandbox_id and snap.account_id == account_id
+        ]
 
     # --- taking
 
@@ -138,7 +140,9 @@ class Snapshots:
                 raise not_running(target.id, target.status) from None
             except OSError as error:
                 self._services.note(target, f"restore of {snapshot.id} failed: {error}", "error")
-                raise Refusal(507, f"restoring {snapshot.id} failed, the workspace is untouched: {error}") from None
+                raise Refusal(
+                    507, f"restoring {snapshot.id} failed, the workspace is untouched: {error}"
+                ) from None
         self._services.note(target, f"restored snapshot {snapshot.name} ({snapshot.id})")
 
     def delete(self, snapshot: Snapshot) -> None:
@@ -163,7 +167,7 @@ class Snapshots:
 
     # --- downloading
 
-    def sign_download(self, snapshot: Snapshot) -> Tuple[str, int]:
+    def sign_download(self, snapshot: Snapshot) -> tuple[str, int]:
         """(path and query of a URL that needs no key, epoch second at which it ends)."""
         self._require_completed(snapshot)
         expires = int(self._services.clock.time()) + limits.DOWNLOAD_SECONDS

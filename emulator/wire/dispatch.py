@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import traceback
-from typing import Dict, List, Mapping, Tuple
+from collections.abc import Mapping
 
 from pydantic import ValidationError
 from starlette.requests import ClientDisconnect, Request
@@ -56,7 +56,9 @@ class Dispatcher:
                 if key.scope == "read_only" and method != "GET":
                     raise Refusal(403, "this key is read-only", "read_only_key", "", "api_key", key.id)
             body = await read_body(request, operation)
-            entry.warnings += [f"unknown key {name!r} in the body is ignored" for name in body.model_extra or ()]
+            entry.warnings += [
+                f"unknown key {name!r} in the body is ignored" for name in body.model_extra or ()
+            ]
             call = Call(request, self._platform, account, key, body, entry.warnings)
             response = await operation.handler(call)
         except Refusal as refusal:
@@ -66,14 +68,15 @@ class Dispatcher:
         except Exception:
             services.log(f"{request.method} {request.scope['path']} failed:\n{traceback.format_exc()}")
             response = problem(
-                Refusal(500, "the emulator failed; its log has the traceback. Please report it."), request.scope["path"]
+                Refusal(500, "the emulator failed; its log has the traceback. Please report it."),
+                request.scope["path"],
             )
         entry.status = response.status_code
         response.headers.update(common_headers(rate))
         return response
 
 
-def common_headers(rate: Tuple[int, int, int]) -> Dict[str, str]:
+def common_headers(rate: tuple[int, int, int]) -> dict[str, str]:
     """On every response of the API, refusals included."""
     return {
         "X-Request-Id": f"req_{secrets.token_hex(8)}",
@@ -93,7 +96,7 @@ def bearer(request: Request) -> str:
 async def read_body(request: Request, operation: Operation) -> Body:
     if operation.body is None:
         return NoBody()
-    chunks: List[bytes] = []
+    chunks: list[bytes] = []
     size = 0
     async for chunk in request.stream():
         size += len(chunk)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Awaitable, Optional, TypeVar
+from collections.abc import Awaitable
+from typing import Any, Optional, TypeVar
 
 from pydantic import BaseModel
 from starlette.requests import ClientDisconnect, Request

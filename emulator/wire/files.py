@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import List
-
 from pydantic import BaseModel
 from starlette.responses import Response
 
@@ -37,7 +35,7 @@ class ChangedFile(BaseModel):
 
 
 class GitDiffOut(BaseModel):
-    files: List[ChangedFile]
+    files: list[ChangedFile]
     diff: str
     staged_diff: str
 
@@ -45,7 +43,7 @@ class GitDiffOut(BaseModel):
 @operations.add("GET", "/v1/sandboxes/{id}/files", "files.list")
 async def list_directory(call: Call[NoBody]) -> Response:
     path = call.query("path") or WORKSPACE
-    entries = await call.platform.files.list(call.account, call.param("id"), path)
+    entries = await call.platform.files.entries(call.account, call.param("id"), path)
     return json_reply(
         [
             FileOut(name=e.name, path=e.path, type=e.kind, size=e.size, mod_time=rfc3339(max(0.0, e.mtime)))

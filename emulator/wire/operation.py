@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Awaitable, Callable, Generic, List, Optional, Sequence, Type, TypeVar
+from typing import Any, Callable, Generic, Optional, TypeVar
 from urllib.parse import unquote
 
 from pydantic import BaseModel, ConfigDict
@@ -37,7 +38,7 @@ class Call(Generic[B]):
     account: Account
     key: Optional[Key]
     body: B
-    warnings: List[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     def param(self, name: str) -> str:
         """A path segment, decoded after routing: `a%2Fb` is the id `a/b`."""
@@ -68,15 +69,15 @@ class Operation:
     path: str
     name: str
     handler: Handler
-    body: Optional[Type[Body]] = None
+    body: Optional[type[Body]] = None
     public: bool = False
 
 
-class Operations(List[Operation]):
+class Operations(list[Operation]):
     """Collects a resource's operations by decorator."""
 
     def add(
-        self, method: str, path: str, name: str, body: Optional[Type[Body]] = None, public: bool = False
+        self, method: str, path: str, name: str, body: Optional[type[Body]] = None, public: bool = False
     ) -> Callable[[Handler], Handler]:
         def register(handler: Handler) -> Handler:
             self.append(Operation(method, path, name, handler, body, public))
@@ -85,7 +86,7 @@ class Operations(List[Operation]):
         return register
 
 
-def json_reply(content: "BaseModel | Sequence[BaseModel]", status: int = 200) -> Response:
+def json_reply(content: BaseModel | Sequence[BaseModel], status: int = 200) -> Response:
     """A model or a bare array of models as JSON."""
     if isinstance(content, BaseModel):
         text = content.model_dump_json()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from http import HTTPStatus
-from typing import Any, Dict
+from typing import Any
 
 from starlette.responses import Response
 
@@ -13,7 +13,7 @@ from ..platform.refusal import Refusal
 
 def problem(refusal: Refusal, instance: str) -> Response:
     title = HTTPStatus(refusal.status).phrase
-    body: Dict[str, Any] = {
+    body: dict[str, Any] = {
         "type": f"https://caged.dev/errors/{title}",
         "title": title,
         "status": refusal.status,
@@ -30,7 +30,9 @@ def problem(refusal: Refusal, instance: str) -> Response:
             "subject_id": refusal.subject_id,
         }
     response = Response(
-        json.dumps(body, ensure_ascii=True).encode("ascii"), refusal.status, media_type="application/problem+json"
+        json.dumps(body, ensure_ascii=True).encode("ascii"),
+        refusal.status,
+        media_type="application/problem+json",
     )
     if refusal.retry_after is not None:
         response.headers["Retry-After"] = str(refusal.retry_after)

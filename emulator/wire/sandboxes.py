@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Optional
+from typing import Any, Optional
 
 from pydantic import BaseModel
 from starlette.responses import Response
@@ -24,8 +24,8 @@ class CreateSandbox(Body):
     memory_mb: Optional[int] = None
     disk_gb: Optional[int] = None
     network_mode: Optional[str] = None
-    allowlist: Optional[List[str]] = None
-    env: Optional[Dict[str, str]] = None
+    allowlist: Optional[list[str]] = None
+    env: Optional[dict[str, str]] = None
     repo: Optional[str] = None
     repo_token: Optional[str] = None
     repo_branch: Optional[str] = None
@@ -33,10 +33,10 @@ class CreateSandbox(Body):
     repo_subdir: Optional[str] = None
     budget: Optional[float] = None
     init_script: Optional[str] = None
-    secrets: Optional[List[str]] = None
+    secrets: Optional[list[str]] = None
     timeout: Optional[int] = None
-    packages: Optional[List[str]] = None
-    agents: Optional[List[str]] = None
+    packages: Optional[list[str]] = None
+    agents: Optional[list[str]] = None
     persona_id: Optional[str] = None
     harness_id: Optional[str] = None
 
@@ -108,7 +108,7 @@ async def create(call: Call[CreateSandbox]) -> Response:
 @operations.add("GET", "/v1/sandboxes", "sandboxes.list")
 async def list_all(call: Call[NoBody]) -> Response:
     now = call.platform.services.clock.time()
-    return json_reply([shown(sandbox, now) for sandbox in call.platform.sandboxes.list(call.account)])
+    return json_reply([shown(sandbox, now) for sandbox in call.platform.sandboxes.of(call.account)])
 
 
 @operations.add("GET", "/v1/sandboxes/{id}", "sandboxes.get")
@@ -145,13 +145,15 @@ async def logs(call: Call[NoBody]) -> Response:
 # --- what a create may say
 
 
-def checked(body: CreateSandbox) -> Dict[str, Any]:
+def checked(body: CreateSandbox) -> dict[str, Any]:
     """The fields of a new sandbox, defaults filled in. 400 naming the field otherwise."""
     agents = list(dict.fromkeys(_agent(name) for name in body.agents or ()))
     memory = _number("memory_mb", body.memory_mb, limits.MEMORY_MB)
     network_mode = body.network_mode or "full"
     if network_mode not in limits.NETWORK_MODES:
-        raise invalid(f"network_mode: {network_mode!r} is unknown; use one of {', '.join(limits.NETWORK_MODES)}")
+        raise invalid(
+            f"network_mode: {network_mode!r} is unknown; use one of {', '.join(limits.NETWORK_MODES)}"
+        )
     if network_mode == "allowlist" and not body.allowlist:
         raise invalid("allowlist: must name at least one host when network_mode is allowlist")
     if (body.timeout or 0) < 0:
@@ -182,7 +184,9 @@ def checked(body: CreateSandbox) -> Dict[str, Any]:
 def _template(name: Optional[str]) -> str:
     resolved = limits.TEMPLATE_ALIASES.get(name or "", name or "")
     if not name:
-        raise invalid(f"template: is required; valid templates: {_names(limits.TEMPLATES, limits.TEMPLATE_ALIASES)}")
+        raise invalid(
+            f"template: is required; valid templates: {_names(limits.TEMPLATES, limits.TEMPLATE_ALIASES)}"
+        )
     if resolved not in limits.TEMPLATES:
         raise invalid(
             f"template: {name!r} is unknown; valid templates: {_names(limits.TEMPLATES, limits.TEMPLATE_ALIASES)}"
@@ -193,11 +197,13 @@ def _template(name: Optional[str]) -> str:
 def _agent(name: str) -> str:
     resolved = limits.AGENT_ALIASES.get(name, name)
     if resolved not in limits.AGENTS:
-        raise invalid(f"agents: {name!r} is unknown; valid agents: {_names(limits.AGENTS, limits.AGENT_ALIASES)}")
+        raise invalid(
+            f"agents: {name!r} is unknown; valid agents: {_names(limits.AGENTS, limits.AGENT_ALIASES)}"
+        )
     return resolved
 
 
-def _names(names: Any, aliases: Dict[str, str]) -> str:
+def _names(names: Any, aliases: dict[str, str]) -> str:
     return f"{', '.join(names)} (aliases: {', '.join(aliases)})"
 
 
@@ -209,7 +215,7 @@ def _number(name: str, value: Optional[int], allowed: limits.Range) -> int:
     return value
 
 
-def _env(env: Dict[str, str]) -> Dict[str, str]:
+def _env(env: dict[str, str]) -> dict[str, str]:
     for name, value in env.items():
         if not name or any(character in name for character in "= \t\n\0"):
             raise invalid(f"env: {name!r} is not a variable name (no `=`, space, tab or newline, not empty)")
@@ -218,7 +224,7 @@ def _env(env: Dict[str, str]) -> Dict[str, str]:
     return dict(env)
 
 
-def _packages(names: Any) -> List[str]:
+def _packages(names: Any) -> list[str]:
     for name in names:
         if not name.strip() or name.startswith("-") or "\0" in name:
             raise invalid(f"packages: {name!r} is not a package name")
@@ -236,4 +242,6 @@ def _repo(body: CreateSandbox) -> Optional[Repo]:
         raise invalid("repo_subdir: must not contain `..`")
     if "::" in body.repo.split("/")[0]:
         raise invalid("repo: use an https, ssh or file URL, or a local path")
-    return Repo(body.repo, body.repo_token or None, body.repo_branch or None, body.repo_commit or None, subdir or None)
+    return Repo(
+        body.repo, body.repo_token or None, body.repo_branch or None, body.repo_commit or None, subdir or None
+    )

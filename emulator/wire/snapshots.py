@@ -74,7 +74,9 @@ def shown(snapshot: Snapshot) -> SnapshotOut:
 
 @operations.add("GET", "/v1/sandboxes/{id}/snapshots", "snapshots.list")
 async def list_of_sandbox(call: Call[NoBody]) -> Response:
-    return json_reply([shown(snap) for snap in call.platform.snapshots.list(call.account, call.param("id"))])
+    return json_reply(
+        [shown(snap) for snap in call.platform.snapshots.of_sandbox(call.account, call.param("id"))]
+    )
 
 
 @operations.add("POST", "/v1/sandboxes/{id}/snapshots", "snapshots.create", CreateSnapshot)
@@ -115,7 +117,9 @@ async def download(call: Call[NoBody]) -> Response:
         call.platform.snapshots.get(call.account, call.param("id"))
     )
     base = f"{call.request.url.scheme}://{call.request.headers['host']}"
-    return json_reply(Download(url=base + path, expires_in_seconds=DOWNLOAD_SECONDS, expires_at=rfc3339(expires)))
+    return json_reply(
+        Download(url=base + path, expires_in_seconds=DOWNLOAD_SECONDS, expires_at=rfc3339(expires))
+    )
 
 
 @operations.add("GET", "/v1/snapshots/{id}/download/content", "snapshots.content", public=True)

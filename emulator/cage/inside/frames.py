@@ -12,9 +12,10 @@ import os
 import socket
 import struct
 from collections import deque
-from typing import Any, Deque, Dict, List, Sequence, Tuple
+from collections.abc import Sequence
+from typing import Any
 
-Message = Dict[str, Any]
+Message = dict[str, Any]
 
 _HEADER = struct.Struct("!I")
 _MAX_FDS = 16
@@ -49,9 +50,9 @@ class Receiver:
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._buffer = bytearray()
-        self._fds: Deque[int] = deque()
+        self._fds: deque[int] = deque()
 
-    def receive(self) -> List[Tuple[Message, List[int]]]:
+    def receive(self) -> list[tuple[Message, list[int]]]:
         """One recvmsg and the messages it completed. EOFError at the end of the stream."""
         data, ancillary, _flags, _address = self._sock.recvmsg(
             1 << 18, socket.CMSG_SPACE(_MAX_FDS * _FD_SIZE), _CLOEXEC

@@ -18,7 +18,7 @@ import os
 import select
 import signal
 import socket
-from typing import Any, Dict, List, Optional
+from typing import Any, Optional
 
 from . import frames, processes
 
@@ -35,17 +35,17 @@ _RESET_IN_COMMANDS = [
 
 
 class Init:
-    def __init__(self, control: socket.socket, spec: Dict[str, Any]) -> None:
+    def __init__(self, control: socket.socket, spec: dict[str, Any]) -> None:
         self._control = control
         self._receiver = frames.Receiver(control)
         self._pid = os.getpid()
-        self._commands: Dict[int, int] = {}  # pid -> command id
+        self._commands: dict[int, int] = {}  # pid -> command id
         self._poll = select.poll()
         self._devnull = os.open(os.devnull, os.O_RDWR)
         self._frozen = False
         self._ending = False
         self._listener: Optional[socket.socket] = None
-        self._asking: Dict[int, socket.socket] = {}  # fd -> conversation with a program inside
+        self._asking: dict[int, socket.socket] = {}  # fd -> conversation with a program inside
         if spec.get("ask_dir"):
             self._listen(spec["ask_dir"])
         self._wake_r, wake_w = os.pipe()
@@ -99,7 +99,7 @@ class Init:
                 for fd in fds:
                     os.close(fd)
 
-    def _handle(self, message: Dict[str, Any], fds: List[int]) -> None:
+    def _handle(self, message: dict[str, Any], fds: list[int]) -> None:
         op = message["op"]
         if op == "run":
             self._start(message, fds[0])
@@ -120,7 +120,7 @@ class Init:
             self._send({"ev": "stopped", "survivors": 0 if gone else len(self._everything())})
             self._ending = True
 
-    def _start(self, message: Dict[str, Any], output: int) -> None:
+    def _start(self, message: dict[str, Any], output: int) -> None:
         argv, env = message["argv"], message["env"]
         try:
             processes.tag_children(message["id"])
@@ -143,7 +143,7 @@ class Init:
             return
         self._commands[pid] = message["id"]
 
-    def _send(self, message: Dict[str, Any]) -> None:
+    def _send(self, message: dict[str, Any]) -> None:
         try:
             frames.send(self._control, message)
         except OSError:
@@ -158,7 +158,7 @@ class Init:
         except BlockingIOError:
             pass
 
-    def _everything(self) -> List[int]:
+    def _everything(self) -> list[int]:
         return processes.descendants([self._pid]) if processes.LINUX else list(self._commands)
 
     def _reap(self) -> None:
@@ -175,7 +175,7 @@ class Init:
                 self._send({"ev": "exit", "id": command, "code": code if code >= 0 else 128 - code})
 
     def _kill_command(self, command: int) -> None:
-        def of_command() -> List[int]:
+        def of_command() -> list[int]:
             return [pid for pid in processes.descendants([self._pid]) if processes.tag_of(pid) == command]
 
         for pid, known in list(self._commands.items()):
@@ -217,13 +217,15 @@ class Init:
         for message, _ in messages:
             self._send({"ev": "ask", "id": fd, "question": message})
 
-    def _answer(self, message: Dict[str, Any]) -> None:
+    def _answer(self, message: dict[str, Any]) -> None:
         conversation = self._asking.get(message["id"])
         if conversation is None:
             return
         try:
             conversation.settimeout(5.0)
-            frames.send(conversation, {key: message[key] for key in ("output", "exit_code") if key in message})
+            frames.send(
+                conversation, {key: message[key] for key in ("output", "exit_code") if key in message}
+            )
         except OSError:
             self._hang_up(message["id"])
             return
@@ -236,7 +238,7 @@ class Init:
         conversation.close()
 
 
-def main(control: socket.socket, spec: Dict[str, Any]) -> None:
+def main(control: socket.socket, spec: dict[str, Any]) -> None:
     """Runs init to its end; the caller leaves with os._exit afterwards."""
     os.setsid()
     processes.prctl(processes.PR_SET_CHILD_SUBREAPER, 1)

@@ -14,7 +14,8 @@ import resource
 import signal
 import sys
 import time
-from typing import Callable, Dict, Iterable, List, Optional, Set
+from collections.abc import Iterable
+from typing import Callable, Optional
 
 LINUX = sys.platform == "linux"
 PR_SET_PDEATHSIG = 1
@@ -53,9 +54,9 @@ def tag_of(pid: int) -> Optional[int]:
     return None
 
 
-def _children_by_task(pid: int) -> Optional[List[int]]:
+def _children_by_task(pid: int) -> Optional[list[int]]:
     """The direct children of a process; None where the kernel does not list them."""
-    found: List[int] = []
+    found: list[int] = []
     try:
         tasks = os.listdir(f"/proc/{pid}/task")
     except OSError:
@@ -72,9 +73,9 @@ def _children_by_task(pid: int) -> Optional[List[int]]:
     return found
 
 
-def _parents() -> Dict[int, int]:
+def _parents() -> dict[int, int]:
     """Parent of every process on the machine, by pid."""
-    parents: Dict[int, int] = {}
+    parents: dict[int, int] = {}
     for name in os.listdir("/proc"):
         if name.isdigit():
             try:
@@ -85,13 +86,13 @@ def _parents() -> Dict[int, int]:
     return parents
 
 
-def descendants(roots: Iterable[int]) -> List[int]:
+def descendants(roots: Iterable[int]) -> list[int]:
     """Every process below `roots` at this moment, without `roots` themselves."""
     if not LINUX:
         return []
     queue = list(roots)
-    seen: Set[int] = set(queue)
-    found: List[int] = []
+    seen: set[int] = set(queue)
+    found: list[int] = []
     while queue:
         children = _children_by_task(queue.pop())
         if children is None:
@@ -104,8 +105,8 @@ def descendants(roots: Iterable[int]) -> List[int]:
     return found
 
 
-def _descendants_by_scan(roots: Set[int]) -> List[int]:
-    by_parent: Dict[int, List[int]] = {}
+def _descendants_by_scan(roots: set[int]) -> list[int]:
+    by_parent: dict[int, list[int]] = {}
     for pid, parent in _parents().items():
         by_parent.setdefault(parent, []).append(pid)
     queue, found = list(roots), []
@@ -125,12 +126,12 @@ def signal_all(pids: Iterable[int], number: int) -> None:
 
 
 def signal_until_settled(
-    find: Callable[[], List[int]], number: int, limit: float = 2.0, reap: Callable[[], None] = lambda: None
+    find: Callable[[], list[int]], number: int, limit: float = 2.0, reap: Callable[[], None] = lambda: None
 ) -> bool:
     """Signals what `find` returns, again and again, until a look finds nobody new. A process that forks while
     it is being looked for is caught by the next look. False when it did not settle within `limit` seconds."""
     deadline = time.monotonic() + limit
-    signalled: Set[int] = set()
+    signalled: set[int] = set()
     while True:
         reap()
         new = [pid for pid in find() if pid not in signalled]
@@ -142,7 +143,7 @@ def signal_until_settled(
             return False
 
 
-def kill_until_gone(find: Callable[[], List[int]], reap: Callable[[], None], limit: float = 5.0) -> bool:
+def kill_until_gone(find: Callable[[], list[int]], reap: Callable[[], None], limit: float = 5.0) -> bool:
     """SIGKILL to all that `find` returns until it returns nobody. False when some outlived `limit` seconds
     (a process stuck in the kernel)."""
     deadline = time.monotonic() + limit

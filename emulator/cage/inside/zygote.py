@@ -16,7 +16,7 @@ import shutil
 import signal
 import socket
 import time
-from typing import Any, Dict, List, Set
+from typing import Any
 
 from . import frames, init, processes
 
@@ -27,7 +27,7 @@ class Zygote:
         self._receiver = frames.Receiver(control)
         self._run_dir = run_dir
         self._pid = os.getpid()
-        self._inits: Set[int] = set()
+        self._inits: set[int] = set()
         self._poll = select.poll()
         self._poll.register(control, select.POLLIN)
         self._pidfd = -1
@@ -65,7 +65,7 @@ class Zygote:
                             return
                         self._create(message["spec"], fds[0])
 
-    def _create(self, spec: Dict[str, Any], control: int) -> None:
+    def _create(self, spec: dict[str, Any], control: int) -> None:
         pid = os.fork()
         if pid == 0:
             status = 1
@@ -113,7 +113,7 @@ class Zygote:
                 return
             self._inits.discard(pid)
 
-    def _orphans(self) -> List[int]:
+    def _orphans(self) -> list[int]:
         """What hangs below the zygote but not below a living init."""
         below = processes.descendants([self._pid])
         sheltered = set(processes.descendants(self._inits)) | self._inits
@@ -144,4 +144,3 @@ def main(control_fd: int, emulator: int, run_dir: str) -> None:
         zygote.run()
     finally:
         zygote.end()
-
