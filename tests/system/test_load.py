@@ -1,0 +1,33 @@
+"""Many at once: every answer is right and none is mixed up with another."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+from caged.emulator import Emulator
+
+SANDBOXES = 50
+EXECS = 500
+THREADS = 20
+
+
+# Takes a few seconds: it starts 550 real shells on however few cores there are.
+def test_500_execs_through_20_threads_in_50_sandboxes() -> None:
+    with Emulator() as emulator, emulator.client() as client, ThreadPoolExecutor(THREADS) as pool:
+        boxes = [box.id for box in pool.map(lambda _: client.sandboxes.create(), range(SANDBOXES))]
+        assert len(set(boxes)) == SANDBOXES
+
+        def execute(number: int) -> tuple[int, str, str, int]:
+            box = boxes[number % SANDBOXES]
+            command = f"echo {number} >> /workspace/seen; echo out {number} $CAGED_SANDBOX_ID; exit {number % 256}"
+            result = client.sandboxes.exec(box, command)
+            return number, box, result.output, result.exit_code
+
+        for number, box, output, exit_code in pool.map(execute, range(EXECS)):
+            assert output == f"out {number} {box}\n"
+            assert exit_code == number % 256
+        for index, box in enumerate(boxes):
+            seen = {int(line) for line in client.files.read(box, "/workspace/seen").split()}
+            assert seen == set(range(index, EXECS, SANDBOXES))
+        list(pool.map(client.sandboxes.destroy, boxes))
+        assert client.sandboxes.list() == []
