@@ -1,0 +1,73 @@
+"""The pytest plugin of Caged: fixtures that point a test suite at the emulator, or at the real API.
+
+Fixtures: `caged`, `async_caged`, `caged_sandbox`, `caged_emulator`. Markers: `caged(...)` with the options of
+`caged_sandbox`, `caged_emulator_only`, `caged_live_only`. The target comes from `--caged-target`, else from
+`CAGED_TARGET`, else from the ini option `caged_target`, and is the emulator when nothing is said.
+
+pytest imports this module in every run of every suite, so it imports pytest and the standard library only:
+the SDK and the emulator are imported when a fixture first needs them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from ._fixtures import _caged_scope, async_caged, caged, caged_emulator, caged_sandbox
+from ._target import TARGET, isolation_in_use, resolve
+
+__all__ = ["_caged_scope", "async_caged", "caged", "caged_emulator", "caged_sandbox"]
+
+# marker -> (is it for live runs?, what the reason says is needed)
+_ONLY = {
+    "caged_emulator_only": (False, "needs the emulator"),
+    "caged_live_only": (True, "needs the real API"),
+}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("caged", "Caged sandboxes")
+    group.addoption(
+        "--caged-target",
+        choices=("emulator", "live"),
+        help="where the caged fixtures point: the emulator (default) or the real API (env CAGED_TARGET)",
+    )
+    group.addoption("--caged-api-key", metavar="KEY", help="API key of live runs (env CAGED_API_KEY)")
+    group.addoption(
+        "--caged-base-url", metavar="URL", help="API of live runs, if not the public one (env CAGED_BASE_URL)"
+    )
+    group.addoption(
+        "--caged-isolation", metavar="LEVEL", help="isolation level of the emulator (env CAGED_ISOLATION)"
+    )
+    parser.addini("caged_target", "emulator (default) or live, see --caged-target")
+    parser.addini("caged_isolation", "isolation level of the emulator, see --caged-isolation")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for marker in (
+        "caged(template=..., agents=..., env=..., ...): options of the sandbox that caged_sandbox creates, "
+        "as for client.sandboxes.create; the nearest marker wins, option by option",
+        "caged_emulator_only: skip in live runs",
+        "caged_live_only: skip unless this is a live run",
+    ):
+        config.addinivalue_line("markers", marker)
+    config.stash[TARGET] = resolve(config)
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    target = config.stash[TARGET]
+    if target.live:
+        return f"caged: target=live, base_url={target.base_url}"
+    return f"caged: target=emulator, isolation={isolation_in_use(target.isolation)}"
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: Sequence[pytest.Item]) -> None:
+    live = config.stash[TARGET].live
+    for item in items:
+        for name, (for_live, needs) in _ONLY.items():
+            # `keywords` is cheap and also holds file and function names; a hit is checked.
+            if for_live is not live and name in item.keywords and item.get_closest_marker(name):
+                reason = f"{name}: {needs}, and the caged target is {'live' if live else 'emulator'}"
+                item.add_marker(pytest.mark.skip(reason=reason))

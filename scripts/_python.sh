@@ -1,0 +1,55 @@
+# Sourced by the other scripts: finding a Python that works, and virtualenvs that are made once.
+
+# Prints "3.11" and succeeds if $1 starts, is 3.9 or newer, and can make a virtualenv.
+# A name on PATH proves nothing: pyenv leaves shims behind for versions that are not selected.
+python_version() {
+    "$1" -c 'import sys, venv, ensurepip
+assert sys.version_info >= (3, 9)
+print("%d.%d" % sys.version_info[:2])' 2>/dev/null
+}
+
+# Prints the interpreter to use: $PYTHON if set, else the newest of 3.13 .. 3.9, else python3.
+find_python() {
+    local candidate
+    if [ -n "${PYTHON:-}" ]; then
+        if python_version "$PYTHON" >/dev/null; then
+            echo "$PYTHON"
+            return
+        fi
+        echo "PYTHON=$PYTHON does not start, is older than 3.9, or has no venv and ensurepip modules." >&2
+        return 1
+    fi
+    for candidate in python3.13 python3.12 python3.11 python3.10 python3.9 python3; do
+        if python_version "$candidate" >/dev/null; then
+            echo "$candidate"
+            return
+        fi
+    done
+    echo "No Python >= 3.9 with the venv and ensurepip modules was found on PATH." >&2
+    echo "Install one (Debian and Ubuntu: apt install python3 python3-venv), or set PYTHON=/path/to/python." >&2
+    return 1
+}
+
+# make_venv DIR REQUIREMENT...: a virtualenv in DIR with the requirements installed, run from the repo's top.
+# Does nothing when DIR was already made for this place, these requirements and this pyproject.toml.
+make_venv() {
+    local venv=$1
+    shift
+    local stamp="$venv/.caged-installed" wanted
+    wanted=$(printf '%s\n' "$PWD" "${PYTHON:-}" "$@" && cat pyproject.toml)
+    if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ] && "$venv/bin/python" -c '' 2>/dev/null; then
+        return
+    fi
+    local python
+    python=$(find_python)
+    echo "Installing into $venv ($("$python" --version 2>&1)) ..." >&2
+    rm -rf "$venv"
+    "$python" -m venv "$venv"
+    "$venv/bin/python" -m pip install -qq --disable-pip-version-check "$@"
+    printf '%s\n' "$wanted" >"$stamp"
+}
+
+# The suite and the demo never talk to the real API, whatever the caller's shell has exported.
+forget_live_settings() {
+    unset CAGED_API_KEY CAGED_BASE_URL CAGED_TARGET CAGED_ISOLATION
+}

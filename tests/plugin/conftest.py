@@ -1,0 +1,90 @@
+"""Suites of users of the plugin, each run by a pytest process of its own (as the process's state matters)."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Optional
+
+import pytest
+
+from caged import Caged
+
+RunSuite = Callable[..., pytest.RunResult]
+
+
+@pytest.fixture(autouse=True)
+def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, pytester: pytest.Pytester) -> None:
+    pytester.makeini("[pytest]")  # or pytest would look for settings in the directories above
+    for name in ("TARGET", "API_KEY", "BASE_URL", "ISOLATION"):
+        monkeypatch.delenv(f"CAGED_{name}", raising=False)
+
+
+@pytest.fixture
+def run_suite(pytester: pytest.Pytester) -> RunSuite:
+    """Run the given source as a test module: in the order written, with warnings as errors."""
+
+    def run(source: Optional[str], *options: str) -> pytest.RunResult:
+        if source is not None:
+            pytester.makepyfile(source)
+        always = ("-p", "no:randomly", "-p", "no:cacheprovider", "-W", "error", "--strict-markers", "-rA")
+        return pytester.runpytest_subprocess(*always, *options, timeout=60)
+
+    return run
+
+
+@pytest.fixture
+def running() -> Callable[[str], list[str]]:
+    """The command lines of all processes of this machine that contain a text."""
+    if not Path("/proc/self").exists():
+        pytest.skip("looks for processes in /proc, which is not here")
+
+    def find(text: str) -> list[str]:
+        found = []
+        for place in Path("/proc").iterdir():
+            if place.name.isdigit() and int(place.name) != os.getpid():
+                try:
+                    line = (place / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                except OSError:
+                    continue  # gone meanwhile
+                if text in line:
+                    found.append(line)
+        return found
+
+    return find
+
+
+@pytest.fixture
+def eventually() -> Callable[[Callable[[], bool], str], None]:
+    """Wait until a condition holds, 20 s at most."""
+
+    def wait(condition: Callable[[], bool], what: str) -> None:
+        deadline = time.monotonic() + 20
+        while not condition():
+            assert time.monotonic() < deadline, f"waited 20 s for {what}"
+            time.sleep(0.02)
+
+    return wait
+
+
+@pytest.fixture
+def account(caged_emulator: Any) -> Iterator[Any]:
+    account = caged_emulator.create_account(name="somebody's own")
+    yield account
+    caged_emulator.delete_account(account.id)
+
+
+@pytest.fixture
+def api(caged_emulator: Any, account: Any) -> Iterator[Caged]:
+    """The owner of the account, looking at the "real" API."""
+    with Caged(account.api_key, caged_emulator.base_url) as client:
+        yield client
+
+
+@pytest.fixture
+def live(caged_emulator: Any, account: Any) -> tuple[str, ...]:
+    """The options of a live run on that account. The emulator of our own run stands for the real API."""
+    url = f"--caged-base-url={caged_emulator.base_url}"
+    return ("--caged-target=live", url, f"--caged-api-key={account.api_key}")

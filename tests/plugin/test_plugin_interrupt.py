@@ -1,0 +1,79 @@
+"""Ctrl-C in the middle of a test: everything is cleaned up before pytest ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from caged import Caged
+
+
+@pytest.fixture
+def seconds() -> str:
+    """How long the exec sleeps: a number that no other test has, to be found by in the process table."""
+    return f"7654.{os.getpid()}"
+
+
+@pytest.fixture
+def interrupted(
+    pytester: pytest.Pytester, running: Any, eventually: Any, seconds: str, tmp_path: Path
+) -> Callable[..., None]:
+    """Run tests that are in the middle of an exec, press Ctrl-C once all workers are, and wait for the end."""
+    pytester.makepyfile(
+        f"""
+        import pytest
+
+        @pytest.mark.parametrize("time", range(2))
+        def test_long(caged, caged_sandbox, time):
+            caged.files.write(caged_sandbox.id, "left.txt", "x")
+            caged.sandboxes.exec(caged_sandbox.id, "sleep {seconds}; true")
+        """
+    )
+
+    def run(workers: int, *options: str) -> None:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "pytest", "-p", "no:randomly", f"-n{workers}", *options],
+            env={**os.environ, "TMPDIR": str(tmp_path)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        sleep = f"sleep {seconds} "  # with the end of its argument, so the shell that runs it does not count
+        try:
+            eventually(lambda: running(sleep).count(sleep) == max(1, workers), "the execs to run")
+            os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the whole group
+            output, _ = process.communicate(timeout=30)
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.communicate(timeout=10)
+        assert process.returncode == pytest.ExitCode.INTERRUPTED, output
+        assert "KeyboardInterrupt" in output
+
+    return run
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_ctrl_c_in_the_middle_of_an_exec_leaves_nothing(
+    interrupted: Any, running: Any, eventually: Any, seconds: str, tmp_path: Path, workers: int
+) -> None:
+    interrupted(workers)
+    eventually(lambda: running(f"sleep {seconds}") == [], "the processes of the sandboxes to be gone")
+    assert list(tmp_path.glob("caged*")) == []
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_ctrl_c_in_a_live_run_destroys_what_the_tests_created(
+    interrupted: Any, api: Caged, live: tuple[str, ...], workers: int
+) -> None:
+    owned = api.sandboxes.create()
+    interrupted(workers, *live)
+    assert [sandbox.id for sandbox in api.sandboxes.list()] == [owned.id]

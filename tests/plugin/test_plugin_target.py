@@ -1,0 +1,105 @@
+"""Which target a run has, where that is said, and what the header shows."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+import pytest
+
+from caged._constants import DEFAULT_BASE_URL
+from caged.pytest_plugin._target import LIVE_BASE_URL
+
+NOTHING = "def test_nothing(): pass"
+
+
+@pytest.mark.parametrize(
+    ("option", "environment", "ini", "target"),
+    [
+        (None, None, None, "emulator"),
+        (None, None, "live", "live"),
+        (None, "emulator", "live", "emulator"),
+        (None, "live", None, "live"),
+        (None, "", "live", "live"),
+        ("emulator", "live", "live", "emulator"),
+        ("live", "emulator", "emulator", "live"),
+    ],
+)
+def test_option_wins_over_environment_and_environment_over_ini(
+    run_suite,
+    pytester,
+    monkeypatch,
+    option: Optional[str],
+    environment: Optional[str],
+    ini: Optional[str],
+    target: str,
+) -> None:
+    if environment is not None:
+        monkeypatch.setenv("CAGED_TARGET", environment)
+    if ini is not None:
+        pytester.makeini(f"[pytest]\ncaged_target = {ini}")
+    result = run_suite(NOTHING, *([f"--caged-target={option}"] if option else []))
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines([f"caged: target={target}, *"])
+
+
+def test_unknown_target_is_a_usage_error_that_names_the_choices(run_suite, monkeypatch) -> None:
+    monkeypatch.setenv("CAGED_TARGET", "prod")
+    result = run_suite(NOTHING)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*'prod', from CAGED_TARGET*neither emulator nor live*"])
+
+
+def test_header_names_the_isolation_level_that_the_emulator_then_has(run_suite) -> None:
+    result = run_suite("def test_level(caged_emulator): print('level:', caged_emulator.isolation)")
+    result.assert_outcomes(passed=1)
+    (level,) = (line.split()[1] for line in result.outlines if line.startswith("level:"))
+    result.stdout.fnmatch_lines([f"caged: target=emulator, isolation={level}"])
+
+
+@pytest.mark.parametrize("source", ["option", "environment", "ini"])
+def test_isolation_is_handed_to_the_emulator(run_suite, pytester, monkeypatch, source: str) -> None:
+    options = []
+    if source == "option":
+        options = ["--caged-isolation=no-such-level"]
+    elif source == "environment":
+        monkeypatch.setenv("CAGED_ISOLATION", "no-such-level")
+    else:
+        pytester.makeini("[pytest]\ncaged_isolation = no-such-level")
+    result = run_suite("def test_level(caged_emulator): pass", *options)
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["caged: *isolation=no-such-level", "E *no-such-level*"])
+
+
+def test_live_header_shows_the_base_url(run_suite, monkeypatch) -> None:
+    monkeypatch.setenv("CAGED_BASE_URL", "https://from.environment/")
+    run_suite(NOTHING, "--caged-target=live").stdout.fnmatch_lines(
+        ["caged: target=live, base_url=https://from.environment"]
+    )
+    run_suite(NOTHING, "--caged-target=live", "--caged-base-url=https://from.option").stdout.fnmatch_lines(
+        ["caged: target=live, base_url=https://from.option"]
+    )
+
+
+def test_live_base_url_is_the_default_of_the_sdk() -> None:
+    assert LIVE_BASE_URL == DEFAULT_BASE_URL
+
+
+def test_live_without_a_key_says_what_to_do_at_the_first_use(run_suite) -> None:
+    result = run_suite(NOTHING + "\ndef test_use(caged): pass", "--caged-target=live")
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["*UsageError: --caged-target=live needs an API key: pass --caged-api-key*"])
+
+
+def test_the_shells_live_settings_do_not_reach_an_emulator_run(run_suite, monkeypatch) -> None:
+    monkeypatch.setenv("CAGED_API_KEY", "caged_sk_of_the_developer")
+    monkeypatch.setenv("CAGED_BASE_URL", "https://api.invalid")
+    result = run_suite(
+        """
+        from caged import Caged
+        def test_own_client(caged):
+            with Caged() as own:
+                made = own.sandboxes.create()
+            assert [box.id for box in caged.sandboxes.list()] == [made.id]
+        """
+    )
+    result.assert_outcomes(passed=1)
