@@ -43,12 +43,14 @@ def build(platform: Platform) -> ASGIApp:
 
     async def refused(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
+        response: Response
         if error.status_code == 404:
-            return PlainTextResponse("404 page not found\n", 404)
-        response = problem(
-            Refusal(error.status_code, f"{request.method} is not allowed here"), request.scope["path"]
-        )
-        response.headers.update(error.headers or {})
+            response = PlainTextResponse("404 page not found\n", 404)
+        else:
+            response = problem(
+                Refusal(error.status_code, f"{request.method} is not allowed here"), request.scope["path"]
+            )
+            response.headers.update(error.headers or {})
         response.headers.update(common_headers(platform.accounts.rate_window()))
         return response
 

@@ -17,6 +17,8 @@ from caged import __version__
 from .config import BUDGET_ACTIONS, ISOLATION_LEVELS, TIERS, ConfigError, EmulatorConfig
 from .runtime import Runtime
 
+_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="caged-emulator")
@@ -37,6 +39,11 @@ def main() -> None:
 @click.option("--ready-file", type=click.Path(dir_okay=False, path_type=Path), help="Written once it answers (JSON).")
 def serve(ready_file: Optional[Path], allow_host: tuple[str, ...], **settings: Any) -> None:
     """Run the emulator in the foreground until Ctrl-C (a second one stops it at once)."""
+    for number in _STOPPING:
+        # Until the loop has its own handlers: leave by an exception, so that what was made is removed.
+        signal.signal(number, lambda number, _frame: sys.exit(128 + number))
+    if ready_file is not None and not os.access(ready_file.absolute().parent, os.W_OK | os.X_OK):
+        raise click.UsageError(f"cannot write the ready file: {ready_file.parent} is no directory to write in")
     try:
         config = EmulatorConfig.make(allow_hosts=allow_host, **settings)
         runtime = Runtime(config, echo=lambda line: print(line, file=sys.stderr, flush=True))
@@ -64,7 +71,7 @@ async def _serve(runtime: Runtime, ready_file: Optional[Path]) -> int:
             runtime.abandon()
             os._exit(128 + number)
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in _STOPPING:
         loop.add_signal_handler(number, interrupted, number)
     await runtime.run(lambda: _announce(runtime, ready_file))
     return 0

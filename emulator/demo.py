@@ -63,7 +63,9 @@ caged.files.write(sandbox.id, "/workspace/test_demo.py", "def test_it():\\n    a
 caged.files.write(
     sandbox.id,
     "/root/.local/bin/pytest",
-    "#!/bin/sh\\nPYTEST_DISABLE_PLUGIN_AUTOLOAD=1 PYTHONPATH='{lent}' exec python3 -m pytest -p no:cacheprovider \\"$@\\"\\n",
+    "#!/bin/sh\\n"
+    "export PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 PYTHONPATH='{lent}'\\n"
+    'exec python3 -m pytest -p no:cacheprovider "$@"\\n',
 )
 caged.sandboxes.exec(sandbox.id, "chmod +x /root/.local/bin/pytest")
 """

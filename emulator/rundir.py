@@ -72,24 +72,31 @@ def base_directory(state_dir: Optional[Path]) -> Path:
 def sweep(base: Path) -> None:
     """Removes the directories of emulators that are dead. Another user's are left alone."""
     for path in _ours(base):
-        if path.name.startswith(_NEW):
-            if time.time() - path.stat().st_mtime > _HALF_MADE_SECONDS:
-                archive.remove(path)
-            continue
         try:
-            lock = os.open(path / "lock", os.O_RDWR | os.O_CLOEXEC)
-        except FileNotFoundError:
-            archive.remove(path)  # half removed by an emulator that died meanwhile
-            continue
+            _sweep_one(path)
         except OSError:
-            continue
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            pass  # it cannot be removed, or is being removed by somebody else: no reason not to start
+
+
+def _sweep_one(path: Path) -> None:
+    if path.name.startswith(_NEW):
+        if time.time() - path.stat().st_mtime > _HALF_MADE_SECONDS:
             archive.remove(path)
-        except BlockingIOError:
-            pass  # alive
-        finally:
-            os.close(lock)
+        return
+    try:
+        lock = os.open(path / "lock", os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        archive.remove(path)  # half removed by an emulator that died meanwhile
+        return
+    except OSError:
+        return
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        archive.remove(path)
+    except BlockingIOError:
+        pass  # alive
+    finally:
+        os.close(lock)
 
 
 def _ours(base: Path) -> Iterator[Path]:

@@ -10,16 +10,19 @@ import gzip
 import os
 import shutil
 import stat
+import subprocess
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from pathlib import Path
-from typing import IO, Callable, Optional, TypeVar
+from typing import IO, Optional
 
 from .paths import Layout
+from .tree import TEMPORARY
 
 CHUNK = 1 << 20
-
-T = TypeVar("T")
+_ENTER = stat.S_IRUSR | stat.S_IXUSR
+_STUBBORN = (errno.EACCES, errno.EPERM, errno.ENOTEMPTY, errno.EMFILE, errno.ENAMETOOLONG)
 
 
 class TooLarge(Exception):
@@ -32,13 +35,15 @@ def pack(layout: Layout, target: Path, limit: Optional[int] = None) -> int:
     temporary = target.with_suffix(".part")
     total = 0
     try:
-        with tarfile.open(temporary, "w", format=tarfile.PAX_FORMAT) as archive:
-            for path, name in _walk(str(layout.workspace)):
+        walk = _walk(_workspace(layout))
+        with tarfile.open(temporary, "w", format=tarfile.PAX_FORMAT) as archive, closing(walk):
+            for path, name in walk:
                 member = archive.gettarinfo(path, name)
                 if member is None:  # a socket: it has no content to keep
                     continue
                 member.uid = member.gid = 0
                 member.uname = member.gname = "root"
+                _set_mtime(member, os.lstat(path).st_mtime_ns)
                 if member.issym():
                     member.linkname = layout.link_to_sandbox(member.linkname)
                 if member.isreg():
@@ -55,36 +60,61 @@ def pack(layout: Layout, target: Path, limit: Optional[int] = None) -> int:
     return total
 
 
-def _walk(root: str, prefix: str = ".") -> Iterator[tuple[str, str]]:
-    """Directories before what they hold, names sorted: the same tree gives the same archive."""
-    yield root, prefix
-    for name in sorted(_list(root)):
-        path, member = os.path.join(root, name), f"{prefix}/{name}"
-        if name.endswith(".caged-write"):
-            continue
-        if stat.S_ISDIR(os.lstat(path).st_mode):
-            yield from _walk(path, member)
-        else:
+def _set_mtime(member: tarfile.TarInfo, nanoseconds: int) -> None:
+    """To the nanosecond, which tarfile's own float does not hold."""
+    sign, (seconds, rest) = "-" * (nanoseconds < 0), divmod(abs(nanoseconds), 10**9)
+    member.mtime = -seconds if sign else seconds
+    if rest:
+        member.pax_headers = {"mtime": f"{sign}{seconds}.{rest:09d}"}
+
+
+def _times(member: tarfile.TarInfo) -> tuple[int, int]:
+    """(access, modification) in nanoseconds, for os.utime."""
+    whole, _, rest = member.pax_headers.get("mtime", str(int(member.mtime))).partition(".")
+    nanoseconds = abs(int(whole)) * 10**9 + int(f"{rest:0<9}"[:9])
+    nanoseconds = -nanoseconds if whole.startswith("-") else nanoseconds
+    return nanoseconds, nanoseconds
+
+
+def _workspace(layout: Layout) -> str:
+    """The workspace, when it is a directory of its own. A command may have put a link to any place of the host
+    where it was; what is behind that link is none of our business."""
+    path = str(layout.workspace)
+    if not stat.S_ISDIR(os.lstat(path).st_mode):
+        raise NotADirectoryError(errno.ENOTDIR, "/workspace is not a directory any more")
+    return path
+
+
+def _walk(root: str) -> Generator[tuple[str, str], None, None]:
+    """Directories before what they hold, names sorted: the same tree gives the same archive. A directory whose mode
+    keeps its owner out is open while its content is walked, as it would be to root in a VM."""
+    opened: list[tuple[str, int]] = []
+    todo = [(root, ".")]
+    try:
+        while todo:
+            path, member = todo.pop()
             yield path, member
-
-
-def _list(path: str) -> list[str]:
-    return _despite_mode(path, stat.S_IRUSR | stat.S_IXUSR, lambda: os.listdir(path))
+            mode = os.lstat(path).st_mode
+            if stat.S_ISDIR(mode):
+                if mode & _ENTER != _ENTER and os.geteuid() != 0:
+                    opened.append((path, stat.S_IMODE(mode)))
+                    os.chmod(path, stat.S_IMODE(mode) | _ENTER)
+                names = sorted((name for name in os.listdir(path) if not TEMPORARY.match(name)), reverse=True)
+                todo += [(os.path.join(path, name), f"{member}/{name}") for name in names]
+    finally:
+        for path, mode in reversed(opened):
+            os.chmod(path, mode)
 
 
 def _open(path: str) -> IO[bytes]:
-    return _despite_mode(path, stat.S_IRUSR, lambda: open(path, "rb"))
-
-
-def _despite_mode(path: str, bits: int, act: Callable[[], T]) -> T:
-    """Does what root in a VM could do: a file whose mode keeps its owner out is opened all the same."""
+    """A file for reading, also one whose mode keeps its owner out."""
     try:
-        return act()
+        return open(path, "rb")
     except PermissionError:
         mode = stat.S_IMODE(os.lstat(path).st_mode)
-        os.chmod(path, mode | bits)
+        os.chmod(path, mode | stat.S_IRUSR)
         try:
-            return act()
+            return open(path, "rb")
         finally:
             os.chmod(path, mode)
 
@@ -109,6 +139,7 @@ def unpack(source: Path, layout: Layout) -> None:
 
     The directory itself stays the same, so that processes that stand in it (and a mount of it) see the new
     content. Everything is unpacked beside it first; what is left then are renames, undone when one fails.
+    A workspace that a command has removed, or replaced by a file or a link, is made anew.
     """
     staging = layout.directory / "restore-new"
     outgoing = layout.directory / "restore-old"
@@ -119,63 +150,107 @@ def unpack(source: Path, layout: Layout) -> None:
     try:
         staging.mkdir()
         outgoing.mkdir()
-        _extract(source, staging, layout)
-        layout.workspace.mkdir(exist_ok=True)
+        try:
+            top = _extract(source, staging, layout)
+        except tarfile.TarError as error:
+            raise OSError(errno.EIO, f"the archive is damaged ({error})") from error
+        if os.path.islink(layout.workspace) or not layout.workspace.is_dir():
+            _discard(layout.workspace)
+            layout.workspace.mkdir()
+        before = layout.workspace.stat()
+        os.chmod(layout.workspace, stat.S_IMODE(before.st_mode) | stat.S_IRWXU)
         try:
             for name in os.listdir(layout.workspace):
-                os.rename(layout.workspace / name, outgoing / name)
+                _move(layout.workspace / name, outgoing / name)
                 moved_out.append(name)
             for name in os.listdir(staging):
-                os.rename(staging / name, layout.workspace / name)
+                _move(staging / name, layout.workspace / name)
                 moved_in.append(name)
         except OSError:
             for name in moved_in:
-                os.rename(layout.workspace / name, staging / name)
+                _move(layout.workspace / name, staging / name)
             for name in moved_out:
-                os.rename(outgoing / name, layout.workspace / name)
+                _move(outgoing / name, layout.workspace / name)
+            os.chmod(layout.workspace, stat.S_IMODE(before.st_mode))
+            os.utime(layout.workspace, ns=(before.st_atime_ns, before.st_mtime_ns))
             raise
-        status = staging.stat()
-        os.chmod(layout.workspace, stat.S_IMODE(status.st_mode))
-        os.utime(layout.workspace, ns=(status.st_atime_ns, status.st_mtime_ns))
+        os.chmod(layout.workspace, top.mode)
+        os.utime(layout.workspace, ns=_times(top))
     finally:
         for leftover in (staging, outgoing):
             remove(leftover)
 
 
-def _extract(source: Path, target: Path, layout: Layout) -> None:
-    """The archive is our own, so its names are trusted; directory modes come last, a read-only one must first
-    take what it holds."""
+def _extract(source: Path, target: Path, layout: Layout) -> tarfile.TarInfo:
+    """Puts all into `target` and returns the workspace's own entry, which is not applied. The archive is our own, so
+    its names are trusted; directory modes come last, a read-only one must first take what it holds."""
     directories: list[tuple[str, tarfile.TarInfo]] = []
     with tarfile.open(source, "r:") as archive:
+        top = archive.next()
+        if top is None or top.name != ".":
+            raise tarfile.ReadError("it does not begin with the workspace")
         for member in archive:
+            if member is top:
+                continue
             path = os.path.normpath(os.path.join(target, member.name))
             if member.isdir():
                 os.makedirs(path, exist_ok=True)
                 directories.append((path, member))
             elif member.issym():
                 os.symlink(layout.link_to_host(member.linkname), path)
-                os.utime(path, (member.mtime, member.mtime), follow_symlinks=False)
+                os.utime(path, ns=_times(member), follow_symlinks=False)
             elif member.islnk():
                 os.link(os.path.normpath(os.path.join(target, member.linkname)), path, follow_symlinks=False)
             elif member.isfifo():
-                os.mkfifo(path, member.mode)
+                os.mkfifo(path)
+                os.chmod(path, member.mode)
+                os.utime(path, ns=_times(member))
             elif member.isreg():
                 content = archive.extractfile(member)
                 assert content is not None
                 with open(path, "wb") as out:
                     shutil.copyfileobj(content, out, CHUNK)
                 os.chmod(path, member.mode)
-                os.utime(path, (member.mtime, member.mtime))
+                os.utime(path, ns=_times(member))
     for path, member in reversed(directories):
         os.chmod(path, member.mode)
-        os.utime(path, (member.mtime, member.mtime))
+        os.utime(path, ns=_times(member))
+    return top
+
+
+def _move(source: Path, target: Path) -> None:
+    """A rename, also of a directory that its owner may not write to: its `..` changes, so the kernel asks for that."""
+    try:
+        os.rename(source, target)
+    except PermissionError:
+        mode = os.lstat(source).st_mode
+        if not stat.S_ISDIR(mode):
+            raise
+        os.chmod(source, stat.S_IMODE(mode) | stat.S_IRWXU)
+        try:
+            os.rename(source, target)
+        except BaseException:
+            os.chmod(source, stat.S_IMODE(mode))
+            raise
+        os.chmod(target, stat.S_IMODE(mode))
+
+
+def _discard(path: Path) -> None:
+    try:
+        path.unlink()
+    except FileNotFoundError:
+        pass
 
 
 def gzipped(source: Path) -> Iterator[bytes]:
-    """The archive as `.tar.gz`, in pieces; the same archive gives the same bytes."""
+    """The archive as `.tar.gz`, in pieces; the same archive gives the same bytes. FileNotFoundError at once."""
+    return _gzipped(open(source, "rb"))
+
+
+def _gzipped(archive: IO[bytes]) -> Iterator[bytes]:
     out = _Pieces()
-    with gzip.GzipFile(filename="", fileobj=out, mode="wb", compresslevel=1, mtime=0) as packer:
-        with open(source, "rb") as archive:
+    with archive:
+        with gzip.GzipFile(filename="", fileobj=out, mode="wb", compresslevel=1, mtime=0) as packer:
             while True:
                 chunk = archive.read(CHUNK)
                 if not chunk:
@@ -212,20 +287,14 @@ def remove(path: Path) -> None:
             if not os.path.lexists(path):
                 return
             # Somebody else removes it too; look again.
+        except RecursionError:
+            break
         except OSError as error:
-            if error.errno not in (errno.EACCES, errno.EPERM, errno.ENOTEMPTY):
+            if error.errno not in _STUBBORN:
                 raise
-            for directory, _names, _files in os.walk(path):
-                _open_up(directory)
-    shutil.rmtree(path, ignore_errors=True)
-
-
-def _open_up(directory: str) -> None:
-    try:
-        os.chmod(directory, 0o700)
-        for name in os.listdir(directory):
-            child = os.path.join(directory, name)
-            if stat.S_ISDIR(os.lstat(child).st_mode):
-                os.chmod(child, 0o700)
-    except OSError:
-        pass
+            break
+    # A directory that keeps its owner out, or a tree too deep for Python's recursion: programs that know both. No
+    # file's mode is touched, it may be a hard link to one outside.
+    openable = ["find", str(path), "-type", "d", "!", "-perm", "-u+rwx", "-exec", "chmod", "u+rwx", "{}", ";"]
+    for command in (openable, ["rm", "-rf", "--", str(path)]):
+        subprocess.run(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)

@@ -15,7 +15,7 @@ from .process import OUTPUT_LIMIT, Asked, Result, SandboxProcesses
 from .toolchains import STANDARD_PATH, Toolchain
 from .zygote import Zygote, inside_command
 
-#: Above this a command travels in a file: the kernel takes at most 128 KiB in one argument.
+#: Above this many bytes a command travels in a file: the kernel takes at most 128 KiB in one argument.
 _INLINE_COMMAND = 100_000
 
 
@@ -27,6 +27,10 @@ class Cage:
         self._id = sandbox_id
         self._shell = shell
         self._processes = processes
+        # Where the sandboxes' directory lies inside a repository of the developer (a state_dir in the project), git
+        # must not take that for the sandbox's own. Looked up once; elsewhere the variable is not there at all.
+        in_repository = any((parent / ".git").exists() for parent in layout.directory.parents)
+        self._git_ceiling = {"GIT_CEILING_DIRECTORIES": str(layout.directory)} if in_repository else {}
 
     @property
     def alive(self) -> bool:
@@ -49,6 +53,7 @@ class Cage:
             "PATH": f"{layout.bin}:{layout.home}/.local/bin:{STANDARD_PATH}",
             "TMPDIR": str(layout.tmp),
             "CAGED_SANDBOX_ID": self._id,
+            **self._git_ceiling,
         }
         return {**base, **{name: layout.to_host_text(value) for name, value in env.items()}}
 
@@ -56,10 +61,13 @@ class Cage:
         """`bash -c COMMAND` in /workspace. Cancelled, it kills the command and all that came from it.
         Raises Gone when the sandbox's processes are gone."""
         command = self.layout.to_host_text(command)
-        if len(command) < _INLINE_COMMAND:
+        if len(command.encode("utf-8", "surrogateescape")) < _INLINE_COMMAND:
             return await self.program([self._shell, "-c", command], env, limit)
         script = self.layout.opt / f"command-{os.urandom(6).hex()}"
-        await asyncio.to_thread(script.write_text, command, "utf-8", "surrogateescape")
+        try:
+            await asyncio.to_thread(script.write_text, command, "utf-8", "surrogateescape")
+        except OSError as error:
+            return Result(b"", -1, False, f"/opt/caged cannot be written to ({error.strerror})")
         try:
             read = f'IFS= read -r -d "" __c < {script}; rm -f {script}; eval "unset __c; $__c"'
             return await self.program([self._shell, "-c", read], env, limit)
@@ -69,7 +77,10 @@ class Cage:
     async def program(self, argv: Sequence[str], env: Mapping[str, str], limit: int = OUTPUT_LIMIT) -> Result:
         """A program with its arguments as they are, in /workspace."""
         if not self.layout.workspace.is_dir():
-            self.layout.workspace.mkdir(exist_ok=True)
+            try:
+                self.layout.workspace.mkdir()
+            except OSError as error:  # a file or a dead link is in its place, or the whole directory is gone
+                return Result(b"", -1, False, f"/workspace is not a directory any more ({error.strerror})")
         result = await self._processes.run(
             list(argv), self._environment(env), str(self.layout.workspace), limit
         )

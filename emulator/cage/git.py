@@ -6,7 +6,7 @@ import base64
 import re
 from dataclasses import dataclass, field
 from typing import Optional
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from .cage import Cage
 from .process import Result
@@ -44,14 +44,18 @@ class Repo:
     subdir: Optional[str] = None
 
     def split_credentials(self) -> tuple[str, Optional[str], Optional[str]]:
-        """(URL without credentials, user, password or token)."""
+        """(URL without credentials, user, password or token). An ssh user is no credential and stays in the URL.
+        ValueError for something that looks like a URL and cannot be read as one."""
         parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or "@" not in parts.netloc:
+        if not parts.scheme or "@" not in parts.netloc:
             return self.url, None, self.token
         credentials, _, host = parts.netloc.rpartition("@")
         user, _, password = credentials.partition(":")
-        clean = urlunsplit((parts.scheme, host, parts.path, parts.query, parts.fragment))
-        return clean, user or None, self.token or password or user or None
+        web = parts.scheme in ("http", "https")
+        netloc = host if web or not user else f"{user}@{host}"
+        clean = urlunsplit((parts.scheme, netloc, parts.path, parts.query, parts.fragment))
+        user, password = unquote(user), unquote(password)
+        return clean, user or None, self.token or password or (user if web else "") or None
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ async def clone(cage: Cage, repo: Repo) -> None:
     """
     url, user, token = repo.split_credentials()
     env = dict(_ENV)
-    if token:
+    if token and url.startswith(("http://", "https://")):
         basic = base64.b64encode(f"{user or 'x-access-token'}:{token}".encode()).decode()
         origin = urlunsplit((*urlsplit(url)[:2], "/", "", ""))
         env.update(

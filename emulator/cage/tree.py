@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
 import stat
 from collections.abc import Iterator
@@ -19,6 +20,8 @@ from typing import Optional
 from .paths import Layout, split
 
 MAX_LINKS = 40
+MAX_PATH = 4096  # as the kernel's PATH_MAX
+TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.caged-write\Z")
 _DIR = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | getattr(os, "O_NOCTTY", 0)
 
@@ -39,45 +42,47 @@ class Entry:
 
 
 class _Place:
-    """A position in the tree: the descriptors from a writable place down to the current directory."""
+    """A position in the tree: the names from a writable place down, and the descriptor of the last of them
+    (-1 at the top). One descriptor, however deep: a path of a thousand levels must not take all there are."""
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
         self.names: list[str] = []
-        self.fds: list[int] = []
+        self.fd = -1
         self.links = 0
 
-    def close(self) -> None:
-        while self.fds:
-            os.close(self.fds.pop())
+    def reset(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+        self.fd = -1
+        self.names.clear()
 
     def up(self) -> None:
-        if self.names:
-            self.names.pop()
-            os.close(self.fds.pop())
-
-    def reset(self) -> None:
-        self.close()
-        self.names.clear()
+        """Walks down again from the top: `..` of a directory that was moved meanwhile may be anywhere."""
+        names = self.names[:-1]
+        self.reset()
+        for name in names:
+            self.enter(name)
 
     def enter(self, name: str) -> None:
         """Goes into a directory that is no link. OSError as the kernel gives it; Outside at the top."""
-        if not self.fds:
+        if self.fd < 0:
             root = self._layout.roots().get(name)
             if root is None:
                 raise Outside
-            fd = os.open(root, _DIR)
+            self.fd = os.open(root, _DIR)
         else:
-            fd = os.open(name, _DIR, dir_fd=self.fds[-1])
-        self.fds.append(fd)
+            below = os.open(name, _DIR, dir_fd=self.fd)
+            os.close(self.fd)
+            self.fd = below
         self.names.append(name)
 
     def link_target(self, name: str) -> Optional[str]:
         """What the link `name` here points to, in the sandbox's terms; None when it is no link or absent."""
-        if not self.fds:
+        if self.fd < 0:
             return None
         try:
-            target = os.readlink(name, dir_fd=self.fds[-1])
+            target = os.readlink(name, dir_fd=self.fd)
         except OSError as error:
             if error.errno in (errno.EINVAL, errno.ENOENT):
                 return None
@@ -92,8 +97,11 @@ class _Place:
 @contextmanager
 def _walk(layout: Layout, path: str, create: bool = False) -> Iterator[tuple[_Place, Optional[str]]]:
     """Resolves all links and yields (directory, name of the last component in it). The name may not exist; it is
-    None when the path is a directory that the walk ended in (the top, a place, or a path ending in `..`)."""
+    None when the path is a directory that the walk ended in (the top, a place, or a path ending in `..` or `/`)."""
+    if len(os.fsencode(path)) >= MAX_PATH:
+        raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), path)
     place = _Place(layout)
+    of_directory = path.endswith(("/", "/."))
     todo = list(reversed(split(path)))
     try:
         last: Optional[str] = None
@@ -112,22 +120,22 @@ def _walk(layout: Layout, path: str, create: bool = False) -> Iterator[tuple[_Pl
                     place.reset()
                 todo.extend(part for part in reversed(target.split("/")) if part not in ("", "."))
                 continue
-            if place.fds and not todo:
+            if place.fd >= 0 and not todo and not of_directory:
                 last = name
                 break
             try:
                 place.enter(name)
             except FileNotFoundError:
-                if not create or not place.fds:
+                if not create or place.fd < 0:
                     raise
                 try:
-                    os.mkdir(name, dir_fd=place.fds[-1])
+                    os.mkdir(name, dir_fd=place.fd)
                 except FileExistsError:
                     pass
                 place.enter(name)
         yield place, last
     finally:
-        place.close()
+        place.reset()
 
 
 def read(layout: Layout, path: str, limit: int) -> bytes:
@@ -135,7 +143,7 @@ def read(layout: Layout, path: str, limit: int) -> bytes:
     with _walk(layout, path) as (place, name):
         if name is None:
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
-        fd = os.open(name, _FILE, dir_fd=place.fds[-1])
+        fd = os.open(name, _FILE, dir_fd=place.fd)
         try:
             mode = os.fstat(fd).st_mode
             if stat.S_ISDIR(mode):
@@ -157,10 +165,12 @@ def read(layout: Layout, path: str, limit: int) -> bytes:
 def write(layout: Layout, path: str, content: bytes) -> str:
     """Replaces or creates a file in one step, parents included; the mode of one that exists is kept. Returns
     the path that was written, links resolved. Blocks. Raises OSError and Outside."""
+    if path.endswith(("/", "/.")):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
     with _walk(layout, path, create=True) as (place, name):
         if name is None:
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
-        directory = place.fds[-1]
+        directory = place.fd
         mode = 0o644
         try:
             existing = os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode
@@ -198,15 +208,15 @@ def listing(layout: Layout, path: str) -> list[Entry]:
             if ".." not in split(path)
             else place.path
         )
-        if not place.fds:
+        if place.fd < 0:
             top = layout.roots()
             return [_entry(child, "/", os.stat(top[child])) for child in sorted(top)]
         entries = []
-        for child in sorted(os.listdir(place.fds[-1])):
-            if child.endswith(".caged-write"):
+        for child in sorted(os.listdir(place.fd)):
+            if TEMPORARY.match(child):
                 continue
             try:
-                status = os.stat(child, dir_fd=place.fds[-1], follow_symlinks=False)
+                status = os.stat(child, dir_fd=place.fd, follow_symlinks=False)
             except FileNotFoundError:
                 continue
             if stat.S_ISLNK(status.st_mode):
@@ -220,8 +230,8 @@ def _behind_link(layout: Layout, path: str) -> Optional[os.stat_result]:
     try:
         with _walk(layout, path) as (place, name):
             if name is not None:
-                return os.stat(name, dir_fd=place.fds[-1], follow_symlinks=False)
-            return os.fstat(place.fds[-1]) if place.fds else None
+                return os.stat(name, dir_fd=place.fd, follow_symlinks=False)
+            return os.fstat(place.fd) if place.fd >= 0 else None
     except (OSError, Outside):
         return None
 

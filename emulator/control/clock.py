@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from datetime import datetime, timezone
 
+_LATEST = 253402300799.0  # the last second of 9999
+
 
 class Clock:
     """Wall-clock time. Everything the platform shows or decides by time asks here and nowhere else."""
@@ -18,6 +20,7 @@ class Clock:
 
 
 def rfc3339(seconds: float) -> str:
-    """UTC with milliseconds: 2026-01-31T12:00:00.000Z."""
-    moment = datetime.fromtimestamp(seconds, timezone.utc)
+    """UTC with milliseconds: 2026-01-31T12:00:00.000Z. What the format cannot hold (a file may claim any time)
+    is shown as the nearest that it can: 1970 to 9999."""
+    moment = datetime.fromtimestamp(min(max(0.0, seconds), _LATEST), timezone.utc)
     return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"

@@ -14,7 +14,7 @@ from ..cage.zygote import ZygoteError
 from ..control.agents import USAGE_ERROR, Prompt, prompt_text
 from ..store import Sandbox
 from . import cost, limits
-from .services import Services
+from .services import Services, mask
 
 T = TypeVar("T")
 
@@ -31,6 +31,10 @@ class Building:
         """All steps, in the platform's order. Raises BuildFailed; Gone when the sandbox was destroyed meanwhile."""
         cage = await self._open(sandbox)
         self._services.note(sandbox, f"sandbox started (isolation: {self._services.config.isolation_level})")
+        if sandbox.network_mode != "full":
+            self._services.note(
+                sandbox, f"network_mode {sandbox.network_mode} is not enforced by process walls: the host's network is open"
+            )
         await self._install_toolchain(sandbox, cage)
         if sandbox.repo is not None:
             await self._clone(sandbox, cage)
@@ -113,7 +117,7 @@ class Building:
 
     async def _step(self, sandbox: Sandbox, cage: Cage, command: str, name: str) -> None:
         result = await self._bounded(name, cage.shell(command, sandbox.env))
-        said = result.output.decode("utf-8", "replace").strip()
+        said = mask(sandbox, result.output.decode("utf-8", "replace").strip())  # before any cut
         if result.code != 0:
             tail = "\n".join(said.splitlines()[-20:])
             raise BuildFailed(f"{name} failed with exit code {result.code}: {result.error or tail}")

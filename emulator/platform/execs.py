@@ -10,7 +10,7 @@ from ..cage.process import Gone
 from ..store import Account, Sandbox
 from . import limits
 from .sandboxes import Sandboxes
-from .services import Services
+from .services import Services, mask
 
 
 @dataclass(frozen=True)
@@ -33,12 +33,13 @@ class Execs:
         """Cancelled (the client hung up), it kills the command and its children."""
         sandbox = self._sandboxes.get(account, sandbox_id)
         if sandbox.status != "running" or sandbox.cage is None:
-            hint = "; resume it first" if sandbox.status == "paused" else ""
-            return Outcome("", -1, f"sandbox {sandbox_id} is {sandbox.status}, not running{hint}")
+            return self._not_running(sandbox)
         start = time.perf_counter()
         async with self._sandboxes.active(sandbox):
             async with sandbox.disk:
-                pass  # a snapshot or restore in progress comes first
+                pass  # a snapshot, a restore or a pause in progress comes first
+            if sandbox.status != "running":
+                return self._not_running(sandbox)
             try:
                 result = await sandbox.cage.shell(command, sandbox.env, limits.OUTPUT_BYTES)
             except Gone as error:
@@ -54,6 +55,11 @@ class Execs:
         self._note(sandbox, command, f"exit {result.code}, {milliseconds} ms")
         return Outcome(output, result.code, None, result.truncated, milliseconds)
 
+    def _not_running(self, sandbox: Sandbox) -> Outcome:
+        hint = "; resume it first" if sandbox.status == "paused" else ""
+        return Outcome("", -1, f"sandbox {sandbox.id} is {sandbox.status}, not running{hint}")
+
     def _note(self, sandbox: Sandbox, command: str, outcome: str) -> None:
-        shown = command if len(command) <= 500 else command[:500] + " …"
+        shown = mask(sandbox, command)  # before the cut, which may go through a secret
+        shown = shown if len(shown) <= 500 else shown[:500] + " …"
         self._services.note(sandbox, f"$ {shown} ({outcome})", "command")

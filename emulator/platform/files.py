@@ -10,7 +10,7 @@ from ..cage import git
 from ..cage.tree import Entry, Outside
 from ..store import Account
 from . import limits
-from .refusal import Refusal, invalid
+from .refusal import Refusal, invalid, not_running
 from .sandboxes import Sandboxes
 from .services import Services
 
@@ -70,7 +70,10 @@ class Files:
     async def write(self, account: Account, sandbox_id: str, path: str, content: str) -> None:
         check_path(path)
         async with self._sandboxes.using(account, sandbox_id) as cage:
-            async with self._sandboxes.get(account, sandbox_id).disk:
+            sandbox = self._sandboxes.get(account, sandbox_id)
+            async with sandbox.disk:
+                if sandbox.status != "running":
+                    raise not_running(sandbox_id, sandbox.status)
                 with _as_refusal(path):
                     await cage.write(path, content.encode("utf-8"))
 

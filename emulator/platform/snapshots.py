@@ -99,6 +99,9 @@ class Snapshots:
             except (OSError, Gone) as error:
                 self._failed(sandbox, snapshot, str(error))
                 return
+            except Exception as error:
+                self._failed(sandbox, snapshot, repr(error))
+                raise  # to the emulator's log
         if snapshot.id not in self._services.store.snapshots:
             snapshot.file.unlink(missing_ok=True)  # deleted while it was taken
             return

@@ -31,6 +31,8 @@ class Watch:
                     await self._look_at(sandbox)
                 except Refusal:
                     pass  # it changed its state while we looked
+                except Exception as error:
+                    self._services.log(f"looking after {sandbox.id} failed: {error!r}")  # the others need us still
 
     async def _look_at(self, sandbox: Sandbox) -> None:
         now = self._services.clock.time()

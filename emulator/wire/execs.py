@@ -53,17 +53,27 @@ async def run(call: Call[Exec]) -> Response:
 
 async def unless_hung_up(request: Request, work: Awaitable[T]) -> T:
     """The result of `work`, which is cancelled when the client goes away first. Raises ClientDisconnect then."""
-    task = asyncio.ensure_future(work)
-    gone = asyncio.ensure_future(_hung_up(request))
+    me = asyncio.current_task()
+    assert me is not None
+    watcher = asyncio.ensure_future(_hung_up(request))
+    gone = False
+
+    def cancel(_: object) -> None:
+        nonlocal gone
+        if not watcher.cancelled():
+            gone = True
+            me.cancel()
+
+    watcher.add_done_callback(cancel)
     try:
-        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise ClientDisconnect
-        return task.result()
+        return await work
+    except asyncio.CancelledError:
+        if gone:
+            raise ClientDisconnect from None
+        raise
     finally:
-        gone.cancel()
-        task.cancel()
-        await asyncio.gather(task, gone, return_exceptions=True)
+        watcher.remove_done_callback(cancel)
+        watcher.cancel()
 
 
 async def _hung_up(request: Request) -> None:

@@ -46,7 +46,7 @@ async def list_directory(call: Call[NoBody]) -> Response:
     entries = await call.platform.files.entries(call.account, call.param("id"), path)
     return json_reply(
         [
-            FileOut(name=e.name, path=e.path, type=e.kind, size=e.size, mod_time=rfc3339(max(0.0, e.mtime)))
+            FileOut(name=e.name, path=e.path, type=e.kind, size=e.size, mod_time=rfc3339(e.mtime))
             for e in entries
         ]
     )

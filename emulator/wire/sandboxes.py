@@ -242,6 +242,11 @@ def _repo(body: CreateSandbox) -> Optional[Repo]:
         raise invalid("repo_subdir: must not contain `..`")
     if "::" in body.repo.split("/")[0]:
         raise invalid("repo: use an https, ssh or file URL, or a local path")
-    return Repo(
+    repo = Repo(
         body.repo, body.repo_token or None, body.repo_branch or None, body.repo_commit or None, subdir or None
     )
+    try:
+        repo.split_credentials()
+    except ValueError:
+        raise invalid("repo: is not a URL that can be read; use an https, ssh or file URL, or a local path") from None
+    return repo

@@ -47,7 +47,10 @@ class Zygote:
         self._poll.register(self._wake_r, select.POLLIN)
 
     def run(self) -> None:
-        frames.send(self._control, {"ev": "ready", "pid": self._pid})
+        try:
+            frames.send(self._control, {"ev": "ready", "pid": self._pid})
+        except OSError:
+            return  # the emulator has ended already
         while True:
             for fd, _event in self._poll.poll():
                 if fd == self._wake_r:

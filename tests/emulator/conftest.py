@@ -1,0 +1,92 @@
+"""One emulator per worker, an account of its own per test: nothing a test makes is seen by another."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from emulator_testing import Api, FakeClock, api_of
+
+from caged.emulator import Emulator
+
+
+@pytest.fixture(scope="session")
+def emulator() -> Iterator[Emulator]:
+    with Emulator() as running:
+        yield running
+
+
+@pytest.fixture
+def new_api() -> Iterator[Callable[[Emulator], Api]]:
+    """Makes a client with a fresh account; both are gone after the test."""
+    made: list[Api] = []
+
+    def make(emulator: Emulator) -> Api:
+        made.append(api_of(emulator))
+        return made[-1]
+
+    yield make
+    for api in made:
+        api.close()
+        if api.emulator._runtime is not None:
+            api.emulator.delete_account(api.account_id)
+
+
+@pytest.fixture
+def api(emulator: Emulator, new_api: Callable[[Emulator], Api]) -> Api:
+    return new_api(emulator)
+
+
+@pytest.fixture
+def other(emulator: Emulator, new_api: Callable[[Emulator], Api]) -> Api:
+    """Another account on the same emulator."""
+    return new_api(emulator)
+
+
+@pytest.fixture
+def box(api: Api) -> str:
+    """A running sandbox."""
+    return api.sandbox()
+
+
+@pytest.fixture
+def own_emulator() -> Iterator[Callable[..., Emulator]]:
+    """Starts emulators for this test alone, with options."""
+    started: list[Emulator] = []
+
+    def start(**options: Any) -> Emulator:
+        started.append(Emulator(**options).start())
+        return started[-1]
+
+    yield start
+    for emulator in started:
+        emulator.stop()
+
+
+@pytest.fixture
+def timed(own_emulator: Callable[..., Emulator], new_api: Callable[[Emulator], Api]) -> tuple[Api, FakeClock]:
+    """A client of an emulator whose clock the test moves."""
+    emulator = own_emulator()
+    return new_api(emulator), FakeClock(emulator)
+
+
+@pytest.fixture
+def git(tmp_path: Path) -> Callable[..., str]:
+    """Runs git on the host, without the settings of whoever runs the tests."""
+    home = tmp_path / "git-home"
+    home.mkdir()
+    names = {
+        f"GIT_{role}_{what}": "tester@example.invalid" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")
+    }
+    env = {"PATH": os.environ["PATH"], "HOME": str(home), "GIT_CONFIG_NOSYSTEM": "1", **names}
+
+    def run(*arguments: str, cwd: Path) -> str:
+        done = subprocess.run(["git", *arguments], cwd=cwd, env=env, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    return run

@@ -1,0 +1,156 @@
+"""What the emulator's tests share: raw HTTP as one account, a clock that can be moved, and waiting."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable
+from typing import Any, Optional
+from urllib.parse import quote
+
+import httpx
+
+from caged.emulator import Account, Emulator
+
+
+class Api(httpx.Client):
+    """The wire as one account speaks it. The shortcuts assert that they succeeded."""
+
+    def __init__(self, emulator: Emulator, api_key: str, account_id: str = "") -> None:
+        super().__init__(
+            base_url=f"{emulator.base_url}/v1",
+            headers={"Authorization": f"Bearer {api_key}"},
+            timeout=60,
+            trust_env=False,
+            verify=False,
+        )
+        self.emulator = emulator
+        self.key = api_key
+        self.account_id = account_id
+
+    def sandbox(self, **fields: Any) -> str:
+        """The id of a new running sandbox."""
+        made = self.post("/sandboxes", json={"template": "minimal", **fields})
+        assert made.status_code == 201, made.text
+        assert made.json()["status"] == "running", self.log_text(made.json()["id"])
+        return str(made.json()["id"])
+
+    def run(self, sandbox: str, command: str) -> dict[str, Any]:
+        """The whole result of an exec."""
+        answer = self.post(f"/sandboxes/{sandbox}/exec", json={"command": command})
+        assert answer.status_code == 200, answer.text
+        result: dict[str, Any] = answer.json()
+        return result
+
+    def output(self, sandbox: str, command: str) -> str:
+        """The output of a command that must succeed."""
+        result = self.run(sandbox, command)
+        assert result["exit_code"] == 0, result
+        return str(result["output"])
+
+    def write(self, sandbox: str, path: str, content: str) -> httpx.Response:
+        return self.put(f"/sandboxes/{sandbox}/files/content", params={"path": path}, json={"content": content})
+
+    def read(self, sandbox: str, path: str) -> httpx.Response:
+        return self.get(f"/sandboxes/{sandbox}/files/content", params={"path": path})
+
+    def listing(self, sandbox: str, path: Optional[str] = None) -> httpx.Response:
+        return self.get(f"/sandboxes/{sandbox}/files", params={} if path is None else {"path": path})
+
+    def status(self, sandbox: str) -> str:
+        return str(self.get(f"/sandboxes/{sandbox}").json()["status"])
+
+    def logs(self, sandbox: str, tail: int = 1000) -> list[dict[str, str]]:
+        lines: list[dict[str, str]] = self.get(f"/sandboxes/{sandbox}/logs", params={"tail": tail}).json()
+        return lines
+
+    def log_text(self, sandbox: str) -> str:
+        return "\n".join(line["message"] for line in self.logs(sandbox))
+
+    def snapshot(self, sandbox: str, **fields: Any) -> str:
+        """The id of a new completed snapshot."""
+        made = self.post(f"/sandboxes/{sandbox}/snapshots", json=fields)
+        assert made.status_code == 201, made.text
+        done = self.settled(made.json()["id"])
+        assert done["status"] == "completed", self.log_text(sandbox)
+        return str(done["id"])
+
+    def settled(self, snapshot: str) -> dict[str, Any]:
+        """A snapshot that is not pending any more."""
+
+        def look() -> Any:
+            found = self.get(f"/snapshots/{snapshot}").json()
+            return found if found["status"] != "pending" else None
+
+        settled: dict[str, Any] = eventually(look, f"{snapshot} to be completed or failed")
+        return settled
+
+    def restore(self, snapshot: str, sandbox: str) -> httpx.Response:
+        return self.post(f"/snapshots/{snapshot}/restore", json={"target_sandbox_id": sandbox})
+
+
+class FakeClock:
+    """The emulator's clock, ahead of the real one by as much as `advance` was told."""
+
+    def __init__(self, emulator: Emulator) -> None:
+        self._emulator = emulator
+        self._clock = emulator._runtime.services.clock  # type: ignore[union-attr]
+        self._real = self._clock.time
+        self.offset = 0.0
+        self._clock.time = lambda: self._real() + self.offset  # type: ignore[method-assign]
+
+    def advance(self, seconds: float) -> None:
+        """Moves on, and lets the emulator look at its sandboxes."""
+        self.offset += seconds
+        self._emulator._call(self._emulator._runtime.platform.watch.look())  # type: ignore[union-attr]
+
+
+def api_of(emulator: Emulator, account: Optional[Account] = None) -> Api:
+    account = account or emulator.create_account()
+    return Api(emulator, account.api_key, account.id)
+
+
+def eventually(look: Callable[[], Any], what: str, seconds: float = 10.0) -> Any:
+    """The first true result of `look`, asked again and again."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = look()
+        if found:
+            return found
+        assert time.monotonic() < deadline, f"waited {seconds:g} s for {what}"
+        time.sleep(0.005)
+
+
+def segment(text: str) -> str:
+    """An id as one path segment."""
+    return quote(text, safe="")
+
+
+def raw_request(emulator: Emulator, data: bytes) -> bytes:
+    """Everything that the emulator answers to exactly these bytes, until it closes."""
+    host, port = emulator.base_url[len("http://") :].split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        connection.sendall(data)
+        received = b""
+        while True:
+            piece = connection.recv(65536)
+            if not piece:
+                return received
+            received += piece
+
+
+def assert_problem(response: httpx.Response, status: int, detail: str = "", code: Optional[str] = None) -> None:
+    """A refusal in its full form, with `detail` in its text and `code` as its reason."""
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    body = response.json()
+    assert body["status"] == status
+    assert body["title"]
+    assert body["type"] == f"https://caged.dev/errors/{body['title']}"
+    assert body["instance"] == response.request.url.raw_path.decode().partition("?")[0]
+    assert body["error"] == body["detail"]
+    assert detail in body["detail"], body["detail"]
+    assert body.get("reason", {}).get("code") == code
+    if code is not None:
+        assert set(body["reason"]) == {"code", "message", "action", "subject_type", "subject_id"}
+        assert body["reason"]["message"] == body["detail"]

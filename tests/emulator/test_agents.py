@@ -1,0 +1,150 @@
+"""The agent programs in a sandbox: on PATH when asked for, with a reply that says that it is emulated."""
+
+import threading
+
+import pytest
+from emulator_testing import eventually
+
+from caged.emulator.control.agents import Prompt, Reply, prompt_text
+
+PROGRAMS = {
+    "claude-code": "claude",
+    "aider": "aider",
+    "codex": "codex",
+    "grok": "grok",
+    "cline": "cline",
+    "continue": "cn",
+    "goose": "goose",
+}
+
+
+@pytest.mark.parametrize(("agent", "program"), [*PROGRAMS.items(), ("claude", "claude")])
+def test_an_agent_puts_its_command_on_the_path(api, agent, program):
+    box = api.sandbox(agents=[agent])
+    name = "claude-code" if agent == "claude" else agent
+    reply = f"[caged emulator] {name} was not really asked. Prompt: Fix it\n"
+    assert api.output(box, f"{program} -p 'Fix it'") == reply
+    assert api.output(box, f"{program} 'Fix it'") == reply
+
+
+def test_an_agent_asked_for_twice_or_by_both_names_is_there_once(api):
+    box = api.sandbox(agents=["claude", "claude-code", "aider"])
+    assert api.output(box, "claude -p x; aider -m y").count("Prompt") == 2
+    assert api.log_text(box).count("agent claude-code installed") == 1
+
+
+def test_without_agents_there_is_no_such_command(api, box):
+    result = api.run(box, "PATH=${PATH%%:*} command -v claude aider codex")
+    assert result["output"] == ""
+    assert result["exit_code"] != 0
+
+
+def test_the_reply_is_the_same_every_time(api):
+    box = api.sandbox(agents=["claude"])
+    assert len({api.output(box, "claude -p 'the same'") for _ in range(3)}) == 1
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["echo hello | claude -p", "echo hello | claude", "claude -p - <<< hello", "claude -p hello < /dev/null"],
+)
+def test_the_prompt_may_come_from_standard_input(api, command):
+    box = api.sandbox(agents=["claude"])
+    assert api.output(box, command).endswith("Prompt: hello\n")
+
+
+@pytest.mark.parametrize("prompt", ["ä€😀", "two\nlines", "a'b\"c$d`e\\", "-dash first", "x" * 5000])
+def test_a_prompt_of_any_text_arrives(api, prompt):
+    box = api.sandbox(agents=["claude"], env={"PROMPT": prompt})
+    assert api.output(box, 'claude -p -- "$PROMPT"').endswith(f"Prompt: {prompt}\n")
+
+
+def test_no_prompt_is_a_usage_error(api):
+    box = api.sandbox(agents=["claude"])
+    result = api.run(box, "claude")
+    assert result["exit_code"] == 2
+    assert "no prompt" in result["output"]
+
+
+def test_what_was_asked_is_in_the_log(api):
+    box = api.sandbox(agents=["claude"])
+    api.output(box, "claude -p 'Fix the bug'")
+    assert "claude-code was asked: Fix the bug" in [
+        line["message"] for line in api.logs(box) if line["type"] == "agent"
+    ]
+
+
+def test_an_agent_works_in_the_init_script_and_in_a_subdirectory(api):
+    box = api.sandbox(agents=["claude"], init_script="mkdir d; cd d; claude -p early > reply")
+    assert api.read(box, "d/reply").text.endswith("Prompt: early\n")
+
+
+def test_agents_asked_at_once_each_get_their_own_reply(api):
+    box = api.sandbox(agents=["claude"])
+    api.output(box, 'for i in $(seq 12); do claude -p "number $i" > out$i & done; wait')
+    for number in range(1, 13):
+        assert api.read(box, f"out{number}").text.endswith(f"Prompt: number {number}\n")
+
+
+def test_an_agent_asked_while_the_sandbox_is_paused_answers_after_the_resume(api):
+    box = api.sandbox(agents=["claude"])
+    results = []
+    thread = threading.Thread(target=lambda: results.append(api.run(box, "touch begun; sleep 0.1; claude -p late")))
+    thread.start()
+    eventually(lambda: api.read(box, "begun").status_code == 200, "the command to begin")
+    api.post(f"/sandboxes/{box}/pause")
+    api.post(f"/sandboxes/{box}/resume")
+    thread.join(10)
+    assert results[0]["output"].endswith("Prompt: late\n")
+
+
+def test_replies_come_through_the_seam_with_what_was_asked(own_emulator, new_api, monkeypatch):
+    emulator = own_emulator()
+    asked = []
+
+    def reply(prompt: Prompt) -> Reply:
+        asked.append(prompt)
+        return Reply("scripted\n", 3)
+
+    monkeypatch.setattr(emulator._runtime.services.agents, "_reply", reply)
+    api = new_api(emulator)
+    box = api.sandbox(agents=["codex"])
+    result = api.run(box, "codex exec --model o3 'Do it'")
+    assert (result["output"], result["exit_code"]) == ("scripted\n", 3)
+    (prompt,) = asked
+    assert (prompt.agent, prompt.program, prompt.text, prompt.sandbox_id) == ("codex", "codex", "Do it", box)
+    assert list(prompt.arguments) == ["exec", "--model", "o3", "Do it"]
+
+
+@pytest.mark.parametrize(
+    ("line", "stdin", "text"),
+    [
+        ("claude -p PROMPT", "", "PROMPT"),
+        ("claude PROMPT", "", "PROMPT"),
+        ("claude -p PROMPT --dangerously-skip-permissions", "", "PROMPT"),
+        ("claude --dangerously-skip-permissions -p PROMPT", "", "PROMPT"),
+        ("claude --output-format json -p PROMPT", "", "PROMPT"),
+        ("claude --output-format=json -p PROMPT", "", "PROMPT"),
+        ("claude --model opus PROMPT", "", "PROMPT"),
+        ("claude -p -- --PROMPT", "", "--PROMPT"),
+        ("claude -p", "PROMPT\n", "PROMPT"),
+        ("claude", "", None),
+        ("claude -p", "  \n", None),
+        ("codex exec PROMPT", "", "PROMPT"),
+        ("codex e --sandbox read-only PROMPT", "", "PROMPT"),
+        ("codex exec -", "PROMPT", "PROMPT"),
+        ("codex PROMPT", "", "PROMPT"),
+        ("aider --message PROMPT", "", "PROMPT"),
+        ("aider -m PROMPT", "", "PROMPT"),
+        ("aider --message=PROMPT", "", "PROMPT"),
+        ("goose run -t PROMPT", "", "PROMPT"),
+        ("goose run --text PROMPT", "", "PROMPT"),
+        ("grok -p PROMPT", "", "PROMPT"),
+        ("cline task PROMPT", "", "PROMPT"),
+        ("cn -p PROMPT", "", "PROMPT"),
+        ("aider -m", "", None),
+    ],
+)
+def test_the_prompt_is_found_in_a_command_line(line, stdin, text):
+    program, *arguments = line.split()
+    assert prompt_text(program, arguments, stdin) == text

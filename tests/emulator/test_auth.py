@@ -1,0 +1,149 @@
+"""Who may ask: keys, scopes, and other people's things."""
+
+import httpx
+import pytest
+from emulator_testing import Api, assert_problem
+
+CALLS = [
+    ("GET", "/account"),
+    ("GET", "/account/keys"),
+    ("POST", "/account/keys"),
+    ("DELETE", "/account/keys/key_1"),
+    ("GET", "/sandboxes"),
+    ("POST", "/sandboxes"),
+    ("GET", "/sandboxes/cage_1"),
+    ("DELETE", "/sandboxes/cage_1"),
+    ("POST", "/sandboxes/cage_1/pause"),
+    ("POST", "/sandboxes/cage_1/resume"),
+    ("GET", "/sandboxes/cage_1/logs"),
+    ("POST", "/sandboxes/cage_1/exec"),
+    ("GET", "/sandboxes/cage_1/files"),
+    ("GET", "/sandboxes/cage_1/files/content"),
+    ("PUT", "/sandboxes/cage_1/files/content"),
+    ("GET", "/sandboxes/cage_1/git/diff"),
+    ("GET", "/sandboxes/cage_1/snapshots"),
+    ("POST", "/sandboxes/cage_1/snapshots"),
+    ("GET", "/snapshots/snap_1"),
+    ("DELETE", "/snapshots/snap_1"),
+    ("POST", "/snapshots/snap_1/restore"),
+    ("GET", "/snapshots/snap_1/download"),
+]
+WRITES = [call for call in CALLS if call[0] != "GET"]
+
+
+@pytest.mark.parametrize(("method", "path"), CALLS)
+def test_a_call_without_a_key_is_refused(api, method, path):
+    assert_problem(httpx.request(method, f"{api.base_url}{path[1:]}", trust_env=False), 401)
+
+
+@pytest.mark.parametrize(("method", "path"), CALLS)
+def test_a_call_with_a_wrong_key_is_refused(api, method, path):
+    assert_problem(
+        api.request(method, path, headers={"Authorization": "Bearer caged_sk_wrong"}), 401, "invalid API key"
+    )
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["", "Bearer", "{key}", "Basic {key}", "Bearer{key}", "Bearer x{key}", "Token {key}", "Bearer {key} x"],
+)
+def test_a_malformed_authorization_header_is_refused(api, header):
+    assert_problem(api.get("/account", headers={"Authorization": header.format(key=api.key)}), 401)
+
+
+def test_a_key_of_bytes_that_are_no_ascii_is_refused(api):
+    assert_problem(api.get("/account", headers={"Authorization": b"Bearer \xff\xfe\xe4"}), 401)
+
+
+@pytest.mark.parametrize("scheme", ["bearer", "BEARER", "Bearer "])
+def test_the_scheme_is_read_in_any_case_and_spacing(api, scheme):
+    assert api.get("/account", headers={"Authorization": f"{scheme} {api.key}"}).status_code == 200
+
+
+def test_the_key_in_the_query_opens_nothing(api):
+    response = httpx.get(f"{api.base_url}account", params={"token": api.key, "api_key": api.key}, trust_env=False)
+    assert_problem(response, 401)
+
+
+def test_the_body_of_a_refused_call_is_not_looked_at(api):
+    response = api.post("/sandboxes", content=b"{broken", headers={"Authorization": "Bearer nobody"})
+    assert_problem(response, 401)
+
+
+@pytest.mark.parametrize(("method", "path"), WRITES)
+def test_a_read_only_key_is_refused_on_everything_but_get(api, emulator, method, path):
+    with read_only(api) as reader:
+        response = reader.request(method, path)
+        assert_problem(response, 403, "read-only", "read_only_key")
+        assert response.json()["reason"]["subject_type"] == "api_key"
+
+
+def test_a_read_only_key_destroys_nothing(api, box):
+    with read_only(api) as reader:
+        assert reader.delete(f"/sandboxes/{box}").status_code == 403
+    assert api.status(box) == "running"
+
+
+def test_a_read_only_key_reads(api, box):
+    api.write(box, "note", "seen")
+    with read_only(api) as reader:
+        assert reader.status(box) == "running"
+        assert reader.read(box, "note").text == "seen"
+        assert reader.head(f"/sandboxes/{box}").status_code == 200
+
+
+def test_a_revoked_key_is_refused_at_once(api):
+    made = api.post("/account/keys", json={"name": "short", "scope": "full"}).json()
+    with Api(api.emulator, made["key"]) as second:
+        assert second.get("/account").status_code == 200
+        assert api.delete(f"/account/keys/{made['info']['id']}").status_code == 204
+        assert_problem(second.get("/account"), 401)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("GET", "", None),
+        ("DELETE", "", None),
+        ("POST", "/pause", None),
+        ("POST", "/resume", None),
+        ("GET", "/logs", None),
+        ("POST", "/exec", {"command": "true"}),
+        ("GET", "/files", None),
+        ("GET", "/files/content?path=x", None),
+        ("PUT", "/files/content?path=x", {"content": ""}),
+        ("GET", "/git/diff", None),
+        ("GET", "/snapshots", None),
+        ("POST", "/snapshots", {}),
+    ],
+)
+def test_another_accounts_sandbox_is_not_found(api, other, box, method, path, body):
+    api.snapshot(box)
+    response = other.request(method, f"/sandboxes/{box}{path}", json=body)
+    assert_problem(response, 404, "sandbox not found")
+    assert api.status(box) == "running"
+
+
+@pytest.mark.parametrize(("method", "path"), [("GET", ""), ("DELETE", ""), ("GET", "/download"), ("POST", "/restore")])
+def test_another_accounts_snapshot_is_not_found(api, other, box, method, path):
+    snapshot = api.snapshot(box)
+    body = {"target_sandbox_id": other.sandbox()} if path == "/restore" else None
+    assert_problem(other.request(method, f"/snapshots/{snapshot}{path}", json=body), 404, "snapshot not found")
+    assert api.get(f"/snapshots/{snapshot}").status_code == 200
+
+
+def test_a_snapshot_is_not_restored_into_another_accounts_sandbox(api, other, box):
+    target = other.sandbox()
+    other.write(target, "mine", "untouched")
+    assert_problem(api.restore(api.snapshot(box), target), 404, "sandbox not found")
+    assert other.read(target, "mine").text == "untouched"
+
+
+def test_lists_hold_only_the_accounts_own(api, other, box):
+    assert [found["id"] for found in api.get("/sandboxes").json()] == [box]
+    assert other.get("/sandboxes").json() == []
+
+
+def read_only(api):
+    made = api.post("/account/keys", json={"name": "reader", "scope": "read_only"}).json()
+    return Api(api.emulator, made["key"])

@@ -1,0 +1,266 @@
+"""What time does: cost, budgets, and falling asleep. The emulator's clock is moved; nobody waits."""
+
+import threading
+
+import pytest
+from emulator_testing import FakeClock, assert_problem, eventually
+
+#: USD per hour of the default sandbox: 2 cores, half a GB of memory, 5 GB of disk.
+DEFAULT_RATE = 2 * 0.01 + 0.5 * 0.005 + 5 * 0.001
+
+
+def money(api, box):
+    found = api.get(f"/sandboxes/{box}").json()
+    assert found["total_cost"] == pytest.approx(found["cost"] + found["llm_cost"], abs=1e-6)
+    return found["cost"]
+
+
+def hours(api, clock, box, count):
+    """Moves on without letting the sandbox fall asleep."""
+    api.emulator._runtime.services.store.sandboxes[box].timeout = 10**9
+    clock.advance(count * 3600)
+
+
+def test_an_hour_of_running_costs_the_documented_rate(timed):
+    api, clock = timed
+    box = api.sandbox()
+    hours(api, clock, box, 1)
+    assert money(api, box) == pytest.approx(DEFAULT_RATE, rel=0.01)
+    hours(api, clock, box, 9)
+    assert money(api, box) == pytest.approx(10 * DEFAULT_RATE, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("fields", "rate"),
+    [
+        ({"cpus": 8}, 8 * 0.01 + 0.0025 + 0.005),
+        ({"memory_mb": 8192}, 0.02 + 8 * 0.005 + 0.005),
+        ({"disk_gb": 50}, 0.02 + 0.0025 + 0.05),
+        ({"cpus": 1, "memory_mb": 1024, "disk_gb": 1}, 0.01 + 0.005 + 0.001),
+    ],
+)
+def test_the_rate_is_by_cores_memory_and_disk(timed, fields, rate):
+    api, clock = timed
+    box = api.sandbox(**fields)
+    hours(api, clock, box, 1)
+    assert money(api, box) == pytest.approx(rate, rel=0.01)
+
+
+def test_a_paused_sandbox_costs_nothing_more(timed):
+    api, clock = timed
+    box = api.sandbox()
+    hours(api, clock, box, 1)
+    api.post(f"/sandboxes/{box}/pause")
+    before = money(api, box)
+    clock.advance(100 * 3600)
+    assert money(api, box) == before
+    api.post(f"/sandboxes/{box}/resume")
+    hours(api, clock, box, 1)
+    assert money(api, box) == pytest.approx(2 * DEFAULT_RATE, rel=0.01)
+
+
+def test_a_sandbox_in_error_costs_nothing(timed):
+    api, clock = timed
+    box = api.post("/sandboxes", json={"template": "minimal", "init_script": "exit 1"}).json()["id"]
+    clock.advance(3600)
+    assert money(api, box) == 0
+
+
+def test_the_list_shows_the_same_cost(timed):
+    api, clock = timed
+    box = api.sandbox()
+    hours(api, clock, box, 2)
+    (listed,) = api.get("/sandboxes").json()
+    assert listed["total_cost"] == pytest.approx(2 * DEFAULT_RATE, rel=0.01)
+
+
+# --- budgets
+
+
+def budget_lines(api, box):
+    return [line["message"] for line in api.logs(box) if line["type"] == "budget"]
+
+
+def test_at_80_and_95_percent_it_is_told_once_each(timed):
+    api, clock = timed
+    box = api.sandbox(budget=DEFAULT_RATE * 10)
+    hours(api, clock, box, 7.9)
+    assert budget_lines(api, box) == []
+    hours(api, clock, box, 0.2)
+    assert ["80%" in line for line in budget_lines(api, box)] == [True]
+    hours(api, clock, box, 1.0)
+    assert len(budget_lines(api, box)) == 1
+    hours(api, clock, box, 0.5)
+    assert ["95%" in line for line in budget_lines(api, box)] == [False, True]
+    assert api.status(box) == "running"
+
+
+def test_at_100_percent_the_sandbox_is_paused(timed):
+    api, clock = timed
+    box = api.sandbox(budget=DEFAULT_RATE)
+    hours(api, clock, box, 0.99)
+    assert api.status(box) == "running"
+    hours(api, clock, box, 0.02)
+    assert api.status(box) == "paused"
+    assert "used up" in budget_lines(api, box)[-1]
+    assert [snapshot["name"] for snapshot in api.get(f"/sandboxes/{box}/snapshots").json()] == ["auto-pause"]
+
+
+def test_a_sandbox_over_its_budget_is_not_resumed(timed):
+    api, clock = timed
+    box = api.sandbox(budget=DEFAULT_RATE)
+    hours(api, clock, box, 1.01)
+    response = api.post(f"/sandboxes/{box}/resume")
+    assert_problem(response, 409, "budget", "budget_exceeded")
+    assert response.json()["reason"]["subject_id"] == box
+    assert api.status(box) == "paused"
+    assert api.delete(f"/sandboxes/{box}").status_code == 204
+
+
+def test_model_spend_counts_towards_the_budget(timed):
+    api, clock = timed
+    box = api.sandbox(budget=1.0)
+    api.emulator._runtime.services.store.sandboxes[box].spent_llm = 0.999
+    clock.advance(0)
+    found = api.get(f"/sandboxes/{box}").json()
+    assert (found["llm_cost"], found["status"]) == (0.999, "running")
+    hours(api, clock, box, 1)
+    assert api.status(box) == "paused"
+
+
+def test_the_budget_may_destroy_instead(own_emulator, new_api):
+    emulator = own_emulator(budget_action="destroy")
+    api, clock = new_api(emulator), FakeClock(emulator)
+    box = api.sandbox(budget=DEFAULT_RATE)
+    hours(api, clock, box, 2)
+    assert_problem(api.get(f"/sandboxes/{box}"), 404)
+    assert not (emulator.run_dir / "sandboxes" / box).exists()
+
+
+def test_without_a_budget_there_is_no_end(timed):
+    api, clock = timed
+    box = api.sandbox()
+    hours(api, clock, box, 100_000)
+    assert api.status(box) == "running"
+    assert budget_lines(api, box) == []
+
+
+def test_the_smallest_budget_is_no_trouble(timed):
+    api, clock = timed
+    box = api.post("/sandboxes", content=b'{"template": "minimal", "budget": 5e-324}').json()["id"]
+    clock.advance(1)
+    assert api.status(box) == "paused"
+    assert_problem(api.post(f"/sandboxes/{box}/resume"), 409, code="budget_exceeded")
+
+
+# --- falling asleep
+
+
+def test_an_idle_sandbox_is_paused_after_its_timeout(timed):
+    api, clock = timed
+    box = api.sandbox(timeout=60)
+    clock.advance(55)
+    assert api.status(box) == "running"
+    clock.advance(10)
+    assert api.status(box) == "paused"
+    assert "paused after 60 s without activity" in api.log_text(box)
+    assert [snapshot["trigger"] for snapshot in api.get(f"/sandboxes/{box}/snapshots").json()] == ["auto"]
+
+
+def test_the_default_timeout_is_a_quarter_of_an_hour(timed):
+    api, clock = timed
+    box = api.sandbox()
+    clock.advance(890)
+    assert api.status(box) == "running"
+    clock.advance(15)
+    assert api.status(box) == "paused"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/exec", {"command": "true"}),
+        ("GET", "/files", None),
+        ("GET", "/files/content?path=f", None),
+        ("PUT", "/files/content?path=f", {"content": "x"}),
+        ("GET", "/git/diff", None),
+        ("GET", "/files/content?path=missing", None),
+    ],
+)
+def test_using_a_sandbox_keeps_it_awake(timed, method, path, body):
+    api, clock = timed
+    box = api.sandbox(timeout=60)
+    for _ in range(3):
+        clock.advance(50)
+        api.request(method, f"/sandboxes/{box}{path}", json=body)
+    assert api.status(box) == "running"
+    clock.advance(61)
+    assert api.status(box) == "paused"
+
+
+@pytest.mark.parametrize("path", ["", "/logs", "/snapshots"])
+def test_looking_at_a_sandbox_does_not_keep_it_awake(timed, path):
+    api, clock = timed
+    box = api.sandbox(timeout=60)
+    clock.advance(50)
+    assert api.get(f"/sandboxes/{box}{path}").status_code == 200
+    clock.advance(15)
+    assert api.status(box) == "paused"
+
+
+def test_a_running_command_keeps_its_sandbox_awake(timed):
+    api, clock = timed
+    box = api.sandbox(timeout=60)
+    thread = threading.Thread(target=lambda: api.run(box, "touch begun; while [ ! -e go ]; do sleep 0.01; done"))
+    thread.start()
+    eventually(lambda: api.read(box, "begun").status_code == 200, "the command to begin")
+    clock.advance(1000)
+    assert api.status(box) == "running"
+    api.write(box, "go", "")
+    thread.join(10)
+    clock.advance(61)
+    assert api.status(box) == "paused"
+
+
+def test_a_background_process_does_not(timed):
+    api, clock = timed
+    box = api.sandbox(timeout=60)
+    api.output(box, "sleep 1000 &")
+    clock.advance(61)
+    assert api.status(box) == "paused"
+
+
+def test_a_resumed_sandbox_begins_anew(timed):
+    api, clock = timed
+    box = api.sandbox(timeout=60)
+    clock.advance(61)
+    assert api.post(f"/sandboxes/{box}/resume").status_code == 204
+    clock.advance(50)
+    assert api.status(box) == "running"
+    clock.advance(15)
+    assert api.status(box) == "paused"
+
+
+def test_each_sandbox_has_its_own_timeout(timed):
+    api, clock = timed
+    short, long = api.sandbox(timeout=60), api.sandbox(timeout=600)
+    clock.advance(61)
+    assert (api.status(short), api.status(long)) == ("paused", "running")
+
+
+def test_a_sandbox_that_cannot_be_looked_after_does_not_keep_the_others_awake(timed):
+    api, clock = timed
+    broken, box = api.sandbox(timeout=60), api.sandbox(timeout=60)
+    api.emulator._runtime.services.store.sandboxes[broken].timeout = None
+    clock.advance(61)
+    assert api.status(box) == "paused"
+    assert broken in "\n".join(api.emulator.log_tail(50))
+    api.emulator._runtime.services.store.sandboxes[broken].timeout = 60
+    eventually(lambda: api.status(broken) == "paused", "the emulator to go on looking by itself")
+
+
+def test_it_happens_by_itself(timed):
+    api, clock = timed
+    box = api.sandbox(timeout=60)
+    clock.offset += 61  # nobody tells the emulator to look
+    eventually(lambda: api.status(box) == "paused", "the emulator to look")

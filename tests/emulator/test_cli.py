@@ -1,0 +1,333 @@
+"""The `caged-emulator` command, in processes of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import httpx
+import pytest
+from emulator_testing import eventually
+
+COMMAND = [sys.executable, "-m", "caged.emulator"]
+
+
+class Served:
+    """A running `serve`, with its output."""
+
+    def __init__(self, state: Path, *options: str, env: dict[str, str]) -> None:
+        self.process = subprocess.Popen(
+            [*COMMAND, "serve", "--state-dir", str(state), *options],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=env,
+        )
+        self.lines: list[str] = []
+        self.errors: list[str] = []
+        self._threads = [
+            threading.Thread(target=into.extend, args=(pipe,))
+            for into, pipe in ((self.lines, self.process.stdout), (self.errors, self.process.stderr))
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def exports(self) -> dict[str, str]:
+        eventually(lambda: len(self.lines) >= 3 or self.process.poll() is not None, "serve to announce itself")
+        assert len(self.lines) >= 3, self.errors
+        return dict(line.strip()[len("export ") :].split("=", 1) for line in self.lines if line.startswith("export "))
+
+    def get(self, path: str) -> httpx.Response:
+        exports = self.exports()
+        headers = {"Authorization": f"Bearer {exports['CAGED_API_KEY']}"}
+        return httpx.get(f"{exports['CAGED_BASE_URL']}{path}", headers=headers, trust_env=False)
+
+    def post(self, path: str, body: object) -> httpx.Response:
+        exports = self.exports()
+        headers = {"Authorization": f"Bearer {exports['CAGED_API_KEY']}"}
+        return httpx.post(f"{exports['CAGED_BASE_URL']}{path}", headers=headers, json=body, trust_env=False, timeout=30)
+
+    def end(self, limit: float = 15) -> int:
+        code = self.process.wait(limit)
+        for thread in self._threads:
+            thread.join(5)
+        self.process.stdout.close()  # type: ignore[union-attr]
+        self.process.stderr.close()  # type: ignore[union-attr]
+        return code
+
+
+@pytest.fixture
+def env() -> dict[str, str]:
+    """The environment of the tests without settings for the emulator."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("CAGED_")}
+
+
+@pytest.fixture
+def serve(tmp_path, env):
+    started = []
+
+    def start(*options, **more):
+        started.append(Served(tmp_path / "state", *(options or ("--port", "0")), env={**env, **more}))
+        return started[-1]
+
+    yield start
+    for served in started:
+        if served.process.poll() is None:
+            served.process.terminate()
+            try:
+                served.end()
+            except subprocess.TimeoutExpired:
+                served.process.kill()
+                served.end()
+    state = tmp_path / "state"
+    eventually(lambda: not state.exists() or list(state.iterdir()) == [], "the emulator's directory to go")
+
+
+def run(*arguments, env, **options):
+    return subprocess.run(
+        [*COMMAND, *arguments], capture_output=True, text=True, timeout=30, check=False, env=env, **options
+    )
+
+
+def test_serve_prints_the_url_and_two_lines_for_a_shell(serve):
+    served = serve()
+    exports = served.exports()
+    assert re.fullmatch(r"Caged emulator \S+ on http://127\.0\.0\.1:\d+ \(isolation: \w+\)\n", served.lines[0])
+    assert list(exports) == ["CAGED_BASE_URL", "CAGED_API_KEY"]
+    assert exports["CAGED_BASE_URL"] in served.lines[0]
+    assert re.fullmatch(r"caged_sk_[a-z0-9]{32}", exports["CAGED_API_KEY"])
+    assert served.get("/v1/account").status_code == 200
+
+
+def test_the_lines_work_in_a_shell(serve, env):
+    served = serve()
+    served.exports()
+    script = "".join(line for line in served.lines if line.startswith("export")) + (
+        f'exec "{sys.executable}" -c "from caged import Caged; print(Caged().account.get().name)"'
+    )
+    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False, env=env, timeout=30)
+    assert (done.stdout, done.returncode) == ("emulator\n", 0), done.stderr
+
+
+def test_the_ready_file_is_written_once_it_answers_and_is_the_users_alone(serve, tmp_path):
+    ready = tmp_path / "ready.json"
+    ready.write_text("old")
+    ready.chmod(0o666)
+    served = serve("--port", "0", "--ready-file", str(ready))
+    content = eventually(lambda: ready.read_text() != "old" and json.loads(ready.read_text()), "the ready file")
+    assert httpx.get(f"{content['base_url']}/healthz", trust_env=False).status_code == 200
+    assert set(content) == {"base_url", "api_key", "pid"}
+    assert content["pid"] == served.process.pid
+    assert content["base_url"] == served.exports()["CAGED_BASE_URL"]
+    assert content["api_key"] == served.exports()["CAGED_API_KEY"]
+    assert ready.stat().st_mode & 0o777 == 0o600
+    served.process.send_signal(signal.SIGINT)
+    served.end()
+    assert [path.name for path in tmp_path.iterdir()] == ["state"]
+
+
+def test_a_ready_file_that_became_anothers_is_left_alone(serve, tmp_path):
+    ready = tmp_path / "ready.json"
+    served = serve("--port", "0", "--ready-file", str(ready))
+    eventually(ready.exists, "the ready file")
+    ready.write_text('{"pid": 1}')
+    served.process.send_signal(signal.SIGTERM)
+    served.end()
+    assert ready.read_text() == '{"pid": 1}'
+
+
+def test_a_ready_file_that_cannot_be_written_is_a_usage_error(env, tmp_path):
+    state = tmp_path / "state"
+    done = run(
+        "serve", "--port", "0", "--state-dir", str(state), "--ready-file", str(tmp_path / "no" / "ready"), env=env
+    )
+    assert done.returncode == 2
+    assert "ready file" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not state.exists()
+
+
+def test_a_ready_file_may_be_named_relative_to_the_current_directory(env, tmp_path):
+    process = subprocess.Popen(
+        [*COMMAND, "serve", "--port", "0", "--state-dir", str(tmp_path), "--ready-file", "ready"],
+        cwd=tmp_path,
+        env=env,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    eventually((tmp_path / "ready").exists, "the ready file")
+    process.terminate()
+    assert process.wait(15) == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_key_and_a_port_can_be_given(serve):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    exports = serve("--port", str(port), "--api-key", "caged_sk_mine").exports()
+    assert exports == {"CAGED_BASE_URL": f"http://127.0.0.1:{port}", "CAGED_API_KEY": "caged_sk_mine"}
+
+
+def test_the_key_may_come_from_the_environment(serve):
+    assert serve(CAGED_EMULATOR_API_KEY="caged_sk_env").exports()["CAGED_API_KEY"] == "caged_sk_env"
+
+
+def test_a_tier_and_a_budget_action_and_a_seed_are_taken(serve):
+    served = serve("--port", "0", "--tier", "free", "--budget-action", "destroy", "--seed", "1")
+    assert served.get("/v1/account").json()["tier"] == "free"
+
+
+def test_a_name_can_be_allowed(serve):
+    served = serve("--port", "0", "--allow-host", "one.internal", "--allow-host", "two.internal")
+    url = served.exports()["CAGED_BASE_URL"]
+    for name, status in (("one.internal", 200), ("two.internal", 200), ("three.internal", 403)):
+        assert httpx.get(f"{url}/healthz", headers={"Host": name}, trust_env=False).status_code == status
+
+
+def test_a_port_in_use_is_a_usage_error_in_plain_words(env, tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = run("serve", "--port", str(port), "--state-dir", str(tmp_path / "s"), env=env)
+    assert done.returncode == 2
+    assert f"cannot listen on 127.0.0.1:{port}" in done.stderr
+    assert "choose another port" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+    assert not (tmp_path / "s").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (["--isolation", "namespace"], "not available"),
+        (["--isolation", "vm"], "vm"),
+        (["--port", "70000"], "65535"),
+        (["--port", "-1"], "65535"),
+        (["--port", "http"], "http"),
+        (["--api-key", ""], "api_key"),
+        (["--tier", "gold"], "gold"),
+        (["--budget-action", "warn"], "warn"),
+        (["--seed", "x"], "x"),
+        (["--host", "no.such.host.invalid"], "no.such.host.invalid"),
+        (["--host", "203.0.113.1"], "203.0.113.1"),
+        (["--state-dir", "/dev/null/x"], "/dev/null/x"),
+        (["--state-dir", "/tmp/with space/x"], "without spaces"),
+        (["--ready-file", "/"], "/"),
+        (["--no-such-option"], "no-such-option"),
+    ],
+)
+def test_a_setting_that_cannot_be_used_is_a_usage_error_in_plain_words(env, tmp_path, options, text):
+    if "with space" in options[-1]:
+        options = ["--state-dir", str(tmp_path / "with space")]
+    elif "--state-dir" not in options:
+        options = [*options, "--state-dir", str(tmp_path / "state")]
+    if "--port" not in options:
+        options = [*options, "--port", "0"]
+    done = run("serve", *options, env=env)
+    assert done.returncode == 2, done.stderr
+    assert text in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_an_isolation_that_the_environment_asks_for_in_vain_is_refused(env):
+    done = run("serve", "--port", "0", env={**env, "CAGED_ISOLATION": "namespace"})
+    assert done.returncode == 2
+    assert "not available" in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_stops_it_cleanly(serve, tmp_path, number):
+    served = serve()
+    box = served.post("/v1/sandboxes", {"template": "minimal"}).json()["id"]
+    said = served.post(f"/v1/sandboxes/{box}/exec", {"command": "sleep 1000 & echo $!"}).json()
+    served.process.send_signal(number)
+    assert served.end() == 0
+    assert "Traceback" not in "".join(served.errors)
+    assert list((tmp_path / "state").iterdir()) == []
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(said["output"]), 0)
+
+
+def test_ctrl_c_in_the_middle_of_a_command_stops_it(serve):
+    served = serve()
+    box = served.post("/v1/sandboxes", {"template": "minimal"}).json()["id"]
+    answers = []
+    command = {"command": "touch begun; sleep 1000"}
+    thread = threading.Thread(target=lambda: answers.append(served.post(f"/v1/sandboxes/{box}/exec", command).json()))
+    thread.start()
+    eventually(
+        lambda: served.get(f"/v1/sandboxes/{box}/files/content?path=begun").status_code == 200, "the command to begin"
+    )
+    served.process.send_signal(signal.SIGINT)
+    assert served.end() == 0
+    thread.join(5)
+    assert answers[0]["exit_code"] == -1
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_second_signal_stops_it_at_once(serve, tmp_path, number, code):
+    served = serve()
+    box = served.post("/v1/sandboxes", {"template": "minimal"}).json()["id"]
+    # Many processes and files, so that an orderly end takes a moment.
+    served.post(f"/v1/sandboxes/{box}/exec", {"command": "touch $(seq 2000); for i in $(seq 30); do sleep 1000 & done"})
+    served.process.send_signal(number)
+    served.process.send_signal(number)
+    assert served.end() in (code, 0)  # the two may arrive as one
+    assert "Traceback" not in "".join(served.errors)
+    eventually(lambda: list((tmp_path / "state").iterdir()) == [], "the directory to go")
+
+
+def test_doctor_tells_isolation_and_templates(env):
+    done = run("doctor", env=env)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.search(r"^  process +yes ", done.stdout, re.MULTILINE)
+    assert "in use: " in done.stdout
+    for template in ("minimal", "node-20", "node-22", "python-311", "python-312", "go-122", "desktop"):
+        assert re.search(rf"^  {template} ", done.stdout, re.MULTILINE)
+    assert "sandboxes live in: /" in done.stdout
+
+
+def test_doctor_works_where_there_is_no_place_for_sandboxes_and_no_program(env, tmp_path):
+    done = run("doctor", env={**env, "PATH": "/nonexistent", "TMPDIR": str(tmp_path)})
+    assert done.returncode == 0
+    assert "no node" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["-h"], ["serve", "--help"], ["doctor", "--help"], ["demo", "--help"]]
+)
+def test_help_is_there_for_every_command(env, arguments):
+    done = run(*arguments, env=env)
+    assert done.returncode == 0
+    assert done.stdout.startswith("Usage: caged-emulator")
+
+
+def test_the_version_is_the_packages(env):
+    from caged import __version__
+
+    assert run("--version", env=env).stdout == f"caged-emulator, version {__version__}\n"
+
+
+def test_an_unknown_command_is_a_usage_error(env):
+    done = run("server", env=env)
+    assert done.returncode == 2
+    assert "server" in done.stderr
+
+
+def test_the_installed_script_is_the_same_command(env):
+    script = Path(sys.executable).parent / "caged-emulator"
+    if not script.exists():
+        pytest.skip("the package is not installed with its scripts here")
+    done = subprocess.run([str(script), "--version"], capture_output=True, text=True, env=env, check=False, timeout=30)
+    assert done.stdout.startswith("caged-emulator, version")

@@ -1,0 +1,327 @@
+"""Reading, writing and listing files, and that the shell sees the same."""
+
+import os
+import threading
+
+import pytest
+from emulator_testing import assert_problem
+
+
+@pytest.mark.parametrize(
+    "content", ["", "text", "ä€😀", "a\r\nb\n", "\0", "\ufeffbom", "x" * (1 << 20), "\u2028\u0085"]
+)
+def test_what_is_written_is_read(api, box, content):
+    assert api.write(box, "file", content).status_code == 200
+    response = api.read(box, "file")
+    assert response.content == content.encode()
+    assert response.headers["content-type"] == "text/plain; charset=utf-8"
+
+
+@pytest.mark.parametrize(
+    "path", ["/workspace/a/b.txt", "a/b.txt", "./a//b.txt", "/root/x", "/tmp/x", "/workspace/../tmp/y"]
+)
+def test_a_write_answers_with_the_path_as_given(api, box, path):
+    response = api.write(box, path, "x")
+    assert (response.status_code, response.json()) == (200, {"status": "ok", "path": path})
+
+
+@pytest.mark.parametrize(
+    ("written", "in_the_shell"),
+    [
+        ("f", "/workspace/f"),
+        ("/workspace/f", "f"),
+        ("a/b/c", "a/b/c"),
+        ("./f", "f"),
+        ("a/../f", "f"),
+        ("/workspace/./a//f", "a/f"),
+        ("/root/f", "~/f"),
+        ("/tmp/f", "$TMPDIR/f"),
+        ("/workspace/../root/f", "/root/f"),
+        ("/../workspace/f", "f"),
+        ("a b", "'a b'"),
+        ("ä😀", "ä😀"),
+        ("-rf", "./-rf"),
+        ("a\nb", "$'a\\nb'"),
+        ("a\\b", "'a\\b'"),
+        ("*", "'*'"),
+        ("~", "./~"),
+        ("$HOME", "'$HOME'"),
+        ("%41", "%41"),
+        ("a+b&c=d?e#f", "'a+b&c=d?e#f'"),
+        (" ", "' '"),
+        ("...", "./..."),
+        ("x" * 255, "x" * 255),
+    ],
+)
+def test_the_shell_and_the_file_api_agree_on_a_path(api, box, written, in_the_shell):
+    if written == "a/../f":
+        api.output(box, "mkdir a")
+    assert api.write(box, written, "same").status_code == 200
+    assert api.output(box, f"cat {in_the_shell}") == "same"
+    assert api.read(box, written).text == "same"
+
+
+def test_a_file_made_by_the_shell_is_read_byte_for_byte(api, box):
+    api.output(box, r"printf 'a\xff\0\xfeb' > bytes")
+    assert api.read(box, "bytes").content == b"a\xff\0\xfeb"
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+@pytest.mark.parametrize("query", ["", "?path=", "?other=x"])
+def test_a_missing_path_is_a_400_in_the_platforms_words(api, box, method, query):
+    body = {"content": "x"} if method == "PUT" else None
+    response = api.request(method, f"/sandboxes/{box}/files/content{query}", json=body)
+    assert_problem(response, 400)
+    assert response.json()["detail"] == "missing path parameter"
+
+
+def test_a_path_in_the_body_does_not_count(api, box):
+    response = api.put(f"/sandboxes/{box}/files/content", json={"path": "f", "content": "x"})
+    assert_problem(response, 400, "missing path parameter")
+    assert api.listing(box).json() == []
+
+
+@pytest.mark.parametrize("body", [{}, {"content": None}, {"content": 1}, {"content": ["x"]}, {"text": "x"}])
+def test_content_must_be_a_string(api, box, body):
+    assert_problem(api.put(f"/sandboxes/{box}/files/content", params={"path": "f"}, json=body), 400, "content")
+    assert api.listing(box).json() == []
+
+
+@pytest.mark.parametrize("path", ["missing", "/workspace/a/b", "/root/missing", "missing/../x", "%", "\ufffd"])
+def test_a_missing_file_is_a_404(api, box, path):
+    assert_problem(api.read(box, path), 404, path)
+    assert_problem(api.listing(box, path), 404, path)
+
+
+@pytest.mark.parametrize(
+    "path", ["/workspace", "/workspace/", ".", "dir", "dir/", "dir/.", "dir/..", "link", "/tmp", "/root"]
+)
+def test_a_directory_is_not_read_or_written(api, box, path):
+    api.output(box, "mkdir dir; ln -s dir link")
+    assert_problem(api.read(box, path), 400, "directory")
+    assert_problem(api.write(box, path, "x"), 400, "directory")
+    assert api.output(box, "ls -A dir") == ""
+
+
+@pytest.mark.parametrize("path", ["file", "file/", "file/.", "link"])
+def test_a_file_is_not_listed(api, box, path):
+    api.output(box, "echo x > file; ln -s file link")
+    assert_problem(api.listing(box, path), 400, "directory")
+
+
+@pytest.mark.parametrize("path", ["file/", "file/.", "file/x", "file/..", "file/../file"])
+def test_a_file_is_no_directory_on_the_way_either(api, box, path):
+    api.write(box, "file", "x")
+    assert api.run(box, f"cat {path}")["exit_code"] != 0
+    assert_problem(api.read(box, path), 400, "directory")
+
+
+@pytest.mark.parametrize("path", ["new/", "a/b/"])
+def test_a_write_to_a_path_that_says_directory_makes_nothing(api, box, path):
+    assert_problem(api.write(box, path, "x"), 400, "directory")
+    assert api.listing(box).json() == []
+
+
+@pytest.mark.parametrize("path", ["a\0b", "\0", "/workspace/\0"])
+def test_a_nul_in_a_path_is_a_400(api, box, path):
+    assert_problem(api.read(box, path), 400, "NUL")
+    assert_problem(api.write(box, path, "x"), 400, "NUL")
+    assert_problem(api.listing(box, path), 400, "NUL")
+
+
+@pytest.mark.parametrize("path", ["x" * 256, "d/" * 3000 + "f", "ä" * 200])
+def test_a_path_too_long_for_the_kernel_is_a_400(api, box, path):
+    assert_problem(api.read(box, path), 400, "too long")
+    assert_problem(api.write(box, path, "x"), 400, "too long")
+
+
+def test_a_path_of_a_thousand_levels_does_not_take_all_descriptors(api, box):
+    before = len(os.listdir("/proc/self/fd"))
+    most = [before]
+
+    def count():
+        while threads[0].is_alive():
+            most[0] = max(most[0], len(os.listdir("/proc/self/fd")))
+
+    threads = [
+        threading.Thread(target=lambda: api.write(box, "d/" * 1000 + "f", "deep")),
+        threading.Thread(target=count),
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert api.read(box, "d/" * 1000 + "f").text == "deep"
+    assert most[0] < before + 100
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/etc/passwd", "/usr/new", "/proc/self/environ", "/workspacex/f", "/opt/caged/bin/x", "/.."]
+)
+def test_a_path_outside_the_writable_places_is_a_403(api, box, path):
+    assert_problem(
+        api.write(box, path, "x"), 403 if path.strip("/.") else 400, code="policy_denied" if path.strip("/.") else None
+    )
+    if path.strip("/."):
+        assert_problem(api.read(box, path), 403, path, "policy_denied")
+
+
+def test_a_file_of_1_mib_is_read_and_a_larger_one_is_refused(api, box):
+    api.output(box, "head -c 1048576 /dev/zero > most; head -c 1048577 /dev/zero > more")
+    assert len(api.read(box, "most").content) == 1048576
+    assert_problem(api.read(box, "more"), 400, "1 MiB", "file_too_large")
+
+
+@pytest.mark.parametrize(
+    "kind", ["mkfifo odd", "python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"odd\")'"]
+)
+def test_what_is_no_regular_file_is_a_400_and_does_not_block(api, box, kind):
+    api.output(box, kind)
+    assert_problem(api.read(box, "odd"), 400)
+    assert_problem(api.write(box, "odd", "x"), 400, "regular file")
+    assert [entry["name"] for entry in api.listing(box).json()] == ["odd"]
+
+
+# --- writing
+
+
+@pytest.mark.parametrize("mode", ["755", "600", "444", "640", "000", "4755"])
+def test_the_mode_of_an_existing_file_is_kept(api, box, mode):
+    api.output(box, f"echo old > f; chmod {mode} f")
+    assert api.write(box, "f", "new").status_code == 200
+    assert api.output(box, "stat -c %a f").strip().zfill(3) == mode
+    assert api.output(box, "chmod u+r f; cat f") == "new"
+
+
+def test_a_new_file_is_no_program(api, box):
+    api.write(box, "f", "x")
+    assert api.output(box, "stat -c %a f") == "644\n"
+
+
+def test_parents_are_made(api, box):
+    assert api.write(box, "a/b/c/d.txt", "x").status_code == 200
+    assert api.output(box, "stat -c %F a/b/c") == "directory\n"
+
+
+def test_a_write_through_a_link_writes_its_target_and_keeps_the_link(api, box):
+    api.output(box, "mkdir d; ln -s d/target link; ln -s missing/new dangling; ln -s /root/home absolute")
+    for name, target in [("link", "d/target"), ("dangling", "missing/new"), ("absolute", "/root/home")]:
+        assert api.write(box, name, name).status_code == 200
+        assert api.output(box, f"test -L {name} && cat {target}") == name
+
+
+def test_a_write_to_a_hard_link_leaves_the_other_name_alone(api, box):
+    api.output(box, "echo old > a; ln a b")
+    api.write(box, "b", "new")
+    assert api.read(box, "a").text == "old\n"
+
+
+def test_nobody_ever_reads_half_a_file(api, box):
+    old, new = "a" * 300_000, "b" * 300_000
+    api.write(box, "f", old)
+    api.output(
+        box,
+        "(while [ ! -e stop ]; do cat f | tr -d '\\n' | fold -w 300000 | cut -c1,150000,300000; done > seen) 2>&1 &",
+    )
+    for content in [new, old] * 15:
+        assert api.write(box, "f", content).status_code == 200
+        assert api.read(box, "f").text == content
+    api.write(box, "stop", "")
+    assert set(api.read(box, "seen").text.split()) <= {"aaa", "bbb"}
+
+
+def test_a_failed_write_leaves_nothing(api, box):
+    api.output(box, "mkdir d; touch d/x")
+    assert api.write(box, "d", "x").status_code == 400
+    assert api.output(box, "find . | sort") == ".\n./d\n./d/x\n"
+
+
+def test_writers_at_once_leave_one_whole_content(api, box):
+    contents = [letter * 100_000 for letter in "abcdefgh"]
+    threads = [threading.Thread(target=api.write, args=(box, "f", content)) for content in contents]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert api.read(box, "f").text in contents
+    assert api.output(box, "ls -A") == "f\n"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_directory_without_write_permission_is_a_403(api, box):
+    api.output(box, "mkdir d; chmod 555 d")
+    assert_problem(api.write(box, "d/f", "x"), 403, "permission denied", "policy_denied")
+
+
+# --- listing
+
+
+def test_a_listing_is_sorted_and_has_hidden_files(api, box):
+    api.output(box, "touch b .hidden a Z ä; mkdir dir .git")
+    names = [entry["name"] for entry in api.listing(box).json()]
+    assert names == sorted([".git", ".hidden", "Z", "a", "b", "dir", "ä"])
+
+
+def test_an_entry_has_name_path_type_size_and_time(api, box):
+    api.output(box, "printf 12345 > f; mkdir d; TZ=UTC touch -d '2020-02-03 04:05:06.789' f d")
+    directory, file = api.listing(box).json()
+    time = "2020-02-03T04:05:06.789Z"
+    assert file == {"name": "f", "path": "/workspace/f", "type": "file", "size": 5, "mod_time": time}
+    assert directory == {"name": "d", "path": "/workspace/d", "type": "directory", "size": 0, "mod_time": time}
+
+
+@pytest.mark.parametrize(
+    ("asked", "shown"),
+    [
+        (None, "/workspace/d"),
+        ("", "/workspace/d"),
+        ("/workspace", "/workspace/d"),
+        ("/workspace/", "/workspace/d"),
+        (".", "/workspace/d"),
+        ("d", "/workspace/d/e"),
+        ("/workspace//d/.", "/workspace/d/e"),
+        ("d/..", "/workspace/d"),
+        ("/root/../workspace/d", "/workspace/d/e"),
+    ],
+)
+def test_the_paths_of_a_listing_are_absolute(api, box, asked, shown):
+    api.output(box, "mkdir -p d/e")
+    assert [entry["path"] for entry in api.listing(box, asked).json()] == [shown]
+
+
+def test_the_listing_of_the_top_shows_the_writable_places(api, box):
+    assert [entry["path"] for entry in api.listing(box, "/").json()] == ["/root", "/tmp", "/workspace"]
+
+
+def test_a_link_counts_as_what_it_leads_to(api, box):
+    api.output(box, "mkdir d; printf 123 > f; ln -s d ld; ln -s f lf; ln -s nowhere lost; ln -s loop loop")
+    types = {entry["name"]: (entry["type"], entry["size"]) for entry in api.listing(box).json()}
+    assert types["ld"] == ("directory", 0)
+    assert types["lf"] == ("file", 3)
+    assert types["lost"][0] == types["loop"][0] == "file"
+
+
+def test_an_empty_directory_is_an_empty_list(api, box):
+    assert api.listing(box).json() == []
+
+
+def test_a_name_that_is_no_utf8_is_shown_replaced(api, box):
+    api.output(box, r"touch $'a\xffb'")
+    assert [entry["name"] for entry in api.listing(box).json()] == ["a\ufffdb"]
+
+
+@pytest.mark.parametrize("date", ["@-5000000000", "@4000000000", "@15000000000", "1970-01-01"])
+def test_a_file_from_any_time_is_listed(api, box, date):
+    api.output(box, f"TZ=UTC touch -d {date} f")
+    (entry,) = api.listing(box).json()
+    assert len(entry["mod_time"]) == len("2020-02-03T04:05:06.789Z")
+
+
+def test_a_thousand_entries_are_listed(api, box):
+    api.output(box, "touch $(seq 1000)")
+    assert len(api.listing(box).json()) == 1000
+
+
+def test_a_file_that_looks_like_one_of_our_own_temporaries_is_listed(api, box):
+    api.write(box, "notes.caged-write", "mine")
+    assert [entry["name"] for entry in api.listing(box).json()] == ["notes.caged-write"]
