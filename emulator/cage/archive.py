@@ -8,21 +8,20 @@ from __future__ import annotations
 import errno
 import gzip
 import os
+import secrets
 import shutil
 import stat
-import subprocess
 import tarfile
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import IO, Optional
+from typing import IO, Callable, Optional
 
 from .paths import Layout
 from .tree import TEMPORARY
 
 CHUNK = 1 << 20
 _ENTER = stat.S_IRUSR | stat.S_IXUSR
-_STUBBORN = (errno.EACCES, errno.EPERM, errno.ENOTEMPTY, errno.EMFILE, errno.ENAMETOOLONG)
 
 
 class TooLarge(Exception):
@@ -276,25 +275,83 @@ class _Pieces:
 
 
 def remove(path: Path) -> None:
-    """Removes a tree whatever modes its directories have. Missing is fine. Never follows a link."""
-    for _attempt in range(5):
+    """Removes a tree, however deep and whatever modes its directories have. Missing is fine, also when somebody else
+    removes it too. Never follows a link, and touches the mode of no file: that may be a hard link to one outside."""
+    for attempt in range(5):
         try:
-            shutil.rmtree(path)
+            top = _open_directory(str(path), None)
+            try:
+                _empty(top)
+            finally:
+                os.close(top)
+            os.rmdir(path)
             return
-        except NotADirectoryError:
+        except (FileNotFoundError, NotADirectoryError):
             return
-        except FileNotFoundError:
-            if not os.path.lexists(path):
-                return
-            # Somebody else removes it too; look again.
-        except RecursionError:
-            break
         except OSError as error:
-            if error.errno not in _STUBBORN:
-                raise
-            break
-    # A directory that keeps its owner out, or a tree too deep for Python's recursion: programs that know both. No
-    # file's mode is touched, it may be a hard link to one outside.
-    openable = ["find", str(path), "-type", "d", "!", "-perm", "-u+rwx", "-exec", "chmod", "u+rwx", "{}", ";"]
-    for command in (openable, ["rm", "-rf", "--", str(path)]):
-        subprocess.run(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+            if error.errno == errno.ELOOP:  # a link, where the system says it this way
+                return
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) or attempt == 4:
+                raise  # else somebody put something in meanwhile
+
+
+def _empty(top: int) -> None:
+    """What a directory holds is moved up into `top` before it goes: so nothing here grows with the depth, neither
+    recursion nor descriptors nor paths."""
+    token, count = secrets.token_hex(4), 0
+    while True:
+        directories = _remove_files(top)
+        if not directories:
+            return
+        for name in directories:
+            try:
+                child = _open_directory(name, top)
+            except FileNotFoundError:
+                continue
+            try:
+                for below in _remove_files(child):
+                    count += 1
+                    _move_up(below, child, f".{token}-{count}", top)
+            finally:
+                os.close(child)
+            _unless_gone(os.rmdir, name, dir_fd=top)
+
+
+def _remove_files(directory: int) -> list[str]:
+    """Removes all but the directories, and returns those."""
+    with os.scandir(directory) as found:
+        entries = list(found)
+    for entry in entries:
+        if not entry.is_dir(follow_symlinks=False):
+            _unless_gone(os.unlink, entry.name, dir_fd=directory)
+    return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+
+
+def _open_directory(name: str, parent: Optional[int]) -> int:
+    """A descriptor of a directory that its owner may read and change from now on."""
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        fd = os.open(name, flags, dir_fd=parent)
+    except PermissionError:
+        os.chmod(name, stat.S_IRWXU, dir_fd=parent)
+        return os.open(name, flags, dir_fd=parent)
+    if os.fstat(fd).st_mode & stat.S_IRWXU != stat.S_IRWXU:
+        os.fchmod(fd, stat.S_IRWXU)
+    return fd
+
+
+def _move_up(name: str, source: int, new_name: str, target: int) -> None:
+    try:
+        os.rename(name, new_name, src_dir_fd=source, dst_dir_fd=target)
+    except FileNotFoundError:
+        pass
+    except PermissionError:  # a directory that is moved must be writable itself
+        os.chmod(name, stat.S_IRWXU, dir_fd=source)
+        os.rename(name, new_name, src_dir_fd=source, dst_dir_fd=target)
+
+
+def _unless_gone(act: Callable[..., None], name: str, *, dir_fd: int) -> None:
+    try:
+        act(name, dir_fd=dir_fd)
+    except FileNotFoundError:
+        pass

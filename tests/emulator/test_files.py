@@ -6,6 +6,8 @@ import threading
 import pytest
 from emulator_testing import assert_problem
 
+from caged.emulator.control.clock import rfc3339
+
 
 @pytest.mark.parametrize(
     "content", ["", "text", "ä€😀", "a\r\nb\n", "\0", "\ufeffbom", "x" * (1 << 20), "\u2028\u0085"]
@@ -325,3 +327,17 @@ def test_a_thousand_entries_are_listed(api, box):
 def test_a_file_that_looks_like_one_of_our_own_temporaries_is_listed(api, box):
     api.write(box, "notes.caged-write", "mine")
     assert [entry["name"] for entry in api.listing(box).json()] == ["notes.caged-write"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [
+        (0, "1970-01-01T00:00:00.000Z"),
+        (1580702706.789, "2020-02-03T04:05:06.789Z"),
+        (-5.0, "1970-01-01T00:00:00.000Z"),
+        (1e14, "9999-12-31T23:59:59.000Z"),
+        (1e30, "9999-12-31T23:59:59.000Z"),
+    ],
+)
+def test_a_time_that_the_format_cannot_hold_is_shown_as_the_nearest(seconds, shown):
+    assert rfc3339(seconds) == shown
