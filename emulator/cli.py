@@ -14,6 +14,7 @@ import click
 
 from caged import __version__
 
+from .cage.probe import NoWalls
 from .config import BUDGET_ACTIONS, ISOLATION_LEVELS, TIERS, ConfigError, EmulatorConfig
 from .runtime import Runtime
 
@@ -30,12 +31,14 @@ def main() -> None:
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=4747, show_default=True, type=int, help="Port to listen on; 0 takes a free one.")
 @click.option("--api-key", default=None, envvar="CAGED_EMULATOR_API_KEY", help="Key of the first account [random].")
-@click.option("--isolation", type=click.Choice([*ISOLATION_LEVELS, "namespace"]), help="How sandboxes are walled off.")
+@click.option("--isolation", type=click.Choice(ISOLATION_LEVELS), help="How sandboxes are walled off.")
 @click.option("--state-dir", type=click.Path(file_okay=False), help="Where the sandboxes' files go [a temp directory].")
 @click.option("--seed", type=int, default=None, help="Makes ids the same on every run.")
 @click.option("--tier", type=click.Choice(TIERS), default=None, help="Turns that plan's rate and plan limits on.")
 @click.option("--budget-action", type=click.Choice(BUDGET_ACTIONS), default="pause", show_default=True)
 @click.option("--allow-host", multiple=True, metavar="NAME", help="A name to accept in the Host header. Repeatable.")
+@click.option("--allow-unenforced", is_flag=True, help="Create sandboxes whose network mode cannot be enforced.")
+@click.option("--limits/--no-limits", default=True, show_default=True, help="Limit memory, cores, processes.")
 @click.option("--ready-file", type=click.Path(dir_okay=False, path_type=Path), help="Written once it answers (JSON).")
 def serve(ready_file: Optional[Path], allow_host: tuple[str, ...], **settings: Any) -> None:
     """Run the emulator in the foreground until Ctrl-C (a second one stops it at once)."""
@@ -51,6 +54,8 @@ def serve(ready_file: Optional[Path], allow_host: tuple[str, ...], **settings: A
         raise click.UsageError(str(error)) from error
     try:
         raise SystemExit(asyncio.run(_serve(runtime, ready_file)))
+    except NoWalls as error:
+        raise click.ClickException(str(error)) from error
     finally:
         runtime.abandon()
         if ready_file is not None and _is_ours(ready_file):
@@ -78,7 +83,7 @@ async def _serve(runtime: Runtime, ready_file: Optional[Path]) -> int:
 
 
 def _announce(runtime: Runtime, ready_file: Optional[Path]) -> None:
-    print(f"Caged emulator {__version__} on {runtime.base_url} (isolation: {runtime.config.isolation_level})")
+    print(f"Caged emulator {__version__} on {runtime.base_url} (isolation: {runtime.services.walls.level})")
     print(f"export CAGED_BASE_URL={runtime.base_url}")
     print(f"export CAGED_API_KEY={runtime.api_key}", flush=True)
     if ready_file is not None:

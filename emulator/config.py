@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional, Union
 
-from .cage import isolation
+from .cage.isolation import LEVELS
 
-ISOLATION_LEVELS = ("auto", "process")
+ISOLATION_LEVELS = ("auto", *LEVELS)
 TIERS = ("free", "pro", "team")
 BUDGET_ACTIONS = ("pause", "destroy")
 
@@ -25,7 +25,8 @@ class EmulatorConfig:
     files instead of a fresh temporary one; what this emulator puts there is removed when it stops.
     seed: makes ids repeatable. tier: free, pro or team turns rate and plan limits on.
     budget_action: what happens at 100 % of a budget. allow_hosts: names that may stand in a Host header besides
-    loopback names and plain addresses."""
+    loopback names and plain addresses. allow_unenforced: create sandboxes with network modes that the walls in use
+    cannot enforce, instead of refusing them. limits: hold each sandbox to its memory, cores and processes."""
 
     host: str = "127.0.0.1"
     port: int = 0
@@ -36,6 +37,8 @@ class EmulatorConfig:
     tier: Optional[str] = None
     budget_action: str = "pause"
     allow_hosts: tuple[str, ...] = ()
+    allow_unenforced: bool = False
+    limits: bool = True
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
@@ -44,10 +47,6 @@ class EmulatorConfig:
             self.api_key and self.api_key.isascii() and self.api_key.isprintable()
         ):
             raise ConfigError("api_key must be printable ASCII and not empty; leave it out for a random one")
-        if self.isolation == "namespace":
-            raise ConfigError(
-                "isolation 'namespace' is not available in this version; use 'process' or 'auto'"
-            )
         if self.isolation not in ISOLATION_LEVELS:
             raise ConfigError(
                 f"isolation {self.isolation!r} is unknown; use one of {', '.join(ISOLATION_LEVELS)}"
@@ -56,11 +55,6 @@ class EmulatorConfig:
             raise ConfigError(f"tier {self.tier!r} is unknown; use one of {', '.join(TIERS)}, or none")
         if self.budget_action not in BUDGET_ACTIONS:
             raise ConfigError(f"budget action {self.budget_action!r} is unknown; use pause or destroy")
-
-    @property
-    def isolation_level(self) -> str:
-        """The level in use: the one asked for, or the strongest that works here."""
-        return isolation.best().name if self.isolation == "auto" else self.isolation
 
     @classmethod
     def make(
@@ -75,6 +69,8 @@ class EmulatorConfig:
         tier: Optional[str] = None,
         budget_action: str = "pause",
         allow_hosts: tuple[str, ...] = (),
+        allow_unenforced: bool = False,
+        limits: bool = True,
     ) -> EmulatorConfig:
         """From loosely typed arguments; isolation falls back to CAGED_ISOLATION, then `auto`."""
         return cls(
@@ -87,4 +83,6 @@ class EmulatorConfig:
             tier=tier,
             budget_action=budget_action,
             allow_hosts=tuple(allow_hosts),
+            allow_unenforced=allow_unenforced,
+            limits=limits,
         )

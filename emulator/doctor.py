@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import platform
 import sys
@@ -9,11 +10,13 @@ from collections.abc import Iterator
 
 from caged import __version__
 
-from .cage import isolation
+from .cage.isolation import LEVELS, Verdict
+from .cage.probe import probe
 from .cage.toolchains import LANGUAGE, Toolchains
+from .cage.zygote import Zygote
 from .config import ConfigError
-from .platform.limits import TEMPLATES
-from .rundir import base_directory
+from .platform.limits import PROCESSES, TEMPLATES
+from .rundir import RunDir, base_directory
 
 
 def report() -> Iterator[str]:
@@ -25,9 +28,18 @@ def report() -> Iterator[str]:
         yield f"sandboxes live in: nowhere. {error}"
     yield ""
     yield "isolation"
-    for level in isolation.levels():
-        yield f"  {level.name:<10} {'yes' if level.works else 'no ':<4} {level.reason}"
-    yield f"  in use: {isolation.best().name}"
+    verdicts = asyncio.run(_verdicts())
+    for verdict in verdicts:
+        yield f"  {verdict.level:<10} {'yes' if verdict.works else 'no ':<4} {verdict.reason}"
+        if verdict.fix:
+            yield f"  {'':<10}      to change that: {verdict.fix}"
+    yield f"  in use: {next(verdict.level for verdict in verdicts if verdict.works)}"
+    yield ""
+    yield "limits (off with --no-limits)"
+    yield "  memory_mb  of each process, by RLIMIT_DATA"
+    yield "  cpus       by affinity"
+    yield "  disk_gb    of one file by RLIMIT_FSIZE; of a whole sandbox watched, and told in its log"
+    yield f"  processes  {PROCESSES} at a time, {_who_counts(os.geteuid() == 0)}"
     yield ""
     yield "templates"
     chains = Toolchains()
@@ -36,3 +48,21 @@ def report() -> Iterator[str]:
         mark = "     " if template not in LANGUAGE else ("exact" if chain.exact else "other")
         yield f"  {template:<11} {mark}  {chain.summary}"
     yield f"  shell: {chains.shell}, git: {chains.git or 'none (repo= and git diff will not work)'}"
+
+
+async def _verdicts() -> list[Verdict]:
+    """Every level really tried."""
+    run_dir = RunDir.create(None)
+    zygote = Zygote(run_dir.path, lambda line: None)
+    try:
+        return [await probe(level, zygote, run_dir.path) for level in LEVELS]
+    finally:
+        await zygote.stop()
+        run_dir.remove()
+
+
+def _who_counts(root: bool) -> str:
+    release = tuple(int(part) for part in platform.release().split("-")[0].split(".")[:2])
+    kernel = "by the kernel in namespace walls (" + ("pid_max)" if root else "RLIMIT_NPROC)")
+    known = release >= (6, 14) if root else release >= (5, 14)
+    return (f"{kernel}, " if known else "") + "by the sandbox's init otherwise"

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar, Union
 
+from .cage.probe import describe
 from .config import EmulatorConfig
 from .runtime import Runtime
 
@@ -40,10 +41,11 @@ class Account:
 class Emulator:
     """A whole platform on 127.0.0.1, served from a thread.
 
-    Keyword arguments: host, port (0: a free one), api_key (None: a random one), isolation (`auto`, `process`;
-    None: CAGED_ISOLATION, then auto), state_dir (where the sandboxes' files go; None: a temporary directory),
-    seed (repeatable ids), tier (`free`, `pro`, `team`: rate and plan limits on), budget_action (`pause`,
-    `destroy`), allow_hosts (names accepted in the Host header).
+    Keyword arguments: host, port (0: a free one), api_key (None: a random one), isolation (`auto`, `namespace`,
+    `bwrap`, `process`; None: CAGED_ISOLATION, then auto), state_dir (where the sandboxes' files go; None: a
+    temporary directory), seed (repeatable ids), tier (`free`, `pro`, `team`: rate and plan limits on),
+    budget_action (`pause`, `destroy`), allow_hosts (names accepted in the Host header), allow_unenforced (create
+    sandboxes whose network mode the walls cannot enforce), limits (hold sandboxes to memory, cores, processes).
 
     `start` and `stop`, or `with Emulator() as emulator:`. ConfigError for a setting that cannot be used.
     Two emulators in one process do not know of each other.
@@ -61,6 +63,8 @@ class Emulator:
         tier: Optional[str] = None,
         budget_action: str = "pause",
         allow_hosts: tuple[str, ...] = (),
+        allow_unenforced: bool = False,
+        limits: bool = True,
     ) -> None:
         self.config = EmulatorConfig.make(
             host=host,
@@ -72,6 +76,8 @@ class Emulator:
             tier=tier,
             budget_action=budget_action,
             allow_hosts=allow_hosts,
+            allow_unenforced=allow_unenforced,
+            limits=limits,
         )
         self._runtime: Optional[Runtime] = None
         self._thread: Optional[threading.Thread] = None
@@ -174,8 +180,14 @@ class Emulator:
 
     @property
     def isolation(self) -> str:
-        """The isolation level in use, also before the start."""
-        return self.config.isolation_level
+        """The isolation level in use; before the start, the one that was asked for."""
+        return self._runtime.services.walls.level if self._runtime else self.config.isolation
+
+    @property
+    def isolation_refused(self) -> list[str]:
+        """The stronger levels that were tried and do not work here, each with the reason and what to do about it."""
+        verdicts = self._running().services.verdicts
+        return [describe(verdict) for verdict in verdicts if not verdict.works]
 
     @property
     def run_dir(self) -> Path:

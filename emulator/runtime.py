@@ -8,6 +8,7 @@ from collections import deque
 from typing import Callable, Optional
 
 from . import app
+from .cage.probe import choose, describe
 from .cage.toolchains import Toolchains
 from .cage.zygote import Zygote
 from .config import EmulatorConfig
@@ -68,10 +69,23 @@ class Runtime:
     def log_tail(self, count: int) -> list[str]:
         return list(self._lines)[-count:]
 
+    async def _choose_walls(self) -> None:
+        """Raises NoWalls when the level that was asked for does not work here."""
+        try:
+            chosen = await choose(self.config.isolation, self._zygote, self._run_dir.path)
+        except BaseException:
+            await self._zygote.stop()
+            raise
+        self.services.walls, self.services.verdicts = chosen
+        if self.services.walls.level == "process" and self.config.isolation == "auto":
+            refused = "; ".join(describe(verdict) for verdict in self.services.verdicts if not verdict.works)
+            self.log(f"warning: sandboxes have process walls only. {refused}")
+
     async def run(self, on_ready: Callable[[], None]) -> None:
         """Serves until `request_stop`; then ends the sandboxes, the connections and the zygote, in this order."""
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
+        await self._choose_walls()
         self._server = Server(app.build(self.platform), self._socket, on_ready)
         await self.platform.start()
         serving = self._loop.create_task(self._server.serve())

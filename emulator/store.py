@@ -76,6 +76,9 @@ class Sandbox:
     budget_told: set[int] = field(default_factory=set)
     #: Calls in progress that keep the sandbox from being idle, and the end of the last one.
     busy: int = 0
+    #: The last look at how much disk it uses, and whether the log was told of too much.
+    disk_looked: float = 0.0
+    disk_told: bool = False
     last_active: float = 0.0
     #: One change of state at a time; one at a time that needs the workspace to hold still.
     lifecycle: asyncio.Lock = field(default_factory=asyncio.Lock)

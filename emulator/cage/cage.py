@@ -5,31 +5,58 @@ from __future__ import annotations
 import asyncio
 import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Callable, Optional
 
-from . import archive, toolchains, tree
+from . import archive, bwrap, toolchains, tree
+from .isolation import Walls, interpreter
 from .paths import Layout
-from .process import OUTPUT_LIMIT, Asked, Result, SandboxProcesses
+from .process import OUTPUT_LIMIT, Asked, Gone, Result, SandboxProcesses
+from .proxy import ENVIRONMENT as PROXY_ENVIRONMENT
+from .proxy import Proxy
 from .toolchains import STANDARD_PATH, Toolchain
-from .zygote import Zygote, inside_command
+from .zygote import Zygote, python_words
 
 #: Above this many bytes a command travels in a file: the kernel takes at most 128 KiB in one argument.
 _INLINE_COMMAND = 100_000
 
 
-class Cage:
-    """A sandbox in `process` walls. Made by `open_cage`, ended by `kill` and `remove`."""
+@dataclass(frozen=True)
+class Limits:
+    """What a sandbox may take: memory of each process, cores, size of a file, number of processes."""
 
-    def __init__(self, sandbox_id: str, layout: Layout, shell: str, processes: SandboxProcesses) -> None:
+    memory_mb: int
+    cpus: int
+    disk_gb: int
+    processes: int
+
+
+class Cage:
+    """A sandbox behind its walls. Made by `open_cage`, ended by `kill` and `remove`."""
+
+    def __init__(
+        self,
+        sandbox_id: str,
+        layout: Layout,
+        shell: str,
+        zygote: Zygote,
+        processes: SandboxProcesses,
+        ask_dir: str = "",
+        proxy: Optional[Proxy] = None,
+    ) -> None:
+        self._proxy = proxy
+        self._ask_dir = ask_dir
         self.layout = layout
         self._id = sandbox_id
         self._shell = shell
+        self._zygote = zygote
         self._processes = processes
         # Where the sandboxes' directory lies inside a repository of the developer (a state_dir in the project), git
         # must not take that for the sandbox's own. Looked up once; elsewhere the variable is not there at all.
-        in_repository = any((parent / ".git").exists() for parent in layout.directory.parents)
+        in_repository = not layout.mounted and any((parent / ".git").exists() for parent in layout.directory.parents)
         self._git_ceiling = {"GIT_CEILING_DIRECTORIES": str(layout.directory)} if in_repository else {}
 
     @property
@@ -38,22 +65,23 @@ class Cage:
 
     @property
     def init_pid(self) -> Optional[int]:
-        return self._processes.pid
+        return self._zygote.inits.get(self._id)
 
     # --- commands
 
     def _environment(self, env: Mapping[str, str]) -> dict[str, str]:
         layout = self.layout
         base = {
-            "HOME": str(layout.home),
+            "HOME": layout.seen("root"),
             "USER": "root",
             "SHELL": self._shell,
             "LANG": "C.UTF-8",
             "TERM": "dumb",
-            "PATH": f"{layout.bin}:{layout.home}/.local/bin:{STANDARD_PATH}",
-            "TMPDIR": str(layout.tmp),
+            "PATH": f"{layout.seen('opt/caged')}/bin:{layout.seen('root')}/.local/bin:{STANDARD_PATH}",
+            "TMPDIR": layout.seen("tmp"),
             "CAGED_SANDBOX_ID": self._id,
             **self._git_ceiling,
+            **(PROXY_ENVIRONMENT if self._proxy else {}),
         }
         return {**base, **{name: layout.to_host_text(value) for name, value in env.items()}}
 
@@ -69,7 +97,8 @@ class Cage:
         except OSError as error:
             return Result(b"", -1, False, f"/opt/caged cannot be written to ({error.strerror})")
         try:
-            read = f'IFS= read -r -d "" __c < {script}; rm -f {script}; eval "unset __c; $__c"'
+            seen = f"{self.layout.seen('opt/caged')}/{script.name}"
+            read = f'IFS= read -r -d "" __c < {seen}; eval "unset __c; $__c"'
             return await self.program([self._shell, "-c", read], env, limit)
         finally:
             script.unlink(missing_ok=True)
@@ -82,7 +111,7 @@ class Cage:
             except OSError as error:  # a file or a dead link is in its place, or the whole directory is gone
                 return Result(b"", -1, False, f"/workspace is not a directory any more ({error.strerror})")
         result = await self._processes.run(
-            list(argv), self._environment(env), str(self.layout.workspace), limit
+            list(argv), self._environment(env), self.layout.seen("workspace"), limit
         )
         return Result(
             self.layout.to_sandbox_text(result.output),
@@ -109,11 +138,16 @@ class Cage:
         return await asyncio.to_thread(tree.listing, self.layout, path)
 
     async def directory(self, path: str) -> str:
-        """The host path of a directory of the sandbox."""
-        return await asyncio.to_thread(tree.host_directory, self.layout, path)
+        """A directory of the sandbox, links resolved, by the path that a command has to use."""
+        return await asyncio.to_thread(tree.resolve_directory, self.layout, path)
 
     async def pack(self, target: Path, limit: Optional[int]) -> int:
         return await asyncio.to_thread(archive.pack, self.layout, target, limit)
+
+    async def disk_usage(self) -> int:
+        """Bytes that the sandbox's writable places take on disk."""
+        roots = self.layout.roots().values()
+        return sum([await asyncio.to_thread(archive.size, root) for root in roots])
 
     async def unpack(self, source: Path) -> None:
         await asyncio.to_thread(archive.unpack, source, self.layout)
@@ -125,12 +159,32 @@ class Cage:
 
     def install_agent(self, program: str) -> None:
         """Puts a command on PATH that asks the emulator for its answer."""
-        words = inside_command("agent", "sys.exit(it.main(*sys.argv[1:]))")
-        line = " ".join(shlex.quote(word) for word in [*words, str(self.layout.opt), program])
+        library = self.layout.lend_library()
+        words = python_words(interpreter()[0], library, "agent", "sys.exit(it.main(*sys.argv[1:]))")
+        line = " ".join(shlex.quote(word) for word in [*words, self._ask_dir, program])
         toolchains.write_script(self.layout.bin / program, f'exec {line} "$@"')
+
+    @asynccontextmanager
+    async def outside(self) -> AsyncIterator[Cage]:
+        """The same directory without the walls, for what the emulator itself does there and the host is needed for:
+        a clone from a path of the host, over the host's network. Its processes end with the block."""
+        if not self.layout.mounted:
+            yield self
+            return
+        layout = Layout(self.layout.directory)
+        spec = Walls("process").spec(f"{self._id}-outside", layout, "full", ())
+        processes = SandboxProcesses(await self._zygote.create(spec), lambda: None)
+        try:
+            await processes.ready()
+            yield Cage(self._id, layout, self._shell, self._zygote, processes)
+        finally:
+            await processes.stop()
 
     async def kill(self) -> int:
         """Kills everything in it, for good. Returns the number of processes that survived (0)."""
+        if self._proxy is not None:
+            self._proxy.close()
+        self._zygote.inits.pop(self._id, None)
         return await self._processes.stop()
 
     async def remove(self) -> None:
@@ -142,32 +196,53 @@ async def open_cage(
     sandbox_id: str,
     directory: Path,
     zygote: Zygote,
+    walls: Walls,
     shell: str,
     on_lost: Callable[[], None],
     on_ask: Optional[Asked] = None,
+    network: str = "full",
+    show: Sequence[str] = (),
+    proxy: Optional[Proxy] = None,
+    limits: Optional[Limits] = None,
+    on_overrun: Callable[[int], None] = lambda count: None,
 ) -> Cage:
-    """Makes the directory and the init of a new sandbox. On failure nothing is left. Raises Gone, OSError,
-    ZygoteError."""
-    layout = Layout(directory)
+    """Makes the directory and the init of a new sandbox. `show`: host directories that its programs need.
+    `proxy`: serves the network `allowlist`. On failure nothing is left. Raises Gone, OSError, ZygoteError."""
+    layout = walls.layout(directory)
     layout.make()
     processes: Optional[SandboxProcesses] = None
     try:
-        _write_home(layout)
-        control = await zygote.create({"id": sandbox_id, "ask_dir": str(layout.opt) if on_ask else ""})
-        processes = SandboxProcesses(control, on_lost, on_ask)
-        await processes.ready()
-        return Cage(sandbox_id, layout, shell, processes)
-    except BaseException:
+        spec = walls.spec(sandbox_id, layout, network, [*show, interpreter()[1]] if on_ask else show)
+        if limits is not None:
+            spec["limits"] = asdict(limits)
+        if on_ask:
+            spec["ask_dir"] = walls.ask_dir(layout)[0]
+        if walls.level == "bwrap":
+            layout.lend_library()
+            spec["bwrap"] = bwrap.command(walls.bwrap, spec, layout)
+            spec["bwrap_said"] = str(layout.directory / bwrap.SAID)
+        processes = SandboxProcesses(await zygote.create(spec), on_lost, on_ask, on_overrun)
+        _write_home(layout)  # while init is on its way
+        listening = await processes.ready()
+        if listening is not None and proxy is not None:
+            await proxy.start(listening)
+        return Cage(sandbox_id, layout, shell, zygote, processes, walls.ask_dir(layout)[1], proxy)
+    except BaseException as error:
         if processes is not None:
             await processes.stop()
+        said = bwrap.complaint(layout) if isinstance(error, Gone) else ""
         archive.remove(directory)
+        if said:
+            raise Gone(said) from error
         raise
 
 
 def _write_home(layout: Layout) -> None:
     """Package managers install into the sandbox's own home, never into the host's interpreter."""
-    config = layout.home / ".config" / "pip"
-    config.mkdir(parents=True)
+    config = layout.home / ".config"
+    config.mkdir()
+    config = config / "pip"
+    config.mkdir()
     (config / "pip.conf").write_text(
         "[global]\nuser = true\nbreak-system-packages = true\ndisable-pip-version-check = true\n",
         encoding="utf-8",

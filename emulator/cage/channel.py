@@ -15,13 +15,14 @@ from .inside import frames
 class Channel:
     """Sends messages with descriptors and hands every message that arrives to `on_message`.
 
-    `on_end` is called once, when the other side is gone or `close` was called.
+    Descriptors that arrive belong to `on_message`. `on_end` is called once, when the other side is gone or
+    `close` was called.
     """
 
     def __init__(
         self,
         sock: socket.socket,
-        on_message: Callable[[frames.Message], None],
+        on_message: Callable[[frames.Message, list[int]], None],
         on_end: Callable[[], None],
     ) -> None:
         sock.setblocking(False)
@@ -71,9 +72,7 @@ class Channel:
             self.close()
             return
         for message, fds in messages:
-            for fd in fds:
-                os.close(fd)
-            self._on_message(message)
+            self._on_message(message, fds)
 
     def close(self) -> None:
         if self.closed:

@@ -1,26 +1,144 @@
-"""Which walls work on this machine, strongest first, and why."""
+"""The walls that a sandbox can have: what each level tells its init, and what its layout looks like."""
 
 from __future__ import annotations
 
+import os
+import pwd
+import shutil
 import sys
+import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Optional
+
+from . import proxy
+from .paths import Layout
+
+#: Strongest first. `auto` takes the first that works; `namespace` by name takes the first two.
+LEVELS = ("namespace", "bwrap", "process")
 
 
 @dataclass(frozen=True)
-class Level:
-    name: str
+class Walls:
+    """One level, ready to be used for any number of sandboxes. `hide`: host directories that no sandbox sees."""
+
+    level: str
+    hide: tuple[str, ...] = ()
+    bwrap: str = ""
+
+    @property
+    def own_network(self) -> bool:
+        """Whether network modes other than `full` can be enforced."""
+        return self.level != "process"
+
+    def layout(self, directory: Path) -> Layout:
+        return Layout(directory, mounted=self.level != "process")
+
+    def ask_dir(self, layout: Layout) -> tuple[str, str]:
+        """Where init listens for programs inside that ask the emulator: (as init sees it, as they do). Init is there
+        before the walls that it builds itself, and after those of bwrap, behind which /opt/caged is read-only."""
+        if self.level == "bwrap":
+            return "/run", "/run"
+        return str(layout.opt), layout.seen("opt/caged")
+
+    def spec(self, sandbox_id: str, layout: Layout, network: str, show: Sequence[str]) -> dict[str, Any]:
+        """What the zygote and init need to know. `show`: host directories that must be seen although they may be
+        below a hidden one."""
+        spec: dict[str, Any] = {
+            "id": sandbox_id,
+            "walls": self.level,
+            "directory": str(layout.directory),
+            "network": network,
+            "hide": list(self.hide),
+            "show": sorted({path for path in show if not path.startswith("/usr/")}, key=len),
+            "ask_dir": "",
+            # Whether root inside is the machine's own, who may change kernel settings.
+            "real_root": os.geteuid() == 0,
+            "proxy_port": proxy.PORT,
+            # Whether the kernel counts processes per sandbox: not for the machine's real root, whatever namespace.
+            "counted": self.level != "process" and os.geteuid() != 0,
+        }
+        return spec
+
+
+def walls_for(level: str, run_dir: Path) -> Walls:
+    """The walls of a level, whether they work here or not."""
+    if level == "process":
+        return Walls(level)
+    return Walls(level, hidden_directories(run_dir), shutil.which("bwrap") or "" if level == "bwrap" else "")
+
+
+def hidden_directories(run_dir: Path) -> tuple[str, ...]:
+    """The developer's homes and the emulator's own files, as far as they do not vanish with /home, /root, /tmp."""
+    homes = {os.path.expanduser("~"), "/home", "/root", str(run_dir), tempfile.gettempdir()}
+    try:
+        homes.add(pwd.getpwuid(os.geteuid()).pw_dir)
+    except KeyError:
+        pass
+    resolved = {os.path.realpath(path) for path in homes if path}
+    # Not a place that everything else lives in: some service accounts have / or /usr/sbin for a home.
+    return tuple(sorted(path for path in resolved if path.count("/") > 1 or path in ("/home", "/root", "/tmp")))
+
+
+def interpreter() -> tuple[str, str]:
+    """(program, prefix) of the Python behind this one, a virtual environment's base: what programs of the
+    emulator inside a sandbox run on."""
+    program = os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
+    return program, sys.base_prefix
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a level works here. `reason` says why (not); `fix` what to do about it, empty when there is nothing
+    to be done or to be said."""
+
+    level: str
     works: bool
     reason: str
+    fix: str = ""
 
 
-def levels() -> list[Level]:
-    """All levels that this version knows, strongest first."""
-    if sys.platform == "linux":
-        return [Level("process", True, "temp directory, process tree under a child subreaper, paths rewritten")]
-    return [
-        Level("process", True, "temp directory and process groups; a daemon that leaves its group is not followed here")
-    ]
+def explain(level: str, error: str) -> Verdict:
+    """A failed probe in words a user can act on."""
+    reason, fix = error, ""
+    container = _in_container()
+    if level == "bwrap" and not shutil.which("bwrap"):
+        return Verdict(level, False, "there is no bwrap on this machine", "install bubblewrap")
+    if sys.platform != "linux":
+        return Verdict(level, False, "namespaces are Linux's", "run the emulator on Linux, or use `process`")
+    if "unshare" in error or "uid_map" in error or "new namespace" in error:
+        if _sysctl("kernel/apparmor_restrict_unprivileged_userns") == "1":
+            reason = "AppArmor refuses user namespaces to unprivileged programs"
+            fix = "install bubblewrap, or: sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0"
+        elif _sysctl("kernel/unprivileged_userns_clone") == "0":
+            reason = "user namespaces are off for ordinary users"
+            fix = "sudo sysctl kernel.unprivileged_userns_clone=1"
+        elif _sysctl("user/max_user_namespaces") == "0":
+            reason = "user namespaces are off"
+            fix = "sudo sysctl user.max_user_namespaces=15000"
+        elif "No space left" in error or "ENOSPC" in error:
+            reason = "the limit of namespaces is reached"
+            fix = "end some sandboxes, or raise user.max_user_namespaces"
+        elif container:
+            reason = "this container may not create namespaces (seccomp)"
+            fix = "docker run --security-opt seccomp=unconfined --security-opt systempaths=unconfined …"
+    elif "proc" in error and "not permitted" in error.lower():
+        reason = "a /proc of one's own cannot be mounted because parts of this one are masked"
+        fix = "docker run --security-opt systempaths=unconfined …" if container else "unmask /proc"
+    return Verdict(level, False, reason if reason == error else f"{reason} ({error})", fix)
 
 
-def best() -> Level:
-    return next(level for level in levels() if level.works)
+def _sysctl(name: str) -> Optional[str]:
+    try:
+        return Path("/proc/sys", name).read_text().strip()
+    except OSError:
+        return None
+
+
+def _in_container() -> bool:
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        return False
+    return "Seccomp:\t2" in status or os.path.exists("/.dockerenv") or os.path.exists("/run/.containerenv")

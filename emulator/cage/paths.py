@@ -5,7 +5,9 @@ A sandbox directory holds the places that a command may write:
     <directory>/workspace   /workspace
     <directory>/root        /root       (HOME)
     <directory>/tmp         /tmp        (TMPDIR)
-    <directory>/opt         /opt/caged  (programs put there by the emulator; read-only by convention)
+    <directory>/opt         /opt/caged  (programs put there by the emulator; read-only)
+
+In `namespace` walls these are mounts, and every path is what it says.
 
 In `process` walls there is no mount that makes /workspace real, so path tokens of a command and of its
 environment are rewritten to the directory, and the directory in its output back to the sandbox's path.
@@ -41,10 +43,12 @@ def usable_base(path: str) -> bool:
 
 
 class Layout:
-    """One sandbox's directory. `directory` must be absolute, resolved and `usable_base`."""
+    """One sandbox's directory. `directory` must be absolute, resolved and `usable_base`. `mounted`: the sandbox's
+    paths are real for its commands, so nothing is rewritten."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, mounted: bool = False) -> None:
         self.directory = directory
+        self.mounted = mounted
         self.workspace = directory / "workspace"
         self.home = directory / "root"
         self.tmp = directory / "tmp"
@@ -64,21 +68,35 @@ class Layout:
         self.directory.mkdir(mode=0o700)
         for name in WRITABLE:
             (self.directory / name).mkdir()
-        self.bin.mkdir(parents=True)
+        self.opt.mkdir()
+        self.bin.mkdir()
+
+    def lend_library(self) -> str:
+        """Puts the modules that run inside where a sandbox can read them. Returns the path that it has to use."""
+        target = self.opt / "lib" / "inside"
+        if not target.exists():
+            target.mkdir(parents=True)
+            for module in (Path(__file__).parent / "inside").glob("*.py"):
+                (target / module.name).write_bytes(module.read_bytes())
+        return f"{self.seen('opt/caged')}/lib"
 
     def roots(self) -> dict[str, str]:
         """The writable places: first component of the sandbox's path -> host directory."""
         return {name: self._places[name] for name in WRITABLE}
 
+    def seen(self, place: str) -> str:
+        """A place (`workspace`, `root`, `tmp`, `opt/caged`) by the path that a command has to use."""
+        return f"/{place}" if self.mounted else self._places[place]
+
     def to_host_text(self, text: str) -> str:
         """Path tokens of a command or an environment value, as host paths (`process` walls)."""
-        if "/" not in text:
+        if self.mounted or "/" not in text:
             return text
         return _TOKEN.sub(lambda token: self._places[token.group(1)], text)
 
     def to_sandbox_text(self, output: bytes) -> bytes:
         """Host paths in output, as the sandbox's paths (`process` walls)."""
-        if self._prefix_bytes not in output:
+        if self.mounted or self._prefix_bytes not in output:
             return output
         output = output.replace(self._prefix_bytes + b"/opt", b"/opt/caged")
         output = output.replace(self._prefix_bytes + b"/", b"/")
@@ -86,12 +104,14 @@ class Layout:
 
     def link_to_sandbox(self, target: str) -> str:
         """An absolute symlink target as it is stored in an archive or followed by the file API."""
-        if target == self._prefix or target.startswith(self._prefix + "/"):
+        if not self.mounted and (target == self._prefix or target.startswith(self._prefix + "/")):
             return os.fsdecode(self.to_sandbox_text(os.fsencode(target)))
         return target
 
     def link_to_host(self, target: str) -> str:
         """The reverse, for a link that is put on disk: only absolute targets in the writable places change."""
+        if self.mounted:
+            return target
         for name in WRITABLE:
             if target == f"/{name}" or target.startswith(f"/{name}/"):
                 return self._places[name] + target[len(name) + 1 :]

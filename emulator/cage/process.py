@@ -107,46 +107,56 @@ class _Output:
 
 
 class SandboxProcesses:
-    """`on_lost` is called when init dies without having been asked to."""
+    """`on_lost` is called when init dies without having been asked to, `on_overrun` when it has killed everything
+    because there were too many processes."""
 
     def __init__(
-        self, control: socket.socket, on_lost: Callable[[], None], on_ask: Optional[Asked] = None
+        self,
+        control: socket.socket,
+        on_lost: Callable[[], None],
+        on_ask: Optional[Asked] = None,
+        on_overrun: Callable[[int], None] = lambda count: None,
     ) -> None:
+        self._on_overrun = on_overrun
         self._loop = asyncio.get_running_loop()
         self._on_lost = on_lost
         self._on_ask = on_ask
-        self._ready: asyncio.Future[int] = self._loop.create_future()
+        self._ready: asyncio.Future[Optional[socket.socket]] = self._loop.create_future()
         self._stopped: asyncio.Future[int] = self._loop.create_future()
         self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._outputs: set[_Output] = set()
         self._answering: set[asyncio.Task[None]] = set()
         self._next_id = 0
         self._stopping = False
-        self.pid: Optional[int] = None
         self._channel = Channel(control, self._on_message, self._on_end)
 
     @property
     def alive(self) -> bool:
         return not self._channel.closed and not self._stopping
 
-    async def ready(self) -> None:
-        """Returns when init answers. Gone after READY_LIMIT seconds."""
+    async def ready(self) -> Optional[socket.socket]:
+        """Returns when init answers, with the socket that it listens on for the proxy, if it does. Gone when it
+        cannot build its walls, and after READY_LIMIT seconds."""
         try:
-            self.pid = await asyncio.wait_for(asyncio.shield(self._ready), READY_LIMIT)
+            return await asyncio.wait_for(asyncio.shield(self._ready), READY_LIMIT)
         except asyncio.TimeoutError:
             raise Gone(f"the sandbox's init did not answer within {READY_LIMIT:g} s") from None
 
-    def _on_message(self, message: frames.Message) -> None:
+    def _on_message(self, message: frames.Message, fds: list[int]) -> None:
         event = message["ev"]
         if event in ("exit", "done"):
             future = self._waiting.get(message["id"])
             if future is not None and not future.done():
                 future.set_result(message)
         elif event == "ready":
-            self._ready.set_result(message["pid"])
+            self._ready.set_result(socket.socket(fileno=fds[0]) if fds else None)
+        elif event == "failed":
+            self._ready.set_exception(Gone(message["error"]))
         elif event == "stopped":
             if not self._stopped.done():
                 self._stopped.set_result(message["survivors"])
+        elif event == "overrun":
+            self._on_overrun(message["processes"])
         elif event == "ask":
             task = self._loop.create_task(self._asked(message))
             self._answering.add(task)
@@ -162,6 +172,7 @@ class SandboxProcesses:
 
     def _on_end(self) -> None:
         gone = Gone("the sandbox's processes are gone")
+        failed_to_start = not self._ready.done() or self._ready.exception() is not None
         waiting: list[asyncio.Future[Any]] = [self._ready, *self._waiting.values()]
         for future in waiting:
             if not future.done():
@@ -171,7 +182,7 @@ class SandboxProcesses:
             self._stopped.set_result(0)
         for output in list(self._outputs):
             output.close()
-        if not self._stopping:
+        if not self._stopping and not failed_to_start:
             self._on_lost()
 
     def _expect(self) -> int:

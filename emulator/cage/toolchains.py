@@ -28,7 +28,7 @@ LANGUAGE: dict[str, tuple[str, str]] = {
 _PYTHON_PROBE = (
     "import json, sys, importlib.util as u; print(json.dumps(["
     "getattr(sys, '_base_executable', None) or sys.executable, "
-    "'%d.%d.%d' % sys.version_info[:3], u.find_spec('pip') is not None]))"
+    "'%d.%d.%d' % sys.version_info[:3], u.find_spec('pip') is not None, sys.base_prefix]))"
 )
 
 
@@ -41,6 +41,8 @@ class Toolchain:
     exact: bool
     links: dict[str, str] = field(default_factory=dict)
     scripts: dict[str, str] = field(default_factory=dict)
+    #: Host directories that the programs need, and that the walls must therefore not hide.
+    needs: tuple[str, ...] = ()
 
 
 class Toolchains:
@@ -67,7 +69,7 @@ class Toolchains:
     # --- python
 
     def _python(self, template: str, version: str) -> Toolchain:
-        best: Optional[tuple[str, str, bool]] = None
+        best: Optional[tuple[str, str, bool, str]] = None
         for candidate in self._python_candidates(version):
             found = _probe_python(candidate)
             if found is None:
@@ -78,7 +80,7 @@ class Toolchains:
             best = best or found
         if best is None:
             return Toolchain(template, f"no Python {version} and no python3 on this host", False)
-        program, actual, has_pip = best
+        program, actual, has_pip, prefix = best
         exact = actual.startswith(version + ".")
         summary = f"Python {actual} ({program})"
         if not exact:
@@ -88,7 +90,7 @@ class Toolchains:
         names = ["python", "python3", f"python{actual.rpartition('.')[0]}"]
         # The real program, not a version manager's shim: a shim asks for the developer's home and environment.
         pip = dict.fromkeys(("pip", "pip3"), 'exec python3 -m pip "$@"') if has_pip else {}
-        return Toolchain(template, summary, exact, dict.fromkeys(names, program), pip)
+        return Toolchain(template, summary, exact, dict.fromkeys(names, program), pip, (prefix,))
 
     def _python_candidates(self, version: str) -> list[str]:
         pyenv = os.environ.get("PYENV_ROOT") or os.path.expanduser("~/.pyenv")
@@ -143,17 +145,19 @@ class Toolchains:
         for name in beside:
             if os.path.exists(os.path.join(os.path.dirname(path), name)):
                 links[name] = os.path.realpath(os.path.join(os.path.dirname(path), name))
-        return Toolchain(template, summary, exact, links)
+        # .../bin/node and .../lib/node_modules, GOROOT/bin/go and GOROOT/src: what is needed is beside the bin.
+        needs = {os.path.dirname(os.path.dirname(target)) for target in links.values() if "/bin/" in target}
+        return Toolchain(template, summary, exact, links, {}, tuple(sorted(needs - {"/", "/usr"})))
 
 
-def _probe_python(program: str) -> Optional[tuple[str, str, bool]]:
-    """(real interpreter, version, has pip), or None when it does not start."""
+def _probe_python(program: str) -> Optional[tuple[str, str, bool, str]]:
+    """(real interpreter, version, has pip, prefix), or None when it does not start."""
     said = _output([program, "-I", "-c", _PYTHON_PROBE])
     try:
-        executable, version, has_pip = json.loads(said or "")
+        executable, version, has_pip, prefix = json.loads(said or "")
     except ValueError:
         return None
-    return os.path.realpath(executable), version, has_pip
+    return os.path.realpath(executable), version, has_pip, prefix
 
 
 def _output(command: list[str]) -> Optional[str]:

@@ -249,11 +249,11 @@ def _entry(name: str, directory: str, status: os.stat_result) -> Entry:
     )
 
 
-def host_directory(layout: Layout, path: str) -> str:
-    """The host path of a directory of the sandbox, links resolved, for a program that needs one (git). Blocks."""
+def resolve_directory(layout: Layout, path: str) -> str:
+    """A directory of the sandbox, links resolved, by the path that a command (git) has to use. Blocks."""
     with _walk(layout, path) as (place, name):
         if name is not None:
             place.enter(name)
         if not place.names:
             raise Outside
-        return os.path.join(layout.roots()[place.names[0]], *place.names[1:])
+        return os.path.join(layout.seen(place.names[0]), *place.names[1:])

@@ -23,12 +23,10 @@ class ZygoteError(Exception):
     """The zygote could not be started, or is gone."""
 
 
-def inside_command(module: str, call: str) -> list[str]:
-    """The command line that runs one of the `inside` modules in a bare interpreter."""
-    if not sys.executable:
-        raise ZygoteError("this Python does not know its own executable (sys.executable is empty)")
-    boot = _BOOT.format(path=str(Path(__file__).parent), module=module, call=call)
-    return [sys.executable, "-I", "-S", "-X", "utf8", "-c", boot]
+def python_words(program: str, library: str, module: str, call: str) -> list[str]:
+    """The command line that runs one of the `inside` modules, found in `library`, in a bare interpreter."""
+    boot = _BOOT.format(path=library, module=module, call=call)
+    return [program, "-I", "-S", "-X", "utf8", "-c", boot]
 
 
 class Zygote:
@@ -41,6 +39,8 @@ class Zygote:
         self._channel: Optional[Channel] = None
         self._ready: Optional[asyncio.Future[int]] = None
         self._socket: Optional[socket.socket] = None
+        #: Process number of each sandbox's init as the host sees it (bwrap's own, where bwrap stands in between).
+        self.inits: dict[str, int] = {}
 
     @property
     def pid(self) -> Optional[int]:
@@ -52,6 +52,8 @@ class Zygote:
             return
         if self._process is not None:
             self._process.wait(STOP_LIMIT)
+        if not sys.executable:
+            raise ZygoteError("this Python does not know its own executable (sys.executable is empty)")
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         call = f"it.main({theirs.fileno()}, {os.getpid()}, {str(self._run_dir or '')!r})"
         keep = {
@@ -59,7 +61,7 @@ class Zygote:
         }
         try:
             self._process = subprocess.Popen(
-                inside_command("zygote", call),
+                python_words(sys.executable, str(Path(__file__).parent), "zygote", call),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
@@ -76,8 +78,10 @@ class Zygote:
         self._ready = asyncio.get_running_loop().create_future()
         self._channel = Channel(ours, self._on_message, self._on_end)
 
-    def _on_message(self, message: frames.Message) -> None:
-        if message["ev"] == "ready" and self._ready is not None and not self._ready.done():
+    def _on_message(self, message: frames.Message, _fds: list[int]) -> None:
+        if message["ev"] == "created":
+            self.inits[message["id"]] = message["pid"]
+        elif message["ev"] == "ready" and self._ready is not None and not self._ready.done():
             self._ready.set_result(message["pid"])
 
     def _on_end(self) -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import shlex
 from collections.abc import Awaitable
-from typing import Any, TypeVar
+from typing import Any, Optional, TypeVar
 
 from ..cage import git
-from ..cage.cage import Cage, open_cage
+from ..cage.cage import Cage, Limits, open_cage
+from ..cage.probe import describe
 from ..cage.process import Answer, Gone
+from ..cage.proxy import Proxy
+from ..cage.toolchains import Toolchain
 from ..cage.zygote import ZygoteError
 from ..control.agents import USAGE_ERROR, Prompt, prompt_text
 from ..store import Sandbox
@@ -29,13 +32,21 @@ class Building:
 
     async def build(self, sandbox: Sandbox) -> None:
         """All steps, in the platform's order. Raises BuildFailed; Gone when the sandbox was destroyed meanwhile."""
-        cage = await self._open(sandbox)
-        self._services.note(sandbox, f"sandbox started (isolation: {self._services.config.isolation_level})")
-        if sandbox.network_mode != "full":
+        chain = await asyncio.to_thread(self._services.toolchains.find, sandbox.template)
+        cage = await self._open(sandbox, chain)
+        walls = self._services.walls
+        self._services.note(sandbox, f"sandbox started (isolation: {walls.level})")
+        refused = [describe(verdict) for verdict in self._services.verdicts if not verdict.works]
+        if refused and walls.level == "process":
+            self._services.note(sandbox, f"stronger walls do not work here. {'; '.join(refused)}")
+        if sandbox.network_mode != "full" and not walls.own_network:
+            mode = sandbox.network_mode
             self._services.note(
-                sandbox, f"network_mode {sandbox.network_mode} is not enforced by process walls: the host's network is open"
+                sandbox, f"network_mode {mode} is not enforced by {walls.level} walls: the network is open"
             )
-        await self._install_toolchain(sandbox, cage)
+        cage.install_toolchain(chain)
+        if not chain.exact or chain.links:
+            self._services.note(sandbox, f"template {sandbox.template}: {chain.summary}")
         if sandbox.repo is not None:
             await self._clone(sandbox, cage)
         if sandbox.packages:
@@ -48,12 +59,15 @@ class Building:
         if sandbox.init_script:
             await self._init_script(sandbox, cage)
 
-    async def _open(self, sandbox: Sandbox) -> Cage:
+    async def _open(self, sandbox: Sandbox, chain: Toolchain) -> Cage:
         services = self._services
 
         def lost() -> None:
             if sandbox.status in ("pending", "running", "paused"):
                 self._lost(sandbox)
+
+        def overrun(count: int) -> None:
+            services.note(sandbox, f"killed everything: {count} processes, {limits.PROCESSES} are allowed", "error")
 
         async def asked(question: dict[str, Any], answer: Answer) -> None:
             self._answer(sandbox, question, answer)
@@ -63,15 +77,32 @@ class Building:
                 sandbox.id,
                 services.run_dir / "sandboxes" / sandbox.id,
                 services.zygote,
+                services.walls,
                 services.toolchains.shell,
                 lost,
                 asked if sandbox.agents else None,
+                sandbox.network_mode if services.walls.own_network else "full",
+                chain.needs,
+                self._proxy(sandbox) if sandbox.network_mode == "allowlist" and services.walls.own_network else None,
+                self._limits(sandbox),
+                overrun,
             )
         except (OSError, Gone, ZygoteError) as error:
             raise BuildFailed(f"the sandbox's processes could not be started: {error}") from error
         if sandbox.status == "destroyed":
             raise Gone("the sandbox was destroyed while it was started")
         return sandbox.cage
+
+    def _limits(self, sandbox: Sandbox) -> Optional[Limits]:
+        if not self._services.config.limits:
+            return None
+        return Limits(sandbox.memory_mb, sandbox.cpus, sandbox.disk_gb, limits.PROCESSES)
+
+    def _proxy(self, sandbox: Sandbox) -> Proxy:
+        def refused(host: str, port: int) -> None:
+            self._services.note(sandbox, f"{host}:{port} was refused: it is not on the allowlist", "network")
+
+        return Proxy(sandbox.allowlist, refused)
 
     def _lost(self, sandbox: Sandbox) -> None:
         """The sandbox's init died without having been asked to."""
@@ -84,12 +115,6 @@ class Building:
             "error",
         )
 
-    async def _install_toolchain(self, sandbox: Sandbox, cage: Cage) -> None:
-        chain = await asyncio.to_thread(self._services.toolchains.find, sandbox.template)
-        cage.install_toolchain(chain)
-        if not chain.exact or chain.links:
-            self._services.note(sandbox, f"template {sandbox.template}: {chain.summary}")
-
     async def _bounded(self, step: str, work: Awaitable[T]) -> T:
         try:
             return await asyncio.wait_for(work, limits.BUILD_SECONDS)
@@ -100,7 +125,8 @@ class Building:
         assert sandbox.repo is not None
         url = sandbox.repo.split_credentials()[0]
         try:
-            await self._bounded("git clone", git.clone(cage, sandbox.repo))
+            async with cage.outside() as outside:
+                await self._bounded("git clone", git.clone(outside, sandbox.repo))
         except git.CloneFailed as error:
             raise BuildFailed(f"cloning {url} failed: {error}") from error
         self._services.note(sandbox, f"cloned {url} into /workspace")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass
 from typing import Optional
@@ -11,6 +12,9 @@ from ..store import Account, Sandbox
 from . import limits
 from .sandboxes import Sandboxes
 from .services import Services, mask
+
+#: How programs say that they were given no more memory. The kernel tells nobody about a process's own limit.
+_OUT_OF_MEMORY = re.compile(rb"MemoryError|[Cc]annot allocate memory|out of memory|bad_alloc|memory exhausted")
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,10 @@ class Execs:
         if result.truncated:
             output += f"\n[caged: output cut after {limits.OUTPUT_BYTES // 1024**2} MiB]\n"
         self._note(sandbox, command, f"exit {result.code}, {milliseconds} ms")
+        if result.code and _OUT_OF_MEMORY.search(result.output[-4000:]):
+            self._services.note(
+                sandbox, f"the command ran out of memory: a process here has {sandbox.memory_mb} MB (memory_mb)"
+            )
         return Outcome(output, result.code, None, result.truncated, milliseconds)
 
     def _not_running(self, sandbox: Sandbox) -> Outcome:

@@ -41,6 +41,9 @@ MEMORY_MB = Range(512, 128, 8192)
 DISK_GB = Range(5, 1, 50)
 IDLE_SECONDS = 900
 
+#: Processes in one sandbox at the same time; the platform names no number, this one is ours.
+PROCESSES = 512
+
 BODY_BYTES = 10 * 1024 * 1024
 READ_BYTES = 1024 * 1024
 OUTPUT_BYTES = 16 * 1024 * 1024

@@ -14,7 +14,7 @@ from ..store import Account, LogEntry, Sandbox
 from . import cost, limits
 from .accounts import Accounts
 from .building import BuildFailed, Building
-from .refusal import Refusal, invalid_state, not_found, not_running, plan_limit
+from .refusal import Refusal, invalid, invalid_state, not_found, not_running, plan_limit
 from .services import Services
 from .snapshots import Snapshots
 
@@ -77,6 +77,7 @@ class Sandboxes:
         **fields: object,
     ) -> Sandbox:
         """A pending record from checked values. 403 when the plan's number of sandboxes is reached."""
+        self._require_enforceable(network_mode)
         most = self._accounts.tier.sandboxes
         living = sum(1 for box in self.of(account) if box.status in ("pending", "running", "paused"))
         if most is not None and living >= most:
@@ -101,6 +102,14 @@ class Sandboxes:
         sandbox.ip = "127.0.0.1"
         store.sandboxes[sandbox.id] = sandbox
         return sandbox
+
+    def _require_enforceable(self, network_mode: str) -> None:
+        walls = self._services.walls
+        if network_mode != "full" and not walls.own_network and not self._services.config.allow_unenforced:
+            raise invalid(
+                f"network_mode: {network_mode} cannot be enforced by {walls.level} walls; use full, or start the"
+                " emulator with --allow-unenforced (`caged-emulator doctor` tells what stronger walls need)"
+            )
 
     async def build(self, sandbox: Sandbox) -> None:
         """Takes a pending sandbox to `running`, or to `error` with the reason in its logs. 404 when it was

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable
 
+from ..cage.isolation import Verdict, Walls
 from ..cage.toolchains import Toolchains
 from ..cage.zygote import Zygote
 from ..config import EmulatorConfig
@@ -30,6 +31,9 @@ class Services:
     zygote: Zygote
     run_dir: Path
     log: Callable[[str], None]
+    #: The walls in use, decided when the emulator starts, and what was found out on the way.
+    walls: Walls = field(default_factory=lambda: Walls("process"))
+    verdicts: list[Verdict] = field(default_factory=list)
     tasks: set[asyncio.Task[Any]] = field(default_factory=set)
 
     def in_background(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

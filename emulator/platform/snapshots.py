@@ -29,12 +29,11 @@ class Snapshots:
         return snapshot
 
     def of_sandbox(self, account: Account, sandbox_id: str) -> list[Snapshot]:
-        """Oldest first; also those of a sandbox that is gone. 404 when there is neither."""
-        found = self._of(sandbox_id, account.id)
+        """Oldest first. 404 for a sandbox that is gone: its snapshots stay, and are found by their own ids."""
         sandbox = self._services.store.sandboxes.get(sandbox_id)
-        if not found and (sandbox is None or sandbox.account_id != account.id):
+        if sandbox is None or sandbox.account_id != account.id:
             raise not_found("sandbox", sandbox_id)
-        return found
+        return self._of(sandbox_id, account.id)
 
     def _of(self, sandbox_id: str, account_id: str) -> list[Snapshot]:
         everything = self._services.store.snapshots.values()

@@ -11,6 +11,8 @@ from .sandboxes import Sandboxes
 from .services import Services
 
 INTERVAL = 0.25
+#: How often a sandbox's disk is measured, when something happened in it since.
+DISK_INTERVAL = 5.0
 
 
 class Watch:
@@ -45,5 +47,20 @@ class Watch:
                 await self._sandboxes.destroy(sandbox)
             else:
                 await self._sandboxes.pause(sandbox, "paused: budget used up")
-        elif not sandbox.busy and now - sandbox.last_active >= sandbox.timeout:
+            return
+        if self._services.config.limits and now - sandbox.disk_looked >= DISK_INTERVAL:
+            await self._look_at_disk(sandbox, now)
+        if not sandbox.busy and now - sandbox.last_active >= sandbox.timeout:
             await self._sandboxes.pause(sandbox, f"paused after {sandbox.timeout} s without activity")
+
+    async def _look_at_disk(self, sandbox: Sandbox, now: float) -> None:
+        """Nothing in the kernel holds a directory to a size for an ordinary user, so it is watched and told."""
+        if not sandbox.busy and sandbox.last_active <= sandbox.disk_looked:
+            return
+        sandbox.disk_looked = now
+        assert sandbox.cage is not None
+        used = await sandbox.cage.disk_usage()
+        over = used > sandbox.disk_gb * 1024**3
+        if over and not sandbox.disk_told:
+            self._services.note(sandbox, f"{used / 1024**3:.2f} GB on disk, disk_gb is {sandbox.disk_gb}", "error")
+        sandbox.disk_told = over

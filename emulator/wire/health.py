@@ -7,6 +7,7 @@ from starlette.responses import Response
 
 from caged import __version__
 
+from ..cage.probe import describe
 from .operation import Call, NoBody, Operations, json_reply
 
 operations = Operations()
@@ -16,9 +17,13 @@ class Health(BaseModel):
     status: str
     version: str
     isolation: str
+    isolation_refused: list[str]
 
 
 @operations.add("GET", "/healthz", "health.get", public=True)
 async def get(call: Call[NoBody]) -> Response:
-    level = call.platform.services.config.isolation_level
-    return json_reply(Health(status="ok", version=__version__, isolation=level))
+    services = call.platform.services
+    refused = [describe(verdict) for verdict in services.verdicts if not verdict.works]
+    return json_reply(
+        Health(status="ok", version=__version__, isolation=services.walls.level, isolation_refused=refused)
+    )

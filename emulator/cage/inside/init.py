@@ -18,9 +18,12 @@ import os
 import select
 import signal
 import socket
-from typing import Any, Optional
 
-from . import frames, processes
+from . import frames, limits, processes, walls
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Optional
 
 # Python ignores SIGPIPE and SIGXFSZ, the zygote the terminal's signals: commands get the defaults back.
 _RESET_IN_COMMANDS = [
@@ -34,28 +37,29 @@ _RESET_IN_COMMANDS = [
 ]
 
 
+_WATCH_MILLISECONDS = 200
+
+
 class Init:
-    def __init__(self, control: socket.socket, spec: dict[str, Any]) -> None:
+    def __init__(self, control: socket.socket, spec: dict[str, Any], processes_inside: processes.Tree) -> None:
         self._control = control
+        self._processes = processes_inside
         self._receiver = frames.Receiver(control)
-        self._pid = os.getpid()
         self._commands: dict[int, int] = {}  # pid -> command id
-        self._poll = select.poll()
-        self._devnull = os.open(os.devnull, os.O_RDWR)
         self._frozen = False
+        self._held: dict[int, tuple[dict[str, Any], int]] = {}  # commands that wait for a thaw, by id
+        self._poll = select.poll()
+        self.most_processes: Optional[int] = None  # the number to watch, where the kernel does not
+        self._devnull = os.open(os.devnull, os.O_RDWR)
         self._ending = False
         self._listener: Optional[socket.socket] = None
         self._asking: dict[int, socket.socket] = {}  # fd -> conversation with a program inside
         if spec.get("ask_dir"):
             self._listen(spec["ask_dir"])
-        self._wake_r, wake_w = os.pipe()
-        for fd in (self._wake_r, wake_w):
-            os.set_blocking(fd, False)
-        signal.set_wakeup_fd(wake_w, warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
+        self._wakeups = processes.Wakeups()
         signal.signal(signal.SIGTERM, self._on_sigterm)  # the zygote died: PR_SET_PDEATHSIG
         self._poll.register(control, select.POLLIN)
-        self._poll.register(self._wake_r, select.POLLIN)
+        self._poll.register(self._wakeups.fd, select.POLLIN)
 
     def _on_sigterm(self, *_: Any) -> None:
         self._ending = True
@@ -69,20 +73,34 @@ class Init:
         self._listener.setblocking(False)
         self._poll.register(self._listener, select.POLLIN)
 
-    def run(self) -> None:
-        frames.send(self._control, {"ev": "ready", "pid": self._pid})
+    def run(self, proxy: Optional[socket.socket] = None) -> None:
+        """To the end of the sandbox. `proxy`: a listening socket that the emulator serves."""
+        frames.send(self._control, {"ev": "ready"}, [proxy.fileno()] if proxy else [])
+        if proxy:
+            proxy.close()
         while not self._ending:
-            for fd, _event in self._poll.poll():
+            # Nobody to watch without children: an idle sandbox costs nothing.
+            watch = _WATCH_MILLISECONDS if self.most_processes and self._processes.everything() else None
+            for fd, _event in self._poll.poll(watch):
                 if fd == self._control.fileno():
                     self._read_control()
-                elif fd == self._wake_r:
-                    self._drain_wakeups()
+                elif fd == self._wakeups.fd:
+                    self._wakeups.drain()
                 elif self._listener is not None and fd == self._listener.fileno():
                     self._accept()
                 elif fd in self._asking:
                     self._read_question(fd)
             self._reap()
+            if watch:
+                self._watch_processes()
         self._kill_everything()
+
+    def _watch_processes(self) -> None:
+        count = len(self._processes.everything())
+        if count > (self.most_processes or count):
+            self._processes.signal_all(signal.SIGSTOP)  # so that nothing multiplies while it is killed
+            self._kill_everything()
+            self._send({"ev": "overrun", "processes": count})
 
     # --- requests
 
@@ -101,24 +119,39 @@ class Init:
 
     def _handle(self, message: dict[str, Any], fds: list[int]) -> None:
         op = message["op"]
-        if op == "run":
+        if op == "run" and self._frozen:
+            self._held[message["id"]] = (message, os.dup(fds[0]))
+        elif op == "run":
             self._start(message, fds[0])
         elif op == "kill":
+            self._drop_held(message["id"])
             self._kill_command(message["id"])
         elif op == "freeze":
             self._frozen = True
-            processes.signal_until_settled(self._everything, signal.SIGSTOP)
+            self._processes.signal_all(signal.SIGSTOP)
             self._send({"ev": "done", "id": message["id"]})
         elif op == "thaw":
             self._frozen = False
-            processes.signal_until_settled(self._everything, signal.SIGCONT)
+            self._processes.signal_all(signal.SIGCONT)
             self._send({"ev": "done", "id": message["id"]})
+            self._start_held()
         elif op == "answer":
             self._answer(message)
         elif op == "stop":
             gone = self._kill_everything()
-            self._send({"ev": "stopped", "survivors": 0 if gone else len(self._everything())})
+            self._send({"ev": "stopped", "survivors": 0 if gone else len(self._processes.everything())})
             self._ending = True
+
+    def _start_held(self) -> None:
+        """What was asked for while the sandbox was frozen."""
+        held, self._held = self._held, {}
+        for message, output in held.values():
+            self._start(message, output)
+            os.close(output)
+
+    def _drop_held(self, command: int) -> None:
+        if command in self._held:
+            os.close(self._held.pop(command)[1])
 
     def _start(self, message: dict[str, Any], output: int) -> None:
         argv, env = message["argv"], message["env"]
@@ -151,40 +184,21 @@ class Init:
 
     # --- processes
 
-    def _drain_wakeups(self) -> None:
-        try:
-            while os.read(self._wake_r, 512):
-                pass
-        except BlockingIOError:
-            pass
-
-    def _everything(self) -> list[int]:
-        return processes.descendants([self._pid]) if processes.LINUX else list(self._commands)
-
     def _reap(self) -> None:
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if pid == 0:
-                return
+        for pid, status in processes.reap():
             command = self._commands.pop(pid, None)
             if command is not None:
                 code = os.waitstatus_to_exitcode(status)
                 self._send({"ev": "exit", "id": command, "code": code if code >= 0 else 128 - code})
 
     def _kill_command(self, command: int) -> None:
-        def of_command() -> list[int]:
-            return [pid for pid in processes.descendants([self._pid]) if processes.tag_of(pid) == command]
-
         for pid, known in list(self._commands.items()):
             if known == command:
                 try:
                     os.killpg(pid, signal.SIGKILL)
                 except (ProcessLookupError, PermissionError):
                     pass
-        processes.kill_until_gone(of_command, self._reap, limit=2.0)
+        processes.kill_until_gone(lambda: self._processes.of_command(command), self._reap, limit=2.0)
 
     def _kill_everything(self) -> bool:
         if not processes.LINUX:
@@ -193,7 +207,7 @@ class Init:
                     os.killpg(pid, signal.SIGKILL)
                 except (ProcessLookupError, PermissionError):
                     pass
-        return processes.kill_until_gone(self._everything, self._reap)
+        return self._processes.kill_all(self._reap)
 
     # --- programs inside that ask the emulator
 
@@ -239,11 +253,48 @@ class Init:
 
 
 def main(control: socket.socket, spec: dict[str, Any]) -> None:
-    """Runs init to its end; the caller leaves with os._exit afterwards."""
+    """Init in `process` walls, to its end; the caller leaves with os._exit afterwards."""
     os.setsid()
     processes.prctl(processes.PR_SET_CHILD_SUBREAPER, 1)
-    init = Init(control, spec)
+    init = Init(control, spec, processes.Tree(os.getpid()))
+    init.most_processes = limits.apply(spec, own_table=False)
     # Armed only now, in the process that stays: the handler must exist before the signal can come.
     processes.prctl(processes.PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() == spec["zygote"]:
         init.run()
+
+
+def main_in_namespaces(control: socket.socket, spec: dict[str, Any], built: bool = False) -> None:
+    """Init as process 1 of its namespaces, to its end. `built`: somebody else (bwrap) has built the walls.
+
+    Its parent is the zygote by now, so the signal is armed in the process that stays. It is SIGKILL: the death of
+    process 1 is the death of everything in its process table.
+    """
+    os.setsid()
+    try:
+        init = Init(control, spec, processes.Table())
+        if not built:
+            processes.prctl(processes.PR_SET_PDEATHSIG, signal.SIGKILL)
+            walls.build(spec)
+        proxy = _listen_for_proxy(spec["proxy_port"]) if spec["network"] == "allowlist" else None
+        init.most_processes = limits.apply(spec, own_table=True)
+        walls.lock()
+    except (OSError, walls.WallsError) as error:
+        frames.send(control, {"ev": "failed", "error": str(error)})
+        return
+    init.run(proxy)
+
+
+def _listen_for_proxy(port: int) -> socket.socket:
+    """Made here because a socket belongs to the network it was made in; served by the emulator, outside."""
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listening.bind(("127.0.0.1", port))
+    listening.listen(64)
+    return listening
+
+
+def main_of_bwrap(control_fd: int, spec: dict[str, Any]) -> None:
+    """Init when bwrap has built the walls and become it."""
+    walls.load()
+    os.set_inheritable(control_fd, False)
+    main_in_namespaces(socket.socket(fileno=control_fd), spec, built=True)

@@ -1,6 +1,7 @@
-"""Finding, freezing and killing processes of a sandbox that has no process table of its own.
+"""Finding, freezing and killing the processes of a sandbox.
 
-In `process` walls a sandbox's processes are the descendants of its init: init is a child subreaper, so a
+In `namespace` walls they are all that its process table holds besides init. In `process` walls they are the
+descendants of its init: init is a child subreaper, so a
 daemon that double-forks or calls setsid lands under it again. Which command a process came from is told by a
 tag that survives fork, exec, setsid and an emptied environment: the soft limit of RLIMIT_RTTIME, a limit that
 means nothing to a process without real-time scheduling and that anyone may read in /proc/PID/limits.
@@ -14,8 +15,11 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Iterable
-from typing import Callable, Optional
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import Callable, Optional
 
 LINUX = sys.platform == "linux"
 PR_SET_PDEATHSIG = 1
@@ -117,6 +121,41 @@ def _descendants_by_scan(roots: set[int]) -> list[int]:
     return found
 
 
+class Wakeups:
+    """A descriptor that becomes readable when a signal arrives, so that a poll sees it."""
+
+    def __init__(self) -> None:
+        self.fd, self._write = os.pipe()
+        for fd in (self.fd, self._write):
+            os.set_blocking(fd, False)
+        signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+
+    def drain(self) -> None:
+        try:
+            while os.read(self.fd, 512):
+                pass
+        except BlockingIOError:
+            pass
+
+    def close(self) -> None:
+        signal.set_wakeup_fd(-1)
+        os.close(self.fd)
+        os.close(self._write)
+
+
+def reap() -> Iterator[tuple[int, int]]:
+    """(pid, wait status) of every child that has ended."""
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if pid == 0:
+            return
+        yield pid, status
+
+
 def signal_all(pids: Iterable[int], number: int) -> None:
     for pid in pids:
         try:
@@ -159,3 +198,39 @@ def kill_until_gone(find: Callable[[], list[int]], reap: Callable[[], None], lim
             return False
         time.sleep(pause)
         pause = min(pause * 2, 0.02)
+
+
+class Tree:
+    """The processes of a sandbox in `process` walls: what descends from its init, `root`."""
+
+    def __init__(self, root: int) -> None:
+        self._root = root
+
+    def everything(self) -> list[int]:
+        return descendants([self._root])
+
+    def of_command(self, tag: int) -> list[int]:
+        return [pid for pid in self.everything() if tag_of(pid) == tag]
+
+    def signal_all(self, number: int) -> None:
+        """To every process, those that are forked meanwhile included."""
+        signal_until_settled(self.everything, number)
+
+    def kill_all(self, reap: Callable[[], None]) -> bool:
+        return kill_until_gone(self.everything, reap)
+
+
+class Table(Tree):
+    """The processes of a sandbox that has a process table of its own, in which init is number 1."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+
+    def everything(self) -> list[int]:
+        return [int(name) for name in os.listdir("/proc") if name.isdigit() and name != "1"]
+
+    def signal_all(self, number: int) -> None:
+        try:
+            os.kill(-1, number)  # all in this table but init itself; the kernel lets no fork slip through
+        except ProcessLookupError:
+            pass

@@ -12,13 +12,15 @@ from __future__ import annotations
 import gc
 import os
 import select
-import shutil
 import signal
 import socket
 import time
-from typing import Any
 
-from . import frames, init, processes
+from . import frames, init, processes, walls
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Optional
 
 
 class Zygote:
@@ -39,22 +41,18 @@ class Zygote:
                 control.close()
             except OSError:
                 pass  # an older kernel: end of file has to do
-        self._wake_r, self._wake_w = os.pipe()
-        for fd in (self._wake_r, self._wake_w):
-            os.set_blocking(fd, False)
-        signal.set_wakeup_fd(self._wake_w, warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
-        self._poll.register(self._wake_r, select.POLLIN)
+        self._wakeups = processes.Wakeups()
+        self._poll.register(self._wakeups.fd, select.POLLIN)
 
     def run(self) -> None:
         try:
             frames.send(self._control, {"ev": "ready", "pid": self._pid})
         except OSError:
-            return  # the emulator has ended already
+            return  # the emulator is gone already
         while True:
             for fd, _event in self._poll.poll():
-                if fd == self._wake_r:
-                    self._drain_wakeups()
+                if fd == self._wakeups.fd:
+                    self._wakeups.drain()
                     self._reap()
                 elif fd == self._pidfd:
                     return
@@ -69,51 +67,95 @@ class Zygote:
                         self._create(message["spec"], fds[0])
 
     def _create(self, spec: dict[str, Any], control: int) -> None:
+        create = {"namespace": self._fork_into_namespaces, "bwrap": self._fork_bwrap}.get(spec["walls"], self._fork)
+        try:
+            pid = create(dict(spec, zygote=self._pid), control)
+            if pid is not None:
+                self._inits.add(pid)
+                frames.send(self._control, {"ev": "created", "id": spec["id"], "pid": pid})
+        finally:
+            os.close(control)
+
+    def _in_child(self, work: Callable[[], None]) -> None:
+        """The whole life of a forked child."""
+        status = 1
+        try:
+            self._wakeups.close()
+            if self._pidfd >= 0:
+                os.close(self._pidfd)
+            self._control.close()
+            work()
+            status = 0
+        finally:
+            os._exit(status)
+
+    def _fork(self, spec: dict[str, Any], control: int) -> int:
         pid = os.fork()
         if pid == 0:
-            status = 1
-            try:
-                signal.set_wakeup_fd(-1)
-                for fd in (self._wake_r, self._wake_w, self._pidfd):
-                    if fd >= 0:
-                        os.close(fd)
-                self._control.close()
-                init.main(socket.socket(fileno=control), dict(spec, zygote=self._pid))
-                status = 0
-            finally:
-                os._exit(status)
-        self._inits.add(pid)
-        os.close(control)
+            self._in_child(lambda: init.main(socket.socket(fileno=control), spec))
+        return pid
 
-    def _drain_wakeups(self) -> None:
+    def _fork_into_namespaces(self, spec: dict[str, Any], control: int) -> Optional[int]:
+        """A process becomes number 1 only by being forked into a new process table, so there is one in between,
+        gone at once. Init is told to go on when it hangs below the zygote: the parent-death signal that it arms
+        then is of the parent that stays. None when the walls were refused; init's socket says why."""
+        told_r, told_w = os.pipe()
+        go_r, go_w = os.pipe()
+        between = os.fork()
+        if between == 0:
+            self._in_child(lambda: self._between(spec, control, (told_r, told_w, go_r, go_w)))
+        os.close(told_w)
+        os.close(go_r)
+        told = os.read(told_r, 32)  # init's pid as seen from here, or nothing when it failed
+        os.waitpid(between, 0)
+        if told:
+            os.write(go_w, b"g")
+        os.close(told_r)
+        os.close(go_w)
+        return int(told) if told else None
+
+    def _between(self, spec: dict[str, Any], control: int, pipes: tuple[int, int, int, int]) -> None:
+        told_r, told_w, go_r, go_w = pipes
         try:
-            while os.read(self._wake_r, 512):
-                pass
-        except BlockingIOError:
-            pass
+            walls.enter_namespaces(spec["network"])
+            pid = os.fork()
+        except (OSError, walls.WallsError) as error:
+            frames.send(socket.socket(fileno=control), {"ev": "failed", "error": str(error)})
+            return
+        if pid:
+            os.write(told_w, str(pid).encode())
+            return
+        for fd in (told_r, told_w, go_w):
+            os.close(fd)
+        if os.read(go_r, 1):
+            os.close(go_r)
+            init.main_in_namespaces(socket.socket(fileno=control), spec)
+
+    def _fork_bwrap(self, spec: dict[str, Any], control: int) -> int:
+        pid = os.fork()
+        if pid == 0:
+
+            def become_bwrap() -> None:
+                os.set_inheritable(control, True)
+                # Its complaints are for whoever asked for the sandbox, not for the emulator's terminal.
+                os.dup2(os.open(spec["bwrap_said"], os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600), 2)
+                try:
+                    os.execv(spec["bwrap"][0], [word.replace("@FD@", str(control)) for word in spec["bwrap"]])
+                except OSError as error:
+                    failed = {"ev": "failed", "error": f"{spec['bwrap'][0]}: {error.strerror}"}
+                    frames.send(socket.socket(fileno=control), failed)
+
+            self._in_child(become_bwrap)
+        return pid
 
     def _reap(self) -> None:
-        lost = False
-        while True:
-            try:
-                pid, _status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                break
-            if pid == 0:
-                break
-            lost = lost or pid in self._inits
-            self._inits.discard(pid)
+        lost = {pid for pid, _status in processes.reap()} & self._inits
+        self._inits -= lost
         if lost:
             processes.kill_until_gone(self._orphans, self._reap_quietly)
 
     def _reap_quietly(self) -> None:
-        while True:
-            try:
-                pid, _status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if pid == 0:
-                return
+        for pid, _status in processes.reap():
             self._inits.discard(pid)
 
     def _orphans(self) -> list[int]:
@@ -131,7 +173,10 @@ class Zygote:
             time.sleep(0.001)
         processes.kill_until_gone(lambda: processes.descendants([self._pid]), self._reap_quietly)
         if self._run_dir:
-            shutil.rmtree(self._run_dir, ignore_errors=True)
+            import subprocess  # large, and not needed before
+
+            # rm, because a sandbox may hold a tree deeper than Python's own removal goes.
+            subprocess.run(["rm", "-rf", "--", self._run_dir], stderr=subprocess.DEVNULL, check=False)
 
 
 def main(control_fd: int, emulator: int, run_dir: str) -> None:
@@ -140,6 +185,8 @@ def main(control_fd: int, emulator: int, run_dir: str) -> None:
         # Ctrl-C is for the emulator, which then takes this process down in order.
         signal.signal(number, signal.SIG_IGN)
     processes.prctl(processes.PR_SET_CHILD_SUBREAPER, 1)
+    if processes.LINUX:
+        walls.load()
     zygote = Zygote(socket.socket(fileno=control_fd), emulator, run_dir)
     gc.collect()
     gc.freeze()

@@ -1,0 +1,68 @@
+"""The command line that builds the walls with bubblewrap, where only bwrap may create user namespaces."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import Any
+
+from .inside.walls import KERNEL_SETTINGS, OWN_TOP, SECRET_DIRS, SECRET_FILES
+from .isolation import interpreter
+from .paths import Layout
+from .zygote import python_words
+
+LIBRARY = "/opt/caged/lib"
+#: What bwrap writes to its standard error, in the sandbox's directory.
+SAID = "bwrap-said"
+
+
+def command(bwrap: str, spec: dict[str, Any], layout: Layout) -> list[str]:
+    """`@FD@` stands for the control socket's descriptor. Needs `Layout.lend_library`."""
+    words = [bwrap, "--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--uid", "0", "--gid", "0"]
+    if spec["network"] != "full":
+        words.append("--unshare-net")
+    words += ["--hostname", spec["id"], "--die-with-parent", "--as-pid-1", "--cap-add", "CAP_SETPCAP"]
+    for name in sorted(os.listdir("/")):
+        path = f"/{name}"
+        mode = os.lstat(path).st_mode
+        if stat.S_ISLNK(mode):
+            words += ["--symlink", os.readlink(path), path]
+        elif name not in OWN_TOP and name != "opt":
+            words += ["--ro-bind-try", path, path]
+    for name in sorted(os.listdir("/opt")) if os.path.isdir("/opt") else ():
+        if name != "caged":
+            words += ["--ro-bind-try", f"/opt/{name}", f"/opt/{name}"]
+    words += ["--ro-bind", "/sys", "/sys", "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/run", "--dir", "/home"]
+    if os.path.isdir("/var/tmp"):
+        words += ["--tmpfs", "/var/tmp"]
+    for name in ("workspace", "root", "tmp"):
+        words += ["--bind", f"{layout.directory}/{name}", f"/{name}"]
+    for path in spec["hide"]:
+        if os.path.isdir(path) and not path.startswith(("/root", "/home", "/tmp")):
+            words += ["--tmpfs", path]
+    program, prefix = interpreter()
+    for path in sorted({*spec["show"], prefix}, key=len):
+        words += ["--ro-bind-try", path, path]
+    for path in SECRET_FILES:
+        if os.path.isfile(path):
+            words += ["--ro-bind", "/dev/null", path]
+    for path in SECRET_DIRS:
+        if os.path.isdir(path):
+            words += ["--tmpfs", path]
+    resolver = os.path.realpath("/etc/resolv.conf")
+    if resolver.startswith("/run/"):
+        words += ["--ro-bind-try", resolver, resolver]
+    if spec["real_root"]:
+        for path in KERNEL_SETTINGS:
+            words += ["--ro-bind-try", path, path]
+    words += ["--ro-bind", str(layout.opt), "/opt/caged", "--remount-ro", "/", "--chdir", "/workspace", "--"]
+    start = f"it.main_of_bwrap(@FD@, {spec!r})"
+    return [*words, *python_words(program, LIBRARY, "init", start)]
+
+
+def complaint(layout: Layout) -> str:
+    """Why bwrap gave up, in its own words; empty when it said nothing or was not asked."""
+    try:
+        return (layout.directory / SAID).read_text("utf-8", "replace").strip()
+    except OSError:
+        return ""

@@ -1,0 +1,64 @@
+"""What one sandbox may take of the machine, set by init on itself and so inherited by all that it starts.
+
+Memory is limited per process (RLIMIT_DATA: a command that goes over gets no more and usually dies of it), cores
+by affinity, a single file by RLIMIT_FSIZE. The number of processes is limited by the kernel where it counts them
+per sandbox, and otherwise by init, which looks now and then and kills everything when there are too many.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Optional
+
+_MIB = 1024 * 1024
+#: The kernel gives the first 300 numbers out only once; what is left of the range is what can live at one time.
+_PID_MAX_RESERVE = 320
+
+
+def apply(spec: dict[str, Any], own_table: bool) -> Optional[int]:
+    """Sets what the kernel enforces. Returns the number of processes that init has to watch, None when the kernel
+    does it."""
+    limits = spec.get("limits")
+    if not limits:
+        return None
+    _lower(resource.RLIMIT_DATA, limits["memory_mb"] * _MIB)
+    _lower(resource.RLIMIT_FSIZE, limits["disk_gb"] * 1024 * _MIB)
+    _use_cores(limits["cpus"])
+    processes: int = limits["processes"]
+    return None if own_table and _kernel_counts(processes, spec["counted"]) else processes
+
+
+def _lower(which: int, value: int) -> None:
+    _soft, hard = resource.getrlimit(which)
+    if hard == resource.RLIM_INFINITY or value < hard:
+        resource.setrlimit(which, (value, value))
+
+
+def _use_cores(count: int) -> None:
+    if hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        if count < len(cores):
+            # Different sandboxes on different cores, as far as there are any.
+            first = os.getppid() + os.getpid()
+            chosen = {cores[(first + number) % len(cores)] for number in range(count)}
+            os.sched_setaffinity(0, chosen)
+
+
+def _kernel_counts(processes: int, counted: bool) -> bool:
+    """Whether the kernel now limits this sandbox's processes and nobody else's."""
+    release = tuple(int(part) for part in os.uname().release.split("-")[0].split(".")[:2])
+    if counted and release >= (5, 14):
+        _lower(resource.RLIMIT_NPROC, processes)
+        return True
+    if release >= (6, 14):  # before, the value is the whole machine's
+        try:
+            with open("/proc/sys/kernel/pid_max", "w") as file:
+                file.write(str(processes + _PID_MAX_RESERVE))
+            return True
+        except OSError:
+            pass
+    return False

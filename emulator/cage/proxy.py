@@ -1,0 +1,153 @@
+"""The only way out of a sandbox with an allowlist: an HTTP proxy that lets listed hosts pass and no others.
+
+Its listening socket was made by the sandbox's init inside the sandbox's own network; the connections that it
+opens are the emulator's, on the host's network.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Sequence
+from typing import Callable, Optional
+from urllib.parse import urlsplit
+
+#: Where the proxy is found inside the sandbox.
+PORT = 49128
+URL = f"http://127.0.0.1:{PORT}"
+HEAD_LIMIT = 64 * 1024
+HEAD_SECONDS = 30.0
+CONNECT_SECONDS = 30.0
+_WEB_PORTS = (80, 443)
+
+ENVIRONMENT = {
+    **dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), URL),
+    **dict.fromkeys(("NO_PROXY", "no_proxy"), "localhost,127.0.0.1,::1"),
+}
+
+
+def allowed(allowlist: Sequence[str], host: str, port: int) -> bool:
+    """Whether a host may be reached: an exact name, `*.name` for everything below it; ports 80 and 443, or the
+    one port of an entry `host:port`."""
+    host = host.lower().rstrip(".")
+    for entry in allowlist:
+        name, colon, only = entry.strip().lower().rpartition(":")
+        if not colon or not only.isdigit() or name.endswith(":"):
+            name, only = entry.strip().lower(), ""
+        name = name.rstrip(".").strip("[]")
+        if (port != int(only)) if only else (port not in _WEB_PORTS):
+            continue
+        if host == name or (name.startswith("*.") and host.endswith(name[1:]) and host != name[2:]):
+            return True
+    return False
+
+
+class Proxy:
+    """`on_refused` is told (host, port) of every attempt that was not let through."""
+
+    def __init__(self, allowlist: Sequence[str], on_refused: Callable[[str, int], None]) -> None:
+        self._allowlist = tuple(allowlist)
+        self._on_refused = on_refused
+        self._server: Optional[asyncio.AbstractServer] = None
+        self._connections: set[asyncio.Task[None]] = set()
+
+    async def start(self, listening: socket.socket) -> None:
+        self._server = await asyncio.start_server(self._accepted, sock=listening, limit=HEAD_LIMIT)
+
+    def close(self) -> None:
+        if self._server is not None:
+            self._server.close()
+        for task in self._connections:
+            task.cancel()
+
+    async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._connections.add(task)
+        try:
+            await self._serve(reader, writer)
+        except (OSError, asyncio.TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            pass  # the client, or whom it spoke to, is gone
+        except asyncio.CancelledError:
+            pass  # the sandbox is
+        finally:
+            self._connections.discard(task)
+            writer.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), HEAD_SECONDS)
+        try:
+            method, target, version = head.split(b"\r\n", 1)[0].decode("latin-1").split(" ")
+            host, port, path = _destination(method, target)
+        except ValueError:
+            _answer(writer, 400, "this is the sandbox's proxy: it takes CONNECT host:port and http:// addresses")
+            return
+        if not allowed(self._allowlist, host, port):
+            self._on_refused(host, port)
+            _answer(writer, 403, f"{host}:{port} is not on the sandbox's allowlist")
+            return
+        try:
+            opening = asyncio.open_connection(host, port, limit=HEAD_LIMIT)
+            far_reader, far_writer = await asyncio.wait_for(opening, CONNECT_SECONDS)
+        except (OSError, asyncio.TimeoutError) as error:
+            _answer(writer, 502, f"{host}:{port} cannot be reached: {error or 'no answer'}")
+            return
+        try:
+            if method == "CONNECT":
+                writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            else:
+                far_writer.write(_forwarded(head, method, path, version))
+            await _pump_both((reader, writer), (far_reader, far_writer))
+        finally:
+            far_writer.close()
+
+
+def _destination(method: str, target: str) -> tuple[str, int, str]:
+    """(host, port, path). ValueError for what a proxy is not asked."""
+    url = urlsplit(f"//{target}" if method == "CONNECT" else target)
+    if not url.hostname or (method == "CONNECT" and url.port is None):
+        raise ValueError(target)
+    if method != "CONNECT" and url.scheme != "http":
+        raise ValueError(target)
+    path = (url.path or "/") + (f"?{url.query}" if url.query else "")
+    return url.hostname, url.port or 80, path
+
+
+def _forwarded(head: bytes, method: str, path: str, version: str) -> bytes:
+    """The request head for the server itself. One request a connection, so that each is checked."""
+    kept = [
+        line
+        for line in head.split(b"\r\n")[1:]
+        if line and line.partition(b":")[0].strip().lower() not in (b"connection", b"proxy-connection", b"keep-alive")
+        and not line.lower().startswith(b"proxy-auth")
+    ]
+    return b"\r\n".join([f"{method} {path} {version}".encode("latin-1"), *kept, b"Connection: close", b"", b""])
+
+
+def _answer(writer: asyncio.StreamWriter, status: int, text: str) -> None:
+    reason = {400: "Bad Request", 403: "Forbidden", 502: "Bad Gateway"}[status]
+    body = f"{text}\n".encode()
+    head = f"HTTP/1.1 {status} {reason}\r\nContent-Type: text/plain; charset=utf-8\r\n"
+    writer.write(f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode("latin-1") + body)
+
+
+_Ends = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+async def _pump_both(near: _Ends, far: _Ends) -> None:
+    """Bytes both ways until both sides have ended; half-closed connections stay half open."""
+    await asyncio.gather(_pump(near[0], far[1]), _pump(far[0], near[1]))
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    try:
+        while True:
+            data = await reader.read(HEAD_LIMIT)
+            if not data:
+                break
+            writer.write(data)
+            await writer.drain()
+        if writer.can_write_eof():
+            writer.write_eof()
+    except OSError:
+        writer.close()
