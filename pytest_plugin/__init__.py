@@ -1,8 +1,9 @@
 """The pytest plugin of Caged: fixtures that point a test suite at the emulator, or at the real API.
 
 Fixtures: `caged`, `async_caged`, `caged_sandbox`, `caged_emulator`. Markers: `caged(...)` with the options of
-`caged_sandbox`, `caged_emulator_only`, `caged_live_only`. The target comes from `--caged-target`, else from
-`CAGED_TARGET`, else from the ini option `caged_target`, and is the emulator when nothing is said.
+`caged_sandbox`, `caged_emulator_only`, `caged_live_only`, `caged_needs("namespace")`. The target comes from
+`--caged-target`, else from `CAGED_TARGET`, else from the ini option `caged_target`, and is the emulator when
+nothing is said.
 
 pytest imports this module in every run of every suite, so it imports pytest and the standard library only:
 the SDK and the emulator are imported when a fixture first needs them.
@@ -11,13 +12,16 @@ the SDK and the emulator are imported when a fixture first needs them.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
 from ._fixtures import _caged_scope, async_caged, caged, caged_emulator, caged_sandbox
-from ._target import TARGET, isolation_in_use, resolve
+from ._needs import _caged_walls, require_walls
+from ._summary import collect, write
+from ._target import TARGET, resolve
 
-__all__ = ["_caged_scope", "async_caged", "caged", "caged_emulator", "caged_sandbox"]
+__all__ = ["_caged_scope", "_caged_walls", "async_caged", "caged", "caged_emulator", "caged_sandbox"]
 
 # marker -> (is it for live runs?, what the reason says is needed)
 _ONLY = {
@@ -50,6 +54,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "as for client.sandboxes.create; the nearest marker wins, option by option",
         "caged_emulator_only: skip in live runs",
         "caged_live_only: skip unless this is a live run",
+        "caged_needs(level): skip where the emulator's walls are weaker than `namespace`, with the reason",
     ):
         config.addinivalue_line("markers", marker)
     config.stash[TARGET] = resolve(config)
@@ -59,7 +64,7 @@ def pytest_report_header(config: pytest.Config) -> str:
     target = config.stash[TARGET]
     if target.live:
         return f"caged: target=live, base_url={target.base_url}"
-    return f"caged: target=emulator, isolation={isolation_in_use(target.isolation)}"
+    return f"caged: target=emulator, isolation={target.isolation}"
 
 
 @pytest.hookimpl(trylast=True)
@@ -71,3 +76,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: Sequence[pytest.
             if for_live is not live and name in item.keywords and item.get_closest_marker(name):
                 reason = f"{name}: {needs}, and the caged target is {'live' if live else 'emulator'}"
                 item.add_marker(pytest.mark.skip(reason=reason))
+        if "caged_needs" in item.keywords:
+            require_walls(item, live)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """An xdist worker has ended: what its emulator was like."""
+    collect(node.config, getattr(node, "workeroutput", {}))
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    write(terminalreporter, config)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from . import _environment, _watch
+from . import _environment, _summary, _watch
 from ._target import TARGET
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ def caged_emulator(request: pytest.FixtureRequest) -> Iterator[Emulator]:
     with Emulator(isolation=target.isolation) as emulator:
         request.config.stash[_watch.EMULATOR] = emulator
         _watch.start_watching(request.config)
+        _summary.note(request.config, emulator)
         yield emulator
 
 

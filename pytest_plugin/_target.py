@@ -11,9 +11,6 @@ import pytest
 # The SDK's own default, repeated because importing the SDK costs every suite its import of httpx.
 LIVE_BASE_URL = "https://api.caged.dev"
 
-# What the emulator's `auto` comes to. Repeated here because asking the emulator means importing it.
-AUTO_ISOLATION = "process"
-
 
 @dataclass(frozen=True)
 class Target:
@@ -22,7 +19,7 @@ class Target:
     live: bool
     api_key: Optional[str]
     base_url: str
-    isolation: Optional[str]
+    isolation: str
 
 
 TARGET = pytest.StashKey[Target]()
@@ -43,7 +40,7 @@ def resolve(config: pytest.Config) -> Target:
         live=name == "live",
         api_key=_setting(config, "caged_api_key"),
         base_url=(_setting(config, "caged_base_url") or LIVE_BASE_URL).rstrip("/"),
-        isolation=_setting(config, "caged_isolation", ini=True),
+        isolation=_setting(config, "caged_isolation", ini=True) or "auto",
     )
 
 
@@ -53,8 +50,3 @@ def _setting(config: pytest.Config, name: str, ini: bool = False) -> Optional[st
     if not value and ini:
         value = config.getini(name)
     return str(value) if value else None
-
-
-def isolation_in_use(asked: Optional[str]) -> str:
-    """The level an emulator will run with, without starting one."""
-    return AUTO_ISOLATION if asked in (None, "auto") else asked

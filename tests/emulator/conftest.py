@@ -20,6 +20,24 @@ def emulator() -> Iterator[Emulator]:
         yield running
 
 
+@pytest.fixture(scope="session")
+def process_emulator() -> Iterator[Emulator]:
+    """One with process walls, for what only they let happen: a place replaced by a link, process numbers that are
+    the host's."""
+    with Emulator(isolation="process") as running:
+        yield running
+
+
+@pytest.fixture
+def process_api(process_emulator: Emulator, new_api: Callable[[Emulator], Api]) -> Api:
+    return new_api(process_emulator)
+
+
+@pytest.fixture
+def process_box(process_api: Api) -> str:
+    return process_api.sandbox()
+
+
 @pytest.fixture
 def new_api() -> Iterator[Callable[[Emulator], Api]]:
     """Makes a client with a fresh account; both are gone after the test."""

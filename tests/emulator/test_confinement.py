@@ -145,7 +145,8 @@ def test_no_path_lists_what_is_outside(api, box, host, path):
 
 
 @pytest.mark.parametrize("place", ["/workspace", "/root", "/tmp"])
-def test_a_place_replaced_by_a_link_is_not_followed(api, box, host, place):
+def test_a_place_replaced_by_a_link_is_not_followed(process_api, process_box, host, place):
+    api, box = process_api, process_box
     api.output(box, f"rm -rf {place}; ln -s {host} {place}")
     assert api.read(box, f"{place}/secret").status_code in (400, 403, 404)
     assert api.write(box, f"{place}/secret", "overwritten").status_code in (400, 403, 404)
@@ -180,7 +181,8 @@ def test_a_directory_swapped_for_a_link_again_and_again_is_never_followed(api, b
     assert_untouched(host)
 
 
-def test_a_write_to_a_hard_link_of_a_host_file_leaves_that_alone(api, box, host):
+def test_a_write_to_a_hard_link_of_a_host_file_leaves_that_alone(process_api, process_box, host):
+    api, box = process_api, process_box
     done = api.run(box, f"ln {host}/secret mine")
     if done["exit_code"] != 0:
         pytest.skip(f"no hard links across here: {done['output']}")
@@ -203,14 +205,16 @@ def test_a_snapshot_keeps_links_as_links(api, box, host):
 
 
 @pytest.mark.parametrize("target", ["HOST", "/etc", "/"])
-def test_a_snapshot_does_not_follow_a_workspace_that_is_a_link(api, box, host, target):
+def test_a_snapshot_does_not_follow_a_workspace_that_is_a_link(process_api, process_box, host, target):
+    api, box = process_api, process_box
     api.output(box, f"rm -rf /workspace; ln -s {target.replace('HOST', str(host))} /workspace")
     made = api.post(f"/sandboxes/{box}/snapshots").json()["id"]
     assert api.settled(made)["status"] == "failed"
     assert "not a directory" in api.log_text(box)
 
 
-def test_a_restore_does_not_empty_what_a_workspace_link_leads_to(api, box, host):
+def test_a_restore_does_not_empty_what_a_workspace_link_leads_to(process_api, process_box, host):
+    api, box = process_api, process_box
     api.write(box, "kept", "x")
     snapshot = api.snapshot(box)
     api.output(box, f"rm -rf /workspace; ln -s {host} /workspace")

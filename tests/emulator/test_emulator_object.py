@@ -131,7 +131,7 @@ def test_two_in_one_process_do_not_know_of_each_other(own_emulator, new_api):
 
 
 def test_stop_ends_a_sandbox_with_everything_in_it():
-    emulator = Emulator().start()
+    emulator = Emulator(isolation="process").start()  # process numbers are the host's
     api = api_of(emulator)
     box = api.sandbox()
     api.output(
@@ -217,8 +217,7 @@ def test_a_start_that_fails_in_its_thread_leaves_nothing(tmp_path, monkeypatch):
         ({"api_key": ""}, "api_key"),
         ({"api_key": "schlüssel"}, "api_key"),
         ({"api_key": "a\nb"}, "api_key"),
-        ({"isolation": "namespace"}, "not available"),
-        ({"isolation": "vm"}, "auto, process"),
+        ({"isolation": "vm"}, "auto, namespace, bwrap, process"),
         ({"tier": "gold"}, "free, pro, team"),
         ({"budget_action": "warn"}, "pause or destroy"),
     ],
@@ -358,7 +357,7 @@ def test_the_end_of_the_interpreter_leaves_nothing(tmp_path, end):
         f"""
         import os, sys
         from caged.emulator import Emulator
-        emulator = Emulator(state_dir=sys.argv[1]).start()
+        emulator = Emulator(state_dir=sys.argv[1], isolation="process").start()
         client = emulator.client()
         box = client.sandboxes.create()
         print(emulator._runtime.services.zygote.pid)
@@ -378,7 +377,7 @@ def test_an_exit_without_handlers_leaves_no_process_and_no_directory(tmp_path):
         """
         import os, sys
         from caged.emulator import Emulator
-        emulator = Emulator(state_dir=sys.argv[1]).start()
+        emulator = Emulator(state_dir=sys.argv[1], isolation="process").start()
         client = emulator.client()
         box = client.sandboxes.create()
         print(emulator._runtime.services.zygote.pid)

@@ -1,5 +1,6 @@
 """pending, running, paused, stopped, error, destroyed: what leads from one to the next, and what is refused where."""
 
+import asyncio
 import os
 import signal
 import threading
@@ -83,7 +84,8 @@ def test_a_destroyed_sandbox_is_gone_everywhere(api, state):
         assert_problem(api.request(method, f"/sandboxes/{box}{path}", json=body), 404, "sandbox not found")
 
 
-def test_destroying_removes_processes_and_files(api, box):
+def test_destroying_removes_processes_and_files(process_api, process_box):
+    api, box = process_api, process_box
     api.output(box, "sleep 1000 & setsid sleep 1000 & (setsid sh -c 'sleep 1000 & sleep 1000' &) ; echo $! > pid")
     pid = int(api.read(box, "pid").text)
     directory = api.emulator.run_dir / "sandboxes" / box
@@ -248,3 +250,22 @@ def release(api, lock):
         lock.release()
 
     api.emulator._call(let_go())
+
+
+def test_a_command_that_arrives_in_a_frozen_sandbox_waits_for_the_thaw(api, box):
+    emulator = api.emulator
+    cage = emulator._runtime.services.store.sandboxes[box].cage
+
+    async def scenario():
+        await cage.freeze()
+        waiting = asyncio.ensure_future(cage.shell("echo ran > /workspace/ran; echo out", {}))
+        given_up = asyncio.ensure_future(cage.shell("echo ran > /workspace/given-up", {}))
+        await cage.freeze()  # an answer to this means that init has seen both
+        given_up.cancel()
+        await asyncio.wait({given_up})
+        before = (cage.layout.workspace / "ran").exists()
+        await cage.thaw()
+        return before, (await asyncio.wait_for(waiting, 5)).output
+
+    assert emulator._call(scenario()) == (False, b"out\n")
+    assert [entry["name"] for entry in api.listing(box, "/workspace").json()] == ["ran"]

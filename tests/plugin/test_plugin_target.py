@@ -49,11 +49,10 @@ def test_unknown_target_is_a_usage_error_that_names_the_choices(run_suite, monke
     result.stderr.fnmatch_lines(["*'prod', from CAGED_TARGET*neither emulator nor live*"])
 
 
-def test_header_names_the_isolation_level_that_the_emulator_then_has(run_suite) -> None:
-    result = run_suite("def test_level(caged_emulator): print('level:', caged_emulator.isolation)")
-    result.assert_outcomes(passed=1)
-    (level,) = (line.split()[1] for line in result.outlines if line.startswith("level:"))
-    result.stdout.fnmatch_lines([f"caged: target=emulator, isolation={level}"])
+def test_header_names_the_isolation_that_was_asked_for(run_suite) -> None:
+    run_suite(NOTHING).stdout.fnmatch_lines(["caged: target=emulator, isolation=auto"])
+    result = run_suite(NOTHING, "--caged-isolation=process")
+    result.stdout.fnmatch_lines(["caged: target=emulator, isolation=process"])
 
 
 @pytest.mark.parametrize("source", ["option", "environment", "ini"])

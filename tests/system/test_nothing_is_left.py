@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
+import random
 import signal
 import subprocess
 import sys
@@ -12,83 +11,82 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from leftovers import processes_with, run_dirs, unique_seconds, until
+from faults import ESCAPED, ESCAPES, FAULTS, SECONDS, escape, kill, survivors
+from leftovers import mounts, processes_with, run_dirs, unique_seconds, until
+from levels import LEVELS, Served, isolation, need
 
-from caged import Caged, CagedConnectionError, CagedError
+from caged import CagedConnectionError
 from caged.emulator import ConfigError, Emulator
 from caged.emulator.rundir import sweep
 
-# Everything a shell can do to get away from its parent: background, new session, double fork, ignored signals,
-# closed output, an emptied environment.
-ESCAPES = """
-sleep {mark} &
-setsid sleep {mark} >/dev/null 2>&1 &
-(setsid sh -c 'sleep {mark} & sleep {mark} &' >/dev/null 2>&1 &)
-trap '' HUP TERM INT; nohup sleep {mark} >/dev/null 2>&1 &
-env -i setsid sleep {mark} >/dev/null 2>&1 &
-"""
-STARTED = 6
 
-
-class Served:
-    """A `caged-emulator serve` of its own, with its own temp directory."""
-
-    def __init__(self, folder: Path) -> None:
-        self.tmp = folder / "tmp"
-        self.tmp.mkdir(exist_ok=True)
-        self._ready = folder / "ready.json"
-        self._ready.unlink(missing_ok=True)
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "caged.emulator", "serve", "--port", "0", "--ready-file", str(self._ready)],
-            env={**os.environ, "TMPDIR": str(self.tmp)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        until(lambda: self._ready.exists() or self.process.poll() is not None)
-        assert self.process.poll() is None, self.process.communicate()[0]
-        told = json.loads(self._ready.read_text())
-        self.client = Caged(api_key=told["api_key"], base_url=told["base_url"])
-
-    def end(self) -> None:
-        self.client.close()
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.communicate(timeout=30)
-
-
-@pytest.fixture
-def served(tmp_path: Path) -> Iterator[Served]:
-    served = Served(tmp_path)
+@pytest.fixture(params=LEVELS)
+def served(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Served]:
+    """An emulator process of the test's own, at each isolation level that this machine has."""
+    need(request.param)
+    served = Served(tmp_path, request.param)
     yield served
     served.end()
+    assert mounts() == []
 
 
-def start_escapees(client: Caged, mark: str) -> str:
-    sandbox = client.sandboxes.create()
-    assert client.sandboxes.exec(sandbox.id, ESCAPES.format(mark=mark)).ok
-    until(lambda: sum("sleep" in line for line in processes_with(mark)) >= STARTED, what=lambda: processes_with(mark))
-    return sandbox.id
+@pytest.fixture(params=[level for level in LEVELS if not level.endswith("-user")])
+def level(request: pytest.FixtureRequest) -> str:
+    """For an emulator in this process, which has this process's user."""
+    need(request.param)
+    return isolation(request.param)
 
 
-def no_process(mark: str, seconds: float = 5.0) -> None:
+def start_escapees(served: Served, mark: str) -> str:
+    box = served.client.sandboxes.create().id
+    escape(served, box, mark)
+    return box
+
+
+def no_process(mark: str, seconds: float = SECONDS) -> None:
     until(lambda: not processes_with(mark), seconds, lambda: processes_with(mark))
 
 
-def test_destroy_returns_when_every_escaped_process_is_gone() -> None:
-    mark = unique_seconds()
-    with Emulator() as emulator, emulator.client() as client:
-        client.sandboxes.destroy(start_escapees(client, mark))
-        assert processes_with(mark) == []
+# Two to four seconds each: two starts of an emulator, and those in mid-create create for a while.
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("fault", FAULTS)
+def test_no_fault_leaves_anything(tmp_path: Path, level: str, fault: str) -> None:
+    need(level)
+    # Any moment is as good as another here; scripts/faults tries many.
+    assert survivors(fault, tmp_path, level, random.Random()) == []
 
 
-def test_stop_leaves_nothing(tmp_path: Path) -> None:
+def test_destroy_returns_when_every_escaped_process_is_gone(served: Served) -> None:
     mark = unique_seconds()
-    with Emulator(state_dir=tmp_path) as emulator, emulator.client() as client:
-        start_escapees(client, mark)
+    served.client.sandboxes.destroy(start_escapees(served, mark))
+    assert processes_with(mark) == []
+
+
+def test_destroy_of_a_paused_sandbox_kills_what_is_frozen(served: Served) -> None:
+    mark = unique_seconds()
+    box = start_escapees(served, mark)
+    served.client.sandboxes.pause(box)
+    served.client.sandboxes.destroy(box)
+    assert processes_with(mark) == []
+
+
+def test_kill_9_of_the_emulator_with_a_paused_sandbox_takes_it_along(served: Served) -> None:
+    mark = unique_seconds()
+    served.client.sandboxes.pause(start_escapees(served, mark))
+    served.process.kill()
+    no_process(mark)
+    until(lambda: not run_dirs(served.tmp), what=lambda: run_dirs(served.tmp))
+
+
+def test_stop_leaves_nothing(tmp_path: Path, level: str) -> None:
+    mark = unique_seconds()
+    with Emulator(state_dir=tmp_path, isolation=level) as emulator, emulator.client() as client:
+        box = client.sandboxes.create().id
+        assert client.sandboxes.exec(box, ESCAPES.format(mark=mark)).ok
         assert run_dirs(tmp_path)
     assert processes_with(mark) == []
     assert run_dirs(tmp_path) == []
+    assert mounts() == []
 
 
 def test_a_failed_start_leaves_nothing(tmp_path: Path) -> None:
@@ -99,87 +97,32 @@ def test_a_failed_start_leaves_nothing(tmp_path: Path) -> None:
     assert run_dirs(tmp_path) == []
 
 
-def test_kill_9_of_the_emulator_takes_everything_along(served: Served) -> None:
-    mark = unique_seconds()
-    start_escapees(served.client, mark)
-    served.process.kill()
+def test_kill_9_of_a_sandboxs_init_ends_that_sandbox_only(served: Served) -> None:
+    mark, of_other = unique_seconds(), unique_seconds()
+    other = start_escapees(served, of_other)
+    box, init = served.create_with_init()
+    escape(served, box, mark)
+    kill(init)
     no_process(mark)
-    until(lambda: not run_dirs(served.tmp), what=lambda: run_dirs(served.tmp))
+    until(lambda: served.client.sandboxes.get(box).status == "error")
+    result = served.client.sandboxes.exec(box, "true")
+    assert result.error
+    assert result.exit_code == -1
+    assert "killed from outside" in served.client.sandboxes.logs(box)[-1].message
+    assert len(processes_with(of_other)) >= ESCAPED
+    assert served.run(other, "echo alive") == "alive\n"
+    served.client.sandboxes.destroy(box)
+    assert not served.sandbox_dir(box).exists()
 
 
-@pytest.mark.parametrize("delay", [0.0, 0.002, 0.005, 0.01])
-def test_kill_9_in_the_middle_of_a_create_or_exec(served: Served, delay: float) -> None:
+def test_kill_9_of_the_zygote_is_survived(served: Served) -> None:
     mark = unique_seconds()
-    begun = threading.Event()
-
-    def work() -> None:
-        try:
-            for _ in range(50):
-                begun.set()
-                box = served.client.sandboxes.create(init_script=f"setsid sleep {mark} >/dev/null 2>&1 &")
-                served.client.sandboxes.exec(box.id, f"sleep {mark} &")
-        except CagedError:
-            pass  # the emulator is dead: that is what this is about
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    begun.wait(5)
-    until(lambda: processes_with(mark))
-    threading.Event().wait(delay)
-    served.process.kill()
-    thread.join(20)
-    assert not thread.is_alive()
+    box = start_escapees(served, mark)
+    kill(served.zygote)
     no_process(mark)
-    until(lambda: not run_dirs(served.tmp), what=lambda: run_dirs(served.tmp))
-
-
-def test_kill_9_of_emulator_and_zygote_together(served: Served, tmp_path: Path) -> None:
-    mark = unique_seconds()
-    start_escapees(served.client, mark)
-    children = Path(f"/proc/{served.process.pid}/task/{served.process.pid}/children").read_text().split()
-    os.kill(served.process.pid, signal.SIGSTOP)  # so that it cannot react between the two
-    for child in children:
-        os.kill(int(child), signal.SIGKILL)
-    served.process.kill()
-    no_process(mark)
-    # Nobody was left to remove the directory: the next start does.
-    served.process.wait(10)
-    assert run_dirs(served.tmp)
-    again = Served(tmp_path)
-    try:
-        assert len(run_dirs(served.tmp)) == 1
-    finally:
-        again.process.send_signal(signal.SIGTERM)
-        again.process.wait(20)
-        again.end()
-    assert run_dirs(served.tmp) == []
-
-
-def test_kill_9_of_a_sandboxs_init_ends_that_sandbox_only() -> None:
-    mark = unique_seconds()
-    with Emulator() as emulator, emulator.client() as client:
-        box = start_escapees(client, mark)
-        other = client.sandboxes.create().id
-        init = emulator._runtime.services.store.sandboxes[box].cage.init_pid  # type: ignore[union-attr]
-        os.kill(init, signal.SIGKILL)
-        no_process(mark)
-        until(lambda: client.sandboxes.get(box).status == "error")
-        result = client.sandboxes.exec(box, "true")
-        assert result.error
-        assert result.exit_code == -1
-        assert "killed from outside" in client.sandboxes.logs(box)[-1].message
-        assert client.sandboxes.exec(other, "echo alive").output == "alive\n"
-        client.sandboxes.destroy(box)
-
-
-def test_kill_9_of_the_zygote_is_survived() -> None:
-    mark = unique_seconds()
-    with Emulator() as emulator, emulator.client() as client:
-        box = start_escapees(client, mark)
-        os.kill(emulator._runtime.services.zygote.pid, signal.SIGKILL)  # type: ignore[union-attr]
-        no_process(mark)
-        until(lambda: client.sandboxes.get(box).status == "error")
-        assert client.sandboxes.exec(client.sandboxes.create().id, "echo again").output == "again\n"
+    until(lambda: served.client.sandboxes.get(box).status == "error")
+    with served.sandbox() as again:
+        assert served.run(again, "echo again") == "again\n"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -207,7 +150,7 @@ def test_a_signal_in_the_middle_of_an_exec_stops_it_cleanly(served: Served, numb
 
 def test_a_second_ctrl_c_does_not_wait(served: Served) -> None:
     mark = unique_seconds()
-    start_escapees(served.client, mark)
+    start_escapees(served, mark)
     served.process.send_signal(signal.SIGINT)
     served.process.send_signal(signal.SIGINT)
     assert served.process.wait(10) in (0, 128 + signal.SIGINT)
@@ -215,22 +158,21 @@ def test_a_second_ctrl_c_does_not_wait(served: Served) -> None:
     assert run_dirs(served.tmp) == []
 
 
-def test_a_client_that_hangs_up_kills_its_command_and_nothing_else() -> None:
+def test_a_client_that_hangs_up_kills_its_command_and_nothing_else(served: Served) -> None:
     mine, other = unique_seconds(), unique_seconds()
-    with Emulator() as emulator, emulator.client() as client:
-        box = start_escapees(client, other)
-        with pytest.raises(Exception, match="timed out"):
-            client.sandboxes.exec(box, ESCAPES.format(mark=mine) + f"\nsleep {mine}", timeout=0.3)
-        no_process(mine)
-        assert len(processes_with(other)) >= STARTED
-        assert client.sandboxes.exec(box, "echo alive").output == "alive\n"
+    box = start_escapees(served, other)
+    with pytest.raises(Exception, match="timed out"):
+        served.client.sandboxes.exec(box, ESCAPES.format(mark=mine) + f"\nsleep {mine}", timeout=0.3)
+    no_process(mine)
+    assert len(processes_with(other)) >= ESCAPED
+    assert served.run(box, "echo alive") == "alive\n"
 
 
-def test_interpreter_exit_without_stop_leaves_nothing(tmp_path: Path) -> None:
+def test_interpreter_exit_without_stop_leaves_nothing(tmp_path: Path, level: str) -> None:
     mark = unique_seconds()
     code = f"""
 from caged.emulator import Emulator
-emulator = Emulator(state_dir={str(tmp_path)!r}).start()
+emulator = Emulator(state_dir={str(tmp_path)!r}, isolation={level!r}).start()
 client = emulator.client()
 client.sandboxes.exec(client.sandboxes.create().id, "setsid sleep {mark} >/dev/null 2>&1 &")
 """
@@ -239,10 +181,10 @@ client.sandboxes.exec(client.sandboxes.create().id, "setsid sleep {mark} >/dev/n
     assert run_dirs(tmp_path) == []
 
 
-def test_a_sweep_leaves_living_emulators_alone(tmp_path: Path) -> None:
-    with Emulator(state_dir=tmp_path) as emulator, emulator.client() as client:
+def test_a_sweep_leaves_living_emulators_alone(tmp_path: Path, level: str) -> None:
+    with Emulator(state_dir=tmp_path, isolation=level) as emulator, emulator.client() as client:
         box = client.sandboxes.create().id
         sweep(tmp_path)
-        with Emulator(state_dir=tmp_path):
+        with Emulator(state_dir=tmp_path, isolation="process"):
             pass
         assert client.sandboxes.exec(box, "echo alive").output == "alive\n"

@@ -40,3 +40,20 @@ def until(condition: Callable[[], object], seconds: float = 10.0, what: Callable
     while not condition():
         assert time.monotonic() < deadline, f"not within {seconds} s: {what()}"
         time.sleep(0.005)
+
+
+def children_of(pid: int) -> list[int]:
+    return [int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in _words(task / "children")]
+
+
+def _words(path: Path) -> list[str]:
+    try:
+        return path.read_text().split()
+    except OSError:
+        return []
+
+
+def mounts() -> list[str]:
+    """The mounts of emulators and their sandboxes that this process sees."""
+    table = Path("/proc/self/mountinfo").read_text(errors="replace").splitlines()
+    return [line for line in table if "caged" in line]

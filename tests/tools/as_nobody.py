@@ -1,0 +1,55 @@
+"""Run by root in a mount namespace of its own: `as_nobody.py PATH... -- COMMAND...` becomes COMMAND as user 65534.
+
+The interpreter, the tree and the temp directory may lie where only root may go (/root/.pyenv, /tmp/pytest-of-root).
+So what stands in the way is covered by an empty directory, and in it the PATHs are bound to where they were.
+Nothing of that is seen outside this mount namespace.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+
+NOBODY = 65534
+MS_BIND, MS_REC, MS_PRIVATE = 4096, 16384, 1 << 18
+
+
+def mount(source: str, target: str, kind: str, flags: int, data: str = "") -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.mount(source.encode(), target.encode(), kind.encode(), ctypes.c_ulong(flags), data.encode()) != 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), target)
+
+
+def obstacle(path: str) -> str:
+    """The first directory on the way to `path` that nobody may not pass, or nothing."""
+    parts = path.split("/")
+    for length in range(2, len(parts) + 1):
+        above = "/".join(parts[:length])
+        if not os.stat(above).st_mode & 0o001:
+            return above
+    return ""
+
+
+def main() -> None:
+    end = sys.argv.index("--")
+    paths = sorted({os.path.realpath(path) for path in sys.argv[1:end]}, key=len)
+    mount("none", "/", "", MS_REC | MS_PRIVATE)
+    held = {path: os.open(path, os.O_PATH) for path in paths}
+    blocked = {path: obstacle(path) for path in paths}
+    for place in sorted({place for place in blocked.values() if place}, key=len):
+        mount("covered", place, "tmpfs", 0, "mode=755")
+    for path in paths:
+        if blocked[path] and not os.path.exists(os.path.join(path, ".")):
+            os.makedirs(path)
+        if blocked[path]:
+            mount(f"/proc/self/fd/{held[path]}", path, "", MS_BIND)
+    for fd in held.values():
+        os.close(fd)
+    os.setgroups([])
+    os.setresgid(NOBODY, NOBODY, NOBODY)
+    os.setresuid(NOBODY, NOBODY, NOBODY)
+    os.execvp(sys.argv[end + 1], sys.argv[end + 1 :])
+
+
+main()

@@ -1,0 +1,180 @@
+"""What may go wrong with an emulator, and looking for what is left afterwards. `scripts/faults` repeats it."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Callable
+
+from leftovers import children_of, mounts, processes_with, run_dirs, unique_seconds, until
+from levels import Served
+
+from caged import CagedError
+
+# Everything a shell can do to get away from its parent: background, new session, double fork, ignored signals,
+# closed output, an emptied environment.
+ESCAPES = """
+sleep {mark} &
+setsid sleep {mark} >/dev/null 2>&1 &
+(setsid sh -c 'sleep {mark} & sleep {mark} &' >/dev/null 2>&1 &)
+trap '' HUP TERM INT; nohup sleep {mark} >/dev/null 2>&1 &
+env -i setsid sleep {mark} >/dev/null 2>&1 &
+"""
+ESCAPED = 6
+#: How long a process of a sandbox may outlive the fault.
+SECONDS = 1.0
+
+Fault = Callable[[Served, str, random.Random], None]
+
+
+def sleeping(mark: str) -> list[str]:
+    """The processes of a sandbox that carry the mark, and have come so far as to be `sleep`."""
+    return [line for line in processes_with(mark) if " sleep" in line]
+
+
+def escape(served: Served, box: str, mark: str) -> None:
+    """Starts processes in a sandbox that do all they can to outlive it."""
+    served.run(box, ESCAPES.format(mark=mark))
+    until(lambda: len(sleeping(mark)) >= ESCAPED, what=lambda: processes_with(mark))
+
+
+def left(find: Callable[[], list[str]], seconds: float = SECONDS) -> list[str]:
+    """What `find` still finds after that time; nothing as soon as it finds nothing."""
+    try:
+        until(lambda: not find(), seconds)
+    except AssertionError:
+        return find()
+    return []
+
+
+@contextmanager
+def creating(served: Served, mark: str) -> Iterator[None]:
+    """Sandboxes with escapees are created one after the other, by two threads. Ends with the emulator or the block."""
+    over = threading.Event()
+
+    def work() -> None:
+        while not over.is_set():
+            try:
+                box = served.client.sandboxes.create(init_script=f"setsid sleep {mark} >/dev/null 2>&1 &")
+                served.client.sandboxes.exec(box.id, f"sleep {mark} >/dev/null &")
+                served.client.sandboxes.destroy(box.id)
+            except CagedError:
+                if served.process.poll() is not None:
+                    return
+
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        until(lambda: sleeping(mark), what=lambda: processes_with(mark))
+        yield
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join(30)
+            assert not thread.is_alive(), "a create or exec was never answered"
+
+
+def kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
+def kill_emulator(served: Served, mark: str, chance: random.Random) -> None:
+    escape(served, served.client.sandboxes.create().id, mark)
+    served.process.kill()
+
+
+def kill_zygote(served: Served, mark: str, chance: random.Random) -> None:
+    escape(served, served.client.sandboxes.create().id, mark)
+    kill(served.zygote)
+
+
+def kill_init(served: Served, mark: str, chance: random.Random) -> None:
+    box, init = served.create_with_init()
+    escape(served, box, mark)
+    kill(init)
+    until(lambda: served.client.sandboxes.get(box).status == "error")
+    assert served.client.sandboxes.exec(box, "true").error
+    served.client.sandboxes.destroy(box)
+
+
+def kill_emulator_and_zygote(served: Served, mark: str, chance: random.Random) -> None:
+    escape(served, served.client.sandboxes.create().id, mark)
+    zygote = served.zygote
+    os.kill(served.process.pid, signal.SIGSTOP)  # so that it cannot react between the two
+    kill(zygote)
+    served.process.kill()
+
+
+def kill_emulator_in_mid_create(served: Served, mark: str, chance: random.Random) -> None:
+    with creating(served, mark):
+        threading.Event().wait(chance.uniform(0, 0.03))  # any moment of a create
+        served.process.kill()
+
+
+def kill_zygote_in_mid_create(served: Served, mark: str, chance: random.Random) -> None:
+    with creating(served, mark):
+        threading.Event().wait(chance.uniform(0, 0.03))
+        kill(served.zygote)
+
+
+def kill_init_in_mid_create(served: Served, mark: str, chance: random.Random) -> None:
+    with creating(served, mark):
+        zygote = served.zygote
+        for _ in range(5):
+            known = set(children_of(zygote))
+            until(lambda known=known: set(children_of(zygote)) - known)  # type: ignore[misc]
+            threading.Event().wait(chance.uniform(0, 0.004))
+            for pid in set(children_of(zygote)) - known:
+                kill(pid)
+
+
+FAULTS: dict[str, Fault] = {
+    "kill -9 of the emulator": kill_emulator,
+    "kill -9 of the zygote": kill_zygote,
+    "kill -9 of a sandbox's init": kill_init,
+    "kill -9 of emulator and zygote at once": kill_emulator_and_zygote,
+    "kill -9 of the emulator in mid-create": kill_emulator_in_mid_create,
+    "kill -9 of the zygote in mid-create": kill_zygote_in_mid_create,
+    "kill -9 of an init in mid-create": kill_init_in_mid_create,
+}
+
+
+def survivors(name: str, folder: Path, level: str, chance: random.Random) -> list[str]:
+    """Starts an emulator, does that to it, and returns what is left that should not be: processes after a second,
+    mounts, and, after the next start, directories."""
+    mark = unique_seconds()
+    served = Served(folder, level)
+    found = []
+    try:
+        FAULTS[name](served, mark, chance)
+        if "zygote in" in name or "init in" in name or name.endswith("init"):
+            # The emulator lives, and may be at work still: it must be able to put all in order.
+            for box in served.client.sandboxes.list():
+                served.client.sandboxes.destroy(box.id)
+            found += left(lambda: processes_with(mark))
+            box = served.client.sandboxes.create()
+            assert served.run(box.id, "echo works again") == "works again\n"
+            served.client.sandboxes.destroy(box.id)
+            found += left(lambda: list(map(str, (served.run_dir / "sandboxes").iterdir())))
+            if len(served.ours()) > 1:
+                found += left(lambda: served.ours()[1:])
+        else:
+            found += left(lambda: [*processes_with(mark), *served.ours()])
+        found += mounts()
+    finally:
+        served.end()
+    again = Served(folder, level)  # fails when it finds another emulator's directory after its start
+    again.stop()
+    found += map(str, run_dirs(again.tmp))
+    if os.path.lexists("/workspace"):
+        found.append("/workspace on the host")
+    return found

@@ -1,0 +1,196 @@
+"""Emulators at each isolation level that this machine can have, each a process of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Optional
+
+import pytest
+from leftovers import children_of, processes_with, run_dirs, until
+
+import caged
+import caged.emulator
+from caged import Caged
+
+#: As the tests name them: `…-user` is the level for an ordinary user when the suite runs as root.
+LEVELS = ("namespace", "namespace-user", "bwrap", "bwrap-user", "process")
+WALLED = LEVELS[:-1]
+NOBODY = 65534
+SECRETS = (".ssh/id_ed25519", ".aws/credentials", ".config/gh/hosts.yml", ".netrc")
+SECRET = "the-developers-secret"
+
+
+def isolation(level: str) -> str:
+    """The level as the emulator names it."""
+    return level.partition("-")[0]
+
+
+def need(level: str) -> None:
+    """Skips where this machine cannot have the level, judged by other programs than ours: if our walls do not
+    work where theirs do, that is a failure."""
+    reason = why_not(level)
+    if reason:
+        pytest.skip(f"{level}: {reason}")
+
+
+@functools.cache
+def why_not(level: str) -> Optional[str]:
+    if level == "process":
+        return None
+    if sys.platform != "linux":
+        return "namespaces are Linux's"
+    if level.endswith("-user") and os.geteuid() != 0:
+        return f"the suite runs as an ordinary user: its `{isolation(level)}` is that already"
+    as_user = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
+    start_as_user = [*_to_nobody([]), sys.executable, "-c", "import caged.emulator"]
+    if isolation(level) == "bwrap":
+        if not shutil.which("bwrap"):
+            return "there is no bwrap here"
+        bwrap = ["bwrap", "--unshare-all", "--ro-bind", "/", "/", "--proc", "/proc", "true"]
+        if level == "bwrap-user":
+            return _refused([*as_user, *bwrap]) or _refused(start_as_user)
+        return _refused(bwrap)
+    unshare = ["unshare", "--mount", "--pid", "--fork", "--mount-proc", "--ipc", "--uts", "--net", "true"]
+    if level == "namespace" and os.geteuid() == 0:
+        return _refused(unshare)
+    if level == "namespace-user":
+        refused = _refused([*as_user, *unshare[:1], "--map-root-user", *unshare[1:]])
+        return refused or _refused(start_as_user)
+    return _refused([*unshare[:1], "--map-root-user", *unshare[1:]])
+
+
+def _refused(command: Sequence[str]) -> Optional[str]:
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20, cwd="/")
+    except OSError as error:
+        return f"{command[0]}: {error.strerror}"
+    return None if done.returncode == 0 else f"`{' '.join(command)}` fails: {done.stderr.strip()[-300:]}"
+
+
+def _to_nobody(writable: Sequence[Path]) -> list[str]:
+    packages = [Path(path).parent for module in (caged, caged.emulator) for path in module.__path__]
+    installed = [Path(sys.prefix), Path(sys.base_prefix), *packages]
+    helper = str(Path(__file__).with_name("as_nobody.py"))
+    return ["unshare", "--mount", sys.executable, "-I", helper, *map(str, [*installed, *writable]), "--"]
+
+
+class Served:
+    """A `caged-emulator serve` of its own, with a temp directory and a home (full of secrets) of its own.
+
+    `run_base`: where its files go, if not to its temp directory. `wrap`: words before the command. `process.pid` is
+    the emulator's, whatever the words, if each of them execs.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        level: str = "auto",
+        *options: str,
+        wrap: Sequence[str] = (),
+        run_base: Optional[Path] = None,
+    ) -> None:
+        self.level = level
+        self.tmp = folder / "tmp"
+        self.home = folder / "home"
+        self._ready = folder / "ready.json"
+        self._ready.unlink(missing_ok=True)
+        self.tmp.mkdir(exist_ok=True)
+        for name in SECRETS:
+            (self.home / name).parent.mkdir(parents=True, exist_ok=True)
+            (self.home / name).write_text(SECRET)
+        (self.tmp / "host-file").write_text(SECRET)
+        user = level.endswith("-user")
+        if user:
+            for path in (folder, self.tmp, self.tmp / "host-file", self.home, *self.home.rglob("*")):
+                os.chown(path, NOBODY, NOBODY)
+        serve = [sys.executable, "-m", "caged.emulator", "serve", "--isolation", isolation(level)]
+        serve += ["--port", "0", "--ready-file", str(self._ready), *options]
+        self.process = subprocess.Popen(
+            [*(_to_nobody([folder]) if user else ()), *wrap, *serve],
+            env={**_environment(), "TMPDIR": str(self.tmp), "HOME": str(self.home)},
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        try:
+            until(lambda: self._ready.exists() or self.process.poll() is not None, 20)
+            if self.process.poll() is not None:
+                raise AssertionError(self.process.communicate()[0])
+        except BaseException:
+            self._kill()
+            raise
+        told = json.loads(self._ready.read_text())
+        self.base_url, self.api_key = told["base_url"], told["api_key"]
+        self.client = Caged(api_key=self.api_key, base_url=self.base_url)
+        # Those of dead emulators go when a new one starts; one may be in the middle of being removed.
+        until(lambda: len(run_dirs(run_base or self.tmp)) == 1, 1.0, lambda: run_dirs(run_base or self.tmp))
+        (self.run_dir,) = run_dirs(run_base or self.tmp)
+
+    @property
+    def zygote(self) -> int:
+        (pid,) = children_of(self.process.pid)
+        return pid
+
+    def sandbox_dir(self, sandbox_id: str) -> Path:
+        return self.run_dir / "sandboxes" / sandbox_id
+
+    @contextlib.contextmanager
+    def sandbox(self, **options: object) -> Iterator[str]:
+        box = self.client.sandboxes.create(**options)  # type: ignore[arg-type]
+        assert box.status == "running", [entry.message for entry in self.client.sandboxes.logs(box.id)]
+        try:
+            yield box.id
+        finally:
+            self.client.sandboxes.destroy(box.id)
+
+    def create_with_init(self) -> tuple[str, int]:
+        """A sandbox and the pid of its first process, as the host sees it."""
+        before = set(children_of(self.zygote))
+        box = self.client.sandboxes.create().id
+        (pid,) = set(children_of(self.zygote)) - before
+        if isolation(self.level) == "bwrap":  # it stays outside, and waits for the one that becomes process 1
+            (pid,) = children_of(pid)
+        return box, pid
+
+    def run(self, sandbox_id: str, command: str) -> str:
+        """The output of a command that must succeed."""
+        result = self.client.sandboxes.exec(sandbox_id, command)
+        assert result.exit_code == 0, f"exit {result.exit_code} {result.error or ''}: {result.output}"
+        return result.output
+
+    def ours(self) -> list[str]:
+        """Every living process that belongs to this emulator's sandboxes: zygote, inits and bwraps."""
+        return processes_with(str(self.run_dir))
+
+    def stop(self) -> str:
+        """Ends it in order. Returns all that it has printed."""
+        self.client.close()
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        return self.process.communicate(timeout=30)[0]
+
+    def end(self) -> None:
+        """Ends it by force if need be."""
+        self.client.close()
+        self._kill()
+
+    def _kill(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        if self.process.stdout and not self.process.stdout.closed:
+            self.process.communicate(timeout=30)
+
+
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("CAGED_")}

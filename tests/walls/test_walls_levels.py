@@ -1,0 +1,159 @@
+"""Which level is used: one asked for by name never degrades, `auto` does with one warning, and both say why."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+from leftovers import run_dirs
+from levels import Served, need
+
+REFUSING = [sys.executable, "-I", str(Path(__file__).parents[1] / "tools" / "refusing.py")]
+
+# A machine where this is not possible: what comes before the command, and what is then said of `namespace`.
+SECCOMP = [*REFUSING, "unshare,clone"]
+ONLY_BWRAP = [*REFUSING, "unshare"]
+# The limits of a user namespace are its own, so that this needs no rights and harms nobody. Then without any rights.
+TURNED_OFF = [
+    *("unshare", "--map-root-user", "sh", "-c"),
+    'echo 0 > /proc/sys/user/max_user_namespaces && exec setpriv --bounding-set=-all --inh-caps=-all "$@"',
+    "sh",
+]
+REFUSALS = {
+    "seccomp": (SECCOMP, "this container may not create namespaces (seccomp)", "--security-opt seccomp=unconfined"),
+    "turned_off": (TURNED_OFF, "user namespaces are off", "sudo sysctl user.max_user_namespaces=15000"),
+}
+
+
+@pytest.fixture(params=REFUSALS)
+def refusal(request: pytest.FixtureRequest) -> tuple[list[str], str, str]:
+    need_words(REFUSALS[request.param][0])
+    return REFUSALS[request.param]
+
+
+def need_words(words: list[str]) -> None:
+    if words[:3] == REFUSING and platform.machine() not in ("x86_64", "aarch64"):
+        pytest.skip("the seccomp filter is written for x86_64 and aarch64")
+    done = subprocess.run([*words, "true"], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        pytest.skip(f"cannot make this machine refuse namespaces: {done.stderr.strip()}")
+
+
+def fails(folder: Path, words: list[str], level: str) -> str:
+    """What a start that fails prints."""
+    done = subprocess.run(
+        [*words, sys.executable, "-m", "caged.emulator", "serve", "--port", "0", "--isolation", level],
+        env={**os.environ, "TMPDIR": str(folder)},
+        cwd="/",
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode not in (0, None)
+    assert "Traceback" not in done.stderr
+    assert run_dirs(folder) == []
+    return done.stderr
+
+
+def health_of(served: Served) -> dict[str, Any]:
+    health: dict[str, Any] = json.loads(urllib.request.urlopen(f"{served.base_url}/healthz", timeout=5).read())
+    return health
+
+
+@pytest.mark.parametrize("level", ["namespace", "bwrap"])
+def test_a_level_by_name_fails_with_reason_and_fix(
+    tmp_path: Path, refusal: tuple[list[str], str, str], level: str
+) -> None:
+    words, reason, fix = refusal
+    if level == "bwrap" and not shutil.which("bwrap"):
+        pytest.skip("there is no bwrap here")
+    said = fails(tmp_path, words, level)
+    assert f"isolation '{level}' does not work here" in said
+    assert reason in said
+    assert fix in said
+
+
+def test_bwrap_by_name_without_bwrap_says_what_to_install(tmp_path: Path) -> None:
+    assert "install bubblewrap" in fails(tmp_path, ["env", "PATH=/nowhere"], "bwrap")
+
+
+def test_auto_degrades_with_one_warning_and_says_so_everywhere(
+    tmp_path: Path, refusal: tuple[list[str], str, str]
+) -> None:
+    words, reason, fix = refusal
+    served = Served(tmp_path, "auto", wrap=words)
+    try:
+        health = health_of(served)
+        box = served.client.sandboxes.create().id
+        assert served.run(box, "pwd") == "/workspace\n"
+        logs = " ".join(entry.message for entry in served.client.sandboxes.logs(box))
+    finally:
+        printed = served.stop()
+    assert health["isolation"] == "process"
+    for place in (" ".join(health["isolation_refused"]), logs, printed):
+        assert reason in place
+        assert fix in place
+    assert "isolation: process" in logs
+    assert "(isolation: process)" in printed
+    (warning,) = [line for line in printed.splitlines() if "warning" in line]
+    assert reason in warning
+    assert fix in warning
+
+
+def test_doctor_says_what_works_why_not_and_what_to_do(refusal: tuple[list[str], str, str]) -> None:
+    words, reason, fix = refusal
+    command = [*words, sys.executable, "-m", "caged.emulator", "doctor"]
+    said = subprocess.run(command, cwd="/", capture_output=True, text=True, timeout=60, check=True).stdout
+    assert "in use: process" in said
+    assert reason in said
+    assert fix in said
+
+
+def test_namespace_by_name_takes_bwrap_where_only_bwrap_may(tmp_path: Path) -> None:
+    need_words(ONLY_BWRAP)
+    need("bwrap")
+    served = Served(tmp_path, "namespace", wrap=ONLY_BWRAP)
+    try:
+        health = health_of(served)
+        with served.sandbox() as box:
+            assert served.run(box, "touch /w''orkspace/here; cat /proc/sys/kernel/hostname") == f"{box}\n"
+    finally:
+        printed = served.stop()
+    assert health["isolation"] == "bwrap"
+    assert "seccomp" in health["isolation_refused"][0]
+    assert "warning" not in printed
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="takes rights away from root, and this is an ordinary user")
+def test_namespace_works_for_a_root_without_rights_where_users_may_have_namespaces(tmp_path: Path) -> None:
+    """As in a container that keeps its default capabilities and has no seccomp filter."""
+    need("namespace-user")
+    served = Served(tmp_path, "namespace", wrap=["setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin"])
+    try:
+        assert health_of(served)["isolation"] == "namespace"
+        with served.sandbox() as box:
+            assert served.run(box, "touch /w''orkspace/here; cat /proc/sys/kernel/hostname") == f"{box}\n"
+            assert not served.client.sandboxes.exec(box, "touch /etc/caged-was-here").ok
+    finally:
+        served.stop()
+
+
+def test_strong_walls_come_without_a_warning(tmp_path: Path) -> None:
+    need("namespace")
+    served = Served(tmp_path, "auto")
+    try:
+        with served.sandbox() as box:
+            assert "isolation: namespace" in served.client.sandboxes.logs(box)[0].message
+    finally:
+        printed = served.stop()
+    assert "(isolation: namespace)" in printed
+    assert "warning" not in printed

@@ -1,0 +1,73 @@
+"""What a sandbox may take of the machine, at every level."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+
+import pytest
+
+from caged import Caged
+from caged.emulator import Emulator, EmulatorError
+
+
+@pytest.fixture(scope="module", params=["namespace", "bwrap", "process"])
+def client(request: pytest.FixtureRequest) -> Iterator[Caged]:
+    if request.param == "bwrap" and shutil.which("bwrap") is None:
+        pytest.skip("there is no bwrap on this machine")
+    emulator = Emulator(isolation=request.param)
+    try:
+        emulator.start()
+    except EmulatorError as error:
+        pytest.skip(f"{request.param} walls do not work here: {str(error).splitlines()[0]}")
+    with emulator.client() as client:
+        yield client
+    emulator.stop()
+
+
+def test_a_command_over_its_memory_dies_and_the_sandbox_lives_on(client: Caged) -> None:
+    box = client.sandboxes.create(template="python-312", memory_mb=128)
+    over = client.sandboxes.exec(box.id, "python3 -c 'print(len(bytearray(400 << 20)))'")
+    assert not over.ok
+    assert over.error is None
+    assert "MemoryError" in over.output
+    assert client.sandboxes.exec(box.id, "python3 -c 'print(len(bytearray(30 << 20)))'").ok
+    assert "ran out of memory: a process here has 128 MB" in client.sandboxes.logs(box.id)[-2].message
+    client.sandboxes.destroy(box.id)
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="this machine has one core")
+def test_cpus_are_what_nproc_says(client: Caged) -> None:
+    box = client.sandboxes.create(cpus=1)
+    assert client.sandboxes.exec(box.id, "nproc").output == "1\n"
+    client.sandboxes.destroy(box.id)
+
+
+# Bounded, unlike a real fork bomb: 900 processes that sleep. Takes seconds where bash retries a refused fork.
+def test_too_many_processes_stay_inside_and_go_with_the_sandbox(client: Caged) -> None:
+    box = client.sandboxes.create(template="python-312")
+    bomb = """
+import subprocess, sys, time
+try:
+    for number in range(900):
+        subprocess.Popen(["sleep", "60"])
+except OSError as error:
+    print("refused", error.errno)
+time.sleep(2)
+"""
+    client.files.write(box.id, "/workspace/bomb.py", bomb)
+    result = client.sandboxes.exec(box.id, "python3 bomb.py")
+    assert "refused 11" in result.output or result.exit_code == 137  # by the kernel, or by init
+    other = client.sandboxes.create()
+    assert client.sandboxes.exec(other.id, "echo fine").output == "fine\n"
+    client.sandboxes.destroy(box.id)
+    client.sandboxes.destroy(other.id)
+
+
+def test_no_limits_turns_them_off() -> None:
+    with Emulator(isolation="process", limits=False) as emulator, emulator.client() as client:
+        box = client.sandboxes.create(memory_mb=128)
+        with_limits, without = "134217728", "unlimited"
+        assert with_limits not in client.sandboxes.exec(box.id, "grep 'Max data size' /proc/self/limits").output
+        assert without in client.sandboxes.exec(box.id, "grep 'Max data size' /proc/self/limits").output

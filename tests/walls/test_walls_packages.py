@@ -1,0 +1,66 @@
+"""Package managers work inside, and install into the sandbox's own places. No index is asked: everything is local."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import os
+import shutil
+import zipfile
+
+import pytest
+from levels import Served
+
+
+def wheel(name: str, version: str) -> bytes:
+    """A wheel with one module and one command, put together by hand: a build needs a backend, and so an index."""
+    info = f"{name}-{version}.dist-info"
+    files = {
+        f"{name}.py": f"def main(): print('{name} {version}')\n",
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{info}/entry_points.txt": f"[console_scripts]\n{name}={name}:main\n",
+    }
+    record = ""
+    for path, text in files.items():
+        digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
+        record += f"{path},sha256={digest},{len(text)}\n"
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for path, text in {**files, f"{info}/RECORD": f"{record}{info}/RECORD,,\n"}.items():
+            archive.writestr(path, text)
+    return packed.getvalue()
+
+
+# pip itself takes more than a second to start and install.
+def test_pip_installs_a_wheel_into_the_sandboxs_home(anywhere: Served) -> None:
+    name = f"cagedprobe{os.getpid()}"
+    with anywhere.sandbox(template="python-311") as box, anywhere.sandbox(template="python-311") as other:
+        if "pip" not in anywhere.run(box, "ls $(dirname $(command -v python3))").split():
+            pytest.skip("this machine's Python has no pip")
+        file = f"{name}-1.0-py3-none-any.whl"
+        anywhere.client.files.write(box, "as-text", base64.b64encode(wheel(name, "1.0")).decode())
+        anywhere.run(box, f"base64 -d as-text > {file} && pip install --no-index ./{file}")
+        assert anywhere.run(box, f"{name}; command -v {name}") == f"{name} 1.0\n/root/.local/bin/{name}\n"
+        where = anywhere.run(box, f"python3 -c 'import {name}; print({name}.__file__)'")
+        assert where.startswith("/root/.local/lib/python3")
+        home = anywhere.sandbox_dir(box) / "root"
+        assert list(home.glob(f".local/lib/python3*/site-packages/{name}.py"))
+        assert not anywhere.client.sandboxes.exec(other, f"python3 -c 'import {name}'").ok
+
+
+# npm takes half a second to start.
+@pytest.mark.skipif(not (shutil.which("node") and shutil.which("npm")), reason="there is no node with npm here")
+def test_npm_installs_a_package_into_the_sandboxs_home(anywhere: Served) -> None:
+    with anywhere.sandbox(template="node-20") as box, anywhere.sandbox(template="node-20") as other:
+        if not anywhere.client.sandboxes.exec(box, "npm --version").ok and anywhere.level.endswith("-user"):
+            pytest.skip("node lies where an ordinary user may not go")
+        package = {"name": "caged-probe", "version": "1.0.0", "bin": {"caged-probe": "cli.js"}}
+        anywhere.client.files.write(box, "package/package.json", json.dumps(package))
+        anywhere.client.files.write(box, "package/cli.js", "#!/usr/bin/env node\nconsole.log('by ' + process.argv0)\n")
+        anywhere.run(box, "cd package && npm install -g --offline --no-audit --no-fund $(npm pack --silent)")
+        assert anywhere.run(box, "caged-probe; command -v caged-probe") == "by node\n/root/.local/bin/caged-probe\n"
+        assert (anywhere.sandbox_dir(box) / "root/.local/lib/node_modules/caged-probe/cli.js").is_file()
+        assert not anywhere.client.sandboxes.exec(other, "command -v caged-probe").ok
