@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from caged import __version__
 
+from .cage.cgroups import MemoryGroups
 from .cage.isolation import LEVELS, Verdict
 from .cage.probe import probe
 from .cage.toolchains import LANGUAGE, Toolchains
@@ -36,7 +37,7 @@ def report() -> Iterator[str]:
     yield f"  in use: {next(verdict.level for verdict in verdicts if verdict.works)}"
     yield ""
     yield "limits (off with --no-limits)"
-    yield "  memory_mb  of each process, by RLIMIT_DATA"
+    yield f"  memory_mb  {_who_limits_memory()}"
     yield "  cpus       by affinity"
     yield "  disk_gb    of one file by RLIMIT_FSIZE; of a whole sandbox watched, and told in its log"
     yield f"  processes  {PROCESSES} at a time, {_who_counts(os.geteuid() == 0)}"
@@ -66,3 +67,14 @@ def _who_counts(root: bool) -> str:
     kernel = "by the kernel in namespace walls (" + ("pid_max)" if root else "RLIMIT_NPROC)")
     known = release >= (6, 14) if root else release >= (5, 14)
     return (f"{kernel}, " if known else "") + "by the sandbox's init otherwise"
+
+
+def _who_limits_memory() -> str:
+    run_dir = RunDir.create(None)
+    try:
+        groups = MemoryGroups.find(run_dir.path)
+    finally:
+        run_dir.remove()
+    if groups is None:
+        return "of each process, by RLIMIT_DATA (no control group can be made here)"
+    return f"of the whole sandbox, by control groups (version {groups.version}) in {groups.parent}"

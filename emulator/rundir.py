@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Optional
 
 from .cage import archive
+from .cage.inside import cgroups
 from .cage.paths import usable_base
 from .config import ConfigError
 
@@ -92,6 +93,7 @@ def _sweep_one(path: Path) -> None:
         return
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        cgroups.remove_all(str(path))
         archive.remove(path)
     except BlockingIOError:
         pass  # alive

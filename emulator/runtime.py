@@ -8,6 +8,7 @@ from collections import deque
 from typing import Callable, Optional
 
 from . import app
+from .cage.cgroups import MemoryGroups
 from .cage.probe import choose, describe
 from .cage.toolchains import Toolchains
 from .cage.zygote import Zygote
@@ -56,6 +57,7 @@ class Runtime:
             zygote=self._zygote,
             run_dir=self._run_dir.path,
             log=self.log,
+            memory=MemoryGroups.find(self._run_dir.path) if config.limits else None,
         )
         self.platform = Platform(self.services)
         self.platform.accounts.create("emulator", self.api_key)

@@ -76,6 +76,8 @@ class Sandbox:
     budget_told: set[int] = field(default_factory=set)
     #: Calls in progress that keep the sandbox from being idle, and the end of the last one.
     busy: int = 0
+    #: Processes that the kernel has killed here for want of memory, as far as the log was told.
+    memory_kills: int = 0
     #: The last look at how much disk it uses, and whether the log was told of too much.
     disk_looked: float = 0.0
     disk_told: bool = False

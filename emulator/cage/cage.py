@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Callable, Optional
 
 from . import archive, bwrap, toolchains, tree
+from .cgroups import MemoryGroup
+from .inside.processes import descendants
 from .isolation import Walls, interpreter
 from .paths import Layout
 from .process import OUTPUT_LIMIT, Asked, Gone, Result, SandboxProcesses
@@ -26,7 +28,8 @@ _INLINE_COMMAND = 100_000
 
 @dataclass(frozen=True)
 class Limits:
-    """What a sandbox may take: memory of each process, cores, size of a file, number of processes."""
+    """What a sandbox may take: memory of each process (0: limited otherwise), cores, size of a file, number of
+    processes."""
 
     memory_mb: int
     cpus: int
@@ -46,7 +49,9 @@ class Cage:
         processes: SandboxProcesses,
         ask_dir: str = "",
         proxy: Optional[Proxy] = None,
+        memory: Optional[MemoryGroup] = None,
     ) -> None:
+        self.memory = memory
         self._proxy = proxy
         self._ask_dir = ask_dir
         self.layout = layout
@@ -185,7 +190,10 @@ class Cage:
         if self._proxy is not None:
             self._proxy.close()
         self._zygote.inits.pop(self._id, None)
-        return await self._processes.stop()
+        survivors = await self._processes.stop()
+        if self.memory is not None:
+            await self.memory.remove()
+        return survivors
 
     async def remove(self) -> None:
         """Removes the directory, after `kill`."""
@@ -205,9 +213,11 @@ async def open_cage(
     proxy: Optional[Proxy] = None,
     limits: Optional[Limits] = None,
     on_overrun: Callable[[int], None] = lambda count: None,
+    memory: Optional[MemoryGroup] = None,
 ) -> Cage:
     """Makes the directory and the init of a new sandbox. `show`: host directories that its programs need.
-    `proxy`: serves the network `allowlist`. On failure nothing is left. Raises Gone, OSError, ZygoteError."""
+    `proxy`: serves the network `allowlist`. `memory`: the control group that it joins, removed with it. On failure
+    nothing is left. Raises Gone, OSError, ZygoteError."""
     layout = walls.layout(directory)
     layout.make()
     processes: Optional[SandboxProcesses] = None
@@ -226,10 +236,15 @@ async def open_cage(
         listening = await processes.ready()
         if listening is not None and proxy is not None:
             await proxy.start(listening)
-        return Cage(sandbox_id, layout, shell, zygote, processes, walls.ask_dir(layout)[1], proxy)
+        if memory is not None:
+            init = zygote.inits[sandbox_id]
+            memory.add([init, *descendants([init])])  # behind bwrap, init is its child
+        return Cage(sandbox_id, layout, shell, zygote, processes, walls.ask_dir(layout)[1], proxy, memory)
     except BaseException as error:
         if processes is not None:
             await processes.stop()
+        if memory is not None:
+            await memory.remove()
         said = bwrap.complaint(layout) if isinstance(error, Gone) else ""
         archive.remove(directory)
         if said:

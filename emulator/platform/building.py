@@ -9,6 +9,7 @@ from typing import Any, Optional, TypeVar
 
 from ..cage import git
 from ..cage.cage import Cage, Limits, open_cage
+from ..cage.cgroups import MemoryGroup
 from ..cage.probe import describe
 from ..cage.process import Answer, Gone
 from ..cage.proxy import Proxy
@@ -86,6 +87,7 @@ class Building:
                 self._proxy(sandbox) if sandbox.network_mode == "allowlist" and services.walls.own_network else None,
                 self._limits(sandbox),
                 overrun,
+                self._memory(sandbox),
             )
         except (OSError, Gone, ZygoteError) as error:
             raise BuildFailed(f"the sandbox's processes could not be started: {error}") from error
@@ -96,7 +98,12 @@ class Building:
     def _limits(self, sandbox: Sandbox) -> Optional[Limits]:
         if not self._services.config.limits:
             return None
-        return Limits(sandbox.memory_mb, sandbox.cpus, sandbox.disk_gb, limits.PROCESSES)
+        per_process = 0 if self._services.memory else sandbox.memory_mb
+        return Limits(per_process, sandbox.cpus, sandbox.disk_gb, limits.PROCESSES)
+
+    def _memory(self, sandbox: Sandbox) -> Optional[MemoryGroup]:
+        groups = self._services.memory
+        return groups.create(sandbox.id, sandbox.memory_mb) if groups else None
 
     def _proxy(self, sandbox: Sandbox) -> Proxy:
         def refused(host: str, port: int) -> None:

@@ -57,11 +57,20 @@ class Execs:
         if result.truncated:
             output += f"\n[caged: output cut after {limits.OUTPUT_BYTES // 1024**2} MiB]\n"
         self._note(sandbox, command, f"exit {result.code}, {milliseconds} ms")
-        if result.code and _OUT_OF_MEMORY.search(result.output[-4000:]):
-            self._services.note(
-                sandbox, f"the command ran out of memory: a process here has {sandbox.memory_mb} MB (memory_mb)"
-            )
+        if result.code:
+            self._note_memory(sandbox, result.output[-4000:])
         return Outcome(output, result.code, None, result.truncated, milliseconds)
+
+    def _note_memory(self, sandbox: Sandbox, said: bytes) -> None:
+        """A line in the log when a command failed for want of memory."""
+        group = sandbox.cage.memory if sandbox.cage is not None else None
+        if group is not None:
+            before, sandbox.memory_kills = sandbox.memory_kills, group.kills()
+            if sandbox.memory_kills > before:
+                memory = sandbox.memory_mb
+                self._services.note(sandbox, f"killed for want of memory: the sandbox has {memory} MB", "error")
+        elif _OUT_OF_MEMORY.search(said):
+            self._services.note(sandbox, f"out of memory: a process here has {sandbox.memory_mb} MB", "error")
 
     def _not_running(self, sandbox: Sandbox) -> Outcome:
         hint = "; resume it first" if sandbox.status == "paused" else ""

@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Callable, Optional
 
+from ..cage.cgroups import MemoryGroups
 from ..cage.isolation import Verdict, Walls
 from ..cage.toolchains import Toolchains
 from ..cage.zygote import Zygote
@@ -31,6 +32,8 @@ class Services:
     zygote: Zygote
     run_dir: Path
     log: Callable[[str], None]
+    #: Where control groups can be made for sandboxes; None: not here, or limits are off.
+    memory: Optional[MemoryGroups] = None
     #: The walls in use, decided when the emulator starts, and what was found out on the way.
     walls: Walls = field(default_factory=lambda: Walls("process"))
     verdicts: list[Verdict] = field(default_factory=list)

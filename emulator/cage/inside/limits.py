@@ -1,7 +1,8 @@
 """What one sandbox may take of the machine, set by init on itself and so inherited by all that it starts.
 
-Memory is limited per process (RLIMIT_DATA: a command that goes over gets no more and usually dies of it), cores
-by affinity, a single file by RLIMIT_FSIZE. The number of processes is limited by the kernel where it counts them
+Memory is limited for the whole sandbox by a control group where the emulator could make one (memory_mb is 0 here
+then), else per process (RLIMIT_DATA: a command that goes over gets no more and usually dies of it), cores by
+affinity, a single file by RLIMIT_FSIZE. The number of processes is limited by the kernel where it counts them
 per sandbox, and otherwise by init, which looks now and then and kills everything when there are too many.
 """
 
@@ -25,7 +26,8 @@ def apply(spec: dict[str, Any], own_table: bool) -> Optional[int]:
     limits = spec.get("limits")
     if not limits:
         return None
-    _lower(resource.RLIMIT_DATA, limits["memory_mb"] * _MIB)
+    if limits["memory_mb"]:
+        _lower(resource.RLIMIT_DATA, limits["memory_mb"] * _MIB)
     _lower(resource.RLIMIT_FSIZE, limits["disk_gb"] * 1024 * _MIB)
     _use_cores(limits["cpus"])
     processes: int = limits["processes"]

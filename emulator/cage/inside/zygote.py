@@ -16,7 +16,7 @@ import signal
 import socket
 import time
 
-from . import frames, init, processes, walls
+from . import cgroups, frames, init, processes, walls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -175,6 +175,7 @@ class Zygote:
         if self._run_dir:
             import subprocess  # large, and not needed before
 
+            cgroups.remove_all(self._run_dir)
             # rm, because a sandbox may hold a tree deeper than Python's own removal goes.
             subprocess.run(["rm", "-rf", "--", self._run_dir], stderr=subprocess.DEVNULL, check=False)
 
