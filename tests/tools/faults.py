@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Callable
 
-from leftovers import children_of, mounts, processes_with, run_dirs, unique_seconds, until
+from leftovers import children_of, groups, mounts, processes_with, run_dirs, unique_seconds, until
 from levels import Served
 
 from caged import CagedError
@@ -153,7 +153,7 @@ def survivors(name: str, folder: Path, level: str, chance: random.Random) -> lis
     mounts, and, after the next start, directories."""
     mark = unique_seconds()
     served = Served(folder, level)
-    found = []
+    run, found = served.run_dir.name, []
     try:
         FAULTS[name](served, mark, chance)
         if "zygote in" in name or "init in" in name or name.endswith("init"):
@@ -174,7 +174,7 @@ def survivors(name: str, folder: Path, level: str, chance: random.Random) -> lis
         served.end()
     again = Served(folder, level)  # fails when it finds another emulator's directory after its start
     again.stop()
-    found += map(str, run_dirs(again.tmp))
+    found += [*map(str, run_dirs(again.tmp)), *groups(run)]
     if os.path.lexists("/workspace"):
         found.append("/workspace on the host")
     return found

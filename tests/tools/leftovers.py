@@ -57,3 +57,8 @@ def mounts() -> list[str]:
     """The mounts of emulators and their sandboxes that this process sees."""
     table = Path("/proc/self/mountinfo").read_text(errors="replace").splitlines()
     return [line for line in table if "caged" in line]
+
+
+def groups(run: str) -> list[str]:
+    """The control groups of the emulator whose directory is called `run`."""
+    return [str(path) for path in Path("/sys/fs/cgroup").glob(f"**/{run}-*")]
