@@ -237,7 +237,7 @@ async def open_cage(
         if listening is not None and proxy is not None:
             await proxy.start(listening)
         if memory is not None:
-            init = zygote.inits[sandbox_id]
+            init = await zygote.init_of(sandbox_id)
             memory.add([init, *descendants([init])])  # behind bwrap, init is its child
         return Cage(sandbox_id, layout, shell, zygote, processes, walls.ask_dir(layout)[1], proxy, memory)
     except BaseException as error:

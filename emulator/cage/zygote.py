@@ -41,6 +41,7 @@ class Zygote:
         self._socket: Optional[socket.socket] = None
         #: Process number of each sandbox's init as the host sees it (bwrap's own, where bwrap stands in between).
         self.inits: dict[str, int] = {}
+        self._expected: dict[str, asyncio.Future[int]] = {}
 
     @property
     def pid(self) -> Optional[int]:
@@ -81,6 +82,9 @@ class Zygote:
     def _on_message(self, message: frames.Message, _fds: list[int]) -> None:
         if message["ev"] == "created":
             self.inits[message["id"]] = message["pid"]
+            waiting = self._expected.pop(message["id"], None)
+            if waiting is not None and not waiting.done():
+                waiting.set_result(message["pid"])
         elif message["ev"] == "ready" and self._ready is not None and not self._ready.done():
             self._ready.set_result(message["pid"])
 
@@ -106,6 +110,16 @@ class Zygote:
         self._channel.send({"op": "create", "spec": spec}, [theirs.fileno()])
         theirs.close()
         return ours
+
+    async def init_of(self, sandbox_id: str) -> int:
+        """The process number of a sandbox's init. Its own `ready` may be here before the zygote's word of it."""
+        if sandbox_id in self.inits:
+            return self.inits[sandbox_id]
+        waiting = self._expected.setdefault(sandbox_id, asyncio.get_running_loop().create_future())
+        try:
+            return await asyncio.wait_for(asyncio.shield(waiting), START_LIMIT)
+        except asyncio.TimeoutError:
+            raise ZygoteError(f"the zygote did not tell of {sandbox_id} within {START_LIMIT:g} s") from None
 
     async def stop(self) -> None:
         """Ends the zygote and, with it, every sandbox that is still there. Bounded by STOP_LIMIT seconds."""
