@@ -15,7 +15,7 @@ import click
 from caged import __version__
 
 from .cage.probe import NoWalls
-from .config import BUDGET_ACTIONS, ISOLATION_LEVELS, TIERS, ConfigError, EmulatorConfig
+from .config import BUDGET_ACTIONS, ISOLATION_LEVELS, MEMORY_LIMITS, TIERS, ConfigError, EmulatorConfig
 from .runtime import Runtime
 
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -39,6 +39,7 @@ def main() -> None:
 @click.option("--allow-host", multiple=True, metavar="NAME", help="A name to accept in the Host header. Repeatable.")
 @click.option("--allow-unenforced", is_flag=True, help="Create sandboxes whose network mode cannot be enforced.")
 @click.option("--limits/--no-limits", default=True, show_default=True, help="Limit memory, cores, processes.")
+@click.option("--memory-limit", type=click.Choice(MEMORY_LIMITS), default="process", show_default=True)
 @click.option("--ready-file", type=click.Path(dir_okay=False, path_type=Path), help="Written once it answers (JSON).")
 def serve(ready_file: Optional[Path], allow_host: tuple[str, ...], **settings: Any) -> None:
     """Run the emulator in the foreground until Ctrl-C (a second one stops it at once)."""

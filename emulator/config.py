@@ -11,6 +11,7 @@ from .cage.isolation import LEVELS
 
 ISOLATION_LEVELS = ("auto", *LEVELS)
 TIERS = ("free", "pro", "team")
+MEMORY_LIMITS = ("process", "sandbox")
 BUDGET_ACTIONS = ("pause", "destroy")
 
 
@@ -26,7 +27,9 @@ class EmulatorConfig:
     seed: makes ids repeatable. tier: free, pro or team turns rate and plan limits on.
     budget_action: what happens at 100 % of a budget. allow_hosts: names that may stand in a Host header besides
     loopback names and plain addresses. allow_unenforced: create sandboxes with network modes that the walls in use
-    cannot enforce, instead of refusing them. limits: hold each sandbox to its memory, cores and processes."""
+    cannot enforce, instead of refusing them. limits: hold each sandbox to its memory, cores and processes.
+    memory_limit: what memory_mb holds: each `process`, or by a control group the whole `sandbox`, which makes a create
+    slower and needs the right to make groups."""
 
     host: str = "127.0.0.1"
     port: int = 0
@@ -39,6 +42,7 @@ class EmulatorConfig:
     allow_hosts: tuple[str, ...] = ()
     allow_unenforced: bool = False
     limits: bool = True
+    memory_limit: str = "process"
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
@@ -53,6 +57,8 @@ class EmulatorConfig:
             )
         if self.tier is not None and self.tier not in TIERS:
             raise ConfigError(f"tier {self.tier!r} is unknown; use one of {', '.join(TIERS)}, or none")
+        if self.memory_limit not in MEMORY_LIMITS:
+            raise ConfigError(f"memory limit {self.memory_limit!r} is unknown; use process or sandbox")
         if self.budget_action not in BUDGET_ACTIONS:
             raise ConfigError(f"budget action {self.budget_action!r} is unknown; use pause or destroy")
 
@@ -71,6 +77,7 @@ class EmulatorConfig:
         allow_hosts: tuple[str, ...] = (),
         allow_unenforced: bool = False,
         limits: bool = True,
+        memory_limit: str = "process",
     ) -> EmulatorConfig:
         """From loosely typed arguments; isolation falls back to CAGED_ISOLATION, then `auto`."""
         return cls(
@@ -85,4 +92,5 @@ class EmulatorConfig:
             allow_hosts=tuple(allow_hosts),
             allow_unenforced=allow_unenforced,
             limits=limits,
+            memory_limit=memory_limit,
         )

@@ -76,5 +76,6 @@ def _who_limits_memory() -> str:
     finally:
         run_dir.remove()
     if groups is None:
-        return "of each process, by RLIMIT_DATA (no control group can be made here)"
-    return f"of the whole sandbox, by control groups (version {groups.version}) in {groups.parent}"
+        return "of each process, by RLIMIT_DATA (--memory-limit sandbox does not work here: no control groups)"
+    where = f"control groups (version {groups.version}) in {groups.parent}"
+    return f"of each process, by RLIMIT_DATA; with --memory-limit sandbox of all together, by {where}"

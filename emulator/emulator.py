@@ -45,7 +45,8 @@ class Emulator:
     `bwrap`, `process`; None: CAGED_ISOLATION, then auto), state_dir (where the sandboxes' files go; None: a
     temporary directory), seed (repeatable ids), tier (`free`, `pro`, `team`: rate and plan limits on),
     budget_action (`pause`, `destroy`), allow_hosts (names accepted in the Host header), allow_unenforced (create
-    sandboxes whose network mode the walls cannot enforce), limits (hold sandboxes to memory, cores, processes).
+    sandboxes whose network mode the walls cannot enforce), limits (hold sandboxes to memory, cores, processes),
+    memory_limit (memory_mb is of each `process`, or of the whole `sandbox`, by control groups).
 
     `start` and `stop`, or `with Emulator() as emulator:`. ConfigError for a setting that cannot be used.
     Two emulators in one process do not know of each other.
@@ -65,6 +66,7 @@ class Emulator:
         allow_hosts: tuple[str, ...] = (),
         allow_unenforced: bool = False,
         limits: bool = True,
+        memory_limit: str = "process",
     ) -> None:
         self.config = EmulatorConfig.make(
             host=host,
@@ -78,6 +80,7 @@ class Emulator:
             allow_hosts=allow_hosts,
             allow_unenforced=allow_unenforced,
             limits=limits,
+            memory_limit=memory_limit,
         )
         self._runtime: Optional[Runtime] = None
         self._thread: Optional[threading.Thread] = None

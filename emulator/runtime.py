@@ -12,7 +12,7 @@ from .cage.cgroups import MemoryGroups
 from .cage.probe import choose, describe
 from .cage.toolchains import Toolchains
 from .cage.zygote import Zygote
-from .config import EmulatorConfig
+from .config import ConfigError, EmulatorConfig
 from .control.agents import Agents
 from .control.chance import Chance
 from .control.clock import Clock
@@ -57,10 +57,22 @@ class Runtime:
             zygote=self._zygote,
             run_dir=self._run_dir.path,
             log=self.log,
-            memory=MemoryGroups.find(self._run_dir.path) if config.limits else None,
+            memory=self._memory_groups(),
         )
         self.platform = Platform(self.services)
         self.platform.accounts.create("emulator", self.api_key)
+
+    def _memory_groups(self) -> Optional[MemoryGroups]:
+        if not self.config.limits or self.config.memory_limit != "sandbox":
+            return None
+        groups = MemoryGroups.find(self._run_dir.path)
+        if groups is None:
+            self.clean_up()
+            raise ConfigError(
+                "memory limit 'sandbox' does not work here: no control group with a memory limit can be made; run as"
+                " root or in a delegated cgroup (systemd-run --user --scope -p Delegate=yes …), or use 'process'"
+            )
+        return groups
 
     def log(self, line: str) -> None:
         stamped = f"{self._clock.timestamp()} {line}"
