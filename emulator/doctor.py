@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from caged import __version__
 
 from .cage.cgroups import MemoryGroups
+from .cage.inside.limits import kernel_counts
 from .cage.isolation import LEVELS, Verdict
 from .cage.probe import probe
 from .cage.toolchains import LANGUAGE, Toolchains
@@ -63,10 +64,8 @@ async def _verdicts() -> list[Verdict]:
 
 
 def _who_counts(root: bool) -> str:
-    release = tuple(int(part) for part in platform.release().split("-")[0].split(".")[:2])
-    kernel = "by the kernel in namespace walls (" + ("pid_max)" if root else "RLIMIT_NPROC)")
-    known = release >= (6, 14) if root else release >= (5, 14)
-    return (f"{kernel}, " if known else "") + "by the sandbox's init otherwise"
+    how = {"nproc": "RLIMIT_NPROC", "pid_max": "pid_max of its process table"}.get(kernel_counts(not root))
+    return (f"in namespace walls by {how}, " if how else "") + "by the sandbox's init otherwise"
 
 
 def _who_limits_memory() -> str:

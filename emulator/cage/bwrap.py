@@ -38,7 +38,8 @@ def command(bwrap: str, spec: dict[str, Any], layout: Layout) -> list[str]:
     for name in ("workspace", "root", "tmp"):
         words += ["--bind", f"{layout.directory}/{name}", f"/{name}"]
     for path in spec["hide"]:
-        if os.path.isdir(path) and not path.startswith(("/root", "/home", "/tmp")):
+        own = path.split("/")[1] in OWN_TOP or path == "/var/tmp"
+        if os.path.isdir(path) and not own:
             words += ["--tmpfs", path]
     program, prefix = interpreter()
     for path in sorted({*spec["show"], prefix}, key=len):

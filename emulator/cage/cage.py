@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shlex
+import signal
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
@@ -184,13 +185,19 @@ class Cage:
             yield Cage(self._id, layout, self._shell, self._zygote, processes)
         finally:
             await processes.stop()
+            self._zygote.inits.pop(spec["id"], None)
 
     async def kill(self) -> int:
         """Kills everything in it, for good. Returns the number of processes that survived (0)."""
         if self._proxy is not None:
             self._proxy.close()
-        self._zygote.inits.pop(self._id, None)
+        init = self._zygote.inits.pop(self._id, None)
         survivors = await self._processes.stop()
+        if survivors and init is not None:
+            try:
+                os.kill(init, signal.SIGKILL)  # it did not do as it was told; the zygote takes what it leaves
+            except ProcessLookupError:
+                pass
         if self.memory is not None:
             await self.memory.remove()
         return survivors

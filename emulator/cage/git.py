@@ -81,7 +81,7 @@ async def clone(cage: Cage, repo: Repo) -> None:
             GIT_CONFIG_KEY_0=f"http.{origin}.extraHeader",
             GIT_CONFIG_VALUE_0=f"Authorization: Basic {basic}",
         )
-    command = ["clone", "--quiet"]
+    command = ["clone", "--quiet", "--no-hardlinks"]  # a link would lead to the repository it came from
     if repo.subdir:
         command += ["--no-checkout"]
     if repo.branch:

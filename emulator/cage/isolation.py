@@ -35,6 +35,10 @@ class Walls:
     def layout(self, directory: Path) -> Layout:
         return Layout(directory, mounted=self.level != "process")
 
+    def _may_show(self, path: str) -> bool:
+        """A toolchain's directory, but never a whole home (the prefix of a ~/bin/node)."""
+        return not below(path, "/usr") and not any(below(hidden, path) for hidden in self.hide)
+
     def ask_dir(self, layout: Layout) -> tuple[str, str]:
         """Where init listens for programs inside that ask the emulator: (as init sees it, as they do). Init is there
         before the walls that it builds itself, and after those of bwrap, behind which /opt/caged is read-only."""
@@ -51,7 +55,8 @@ class Walls:
             "directory": str(layout.directory),
             "network": network,
             "hide": list(self.hide),
-            "show": sorted({path for path in show if not path.startswith("/usr/")}, key=len),
+            "show": sorted({path for path in show if self._may_show(path)}, key=len),
+            "number": sum(sandbox_id.encode()),
             "ask_dir": "",
             # Whether root inside is the machine's own, who may change kernel settings.
             "real_root": os.geteuid() == 0,
@@ -69,16 +74,24 @@ def walls_for(level: str, run_dir: Path) -> Walls:
     return Walls(level, hidden_directories(run_dir), shutil.which("bwrap") or "" if level == "bwrap" else "")
 
 
+#: Directories that everything lives in: some service accounts call one of them their home.
+_SHARED_TOP = ("", "bin", "boot", "dev", "etc", "lib", "lib32", "lib64", "proc", "run", "sbin", "sys", "usr")
+
+
 def hidden_directories(run_dir: Path) -> tuple[str, ...]:
-    """The developer's homes and the emulator's own files, as far as they do not vanish with /home, /root, /tmp."""
-    homes = {os.path.expanduser("~"), "/home", "/root", str(run_dir), tempfile.gettempdir()}
+    """The developer's homes, and the emulators' files: this one's and, beside them, others'."""
+    homes = {os.path.expanduser("~"), "/home", "/root", str(run_dir.parent), tempfile.gettempdir()}
     try:
         homes.add(pwd.getpwuid(os.geteuid()).pw_dir)
     except KeyError:
         pass
     resolved = {os.path.realpath(path) for path in homes if path}
-    # Not a place that everything else lives in: some service accounts have / or /usr/sbin for a home.
-    return tuple(sorted(path for path in resolved if path.count("/") > 1 or path in ("/home", "/root", "/tmp")))
+    return tuple(sorted(p for p in resolved if p.split("/")[1] not in _SHARED_TOP and p not in ("/var", "/opt")))
+
+
+def below(path: str, directory: str) -> bool:
+    """Whether a path is a directory or lies in it."""
+    return path == directory or path.startswith(directory.rstrip("/") + "/")
 
 
 def interpreter() -> tuple[str, str]:

@@ -68,6 +68,7 @@ class Layout:
         self.directory.mkdir(mode=0o700)
         for name in WRITABLE:
             (self.directory / name).mkdir()
+        self.tmp.chmod(0o1777)
         self.opt.mkdir()
         self.bin.mkdir()
 

@@ -195,8 +195,16 @@ class SandboxProcesses:
     async def run(self, argv: list[str], env: dict[str, str], cwd: str, limit: int = OUTPUT_LIMIT) -> Result:
         """Runs a program with standard output and error in one pipe and no input, and returns when it exits,
         also when its children go on. Cancelled, it kills the program and all that came from it. Raises Gone."""
-        command = self._expect()
-        reader, writer = os.pipe()
+        try:
+            reader, writer = os.pipe()
+        except OSError as error:
+            return Result(b"", -1, False, f"the emulator has no descriptor left ({error.strerror})")
+        try:
+            command = self._expect()
+        except Gone:
+            os.close(reader)
+            os.close(writer)
+            raise
         output = _Output(reader, limit, self._outputs.discard)
         self._outputs.add(output)
         try:

@@ -147,6 +147,9 @@ class Toolchains:
                 links[name] = os.path.realpath(os.path.join(os.path.dirname(path), name))
         # .../bin/node and .../lib/node_modules, GOROOT/bin/go and GOROOT/src: what is needed is beside the bin.
         needs = {os.path.dirname(os.path.dirname(target)) for target in links.values() if "/bin/" in target}
+        for prefix in [prefix for prefix in needs if os.path.basename(prefix) in (".local", "local")]:
+            needs.remove(prefix)  # much else lives there
+            needs |= {f"{prefix}/bin", f"{prefix}/lib/node_modules"}
         return Toolchain(template, summary, exact, links, {}, tuple(sorted(needs - {"/", "/usr"})))
 
 

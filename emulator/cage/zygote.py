@@ -52,7 +52,8 @@ class Zygote:
         if self._channel is not None and not self._channel.closed:
             return
         if self._process is not None:
-            self._process.wait(STOP_LIMIT)
+            self._process.kill()  # it has closed its socket: it is ending, or cannot
+            self._process.wait()
         if not sys.executable:
             raise ZygoteError("this Python does not know its own executable (sys.executable is empty)")
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)

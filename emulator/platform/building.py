@@ -71,7 +71,12 @@ class Building:
             services.note(sandbox, f"killed everything: {count} processes, {limits.PROCESSES} are allowed", "error")
 
         async def asked(question: dict[str, Any], answer: Answer) -> None:
-            self._answer(sandbox, question, answer)
+            try:
+                self._answer(sandbox, question, answer)
+            except Exception as error:
+                services.log(f"{sandbox.id}: answering {question.get('program')} failed: {error!r}")
+                answer.write(f"the emulator could not answer: {error}\n")
+                answer.finish(1)
 
         try:
             sandbox.cage = await open_cage(
@@ -134,7 +139,7 @@ class Building:
         try:
             async with cage.outside() as outside:
                 await self._bounded("git clone", git.clone(outside, sandbox.repo))
-        except git.CloneFailed as error:
+        except (git.CloneFailed, Gone, ZygoteError) as error:
             raise BuildFailed(f"cloning {url} failed: {error}") from error
         self._services.note(sandbox, f"cloned {url} into /workspace")
 

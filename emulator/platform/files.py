@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ..cage import git
+from ..cage.process import Gone
 from ..cage.tree import Entry, Outside
 from ..store import Account
 from . import limits
@@ -81,8 +82,11 @@ class Files:
         """Empty, with a line in the sandbox's log, when `path` is in no repository."""
         check_path(path)
         async with self._sandboxes.using(account, sandbox_id) as cage:
-            with _as_refusal(path):
-                found = await git.diff(cage, path)
+            try:
+                with _as_refusal(path):
+                    found = await git.diff(cage, path)
+            except Gone:
+                raise not_running(sandbox_id, "gone") from None
         if found is None:
             sandbox = self._sandboxes.get(account, sandbox_id)
             self._services.note(sandbox, f"git diff: {path} is not in a git repository", "git")

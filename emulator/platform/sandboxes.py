@@ -116,12 +116,12 @@ class Sandboxes:
         destroyed on the way."""
         try:
             await self._building.build(sandbox)
-        except BuildFailed as error:
+        except Exception as error:
+            if not isinstance(error, (BuildFailed, Gone)):
+                self._services.log(f"building {sandbox.id} failed: {error!r}")
             if sandbox.status == "pending":
                 sandbox.status = "error"
-                self._services.note(sandbox, str(error), "error")
-        except Gone:
-            pass
+                self._services.note(sandbox, str(error) or repr(error), "error")
         if sandbox.status == "destroyed":
             await self._clear(sandbox)
             raise not_found("sandbox", sandbox.id)

@@ -19,22 +19,33 @@ class Watch:
     def __init__(self, services: Services, sandboxes: Sandboxes) -> None:
         self._services = services
         self._sandboxes = sandboxes
+        self._looking: set[str] = set()
 
     async def run(self) -> None:
         while True:
             await asyncio.sleep(INTERVAL)
-            await self.look()
+            for sandbox in self._due():
+                # One that has to wait, for a snapshot of a large workspace say, must not hold up the others.
+                self._services.in_background(self._look(sandbox))
 
     async def look(self) -> None:
-        """One look at every running sandbox, by the emulator's clock."""
-        for sandbox in list(self._services.store.sandboxes.values()):
-            if sandbox.status == "running":
-                try:
-                    await self._look_at(sandbox)
-                except Refusal:
-                    pass  # it changed its state while we looked
-                except Exception as error:
-                    self._services.log(f"looking after {sandbox.id} failed: {error!r}")  # the others need us still
+        """One look at every running sandbox, by the emulator's clock, to its end."""
+        await asyncio.gather(*(self._look(sandbox) for sandbox in self._due()))
+
+    def _due(self) -> list[Sandbox]:
+        boxes = self._services.store.sandboxes.values()
+        return [box for box in boxes if box.status == "running" and box.id not in self._looking]
+
+    async def _look(self, sandbox: Sandbox) -> None:
+        self._looking.add(sandbox.id)
+        try:
+            await self._look_at(sandbox)
+        except Refusal:
+            pass  # it changed its state while we looked
+        except Exception as error:
+            self._services.log(f"looking after {sandbox.id} failed: {error!r}")
+        finally:
+            self._looking.discard(sandbox.id)
 
     async def _look_at(self, sandbox: Sandbox) -> None:
         now = self._services.clock.time()

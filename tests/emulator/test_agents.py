@@ -148,3 +148,24 @@ def test_replies_come_through_the_seam_with_what_was_asked(own_emulator, new_api
 def test_the_prompt_is_found_in_a_command_line(line, stdin, text):
     program, *arguments = line.split()
     assert prompt_text(program, arguments, stdin) == text
+
+
+def test_a_prompt_larger_than_one_read_arrives_whole(api):
+    box = api.sandbox(agents=["claude"])
+    assert api.output(box, "head -c 600000 /dev/zero | tr '\\0' x | claude | wc -c").strip() == str(
+        len("[caged emulator] claude-code was not really asked. Prompt: \n") + 600_000
+    )
+
+
+def test_a_reply_that_raises_is_an_exit_code_and_a_line_in_the_log(own_emulator, new_api):
+    emulator = own_emulator()
+    api = new_api(emulator)
+
+    def broken(_prompt: Prompt) -> Reply:
+        raise ValueError("no idea")
+
+    emulator._runtime.services.agents._reply = broken
+    result = api.run(api.sandbox(agents=["claude"]), "claude -p hi")
+    assert result["exit_code"] == 1
+    assert "no idea" in result["output"]
+    assert any("no idea" in line for line in emulator.log_tail())

@@ -302,3 +302,10 @@ def test_a_password_in_any_url_is_not_shown(api, scheme):
     assert made["status"] == "error"
     assert made["repo_url"] == f"{scheme}://me@127.0.0.1:1/x.git"
     assert "p4ssw0rd" not in everywhere(api, made["id"])
+
+
+def test_a_clone_shares_no_file_with_the_repository_it_came_from(api, origin):
+    box = create(api, str(origin))["id"]
+    links = api.output(box, "find .git/objects -type f -exec stat -c %h {} +").split()
+    assert links
+    assert set(links) == {"1"}

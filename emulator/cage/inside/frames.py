@@ -81,7 +81,11 @@ class Receiver:
                 return
             message = json.loads(bytes(self._buffer[_HEADER.size : end]))
             del self._buffer[:end]
-            yield message, [self._fds.popleft() for _ in range(message.get("fds", 0))]
+            yield message, self._take(message.get("fds", 0))
+
+    def _take(self, count: int) -> list[int]:
+        """Fewer than were sent when this process has no room for more descriptors."""
+        return [self._fds.popleft() for _ in range(min(count, len(self._fds)))]
 
     def close(self) -> None:
         while self._fds:

@@ -53,15 +53,15 @@ class Init:
         self._devnull = os.open(os.devnull, os.O_RDWR)
         self._ending = False
         self._listener: Optional[socket.socket] = None
-        self._asking: dict[int, socket.socket] = {}  # fd -> conversation with a program inside
+        self._conversations = 0
+        self._asking: dict[int, _Conversation] = {}  # by descriptor
         if spec.get("ask_dir"):
             self._listen(spec["ask_dir"])
         self._wakeups = processes.Wakeups()
-        signal.signal(signal.SIGTERM, self._on_sigterm)  # the zygote died: PR_SET_PDEATHSIG
         self._poll.register(control, select.POLLIN)
         self._poll.register(self._wakeups.fd, select.POLLIN)
 
-    def _on_sigterm(self, *_: Any) -> None:
+    def on_sigterm(self, *_: Any) -> None:
         self._ending = True
 
     def _listen(self, directory: str) -> None:
@@ -119,7 +119,9 @@ class Init:
 
     def _handle(self, message: dict[str, Any], fds: list[int]) -> None:
         op = message["op"]
-        if op == "run" and self._frozen:
+        if op == "run" and not fds:
+            self._send({"ev": "exit", "id": message["id"], "error": "the sandbox's init has no descriptor left"})
+        elif op == "run" and self._frozen:
             self._held[message["id"]] = (message, os.dup(fds[0]))
         elif op == "run":
             self._start(message, fds[0])
@@ -217,39 +219,49 @@ class Init:
             conversation, _ = self._listener.accept()
         except OSError:
             return
-        self._asking[conversation.fileno()] = conversation
+        self._conversations += 1
+        self._asking[conversation.fileno()] = _Conversation(self._conversations, conversation)
         self._poll.register(conversation, select.POLLIN)
 
     def _read_question(self, fd: int) -> None:
-        conversation = self._asking[fd]
+        asking = self._asking[fd]
         try:
-            # One frame per question; the program sends it in one piece and then waits.
-            messages = frames.Receiver(conversation).receive()
-        except (EOFError, OSError, ValueError):
-            self._hang_up(fd)
-            return
-        for message, _ in messages:
-            self._send({"ev": "ask", "id": fd, "question": message})
+            for message, fds in asking.receiver.receive():
+                for sent in fds:
+                    os.close(sent)
+                self._send({"ev": "ask", "id": asking.id, "question": dict(message)})
+        except (EOFError, OSError, ValueError, TypeError, AttributeError):
+            self._hang_up(fd)  # gone, or no program of ours
 
     def _answer(self, message: dict[str, Any]) -> None:
-        conversation = self._asking.get(message["id"])
-        if conversation is None:
+        asking = next((asking for asking in self._asking.values() if asking.id == message["id"]), None)
+        if asking is None:
             return
+        fd = asking.socket.fileno()
         try:
-            conversation.settimeout(5.0)
-            frames.send(
-                conversation, {key: message[key] for key in ("output", "exit_code") if key in message}
-            )
+            asking.socket.settimeout(5.0)
+            answer: dict[str, Any] = {key: message[key] for key in ("output", "exit_code") if key in message}
+            frames.send(asking.socket, answer)
         except OSError:
-            self._hang_up(message["id"])
+            self._hang_up(fd)
             return
         if "exit_code" in message:
-            self._hang_up(message["id"])
+            self._hang_up(fd)
 
     def _hang_up(self, fd: int) -> None:
-        conversation = self._asking.pop(fd)
-        self._poll.unregister(conversation)
-        conversation.close()
+        asking = self._asking.pop(fd)
+        self._poll.unregister(fd)
+        asking.receiver.close()
+        asking.socket.close()
+
+
+class _Conversation:
+    """With a program inside that asked. Its number is never used again, unlike its descriptor's."""
+
+    def __init__(self, number: int, sock: socket.socket) -> None:
+        self.id = number
+        self.socket = sock
+        self.receiver = frames.Receiver(sock)
 
 
 def main(control: socket.socket, spec: dict[str, Any]) -> None:
@@ -257,6 +269,7 @@ def main(control: socket.socket, spec: dict[str, Any]) -> None:
     os.setsid()
     processes.prctl(processes.PR_SET_CHILD_SUBREAPER, 1)
     init = Init(control, spec, processes.Tree(os.getpid()))
+    signal.signal(signal.SIGTERM, init.on_sigterm)  # the zygote died: PR_SET_PDEATHSIG
     init.most_processes = limits.apply(spec, own_table=False)
     # Armed only now, in the process that stays: the handler must exist before the signal can come.
     processes.prctl(processes.PR_SET_PDEATHSIG, signal.SIGTERM)
@@ -271,9 +284,13 @@ def main_in_namespaces(control: socket.socket, spec: dict[str, Any], built: bool
     process 1 is the death of everything in its process table.
     """
     os.setsid()
+    # No handler for SIGTERM: the kernel then keeps process 1 from anything that a command sends it.
+    processes.prctl(processes.PR_SET_NAME, b"init")
     try:
         init = Init(control, spec, processes.Table())
-        if not built:
+        if built:
+            walls.leave_keyring()
+        else:
             processes.prctl(processes.PR_SET_PDEATHSIG, signal.SIGKILL)
             walls.build(spec)
         proxy = _listen_for_proxy(spec["proxy_port"]) if spec["network"] == "allowlist" else None

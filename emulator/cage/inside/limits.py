@@ -9,6 +9,7 @@ per sandbox, and otherwise by init, which looks now and then and kills everythin
 from __future__ import annotations
 
 import os
+import re
 import resource
 
 TYPE_CHECKING = False
@@ -29,9 +30,9 @@ def apply(spec: dict[str, Any], own_table: bool) -> Optional[int]:
     if limits["memory_mb"]:
         _lower(resource.RLIMIT_DATA, limits["memory_mb"] * _MIB)
     _lower(resource.RLIMIT_FSIZE, limits["disk_gb"] * 1024 * _MIB)
-    _use_cores(limits["cpus"])
+    _use_cores(limits["cpus"], spec["number"])
     processes: int = limits["processes"]
-    return None if own_table and _kernel_counts(processes, spec["counted"]) else processes
+    return None if own_table and _kernel_limits(processes, spec["counted"]) else processes
 
 
 def _lower(which: int, value: int) -> None:
@@ -40,27 +41,45 @@ def _lower(which: int, value: int) -> None:
         resource.setrlimit(which, (value, value))
 
 
-def _use_cores(count: int) -> None:
+def _use_cores(count: int, number: int) -> None:
     if hasattr(os, "sched_setaffinity"):
         cores = sorted(os.sched_getaffinity(0))
         if count < len(cores):
             # Different sandboxes on different cores, as far as there are any.
-            first = os.getppid() + os.getpid()
-            chosen = {cores[(first + number) % len(cores)] for number in range(count)}
+            chosen = {cores[(number + more) % len(cores)] for more in range(count)}
             os.sched_setaffinity(0, chosen)
 
 
-def _kernel_counts(processes: int, counted: bool) -> bool:
-    """Whether the kernel now limits this sandbox's processes and nobody else's."""
-    release = tuple(int(part) for part in os.uname().release.split("-")[0].split(".")[:2])
-    if counted and release >= (5, 14):
+def kernel_counts(counted: bool) -> str:
+    """How the kernel can limit one sandbox's processes and nobody else's: `nproc` where it counts per user
+    namespace (`counted`), `pid_max` where that is the process table's own, "" where it cannot."""
+    release = re.match(r"(\d+)\.(\d+)", os.uname().release)
+    known = (int(release.group(1)), int(release.group(2))) if release else (0, 0)
+    if counted and known >= (5, 14):
+        return "nproc"
+    return "pid_max" if known >= (6, 14) else ""  # before, pid_max is the whole machine's
+
+
+def count_by_kernel(processes: int, counted: bool, root: str) -> None:
+    """Sets pid_max of a new process table, whose /proc is below `root` and not read-only yet."""
+    if kernel_counts(counted) == "pid_max":
+        try:
+            with open(root + "/proc/sys/kernel/pid_max", "w") as file:
+                file.write(str(processes + _PID_MAX_RESERVE))
+        except OSError:
+            pass  # init will see that it did not work
+
+
+def _kernel_limits(processes: int, counted: bool) -> bool:
+    """Whether the kernel limits this sandbox's processes from now on."""
+    how = kernel_counts(counted)
+    if how == "nproc":
         _lower(resource.RLIMIT_NPROC, processes)
         return True
-    if release >= (6, 14):  # before, the value is the whole machine's
+    if how == "pid_max":
         try:
-            with open("/proc/sys/kernel/pid_max", "w") as file:
-                file.write(str(processes + _PID_MAX_RESERVE))
-            return True
+            with open("/proc/sys/kernel/pid_max") as file:
+                return int(file.read()) == processes + _PID_MAX_RESERVE
         except OSError:
             pass
     return False

@@ -19,19 +19,21 @@ import time
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from typing import Callable, Optional
+    from typing import Callable, Optional, Union
 
 LINUX = sys.platform == "linux"
 PR_SET_PDEATHSIG = 1
+PR_SET_NAME = 15
 PR_SET_CHILD_SUBREAPER = 36
 
 _RTTIME = getattr(resource, "RLIMIT_RTTIME", None)
 
 
-def prctl(option: int, value: int) -> None:
+def prctl(option: int, value: Union[int, bytes]) -> None:
     if LINUX:
         libc = ctypes.CDLL(None, use_errno=True)
-        if libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0) != 0:
+        argument = value if isinstance(value, bytes) else ctypes.c_ulong(value)
+        if libc.prctl(option, argument, 0, 0, 0) != 0:
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), f"prctl({option})")
 
 

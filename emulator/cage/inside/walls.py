@@ -17,6 +17,8 @@ import socket
 import stat
 import struct
 
+from . import limits
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -35,7 +37,7 @@ MS_NOEXEC = 8
 MS_REMOUNT = 32
 MS_BIND = 4096
 MS_REC = 16384
-MS_SLAVE = 1 << 19
+MS_PRIVATE = 1 << 18
 MNT_DETACH = 2
 MOUNT_ATTR_RDONLY = 1
 MOUNT_ATTR_NOSUID = 2
@@ -49,6 +51,8 @@ PR_CAP_AMBIENT_CLEAR_ALL = 4
 _CAPABILITY_VERSION_3 = 0x20080522
 
 _PIVOT_ROOT = {"x86_64": 155, "aarch64": 41, "riscv64": 41, "ppc64le": 203, "s390x": 217}
+_KEYCTL = {"x86_64": 250, "aarch64": 219, "riscv64": 219, "ppc64le": 271, "s390x": 280}
+KEYCTL_JOIN_SESSION_KEYRING = 1
 _MOUNT_SETATTR = 442  # the same number on every architecture
 
 #: What commands of a sandbox may not do, even as root: everything that would take the walls down or reach the
@@ -172,7 +176,9 @@ def build(spec: dict[str, Any]) -> None:
     directory = spec["directory"]
     root = os.path.join(directory, "walls")
     os.mkdir(root)
-    libc.mount("", "/", "", MS_REC | MS_SLAVE)
+    # Private: what the host mounts later must not turn up inside, where it would not be read-only.
+    libc.mount("", "/", "", MS_REC | MS_PRIVATE)
+    leave_keyring()
     libc.mount("caged", root, "tmpfs", MS_NOSUID | MS_NODEV, "size=1m,mode=755")
     _host_top(root)
     _own_places(root, directory, spec["network"])
@@ -185,6 +191,8 @@ def build(spec: dict[str, Any]) -> None:
     libc.bind(directory + "/opt", root + "/opt/caged", recursive=False)
     _read_only(root + "/opt/caged", recursive=False)
     libc.mount("proc", root + "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    if spec.get("limits"):
+        limits.count_by_kernel(spec["limits"]["processes"], spec["counted"], root)
     if spec["real_root"]:
         _kernel_settings(root)
     _pivot(root)
@@ -281,8 +289,8 @@ def _own_places(root: str, directory: str, network: str) -> None:
         libc.bind(f"{directory}/{name}", f"{root}/{name}", recursive=False)
     for name in ("home", "proc", "run", "sys"):
         os.mkdir(f"{root}/{name}")
-    os.mkdir(root + "/run/lock")
     libc.mount("run", root + "/run", "tmpfs", MS_NOSUID | MS_NODEV, "size=16m,mode=755")
+    os.mkdir(root + "/run/lock")
     if os.path.isdir(root + "/var/tmp"):
         libc.mount("vartmp", root + "/var/tmp", "tmpfs", MS_NOSUID | MS_NODEV, "size=64m,mode=1777")
     if network == "full":
@@ -314,9 +322,10 @@ def _devices(root: str) -> None:
 
 
 def _hidden(root: str, paths: list[str]) -> None:
-    """An empty read-only directory over each; those that are not in the new root need none."""
+    """An empty directory over each; those that are not in the new root, or are the sandbox's own, need none."""
     for path in paths:
-        if os.path.isdir(root + path) and not os.path.islink(root + path) and path not in ("/", "/root", "/tmp"):
+        own = path.split("/")[1] in OWN_TOP or path == "/var/tmp"
+        if os.path.isdir(root + path) and not os.path.islink(root + path) and not own:
             libc.mount("hidden", root + path, "tmpfs", MS_NOSUID | MS_NODEV, "size=64k,mode=755")
 
 
@@ -369,6 +378,16 @@ def _pivot(root: str) -> None:
     libc.call("umount2", b".", MNT_DETACH)
     os.chdir("/")
     libc.mount("", "/", "", MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV)
+
+
+def leave_keyring() -> None:
+    """Joins a new session keyring: the developer's may hold keys. Without one, or without keyrings, nothing happens."""
+    number = _KEYCTL.get(platform.machine())
+    if number is not None:
+        try:
+            libc.call("syscall", number, KEYCTL_JOIN_SESSION_KEYRING, None)
+        except WallsError:
+            pass
 
 
 def loopback_up() -> None:

@@ -30,6 +30,7 @@ class Zygote:
         self._run_dir = run_dir
         self._pid = os.getpid()
         self._inits: set[int] = set()
+        self._walled: set[int] = set()  # those of them that are process 1 of a table, or bwrap
         self._poll = select.poll()
         self._poll.register(control, select.POLLIN)
         self._pidfd = -1
@@ -64,17 +65,26 @@ class Zygote:
                     for message, fds in messages:
                         if message["op"] == "stop":
                             return
-                        self._create(message["spec"], fds[0])
+                        self._create(message["spec"], fds)
 
-    def _create(self, spec: dict[str, Any], control: int) -> None:
-        create = {"namespace": self._fork_into_namespaces, "bwrap": self._fork_bwrap}.get(spec["walls"], self._fork)
+    def _create(self, spec: dict[str, Any], fds: list[int]) -> None:
+        """A create that fails is that sandbox's misfortune, told over its own socket; the others live on."""
+        walled = {"namespace": self._fork_into_namespaces, "bwrap": self._fork_bwrap}
+        if not fds:
+            return  # no descriptor was left to take it with; the emulator sees its end closed
         try:
-            pid = create(dict(spec, zygote=self._pid), control)
+            pid = walled.get(spec["walls"], self._fork)(dict(spec, zygote=self._pid), fds[0])
             if pid is not None:
                 self._inits.add(pid)
+                if spec["walls"] != "process":
+                    self._walled.add(pid)
                 frames.send(self._control, {"ev": "created", "id": spec["id"], "pid": pid})
+        except OSError as error:
+            with socket.socket(fileno=os.dup(fds[0])) as control:
+                frames.send(control, {"ev": "failed", "error": f"no process can be started: {error.strerror}"})
         finally:
-            os.close(control)
+            for fd in fds:
+                os.close(fd)
 
     def _in_child(self, work: Callable[[], None]) -> None:
         """The whole life of a forked child."""
@@ -101,18 +111,21 @@ class Zygote:
         then is of the parent that stays. None when the walls were refused; init's socket says why."""
         told_r, told_w = os.pipe()
         go_r, go_w = os.pipe()
-        between = os.fork()
-        if between == 0:
-            self._in_child(lambda: self._between(spec, control, (told_r, told_w, go_r, go_w)))
-        os.close(told_w)
-        os.close(go_r)
-        told = os.read(told_r, 32)  # init's pid as seen from here, or nothing when it failed
-        os.waitpid(between, 0)
-        if told:
-            os.write(go_w, b"g")
-        os.close(told_r)
-        os.close(go_w)
-        return int(told) if told else None
+        try:
+            between = os.fork()
+            if between == 0:
+                self._in_child(lambda: self._between(spec, control, (told_r, told_w, go_r, go_w)))
+            os.close(told_w)
+            told_w = -1
+            told = os.read(told_r, 32)  # init's pid as seen from here, or nothing when it failed
+            os.waitpid(between, 0)
+            if told:
+                os.write(go_w, b"g")
+            return int(told) if told else None
+        finally:
+            for fd in (told_r, told_w, go_r, go_w):
+                if fd >= 0:
+                    os.close(fd)
 
     def _between(self, spec: dict[str, Any], control: int, pipes: tuple[int, int, int, int]) -> None:
         told_r, told_w, go_r, go_w = pipes
@@ -151,12 +164,14 @@ class Zygote:
     def _reap(self) -> None:
         lost = {pid for pid, _status in processes.reap()} & self._inits
         self._inits -= lost
+        self._walled -= lost
         if lost:
             processes.kill_until_gone(self._orphans, self._reap_quietly)
 
     def _reap_quietly(self) -> None:
         for pid, _status in processes.reap():
             self._inits.discard(pid)
+            self._walled.discard(pid)
 
     def _orphans(self) -> list[int]:
         """What hangs below the zygote but not below a living init."""
@@ -164,15 +179,17 @@ class Zygote:
         sheltered = set(processes.descendants(self._inits)) | self._inits
         return [pid for pid in below if pid not in sheltered]
 
-    def end(self) -> None:
+    def end(self, remove: bool) -> None:
         """Takes every sandbox down: asks the inits, gives them a moment, then takes what is left by force."""
+        # Process 1 of a table of its own does not hear SIGTERM, and its SIGKILL takes everything along.
         processes.signal_all(self._inits, signal.SIGTERM)
+        processes.signal_all(self._walled, signal.SIGKILL)
         deadline = time.monotonic() + 2.0
         while self._inits and time.monotonic() < deadline:
             self._reap_quietly()
             time.sleep(0.001)
         processes.kill_until_gone(lambda: processes.descendants([self._pid]), self._reap_quietly)
-        if self._run_dir:
+        if remove and self._run_dir:
             import subprocess  # large, and not needed before
 
             cgroups.remove_all(self._run_dir)
@@ -191,7 +208,9 @@ def main(control_fd: int, emulator: int, run_dir: str) -> None:
     zygote = Zygote(socket.socket(fileno=control_fd), emulator, run_dir)
     gc.collect()
     gc.freeze()
+    remove = False
     try:
         zygote.run()
+        remove = True  # the emulator is gone; after a failure of our own it may be alive, and its files in use
     finally:
-        zygote.end()
+        zygote.end(remove)
