@@ -54,6 +54,8 @@ def serve(ready_file: Optional[Path], allow_host: tuple[str, ...], **settings: A
     except ConfigError as error:
         raise click.UsageError(str(error)) from error
     try:
+        if ready_file is not None:
+            ready_file.unlink(missing_ok=True)  # of one that was killed: nobody must take it for ours
         raise SystemExit(asyncio.run(_serve(runtime, ready_file)))
     except NoWalls as error:
         raise click.ClickException(str(error)) from error

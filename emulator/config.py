@@ -45,7 +45,7 @@ class EmulatorConfig:
     memory_limit: str = "process"
 
     def __post_init__(self) -> None:
-        if not 0 <= self.port <= 65535:
+        if not isinstance(self.port, int) or not 0 <= self.port <= 65535:
             raise ConfigError(f"port {self.port} is not between 0 and 65535")
         if self.api_key is not None and not (
             self.api_key and self.api_key.isascii() and self.api_key.isprintable()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar, Union
 
 from .cage.probe import describe
 from .config import EmulatorConfig
+from .control.journal import Entry
 from .runtime import Runtime
 
 if TYPE_CHECKING:
@@ -196,6 +197,12 @@ class Emulator:
     def run_dir(self) -> Path:
         """The directory that holds everything of this emulator on disk; it goes when the emulator stops."""
         return self._running().services.run_dir
+
+    @property
+    def journal(self) -> tuple[Entry, ...]:
+        """The newest requests, oldest first, each with what was dubious about it (`warnings`): an unknown key in a
+        body, a deprecated spelling."""
+        return self._running().services.journal.entries()
 
     def log_tail(self, count: int = 20) -> list[str]:
         """The newest lines of the emulator's own log, oldest first."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from dataclasses import dataclass
@@ -46,6 +47,9 @@ class Execs:
                 return self._not_running(sandbox)
             try:
                 result = await sandbox.cage.shell(command, sandbox.env, limits.OUTPUT_BYTES)
+            except asyncio.CancelledError:
+                self._note(sandbox, command, "killed: the client hung up")
+                raise
             except Gone as error:
                 self._note(sandbox, command, f"not run: {error}")
                 return Outcome("", -1, f"sandbox {sandbox_id} cannot run commands: {error}")
