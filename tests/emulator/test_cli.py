@@ -121,7 +121,15 @@ def test_the_ready_file_is_written_once_it_answers_and_is_the_users_alone(serve,
     ready.write_text("old")
     ready.chmod(0o666)
     served = serve("--port", "0", "--ready-file", str(ready))
-    content = eventually(lambda: ready.read_text() != "old" and json.loads(ready.read_text()), "the ready file")
+
+    def written():
+        try:
+            text = ready.read_text()
+        except FileNotFoundError:
+            return None  # the old one is gone, the new one not there yet
+        return text != "old" and json.loads(text)
+
+    content = eventually(written, "the ready file")
     assert httpx.get(f"{content['base_url']}/healthz", trust_env=False).status_code == 200
     assert set(content) == {"base_url", "api_key", "pid"}
     assert content["pid"] == served.process.pid
