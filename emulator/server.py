@@ -70,10 +70,9 @@ class Server:
     async def serve(self) -> None:
         await self._uvicorn.run_on(self._sock)
 
-    def stop(self, force: bool = False) -> None:
-        """Stops taking connections and ends when the requests in progress have ended; `force` does not wait."""
+    def stop(self) -> None:
+        """Stops taking connections and ends when the requests in progress have ended."""
         self._uvicorn.should_exit = True
-        self._uvicorn.force_exit = self._uvicorn.force_exit or force
         self._uvicorn.stopping.set()
 
 
