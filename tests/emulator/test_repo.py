@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 TOKEN = "s3cr3t/t0ken+x"
+#: Too long to turn up by chance in an id of the shared emulator's journal.
+WRONG_TOKEN = "wr0ng/t0ken+of-nobody"
 #: A token that stands alone in a URL is sent as user and password both: some hosts look at the one, some at the other.
 USERS = ["x-access-token", "me", TOKEN]
 
@@ -248,12 +250,12 @@ def test_the_right_token_clones_and_appears_nowhere(api, private):
     assert not [hidden for hidden in HIDDEN if hidden in found]
 
 
-@pytest.mark.parametrize("token", ["wr0ng", None])
+@pytest.mark.parametrize("token", [WRONG_TOKEN, None], ids=["wrong", "none"])
 def test_a_wrong_token_fails_and_appears_nowhere(api, private, token):
     made = create(api, private.url, repo_token=token)
     assert made["status"] == "error"
     assert private.url in api.log_text(made["id"])
-    assert "wr0ng" not in everywhere(api, made["id"])
+    assert WRONG_TOKEN not in everywhere(api, made["id"])
 
 
 @pytest.mark.parametrize(
