@@ -9,7 +9,9 @@ from typing import Callable, Optional
 
 from . import app
 from .cage.cgroups import MemoryGroups
+from .cage.isolation import Walls
 from .cage.probe import choose, describe
+from .cage.site import Site
 from .cage.toolchains import Toolchains
 from .cage.zygote import Zygote
 from .config import ConfigError, EmulatorConfig
@@ -46,6 +48,7 @@ class Runtime:
             raise
         self.base_url = url_of(self._socket)
         self._zygote = Zygote(self._run_dir.path, self.log)
+        self._toolchains = Toolchains()
         self.services = Services(
             config=config,
             store=Store(),
@@ -53,8 +56,9 @@ class Runtime:
             chance=Chance(config.seed),
             journal=Journal(),
             agents=Agents(),
-            toolchains=Toolchains(),
+            toolchains=self._toolchains,
             zygote=self._zygote,
+            site=self._site(Walls("process")),
             run_dir=self._run_dir.path,
             log=self.log,
             memory=self._memory_groups(),
@@ -74,6 +78,9 @@ class Runtime:
             )
         return groups
 
+    def _site(self, walls: Walls) -> Site:
+        return Site(self._run_dir.path, self._zygote, walls, self._toolchains.shell)
+
     def log(self, line: str) -> None:
         stamped = f"{self._clock.timestamp()} {line}"
         self._lines.append(stamped)
@@ -86,12 +93,12 @@ class Runtime:
     async def _choose_walls(self) -> None:
         """Raises NoWalls when the level that was asked for does not work here."""
         try:
-            chosen = await choose(self.config.isolation, self._zygote, self._run_dir.path)
+            walls, self.services.verdicts = await choose(self.config.isolation, self._zygote, self._run_dir.path)
         except BaseException:
             await self._zygote.stop()
             raise
-        self.services.walls, self.services.verdicts = chosen
-        if self.services.walls.level == "process" and self.config.isolation == "auto":
+        self.services.site = self._site(walls)
+        if walls.level == "process" and self.config.isolation == "auto":
             refused = "; ".join(describe(verdict) for verdict in self.services.verdicts if not verdict.works)
             self.log(f"warning: sandboxes have process walls only. {refused}")
 

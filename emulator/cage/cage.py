@@ -8,16 +8,14 @@ import shlex
 import signal
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Callable, Optional
+from typing import Optional
 
-from . import archive, bwrap, toolchains, tree
+from . import archive, toolchains, tree
 from .cgroups import MemoryGroup
-from .inside.processes import descendants
 from .isolation import Walls, interpreter
 from .paths import Layout
-from .process import OUTPUT_LIMIT, Asked, Gone, Result, SandboxProcesses
+from .process import OUTPUT_LIMIT, Result, SandboxProcesses
 from .proxy import ENVIRONMENT as PROXY_ENVIRONMENT
 from .proxy import Proxy
 from .toolchains import STANDARD_PATH, Toolchain
@@ -27,19 +25,8 @@ from .zygote import Zygote, python_words
 _INLINE_COMMAND = 100_000
 
 
-@dataclass(frozen=True)
-class Limits:
-    """What a sandbox may take: memory of each process (0: limited otherwise), cores, size of a file, number of
-    processes."""
-
-    memory_mb: int
-    cpus: int
-    disk_gb: int
-    processes: int
-
-
 class Cage:
-    """A sandbox behind its walls. Made by `open_cage`, ended by `kill` and `remove`."""
+    """A sandbox behind its walls. Made by `Site.open`, ended by `kill` and `remove`."""
 
     def __init__(
         self,
@@ -205,68 +192,3 @@ class Cage:
     async def remove(self) -> None:
         """Removes the directory, after `kill`."""
         await asyncio.to_thread(archive.remove, self.layout.directory)
-
-
-async def open_cage(
-    sandbox_id: str,
-    directory: Path,
-    zygote: Zygote,
-    walls: Walls,
-    shell: str,
-    on_lost: Callable[[], None],
-    on_ask: Optional[Asked] = None,
-    network: str = "full",
-    show: Sequence[str] = (),
-    proxy: Optional[Proxy] = None,
-    limits: Optional[Limits] = None,
-    on_overrun: Callable[[int], None] = lambda count: None,
-    memory: Optional[MemoryGroup] = None,
-) -> Cage:
-    """Makes the directory and the init of a new sandbox. `show`: host directories that its programs need.
-    `proxy`: serves the network `allowlist`. `memory`: the control group that it joins, removed with it. On failure
-    nothing is left. Raises Gone, OSError, ZygoteError."""
-    layout = walls.layout(directory)
-    layout.make()
-    processes: Optional[SandboxProcesses] = None
-    try:
-        spec = walls.spec(sandbox_id, layout, network, [*show, interpreter()[1]] if on_ask else show)
-        if limits is not None:
-            spec["limits"] = asdict(limits)
-        if on_ask:
-            spec["ask_dir"] = walls.ask_dir(layout)[0]
-        if walls.level == "bwrap":
-            layout.lend_library()
-            spec["bwrap"] = bwrap.command(walls.bwrap, spec, layout)
-            spec["bwrap_said"] = str(layout.directory / bwrap.SAID)
-        processes = SandboxProcesses(await zygote.create(spec), on_lost, on_ask, on_overrun)
-        _write_home(layout)  # while init is on its way
-        listening = await processes.ready()
-        if listening is not None and proxy is not None:
-            await proxy.start(listening)
-        if memory is not None:
-            init = await zygote.init_of(sandbox_id)
-            memory.add([init, *descendants([init])])  # behind bwrap, init is its child
-        return Cage(sandbox_id, layout, shell, zygote, processes, walls.ask_dir(layout)[1], proxy, memory)
-    except BaseException as error:
-        if processes is not None:
-            await processes.stop()
-        if memory is not None:
-            await memory.remove()
-        said = bwrap.complaint(layout) if isinstance(error, Gone) else ""
-        archive.remove(directory)
-        if said:
-            raise Gone(said) from error
-        raise
-
-
-def _write_home(layout: Layout) -> None:
-    """Package managers install into the sandbox's own home, never into the host's interpreter."""
-    config = layout.home / ".config"
-    config.mkdir()
-    config = config / "pip"
-    config.mkdir()
-    (config / "pip.conf").write_text(
-        "[global]\nuser = true\nbreak-system-packages = true\ndisable-pip-version-check = true\n",
-        encoding="utf-8",
-    )
-    (layout.home / ".npmrc").write_text("prefix=${HOME}/.local\n", encoding="utf-8")

@@ -120,7 +120,10 @@ def explain(level: str, error: str) -> Verdict:
         return Verdict(level, False, "there is no bwrap on this machine", "install bubblewrap")
     if sys.platform != "linux":
         return Verdict(level, False, "namespaces are Linux's", "run the emulator on Linux, or use `process`")
-    if "unshare" in error or "uid_map" in error or "new namespace" in error:
+    # The words of bwrap, and ours: "clone into new namespaces", "writing /proc/self/uid_map", the first mount.
+    making = "new namespace" in error or "uid map" in error or "/proc/self/" in error
+    mounting = "mount(b'', b'/')" in error
+    if making or mounting:
         if _sysctl("kernel/apparmor_restrict_unprivileged_userns") == "1":
             reason = "AppArmor refuses user namespaces to unprivileged programs"
             fix = "install bubblewrap, or: sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0"
@@ -133,6 +136,9 @@ def explain(level: str, error: str) -> Verdict:
         elif "No space left" in error or "ENOSPC" in error:
             reason = "the limit of namespaces is reached"
             fix = "end some sandboxes, or raise user.max_user_namespaces"
+        elif mounting and container:
+            reason = "this container may not mount anything (AppArmor)"
+            fix = "docker run --security-opt apparmor=unconfined --security-opt systempaths=unconfined …"
         elif container:
             reason = "this container may not create namespaces (seccomp)"
             fix = "docker run --security-opt seccomp=unconfined --security-opt systempaths=unconfined …"

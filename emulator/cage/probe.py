@@ -6,9 +6,9 @@ import asyncio
 from pathlib import Path
 
 from . import archive
-from .cage import open_cage
 from .isolation import LEVELS, Verdict, Walls, explain, walls_for
 from .process import Gone
+from .site import Plan, Site
 from .zygote import Zygote, ZygoteError
 
 LIMIT = 5.0
@@ -34,7 +34,7 @@ async def probe(level: str, zygote: Zygote, run_dir: Path) -> Verdict:
     directory = run_dir / f"probe-{level}"
     try:
         cage = await asyncio.wait_for(
-            open_cage("caged-probe", directory, zygote, walls, "/bin/sh", lambda: None, network="none"), LIMIT
+            Site(run_dir, zygote, walls, "/bin/sh").open(directory, Plan("caged-probe", network="none")), LIMIT
         )
         try:
             command = 'echo "$PWD $$" > /workspace/probe && cat /workspace/probe && ! touch /etc/caged-probe'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import glob
 import json
 import os
@@ -9,7 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Optional
 
@@ -54,6 +55,10 @@ class Toolchains:
         self.shell = shutil.which("bash", path=f"{STANDARD_PATH}:{self._path}") or "/bin/sh"
         self.git = shutil.which("git", path=f"{STANDARD_PATH}:{self._path}")
 
+    async def find_soon(self, template: str) -> Toolchain:
+        """`find` without blocking the loop; at once when it was found before."""
+        return self._found.get(template) or await asyncio.to_thread(self.find, template)
+
     def find(self, template: str) -> Toolchain:
         if template not in self._found:
             language, version = LANGUAGE.get(template, ("", ""))
@@ -62,7 +67,8 @@ class Toolchains:
                 look(template, version) if look else Toolchain(template, "the programs of this host", True)
             )
             if self.git and os.path.dirname(self.git) not in STANDARD_PATH.split(":"):
-                chain.links["git"] = self.git
+                prefix = os.path.dirname(os.path.dirname(os.path.realpath(self.git)))
+                chain = replace(chain, links={**chain.links, "git": self.git}, needs=(*chain.needs, prefix))
             self._found[template] = chain
         return self._found[template]
 

@@ -8,11 +8,12 @@ from collections.abc import Awaitable
 from typing import Any, Optional, TypeVar
 
 from ..cage import git
-from ..cage.cage import Cage, Limits, open_cage
+from ..cage.cage import Cage
 from ..cage.cgroups import MemoryGroup
 from ..cage.probe import describe
 from ..cage.process import Answer, Gone
 from ..cage.proxy import Proxy
+from ..cage.site import Limits, Plan
 from ..cage.toolchains import Toolchain
 from ..cage.zygote import ZygoteError
 from ..control.agents import USAGE_ERROR, Prompt, prompt_text
@@ -33,7 +34,7 @@ class Building:
 
     async def build(self, sandbox: Sandbox) -> None:
         """All steps, in the platform's order. Raises BuildFailed; Gone when the sandbox was destroyed meanwhile."""
-        chain = await asyncio.to_thread(self._services.toolchains.find, sandbox.template)
+        chain = await self._services.toolchains.find_soon(sandbox.template)
         cage = await self._open(sandbox, chain)
         walls = self._services.walls
         self._services.note(sandbox, f"sandbox started (isolation: {walls.level})")
@@ -78,26 +79,25 @@ class Building:
                 answer.write(f"the emulator could not answer: {error}\n")
                 answer.finish(1)
 
+        own_network = services.walls.own_network
+        plan = Plan(
+            sandbox.id,
+            network=sandbox.network_mode if own_network else "full",
+            show=chain.needs,
+            proxy=self._proxy(sandbox) if sandbox.network_mode == "allowlist" and own_network else None,
+            limits=self._limits(sandbox),
+            memory=self._memory(sandbox),
+            on_lost=lost,
+            on_ask=asked if sandbox.agents else None,
+            on_overrun=overrun,
+        )
         try:
-            sandbox.cage = await open_cage(
-                sandbox.id,
-                services.run_dir / "sandboxes" / sandbox.id,
-                services.zygote,
-                services.walls,
-                services.toolchains.shell,
-                lost,
-                asked if sandbox.agents else None,
-                sandbox.network_mode if services.walls.own_network else "full",
-                chain.needs,
-                self._proxy(sandbox) if sandbox.network_mode == "allowlist" and services.walls.own_network else None,
-                self._limits(sandbox),
-                overrun,
-                self._memory(sandbox),
-            )
+            sandbox.cage = await services.site.open(services.run_dir / "sandboxes" / sandbox.id, plan)
         except (OSError, Gone, ZygoteError) as error:
             raise BuildFailed(f"the sandbox's processes could not be started: {error}") from error
         if sandbox.status == "destroyed":
             raise Gone("the sandbox was destroyed while it was started")
+        services.in_background(services.site.prepare())
         return sandbox.cage
 
     def _limits(self, sandbox: Sandbox) -> Optional[Limits]:

@@ -10,6 +10,7 @@ from typing import Any, Callable, Optional
 
 from ..cage.cgroups import MemoryGroups
 from ..cage.isolation import Verdict, Walls
+from ..cage.site import Site
 from ..cage.toolchains import Toolchains
 from ..cage.zygote import Zygote
 from ..config import EmulatorConfig
@@ -30,14 +31,18 @@ class Services:
     agents: Agents
     toolchains: Toolchains
     zygote: Zygote
+    site: Site
     run_dir: Path
     log: Callable[[str], None]
     #: Where control groups can be made for sandboxes; None: not here, or limits are off.
     memory: Optional[MemoryGroups] = None
-    #: The walls in use, decided when the emulator starts, and what was found out on the way.
-    walls: Walls = field(default_factory=lambda: Walls("process"))
+    #: What was found out about walls when the emulator was started.
     verdicts: list[Verdict] = field(default_factory=list)
     tasks: set[asyncio.Task[Any]] = field(default_factory=set)
+
+    @property
+    def walls(self) -> Walls:
+        return self.site.walls
 
     def in_background(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Runs work that nobody waits for; stopping the emulator waits for it."""

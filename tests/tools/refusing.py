@@ -1,6 +1,7 @@
 """`refusing.py SYSCALL[,SYSCALL] COMMAND...`: runs COMMAND where the kernel refuses these, as Docker's seccomp does.
 
-`unshare` refuses unshare(2); `clone` refuses clone(2) and clone3(2) that make a user namespace.
+`namespaces` refuses clone(2), clone3(2) and unshare(2) that make any. `mount` refuses the first mount of walls that the
+emulator builds itself, told by its flags from those of bwrap: it is what AppArmor's rule by program comes to.
 """
 
 from __future__ import annotations
@@ -14,23 +15,29 @@ import sys
 PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 38, 22, 2
 LOAD, EQUAL, ANY_BIT, RETURN = 0x20, 0x15, 0x45, 0x06
 ALLOW, REFUSE = 0x7FFF0000, 0x00050000  # + the error number
-EPERM, ENOSYS = 1, 38
-CLONE_NEWUSER = 0x10000000
-NUMBERS = {"x86_64": {"unshare": 272, "clone": 56}, "aarch64": {"unshare": 97, "clone": 220}}
+EPERM, EACCES, ENOSYS = 1, 13, 38
+NAMESPACES = 0x7E020000
+MS_REC_PRIVATE = 16384 | 1 << 18
+NUMBERS = {
+    "x86_64": {"unshare": 272, "clone": 56, "mount": 165},
+    "aarch64": {"unshare": 97, "clone": 220, "mount": 40},
+}
 CLONE3 = 435
-NUMBER_AT, FIRST_ARGUMENT_AT = 0, 16
+NUMBER_AT, FIRST_ARGUMENT_AT, FOURTH_ARGUMENT_AT = 0, 16, 40
 
 
 def program(refused: list[str]) -> bytes:
     numbers = NUMBERS[platform.machine()]
     steps: list[tuple[int, int, int, int]] = [(LOAD, 0, 0, NUMBER_AT)]
-    if "unshare" in refused:
-        steps += [(EQUAL, 0, 1, numbers["unshare"]), (RETURN, 0, 0, REFUSE | EPERM)]
-    if "clone" in refused:
-        # Its flags lie behind a pointer, which a filter cannot follow: programs fall back to clone.
+    if "namespaces" in refused:
+        # The flags of clone3 lie behind a pointer, which a filter cannot follow: programs fall back to clone.
         steps += [(EQUAL, 0, 1, CLONE3), (RETURN, 0, 0, REFUSE | ENOSYS)]
-        steps += [(EQUAL, 0, 3, numbers["clone"]), (LOAD, 0, 0, FIRST_ARGUMENT_AT)]
-        steps += [(ANY_BIT, 0, 1, CLONE_NEWUSER), (RETURN, 0, 0, REFUSE | EPERM)]
+        for name in ("clone", "unshare"):
+            steps += [(EQUAL, 0, 4, numbers[name]), (LOAD, 0, 0, FIRST_ARGUMENT_AT)]
+            steps += [(ANY_BIT, 0, 1, NAMESPACES), (RETURN, 0, 0, REFUSE | EPERM), (LOAD, 0, 0, NUMBER_AT)]
+    if "mount" in refused:
+        steps += [(EQUAL, 0, 3, numbers["mount"]), (LOAD, 0, 0, FOURTH_ARGUMENT_AT)]
+        steps += [(EQUAL, 0, 1, MS_REC_PRIVATE), (RETURN, 0, 0, REFUSE | EACCES)]
     steps += [(RETURN, 0, 0, ALLOW)]
     return b"".join(struct.pack("HBBI", *step) for step in steps)
 

@@ -277,12 +277,11 @@ def main(control: socket.socket, spec: dict[str, Any]) -> None:
         init.run()
 
 
-def main_in_namespaces(control: socket.socket, spec: dict[str, Any], built: bool = False) -> None:
-    """Init as process 1 of its namespaces, to its end. `built`: somebody else (bwrap) has built the walls.
-
-    Its parent is the zygote by now, so the signal is armed in the process that stays. It is SIGKILL: the death of
-    process 1 is the death of everything in its process table.
-    """
+def main_in_namespaces(
+    control: socket.socket, spec: dict[str, Any], built: bool = False, user: Optional[tuple[int, int]] = None
+) -> None:
+    """Init as process 1 of its namespaces, to its end. `built`: somebody else (bwrap) has built the walls. `user`: the
+    emulator's user and group, when they are in a user namespace where it still has to become root."""
     os.setsid()
     # No handler for SIGTERM: the kernel then keeps process 1 from anything that a command sends it.
     processes.prctl(processes.PR_SET_NAME, b"init")
@@ -291,7 +290,13 @@ def main_in_namespaces(control: socket.socket, spec: dict[str, Any], built: bool
         if built:
             walls.leave_keyring()
         else:
+            # The death of process 1 is the death of everything in its process table. A zygote that died before this
+            # was armed is not its parent any more; the number is asked of the host's /proc, which knows it.
             processes.prctl(processes.PR_SET_PDEATHSIG, signal.SIGKILL)
+            if processes.parent_in_proc() != spec["zygote"]:
+                return
+            if user:
+                walls.become_root(*user)
             walls.build(spec)
         proxy = _listen_for_proxy(spec["proxy_port"]) if spec["network"] == "allowlist" else None
         init.most_processes = limits.apply(spec, own_table=True)

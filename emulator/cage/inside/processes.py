@@ -79,6 +79,13 @@ def _children_by_task(pid: int) -> Optional[list[int]]:
     return found
 
 
+def parent_in_proc() -> int:
+    """The parent of this process by the number that /proc shows, which may be that of an outer process table, where
+    os.getppid knows none. 0 when the parent is gone."""
+    with open("/proc/self/stat", "rb") as stat:
+        return int(stat.read().rpartition(b")")[2].split()[1])
+
+
 def _parents() -> dict[int, int]:
     """Parent of every process on the machine, by pid."""
     parents: dict[int, int] = {}

@@ -13,6 +13,7 @@ import errno
 import fcntl
 import os
 import platform
+import signal
 import socket
 import stat
 import struct
@@ -50,6 +51,7 @@ PR_CAP_AMBIENT = 47
 PR_CAP_AMBIENT_CLEAR_ALL = 4
 _CAPABILITY_VERSION_3 = 0x20080522
 
+_CLONE = {"x86_64": 56, "aarch64": 220, "riscv64": 220, "ppc64le": 120, "s390x": 120}
 _PIVOT_ROOT = {"x86_64": 155, "aarch64": 41, "riscv64": 41, "ppc64le": 203, "s390x": 217}
 _KEYCTL = {"x86_64": 250, "aarch64": 219, "riscv64": 219, "ppc64le": 271, "s390x": 280}
 KEYCTL_JOIN_SESSION_KEYRING = 1
@@ -102,6 +104,9 @@ class WallsError(Exception):
 class _Libc:
     def __init__(self) -> None:
         self._libc = ctypes.CDLL(None, use_errno=True)
+        #: For a call that comes back twice: nobody may take the lock of the interpreter meanwhile.
+        self.holding_the_gil = ctypes.PyDLL(None, use_errno=True)
+        self.holding_the_gil.syscall.restype = ctypes.c_long
 
     def call(self, name: str, *arguments: Any) -> int:
         result: int = getattr(self._libc, name)(*arguments)
@@ -140,23 +145,50 @@ def flags_for(network: str) -> int:
     return flags if network == "full" else flags | CLONE_NEWNET
 
 
-def enter_namespaces(network: str) -> None:
-    """The first half, in the child that will fork init: new namespaces, and root in them for an ordinary user."""
-    uid, gid = os.geteuid(), os.getegid()
+def fork_into_namespaces(network: str) -> tuple[int, bool]:
+    """Like os.fork, with the child as process 1 of new namespaces. In one step, because a process that unshares its
+    process table stays in the old one itself, and would have to fork again. Returns (pid or 0, whether there is a
+    user namespace, where the child must `become_root` first)."""
     flags = flags_for(network)
-    as_user = uid != 0
-    if not as_user:
-        try:
-            libc.call("unshare", flags)
-        except WallsError as error:
-            if not (isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EPERM):
-                raise
-            as_user = True  # a root without rights, as in a container; what users may do is left
-    if as_user:
-        libc.call("unshare", flags | CLONE_NEWUSER)
-        _write("/proc/self/setgroups", "deny")
-        _write("/proc/self/uid_map", f"0 {uid} 1")
-        _write("/proc/self/gid_map", f"0 {gid} 1")
+    if os.geteuid() != 0:
+        return _clone(flags | CLONE_NEWUSER), True
+    try:
+        return _clone(flags), False
+    except WallsError as error:
+        if _errno(error) != errno.EPERM:
+            raise
+        return _clone(flags | CLONE_NEWUSER), True  # a root without rights, as in a container; what users may do is left
+
+
+def _clone(flags: int) -> int:
+    """clone(2) without a stack of its own is a fork. Python is told what os.fork would tell it."""
+    number = _CLONE.get(platform.machine())
+    if number is None:
+        raise WallsError(f"clone is not known for {platform.machine()}")
+    first = [0, flags | signal.SIGCHLD] if platform.machine() == "s390x" else [flags | signal.SIGCHLD, 0]
+    arguments = [ctypes.c_ulong(word) for word in (number, *first, 0, 0, 0)]
+    ctypes.pythonapi.PyOS_BeforeFork()
+    pid = int(libc.holding_the_gil.syscall(*arguments))
+    if pid == 0:
+        ctypes.pythonapi.PyOS_AfterFork_Child()
+        return 0
+    number = ctypes.get_errno()
+    ctypes.pythonapi.PyOS_AfterFork_Parent()
+    if pid < 0:
+        text = os.strerror(number)
+        raise WallsError(f"clone into new namespaces: {text}") from OSError(number, text)
+    return pid
+
+
+def become_root(uid: int, gid: int) -> None:
+    """In a new user namespace: root there is the emulator's user, by these numbers outside."""
+    _write("/proc/self/setgroups", "deny")
+    _write("/proc/self/uid_map", f"0 {uid} 1")
+    _write("/proc/self/gid_map", f"0 {gid} 1")
+
+
+def _errno(error: WallsError) -> int:
+    return error.__cause__.errno or 0 if isinstance(error.__cause__, OSError) else 0
 
 
 def _write(path: str, text: str) -> None:
@@ -207,7 +239,7 @@ def lock() -> None:
         try:
             libc.call("prctl", PR_CAPBSET_DROP, ctypes.c_ulong(capability), 0, 0, 0)
         except WallsError as error:
-            if not (isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EINVAL):
+            if _errno(error) != errno.EINVAL:
                 raise  # EINVAL: an older kernel does not know it
     _drop_inheritable()
     libc.call("prctl", PR_SET_NO_NEW_PRIVS, ctypes.c_ulong(1), 0, 0, 0)
@@ -264,7 +296,7 @@ def _read_only(target: str, recursive: bool = True) -> None:
     try:
         libc.call("syscall", _MOUNT_SETATTR, AT_FDCWD, os.fsencode(target), flags, attributes, len(attributes))
     except WallsError as error:
-        if not (isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.ENOSYS):
+        if _errno(error) != errno.ENOSYS:
             raise
         _remount_each(target, recursive)
 

@@ -106,43 +106,18 @@ class Zygote:
         return pid
 
     def _fork_into_namespaces(self, spec: dict[str, Any], control: int) -> Optional[int]:
-        """A process becomes number 1 only by being forked into a new process table, so there is one in between,
-        gone at once. Init is told to go on when it hangs below the zygote: the parent-death signal that it arms
-        then is of the parent that stays. None when the walls were refused; init's socket says why."""
-        told_r, told_w = os.pipe()
-        go_r, go_w = os.pipe()
+        """None when the kernel refuses; init's socket says why."""
+        ids = os.geteuid(), os.getegid()
         try:
-            between = os.fork()
-            if between == 0:
-                self._in_child(lambda: self._between(spec, control, (told_r, told_w, go_r, go_w)))
-            os.close(told_w)
-            told_w = -1
-            told = os.read(told_r, 32)  # init's pid as seen from here, or nothing when it failed
-            os.waitpid(between, 0)
-            if told:
-                os.write(go_w, b"g")
-            return int(told) if told else None
-        finally:
-            for fd in (told_r, told_w, go_r, go_w):
-                if fd >= 0:
-                    os.close(fd)
-
-    def _between(self, spec: dict[str, Any], control: int, pipes: tuple[int, int, int, int]) -> None:
-        told_r, told_w, go_r, go_w = pipes
-        try:
-            walls.enter_namespaces(spec["network"])
-            pid = os.fork()
-        except (OSError, walls.WallsError) as error:
-            frames.send(socket.socket(fileno=control), {"ev": "failed", "error": str(error)})
-            return
-        if pid:
-            os.write(told_w, str(pid).encode())
-            return
-        for fd in (told_r, told_w, go_w):
-            os.close(fd)
-        if os.read(go_r, 1):
-            os.close(go_r)
-            init.main_in_namespaces(socket.socket(fileno=control), spec)
+            pid, own_user = walls.fork_into_namespaces(spec["network"])
+        except walls.WallsError as error:
+            with socket.socket(fileno=os.dup(control)) as told:
+                frames.send(told, {"ev": "failed", "error": str(error)})
+            return None
+        if pid == 0:
+            user = ids if own_user else None
+            self._in_child(lambda: init.main_in_namespaces(socket.socket(fileno=control), spec, user=user))
+        return pid
 
     def _fork_bwrap(self, spec: dict[str, Any], control: int) -> int:
         pid = os.fork()

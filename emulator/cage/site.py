@@ -1,0 +1,130 @@
+"""Where the sandboxes of one emulator are opened: their directories and their first processes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Callable, Optional
+
+from . import archive, bwrap
+from .cage import Cage
+from .cgroups import MemoryGroup
+from .inside.processes import descendants
+from .isolation import Walls, interpreter
+from .paths import Layout
+from .process import Asked, Gone, SandboxProcesses
+from .proxy import Proxy
+from .zygote import Zygote
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a sandbox may take: memory of each process (0: limited otherwise), cores, size of a file, number of
+    processes."""
+
+    memory_mb: int
+    cpus: int
+    disk_gb: int
+    processes: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one sandbox gets. `show`: host directories that its programs need. `proxy`: serves the network
+    `allowlist`. `memory`: the control group that it joins, removed with it. `on_lost`: its init died without having
+    been asked to. `on_ask`: answers programs inside. `on_overrun`: all was killed, there were too many processes."""
+
+    sandbox_id: str
+    network: str = "full"
+    show: Sequence[str] = ()
+    proxy: Optional[Proxy] = None
+    limits: Optional[Limits] = None
+    memory: Optional[MemoryGroup] = None
+    on_lost: Callable[[], None] = lambda: None
+    on_ask: Optional[Asked] = None
+    on_overrun: Callable[[int], None] = lambda count: None
+
+
+class Site:
+    """`run_dir`: the emulator's, in which directories that are made ahead wait."""
+
+    def __init__(self, run_dir: Path, zygote: Zygote, walls: Walls, shell: str) -> None:
+        self.walls = walls
+        self._spare = run_dir / "spare"
+        self._has_spare = False
+        self._zygote = zygote
+        self._shell = shell
+
+    async def prepare(self) -> None:
+        """Makes the directory of the next sandbox: a dozen entries on a disk take longer than its processes."""
+        if not self._has_spare:
+            await asyncio.to_thread(_furnish, self.walls.layout(self._spare))
+            self._has_spare = True
+
+    def _take(self, layout: Layout) -> None:
+        """The directory of a new sandbox, its workspace as if made now."""
+        if not self._has_spare:
+            _furnish(layout)
+            return
+        self._has_spare = False
+        self._spare.rename(layout.directory)
+        for place in layout.roots().values():
+            os.utime(place)
+
+    async def open(self, directory: Path, plan: Plan) -> Cage:
+        """Makes the directory and the init of a new sandbox. On failure nothing is left. Raises Gone, OSError,
+        ZygoteError."""
+        layout = self.walls.layout(directory)
+        processes: Optional[SandboxProcesses] = None
+        try:
+            self._take(layout)
+            control = await self._zygote.create(self._spec(layout, plan))
+            processes = SandboxProcesses(control, plan.on_lost, plan.on_ask, plan.on_overrun)
+            listening = await processes.ready()
+            if listening is not None and plan.proxy is not None:
+                await plan.proxy.start(listening)
+            if plan.memory is not None:
+                init = await self._zygote.init_of(plan.sandbox_id)
+                plan.memory.add([init, *descendants([init])])  # behind bwrap, init is its child
+            ask_dir = self.walls.ask_dir(layout)[1]
+            return Cage(plan.sandbox_id, layout, self._shell, self._zygote, processes, ask_dir, plan.proxy, plan.memory)
+        except BaseException as error:
+            if processes is not None:
+                await processes.stop()
+            if plan.memory is not None:
+                await plan.memory.remove()
+            said = bwrap.complaint(layout) if isinstance(error, Gone) else ""
+            if not isinstance(error, FileExistsError):
+                archive.remove(directory)
+            if said:
+                raise Gone(said) from error
+            raise
+
+    def _spec(self, layout: Layout, plan: Plan) -> dict[str, object]:
+        show = [*plan.show, interpreter()[1]] if plan.on_ask else plan.show
+        spec = self.walls.spec(plan.sandbox_id, layout, plan.network, show)
+        if plan.limits is not None:
+            spec["limits"] = asdict(plan.limits)
+        if plan.on_ask:
+            spec["ask_dir"] = self.walls.ask_dir(layout)[0]
+        if self.walls.level == "bwrap":
+            layout.lend_library()
+            spec["bwrap"] = bwrap.command(self.walls.bwrap, spec, layout)
+            spec["bwrap_said"] = str(layout.directory / bwrap.SAID)
+        return spec
+
+
+def _furnish(layout: Layout) -> None:
+    """The directories, and settings by which package managers install into the sandbox's own home, never into the
+    host's interpreter."""
+    layout.make()
+    pip = layout.home / ".config" / "pip"
+    pip.parent.mkdir()
+    pip.mkdir()
+    (pip / "pip.conf").write_text(
+        "[global]\nuser = true\nbreak-system-packages = true\ndisable-pip-version-check = true\n", encoding="utf-8"
+    )
+    (layout.home / ".npmrc").write_text("prefix=${HOME}/.local\n", encoding="utf-8")
