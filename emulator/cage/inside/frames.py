@@ -59,7 +59,7 @@ class Receiver:
     def receive(self) -> list[tuple[Message, list[int]]]:
         """One recvmsg and the messages it completed. EOFError at the end of the stream."""
         data, ancillary, _flags, _address = self._sock.recvmsg(
-            1 << 18, socket.CMSG_SPACE(_MAX_FDS * _FD_SIZE), _CLOEXEC
+            1 << 16, socket.CMSG_SPACE(_MAX_FDS * _FD_SIZE), _CLOEXEC
         )
         for level, kind, payload in ancillary:
             if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:

@@ -29,11 +29,14 @@ PR_SET_CHILD_SUBREAPER = 36
 _RTTIME = getattr(resource, "RLIMIT_RTTIME", None)
 
 
+#: Looked up once, in the zygote: every sandbox's init would pay for it.
+_prctl = ctypes.CDLL(None, use_errno=True).prctl if LINUX else None
+
+
 def prctl(option: int, value: Union[int, bytes]) -> None:
-    if LINUX:
-        libc = ctypes.CDLL(None, use_errno=True)
+    if _prctl is not None:
         argument = value if isinstance(value, bytes) else ctypes.c_ulong(value)
-        if libc.prctl(option, argument, 0, 0, 0) != 0:
+        if _prctl(option, argument, 0, 0, 0) != 0:
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), f"prctl({option})")
 
 

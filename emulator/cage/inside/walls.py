@@ -202,12 +202,11 @@ def _write(path: str, text: str) -> None:
 def build(spec: dict[str, Any]) -> None:
     """The second half, in init, process 1 of its namespaces. Afterwards the new root is all there is.
 
-    `spec`: id, directory (the sandbox's), network, hide (host directories that must not be seen), show (host
+    `spec`: id, directory (the sandbox's, with an empty `walls` in it), network, hide (host directories that must not be seen), show (host
     directories that must, though they are below a hidden one).
     """
     directory = spec["directory"]
     root = os.path.join(directory, "walls")
-    os.mkdir(root)
     # Private: what the host mounts later must not turn up inside, where it would not be read-only.
     libc.mount("", "/", "", MS_REC | MS_PRIVATE)
     leave_keyring()
@@ -219,7 +218,6 @@ def build(spec: dict[str, Any]) -> None:
     _shown(root, spec["show"])
     _secrets(root)
     _resolver(root)
-    os.makedirs(root + "/opt/caged", exist_ok=True)
     libc.bind(directory + "/opt", root + "/opt/caged", recursive=False)
     _read_only(root + "/opt/caged", recursive=False)
     libc.mount("proc", root + "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
@@ -258,21 +256,24 @@ def _drop_inheritable() -> None:
 
 
 def _host_top(root: str) -> None:
-    """The host's top-level entries: links as links, the rest bound read-only. /opt is made of its entries, since
-    /opt/caged is ours."""
+    """The host's top-level entries: links as links, the rest bound; /opt is made of its entries, since /opt/caged is
+    ours. And empty directories for what is the sandbox's own. Then all of it is read-only, in one step."""
+    for name in OWN_TOP:
+        os.mkdir(f"{root}/{name}")
+    os.makedirs(root + "/opt/caged")
     for name in os.listdir("/"):
         if name in OWN_TOP:
             continue
         if name == "opt":
-            os.mkdir(root + "/opt")
             for child in os.listdir("/opt"):
                 if child != "caged":
-                    _bind_read_only("/opt/" + child, root + "/opt/" + child)
+                    _bind("/opt/" + child, root + "/opt/" + child)
             continue
-        _bind_read_only("/" + name, root + "/" + name)
+        _bind("/" + name, root + "/" + name)
+    _read_only(root)
 
 
-def _bind_read_only(source: str, target: str) -> None:
+def _bind(source: str, target: str) -> None:
     try:
         mode = os.lstat(source).st_mode
         if stat.S_ISLNK(mode):
@@ -287,7 +288,6 @@ def _bind_read_only(source: str, target: str) -> None:
     except FileNotFoundError:
         return  # gone since it was listed
     libc.bind(source, target)
-    _read_only(target)
 
 
 def _read_only(target: str, recursive: bool = True) -> None:
@@ -317,10 +317,7 @@ def _remount_each(target: str, recursive: bool) -> None:
 
 def _own_places(root: str, directory: str, network: str) -> None:
     for name in ("workspace", "root", "tmp"):
-        os.mkdir(f"{root}/{name}")
         libc.bind(f"{directory}/{name}", f"{root}/{name}", recursive=False)
-    for name in ("home", "proc", "run", "sys"):
-        os.mkdir(f"{root}/{name}")
     libc.mount("run", root + "/run", "tmpfs", MS_NOSUID | MS_NODEV, "size=16m,mode=755")
     os.mkdir(root + "/run/lock")
     if os.path.isdir(root + "/var/tmp"):
@@ -334,7 +331,6 @@ def _own_places(root: str, directory: str, network: str) -> None:
 
 def _devices(root: str) -> None:
     dev = root + "/dev"
-    os.mkdir(dev)
     libc.mount("dev", dev, "tmpfs", MS_NOSUID, "size=64k,mode=755")
     for name in _DEVICES:
         os.close(os.open(f"{dev}/{name}", os.O_CREAT | os.O_WRONLY, 0o666))
@@ -409,7 +405,6 @@ def _pivot(root: str) -> None:
     libc.call("syscall", number, b".", b".")
     libc.call("umount2", b".", MNT_DETACH)
     os.chdir("/")
-    libc.mount("", "/", "", MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV)
 
 
 def leave_keyring() -> None:
