@@ -155,6 +155,7 @@ class Cage:
         library = self.layout.lend_library()
         words = python_words(interpreter()[0], library, "agent", "sys.exit(it.main(*sys.argv[1:]))")
         line = " ".join(shlex.quote(word) for word in [*words, self._ask_dir, program])
+        self.layout.bin.mkdir(exist_ok=True)
         toolchains.write_script(self.layout.bin / program, f'exec {line} "$@"')
 
     @asynccontextmanager

@@ -70,9 +70,6 @@ class Layout:
             (self.directory / name).mkdir()
         self.tmp.chmod(0o1777)
         self.opt.mkdir()
-        self.bin.mkdir()
-        if self.mounted:
-            (self.directory / "walls").mkdir()  # where the new root is built; empty for everybody else
 
     def lend_library(self) -> str:
         """Puts the modules that run inside where a sandbox can read them. Returns the path that it has to use."""

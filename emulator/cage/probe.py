@@ -24,8 +24,22 @@ class NoWalls(Exception):
     """The level that was asked for does not work here; the text says why and what to do."""
 
 
+#: Levels that were found to work in this process, with the directory of the emulator that tried: a fact about the
+#: machine that its emulators share. One that does not work is tried again: somebody may have followed the advice.
+_working: dict[tuple[str, Path], Verdict] = {}
+
+
 async def probe(level: str, zygote: Zygote, run_dir: Path) -> Verdict:
-    """Builds the walls of a level, runs a command that writes and looks around, and tears them down again."""
+    """Whether the walls of a level work here, as found when the first emulator asked."""
+    known = _working.get((level, run_dir.parent))
+    verdict = known or await _try(level, zygote, run_dir)
+    if verdict.works:
+        _working[level, run_dir.parent] = verdict
+    return verdict
+
+
+async def _try(level: str, zygote: Zygote, run_dir: Path) -> Verdict:
+    """Builds the walls, runs a command that writes and looks around, and tears them down again."""
     if level == "process":
         return Verdict(level, True, _REASONS[level])
     walls = walls_for(level, run_dir)

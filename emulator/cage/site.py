@@ -53,6 +53,8 @@ class Site:
 
     def __init__(self, run_dir: Path, zygote: Zygote, walls: Walls, shell: str) -> None:
         self.walls = walls
+        self._root = run_dir / "walls"
+        self._root.mkdir(exist_ok=True)
         self._spare = run_dir / "spare"
         self._has_spare = False
         self._zygote = zygote
@@ -106,6 +108,7 @@ class Site:
     def _spec(self, layout: Layout, plan: Plan) -> dict[str, object]:
         show = [*plan.show, interpreter()[1]] if plan.on_ask else plan.show
         spec = self.walls.spec(plan.sandbox_id, layout, plan.network, show)
+        spec["root"] = str(self._root)
         if plan.limits is not None:
             spec["limits"] = asdict(plan.limits)
         if plan.on_ask:
@@ -121,8 +124,7 @@ def _furnish(layout: Layout) -> None:
     """The directories, and settings by which package managers install into the sandbox's own home, never into the
     host's interpreter."""
     layout.make()
-    pip = layout.home / ".config" / "pip"
-    pip.parent.mkdir()
+    pip = layout.home / ".pip"
     pip.mkdir()
     (pip / "pip.conf").write_text(
         "[global]\nuser = true\nbreak-system-packages = true\ndisable-pip-version-check = true\n", encoding="utf-8"

@@ -186,6 +186,8 @@ def _output(command: list[str]) -> Optional[str]:
 
 def install(chain: Toolchain, bin_dir: Path) -> None:
     """Puts a template's programs into a sandbox. Blocks (microseconds)."""
+    if chain.links or chain.scripts:
+        bin_dir.mkdir(exist_ok=True)
     for name, target in chain.links.items():
         os.symlink(target, bin_dir / name)
     for name, text in chain.scripts.items():

@@ -353,7 +353,7 @@ def test_a_restore_that_fails_leaves_the_workspace_untouched(api, box, damage):
     assert "untouched" in api.log_text(box) or "failed" in api.log_text(box)
     assert sorted(os.listdir(api.emulator.run_dir / "sandboxes" / box)) in (
         ["opt", "root", "tmp", "workspace"],
-        ["opt", "root", "tmp", "walls", "workspace"],
+        ["opt", "root", "tmp", "workspace"],
     )
 
 

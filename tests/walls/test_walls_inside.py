@@ -37,7 +37,7 @@ def test_the_process_table_holds_its_own_processes_only(walled: Served, box: str
         assert len(walled.run(box, "ps -e --no-headers; true").splitlines()) == 4
 
 
-@pytest.mark.parametrize("place", ["/etc", "/usr", "/usr/bin", "/var", "/", "/opt/caged", "/opt/caged/bin", "/sys"])
+@pytest.mark.parametrize("place", ["/etc", "/usr", "/usr/bin", "/var", "/", "/opt/caged", "/sys"])
 def test_the_hosts_directories_cannot_be_written(walled: Served, box: str, place: str) -> None:
     if not os.path.isdir(place) and not place.startswith("/opt/caged"):
         pytest.skip(f"there is no {place} here")

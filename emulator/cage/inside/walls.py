@@ -157,7 +157,7 @@ def fork_into_namespaces(network: str) -> tuple[int, bool]:
     except WallsError as error:
         if _errno(error) != errno.EPERM:
             raise
-        return _clone(flags | CLONE_NEWUSER), True  # a root without rights, as in a container; what users may do is left
+        return _clone(flags | CLONE_NEWUSER), True  # a root without rights, as in a container
 
 
 def _clone(flags: int) -> int:
@@ -202,11 +202,12 @@ def _write(path: str, text: str) -> None:
 def build(spec: dict[str, Any]) -> None:
     """The second half, in init, process 1 of its namespaces. Afterwards the new root is all there is.
 
-    `spec`: id, directory (the sandbox's, with an empty `walls` in it), network, hide (host directories that must not be seen), show (host
+    `spec`: id, directory (the sandbox's), root (an empty directory, the same for all: nobody else sees what is mounted
+    there), network, hide (host directories that must not be seen), show (host
     directories that must, though they are below a hidden one).
     """
     directory = spec["directory"]
-    root = os.path.join(directory, "walls")
+    root = spec["root"]
     # Private: what the host mounts later must not turn up inside, where it would not be read-only.
     libc.mount("", "/", "", MS_REC | MS_PRIVATE)
     leave_keyring()
