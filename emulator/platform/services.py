@@ -38,6 +38,8 @@ class Services:
     memory: Optional[MemoryGroups] = None
     #: What was found out about walls when the emulator was started.
     verdicts: list[Verdict] = field(default_factory=list)
+    #: Where events go; set by the platform.
+    recorder: Callable[[Sandbox, str, dict[str, Any], float], None] = lambda *_: None
     tasks: set[asyncio.Task[Any]] = field(default_factory=set)
 
     @property
@@ -55,6 +57,10 @@ class Services:
         self.tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             self.log(f"background work failed: {task.exception()!r}")
+
+    def record(self, sandbox: Sandbox, kind: str, data: dict[str, Any], duration_ms: float = 0.0) -> None:
+        """Something happened in a sandbox: an event of one of the kinds of wire-contract.md 3.7, e.g. `command`."""
+        self.recorder(sandbox, kind, data, duration_ms)
 
     def note(self, sandbox: Sandbox, message: str, kind: str = "lifecycle") -> None:
         """Adds a line to a sandbox's log, secrets masked."""

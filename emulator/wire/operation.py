@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Callable, Generic, Optional, TypeVar
 from urllib.parse import unquote
@@ -63,7 +63,13 @@ Handler = Callable[[Call[Any]], Awaitable[Response]]
 @dataclass(frozen=True)
 class Operation:
     """`name` is resource.call, as the SDK spells it. `body`: the model of the request body, None when the call
-    takes none. `public`: no API key is asked for."""
+    takes none. `public`: no API key is asked for.
+
+    The rest is for the OpenAPI document. `reply`: the model of the answer, or `list[Model]`, or `str` (text), `bytes`;
+    None for an empty one (204). `status`: of success. `query`: parameters by name, with their type (`int`, `str`,
+    `bool`). `errors`: refusals of this call, apart from those that all calls share (401, 403, 429, 400 with a body or
+    query, 404 with an id, 413 with a body).
+    """
 
     method: str
     path: str
@@ -71,16 +77,33 @@ class Operation:
     handler: Handler
     body: Optional[type[Body]] = None
     public: bool = False
+    reply: Any = None
+    status: int = 200
+    query: Mapping[str, type] = field(default_factory=dict)
+    errors: Sequence[int] = ()
 
 
 class Operations(list[Operation]):
     """Collects a resource's operations by decorator."""
 
     def add(
-        self, method: str, path: str, name: str, body: Optional[type[Body]] = None, public: bool = False
+        self,
+        method: str,
+        path: str,
+        name: str,
+        body: Optional[type[Body]] = None,
+        public: bool = False,
+        *,
+        reply: Any = None,
+        status: int = 0,
+        query: Optional[Mapping[str, type]] = None,
+        errors: Sequence[int] = (),
     ) -> Callable[[Handler], Handler]:
+        """`status`: 200 where there is a reply and 204 where there is none, unless said otherwise."""
+        status = status or (204 if reply is None else 200)
+
         def register(handler: Handler) -> Handler:
-            self.append(Operation(method, path, name, handler, body, public))
+            self.append(Operation(method, path, name, handler, body, public, reply, status, query or {}, errors))
             return handler
 
         return register
