@@ -121,11 +121,9 @@ class Building:
         cost.stop(sandbox, self._services.clock.time())
         sandbox.status = "error"
         sandbox.stopped_at = self._services.clock.timestamp()
-        self._services.note(
-            sandbox,
-            "the sandbox's processes were killed from outside; destroy it and create a new one",
-            "error",
-        )
+        reason = "the sandbox's processes were killed from outside; destroy it and create a new one"
+        self._services.note(sandbox, reason, "error")
+        self._services.signals.send("sandbox_error", sandbox=sandbox, reason=reason)
 
     async def _bounded(self, step: str, work: Awaitable[T]) -> T:
         try:

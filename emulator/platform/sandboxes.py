@@ -15,7 +15,7 @@ from . import cost, limits
 from .accounts import Accounts
 from .building import BuildFailed, Building
 from .refusal import Refusal, invalid, invalid_state, not_found, not_running, plan_limit
-from .services import Services
+from .services import Services, mask
 from .snapshots import Snapshots
 
 
@@ -121,7 +121,9 @@ class Sandboxes:
                 self._services.log(f"building {sandbox.id} failed: {error!r}")
             if sandbox.status == "pending":
                 sandbox.status = "error"
-                self._services.note(sandbox, str(error) or repr(error), "error")
+                reason = mask(sandbox, str(error) or repr(error))
+                self._services.note(sandbox, reason, "error")
+                self._services.signals.send("sandbox_error", sandbox=sandbox, reason=reason)
         if sandbox.status == "destroyed":
             await self._clear(sandbox)
             raise not_found("sandbox", sandbox.id)

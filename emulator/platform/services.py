@@ -19,6 +19,7 @@ from ..control.chance import Chance
 from ..control.clock import Clock
 from ..control.journal import Journal
 from ..store import LogEntry, Sandbox, Store
+from .signals import Signals
 
 
 @dataclass
@@ -41,6 +42,10 @@ class Services:
     #: Where events go; set by the platform.
     recorder: Callable[[Sandbox, str, dict[str, Any], float], None] = lambda *_: None
     tasks: set[asyncio.Task[Any]] = field(default_factory=set)
+    signals: Signals = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.signals = Signals(self.log)
 
     @property
     def walls(self) -> Walls:

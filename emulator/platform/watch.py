@@ -52,8 +52,10 @@ class Watch:
         reached, used_up = cost.newly_reached(sandbox, now)
         for mark in reached:
             self._services.note(sandbox, f"{mark}% of the budget of ${sandbox.budget:.2f} is used", "budget")
+            self._told(sandbox, mark, now)
         if used_up:
             self._services.note(sandbox, f"the budget of ${sandbox.budget:.2f} is used up", "budget")
+            self._told(sandbox, 100, now)
             if self._services.config.budget_action == "destroy":
                 await self._sandboxes.destroy(sandbox)
             else:
@@ -63,6 +65,10 @@ class Watch:
             await self._look_at_disk(sandbox, now)
         if not sandbox.busy and now - sandbox.last_active >= sandbox.timeout:
             await self._sandboxes.pause(sandbox, f"paused after {sandbox.timeout} s without activity")
+            self._services.signals.send("idle_timeout", sandbox=sandbox)
+
+    def _told(self, sandbox: Sandbox, percent: int, now: float) -> None:
+        self._services.signals.send("budget_told", sandbox=sandbox, percent=percent, spent=cost.total(sandbox, now))
 
     async def _look_at_disk(self, sandbox: Sandbox, now: float) -> None:
         """Nothing in the kernel holds a directory to a size for an ordinary user, so it is watched and told."""

@@ -1,0 +1,45 @@
+"""Who wants to know what happened: alerts listen here, so that the places where things happen need not know them."""
+
+from __future__ import annotations
+
+from typing import Any, Callable
+
+#: Every signal with the keywords it is sent with.
+SIGNALS: dict[str, tuple[str, ...]] = {
+    # An agent session's trust score (0-100) moved from `before` to `score`.
+    "trust_changed": ("sandbox", "session", "before", "score"),
+    # `percent` (80, 95 or 100) of the budget is used. At 100 before the sandbox is paused or destroyed.
+    "budget_told": ("sandbox", "percent", "spent"),
+    # The sandbox's status became `error`; `reason` is text for people, secrets masked.
+    "sandbox_error": ("sandbox", "reason"),
+    # The sandbox was paused for want of activity.
+    "idle_timeout": ("sandbox",),
+    # An agent session is over: completed or failed.
+    "session_ended": ("sandbox", "session"),
+    # Something was recorded; `sandbox` is None for an ingested event that names none.
+    "event": ("sandbox", "event"),
+}
+
+Listener = Callable[..., None]
+
+
+class Signals:
+    """Listeners are called at once, in the order they came, on the emulator's loop. They must not wait; for what takes
+    time there is `services.in_background`. One that raises is logged and keeps nobody else from being told."""
+
+    def __init__(self, log: Callable[[str], None]) -> None:
+        self._log = log
+        self._listeners: dict[str, list[Listener]] = {name: [] for name in SIGNALS}
+
+    def connect(self, name: str, listener: Listener) -> None:
+        """`listener(**data)` from now on. KeyError for a name that is not in SIGNALS."""
+        self._listeners[name].append(listener)
+
+    def send(self, name: str, **data: Any) -> None:
+        if set(data) != set(SIGNALS[name]):
+            raise TypeError(f"signal {name} is sent with {', '.join(SIGNALS[name])}, not {', '.join(data)}")
+        for listener in tuple(self._listeners[name]):
+            try:
+                listener(**data)
+            except Exception as error:
+                self._log(f"a listener to {name} failed: {error!r}")

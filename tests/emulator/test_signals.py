@@ -1,0 +1,87 @@
+"""Who listens is told, by the emulator that runs."""
+
+import os
+import signal
+
+import pytest
+from emulator_testing import eventually
+
+from caged.emulator.platform.signals import SIGNALS, Signals
+
+
+@pytest.fixture
+def heard(timed):
+    """Every signal of the emulator of `timed`, as (name, data)."""
+    found = []
+    for name in SIGNALS:
+        timed[0].emulator._runtime.services.signals.connect(name, lambda _name=name, **data: found.append((_name, data)))
+    return found
+
+
+def of(heard, name):
+    return [data for found, data in heard if found == name]
+
+
+def test_a_budget_is_told_at_80_95_and_100_percent(timed, heard):
+    api, clock = timed
+    box = api.sandbox(budget=0.0275, timeout=10_000)
+    for seconds in (2900, 2990, 3500, 3700):
+        clock.advance(seconds - clock.offset)
+    told = of(heard, "budget_told")
+    assert [data["percent"] for data in told] == [80, 95, 100]
+    assert {data["sandbox"].id for data in told} == {box}
+    assert told[-1]["spent"] >= 0.0275
+
+
+def test_falling_asleep_is_told_once(timed, heard):
+    api, clock = timed
+    box = api.sandbox(timeout=60)
+    clock.advance(61)
+    clock.advance(61)
+    assert [data["sandbox"].id for data in of(heard, "idle_timeout")] == [box]
+
+
+def test_a_pause_that_was_asked_for_is_no_idle_timeout(timed, heard):
+    api, clock = timed
+    api.post(f"/sandboxes/{api.sandbox(timeout=60)}/pause")
+    clock.advance(61)
+    assert of(heard, "idle_timeout") == []
+
+
+def test_a_create_that_fails_is_told_with_secrets_masked(timed, heard):
+    api, _clock = timed
+    fields = {"template": "minimal", "env": {"T": "hush-hush"}, "secrets": ["T"], "init_script": "echo $T; exit 3"}
+    box = api.post("/sandboxes", json=fields).json()
+    assert box["status"] == "error"
+    (data,) = of(heard, "sandbox_error")
+    assert data["sandbox"].id == box["id"]
+    assert "exit code 3" in data["reason"]
+    assert "***" in data["reason"] and "hush" not in data["reason"]
+
+
+def test_a_sandbox_that_is_killed_from_outside_is_told(timed, heard):
+    api, _clock = timed
+    box = api.sandbox()
+    cage = api.emulator._runtime.services.store.sandboxes[box].cage
+    os.kill(cage.init_pid, signal.SIGKILL)
+    eventually(lambda: of(heard, "sandbox_error"), "the emulator to see it")
+    assert api.status(box) == "error"
+    assert len(of(heard, "sandbox_error")) == 1
+
+
+def test_a_listener_that_fails_is_logged_and_the_others_are_told():
+    log, told = [], []
+    signals = Signals(log.append)
+    signals.connect("idle_timeout", lambda sandbox: 1 / 0)
+    signals.connect("idle_timeout", lambda sandbox: told.append(sandbox))
+    signals.send("idle_timeout", sandbox="box")
+    assert told == ["box"]
+    assert "ZeroDivisionError" in log[0]
+
+
+def test_an_unknown_signal_or_other_data_is_a_mistake_of_the_sender():
+    signals = Signals(print)
+    with pytest.raises(KeyError):
+        signals.connect("nothing", print)
+    with pytest.raises(TypeError, match="sandbox, reason"):
+        signals.send("sandbox_error", sandbox=None)
