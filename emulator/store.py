@@ -32,6 +32,92 @@ class Account:
     keys: dict[str, Key] = field(default_factory=dict)
     #: Start of the current rate window (a whole minute) and the requests seen in it.
     window: tuple[int, int] = (0, 0)
+    #: Of those who signed up with one: salt and hash.
+    password: Optional[tuple[bytes, bytes]] = None
+    #: What it pays for, and the running time of its sandboxes that are gone (seconds).
+    subscription: Subscription = field(default_factory=lambda: Subscription())
+    past_seconds: float = 0.0
+    rules: dict[str, AlertRule] = field(default_factory=dict)
+    notification_config: NotificationConfig = field(default_factory=lambda: NotificationConfig())
+
+
+@dataclass
+class Subscription:
+    """`period_end`: epoch seconds, None on the free plan. `reported_minutes`: running time that was reported to the
+    biller, at `reported_at`."""
+
+    period_end: Optional[float] = None
+    cancel_at_period_end: bool = False
+    ended: bool = False
+    reported_minutes: int = 0
+    reported_at: Optional[str] = None
+
+
+@dataclass
+class Login:
+    """A dashboard session. `key` carries its token; it is none of the account's API keys. `expires`: epoch seconds."""
+
+    id: str
+    key: Key
+    user_agent: str
+    ip: str
+    created_at: str
+    expires: float
+
+
+@dataclass
+class AlertRule:
+    """`config`: only what was set; see `platform/rules.py` for the defaults."""
+
+    id: str
+    account_id: str
+    type: str
+    created_at: str
+    enabled: bool = True
+    config: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass
+class Alert:
+    """`kind` is the documentation's finer name (budget_warning, trust_low …). `state`: open, resolved, muted."""
+
+    id: str
+    account_id: str
+    rule_id: str
+    rule_type: str
+    kind: str
+    severity: str
+    title: str
+    message: str
+    sandbox_id: str
+    session_id: str
+    meta: dict[str, str]
+    created_at: str
+    state: str = "open"
+    resolved_at: Optional[str] = None
+
+
+@dataclass
+class NotificationConfig:
+    """The webhooks are credentials: they are kept and never shown."""
+
+    enabled_channels: list[str] = field(default_factory=list)
+    slack_channel_id: str = ""
+    email_address: str = ""
+    slack_webhook_url: str = ""
+    discord_webhook_url: str = ""
+
+
+@dataclass
+class Notification:
+    id: str
+    account_id: str
+    alert_id: str
+    channel: str
+    title: str
+    message: str
+    created_at: str
+    read: bool = False
 
 
 @dataclass
@@ -108,3 +194,6 @@ class Store:
         self.keys: dict[str, Key] = {}  # by secret
         self.sandboxes: dict[str, Sandbox] = {}
         self.snapshots: dict[str, Snapshot] = {}
+        self.logins: dict[str, Login] = {}  # by token
+        self.alerts: dict[str, Alert] = {}  # oldest first, as the notifications
+        self.notifications: dict[str, Notification] = {}
