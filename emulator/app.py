@@ -10,27 +10,53 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import Route, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocket
 
 from .platform.platform import Platform
 from .platform.refusal import Refusal
-from .wire import account, execs, files, health, sandboxes, snapshots
+from .wire import (
+    account,
+    billing,
+    devices,
+    execs,
+    files,
+    health,
+    logins,
+    openapi,
+    sandboxes,
+    snapshots,
+    terminals,
+    tickets,
+    unserved,
+)
 from .wire.dispatch import Dispatcher, common_headers
 from .wire.operation import Operation
 from .wire.problem import problem
+from .wire.sockets import SocketDispatcher, SocketOperation, refuse, unknown
 
 
 def operations() -> list[Operation]:
     """Everything that is served."""
-    return [
+    served = [
         *sandboxes.operations,
         *execs.operations,
         *files.operations,
         *snapshots.operations,
         *account.operations,
+        *logins.operations,
+        *devices.operations,
+        *billing.operations,
+        *tickets.operations,
+        *terminals.operations,
         *health.operations,
     ]
+    return [*served, openapi.describing(served), *unserved.operations]
+
+
+def socket_operations() -> list[SocketOperation]:
+    return [terminals.socket_operation]
 
 
 def build(platform: Platform) -> ASGIApp:
@@ -40,6 +66,9 @@ def build(platform: Platform) -> ASGIApp:
     routes = [
         Route(path, Dispatcher(platform, methods), methods=list(methods)) for path, methods in by_path.items()
     ]
+
+    sockets = [WebSocketRoute(socket.path, SocketDispatcher(platform, socket)) for socket in socket_operations()]
+    sockets.append(WebSocketRoute("/{rest:path}", unknown(platform)))
 
     async def refused(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
@@ -54,7 +83,7 @@ def build(platform: Platform) -> ASGIApp:
         response.headers.update(common_headers(platform.accounts.rate_window()))
         return response
 
-    app = Starlette(routes=routes, exception_handlers={404: refused, 405: refused})
+    app = Starlette(routes=[*routes, *sockets], exception_handlers={404: refused, 405: refused})
     app.router.redirect_slashes = False
     return Gate(app, platform)
 
@@ -72,7 +101,7 @@ class Gate:
         self._hosts = {"localhost", config.host.lower(), *(name.lower() for name in config.allow_hosts)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] not in ("http", "websocket"):
             return await self._app(scope, receive, send)
         # Routing happens on the still-encoded path, so that an id may hold an encoded slash.
         path = scope["raw_path"].decode("latin-1").partition("?")[0]
@@ -81,6 +110,8 @@ class Gate:
         if refusal is None:
             return await self._app(scope, receive, send)
         response = problem(refusal, path)
+        if scope["type"] == "websocket":
+            return await refuse(WebSocket(scope, receive, send), self._platform, response)
         response.headers.update(common_headers(self._platform.accounts.rate_window()))
         await response(scope, receive, send)
 

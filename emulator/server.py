@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import Callable, Optional
+from typing import Any, Callable, Optional
 
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from .config import ConfigError, EmulatorConfig
 
 BACKLOG = 512
 #: After the sandboxes are gone every request ends by itself; what has not after this is cut.
 GRACE_SECONDS = 3
+#: The largest message that a client may send: the platform's limit for MCP (wire-other-clients.md 6).
+WS_MESSAGE_BYTES = 4 * 1024 * 1024
 #: Longer than any client keeps an idle connection, so that none meets one that is just being closed.
 KEEP_ALIVE_SECONDS = 90
 
@@ -56,7 +59,9 @@ class Server:
             log_config=None,
             access_log=False,
             lifespan="off",
-            ws="none",
+            ws=_WebSocket,
+            ws_max_size=WS_MESSAGE_BYTES,
+            ws_per_message_deflate=False,  # on one machine it costs more than it saves
             http="h11",
             loop="asyncio",
             backlog=BACKLOG,
@@ -74,6 +79,42 @@ class Server:
         """Stops taking connections and ends when the requests in progress have ended."""
         self._uvicorn.should_exit = True
         self._uvicorn.stopping.set()
+
+
+class _WebSocket(WebSocketsSansIOProtocol):
+    """As uvicorn's, with what differs between the releases that our Pythons get, or fails there: waiting for a client
+    that does not read, and answering a handshake with a response (headers twice, a false complaint in the log)."""
+
+    _refusal: Any = None
+    _refusal_body = b""
+
+    async def send(self, message: Any) -> None:
+        if message["type"] == "websocket.http.response.start":
+            self._refusal = message
+        elif message["type"] == "websocket.http.response.body":
+            self._refusal_body += message.get("body", b"")
+            if not message.get("more_body"):
+                self._refuse()
+        else:
+            await super().send(message)
+
+    def _refuse(self) -> None:
+        response = self.conn.reject(self._refusal["status"], self._refusal_body.decode("utf-8", "replace"))
+        for name, value in self._refusal["headers"]:
+            key = name.decode("latin-1")
+            if key in response.headers:
+                del response.headers[key]
+            response.headers[key] = value.decode("latin-1")
+        self.conn.send_response(response)
+        self.handshake_complete = self.close_sent = True
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": 1006})
+        self.transport.write(b"".join(self.conn.data_to_send()))
+
+    def pause_writing(self) -> None:
+        self.writable.clear()
+
+    def resume_writing(self) -> None:
+        self.writable.set()
 
 
 class _Uvicorn(uvicorn.Server):

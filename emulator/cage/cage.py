@@ -18,11 +18,24 @@ from .paths import Layout
 from .process import OUTPUT_LIMIT, Result, SandboxProcesses
 from .proxy import ENVIRONMENT as PROXY_ENVIRONMENT
 from .proxy import Proxy
+from .terminal import Terminal
 from .toolchains import STANDARD_PATH, Toolchain
 from .zygote import Zygote, python_words
 
 #: Above this many bytes a command travels in a file: the kernel takes at most 128 KiB in one argument.
 _INLINE_COMMAND = 100_000
+
+
+#: What the shell of a terminal reads first: what a login shell reads, but not the host's own /etc/profile, which would
+#: replace PATH.
+_PERSONAL_SHELL = r"""
+PS1='\u@${CAGED_SANDBOX_ID}:\w\$ '
+for __file in ~/.bash_profile ~/.bash_login ~/.profile; do
+    if [ -r "$__file" ]; then . "$__file"; break; fi
+done
+if [ "$__file" = ~/.profile ] && [ -r ~/.bashrc ]; then . ~/.bashrc; fi
+unset __file
+"""
 
 
 class Cage:
@@ -78,12 +91,19 @@ class Cage:
         }
         return {**base, **{name: layout.to_host_text(value) for name, value in env.items()}}
 
-    async def shell(self, command: str, env: Mapping[str, str], limit: int = OUTPUT_LIMIT) -> Result:
-        """`bash -c COMMAND` in /workspace. Cancelled, it kills the command and all that came from it.
-        Raises Gone when the sandbox's processes are gone."""
+    async def shell(
+        self,
+        command: str,
+        env: Mapping[str, str],
+        limit: int = OUTPUT_LIMIT,
+        apart: bool = False,
+        seconds: Optional[float] = None,
+    ) -> Result:
+        """`bash -c COMMAND` in /workspace. `apart`: standard error by itself. Cancelled, or after `seconds`, it kills
+        the command and all that came from it. Raises Gone when the sandbox's processes are gone."""
         command = self.layout.to_host_text(command)
         if len(command.encode("utf-8", "surrogateescape")) < _INLINE_COMMAND:
-            return await self.program([self._shell, "-c", command], env, limit)
+            return await self.program([self._shell, "-c", command], env, limit, apart, seconds)
         script = self.layout.opt / f"command-{os.urandom(6).hex()}"
         try:
             await asyncio.to_thread(script.write_text, command, "utf-8", "surrogateescape")
@@ -92,11 +112,18 @@ class Cage:
         try:
             seen = f"{self.layout.seen('opt/caged')}/{script.name}"
             read = f'IFS= read -r -d "" __c < {seen}; eval "unset __c; $__c"'
-            return await self.program([self._shell, "-c", read], env, limit)
+            return await self.program([self._shell, "-c", read], env, limit, apart, seconds)
         finally:
             script.unlink(missing_ok=True)
 
-    async def program(self, argv: Sequence[str], env: Mapping[str, str], limit: int = OUTPUT_LIMIT) -> Result:
+    async def program(
+        self,
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        limit: int = OUTPUT_LIMIT,
+        apart: bool = False,
+        seconds: Optional[float] = None,
+    ) -> Result:
         """A program with its arguments as they are, in /workspace."""
         if not self.layout.workspace.is_dir():
             try:
@@ -104,14 +131,38 @@ class Cage:
             except OSError as error:  # a file or a dead link is in its place, or the whole directory is gone
                 return Result(b"", -1, False, f"/workspace is not a directory any more ({error.strerror})")
         result = await self._processes.run(
-            list(argv), self._environment(env), self.layout.seen("workspace"), limit
+            list(argv), self._environment(env), self.layout.seen("workspace"), limit, apart, seconds
         )
         return Result(
             self.layout.to_sandbox_text(result.output),
             result.code,
             result.truncated,
             result.error and os.fsdecode(self.layout.to_sandbox_text(os.fsencode(result.error))),
+            self.layout.to_sandbox_text(result.errors),
+            result.timed_out,
         )
+
+    async def terminal(self, env: Mapping[str, str], rows: int, cols: int, quiet: bool = False) -> Terminal:
+        """A shell in /workspace that a terminal controls: the one of a person, who sees a prompt; or, `quiet`, one that
+        says nothing of itself, for programs that type. Who gets it has to close it. Raises Gone, OSError."""
+        environment = self._environment(env)
+        if quiet:
+            environment.update(PS1="", PS2="", HISTFILE="")
+            words = [self._shell, "--noprofile", "--norc", "--noediting", "+H", "-i"]
+        else:
+            environment["TERM"] = "xterm-256color"
+            settings = self.layout.opt / "terminal.sh"
+            if not settings.exists():
+                await asyncio.to_thread(settings.write_text, _PERSONAL_SHELL, "utf-8")
+            words = [self._shell, "--init-file", f"{self.layout.seen('opt/caged')}/terminal.sh", "-i"]
+        if not self._shell.endswith("bash"):
+            environment.setdefault("PS1", "$ ")
+            words = [self._shell, "-i"]
+        terminal = await self._processes.terminal(
+            words, environment, self.layout.seen("workspace"), rows, cols, quiet
+        )
+        terminal.layout = self.layout
+        return terminal
 
     async def freeze(self) -> None:
         await self._processes.freeze()

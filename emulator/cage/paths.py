@@ -102,6 +102,15 @@ class Layout:
         output = output.replace(self._prefix_bytes + b"/", b"/")
         return output.replace(self._prefix_bytes, b"/")
 
+    def cut_path(self, output: bytes) -> int:
+        """How many bytes at the end of output may be the beginning of a host path that goes on in the next piece. Half
+        the directory's name is asked for: less is nearly always something else, and waiting would hide it."""
+        pattern = self._prefix_bytes + b"/opt"
+        for length in range(min(len(pattern) - 1, len(output)), len(self._prefix_bytes) // 2, -1):
+            if output.endswith(pattern[:length]):
+                return length
+        return 0
+
     def link_to_sandbox(self, target: str) -> str:
         """An absolute symlink target as it is stored in an archive or followed by the file API."""
         if not self.mounted and (target == self._prefix or target.startswith(self._prefix + "/")):

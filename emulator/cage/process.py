@@ -14,10 +14,13 @@ from typing import Any, Callable, Optional
 
 from .channel import Channel
 from .inside import frames
+from .terminal import Terminal
 
 READY_LIMIT = 10.0
 STOP_LIMIT = 8.0
 FREEZE_LIMIT = 5.0
+KILL_LIMIT = 5.0
+TERMINAL_LIMIT = 10.0
 OUTPUT_LIMIT = 16 * 1024 * 1024
 
 #: Answers a program inside: gets the question, yields nothing, sends pieces through the second argument.
@@ -30,12 +33,15 @@ class Gone(Exception):
 
 @dataclass(frozen=True)
 class Result:
-    """`code` is 128+n after a signal. `error`: the command could not be started, and `code` is -1."""
+    """`code` is 128+n after a signal. `error`: the command could not be started, and `code` is -1. `errors`: standard
+    error, when it was asked for apart. `timed_out`: it was killed because its time was up."""
 
     output: bytes
     code: int
     truncated: bool
     error: Optional[str] = None
+    errors: bytes = b""
+    timed_out: bool = False
 
 
 class Answer:
@@ -125,6 +131,8 @@ class SandboxProcesses:
         self._stopped: asyncio.Future[int] = self._loop.create_future()
         self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._outputs: set[_Output] = set()
+        self._opening: dict[int, asyncio.Future[Terminal]] = {}
+        self._terminals: dict[int, Terminal] = {}
         self._answering: set[asyncio.Task[None]] = set()
         self._next_id = 0
         self._stopping = False
@@ -144,10 +152,14 @@ class SandboxProcesses:
 
     def _on_message(self, message: frames.Message, fds: list[int]) -> None:
         event = message["ev"]
-        if event in ("exit", "done"):
+        if event == "exit" and message["id"] in self._terminals:
+            self._terminals.pop(message["id"]).ended(message["code"])
+        elif event in ("exit", "done"):
             future = self._waiting.get(message["id"])
             if future is not None and not future.done():
                 future.set_result(message)
+        elif event == "pty":
+            self._terminal_open(message["id"], fds)
         elif event == "ready":
             self._ready.set_result(socket.socket(fileno=fds[0]) if fds else None)
         elif event == "failed":
@@ -161,6 +173,42 @@ class SandboxProcesses:
             task = self._loop.create_task(self._asked(message))
             self._answering.add(task)
             task.add_done_callback(self._answering.discard)
+
+    def _terminal_open(self, command: int, fds: list[int]) -> None:
+        opening = self._opening.pop(command, None)
+        if not fds or opening is None or opening.done():
+            self._channel.send({"op": "kill", "id": command})
+            for fd in fds:
+                os.close(fd)
+            return
+        terminal = Terminal(fds[0], lambda: self._channel.send({"op": "kill", "id": command}))
+        self._terminals[command] = terminal
+        opening.set_result(terminal)
+
+    async def terminal(
+        self, argv: list[str], env: dict[str, str], cwd: str, rows: int, cols: int, quiet: bool
+    ) -> Terminal:
+        """A program that a new terminal controls. `quiet`: see `inside/terminals.py`. Raises Gone, also when it cannot
+        be started. Who gets it has to close it."""
+        command = self._expect()
+        failed = self._waiting[command]
+        opening = self._opening[command] = self._loop.create_future()
+        size = {"rows": rows, "cols": cols, "quiet": quiet}
+        try:
+            self._channel.send({"op": "pty", "id": command, "argv": argv, "env": env, "cwd": cwd, **size})
+            done, _ = await asyncio.wait({opening, failed}, return_when=asyncio.FIRST_COMPLETED, timeout=TERMINAL_LIMIT)
+            if opening in done:
+                return opening.result()
+            if failed in done:
+                raise Gone(failed.result()["error"])
+            raise Gone(f"the sandbox's init did not open a terminal within {TERMINAL_LIMIT:g} s")
+        except asyncio.CancelledError:
+            if opening.done():
+                opening.result().close()
+            raise
+        finally:
+            self._opening.pop(command, None)
+            del self._waiting[command]
 
     async def _asked(self, message: frames.Message) -> None:
         answer = Answer(self._channel, message["id"])
@@ -182,6 +230,9 @@ class SandboxProcesses:
             self._stopped.set_result(0)
         for output in list(self._outputs):
             output.close()
+        for terminal in self._terminals.values():
+            terminal.ended(None)
+        self._terminals.clear()
         if not self._stopping and not failed_to_start:
             self._on_lost()
 
@@ -192,38 +243,64 @@ class SandboxProcesses:
         self._waiting[self._next_id] = self._loop.create_future()
         return self._next_id
 
-    async def run(self, argv: list[str], env: dict[str, str], cwd: str, limit: int = OUTPUT_LIMIT) -> Result:
-        """Runs a program with standard output and error in one pipe and no input, and returns when it exits,
-        also when its children go on. Cancelled, it kills the program and all that came from it. Raises Gone."""
+    async def run(
+        self,
+        argv: list[str],
+        env: dict[str, str],
+        cwd: str,
+        limit: int = OUTPUT_LIMIT,
+        apart: bool = False,
+        seconds: Optional[float] = None,
+    ) -> Result:
+        """Runs a program without input, and returns when it exits, also when its children go on. Standard output and
+        error share one pipe, or, `apart`, have one each, of which `limit` bytes each are kept. When it takes longer
+        than `seconds`, it is killed with all that came from it; so it is when this is cancelled. Raises Gone."""
+        command = self._expect()
+        outputs: list[_Output] = []
+        writers: list[int] = []
         try:
-            reader, writer = os.pipe()
-        except OSError as error:
-            return Result(b"", -1, False, f"the emulator has no descriptor left ({error.strerror})")
-        try:
-            command = self._expect()
-        except Gone:
-            os.close(reader)
-            os.close(writer)
-            raise
-        output = _Output(reader, limit, self._outputs.discard)
-        self._outputs.add(output)
-        try:
-            self._channel.send({"op": "run", "id": command, "argv": argv, "env": env, "cwd": cwd}, [writer])
-            os.close(writer)
             try:
-                message = await self._waiting[command]
+                for _ in range(2 if apart else 1):
+                    reader, writer = os.pipe()
+                    writers.append(writer)
+                    outputs.append(_Output(reader, limit, self._outputs.discard))
+                    self._outputs.add(outputs[-1])
+                self._channel.send({"op": "run", "id": command, "argv": argv, "env": env, "cwd": cwd}, writers)
+            except OSError as error:
+                for output in outputs:
+                    output.close()
+                return Result(b"", -1, False, f"the emulator has no descriptor left ({error.strerror})")
+            finally:
+                for writer in writers:
+                    os.close(writer)
+            try:
+                message, timed_out = await self._end_of(command, seconds)
             except asyncio.CancelledError:
                 self._channel.send({"op": "kill", "id": command})
-                output.close()
+                for output in outputs:
+                    output.close()
                 raise
             if self._stopping:
                 raise Gone("the sandbox was stopped while the command ran")
-            collected = output.finish()
+            collected = [output.finish() for output in outputs]
             if "error" in message:
                 return Result(b"", -1, False, message["error"])
-            return Result(collected, message["code"], output.truncated)
+            truncated = any(output.truncated for output in outputs)
+            return Result(collected[0], message["code"], truncated, None, b"".join(collected[1:]), timed_out)
         finally:
             del self._waiting[command]
+
+    async def _end_of(self, command: int, seconds: Optional[float]) -> tuple[dict[str, Any], bool]:
+        """What init said of the end of a command, and whether it had to be killed for its time."""
+        waiting = self._waiting[command]
+        done, _ = await asyncio.wait({waiting}, timeout=seconds)
+        if done:
+            return waiting.result(), False
+        self._channel.send({"op": "kill", "id": command})
+        done, _ = await asyncio.wait({waiting}, timeout=KILL_LIMIT)
+        if not done:
+            raise Gone(f"a command that was out of time could not be killed within {KILL_LIMIT:g} s")
+        return waiting.result(), True
 
     async def _tell(self, op: str, limit: float) -> None:
         request = self._expect()

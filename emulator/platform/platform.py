@@ -6,11 +6,16 @@ import asyncio
 from typing import Optional
 
 from .accounts import Accounts
+from .billing import Billing
+from .devices import Devices
 from .execs import Execs
 from .files import Files
+from .logins import Logins
 from .sandboxes import Sandboxes
 from .services import Services
 from .snapshots import Snapshots
+from .terminals import Terminals
+from .tickets import Tickets
 from .watch import Watch
 
 BACKGROUND_LIMIT = 10.0
@@ -22,10 +27,15 @@ class Platform:
     def __init__(self, services: Services) -> None:
         self.services = services
         self.accounts = Accounts(services)
+        self.billing = Billing(services)
+        self.logins = Logins(services, self.accounts)
+        self.devices = Devices(services, self.accounts)
         self.snapshots = Snapshots(services)
         self.sandboxes = Sandboxes(services, self.accounts, self.snapshots)
         self.execs = Execs(services, self.sandboxes)
         self.files = Files(services, self.sandboxes)
+        self.terminals = Terminals(services, self.sandboxes)
+        self.tickets = Tickets(services, self.accounts)
         self.watch = Watch(services, self.sandboxes)
         self._watching: Optional[asyncio.Task[None]] = None
 

@@ -35,6 +35,13 @@ class Sandboxes:
             raise not_found("sandbox", sandbox_id)
         return sandbox
 
+    def running(self, account: Account, sandbox_id: str) -> Sandbox:
+        """404 as `get`; 409 when it is not running."""
+        sandbox = self.get(account, sandbox_id)
+        if sandbox.status != "running":
+            raise not_running(sandbox.id, sandbox.status)
+        return sandbox
+
     def of(self, account: Account) -> list[Sandbox]:
         """Oldest first."""
         return [box for box in self._services.store.sandboxes.values() if box.account_id == account.id]
@@ -78,9 +85,9 @@ class Sandboxes:
     ) -> Sandbox:
         """A pending record from checked values. 403 when the plan's number of sandboxes is reached."""
         self._require_enforceable(network_mode)
-        most = self._accounts.tier.sandboxes
+        plan = self._accounts.limits_of(account)
         living = sum(1 for box in self.of(account) if box.status in ("pending", "running", "paused"))
-        if most is not None and living >= most:
+        if plan.sandboxes is not None and living >= plan.sandboxes:
             raise plan_limit(
                 f"plan limit reached: you already have {living} sandboxes, which is your plan's limit"
                 " \N{EM DASH} upgrade for more"
@@ -94,7 +101,7 @@ class Sandboxes:
             memory_mb=memory_mb,
             disk_gb=disk_gb,
             network_mode=network_mode,
-            timeout=min(timeout, self._accounts.tier.idle_seconds),
+            timeout=min(timeout, plan.idle_seconds),
             created_at=clock.timestamp(),
             repo=repo,
             **fields,  # type: ignore[arg-type]
@@ -184,8 +191,11 @@ class Sandboxes:
         """Kills everything and removes the files; returns when both are gone. Its snapshots stay, a pending one
         is finished first. From this call on the id is a 404."""
         sandbox.status = "destroyed"
-        self._services.store.sandboxes.pop(sandbox.id, None)
+        known = self._services.store.sandboxes.pop(sandbox.id, None)
         cost.stop(sandbox, self._services.clock.time())
+        account = self._services.store.accounts.get(sandbox.account_id)
+        if known is not None and account is not None:
+            account.past_seconds += cost.running_seconds(sandbox, 0.0)
         await self._clear(sandbox)
 
     async def _clear(self, sandbox: Sandbox) -> None:

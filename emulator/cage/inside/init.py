@@ -2,7 +2,10 @@
 
 One control socket leads to the emulator. Requests (`op`) and events (`ev`):
 
-    run    {id, argv, env, cwd} + [output fd]   ->  exit {id, code} or exit {id, error}
+    run    {id, argv, env, cwd} + [output fd, error fd?]
+                                                ->  exit {id, code} or exit {id, error}
+    pty    {id, argv, env, cwd, rows, cols, quiet}
+                                                ->  pty {id} + [controlling side], exit {id, code}; or exit {id, error}
     kill   {id}                                     kills all that came from the command `id`
     freeze {id} / thaw {id}                     ->  done {id}
     answer {id, output?, exit_code?}                for a program that asked; exit_code ends the conversation
@@ -19,10 +22,11 @@ import select
 import signal
 import socket
 
-from . import frames, limits, processes, walls
+from . import frames, limits, processes, terminals, walls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any, Optional
 
 # Python ignores SIGPIPE and SIGXFSZ, the zygote the terminal's signals: commands get the defaults back.
@@ -47,7 +51,7 @@ class Init:
         self._receiver = frames.Receiver(control)
         self._commands: dict[int, int] = {}  # pid -> command id
         self._frozen = False
-        self._held: dict[int, tuple[dict[str, Any], int]] = {}  # commands that wait for a thaw, by id
+        self._held: dict[int, tuple[dict[str, Any], list[int]]] = {}  # commands that wait for a thaw, by id
         self._poll = select.poll()
         self.most_processes: Optional[int] = None  # the number to watch, where the kernel does not
         self._devnull = os.open(os.devnull, os.O_RDWR)
@@ -122,9 +126,11 @@ class Init:
         if op == "run" and not fds:
             self._send({"ev": "exit", "id": message["id"], "error": "the sandbox's init has no descriptor left"})
         elif op == "run" and self._frozen:
-            self._held[message["id"]] = (message, os.dup(fds[0]))
+            self._held[message["id"]] = (message, [os.dup(fd) for fd in fds])
         elif op == "run":
-            self._start(message, fds[0])
+            self._start(message, fds)
+        elif op == "pty":
+            self._start_in_terminal(message)
         elif op == "kill":
             self._drop_held(message["id"])
             self._kill_command(message["id"])
@@ -147,15 +153,18 @@ class Init:
     def _start_held(self) -> None:
         """What was asked for while the sandbox was frozen."""
         held, self._held = self._held, {}
-        for message, output in held.values():
-            self._start(message, output)
-            os.close(output)
+        for message, outputs in held.values():
+            self._start(message, outputs)
+            for fd in outputs:
+                os.close(fd)
 
     def _drop_held(self, command: int) -> None:
         if command in self._held:
-            os.close(self._held.pop(command)[1])
+            for fd in self._held.pop(command)[1]:
+                os.close(fd)
+            self._send({"ev": "exit", "id": command, "code": 128 + signal.SIGKILL})
 
-    def _start(self, message: dict[str, Any], output: int) -> None:
+    def _start(self, message: dict[str, Any], outputs: list[int]) -> None:
         argv, env = message["argv"], message["env"]
         try:
             processes.tag_children(message["id"])
@@ -166,8 +175,8 @@ class Init:
                 env,
                 file_actions=[
                     (os.POSIX_SPAWN_DUP2, self._devnull, 0),
-                    (os.POSIX_SPAWN_DUP2, output, 1),
-                    (os.POSIX_SPAWN_DUP2, output, 2),
+                    (os.POSIX_SPAWN_DUP2, outputs[0], 1),
+                    (os.POSIX_SPAWN_DUP2, outputs[-1], 2),
                 ],
                 setpgroup=0,
                 setsigmask=[],
@@ -178,9 +187,28 @@ class Init:
             return
         self._commands[pid] = message["id"]
 
-    def _send(self, message: dict[str, Any]) -> None:
+    def _start_in_terminal(self, message: dict[str, Any]) -> None:
+        command = message["id"]
+        if self._frozen:
+            self._send({"ev": "exit", "id": command, "error": "the sandbox is paused"})
+            return
         try:
-            frames.send(self._control, message)
+            processes.tag_children(command)
+            os.chdir(message["cwd"])
+        except OSError as error:
+            self._send({"ev": "exit", "id": command, "error": str(error)})
+            return
+        pid, master, error_text = terminals.spawn(message, _RESET_IN_COMMANDS)
+        if pid is None:
+            self._send({"ev": "exit", "id": command, "error": error_text})
+            return
+        self._commands[pid] = command
+        self._send({"ev": "pty", "id": command}, [master])
+        os.close(master)
+
+    def _send(self, message: dict[str, Any], fds: Sequence[int] = ()) -> None:
+        try:
+            frames.send(self._control, message, fds)
         except OSError:
             self._ending = True
 

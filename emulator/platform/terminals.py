@@ -1,0 +1,161 @@
+"""Terminals of sandboxes: opening, listing, and what of them becomes an event."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from ..cage.process import Gone
+from ..cage.terminal import Terminal
+from ..store import Account, Sandbox
+from .refusal import Refusal, not_running
+from .sandboxes import Sandboxes
+from .services import Services, mask
+
+MOST_PER_SANDBOX = 64
+#: What streaming clients type around their command, and what the shell then prints (wire-contract.md 4.3).
+_BEGIN = re.compile(r"__CAGED_BEGIN_([0-9a-f]{16})__")
+_END = re.compile(r"__CAGED_EXIT_([0-9a-f]{16})__\s*(\d+)")
+_ERASE, _KILL_LINE, _INTERRUPT = "\x7f\b", "\x15", "\x03\x04"
+
+
+@dataclass
+class Session:
+    """One open terminal. `quiet`: the shell of a streaming exec, which has no size of its own."""
+
+    id: str
+    sandbox_id: str
+    rows: int
+    cols: int
+    quiet: bool
+    created_at: str
+    terminal: Terminal
+
+    def resize(self, rows: int, cols: int) -> None:
+        self.rows, self.cols = rows, cols
+        self.terminal.resize(rows, cols)
+
+
+class Terminals:
+    def __init__(self, services: Services, sandboxes: Sandboxes) -> None:
+        self._services = services
+        self._sandboxes = sandboxes
+        self._sessions: dict[str, Session] = {}
+
+    def of_sandbox(self, account: Account, sandbox_id: str) -> list[Session]:
+        sandbox = self._sandboxes.get(account, sandbox_id)
+        return [session for session in self._sessions.values() if session.sandbox_id == sandbox.id]
+
+    @asynccontextmanager
+    async def open(self, sandbox: Sandbox, rows: int, cols: int, quiet: bool) -> AsyncIterator[Session]:
+        """A shell in a terminal, killed with all that came from it when the block ends before it does. 409 when the
+        sandbox cannot run it."""
+        if sum(1 for session in self._sessions.values() if session.sandbox_id == sandbox.id) >= MOST_PER_SANDBOX:
+            raise Refusal(409, f"{sandbox.id} has {MOST_PER_SANDBOX} terminals open already; close one first")
+        async with self._sandboxes.active(sandbox):
+            cage = sandbox.cage
+            if sandbox.status != "running" or cage is None:
+                raise not_running(sandbox.id, sandbox.status)
+            try:
+                terminal = await cage.terminal(sandbox.env, rows, cols, quiet)
+            except (Gone, OSError) as error:
+                raise Refusal(409, f"no terminal in {sandbox.id}: {error}", "sandbox_not_running") from error
+            session = Session(
+                id=self._services.chance.identifier("term", self._sessions),
+                sandbox_id=sandbox.id,
+                rows=rows,
+                cols=cols,
+                quiet=quiet,
+                created_at=self._services.clock.timestamp(),
+                terminal=terminal,
+            )
+            self._sessions[session.id] = session
+            if not quiet:
+                self._services.note(sandbox, "terminal opened", "terminal")
+            try:
+                yield session
+            finally:
+                del self._sessions[session.id]
+                terminal.close()
+                if not quiet:
+                    self._services.note(sandbox, "terminal closed", "terminal")
+
+    def transcript(self, sandbox: Sandbox, session: Session) -> Transcript:
+        return Transcript(self._services, sandbox, session)
+
+
+class Transcript:
+    """Tells the commands of a terminal, as events and in the sandbox's log, from what is typed and shown.
+
+    A line counts when it was typed at the shell's prompt: not what goes to a program, such as a password. In the shell
+    of a streaming client it is the command between the markers, and its exit code is known.
+    """
+
+    def __init__(self, services: Services, sandbox: Sandbox, session: Session) -> None:
+        self._services = services
+        self._sandbox = sandbox
+        self._session = session
+        self._line = ""
+        self._marked = ""  # typed since the last marker
+        self._mark = ""
+        self._command = ""
+        self._begun = 0.0
+        self._shown = ""
+
+    def typed(self, text: str) -> None:
+        if self._session.quiet:
+            self._typed_by_client(text)
+            return
+        for character in text:
+            if character in "\r\n":
+                if self._line.strip() and self._session.terminal.at_prompt():
+                    self._tell(self._line.strip(), {})
+                self._line = ""
+            elif character in _ERASE:
+                self._line = self._line[:-1]
+            elif character == _KILL_LINE or character in _INTERRUPT:
+                self._line = ""
+            elif len(self._line) < 4096:
+                self._line += character
+
+    def _typed_by_client(self, text: str) -> None:
+        self._marked = (self._marked + text)[-65536:]
+        begun = _BEGIN.search(self._marked)
+        if begun:
+            self._mark = begun.group(1)
+            self._marked = self._marked[begun.end() :].partition("\n")[2]
+        ended = self._marked.find(f"__CAGED_EXIT_{self._mark}__") if self._mark else -1
+        if ended >= 0:
+            self._command = self._marked[:ended].rpartition("\n")[0].strip("\n")
+            self._begun = time.perf_counter()
+            self._marked = ""
+
+    def shown(self, text: str) -> None:
+        if not self._command:
+            return
+        self._shown = self._shown[-64:] + text
+        for found in _END.finditer(self._shown):
+            if found.group(1) == self._mark:
+                self._end({"exit_code": int(found.group(2))})
+                return
+
+    def end(self) -> None:
+        """The terminal is closed: a streamed command that has not ended was killed, or killed its shell."""
+        if self._command:
+            self._end({"exit_code": None})
+
+    def _end(self, more: dict[str, object]) -> None:
+        self._tell(self._command, more, (time.perf_counter() - self._begun) * 1000)
+        self._command = ""
+
+    def _tell(self, command: str, more: dict[str, object], milliseconds: float = 0.0) -> None:
+        data = {"command": command, "source": "stream" if self._session.quiet else "terminal", **more}
+        self._services.record(self._sandbox, "command", data, milliseconds)
+        shown = mask(self._sandbox, command)
+        shown = shown if len(shown) <= 500 else shown[:500] + " …"
+        code = more.get("exit_code")
+        outcome = "terminal" if not more else "no exit code" if code is None else f"exit {code}"
+        self._services.note(self._sandbox, f"$ {shown} ({outcome})", "command")

@@ -1,0 +1,49 @@
+"""Who opens a socket: a ticket that is good for one, or an API key (wire-contract.md 3.11, 4.1)."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+
+from ..store import Account, Key
+from .accounts import Accounts
+from .refusal import Refusal
+from .services import Services
+
+TICKET_SECONDS = 60
+PREFIX = "caged_wst_"
+
+
+@dataclass(frozen=True)
+class Ticket:
+    secret: str
+    key: Key
+    #: Epoch seconds on the emulator's clock.
+    expires: float
+
+
+class Tickets:
+    def __init__(self, services: Services, accounts: Accounts) -> None:
+        self._services = services
+        self._accounts = accounts
+        self._open: dict[str, Ticket] = {}
+
+    def mint(self, key: Key) -> Ticket:
+        """Good once, for TICKET_SECONDS, on a socket's handshake and nowhere else."""
+        now = self._services.clock.time()
+        for old in [secret for secret, ticket in self._open.items() if ticket.expires <= now]:
+            del self._open[old]
+        secret = f"{PREFIX}{secrets.token_hex(8)}.{secrets.token_urlsafe(24)}"
+        self._open[secret] = Ticket(secret, key, now + TICKET_SECONDS)
+        return self._open[secret]
+
+    def admit(self, token: str) -> tuple[Account, Key]:
+        """Whose ticket or key that is; a ticket is used up by it. 401 otherwise."""
+        if not token:
+            raise Refusal(401, "no credential: add `?token=<ticket>`, from POST /v1/auth/socket-ticket, or the API key")
+        if not token.startswith(PREFIX):
+            return self._accounts.authenticate(token)
+        ticket = self._open.pop(token, None)
+        if ticket is None or ticket.expires <= self._services.clock.time():
+            raise Refusal(401, "this ticket is used up, too old or none of ours; get a new one for every socket")
+        return self._accounts.authenticate(ticket.key.secret)

@@ -1,0 +1,111 @@
+"""From a WebSocket's handshake to the work behind it: credential, refusals before the upgrade, subprotocol, journal
+(wire-contract.md 4.1)."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from typing import Callable
+from urllib.parse import unquote
+
+from starlette.responses import PlainTextResponse, Response
+from starlette.types import Receive, Scope, Send
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from ..control.journal import Entry
+from ..platform.platform import Platform
+from ..platform.refusal import Refusal
+from ..store import Account, Key, Sandbox
+from .dispatch import common_headers
+from .operation import Call, NoBody
+from .problem import problem
+
+
+@dataclass
+class Connection:
+    """One socket on its way: who asks, for which sandbox. `accept` completes the handshake; before it a Refusal
+    becomes the answer to it."""
+
+    socket: WebSocket
+    platform: Platform
+    account: Account
+    key: Key
+    sandbox: Sandbox
+
+    async def accept(self) -> None:
+        """Echoes what was asked for: some clients fail when no subprotocol is named, others when it is another."""
+        offered = self.socket.scope.get("subprotocols") or [None]
+        await self.socket.accept(subprotocol=offered[0])
+
+    def query_int(self, name: str) -> int:
+        """0 when it is absent or no number."""
+        text = self.socket.query_params.get(name, "")
+        return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
+
+
+Handler = Callable[[Connection], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class SocketOperation:
+    path: str
+    name: str
+    handler: Handler
+
+
+async def upgrade_required(call: Call[NoBody]) -> Response:
+    """What a request that is no handshake gets on the path of a socket."""
+    raise Refusal(426, "this is a WebSocket: connect with ws:// and `?token=<ticket or API key>`")
+
+
+class SocketDispatcher:
+    """The ASGI endpoint of one socket path."""
+
+    def __init__(self, platform: Platform, operation: SocketOperation) -> None:
+        self._platform = platform
+        self._operation = operation
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        socket = WebSocket(scope, receive, send)
+        services = self._platform.services
+        entry = services.journal.add(Entry(services.clock.timestamp(), "GET", scope["path"], self._operation.name))
+        entry.status = 101
+        try:
+            account, key = self._platform.tickets.admit(socket.query_params.get("token", ""))
+            entry.account = account.id
+            self._platform.accounts.count_request(account)
+            identifier = unquote(socket.path_params["id"], errors="replace")
+            sandbox = self._platform.sandboxes.running(account, identifier)
+            await self._operation.handler(Connection(socket, self._platform, account, key, sandbox))
+        except Refusal as refusal:
+            entry.status = refusal.status
+            await refuse(socket, self._platform, problem(refusal, scope["path"]))
+        except WebSocketDisconnect:
+            pass
+        except Exception:
+            services.log(f"{self._operation.name} failed:\n{traceback.format_exc()}")
+            entry.status = 500
+            refusal = Refusal(500, "the emulator failed; its log has the traceback. Please report it.")
+            await refuse(socket, self._platform, problem(refusal, scope["path"]))
+
+
+async def refuse(socket: WebSocket, platform: Platform, response: Response) -> None:
+    """Answers a handshake with a response; a socket that is open already is closed."""
+    response.headers.update(common_headers(platform.accounts.rate_window()))
+    try:
+        if socket.application_state.name == "CONNECTING":
+            await socket.send_denial_response(response)
+        elif socket.application_state.name == "CONNECTED":
+            await socket.close(1011)
+    except (WebSocketDisconnect, RuntimeError):
+        pass  # it is gone
+
+
+def unknown(platform: Platform) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
+    """The endpoint of every other path."""
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        await refuse(WebSocket(scope, receive, send), platform, PlainTextResponse("404 page not found\n", 404))
+
+    return answer

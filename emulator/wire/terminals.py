@@ -1,0 +1,157 @@
+"""The terminal socket and the list of open ones: wire-contract.md 4.2 and 4.3, wire-other-clients.md 5."""
+
+from __future__ import annotations
+
+import asyncio
+import codecs
+import json
+import re
+from typing import Optional
+
+from pydantic import BaseModel
+from starlette.responses import Response
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from ..platform.refusal import Refusal
+from ..platform.terminals import Session, Transcript
+from .operation import Call, NoBody, Operations, json_reply
+from .sockets import Connection, SocketOperation, upgrade_required
+
+operations = Operations()
+
+ROWS, COLS, MOST = 24, 80, 1000
+#: Some clients attach their listener a moment after the upgrade and lose what came with it (wire-other-clients.md 5).
+FIRST_OUTPUT_SECONDS = 0.05
+#: How long the digits behind an exit marker are waited for, so that they travel in one message with it.
+DIGITS_SECONDS = 1.0
+_UNFINISHED_EXIT = re.compile(r"__CAGED_EXIT_[0-9a-f]{16}__[ \t]*\d*\Z")
+
+
+class TerminalSession(BaseModel):
+    """The platform's shape is not public; these are the facts that there are. `kind`: interactive or stream."""
+
+    id: str
+    sandbox_id: str
+    kind: str
+    rows: int
+    cols: int
+    created_at: str
+
+
+@operations.add(
+    "GET", "/v1/sandboxes/{id}/terminal/sessions", "sandboxes.terminal_sessions", reply=list[TerminalSession]
+)
+async def sessions(call: Call[NoBody]) -> Response:
+    found = call.platform.terminals.of_sandbox(call.account, call.param("id"))
+    return json_reply([_shown(session) for session in found])
+
+
+def _shown(session: Session) -> TerminalSession:
+    return TerminalSession(
+        id=session.id,
+        sandbox_id=session.sandbox_id,
+        kind="stream" if session.quiet else "interactive",
+        rows=session.rows,
+        cols=session.cols,
+        created_at=session.created_at,
+    )
+
+
+async def terminal(connection: Connection) -> None:
+    if connection.key.scope == "read_only":
+        key = connection.key
+        raise Refusal(403, "this key is read-only", "read_only_key", "", "api_key", key.id)
+    query = connection.socket.query_params
+    quiet = "rows" not in query and "cols" not in query
+    rows, cols = _size(connection.query_int("rows"), connection.query_int("cols"))
+    async with connection.platform.terminals.open(connection.sandbox, rows, cols, quiet) as session:
+        transcript = connection.platform.terminals.transcript(connection.sandbox, session)
+        await connection.accept()
+        showing = asyncio.ensure_future(_show(connection.socket, session, transcript))
+        typing = asyncio.ensure_future(_type(connection.socket, session, transcript))
+        try:
+            await asyncio.wait({showing, typing}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (showing, typing):
+                task.cancel()
+            results = await asyncio.gather(showing, typing, return_exceptions=True)
+            transcript.end()
+        for result in results:
+            if isinstance(result, Exception) and not isinstance(result, WebSocketDisconnect):
+                raise result
+        if connection.socket.application_state.name == "CONNECTED" and showing.done() and not showing.cancelled():
+            try:
+                await connection.socket.close(1000)
+            except (WebSocketDisconnect, RuntimeError):
+                pass  # the client was faster
+
+
+def _size(rows: int, cols: int) -> tuple[int, int]:
+    """0 comes from clients whose own terminal has no size."""
+    return min(rows or ROWS, MOST), min(cols or COLS, MOST)
+
+
+async def _show(socket: WebSocket, session: Session, transcript: Transcript) -> None:
+    """Sends what the shell writes, until it ends. A client that does not read stops the program that writes."""
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    await asyncio.sleep(FIRST_OUTPUT_SECONDS)
+    held, sent_tail, ended = "", "", False
+    while not ended:
+        data = await _read(session, DIGITS_SECONDS if held else None)
+        ended = data == b""
+        text, held = held + decoder.decode(data or b"", final=ended), ""
+        if session.quiet and data:
+            text, held = _whole_exit(sent_tail, text)
+        if text:
+            transcript.shown(text)
+            await socket.send_text(json.dumps({"type": "output", "data": text}, ensure_ascii=False))
+            sent_tail = (sent_tail + text)[-64:]
+
+
+async def _read(session: Session, limit: Optional[float]) -> Optional[bytes]:
+    """The next output; None when there was none within `limit` seconds."""
+    if limit is None:
+        return await session.terminal.read()
+    try:
+        return await asyncio.wait_for(session.terminal.read(), limit)
+    except asyncio.TimeoutError:
+        return None
+
+
+def _whole_exit(before: str, text: str) -> tuple[str, str]:
+    """(what can be sent, what waits): the digits of an exit code must not come in two messages."""
+    unfinished = _UNFINISHED_EXIT.search(before + text)
+    if unfinished is None:
+        return text, ""
+    start = max(unfinished.start() - len(before), 0)
+    return text[:start], text[start:]
+
+
+async def _type(socket: WebSocket, session: Session, transcript: Transcript) -> None:
+    """Takes what the client sends, until it goes. What is no message of the protocol is passed over."""
+    while True:
+        received = await socket.receive()
+        if received["type"] == "websocket.disconnect":
+            return
+        raw = received.get("text") or (received.get("bytes") or b"").decode("utf-8", "replace")
+        try:
+            message = json.loads(raw)
+        except ValueError:
+            continue
+        kind = message.get("type") if isinstance(message, dict) else None
+        if kind == "input" and isinstance(message.get("data"), str):
+            transcript.typed(message["data"])
+            await session.terminal.write(message["data"])
+        elif kind == "resize":
+            session.resize(*_size(_whole(message.get("rows")), _whole(message.get("cols"))))
+        elif kind == "ping":
+            await socket.send_text('{"type":"pong"}')
+
+
+def _whole(value: object) -> int:
+    return value if isinstance(value, int) and value > 0 else 0
+
+
+PATH = "/v1/sandboxes/{id}/terminal"
+operations.add("GET", PATH, "sandboxes.terminal", status=101, errors=[409, 426])(upgrade_required)
+socket_operation = SocketOperation(PATH, "sandboxes.terminal", terminal)
