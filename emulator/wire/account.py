@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from starlette.responses import Response
 
 from ..platform.refusal import invalid
-from ..store import Key
+from ..store import Account, Key
 from .operation import Body, Call, NoBody, Operations, json_reply, no_content
 
 operations = Operations()
@@ -48,6 +48,17 @@ class CreatedKey(BaseModel):
     info: KeyOut
 
 
+def shown_account(account: Account) -> AccountOut:
+    return AccountOut(
+        id=account.id,
+        email=account.email,
+        name=account.name,
+        tier=account.tier,
+        email_verified=True,
+        created_at=account.created_at,
+    )
+
+
 def shown(key: Key) -> KeyOut:
     return KeyOut(
         id=key.id,
@@ -60,27 +71,17 @@ def shown(key: Key) -> KeyOut:
     )
 
 
-@operations.add("GET", "/v1/account", "account.get")
+@operations.add("GET", "/v1/account", "account.get", reply=AccountOut)
 async def get(call: Call[NoBody]) -> Response:
-    account = call.account
-    return json_reply(
-        AccountOut(
-            id=account.id,
-            email=account.email,
-            name=account.name,
-            tier=account.tier,
-            email_verified=True,
-            created_at=account.created_at,
-        )
-    )
+    return json_reply(shown_account(call.account))
 
 
-@operations.add("GET", "/v1/account/keys", "account.list_keys")
+@operations.add("GET", "/v1/account/keys", "account.list_keys", reply=list[KeyOut])
 async def list_keys(call: Call[NoBody]) -> Response:
     return json_reply([shown(key) for key in call.platform.accounts.keys(call.account)])
 
 
-@operations.add("POST", "/v1/account/keys", "account.create_key", CreateKey)
+@operations.add("POST", "/v1/account/keys", "account.create_key", CreateKey, reply=CreatedKey, status=201)
 async def create_key(call: Call[CreateKey]) -> Response:
     if not call.body.name.strip():
         raise invalid("name: must not be empty")

@@ -34,7 +34,7 @@ class ExecOut(BaseModel):
         return super().model_dump_json(exclude_none=True)
 
 
-@operations.add("POST", "/v1/sandboxes/{id}/exec", "sandboxes.exec", Exec)
+@operations.add("POST", "/v1/sandboxes/{id}/exec", "sandboxes.exec", Exec, reply=ExecOut)
 async def run(call: Call[Exec]) -> Response:
     if "\0" in call.body.command:
         raise invalid("command: must not contain a NUL character")

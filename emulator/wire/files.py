@@ -40,7 +40,9 @@ class GitDiffOut(BaseModel):
     staged_diff: str
 
 
-@operations.add("GET", "/v1/sandboxes/{id}/files", "files.list")
+@operations.add(
+    "GET", "/v1/sandboxes/{id}/files", "files.list", reply=list[FileOut], query={"path": str}, errors=[409, 507]
+)
 async def list_directory(call: Call[NoBody]) -> Response:
     path = call.query("path") or WORKSPACE
     entries = await call.platform.files.entries(call.account, call.param("id"), path)
@@ -52,20 +54,39 @@ async def list_directory(call: Call[NoBody]) -> Response:
     )
 
 
-@operations.add("GET", "/v1/sandboxes/{id}/files/content", "files.read")
+@operations.add(
+    "GET",
+    "/v1/sandboxes/{id}/files/content",
+    "files.read",
+    reply=str,
+    query={"path": str},
+    required=["path"],
+    errors=[409, 507],
+)
 async def read(call: Call[NoBody]) -> Response:
     content = await call.platform.files.read(call.account, call.param("id"), call.query("path") or "")
     return Response(content, media_type="text/plain; charset=utf-8")
 
 
-@operations.add("PUT", "/v1/sandboxes/{id}/files/content", "files.write", WriteFile)
+@operations.add(
+    "PUT",
+    "/v1/sandboxes/{id}/files/content",
+    "files.write",
+    WriteFile,
+    reply=Written,
+    query={"path": str},
+    required=["path"],
+    errors=[409, 507],
+)
 async def write(call: Call[WriteFile]) -> Response:
     path = call.query("path") or ""
     await call.platform.files.write(call.account, call.param("id"), path, call.body.content)
     return json_reply(Written(status="ok", path=path))
 
 
-@operations.add("GET", "/v1/sandboxes/{id}/git/diff", "files.git_diff")
+@operations.add(
+    "GET", "/v1/sandboxes/{id}/git/diff", "files.git_diff", reply=GitDiffOut, query={"path": str}, errors=[409, 507]
+)
 async def git_diff(call: Call[NoBody]) -> Response:
     found = await call.platform.files.diff(call.account, call.param("id"), call.query("path") or WORKSPACE)
     files = [ChangedFile(path=path, status=status) for path, status in found.files]

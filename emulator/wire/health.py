@@ -20,7 +20,7 @@ class Health(BaseModel):
     isolation_refused: list[str]
 
 
-@operations.add("GET", "/healthz", "health.get", public=True)
+@operations.add("GET", "/healthz", "health.get", public=True, reply=Health)
 async def get(call: Call[NoBody]) -> Response:
     services = call.platform.services
     refused = [describe(verdict) for verdict in services.verdicts if not verdict.works]

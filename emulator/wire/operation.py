@@ -67,8 +67,9 @@ class Operation:
 
     The rest is for the OpenAPI document. `reply`: the model of the answer, or `list[Model]`, or `str` (text), `bytes`;
     None for an empty one (204). `status`: of success. `query`: parameters by name, with their type (`int`, `str`,
-    `bool`). `errors`: refusals of this call, apart from those that all calls share (401, 403, 429, 400 with a body or
-    query, 404 with an id, 413 with a body).
+    `bool`); those in `required` are refused when they are missing. `errors`: refusals of this call, apart from those
+    that all calls share (401, 403, 429, 400 with a body or query, 404 with an id, 413 with a body). `media`: the
+    content type of an answer in bytes.
     """
 
     method: str
@@ -81,6 +82,8 @@ class Operation:
     status: int = 200
     query: Mapping[str, type] = field(default_factory=dict)
     errors: Sequence[int] = ()
+    required: Sequence[str] = ()
+    media: str = "application/octet-stream"
 
 
 class Operations(list[Operation]):
@@ -98,12 +101,18 @@ class Operations(list[Operation]):
         status: int = 0,
         query: Optional[Mapping[str, type]] = None,
         errors: Sequence[int] = (),
+        required: Sequence[str] = (),
+        media: str = "application/octet-stream",
     ) -> Callable[[Handler], Handler]:
         """`status`: 200 where there is a reply and 204 where there is none, unless said otherwise."""
         status = status or (204 if reply is None else 200)
 
         def register(handler: Handler) -> Handler:
-            self.append(Operation(method, path, name, handler, body, public, reply, status, query or {}, errors))
+            self.append(
+                Operation(
+                    method, path, name, handler, body, public, reply, status, query or {}, errors, required, media
+                )
+            )
             return handler
 
         return register

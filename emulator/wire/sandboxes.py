@@ -98,20 +98,25 @@ def shown(sandbox: Sandbox, now: float) -> SandboxOut:
     )
 
 
-@operations.add("POST", "/v1/sandboxes", "sandboxes.create", CreateSandbox)
+@operations.add(
+    "POST", "/v1/sandboxes", "sandboxes.create", CreateSandbox, reply=SandboxOut, status=201, errors=[404]
+)
 async def create(call: Call[CreateSandbox]) -> Response:
+    for name in ("persona_id", "harness_id"):
+        if getattr(call.body, name):
+            call.warnings.append(f"`{name}` is ignored: personas and harnesses are not emulated")
     sandbox = call.platform.sandboxes.new(call.account, **checked(call.body))
     await call.platform.sandboxes.build(sandbox)
     return json_reply(shown(sandbox, call.platform.services.clock.time()), 201)
 
 
-@operations.add("GET", "/v1/sandboxes", "sandboxes.list")
+@operations.add("GET", "/v1/sandboxes", "sandboxes.list", reply=list[SandboxOut])
 async def list_all(call: Call[NoBody]) -> Response:
     now = call.platform.services.clock.time()
     return json_reply([shown(sandbox, now) for sandbox in call.platform.sandboxes.of(call.account)])
 
 
-@operations.add("GET", "/v1/sandboxes/{id}", "sandboxes.get")
+@operations.add("GET", "/v1/sandboxes/{id}", "sandboxes.get", reply=SandboxOut)
 async def get(call: Call[NoBody]) -> Response:
     sandbox = call.platform.sandboxes.get(call.account, call.param("id"))
     return json_reply(shown(sandbox, call.platform.services.clock.time()))
@@ -123,19 +128,21 @@ async def destroy(call: Call[NoBody]) -> Response:
     return no_content()
 
 
-@operations.add("POST", "/v1/sandboxes/{id}/pause", "sandboxes.pause")
+@operations.add("POST", "/v1/sandboxes/{id}/pause", "sandboxes.pause", errors=[409])
 async def pause(call: Call[NoBody]) -> Response:
     await call.platform.sandboxes.pause(call.platform.sandboxes.get(call.account, call.param("id")))
     return no_content()
 
 
-@operations.add("POST", "/v1/sandboxes/{id}/resume", "sandboxes.resume")
+@operations.add("POST", "/v1/sandboxes/{id}/resume", "sandboxes.resume", errors=[409])
 async def resume(call: Call[NoBody]) -> Response:
     await call.platform.sandboxes.resume(call.platform.sandboxes.get(call.account, call.param("id")))
     return no_content()
 
 
-@operations.add("GET", "/v1/sandboxes/{id}/logs", "sandboxes.logs")
+@operations.add(
+    "GET", "/v1/sandboxes/{id}/logs", "sandboxes.logs", reply=list[LogLine], query={"tail": int, "follow": str}
+)
 async def logs(call: Call[NoBody]) -> Response:
     sandbox = call.platform.sandboxes.get(call.account, call.param("id"))
     lines = call.platform.sandboxes.logs(sandbox, call.query_int("tail"))

@@ -72,21 +72,29 @@ def shown(snapshot: Snapshot) -> SnapshotOut:
     )
 
 
-@operations.add("GET", "/v1/sandboxes/{id}/snapshots", "snapshots.list")
+@operations.add("GET", "/v1/sandboxes/{id}/snapshots", "snapshots.list", reply=list[SnapshotOut])
 async def list_of_sandbox(call: Call[NoBody]) -> Response:
     return json_reply(
         [shown(snap) for snap in call.platform.snapshots.of_sandbox(call.account, call.param("id"))]
     )
 
 
-@operations.add("POST", "/v1/sandboxes/{id}/snapshots", "snapshots.create", CreateSnapshot)
+@operations.add(
+    "POST",
+    "/v1/sandboxes/{id}/snapshots",
+    "snapshots.create",
+    CreateSnapshot,
+    reply=SnapshotOut,
+    status=201,
+    errors=[409],
+)
 async def create(call: Call[CreateSnapshot]) -> Response:
     sandbox = call.platform.sandboxes.get(call.account, call.param("id"))
     snapshot = call.platform.snapshots.create(sandbox, call.body.name or "", call.body.description or "")
     return json_reply(shown(snapshot), 201)
 
 
-@operations.add("GET", "/v1/snapshots/{id}", "snapshots.get")
+@operations.add("GET", "/v1/snapshots/{id}", "snapshots.get", reply=SnapshotOut)
 async def get(call: Call[NoBody]) -> Response:
     return json_reply(shown(call.platform.snapshots.get(call.account, call.param("id"))))
 
@@ -97,7 +105,9 @@ async def delete(call: Call[NoBody]) -> Response:
     return no_content()
 
 
-@operations.add("POST", "/v1/snapshots/{id}/restore", "snapshots.restore", RestoreSnapshot)
+@operations.add(
+    "POST", "/v1/snapshots/{id}/restore", "snapshots.restore", RestoreSnapshot, reply=Restored, errors=[409, 507]
+)
 async def restore(call: Call[RestoreSnapshot]) -> Response:
     snapshot = call.platform.snapshots.get(call.account, call.param("id"))
     target_id = call.body.target_sandbox_id or call.body.sandbox_id
@@ -111,7 +121,7 @@ async def restore(call: Call[RestoreSnapshot]) -> Response:
     return json_reply(Restored(status="restored"))
 
 
-@operations.add("GET", "/v1/snapshots/{id}/download", "snapshots.download")
+@operations.add("GET", "/v1/snapshots/{id}/download", "snapshots.download", reply=Download, errors=[409])
 async def download(call: Call[NoBody]) -> Response:
     path, expires = call.platform.snapshots.sign_download(
         call.platform.snapshots.get(call.account, call.param("id"))
@@ -122,7 +132,16 @@ async def download(call: Call[NoBody]) -> Response:
     )
 
 
-@operations.add("GET", "/v1/snapshots/{id}/download/content", "snapshots.content", public=True)
+@operations.add(
+    "GET",
+    "/v1/snapshots/{id}/download/content",
+    "snapshots.content",
+    public=True,
+    reply=bytes,
+    media="application/gzip",
+    query={"expires": str, "signature": str},
+    required=["expires", "signature"],
+)
 async def content(call: Call[NoBody]) -> Response:
     identifier = call.param("id")
     pieces = call.platform.snapshots.signed_content(

@@ -8,13 +8,15 @@ from collections.abc import Callable
 from typing import Any, Optional
 from urllib.parse import quote
 
+import conformance
 import httpx
 
 from caged.emulator import Account, Emulator
 
 
 class Api(httpx.Client):
-    """The wire as one account speaks it. The shortcuts assert that they succeeded."""
+    """The wire as one account speaks it. Every answer must be one that the OpenAPI document names. The shortcuts
+    assert that they succeeded."""
 
     def __init__(self, emulator: Emulator, api_key: str, account_id: str = "") -> None:
         super().__init__(
@@ -27,6 +29,11 @@ class Api(httpx.Client):
         self.emulator = emulator
         self.key = api_key
         self.account_id = account_id
+
+    def send(self, *arguments: Any, **options: Any) -> httpx.Response:
+        response = super().send(*arguments, **options)
+        conformance.check(response)
+        return response
 
     def sandbox(self, **fields: Any) -> str:
         """The id of a new running sandbox."""

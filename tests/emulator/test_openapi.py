@@ -1,0 +1,143 @@
+"""The OpenAPI document, and the answers of every call against it. (All other tests here check each of their answers
+against it too: `emulator_testing.Api`.)"""
+
+import re
+
+import conformance
+import httpx
+import pytest
+from openapi_spec_validator import validate
+
+from caged.emulator.app import operations
+from caged.emulator.wire.openapi import document
+
+SERVED = [operation for operation in operations() if operation.status != 501]
+IDS = [operation.name for operation in SERVED]
+every_operation = pytest.mark.parametrize("operation", SERVED, ids=IDS)
+
+
+def described(operation):
+    return conformance.described()["paths"][operation.path][operation.method.lower()]
+
+
+def path_of(operation, value="unknown"):
+    return re.sub(r"{\w+}", value, operation.path)
+
+
+def test_the_document_is_openapi_3_1():
+    found = conformance.described()
+    assert found["openapi"] == "3.1.0"
+    validate(found)
+
+
+def test_it_is_served_without_a_key(emulator):
+    response = httpx.get(f"{emulator.base_url}/openapi.json", trust_env=False)
+    assert response.headers["content-type"] == "application/json"
+    assert response.json() == document(operations())
+
+
+def test_it_holds_every_operation_once():
+    methods = [method for path in conformance.described()["paths"].values() for method in path.values()]
+    assert sorted(method["operationId"] for method in methods) == sorted(IDS)
+    assert len(set(IDS)) == len(IDS)
+
+
+@every_operation
+def test_every_operation_says_what_it_answers(operation):
+    """A reply that was forgotten shows as an empty answer: whoever answers 204 or 101 says nothing else."""
+    found = described(operation)
+    assert found["tags"] == [operation.name.partition(".")[0]]
+    assert bool(found["responses"][str(operation.status)].get("content")) == (operation.status not in (101, 204))
+    assert {parameter["name"] for parameter in found["parameters"] if parameter["in"] == "path"} == set(
+        re.findall(r"{(\w+)}", operation.path)
+    )
+
+
+@every_operation
+def test_every_refusal_is_a_problem_with_the_common_headers(operation):
+    for status, answer in described(operation)["responses"].items():
+        if int(status) < 400:
+            continue
+        assert "application/problem+json" in answer["content"]
+        assert {"X-Request-Id", "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"} <= {*answer["headers"]}
+        assert ("Retry-After" in answer["headers"]) == (status == "429")
+
+
+@every_operation
+def test_without_a_key_only_public_operations_answer(api, operation):
+    response = api.request(operation.method, str(api.base_url.join(path_of(operation))), headers={"Authorization": ""})
+    assert (response.status_code == 401) == (not operation.public)
+    assert (described(operation).get("security") == []) == operation.public
+
+
+@every_operation
+@pytest.mark.parametrize("content", [b"", b"{}", b"[]", b"{", b'{"name": 1}'])
+def test_every_operation_answers_as_described_whatever_comes(api, operation, content):
+    """Unknown ids, no query, bodies good and bad: `api` checks each answer against the document."""
+    body = content if operation.method in ("POST", "PUT", "PATCH") else b""
+    response = api.request(operation.method, str(api.base_url.join(path_of(operation))), content=body)
+    assert str(response.status_code) in described(operation)["responses"]
+    if "{id}" in operation.path and operation.body is None and operation.status != 101:
+        assert response.status_code in (400, 403, 404)
+
+
+@every_operation
+def test_a_query_of_the_wrong_type_is_refused(api, operation):
+    for name, kind in operation.query.items():
+        if kind is int and "{" not in operation.path:
+            url = str(api.base_url.join(path_of(operation)))
+            assert api.request(operation.method, url, params={name: "x"}).status_code == 400
+
+
+@every_operation
+def test_a_method_that_is_not_there_is_refused(api, operation):
+    allowed = {method.upper() for method in conformance.described()["paths"][operation.path]}
+    response = api.request("PATCH", str(api.base_url.join(path_of(operation))))
+    assert response.status_code == 405
+    assert allowed <= {method.strip() for method in response.headers["allow"].split(",")}
+
+
+def test_success_of_every_core_operation(api):
+    """Each that needs something to be there first. `api` checks the answers."""
+    box = api.sandbox()
+    at = f"/sandboxes/{box}"
+    calls = [
+        ("GET", "/sandboxes", None),
+        ("GET", at, None),
+        ("GET", f"{at}/logs?tail=5", None),
+        ("POST", f"{at}/exec", {"command": "echo hello; exit 3"}),
+        ("PUT", f"{at}/files/content?path=a.txt", {"content": "text"}),
+        ("GET", f"{at}/files/content?path=a.txt", None),
+        ("GET", f"{at}/files", None),
+        ("GET", f"{at}/git/diff", None),
+        ("GET", f"{at}/snapshots", None),
+        ("POST", f"{at}/pause", None),
+        ("POST", f"{at}/exec", {"command": "true"}),
+        ("POST", f"{at}/resume", None),
+        ("GET", "/account", None),
+        ("GET", "/account/keys", None),
+    ]
+    for method, path, body in calls:
+        response = api.request(method, path, json=body)
+        assert response.is_success, (method, path, response.text)
+    key = api.post("/account/keys", json={"name": "second"}).json()["info"]["id"]
+    snapshot = api.snapshot(box)
+    download = api.get(f"/snapshots/{snapshot}/download").json()["url"]
+    assert api.get(download).content[:2] == b"\x1f\x8b"
+    assert api.restore(snapshot, box).status_code == 200
+    for path in (f"/snapshots/{snapshot}", f"/account/keys/{key}", at):
+        assert api.delete(path).status_code == 204
+
+
+def test_the_check_fails_on_what_the_document_does_not_name(api):
+    response = api.get("/account")
+    response.status_code = 418
+    with pytest.raises(AssertionError, match=r"account\.get answered 418"):
+        conformance.check(response)
+
+
+def test_the_check_fails_on_a_body_of_another_shape(api):
+    response = api.get("/account")
+    response._content = b'{"id": 1}'
+    with pytest.raises(AssertionError, match=r"account\.get answered 200 with \$"):
+        conformance.check(response)

@@ -1,0 +1,71 @@
+"""Whether an answer of the emulator is one that its own OpenAPI document names."""
+
+from __future__ import annotations
+
+import functools
+import re
+from typing import Any, Optional
+
+import httpx
+from jsonschema import Draft202012Validator
+
+from caged.emulator.app import operations
+from caged.emulator.wire.openapi import document
+
+
+@functools.cache
+def described() -> dict[str, Any]:
+    return document(operations())
+
+
+@functools.cache
+def _routes() -> list[tuple[str, re.Pattern[str], dict[str, Any]]]:
+    """(method, path, description) of every operation, those with the fewest parameters first."""
+    found = [
+        (method.upper(), path, operation)
+        for path, methods in described()["paths"].items()
+        for method, operation in methods.items()
+    ]
+    return [
+        (method, re.compile(re.sub(r"{\w+}", "[^/]+", path) + r"\Z"), operation)
+        for method, path, operation in sorted(found, key=lambda route: route[1].count("{"))
+    ]
+
+
+def operation_of(method: str, path: str) -> Optional[dict[str, Any]]:
+    """The description of what serves a raw path; None for one that nothing serves."""
+    method = "GET" if method == "HEAD" else method
+    return next((found for name, shape, found in _routes() if name == method and shape.match(path)), None)
+
+
+@functools.cache
+def _validator(operation_id: str, status: int, media: str) -> Draft202012Validator:
+    operation = next(found for _, _, found in _routes() if found["operationId"] == operation_id)
+    schema = operation["responses"][str(status)]["content"][media].get("schema", {})
+    return Draft202012Validator({**schema, "components": described()["components"]})
+
+
+def check(response: httpx.Response) -> None:
+    """Fails when the status, the headers, the content type or the body of an answer are not those of the document.
+    A body that was not read is not looked at."""
+    path = response.request.url.raw_path.decode("ascii").partition("?")[0]
+    operation = operation_of(response.request.method, path)
+    if operation is None:
+        return
+    name = operation["operationId"]
+    answer = operation["responses"].get(str(response.status_code))
+    assert answer is not None, (
+        f"{name} answered {response.status_code}, which is not in the OpenAPI document: name it in `errors=` (or as"
+        f" `status=`) where the operation is added. It said: {response.text[:500]}"
+    )
+    for header in answer.get("headers", ()):
+        assert header in response.headers, f"{name} answered {response.status_code} without {header}"
+    media = response.headers.get("content-type", "").partition(";")[0]
+    assert media in answer.get("content", {"": {}}), f"{name} answered {response.status_code} as {media!r}"
+    if not response.is_stream_consumed or response.request.method == "HEAD":
+        return
+    if media.endswith("json"):
+        fault = next(_validator(name, response.status_code, media).iter_errors(response.json()), None)
+        assert fault is None, f"{name} answered {response.status_code} with {fault.json_path}: {fault.message}"
+    elif not answer.get("content"):
+        assert response.content == b"", f"{name} answered {response.status_code} with a body"
