@@ -6,8 +6,9 @@ import secrets
 import string
 from typing import Optional
 
+from ..control.clock import rfc3339
 from ..store import Account, Key
-from . import limits
+from . import billing, limits
 from .refusal import Refusal, not_found, plan_limit
 from .services import Services
 
@@ -23,20 +24,42 @@ class Accounts:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._store = services.store
+        #: The plan of every new account.
         self.tier = limits.TIERS.get(services.config.tier or "", limits.UNLIMITED)
 
     def create(self, name: str, secret: Optional[str] = None) -> tuple[Account, Key]:
         """A new account with one full key."""
+        account = self.create_bare(name)
+        return account, self._add_key(account, "default", "full", secret or new_secret())
+
+    def create_bare(self, name: str, email: str = "") -> Account:
+        """A new account without keys."""
         identifier = self._services.chance.identifier("acct", self._store.accounts)
         account = Account(
             id=identifier,
             name=name,
-            email=f"{identifier}@emulator.invalid",
+            email=email or f"{identifier}@emulator.invalid",
             tier=self.tier.name,
             created_at=self._services.clock.timestamp(),
         )
+        billing.subscribe(account, account.tier, self._services.clock.time())
         self._store.accounts[identifier] = account
-        return account, self._add_key(account, "default", "full", secret or new_secret())
+        return account
+
+    def limits_of(self, account: Account) -> limits.Tier:
+        """What the account's plan allows; no limits at all when the emulator was started without a tier."""
+        return self.tier if self._services.config.tier is None else limits.TIERS[account.tier]
+
+    def first(self) -> Optional[Account]:
+        """The account that the emulator was started with, as long as nobody deleted it."""
+        return next(iter(self._store.accounts.values()), None)
+
+    def full_key(self, account: Account) -> Key:
+        """The account's oldest key with all rights; a new one where none is left."""
+        for key in account.keys.values():
+            if key.scope == "full":
+                return key
+        return self._add_key(account, "default", "full", new_secret())
 
     def _add_key(self, account: Account, name: str, scope: str, secret: str) -> Key:
         taken = {key.id for key in self._store.keys.values()}
@@ -53,34 +76,47 @@ class Accounts:
         return key
 
     def authenticate(self, secret: str) -> tuple[Account, Key]:
+        """By an API key, or by the token of a dashboard session that has not expired."""
+        now = self._services.clock.time()
         key = self._store.keys.get(secret)
         if key is None:
-            raise Refusal(401, "invalid API key")
-        key.last_used = self._services.clock.timestamp()
-        return self._store.accounts[key.account_id], key
+            login = self._store.logins.get(secret)
+            if login is None:
+                raise Refusal(401, "invalid API key")
+            if now >= login.expires:
+                del self._store.logins[secret]
+                raise Refusal(401, "the session has expired; log in again")
+            key = login.key
+        key.last_used = rfc3339(now)
+        account = self._store.accounts[key.account_id]
+        billing.settle(account, now)
+        return account, key
 
     def count_request(self, account: Account) -> tuple[int, int, int]:
         """(limit, remaining, reset as epoch seconds) after counting one request. Refuses with 429 when a tier
         was chosen and its minute is used up."""
         now = self._services.clock.time()
+        most = self.limits_of(account).requests
         minute = int(now // 60)
         seen = account.window[1] if account.window[0] == minute else 0
         reset = (minute + 1) * 60
         if self._services.config.tier is None:
-            return self.tier.requests, self.tier.requests, reset
-        if seen >= self.tier.requests:
+            return most, most, reset
+        if seen >= most:
             raise Refusal(
                 429,
-                f"rate limit of {self.tier.requests} requests per minute reached; try again later",
+                f"rate limit of {most} requests per minute reached; try again later",
                 retry_after=max(1, int(reset - now + 0.999)),
             )
         account.window = (minute, seen + 1)
-        return self.tier.requests, self.tier.requests - seen - 1, reset
+        return most, most - seen - 1, reset
 
-    def rate_window(self) -> tuple[int, int, int]:
-        """The figures of a response that was counted for nobody."""
+    def rate_window(self, account: Optional[Account] = None) -> tuple[int, int, int]:
+        """The figures of a response that was counted for nobody, or of one that `account` is refused."""
         reset = (int(self._services.clock.time() // 60) + 1) * 60
-        return self.tier.requests, self.tier.requests, reset
+        if account is None:
+            return self.tier.requests, self.tier.requests, reset
+        return self.limits_of(account).requests, 0, reset
 
     # --- keys
 
@@ -88,7 +124,8 @@ class Accounts:
         return list(account.keys.values())
 
     def create_key(self, account: Account, name: str, scope: str) -> Key:
-        if self.tier.keys is not None and len(account.keys) >= self.tier.keys:
+        most = self.limits_of(account).keys
+        if most is not None and len(account.keys) >= most:
             count = len(account.keys)
             raise plan_limit(
                 f"plan limit reached: you already have {count} API keys, which is your plan's limit"
@@ -105,4 +142,7 @@ class Accounts:
     def remove(self, account: Account) -> None:
         for key in account.keys.values():
             self._store.keys.pop(key.secret, None)
+        for token, login in list(self._store.logins.items()):
+            if login.key.account_id == account.id:
+                del self._store.logins[token]
         self._store.accounts.pop(account.id, None)

@@ -21,6 +21,11 @@ def compute(sandbox: Sandbox, now: float) -> float:
     return sandbox.spent_compute + running * per_second(sandbox)
 
 
+def running_seconds(sandbox: Sandbox, now: float) -> float:
+    """How long it has been running so far, pauses left out."""
+    return compute(sandbox, now) / per_second(sandbox)
+
+
 def total(sandbox: Sandbox, now: float) -> float:
     return compute(sandbox, now) + sandbox.spent_llm
 

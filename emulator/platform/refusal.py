@@ -8,7 +8,8 @@ from typing import Optional
 
 @dataclass
 class Refusal(Exception):
-    """`code` is the machine-readable half (platform-behaviour.md A, Errors); without one there is no `reason`."""
+    """`code` is the machine-readable half (platform-behaviour.md A, Errors); without one there is no `reason`.
+    `error`: what the older `error` key says, where a client wants a word there and not the sentence."""
 
     status: int
     detail: str
@@ -17,6 +18,7 @@ class Refusal(Exception):
     subject_type: str = ""
     subject_id: str = ""
     retry_after: Optional[int] = None
+    error: Optional[str] = None
 
     def __str__(self) -> str:
         return self.detail

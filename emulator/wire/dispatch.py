@@ -51,7 +51,7 @@ class Dispatcher:
             if not operation.public:
                 account, key = self._platform.accounts.authenticate(bearer(request))
                 entry.account = account.id
-                rate = (rate[0], 0, rate[2])
+                rate = self._platform.accounts.rate_window(account)
                 rate = self._platform.accounts.count_request(account)
                 if key.scope == "read_only" and method != "GET":
                     raise Refusal(403, "this key is read-only", "read_only_key", "", "api_key", key.id)

@@ -19,7 +19,7 @@ def problem(refusal: Refusal, instance: str) -> Response:
         "status": refusal.status,
         "detail": refusal.detail,
         "instance": instance,
-        "error": refusal.detail,
+        "error": refusal.error or refusal.detail,
     }
     if refusal.code:
         body["reason"] = {

@@ -1,0 +1,142 @@
+"""What an account pays for: its plan, its period, and how long its sandboxes ran. No money moves anywhere.
+
+wire-contract.md 3.10. The pages that the platform would leave to its payment provider are ours, and take effect when
+they are opened. A period is 30 days; a subscription that was not cancelled renews itself.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+
+from ..control.clock import rfc3339
+from ..store import Account
+from . import cost
+from .refusal import Refusal, invalid, not_found
+from .services import Services
+
+FREE = "free"
+PLANS = ("pro", "team")
+PERIOD_SECONDS = 30 * 24 * 3600
+#: How long a checkout or portal URL can be opened, and how many are kept.
+LINK_SECONDS = 24 * 3600
+LINKS_KEPT = 10_000
+#: Running time is reported to the biller when so much of it has come together.
+REPORT_SECONDS = 300
+
+
+def subscribe(account: Account, plan: str, now: float) -> None:
+    """From now on, for one period after the other. The free plan has no periods."""
+    account.tier = plan
+    account.subscription.period_end = None if plan == FREE else now + PERIOD_SECONDS
+    account.subscription.cancel_at_period_end = False
+    account.subscription.ended = False
+
+
+def settle(account: Account, now: float) -> None:
+    """Renews or ends what has come to the end of its period by `now`."""
+    subscription = account.subscription
+    if subscription.period_end is None or now < subscription.period_end:
+        return
+    if subscription.cancel_at_period_end:
+        subscribe(account, FREE, now)
+        subscription.ended = True
+    else:
+        subscription.period_end += PERIOD_SECONDS * (1 + (now - subscription.period_end) // PERIOD_SECONDS)
+
+
+@dataclass(frozen=True)
+class Usage:
+    """`compute_minutes` is `reported_minutes` and the whole minutes of `pending_seconds`; all since the account was
+    made."""
+
+    compute_minutes: int
+    reported_minutes: int
+    pending_seconds: int
+
+
+@dataclass(frozen=True)
+class Link:
+    """A page that somebody may open without a key. `plan`: what opening it buys; empty for the portal."""
+
+    account_id: str
+    plan: str
+    expires: float
+
+
+class Billing:
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._links: dict[str, Link] = {}
+
+    def usage(self, account: Account) -> Usage:
+        """Counted on the emulator's clock, pauses left out, sandboxes that are gone included."""
+        now = self._services.clock.time()
+        boxes = [box for box in self._services.store.sandboxes.values() if box.account_id == account.id]
+        seconds = account.past_seconds + sum(cost.running_seconds(box, now) for box in boxes)
+        subscription = account.subscription
+        # Rounded first: 3600 s come out of the division by the rate as 3599.9999999.
+        whole = int(round(seconds, 3))
+        if whole - 60 * subscription.reported_minutes >= REPORT_SECONDS:
+            subscription.reported_minutes = whole // 60
+            subscription.reported_at = rfc3339(now)
+        pending = max(0, whole - 60 * subscription.reported_minutes)
+        return Usage(subscription.reported_minutes + pending // 60, subscription.reported_minutes, pending)
+
+    def cancel(self, account: Account) -> None:
+        """At the end of the period. Asking again changes nothing; 409 when there is nothing to cancel."""
+        if account.subscription.period_end is None:
+            raise Refusal(
+                409,
+                "the account is on the free plan; there is nothing to cancel",
+                "invalid_state",
+                "",
+                "account",
+                account.id,
+            )
+        account.subscription.cancel_at_period_end = True
+
+    # --- pages
+
+    def checkout(self, account: Account, plan: str) -> str:
+        """The path of the page that buys `plan`."""
+        if not plan:
+            raise invalid("plan_id: is required; use pro or team")
+        if plan not in PLANS:
+            raise invalid(f"plan_id: {plan!r} is unknown; use pro or team")
+        return f"/billing/checkout/{self._link(account, plan)}"
+
+    def portal(self, account: Account) -> str:
+        """The path of the page that shows the subscription."""
+        return f"/billing/portal/{self._link(account, '')}"
+
+    def _link(self, account: Account, plan: str) -> str:
+        now = self._services.clock.time()
+        self._links = {name: link for name, link in self._links.items() if now < link.expires}
+        while len(self._links) >= LINKS_KEPT:
+            del self._links[next(iter(self._links))]
+        name = secrets.token_urlsafe(18)
+        self._links[name] = Link(account.id, plan, now + LINK_SECONDS)
+        return name
+
+    def pay(self, name: str) -> Account:
+        """Opens a checkout page, once: the account is on the plan afterwards."""
+        account, plan = self._opened(name, checkout=True)
+        del self._links[name]
+        subscribe(account, plan, self._services.clock.time())
+        self._services.log(f"account {account.id} is on the {plan} plan now; nobody paid")
+        return account
+
+    def shown_in_portal(self, name: str) -> Account:
+        account, _plan = self._opened(name, checkout=False)
+        return account
+
+    def _opened(self, name: str, checkout: bool) -> tuple[Account, str]:
+        now = self._services.clock.time()
+        link = self._links.get(name)
+        account = None if link is None else self._services.store.accounts.get(link.account_id)
+        if link is None or account is None or now >= link.expires or bool(link.plan) is not checkout:
+            kind = "checkout" if checkout else "portal session"
+            raise not_found(kind, f"{name} (used, expired, or never made; ask the API for a new URL)")
+        settle(account, now)
+        return account, link.plan

@@ -1,0 +1,89 @@
+"""Signing up, logging in, and the dashboard sessions that come of it (platform-behaviour.md B 1; 3.5 of the contract).
+
+What the two calls answer is on no page; the token works as a bearer for /v1 like a full API key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import re
+import secrets
+from typing import Optional
+
+from ..store import Account, Key, Login
+from .accounts import Accounts
+from .refusal import Refusal, invalid, not_found
+from .services import Services
+
+PASSWORD_LEAST = 8
+PASSWORD_MOST = 1024
+EMAIL_MOST = 254
+SESSION_SECONDS = 7 * 24 * 3600
+_EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
+
+
+def _hash(password: str, salt: bytes) -> bytes:
+    return hashlib.scrypt(password.encode("utf-8", "surrogatepass"), salt=salt, n=2**12, r=8, p=1)
+
+
+class Logins:
+    def __init__(self, services: Services, accounts: Accounts) -> None:
+        self._services = services
+        self._accounts = accounts
+
+    async def signup(self, email: str, password: str, name: str, user_agent: str, ip: str) -> tuple[Account, Login]:
+        """A new account without API keys, logged in. 409 when the address has one."""
+        email = email.strip().lower()
+        if len(email) > EMAIL_MOST or not _EMAIL.fullmatch(email):
+            raise invalid("email: is not an e-mail address")
+        if not PASSWORD_LEAST <= len(password) <= PASSWORD_MOST:
+            raise invalid(f"password: must have at least {PASSWORD_LEAST} characters, and at most {PASSWORD_MOST}")
+        salt = secrets.token_bytes(16)
+        hashed = await asyncio.to_thread(_hash, password, salt)
+        if self._of_email(email) is not None:
+            raise Refusal(409, f"{email} has an account already; log in instead")
+        account = self._accounts.create_bare(name.strip() or email.partition("@")[0], email)
+        account.password = (salt, hashed)
+        return account, self._open(account, user_agent, ip)
+
+    async def login(self, email: str, password: str, user_agent: str, ip: str) -> tuple[Account, Login]:
+        """401 for a wrong address or password, without telling which."""
+        account = self._of_email(email.strip().lower())
+        salt, expected = (account and account.password) or (b"", b"")
+        given = await asyncio.to_thread(_hash, password[:PASSWORD_MOST], salt)
+        if (
+            account is None
+            or account.id not in self._services.store.accounts
+            or not hmac.compare_digest(given, expected)
+        ):
+            raise Refusal(401, "wrong email or password; POST /signup makes an account")
+        return account, self._open(account, user_agent, ip)
+
+    def _of_email(self, email: str) -> Optional[Account]:
+        return next((account for account in self._services.store.accounts.values() if account.email == email), None)
+
+    def _open(self, account: Account, user_agent: str, ip: str) -> Login:
+        store, clock = self._services.store, self._services.clock
+        identifier = self._services.chance.identifier("login", {login.id for login in store.logins.values()})
+        at = clock.timestamp()
+        key = Key(identifier, account.id, "dashboard", f"caged_ses_{secrets.token_hex(24)}", "full", at)
+        login = Login(identifier, key, user_agent, ip, at, clock.time() + SESSION_SECONDS)
+        store.logins[key.secret] = login
+        return login
+
+    def of(self, account: Account) -> list[Login]:
+        """Oldest first; those that have expired are gone."""
+        store, now = self._services.store, self._services.clock.time()
+        for token, login in list(store.logins.items()):
+            if now >= login.expires:
+                del store.logins[token]
+        return [login for login in store.logins.values() if login.key.account_id == account.id]
+
+    def revoke(self, account: Account, login_id: str) -> None:
+        for login in self.of(account):
+            if login.id == login_id:
+                del self._services.store.logins[login.key.secret]
+                return
+        raise not_found("dashboard session", login_id)

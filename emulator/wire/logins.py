@@ -1,0 +1,91 @@
+"""POST /signup and /login (platform-behaviour.md B 1) and the dashboard sessions of wire-contract.md 3.5."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+from pydantic import BaseModel
+from starlette.responses import Response
+
+from ..control.clock import rfc3339
+from ..store import Account, Login
+from .account import AccountOut, shown_account
+from .operation import Body, Call, NoBody, Operations, json_reply, no_content
+
+operations = Operations()
+
+
+class Signup(Body):
+    email: str
+    password: str
+    name: Optional[str] = None
+
+
+class Credentials(Body):
+    email: str
+    password: str
+
+
+class LoggedIn(BaseModel):
+    """`token` goes where an API key would: `Authorization: Bearer <token>`."""
+
+    token: str
+    expires_at: str
+    account: AccountOut
+
+
+class SessionOut(BaseModel):
+    """One login to the dashboard."""
+
+    id: str
+    user_agent: str
+    ip: str
+    expires_at: str
+    created_at: str
+
+
+def _visitor(call: Call[Signup] | Call[Credentials]) -> tuple[str, str]:
+    """(user agent, address)."""
+    client = call.request.client
+    return call.request.headers.get("user-agent", ""), client.host if client else ""
+
+
+def _logged_in(account: Account, login: Login, status: int) -> Response:
+    return json_reply(
+        LoggedIn(token=login.key.secret, expires_at=rfc3339(login.expires), account=shown_account(account)), status
+    )
+
+
+@operations.add("POST", "/signup", "auth.signup", Signup, public=True, reply=LoggedIn, status=201, errors=[409])
+async def signup(call: Call[Signup]) -> Response:
+    body = call.body
+    account, login = await call.platform.logins.signup(body.email, body.password, body.name or "", *_visitor(call))
+    return _logged_in(account, login, 201)
+
+
+@operations.add("POST", "/login", "auth.login", Credentials, public=True, reply=LoggedIn, errors=[401])
+async def login(call: Call[Credentials]) -> Response:
+    account, opened = await call.platform.logins.login(call.body.email, call.body.password, *_visitor(call))
+    return _logged_in(account, opened, 200)
+
+
+@operations.add("GET", "/v1/account/sessions", "account.list_sessions", reply=list[SessionOut])
+async def list_sessions(call: Call[NoBody]) -> Response:
+    return json_reply(
+        [
+            SessionOut(
+                id=login.id,
+                user_agent=login.user_agent,
+                ip=login.ip,
+                expires_at=rfc3339(login.expires),
+                created_at=login.created_at,
+            )
+            for login in call.platform.logins.of(call.account)
+        ]
+    )
+
+
+@operations.add("DELETE", "/v1/account/sessions/{id}", "account.revoke_session")
+async def revoke_session(call: Call[NoBody]) -> Response:
+    call.platform.logins.revoke(call.account, call.param("id"))
+    return no_content()
