@@ -9,6 +9,7 @@ from typing import Optional
 
 from .cage.cage import Cage
 from .cage.git import Repo
+from .history import History
 
 
 @dataclass
@@ -32,6 +33,8 @@ class Account:
     keys: dict[str, Key] = field(default_factory=dict)
     #: Start of the current rate window (a whole minute) and the requests seen in it.
     window: tuple[int, int] = (0, 0)
+    #: Ingested events that name no sandbox.
+    history: History = field(default_factory=History)
     #: Of those who signed up with one: salt and hash.
     password: Optional[tuple[bytes, bytes]] = None
     #: What it pays for, and the running time of its sandboxes that are gone (seconds).
@@ -171,6 +174,39 @@ class Sandbox:
     #: One change of state at a time; one at a time that needs the workspace to hold still.
     lifecycle: asyncio.Lock = field(default_factory=asyncio.Lock)
     disk: asyncio.Lock = field(default_factory=asyncio.Lock)
+    #: Set when its processes are gone for good: destroyed, or killed from outside.
+    gone: asyncio.Event = field(default_factory=asyncio.Event)
+    #: One agent at a time, and the newest session, which may be over.
+    agent: asyncio.Lock = field(default_factory=asyncio.Lock)
+    session: Optional[Session] = None
+    history: History = field(default_factory=History)
+
+
+@dataclass
+class Session:
+    """One agent interaction. `status`: active, completed, failed. Money in USD, times in epoch seconds."""
+
+    id: str
+    account_id: str
+    sandbox_id: str
+    agent_type: str
+    model: Optional[str]
+    started_at: float
+    #: What the sandbox's machine time had cost when the session began.
+    compute_before: float
+    status: str = "active"
+    ended_at: Optional[float] = None
+    tokens_in: int = 0
+    tokens_out: int = 0
+    llm_cost: float = 0.0
+    #: Of a session that is over.
+    compute_cost: float = 0.0
+    trust_score: int = 100
+    trust_updated_at: float = 0.0
+    #: What trust was taken for that is taken once only, and when files were deleted lately.
+    charged: set[tuple[str, str]] = field(default_factory=set)
+    deletions: list[float] = field(default_factory=list)
+    history: History = field(default_factory=History)
 
 
 @dataclass
@@ -194,6 +230,7 @@ class Store:
         self.keys: dict[str, Key] = {}  # by secret
         self.sandboxes: dict[str, Sandbox] = {}
         self.snapshots: dict[str, Snapshot] = {}
+        self.sessions: dict[str, Session] = {}  # oldest first
         self.logins: dict[str, Login] = {}  # by token
         self.alerts: dict[str, Alert] = {}  # oldest first, as the notifications
         self.notifications: dict[str, Notification] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shlex
+import time
 from collections.abc import Awaitable
 from typing import Any, Optional, TypeVar
 
@@ -16,10 +17,11 @@ from ..cage.proxy import Proxy
 from ..cage.site import Limits, Plan
 from ..cage.toolchains import Toolchain
 from ..cage.zygote import ZygoteError
-from ..control.agents import USAGE_ERROR, Prompt, prompt_text
 from ..store import Sandbox
 from . import cost, limits
+from .answering import Answering
 from .services import Services, mask
+from .sessions import Sessions
 
 T = TypeVar("T")
 
@@ -29,8 +31,10 @@ class BuildFailed(Exception):
 
 
 class Building:
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, sessions: Sessions) -> None:
         self._services = services
+        self._sessions = sessions
+        self._answering = Answering(services, sessions)
 
     async def build(self, sandbox: Sandbox) -> None:
         """All steps, in the platform's order. Raises BuildFailed; Gone when the sandbox was destroyed meanwhile."""
@@ -69,15 +73,10 @@ class Building:
                 self._lost(sandbox)
 
         def overrun(count: int) -> None:
-            services.note(sandbox, f"killed everything: {count} processes, {limits.PROCESSES} are allowed", "error")
+            services.failed(sandbox, f"killed everything: {count} processes, {limits.PROCESSES} are allowed")
 
         async def asked(question: dict[str, Any], answer: Answer) -> None:
-            try:
-                self._answer(sandbox, question, answer)
-            except Exception as error:
-                services.log(f"{sandbox.id}: answering {question.get('program')} failed: {error!r}")
-                answer.write(f"the emulator could not answer: {error}\n")
-                answer.finish(1)
+            await self._answering.answer(sandbox, question, answer)
 
         own_network = services.walls.own_network
         plan = Plan(
@@ -113,6 +112,7 @@ class Building:
     def _proxy(self, sandbox: Sandbox) -> Proxy:
         def refused(host: str, port: int) -> None:
             self._services.note(sandbox, f"{host}:{port} was refused: it is not on the allowlist", "network")
+            self._services.record(sandbox, "network", {"host": host, "port": port, "allowed": False})
 
         return Proxy(sandbox.allowlist, refused)
 
@@ -120,9 +120,11 @@ class Building:
         """The sandbox's init died without having been asked to."""
         cost.stop(sandbox, self._services.clock.time())
         sandbox.status = "error"
+        sandbox.gone.set()
         sandbox.stopped_at = self._services.clock.timestamp()
         reason = "the sandbox's processes were killed from outside; destroy it and create a new one"
-        self._services.note(sandbox, reason, "error")
+        self._services.failed(sandbox, reason)
+        self._sessions.cut_off(sandbox)
         self._services.signals.send("sandbox_error", sandbox=sandbox, reason=reason)
 
     async def _bounded(self, step: str, work: Awaitable[T]) -> T:
@@ -139,7 +141,7 @@ class Building:
                 await self._bounded("git clone", git.clone(outside, sandbox.repo))
         except (git.CloneFailed, Gone, ZygoteError) as error:
             raise BuildFailed(f"cloning {url} failed: {error}") from error
-        self._services.note(sandbox, f"cloned {url} into /workspace")
+        self._services.happened(sandbox, "clone", f"cloned {url} into /workspace", repo=url)
 
     async def _install_packages(self, sandbox: Sandbox, cage: Cage) -> None:
         names = " ".join(shlex.quote(name) for name in sandbox.packages)
@@ -152,7 +154,10 @@ class Building:
         await self._step(sandbox, cage, sandbox.init_script or "", "init_script")
 
     async def _step(self, sandbox: Sandbox, cage: Cage, command: str, name: str) -> None:
+        start = time.perf_counter()
         result = await self._bounded(name, cage.shell(command, sandbox.env))
+        data = {"command": command, "exit_code": result.code}
+        self._services.record(sandbox, "command", data, (time.perf_counter() - start) * 1000)
         said = mask(sandbox, result.output.decode("utf-8", "replace").strip())  # before any cut
         if result.code != 0:
             tail = "\n".join(said.splitlines()[-20:])
@@ -160,18 +165,3 @@ class Building:
         self._services.note(sandbox, f"{name}: done")
         if said:
             self._services.note(sandbox, said[-4000:], "output")
-
-    def _answer(self, sandbox: Sandbox, question: dict[str, Any], answer: Answer) -> None:
-        program = str(question.get("program", ""))
-        arguments: list[str] = [str(word) for word in question.get("arguments", ())]
-        text = prompt_text(program, arguments, str(question.get("stdin", "")))
-        agent = next((name for name, command in limits.AGENTS.items() if command == program), program)
-        if text is None:
-            answer.write(f"{program}: no prompt. Try: {program} -p 'Fix the failing test'\n")
-            answer.finish(USAGE_ERROR)
-            return
-        self._services.note(sandbox, f"{agent} was asked: {text}", "agent")
-        cwd = str(question.get("cwd", ""))
-        reply = self._services.agents.reply(Prompt(agent, program, text, sandbox.id, cwd, arguments))
-        answer.write(reply.text)
-        answer.finish(reply.exit_code)

@@ -16,15 +16,17 @@ from .accounts import Accounts
 from .building import BuildFailed, Building
 from .refusal import Refusal, invalid, invalid_state, not_found, not_running, plan_limit
 from .services import Services, mask
+from .sessions import Sessions
 from .snapshots import Snapshots
 
 
 class Sandboxes:
-    def __init__(self, services: Services, accounts: Accounts, snapshots: Snapshots) -> None:
+    def __init__(self, services: Services, accounts: Accounts, snapshots: Snapshots, sessions: Sessions) -> None:
         self._services = services
+        self._sessions = sessions
         self._accounts = accounts
         self._snapshots = snapshots
-        self._building = Building(services)
+        self._building = Building(services, sessions)
 
     # --- looking
 
@@ -129,7 +131,7 @@ class Sandboxes:
             if sandbox.status == "pending":
                 sandbox.status = "error"
                 reason = mask(sandbox, str(error) or repr(error))
-                self._services.note(sandbox, reason, "error")
+                self._services.failed(sandbox, reason)
                 self._services.signals.send("sandbox_error", sandbox=sandbox, reason=reason)
         if sandbox.status == "destroyed":
             await self._clear(sandbox)
@@ -141,12 +143,13 @@ class Sandboxes:
         sandbox.started_at = self._services.clock.timestamp()
         sandbox.last_active = now
         cost.start(sandbox, now)
-        self._services.note(sandbox, "sandbox is ready")
+        self._services.happened(sandbox, "create", "sandbox is ready", template=sandbox.template)
 
     # --- states
 
-    async def pause(self, sandbox: Sandbox, why: str = "paused") -> None:
-        """running -> paused: everything in it is frozen and an automatic snapshot is taken."""
+    async def pause(self, sandbox: Sandbox, why: str = "paused", cause: str = "request") -> None:
+        """running -> paused: everything in it is frozen and an automatic snapshot is taken. `cause`: request,
+        idle_timeout, budget, trust."""
         async with sandbox.lifecycle:
             if sandbox.status != "running":
                 raise invalid_state(sandbox.id, sandbox.status, "running", "pause")
@@ -158,7 +161,7 @@ class Sandboxes:
                     raise invalid_state(sandbox.id, sandbox.status, "running", "pause") from None
                 cost.stop(sandbox, self._services.clock.time())
                 sandbox.status = "paused"
-            self._services.note(sandbox, why)
+            self._services.happened(sandbox, "pause", why, cause=cause)
             self._snapshots.take_automatic(sandbox)
 
     async def resume(self, sandbox: Sandbox) -> None:
@@ -185,13 +188,17 @@ class Sandboxes:
                 sandbox.status = "running"
                 sandbox.last_active = now = self._services.clock.time()
                 cost.start(sandbox, now)
-            self._services.note(sandbox, "resumed")
+            self._services.happened(sandbox, "resume", "resumed")
 
     async def destroy(self, sandbox: Sandbox) -> None:
         """Kills everything and removes the files; returns when both are gone. Its snapshots stay, a pending one
         is finished first. From this call on the id is a 404."""
         sandbox.status = "destroyed"
+        sandbox.gone.set()
         known = self._services.store.sandboxes.pop(sandbox.id, None)
+        if known is not None:
+            self._services.happened(sandbox, "destroy", "destroyed")
+            self._sessions.cut_off(sandbox)
         cost.stop(sandbox, self._services.clock.time())
         account = self._services.store.accounts.get(sandbox.account_id)
         if known is not None and account is not None:

@@ -102,10 +102,10 @@ async def refuse(socket: WebSocket, platform: Platform, response: Response) -> N
         pass  # it is gone
 
 
-def unknown(platform: Platform) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
+def unknown(platform: Platform) -> Callable[[WebSocket], Awaitable[None]]:
     """The endpoint of every other path."""
 
-    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-        await refuse(WebSocket(scope, receive, send), platform, PlainTextResponse("404 page not found\n", 404))
+    async def answer(socket: WebSocket) -> None:
+        await refuse(socket, platform, PlainTextResponse("404 page not found\n", 404))
 
     return answer

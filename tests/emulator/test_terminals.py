@@ -1,0 +1,351 @@
+"""The terminal socket: a person's shell. Wire facts from wire-contract.md 4.1, 4.2 and wire-other-clients.md 5."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+
+import pytest
+from emulator_testing import eventually
+from leftovers import processes_with, unique_seconds
+from sockets import Term, open_socket
+from websockets.exceptions import InvalidStatus
+
+
+@pytest.fixture
+def term(api, box):
+    with Term(api.emulator.base_url, box, api.key) as opened:
+        yield opened.prompt()
+
+
+def refused(api, box, token=None, **options):
+    """(status, problem) of a handshake that fails."""
+    with pytest.raises(InvalidStatus) as caught:
+        Term(api.emulator.base_url, box, api.key if token is None else token, **options)
+    response = caught.value.response
+    assert response.headers["Content-Type"] == "application/problem+json"
+    assert response.headers["X-Request-Id"]
+    return response.status_code, json.loads(response.body)
+
+
+# --- handshake
+
+
+def test_the_subprotocol_asked_for_is_echoed(api, box):
+    for name in ("terminal", "mcp", "anything"):
+        with open_socket(api.emulator.base_url, f"/sandboxes/{box}/terminal?rows=1&cols=1", api.key, name) as socket:
+            assert socket.subprotocol == name
+
+
+def test_none_is_named_when_none_was_asked_for(api, box):
+    with open_socket(api.emulator.base_url, f"/sandboxes/{box}/terminal?rows=1&cols=1", api.key) as socket:
+        assert socket.subprotocol is None
+
+
+def ticket(api):
+    answer = api.post("/auth/socket-ticket")
+    assert answer.status_code == 200
+    return answer.json()
+
+
+def test_a_ticket_opens_one_socket(api, box):
+    made = ticket(api)
+    assert made["ticket"].startswith("caged_wst_")
+    assert "." in made["ticket"]
+    assert made["expires_in"] == 60
+    assert made["expires_at"].endswith("Z")
+    with Term(api.emulator.base_url, box, made["ticket"]) as term:
+        term.prompt()
+    assert refused(api, box, made["ticket"])[0] == 401
+
+
+def test_a_ticket_is_for_sockets_only(api):
+    answer = api.get("/sandboxes", headers={"Authorization": f"Bearer {ticket(api)['ticket']}"})
+    assert answer.status_code == 401
+
+
+def test_a_ticket_ends_after_a_minute(timed):
+    api, clock = timed
+    box = api.sandbox()
+    young, old = ticket(api), ticket(api)
+    clock.advance(59)
+    with Term(api.emulator.base_url, box, young["ticket"]) as term:
+        term.prompt()
+    clock.advance(2)
+    assert refused(api, box, old["ticket"])[0] == 401
+
+
+def test_a_ticket_of_a_revoked_key_opens_nothing(api, box, new_api):
+    made = api.post("/account/keys", json={"name": "k", "scope": "full"}).json()
+    got = api.post("/auth/socket-ticket", headers={"Authorization": f"Bearer {made['key']}"}).json()
+    api.delete(f"/account/keys/{made['info']['id']}")
+    assert refused(api, box, got["ticket"])[0] == 401
+
+
+@pytest.mark.parametrize("token", ["", "wrong", "caged_sk_wrong", "caged_wst_wrong.wrong"])
+def test_a_bad_credential_is_a_401(api, box, token):
+    status, problem = refused(api, box, token)
+    assert (status, problem["status"]) == (401, 401)
+    assert "token" in problem["detail"] or "ticket" in problem["detail"] or "key" in problem["detail"]
+
+
+def test_an_unknown_sandbox_and_another_accounts_is_a_404(api, other):
+    assert refused(api, "cage_nosuchbx")[0] == 404
+    assert refused(api, other.sandbox())[0] == 404
+
+
+def test_a_sandbox_that_is_not_running_is_a_409(api, box):
+    api.post(f"/sandboxes/{box}/pause")
+    status, problem = refused(api, box)
+    assert (status, problem["reason"]["code"]) == (409, "sandbox_not_running")
+    assert "resume" in problem["detail"]
+
+
+def test_a_read_only_key_is_a_403(api, box):
+    made = api.post("/account/keys", json={"name": "r", "scope": "read_only"}).json()
+    status, problem = refused(api, box, made["key"])
+    assert (status, problem["reason"]["code"]) == (403, "read_only_key")
+
+
+@pytest.mark.parametrize("origin", ["http://evil.example", "null"])
+def test_a_foreign_page_is_a_403(api, box, origin):
+    assert refused(api, box, origin=origin)[0] == 403
+
+
+def test_a_page_of_this_machine_may(api, box):
+    with Term(api.emulator.base_url, box, api.key, origin="http://localhost:5173") as term:
+        term.prompt()
+
+
+def test_a_socket_nobody_serves_is_a_404(api):
+    with pytest.raises(InvalidStatus) as caught:
+        open_socket(api.emulator.base_url, "/nothing/here", api.key)
+    assert caught.value.response.status_code == 404
+    assert caught.value.response.body == b"404 page not found\n"
+
+
+def test_a_plain_request_is_told_that_this_is_a_socket(api, box):
+    answer = api.get(f"/sandboxes/{box}/terminal")
+    assert answer.status_code == 426
+    assert "ws://" in answer.json()["detail"]
+
+
+# --- the shell
+
+
+def test_it_is_a_login_like_shell_in_the_workspace(term, box):
+    term.type("echo $PWD $HOME $TERM $CAGED_SANDBOX_ID; test -t 0 && test -t 1 && test -t 2 && echo a t''ty\n")
+    term.until("a tty")
+    assert f"/workspace /root xterm-256color {box}" in term.text
+
+
+def test_it_reads_the_sandboxs_own_profile(api, box):
+    api.write(box, "/root/.bash_profile", "export FROM_PROFILE=yes; alias hi='echo hello from alias'\n")
+    with Term(api.emulator.base_url, box, api.key) as term:
+        term.prompt().type("echo $FROM_PROFILE; hi\n")
+        term.until("hello from alias")
+        assert "yes" in term.text
+
+
+def test_it_has_the_sandboxs_environment(api):
+    box = api.sandbox(env={"GREETING": "good morning"})
+    with Term(api.emulator.base_url, box, api.key) as term:
+        term.prompt().type("echo $GREETING\n")
+        term.until("good morning")
+
+
+@pytest.mark.parametrize(
+    ("query", "size"),
+    [("?rows=30&cols=100", "30 100"), ("?rows=0&cols=0", "24 80"), ("?rows=50", "50 80"), ("?cols=x&rows=9", "9 80")],
+)
+def test_it_has_the_size_asked_for(api, box, query, size):
+    with Term(api.emulator.base_url, box, api.key, query) as term:
+        term.prompt().type("stty size\n")
+        term.until(size)
+
+
+def test_a_resize_reaches_the_program_in_front(term):
+    term.type("trap 'stty size' WINCH; echo re''ady; while :; do read -t 0.05; done\n")
+    term.until("ready")
+    term.send({"type": "resize", "rows": 41, "cols": 123})
+    term.until("41 123")
+
+
+def test_ctrl_c_ends_the_command_and_not_the_shell(term):
+    term.type("sleep 1000; echo after $?\n")
+    time.sleep(0.1)  # so that the shell has started it; typed too early it is only a dropped line
+    term.type("\x03")
+    term.until("^C")
+    term.type("echo still he''re\n")
+    term.until("still here")
+
+
+def test_ctrl_z_stops_and_fg_goes_on(term):
+    term.type("sh -c 'echo sta''rted; read line; echo fini''shed $line'\n")
+    term.until("started")
+    term.type("\x1a")
+    term.until("Stopped")
+    term.type("fg\n")
+    term.type("with it\n")
+    term.until("finished with it")
+
+
+def test_ctrl_d_ends_it(term):
+    term.type("\x04")
+    assert term.until_closed() == 1000
+
+
+def test_python_is_interactive(term):
+    term.type("python3 -q\n")
+    term.until(">>> ")
+    term.type("import sys; print('tty', sys.stdin.isatty(), 6 * 7)\n")
+    term.until("tty True 42")
+    term.type("exit()\n")
+
+
+def test_an_exit_closes_the_socket_and_leaves_background_work(api, box):
+    with Term(api.emulator.base_url, box, api.key) as term:
+        term.prompt().type("setsid sh -c 'sleep 0.3; echo done > later' >/dev/null 2>&1 & exit\n")
+        assert term.until_closed() == 1000
+    eventually(lambda: api.read(box, "later").status_code == 200, "the background work to go on")
+
+
+def test_a_client_that_goes_takes_everything_along(api, box):
+    mark = unique_seconds()
+    with Term(api.emulator.base_url, box, api.key) as term:
+        term.prompt().type(f"sleep {mark} & (setsid sleep {mark} &) ; sleep {mark}\n")
+        eventually(lambda: len(processes_with(f"sleep {mark}")) >= 3, "three processes")
+    eventually(lambda: not processes_with(f"sleep {mark}"), "the processes to be gone")
+    assert api.output(box, "echo the sandbox lives") == "the sandbox lives\n"
+
+
+def test_a_connection_that_breaks_is_a_client_that_goes(api, box):
+    mark = unique_seconds()
+    term = Term(api.emulator.base_url, box, api.key)
+    term.prompt().type(f"sleep {mark}\n")
+    eventually(lambda: processes_with(f"sleep {mark}"), "the process")
+    term.socket.socket.close()
+    eventually(lambda: not processes_with(f"sleep {mark}"), "the process to be gone")
+
+
+def test_a_destroyed_sandbox_closes_it(api, box, term):
+    api.delete(f"/sandboxes/{box}")
+    term.until_closed()
+
+
+def test_a_sandbox_killed_from_outside_closes_it(api, box, term):
+    term.type("echo he''re\n")
+    term.until("here")
+    cage = api.emulator._runtime.services.store.sandboxes[box].cage
+    os.kill(cage.init_pid, signal.SIGKILL)
+    term.until_closed()
+
+
+# --- messages
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "not json",
+        "[]",
+        "null",
+        "7",
+        '{"type":"input"}',
+        '{"type":"input","data":7}',
+        '{"type":"resize","rows":"x"}',
+        '{"type":"resize","rows":-5,"cols":99999999}',
+        '{"type":"nonsense"}',
+        '{"type":"input","data":"\\ud800"}',
+    ],
+)
+def test_what_is_no_message_is_passed_over(term, message):
+    term.send(message)
+    term.type("\x15echo al''ive\n")
+    term.until("alive")
+
+
+def test_a_binary_message_is_read_like_text(term):
+    term.socket.send(json.dumps({"type": "input", "data": "echo by''tes\n"}).encode())
+    term.until("bytes")
+
+
+def test_a_ping_is_answered(term):
+    term.send({"type": "ping"})
+    eventually(lambda: term.take(0.2) and term.messages[-1]["type"] == "pong", "a pong")
+
+
+def test_output_is_utf8_also_when_a_character_is_cut(term):
+    term.type("for i in 1 2 3; do printf '\\xe2'; sleep 0.02; printf '\\x82\\xac'; done; echo en''d\n")
+    term.until("end")
+    assert "€€€" in term.text
+    assert "�" not in term.text
+
+
+def test_every_message_is_far_below_a_mebibyte(term):
+    term.type("head -c 3000000 /dev/zero | tr '\\0' '\\1'; echo; echo en''d\n")
+    term.until("end", 20)
+    assert max(len(json.dumps(message)) for message in term.messages) < 700_000
+
+
+def test_a_client_that_does_not_read_stops_the_program_that_writes(api, box):
+    with Term(api.emulator.base_url, box, api.key, "?rows=24&cols=80", max_queue=1) as term:
+        term.prompt().type("i=0; while :; do i=$((i+1)); echo $i > count; printf '%05000d\\n' 0; done\n")
+        eventually(lambda: api.read(box, "count").text.strip(), "the loop to run")
+
+        def stands() -> bool:
+            before = api.read(box, "count").text
+            time.sleep(0.1)
+            return api.read(box, "count").text == before != ""
+
+        eventually(stands, "the loop to stand still")
+        assert api.output(box, "echo the emulator does not") == "the emulator does not\n"
+
+
+# --- several, and what is told of them
+
+
+def test_several_terminals_are_listed_while_they_are_open(api, box):
+    assert api.get(f"/sandboxes/{box}/terminal/sessions").json() == []
+    with Term(api.emulator.base_url, box, api.key, "?rows=10&cols=20") as one:
+        with Term(api.emulator.base_url, box, api.key, "") as two:
+            one.prompt()
+            listed = api.get(f"/sandboxes/{box}/terminal/sessions").json()
+            assert [(entry["kind"], entry["rows"], entry["cols"]) for entry in listed] == [
+                ("interactive", 10, 20),
+                ("stream", 24, 80),
+            ]
+            one.send({"type": "resize", "rows": 11, "cols": 21})
+            two.type("tty\n")
+            one.type("tty\n")
+            first = one.until("/dev/pts/")
+            second = two.until("/dev/pts/")
+            assert first.partition("/dev/pts/")[2][0] != second.partition("/dev/pts/")[2][0]
+            assert api.get(f"/sandboxes/{box}/terminal/sessions").json()[0]["rows"] == 11
+    eventually(lambda: api.get(f"/sandboxes/{box}/terminal/sessions").json() == [], "both to be closed")
+
+
+def test_an_open_terminal_keeps_the_sandbox_awake(timed):
+    api, clock = timed
+    box = api.sandbox(timeout=60)
+    with Term(api.emulator.base_url, box, api.key) as term:
+        term.prompt()
+        clock.advance(3600)
+        assert api.status(box) == "running"
+    eventually(lambda: api.get(f"/sandboxes/{box}/terminal/sessions").json() == [], "it to be closed")
+    clock.advance(3600)
+    assert api.status(box) == "paused"
+
+
+def test_the_log_names_the_commands_typed_at_the_prompt_and_no_password(api, box, term):
+    term.type("echo on''e\n")
+    term.until("one")
+    term.prompt().type("read -s -p 'Pass''word: ' secret; echo; echo thank''s\n")
+    term.until("Password: ")
+    term.type("hunter2\n")
+    term.until("thanks")
+    log = api.log_text(box)
+    assert "$ echo on''e (terminal)" in log
+    assert "read -s" in log

@@ -1,0 +1,100 @@
+"""Terminals and streaming shells at every isolation level."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+from leftovers import processes_with, unique_seconds, until
+from levels import Served
+from sockets import Term, streamed
+
+
+@pytest.fixture
+def quiet(anywhere: Served, box: str):
+    with Term(anywhere.base_url, box, anywhere.api_key, "") as term:
+        yield term
+
+
+def test_a_person_has_a_prompt_and_a_terminal_of_the_sandboxs_own(anywhere: Served, box: str) -> None:
+    with Term(anywhere.base_url, box, anywhere.api_key) as term:
+        term.prompt().type("echo in $PWD; tty; test -w $(tty) && echo writ''able; (: < /dev/tty) && echo contr''ols\n")
+        term.until("controls")
+        assert "in /workspace" in term.text
+        assert "/dev/pts/" in term.text
+        assert "writable" in term.text
+
+
+def test_paths_mean_the_same_as_everywhere(anywhere: Served, box: str) -> None:
+    anywhere.run(box, "mkdir -p sub && echo content > sub/file")
+    with Term(anywhere.base_url, box, anywhere.api_key) as term:
+        term.prompt().type("cat /workspace/sub/file; cd sub && pwd\n")
+        term.until("/workspace/sub\r\n")
+        assert "content" in term.text
+        assert str(anywhere.run_dir) not in term.text
+
+
+@pytest.mark.parametrize(
+    ("command", "output", "code"),
+    [
+        ("echo hello; (exit 7)", "hello\n", 7),
+        ("printf 'no line feed'", "no line feed", 0),
+        ("for i in 1 2 3; do\n  echo $i!\ndone", "1!\n2!\n3!\n", 0),
+        ("cat <<'END'\na\tb $x `y`\nEND", "a\tb $x `y`\n", 0),
+        ("echo out; echo err >&2; pwd; test -t 1 && echo tty", "out\nerr\n/workspace\ntty\n", 0),
+        ("kill -9 $BASHPID", "", None),
+        ("exit 3", "", None),
+        ("echo '$(' \"unclosed !history\"", "$( unclosed !history\n", 0),
+        ("printf '\\xff\\xfe\\x00|'", "\ufffd\ufffd\0|", 0),
+        ("printf '\\r\\n\\033[31m'", "\r\n\033[31m", 0),
+        ("no-such-command", None, 127),
+        ("echo __CAGED_EXIT_; printf '__CAGED_'", "__CAGED_EXIT_\n__CAGED_", 0),
+    ],
+)
+def test_a_streamed_command_is_exact(quiet: Term, command: str, output: str | None, code: int | None) -> None:
+    shown, exit_code = streamed(quiet, command)
+    assert exit_code == code
+    if output is not None:
+        assert shown == output if code is not None else shown.startswith(output)
+
+
+def test_a_command_longer_than_a_terminals_line_arrives_whole(quiet: Term) -> None:
+    long = "x" * 20_000
+    assert streamed(quiet, f"echo {long}") == (f"{long}\n", 0)
+
+
+def test_the_exit_code_never_comes_apart_from_its_marker(quiet: Term) -> None:
+    _output, code = streamed(quiet, "head -c 300000 /dev/zero | tr '\\0' x; (exit 123)")
+    assert code == 123
+    ends = [message["data"] for message in quiet.messages if "__CAGED_EXIT_" in message.get("data", "")]
+    assert ends
+    assert "__123\n" in ends[-1]
+
+
+def test_ten_megabytes_arrive_whole(anywhere: Served, box: str, quiet: Term) -> None:
+    make = "seq 1 1500000"
+    output, code = streamed(quiet, make, 60)
+    assert code == 0
+    assert hashlib.sha256(output.encode()).hexdigest() == anywhere.run(box, f"{make} | sha256sum").split()[0]
+
+
+def test_a_client_that_goes_kills_the_streamed_command(anywhere: Served, box: str) -> None:
+    mark = unique_seconds()
+    with Term(anywhere.base_url, box, anywhere.api_key, "") as term:
+        term.type(f"echo beg''un; setsid sleep {mark} & sleep {mark}\n")
+        term.until("begun")
+        until(lambda: processes_with(f"sleep {mark}"))
+    until(lambda: not processes_with(f"sleep {mark}"), what=lambda: processes_with(mark))
+
+
+def test_a_pause_stops_a_terminal_and_a_resume_continues_it(anywhere: Served, box: str) -> None:
+    with Term(anywhere.base_url, box, anywhere.api_key) as term:
+        term.prompt().type("while :; do echo ti''ck; sleep 0.02; done\n")
+        term.until("tick")
+        anywhere.client.sandboxes.pause(box)
+        while term.take(0.2):
+            pass
+        before = len(term.text)
+        assert not term.take(0.2)
+        anywhere.client.sandboxes.resume(box)
+        term.until(lambda text: len(text) > before)
