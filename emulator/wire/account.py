@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Optional
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from ..platform.refusal import invalid
@@ -25,8 +25,8 @@ class AccountOut(BaseModel):
 
 
 class CreateKey(Body):
-    name: str
-    scope: Optional[str] = None
+    name: str = Field(json_schema_extra={"pattern": "\\S"})
+    scope: Optional[str] = Field(None, json_schema_extra={"enum": [*SCOPES, "", None]})
 
 
 class KeyOut(BaseModel):

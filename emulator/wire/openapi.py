@@ -63,9 +63,7 @@ _RETRY_AFTER: dict[str, Any] = {
 #: Where the answer of a call holds an id, and the resource that it is of: what the next calls may be about.
 _MADE = {
     "sandboxes.create": ("/id", "/v1/sandboxes/{id}"),
-    "sandboxes.list": ("/0/id", "/v1/sandboxes/{id}"),
     "snapshots.create": ("/id", "/v1/snapshots/{id}"),
-    "snapshots.list": ("/0/id", "/v1/snapshots/{id}"),
     "account.create_key": ("/info/id", "/v1/account/keys/{id}"),
 }
 
@@ -101,6 +99,13 @@ class Problem(BaseModel):
 
 
 class _Schemas(GenerateJsonSchema):
+    def default_schema(self, schema: core_schema.WithDefaultSchema) -> dict[str, Any]:
+        """Without `default: null`: that a key may be left out says as much."""
+        found = super().default_schema(schema)
+        if found.get("default", ...) is None:
+            del found["default"]
+        return found
+
     def model_schema(self, schema: core_schema.ModelSchema) -> dict[str, Any]:
         """As it is sent: a model with a `model_dump_json` of its own leaves out the keys that are null."""
         found = super().model_schema(schema)
@@ -183,9 +188,9 @@ def _described(operation: Operation, refs: Any) -> dict[str, Any]:
     if operation.handler.__doc__:
         described["description"] = operation.handler.__doc__
     if operation.body is not None:
-        fields = operation.body.model_json_schema().get("required")
+        schema = operation.body.model_json_schema()
         described["requestBody"] = {
-            "required": bool(fields),
+            "required": "required" in schema or "anyOf" in schema,
             "content": {"application/json": {"schema": refs[operation.body, "validation"]}},
         }
     if operation.public:
@@ -198,10 +203,11 @@ def _parameters(operation: Operation) -> list[dict[str, Any]]:
         {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
         for name in _PARAMETER.findall(operation.path)
     ]
-    in_query = [
-        {"name": name, "in": "query", "required": name in operation.required, "schema": {"type": _TYPES[kind]}}
-        for name, kind in operation.query.items()
-    ]
+    in_query = []
+    for name, kind in operation.query.items():
+        required = name in operation.required
+        schema = {"type": _TYPES[kind], **({"minLength": 1} if required and kind is str else {})}
+        in_query.append({"name": name, "in": "query", "required": required, "schema": schema})
     return in_path + in_query
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Optional
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from ..cage.git import Repo
@@ -16,27 +16,44 @@ from .operation import Body, Call, NoBody, Operations, json_reply, no_content
 operations = Operations()
 
 
+def _within(allowed: limits.Range) -> dict[str, Any]:
+    """What a number may be, for the OpenAPI document."""
+    number = {"type": "integer", "minimum": allowed.least, "maximum": allowed.most}
+    return {"anyOf": [number, {"const": 0}, {"type": "null"}]}
+
+
+_ALLOWLIST_NEEDS_HOSTS: dict[str, Any] = {
+    "required": ["template"],
+    "if": {"properties": {"network_mode": {"const": "allowlist"}}, "required": ["network_mode"]},
+    "then": {"properties": {"allowlist": {"type": "array", "minItems": 1}}, "required": ["allowlist"]},
+}
+_TEMPLATE_NAMES = [*limits.TEMPLATES, *limits.TEMPLATE_ALIASES]
+_AGENT_NAMES = [*limits.AGENTS, *limits.AGENT_ALIASES]
+
+
 class CreateSandbox(Body):
     """The body of POST /sandboxes. Numbers: 0 means the default. `timeout` is in seconds of idleness."""
 
-    template: Optional[str] = None
-    cpus: Optional[int] = None
-    memory_mb: Optional[int] = None
-    disk_gb: Optional[int] = None
-    network_mode: Optional[str] = None
+    model_config = ConfigDict(json_schema_extra=_ALLOWLIST_NEEDS_HOSTS)
+
+    template: Optional[str] = Field(None, json_schema_extra={"anyOf": [{"enum": _TEMPLATE_NAMES}]})
+    cpus: Optional[int] = Field(None, json_schema_extra=_within(limits.CPUS))
+    memory_mb: Optional[int] = Field(None, json_schema_extra=_within(limits.MEMORY_MB))
+    disk_gb: Optional[int] = Field(None, json_schema_extra=_within(limits.DISK_GB))
+    network_mode: Optional[str] = Field(None, json_schema_extra={"enum": [*limits.NETWORK_MODES, "", None]})
     allowlist: Optional[list[str]] = None
-    env: Optional[dict[str, str]] = None
+    env: Optional[dict[str, str]] = Field(None, json_schema_extra={"propertyNames": {"pattern": "^[^= \\t\\n]+$"}})
     repo: Optional[str] = None
     repo_token: Optional[str] = None
     repo_branch: Optional[str] = None
     repo_commit: Optional[str] = None
     repo_subdir: Optional[str] = None
-    budget: Optional[float] = None
+    budget: Optional[float] = Field(None, json_schema_extra={"minimum": 0})
     init_script: Optional[str] = None
     secrets: Optional[list[str]] = None
-    timeout: Optional[int] = None
+    timeout: Optional[int] = Field(None, json_schema_extra={"minimum": 0})
     packages: Optional[list[str]] = None
-    agents: Optional[list[str]] = None
+    agents: Optional[list[str]] = Field(None, json_schema_extra={"items": {"enum": _AGENT_NAMES}})
     persona_id: Optional[str] = None
     harness_id: Optional[str] = None
 

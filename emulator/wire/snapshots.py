@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Optional
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 from starlette.concurrency import iterate_in_threadpool
 from starlette.responses import Response, StreamingResponse
 
@@ -22,8 +22,15 @@ class CreateSnapshot(Body):
     description: Optional[str] = None
 
 
+def _named(field: str) -> dict[str, Any]:
+    """That a body says which sandbox, for the OpenAPI document."""
+    return {"properties": {field: {"type": "string", "minLength": 1}}, "required": [field]}
+
+
 class RestoreSnapshot(Body):
     """`sandbox_id` is the documentation's older spelling of `target_sandbox_id`."""
+
+    model_config = ConfigDict(json_schema_extra={"anyOf": [_named("target_sandbox_id"), _named("sandbox_id")]})
 
     target_sandbox_id: Optional[str] = None
     sandbox_id: Optional[str] = None

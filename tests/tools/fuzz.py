@@ -1,0 +1,142 @@
+"""schemathesis against an emulator of its own and that emulator's OpenAPI document: scripts/schemathesis.
+
+    scripts/schemathesis [--full] [--seed N] [-- options of `schemathesis run`]
+
+Prints what schemathesis prints, and how often each call was answered with which status. Fails on any failure, and
+with --full when it were fewer than 20,000 requests.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from caged.emulator import Emulator
+from caged.emulator.control.journal import Entry
+
+HERE = Path(__file__).parent
+WANTED = 20_000
+#: Examples per operation: of the run with every check, and of the one with NUL characters as well. Those are good
+#: strings by the document and bad ones in a path or a command, so there a refusal is no failure.
+EXAMPLES = {"short": (15, 5), "full": (150, 30)}
+SANDBOXES = 40
+SANDBOX_SECONDS = 20.0
+LIMIT_SECONDS = 3600
+
+
+class Counted:
+    """How often each operation was answered with which status. Entries get theirs after they were added, so one
+    is counted when the next hundred have come, or at the end."""
+
+    def __init__(self, emulator: Emulator) -> None:
+        assert emulator._runtime is not None
+        self.journal = emulator._runtime.services.journal
+        self._add = self.journal.add
+        self._recent: list[Entry] = []
+        self.statuses: dict[str, Counter[int]] = {}
+        self.journal.add = self._seen  # type: ignore[method-assign]
+
+    def _seen(self, entry: Entry) -> Entry:
+        self._recent.append(entry)
+        if len(self._recent) > 200:
+            self._count(self._recent[:100])
+            del self._recent[:100]
+        return self._add(entry)
+
+    def _count(self, entries: list[Entry]) -> None:
+        for entry in entries:
+            self.statuses.setdefault(entry.operation, Counter())[entry.status] += 1
+
+    def finish(self) -> int:
+        self._count(self._recent)
+        self._recent.clear()
+        return sum(sum(statuses.values()) for statuses in self.statuses.values())
+
+
+def reap(emulator: Emulator, api: httpx.Client, keep: str, stopping: threading.Event) -> None:
+    """Destroys the oldest sandboxes: thousands would only show how many processes this machine can hold."""
+    seen: dict[str, float] = {}
+    while not stopping.wait(1.0):
+        for box in api.get("/sandboxes").json():
+            seen.setdefault(box["id"], time.monotonic())
+        old = [name for name, since in seen.items() if time.monotonic() - since > SANDBOX_SECONDS and name != keep]
+        for name in old if len(seen) > SANDBOXES else ():
+            api.delete(f"/sandboxes/{name}")
+            del seen[name]
+
+
+def environment(emulator: Emulator, account_id: str, sandbox: str, snapshot: str) -> dict[str, str]:
+    assert emulator._runtime is not None
+    key = next(iter(emulator._runtime.services.store.accounts[account_id].keys))
+    return {
+        **os.environ,
+        "PYTHONPATH": str(HERE),
+        "SCHEMATHESIS_HOOKS": "fuzz_hooks",
+        "CAGED_FUZZ_KEY": key,
+        "CAGED_FUZZ_SANDBOX": sandbox,
+        "CAGED_FUZZ_SNAPSHOT": snapshot,
+        "NO_PROXY": "*",
+    }
+
+
+def schemathesis(url: str, key: str, env: dict[str, str], options: list[str]) -> int:
+    command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(HERE / "schemathesis.toml"), "run"]
+    command += [f"{url}/openapi.json", "--header", f"Authorization: Bearer {key}", "--generation-database", "none"]
+    return subprocess.run([*command, *options], env=env, check=False, timeout=LIMIT_SECONDS).returncode
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="scripts/schemathesis", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--full", action="store_true", help=f"at least {WANTED:,} requests, some minutes")
+    parser.add_argument("--seed", type=int, default=random.randrange(10**6))
+    parser.add_argument("options", nargs="*", help="for `schemathesis run`, after --")
+    asked = parser.parse_args()
+    print(f"seed {asked.seed}", flush=True)
+    failed = 0
+    with Emulator(isolation="process", allow_unenforced=True) as emulator:
+        account = emulator.create_account()
+        counted = Counted(emulator)
+        headers = {"Authorization": f"Bearer {account.api_key}"}
+        with httpx.Client(base_url=f"{emulator.base_url}/v1", headers=headers, timeout=60, trust_env=False) as api:
+            box: dict[str, Any] = api.post("/sandboxes", json={"template": "minimal"}).json()
+            snapshot: dict[str, Any] = api.post(f"/sandboxes/{box['id']}/snapshots").json()
+            env = environment(emulator, account.id, box["id"], snapshot["id"])
+            stopping = threading.Event()
+            reaper = threading.Thread(target=reap, args=(emulator, api, box["id"], stopping))
+            reaper.start()
+            try:
+                strict, loose = EXAMPLES["full" if asked.full else "short"]
+                common = ["--seed", str(asked.seed), *asked.options]
+                runs = [
+                    ["--checks", "all", "--generation-allow-x00", "false", "--max-examples", str(strict)],
+                    ["--checks", "all", "--exclude-checks", "positive_data_acceptance", "--max-examples", str(loose)],
+                ]
+                for options in runs:
+                    failed |= schemathesis(emulator.base_url, account.api_key, env, [*options, *common])
+            finally:
+                stopping.set()
+                reaper.join()
+    requests = counted.finish()
+    for name, statuses in sorted(counted.statuses.items()):
+        answers = "  ".join(f"{status}: {count}" for status, count in sorted(statuses.items()))
+        print(f"{name:<32} {sum(statuses.values()):>6}   {answers}")
+    errors = sum(n for statuses in counted.statuses.values() for status, n in statuses.items() if status >= 500)
+    print(f"{requests:,} requests, {errors} of them answered with 5xx")
+    if asked.full and requests < WANTED:
+        print(f"fewer than {WANTED:,}")
+        return 1
+    return 1 if failed or errors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
