@@ -20,15 +20,18 @@ from .wire import (
     account,
     billing,
     devices,
+    events,
     execs,
     files,
     health,
     logins,
     openapi,
     sandboxes,
+    sessions,
     snapshots,
     terminals,
     tickets,
+    trust,
     unserved,
 )
 from .wire.dispatch import Dispatcher, common_headers
@@ -50,6 +53,9 @@ def operations() -> list[Operation]:
         *billing.operations,
         *tickets.operations,
         *terminals.operations,
+        *sessions.operations,
+        *events.operations,
+        *trust.operations,
         *health.operations,
     ]
     return [*served, openapi.describing(served), *unserved.operations]

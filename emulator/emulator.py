@@ -244,6 +244,7 @@ class Emulator:
                 platform.accounts.remove(account)
                 await platform.sandboxes.destroy_all(account)
                 platform.snapshots.delete_all(account)
+                platform.sessions.delete_all(account)
 
         self._call(delete())
 

@@ -27,8 +27,14 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Reply:
+    """`model`: when it is another than the command line's. `llm_cost`: USD, spent from the sandbox's budget."""
+
     text: str
     exit_code: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    llm_cost: float = 0.0
+    model: Optional[str] = None
 
 
 def emulated(prompt: Prompt) -> Reply:
@@ -116,3 +122,15 @@ def prompt_text(program: str, arguments: Sequence[str], stdin: str) -> Optional[
             prompts.append(word)
     text = " ".join(word for word in prompts if word != "-") or stdin.strip()
     return text or None
+
+
+def model_name(program: str, arguments: Sequence[str]) -> Optional[str]:
+    """The value of `--model` (`-m`, where that is not the prompt) in an agent's command line."""
+    names = {"--model", "-m"} - set(_PROMPT_OPTION.get(program, ()))
+    for index, word in enumerate(arguments):
+        name, equals, value = word.partition("=")
+        if word == "--":
+            return None
+        if name in names and (equals or index + 1 < len(arguments)):
+            return (value if equals else arguments[index + 1]) or None
+    return None

@@ -12,11 +12,19 @@ _ALPHABET = string.ascii_lowercase + string.digits
 
 class Chance:
     def __init__(self, seed: Optional[int] = None) -> None:
-        self._random = random.Random(seed)
+        self._seed = seed
+        self._streams: dict[str, random.Random] = {}
 
     def identifier(self, prefix: str, taken: Container[str] = ()) -> str:
         """`prefix` + `_` + 8 characters of [a-z0-9], not in `taken`."""
+        stream = self._stream(prefix)
         while True:
-            made = f"{prefix}_" + "".join(self._random.choices(_ALPHABET, k=8))
+            made = f"{prefix}_" + "".join(stream.choices(_ALPHABET, k=8))
             if made not in taken:
                 return made
+
+    def _stream(self, prefix: str) -> random.Random:
+        """One for each prefix: how many events there are by then must not change the next sandbox's id."""
+        if prefix not in self._streams:
+            self._streams[prefix] = random.Random(None if self._seed is None else f"{self._seed} {prefix}")
+        return self._streams[prefix]

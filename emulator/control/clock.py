@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from datetime import datetime, timezone
 
@@ -24,3 +25,16 @@ def rfc3339(seconds: float) -> str:
     is shown as the nearest that it can: 1970 to 9999."""
     moment = datetime.fromtimestamp(min(max(0.0, seconds), _LATEST), timezone.utc)
     return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+
+
+_RFC3339 = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII)
+
+
+def from_rfc3339(text: str) -> float:
+    """Seconds since the epoch. ValueError for anything but a full date, time and offset."""
+    found = _RFC3339.fullmatch(text)
+    if found is None:
+        raise ValueError("must be an RFC 3339 time like 2026-01-31T12:00:00Z")
+    whole, fraction, offset = found.groups()
+    moment = datetime.fromisoformat(whole + ("+00:00" if offset == "Z" else offset))
+    return moment.timestamp() + float(fraction or 0)

@@ -48,19 +48,19 @@ class Execs:
             try:
                 result = await sandbox.cage.shell(command, sandbox.env, limits.OUTPUT_BYTES)
             except asyncio.CancelledError:
-                self._note(sandbox, command, "killed: the client hung up")
+                self._over(sandbox, command, None, start, "killed: the client hung up")
                 raise
             except Gone as error:
-                self._note(sandbox, command, f"not run: {error}")
+                self._over(sandbox, command, None, start, f"not run: {error}")
                 return Outcome("", -1, f"sandbox {sandbox_id} cannot run commands: {error}")
         milliseconds = round((time.perf_counter() - start) * 1000)
         if result.error is not None:
-            self._note(sandbox, command, f"not started: {result.error}")
+            self._over(sandbox, command, None, start, f"not started: {result.error}")
             return Outcome("", -1, f"the command could not be started: {result.error}", False, milliseconds)
         output = result.output.decode("utf-8", "replace")
         if result.truncated:
             output += f"\n[caged: output cut after {limits.OUTPUT_BYTES // 1024**2} MiB]\n"
-        self._note(sandbox, command, f"exit {result.code}, {milliseconds} ms")
+        self._over(sandbox, command, result.code, start, f"exit {result.code}, {milliseconds} ms")
         if result.code:
             self._note_memory(sandbox, result.output[-4000:])
         return Outcome(output, result.code, None, result.truncated, milliseconds)
@@ -72,15 +72,20 @@ class Execs:
             before, sandbox.memory_kills = sandbox.memory_kills, group.kills()
             if sandbox.memory_kills > before:
                 memory = sandbox.memory_mb
-                self._services.note(sandbox, f"killed for want of memory: the sandbox has {memory} MB", "error")
+                self._services.failed(sandbox, f"killed for want of memory: the sandbox has {memory} MB")
         elif _OUT_OF_MEMORY.search(said):
-            self._services.note(sandbox, f"out of memory: a process here has {sandbox.memory_mb} MB", "error")
+            self._services.failed(sandbox, f"out of memory: a process here has {sandbox.memory_mb} MB")
 
     def _not_running(self, sandbox: Sandbox) -> Outcome:
         hint = "; resume it first" if sandbox.status == "paused" else ""
         return Outcome("", -1, f"sandbox {sandbox.id} is {sandbox.status}, not running{hint}")
 
-    def _note(self, sandbox: Sandbox, command: str, outcome: str) -> None:
+    def _over(self, sandbox: Sandbox, command: str, code: Optional[int], start: float, outcome: str) -> None:
+        """Into the log and among the events. `code` is None for a command that has none, `start` as perf_counter."""
+        data = {"command": command, "exit_code": code}
+        if code is None:
+            data["error"] = outcome
+        self._services.record(sandbox, "command", data, (time.perf_counter() - start) * 1000)
         shown = mask(sandbox, command)  # before the cut, which may go through a secret
         shown = shown if len(shown) <= 500 else shown[:500] + " …"
         self._services.note(sandbox, f"$ {shown} ({outcome})", "command")

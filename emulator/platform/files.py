@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import errno
+import posixpath
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ..cage import git
+from ..cage.paths import WORKSPACE
 from ..cage.process import Gone
 from ..cage.tree import Entry, Outside
 from ..store import Account
@@ -52,21 +55,31 @@ class Files:
         self._services = services
         self._sandboxes = sandboxes
 
+    @contextmanager
+    def _operation(self, account: Account, sandbox_id: str, operation: str, path: str) -> Iterator[None]:
+        """Becomes an event when it was done; what is refused has not happened."""
+        start = time.perf_counter()
+        with _as_refusal(path):
+            yield
+        sandbox = self._sandboxes.get(account, sandbox_id)
+        data = {"operation": operation, "path": posixpath.normpath(posixpath.join(WORKSPACE, path))}
+        self._services.record(sandbox, "file_op", data, (time.perf_counter() - start) * 1000)
+
     async def entries(self, account: Account, sandbox_id: str, path: str) -> list[Entry]:
         """Sorted by name, hidden files included."""
         check_path(path)
         async with self._sandboxes.using(account, sandbox_id) as cage:
-            with _as_refusal(path):
+            with self._operation(account, sandbox_id, "list", path):
                 return await cage.listing(path)
 
     async def read(self, account: Account, sandbox_id: str, path: str) -> bytes:
         check_path(path)
         async with self._sandboxes.using(account, sandbox_id) as cage:
-            with _as_refusal(path):
+            with self._operation(account, sandbox_id, "read", path):
                 content = await cage.read(path, limits.READ_BYTES)
-        if len(content) > limits.READ_BYTES:
-            raise Refusal(400, f"{path} is larger than 1 MiB; read it in parts with exec", "file_too_large")
-        return content
+                if len(content) > limits.READ_BYTES:
+                    raise Refusal(400, f"{path} is larger than 1 MiB; read it in parts with exec", "file_too_large")
+                return content
 
     async def write(self, account: Account, sandbox_id: str, path: str, content: str) -> None:
         check_path(path)
@@ -75,7 +88,7 @@ class Files:
             async with sandbox.disk:
                 if sandbox.status != "running":
                     raise not_running(sandbox_id, sandbox.status)
-                with _as_refusal(path):
+                with self._operation(account, sandbox_id, "write", path):
                     await cage.write(path, content.encode("utf-8"))
 
     async def diff(self, account: Account, sandbox_id: str, path: str) -> git.Diff:

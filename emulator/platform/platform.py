@@ -8,14 +8,17 @@ from typing import Optional
 from .accounts import Accounts
 from .billing import Billing
 from .devices import Devices
+from .events import Events
 from .execs import Execs
 from .files import Files
 from .logins import Logins
 from .sandboxes import Sandboxes
 from .services import Services
+from .sessions import Sessions
 from .snapshots import Snapshots
 from .terminals import Terminals
 from .tickets import Tickets
+from .trust import Trust
 from .watch import Watch
 
 BACKGROUND_LIMIT = 10.0
@@ -31,7 +34,10 @@ class Platform:
         self.logins = Logins(services, self.accounts)
         self.devices = Devices(services, self.accounts)
         self.snapshots = Snapshots(services)
-        self.sandboxes = Sandboxes(services, self.accounts, self.snapshots)
+        self.events = Events(services)
+        self.sessions = Sessions(services)
+        self.sandboxes = Sandboxes(services, self.accounts, self.snapshots, self.sessions)
+        self.trust = Trust(services)
         self.execs = Execs(services, self.sandboxes)
         self.files = Files(services, self.sandboxes)
         self.terminals = Terminals(services, self.sandboxes)

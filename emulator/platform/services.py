@@ -67,18 +67,33 @@ class Services:
         """Something happened in a sandbox: an event of one of the kinds of wire-contract.md 3.7, e.g. `command`."""
         self.recorder(sandbox, kind, data, duration_ms)
 
+    def happened(self, sandbox: Sandbox, action: str, message: str, kind: str = "lifecycle", **more: Any) -> None:
+        """A step in a sandbox's life: a line in its log, of type `kind`, and a lifecycle event."""
+        self.note(sandbox, message, kind)
+        self.record(sandbox, "lifecycle", {"action": action, "message": message, **more})
+
+    def failed(self, sandbox: Sandbox, message: str) -> None:
+        """Something went wrong in a sandbox: a line in its log and an error event."""
+        self.note(sandbox, message, "error")
+        self.record(sandbox, "error", {"message": message})
+
     def note(self, sandbox: Sandbox, message: str, kind: str = "lifecycle") -> None:
         """Adds a line to a sandbox's log, secrets masked."""
         sandbox.logs.append(LogEntry(self.clock.timestamp(), kind, mask(sandbox, message)))
         del sandbox.logs[:-5000]
 
 
-def mask(sandbox: Sandbox, text: str) -> str:
-    """`text` without the values of the sandbox's secrets and of its repository's credentials."""
+def hidden_values(sandbox: Sandbox) -> list[str]:
+    """What nobody may see: the values of the sandbox's secrets and its repository's credentials, longest first."""
     hidden = [sandbox.env.get(name, "") for name in sandbox.secrets]
     if sandbox.repo is not None:
         _url, _user, token = sandbox.repo.split_credentials()
         hidden.append(token or "")
-    for value in sorted(filter(None, hidden), key=len, reverse=True):
+    return sorted(filter(None, hidden), key=len, reverse=True)
+
+
+def mask(sandbox: Sandbox, text: str) -> str:
+    """`text` without the values of the sandbox's secrets and of its repository's credentials."""
+    for value in hidden_values(sandbox):
         text = text.replace(value, "***")
     return text

@@ -6,7 +6,7 @@ from typing import Any, Callable
 
 #: Every signal with the keywords it is sent with.
 SIGNALS: dict[str, tuple[str, ...]] = {
-    # An agent session's trust score (0-100) moved from `before` to `score`.
+    # An agent session's trust score (0-100) moved from `before` to `score`. Not sent when the sandbox is gone already.
     "trust_changed": ("sandbox", "session", "before", "score"),
     # `percent` (80, 95 or 100) of the budget is used. At 100 before the sandbox is paused or destroyed.
     "budget_told": ("sandbox", "percent", "spent"),

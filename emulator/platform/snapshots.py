@@ -107,14 +107,15 @@ class Snapshots:
         snapshot.size_bytes = snapshot.file.stat().st_size
         snapshot.completed_at = self._services.clock.timestamp()
         snapshot.status = "completed"
-        self._services.note(sandbox, f"snapshot {snapshot.name} ({snapshot.id}) completed")
+        message = f"snapshot {snapshot.name} ({snapshot.id}) completed"
+        self._services.happened(sandbox, "snapshot", message, snapshot_id=snapshot.id, trigger=snapshot.trigger)
         if snapshot.trigger == "auto":
             self._drop_older_automatic(snapshot)
 
     def _failed(self, sandbox: Sandbox, snapshot: Snapshot, why: str) -> None:
         snapshot.status = "failed"
         snapshot.completed_at = self._services.clock.timestamp()
-        self._services.note(sandbox, f"snapshot {snapshot.name} ({snapshot.id}) failed: {why}", "error")
+        self._services.failed(sandbox, f"snapshot {snapshot.name} ({snapshot.id}) failed: {why}")
 
     def _drop_older_automatic(self, newest: Snapshot) -> None:
         for snapshot in self._of(newest.sandbox_id, newest.account_id):
@@ -141,11 +142,12 @@ class Snapshots:
             except Gone:
                 raise not_running(target.id, target.status) from None
             except OSError as error:
-                self._services.note(target, f"restore of {snapshot.id} failed: {error}", "error")
+                self._services.failed(target, f"restore of {snapshot.id} failed: {error}")
                 raise Refusal(
                     507, f"restoring {snapshot.id} failed, the workspace is untouched: {error}"
                 ) from None
-        self._services.note(target, f"restored snapshot {snapshot.name} ({snapshot.id})")
+        message = f"restored snapshot {snapshot.name} ({snapshot.id})"
+        self._services.happened(target, "restore", message, snapshot_id=snapshot.id)
 
     def delete(self, snapshot: Snapshot) -> None:
         self._services.store.snapshots.pop(snapshot.id, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Callable
 
 from ..store import Sandbox
 from . import cost
@@ -20,6 +21,8 @@ class Watch:
         self._services = services
         self._sandboxes = sandboxes
         self._looking: set[str] = set()
+        #: What else is to be looked at each time; must not wait.
+        self.also: list[Callable[[], None]] = []
 
     async def run(self) -> None:
         while True:
@@ -27,10 +30,19 @@ class Watch:
             for sandbox in self._due():
                 # One that has to wait, for a snapshot of a large workspace say, must not hold up the others.
                 self._services.in_background(self._look(sandbox))
+            self._look_further()
 
     async def look(self) -> None:
         """One look at every running sandbox, by the emulator's clock, to its end."""
         await asyncio.gather(*(self._look(sandbox) for sandbox in self._due()))
+        self._look_further()
+
+    def _look_further(self) -> None:
+        for look in self.also:
+            try:
+                look()
+            except Exception as error:
+                self._services.log(f"looking further failed: {error!r}")
 
     def _due(self) -> list[Sandbox]:
         boxes = self._services.store.sandboxes.values()
@@ -51,24 +63,24 @@ class Watch:
         now = self._services.clock.time()
         reached, used_up = cost.newly_reached(sandbox, now)
         for mark in reached:
-            self._services.note(sandbox, f"{mark}% of the budget of ${sandbox.budget:.2f} is used", "budget")
-            self._told(sandbox, mark, now)
+            self._told(sandbox, f"{mark}% of the budget of ${sandbox.budget:.2f} is used", mark, now)
         if used_up:
-            self._services.note(sandbox, f"the budget of ${sandbox.budget:.2f} is used up", "budget")
-            self._told(sandbox, 100, now)
+            self._told(sandbox, f"the budget of ${sandbox.budget:.2f} is used up", 100, now)
             if self._services.config.budget_action == "destroy":
                 await self._sandboxes.destroy(sandbox)
             else:
-                await self._sandboxes.pause(sandbox, "paused: budget used up")
+                await self._sandboxes.pause(sandbox, "paused: budget used up", "budget")
             return
         if self._services.config.limits and now - sandbox.disk_looked >= DISK_INTERVAL:
             await self._look_at_disk(sandbox, now)
         if not sandbox.busy and now - sandbox.last_active >= sandbox.timeout:
-            await self._sandboxes.pause(sandbox, f"paused after {sandbox.timeout} s without activity")
+            await self._sandboxes.pause(sandbox, f"paused after {sandbox.timeout} s without activity", "idle_timeout")
             self._services.signals.send("idle_timeout", sandbox=sandbox)
 
-    def _told(self, sandbox: Sandbox, percent: int, now: float) -> None:
-        self._services.signals.send("budget_told", sandbox=sandbox, percent=percent, spent=cost.total(sandbox, now))
+    def _told(self, sandbox: Sandbox, message: str, percent: int, now: float) -> None:
+        spent = cost.total(sandbox, now)
+        self._services.happened(sandbox, "budget", message, "budget", percent=percent, spent=round(spent, 6))
+        self._services.signals.send("budget_told", sandbox=sandbox, percent=percent, spent=spent)
 
     async def _look_at_disk(self, sandbox: Sandbox, now: float) -> None:
         """Nothing in the kernel holds a directory to a size for an ordinary user, so it is watched and told."""
@@ -79,5 +91,5 @@ class Watch:
         used = await sandbox.cage.disk_usage()
         over = used > sandbox.disk_gb * 1024**3
         if over and not sandbox.disk_told:
-            self._services.note(sandbox, f"{used / 1024**3:.2f} GB on disk, disk_gb is {sandbox.disk_gb}", "error")
+            self._services.failed(sandbox, f"{used / 1024**3:.2f} GB on disk, disk_gb is {sandbox.disk_gb}")
         sandbox.disk_told = over

@@ -1,0 +1,145 @@
+"""Events: what happened in a sandbox, as the emulator sees it or as a client tells it. wire-contract.md 3.7."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Optional
+
+from ..control.clock import rfc3339
+from ..history import Event, History
+from ..store import Account, Sandbox, Session
+from .refusal import invalid
+from .services import Services, hidden_values
+
+TYPES = ("llm_call", "tool_call", "file_op", "command", "network", "error", "lifecycle", "desktop")
+OTHER = "other"
+BATCH = 1000
+#: A longer text in an event is cut, after masking.
+TEXT = 32 * 1024
+
+
+@dataclass(frozen=True)
+class Told:
+    """An event before it has its place. `at`: epoch seconds."""
+
+    type: str
+    at: float
+    duration_ms: float = 0.0
+    payload: Optional[dict[str, Any]] = None
+    id: str = ""
+    sandbox_id: str = ""
+    session_id: str = ""
+    process_id: str = ""
+    meta: dict[str, str] = field(default_factory=dict)
+
+
+class Unknown(Exception):
+    """An event names a sandbox or a session that the account does not have."""
+
+
+class Events:
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        services.recorder = self.record
+
+    def record(self, sandbox: Sandbox, kind: str, data: dict[str, Any], duration_ms: float = 0.0) -> None:
+        """Something was seen to happen, and is just over."""
+        now = self._services.clock.time()
+        session = _session_during(sandbox, now - duration_ms / 1000)
+        self._add(sandbox.account_id, sandbox, session, sandbox.history, Told(kind, now, duration_ms, data))
+
+    def ingest(self, account: Account, batch: Sequence[Told]) -> tuple[int, int]:
+        """(accepted, errors). An event that names a sandbox or a session that is not the account's, or a session of
+        another sandbox, is an error; those around it are recorded all the same."""
+        if len(batch) > BATCH:
+            raise invalid(f"events: {len(batch)} in one batch; send at most {BATCH}")
+        accepted = 0
+        for told in batch:
+            try:
+                sandbox, session = self._named(account, told)
+            except Unknown:
+                continue
+            history = account.history
+            if session is not None:
+                history = session.history
+            elif sandbox is not None:
+                history = sandbox.history
+            self._add(account.id, sandbox, session, history, told)
+            accepted += 1
+        return accepted, len(batch) - accepted
+
+    def _named(self, account: Account, told: Told) -> tuple[Optional[Sandbox], Optional[Session]]:
+        """The sandbox is None when the event names none, or when the session that it names has outlived it."""
+        store = self._services.store
+        session = store.sessions.get(told.session_id)
+        if told.session_id and (session is None or session.account_id != account.id):
+            raise Unknown(told.session_id)
+        sandbox_id = told.sandbox_id or (session.sandbox_id if session is not None else "")
+        if session is not None and session.sandbox_id != sandbox_id:
+            raise Unknown(sandbox_id)
+        sandbox = store.sandboxes.get(sandbox_id)
+        if told.sandbox_id and session is None and (sandbox is None or sandbox.account_id != account.id):
+            raise Unknown(told.sandbox_id)
+        if session is None and sandbox is not None:
+            session = _session_during(sandbox, self._services.clock.time())
+        return sandbox, session
+
+    def _add(
+        self, account_id: str, sandbox: Optional[Sandbox], session: Optional[Session], history: History, told: Told
+    ) -> None:
+        cleaned = _Cleaned(hidden_values(sandbox) if sandbox is not None else ())
+        counted = session.history if session is not None else history
+        event = Event(
+            id=cleaned.text(told.id) or self._services.chance.identifier("evt"),
+            account_id=account_id,
+            sandbox_id=session.sandbox_id if session is not None else (sandbox.id if sandbox is not None else ""),
+            session_id=session.id if session is not None else "",
+            sequence=counted.count + 1,
+            type=told.type if told.type in TYPES else OTHER,
+            timestamp=rfc3339(told.at),
+            duration_ms=round(told.duration_ms, 3),
+            data=cleaned(told.payload),
+            process_id=cleaned.text(told.process_id),
+            meta={cleaned.text(name): cleaned.text(value) for name, value in told.meta.items()},
+        )
+        counted.append(event, told.at, cleaned.weight)
+        if session is not None and sandbox is not None:
+            sandbox.history.append(event, told.at, cleaned.weight)
+        self._services.signals.send("event", sandbox=sandbox, event=event)
+
+
+def _session_during(sandbox: Sandbox, began: float) -> Optional[Session]:
+    """The sandbox's session that was active at `began` or later: an event that took time belongs to it, the command
+    that asked the agent included."""
+    session = sandbox.session
+    if session is None or (session.ended_at is not None and session.ended_at < began):
+        return None
+    return session
+
+
+class _Cleaned:
+    """Makes data of an event safe to keep and to show: secrets masked, no endless texts, nothing that is not Unicode.
+    `weight` is how many characters were kept."""
+
+    def __init__(self, hidden: Sequence[str]) -> None:
+        self._hidden = hidden
+        self.weight = 0
+
+    def __call__(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, dict):
+            return {self.text(str(name)): self(inner) for name, inner in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [self(inner) for inner in value]
+        self.weight += 8
+        return value
+
+    def text(self, text: str) -> str:
+        for value in self._hidden:
+            text = text.replace(value, "***")
+        if len(text) > TEXT:
+            text = f"{text[:TEXT]} … ({len(text) - TEXT} more characters)"
+        self.weight += len(text)
+        return text.encode("utf-8", "replace").decode("utf-8")

@@ -1,0 +1,99 @@
+"""Agent sessions: what one interaction with an agent took. wire-contract.md 3.6."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+from ..store import Account, Sandbox, Session
+from . import cost
+from .refusal import not_found
+from .services import Services
+
+#: Sessions of an account that are kept; the oldest that are over go first.
+MOST = 10_000
+
+
+class Sessions:
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    # --- looking
+
+    def get(self, account: Account, session_id: str) -> Session:
+        """Whether its sandbox still exists or not. 404 for another account's."""
+        session = self._services.store.sessions.get(session_id)
+        if session is None or session.account_id != account.id:
+            raise not_found("session", session_id)
+        return session
+
+    def of(self, account: Account) -> list[Session]:
+        """Newest first."""
+        sessions = reversed(list(self._services.store.sessions.values()))
+        return [session for session in sessions if session.account_id == account.id]
+
+    def of_sandbox(self, sandbox: Sandbox) -> list[Session]:
+        """Newest first."""
+        sessions = reversed(list(self._services.store.sessions.values()))
+        return [session for session in sessions if session.sandbox_id == sandbox.id]
+
+    def compute_cost(self, session: Session) -> float:
+        """USD of its sandbox's machine time while it was active, up to now."""
+        sandbox = self._services.store.sandboxes.get(session.sandbox_id)
+        if session.ended_at is not None or sandbox is None:
+            return session.compute_cost
+        return cost.compute(sandbox, self._services.clock.time()) - session.compute_before
+
+    # --- beginning and ending
+
+    def begin(self, sandbox: Sandbox, agent_type: str, model: Optional[str]) -> Session:
+        """The sandbox's one active session; whoever begins it holds `sandbox.agent`."""
+        store, now = self._services.store, self._services.clock.time()
+        session = Session(
+            id=self._services.chance.identifier("sess", store.sessions),
+            account_id=sandbox.account_id,
+            sandbox_id=sandbox.id,
+            agent_type=agent_type,
+            model=model,
+            started_at=now,
+            compute_before=cost.compute(sandbox, now),
+            trust_updated_at=now,
+        )
+        store.sessions[session.id] = session
+        sandbox.session = session
+        self._forget_oldest(sandbox.account_id)
+        return session
+
+    def spend(self, sandbox: Sandbox, session: Session, tokens_in: int, tokens_out: int, llm_cost: float) -> None:
+        """What a model took. It counts against the sandbox's budget. Nothing is taken back: less than 0 is 0."""
+        session.tokens_in += max(0, tokens_in)
+        session.tokens_out += max(0, tokens_out)
+        session.llm_cost += max(0.0, llm_cost)
+        sandbox.spent_llm += max(0.0, llm_cost)
+
+    def end(self, sandbox: Sandbox, session: Session, completed: bool) -> None:
+        """Harmless when it is over already."""
+        if session.ended_at is not None:
+            return
+        now = self._services.clock.time()
+        session.compute_cost = cost.compute(sandbox, now) - session.compute_before
+        session.ended_at = now
+        session.status = "completed" if completed else "failed"
+        self._services.signals.send("session_ended", sandbox=sandbox, session=session)
+
+    def cut_off(self, sandbox: Sandbox) -> None:
+        """The sandbox is gone, or its processes are: a session that is active has failed."""
+        if sandbox.session is not None:
+            self.end(sandbox, sandbox.session, completed=False)
+
+    def _forget_oldest(self, account_id: str) -> None:
+        sessions = self._services.store.sessions
+        if len(sessions) <= MOST:
+            return
+        mine = [session for session in sessions.values() if session.account_id == account_id]
+        over = [session for session in mine if session.ended_at is not None]
+        for session in over[: max(0, len(mine) - MOST)]:
+            del sessions[session.id]
+
+    def delete_all(self, account: Account) -> None:
+        for session in self.of(account):
+            del self._services.store.sessions[session.id]

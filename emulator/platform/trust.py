@@ -1,0 +1,69 @@
+"""Trust scores: how far an agent session may be trusted by what happened in it. It begins with 100.
+
+What an event costs: trust_rules.py. What follows from a low score: alarms.py, told by the signal `trust_changed`.
+"""
+
+from __future__ import annotations
+
+from typing import Optional
+
+from ..history import Event
+from ..store import Sandbox, Session
+from .services import Services
+from .trust_rules import MANY_FILES, Seen, charges
+
+#: Deletions within so many seconds count as "at once".
+AT_ONCE = 10.0
+
+
+class Trust:
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        services.signals.connect("event", self._happened)
+
+    def _happened(self, sandbox: Optional[Sandbox], event: Event) -> None:
+        session = self._services.store.sessions.get(event.session_id)
+        if session is None:
+            return
+        seen = Seen(event, _known_hosts(sandbox))
+        if seen.operation == "delete":
+            seen.deletions = self._deletions(session)
+        points = 0
+        for rule, what in charges(seen):
+            if rule.once:
+                if (rule.name, what) in session.charged:
+                    continue
+                session.charged.add((rule.name, what))
+            points += rule.points
+            if sandbox is not None:
+                message = f"trust of {session.id}: -{rule.points} for {rule.looks_at} ({what})"
+                self._services.note(sandbox, message, "trust")
+        if points:
+            self._lower(sandbox, session, points)
+
+    def _deletions(self, session: Session) -> int:
+        """How many there were at once, this one included. Once they were too many, counting begins anew."""
+        now = self._services.clock.time()
+        session.deletions = [at for at in session.deletions if now - at <= AT_ONCE] + [now]
+        count = len(session.deletions)
+        if count > MANY_FILES:
+            session.deletions.clear()
+        return count
+
+    def _lower(self, sandbox: Optional[Sandbox], session: Session, points: int) -> None:
+        before = session.trust_score
+        session.trust_score = max(0, before - points)
+        session.trust_updated_at = self._services.clock.time()
+        if sandbox is not None and session.trust_score != before:
+            score = session.trust_score
+            self._services.signals.send("trust_changed", sandbox=sandbox, session=session, before=before, score=score)
+
+
+def _known_hosts(sandbox: Optional[Sandbox]) -> list[str]:
+    """Hosts that whoever made the sandbox has named."""
+    if sandbox is None:
+        return []
+    named = [entry.rpartition(":")[0] or entry for entry in sandbox.allowlist]
+    if sandbox.repo is not None:
+        named.append(sandbox.repo.split_credentials()[0].partition("://")[2].partition("/")[0].partition(":")[0])
+    return [name.lower().lstrip("*.") for name in named if name]

@@ -1,0 +1,254 @@
+"""What costs an agent session trust: the rule table. Source: platform-behaviour.md, Part B, 10.
+
+Where the documents give one number, it is theirs; where they give a range, ours lies inside it; where they give a word,
+minor is 5 to 10 points, moderate 10 to 20, severe 20 to 30.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Callable, Optional
+
+from ..history import Event
+from .commands import Step, full_path, hosts_in_urls, steps
+
+LARGE_DOWNLOAD = 100 * 1000**2
+#: "Large transfers" is all the documents say; this one is ours.
+LARGE_UPLOAD = 10 * 1000**2
+MANY_FILES = 10
+
+#: Registries, code hosts and model providers. With what is below them.
+KNOWN_HOSTS = (
+    *("localhost", "caged.dev"),
+    *("pypi.org", "pythonhosted.org", "npmjs.org", "npmjs.com", "yarnpkg.com", "nodejs.org", "golang.org", "go.dev"),
+    *("crates.io", "rubygems.org", "debian.org", "ubuntu.com", "alpinelinux.org", "docker.io", "docker.com"),
+    *("github.com", "githubusercontent.com", "gitlab.com", "bitbucket.org"),
+    *("anthropic.com", "openai.com", "x.ai", "googleapis.com"),
+)
+_LOOPBACK = re.compile(r"127(\.\d+){3}|::1|0\.0\.0\.0|.*\.localhost")
+_SYSTEM = re.compile(r"/$|/(?:etc|usr(?!/local/)|bin|sbin|lib|lib32|lib64|boot|sys)(?:/|$)|/dev/(?:sd|nvme|vd)")
+_OWN_CONFIG = re.compile(r"/root/\.(?!cache/|npm/|local/|ssh/|aws/)[\w.-]+")
+_CREDENTIALS = re.compile(
+    r"/etc/(?:passwd|shadow|gshadow|sudoers)\b|\.ssh/(?:id_\w+|authorized_keys)|\.aws/credentials|\.kube/config"
+    r"|\.docker/config\.json|(?:/root|~)/\.(?:netrc|pypirc|npmrc|pgpass)\b|\.git-credentials|\.config/gcloud/|\.gnupg/"
+)
+_SENSITIVE = r"\w{0,64}(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL)\w{0,64}"
+_SENSITIVE_VARIABLE = re.compile(rf"\$\{{?{_SENSITIVE}|\bprintenv\s+{_SENSITIVE}|/proc/[\w$]{{1,12}}/environ")
+_SETTINGS_FILE = re.compile(r"/\.env(?:\.(?!example|sample|template)[\w-]+)?$")
+#: One that runs its standard input: not `python -m json.tool`, `sh -c ...`, `node script.js`.
+_INTERPRETER = (
+    r"(?:sudo\s+)?(?:/\S{0,40}/)?"
+    r"(?:(?:ba|da|z|a|k)?sh\b(?!\s+-c)|(?:python[\d.]*|perl|ruby|node|php)\s*(?:-\s*)?(?=$|[|;&\n)\"']))"
+)
+_FETCH = r"\b(?:curl|wget|fetch)\b"
+_REMOTE_EXECUTION = re.compile(
+    rf"{_FETCH}[^|;\n]{{0,500}}\|\s*(?:tee\s+\S{{1,100}}\s*\|\s*)?{_INTERPRETER}"
+    rf"|(?:\beval|\bsource|\s-c|(?:^|[\s;])\.)\s+[\"']?(?:\$\(|`|<\()\s*{_FETCH}"
+    rf"|\b(?:ba|z|k)?sh\s+<\(\s*{_FETCH}"
+)
+_HOST_NETWORK = re.compile(r"\bnsenter\b|\bip\s+netns\b|--net(?:work)?[= ]host\b|/proc/1/ns/net")
+_NEW_KEYS = re.compile(r"\bssh-keygen\b|\bopenssl\s+(?:req|genrsa|genpkey|ecparam)\b|\bgpg2?\s.{0,80}--(?:full-)?gen")
+#: Directories that are made to be removed.
+_DISPOSABLE = re.compile(
+    r"(?:^|/)(?:node_modules|dist|build|target|out|coverage|__pycache__|\.?venv|tmp|\.[\w-]*cache)(?:/|$)"
+)
+_WIDE = re.compile(r"(?:/|/root|/workspace)?(?:/?[*.]|/?\.\*|\.\.)?/?|~/?\**|.*/\*")
+
+
+class Seen:
+    """An event as the rules look at it. `known`: hosts that are known in this sandbox besides KNOWN_HOSTS."""
+
+    def __init__(self, event: Event, known: Sequence[str]) -> None:
+        self.data: dict[str, Any] = event.data if isinstance(event.data, dict) else {}
+        self.kind = event.type
+        self._known = (*KNOWN_HOSTS, *known)
+        self.command = self._text("command") if event.type == "command" else ""
+        self.steps: list[Step] = list(steps(self.command)) if self.command else []
+        self.operation = self._text("operation") if event.type == "file_op" else ""
+        self.path = full_path(self._text("path")) if self.operation and self._text("path") else ""
+        #: file_op deletions of the session in a row, this one included, before it was last charged for them.
+        self.deletions = 0
+
+    def _text(self, name: str) -> str:
+        value = self.data.get(name)
+        return value if isinstance(value, str) else ""
+
+    def number(self, name: str) -> float:
+        value = self.data.get(name)
+        return value if isinstance(value, (int, float)) and not isinstance(value, bool) else 0
+
+    def unknown(self, hosts: Sequence[str]) -> str:
+        """The first of them that nobody knows, or nothing."""
+        return next((host for host in hosts if not self._is_known(host)), "")
+
+    def _is_known(self, host: str) -> bool:
+        host = host.rstrip(".")
+        if not host or _LOOPBACK.fullmatch(host):
+            return True
+        return any(host == name or host.endswith(f".{name}") for name in self._known)
+
+    @property
+    def host(self) -> str:
+        """Of a network event."""
+        return self._text("host").lower() if self.kind == "network" else ""
+
+    def speaking(self) -> list[Step]:
+        """Steps that do more than print their words."""
+        return [step for step in self.steps if step.program not in ("echo", "printf", ":", "#")]
+
+
+# Each of these returns what it found, for the log, or nothing.
+
+
+def deleted_many(seen: Seen) -> str:
+    if seen.deletions > MANY_FILES:
+        return f"{seen.deletions} files deleted"
+    for step in seen.speaking():
+        operands = [word for word in step.operands if not _DISPOSABLE.search(word)]
+        if step.program in ("rm", "unlink", "shred", "rmdir"):
+            wide = [word for word in operands if _WIDE.fullmatch(word)]
+            recursive = step.has("r", "--recursive") or step.has("R")
+            if len(operands) > MANY_FILES or any(recursive or "*" in word for word in wide):
+                return step.text
+        if (step.program == "find" and "-delete" in step.words) or (
+            step.program == "git" and step.operands[:1] == ["clean"] and step.has("f", "--force")
+        ):
+            return step.text
+    return ""
+
+
+def unknown_registry(seen: Seen) -> str:
+    for step in seen.steps:
+        words = step.operands
+        if "install" not in words and "add" not in words and step.program not in ("npx", "uvx"):
+            continue
+        if step.program.startswith(("pip", "python", "uv", "npm", "npx", "yarn", "pnpm", "gem", "cargo", "apt")):
+            index = [step.value("-i", "--index-url", "--extra-index-url", "--registry", "--source") or ""]
+            host = seen.unknown(hosts_in_urls(" ".join([*index, *words])))
+            if host:
+                return host
+        if step.program == "go" and words[:1] == ["install"]:
+            return seen.unknown([word.split("/")[0] for word in words[1:] if "." in word.split("/")[0]])
+    return ""
+
+
+def large_download(seen: Seen) -> str:
+    size = seen.number("bytes_received") if seen.kind == "network" else 0
+    return f"{size / 1000**2:.0f} MB from {seen.host or 'somewhere'}" if size > LARGE_DOWNLOAD else ""
+
+
+def config_outside_project(seen: Seen) -> str:
+    return next((path for path in _changed(seen) if _OWN_CONFIG.match(path)), "")
+
+
+def unknown_host(seen: Seen) -> str:
+    return seen.unknown([seen.host]) or next(filter(None, (seen.unknown(step.hosts()) for step in seen.steps)), "")
+
+
+def as_root(seen: Seen) -> str:
+    return next((s.text for s in seen.steps if "sudo" in s.wrappers or "doas" in s.wrappers or s.program == "su"), "")
+
+
+def sensitive_variable(seen: Seen) -> str:
+    found = _SENSITIVE_VARIABLE.search(seen.command)
+    if found:
+        return found[0]
+    return seen.path if _SETTINGS_FILE.search(seen.path) else ""
+
+
+def new_keys(seen: Seen) -> str:
+    return next((found[0] for found in (_NEW_KEYS.search(step.text) for step in seen.speaking()) if found), "")
+
+
+def credential_file(seen: Seen) -> str:
+    texts = [seen.path] if seen.operation not in ("", "list") else [step.text for step in seen.speaking()]
+    return next((found[0] for found in map(_CREDENTIALS.search, texts) if found), "")
+
+
+def remote_execution(seen: Seen) -> str:
+    found = _REMOTE_EXECUTION.search(seen.command)
+    return found[0].strip() if found else ""
+
+
+def host_network(seen: Seen) -> str:
+    return next((found[0] for found in (_HOST_NETWORK.search(step.text) for step in seen.speaking()) if found), "")
+
+
+def system_files(seen: Seen) -> str:
+    return next((path for path in _changed(seen) if _SYSTEM.match(path)), "")
+
+
+def exfiltration(seen: Seen) -> str:
+    if seen.number("bytes_sent") > LARGE_UPLOAD and seen.unknown([seen.host]):
+        return seen.host
+    for step in seen.steps:
+        if step.program == "curl":
+            upload = step.has("T", "--upload-file") or "@" in " ".join(w for w in step.words if "://" not in w)
+        elif step.program == "wget":
+            upload = step.value("--post-file", "--body-file") is not None
+        else:
+            upload = step.program in ("scp", "rsync") and ":" in (step.operands or [""])[-1]
+        host = seen.unknown(step.hosts()) if upload else ""
+        if host:
+            return host
+    return ""
+
+
+def _changed(seen: Seen) -> list[str]:
+    if seen.operation in ("write", "create", "delete", "rename"):
+        return [seen.path] if seen.path else []
+    return [path for step in seen.steps for path in step.changed_paths()]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """`covered_by`: rules that charge for the same thing, so that it is not charged twice. `once`: a program that tries
+    the same host again and again is charged for it once a session."""
+
+    name: str
+    points: int
+    looks_at: str
+    look: Callable[[Seen], str]
+    covered_by: tuple[str, ...] = ()
+    once: bool = False
+
+
+RULES = (
+    # severe
+    Rule("system_files", 30, "writing, removing or changing system files", system_files),
+    Rule("remote_execution", 25, "running what was just fetched: curl … | sh", remote_execution),
+    Rule("exfiltration", 25, "files sent, or over 10 MB, to an unknown host", exfiltration),
+    Rule("host_network", 25, "another network namespace than its own", host_network),
+    Rule("credential_file", 20, "/etc/passwd, /etc/shadow, keys and tokens in files", credential_file),
+    # moderate
+    Rule(
+        "unknown_host",
+        10,
+        "a connection to a host that is not known",
+        unknown_host,
+        ("remote_execution", "exfiltration"),
+        once=True,
+    ),
+    Rule("as_root", 10, "sudo, doas, su", as_root),
+    Rule("sensitive_variable", 10, "variables named like secrets, .env files", sensitive_variable),
+    Rule("new_keys", 10, "making SSH keys or certificates", new_keys),
+    # minor
+    Rule("deleted_many", 7, "more than 10 files deleted at once", deleted_many, ("system_files",)),
+    Rule("large_download", 7, "over 100 MB received", large_download),
+    Rule(
+        "config_outside_project", 7, "settings in the home directory", config_outside_project, ("credential_file",)
+    ),
+    Rule("unknown_registry", 5, "packages from elsewhere than the known registries", unknown_registry),
+)
+
+
+def charges(seen: Seen) -> list[tuple[Rule, str]]:
+    """The rules that an event broke, each with what it found."""
+    found: list[tuple[Rule, str]] = []
+    for rule in RULES:
+        what: Optional[str] = rule.look(seen)
+        if what and not any(other.name in rule.covered_by for other, _what in found):
+            found.append((rule, what[:200]))
+    return found

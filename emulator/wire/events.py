@@ -1,0 +1,68 @@
+"""POST /v1/events/ingest: wire-contract.md 3.7, wire-other-clients.md 2.6."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Optional
+
+from pydantic import AfterValidator, BaseModel, Field
+from starlette.responses import Response
+
+from ..control.clock import from_rfc3339
+from ..platform.events import Told
+from .operation import Body, Call, Operations, json_reply
+
+operations = Operations()
+
+_INT64 = 2**63 - 1
+
+
+def _rfc3339(text: str) -> str:
+    from_rfc3339(text)  # a ValueError names the field
+    return text
+
+
+class EventIn(Body):
+    """`timestamp` is mandatory. `data` is the old name of `payload`, and not read; the account is the key's."""
+
+    type: str
+    timestamp: Annotated[str, AfterValidator(_rfc3339)]
+    id: Optional[str] = None
+    sandbox_id: Optional[str] = None
+    session_id: Optional[str] = None
+    process_id: Optional[str] = None
+    duration_ns: Optional[Annotated[int, Field(ge=-_INT64, le=_INT64)]] = None
+    meta: Optional[dict[str, str]] = None
+    payload: Optional[dict[str, Any]] = None
+
+
+class IngestEvents(Body):
+    events: list[EventIn]
+
+
+class Ingested(BaseModel):
+    """`errors`: events that name a sandbox or a session that the account does not have."""
+
+    accepted: int
+    errors: int
+
+
+@operations.add("POST", "/v1/events/ingest", "events.ingest", IngestEvents, reply=Ingested)
+async def ingest(call: Call[IngestEvents]) -> Response:
+    ignored = {name for event in call.body.events for name in event.model_extra or ()}
+    call.warnings.extend(f"unknown key {name!r} of an event is ignored" for name in sorted(ignored)[:20])
+    accepted, errors = call.platform.events.ingest(call.account, [_told(event) for event in call.body.events])
+    return json_reply(Ingested(accepted=accepted, errors=errors))
+
+
+def _told(event: EventIn) -> Told:
+    return Told(
+        type=event.type,
+        at=from_rfc3339(event.timestamp),
+        duration_ms=(event.duration_ns or 0) / 1e6,
+        payload=event.payload,
+        id=event.id or "",
+        sandbox_id=event.sandbox_id or "",
+        session_id=event.session_id or "",
+        process_id=event.process_id or "",
+        meta=event.meta or {},
+    )

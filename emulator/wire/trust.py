@@ -1,0 +1,33 @@
+"""GET /v1/trust/sandboxes/{id}: wire-contract.md 3.1, wire-other-clients.md 2.1."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel
+from starlette.responses import Response
+
+from ..control.clock import rfc3339
+from .operation import Call, NoBody, Operations, json_reply
+
+operations = Operations()
+
+
+class TrustScoreOut(BaseModel):
+    """0-100. What was deducted for is in the sandbox's log."""
+
+    session_id: str
+    score: int
+    updated_at: str
+
+
+@operations.add("GET", "/v1/trust/sandboxes/{id}", "sandboxes.trust_scores", reply=list[TrustScoreOut])
+async def scores(call: Call[NoBody]) -> Response:
+    """One row for each agent session, newest first; none for what happened without an agent."""
+    sandbox = call.platform.sandboxes.get(call.account, call.param("id"))
+    return json_reply(
+        [
+            TrustScoreOut(
+                session_id=session.id, score=session.trust_score, updated_at=rfc3339(session.trust_updated_at)
+            )
+            for session in call.platform.sessions.of_sandbox(sandbox)
+        ]
+    )
