@@ -12,10 +12,11 @@ import secrets
 import shutil
 import stat
 import tarfile
+import time
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import IO, Callable, Optional
+from typing import IO, Callable, Optional, Union
 
 from .paths import Layout
 from .tree import TEMPORARY
@@ -289,17 +290,20 @@ def size(path: str) -> int:
     return total
 
 
-def remove(path: Path) -> None:
+def remove(path: Union[Path, str], parent: Optional[int] = None, seconds: Optional[float] = None) -> None:
     """Removes a tree, however deep and whatever modes its directories have. Missing is fine, also when somebody else
-    removes it too. Never follows a link, and touches the mode of no file: that may be a hard link to one outside."""
+    removes it too. Never follows a link, and touches the mode of no file: that may be a hard link to one outside.
+    `path` is below the descriptor `parent`, if there is one. `seconds` bounds it where something may go on filling the
+    tree: OSError (ENOTEMPTY) after that."""
+    deadline = time.monotonic() + seconds if seconds is not None else None
     for attempt in range(5):
         try:
-            top = _open_directory(str(path), None)
+            top = _open_directory(str(path), parent)
             try:
-                _empty(top)
+                _empty(top, deadline)
             finally:
                 os.close(top)
-            os.rmdir(path)
+            os.rmdir(path, dir_fd=parent)
             return
         except (FileNotFoundError, NotADirectoryError):
             return
@@ -310,7 +314,7 @@ def remove(path: Path) -> None:
                 raise  # else somebody put something in meanwhile
 
 
-def _empty(top: int) -> None:
+def _empty(top: int, deadline: Optional[float] = None) -> None:
     """What a directory holds is moved up into `top` before it goes: so nothing here grows with the depth, neither
     recursion nor descriptors nor paths."""
     token, count = secrets.token_hex(4), 0
@@ -318,6 +322,8 @@ def _empty(top: int) -> None:
         directories = _remove_files(top)
         if not directories:
             return
+        if deadline is not None and time.monotonic() > deadline:
+            raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY))
         for name in directories:
             try:
                 child = _open_directory(name, top)
@@ -348,11 +354,23 @@ def _open_directory(name: str, parent: Optional[int]) -> int:
     try:
         fd = os.open(name, flags, dir_fd=parent)
     except PermissionError:
-        os.chmod(name, stat.S_IRWXU, dir_fd=parent)
+        _unlock(name, parent)
         return os.open(name, flags, dir_fd=parent)
     if os.fstat(fd).st_mode & stat.S_IRWXU != stat.S_IRWXU:
         os.fchmod(fd, stat.S_IRWXU)
     return fd
+
+
+def _unlock(name: str, parent: Optional[int]) -> None:
+    """Lets its owner into a directory, and never through a link that was put in its place meanwhile."""
+    if not hasattr(os, "O_PATH"):
+        os.chmod(name, stat.S_IRWXU, dir_fd=parent, follow_symlinks=False)
+        return
+    fd = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+    try:
+        os.chmod(f"/proc/self/fd/{fd}", stat.S_IRWXU)
+    finally:
+        os.close(fd)
 
 
 def _move_up(name: str, source: int, new_name: str, target: int) -> None:
@@ -361,7 +379,7 @@ def _move_up(name: str, source: int, new_name: str, target: int) -> None:
     except FileNotFoundError:
         pass
     except PermissionError:  # a directory that is moved must be writable itself
-        os.chmod(name, stat.S_IRWXU, dir_fd=source)
+        _unlock(name, source)
         os.rename(name, new_name, src_dir_fd=source, dst_dir_fd=target)
 
 

@@ -41,7 +41,7 @@ class Entry:
     mtime: float
 
 
-class _Place:
+class Place:
     """A position in the tree: the names from a writable place down, and the descriptor of the last of them
     (-1 at the top). One descriptor, however deep: a path of a thousand levels must not take all there are."""
 
@@ -95,12 +95,12 @@ class _Place:
 
 
 @contextmanager
-def _walk(layout: Layout, path: str, create: bool = False) -> Iterator[tuple[_Place, Optional[str]]]:
+def walk(layout: Layout, path: str, create: bool = False) -> Iterator[tuple[Place, Optional[str]]]:
     """Resolves all links and yields (directory, name of the last component in it). The name may not exist; it is
     None when the path is a directory that the walk ended in (the top, a place, or a path ending in `..` or `/`)."""
     if len(os.fsencode(path)) >= MAX_PATH:
         raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), path)
-    place = _Place(layout)
+    place = Place(layout)
     of_directory = path.endswith(("/", "/."))
     todo = list(reversed(split(path)))
     try:
@@ -140,7 +140,7 @@ def _walk(layout: Layout, path: str, create: bool = False) -> Iterator[tuple[_Pl
 
 def read(layout: Layout, path: str, limit: int) -> bytes:
     """The file's bytes, at most `limit` of them plus one. Blocks. Raises OSError and Outside."""
-    with _walk(layout, path) as (place, name):
+    with walk(layout, path) as (place, name):
         if name is None:
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
         fd = os.open(name, _FILE, dir_fd=place.fd)
@@ -167,7 +167,7 @@ def write(layout: Layout, path: str, content: bytes) -> str:
     the path that was written, links resolved. Blocks. Raises OSError and Outside."""
     if path.endswith(("/", "/.")):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
-    with _walk(layout, path, create=True) as (place, name):
+    with walk(layout, path, create=True) as (place, name):
         if name is None:
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
         directory = place.fd
@@ -200,7 +200,7 @@ def write(layout: Layout, path: str, content: bytes) -> str:
 
 def listing(layout: Layout, path: str) -> list[Entry]:
     """The entries of a directory, by name. Blocks. Raises OSError and Outside."""
-    with _walk(layout, path) as (place, name):
+    with walk(layout, path) as (place, name):
         if name is not None:
             place.enter(name)
         shown = (
@@ -228,7 +228,7 @@ def listing(layout: Layout, path: str) -> list[Entry]:
 def _behind_link(layout: Layout, path: str) -> Optional[os.stat_result]:
     """The status of what a link leads to; None when that is missing or outside."""
     try:
-        with _walk(layout, path) as (place, name):
+        with walk(layout, path) as (place, name):
             if name is not None:
                 return os.stat(name, dir_fd=place.fd, follow_symlinks=False)
             return os.fstat(place.fd) if place.fd >= 0 else None
@@ -251,7 +251,7 @@ def _entry(name: str, directory: str, status: os.stat_result) -> Entry:
 
 def resolve_directory(layout: Layout, path: str) -> str:
     """A directory of the sandbox, links resolved, by the path that a command (git) has to use. Blocks."""
-    with _walk(layout, path) as (place, name):
+    with walk(layout, path) as (place, name):
         if name is not None:
             place.enter(name)
         if not place.names:

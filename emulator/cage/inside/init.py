@@ -123,7 +123,7 @@ class Init:
 
     def _handle(self, message: dict[str, Any], fds: list[int]) -> None:
         op = message["op"]
-        if op == "run" and not fds:
+        if op == "run" and len(fds) < message["fds"]:
             self._send({"ev": "exit", "id": message["id"], "error": "the sandbox's init has no descriptor left"})
         elif op == "run" and self._frozen:
             self._held[message["id"]] = (message, [os.dup(fd) for fd in fds])

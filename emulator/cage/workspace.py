@@ -1,0 +1,124 @@
+"""The workspace alone, as the MCP tools see it: /workspace and nothing beside it, not even /root and /tmp.
+
+Paths are walked as in `tree.py`, by descriptors, so whatever a command does to the tree meanwhile, neither `..` nor
+a link leads out. All functions block and are meant for a thread; they raise OSError and Outside.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import posixpath
+import stat
+import time
+from collections.abc import Iterator
+from itertools import islice
+from typing import Callable
+
+from . import archive, tree
+from .paths import WORKSPACE, Layout
+from .tree import Entry, Outside, Place, walk
+
+#: A tree that something in the sandbox goes on filling is given up after this.
+DELETE_SECONDS = 30.0
+SEARCH_SECONDS = 10.0
+SEARCH_ENTRIES = 500_000
+
+
+class _Alone(Layout):
+    """The layout of a sandbox of which only the workspace can be walked into."""
+
+    def __init__(self, layout: Layout) -> None:
+        super().__init__(layout.directory, layout.mounted)
+
+    def roots(self) -> dict[str, str]:
+        return {"workspace": super().roots()["workspace"]}
+
+
+def _inside(path: str) -> str:
+    """The absolute path that the text means: `.` and `..` are taken out of it before anything is looked at."""
+    full = "/" + posixpath.normpath(posixpath.join(WORKSPACE, path)).lstrip("/")
+    if full != WORKSPACE and not full.startswith(f"{WORKSPACE}/"):
+        raise Outside
+    return full
+
+
+def read(layout: Layout, path: str, limit: int) -> bytes:
+    """The file's bytes, at most `limit` of them plus one."""
+    return tree.read(_Alone(layout), _inside(path), limit)
+
+
+def write(layout: Layout, path: str, content: bytes) -> str:
+    """Replaces or creates a file in one step, parents included. Returns the path that was written, links resolved."""
+    return tree.write(_Alone(layout), _inside(path), content)
+
+
+def listing(layout: Layout, path: str) -> list[Entry]:
+    """The entries of a directory, by name."""
+    alone, full = _Alone(layout), _inside(path)
+    tree.resolve_directory(alone, full)  # Outside for a link to the top, which `tree.listing` would show
+    return tree.listing(alone, full)
+
+
+def delete(layout: Layout, path: str) -> bool:
+    """Removes a file, a link (not what it leads to) or a whole directory. False when there was none. OSError also for
+    the workspace itself."""
+    full = _inside(path)
+    if full == WORKSPACE:
+        raise OSError(errno.EBUSY, "the workspace itself stays; name what is in it", path)
+    parent, _, name = full.rpartition("/")
+    try:
+        with walk(_Alone(layout), f"{parent}/") as (place, _none):
+            if place.fd < 0:
+                raise Outside
+            if stat.S_ISDIR(os.stat(name, dir_fd=place.fd, follow_symlinks=False).st_mode):
+                archive.remove(name, place.fd, DELETE_SECONDS)
+            else:
+                os.unlink(name, dir_fd=place.fd)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def search(layout: Layout, matches: Callable[[str], bool], most: int) -> tuple[list[str], bool]:
+    """(paths relative to the workspace of everything whose name matches, whether there may be more). Directories and
+    hidden entries included, links not followed; a directory comes before what it holds, by name."""
+    found: list[str] = []
+    deadline = time.monotonic() + SEARCH_SECONDS
+    for count, path in enumerate(_everything(_Alone(layout))):
+        if count >= SEARCH_ENTRIES or time.monotonic() > deadline:
+            return found, True
+        if matches(posixpath.basename(path)):
+            if len(found) == most:
+                return found, True
+            found.append(path)
+    return found, False
+
+
+def _everything(layout: Layout) -> Iterator[str]:
+    waiting: list[tuple[tuple[str, ...], bool]] = [(parts, is_dir) for parts, is_dir in _below(layout, ())]
+    while waiting:
+        parts, is_dir = waiting.pop()
+        yield os.fsencode("/".join(parts)).decode("utf-8", "replace")
+        if is_dir:
+            try:
+                waiting.extend(_below(layout, parts))
+            except (OSError, Outside):
+                pass  # gone, closed to us, or replaced by a link since it was seen
+
+
+def _below(layout: Layout, parts: tuple[str, ...]) -> list[tuple[tuple[str, ...], bool]]:
+    """What a directory holds, last name first. Entered from the top each time: one descriptor, however deep."""
+    place = Place(layout)
+    try:
+        for name in ("workspace", *parts):
+            place.enter(name)
+        with os.scandir(place.fd) as entries:
+            held = [
+                ((*parts, entry.name), entry.is_dir(follow_symlinks=False))
+                for entry in islice(entries, SEARCH_ENTRIES)
+                if not tree.TEMPORARY.match(entry.name)
+            ]
+    finally:
+        place.reset()
+    return sorted(held, reverse=True)
