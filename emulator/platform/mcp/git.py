@@ -1,0 +1,182 @@
+"""The git tools. git runs in the sandbox, with its settings; what it says is passed on (wire-other-clients.md 7.2).
+
+Of `git_push` only the name is known. Its arguments are ours: remote, branch and set_upstream.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import Any
+
+from ...cage.process import Result
+from ..services import mask
+from .tool import TEXT_BYTES, Context, Outcome, Tool, ToolError, fitting_list
+
+#: Nothing that git does here may take longer: a hook may hang, or a remote.
+SECONDS = 120
+DEFAULT_COUNT = 10
+_MESSAGE_BYTES = 100_000  # the kernel takes at most 128 KiB in one argument
+_MOST = 2**31 - 1
+
+#: Never ask for a password, never page or edit, and leave the host's own settings out of it.
+_ENV = {
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_PAGER": "cat",
+    "GIT_EDITOR": "true",
+    "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_SSH_COMMAND": "ssh -o BatchMode=yes",
+}
+_NOTHING = "(no output)"
+
+
+async def _git(context: Context, *words: str) -> Result:
+    """Output of git that succeeded, its complaints apart. Raises ToolError with all it said."""
+    start = time.perf_counter()
+    sandbox = context.sandbox
+    result = await context.cage.program(
+        ["/usr/bin/env", "git", *words], {**sandbox.env, **_ENV}, TEXT_BYTES, True, SECONDS
+    )
+    if result.error is not None:
+        raise ToolError(f"git could not be started: {result.error}")
+    if result.timed_out:
+        raise ToolError(f"git {words[0]} was killed: it took longer than {SECONDS} s")
+    if result.code == 127:
+        raise ToolError("there is no git in this sandbox")
+    if words[0] in ("commit", "push"):
+        shown = mask(sandbox, " ".join(words))[:500]
+        milliseconds = (time.perf_counter() - start) * 1000
+        context.happened("command", {"command": f"git {shown}", "exit_code": result.code}, milliseconds)
+    if result.code != 0:
+        raise ToolError(_said(result) or f"git {words[0]} ended with exit status {result.code}")
+    return result
+
+
+def _said(result: Result) -> str:
+    return (result.output + result.errors).decode("utf-8", "replace")
+
+
+def _text(result: Result) -> str:
+    return result.output.decode("utf-8", "replace")
+
+
+def _lines(result: Result) -> list[str]:
+    """Complete lines only."""
+    lines = _text(result).split("\n")
+    return lines[:-1]
+
+
+async def _status(context: Context, arguments: dict[str, Any]) -> Outcome:
+    result = await _git(context, "status", "--porcelain=v1")
+    files = [_changed(line) for line in _lines(result) if len(line) > 3]
+    structured = fitting_list("files", files, result.truncated, clean=not files)
+    return Outcome(_text(result) or _NOTHING, structured=structured)
+
+
+def _changed(line: str) -> dict[str, Any]:
+    """A line of the short format: two letters, a path, and for a rename the path before it."""
+    found = _PATHS.fullmatch(line[3:])
+    first, second = found.groups() if found else (line[3:], None)
+    file = {"path": _unquoted(second or first), "index": line[0], "workTree": line[1]}
+    return {**file, "renamedFrom": _unquoted(first)} if second else file
+
+
+#: git quotes a path with anything unusual in it, a space included, so an arrow outside quotes is one.
+_QUOTED = r'"(?:[^"\\]|\\.)*"'
+_PATHS = re.compile(rf"({_QUOTED}|[^ ]*)(?: -> ({_QUOTED}|[^ ]*))?")
+_ESCAPE = re.compile(rb"\\([0-7]{3}|.)")
+_LETTERS = {b"a": b"\a", b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
+
+
+def _unquoted(path: str) -> str:
+    if not path.startswith('"'):
+        return path
+    raw = path[1:-1].encode("utf-8")
+    plain = _ESCAPE.sub(
+        lambda found: bytes([int(found[1], 8) & 255]) if len(found[1]) == 3 else _LETTERS.get(found[1], found[1]), raw
+    )
+    return plain.decode("utf-8", "replace")
+
+
+async def _diff(context: Context, arguments: dict[str, Any]) -> Outcome:
+    staged = ["--cached"] if arguments.get("staged", False) else []
+    return Outcome(_text(await _git(context, "diff", "--no-color", "--no-ext-diff", *staged)) or _NOTHING)
+
+
+async def _log(context: Context, arguments: dict[str, Any]) -> Outcome:
+    count = arguments.get("count", 0)
+    count = min(count, _MOST) if count > 0 else DEFAULT_COUNT
+    result = await _git(context, "log", "--oneline", "--no-color", "--no-decorate", f"-n{count}")
+    commits = [dict(zip(("sha", "subject"), line.partition(" ")[::2])) for line in _lines(result)]
+    return Outcome(_text(result), structured=fitting_list("commits", commits, result.truncated))
+
+
+async def _commit(context: Context, arguments: dict[str, Any]) -> Outcome:
+    message = arguments["message"]
+    if len(message.encode("utf-8")) > _MESSAGE_BYTES:
+        raise ToolError(f"the message is larger than {_MESSAGE_BYTES} bytes")
+    await _git(context, "add", "-A")
+    return Outcome(_said(await _git(context, "commit", "-m", message)))
+
+
+async def _push(context: Context, arguments: dict[str, Any]) -> Outcome:
+    remote, branch = arguments.get("remote", "origin"), arguments.get("branch", "HEAD")
+    for name, value in (("remote", remote), ("branch", branch)):
+        if not value or value.startswith("-"):
+            raise ToolError(f"invalid arguments: {name} must be a name, not {value[:100]!r}")
+    upstream = ["--set-upstream"] if arguments.get("set_upstream", False) else []
+    return Outcome(_said(await _git(context, "push", *upstream, "--", remote, branch)) or _NOTHING)
+
+
+def _listed(name: str, properties: dict[str, Any], required: list[str], **more: Any) -> dict[str, Any]:
+    items = {"type": "object", "properties": properties, "required": required}
+    known = {name: {"type": "array", "items": items}, "truncated": {"type": "boolean"}, **more}
+    return {"type": "object", "properties": known, "required": [name, *more]}
+
+
+_TEXT = {"type": "string"}
+_FILES = {"path": _TEXT, "index": _TEXT, "workTree": _TEXT, "renamedFrom": _TEXT}
+
+STATUS = Tool(
+    "git_status",
+    "What has changed in the work tree, in git's short format.",
+    _status,
+    output=_listed("files", _FILES, ["path", "index", "workTree"], clean={"type": "boolean"}),
+    may_be_bare=True,
+)
+DIFF = Tool(
+    "git_diff",
+    "The changes that are not staged, or those that are.",
+    _diff,
+    {"staged": {"type": "boolean", "description": "The staged changes.", "default": False}},
+    may_be_bare=True,
+)
+LOG = Tool(
+    "git_log",
+    "The newest commits, one line each.",
+    _log,
+    {"count": {"type": "integer", "description": "How many.", "default": DEFAULT_COUNT}},
+    output=_listed("commits", {"sha": _TEXT, "subject": _TEXT}, ["sha", "subject"]),
+    may_be_bare=True,
+)
+COMMIT = Tool(
+    "git_commit",
+    "Stage everything and commit it.",
+    _commit,
+    {"message": {"type": "string", "description": "The commit's message.", "minLength": 1}},
+    ("message",),
+    changes=True,
+)
+PUSH = Tool(
+    "git_push",
+    "Push a branch to a remote. Credentials have to be in the sandbox: git is not allowed to ask.",
+    _push,
+    {
+        "remote": {"type": "string", "description": "Its name or URL.", "default": "origin"},
+        "branch": {"type": "string", "description": "What to push; the current branch when left out."},
+        "set_upstream": {"type": "boolean", "description": "Remember it for later.", "default": False},
+    },
+    changes=True,
+    may_be_bare=True,
+)

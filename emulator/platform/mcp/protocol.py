@@ -1,0 +1,138 @@
+"""The Model Context Protocol as far as it is no tool's business: messages, eras and errors.
+
+Two eras live side by side and are told apart message by message (wire-other-clients.md 7.1): `initialize` opens a
+legacy conversation whose version holds for the connection; a modern client opens nothing and names the version with
+every request, in `params._meta`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import Any, Optional
+
+from caged import __version__
+
+MODERN = "2026-07-28"
+LEGACY = ("2025-11-25", "2024-11-05")
+SUPPORTED = (MODERN, *LEGACY)
+#: From this one on results may be structured.
+STRUCTURED_SINCE = "2025-06-18"
+
+_META = "io.modelcontextprotocol/"
+_CACHE_MILLISECONDS = 3_600_000
+CAPABILITIES = {"tools": {"listChanged": False}}
+SERVER = {"name": "caged-mcp", "version": __version__}
+
+PARSE_ERROR = -32700
+INVALID_REQUEST = -32600
+METHOD_NOT_FOUND = -32601
+INVALID_PARAMS = -32602
+INTERNAL_ERROR = -32603
+UNSUPPORTED_VERSION = -32022
+
+#: An id is echoed, and a reply has to fit in a frame.
+_ID_BYTES = 16 * 1024
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+class ProtocolError(Exception):
+    """A JSON-RPC error."""
+
+    def __init__(self, code: int, message: str, data: Optional[dict[str, Any]] = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.data = data
+
+    def as_reply(self) -> dict[str, Any]:
+        error: dict[str, Any] = {"code": self.code, "message": self.message}
+        if self.data is not None:
+            error["data"] = self.data
+        return {"error": error}
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is too large a number")
+    return number
+
+
+def decode(text: str) -> dict[str, Any]:
+    """One message. ProtocolError for what is none, a batch included."""
+    try:
+        message = json.loads(text, parse_constant=_no_constant, parse_float=_finite)
+    except (ValueError, RecursionError):
+        raise ProtocolError(PARSE_ERROR, "Parse error") from None
+    if isinstance(message, list):
+        raise ProtocolError(PARSE_ERROR, "Parse error")
+    if not isinstance(message, dict):
+        raise ProtocolError(INVALID_REQUEST, "Invalid Request: a message is a JSON object")
+    if len(json.dumps(message.get("id"))) > _ID_BYTES:
+        raise ProtocolError(INVALID_REQUEST, f"Invalid Request: an id may take {_ID_BYTES} bytes")
+    return message
+
+
+def encode(reply: dict[str, Any]) -> str:
+    """JSON that can be sent as UTF-8, also when it echoes half of a surrogate pair."""
+    text = json.dumps({"jsonrpc": "2.0", **reply}, ensure_ascii=False, separators=(",", ":"))
+    return _SURROGATE.sub(lambda half: f"\\u{ord(half.group()):04x}", text)
+
+
+def short(text: str) -> str:
+    """What a client said, short enough to be said back."""
+    return text if len(text) <= 500 else text[:500] + " …"
+
+
+def negotiate(params: Any) -> str:
+    """The newest legacy version that is not newer than the one asked for; the oldest when there is none."""
+    asked = params.get("protocolVersion") if isinstance(params, dict) else None
+    if asked is not None and not isinstance(asked, str):
+        raise ProtocolError(INVALID_PARAMS, "Invalid params: protocolVersion must be a string")
+    return next((version for version in LEGACY if version <= (asked or "")), LEGACY[-1])
+
+
+def version_of(params: Any, negotiated: str) -> str:
+    """The version that a request is to be answered in: the one in its `_meta`, else the connection's."""
+    meta = params.get("_meta") if isinstance(params, dict) else None
+    if meta is None:
+        return negotiated
+    if not isinstance(meta, dict):
+        raise ProtocolError(INVALID_PARAMS, "Invalid params: _meta must be an object")
+    asked = meta.get(f"{_META}protocolVersion")
+    if asked is None:
+        return negotiated
+    if not isinstance(asked, str):
+        raise ProtocolError(INVALID_PARAMS, f"Invalid params: _meta.{_META}protocolVersion must be a string")
+    if asked not in SUPPORTED:
+        raise ProtocolError(
+            UNSUPPORTED_VERSION,
+            "Unsupported protocol version",
+            {"supported": list(SUPPORTED), "requested": short(asked)},
+        )
+    if asked == MODERN and not isinstance(meta.get(f"{_META}clientCapabilities"), dict):
+        raise ProtocolError(INVALID_PARAMS, f"Invalid params: _meta.{_META}clientCapabilities is required")
+    return asked
+
+
+def in_version(result: dict[str, Any], version: str, cached: bool = False) -> dict[str, Any]:
+    """A result with what its era adds to all of them. `cached`: to lists, that they may be kept for a while."""
+    if version != MODERN:
+        return result
+    lasting = {"ttlMs": _CACHE_MILLISECONDS, "cacheScope": "public"} if cached else {}
+    return {"resultType": "complete", **result, **lasting, "_meta": {f"{_META}serverInfo": SERVER}}
+
+
+def initialized(version: str) -> dict[str, Any]:
+    return {"protocolVersion": version, "capabilities": CAPABILITIES, "serverInfo": SERVER}
+
+
+def discovered() -> dict[str, Any]:
+    """The answer to `server/discover`, always a modern one."""
+    return in_version({"supportedVersions": list(SUPPORTED), "capabilities": CAPABILITIES}, MODERN, cached=True)

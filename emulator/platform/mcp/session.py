@@ -1,0 +1,177 @@
+"""One client's conversation with the MCP server of one sandbox: a JSON-RPC message in, at most one out."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+import traceback
+from typing import Any, Optional
+
+from ...cage.process import Gone
+from ...store import Sandbox
+from ..refusal import not_running
+from ..sandboxes import Sandboxes
+from ..services import Services, mask
+from . import filesystem, git, network, protocol, terminal
+from .protocol import ProtocolError, short
+from .tool import Context, Outcome, Tool, ToolError
+
+#: In the order of `tools/list` (wire-other-clients.md 7.2); the last two are the platform's own.
+TOOLS: tuple[Tool, ...] = (
+    filesystem.READ,
+    filesystem.LIST,
+    filesystem.SEARCH,
+    git.STATUS,
+    git.DIFF,
+    git.LOG,
+    filesystem.WRITE,
+    filesystem.DELETE,
+    terminal.EXEC,
+    git.COMMIT,
+    git.PUSH,
+    network.FETCH,
+)
+_RECORDED_CHARACTERS = 1000
+
+
+class McpSession:
+    """`handle` may be called for several messages at the same time. `read_only`: the tools that change something are
+    neither listed nor run."""
+
+    def __init__(self, services: Services, sandboxes: Sandboxes, sandbox: Sandbox, read_only: bool = False) -> None:
+        self._services = services
+        self._sandboxes = sandboxes
+        self._sandbox = sandbox
+        self._read_only = read_only
+        self._tools = {tool.name: tool for tool in TOOLS if not (read_only and tool.changes)}
+        self._version = protocol.LEGACY[-1]
+        #: Calls in progress by their id as JSON, and those of them that the client has taken back.
+        self._calls: dict[str, asyncio.Task[dict[str, Any]]] = {}
+        self._taken_back: set[asyncio.Task[dict[str, Any]]] = set()
+
+    async def handle(self, text: str) -> Optional[str]:
+        """The reply to a message; None when it gets none. Cancelled, it kills what a tool was running."""
+        try:
+            message = protocol.decode(text)
+        except ProtocolError as error:
+            return protocol.encode(error.as_reply())  # without an id: there was none to be read
+        method, identifier = message.get("method"), message.get("id")
+        if identifier is None:
+            if method == "notifications/cancelled":
+                self._take_back(message.get("params"))
+            return None
+        if method is None and ("result" in message or "error" in message):
+            return None  # a reply to something that was never asked
+        reply: Optional[dict[str, Any]]
+        try:
+            if not isinstance(method, str):
+                raise ProtocolError(protocol.INVALID_REQUEST, "Invalid Request: method must be a string")
+            result = await self._answer(method, message.get("params"), identifier)
+            reply = None if result is None else {"result": result}
+        except ProtocolError as error:
+            reply = error.as_reply()
+        except Exception:
+            self._services.log(f"MCP {method} failed:\n{traceback.format_exc()}")
+            reply = ProtocolError(
+                protocol.INTERNAL_ERROR, "Internal error: the emulator's log has the traceback. Please report it."
+            ).as_reply()
+        return None if reply is None else protocol.encode({"id": identifier, **reply})
+
+    async def _answer(self, method: str, params: Any, identifier: Any) -> Optional[dict[str, Any]]:
+        """The result; None when the client has taken its request back."""
+        if method == "initialize":
+            self._version = protocol.negotiate(params)
+            return protocol.initialized(self._version)
+        version = protocol.version_of(params, self._version)
+        if method == "server/discover":
+            return protocol.discovered()
+        if method == "ping":
+            return protocol.in_version({}, version)
+        if method == "tools/list":
+            described = [tool.described(version) for tool in self._tools.values()]
+            return protocol.in_version({"tools": described}, version, cached=True)
+        if method == "tools/call":
+            return await self._stoppable(params, version, json.dumps(identifier, sort_keys=True))
+        raise ProtocolError(protocol.METHOD_NOT_FOUND, f"Method not found: {short(method)}")
+
+    # --- calls of tools
+
+    def _take_back(self, params: Any) -> None:
+        identifier = params.get("requestId") if isinstance(params, dict) else None
+        task = self._calls.get(json.dumps(identifier, sort_keys=True))
+        if task is not None:
+            self._taken_back.add(task)
+            task.cancel()
+
+    async def _stoppable(self, params: Any, version: str, identifier: str) -> Optional[dict[str, Any]]:
+        task = asyncio.ensure_future(self._call(params, version))
+        self._calls[identifier] = task
+        try:
+            return await task
+        except asyncio.CancelledError:
+            if task in self._taken_back:
+                return None
+            raise
+        finally:
+            self._taken_back.discard(task)
+            if self._calls.get(identifier) is task:
+                del self._calls[identifier]
+
+    async def _call(self, params: Any, version: str) -> dict[str, Any]:
+        if not isinstance(params, dict):
+            raise ProtocolError(protocol.INVALID_PARAMS, "Invalid params")
+        name = params.get("name")
+        if name is None or name == "":
+            raise ProtocolError(protocol.INVALID_PARAMS, "Invalid params: name is required")
+        if not isinstance(name, str):
+            raise ProtocolError(protocol.INVALID_PARAMS, "Invalid params: name must be a string")
+        tool = self._tools.get(name)
+        if tool is None:
+            hint = " (this key is read-only)" if self._read_only and any(name == other.name for other in TOOLS) else ""
+            raise ProtocolError(protocol.INVALID_PARAMS, f"Unknown tool: {short(name)}{hint}")
+        start = time.perf_counter()
+        try:
+            outcome = await self._run(tool, params.get("arguments"))
+        except ToolError as error:
+            outcome = Outcome(str(error), is_error=True)
+        self._record(tool, params.get("arguments"), outcome, (time.perf_counter() - start) * 1000)
+        return protocol.in_version(outcome.as_result(version), version)
+
+    async def _run(self, tool: Tool, arguments: Any) -> Outcome:
+        sandbox = self._sandbox
+        self._require_running()
+        given = tool.checked(arguments)
+        async with self._sandboxes.active(sandbox):
+            try:
+                async with sandbox.disk:  # a snapshot, a restore or a pause in progress comes first
+                    context = self._context()
+                    if tool.holds:
+                        return await tool.run(context, given)
+                return await tool.run(context, given)
+            except Gone as error:
+                raise ToolError(f"sandbox {sandbox.id} cannot run tools: {error}") from None
+
+    def _require_running(self) -> None:
+        if self._sandbox.status != "running" or self._sandbox.cage is None:
+            raise ToolError(not_running(self._sandbox.id, self._sandbox.status).detail)
+
+    def _context(self) -> Context:
+        self._require_running()
+        assert self._sandbox.cage is not None
+        return Context(self._services, self._sandbox, self._sandbox.cage)
+
+    def _record(self, tool: Tool, arguments: Any, outcome: Outcome, milliseconds: float) -> None:
+        shown = {}
+        if isinstance(arguments, dict):
+            shown = {name: self._shown(value) for name, value in arguments.items() if name in tool.properties}
+        data = {"tool": tool.name, "arguments": shown, "is_error": outcome.is_error}
+        self._services.record(self._sandbox, "tool_call", data, milliseconds)
+
+    def _shown(self, value: Any) -> Any:
+        """An argument as it is kept: without secrets, valid, and short."""
+        if isinstance(value, (bool, int)):
+            return value
+        text = mask(self._sandbox, value if isinstance(value, str) else json.dumps(value))
+        text = text.encode("utf-8", "replace").decode("utf-8")
+        return text if len(text) <= _RECORDED_CHARACTERS else text[:_RECORDED_CHARACTERS] + " …"

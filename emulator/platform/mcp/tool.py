@@ -1,0 +1,181 @@
+"""What a tool is, what it is given and what it gives back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Callable, Optional
+
+from ...cage.cage import Cage
+from ...store import Sandbox
+from ..services import Services
+from .protocol import STRUCTURED_SINCE, short
+
+#: A reply has to stay well below the 1 MiB at which a client hangs up (wire-contract.md 4.1). Sizes as JSON.
+TEXT_BYTES = 512 * 1024
+STRUCTURED_BYTES = 384 * 1024
+TRUNCATED = f"[truncated: a result is at most {TEXT_BYTES // 1024} KiB]"
+
+_TYPES: dict[str, type] = {"string": str, "integer": int, "boolean": bool, "object": dict}
+_LARGEST = 2**63 - 1
+
+
+class ToolError(Exception):
+    """The tool ran and failed, or could not run: a result with isError, which the model reads. No protocol error."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """`structured` is sent to clients whose version knows it, and with success only."""
+
+    text: str
+    is_error: bool = False
+    structured: Optional[dict[str, Any]] = None
+
+    def as_result(self, version: str) -> dict[str, Any]:
+        result: dict[str, Any] = {"content": [{"type": "text", "text": fitting(self.text)}]}
+        if self.is_error:
+            result["isError"] = True
+        elif self.structured is not None and version >= STRUCTURED_SINCE:
+            result["structuredContent"] = self.structured
+        return result
+
+
+@dataclass(frozen=True)
+class Context:
+    """One call: its sandbox, and how it tells what came of it."""
+
+    services: Services
+    sandbox: Sandbox
+    cage: Cage
+
+    def happened(self, kind: str, data: Mapping[str, Any], milliseconds: float = 0.0) -> None:
+        """What the sandbox's history knows by a name of its own, besides the call of the tool."""
+        self.services.record(self.sandbox, kind, {**data, "source": "mcp"}, milliseconds)
+
+
+Run = Callable[[Context, dict[str, Any]], Awaitable[Outcome]]
+
+
+@dataclass(frozen=True)
+class Tool:
+    """`properties`: JSON schemas by argument. `changes`: not for read-only keys. `holds`: nothing may take or replace
+    the workspace meanwhile. `may_be_bare`: it can be called without `arguments`."""
+
+    name: str
+    description: str
+    run: Run
+    properties: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    required: tuple[str, ...] = ()
+    output: Optional[Mapping[str, Any]] = None
+    changes: bool = False
+    holds: bool = False
+    may_be_bare: bool = False
+
+    def described(self, version: str) -> dict[str, Any]:
+        """Its entry in `tools/list`."""
+        schema: dict[str, Any] = {"type": "object", "properties": self.properties}
+        if self.required:
+            schema["required"] = list(self.required)
+        entry: dict[str, Any] = {"name": self.name, "description": self.description, "inputSchema": schema}
+        if self.output is not None and version >= STRUCTURED_SINCE:
+            entry["outputSchema"] = self.output
+        return entry
+
+    def checked(self, arguments: Any) -> dict[str, Any]:
+        """The arguments that are there, of the types that the schema says. Raises ToolError."""
+        if arguments is None:
+            if not self.may_be_bare:
+                raise ToolError("invalid arguments: `arguments` is missing")
+            arguments = {}
+        if not isinstance(arguments, dict):
+            raise ToolError(f"invalid arguments: an object is needed, not {_named(arguments)}")
+        given: dict[str, Any] = {}
+        for name, schema in self.properties.items():
+            value = arguments.get(name)
+            if value is not None:
+                _check(name, value, schema)
+                given[name] = value
+        for name in self.required:
+            if name not in given or (given[name] == "" and self.properties[name].get("minLength")):
+                raise ToolError(f"{name} is required")
+        return given
+
+
+def _check(name: str, value: Any, schema: Mapping[str, Any]) -> None:
+    wanted = schema["type"]
+    fits = isinstance(value, _TYPES[wanted]) and not (wanted == "integer" and isinstance(value, bool))
+    if not fits:
+        raise ToolError(f"invalid arguments: {name} must be of type {wanted}, not {_named(value)}")
+    if wanted == "integer" and abs(value) > _LARGEST:
+        raise ToolError(f"invalid arguments: {name} is too large a number")
+    if "enum" in schema and value not in schema["enum"]:
+        raise ToolError(f"invalid arguments: {name} must be one of {', '.join(schema['enum'])}")
+    if wanted == "object":
+        for key, text in value.items():
+            if not isinstance(text, str):
+                raise ToolError(f"invalid arguments: {name}.{short(key)} must be of type string, not {_named(text)}")
+            _check_text(name, key + text)
+    if wanted == "string":
+        _check_text(name, value, nul=name == "content")
+
+
+def _check_text(name: str, text: str, nul: bool = False) -> None:
+    """Half of a surrogate pair is no character, and no program takes a NUL in an argument."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise ToolError(f"invalid arguments: {name} is no valid Unicode") from None
+    if "\0" in text and not nul:
+        raise ToolError(f"invalid arguments: {name} must not contain a NUL character")
+
+
+def _named(value: Any) -> str:
+    kinds = {bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "an array"}
+    return kinds.get(type(value), "an object")
+
+
+# --- sizes
+
+
+def size(value: Any) -> int:
+    """Bytes of JSON."""
+    return len(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass"))
+
+
+def cut(text: str, most: int) -> str:
+    """The longest beginning that takes at most `most` bytes as JSON."""
+    if len(text) * 6 + 2 <= most or size(text) <= most:
+        return text
+    low, high = 0, min(len(text), most)
+    while low < high:
+        middle = (low + high + 1) // 2
+        if size(text[:middle]) <= most:
+            low = middle
+        else:
+            high = middle - 1
+    return text[:low]
+
+
+def fitting(text: str) -> str:
+    """The text, or its beginning and a last line that says so."""
+    kept = cut(text, TEXT_BYTES)
+    return text if len(kept) == len(text) else ended(cut(kept, TEXT_BYTES - 200)) + TRUNCATED
+
+
+def ended(text: str) -> str:
+    """The text with its last line complete."""
+    return text if not text or text.endswith("\n") else text + "\n"
+
+
+def fitting_list(name: str, items: list[dict[str, Any]], more: bool = False, **fields: Any) -> dict[str, Any]:
+    """A structured result whose list `name` holds as many items as there is room for; `truncated` when not all."""
+    room, count = STRUCTURED_BYTES - size(fields) - 100, 0
+    for item in items:
+        room -= size(item) + 1
+        if room < 0:
+            break
+        count += 1
+    cut_short = {"truncated": True} if more or count < len(items) else {}
+    return {**fields, name: items[:count], **cut_short}
