@@ -18,6 +18,7 @@ from .platform.platform import Platform
 from .platform.refusal import Refusal
 from .wire import (
     account,
+    alerts,
     billing,
     devices,
     events,
@@ -25,6 +26,7 @@ from .wire import (
     files,
     health,
     logins,
+    notifications,
     openapi,
     sandboxes,
     sessions,
@@ -51,6 +53,8 @@ def operations() -> list[Operation]:
         *logins.operations,
         *devices.operations,
         *billing.operations,
+        *alerts.operations,
+        *notifications.operations,
         *tickets.operations,
         *terminals.operations,
         *sessions.operations,

@@ -235,7 +235,7 @@ class Emulator:
         return self._call(create())
 
     def delete_account(self, account_id: str) -> None:
-        """Destroys an account's sandboxes, snapshots and keys. Harmless when it is gone already."""
+        """Destroys an account's sandboxes, snapshots, alerts and keys. Harmless when it is gone already."""
         platform = self._running().platform
 
         async def delete() -> None:
@@ -244,6 +244,8 @@ class Emulator:
                 platform.accounts.remove(account)
                 await platform.sandboxes.destroy_all(account)
                 platform.snapshots.delete_all(account)
+                platform.notifications.delete_all(account)
+                platform.alerts.delete_all(account)
                 platform.sessions.delete_all(account)
 
         self._call(delete())

@@ -6,12 +6,16 @@ import asyncio
 from typing import Optional
 
 from .accounts import Accounts
+from .alarms import Alarms
+from .alerts import Alerts
 from .billing import Billing
 from .devices import Devices
 from .events import Events
 from .execs import Execs
 from .files import Files
 from .logins import Logins
+from .notifications import Notifications
+from .rules import Rules
 from .sandboxes import Sandboxes
 from .services import Services
 from .sessions import Sessions
@@ -42,7 +46,12 @@ class Platform:
         self.files = Files(services, self.sandboxes)
         self.terminals = Terminals(services, self.sandboxes)
         self.tickets = Tickets(services, self.accounts)
+        self.rules = Rules(services)
+        self.notifications = Notifications(services)
+        self.alerts = Alerts(services, self.rules, self.notifications)
+        self.alarms = Alarms(services, self.sandboxes, self.rules, self.alerts)
         self.watch = Watch(services, self.sandboxes)
+        self.watch.also.append(self.alarms.look)
         self._watching: Optional[asyncio.Task[None]] = None
 
     async def start(self) -> None:

@@ -1,0 +1,88 @@
+"""Alerts: kept until their account goes, also when their sandbox is gone (wire-contract.md 3.8)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Optional
+
+from ..store import Account, Alert
+from .notifications import Notifications
+from .refusal import not_found
+from .rules import DEFAULTS, Rules
+from .services import Services
+
+PAGE = 50
+PAGE_MOST = 100
+
+
+def page_size(limit: Optional[int]) -> int:
+    """1 to 100; anything else is 50."""
+    return limit if limit is not None and 1 <= limit <= PAGE_MOST else PAGE
+
+
+class Alerts:
+    def __init__(self, services: Services, rules: Rules, notifications: Notifications) -> None:
+        self._services = services
+        self._rules = rules
+        self._notifications = notifications
+
+    def fire(
+        self,
+        account_id: str,
+        rule_type: str,
+        severity: str,
+        title: str,
+        message: str,
+        *,
+        kind: str = "",
+        sandbox_id: str = "",
+        session_id: str = "",
+        meta: Optional[Mapping[str, str]] = None,
+    ) -> bool:
+        """A new open alert and its notifications; False when the account is gone or has disabled the rule.
+        `kind`: the documentation's finer name, where it is not the type of the rule."""
+        store = self._services.store
+        account = store.accounts.get(account_id)
+        if account is None:
+            return False
+        rule = self._rules.of_type(account, rule_type) if rule_type in DEFAULTS else None
+        if rule is not None and not rule.enabled:
+            return False
+        alert = Alert(
+            id=self._services.chance.identifier("alert", store.alerts),
+            account_id=account.id,
+            rule_id=rule.id if rule is not None else "",
+            rule_type=rule_type,
+            kind=kind or rule_type,
+            severity=severity,
+            title=title,
+            message=message,
+            sandbox_id=sandbox_id,
+            session_id=session_id,
+            meta=dict(meta or {}),
+            created_at=self._services.clock.timestamp(),
+        )
+        store.alerts[alert.id] = alert
+        self._notifications.tell(account, alert)
+        return True
+
+    def of(self, account: Account) -> list[Alert]:
+        """Newest first."""
+        alerts = [alert for alert in self._services.store.alerts.values() if alert.account_id == account.id]
+        return alerts[::-1]
+
+    def get(self, account: Account, alert_id: str) -> Alert:
+        alert = self._services.store.alerts.get(alert_id)
+        if alert is None or alert.account_id != account.id:
+            raise not_found("alert", alert_id)
+        return alert
+
+    def resolve(self, alert: Alert) -> None:
+        """Resolving again changes nothing."""
+        if alert.state != "resolved":
+            alert.state = "resolved"
+            alert.resolved_at = self._services.clock.timestamp()
+
+    def delete_all(self, account: Account) -> None:
+        for alert in self.of(account):
+            del self._services.store.alerts[alert.id]

@@ -1,0 +1,114 @@
+"""Notifications: what an account would be told of an alert, and where (wire-contract.md 3.9).
+
+Nothing is sent anywhere: a notification for slack, discord or e-mail is a record that says what would have been sent.
+"""
+
+from __future__ import annotations
+
+from typing import Optional
+from urllib.parse import urlsplit
+
+from ..store import Account, Alert, Notification, NotificationConfig
+from .refusal import invalid, not_found
+from .services import Services
+
+IN_APP = "in_app"
+CHANNELS = ("slack", "discord", "email", IN_APP)
+#: In place of a credential: remove it.
+CLEAR = "__clear__"
+_TEXT_MOST = 2000
+
+
+class Notifications:
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def tell(self, account: Account, alert: Alert) -> None:
+        """One in the app, and one for every other channel that is enabled."""
+        store = self._services.store
+        others = [name for name in account.notification_config.enabled_channels if name != IN_APP]
+        for channel in (IN_APP, *others):
+            identifier = self._services.chance.identifier("ntf", store.notifications)
+            store.notifications[identifier] = Notification(
+                id=identifier,
+                account_id=account.id,
+                alert_id=alert.id,
+                channel=channel,
+                title=alert.title,
+                message=alert.message,
+                created_at=alert.created_at,
+            )
+
+    def of(self, account: Account, unread_only: bool = False) -> list[Notification]:
+        """Newest first."""
+        everything = self._services.store.notifications.values()
+        mine = [found for found in everything if found.account_id == account.id and not (unread_only and found.read)]
+        return mine[::-1]
+
+    def unread_count(self, account: Account) -> int:
+        return len(self.of(account, unread_only=True))
+
+    def mark_read(self, account: Account, notification_id: str) -> None:
+        found = self._services.store.notifications.get(notification_id)
+        if found is None or found.account_id != account.id:
+            raise not_found("notification", notification_id)
+        found.read = True
+
+    def mark_all_read(self, account: Account) -> None:
+        for found in self.of(account):
+            found.read = True
+
+    def configure(
+        self,
+        account: Account,
+        *,
+        enabled_channels: Optional[list[str]] = None,
+        slack_channel_id: Optional[str] = None,
+        email_address: Optional[str] = None,
+        slack_webhook_url: Optional[str] = None,
+        discord_webhook_url: Optional[str] = None,
+    ) -> NotificationConfig:
+        """Changes what is given, all of it or, when refused, nothing. A webhook that is empty is left alone; CLEAR
+        removes it."""
+        for name in enabled_channels or ():
+            if name not in CHANNELS:
+                raise invalid(f"enabled_channels: {name!r} is unknown; use {', '.join(CHANNELS)}")
+        if email_address and ("@" not in email_address or len(email_address) > 254):
+            raise invalid("email_address: is not an e-mail address")
+        if len(slack_channel_id or "") > _TEXT_MOST:
+            raise invalid(f"slack_channel_id: has more than {_TEXT_MOST} characters")
+        _check_webhook("slack_webhook_url", slack_webhook_url)
+        _check_webhook("discord_webhook_url", discord_webhook_url)
+        config = account.notification_config
+        if enabled_channels is not None:
+            config.enabled_channels = list(dict.fromkeys(enabled_channels))
+        if slack_channel_id is not None:
+            config.slack_channel_id = slack_channel_id
+        if email_address is not None:
+            config.email_address = email_address
+        if slack_webhook_url:
+            config.slack_webhook_url = "" if slack_webhook_url == CLEAR else slack_webhook_url
+        if discord_webhook_url:
+            config.discord_webhook_url = "" if discord_webhook_url == CLEAR else discord_webhook_url
+        return config
+
+    def delete_all(self, account: Account) -> None:
+        for found in self.of(account):
+            del self._services.store.notifications[found.id]
+
+
+def hint(credential: str) -> Optional[str]:
+    """What may be shown of a credential: an ellipsis and its last four characters. None when there is none."""
+    return f"\N{HORIZONTAL ELLIPSIS}{credential[-4:]}" if credential else None
+
+
+def _check_webhook(name: str, url: Optional[str]) -> None:
+    if not url or url == CLEAR:
+        return
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and len(url) <= _TEXT_MOST
+    except ValueError:
+        good = False
+    if not good:
+        raise invalid(f"{name}: must be an https URL, or {CLEAR} to remove it")

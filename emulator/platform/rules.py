@@ -1,0 +1,61 @@
+"""Alert rules: every account has one of each type, with numbers that it may change (wire-contract.md 3.8).
+
+No source gives the platform's defaults but the 80 % of a budget and the trust score of 70; the other numbers are ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Optional
+
+from ..store import Account, AlertRule
+from .refusal import invalid, not_found
+from .services import Services
+
+#: Type of rule -> its knobs with their defaults. `threshold_percent` is of a budget, `multiplier_threshold` times the
+#: average cost of the account's earlier agent sessions, `score_threshold` a trust score of 0 to 100.
+DEFAULTS: dict[str, dict[str, float]] = {
+    "budget_exceeded": {"threshold_percent": 80},
+    "cost_anomaly": {"multiplier_threshold": 3},
+    "agent_stuck": {"idle_minutes": 10},
+    "error_spike": {"error_count_threshold": 10, "window_minutes": 5},
+    "trust_score_low": {"score_threshold": 70},
+}
+#: The largest number a knob takes: a year of minutes, and then some.
+MOST = 1_000_000
+
+
+class Rules:
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def of(self, account: Account) -> list[AlertRule]:
+        """One per type, in the order of DEFAULTS; made when they are first asked for."""
+        if not account.rules:
+            for kind in DEFAULTS:
+                identifier = self._services.chance.identifier("rule", account.rules)
+                account.rules[identifier] = AlertRule(identifier, account.id, kind, account.created_at)
+        return list(account.rules.values())
+
+    def of_type(self, account: Account, kind: str) -> AlertRule:
+        return next(rule for rule in self.of(account) if rule.type == kind)
+
+    def update(self, account: Account, rule_id: str, enabled: Optional[bool], config: Mapping[str, float]) -> AlertRule:
+        """Changes what is given and leaves the rest. A knob of 0 goes back to its default."""
+        self.of(account)
+        rule = account.rules.get(rule_id)
+        if rule is None:
+            raise not_found("alert rule", rule_id)
+        for name, value in config.items():
+            most = 100 if name == "score_threshold" else MOST
+            if not 0 <= value <= most:
+                raise invalid(f"config.{name}: must be between 0 and {most}; 0 means the default")
+        rule.config.update(config)
+        if enabled is not None:
+            rule.enabled = enabled
+        return rule
+
+
+def config_of(rule: AlertRule) -> dict[str, float]:
+    """What the rule goes by: its own numbers over the defaults, and what else was set without being of use to it."""
+    return {**DEFAULTS[rule.type], **{name: value for name, value in rule.config.items() if value}}

@@ -1,0 +1,151 @@
+"""Alerts and their rules: wire-contract.md 3.8."""
+
+from __future__ import annotations
+
+from typing import Any, Optional
+
+from pydantic import BaseModel
+from starlette.responses import Response
+
+from ..platform.alerts import page_size
+from ..platform.rules import config_of
+from ..store import Alert, AlertRule
+from .operation import Body, Call, NoBody, Operations, json_reply, no_content
+
+operations = Operations()
+
+
+class AlertOut(BaseModel):
+    """`type` (finer than `rule_type`) and `resolved` are the documentation's older keys."""
+
+    id: str
+    account_id: str
+    rule_id: str
+    rule_type: str
+    type: str
+    severity: str
+    state: str
+    resolved: bool
+    title: str
+    message: str
+    sandbox_id: str
+    session_id: str
+    meta: dict[str, str]
+    created_at: str
+    resolved_at: Optional[str]
+
+    def model_dump_json(self, **_options: Any) -> str:
+        return super().model_dump_json(exclude_none=True)
+
+
+class AlertPage(BaseModel):
+    alerts: list[AlertOut]
+    total: int
+    limit: int
+    offset: int
+
+    def model_dump_json(self, **_options: Any) -> str:
+        return super().model_dump_json(exclude_none=True)
+
+
+class RuleConfig(BaseModel):
+    """Percent of a budget; times the average session's cost; minutes; errors in so many minutes; a trust score."""
+
+    threshold_percent: Optional[float] = None
+    multiplier_threshold: Optional[float] = None
+    idle_minutes: Optional[int] = None
+    error_count_threshold: Optional[int] = None
+    window_minutes: Optional[int] = None
+    score_threshold: Optional[int] = None
+
+
+class RuleConfigIn(RuleConfig, Body):
+    """0 means the default."""
+
+
+class UpdateRule(Body):
+    enabled: Optional[bool] = None
+    config: Optional[RuleConfigIn] = None
+
+
+class RuleOut(BaseModel):
+    id: str
+    account_id: str
+    type: str
+    enabled: bool
+    config: RuleConfig
+    created_at: str
+
+    def model_dump_json(self, **_options: Any) -> str:
+        return super().model_dump_json(exclude_none=True)
+
+
+def shown(alert: Alert) -> AlertOut:
+    return AlertOut(
+        id=alert.id,
+        account_id=alert.account_id,
+        rule_id=alert.rule_id,
+        rule_type=alert.rule_type,
+        type=alert.kind,
+        severity=alert.severity,
+        state=alert.state,
+        resolved=alert.state == "resolved",
+        title=alert.title,
+        message=alert.message,
+        sandbox_id=alert.sandbox_id,
+        session_id=alert.session_id,
+        meta=alert.meta,
+        created_at=alert.created_at,
+        resolved_at=alert.resolved_at,
+    )
+
+
+def shown_rule(rule: AlertRule) -> RuleOut:
+    return RuleOut(
+        id=rule.id,
+        account_id=rule.account_id,
+        type=rule.type,
+        enabled=rule.enabled,
+        config=RuleConfig.model_validate(config_of(rule)),
+        created_at=rule.created_at,
+    )
+
+
+# The rules come first: `rules` would be an alert's id otherwise.
+@operations.add("GET", "/v1/alerts/rules", "alerts.list_rules", reply=list[RuleOut])
+async def list_rules(call: Call[NoBody]) -> Response:
+    return json_reply([shown_rule(rule) for rule in call.platform.rules.of(call.account)])
+
+
+@operations.add("PUT", "/v1/alerts/rules/{id}", "alerts.update_rule", UpdateRule, reply=RuleOut)
+async def update_rule(call: Call[UpdateRule]) -> Response:
+    """Changes what is given of `enabled` and `config`, and of the numbers in it."""
+    config = call.body.config
+    numbers: dict[str, float] = {}
+    if config is not None:
+        call.warnings += [f"unknown key config.{name} is ignored" for name in config.model_extra or ()]
+        given = config.model_dump(include=set(RuleConfig.model_fields))
+        numbers = {name: value for name, value in given.items() if value is not None}
+    return json_reply(
+        shown_rule(call.platform.rules.update(call.account, call.param("id"), call.body.enabled, numbers))
+    )
+
+
+@operations.add("GET", "/v1/alerts", "alerts.list", reply=AlertPage, query={"limit": int, "offset": int})
+async def list_all(call: Call[NoBody]) -> Response:
+    """Newest first. A limit that is not 1 to 100 is 50."""
+    limit, offset = page_size(call.query_int("limit")), max(0, call.query_int("offset") or 0)
+    alerts = call.platform.alerts.of(call.account)
+    page = [shown(alert) for alert in alerts[offset : offset + limit]]
+    return json_reply(AlertPage(alerts=page, total=len(alerts), limit=limit, offset=offset))
+
+
+@operations.add("GET", "/v1/alerts/{id}", "alerts.get", reply=AlertOut)
+async def get(call: Call[NoBody]) -> Response:
+    return json_reply(shown(call.platform.alerts.get(call.account, call.param("id"))))
+
+
+@operations.add("POST", "/v1/alerts/{id}/resolve", "alerts.resolve")
+async def resolve(call: Call[NoBody]) -> Response:
+    call.platform.alerts.resolve(call.platform.alerts.get(call.account, call.param("id")))
+    return no_content()

@@ -1,0 +1,142 @@
+"""Notifications and where they would go: wire-contract.md 3.9."""
+
+from __future__ import annotations
+
+from typing import Any, Optional
+
+from pydantic import BaseModel
+from starlette.responses import Response
+
+from ..platform.alerts import page_size
+from ..platform.notifications import hint
+from ..store import Account, Notification
+from .operation import Body, Call, NoBody, Operations, json_reply, no_content
+
+operations = Operations()
+
+
+class NotificationOut(BaseModel):
+    id: str
+    account_id: str
+    alert_id: str
+    channel: str
+    title: str
+    message: str
+    read: bool
+    created_at: str
+
+
+class NotificationPage(BaseModel):
+    notifications: list[NotificationOut]
+    unread_count: int
+
+
+class UnreadCount(BaseModel):
+    """`count` is the older name."""
+
+    unread_count: int
+    count: int
+
+
+class UpdateConfig(Body):
+    """What is left out stays. `__clear__` removes a webhook; the Slack bot token cannot be set here."""
+
+    enabled_channels: Optional[list[str]] = None
+    slack_channel_id: Optional[str] = None
+    email_address: Optional[str] = None
+    slack_webhook_url: Optional[str] = None
+    discord_webhook_url: Optional[str] = None
+
+
+class ConfigOut(BaseModel):
+    """Never a credential: only whether there is one, and its last four characters."""
+
+    account_id: str
+    enabled_channels: list[str]
+    slack_channel_id: str
+    email_address: str
+    slack_webhook_configured: bool
+    slack_webhook_hint: Optional[str]
+    slack_bot_token_configured: bool
+    discord_webhook_configured: bool
+    discord_webhook_hint: Optional[str]
+
+    def model_dump_json(self, **_options: Any) -> str:
+        return super().model_dump_json(exclude_none=True)
+
+
+def shown(found: Notification) -> NotificationOut:
+    return NotificationOut(
+        id=found.id,
+        account_id=found.account_id,
+        alert_id=found.alert_id,
+        channel=found.channel,
+        title=found.title,
+        message=found.message,
+        read=found.read,
+        created_at=found.created_at,
+    )
+
+
+def shown_config(account: Account) -> ConfigOut:
+    config = account.notification_config
+    return ConfigOut(
+        account_id=account.id,
+        enabled_channels=config.enabled_channels,
+        slack_channel_id=config.slack_channel_id,
+        email_address=config.email_address,
+        slack_webhook_configured=bool(config.slack_webhook_url),
+        slack_webhook_hint=hint(config.slack_webhook_url),
+        slack_bot_token_configured=False,
+        discord_webhook_configured=bool(config.discord_webhook_url),
+        discord_webhook_hint=hint(config.discord_webhook_url),
+    )
+
+
+@operations.add(
+    "GET", "/v1/notifications", "notifications.list", reply=NotificationPage, query={"limit": int, "unread": str}
+)
+async def list_all(call: Call[NoBody]) -> Response:
+    """Newest first. A limit that is not 1 to 100 is 50; `unread` counts when it is `true`."""
+    limit = page_size(call.query_int("limit"))
+    unread = call.query("unread") == "true"
+    found = call.platform.notifications.of(call.account, unread)[:limit]
+    count = call.platform.notifications.unread_count(call.account)
+    return json_reply(NotificationPage(notifications=[shown(one) for one in found], unread_count=count))
+
+
+@operations.add("GET", "/v1/notifications/unread-count", "notifications.unread_count", reply=UnreadCount)
+async def unread_count(call: Call[NoBody]) -> Response:
+    count = call.platform.notifications.unread_count(call.account)
+    return json_reply(UnreadCount(unread_count=count, count=count))
+
+
+@operations.add("POST", "/v1/notifications/read-all", "notifications.mark_all_read")
+async def mark_all_read(call: Call[NoBody]) -> Response:
+    call.platform.notifications.mark_all_read(call.account)
+    return no_content()
+
+
+@operations.add("POST", "/v1/notifications/{id}/read", "notifications.mark_read")
+async def mark_read(call: Call[NoBody]) -> Response:
+    call.platform.notifications.mark_read(call.account, call.param("id"))
+    return no_content()
+
+
+@operations.add("GET", "/v1/notifications/config", "notifications.get_config", reply=ConfigOut)
+async def get_config(call: Call[NoBody]) -> Response:
+    return json_reply(shown_config(call.account))
+
+
+@operations.add("PUT", "/v1/notifications/config", "notifications.update_config", UpdateConfig, reply=ConfigOut)
+async def update_config(call: Call[UpdateConfig]) -> Response:
+    body = call.body
+    call.platform.notifications.configure(
+        call.account,
+        enabled_channels=body.enabled_channels,
+        slack_channel_id=body.slack_channel_id,
+        email_address=body.email_address,
+        slack_webhook_url=body.slack_webhook_url,
+        discord_webhook_url=body.discord_webhook_url,
+    )
+    return json_reply(shown_config(call.account))

@@ -1,0 +1,547 @@
+"""Alerts and their rules: what causes one, once, and what can be done with it."""
+
+import re
+from datetime import datetime, timedelta, timezone
+
+import pytest
+from emulator_testing import FakeClock, assert_problem, eventually
+
+#: USD per hour of the default sandbox.
+RATE = 0.0275
+TYPES = ["budget_exceeded", "cost_anomaly", "agent_stuck", "error_spike", "trust_score_low"]
+
+
+def alerts(api, **query):
+    answer = api.get("/alerts", params=query)
+    assert answer.status_code == 200, answer.text
+    return answer.json()["alerts"]
+
+
+def rule(api, kind):
+    (found,) = [found for found in api.get("/alerts/rules").json() if found["type"] == kind]
+    return found
+
+
+def set_rule(api, kind, **body):
+    answer = api.put(f"/alerts/rules/{rule(api, kind)['id']}", json=body)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def platform(api):
+    return api.emulator._runtime.platform
+
+
+def record(api, box):
+    return platform(api).services.store.sandboxes[box]
+
+
+def on_loop(api, call):
+    """Runs a plain function on the emulator's loop."""
+
+    async def run():
+        return call()
+
+    return api.emulator._call(run())
+
+
+def a_session(api, box, spend=0.0, over=False):
+    """An agent session of a sandbox, as it is when an agent has been asked something."""
+    sandbox, sessions = record(api, box), platform(api).sessions
+
+    def begin():
+        session = sessions.begin(sandbox, "claude-code", None)
+        sessions.spend(sandbox, session, 0, 0, spend)
+        if over:
+            sessions.end(sandbox, session, completed=True)
+        return session
+
+    return on_loop(api, begin)
+
+
+def trust(api, box, session, before, score):
+    signals = platform(api).services.signals
+    sandbox = record(api, box)
+    on_loop(api, lambda: signals.send("trust_changed", sandbox=sandbox, session=session, before=before, score=score))
+
+
+def error_events(api, clock, box, count, session_id=""):
+    at = datetime.fromtimestamp(clock._real() + clock.offset, timezone.utc).isoformat()
+    event = {"type": "error", "timestamp": at, "sandbox_id": box, "payload": {"message": "boom"}}
+    answer = api.post("/events/ingest", json={"events": [event] * count})
+    assert answer.json() == {"accepted": count, "errors": 0}
+
+
+# --- budgets
+
+
+def test_a_budget_alerts_at_80_95_and_100_percent(timed):
+    api, clock = timed
+    box = api.sandbox(budget=RATE, timeout=10_000)
+    seen = []
+    for seconds in (2860, 2890, 3400, 3430, 3590, 3610, 3700):
+        clock.advance(seconds - clock.offset)
+        seen.append(len(alerts(api)))
+    assert seen == [0, 1, 1, 2, 2, 3, 3]
+    found = alerts(api)[::-1]
+    assert [alert["type"] for alert in found] == ["budget_warning", "budget_critical", "budget_exceeded"]
+    assert [alert["severity"] for alert in found] == ["warning", "critical", "critical"]
+    assert [alert["meta"]["percent"] for alert in found] == ["80", "95", "100"]
+    for alert in found:
+        assert (alert["rule_type"], alert["rule_id"]) == ("budget_exceeded", rule(api, "budget_exceeded")["id"])
+        assert (alert["sandbox_id"], alert["session_id"], alert["account_id"]) == (box, "", api.account_id)
+    assert f"{box} has used 80% of its $0.03 budget" in found[0]["message"]
+
+
+def test_a_budget_used_up_at_once_alerts_once_for_each_mark(timed):
+    api, clock = timed
+    api.sandbox(budget=RATE, timeout=10_000)
+    clock.advance(5000)
+    clock.advance(5000)
+    assert [alert["meta"]["percent"] for alert in alerts(api)] == ["100", "95", "80"]
+
+
+def test_the_rule_says_at_which_share_the_first_alert_comes(timed):
+    api, clock = timed
+    api.sandbox(budget=RATE, timeout=10_000)
+    assert set_rule(api, "budget_exceeded", config={"threshold_percent": 50})["config"] == {"threshold_percent": 50}
+    clock.advance(1780)
+    assert alerts(api) == []
+    clock.advance(30)
+    assert [alert["meta"]["percent"] for alert in alerts(api)] == ["50"]
+    clock.advance(1200)
+    assert len(alerts(api)) == 1
+    clock.advance(500)
+    assert [alert["meta"]["percent"] for alert in alerts(api)] == ["95", "50"]
+
+
+def test_a_disabled_rule_keeps_quiet_and_an_enabled_one_catches_up(timed):
+    api, clock = timed
+    api.sandbox(budget=RATE, timeout=10_000)
+    assert set_rule(api, "budget_exceeded", enabled=False)["enabled"] is False
+    clock.advance(3000)
+    assert alerts(api) == []
+    set_rule(api, "budget_exceeded", enabled=True)
+    clock.advance(1)
+    assert [alert["meta"]["percent"] for alert in alerts(api)] == ["80"]
+
+
+def test_a_sandbox_destroyed_by_its_budget_leaves_its_alerts(own_emulator, new_api):
+    emulator = own_emulator(budget_action="destroy")
+    api, clock = new_api(emulator), FakeClock(emulator)
+    box = api.sandbox(budget=RATE, timeout=10_000)
+    clock.advance(4000)
+    assert_problem(api.get(f"/sandboxes/{box}"), 404)
+    assert [alert["sandbox_id"] for alert in alerts(api)] == [box] * 3
+
+
+def test_the_smallest_budget_alerts_too(timed):
+    api, clock = timed
+    api.post("/sandboxes", content=b'{"template": "minimal", "budget": 5e-324}')
+    clock.advance(1)
+    assert len(alerts(api)) == 3
+
+
+# --- sandboxes
+
+
+def test_falling_asleep_is_an_alert_of_no_rule(timed):
+    api, clock = timed
+    box = api.sandbox(timeout=60)
+    clock.advance(61)
+    clock.advance(61)
+    (alert,) = alerts(api)
+    assert (alert["rule_type"], alert["rule_id"], alert["severity"]) == ("idle_timeout", "", "info")
+    assert (alert["sandbox_id"], alert["meta"]) == (box, {"timeout_seconds": "60"})
+
+
+def test_a_pause_that_was_asked_for_is_no_alert(api, box):
+    api.post(f"/sandboxes/{box}/pause")
+    assert alerts(api) == []
+
+
+def test_a_sandbox_in_error_is_an_alert_with_the_reason_and_no_secrets(api):
+    fields = {"template": "minimal", "env": {"T": "hush-hush"}, "secrets": ["T"], "init_script": "echo $T; exit 3"}
+    box = api.post("/sandboxes", json=fields).json()["id"]
+    (alert,) = [alert for alert in alerts(api) if alert["rule_type"] == "sandbox_error"]
+    assert (alert["severity"], alert["sandbox_id"]) == ("critical", box)
+    assert "exit code 3" in alert["message"]
+    assert "hush" not in api.get("/alerts").text
+
+
+# --- trust
+
+
+@pytest.mark.parametrize(
+    ("scores", "kinds"),
+    [
+        ([90, 70], []),
+        ([69], ["trust_low"]),
+        ([69, 60, 50], ["trust_low"]),
+        ([69, 49], ["trust_low", "trust_critical"]),
+        ([49, 40], ["trust_low", "trust_critical"]),
+    ],
+)
+def test_a_trust_score_alerts_below_70_and_below_50(timed, scores, kinds):
+    api, _clock = timed
+    box = api.sandbox()
+    session = a_session(api, box)
+    before = 100
+    for score in scores:
+        trust(api, box, session, before, score)
+        before = score
+    found = alerts(api)[::-1]
+    assert [alert["type"] for alert in found] == kinds
+    assert {alert["session_id"] for alert in found} <= {session.id}
+    assert {alert["severity"] for alert in found if alert["type"] == "trust_low"} <= {"warning"}
+    assert {alert["severity"] for alert in found if alert["type"] == "trust_critical"} <= {"critical"}
+    assert api.status(box) == "running"
+
+
+def test_the_rule_says_which_score_is_low(timed):
+    api, _clock = timed
+    box = api.sandbox()
+    set_rule(api, "trust_score_low", config={"score_threshold": 90})
+    session = a_session(api, box)
+    trust(api, box, session, 100, 89)
+    assert [(alert["rule_type"], alert["meta"]["score"]) for alert in alerts(api)] == [("trust_score_low", "89")]
+    set_rule(api, "trust_score_low", config={"score_threshold": 40})
+    other = a_session(api, box)
+    trust(api, box, other, 100, 41)
+    assert len(alerts(api)) == 1
+    trust(api, box, other, 41, 39)
+    assert [alert["severity"] for alert in alerts(api)] == ["critical", "warning"]
+
+
+def test_a_sandbox_is_paused_when_its_score_falls_below_30(timed):
+    api, _clock = timed
+    box = api.sandbox()
+    session = a_session(api, box)
+    trust(api, box, session, 100, 30)
+    assert api.status(box) == "running"
+    trust(api, box, session, 30, 29)
+    eventually(lambda: api.status(box) == "paused", "the sandbox to be paused")
+    assert "trust score 29" in api.log_text(box)
+
+
+def test_a_sandbox_that_was_resumed_is_not_paused_again_for_the_same_score(timed):
+    api, clock = timed
+    box = api.sandbox()
+    session = a_session(api, box)
+    trust(api, box, session, 100, 20)
+    eventually(lambda: api.status(box) == "paused", "the sandbox to be paused")
+    api.post(f"/sandboxes/{box}/resume")
+    trust(api, box, session, 20, 10)
+    clock.advance(1)
+    assert api.status(box) == "running"
+
+
+# --- agent sessions
+
+
+def test_a_session_in_which_nothing_happens_is_stuck(timed):
+    api, clock = timed
+    box = api.sandbox(timeout=20_000)
+    session = a_session(api, box)
+    clock.advance(590)
+    assert alerts(api) == []
+    clock.advance(20)
+    clock.advance(20)
+    (alert,) = alerts(api)
+    assert (alert["rule_type"], alert["severity"], alert["session_id"]) == ("agent_stuck", "warning", session.id)
+    assert alert["meta"]["idle_minutes"] == "10"
+
+
+def test_an_event_ends_the_silence(timed):
+    api, clock = timed
+    box = api.sandbox(timeout=20_000)
+    set_rule(api, "agent_stuck", config={"idle_minutes": 2})
+    a_session(api, box)
+    clock.advance(100)
+    api.output(box, "true")
+    clock.advance(100)
+    assert alerts(api) == []
+    clock.advance(30)
+    assert len(alerts(api)) == 1
+    api.output(box, "true")
+    clock.advance(130)
+    assert [alert["rule_type"] for alert in alerts(api)] == ["agent_stuck", "agent_stuck"]
+
+
+def test_a_session_that_is_over_is_not_stuck(timed):
+    api, clock = timed
+    box = api.sandbox(timeout=20_000)
+    a_session(api, box, over=True)
+    clock.advance(5000)
+    assert alerts(api) == []
+
+
+def test_a_session_that_costs_several_times_the_average_is_an_anomaly(timed):
+    api, _clock = timed
+    box = api.sandbox()
+    for _ in range(3):
+        a_session(api, box, spend=0.10, over=True)
+    a_session(api, box, spend=0.29, over=True)
+    assert alerts(api) == []
+    session = a_session(api, box, spend=1.0, over=True)
+    (alert,) = alerts(api)
+    assert (alert["rule_type"], alert["session_id"], alert["sandbox_id"]) == ("cost_anomaly", session.id, box)
+    assert alert["meta"]["cost_usd"] == "1.0000"
+
+
+def test_the_first_sessions_are_no_anomaly(timed):
+    api, _clock = timed
+    box = api.sandbox()
+    for spend in (0.01, 0.01, 5.0):
+        a_session(api, box, spend=spend, over=True)
+    assert alerts(api) == []
+
+
+def test_the_rule_says_how_many_times_the_average(timed):
+    api, _clock = timed
+    box = api.sandbox()
+    set_rule(api, "cost_anomaly", config={"multiplier_threshold": 1.5})
+    for spend in (0.1, 0.1, 0.1, 0.16):
+        a_session(api, box, spend=spend, over=True)
+    assert [alert["rule_type"] for alert in alerts(api)] == ["cost_anomaly"]
+
+
+# --- errors
+
+
+def test_many_errors_in_a_short_time_are_a_spike_once(timed):
+    api, clock = timed
+    box = api.sandbox(timeout=20_000)
+    error_events(api, clock, box, 9)
+    assert alerts(api) == []
+    error_events(api, clock, box, 5)
+    (alert,) = alerts(api)
+    assert (alert["rule_type"], alert["sandbox_id"]) == ("error_spike", box)
+    assert alert["meta"] == {"errors": "10", "window_minutes": "5"}
+
+
+def test_errors_over_a_long_time_are_none(timed):
+    api, clock = timed
+    box = api.sandbox(timeout=20_000)
+    for _ in range(4):
+        error_events(api, clock, box, 5)
+        clock.advance(200)
+    assert len(alerts(api)) == 1  # two of the batches were 200 s apart
+    api.sandbox()
+    set_rule(api, "error_spike", config={"error_count_threshold": 6, "window_minutes": 1})
+    second = api.sandbox(timeout=20_000)
+    for _ in range(4):
+        error_events(api, clock, second, 5)
+        clock.advance(70)
+    assert len(alerts(api)) == 1
+    error_events(api, clock, second, 6)
+    assert [alert["sandbox_id"] for alert in alerts(api)] == [second, box]
+
+
+def test_a_second_spike_is_told_when_the_first_was_over(timed):
+    api, clock = timed
+    box = api.sandbox(timeout=20_000)
+    for expected in (1, 2):
+        error_events(api, clock, box, 12)
+        assert len(alerts(api)) == expected
+        clock.advance(400)
+
+
+def test_one_sandboxs_errors_are_not_anothers(timed):
+    api, clock = timed
+    for _ in range(3):
+        error_events(api, clock, api.sandbox(), 6)
+    assert alerts(api) == []
+
+
+# --- the list
+
+
+@pytest.fixture
+def told(timed):
+    """A client with 60 alerts, and their messages' numbers, oldest first."""
+    api, _clock = timed
+    fire = platform(api).alerts.fire
+    for number in range(60):
+        on_loop(api, lambda number=number: fire(api.account_id, "idle_timeout", "info", "t", str(number)))
+    return api
+
+
+@pytest.mark.parametrize(
+    ("query", "limit", "offset", "first", "count"),
+    [
+        ({}, 50, 0, 59, 50),
+        ({"limit": 1}, 1, 0, 59, 1),
+        ({"limit": 100}, 100, 0, 59, 60),
+        ({"limit": 101}, 50, 0, 59, 50),
+        ({"limit": 0}, 50, 0, 59, 50),
+        ({"limit": -1}, 50, 0, 59, 50),
+        ({"offset": 50}, 50, 50, 9, 10),
+        ({"limit": 7, "offset": 3}, 7, 3, 56, 7),
+        ({"offset": 60}, 50, 60, None, 0),
+        ({"offset": -5}, 50, 0, 59, 50),
+    ],
+)
+def test_the_list_is_newest_first_by_page(told, query, limit, offset, first, count):
+    page = told.get("/alerts", params=query).json()
+    assert (page["total"], page["limit"], page["offset"]) == (60, limit, offset)
+    messages = [int(alert["message"]) for alert in page["alerts"]]
+    assert messages == ([] if first is None else list(range(first, first - count, -1)))
+
+
+@pytest.mark.parametrize("query", [{"limit": "x"}, {"offset": "1.5"}, {"limit": ""}])
+def test_a_page_that_is_no_number_is_refused(api, query):
+    assert_problem(api.get("/alerts", params=query), 400, next(iter(query)))
+
+
+def test_an_alert_has_all_its_fields(timed):
+    api, clock = timed
+    api.sandbox(timeout=60)
+    clock.advance(61)
+    (alert,) = alerts(api)
+    assert set(alert) == {
+        "id",
+        "account_id",
+        "rule_id",
+        "rule_type",
+        "type",
+        "severity",
+        "state",
+        "resolved",
+        "title",
+        "message",
+        "sandbox_id",
+        "session_id",
+        "meta",
+        "created_at",
+    }
+    assert re.fullmatch(r"alert_[a-z0-9]{8}", alert["id"])
+    assert (alert["state"], alert["resolved"]) == ("open", False)
+    created = datetime.fromisoformat(alert["created_at"].replace("Z", "+00:00"))
+    assert created - datetime.now(timezone.utc) == pytest.approx(timedelta(seconds=61), abs=timedelta(seconds=5))
+    assert api.get(f"/alerts/{alert['id']}").json() == alert
+
+
+def test_resolving_is_kept_with_its_time_and_may_be_repeated(timed):
+    api, clock = timed
+    api.sandbox(timeout=60)
+    clock.advance(61)
+    (alert,) = alerts(api)
+    answer = api.post(f"/alerts/{alert['id']}/resolve")
+    assert (answer.status_code, answer.content) == (204, b"")
+    resolved = api.get(f"/alerts/{alert['id']}").json()
+    assert (resolved["state"], resolved["resolved"]) == ("resolved", True)
+    assert resolved["resolved_at"] >= resolved["created_at"]
+    clock.offset += 60
+    assert api.post(f"/alerts/{alert['id']}/resolve").status_code == 204
+    assert api.get(f"/alerts/{alert['id']}").json() == resolved
+    assert alerts(api) == [resolved]
+
+
+def test_the_alert_of_a_destroyed_sandbox_stays(timed):
+    api, clock = timed
+    box = api.sandbox(timeout=60)
+    clock.advance(61)
+    api.delete(f"/sandboxes/{box}")
+    assert [alert["sandbox_id"] for alert in alerts(api)] == [box]
+
+
+def test_another_accounts_alerts_are_not_found(timed, new_api):
+    api, clock = timed
+    other = new_api(api.emulator)
+    api.sandbox(timeout=60)
+    clock.advance(61)
+    (alert,) = alerts(api)
+    assert alerts(other) == []
+    assert_problem(other.get(f"/alerts/{alert['id']}"), 404, "alert not found")
+    assert_problem(other.post(f"/alerts/{alert['id']}/resolve"), 404, "alert not found")
+    assert api.get(f"/alerts/{alert['id']}").json()["state"] == "open"
+
+
+def test_a_deleted_accounts_alerts_are_gone(timed):
+    api, clock = timed
+    api.sandbox(timeout=60)
+    clock.advance(61)
+    assert alerts(api)
+    store = platform(api).services.store
+    api.emulator.delete_account(api.account_id)
+    assert (store.alerts, store.notifications) == ({}, {})
+
+
+# --- the rules
+
+
+def test_every_account_begins_with_one_enabled_rule_of_each_type(api, other):
+    rules = api.get("/alerts/rules").json()
+    assert [found["type"] for found in rules] == TYPES
+    assert all(found["enabled"] and found["account_id"] == api.account_id for found in rules)
+    assert all(set(found) == {"id", "account_id", "type", "enabled", "config", "created_at"} for found in rules)
+    assert {found["id"] for found in rules}.isdisjoint(found["id"] for found in other.get("/alerts/rules").json())
+    assert api.get("/alerts/rules").json() == rules
+
+
+def test_a_change_merges_and_zero_is_the_default(api):
+    before = rule(api, "error_spike")["config"]
+    assert before == {"error_count_threshold": 10, "window_minutes": 5}
+    assert set_rule(api, "error_spike", config={"window_minutes": 60})["config"] == {**before, "window_minutes": 60}
+    assert set_rule(api, "error_spike", config={"error_count_threshold": 3})["config"] == {
+        "error_count_threshold": 3,
+        "window_minutes": 60,
+    }
+    assert set_rule(api, "error_spike", config={"window_minutes": 0})["config"]["window_minutes"] == 5
+    changed = set_rule(api, "error_spike", enabled=False)
+    assert (changed["enabled"], changed["config"]["error_count_threshold"]) == (False, 3)
+    assert rule(api, "error_spike") == changed
+
+
+@pytest.mark.parametrize("body", [{}, {"config": {}}, {"enabled": None, "config": None}])
+def test_a_change_of_nothing_changes_nothing(api, body):
+    before = rule(api, "agent_stuck")
+    assert set_rule(api, "agent_stuck", **body) == before
+
+
+def test_other_keys_are_ignored_with_a_warning(api):
+    set_rule(api, "agent_stuck", threshold=0.8, config={"cooldown_minutes": 1})
+    (entry,) = [
+        entry
+        for entry in platform(api).services.journal.entries()
+        if entry.account == api.account_id and entry.operation == "alerts.update_rule"
+    ]
+    assert len(entry.warnings) == 2
+    assert "'threshold'" in entry.warnings[0]
+    assert "config.cooldown_minutes" in entry.warnings[1]
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        (b'{"enabled": "yes"}', "enabled"),
+        (b'{"enabled": 1}', "enabled"),
+        (b'{"config": []}', "config"),
+        (b'{"config": {"idle_minutes": 1.5}}', "idle_minutes"),
+        (b'{"config": {"idle_minutes": -1}}', "idle_minutes"),
+        (b'{"config": {"threshold_percent": -0.1}}', "threshold_percent"),
+        (b'{"config": {"threshold_percent": "80"}}', "threshold_percent"),
+        (b'{"config": {"threshold_percent": 1e999}}', "threshold_percent"),
+        (b'{"config": {"idle_minutes": 1' + 400 * b"0" + b"}}", "idle_minutes"),
+        (b'{"config": {"score_threshold": 101}}', "score_threshold"),
+    ],
+)
+def test_a_rule_that_cannot_be_is_a_400_naming_the_field(api, body, field):
+    before = api.get("/alerts/rules").json()
+    assert_problem(api.put(f"/alerts/rules/{rule(api, 'agent_stuck')['id']}", content=body), 400, field)
+    assert api.get("/alerts/rules").json() == before
+
+
+def test_another_accounts_rule_is_not_found(api, other):
+    assert_problem(other.put(f"/alerts/rules/{rule(api, 'agent_stuck')['id']}", json={"enabled": False}), 404)
+    assert rule(api, "agent_stuck")["enabled"] is True
+
+
+@pytest.mark.parametrize("path", ["/alerts/alert_1", "/alerts/rule", "/alerts/rules%2F"])
+def test_an_unknown_alert_is_not_found(api, path):
+    assert_problem(api.get(path), 404, "alert not found")
+
+
+def test_an_unknown_rule_is_not_found(api):
+    assert_problem(api.put("/alerts/rules/rule_1", json={"enabled": True}), 404, "alert rule not found")
