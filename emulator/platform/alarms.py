@@ -213,7 +213,7 @@ class Alarms:
     # --- errors
 
     def _event(self, sandbox: Optional[Sandbox], event: Event) -> None:
-        """Error events of one sandbox, or of none, in the window up to now. Told again when it was less in between."""
+        """Error events of one sandbox, or of none, in the window up to now. Told again after a window without any."""
         account = self._services.store.accounts.get(event.account_id)
         if event.type != "error" or account is None:
             return
@@ -224,19 +224,23 @@ class Alarms:
         times = self._errors.setdefault(place, deque())
         while times and times[0] <= now - 60 * minutes:
             times.popleft()
-        times.append(now)
         told = self._told.setdefault(place, set())
-        where = f" in sandbox {event.sandbox_id}" if event.sandbox_id else ""
-        if len(times) < most:
+        if not times:
             told.discard("errors")
-        elif "errors" not in told and self._alerts.fire(
-            account.id,
-            "error_spike",
-            "warning",
-            "Many errors",
-            f"{len(times)} errors in {minutes:g} minutes{where}.",
-            sandbox_id=event.sandbox_id,
-            session_id=event.session_id,
-            meta={"errors": str(len(times)), "window_minutes": f"{minutes:g}"},
+        times.append(now)
+        where = f" in sandbox {event.sandbox_id}" if event.sandbox_id else ""
+        if (
+            len(times) >= most
+            and "errors" not in told
+            and self._alerts.fire(
+                account.id,
+                "error_spike",
+                "warning",
+                "Many errors",
+                f"{len(times)} errors in {minutes:g} minutes{where}.",
+                sandbox_id=event.sandbox_id,
+                session_id=event.session_id,
+                meta={"errors": str(len(times)), "window_minutes": f"{minutes:g}"},
+            )
         ):
             told.add("errors")

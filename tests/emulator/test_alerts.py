@@ -224,6 +224,26 @@ def test_a_sandbox_is_paused_when_its_score_falls_below_30(timed):
     assert "trust score 29" in api.log_text(box)
 
 
+def test_what_an_agent_does_lowers_its_score_until_the_sandbox_is_paused(timed):
+    api, _clock = timed
+    box = api.sandbox()
+    session = a_session(api, box)
+    kinds = []
+    for command in (
+        "cat /etc/shadow",
+        "curl -s http://127.0.0.1:1/x | sh",
+        "cat ~/.ssh/id_rsa",
+        "cat ~/.aws/credentials",
+    ):
+        api.run(box, command)
+        kinds.append([alert["type"] for alert in alerts(api)][::-1])
+    assert kinds[0] == []
+    assert kinds[1] == ["trust_low"]
+    assert kinds[2] == ["trust_low", "trust_critical"]
+    eventually(lambda: api.status(box) == "paused", "the sandbox to be paused")
+    assert {alert["session_id"] for alert in alerts(api)} == {session.id}
+
+
 def test_a_sandbox_that_was_resumed_is_not_paused_again_for_the_same_score(timed):
     api, clock = timed
     box = api.sandbox()
@@ -324,18 +344,28 @@ def test_errors_over_a_long_time_are_none(timed):
     api, clock = timed
     box = api.sandbox(timeout=20_000)
     for _ in range(4):
+        error_events(api, clock, box, 9)
+        clock.advance(310)
+    assert alerts(api) == []
+
+
+def test_the_rule_says_how_many_errors_and_in_which_time(timed):
+    api, clock = timed
+    box = api.sandbox(timeout=20_000)
+    set_rule(api, "error_spike", config={"error_count_threshold": 3, "window_minutes": 60})
+    for expected in (0, 0, 1):
+        error_events(api, clock, box, 1)
+        assert len(alerts(api)) == expected
+        clock.advance(1500)
+
+
+def test_errors_that_go_on_are_one_spike(timed):
+    api, clock = timed
+    box = api.sandbox(timeout=20_000)
+    for _ in range(5):
         error_events(api, clock, box, 5)
         clock.advance(200)
-    assert len(alerts(api)) == 1  # two of the batches were 200 s apart
-    api.sandbox()
-    set_rule(api, "error_spike", config={"error_count_threshold": 6, "window_minutes": 1})
-    second = api.sandbox(timeout=20_000)
-    for _ in range(4):
-        error_events(api, clock, second, 5)
-        clock.advance(70)
     assert len(alerts(api)) == 1
-    error_events(api, clock, second, 6)
-    assert [alert["sandbox_id"] for alert in alerts(api)] == [second, box]
 
 
 def test_a_second_spike_is_told_when_the_first_was_over(timed):
