@@ -2,50 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import httpx
+from _empty import empty_server
 from _timing import Row, alternate, report
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
 
 from caged.emulator import Emulator
-from caged.emulator.config import EmulatorConfig
-from caged.emulator.server import Server, bind, url_of
 
 ROUNDS = 300
-
-
-@contextmanager
-def empty_server() -> Iterator[str]:
-    """A Starlette application with one empty route, under the same server settings as the emulator."""
-
-    async def empty(_request: Request) -> Response:
-        return Response(b"{}", media_type="application/json")
-
-    sock = bind(EmulatorConfig())
-    ready = threading.Event()
-    servers: list[Server] = []
-    loops: list[asyncio.AbstractEventLoop] = []
-
-    async def serve() -> None:
-        loops.append(asyncio.get_running_loop())
-        servers.append(Server(Starlette(routes=[Route("/", empty)]), sock, ready.set))
-        await servers[0].serve()
-
-    thread = threading.Thread(target=lambda: asyncio.run(serve()), daemon=True)
-    thread.start()
-    assert ready.wait(10)
-    yield url_of(sock)
-    loops[0].call_soon_threadsafe(servers[0].stop)
-    thread.join(10)
 
 
 def main() -> int:

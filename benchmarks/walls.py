@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 import httpx
+from _empty import empty_server
 from _timing import Row, alternate, report
-from latency import empty_server
 
 from caged.emulator import Emulator, EmulatorError
 from caged.emulator.cage.isolation import LEVELS

@@ -13,6 +13,9 @@ from .paths import Layout
 
 #: One read takes no more; as JSON text at most six times as much, which is below 1 MiB.
 CHUNK = 64 * 1024
+#: A piece as large as the kernel makes them: its program writes faster than we send. Then so many looks at whether
+#: there is more yet make messages fewer and larger, which is what they cost.
+_FLOOD, _PATIENCE = 4000, 24
 _TIOCGSID = getattr(termios, "TIOCGSID", 0x5429)  # Python tells it on some systems only
 
 
@@ -36,7 +39,7 @@ class Terminal:
     async def read(self) -> bytes:
         """The next piece of output, at most CHUNK bytes; b"" when the program has ended and all was read."""
         pieces: list[bytes] = []
-        size = 0
+        size, patience = 0, _PATIENCE
         while self._fd >= 0:
             piece = self._read_now(CHUNK - size)
             if piece:
@@ -45,6 +48,10 @@ class Terminal:
                 size += len(piece)
                 if size < CHUNK:
                     continue
+            if pieces and piece is None and len(pieces[-1]) >= _FLOOD and patience:
+                patience -= 1
+                await asyncio.sleep(0)
+                continue
             if pieces or piece == b"":
                 break
             if self._ended:
