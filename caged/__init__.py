@@ -29,16 +29,51 @@ if TYPE_CHECKING:
         CagedServerError,
         CagedTimeoutError,
         CagedValidationError,
+        MCPError,
     )
-    from ._models.account import Account, APIKey, CreatedAPIKey
+    from ._models.account import Account, AccountSession, APIKey, CreatedAPIKey, Session
+    from ._models.alerts import Alert, AlertPage, AlertRule, RuleConfig
+    from ._models.billing import Subscription, Usage
+    from ._models.events import EVENT_TYPES, EventPayload, IngestResponse
     from ._models.files import FileEntry, GitDiff, GitFileStatus
+    from ._models.mcp import MCPPrompt, MCPResource, MCPTool
+    from ._models.notifications import (
+        CLEAR_CREDENTIAL,
+        Notification,
+        NotificationConfig,
+        NotificationConfigUpdate,
+        NotificationPage,
+    )
     from ._models.refusals import Refusal
-    from ._models.sandboxes import ExecResult, LogEntry, Sandbox
-    from ._models.snapshots import Snapshot, SnapshotDownload
+    from ._models.sandboxes import (
+        ExecResult,
+        LogEntry,
+        Port,
+        Sandbox,
+        SandboxConfigSummary,
+        SandboxCreateParams,
+        TrustScore,
+        TrustScoreSummary,
+    )
+    from ._models.sessions import AgentSession, AgentSessionPage, Pagination, ReplayEvent, ReplayPage, ReplaySummary
+    from ._models.snapshots import Snapshot, SnapshotCreateParams, SnapshotDownload
+    from ._models.tickets import SocketTicket
+    from ._sockets.exec_output import ExecOutput
+    from ._sockets.exec_stream import ExecStream
+    from ._sockets.mcp import MCPClient
+    from ._sockets.terminal import TerminalSession
 
 __all__ = [
+    "CLEAR_CREDENTIAL",
+    "EVENT_TYPES",
     "APIKey",
     "Account",
+    "AccountSession",
+    "AgentSession",
+    "AgentSessionPage",
+    "Alert",
+    "AlertPage",
+    "AlertRule",
     "AsyncCaged",
     "Caged",
     "CagedAPIError",
@@ -52,25 +87,88 @@ __all__ = [
     "CagedTimeoutError",
     "CagedValidationError",
     "CreatedAPIKey",
+    "EventPayload",
+    "ExecOutput",
     "ExecResult",
+    "ExecStream",
     "FileEntry",
     "GitDiff",
     "GitFileStatus",
+    "IngestResponse",
     "LogEntry",
+    "MCPClient",
+    "MCPError",
+    "MCPPrompt",
+    "MCPResource",
+    "MCPTool",
+    "Notification",
+    "NotificationConfig",
+    "NotificationConfigUpdate",
+    "NotificationPage",
+    "Pagination",
+    "Port",
     "Refusal",
+    "ReplayEvent",
+    "ReplayPage",
+    "ReplaySummary",
+    "RuleConfig",
     "Sandbox",
+    "SandboxConfigSummary",
+    "SandboxCreateParams",
+    "Session",
     "Snapshot",
+    "SnapshotCreateParams",
     "SnapshotDownload",
+    "SocketTicket",
+    "Subscription",
+    "TerminalSession",
+    "TrustScore",
+    "TrustScoreSummary",
+    "Usage",
     "__version__",
 ]
 
 _MODULES = {
     "_client": ("AsyncCaged", "Caged"),
-    "_models.account": ("APIKey", "Account", "CreatedAPIKey"),
+    "_errors": ("MCPError",),
+    "_models.account": ("APIKey", "Account", "AccountSession", "CreatedAPIKey", "Session"),
+    "_models.alerts": ("Alert", "AlertPage", "AlertRule", "RuleConfig"),
+    "_models.billing": ("Subscription", "Usage"),
+    "_models.events": ("EVENT_TYPES", "EventPayload", "IngestResponse"),
     "_models.files": ("FileEntry", "GitDiff", "GitFileStatus"),
+    "_models.mcp": ("MCPPrompt", "MCPResource", "MCPTool"),
+    "_models.notifications": (
+        "CLEAR_CREDENTIAL",
+        "Notification",
+        "NotificationConfig",
+        "NotificationConfigUpdate",
+        "NotificationPage",
+    ),
     "_models.refusals": ("Refusal",),
-    "_models.sandboxes": ("ExecResult", "LogEntry", "Sandbox"),
-    "_models.snapshots": ("Snapshot", "SnapshotDownload"),
+    "_models.sandboxes": (
+        "ExecResult",
+        "LogEntry",
+        "Port",
+        "Sandbox",
+        "SandboxConfigSummary",
+        "SandboxCreateParams",
+        "TrustScore",
+        "TrustScoreSummary",
+    ),
+    "_models.sessions": (
+        "AgentSession",
+        "AgentSessionPage",
+        "Pagination",
+        "ReplayEvent",
+        "ReplayPage",
+        "ReplaySummary",
+    ),
+    "_models.snapshots": ("Snapshot", "SnapshotCreateParams", "SnapshotDownload"),
+    "_models.tickets": ("SocketTicket",),
+    "_sockets.exec_output": ("ExecOutput",),
+    "_sockets.exec_stream": ("ExecStream",),
+    "_sockets.mcp": ("MCPClient",),
+    "_sockets.terminal": ("TerminalSession",),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -50,6 +50,16 @@ def integer(name: str, value: Any) -> int:
     return int(value)
 
 
+def optional_integer(name: str, value: Any) -> Optional[int]:
+    return None if value is None else integer(name, value)
+
+
+def boolean(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise CagedError(f"{name} must be True or False, not {type(value).__name__}")
+    return value
+
+
 def number(name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise CagedError(f"{name} must be a number, not {type(value).__name__}")

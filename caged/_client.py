@@ -17,9 +17,15 @@ from ._settings import resolve
 if TYPE_CHECKING:
     import httpx
 
+    from ._models.tickets import SocketTicket
     from ._resources.account import AccountAPI, AsyncAccountAPI
+    from ._resources.alerts import Alerts, AsyncAlerts
+    from ._resources.billing import AsyncBilling, Billing
+    from ._resources.events import AsyncEvents, Events
     from ._resources.files import AsyncFiles, Files
+    from ._resources.notifications import AsyncNotifications, Notifications
     from ._resources.sandboxes import AsyncSandboxes, Sandboxes
+    from ._resources.sessions import AsyncSessions, Sessions
     from ._resources.snapshots import AsyncSnapshots, Snapshots
 
 C = TypeVar("C", bound="Caged")
@@ -63,6 +69,27 @@ class Caged:
         return AccountAPI(self._session)
 
     @cached_property
+    def alerts(self) -> Alerts:
+        """Alerts and the rules that raise them."""
+        from ._resources.alerts import Alerts
+
+        return Alerts(self._session)
+
+    @cached_property
+    def billing(self) -> Billing:
+        """The plan and what was used."""
+        from ._resources.billing import Billing
+
+        return Billing(self._session)
+
+    @cached_property
+    def events(self) -> Events:
+        """Events that a program reports itself."""
+        from ._resources.events import Events
+
+        return Events(self._session)
+
+    @cached_property
     def files(self) -> Files:
         """Files and git diffs."""
         from ._resources.files import Files
@@ -70,11 +97,25 @@ class Caged:
         return Files(self._session)
 
     @cached_property
+    def notifications(self) -> Notifications:
+        """Notifications and where they go."""
+        from ._resources.notifications import Notifications
+
+        return Notifications(self._session)
+
+    @cached_property
     def sandboxes(self) -> Sandboxes:
-        """Sandboxes and commands in them."""
+        """Sandboxes, commands and terminals in them."""
         from ._resources.sandboxes import Sandboxes
 
         return Sandboxes(self._session)
+
+    @cached_property
+    def sessions(self) -> Sessions:
+        """Runs of agents and their replay."""
+        from ._resources.sessions import Sessions
+
+        return Sessions(self._session)
 
     @cached_property
     def snapshots(self) -> Snapshots:
@@ -82,6 +123,12 @@ class Caged:
         from ._resources.snapshots import Snapshots
 
         return Snapshots(self._session)
+
+    def socket_ticket(self) -> SocketTicket:
+        """A ticket that opens one WebSocket of the API in place of the key, e.g. in a browser."""
+        from ._resources.tickets import socket_ticket
+
+        return self._session.send(socket_ticket())
 
     def close(self) -> None:
         """Close all connections; a call afterwards is a `CagedError`. May be called twice."""
@@ -128,6 +175,27 @@ class AsyncCaged:
         return AsyncAccountAPI(self._session)
 
     @cached_property
+    def alerts(self) -> AsyncAlerts:
+        """Alerts and the rules that raise them."""
+        from ._resources.alerts import AsyncAlerts
+
+        return AsyncAlerts(self._session)
+
+    @cached_property
+    def billing(self) -> AsyncBilling:
+        """The plan and what was used."""
+        from ._resources.billing import AsyncBilling
+
+        return AsyncBilling(self._session)
+
+    @cached_property
+    def events(self) -> AsyncEvents:
+        """Events that a program reports itself."""
+        from ._resources.events import AsyncEvents
+
+        return AsyncEvents(self._session)
+
+    @cached_property
     def files(self) -> AsyncFiles:
         """Files and git diffs."""
         from ._resources.files import AsyncFiles
@@ -135,11 +203,25 @@ class AsyncCaged:
         return AsyncFiles(self._session)
 
     @cached_property
+    def notifications(self) -> AsyncNotifications:
+        """Notifications and where they go."""
+        from ._resources.notifications import AsyncNotifications
+
+        return AsyncNotifications(self._session)
+
+    @cached_property
     def sandboxes(self) -> AsyncSandboxes:
-        """Sandboxes and commands in them."""
+        """Sandboxes, commands and terminals in them."""
         from ._resources.sandboxes import AsyncSandboxes
 
         return AsyncSandboxes(self._session)
+
+    @cached_property
+    def sessions(self) -> AsyncSessions:
+        """Runs of agents and their replay."""
+        from ._resources.sessions import AsyncSessions
+
+        return AsyncSessions(self._session)
 
     @cached_property
     def snapshots(self) -> AsyncSnapshots:
@@ -147,6 +229,12 @@ class AsyncCaged:
         from ._resources.snapshots import AsyncSnapshots
 
         return AsyncSnapshots(self._session)
+
+    async def socket_ticket(self) -> SocketTicket:
+        """See `Caged.socket_ticket`."""
+        from ._resources.tickets import socket_ticket
+
+        return await self._session.send(socket_ticket())
 
     async def aclose(self) -> None:
         """Close all connections; a call afterwards is a `CagedError`. May be called twice."""

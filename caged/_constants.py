@@ -1,4 +1,4 @@
-"""Every number and name the SDK's HTTP side runs on. Durations are in seconds."""
+"""Every number and name the SDK runs on. Durations are in seconds."""
 
 DEFAULT_BASE_URL = "https://api.caged.dev"
 API_PREFIX = "/v1"
@@ -24,3 +24,17 @@ SNAPSHOT_POLL_LONGEST = 1.0
 # normal.
 MAX_CONNECTIONS = 1000
 MAX_KEEPALIVE_CONNECTIONS = 100
+
+LARGEST_EVENT_BATCH = 1000  # of events.ingest; the server's limit
+
+# The libraries' default, 1 MiB, makes the client hang up on a server that sends more at once.
+LARGEST_MESSAGE = 64 * 1024 * 1024
+# Characters of input per message: all of them escaped, it still stays below the 1 MiB that servers take.
+LARGEST_INPUT = 64 * 1024
+SOCKET_PING_INTERVAL = 20.0
+SOCKET_PING_TIMEOUT = 20.0
+SOCKET_CLOSE_TIMEOUT = 2.0  # a server that does not answer the goodbye is not waited for
+# How long the digits of an exit code may stay without the line break that ends them.
+EXIT_CODE_PATIENCE = 1.0
+# Characters of a terminal's output that are kept until somebody asks for it.
+UNHEARD_OUTPUT = 1024 * 1024

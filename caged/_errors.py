@@ -11,6 +11,7 @@
           CagedServerError         500 and up
         CagedTimeoutError          no answer in time
         CagedConnectionError       no connection, or one that broke
+        MCPError                   a sandbox's MCP server refused a request, or its connection is closed
 
 All of them can be pickled and copied.
 """
@@ -123,6 +124,23 @@ class CagedTimeoutError(CagedError):
 @public
 class CagedConnectionError(CagedError):
     """Raised when the API cannot be reached, or the connection breaks before the answer is complete."""
+
+
+@public
+class MCPError(CagedError):
+    """Raised when a sandbox's MCP server answers with an error, or its connection is closed.
+
+    Attributes:
+        code: of JSON-RPC; -1 when the connection is closed.
+        message: the server's sentence.
+        data: what the server added, undecoded.
+    """
+
+    def __init__(self, code: int, message: str, data: Any = None) -> None:
+        super().__init__(f"MCP error {code}: {message}")
+        self.code = code
+        self.message = message
+        self.data = data
 
 
 _BY_STATUS: dict[int, type[CagedAPIError]] = {

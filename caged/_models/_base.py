@@ -71,10 +71,12 @@ def _reader(kind: Any) -> Reader:
     if origin is Union:
         return _reader(next(arm for arm in get_args(kind) if arm is not type(None)))
     if origin is dict:
-        return _mapping
+        return _mapping_of(_reader(get_args(kind)[1]))
     if origin is list:
         (item,) = get_args(kind)
-        return item.list_from_api  # type: ignore[no-any-return]
+        if isinstance(item, type) and issubclass(item, Model):
+            return item.list_from_api
+        return _list_of(_reader(item))
     return kind.from_api  # type: ignore[no-any-return]
 
 
@@ -99,10 +101,32 @@ def _number(value: Any) -> float:
     return float(value)
 
 
-def _mapping(value: Any) -> dict[str, Any]:
-    if not isinstance(value, Mapping):
-        raise TypeError
-    return dict(value)
+def _anything(value: Any) -> Any:
+    return value
 
 
-_SCALARS: dict[Any, Reader] = {str: _exactly(str), bool: _exactly(bool), int: _integer, float: _number}
+def _mapping_of(read: Reader) -> Reader:
+    def read_mapping(value: Any) -> dict[str, Any]:
+        if not isinstance(value, Mapping):
+            raise TypeError
+        return {name: read(item) for name, item in value.items()}
+
+    return read_mapping
+
+
+def _list_of(read: Reader) -> Reader:
+    def read_list(value: Any) -> list[Any]:
+        if not isinstance(value, (list, tuple)):
+            raise TypeError
+        return [read(item) for item in value]
+
+    return read_list
+
+
+_SCALARS: dict[Any, Reader] = {
+    str: _exactly(str),
+    bool: _exactly(bool),
+    int: _integer,
+    float: _number,
+    Any: _anything,
+}

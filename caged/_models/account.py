@@ -1,4 +1,4 @@
-"""The account and its API keys."""
+"""The account, its API keys, and who is logged in to its dashboard."""
 
 from dataclasses import dataclass, field
 from typing import Optional
@@ -47,3 +47,18 @@ class CreatedAPIKey(Model):
 
     key: str = field(default="", repr=False)
     info: APIKey = field(default_factory=APIKey)
+
+
+@public
+@dataclass(frozen=True)
+class AccountSession(Model):
+    """A login to the dashboard (the runs of agents are `AgentSession`). Times are RFC 3339."""
+
+    id: str = ""
+    user_agent: str = ""
+    ip: str = ""
+    expires_at: str = ""
+    created_at: str = ""
+
+
+Session = AccountSession  # an older name of it

@@ -1,4 +1,4 @@
-"""Sandboxes, what running a command in one gives, and their logs."""
+"""Sandboxes, what running a command in one gives, their logs, ports and trust scores."""
 
 from dataclasses import dataclass, field
 from typing import Any, Optional
@@ -82,3 +82,79 @@ class LogEntry(Model):
     timestamp: str = ""
     type: str = ""
     message: str = ""
+
+
+@public
+@dataclass(frozen=True)
+class Port(Model):
+    """A port that something in the sandbox listens on.
+
+    Attributes:
+        preview_url: where it can be reached from outside; empty for a port that has none.
+        protocol: ``http`` or ``tcp``.
+        protected: whether visitors are asked for a password.
+        detected_at: RFC 3339; None when the server does not tell.
+    """
+
+    port: int = 0
+    preview_url: str = ""
+    protocol: str = ""
+    protected: bool = False
+    detected_at: Optional[str] = None
+
+
+@public
+@dataclass(frozen=True)
+class TrustScoreSummary(Model):
+    """How far the platform trusts one agent session: `score` is 0 (not at all) to 100."""
+
+    session_id: str = ""
+    score: int = 0
+    updated_at: str = ""
+
+
+TrustScore = TrustScoreSummary  # an older name of it
+
+
+@public
+@dataclass(frozen=True)
+class SandboxConfigSummary(Model):
+    """Where a sandbox's settings came from, as ``Sandbox.config`` holds it.
+
+    Attributes:
+        source: ``yaml``, ``flags`` or ``merged``.
+        raw: the ``.caged.yaml`` itself.
+    """
+
+    source: str = ""
+    raw: Optional[str] = None
+
+
+@public
+@dataclass
+class SandboxCreateParams:
+    """What a sandbox can be made with, for programs that keep it: ``create(**vars(params))``.
+
+    The fields are described at ``sandboxes.create``.
+    """
+
+    template: str = "minimal"
+    cpus: Optional[int] = None
+    memory_mb: Optional[int] = None
+    disk_gb: Optional[int] = None
+    network_mode: Optional[str] = None
+    allowlist: list[str] = field(default_factory=list)
+    env: dict[str, str] = field(default_factory=dict)
+    repo: Optional[str] = None
+    repo_token: Optional[str] = field(default=None, repr=False)
+    repo_branch: Optional[str] = None
+    repo_commit: Optional[str] = None
+    repo_subdir: Optional[str] = None
+    budget: Optional[float] = None
+    init_script: Optional[str] = None
+    secrets: list[str] = field(default_factory=list)
+    timeout: Optional[int] = None
+    packages: list[str] = field(default_factory=list)
+    agents: list[str] = field(default_factory=list)
+    persona_id: Optional[str] = None
+    harness_id: Optional[str] = None

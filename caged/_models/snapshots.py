@@ -46,3 +46,12 @@ class SnapshotDownload(Model):
     url: str = ""
     expires_in_seconds: int = 0
     expires_at: Optional[str] = None
+
+
+@public
+@dataclass
+class SnapshotCreateParams:
+    """What a snapshot can be made with: ``create(sandbox_id, **vars(params))``."""
+
+    name: Optional[str] = None
+    description: Optional[str] = None

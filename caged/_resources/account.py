@@ -1,11 +1,11 @@
-"""The account behind the API key, and its keys."""
+"""The account behind the API key, its keys and its dashboard logins."""
 
 from __future__ import annotations
 
 from .. import _arguments as arguments
 from .._call import Call, Expect, ignore
 from .._http import AsyncSession, Session
-from .._models.account import Account, APIKey, CreatedAPIKey
+from .._models.account import Account, AccountSession, APIKey, CreatedAPIKey
 
 
 def get() -> Call[Account]:
@@ -23,6 +23,15 @@ def create_key(name: str, scope: str) -> Call[CreatedAPIKey]:
 
 def revoke_key(key_id: str) -> Call[None]:
     path = f"/account/keys/{arguments.segment('key_id', key_id)}"
+    return Call("DELETE", path, Expect.NOTHING, ignore, repeatable=True)
+
+
+def list_sessions() -> Call[list[AccountSession]]:
+    return Call("GET", "/account/sessions", Expect.ARRAY, AccountSession.list_from_api, repeatable=True)
+
+
+def revoke_session(session_id: str) -> Call[None]:
+    path = f"/account/sessions/{arguments.segment('session_id', session_id)}"
     return Call("DELETE", path, Expect.NOTHING, ignore, repeatable=True)
 
 
@@ -55,6 +64,14 @@ class AccountAPI:
         """Make a key useless at once."""
         self._session.send(revoke_key(key_id))
 
+    def list_sessions(self) -> list[AccountSession]:
+        """Who is logged in to the dashboard; what agents did is in ``caged.sessions``."""
+        return self._session.send(list_sessions())
+
+    def revoke_session(self, session_id: str) -> None:
+        """Log a dashboard session out."""
+        self._session.send(revoke_session(session_id))
+
 
 class AsyncAccountAPI:
     """``caged.account`` of `AsyncCaged`; every method is described in `AccountAPI`."""
@@ -77,3 +94,11 @@ class AsyncAccountAPI:
     async def revoke_key(self, key_id: str) -> None:
         """See `AccountAPI.revoke_key`."""
         await self._session.send(revoke_key(key_id))
+
+    async def list_sessions(self) -> list[AccountSession]:
+        """See `AccountAPI.list_sessions`."""
+        return await self._session.send(list_sessions())
+
+    async def revoke_session(self, session_id: str) -> None:
+        """See `AccountAPI.revoke_session`."""
+        await self._session.send(revoke_session(session_id))

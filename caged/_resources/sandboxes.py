@@ -1,4 +1,4 @@
-"""Sandboxes: create, list, look up, pause, resume, destroy, run commands, read logs."""
+"""Sandboxes: create, list, look up, pause, resume, destroy, run commands, read logs, ports, trust scores."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ from .._call import Call, Expect, ignore
 from .._constants import CREATE_TIMEOUT, EXEC_TIMEOUT
 from .._errors import CagedError
 from .._http import AsyncSession, Session
-from .._models.sandboxes import ExecResult, LogEntry, Sandbox
+from .._models.sandboxes import ExecResult, LogEntry, Port, Sandbox, TrustScoreSummary
+from .sockets import AsyncSockets, Sockets
 
 # The methods named `list` hide the builtin inside the classes.
 SandboxList = list[Sandbox]
 LogList = list[LogEntry]
+PortList = list[Port]
+TrustScoreList = list[TrustScoreSummary]
 
 # What create may send besides the template, and how each value is checked.
 _CREATE_FIELDS: dict[str, Callable[[str, Any], Any]] = {
@@ -97,12 +100,21 @@ def logs(sandbox_id: str, tail: Optional[int]) -> Call[LogList]:
     return Call("GET", path, Expect.ARRAY, LogEntry.list_from_api, query=query, repeatable=True)
 
 
+def ports(sandbox_id: str) -> Call[PortList]:
+    return Call("GET", at(sandbox_id, "/ports"), Expect.ARRAY, Port.list_from_api, repeatable=True)
+
+
+def trust_scores(sandbox_id: str) -> Call[TrustScoreList]:
+    path = f"/trust{at(sandbox_id)}"
+    return Call("GET", path, Expect.ARRAY, TrustScoreSummary.list_from_api, repeatable=True)
+
+
 def at(sandbox_id: str, rest: str = "") -> str:
     """The path of a sandbox, or of something below it."""
     return f"/sandboxes/{arguments.segment('sandbox_id', sandbox_id)}{rest}"
 
 
-class Sandboxes:
+class Sandboxes(Sockets):
     """``caged.sandboxes``"""
 
     def __init__(self, session: Session) -> None:
@@ -205,8 +217,16 @@ class Sandboxes:
         """The newest `tail` entries of the sandbox's log, oldest first; without `tail` the platform's 100."""
         return self._session.send(logs(sandbox_id, tail))
 
+    def ports(self, sandbox_id: str) -> PortList:
+        """What the sandbox's programs listen on, and where that can be reached from outside."""
+        return self._session.send(ports(sandbox_id))
 
-class AsyncSandboxes:
+    def trust_scores(self, sandbox_id: str) -> TrustScoreList:
+        """The trust score of each agent session of the sandbox."""
+        return self._session.send(trust_scores(sandbox_id))
+
+
+class AsyncSandboxes(AsyncSockets):
     """``caged.sandboxes`` of `AsyncCaged`; every method is described in `Sandboxes`."""
 
     def __init__(self, session: AsyncSession) -> None:
@@ -268,3 +288,11 @@ class AsyncSandboxes:
     async def logs(self, sandbox_id: str, tail: Optional[int] = None) -> LogList:
         """See `Sandboxes.logs`."""
         return await self._session.send(logs(sandbox_id, tail))
+
+    async def ports(self, sandbox_id: str) -> PortList:
+        """See `Sandboxes.ports`."""
+        return await self._session.send(ports(sandbox_id))
+
+    async def trust_scores(self, sandbox_id: str) -> TrustScoreList:
+        """See `Sandboxes.trust_scores`."""
+        return await self._session.send(trust_scores(sandbox_id))

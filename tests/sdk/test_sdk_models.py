@@ -12,7 +12,11 @@ from caged import CagedError, ExecResult, FileEntry, GitDiff, GitFileStatus, Log
 
 MODELS = [
     caged.Account, caged.APIKey, caged.CreatedAPIKey, ExecResult, FileEntry, GitDiff, GitFileStatus, LogEntry,
-    caged.Refusal, Sandbox, Snapshot, caged.SnapshotDownload,
+    caged.Refusal, Sandbox, Snapshot, caged.SnapshotDownload, caged.AccountSession, caged.AgentSession,
+    caged.AgentSessionPage, caged.Alert, caged.AlertPage, caged.AlertRule, caged.IngestResponse, caged.MCPPrompt,
+    caged.MCPResource, caged.MCPTool, caged.Notification, caged.NotificationConfig, caged.NotificationPage,
+    caged.Pagination, caged.Port, caged.ReplayEvent, caged.ReplayPage, caged.ReplaySummary, caged.RuleConfig,
+    caged.SandboxConfigSummary, caged.SocketTicket, caged.Subscription, caged.TrustScoreSummary, caged.Usage,
 ]  # fmt: skip
 
 
@@ -52,6 +56,84 @@ def test_list_from_api_takes_null_and_refuses_other_shapes():
 
 def test_defaults_that_are_not_empty():
     assert (Sandbox().status, Snapshot().status, FileEntry().type) == ("pending", "pending", "file")
+    assert (caged.Alert().severity, caged.Alert().state) == ("info", "open")
+    assert caged.AgentSession().status == "active"
+    assert (caged.Pagination().page, caged.Pagination().per_page) == (1, 0)
+    assert caged.SandboxCreateParams().template == "minimal"
+
+
+def test_every_other_default_is_the_empty_value_of_its_type():
+    not_empty = {"status", "type", "severity", "state", "page", "info", "config", "pagination"}
+    for model in MODELS:
+        for field in dataclasses.fields(model):
+            value = getattr(model(), field.name)
+            if field.name not in not_empty and value is not None:
+                assert value == {str: "", int: 0, float: 0.0, bool: False, list: [], dict: {}}[type(value)]
+
+
+REQUESTS = [caged.NotificationConfigUpdate, caged.SandboxCreateParams, caged.SnapshotCreateParams]
+
+
+@pytest.mark.parametrize("model", REQUESTS)
+def test_what_a_caller_fills_in_can_be_changed_and_starts_empty(model):
+    made = model()
+    for field in dataclasses.fields(model):
+        assert getattr(made, field.name) in (None, [], {}, "minimal")
+        setattr(made, field.name, None)
+
+
+def test_an_event_has_a_type_and_nothing_else_is_needed():
+    with pytest.raises(TypeError, match="type"):
+        caged.EventPayload()
+    event = caged.EventPayload("command")
+    assert [field.name for field in dataclasses.fields(event)] == [
+        "type", "sandbox_id", "session_id", "id", "process_id", "timestamp", "duration_ns", "meta", "payload", "data",
+    ]  # fmt: skip
+    assert (event.timestamp, event.duration_ns, event.payload, event.meta) == (None, None, None, {})
+
+
+@pytest.mark.parametrize(("state", "resolved"), [("open", False), ("muted", False), ("resolved", True)])
+def test_an_alert_is_resolved_by_its_state(state, resolved):
+    assert caged.Alert(state=state).resolved is resolved
+
+
+def test_the_plan_of_a_subscription_warns_and_is_the_tier():
+    with pytest.warns(DeprecationWarning, match=r"use Subscription\.tier"):
+        assert caged.Subscription(tier="pro").plan == "pro"
+
+
+def test_nested_answers_become_models_of_their_own():
+    page = caged.AgentSessionPage.from_api({"data": [{"id": "ses_1"}], "pagination": {"page": 2, "total": 21}})
+    assert page == caged.AgentSessionPage([caged.AgentSession(id="ses_1")], caged.Pagination(2, 0, 21))
+    rule = caged.AlertRule.from_api({"config": {"threshold_percent": 80}})
+    assert rule.config == caged.RuleConfig(threshold_percent=80.0)
+
+
+@pytest.mark.parametrize("data", [None, 1, "text", [1, None], {"a": {"b": None}}])
+def test_the_data_of_a_replayed_event_is_any_json(data):
+    assert caged.ReplayEvent.from_api({"data": data}).data == data
+
+
+@pytest.mark.parametrize(
+    ("model", "data", "field"),
+    [
+        (caged.Alert, {"meta": {"a": 1}}, "meta"),
+        (caged.ReplaySummary, {"types": {"command": "many"}}, "types"),
+        (caged.NotificationConfig, {"enabled_channels": [1]}, "enabled_channels"),
+        (caged.NotificationConfig, {"enabled_channels": "slack"}, "enabled_channels"),
+        (caged.MCPPrompt, {"arguments": ["a"]}, "arguments"),
+        (caged.MCPTool, {"inputSchema": []}, "inputSchema"),
+    ],
+)
+def test_what_lists_and_mappings_hold_is_checked(model, data, field):
+    with pytest.raises(CagedError, match=f"{model.__name__}.{field} cannot be"):
+        model.from_api(data)
+
+
+def test_secrets_are_in_no_repr():
+    assert "wst" not in repr(caged.SocketTicket(ticket="caged_wst_a.b"))
+    assert "hooks" not in repr(caged.NotificationConfigUpdate(slack_webhook_url="https://hooks"))
+    assert "ghp" not in repr(caged.SandboxCreateParams(repo_token="ghp_x"))
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,13 @@
 """The package as an import: its names, and what it loads when."""
 
 import ast
+import inspect
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 
 import caged
@@ -32,25 +34,44 @@ def test_the_client_loads_httpx_and_nothing_of_the_other_parts():
     loaded = loaded_by(
         "from caged import *\n"
         "client = Caged('k', 'http://127.0.0.1:1')\n"
-        "client.sandboxes, client.files, client.snapshots, client.account"
+        "client.sandboxes, client.files, client.snapshots, client.account, client.sessions, client.events\n"
+        "client.alerts, client.notifications, client.billing\n"
+        "client.sandboxes.stream('cage_1', 'ls')"
     )
     assert loaded & HEAVY - {"click"} == {"httpx"}  # httpx loads click where it is installed
 
 
 def test_all_is_alphabetical_and_holds_every_public_name():
-    assert caged.__all__ == sorted(caged.__all__)
+    assert caged.__all__ == sorted(caged.__all__, key=lambda name: (not name.isupper(), name))
     tree = ast.parse(Path(caged.__file__).read_text())
     (types,) = (node for node in tree.body if isinstance(node, ast.If))
     declared = {alias.name for node in types.body for alias in getattr(node, "names", [])}
     assert set(caged.__all__) == declared | {"__version__"}
 
 
+CONSTANTS = {"__version__", "CLEAR_CREDENTIAL", "EVENT_TYPES"}
+OLDER_NAMES = {"Session": caged.AccountSession, "TrustScore": caged.TrustScoreSummary}
+
+
 def test_every_public_name_is_there_and_at_home():
-    for name in set(caged.__all__) - {"__version__"}:
+    for name in set(caged.__all__) - CONSTANTS - set(OLDER_NAMES):
         value = getattr(caged, name)
         assert (value.__name__, value.__module__) == (name, "caged")
         assert value.__doc__
         assert name in dir(caged)
+
+
+@pytest.mark.filterwarnings("error")
+def test_older_names_are_the_new_ones_and_do_not_warn():
+    for name, model in OLDER_NAMES.items():
+        assert getattr(caged, name) is model
+
+
+def test_constants_have_the_platforms_values():
+    assert caged.CLEAR_CREDENTIAL == "__clear__"
+    assert caged.EVENT_TYPES == (
+        "llm_call", "tool_call", "file_op", "command", "network", "error", "lifecycle", "desktop",
+    )  # fmt: skip
 
 
 def test_a_name_that_is_not_public_is_an_attribute_error():
@@ -65,18 +86,35 @@ def test_the_version_is_the_one_of_the_distribution():
     assert declared.group(1) == caged.__version__
 
 
-def test_sync_and_async_clients_have_the_same_methods_and_signatures():
-    import inspect
+GROUPS = (
+    "account", "alerts", "billing", "events", "files", "notifications", "sandboxes", "sessions", "snapshots",
+)  # fmt: skip
 
-    options = {"transport": __import__("httpx").MockTransport(lambda request: None)}
+
+def methods(group):
+    return {name for name in dir(type(group)) if not name.startswith("_")}
+
+
+def test_sync_and_async_clients_have_the_same_methods_and_signatures():
+    options = {"transport": httpx.MockTransport(lambda request: None)}
     one = caged.Caged("k", "http://h", **options)
     two = caged.AsyncCaged("k", "http://h", **options)
-    for group in ("account", "files", "sandboxes", "snapshots"):
-        first, second = type(getattr(one, group)), type(getattr(two, group))
-        names = {name for name in vars(first) if not name.startswith("_")}
-        assert names == {name for name in vars(second) if not name.startswith("_")}
-        for name in names:
-            assert inspect.signature(getattr(first, name)) == inspect.signature(getattr(second, name))
-            assert inspect.iscoroutinefunction(getattr(second, name))
-            assert getattr(first, name).__doc__
-            assert getattr(second, name).__doc__
+    for group in GROUPS:
+        first, second = getattr(one, group), getattr(two, group)
+        assert methods(first) == methods(second)
+        for name in methods(first):
+            mine, theirs = getattr(first, name), getattr(second, name)
+            assert inspect.signature(mine).parameters == inspect.signature(theirs).parameters
+            assert mine.__doc__
+            assert theirs.__doc__
+            if (group, name) == ("sandboxes", "stream"):  # awaited by `async for`
+                assert not inspect.iscoroutinefunction(theirs)
+            else:
+                assert inspect.iscoroutinefunction(theirs) or inspect.isasyncgenfunction(theirs)
+
+
+def test_sockets_are_coroutines_on_both_clients():
+    options = {"transport": httpx.MockTransport(lambda request: None)}
+    for client in (caged.Caged("k", "http://h", **options), caged.AsyncCaged("k", "http://h", **options)):
+        for name in ("terminal", "exec_stream", "mcp"):
+            assert inspect.iscoroutinefunction(getattr(client.sandboxes, name))

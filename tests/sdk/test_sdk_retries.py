@@ -14,6 +14,9 @@ REPEATABLE = [
     (lambda c: c.snapshots.delete("x"), {}),
     (lambda c: c.account.revoke_key("x"), {}),
     (lambda c: c.files.write("x", "/a", "b"), {}),
+    (lambda c: c.socket_ticket(), {}),
+    (lambda c: c.alerts.update_rule("x", enabled=True), {}),
+    (lambda c: c.notifications.mark_read("x"), {}),
 ]
 ONCE = [
     (lambda c: c.sandboxes.create(), {}),
@@ -23,6 +26,9 @@ ONCE = [
     (lambda c: c.snapshots.create("x"), {}),
     (lambda c: c.snapshots.restore("x", "y"), {}),
     (lambda c: c.account.create_key("x"), {}),
+    (lambda c: c.events.ingest([]), {}),
+    (lambda c: c.alerts.resolve("x"), {}),
+    (lambda c: c.billing.create_checkout("pro"), {"url": "x"}),
 ]
 NEVER_SENT = [httpx.ConnectError("refused"), httpx.ConnectTimeout("slow"), httpx.PoolTimeout("full")]
 DROPPED = [

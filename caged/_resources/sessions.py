@@ -1,0 +1,165 @@
+"""Sessions of agents: look up, list, replay."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Optional
+
+from .. import _arguments as arguments
+from .._call import Call, Expect
+from .._errors import CagedError
+from .._http import AsyncSession, Session
+from .._models.sessions import AgentSession, AgentSessionPage, ReplayEvent, ReplayPage, ReplaySummary
+from .sandboxes import at as sandbox_at
+
+# The method named `list` hides the builtin inside the classes.
+AgentSessionList = list[AgentSession]
+
+
+def list_by_sandbox(sandbox_id: str) -> Call[AgentSessionList]:
+    path = sandbox_at(sandbox_id, "/sessions")
+    return Call("GET", path, Expect.ARRAY, AgentSession.list_from_api, repeatable=True)
+
+
+def list_(page: Optional[int], per_page: Optional[int]) -> Call[AgentSessionPage]:
+    query = {
+        "page": arguments.optional_integer("page", page),
+        "per_page": arguments.optional_integer("per_page", per_page),
+    }
+    return Call("GET", "/sessions", Expect.OBJECT, AgentSessionPage.from_api, query=query, repeatable=True)
+
+
+def get(session_id: str) -> Call[AgentSession]:
+    return Call("GET", at(session_id), Expect.OBJECT, AgentSession.from_api, repeatable=True)
+
+
+def replay(session_id: str, after_seq: Optional[int], limit: Optional[int], type: Optional[str]) -> Call[ReplayPage]:
+    query = {
+        "after_seq": arguments.optional_integer("after_seq", after_seq),
+        "limit": arguments.optional_integer("limit", limit),
+        "type": arguments.optional_text("type", type),
+    }
+    path = at(session_id, "/replay")
+    return Call("GET", path, Expect.OBJECT, ReplayPage.from_api, query=query, repeatable=True)
+
+
+def replay_summary(session_id: str) -> Call[ReplaySummary]:
+    path = at(session_id, "/replay/summary")
+    return Call("GET", path, Expect.OBJECT, ReplaySummary.from_api, repeatable=True)
+
+
+def following(page: ReplayPage, after_seq: Optional[int]) -> Optional[int]:
+    """Where the next page begins; None after the last one.
+
+    Raises:
+        CagedError: the API promises more but names a place that was already asked for: it would go on forever.
+    """
+    if not page.has_more:
+        return None
+    if after_seq is not None and page.next_seq <= after_seq:
+        raise CagedError(
+            f"the replay does not get on: there is more after {after_seq}, but next_seq is {page.next_seq}"
+        )
+    return page.next_seq
+
+
+def at(session_id: str, rest: str = "") -> str:
+    """The path of a session, or of something below it."""
+    return f"/sessions/{arguments.segment('session_id', session_id)}{rest}"
+
+
+class Sessions:
+    """``caged.sessions``: one per interaction with an agent."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def list_by_sandbox(self, sandbox_id: str) -> AgentSessionList:
+        """All sessions of one sandbox."""
+        return self._session.send(list_by_sandbox(sandbox_id))
+
+    def list(self, page: Optional[int] = 1, per_page: Optional[int] = None) -> AgentSessionPage:
+        """One page of the account's sessions, newest first. None leaves a number to the platform."""
+        return self._session.send(list_(page, per_page))
+
+    def get(self, session_id: str) -> AgentSession:
+        """One session as it is now."""
+        return self._session.send(get(session_id))
+
+    def replay(
+        self,
+        session_id: str,
+        after_seq: Optional[int] = None,
+        limit: Optional[int] = None,
+        type: Optional[str] = None,
+    ) -> ReplayPage:
+        """Some of a session's events, in order; `replay_events` gives them all.
+
+        Args:
+            after_seq: only events after this sequence number.
+            limit: at most so many; the platform allows 1000.
+            type: only events of this type.
+        """
+        return self._session.send(replay(session_id, after_seq, limit, type))
+
+    def replay_events(
+        self, session_id: str, after_seq: Optional[int] = None, type: Optional[str] = None
+    ) -> Iterator[ReplayEvent]:
+        """Every event of a session, one after another; pages are fetched as they are needed."""
+        position: Optional[int] = after_seq
+        while True:
+            page = self._session.send(replay(session_id, position, None, type))
+            yield from page.events
+            position = following(page, position)
+            if position is None:
+                return
+
+    def replay_summary(self, session_id: str) -> ReplaySummary:
+        """A session's events in numbers."""
+        return self._session.send(replay_summary(session_id))
+
+
+class AsyncSessions:
+    """``caged.sessions`` of `AsyncCaged`; every method is described in `Sessions`."""
+
+    def __init__(self, session: AsyncSession) -> None:
+        self._session = session
+
+    async def list_by_sandbox(self, sandbox_id: str) -> AgentSessionList:
+        """See `Sessions.list_by_sandbox`."""
+        return await self._session.send(list_by_sandbox(sandbox_id))
+
+    async def list(self, page: Optional[int] = 1, per_page: Optional[int] = None) -> AgentSessionPage:
+        """See `Sessions.list`."""
+        return await self._session.send(list_(page, per_page))
+
+    async def get(self, session_id: str) -> AgentSession:
+        """See `Sessions.get`."""
+        return await self._session.send(get(session_id))
+
+    async def replay(
+        self,
+        session_id: str,
+        after_seq: Optional[int] = None,
+        limit: Optional[int] = None,
+        type: Optional[str] = None,
+    ) -> ReplayPage:
+        """See `Sessions.replay`."""
+        return await self._session.send(replay(session_id, after_seq, limit, type))
+
+    async def replay_events(
+        self, session_id: str, after_seq: Optional[int] = None, type: Optional[str] = None
+    ) -> AsyncIterator[ReplayEvent]:
+        """See `Sessions.replay_events`; for ``async for``."""
+        position: Optional[int] = after_seq
+        while True:
+            page = await self._session.send(replay(session_id, position, None, type))
+            for event in page.events:
+                yield event
+            position = following(page, position)
+            if position is None:
+                return
+
+    async def replay_summary(self, session_id: str) -> ReplaySummary:
+        """See `Sessions.replay_summary`."""
+        return await self._session.send(replay_summary(session_id))

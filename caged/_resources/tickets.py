@@ -1,0 +1,26 @@
+"""Tickets for WebSockets, and what stands in for one where the server knows none."""
+
+from __future__ import annotations
+
+from .._call import Call, Expect
+from .._core import Plan, perform
+from .._errors import CagedAPIError
+from .._models.tickets import SocketTicket
+from .._settings import Settings
+
+
+def socket_ticket() -> Call[SocketTicket]:
+    path = "/auth/socket-ticket"
+    # A ticket whose answer was lost opens nothing and ends by itself: asking again does no harm.
+    return Call("POST", path, Expect.OBJECT, SocketTicket.from_api, repeatable=True)
+
+
+def credential(settings: Settings) -> Plan[str]:
+    """What to open one WebSocket with: a fresh ticket, or the API key where the server is too old for tickets."""
+    try:
+        ticket = yield from perform(settings, socket_ticket())
+    except CagedAPIError as refusal:
+        if refusal.status != 404:
+            raise
+        return settings.api_key
+    return ticket.ticket or settings.api_key

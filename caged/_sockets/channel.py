@@ -1,0 +1,140 @@
+"""An open WebSocket: text goes out, text comes in, and None is its end, however it ended."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+import weakref
+from typing import Optional
+
+from websockets.asyncio.client import ClientConnection as AsyncConnection
+from websockets.exceptions import ConcurrencyError, ConnectionClosed, WebSocketException
+from websockets.protocol import State
+from websockets.sync.client import ClientConnection
+
+from .._errors import CagedConnectionError, CagedError
+from .target import Target
+
+# RuntimeError: two readers at once, or another event loop.
+_MISUSE = (RuntimeError, WebSocketException)
+# Seconds between two looks at whether somebody else is still reading.
+_OTHER_READER = 0.01
+
+
+class AsyncChannel:
+    """For coroutines."""
+
+    def __init__(self, connection: AsyncConnection, target: Target) -> None:
+        self._connection = connection
+        self._target = target
+
+    @property
+    def closed(self) -> bool:
+        return self._connection.state is not State.OPEN
+
+    async def send(self, message: str) -> None:
+        """Send one message; waits while the server is not reading.
+
+        Raises:
+            CagedConnectionError: it is closed.
+        """
+        try:
+            await self._connection.send(message)
+        except ConnectionClosed:
+            raise _closed(self._target) from None
+        except _MISUSE as problem:
+            raise _misused(self._target, problem) from problem
+
+    async def receive(self) -> Optional[str]:
+        """The next message, text or binary; bytes that are no UTF-8 become U+FFFD."""
+        try:
+            return (await self._connection.recv(decode=False)).decode("utf-8", "replace")
+        except ConnectionClosed:
+            return None
+        except _MISUSE as problem:
+            raise _misused(self._target, problem) from problem
+
+    async def receive_within(self, seconds: Optional[float]) -> Optional[str]:
+        """The same; raises `asyncio.TimeoutError` when nothing comes in time."""
+        return await asyncio.wait_for(self.receive(), seconds)
+
+    async def close(self) -> None:
+        """Say goodbye and wait a little for the answer. May be called twice."""
+        draining = asyncio.ensure_future(self._drain())
+        try:
+            await self._connection.close()
+        finally:
+            draining.cancel()
+            await asyncio.gather(draining, return_exceptions=True)
+
+    async def _drain(self) -> None:
+        """Throw away what arrives: the server's goodbye comes after all that nobody has read."""
+        while True:
+            try:
+                await self._connection.recv(decode=False)
+            except ConcurrencyError:
+                await asyncio.sleep(_OTHER_READER)
+            except ConnectionClosed:
+                return
+
+
+class Channel:
+    """For threads. Hangs up when it is forgotten."""
+
+    def __init__(self, connection: ClientConnection, target: Target) -> None:
+        self._connection = connection
+        self._target = target
+        # The connection's own thread keeps it alive; this object is what the user can forget.
+        self._finalizer = weakref.finalize(self, _hang_up, connection.socket)
+        self._finalizer.atexit = False
+
+    def send(self, message: str) -> None:
+        """Send one message; waits while the server is not reading. Raises as `AsyncChannel.send` does."""
+        try:
+            self._connection.send(message)
+        except ConnectionClosed:
+            raise _closed(self._target) from None
+        except _MISUSE as problem:
+            raise _misused(self._target, problem) from problem
+
+    def receive_within(self, seconds: Optional[float]) -> Optional[str]:
+        """The next message, as from `AsyncChannel.receive`; `TimeoutError` when nothing comes in time."""
+        try:
+            return self._connection.recv(seconds, decode=False).decode("utf-8", "replace")
+        except ConnectionClosed:
+            return None
+        except _MISUSE as problem:
+            raise _misused(self._target, problem) from problem
+
+    def close(self) -> None:
+        """Say goodbye and wait a little for the answer. May be called twice, and from another thread."""
+        self._finalizer.detach()
+        closing = threading.Thread(target=self._connection.close, name="caged-goodbye", daemon=True)
+        closing.start()
+        # The server's goodbye comes after all that nobody has read.
+        while closing.is_alive():
+            try:
+                self._connection.recv(_OTHER_READER, decode=False)
+            except TimeoutError:
+                pass
+            except ConcurrencyError:
+                closing.join(_OTHER_READER)
+            except ConnectionClosed:
+                break
+        closing.join()
+
+
+def _hang_up(connected: socket.socket) -> None:
+    try:
+        connected.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass  # it is closed already
+
+
+def _closed(target: Target) -> CagedConnectionError:
+    return CagedConnectionError(f"{target} is closed; open a new one")
+
+
+def _misused(target: Target, problem: Exception) -> CagedError:
+    return CagedError(f"{target}: {problem}")
