@@ -1,0 +1,80 @@
+"""What the tests of events, sessions and trust scores share."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from emulator_testing import Api, eventually
+
+from caged.emulator import Emulator
+from caged.emulator.control.agents import Prompt, Reply
+
+
+def recorded(api: Api, sandbox: str, kind: str = "") -> list[Any]:
+    """The events of a sandbox as the emulator keeps them, whether there was a session or not."""
+    events = api.emulator._runtime.services.store.sandboxes[sandbox].history.events()  # type: ignore[union-attr]
+    return [event for event in events if not kind or event.type == kind]
+
+
+def sessions(api: Api, sandbox: str) -> list[dict[str, Any]]:
+    answer = api.get(f"/sandboxes/{sandbox}/sessions")
+    assert answer.status_code == 200, answer.text
+    found: list[dict[str, Any]] = answer.json()
+    return found
+
+
+def session(api: Api, sandbox: str) -> dict[str, Any]:
+    """The only one."""
+    (found,) = sessions(api, sandbox)
+    return found
+
+
+def replay(api: Api, session_id: str, **query: Any) -> dict[str, Any]:
+    answer = api.get(f"/sessions/{session_id}/replay", params=query)
+    assert answer.status_code == 200, answer.text
+    page: dict[str, Any] = answer.json()
+    return page
+
+
+def ingest(api: Api, *events: dict[str, Any]) -> dict[str, int]:
+    answer = api.post("/events/ingest", json={"events": [{"timestamp": "2026-01-31T12:00:00Z", **e} for e in events]})
+    assert answer.status_code == 200, answer.text
+    counts: dict[str, int] = answer.json()
+    return counts
+
+
+def script(emulator: Emulator, *replies: Reply) -> list[Prompt]:
+    """The agents of an emulator give these replies in turn, the last one for ever. Returns what they are asked."""
+    asked: list[Prompt] = []
+
+    def reply(prompt: Prompt) -> Reply:
+        asked.append(prompt)
+        return replies[min(len(asked), len(replies)) - 1]
+
+    emulator._runtime.services.agents._reply = reply  # type: ignore[union-attr]
+    return asked
+
+
+@contextmanager
+def at_work(api: Api, sandbox: str, reply: Sequence[Any] = ("done\n",)) -> Iterator[str]:
+    """The id of a session that is active as long as the block; its agent answers `Reply(*reply)` then. The sandbox's
+    emulator must be the test's own."""
+    go = threading.Event()
+
+    def slow(_prompt: Prompt) -> Reply:
+        assert go.wait(20)
+        return Reply(*reply)
+
+    api.emulator._runtime.services.agents._reply = slow  # type: ignore[union-attr]
+    before = {found["id"] for found in sessions(api, sandbox)}
+    asking = threading.Thread(target=lambda: api.run(sandbox, "claude -p work"))
+    asking.start()
+    try:
+        new = eventually(lambda: [s for s in sessions(api, sandbox) if s["id"] not in before], "the session to begin")
+        yield str(new[0]["id"])
+    finally:
+        go.set()
+        asking.join(20)
