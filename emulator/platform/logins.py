@@ -56,6 +56,7 @@ class Logins:
         if (
             account is None
             or account.id not in self._services.store.accounts
+            or len(password) > PASSWORD_MOST
             or not hmac.compare_digest(given, expected)
         ):
             raise Refusal(401, "wrong email or password; POST /signup makes an account")

@@ -91,6 +91,12 @@ def test_a_wrong_address_or_password_is_refused_alike(web, email, password):
     assert_problem(web.login(email, password), 401, "wrong email or password")
 
 
+def test_the_longest_password_is_no_prefix(web):
+    assert web.signup("finn@example.com", "x" * 1024).status_code == 201
+    assert_problem(web.login("finn@example.com", "x" * 1025), 401)
+    assert web.login("finn@example.com", "x" * 1024).status_code == 200
+
+
 def test_an_account_without_a_password_cannot_be_logged_in_to(web, api):
     email = api.get("/account").json()["email"]
     for password in ("", PASSWORD):

@@ -1,0 +1,72 @@
+"""Every call that is served, by who may make it: the list is the emulator's own, so that none is forgotten."""
+
+import re
+
+import httpx
+import pytest
+from emulator_testing import Api, FakeClock, assert_problem
+
+from caged.emulator.app import operations
+
+#: What is asked without a key, and why.
+PUBLIC = {
+    "health.get",
+    "openapi.get",
+    "auth.signup",
+    "auth.login",
+    "auth.device_code",
+    "auth.device_token",
+    "auth.device_page",
+    "billing.checkout_page",  # as the next and the last one, its URL is a secret
+    "billing.portal_page",
+    "snapshots.content",
+}
+CALLS = [(found.method, re.sub(r"{[^}]+}", "x", found.path), found.name) for found in operations() if not found.public]
+
+
+def named(calls):
+    return [pytest.param(method, path, id=f"{name} {method}") for method, path, name in calls]
+
+
+def test_only_these_are_public():
+    assert {found.name for found in operations() if found.public} == PUBLIC
+
+
+@pytest.mark.parametrize(("method", "path"), named(CALLS))
+def test_every_other_call_needs_a_key(emulator, method, path):
+    for headers in ({}, {"Authorization": "Bearer caged_sk_wrong"}):
+        answer = httpx.request(method, f"{emulator.base_url}{path}", headers=headers, trust_env=False)
+        assert_problem(answer, 401)
+        assert {"x-request-id", "x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"} <= set(
+            answer.headers
+        )
+
+
+@pytest.mark.parametrize(("method", "path"), named(call for call in CALLS if call[0] != "GET"))
+def test_a_read_only_key_is_for_looking(api, method, path):
+    key = api.post("/account/keys", json={"name": "r", "scope": "read_only"}).json()["key"]
+    with Api(api.emulator, key) as reader:
+        answer = reader.request(method, f"{api.emulator.base_url}{path}", json={})
+        assert_problem(answer, 403, "read-only", "read_only_key")
+
+
+@pytest.mark.parametrize(("method", "path"), named(call for call in CALLS if call[0] == "GET"))
+def test_a_read_only_key_looks_at_everything(api, method, path):
+    key = api.post("/account/keys", json={"name": "r", "scope": "read_only"}).json()["key"]
+    with Api(api.emulator, key) as reader:
+        answer = reader.request(method, f"{api.emulator.base_url}{path}")
+        assert answer.status_code in (200, 400, 404, 426, 501), answer.text
+
+
+def test_the_limits_of_a_plan_are_the_accounts_whoever_asks(own_emulator):
+    """A dashboard session and the device login's key share the account's rate with its other keys."""
+    emulator = own_emulator(tier="free")
+    clock = FakeClock(emulator)
+    clock.offset = 60 - clock._real() % 60  # a whole minute begins, so that the window does not end midway
+    with httpx.Client(base_url=emulator.base_url, trust_env=False) as web:
+        signed = web.post("/signup", json={"email": "a@example.com", "password": "12345678"}).json()
+    with Api(emulator, signed["token"]) as session:
+        key = session.post("/account/keys", json={"name": "only"}).json()["key"]
+        assert_problem(session.post("/account/keys", json={"name": "second"}), 403, "1 API keys", "plan_limit_reached")
+        with Api(emulator, key) as api:
+            assert [int(one.get("/account").headers["x-ratelimit-remaining"]) for one in (session, api)] == [57, 56]
