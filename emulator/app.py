@@ -26,6 +26,7 @@ from .wire import (
     files,
     health,
     logins,
+    mcp,
     notifications,
     openapi,
     sandboxes,
@@ -57,6 +58,7 @@ def operations() -> list[Operation]:
         *notifications.operations,
         *tickets.operations,
         *terminals.operations,
+        *mcp.operations,
         *sessions.operations,
         *events.operations,
         *trust.operations,
@@ -66,7 +68,7 @@ def operations() -> list[Operation]:
 
 
 def socket_operations() -> list[SocketOperation]:
-    return [terminals.socket_operation]
+    return [terminals.socket_operation, mcp.socket_operation]
 
 
 def build(platform: Platform) -> ASGIApp:
