@@ -1,0 +1,191 @@
+"""Many sockets, and a terminal used as a person uses one."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import websockets
+from leftovers import until
+from sockets import SECONDS, Term
+
+from caged.emulator import Emulator
+
+TERMINALS = 200
+CONNECTS = 1000
+AT_ONCE = 20
+
+
+def figures(emulator: Emulator) -> dict[str, int]:
+    """What could leak: descriptors and threads of this process, processes below it, tasks of the emulator's loop."""
+    loop = emulator._loop
+    assert loop is not None
+    below = subprocess.run(["ps", "-e", "-o", "ppid="], capture_output=True, text=True, check=True).stdout.split()
+    tasks = asyncio.run_coroutine_threadsafe(count_tasks(), loop).result(SECONDS)
+    zygote = emulator._runtime._zygote.pid  # type: ignore[union-attr]
+    return {
+        "descriptors": len(os.listdir("/proc/self/fd")),
+        "processes": sum(1 for parent in below if parent in (str(os.getpid()), str(zygote))),
+        "tasks": tasks,
+    }
+
+
+async def count_tasks() -> int:
+    return len(asyncio.all_tasks())
+
+
+async def many(emulator: Emulator, box: str, count: int, each: Callable[[object], object], at_once: int) -> None:
+    """Opens that many terminals, so many at a time, and does the same with each."""
+    url = f"{emulator.base_url.replace('http', 'ws', 1)}/v1/sandboxes/{box}/terminal?rows=24&cols=80"
+    gate = asyncio.Semaphore(at_once)
+
+    async def one() -> None:
+        async with gate, websockets.connect(f"{url}&token={emulator.api_key}", proxy=None) as socket:  # type: ignore[arg-type]
+            await each(socket)  # type: ignore[misc]
+
+    await asyncio.gather(*[one() for _ in range(count)])
+
+
+def settled(emulator: Emulator, before: dict[str, int], told: pytest.CaptureFixture[str], what: str) -> None:
+    """Waits until all figures are what they were, and prints them."""
+    until(
+        lambda: all(now <= before[name] for name, now in figures(emulator).items()),
+        what=lambda: f"before {before}, now {figures(emulator)}",
+    )
+    with told.disabled():
+        print(f"\n{what}: before {before}, after {figures(emulator)}")
+
+
+@pytest.fixture
+def emulator() -> Iterator[Emulator]:
+    with Emulator(limits=False) as running:
+        yield running
+
+
+# Takes some seconds: it starts 200 real shells on however few cores there are.
+def test_200_terminals_at_once_leave_nothing(emulator: Emulator, capsys: pytest.CaptureFixture[str]) -> None:
+    with emulator.client() as client:
+        boxes = [client.sandboxes.create().id for _ in range(4)]
+        client.sandboxes.exec(boxes[0], "true")
+        before = figures(emulator)
+        per_box = TERMINALS // len(boxes)
+
+        async def all_of_them() -> None:
+            everywhere = asyncio.Event()
+            there = 0
+
+            async def hold(socket: websockets.ClientConnection) -> None:
+                nonlocal there
+                await socket.send(json.dumps({"type": "input", "data": "echo num''ber $((20 + 3))\n"}))
+                shown = ""
+                while "number 23" not in shown:
+                    shown += json.loads(await asyncio.wait_for(socket.recv(), 30))["data"]
+                there += 1
+                if there == TERMINALS:
+                    everywhere.set()
+                await asyncio.wait_for(everywhere.wait(), 60)
+
+            await asyncio.gather(*[many(emulator, box, per_box, hold, per_box) for box in boxes])
+
+        asyncio.run(all_of_them())
+        settled(emulator, before, capsys, f"{TERMINALS} terminals")
+
+
+# Takes some seconds, as above: a thousand shells, one after the other.
+def test_1000_connects_and_disconnects_leave_nothing(emulator: Emulator, capsys: pytest.CaptureFixture[str]) -> None:
+    with emulator.client() as client:
+        box = client.sandboxes.create().id
+        client.sandboxes.exec(box, "true")
+        before = figures(emulator)
+
+        async def nothing(socket: object) -> None: ...
+
+        asyncio.run(many(emulator, box, CONNECTS, nothing, AT_ONCE))
+        settled(emulator, before, capsys, f"{CONNECTS} connects")
+
+
+# --- as a person
+
+
+@pytest.fixture
+def person(emulator: Emulator) -> Iterator[tuple[Term, Callable[[str], str]]]:
+    """A terminal at its prompt, and a look at a file in the sandbox."""
+    with emulator.client() as client:
+        box = client.sandboxes.create().id
+        with Term(emulator.base_url, box, emulator.api_key) as term:
+            yield term.prompt(), lambda path: client.sandboxes.exec(box, f"cat {path}").output
+
+
+def need_program(name: str) -> None:
+    if shutil.which(name) is None:
+        pytest.skip(f"there is no {name} on this machine")
+
+
+def test_a_file_is_edited_in_vi(person: tuple[Term, Callable[[str], str]]) -> None:
+    need_program("vi")
+    term, content = person
+    term.type("vi -u NONE notes.txt\n")
+    term.until("\x1b[")
+    term.until("notes.txt")
+    term.type("ifirst line\rsecond line\x1b")
+    term.type("ggdwi1st \x1b:w\r")
+    term.until("written")
+    term.send({"type": "resize", "rows": 40, "cols": 100})
+    term.type("Gothird\x1b:wq\r")
+    until(lambda: content("notes.txt").count("\n") == 3)
+    assert content("notes.txt") == "1st line\nsecond line\nthird\n"
+    term.type("stty size; echo back in the sh''ell\n")
+    term.until("back in the shell")
+    assert "40 100" in term.text
+
+
+def test_a_long_file_is_paged_and_a_loop_interrupted(person: tuple[Term, Callable[[str], str]]) -> None:
+    need_program("less")
+    term, _content = person
+    term.type("seq 1 5000 > numbers; less numbers\n")
+    term.until("23\r\n")
+    assert "4999" not in term.text
+    term.type("G")
+    term.until("5000")
+    term.type("q")
+    term.type("while :; do echo run''ning; done\n")
+    term.until("running")
+    term.type("\x03")
+    time.sleep(0.05)
+    term.type("echo and it is ov''er\n")
+    term.until("and it is over")
+
+
+def test_python_takes_a_function_and_an_interrupt(person: tuple[Term, Callable[[str], str]]) -> None:
+    term, _content = person
+    term.type("python3 -q\n")
+    term.until(">>> ")
+    term.type("def f(n):\n    return n * 2\n\nf(21)\n")
+    term.until("42")
+    term.type("import time; print('wai' + 'ting'); time.sleep(1000)\n")
+    term.until("waiting")
+    term.type("\x03")
+    term.until("KeyboardInterrupt")
+    term.type("print('still' + ' here')\n")
+    term.until("still here")
+    term.type("\x04")
+
+
+def test_tmux_runs_inside(person: tuple[Term, Callable[[str], str]], tmp_path: Path) -> None:
+    need_program("tmux")
+    term, _content = person
+    term.type("tmux -f /dev/null new -s work\n")
+    term.until("[work]")
+    term.type("echo inside of $TM''UX; tty\n")
+    term.until("/dev/pts/")
+    term.type("exit\n")
+    term.until("[exited]")
+
+
