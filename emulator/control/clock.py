@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import time
 from datetime import datetime, timezone
@@ -23,8 +24,13 @@ class Clock:
 def rfc3339(seconds: float) -> str:
     """UTC with milliseconds: 2026-01-31T12:00:00.000Z. What the format cannot hold (a file may claim any time)
     is shown as the nearest that it can: 1970 to 9999."""
-    moment = datetime.fromtimestamp(min(max(0.0, seconds), _LATEST), timezone.utc)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+    whole, fraction = divmod(min(max(0.0, seconds), _LATEST), 1)
+    return f"{_to_the_second(int(whole))}.{int(fraction * 1000):03d}Z"
+
+
+@functools.lru_cache(maxsize=16)  # every request asks, and many within a second
+def _to_the_second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 _RFC3339 = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII)

@@ -72,18 +72,19 @@ class Dispatcher:
                 request.scope["path"],
             )
         entry.status = response.status_code
-        response.headers.update(common_headers(rate))
+        add_common_headers(response, rate)
         return response
 
 
-def common_headers(rate: tuple[int, int, int]) -> dict[str, str]:
+def add_common_headers(response: Response, rate: tuple[int, int, int]) -> None:
     """On every response of the API, refusals included."""
-    return {
-        "X-Request-Id": f"req_{secrets.token_hex(8)}",
-        "X-RateLimit-Limit": str(rate[0]),
-        "X-RateLimit-Remaining": str(rate[1]),
-        "X-RateLimit-Reset": str(rate[2]),
-    }
+    limit, remaining, reset = rate
+    response.raw_headers += [
+        (b"x-request-id", b"req_" + secrets.token_hex(8).encode("ascii")),
+        (b"x-ratelimit-limit", b"%d" % limit),
+        (b"x-ratelimit-remaining", b"%d" % remaining),
+        (b"x-ratelimit-reset", b"%d" % reset),
+    ]
 
 
 def bearer(request: Request) -> str:

@@ -17,7 +17,7 @@ from ..control.journal import Entry
 from ..platform.platform import Platform
 from ..platform.refusal import Refusal
 from ..store import Account, Key, Sandbox
-from .dispatch import common_headers
+from .dispatch import add_common_headers
 from .operation import Call, NoBody
 from .problem import problem
 
@@ -92,7 +92,7 @@ class SocketDispatcher:
 
 async def refuse(socket: WebSocket, platform: Platform, response: Response) -> None:
     """Answers a handshake with a response; a socket that is open already is closed."""
-    response.headers.update(common_headers(platform.accounts.rate_window()))
+    add_common_headers(response, platform.accounts.rate_window())
     try:
         if socket.application_state.name == "CONNECTING":
             await socket.send_denial_response(response)
