@@ -274,7 +274,7 @@ def test_an_odd_request_line_is_answered(api, line, status):
         (b"Content-Length: -1\r\n", 400),
         (b"Content-Length: 1\r\nContent-Length: 2\r\n", 400),
         (b"Transfer-Encoding: gzip\r\n", 400),
-        (b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: x\r\n", 200),
+        (b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: x\r\n", 400),
         (b"Expect: 200-magic\r\n", 200),
         (b"Cookie: " + b"c" * 5000 + b"\r\n", 200),
     ],
