@@ -32,6 +32,7 @@ _WITH_VALUE = {
 #: Programs whose business is another host. Some name it by URL only.
 _BY_NAME = frozenset(["curl", "wget", "ssh", "scp", "sftp", "ftp", "nc", "ncat", "netcat", "telnet", "rsync"])
 _BY_URL = frozenset(["git", "http", "https", "xh", "aria2c", "lynx"])
+_GIT_FAR = frozenset(["clone", "fetch", "pull", "push", "ls-remote", "submodule", "archive"])
 #: Programs that change each of their paths; `cp`, `ln` and `install` only the last.
 _CHANGE_ALL = frozenset(
     ["tee", "mv", "rm", "rmdir", "chmod", "chown", "chgrp", "touch", "truncate", "mkdir", "unlink", "shred"]
@@ -78,6 +79,8 @@ class Step:
     def hosts(self) -> list[str]:
         """Whom it speaks to, where the text says so. Lower case."""
         if self.program not in _BY_NAME and self.program not in _BY_URL:
+            return []
+        if self.program == "git" and not _GIT_FAR.intersection(self.operands[:1]):
             return []
         urls = hosts_in_urls(self.text)
         if urls:

@@ -25,7 +25,7 @@ class EventIn(Body):
     """`timestamp` is mandatory. `data` is the old name of `payload`, and not read; the account is the key's."""
 
     type: str
-    timestamp: Annotated[str, AfterValidator(_rfc3339)]
+    timestamp: Annotated[str, AfterValidator(_rfc3339), Field(json_schema_extra={"format": "date-time"})]
     id: Optional[str] = None
     sandbox_id: Optional[str] = None
     session_id: Optional[str] = None

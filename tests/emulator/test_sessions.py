@@ -33,7 +33,8 @@ def test_a_prompt_is_a_session(api, agent_box):
     assert (found["persona_id"], found["model"], found["tokens_in"], found["tokens_out"]) == (None, None, 0, 0)
     assert found["trust_score"] == 100
     assert isinstance(found["duration_ms"], int)
-    assert re.fullmatch(TIME, found["started_at"]) and re.fullmatch(TIME, found["ended_at"])
+    assert re.fullmatch(TIME, found["started_at"])
+    assert re.fullmatch(TIME, found["ended_at"])
     assert found["started_at"] <= found["ended_at"]
     assert api.get(f"/sessions/{found['id']}").json() == found
 

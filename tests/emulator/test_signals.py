@@ -13,8 +13,9 @@ from caged.emulator.platform.signals import SIGNALS, Signals
 def heard(timed):
     """Every signal of the emulator of `timed`, as (name, data)."""
     found = []
+    signals = timed[0].emulator._runtime.services.signals
     for name in SIGNALS:
-        timed[0].emulator._runtime.services.signals.connect(name, lambda _name=name, **data: found.append((_name, data)))
+        signals.connect(name, lambda _name=name, **data: found.append((_name, data)))
     return found
 
 
@@ -56,7 +57,8 @@ def test_a_create_that_fails_is_told_with_secrets_masked(timed, heard):
     (data,) = of(heard, "sandbox_error")
     assert data["sandbox"].id == box["id"]
     assert "exit code 3" in data["reason"]
-    assert "***" in data["reason"] and "hush" not in data["reason"]
+    assert "***" in data["reason"]
+    assert "hush" not in data["reason"]
 
 
 def test_a_sandbox_that_is_killed_from_outside_is_told(timed, heard):
