@@ -19,9 +19,8 @@ from .services import Services
 
 PASSWORD_LEAST = 8
 PASSWORD_MOST = 1024
-EMAIL_MOST = 254
+EMAIL, EMAIL_MOST = r"[^@\s]+@[^@\s]+", 254
 SESSION_SECONDS = 7 * 24 * 3600
-_EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 
 
 def _hash(password: str, salt: bytes) -> bytes:
@@ -36,7 +35,7 @@ class Logins:
     async def signup(self, email: str, password: str, name: str, user_agent: str, ip: str) -> tuple[Account, Login]:
         """A new account without API keys, logged in. 409 when the address has one."""
         email = email.strip().lower()
-        if len(email) > EMAIL_MOST or not _EMAIL.fullmatch(email):
+        if len(email) > EMAIL_MOST or not re.fullmatch(EMAIL, email):
             raise invalid("email: is not an e-mail address")
         if not PASSWORD_LEAST <= len(password) <= PASSWORD_MOST:
             raise invalid(f"password: must have at least {PASSWORD_LEAST} characters, and at most {PASSWORD_MOST}")

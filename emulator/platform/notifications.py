@@ -5,8 +5,8 @@ Nothing is sent anywhere: a notification for slack, discord or e-mail is a recor
 
 from __future__ import annotations
 
+import re
 from typing import Optional
-from urllib.parse import urlsplit
 
 from ..store import Account, Alert, Notification, NotificationConfig
 from .refusal import invalid, not_found
@@ -16,7 +16,10 @@ IN_APP = "in_app"
 CHANNELS = ("slack", "discord", "email", IN_APP)
 #: In place of a credential: remove it.
 CLEAR = "__clear__"
-_TEXT_MOST = 2000
+#: What a webhook looks like; with a port, a path and so on.
+WEBHOOK = r"https?://[^\s/?#@:\[\]]+(:[0-9]{1,5})?([/?#]\S*)?"
+TEXT_MOST = 2000
+EMAIL_MOST = 254
 
 
 class Notifications:
@@ -73,12 +76,12 @@ class Notifications:
         for name in enabled_channels or ():
             if name not in CHANNELS:
                 raise invalid(f"enabled_channels: {name!r} is unknown; use {', '.join(CHANNELS)}")
-        if email_address and ("@" not in email_address or len(email_address) > 254):
+        if email_address and ("@" not in email_address or len(email_address) > EMAIL_MOST):
             raise invalid("email_address: is not an e-mail address")
-        if len(slack_channel_id or "") > _TEXT_MOST:
-            raise invalid(f"slack_channel_id: has more than {_TEXT_MOST} characters")
-        _check_webhook("slack_webhook_url", slack_webhook_url)
-        _check_webhook("discord_webhook_url", discord_webhook_url)
+        if len(slack_channel_id or "") > TEXT_MOST:
+            raise invalid(f"slack_channel_id: has more than {TEXT_MOST} characters")
+        slack_webhook_url = _webhook("slack_webhook_url", slack_webhook_url)
+        discord_webhook_url = _webhook("discord_webhook_url", discord_webhook_url)
         config = account.notification_config
         if enabled_channels is not None:
             config.enabled_channels = list(dict.fromkeys(enabled_channels))
@@ -102,13 +105,8 @@ def hint(credential: str) -> Optional[str]:
     return f"\N{HORIZONTAL ELLIPSIS}{credential[-4:]}" if credential else None
 
 
-def _check_webhook(name: str, url: Optional[str]) -> None:
-    if not url or url == CLEAR:
-        return
-    try:
-        parts = urlsplit(url)
-        good = parts.scheme in ("http", "https") and bool(parts.hostname) and len(url) <= _TEXT_MOST
-    except ValueError:
-        good = False
-    if not good:
+def _webhook(name: str, url: Optional[str]) -> str:
+    url = (url or "").strip()
+    if url not in ("", CLEAR) and (len(url) > TEXT_MOST or not re.fullmatch(WEBHOOK, url)):
         raise invalid(f"{name}: must be an https URL, or {CLEAR} to remove it")
+    return url

@@ -23,6 +23,7 @@ DEFAULTS: dict[str, dict[str, float]] = {
 }
 #: The largest number a knob takes: a year of minutes, and then some.
 MOST = 1_000_000
+SCORE_MOST = 100
 
 
 class Rules:
@@ -47,7 +48,7 @@ class Rules:
         if rule is None:
             raise not_found("alert rule", rule_id)
         for name, value in config.items():
-            most = 100 if name == "score_threshold" else MOST
+            most = SCORE_MOST if name == "score_threshold" else MOST
             if not 0 <= value <= most:
                 raise invalid(f"config.{name}: must be between 0 and {most}; 0 means the default")
         rule.config.update(config)

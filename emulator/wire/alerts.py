@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Optional
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from ..platform.alerts import page_size
-from ..platform.rules import config_of
+from ..platform.rules import MOST, SCORE_MOST, config_of
 from ..store import Alert, AlertRule
 from .operation import Body, Call, NoBody, Operations, json_reply, no_content
 
@@ -59,8 +59,19 @@ class RuleConfig(BaseModel):
     score_threshold: Optional[int] = None
 
 
-class RuleConfigIn(RuleConfig, Body):
+def _number(most: int = MOST) -> Any:
+    return Field(None, json_schema_extra={"minimum": 0, "maximum": most})
+
+
+class RuleConfigIn(Body):
     """0 means the default."""
+
+    threshold_percent: Optional[float] = _number()
+    multiplier_threshold: Optional[float] = _number()
+    idle_minutes: Optional[int] = _number()
+    error_count_threshold: Optional[int] = _number()
+    window_minutes: Optional[int] = _number()
+    score_threshold: Optional[int] = _number(SCORE_MOST)
 
 
 class UpdateRule(Body):

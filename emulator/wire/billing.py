@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Optional
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import PlainTextResponse, Response
 
 from ..control.clock import rfc3339
+from ..platform.billing import PLANS
 from ..store import Account
 from .operation import Body, Call, NoBody, Operations, json_reply, no_content
 
@@ -39,7 +40,9 @@ class UsageOut(BaseModel):
 
 
 class Checkout(Body):
-    plan_id: Optional[str] = None
+    model_config = ConfigDict(json_schema_extra={"required": ["plan_id"]})
+
+    plan_id: Optional[str] = Field(None, json_schema_extra={"enum": list(PLANS)})
 
 
 class Portal(Body):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Optional
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import PlainTextResponse, Response
 
 from ..platform.devices import EXPIRES_SECONDS, INTERVAL_SECONDS, refused
@@ -21,7 +21,9 @@ class AskForCode(Body):
 
 
 class AskForToken(Body):
-    device_code: Optional[str] = None
+    model_config = ConfigDict(json_schema_extra={"required": ["device_code"]})
+
+    device_code: Optional[str] = Field(None, json_schema_extra={"type": "string", "minLength": 1})
 
 
 class Code(BaseModel):

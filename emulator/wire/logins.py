@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Optional
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from ..control.clock import rfc3339
+from ..platform.logins import EMAIL, EMAIL_MOST, PASSWORD_LEAST, PASSWORD_MOST
 from ..store import Account, Login
 from .account import AccountOut, shown_account
 from .operation import Body, Call, NoBody, Operations, json_reply, no_content
@@ -16,8 +17,8 @@ operations = Operations()
 
 
 class Signup(Body):
-    email: str
-    password: str
+    email: str = Field(json_schema_extra={"pattern": f"^{EMAIL}$", "maxLength": EMAIL_MOST})
+    password: str = Field(json_schema_extra={"minLength": PASSWORD_LEAST, "maxLength": PASSWORD_MOST})
     name: Optional[str] = None
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import Any, Optional
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from ..platform.alerts import page_size
-from ..platform.notifications import hint
+from ..platform.notifications import CHANNELS, CLEAR, EMAIL_MOST, TEXT_MOST, WEBHOOK, hint
 from ..store import Account, Notification
 from .operation import Body, Call, NoBody, Operations, json_reply, no_content
 
 operations = Operations()
+
+_WEBHOOK: dict[str, Any] = {"pattern": f"^({WEBHOOK}|{CLEAR}|)$", "maxLength": TEXT_MOST}
 
 
 class NotificationOut(BaseModel):
@@ -41,11 +43,11 @@ class UnreadCount(BaseModel):
 class UpdateConfig(Body):
     """What is left out stays. `__clear__` removes a webhook; the Slack bot token cannot be set here."""
 
-    enabled_channels: Optional[list[str]] = None
-    slack_channel_id: Optional[str] = None
-    email_address: Optional[str] = None
-    slack_webhook_url: Optional[str] = None
-    discord_webhook_url: Optional[str] = None
+    enabled_channels: Optional[list[str]] = Field(None, json_schema_extra={"items": {"enum": list(CHANNELS)}})
+    slack_channel_id: Optional[str] = Field(None, json_schema_extra={"maxLength": TEXT_MOST})
+    email_address: Optional[str] = Field(None, json_schema_extra={"pattern": "^$|@", "maxLength": EMAIL_MOST})
+    slack_webhook_url: Optional[str] = Field(None, json_schema_extra=_WEBHOOK)
+    discord_webhook_url: Optional[str] = Field(None, json_schema_extra=_WEBHOOK)
 
 
 class ConfigOut(BaseModel):
