@@ -47,6 +47,17 @@ def test_pause_stops_what_runs_in_the_background_and_resume_continues_it(anywher
     moving(files)
 
 
+def test_a_job_that_its_user_had_stopped_stays_stopped(anywhere: Served, box: str) -> None:
+    (job,) = anywhere.run(box, "sleep 1000 >/dev/null 2>&1 & kill -STOP $!; echo $!").split()
+    state = f"cut -d ' ' -f 3 /proc/{job}/stat"
+    until(lambda: anywhere.run(box, state) == "T\n")
+    anywhere.client.sandboxes.pause(box)
+    anywhere.client.sandboxes.resume(box)
+    anywhere.client.snapshots.wait(anywhere.client.snapshots.create(box).id)
+    assert anywhere.run(box, state) == "T\n"
+    assert anywhere.run(box, f"kill -CONT {job}; sleep 0.05; {state}") == "S\n"
+
+
 def test_a_paused_sandbox_does_not_stop_another(anywhere: Served, box: str) -> None:
     with anywhere.sandbox() as other:
         files = start_counters(anywhere, other)

@@ -6,6 +6,7 @@ One control socket leads to the emulator. Requests (`op`) and events (`ev`):
                                                 ->  exit {id, code} or exit {id, error}
     pty    {id, argv, env, cwd, rows, cols, quiet}
                                                 ->  pty {id} + [controlling side], exit {id, code}; or exit {id, error}
+    connect {id, host, port}                    ->  connected {id} + [a socket on its way there], or exit {id, error}
     kill   {id}                                     kills all that came from the command `id`
     freeze {id} / thaw {id}                     ->  done {id}
     answer {id, output?, exit_code?}                for a program that asked; exit_code ends the conversation
@@ -17,6 +18,7 @@ End of file on the control socket means that the emulator is gone; then everythi
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import signal
@@ -131,16 +133,19 @@ class Init:
             self._start(message, fds)
         elif op == "pty":
             self._start_in_terminal(message)
+        elif op == "connect":
+            self._connect(message)
         elif op == "kill":
             self._drop_held(message["id"])
             self._kill_command(message["id"])
         elif op == "freeze":
+            if not self._frozen:
+                self._processes.freeze()
             self._frozen = True
-            self._processes.signal_all(signal.SIGSTOP)
             self._send({"ev": "done", "id": message["id"]})
         elif op == "thaw":
             self._frozen = False
-            self._processes.signal_all(signal.SIGCONT)
+            self._processes.thaw()
             self._send({"ev": "done", "id": message["id"]})
             self._start_held()
         elif op == "answer":
@@ -205,6 +210,19 @@ class Init:
         self._commands[pid] = command
         self._send({"ev": "pty", "id": command}, [master])
         os.close(master)
+
+    def _connect(self, message: dict[str, Any]) -> None:
+        """The socket is made here because it belongs to the network it was made in. Nobody here waits for it."""
+        host = message["host"]
+        try:
+            with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM) as connection:
+                connection.setblocking(False)
+                error = connection.connect_ex((host, message["port"]))
+                if error not in (0, errno.EINPROGRESS):
+                    raise OSError(error, os.strerror(error))
+                self._send({"ev": "connected", "id": message["id"]}, [connection.fileno()])
+        except OSError as error:
+            self._send({"ev": "exit", "id": message["id"], "error": str(error)})
 
     def _send(self, message: dict[str, Any], fds: Sequence[int] = ()) -> None:
         try:

@@ -63,6 +63,15 @@ def tag_of(pid: int) -> Optional[int]:
     return None
 
 
+def is_stopped(pid: int) -> bool:
+    """By a signal: SIGSTOP, or Ctrl-Z."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as stat:
+            return stat.read().rpartition(b")")[2].split()[0] == b"T"
+    except (OSError, IndexError):
+        return False
+
+
 def _children_by_task(pid: int) -> Optional[list[int]]:
     """The direct children of a process; None where the kernel does not list them."""
     found: list[int] = []
@@ -217,6 +226,22 @@ class Tree:
 
     def __init__(self, root: int) -> None:
         self._root = root
+        self._held: set[int] = set()  # what its user had stopped before the freeze
+
+    def freeze(self) -> None:
+        """Stops everything."""
+        self._held = {pid for pid in self.everything() if is_stopped(pid)}
+        self.signal_all(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Continues what `freeze` stopped, and not a job that a user had stopped before."""
+        for pid in self.everything():
+            if pid not in self._held:
+                try:
+                    os.kill(pid, signal.SIGCONT)
+                except (ProcessLookupError, PermissionError):
+                    pass
+        self._held.clear()
 
     def everything(self) -> list[int]:
         return descendants([self._root])
