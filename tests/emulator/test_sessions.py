@@ -423,3 +423,26 @@ def test_a_prompt_that_is_no_text_is_shown_all_the_same(api, agent_box):
     events = replay(api, session(api, agent_box)["id"])["events"]
     assert re.fullmatch(r"a\W{1,3}b", events[0]["data"]["prompt"])
     assert api.get(f"/sandboxes/{agent_box}/logs").status_code == 200
+
+
+# --- bounds
+
+
+def test_the_oldest_sessions_are_forgotten_first(own_emulator, new_api, monkeypatch):
+    monkeypatch.setattr("caged.emulator.platform.sessions.MOST", 3)
+    api = new_api(own_emulator())
+    box = api.sandbox(agents=["claude"])
+    api.output(box, "for i in 1 2 3 4 5; do claude -p $i; done")
+    prompts = [replay(api, found["id"])["events"][0]["data"]["prompt"] for found in sessions(api, box)]
+    assert prompts == ["5", "4", "3"]
+
+
+def test_an_agent_does_not_wait_for_its_turn_for_ever(timed, monkeypatch):
+    monkeypatch.setattr("caged.emulator.platform.answering.TURN_SECONDS", 0.05)
+    api, _clock = timed
+    box = api.sandbox(agents=["claude"])
+    with at_work(api, box):
+        result = api.run(box, "claude -p second")
+        assert result["exit_code"] == 1
+        assert "another agent" in result["output"]
+    assert len(sessions(api, box)) == 1
