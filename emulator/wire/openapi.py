@@ -65,6 +65,10 @@ _MADE = {
     "sandboxes.create": ("/id", "/v1/sandboxes/{id}"),
     "snapshots.create": ("/id", "/v1/snapshots/{id}"),
     "account.create_key": ("/info/id", "/v1/account/keys/{id}"),
+    "account.list_sessions": ("/0/id", "/v1/account/sessions/{id}"),
+    "alerts.list": ("/alerts/0/id", "/v1/alerts/{id}"),
+    "alerts.list_rules": ("/0/id", "/v1/alerts/rules/{id}"),
+    "notifications.list": ("/notifications/0/id", "/v1/notifications/{id}"),
 }
 
 
