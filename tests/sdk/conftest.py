@@ -2,6 +2,7 @@
 
 import pytest
 from sdk_driver import Clock, Driver
+from socket_driver import SocketDriver
 
 from caged import _timing
 
@@ -10,6 +11,12 @@ from caged import _timing
 def driver(request):
     """Runs one snippet with `Caged`, then with `AsyncCaged`."""
     return Driver(request.param)
+
+
+@pytest.fixture(params=["sync", "async"])
+def sockets(request):
+    """Opens sockets with `Caged`, then with `AsyncCaged`."""
+    return SocketDriver(request.param)
 
 
 @pytest.fixture(autouse=True)

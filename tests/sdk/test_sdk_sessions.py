@@ -64,9 +64,7 @@ def sent(driver, event):
 
 
 def test_an_event_is_sent_with_what_was_given(driver):
-    event = EventPayload(
-        "command", "cage_1", "ses_1", "ev_1", "7", "2026-01-01T00:00:00Z", 0, {"budget_usd": "5"}, {}
-    )
+    event = EventPayload("command", "cage_1", "ses_1", "ev_1", "7", "2026-01-01T00:00:00Z", 0, {"budget_usd": "5"}, {})
     assert sent(driver, event) == {
         "type": "command",
         "timestamp": "2026-01-01T00:00:00Z",
