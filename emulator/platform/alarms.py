@@ -27,6 +27,8 @@ TRUST_CRITICAL = 50
 TRUST_PAUSE = 30
 #: An average of fewer sessions means nothing; and how many of the newest it is of.
 SESSIONS_LEAST, SESSIONS_MOST = 3, 100
+#: USD below which nobody wants to hear of a session's cost: those of an emulated agent take millionths.
+ANOMALY_LEAST = 0.01
 
 
 class Alarms:
@@ -196,7 +198,7 @@ class Alarms:
         average = sum(earlier) / len(earlier) if earlier else 0.0
         spent = session.llm_cost + session.compute_cost
         times = self._config(account, "cost_anomaly")["multiplier_threshold"]
-        if len(earlier) >= SESSIONS_LEAST and average > 0 and spent > times * average:
+        if len(earlier) >= SESSIONS_LEAST and average > 0 and spent > max(times * average, ANOMALY_LEAST):
             self._alerts.fire(
                 account.id,
                 "cost_anomaly",

@@ -1,4 +1,4 @@
-"""Alerts: kept until their account goes, also when their sandbox is gone (wire-contract.md 3.8)."""
+"""Alerts: they stay when their sandbox is gone, and go with their account (wire-contract.md 3.8)."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from .services import Services
 
 PAGE = 50
 PAGE_MOST = 100
+#: Alerts of one emulator that are kept; the oldest go first.
+MOST = 20_000
 
 
 def page_size(limit: Optional[int]) -> int:
@@ -63,6 +65,8 @@ class Alerts:
             created_at=self._services.clock.timestamp(),
         )
         store.alerts[alert.id] = alert
+        if len(store.alerts) > MOST:
+            del store.alerts[next(iter(store.alerts))]
         self._notifications.tell(account, alert)
         return True
 

@@ -19,6 +19,8 @@ CLEAR = "__clear__"
 #: What a webhook looks like; with a port, a path and so on.
 WEBHOOK = r"https?://[^\s/?#@:\[\]]+(:[0-9]{1,5})?([/?#]\S*)?"
 TEXT_MOST = 2000
+#: Notifications of one emulator that are kept; the oldest go first.
+MOST = 50_000
 EMAIL_MOST = 254
 
 
@@ -41,6 +43,8 @@ class Notifications:
                 message=alert.message,
                 created_at=alert.created_at,
             )
+            if len(store.notifications) > MOST:
+                del store.notifications[next(iter(store.notifications))]
 
     def of(self, account: Account, unread_only: bool = False) -> list[Notification]:
         """Newest first."""

@@ -21,6 +21,7 @@ class Watch:
         self._services = services
         self._sandboxes = sandboxes
         self._looking: set[str] = set()
+        self._begun: set[asyncio.Task[None]] = set()
         #: What else is to be looked at each time; must not wait.
         self.also: list[Callable[[], None]] = []
 
@@ -29,12 +30,16 @@ class Watch:
             await asyncio.sleep(INTERVAL)
             for sandbox in self._due():
                 # One that has to wait, for a snapshot of a large workspace say, must not hold up the others.
-                self._services.in_background(self._look(sandbox))
+                task = self._services.in_background(self._look(sandbox))
+                self._begun.add(task)
+                task.add_done_callback(self._begun.discard)
             self._look_further()
 
     async def look(self) -> None:
         """One look at every running sandbox, by the emulator's clock, to its end."""
+        await self._finish_begun()  # they may have begun by an earlier time
         await asyncio.gather(*(self._look(sandbox) for sandbox in self._due()))
+        await self._finish_begun()
         self._look_further()
 
     def _look_further(self) -> None:
@@ -43,6 +48,10 @@ class Watch:
                 look()
             except Exception as error:
                 self._services.log(f"looking further failed: {error!r}")
+
+    async def _finish_begun(self) -> None:
+        if self._begun:
+            await asyncio.wait(set(self._begun))
 
     def _due(self) -> list[Sandbox]:
         boxes = self._services.store.sandboxes.values()

@@ -317,6 +317,14 @@ def test_the_first_sessions_are_no_anomaly(timed):
     assert alerts(api) == []
 
 
+def test_what_costs_less_than_a_cent_is_no_anomaly(timed):
+    api, _clock = timed
+    box = api.sandbox()
+    for spend in (0.0001, 0.0001, 0.0001, 0.009):
+        a_session(api, box, spend=spend, over=True)
+    assert alerts(api) == []
+
+
 def test_the_rule_says_how_many_times_the_average(timed):
     api, _clock = timed
     box = api.sandbox()
@@ -417,6 +425,20 @@ def test_the_list_is_newest_first_by_page(told, query, limit, offset, first, cou
     assert (page["total"], page["limit"], page["offset"]) == (60, limit, offset)
     messages = [int(alert["message"]) for alert in page["alerts"]]
     assert messages == ([] if first is None else list(range(first, first - count, -1)))
+
+
+def test_only_the_newest_are_kept(timed, monkeypatch):
+    from caged.emulator.platform import alerts as kept
+    from caged.emulator.platform import notifications
+
+    api, _clock = timed
+    monkeypatch.setattr(kept, "MOST", 5)
+    monkeypatch.setattr(notifications, "MOST", 3)
+    fire = platform(api).alerts.fire
+    for number in range(8):
+        on_loop(api, lambda number=number: fire(api.account_id, "idle_timeout", "info", "t", str(number)))
+    assert [alert["message"] for alert in alerts(api)] == ["7", "6", "5", "4", "3"]
+    assert [found["message"] for found in api.get("/notifications").json()["notifications"]] == ["7", "6", "5"]
 
 
 @pytest.mark.parametrize("query", [{"limit": "x"}, {"offset": "1.5"}, {"limit": ""}])
