@@ -1,10 +1,13 @@
 """Fixtures of the SDK's tests: both clients for each behaviour, and a clock that nobody waits for."""
 
+import asyncio
+
 import pytest
 from sdk_driver import Clock, Driver
 from socket_driver import SocketDriver
 
 from caged import _timing
+from caged.emulator import Emulator
 
 
 @pytest.fixture(params=["sync", "async"])
@@ -33,3 +36,35 @@ def clock(monkeypatch):
 def _no_settings_of_the_machine(monkeypatch):
     for name in ("CAGED_API_KEY", "CAGED_BASE_URL"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session")
+def emulator():
+    with Emulator() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def sandbox_id(emulator):
+    with emulator.client() as client:
+        made = client.sandboxes.create(env={"GREETING": "hello"}).id
+        yield made
+        client.sandboxes.destroy(made)
+
+
+@pytest.fixture(params=["sync", "async"])
+def on(request, emulator):
+    """Runs a coroutine function of a client of the emulator, of either kind (the attribute `kind`)."""
+
+    def run(use):
+        async def main():
+            if request.param == "sync":
+                with emulator.client() as client:
+                    return await asyncio.wait_for(use(client), 20)
+            async with emulator.async_client() as client:
+                return await asyncio.wait_for(use(client), 20)
+
+        return asyncio.run(main())
+
+    run.kind = request.param
+    return run

@@ -1,4 +1,4 @@
-"""The SDK's sockets and newer resources against the emulator, in real sandboxes."""
+"""The SDK's sockets against the emulator, in real sandboxes."""
 
 import asyncio
 import json
@@ -8,38 +8,7 @@ import time
 import pytest
 
 import caged
-from caged import AsyncCaged, CagedError, CagedTimeoutError
-from caged.emulator import Emulator
-
-
-@pytest.fixture(scope="module")
-def emulator():
-    with Emulator() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def sandbox_id(emulator):
-    with emulator.client() as client:
-        yield client.sandboxes.create(env={"GREETING": "hello"}).id
-
-
-@pytest.fixture(params=["sync", "async"])
-def on(request, emulator):
-    """Runs a coroutine function of a client, of either kind."""
-
-    def run(use):
-        async def main():
-            if request.param == "sync":
-                with emulator.client() as client:
-                    return await asyncio.wait_for(use(client), 20)
-            async with AsyncCaged(emulator.api_key, emulator.base_url) as client:
-                return await asyncio.wait_for(use(client), 20)
-
-        return asyncio.run(main())
-
-    run.kind = request.param
-    return run
+from caged import CagedError, CagedTimeoutError
 
 
 @pytest.fixture
@@ -161,7 +130,7 @@ def test_a_terminal_is_a_login_shell_with_the_size_asked_for(on, sandbox_id):
             await terminal.resize(40, 120)
             await terminal.send("stty size\n")
             await seen(printed, "40 120")
-            await terminal.send("echo beg''un; sleep 1000\n")
+            await terminal.send("sh -c 'echo beg\"\"un; exec sleep 1000'\n")
             await seen(printed, "begun")
             printed.clear()
             await terminal.send("\x03")
