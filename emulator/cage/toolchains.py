@@ -57,7 +57,9 @@ class Toolchains:
 
     async def find_soon(self, template: str) -> Toolchain:
         """`find` without blocking the loop; at once when it was found before."""
-        return self._found.get(template) or await asyncio.to_thread(self.find, template)
+        if template in self._found:
+            return self._found[template]
+        return await asyncio.to_thread(self.find, template)
 
     def find(self, template: str) -> Toolchain:
         if template not in self._found:

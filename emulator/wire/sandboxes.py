@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Optional
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from starlette.responses import Response
 
 from ..cage.git import Repo
@@ -27,8 +27,8 @@ _ALLOWLIST_NEEDS_HOSTS: dict[str, Any] = {
     "if": {"properties": {"network_mode": {"const": "allowlist"}}, "required": ["network_mode"]},
     "then": {"properties": {"allowlist": {"type": "array", "minItems": 1}}, "required": ["allowlist"]},
 }
-_TEMPLATE_NAMES = [*limits.TEMPLATES, *limits.TEMPLATE_ALIASES]
-_AGENT_NAMES = [*limits.AGENTS, *limits.AGENT_ALIASES]
+_TEMPLATE_NAMES: list[JsonValue] = [*limits.TEMPLATES, *limits.TEMPLATE_ALIASES]
+_AGENT_NAMES: list[JsonValue] = [*limits.AGENTS, *limits.AGENT_ALIASES]
 
 
 class CreateSandbox(Body):

@@ -86,8 +86,8 @@ class SocketDispatcher:
         except Exception:
             services.log(f"{self._operation.name} failed:\n{traceback.format_exc()}")
             entry.status = 500
-            refusal = Refusal(500, "the emulator failed; its log has the traceback. Please report it.")
-            await refuse(socket, self._platform, problem(refusal, scope["path"]))
+            failure = Refusal(500, "the emulator failed; its log has the traceback. Please report it.")
+            await refuse(socket, self._platform, problem(failure, scope["path"]))
 
 
 async def refuse(socket: WebSocket, platform: Platform, response: Response) -> None:
