@@ -11,7 +11,8 @@ import os
 import posixpath
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from itertools import islice
 from typing import Callable
 
@@ -35,8 +36,9 @@ class _Alone(Layout):
         return {"workspace": super().roots()["workspace"]}
 
 
-def _inside(path: str) -> str:
-    """The absolute path that the text means: `.` and `..` are taken out of it before anything is looked at."""
+def full_path(path: str) -> str:
+    """The absolute path that the text means: `.` and `..` are taken out of it before anything is looked at. Outside
+    when that is not in the workspace."""
     full = "/" + posixpath.normpath(posixpath.join(WORKSPACE, path)).lstrip("/")
     if full != WORKSPACE and not full.startswith(f"{WORKSPACE}/"):
         raise Outside
@@ -45,17 +47,17 @@ def _inside(path: str) -> str:
 
 def read(layout: Layout, path: str, limit: int) -> bytes:
     """The file's bytes, at most `limit` of them plus one."""
-    return tree.read(_Alone(layout), _inside(path), limit)
+    return tree.read(_Alone(layout), full_path(path), limit)
 
 
 def write(layout: Layout, path: str, content: bytes) -> str:
     """Replaces or creates a file in one step, parents included. Returns the path that was written, links resolved."""
-    return tree.write(_Alone(layout), _inside(path), content)
+    return tree.write(_Alone(layout), full_path(path), content)
 
 
 def listing(layout: Layout, path: str) -> list[Entry]:
     """The entries of a directory, by name."""
-    alone, full = _Alone(layout), _inside(path)
+    alone, full = _Alone(layout), full_path(path)
     tree.resolve_directory(alone, full)  # Outside for a link to the top, which `tree.listing` would show
     return tree.listing(alone, full)
 
@@ -63,7 +65,7 @@ def listing(layout: Layout, path: str) -> list[Entry]:
 def delete(layout: Layout, path: str) -> bool:
     """Removes a file, a link (not what it leads to) or a whole directory. False when there was none. OSError also for
     the workspace itself."""
-    full = _inside(path)
+    full = full_path(path)
     if full == WORKSPACE:
         raise OSError(errno.EBUSY, "the workspace itself stays; name what is in it", path)
     parent, _, name = full.rpartition("/")
@@ -85,40 +87,45 @@ def search(layout: Layout, matches: Callable[[str], bool], most: int) -> tuple[l
     hidden entries included, links not followed; a directory comes before what it holds, by name."""
     found: list[str] = []
     deadline = time.monotonic() + SEARCH_SECONDS
-    for count, path in enumerate(_everything(_Alone(layout))):
-        if count >= SEARCH_ENTRIES or time.monotonic() > deadline:
-            return found, True
-        if matches(posixpath.basename(path)):
-            if len(found) == most:
+    with closing(_everything(_Alone(layout))) as everything:
+        for count, path in enumerate(everything):
+            if count >= SEARCH_ENTRIES or time.monotonic() > deadline:
                 return found, True
-            found.append(path)
+            if matches(posixpath.basename(path)):
+                if len(found) == most:
+                    return found, True
+                found.append(path)
     return found, False
 
 
-def _everything(layout: Layout) -> Iterator[str]:
-    waiting: list[tuple[tuple[str, ...], bool]] = [(parts, is_dir) for parts, is_dir in _below(layout, ())]
-    while waiting:
-        parts, is_dir = waiting.pop()
-        yield os.fsencode("/".join(parts)).decode("utf-8", "replace")
-        if is_dir:
-            try:
-                waiting.extend(_below(layout, parts))
-            except (OSError, Outside):
-                pass  # gone, closed to us, or replaced by a link since it was seen
-
-
-def _below(layout: Layout, parts: tuple[str, ...]) -> list[tuple[tuple[str, ...], bool]]:
-    """What a directory holds, last name first. Entered from the top each time: one descriptor, however deep."""
+def _everything(layout: Layout) -> Generator[str, None, None]:
     place = Place(layout)
     try:
-        for name in ("workspace", *parts):
-            place.enter(name)
-        with os.scandir(place.fd) as entries:
-            held = [
-                ((*parts, entry.name), entry.is_dir(follow_symlinks=False))
-                for entry in islice(entries, SEARCH_ENTRIES)
-                if not tree.TEMPORARY.match(entry.name)
-            ]
+        waiting = _below(place, ())
+        while waiting:
+            parts, is_dir = waiting.pop()
+            yield os.fsencode("/".join(parts)).decode("utf-8", "replace")
+            if is_dir:
+                try:
+                    waiting.extend(_below(place, parts))
+                except (OSError, Outside):
+                    pass  # gone, closed to us, or replaced by a link since it was seen
     finally:
         place.reset()
+
+
+def _below(place: Place, parts: tuple[str, ...]) -> list[tuple[tuple[str, ...], bool]]:
+    """What a directory holds, last name first. It is entered from where `place` is if that is on the way to it, else
+    from the top: one descriptor, however deep."""
+    names = ["workspace", *parts]
+    if place.names != names[: len(place.names)]:
+        place.reset()
+    for name in names[len(place.names) :]:
+        place.enter(name)
+    with os.scandir(place.fd) as entries:
+        held = [
+            ((*parts, entry.name), entry.is_dir(follow_symlinks=False))
+            for entry in islice(entries, SEARCH_ENTRIES)
+            if not tree.TEMPORARY.match(entry.name)
+        ]
     return sorted(held, reverse=True)

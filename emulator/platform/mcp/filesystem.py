@@ -31,10 +31,15 @@ def _as_tool_error(verb: str, path: str) -> Iterator[None]:
         raise ToolError(f"{verb} error: {short(path)}: {reason[:1].lower()}{reason[1:]}") from None
 
 
+def _happened(context: Context, operation: str, path: str) -> None:
+    context.happened("file_op", {"operation": operation, "path": workspace.full_path(path)})
+
+
 async def _read(context: Context, arguments: dict[str, Any]) -> Outcome:
     path = arguments["path"]
     with _as_tool_error("read", path):
         content = await asyncio.to_thread(workspace.read, context.cage.layout, path, TEXT_BYTES)
+    _happened(context, "read", path)
     return Outcome(content.decode("utf-8", "replace"))
 
 
@@ -42,6 +47,7 @@ async def _list(context: Context, arguments: dict[str, Any]) -> Outcome:
     path = arguments.get("path", ".")
     with _as_tool_error("list", path):
         entries = await asyncio.to_thread(workspace.listing, context.cage.layout, path)
+    _happened(context, "list", path)
     lines = [f"{'d ' if entry.kind == 'directory' else '  '}{entry.size:>8}  {entry.name}" for entry in entries]
     items = [{"name": entry.name, "type": entry.kind, "size": entry.size} for entry in entries]
     return Outcome("\n".join(lines), structured=fitting_list("entries", items, path=path))
@@ -64,8 +70,8 @@ async def _search(context: Context, arguments: dict[str, Any]) -> Outcome:
 async def _write(context: Context, arguments: dict[str, Any]) -> Outcome:
     path, content = arguments["path"], arguments["content"].encode("utf-8")
     with _as_tool_error("write", path):
-        written = await asyncio.to_thread(workspace.write, context.cage.layout, path, content)
-    context.happened("file_op", {"operation": "write", "path": written, "size": len(content)})
+        await asyncio.to_thread(workspace.write, context.cage.layout, path, content)
+    _happened(context, "write", path)
     return Outcome(f"wrote {len(content)} bytes to {path}")
 
 
@@ -74,7 +80,7 @@ async def _delete(context: Context, arguments: dict[str, Any]) -> Outcome:
     with _as_tool_error("delete", path):
         existed = await asyncio.to_thread(workspace.delete, context.cage.layout, path)
     if existed:
-        context.happened("file_op", {"operation": "delete", "path": path})
+        _happened(context, "delete", path)
     return Outcome(f"deleted: {path}")
 
 

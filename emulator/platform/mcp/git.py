@@ -6,11 +6,11 @@ Of `git_push` only the name is known. Its arguments are ours: remote, branch and
 from __future__ import annotations
 
 import re
+import shlex
 import time
 from typing import Any
 
 from ...cage.process import Result
-from ..services import mask
 from .tool import TEXT_BYTES, Context, Outcome, Tool, ToolError, fitting_list
 
 #: Nothing that git does here may take longer: a hook may hang, or a remote.
@@ -45,9 +45,8 @@ async def _git(context: Context, *words: str) -> Result:
     if result.code == 127:
         raise ToolError("there is no git in this sandbox")
     if words[0] in ("commit", "push"):
-        shown = mask(sandbox, " ".join(words))[:500]
         milliseconds = (time.perf_counter() - start) * 1000
-        context.happened("command", {"command": f"git {shown}", "exit_code": result.code}, milliseconds)
+        context.happened("command", {"command": shlex.join(["git", *words]), "exit_code": result.code}, milliseconds)
     if result.code != 0:
         raise ToolError(_said(result) or f"git {words[0]} ended with exit status {result.code}")
     return result

@@ -17,20 +17,19 @@ async def _exec(context: Context, arguments: dict[str, Any]) -> Outcome:
     if seconds <= 0:
         seconds = DEFAULT_SECONDS
     sandbox, start = context.sandbox, time.perf_counter()
-    ending = "killed: the client hung up"
+    ending, code = "killed: the client hung up", None
     try:
         result = await context.cage.shell(command, sandbox.env, TEXT_BYTES, True, seconds)
         if result.error is not None:
             ending = f"not started: {result.error}"
             raise ToolError(f"the command could not be started: {result.error}")
         failed = "signal: killed" if result.timed_out else f"exit status {result.code}" if result.code else ""
-        ending = failed or "exit status 0"
+        ending, code = failed or "exit status 0", None if result.timed_out else result.code
     finally:
         shown = mask(sandbox, command)
         shown = shown if len(shown) <= 500 else shown[:500] + " …"
         context.services.note(sandbox, f"$ {shown} (mcp, {ending})", "command")
-    code = None if result.timed_out else result.code
-    context.happened("command", {"command": command, "exit_code": code}, (time.perf_counter() - start) * 1000)
+        context.happened("command", {"command": command, "exit_code": code}, (time.perf_counter() - start) * 1000)
     output, errors = result.output.decode("utf-8", "replace"), result.errors.decode("utf-8", "replace")
     return Outcome(report(output, errors, failed, result.truncated), is_error=bool(failed))
 

@@ -146,16 +146,16 @@ def size(value: Any) -> int:
 
 def cut(text: str, most: int) -> str:
     """The longest beginning that takes at most `most` bytes as JSON."""
-    if len(text) * 6 + 2 <= most or size(text) <= most:
+    if len(text) * 6 + 2 <= most:
         return text
-    low, high = 0, min(len(text), most)
-    while low < high:
-        middle = (low + high + 1) // 2
-        if size(text[:middle]) <= most:
-            low = middle
+    room, at, step = most - 2, 0, 4096
+    while at < len(text) and step:
+        needed = size(text[at : at + step]) - 2
+        if needed <= room:
+            room, at = room - needed, at + step
         else:
-            high = middle - 1
-    return text[:low]
+            step //= 2
+    return text[:at]
 
 
 def fitting(text: str) -> str:

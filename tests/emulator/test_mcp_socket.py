@@ -1,0 +1,109 @@
+"""The MCP server over its WebSocket, as wire-contract.md 4.4 and wire-other-clients.md 6 describe it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from emulator_testing import eventually
+from leftovers import processes_with, unique_seconds
+from mcp_testing import ORDER
+from sockets import open_socket
+from websockets.exceptions import ConnectionClosed
+
+
+@pytest.fixture
+def socket(api, box):
+    with open_socket(api.emulator.base_url, f"/sandboxes/{box}/mcp", api.key, "mcp", max_size=2**20) as opened:
+        yield opened
+
+
+def send(socket, method, params=None, id=1):
+    socket.send(json.dumps({"jsonrpc": "2.0", "id": id, "method": method, "params": params or {}}))
+
+
+def ask(socket, method, params=None, id=1):
+    send(socket, method, params, id)
+    reply = json.loads(socket.recv(timeout=10))
+    assert reply["id"] == id
+    return reply["result"]
+
+
+def call(socket, tool, id=1, **arguments):
+    return ask(socket, "tools/call", {"name": tool, "arguments": arguments}, id)["content"][0]["text"]
+
+
+def test_a_conversation_as_the_sdks_have_it(socket):
+    assert socket.subprotocol == "mcp"
+    client = {"name": "caged-python", "version": "0.3.0"}
+    params = {"protocolVersion": "2024-11-05", "capabilities": {}, "clientInfo": client}
+    assert ask(socket, "initialize", params)["protocolVersion"] == "2024-11-05"
+    assert [tool["name"] for tool in ask(socket, "tools/list", id=2)["tools"]] == ORDER
+    assert call(socket, "terminal_exec", 3, command="echo hi") == "hi\n"
+    assert ask(socket, "ping", id=4) == {}
+
+
+def test_a_ping_overtakes_a_slow_command(socket):
+    command = "until [ -e go ]; do sleep 0.01; done"
+    send(socket, "tools/call", {"name": "terminal_exec", "arguments": {"command": command}})
+    assert ask(socket, "ping", id=2) == {}
+    send(socket, "tools/call", {"name": "filesystem_write", "arguments": {"path": "go", "content": ""}}, 3)
+    assert {json.loads(socket.recv(timeout=10))["id"] for _ in range(2)} == {1, 3}
+
+
+def test_large_results_come_in_frames_that_clients_take(api, box, socket):
+    assert api.write(box, "f", "漢\x01" * 600_000).status_code == 200
+    assert "truncated" in call(socket, "filesystem_read", path="f")
+    assert call(socket, "terminal_exec", command="cat f").endswith("]")
+
+
+def test_a_large_message_is_taken(api, box, socket):
+    content = "x" * 3_500_000
+    assert call(socket, "filesystem_write", path="f", content=content) == "wrote 3500000 bytes to f"
+    assert api.output(box, "wc -c < f").strip() == "3500000"
+
+
+def test_nothing_is_said_to_a_notification_and_nonsense_keeps_the_socket(socket):
+    socket.send(json.dumps({"jsonrpc": "2.0", "method": "notifications/initialized"}))
+    socket.send("nonsense")
+    assert json.loads(socket.recv(timeout=10))["error"]["code"] == -32700
+    socket.send(b'{"id": 9, "method": "ping"}')
+    assert json.loads(socket.recv(timeout=10)) == {"jsonrpc": "2.0", "id": 9, "result": {}}
+
+
+@pytest.mark.parametrize("how", ["close", "drop"])
+def test_a_client_that_goes_takes_its_commands_along(api, box, socket, how):
+    mark = unique_seconds()
+    command = f"setsid sleep {mark} & sleep {mark}"
+    send(socket, "tools/call", {"name": "terminal_exec", "arguments": {"command": command}})
+    eventually(lambda: len(processes_with(mark)) >= 2, "the command")
+    if how == "close":
+        socket.close()
+    else:
+        socket.socket.shutdown(2)
+    eventually(lambda: not processes_with(mark), "everything of it to be gone")
+    assert api.output(box, "echo alive") == "alive\n"
+
+
+def test_two_clients_of_a_sandbox_have_versions_of_their_own(api, box, socket):
+    with open_socket(api.emulator.base_url, f"/sandboxes/{box}/mcp", api.key, "mcp") as other:
+        ask(socket, "initialize", {"protocolVersion": "2025-11-25"})
+        assert "structuredContent" in ask(socket, "tools/call", {"name": "filesystem_list"})
+        assert "structuredContent" not in ask(other, "tools/call", {"name": "filesystem_list"})
+
+
+def test_a_read_only_key_has_no_tools_that_change_something(api, box):
+    made = api.post("/account/keys", json={"name": "r", "scope": "read_only"})
+    assert made.status_code == 201, made.text
+    with open_socket(api.emulator.base_url, f"/sandboxes/{box}/mcp", made.json()["key"], "mcp") as socket:
+        assert [tool["name"] for tool in ask(socket, "tools/list")["tools"]] == ORDER[:6]
+        send(socket, "tools/call", {"name": "terminal_exec", "arguments": {"command": "touch x"}})
+        assert "read-only" in json.loads(socket.recv(timeout=10))["error"]["message"]
+
+
+def test_the_end_of_the_sandbox_ends_the_conversation(api, box, socket):
+    ask(socket, "ping")
+    assert api.delete(f"/sandboxes/{box}").status_code == 204
+    with pytest.raises(ConnectionClosed) as closed:
+        socket.recv(timeout=10)
+    assert closed.value.rcvd.code == 1001

@@ -1,0 +1,308 @@
+"""The tools of a sandbox's MCP server: results, texts and limits. Facts from wire-other-clients.md 7.2."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import jsonschema
+import pytest
+from emulator_testing import eventually
+from leftovers import processes_with, unique_seconds
+from mcp_testing import MODERN, Mcp
+
+from caged.emulator.platform.mcp import filesystem
+
+TRUNCATED = "[truncated: a result is at most 512 KiB]"
+
+
+@pytest.fixture
+def mcp(api, box):
+    return Mcp(api, box)
+
+
+# --- what is listed
+
+
+def test_every_tool_says_what_it_takes(mcp):
+    for tool in mcp.result("tools/list")["tools"]:
+        assert set(tool) == {"name", "description", "inputSchema"}
+        assert tool["description"]
+        assert tool["inputSchema"]["type"] == "object"
+        jsonschema.Draft202012Validator.check_schema(tool["inputSchema"])
+        assert set(tool["inputSchema"].get("required", [])) <= set(tool["inputSchema"]["properties"])
+
+
+@pytest.mark.parametrize(
+    ("tool", "required", "optional"),
+    [
+        ("filesystem_read", {"path": "string"}, {}),
+        ("filesystem_list", {}, {"path": "string"}),
+        ("filesystem_search", {"pattern": "string"}, {}),
+        ("filesystem_write", {"path": "string", "content": "string"}, {}),
+        ("filesystem_delete", {"path": "string"}, {}),
+        ("terminal_exec", {"command": "string"}, {"timeout": "integer"}),
+        ("git_status", {}, {}),
+        ("git_diff", {}, {"staged": "boolean"}),
+        ("git_log", {}, {"count": "integer"}),
+        ("git_commit", {"message": "string"}, {}),
+    ],
+)
+def test_the_schemas_are_those_of_the_wire(mcp, tool, required, optional):
+    schema = next(found for found in mcp.result("tools/list")["tools"] if found["name"] == tool)["inputSchema"]
+    assert {name: value["type"] for name, value in schema["properties"].items()} == {**required, **optional}
+    assert set(schema.get("required", [])) == set(required)
+
+
+def test_structured_results_keep_to_their_schemas(mcp):
+    mcp.text("terminal_exec", command="git init -q; git config user.name n; git config user.email e")
+    mcp.text("terminal_exec", command="mkdir d; echo x > f")
+    mcp.text("git_commit", message="first")
+    mcp.text("terminal_exec", command="git mv f g; touch new")
+    tools = mcp.result("tools/list", {"_meta": MODERN})["tools"]
+    schemas = {tool["name"]: tool["outputSchema"] for tool in tools if "outputSchema" in tool}
+    assert set(schemas) == {"filesystem_list", "git_status", "git_log"}
+    for name, schema in schemas.items():
+        jsonschema.validate(mcp.structured(name), schema, jsonschema.Draft202012Validator)
+
+
+# --- files
+
+
+def test_what_is_written_is_read(mcp, api, box):
+    assert mcp.text("filesystem_write", path="a/b/ü.txt", content="héllo\r\n\0") == "wrote 9 bytes to a/b/ü.txt"
+    assert mcp.text("filesystem_read", path="/workspace/a/b/ü.txt") == "héllo\r\n\0"
+    assert api.output(box, "stat -c %a a a/b a/b/*") == "755\n755\n644\n"
+
+
+def test_an_empty_file_is_an_empty_text(mcp):
+    assert mcp.text("filesystem_write", path="empty", content="") == "wrote 0 bytes to empty"
+    assert mcp.call("filesystem_read", path="empty") == {"content": [{"type": "text", "text": ""}]}
+
+
+def test_a_file_that_exists_keeps_its_mode(mcp, api, box):
+    api.output(box, "echo old > f; chmod 755 f")
+    mcp.text("filesystem_write", path="f", content="new")
+    assert api.output(box, "stat -c %a f; cat f") == "755\nnew"
+
+
+def test_bytes_that_are_no_text_are_replaced(mcp, api, box):
+    api.output(box, r"printf 'a\xff\xfeb' > f")
+    assert mcp.text("filesystem_read", path="f") == "a\ufffd\ufffdb"
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments", "text"),
+    [
+        ("filesystem_read", {"path": "none"}, "read error: none: no such file or directory"),
+        ("filesystem_read", {"path": "."}, "read error: .: is a directory"),
+        ("filesystem_read", {"path": "file/x"}, "read error: file/x: not a directory"),
+        ("filesystem_read", {"path": "fifo"}, "read error: fifo: not a regular file"),
+        ("filesystem_read", {"path": "loop"}, "read error: loop: too many levels of symbolic links"),
+        ("filesystem_read", {"path": "n" * 300}, f"read error: {'n' * 300}: file name too long"),
+        ("filesystem_list", {"path": "none"}, "list error: none: no such file or directory"),
+        ("filesystem_list", {"path": "file"}, "list error: file: not a directory"),
+        ("filesystem_write", {"path": "dir", "content": ""}, "write error: dir: is a directory"),
+        ("filesystem_write", {"path": ".", "content": ""}, "write error: .: is a directory"),
+        ("filesystem_write", {"path": "file/x", "content": ""}, "mkdir error: file/x: not a directory"),
+        ("filesystem_delete", {"path": "file/x"}, "delete error: file/x: not a directory"),
+        ("filesystem_delete", {"path": "."}, "delete error: .: the workspace itself stays; name what is in it"),
+        ("filesystem_delete", {"path": "/workspace/dir/.."}, "delete error: /workspace/dir/..: the workspace itself"),
+    ],
+)
+def test_a_failure_names_the_path_and_the_reason(mcp, api, box, tool, arguments, text):
+    api.output(box, "mkdir dir; echo x > file; mkfifo fifo; ln -s loop loop")
+    assert mcp.failure(tool, **arguments).startswith(text)
+    assert api.output(box, "ls") == "dir\nfifo\nfile\nloop\n"
+
+
+def test_a_listing_shows_type_size_and_name_in_order(mcp, api, box):
+    api.output(box, "mkdir b; printf 12345 > a; touch .hidden; ln -s a link")
+    lines = ["         0  .hidden", "         5  a", "d        0  b", "         5  link"]
+    assert mcp.text("filesystem_list") == "\n".join(lines)
+    structured = mcp.structured("filesystem_list")
+    assert structured["path"] == "."
+    assert structured["entries"][1:3] == [
+        {"name": "a", "type": "file", "size": 5},
+        {"name": "b", "type": "directory", "size": 0},
+    ]
+    assert mcp.structured("filesystem_list", path="/workspace/b") == {"path": "/workspace/b", "entries": []}
+
+
+@pytest.mark.parametrize("path", ["old/../d/./f", "//workspace//d/f", "/workspace/../workspace/d/f", "./d//f"])
+def test_dots_and_slashes_are_taken_out_of_a_path_first(mcp, path):
+    mcp.text("filesystem_write", path="d/f", content="x")
+    assert mcp.text("filesystem_read", path=path) == "x"
+
+
+def test_deleting_takes_whole_directories_and_no_offence_at_nothing(mcp, api, box):
+    api.output(box, "mkdir -p d/e/f; touch d/x d/e/y; chmod 000 d/e; touch g")
+    assert mcp.text("filesystem_delete", path="d") == "deleted: d"
+    assert mcp.text("filesystem_delete", path="g") == "deleted: g"
+    assert mcp.text("filesystem_delete", path="d") == "deleted: d"
+    assert mcp.text("filesystem_delete", path="d/e/f") == "deleted: d/e/f"
+    assert api.output(box, "ls -A") == ""
+
+
+def test_a_very_deep_directory_is_found_and_deleted(mcp, api, box):
+    dig = 'import os\nfor i in range(400): os.mkdir("d" * 12); os.chdir("d" * 12)\nopen("leaf", "w")'
+    api.output(box, f"python3 -c '{dig}'")
+    assert mcp.text("filesystem_search", pattern="leaf") == ("d" * 12 + "/") * 400 + "leaf"
+    assert mcp.text("filesystem_delete", path="d" * 12) == f"deleted: {'d' * 12}"
+    assert api.output(box, "ls -A") == ""
+
+
+@pytest.mark.parametrize(
+    ("pattern", "found"),
+    [
+        ("*.py", ["a/c.py", "a.py", "b/.h/d.py"]),
+        ("**/*.py", ["a/c.py", "a.py", "b/.h/d.py"]),
+        ("?.py", ["a/c.py", "a.py", "b/.h/d.py"]),
+        ("[b-d].py", ["a/c.py", "b/.h/d.py"]),
+        ("[^b-d].py", ["a.py"]),
+        ("a", ["a"]),
+        ("a*", ["a", "a.py"]),
+        (".*", ["b/.h"]),
+        ("HEAD", ["b/HEAD"]),
+        ("*", ["a", "a/c.py", "a.py", "b", "b/.h", "b/.h/d.py", "b/HEAD", "b/x*y"]),
+        (r"x\*y", ["b/x*y"]),
+        ("x[*]y", ["b/x*y"]),
+        ("a/*.py", []),
+        ("b/**", []),
+        ("*.PY", []),
+        ("py", []),
+        ("a.p", []),
+        ("*a*.*p*y", ["a.py"]),
+        ("a.py*py", []),
+    ],
+)
+def test_a_search_looks_at_names_everywhere(mcp, api, box, pattern, found):
+    api.output(box, "mkdir -p a b/.h; touch a.py a/c.py b/.h/d.py b/HEAD 'b/x*y'")
+    lines = mcp.text("filesystem_search", pattern=pattern).split("\n")
+    assert lines == (sorted(found, key=lambda path: path.split("/")) or ["no matches found"])
+
+
+@pytest.mark.parametrize("pattern", ["[", "[a", "[]", "[^]", "[]a]", "[-]", "[a-]", "[z-a]", "x\\", "[\\", "n" * 1001])
+def test_a_pattern_that_makes_no_sense_is_a_failure(mcp, pattern):
+    assert mcp.failure("filesystem_search", pattern=pattern).startswith("invalid pattern: ")
+
+
+def test_no_pattern_takes_long(mcp, api, box):
+    api.output(box, "touch " + " ".join("a" * 200 + str(number) for number in range(20)))
+    start = time.monotonic()
+    assert mcp.text("filesystem_search", pattern="a*" * 100 + "b") == "no matches found"
+    assert time.monotonic() - start < 2
+
+
+def test_a_search_that_finds_a_lot_says_so_in_its_last_line(mcp, api, box, monkeypatch):
+    monkeypatch.setattr(filesystem, "SEARCH_RESULTS", 20)
+    api.output(box, "touch file{1..21}")
+    lines = mcp.text("filesystem_search", pattern="file*").split("\n")
+    assert len(lines) == 21
+    assert "truncated" in lines[-1]
+    api.output(box, "rm file1")
+    assert "truncated" not in mcp.text("filesystem_search", pattern="file*")
+
+
+# --- limits
+
+
+@pytest.mark.parametrize("piece", ["x", "ä", "漢", "\U0001f600", '"', "\x01", "\n"], ids=range(7))
+def test_a_large_file_is_cut_with_a_last_line_that_says_so(mcp, api, box, piece):
+    assert api.write(box, "f", piece * 700_000).status_code == 200
+    text = mcp.text("filesystem_read", path="f")
+    assert text.endswith("\n" + TRUNCATED)
+    kept = json.dumps(text, ensure_ascii=False).encode()
+    assert 510 * 1024 < len(kept) <= 512 * 1024
+    assert "\ufffd" not in text
+
+
+def test_a_file_of_just_the_size_is_whole(mcp, api, box):
+    api.output(box, f"head -c {512 * 1024 - 2} /dev/zero | tr '\\0' x > f")
+    assert mcp.text("filesystem_read", path="f") == "x" * (512 * 1024 - 2)
+
+
+def test_a_large_directory_is_cut_in_both_shapes(mcp, api, box):
+    api.output(box, f"mkdir d; cd d; touch {'n' * 240}{{1..2200}}")
+    structured = mcp.structured("filesystem_list", path="d")
+    assert structured["truncated"] is True
+    assert 1000 < len(structured["entries"]) < 2200
+    assert mcp.text("filesystem_list", path="d").endswith("\n" + TRUNCATED)
+
+
+@pytest.mark.parametrize("command", ["yes", "yes >&2", "yes & yes >&2", "cat /dev/urandom"])
+def test_endless_output_is_cut_and_its_end_still_told(mcp, command):
+    lines = mcp.failure("terminal_exec", command=f"{command} & sleep 0.3; kill $!; exit 7", timeout=5).split("\n")
+    assert lines[-1] == TRUNCATED
+    assert lines[-2] == "exit: exit status 7"
+    assert ("STDERR:" in lines) == (">&2" in command)
+
+
+# --- commands
+
+
+@pytest.mark.parametrize(
+    ("command", "text"),
+    [
+        ("echo out", "out\n"),
+        ("printf out", "out"),
+        ("true", ""),
+        ("echo err >&2", "STDERR:\nerr\n"),
+        ("echo out; echo err >&2", "out\n\nSTDERR:\nerr\n"),
+        ("printf err >&2; printf out", "out\nSTDERR:\nerr"),
+        ("pwd; cat; echo end", "/workspace\nend\n"),
+        ("printf 'a\\377b'", "a\ufffdb"),
+    ],
+)
+def test_standard_output_comes_first_and_errors_under_a_heading(mcp, command, text):
+    assert mcp.text("terminal_exec", command=command) == text
+
+
+@pytest.mark.parametrize(
+    ("command", "text"),
+    [
+        ("exit 3", "exit: exit status 3"),
+        ("echo out; exit 1", "out\nexit: exit status 1"),
+        ("printf out; exit 255", "out\nexit: exit status 255"),
+        ("echo out; echo err >&2; false", "out\n\nSTDERR:\nerr\nexit: exit status 1"),
+        ("kill -9 $$", "exit: exit status 137"),
+    ],
+)
+def test_a_command_that_fails_says_how_in_its_last_line(mcp, command, text):
+    assert mcp.failure("terminal_exec", command=command) == text
+
+
+def test_the_environment_is_the_sandboxs(api):
+    mcp = Mcp(api, api.sandbox(env={"MINE": "yes"}))
+    assert mcp.text("terminal_exec", command="echo $MINE $HOME") == "yes /root\n"
+
+
+def test_a_command_longer_than_an_argument_may_be(mcp):
+    assert mcp.text("terminal_exec", command=f"x={'y' * 300_000}; echo ${{#x}}; echo e >&2") == "300000\n\nSTDERR:\ne\n"
+
+
+CHILDREN = ["sleep {0}", "setsid sleep {0}", "env -i setsid nohup sleep {0}", "(trap '' TERM; sleep {0})"]
+
+
+@pytest.mark.parametrize("child", CHILDREN)
+def test_out_of_time_kills_all_that_the_command_started(mcp, child):
+    mark = unique_seconds()
+    child = child.format(mark)
+    start = time.monotonic()
+    text = mcp.failure("terminal_exec", command=f"echo begun; {child} & {child} | cat; wait", timeout=1)
+    assert 1 <= time.monotonic() - start < 5
+    assert text == "begun\nexit: signal: killed"
+    eventually(lambda: not processes_with(mark), "everything of it to be gone")
+
+
+@pytest.mark.parametrize("timeout", [0, -5])
+def test_no_time_is_the_usual_time(mcp, timeout):
+    assert mcp.text("terminal_exec", command="sleep 0.1; echo done", timeout=timeout) == "done\n"
+
+
+def test_a_server_left_in_the_background_does_not_delay_the_answer_and_lives_on(mcp):
+    mark = unique_seconds()
+    start = time.monotonic()
+    assert mcp.text("terminal_exec", command=f"sleep {mark} & echo started", timeout=20) == "started\n"
+    assert time.monotonic() - start < 10
+    assert processes_with(mark)
