@@ -26,7 +26,7 @@ def snippet(section: str, language: str) -> str:
 
 
 def test_every_snippet_is_known_here() -> None:
-    assert len(re.findall(r"^```\w+$", README, re.M)) == 5
+    assert len(re.findall(r"^```\w+$", README, re.M)) == 6
 
 
 def test_the_two_commands_exist_and_can_be_run() -> None:
@@ -40,6 +40,17 @@ def test_sdk_quickstart(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         monkeypatch.setenv("CAGED_API_KEY", emulator.api_key)
         exec(compile(snippet("The SDK", "python"), "README", "exec"), {})
     assert capsys.readouterr().out == "hello\n 3 False\nhello\n\n"
+
+
+def test_streams_terminals_and_mcp(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    with Emulator() as emulator:
+        monkeypatch.setenv("CAGED_BASE_URL", emulator.base_url)
+        monkeypatch.setenv("CAGED_API_KEY", emulator.api_key)
+        exec(compile(snippet("Streams, terminals, MCP", "python"), "README", "exec"), {})
+    streamed, code, tools, called, size = capsys.readouterr().out.rsplit("\n", 5)[:5]
+    assert (streamed, code, size) == ("1\n2\n3", "0", "True")
+    assert "filesystem_read" in tools
+    assert "from MCP" in called
 
 
 def test_emulator_quickstart(capsys: pytest.CaptureFixture[str]) -> None:
