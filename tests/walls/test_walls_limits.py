@@ -3,27 +3,11 @@
 from __future__ import annotations
 
 import os
-import shutil
-from collections.abc import Iterator
 
 import pytest
 
 from caged import Caged
 from caged.emulator import ConfigError, Emulator, EmulatorError
-
-
-@pytest.fixture(scope="module", params=["namespace", "bwrap", "process"])
-def client(request: pytest.FixtureRequest) -> Iterator[Caged]:
-    if request.param == "bwrap" and shutil.which("bwrap") is None:
-        pytest.skip("there is no bwrap on this machine")
-    emulator = Emulator(isolation=request.param)
-    try:
-        emulator.start()
-    except EmulatorError as error:
-        pytest.skip(f"{request.param} walls do not work here: {str(error).splitlines()[0]}")
-    with emulator.client() as client:
-        yield client
-    emulator.stop()
 
 
 def test_a_command_over_its_memory_dies_and_the_sandbox_lives_on(client: Caged) -> None:

@@ -13,22 +13,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from caged import Caged, CagedValidationError
-from caged.emulator import Emulator, EmulatorError
+from caged.emulator import Emulator
 from caged.emulator.cage.proxy import allowed
-
-
-@pytest.fixture(scope="module", params=["namespace", "bwrap"])
-def client(request: pytest.FixtureRequest) -> Iterator[Caged]:
-    if request.param == "bwrap" and shutil.which("bwrap") is None:
-        pytest.skip("there is no bwrap on this machine")
-    emulator = Emulator(isolation=request.param)
-    try:
-        emulator.start()
-    except EmulatorError as error:
-        pytest.skip(f"{request.param} walls do not work here: {str(error).splitlines()[0]}")
-    with emulator.client() as client:
-        yield client
-    emulator.stop()
 
 
 class Hello(BaseHTTPRequestHandler):
@@ -52,6 +38,12 @@ def host_port() -> Iterator[int]:
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+@pytest.fixture
+def client(walled_client: Caged) -> Caged:
+    """Only where network modes are enforced."""
+    return walled_client
 
 
 FETCH = """
