@@ -29,6 +29,7 @@ from .wire import (
     mcp,
     notifications,
     openapi,
+    ports,
     sandboxes,
     sessions,
     snapshots,
@@ -37,8 +38,9 @@ from .wire import (
     trust,
     unserved,
 )
-from .wire.dispatch import Dispatcher, common_headers
+from .wire.dispatch import Dispatcher, add_common_headers
 from .wire.operation import Operation
+from .wire.preview import Previews, target_of
 from .wire.problem import problem
 from .wire.sockets import SocketDispatcher, SocketOperation, refuse, unknown
 
@@ -58,6 +60,7 @@ def operations() -> list[Operation]:
         *notifications.operations,
         *tickets.operations,
         *terminals.operations,
+        *ports.operations,
         *mcp.operations,
         *sessions.operations,
         *events.operations,
@@ -92,7 +95,7 @@ def build(platform: Platform) -> ASGIApp:
                 Refusal(error.status_code, f"{request.method} is not allowed here"), request.scope["path"]
             )
             response.headers.update(error.headers or {})
-        response.headers.update(common_headers(platform.accounts.rate_window()))
+        add_common_headers(response, platform.accounts.rate_window())
         return response
 
     app = Starlette(routes=[*routes, *sockets], exception_handlers={404: refused, 405: refused})
@@ -109,6 +112,7 @@ class Gate:
     def __init__(self, app: ASGIApp, platform: Platform) -> None:
         self._app = app
         self._platform = platform
+        self._previews = Previews(platform)
         config = platform.services.config
         self._hosts = {"localhost", config.host.lower(), *(name.lower() for name in config.allow_hosts)}
 
@@ -120,11 +124,14 @@ class Gate:
         scope = dict(scope, path=path)
         refusal = self._foreign(scope)
         if refusal is None:
+            target = target_of(scope)
+            if target is not None:
+                return await self._previews(target, scope, receive, send)
             return await self._app(scope, receive, send)
         response = problem(refusal, path)
         if scope["type"] == "websocket":
             return await refuse(WebSocket(scope, receive, send), self._platform, response)
-        response.headers.update(common_headers(self._platform.accounts.rate_window()))
+        add_common_headers(response, self._platform.accounts.rate_window())
         await response(scope, receive, send)
 
     def _foreign(self, scope: Scope) -> Optional[Refusal]:

@@ -124,6 +124,17 @@ class Notification:
 
 
 @dataclass
+class Port:
+    """A TCP port that a sandbox's processes listen on. `address`: by which it is reached from within. `window`: of
+    its preview's rate, as `Account.window`."""
+
+    port: int
+    address: str
+    detected_at: str
+    window: tuple[int, int] = (0, 0)
+
+
+@dataclass
 class LogEntry:
     timestamp: str
     type: str
@@ -171,6 +182,9 @@ class Sandbox:
     disk_looked: float = 0.0
     disk_told: bool = False
     last_active: float = 0.0
+    #: What it listens on, and the passwords of ports, which outlive the listening.
+    ports: dict[int, Port] = field(default_factory=dict)
+    port_passwords: dict[int, str] = field(default_factory=dict)
     #: One change of state at a time; one at a time that needs the workspace to hold still.
     lifecycle: asyncio.Lock = field(default_factory=asyncio.Lock)
     disk: asyncio.Lock = field(default_factory=asyncio.Lock)

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import shlex
 import signal
+import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Optional
 
-from . import archive, toolchains, tree
+from . import archive, ports, toolchains, tree
 from .cgroups import MemoryGroup
 from .isolation import Walls, interpreter
 from .paths import Layout
-from .process import OUTPUT_LIMIT, Result, SandboxProcesses
+from .process import CONNECT_LIMIT, OUTPUT_LIMIT, Result, SandboxProcesses
 from .proxy import ENVIRONMENT as PROXY_ENVIRONMENT
 from .proxy import Proxy
 from .terminal import Terminal
@@ -163,6 +165,33 @@ class Cage:
         )
         terminal.layout = self.layout
         return terminal
+
+    # --- ports
+
+    async def ports(self) -> dict[int, str]:
+        """What its processes listen on: see `ports.listening`."""
+        return await asyncio.to_thread(ports.listening, self.init_pid)
+
+    async def connect(self, address: str, port: int, own_network: bool) -> socket.socket:
+        """A connected, non-blocking socket to one of them. Raises Gone, OSError."""
+        if own_network:
+            connection = await self._processes.connect(address, port)
+        else:
+            connection = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
+            connection.setblocking(False)
+        try:
+            await asyncio.wait_for(asyncio.get_running_loop().sock_connect(connection, (address, port)), CONNECT_LIMIT)
+        except asyncio.TimeoutError:
+            connection.close()
+            raise OSError(errno.ETIMEDOUT, f"no connection within {CONNECT_LIMIT:g} s") from None
+        except OSError as error:
+            if error.errno != errno.EISCONN:  # it was on its way already, and has arrived
+                connection.close()
+                raise
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
     async def freeze(self) -> None:
         await self._processes.freeze()

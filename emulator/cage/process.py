@@ -19,6 +19,7 @@ from .terminal import Terminal
 READY_LIMIT = 10.0
 STOP_LIMIT = 8.0
 FREEZE_LIMIT = 5.0
+CONNECT_LIMIT = 5.0
 KILL_LIMIT = 5.0
 TERMINAL_LIMIT = 10.0
 OUTPUT_LIMIT = 16 * 1024 * 1024
@@ -160,6 +161,8 @@ class SandboxProcesses:
                 future.set_result(message)
         elif event == "pty":
             self._terminal_open(message["id"], fds)
+        elif event == "connected":
+            self._connected(message, fds)
         elif event == "ready":
             self._ready.set_result(socket.socket(fileno=fds[0]) if fds else None)
         elif event == "failed":
@@ -173,6 +176,35 @@ class SandboxProcesses:
             task = self._loop.create_task(self._asked(message))
             self._answering.add(task)
             task.add_done_callback(self._answering.discard)
+
+    def _connected(self, message: frames.Message, fds: list[int]) -> None:
+        future = self._waiting.get(message["id"])
+        if future is not None and not future.done():
+            future.set_result({**message, "sockets": fds})
+            return
+        for fd in fds:
+            os.close(fd)
+
+    async def connect(self, host: str, port: int) -> socket.socket:
+        """A non-blocking socket of the sandbox's own network, on its way to a port in it. Raises Gone, OSError."""
+        request = self._expect()
+        future = self._waiting[request]
+        try:
+            self._channel.send({"op": "connect", "id": request, "host": host, "port": port})
+            done, _ = await asyncio.wait({future}, timeout=CONNECT_LIMIT)
+            if not done:
+                raise Gone(f"the sandbox's init did not open a connection within {CONNECT_LIMIT:g} s")
+            message = future.result()
+            if not message.get("sockets"):
+                raise OSError(message.get("error", "no descriptor left"))
+            return socket.socket(fileno=message["sockets"][0])
+        except asyncio.CancelledError:
+            if future.done() and not future.cancelled() and future.exception() is None:
+                for fd in future.result().get("sockets", ()):
+                    os.close(fd)
+            raise
+        finally:
+            del self._waiting[request]
 
     def _terminal_open(self, command: int, fds: list[int]) -> None:
         opening = self._opening.pop(command, None)
@@ -192,14 +224,16 @@ class SandboxProcesses:
         be started. Who gets it has to close it."""
         command = self._expect()
         failed = self._waiting[command]
-        opening = self._opening[command] = self._loop.create_future()
+        opening: asyncio.Future[Terminal] = self._loop.create_future()
+        self._opening[command] = opening
         size = {"rows": rows, "cols": cols, "quiet": quiet}
         try:
             self._channel.send({"op": "pty", "id": command, "argv": argv, "env": env, "cwd": cwd, **size})
-            done, _ = await asyncio.wait({opening, failed}, return_when=asyncio.FIRST_COMPLETED, timeout=TERMINAL_LIMIT)
-            if opening in done:
+            either: set[asyncio.Future[Any]] = {opening, failed}
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED, timeout=TERMINAL_LIMIT)
+            if opening.done():
                 return opening.result()
-            if failed in done:
+            if failed.done():
                 raise Gone(failed.result()["error"])
             raise Gone(f"the sandbox's init did not open a terminal within {TERMINAL_LIMIT:g} s")
         except asyncio.CancelledError:

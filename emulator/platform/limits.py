@@ -44,6 +44,13 @@ IDLE_SECONDS = 900
 #: Processes in one sandbox at the same time; the platform names no number, this one is ours.
 PROCESSES = 512
 
+#: Part B, 15: how many ports of a sandbox are told, which have a preview, requests per minute to each. Looked for
+#: every second, so that each is found within two.
+PORTS = 20
+HTTP_PORTS = (80, 3000, 4200, 5000, 5173, 8000, 8080, 8888)
+PREVIEW_REQUESTS = 100
+PORTS_SECONDS = 1.0
+
 BODY_BYTES = 10 * 1024 * 1024
 READ_BYTES = 1024 * 1024
 OUTPUT_BYTES = 16 * 1024 * 1024

@@ -15,6 +15,7 @@ from .execs import Execs
 from .files import Files
 from .logins import Logins
 from .notifications import Notifications
+from .ports import Ports
 from .rules import Rules
 from .sandboxes import Sandboxes
 from .services import Services
@@ -52,6 +53,8 @@ class Platform:
         self.alarms = Alarms(services, self.sandboxes, self.rules, self.alerts)
         self.watch = Watch(services, self.sandboxes)
         self.watch.also.append(self.alarms.look)
+        self.ports = Ports(services, self.sandboxes)
+        self.watch.also.append(self.ports.tick)
         self._watching: Optional[asyncio.Task[None]] = None
 
     async def start(self) -> None:

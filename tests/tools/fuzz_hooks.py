@@ -1,7 +1,8 @@
 """What schemathesis is told about this API. Loaded by schemathesis itself, see tests/tools/fuzz.py.
 
 It must not contact other machines, nor revoke the key that it works with. And where it thought of an id that nothing
-has, it often gets one that something does have: a 404 says little about the call behind it.
+has, it often gets one that something does have, which must not be destroyed then: a 404 says little about the call
+behind it.
 """
 
 from __future__ import annotations
@@ -42,8 +43,9 @@ def before_call(_context: Any, case: Any, _kwargs: Any) -> None:
         for field in REACHING_OUT:
             if case.body.get(field):
                 case.body[field] = type(case.body[field])()
-    if name == "account.revoke_key" and unquote(str(case.path_parameters.get("id"))) == KEY_ID:
-        case.path_parameters["id"] = "key_another"
+    identifier = unquote(str((case.path_parameters or {}).get("id")))
+    if case.method == "DELETE" and identifier in (KEY_ID, *RESIDENTS.values()):
+        case.path_parameters["id"] = "another"
     top = "/".join(case.operation.path.split("/")[: 5 if "/trust/" in case.operation.path else 4])
     if top in RESIDENTS and case.method != "DELETE" and _is_made_up(case) and random.random() < 0.7:
         case.path_parameters["id"] = RESIDENTS[top]

@@ -1,0 +1,136 @@
+"""The ports that a sandbox's programs listen on: found by themselves, protected by a password, open to previews
+(platform-behaviour.md B, 15)."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import socket
+import time
+from typing import Optional
+
+from ..cage.process import Gone
+from ..store import Account, Port, Sandbox
+from . import limits
+from .refusal import Refusal, not_found, not_running
+from .sandboxes import Sandboxes
+from .services import Services
+
+
+class Ports:
+    def __init__(self, services: Services, sandboxes: Sandboxes) -> None:
+        self._services = services
+        self._sandboxes = sandboxes
+        self._looking: set[str] = set()
+        self._looked = 0.0
+
+    # --- finding
+
+    async def of_sandbox(self, account: Account, sandbox_id: str) -> list[Port]:
+        """By number, as of now. 409 when the sandbox is not running."""
+        sandbox = self._sandboxes.running(account, sandbox_id)
+        await self._look(sandbox)
+        return sorted(sandbox.ports.values(), key=lambda port: port.port)
+
+    def tick(self) -> None:
+        """Looks at every running sandbox when it is time to. Does not wait."""
+        if time.monotonic() - self._looked < limits.PORTS_SECONDS:
+            return
+        self._looked = time.monotonic()
+        for sandbox in self._services.store.sandboxes.values():
+            if sandbox.status == "running" and sandbox.id not in self._looking:
+                self._looking.add(sandbox.id)
+                self._services.in_background(self._look_once(sandbox))
+
+    async def _look_once(self, sandbox: Sandbox) -> None:
+        try:
+            await self._look(sandbox)
+        finally:
+            self._looking.discard(sandbox.id)
+
+    async def _look(self, sandbox: Sandbox) -> None:
+        if sandbox.cage is None:
+            return
+        found = await sandbox.cage.ports()
+        if sandbox.status != "running":
+            return
+        for number in [number for number in sandbox.ports if number not in found]:
+            del sandbox.ports[number]
+            self._record(sandbox, number, "closed")
+        for number, address in sorted(found.items()):
+            if number in sandbox.ports:
+                sandbox.ports[number].address = address
+            elif len(sandbox.ports) < limits.PORTS:
+                sandbox.ports[number] = Port(number, address, self._services.clock.timestamp())
+                self._record(sandbox, number, "opened")
+
+    def _record(self, sandbox: Sandbox, number: int, state: str) -> None:
+        self._services.note(sandbox, f"port {number} {state}", "network")
+        self._services.record(sandbox, "network", {"operation": f"port_{state}", "port": number})
+
+    # --- protecting
+
+    def is_protected(self, sandbox_id: str, number: int) -> bool:
+        sandbox = self._services.store.sandboxes.get(sandbox_id)
+        return sandbox is not None and number in sandbox.port_passwords
+
+    async def protect(self, account: Account, sandbox_id: str, number: int, password: str) -> Port:
+        """Previews of the port ask for the password from now on, also after it was closed and opened again. 404 when
+        nothing listens on it, 409 when the sandbox is not running."""
+        sandbox = self._sandboxes.running(account, sandbox_id)
+        port = await self._listening(sandbox, number)
+        sandbox.port_passwords[number] = password
+        self._services.note(sandbox, f"port {number} is protected by a password", "network")
+        return port
+
+    async def _listening(self, sandbox: Sandbox, number: int) -> Port:
+        if number not in sandbox.ports:
+            await self._look(sandbox)
+        if number not in sandbox.ports:
+            raise Refusal(
+                404, f"port {number}: nothing in sandbox {sandbox.id} listens on it; start a server there first"
+            )
+        return sandbox.ports[number]
+
+    # --- previewing
+
+    async def admit(self, sandbox_id: str, number: int, password: Optional[str]) -> Sandbox:
+        """The sandbox whose port a visitor may see. 404, 409, 401 without the password of a protected one, and 429
+        when a plan was chosen and the port's minute is used up."""
+        sandbox = self._services.store.sandboxes.get(sandbox_id)
+        if sandbox is None:
+            raise not_found("sandbox", sandbox_id)
+        if sandbox.status != "running":
+            raise not_running(sandbox.id, sandbox.status)
+        port = await self._listening(sandbox, number)
+        if number not in limits.HTTP_PORTS:
+            listed = ", ".join(map(str, limits.HTTP_PORTS))
+            raise Refusal(404, f"port {number} has no preview; the ports with one are {listed}")
+        wanted = sandbox.port_passwords.get(number)
+        if wanted is not None and not hmac.compare_digest(wanted.encode(), (password or "").encode()):
+            raise Refusal(401, f"port {number} is protected; send its password by Basic authentication, any user name")
+        self._count(port)
+        return sandbox
+
+    def _count(self, port: Port) -> None:
+        if self._services.config.tier is None:
+            return
+        now = self._services.clock.time()
+        minute = int(now // 60)
+        seen = port.window[1] if port.window[0] == minute else 0
+        if seen >= limits.PREVIEW_REQUESTS:
+            raise Refusal(
+                429,
+                f"rate limit of {limits.PREVIEW_REQUESTS} requests per minute and port reached; try again later",
+                retry_after=max(1, int((minute + 1) * 60 - now + 0.999)),
+            )
+        port.window = (minute, seen + 1)
+
+    async def connect(self, sandbox: Sandbox, number: int) -> socket.socket:
+        """A connection to the port, wherever the sandbox's network is. 502 when it cannot be had."""
+        assert sandbox.cage is not None
+        own_network = self._services.walls.own_network and sandbox.network_mode != "full"
+        try:
+            return await sandbox.cage.connect(sandbox.ports[number].address, number, own_network)
+        except (OSError, Gone, KeyError, asyncio.TimeoutError) as error:
+            raise Refusal(502, f"port {number} of sandbox {sandbox.id} cannot be reached: {error}") from None

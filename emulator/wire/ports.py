@@ -1,0 +1,78 @@
+"""The ports of a sandbox and their previews' URLs: wire-contract.md 3.1, platform-behaviour.md B, 15."""
+
+from __future__ import annotations
+
+from typing import Any, Optional
+
+from pydantic import BaseModel, Field
+from starlette.responses import Response
+
+from ..platform.limits import HTTP_PORTS
+from ..platform.refusal import invalid
+from .operation import Body, Call, NoBody, Operations, json_reply
+from .preview import url_of
+
+operations = Operations()
+_HIGHEST = 65535
+
+
+class PortOut(BaseModel):
+    """`protocol`: `http` for the ports that have a preview, `tcp` for all others, whose `preview_url` is null."""
+
+    port: int
+    protocol: str
+    preview_url: Optional[str]
+    protected: bool
+    detected_at: str
+
+
+class Protect(Body):
+    password: str = Field(json_schema_extra={"minLength": 1})
+
+
+class Protected(BaseModel):
+    port: int
+    protected: bool
+    preview_url: Optional[str]
+
+
+def _url(call: Call[Any], number: int) -> Optional[str]:
+    base = f"{call.request.url.scheme}://{call.request.headers['host']}"
+    return url_of(base, call.param("id"), number) if number in HTTP_PORTS else None
+
+
+@operations.add("GET", "/v1/sandboxes/{id}/ports", "sandboxes.ports", reply=list[PortOut], errors=[409])
+async def list_ports(call: Call[NoBody]) -> Response:
+    """What the sandbox's processes listen on, by number."""
+    sandbox_id = call.param("id")
+    return json_reply(
+        [
+            PortOut(
+                port=port.port,
+                protocol="http" if port.port in HTTP_PORTS else "tcp",
+                preview_url=_url(call, port.port),
+                protected=call.platform.ports.is_protected(sandbox_id, port.port),
+                detected_at=port.detected_at,
+            )
+            for port in await call.platform.ports.of_sandbox(call.account, sandbox_id)
+        ]
+    )
+
+
+@operations.add(
+    "POST",
+    "/v1/sandboxes/{id}/ports/{port}/protect",
+    "sandboxes.protect_port",
+    Protect,
+    reply=Protected,
+    errors=[409],
+)
+async def protect(call: Call[Protect]) -> Response:
+    """Asks visitors of a port's preview for a password. There is no way back."""
+    number = call.param("port")
+    if not (number.isascii() and number.isdigit() and len(number) <= 5 and 0 < int(number) <= _HIGHEST):
+        raise invalid(f"port: must be a number between 1 and {_HIGHEST}")
+    if not call.body.password:
+        raise invalid("password: must not be empty")
+    port = await call.platform.ports.protect(call.account, call.param("id"), int(number), call.body.password)
+    return json_reply(Protected(port=port.port, protected=True, preview_url=_url(call, port.port)))
