@@ -83,7 +83,8 @@ class Server:
 
 class _WebSocket(WebSocketsSansIOProtocol):
     """As uvicorn's, with what differs between the releases that our Pythons get, or fails there: waiting for a client
-    that does not read, and answering a handshake with a response (headers twice, a false complaint in the log)."""
+    that does not read, empty messages, and answering a handshake with a response (headers twice, a false complaint in
+    the log)."""
 
     _refusal: Any = None
     _refusal_body = b""
@@ -95,8 +96,21 @@ class _WebSocket(WebSocketsSansIOProtocol):
             self._refusal_body += message.get("body", b"")
             if not message.get("more_body"):
                 self._refuse()
+        elif message["type"] == "websocket.send" and not message.get("text") and not message.get("bytes"):
+            await self._send_empty(is_text=message.get("text") is not None)
         else:
             await super().send(message)
+
+    async def _send_empty(self, is_text: bool) -> None:
+        """Some releases take an empty message for none."""
+        await self.writable.wait()
+        if self.close_sent or self.transport.is_closing():
+            return
+        if is_text:
+            self.conn.send_text(b"")
+        else:
+            self.conn.send_binary(b"")
+        self.transport.write(b"".join(self.conn.data_to_send()))
 
     def _refuse(self) -> None:
         response = self.conn.reject(self._refusal["status"], self._refusal_body.decode("utf-8", "replace"))
