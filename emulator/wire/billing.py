@@ -105,6 +105,8 @@ async def cancel(call: Call[NoBody]) -> Response:
 
 @operations.add("GET", "/billing/checkout/{id}", "billing.checkout_page", public=True, reply=str)
 async def checkout_page(call: Call[NoBody]) -> Response:
+    if call.request.method == "HEAD":
+        return PlainTextResponse()  # a look must not buy anything
     account = call.platform.billing.pay(call.param("id"))
     return PlainTextResponse(
         f"Account {account.id} is on the {account.tier} plan now.\n"
