@@ -13,6 +13,8 @@ import pytest
 from leftovers import processes_with, unique_seconds
 from mcp_testing import Mcp
 
+from caged.emulator.platform.mcp import git
+
 SETUP = "git init -q -b main . && git config user.name t && git config user.email t@example.invalid"
 
 
@@ -138,8 +140,6 @@ def test_a_push_reaches_the_remote(api, box, repo):
 
 
 def test_git_that_hangs_is_killed(api, box, repo, monkeypatch):
-    from caged.emulator.platform.mcp import git
-
     monkeypatch.setattr(git, "SECONDS", 1)
     mark = unique_seconds()
     hook(api, box, f"sleep {mark}")

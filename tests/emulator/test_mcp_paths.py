@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from mcp_testing import Mcp
 
+from caged.emulator.cage import archive, workspace
+
 SECRET = "nobody's business in here"
 
 #: HOST is a directory of the host that holds `secret`; so do /root and /tmp of the sandbox.
@@ -196,9 +198,19 @@ def test_a_directory_swapped_for_a_link_again_and_again_is_never_followed(api, b
     assert_untouched(api, box, host)
 
 
-def test_a_directory_that_is_filled_while_it_is_deleted_ends_in_one_way_or_the_other(api, box, mcp, monkeypatch):
-    from caged.emulator.cage import workspace
+def test_letting_oneself_into_a_directory_changes_no_mode_behind_a_link(tmp_path, host):
+    host.chmod(0o500)
+    (tmp_path / "link").symlink_to(host)
+    directory = os.open(tmp_path, os.O_RDONLY)
+    try:
+        with pytest.raises(NotADirectoryError):
+            archive._unlock("link", directory)
+    finally:
+        os.close(directory)
+    assert host.stat().st_mode & 0o777 == 0o500
 
+
+def test_a_directory_that_is_filled_while_it_is_deleted_ends_in_one_way_or_the_other(api, box, mcp, monkeypatch):
     monkeypatch.setattr(workspace, "DELETE_SECONDS", 0.5)
     api.output(box, "mkdir d; (while [ ! -e stop ]; do mkdir -p d/$RANDOM/$RANDOM; done) &> /dev/null &")
     result = mcp.call("filesystem_delete", path="d")

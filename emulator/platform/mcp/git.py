@@ -124,6 +124,7 @@ async def _push(context: Context, arguments: dict[str, Any]) -> Outcome:
     for name, value in (("remote", remote), ("branch", branch)):
         if not value or value.startswith("-"):
             raise ToolError(f"invalid arguments: {name} must be a name, not {value[:100]!r}")
+    remote = context.cage.layout.to_host_text(remote)  # it may be a path of the sandbox
     upstream = ["--set-upstream"] if arguments.get("set_upstream", False) else []
     return Outcome(_said(await _git(context, "push", *upstream, "--", remote, branch)) or _NOTHING)
 
