@@ -57,14 +57,20 @@ class Site:
         self._root.mkdir(exist_ok=True)
         self._spare = run_dir / "spare"
         self._has_spare = False
+        self._preparing = False
         self._zygote = zygote
         self._shell = shell
 
     async def prepare(self) -> None:
         """Makes the directory of the next sandbox: a dozen entries on a disk take longer than its processes."""
-        if not self._has_spare:
+        if self._has_spare or self._preparing:
+            return
+        self._preparing = True
+        try:
             await asyncio.to_thread(_furnish, self.walls.layout(self._spare))
             self._has_spare = True
+        finally:
+            self._preparing = False
 
     def _take(self, layout: Layout) -> None:
         """The directory of a new sandbox, its workspace as if made now."""

@@ -21,6 +21,9 @@ PATH = "/openapi.json"
 _REF = "#/components/schemas/{model}"
 _PARAMETER = re.compile(r"{(\w+)}")
 _TYPES = {int: "integer", str: "string", bool: "boolean", float: "number"}
+_ID: dict[str, Any] = {"type": "string", "minLength": 1}
+#: What stands in paths and is no id.
+_IN_PATHS: dict[str, Any] = {"port": {"type": "integer", "minimum": 1, "maximum": 65535}}
 _Mode = Literal["validation", "serialization"]
 
 _DESCRIPTION = """\
@@ -204,7 +207,7 @@ def _described(operation: Operation, refs: Any) -> dict[str, Any]:
 
 def _parameters(operation: Operation) -> list[dict[str, Any]]:
     in_path = [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+        {"name": name, "in": "path", "required": True, "schema": _IN_PATHS.get(name, _ID)}
         for name in _PARAMETER.findall(operation.path)
     ]
     in_query = []

@@ -164,6 +164,7 @@ def test_a_preview_keeps_its_sandbox_awake(own_emulator, new_api):
     for _ in range(3):
         clock.advance(50)
         assert Site(api, box).ask().status_code == 200
+        eventually(lambda: not emulator._runtime.services.store.sandboxes[box].busy, "the visit to end")
     clock.advance(50)
     assert api.status(box) == "running"
     clock.advance(20)

@@ -290,9 +290,20 @@ def test_every_message_is_far_below_a_mebibyte(term):
     assert max(len(json.dumps(message)) for message in term.messages) < 700_000
 
 
+FLOOD = """
+import sys
+for count in range(1_000_000):
+    sys.stdout.write("x" * 65536)
+    sys.stdout.flush()
+    with open("count", "w") as file:
+        file.write(str(count))
+"""
+
+
 def test_a_client_that_does_not_read_stops_the_program_that_writes(api, box):
-    with Term(api.emulator.base_url, box, api.key, "?rows=24&cols=80", max_queue=1) as term:
-        term.prompt().type("i=0; while :; do i=$((i+1)); echo $i > count; printf '%05000d\\n' 0; done\n")
+    with Term(api.emulator.base_url, box, api.key, "?rows=24&cols=80", max_queue=1, close_timeout=0.1) as term:
+        api.write(box, "flood.py", FLOOD)
+        term.prompt().type("python3 flood.py\n")
         eventually(lambda: api.read(box, "count").text.strip(), "the loop to run")
 
         def stands() -> bool:

@@ -28,7 +28,7 @@ HERE = Path(__file__).parent
 WANTED = 20_000
 #: Examples per operation: of the run with every check, and of the one with NUL characters as well. Those are good
 #: strings by the document and bad ones in a path or a command, so there a refusal is no failure.
-EXAMPLES = {"short": (15, 5), "full": (150, 30)}
+EXAMPLES = {"short": (15, 5), "full": (260, 60)}
 SANDBOXES = 40
 SANDBOX_SECONDS = 20.0
 LIMIT_SECONDS = 3600
