@@ -1,5 +1,6 @@
 """Creating a sandbox: defaults, ranges, names, and what is refused."""
 
+import asyncio
 import re
 
 import pytest
@@ -251,3 +252,14 @@ def test_a_seed_repeats_the_ids(own_emulator, new_api):
 
 def test_without_a_seed_the_ids_differ(own_emulator, new_api):
     assert new_api(own_emulator()).sandbox() != new_api(own_emulator()).sandbox()
+
+
+def test_the_next_directory_is_made_once_by_two_creates_at_the_same_time(own_emulator):
+    emulator = own_emulator()
+    site = emulator._runtime.services.site
+
+    async def twice():
+        await asyncio.gather(site.prepare(), site.prepare())
+
+    emulator._call(twice())
+    assert site._has_spare
