@@ -16,8 +16,9 @@ IN_APP = "in_app"
 CHANNELS = ("slack", "discord", "email", IN_APP)
 #: In place of a credential: remove it.
 CLEAR = "__clear__"
-#: What a webhook looks like; with a port, a path and so on.
-WEBHOOK = r"https?://[^\s/?#@:\[\]]+(:[0-9]{1,5})?([/?#]\S*)?"
+#: What a webhook looks like; with a port, a path and so on. Control characters by number: what `\s` holds of them
+#: differs from one language to the next.
+WEBHOOK = r"https?://[^\s\x00-\x1f\x85/?#@:\[\]]+(:[0-9]{1,5})?([/?#][^\s\x00-\x1f\x85]*)?"
 TEXT_MOST = 2000
 #: Notifications of one emulator that are kept; the oldest go first.
 MOST = 50_000

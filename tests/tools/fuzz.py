@@ -17,7 +17,6 @@ import threading
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import httpx
 
@@ -28,7 +27,7 @@ HERE = Path(__file__).parent
 WANTED = 20_000
 #: Examples per operation: of the run with every check, and of the one with NUL characters as well. Those are good
 #: strings by the document and bad ones in a path or a command, so there a refusal is no failure.
-EXAMPLES = {"short": (15, 5), "full": (260, 60)}
+EXAMPLES = {"short": (15, 5), "full": (300, 80)}
 SANDBOXES = 40
 SANDBOX_SECONDS = 20.0
 LIMIT_SECONDS = 3600
@@ -63,7 +62,7 @@ class Counted:
         return sum(sum(statuses.values()) for statuses in self.statuses.values())
 
 
-def reap(emulator: Emulator, api: httpx.Client, keep: str, stopping: threading.Event) -> None:
+def reap(api: httpx.Client, keep: str, stopping: threading.Event) -> None:
     """Destroys the oldest sandboxes: thousands would only show how many processes this machine can hold."""
     seen: dict[str, float] = {}
     while not stopping.wait(1.0):
@@ -75,7 +74,16 @@ def reap(emulator: Emulator, api: httpx.Client, keep: str, stopping: threading.E
             del seen[name]
 
 
-def environment(emulator: Emulator, account_id: str, sandbox: str, snapshot: str) -> dict[str, str]:
+def residents(api: httpx.Client) -> dict[str, str]:
+    """A sandbox, a snapshot and an agent's session that are there for the whole run, as the hooks want to know."""
+    box: str = api.post("/sandboxes", json={"template": "minimal", "agents": ["claude-code"]}).json()["id"]
+    api.post(f"/sandboxes/{box}/exec", json={"command": "claude -p hello"})
+    snapshot: str = api.post(f"/sandboxes/{box}/snapshots").json()["id"]
+    session: str = api.get("/sessions").json()["data"][0]["id"]
+    return {"CAGED_FUZZ_SANDBOX": box, "CAGED_FUZZ_SNAPSHOT": snapshot, "CAGED_FUZZ_SESSION": session}
+
+
+def environment(emulator: Emulator, account_id: str) -> dict[str, str]:
     assert emulator._runtime is not None
     key = next(iter(emulator._runtime.services.store.accounts[account_id].keys))
     return {
@@ -83,8 +91,6 @@ def environment(emulator: Emulator, account_id: str, sandbox: str, snapshot: str
         "PYTHONPATH": str(HERE),
         "SCHEMATHESIS_HOOKS": "fuzz_hooks",
         "CAGED_FUZZ_KEY": key,
-        "CAGED_FUZZ_SANDBOX": sandbox,
-        "CAGED_FUZZ_SNAPSHOT": snapshot,
         "NO_PROXY": "*",
     }
 
@@ -108,11 +114,10 @@ def main() -> int:
         counted = Counted(emulator)
         headers = {"Authorization": f"Bearer {account.api_key}"}
         with httpx.Client(base_url=f"{emulator.base_url}/v1", headers=headers, timeout=60, trust_env=False) as api:
-            box: dict[str, Any] = api.post("/sandboxes", json={"template": "minimal"}).json()
-            snapshot: dict[str, Any] = api.post(f"/sandboxes/{box['id']}/snapshots").json()
-            env = environment(emulator, account.id, box["id"], snapshot["id"])
+            there = residents(api)
+            env = {**environment(emulator, account.id), **there}
             stopping = threading.Event()
-            reaper = threading.Thread(target=reap, args=(emulator, api, box["id"], stopping))
+            reaper = threading.Thread(target=reap, args=(api, there["CAGED_FUZZ_SANDBOX"], stopping))
             reaper.start()
             try:
                 strict, loose = EXAMPLES["full" if asked.full else "short"]
