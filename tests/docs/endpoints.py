@@ -22,8 +22,11 @@ HEAD = """\
 
 Every endpoint that a client of the platform calls, or its documentation names, and what the emulator does with it.
 Written by `scripts/endpoints`, which runs the tests and notes which of them had an endpoint succeed (or, for what is
-not emulated, had it say so). A test fails when an endpoint, its operation or a test file named here is not there any
-more. The complete description is the emulator's own `/openapi.json`.
+not emulated, had it say so); the three that call it most often are named. A test fails when an endpoint, its operation
+or a test file named here is not there any more. The complete description is the emulator's own `/openapi.json`.
+
+Sections are those of wire-contract.md, with a B those of platform-behaviour.md, Part B, and with an O those of
+wire-other-clients.md. 501: not emulated, and the answer says so.
 """
 
 
@@ -64,7 +67,7 @@ def page(tests: Mapping[str, Sequence[str]]) -> str:
     return "\n".join([*lines, f"{len(counts)} endpoints: {total}.", ""])
 
 
-def tests_in(text: str) -> dict[str, list[str]]:
+def files_in(text: str) -> dict[str, list[str]]:
     """What a page says about tests, by operation."""
     found = {}
     for line in text.splitlines():
