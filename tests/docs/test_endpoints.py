@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from contract_endpoints import ENDPOINTS
-from endpoints import page, serving, files_in
+from endpoints import files_in, page, serving
 
 TOP = Path(__file__).parents[2]
 PAGE = (TOP / "docs" / "endpoints.md").read_text(encoding="utf-8")
