@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 from typing import Any, Callable, Optional
 
@@ -61,6 +62,9 @@ class Server:
             lifespan="off",
             ws=_WebSocket,
             ws_max_size=WS_MESSAGE_BYTES,
+            # A client that reads slowly answers no ping either; its connection's end is seen without.
+            ws_ping_interval=None,
+            ws_ping_timeout=None,
             ws_per_message_deflate=False,  # on one machine it costs more than it saves
             http="h11",
             loop="asyncio",
@@ -81,10 +85,18 @@ class Server:
         self._uvicorn.stopping.set()
 
 
+_silent = logging.getLogger(f"{__name__}.sockets")
+_silent.setLevel(logging.WARNING)
+
+
 class _WebSocket(WebSocketsSansIOProtocol):
     """As uvicorn's, with what differs between the releases that our Pythons get, or fails there: waiting for a client
     that does not read, empty messages, and answering a handshake with a response (headers twice, a false complaint in
     the log)."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.logger = self.conn.logger = _silent  # both write the whole URL, with the credential in it
 
     _refusal: Any = None
     _refusal_body = b""

@@ -162,7 +162,11 @@ class MCPClient:
         return dict(result) if isinstance(result, Mapping) else {}
 
     async def _exchange(self, message: str, answer: asyncio.Future[Any]) -> Any:
-        await self._channel.send(message)
+        try:
+            await self._channel.send(message)
+        except BaseException:
+            answer.cancel()  # nobody will ask for it
+            raise
         return await answer
 
     async def _read(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 from typing import Any, Optional
 
@@ -83,6 +84,11 @@ def open_sync(settings: Settings, target: Target, token: str) -> Channel:
     return Channel(connection, target)
 
 
+#: websockets writes the whole URL to its debug log, with the credential in it.
+_silent = logging.getLogger("caged.sockets")
+_silent.setLevel(logging.WARNING)
+
+
 def _options(settings: Settings, target: Target) -> dict[str, Any]:
     local = is_loopback(settings.host)
     options: dict[str, Any] = {
@@ -94,6 +100,7 @@ def _options(settings: Settings, target: Target) -> dict[str, Any]:
         "ping_interval": SOCKET_PING_INTERVAL,
         "ping_timeout": None if target.patient else SOCKET_PING_TIMEOUT,
         "close_timeout": SOCKET_CLOSE_TIMEOUT,
+        "logger": _silent,
     }
     if settings.encrypted:
         options["ssl"] = httpx.create_ssl_context()  # the certificates that the other calls trust

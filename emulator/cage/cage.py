@@ -164,6 +164,7 @@ class Cage:
             words, environment, self.layout.seen("workspace"), rows, cols, quiet
         )
         terminal.layout = self.layout
+        terminal.edits_lines = self._shell.endswith("bash") and not quiet
         return terminal
 
     # --- ports

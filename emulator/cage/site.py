@@ -67,13 +67,22 @@ class Site:
             return
         self._preparing = True
         try:
-            await asyncio.to_thread(_furnish, self.walls.layout(self._spare))
+            await asyncio.to_thread(self._make_spare)
             self._has_spare = True
         finally:
             self._preparing = False
 
+    def _make_spare(self) -> None:
+        try:
+            _furnish(self.walls.layout(self._spare))
+        except BaseException:
+            archive.remove(self._spare)
+            raise
+
     def _take(self, layout: Layout) -> None:
         """The directory of a new sandbox, its workspace as if made now."""
+        if layout.directory.exists():
+            raise FileExistsError(f"{layout.directory} is there already")
         if not self._has_spare:
             _furnish(layout)
             return

@@ -27,6 +27,9 @@ class Terminal:
         #: Where paths are rewritten (`process` walls): what is typed, and what is shown.
         self.layout: Optional[Layout] = None
         self._held = b""
+        self._back = b""  # read by a call that was cancelled
+        #: Whether its shell edits lines itself, as bash does.
+        self.edits_lines = False
         os.set_blocking(fd, False)
         self._fd = fd
         self._kill = kill
@@ -38,8 +41,8 @@ class Terminal:
 
     async def read(self) -> bytes:
         """The next piece of output, at most CHUNK bytes; b"" when the program has ended and all was read."""
-        pieces: list[bytes] = []
-        size, patience = 0, _PATIENCE
+        pieces: list[bytes] = [self._back] if self._back else []
+        size, patience, self._back = len(self._back), _PATIENCE, b""
         while self._fd >= 0:
             piece = self._read_now(CHUNK - size)
             if piece:
@@ -50,7 +53,11 @@ class Terminal:
                     continue
             if pieces and piece is None and len(pieces[-1]) >= _FLOOD and patience:
                 patience -= 1
-                await asyncio.sleep(0)
+                try:
+                    await asyncio.sleep(0)
+                except asyncio.CancelledError:
+                    self._back = b"".join(pieces)
+                    raise
                 continue
             if pieces or piece == b"":
                 break
@@ -111,11 +118,15 @@ class Terminal:
             fcntl.ioctl(self._fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, cols, 0, 0))
 
     def at_prompt(self) -> bool:
-        """Whether what is typed goes to the shell itself, not to a program that it started."""
+        """Whether what is typed is a command line: the shell is in front, not a program that it started, and reads one,
+        not an answer or a password (`read`, `read -s`)."""
         try:
+            flags = termios.tcgetattr(self._fd)[3]
+            if flags & termios.ICANON if self.edits_lines else not flags & termios.ECHO:
+                return False
             (session,) = struct.unpack("i", fcntl.ioctl(self._fd, _TIOCGSID, bytes(4)))
             return os.tcgetpgrp(self._fd) == int(session)
-        except OSError:
+        except (OSError, termios.error):
             return False
 
     def ended(self, exit_code: Optional[int]) -> None:
@@ -125,7 +136,7 @@ class Terminal:
         self._wake()
 
     def close(self) -> None:
-        """Hangs up and kills what is still there. Harmless to repeat."""
+        """Hangs up, and kills the program and all that came from it, if it has not ended. Harmless to repeat."""
         if self._fd < 0:
             return
         self._loop.remove_reader(self._fd)

@@ -29,6 +29,8 @@ TRUST_PAUSE = 30
 SESSIONS_LEAST, SESSIONS_MOST = 3, 100
 #: USD below which nobody wants to hear of a session's cost: those of an emulated agent take millionths.
 ANOMALY_LEAST = 0.01
+#: So many errors are remembered at most; a threshold above it is never reached.
+_MOST_ERRORS = 100_000
 
 
 class Alarms:
@@ -223,7 +225,7 @@ class Alarms:
         most, minutes = int(config["error_count_threshold"]), config["window_minutes"]
         place = event.sandbox_id or account.id
         now = self._services.clock.time()
-        times = self._errors.setdefault(place, deque())
+        times = self._errors.setdefault(place, deque(maxlen=_MOST_ERRORS))
         while times and times[0] <= now - 60 * minutes:
             times.popleft()
         told = self._told.setdefault(place, set())

@@ -79,7 +79,8 @@ class Services:
 
     def note(self, sandbox: Sandbox, message: str, kind: str = "lifecycle") -> None:
         """Adds a line to a sandbox's log, secrets masked."""
-        sandbox.logs.append(LogEntry(self.clock.timestamp(), kind, mask(sandbox, message)))
+        readable = message.encode("utf-8", "replace").decode("utf-8")  # it will have to be sent as JSON
+        sandbox.logs.append(LogEntry(self.clock.timestamp(), kind, mask(sandbox, readable)))
         del sandbox.logs[:-5000]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ MOST_PER_SANDBOX = 64
 #: What streaming clients type around their command, and what the shell then prints (wire-contract.md 4.3).
 _BEGIN = re.compile(r"__CAGED_BEGIN_([0-9a-f]{16})__")
 _END = re.compile(r"__CAGED_EXIT_([0-9a-f]{16})__\s*(\d+)")
+_LONGEST_LINE = 4096
+_LINE = re.compile(r"([^\r\n]*)([\r\n]?)(.*)", re.S)
 _ERASE, _KILL_LINE, _INTERRUPT = "\x7f\b", "\x15", "\x03\x04"
 
 
@@ -44,6 +47,7 @@ class Terminals:
         self._services = services
         self._sandboxes = sandboxes
         self._sessions: dict[str, Session] = {}
+        self._open: Counter[str] = Counter()
 
     def of_sandbox(self, account: Account, sandbox_id: str) -> list[Session]:
         sandbox = self._sandboxes.get(account, sandbox_id)
@@ -53,9 +57,9 @@ class Terminals:
     async def open(self, sandbox: Sandbox, rows: int, cols: int, quiet: bool) -> AsyncIterator[Session]:
         """A shell in a terminal, killed with all that came from it when the block ends before it does. 409 when the
         sandbox cannot run it."""
-        if sum(1 for session in self._sessions.values() if session.sandbox_id == sandbox.id) >= MOST_PER_SANDBOX:
+        if self._open[sandbox.id] >= MOST_PER_SANDBOX:
             raise Refusal(409, f"{sandbox.id} has {MOST_PER_SANDBOX} terminals open already; close one first")
-        async with self._sandboxes.active(sandbox):
+        async with self._counted(sandbox.id), self._sandboxes.active(sandbox):
             cage = sandbox.cage
             if sandbox.status != "running" or cage is None:
                 raise not_running(sandbox.id, sandbox.status)
@@ -83,6 +87,16 @@ class Terminals:
                 if not quiet:
                     self._services.note(sandbox, "terminal closed", "terminal")
 
+    @asynccontextmanager
+    async def _counted(self, sandbox_id: str) -> AsyncIterator[None]:
+        """From before it is opened, so that many at once do not slip through."""
+        self._open[sandbox_id] += 1
+        try:
+            yield
+        finally:
+            self._open[sandbox_id] -= 1
+            self._open += Counter()  # forgets those with none
+
     def transcript(self, sandbox: Sandbox, session: Session) -> Transcript:
         return Transcript(self._services, sandbox, session)
 
@@ -99,6 +113,7 @@ class Transcript:
         self._sandbox = sandbox
         self._session = session
         self._line = ""
+        self._ahead = False
         self._marked = ""  # typed since the last marker
         self._mark = ""
         self._command = ""
@@ -109,16 +124,23 @@ class Transcript:
         if self._session.quiet:
             self._typed_by_client(text)
             return
+        # Only the first line of a message: who will read the others is not known yet. The rest of them is typed ahead.
+        first, ended, rest = _LINE.match(text).groups()  # type: ignore[union-attr]
+        if not self._ahead and len(first) <= _LONGEST_LINE:
+            self._edit(first)
+            if ended and self._line.strip() and self._session.terminal.at_prompt():
+                self._tell(self._line.strip(), {})
+        if ended:
+            self._line = ""
+            self._ahead = rest != "" and rest[-1] not in "\r\n"
+
+    def _edit(self, text: str) -> None:
         for character in text:
-            if character in "\r\n":
-                if self._line.strip() and self._session.terminal.at_prompt():
-                    self._tell(self._line.strip(), {})
-                self._line = ""
-            elif character in _ERASE:
+            if character in _ERASE:
                 self._line = self._line[:-1]
             elif character == _KILL_LINE or character in _INTERRUPT:
                 self._line = ""
-            elif len(self._line) < 4096:
+            elif len(self._line) < _LONGEST_LINE:
                 self._line += character
 
     def _typed_by_client(self, text: str) -> None:

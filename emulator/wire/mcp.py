@@ -12,8 +12,8 @@ from .sockets import Connection, SocketOperation, upgrade_required
 
 operations = Operations()
 
-#: Requests of one connection that are worked on at a time; the next one is read when one of them is answered.
-AT_ONCE = 32
+#: Requests of one connection that are worked on at a time; so many more may wait.
+AT_ONCE, WAITING = 32, 1024
 
 
 async def mcp(connection: Connection) -> None:
@@ -23,36 +23,50 @@ async def mcp(connection: Connection) -> None:
     )
     async with platform.sandboxes.active(connection.sandbox):
         await connection.accept()
-        working: set[asyncio.Task[None]] = set()
-        ended = asyncio.ensure_future(connection.sandbox.gone.wait())
+        serving = asyncio.ensure_future(_serve(connection.socket, session))
+        gone = asyncio.ensure_future(connection.sandbox.gone.wait())
         try:
-            while True:
-                receiving = asyncio.ensure_future(connection.socket.receive())
-                await asyncio.wait({receiving, ended}, return_when=asyncio.FIRST_COMPLETED)
-                if not receiving.done():
-                    receiving.cancel()
-                    await connection.socket.close(1001)
-                    return
-                message = receiving.result()
-                if message["type"] == "websocket.disconnect":
-                    return
-                text = message.get("text")
-                if text is None:
-                    text = (message.get("bytes") or b"").decode("utf-8", "replace")
-                task = asyncio.ensure_future(_answer(connection.socket, session, text))
-                working.add(task)
-                task.add_done_callback(working.discard)
-                if len(working) >= AT_ONCE:
-                    await asyncio.wait({*working, ended}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({serving, gone}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            ended.cancel()
-            for task in working:
-                task.cancel()  # the client is gone: its commands are killed
-            await asyncio.gather(*working, return_exceptions=True)
+            for task in (serving, gone):
+                task.cancel()
+            results = await asyncio.gather(serving, gone, return_exceptions=True)
+        if isinstance(results[0], Exception):
+            raise results[0]
+        if connection.socket.application_state.name == "CONNECTED" and connection.sandbox.gone.is_set():
+            await connection.socket.close(1001)
 
 
-async def _answer(socket: WebSocket, session: McpSession, text: str) -> None:
-    reply = await session.handle(text)
+async def _serve(socket: WebSocket, session: McpSession) -> None:
+    """Until the client goes. It always reads, because only so that is seen, and a cancellation too."""
+    slots = asyncio.Semaphore(AT_ONCE)
+    working: set[asyncio.Task[None]] = set()
+    try:
+        while True:
+            message = await socket.receive()
+            if message["type"] == "websocket.disconnect":
+                return
+            text = message.get("text")
+            if text is None:
+                text = (message.get("bytes") or b"").decode("utf-8", "replace")
+            if len(working) >= AT_ONCE + WAITING:
+                await socket.close(1013, f"{len(working)} requests are waiting already")
+                return
+            task = asyncio.ensure_future(_answer(socket, session, text, slots))
+            working.add(task)
+            task.add_done_callback(working.discard)
+    finally:
+        for task in working:
+            task.cancel()  # the client is gone: its commands are killed
+        await asyncio.gather(*working, return_exceptions=True)
+
+
+async def _answer(socket: WebSocket, session: McpSession, text: str, slots: asyncio.Semaphore) -> None:
+    if '"notifications/' in text[:1000]:
+        reply = await session.handle(text)  # a cancellation does not wait for what it cancels
+    else:
+        async with slots:
+            reply = await session.handle(text)
     if reply is not None:
         try:
             await socket.send_text(reply)

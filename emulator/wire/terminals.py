@@ -6,6 +6,7 @@ import asyncio
 import codecs
 import json
 import re
+from collections import deque
 from typing import Optional
 
 from pydantic import BaseModel
@@ -22,6 +23,8 @@ operations = Operations()
 ROWS, COLS, MOST = 24, 80, 1000
 #: Some clients attach their listener a moment after the upgrade and lose what came with it (wire-other-clients.md 5).
 FIRST_OUTPUT_SECONDS = 0.05
+#: A client may be so much ahead of what the program in front reads.
+UNREAD_CHARACTERS = 8 * 1024 * 1024
 #: How long the digits behind an exit marker are waited for, so that they travel in one message with it.
 DIGITS_SECONDS = 1.0
 _UNFINISHED_EXIT = re.compile(r"__CAGED_EXIT_[0-9a-f]{16}__[ \t]*\d*\Z")
@@ -68,13 +71,16 @@ async def terminal(connection: Connection) -> None:
         transcript = connection.platform.terminals.transcript(connection.sandbox, session)
         await connection.accept()
         showing = asyncio.ensure_future(_show(connection.socket, session, transcript))
-        typing = asyncio.ensure_future(_type(connection.socket, session, transcript))
+        typed = Typed()
+        typing = asyncio.ensure_future(_type(typed, session, transcript))
+        listening = asyncio.ensure_future(_listen(connection.socket, session, typed))
+        tasks = (showing, typing, listening)
         try:
-            await asyncio.wait({showing, typing}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({showing, listening}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (showing, typing):
+            for task in tasks:
                 task.cancel()
-            results = await asyncio.gather(showing, typing, return_exceptions=True)
+            results = await asyncio.gather(*tasks, return_exceptions=True)
             transcript.end()
         for result in results:
             if isinstance(result, Exception) and not isinstance(result, WebSocketDisconnect):
@@ -127,8 +133,38 @@ def _whole_exit(before: str, text: str) -> tuple[str, str]:
     return text[:start], text[start:]
 
 
-async def _type(socket: WebSocket, session: Session, transcript: Transcript) -> None:
-    """Takes what the client sends, until it goes. What is no message of the protocol is passed over."""
+class Typed:
+    """What a client has typed and no program has read yet."""
+
+    def __init__(self) -> None:
+        self._texts: deque[str] = deque()
+        self._some = asyncio.Event()
+        self.characters = 0
+
+    def add(self, text: str) -> None:
+        self._texts.append(text)
+        self.characters += len(text)
+        self._some.set()
+
+    async def next(self) -> str:
+        await self._some.wait()
+        text = self._texts.popleft()
+        self.characters -= len(text)
+        if not self._texts:
+            self._some.clear()
+        return text
+
+
+async def _type(typed: Typed, session: Session, transcript: Transcript) -> None:
+    while True:
+        text = await typed.next()
+        transcript.typed(text)
+        await session.terminal.write(text)
+
+
+async def _listen(socket: WebSocket, session: Session, typed: Typed) -> None:
+    """Takes what the client sends, until it goes: always, because only so its end is seen. What is no message of the
+    protocol is passed over."""
     while True:
         received = await socket.receive()
         if received["type"] == "websocket.disconnect":
@@ -136,12 +172,14 @@ async def _type(socket: WebSocket, session: Session, transcript: Transcript) -> 
         raw = received.get("text") or (received.get("bytes") or b"").decode("utf-8", "replace")
         try:
             message = json.loads(raw)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         kind = message.get("type") if isinstance(message, dict) else None
         if kind == "input" and isinstance(message.get("data"), str):
-            transcript.typed(message["data"])
-            await session.terminal.write(message["data"])
+            if typed.characters > UNREAD_CHARACTERS:
+                await socket.close(1009, "nothing in the sandbox reads what is typed")
+                return
+            typed.add(message["data"])
         elif kind == "resize":
             session.resize(*_size(_whole(message.get("rows")), _whole(message.get("cols"))))
         elif kind == "ping":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import time
@@ -11,7 +12,7 @@ import pytest
 from emulator_testing import eventually
 from leftovers import processes_with, unique_seconds
 from sockets import Term, open_socket
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 
 @pytest.fixture
@@ -357,6 +358,85 @@ def test_the_log_names_the_commands_typed_at_the_prompt_and_no_password(api, box
     term.until("Password: ")
     term.type("hunter2\n")
     term.until("thanks")
+    term.type("read -p 'Na''me: ' name; echo hel''lo\n")
+    term.until("Name: ")
+    term.type("Rumpelstiltskin\n")
+    term.until("hello")
     log = api.log_text(box)
     assert "$ echo on''e (terminal)" in log
     assert "read -s" in log
+    assert "hunter2" not in log
+    assert "Rumpelstiltskin" not in log
+
+
+def test_what_is_typed_ahead_is_not_told(api, box, term):
+    term.type("cat > /dev/null\ntopsecret1\n")
+    time.sleep(0.1)  # so that cat is in front of what follows
+    term.type("\x04")
+    term.type("echo do''ne\n")
+    term.until("done")
+    log = api.log_text(box)
+    assert "cat > /dev/null" in log
+    assert "topsecret1" not in log
+
+
+def test_half_a_surrogate_in_a_command_leaves_the_log_readable(api, box, term):
+    term.send('{"type":"input","data":"echo odd \\ud800 text; echo do\'\'ne\\r"}')
+    term.until("done")
+    assert "echo odd" in api.log_text(box)
+
+
+def test_a_great_many_lines_at_once_hold_nobody_up(api, box, term):
+    term.type("true\n" * 20_000)
+    begun = time.monotonic()
+    assert api.get("/account").status_code == 200
+    assert time.monotonic() - begun < 2
+
+
+def test_deep_nesting_is_no_message(term):
+    term.send("[" * 100_000)
+    term.type("echo al''ive\n")
+    term.until("alive")
+
+
+def test_a_client_that_goes_is_seen_also_when_nothing_reads_what_it_typed(api, box):
+    mark = unique_seconds()
+    term = Term(api.emulator.base_url, box, api.key, "")
+    term.type(f"sleep {mark}\n")
+    eventually(lambda: processes_with(f"sleep {mark}"), "the process")
+    for _ in range(10):
+        term.type("x" * 60_000)
+    term.socket.socket.close()
+    eventually(lambda: not processes_with(f"sleep {mark}"), "the process to be gone")
+
+
+def test_who_types_too_far_ahead_is_closed(api, box):
+    with Term(api.emulator.base_url, box, api.key, "", close_timeout=0.1) as term:
+        term.type("sleep 1000\n")
+        try:
+            for _ in range(12):
+                term.type("x" * 1_000_000)
+        except ConnectionClosed:
+            pass
+        assert term.until_closed() == 1009
+
+
+def test_at_most_64_terminals_are_open_in_a_sandbox(api, box, monkeypatch):
+    monkeypatch.setattr("caged.emulator.platform.terminals.MOST_PER_SANDBOX", 2)
+    with Term(api.emulator.base_url, box, api.key), Term(api.emulator.base_url, box, api.key):
+        status, problem = refused(api, box)
+    assert status == 409
+    assert "close one first" in problem["detail"]
+    eventually(lambda: api.get(f"/sandboxes/{box}/terminal/sessions").json() == [], "both to be closed")
+    with Term(api.emulator.base_url, box, api.key) as term:
+        term.prompt()
+
+
+def test_no_credential_is_written_to_a_log(api, box, caplog):
+    caplog.set_level("DEBUG")
+    secret = ticket(api)["ticket"]
+    with Term(api.emulator.base_url, box, secret, logger=logging.getLogger("client.is.silent")) as term:
+        logging.getLogger("client.is.silent").setLevel("ERROR")
+        term.prompt()
+    written = "\n".join(record.getMessage() for record in caplog.records if record.name != "client.is.silent")
+    assert secret not in written

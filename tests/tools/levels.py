@@ -20,6 +20,7 @@ from leftovers import children_of, processes_with, run_dirs, until
 import caged
 import caged.emulator
 from caged import Caged
+from caged.emulator import Emulator, EmulatorError
 
 #: As the tests name them: `…-user` is the level for an ordinary user when the suite runs as root.
 LEVELS = ("namespace", "namespace-user", "bwrap", "bwrap-user", "process")
@@ -194,3 +195,18 @@ class Served:
 
 def _environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("CAGED_")}
+
+
+@contextlib.contextmanager
+def client_of(level: str) -> Iterator[Caged]:
+    """A client of an emulator in this process. Skips when this machine cannot have the level."""
+    if level == "bwrap" and shutil.which("bwrap") is None:
+        pytest.skip("there is no bwrap on this machine")
+    emulator = Emulator(isolation=level)
+    try:
+        emulator.start()
+    except EmulatorError as error:
+        pytest.skip(f"{level} walls do not work here: {str(error).splitlines()[0]}")
+    with emulator.client() as client:
+        yield client
+    emulator.stop()

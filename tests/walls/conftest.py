@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Callable
 
 import pytest
-from levels import LEVELS, WALLED, Served, need
+from levels import LEVELS, WALLED, Served, client_of, need
 
 from caged import Caged
-from caged.emulator import Emulator, EmulatorError
 
 Emulators = Callable[[str], Served]
 
@@ -50,21 +47,6 @@ def box(request: pytest.FixtureRequest) -> Iterator[str]:
     name = "walled" if "walled" in request.fixturenames else "anywhere"
     with request.getfixturevalue(name).sandbox() as sandbox_id:
         yield sandbox_id
-
-
-@contextmanager
-def client_of(level: str) -> Iterator[Caged]:
-    """A client of an emulator in this process. Skips when this machine cannot have the level."""
-    if level == "bwrap" and shutil.which("bwrap") is None:
-        pytest.skip("there is no bwrap on this machine")
-    emulator = Emulator(isolation=level)
-    try:
-        emulator.start()
-    except EmulatorError as error:
-        pytest.skip(f"{level} walls do not work here: {str(error).splitlines()[0]}")
-    with emulator.client() as client:
-        yield client
-    emulator.stop()
 
 
 @pytest.fixture(scope="module", params=["namespace", "bwrap", "process"])

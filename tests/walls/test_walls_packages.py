@@ -8,10 +8,12 @@ import io
 import json
 import os
 import shutil
+import tempfile
 import zipfile
+from pathlib import Path
 
 import pytest
-from levels import Served
+from levels import Served, client_of
 
 
 def wheel(name: str, version: str) -> bytes:
@@ -64,3 +66,25 @@ def test_npm_installs_a_package_into_the_sandboxs_home(anywhere: Served) -> None
         assert anywhere.run(box, "caged-probe; command -v caged-probe") == "by node\n/root/.local/bin/caged-probe\n"
         assert (anywhere.sandbox_dir(box) / "root/.local/lib/node_modules/caged-probe/cli.js").is_file()
         assert not anywhere.client.sandboxes.exec(other, "command -v caged-probe").ok
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a home directory")
+def test_a_toolchain_below_home_is_shown_and_its_neighbours_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    home = Path(tempfile.mkdtemp(prefix="caged-developer-", dir="/home"))
+    try:
+        (home / "secret").write_text("secret")
+        tools = home / "tools" / "node-20" / "bin"
+        tools.mkdir(parents=True)
+        home.chmod(0o755)
+        (tools / "node").write_text("#!/bin/sh\necho v20.99.0\n")
+        (tools / "node").chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+        monkeypatch.setenv("HOME", str(home))  # no other node of a version manager
+        with client_of("namespace") as client:
+            box = client.sandboxes.create(template="node-20")
+            assert box.status == "running", client.sandboxes.logs(box.id)
+            assert client.sandboxes.exec(box.id, "node --version").output == "v20.99.0\n"
+            assert client.sandboxes.exec(box.id, f"ls {home}").output == "tools\n"
+            assert not client.sandboxes.exec(box.id, f"touch {home}/here || touch /home/here").ok
+    finally:
+        shutil.rmtree(home)

@@ -359,6 +359,9 @@ def _hidden(root: str, paths: list[str]) -> None:
 
 
 def _shown(root: str, paths: list[str]) -> None:
+    in_home = any(path.startswith("/home/") for path in paths)
+    if in_home:  # the new root is read-only by now, and this place has nothing of its own over it
+        libc.mount("home", root + "/home", "tmpfs", MS_NOSUID | MS_NODEV, "size=64k,mode=755")
     for path in paths:
         if not os.path.isdir(path):
             continue
@@ -368,6 +371,8 @@ def _shown(root: str, paths: list[str]) -> None:
         os.makedirs(target, exist_ok=True)
         libc.bind(path, target)
         _read_only(target)
+    if in_home:
+        _read_only(root + "/home", recursive=False)
 
 
 def _secrets(root: str) -> None:

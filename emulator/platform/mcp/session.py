@@ -168,10 +168,19 @@ class McpSession:
         data = {"tool": tool.name, "arguments": shown, "is_error": outcome.is_error}
         self._services.record(self._sandbox, "tool_call", data, milliseconds)
 
+    def _masked(self, value: Any) -> Any:
+        """A structure without secrets; JSON would write some of them in a way that hides them from the masking."""
+        if isinstance(value, str):
+            return mask(self._sandbox, value)
+        if isinstance(value, dict):
+            return {mask(self._sandbox, str(name)): self._masked(inner) for name, inner in value.items()}
+        return [self._masked(inner) for inner in value] if isinstance(value, list) else value
+
     def _shown(self, value: Any) -> Any:
         """An argument as it is kept: without secrets, valid, and short."""
         if isinstance(value, (bool, int)):
             return value
-        text = mask(self._sandbox, value if isinstance(value, str) else json.dumps(value))
+        text = value if isinstance(value, str) else json.dumps(self._masked(value), ensure_ascii=False)
+        text = mask(self._sandbox, text)
         text = text.encode("utf-8", "replace").decode("utf-8")
         return text if len(text) <= _RECORDED_CHARACTERS else text[:_RECORDED_CHARACTERS] + " …"
