@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import Optional
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 from starlette.responses import Response
 
 from ..platform.refusal import invalid
 from ..store import Account, Key
-from .operation import Body, Call, NoBody, Operations, json_reply, no_content
+from .operation import Body, Call, Model, NoBody, Operations, json_reply, no_content
 
 operations = Operations()
 SCOPES = ("full", "read_only")
 
 
-class AccountOut(BaseModel):
+class AccountOut(Model):
     id: str
     email: str
     name: str
@@ -29,7 +29,7 @@ class CreateKey(Body):
     scope: Optional[str] = Field(None, json_schema_extra={"enum": [*SCOPES, "", None]})
 
 
-class KeyOut(BaseModel):
+class KeyOut(Model):
     """`prefix` is what may be shown of the secret."""
 
     id: str
@@ -41,7 +41,7 @@ class KeyOut(BaseModel):
     created_at: str
 
 
-class CreatedKey(BaseModel):
+class CreatedKey(Model):
     """The only response that ever holds the secret."""
 
     key: str

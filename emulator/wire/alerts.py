@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import Any, Optional
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 from starlette.responses import Response
 
 from ..platform.alerts import page_size
 from ..platform.rules import MOST, SCORE_MOST, config_of
 from ..store import Alert, AlertRule
-from .operation import Body, Call, NoBody, Operations, json_reply, no_content
+from .operation import Body, Call, Model, NoBody, Operations, json_reply, no_content
 
 operations = Operations()
 
 
-class AlertOut(BaseModel):
+class AlertOut(Model):
     """`type` (finer than `rule_type`) and `resolved` are the documentation's older keys."""
 
     id: str
@@ -38,7 +38,7 @@ class AlertOut(BaseModel):
         return super().model_dump_json(exclude_none=True)
 
 
-class AlertPage(BaseModel):
+class AlertPage(Model):
     alerts: list[AlertOut]
     total: int
     limit: int
@@ -48,7 +48,7 @@ class AlertPage(BaseModel):
         return super().model_dump_json(exclude_none=True)
 
 
-class RuleConfig(BaseModel):
+class RuleConfig(Model):
     """Percent of a budget; times the average session's cost; minutes; errors in so many minutes; a trust score."""
 
     threshold_percent: Optional[float] = None
@@ -79,7 +79,7 @@ class UpdateRule(Body):
     config: Optional[RuleConfigIn] = None
 
 
-class RuleOut(BaseModel):
+class RuleOut(Model):
     id: str
     account_id: str
     type: str

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import Any, Optional
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 from starlette.responses import PlainTextResponse, Response
 
 from ..control.clock import rfc3339
 from ..platform.billing import PLANS
 from ..store import Account
-from .operation import Body, Call, NoBody, Operations, json_reply, no_content
+from .operation import Body, Call, Model, NoBody, Operations, json_reply, no_content
 
 operations = Operations()
 
 
-class SubscriptionOut(BaseModel):
+class SubscriptionOut(Model):
     """`plan` is the documentation's older name of `tier`."""
 
     tier: str
@@ -29,7 +29,7 @@ class SubscriptionOut(BaseModel):
         return super().model_dump_json(exclude_none=True)
 
 
-class UsageOut(BaseModel):
+class UsageOut(Model):
     compute_minutes: int
     reported_minutes: int
     pending_seconds: int
@@ -49,7 +49,7 @@ class Portal(Body):
     pass
 
 
-class Page(BaseModel):
+class Page(Model):
     url: str
 
 

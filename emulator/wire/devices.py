@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import Optional
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 from starlette.responses import PlainTextResponse, Response
 
 from ..platform.devices import EXPIRES_SECONDS, INTERVAL_SECONDS, refused
-from .operation import Body, Call, NoBody, Operations, json_reply
+from .operation import Body, Call, Model, NoBody, Operations, json_reply
 
 operations = Operations()
 
@@ -26,7 +26,7 @@ class AskForToken(Body):
     device_code: Optional[str] = Field(None, json_schema_extra={"type": "string", "minLength": 1})
 
 
-class Code(BaseModel):
+class Code(Model):
     """The client opens `<verification_url>?code=<user_code>` in a browser. Times in seconds."""
 
     device_code: str
@@ -36,7 +36,7 @@ class Code(BaseModel):
     interval: int
 
 
-class Token(BaseModel):
+class Token(Model):
     """`access_token` is an API key."""
 
     access_token: str

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Optional
 
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import AfterValidator, Field
 from starlette.responses import Response
 
 from ..control.clock import from_rfc3339
 from ..platform.events import Told
-from .operation import Body, Call, Operations, json_reply
+from .operation import Body, Call, Model, Operations, json_reply
 
 operations = Operations()
 
@@ -39,7 +39,7 @@ class IngestEvents(Body):
     events: list[EventIn]
 
 
-class Ingested(BaseModel):
+class Ingested(Model):
     """`errors`: events that name a sandbox or a session that the account does not have."""
 
     accepted: int

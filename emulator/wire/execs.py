@@ -6,12 +6,11 @@ import asyncio
 from collections.abc import Awaitable
 from typing import Any, Optional, TypeVar
 
-from pydantic import BaseModel
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from ..platform.refusal import invalid
-from .operation import Body, Call, Operations, json_reply
+from .operation import Body, Call, Model, Operations, json_reply
 
 operations = Operations()
 T = TypeVar("T")
@@ -21,7 +20,7 @@ class Exec(Body):
     command: str
 
 
-class ExecOut(BaseModel):
+class ExecOut(Model):
     """`error` is there only when the command could not be run at all."""
 
     output: str

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel
 from starlette.responses import Response
 
 from ..cage.paths import WORKSPACE
 from ..control.clock import rfc3339
-from .operation import Body, Call, NoBody, Operations, json_reply
+from .operation import Body, Call, Model, NoBody, Operations, json_reply
 
 operations = Operations()
 
 
-class FileOut(BaseModel):
+class FileOut(Model):
     name: str
     path: str
     type: str
@@ -24,17 +23,17 @@ class WriteFile(Body):
     content: str
 
 
-class Written(BaseModel):
+class Written(Model):
     status: str
     path: str
 
 
-class ChangedFile(BaseModel):
+class ChangedFile(Model):
     path: str
     status: str
 
 
-class GitDiffOut(BaseModel):
+class GitDiffOut(Model):
     files: list[ChangedFile]
     diff: str
     staged_diff: str

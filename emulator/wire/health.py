@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel
 from starlette.responses import Response
 
 from caged import __version__
 
 from ..cage.probe import describe
-from .operation import Call, NoBody, Operations, json_reply
+from .operation import Call, Model, NoBody, Operations, json_reply
 
 operations = Operations()
 
 
-class Health(BaseModel):
+class Health(Model):
     status: str
     version: str
     isolation: str

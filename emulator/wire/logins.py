@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Optional
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 from starlette.responses import Response
 
 from ..control.clock import rfc3339
 from ..platform.logins import EMAIL, EMAIL_MOST, PASSWORD_LEAST, PASSWORD_MOST
 from ..store import Account, Login
 from .account import AccountOut, shown_account
-from .operation import Body, Call, NoBody, Operations, json_reply, no_content
+from .operation import Body, Call, Model, NoBody, Operations, json_reply, no_content
 
 operations = Operations()
 
@@ -27,7 +27,7 @@ class Credentials(Body):
     password: str
 
 
-class LoggedIn(BaseModel):
+class LoggedIn(Model):
     """`token` goes where an API key would: `Authorization: Bearer <token>`."""
 
     token: str
@@ -35,7 +35,7 @@ class LoggedIn(BaseModel):
     account: AccountOut
 
 
-class SessionOut(BaseModel):
+class SessionOut(Model):
     """One login to the dashboard."""
 
     id: str

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from ..platform.mcp import McpSession
 from .operation import Operations
 from .sockets import Connection, SocketOperation, upgrade_required
+
+if TYPE_CHECKING:
+    from ..platform.mcp import McpSession
 
 operations = Operations()
 
@@ -17,6 +20,8 @@ AT_ONCE, WAITING = 32, 1024
 
 
 async def mcp(connection: Connection) -> None:
+    from ..platform.mcp import McpSession  # a fifth of the emulator, for those who ask for it
+
     platform = connection.platform
     session = McpSession(
         platform.services, platform.sandboxes, connection.sandbox, read_only=connection.key.scope == "read_only"

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from typing import Any, Optional
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 from starlette.responses import Response
 
 from ..platform.alerts import page_size
 from ..platform.notifications import CHANNELS, CLEAR, EMAIL_MOST, TEXT_MOST, WEBHOOK, hint
 from ..store import Account, Notification
-from .operation import Body, Call, NoBody, Operations, json_reply, no_content
+from .operation import Body, Call, Model, NoBody, Operations, json_reply, no_content
 
 operations = Operations()
 
 _WEBHOOK: dict[str, Any] = {"pattern": f"^({WEBHOOK}|{CLEAR}|)$", "maxLength": TEXT_MOST}
 
 
-class NotificationOut(BaseModel):
+class NotificationOut(Model):
     id: str
     account_id: str
     alert_id: str
@@ -28,12 +28,12 @@ class NotificationOut(BaseModel):
     created_at: str
 
 
-class NotificationPage(BaseModel):
+class NotificationPage(Model):
     notifications: list[NotificationOut]
     unread_count: int
 
 
-class UnreadCount(BaseModel):
+class UnreadCount(Model):
     """`count` is the older name."""
 
     unread_count: int
@@ -50,7 +50,7 @@ class UpdateConfig(Body):
     discord_webhook_url: Optional[str] = Field(None, json_schema_extra=_WEBHOOK)
 
 
-class ConfigOut(BaseModel):
+class ConfigOut(Model):
     """Never a credential: only whether there is one, and its last four characters."""
 
     account_id: str

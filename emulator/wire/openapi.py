@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from caged import __version__
 
-from .operation import Call, NoBody, Operation
+from .operation import Call, Model, NoBody, Operation
 
 PATH = "/openapi.json"
 _REF = "#/components/schemas/{model}"
@@ -75,7 +75,7 @@ _MADE = {
 }
 
 
-class Reason(BaseModel):
+class Reason(Model):
     """Why, for programs that branch on it. `code`: plan_limit_reached, policy_denied, read_only_key,
     sandbox_not_running, invalid_state, budget_exceeded, snapshot_not_ready, file_too_large, and others."""
 
@@ -86,7 +86,7 @@ class Reason(BaseModel):
     subject_id: str
 
 
-class Problem(BaseModel):
+class Problem(Model):
     """A refusal, after RFC 7807. `detail` says what to do next; `error` repeats it for older clients; `instance` is
     the path. `reason` is there when a program may want to branch on it."""
 

@@ -18,11 +18,17 @@ from ..store import Account, Key
 B = TypeVar("B", bound=BaseModel)
 
 
-class Body(BaseModel):
+class Model(BaseModel):
+    """What is sent. Its validator is built when it is first used: all of them at once would make the start slow."""
+
+    model_config = ConfigDict(defer_build=True)
+
+
+class Body(Model):
     """A JSON request body. Types are exact, as on the platform; keys that we do not know are kept for the
     journal's warning and otherwise ignored."""
 
-    model_config = ConfigDict(strict=True, extra="allow", allow_inf_nan=False)
+    model_config = ConfigDict(strict=True, extra="allow", allow_inf_nan=False, defer_build=True)
 
 
 class NoBody(Body):

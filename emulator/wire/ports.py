@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import Any, Optional
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 from starlette.responses import Response
 
 from ..platform.limits import HTTP_PORTS
 from ..platform.refusal import invalid
-from .operation import Body, Call, NoBody, Operations, json_reply
+from .operation import Body, Call, Model, NoBody, Operations, json_reply
 from .preview import url_of
 
 operations = Operations()
 _HIGHEST = 65535
 
 
-class PortOut(BaseModel):
+class PortOut(Model):
     """`protocol`: `http` for the ports that have a preview, `tcp` for all others, whose `preview_url` is null."""
 
     port: int
@@ -30,7 +30,7 @@ class Protect(Body):
     password: str = Field(json_schema_extra={"minLength": 1})
 
 
-class Protected(BaseModel):
+class Protected(Model):
     port: int
     protected: bool
     preview_url: Optional[str]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Optional
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import ConfigDict, Field, JsonValue
 from starlette.responses import Response
 
 from ..cage.git import Repo
 from ..platform import cost, limits
 from ..platform.refusal import invalid
 from ..store import Sandbox
-from .operation import Body, Call, NoBody, Operations, json_reply, no_content
+from .operation import Body, Call, Model, NoBody, Operations, json_reply, no_content
 
 operations = Operations()
 
@@ -58,7 +58,7 @@ class CreateSandbox(Body):
     harness_id: Optional[str] = None
 
 
-class SandboxOut(BaseModel):
+class SandboxOut(Model):
     """A sandbox as every client reads it. Nullable keys are left out when unset."""
 
     id: str
@@ -84,7 +84,7 @@ class SandboxOut(BaseModel):
         return super().model_dump_json(exclude_none=True)
 
 
-class LogLine(BaseModel):
+class LogLine(Model):
     timestamp: str
     type: str
     message: str

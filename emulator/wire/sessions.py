@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from typing import Any, Optional
 
-from pydantic import BaseModel
 from starlette.responses import Response
 
 from ..control.clock import rfc3339
 from ..platform.platform import Platform
 from ..store import Session
-from .operation import Call, NoBody, Operations, json_reply
+from .operation import Call, Model, NoBody, Operations, json_reply
 
 operations = Operations()
 
@@ -21,7 +20,7 @@ REPLAY = 100
 REPLAY_MOST = 1000
 
 
-class SessionOut(BaseModel):
+class SessionOut(Model):
     """Nullable keys are there, with null. `llm_cost` + `compute_cost` = `total_cost` = `cost_usd`, in USD."""
 
     id: str
@@ -43,19 +42,19 @@ class SessionOut(BaseModel):
     ended_at: Optional[str]
 
 
-class Pagination(BaseModel):
+class Pagination(Model):
     page: int
     per_page: int
     total: int
     total_pages: int
 
 
-class SessionPage(BaseModel):
+class SessionPage(Model):
     data: list[SessionOut]
     pagination: Pagination
 
 
-class ReplayEventOut(BaseModel):
+class ReplayEventOut(Model):
     id: str
     session_id: str
     sequence: int
@@ -65,7 +64,7 @@ class ReplayEventOut(BaseModel):
     data: Any
 
 
-class ReplayOut(BaseModel):
+class ReplayOut(Model):
     """The next page is `after_seq` = `next_seq`. `total`: the events of this session and type that are kept."""
 
     events: list[ReplayEventOut]
@@ -74,7 +73,7 @@ class ReplayOut(BaseModel):
     total: int
 
 
-class SummaryOut(BaseModel):
+class SummaryOut(Model):
     session_id: str
     event_count: int
     start_time: str

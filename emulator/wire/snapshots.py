@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Optional
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 from starlette.concurrency import iterate_in_threadpool
 from starlette.responses import Response, StreamingResponse
 
@@ -12,7 +12,7 @@ from ..control.clock import rfc3339
 from ..platform.limits import DOWNLOAD_SECONDS
 from ..platform.refusal import invalid
 from ..store import Snapshot
-from .operation import Body, Call, NoBody, Operations, json_reply, no_content
+from .operation import Body, Call, Model, NoBody, Operations, json_reply, no_content
 
 operations = Operations()
 
@@ -36,7 +36,7 @@ class RestoreSnapshot(Body):
     sandbox_id: Optional[str] = None
 
 
-class SnapshotOut(BaseModel):
+class SnapshotOut(Model):
     """`account_id` is there for older clients, which insist on it."""
 
     id: str
@@ -54,11 +54,11 @@ class SnapshotOut(BaseModel):
         return super().model_dump_json(exclude_none=True)
 
 
-class Restored(BaseModel):
+class Restored(Model):
     status: str
 
 
-class Download(BaseModel):
+class Download(Model):
     url: str
     expires_in_seconds: int
     expires_at: str

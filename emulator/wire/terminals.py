@@ -9,13 +9,12 @@ import re
 from collections import deque
 from typing import Optional
 
-from pydantic import BaseModel
 from starlette.responses import Response
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from ..platform.refusal import Refusal
 from ..platform.terminals import Session, Transcript
-from .operation import Call, NoBody, Operations, json_reply
+from .operation import Call, Model, NoBody, Operations, json_reply
 from .sockets import Connection, SocketOperation, upgrade_required
 
 operations = Operations()
@@ -30,7 +29,7 @@ DIGITS_SECONDS = 1.0
 _UNFINISHED_EXIT = re.compile(r"__CAGED_EXIT_[0-9a-f]{16}__[ \t]*\d*\Z")
 
 
-class TerminalSession(BaseModel):
+class TerminalSession(Model):
     """The platform's shape is not public; these are the facts that there are. `kind`: interactive or stream."""
 
     id: str

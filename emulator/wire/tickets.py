@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel
 from starlette.responses import Response
 
 from ..control.clock import rfc3339
 from ..platform.tickets import TICKET_SECONDS
-from .operation import Call, NoBody, Operations, json_reply
+from .operation import Call, Model, NoBody, Operations, json_reply
 
 operations = Operations()
 
 
-class TicketOut(BaseModel):
+class TicketOut(Model):
     ticket: str
     expires_in: int
     expires_at: str

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel
 from starlette.responses import Response
 
 from ..control.clock import rfc3339
-from .operation import Call, NoBody, Operations, json_reply
+from .operation import Call, Model, NoBody, Operations, json_reply
 
 operations = Operations()
 
 
-class TrustScoreOut(BaseModel):
+class TrustScoreOut(Model):
     """0-100. What was deducted for is in the sandbox's log."""
 
     session_id: str
