@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..store import Sandbox
+from ..store import Sandbox, Session
 from . import limits
 
 
@@ -24,6 +24,14 @@ def compute(sandbox: Sandbox, now: float) -> float:
 def running_seconds(sandbox: Sandbox, now: float) -> float:
     """How long it has been running so far, pauses left out."""
     return compute(sandbox, now) / per_second(sandbox)
+
+
+def spend(sandbox: Sandbox, session: Session, tokens_in: int, tokens_out: int, llm_cost: float) -> None:
+    """What a model took, in tokens and USD."""
+    session.tokens_in += max(0, tokens_in)
+    session.tokens_out += max(0, tokens_out)
+    session.llm_cost += max(0.0, llm_cost)
+    sandbox.spent_llm += max(0.0, llm_cost)
 
 
 def total(sandbox: Sandbox, now: float) -> float:

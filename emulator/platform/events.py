@@ -9,6 +9,7 @@ from typing import Any, Optional
 from ..control.clock import rfc3339
 from ..history import Event, History
 from ..store import Account, Sandbox, Session
+from . import cost
 from .refusal import invalid
 from .services import Services, hidden_values
 
@@ -32,6 +33,20 @@ class Told:
     session_id: str = ""
     process_id: str = ""
     meta: dict[str, str] = field(default_factory=dict)
+
+
+def _spend(sandbox: Sandbox, session: Session, payload: dict[str, Any]) -> None:
+    """What a client tells of a model's call counts, under the names that a session has for it; no source says how the
+    platform spells them. Anything but a finite number from 0 up is passed over."""
+
+    def number(name: str) -> float:
+        value = payload.get(name)
+        good = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 1e12
+        return value if good else 0  # type: ignore[return-value]
+
+    if isinstance(payload.get("model"), str):
+        session.model = payload["model"][:200].encode("utf-8", "replace").decode("utf-8")
+    cost.spend(sandbox, session, int(number("tokens_in")), int(number("tokens_out")), float(number("cost_usd")))
 
 
 class Unknown(Exception):
@@ -66,6 +81,8 @@ class Events:
             elif sandbox is not None:
                 history = sandbox.history
             self._add(account.id, sandbox, session, history, told)
+            if told.type == "llm_call" and sandbox is not None and session is not None:
+                _spend(sandbox, session, told.payload or {})
             accepted += 1
         return accepted, len(batch) - accepted
 

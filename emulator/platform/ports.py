@@ -54,13 +54,17 @@ class Ports:
         found = await sandbox.cage.ports()
         if sandbox.status != "running":
             return
-        for number in [number for number in sandbox.ports if number not in found]:
+        # When there are too many: those with a preview first, then those that are known already.
+        order = sorted(found, key=lambda port: (port not in limits.HTTP_PORTS, port not in sandbox.ports, port))
+        chosen = sorted(order[: limits.PORTS])
+        for number in [number for number in sandbox.ports if number not in chosen]:
             del sandbox.ports[number]
             self._record(sandbox, number, "closed")
-        for number, address in sorted(found.items()):
+        for number in chosen:
+            address = found[number]
             if number in sandbox.ports:
                 sandbox.ports[number].address = address
-            elif len(sandbox.ports) < limits.PORTS:
+            else:
                 sandbox.ports[number] = Port(number, address, self._services.clock.timestamp())
                 self._record(sandbox, number, "opened")
 

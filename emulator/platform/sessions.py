@@ -65,10 +65,7 @@ class Sessions:
 
     def spend(self, sandbox: Sandbox, session: Session, tokens_in: int, tokens_out: int, llm_cost: float) -> None:
         """What a model took. It counts against the sandbox's budget. Nothing is taken back: less than 0 is 0."""
-        session.tokens_in += max(0, tokens_in)
-        session.tokens_out += max(0, tokens_out)
-        session.llm_cost += max(0.0, llm_cost)
-        sandbox.spent_llm += max(0.0, llm_cost)
+        cost.spend(sandbox, session, tokens_in, tokens_out, llm_cost)
 
     def end(self, sandbox: Sandbox, session: Session, completed: bool) -> None:
         """Harmless when it is over already."""

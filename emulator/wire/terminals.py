@@ -180,7 +180,9 @@ async def _listen(socket: WebSocket, session: Session, typed: Typed) -> None:
                 return
             typed.add(message["data"])
         elif kind == "resize":
-            session.resize(*_size(_whole(message.get("rows")), _whole(message.get("cols"))))
+            # 0 or nothing comes from a client that does not know: what it is now stays.
+            rows, cols = _whole(message.get("rows")) or session.rows, _whole(message.get("cols")) or session.cols
+            session.resize(min(rows, MOST), min(cols, MOST))
         elif kind == "ping":
             await socket.send_text('{"type":"pong"}')
 

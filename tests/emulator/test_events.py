@@ -378,3 +378,18 @@ def test_a_time_is_read_as_it_is_written(text):
 
 def test_times_are_read_to_the_millisecond():
     assert rfc3339(from_rfc3339("2026-01-31T13:00:00.25+01:00")) == "2026-01-31T12:00:00.250Z"
+
+
+def test_what_a_client_tells_of_a_models_call_is_spent(api):
+    box = api.sandbox(agents=["claude"], budget=1.0)
+    api.output(box, "claude -p hello")
+    found = session(api, box)
+    payload = {"model": "some-model", "tokens_in": 1000, "tokens_out": 20, "cost_usd": 0.25}
+    odd = {"tokens_in": -5, "tokens_out": "many", "cost_usd": True, "model": 7}
+    told = {"type": "llm_call", "session_id": found["id"]}
+    assert ingest(api, {**told, "payload": payload}, {**told, "payload": odd}, told) == {"accepted": 3, "errors": 0}
+    after = session(api, box)
+    assert (after["model"], after["llm_cost"]) == ("some-model", 0.25)
+    assert after["tokens_in"] - found["tokens_in"] == 1000
+    assert after["tokens_out"] - found["tokens_out"] == 20
+    assert api.get(f"/sandboxes/{box}").json()["llm_cost"] == 0.25

@@ -440,3 +440,13 @@ def test_no_credential_is_written_to_a_log(api, box, caplog):
         term.prompt()
     written = "\n".join(record.getMessage() for record in caplog.records if record.name != "client.is.silent")
     assert secret not in written
+
+
+def test_a_resize_that_names_no_size_changes_nothing(api, box):
+    with Term(api.emulator.base_url, box, api.key, "?rows=50&cols=132") as term:
+        term.prompt()
+        term.send({"type": "resize"})
+        term.send({"type": "resize", "rows": 0, "cols": 0})
+        term.send({"type": "resize", "rows": 51})
+        term.type("stty size\n")
+        term.until("51 132")

@@ -115,7 +115,7 @@ def main() -> int:
         headers = {"Authorization": f"Bearer {account.api_key}"}
         with httpx.Client(base_url=f"{emulator.base_url}/v1", headers=headers, timeout=60, trust_env=False) as api:
             there = residents(api)
-            env = {**environment(emulator, account.id), **there}
+            env = {**environment(emulator, account.id), **there, "CAGED_FUZZ_SEED": str(asked.seed)}
             stopping = threading.Event()
             reaper = threading.Thread(target=reap, args=(api, there["CAGED_FUZZ_SANDBOX"], stopping))
             reaper.start()
