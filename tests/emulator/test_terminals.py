@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import signal
+import socket
 import time
 
 import pytest
@@ -227,7 +228,7 @@ def test_a_connection_that_breaks_is_a_client_that_goes(api, box):
     term = Term(api.emulator.base_url, box, api.key)
     term.prompt().type(f"sleep {mark}\n")
     eventually(lambda: processes_with(f"sleep {mark}"), "the process")
-    term.socket.socket.close()
+    term.socket.socket.shutdown(socket.SHUT_RDWR)  # close alone waits for the client's own thread, which reads
     eventually(lambda: not processes_with(f"sleep {mark}"), "the process to be gone")
 
 
@@ -406,7 +407,7 @@ def test_a_client_that_goes_is_seen_also_when_nothing_reads_what_it_typed(api, b
     eventually(lambda: processes_with(f"sleep {mark}"), "the process")
     for _ in range(10):
         term.type("x" * 60_000)
-    term.socket.socket.close()
+    term.socket.socket.shutdown(socket.SHUT_RDWR)  # close alone waits for the client's own thread, which reads
     eventually(lambda: not processes_with(f"sleep {mark}"), "the process to be gone")
 
 
