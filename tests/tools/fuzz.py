@@ -74,13 +74,27 @@ def reap(api: httpx.Client, keep: str, stopping: threading.Event) -> None:
             del seen[name]
 
 
+LISTEN = "python3 -c 'import socket, time; s = socket.create_server((\"127.0.0.1\", 0)); time.sleep(7200)' &"
+
+
 def residents(api: httpx.Client) -> dict[str, str]:
-    """A sandbox, a snapshot and an agent's session that are there for the whole run, as the hooks want to know."""
+    """A sandbox, a snapshot, an agent's session and a port that are there for the whole run, as the hooks want to
+    know."""
     box: str = api.post("/sandboxes", json={"template": "minimal", "agents": ["claude-code"]}).json()["id"]
     api.post(f"/sandboxes/{box}/exec", json={"command": "claude -p hello"})
     snapshot: str = api.post(f"/sandboxes/{box}/snapshots").json()["id"]
     session: str = api.get("/sessions").json()["data"][0]["id"]
-    return {"CAGED_FUZZ_SANDBOX": box, "CAGED_FUZZ_SNAPSHOT": snapshot, "CAGED_FUZZ_SESSION": session}
+    api.post(f"/sandboxes/{box}/exec", json={"command": LISTEN})
+    deadline = time.monotonic() + 10
+    while not (ports := api.get(f"/sandboxes/{box}/ports").json()):
+        assert time.monotonic() < deadline, "waited 10 s for the sandbox's server to listen"
+        time.sleep(0.05)
+    return {
+        "CAGED_FUZZ_SANDBOX": box,
+        "CAGED_FUZZ_SNAPSHOT": snapshot,
+        "CAGED_FUZZ_SESSION": session,
+        "CAGED_FUZZ_PORT": str(ports[0]["port"]),
+    }
 
 
 def environment(emulator: Emulator, account_id: str) -> dict[str, str]:

@@ -24,6 +24,7 @@ RESIDENTS = {
     "/v1/snapshots/{id}": os.environ["CAGED_FUZZ_SNAPSHOT"],
     "/v1/sessions/{id}": os.environ["CAGED_FUZZ_SESSION"],
 }
+PORT = int(os.environ["CAGED_FUZZ_PORT"])
 #: Fields of a create that make the sandbox ask an index or a remote for something.
 REACHING_OUT = ("packages", "repo")
 
@@ -52,6 +53,8 @@ def before_call(_context: Any, case: Any, _kwargs: Any) -> None:
     top = "/".join(case.operation.path.split("/")[: 5 if "/trust/" in case.operation.path else 4])
     if top in RESIDENTS and case.method != "DELETE" and _is_made_up(case) and CHANCE.random() < 0.7:
         case.path_parameters["id"] = RESIDENTS[top]
+        if "port" in case.path_parameters:
+            case.path_parameters["port"] = PORT
 
 
 def _is_made_up(case: Any) -> bool:
