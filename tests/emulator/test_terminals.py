@@ -359,7 +359,7 @@ def test_the_log_names_the_commands_typed_at_the_prompt_and_no_password(api, box
     term.until("Password: ")
     term.type("hunter2\n")
     term.until("thanks")
-    term.type("read -p 'Na''me: ' name; echo hel''lo\n")
+    term.prompt().type("read -p 'Na''me: ' name; echo hel''lo\n")
     term.until("Name: ")
     term.type("Rumpelstiltskin\n")
     term.until("hello")
@@ -374,7 +374,7 @@ def test_what_is_typed_ahead_is_not_told(api, box, term):
     term.type("cat > /dev/null\ntopsecret1\n")
     time.sleep(0.1)  # so that cat is in front of what follows
     term.type("\x04")
-    term.type("echo do''ne\n")
+    term.prompt().type("echo do''ne\n")
     term.until("done")
     log = api.log_text(box)
     assert "cat > /dev/null" in log

@@ -72,7 +72,8 @@ class Term:
         return self.text
 
     def prompt(self) -> Term:
-        self.until("# " if "$ " not in self.text else "$ ")
+        """Waits until the shell waits."""
+        self.until(lambda text: text.endswith(("# ", "$ ")))
         return self
 
     def until_closed(self, seconds: float = SECONDS) -> int:
