@@ -19,7 +19,8 @@ from .services import Services
 
 PASSWORD_LEAST = 8
 PASSWORD_MOST = 1024
-EMAIL, EMAIL_MOST = r"[^@\s]+@[^@\s]+", 254
+#: Some control characters by number: what `\s` holds of them differs from one language to the next.
+EMAIL, EMAIL_MOST = r"[^@\s\x1c-\x1f\x85]+@[^@\s\x1c-\x1f\x85]+", 254
 SESSION_SECONDS = 7 * 24 * 3600
 
 

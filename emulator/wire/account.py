@@ -25,7 +25,7 @@ class AccountOut(Model):
 
 
 class CreateKey(Body):
-    name: str = Field(json_schema_extra={"pattern": "\\S"})
+    name: str = Field(json_schema_extra={"pattern": r"[^\s\x1c-\x1f\x85]"})  # what Python calls white space
     scope: Optional[str] = Field(None, json_schema_extra={"enum": [*SCOPES, "", None]})
 
 
