@@ -110,6 +110,8 @@ class _WebSocket(WebSocketsSansIOProtocol):
                 self._refuse()
         elif message["type"] == "websocket.send" and not message.get("text") and not message.get("bytes"):
             await self._send_empty(is_text=message.get("text") is not None)
+        elif message["type"] == "websocket.close" and self.handshake_complete and self.transport.is_closing():
+            pass  # the client was faster
         else:
             await super().send(message)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from .operation import Operations
-from .sockets import Connection, SocketOperation, upgrade_required
+from .sockets import Connection, SocketOperation, close, upgrade_required
 
 if TYPE_CHECKING:
     from ..platform.mcp import McpSession
@@ -38,8 +38,8 @@ async def mcp(connection: Connection) -> None:
             results = await asyncio.gather(serving, gone, return_exceptions=True)
         if isinstance(results[0], Exception):
             raise results[0]
-        if connection.socket.application_state.name == "CONNECTED" and connection.sandbox.gone.is_set():
-            await connection.socket.close(1001)
+        if connection.sandbox.gone.is_set():
+            await close(connection.socket, 1001)
 
 
 async def _serve(socket: WebSocket, session: McpSession) -> None:
@@ -55,7 +55,7 @@ async def _serve(socket: WebSocket, session: McpSession) -> None:
             if text is None:
                 text = (message.get("bytes") or b"").decode("utf-8", "replace")
             if len(working) >= AT_ONCE + WAITING:
-                await socket.close(1013, f"{len(working)} requests are waiting already")
+                await close(socket, 1013, f"{len(working)} requests are waiting already")
                 return
             task = asyncio.ensure_future(_answer(socket, session, text, slots))
             working.add(task)

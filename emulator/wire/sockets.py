@@ -90,6 +90,15 @@ class SocketDispatcher:
             await refuse(socket, self._platform, problem(failure, scope["path"]))
 
 
+async def close(socket: WebSocket, code: int, reason: str = "") -> None:
+    """Closes a socket from this side; the client may have been faster."""
+    if socket.application_state.name == "CONNECTED":
+        try:
+            await socket.close(code, reason)
+        except (WebSocketDisconnect, RuntimeError):
+            pass
+
+
 async def refuse(socket: WebSocket, platform: Platform, response: Response) -> None:
     """Answers a handshake with a response; a socket that is open already is closed."""
     add_common_headers(response, platform.accounts.rate_window())

@@ -15,7 +15,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from ..platform.refusal import Refusal
 from ..platform.terminals import Session, Transcript
 from .operation import Call, Model, NoBody, Operations, json_reply
-from .sockets import Connection, SocketOperation, upgrade_required
+from .sockets import Connection, SocketOperation, close, upgrade_required
 
 operations = Operations()
 
@@ -84,11 +84,8 @@ async def terminal(connection: Connection) -> None:
         for result in results:
             if isinstance(result, Exception) and not isinstance(result, WebSocketDisconnect):
                 raise result
-        if connection.socket.application_state.name == "CONNECTED" and showing.done() and not showing.cancelled():
-            try:
-                await connection.socket.close(1000)
-            except (WebSocketDisconnect, RuntimeError):
-                pass  # the client was faster
+        if showing.done() and not showing.cancelled():
+            await close(connection.socket, 1000)
 
 
 def _size(rows: int, cols: int) -> tuple[int, int]:
@@ -176,7 +173,7 @@ async def _listen(socket: WebSocket, session: Session, typed: Typed) -> None:
         kind = message.get("type") if isinstance(message, dict) else None
         if kind == "input" and isinstance(message.get("data"), str):
             if typed.characters > UNREAD_CHARACTERS:
-                await socket.close(1009, "nothing in the sandbox reads what is typed")
+                await close(socket, 1009, "nothing in the sandbox reads what is typed")
                 return
             typed.add(message["data"])
         elif kind == "resize":
