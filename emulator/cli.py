@@ -31,6 +31,7 @@ def main() -> None:
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=4747, show_default=True, type=int, help="Port to listen on; 0 takes a free one.")
 @click.option("--api-key", default=None, envvar="CAGED_EMULATOR_API_KEY", help="Key of the first account [random].")
+@click.option("--admin-key", default=None, envvar="CAGED_EMULATOR_ADMIN_KEY", help="Key of its controls [random].")
 @click.option("--isolation", type=click.Choice(ISOLATION_LEVELS), help="How sandboxes are walled off.")
 @click.option("--state-dir", type=click.Path(file_okay=False), help="Where the sandboxes' files go [a temp directory].")
 @click.option("--seed", type=int, default=None, help="Makes ids the same on every run.")
@@ -88,9 +89,16 @@ async def _serve(runtime: Runtime, ready_file: Optional[Path]) -> int:
 def _announce(runtime: Runtime, ready_file: Optional[Path]) -> None:
     print(f"Caged emulator {__version__} on {runtime.base_url} (isolation: {runtime.services.walls.level})")
     print(f"export CAGED_BASE_URL={runtime.base_url}")
-    print(f"export CAGED_API_KEY={runtime.api_key}", flush=True)
+    print(f"export CAGED_API_KEY={runtime.api_key}")
+    print(f"export CAGED_EMULATOR_URL={runtime.base_url}")
+    print(f"export CAGED_EMULATOR_ADMIN_KEY={runtime.admin_key}", flush=True)
     if ready_file is not None:
-        content = {"base_url": runtime.base_url, "api_key": runtime.api_key, "pid": os.getpid()}
+        content = {
+            "base_url": runtime.base_url,
+            "api_key": runtime.api_key,
+            "admin_key": runtime.admin_key,
+            "pid": os.getpid(),
+        }
         # It holds a key, and a reader must never see half of it.
         temporary = ready_file.with_name(f".{ready_file.name}.{os.getpid()}")
         temporary.touch(mode=0o600)

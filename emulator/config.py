@@ -22,6 +22,7 @@ class ConfigError(ValueError):
 @dataclass(frozen=True)
 class EmulatorConfig:
     """host, port: where to listen; port 0 takes a free one. api_key: None makes a random one.
+    admin_key: what the emulator's own controls want (`/_emulator/…`); None makes a random one.
     isolation: `auto`, or a level by name, which then never degrades. state_dir: a directory for the sandboxes'
     files instead of a fresh temporary one; what this emulator puts there is removed when it stops.
     seed: makes ids repeatable. tier: free, pro or team turns rate and plan limits on.
@@ -34,6 +35,7 @@ class EmulatorConfig:
     host: str = "127.0.0.1"
     port: int = 0
     api_key: Optional[str] = None
+    admin_key: Optional[str] = None
     isolation: str = "auto"
     state_dir: Optional[Path] = None
     seed: Optional[int] = None
@@ -47,10 +49,9 @@ class EmulatorConfig:
     def __post_init__(self) -> None:
         if not isinstance(self.port, int) or not 0 <= self.port <= 65535:
             raise ConfigError(f"port {self.port} is not between 0 and 65535")
-        if self.api_key is not None and not (
-            self.api_key and self.api_key.isascii() and self.api_key.isprintable()
-        ):
-            raise ConfigError("api_key must be printable ASCII and not empty; leave it out for a random one")
+        for name, key in (("api_key", self.api_key), ("admin_key", self.admin_key)):
+            if key is not None and not (key and key.isascii() and key.isprintable()):
+                raise ConfigError(f"{name} must be printable ASCII and not empty; leave it out for a random one")
         if self.isolation not in ISOLATION_LEVELS:
             raise ConfigError(
                 f"isolation {self.isolation!r} is unknown; use one of {', '.join(ISOLATION_LEVELS)}"
@@ -69,6 +70,7 @@ class EmulatorConfig:
         host: str = "127.0.0.1",
         port: int = 0,
         api_key: Optional[str] = None,
+        admin_key: Optional[str] = None,
         isolation: Optional[str] = None,
         state_dir: Union[os.PathLike[str], str, None] = None,
         seed: Optional[int] = None,
@@ -84,6 +86,7 @@ class EmulatorConfig:
             host=host,
             port=port,
             api_key=api_key,
+            admin_key=admin_key,
             isolation=isolation or os.environ.get("CAGED_ISOLATION") or "auto",
             state_dir=Path(state_dir) if state_dir is not None else None,
             seed=seed,

@@ -42,9 +42,9 @@ class Account:
 class Emulator:
     """A whole platform on 127.0.0.1, served from a thread.
 
-    Keyword arguments: host, port (0: a free one), api_key (None: a random one), isolation (`auto`, `namespace`,
-    `bwrap`, `process`; None: CAGED_ISOLATION, then auto), state_dir (where the sandboxes' files go; None: a
-    temporary directory), seed (repeatable ids), tier (`free`, `pro`, `team`: rate and plan limits on),
+    Keyword arguments: host, port (0: a free one), api_key and admin_key (None: random ones), isolation (`auto`,
+    `namespace`, `bwrap`, `process`; None: CAGED_ISOLATION, then auto), state_dir (where the sandboxes' files go; None:
+    a temporary directory), seed (repeatable ids), tier (`free`, `pro`, `team`: rate and plan limits on),
     budget_action (`pause`, `destroy`), allow_hosts (names accepted in the Host header), allow_unenforced (create
     sandboxes whose network mode the walls cannot enforce), limits (hold sandboxes to memory, cores, processes),
     memory_limit (memory_mb is of each `process`, or of the whole `sandbox`, by control groups).
@@ -59,6 +59,7 @@ class Emulator:
         host: str = "127.0.0.1",
         port: int = 0,
         api_key: Optional[str] = None,
+        admin_key: Optional[str] = None,
         isolation: Optional[str] = None,
         state_dir: Union[str, os.PathLike[str], None] = None,
         seed: Optional[int] = None,
@@ -73,6 +74,7 @@ class Emulator:
             host=host,
             port=port,
             api_key=api_key,
+            admin_key=admin_key,
             isolation=isolation,
             state_dir=state_dir,
             seed=seed,
@@ -181,6 +183,11 @@ class Emulator:
     def api_key(self) -> str:
         """The key of the emulator's first account."""
         return self._running().api_key
+
+    @property
+    def admin_key(self) -> str:
+        """The key of the emulator's own controls; no account's key works there, and it works nowhere else."""
+        return self._running().admin_key
 
     @property
     def isolation(self) -> str:

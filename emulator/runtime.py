@@ -19,7 +19,7 @@ from .control.agents import Agents
 from .control.chance import Chance
 from .control.clock import Clock
 from .control.journal import Journal
-from .platform.accounts import new_secret
+from .platform.accounts import new_admin_key, new_secret
 from .platform.platform import Platform
 from .platform.services import Services
 from .rundir import RunDir
@@ -34,6 +34,7 @@ class Runtime:
     def __init__(self, config: EmulatorConfig, echo: Optional[Callable[[str], None]] = None) -> None:
         self.config = config
         self.api_key = config.api_key or new_secret()
+        self.admin_key = config.admin_key or new_admin_key()
         self._echo = echo
         self._lines: deque[str] = deque(maxlen=1000)
         self._clock = Clock()

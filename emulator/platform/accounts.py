@@ -17,7 +17,16 @@ _SECRET_ALPHABET = string.ascii_lowercase + string.digits
 
 def new_secret() -> str:
     """`caged_sk_` and 32 characters, as the platform's (Part B, 1)."""
-    return "caged_sk_" + "".join(secrets.choice(_SECRET_ALPHABET) for _ in range(32))
+    return "caged_sk_" + _random_text()
+
+
+def new_admin_key() -> str:
+    """`caged_adm_` and 32 characters: the emulator's own, no key of the platform."""
+    return "caged_adm_" + _random_text()
+
+
+def _random_text() -> str:
+    return "".join(secrets.choice(_SECRET_ALPHABET) for _ in range(32))
 
 
 class Accounts:

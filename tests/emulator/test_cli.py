@@ -40,8 +40,8 @@ class Served:
             thread.start()
 
     def exports(self) -> dict[str, str]:
-        eventually(lambda: len(self.lines) >= 3 or self.process.poll() is not None, "serve to announce itself")
-        assert len(self.lines) >= 3, self.errors
+        eventually(lambda: len(self.lines) >= 5 or self.process.poll() is not None, "serve to announce itself")
+        assert len(self.lines) >= 5, self.errors
         return dict(line.strip()[len("export ") :].split("=", 1) for line in self.lines if line.startswith("export "))
 
     def get(self, path: str) -> httpx.Response:
@@ -100,7 +100,9 @@ def test_serve_prints_the_url_and_two_lines_for_a_shell(serve):
     served = serve()
     exports = served.exports()
     assert re.fullmatch(r"Caged emulator \S+ on http://127\.0\.0\.1:\d+ \(isolation: \w+\)\n", served.lines[0])
-    assert list(exports) == ["CAGED_BASE_URL", "CAGED_API_KEY"]
+    assert list(exports) == ["CAGED_BASE_URL", "CAGED_API_KEY", "CAGED_EMULATOR_URL", "CAGED_EMULATOR_ADMIN_KEY"]
+    assert exports["CAGED_EMULATOR_URL"] == exports["CAGED_BASE_URL"]
+    assert re.fullmatch(r"caged_adm_[a-z0-9]{32}", exports["CAGED_EMULATOR_ADMIN_KEY"])
     assert exports["CAGED_BASE_URL"] in served.lines[0]
     assert re.fullmatch(r"caged_sk_[a-z0-9]{32}", exports["CAGED_API_KEY"])
     assert served.get("/v1/account").status_code == 200
@@ -131,10 +133,11 @@ def test_the_ready_file_is_written_once_it_answers_and_is_the_users_alone(serve,
 
     content = eventually(written, "the ready file")
     assert httpx.get(f"{content['base_url']}/healthz", trust_env=False).status_code == 200
-    assert set(content) == {"base_url", "api_key", "pid"}
+    assert set(content) == {"base_url", "api_key", "admin_key", "pid"}
     assert content["pid"] == served.process.pid
     assert content["base_url"] == served.exports()["CAGED_BASE_URL"]
     assert content["api_key"] == served.exports()["CAGED_API_KEY"]
+    assert content["admin_key"] == served.exports()["CAGED_EMULATOR_ADMIN_KEY"]
     assert ready.stat().st_mode & 0o777 == 0o600
     served.process.send_signal(signal.SIGINT)
     served.end()
@@ -176,16 +179,23 @@ def test_a_ready_file_may_be_named_relative_to_the_current_directory(env, tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_key_and_a_port_can_be_given(serve):
+def test_keys_and_a_port_can_be_given(serve):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    exports = serve("--port", str(port), "--api-key", "caged_sk_mine").exports()
-    assert exports == {"CAGED_BASE_URL": f"http://127.0.0.1:{port}", "CAGED_API_KEY": "caged_sk_mine"}
+    exports = serve("--port", str(port), "--api-key", "caged_sk_mine", "--admin-key", "caged_adm_mine").exports()
+    assert exports == {
+        "CAGED_BASE_URL": f"http://127.0.0.1:{port}",
+        "CAGED_API_KEY": "caged_sk_mine",
+        "CAGED_EMULATOR_URL": f"http://127.0.0.1:{port}",
+        "CAGED_EMULATOR_ADMIN_KEY": "caged_adm_mine",
+    }
 
 
-def test_the_key_may_come_from_the_environment(serve):
-    assert serve(CAGED_EMULATOR_API_KEY="caged_sk_env").exports()["CAGED_API_KEY"] == "caged_sk_env"
+def test_the_keys_may_come_from_the_environment(serve):
+    exports = serve(CAGED_EMULATOR_API_KEY="caged_sk_env", CAGED_EMULATOR_ADMIN_KEY="caged_adm_env").exports()
+    assert exports["CAGED_API_KEY"] == "caged_sk_env"
+    assert exports["CAGED_EMULATOR_ADMIN_KEY"] == "caged_adm_env"
 
 
 def test_a_tier_and_a_budget_action_and_a_seed_are_taken(serve):
@@ -223,6 +233,7 @@ def test_a_port_in_use_is_a_usage_error_in_plain_words(env, tmp_path):
         (["--port", "-1"], "65535"),
         (["--port", "http"], "http"),
         (["--api-key", ""], "api_key"),
+        (["--admin-key", ""], "admin_key"),
         (["--tier", "gold"], "gold"),
         (["--budget-action", "warn"], "warn"),
         (["--seed", "x"], "x"),

@@ -63,7 +63,7 @@ def test_with_starts_and_stops_it():
         httpx.get(url, trust_env=False)
 
 
-@pytest.mark.parametrize("name", ["base_url", "api_key", "run_dir"])
+@pytest.mark.parametrize("name", ["base_url", "api_key", "admin_key", "run_dir"])
 def test_before_the_start_it_says_what_to_do(name):
     with pytest.raises(EmulatorError, match=r"start\(\)"):
         getattr(Emulator(), name)
@@ -217,6 +217,7 @@ def test_a_start_that_fails_in_its_thread_leaves_nothing(tmp_path, monkeypatch):
         ({"api_key": ""}, "api_key"),
         ({"api_key": "schlüssel"}, "api_key"),
         ({"api_key": "a\nb"}, "api_key"),
+        ({"admin_key": "a b\n"}, "admin_key"),
         ({"isolation": "vm"}, "auto, namespace, bwrap, process"),
         ({"tier": "gold"}, "free, pro, team"),
         ({"budget_action": "warn"}, "pause or destroy"),
