@@ -20,6 +20,9 @@ except ImportError as _error:
     ) from _error
 
 from .config import ConfigError, EmulatorConfig
-from .emulator import Account, Emulator, EmulatorError
+from .double.double import Account
+from .double.link import EmulatorError
+from .double.remote import RemoteEmulator
+from .emulator import Emulator
 
-__all__ = ["Account", "ConfigError", "Emulator", "EmulatorConfig", "EmulatorError"]
+__all__ = ["Account", "ConfigError", "Emulator", "EmulatorConfig", "EmulatorError", "RemoteEmulator"]

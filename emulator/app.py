@@ -38,6 +38,12 @@ from .wire import (
     trust,
     unserved,
 )
+from .wire.admin import accounts as admin_accounts
+from .wire.admin import clock as admin_clock
+from .wire.admin import faults as admin_faults
+from .wire.admin import journal as admin_journal
+from .wire.admin import sandboxes as admin_sandboxes
+from .wire.admin import status as admin_status
 from .wire.dispatch import Dispatcher, add_common_headers
 from .wire.operation import Operation
 from .wire.preview import Previews, target_of
@@ -66,6 +72,12 @@ def operations() -> list[Operation]:
         *events.operations,
         *trust.operations,
         *health.operations,
+        *admin_clock.operations,
+        *admin_faults.operations,
+        *admin_journal.operations,
+        *admin_accounts.operations,
+        *admin_sandboxes.operations,
+        *admin_status.operations,
     ]
     return [*served, openapi.describing(served), *unserved.operations]
 

@@ -8,38 +8,24 @@ import os
 import threading
 import weakref
 from collections.abc import Coroutine
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar, Union
 
 from .cage.probe import describe
 from .config import EmulatorConfig
-from .control.journal import Entry
+from .double.double import Double
+from .double.link import EmulatorError, Link
 from .runtime import Runtime
 
 if TYPE_CHECKING:
     from types import TracebackType
-
-    from caged import AsyncCaged, Caged
 
 START_LIMIT = 15.0
 STOP_LIMIT = 30.0
 T = TypeVar("T")
 
 
-class EmulatorError(RuntimeError):
-    """The emulator could not start or stop, or is not running. The text ends with the tail of its log."""
-
-
-@dataclass(frozen=True)
-class Account:
-    """An account of its own on the emulator: it sees nothing of the others."""
-
-    id: str
-    api_key: str
-
-
-class Emulator:
+class Emulator(Double):
     """A whole platform on 127.0.0.1, served from a thread.
 
     Keyword arguments: host, port (0: a free one), api_key and admin_key (None: random ones), isolation (`auto`,
@@ -48,6 +34,8 @@ class Emulator:
     budget_action (`pause`, `destroy`), allow_hosts (names accepted in the Host header), allow_unenforced (create
     sandboxes whose network mode the walls cannot enforce), limits (hold sandboxes to memory, cores, processes),
     memory_limit (memory_mb is of each `process`, or of the whole `sandbox`, by control groups).
+
+    What it is as a test double (faults, clock, journal, accounts …) stands in its base class, `Double`.
 
     `start` and `stop`, or `with Emulator() as emulator:`. ConfigError for a setting that cannot be used.
     Two emulators in one process do not know of each other.
@@ -86,6 +74,7 @@ class Emulator:
             memory_limit=memory_limit,
         )
         self._runtime: Optional[Runtime] = None
+        self._control: Optional[Link] = None
         self._thread: Optional[threading.Thread] = None
         self._loop: Optional[asyncio.AbstractEventLoop] = None
         self._ready = threading.Event()
@@ -151,6 +140,9 @@ class Emulator:
         if self._runtime is None or self._pid != os.getpid():
             return  # a forked child has a copy of this object, and no business with the sandboxes
         runtime, self._runtime, self._thread, self._loop = self._runtime, None, None, None
+        if self._control is not None:
+            self._control.close()
+            self._control = None
         if self._at_exit is not None:
             atexit.unregister(self._at_exit)
             self._at_exit = None
@@ -205,12 +197,6 @@ class Emulator:
         """The directory that holds everything of this emulator on disk; it goes when the emulator stops."""
         return self._running().services.run_dir
 
-    @property
-    def journal(self) -> tuple[Entry, ...]:
-        """The newest requests, oldest first, each with what was dubious about it (`warnings`): an unknown key in a
-        body, a deprecated spelling."""
-        return self._running().services.journal.entries()
-
     def log_tail(self, count: int = 20) -> list[str]:
         """The newest lines of the emulator's own log, oldest first."""
         return self._running().log_tail(count)
@@ -218,44 +204,12 @@ class Emulator:
     def _log_text(self) -> str:
         return "\n".join(self._runtime.log_tail(20)) if self._runtime is not None else ""
 
-    # --- clients and accounts
-
-    def client(self, api_key: Optional[str] = None, **options: Any) -> Caged:
-        """A client of this emulator. Options are those of `Caged`; close it, or use it in a `with` statement."""
-        from caged import Caged
-
-        return Caged(api_key=api_key or self.api_key, base_url=self.base_url, **options)
-
-    def async_client(self, api_key: Optional[str] = None, **options: Any) -> AsyncCaged:
-        from caged import AsyncCaged
-
-        return AsyncCaged(api_key=api_key or self.api_key, base_url=self.base_url, **options)
-
-    def create_account(self, name: str = "test") -> Account:
-        """A fresh account with a full key of its own."""
-        platform = self._running().platform
-
-        async def create() -> Account:
-            account, key = platform.accounts.create(name)
-            return Account(account.id, key.secret)
-
-        return self._call(create())
-
-    def delete_account(self, account_id: str) -> None:
-        """Destroys an account's sandboxes, snapshots, alerts and keys. Harmless when it is gone already."""
-        platform = self._running().platform
-
-        async def delete() -> None:
-            account = platform.services.store.accounts.get(account_id)
-            if account is not None:
-                platform.accounts.remove(account)
-                await platform.sandboxes.destroy_all(account)
-                platform.snapshots.delete_all(account)
-                platform.notifications.delete_all(account)
-                platform.alerts.delete_all(account)
-                platform.sessions.delete_all(account)
-
-        self._call(delete())
+    @property
+    def _link(self) -> Link:
+        runtime = self._running()
+        if self._control is None:
+            self._control = Link(runtime.base_url, runtime.admin_key, lambda: self._running().services)
+        return self._control
 
     def _call(self, work: Coroutine[Any, Any, T]) -> T:
         """Runs a coroutine on the emulator's loop, from any other thread."""

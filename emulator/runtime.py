@@ -17,7 +17,8 @@ from .cage.zygote import Zygote
 from .config import ConfigError, EmulatorConfig
 from .control.agents import Agents
 from .control.chance import Chance
-from .control.clock import Clock
+from .control.clock import SEEDED_START, Clock
+from .control.faults import Faults
 from .control.journal import Journal
 from .platform.accounts import new_admin_key, new_secret
 from .platform.platform import Platform
@@ -37,7 +38,7 @@ class Runtime:
         self.admin_key = config.admin_key or new_admin_key()
         self._echo = echo
         self._lines: deque[str] = deque(maxlen=1000)
-        self._clock = Clock()
+        self._clock = Clock(None if config.seed is None else SEEDED_START)
         self._loop: Optional[asyncio.AbstractEventLoop] = None
         self._stop: Optional[asyncio.Event] = None
         self._server: Optional[Server] = None
@@ -50,12 +51,14 @@ class Runtime:
         self.base_url = url_of(self._socket)
         self._zygote = Zygote(self._run_dir.path, self.log)
         self._toolchains = Toolchains()
+        chance = Chance(config.seed)
         self.services = Services(
             config=config,
             store=Store(),
             clock=self._clock,
-            chance=Chance(config.seed),
+            chance=chance,
             journal=Journal(),
+            faults=Faults(chance),
             agents=Agents(),
             toolchains=self._toolchains,
             zygote=self._zygote,
@@ -63,6 +66,8 @@ class Runtime:
             run_dir=self._run_dir.path,
             log=self.log,
             memory=self._memory_groups(),
+            admin_key=self.admin_key,
+            log_tail=self.log_tail,
         )
         self.platform = Platform(self.services)
         self.platform.accounts.create("emulator", self.api_key)

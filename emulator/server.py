@@ -8,10 +8,12 @@ import socket
 from typing import Any, Callable, Optional
 
 import uvicorn
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from .config import ConfigError, EmulatorConfig
+from .wire.faulty import TRANSPORT
 
 BACKLOG = 512
 #: After the sandboxes are gone every request ends by itself; what has not after this is cut.
@@ -66,7 +68,7 @@ class Server:
             ws_ping_interval=None,
             ws_ping_timeout=None,
             ws_per_message_deflate=False,  # on one machine it costs more than it saves
-            http="h11",
+            http=_Http,
             loop="asyncio",
             backlog=BACKLOG,
             timeout_graceful_shutdown=GRACE_SECONDS,
@@ -89,6 +91,22 @@ _silent = logging.getLogger(f"{__name__}.sockets")
 _silent.setLevel(logging.WARNING)
 
 
+class _Http(H11Protocol):
+    """As uvicorn's; its requests know their connection, for faults that break it."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.app = _with_transport(self.app, transport)
+
+
+def _with_transport(app: Any, transport: asyncio.Transport) -> Any:
+    async def connected(scope: Scope, receive: Receive, send: Send) -> None:
+        scope[TRANSPORT] = transport
+        await app(scope, receive, send)
+
+    return connected
+
+
 class _WebSocket(WebSocketsSansIOProtocol):
     """As uvicorn's, with what differs between the releases that our Pythons get, or fails there: waiting for a client
     that does not read, empty messages, and answering a handshake with a response (headers twice, a false complaint in
@@ -100,6 +118,10 @@ class _WebSocket(WebSocketsSansIOProtocol):
 
     _refusal: Any = None
     _refusal_body = b""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.app = _with_transport(self.app, transport)
 
     async def send(self, message: Any) -> None:
         if message["type"] == "websocket.http.response.start":

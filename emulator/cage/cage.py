@@ -256,6 +256,15 @@ class Cage:
             await processes.stop()
             self._zygote.inits.pop(spec["id"], None)
 
+    def crash(self) -> None:
+        """Kills its first process, as the kernel might: everything in it dies, and it is lost."""
+        init = self.init_pid
+        if init is not None:
+            try:
+                os.kill(init, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+
     async def kill(self) -> int:
         """Kills everything in it, for good. Returns the number of processes that survived (0)."""
         if self._proxy is not None:

@@ -23,6 +23,10 @@ class Chance:
             if made not in taken:
                 return made
 
+    def number(self, purpose: str) -> float:
+        """At least 0 and below 1."""
+        return self._stream(purpose).random()
+
     def _stream(self, prefix: str) -> random.Random:
         """One for each prefix: how many events there are by then must not change the next sandbox's id."""
         if prefix not in self._streams:

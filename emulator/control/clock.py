@@ -1,24 +1,105 @@
-"""The one source of time of an emulator."""
+"""The one source of time of an emulator, which a test may stop and move, for its own account or for all."""
 
 from __future__ import annotations
 
 import functools
 import re
 import time
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
+from typing import Optional
+
+from . import scope
 
 _LATEST = 253402300799.0  # the last second of 9999
+#: Where a seeded emulator's clock stands at the start: 2026-01-01T00:00:00Z.
+SEEDED_START = 1767225600.0
+
+
+@dataclass
+class Dial:
+    """One clock hand. `frozen`: the epoch second it stands at; else it is `offset` seconds ahead of real time."""
+
+    offset: float = 0.0
+    frozen: Optional[float] = None
+
+    def time(self) -> float:
+        return time.time() + self.offset if self.frozen is None else self.frozen
+
+    def freeze(self, at: Optional[float]) -> None:
+        self.frozen = self.time() if at is None else at
+
+    def unfreeze(self) -> None:
+        if self.frozen is not None:
+            self.offset, self.frozen = self.frozen - time.time(), None
+
+    def advance(self, seconds: float) -> None:
+        if self.frozen is None:
+            self.offset += seconds
+        else:
+            self.frozen += seconds
 
 
 class Clock:
-    """Wall-clock time. Everything the platform shows or decides by time asks here and nowhere else."""
+    """Everything the platform shows or decides by time asks here and nowhere else. Real time, until somebody moves it;
+    an account whose time was moved has a dial of its own from then on."""
+
+    def __init__(self, frozen: Optional[float] = None) -> None:
+        self._common = Dial(frozen=frozen)
+        self._dials: dict[str, Dial] = {}
 
     def time(self) -> float:
-        """Seconds since the epoch."""
-        return time.time()
+        """Seconds since the epoch, as the account that is being worked for has them."""
+        return self._dial().time()
 
     def timestamp(self) -> str:
         return rfc3339(self.time())
+
+    def stopwatch(self) -> float:
+        """Seconds, for differences. Real ones as long as time is not frozen: how long a command took is no matter of
+        what a test says that the time is. Frozen, nothing takes any time, so that a run can be repeated."""
+        frozen = self._dial().frozen
+        return time.perf_counter() if frozen is None else frozen
+
+    def _dial(self) -> Dial:
+        if not self._dials:
+            return self._common
+        return self._dials.get(scope.current(), self._common)
+
+    # --- for tests. `account`: an id, or scope.EVERYBODY
+
+    def now(self, account: str) -> tuple[float, bool]:
+        """(epoch seconds, whether it stands)."""
+        dial = self._dials.get(account, self._common)
+        return dial.time(), dial.frozen is not None
+
+    def freeze(self, account: str, at: Optional[float] = None) -> None:
+        """Time stands, now or at the epoch second `at`."""
+        for dial in self._moved(account):
+            dial.freeze(at)
+
+    def unfreeze(self, account: str) -> None:
+        """Time goes on from where it stands."""
+        for dial in self._moved(account):
+            dial.unfreeze()
+
+    def advance(self, account: str, seconds: float) -> None:
+        """Only the dial: what becomes due by it is for `platform.watch` to see."""
+        for dial in self._moved(account):
+            dial.advance(seconds)
+
+    def reset(self, account: str) -> None:
+        """As it was at the start: the emulator's own time."""
+        if account == scope.EVERYBODY:
+            self._dials.clear()
+            self._common = Dial()
+        else:
+            self._dials.pop(account, None)
+
+    def _moved(self, account: str) -> list[Dial]:
+        if account == scope.EVERYBODY:
+            return [self._common, *self._dials.values()]
+        return [self._dials.setdefault(account, replace(self._common))]
 
 
 def rfc3339(seconds: float) -> str:

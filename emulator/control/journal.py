@@ -1,16 +1,28 @@
-"""What was asked of the emulator: one entry per request, the newest ones, with what was dubious about it."""
+"""What was asked of the emulator and what happened in its sandboxes, per account: requests with their answers,
+commands, prompts, events. The newest of each; the oldest are forgotten first."""
 
 from __future__ import annotations
 
+import json
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Optional
+
+from ..history import Event
+
+#: Kept of each account: entries of each kind, and bytes of bodies.
+KEEP = 10_000
+KEEP_BYTES = 32 * 1024**2
+#: Of one body; what is longer is cut.
+BODY_BYTES = 64 * 1024
 
 
 @dataclass
 class Entry:
-    """`operation` is the resource and call, e.g. `sandboxes.exec`. `warnings`: what was accepted though a client
-    should not rely on it, such as an unknown key."""
+    """One request. `operation` is the resource and call, e.g. `sandboxes.exec`. `status` 0: not answered (yet).
+    `warnings`: what was accepted though a client should not rely on it, such as an unknown key. `fault`: the id of the
+    one that fired. Bodies are cut after BODY_BYTES, secrets masked; empty for streams and previews."""
 
     at: str
     method: str
@@ -19,16 +31,137 @@ class Entry:
     account: Optional[str] = None
     status: int = 0
     warnings: list[str] = field(default_factory=list)
+    query: str = ""
+    sandbox: str = ""
+    fault: str = ""
+    duration_ms: float = 0.0
+    request: bytes = b""
+    response: bytes = b""
+
+
+@dataclass(frozen=True)
+class Ran:
+    """One command. `source`: exec, stream, terminal, mcp or build. `exit_code` None: it has none (killed, or typed in a
+    terminal). `output` is known of exec alone. `stub`: the id of the stub that answered in its place."""
+
+    at: str
+    account: str
+    sandbox: str
+    command: str
+    exit_code: Optional[int]
+    source: str
+    duration_ms: float
+    output: Optional[str] = None
+    stub: str = ""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One prompt of an agent program, with what was answered. Money in USD."""
+
+    at: str
+    account: str
+    sandbox: str
+    session: str
+    agent: str
+    program: str
+    prompt: str
+    arguments: tuple[str, ...]
+    cwd: str
+    reply: str
+    exit_code: int
+    tokens_in: int
+    tokens_out: int
+    cost_usd: float
+
+
+class Pages:
+    """Of one account."""
+
+    def __init__(self) -> None:
+        self.requests: deque[Entry] = deque(maxlen=KEEP)
+        self.commands: deque[Ran] = deque(maxlen=KEEP)
+        self.prompts: deque[Asked] = deque(maxlen=KEEP)
+        self.events: deque[Event] = deque(maxlen=KEEP)
+        #: Those of the requests that have bodies, and how many bytes these are.
+        self._with_bodies: deque[Entry] = deque()
+        self._bytes = 0
+        #: Values that nobody may see, as they stand in bodies.
+        self.hidden: set[bytes] = set()
+
+    def weigh(self, entry: Entry) -> None:
+        """Forgets the oldest bodies when there are too many bytes of them."""
+        self._with_bodies.append(entry)
+        self._bytes += len(entry.request) + len(entry.response)
+        while self._bytes > KEEP_BYTES or len(self._with_bodies) > KEEP:
+            old = self._with_bodies.popleft()
+            self._bytes -= len(old.request) + len(old.response)
+            old.request = old.response = b""
 
 
 class Journal:
-    def __init__(self, keep: int = 10_000) -> None:
-        self._entries: deque[Entry] = deque(maxlen=keep)
+    def __init__(self) -> None:
+        self._pages: dict[str, Pages] = {}
+
+    def of(self, account: Optional[str]) -> Pages:
+        """Of an account; of nobody, for requests that did not say who they are."""
+        return self._pages.setdefault(account or "", Pages())
+
+    def known(self, account: Optional[str]) -> Iterable[Pages]:
+        """The pages of one account, or, None, of everybody."""
+        return list(self._pages.values()) if account is None else [self._pages.get(account, Pages())]
 
     def add(self, entry: Entry) -> Entry:
-        self._entries.append(entry)
+        """Of nobody, until `belongs` says whose it is."""
+        self.of(entry.account).requests.append(entry)
         return entry
 
+    def belongs(self, entry: Entry, account: str) -> None:
+        nobody = self.of(entry.account).requests
+        if nobody and nobody[-1] is entry:
+            nobody.pop()
+        entry.account = account
+        self.of(account).requests.append(entry)
+
+    def bodies(self, entry: Entry, request: bytes, response: bytes) -> None:
+        pages = self.of(entry.account)
+        entry.request = _kept(request, pages.hidden)
+        entry.response = _kept(response, pages.hidden)
+        pages.weigh(entry)
+
+    def hide(self, account: str, values: Iterable[str]) -> None:
+        """From now on these stand as *** in bodies, also as JSON writes them."""
+        for value in filter(None, values):
+            for text in (value, json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]):
+                self.of(account).hidden.add(text.encode("utf-8", "replace"))
+
+    def ran(self, command: Ran) -> None:
+        self.of(command.account).commands.append(command)
+
+    def asked(self, prompt: Asked) -> None:
+        self.of(prompt.account).prompts.append(prompt)
+
+    def happened(self, event: Event) -> None:
+        self.of(event.account_id).events.append(event)
+
     def entries(self) -> tuple[Entry, ...]:
-        """Oldest first."""
-        return tuple(self._entries)
+        """Every account's requests that are kept, oldest first."""
+        every = [entry for pages in self._pages.values() for entry in pages.requests]
+        return tuple(sorted(every, key=lambda entry: entry.at))
+
+    def forget(self, account: Optional[str] = None) -> None:
+        """Everything of one account, or of all. What is hidden stays so."""
+        for name in list(self._pages) if account is None else [account]:
+            old = self._pages.pop(name, None)
+            if old is not None and old.hidden:
+                self.of(name).hidden = old.hidden
+
+    def drop(self, account: str) -> None:
+        """The account is gone."""
+        self._pages.pop(account, None)
+
+
+def _kept(body: bytes, hidden: set[bytes]) -> bytes:
+    for value in sorted(hidden, key=len, reverse=True) if hidden and body else ():
+        body = body.replace(value, b"***")
+    return body if len(body) <= BODY_BYTES else body[:BODY_BYTES]

@@ -7,6 +7,7 @@ import string
 from typing import Optional
 
 from ..control.clock import rfc3339
+from ..control.scope import EVERYBODY, act_for
 from ..store import Account, Key
 from . import billing, limits
 from .refusal import Refusal, not_found, plan_limit
@@ -63,6 +64,16 @@ class Accounts:
         """The account that the emulator was started with, as long as nobody deleted it."""
         return next(iter(self._store.accounts.values()), None)
 
+    def administered(self, account_id: Optional[str]) -> Account:
+        """Whom an administrator means: the account of that id, the first one where none is named, and for `*` one that
+        stands for everybody. 404 for an unknown one."""
+        if account_id == EVERYBODY:
+            return Account(EVERYBODY, "", "", "", "")
+        account = self.first() if account_id is None else self._store.accounts.get(account_id)
+        if account is None:
+            raise not_found("account", account_id or "the first one")
+        return account
+
     def full_key(self, account: Account) -> Key:
         """The account's oldest key with all rights; a new one where none is left."""
         for key in account.keys.values():
@@ -85,17 +96,19 @@ class Accounts:
         return key
 
     def authenticate(self, secret: str) -> tuple[Account, Key]:
-        """By an API key, or by the token of a dashboard session that has not expired."""
-        now = self._services.clock.time()
-        key = self._store.keys.get(secret)
+        """By an API key, or by the token of a dashboard session that has not expired. What this task does from here on
+        is for that account."""
+        key, login = self._store.keys.get(secret), None
         if key is None:
             login = self._store.logins.get(secret)
             if login is None:
                 raise Refusal(401, "invalid API key")
-            if now >= login.expires:
-                del self._store.logins[secret]
-                raise Refusal(401, "the session has expired; log in again")
             key = login.key
+        act_for(key.account_id)
+        now = self._services.clock.time()
+        if login is not None and now >= login.expires:
+            del self._store.logins[secret]
+            raise Refusal(401, "the session has expired; log in again")
         key.last_used = rfc3339(now)
         account = self._store.accounts[key.account_id]
         billing.settle(account, now)

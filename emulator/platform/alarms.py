@@ -11,6 +11,7 @@ from collections import deque
 from typing import Optional
 
 from ..control.clock import rfc3339
+from ..control.scope import acting_for
 from ..history import Event
 from ..store import Account, Sandbox, Session
 from . import cost
@@ -60,8 +61,9 @@ class Alarms:
         for sandbox in list(store.sandboxes.values()):
             account = store.accounts.get(sandbox.account_id)
             if account is not None and sandbox.status == "running":
-                self._look_at_budget(account, sandbox)
-                self._look_at_session(account, sandbox)
+                with acting_for(account.id):
+                    self._look_at_budget(account, sandbox)
+                    self._look_at_session(account, sandbox)
         for known in (self._told, self._errors):
             for identifier in [name for name in known if name not in store.sandboxes and name not in store.accounts]:
                 del known[identifier]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from typing import Any, Callable, Optional, TypeVar
 
 from ..cage.process import Answer
@@ -54,7 +53,7 @@ class Answering:
         self._services.note(sandbox, f"{prompt.agent} was asked: {prompt.text}", "agent")
         session = self._sessions.begin(sandbox, prompt.agent, model_name(prompt.program, prompt.arguments))
         completed = False
-        start = time.perf_counter()
+        start = self._services.clock.stopwatch()
         try:
             try:
                 reply = await in_thread(self._services.agents.reply, prompt)
@@ -62,7 +61,7 @@ class Answering:
                 self._services.log(f"{sandbox.id}: answering {prompt.program} failed: {error!r}")
                 reply = Reply(f"the emulator could not answer: {error}\n", 1)
             if session.ended_at is None:
-                self._answered(sandbox, session, prompt, reply, (time.perf_counter() - start) * 1000)
+                self._answered(sandbox, session, prompt, reply, (self._services.clock.stopwatch() - start) * 1000)
             completed = reply.exit_code == 0
             return reply
         finally:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import shlex
-import time
 from collections.abc import Awaitable
 from typing import Any, Optional, TypeVar
 
@@ -154,10 +153,10 @@ class Building:
         await self._step(sandbox, cage, sandbox.init_script or "", "init_script")
 
     async def _step(self, sandbox: Sandbox, cage: Cage, command: str, name: str) -> None:
-        start = time.perf_counter()
+        start = self._services.clock.stopwatch()
         result = await self._bounded(name, cage.shell(command, sandbox.env))
-        data = {"command": command, "exit_code": result.code}
-        self._services.record(sandbox, "command", data, (time.perf_counter() - start) * 1000)
+        milliseconds = (self._services.clock.stopwatch() - start) * 1000
+        self._services.ran(sandbox, {"command": command, "exit_code": result.code}, milliseconds, "build")
         said = mask(sandbox, result.output.decode("utf-8", "replace").strip())  # before any cut
         if result.code != 0:
             tail = "\n".join(said.splitlines()[-20:])

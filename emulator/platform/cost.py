@@ -51,6 +51,15 @@ def exceeded(sandbox: Sandbox, now: float) -> bool:
     return sandbox.budget is not None and total(sandbox, now) >= sandbox.budget
 
 
+def until_marks(sandbox: Sandbox, now: float) -> list[float]:
+    """Seconds of running until each mark of the budget that was not told yet; a little more, so that it is reached."""
+    if not sandbox.budget or sandbox.running_since is None:
+        return []
+    spent = total(sandbox, now)
+    ahead = [mark for mark in limits.BUDGET_MARKS if mark not in sandbox.budget_told]
+    return [max(sandbox.budget * mark / 100 - spent, 0.0) / per_second(sandbox) + 0.001 for mark in ahead]
+
+
 def newly_reached(sandbox: Sandbox, now: float) -> tuple[list[int], bool]:
     """(percentages of the budget reached since the last look, whether it is used up)."""
     if sandbox.budget is None:

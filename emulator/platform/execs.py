@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import re
-import time
 from dataclasses import dataclass
 from typing import Optional
 
 from ..cage.process import Gone
+from ..control.faults import Fault
 from ..store import Account, Sandbox
 from . import limits
 from .sandboxes import Sandboxes
@@ -34,17 +34,23 @@ class Execs:
         self._services = services
         self._sandboxes = sandboxes
 
-    async def run(self, account: Account, sandbox_id: str, command: str) -> Outcome:
-        """Cancelled (the client hung up), it kills the command and its children."""
+    async def run(
+        self, account: Account, sandbox_id: str, command: str, fault: Optional[Fault] = None
+    ) -> Outcome:
+        """Cancelled (the client hung up), it kills the command and its children. `fault`: what goes wrong with it."""
         sandbox = self._sandboxes.get(account, sandbox_id)
+        if fault is not None and fault.unreachable:
+            return Outcome("", -1, fault.detail or f"sandbox {sandbox_id} cannot be reached")
         if sandbox.status != "running" or sandbox.cage is None:
             return self._not_running(sandbox)
-        start = time.perf_counter()
+        start = self._services.clock.stopwatch()
         async with self._sandboxes.active(sandbox):
             async with sandbox.disk:
                 pass  # a snapshot, a restore or a pause in progress comes first
             if sandbox.status != "running":
                 return self._not_running(sandbox)
+            if fault is not None and fault.outcome == "dies":
+                asyncio.get_running_loop().call_later(fault.delay, sandbox.cage.crash)
             try:
                 result = await sandbox.cage.shell(command, sandbox.env, limits.OUTPUT_BYTES)
             except asyncio.CancelledError:
@@ -53,14 +59,14 @@ class Execs:
             except Gone as error:
                 self._over(sandbox, command, None, start, f"not run: {error}")
                 return Outcome("", -1, f"sandbox {sandbox_id} cannot run commands: {error}")
-        milliseconds = round((time.perf_counter() - start) * 1000)
+        milliseconds = round((self._services.clock.stopwatch() - start) * 1000)
         if result.error is not None:
             self._over(sandbox, command, None, start, f"not started: {result.error}")
             return Outcome("", -1, f"the command could not be started: {result.error}", False, milliseconds)
         output = result.output.decode("utf-8", "replace")
         if result.truncated:
             output += f"\n[caged: output cut after {limits.OUTPUT_BYTES // 1024**2} MiB]\n"
-        self._over(sandbox, command, result.code, start, f"exit {result.code}, {milliseconds} ms")
+        self._over(sandbox, command, result.code, start, f"exit {result.code}, {milliseconds} ms", output)
         if result.code:
             self._note_memory(sandbox, result.output[-4000:])
         return Outcome(output, result.code, None, result.truncated, milliseconds)
@@ -80,12 +86,20 @@ class Execs:
         hint = "; resume it first" if sandbox.status == "paused" else ""
         return Outcome("", -1, f"sandbox {sandbox.id} is {sandbox.status}, not running{hint}")
 
-    def _over(self, sandbox: Sandbox, command: str, code: Optional[int], start: float, outcome: str) -> None:
-        """Into the log and among the events. `code` is None for a command that has none, `start` as perf_counter."""
+    def _over(
+        self,
+        sandbox: Sandbox,
+        command: str,
+        code: Optional[int],
+        start: float,
+        outcome: str,
+        output: Optional[str] = None,
+    ) -> None:
+        """Into the log and among the events. `code` is None for a command that has none, `start` of the stopwatch."""
         data = {"command": command, "exit_code": code}
         if code is None:
             data["error"] = outcome
-        self._services.record(sandbox, "command", data, (time.perf_counter() - start) * 1000)
+        self._services.ran(sandbox, data, (self._services.clock.stopwatch() - start) * 1000, output=output)
         shown = mask(sandbox, command)  # before the cut, which may go through a secret
         shown = shown if len(shown) <= 500 else shown[:500] + " …"
         self._services.note(sandbox, f"$ {shown} ({outcome})", "command")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import posixpath
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -58,12 +57,12 @@ class Files:
     @contextmanager
     def _operation(self, account: Account, sandbox_id: str, operation: str, path: str) -> Iterator[None]:
         """Becomes an event when it was done; what is refused has not happened."""
-        start = time.perf_counter()
+        start = self._services.clock.stopwatch()
         with _as_refusal(path):
             yield
         sandbox = self._sandboxes.get(account, sandbox_id)
         data = {"operation": operation, "path": posixpath.normpath(posixpath.join(WORKSPACE, path))}
-        self._services.record(sandbox, "file_op", data, (time.perf_counter() - start) * 1000)
+        self._services.record(sandbox, "file_op", data, (self._services.clock.stopwatch() - start) * 1000)
 
     async def entries(self, account: Account, sandbox_id: str, path: str) -> list[Entry]:
         """Sorted by name, hidden files included."""

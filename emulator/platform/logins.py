@@ -78,7 +78,7 @@ class Logins:
         """Oldest first; those that have expired are gone."""
         store, now = self._services.store, self._services.clock.time()
         for token, login in list(store.logins.items()):
-            if now >= login.expires:
+            if login.key.account_id == account.id and now >= login.expires:
                 del store.logins[token]
         return [login for login in store.logins.values() if login.key.account_id == account.id]
 

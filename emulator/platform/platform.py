@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Optional
 
+from ..control.scope import EVERYBODY
+from ..history import History
+from ..store import Account
 from .accounts import Accounts
 from .alarms import Alarms
 from .alerts import Alerts
@@ -56,10 +59,37 @@ class Platform:
         self.ports = Ports(services, self.sandboxes)
         self.watch.also.append(self.ports.tick)
         self._watching: Optional[asyncio.Task[None]] = None
+        services.signals.connect("event", lambda sandbox, event: services.journal.happened(event))
 
     async def start(self) -> None:
         self.services.zygote.start()
         self._watching = asyncio.get_running_loop().create_task(self.watch.run())
+
+    async def reset(self, account: Account) -> None:
+        """Everything that an account has goes, but for its keys, and what a test asked of it. `*`: every account."""
+        services = self.services
+        for each in list(services.store.accounts.values()) if account.id == EVERYBODY else [account]:
+            await self.sandboxes.destroy_all(each)
+            self.snapshots.delete_all(each)
+            self.notifications.delete_all(each)
+            self.alerts.delete_all(each)
+            self.sessions.delete_all(each)
+            each.history = History()
+            self._forget(each.id)
+        self._forget(account.id)
+
+    def _forget(self, account_id: str) -> None:
+        """What a test asked of an account, and what was noted of it."""
+        services = self.services
+        services.faults.clear(account_id)
+        services.clock.reset(account_id)
+        services.journal.forget(None if account_id == EVERYBODY else account_id)
+
+    async def delete_account(self, account: Account) -> None:
+        """With everything in it. Its keys are refused from this call on."""
+        self.accounts.remove(account)
+        await self.reset(account)
+        self.services.journal.drop(account.id)
 
     async def stop(self) -> None:
         """Ends every sandbox, then the background work, then the zygote. Bounded."""

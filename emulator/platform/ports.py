@@ -10,6 +10,7 @@ import time
 from typing import Optional
 
 from ..cage.process import Gone
+from ..control.scope import act_for
 from ..store import Account, Port, Sandbox
 from . import limits
 from .refusal import Refusal, not_found, not_running
@@ -43,6 +44,7 @@ class Ports:
                 self._services.in_background(self._look_once(sandbox))
 
     async def _look_once(self, sandbox: Sandbox) -> None:
+        act_for(sandbox.account_id)
         try:
             await self._look(sandbox)
         finally:
@@ -104,6 +106,7 @@ class Ports:
         sandbox = self._services.store.sandboxes.get(sandbox_id)
         if sandbox is None:
             raise not_found("sandbox", sandbox_id)
+        act_for(sandbox.account_id)
         if sandbox.status != "running":
             raise not_running(sandbox.id, sandbox.status)
         port = await self._listening(sandbox, number)

@@ -37,6 +37,13 @@ class Sandboxes:
             raise not_found("sandbox", sandbox_id)
         return sandbox
 
+    def of_any(self, sandbox_id: str) -> Sandbox:
+        """Whoever's it is: for an administrator. 404 for an unknown one."""
+        sandbox = self._services.store.sandboxes.get(sandbox_id)
+        if sandbox is None:
+            raise not_found("sandbox", sandbox_id)
+        return sandbox
+
     def running(self, account: Account, sandbox_id: str) -> Sandbox:
         """404 as `get`; 409 when it is not running."""
         sandbox = self.get(account, sandbox_id)
@@ -120,11 +127,13 @@ class Sandboxes:
                 " emulator with --allow-unenforced (`caged-emulator doctor` tells what stronger walls need)"
             )
 
-    async def build(self, sandbox: Sandbox) -> None:
+    async def build(self, sandbox: Sandbox, failing: Optional[str] = None) -> None:
         """Takes a pending sandbox to `running`, or to `error` with the reason in its logs. 404 when it was
-        destroyed on the way."""
+        destroyed on the way. `failing`: the reason why the last step is to fail."""
         try:
             await self._building.build(sandbox)
+            if failing is not None:
+                raise BuildFailed(failing)
         except Exception as error:
             if not isinstance(error, (BuildFailed, Gone)):
                 self._services.log(f"building {sandbox.id} failed: {error!r}")

@@ -17,9 +17,13 @@ from ..config import EmulatorConfig
 from ..control.agents import Agents
 from ..control.chance import Chance
 from ..control.clock import Clock
-from ..control.journal import Journal
+from ..control.faults import Faults
+from ..control.journal import Journal, Ran
 from ..store import LogEntry, Sandbox, Store
 from .signals import Signals
+
+#: Characters of a command's output that the journal keeps.
+OUTPUT_KEPT = 16_384
 
 
 @dataclass
@@ -29,12 +33,17 @@ class Services:
     clock: Clock
     chance: Chance
     journal: Journal
+    faults: Faults
     agents: Agents
     toolchains: Toolchains
     zygote: Zygote
     site: Site
     run_dir: Path
     log: Callable[[str], None]
+    #: Opens the calls about the emulator itself.
+    admin_key: str = ""
+    #: The newest lines of the emulator's own log.
+    log_tail: Callable[[int], list[str]] = lambda count: []
     #: Where control groups can be made for sandboxes; None: not here, or limits are off.
     memory: Optional[MemoryGroups] = None
     #: What was found out about walls when the emulator was started.
@@ -66,6 +75,33 @@ class Services:
     def record(self, sandbox: Sandbox, kind: str, data: dict[str, Any], duration_ms: float = 0.0) -> None:
         """Something happened in a sandbox: an event of one of the kinds of wire-contract.md 3.7, e.g. `command`."""
         self.recorder(sandbox, kind, data, duration_ms)
+
+    def ran(
+        self,
+        sandbox: Sandbox,
+        data: dict[str, Any],
+        duration_ms: float,
+        source: str = "exec",
+        output: Optional[str] = None,
+        stub: str = "",
+    ) -> None:
+        """A command was run, or typed: an event with `data` (`command`, `exit_code` and more), and a line of the
+        journal."""
+        self.record(sandbox, "command", data, duration_ms)
+        shown, said = mask(sandbox, data["command"]), output if output is None else mask(sandbox, output)[:OUTPUT_KEPT]
+        self.journal.ran(
+            Ran(
+                self.clock.timestamp(),
+                sandbox.account_id,
+                sandbox.id,
+                shown.encode("utf-8", "replace").decode("utf-8"),
+                data.get("exit_code"),
+                source,
+                round(duration_ms, 3),
+                said,
+                stub,
+            )
+        )
 
     def happened(self, sandbox: Sandbox, action: str, message: str, kind: str = "lifecycle", **more: Any) -> None:
         """A step in a sandbox's life: a line in its log, of type `kind`, and a lifecycle event."""

@@ -6,9 +6,11 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Iterator
+from typing import Optional
 
 from ..cage import archive
 from ..cage.process import Gone
+from ..control.scope import act_for
 from ..store import Account, Sandbox, Snapshot
 from . import limits
 from .refusal import Refusal, not_found, not_running, plan_limit
@@ -35,6 +37,10 @@ class Snapshots:
             raise not_found("sandbox", sandbox_id)
         return self._of(sandbox_id, account.id)
 
+    def of_account(self, account: Account) -> list[Snapshot]:
+        """Oldest first."""
+        return [snap for snap in self._services.store.snapshots.values() if snap.account_id == account.id]
+
     def _of(self, sandbox_id: str, account_id: str) -> list[Snapshot]:
         everything = self._services.store.snapshots.values()
         return [
@@ -43,8 +49,8 @@ class Snapshots:
 
     # --- taking
 
-    def create(self, sandbox: Sandbox, name: str, description: str) -> Snapshot:
-        """A pending snapshot that completes by itself."""
+    def create(self, sandbox: Sandbox, name: str, description: str, failing: Optional[str] = None) -> Snapshot:
+        """A pending snapshot that completes by itself, or fails, by the reason `failing`."""
         if sandbox.status not in ("running", "paused"):
             raise not_running(sandbox.id, sandbox.status)
         manual = [snap for snap in self._of(sandbox.id, sandbox.account_id) if snap.trigger == "manual"]
@@ -54,12 +60,14 @@ class Snapshots:
                 "sandbox",
                 sandbox.id,
             )
-        return self._begin(sandbox, name, description, "manual")
+        return self._begin(sandbox, name, description, "manual", failing)
 
     def take_automatic(self, sandbox: Sandbox) -> Snapshot:
         return self._begin(sandbox, AUTOMATIC, "", "auto")
 
-    def _begin(self, sandbox: Sandbox, name: str, description: str, trigger: str) -> Snapshot:
+    def _begin(
+        self, sandbox: Sandbox, name: str, description: str, trigger: str, failing: Optional[str] = None
+    ) -> Snapshot:
         store = self._services.store
         identifier = self._services.chance.identifier("snap", store.snapshots)
         snapshot = Snapshot(
@@ -73,10 +81,13 @@ class Snapshots:
             file=self._services.run_dir / "snapshots" / f"{identifier}.tar",
         )
         store.snapshots[identifier] = snapshot
-        self._services.in_background(self._take(sandbox, snapshot))
+        self._services.in_background(self._take(sandbox, snapshot, failing))
         return snapshot
 
-    async def _take(self, sandbox: Sandbox, snapshot: Snapshot) -> None:
+    async def _take(self, sandbox: Sandbox, snapshot: Snapshot, failing: Optional[str]) -> None:
+        if failing is not None:
+            self._failed(sandbox, snapshot, failing)
+            return
         cage = sandbox.cage
         assert cage is not None
         async with sandbox.disk:
@@ -154,9 +165,8 @@ class Snapshots:
         snapshot.file.unlink(missing_ok=True)
 
     def delete_all(self, account: Account) -> None:
-        for snapshot in list(self._services.store.snapshots.values()):
-            if snapshot.account_id == account.id:
-                self.delete(snapshot)
+        for snapshot in self.of_account(account):
+            self.delete(snapshot)
 
     def _require_completed(self, snapshot: Snapshot) -> None:
         if snapshot.status != "completed":
@@ -192,9 +202,11 @@ class Snapshots:
         good = hmac.compare_digest(self._signature(snapshot_id, until).encode(), signature.encode())
         if not good or str(until) != expires:
             raise Refusal(403, "the download URL is not valid; ask for a new one", "policy_denied")
+        snapshot = self._services.store.snapshots.get(snapshot_id)
+        if snapshot is not None:
+            act_for(snapshot.account_id)
         if self._services.clock.time() > until:
             raise Refusal(403, "the download URL has expired; ask for a new one", "policy_denied")
-        snapshot = self._services.store.snapshots.get(snapshot_id)
         if snapshot is None:
             raise not_found("snapshot", snapshot_id)
         return archive.gzipped(snapshot.file)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -152,7 +151,7 @@ class Transcript:
         ended = self._marked.find(f"__CAGED_EXIT_{self._mark}__") if self._mark else -1
         if ended >= 0:
             self._command = self._marked[:ended].rpartition("\n")[0].strip("\n")
-            self._begun = time.perf_counter()
+            self._begun = self._services.clock.stopwatch()
             self._marked = ""
 
     def shown(self, text: str) -> None:
@@ -170,12 +169,12 @@ class Transcript:
             self._end({"exit_code": None})
 
     def _end(self, more: dict[str, object]) -> None:
-        self._tell(self._command, more, (time.perf_counter() - self._begun) * 1000)
+        self._tell(self._command, more, (self._services.clock.stopwatch() - self._begun) * 1000)
         self._command = ""
 
     def _tell(self, command: str, more: dict[str, object], milliseconds: float = 0.0) -> None:
-        data = {"command": command, "source": "stream" if self._session.quiet else "terminal", **more}
-        self._services.record(self._sandbox, "command", data, milliseconds)
+        source = "stream" if self._session.quiet else "terminal"
+        self._services.ran(self._sandbox, {"command": command, "source": source, **more}, milliseconds, source)
         shown = mask(self._sandbox, command)
         shown = shown if len(shown) <= 500 else shown[:500] + " …"
         code = more.get("exit_code")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 
+from ..control.scope import act_for
 from ..store import Account, Key
 from .accounts import Accounts
 from .refusal import Refusal
@@ -31,11 +32,16 @@ class Tickets:
     def mint(self, key: Key) -> Ticket:
         """Good once, for TICKET_SECONDS, on a socket's handshake and nowhere else."""
         now = self._services.clock.time()
-        for old in [secret for secret, ticket in self._open.items() if ticket.expires <= now]:
+        for old in self._expired(key.account_id, now):
             del self._open[old]
         secret = f"{PREFIX}{secrets.token_hex(8)}.{secrets.token_urlsafe(24)}"
         self._open[secret] = Ticket(secret, key, now + TICKET_SECONDS)
         return self._open[secret]
+
+    def _expired(self, account_id: str, now: float) -> list[str]:
+        """Of one account: another one's time may be another."""
+        mine = [ticket for ticket in self._open.values() if ticket.key.account_id == account_id]
+        return [ticket.secret for ticket in mine if ticket.expires <= now]
 
     def admit(self, token: str) -> tuple[Account, Key]:
         """Whose ticket or key that is; a ticket is used up by it. 401 otherwise."""
@@ -44,6 +50,8 @@ class Tickets:
         if not token.startswith(PREFIX):
             return self._accounts.authenticate(token)
         ticket = self._open.pop(token, None)
+        if ticket is not None:
+            act_for(ticket.key.account_id)
         if ticket is None or ticket.expires <= self._services.clock.time():
             raise Refusal(401, "this ticket is used up, too old or none of ours; get a new one for every socket")
         return self._accounts.authenticate(ticket.key.secret)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Callable
+import math
+from typing import Callable, Optional
 
+from ..control.scope import EVERYBODY, acting_for
 from ..store import Sandbox
 from . import cost
 from .refusal import Refusal
@@ -14,6 +16,9 @@ from .services import Services
 INTERVAL = 0.25
 #: How often a sandbox's disk is measured, when something happened in it since.
 DISK_INTERVAL = 5.0
+#: Moving the clock stops so often at most, and goes so many seconds each time at least.
+_MOST_STOPS = 1000
+_LEAST_STEP = 0.001
 
 
 class Watch:
@@ -34,6 +39,50 @@ class Watch:
                 self._begun.add(task)
                 task.add_done_callback(self._begun.discard)
             self._look_further()
+
+    async def advance(self, account_id: str, seconds: float) -> None:
+        """Moves an account's clock (or everybody's) on, stopping at each moment at which a sandbox falls asleep or
+        meets a mark of its budget, so that everything happens when it would have. Returns when it has happened."""
+        clock = self._services.clock
+        rest = seconds
+        for _ in range(_MOST_STOPS):
+            step = min(self._until_due(account_id), rest)
+            clock.advance(account_id, step)
+            await self.look()
+            rest -= step
+            if rest <= 0:
+                return
+        clock.advance(account_id, rest)
+        await self.look()
+
+    def freeze(self, account_id: str, at: Optional[float]) -> None:
+        """Stops an account's clock, now or at the epoch second `at`. Setting it is no passing of time: sandboxes have
+        not been running or idle for longer by it."""
+        clock = self._services.clock
+        for sandbox in self._services.store.sandboxes.values():
+            if at is not None and account_id in (sandbox.account_id, EVERYBODY):
+                shift = at - clock.now(sandbox.account_id)[0]
+                sandbox.last_active += shift
+                sandbox.disk_looked += shift
+                if sandbox.running_since is not None:
+                    sandbox.running_since += shift
+        clock.freeze(account_id, at)
+
+    async def spend(self, sandbox: Sandbox, usd: float) -> None:
+        """Its agents have spent that much; what follows from it has happened on return."""
+        sandbox.spent_llm += usd
+        await self.look()
+
+    def _until_due(self, account_id: str) -> float:
+        """Seconds until something happens by itself to one of the account's running sandboxes."""
+        waits = [math.inf]
+        for sandbox in self._services.store.sandboxes.values():
+            if sandbox.status == "running" and account_id in (sandbox.account_id, EVERYBODY):
+                now = self._services.clock.now(sandbox.account_id)[0]
+                if not sandbox.busy:
+                    waits.append(sandbox.last_active + sandbox.timeout - now)
+                waits += cost.until_marks(sandbox, now)
+        return max(min(waits), _LEAST_STEP)
 
     async def look(self) -> None:
         """One look at every running sandbox, by the emulator's clock, to its end."""
@@ -60,7 +109,8 @@ class Watch:
     async def _look(self, sandbox: Sandbox) -> None:
         self._looking.add(sandbox.id)
         try:
-            await self._look_at(sandbox)
+            with acting_for(sandbox.account_id):
+                await self._look_at(sandbox)
         except Refusal:
             pass  # it changed its state while we looked
         except Exception as error:

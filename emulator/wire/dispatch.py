@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import secrets
+import time
 import traceback
 from collections.abc import Mapping
+from urllib.parse import unquote
 
 from pydantic import ValidationError
 from starlette.requests import ClientDisconnect, Request
@@ -16,11 +18,13 @@ from ..platform import limits
 from ..platform.platform import Platform
 from ..platform.refusal import Refusal, invalid
 from ..store import Account
+from . import faulty
 from .operation import Body, Call, NoBody, Operation
 from .problem import problem
 
 CLIENT_CLOSED_REQUEST = 499
 _NOBODY = Account("", "", "", "", "")
+_OF_SANDBOXES = ("/v1/sandboxes/", "/v1/trust/sandboxes/")
 
 
 class Dispatcher:
@@ -41,26 +45,47 @@ class Dispatcher:
     async def _respond(self, request: Request) -> Response:
         method = "GET" if request.method == "HEAD" else request.method
         operation = self._operations[method]
+        if operation.admin:
+            return await self._administer(request, operation)
         services = self._platform.services
+        started = time.perf_counter()
         entry = services.journal.add(
-            Entry(services.clock.timestamp(), request.method, request.scope["path"], operation.name)
+            Entry(
+                at=services.clock.timestamp(),
+                method=request.method,
+                path=request.scope["path"],
+                operation=operation.name,
+                query=request.scope["query_string"].decode("latin-1"),
+                sandbox=_sandbox_of(request),
+            )
         )
         rate = self._platform.accounts.rate_window()
+        fault, parsed = None, b""
         try:
             account, key = _NOBODY, None
             if not operation.public:
                 account, key = self._platform.accounts.authenticate(bearer(request))
-                entry.account = account.id
+                services.journal.belongs(entry, account.id)
                 rate = self._platform.accounts.rate_window(account)
                 rate = self._platform.accounts.count_request(account)
                 if key.scope == "read_only" and method != "GET":
                     raise Refusal(403, "this key is read-only", "read_only_key", "", "api_key", key.id)
-            body = await read_body(request, operation)
-            entry.warnings += [
-                f"unknown key {name!r} in the body is ignored" for name in body.model_extra or ()
-            ]
-            call = Call(request, self._platform, account, key, body, entry.warnings)
-            response = await operation.handler(call)
+            raw = await read_body(request, operation)
+            fault = services.faults.take(account.id, operation.name, request.method, entry.path, entry.sandbox)
+            response = None
+            if fault is not None:
+                entry.fault = fault.id
+                response = await faulty.before(fault, request)
+            if response is None:
+                body = parse_body(raw, operation)
+                parsed = raw
+                entry.warnings += [
+                    f"unknown key {name!r} in the body is ignored" for name in body.model_extra or ()
+                ]
+                call = Call(request, self._platform, account, key, body, entry.warnings, fault)
+                response = await operation.handler(call)
+                if fault is not None:
+                    response = faulty.after(fault, response)
         except Refusal as refusal:
             response = problem(refusal, request.scope["path"])
         except ClientDisconnect:
@@ -72,8 +97,36 @@ class Dispatcher:
                 request.scope["path"],
             )
         entry.status = response.status_code
+        entry.duration_ms = round((time.perf_counter() - started) * 1000, 3)
+        services.journal.bodies(entry, parsed, getattr(response, "body", b""))
         add_common_headers(response, rate)
         return response
+
+    async def _administer(self, request: Request, operation: Operation) -> Response:
+        """A call about the emulator itself: by the admin key, about the account that `?account=` names."""
+        platform = self._platform
+        try:
+            if not secrets.compare_digest(bearer(request).encode(), platform.services.admin_key.encode()):
+                raise Refusal(401, "not the admin key; `caged-emulator serve` prints it, and --admin-key sets it")
+            account = platform.accounts.administered(request.query_params.get("account"))
+            body = parse_body(await read_body(request, operation), operation, unknown_keys=False)
+            response = await operation.handler(Call(request, platform, account, None, body))
+        except Refusal as refusal:
+            response = problem(refusal, request.scope["path"])
+        except ClientDisconnect:
+            response = Response(status_code=CLIENT_CLOSED_REQUEST)
+        except Exception:
+            platform.services.log(f"{request.method} {request.scope['path']} failed:\n{traceback.format_exc()}")
+            response = problem(Refusal(500, "the emulator failed; its log has the traceback."), request.scope["path"])
+        add_common_headers(response, platform.accounts.rate_window())
+        return response
+
+
+def _sandbox_of(request: Request) -> str:
+    """The sandbox that a path is about, if it says so."""
+    path = request.scope["path"]
+    identifier = request.path_params.get("id", "") if path.startswith(_OF_SANDBOXES) else ""
+    return unquote(identifier, errors="replace")
 
 
 def add_common_headers(response: Response, rate: tuple[int, int, int]) -> None:
@@ -94,9 +147,9 @@ def bearer(request: Request) -> str:
     return secret.strip()
 
 
-async def read_body(request: Request, operation: Operation) -> Body:
+async def read_body(request: Request, operation: Operation) -> bytes:
     if operation.body is None:
-        return NoBody()
+        return b""
     chunks: list[bytes] = []
     size = 0
     async for chunk in request.stream():
@@ -104,11 +157,20 @@ async def read_body(request: Request, operation: Operation) -> Body:
         if size > limits.BODY_BYTES:
             raise Refusal(413, f"the body is larger than {limits.BODY_BYTES // 1024**2} MiB")
         chunks.append(chunk)
-    raw = b"".join(chunks)
+    return b"".join(chunks)
+
+
+def parse_body(raw: bytes, operation: Operation, unknown_keys: bool = True) -> Body:
+    """400 for what is not JSON or not of the right types, and for unknown keys where they are not taken."""
+    if operation.body is None:
+        return NoBody()
     try:
-        return operation.body.model_validate_json(raw.strip() or b"{}")
+        body = operation.body.model_validate_json(raw.strip() or b"{}")
     except ValidationError as error:
         raise invalid(_describe(error)) from None
+    for name in () if unknown_keys else body.model_extra or ():
+        raise invalid(f"{name}: unknown; known are {', '.join(operation.body.model_fields)}")
+    return body
 
 
 def _describe(error: ValidationError) -> str:

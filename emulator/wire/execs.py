@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable
 from typing import Any, Optional, TypeVar
 
-from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from ..platform.refusal import invalid
+from .hangup import unless_hung_up
 from .operation import Body, Call, Model, Operations, json_reply
 
 operations = Operations()
@@ -37,7 +35,7 @@ class ExecOut(Model):
 async def run(call: Call[Exec]) -> Response:
     if "\0" in call.body.command:
         raise invalid("command: must not contain a NUL character")
-    work = call.platform.execs.run(call.account, call.param("id"), call.body.command)
+    work = call.platform.execs.run(call.account, call.param("id"), call.body.command, call.fault)
     outcome = await unless_hung_up(call.request, work)
     return json_reply(
         ExecOut(
@@ -48,33 +46,3 @@ async def run(call: Call[Exec]) -> Response:
             truncated=outcome.truncated,
         )
     )
-
-
-async def unless_hung_up(request: Request, work: Awaitable[T]) -> T:
-    """The result of `work`, which is cancelled when the client goes away first. Raises ClientDisconnect then."""
-    me = asyncio.current_task()
-    assert me is not None
-    watcher = asyncio.ensure_future(_hung_up(request))
-    gone = False
-
-    def cancel(_: object) -> None:
-        nonlocal gone
-        if not watcher.cancelled():
-            gone = True
-            me.cancel()
-
-    watcher.add_done_callback(cancel)
-    try:
-        return await work
-    except asyncio.CancelledError:
-        if gone:
-            raise ClientDisconnect from None
-        raise
-    finally:
-        watcher.remove_done_callback(cancel)
-        watcher.cancel()
-
-
-async def _hung_up(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass

@@ -161,7 +161,8 @@ def document(operations: Iterable[Operation]) -> dict[str, Any]:
             "schemas": schemas,
             "headers": {**_HEADERS, "Retry-After": _RETRY_AFTER},
             "securitySchemes": {
-                "bearer": {"type": "http", "scheme": "bearer", "description": "`Authorization: Bearer <API key>`"}
+                "bearer": {"type": "http", "scheme": "bearer", "description": "`Authorization: Bearer <API key>`"},
+                "admin": {"type": "http", "scheme": "bearer", "description": "`Authorization: Bearer <admin key>`"},
             },
         },
         "security": [{"bearer": []}],
@@ -202,6 +203,8 @@ def _described(operation: Operation, refs: Any) -> dict[str, Any]:
         }
     if operation.public:
         described["security"] = []
+    if operation.admin:
+        described["security"] = [{"admin": []}]
     return described
 
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from starlette.requests import Request
 from starlette.responses import Response
 
+from ..control.faults import Fault
 from ..platform.platform import Platform
 from ..platform.refusal import invalid
 from ..store import Account, Key
@@ -45,6 +46,13 @@ class Call(Generic[B]):
     key: Optional[Key]
     body: B
     warnings: list[str] = field(default_factory=list)
+    fault: Optional[Fault] = None
+
+    def failing(self, outcome: str) -> Optional[str]:
+        """Why the call is to end in `outcome`, when a fault says so."""
+        if self.fault is None or self.fault.outcome != outcome:
+            return None
+        return self.fault.detail or f"a test asked for it ({self.fault.id})"
 
     def param(self, name: str) -> str:
         """A path segment, decoded after routing: `a%2Fb` is the id `a/b`."""
@@ -90,6 +98,7 @@ class Operation:
     errors: Sequence[int] = ()
     required: Sequence[str] = ()
     media: str = "application/octet-stream"
+    admin: bool = False
 
 
 class Operations(list[Operation]):
@@ -109,6 +118,7 @@ class Operations(list[Operation]):
         errors: Sequence[int] = (),
         required: Sequence[str] = (),
         media: str = "application/octet-stream",
+        admin: bool = False,
     ) -> Callable[[Handler], Handler]:
         """`status`: 200 where there is a reply and 204 where there is none, unless said otherwise."""
         status = status or (204 if reply is None else 200)
@@ -116,7 +126,19 @@ class Operations(list[Operation]):
         def register(handler: Handler) -> Handler:
             self.append(
                 Operation(
-                    method, path, name, handler, body, public, reply, status, query or {}, errors, required, media
+                    method,
+                    path,
+                    name,
+                    handler,
+                    body,
+                    public,
+                    reply,
+                    status,
+                    query or {},
+                    errors,
+                    required,
+                    media,
+                    admin,
                 )
             )
             return handler

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Optional
 
 from pydantic import ConfigDict, Field, JsonValue
@@ -14,6 +15,9 @@ from ..store import Sandbox
 from .operation import Body, Call, Model, NoBody, Operations, json_reply, no_content
 
 operations = Operations()
+
+#: The password in a repository's URL.
+_CREDENTIALS = re.compile(r"[a-z+]+://[^/@]*?:?([^/@:]+)@")
 
 
 def _within(allowed: limits.Range) -> dict[str, Any]:
@@ -122,8 +126,9 @@ async def create(call: Call[CreateSandbox]) -> Response:
     for name in ("persona_id", "harness_id"):
         if getattr(call.body, name):
             call.warnings.append(f"`{name}` is ignored: personas and harnesses are not emulated")
+    call.platform.services.journal.hide(call.account.id, _secrets(call.body))
     sandbox = call.platform.sandboxes.new(call.account, **checked(call.body))
-    await call.platform.sandboxes.build(sandbox)
+    await call.platform.sandboxes.build(sandbox, call.failing("error"))
     return json_reply(shown(sandbox, call.platform.services.clock.time()), 201)
 
 
@@ -167,6 +172,13 @@ async def logs(call: Call[NoBody]) -> Response:
 
 
 # --- what a create may say
+
+
+def _secrets(body: CreateSandbox) -> list[str]:
+    """What the journal must not show, whether the create is refused or not."""
+    named = [(body.env or {}).get(name, "") for name in body.secrets or ()]
+    in_url = _CREDENTIALS.match(body.repo or "")
+    return [*named, body.repo_token or "", in_url[1] if in_url else ""]
 
 
 def checked(body: CreateSandbox) -> dict[str, Any]:

@@ -97,7 +97,8 @@ async def list_of_sandbox(call: Call[NoBody]) -> Response:
 )
 async def create(call: Call[CreateSnapshot]) -> Response:
     sandbox = call.platform.sandboxes.get(call.account, call.param("id"))
-    snapshot = call.platform.snapshots.create(sandbox, call.body.name or "", call.body.description or "")
+    name, description = call.body.name or "", call.body.description or ""
+    snapshot = call.platform.snapshots.create(sandbox, name, description, call.failing("failed"))
     return json_reply(shown(snapshot), 201)
 
 

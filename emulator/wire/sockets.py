@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 import traceback
 from collections.abc import Awaitable
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from ..control.journal import Entry
 from ..platform.platform import Platform
 from ..platform.refusal import Refusal
 from ..store import Account, Key, Sandbox
+from . import faulty
 from .dispatch import add_common_headers
 from .operation import Call, NoBody
 from .problem import problem
@@ -71,13 +73,27 @@ class SocketDispatcher:
         services = self._platform.services
         entry = services.journal.add(Entry(services.clock.timestamp(), "GET", scope["path"], self._operation.name))
         entry.status = 101
+        started = time.perf_counter()
         try:
             account, key = self._platform.tickets.admit(socket.query_params.get("token", ""))
-            entry.account = account.id
+            services.journal.belongs(entry, account.id)
             self._platform.accounts.count_request(account)
-            identifier = unquote(socket.path_params["id"], errors="replace")
-            sandbox = self._platform.sandboxes.running(account, identifier)
-            await self._operation.handler(Connection(socket, self._platform, account, key, sandbox))
+            entry.sandbox = unquote(socket.path_params["id"], errors="replace")
+            sandbox = self._platform.sandboxes.running(account, entry.sandbox)
+            fault = services.faults.take(account.id, entry.operation, "GET", entry.path, sandbox.id)
+            if fault is not None:
+                entry.fault = fault.id
+                await faulty.before_upgrade(fault, scope)
+            if fault is None or not fault.interrupts:
+                await self._operation.handler(Connection(socket, self._platform, account, key, sandbox))
+                return
+            assert sandbox.cage is not None
+            interrupted = faulty.Interrupted(fault, scope, send, sandbox.cage.crash)
+            socket = WebSocket(scope, receive, interrupted.send)
+            connection = Connection(socket, self._platform, account, key, sandbox)
+            await interrupted.run(self._operation.handler(connection))
+        except faulty.Broken:
+            entry.status = 0
         except Refusal as refusal:
             entry.status = refusal.status
             await refuse(socket, self._platform, problem(refusal, scope["path"]))
@@ -88,6 +104,8 @@ class SocketDispatcher:
             entry.status = 500
             failure = Refusal(500, "the emulator failed; its log has the traceback. Please report it.")
             await refuse(socket, self._platform, problem(failure, scope["path"]))
+        finally:
+            entry.duration_ms = round((time.perf_counter() - started) * 1000, 3)
 
 
 async def close(socket: WebSocket, code: int, reason: str = "") -> None:

@@ -97,14 +97,20 @@ class Api(httpx.Client):
 
 
 class FakeClock:
-    """The emulator's clock, ahead of the real one by as much as `advance` was told."""
+    """The emulator's clock, ahead of the real one by `offset` seconds. Moving it jumps; `Emulator.clock` does not."""
 
     def __init__(self, emulator: Emulator) -> None:
         self._emulator = emulator
         self._clock = emulator._runtime.services.clock  # type: ignore[union-attr]
-        self._real = self._clock.time
-        self.offset = 0.0
-        self._clock.time = lambda: self._real() + self.offset  # type: ignore[method-assign]
+        self._real = time.time
+
+    @property
+    def offset(self) -> float:
+        return self._clock._common.offset
+
+    @offset.setter
+    def offset(self, seconds: float) -> None:
+        self._clock._common.offset = seconds
 
     def advance(self, seconds: float) -> None:
         """Moves on, and lets the emulator look at its sandboxes."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import time
 from typing import Any
 
 from ...cage.process import Result
@@ -33,7 +32,7 @@ _NOTHING = "(no output)"
 
 async def _git(context: Context, *words: str) -> Result:
     """Output of git that succeeded, its complaints apart. Raises ToolError with all it said."""
-    start = time.perf_counter()
+    start = context.services.clock.stopwatch()
     sandbox = context.sandbox
     result = await context.cage.program(
         ["/usr/bin/env", "git", *words], {**sandbox.env, **_ENV}, TEXT_BYTES, True, SECONDS
@@ -45,7 +44,7 @@ async def _git(context: Context, *words: str) -> Result:
     if result.code == 127:
         raise ToolError("there is no git in this sandbox")
     if words[0] in ("commit", "push"):
-        milliseconds = (time.perf_counter() - start) * 1000
+        milliseconds = (context.services.clock.stopwatch() - start) * 1000
         context.happened("command", {"command": shlex.join(["git", *words]), "exit_code": result.code}, milliseconds)
     if result.code != 0:
         raise ToolError(_said(result) or f"git {words[0]} ended with exit status {result.code}")

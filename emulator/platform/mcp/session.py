@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 import traceback
 from typing import Any, Optional
 
@@ -130,12 +129,12 @@ class McpSession:
         if tool is None:
             hint = " (this key is read-only)" if self._read_only and any(name == other.name for other in TOOLS) else ""
             raise ProtocolError(protocol.INVALID_PARAMS, f"Unknown tool: {short(name)}{hint}")
-        start = time.perf_counter()
+        start = self._services.clock.stopwatch()
         try:
             outcome = await self._run(tool, params.get("arguments"))
         except ToolError as error:
             outcome = Outcome(str(error), is_error=True)
-        self._record(tool, params.get("arguments"), outcome, (time.perf_counter() - start) * 1000)
+        self._record(tool, params.get("arguments"), outcome, (self._services.clock.stopwatch() - start) * 1000)
         return protocol.in_version(outcome.as_result(version), version)
 
     async def _run(self, tool: Tool, arguments: Any) -> Outcome:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from ..services import mask
@@ -16,7 +15,7 @@ async def _exec(context: Context, arguments: dict[str, Any]) -> Outcome:
     command, seconds = arguments["command"], arguments.get("timeout", 0)
     if seconds <= 0:
         seconds = DEFAULT_SECONDS
-    sandbox, start = context.sandbox, time.perf_counter()
+    sandbox, start = context.sandbox, context.services.clock.stopwatch()
     ending, code = "killed: the client hung up", None
     try:
         result = await context.cage.shell(command, sandbox.env, TEXT_BYTES, True, seconds)
@@ -29,7 +28,9 @@ async def _exec(context: Context, arguments: dict[str, Any]) -> Outcome:
         shown = mask(sandbox, command)
         shown = shown if len(shown) <= 500 else shown[:500] + " …"
         context.services.note(sandbox, f"$ {shown} (mcp, {ending})", "command")
-        context.happened("command", {"command": command, "exit_code": code}, (time.perf_counter() - start) * 1000)
+        milliseconds = (context.services.clock.stopwatch() - start) * 1000
+        data = {"command": command, "exit_code": code, "source": "mcp"}
+        context.services.ran(sandbox, data, milliseconds, "mcp")
     output, errors = result.output.decode("utf-8", "replace"), result.errors.decode("utf-8", "replace")
     return Outcome(report(output, errors, failed, result.truncated), is_error=bool(failed))
 

@@ -1,0 +1,192 @@
+"""What a test asked to go wrong: which calls, when, and in what way. Decided here; done in `wire/faulty.py`."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from http import HTTPStatus
+from typing import Optional
+
+from .chance import Chance
+from .scope import EVERYBODY
+
+DROPS = ("before", "after", "mid-body")
+#: outcome -> the calls that it is of
+OUTCOMES = {
+    "error": ("sandboxes.create",),
+    "failed": ("snapshots.create",),
+    "dies": ("sandboxes.exec", "sandboxes.terminal", "sandboxes.mcp"),
+}
+#: A call that hangs ends by itself after this, also when its client would wait for ever.
+HANG_SECONDS = 600.0
+
+
+@dataclass
+class Fault:
+    """Which calls: all of `operation` (`sandboxes.exec`, or a pattern such as `snapshots.*`), `method`, `path` (a
+    pattern such as `/v1/sandboxes/*/exec`) and `sandbox` that are given have to fit; none given means every call.
+
+    When: the first `after` calls that fit are left alone, then `times` of them meet it (None: all), each with
+    `probability`.
+
+    What, one of: `status` (with `reason`, `detail`, `retry_after`, or a `body` in place of the problem), `rate_limit`
+    (a 429 that says so many seconds), `drop` (the connection breaks `before` the call is done, `after` it, or
+    `mid-body` of its answer), `truncate` (so many bytes of the answer arrive), `hang` (no answer), `close_socket` (the
+    WebSocket closes with that code, after `delay`), `unreachable` (exec answers with `error`), `outcome` (`error`: the
+    create ends so; `failed`: the snapshot does; `dies`: the sandbox's processes are killed `delay` seconds into it).
+    `delay` (seconds) alone only makes the call late; with the others it comes before them.
+
+    `optional`: nobody minds when it never fires.
+    """
+
+    id: str
+    account: str
+    operation: Optional[str] = None
+    method: Optional[str] = None
+    path: Optional[str] = None
+    sandbox: Optional[str] = None
+    status: Optional[int] = None
+    reason: Optional[str] = None
+    detail: Optional[str] = None
+    body: Optional[str] = None
+    retry_after: Optional[int] = None
+    times: Optional[int] = None
+    after: int = 0
+    probability: float = 1.0
+    delay: float = 0.0
+    drop: Optional[str] = None
+    truncate: Optional[int] = None
+    hang: bool = False
+    close_socket: Optional[int] = None
+    unreachable: bool = False
+    rate_limit: Optional[int] = None
+    outcome: Optional[str] = None
+    optional: bool = False
+    seen: int = 0
+    fired: int = 0
+    removed: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
+
+    def check(self) -> None:
+        """ValueError, naming the option, for what cannot be done."""
+        effects = {
+            "status": self.status is not None,
+            "rate_limit": self.rate_limit is not None,
+            "drop": self.drop is not None,
+            "truncate": self.truncate is not None,
+            "hang": self.hang,
+            "close_socket": self.close_socket is not None,
+            "unreachable": self.unreachable,
+            "outcome": self.outcome is not None,
+        }
+        chosen = [name for name, given in effects.items() if given]
+        if len(chosen) > 1:
+            raise ValueError(f"{chosen[1]}: cannot be had together with {chosen[0]}; add two faults")
+        if not chosen and not self.delay:
+            raise ValueError(f"nothing would go wrong: give one of {', '.join(effects)} or a delay")
+        self._check_numbers()
+        if self.drop is not None and self.drop not in DROPS:
+            raise ValueError(f"drop: {self.drop!r} is unknown; use one of {', '.join(DROPS)}")
+        if self.status is None and (self.reason is not None or self.body is not None or self.retry_after is not None):
+            raise ValueError("reason, body and retry_after go with a status")
+        if self.outcome is not None:
+            self._check_outcome(self.outcome)
+        if self.unreachable and self.operation not in (None, "sandboxes.exec"):
+            raise ValueError("unreachable: only exec answers so; use operation='sandboxes.exec'")
+
+    def _check_numbers(self) -> None:
+        if self.status is not None and not _is_error(self.status):
+            raise ValueError(f"status: {self.status} is no status of an error; use one from 400 to 599")
+        if self.times is not None and self.times < 1:
+            raise ValueError("times: must be at least 1")
+        if self.after < 0 or self.delay < 0 or (self.truncate or 0) < 0 or (self.rate_limit or 0) < 0:
+            raise ValueError("after, delay, truncate and rate_limit: must not be negative")
+        if not 0 < self.probability <= 1:
+            raise ValueError("probability: must be above 0 and at most 1")
+        if self.close_socket is not None and not (1000 <= self.close_socket <= 4999):
+            raise ValueError("close_socket: must be a close code from 1000 to 4999")
+
+    def _check_outcome(self, outcome: str) -> None:
+        if outcome not in OUTCOMES:
+            raise ValueError(f"outcome: {outcome!r} is unknown; use one of {', '.join(OUTCOMES)}")
+        if self.operation is None:
+            self.operation = OUTCOMES[outcome][0]
+        if self.operation not in OUTCOMES[outcome]:
+            raise ValueError(f"outcome: {outcome} is one of {', '.join(OUTCOMES[outcome])}, not of {self.operation}")
+
+    @property
+    def exhausted(self) -> bool:
+        return self.times is not None and self.fired >= self.times
+
+    @property
+    def interrupts(self) -> bool:
+        """A WebSocket, after it was opened."""
+        return self.close_socket is not None or self.truncate is not None or self.outcome == "dies"
+
+    def fits(self, account: str, operation: str, method: str, path: str, sandbox: str) -> bool:
+        return (
+            self.account in (account, EVERYBODY)
+            and (self.operation is None or fnmatchcase(operation, self.operation))
+            and (self.method is None or method.upper() == self.method.upper())
+            and (self.path is None or fnmatchcase(path, self.path))
+            and (self.sandbox is None or self.sandbox == sandbox)
+        )
+
+    def __str__(self) -> str:
+        """As it would be asked for: operation='sandboxes.exec', status=503."""
+        names = ["operation", "method", "path", "sandbox", "status", "reason", "rate_limit", "drop", "truncate"]
+        names += ["close_socket", "outcome", "hang", "unreachable", "delay", "after", "times"]
+        given = {name: getattr(self, name) for name in names}
+        shown = [f"{name}={value!r}" for name, value in given.items() if value is not None and value is not False]
+        shown = [text for text in shown if text not in ("delay=0.0", "after=0")]
+        return f"fault {self.id} ({', '.join(shown)})"
+
+
+def _is_error(status: int) -> bool:
+    try:
+        return HTTPStatus(status) >= 400
+    except ValueError:
+        return False
+
+
+class Faults:
+    def __init__(self, chance: Chance) -> None:
+        self._chance = chance
+        self._faults: dict[str, Fault] = {}
+
+    def add(self, account: str, **options: object) -> Fault:
+        """ValueError for options that make no sense."""
+        fault = Fault(id=self._chance.identifier("fault", self._faults), account=account, **options)  # type: ignore[arg-type]
+        fault.check()
+        self._faults[fault.id] = fault
+        return fault
+
+    def of(self, account: str) -> list[Fault]:
+        """In the order they came."""
+        return [fault for fault in self._faults.values() if account in (fault.account, EVERYBODY)]
+
+    def get(self, fault_id: str) -> Optional[Fault]:
+        return self._faults.get(fault_id)
+
+    def remove(self, fault: Fault) -> None:
+        """What hangs by it goes on."""
+        self._faults.pop(fault.id, None)
+        fault.removed.set()
+
+    def clear(self, account: str) -> None:
+        for fault in self.of(account):
+            self.remove(fault)
+
+    def take(self, account: str, operation: str, method: str, path: str, sandbox: str) -> Optional[Fault]:
+        """The first fault that this call meets; it counts as fired."""
+        for fault in tuple(self._faults.values()) if self._faults else ():
+            if not fault.fits(account, operation, method, path, sandbox):
+                continue
+            fault.seen += 1
+            if fault.seen <= fault.after or fault.exhausted:
+                continue
+            if fault.probability < 1 and self._chance.number("fault") >= fault.probability:
+                continue
+            fault.fired += 1
+            return fault
+        return None

@@ -1,0 +1,34 @@
+"""Whose account the present work is for: what a test asked to go wrong, or the time that it set, is of one account.
+
+Every request, socket and look at a sandbox says so once; whatever it starts inherits it (a context variable does).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+#: Stands for every account, where one may be named.
+EVERYBODY = "*"
+
+_ACCOUNT: ContextVar[str] = ContextVar("caged_account", default="")
+
+
+def current() -> str:
+    """The id of that account; empty outside of any."""
+    return _ACCOUNT.get()
+
+
+def act_for(account_id: str) -> None:
+    """From here on, in this task."""
+    _ACCOUNT.set(account_id)
+
+
+@contextmanager
+def acting_for(account_id: str) -> Iterator[None]:
+    token = _ACCOUNT.set(account_id)
+    try:
+        yield
+    finally:
+        _ACCOUNT.reset(token)

@@ -1,0 +1,107 @@
+"""What an emulator in this process and one elsewhere have in common: a test's hands on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Optional
+
+from .clock import Clock
+from .faults import Faults
+from .journal import Journal
+from .link import Link, Refused
+
+if TYPE_CHECKING:
+    from caged import AsyncCaged, Caged
+
+
+@dataclass(frozen=True)
+class Account:
+    """An account of its own on the emulator: it sees nothing of the others."""
+
+    id: str
+    api_key: str
+
+
+class Double:
+    """Everything here is about one account: the emulator's first, or the one that `acting_for` names (the plugin's
+    fixtures name the test's own), unless a call says `account=`: an id, or `"*"` for all."""
+
+    @property
+    def _link(self) -> Link:
+        raise NotImplementedError
+
+    @property
+    def base_url(self) -> str:
+        raise NotImplementedError
+
+    @property
+    def api_key(self) -> str:
+        """The key of the emulator's first account."""
+        raise NotImplementedError
+
+    # --- controls
+
+    @property
+    def faults(self) -> Faults:
+        """Calls that go wrong."""
+        return Faults(self._link)
+
+    @property
+    def clock(self) -> Clock:
+        """The time that it goes by."""
+        return Clock(self._link)
+
+    @property
+    def journal(self) -> Journal:
+        """What was asked of it, and what happened."""
+        return Journal(self._link)
+
+    def spend(self, sandbox: str, usd: float) -> float:
+        """Agents in the sandbox have spent that much: alerts, and the pause at the end of its budget, have happened on
+        return. The sandbox's whole cost so far, in USD."""
+        told = self._link.call("POST", f"/sandboxes/{sandbox}/spend", {"usd": float(usd)})
+        return float(told["total_cost"])
+
+    def reset(self, *, account: Optional[str] = None) -> None:
+        """Everything in the account goes: sandboxes, snapshots, sessions, alerts, faults, stubs, agents' replies, the
+        journal, its time. Its keys stay."""
+        self._link.call("POST", "/reset", account=account)
+
+    # --- accounts
+
+    def create_account(self, name: str = "test") -> Account:
+        """A fresh account with a full key of its own."""
+        told = self._link.call("POST", "/accounts", {"name": name}, account="*")
+        return Account(told["id"], told["api_key"])
+
+    def delete_account(self, account_id: str) -> None:
+        """With everything in it. Harmless when it is gone already."""
+        try:
+            self._link.call("DELETE", f"/accounts/{account_id}", account="*")
+        except Refused as error:
+            if error.status != 404:
+                raise
+
+    @contextmanager
+    def acting_for(self, account: Optional[str]) -> Iterator[None]:
+        """What is asked in the block is about this account."""
+        before, self._link.account = self._link.account, account
+        try:
+            yield
+        finally:
+            self._link.account = before
+
+    # --- clients
+
+    def client(self, api_key: Optional[str] = None, **options: Any) -> Caged:
+        """A client of this emulator. Options are those of `Caged`; close it, or use it in a `with` statement."""
+        from caged import Caged
+
+        return Caged(api_key=api_key or self.api_key, base_url=self.base_url, **options)
+
+    def async_client(self, api_key: Optional[str] = None, **options: Any) -> AsyncCaged:
+        from caged import AsyncCaged
+
+        return AsyncCaged(api_key=api_key or self.api_key, base_url=self.base_url, **options)

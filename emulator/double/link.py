@@ -1,0 +1,97 @@
+"""The way from a test's hands to the admin API of an emulator, wherever that runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Callable, Optional
+
+import httpx
+
+if TYPE_CHECKING:
+    from ..platform.services import Services
+
+#: Of one call. Moving the clock may pause many sandboxes, an export may hold large ones.
+SECONDS = 120.0
+
+
+class EmulatorError(RuntimeError):
+    """The emulator could not start or stop, is not running, or does not do what it was asked. The text says why, and
+    ends with the tail of its log where that helps."""
+
+
+class Refused(EmulatorError):
+    """The emulator answered, and said no. `status`: HTTP's."""
+
+    def __init__(self, detail: str, status: int) -> None:
+        super().__init__(detail)
+        self.status = status
+
+
+class Link:
+    """`account`: what calls are about when they name none; None: the emulator's first account. `services`: of the
+    emulator in this process, for what no wire carries (functions); None: it runs elsewhere."""
+
+    def __init__(
+        self, base_url: str, admin_key: str, services: Optional[Callable[[], Optional[Services]]] = None
+    ) -> None:
+        self.account: Optional[str] = None
+        self._services = services
+        self._client = httpx.Client(
+            base_url=f"{base_url}/_emulator",
+            headers={"Authorization": f"Bearer {admin_key}"},
+            timeout=SECONDS,
+            trust_env=False,
+            verify=False,  # loopback, without TLS: loading certificates would take longer than all the rest
+        )
+
+    def close(self) -> None:
+        self._client.close()
+
+    def local(self, what: str) -> Services:
+        """The emulator of this process. EmulatorError when it is elsewhere: `what` cannot travel there."""
+        services = self._services() if self._services is not None else None
+        if services is None:
+            raise EmulatorError(f"{what} needs an emulator in this process; this one is reached by its URL")
+        return services
+
+    def about(self, account: Optional[str]) -> Optional[str]:
+        return account if account is not None else self.account
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: Optional[Mapping[str, Any]] = None,
+        *,
+        account: Optional[str] = None,
+        query: Optional[Mapping[str, Any]] = None,
+    ) -> Any:
+        """The answer, decoded; None when it has no body. EmulatorError with what the emulator says to a call that it
+        refuses: ValueError in its place for options that make no sense (400)."""
+        response = self.send(method, path, account=account, query=query, json=None if body is None else dict(body))
+        return response.json() if response.content else None
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        account: Optional[str] = None,
+        query: Optional[Mapping[str, Any]] = None,
+        **options: Any,
+    ) -> httpx.Response:
+        params = {"account": self.about(account), **(query or {})}
+        given = {name: value for name, value in params.items() if value is not None}
+        try:
+            response = self._client.request(method, path, params=given, **options)
+        except httpx.HTTPError as error:
+            raise EmulatorError(f"the emulator at {self._client.base_url} does not answer: {error}") from error
+        if response.status_code < 400:
+            return response
+        try:
+            detail = str(response.json()["detail"])
+        except (ValueError, KeyError, TypeError):
+            detail = f"HTTP {response.status_code}: {response.text[:200]}"
+        if response.status_code == 400:
+            raise ValueError(detail)
+        raise Refused(detail, response.status_code)

@@ -1,0 +1,77 @@
+"""A test's hands on an emulator that runs elsewhere: another process, another worker's, `caged-emulator serve`."""
+
+from __future__ import annotations
+
+import os
+from types import TracebackType
+from typing import Any, Optional
+
+from .double import Double
+from .link import EmulatorError, Link
+
+
+class RemoteEmulator(Double):
+    """As `Emulator`, by URL and admin key (None: CAGED_EMULATOR_URL and CAGED_EMULATOR_ADMIN_KEY). Starts and ends
+    nothing. What cannot travel (functions) raises EmulatorError."""
+
+    def __init__(self, base_url: Optional[str] = None, admin_key: Optional[str] = None) -> None:
+        url = base_url or os.environ.get("CAGED_EMULATOR_URL") or ""
+        key = admin_key or os.environ.get("CAGED_EMULATOR_ADMIN_KEY") or ""
+        if not url or not key:
+            missing = "base_url" if not url else "admin_key"
+            raise EmulatorError(
+                f"{missing}: is needed to reach an emulator; `caged-emulator env` prints the variables of a running one"
+            )
+        self._url = url.rstrip("/")
+        self._admin_key = key
+        self._control = Link(self._url, key)
+        self._first: dict[str, Any] = {}
+
+    @property
+    def _link(self) -> Link:
+        return self._control
+
+    @property
+    def base_url(self) -> str:
+        return self._url
+
+    @property
+    def admin_key(self) -> str:
+        return self._admin_key
+
+    @property
+    def api_key(self) -> str:
+        if not self._first:
+            self._first = self._control.call("GET", "/accounts", account="*")[0]
+        return str(self._first["api_key"])
+
+    @property
+    def isolation(self) -> str:
+        """The isolation level in use."""
+        return str(self._health()["isolation"])
+
+    @property
+    def isolation_refused(self) -> list[str]:
+        """The stronger levels that were tried and do not work there."""
+        return list(self._health()["isolation_refused"])
+
+    def _health(self) -> dict[str, Any]:
+        return dict(self._control.call("GET", "/status", account="*"))
+
+    def log_tail(self, count: int = 20) -> list[str]:
+        """The newest lines of the emulator's own log, oldest first."""
+        return list(self._control.call("GET", "/log", account="*", query={"last": count})["lines"])
+
+    def close(self) -> None:
+        self._control.close()
+
+    def __enter__(self) -> RemoteEmulator:
+        return self
+
+    def __exit__(
+        self,
+        _type: Optional[type[BaseException]],
+        _error: Optional[BaseException],
+        _traceback: Optional[TracebackType],
+    ) -> None:
+        self.close()

@@ -1,0 +1,69 @@
+"""/_emulator/accounts: accounts of their own, so that many workers share one emulator; and starting afresh."""
+
+from __future__ import annotations
+
+from typing import Any, Optional
+
+from starlette.responses import Response
+
+from ...store import Account
+from ..operation import Body, Call, Model, NoBody, json_reply, no_content
+from .operations import Admin, one
+
+operations = Admin()
+
+
+class NewAccount(Body):
+    """`name`: for people."""
+
+    name: Optional[str] = None
+
+
+class AccountOut(Model):
+    """`api_key`: a full one; empty where none is left."""
+
+    id: str
+    name: str
+    api_key: str
+    sandboxes: int
+    snapshots: int
+
+
+def _shown(call: Call[Any], account: Account) -> AccountOut:
+    platform = call.platform
+    key = next((key.secret for key in account.keys.values() if key.scope == "full"), "")
+    return AccountOut(
+        id=account.id,
+        name=account.name,
+        api_key=key,
+        sandboxes=len(platform.sandboxes.of(account)),
+        snapshots=len(platform.snapshots.of_account(account)),
+    )
+
+
+@operations.call("POST", "/accounts", "accounts.create", NewAccount, reply=AccountOut, status=201)
+async def create(call: Call[NewAccount]) -> Response:
+    account, _key = call.platform.accounts.create(call.body.name or "test")
+    return json_reply(_shown(call, account), 201)
+
+
+@operations.call("GET", "/accounts", "accounts.list", reply=list[AccountOut])
+async def listed(call: Call[NoBody]) -> Response:
+    """All of them, oldest first."""
+    return json_reply([_shown(call, account) for account in call.platform.services.store.accounts.values()])
+
+
+@operations.call("DELETE", "/accounts/{id}", "accounts.delete")
+async def delete(call: Call[NoBody]) -> Response:
+    """With everything in it: sandboxes, snapshots, keys, faults, stubs, its journal, its time."""
+    account = call.platform.accounts.administered(call.param("id"))
+    await call.platform.delete_account(one(account))
+    return no_content()
+
+
+@operations.call("POST", "/reset", "reset")
+async def reset(call: Call[NoBody]) -> Response:
+    """Everything in the account goes: sandboxes, snapshots, sessions, alerts, faults, stubs, journal, time. Its keys
+    stay."""
+    await call.platform.reset(call.account)
+    return no_content()

@@ -1,0 +1,100 @@
+"""/_emulator/clock: the time that an account has."""
+
+from __future__ import annotations
+
+from typing import Any, Optional, Union
+
+from starlette.responses import Response
+
+from ...control.clock import from_rfc3339, rfc3339
+from ...platform.refusal import invalid
+from ..operation import Body, Call, Model, NoBody, json_reply
+from .operations import Admin
+
+operations = Admin()
+_LONGEST = 100 * 366 * 86400.0
+
+
+class Time(Model):
+    """`now`: RFC 3339. `epoch`: the same in seconds. `frozen`: it moves only when it is told to."""
+
+    now: str
+    epoch: float
+    frozen: bool
+
+
+class Freeze(Body):
+    """`at`: RFC 3339, or seconds since the epoch; now when it is left out."""
+
+    at: Optional[Union[float, str]] = None
+
+
+class Advance(Body):
+    """How far, all parts added up."""
+
+    seconds: float = 0
+    minutes: float = 0
+    hours: float = 0
+    days: float = 0
+
+
+class Tick(Body):
+    seconds: float = 1
+
+
+def _shown(call: Call[Any]) -> Response:
+    now, frozen = call.platform.services.clock.now(call.account.id)
+    return json_reply(Time(now=rfc3339(now), epoch=now, frozen=frozen))
+
+
+@operations.call("GET", "/clock", "clock.get", reply=Time)
+async def get(call: Call[NoBody]) -> Response:
+    return _shown(call)
+
+
+@operations.call("POST", "/clock/freeze", "clock.freeze", Freeze, reply=Time)
+async def freeze(call: Call[Freeze]) -> Response:
+    """Time stands from here on. Setting it costs nothing: no sandbox has been running or idle for longer by it."""
+    at = call.body.at
+    if isinstance(at, str):
+        try:
+            at = from_rfc3339(at)
+        except ValueError as error:
+            raise invalid(f"at: {error}") from None
+    call.platform.watch.freeze(call.account.id, at)
+    return _shown(call)
+
+
+@operations.call("POST", "/clock/unfreeze", "clock.unfreeze", reply=Time)
+async def unfreeze(call: Call[NoBody]) -> Response:
+    """Time goes on from where it stands."""
+    call.platform.services.clock.unfreeze(call.account.id)
+    return _shown(call)
+
+
+@operations.call("POST", "/clock/advance", "clock.advance", Advance, reply=Time)
+async def advance(call: Call[Advance]) -> Response:
+    """Moves time on, frozen or not. What becomes due on the way (sleep, budgets, alerts) has happened when this is
+    answered."""
+    body = call.body
+    return await _advance(call, body.seconds + 60 * body.minutes + 3600 * body.hours + 86400 * body.days)
+
+
+@operations.call("POST", "/clock/tick", "clock.tick", Tick, reply=Time)
+async def tick(call: Call[Tick]) -> Response:
+    """A second more, or as many as it says."""
+    return await _advance(call, call.body.seconds)
+
+
+@operations.call("DELETE", "/clock", "clock.reset", reply=Time)
+async def reset(call: Call[NoBody]) -> Response:
+    """The emulator's own time again."""
+    call.platform.services.clock.reset(call.account.id)
+    return _shown(call)
+
+
+async def _advance(call: Call[Any], seconds: float) -> Response:
+    if not 0 <= seconds <= _LONGEST:
+        raise invalid("time goes forward only, and by a hundred years at the most")
+    await call.platform.watch.advance(call.account.id, seconds)
+    return _shown(call)

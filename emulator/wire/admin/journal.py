@@ -1,0 +1,182 @@
+"""/_emulator/journal: everything that was asked, and what happened in sandboxes. Oldest first."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import Any, Optional
+
+from starlette.responses import Response
+
+from ...control.journal import Asked, Entry, Ran
+from ..operation import Call, Model, NoBody, json_reply, no_content
+from .operations import Admin
+
+operations = Admin()
+
+
+class RequestOut(Model):
+    """`status` 0: not answered (yet). `warnings`: what was accepted though it is dubious. `fault`: that fired. Bodies
+    are text, cut after 64 KiB, secrets masked, empty for streams."""
+
+    at: str
+    account: str
+    method: str
+    path: str
+    query: str
+    operation: str
+    sandbox: str
+    status: int
+    duration_ms: float
+    warnings: list[str]
+    fault: str
+    request: str
+    response: str
+
+
+class CommandOut(Model):
+    """`source`: exec, stream, terminal, mcp or build. `exit_code` null: it has none. `output`: of exec alone. `stub`:
+    that answered in its place."""
+
+    at: str
+    account: str
+    sandbox: str
+    command: str
+    exit_code: Optional[int]
+    source: str
+    duration_ms: float
+    output: Optional[str]
+    stub: str
+
+
+class PromptOut(Model):
+    """What an agent program was asked and answered. Money in USD."""
+
+    at: str
+    account: str
+    sandbox: str
+    session: str
+    agent: str
+    program: str
+    prompt: str
+    arguments: list[str]
+    cwd: str
+    reply: str
+    exit_code: int
+    tokens_in: int
+    tokens_out: int
+    cost_usd: float
+
+
+class EventOut(Model):
+    id: str
+    account: str
+    sandbox: str
+    session: str
+    type: str
+    at: str
+    duration_ms: float
+    data: Any
+
+
+def shown_request(entry: Entry) -> RequestOut:
+    return RequestOut(
+        at=entry.at,
+        account=entry.account or "",
+        method=entry.method,
+        path=entry.path,
+        query=entry.query,
+        operation=entry.operation,
+        sandbox=entry.sandbox,
+        status=entry.status,
+        duration_ms=entry.duration_ms,
+        warnings=list(entry.warnings),
+        fault=entry.fault,
+        request=entry.request.decode("utf-8", "replace"),
+        response=entry.response.decode("utf-8", "replace"),
+    )
+
+
+def _whose(call: Call[Any]) -> Optional[str]:
+    return None if call.account.id == "*" else call.account.id
+
+
+@operations.call(
+    "GET",
+    "/journal/requests",
+    "journal.requests",
+    reply=list[RequestOut],
+    query={"method": str, "path": str, "operation": str, "sandbox": str, "status": int, "last": int},
+)
+async def requests(call: Call[NoBody]) -> Response:
+    """`path` and `operation` are patterns; `last`: the newest so many only."""
+    status, last = call.query_int("status"), call.query_int("last")
+    found = [
+        entry
+        for pages in call.platform.services.journal.known(_whose(call))
+        for entry in pages.requests
+        if _fits(call.query("method"), entry.method.upper(), upper=True)
+        and _fits(call.query("path"), entry.path)
+        and _fits(call.query("operation"), entry.operation)
+        and _fits(call.query("sandbox"), entry.sandbox)
+        and status in (None, entry.status)
+    ]
+    found.sort(key=lambda entry: entry.at)
+    return json_reply([shown_request(entry) for entry in (found[-last:] if last else found)])
+
+
+def _fits(pattern: Optional[str], text: str, upper: bool = False) -> bool:
+    return pattern is None or fnmatchcase(text, pattern.upper() if upper else pattern)
+
+
+@operations.call(
+    "GET", "/journal/commands", "journal.commands", reply=list[CommandOut], query={"sandbox": str, "source": str}
+)
+async def commands(call: Call[NoBody]) -> Response:
+    found: list[Ran] = [
+        ran
+        for pages in call.platform.services.journal.known(_whose(call))
+        for ran in pages.commands
+        if _fits(call.query("sandbox"), ran.sandbox) and _fits(call.query("source"), ran.source)
+    ]
+    return json_reply([CommandOut(**vars(ran)) for ran in sorted(found, key=lambda ran: ran.at)])
+
+
+@operations.call(
+    "GET", "/journal/prompts", "journal.prompts", reply=list[PromptOut], query={"sandbox": str, "agent": str}
+)
+async def prompts(call: Call[NoBody]) -> Response:
+    found: list[Asked] = [
+        asked
+        for pages in call.platform.services.journal.known(_whose(call))
+        for asked in pages.prompts
+        if _fits(call.query("sandbox"), asked.sandbox) and _fits(call.query("agent"), asked.agent)
+    ]
+    found.sort(key=lambda asked: asked.at)
+    return json_reply([PromptOut(**{**vars(asked), "arguments": list(asked.arguments)}) for asked in found])
+
+
+@operations.call("GET", "/journal/events", "journal.events", reply=list[EventOut], query={"sandbox": str, "type": str})
+async def events(call: Call[NoBody]) -> Response:
+    found: list[EventOut] = [
+        EventOut(
+            id=event.id,
+            account=event.account_id,
+            sandbox=event.sandbox_id,
+            session=event.session_id,
+            type=event.type,
+            at=event.timestamp,
+            duration_ms=event.duration_ms,
+            data=event.data,
+        )
+        for pages in call.platform.services.journal.known(_whose(call))
+        for event in pages.events
+        if _fits(call.query("sandbox"), event.sandbox_id) and _fits(call.query("type"), event.type)
+    ]
+    found.sort(key=lambda event: event.at)
+    return json_reply(found)
+
+
+@operations.call("DELETE", "/journal", "journal.clear")
+async def clear(call: Call[NoBody]) -> Response:
+    call.platform.services.journal.forget(_whose(call))
+    return no_content()

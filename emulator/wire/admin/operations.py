@@ -1,0 +1,48 @@
+"""Collecting the calls about the emulator itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Callable, Optional
+
+from ...platform.refusal import invalid
+from ...store import Account
+from ..operation import Body, Handler, Operations
+
+PREFIX = "/_emulator"
+
+
+class Admin(Operations):
+    def call(
+        self,
+        method: str,
+        path: str,
+        name: str,
+        body: Optional[type[Body]] = None,
+        *,
+        reply: Any = None,
+        status: int = 0,
+        query: Optional[Mapping[str, type]] = None,
+        errors: Sequence[int] = (),
+        media: str = "application/octet-stream",
+    ) -> Callable[[Handler], Handler]:
+        """`path` is below PREFIX, `name` below `emulator.`; an account can be named everywhere."""
+        return self.add(
+            method,
+            f"{PREFIX}{path}",
+            f"emulator.{name}",
+            body,
+            reply=reply,
+            status=status,
+            query={"account": str, **(query or {})},
+            errors=[404, *errors],
+            media=media,
+            admin=True,
+        )
+
+
+def one(account: Account) -> Account:
+    """400 when everybody was meant where it has to be somebody."""
+    if account.id == "*":
+        raise invalid("account: this call is about one account; name its id, or leave it out for the first")
+    return account

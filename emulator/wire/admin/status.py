@@ -1,0 +1,48 @@
+"""/_emulator/status and /_emulator/log: how the emulator itself is."""
+
+from __future__ import annotations
+
+from starlette.responses import Response
+
+from caged import __version__
+
+from ...cage.probe import describe
+from ..operation import Call, Model, NoBody, json_reply
+from .operations import Admin
+
+operations = Admin()
+
+
+class Status(Model):
+    version: str
+    isolation: str
+    isolation_refused: list[str]
+    accounts: int
+    sandboxes: int
+    snapshots: int
+
+
+class LogOut(Model):
+    lines: list[str]
+
+
+@operations.call("GET", "/status", "status", reply=Status)
+async def status(call: Call[NoBody]) -> Response:
+    services = call.platform.services
+    return json_reply(
+        Status(
+            version=__version__,
+            isolation=services.walls.level,
+            isolation_refused=[describe(verdict) for verdict in services.verdicts if not verdict.works],
+            accounts=len(services.store.accounts),
+            sandboxes=len(services.store.sandboxes),
+            snapshots=len(services.store.snapshots),
+        )
+    )
+
+
+@operations.call("GET", "/log", "log", reply=LogOut, query={"last": int})
+async def log(call: Call[NoBody]) -> Response:
+    """The newest lines of the emulator's own log, oldest first: 20, or as many as `last` says."""
+    last = call.query_int("last")
+    return json_reply(LogOut(lines=call.platform.services.log_tail(20 if last is None or last <= 0 else last)))
