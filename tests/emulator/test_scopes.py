@@ -21,7 +21,13 @@ PUBLIC = {
     "billing.portal_page",
     "snapshots.content",
 }
-CALLS = [(found.method, re.sub(r"{[^}]+}", "x", found.path), found.name) for found in operations() if not found.public]
+OPERATIONS = operations()
+CALLS = [
+    (found.method, re.sub(r"{[^}]+}", "x", found.path), found.name)
+    for found in OPERATIONS
+    if not found.public and not found.admin
+]
+ADMIN = [(found.method, re.sub(r"{[^}]+}", "x", found.path), found.name) for found in OPERATIONS if found.admin]
 
 
 def named(calls):
@@ -40,6 +46,18 @@ def test_every_other_call_needs_a_key(emulator, method, path):
         assert {"x-request-id", "x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"} <= set(
             answer.headers
         )
+
+
+@pytest.mark.parametrize(("method", "path"), named(ADMIN))
+def test_the_emulators_own_calls_take_the_admin_key_alone(api, method, path):
+    url = f"{api.emulator.base_url}{path}"
+    assert_problem(api.request(method, url), 401, "not the admin key")
+    assert_problem(api.request(method, url, headers={"Authorization": ""}), 401)
+
+
+def test_the_admin_key_opens_nothing_of_the_platforms(api):
+    answer = api.get("/sandboxes", headers={"Authorization": f"Bearer {api.emulator.admin_key}"})
+    assert_problem(answer, 401)
 
 
 @pytest.mark.parametrize(("method", "path"), named(call for call in CALLS if call[0] != "GET"))
