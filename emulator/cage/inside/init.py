@@ -223,20 +223,21 @@ class Init:
     def _kill_command(self, command: int) -> None:
         for pid, known in list(self._commands.items()):
             if known == command:
-                try:
-                    os.killpg(pid, signal.SIGKILL)
-                except (ProcessLookupError, PermissionError):
-                    pass
+                _kill_group(pid)
         processes.kill_until_gone(lambda: self._processes.of_command(command), self._reap, limit=2.0)
 
     def _kill_everything(self) -> bool:
         if not processes.LINUX:
-            for pid in list(self._commands):
-                try:
-                    os.killpg(pid, signal.SIGKILL)
-                except (ProcessLookupError, PermissionError):
-                    pass
+            for pid in self._commands:
+                _kill_group(pid)
         return self._processes.kill_all(self._reap)
+
+
+def _kill_group(pid: int) -> None:
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        pass
 
 
 def main(control: socket.socket, spec: dict[str, Any]) -> None:

@@ -70,6 +70,11 @@ def build(spec: dict[str, Any]) -> None:
         network.loopback_up()
 
 
+def is_own(path: str) -> bool:
+    """Whether something of the sandbox's own lies over this path of the host."""
+    return path.split("/")[1] in OWN_TOP or path == "/var/tmp"
+
+
 def _host_top(root: str) -> None:
     """The host's top-level entries: links as links, the rest bound; /opt is made of its entries, since /opt/caged is
     ours. And empty directories for what is the sandbox's own. Then all of it is read-only, in one step."""
@@ -125,8 +130,7 @@ def _devices(root: str) -> None:
 def _hidden(root: str, paths: list[str]) -> None:
     """An empty directory over each; those that are not in the new root, or are the sandbox's own, need none."""
     for path in paths:
-        own = path.split("/")[1] in OWN_TOP or path == "/var/tmp"
-        if os.path.isdir(root + path) and not os.path.islink(root + path) and not own:
+        if os.path.isdir(root + path) and not os.path.islink(root + path) and not is_own(path):
             mount("hidden", root + path, "tmpfs", MS_NOSUID | MS_NODEV, "size=64k,mode=755")
 
 
