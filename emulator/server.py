@@ -9,6 +9,7 @@ from typing import Any, Callable, Optional
 
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from .config import ConfigError, EmulatorConfig
@@ -18,6 +19,8 @@ BACKLOG = 512
 GRACE_SECONDS = 3
 #: The largest message that a client may send: the platform's limit for MCP (wire-other-clients.md 6).
 WS_MESSAGE_BYTES = 4 * 1024 * 1024
+#: A client whose message is refused is read from until it has sent nothing for so long, and at most so long.
+LINGER_QUIET_SECONDS, LINGER_MOST_SECONDS = 0.1, 5.0
 #: Longer than any client keeps an idle connection, so that none meets one that is just being closed.
 KEEP_ALIVE_SECONDS = 90
 
@@ -91,8 +94,8 @@ _silent.setLevel(logging.WARNING)
 
 class _WebSocket(WebSocketsSansIOProtocol):
     """As uvicorn's, with what differs between the releases that our Pythons get, or fails there: waiting for a client
-    that does not read, empty messages, and answering a handshake with a response (headers twice, a false complaint in
-    the log)."""
+    that does not read, empty messages, answering a handshake with a response (headers twice, a false complaint in the
+    log), and telling a client why its message is refused."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -100,8 +103,46 @@ class _WebSocket(WebSocketsSansIOProtocol):
 
     _refusal: Any = None
     _refusal_body = b""
+    _lingering: Optional[asyncio.TimerHandle] = None  # there once a message was refused
+    _refused_at = _heard_at = 0.0
+
+    def handle_parser_exception(self) -> None:
+        """A message that is too large, or none. A connection that is closed with something unread is reset, and what
+        is on its way to the client (the code, 1009 or another) with it: so the rest is read, and thrown away."""
+        self.close_sent = True
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self._refused_at = self._heard_at = self.loop.time()
+        self._lingering = self.loop.call_later(LINGER_QUIET_SECONDS, self._linger)
+
+    def _linger(self) -> None:
+        now = self.loop.time()
+        if now - self._refused_at >= LINGER_MOST_SECONDS:
+            self.transport.abort()
+        elif now - self._heard_at >= LINGER_QUIET_SECONDS:
+            self.transport.close()
+        else:
+            self._lingering = self.loop.call_later(LINGER_QUIET_SECONDS, self._linger)
+
+    def data_received(self, data: bytes) -> None:
+        if self._lingering is None:
+            super().data_received(data)
+        else:
+            self._heard_at = self.loop.time()
+
+    def connection_lost(self, exc: Optional[Exception]) -> None:
+        if self._lingering is not None:
+            self._lingering.cancel()
+        super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        if self._lingering is not None:
+            self.transport.abort()
+        else:
+            super().shutdown()
 
     async def send(self, message: Any) -> None:
+        if self._lingering is not None:
+            raise ClientDisconnected
         if message["type"] == "websocket.http.response.start":
             self._refusal = message
         elif message["type"] == "websocket.http.response.body":
