@@ -6,9 +6,9 @@ A group's module is loaded when it is first used: most programs use one or two o
 from __future__ import annotations
 
 from functools import cached_property
-from types import TracebackType
-from typing import TYPE_CHECKING, Optional, TypeVar
+from typing import TYPE_CHECKING, Optional
 
+from ._closing import AsyncClosing, Closing
 from ._constants import DEFAULT_MAX_RETRIES, DEFAULT_TIMEOUT
 from ._http import AsyncSession, Session, check_open
 from ._naming import public
@@ -28,12 +28,9 @@ if TYPE_CHECKING:
     from ._resources.sessions import AsyncSessions, Sessions
     from ._resources.snapshots import AsyncSnapshots, Snapshots
 
-C = TypeVar("C", bound="Caged")
-A = TypeVar("A", bound="AsyncCaged")
-
 
 @public
-class Caged:
+class Caged(Closing):
     """The Caged platform, blocking. Threads may share one client.
 
     Args:
@@ -134,24 +131,15 @@ class Caged:
         """Close all connections; a call afterwards is a `CagedError`. May be called twice."""
         self._session.close()
 
-    def __enter__(self: C) -> C:
+    def _begin(self) -> None:
         check_open(self._session)
-        return self
-
-    def __exit__(
-        self,
-        kind: Optional[type[BaseException]] = None,
-        error: Optional[BaseException] = None,
-        traceback: Optional[TracebackType] = None,
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"Caged(base_url={self._session.settings.base_url!r})"
 
 
 @public
-class AsyncCaged:
+class AsyncCaged(AsyncClosing):
     """The Caged platform for asyncio: the arguments, methods, results and errors of `Caged`, awaited.
 
     ``transport`` is an ``httpx.AsyncBaseTransport``. Use one client in one event loop.
@@ -244,17 +232,8 @@ class AsyncCaged:
         """The same as `aclose`."""
         await self.aclose()
 
-    async def __aenter__(self: A) -> A:
+    async def _begin(self) -> None:
         check_open(self._session)
-        return self
-
-    async def __aexit__(
-        self,
-        kind: Optional[type[BaseException]] = None,
-        error: Optional[BaseException] = None,
-        traceback: Optional[TracebackType] = None,
-    ) -> None:
-        await self.aclose()
 
     def __repr__(self) -> str:
         return f"AsyncCaged(base_url={self._session.settings.base_url!r})"

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Optional
 
-from .cage import archive
+from .cage import disk
 from .cage.inside import cgroups
 from .cage.paths import usable_base
 from .config import ConfigError
@@ -47,7 +47,7 @@ class RunDir:
 
     def remove(self) -> None:
         """Blocks. Harmless when the directory is gone already."""
-        archive.remove(self.path)
+        disk.remove(self.path)
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
@@ -82,19 +82,19 @@ def sweep(base: Path) -> None:
 def _sweep_one(path: Path) -> None:
     if path.name.startswith(_NEW):
         if time.time() - path.stat().st_mtime > _HALF_MADE_SECONDS:
-            archive.remove(path)
+            disk.remove(path)
         return
     try:
         lock = os.open(path / "lock", os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
-        archive.remove(path)  # half removed by an emulator that died meanwhile
+        disk.remove(path)  # half removed by an emulator that died meanwhile
         return
     except OSError:
         return
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         cgroups.remove_all(str(path))
-        archive.remove(path)
+        disk.remove(path)
     except BlockingIOError:
         pass  # alive
     finally:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import socket
-from typing import Any, Callable, Optional
+from typing import Callable, Optional
 
 import uvicorn
-from starlette.types import ASGIApp, Receive, Scope, Send
-from uvicorn.protocols.http.h11_impl import H11Protocol
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from starlette.types import ASGIApp
 
 from .config import ConfigError, EmulatorConfig
-from .wire.faulty import TRANSPORT
+from .protocols import Http, WebSocket
 
 BACKLOG = 512
 #: After the sandboxes are gone every request ends by itself; what has not after this is cut.
@@ -62,13 +59,13 @@ class Server:
             log_config=None,
             access_log=False,
             lifespan="off",
-            ws=_WebSocket,
+            ws=WebSocket,
             ws_max_size=WS_MESSAGE_BYTES,
             # A client that reads slowly answers no ping either; its connection's end is seen without.
             ws_ping_interval=None,
             ws_ping_timeout=None,
             ws_per_message_deflate=False,  # on one machine it costs more than it saves
-            http=_Http,
+            http=Http,
             loop="asyncio",
             backlog=BACKLOG,
             timeout_graceful_shutdown=GRACE_SECONDS,
@@ -85,86 +82,6 @@ class Server:
         """Stops taking connections and ends when the requests in progress have ended."""
         self._uvicorn.should_exit = True
         self._uvicorn.stopping.set()
-
-
-_silent = logging.getLogger(f"{__name__}.sockets")
-_silent.setLevel(logging.WARNING)
-
-
-class _Http(H11Protocol):
-    """As uvicorn's; its requests know their connection, for faults that break it."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self.app = _with_transport(self.app, transport)
-
-
-def _with_transport(app: Any, transport: asyncio.Transport) -> Any:
-    async def connected(scope: Scope, receive: Receive, send: Send) -> None:
-        scope[TRANSPORT] = transport
-        await app(scope, receive, send)
-
-    return connected
-
-
-class _WebSocket(WebSocketsSansIOProtocol):
-    """As uvicorn's, with what differs between the releases that our Pythons get, or fails there: waiting for a client
-    that does not read, empty messages, and answering a handshake with a response (headers twice, a false complaint in
-    the log)."""
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self.logger = self.conn.logger = _silent  # both write the whole URL, with the credential in it
-
-    _refusal: Any = None
-    _refusal_body = b""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self.app = _with_transport(self.app, transport)
-
-    async def send(self, message: Any) -> None:
-        if message["type"] == "websocket.http.response.start":
-            self._refusal = message
-        elif message["type"] == "websocket.http.response.body":
-            self._refusal_body += message.get("body", b"")
-            if not message.get("more_body"):
-                self._refuse()
-        elif message["type"] == "websocket.send" and not message.get("text") and not message.get("bytes"):
-            await self._send_empty(is_text=message.get("text") is not None)
-        elif message["type"] == "websocket.close" and self.handshake_complete and self.transport.is_closing():
-            pass  # the client was faster
-        else:
-            await super().send(message)
-
-    async def _send_empty(self, is_text: bool) -> None:
-        """Some releases take an empty message for none."""
-        await self.writable.wait()
-        if self.close_sent or self.transport.is_closing():
-            return
-        if is_text:
-            self.conn.send_text(b"")
-        else:
-            self.conn.send_binary(b"")
-        self.transport.write(b"".join(self.conn.data_to_send()))
-
-    def _refuse(self) -> None:
-        response = self.conn.reject(self._refusal["status"], self._refusal_body.decode("utf-8", "replace"))
-        for name, value in self._refusal["headers"]:
-            key = name.decode("latin-1")
-            if key in response.headers:
-                del response.headers[key]
-            response.headers[key] = value.decode("latin-1")
-        self.conn.send_response(response)
-        self.handshake_complete = self.close_sent = True
-        self.queue.put_nowait({"type": "websocket.disconnect", "code": 1006})
-        self.transport.write(b"".join(self.conn.data_to_send()))
-
-    def pause_writing(self) -> None:
-        self.writable.clear()
-
-    def resume_writing(self) -> None:
-        self.writable.set()
 
 
 class _Uvicorn(uvicorn.Server):

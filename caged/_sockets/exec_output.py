@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from types import TracebackType
 from typing import TYPE_CHECKING, Callable, Optional, TypeVar
 
+from .._closing import Closing
 from .._naming import public
 from .run import Run
 
@@ -15,7 +15,7 @@ S = TypeVar("S", bound="ExecOutput")
 
 
 @public
-class ExecOutput:
+class ExecOutput(Closing):
     """The output of one command, in pieces, as it comes: ``for text in output``.
 
     What is not read makes the command wait. Once the pieces have ended, `exit_code` is there; whoever stops
@@ -85,14 +85,5 @@ class ExecOutput:
         """The same as `close`."""
         self.close()
 
-    def __enter__(self: S) -> S:
+    def _begin(self) -> None:
         self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: Optional[type[BaseException]] = None,
-        error: Optional[BaseException] = None,
-        traceback: Optional[TracebackType] = None,
-    ) -> None:
-        self.close()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
-from types import TracebackType
 from typing import TYPE_CHECKING, Callable, Optional, TypeVar
 
+from .._closing import AsyncClosing
 from .._errors import CagedError
 from .._naming import public
 from .run import Run
@@ -18,7 +18,7 @@ S = TypeVar("S", bound="ExecStream")
 
 
 @public
-class ExecStream:
+class ExecStream(AsyncClosing):
     """The output of one command, in pieces, as it comes: ``async for text in stream``.
 
     What is not read makes the command wait. Once the pieces have ended, `exit_code` is there; whoever stops
@@ -101,14 +101,5 @@ class ExecStream:
         """The same as `close`."""
         await self.close()
 
-    async def __aenter__(self: S) -> S:
+    async def _begin(self) -> None:
         await self.start()
-        return self
-
-    async def __aexit__(
-        self,
-        kind: Optional[type[BaseException]] = None,
-        error: Optional[BaseException] = None,
-        traceback: Optional[TracebackType] = None,
-    ) -> None:
-        await self.close()

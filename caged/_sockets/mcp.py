@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar, Union
 
 from .. import _arguments as arguments
 from .._call import ClientDefault
+from .._closing import AsyncClosing
 from .._constants import SOCKET_CLOSE_TIMEOUT
 from .._errors import CagedConnectionError, CagedError, CagedTimeoutError, MCPError
 from .._models.mcp import MCPPrompt, MCPResource, MCPTool
@@ -20,7 +20,6 @@ from .handlers import Handlers, tell_loop
 if TYPE_CHECKING:
     from .channel import AsyncChannel
 
-S = TypeVar("S", bound="MCPClient")
 OnNotification = TypeVar("OnNotification", bound=Callable[[str, Any], Any])
 OnClose = TypeVar("OnClose", bound=Callable[[], Any])
 Timeout = Union[float, ClientDefault, None]
@@ -29,7 +28,7 @@ PROTOCOL_VERSION = "2024-11-05"
 
 
 @public
-class MCPClient:
+class MCPClient(AsyncClosing):
     """A connection to a sandbox's MCP server: its tools, resources and prompts.
 
     Every request takes a ``timeout`` in seconds, None for no limit; the default is the client's. All raise
@@ -124,17 +123,6 @@ class MCPClient:
         await self._channel.close()
         if asyncio.current_task() is not self._reader:
             await asyncio.wait({self._reader}, timeout=SOCKET_CLOSE_TIMEOUT)
-
-    async def __aenter__(self: S) -> S:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: Optional[type[BaseException]] = None,
-        error: Optional[BaseException] = None,
-        traceback: Optional[TracebackType] = None,
-    ) -> None:
-        await self.close()
 
     async def _request(self, method: str, params: Mapping[str, Any], timeout: Timeout) -> dict[str, Any]:
         if isinstance(timeout, ClientDefault):

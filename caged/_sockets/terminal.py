@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar
 
 from .. import _arguments as arguments
+from .._closing import AsyncClosing
 from .._constants import SOCKET_CLOSE_TIMEOUT, UNHEARD_OUTPUT
 from .._naming import public
 from .handlers import Handlers, tell_loop
@@ -16,14 +16,13 @@ from .messages import output_of, resized, typed
 if TYPE_CHECKING:
     from .channel import AsyncChannel
 
-S = TypeVar("S", bound="TerminalSession")
 OnOutput = TypeVar("OnOutput", bound=Callable[[str], Any])
 OnClose = TypeVar("OnClose", bound=Callable[[], Any])
 OnError = TypeVar("OnError", bound=Callable[[Exception], Any])
 
 
 @public
-class TerminalSession:
+class TerminalSession(AsyncClosing):
     """A login shell on a terminal, as a person would use it. The caller types the line breaks, too.
 
     Handlers are functions or coroutine functions; each ``on_...`` gives its function back, so it can be a
@@ -95,17 +94,6 @@ class TerminalSession:
             return
         await asyncio.wait({self._reader}, timeout=SOCKET_CLOSE_TIMEOUT)
         self._reader.cancel()  # a handler that does not come to an end
-
-    async def __aenter__(self: S) -> S:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: Optional[type[BaseException]] = None,
-        error: Optional[BaseException] = None,
-        traceback: Optional[TracebackType] = None,
-    ) -> None:
-        await self.close()
 
     async def _read(self) -> None:
         try:

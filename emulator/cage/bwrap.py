@@ -6,7 +6,7 @@ import os
 import stat
 from typing import Any
 
-from .inside.walls import KERNEL_SETTINGS, OWN_TOP, SECRET_DIRS, SECRET_FILES
+from .inside.walls import KERNEL_SETTINGS, OWN_TOP, SECRET_DIRS, SECRET_FILES, is_own
 from .isolation import interpreter
 from .paths import Layout
 from .zygote import python_words
@@ -38,8 +38,7 @@ def command(bwrap: str, spec: dict[str, Any], layout: Layout) -> list[str]:
     for name in ("workspace", "root", "tmp"):
         words += ["--bind", f"{layout.directory}/{name}", f"/{name}"]
     for path in spec["hide"]:
-        own = path.split("/")[1] in OWN_TOP or path == "/var/tmp"
-        if os.path.isdir(path) and not own:
+        if os.path.isdir(path) and not is_own(path):
             words += ["--tmpfs", path]
     program, prefix = interpreter()
     for path in sorted({*spec["show"], prefix}, key=len):

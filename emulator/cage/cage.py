@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Optional
 
-from . import archive, ports, toolchains, tree
+from . import archive, disk, ports, toolchains, tree
 from .cgroups import MemoryGroup
 from .isolation import Walls, interpreter
 from .paths import Layout
@@ -221,7 +221,7 @@ class Cage:
     async def disk_usage(self) -> int:
         """Bytes that the sandbox's writable places take on disk."""
         roots = self.layout.roots().values()
-        return sum([await asyncio.to_thread(archive.size, root) for root in roots])
+        return sum([await asyncio.to_thread(disk.size, root) for root in roots])
 
     async def unpack(self, source: Path) -> None:
         await asyncio.to_thread(archive.unpack, source, self.layout)
@@ -282,4 +282,4 @@ class Cage:
 
     async def remove(self) -> None:
         """Removes the directory, after `kill`."""
-        await asyncio.to_thread(archive.remove, self.layout.directory)
+        await asyncio.to_thread(disk.remove, self.layout.directory)

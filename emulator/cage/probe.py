@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from . import archive
+from . import disk
 from .isolation import LEVELS, Verdict, Walls, explain, walls_for
 from .process import Gone
 from .site import Plan, Site
@@ -63,7 +63,7 @@ async def _try(level: str, zygote: Zygote, run_dir: Path) -> Verdict:
     except (Gone, ZygoteError, OSError, asyncio.TimeoutError) as error:
         return explain(level, str(error) or type(error).__name__)
     finally:
-        archive.remove(directory)
+        disk.remove(directory)
 
 
 async def choose(wanted: str, zygote: Zygote, run_dir: Path) -> tuple[Walls, list[Verdict]]:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
 import socket
-import struct
-import termios
-from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import Any, Callable, Optional
 
+from .asking import Answer, Asked, Asking
 from .channel import Channel
 from .inside import frames
+from .output import Output
 from .terminal import Terminal
 
 READY_LIMIT = 10.0
@@ -23,9 +21,6 @@ CONNECT_LIMIT = 5.0
 KILL_LIMIT = 5.0
 TERMINAL_LIMIT = 10.0
 OUTPUT_LIMIT = 16 * 1024 * 1024
-
-#: Answers a program inside: gets the question, yields nothing, sends pieces through the second argument.
-Asked = Callable[[dict[str, Any], "Answer"], Awaitable[None]]
 
 
 class Gone(Exception):
@@ -45,74 +40,6 @@ class Result:
     timed_out: bool = False
 
 
-class Answer:
-    """What goes back to a program inside: output in pieces, then the exit code, once."""
-
-    def __init__(self, channel: Channel, conversation: int) -> None:
-        self._channel = channel
-        self._id = conversation
-
-    def write(self, text: str) -> None:
-        self._channel.send({"op": "answer", "id": self._id, "output": text})
-
-    def finish(self, exit_code: int) -> None:
-        self._channel.send({"op": "answer", "id": self._id, "exit_code": exit_code})
-
-
-class _Output:
-    """Reads a command's pipe, keeps the first `limit` bytes, and goes on emptying it as long as somebody in the
-    sandbox holds it: a server left in the background must not die of a closed pipe."""
-
-    def __init__(self, fd: int, limit: int, on_end: Callable[[_Output], None]) -> None:
-        os.set_blocking(fd, False)
-        self._fd = fd
-        self._limit = limit
-        self._chunks: list[bytes] = []
-        self._size = 0
-        self._keep = True
-        self._on_end = on_end
-        self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(fd, self._readable)
-        self.truncated = False
-
-    def _readable(self) -> None:
-        self._take(1 << 18)
-
-    def _take(self, most: int) -> int:
-        """Reads once; the number of bytes read, 0 when there was nothing."""
-        try:
-            data = os.read(self._fd, most)
-        except (BlockingIOError, InterruptedError):
-            return 0
-        if not data:
-            self.close()
-        elif self._keep:
-            kept = data[: self._limit - self._size]
-            self._size += len(kept)
-            self._chunks.append(kept)
-            self.truncated = self.truncated or len(kept) < len(data)
-        return len(data)
-
-    def finish(self) -> bytes:
-        """All that was written up to now; what comes later is thrown away."""
-        if self._fd >= 0:
-            (waiting,) = struct.unpack("i", fcntl.ioctl(self._fd, termios.FIONREAD, bytes(4)))
-            while waiting > 0 and self._fd >= 0:
-                taken = self._take(waiting)
-                waiting = waiting - taken if taken else 0
-        self._keep = False
-        output = b"".join(self._chunks)
-        self._chunks.clear()
-        return output
-
-    def close(self) -> None:
-        if self._fd >= 0:
-            self._loop.remove_reader(self._fd)
-            os.close(self._fd)
-            self._fd = -1
-            self._on_end(self)
-
-
 class SandboxProcesses:
     """`on_lost` is called when init dies without having been asked to, `on_overrun` when it has killed everything
     because there were too many processes."""
@@ -127,14 +54,13 @@ class SandboxProcesses:
         self._on_overrun = on_overrun
         self._loop = asyncio.get_running_loop()
         self._on_lost = on_lost
-        self._on_ask = on_ask
+        self._asking = Asking(on_ask)
         self._ready: asyncio.Future[Optional[socket.socket]] = self._loop.create_future()
         self._stopped: asyncio.Future[int] = self._loop.create_future()
         self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
-        self._outputs: set[_Output] = set()
+        self._outputs: set[Output] = set()
         self._opening: dict[int, asyncio.Future[Terminal]] = {}
         self._terminals: dict[int, Terminal] = {}
-        self._answering: set[asyncio.Task[None]] = set()
         self._next_id = 0
         self._stopping = False
         self._channel = Channel(control, self._on_message, self._on_end)
@@ -173,9 +99,7 @@ class SandboxProcesses:
         elif event == "overrun":
             self._on_overrun(message["processes"])
         elif event == "ask":
-            task = self._loop.create_task(self._asked(message))
-            self._answering.add(task)
-            task.add_done_callback(self._answering.discard)
+            self._asking.asked(message["question"], Answer(self._channel, message["id"]))
 
     def _connected(self, message: frames.Message, fds: list[int]) -> None:
         future = self._waiting.get(message["id"])
@@ -244,14 +168,6 @@ class SandboxProcesses:
             self._opening.pop(command, None)
             del self._waiting[command]
 
-    async def _asked(self, message: frames.Message) -> None:
-        answer = Answer(self._channel, message["id"])
-        if self._on_ask is None:
-            answer.write("nobody in the emulator answers this program\n")
-            answer.finish(1)
-            return
-        await self._on_ask(message["question"], answer)
-
     def _on_end(self) -> None:
         gone = Gone("the sandbox's processes are gone")
         failed_to_start = not self._ready.done() or self._ready.exception() is not None
@@ -290,14 +206,14 @@ class SandboxProcesses:
         error share one pipe, or, `apart`, have one each, of which `limit` bytes each are kept. When it takes longer
         than `seconds`, it is killed with all that came from it; so it is when this is cancelled. Raises Gone."""
         command = self._expect()
-        outputs: list[_Output] = []
+        outputs: list[Output] = []
         writers: list[int] = []
         try:
             try:
                 for _ in range(2 if apart else 1):
                     reader, writer = os.pipe()
                     writers.append(writer)
-                    outputs.append(_Output(reader, limit, self._outputs.discard))
+                    outputs.append(Output(reader, limit, self._outputs.discard))
                     self._outputs.add(outputs[-1])
                 self._channel.send({"op": "run", "id": command, "argv": argv, "env": env, "cwd": cwd}, writers)
             except OSError as error:
@@ -364,7 +280,6 @@ class SandboxProcesses:
             survivors = await asyncio.wait_for(asyncio.shield(self._stopped), STOP_LIMIT)
         except asyncio.TimeoutError:
             survivors = 1
-        for task in list(self._answering):
-            task.cancel()
+        self._asking.cancel()
         self._channel.close()
         return survivors

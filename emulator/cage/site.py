@@ -9,13 +9,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Callable, Optional
 
-from . import archive, bwrap
+from . import bwrap, disk
+from .asking import Asked
 from .cage import Cage
 from .cgroups import MemoryGroup
 from .inside.processes import descendants
 from .isolation import Walls, interpreter
 from .paths import Layout
-from .process import Asked, Gone, SandboxProcesses
+from .process import Gone, SandboxProcesses
 from .proxy import Proxy
 from .zygote import Zygote
 
@@ -76,7 +77,7 @@ class Site:
         try:
             _furnish(self.walls.layout(self._spare))
         except BaseException:
-            archive.remove(self._spare)
+            disk.remove(self._spare)
             raise
 
     def _take(self, layout: Layout) -> None:
@@ -115,7 +116,7 @@ class Site:
                 await plan.memory.remove()
             said = bwrap.complaint(layout) if isinstance(error, Gone) else ""
             if not isinstance(error, FileExistsError):
-                archive.remove(directory)
+                disk.remove(directory)
             if said:
                 raise Gone(said) from error
             raise

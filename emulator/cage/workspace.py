@@ -16,7 +16,7 @@ from contextlib import closing
 from itertools import islice
 from typing import Callable
 
-from . import archive, tree
+from . import disk, tree
 from .paths import WORKSPACE, Layout
 from .tree import Entry, Outside, Place, walk
 
@@ -74,7 +74,7 @@ def delete(layout: Layout, path: str) -> bool:
             if place.fd < 0:
                 raise Outside
             if stat.S_ISDIR(os.stat(name, dir_fd=place.fd, follow_symlinks=False).st_mode):
-                archive.remove(name, place.fd, DELETE_SECONDS)
+                disk.remove(name, place.fd, DELETE_SECONDS)
             else:
                 os.unlink(name, dir_fd=place.fd)
     except FileNotFoundError:

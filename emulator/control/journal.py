@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Optional
+from urllib.parse import unquote_plus
 
 from ..history import Event
 
@@ -123,10 +124,14 @@ class Journal:
         entry.account = account
         self.of(account).requests.append(entry)
 
-    def bodies(self, entry: Entry, request: bytes, response: bytes) -> None:
+    def finish(self, entry: Entry, request: bytes, response: bytes) -> None:
+        """The entry's bodies; from now on it says nothing that is hidden."""
         pages = self.of(entry.account)
         entry.request = _kept(request, pages.hidden)
         entry.response = _kept(response, pages.hidden)
+        if pages.hidden:
+            entry.path, entry.query = _shown(entry.path, pages.hidden), _shown(entry.query, pages.hidden)
+            entry.warnings[:] = [_masked(text.encode(), pages.hidden).decode() for text in entry.warnings]
         pages.weigh(entry)
 
     def hide(self, account: str, values: Iterable[str]) -> None:
@@ -162,6 +167,18 @@ class Journal:
 
 
 def _kept(body: bytes, hidden: set[bytes]) -> bytes:
-    for value in sorted(hidden, key=len, reverse=True) if hidden and body else ():
-        body = body.replace(value, b"***")
+    body = _masked(body, hidden) if hidden else body
     return body if len(body) <= BODY_BYTES else body[:BODY_BYTES]
+
+
+def _masked(text: bytes, hidden: set[bytes]) -> bytes:
+    for value in sorted(hidden, key=len, reverse=True):
+        text = text.replace(value, b"***")
+    return text
+
+
+def _shown(url: str, hidden: set[bytes]) -> str:
+    """Part of a URL, decoded where something in it is hidden."""
+    plain = unquote_plus(url, errors="replace").encode()
+    masked = _masked(plain, hidden)
+    return url if masked == plain else masked.decode("utf-8", "replace")

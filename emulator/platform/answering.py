@@ -6,7 +6,7 @@ import asyncio
 import threading
 from typing import Any, Callable, Optional, TypeVar
 
-from ..cage.process import Answer
+from ..cage.asking import Answer
 from ..control.agents import USAGE_ERROR, Prompt, Reply, model_name, prompt_text
 from ..store import Sandbox, Session
 from . import limits

@@ -8,10 +8,11 @@ from collections.abc import Awaitable
 from typing import Any, Optional, TypeVar
 
 from ..cage import git
+from ..cage.asking import Answer
 from ..cage.cage import Cage
 from ..cage.cgroups import MemoryGroup
 from ..cage.probe import describe
-from ..cage.process import Answer, Gone
+from ..cage.process import Gone
 from ..cage.proxy import Proxy
 from ..cage.site import Limits, Plan
 from ..cage.toolchains import Toolchain

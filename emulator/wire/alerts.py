@@ -8,7 +8,7 @@ from pydantic import Field
 from starlette.responses import Response
 
 from ..platform.alerts import page_size
-from ..platform.rules import MOST, SCORE_MOST, config_of
+from ..platform.rules import DEFAULTS, MOST, SCORE_MOST, config_of
 from ..store import Alert, AlertRule
 from .operation import Body, Call, Model, NoBody, Operations, json_reply, no_content
 
@@ -137,9 +137,14 @@ async def update_rule(call: Call[UpdateRule]) -> Response:
         call.warnings += [f"unknown key config.{name} is ignored" for name in config.model_extra or ()]
         given = config.model_dump(include=set(RuleConfig.model_fields))
         numbers = {name: value for name, value in given.items() if value is not None}
-    return json_reply(
-        shown_rule(call.platform.rules.update(call.account, call.param("id"), call.body.enabled, numbers))
-    )
+    rule = call.platform.rules.update(call.account, call.param("id"), call.body.enabled, numbers)
+    knobs = DEFAULTS[rule.type]
+    call.warnings += [
+        f"config.{name} has no effect on a rule of type {rule.type}; it goes by {' and '.join(knobs)}"
+        for name in numbers
+        if name not in knobs
+    ]
+    return json_reply(shown_rule(rule))
 
 
 @operations.add("GET", "/v1/alerts", "alerts.list", reply=AlertPage, query={"limit": int, "offset": int})

@@ -98,7 +98,7 @@ class Dispatcher:
             )
         entry.status = response.status_code
         entry.duration_ms = round((time.perf_counter() - started) * 1000, 3)
-        services.journal.bodies(entry, parsed, getattr(response, "body", b""))
+        services.journal.finish(entry, parsed, getattr(response, "body", b""))
         add_common_headers(response, rate)
         return response
 

@@ -18,6 +18,7 @@ from websockets.uri import parse_uri
 
 from ..platform.refusal import Refusal
 from .preview_http import PIECE, end_to_end, forwarded
+from .sockets import subprotocols
 
 HANDSHAKE_SECONDS = 30.0
 _NORMAL = 1000
@@ -99,9 +100,7 @@ class _Far:
         self._writer = writer
         self.close_code, self.close_reason = _GOING_AWAY, ""
         scope: dict[str, Any] = dict(visitor.scope)
-        # Some releases of uvicorn leave several names in one.
-        names = [name.strip() for listed in scope.get("subprotocols", ()) for name in listed.split(",")]
-        offered = [Subprotocol(name) for name in names] or None
+        offered = [Subprotocol(name) for name in subprotocols(scope)] or None
         self._protocol = ClientProtocol(parse_uri(f"ws://localhost:{port}{path}"), subprotocols=offered, max_size=None)
         self._request = self._protocol.connect()
         for key, value in forwarded(end_to_end(scope["headers"]), port, "", scope, protected):

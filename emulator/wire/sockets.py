@@ -36,9 +36,9 @@ class Connection:
     sandbox: Sandbox
 
     async def accept(self) -> None:
-        """Echoes what was asked for: some clients fail when no subprotocol is named, others when it is another."""
-        offered = self.socket.scope.get("subprotocols") or [None]
-        await self.socket.accept(subprotocol=offered[0])
+        """Echoes the first that was asked for: some clients fail when none is named, others when it is another."""
+        offered = subprotocols(self.socket.scope)
+        await self.socket.accept(subprotocol=offered[0] if offered else None)
 
     def query_int(self, name: str) -> int:
         """0 when it is absent or no number."""
@@ -106,6 +106,12 @@ class SocketDispatcher:
             await refuse(socket, self._platform, problem(failure, scope["path"]))
         finally:
             entry.duration_ms = round((time.perf_counter() - started) * 1000, 3)
+
+
+def subprotocols(scope: Scope) -> list[str]:
+    """What a client offers, in its order. Some releases of uvicorn leave several names in one."""
+    names = (name.strip() for listed in scope.get("subprotocols") or () for name in listed.split(","))
+    return [name for name in names if name]
 
 
 async def close(socket: WebSocket, code: int, reason: str = "") -> None:

@@ -552,16 +552,30 @@ def test_a_change_of_nothing_changes_nothing(api, body):
     assert set_rule(api, "agent_stuck", **body) == before
 
 
-def test_other_keys_are_ignored_with_a_warning(api):
-    set_rule(api, "agent_stuck", threshold=0.8, config={"cooldown_minutes": 1})
+def warnings_of_change(api):
     (entry,) = [
         entry
         for entry in platform(api).services.journal.entries()
         if entry.account == api.account_id and entry.operation == "alerts.update_rule"
     ]
-    assert len(entry.warnings) == 2
-    assert "'threshold'" in entry.warnings[0]
-    assert "config.cooldown_minutes" in entry.warnings[1]
+    return entry.warnings
+
+
+def test_other_keys_are_ignored_with_a_warning(api):
+    set_rule(api, "agent_stuck", threshold=0.8, config={"cooldown_minutes": 1})
+    threshold, cooldown = warnings_of_change(api)
+    assert "'threshold'" in threshold
+    assert "config.cooldown_minutes" in cooldown
+
+
+def test_a_number_of_another_rule_is_kept_with_a_warning(api):
+    changed = set_rule(api, "error_spike", config={"window_minutes": 7, "idle_minutes": 3})
+    assert changed["config"] == {"error_count_threshold": 10, "window_minutes": 7, "idle_minutes": 3}
+    (warning,) = warnings_of_change(api)
+    assert warning == (
+        "config.idle_minutes has no effect on a rule of type error_spike; it goes by error_count_threshold and "
+        "window_minutes"
+    )
 
 
 @pytest.mark.parametrize(

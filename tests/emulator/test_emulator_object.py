@@ -48,7 +48,7 @@ def test_the_public_names_are_these():
     assert (
         sorted(names)
         == caged.emulator.__all__
-        == ["Account", "ConfigError", "Emulator", "EmulatorConfig", "EmulatorError"]
+        == ["Account", "ConfigError", "Emulator", "EmulatorConfig", "EmulatorError", "RemoteEmulator"]
     )
 
 

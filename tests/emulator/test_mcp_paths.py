@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from mcp_testing import Mcp
 
-from caged.emulator.cage import archive, workspace
+from caged.emulator.cage import disk, workspace
 
 SECRET = "nobody's business in here"
 
@@ -204,7 +204,7 @@ def test_letting_oneself_into_a_directory_changes_no_mode_behind_a_link(tmp_path
     directory = os.open(tmp_path, os.O_RDONLY)
     try:
         with pytest.raises(NotADirectoryError):
-            archive._unlock("link", directory)
+            disk._unlock("link", directory)
     finally:
         os.close(directory)
     assert host.stat().st_mode & 0o777 == 0o500

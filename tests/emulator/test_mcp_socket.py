@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 
 import pytest
 from emulator_testing import eventually
@@ -55,6 +56,16 @@ def test_large_results_come_in_frames_that_clients_take(api, box, socket):
     assert api.write(box, "f", "漢\x01" * 600_000).status_code == 200
     assert "truncated" in call(socket, "filesystem_read", path="f")
     assert call(socket, "terminal_exec", command="cat f").endswith("]")
+
+
+def test_a_message_that_is_too_large_is_refused_with_1009_once_it_was_read(api, box, socket):
+    """A program that writes all of it before it reads anything gets to know why, instead of a reset."""
+    raw, size = socket.socket, 32 * 2**20
+    raw.sendall(b"\x81\xff" + struct.pack("!Q", size) + bytes(4) + bytes(size))
+    with pytest.raises(ConnectionClosed) as caught:
+        socket.recv(timeout=10)
+    assert caught.value.rcvd.code == 1009
+    assert "4194304" in caught.value.rcvd.reason
 
 
 def test_a_large_message_is_taken(api, box, socket):

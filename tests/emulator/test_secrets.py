@@ -160,7 +160,7 @@ def test_secrets_and_env_are_not_shown_by_the_api(api):
     assert SECRET not in api.get("/sandboxes").text
 
 
-def test_the_journal_has_no_secret_key_or_body(api):
+def test_the_journal_has_no_secret_and_no_key(api):
     box = sandbox_with_secret(api)
     api.write(box, f"{SECRET}.txt", SECRET)
     api.run(box, f"echo {SECRET}")

@@ -14,6 +14,7 @@ from emulator_testing import eventually
 from leftovers import processes_with, unique_seconds
 from sockets import Term, open_socket
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect
 
 
 @pytest.fixture
@@ -39,6 +40,13 @@ def test_the_subprotocol_asked_for_is_echoed(api, box):
     for name in ("terminal", "mcp", "anything"):
         with open_socket(api.emulator.base_url, f"/sandboxes/{box}/terminal?rows=1&cols=1", api.key, name) as socket:
             assert socket.subprotocol == name
+
+
+def test_of_several_subprotocols_the_first_is_echoed(api, box):
+    url = f"{api.emulator.base_url.replace('http', 'ws', 1)}/v1/sandboxes/{box}/terminal?rows=1&cols=1&token={api.key}"
+    with connect(url, subprotocols=["first", "terminal", "mcp"], proxy=None) as socket:
+        assert socket.subprotocol == "first"
+        assert socket.response.headers.get_all("Sec-WebSocket-Protocol") == ["first"]
 
 
 def test_none_is_named_when_none_was_asked_for(api, box):

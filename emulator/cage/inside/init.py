@@ -18,13 +18,12 @@ End of file on the control socket means that the emulator is gone; then everythi
 
 from __future__ import annotations
 
-import errno
 import os
 import select
 import signal
 import socket
 
-from . import frames, limits, processes, terminals, walls
+from . import asking, frames, libc, limits, namespaces, network, processes, rights, terminals, walls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,26 +57,15 @@ class Init:
         self.most_processes: Optional[int] = None  # the number to watch, where the kernel does not
         self._devnull = os.open(os.devnull, os.O_RDWR)
         self._ending = False
-        self._listener: Optional[socket.socket] = None
-        self._conversations = 0
-        self._asking: dict[int, _Conversation] = {}  # by descriptor
+        self._conversations: Optional[asking.Conversations] = None
         if spec.get("ask_dir"):
-            self._listen(spec["ask_dir"])
+            self._conversations = asking.Conversations(spec["ask_dir"], self._poll, self._send)
         self._wakeups = processes.Wakeups()
         self._poll.register(control, select.POLLIN)
         self._poll.register(self._wakeups.fd, select.POLLIN)
 
     def on_sigterm(self, *_: Any) -> None:
         self._ending = True
-
-    def _listen(self, directory: str) -> None:
-        # Bound by a relative name: the full path may exceed what a socket address holds.
-        os.chdir(directory)
-        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._listener.bind("init.sock")
-        self._listener.listen(16)
-        self._listener.setblocking(False)
-        self._poll.register(self._listener, select.POLLIN)
 
     def run(self, proxy: Optional[socket.socket] = None) -> None:
         """To the end of the sandbox. `proxy`: a listening socket that the emulator serves."""
@@ -92,10 +80,8 @@ class Init:
                     self._read_control()
                 elif fd == self._wakeups.fd:
                     self._wakeups.drain()
-                elif self._listener is not None and fd == self._listener.fileno():
-                    self._accept()
-                elif fd in self._asking:
-                    self._read_question(fd)
+                elif self._conversations is not None:
+                    self._conversations.readable(fd)
             self._reap()
             if watch:
                 self._watch_processes()
@@ -149,7 +135,8 @@ class Init:
             self._send({"ev": "done", "id": message["id"]})
             self._start_held()
         elif op == "answer":
-            self._answer(message)
+            if self._conversations is not None:
+                self._conversations.answer(message)
         elif op == "stop":
             gone = self._kill_everything()
             self._send({"ev": "stopped", "survivors": 0 if gone else len(self._processes.everything())})
@@ -212,14 +199,8 @@ class Init:
         os.close(master)
 
     def _connect(self, message: dict[str, Any]) -> None:
-        """The socket is made here because it belongs to the network it was made in. Nobody here waits for it."""
-        host = message["host"]
         try:
-            with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM) as connection:
-                connection.setblocking(False)
-                error = connection.connect_ex((host, message["port"]))
-                if error not in (0, errno.EINPROGRESS):
-                    raise OSError(error, os.strerror(error))
+            with network.start_to_connect(message["host"], message["port"]) as connection:
                 self._send({"ev": "connected", "id": message["id"]}, [connection.fileno()])
         except OSError as error:
             self._send({"ev": "exit", "id": message["id"], "error": str(error)})
@@ -242,72 +223,21 @@ class Init:
     def _kill_command(self, command: int) -> None:
         for pid, known in list(self._commands.items()):
             if known == command:
-                try:
-                    os.killpg(pid, signal.SIGKILL)
-                except (ProcessLookupError, PermissionError):
-                    pass
+                _kill_group(pid)
         processes.kill_until_gone(lambda: self._processes.of_command(command), self._reap, limit=2.0)
 
     def _kill_everything(self) -> bool:
         if not processes.LINUX:
-            for pid in list(self._commands):
-                try:
-                    os.killpg(pid, signal.SIGKILL)
-                except (ProcessLookupError, PermissionError):
-                    pass
+            for pid in self._commands:
+                _kill_group(pid)
         return self._processes.kill_all(self._reap)
 
-    # --- programs inside that ask the emulator
 
-    def _accept(self) -> None:
-        assert self._listener is not None
-        try:
-            conversation, _ = self._listener.accept()
-        except OSError:
-            return
-        self._conversations += 1
-        self._asking[conversation.fileno()] = _Conversation(self._conversations, conversation)
-        self._poll.register(conversation, select.POLLIN)
-
-    def _read_question(self, fd: int) -> None:
-        asking = self._asking[fd]
-        try:
-            for message, fds in asking.receiver.receive():
-                for sent in fds:
-                    os.close(sent)
-                self._send({"ev": "ask", "id": asking.id, "question": dict(message)})
-        except (EOFError, OSError, ValueError, TypeError, AttributeError):
-            self._hang_up(fd)  # gone, or no program of ours
-
-    def _answer(self, message: dict[str, Any]) -> None:
-        asking = next((asking for asking in self._asking.values() if asking.id == message["id"]), None)
-        if asking is None:
-            return
-        fd = asking.socket.fileno()
-        try:
-            asking.socket.settimeout(5.0)
-            answer: dict[str, Any] = {key: message[key] for key in ("output", "exit_code") if key in message}
-            frames.send(asking.socket, answer)
-        except OSError:
-            self._hang_up(fd)
-            return
-        if "exit_code" in message:
-            self._hang_up(fd)
-
-    def _hang_up(self, fd: int) -> None:
-        asking = self._asking.pop(fd)
-        self._poll.unregister(fd)
-        asking.receiver.close()
-        asking.socket.close()
-
-
-class _Conversation:
-    """With a program inside that asked. Its number is never used again, unlike its descriptor's."""
-
-    def __init__(self, number: int, sock: socket.socket) -> None:
-        self.id = number
-        self.socket = sock
-        self.receiver = frames.Receiver(sock)
+def _kill_group(pid: int) -> None:
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        pass
 
 
 def main(control: socket.socket, spec: dict[str, Any]) -> None:
@@ -334,7 +264,7 @@ def main_in_namespaces(
     try:
         init = Init(control, spec, processes.Table())
         if built:
-            walls.leave_keyring()
+            rights.leave_keyring()
         else:
             # The death of process 1 is the death of everything in its process table. A zygote that died before this
             # was armed is not its parent any more; the number is asked of the host's /proc, which knows it.
@@ -342,27 +272,19 @@ def main_in_namespaces(
             if processes.parent_in_proc() != spec["zygote"]:
                 return
             if user:
-                walls.become_root(*user)
+                namespaces.become_root(*user)
             walls.build(spec)
-        proxy = _listen_for_proxy(spec["proxy_port"]) if spec["network"] == "allowlist" else None
+        proxy = network.listen_for_proxy(spec["proxy_port"]) if spec["network"] == "allowlist" else None
         init.most_processes = limits.apply(spec, own_table=True)
-        walls.lock()
-    except (OSError, walls.WallsError) as error:
+        rights.lock()
+    except (OSError, libc.WallsError) as error:
         frames.send(control, {"ev": "failed", "error": str(error)})
         return
     init.run(proxy)
 
 
-def _listen_for_proxy(port: int) -> socket.socket:
-    """Made here because a socket belongs to the network it was made in; served by the emulator, outside."""
-    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    listening.bind(("127.0.0.1", port))
-    listening.listen(64)
-    return listening
-
-
 def main_of_bwrap(control_fd: int, spec: dict[str, Any]) -> None:
     """Init when bwrap has built the walls and become it."""
-    walls.load()
+    libc.load()
     os.set_inheritable(control_fd, False)
     main_in_namespaces(socket.socket(fileno=control_fd), spec, built=True)

@@ -16,7 +16,7 @@ import signal
 import socket
 import time
 
-from . import cgroups, frames, init, processes, walls
+from . import cgroups, frames, init, libc, namespaces, processes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -109,8 +109,8 @@ class Zygote:
         """None when the kernel refuses; init's socket says why."""
         ids = os.geteuid(), os.getegid()
         try:
-            pid, own_user = walls.fork_into_namespaces(spec["network"])
-        except walls.WallsError as error:
+            pid, own_user = namespaces.fork_into_namespaces(spec["network"])
+        except libc.WallsError as error:
             with socket.socket(fileno=os.dup(control)) as told:
                 frames.send(told, {"ev": "failed", "error": str(error)})
             return None
@@ -179,7 +179,7 @@ def main(control_fd: int, emulator: int, run_dir: str) -> None:
         signal.signal(number, signal.SIG_IGN)
     processes.prctl(processes.PR_SET_CHILD_SUBREAPER, 1)
     if processes.LINUX:
-        walls.load()
+        libc.load()
     zygote = Zygote(socket.socket(fileno=control_fd), emulator, run_dir)
     gc.collect()
     gc.freeze()

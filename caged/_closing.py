@@ -1,0 +1,50 @@
+"""What is closed at the end of a `with` or `async with`: the clients, and what they open."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from types import TracebackType
+from typing import Optional, TypeVar
+
+C = TypeVar("C", bound="Closing")
+A = TypeVar("A", bound="AsyncClosing")
+
+
+class Closing(ABC):
+    @abstractmethod
+    def close(self) -> None: ...
+
+    def _begin(self) -> None:  # noqa: B027 (most have nothing to do)
+        """What happens first in a `with`; what it raises is raised there."""
+
+    def __enter__(self: C) -> C:
+        self._begin()
+        return self
+
+    def __exit__(
+        self,
+        kind: Optional[type[BaseException]] = None,
+        error: Optional[BaseException] = None,
+        traceback: Optional[TracebackType] = None,
+    ) -> None:
+        self.close()
+
+
+class AsyncClosing(ABC):
+    @abstractmethod
+    async def close(self) -> None: ...
+
+    async def _begin(self) -> None:  # noqa: B027 (most have nothing to do)
+        """What happens first in an `async with`; what it raises is raised there."""
+
+    async def __aenter__(self: A) -> A:
+        await self._begin()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: Optional[type[BaseException]] = None,
+        error: Optional[BaseException] = None,
+        traceback: Optional[TracebackType] = None,
+    ) -> None:
+        await self.close()

@@ -1,0 +1,41 @@
+"""The C library: system calls that Python has no function for, in the child that becomes a sandbox's init."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+class WallsError(Exception):
+    """A step of the building failed; the text names it."""
+
+
+_libc: ctypes.CDLL
+#: For a call that comes back twice: nobody may take the lock of the interpreter meanwhile.
+holding_the_gil: ctypes.PyDLL
+
+
+def load() -> None:
+    """Loads the C library; done once in the zygote, so that no sandbox pays for it."""
+    global _libc, holding_the_gil
+    _libc = ctypes.CDLL(None, use_errno=True)
+    holding_the_gil = ctypes.PyDLL(None, use_errno=True)
+    holding_the_gil.syscall.restype = ctypes.c_long
+
+
+def call(name: str, *arguments: Any) -> int:
+    """Its result; WallsError, caused by an OSError, when that is negative."""
+    result: int = getattr(_libc, name)(*arguments)
+    if result < 0:
+        number = ctypes.get_errno()
+        shown = ", ".join(repr(word) for word in arguments if isinstance(word, bytes))
+        raise WallsError(f"{name}({shown}): {os.strerror(number)}") from OSError(number, os.strerror(number))
+    return result
+
+
+def errno_of(error: WallsError) -> int:
+    return error.__cause__.errno or 0 if isinstance(error.__cause__, OSError) else 0

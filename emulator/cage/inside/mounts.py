@@ -1,0 +1,101 @@
+"""Mounting: a directory over another, read-only, or in the place of the root."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import platform
+import stat
+import struct
+
+from . import libc
+
+MS_RDONLY = 1
+MS_NOSUID = 2
+MS_NODEV = 4
+MS_NOEXEC = 8
+MS_REMOUNT = 32
+MS_BIND = 4096
+MS_REC = 16384
+MS_PRIVATE = 1 << 18
+MNT_DETACH = 2
+MOUNT_ATTR_RDONLY = 1
+MOUNT_ATTR_NOSUID = 2
+AT_FDCWD = -100
+AT_RECURSIVE = 0x8000
+
+_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41, "riscv64": 41, "ppc64le": 203, "s390x": 217}
+_MOUNT_SETATTR = 442  # the same number on every architecture
+
+
+def mount(source: str, target: str, kind: str, flags: int, data: str = "") -> None:
+    libc.call(
+        "mount",
+        os.fsencode(source),
+        os.fsencode(target),
+        os.fsencode(kind) if kind else None,
+        ctypes.c_ulong(flags),
+        os.fsencode(data) if data else None,
+    )
+
+
+def bind(source: str, target: str, recursive: bool = True) -> None:
+    """Both exist already."""
+    mount(source, target, "", MS_BIND | (MS_REC if recursive else 0))
+
+
+def bind_anew(source: str, target: str) -> None:
+    """The same with a target that is made for it; a link becomes the same link, and what is neither file nor directory
+    nothing."""
+    try:
+        mode = os.lstat(source).st_mode
+        if stat.S_ISLNK(mode):
+            os.symlink(os.readlink(source), target)
+            return
+        if stat.S_ISDIR(mode):
+            os.mkdir(target)
+        elif stat.S_ISREG(mode):
+            os.close(os.open(target, os.O_CREAT | os.O_WRONLY, 0o644))
+        else:
+            return
+    except FileNotFoundError:
+        return  # gone since it was listed
+    bind(source, target)
+
+
+def read_only(target: str, recursive: bool = True) -> None:
+    attributes = struct.pack("QQQQ", MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID, 0, 0, 0)
+    flags = AT_RECURSIVE if recursive else 0
+    try:
+        libc.call("syscall", _MOUNT_SETATTR, AT_FDCWD, os.fsencode(target), flags, attributes, len(attributes))
+    except libc.WallsError as error:
+        if libc.errno_of(error) != errno.ENOSYS:
+            raise
+        _remount_each(target, recursive)
+
+
+def _remount_each(target: str, recursive: bool) -> None:
+    """The same on kernels before 5.12: every mount below `target`, one by one, with the flags it has."""
+    locked = {"nosuid": MS_NOSUID, "nodev": MS_NODEV, "noexec": MS_NOEXEC, "noatime": 1024, "relatime": 1 << 21}
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as table:
+        mounts = [line.split(" ") for line in table]
+    for fields in mounts:
+        point = fields[4].encode("ascii", "surrogateescape").decode("unicode_escape")
+        if point == target or (recursive and point.startswith(target + "/")):
+            flags = MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID
+            for option in fields[5].split(","):
+                flags |= locked.get(option, 0)
+            mount("", point, "", flags)
+
+
+def pivot(root: str) -> None:
+    """Makes it the root of this mount namespace, and lets go of the old one."""
+    number = _PIVOT_ROOT.get(platform.machine())
+    if number is None:
+        raise libc.WallsError(f"pivot_root is not known for {platform.machine()}")
+    os.chdir(root)
+    # The old root lands on top of the new one and is let go at once: no directory for it is needed.
+    libc.call("syscall", number, b".", b".")
+    libc.call("umount2", b".", MNT_DETACH)
+    os.chdir("/")

@@ -1,0 +1,86 @@
+"""What a sandbox's processes may not do, whatever user they are: capabilities, new privileges, keyrings."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import platform
+import struct
+
+from . import libc
+
+PR_SET_DUMPABLE = 4
+PR_CAPBSET_DROP = 24
+PR_SET_NO_NEW_PRIVS = 38
+PR_CAP_AMBIENT = 47
+PR_CAP_AMBIENT_CLEAR_ALL = 4
+_CAPABILITY_VERSION_3 = 0x20080522
+
+_KEYCTL = {"x86_64": 250, "aarch64": 219, "riscv64": 219, "ppc64le": 271, "s390x": 280}
+KEYCTL_JOIN_SESSION_KEYRING = 1
+
+#: What commands of a sandbox may not do, even as root: everything that would take the walls down or reach the
+#: machine behind them. Numbers from linux/capability.h.
+_DROPPED_CAPABILITIES = (
+    2,  # DAC_READ_SEARCH: open_by_handle_at reaches files outside the root
+    9,  # LINUX_IMMUTABLE
+    11,  # NET_BROADCAST
+    12,  # NET_ADMIN
+    14,  # IPC_LOCK
+    16,  # SYS_MODULE
+    17,  # SYS_RAWIO
+    19,  # SYS_PTRACE
+    20,  # SYS_PACCT
+    21,  # SYS_ADMIN
+    22,  # SYS_BOOT
+    23,  # SYS_NICE
+    24,  # SYS_RESOURCE
+    25,  # SYS_TIME
+    26,  # SYS_TTY_CONFIG
+    27,  # MKNOD
+    28,  # LEASE
+    30,  # AUDIT_CONTROL
+    32,  # MAC_OVERRIDE
+    33,  # MAC_ADMIN
+    34,  # SYSLOG
+    35,  # WAKE_ALARM
+    36,  # BLOCK_SUSPEND
+    37,  # AUDIT_READ
+    38,  # PERFMON
+    39,  # BPF
+    40,  # CHECKPOINT_RESTORE
+)
+
+
+def lock() -> None:
+    """Takes from init's future children what they do not need. Init itself keeps it."""
+    for capability in _DROPPED_CAPABILITIES:
+        try:
+            libc.call("prctl", PR_CAPBSET_DROP, ctypes.c_ulong(capability), 0, 0, 0)
+        except libc.WallsError as error:
+            if libc.errno_of(error) != errno.EINVAL:
+                raise  # EINVAL: an older kernel does not know it
+    _drop_inheritable()
+    libc.call("prctl", PR_SET_NO_NEW_PRIVS, ctypes.c_ulong(1), 0, 0, 0)
+    # Behind an ordinary user's bwrap init has no more rights than its commands: they must not trace it.
+    libc.call("prctl", PR_SET_DUMPABLE, ctypes.c_ulong(0), 0, 0, 0)
+
+
+def _drop_inheritable() -> None:
+    """What bwrap hands on as inheritable and ambient would pass by the bounding set."""
+    libc.call("prctl", PR_CAP_AMBIENT, ctypes.c_ulong(PR_CAP_AMBIENT_CLEAR_ALL), 0, 0, 0)
+    header = struct.pack("Ii", _CAPABILITY_VERSION_3, 0)
+    data = ctypes.create_string_buffer(24)
+    libc.call("capget", header, data)
+    effective0, permitted0, _, effective1, permitted1, _ = struct.unpack("6I", data.raw)
+    libc.call("capset", header, struct.pack("6I", effective0, permitted0, 0, effective1, permitted1, 0))
+
+
+def leave_keyring() -> None:
+    """Joins a new session keyring: the developer's may hold keys. Without one, or without keyrings, nothing happens."""
+    number = _KEYCTL.get(platform.machine())
+    if number is not None:
+        try:
+            libc.call("syscall", number, KEYCTL_JOIN_SESSION_KEYRING, None)
+        except libc.WallsError:
+            pass
