@@ -43,6 +43,7 @@ from .wire.admin import clock as admin_clock
 from .wire.admin import faults as admin_faults
 from .wire.admin import journal as admin_journal
 from .wire.admin import sandboxes as admin_sandboxes
+from .wire.admin import scenario as admin_scenario
 from .wire.admin import status as admin_status
 from .wire.dispatch import Dispatcher, add_common_headers
 from .wire.operation import Operation
@@ -77,6 +78,7 @@ def operations() -> list[Operation]:
         *admin_journal.operations,
         *admin_accounts.operations,
         *admin_sandboxes.operations,
+        *admin_scenario.operations,
         *admin_status.operations,
     ]
     return [*served, openapi.describing(served), *unserved.operations]

@@ -67,6 +67,7 @@ class Runtime:
             log=self.log,
             memory=self._memory_groups(),
             admin_key=self.admin_key,
+            base_url=self.base_url,
             log_tail=self.log_tail,
         )
         self.platform = Platform(self.services)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Optional
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Optional, Union
 
 from .clock import Clock
 from .faults import Faults
 from .journal import Journal
-from .link import Link, Refused
+from .link import EmulatorError, Link, Refused
 
 if TYPE_CHECKING:
     from caged import AsyncCaged, Caged
+
+    from ..scenario import Loaded
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,22 @@ class Double:
         """Everything in the account goes: sandboxes, snapshots, sessions, alerts, faults, stubs, agents' replies, the
         journal, its time. Its keys stay."""
         self._link.call("POST", "/reset", account=account)
+
+    def load(self, path: Union[str, os.PathLike[str]], *, account: Optional[str] = None) -> Loaded:
+        """Makes what a scenario file (TOML, YAML or JSON; `caged-emulator init` writes a starter) says: sandboxes,
+        keys, stubs, agents' replies, faults. ScenarioError (a ValueError), naming the entry that cannot be made."""
+        from ..scenario import apply, read
+
+        scenario = read(Path(path))
+        about = self._link.about(account)
+        with self.acting_for(about):
+            return apply(scenario, self, self._key_of(about))
+
+    def _key_of(self, account: Optional[str]) -> str:
+        for told in self._link.call("GET", "/accounts", account="*"):
+            if account in (None, told["id"]):
+                return str(told["api_key"])
+        raise EmulatorError(f"there is no account {account} on this emulator")
 
     # --- accounts
 

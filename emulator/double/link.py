@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
-import httpx
-
 if TYPE_CHECKING:
+    import httpx
+
     from ..platform.services import Services
 
 #: Of one call. Moving the clock may pause many sandboxes, an export may hold large ones.
@@ -34,6 +34,8 @@ class Link:
     def __init__(
         self, base_url: str, admin_key: str, services: Optional[Callable[[], Optional[Services]]] = None
     ) -> None:
+        import httpx  # a server does without, and starts the faster
+
         self.account: Optional[str] = None
         self._services = services
         self._client = httpx.Client(
@@ -80,11 +82,13 @@ class Link:
         query: Optional[Mapping[str, Any]] = None,
         **options: Any,
     ) -> httpx.Response:
+        from httpx import HTTPError
+
         params = {"account": self.about(account), **(query or {})}
         given = {name: value for name, value in params.items() if value is not None}
         try:
             response = self._client.request(method, path, params=given, **options)
-        except httpx.HTTPError as error:
+        except HTTPError as error:
             raise EmulatorError(f"the emulator at {self._client.base_url} does not answer: {error}") from error
         if response.status_code < 400:
             return response

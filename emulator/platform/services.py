@@ -42,6 +42,7 @@ class Services:
     log: Callable[[str], None]
     #: Opens the calls about the emulator itself.
     admin_key: str = ""
+    base_url: str = ""
     #: The newest lines of the emulator's own log.
     log_tail: Callable[[int], list[str]] = lambda count: []
     #: Where control groups can be made for sandboxes; None: not here, or limits are off.
