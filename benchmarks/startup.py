@@ -26,7 +26,10 @@ def python(code: str) -> None:
 def serve_and_answer() -> None:
     """From the start of the command to its first answer; the stop is not part of it but has to happen."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "caged.emulator", "serve", "--port", "0"], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "caged.emulator", "serve", "--port", "0"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "CAGED_EMULATOR_LOCATOR_DIR": locators.name},
     )
     running.append(process)
     assert process.stdout is not None
@@ -37,6 +40,7 @@ def serve_and_answer() -> None:
 
 
 running: list[subprocess.Popen[str]] = []
+locators = tempfile.TemporaryDirectory()  # none of them is to be found at the user's
 
 
 def stop_all() -> None:

@@ -64,9 +64,10 @@ class Served:
 
 
 @pytest.fixture
-def env() -> dict[str, str]:
-    """The environment of the tests without settings for the emulator."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("CAGED_")}
+def env(tmp_path_factory) -> dict[str, str]:
+    """The environment of the tests without settings for the emulator, and with a place of its own to be found at."""
+    bare = {name: value for name, value in os.environ.items() if not name.startswith("CAGED_")}
+    return {**bare, "CAGED_EMULATOR_LOCATOR_DIR": str(tmp_path_factory.mktemp("locators"))}
 
 
 @pytest.fixture

@@ -120,7 +120,12 @@ class Served:
         serve += ["--port", "0", "--ready-file", str(self._ready), *options]
         self.process = subprocess.Popen(
             [*(_to_nobody([folder]) if user else ()), *wrap, *serve],
-            env={**_environment(), "TMPDIR": str(self.tmp), "HOME": str(self.home)},
+            env={
+                **_environment(),
+                "TMPDIR": str(self.tmp),
+                "HOME": str(self.home),
+                "CAGED_EMULATOR_LOCATOR_DIR": str(folder / "locators"),
+            },
             cwd="/",
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

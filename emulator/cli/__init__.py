@@ -1,0 +1,30 @@
+"""The `caged-emulator` command. Each of its commands is the module of that name here, loaded when it is asked for."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Optional
+
+import click
+
+from caged import __version__
+
+#: Each is the `command` of the module of its name.
+COMMANDS = ("demo", "doctor", "env", "exec", "logs", "serve", "status", "stop")
+
+
+class _Lazy(click.Group):
+    def list_commands(self, _context: click.Context) -> list[str]:
+        return sorted(COMMANDS)
+
+    def get_command(self, _context: click.Context, name: str) -> Optional[click.Command]:
+        if name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f".{name}", __name__).command
+        return command
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="caged-emulator")
+def main() -> None:
+    """A local emulator of the Caged platform."""

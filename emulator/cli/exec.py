@@ -1,0 +1,97 @@
+"""`caged-emulator exec`: an emulator around one command."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import signal
+import sys
+from typing import Any
+
+import click
+
+from .options import config_from, emulator_options
+
+STOP_LIMIT = 30.0
+#: In the environment of the command, and so of everything that it starts.
+MARK = "CAGED_EMULATOR_RUN"
+_WRONG = re.compile(r"\b(warning|failed|could not|did not)\b")
+_STARTING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@click.command("exec", context_settings={"allow_interspersed_args": False})
+@emulator_options(port=0)
+@click.option("-v", "--verbose", is_flag=True, help="Show the emulator's whole log on stderr.")
+@click.argument("words", nargs=-1, required=True, type=click.UNPROCESSED, metavar="[--] COMMAND...")
+def command(words: tuple[str, ...], verbose: bool, **settings: Any) -> None:
+    """Run a command with an emulator of its own, and stop that afterwards.
+
+    The command finds CAGED_BASE_URL, CAGED_API_KEY, CAGED_EMULATOR_URL and CAGED_EMULATOR_ADMIN_KEY in its
+    environment, has the terminal and gets the signals. The exit code is the command's: 128 + n when signal n ended
+    it, 127 when there is no such program, 126 when it cannot be run. Ctrl-C twice within 2 s ends everything at once.
+
+        caged-emulator exec --seed 1 -- npm test
+    """
+    from .beside import Beside
+    from .supervise import CannotRun, Interrupted, Supervisor
+
+    def echo(line: str) -> None:
+        if verbose or _WRONG.search(line):
+            print(line, file=sys.stderr, flush=True)
+
+    config = config_from(settings)
+    for number in _STARTING:
+        if signal.getsignal(number) != signal.SIG_IGN:
+            # Until there is a command to forward to: leave by an exception, which ends the emulator.
+            signal.signal(number, lambda number, _frame: sys.exit(128 + number))
+    mark = secrets.token_hex(16)
+    beside = Beside.start(config, f"{MARK}={mark}", echo)
+    said_ended = False
+
+    def look_after_emulator() -> None:
+        nonlocal said_ended
+        code = beside.ended()
+        if code is not None and not said_ended:
+            said_ended = True
+            click.echo(f"Error: the emulator has ended ({_in_words(code)}); the command goes on without it", err=True)
+
+    try:
+        variables = beside.variables()
+        supervisor = Supervisor()
+        try:
+            code = supervisor.run(words, _environment({**variables, MARK: mark}), look_after_emulator)
+            look_after_emulator()
+            beside.ask_to_stop()
+        except Interrupted:
+            code = 128 + signal.SIGINT
+            beside.let_go()
+        except CannotRun as error:
+            click.echo(f"Error: {error}", err=True)
+            code = error.code
+            beside.ask_to_stop()
+        if not supervisor.wait_for(lambda: beside.ended() is not None, STOP_LIMIT):
+            beside.let_go()
+            if not supervisor.wait_for(lambda: beside.ended() is not None, STOP_LIMIT):
+                click.echo("Error: the emulator did not end in time and was killed", err=True)
+                beside.kill()
+    finally:
+        beside.let_go()
+        beside.wait(STOP_LIMIT)
+    # A command that did well without the emulator has not shown anything.
+    raise SystemExit(code or int(said_ended))
+
+
+def _environment(variables: dict[str, str]) -> dict[str, str]:
+    """Ours, with what leads to the emulator, past any proxy."""
+    environment = {**os.environ, **variables}
+    for name in ("NO_PROXY", "no_proxy"):
+        listed = [part.strip() for part in environment.get(name, "").split(",") if part.strip()]
+        if "*" not in listed:
+            listed += [host for host in ("127.0.0.1", "localhost") if host not in listed]
+        environment[name] = ",".join(listed)
+    return environment
+
+
+def _in_words(code: int) -> str:
+    return f"signal {-code}" if code < 0 else f"exit code {code}"

@@ -1,0 +1,108 @@
+"""An emulator on the main thread of a process: its signals, its log, and how others find it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from typing import Callable, Optional
+
+from ..config import EmulatorConfig
+from ..locator import Locator
+from ..runtime import Runtime
+
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Foreground:
+    """Made before anything listens: ConfigError for a setting that cannot be used. `kind`: serve or exec. `pid`: the
+    process that answers for it. `echo` gets each line of its log."""
+
+    def __init__(self, config: EmulatorConfig, kind: str, pid: int, echo: Callable[[str], None]) -> None:
+        for number in STOPPING:
+            # Until the loop has its own handlers: leave by an exception, so that what was made is removed.
+            signal.signal(number, lambda number, _frame: sys.exit(128 + number))
+        self._kind = kind
+        self._echo = echo
+        self._locator: Optional[Locator] = None
+        unfindable = ""
+        try:
+            self._locator = Locator.create(pid)
+        except OSError as error:
+            unfindable = f"warning: env, status, stop and logs will not find this emulator: {error.strerror or error}"
+        try:
+            self.runtime = Runtime(config, echo=self._log)
+            if unfindable:
+                self.runtime.log(unfindable)
+        except BaseException:
+            self._hide()
+            raise
+
+    def _log(self, line: str) -> None:
+        if self._locator is not None:
+            self._locator.log.write(line)
+        self._echo(line)
+
+    def run(self, on_ready: Callable[[], None], tether: Optional[tuple[int, Callable[[], None]]] = None) -> None:
+        """Serves until a signal or an error, and leaves nothing. `on_ready` is called once it answers and can be
+        found. `tether`: a descriptor, and what to do whenever it can be read."""
+        try:
+            asyncio.run(self._run(on_ready, tether))
+        finally:
+            self.abandon()
+
+    async def _run(self, on_ready: Callable[[], None], tether: Optional[tuple[int, Callable[[], None]]]) -> None:
+        loop = asyncio.get_running_loop()
+        received = 0
+
+        def interrupted(number: int) -> None:
+            nonlocal received
+            received += 1
+            if received == 1:
+                self.runtime.log("stopping (again to stop at once)")
+                self.runtime.request_stop()
+            else:
+                self.abandon()
+                os._exit(128 + number)
+
+        def ready() -> None:
+            self._publish()
+            on_ready()
+
+        for number in STOPPING:
+            loop.add_signal_handler(number, interrupted, number)
+        if tether is not None:
+            loop.add_reader(*tether)
+        await self.runtime.run(ready)
+
+    def _publish(self) -> None:
+        if self._locator is None:
+            return
+        runtime = self.runtime
+        try:
+            self._locator.publish(
+                kind=self._kind,
+                since=time.time(),
+                base_url=runtime.base_url,
+                port=int(runtime.base_url.rpartition(":")[2]),
+                api_key=runtime.api_key,
+                admin_key=runtime.admin_key,
+                isolation=runtime.services.walls.level,
+                # What was put where the user said so may have a reason to stay.
+                run_dir=None if runtime.config.state_dir else str(runtime.services.run_dir),
+            )
+        except OSError as error:
+            self._hide()
+            runtime.log(f"warning: env, status, stop and logs will not find this emulator: {error}")
+
+    def abandon(self) -> None:
+        """The short way out: everything of it goes at once."""
+        self.runtime.abandon()
+        self._hide()  # last: who waits for its end looks at this
+
+    def _hide(self) -> None:
+        locator, self._locator = self._locator, None
+        if locator is not None:
+            locator.remove()

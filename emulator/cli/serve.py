@@ -1,0 +1,71 @@
+"""`caged-emulator serve`: an emulator in the foreground."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import Any, Optional
+
+import click
+
+from caged import __version__
+
+from ..cage.probe import NoWalls
+from ..config import ConfigError
+from ..locator import variables
+from ..runtime import Runtime
+from .foreground import Foreground
+from .options import config_from, emulator_options
+
+
+@click.command("serve")
+@emulator_options(port=4747)
+@click.option("--ready-file", type=click.Path(dir_okay=False, path_type=Path), help="Written once it answers (JSON).")
+def command(ready_file: Optional[Path], **settings: Any) -> None:
+    """Run the emulator in the foreground until Ctrl-C (a second one stops it at once)."""
+    if ready_file is not None and not os.access(ready_file.absolute().parent, os.W_OK | os.X_OK):
+        raise click.UsageError(f"cannot write the ready file: {ready_file.parent} is no directory to write in")
+    config = config_from(settings)
+    try:
+        foreground = Foreground(config, "serve", os.getpid(), lambda line: print(line, file=sys.stderr, flush=True))
+    except ConfigError as error:
+        raise click.UsageError(str(error)) from error
+    try:
+        if ready_file is not None:
+            ready_file.unlink(missing_ok=True)  # of one that was killed: nobody must take it for ours
+        foreground.run(lambda: _announce(foreground.runtime, ready_file))
+    except NoWalls as error:
+        raise click.ClickException(str(error)) from error
+    finally:
+        foreground.abandon()
+        if ready_file is not None and _is_ours(ready_file):
+            ready_file.unlink()
+
+
+def _announce(runtime: Runtime, ready_file: Optional[Path]) -> None:
+    print(f"Caged emulator {__version__} on {runtime.base_url} (isolation: {runtime.services.walls.level})")
+    for name, value in variables(runtime.base_url, runtime.api_key, runtime.admin_key).items():
+        print(f"export {name}={shlex.quote(value)}")
+    sys.stdout.flush()
+    if ready_file is not None:
+        content = {
+            "base_url": runtime.base_url,
+            "api_key": runtime.api_key,
+            "admin_key": runtime.admin_key,
+            "pid": os.getpid(),
+        }
+        # It holds a key, and a reader must never see half of it.
+        temporary = ready_file.with_name(f".{ready_file.name}.{os.getpid()}")
+        temporary.touch(mode=0o600)
+        temporary.write_text(json.dumps(content) + "\n", encoding="utf-8")
+        temporary.replace(ready_file)
+
+
+def _is_ours(ready_file: Path) -> bool:
+    try:
+        return bool(json.loads(ready_file.read_text(encoding="utf-8")).get("pid") == os.getpid())
+    except (OSError, ValueError, AttributeError):
+        return False

@@ -1,0 +1,71 @@
+"""`caged-emulator stop`: ends a running emulator."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import Optional
+
+import click
+
+from ..locator import Found, running
+from .target import choose, nobody_runs, target_options
+
+#: An orderly end has 30 s at most; more means that something keeps it.
+LIMIT = 35.0
+
+
+@click.command("stop")
+@target_options
+@click.option("--all", "every", is_flag=True, help="Every running one.")
+@click.option("--timeout", default=LIMIT, show_default=True, type=float, metavar="SECONDS", help="How long to wait.")
+def command(port: Optional[int], pid: Optional[int], every: bool, timeout: float) -> None:
+    """Stop the running emulator and wait until it and its files are gone."""
+    if every and (port is not None or pid is not None):
+        raise click.UsageError("--all goes without --port and --pid")
+    meant = running() if every else [choose(port, pid)]
+    if not meant:
+        raise nobody_runs()
+    failed = [one for one in meant if not _signal(one)]
+    deadline = time.monotonic() + timeout
+    for one in meant:
+        if one in failed:
+            continue
+        if _ended(one, deadline):
+            click.echo(f"stopped {one.base_url} (pid {one.pid})")
+        else:
+            failed.append(one)
+            click.echo(f"Error: {_late(one, timeout)}", err=True)
+    if failed:
+        raise SystemExit(1)
+
+
+def _signal(found: Found) -> bool:
+    if not found.process_runs:
+        if not found.alive:
+            return True  # it ended meanwhile
+        click.echo(f"Error: {found.base_url} is served from where its process cannot be seen; stop it there", err=True)
+        return False
+    try:
+        os.kill(found.pid, signal.SIGTERM)
+    except ProcessLookupError:
+        pass  # it ended meanwhile
+    return True
+
+
+def _ended(found: Found, deadline: float) -> bool:
+    while found.alive or found.process_runs or (found.run_dir is not None and found.run_dir.exists()):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def _late(found: Found, timeout: float) -> str:
+    if found.kind == "exec":
+        return (
+            f"the command that runs around {found.base_url} was sent SIGTERM and has not ended within {timeout:g} s;"
+            f" end it yourself, or both with: kill -9 {found.pid}"
+        )
+    return f"{found.base_url} has not ended within {timeout:g} s; its log may say why, and kill -9 {found.pid} ends it"

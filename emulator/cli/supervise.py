@@ -1,0 +1,124 @@
+"""Running one command as if it had been started in our place: its terminal, its signals, its exit code.
+
+The command stays in our process group, so that it is what the terminal talks to: it can read from it, Ctrl-C and
+Ctrl-Z reach it and us, and nothing of a shell's job control has to be played. A signal that came from the terminal is
+told by where the kernel says that it came from; the command has it already, and it is not forwarded.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import Callable, Optional
+
+_FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
+_SI_KERNEL = 0x80
+#: A second Ctrl-C within this many seconds ends the command at once. Later ones are new first ones: a program that
+#: lives on after Ctrl-C (an interpreter's prompt) may see many.
+AGAIN_SECONDS = 2.0
+NOT_FOUND = 127
+CANNOT_RUN = 126
+_PR_SET_PDEATHSIG = 1
+_prctl: Optional[Callable[..., int]] = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
+
+
+class CannotRun(Exception):
+    """The command could not be started; `code` is what a shell would exit with."""
+
+    def __init__(self, text: str, code: int) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class Interrupted(Exception):
+    """The command was killed because Ctrl-C came twice."""
+
+
+class Supervisor:
+    """Blocks the signals of this process's only thread, so that none gets lost. Made when only the command is left to
+    be run, and exited after."""
+
+    def __init__(self) -> None:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # where it is ignored, children cannot be waited for
+        #: Signals that whoever started us wants ignored are not ours to act on.
+        self._forwarded = {number for number in _FORWARDED if signal.getsignal(number) != signal.SIG_IGN}
+        self._watched = {*self._forwarded, signal.SIGCHLD}
+        self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, self._watched)
+        self._interrupted_at = -AGAIN_SECONDS
+
+    def run(self, words: Sequence[str], environment: Mapping[str, str], on_child: Callable[[], None]) -> int:
+        """The command's exit code, 128 + n when signal n ended it. `on_child` is called when some child of this
+        process has changed. CannotRun, Interrupted."""
+        try:
+            process = subprocess.Popen(words, env=environment, preexec_fn=self._become_command(), close_fds=False)
+        except FileNotFoundError:
+            raise CannotRun(f"cannot run {words[0]!r}: there is no such program", NOT_FOUND) from None
+        except OSError as error:
+            raise CannotRun(f"cannot run {words[0]!r}: {error.strerror}", CANNOT_RUN) from error
+        while True:
+            code = process.poll()
+            if code is not None:
+                return 128 - code if code < 0 else code
+            number, has_it = self._next(process.pid)
+            if number == signal.SIGCHLD:
+                on_child()
+                continue
+            if number == signal.SIGINT:
+                now = time.monotonic()
+                if now - self._interrupted_at < AGAIN_SECONDS:
+                    process.kill()
+                    process.wait()
+                    raise Interrupted
+                self._interrupted_at = now
+            if not has_it:
+                process.send_signal(number)
+
+    def wait_for(self, ended: Callable[[], bool], seconds: float) -> bool:
+        """Whether `ended`, which is about a child, came true: False after `seconds`, or at a signal to stop."""
+        deadline = time.monotonic() + seconds
+        while not ended():
+            left = deadline - time.monotonic()
+            if left <= 0 or self._wait_for_child(left) is False:
+                return ended()
+        return True
+
+    def _wait_for_child(self, seconds: float) -> bool:
+        if sys.platform == "darwin":
+            time.sleep(0.02)  # it has no wait for signals with a limit
+            return True
+        info = signal.sigtimedwait(self._watched, seconds)
+        return info is None or info.si_signo == signal.SIGCHLD
+
+    def _next(self, command: int) -> tuple[int, bool]:
+        """The next signal, and whether the command has got it as well."""
+        if sys.platform == "darwin":
+            number = signal.sigwait(self._watched)
+            return number, number in (signal.SIGINT, signal.SIGQUIT) and _same_group(command)  # most likely typed
+        info = signal.sigwaitinfo(self._watched)
+        return info.si_signo, info.si_code == _SI_KERNEL and _same_group(command)
+
+    def _become_command(self) -> Callable[[], None]:
+        parent = os.getpid()
+
+        def between_fork_and_exec() -> None:
+            if _prctl is not None:
+                _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+                if os.getppid() != parent:
+                    os._exit(1)  # it died before it could have been seen to
+            for number in self._forwarded:
+                signal.signal(number, signal.SIG_DFL)  # a handler of ours must not run here
+            signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
+
+        return between_fork_and_exec
+
+
+def _same_group(pid: int) -> bool:
+    try:
+        return os.getpgid(pid) == os.getpgrp()
+    except ProcessLookupError:
+        return True
