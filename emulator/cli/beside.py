@@ -101,11 +101,12 @@ class Beside:
             os.close(self._tether)
             self._tether = -1
 
-    def wait(self, seconds: float) -> None:
-        """Until it has ended, `seconds` at most."""
+    def wait(self, seconds: float) -> bool:
+        """Whether it has ended, after `seconds` at most."""
         deadline = time.monotonic() + seconds
         while self.ended() is None and time.monotonic() < deadline:
             time.sleep(0.01)
+        return self.ended() is not None
 
     def kill(self) -> None:
         os.kill(self.pid, signal.SIGKILL)

@@ -63,21 +63,17 @@ def command(words: tuple[str, ...], verbose: bool, **settings: Any) -> None:
             code = supervisor.run(words, _environment({**variables, MARK: mark}), look_after_emulator)
             look_after_emulator()
             beside.ask_to_stop()
+            supervisor.wait_for(lambda: beside.ended() is not None, STOP_LIMIT)
         except Interrupted:
             code = 128 + signal.SIGINT
-            beside.let_go()
         except CannotRun as error:
             click.echo(f"Error: {error}", err=True)
             code = error.code
-            beside.ask_to_stop()
-        if not supervisor.wait_for(lambda: beside.ended() is not None, STOP_LIMIT):
-            beside.let_go()
-            if not supervisor.wait_for(lambda: beside.ended() is not None, STOP_LIMIT):
-                click.echo("Error: the emulator did not end in time and was killed", err=True)
-                beside.kill()
     finally:
         beside.let_go()
-        beside.wait(STOP_LIMIT)
+        if not beside.wait(STOP_LIMIT):
+            click.echo(f"Error: the emulator did not end within {STOP_LIMIT:g} s and was killed", err=True)
+            beside.kill()
     # A command that did well without the emulator has not shown anything.
     raise SystemExit(code or int(said_ended))
 

@@ -78,21 +78,16 @@ class Supervisor:
             if not has_it:
                 process.send_signal(number)
 
-    def wait_for(self, ended: Callable[[], bool], seconds: float) -> bool:
-        """Whether `ended`, which is about a child, came true: False after `seconds`, or at a signal to stop."""
+    def wait_for(self, ended: Callable[[], bool], seconds: float) -> None:
+        """Until `ended`, which is about a child, is true; until a signal, or `seconds`, if those are sooner."""
         deadline = time.monotonic() + seconds
-        while not ended():
-            left = deadline - time.monotonic()
-            if left <= 0 or self._wait_for_child(left) is False:
-                return ended()
-        return True
-
-    def _wait_for_child(self, seconds: float) -> bool:
-        if sys.platform == "darwin":
-            time.sleep(0.02)  # it has no wait for signals with a limit
-            return True
-        info = signal.sigtimedwait(self._watched, seconds)
-        return info is None or info.si_signo == signal.SIGCHLD
+        while not ended() and time.monotonic() < deadline:
+            if sys.platform == "darwin":
+                time.sleep(0.02)  # it has no wait for signals with a limit
+                continue
+            info = signal.sigtimedwait(self._watched, max(0.0, deadline - time.monotonic()))
+            if info is not None and info.si_signo != signal.SIGCHLD:
+                return
 
     def _next(self, command: int) -> tuple[int, bool]:
         """The next signal, and whether the command has got it as well."""

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from emulator_testing import Api, FakeClock, api_of
+from cli_testing import Served
+from emulator_testing import Api, FakeClock, api_of, eventually
 
 from caged.emulator import Emulator
 
@@ -108,3 +109,31 @@ def git(tmp_path: Path) -> Callable[..., str]:
         return done.stdout.strip()
 
     return run
+
+
+@pytest.fixture
+def env(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The tests' environment without settings for the emulator, and with a place of the test's own to be found at."""
+    bare = {name: value for name, value in os.environ.items() if not name.startswith("CAGED_")}
+    return {**bare, "CAGED_EMULATOR_LOCATOR_DIR": str(tmp_path_factory.mktemp("locators"))}
+
+
+@pytest.fixture
+def serve(tmp_path: Path, env: dict[str, str]) -> Iterator[Callable[..., Served]]:
+    """Starts `caged-emulator serve` with options (`--port 0` if none) and further environment variables."""
+    started: list[Served] = []
+
+    def start(*options: str, **more: str) -> Served:
+        started.append(Served(tmp_path / "state", *(options or ("--port", "0")), env={**env, **more}))
+        return started[-1]
+
+    yield start
+    for served in started:
+        served.process.terminate()
+        try:
+            served.end()
+        except subprocess.TimeoutExpired:
+            served.process.kill()
+            served.end()
+    state = tmp_path / "state"
+    eventually(lambda: not state.exists() or list(state.iterdir()) == [], "the emulator's directory to go")

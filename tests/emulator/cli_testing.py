@@ -1,0 +1,64 @@
+"""What the tests of the `caged-emulator` command share: running it, in processes of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import httpx
+from emulator_testing import eventually
+
+COMMAND = [sys.executable, "-m", "caged.emulator"]
+
+
+class Served:
+    """A running `serve`, with its output."""
+
+    def __init__(self, state: Path, *options: str, env: dict[str, str]) -> None:
+        self.process = subprocess.Popen(
+            [*COMMAND, "serve", "--state-dir", str(state), *options],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=env,
+        )
+        self.lines: list[str] = []
+        self.errors: list[str] = []
+        self._threads = [
+            threading.Thread(target=into.extend, args=(pipe,))
+            for into, pipe in ((self.lines, self.process.stdout), (self.errors, self.process.stderr))
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def exports(self) -> dict[str, str]:
+        eventually(lambda: len(self.lines) >= 5 or self.process.poll() is not None, "serve to announce itself")
+        assert len(self.lines) >= 5, self.errors
+        return dict(line.strip()[len("export ") :].split("=", 1) for line in self.lines if line.startswith("export "))
+
+    def get(self, path: str) -> httpx.Response:
+        exports = self.exports()
+        headers = {"Authorization": f"Bearer {exports['CAGED_API_KEY']}"}
+        return httpx.get(f"{exports['CAGED_BASE_URL']}{path}", headers=headers, trust_env=False)
+
+    def post(self, path: str, body: object) -> httpx.Response:
+        exports = self.exports()
+        headers = {"Authorization": f"Bearer {exports['CAGED_API_KEY']}"}
+        return httpx.post(f"{exports['CAGED_BASE_URL']}{path}", headers=headers, json=body, trust_env=False, timeout=30)
+
+    def end(self, limit: float = 15) -> int:
+        code = self.process.wait(limit)
+        for thread in self._threads:
+            thread.join(5)
+        self.process.stdout.close()  # type: ignore[union-attr]
+        self.process.stderr.close()  # type: ignore[union-attr]
+        return code
+
+
+def run(*arguments: str, env: dict[str, str], **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *arguments], capture_output=True, text=True, timeout=30, check=False, env=env, **options
+    )

@@ -1,0 +1,213 @@
+"""`caged-emulator env`, `status`, `stop` and `logs`: finding emulators that run already.
+
+They are called in this process: the start of an interpreter for each would be most of the time. One goes through a
+shell, as its user does."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+
+import pytest
+from cli_testing import COMMAND, Served
+from click.testing import CliRunner
+from emulator_testing import eventually
+
+from caged.emulator.cli import main
+from caged.emulator.cli.status import _duration
+
+NONE_RUNS = "no emulator of yours is running; start one with `caged-emulator serve`"
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory):
+    """Two emulators, and where they are found."""
+    place = tmp_path_factory.mktemp("two")
+    bare = {name: value for name, value in os.environ.items() if not name.startswith("CAGED_")}
+    environment = {**bare, "CAGED_EMULATOR_LOCATOR_DIR": str(place / "locators"), "TMPDIR": str(place)}
+    served = []
+    for name in ("first", "second"):
+        served.append(Served(place / name, "--port", "0", env=environment))
+        served[-1].exports()
+    yield served, place / "locators"
+    for one in served:
+        one.process.terminate()
+        assert one.end() == 0
+    assert list((place / "locators").iterdir()) == []
+
+
+@pytest.fixture
+def call(env, monkeypatch):
+    """Calls a command that looks where this test's `serve` is found."""
+    monkeypatch.setenv("CAGED_EMULATOR_LOCATOR_DIR", env["CAGED_EMULATOR_LOCATOR_DIR"])
+    return lambda *words: CliRunner().invoke(main, words, prog_name="caged-emulator")
+
+
+@pytest.fixture
+def call_two(two, call, monkeypatch):
+    monkeypatch.setenv("CAGED_EMULATOR_LOCATOR_DIR", str(two[1]))
+    return call
+
+
+def port_of(served):
+    return served.exports()["CAGED_BASE_URL"].rpartition(":")[2]
+
+
+def test_env_works_in_a_shell(serve, env):
+    served = serve()
+    served.exports()
+    script = (
+        f'eval "$({shlex.join(COMMAND)} env)" &&'
+        f' exec {shlex.quote(sys.executable)} -c "from caged import Caged; print(Caged().account.get().name)"'
+    )
+    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False, env=env, timeout=30)
+    assert (done.stdout, done.returncode) == ("emulator\n", 0), done.stderr
+
+
+@pytest.mark.parametrize("by", ["--port", "--pid"])
+def test_env_prints_what_that_one_printed_itself(two, call_two, by):
+    for served in two[0]:
+        said = call_two("env", by, port_of(served) if by == "--port" else str(served.process.pid))
+        assert (said.exit_code, said.stderr) == (0, "")
+        assert said.stdout.splitlines() == [line.strip() for line in served.lines if line.startswith("export ")]
+
+
+def test_env_prints_json(two, call_two):
+    said = call_two("env", "--json", "--pid", str(two[0][1].process.pid))
+    assert json.loads(said.stdout) == two[0][1].exports()
+
+
+@pytest.mark.parametrize("command", ["env", "stop", "logs"])
+def test_several_are_listed_and_one_has_to_be_named(two, call_two, command):
+    said = call_two(command)
+    assert (said.exit_code, said.stdout) == (1, "")
+    assert "2 emulators are running; say which with --port or --pid" in said.stderr
+    for served in two[0]:
+        assert f"--pid {served.process.pid}  --port {port_of(served)}  http://127.0.0.1:" in said.stderr
+
+
+@pytest.mark.parametrize("command", ["env", "stop", "logs"])
+def test_one_that_does_not_run_is_an_error_that_names_those_that_do(two, call_two, command):
+    said = call_two(command, "--pid", "1")
+    assert (said.exit_code, said.stdout) == (1, "")
+    assert "no emulator of yours has process number 1; running are:" in said.stderr
+    assert str(two[0][0].process.pid) in said.stderr
+
+
+@pytest.mark.parametrize("words", [["env"], ["status"], ["stop"], ["stop", "--all"], ["logs"], ["env", "--port", "1"]])
+def test_none_is_an_error_that_says_what_to_do(call, env, words):
+    said = call(*words)
+    assert (said.exit_code, said.stdout) == (1, "")
+    assert NONE_RUNS in said.stderr
+    assert env["CAGED_EMULATOR_LOCATOR_DIR"] in said.stderr
+
+
+def test_status_tells_of_all(two, call_two):
+    two[0][1].post("/v1/sandboxes", {"template": "minimal"})
+    said = call_two("status")
+    assert said.exit_code == 0
+    first, second = said.stdout.splitlines()
+    pattern = r"http://127\.0\.0\.1:{}  serve  pid {}  isolation \w+  up \d+ s  {}"
+    assert re.fullmatch(pattern.format(port_of(two[0][0]), two[0][0].process.pid, "0 sandboxes"), first)
+    assert re.fullmatch(pattern.format(port_of(two[0][1]), two[0][1].process.pid, "1 sandbox"), second)
+
+
+def test_status_says_so_when_one_does_not_answer(serve, call, monkeypatch):
+    monkeypatch.setattr("caged.emulator.cli.status.ANSWER_SECONDS", 0.1)
+    served = serve()
+    served.exports()
+    served.process.send_signal(signal.SIGSTOP)
+    try:
+        assert "no answer within 0.1 s" in call("status").stdout
+    finally:
+        served.process.send_signal(signal.SIGCONT)
+
+
+def test_a_duration_is_readable(monkeypatch):
+    monkeypatch.setattr("time.time", lambda: 100_000.0)
+    assert [_duration(100_000.0 - age) for age in (-5, 59, 61, 7320)] == ["0 s", "59 s", "1 min 1 s", "2 h 2 min"]
+
+
+def test_stop_returns_when_it_and_its_files_are_gone(env, call, tmp_path):
+    command = [*COMMAND, "serve", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**env, "TMPDIR": str(tmp_path)}) as process:
+        url = process.stdout.readline().split(" on ")[1].split()[0]
+        said = call("stop")
+        assert (said.exit_code, said.stdout) == (0, f"stopped {url} (pid {process.pid})\n")
+        assert list(tmp_path.iterdir()) == []
+        assert process.wait(10) == 0
+
+
+def test_stop_all_stops_all_and_no_others(serve, call):
+    one, other = serve(), serve()
+    one.exports(), other.exports()
+    said = call("stop", "--all")
+    assert said.exit_code == 0
+    assert sorted(said.stdout.splitlines()) == sorted(
+        f"stopped {served.exports()['CAGED_BASE_URL']} (pid {served.process.pid})" for served in (one, other)
+    )
+    assert (one.end(), other.end()) == (0, 0)
+
+
+def test_stop_does_not_wait_for_ever(serve, call):
+    served = serve()
+    served.exports()
+    served.process.send_signal(signal.SIGSTOP)
+    try:
+        said = call("stop", "--timeout", "0.1")
+    finally:
+        served.process.send_signal(signal.SIGCONT)
+    assert (said.exit_code, said.stdout) == (1, "")
+    assert "has not ended within 0.1 s" in said.stderr
+    assert f"kill -9 {served.process.pid}" in said.stderr
+
+
+def test_stop_all_and_one_is_a_usage_error(call):
+    assert call("stop", "--all", "--pid", "1").exit_code == 2
+
+
+def test_a_killed_one_is_not_found(serve, call, env):
+    served = serve()
+    served.exports()
+    served.process.kill()
+    served.end()
+    assert NONE_RUNS in call("status").stderr
+    assert os.listdir(env["CAGED_EMULATOR_LOCATOR_DIR"]) == []
+
+
+def test_logs_prints_the_newest_lines(two, call_two):
+    served = two[0][0]
+    begun = len(served.errors)
+    for _ in range(3):
+        served.post("/v1/auth/device/code", {})
+    eventually(lambda: len(served.errors) == begun + 3, "three lines of the log")
+    number = str(served.process.pid)
+    assert call_two("logs", "--pid", number).stdout == "".join(served.errors)
+    assert call_two("logs", "-n", "2", "--pid", number).stdout == "".join(served.errors[-2:])
+    assert call_two("logs", "-n", "0", "--pid", number).stdout == ""
+
+
+def test_logs_follows_until_the_end(serve, env):
+    served = serve()
+    served.post("/v1/auth/device/code", {})
+    follower = subprocess.Popen([*COMMAND, "logs", "-f"], stdout=subprocess.PIPE, text=True, env=env)
+    with follower:
+        assert "device login" in follower.stdout.readline()
+        served.post("/v1/auth/device/code", {})
+        assert "device login" in follower.stdout.readline()
+        served.process.terminate()
+        assert "stopping" in follower.stdout.readline()
+        assert follower.stdout.read() == ""
+        assert follower.wait(10) == 0
+
+
+def test_an_emulator_that_has_no_place_to_be_found_at_only_warns(serve):
+    served = serve(CAGED_EMULATOR_LOCATOR_DIR="/dev/null/x")
+    assert served.get("/v1/account").status_code == 200
+    eventually(lambda: served.errors, "the warning")
+    assert "warning: env, status, stop and logs will not find this emulator: /dev/null/x: Not a d" in served.errors[0]
