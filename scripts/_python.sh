@@ -52,4 +52,5 @@ make_venv() {
 # The suite and the demo never talk to the real API, whatever the caller's shell has exported.
 forget_live_settings() {
     unset CAGED_API_KEY CAGED_BASE_URL CAGED_TARGET CAGED_ISOLATION
+    unset CAGED_EMULATOR_URL CAGED_EMULATOR_ADMIN_KEY CAGED_EMULATOR_API_KEY
 }

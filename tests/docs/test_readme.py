@@ -26,7 +26,7 @@ def snippet(section: str, language: str) -> str:
 
 
 def test_every_snippet_is_known_here() -> None:
-    assert len(re.findall(r"^```\w+$", README, re.M)) == 6
+    assert len(re.findall(r"^```\w+$", README, re.M)) == 7
 
 
 def test_the_two_commands_exist_and_can_be_run() -> None:
@@ -75,6 +75,31 @@ def test_server_quickstart(tmp_path: Path) -> None:
     assert created["status"] == "running", done.stderr
     assert [box["id"] for box in listed] == [created["id"]]
     assert "stopping" in done.stderr
+
+
+# Two emulators and six interpreters in a row: about 3 s.
+def test_around_any_command(tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    script = snippet("Around any command", "bash").replace("serve", f"serve --port {port}")
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "CAGED_EMULATOR_LOCATOR_DIR": str(tmp_path / "locators"),
+    }
+    done = subprocess.run(
+        ["bash", "-c", f"trap 'kill $(jobs -p) 2>/dev/null' EXIT; {script}; wait"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    status, listed, name, stopped = done.stdout.splitlines()
+    assert (status, name) == ("running", "emulator"), done.stderr
+    assert f"http://127.0.0.1:{port}" in listed
+    assert stopped.startswith(f"stopped http://127.0.0.1:{port}")
 
 
 def test_fixtures_quickstart(tmp_path: Path) -> None:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 from cli_testing import run
+from click.testing import CliRunner
+
+from caged.emulator import EmulatorConfig
+from caged.emulator.cli import COMMANDS, main
 
 
 def test_doctor_tells_isolation_and_templates(env):
@@ -27,13 +33,45 @@ def test_doctor_works_where_there_is_no_place_for_sandboxes_and_no_program(env, 
     assert "no node" in done.stdout
 
 
-@pytest.mark.parametrize(
-    "arguments", [["--help"], ["-h"], ["serve", "--help"], ["doctor", "--help"], ["demo", "--help"]]
-)
-def test_help_is_there_for_every_command(env, arguments):
-    done = run(*arguments, env=env)
+@pytest.mark.parametrize("option", ["--help", "-h"])
+def test_help_lists_every_command_with_what_it_does(env, option):
+    done = run(option, env=env)
     assert done.returncode == 0
     assert done.stdout.startswith("Usage: caged-emulator")
+    listed = done.stdout.split("Commands:\n")[1].splitlines()
+    assert [line.split()[0] for line in listed] == sorted(COMMANDS)
+    assert all(len(line.split()) > 3 for line in listed)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_is_there_for_every_command(name):
+    said = CliRunner().invoke(main, [name, "--help"], prog_name="caged-emulator")
+    assert said.exit_code == 0
+    assert said.stdout.startswith(f"Usage: caged-emulator {name}")
+
+
+def test_a_command_is_loaded_without_the_others():
+    code = (
+        "import sys, click; from caged.emulator.cli import main; main.get_command(click.Context(main), 'env');"
+        " print(*sorted(name for name in sys.modules if name.startswith('caged.emulator.cli.')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
+    assert done.stdout.split() == ["caged.emulator.cli.env", "caged.emulator.cli.target"]
+
+
+@pytest.mark.parametrize(("name", "own"), [("serve", {"ready_file"}), ("exec", {"words", "verbose"})])
+def test_a_command_that_starts_an_emulator_has_every_setting_of_one(name, own):
+    command = main.get_command(click.Context(main), name)
+    settings = set(inspect.signature(EmulatorConfig.make).parameters)
+    assert {option.name for option in command.params} == settings | own
+
+
+@pytest.mark.parametrize("name", ["serve", "exec"])
+def test_what_nobody_says_is_the_configs_default(name):
+    command = main.get_command(click.Context(main), name)
+    context = command.make_context(name, ["true"] if name == "exec" else [])
+    settings = {key: context.params[key] for key in inspect.signature(EmulatorConfig.make).parameters}
+    assert EmulatorConfig.make(**{**settings, "port": 0}) == EmulatorConfig.make()
 
 
 def test_the_version_is_the_packages(env):
