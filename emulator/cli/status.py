@@ -9,7 +9,7 @@ from typing import Optional
 
 import click
 
-from ..locator import Found, running
+from ..running import Found, running
 from .target import nobody_runs
 
 ANSWER_SECONDS = 2.0

@@ -9,7 +9,7 @@ from typing import Optional
 
 import click
 
-from ..locator import Found, running
+from ..running import Found, running
 from .target import choose, nobody_runs, target_options
 
 #: An orderly end has 30 s at most; more means that something keeps it.

@@ -6,7 +6,7 @@ from typing import Any, Callable, Optional, TypeVar
 
 import click
 
-from ..locator import Found, looked_in, running
+from ..running import Found, looked_in, running
 
 F = TypeVar("F", bound=Callable[..., Any])
 

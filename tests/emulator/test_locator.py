@@ -10,8 +10,8 @@ import sys
 
 import pytest
 
-from caged.emulator import locator
-from caged.emulator.locator import Locator, process_start, running
+from caged.emulator.locator import Locator, process_start
+from caged.emulator.running import Found, running
 
 FACTS = {
     "kind": "serve",
@@ -93,7 +93,7 @@ def test_a_file_that_names_a_living_process_but_is_held_by_none_is_stale(place):
 
 def test_a_reused_process_number_is_not_taken_for_the_emulators(published):
     (found,) = running()
-    other = locator.Found(**{**vars(found), "started": found.started + 1})
+    other = Found(**{**vars(found), "started": found.started + 1})
     assert not other.process_runs
 
 
