@@ -1,7 +1,6 @@
 """`caged-emulator env`, `status`, `stop` and `logs`: finding emulators that run already.
 
-They are called in this process: the start of an interpreter for each would be most of the time. One goes through a
-shell, as its user does."""
+They are called in this process; one goes through a shell, as its user does."""
 
 from __future__ import annotations
 
@@ -13,12 +12,11 @@ import signal
 import subprocess
 import sys
 
+import cli_testing
 import pytest
 from cli_testing import COMMAND, Served
-from click.testing import CliRunner
 from emulator_testing import eventually
 
-from caged.emulator.cli import main
 from caged.emulator.cli.status import _duration
 
 NONE_RUNS = "no emulator of yours is running; start one with `caged-emulator serve`"
@@ -45,7 +43,7 @@ def two(tmp_path_factory):
 def call(env, monkeypatch):
     """Calls a command that looks where this test's `serve` is found."""
     monkeypatch.setenv("CAGED_EMULATOR_LOCATOR_DIR", env["CAGED_EMULATOR_LOCATOR_DIR"])
-    return lambda *words: CliRunner().invoke(main, words, prog_name="caged-emulator")
+    return cli_testing.call
 
 
 @pytest.fixture
@@ -73,7 +71,7 @@ def test_env_works_in_a_shell(serve, env):
 def test_env_prints_what_that_one_printed_itself(two, call_two, by):
     for served in two[0]:
         said = call_two("env", by, port_of(served) if by == "--port" else str(served.process.pid))
-        assert (said.exit_code, said.stderr) == (0, "")
+        assert (said.returncode, said.stderr) == (0, "")
         assert said.stdout.splitlines() == [line.strip() for line in served.lines if line.startswith("export ")]
 
 
@@ -85,7 +83,7 @@ def test_env_prints_json(two, call_two):
 @pytest.mark.parametrize("command", ["env", "stop", "logs"])
 def test_several_are_listed_and_one_has_to_be_named(two, call_two, command):
     said = call_two(command)
-    assert (said.exit_code, said.stdout) == (1, "")
+    assert (said.returncode, said.stdout) == (1, "")
     assert "2 emulators are running; say which with --port or --pid" in said.stderr
     for served in two[0]:
         assert f"--pid {served.process.pid}  --port {port_of(served)}  http://127.0.0.1:" in said.stderr
@@ -94,7 +92,7 @@ def test_several_are_listed_and_one_has_to_be_named(two, call_two, command):
 @pytest.mark.parametrize("command", ["env", "stop", "logs"])
 def test_one_that_does_not_run_is_an_error_that_names_those_that_do(two, call_two, command):
     said = call_two(command, "--pid", "1")
-    assert (said.exit_code, said.stdout) == (1, "")
+    assert (said.returncode, said.stdout) == (1, "")
     assert "no emulator of yours has process number 1; running are:" in said.stderr
     assert str(two[0][0].process.pid) in said.stderr
 
@@ -102,7 +100,7 @@ def test_one_that_does_not_run_is_an_error_that_names_those_that_do(two, call_tw
 @pytest.mark.parametrize("words", [["env"], ["status"], ["stop"], ["stop", "--all"], ["logs"], ["env", "--port", "1"]])
 def test_none_is_an_error_that_says_what_to_do(call, env, words):
     said = call(*words)
-    assert (said.exit_code, said.stdout) == (1, "")
+    assert (said.returncode, said.stdout) == (1, "")
     assert NONE_RUNS in said.stderr
     assert env["CAGED_EMULATOR_LOCATOR_DIR"] in said.stderr
 
@@ -110,7 +108,7 @@ def test_none_is_an_error_that_says_what_to_do(call, env, words):
 def test_status_tells_of_all(two, call_two):
     two[0][1].post("/v1/sandboxes", {"template": "minimal"})
     said = call_two("status")
-    assert said.exit_code == 0
+    assert said.returncode == 0
     first, second = said.stdout.splitlines()
     pattern = r"http://127\.0\.0\.1:{}  serve  pid {}  isolation \w+  up \d+ s  {}"
     assert re.fullmatch(pattern.format(port_of(two[0][0]), two[0][0].process.pid, "0 sandboxes"), first)
@@ -138,7 +136,7 @@ def test_stop_returns_when_it_and_its_files_are_gone(env, call, tmp_path):
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**env, "TMPDIR": str(tmp_path)}) as process:
         url = process.stdout.readline().split(" on ")[1].split()[0]
         said = call("stop")
-        assert (said.exit_code, said.stdout) == (0, f"stopped {url} (pid {process.pid})\n")
+        assert (said.returncode, said.stdout) == (0, f"stopped {url} (pid {process.pid})\n")
         assert list(tmp_path.iterdir()) == []
         assert process.wait(10) == 0
 
@@ -147,7 +145,7 @@ def test_stop_all_stops_all_and_no_others(serve, call):
     one, other = serve(), serve()
     one.exports(), other.exports()
     said = call("stop", "--all")
-    assert said.exit_code == 0
+    assert said.returncode == 0
     assert sorted(said.stdout.splitlines()) == sorted(
         f"stopped {served.exports()['CAGED_BASE_URL']} (pid {served.process.pid})" for served in (one, other)
     )
@@ -162,13 +160,13 @@ def test_stop_does_not_wait_for_ever(serve, call):
         said = call("stop", "--timeout", "0.1")
     finally:
         served.process.send_signal(signal.SIGCONT)
-    assert (said.exit_code, said.stdout) == (1, "")
+    assert (said.returncode, said.stdout) == (1, "")
     assert "has not ended within 0.1 s" in said.stderr
     assert f"kill -9 {served.process.pid}" in said.stderr
 
 
 def test_stop_all_and_one_is_a_usage_error(call):
-    assert call("stop", "--all", "--pid", "1").exit_code == 2
+    assert call("stop", "--all", "--pid", "1").returncode == 2
 
 
 def test_a_killed_one_is_not_found(serve, call, env):
