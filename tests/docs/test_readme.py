@@ -77,7 +77,7 @@ def test_server_quickstart(tmp_path: Path) -> None:
     assert "stopping" in done.stderr
 
 
-# Two emulators and six interpreters in a row: about 3 s.
+# Two emulators and at least six interpreters, one after the other: some 3 s where nothing else runs.
 def test_around_any_command(tmp_path: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
