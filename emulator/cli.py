@@ -17,6 +17,7 @@ from caged import __version__
 from .cage.probe import NoWalls
 from .config import BUDGET_ACTIONS, ISOLATION_LEVELS, MEMORY_LIMITS, TIERS, ConfigError, EmulatorConfig
 from .runtime import Runtime
+from .verify.command import verify
 
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -128,3 +129,6 @@ def demo() -> None:
     from .demo import run
 
     raise SystemExit(run())
+
+
+main.add_command(verify)

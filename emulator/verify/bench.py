@@ -141,7 +141,9 @@ class Bench:
             try:
                 with self.patience.aside(CREATE_SECONDS + SNAPSHOT_SECONDS):
                     self._shared[name] = make()
-            except (Different, Unchecked, httpx.TimeoutException) as error:
+            except httpx.ConnectError:
+                raise  # the server is gone, for everybody
+            except (Different, Unchecked, httpx.HTTPError) as error:
                 self._shared[name] = Unchecked(f"{name} cannot be had: {expect.short(str(error))}")
         found = self._shared[name]
         if isinstance(found, Unchecked):

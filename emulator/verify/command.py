@@ -19,7 +19,7 @@ import click
 @click.option("--level", type=click.Choice(["contract", "decision"]), help="Only what is known, or only what is not.")
 @click.option("--only", multiple=True, metavar="PATTERN", help="Only checks with such an id, `exec.*`. Repeatable.")
 @click.option("--timeout", default=30.0, show_default=True, help="Seconds for each check.")
-@click.option("--total", default=900.0, show_default=True, help="Seconds for all of them.")
+@click.option("--total", default=1800.0, show_default=True, help="Seconds for all of them.")
 @click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the report there.")
 @click.option("--list", "listing", is_flag=True, help="Show the checks and make none.")
 @click.option("--verbose", "-v", is_flag=True, help="Show what is equal, too.")
@@ -42,7 +42,7 @@ def verify(
     again, also on Ctrl-C; nothing is bought. A check of level `contract` is about what is known of the platform, one
     of level `decision` about what no source says.
 
-    Exits with 0 when all is equal, 1 when something differs, 2 when that could not be told.
+    Exits with 0 when nothing differs, 1 when something does, 2 when that could not be told.
     """
     from . import CannotRun
     from .run import chosen
@@ -68,6 +68,9 @@ def verify(
     except CannotRun as error:
         click.echo(f"Error: {error}", err=True)
         raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        click.echo("Interrupted; what was made is removed again", err=True)
+        raise SystemExit(128 + signal.SIGINT) from None
     for line in report.lines(verbose):
         click.echo(line)
     if json_file is not None:

@@ -77,7 +77,8 @@ def any_json(answer: httpx.Response) -> Any:
     try:
         return json.loads(answer.content)
     except ValueError:
-        raise Different("a JSON body", said(answer) if answer.content else f"HTTP {answer.status_code}, empty") from None
+        got = said(answer) if answer.content else f"HTTP {answer.status_code}, empty"
+        raise Different("a JSON body", got) from None
 
 
 def an_object(answer: httpx.Response, shape: Optional[Mapping[str, Any]] = None) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What is done once and looked at by several checks: a sandbox that is paused and resumed, and one that is destroyed."""
+"""What is done once and looked at by several checks: a pause of a sandbox, and the end of one."""
 
 from __future__ import annotations
 
@@ -97,12 +97,12 @@ def destroyed(bench: Bench) -> Destroyed:
 
 
 def _settled(answer: httpx.Response) -> Optional[bool]:
-    return True if answer.status_code != 200 or '"pending"' not in answer.text else None
+    return None if '"pending"' in answer.text else True
 
 
 def _closed(bench: Bench, terminal: Socket) -> Optional[int]:
     try:
-        with bench.patience.aside(10):
+        with bench.patience.aside(min(10.0, bench.patience.limit)):
             while terminal.receive() is not None:
                 pass
     except Different:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, Optional
+
 from ..bench import Bench
 from ..check import Group, Unchecked
 from ..expect import any_json, detail_of, holds, refused, same, says, status, true
@@ -114,7 +116,7 @@ def foreign_delete(bench: Bench) -> None:
 
 
 #: (name, method, path, body) of calls with an id that nobody has; all are 404.
-_UNKNOWN = (
+_UNKNOWN: tuple[tuple[str, str, str, Optional[dict[str, Any]]], ...] = (
     ("destroy", "DELETE", "/sandboxes/nobody", None),
     ("pause", "POST", "/sandboxes/nobody/pause", None),
     ("resume", "POST", "/sandboxes/nobody/resume", None),
@@ -145,12 +147,12 @@ _UNKNOWN = (
 )
 
 
-def _unknown(name: str, method: str, path: str, body: object) -> None:
+def _unknown(name: str, method: str, path: str, body: Optional[dict[str, Any]]) -> None:
     @group.contract(
         f"unknown-{name}", f"{method} {path.partition('?')[0]} is a 404.", "platform-behaviour B3"
     )
     def look(bench: Bench) -> None:
-        options = {} if body is None else {"json": body}
+        options: dict[str, Any] = {} if body is None else {"json": body}
         answer = bench.wire.request(method, path, **options)
         refused(answer, 404)
         true(answer.text.strip() != "404 page not found", "the resource's own 404", "the router's: no such route")

@@ -125,7 +125,7 @@ def protect(bench: Bench) -> None:
     same("port, protected", [answered.get("port"), answered.get("protected")], [_serving(bench), True])
 
 
-@group.contract("protected-refused", "A visitor of a protected port is asked for the password.", "platform-behaviour B15")
+@group.contract("protected-refused", "A protected port is not shown without the password.", "platform-behaviour B15")
 def protected_refused(bench: Bench) -> None:
     answer = _protected(bench)["without"]
     true(not (answer.status_code == 200 and answer.text.startswith("hello")), "no page without password", "the page")

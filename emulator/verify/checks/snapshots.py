@@ -176,8 +176,8 @@ def download_content(bench: Bench) -> None:
     answer = _downloaded(bench)
     status(answer, 200)
     try:
-        packed = tarfile.open(fileobj=io.BytesIO(gzip.decompress(answer.content)))
-        names = packed.getnames()
+        with tarfile.open(fileobj=io.BytesIO(gzip.decompress(answer.content))) as packed:
+            names = packed.getnames()
     except (OSError, EOFError, tarfile.TarError) as error:
         raise Different("a .tar.gz", error) from None
     true(any(name.endswith("in-the-snapshot") for name in names), "in-the-snapshot in it", names)

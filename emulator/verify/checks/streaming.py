@@ -112,8 +112,5 @@ def client_goes(bench: Bench) -> None:
     name = bench.name()
     with _streaming(bench, f"echo $$ > {name}; echo begun; sleep 300") as stream:
         stream.screen.until("begun")
-    bench.eventually(
-        lambda: None if bench.shell(f"kill -0 $(cat {name}) 2>/dev/null && echo alive || echo gone") == "alive\n" else 1,
-        "the shell gone",
-        10,
-    )
+    alive = f"kill -0 $(cat {name}) 2>/dev/null && echo alive || echo gone"
+    bench.eventually(lambda: True if bench.shell(alive) == "gone\n" else None, "the shell gone", min(10.0, bench.patience.limit))

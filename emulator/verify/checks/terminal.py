@@ -1,5 +1,5 @@
-"""The terminal of a person. Texts that are waited for are split by quotes where they are typed, so that their echo is not
-taken for what is printed."""
+"""The terminal of a person. Texts that are waited for are split by quotes where they are typed, so that their echo is
+not taken for what is printed."""
 
 from __future__ import annotations
 
