@@ -7,7 +7,7 @@ import logging
 import time
 from base64 import b64encode
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, Optional
 from urllib.parse import quote, urlsplit
 
@@ -129,21 +129,24 @@ class Wire:
         options: dict[str, Any] = {"proxy": None if self._local else True}
         if url.startswith("wss"):
             options["ssl"] = httpx.create_ssl_context()
-        try:
-            opened = connect(
-                url,
-                subprotocols=[subprotocol] if subprotocol else None,  # type: ignore[list-item]
-                open_timeout=self.patience.left(),
-                close_timeout=2,
-                max_size=_LARGEST_MESSAGE,
-                logger=_silent,
-                **options,
-            )
-        except InvalidStatus as refusal:
-            raise Refused(refusal) from None
-        except InvalidHandshake as error:
-            raise Different("a WebSocket", error) from None
-        with opened as connection:
+        with ExitStack() as stack:
+            try:
+                # Entered at once: newer releases of websockets connect there, and not before.
+                connection = stack.enter_context(
+                    connect(
+                        url,
+                        subprotocols=[subprotocol] if subprotocol else None,  # type: ignore[list-item]
+                        open_timeout=self.patience.left(),
+                        close_timeout=2,
+                        max_size=_LARGEST_MESSAGE,
+                        logger=_silent,
+                        **options,
+                    )
+                )
+            except InvalidStatus as refusal:
+                raise Refused(refusal) from None
+            except InvalidHandshake as error:
+                raise Different("a WebSocket", error) from None
             yield Socket(connection, self.patience)
 
     def handshake(self, path: str, token: str, subprotocol: Optional[str] = None) -> httpx.Response:

@@ -14,7 +14,7 @@ from collections import Counter
 
 import pytest
 from emulator_testing import Api, api_of, eventually
-from mutants import HONEST, OF_ANSWERS, OF_SOCKETS, Mutant, every, lying_emulator
+from mutants import HONEST, OF_ANSWERS, OF_SOCKETS, Mutant, lying_emulator
 
 from caged.emulator.verify import CHECKS, CannotRun, Different, verify
 from caged.emulator.verify.shapes import ALERT, SANDBOX, fault

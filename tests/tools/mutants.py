@@ -1,5 +1,5 @@
-"""An emulator that tells untruths on the wire: each mutant alters one thing in many answers. Between the application and
-the server, so that everything behind it is the real one."""
+"""An emulator that tells untruths on the wire: each mutant alters one thing in many answers. It stands between the
+application and the server, so that everything behind it is the real one."""
 
 from __future__ import annotations
 

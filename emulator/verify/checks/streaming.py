@@ -113,4 +113,5 @@ def client_goes(bench: Bench) -> None:
     with _streaming(bench, f"echo $$ > {name}; echo begun; sleep 300") as stream:
         stream.screen.until("begun")
     alive = f"kill -0 $(cat {name}) 2>/dev/null && echo alive || echo gone"
-    bench.eventually(lambda: True if bench.shell(alive) == "gone\n" else None, "the shell gone", min(10.0, bench.patience.limit))
+    seconds = min(10.0, bench.patience.limit)
+    bench.eventually(lambda: True if bench.shell(alive) == "gone\n" else None, "the shell gone", seconds)
