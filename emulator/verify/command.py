@@ -6,9 +6,30 @@ import json
 import signal
 import sys
 from pathlib import Path
-from typing import Optional
+from typing import TYPE_CHECKING, Optional
 
 import click
+
+if TYPE_CHECKING:
+    from .report import Result
+
+
+class _Progress:
+    """How far it is, for a person who looks on; nothing where stderr is no terminal."""
+
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self._made = 0
+        self._shown = sys.stderr.isatty()
+
+    def __call__(self, result: Result) -> None:
+        self._made += 1
+        if self._shown:
+            print(f"\r\033[K{self._made} of {self._total}  {result.id}", end="", file=sys.stderr, flush=True)
+
+    def clear(self) -> None:
+        if self._shown:
+            print("\r\033[K", end="", file=sys.stderr, flush=True)
 
 
 @click.command()
@@ -55,6 +76,7 @@ def verify(
             return
         # A polite end leaves nothing behind either.
         signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
+        progress = _Progress(len(chosen(level, only)))
         report = run(
             base_url or "",
             api_key or "",
@@ -64,12 +86,14 @@ def verify(
             only=only,
             timeout=timeout,
             total=total,
+            on_result=progress,
         )
+        progress.clear()
     except CannotRun as error:
         click.echo(f"Error: {error}", err=True)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
-        click.echo("Interrupted; what was made is removed again", err=True)
+        click.echo("\nInterrupted; what was made is removed again", err=True)
         raise SystemExit(128 + signal.SIGINT) from None
     for line in report.lines(verbose):
         click.echo(line)

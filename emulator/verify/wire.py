@@ -123,10 +123,12 @@ class Wire:
         return httpx.Response(answer.status_code, headers=headers, content=b"".join(pieces), request=request)
 
     @contextmanager
-    def socket(self, path: str, token: str, subprotocol: Optional[str] = None) -> Iterator[Socket]:
+    def socket(
+        self, path: str, token: str, subprotocol: Optional[str] = None, origin: Optional[str] = None
+    ) -> Iterator[Socket]:
         """`path` with its query; the token is put last. Different when the server refuses."""
         url = f"ws{self.base_url[4:]}/v1{path}{'&' if '?' in path else '?'}token={quote(token, safe='')}"
-        options: dict[str, Any] = {"proxy": None if self._local else True}
+        options: dict[str, Any] = {"proxy": None if self._local else True, "origin": origin}
         if url.startswith("wss"):
             options["ssl"] = httpx.create_ssl_context()
         with ExitStack() as stack:
@@ -149,10 +151,12 @@ class Wire:
                 raise Different("a WebSocket", error) from None
             yield Socket(connection, self.patience)
 
-    def handshake(self, path: str, token: str, subprotocol: Optional[str] = None) -> httpx.Response:
+    def handshake(
+        self, path: str, token: str, subprotocol: Optional[str] = None, origin: Optional[str] = None
+    ) -> httpx.Response:
         """The answer to a handshake that ought to be refused; one with status 101 when it was not."""
         try:
-            with self.socket(path, token, subprotocol):
+            with self.socket(path, token, subprotocol, origin):
                 return httpx.Response(101)
         except Refused as refusal:
             return refusal.answer

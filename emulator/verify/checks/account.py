@@ -106,6 +106,12 @@ def read_only_write(bench: Bench) -> None:
     refused(bench.put(path, key=_read_only(bench), params={"path": "x"}, json={"content": ""}), 403)
 
 
+@group.decision("read-only-terminal", "A read-only key opens no terminal: 403 before the upgrade.", "Part A, Auth")
+def read_only_terminal(bench: Bench) -> None:
+    path = f"/sandboxes/{bench.box}/terminal?rows=24&cols=80"
+    status(bench.wire.handshake(path, _read_only(bench), "terminal"), 403)
+
+
 @group.contract("last-used", "last_used is null until a key is used.", "wire-contract 3.5")
 def last_used(bench: Bench) -> None:
     same("last_used", an_object(_made(bench, "full"))["info"].get("last_used"), None)

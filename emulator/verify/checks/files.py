@@ -29,6 +29,13 @@ def write_needs_path(bench: Bench) -> None:
     holds("a text", detail_of(answer), "missing path parameter")
 
 
+@group.contract("read-needs-path", "A read without path is a 400, `missing path parameter`.", "platform-behaviour B3")
+def read_needs_path(bench: Bench) -> None:
+    answer = bench.get(bench.files("/content"))
+    refused(answer, 400)
+    holds("a text", detail_of(answer), "missing path parameter")
+
+
 @group.contract("shell-sees", "A command sees what was written.", "wire-contract 3.3")
 def shell_sees(bench: Bench) -> None:
     path = bench.put_file("one\ntwo 漢\n")

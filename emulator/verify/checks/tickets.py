@@ -51,6 +51,12 @@ def bad_token(bench: Bench) -> None:
     status(bench.wire.handshake(_path(bench), "caged_wst_no.body", "terminal"), 401)
 
 
+@group.decision("foreign-origin", "A page of another site opens no socket: 403 before the upgrade.", "Part A, Sockets")
+def foreign_origin(bench: Bench) -> None:
+    answer = bench.wire.handshake(_path(bench), bench.ticket(), "terminal", origin="https://caged-verify.example")
+    status(answer, 403)
+
+
 @group.decision("unknown-sandbox", "A socket of an unknown sandbox is a 404 before the upgrade.", "Part A, Sockets")
 def unknown_sandbox(bench: Bench) -> None:
     path = "/sandboxes/nobody/terminal?rows=24&cols=80"
