@@ -57,9 +57,12 @@ def paused(bench: Bench) -> Paused:
 
 @dataclass(frozen=True)
 class Destroyed:
-    """`socket_closed`: the code that an open terminal was closed with; None when it stayed open."""
+    """`secret`: the value of a variable that is named as one, and that a command had in it before; `logs`: after that.
+    `socket_closed`: the code that an open terminal was closed with; None when it stayed open."""
 
     sandbox: str
+    secret: str
+    logs: httpx.Response
     delete: httpx.Response
     socket_closed: Optional[int]
     get: httpx.Response
@@ -73,8 +76,12 @@ def destroyed(bench: Bench) -> Destroyed:
     """A third sandbox: a snapshot is taken, a terminal opened, and it is destroyed."""
 
     def tell() -> Destroyed:
-        box = str(bench.sandbox("the third sandbox").json()["id"])
+        secret = f"secret-of-{bench.name()}"
+        hidden = {"env": {"CAGED_VERIFY_SECRET": secret}, "secrets": ["CAGED_VERIFY_SECRET"]}
+        box = str(bench.sandbox("the third sandbox", **hidden).json()["id"])
         at = f"/sandboxes/{box}"
+        bench.shell(f"echo {secret}", box)
+        logs = bench.get(f"{at}/logs")
         made = bench.needed(bench.post(f"{at}/snapshots", json={"name": bench.name()}), "a snapshot")
         snapshot = f"/snapshots/{made.get('id')}"
         bench.undo("DELETE", snapshot, f"snapshot {made.get('id')}")
@@ -84,6 +91,8 @@ def destroyed(bench: Bench) -> Destroyed:
             closed = _closed(bench, terminal)
         return Destroyed(
             sandbox=box,
+            secret=secret,
+            logs=logs,
             delete=delete,
             socket_closed=closed,
             get=bench.get(at),

@@ -230,6 +230,13 @@ def test_a_rate_limit_is_waited_for(emulator, api):
     assert (differing(report), len(report.equal)) == ([], 1)
 
 
+def test_what_the_plan_does_not_allow_is_not_checked(emulator, api):
+    with emulator.faults.add("account.create_key", status=403, reason="plan_limit_reached", account=api.account_id):
+        report = verify(emulator.base_url, api.key, only=["account.key-*", "account.revoke*"])
+    assert {result.outcome for result in report.results} == {"not checked"}
+    assert "revoke one" in report.unchecked[0].why
+
+
 def test_there_is_an_end_to_the_time_of_a_run():
     patience = Patience(limit=5, total=0)
     assert patience.over

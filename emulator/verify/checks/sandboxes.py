@@ -242,6 +242,13 @@ def auto_trigger(bench: Bench) -> None:
 # --- destroying
 
 
+@group.decision("secrets", "The value of a variable named as a secret is masked in the logs.", "Part A, Create")
+def secrets(bench: Bench) -> None:
+    story = destroyed(bench)
+    lines = " ".join(item["message"] for item in an_array(story.logs, LOG))
+    true(story.secret not in lines and "***" in lines, "*** in its place", lines)
+
+
 @group.contract("destroy-204", "A destroy answers 204 and nothing.", "wire-contract 3.1")
 def destroy_204(bench: Bench) -> None:
     answer = destroyed(bench).delete
