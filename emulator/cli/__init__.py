@@ -10,7 +10,7 @@ import click
 from caged import __version__
 
 #: Each is the `command` of the module of its name.
-COMMANDS = ("demo", "doctor", "env", "exec", "logs", "serve", "status", "stop")
+COMMANDS = ("demo", "doctor", "env", "exec", "logs", "serve", "status", "stop", "verify")
 
 
 class _Lazy(click.Group):

@@ -59,13 +59,14 @@ class Terminals:
         if self._open[sandbox.id] >= MOST_PER_SANDBOX:
             raise Refusal(409, f"{sandbox.id} has {MOST_PER_SANDBOX} terminals open already; close one first")
         async with self._counted(sandbox.id), self._sandboxes.active(sandbox):
-            cage = sandbox.cage
-            if sandbox.status != "running" or cage is None:
-                raise not_running(sandbox.id, sandbox.status)
-            try:
-                terminal = await cage.terminal(sandbox.env, rows, cols, quiet)
-            except (Gone, OSError) as error:
-                raise Refusal(409, f"no terminal in {sandbox.id}: {error}", "sandbox_not_running") from error
+            async with sandbox.disk:  # a snapshot, a restore or a pause in progress comes first
+                cage = sandbox.cage
+                if sandbox.status != "running" or cage is None:
+                    raise not_running(sandbox.id, sandbox.status)
+                try:
+                    terminal = await cage.terminal(sandbox.env, rows, cols, quiet)
+                except (Gone, OSError) as error:
+                    raise Refusal(409, f"no terminal in {sandbox.id}: {error}", "sandbox_not_running") from error
             session = Session(
                 id=self._services.chance.identifier("term", self._sessions),
                 sandbox_id=sandbox.id,

@@ -14,6 +14,7 @@ from datetime import datetime, timezone
 import httpx
 import pytest
 from emulator_testing import assert_problem, eventually
+from sockets import Term
 
 # --- the record
 
@@ -264,6 +265,13 @@ def test_a_write_during_a_snapshot_comes_after_it(api, box):
     made = api.post(f"/sandboxes/{box}/snapshots").json()["id"]
     api.write(box, "later", "x")
     assert "later" not in names_in(api, made)
+
+
+def test_a_terminal_opened_during_a_snapshot_comes_after_it(api, box):
+    api.output(box, "head -c 30000000 /dev/zero > big")
+    assert api.post(f"/sandboxes/{box}/snapshots").json()["status"] == "pending"
+    with Term(api.emulator.base_url, box, api.key) as term:
+        term.prompt()
 
 
 # --- restoring

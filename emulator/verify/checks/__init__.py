@@ -1,0 +1,53 @@
+"""All checks, a file per resource."""
+
+from __future__ import annotations
+
+from ..check import Check
+from . import (
+    account,
+    alerts,
+    billing,
+    errors,
+    events,
+    exec,
+    files,
+    git,
+    http,
+    mcp,
+    notifications,
+    ports,
+    sandboxes,
+    sdk,
+    sessions,
+    snapshots,
+    streaming,
+    terminal,
+    third_party,
+    tickets,
+)
+
+_GROUPS = (
+    http,
+    errors,
+    sandboxes,
+    exec,
+    files,
+    git,
+    snapshots,
+    account,
+    sessions,
+    events,
+    alerts,
+    notifications,
+    billing,
+    tickets,
+    terminal,
+    streaming,
+    mcp,
+    ports,
+    third_party,
+    sdk,
+)
+
+#: In the order in which they are made.
+CHECKS: tuple[Check, ...] = tuple(check for module in _GROUPS for check in module.group.checks)

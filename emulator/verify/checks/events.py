@@ -1,0 +1,67 @@
+"""Events that a client tells."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..bench import Bench
+from ..check import Group
+from ..expect import an_object, refused, same, says
+from ..shapes import INGESTED
+
+group = Group("events")
+
+
+def _event(bench: Bench, **fields: Any) -> dict[str, Any]:
+    return {
+        "type": "tool_call",
+        "timestamp": "2026-01-31T12:00:00.000000Z",
+        "sandbox_id": bench.box,
+        "meta": {"from": bench.label},
+        "payload": {"tool": "caged-verify"},
+        **fields,
+    }
+
+
+def _ingest(bench: Bench, *events: dict[str, Any]) -> dict[str, Any]:
+    return an_object(bench.post("/events/ingest", json={"events": list(events)}), INGESTED)
+
+
+@group.contract("ingest", "Events are counted: accepted and errors.", "wire-contract 3.7")
+def ingest(bench: Bench) -> None:
+    same("it", _ingest(bench, _event(bench), _event(bench, type="command")), {"accepted": 2, "errors": 0})
+
+
+@group.contract("ingest-none", "A batch of no events is taken.", "wire-contract 3.7")
+def ingest_none(bench: Bench) -> None:
+    same("it", _ingest(bench), {"accepted": 0, "errors": 0})
+
+
+@group.contract("unknown-type", "An event of an unknown type is taken.", "wire-contract 3.7")
+def unknown_type(bench: Bench) -> None:
+    same("accepted", _ingest(bench, _event(bench, type="caged-verify"))["accepted"], 1)
+
+
+@group.contract("all-fields", "An event with every field is taken.", "wire-contract 3.7")
+def all_fields(bench: Bench) -> None:
+    event = _event(bench, id=bench.name(), process_id="1", duration_ns=0)
+    same("accepted", _ingest(bench, event)["accepted"], 1)
+
+
+@group.contract("no-timestamp", "An event without timestamp is a 400.", "wire-contract 3.7")
+def no_timestamp(bench: Bench) -> None:
+    event = _event(bench)
+    del event["timestamp"]
+    answer = bench.post("/events/ingest", json={"events": [event]})
+    refused(answer, 400)
+    says(answer, "timestamp")
+
+
+@group.contract("too-many", "More than 1000 events are refused.", "wire-contract 3.7")
+def too_many(bench: Bench) -> None:
+    refused(bench.post("/events/ingest", json={"events": [_event(bench)] * 1001}), 400, 413, 422)
+
+
+@group.decision("too-many-400", "More than 1000 events are a 400.", "Part A, Errors")
+def too_many_400(bench: Bench) -> None:
+    refused(bench.post("/events/ingest", json={"events": [_event(bench)] * 1001}), 400)

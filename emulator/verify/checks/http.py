@@ -1,0 +1,117 @@
+"""HTTP itself: bodies, routes, methods, headers."""
+
+from __future__ import annotations
+
+from ..bench import Bench
+from ..check import Group
+from ..expect import any_json, holds, refused, same, status, success, true
+
+group = Group("http")
+
+_RATE = ("x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset")
+#: Lists that stand alone in their answer, and objects. `{box}` is the shared sandbox.
+ARRAYS = (
+    "/sandboxes",
+    "/sandboxes/{box}/ports",
+    "/sandboxes/{box}/logs",
+    "/sandboxes/{box}/files?path=/workspace",
+    "/sandboxes/{box}/snapshots",
+    "/sandboxes/{box}/sessions",
+    "/trust/sandboxes/{box}",
+    "/account/keys",
+    "/account/sessions",
+    "/alerts/rules",
+)
+OBJECTS = (
+    "/sandboxes/{box}",
+    "/sandboxes/{box}/git/diff?path=/workspace",
+    "/account",
+    "/sessions?page=1",
+    "/alerts",
+    "/notifications",
+    "/notifications/unread-count",
+    "/notifications/config",
+    "/billing/subscription",
+    "/billing/usage",
+)
+
+
+@group.contract("bodyless-post", "A POST without body and Content-Type is taken.", "wire-contract 1.3")
+def bodyless_post(bench: Bench) -> None:
+    success(bench.post("/auth/socket-ticket"))
+
+
+@group.contract("raw-routing", "%2F in an id is a part of the id, and makes no new segment.", "wire-contract 1.4")
+def raw_routing(bench: Bench) -> None:
+    refused(bench.get(f"/sandboxes/{bench.box}%2Flogs"), 404)
+
+
+@group.contract("encoded-id", "An id is decoded after routing.", "wire-contract 1.4")
+def encoded_id(bench: Bench) -> None:
+    encoded = "".join(f"%{ord(letter):02X}" for letter in bench.box)
+    status(bench.get(f"/sandboxes/{encoded}"), 200)
+
+
+@group.contract("unknown-route", "An unknown route is the router's 404, as plain text.", "wire-contract 2.3")
+def unknown_route(bench: Bench) -> None:
+    answer = bench.get("/caged-verify-nothing-here")
+    status(answer, 404)
+    holds("Content-Type", answer.headers.get("content-type"), "text/plain")
+    same("the text", answer.text.strip(), "404 page not found")
+
+
+@group.decision("wrong-method", "A known path with a wrong method is 405 and names the right ones.", "Part A, Errors")
+def wrong_method(bench: Bench) -> None:
+    answer = bench.wire.request("PATCH", "/sandboxes")
+    status(answer, 405)
+    holds("Allow", answer.headers.get("allow"), "GET", "POST")
+
+
+@group.contract("arrays", "Lists of a sandbox or of the account stand alone in their answer.", "wire-contract 11.4")
+def arrays(bench: Bench) -> None:
+    for path in ARRAYS:
+        answer = bench.get(path.format(box=bench.box))
+        status(answer, 200)
+        true(isinstance(any_json(answer), (list, type(None))), f"{path}: an array", answer.text)
+
+
+@group.decision("no-null-lists", "An empty list is [], never null.", "Part A, Profile")
+def no_null_lists(bench: Bench) -> None:
+    for path in ARRAYS:
+        answer = bench.get(path.format(box=bench.box))
+        true(any_json(answer) is not None, f"{path}: []", "null")
+
+
+@group.contract("objects", "Pages, settings and single things are objects.", "wire-contract 11.4")
+def objects(bench: Bench) -> None:
+    for path in OBJECTS:
+        answer = bench.get(path.format(box=bench.box))
+        status(answer, 200)
+        true(isinstance(any_json(answer), dict), f"{path}: an object", answer.text)
+
+
+@group.contract("rate-headers", "Every answer carries the X-RateLimit headers, refusals too.", "platform-behaviour B2")
+def rate_headers(bench: Bench) -> None:
+    for answer in (bench.get("/account"), bench.get("/sandboxes/nobody"), bench.get("/account", key="")):
+        for name in _RATE:
+            value = answer.headers.get(name)
+            true(value is not None and value.isdigit(), f"{name}, a number (HTTP {answer.status_code})", repr(value))
+
+
+@group.contract("rate-reset", "X-RateLimit-Reset is a time in Unix seconds.", "platform-behaviour B2")
+def rate_reset(bench: Bench) -> None:
+    value = bench.get("/account").headers.get("x-ratelimit-reset", "")
+    true(value.isdigit() and len(value) == 10, "10 digits", repr(value))
+
+
+@group.decision("request-id", "Every answer has an X-Request-Id of its own, refusals too.", "Part A, Errors")
+def request_id(bench: Bench) -> None:
+    answers = [bench.get("/account"), bench.get("/sandboxes/nobody"), bench.get("/account", key=""), bench.get("/x")]
+    found = [answer.headers.get("x-request-id") for answer in answers]
+    true(all(found) and len(set(found)) == len(found), "four different ids", repr(found))
+
+
+@group.decision("unknown-keys", "A key that nobody knows does not fail a request.", "Part A, Profile")
+def unknown_keys(bench: Bench) -> None:
+    answer = bench.post(f"/sandboxes/{bench.box}/exec", json={"command": "true", "caged_verify": 1})
+    status(answer, 200)

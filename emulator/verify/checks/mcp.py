@@ -1,0 +1,190 @@
+"""The MCP server of a sandbox."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Optional
+
+from ..bench import Bench
+from ..check import Different, Group
+from ..expect import same, shaped, short, true
+from ..shapes import TOOL
+from ..wire import Socket
+
+group = Group("mcp")
+
+
+class Conversation:
+    """Requests with the ids 1, 2, 3, as the platform's clients number them."""
+
+    def __init__(self, socket: Socket) -> None:
+        self.socket = socket
+        self._last = 0
+
+    def send(self, method: str, params: Optional[dict[str, Any]] = None) -> int:
+        self._last += 1
+        self.socket.send({"jsonrpc": "2.0", "id": self._last, "method": method, "params": params or {}})
+        return self._last
+
+    def receive(self) -> dict[str, Any]:
+        """The next message that is no notification."""
+        while True:
+            message = self.socket.receive()
+            if not isinstance(message, dict):
+                raise Different("a JSON-RPC message", short(repr(message)))
+            if "method" not in message:
+                return message
+
+    def ask(self, method: str, params: Optional[dict[str, Any]] = None) -> dict[str, Any]:
+        """The whole reply."""
+        identifier = self.send(method, params)
+        reply = self.receive()
+        same("id", reply.get("id"), identifier)
+        return reply
+
+    def result(self, method: str, params: Optional[dict[str, Any]] = None) -> dict[str, Any]:
+        result = self.ask(method, params).get("result")
+        if not isinstance(result, dict):
+            raise Different("a result", short(repr(result)))
+        return result
+
+    def call(self, tool: str, **arguments: Any) -> str:
+        """The text that a tool gives."""
+        result = self.result("tools/call", {"name": tool, "arguments": arguments})
+        try:
+            return "".join(str(block.get("text", "")) for block in result["content"])
+        except (KeyError, TypeError, AttributeError):
+            raise Different("content with a text", short(repr(result))) from None
+
+    def initialize(self) -> dict[str, Any]:
+        client = {"name": "caged-python", "version": "0.3.0"}
+        return self.result("initialize", {"protocolVersion": "2024-11-05", "capabilities": {}, "clientInfo": client})
+
+
+@contextmanager
+def _talking(bench: Bench) -> Iterator[Conversation]:
+    with bench.socket("mcp") as socket:
+        yield Conversation(socket)
+
+
+@group.contract("subprotocol", "The subprotocol mcp is echoed, or none.", "wire-contract 4.1")
+def subprotocol(bench: Bench) -> None:
+    with _talking(bench) as talk:
+        true(talk.socket.subprotocol in (None, "mcp"), "mcp", repr(talk.socket.subprotocol))
+
+
+@group.contract("initialize", "initialize answers the protocol's version and the server's name.", "wire-contract 4.4")
+def initialize(bench: Bench) -> None:
+    with _talking(bench) as talk:
+        found = talk.initialize()
+        same("protocolVersion", found.get("protocolVersion"), "2024-11-05")
+        shaped(found, {"capabilities": dict, "serverInfo": {"name": str, "version": str}})
+
+
+@group.contract("tools", "Tools are listed with name, description and schema.", "wire-contract 4.4")
+def tools(bench: Bench) -> None:
+    with _talking(bench) as talk:
+        talk.initialize()  # and no notifications/initialized, which the platform's clients do not send
+        found = talk.result("tools/list").get("tools")
+        true(isinstance(found, list) and found, "some tools", repr(found))
+        for tool in found:  # type: ignore[union-attr]
+            shaped(tool, TOOL)
+
+
+@group.contract("tool-names", "Among them are filesystem_read and terminal_exec.", "wire-contract 4.4")
+def tool_names(bench: Bench) -> None:
+    with _talking(bench) as talk:
+        talk.initialize()
+        names = [tool.get("name") for tool in talk.result("tools/list").get("tools", ())]
+        true({"filesystem_read", "terminal_exec"} <= set(names), "filesystem_read, terminal_exec", names)
+
+
+@group.contract("terminal-exec", "terminal_exec runs a command in the sandbox.", "wire-contract 4.4")
+def terminal_exec(bench: Bench) -> None:
+    with _talking(bench) as talk:
+        talk.initialize()
+        text = talk.call("terminal_exec", command="echo from $((6 * 7))")
+        true("from 42" in text, "a text with `from 42`", text)
+
+
+@group.contract("filesystem-read", "filesystem_read reads a file of the sandbox.", "wire-contract 4.4")
+def filesystem_read(bench: Bench) -> None:
+    path = bench.put_file("read by MCP\n")
+    with _talking(bench) as talk:
+        talk.initialize()
+        text = talk.call("filesystem_read", path=path)
+        true("read by MCP" in text, "the file's text", text)
+
+
+@group.contract("integer-ids", "A reply has the very id of its request, an integer.", "wire-contract 4.4")
+def integer_ids(bench: Bench) -> None:
+    with _talking(bench) as talk:
+        talk.initialize()
+        ids = [talk.ask("ping").get("id"), talk.ask("tools/list").get("id")]
+        same("ids", ids, [2, 3])
+
+
+@group.contract("ping", "ping is answered with an empty result.", "wire-contract 4.4")
+def ping(bench: Bench) -> None:
+    with _talking(bench) as talk:
+        talk.initialize()
+        same("result", talk.ask("ping").get("result"), {})
+
+
+@group.contract("unknown-method", "An unknown method is error -32601.", "platform-behaviour B16")
+def unknown_method(bench: Bench) -> None:
+    with _talking(bench) as talk:
+        talk.initialize()
+        error = talk.ask("caged/verify").get("error")
+        same("error.code", error.get("code") if isinstance(error, dict) else None, -32601)
+
+
+@group.contract("unknown-tool", "An unknown tool is error -32602.", "platform-behaviour B16")
+def unknown_tool(bench: Bench) -> None:
+    with _talking(bench) as talk:
+        talk.initialize()
+        error = talk.ask("tools/call", {"name": "caged_verify_none", "arguments": {}}).get("error")
+        same("error.code", error.get("code") if isinstance(error, dict) else None, -32602)
+
+
+@group.contract("parse-error", "What is no JSON is error -32700, and the socket lives on.", "platform-behaviour B16")
+def parse_error(bench: Bench) -> None:
+    with _talking(bench) as talk:
+        talk.initialize()
+        talk.socket.send("{nonsense")
+        error = talk.receive().get("error")
+        same("error.code", error.get("code") if isinstance(error, dict) else None, -32700)
+        talk.ask("ping")
+
+
+@group.contract("tool-failure", "A tool that fails is a result with isError, no error.", "wire-contract 4.4")
+def tool_failure(bench: Bench) -> None:
+    with _talking(bench) as talk:
+        talk.initialize()
+        path = f"/workspace/{bench.name()}"
+        result = talk.result("tools/call", {"name": "filesystem_read", "arguments": {"path": path}})
+        same("isError", result.get("isError"), True)
+
+
+@group.contract("notification", "A notification gets no answer.", "platform-behaviour B16")
+def notification(bench: Bench) -> None:
+    with _talking(bench) as talk:
+        talk.initialize()
+        talk.socket.send({"jsonrpc": "2.0", "method": "notifications/initialized"})
+        talk.ask("ping")  # an answer to the notification would come before
+
+
+@group.contract("large", "Results come in messages below 1 MiB.", "wire-contract 4.1")
+def large(bench: Bench) -> None:
+    with _talking(bench) as talk:
+        talk.initialize()
+        text = talk.call("terminal_exec", command="head -c 3000000 /dev/zero | tr '\\0' x")
+        true(len(json.dumps(text)) > 1000, "some of the output", f"{len(text)} characters")
+
+
+@group.decision("subprotocol-echoed", "The subprotocol mcp is echoed.", "Part A, Sockets")
+def subprotocol_echoed(bench: Bench) -> None:
+    with _talking(bench) as talk:
+        same("subprotocol", talk.socket.subprotocol, "mcp")

@@ -1,0 +1,117 @@
+"""Streaming exec: a terminal without a size, and a command between two markers (wire-contract 4.3)."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Optional
+
+from ..bench import Bench
+from ..check import Different, Group
+from ..expect import same, short, true
+from .terminal import Screen, opened
+
+group = Group("streaming")
+
+_MORE_THAN_ENOUGH = 64
+
+
+class Stream:
+    """A command as the platform's clients type it. `begin` and `end` are its markers."""
+
+    def __init__(self, screen: Screen, command: str) -> None:
+        number = secrets.token_hex(8)
+        self.screen = screen
+        self.begin, self.end = f"__CAGED_BEGIN_{number}__", f"__CAGED_EXIT_{number}__"
+        screen.type(f"stty -echo 2>/dev/null; printf '%s\\n' '{self.begin}'\n")
+        screen.type(command if command.endswith("\n") else f"{command}\n")
+        screen.type(f"__caged_rc=$?; printf '%s%s\\n' '{self.end}' \"$__caged_rc\"; exit \"$__caged_rc\"\n")
+
+    def finish(self) -> tuple[str, Optional[int]]:
+        """(output between the markers, exit code), as the platform's clients find them: by the first of each."""
+        while self.end not in self.screen.text and self.screen.take():
+            pass
+        before, found, after = self.screen.text.partition(self.end)
+        _, begun, output = before.partition(self.begin)
+        if not begun or not found:
+            raise Different("both markers", short(repr(self.screen.text[-200:])))
+        digits = after.strip()[:_MORE_THAN_ENOUGH].split()
+        code = int(digits[0]) if digits and digits[0].isdigit() else None
+        return output.lstrip("\r\n").replace("\r\n", "\n"), code
+
+
+@contextmanager
+def _streaming(bench: Bench, command: str) -> Iterator[Stream]:
+    with opened(bench, "") as screen:
+        yield Stream(screen, command)
+
+
+def _streamed(bench: Bench, command: str) -> tuple[str, Optional[int]]:
+    with _streaming(bench, command) as stream:
+        return stream.finish()
+
+
+@group.contract("output", "The output stands between the markers, without echo and prompt.", "wire-contract 4.3")
+def output(bench: Bench) -> None:
+    same("output", _streamed(bench, "echo hello")[0], "hello\n")
+
+
+@group.contract("exit-code", "The exit code stands behind the END marker.", "wire-contract 4.3")
+def exit_code(bench: Bench) -> None:
+    same("exit code", _streamed(bench, "(exit 127)")[1], 127)
+
+
+@group.contract("exit-0", "The exit code of a success is 0.", "wire-contract 4.3")
+def exit_0(bench: Bench) -> None:
+    same("exit code", _streamed(bench, "true")[1], 0)
+
+
+@group.contract("quiet", "The typed lines are not echoed: each marker comes once.", "wire-contract 4.3")
+def quiet(bench: Bench) -> None:
+    with _streaming(bench, "echo hello") as stream:
+        stream.finish()
+        counts = [stream.screen.text.count(marker) for marker in (stream.begin, stream.end)]
+        same("how often BEGIN and END come", counts, [1, 1])
+
+
+@group.contract("one-frame", "END and its digits come in one message.", "wire-contract 4.3")
+def one_frame(bench: Bench) -> None:
+    with _streaming(bench, "(exit 123)") as stream:
+        stream.finish()
+        last = [m.get("data", "") for m in stream.screen.messages if isinstance(m, dict) and m.get("data")]
+        true(any(f"{stream.end}123" in data for data in last), "a message with END and 123", last[-1:])
+
+
+@group.contract("lines", "A command of several lines, with a here document, is taken.", "wire-contract 4.3")
+def lines(bench: Bench) -> None:
+    command = "for i in 1 2 3; do\n  echo $i\ndone\ncat <<'X'\nhere\nX\n"
+    same("output", _streamed(bench, command)[0], "1\n2\n3\nhere\n")
+
+
+@group.contract("while-it-runs", "Output comes while the command runs.", "wire-contract 4.3")
+def while_it_runs(bench: Bench) -> None:
+    name = bench.name()
+    with _streaming(bench, f"echo first; until [ -e {name} ]; do sleep 0.05; done; echo last") as stream:
+        stream.screen.until("first")
+        true("last" not in stream.screen.text, "the first line alone", stream.screen.text)
+        bench.shell(f"touch {name}")
+        same("output", stream.finish()[0], "first\nlast\n")
+
+
+@group.contract("shell-dies", "A command that ends its shell closes the socket.", "wire-contract 4.3")
+def shell_dies(bench: Bench) -> None:
+    with _streaming(bench, "exit 3") as stream:
+        while stream.screen.take():
+            pass
+        true(stream.end not in stream.screen.text, "no END marker", "one")
+
+
+@group.contract("client-goes", "A client that closes ends its command.", "wire-contract 4.3")
+def client_goes(bench: Bench) -> None:
+    name = bench.name()
+    with _streaming(bench, f"echo $$ > {name}; echo begun; sleep 300") as stream:
+        stream.screen.until("begun")
+    alive = f"kill -0 $(cat {name}) 2>/dev/null && echo alive || echo gone"
+    seconds = min(10.0, bench.patience.limit)
+    bench.eventually(lambda: True if bench.shell(alive) == "gone\n" else None, "the shell gone", seconds)

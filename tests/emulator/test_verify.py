@@ -1,0 +1,370 @@
+"""`caged-emulator verify`: the emulator keeps to the platform's contract, check by check, and a check can fail."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+
+import pytest
+from emulator_testing import Api, api_of, eventually
+from mutants import HONEST, OF_ANSWERS, OF_SOCKETS, Mutant, lying_emulator
+
+from caged.emulator.verify import CHECKS, CannotRun, Different, verify
+from caged.emulator.verify.shapes import ALERT, SANDBOX, fault
+from caged.emulator.verify.wire import Patience
+
+#: What the emulator does not claim to have; a check says so then.
+NOT_CLAIMED = "third-party."
+IDS = [check.id for check in CHECKS]
+GROUPS = list(dict.fromkeys(name.partition(".")[0] for name in IDS))
+COMMAND = [sys.executable, "-m", "caged.emulator", "verify"]
+
+
+@pytest.fixture(scope="session")
+def run(emulator):
+    """(report, account) of one run of all checks: 3 s, shared by the tests of a worker."""
+    account, other = emulator.create_account(), emulator.create_account()
+    with api_of(emulator, account) as api:
+        _alert(api)
+        before = _holdings(api)
+        report = verify(
+            emulator.base_url, account.api_key, second_api_key=other.api_key, agent="claude-code"
+        )
+        yield report, before, _holdings(api)
+    for made in (account, other):
+        emulator.delete_account(made.id)
+
+
+def _alert(api: Api) -> None:
+    """An alert and its notification, for there to be something to look at."""
+    box = api.sandbox(budget=0.01)
+    api.emulator.spend(box, 0.0085)
+    eventually(lambda: api.get("/alerts").json()["alerts"], "an alert")
+    api.post("/notifications/read-all")
+    api.delete(f"/sandboxes/{box}")
+
+
+def _holdings(api: Api) -> dict[str, object]:
+    """What an account has and has set."""
+    snapshots = api.emulator._runtime.services.store.snapshots.values()  # type: ignore[union-attr]
+    return {
+        "sandboxes": api.get("/sandboxes").json(),
+        "snapshots": [snapshot.id for snapshot in snapshots if snapshot.account_id == api.account_id],
+        "keys": [key["id"] for key in api.get("/account/keys").json()],
+        "rules": api.get("/alerts/rules").json(),
+        "channels": api.get("/notifications/config").json(),
+        "subscription": api.get("/billing/subscription").json(),
+    }
+
+
+# --- the emulator keeps to the contract
+
+
+@pytest.mark.parametrize("name", IDS)
+def test_the_emulator_keeps_to_the_contract(run, name):
+    (result,) = [result for result in run[0].results if result.id == name]
+    told = f"expected {result.expected}, got {result.got}" if result.outcome == "different" else result.why
+    wanted = "not checked" if name.startswith(NOT_CLAIMED) else "equal"
+    assert result.outcome == wanted, f"{result.check.claim} ({result.check.source}): {told}"
+
+
+def test_a_run_leaves_the_account_as_it_was(run):
+    report, before, after = run
+    assert report.left == []
+    assert after == before
+
+
+def test_every_check_has_an_id_of_its_own_a_claim_and_a_source():
+    assert [name for name, count in Counter(IDS).items() if count > 1] == []
+    for check in CHECKS:
+        assert re.fullmatch(r"[a-z-]+\.[a-z0-9-]+", check.id)
+        assert re.fullmatch(r"[^.]\S?.*\.", check.claim)
+        assert re.match(r"(wire-contract \d+|platform-behaviour B\d+|Part A, [A-Z])", check.source)
+        # What Part A alone says is a decision, and nothing else is.
+        assert (check.level == "decision") == check.source.startswith("Part A")
+
+
+def test_without_a_second_key_and_an_agent_that_is_told(emulator):
+    account = emulator.create_account()
+    report = verify(emulator.base_url, account.api_key, only=["errors.foreign-*", "sessions.get"])
+    assert {result.outcome for result in report.results} == {"not checked"}
+    assert "--second-api-key" in report.unchecked[0].why
+    assert "--agent" in report.unchecked[-1].why
+    assert report.exit_code == 0
+    emulator.delete_account(account.id)
+
+
+def test_only_one_level_is_checked_when_that_is_asked_for(emulator):
+    account = emulator.create_account()
+    report = verify(emulator.base_url, account.api_key, level="contract", only=["tickets.*"])
+    assert {result.check.level for result in report.results} == {"contract"}
+    assert [result.id for result in report.results] == [
+        check.id for check in CHECKS if check.id.startswith("tickets.") and check.level == "contract"
+    ]
+    emulator.delete_account(account.id)
+
+
+# --- checks can fail
+
+
+@pytest.fixture(scope="module")
+def lying():
+    with lying_emulator() as made:
+        yield made
+
+
+def examine(lying, mutant, **options):
+    """The report of a fresh account while the mutant answers."""
+    emulator, liar = lying
+    account, other = emulator.create_account(), emulator.create_account()
+    liar.mutant = mutant
+    try:
+        return verify(emulator.base_url, account.api_key, second_api_key=other.api_key, agent="claude-code", **options)
+    finally:
+        liar.mutant = HONEST
+        emulator.delete_account(account.id)
+        emulator.delete_account(other.id)
+
+
+def differing(report):
+    return sorted(result.id for result in report.different)
+
+
+def test_exactly_three_injected_faults_are_reported(emulator, api, other):
+    """A run of all checks: 3 s."""
+    faults = emulator.faults
+    with faults.add(method="DELETE", path="/v1/account/keys/nobody", status=500, account=api.account_id):
+        with faults.add(path="/v1/trust/sandboxes/nobody", drop="before", account=api.account_id):
+            with faults.add("sessions.replay", path="*/nobody/*", status=403, reason="no", account=api.account_id):
+                report = verify(emulator.base_url, api.key, second_api_key=other.key)
+    assert differing(report) == ["errors.unknown-key-revoke", "errors.unknown-replay", "errors.unknown-trust"]
+    assert report.exit_code == 1
+    assert "HTTP 500" in next(result.got for result in report.different if "revoke" in result.id)
+
+
+def test_exactly_three_untruths_are_reported(lying):
+    """A run of all checks: 3 s."""
+
+    def three(answer):
+        if answer.status >= 400 and answer.data is not None:
+            answer.data = {**answer.data, "type": "about:blank"}
+        elif answer.path == "/v1/auth/socket-ticket":
+            answer.data = {**answer.data, "expires_in": 3600}
+        elif answer.path == "/v1/sandboxes" and answer.status == 201 and answer.data["memory_mb"] == 512:
+            answer.data = {**answer.data, "memory_mb": 2048}
+
+    report = examine(lying, Mutant("three untruths", three))
+    assert differing(report) == ["errors.problem-members", "sandboxes.create-defaults", "tickets.mint"]
+    text = "\n".join(report.lines())
+    assert "expected   expires_in 60" in text
+    assert "got        3600" in text
+    assert text.endswith(f"{len(report.equal)} equal, 3 different, {len(report.unchecked)} not checked")
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_every_check_can_fail(lying, group):
+    """One mutant after the other until each check of a group has told one from the platform: up to 4 s."""
+    alive = [name for name in IDS if name.startswith(f"{group}.")]
+    first, second = (OF_SOCKETS, OF_ANSWERS) if group in ("terminal", "streaming", "mcp") else (OF_ANSWERS, OF_SOCKETS)
+    for mutant in (*first, *second):
+        if alive:
+            killed = differing(examine(lying, mutant, only=alive, timeout=0.5))
+            alive = [name for name in alive if name not in killed]
+    assert alive == []
+
+
+def test_what_a_check_needs_first_is_not_what_it_reports(lying):
+    report = examine(lying, Mutant("no", lambda answer: _fail(answer, "/v1/sandboxes")), only=["exec.*", "billing.*"])
+    assert differing(report) == []
+    assert {result.id.partition(".")[0] for result in report.unchecked} == {"exec"}
+    assert "creating a sandbox failed: HTTP 503" in report.unchecked[0].why
+
+
+def _fail(answer, path):
+    if answer.path == path and answer.method == "POST":
+        answer.status = 503
+
+
+def test_a_call_that_hangs_is_one_difference(emulator, api):
+    with emulator.faults.add("billing.get_usage", hang=True, account=api.account_id):
+        report = verify(emulator.base_url, api.key, only=["billing.*"], timeout=0.2)
+    assert differing(report) == ["billing.usage", "billing.usage-sum"]
+    assert report.different[0].expected == "an answer within 0.2 s"
+
+
+def test_an_answer_that_drips_does_not_outlive_its_time():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        dripping = threading.Thread(target=_drip, args=(server,))
+        dripping.start()
+        with pytest.raises(CannotRun, match="does not answer"):
+            verify(f"http://127.0.0.1:{server.getsockname()[1]}", "k", total=0.3)
+        dripping.join(10)
+        assert not dripping.is_alive()
+
+
+def _drip(server):
+    """A long body, a byte every few milliseconds, until the client goes."""
+    connection, _ = server.accept()
+    with connection:
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1000000\r\n\r\n")
+        for _ in range(1000):
+            try:
+                connection.sendall(b" ")
+            except OSError:
+                return
+            time.sleep(0.01)
+
+
+def test_a_rate_limit_is_waited_for(emulator, api):
+    with emulator.faults.add("billing.get_usage", rate_limit=0, times=1, account=api.account_id) as fault_:
+        report = verify(emulator.base_url, api.key, only=["billing.usage"])
+        assert fault_.fired == 1
+    assert (differing(report), len(report.equal)) == ([], 1)
+
+
+def test_what_the_plan_does_not_allow_is_not_checked(emulator, api):
+    with emulator.faults.add("account.create_key", status=403, reason="plan_limit_reached", account=api.account_id):
+        report = verify(emulator.base_url, api.key, only=["account.key-*", "account.revoke*"])
+    assert {result.outcome for result in report.results} == {"not checked"}
+    assert "revoke one" in report.unchecked[0].why
+
+
+def test_there_is_an_end_to_the_time_of_a_run():
+    patience = Patience(limit=5, total=0)
+    assert patience.over
+    with pytest.raises(Different, match="an answer within 5 s"):
+        patience.left()
+
+
+def test_a_server_that_goes_in_the_middle_ends_the_run(own_emulator):
+    emulator = own_emulator()
+    report = verify(
+        emulator.base_url,
+        emulator.api_key,
+        only=["billing.*"],
+        on_result=lambda result: emulator.stop() if result.id == "billing.tier" else None,
+    )
+    assert report.exit_code == 2
+    assert [result.id for result in report.equal] == ["billing.subscription", "billing.tier"]
+    assert "gone" in report.unchecked[-1].why
+    assert report.left  # nobody can tell what is left of what cannot be asked
+
+
+@pytest.mark.parametrize(
+    ("value", "shape", "expected"),
+    [
+        ({"id": 7}, {"id": str}, "id: a str"),
+        ({}, {"id": str}, "a key id"),
+        ([], {"id": str}, "it: an object"),
+        ({"id": None}, {"id": str}, "id: a str"),
+        ({"a": [{"n": "1"}]}, {"a": [{"n": int}]}, "a[0].n: a int"),
+        ({"n": True}, {"n": int}, "n: a int"),
+        ({"s": "on"}, {"s": {"up", "down"}}, "s: down or up"),
+        ({"meta": {"a": 1}}, {"meta": ALERT["meta?"]}, "meta: texts"),
+        ({"at": "yesterday"}, {"at": SANDBOX["created_at"]}, "at: an RFC 3339 time"),
+    ],
+)
+def test_the_first_fault_of_a_shape_is_named(value, shape, expected):
+    assert fault(value, shape)[0] == expected
+
+
+# --- nothing is left
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_leaves_nothing(emulator, api, number):
+    with emulator.faults.add("sandboxes.logs", hang=True, account=api.account_id) as fault_:
+        process = subprocess.Popen(
+            [*COMMAND, "--base-url", emulator.base_url, "--api-key", api.key, "--only", "sandboxes.logs"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        eventually(lambda: fault_.fired, "the run to hang")
+        assert len(api.get("/sandboxes").json()) == 1
+        process.send_signal(number)
+        process.communicate(timeout=15)
+        assert process.returncode == 128 + number
+    assert api.get("/sandboxes").json() == []
+
+
+def test_a_sandbox_whose_create_was_never_answered_is_removed(emulator, api):
+    with emulator.faults.add("sandboxes.create", drop="after", times=1, account=api.account_id):
+        report = verify(emulator.base_url, api.key, only=["exec.output", "exec.cwd"])
+    assert len(report.unchecked) == 2
+    assert report.left == []
+    assert api.get("/sandboxes").json() == []
+
+
+def test_what_cannot_be_removed_is_told(emulator, api):
+    with emulator.faults.add("sandboxes.destroy", status=503, account=api.account_id):
+        report = verify(emulator.base_url, api.key, only=["exec.output"])
+    (box,) = api.get("/sandboxes").json()
+    assert any(box["id"] in what and "503" in what for what in report.left)
+    assert "left behind" in "\n".join(report.lines())
+    assert "caged-verify-" in box["init_script"]
+
+
+# --- the command
+
+
+def command(*options):
+    env = {name: value for name, value in os.environ.items() if not name.startswith("CAGED_")}
+    return subprocess.run([*COMMAND, *options], capture_output=True, text=True, timeout=30, env=env, check=False)
+
+
+def test_the_command_tells_that_all_is_equal(emulator, api, tmp_path):
+    done = command(
+        *("--base-url", emulator.base_url, "--api-key", api.key),
+        *("--only", "billing.*", "--only", "tickets.mint", "--json", str(tmp_path / "report.json"), "-v"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "5 equal, 0 different, 0 not checked"
+    assert "tickets.mint: A ticket has" in done.stdout
+    written = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    assert (written["equal"], written["different"], len(written["results"])) == (5, 0, 5)
+    assert written["results"][0]["claim"]
+
+
+def test_the_command_tells_what_differs(emulator, api):
+    with emulator.faults.add("billing.get_usage", status=503, account=api.account_id):
+        done = command("--base-url", emulator.base_url, "--api-key", api.key, "--only", "billing.*")
+    assert done.returncode == 1, done.stderr
+    assert "DIFFERENT    billing.usage  [contract, wire-contract 3.10]" in done.stdout
+    assert done.stdout.splitlines()[-1] == "2 equal, 2 different, 0 not checked"
+
+
+def test_the_command_lists_the_checks():
+    done = command("--list", "--level", "decision", "--only", "exec.*")
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[0].startswith("decision  exec.")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--base-url", "http://127.0.0.1:1", "--api-key", "k"], "is it running"),
+        (["--base-url", "nonsense", "--api-key", "k"], "is no address"),
+        (["--api-key", "k"], "is no address"),
+        (["--base-url", "http://127.0.0.1:1"], "give --api-key"),
+        (["--base-url", "http://127.0.0.1:1", "--api-key", "k", "--only", "nothing"], "--list"),
+    ],
+)
+def test_the_command_tells_why_it_cannot_run(options, said):
+    done = command(*options)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(("path", "key", "said"), [("", "wrong", "refuses the API key"), ("/v1", "", "without /v1")])
+def test_a_server_that_is_another_is_told(emulator, path, key, said):
+    with pytest.raises(CannotRun, match=said):
+        verify(emulator.base_url + path, key or emulator.api_key, only=["billing.*"])

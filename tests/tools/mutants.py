@@ -1,0 +1,301 @@
+"""An emulator that tells untruths on the wire: each mutant alters one thing in many answers. It stands between the
+application and the server, so that everything behind it is the real one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Callable, Optional
+from unittest import mock
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from caged.emulator import Emulator, app
+
+#: What a client has to hand back as it is; altered, nothing else could be done.
+KEPT = {"id", "key", "ticket", "url", "preview_url", "sandbox_id", "session_id", "path", "output"}
+
+
+@dataclass
+class Answer:
+    """One over HTTP, before it is sent."""
+
+    method: str
+    path: str
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def good(self) -> bool:
+        return 200 <= self.status < 300
+
+    @property
+    def data(self) -> Any:
+        """Its JSON; None when it has none."""
+        return json.loads(self.body) if self.body and "json" in self.headers.get("content-type", "") else None
+
+    @data.setter
+    def data(self, value: Any) -> None:
+        self.body = json.dumps(value).encode()
+
+
+@dataclass
+class Mutant:
+    """`http` alters an answer; `socket` gives what is sent in place of a message to a WebSocket; `request` alters the
+    scope of a handshake; one that `lingers` leaves a WebSocket open until its client goes."""
+
+    name: str
+    http: Callable[[Answer], None] = lambda _answer: None
+    socket: Callable[[Message], list[Message]] = lambda message: [message]
+    request: Callable[[Scope], None] = lambda _scope: None
+    lingers: bool = False
+
+
+HONEST = Mutant("honest")
+
+
+@dataclass
+class Liar:
+    """The application of an emulator, with the mutant that answers for it at the moment."""
+
+    inner: ASGIApp
+    mutant: Mutant = field(default_factory=lambda: HONEST)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        mutant = self.mutant
+        if scope["type"] == "websocket":
+
+            async def lie(message: Message) -> None:
+                if message["type"] == "websocket.http.response.start":
+                    message["status"] = _altered(mutant, scope, message["status"], {}, b"").status
+                for altered in mutant.socket(message):
+                    await send(altered)
+
+            gone = False
+
+            async def listen() -> Message:
+                nonlocal gone
+                message = await receive()
+                gone = gone or message["type"] == "websocket.disconnect"
+                return message
+
+            scope = dict(scope)
+            mutant.request(scope)
+            await self.inner(scope, listen, lie)
+            while mutant.lingers and not gone:
+                await listen()
+            return
+        start: Message = {}
+        body = b""
+
+        async def hold(message: Message) -> None:
+            nonlocal start, body
+            if message["type"] == "http.response.start":
+                start = message
+                return
+            body += message.get("body", b"")
+            if message.get("more_body"):
+                return
+            headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in start["headers"]}
+            answer = _altered(mutant, scope, start["status"], headers, body)
+            if answer.body or "content-length" in answer.headers:
+                answer.headers["content-length"] = str(len(answer.body))
+            if answer.status == 204:
+                answer.body = b""
+            raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers.items()]
+            await send({"type": "http.response.start", "status": answer.status, "headers": raw})
+            await send({"type": "http.response.body", "body": answer.body})
+
+        await self.inner(scope, receive, hold)
+
+
+def _altered(mutant: Mutant, scope: Scope, status: int, headers: dict[str, str], body: bytes) -> Answer:
+    path = scope["raw_path"].decode("latin-1").partition("?")[0]
+    answer = Answer(scope.get("method", "GET"), path, status, headers, body)
+    mutant.http(answer)
+    return answer
+
+
+@contextmanager
+def lying_emulator() -> Iterator[tuple[Emulator, Liar]]:
+    made: list[Liar] = []
+    build = app.build
+
+    def building(*arguments: Any) -> ASGIApp:
+        made.append(Liar(build(*arguments)))
+        return made[-1]
+
+    with mock.patch.object(app, "build", building):
+        emulator = Emulator().start()
+    try:
+        yield emulator, made[0]
+    finally:
+        emulator.stop()
+
+
+# --- what mutants do
+
+
+def every(change: Callable[[str, Any], Any], keep: Optional[set[str]] = None) -> Callable[[Answer], None]:
+    """Alters every value below the keys of good JSON answers that is no list and no object."""
+
+    def walk(key: str, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: walk(name, inner) for name, inner in value.items()}
+        if isinstance(value, list):
+            return [walk(key, inner) for inner in value]
+        return value if key in (KEPT if keep is None else keep) else change(key, value)
+
+    def http(answer: Answer) -> None:
+        if answer.good and answer.data is not None:
+            answer.data = walk("", answer.data)
+
+    return http
+
+
+def _refusals_are_418(answer: Answer) -> None:
+    if 400 <= answer.status < 500:
+        answer.status = 418
+
+
+def _refusals_say_nothing(answer: Answer) -> None:
+    if answer.status >= 400:
+        answer.data = {"title": "no"}
+        answer.headers["content-type"] = "application/vnd.no+json"
+
+
+def _visitors_are_let_in(answer: Answer) -> None:
+    if answer.status == 401 and answer.path.startswith("/_preview"):
+        answer.status, answer.body = 200, b"hello /"
+
+
+def _success_is_299(answer: Answer) -> None:
+    if answer.good:
+        answer.status = 299
+
+
+def _calls_fail(answer: Answer) -> None:
+    if answer.path != "/v1/sandboxes":
+        answer.status = 500
+
+
+def _wrapped(answer: Answer) -> None:
+    if answer.good and answer.data is not None and answer.method != "POST":
+        answer.data = {"items": answer.data} if isinstance(answer.data, list) else [answer.data]
+
+
+def _emptied(answer: Answer) -> None:
+    if answer.good and answer.data is not None and answer.method == "GET":
+        if isinstance(answer.data, list):
+            answer.data = []
+        else:
+            answer.data = {name: [] if isinstance(value, list) else value for name, value in answer.data.items()}
+
+
+def _updates_are_turned(answer: Answer) -> None:
+    if answer.method == "PUT":
+        every(lambda _, value: not value if isinstance(value, bool) else value)(answer)
+
+
+def _null_for_empty(answer: Answer) -> None:
+    if answer.data == []:
+        answer.data = None
+
+
+def _headers_are_gone(answer: Answer) -> None:
+    answer.headers = {"content-type": "application/octet-stream"}
+
+
+def _bytes_are_others(answer: Answer) -> None:
+    if answer.good and "json" not in answer.headers.get("content-type", ""):
+        answer.body = b"!" + answer.body
+
+
+def _with_text(change: Callable[[dict[str, Any]], list[Any]]) -> Callable[[Message], list[Message]]:
+    """Alters the JSON of the messages that a WebSocket sends."""
+
+    def socket(message: Message) -> list[Message]:
+        if message["type"] != "websocket.send" or message.get("text") is None:
+            return [message]
+        return [{**message, "text": json.dumps(one)} for one in change(json.loads(message["text"]))]
+
+    return socket
+
+
+def _first_output_closes(message: Message) -> list[Message]:
+    if message["type"] == "websocket.send":
+        return [{"type": "websocket.close", "code": 1011}]
+    return [] if message["type"] == "websocket.close" else [message]
+
+
+def _closes_otherwise(message: Message) -> list[Message]:
+    return [{**message, "code": 1008}] if message["type"] == "websocket.close" else [message]
+
+
+def _never_closes(message: Message) -> list[Message]:
+    return [] if message["type"] == "websocket.close" else [message]
+
+
+def _named(name: Optional[str]) -> Callable[[Message], list[Message]]:
+    def socket(message: Message) -> list[Message]:
+        return [{**message, "subprotocol": name}] if message["type"] == "websocket.accept" else [message]
+
+    return socket
+
+
+def _slowly(message: dict[str, Any]) -> list[Any]:
+    data = message.get("data")
+    return [message] if not isinstance(data, str) else [{**message, "data": letter} for letter in data]
+
+
+def _other_result(message: dict[str, Any]) -> list[Any]:
+    if "error" in message:
+        return [{**message, "error": {"code": -1, "message": "no"}}]
+    return [{**message, "result": {"other": 1}} if "result" in message else message]
+
+
+def _no_token(scope: Scope) -> None:
+    scope["query_string"] = b"token=nobodys"
+
+
+def _number(_key: str, value: Any) -> Any:
+    return value + 1 if isinstance(value, (int, float)) and not isinstance(value, bool) else value
+
+
+OF_ANSWERS = (
+    Mutant("refusals are 418", _refusals_are_418),
+    Mutant("success is 299", _success_is_299),
+    Mutant("refusals say nothing", _refusals_say_nothing),
+    Mutant("arrays are wrapped and objects are not", _wrapped),
+    Mutant("texts are others", every(lambda _, value: value[::-1] + "~" if isinstance(value, str) else value)),
+    Mutant("outputs are others", every(lambda key, value: f"~{value}" if key == "output" else value, keep=set())),
+    Mutant("exit codes are others", every(lambda key, value: value + 1 if key == "exit_code" else value)),
+    Mutant("numbers are larger", every(lambda key, value: value if key == "exit_code" else _number(key, value))),
+    Mutant("numbers are texts", every(lambda k, v: str(v) if isinstance(v, (int, float)) and k != "exit_code" else v)),
+    Mutant("truths are turned", every(lambda _, value: not value if isinstance(value, bool) else value)),
+    Mutant("truths of updates are turned", _updates_are_turned),
+    Mutant("nulls are filled", every(lambda _, value: "~" if value is None else value)),
+    Mutant("secrets look otherwise", every(lambda k, v: f"x{v}" if k in ("key", "ticket") else v, keep=set())),
+    Mutant("null for an empty list", _null_for_empty),
+    Mutant("lists are empty", _emptied),
+    Mutant("headers are gone", _headers_are_gone),
+    Mutant("bytes are others", _bytes_are_others),
+    Mutant("visitors are let in", _visitors_are_let_in),
+    Mutant("calls fail", _calls_fail),
+)
+OF_SOCKETS = (
+    Mutant("no subprotocol", socket=_named(None)),
+    Mutant("the first output closes", socket=_first_output_closes),
+    Mutant("messages come twice", socket=_with_text(lambda message: [message, message])),
+    Mutant("messages come letter by letter", socket=_with_text(_slowly)),
+    Mutant("results are others", socket=_with_text(_other_result)),
+    Mutant("ids are texts", socket=_with_text(lambda m: [{**m, "id": str(m["id"])} if "id" in m else m])),
+    Mutant("another close code", socket=_closes_otherwise),
+    Mutant("sockets stay open", socket=_never_closes, lingers=True),
+    # These two fail everything, so they come last.
+    Mutant("another subprotocol", socket=_named("other")),
+    Mutant("sockets are refused", request=_no_token),
+)
