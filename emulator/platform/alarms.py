@@ -60,9 +60,11 @@ class Alarms:
         store = self._services.store
         for sandbox in list(store.sandboxes.values()):
             account = store.accounts.get(sandbox.account_id)
-            if account is not None and sandbox.status == "running":
-                with acting_for(account.id):
-                    self._look_at_budget(account, sandbox)
+            if account is None or sandbox.status not in ("running", "paused"):
+                continue
+            with acting_for(account.id):
+                self._look_at_budget(account, sandbox)
+                if sandbox.status == "running":
                     self._look_at_session(account, sandbox)
         for known in (self._told, self._errors):
             for identifier in [name for name in known if name not in store.sandboxes and name not in store.accounts]:

@@ -70,6 +70,7 @@ class Events:
         if len(batch) > BATCH:
             raise invalid(f"events: {len(batch)} in one batch; send at most {BATCH}")
         accepted = 0
+        unpaid: dict[str, Sandbox] = {}
         for told in batch:
             try:
                 sandbox, session = self._named(account, told)
@@ -81,9 +82,15 @@ class Events:
             elif sandbox is not None:
                 history = sandbox.history
             self._add(account.id, sandbox, session, history, told)
-            if told.type == "llm_call" and sandbox is not None and session is not None:
-                _spend(sandbox, session, told.payload or {})
+            if told.type == "llm_call" and sandbox is not None:
+                if session is not None:
+                    _spend(sandbox, session, told.payload or {})
+                elif (told.payload or {}).get("cost_usd"):
+                    unpaid[sandbox.id] = sandbox
             accepted += 1
+        for sandbox in unpaid.values():  # llm_cost is what a sandbox's sessions spend (wire-contract.md 3.1)
+            message = "an llm_call of no session costs nothing: send it with a session_id"
+            self._services.note(sandbox, message, "llm_call")
         return accepted, len(batch) - accepted
 
     def _named(self, account: Account, told: Told) -> tuple[Optional[Sandbox], Optional[Session]]:

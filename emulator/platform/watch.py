@@ -85,7 +85,7 @@ class Watch:
         return max(min(waits), _LEAST_STEP)
 
     async def look(self) -> None:
-        """One look at every running sandbox, by the emulator's clock, to its end."""
+        """One look at every sandbox, by the emulator's clock, to its end."""
         await self._finish_begun()  # they may have begun by an earlier time
         await asyncio.gather(*(self._look(sandbox) for sandbox in self._due()))
         await self._finish_begun()
@@ -104,7 +104,7 @@ class Watch:
 
     def _due(self) -> list[Sandbox]:
         boxes = self._services.store.sandboxes.values()
-        return [box for box in boxes if box.status == "running" and box.id not in self._looking]
+        return [box for box in boxes if _can_change(box) and box.id not in self._looking]
 
     async def _look(self, sandbox: Sandbox) -> None:
         self._looking.add(sandbox.id)
@@ -124,11 +124,14 @@ class Watch:
         for mark in reached:
             self._told(sandbox, f"{mark}% of the budget of ${sandbox.budget:.2f} is used", mark, now)
         if used_up:
-            self._told(sandbox, f"the budget of ${sandbox.budget:.2f} is used up", 100, now)
+            if 100 not in sandbox.budget_told:
+                sandbox.budget_told.add(100)
+                self._told(sandbox, f"the budget of ${sandbox.budget:.2f} is used up", 100, now)
             if self._services.config.budget_action == "destroy":
                 await self._sandboxes.destroy(sandbox)
-            else:
+            elif sandbox.status == "running":
                 await self._sandboxes.pause(sandbox, "paused: budget used up", "budget")
+        if used_up or sandbox.status != "running":
             return
         if self._services.config.limits and now - sandbox.disk_looked >= DISK_INTERVAL:
             await self._look_at_disk(sandbox, now)
@@ -152,3 +155,8 @@ class Watch:
         if over and not sandbox.disk_told:
             self._services.failed(sandbox, f"{used / 1024**3:.2f} GB on disk, disk_gb is {sandbox.disk_gb}")
         sandbox.disk_told = over
+
+
+def _can_change(sandbox: Sandbox) -> bool:
+    """Whether a look may find something: what a model took is told of paused sandboxes, too."""
+    return sandbox.status == "running" or (sandbox.status == "paused" and sandbox.budget is not None)

@@ -128,6 +128,19 @@ def test_model_spend_counts_towards_the_budget(timed):
     assert api.status(box) == "paused"
 
 
+def test_what_a_model_took_is_told_of_a_paused_sandbox_once(timed):
+    api, clock = timed
+    box = api.sandbox(budget=1.0)
+    api.post(f"/sandboxes/{box}/pause")
+    for spent, told in ((0.85, 1), (0.96, 2), (1.5, 3), (2.0, 3)):
+        api.emulator._runtime.services.store.sandboxes[box].spent_llm = spent
+        clock.advance(0)
+        assert len(budget_lines(api, box)) == told
+        assert api.get("/alerts").json()["total"] == told
+    assert api.status(box) == "paused"
+    assert_problem(api.post(f"/sandboxes/{box}/resume"), 409, code="budget_exceeded")
+
+
 def test_the_budget_may_destroy_instead(own_emulator, new_api):
     emulator = own_emulator(budget_action="destroy")
     api, clock = new_api(emulator), FakeClock(emulator)

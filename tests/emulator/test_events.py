@@ -393,3 +393,13 @@ def test_what_a_client_tells_of_a_models_call_is_spent(api):
     assert after["tokens_in"] - found["tokens_in"] == 1000
     assert after["tokens_out"] - found["tokens_out"] == 20
     assert api.get(f"/sandboxes/{box}").json()["llm_cost"] == 0.25
+
+
+def test_a_models_call_of_no_session_costs_nothing_and_the_log_says_so(api):
+    box = api.sandbox()
+    told = {"type": "llm_call", "sandbox_id": box, "payload": {"model": "some-model", "cost_usd": 0.25}}
+    assert ingest(api, told, told) == {"accepted": 2, "errors": 0}
+    assert api.get(f"/sandboxes/{box}").json()["llm_cost"] == 0
+    assert [line["message"] for line in api.logs(box) if line["type"] == "llm_call"] == [
+        "an llm_call of no session costs nothing: send it with a session_id"
+    ]
