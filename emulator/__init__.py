@@ -5,24 +5,59 @@
     with Emulator() as emulator:
         sandbox = emulator.client().sandboxes.create()
 
-Needs the extra: `pip install 'caged[emulator]'`.
+Needs the extra: `pip install 'caged[emulator]'`. A name is loaded when it is asked for: who only looks for a running
+emulator does not pay for one.
 """
 
 from __future__ import annotations
 
-try:
-    import pydantic as _pydantic  # noqa: F401
-    import starlette as _starlette  # noqa: F401
-    import uvicorn as _uvicorn  # noqa: F401
-except ImportError as _error:
-    raise ImportError(
-        f"the emulator needs {_error.name!r}; install it with: pip install 'caged[emulator]'"
-    ) from _error
+from typing import TYPE_CHECKING, Any
 
-from .config import ConfigError, EmulatorConfig
-from .double.double import Account
-from .double.link import EmulatorError
-from .double.remote import RemoteEmulator
-from .emulator import Emulator
+if TYPE_CHECKING:
+    from .config import ConfigError, EmulatorConfig
+    from .double.double import Account
+    from .double.link import EmulatorError
+    from .double.remote import RemoteEmulator
+    from .emulator import Emulator
+    from .scenario import ScenarioError
 
-__all__ = ["Account", "ConfigError", "Emulator", "EmulatorConfig", "EmulatorError", "RemoteEmulator"]
+__all__ = [
+    "Account",
+    "ConfigError",
+    "Emulator",
+    "EmulatorConfig",
+    "EmulatorError",
+    "RemoteEmulator",
+    "ScenarioError",
+]
+
+_HOMES = {
+    "Account": "double.double",
+    "ConfigError": "config",
+    "Emulator": "emulator",
+    "EmulatorConfig": "config",
+    "EmulatorError": "double.link",
+    "RemoteEmulator": "double.remote",
+    "ScenarioError": "scenario",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    try:
+        value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    except ImportError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing in ("click", "pydantic", "starlette", "uvicorn"):
+            hint = f"the emulator needs {missing!r}; install it with: pip install 'caged[emulator]'"
+            raise ImportError(hint, name=missing) from error
+        raise
+    globals()[name] = value  # asked once per name
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -134,8 +134,8 @@ def test_base_install_needs_only_httpx_and_websockets(metadata: Message) -> None
     assert requirements(metadata, None) == ["httpx", "websockets"]
 
 
-def test_emulator_extra_is_starlette_uvicorn_and_pydantic(metadata: Message) -> None:
-    assert requirements(metadata, "emulator") == ["pydantic", "starlette", "uvicorn"]
+def test_emulator_extra_is_starlette_uvicorn_pydantic_and_toml_for_old_pythons(metadata: Message) -> None:
+    assert requirements(metadata, "emulator") == ["pydantic", "starlette", "tomli", "uvicorn"]
 
 
 def requirements(metadata: Message, extra: str | None) -> list[str]:
