@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Iterable
 from typing import Optional
 from urllib.parse import urlsplit
 
@@ -10,7 +11,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route, WebSocketRoute
+from starlette.routing import Route, Router, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
@@ -38,13 +39,7 @@ from .wire import (
     trust,
     unserved,
 )
-from .wire.admin import accounts as admin_accounts
-from .wire.admin import clock as admin_clock
-from .wire.admin import faults as admin_faults
-from .wire.admin import journal as admin_journal
-from .wire.admin import sandboxes as admin_sandboxes
-from .wire.admin import scenario as admin_scenario
-from .wire.admin import status as admin_status
+from .wire.admin.operations import PREFIX as ADMIN
 from .wire.dispatch import Dispatcher, add_common_headers
 from .wire.operation import Operation
 from .wire.preview import Previews, target_of
@@ -54,6 +49,12 @@ from .wire.sockets import SocketDispatcher, SocketOperation, refuse, unknown
 
 def operations() -> list[Operation]:
     """Everything that is served."""
+    from .wire.admin.all import operations as admin
+
+    return [*_of_the_platform(), *admin]
+
+
+def _of_the_platform() -> list[Operation]:
     served = [
         *sandboxes.operations,
         *execs.operations,
@@ -73,15 +74,8 @@ def operations() -> list[Operation]:
         *events.operations,
         *trust.operations,
         *health.operations,
-        *admin_clock.operations,
-        *admin_faults.operations,
-        *admin_journal.operations,
-        *admin_accounts.operations,
-        *admin_sandboxes.operations,
-        *admin_scenario.operations,
-        *admin_status.operations,
     ]
-    return [*served, openapi.describing(served), *unserved.operations]
+    return [*served, openapi.describing(operations), *unserved.operations]
 
 
 def socket_operations() -> list[SocketOperation]:
@@ -89,13 +83,7 @@ def socket_operations() -> list[SocketOperation]:
 
 
 def build(platform: Platform) -> ASGIApp:
-    by_path: dict[str, dict[str, Operation]] = {}
-    for operation in operations():
-        by_path.setdefault(operation.path, {})[operation.method] = operation
-    routes = [
-        Route(path, Dispatcher(platform, methods), methods=list(methods)) for path, methods in by_path.items()
-    ]
-
+    routes = [*_routes(platform, _of_the_platform()), Route(f"{ADMIN}/{{rest:path}}", _Administration(platform))]
     sockets = [WebSocketRoute(socket.path, SocketDispatcher(platform, socket)) for socket in socket_operations()]
     sockets.append(WebSocketRoute("/{rest:path}", unknown(platform)))
 
@@ -115,6 +103,28 @@ def build(platform: Platform) -> ASGIApp:
     app = Starlette(routes=[*routes, *sockets], exception_handlers={404: refused, 405: refused})
     app.router.redirect_slashes = False
     return Gate(app, platform)
+
+
+def _routes(platform: Platform, served: Iterable[Operation]) -> list[Route]:
+    by_path: dict[str, dict[str, Operation]] = {}
+    for operation in served:
+        by_path.setdefault(operation.path, {})[operation.method] = operation
+    return [Route(path, Dispatcher(platform, methods), methods=list(methods)) for path, methods in by_path.items()]
+
+
+class _Administration:
+    """The routes of the emulator's own calls, made when the first of them comes."""
+
+    def __init__(self, platform: Platform) -> None:
+        self._platform = platform
+        self._router: Optional[Router] = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._router is None:
+            from .wire.admin.all import operations as admin
+
+            self._router = Router(_routes(self._platform, admin), redirect_slashes=False)
+        await self._router(scope, receive, send)
 
 
 class Gate:

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from http import HTTPStatus
-from typing import Any, Literal, Optional, get_args, get_origin
+from typing import Any, Callable, Literal, Optional, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
@@ -126,18 +126,17 @@ class _Schemas(GenerateJsonSchema):
         return found
 
 
-def describing(operations: Sequence[Operation]) -> Operation:
-    """The operation that answers with the document of these operations, itself included."""
+def describing(operations: Callable[[], Sequence[Operation]]) -> Operation:
+    """The operation that answers with the document of these operations, of which it is one."""
     text: Optional[bytes] = None
 
     async def get(call: Call[NoBody]) -> Response:
         nonlocal text
-        text = text or json.dumps(document([*operations, itself])).encode("utf-8")
+        text = text or json.dumps(document(operations())).encode("utf-8")
         return Response(text, media_type="application/json")
 
     get.__doc__ = "This document."
-    itself = Operation("GET", PATH, "openapi.get", get, public=True, reply=dict)
-    return itself
+    return Operation("GET", PATH, "openapi.get", get, public=True, reply=dict)
 
 
 def document(operations: Iterable[Operation]) -> dict[str, Any]:

@@ -23,7 +23,6 @@ from ..platform.platform import Platform
 from ..platform.refusal import Refusal
 from .dispatch import add_common_headers
 from .preview_http import forward
-from .preview_socket import forward_socket
 from .problem import problem
 from .sockets import refuse
 
@@ -92,6 +91,8 @@ class Previews:
         async with self._platform.sandboxes.active(sandbox):
             connection = await ports.connect(sandbox, target.port)
             if scope["type"] == "websocket":
+                from .preview_socket import forward_socket  # brings all of a WebSocket client along
+
                 await forward_socket(target.port, target.path, scope, receive, send, connection, protected)
             elif not target.path.startswith("/"):
                 connection.close()

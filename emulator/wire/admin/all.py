@@ -1,0 +1,17 @@
+"""Every call about the emulator itself. Loaded when the first one comes: a server that nobody administers starts the
+faster."""
+
+from __future__ import annotations
+
+from ..operation import Operation
+from . import accounts, clock, faults, journal, sandboxes, scenario, status
+
+operations: list[Operation] = [
+    *clock.operations,
+    *faults.operations,
+    *journal.operations,
+    *accounts.operations,
+    *sandboxes.operations,
+    *scenario.operations,
+    *status.operations,
+]
