@@ -90,8 +90,10 @@ def socket_operations() -> list[SocketOperation]:
 
 def build(platform: Platform) -> ASGIApp:
     by_path: dict[str, dict[str, Operation]] = {}
-    for operation in operations():
+    every = operations()
+    for operation in every:
         by_path.setdefault(operation.path, {})[operation.method] = operation
+    platform.services.faults.operations = frozenset(one.name for one in every if not one.admin)
     routes = [
         Route(path, Dispatcher(platform, methods), methods=list(methods)) for path, methods in by_path.items()
     ]
@@ -109,7 +111,7 @@ def build(platform: Platform) -> ASGIApp:
                 Refusal(error.status_code, f"{request.method} is not allowed here"), request.scope["path"]
             )
             response.headers.update(error.headers or {})
-        add_common_headers(response, platform.accounts.rate_window())
+        add_common_headers(response, platform)
         return response
 
     app = Starlette(routes=[*routes, *sockets], exception_handlers={404: refused, 405: refused})
@@ -145,7 +147,7 @@ class Gate:
         response = problem(refusal, path)
         if scope["type"] == "websocket":
             return await refuse(WebSocket(scope, receive, send), self._platform, response)
-        add_common_headers(response, self._platform.accounts.rate_window())
+        add_common_headers(response, self._platform)
         await response(scope, receive, send)
 
     def _foreign(self, scope: Scope) -> Optional[Refusal]:

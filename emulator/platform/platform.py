@@ -56,6 +56,7 @@ class Platform:
         self.alarms = Alarms(services, self.sandboxes, self.rules, self.alerts)
         self.watch = Watch(services, self.sandboxes)
         self.watch.also.append(self.alarms.look)
+        self.watch.also_due.append(self.alarms.due)
         self.ports = Ports(services, self.sandboxes)
         self.watch.also.append(self.ports.tick)
         self._watching: Optional[asyncio.Task[None]] = None
@@ -75,6 +76,7 @@ class Platform:
             self.alerts.delete_all(each)
             self.sessions.delete_all(each)
             each.history = History()
+            each.window, each.past_seconds = (0, 0), 0.0
             self._forget(each.id)
         self._forget(account.id)
 
@@ -93,6 +95,7 @@ class Platform:
 
     async def stop(self) -> None:
         """Ends every sandbox, then the background work, then the zygote. Bounded."""
+        self.services.faults.clear(EVERYBODY)  # calls that hang by one would hold up the end
         if self._watching is not None:
             self._watching.cancel()
             await asyncio.gather(self._watching, return_exceptions=True)

@@ -10,7 +10,6 @@ from typing import Optional
 
 from ..cage import archive
 from ..cage.process import Gone
-from ..control.scope import act_for
 from ..store import Account, Sandbox, Snapshot
 from . import limits
 from .refusal import Refusal, not_found, not_running, plan_limit
@@ -29,6 +28,10 @@ class Snapshots:
         if snapshot is None or snapshot.account_id != account.id:
             raise not_found("snapshot", snapshot_id)
         return snapshot
+
+    def owner(self, snapshot_id: str) -> Optional[Account]:
+        snapshot = self._services.store.snapshots.get(snapshot_id)
+        return None if snapshot is None else self._services.store.accounts.get(snapshot.account_id)
 
     def of_sandbox(self, account: Account, sandbox_id: str) -> list[Snapshot]:
         """Oldest first. 404 for a sandbox that is gone: its snapshots stay, and are found by their own ids."""
@@ -202,11 +205,9 @@ class Snapshots:
         good = hmac.compare_digest(self._signature(snapshot_id, until).encode(), signature.encode())
         if not good or str(until) != expires:
             raise Refusal(403, "the download URL is not valid; ask for a new one", "policy_denied")
-        snapshot = self._services.store.snapshots.get(snapshot_id)
-        if snapshot is not None:
-            act_for(snapshot.account_id)
         if self._services.clock.time() > until:
             raise Refusal(403, "the download URL has expired; ask for a new one", "policy_denied")
+        snapshot = self._services.store.snapshots.get(snapshot_id)
         if snapshot is None:
             raise not_found("snapshot", snapshot_id)
         return archive.gzipped(snapshot.file)

@@ -149,6 +149,7 @@ async def download(call: Call[NoBody]) -> Response:
     media="application/gzip",
     query={"expires": str, "signature": str},
     required=["expires", "signature"],
+    owner=lambda platform, identifier: platform.snapshots.owner(identifier),
 )
 async def content(call: Call[NoBody]) -> Response:
     identifier = call.param("id")
