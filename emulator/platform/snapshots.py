@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from collections.abc import Iterator
 from typing import Optional
 
 from ..cage import archive
@@ -196,8 +195,8 @@ class Snapshots:
         text = f"{snapshot_id}:{expires}".encode()
         return hmac.new(self._signing_key, text, hashlib.sha256).hexdigest()
 
-    def signed_content(self, snapshot_id: str, expires: str, signature: str) -> Iterator[bytes]:
-        """The `.tar.gz` behind a signed URL. 403 for one that is expired or altered. Iterating blocks."""
+    def signed_content(self, snapshot_id: str, expires: str, signature: str) -> archive.Gzipped:
+        """The `.tar.gz` behind a signed URL, to be closed. 403 for one that is expired or altered. Iterating blocks."""
         try:
             until = int(expires)
         except ValueError:
@@ -210,4 +209,4 @@ class Snapshots:
         snapshot = self._services.store.snapshots.get(snapshot_id)
         if snapshot is None:
             raise not_found("snapshot", snapshot_id)
-        return archive.gzipped(snapshot.file)
+        return archive.Gzipped(snapshot.file)

@@ -83,9 +83,12 @@ class Dropped(Response):
     def __init__(self, instead_of: Optional[Response] = None) -> None:
         super().__init__(status_code=instead_of.status_code if instead_of is not None else 500)
         self.status_code = instead_of.status_code if instead_of is not None else 0
+        self._close = getattr(instead_of, "close", None)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope[TRANSPORT].abort()
+        if self._close is not None:
+            self._close()
         await _broken(receive)
 
 
