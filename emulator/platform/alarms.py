@@ -72,6 +72,11 @@ class Alarms:
         for identifier in [name for name in self._costs if name not in store.accounts]:
             del self._costs[identifier]
 
+    def forget(self, account: Account) -> None:
+        """What was told of an account, its errors and its costs."""
+        for known in (self._told, self._errors, self._costs):
+            known.pop(account.id, None)
+
     def due(self, sandbox: Sandbox, now: float) -> list[float]:
         """Seconds until there is something to see here for `look`, if nothing else happens."""
         account = self._services.store.accounts.get(sandbox.account_id)

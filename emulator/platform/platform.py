@@ -7,7 +7,7 @@ from typing import Optional
 
 from ..control.scope import EVERYBODY
 from ..history import History
-from ..store import Account
+from ..store import Account, NotificationConfig
 from .accounts import Accounts
 from .alarms import Alarms
 from .alerts import Alerts
@@ -76,7 +76,10 @@ class Platform:
             self.alerts.delete_all(each)
             self.sessions.delete_all(each)
             each.history = History()
-            each.window, each.past_seconds = (0, 0), 0.0
+            self.alarms.forget(each)
+            self.billing.begin_anew(each, self.accounts.tier.name)
+            each.window = (0, 0)
+            each.rules, each.notification_config = {}, NotificationConfig()
             self._forget(each.id)
         self._forget(account.id)
 
