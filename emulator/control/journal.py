@@ -24,7 +24,8 @@ BODY_BYTES = 64 * 1024
 class Entry:
     """One request. `operation` is the resource and call, e.g. `sandboxes.exec`. `status` 0: not answered (yet).
     `warnings`: what was accepted though a client should not rely on it, such as an unknown key. `fault`: the id of the
-    one that fired. Bodies are cut after BODY_BYTES, secrets masked; empty for streams and previews."""
+    one that fired. `duration_ms`: of real time. Bodies are cut after BODY_BYTES, secrets masked; empty for streams and
+    previews."""
 
     at: str
     method: str
