@@ -83,7 +83,9 @@ def socket_operations() -> list[SocketOperation]:
 
 
 def build(platform: Platform) -> ASGIApp:
-    routes = [*_routes(platform, _of_the_platform()), Route(f"{ADMIN}/{{rest:path}}", _Administration(platform))]
+    served = _of_the_platform()
+    platform.services.faults.operations = frozenset(operation.name for operation in served)
+    routes = [*_routes(platform, served), Route(f"{ADMIN}/{{rest:path}}", _Administration(platform))]
     sockets = [WebSocketRoute(socket.path, SocketDispatcher(platform, socket)) for socket in socket_operations()]
     sockets.append(WebSocketRoute("/{rest:path}", unknown(platform)))
 
@@ -97,7 +99,7 @@ def build(platform: Platform) -> ASGIApp:
                 Refusal(error.status_code, f"{request.method} is not allowed here"), request.scope["path"]
             )
             response.headers.update(error.headers or {})
-        add_common_headers(response, platform.accounts.rate_window())
+        add_common_headers(response, platform)
         return response
 
     app = Starlette(routes=[*routes, *sockets], exception_handlers={404: refused, 405: refused})
@@ -155,7 +157,7 @@ class Gate:
         response = problem(refusal, path)
         if scope["type"] == "websocket":
             return await refuse(WebSocket(scope, receive, send), self._platform, response)
-        add_common_headers(response, self._platform.accounts.rate_window())
+        add_common_headers(response, self._platform)
         await response(scope, receive, send)
 
     def _foreign(self, scope: Scope) -> Optional[Refusal]:

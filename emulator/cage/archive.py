@@ -241,21 +241,31 @@ def _discard(path: Path) -> None:
         pass
 
 
-def gzipped(source: Path) -> Iterator[bytes]:
-    """The archive as `.tar.gz`, in pieces; the same archive gives the same bytes. FileNotFoundError at once."""
-    return _gzipped(open(source, "rb"))
+class Gzipped:
+    """An archive as `.tar.gz`, in pieces; the same archive gives the same bytes. FileNotFoundError at once. To be
+    closed, also when it was not read to its end."""
+
+    def __init__(self, source: Path) -> None:
+        self._archive = open(source, "rb")  # noqa: SIM115  until `close`
+        self._pieces = _gzipped(self._archive)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._pieces
+
+    def close(self) -> None:
+        self._pieces.close()
+        self._archive.close()
 
 
-def _gzipped(archive: IO[bytes]) -> Iterator[bytes]:
+def _gzipped(archive: IO[bytes]) -> Generator[bytes, None, None]:
     out = _Pieces()
-    with archive:
-        with gzip.GzipFile(filename="", fileobj=out, mode="wb", compresslevel=1, mtime=0) as packer:
-            while True:
-                chunk = archive.read(CHUNK)
-                if not chunk:
-                    break
-                packer.write(chunk)
-                yield from out.take()
+    with gzip.GzipFile(filename="", fileobj=out, mode="wb", compresslevel=1, mtime=0) as packer:
+        while True:
+            chunk = archive.read(CHUNK)
+            if not chunk:
+                break
+            packer.write(chunk)
+            yield from out.take()
     yield from out.take()
 
 

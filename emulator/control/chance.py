@@ -27,6 +27,9 @@ class Chance:
         """At least 0 and below 1."""
         return self._stream(purpose).random()
 
+    def bits(self, purpose: str, count: int) -> int:
+        return self._stream(purpose).getrandbits(count)
+
     def _stream(self, prefix: str) -> random.Random:
         """One for each prefix: how many events there are by then must not change the next sandbox's id."""
         if prefix not in self._streams:

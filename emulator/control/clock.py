@@ -18,20 +18,29 @@ SEEDED_START = 1767225600.0
 
 @dataclass
 class Dial:
-    """One clock hand. `frozen`: the epoch second it stands at; else it is `offset` seconds ahead of real time."""
+    """One clock hand. `frozen`: the epoch second it stands at; else it is `offset` seconds ahead of real time.
+    `stood`: seconds for which it was frozen, up to now or to `since`, when it was frozen last (of perf_counter)."""
 
     offset: float = 0.0
     frozen: Optional[float] = None
+    stood: float = 0.0
+    since: float = 0.0
+
+    def stopwatch(self) -> float:
+        return (time.perf_counter() if self.frozen is None else self.since) - self.stood
 
     def time(self) -> float:
         return time.time() + self.offset if self.frozen is None else self.frozen
 
     def freeze(self, at: Optional[float]) -> None:
+        if self.frozen is None:
+            self.since = time.perf_counter()
         self.frozen = self.time() if at is None else at
 
     def unfreeze(self) -> None:
         if self.frozen is not None:
             self.offset, self.frozen = self.frozen - time.time(), None
+            self.stood += time.perf_counter() - self.since
 
     def advance(self, seconds: float) -> None:
         if self.frozen is None:
@@ -45,7 +54,8 @@ class Clock:
     an account whose time was moved has a dial of its own from then on."""
 
     def __init__(self, frozen: Optional[float] = None) -> None:
-        self._common = Dial(frozen=frozen)
+        self._start = Dial(frozen=frozen)
+        self._common = replace(self._start)
         self._dials: dict[str, Dial] = {}
 
     def time(self) -> float:
@@ -58,8 +68,7 @@ class Clock:
     def stopwatch(self) -> float:
         """Seconds, for differences. Real ones as long as time is not frozen: how long a command took is no matter of
         what a test says that the time is. Frozen, nothing takes any time, so that a run can be repeated."""
-        frozen = self._dial().frozen
-        return time.perf_counter() if frozen is None else frozen
+        return self._dial().stopwatch()
 
     def _dial(self) -> Dial:
         if not self._dials:
@@ -72,6 +81,12 @@ class Clock:
         """(epoch seconds, whether it stands)."""
         dial = self._dials.get(account, self._common)
         return dial.time(), dial.frozen is not None
+
+    def latest(self, account: str) -> float:
+        """Epoch seconds of the dial that is ahead of the others, of those that moving this account's would move."""
+        if account == scope.EVERYBODY:
+            return max(dial.time() for dial in [self._common, *self._dials.values()])
+        return self.now(account)[0]
 
     def freeze(self, account: str, at: Optional[float] = None) -> None:
         """Time stands, now or at the epoch second `at`."""
@@ -92,7 +107,7 @@ class Clock:
         """As it was at the start: the emulator's own time."""
         if account == scope.EVERYBODY:
             self._dials.clear()
-            self._common = Dial()
+            self._common = replace(self._start)
         else:
             self._dials.pop(account, None)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import difflib
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from http import HTTPStatus
@@ -18,6 +20,8 @@ OUTCOMES = {
     "failed": ("snapshots.create",),
     "dies": ("sandboxes.exec", "sandboxes.terminal", "sandboxes.mcp"),
 }
+#: The calls that are WebSockets.
+SOCKETS = ("sandboxes.terminal", "sandboxes.mcp")
 #: A call that hangs ends by itself after this, also when its client would wait for ever.
 HANG_SECONDS = 600.0
 
@@ -32,10 +36,12 @@ class Fault:
 
     What, one of: `status` (with `reason`, `detail`, `retry_after`, or a `body` in place of the problem), `rate_limit`
     (a 429 that says so many seconds), `drop` (the connection breaks `before` the call is done, `after` it, or
-    `mid-body` of its answer), `truncate` (so many bytes of the answer arrive), `hang` (no answer), `close_socket` (the
-    WebSocket closes with that code, after `delay`), `unreachable` (exec answers with `error`), `outcome` (`error`: the
-    create ends so; `failed`: the snapshot does; `dies`: the sandbox's processes are killed `delay` seconds into it).
-    `delay` (seconds) alone only makes the call late; with the others it comes before them.
+    `mid-body` of its answer; of a WebSocket: `before` it is open, or else `delay` seconds after that), `truncate` (so
+    many bytes of the answer arrive; of a WebSocket: messages with so many characters), `hang` (no answer),
+    `close_socket` (the WebSocket closes with that code, after `delay`), `unreachable` (exec answers with `error`),
+    `outcome` (`error`: the create ends so; `failed`: the snapshot does; `dies`: the sandbox's processes are killed
+    `delay` seconds into it, when it is not over by then). `delay` (seconds) alone only makes the call late; with the
+    others it comes before them.
 
     `optional`: nobody minds when it never fires.
     """
@@ -91,20 +97,29 @@ class Fault:
             raise ValueError("reason, body and retry_after go with a status")
         if self.outcome is not None:
             self._check_outcome(self.outcome)
-        if self.unreachable and self.operation not in (None, "sandboxes.exec"):
-            raise ValueError("unreachable: only exec answers so; use operation='sandboxes.exec'")
+        if self.unreachable:
+            self.operation = self.operation or "sandboxes.exec"
+            if self.operation != "sandboxes.exec":
+                raise ValueError("unreachable: only exec answers so; use operation='sandboxes.exec'")
+        if self.close_socket is not None and not self._may_be(SOCKETS):
+            raise ValueError(f"close_socket: {self.operation} is no WebSocket; use one of {', '.join(SOCKETS)}")
 
     def _check_numbers(self) -> None:
         if self.status is not None and not _is_error(self.status):
-            raise ValueError(f"status: {self.status} is no status of an error; use one from 400 to 599")
+            raise ValueError(f"status: {self.status} is no error of HTTP; use one from 400 to 599 that has a name")
         if self.times is not None and self.times < 1:
             raise ValueError("times: must be at least 1")
-        if self.after < 0 or self.delay < 0 or (self.truncate or 0) < 0 or (self.rate_limit or 0) < 0:
-            raise ValueError("after, delay, truncate and rate_limit: must not be negative")
+        for name in ("after", "delay", "truncate", "rate_limit", "retry_after"):
+            if (getattr(self, name) or 0) < 0:
+                raise ValueError(f"{name}: must not be negative")
         if not 0 < self.probability <= 1:
             raise ValueError("probability: must be above 0 and at most 1")
-        if self.close_socket is not None and not (1000 <= self.close_socket <= 4999):
-            raise ValueError("close_socket: must be a close code from 1000 to 4999")
+        if self.close_socket is not None and not _is_close_code(self.close_socket):
+            raise ValueError(
+                f"close_socket: {self.close_socket} cannot be sent; use 1000 to 1003, 1007 to 1014 or 3000 to 4999"
+            )
+        if self.path is not None and not self.path.startswith(("/", "*")):
+            raise ValueError(f"path: {self.path!r} fits nothing; paths begin with a slash, as in /v1/sandboxes/*/exec")
 
     def _check_outcome(self, outcome: str) -> None:
         if outcome not in OUTCOMES:
@@ -121,11 +136,20 @@ class Fault:
     @property
     def interrupts(self) -> bool:
         """A WebSocket, after it was opened."""
-        return self.close_socket is not None or self.truncate is not None or self.outcome == "dies"
+        return (
+            self.close_socket is not None
+            or self.truncate is not None
+            or self.outcome == "dies"
+            or self.drop in ("after", "mid-body")
+        )
+
+    def _may_be(self, operations: Collection[str]) -> bool:
+        return self.operation is None or any(fnmatchcase(name, self.operation) for name in operations)
 
     def fits(self, account: str, operation: str, method: str, path: str, sandbox: str) -> bool:
         return (
             self.account in (account, EVERYBODY)
+            and (self.close_socket is None or operation in SOCKETS)
             and (self.operation is None or fnmatchcase(operation, self.operation))
             and (self.method is None or method.upper() == self.method.upper())
             and (self.path is None or fnmatchcase(path, self.path))
@@ -135,11 +159,16 @@ class Fault:
     def __str__(self) -> str:
         """As it would be asked for: operation='sandboxes.exec', status=503."""
         names = ["operation", "method", "path", "sandbox", "status", "reason", "rate_limit", "drop", "truncate"]
-        names += ["close_socket", "outcome", "hang", "unreachable", "delay", "after", "times"]
+        names += ["close_socket", "outcome", "hang", "unreachable", "delay", "after", "times", "probability"]
         given = {name: getattr(self, name) for name in names}
         shown = [f"{name}={value!r}" for name, value in given.items() if value is not None and value is not False]
-        shown = [text for text in shown if text not in ("delay=0.0", "after=0")]
+        shown = [text for text in shown if text not in ("delay=0.0", "after=0", "probability=1.0")]
         return f"fault {self.id} ({', '.join(shown)})"
+
+
+def _is_close_code(code: int) -> bool:
+    """One that may travel: 1004 to 1006 and 1015 only ever stand for what did not."""
+    return 1000 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999
 
 
 def _is_error(status: int) -> bool:
@@ -153,13 +182,23 @@ class Faults:
     def __init__(self, chance: Chance) -> None:
         self._chance = chance
         self._faults: dict[str, Fault] = {}
+        #: All that there are, so that a misspelt one is refused; told when the routes are made.
+        self.operations: frozenset[str] = frozenset()
 
     def add(self, account: str, **options: object) -> Fault:
         """ValueError for options that make no sense."""
         fault = Fault(id=self._chance.identifier("fault", self._faults), account=account, **options)  # type: ignore[arg-type]
         fault.check()
+        self._check_operation(fault.operation)
         self._faults[fault.id] = fault
         return fault
+
+    def _check_operation(self, pattern: Optional[str]) -> None:
+        if pattern is None or not self.operations or any(fnmatchcase(name, pattern) for name in self.operations):
+            return
+        near = difflib.get_close_matches(pattern, sorted(self.operations), 3, 0.5)
+        hint = f"; did you mean {' or '.join(near)}?" if near else "; they are named as in the SDK, e.g. sandboxes.exec"
+        raise ValueError(f"operation: {pattern!r} is no call of the API{hint}")
 
     def of(self, account: str) -> list[Fault]:
         """In the order they came."""

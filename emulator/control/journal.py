@@ -11,6 +11,7 @@ from typing import Optional
 from urllib.parse import unquote_plus
 
 from ..history import Event
+from .credentials import LONGEST_CREDENTIAL, credentials_masked
 
 #: Kept of each account: entries of each kind, and bytes of bodies.
 KEEP = 10_000
@@ -23,7 +24,8 @@ BODY_BYTES = 64 * 1024
 class Entry:
     """One request. `operation` is the resource and call, e.g. `sandboxes.exec`. `status` 0: not answered (yet).
     `warnings`: what was accepted though a client should not rely on it, such as an unknown key. `fault`: the id of the
-    one that fired. Bodies are cut after BODY_BYTES, secrets masked; empty for streams and previews."""
+    one that fired. `duration_ms`: of real time. Bodies are cut after BODY_BYTES, secrets masked; empty for streams and
+    previews."""
 
     at: str
     method: str
@@ -106,7 +108,10 @@ class Journal:
 
     def of(self, account: Optional[str]) -> Pages:
         """Of an account; of nobody, for requests that did not say who they are."""
-        return self._pages.setdefault(account or "", Pages())
+        pages = self._pages.get(account or "")
+        if pages is None:
+            pages = self._pages[account or ""] = Pages()
+        return pages
 
     def known(self, account: Optional[str]) -> Iterable[Pages]:
         """The pages of one account, or, None, of everybody."""
@@ -117,18 +122,22 @@ class Journal:
         self.of(entry.account).requests.append(entry)
         return entry
 
-    def belongs(self, entry: Entry, account: str) -> None:
+    def belongs(self, entry: Entry, account: str, at: str) -> None:
+        """Whose it is, and when it came by that account's time. To be said before anything else is added."""
         nobody = self.of(entry.account).requests
         if nobody and nobody[-1] is entry:
             nobody.pop()
-        entry.account = account
+        entry.account, entry.at = account, at
         self.of(account).requests.append(entry)
 
     def finish(self, entry: Entry, request: bytes, response: bytes) -> None:
         """The entry's bodies; from now on it says nothing that is hidden."""
-        pages = self.of(entry.account)
+        pages = self._pages.get(entry.account or "") or Pages()  # none: its account is gone
         entry.request = _kept(request, pages.hidden)
         entry.response = _kept(response, pages.hidden)
+        if "=" in entry.query or entry.path.startswith("/billing/"):
+            entry.path = credentials_masked(entry.path.encode()).decode()
+            entry.query = credentials_masked(entry.query.encode()).decode()
         if pages.hidden:
             entry.path, entry.query = _shown(entry.path, pages.hidden), _shown(entry.query, pages.hidden)
             entry.warnings[:] = [_masked(text.encode(), pages.hidden).decode() for text in entry.warnings]
@@ -167,8 +176,12 @@ class Journal:
 
 
 def _kept(body: bytes, hidden: set[bytes]) -> bytes:
-    body = _masked(body, hidden) if hidden else body
-    return body if len(body) <= BODY_BYTES else body[:BODY_BYTES]
+    if not body:
+        return b""
+    spare = max([LONGEST_CREDENTIAL, *map(len, hidden)])
+    piece = credentials_masked(_masked(body[: BODY_BYTES + spare], hidden))
+    # What was at the end of a cut body may be part of something hidden, which was not found therefore.
+    return piece[:BODY_BYTES] if len(body) <= BODY_BYTES + spare else piece[: min(BODY_BYTES, len(piece) - spare)]
 
 
 def _masked(text: bytes, hidden: set[bytes]) -> bytes:

@@ -12,7 +12,7 @@ from .link import Link
 class Clock:
     """Time of one account (the one that the test works with, unless `account` names another, or `"*"` for all). It
     drives what the platform does by time: sleep when idle, budgets, expiry of tickets and download URLs, alerts,
-    timestamps. Real time until it is moved. Commands take as long as they take.
+    timestamps. Real time until it is moved. Commands take as long as they take, and files bear the machine's time.
     """
 
     def __init__(self, link: Link) -> None:

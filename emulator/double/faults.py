@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Optional
 
-from .link import Link
+from .link import EmulatorError, Link, Refused
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,13 @@ class Fault:
         _error: Optional[BaseException],
         _traceback: Optional[TracebackType],
     ) -> None:
-        info = self.info
-        self.remove()
+        try:
+            info = self.info
+            self.remove()
+        except EmulatorError as error:
+            if kind is not None or (isinstance(error, Refused) and error.status == 404):
+                return  # removed in the block, by hand or with its account; or the block failed, and says why
+            raise
         if kind is None and not info.fired and not info.optional:
             raise AssertionError(unfired([info]))
 
@@ -111,12 +116,14 @@ class Faults:
         What, one of:
         `status` 400 to 599, as the platform's problem, with `reason` (its code), `detail`, `retry_after` (seconds), or
         with `body` in the problem's place; `rate_limit`: 429, to be tried again after so many seconds;
-        `drop`: the connection breaks "before" the call is done, "after" it, or in its answer ("mid-body");
-        `truncate`: so many bytes of the answer arrive (of a WebSocket: characters); `hang`: no answer ever;
-        `close_socket`: a WebSocket closes with that code, `delay` seconds after it was opened;
+        `drop`: the connection breaks "before" the call is done, "after" it, or in its answer ("mid-body"); that of a
+        WebSocket "before" it is open, or else `delay` seconds after that;
+        `truncate`: so many bytes of the answer arrive (of a WebSocket: whole messages, up to so many characters);
+        `hang`: no answer ever; `close_socket`: a WebSocket closes with that code, `delay` seconds after it was opened;
         `unreachable`: exec answers with `error`, as for a sandbox that cannot be reached;
         `outcome`: "error" (the new sandbox), "failed" (the new snapshot), "dies" (all processes of the sandbox, `delay`
-        seconds into the exec, terminal or MCP socket).
+        seconds into the exec, terminal or MCP socket, when that is not over by then; operation="sandboxes.terminal" is
+        for terminals and streams).
         `delay`: seconds before that; alone, the call is only late.
 
         `optional`: nobody minds when it never fires. ValueError, naming the option, for what makes no sense.

@@ -15,6 +15,8 @@ from .link import Link
 Pattern = Union[str, "re.Pattern[str]"]
 #: How many of what came instead a failure tells.
 _NEAR = 5
+#: How many of the newest are compared for that, and how much of each is.
+_COMPARED, _LETTERS = 1000, 300
 
 
 @dataclass(frozen=True)
@@ -246,9 +248,10 @@ def _missing(what: str, wanted: str, came: list[str], kind: str) -> str:
     """A failure with what came nearest."""
     if not came:
         return f"{what}; there were no {kind} at all"
-    near = difflib.get_close_matches(wanted.strip("'\""), came, _NEAR, 0.4)
+    came = [text[:_LETTERS] for text in came]
+    near = difflib.get_close_matches(wanted[:_LETTERS].strip("'\""), came[-_COMPARED:], _NEAR, 0.4)
     rest = [text for text in dict.fromkeys(reversed(came)) if text not in near]
-    lines = [f"  {text[:300]}" for text in [*dict.fromkeys(near), *rest][:_NEAR]]
+    lines = [f"  {text}" for text in [*dict.fromkeys(near), *rest][:_NEAR]]
     more = len(came) - len(lines)
     lines += [f"  … and {more} more"] if more > 0 else []
     return "\n".join([f"{what}. What came, the nearest first:", *lines])

@@ -72,6 +72,29 @@ class Alarms:
         for identifier in [name for name in self._costs if name not in store.accounts]:
             del self._costs[identifier]
 
+    def forget(self, account: Account) -> None:
+        """What was told of an account, its errors and its costs."""
+        for known in (self._told, self._errors, self._costs):
+            known.pop(account.id, None)
+
+    def due(self, sandbox: Sandbox, now: float) -> list[float]:
+        """Seconds until there is something to see here for `look`, if nothing else happens."""
+        account = self._services.store.accounts.get(sandbox.account_id)
+        if account is None:
+            return []
+        waits = []
+        own = self._config(account, "budget_exceeded")["threshold_percent"]
+        for mark in (own, BUDGET_CRITICAL, BUDGET_EXCEEDED):
+            if self._first_time(sandbox.id, f"budget {mark:g}"):
+                waits.append(cost.until_share(sandbox, now, mark))
+        session = sandbox.session
+        if session is not None and session.status == "active":
+            last = max(session.started_at, session.history.last or 0.0)
+            if self._first_time(sandbox.id, f"stuck {session.id} {last}"):
+                waits.append(last + 60 * self._config(account, "agent_stuck")["idle_minutes"] - now + 0.001)
+        # What is late was looked at and not told, because its rule is off.
+        return [wait for wait in waits if wait > 0.001]
+
     def _first_time(self, place: str, cause: str) -> bool:
         return cause not in self._told.setdefault(place, set())
 

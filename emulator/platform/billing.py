@@ -10,7 +10,7 @@ import secrets
 from dataclasses import dataclass
 
 from ..control.clock import rfc3339
-from ..store import Account
+from ..store import Account, Subscription
 from . import cost
 from .refusal import Refusal, invalid, not_found
 from .services import Services
@@ -82,6 +82,12 @@ class Billing:
             subscription.reported_at = rfc3339(now)
         pending = max(0, whole - 60 * subscription.reported_minutes)
         return Usage(subscription.reported_minutes + pending // 60, subscription.reported_minutes, pending)
+
+    def begin_anew(self, account: Account, plan: str) -> None:
+        """Without a past."""
+        account.past_seconds = 0.0
+        account.subscription = Subscription()
+        subscribe(account, plan, self._services.clock.time())
 
     def cancel(self, account: Account) -> None:
         """At the end of the period. Asking again changes nothing; 409 when there is nothing to cancel."""

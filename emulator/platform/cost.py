@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from ..store import Sandbox, Session
 from . import limits
 
@@ -52,12 +54,16 @@ def exceeded(sandbox: Sandbox, now: float) -> bool:
 
 
 def until_marks(sandbox: Sandbox, now: float) -> list[float]:
-    """Seconds of running until each mark of the budget that was not told yet; a little more, so that it is reached."""
+    """Seconds of running until each mark of the budget that was not told yet."""
+    return [until_share(sandbox, now, mark) for mark in limits.BUDGET_MARKS if mark not in sandbox.budget_told]
+
+
+def until_share(sandbox: Sandbox, now: float, percent: float) -> float:
+    """Seconds of running until so much of the budget is used; a little more, so that it is reached."""
     if not sandbox.budget or sandbox.running_since is None:
-        return []
-    spent = total(sandbox, now)
-    ahead = [mark for mark in limits.BUDGET_MARKS if mark not in sandbox.budget_told]
-    return [max(sandbox.budget * mark / 100 - spent, 0.0) / per_second(sandbox) + 0.001 for mark in ahead]
+        return math.inf
+    missing = sandbox.budget * percent / 100 - total(sandbox, now)
+    return max(missing, 0.0) / per_second(sandbox) + 0.001
 
 
 def newly_reached(sandbox: Sandbox, now: float) -> tuple[list[int], bool]:

@@ -49,8 +49,9 @@ class Execs:
                 pass  # a snapshot, a restore or a pause in progress comes first
             if sandbox.status != "running":
                 return self._not_running(sandbox)
+            dying = None
             if fault is not None and fault.outcome == "dies":
-                asyncio.get_running_loop().call_later(fault.delay, sandbox.cage.crash)
+                dying = asyncio.get_running_loop().call_later(fault.delay, sandbox.cage.crash)
             try:
                 result = await sandbox.cage.shell(command, sandbox.env, limits.OUTPUT_BYTES)
             except asyncio.CancelledError:
@@ -59,6 +60,9 @@ class Execs:
             except Gone as error:
                 self._over(sandbox, command, None, start, f"not run: {error}")
                 return Outcome("", -1, f"sandbox {sandbox_id} cannot run commands: {error}")
+            finally:
+                if dying is not None:
+                    dying.cancel()
         milliseconds = round((self._services.clock.stopwatch() - start) * 1000)
         if result.error is not None:
             self._over(sandbox, command, None, start, f"not started: {result.error}")

@@ -7,7 +7,7 @@ from typing import Optional
 
 from ..control.scope import EVERYBODY
 from ..history import History
-from ..store import Account
+from ..store import Account, NotificationConfig
 from .accounts import Accounts
 from .alarms import Alarms
 from .alerts import Alerts
@@ -56,6 +56,7 @@ class Platform:
         self.alarms = Alarms(services, self.sandboxes, self.rules, self.alerts)
         self.watch = Watch(services, self.sandboxes)
         self.watch.also.append(self.alarms.look)
+        self.watch.also_due.append(self.alarms.due)
         self.ports = Ports(services, self.sandboxes)
         self.watch.also.append(self.ports.tick)
         self._watching: Optional[asyncio.Task[None]] = None
@@ -75,6 +76,10 @@ class Platform:
             self.alerts.delete_all(each)
             self.sessions.delete_all(each)
             each.history = History()
+            self.alarms.forget(each)
+            self.billing.begin_anew(each, self.accounts.tier.name)
+            each.window = (0, 0)
+            each.rules, each.notification_config = {}, NotificationConfig()
             self._forget(each.id)
         self._forget(account.id)
 
@@ -93,6 +98,7 @@ class Platform:
 
     async def stop(self) -> None:
         """Ends every sandbox, then the background work, then the zygote. Bounded."""
+        self.services.faults.clear(EVERYBODY)  # calls that hang by one would hold up the end
         if self._watching is not None:
             self._watching.cancel()
             await asyncio.gather(self._watching, return_exceptions=True)

@@ -5,12 +5,10 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from collections.abc import Iterator
 from typing import Optional
 
 from ..cage import archive
 from ..cage.process import Gone
-from ..control.scope import act_for
 from ..store import Account, Sandbox, Snapshot
 from . import limits
 from .refusal import Refusal, not_found, not_running, plan_limit
@@ -29,6 +27,10 @@ class Snapshots:
         if snapshot is None or snapshot.account_id != account.id:
             raise not_found("snapshot", snapshot_id)
         return snapshot
+
+    def owner(self, snapshot_id: str) -> Optional[Account]:
+        snapshot = self._services.store.snapshots.get(snapshot_id)
+        return None if snapshot is None else self._services.store.accounts.get(snapshot.account_id)
 
     def of_sandbox(self, account: Account, sandbox_id: str) -> list[Snapshot]:
         """Oldest first. 404 for a sandbox that is gone: its snapshots stay, and are found by their own ids."""
@@ -193,8 +195,8 @@ class Snapshots:
         text = f"{snapshot_id}:{expires}".encode()
         return hmac.new(self._signing_key, text, hashlib.sha256).hexdigest()
 
-    def signed_content(self, snapshot_id: str, expires: str, signature: str) -> Iterator[bytes]:
-        """The `.tar.gz` behind a signed URL. 403 for one that is expired or altered. Iterating blocks."""
+    def signed_content(self, snapshot_id: str, expires: str, signature: str) -> archive.Gzipped:
+        """The `.tar.gz` behind a signed URL, to be closed. 403 for one that is expired or altered. Iterating blocks."""
         try:
             until = int(expires)
         except ValueError:
@@ -202,11 +204,9 @@ class Snapshots:
         good = hmac.compare_digest(self._signature(snapshot_id, until).encode(), signature.encode())
         if not good or str(until) != expires:
             raise Refusal(403, "the download URL is not valid; ask for a new one", "policy_denied")
-        snapshot = self._services.store.snapshots.get(snapshot_id)
-        if snapshot is not None:
-            act_for(snapshot.account_id)
         if self._services.clock.time() > until:
             raise Refusal(403, "the download URL has expired; ask for a new one", "policy_denied")
+        snapshot = self._services.store.snapshots.get(snapshot_id)
         if snapshot is None:
             raise not_found("snapshot", snapshot_id)
-        return archive.gzipped(snapshot.file)
+        return archive.Gzipped(snapshot.file)

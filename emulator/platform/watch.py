@@ -29,6 +29,8 @@ class Watch:
         self._begun: set[asyncio.Task[None]] = set()
         #: What else is to be looked at each time; must not wait.
         self.also: list[Callable[[], None]] = []
+        #: Seconds until something becomes due in a sandbox by that.
+        self.also_due: list[Callable[[Sandbox, float], list[float]]] = []
 
     async def run(self) -> None:
         while True:
@@ -58,15 +60,26 @@ class Watch:
     def freeze(self, account_id: str, at: Optional[float]) -> None:
         """Stops an account's clock, now or at the epoch second `at`. Setting it is no passing of time: sandboxes have
         not been running or idle for longer by it."""
+        self._set(account_id, lambda: self._services.clock.freeze(account_id, at))
+
+    def reset(self, account_id: str) -> None:
+        """The emulator's own time again; that, too, is no passing of time, forwards or backwards."""
+        self._set(account_id, lambda: self._services.clock.reset(account_id))
+
+    def _set(self, account_id: str, change: Callable[[], None]) -> None:
         clock = self._services.clock
-        for sandbox in self._services.store.sandboxes.values():
-            if at is not None and account_id in (sandbox.account_id, EVERYBODY):
-                shift = at - clock.now(sandbox.account_id)[0]
-                sandbox.last_active += shift
-                sandbox.disk_looked += shift
-                if sandbox.running_since is not None:
-                    sandbox.running_since += shift
-        clock.freeze(account_id, at)
+        boxes = [
+            (box, clock.now(box.account_id)[0])
+            for box in self._services.store.sandboxes.values()
+            if account_id in (box.account_id, EVERYBODY)
+        ]
+        change()
+        for sandbox, before in boxes:
+            shift = clock.now(sandbox.account_id)[0] - before
+            sandbox.last_active += shift
+            sandbox.disk_looked += shift
+            if sandbox.running_since is not None:
+                sandbox.running_since += shift
 
     async def spend(self, sandbox: Sandbox, usd: float) -> None:
         """Its agents have spent that much; what follows from it has happened on return."""
@@ -82,6 +95,9 @@ class Watch:
                 if not sandbox.busy:
                     waits.append(sandbox.last_active + sandbox.timeout - now)
                 waits += cost.until_marks(sandbox, now)
+                for due in self.also_due:
+                    with acting_for(sandbox.account_id):
+                        waits += due(sandbox, now)
         return max(min(waits), _LEAST_STEP)
 
     async def look(self) -> None:

@@ -6,6 +6,7 @@ import secrets
 import time
 import traceback
 from collections.abc import Mapping
+from typing import Optional
 from urllib.parse import unquote
 
 from pydantic import ValidationError
@@ -14,6 +15,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from ..control.journal import Entry
+from ..control.scope import act_for
 from ..platform import limits
 from ..platform.platform import Platform
 from ..platform.refusal import Refusal, invalid
@@ -45,6 +47,7 @@ class Dispatcher:
     async def _respond(self, request: Request) -> Response:
         method = "GET" if request.method == "HEAD" else request.method
         operation = self._operations[method]
+        act_for("")  # a request that came together with another inherits from that
         if operation.admin:
             return await self._administer(request, operation)
         services = self._platform.services
@@ -60,12 +63,17 @@ class Dispatcher:
             )
         )
         rate = self._platform.accounts.rate_window()
-        fault, parsed = None, b""
+        fault, raw = None, b""
         try:
             account, key = _NOBODY, None
-            if not operation.public:
+            if operation.owner is not None:
+                account = operation.owner(self._platform, _identifier(request)) or _NOBODY
+                act_for(account.id)
+            elif not operation.public:
                 account, key = self._platform.accounts.authenticate(bearer(request))
-                services.journal.belongs(entry, account.id)
+            if account.id:
+                services.journal.belongs(entry, account.id, services.clock.timestamp())
+            if key is not None:
                 rate = self._platform.accounts.rate_window(account)
                 rate = self._platform.accounts.count_request(account)
                 if key.scope == "read_only" and method != "GET":
@@ -78,7 +86,7 @@ class Dispatcher:
                 response = await faulty.before(fault, request)
             if response is None:
                 body = parse_body(raw, operation)
-                parsed = raw
+                services.journal.hide(account.id, body.hidden())
                 entry.warnings += [
                     f"unknown key {name!r} in the body is ignored" for name in body.model_extra or ()
                 ]
@@ -98,9 +106,19 @@ class Dispatcher:
             )
         entry.status = response.status_code
         entry.duration_ms = round((time.perf_counter() - started) * 1000, 3)
-        services.journal.finish(entry, parsed, getattr(response, "body", b""))
-        add_common_headers(response, rate)
+        services.journal.finish(entry, self._kept(operation, account, raw), getattr(response, "body", b""))
+        add_common_headers(response, self._platform, rate)
         return response
+
+    def _kept(self, operation: Operation, account: Account, raw: bytes) -> bytes:
+        """What the journal may have of a body. One that may hold secrets has to be understood for that."""
+        if operation.body is None or operation.body.hidden is Body.hidden:
+            return raw
+        try:
+            self._platform.services.journal.hide(account.id, parse_body(raw, operation).hidden())
+        except Refusal:
+            return b""
+        return raw
 
     async def _administer(self, request: Request, operation: Operation) -> Response:
         """A call about the emulator itself: by the admin key, about the account that `?account=` names."""
@@ -118,22 +136,28 @@ class Dispatcher:
         except Exception:
             platform.services.log(f"{request.method} {request.scope['path']} failed:\n{traceback.format_exc()}")
             response = problem(Refusal(500, "the emulator failed; its log has the traceback."), request.scope["path"])
-        add_common_headers(response, platform.accounts.rate_window())
+        add_common_headers(response, platform, admin=True)
         return response
+
+
+def _identifier(request: Request) -> str:
+    """The id in the path, decoded; empty where there is none."""
+    return unquote(request.path_params.get("id", ""), errors="replace")
 
 
 def _sandbox_of(request: Request) -> str:
     """The sandbox that a path is about, if it says so."""
-    path = request.scope["path"]
-    identifier = request.path_params.get("id", "") if path.startswith(_OF_SANDBOXES) else ""
-    return unquote(identifier, errors="replace")
+    return _identifier(request) if request.scope["path"].startswith(_OF_SANDBOXES) else ""
 
 
-def add_common_headers(response: Response, rate: tuple[int, int, int]) -> None:
-    """On every response of the API, refusals included."""
-    limit, remaining, reset = rate
+def add_common_headers(
+    response: Response, platform: Platform, rate: Optional[tuple[int, int, int]] = None, admin: bool = False
+) -> None:
+    """On every response of the API, refusals included. `rate`: None for one that counts for nobody. `admin`:
+    a call about the emulator, which changes no id that a seed makes repeatable."""
+    limit, remaining, reset = rate or platform.accounts.rate_window()
     response.raw_headers += [
-        (b"x-request-id", b"req_" + secrets.token_hex(8).encode("ascii")),
+        (b"x-request-id", b"req_%016x" % platform.services.chance.bits("admin" if admin else "req", 64)),
         (b"x-ratelimit-limit", b"%d" % limit),
         (b"x-ratelimit-remaining", b"%d" % remaining),
         (b"x-ratelimit-reset", b"%d" % reset),

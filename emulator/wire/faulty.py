@@ -9,6 +9,7 @@ from typing import Callable, Optional
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocket
 
 from ..control.faults import HANG_SECONDS, Fault
 from ..platform.refusal import Refusal
@@ -43,7 +44,8 @@ def after(fault: Fault, response: Response) -> Response:
     if fault.drop == "after":
         return Dropped(response)
     if fault.drop == "mid-body":
-        return Cut(response, None)
+        # An answer without a body has no middle.
+        return Dropped(response) if getattr(response, "body", None) == b"" else Cut(response, None)
     if fault.truncate is not None:
         return Cut(response, fault.truncate)
     return response
@@ -81,9 +83,12 @@ class Dropped(Response):
     def __init__(self, instead_of: Optional[Response] = None) -> None:
         super().__init__(status_code=instead_of.status_code if instead_of is not None else 500)
         self.status_code = instead_of.status_code if instead_of is not None else 0
+        self._close = getattr(instead_of, "close", None)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope[TRANSPORT].abort()
+        if self._close is not None:
+            self._close()
         await _broken(receive)
 
 
@@ -126,13 +131,14 @@ class _Enough(Exception):
 async def _broken(receive: Receive) -> None:
     """Until the server knows that the connection is gone; before that it would complain of a missing answer."""
 
-    async def seen() -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
-
     try:
-        await asyncio.wait_for(seen(), _SEEN_SECONDS)
+        await asyncio.wait_for(_disconnected(receive), _SEEN_SECONDS)
     except (asyncio.TimeoutError, ClientDisconnect):
+        pass
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] not in ("http.disconnect", "websocket.disconnect"):
         pass
 
 
@@ -143,15 +149,17 @@ class Broken(Exception):
     """The connection of a WebSocket was broken before it was opened."""
 
 
-async def before_upgrade(fault: Fault, scope: Scope) -> None:
+async def before_upgrade(fault: Fault, socket: WebSocket) -> None:
     """What a handshake meets. Raises Refusal for what is answered, Broken for what is not."""
     if fault.interrupts:
         return
-    await asyncio.sleep(fault.delay)
+    if fault.delay:
+        await _unless_gone(socket, asyncio.sleep(fault.delay))
     if fault.hang:
-        await _until_removed(fault)
+        await _unless_gone(socket, _until_removed(fault))
     if fault.hang or fault.drop is not None:
-        scope[TRANSPORT].abort()
+        socket.scope[TRANSPORT].abort()
+        await _broken(socket.receive)
         raise Broken
     if fault.rate_limit is not None:
         raise Refusal(429, fault.detail or "rate limit reached", retry_after=fault.rate_limit)
@@ -159,9 +167,25 @@ async def before_upgrade(fault: Fault, scope: Scope) -> None:
         raise Refusal(fault.status, _detail(fault), fault.reason, retry_after=fault.retry_after)
 
 
+async def _unless_gone(socket: WebSocket, work: Awaitable[None]) -> None:
+    """Raises Broken when the client goes away first."""
+    if socket.client_state.name == "CONNECTING":
+        await socket.receive()  # what every handshake begins with; `accept` would have taken it
+    working = asyncio.ensure_future(work)
+    gone = asyncio.ensure_future(_disconnected(socket.receive))
+    try:
+        await asyncio.wait({working, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if gone.done():
+            raise Broken
+    finally:
+        for task in (working, gone):
+            task.cancel()
+        await asyncio.gather(working, gone, return_exceptions=True)
+
+
 class Interrupted:
-    """The work of a WebSocket, which the fault ends: `close_socket` after `delay` seconds, `truncate` after so many
-    characters that were sent, the death of the sandbox (`kill`) after `delay`."""
+    """The work of a WebSocket, which the fault ends: `close_socket`, a `drop` of the connection or the death of the
+    sandbox (`kill`) after `delay` seconds, `truncate` before the message that has the character after so many."""
 
     def __init__(self, fault: Fault, scope: Scope, send: Send, kill: Callable[[], None]) -> None:
         self._fault = fault
@@ -200,8 +224,14 @@ class Interrupted:
             working.result()
 
     async def _end(self, working: asyncio.Future[None]) -> None:
-        if self._fault.close_socket is None:
+        if self._fault.outcome == "dies":
             self._kill()
             return
-        await self._forward({"type": "websocket.close", "code": self._fault.close_socket})
+        if self._fault.drop is not None:
+            self._transport.abort()
+            return
+        try:
+            await self._forward({"type": "websocket.close", "code": self._fault.close_socket})
+        except OSError:
+            pass  # the client was faster
         working.cancel()

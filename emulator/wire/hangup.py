@@ -16,11 +16,11 @@ async def unless_hung_up(request: Request, work: Awaitable[T]) -> T:
     me = asyncio.current_task()
     assert me is not None
     watcher = asyncio.ensure_future(_hung_up(request))
-    gone = False
+    gone = over = False
 
     def cancel(_: object) -> None:
         nonlocal gone
-        if not watcher.cancelled():
+        if not watcher.cancelled() and not over:  # it may have been on its way here when the work ended
             gone = True
             me.cancel()
 
@@ -32,6 +32,7 @@ async def unless_hung_up(request: Request, work: Awaitable[T]) -> T:
             raise ClientDisconnect from None
         raise
     finally:
+        over = True
         watcher.remove_done_callback(cancel)
         watcher.cancel()
 

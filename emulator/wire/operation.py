@@ -29,6 +29,10 @@ class Body(Model):
     """A JSON request body. Types are exact, as on the platform; keys that we do not know are kept for the
     journal's warning and otherwise ignored."""
 
+    def hidden(self) -> list[str]:
+        """Values in it that the journal must not show."""
+        return []
+
     model_config = ConfigDict(strict=True, extra="allow", allow_inf_nan=False, defer_build=True)
 
 
@@ -72,12 +76,14 @@ class Call(Generic[B]):
 
 
 Handler = Callable[[Call[Any]], Awaitable[Response]]
+Owner = Callable[[Platform, str], Optional[Account]]
 
 
 @dataclass(frozen=True)
 class Operation:
     """`name` is resource.call, as the SDK spells it. `body`: the model of the request body, None when the call
-    takes none. `public`: no API key is asked for.
+    takes none. `public`: no API key is asked for; `owner` then says from the id in the path whose call it is all the
+    same, so that it has that account's time and faults, and stands in its journal.
 
     The rest is for the OpenAPI document. `reply`: the model of the answer, or `list[Model]`, or `str` (text), `bytes`;
     None for an empty one (204). `status`: of success. `query`: parameters by name, with their type (`int`, `str`,
@@ -99,6 +105,7 @@ class Operation:
     required: Sequence[str] = ()
     media: str = "application/octet-stream"
     admin: bool = False
+    owner: Optional[Owner] = None
 
 
 class Operations(list[Operation]):
@@ -119,6 +126,7 @@ class Operations(list[Operation]):
         required: Sequence[str] = (),
         media: str = "application/octet-stream",
         admin: bool = False,
+        owner: Optional[Owner] = None,
     ) -> Callable[[Handler], Handler]:
         """`status`: 200 where there is a reply and 204 where there is none, unless said otherwise."""
         status = status or (204 if reply is None else 200)
@@ -139,6 +147,7 @@ class Operations(list[Operation]):
                     required,
                     media,
                     admin,
+                    owner,
                 )
             )
             return handler

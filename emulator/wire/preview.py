@@ -19,6 +19,7 @@ from starlette.types import Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from ..control.journal import Entry
+from ..control.scope import act_for
 from ..platform.platform import Platform
 from ..platform.refusal import Refusal
 from .dispatch import add_common_headers
@@ -70,7 +71,14 @@ class Previews:
     async def __call__(self, target: Target, scope: Scope, receive: Receive, send: Send) -> None:
         services = self._platform.services
         method = scope.get("method", "GET")
-        entry = services.journal.add(Entry(services.clock.timestamp(), method, scope["path"], "preview"))
+        entry = services.journal.add(
+            Entry(services.clock.timestamp(), method, scope["path"], "preview", sandbox=target.sandbox_id)
+        )
+        act_for("")
+        sandbox = services.store.sandboxes.get(target.sandbox_id)
+        if sandbox is not None:
+            act_for(sandbox.account_id)
+            services.journal.belongs(entry, sandbox.account_id, services.clock.timestamp())
 
         async def answer(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -107,7 +115,7 @@ class Previews:
         if scope["type"] == "websocket":
             await refuse(WebSocket(scope, receive, send), self._platform, response)
             return
-        add_common_headers(response, self._platform.accounts.rate_window())
+        add_common_headers(response, self._platform)
         await response(scope, receive, send)
 
 

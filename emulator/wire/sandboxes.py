@@ -61,6 +61,11 @@ class CreateSandbox(Body):
     persona_id: Optional[str] = None
     harness_id: Optional[str] = None
 
+    def hidden(self) -> list[str]:
+        named = [(self.env or {}).get(name, "") for name in self.secrets or ()]
+        in_url = _CREDENTIALS.match(self.repo or "")
+        return [*named, self.repo_token or "", in_url[1] if in_url else ""]
+
 
 class SandboxOut(Model):
     """A sandbox as every client reads it. Nullable keys are left out when unset."""
@@ -126,7 +131,6 @@ async def create(call: Call[CreateSandbox]) -> Response:
     for name in ("persona_id", "harness_id"):
         if getattr(call.body, name):
             call.warnings.append(f"`{name}` is ignored: personas and harnesses are not emulated")
-    call.platform.services.journal.hide(call.account.id, _secrets(call.body))
     sandbox = call.platform.sandboxes.new(call.account, **checked(call.body))
     await call.platform.sandboxes.build(sandbox, call.failing("error"))
     return json_reply(shown(sandbox, call.platform.services.clock.time()), 201)
@@ -172,13 +176,6 @@ async def logs(call: Call[NoBody]) -> Response:
 
 
 # --- what a create may say
-
-
-def _secrets(body: CreateSandbox) -> list[str]:
-    """What the journal must not show, whether the create is refused or not."""
-    named = [(body.env or {}).get(name, "") for name in body.secrets or ()]
-    in_url = _CREDENTIALS.match(body.repo or "")
-    return [*named, body.repo_token or "", in_url[1] if in_url else ""]
 
 
 def checked(body: CreateSandbox) -> dict[str, Any]:

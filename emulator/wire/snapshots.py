@@ -7,7 +7,9 @@ from typing import Any, Optional
 from pydantic import ConfigDict
 from starlette.concurrency import iterate_in_threadpool
 from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
+from ..cage.archive import Gzipped
 from ..control.clock import rfc3339
 from ..platform.limits import DOWNLOAD_SECONDS
 from ..platform.refusal import invalid
@@ -149,14 +151,26 @@ async def download(call: Call[NoBody]) -> Response:
     media="application/gzip",
     query={"expires": str, "signature": str},
     required=["expires", "signature"],
+    owner=lambda platform, identifier: platform.snapshots.owner(identifier),
 )
 async def content(call: Call[NoBody]) -> Response:
     identifier = call.param("id")
     pieces = call.platform.snapshots.signed_content(
         identifier, call.query("expires") or "", call.query("signature") or ""
     )
-    return StreamingResponse(
-        iterate_in_threadpool(pieces),
-        media_type="application/gzip",
-        headers={"Content-Disposition": f'attachment; filename="{identifier}.tar.gz"'},
-    )
+    return _Content(pieces, f'attachment; filename="{identifier}.tar.gz"')
+
+
+class _Content(StreamingResponse):
+    """Closes the file also when the client goes away in the middle."""
+
+    def __init__(self, pieces: Gzipped, disposition: str) -> None:
+        headers = {"Content-Disposition": disposition}
+        super().__init__(iterate_in_threadpool(pieces), media_type="application/gzip", headers=headers)
+        self.close = pieces.close
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self.close()

@@ -76,14 +76,14 @@ class SocketDispatcher:
         started = time.perf_counter()
         try:
             account, key = self._platform.tickets.admit(socket.query_params.get("token", ""))
-            services.journal.belongs(entry, account.id)
+            services.journal.belongs(entry, account.id, services.clock.timestamp())
             self._platform.accounts.count_request(account)
             entry.sandbox = unquote(socket.path_params["id"], errors="replace")
             sandbox = self._platform.sandboxes.running(account, entry.sandbox)
             fault = services.faults.take(account.id, entry.operation, "GET", entry.path, sandbox.id)
             if fault is not None:
                 entry.fault = fault.id
-                await faulty.before_upgrade(fault, scope)
+                await faulty.before_upgrade(fault, socket)
             if fault is None or not fault.interrupts:
                 await self._operation.handler(Connection(socket, self._platform, account, key, sandbox))
                 return
@@ -125,7 +125,7 @@ async def close(socket: WebSocket, code: int, reason: str = "") -> None:
 
 async def refuse(socket: WebSocket, platform: Platform, response: Response) -> None:
     """Answers a handshake with a response; a socket that is open already is closed."""
-    add_common_headers(response, platform.accounts.rate_window())
+    add_common_headers(response, platform)
     try:
         if socket.application_state.name == "CONNECTING":
             await socket.send_denial_response(response)

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import unquote
 
 import schemathesis
+from fuzz_hooks_shared import meant_to_be_good, whole
 
 KEY_ID = os.environ["CAGED_FUZZ_KEY"]
 #: Of its own: the module's is put back to its beginning by hypothesis before every example.
@@ -29,19 +30,10 @@ PORT = int(os.environ["CAGED_FUZZ_PORT"])
 REACHING_OUT = ("packages", "repo")
 
 
-def _whole(value: Any) -> Any:
-    """With 33.0 as 33: the same number to JSON Schema, but not to the platform, which takes no fraction for a count."""
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    if isinstance(value, dict):
-        return {name: _whole(item) for name, item in value.items()}
-    return [_whole(item) for item in value] if isinstance(value, list) else value
-
-
 @schemathesis.hook
 def before_call(_context: Any, case: Any, _kwargs: Any) -> None:
     if isinstance(case.body, (dict, list)):
-        case.body = _whole(case.body)
+        case.body = whole(case.body)
     name = case.operation.definition.raw.get("operationId")
     if name == "sandboxes.create" and isinstance(case.body, dict):
         for field in REACHING_OUT:
@@ -60,7 +52,4 @@ def before_call(_context: Any, case: Any, _kwargs: Any) -> None:
 def _is_made_up(case: Any) -> bool:
     """Whether the id is one that schemathesis thought of and meant to be good, or of something that may have gone
     since. What a stateful test follows up is left alone."""
-    if case.meta is None or case.meta.phase.name.value == "stateful" or "id" not in (case.path_parameters or {}):
-        return False
-    places = {getattr(place, "value", place): info.mode for place, info in case.meta.components.items()}
-    return "path" in places and bool(places["path"].is_positive)
+    return "id" in (case.path_parameters or {}) and meant_to_be_good(case, "path")

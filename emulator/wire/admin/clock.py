@@ -13,6 +13,7 @@ from .operations import Admin
 
 operations = Admin()
 _LONGEST = 100 * 366 * 86400.0
+_LATEST = from_rfc3339("9000-01-01T00:00:00Z")
 
 
 class Time(Model):
@@ -61,6 +62,8 @@ async def freeze(call: Call[Freeze]) -> Response:
             at = from_rfc3339(at)
         except ValueError as error:
             raise invalid(f"at: {error}") from None
+    if at is not None and not 0 <= at <= _LATEST:
+        raise invalid("at: must be between 1970-01-01T00:00:00Z and 9000-01-01T00:00:00Z")
     call.platform.watch.freeze(call.account.id, at)
     return _shown(call)
 
@@ -89,12 +92,14 @@ async def tick(call: Call[Tick]) -> Response:
 @operations.call("DELETE", "/clock", "clock.reset", reply=Time)
 async def reset(call: Call[NoBody]) -> Response:
     """The emulator's own time again."""
-    call.platform.services.clock.reset(call.account.id)
+    call.platform.watch.reset(call.account.id)
     return _shown(call)
 
 
 async def _advance(call: Call[Any], seconds: float) -> Response:
     if not 0 <= seconds <= _LONGEST:
         raise invalid("time goes forward only, and by a hundred years at the most")
+    if call.platform.services.clock.latest(call.account.id) + seconds > _LATEST:
+        raise invalid("time ends with the year 9000")
     await call.platform.watch.advance(call.account.id, seconds)
     return _shown(call)

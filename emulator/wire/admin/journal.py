@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
-from typing import Any, Optional
+from typing import Any, Optional, Protocol, TypeVar
 
 from starlette.responses import Response
 
 from ...control.journal import Asked, Entry, Ran
+from ...control.scope import EVERYBODY
+from ...platform.refusal import invalid
 from ..operation import Call, Model, NoBody, json_reply, no_content
 from .operations import Admin
 
 operations = Admin()
+
+
+class _Dated(Protocol):
+    @property
+    def at(self) -> str: ...
+
+
+T = TypeVar("T", bound=_Dated)
 
 
 class RequestOut(Model):
@@ -97,7 +107,7 @@ def shown_request(entry: Entry) -> RequestOut:
 
 
 def _whose(call: Call[Any]) -> Optional[str]:
-    return None if call.account.id == "*" else call.account.id
+    return None if call.account.id == EVERYBODY else call.account.id
 
 
 @operations.call(
@@ -110,6 +120,8 @@ def _whose(call: Call[Any]) -> Optional[str]:
 async def requests(call: Call[NoBody]) -> Response:
     """`path` and `operation` are patterns; `last`: the newest so many only."""
     status, last = call.query_int("status"), call.query_int("last")
+    if last is not None and last < 1:
+        raise invalid("last: must be at least 1; leave it out for all")
     found = [
         entry
         for pages in call.platform.services.journal.known(_whose(call))
@@ -120,8 +132,14 @@ async def requests(call: Call[NoBody]) -> Response:
         and _fits(call.query("sandbox"), entry.sandbox)
         and status in (None, entry.status)
     ]
-    found.sort(key=lambda entry: entry.at)
-    return json_reply([shown_request(entry) for entry in (found[-last:] if last else found)])
+    return json_reply([shown_request(entry) for entry in _in_order(call, found, last)])
+
+
+def _in_order(call: Call[Any], found: list[T], last: Optional[int] = None) -> list[T]:
+    """As it was noted, which is the order of one account even where its time was set back; several accounts by time."""
+    if call.account.id == EVERYBODY:
+        found.sort(key=lambda one: one.at)
+    return found[-last:] if last else found
 
 
 def _fits(pattern: Optional[str], text: str, upper: bool = False) -> bool:
@@ -138,7 +156,7 @@ async def commands(call: Call[NoBody]) -> Response:
         for ran in pages.commands
         if _fits(call.query("sandbox"), ran.sandbox) and _fits(call.query("source"), ran.source)
     ]
-    return json_reply([CommandOut(**vars(ran)) for ran in sorted(found, key=lambda ran: ran.at)])
+    return json_reply([CommandOut(**vars(ran)) for ran in _in_order(call, found)])
 
 
 @operations.call(
@@ -151,7 +169,7 @@ async def prompts(call: Call[NoBody]) -> Response:
         for asked in pages.prompts
         if _fits(call.query("sandbox"), asked.sandbox) and _fits(call.query("agent"), asked.agent)
     ]
-    found.sort(key=lambda asked: asked.at)
+    found = _in_order(call, found)
     return json_reply([PromptOut(**{**vars(asked), "arguments": list(asked.arguments)}) for asked in found])
 
 
@@ -172,8 +190,7 @@ async def events(call: Call[NoBody]) -> Response:
         for event in pages.events
         if _fits(call.query("sandbox"), event.sandbox_id) and _fits(call.query("type"), event.type)
     ]
-    found.sort(key=lambda event: event.at)
-    return json_reply(found)
+    return json_reply(_in_order(call, found))
 
 
 @operations.call("DELETE", "/journal", "journal.clear")

@@ -1,0 +1,37 @@
+"""What schemathesis is told about the emulator's own calls. Loaded by schemathesis itself, see fuzz_admin.py.
+
+Where it thought of an id that nothing has it often gets one that something does have, which stays there.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from typing import Any
+
+import schemathesis
+from fuzz_hooks_shared import meant_to_be_good, whole
+
+#: Of its own: the module's is put back to its beginning by hypothesis before every example.
+CHANCE = random.Random(os.environ["CAGED_FUZZ_SEED"])
+ACCOUNT, SPARE = os.environ["CAGED_FUZZ_ACCOUNT"], os.environ["CAGED_FUZZ_SPARE_ACCOUNT"]
+#: By path: the id of something that is there for the whole run. It is not deleted.
+RESIDENTS = {
+    "/_emulator/sandboxes/{id}/spend": os.environ["CAGED_FUZZ_SANDBOX"],
+    "/_emulator/faults/{id}": os.environ["CAGED_FUZZ_FAULT"],
+}
+#: What takes things away, and so is done to the other account.
+EMPTYING = ("emulator.reset", "emulator.faults.clear")
+
+
+@schemathesis.hook
+def before_call(_context: Any, case: Any, _kwargs: Any) -> None:
+    if isinstance(case.body, (dict, list)):
+        case.body = whole(case.body)
+    if meant_to_be_good(case, "query") and case.query and "account" in case.query:
+        case.query["account"] = CHANCE.choice([ACCOUNT, SPARE, "*"])
+    if case.operation.definition.raw.get("operationId") in EMPTYING:
+        case.query = {**(case.query or {}), "account": SPARE}
+    resident = RESIDENTS.get(case.operation.path)
+    if resident and case.method != "DELETE" and meant_to_be_good(case, "path"):
+        case.path_parameters["id"] = resident
