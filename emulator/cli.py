@@ -33,7 +33,7 @@ def main() -> None:
 @click.option("--api-key", default=None, envvar="CAGED_EMULATOR_API_KEY", help="Key of the first account [random].")
 @click.option("--admin-key", default=None, envvar="CAGED_EMULATOR_ADMIN_KEY", help="Key of its controls [random].")
 @click.option("--isolation", type=click.Choice(ISOLATION_LEVELS), help="How sandboxes are walled off.")
-@click.option("--state-dir", type=click.Path(file_okay=False), help="Where the sandboxes' files go [a temp directory].")
+@click.option("--state-dir", type=click.Path(file_okay=False), help="Keeps everything there beyond the end [nothing].")
 @click.option("--seed", type=int, default=None, help="Makes ids the same on every run.")
 @click.option("--tier", type=click.Choice(TIERS), default=None, help="Turns that plan's rate and plan limits on.")
 @click.option("--budget-action", type=click.Choice(BUDGET_ACTIONS), default="pause", show_default=True)

@@ -8,9 +8,10 @@ happens, by the rule's numbers of that moment; a rule that is enabled later stil
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from typing import Optional
 
-from ..control.clock import rfc3339
+from ..control.clock import from_rfc3339, rfc3339
 from ..control.scope import acting_for
 from ..history import Event
 from ..store import Account, Sandbox, Session
@@ -69,6 +70,30 @@ class Alarms:
                 del known[identifier]
         for identifier in [name for name in self._costs if name not in store.accounts]:
             del self._costs[identifier]
+
+    def told(self, place: str) -> Iterable[str]:
+        """What was told of a sandbox, or of an account."""
+        return self._told.get(place, ())
+
+    def remember(self, place: str, causes: Iterable[str]) -> None:
+        """What was told by an emulator before."""
+        if causes:
+            self._told[place] = set(causes)
+
+    def recall(self) -> None:
+        """Counts again what the store tells of the time before this emulator: errors, and what sessions cost."""
+        store = self._services.store
+        for place, history in [
+            *((box.id, box.history) for box in store.sandboxes.values()),
+            *((account.id, account.history) for account in store.accounts.values()),
+        ]:
+            errors = [from_rfc3339(event.timestamp) for event in history.events() if event.type == "error"]
+            if errors:
+                self._errors[place] = deque(errors, maxlen=_MOST_ERRORS)
+        ended = [session for session in store.sessions.values() if session.ended_at is not None]
+        for session in sorted(ended, key=lambda session: session.ended_at or 0.0):
+            costs = self._costs.setdefault(session.account_id, deque(maxlen=SESSIONS_MOST))
+            costs.append(session.llm_cost + session.compute_cost)
 
     def _first_time(self, place: str, cause: str) -> bool:
         return cause not in self._told.setdefault(place, set())

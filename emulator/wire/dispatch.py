@@ -96,6 +96,8 @@ class Dispatcher:
                 Refusal(500, "the emulator failed; its log has the traceback. Please report it."),
                 request.scope["path"],
             )
+        if services.keeper is not None:
+            response = self._kept(response, request)
         entry.status = response.status_code
         entry.duration_ms = round((time.perf_counter() - started) * 1000, 3)
         services.journal.finish(entry, parsed, getattr(response, "body", b""))
@@ -127,6 +129,16 @@ def _sandbox_of(request: Request) -> str:
     path = request.scope["path"]
     identifier = request.path_params.get("id", "") if path.startswith(_OF_SANDBOXES) else ""
     return unquote(identifier, errors="replace")
+
+
+    def _kept(self, response: Response, request: Request) -> Response:
+        """The response, once all that it may tell of is durable."""
+        try:
+            self._platform.services.commit()
+        except OSError as error:
+            self._platform.services.log(f"{request.method} {request.scope['path']}: {error}")
+            return problem(Refusal(507, str(error)), request.scope["path"])
+        return response
 
 
 def add_common_headers(response: Response, rate: tuple[int, int, int]) -> None:
