@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 START_LIMIT = 15.0
 STOP_LIMIT = 30.0
+TRANSFER_LIMIT = 600.0
 T = TypeVar("T")
 
 
@@ -211,6 +212,23 @@ class Emulator(Double):
         if self._control is None:
             self._control = Link(runtime.base_url, runtime.admin_key, lambda: self._running().services)
         return self._control
+
+    # --- archives
+
+    def export(self, path: Union[str, os.PathLike[str]], account: Optional[str] = None) -> None:
+        """Writes everything (accounts, keys, sandboxes with their files, snapshots, histories), or all of one account
+        by its id, into one `.tar.gz`, which appears at `path` complete or not at all. It holds secrets. ValueError says
+        why it cannot be."""
+        from .persistence.transfer import Transfer
+
+        self._call(Transfer(self._running().platform).export(Path(path), account), TRANSFER_LIMIT)
+
+    def import_(self, path: Union[str, os.PathLike[str]]) -> None:
+        """Adds what `export` has written, here or elsewhere; its sandboxes are stopped, and `resume` starts them.
+        ValueError says why it cannot be, for example because an id is here already; nothing has changed then."""
+        from .persistence.transfer import Transfer
+
+        self._call(Transfer(self._running().platform).import_(Path(path)), TRANSFER_LIMIT)
 
     def _call(self, work: Coroutine[Any, Any, T], limit: float = STOP_LIMIT) -> T:
         """Runs a coroutine on the emulator's loop, from any other thread. What it changes is durable afterwards."""

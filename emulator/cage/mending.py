@@ -15,6 +15,13 @@ def refurnish(layout: Layout) -> None:
     restore.finish(layout)
     disk.remove(layout.opt)
     layout.opt.mkdir()
+    complete(layout)
+    for path in layout.roots().values():
+        _remove_half_written(path)
+
+
+def complete(layout: Layout) -> None:
+    """Each place is a directory of its own, whatever a command has put there instead."""
     for name, path in layout.roots().items():
         if os.path.islink(path) or not os.path.isdir(path):
             if os.path.lexists(path):
@@ -22,7 +29,6 @@ def refurnish(layout: Layout) -> None:
             os.mkdir(path)
             if name == "tmp":
                 os.chmod(path, 0o1777)
-        _remove_half_written(path)
 
 
 def _remove_half_written(root: str) -> None:

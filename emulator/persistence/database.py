@@ -68,3 +68,10 @@ def _check(connection: Connection, file: Path) -> None:
             f"{file} has version {version}, of {release}; this one reads version {VERSION}. Use the release that wrote"
             " it, or another directory"
         )
+
+
+def into_one_file(connection: Connection) -> None:
+    """All that was written is in the file itself, nothing beside it. For a database that nobody else has open."""
+    (mode,) = connection.execute("PRAGMA journal_mode = DELETE").fetchone()
+    if mode != "delete":
+        raise sqlite3.OperationalError(f"the journal is in mode {mode} still")

@@ -94,7 +94,7 @@ class Persistence:
         vars(services.store).update(vars(loaded.store))
         for place, causes in loaded.told.items():
             platform.alarms.remember(place, causes)
-        platform.alarms.recall()
+        platform.alarms.recall(services.store)
         self._book = Book(self._connection, platform.alarms.told)
         self._book.lists, self._book.position = loaded.lists, loaded.position
         self._book.watch(services.store)

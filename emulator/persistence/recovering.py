@@ -9,7 +9,7 @@ from ..control.clock import rfc3339
 from ..platform import cost
 from ..platform.platform import Platform
 from ..platform.services import Services
-from ..store import Sandbox
+from ..store import Sandbox, Store
 from .codec import snapshot_file
 
 KILLED = "stopped: the emulator was killed; resume the sandbox to go on"
@@ -22,22 +22,28 @@ def recover(platform: Platform, alive: float) -> None:
         if sandbox.status == "pending":
             del services.store.sandboxes[sandbox.id]  # nobody was told of it
         elif sandbox.status in ("running", "paused"):
-            _stop(services, sandbox, alive)
-    for session in services.store.sessions.values():
-        if session.ended_at is None:
-            box = services.store.sandboxes.get(session.sandbox_id)
-            session.ended_at = max(alive, session.started_at)
-            session.status = "failed"
-            session.compute_cost = cost.compute(box, alive) - session.compute_before if box is not None else 0.0
+            stop(services, sandbox, alive, KILLED)
+    end_sessions(services.store, alive)
     _snapshots(services)
     _remove_unknown(services)
 
 
-def _stop(services: Services, sandbox: Sandbox, alive: float) -> None:
+def end_sessions(store: Store, alive: float) -> None:
+    """Those that were active have failed."""
+    for session in store.sessions.values():
+        if session.ended_at is None:
+            box = store.sandboxes.get(session.sandbox_id)
+            session.ended_at = max(alive, session.started_at)
+            session.status = "failed"
+            session.compute_cost = cost.compute(box, alive) - session.compute_before if box is not None else 0.0
+
+
+def stop(services: Services, sandbox: Sandbox, alive: float, why: str) -> None:
+    """A record that says running, or paused, of a sandbox without processes."""
     cost.stop(sandbox, alive)
     sandbox.status = "stopped"
     sandbox.stopped_at = rfc3339(alive)
-    services.happened(sandbox, "stop", KILLED, cause="killed")
+    services.happened(sandbox, "stop", why)
 
 
 def _snapshots(services: Services) -> None:

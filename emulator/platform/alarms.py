@@ -14,7 +14,7 @@ from typing import Optional
 from ..control.clock import from_rfc3339, rfc3339
 from ..control.scope import acting_for
 from ..history import Event
-from ..store import Account, Sandbox, Session
+from ..store import Account, Sandbox, Session, Store
 from . import cost
 from .alerts import Alerts
 from .refusal import Refusal
@@ -80,9 +80,8 @@ class Alarms:
         if causes:
             self._told[place] = set(causes)
 
-    def recall(self) -> None:
-        """Counts again what the store tells of the time before this emulator: errors, and what sessions cost."""
-        store = self._services.store
+    def recall(self, store: Store) -> None:
+        """Counts again what records from before tell: errors, and what sessions cost."""
         for place, history in [
             *((box.id, box.history) for box in store.sandboxes.values()),
             *((account.id, account.history) for account in store.accounts.values()),

@@ -38,11 +38,12 @@ def is_whole(text: str) -> bool:
 @dataclass
 class Box:
     """`files`: path -> the contents that may be there (one, or two while a write is in doubt). `ran`: numbers of
-    commands that were answered; `perhaps_ran`: that may have been run."""
+    commands that were run; `answered`: whose answer came, too; `perhaps_ran`: that may have been run."""
 
     id: str
     files: dict[str, list[str]] = field(default_factory=dict)
     ran: list[int] = field(default_factory=list)
+    answered: list[int] = field(default_factory=list)
     perhaps_ran: set[int] = field(default_factory=set)
     perhaps_gone: bool = False
 
@@ -127,6 +128,7 @@ class Worker(threading.Thread):
         assert result["exit_code"] == 0, result
         box.perhaps_ran.discard(number)
         box.ran.append(number)
+        box.answered.append(number)
 
     def _snapshot(self, box: Box) -> None:
         ledger = self.ledger
@@ -305,11 +307,11 @@ class _Check:
         perhaps = [number for number in numbers if number in box.perhaps_ran]
         self._must(
             [number for number in numbers if number not in box.perhaps_ran] == box.ran,
-            f"{box.id}: commands {numbers}, answered were {box.ran}",
+            f"{box.id}: commands {numbers}, known are {box.ran}",
         )
         logs = self._http.get(f"/v1/sandboxes/{box.id}/logs", params={"tail": 1000}).json()
         said = "\n".join(line["message"] for line in logs)
-        for number in box.ran[-30:]:
+        for number in box.answered[-30:]:
             if len(logs) < 1000:
                 self._must(f"echo {number} >>" in said, f"{box.id}: the log has forgotten command {number}")
         box.ran = [number for number in numbers if number in perhaps or number in box.ran]
