@@ -14,6 +14,8 @@ from ..config import ConfigError
 
 NAME = "state.db"
 VERSION = 1
+#: How long a change waits, and everybody with it, while another program writes to the file.
+BUSY_SECONDS = 0.5
 _APPLICATION = 0x43414745  # "CAGE"
 
 _TABLES = """
@@ -38,7 +40,7 @@ def open_database(file: Path) -> Connection:
     """
     if not file.exists():
         os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))  # it holds keys
-    connection = sqlite3.connect(file, timeout=5.0, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(file, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     try:
         _check(connection, file)
         connection.execute("PRAGMA journal_mode = WAL").fetchone()

@@ -209,9 +209,13 @@ class Sandboxes:
             self._services.happened(sandbox, "resume", "resumed")
 
     async def _start_again(self, sandbox: Sandbox) -> None:
-        """stopped -> running: new walls and processes over the same directory. 503 when they cannot be had."""
+        """stopped -> running: new walls and processes over the same directory. 503 when they cannot be had, 409 when
+        these walls cannot enforce the sandbox's network mode."""
         self._require_room(self._services.store.accounts[sandbox.account_id])
-        self._require_enforceable(sandbox.network_mode)
+        try:
+            self._require_enforceable(sandbox.network_mode)
+        except Refusal as refusal:
+            raise Refusal(409, refusal.detail, "invalid_state", "", "sandbox", sandbox.id) from None
         async with sandbox.disk:
             sandbox.gone.clear()
             try:
