@@ -20,15 +20,16 @@ COMMAND = [sys.executable, "-m", "caged.emulator"]
 
 
 class Served:
-    """A running `serve`, with its output."""
+    """A running `serve`, with its output. `tmp`: its temporary directory."""
 
-    def __init__(self, state: Path, *options: str, env: dict[str, str]) -> None:
+    def __init__(self, tmp: Path, *options: str, env: dict[str, str]) -> None:
+        tmp.mkdir(exist_ok=True)
         self.process = subprocess.Popen(
-            [*COMMAND, "serve", "--state-dir", str(state), *options],
+            [*COMMAND, "serve", *options],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env=env,
+            env={**env, "TMPDIR": str(tmp)},
         )
         self.lines: list[str] = []
         self.errors: list[str] = []
@@ -74,7 +75,7 @@ def serve(tmp_path, env):
     started = []
 
     def start(*options, **more):
-        started.append(Served(tmp_path / "state", *(options or ("--port", "0")), env={**env, **more}))
+        started.append(Served(tmp_path / "tmp", *(options or ("--port", "0")), env={**env, **more}))
         return started[-1]
 
     yield start
@@ -86,8 +87,8 @@ def serve(tmp_path, env):
             except subprocess.TimeoutExpired:
                 served.process.kill()
                 served.end()
-    state = tmp_path / "state"
-    eventually(lambda: not state.exists() or list(state.iterdir()) == [], "the emulator's directory to go")
+    tmp = tmp_path / "tmp"
+    eventually(lambda: not tmp.exists() or list(tmp.iterdir()) == [], "the emulator's directory to go")
 
 
 def run(*arguments, env, **options):
@@ -141,7 +142,7 @@ def test_the_ready_file_is_written_once_it_answers_and_is_the_users_alone(serve,
     assert ready.stat().st_mode & 0o777 == 0o600
     served.process.send_signal(signal.SIGINT)
     served.end()
-    assert [path.name for path in tmp_path.iterdir()] == ["state"]
+    assert [path.name for path in tmp_path.iterdir()] == ["tmp"]
 
 
 def test_a_ready_file_that_became_anothers_is_left_alone(serve, tmp_path):
@@ -167,9 +168,9 @@ def test_a_ready_file_that_cannot_be_written_is_a_usage_error(env, tmp_path):
 
 def test_a_ready_file_may_be_named_relative_to_the_current_directory(env, tmp_path):
     process = subprocess.Popen(
-        [*COMMAND, "serve", "--port", "0", "--state-dir", str(tmp_path), "--ready-file", "ready"],
+        [*COMMAND, "serve", "--port", "0", "--ready-file", "ready"],
         cwd=tmp_path,
-        env=env,
+        env={**env, "TMPDIR": str(tmp_path)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -273,7 +274,7 @@ def test_a_signal_stops_it_cleanly(serve, tmp_path, number):
     served.process.send_signal(number)
     assert served.end() == 0
     assert "Traceback" not in "".join(served.errors)
-    assert list((tmp_path / "state").iterdir()) == []
+    assert list((tmp_path / "tmp").iterdir()) == []
     with pytest.raises(ProcessLookupError):
         os.kill(int(said["output"]), 0)
 
@@ -304,7 +305,7 @@ def test_a_second_signal_stops_it_at_once(serve, tmp_path, number, code):
     served.process.send_signal(number)
     assert served.end() in (code, 0)  # the two may arrive as one
     assert "Traceback" not in "".join(served.errors)
-    eventually(lambda: list((tmp_path / "state").iterdir()) == [], "the directory to go")
+    eventually(lambda: list((tmp_path / "tmp").iterdir()) == [], "the directory to go")
 
 
 def test_doctor_tells_isolation_and_templates(env):
