@@ -239,7 +239,9 @@ class Book:
 
     def _follow_history(self, identifier: str, history: History) -> None:
         name = events_of(identifier)
-        if history.count and self._follow(name, history.kept, codec.encode_event):
+        if not history.count:
+            self._forget_history(identifier)  # somebody has begun it anew
+        elif self._follow(name, history.kept, codec.encode_event):
             tally = {"types": history.types, "first": history.first, "last": history.last}
             self._put("history", name, tally)
 

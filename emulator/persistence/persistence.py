@@ -16,6 +16,7 @@ from . import loading, recovering
 from .book import Book
 from .chance import KeptChance
 from .database import NAME, Error, open_database
+from .recovering import Alive
 from .statedir import StateDir
 
 #: How long what nobody has been told of yet may wait, and what is no reason for a transaction.
@@ -103,7 +104,8 @@ class Persistence:
         if isinstance(self.document("signing_key"), str):
             platform.snapshots.signing_key = bytes.fromhex(self.document("signing_key"))
         self.keep("signing_key", lambda: platform.snapshots.signing_key.hex())
-        recovering.recover(platform, self.document("alive") or services.clock.time())
+        kept = self.document("alive")
+        recovering.recover(platform, Alive.read(kept) if kept else Alive.now(services))
         self.flush()
 
     def flush(self, all_of_it: bool = False) -> None:
@@ -117,7 +119,7 @@ class Persistence:
                 book.document(name, content())
             runs = all_of_it and any(box.status == "running" for box in platform.services.store.sandboxes.values())
             if book.pending or runs:
-                book.mention("alive", platform.services.clock.time())
+                book.mention("alive", vars(Alive.now(platform.services)))
             if book.pending or all_of_it:
                 try:
                     book.write(all_of_it)

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Callable, Optional, TypeVar
 
-from ..cage import archive, mending
+from ..cage import archive, disk, mending
 from ..cage.process import Gone
 from ..config import ConfigError
 from ..platform.platform import Platform
@@ -70,7 +70,7 @@ class Transfer:
             return contents
         finally:
             temporary.unlink(missing_ok=True)
-            await asyncio.to_thread(archive.remove, work)
+            await asyncio.to_thread(disk.remove, work)
 
     def _work_directory(self, purpose: str) -> Path:
         work = self._services.run_dir / f"{purpose}-{secrets.token_hex(6)}"
@@ -110,7 +110,7 @@ class Transfer:
 
     async def _write_records(self, work: Path, account_id: Optional[str], packed: set[str]) -> Contents:
         """All of one moment."""
-        store, now = self._services.store, self._services.clock.time()
+        store, alive = self._services.store, recovering.Alive.now(self._services)
         chosen = Store()
         connection = open_database(work / NAME)
         try:
@@ -121,7 +121,7 @@ class Transfer:
                 if snapshot.status == "completed":
                     _link_or_copy(snapshot.file, snapshot_file(work / "snapshots", snapshot.id))
             book.collect(chosen)
-            book.document("alive", now)
+            book.document("alive", vars(alive))
             manifest = {"format": unpacking.FORMAT, "version": unpacking.VERSION, **vars(contents)}
             (work / unpacking.MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
             await asyncio.to_thread(book.write)
@@ -150,10 +150,10 @@ class Transfer:
             self._services.commit()
         finally:
             for path in made:
-                await asyncio.to_thread(archive.remove, path)
+                await asyncio.to_thread(disk.remove, path)
                 if path.is_file():
                     path.unlink()
-            await asyncio.to_thread(archive.remove, work)
+            await asyncio.to_thread(disk.remove, work)
         return _contents(loaded.store)
 
     def _read(self, work: Path) -> _Loaded:
@@ -163,8 +163,8 @@ class Transfer:
         except ConfigError as error:
             raise TransferError(f"the archive's records: {error}") from error
         try:
-            alive = loading.documents(connection)["alive"]
-            return _Loaded(loading.load(connection, self._services.files_dir / "snapshots"), float(alive))
+            alive = recovering.Alive.read(loading.documents(connection)["alive"])
+            return _Loaded(loading.load(connection, self._services.files_dir / "snapshots"), alive)
         except (Error, KeyError, TypeError, ValueError) as error:
             raise TransferError(f"the archive's records cannot be read ({error!r})") from error
         finally:
@@ -258,7 +258,7 @@ class Transfer:
 
 
 class _Loaded:
-    def __init__(self, loaded: loading.Loaded, alive: float) -> None:
+    def __init__(self, loaded: loading.Loaded, alive: recovering.Alive) -> None:
         self.store, self.told, self.alive = loaded.store, loaded.told, alive
 
 

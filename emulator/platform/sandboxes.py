@@ -11,6 +11,7 @@ from ..cage import disk
 from ..cage.cage import Cage
 from ..cage.git import Repo
 from ..cage.process import Gone
+from ..control.scope import acting_for
 from ..store import Account, LogEntry, Sandbox
 from . import cost, limits
 from .accounts import Accounts
@@ -248,11 +249,12 @@ class Sandboxes:
 
     async def _stop(self, sandbox: Sandbox) -> None:
         if sandbox.status in ("running", "paused"):
-            cost.stop(sandbox, self._services.clock.time())
-            sandbox.status = "stopped"
-            sandbox.stopped_at = self._services.clock.timestamp()
-            self._services.happened(sandbox, "stop", "stopped with the emulator; resume the sandbox to go on")
-            self._sessions.cut_off(sandbox)
+            with acting_for(sandbox.account_id):
+                cost.stop(sandbox, self._services.clock.time())
+                sandbox.status = "stopped"
+                sandbox.stopped_at = self._services.clock.timestamp()
+                self._services.happened(sandbox, "stop", "stopped with the emulator; resume the sandbox to go on")
+                self._sessions.cut_off(sandbox)
         sandbox.gone.set()
         cage = sandbox.cage
         if cage is not None:

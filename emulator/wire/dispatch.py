@@ -120,16 +120,10 @@ class Dispatcher:
         except Exception:
             platform.services.log(f"{request.method} {request.scope['path']} failed:\n{traceback.format_exc()}")
             response = problem(Refusal(500, "the emulator failed; its log has the traceback."), request.scope["path"])
+        if platform.services.keeper is not None:
+            response = self._kept(response, request)
         add_common_headers(response, platform.accounts.rate_window())
         return response
-
-
-def _sandbox_of(request: Request) -> str:
-    """The sandbox that a path is about, if it says so."""
-    path = request.scope["path"]
-    identifier = request.path_params.get("id", "") if path.startswith(_OF_SANDBOXES) else ""
-    return unquote(identifier, errors="replace")
-
 
     def _kept(self, response: Response, request: Request) -> Response:
         """The response, once all that it may tell of is durable."""
@@ -139,6 +133,13 @@ def _sandbox_of(request: Request) -> str:
             self._platform.services.log(f"{request.method} {request.scope['path']}: {error}")
             return problem(Refusal(507, str(error)), request.scope["path"])
         return response
+
+
+def _sandbox_of(request: Request) -> str:
+    """The sandbox that a path is about, if it says so."""
+    path = request.scope["path"]
+    identifier = request.path_params.get("id", "") if path.startswith(_OF_SANDBOXES) else ""
+    return unquote(identifier, errors="replace")
 
 
 def add_common_headers(response: Response, rate: tuple[int, int, int]) -> None:

@@ -246,6 +246,19 @@ def test_seeded_ids_go_on_where_they_stopped_and_never_collide(tmp_path):
         assert more_events[0] not in events
 
 
+def test_an_account_that_was_reset_is_empty_after_a_restart_too(state):
+    with started(state) as emulator, of(emulator, emulator.api_key) as api:
+        fill(emulator, api)
+        emulator.reset()
+        before = look(api)
+        assert before["/sandboxes"] == before["/alerts"]["alerts"] == []
+    database = sqlite3.connect(f"file:{state / 'state.db'}?mode=ro", uri=True)
+    assert database.execute("SELECT count(*) FROM entry").fetchone() == (0,)
+    database.close()
+    with started(state) as emulator, of(emulator, emulator.api_key) as api:
+        assert without(look(api), *VOLATILE) == without(before, *VOLATILE)
+
+
 def test_a_second_emulator_on_the_directory_is_told_who_has_it(state):
     with started(state), pytest.raises(ConfigError, match=r"in use by the emulator with pid \d+"):
         Emulator(state_dir=state).start()
