@@ -23,8 +23,8 @@ class ConfigError(ValueError):
 class EmulatorConfig:
     """host, port: where to listen; port 0 takes a free one. api_key: None makes a random one.
     admin_key: what the emulator's own controls want (`/_emulator/…`); None makes a random one.
-    isolation: `auto`, or a level by name, which then never degrades. state_dir: a directory for the sandboxes'
-    files instead of a fresh temporary one; what this emulator puts there is removed when it stops.
+    isolation: `auto`, or a level by name, which then never degrades. state_dir: a directory in which
+    everything survives the emulator's end, by `kill -9` too; None: a temporary one, removed at the end.
     seed: makes ids repeatable. tier: free, pro or team turns rate and plan limits on.
     budget_action: what happens at 100 % of a budget. allow_hosts: names that may stand in a Host header besides
     loopback names and plain addresses. allow_unenforced: create sandboxes with network modes that the walls in use

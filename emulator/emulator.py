@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 START_LIMIT = 15.0
 STOP_LIMIT = 30.0
+TRANSFER_LIMIT = 600.0
 T = TypeVar("T")
 
 
@@ -29,8 +30,8 @@ class Emulator(Double):
     """A whole platform on 127.0.0.1, served from a thread.
 
     Keyword arguments: host, port (0: a free one), api_key and admin_key (None: random ones), isolation (`auto`,
-    `namespace`, `bwrap`, `process`; None: CAGED_ISOLATION, then auto), state_dir (where the sandboxes' files go; None:
-    a temporary directory), seed (repeatable ids), tier (`free`, `pro`, `team`: rate and plan limits on),
+    `namespace`, `bwrap`, `process`; None: CAGED_ISOLATION, then auto), state_dir (a directory in which everything
+    survives the end; None: nothing does), seed (repeatable ids), tier (`free`, `pro`, `team`: rate and plan limits on),
     budget_action (`pause`, `destroy`), allow_hosts (names accepted in the Host header), allow_unenforced (create
     sandboxes whose network mode the walls cannot enforce), limits (hold sandboxes to memory, cores, processes),
     memory_limit (memory_mb is of each `process`, or of the whole `sandbox`, by control groups).
@@ -121,7 +122,8 @@ class Emulator(Double):
         await runtime.run(self._ready.set)
 
     def stop(self) -> None:
-        """Ends every sandbox and the server, and removes all files. Bounded by STOP_LIMIT; harmless to repeat."""
+        """Ends every sandbox and the server, and removes all files; with a state directory sandboxes are stopped, and
+        everything stays for the next start. Bounded by STOP_LIMIT; harmless to repeat."""
         runtime, thread = self._runtime, self._thread
         if runtime is None or thread is None or self._pid != os.getpid():
             return
@@ -194,7 +196,7 @@ class Emulator(Double):
 
     @property
     def run_dir(self) -> Path:
-        """The directory that holds everything of this emulator on disk; it goes when the emulator stops."""
+        """The directory that holds everything of this emulator on disk that goes when it stops."""
         return self._running().services.run_dir
 
     def log_tail(self, count: int = 20) -> list[str]:
@@ -211,12 +213,36 @@ class Emulator(Double):
             self._control = Link(runtime.base_url, runtime.admin_key, lambda: self._running().services)
         return self._control
 
-    def _call(self, work: Coroutine[Any, Any, T]) -> T:
-        """Runs a coroutine on the emulator's loop, from any other thread."""
-        if self._loop is None:
+    # --- archives
+
+    def export(self, path: Union[str, os.PathLike[str]], account: Optional[str] = None) -> None:
+        """Writes everything (accounts, keys, sandboxes with their files, snapshots, histories), or all of one account
+        by its id, into one `.tar.gz`, which appears at `path` complete or not at all. It holds secrets. ValueError says
+        why it cannot be."""
+        from .persistence.transfer import Transfer
+
+        self._call(Transfer(self._running().platform).export(Path(path), account), TRANSFER_LIMIT)
+
+    def import_(self, path: Union[str, os.PathLike[str]]) -> None:
+        """Adds what `export` has written, here or elsewhere; its sandboxes are stopped, and `resume` starts them.
+        ValueError says why it cannot be, for example because an id is here already; nothing has changed then."""
+        from .persistence.transfer import Transfer
+
+        self._call(Transfer(self._running().platform).import_(Path(path)), TRANSFER_LIMIT)
+
+    def _call(self, work: Coroutine[Any, Any, T], limit: float = STOP_LIMIT) -> T:
+        """Runs a coroutine on the emulator's loop, from any other thread. What it changes is durable afterwards."""
+        if self._loop is None or self._runtime is None:
             work.close()
             raise EmulatorError("this emulator is not running; call start() or use it in a `with` statement")
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(STOP_LIMIT)
+        services = self._runtime.services
+
+        async def kept() -> T:
+            result = await work
+            services.commit()
+            return result
+
+        return asyncio.run_coroutine_threadsafe(kept(), self._loop).result(limit)
 
 
 def _abandon_at_exit(reference: weakref.ref[Emulator]) -> Callable[[], None]:

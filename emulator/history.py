@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Optional
@@ -61,6 +62,21 @@ class History:
         self.types[event.type] += 1
         self.first = at if self.first is None else min(self.first, at)
         self.last = at if self.last is None else max(self.last, at)
+
+    @property
+    def kept(self) -> Sequence[tuple[Event, int]]:
+        """Each event with its weight, oldest first."""
+        return self._kept
+
+    def restore(
+        self, kept: Iterable[tuple[Event, int]], types: Mapping[str, int], first: Optional[float], last: Optional[float]
+    ) -> None:
+        """What an emulator before has kept."""
+        self._kept = deque(kept)
+        self._bytes = sum(weight for _event, weight in self._kept)
+        self.types = Counter(types)
+        self.count = sum(types.values())
+        self.first, self.last = first, last
 
     def events(self) -> list[Event]:
         """Oldest first."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections import deque
-from typing import Callable, Optional
+from typing import TYPE_CHECKING, Callable, Optional
 
 from . import app
 from .cage.cgroups import MemoryGroups
@@ -20,12 +20,15 @@ from .control.chance import Chance
 from .control.clock import SEEDED_START, Clock
 from .control.faults import Faults
 from .control.journal import Journal
-from .platform.accounts import new_admin_key, new_secret
+from .platform.accounts import new_admin_key
 from .platform.platform import Platform
 from .platform.services import Services
 from .rundir import RunDir
 from .server import Server, bind, url_of
 from .store import Store
+
+if TYPE_CHECKING:
+    from .persistence.persistence import Persistence
 
 
 class Runtime:
@@ -34,7 +37,6 @@ class Runtime:
 
     def __init__(self, config: EmulatorConfig, echo: Optional[Callable[[str], None]] = None) -> None:
         self.config = config
-        self.api_key = config.api_key or new_secret()
         self.admin_key = config.admin_key or new_admin_key()
         self._echo = echo
         self._lines: deque[str] = deque(maxlen=1000)
@@ -43,15 +45,20 @@ class Runtime:
         self._stop: Optional[asyncio.Event] = None
         self._server: Optional[Server] = None
         self._socket: socket.socket = bind(config)
+        self._persistence: Optional[Persistence] = None
         try:
+            self._persistence = _open_state(config)
             self._run_dir = RunDir.create(config.state_dir)
         except BaseException:
+            if self._persistence is not None:
+                self._persistence.close()
             self._socket.close()
             raise
         self.base_url = url_of(self._socket)
-        self._zygote = Zygote(self._run_dir.path, self.log)
+        kept = self._persistence
+        self._zygote = Zygote(self._run_dir.path, self.log, kept.lock if kept is not None else None)
         self._toolchains = Toolchains()
-        chance = Chance(config.seed)
+        chance = kept.chance(config.seed) if kept is not None else Chance(config.seed)
         self.services = Services(
             config=config,
             store=Store(),
@@ -64,6 +71,8 @@ class Runtime:
             zygote=self._zygote,
             site=self._site(Walls("process")),
             run_dir=self._run_dir.path,
+            files_dir=kept.path if kept is not None else self._run_dir.path,
+            keeper=kept,
             log=self.log,
             memory=self._memory_groups(),
             admin_key=self.admin_key,
@@ -71,7 +80,27 @@ class Runtime:
             log_tail=self.log_tail,
         )
         self.platform = Platform(self.services)
-        self.platform.accounts.create("emulator", self.api_key)
+        try:
+            if kept is not None:
+                kept.load(self.platform)
+            self.api_key = self._first_key()
+            self.services.commit()
+        except BaseException:
+            self.clean_up()
+            raise
+
+    def _first_key(self) -> str:
+        """A full key of the emulator's first account, which is made when the state holds none."""
+        accounts, secret = self.platform.accounts, self.config.api_key
+        account = accounts.first()
+        if account is None:
+            account, key = accounts.create("emulator", secret)
+            return key.secret
+        if secret is None:
+            return accounts.full_key(account).secret
+        if not accounts.adopt(account, secret):
+            raise ConfigError("api_key is the key of another account in the state directory; use another key, or none")
+        return secret
 
     def _memory_groups(self) -> Optional[MemoryGroups]:
         if not self.config.limits or self.config.memory_limit != "sandbox":
@@ -118,13 +147,17 @@ class Runtime:
         await self.platform.start()
         serving = self._loop.create_task(self._server.serve())
         stopping = self._loop.create_task(self._stop.wait())
+        keeping = self._loop.create_task(self._persistence.run()) if self._persistence is not None else None
         try:
             await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             stopping.cancel()
             try:
                 await self.platform.stop()
+                self.services.commit()
             finally:
+                if keeping is not None:
+                    keeping.cancel()
                 self._server.stop()
                 await serving
 
@@ -138,9 +171,19 @@ class Runtime:
     def clean_up(self) -> None:
         """Removes what `run` cannot: the directory and the socket. Harmless to repeat. Blocks."""
         self._socket.close()
+        if self._persistence is not None:
+            self._persistence.close()
         self._run_dir.remove()
 
     def abandon(self) -> None:
         """The short way out, from any thread, without the loop: the zygote takes every sandbox down."""
         self._zygote.abandon()
         self.clean_up()
+
+
+def _open_state(config: EmulatorConfig) -> Optional[Persistence]:
+    if config.state_dir is None:
+        return None
+    from .persistence.persistence import Persistence
+
+    return Persistence.open(config.state_dir)

@@ -16,7 +16,6 @@ from contextlib import closing
 from pathlib import Path
 from typing import IO, Optional
 
-from . import disk
 from .paths import Layout
 from .tree import TEMPORARY
 
@@ -28,16 +27,16 @@ class TooLarge(Exception):
     """The workspace is larger than a snapshot may be."""
 
 
-def pack(layout: Layout, target: Path, limit: Optional[int] = None) -> int:
-    """Writes the workspace into `target` (a tar file, appearing complete or not at all). Returns the number of
-    bytes that its files hold. TooLarge when that is more than `limit`."""
+def pack(layout: Layout, target: Path, limit: Optional[int] = None, name: str = "workspace") -> int:
+    """Writes the workspace, or another of the sandbox's places, into `target` (a tar file, appearing complete or not
+    at all). Returns the number of bytes that its files hold. TooLarge when that is more than `limit`."""
     temporary = target.with_suffix(".part")
     total = 0
     try:
-        walk = _walk(_workspace(layout))
+        walk = _walk(_directory(layout, name))
         with tarfile.open(temporary, "w", format=tarfile.PAX_FORMAT) as archive, closing(walk):
-            for path, name in walk:
-                member = archive.gettarinfo(path, name)
+            for path, member_name in walk:
+                member = archive.gettarinfo(path, member_name)
                 if member is None:  # a socket: it has no content to keep
                     continue
                 member.uid = member.gid = 0
@@ -67,7 +66,7 @@ def _set_mtime(member: tarfile.TarInfo, nanoseconds: int) -> None:
         member.pax_headers = {"mtime": f"{sign}{seconds}.{rest:09d}"}
 
 
-def _times(member: tarfile.TarInfo) -> tuple[int, int]:
+def times_of(member: tarfile.TarInfo) -> tuple[int, int]:
     """(access, modification) in nanoseconds, for os.utime."""
     whole, _, rest = member.pax_headers.get("mtime", str(int(member.mtime))).partition(".")
     nanoseconds = abs(int(whole)) * 10**9 + int(f"{rest:0<9}"[:9])
@@ -75,12 +74,12 @@ def _times(member: tarfile.TarInfo) -> tuple[int, int]:
     return nanoseconds, nanoseconds
 
 
-def _workspace(layout: Layout) -> str:
-    """The workspace, when it is a directory of its own. A command may have put a link to any place of the host
-    where it was; what is behind that link is none of our business."""
-    path = str(layout.workspace)
+def _directory(layout: Layout, name: str) -> str:
+    """A place, when it is a directory of its own. A command may have put a link to any place of the host where it was;
+    what is behind that link is none of our business."""
+    path = layout.roots()[name]
     if not stat.S_ISDIR(os.lstat(path).st_mode):
-        raise NotADirectoryError(errno.ENOTDIR, "/workspace is not a directory any more")
+        raise NotADirectoryError(errno.ENOTDIR, f"/{name} is not a directory any more")
     return path
 
 
@@ -133,61 +132,14 @@ class _Exactly:
         return data
 
 
-def unpack(source: Path, layout: Layout) -> None:
-    """Replaces all that the workspace holds by the archive's content, or, when that fails, nothing.
-
-    The directory itself stays the same, so that processes that stand in it (and a mount of it) see the new
-    content. Everything is unpacked beside it first; what is left then are renames, undone when one fails.
-    A workspace that a command has removed, or replaced by a file or a link, is made anew.
-    """
-    staging = layout.directory / "restore-new"
-    outgoing = layout.directory / "restore-old"
-    for leftover in (staging, outgoing):
-        disk.remove(leftover)
-    moved_out: list[str] = []
-    moved_in: list[str] = []
-    try:
-        staging.mkdir()
-        outgoing.mkdir()
-        try:
-            top = _extract(source, staging, layout)
-        except tarfile.TarError as error:
-            raise OSError(errno.EIO, f"the archive is damaged ({error})") from error
-        if os.path.islink(layout.workspace) or not layout.workspace.is_dir():
-            _discard(layout.workspace)
-            layout.workspace.mkdir()
-        before = layout.workspace.stat()
-        os.chmod(layout.workspace, stat.S_IMODE(before.st_mode) | stat.S_IRWXU)
-        try:
-            for name in os.listdir(layout.workspace):
-                _move(layout.workspace / name, outgoing / name)
-                moved_out.append(name)
-            for name in os.listdir(staging):
-                _move(staging / name, layout.workspace / name)
-                moved_in.append(name)
-        except OSError:
-            for name in moved_in:
-                _move(layout.workspace / name, staging / name)
-            for name in moved_out:
-                _move(outgoing / name, layout.workspace / name)
-            os.chmod(layout.workspace, stat.S_IMODE(before.st_mode))
-            os.utime(layout.workspace, ns=(before.st_atime_ns, before.st_mtime_ns))
-            raise
-        os.chmod(layout.workspace, top.mode)
-        os.utime(layout.workspace, ns=_times(top))
-    finally:
-        for leftover in (staging, outgoing):
-            disk.remove(leftover)
-
-
-def _extract(source: Path, target: Path, layout: Layout) -> tarfile.TarInfo:
-    """Puts all into `target` and returns the workspace's own entry, which is not applied. The archive is our own, so
-    its names are trusted; directory modes come last, a read-only one must first take what it holds."""
+def extract(source: Path, target: Path, layout: Layout) -> tarfile.TarInfo:
+    """Puts all into `target` and returns the place's own entry, which is not applied. The archive is our own, so its
+    names are trusted; directory modes come last, a read-only one must first take what it holds."""
     directories: list[tuple[str, tarfile.TarInfo]] = []
     with tarfile.open(source, "r:") as archive:
         top = archive.next()
         if top is None or top.name != ".":
-            raise tarfile.ReadError("it does not begin with the workspace")
+            raise tarfile.ReadError("it does not begin with the directory itself")
         for member in archive:
             if member is top:
                 continue
@@ -197,48 +149,24 @@ def _extract(source: Path, target: Path, layout: Layout) -> tarfile.TarInfo:
                 directories.append((path, member))
             elif member.issym():
                 os.symlink(layout.link_to_host(member.linkname), path)
-                os.utime(path, ns=_times(member), follow_symlinks=False)
+                os.utime(path, ns=times_of(member), follow_symlinks=False)
             elif member.islnk():
                 os.link(os.path.normpath(os.path.join(target, member.linkname)), path, follow_symlinks=False)
             elif member.isfifo():
                 os.mkfifo(path)
                 os.chmod(path, member.mode)
-                os.utime(path, ns=_times(member))
+                os.utime(path, ns=times_of(member))
             elif member.isreg():
                 content = archive.extractfile(member)
                 assert content is not None
                 with open(path, "wb") as out:
                     shutil.copyfileobj(content, out, CHUNK)
                 os.chmod(path, member.mode)
-                os.utime(path, ns=_times(member))
+                os.utime(path, ns=times_of(member))
     for path, member in reversed(directories):
         os.chmod(path, member.mode)
-        os.utime(path, ns=_times(member))
+        os.utime(path, ns=times_of(member))
     return top
-
-
-def _move(source: Path, target: Path) -> None:
-    """A rename, also of a directory that its owner may not write to: its `..` changes, so the kernel asks for that."""
-    try:
-        os.rename(source, target)
-    except PermissionError:
-        mode = os.lstat(source).st_mode
-        if not stat.S_ISDIR(mode):
-            raise
-        os.chmod(source, stat.S_IMODE(mode) | stat.S_IRWXU)
-        try:
-            os.rename(source, target)
-        except BaseException:
-            os.chmod(source, stat.S_IMODE(mode))
-            raise
-        os.chmod(target, stat.S_IMODE(mode))
-
-
-def _discard(path: Path) -> None:
-    try:
-        path.unlink()
-    except FileNotFoundError:
-        pass
 
 
 class Gzipped:

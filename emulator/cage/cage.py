@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Optional
 
-from . import archive, disk, ports, toolchains, tree
+from . import archive, disk, ports, restore, toolchains, tree
 from .cgroups import MemoryGroup
 from .isolation import Walls, interpreter
 from .paths import Layout
@@ -224,7 +224,7 @@ class Cage:
         return sum([await asyncio.to_thread(disk.size, root) for root in roots])
 
     async def unpack(self, source: Path) -> None:
-        await asyncio.to_thread(archive.unpack, source, self.layout)
+        await asyncio.to_thread(restore.unpack, source, self.layout)
 
     # --- programs put into the sandbox
 

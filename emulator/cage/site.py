@@ -15,6 +15,7 @@ from .cage import Cage
 from .cgroups import MemoryGroup
 from .inside.processes import descendants
 from .isolation import Walls, interpreter
+from .mending import refurnish
 from .paths import Layout
 from .process import Gone, SandboxProcesses
 from .proxy import Proxy
@@ -36,13 +37,15 @@ class Limits:
 class Plan:
     """What one sandbox gets. `show`: host directories that its programs need. `proxy`: serves the network
     `allowlist`. `memory`: the control group that it joins, removed with it. `on_lost`: its init died without having
-    been asked to. `on_ask`: answers programs inside. `on_overrun`: all was killed, there were too many processes."""
+    been asked to. `on_ask`: answers programs inside. `on_overrun`: all was killed, there were too many processes.
+    `again`: over the directory that it has already, which stays whatever happens."""
 
     sandbox_id: str
     network: str = "full"
     show: Sequence[str] = ()
     proxy: Optional[Proxy] = None
     limits: Optional[Limits] = None
+    again: bool = False
     memory: Optional[MemoryGroup] = None
     on_lost: Callable[[], None] = lambda: None
     on_ask: Optional[Asked] = None
@@ -98,7 +101,10 @@ class Site:
         layout = self.walls.layout(directory)
         processes: Optional[SandboxProcesses] = None
         try:
-            self._take(layout)
+            if plan.again:
+                await asyncio.to_thread(refurnish, layout)
+            else:
+                self._take(layout)
             control = await self._zygote.create(self._spec(layout, plan))
             processes = SandboxProcesses(control, plan.on_lost, plan.on_ask, plan.on_overrun)
             listening = await processes.ready()
@@ -115,7 +121,7 @@ class Site:
             if plan.memory is not None:
                 await plan.memory.remove()
             said = bwrap.complaint(layout) if isinstance(error, Gone) else ""
-            if not isinstance(error, FileExistsError):
+            if not plan.again and not isinstance(error, FileExistsError):
                 disk.remove(directory)
             if said:
                 raise Gone(said) from error

@@ -30,9 +30,11 @@ def python_words(program: str, library: str, module: str, call: str) -> list[str
 
 
 class Zygote:
-    """Forks one init per sandbox. `run_dir` is removed by the zygote when the emulator dies; None leaves it."""
+    """Forks one init per sandbox. `run_dir` is removed by the zygote when the emulator dies; None leaves it.
+    `held`: a descriptor that it and its inits keep open as long as they live."""
 
-    def __init__(self, run_dir: Optional[Path], log: Callable[[str], None]) -> None:
+    def __init__(self, run_dir: Optional[Path], log: Callable[[str], None], held: Optional[int] = None) -> None:
+        self._held = [held] if held is not None else []
         self._run_dir = run_dir
         self._log = log
         self._process: Optional[subprocess.Popen[bytes]] = None
@@ -57,7 +59,7 @@ class Zygote:
         if not sys.executable:
             raise ZygoteError("this Python does not know its own executable (sys.executable is empty)")
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        call = f"it.main({theirs.fileno()}, {os.getpid()}, {str(self._run_dir or '')!r})"
+        call = f"it.main({theirs.fileno()}, {os.getpid()}, {str(self._run_dir or '')!r}, {self._held!r})"
         keep = {
             name: os.environ[name] for name in ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH") if name in os.environ
         }
@@ -66,7 +68,7 @@ class Zygote:
                 python_words(sys.executable, str(Path(__file__).parent), "zygote", call),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
+                pass_fds=[theirs.fileno(), *self._held],
                 env={"PATH": os.defpath, "LANG": "C.UTF-8", **keep},
                 cwd="/",
                 start_new_session=True,

@@ -21,7 +21,7 @@ def emulator_options(port: int) -> Callable[[F], F]:
         click.option("--admin-key", envvar="CAGED_EMULATOR_ADMIN_KEY", help="Key of its controls [random]."),
         click.option("--isolation", type=click.Choice(ISOLATION_LEVELS), help="How sandboxes are walled off."),
         click.option(
-            "--state-dir", type=click.Path(file_okay=False), help="Where the sandboxes' files go [a temp directory]."
+            "--state-dir", type=click.Path(file_okay=False), help="Keeps everything there beyond the end [nothing]."
         ),
         click.option("--seed", type=int, help="Makes ids the same on every run."),
         click.option("--tier", type=click.Choice(TIERS), help="Turns that plan's rate and plan limits on."),

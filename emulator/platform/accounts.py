@@ -81,6 +81,13 @@ class Accounts:
                 return key
         return self._add_key(account, "default", "full", new_secret())
 
+    def adopt(self, account: Account, secret: str) -> bool:
+        """Makes `secret` a full key of the account, if it is not yet. False when it is another account's."""
+        key = self._store.keys.get(secret)
+        if key is None:
+            self._add_key(account, "default", "full", secret)
+        return key is None or key.account_id == account.id
+
     def _add_key(self, account: Account, name: str, scope: str, secret: str) -> Key:
         taken = {key.id for key in self._store.keys.values()}
         key = Key(

@@ -8,12 +8,13 @@ happens, by the rule's numbers of that moment; a rule that is enabled later stil
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from typing import Optional
 
-from ..control.clock import rfc3339
+from ..control.clock import from_rfc3339, rfc3339
 from ..control.scope import acting_for
 from ..history import Event
-from ..store import Account, Sandbox, Session
+from ..store import Account, Sandbox, Session, Store
 from . import cost
 from .alerts import Alerts
 from .refusal import Refusal
@@ -94,6 +95,29 @@ class Alarms:
                 waits.append(last + 60 * self._config(account, "agent_stuck")["idle_minutes"] - now + 0.001)
         # What is late was looked at and not told, because its rule is off.
         return [wait for wait in waits if wait > 0.001]
+
+    def told(self, place: str) -> Iterable[str]:
+        """What was told of a sandbox, or of an account."""
+        return self._told.get(place, ())
+
+    def remember(self, place: str, causes: Iterable[str]) -> None:
+        """What was told by an emulator before."""
+        if causes:
+            self._told[place] = set(causes)
+
+    def recall(self, store: Store) -> None:
+        """Counts again what records from before tell: errors, and what sessions cost."""
+        for place, history in [
+            *((box.id, box.history) for box in store.sandboxes.values()),
+            *((account.id, account.history) for account in store.accounts.values()),
+        ]:
+            errors = [from_rfc3339(event.timestamp) for event in history.events() if event.type == "error"]
+            if errors:
+                self._errors[place] = deque(errors, maxlen=_MOST_ERRORS)
+        ended = [session for session in store.sessions.values() if session.ended_at is not None]
+        for session in sorted(ended, key=lambda session: session.ended_at or 0.0):
+            costs = self._costs.setdefault(session.account_id, deque(maxlen=SESSIONS_MOST))
+            costs.append(session.llm_cost + session.compute_cost)
 
     def _first_time(self, place: str, cause: str) -> bool:
         return cause not in self._told.setdefault(place, set())

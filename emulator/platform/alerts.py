@@ -86,6 +86,7 @@ class Alerts:
         if alert.state != "resolved":
             alert.state = "resolved"
             alert.resolved_at = self._services.clock.timestamp()
+            self._services.store.alerts[alert.id] = alert  # put again: who keeps the store sees what is put
 
     def delete_all(self, account: Account) -> None:
         for alert in self.of(account):

@@ -38,8 +38,25 @@ class Building:
 
     async def build(self, sandbox: Sandbox) -> None:
         """All steps, in the platform's order. Raises BuildFailed; Gone when the sandbox was destroyed meanwhile."""
+        cage = await self._start(sandbox)
+        if sandbox.repo is not None:
+            await self._clone(sandbox, cage)
+        if sandbox.packages:
+            await self._install_packages(sandbox, cage)
+        self._install_agents(sandbox, cage)
+        if sandbox.init_script:
+            await self._init_script(sandbox, cage)
+
+    async def reopen(self, sandbox: Sandbox) -> None:
+        """New walls and processes over the directory of a sandbox that was stopped, with the programs that it was made
+        with. Raises as `build`; the directory stays as it is then."""
+        cage = await self._start(sandbox, again=True)
+        self._install_agents(sandbox, cage)
+
+    async def _start(self, sandbox: Sandbox, again: bool = False) -> Cage:
+        """The sandbox's processes and its template's programs. `again`: over the directory that it has."""
         chain = await self._services.toolchains.find_soon(sandbox.template)
-        cage = await self._open(sandbox, chain)
+        cage = await self._open(sandbox, chain, again)
         walls = self._services.walls
         self._services.note(sandbox, f"sandbox started (isolation: {walls.level})")
         refused = [describe(verdict) for verdict in self._services.verdicts if not verdict.works]
@@ -53,19 +70,16 @@ class Building:
         cage.install_toolchain(chain)
         if not chain.exact or chain.links:
             self._services.note(sandbox, f"template {sandbox.template}: {chain.summary}")
-        if sandbox.repo is not None:
-            await self._clone(sandbox, cage)
-        if sandbox.packages:
-            await self._install_packages(sandbox, cage)
+        return cage
+
+    def _install_agents(self, sandbox: Sandbox, cage: Cage) -> None:
         for agent in sandbox.agents:
             cage.install_agent(limits.AGENTS[agent])
             self._services.note(
                 sandbox, f"agent {agent} installed (emulated: command `{limits.AGENTS[agent]}`)"
             )
-        if sandbox.init_script:
-            await self._init_script(sandbox, cage)
 
-    async def _open(self, sandbox: Sandbox, chain: Toolchain) -> Cage:
+    async def _open(self, sandbox: Sandbox, chain: Toolchain, again: bool) -> Cage:
         services = self._services
 
         def lost() -> None:
@@ -85,13 +99,14 @@ class Building:
             show=chain.needs,
             proxy=self._proxy(sandbox) if sandbox.network_mode == "allowlist" and own_network else None,
             limits=self._limits(sandbox),
+            again=again,
             memory=self._memory(sandbox),
             on_lost=lost,
             on_ask=asked if sandbox.agents else None,
             on_overrun=overrun,
         )
         try:
-            sandbox.cage = await services.site.open(services.run_dir / "sandboxes" / sandbox.id, plan)
+            sandbox.cage = await services.site.open(services.files_dir / "sandboxes" / sandbox.id, plan)
         except (OSError, Gone, ZygoteError) as error:
             raise BuildFailed(f"the sandbox's processes could not be started: {error}") from error
         if sandbox.status == "destroyed":

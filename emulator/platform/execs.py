@@ -87,7 +87,7 @@ class Execs:
             self._services.failed(sandbox, f"out of memory: a process here has {sandbox.memory_mb} MB")
 
     def _not_running(self, sandbox: Sandbox) -> Outcome:
-        hint = "; resume it first" if sandbox.status == "paused" else ""
+        hint = "; resume it first" if sandbox.status in ("paused", "stopped") else ""
         return Outcome("", -1, f"sandbox {sandbox.id} is {sandbox.status}, not running{hint}")
 
     def _over(

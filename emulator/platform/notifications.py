@@ -60,11 +60,15 @@ class Notifications:
         found = self._services.store.notifications.get(notification_id)
         if found is None or found.account_id != account.id:
             raise not_found("notification", notification_id)
-        found.read = True
+        self._mark(found)
 
     def mark_all_read(self, account: Account) -> None:
-        for found in self.of(account):
-            found.read = True
+        for found in self.of(account, unread_only=True):
+            self._mark(found)
+
+    def _mark(self, found: Notification) -> None:
+        found.read = True
+        self._services.store.notifications[found.id] = found  # put again: who keeps the store sees what is put
 
     def configure(
         self,

@@ -97,12 +97,15 @@ class Platform:
         self.services.journal.drop(account.id)
 
     async def stop(self) -> None:
-        """Ends every sandbox, then the background work, then the zygote. Bounded."""
+        """Ends every sandbox (those that are kept are stopped), then the background work, then the zygote. Bounded."""
         self.services.faults.clear(EVERYBODY)  # calls that hang by one would hold up the end
         if self._watching is not None:
             self._watching.cancel()
             await asyncio.gather(self._watching, return_exceptions=True)
-        await self.sandboxes.destroy_all()
+        if self.services.keeper is not None:
+            await self.sandboxes.stop_all()
+        else:
+            await self.sandboxes.destroy_all()
         if self.services.tasks:
             _done, late = await asyncio.wait(set(self.services.tasks), timeout=BACKGROUND_LIMIT)
             for task in late:

@@ -33,7 +33,7 @@ def not_found(kind: str, identifier: str) -> Refusal:
 
 
 def not_running(sandbox_id: str, status: str) -> Refusal:
-    hint = "; resume it first" if status == "paused" else ""
+    hint = "; resume it first" if status in ("paused", "stopped") else ""
     return Refusal(
         409,
         f"sandbox {sandbox_id} is {status}, not running{hint}",

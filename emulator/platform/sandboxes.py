@@ -7,9 +7,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Optional
 
+from ..cage import disk
 from ..cage.cage import Cage
 from ..cage.git import Repo
 from ..cage.process import Gone
+from ..control.scope import acting_for
 from ..store import Account, LogEntry, Sandbox
 from . import cost, limits
 from .accounts import Accounts
@@ -94,13 +96,7 @@ class Sandboxes:
     ) -> Sandbox:
         """A pending record from checked values. 403 when the plan's number of sandboxes is reached."""
         self._require_enforceable(network_mode)
-        plan = self._accounts.limits_of(account)
-        living = sum(1 for box in self.of(account) if box.status in ("pending", "running", "paused"))
-        if plan.sandboxes is not None and living >= plan.sandboxes:
-            raise plan_limit(
-                f"plan limit reached: you already have {living} sandboxes, which is your plan's limit"
-                " \N{EM DASH} upgrade for more"
-            )
+        plan = self._require_room(account)
         store, clock = self._services.store, self._services.clock
         sandbox = Sandbox(
             id=self._services.chance.identifier("cage", store.sandboxes),
@@ -118,6 +114,17 @@ class Sandboxes:
         sandbox.ip = "127.0.0.1"
         store.sandboxes[sandbox.id] = sandbox
         return sandbox
+
+    def _require_room(self, account: Account) -> limits.Tier:
+        """The account's plan. 403 when it allows no more sandboxes."""
+        plan = self._accounts.limits_of(account)
+        living = sum(1 for box in self.of(account) if box.status in ("pending", "running", "paused"))
+        if plan.sandboxes is not None and living >= plan.sandboxes:
+            raise plan_limit(
+                f"plan limit reached: you already have {living} sandboxes, which is your plan's limit"
+                " \N{EM DASH} upgrade for more"
+            )
+        return plan
 
     def _require_enforceable(self, network_mode: str) -> None:
         walls = self._services.walls
@@ -174,20 +181,23 @@ class Sandboxes:
             self._snapshots.take_automatic(sandbox)
 
     async def resume(self, sandbox: Sandbox) -> None:
-        """paused -> running. 409 `budget_exceeded` when there is nothing left to spend."""
+        """paused or stopped -> running. 409 `budget_exceeded` when there is nothing left to spend."""
         async with sandbox.lifecycle:
-            if sandbox.status != "paused":
+            if sandbox.status not in ("paused", "stopped"):
                 raise invalid_state(sandbox.id, sandbox.status, "paused", "resume")
             now = self._services.clock.time()
             if cost.exceeded(sandbox, now):
                 raise Refusal(
                     409,
-                    f"sandbox {sandbox.id} has used its budget of ${sandbox.budget:.2f}; it stays paused",
+                    f"sandbox {sandbox.id} has used its budget of ${sandbox.budget:.2f}; it stays {sandbox.status}",
                     "budget_exceeded",
                     "",
                     "sandbox",
                     sandbox.id,
                 )
+            if sandbox.status == "stopped":
+                await self._start_again(sandbox)
+                return
             assert sandbox.cage is not None
             async with sandbox.disk:
                 try:
@@ -199,9 +209,61 @@ class Sandboxes:
                 cost.start(sandbox, now)
             self._services.happened(sandbox, "resume", "resumed")
 
+    async def _start_again(self, sandbox: Sandbox) -> None:
+        """stopped -> running: new walls and processes over the same directory. 503 when they cannot be had, 409 when
+        these walls cannot enforce the sandbox's network mode."""
+        self._require_room(self._services.store.accounts[sandbox.account_id])
+        try:
+            self._require_enforceable(sandbox.network_mode)
+        except Refusal as refusal:
+            raise Refusal(409, refusal.detail, "invalid_state", "", "sandbox", sandbox.id) from None
+        async with sandbox.disk:
+            sandbox.gone.clear()
+            try:
+                await self._building.reopen(sandbox)
+            except Exception as error:
+                cage, sandbox.cage = sandbox.cage, None
+                if cage is not None:
+                    await cage.kill()
+                if sandbox.status == "destroyed":  # whoever does that waits for `disk`
+                    raise not_found("sandbox", sandbox.id) from None
+                reason = f"sandbox {sandbox.id} cannot be started: {mask(sandbox, str(error) or repr(error))}"
+                self._services.failed(sandbox, reason)
+                if not isinstance(error, (BuildFailed, Gone, OSError)):
+                    raise
+                raise Refusal(503, reason) from None
+            if sandbox.status == "destroyed":
+                raise not_found("sandbox", sandbox.id)
+            now = self._services.clock.time()
+            sandbox.status = "running"
+            sandbox.started_at, sandbox.stopped_at = self._services.clock.timestamp(), None
+            sandbox.last_active = now
+            cost.start(sandbox, now)
+        self._services.happened(sandbox, "resume", "resumed: started again")
+
+    async def stop_all(self) -> None:
+        """Kills everything in every sandbox and leaves the files: what an emulator with a state directory does at its
+        end. Those that are being made are nobody's yet, and go."""
+        boxes = list(self._services.store.sandboxes.values())
+        await asyncio.gather(*(self._stop(box) if box.status != "pending" else self.destroy(box) for box in boxes))
+
+    async def _stop(self, sandbox: Sandbox) -> None:
+        if sandbox.status in ("running", "paused"):
+            with acting_for(sandbox.account_id):
+                cost.stop(sandbox, self._services.clock.time())
+                sandbox.status = "stopped"
+                sandbox.stopped_at = self._services.clock.timestamp()
+                self._services.happened(sandbox, "stop", "stopped with the emulator; resume the sandbox to go on")
+                self._sessions.cut_off(sandbox)
+        sandbox.gone.set()
+        cage = sandbox.cage
+        if cage is not None:
+            await cage.kill()
+
     async def destroy(self, sandbox: Sandbox) -> None:
         """Kills everything and removes the files; returns when both are gone. Its snapshots stay, a pending one
         is finished first. From this call on the id is a 404."""
+        kept = sandbox.cage is None and sandbox.status in ("stopped", "error")
         sandbox.status = "destroyed"
         sandbox.gone.set()
         known = self._services.store.sandboxes.pop(sandbox.id, None)
@@ -212,6 +274,11 @@ class Sandboxes:
         account = self._services.store.accounts.get(sandbox.account_id)
         if known is not None and account is not None:
             account.past_seconds += cost.running_seconds(sandbox, 0.0)
+        self._services.commit()  # no record without all of its files
+        if kept:
+            async with sandbox.disk:
+                if sandbox.cage is None:
+                    await asyncio.to_thread(disk.remove, self._services.files_dir / "sandboxes" / sandbox.id)
         await self._clear(sandbox)
 
     async def _clear(self, sandbox: Sandbox) -> None:

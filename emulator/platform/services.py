@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Optional, Protocol
 
 from ..cage.cgroups import MemoryGroups
 from ..cage.isolation import Verdict, Walls
@@ -26,6 +26,13 @@ from .signals import Signals
 OUTPUT_KEPT = 16_384
 
 
+class Keeper(Protocol):
+    """Where the store is kept beyond the emulator's end."""
+
+    def flush(self) -> None:
+        """All that has changed is durable when this returns. OSError when it could not be made so."""
+
+
 @dataclass
 class Services:
     config: EmulatorConfig
@@ -39,6 +46,8 @@ class Services:
     zygote: Zygote
     site: Site
     run_dir: Path
+    #: Where the sandboxes' directories and the snapshots are: the state directory, or the run's.
+    files_dir: Path
     log: Callable[[str], None]
     #: Opens the calls about the emulator itself.
     admin_key: str = ""
@@ -47,6 +56,8 @@ class Services:
     log_tail: Callable[[int], list[str]] = lambda count: []
     #: Where control groups can be made for sandboxes; None: not here, or limits are off.
     memory: Optional[MemoryGroups] = None
+    #: None: nothing survives the emulator.
+    keeper: Optional[Keeper] = None
     #: What was found out about walls when the emulator was started.
     verdicts: list[Verdict] = field(default_factory=list)
     #: Where events go; set by the platform.
@@ -60,6 +71,11 @@ class Services:
     @property
     def walls(self) -> Walls:
         return self.site.walls
+
+    def commit(self) -> None:
+        """Makes durable what has changed: before it is told, and before what cannot be undone is done."""
+        if self.keeper is not None:
+            self.keeper.flush()
 
     def in_background(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Runs work that nobody waits for; stopping the emulator waits for it."""

@@ -20,7 +20,7 @@ AUTOMATIC = "auto-pause"
 class Snapshots:
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._signing_key = secrets.token_bytes(32)
+        self.signing_key = secrets.token_bytes(32)
 
     def get(self, account: Account, snapshot_id: str) -> Snapshot:
         snapshot = self._services.store.snapshots.get(snapshot_id)
@@ -80,7 +80,7 @@ class Snapshots:
             description=description,
             trigger=trigger,
             created_at=self._services.clock.timestamp(),
-            file=self._services.run_dir / "snapshots" / f"{identifier}.tar",
+            file=self._services.files_dir / "snapshots" / f"{identifier}.tar",
         )
         store.snapshots[identifier] = snapshot
         self._services.in_background(self._take(sandbox, snapshot, failing))
@@ -164,6 +164,7 @@ class Snapshots:
 
     def delete(self, snapshot: Snapshot) -> None:
         self._services.store.snapshots.pop(snapshot.id, None)
+        self._services.commit()  # no record without its file
         snapshot.file.unlink(missing_ok=True)
 
     def delete_all(self, account: Account) -> None:
@@ -193,7 +194,7 @@ class Snapshots:
 
     def _signature(self, snapshot_id: str, expires: int) -> str:
         text = f"{snapshot_id}:{expires}".encode()
-        return hmac.new(self._signing_key, text, hashlib.sha256).hexdigest()
+        return hmac.new(self.signing_key, text, hashlib.sha256).hexdigest()
 
     def signed_content(self, snapshot_id: str, expires: str, signature: str) -> archive.Gzipped:
         """The `.tar.gz` behind a signed URL, to be closed. 403 for one that is expired or altered. Iterating blocks."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from ..platform.services import Services
 from .operation import Operations
 from .sockets import Connection, SocketOperation, close, upgrade_required
 
@@ -28,7 +29,7 @@ async def mcp(connection: Connection) -> None:
     )
     async with platform.sandboxes.active(connection.sandbox):
         await connection.accept()
-        serving = asyncio.ensure_future(_serve(connection.socket, session))
+        serving = asyncio.ensure_future(_serve(connection.socket, session, platform.services))
         gone = asyncio.ensure_future(connection.sandbox.gone.wait())
         try:
             await asyncio.wait({serving, gone}, return_when=asyncio.FIRST_COMPLETED)
@@ -42,7 +43,7 @@ async def mcp(connection: Connection) -> None:
             await close(connection.socket, 1001)
 
 
-async def _serve(socket: WebSocket, session: McpSession) -> None:
+async def _serve(socket: WebSocket, session: McpSession, services: Services) -> None:
     """Until the client goes. It always reads, because only so that is seen, and a cancellation too."""
     slots = asyncio.Semaphore(AT_ONCE)
     working: set[asyncio.Task[None]] = set()
@@ -57,7 +58,7 @@ async def _serve(socket: WebSocket, session: McpSession) -> None:
             if len(working) >= AT_ONCE + WAITING:
                 await close(socket, 1013, f"{len(working)} requests are waiting already")
                 return
-            task = asyncio.ensure_future(_answer(socket, session, text, slots))
+            task = asyncio.ensure_future(_answer(socket, session, services, text, slots))
             working.add(task)
             task.add_done_callback(working.discard)
     finally:
@@ -66,13 +67,16 @@ async def _serve(socket: WebSocket, session: McpSession) -> None:
         await asyncio.gather(*working, return_exceptions=True)
 
 
-async def _answer(socket: WebSocket, session: McpSession, text: str, slots: asyncio.Semaphore) -> None:
+async def _answer(
+    socket: WebSocket, session: McpSession, services: Services, text: str, slots: asyncio.Semaphore
+) -> None:
     if '"notifications/' in text[:1000]:
         reply = await session.handle(text)  # a cancellation does not wait for what it cancels
     else:
         async with slots:
             reply = await session.handle(text)
     if reply is not None:
+        services.commit()
         try:
             await socket.send_text(reply)
         except (WebSocketDisconnect, RuntimeError):

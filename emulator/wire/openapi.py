@@ -243,8 +243,9 @@ def _responses(operation: Operation, refs: Any) -> dict[str, Any]:
 
 
 def _refusals(operation: Operation) -> set[int]:
-    """403 is everybody's: a foreign Host or Origin, or a read-only key."""
-    statuses = {403, *operation.errors}
+    """403 is everybody's: a foreign Host or Origin, or a read-only key. So is 507: a state directory that cannot be
+    written to."""
+    statuses = {403, 507, *operation.errors}
     if not operation.public:
         statuses |= {401, 429}
     if operation.body is not None:

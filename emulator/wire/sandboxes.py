@@ -160,7 +160,7 @@ async def pause(call: Call[NoBody]) -> Response:
     return no_content()
 
 
-@operations.add("POST", "/v1/sandboxes/{id}/resume", "sandboxes.resume", errors=[409])
+@operations.add("POST", "/v1/sandboxes/{id}/resume", "sandboxes.resume", errors=[409, 503])
 async def resume(call: Call[NoBody]) -> Response:
     await call.platform.sandboxes.resume(call.platform.sandboxes.get(call.account, call.param("id")))
     return no_content()

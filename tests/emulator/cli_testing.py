@@ -19,15 +19,16 @@ COMMAND = [sys.executable, "-m", "caged.emulator"]
 
 
 class Served:
-    """A running `serve`, with its output."""
+    """A running `serve`, with its output. `tmp`: its temporary directory."""
 
-    def __init__(self, state: Path, *options: str, env: dict[str, str]) -> None:
+    def __init__(self, tmp: Path, *options: str, env: dict[str, str]) -> None:
+        tmp.mkdir(exist_ok=True)
         self.process = subprocess.Popen(
-            [*COMMAND, "serve", "--state-dir", str(state), *options],
+            [*COMMAND, "serve", *options],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env=env,
+            env={**env, "TMPDIR": str(tmp)},
         )
         self.lines: list[str] = []
         self.errors: list[str] = []

@@ -124,7 +124,7 @@ def serve(tmp_path: Path, env: dict[str, str]) -> Iterator[Callable[..., Served]
     started: list[Served] = []
 
     def start(*options: str, **more: str) -> Served:
-        started.append(Served(tmp_path / "state", *(options or ("--port", "0")), env={**env, **more}))
+        started.append(Served(tmp_path / "tmp", *(options or ("--port", "0")), env={**env, **more}))
         return started[-1]
 
     yield start
@@ -135,5 +135,5 @@ def serve(tmp_path: Path, env: dict[str, str]) -> Iterator[Callable[..., Served]
         except subprocess.TimeoutExpired:
             served.process.kill()
             served.end()
-    state = tmp_path / "state"
-    eventually(lambda: not state.exists() or list(state.iterdir()) == [], "the emulator's directory to go")
+    tmp = tmp_path / "tmp"
+    eventually(lambda: not tmp.exists() or list(tmp.iterdir()) == [], "the emulator's directory to go")

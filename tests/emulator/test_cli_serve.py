@@ -62,7 +62,7 @@ def test_the_ready_file_is_written_once_it_answers_and_is_the_users_alone(serve,
     assert ready.stat().st_mode & 0o777 == 0o600
     served.process.send_signal(signal.SIGINT)
     served.end()
-    assert [path.name for path in tmp_path.iterdir()] == ["state"]
+    assert [path.name for path in tmp_path.iterdir()] == ["tmp"]
 
 
 def test_a_ready_file_that_became_anothers_is_left_alone(serve, tmp_path):
@@ -88,9 +88,9 @@ def test_a_ready_file_that_cannot_be_written_is_a_usage_error(env, tmp_path):
 
 def test_a_ready_file_may_be_named_relative_to_the_current_directory(env, tmp_path):
     process = subprocess.Popen(
-        [*COMMAND, "serve", "--port", "0", "--state-dir", str(tmp_path), "--ready-file", "ready"],
+        [*COMMAND, "serve", "--port", "0", "--ready-file", "ready"],
         cwd=tmp_path,
-        env=env,
+        env={**env, "TMPDIR": str(tmp_path)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -194,7 +194,7 @@ def test_a_signal_stops_it_cleanly(serve, tmp_path, number):
     served.process.send_signal(number)
     assert served.end() == 0
     assert "Traceback" not in "".join(served.errors)
-    assert list((tmp_path / "state").iterdir()) == []
+    assert list((tmp_path / "tmp").iterdir()) == []
     with pytest.raises(ProcessLookupError):
         os.kill(int(said["output"]), 0)
 
@@ -225,4 +225,4 @@ def test_a_second_signal_stops_it_at_once(serve, tmp_path, number, code):
     served.process.send_signal(number)
     assert served.end() in (code, 0)  # the two may arrive as one
     assert "Traceback" not in "".join(served.errors)
-    eventually(lambda: list((tmp_path / "state").iterdir()) == [], "the directory to go")
+    eventually(lambda: list((tmp_path / "tmp").iterdir()) == [], "the directory to go")

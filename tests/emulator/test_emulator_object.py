@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
 from pathlib import Path
@@ -194,7 +195,8 @@ def test_a_start_that_fails_in_its_thread_leaves_nothing(tmp_path, monkeypatch):
     def fail(self):
         raise OSError("no more processes")
 
-    emulator = Emulator(state_dir=tmp_path)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    emulator = Emulator()
     with monkeypatch.context() as patched:
         patched.setattr(Zygote, "start", fail)
         with pytest.raises(EmulatorError, match="failed to start: no more processes"):
@@ -238,12 +240,13 @@ def test_a_state_dir_that_is_a_file_is_refused(tmp_path):
         Emulator(state_dir=tmp_path / "file").start()
 
 
-def test_the_state_dir_holds_the_files_and_is_empty_afterwards(tmp_path):
+def test_the_state_dir_holds_everything_and_afterwards_what_is_kept(tmp_path):
     (tmp_path / "state").mkdir()
     (tmp_path / "state" / "developers-own").touch()
     with Emulator(state_dir=tmp_path / "state") as emulator:
         assert emulator.run_dir.parent == tmp_path / "state"
-    assert [path.name for path in (tmp_path / "state").iterdir()] == ["developers-own"]
+    left = sorted(path.name for path in (tmp_path / "state").iterdir())
+    assert left == ["developers-own", "sandboxes", "snapshots", "state.db", "state.lock"]
 
 
 def test_the_isolation_falls_back_to_the_environment(monkeypatch):
@@ -255,8 +258,9 @@ def test_the_isolation_falls_back_to_the_environment(monkeypatch):
         Emulator()
 
 
-def test_the_directories_of_dead_emulators_are_removed_and_those_of_living_ones_are_not(tmp_path):
-    with Emulator(state_dir=tmp_path) as living:
+def test_the_directories_of_dead_emulators_are_removed_and_those_of_living_ones_are_not(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with Emulator() as living:
         dead = tmp_path / "caged-run-dead"
         (dead / "sandboxes" / "x").mkdir(parents=True)
         (dead / "lock").touch()
@@ -270,7 +274,7 @@ def test_the_directories_of_dead_emulators_are_removed_and_those_of_living_ones_
         (tmp_path / "caged-run-link").symlink_to(tmp_path / "kept")
         (tmp_path / "kept").mkdir()
         (tmp_path / "caged-runner").mkdir()
-        with Emulator(state_dir=tmp_path) as second:
+        with Emulator() as second:
             left = {path.name for path in tmp_path.iterdir()}
             assert left == {
                 living.run_dir.name,
@@ -283,7 +287,8 @@ def test_the_directories_of_dead_emulators_are_removed_and_those_of_living_ones_
 
 
 # The deep tree takes the kernel some time.
-def test_a_dead_directory_too_deep_for_recursion_does_not_keep_an_emulator_from_starting(tmp_path):
+def test_a_dead_directory_too_deep_for_recursion_does_not_keep_an_emulator_from_starting(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     dead = tmp_path / "caged-run-dead"
     dead.mkdir()
     here = os.open(".", os.O_RDONLY)
@@ -295,7 +300,7 @@ def test_a_dead_directory_too_deep_for_recursion_does_not_keep_an_emulator_from_
     finally:
         os.fchdir(here)
         os.close(here)
-    with Emulator(state_dir=tmp_path) as emulator:
+    with Emulator() as emulator:
         assert [path.name for path in tmp_path.iterdir()] == [emulator.run_dir.name]
 
 
@@ -354,9 +359,10 @@ def test_a_fork_of_the_process_neither_stops_nor_breaks_it():
 def test_the_end_of_the_interpreter_leaves_nothing(tmp_path, end):
     code, (zygote, child) = in_new_process(
         f"""
-        import os, sys
+        import os, sys, tempfile
         from caged.emulator import Emulator
-        emulator = Emulator(state_dir=sys.argv[1], isolation="process").start()
+        tempfile.tempdir = sys.argv[1]
+        emulator = Emulator(isolation="process").start()
         client = emulator.client()
         box = client.sandboxes.create()
         print(emulator._runtime.services.zygote.pid)
@@ -374,9 +380,10 @@ def test_the_end_of_the_interpreter_leaves_nothing(tmp_path, end):
 def test_an_exit_without_handlers_leaves_no_process_and_no_directory(tmp_path):
     _code, (zygote, child) = in_new_process(
         """
-        import os, sys
+        import os, sys, tempfile
         from caged.emulator import Emulator
-        emulator = Emulator(state_dir=sys.argv[1], isolation="process").start()
+        tempfile.tempdir = sys.argv[1]
+        emulator = Emulator(isolation="process").start()
         client = emulator.client()
         box = client.sandboxes.create()
         print(emulator._runtime.services.zygote.pid)
@@ -392,9 +399,10 @@ def test_an_exit_without_handlers_leaves_no_process_and_no_directory(tmp_path):
 def test_an_emulator_that_is_dropped_without_stop_is_ended_at_exit(tmp_path):
     code, _lines = in_new_process(
         """
-        import sys
+        import sys, tempfile
         from caged.emulator import Emulator
-        Emulator(state_dir=sys.argv[1]).start()
+        tempfile.tempdir = sys.argv[1]
+        Emulator().start()
         """,
         str(tmp_path),
     )

@@ -6,6 +6,7 @@ import random
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -181,10 +182,11 @@ client.sandboxes.exec(client.sandboxes.create().id, "setsid sleep {mark} >/dev/n
     assert run_dirs(tmp_path) == []
 
 
-def test_a_sweep_leaves_living_emulators_alone(tmp_path: Path, level: str) -> None:
-    with Emulator(state_dir=tmp_path, isolation=level) as emulator, emulator.client() as client:
+def test_a_sweep_leaves_living_emulators_alone(tmp_path: Path, level: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with Emulator(isolation=level) as emulator, emulator.client() as client:
         box = client.sandboxes.create().id
         sweep(tmp_path)
-        with Emulator(state_dir=tmp_path, isolation="process"):
+        with Emulator(isolation="process"):
             pass
         assert client.sandboxes.exec(box, "echo alive").output == "alive\n"

@@ -172,8 +172,11 @@ class Zygote:
             subprocess.run(["rm", "-rf", "--", self._run_dir], stderr=subprocess.DEVNULL, check=False)
 
 
-def main(control_fd: int, emulator: int, run_dir: str) -> None:
-    """`run_dir`: removed when the emulator has gone without doing so itself; empty for none."""
+def main(control_fd: int, emulator: int, run_dir: str, held: list[int]) -> None:
+    """`run_dir`: removed when the emulator has gone without doing so itself; empty for none. `held`: descriptors that
+    are open as long as this process and its inits live, and in no command."""
+    for fd in held:
+        os.set_inheritable(fd, False)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         # Ctrl-C is for the emulator, which then takes this process down in order.
         signal.signal(number, signal.SIG_IGN)

@@ -1,0 +1,47 @@
+"""The directory of a sandbox whose processes are gone, made ready for new ones. All functions block."""
+
+from __future__ import annotations
+
+import os
+
+from . import disk, restore
+from .paths import Layout
+from .tree import TEMPORARY
+
+
+def refurnish(layout: Layout) -> None:
+    """Writes that were cut off are taken back, a restore likewise; programs that the emulator puts into a sandbox go,
+    to be put there anew. The sandbox's own files stay as they are."""
+    restore.finish(layout)
+    disk.remove(layout.opt)
+    layout.opt.mkdir()
+    complete(layout)
+    for path in layout.roots().values():
+        _remove_half_written(path)
+
+
+def complete(layout: Layout) -> None:
+    """Each place is a directory of its own, whatever a command has put there instead."""
+    for name, path in layout.roots().items():
+        if os.path.islink(path) or not os.path.isdir(path):
+            if os.path.lexists(path):
+                os.unlink(path)  # a command has put something else there
+            os.mkdir(path)
+            if name == "tmp":
+                os.chmod(path, 0o1777)
+
+
+def _remove_half_written(root: str) -> None:
+    """What the file API writes has another name until it is whole."""
+    todo = [root]
+    while todo:
+        directory = todo.pop()
+        try:
+            with os.scandir(directory) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        todo.append(entry.path)
+                    elif TEMPORARY.match(entry.name):
+                        os.unlink(entry.path)
+        except OSError:
+            pass  # closed to its owner: the file API could not write there either

@@ -1,0 +1,132 @@
+"""A snapshot put back into a workspace: all of it or nothing, whatever happens on the way, `kill -9` included.
+
+All functions block and are meant for a thread.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import stat
+import tarfile
+from pathlib import Path
+
+from . import archive, disk
+from .paths import Layout
+
+
+class _Places:
+    """Beside the workspace while it is replaced. `staging`: what comes. `outgoing`: what goes; it is called `out` from
+    when all has gone until all has come. `note`: the workspace's own mode and times, before and after."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.workspace = layout.workspace
+        self.staging = layout.directory / "restore-new"
+        self.outgoing = layout.directory / "restore-old"
+        self.out = layout.directory / "restore-out"
+        self.note = layout.directory / "restore.json"
+
+    def clear(self) -> None:
+        """The note last: it says how what is left has to be read."""
+        for leftover in (self.staging, self.outgoing, self.out):
+            disk.remove(leftover)
+        self.note.unlink(missing_ok=True)
+
+    def put_down(self, before: os.stat_result, after: tarfile.TarInfo) -> None:
+        marks = {
+            "before": [stat.S_IMODE(before.st_mode), before.st_atime_ns, before.st_mtime_ns],
+            "after": [after.mode, *archive.times_of(after)],
+        }
+        temporary = self.note.with_suffix(".part")
+        temporary.write_text(json.dumps(marks), encoding="ascii")
+        temporary.replace(self.note)
+
+    def mark(self, when: str) -> None:
+        mode, *times = json.loads(self.note.read_text(encoding="ascii"))[when]
+        os.chmod(self.workspace, mode)
+        os.utime(self.workspace, ns=(times[0], times[1]))
+
+
+def unpack(source: Path, layout: Layout) -> None:
+    """Replaces all that the workspace holds by the archive's content, or, when that fails, nothing.
+
+    The directory itself stays the same, so that processes that stand in it (and a mount of it) see the new
+    content. Everything is unpacked beside it first; what is left then are renames, undone when one fails.
+    A workspace that a command has removed, or replaced by a file or a link, is made anew.
+    """
+    places = _Places(layout)
+    places.clear()
+    try:
+        places.staging.mkdir()
+        places.outgoing.mkdir()
+        try:
+            top = archive.extract(source, places.staging, layout)
+        except tarfile.TarError as error:
+            raise OSError(errno.EIO, f"the archive is damaged ({error})") from error
+        if os.path.islink(layout.workspace) or not layout.workspace.is_dir():
+            layout.workspace.unlink(missing_ok=True)
+            layout.workspace.mkdir()
+        before = layout.workspace.stat()
+        places.put_down(before, top)
+        os.chmod(layout.workspace, stat.S_IMODE(before.st_mode) | stat.S_IRWXU)
+        _exchange(places)
+    finally:
+        places.clear()
+
+
+def _exchange(places: _Places) -> None:
+    moved_in: list[str] = []
+    try:
+        _move_all(places.workspace, places.outgoing)
+        places.outgoing.rename(places.out)
+        for name in os.listdir(places.staging):
+            _move(places.staging / name, places.workspace / name)
+            moved_in.append(name)
+    except OSError:
+        for name in moved_in:
+            _move(places.workspace / name, places.staging / name)
+        if places.out.exists():
+            places.out.rename(places.outgoing)
+        _move_all(places.outgoing, places.workspace)
+        places.mark("before")
+        raise
+    places.mark("after")
+
+
+def finish(layout: Layout) -> None:
+    """Ends a restore that the emulator's death has cut off, forwards when all that was there before is out of the
+    workspace, else back."""
+    places = _Places(layout)
+    if places.note.exists():
+        os.chmod(layout.workspace, stat.S_IMODE(layout.workspace.stat().st_mode) | stat.S_IRWXU)
+        if places.out.exists():
+            if places.staging.exists():
+                _move_all(places.staging, layout.workspace)
+            places.mark("after")
+        elif places.outgoing.exists():
+            _move_all(places.outgoing, layout.workspace)
+            places.mark("before")
+    places.clear()
+
+
+def _move_all(source: Path, target: Path) -> None:
+    for name in os.listdir(source):
+        _move(source / name, target / name)
+
+
+def _move(source: Path, target: Path) -> None:
+    """A rename, also of a directory that its owner may not write to: its `..` changes, so the kernel asks for that."""
+    try:
+        os.rename(source, target)
+    except PermissionError:
+        mode = os.lstat(source).st_mode
+        if not stat.S_ISDIR(mode):
+            raise
+        os.chmod(source, stat.S_IMODE(mode) | stat.S_IRWXU)
+        try:
+            os.rename(source, target)
+        except BaseException:
+            os.chmod(source, stat.S_IMODE(mode))
+            raise
+        os.chmod(target, stat.S_IMODE(mode))

@@ -1,0 +1,113 @@
+"""What an emulator finds when it takes over a state directory: nothing runs, and some things were cut off."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..cage import disk
+from ..control.clock import rfc3339
+from ..control.scope import acting_for
+from ..platform import cost
+from ..platform.platform import Platform
+from ..platform.services import Services
+from ..store import Sandbox, Store
+from .codec import snapshot_file
+
+KILLED = "stopped: the emulator was killed; resume the sandbox to go on"
+
+
+@dataclass(frozen=True)
+class Alive:
+    """The last sign of life, in epoch seconds: of the emulator, and of accounts by their own clocks."""
+
+    common: float
+    accounts: Mapping[str, float]
+
+    @classmethod
+    def now(cls, services: Services) -> Alive:
+        clock, boxes = services.clock, services.store.sandboxes.values()
+        running = {box.account_id for box in boxes if box.status in ("running", "paused")}
+        return cls(clock.now("")[0], {account_id: clock.now(account_id)[0] for account_id in running})
+
+    @classmethod
+    def read(cls, kept: Any) -> Alive:
+        """KeyError, TypeError for what is none."""
+        return cls(float(kept["common"]), {str(name): float(at) for name, at in kept["accounts"].items()})
+
+    def of(self, account_id: str) -> float:
+        return self.accounts.get(account_id, self.common)
+
+
+def recover(platform: Platform, alive: Alive) -> None:
+    """Blocks, as long as it takes to remove what nobody knows."""
+    services = platform.services
+    for sandbox in list(services.store.sandboxes.values()):
+        if sandbox.status == "pending":
+            del services.store.sandboxes[sandbox.id]  # nobody was told of it
+        elif sandbox.status in ("running", "paused"):
+            stop(services, sandbox, alive, KILLED)
+    end_sessions(services.store, alive)
+    _snapshots(services)
+    _remove_unknown(services)
+
+
+def end_sessions(store: Store, alive: Alive) -> None:
+    """Those that were active have failed."""
+    for session in store.sessions.values():
+        if session.ended_at is None:
+            box = store.sandboxes.get(session.sandbox_id)
+            last = alive.of(session.account_id)
+            session.ended_at = max(last, session.started_at)
+            session.status = "failed"
+            session.compute_cost = cost.compute(box, last) - session.compute_before if box is not None else 0.0
+
+
+def stop(services: Services, sandbox: Sandbox, alive: Alive, why: str) -> None:
+    """A record that says running, or paused, of a sandbox without processes."""
+    last = alive.of(sandbox.account_id)
+    cost.stop(sandbox, last)
+    sandbox.status = "stopped"
+    sandbox.stopped_at = rfc3339(last)
+    with acting_for(sandbox.account_id):
+        services.happened(sandbox, "stop", why)
+
+
+def _snapshots(services: Services) -> None:
+    for snapshot in list(services.store.snapshots.values()):
+        if snapshot.status == "pending":
+            snapshot.status = "failed"
+            snapshot.file.unlink(missing_ok=True)
+            sandbox = services.store.sandboxes.get(snapshot.sandbox_id)
+            with acting_for(snapshot.account_id):
+                snapshot.completed_at = services.clock.timestamp()
+                if sandbox is not None:
+                    why = f"snapshot {snapshot.name} ({snapshot.id}) failed: the emulator was killed while it was taken"
+                    services.failed(sandbox, why)
+        elif snapshot.status == "completed" and not snapshot.file.exists():
+            del services.store.snapshots[snapshot.id]  # somebody has removed its file
+            services.log(f"snapshot {snapshot.id} has no file any more; it is forgotten")
+
+
+def _remove_unknown(services: Services) -> None:
+    """Directories of sandboxes that were being made or destroyed, and files of snapshots likewise."""
+    store, files = services.store, services.files_dir
+    for directory in (files / "sandboxes").iterdir():
+        if directory.name not in store.sandboxes:
+            _remove(services, directory)
+    known = {snapshot_file(files, snapshot_id).name for snapshot_id in store.snapshots}
+    for file in (files / "snapshots").iterdir():
+        if file.name not in known:
+            _remove(services, file)
+
+
+def _remove(services: Services, path: Path) -> None:
+    try:
+        if path.is_dir() and not path.is_symlink():
+            disk.remove(path)
+        else:
+            path.unlink()
+    except OSError as error:
+        services.log(f"{path} cannot be removed: {error.strerror}")

@@ -1,0 +1,220 @@
+"""export and import_: everything, or one account, as one file, and back."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from pathlib import Path
+
+import pytest
+from emulator_testing import eventually
+from levels import need
+from state_testing import fill, look, of, started, without
+
+from caged.emulator import Emulator
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "everything.tar.gz"
+
+
+# Two to three seconds each: two emulators, and something of everything.
+@pytest.mark.parametrize(("made", "put"), [("namespace", "process"), ("process", "namespace")])
+def test_everything_is_the_same_elsewhere_with_the_sandboxes_stopped(file, made, put):
+    need("namespace")
+    listing = "cd /workspace; find . -printf '%p %M %y %T@ %l\\n' | sort; cat /root/link /root/.settings made"
+    with started(None, isolation=made) as emulator, of(emulator, emulator.api_key) as api:
+        box = fill(emulator, api)
+        files = api.output(box, listing)
+        (kept,) = [snap["id"] for snap in api.get(f"/sandboxes/{box}/snapshots").json() if snap["name"] == "kept"]
+        assert api.post(f"/sandboxes/{box}/pause").status_code == 204
+        for snapshot in api.get(f"/sandboxes/{box}/snapshots").json():
+            api.settled(snapshot["id"])
+        before = look(api)
+        emulator.export(file)
+        assert [path.name for path in file.parent.iterdir()] == [file.name]
+        assert file.stat().st_mode & 0o777 == 0o600
+    with started(None, isolation=put) as emulator:
+        emulator.import_(file)
+        with of(emulator, api.key) as api:
+            after = look(api)
+            logs = f"/sandboxes/{box}/logs"
+            assert after.pop(logs)[: len(before[logs])] == before.pop(logs)
+            moving = ("status", "stopped_at", "last_used_at", "last_used")
+            assert without(after, *moving) == without(before, *moving)
+            assert api.status(box) == "stopped"
+            assert api.post(f"/sandboxes/{box}/resume").status_code == 204
+            assert api.output(box, listing) == files
+            assert "caged emulator" in api.output(box, "claude -p hello")
+            api.output(box, "rm -r deep")
+            assert api.restore(kept, box).status_code == 200
+            assert api.read(box, "/workspace/deep/er/a").text == "text\n"
+
+
+def test_one_account_alone(file):
+    with started(None) as emulator:
+        mine, other = emulator.create_account("mine"), emulator.create_account("other")
+        with of(emulator, mine.api_key) as api, of(emulator, other.api_key) as others:
+            box = api.sandbox()
+            api.snapshot(box)
+            others.snapshot(others.sandbox())
+        emulator.export(file, account=mine.id)
+    with tarfile.open(file) as packed:
+        manifest = json.loads(packed.extractfile("manifest.json").read())
+        names = packed.getnames()
+    assert manifest["accounts"] == [mine.id]
+    assert manifest["sandboxes"] == [box]
+    assert sum(name.startswith("snapshots/") for name in names) == 1
+    with started(None) as emulator:
+        emulator.import_(file)
+        with of(emulator, mine.api_key) as api:
+            assert [shown["id"] for shown in api.get("/sandboxes").json()] == [box]
+        with of(emulator, other.api_key) as api:
+            assert api.get("/sandboxes").status_code == 401
+        with of(emulator, emulator.api_key) as api:
+            assert api.get("/sandboxes").json() == []
+
+
+def test_what_was_imported_into_a_state_directory_survives(file, tmp_path):
+    with started(None) as emulator, of(emulator, emulator.api_key) as api:
+        box = api.sandbox()
+        api.write(box, "/workspace/a", "kept")
+        emulator.export(file)
+    with started(tmp_path / "state") as emulator:
+        emulator.import_(file)
+    with started(tmp_path / "state") as emulator, of(emulator, api.key) as api:
+        assert api.post(f"/sandboxes/{box}/resume").status_code == 204
+        assert api.read(box, "/workspace/a").text == "kept"
+
+
+def test_an_id_that_is_here_already_refuses_all_of_it_before_anything_changes(file):
+    with started(None) as emulator, of(emulator, emulator.api_key) as api:
+        mine, box = emulator.create_account(), api.sandbox()
+        api.snapshot(box)
+        before = look(api)
+        emulator.export(file)
+        emulator.delete_account(mine.id)
+        with pytest.raises(ValueError, match=f"nothing was imported: .*{box}.* are here already"):
+            emulator.import_(file)
+        moving = ("cost", "total_cost", "last_used_at", "last_used")
+        assert without(look(api), *moving) == without(before, *moving)
+        with of(emulator, mine.api_key) as deleted:
+            assert deleted.get("/sandboxes").status_code == 401
+        assert sorted(path.name for path in emulator.run_dir.glob("import-*")) == []
+
+
+def test_a_sandbox_is_held_still_while_it_is_exported(file):
+    script = "i=0; while :; do i=$((i+1)); echo $i > a; echo $i > b; done"
+    with started(None) as emulator, of(emulator, emulator.api_key) as api:
+        box = api.sandbox()
+        # Between the two of them lies much to copy.
+        api.output(box, "mkdir -p aa; head -c 20M /dev/zero > aa/much; touch a b")
+        api.output(box, f"({script}) > /dev/null 2>&1 &")
+        emulator.export(file)
+        assert api.status(box) == "running"
+        before = api.read(box, "/workspace/a").text
+        eventually(lambda: api.read(box, "/workspace/a").text != before, "the loop to go on")
+    with started(None) as emulator:
+        emulator.import_(file)
+        with of(emulator, api.key) as api:
+            api.post(f"/sandboxes/{box}/resume")
+            first, second = api.read(box, "/workspace/a").text, api.read(box, "/workspace/b").text
+    # One of the two may have been emptied to be written just then.
+    numbers = [int(text) for text in (first, second) if text.strip()]
+    assert numbers
+    assert max(numbers) - min(numbers) <= 1
+
+
+def test_what_stood_at_the_path_stays_when_the_export_fails_and_goes_when_it_is_done(file):
+    file.write_text("before")
+    with started(None) as emulator:
+        with pytest.raises(ValueError, match="acct_nobody is unknown"):
+            emulator.export(file, account="acct_nobody")
+        assert file.read_text() == "before"
+        with pytest.raises(ValueError, match="is no directory; make it first"):
+            emulator.export(file.parent / "missing" / "x.tar.gz")
+        emulator.export(file)
+        assert tarfile.is_tarfile(file)
+        assert list(file.parent.iterdir()) == [file]
+
+
+def packed(path: Path, *members: tuple[tarfile.TarInfo, bytes]) -> Path:
+    with tarfile.open(path, "w:gz") as archive:
+        for member, content in members:
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return path
+
+
+def test_files_that_are_no_export_are_refused_by_what_is_wrong_with_them(file, tmp_path):
+    manifest = json.dumps({"format": "caged-state", "version": 1}).encode()
+    newer = json.dumps({"format": "caged-state", "version": 9}).encode()
+    with started(None) as emulator:
+        emulator.export(file)
+        whole = file.read_bytes()
+
+        def refused(path: Path, words: str) -> None:
+            with pytest.raises(ValueError, match=words):
+                emulator.import_(path)
+
+        refused(tmp_path / "nothing.tar.gz", "is not there")
+        (tmp_path / "half.tar.gz").write_bytes(whole[: len(whole) // 2])
+        refused(tmp_path / "half.tar.gz", "cannot be read as an export")
+        (tmp_path / "text.tar.gz").write_text("text")
+        refused(tmp_path / "text.tar.gz", "cannot be read as an export")
+        other = packed(tmp_path / "other.tar.gz", (tarfile.TarInfo("a"), b"x"))
+        refused(other, "is no export of an emulator")
+        future = packed(tmp_path / "new.tar.gz", (tarfile.TarInfo("manifest.json"), newer))
+        refused(future, "has version 9; this release reads 1")
+        first = (tarfile.TarInfo("manifest.json"), manifest)
+        refused(packed(tmp_path / "out.tar.gz", first, (tarfile.TarInfo("../out"), b"x")), "holds '../out'")
+        assert not (emulator.run_dir / "out").exists()
+        refused(packed(tmp_path / "empty.tar.gz", first), "its records are missing")
+        with of(emulator, emulator.api_key) as api:
+            assert api.get("/sandboxes").json() == []
+
+
+def members(*pairs: tuple[str, str]) -> bytes:
+    """A sandbox's place with links (`name`, target) and files (`name`, ""), as a tar."""
+    target = io.BytesIO()
+    with tarfile.open(fileobj=target, mode="w") as archive:
+        top = tarfile.TarInfo(".")
+        top.type, top.mode = tarfile.DIRTYPE, 0o755
+        archive.addfile(top)
+        for name, link in pairs:
+            member = tarfile.TarInfo(name)
+            if link:
+                member.type, member.linkname = tarfile.SYMTYPE, link
+                archive.addfile(member)
+            else:
+                member.size = 4
+                archive.addfile(member, io.BytesIO(b"evil"))
+    return target.getvalue()
+
+
+@pytest.mark.parametrize("entries", [[("./../../out", "")], [("./l", "/tmp"), ("./l/out", "")], [("/out", "")]])
+def test_files_of_a_sandbox_that_lead_out_of_it_are_refused(file, tmp_path, entries):
+    with started(None) as emulator, of(emulator, emulator.api_key) as api:
+        box = api.sandbox()
+        emulator.export(file)
+    evil = tmp_path / "evil.tar.gz"
+    with tarfile.open(file) as source, tarfile.open(evil, "w:gz") as target:
+        for member in source:
+            content = source.extractfile(member).read()
+            if member.name == f"sandboxes/{box}/workspace.tar":
+                content = members(*entries)
+            member.size = len(content)
+            target.addfile(member, io.BytesIO(content))
+    with started(None) as emulator:
+        with pytest.raises(ValueError, match="leads out of its sandbox"):
+            emulator.import_(evil)
+        assert list((emulator.run_dir / "sandboxes").iterdir()) == []
+        with of(emulator, emulator.api_key) as api:
+            assert len(emulator._runtime.services.store.accounts) == 1
+
+
+def test_an_emulator_that_does_not_run_says_so(file):
+    with pytest.raises(RuntimeError, match="not running"):
+        Emulator().export(file)

@@ -1,0 +1,334 @@
+"""A state directory across a restart: everything is as it was, the sandboxes stopped."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+from emulator_testing import eventually
+from levels import need
+from sessions_testing import ingest, recorded
+from state_testing import asked, fill, look, of, started, without
+
+from caged.emulator import ConfigError, Emulator
+
+#: What a request changes by being made.
+VOLATILE = ("last_used_at", "last_used")
+#: Every file with its mode, and what is in some.
+LISTING = "find /workspace /root -printf '%p %M %y\\n' | sort; cat /root/link /root/.settings made"
+
+
+@pytest.fixture(params=["namespace", "process"])
+def level(request):
+    need(request.param)
+    return request.param
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    return tmp_path / "state"
+
+
+# Two to three seconds: three starts, and something of everything at two levels.
+def test_every_answer_is_the_same_after_a_restart_but_for_the_sandbox_being_stopped(state, level):
+    with started(state, isolation=level) as emulator:
+        api = of(emulator, emulator.create_account().api_key)
+        with api:
+            box = fill(emulator, api)
+            before = look(api)
+    with started(state, isolation=level) as emulator, of(emulator, api.key) as api:
+        after = look(api)
+    assert len(before) >= 20
+    assert before.keys() == after.keys()
+    logs = f"/sandboxes/{box}/logs"
+    assert after[logs][:-1] == before[logs]
+    assert after[logs][-1]["message"].startswith("stopped with the emulator")
+    (shown,), (shown_before,) = after["/sandboxes"], before["/sandboxes"]
+    assert (shown["status"], shown_before["status"]) == ("stopped", "running")
+    assert shown["stopped_at"] > shown_before["created_at"]
+    assert shown["cost"] >= shown_before["cost"]
+    moving = (*VOLATILE, "status", "stopped_at", "cost", "total_cost")
+    for path in before:
+        if path != logs and path.startswith("/sandboxes"):
+            assert without({path: before[path]}, *moving) == without({path: after[path]}, *moving), path
+        elif path not in (logs, "/billing/usage"):
+            assert without({path: before[path]}, *VOLATILE) == without({path: after[path]}, *VOLATILE), path
+    with started(state, isolation=level) as emulator, of(emulator, api.key) as api:
+        assert without(look(api), *VOLATILE) == without(after, *VOLATILE)
+
+
+def test_a_stopped_sandbox_is_resumed_with_files_modes_programs_and_agents(state, level):
+    with started(state, isolation=level) as emulator, of(emulator, emulator.api_key) as api:
+        box = fill(emulator, api)
+        kept = api.output(box, LISTING)
+        api.output(box, "(sleep 600 &) ; python3 -c 'print(1)'")
+    with started(state, isolation=level) as emulator, of(emulator, emulator.api_key) as api:
+        assert api.post(f"/sandboxes/{box}/resume").status_code == 204
+        assert api.status(box) == "running"
+        assert api.output(box, LISTING) == kept
+        assert "text\nhome\nmade\n" in kept
+        assert "caged emulator" in api.output(box, "claude -p hello")
+        assert api.output(box, "echo $TOKEN $PLAIN") == "s3cret-value x\n"
+        assert "s3cret-value" not in api.log_text(box)
+        assert api.output(box, "pgrep -x sleep || echo none") == "none\n" or level == "process"
+        assert api.write(box, "/workspace/new", "n").status_code == 200
+        shown = api.get(f"/sandboxes/{box}").json()
+        assert "stopped_at" not in shown or shown["stopped_at"] is None
+        assert api.post(f"/sandboxes/{box}/pause").status_code == 204
+        assert api.post(f"/sandboxes/{box}/resume").status_code == 204
+
+
+def test_calls_on_a_stopped_sandbox_are_refused_as_for_any_wrong_state(state):
+    with started(state) as emulator, of(emulator, emulator.api_key) as api:
+        box = api.sandbox()
+        kept = api.snapshot(box)
+    with started(state) as emulator, of(emulator, emulator.api_key) as api:
+        assert api.status(box) == "stopped"
+        paused = api.post(f"/sandboxes/{box}/pause")
+        assert (paused.status_code, paused.json()["reason"]["code"]) == (409, "invalid_state")
+        assert "is stopped" in paused.json()["detail"]
+        for refused in (api.read(box, "/workspace/a"), api.restore(kept, box), api.get(f"/sandboxes/{box}/ports")):
+            assert (refused.status_code, refused.json()["reason"]["code"]) == (409, "sandbox_not_running")
+            assert "resume it first" in refused.json()["detail"]
+        result = api.run(box, "true")
+        assert (result["exit_code"], result["output"]) == (-1, "")
+        assert "is stopped" in result["error"]
+
+
+def test_a_stopped_sandbox_can_be_destroyed_and_its_snapshots_stay(state):
+    with started(state) as emulator, of(emulator, emulator.api_key) as api:
+        box = api.sandbox()
+        api.write(box, "/workspace/a", "kept")
+        kept = api.snapshot(box)
+    with started(state) as emulator, of(emulator, emulator.api_key) as api:
+        assert api.delete(f"/sandboxes/{box}").status_code == 204
+        assert not (state / "sandboxes" / box).exists()
+    with started(state) as emulator, of(emulator, emulator.api_key) as api:
+        assert api.get("/sandboxes").json() == []
+        other = api.sandbox()
+        assert api.restore(kept, other).status_code == 200
+        assert api.read(other, "/workspace/a").text == "kept"
+
+
+def test_keys_logins_and_the_first_account_are_the_same(state):
+    password = {"email": "someone@example.invalid", "password": "long enough"}
+    with started(state) as emulator, of(emulator, emulator.api_key) as api:
+        first = emulator.api_key
+        made = api.post("/account/keys", json={"name": "reader", "scope": "read_only"}).json()
+        revoked = api.post("/account/keys", json={"name": "gone"}).json()
+        api.delete(f"/account/keys/{revoked['info']['id']}")
+        token = httpx.post(f"{emulator.base_url}/signup", json=password, trust_env=False).json()["token"]
+    with started(state) as emulator:
+        assert emulator.api_key == first
+        assert asked(emulator, token, "/account").json()["email"] == password["email"]
+        again = httpx.post(f"{emulator.base_url}/login", json=password, trust_env=False)
+        assert again.status_code == 200
+        assert asked(emulator, made["key"], "/sandboxes").status_code == 200
+        with of(emulator, made["key"]) as reader:
+            assert reader.post("/sandboxes", json={"template": "minimal"}).status_code == 403
+        assert asked(emulator, revoked["key"], "/sandboxes").status_code == 401
+
+
+def test_another_api_key_is_added_to_the_first_account(state):
+    with started(state) as emulator:
+        first, account = emulator.api_key, asked(emulator, emulator.api_key, "/account").json()["id"]
+        stranger = emulator.create_account()
+    with started(state, api_key="caged_sk_given") as emulator:
+        assert emulator.api_key == "caged_sk_given"
+        for key in (first, "caged_sk_given"):
+            assert asked(emulator, key, "/account").json()["id"] == account
+    with pytest.raises(ConfigError, match="another account"):
+        Emulator(state_dir=state, api_key=stranger.api_key).start()
+    with started(state) as emulator:
+        assert emulator.api_key == first
+
+
+def test_the_password_of_a_port_outlives_a_restart(state):
+    server = "import socket,time; s=socket.socket(); s.bind(('127.0.0.1', 8000)); s.listen(); time.sleep(600)"
+    script = f'echo "{server}" > /workspace/s.py; (python3 /workspace/s.py >/dev/null 2>&1 &)'
+    with started(state, isolation="auto") as emulator, of(emulator, emulator.api_key) as api:
+        if emulator.isolation == "process":
+            pytest.skip("a port of its own needs a network of its own")
+        box = api.sandbox(network_mode="none")
+        api.output(box, script)
+        eventually(lambda: api.get(f"/sandboxes/{box}/ports").json(), "the port")
+        assert api.post(f"/sandboxes/{box}/ports/8000/protect", json={"password": "pw"}).status_code == 200
+    with started(state) as emulator, of(emulator, emulator.api_key) as api:
+        api.post(f"/sandboxes/{box}/resume")
+        api.output(box, script)
+        (port,) = eventually(lambda: api.get(f"/sandboxes/{box}/ports").json(), "the port")
+        assert port["protected"] is True
+
+
+def test_spent_money_counts_on_after_a_restart(state):
+    with started(state) as emulator, of(emulator, emulator.api_key) as api:
+        box = api.sandbox(agents=["claude"], budget=1.0)
+        api.output(box, "claude -p x")
+        (session,) = api.get(f"/sandboxes/{box}/sessions").json()
+        ingest(api, {"type": "llm_call", "session_id": session["id"], "payload": {"cost_usd": 2.0}})
+    with started(state) as emulator, of(emulator, emulator.api_key) as api:
+        assert api.get(f"/sandboxes/{box}").json()["llm_cost"] == 2.0
+        refused = api.post(f"/sandboxes/{box}/resume")
+        assert (refused.status_code, refused.json()["reason"]["code"]) == (409, "budget_exceeded")
+        assert api.status(box) == "stopped"
+
+
+def test_what_was_told_is_not_told_again(state):
+    with started(state) as emulator, of(emulator, emulator.api_key) as api:
+        box = api.sandbox(agents=["claude"], budget=1.0)
+        api.output(box, "claude -p x")
+        (session,) = api.get(f"/sandboxes/{box}/sessions").json()
+        ingest(api, {"type": "llm_call", "session_id": session["id"], "payload": {"cost_usd": 0.9}})
+        emulator._call(emulator._runtime.platform.watch.look())
+        told = api.get("/alerts").json()["alerts"]
+        assert [alert["rule_type"] for alert in told] == ["budget_exceeded"]
+    with started(state) as emulator, of(emulator, emulator.api_key) as api:
+        api.post(f"/sandboxes/{box}/resume")
+        emulator._call(emulator._runtime.platform.watch.look())
+        assert api.get("/alerts").json()["alerts"] == told
+
+
+def test_events_and_their_numbers_go_on(state):
+    with started(state) as emulator, of(emulator, emulator.api_key) as api:
+        box = api.sandbox()
+        api.output(box, "echo one")
+        events = recorded(api, box)
+    with started(state) as emulator, of(emulator, emulator.api_key) as api:
+        api.post(f"/sandboxes/{box}/resume")
+        api.output(box, "echo two")
+        again = recorded(api, box)
+        assert again[: len(events)] == events
+        assert [event.sequence for event in again] == list(range(1, len(again) + 1))
+        assert again[-1].data["command"] == "echo two"
+
+
+def test_only_the_newest_lines_of_a_log_are_kept_in_the_database_too(state):
+    with started(state) as emulator, of(emulator, emulator.api_key) as api:
+        box = api.sandbox()
+        services = emulator._runtime.services
+
+        async def talk() -> None:
+            for number in range(12_000):
+                services.note(services.store.sandboxes[box], f"line {number}")
+                if number % 1000 == 0:
+                    services.commit()
+
+        emulator._call(talk())
+    rows = sqlite3.connect(f"file:{state / 'state.db'}?mode=ro", uri=True)
+    (count,) = rows.execute("SELECT count(*) FROM entry WHERE list = ?", (f"log {box}",)).fetchone()
+    rows.close()
+    assert count == 5000
+    with started(state) as emulator, of(emulator, emulator.api_key) as api:
+        lines = [line["message"] for line in api.logs(box, tail=1000)]
+        assert lines[-2] == "line 11999"
+        assert lines[0] == "line 11001"
+
+
+def test_seeded_ids_go_on_where_they_stopped_and_never_collide(tmp_path):
+    def ids(api, count):
+        made = [api.sandbox() for _ in range(count)]
+        return made, [event.id for box in made for event in recorded(api, box)]
+
+    with started(None, seed=7) as emulator, of(emulator, emulator.api_key) as api:
+        expected, events = ids(api, 2)
+        more, more_events = ids(api, 1)
+    with started(tmp_path / "s", seed=7) as emulator, of(emulator, emulator.api_key) as api:
+        assert ids(api, 2) == (expected, events)
+    with started(tmp_path / "s", seed=7) as emulator, of(emulator, emulator.api_key) as api:
+        found, found_events = ids(api, 1)
+        assert found == more
+        # The two that were stopped meanwhile have an event each that the one without a restart has not.
+        assert not set(found_events) & set(events)
+        assert more_events[0] not in events
+
+
+def test_an_account_that_was_reset_is_empty_after_a_restart_too(state):
+    with started(state) as emulator, of(emulator, emulator.api_key) as api:
+        fill(emulator, api)
+        emulator.reset()
+        before = look(api)
+        assert before["/sandboxes"] == before["/alerts"]["alerts"] == []
+    database = sqlite3.connect(f"file:{state / 'state.db'}?mode=ro", uri=True)
+    assert database.execute("SELECT count(*) FROM entry").fetchone() == (0,)
+    database.close()
+    with started(state) as emulator, of(emulator, emulator.api_key) as api:
+        assert without(look(api), *VOLATILE) == without(before, *VOLATILE)
+
+
+def test_a_second_emulator_on_the_directory_is_told_who_has_it(state):
+    with started(state), pytest.raises(ConfigError, match=r"in use by the emulator with pid \d+"):
+        Emulator(state_dir=state).start()
+    with started(state):
+        pass
+
+
+def test_the_command_says_so_too_and_serves_nothing(state):
+    with started(state) as emulator:
+        command = [sys.executable, "-m", "caged.emulator", "serve", "--port", "0", "--state-dir", str(state)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+        assert done.returncode == 2
+        assert "in use by the emulator with pid" in done.stderr
+        assert asked(emulator, emulator.api_key, "/sandboxes").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("statement", "words"),
+    [
+        ("PRAGMA user_version = 99", "version 99, of a newer release"),
+        ("PRAGMA application_id = 1", "no state of an emulator"),
+        ("UPDATE record SET body = '{'", "cannot be read"),
+    ],
+)
+def test_a_database_of_another_version_or_of_others_is_refused_and_left_alone(state, statement, words):
+    with started(state):
+        pass
+    with sqlite3.connect(state / "state.db") as database:
+        database.execute(statement)
+    database.close()
+    content = (state / "state.db").read_bytes()
+    with pytest.raises(ConfigError, match=words):
+        Emulator(state_dir=state).start()
+    assert (state / "state.db").read_bytes() == content
+    assert sorted(path.name for path in state.iterdir() if path.name.startswith("caged-")) == []
+
+
+def test_a_file_that_is_no_database_is_refused(state):
+    state.mkdir()
+    (state / "state.db").write_text("something else entirely, and long enough to be looked at as a header" * 20)
+    with pytest.raises(ConfigError, match=r"cannot be used \(file is not a database\)"):
+        Emulator(state_dir=state).start()
+
+
+def test_directories_and_files_that_nobody_knows_go_at_the_start(state):
+    with started(state) as emulator, of(emulator, emulator.api_key) as api:
+        box = api.sandbox()
+        kept = api.snapshot(box)
+    (state / "sandboxes" / "cage_unknown1" / "workspace").mkdir(parents=True)
+    (state / "snapshots" / "snap_unknown1.tar").write_text("x")
+    (state / "snapshots" / f"{kept}.part").write_text("x")
+    with started(state):
+        assert [path.name for path in (state / "sandboxes").iterdir()] == [box]
+        assert [path.name for path in (state / "snapshots").iterdir()] == [f"{kept}.tar"]
+
+
+def test_plan_limits_hold_for_a_sandbox_that_is_started_again(state):
+    with started(state, tier="free") as emulator, of(emulator, emulator.api_key) as api:
+        box = api.sandbox()
+    with started(state, tier="free") as emulator, of(emulator, emulator.api_key) as api:
+        api.sandbox(), api.sandbox()
+        refused = api.post(f"/sandboxes/{box}/resume")
+        assert (refused.status_code, refused.json()["reason"]["code"]) == (403, "plan_limit_reached")
+
+
+def test_without_a_state_directory_nothing_of_it_is_imported():
+    code = (
+        "import sys; from caged.emulator import Emulator\n"
+        "with Emulator() as e, e.client() as c: c.sandboxes.exec(c.sandboxes.create().id, 'true')\n"
+        "print([m for m in sys.modules if 'sqlite' in m or 'persistence' in m])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
+    assert done.stdout == "[]\n"

@@ -1,0 +1,135 @@
+"""An emulator with a state directory that is killed: what was answered is there, what was not is whole or absent."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Optional
+
+import httpx
+import pytest
+from kills import Kills
+from leftovers import processes_with, run_dirs, until
+from levels import Served, need
+
+LEVELS = ("namespace", "process")
+
+
+@pytest.fixture(params=LEVELS)
+def level(request: pytest.FixtureRequest) -> str:
+    need(request.param)
+    return str(request.param)
+
+
+class Killed:
+    """One state directory and the emulator that has it at the moment."""
+
+    def __init__(self, folder: Path, level: str) -> None:
+        self.state = folder / "state"
+        self._folder = folder
+        self._level = level
+        self.served: Optional[Served] = None
+
+    def start(self) -> Served:
+        self.served = Served(self._folder, self._level, "--state-dir", str(self.state), run_base=self.state)
+        return self.served
+
+    def kill(self) -> None:
+        assert self.served is not None
+        self.served.process.kill()
+        self.served.end()
+
+    def http(self) -> httpx.Client:
+        assert self.served is not None
+        headers = {"Authorization": f"Bearer {self.served.api_key}"}
+        return httpx.Client(base_url=self.served.base_url, headers=headers, timeout=20, trust_env=False)
+
+
+@pytest.fixture
+def killed(tmp_path: Path, level: str) -> Iterator[Killed]:
+    killed = Killed(tmp_path, level)
+    yield killed
+    if killed.served is not None:
+        killed.served.end()
+        until(lambda: not processes_with(str(killed.state)), 10)
+
+
+# About three seconds a round: two starts of an emulator, up to a second of load, and a look at everything.
+# scripts/kills does it as often as you like.
+def test_every_answered_write_is_there_after_a_kill_at_any_moment(tmp_path: Path, level: str) -> None:
+    seed = random.randrange(10**6)
+    kills = Kills(tmp_path, level, random.Random(seed))
+    for _ in range(3):
+        kills.round()
+    assert kills.problems == [], f"seed {seed}"
+    assert kills.answered > 20
+    assert kills.checked > 50
+
+
+def test_a_snapshot_that_was_being_taken_has_failed(killed: Killed) -> None:
+    served = killed.start()
+    box = served.client.sandboxes.create().id
+    served.run(box, "truncate -s 500M large")  # takes longer to pack than the kill to come
+    taken = served.client.snapshots.create(box, name="cut")
+    assert taken.status == "pending"
+    killed.kill()
+    served = killed.start()
+    (found,) = served.client.snapshots.list(box)
+    assert (found.id, found.status) == (taken.id, "failed")
+    said = [line.message for line in served.client.sandboxes.logs(box)]
+    assert any(f"({taken.id}) failed: the emulator was killed" in line for line in said), said
+    assert list((killed.state / "snapshots").iterdir()) == []
+
+
+def test_a_sandbox_that_was_being_made_is_gone_with_its_directory(killed: Killed) -> None:
+    served = killed.start()
+    body = {"template": "minimal", "init_script": "touch /workspace/begun; sleep 600"}
+    failures: list[Any] = []
+
+    def create() -> None:
+        with killed.http() as http:
+            try:
+                failures.append(http.post("/v1/sandboxes", json=body))
+            except httpx.HTTPError as error:
+                failures.append(error)
+
+    asking = threading.Thread(target=create)
+    asking.start()
+    until(lambda: list(killed.state.glob("sandboxes/*/workspace/begun")))
+    # Another answer takes the record of the one that is being made along into the database.
+    kept = served.client.sandboxes.create().id
+    killed.kill()
+    asking.join(20)
+    assert isinstance(failures[0], httpx.HTTPError)
+    served = killed.start()
+    assert [box.id for box in served.client.sandboxes.list()] == [kept]
+    assert [path.name for path in (killed.state / "sandboxes").iterdir()] == [kept]
+
+
+def test_the_new_emulator_waits_until_the_processes_of_the_old_one_are_gone(killed: Killed) -> None:
+    served = killed.start()
+    box = served.client.sandboxes.create().id
+    served.run(box, "(while :; do echo x >> /workspace/grows; done) > /dev/null 2>&1 & true")
+    killed.kill()
+    served = killed.start()
+    grown = (killed.state / "sandboxes" / box / "workspace" / "grows").stat().st_size
+    assert grown > 0
+    assert len(run_dirs(killed.state)) == 1
+    served.client.sandboxes.resume(box)
+    assert int(served.run(box, "wc -c < grows")) == grown
+
+
+def test_a_running_sandbox_has_cost_something_until_the_kill(killed: Killed) -> None:
+    served = killed.start()
+    box = served.client.sandboxes.create(cpus=8, memory_mb=8192, disk_gb=50).id
+    until(lambda: served.client.sandboxes.get(box).cost > 0.00002, 5)
+    told = served.client.sandboxes.get(box).cost
+    killed.kill()
+    served = killed.start()
+    found = served.client.sandboxes.get(box)
+    assert found.status == "stopped"
+    # The last sign of life is a second old at most: 8 cores cost 0.00005 USD in it.
+    assert found.cost == pytest.approx(told, abs=0.0001)
+    assert found.cost > 0
