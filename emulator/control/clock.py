@@ -111,6 +111,21 @@ class Clock:
         else:
             self._dials.pop(account, None)
 
+    def state(self) -> dict[str, list[Optional[float]]]:
+        """As JSON, for `restore`: (offset, frozen) by account; empty as long as nobody has moved it."""
+        dials = {scope.EVERYBODY: self._common, **self._dials}
+        found = {name: [dial.offset, dial.frozen] for name, dial in dials.items()}
+        return found if found != {scope.EVERYBODY: [0.0, None]} else {}
+
+    def restore(self, state: Optional[dict[str, list[Optional[float]]]]) -> None:
+        """As it was when that was written: what stood still stands, what ran ahead is as far ahead as it was."""
+        for name, (offset, frozen) in (state or {}).items():
+            dial = Dial(offset=offset or 0.0, frozen=frozen)
+            if name == scope.EVERYBODY:
+                self._common = dial
+            else:
+                self._dials[name] = dial
+
     def _moved(self, account: str) -> list[Dial]:
         if account == scope.EVERYBODY:
             return [self._common, *self._dials.values()]

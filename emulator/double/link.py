@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
 if TYPE_CHECKING:
@@ -84,12 +85,31 @@ class Link:
     ) -> httpx.Response:
         from httpx import HTTPError
 
-        params = {"account": self.about(account), **(query or {})}
-        given = {name: value for name, value in params.items() if value is not None}
         try:
-            response = self._client.request(method, path, params=given, **options)
+            response = self._client.request(method, path, params=self._params(account, query), **options)
         except HTTPError as error:
             raise EmulatorError(f"the emulator at {self._client.base_url} does not answer: {error}") from error
+        return self._accepted(response)
+
+    @contextmanager
+    def stream(self, method: str, path: str, *, account: Optional[str] = None) -> Iterator[httpx.Response]:
+        """An answer whose body is still to be read."""
+        from httpx import HTTPError
+
+        try:
+            with self._client.stream(method, path, params=self._params(account, None)) as response:
+                if response.status_code >= 400:
+                    response.read()
+                yield self._accepted(response)
+        except HTTPError as error:
+            raise EmulatorError(f"the emulator at {self._client.base_url} does not answer: {error}") from error
+
+    def _params(self, account: Optional[str], query: Optional[Mapping[str, Any]]) -> dict[str, Any]:
+        params = {"account": self.about(account), **(query or {})}
+        return {name: value for name, value in params.items() if value is not None}
+
+    @staticmethod
+    def _accepted(response: httpx.Response) -> httpx.Response:
         if response.status_code < 400:
             return response
         try:

@@ -93,6 +93,8 @@ class Persistence:
         except (Error, KeyError, TypeError, ValueError) as error:
             raise self._unreadable(error) from error
         vars(services.store).update(vars(loaded.store))
+        services.clock.restore(self.document("clock"))
+        self.keep("clock", services.clock.state)
         for place, causes in loaded.told.items():
             platform.alarms.remember(place, causes)
         platform.alarms.recall(services.store)

@@ -200,6 +200,8 @@ def _described(operation: Operation, refs: Any) -> dict[str, Any]:
             "required": "required" in schema or "anyOf" in schema,
             "content": {"application/json": {"schema": refs[operation.body, "validation"]}},
         }
+    if operation.upload:
+        described["requestBody"] = {"required": True, "content": {operation.upload: {}}}
     if operation.public:
         described["security"] = []
     if operation.admin:

@@ -89,7 +89,7 @@ class Operation:
     None for an empty one (204). `status`: of success. `query`: parameters by name, with their type (`int`, `str`,
     `bool`); those in `required` are refused when they are missing. `errors`: refusals of this call, apart from those
     that all calls share (401, 403, 429, 400 with a body or query, 404 with an id, 413 with a body). `media`: the
-    content type of an answer in bytes.
+    content type of an answer in bytes. `upload`: the content type of a body that the call reads by itself.
     """
 
     method: str
@@ -106,6 +106,7 @@ class Operation:
     media: str = "application/octet-stream"
     admin: bool = False
     owner: Optional[Owner] = None
+    upload: str = ""
 
 
 class Operations(list[Operation]):
@@ -127,6 +128,7 @@ class Operations(list[Operation]):
         media: str = "application/octet-stream",
         admin: bool = False,
         owner: Optional[Owner] = None,
+        upload: str = "",
     ) -> Callable[[Handler], Handler]:
         """`status`: 200 where there is a reply and 204 where there is none, unless said otherwise."""
         status = status or (204 if reply is None else 200)
@@ -148,6 +150,7 @@ class Operations(list[Operation]):
                     media,
                     admin,
                     owner,
+                    upload,
                 )
             )
             return handler

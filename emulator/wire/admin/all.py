@@ -4,7 +4,7 @@ faster."""
 from __future__ import annotations
 
 from ..operation import Operation
-from . import accounts, clock, faults, journal, sandboxes, scenario, status
+from . import accounts, clock, faults, journal, sandboxes, scenario, status, transfer
 
 operations: list[Operation] = [
     *clock.operations,
@@ -14,4 +14,5 @@ operations: list[Operation] = [
     *sandboxes.operations,
     *scenario.operations,
     *status.operations,
+    *transfer.operations,
 ]

@@ -25,6 +25,7 @@ class Admin(Operations):
         query: Optional[Mapping[str, type]] = None,
         errors: Sequence[int] = (),
         media: str = "application/octet-stream",
+        upload: str = "",
     ) -> Callable[[Handler], Handler]:
         """`path` is below PREFIX, `name` below `emulator.`; an account can be named everywhere."""
         return self.add(
@@ -38,6 +39,7 @@ class Admin(Operations):
             errors=[404, *errors],
             media=media,
             admin=True,
+            upload=upload,
         )
 
 

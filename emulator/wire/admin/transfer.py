@@ -1,0 +1,80 @@
+"""/_emulator/export and /_emulator/import: everything, or one account, as one archive."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from starlette.background import BackgroundTask
+from starlette.responses import FileResponse, Response
+
+from ...platform.refusal import invalid
+from ..operation import Call, Model, NoBody, json_reply
+from .operations import Admin
+
+operations = Admin()
+ARCHIVE = "application/gzip"
+MOST_BYTES = 16 * 1024**3
+
+
+class ImportedOut(Model):
+    """Ids of what is there now. Sandboxes are stopped; resume starts them."""
+
+    accounts: list[str]
+    sandboxes: list[str]
+    snapshots: list[str]
+
+
+def _temporary(call: Call[NoBody]) -> Path:
+    made, name = tempfile.mkstemp(prefix="transfer-", suffix=".tar.gz", dir=call.platform.services.run_dir)
+    os.close(made)
+    return Path(name)
+
+
+@operations.call("GET", "/export", "export", reply=bytes, media=ARCHIVE, errors=[400])
+async def export(call: Call[NoBody]) -> Response:
+    """A `.tar.gz` of everything; with `account`, of that account. It holds secrets."""
+    from ...persistence.transfer import Transfer, TransferError
+
+    path = _temporary(call)
+    try:
+        named = None if call.query("account") in (None, "*") else call.account.id
+        await Transfer(call.platform).export(path, named)
+    except (TransferError, OSError) as error:
+        path.unlink(missing_ok=True)
+        raise invalid(str(error)) from None
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    return FileResponse(path, media_type=ARCHIVE, background=BackgroundTask(path.unlink, missing_ok=True))
+
+
+@operations.call("POST", "/import", "import", reply=ImportedOut, status=201, errors=[400], upload=ARCHIVE)
+async def import_(call: Call[NoBody]) -> Response:
+    """Adds what an export has written. When an id in it is here already, 400, and nothing has changed."""
+    from ...persistence.transfer import Transfer, TransferError
+
+    path = _temporary(call)
+    try:
+        await _receive(call.request.stream(), path)
+        contents = await Transfer(call.platform).import_(path)
+    except (TransferError, OSError) as error:
+        raise invalid(str(error)) from None
+    finally:
+        path.unlink(missing_ok=True)
+    return json_reply(
+        ImportedOut(accounts=contents.accounts, sandboxes=contents.sandboxes, snapshots=contents.snapshots), 201
+    )
+
+
+async def _receive(pieces: AsyncIterator[bytes], path: Path) -> None:
+    size = 0
+    with open(path, "wb") as file:  # noqa: ASYNC230  a temporary file of ours, opened in microseconds
+        async for piece in pieces:
+            size += len(piece)
+            if size > MOST_BYTES:
+                raise invalid(f"the archive is larger than {MOST_BYTES // 1024**3} GiB")
+            await asyncio.to_thread(file.write, piece)
