@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional, Union
 
+from .agents import Agent, Agents
 from .clock import Clock
+from .commands import Commands
 from .faults import Faults
 from .journal import Journal
 from .link import EmulatorError, Link, Refused
@@ -51,6 +53,20 @@ class Double:
     def faults(self) -> Faults:
         """Calls that go wrong."""
         return Faults(self._link)
+
+    @property
+    def commands(self) -> Commands:
+        """Commands and programs that are answered in their place."""
+        return Commands(self._link)
+
+    def agent(self, name: str) -> Agent:
+        """What an agent (`claude`, `codex`, …: the platform's name, or its command) answers, and was asked."""
+        return Agent(self._link, name)
+
+    @property
+    def agents(self) -> Agents:
+        """What all agents answer."""
+        return Agents(self._link)
 
     @property
     def clock(self) -> Clock:
