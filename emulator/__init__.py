@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .config import ConfigError, EmulatorConfig
+    from .control.agents import Reply
+    from .control.stubs import Output
     from .double.double import Account
     from .double.link import EmulatorError
     from .double.remote import RemoteEmulator
@@ -27,7 +29,9 @@ __all__ = [
     "Emulator",
     "EmulatorConfig",
     "EmulatorError",
+    "Output",
     "RemoteEmulator",
+    "Reply",
     "ScenarioError",
 ]
 
@@ -37,7 +41,9 @@ _HOMES = {
     "Emulator": "emulator",
     "EmulatorConfig": "config",
     "EmulatorError": "double.link",
+    "Output": "control.stubs",
     "RemoteEmulator": "double.remote",
+    "Reply": "control.agents",
     "ScenarioError": "scenario",
 }
 

@@ -20,6 +20,8 @@ from .control.chance import Chance
 from .control.clock import SEEDED_START, Clock
 from .control.faults import Faults
 from .control.journal import Journal
+from .control.scripts import Scripts
+from .control.stubs import Stubs
 from .platform.accounts import new_admin_key
 from .platform.platform import Platform
 from .platform.services import Services
@@ -66,6 +68,8 @@ class Runtime:
             chance=chance,
             journal=Journal(),
             faults=Faults(chance),
+            stubs=Stubs(chance),
+            scripts=Scripts(chance),
             agents=Agents(),
             toolchains=self._toolchains,
             zygote=self._zygote,

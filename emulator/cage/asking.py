@@ -25,18 +25,37 @@ class Answer:
     def finish(self, exit_code: int) -> None:
         self._channel.send({"op": "answer", "id": self._id, "exit_code": exit_code})
 
+    def want_input(self) -> None:
+        """The question will come again, with `stdin`."""
+        self._channel.send({"op": "answer", "id": self._id, "then": "stdin"})
+
+    def become_real(self, **more: str) -> None:
+        """The program that asked becomes the one that it stands in for. `path`: directories to look for it in,
+        `missing`: what it says when it is in none of them."""
+        self._channel.send({"op": "answer", "id": self._id, "then": "real", **more})
+
 
 class Asking:
     """The questions of one sandbox that are being answered. Without `on_ask` each is told that nobody does."""
 
     def __init__(self, on_ask: Optional[Asked]) -> None:
         self._on_ask = on_ask
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[int, asyncio.Task[None]] = {}
 
-    def asked(self, question: dict[str, Any], answer: Answer) -> None:
+    def asked(self, conversation: int, question: dict[str, Any], answer: Answer) -> None:
         task = asyncio.get_running_loop().create_task(self._answer(question, answer))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[conversation] = task
+
+        def over(_task: asyncio.Task[None]) -> None:
+            if self._tasks.get(conversation) is task:
+                del self._tasks[conversation]
+
+        task.add_done_callback(over)
+
+    def unasked(self, conversation: int) -> None:
+        """The program that asked has gone: nobody waits for its answer."""
+        if conversation in self._tasks:
+            self._tasks[conversation].cancel()
 
     async def _answer(self, question: dict[str, Any], answer: Answer) -> None:
         if self._on_ask is None:
@@ -46,5 +65,5 @@ class Asking:
         await self._on_ask(question, answer)
 
     def cancel(self) -> None:
-        for task in list(self._tasks):
+        for task in list(self._tasks.values()):
             task.cancel()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-import shlex
 import signal
 import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -13,23 +12,24 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Optional
 
-from . import archive, disk, ports, restore, toolchains, tree
+from . import archive, disk, ports, restore, tree
 from .cgroups import MemoryGroup
-from .isolation import Walls, interpreter
+from .isolation import Walls
 from .paths import Layout
 from .process import CONNECT_LIMIT, OUTPUT_LIMIT, Result, SandboxProcesses
+from .programs import Programs
 from .proxy import ENVIRONMENT as PROXY_ENVIRONMENT
 from .proxy import Proxy
 from .terminal import Terminal
-from .toolchains import STANDARD_PATH, Toolchain
-from .zygote import Zygote, python_words
+from .toolchains import STANDARD_PATH
+from .zygote import Zygote
 
 #: Above this many bytes a command travels in a file: the kernel takes at most 128 KiB in one argument.
 _INLINE_COMMAND = 100_000
 
 
 #: What the shell of a terminal reads first: what a login shell reads, but not the host's own /etc/profile, which would
-#: replace PATH.
+#: replace PATH. It remembers no program's place: a test may put another one in front of it at any time.
 _PERSONAL_SHELL = r"""
 PS1='\u@${CAGED_SANDBOX_ID}:\w\$ '
 for __file in ~/.bash_profile ~/.bash_login ~/.profile; do
@@ -37,6 +37,7 @@ for __file in ~/.bash_profile ~/.bash_login ~/.profile; do
 done
 if [ "$__file" = ~/.profile ] && [ -r ~/.bashrc ]; then . ~/.bashrc; fi
 unset __file
+set +h
 """
 
 
@@ -50,14 +51,15 @@ class Cage:
         shell: str,
         zygote: Zygote,
         processes: SandboxProcesses,
-        ask_dir: str = "",
+        programs: Optional[Programs] = None,
         proxy: Optional[Proxy] = None,
         memory: Optional[MemoryGroup] = None,
     ) -> None:
         self.memory = memory
         self._proxy = proxy
-        self._ask_dir = ask_dir
         self.layout = layout
+        self.programs = programs or Programs(layout)
+        self._listening = False
         self._id = sandbox_id
         self._shell = shell
         self._zygote = zygote
@@ -228,16 +230,11 @@ class Cage:
 
     # --- programs put into the sandbox
 
-    def install_toolchain(self, chain: Toolchain) -> None:
-        toolchains.install(chain, self.layout.bin)
-
-    def install_agent(self, program: str) -> None:
-        """Puts a command on PATH that asks the emulator for its answer."""
-        library = self.layout.lend_library()
-        words = python_words(interpreter()[0], library, "agent", "sys.exit(it.main(*sys.argv[1:]))")
-        line = " ".join(shlex.quote(word) for word in [*words, self._ask_dir, program])
-        self.layout.bin.mkdir(exist_ok=True)
-        toolchains.write_script(self.layout.bin / program, f'exec {line} "$@"')
+    async def listen(self) -> None:
+        """Programs inside can ask the emulator from now on; harmless to repeat. Raises Gone."""
+        if not self._listening:
+            await self._processes.listen(self.programs.ask_dir)
+            self._listening = True
 
     @asynccontextmanager
     async def outside(self) -> AsyncIterator[Cage]:

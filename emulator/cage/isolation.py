@@ -13,10 +13,13 @@ from pathlib import Path
 from typing import Any, Optional
 
 from . import proxy
+from .inside.walls import is_own
 from .paths import Layout
 
 #: Strongest first. `auto` takes the first that works; `namespace` by name takes the first two.
 LEVELS = ("namespace", "bwrap", "process")
+#: Where programs of the emulator find an interpreter whose own place is hidden.
+PYTHON = "/opt/caged/python"
 
 
 @dataclass(frozen=True)
@@ -39,12 +42,23 @@ class Walls:
         """A toolchain's directory, but never a whole home (the prefix of a ~/bin/node)."""
         return not below(path, "/usr") and not any(below(hidden, path) for hidden in self.hide)
 
-    def ask_dir(self, layout: Layout) -> tuple[str, str]:
-        """Where init listens for programs inside that ask the emulator: (as init sees it, as they do). Init is there
-        before the walls that it builds itself, and after those of bwrap, behind which /opt/caged is read-only."""
-        if self.level == "bwrap":
-            return "/run", "/run"
-        return str(layout.opt), layout.seen("opt/caged")
+    def ask_dir(self, layout: Layout) -> str:
+        """Where init listens for programs inside that ask the emulator."""
+        return str(layout.opt) if self.level == "process" else "/run"
+
+    def _shown_as_python(self) -> str:
+        """The prefix of the emulator's interpreter, if it has to be shown in another place: its own is hidden, or is
+        the sandbox's. bwrap shows it where it is."""
+        prefix = interpreter()[1]
+        hidden = is_own(prefix) or any(below(prefix, path) for path in self.hide)
+        return prefix if self.level == "namespace" and hidden and self._may_show(prefix) else ""
+
+    def python(self) -> str:
+        """The emulator's interpreter, as programs of its own inside have to call it."""
+        program, prefix = interpreter()
+        if self._shown_as_python() and below(program, prefix):
+            return PYTHON + program[len(prefix) :]
+        return program
 
     def spec(self, sandbox_id: str, layout: Layout, network: str, show: Sequence[str]) -> dict[str, Any]:
         """What the zygote and init need to know. `show`: host directories that must be seen although they may be
@@ -57,7 +71,7 @@ class Walls:
             "hide": list(self.hide),
             "show": sorted({path for path in show if self._may_show(path)}, key=len),
             "number": sum(sandbox_id.encode()),
-            "ask_dir": "",
+            "python": self._shown_as_python(),
             # Whether root inside is the machine's own, who may change kernel settings.
             "real_root": os.geteuid() == 0,
             "proxy_port": proxy.PORT,

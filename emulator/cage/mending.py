@@ -14,7 +14,7 @@ def refurnish(layout: Layout) -> None:
     to be put there anew. The sandbox's own files stay as they are."""
     restore.finish(layout)
     disk.remove(layout.opt)
-    layout.opt.mkdir()
+    layout.make_opt()
     complete(layout)
     for path in layout.roots().values():
         _remove_half_written(path)

@@ -69,7 +69,13 @@ class Layout:
         for name in WRITABLE:
             (self.directory / name).mkdir()
         self.tmp.chmod(0o1777)
+        self.make_opt()
+
+    def make_opt(self) -> None:
+        """/opt/caged, with the place where an interpreter may be shown (`isolation.PYTHON`)."""
         self.opt.mkdir()
+        if self.mounted:
+            (self.opt / "python").mkdir()
 
     def lend_library(self) -> str:
         """Puts the modules that run inside where a sandbox can read them. Returns the path that it has to use."""

@@ -18,6 +18,7 @@ READY_LIMIT = 10.0
 STOP_LIMIT = 8.0
 FREEZE_LIMIT = 5.0
 CONNECT_LIMIT = 5.0
+LISTEN_LIMIT = 5.0
 KILL_LIMIT = 5.0
 TERMINAL_LIMIT = 10.0
 OUTPUT_LIMIT = 16 * 1024 * 1024
@@ -99,7 +100,9 @@ class SandboxProcesses:
         elif event == "overrun":
             self._on_overrun(message["processes"])
         elif event == "ask":
-            self._asking.asked(message["question"], Answer(self._channel, message["id"]))
+            self._asking.asked(message["id"], message["question"], Answer(self._channel, message["id"]))
+        elif event == "unasked":
+            self._asking.unasked(message["id"])
 
     def _connected(self, message: frames.Message, fds: list[int]) -> None:
         future = self._waiting.get(message["id"])
@@ -252,11 +255,11 @@ class SandboxProcesses:
             raise Gone(f"a command that was out of time could not be killed within {KILL_LIMIT:g} s")
         return waiting.result(), True
 
-    async def _tell(self, op: str, limit: float) -> None:
+    async def _tell(self, op: str, limit: float, **more: str) -> dict[str, Any]:
         request = self._expect()
         try:
-            self._channel.send({"op": op, "id": request})
-            await asyncio.wait_for(self._waiting[request], limit)
+            self._channel.send({"op": op, "id": request, **more})
+            return await asyncio.wait_for(self._waiting[request], limit)
         except asyncio.TimeoutError:
             raise Gone(f"the sandbox's init did not {op} within {limit:g} s") from None
         finally:
@@ -268,6 +271,12 @@ class SandboxProcesses:
 
     async def thaw(self) -> None:
         await self._tell("thaw", FREEZE_LIMIT)
+
+    async def listen(self, directory: str) -> None:
+        """Programs inside can ask from now on; harmless to repeat. Raises Gone, also when it cannot be."""
+        message = await self._tell("listen", LISTEN_LIMIT, directory=directory)
+        if "error" in message:
+            raise Gone(f"programs in the sandbox cannot ask the emulator: {message['error']}")
 
     async def stop(self) -> int:
         """Kills everything and returns how many processes survived that (0, unless one is stuck in the kernel).

@@ -14,10 +14,11 @@ from .asking import Asked
 from .cage import Cage
 from .cgroups import MemoryGroup
 from .inside.processes import descendants
-from .isolation import Walls, interpreter
+from .isolation import Walls
 from .mending import refurnish
 from .paths import Layout
 from .process import Gone, SandboxProcesses
+from .programs import Programs
 from .proxy import Proxy
 from .zygote import Zygote
 
@@ -113,8 +114,10 @@ class Site:
             if plan.memory is not None:
                 init = await self._zygote.init_of(plan.sandbox_id)
                 plan.memory.add([init, *descendants([init])])  # behind bwrap, init is its child
-            ask_dir = self.walls.ask_dir(layout)[1]
-            return Cage(plan.sandbox_id, layout, self._shell, self._zygote, processes, ask_dir, plan.proxy, plan.memory)
+            programs = Programs(layout, self.walls.ask_dir(layout), self.walls.python())
+            return Cage(
+                plan.sandbox_id, layout, self._shell, self._zygote, processes, programs, plan.proxy, plan.memory
+            )
         except BaseException as error:
             if processes is not None:
                 await processes.stop()
@@ -128,13 +131,10 @@ class Site:
             raise
 
     def _spec(self, layout: Layout, plan: Plan) -> dict[str, object]:
-        show = [*plan.show, interpreter()[1]] if plan.on_ask else plan.show
-        spec = self.walls.spec(plan.sandbox_id, layout, plan.network, show)
+        spec = self.walls.spec(plan.sandbox_id, layout, plan.network, plan.show)
         spec["root"] = str(self._root)
         if plan.limits is not None:
             spec["limits"] = asdict(plan.limits)
-        if plan.on_ask:
-            spec["ask_dir"] = self.walls.ask_dir(layout)[0]
         if self.walls.level == "bwrap":
             layout.lend_library()
             spec["bwrap"] = bwrap.command(self.walls.bwrap, spec, layout)

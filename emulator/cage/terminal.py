@@ -124,9 +124,16 @@ class Terminal:
             flags = termios.tcgetattr(self._fd)[3]
             if flags & termios.ICANON if self.edits_lines else not flags & termios.ECHO:
                 return False
+        except (OSError, termios.error):
+            return False
+        return self.shell_in_front()
+
+    def shell_in_front(self) -> bool:
+        """Whether no program that the shell has started has the terminal: it reads a line, or will soon."""
+        try:
             (session,) = struct.unpack("i", fcntl.ioctl(self._fd, _TIOCGSID, bytes(4)))
             return os.tcgetpgrp(self._fd) == int(session)
-        except (OSError, termios.error):
+        except OSError:
             return False
 
     def ended(self, exit_code: Optional[int]) -> None:

@@ -6,16 +6,17 @@ The default is a fixed text that says that it is emulated, so that no test mista
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Callable, Optional
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Callable, Optional, Union
 
 USAGE_ERROR = 2
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """What an agent program was asked. `agent` is the platform's name (claude-code), `program` the command."""
+    """What an agent program was asked. `agent` is the platform's name (claude-code), `program` the command,
+    `session_id` the session that it made."""
 
     agent: str
     program: str
@@ -23,18 +24,31 @@ class Prompt:
     sandbox_id: str
     cwd: str
     arguments: Sequence[str] = ()
+    session_id: str = ""
 
 
 @dataclass(frozen=True)
 class Reply:
-    """`model`: when it is another than the command line's. `llm_cost`: USD, spent from the sandbox's budget."""
+    """`text`: or pieces of it, printed as they come. `delay`: seconds before the text, or before each piece. `files`:
+    path -> content, written before it (a relative path is in the workspace). `model`: when it is another than the
+    command line's. `cost_usd`: spent from the sandbox's budget."""
 
-    text: str
+    text: Union[str, Sequence[str]] = ""
     exit_code: int = 0
     tokens_in: int = 0
     tokens_out: int = 0
-    llm_cost: float = 0.0
+    cost_usd: float = 0.0
     model: Optional[str] = None
+    files: Mapping[str, str] = field(default_factory=dict)
+    delay: float = 0.0
+
+    @property
+    def pieces(self) -> list[str]:
+        return [self.text] if isinstance(self.text, str) else list(self.text)
+
+    @property
+    def whole(self) -> str:
+        return "".join(self.pieces)
 
 
 def emulated(prompt: Prompt) -> Reply:

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional, Union
 
+from .agents import Agent, Agents
 from .clock import Clock
+from .commands import Commands
 from .faults import Faults
 from .journal import Journal
 from .link import EmulatorError, Link, Refused
@@ -53,6 +55,20 @@ class Double:
         return Faults(self._link)
 
     @property
+    def commands(self) -> Commands:
+        """Commands and programs that are answered in their place."""
+        return Commands(self._link)
+
+    def agent(self, name: str) -> Agent:
+        """What an agent (`claude`, `codex`, …: the platform's name, or its command) answers, and was asked."""
+        return Agent(self._link, name)
+
+    @property
+    def agents(self) -> Agents:
+        """What all agents answer."""
+        return Agents(self._link)
+
+    @property
     def clock(self) -> Clock:
         """The time that it goes by."""
         return Clock(self._link)
@@ -82,6 +98,9 @@ class Double:
         about = self._link.about(account)
         with self.acting_for(about):
             return apply(scenario, self, self._key_of(about))
+
+    def _own_key(self) -> str:
+        return self.api_key if self._link.account in (None, "*") else self._key_of(self._link.account)
 
     def _key_of(self, account: Optional[str]) -> str:
         for told in self._link.call("GET", "/accounts", account="*"):
@@ -138,12 +157,13 @@ class Double:
     # --- clients
 
     def client(self, api_key: Optional[str] = None, **options: Any) -> Caged:
-        """A client of this emulator. Options are those of `Caged`; close it, or use it in a `with` statement."""
+        """A client of this emulator, by the key of the account that this acts for. Options are those of `Caged`; close
+        it, or use it in a `with` statement."""
         from caged import Caged
 
-        return Caged(api_key=api_key or self.api_key, base_url=self.base_url, **options)
+        return Caged(api_key=api_key or self._own_key(), base_url=self.base_url, **options)
 
     def async_client(self, api_key: Optional[str] = None, **options: Any) -> AsyncCaged:
         from caged import AsyncCaged
 
-        return AsyncCaged(api_key=api_key or self.api_key, base_url=self.base_url, **options)
+        return AsyncCaged(api_key=api_key or self._own_key(), base_url=self.base_url, **options)

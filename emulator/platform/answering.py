@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-import threading
-from typing import Any, Callable, Optional, TypeVar
+import functools
+import os
+import shutil
+from dataclasses import replace
+from typing import Any, Callable, Optional
+
+from caged import __version__
 
 from ..cage.asking import Answer
 from ..control.agents import USAGE_ERROR, Prompt, Reply, model_name, prompt_text
+from ..control.journal import Asked
+from ..control.scripts import NoReplyLeft
 from ..store import Sandbox, Session
 from . import limits
-from .services import Services
+from .files import place
+from .refusal import Refusal
+from .replying import Printed, printed
+from .services import Services, mask
 from .sessions import Sessions
-
-T = TypeVar("T")
+from .standing_in import as_seen
+from .threads import in_thread
 
 #: How long an agent waits for another one in its sandbox: as long as clients wait for a command.
 TURN_SECONDS = 300.0
+#: In the journal, for a program that was gone before it was answered, and for the host's own, whose end nobody sees.
+NO_EXIT_CODE = -1
 
 
 class Answering:
@@ -26,15 +38,27 @@ class Answering:
 
     async def answer(self, sandbox: Sandbox, question: dict[str, Any], answer: Answer) -> None:
         """One agent at a time in a sandbox; the next waits for its turn."""
-        program = _readable(str(question.get("program", "")))
-        arguments = [_readable(str(word)) for word in question.get("arguments", ())]
-        text = prompt_text(program, arguments, _readable(str(question.get("stdin", ""))))
-        if text is None:
-            answer.write(f"{program}: no prompt. Try: {program} -p 'Fix the failing test'\n")
-            answer.finish(USAGE_ERROR)
+        program = as_seen(sandbox, question.get("program", ""))
+        arguments = [as_seen(sandbox, word) for word in question.get("arguments", ())]
+        if "--version" in arguments:
+            answer.write(f"{__version__} (caged emulator)\n")
+            answer.finish(0)
             return
+        stdin = question.get("stdin")
+        text = prompt_text(program, arguments, as_seen(sandbox, stdin or ""))
         agent = next((name for name, command in limits.AGENTS.items() if command == program), program)
-        cwd = _readable(str(question.get("cwd", "")))
+        cwd = as_seen(sandbox, question.get("cwd", ""))
+        if text is None:
+            passing = self._services.scripts.passes(sandbox.account_id, agent)
+            if passing is not None:
+                passing.used += 1
+                self._pass_through(sandbox, Prompt(agent, program, "", sandbox.id, cwd, arguments), answer)
+            elif stdin is None:
+                answer.want_input()
+            else:
+                answer.write(f"{program}: no prompt. Try: {program} -p 'Fix the failing test'\n")
+                answer.finish(USAGE_ERROR)
+            return
         prompt = Prompt(agent, program, text, sandbox.id, cwd, arguments)
         try:
             await asyncio.wait_for(sandbox.agent.acquire(), TURN_SECONDS)
@@ -43,40 +67,102 @@ class Answering:
             answer.finish(1)
             return
         try:
-            reply = await self._session(sandbox, prompt)
+            code = await self._chosen(sandbox, prompt, answer)
         finally:
             sandbox.agent.release()
-        answer.write(reply.text)
-        answer.finish(reply.exit_code)
+        if code is not None:
+            answer.finish(code)
 
-    async def _session(self, sandbox: Sandbox, prompt: Prompt) -> Reply:
+    async def _chosen(self, sandbox: Sandbox, prompt: Prompt, answer: Answer) -> Optional[int]:
+        """By the reply that a test has chosen for the prompt. The exit code; None when the program has become the
+        host's own."""
+        try:
+            script = self._services.scripts.take(sandbox.account_id, prompt.agent, prompt.text)
+        except NoReplyLeft as error:
+            self._services.log(f"{sandbox.id}: {prompt.program}: {error}")
+            nothing = Reply(f"{prompt.program}: {error}\n", 1)
+            return await self._session(sandbox, prompt, lambda _asked: nothing, answer)
+        if script is None:
+            return await self._session(sandbox, prompt, self._services.agents.reply, answer)
+        if script.passthrough:
+            self._pass_through(sandbox, prompt, answer)
+            return None
+        function, reply = script.function, script.reply
+        if function is None:
+            return await self._session(sandbox, prompt, lambda _asked: reply, answer)
+        call = function
+
+        def said(asked: Prompt) -> Reply:
+            made = call(asked)
+            return self._services.agents.reply(asked) if made is None else made
+
+        return await self._session(sandbox, prompt, said, answer)
+
+    def _pass_through(self, sandbox: Sandbox, prompt: Prompt, answer: Answer) -> None:
+        """No session: what the host's program takes and says, nobody here sees."""
+        path = os.environ.get("PATH", os.defpath)
+        found = shutil.which(prompt.program, path=path)
+        if found is None:
+            missing = f"{prompt.program}: passthrough needs the real program, which is not on the PATH of this machine"
+        else:
+            level = self._services.walls.level
+            missing = f"{prompt.program}: {found} cannot be seen from within {level} walls; use isolation='process'"
+        self._services.note(sandbox, f"{prompt.agent} passes through to {found or 'nothing'}", "agent")
+        self._asked(sandbox, prompt, Reply("", NO_EXIT_CODE))
+        answer.become_real(path=path, missing=missing)
+
+    async def _session(self, sandbox: Sandbox, prompt: Prompt, said: Callable[[Prompt], Reply], answer: Answer) -> int:
         self._services.note(sandbox, f"{prompt.agent} was asked: {prompt.text}", "agent")
         session = self._sessions.begin(sandbox, prompt.agent, model_name(prompt.program, prompt.arguments))
-        completed = False
+        prompt = replace(prompt, session_id=session.id)
+        done = Reply("", NO_EXIT_CODE)
         start = self._services.clock.stopwatch()
         try:
             try:
-                reply = await in_thread(self._services.agents.reply, prompt)
+                reply: Reply = await in_thread(functools.partial(said, prompt), f"agent-{sandbox.id}")
+                reply = await self._with_files(sandbox, prompt, reply)
+                form = printed(prompt, reply, session)
             except Exception as error:
                 self._services.log(f"{sandbox.id}: answering {prompt.program} failed: {error!r}")
                 reply = Reply(f"the emulator could not answer: {error}\n", 1)
+                form = printed(prompt, reply, session)
+            await self._print(form, reply, answer)
+            milliseconds = (self._services.clock.stopwatch() - start) * 1000
+            answer.write(form.last(milliseconds))
             if session.ended_at is None:
-                self._answered(sandbox, session, prompt, reply, (self._services.clock.stopwatch() - start) * 1000)
-            completed = reply.exit_code == 0
-            return reply
+                self._answered(sandbox, session, prompt, reply, milliseconds)
+            done = reply
+            return reply.exit_code
         finally:
-            self._sessions.end(sandbox, session, completed)
+            self._asked(sandbox, prompt, done)
+            self._sessions.end(sandbox, session, done.exit_code == 0)
+
+    async def _with_files(self, sandbox: Sandbox, prompt: Prompt, reply: Reply) -> Reply:
+        """They are there before the first word is said."""
+        for path, content in reply.files.items():
+            try:
+                await place(self._services, sandbox, path, content)
+            except Refusal as refusal:
+                self._services.log(f"{sandbox.id}: a reply of {prompt.agent} cannot write {path}: {refusal.detail}")
+                return Reply(f"{prompt.program}: cannot write {path}: {refusal.detail}\n", 1)
+        return reply
+
+    async def _print(self, form: Printed, reply: Reply, answer: Answer) -> None:
+        answer.write(form.first())
+        for piece in reply.pieces:
+            await asyncio.sleep(reply.delay)
+            answer.write(form.piece(piece))
 
     def _answered(
         self, sandbox: Sandbox, session: Session, prompt: Prompt, reply: Reply, milliseconds: float
     ) -> None:
         session.model = reply.model or session.model
-        self._sessions.spend(sandbox, session, reply.tokens_in, reply.tokens_out, reply.llm_cost)
+        self._sessions.spend(sandbox, session, reply.tokens_in, reply.tokens_out, reply.cost_usd)
         data = {
             "agent": prompt.agent,
             "model": session.model,
             "prompt": prompt.text,
-            "response": reply.text,
+            "response": reply.whole,
             "tokens_in": session.tokens_in,
             "tokens_out": session.tokens_out,
             "cost_usd": session.llm_cost,
@@ -84,36 +170,23 @@ class Answering:
         }
         self._services.record(sandbox, "llm_call", data, milliseconds)
 
-
-def _readable(text: str) -> str:
-    """A command line may hold bytes that are no text; what is kept of it has to be sent as JSON later."""
-    return text.encode("utf-8", "replace").decode("utf-8")
-
-
-async def in_thread(call: Callable[[Prompt], T], prompt: Prompt) -> T:
-    """The result of a function that may take its time, in a thread of its own: the loop's pool is for files. Nobody
-    waits for the thread when the caller is cancelled."""
-    loop = asyncio.get_running_loop()
-    outcome: asyncio.Future[T] = loop.create_future()
-
-    def deliver(result: Optional[T], error: Optional[Exception]) -> None:
-        if outcome.done():
-            return
-        if error is not None:
-            outcome.set_exception(error)
-        else:
-            outcome.set_result(result)  # type: ignore[arg-type]
-
-    def work() -> None:
-        result, failure = None, None
-        try:
-            result = call(prompt)
-        except Exception as error:
-            failure = error
-        try:
-            loop.call_soon_threadsafe(deliver, result, failure)
-        except RuntimeError:
-            pass  # the loop is closed: the emulator has ended
-
-    threading.Thread(target=work, name=f"agent-{prompt.sandbox_id}", daemon=True).start()
-    return await outcome
+    def _asked(self, sandbox: Sandbox, prompt: Prompt, reply: Reply) -> None:
+        """Into the journal."""
+        self._services.journal.asked(
+            Asked(
+                at=self._services.clock.timestamp(),
+                account=sandbox.account_id,
+                sandbox=sandbox.id,
+                session=prompt.session_id,
+                agent=prompt.agent,
+                program=prompt.program,
+                prompt=mask(sandbox, prompt.text),
+                arguments=tuple(mask(sandbox, word) for word in prompt.arguments),
+                cwd=prompt.cwd,
+                reply=mask(sandbox, reply.whole),
+                exit_code=reply.exit_code,
+                tokens_in=max(0, reply.tokens_in),
+                tokens_out=max(0, reply.tokens_out),
+                cost_usd=max(0.0, reply.cost_usd),
+            )
+        )

@@ -17,11 +17,13 @@ from ..cage.proxy import Proxy
 from ..cage.site import Limits, Plan
 from ..cage.toolchains import Toolchain
 from ..cage.zygote import ZygoteError
+from ..control.scope import acting_for
 from ..store import Sandbox
 from . import cost, limits
 from .answering import Answering
 from .services import Services, mask
 from .sessions import Sessions
+from .standing_in import StandingIn, choose, install_shims
 
 T = TypeVar("T")
 
@@ -35,6 +37,7 @@ class Building:
         self._services = services
         self._sessions = sessions
         self._answering = Answering(services, sessions)
+        self._standing_in = StandingIn(services)
 
     async def build(self, sandbox: Sandbox) -> None:
         """All steps, in the platform's order. Raises BuildFailed; Gone when the sandbox was destroyed meanwhile."""
@@ -43,7 +46,7 @@ class Building:
             await self._clone(sandbox, cage)
         if sandbox.packages:
             await self._install_packages(sandbox, cage)
-        self._install_agents(sandbox, cage)
+        await self._install_agents(sandbox, cage)
         if sandbox.init_script:
             await self._init_script(sandbox, cage)
 
@@ -51,7 +54,7 @@ class Building:
         """New walls and processes over the directory of a sandbox that was stopped, with the programs that it was made
         with. Raises as `build`; the directory stays as it is then."""
         cage = await self._start(sandbox, again=True)
-        self._install_agents(sandbox, cage)
+        await self._install_agents(sandbox, cage)
 
     async def _start(self, sandbox: Sandbox, again: bool = False) -> Cage:
         """The sandbox's processes and its template's programs. `again`: over the directory that it has."""
@@ -67,14 +70,17 @@ class Building:
             self._services.note(
                 sandbox, f"network_mode {mode} is not enforced by {walls.level} walls: the network is open"
             )
-        cage.install_toolchain(chain)
+        cage.programs.install_toolchain(chain)
+        await install_shims(self._services, sandbox)
         if not chain.exact or chain.links:
             self._services.note(sandbox, f"template {sandbox.template}: {chain.summary}")
         return cage
 
-    def _install_agents(self, sandbox: Sandbox, cage: Cage) -> None:
+    async def _install_agents(self, sandbox: Sandbox, cage: Cage) -> None:
+        if sandbox.agents:
+            await cage.listen()
         for agent in sandbox.agents:
-            cage.install_agent(limits.AGENTS[agent])
+            cage.programs.install_agent(limits.AGENTS[agent])
             self._services.note(
                 sandbox, f"agent {agent} installed (emulated: command `{limits.AGENTS[agent]}`)"
             )
@@ -90,7 +96,14 @@ class Building:
             services.failed(sandbox, f"killed everything: {count} processes, {limits.PROCESSES} are allowed")
 
         async def asked(question: dict[str, Any], answer: Answer) -> None:
-            await self._answering.answer(sandbox, question, answer)
+            answering = self._answering if question.get("kind") == "agent" else self._standing_in
+            try:
+                with acting_for(sandbox.account_id):
+                    await answering.answer(sandbox, question, answer)
+            except Exception as error:  # whoever can connect inside may ask anything
+                services.log(f"{sandbox.id}: a program's question could not be answered: {error!r}")
+                answer.write("the emulator could not answer; its log says why\n")
+                answer.finish(1)
 
         own_network = services.walls.own_network
         plan = Plan(
@@ -102,7 +115,7 @@ class Building:
             again=again,
             memory=self._memory(sandbox),
             on_lost=lost,
-            on_ask=asked if sandbox.agents else None,
+            on_ask=asked,
             on_overrun=overrun,
         )
         try:
@@ -170,9 +183,11 @@ class Building:
 
     async def _step(self, sandbox: Sandbox, cage: Cage, command: str, name: str) -> None:
         start = self._services.clock.stopwatch()
-        result = await self._bounded(name, cage.shell(command, sandbox.env))
+        chosen = await choose(self._services, sandbox, command)
+        result = await self._bounded(name, chosen.run(sandbox, cage, command))
         milliseconds = (self._services.clock.stopwatch() - start) * 1000
-        self._services.ran(sandbox, {"command": command, "exit_code": result.code}, milliseconds, "build")
+        data = {"command": command, "exit_code": result.code}
+        self._services.ran(sandbox, data, milliseconds, "build", stub=chosen.stub)
         said = mask(sandbox, result.output.decode("utf-8", "replace").strip())  # before any cut
         if result.code != 0:
             tail = "\n".join(said.splitlines()[-20:])

@@ -13,6 +13,7 @@ from ..store import Account, Sandbox
 from . import limits
 from .sandboxes import Sandboxes
 from .services import Services, mask
+from .standing_in import Chosen, choose
 
 #: How programs say that they were given no more memory. The kernel tells nobody about a process's own limit.
 _OUT_OF_MEMORY = re.compile(rb"MemoryError|[Cc]annot allocate memory|out of memory|bad_alloc|memory exhausted")
@@ -50,27 +51,30 @@ class Execs:
             if sandbox.status != "running":
                 return self._not_running(sandbox)
             dying = None
+            chosen = Chosen()
             if fault is not None and fault.outcome == "dies":
                 dying = asyncio.get_running_loop().call_later(fault.delay, sandbox.cage.crash)
             try:
-                result = await sandbox.cage.shell(command, sandbox.env, limits.OUTPUT_BYTES)
+                chosen = await choose(self._services, sandbox, command)
+                result = await chosen.run(sandbox, sandbox.cage, command, limits.OUTPUT_BYTES)
             except asyncio.CancelledError:
-                self._over(sandbox, command, None, start, "killed: the client hung up")
+                self._over(sandbox, command, None, start, "killed: the client hung up", stub=chosen.stub)
                 raise
             except Gone as error:
-                self._over(sandbox, command, None, start, f"not run: {error}")
+                self._over(sandbox, command, None, start, f"not run: {error}", stub=chosen.stub)
                 return Outcome("", -1, f"sandbox {sandbox_id} cannot run commands: {error}")
             finally:
                 if dying is not None:
                     dying.cancel()
         milliseconds = round((self._services.clock.stopwatch() - start) * 1000)
         if result.error is not None:
-            self._over(sandbox, command, None, start, f"not started: {result.error}")
-            return Outcome("", -1, f"the command could not be started: {result.error}", False, milliseconds)
+            self._over(sandbox, command, None, start, f"not started: {result.error}", stub=chosen.stub)
+            said = result.error if chosen.stub else f"the command could not be started: {result.error}"
+            return Outcome("", -1, said, False, milliseconds)
         output = result.output.decode("utf-8", "replace")
         if result.truncated:
             output += f"\n[caged: output cut after {limits.OUTPUT_BYTES // 1024**2} MiB]\n"
-        self._over(sandbox, command, result.code, start, f"exit {result.code}, {milliseconds} ms", output)
+        self._over(sandbox, command, result.code, start, f"exit {result.code}, {milliseconds} ms", output, chosen.stub)
         if result.code:
             self._note_memory(sandbox, result.output[-4000:])
         return Outcome(output, result.code, None, result.truncated, milliseconds)
@@ -98,12 +102,13 @@ class Execs:
         start: float,
         outcome: str,
         output: Optional[str] = None,
+        stub: str = "",
     ) -> None:
         """Into the log and among the events. `code` is None for a command that has none, `start` of the stopwatch."""
         data = {"command": command, "exit_code": code}
         if code is None:
             data["error"] = outcome
-        self._services.ran(sandbox, data, (self._services.clock.stopwatch() - start) * 1000, output=output)
+        self._services.ran(sandbox, data, (self._services.clock.stopwatch() - start) * 1000, output=output, stub=stub)
         shown = mask(sandbox, command)  # before the cut, which may go through a secret
         shown = shown if len(shown) <= 500 else shown[:500] + " …"
-        self._services.note(sandbox, f"$ {shown} ({outcome})", "command")
+        self._services.note(sandbox, f"$ {shown} ({outcome}{f', {stub}' if stub else ''})", "command")

@@ -6,16 +6,19 @@ import errno
 import posixpath
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from ..cage import git
 from ..cage.paths import WORKSPACE
 from ..cage.process import Gone
 from ..cage.tree import Entry, Outside
-from ..store import Account
+from ..store import Account, Sandbox
 from . import limits
 from .refusal import Refusal, invalid, not_running
-from .sandboxes import Sandboxes
 from .services import Services
+
+if TYPE_CHECKING:
+    from .sandboxes import Sandboxes
 
 
 @contextmanager
@@ -41,6 +44,24 @@ def _as_refusal(path: str) -> Iterator[None]:
         raise invalid(f"{path}: {error.strerror}") from None
 
 
+async def place(services: Services, sandbox: Sandbox, path: str, content: str) -> None:
+    """Writes a file of a sandbox that runs or is being built, as what is in it would. Raises Refusal."""
+    check_path(path)
+    start = services.clock.stopwatch()
+    async with sandbox.disk:
+        if sandbox.status not in ("pending", "running") or sandbox.cage is None:
+            raise not_running(sandbox.id, sandbox.status)
+        with _as_refusal(path):
+            await sandbox.cage.write(path, content.encode("utf-8", "replace"))
+    wrote(services, sandbox, "write", path, start)
+
+
+def wrote(services: Services, sandbox: Sandbox, operation: str, path: str, start: float) -> None:
+    """An event of something that was done to a file since `start` of the stopwatch."""
+    data = {"operation": operation, "path": posixpath.normpath(posixpath.join(WORKSPACE, path))}
+    services.record(sandbox, "file_op", data, (services.clock.stopwatch() - start) * 1000)
+
+
 def check_path(path: str) -> str:
     if not path:
         raise invalid("missing path parameter")
@@ -60,9 +81,7 @@ class Files:
         start = self._services.clock.stopwatch()
         with _as_refusal(path):
             yield
-        sandbox = self._sandboxes.get(account, sandbox_id)
-        data = {"operation": operation, "path": posixpath.normpath(posixpath.join(WORKSPACE, path))}
-        self._services.record(sandbox, "file_op", data, (self._services.clock.stopwatch() - start) * 1000)
+        wrote(self._services, self._sandboxes.get(account, sandbox_id), operation, path, start)
 
     async def entries(self, account: Account, sandbox_id: str, path: str) -> list[Entry]:
         """Sorted by name, hidden files included."""

@@ -8,6 +8,7 @@ from typing import Optional
 from ..control.scope import EVERYBODY
 from ..history import History
 from ..store import Account, NotificationConfig
+from . import standing_in
 from .accounts import Accounts
 from .alarms import Alarms
 from .alerts import Alerts
@@ -80,13 +81,15 @@ class Platform:
             self.billing.begin_anew(each, self.accounts.tier.name)
             each.window = (0, 0)
             each.rules, each.notification_config = {}, NotificationConfig()
-            self._forget(each.id)
-        self._forget(account.id)
+            await self._forget(each.id)
+        await self._forget(account.id)
 
-    def _forget(self, account_id: str) -> None:
+    async def _forget(self, account_id: str) -> None:
         """What a test asked of an account, and what was noted of it."""
         services = self.services
         services.faults.clear(account_id)
+        await standing_in.clear(services, account_id)
+        services.scripts.clear(account_id)
         services.clock.reset(account_id)
         services.journal.forget(None if account_id == EVERYBODY else account_id)
 

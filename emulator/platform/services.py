@@ -19,6 +19,8 @@ from ..control.chance import Chance
 from ..control.clock import Clock
 from ..control.faults import Faults
 from ..control.journal import Journal, Ran
+from ..control.scripts import Scripts
+from ..control.stubs import Stubs
 from ..store import LogEntry, Sandbox, Store
 from .signals import Signals
 
@@ -41,6 +43,8 @@ class Services:
     chance: Chance
     journal: Journal
     faults: Faults
+    stubs: Stubs
+    scripts: Scripts
     agents: Agents
     toolchains: Toolchains
     zygote: Zygote
@@ -62,6 +66,8 @@ class Services:
     verdicts: list[Verdict] = field(default_factory=list)
     #: Where events go; set by the platform.
     recorder: Callable[[Sandbox, str, dict[str, Any], float], None] = lambda *_: None
+    #: Functions of a test in this process, by the handle that travels in their place.
+    functions: dict[str, Callable[..., Any]] = field(default_factory=dict)
     tasks: set[asyncio.Task[Any]] = field(default_factory=set)
     signals: Signals = field(init=False)
 

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Optional
 
 from ..cage.process import Gone
 from ..cage.terminal import Terminal
@@ -14,6 +15,7 @@ from ..store import Account, Sandbox
 from .refusal import Refusal, not_running
 from .sandboxes import Sandboxes
 from .services import Services, mask
+from .typing_in import Interactive, Streamed
 
 MOST_PER_SANDBOX = 64
 #: What streaming clients type around their command, and what the shell then prints (wire-contract.md 4.3).
@@ -119,20 +121,59 @@ class Transcript:
         self._command = ""
         self._begun = 0.0
         self._shown = ""
+        self._streamed = Streamed(services, sandbox)
+        self._interactive = Interactive(services, sandbox, session.terminal)
 
-    def typed(self, text: str) -> None:
+    async def typed(self, text: str) -> tuple[str, str]:
+        """(what the client is shown for it at once, what the shell gets). Shells show what is typed themselves."""
         if self._session.quiet:
             self._typed_by_client(text)
-            return
+            return "", await self._streamed.typed(text)
         # Only the first line of a message: who will read the others is not known yet. The rest of them is typed ahead.
         first, ended, rest = _LINE.match(text).groups()  # type: ignore[union-attr]
+        shown, passed = "", text
         if not self._ahead and len(first) <= _LONGEST_LINE:
             self._edit(first)
-            if ended and self._line.strip() and self._session.terminal.at_prompt():
-                self._tell(self._line.strip(), {})
+            line = self._line.strip()
+            if ended and line:
+                instead = await self._stubbed(line)
+                if instead is not None:
+                    shown, passed = f"{first}\r\n", instead + rest
+                elif self._session.terminal.at_prompt():
+                    self._tell(line, {})
         if ended:
             self._line = ""
             self._ahead = rest != "" and rest[-1] not in "\r\n"
+        return shown, passed
+
+    async def _stubbed(self, line: str) -> Optional[str]:
+        """What is to be typed in place of a line's Enter; None: the line itself."""
+        stubs = self._interactive
+        if not stubs.may_answer(line) or not await stubs.at_prompt():
+            return None
+        found = await stubs.answer(line)
+        if found is None:
+            return None
+        self._tell(line, {}, stub=found[0].id)
+        return found[1]
+
+    @property
+    def typing_patience(self) -> Optional[float]:
+        """Seconds after which `nothing_typed` has to be called when nothing more is typed; None: never."""
+        return self._streamed.patience
+
+    def nothing_typed(self) -> str:
+        """What the shell gets of what was held back."""
+        return self._streamed.release()
+
+    @property
+    def showing_patience(self) -> Optional[float]:
+        """Seconds after which `nothing_shown` has to be called when nothing more is shown; None: never."""
+        return self._interactive.patience
+
+    def nothing_shown(self) -> str:
+        """What the client is to see of what was hidden."""
+        return self._interactive.release()
 
     def _edit(self, text: str) -> None:
         for character in text:
@@ -155,7 +196,14 @@ class Transcript:
             self._begun = self._services.clock.stopwatch()
             self._marked = ""
 
-    def shown(self, text: str) -> None:
+    def shown(self, text: str) -> str:
+        """What the client is to see of what the shell shows."""
+        if not self._session.quiet:
+            return self._interactive.shown(text)
+        self._look_for_end(text)
+        return text
+
+    def _look_for_end(self, text: str) -> None:
         if not self._command:
             return
         self._shown = self._shown[-64:] + text
@@ -170,12 +218,15 @@ class Transcript:
             self._end({"exit_code": None})
 
     def _end(self, more: dict[str, object]) -> None:
-        self._tell(self._command, more, (self._services.clock.stopwatch() - self._begun) * 1000)
+        stub = self._streamed.stub
+        milliseconds = (self._services.clock.stopwatch() - self._begun) * 1000
+        self._tell(self._command, more, milliseconds, stub.id if stub is not None else "")
         self._command = ""
 
-    def _tell(self, command: str, more: dict[str, object], milliseconds: float = 0.0) -> None:
+    def _tell(self, command: str, more: dict[str, object], milliseconds: float = 0.0, stub: str = "") -> None:
         source = "stream" if self._session.quiet else "terminal"
-        self._services.ran(self._sandbox, {"command": command, "source": source, **more}, milliseconds, source)
+        data = {"command": command, "source": source, **more}
+        self._services.ran(self._sandbox, data, milliseconds, source, stub=stub)
         shown = mask(self._sandbox, command)
         shown = shown if len(shown) <= 500 else shown[:500] + " …"
         code = more.get("exit_code")

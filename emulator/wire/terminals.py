@@ -71,7 +71,7 @@ async def terminal(connection: Connection) -> None:
         await connection.accept()
         showing = asyncio.ensure_future(_show(connection.socket, session, transcript))
         typed = Typed()
-        typing = asyncio.ensure_future(_type(typed, session, transcript))
+        typing = asyncio.ensure_future(_type(connection.socket, typed, session, transcript))
         listening = asyncio.ensure_future(_listen(connection.socket, session, typed))
         tasks = (showing, typing, listening)
         try:
@@ -99,15 +99,21 @@ async def _show(socket: WebSocket, session: Session, transcript: Transcript) -> 
     await asyncio.sleep(FIRST_OUTPUT_SECONDS)
     held, sent_tail, ended = "", "", False
     while not ended:
-        data = await _read(session, DIGITS_SECONDS if held else None)
+        data = await _read(session, DIGITS_SECONDS if held else transcript.showing_patience)
         ended = data == b""
         text, held = held + decoder.decode(data or b"", final=ended), ""
         if session.quiet and data:
             text, held = _whole_exit(sent_tail, text)
+        text = transcript.shown(text) if text else text
+        if not data:
+            text += transcript.nothing_shown()
         if text:
-            transcript.shown(text)
-            await socket.send_text(json.dumps({"type": "output", "data": text}, ensure_ascii=False))
+            await _send_output(socket, text)
             sent_tail = (sent_tail + text)[-64:]
+
+
+async def _send_output(socket: WebSocket, text: str) -> None:
+    await socket.send_text(json.dumps({"type": "output", "data": text}, ensure_ascii=False))
 
 
 async def _read(session: Session, limit: Optional[float]) -> Optional[bytes]:
@@ -142,8 +148,12 @@ class Typed:
         self.characters += len(text)
         self._some.set()
 
-    async def next(self) -> str:
-        await self._some.wait()
+    async def next(self, limit: Optional[float]) -> str:
+        """Empty when nothing was typed within `limit` seconds."""
+        try:
+            await asyncio.wait_for(self._some.wait(), limit)
+        except asyncio.TimeoutError:
+            return ""
         text = self._texts.popleft()
         self.characters -= len(text)
         if not self._texts:
@@ -151,11 +161,13 @@ class Typed:
         return text
 
 
-async def _type(typed: Typed, session: Session, transcript: Transcript) -> None:
+async def _type(socket: WebSocket, typed: Typed, session: Session, transcript: Transcript) -> None:
     while True:
-        text = await typed.next()
-        transcript.typed(text)
-        await session.terminal.write(text)
+        text = await typed.next(transcript.typing_patience)
+        shown, passed = await transcript.typed(text) if text else ("", transcript.nothing_typed())
+        if shown:
+            await _send_output(socket, shown)
+        await session.terminal.write(passed)
 
 
 async def _listen(socket: WebSocket, session: Session, typed: Typed) -> None:

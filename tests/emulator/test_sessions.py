@@ -140,7 +140,7 @@ def test_a_sandbox_destroyed_under_its_agent_leaves_a_failed_session(timed):
 
 def test_tokens_and_cost_of_a_reply_are_the_sessions_and_the_sandboxes(own_emulator, new_api):
     api = new_api(own_emulator())
-    script(api.emulator, Reply("ok\n", tokens_in=1200, tokens_out=34, llm_cost=0.25, model="opus-5"))
+    script(api.emulator, Reply("ok\n", tokens_in=1200, tokens_out=34, cost_usd=0.25, model="opus-5"))
     box = api.sandbox(agents=["claude"])
     api.output(box, "claude --model other -p hi")
     found = session(api, box)
@@ -155,7 +155,7 @@ def test_tokens_and_cost_of_a_reply_are_the_sessions_and_the_sandboxes(own_emula
 
 def test_a_reply_that_claims_to_give_back_costs_nothing(own_emulator, new_api):
     api = new_api(own_emulator())
-    script(api.emulator, Reply("ok\n", tokens_in=-5, llm_cost=-1.0))
+    script(api.emulator, Reply("ok\n", tokens_in=-5, cost_usd=-1.0))
     box = api.sandbox(agents=["claude"])
     api.output(box, "claude -p hi")
     assert (session(api, box)["llm_cost"], session(api, box)["tokens_in"]) == (0, 0)
@@ -165,7 +165,7 @@ def test_a_reply_that_claims_to_give_back_costs_nothing(own_emulator, new_api):
 def test_model_spend_uses_up_the_budget(own_emulator, new_api):
     api = new_api(own_emulator())
     clock = FakeClock(api.emulator)
-    script(api.emulator, Reply("ok\n", llm_cost=0.9), Reply("ok\n", llm_cost=0.2))
+    script(api.emulator, Reply("ok\n", cost_usd=0.9), Reply("ok\n", cost_usd=0.2))
     box = api.sandbox(agents=["claude"], budget=1.0)
     api.output(box, "claude -p hi")
     clock.advance(0)

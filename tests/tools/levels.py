@@ -140,7 +140,7 @@ class Served:
             self._kill()
             raise
         told = json.loads(self._ready.read_text())
-        self.base_url, self.api_key = told["base_url"], told["api_key"]
+        self.base_url, self.api_key, self.admin_key = told["base_url"], told["api_key"], told["admin_key"]
         self.client = Caged(api_key=self.api_key, base_url=self.base_url)
         # Those of dead emulators go when a new one starts; one may be in the middle of being removed.
         until(lambda: len(run_dirs(run_base or self.tmp)) == 1, 1.0, lambda: run_dirs(run_base or self.tmp))

@@ -1,7 +1,9 @@
 """Init's side of the programs inside that ask the emulator: their questions go out, its answers come back.
 
-They connect to the socket `init.sock` in a directory of their own. A question is one frame; it becomes the event
-`ask {id, question}`. Answers arrive as `answer {id, output?, exit_code?}`, and exit_code ends the conversation.
+They connect to the socket `init.sock` in a directory. A question is one frame; it becomes the event
+`ask {id, question}`. Answers arrive as `answer {id, output?, then?, exit_code?}`, and exit_code ends the conversation;
+`then` asks the program to do something, of which a new question may come. A program that goes before that is told of
+as `unasked {id}`.
 """
 
 from __future__ import annotations
@@ -70,6 +72,7 @@ class Conversations:
                 self._send({"ev": "ask", "id": asking.id, "question": dict(message)})
         except (EOFError, OSError, ValueError, TypeError, AttributeError):
             self._hang_up(fd)  # gone, or no program of ours
+            self._send({"ev": "unasked", "id": asking.id})
 
     def answer(self, message: dict[str, Any]) -> None:
         """What the emulator answers; nothing happens when the program that asked is gone."""
@@ -79,10 +82,10 @@ class Conversations:
         fd = asking.socket.fileno()
         try:
             asking.socket.settimeout(SEND_LIMIT)
-            answer: dict[str, Any] = {key: message[key] for key in ("output", "exit_code") if key in message}
-            frames.send(asking.socket, answer)
+            frames.send(asking.socket, {key: message[key] for key in message if key not in ("op", "id")})
         except OSError:
             self._hang_up(fd)
+            self._send({"ev": "unasked", "id": message["id"]})
             return
         if "exit_code" in message:
             self._hang_up(fd)

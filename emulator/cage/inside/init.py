@@ -9,9 +9,11 @@ One control socket leads to the emulator. Requests (`op`) and events (`ev`):
     connect {id, host, port}                    ->  connected {id} + [a socket on its way there], or exit {id, error}
     kill   {id}                                     kills all that came from the command `id`
     freeze {id} / thaw {id}                     ->  done {id}
-    answer {id, output?, exit_code?}                for a program that asked; exit_code ends the conversation
+    listen {id, directory}                      ->  done {id}, or exit {id, error}: programs inside can ask now
+    answer {id, output?, then?, exit_code?}         for a program that asked; exit_code ends the conversation
     stop   {}                                   ->  stopped {survivors}, then init is gone
-                                                    ask {id, ...}: an agent program inside wants an answer
+                                                    ask {id, question}: a program inside wants an answer
+                                                    unasked {id}: it has gone
 
 End of file on the control socket means that the emulator is gone; then everything in the sandbox goes too.
 """
@@ -58,8 +60,6 @@ class Init:
         self._devnull = os.open(os.devnull, os.O_RDWR)
         self._ending = False
         self._conversations: Optional[asking.Conversations] = None
-        if spec.get("ask_dir"):
-            self._conversations = asking.Conversations(spec["ask_dir"], self._poll, self._send)
         self._wakeups = processes.Wakeups()
         self._poll.register(control, select.POLLIN)
         self._poll.register(self._wakeups.fd, select.POLLIN)
@@ -134,6 +134,8 @@ class Init:
             self._processes.thaw()
             self._send({"ev": "done", "id": message["id"]})
             self._start_held()
+        elif op == "listen":
+            self._listen(message)
         elif op == "answer":
             if self._conversations is not None:
                 self._conversations.answer(message)
@@ -141,6 +143,15 @@ class Init:
             gone = self._kill_everything()
             self._send({"ev": "stopped", "survivors": 0 if gone else len(self._processes.everything())})
             self._ending = True
+
+    def _listen(self, message: dict[str, Any]) -> None:
+        try:
+            if self._conversations is None:
+                self._conversations = asking.Conversations(message["directory"], self._poll, self._send)
+        except OSError as error:
+            self._send({"ev": "exit", "id": message["id"], "error": str(error)})
+            return
+        self._send({"ev": "done", "id": message["id"]})
 
     def _start_held(self) -> None:
         """What was asked for while the sandbox was frozen."""

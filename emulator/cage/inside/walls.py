@@ -42,7 +42,8 @@ def build(spec: dict[str, Any]) -> None:
 
     `spec`: id, directory (the sandbox's), root (an empty directory, the same for all: nobody else sees what is mounted
     there), network, hide (host directories that must not be seen), show (host
-    directories that must, though they are below a hidden one).
+    directories that must, though they are below a hidden one), python (an interpreter's, for programs of the emulator;
+    empty: they find it).
     """
     directory = spec["directory"]
     root = spec["root"]
@@ -58,7 +59,9 @@ def build(spec: dict[str, Any]) -> None:
     _secrets(root)
     _resolver(root)
     bind(directory + "/opt", root + "/opt/caged", recursive=False)
-    read_only(root + "/opt/caged", recursive=False)
+    if spec["python"]:
+        bind(spec["python"], root + "/opt/caged/python", recursive=False)
+    read_only(root + "/opt/caged")
     mount("proc", root + "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
     if spec.get("limits"):
         limits.count_by_kernel(spec["limits"]["processes"], spec["counted"], root)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..services import mask
+from ..standing_in import Chosen, choose
 from .tool import TEXT_BYTES, TRUNCATED, Context, Outcome, Tool, ToolError, cut, ended, size
 
 DEFAULT_SECONDS = 30
@@ -16,9 +17,10 @@ async def _exec(context: Context, arguments: dict[str, Any]) -> Outcome:
     if seconds <= 0:
         seconds = DEFAULT_SECONDS
     sandbox, start = context.sandbox, context.services.clock.stopwatch()
-    ending, code = "killed: the client hung up", None
+    ending, code, chosen = "killed: the client hung up", None, Chosen()
     try:
-        result = await context.cage.shell(command, sandbox.env, TEXT_BYTES, True, seconds)
+        chosen = await choose(context.services, sandbox, command)
+        result = await chosen.run(sandbox, context.cage, command, TEXT_BYTES, True, seconds)
         if result.error is not None:
             ending = f"not started: {result.error}"
             raise ToolError(f"the command could not be started: {result.error}")
@@ -30,7 +32,7 @@ async def _exec(context: Context, arguments: dict[str, Any]) -> Outcome:
         context.services.note(sandbox, f"$ {shown} (mcp, {ending})", "command")
         milliseconds = (context.services.clock.stopwatch() - start) * 1000
         data = {"command": command, "exit_code": code, "source": "mcp"}
-        context.services.ran(sandbox, data, milliseconds, "mcp")
+        context.services.ran(sandbox, data, milliseconds, "mcp", stub=chosen.stub)
     output, errors = result.output.decode("utf-8", "replace"), result.errors.decode("utf-8", "replace")
     return Outcome(report(output, errors, failed, result.truncated), is_error=bool(failed))
 

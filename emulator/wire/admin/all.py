@@ -4,11 +4,13 @@ faster."""
 from __future__ import annotations
 
 from ..operation import Operation
-from . import accounts, clock, faults, journal, sandboxes, scenario, status, transfer
+from . import accounts, agents, clock, commands, faults, journal, sandboxes, scenario, status, transfer
 
 operations: list[Operation] = [
     *clock.operations,
     *faults.operations,
+    *commands.operations,
+    *agents.operations,
     *journal.operations,
     *accounts.operations,
     *sandboxes.operations,

@@ -1,0 +1,118 @@
+"""How an agent's reply is printed: as text, or as the JSON that `claude --output-format` prints."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from ..control.agents import Prompt, Reply
+from ..store import Session
+
+
+class Printed:
+    """Text: the pieces as they come, and the end of the last line."""
+
+    def __init__(self, prompt: Prompt, reply: Reply, session: Session) -> None:
+        self._prompt = prompt
+        self._reply = reply
+        self._session = session
+
+    def first(self) -> str:
+        """Before the reply."""
+        return ""
+
+    def piece(self, text: str) -> str:
+        return text
+
+    def last(self, milliseconds: float) -> str:
+        """After the reply, which took so long."""
+        return "" if self._reply.whole.endswith("\n") or not self._reply.whole else "\n"
+
+
+class Json(Printed):
+    """One object, at the end."""
+
+    def piece(self, text: str) -> str:
+        return ""
+
+    def last(self, milliseconds: float) -> str:
+        reply, failed = self._reply, self._reply.exit_code != 0
+        result = {
+            "type": "result",
+            "subtype": "error_during_execution" if failed else "success",
+            "is_error": failed,
+            "duration_ms": round(milliseconds),
+            "duration_api_ms": round(milliseconds),
+            "num_turns": 1,
+            "result": reply.whole.rstrip("\n"),
+            "session_id": self._session.id,
+            "total_cost_usd": max(0.0, reply.cost_usd),
+            "usage": self._usage(),
+        }
+        return _line(result)
+
+    def _usage(self) -> dict[str, int]:
+        return {"input_tokens": max(0, self._reply.tokens_in), "output_tokens": max(0, self._reply.tokens_out)}
+
+    def _model(self) -> str:
+        return self._reply.model or self._session.model or "emulated"
+
+
+class StreamJson(Json):
+    """A line for the start, one for each piece, and the object at the end."""
+
+    def first(self) -> str:
+        return _line(
+            {
+                "type": "system",
+                "subtype": "init",
+                "cwd": self._prompt.cwd,
+                "session_id": self._session.id,
+                "tools": [],
+                "mcp_servers": [],
+                "model": self._model(),
+                "permissionMode": _permission_mode(self._prompt.arguments),
+            }
+        )
+
+    def piece(self, text: str) -> str:
+        message = {
+            "type": "message",
+            "role": "assistant",
+            "model": self._model(),
+            "content": [{"type": "text", "text": text}],
+            "usage": self._usage(),
+        }
+        return _line({"type": "assistant", "message": message, "session_id": self._session.id})
+
+
+def printed(prompt: Prompt, reply: Reply, session: Session) -> Printed:
+    """As the command line asks for it. Only claude's formats are known here."""
+    if prompt.program == "claude":
+        asked = _option(prompt.arguments, "--output-format")
+        if asked == "json":
+            return Json(prompt, reply, session)
+        if asked == "stream-json":
+            return StreamJson(prompt, reply, session)
+    return Printed(prompt, reply, session)
+
+
+def _permission_mode(arguments: Sequence[str]) -> str:
+    if "--dangerously-skip-permissions" in arguments:
+        return "bypassPermissions"
+    return _option(arguments, "--permission-mode") or "default"
+
+
+def _option(arguments: Sequence[str], name: str) -> str:
+    for index, word in enumerate(arguments):
+        if word == "--":
+            break
+        option, equals, value = word.partition("=")
+        if option == name:
+            return value if equals else next(iter(arguments[index + 1 :]), "")
+    return ""
+
+
+def _line(value: dict[str, Any]) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")) + "\n"

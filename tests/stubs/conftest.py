@@ -1,0 +1,65 @@
+"""One emulator per worker and wall level, an account of its own per test, which the emulator's controls are about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Callable
+
+import pytest
+from levels import need
+
+from caged import Caged
+from caged.emulator import Account, Emulator, EmulatorError
+
+Emulators = Callable[[str], Emulator]
+
+
+@pytest.fixture(scope="session")
+def emulators() -> Iterator[Emulators]:
+    """By isolation level, each started when it is first asked for. Skips when this machine cannot have the level."""
+    started: dict[str, Emulator] = {}
+
+    def emulator(level: str) -> Emulator:
+        if level not in started:
+            if level != "auto":
+                need(level)
+            try:
+                started[level] = Emulator(isolation=level).start()
+            except EmulatorError as error:
+                if level in ("auto", "process"):
+                    raise
+                pytest.skip(f"{level} walls do not work here: {str(error).splitlines()[0]}")
+        return started[level]
+
+    yield emulator
+    for emulator in started.values():
+        emulator.stop()
+
+
+@pytest.fixture(params=["auto"])
+def emulator(request: pytest.FixtureRequest, emulators: Emulators) -> Iterator[Emulator]:
+    """It acts for the test's account."""
+    running = emulators(request.param)
+    account = running.create_account()
+    with running.acting_for(account.id):
+        running.test_account = account  # type: ignore[attr-defined]
+        yield running
+    running.delete_account(account.id)
+
+
+@pytest.fixture
+def account(emulator: Emulator) -> Account:
+    made: Account = emulator.test_account  # type: ignore[attr-defined]
+    return made
+
+
+@pytest.fixture
+def client(emulator: Emulator, account: Account) -> Iterator[Caged]:
+    with emulator.client(account.api_key) as made:
+        yield made
+
+
+@pytest.fixture
+def box(client: Caged) -> str:
+    """A running sandbox."""
+    return client.sandboxes.create(template="minimal").id

@@ -1,0 +1,371 @@
+"""What agents answer when a test says it, and what is recorded of their prompts."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+
+import pytest
+from sockets import Term
+from stubs_testing import at_every_level
+
+from caged import __version__ as version
+from caged.emulator import Emulator, EmulatorError, Output, RemoteEmulator, Reply
+
+
+@pytest.fixture
+def box(client):
+    return client.sandboxes.create(agents=["claude", "codex", "aider"]).id
+
+
+def say(client, box, command):
+    """(output, exit code)"""
+    result = client.sandboxes.exec(box, command)
+    assert result.error is None
+    return result.output, result.exit_code
+
+
+# --- replies
+
+
+@at_every_level
+def test_a_reply_is_said_its_files_are_written_and_its_cost_is_the_sessions(emulator, client, box):
+    emulator.agent("claude").reply(
+        "done", files={"/workspace/a.py": "ä = 1\n", "sub/b": ""}, tokens_in=1200, tokens_out=34, cost_usd=0.25
+    )
+    assert say(client, box, "claude -p 'Fix /workspace/a.py' --dangerously-skip-permissions") == ("done\n", 0)
+    assert client.files.read(box, "a.py") == "ä = 1\n"
+    assert client.files.read(box, "/workspace/sub/b") == ""
+    (session,) = client.sessions.list().data
+    assert (session.tokens_in, session.tokens_out, session.llm_cost) == (1200, 34, 0.25)
+    assert client.sandboxes.get(box).llm_cost == 0.25
+    (prompt,) = emulator.agent("claude").prompts
+    assert (prompt.prompt, prompt.reply, prompt.exit_code) == ("Fix /workspace/a.py", "done", 0)
+    assert prompt.arguments == ["-p", "Fix /workspace/a.py", "--dangerously-skip-permissions"]
+    assert (prompt.agent, prompt.program, prompt.cwd) == ("claude-code", "claude", "/workspace")
+    assert (prompt.session, prompt.sandbox) == (session.id, box)
+    assert (prompt.tokens_in, prompt.tokens_out, prompt.cost_usd) == (1200, 34, 0.25)
+    written = [event.data["path"] for event in emulator.journal.events(box, type="file_op")]
+    assert "/workspace/a.py" in written
+    emulator.journal.assert_prompted("Fix *", agent="claude-code")
+
+
+def test_the_default_reply_is_recorded_too(emulator, client, box):
+    output, _ = say(client, box, "claude -p hi")
+    assert "was not really asked" in output
+    (prompt,) = emulator.agent("claude").prompts
+    assert (prompt.prompt, prompt.cost_usd) == ("hi", 0.0)
+    assert prompt.reply == output
+
+
+@pytest.mark.parametrize("name", ["claude", "claude-code"])
+def test_an_agent_is_known_by_its_names(emulator, client, box, name):
+    added = emulator.agent(name).reply("x")
+    assert added.agent == "claude-code"
+    assert say(client, box, "claude -p hi") == ("x\n", 0)
+    assert added.used == 1
+    assert len(emulator.agent(name).prompts) == 1
+
+
+def test_one_agent_is_not_another(emulator, client, box):
+    emulator.agent("claude").reply("c")
+    emulator.agent("codex").reply("x", exit_code=3)
+    assert say(client, box, "claude -p hi") == ("c\n", 0)
+    assert say(client, box, "codex exec hi") == ("x\n", 3)
+    assert "not really asked" in say(client, box, "aider -m hi")[0]
+    emulator.agent("codex").reset()
+    assert "not really asked" in say(client, box, "codex exec hi")[0]
+    assert say(client, box, "claude -p hi") == ("c\n", 0)
+    with pytest.raises(EmulatorError, match="no agent clippy; known are claude-code, "):
+        emulator.agent("clippy").reply("x")
+
+
+def test_replies_are_used_in_turn_and_the_last_again(emulator, client, box):
+    emulator.agent("claude").replies(["one", Reply("two", 2, cost_usd=0.5), lambda prompt, sandbox: prompt.text])
+    said = [say(client, box, f"claude -p {word}") for word in "abcd"]
+    assert said == [("one\n", 0), ("two\n", 2), ("c\n", 0), ("d\n", 0)]
+    assert [reply.used for reply in emulator.agent("claude").list()] == [1, 1, 2]
+
+
+def test_a_prompt_too_many_may_be_an_error(emulator, client, box):
+    emulator.agent("claude").replies(["one", "two"], repeat=False)
+    said = [say(client, box, "claude -p hi") for _ in range(3)]
+    assert said[:2] == [("one\n", 0), ("two\n", 0)]
+    output, code = said[2]
+    assert code == 1
+    assert "no reply is left" in output
+
+
+def test_a_reply_added_later_comes_after_those_before(emulator, client, box):
+    emulator.agent("claude").reply("one")
+    emulator.agent("claude").reply("two", times=2)
+    emulator.agent("claude").reply("three")
+    assert [say(client, box, "claude -p hi")[0] for _ in range(5)] == ["one\n", "two\n", "two\n", "three\n", "three\n"]
+
+
+def test_replies_by_prompt_come_before_the_others(emulator, client, box):
+    claude = emulator.agent("claude")
+    claude.reply("else")
+    claude.reply_to("Fix *", "fixed")
+    claude.reply_to({re.compile("test(s|ed)", re.I): "tested", "hello": Reply("hi", 1), "[x]": lambda *_asked: "x"})
+    claude.reply_to("hello", "again")
+    prompts = ("Fix it", "run the TESTS", "hello", "other")
+    said = [say(client, box, f"claude -p '{text}'")[0].strip() for text in prompts]
+    assert said == ["fixed", "tested", "hi", "else"]
+    assert say(client, box, "claude -p hello")[0] == "again\n"
+    assert say(client, box, "claude -p x")[0] == "x\n"
+    assert say(client, box, "claude -p 'Fix it'")[0] == "fixed\n"
+
+
+def test_a_function_sees_the_prompt_and_changes_the_sandbox(emulator, client, box):
+    seen = []
+
+    def work(prompt, sandbox):
+        seen.append((prompt.agent, prompt.text, prompt.cwd, sandbox.id, sandbox.cwd))
+        sandbox.write("a.txt", sandbox.read("a.txt") + "more\n")
+        count = sandbox.exec("wc -l < a.txt").output.strip()
+        return Reply(f"{count} lines", cost_usd=0.01)
+
+    client.files.write(box, "a.txt", "some\n")
+    emulator.agent("claude").reply(work)
+    assert say(client, box, "mkdir d; cd d; claude -p 'More'") == ("2 lines\n", 0)
+    assert seen == [("claude-code", "More", "/workspace/d", box, "/workspace/d")]
+    assert client.files.read(box, "a.txt") == "some\nmore\n"
+    assert client.sandboxes.get(box).llm_cost == 0.01
+
+
+def test_a_function_may_leave_it_to_the_emulator_or_fail(emulator, client, box):
+    emulator.agent("claude").reply(lambda prompt, sandbox: None, times=1)
+    emulator.agent("claude").reply(lambda prompt, sandbox: 1 / 0, times=1)
+    emulator.agent("claude").reply(lambda prompt, sandbox: Output("wrong kind"), times=1)
+    assert "not really asked" in say(client, box, "claude -p hi")[0]
+    output, code = say(client, box, "claude -p hi")
+    assert code == 1
+    assert "division by zero" in output
+    output, code = say(client, box, "claude -p hi")
+    assert code == 1
+    assert "Output" in output
+
+
+def test_a_file_that_cannot_be_written_is_the_agents_failure(emulator, client, box):
+    emulator.agent("claude").reply("done", files={"/etc/passwd": "x"})
+    output, code = say(client, box, "claude -p hi")
+    assert code == 1
+    assert "/etc/passwd" in output
+    assert "done" not in output
+
+
+def test_pieces_are_printed_as_they_come(emulator, client, box):
+    emulator.agent("claude").reply([f"word{number} " for number in range(4)], delay=0.1)
+    with client.sandboxes.stream(box, "claude -p hi") as stream:
+        came = [piece for piece in stream if piece]
+    assert "".join(came) == "word0 word1 word2 word3 \n"
+    assert len(came) > 1
+    assert emulator.agent("claude").prompts[0].reply == "word0 word1 word2 word3 "
+
+
+def test_an_agent_that_is_killed_lets_the_next_one_answer(emulator, client, box):
+    emulator.agent("claude").reply("slow", delay=60, times=1)
+    emulator.agent("claude").reply("quick")
+    assert say(client, box, "timeout 0.5 claude -p first; claude -p second") == ("quick\n", 0)
+    first, second = emulator.agent("claude").prompts
+    assert (first.prompt, first.exit_code) == ("first", -1)
+    assert (second.prompt, second.exit_code) == ("second", 0)
+    assert [session.status for session in client.sessions.list().data] == ["completed", "failed"]
+
+
+def test_what_it_costs_counts_against_the_budget(emulator, client):
+    box = client.sandboxes.create(agents=["claude"], budget=1.0).id
+    emulator.agent("claude").reply("expensive", cost_usd=2.0)
+    say(client, box, "claude -p hi")
+    emulator.clock.tick()
+    assert client.sandboxes.get(box).status == "paused"
+
+
+# --- the command line
+
+
+def test_json_has_the_shape_of_claudes(emulator, client, box):
+    emulator.agent("claude").reply("all done\n", tokens_in=5, tokens_out=7, cost_usd=0.03)
+    output, code = say(client, box, "claude -p hi --output-format json")
+    told = json.loads(output)
+    assert code == 0
+    assert told.pop("duration_ms") >= 0
+    assert told.pop("duration_api_ms") >= 0
+    assert told == {
+        "type": "result",
+        "subtype": "success",
+        "is_error": False,
+        "num_turns": 1,
+        "result": "all done",
+        "session_id": client.sessions.list().data[0].id,
+        "total_cost_usd": 0.03,
+        "usage": {"input_tokens": 5, "output_tokens": 7},
+    }
+    emulator.agent("claude").reset()
+    emulator.agent("claude").reply("no", exit_code=1)
+    output, code = say(client, box, "claude --output-format=json -p hi")
+    assert (json.loads(output)["is_error"], code) == (True, 1)
+
+
+def test_stream_json_has_a_line_for_each_piece(emulator, client, box):
+    emulator.agent("claude").reply(["a", "b"], model="opus")
+    output, _ = say(client, box, "claude -p hi --output-format stream-json --verbose --dangerously-skip-permissions")
+    lines = [json.loads(line) for line in output.splitlines()]
+    assert [line["type"] for line in lines] == ["system", "assistant", "assistant", "result"]
+    assert (lines[0]["subtype"], lines[0]["model"], lines[0]["permissionMode"]) == ("init", "opus", "bypassPermissions")
+    assert [line["message"]["content"] for line in lines[1:3]] == [[{"type": "text", "text": text}] for text in "ab"]
+    assert lines[3]["result"] == "ab"
+    assert len({line["session_id"] for line in lines}) == 1
+
+
+def test_the_default_reply_speaks_json_too(emulator, client, box):
+    output, _ = say(client, box, "claude -p hi --output-format json")
+    assert "was not really asked" in json.loads(output)["result"]
+
+
+def test_the_version_is_the_emulators_and_no_session(emulator, client, box):
+    assert say(client, box, "claude --version; codex --version") == (f"{version} (caged emulator)\n" * 2, 0)
+    assert emulator.agent("claude").prompts == []
+    assert client.sessions.list().data == []
+
+
+def test_a_prompt_on_standard_input_is_matched_and_recorded(emulator, client, box):
+    emulator.agent("claude").reply_to("from stdin", "yes")
+    assert say(client, box, "echo from stdin | claude -p --output-format text") == ("yes\n", 0)
+    assert [prompt.prompt for prompt in emulator.agent("claude").prompts] == ["from stdin"]
+
+
+def test_standard_input_is_left_alone_when_the_prompt_is_a_word(emulator, client, box):
+    emulator.agent("claude").reply("ok")
+    assert say(client, box, "printf '1\\n2\\n' | while read x; do claude -p $x; done") == ("ok\nok\n", 0)
+
+
+def test_secrets_are_masked_in_what_is_recorded(emulator, client):
+    box = client.sandboxes.create(agents=["claude"], env={"TOKEN": "hunter2hunter2"}, secrets=["TOKEN"]).id
+    emulator.agent("claude").reply(lambda prompt, sandbox: f"I was told {prompt.text}")
+    say(client, box, 'claude -p "use $TOKEN"')
+    (prompt,) = emulator.agent("claude").prompts
+    assert (prompt.prompt, prompt.reply) == ("use ***", "I was told use ***")
+
+
+def test_in_a_terminal_an_agent_answers(emulator, account, client, box):
+    emulator.agent("claude").reply("done")
+    with Term(emulator.base_url, box, account.api_key) as person:
+        person.prompt().type("claude -p hi\r")
+        person.until("done\r\n")
+
+
+# --- passthrough
+
+
+@at_every_level
+def test_passthrough_without_the_program_says_so(emulator, client, box, monkeypatch):
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    emulator.agent("codex").passthrough()
+    output, code = say(client, box, "codex exec hi")
+    assert code == 127
+    assert "codex: passthrough needs the real program" in output
+    (prompt,) = emulator.agent("codex").prompts
+    assert (prompt.prompt, prompt.session, prompt.exit_code) == ("hi", "", -1)
+
+
+def test_passthrough_runs_the_hosts_program_with_its_words_and_input(emulators, tmp_path, monkeypatch):
+    program = tmp_path / "claude"
+    program.write_text('#!/bin/sh\necho "real $*"; cat; exit 4\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    emulator = emulators("process")
+    account = emulator.create_account()
+    with emulator.acting_for(account.id), emulator.client(account.api_key) as client:
+        box = client.sandboxes.create(agents=["claude"]).id
+        claude = emulator.agent("claude")
+        claude.reply_to("scripted", "yes")
+        passing = claude.passthrough()
+        assert say(client, box, "echo input | claude --model x -p 'a b'") == ("real --model x -p a b\ninput\n", 4)
+        assert say(client, box, "echo input | claude -p") == ("real -p\ninput\n", 4)
+        assert say(client, box, "claude -p scripted") == ("yes\n", 0)
+        assert passing.used == 2
+        claude.reset()
+        assert "not really asked" in say(client, box, "claude -p hi")[0]
+    emulator.delete_account(account.id)
+
+
+# --- kept apart, reported, refused
+
+
+def test_unused_replies_are_reported(emulator, client, box):
+    used = emulator.agent("claude").reply("a")
+    emulator.agent("claude").reply_to("never", "b")
+    emulator.agent("codex").reply("c")
+    emulator.agent("aider").reply("d", optional=True)
+    say(client, box, "claude -p hi")
+    assert {(reply.agent, reply.options["text"]) for reply in emulator.agents.unused()} == {
+        ("claude-code", "b"),
+        ("codex", "c"),
+    }
+    assert [reply.options["text"] for reply in emulator.agent("claude").unused()] == ["b"]
+    used.remove()
+    assert len(emulator.agents.list()) == 3
+    emulator.agents.reset()
+    assert emulator.agents.list() == []
+
+
+def test_in_a_with_statement_a_reply_is_removed_at_the_end(emulator, client, box):
+    with emulator.agent("claude").reply("done"):
+        assert say(client, box, "claude -p hi") == ("done\n", 0)
+    assert "not really asked" in say(client, box, "claude -p hi")[0]
+    with pytest.raises(AssertionError, match=r"a reply was never used:\n  reply .* of codex"):
+        with emulator.agent("codex").reply("done"):
+            pass
+
+
+def test_replies_are_of_one_account(emulator, client, box):
+    emulator.agent("claude").reply("mine")
+    other = emulator.create_account()
+    with emulator.client(other.api_key) as stranger, emulator.acting_for(other.id):
+        theirs = stranger.sandboxes.create(agents=["claude"]).id
+        assert "not really asked" in say(stranger, theirs, "claude -p hi")[0]
+        assert emulator.agents.list() == []
+    emulator.delete_account(other.id)
+    assert say(client, box, "claude -p hi") == ("mine\n", 0)
+    emulator.reset()
+    assert emulator.agents.list() == []
+
+
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        ({"times": 0}, "times"),
+        ({"delay": -1}, "delay"),
+        ({"cost_usd": -0.1}, "cost_usd"),
+        ({"exit_code": 300}, "exit_code"),
+        ({"tokens_in": -1}, "tokens_in"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_by_its_name(emulator, options, names):
+    with pytest.raises(ValueError, match=names):
+        emulator.agent("claude").reply("x", **options)
+
+
+def test_from_another_process_all_but_functions_works(emulator, account, client, box):
+    with RemoteEmulator(emulator.base_url, emulator.admin_key) as remote, remote.acting_for(account.id):
+        remote.agent("claude").replies(["a", Reply(["b", "c"], files={"f": "g"})])
+        remote.agent("claude").reply_to(re.compile("^X", re.I), "x")
+        assert [say(client, box, f"claude -p {word}")[0] for word in "yxy"] == ["a\n", "x\n", "bc\n"]
+        assert client.files.read(box, "f") == "g"
+        assert [prompt.prompt for prompt in remote.agent("claude").prompts] == ["y", "x", "y"]
+        with pytest.raises(EmulatorError, match="in this process"):
+            remote.agent("claude").reply(lambda prompt, sandbox: "x")
+
+
+def test_a_seed_makes_sessions_and_replies_repeatable():
+    def run():
+        with Emulator(seed=7) as emulator, emulator.client() as client:
+            box = client.sandboxes.create(agents=["claude"]).id
+            added = [emulator.agent("claude").reply("a").id, emulator.commands.stub("x").id]
+            output = client.sandboxes.exec(box, "claude -p hi --output-format json").output
+            return added, output, [prompt.session for prompt in emulator.agent("claude").prompts]
+
+    assert run() == run()
