@@ -30,7 +30,8 @@ class EmulatorConfig:
     loopback names and plain addresses. allow_unenforced: create sandboxes with network modes that the walls in use
     cannot enforce, instead of refusing them. limits: hold each sandbox to its memory, cores and processes.
     memory_limit: what memory_mb holds: each `process`, or by a control group the whole `sandbox`, which makes a create
-    slower and needs the right to make groups."""
+    slower and needs the right to make groups. scenario: a file (TOML, YAML, JSON) of what is there from the start; a
+    state directory that holds something already has its own."""
 
     host: str = "127.0.0.1"
     port: int = 0
@@ -45,6 +46,7 @@ class EmulatorConfig:
     allow_unenforced: bool = False
     limits: bool = True
     memory_limit: str = "process"
+    scenario: Optional[Path] = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.port, int) or not 0 <= self.port <= 65535:
@@ -80,6 +82,7 @@ class EmulatorConfig:
         allow_unenforced: bool = False,
         limits: bool = True,
         memory_limit: str = "process",
+        scenario: Union[os.PathLike[str], str, None] = None,
     ) -> EmulatorConfig:
         """From loosely typed arguments; isolation falls back to CAGED_ISOLATION, then `auto`."""
         return cls(
@@ -96,4 +99,5 @@ class EmulatorConfig:
             allow_unenforced=allow_unenforced,
             limits=limits,
             memory_limit=memory_limit,
+            scenario=Path(scenario) if scenario is not None else None,
         )

@@ -20,6 +20,8 @@ from .runtime import Runtime
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from .scenario import Loaded
+
 START_LIMIT = 15.0
 STOP_LIMIT = 30.0
 TRANSFER_LIMIT = 600.0
@@ -34,7 +36,8 @@ class Emulator(Double):
     survives the end; None: nothing does), seed (repeatable ids), tier (`free`, `pro`, `team`: rate and plan limits on),
     budget_action (`pause`, `destroy`), allow_hosts (names accepted in the Host header), allow_unenforced (create
     sandboxes whose network mode the walls cannot enforce), limits (hold sandboxes to memory, cores, processes),
-    memory_limit (memory_mb is of each `process`, or of the whole `sandbox`, by control groups).
+    memory_limit (memory_mb is of each `process`, or of the whole `sandbox`, by control groups), scenario
+    (a file that says what is there from the start: see `loaded`).
 
     What it is as a test double (faults, clock, journal, accounts …) stands in its base class, `Double`.
 
@@ -58,6 +61,7 @@ class Emulator(Double):
         allow_unenforced: bool = False,
         limits: bool = True,
         memory_limit: str = "process",
+        scenario: Union[str, os.PathLike[str], None] = None,
     ) -> None:
         self.config = EmulatorConfig.make(
             host=host,
@@ -73,6 +77,7 @@ class Emulator(Double):
             allow_unenforced=allow_unenforced,
             limits=limits,
             memory_limit=memory_limit,
+            scenario=scenario,
         )
         self._runtime: Optional[Runtime] = None
         self._control: Optional[Link] = None
@@ -193,6 +198,11 @@ class Emulator(Double):
         """The stronger levels that were tried and do not work here, each with the reason and what to do about it."""
         verdicts = self._running().services.verdicts
         return [describe(verdict) for verdict in verdicts if not verdict.works]
+
+    @property
+    def loaded(self) -> Loaded:
+        """What the scenario that it was started with has made: ids of sandboxes, secrets of keys, by name."""
+        return self._running().loaded
 
     @property
     def run_dir(self) -> Path:

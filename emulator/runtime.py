@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections import deque
+from pathlib import Path
 from typing import TYPE_CHECKING, Callable, Optional
 
 from . import app
@@ -31,6 +32,7 @@ from .store import Store
 
 if TYPE_CHECKING:
     from .persistence.persistence import Persistence
+    from .scenario import Loaded, Scenario
 
 
 class Runtime:
@@ -45,10 +47,12 @@ class Runtime:
         self._clock = Clock(None if config.seed is None else SEEDED_START)
         self._loop: Optional[asyncio.AbstractEventLoop] = None
         self._stop: Optional[asyncio.Event] = None
+        self._loaded: Optional[Loaded] = None
         self._server: Optional[Server] = None
         self._socket: socket.socket = bind(config)
         self._persistence: Optional[Persistence] = None
         try:
+            self._scenario = _read(config.scenario)
             self._persistence = _open_state(config)
             self._run_dir = RunDir.create(config.state_dir)
         except BaseException:
@@ -87,6 +91,8 @@ class Runtime:
         try:
             if kept is not None:
                 kept.load(self.platform)
+                if self.platform.accounts.first() is not None:
+                    self._scenario = None  # what it made is there, with all that has happened to it since
             self.api_key = self._first_key()
             self.services.commit()
         except BaseException:
@@ -147,15 +153,20 @@ class Runtime:
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
         await self._choose_walls()
-        self._server = Server(app.build(self.platform), self._socket, on_ready)
+        answering = asyncio.Event()
+        self._server = Server(app.build(self.platform), self._socket, answering.set)
         await self.platform.start()
         serving = self._loop.create_task(self._server.serve())
         stopping = self._loop.create_task(self._stop.wait())
+        beginning = self._loop.create_task(self._begin(answering, on_ready))
         keeping = self._loop.create_task(self._persistence.run()) if self._persistence is not None else None
         try:
-            await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({serving, stopping, beginning}, return_when=asyncio.FIRST_COMPLETED)
+            if not serving.done() and beginning.done() and beginning.exception() is None:
+                await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             stopping.cancel()
+            beginning.cancel()
             try:
                 await self.platform.stop()
                 self.services.commit()
@@ -164,6 +175,23 @@ class Runtime:
                     keeping.cancel()
                 self._server.stop()
                 await serving
+        if not beginning.cancelled() and beginning.done():
+            beginning.result()
+
+    @property
+    def loaded(self) -> Loaded:
+        """What the scenario has made."""
+        from .scenario import Loaded
+
+        return self._loaded or Loaded()
+
+    async def _begin(self, answering: asyncio.Event, on_ready: Callable[[], None]) -> None:
+        """Once it answers: makes what the scenario says, then tells that it is ready. Raises ScenarioError."""
+        await answering.wait()
+        if self._scenario is not None:
+            scenario, self._scenario = self._scenario, None
+            self._loaded = await asyncio.to_thread(_apply, scenario, self.base_url, self.admin_key, self.api_key)
+        on_ready()
 
     def request_stop(self) -> None:
         if self._loop is not None and self._stop is not None:
@@ -183,6 +211,25 @@ class Runtime:
         """The short way out, from any thread, without the loop: the zygote takes every sandbox down."""
         self._zygote.abandon()
         self.clean_up()
+
+
+def _read(path: Optional[Path]) -> Optional[Scenario]:
+    if path is None:
+        return None
+    from .scenario import ScenarioError, read
+
+    try:
+        return read(path)
+    except ScenarioError as error:
+        raise ConfigError(str(error)) from error
+
+
+def _apply(scenario: Scenario, base_url: str, admin_key: str, api_key: str) -> Loaded:
+    from .double.remote import RemoteEmulator
+    from .scenario import apply
+
+    with RemoteEmulator(base_url, admin_key) as double:
+        return apply(scenario, double, api_key)
 
 
 def _open_state(config: EmulatorConfig) -> Optional[Persistence]:

@@ -10,7 +10,31 @@ import click
 from caged import __version__
 
 #: Each is the `command` of the module of its name.
-COMMANDS = ("demo", "doctor", "env", "exec", "logs", "serve", "status", "stop", "verify")
+COMMANDS = (
+    "accounts",
+    "agent",
+    "clock",
+    "commands",
+    "demo",
+    "doctor",
+    "env",
+    "exec",
+    "export",
+    "faults",
+    "import",
+    "init",
+    "journal",
+    "load",
+    "logs",
+    "reset",
+    "serve",
+    "spend",
+    "status",
+    "stop",
+    "verify",
+)
+#: Names that no module can have.
+_MODULES = {"import": "import_"}
 
 
 class _Lazy(click.Group):
@@ -20,7 +44,7 @@ class _Lazy(click.Group):
     def get_command(self, _context: click.Context, name: str) -> Optional[click.Command]:
         if name not in COMMANDS:
             return None
-        command: click.Command = import_module(f".{name}", __name__).command
+        command: click.Command = import_module(f".{_MODULES.get(name, name)}", __name__).command
         return command
 
 

@@ -20,6 +20,7 @@ import click
 from ..cage.probe import NoWalls
 from ..config import ConfigError, EmulatorConfig
 from ..locator import variables
+from ..scenario.reading import ScenarioError
 from .foreground import Foreground
 from .orphans import kill_marked
 
@@ -139,12 +140,18 @@ def _emulate(
         foreground = Foreground(config, "exec", parent, echo)
         runtime = foreground.runtime
         foreground.run(
-            lambda: answer(variables(runtime.base_url, runtime.api_key, runtime.admin_key)), (tethered, pulled)
+            lambda: answer(
+                {
+                    **variables(runtime.base_url, runtime.api_key, runtime.admin_key),
+                    **runtime.loaded.variables(),
+                }
+            ),
+            (tethered, pulled),
         )
     except ConfigError as error:
         answer({"unusable": str(error)})
         return 2
-    except (NoWalls, OSError) as error:
+    except (NoWalls, OSError, ScenarioError) as error:
         answer({"failed": str(error)})
         return 1
     return 0

@@ -38,6 +38,11 @@ def emulator_options(port: int) -> Callable[[F], F]:
         ),
         click.option("--limits/--no-limits", default=True, show_default=True, help="Limit memory, cores, processes."),
         click.option("--memory-limit", type=click.Choice(MEMORY_LIMITS), default="process", show_default=True),
+        click.option(
+            "--scenario",
+            type=click.Path(dir_okay=False),
+            help="What is there from the start (TOML, YAML, JSON); `init` writes one.",
+        ),
     )
 
     def decorate(command: F) -> F:

@@ -17,6 +17,7 @@ from ..cage.probe import NoWalls
 from ..config import ConfigError
 from ..locator import variables
 from ..runtime import Runtime
+from ..scenario.reading import ScenarioError
 from .foreground import Foreground
 from .options import config_from, emulator_options
 
@@ -37,7 +38,7 @@ def command(ready_file: Optional[Path], **settings: Any) -> None:
         if ready_file is not None:
             ready_file.unlink(missing_ok=True)  # of one that was killed: nobody must take it for ours
         foreground.run(lambda: _announce(foreground.runtime, ready_file))
-    except NoWalls as error:
+    except (NoWalls, ScenarioError) as error:
         raise click.ClickException(str(error)) from error
     finally:
         foreground.abandon()
@@ -47,7 +48,8 @@ def command(ready_file: Optional[Path], **settings: Any) -> None:
 
 def _announce(runtime: Runtime, ready_file: Optional[Path]) -> None:
     print(f"Caged emulator {__version__} on {runtime.base_url} (isolation: {runtime.services.walls.level})")
-    for name, value in variables(runtime.base_url, runtime.api_key, runtime.admin_key).items():
+    exported = variables(runtime.base_url, runtime.api_key, runtime.admin_key)
+    for name, value in {**exported, **runtime.loaded.variables()}.items():
         print(f"export {name}={shlex.quote(value)}")
     sys.stdout.flush()
     if ready_file is not None:
@@ -56,6 +58,8 @@ def _announce(runtime: Runtime, ready_file: Optional[Path]) -> None:
             "api_key": runtime.api_key,
             "admin_key": runtime.admin_key,
             "pid": os.getpid(),
+            "sandboxes": runtime.loaded.sandboxes,
+            "keys": runtime.loaded.keys,
         }
         # It holds a key, and a reader must never see half of it.
         temporary = ready_file.with_name(f".{ready_file.name}.{os.getpid()}")

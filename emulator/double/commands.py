@@ -178,6 +178,10 @@ class Commands:
         """Those that have answered nothing and are not optional; `unused` of this module puts them into words."""
         return [stub for stub in self.list(account=account) if not stub.used and not stub.optional]
 
+    def remove(self, stub_id: str) -> None:
+        """The next such command really runs. EmulatorError when there is none of that id."""
+        self._link.call("DELETE", f"/commands/{stub_id}", account="*")
+
     def list(self, *, account: Optional[str] = None) -> list[StubInfo]:
         """In the order in which they are tried."""
         return [StubInfo(**told) for told in self._link.call("GET", "/commands", account=account)]

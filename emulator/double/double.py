@@ -103,9 +103,9 @@ class Double:
         return self.api_key if self._link.account in (None, "*") else self._key_of(self._link.account)
 
     def _key_of(self, account: Optional[str]) -> str:
-        for told in self._link.call("GET", "/accounts", account="*"):
-            if account in (None, told["id"]):
-                return str(told["api_key"])
+        for known in self.accounts():
+            if account in (None, known.id):
+                return known.api_key
         raise EmulatorError(f"there is no account {account} on this emulator")
 
     # --- archives
@@ -131,6 +131,15 @@ class Double:
             self._link.send("POST", "/import", account="*", content=iter(lambda: file.read(1 << 20), b""))
 
     # --- accounts
+
+    @property
+    def acts_for(self) -> Optional[str]:
+        """The id of the account that this is about; None: the emulator's first, `*`: all."""
+        return self._link.account
+
+    def accounts(self) -> list[Account]:
+        """All of the emulator, oldest first. `api_key` is empty where no full key is left."""
+        return [Account(told["id"], told["api_key"]) for told in self._link.call("GET", "/accounts", account="*")]
 
     def create_account(self, name: str = "test") -> Account:
         """A fresh account with a full key of its own."""

@@ -139,6 +139,10 @@ class Faults:
         """In the order in which they are tried."""
         return [FaultInfo(**told) for told in self._link.call("GET", "/faults", account=account)]
 
+    def remove(self, fault_id: str) -> None:
+        """Calls that hang by it go on. EmulatorError when there is none of that id."""
+        self._link.call("DELETE", f"/faults/{fault_id}", account="*")
+
     def clear(self, *, account: Optional[str] = None) -> None:
         """All of the account's."""
         self._link.call("DELETE", "/faults", account=account)

@@ -25,6 +25,15 @@ class Loaded:
     sandboxes: dict[str, str] = field(default_factory=dict)
     keys: dict[str, str] = field(default_factory=dict)
 
+    def variables(self) -> dict[str, str]:
+        """The same for an environment: CAGED_SANDBOX_WEB, CAGED_KEY_READER."""
+        every = [("CAGED_SANDBOX", self.sandboxes), ("CAGED_KEY", self.keys)]
+        return {
+            f"{prefix}_{re.sub('[^A-Z0-9]', '_', name.upper())}": value
+            for prefix, made in every
+            for name, value in made.items()
+        }
+
 
 def apply(scenario: Scenario, double: Double, api_key: str) -> Loaded:
     """Makes everything, in the account that `double` acts for and whose key that is: the clock first, faults last, so

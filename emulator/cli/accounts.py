@@ -1,0 +1,38 @@
+"""`caged-emulator accounts`: accounts of a running emulator."""
+
+from __future__ import annotations
+
+import click
+
+from ..double.double import Double
+from .control import control_options
+
+
+@click.group("accounts")
+def command() -> None:
+    """Make and remove accounts of the running emulator; each sees nothing of the others."""
+
+
+@command.command("create")
+@click.argument("name", default="test")
+@control_options
+def create(emulator: Double, name: str) -> None:
+    """Prints the id and the key of a new one."""
+    made = emulator.create_account(name)
+    click.echo(f"{made.id} {made.api_key}")
+
+
+@command.command("list")
+@control_options
+def listed(emulator: Double) -> None:
+    """Oldest first."""
+    for account in emulator.accounts():
+        click.echo(f"{account.id} {account.api_key}")
+
+
+@command.command("delete")
+@click.argument("account_id", metavar="ID")
+@control_options
+def delete(emulator: Double, account_id: str) -> None:
+    """With everything in it."""
+    emulator.delete_account(account_id)

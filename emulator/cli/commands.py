@@ -1,0 +1,62 @@
+"""`caged-emulator commands`: what a running emulator answers instead of running it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from ..double.commands import Commands
+from ..double.double import Double
+from .control import control_options, given
+from .signature import options_of
+
+
+@click.group("commands")
+def command() -> None:
+    """Answer commands and programs in sandboxes instead of running them."""
+
+
+@command.command("stub")
+@click.argument("match")
+@click.option("--output", default="", help="What it says.")
+@options_of(Commands.stub, leave=["match", "output"])
+@control_options
+def stub(emulator: Double, match: str, output: str, **options: Any) -> None:
+    """Answer the command MATCH: its whole text, or a pattern with *. Prints the stub's id."""
+    click.echo(emulator.commands.stub(match, output, **given(options)).id)
+
+
+@command.command("program")
+@click.argument("name")
+@click.option("--output", default="", help="What it says.")
+@click.option("--args", help="Only with such arguments: their text, or a pattern with *.")
+@click.option("--stdin", help="Only with such an input.")
+@options_of(Commands.program, leave=["program", "output", "args", "stdin"])
+@control_options
+def program(emulator: Double, name: str, output: str, **options: Any) -> None:
+    """Answer the program NAME wherever it is called, also inside scripts. Prints the stub's id."""
+    click.echo(emulator.commands.program(name, output, **given(options)).id)
+
+
+@command.command("list")
+@control_options
+def listed(emulator: Double) -> None:
+    """In the order in which they are tried."""
+    for one in emulator.commands.list():
+        click.echo(str(one))
+
+
+@command.command("remove")
+@click.argument("stub_id", metavar="ID")
+@control_options
+def remove(emulator: Double, stub_id: str) -> None:
+    """The next such command really runs."""
+    emulator.commands.remove(stub_id)
+
+
+@command.command("clear")
+@control_options
+def clear(emulator: Double) -> None:
+    """Remove all."""
+    emulator.commands.clear()

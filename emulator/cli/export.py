@@ -1,0 +1,16 @@
+"""`caged-emulator export`: a running emulator's state as one file."""
+
+from __future__ import annotations
+
+import click
+
+from ..double.double import Double
+from .control import control_options
+
+
+@click.command("export")
+@click.argument("path", type=click.Path(dir_okay=False))
+@control_options
+def command(emulator: Double, path: str) -> None:
+    """Write everything, or `--account`, to PATH (a .tar.gz). It holds secrets."""
+    emulator.export(path, emulator.acts_for)

@@ -1,0 +1,49 @@
+"""`caged-emulator faults`: what goes wrong at a running emulator."""
+
+from __future__ import annotations
+
+from typing import Any, Optional
+
+import click
+
+from ..double.double import Double
+from ..double.faults import Faults
+from .control import control_options, given
+from .signature import options_of
+
+
+@click.group("faults")
+def command() -> None:
+    """Make calls of the running emulator go wrong."""
+
+
+@command.command("add")
+@click.argument("operation", required=False)
+@options_of(Faults.add, leave=["operation"])
+@control_options
+def add(emulator: Double, operation: Optional[str], **options: Any) -> None:
+    """Add one for OPERATION (sandboxes.exec, or a pattern), or for what the options say. Prints its id."""
+    click.echo(emulator.faults.add(operation, **given(options)).id)
+
+
+@command.command("list")
+@control_options
+def listed(emulator: Double) -> None:
+    """In the order in which they are tried."""
+    for fault in emulator.faults.list():
+        click.echo(str(fault))
+
+
+@command.command("remove")
+@click.argument("fault")
+@control_options
+def remove(emulator: Double, fault: str) -> None:
+    """Calls that hang by it go on."""
+    emulator.faults.remove(fault)
+
+
+@command.command("clear")
+@control_options
+def clear(emulator: Double) -> None:
+    """Remove all."""
+    emulator.faults.clear()

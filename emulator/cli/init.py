@@ -1,0 +1,23 @@
+"""`caged-emulator init`: a scenario to start from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("init")
+@click.argument("path", type=click.Path(dir_okay=False, path_type=Path), default="caged-scenario.toml")
+def command(path: Path) -> None:
+    """Write a commented scenario to PATH; what is there already is left alone."""
+    from ..scenario.starter import STARTER
+
+    try:
+        with open(path, "x", encoding="utf-8") as file:
+            file.write(STARTER)
+    except FileExistsError:
+        raise click.ClickException(f"{path} is there already; name another file, or remove it first") from None
+    except OSError as error:
+        raise click.ClickException(f"cannot write {path}: {error.strerror}") from error
+    click.echo(f"{path} is written; `caged-emulator serve --scenario {path}` starts with it")

@@ -1,0 +1,19 @@
+"""`caged-emulator load`: a scenario into a running emulator."""
+
+from __future__ import annotations
+
+import shlex
+
+import click
+
+from ..double.double import Double
+from .control import control_options
+
+
+@click.command("load")
+@click.argument("scenario", type=click.Path(exists=True, dir_okay=False))
+@control_options
+def command(emulator: Double, scenario: str) -> None:
+    """Make what the file SCENARIO says. Prints what a shell needs of it."""
+    for name, value in emulator.load(scenario).variables().items():
+        click.echo(f"export {name}={shlex.quote(value)}")

@@ -1,0 +1,15 @@
+"""`caged-emulator reset`: an emulator as at its start."""
+
+from __future__ import annotations
+
+import click
+
+from ..double.double import Double
+from .control import control_options
+
+
+@click.command("reset")
+@control_options
+def command(emulator: Double) -> None:
+    """Remove everything in an account but its keys: sandboxes, snapshots, faults, stubs, replies, journal, its time."""
+    emulator.reset()
