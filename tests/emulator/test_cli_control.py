@@ -1,0 +1,173 @@
+"""The commands that control a running emulator. They are called in this process, against one that runs in another."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+import cli_testing
+import httpx
+import pytest
+from cli_testing import Served, run
+
+from caged import Caged, CagedServerError
+from caged.emulator.double.faults import Faults
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    place = tmp_path_factory.mktemp("control")
+    bare = {name: value for name, value in os.environ.items() if not name.startswith("CAGED_")}
+    locators = str(place / "locators")
+    one = Served(place / "tmp", "--port", "0", env={**bare, "CAGED_EMULATOR_LOCATOR_DIR": locators})
+    one.locators = locators
+    one.exports()
+    yield one
+    one.process.terminate()
+    assert one.end() == 0
+
+
+@pytest.fixture
+def call(served, monkeypatch):
+    """Calls a command about an account of this test alone; its output, stripped. It must succeed."""
+    monkeypatch.setenv("CAGED_EMULATOR_LOCATOR_DIR", served.locators)
+    account, key = cli_testing.call("accounts", "create", "mine").stdout.split()
+
+    def called(*arguments, code=0, account=account):
+        done = cli_testing.call(*arguments, *(["--account", account] if account else []))
+        assert done.returncode == code, done.stderr
+        return (done.stdout if code == 0 else done.stderr).strip()
+
+    called.account, called.key = account, key
+    yield called
+    assert cli_testing.call("accounts", "delete", account).returncode == 0
+
+
+@pytest.fixture
+def client(served, call):
+    with Caged(call.key, served.exports()["CAGED_BASE_URL"], max_retries=0) as caged:
+        yield caged
+
+
+def test_the_clock(call, client):
+    box = client.sandboxes.create(timeout=60).id
+    assert call("clock", "freeze", "2030-01-01T00:00:00Z") == "2030-01-01T00:00:00+00:00 (frozen)"
+    assert call("clock", "tick") == "2030-01-01T00:00:01+00:00 (frozen)"
+    assert call("clock", "advance", "--minutes", "2") == "2030-01-01T00:02:01+00:00 (frozen)"
+    assert client.sandboxes.get(box).status == "paused"
+    assert "frozen" not in call("clock", "unfreeze")
+    assert call("clock", "reset") > "2020"
+    assert call("clock", "now") > "2020"
+    assert "must be an RFC 3339 time" in call("clock", "freeze", "yesterday", code=1)
+
+
+def test_faults(call, client):
+    box = client.sandboxes.create().id
+    fault = call("faults", "add", "sandboxes.exec", "--status", "503", "--times", "1", "--detail", "busy")
+    with pytest.raises(CagedServerError, match="busy"):
+        client.sandboxes.exec(box, "true")
+    assert "fired 1 of 1" in call("faults", "list")
+    call("faults", "remove", fault)
+    assert call("faults", "list") == ""
+    assert "fault not found" in call("faults", "remove", fault, code=1)
+    call("faults", "add", "--hang", "--path", "/v1/account", "--optional")
+    call("faults", "clear")
+    assert call("faults", "list") == ""
+    assert "is no error of HTTP" in call("faults", "add", "--status", "200", code=1)
+
+
+def test_every_option_of_a_fault_can_be_typed():
+    text = cli_testing.call("faults", "add", "--help").stdout
+    names = set(Faults.add.__annotations__) - {"operation", "return"}
+    assert [name for name in names if f"--{name.replace('_', '-')}" not in text] == []
+
+
+def test_stubs_and_programs(call, client):
+    box = client.sandboxes.create().id
+    stub = call("commands", "stub", "npm install", "--output", "added", "--exit-code", "3")
+    call("commands", "program", "npm", "--args", "run *", "--output", "built")
+    assert client.sandboxes.exec(box, "npm install").exit_code == 3
+    assert client.sandboxes.exec(box, "true && npm run x").output == "built"
+    assert call("commands", "list").count("used 1 times") == 2
+    call("commands", "remove", stub)
+    call("commands", "clear")
+    assert call("commands", "list") == ""
+
+
+def test_agents(call, client):
+    box = client.sandboxes.create(agents=["claude"]).id
+    call("agent", "reply", "claude", "done", "--cost-usd", "0.25", "--file", "/workspace/a=b")
+    call("agent", "reply", "claude", "to tests", "--to", "*tests*")
+    assert client.sandboxes.exec(box, "claude -p hello; cat a; claude -p 'the tests'").output == "done\nbto tests\n"
+    assert "'hello' -> 'done' ($0.2500)" in call("agent", "prompts", "claude")
+    call("agent", "reset", "claude")
+    assert "was not really asked" in client.sandboxes.exec(box, "claude -p hello").output
+
+
+def test_the_journal(call, client):
+    box = client.sandboxes.create().id
+    client.sandboxes.exec(box, "echo hello")
+    assert call("journal", "requests", "--operation", "sandboxes.exec").endswith("-> 200")
+    command = json.loads(call("journal", "commands", "--json"))
+    assert (command["command"], command["exit_code"], command["output"]) == ("echo hello", 0, "hello\n")
+    assert "lifecycle" in call("journal", "events", "--sandbox", box)
+    assert call("journal", "prompts") == ""
+    call("journal", "clear")
+    assert call("journal", "requests") == ""
+
+
+def test_spend_and_reset(call, client):
+    box = client.sandboxes.create(budget=1.0).id
+    assert float(call("spend", box, "1.5")) >= 1.5
+    assert client.sandboxes.get(box).status == "paused"
+    assert "sandbox not found" in call("spend", "cage_nothere1", "1", code=1)
+    call("reset")
+    assert client.sandboxes.list() == []
+
+
+def test_accounts(call):
+    assert f"{call.account} {call.key}" in cli_testing.call("accounts", "list").stdout.splitlines()
+
+
+def test_a_scenario_and_an_archive(call, client, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert cli_testing.call("init").returncode == 0
+    assert cli_testing.call("init").returncode == 1  # nothing is written over
+    loaded = dict(line[len("export ") :].split("=") for line in call("load", "caged-scenario.toml").splitlines())
+    assert [box.id for box in client.sandboxes.list()] == [loaded["CAGED_SANDBOX_WEB"]]
+    call("export", "all.tar.gz")
+    assert (tmp_path / "all.tar.gz").stat().st_size > 0
+    assert "are here already" in call("import", "all.tar.gz", code=1, account=None)
+    call("reset")
+    cli_testing.call("accounts", "delete", call.account)
+    call("import", "all.tar.gz", account=None)
+    assert client.sandboxes.list()[0].status == "stopped"
+    client.sandboxes.resume(loaded["CAGED_SANDBOX_WEB"])
+    assert client.files.read(loaded["CAGED_SANDBOX_WEB"], "app.py") == "print('hello')\n"
+
+
+def test_exec_gives_its_command_what_the_scenario_made(env, tmp_path):
+    (tmp_path / "s.toml").write_text('[[sandboxes]]\nname = "my box"\n')
+    code = "from caged import Caged; import os; print(Caged().sandboxes.get(os.environ['CAGED_SANDBOX_MY_BOX']).status)"
+    done = run("exec", "--scenario", str(tmp_path / "s.toml"), "--", "python3", "-c", "print(1)", env=env)
+    assert done.returncode == 0, done.stderr
+
+    done = run("exec", "--scenario", str(tmp_path / "s.toml"), "--", sys.executable, "-c", code, env=env)
+    assert (done.stdout, done.stderr) == ("running\n", "")
+
+
+def test_a_scenario_that_cannot_be_made_ends_serve_and_exec(env, tmp_path):
+    (tmp_path / "s.toml").write_text("[[sandboxes]]\ncpus = 99\n")
+    for command in (("serve", "--port", "0"), ("exec",)):
+        rest = () if command[0] == "serve" else ("--", "true")
+        done = run(*command, "--scenario", str(tmp_path / "s.toml"), *rest, env=env)
+        assert done.returncode == 1
+        assert "sandboxes[0]: cpus: must be between" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_a_wrong_admin_key_says_so(served):
+    answer = httpx.get(f"{served.exports()['CAGED_BASE_URL']}/_emulator/status", headers={"Authorization": "Bearer x"})
+    assert answer.status_code == 401
+    assert "not the admin key" in answer.json()["detail"]
