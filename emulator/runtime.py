@@ -153,6 +153,8 @@ class Runtime:
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
         await self._choose_walls()
+        if self._persistence is not None:
+            self._persistence.begin()
         answering = asyncio.Event()
         self._server = Server(app.build(self.platform), self._socket, answering.set)
         await self.platform.start()

@@ -8,25 +8,26 @@ from typing import Any, Optional
 
 from ..control.chance import Chance
 
-#: What one random() takes of the generator.
-_BITS = 64
+_WORD = 32
 _STEP = 1 << 16
 
 
 class _Counted(random.Random):
-    """`drawn`: how many times `random` was called, which is once for each character of an id."""
+    """`drawn`: how many words of 32 bits were taken of the generator."""
 
     drawn = 0
 
     def random(self) -> float:
-        self.drawn += 1
+        self.drawn += 2
         return super().random()
 
-    def skip(self, count: int) -> None:
-        self.drawn += count
-        while count > 0:
-            self.getrandbits(_BITS * min(count, _STEP))
-            count -= _STEP
+    def getrandbits(self, k: int) -> int:
+        self.drawn += -(-k // _WORD)
+        return super().getrandbits(k)
+
+    def skip(self, words: int) -> None:
+        while self.drawn < words:
+            self.getrandbits(_WORD * min(words - self.drawn, _STEP))
 
 
 class KeptChance(Chance):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
@@ -95,13 +96,21 @@ def login(body: Mapping[str, Any]) -> Login:
 
 
 def sandbox(body: Mapping[str, Any]) -> Sandbox:
+    """Without its locks, until `awaken`: those belong to a loop, and this is read before there is one."""
     return _simple(
         Sandbox,
         body,
         repo=_simple(Repo, body["repo"]) if body.get("repo") else None,
         budget_told=set(body["budget_told"]),
         port_passwords={int(port): password for port, password in body["port_passwords"].items()},
+        **dict.fromkeys(("lifecycle", "disk", "gone", "agent")),
     )
+
+
+def awaken(sandbox: Sandbox) -> None:
+    """On the loop that it will live on."""
+    sandbox.lifecycle, sandbox.disk, sandbox.agent = asyncio.Lock(), asyncio.Lock(), asyncio.Lock()
+    sandbox.gone = asyncio.Event()
 
 
 def session(body: Mapping[str, Any]) -> Session:

@@ -12,7 +12,7 @@ from ..control.chance import Chance
 from ..history import Event
 from ..platform.platform import Platform
 from ..store import Sandbox
-from . import loading, recovering
+from . import codec, loading, recovering
 from .book import Book
 from .chance import KeptChance
 from .database import NAME, Error, open_database
@@ -21,7 +21,7 @@ from .statedir import StateDir
 
 #: How long what nobody has been told of yet may wait, and what is no reason for a transaction.
 INTERVAL = 0.05
-LATER_SECONDS = 1.0
+LATER_SECONDS = 0.25
 
 
 class NotKept(OSError):
@@ -109,6 +109,12 @@ class Persistence:
         kept = self.document("alive")
         recovering.recover(platform, Alive.read(kept) if kept else Alive.now(services))
         self.flush()
+
+    def begin(self) -> None:
+        """On the loop that the emulator will live on, before it answers."""
+        if self._platform is not None:
+            for sandbox in self._platform.services.store.sandboxes.values():
+                codec.awaken(sandbox)
 
     def flush(self, all_of_it: bool = False) -> None:
         """What has changed is durable when this returns. NotKept when it could not be made so."""

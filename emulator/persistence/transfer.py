@@ -24,7 +24,7 @@ from ..platform.platform import Platform
 from ..store import Sandbox, Store
 from . import loading, recovering, unpacking
 from .book import Book
-from .codec import snapshot_file
+from .codec import awaken, snapshot_file
 from .database import NAME, Error, into_one_file, open_database
 from .unpacking import PLACES, TransferError, pack_up
 
@@ -240,6 +240,8 @@ class Transfer:
     def _merge(self, loaded: _Loaded) -> None:
         """At once: whoever looks sees all of it or nothing."""
         here, new = self._services.store, loaded.store
+        for box in new.sandboxes.values():
+            awaken(box)
         here.accounts.update(new.accounts)
         here.keys.update(new.keys)
         here.logins.update(new.logins)

@@ -104,12 +104,12 @@ class Dispatcher:
                 Refusal(500, "the emulator failed; its log has the traceback. Please report it."),
                 request.scope["path"],
             )
+        add_common_headers(response, self._platform, rate)
         if services.keeper is not None:
             response = self._durable(response, request)
         entry.status = response.status_code
         entry.duration_ms = round((time.perf_counter() - started) * 1000, 3)
         services.journal.finish(entry, self._kept(operation, account, raw), getattr(response, "body", b""))
-        add_common_headers(response, self._platform, rate)
         return response
 
     def _kept(self, operation: Operation, account: Account, raw: bytes) -> bytes:
@@ -138,9 +138,9 @@ class Dispatcher:
         except Exception:
             platform.services.log(f"{request.method} {request.scope['path']} failed:\n{traceback.format_exc()}")
             response = problem(Refusal(500, "the emulator failed; its log has the traceback."), request.scope["path"])
+        add_common_headers(response, platform, admin=True)
         if platform.services.keeper is not None:
             response = self._durable(response, request)
-        add_common_headers(response, platform, admin=True)
         return response
 
     def _durable(self, response: Response, request: Request) -> Response:
@@ -149,7 +149,8 @@ class Dispatcher:
             self._platform.services.commit()
         except OSError as error:
             self._platform.services.log(f"{request.method} {request.scope['path']}: {error}")
-            return problem(Refusal(507, str(error)), request.scope["path"])
+            response = problem(Refusal(507, str(error)), request.scope["path"])
+            add_common_headers(response, self._platform)
         return response
 
 

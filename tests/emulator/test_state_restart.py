@@ -246,6 +246,16 @@ def test_seeded_ids_go_on_where_they_stopped_and_never_collide(tmp_path):
         assert more_events[0] not in events
 
 
+def test_seeded_request_ids_go_on_too(tmp_path):
+    def request_ids(state):
+        with started(state, seed=7) as emulator, of(emulator, emulator.api_key) as api:
+            return [api.get("/account").headers["X-Request-Id"] for _ in range(3)]
+
+    with started(None, seed=7) as emulator, of(emulator, emulator.api_key) as api:
+        expected = [api.get("/account").headers["X-Request-Id"] for _ in range(6)]
+    assert request_ids(tmp_path / "s") + request_ids(tmp_path / "s") == expected
+
+
 def test_an_account_that_was_reset_is_empty_after_a_restart_too(state):
     with started(state) as emulator, of(emulator, emulator.api_key) as api:
         fill(emulator, api)

@@ -124,12 +124,11 @@ def test_the_new_emulator_waits_until_the_processes_of_the_old_one_are_gone(kill
 def test_a_running_sandbox_has_cost_something_until_the_kill(killed: Killed) -> None:
     served = killed.start()
     box = served.client.sandboxes.create(cpus=8, memory_mb=8192, disk_gb=50).id
-    until(lambda: served.client.sandboxes.get(box).cost > 0.00002, 5)
+    until(lambda: served.client.sandboxes.get(box).cost > 0.00004, 5)
     told = served.client.sandboxes.get(box).cost
     killed.kill()
     served = killed.start()
     found = served.client.sandboxes.get(box)
     assert found.status == "stopped"
-    # The last sign of life is a second old at most: 8 cores cost 0.00005 USD in it.
-    assert found.cost == pytest.approx(told, abs=0.0001)
-    assert found.cost > 0
+    # 8 cores cost 0.00005 USD in a second; the last sign of life is a quarter of one old, where nobody else is busy.
+    assert 0 < found.cost <= told + 0.00001
