@@ -112,6 +112,7 @@ def test_a_sandbox_is_held_still_while_it_is_exported(file):
         # Between the two of them lies much to copy.
         api.output(box, "mkdir -p aa; head -c 20M /dev/zero > aa/much; touch a b")
         api.output(box, f"({script}) > /dev/null 2>&1 &")
+        eventually(lambda: api.read(box, "/workspace/b").text.strip(), "the loop to have gone round once")
         emulator.export(file)
         assert api.status(box) == "running"
         before = api.read(box, "/workspace/a").text
