@@ -218,8 +218,8 @@ async def _everywhere(services: Services, stub: Stub, work: Callable[[Sandbox], 
     if stub.kind != "program":
         return
     for sandbox in list(services.store.sandboxes.values()):
-        if sandbox.cage is None or not stub.of(sandbox.account_id, sandbox.id):
-            continue
+        if sandbox.cage is None or not sandbox.cage.alive or not stub.of(sandbox.account_id, sandbox.id):
+            continue  # one that is started again gets its programs then
         try:
             await work(sandbox)
         except (Gone, OSError) as error:

@@ -7,7 +7,7 @@ import math
 from typing import Callable, Optional
 
 from ..control.scope import EVERYBODY, acting_for
-from ..store import Sandbox
+from ..store import Sandbox, Session
 from . import cost
 from .refusal import Refusal
 from .sandboxes import Sandboxes
@@ -19,6 +19,8 @@ DISK_INTERVAL = 5.0
 #: Moving the clock stops so often at most, and goes so many seconds each time at least.
 _MOST_STOPS = 1000
 _LEAST_STEP = 0.001
+#: So long the command that has asked an agent may take to end after the answer.
+_DELIVERY_SECONDS = 2.0
 
 
 class Watch:
@@ -27,15 +29,33 @@ class Watch:
         self._sandboxes = sandboxes
         self._looking: set[str] = set()
         self._begun: set[asyncio.Task[None]] = set()
+        #: When a sandbox's newest agent has answered, by the loop's time.
+        self._answered: dict[str, float] = {}
+        services.signals.connect("session_ended", self._session_ended)
         #: What else is to be looked at each time; must not wait.
         self.also: list[Callable[[], None]] = []
         #: Seconds until something becomes due in a sandbox by that.
         self.also_due: list[Callable[[Sandbox, float], list[float]]] = []
 
+    def _session_ended(self, sandbox: Sandbox, session: Session) -> None:
+        if sandbox.status == "running":
+            self._answered[sandbox.id] = asyncio.get_running_loop().time()
+
+    def _delivering(self, sandbox: Sandbox) -> bool:
+        """Whether an agent's answer may still be on its way to who asked: a command that is frozen between the answer
+        and its own end would never end, when the answer has used up the budget."""
+        answered = self._answered.get(sandbox.id)
+        if answered is None:
+            return False
+        if sandbox.busy and asyncio.get_running_loop().time() - answered < _DELIVERY_SECONDS:
+            return True
+        del self._answered[sandbox.id]
+        return False
+
     async def run(self) -> None:
         while True:
             await asyncio.sleep(INTERVAL)
-            for sandbox in self._due():
+            for sandbox in [box for box in self._due() if not self._delivering(box)]:
                 # One that has to wait, for a snapshot of a large workspace say, must not hold up the others.
                 task = self._services.in_background(self._look(sandbox))
                 self._begun.add(task)

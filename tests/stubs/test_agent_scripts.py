@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import time
 
 import pytest
 from sockets import Term
@@ -181,6 +182,16 @@ def test_what_it_costs_counts_against_the_budget(emulator, client):
     say(client, box, "claude -p hi")
     emulator.clock.tick()
     assert client.sandboxes.get(box).status == "paused"
+
+
+def test_the_command_that_has_used_up_the_budget_is_answered_before_the_pause(emulator, client):
+    """The sleep is longer than the emulator takes to see that the budget is used up."""
+    box = client.sandboxes.create(agents=["claude"], budget=1.0).id
+    emulator.agent("claude").reply("expensive", cost_usd=2.0)
+    assert say(client, box, "claude -p hi; sleep 0.4; echo end") == ("expensive\nend\n", 0)
+    deadline = time.monotonic() + 10
+    while client.sandboxes.get(box).status != "paused":
+        assert time.monotonic() < deadline
 
 
 # --- the command line
