@@ -26,7 +26,7 @@ def snippet(section: str, language: str) -> str:
 
 
 def test_every_snippet_is_known_here() -> None:
-    assert len(re.findall(r"^```\w+$", README, re.M)) == 7
+    assert len(re.findall(r"^```\w+$", README, re.M)) == 8
 
 
 def test_the_two_commands_exist_and_can_be_run() -> None:
@@ -51,6 +51,14 @@ def test_streams_terminals_and_mcp(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     assert (streamed, code, size) == ("1\n2\n3", "0", "True")
     assert "filesystem_read" in tools
     assert "from MCP" in called
+
+
+def test_the_test_double(capsys: pytest.CaptureFixture[str]) -> None:
+    exec(compile(snippet("The test double", "python"), "README", "exec"), {})
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[:4] == ["503", "added 42 packages", "Fixed.", "ok = True"]
+    assert printed[4].startswith("paused ['Budget used up'")
+    assert printed[5:] == ["paused", "Fix the test 3"]
 
 
 def test_emulator_quickstart(capsys: pytest.CaptureFixture[str]) -> None:
