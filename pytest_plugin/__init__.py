@@ -16,10 +16,12 @@ from typing import Any
 
 import pytest
 
+from . import _policy
 from ._fixtures import _caged_scope, async_caged, caged, caged_emulator, caged_sandbox
 from ._needs import _caged_walls, require_walls
+from ._policy import LEAKS, POLICY, UNUSED
 from ._summary import collect, write
-from ._target import TARGET, resolve
+from ._target import RUN_INPUT, TARGET, resolve
 
 __all__ = ["_caged_scope", "_caged_walls", "async_caged", "caged", "caged_emulator", "caged_sandbox"]
 
@@ -44,8 +46,37 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--caged-isolation", metavar="LEVEL", help="isolation level of the emulator (env CAGED_ISOLATION)"
     )
+    group.addoption(
+        "--caged-emulator-url",
+        metavar="URL",
+        help="use the emulator that runs there instead of starting one (env CAGED_EMULATOR_URL)",
+    )
+    group.addoption(
+        "--caged-emulator-admin-key", metavar="KEY", help="its admin key (env CAGED_EMULATOR_ADMIN_KEY)"
+    )
+    group.addoption("--caged-shared", action="store_true", help="one emulator for all workers of xdist")
+    group.addoption(
+        "--caged-leaks",
+        choices=LEAKS,
+        help="what of sandboxes, snapshots and sockets that a test leaves open: ignore (default), warn at the end of "
+        "the run, or fail the test (env CAGED_LEAKS)",
+    )
+    group.addoption(
+        "--caged-unused",
+        choices=UNUSED,
+        help="what of faults and stubs that met nothing in a test: fail it (error, the default), warn at the end of "
+        "the run, or ignore (env CAGED_UNUSED)",
+    )
+    group.addoption(
+        "--caged-keep-failed",
+        action="store_true",
+        help="keep the sandboxes of failed tests, and tell how to open a shell in them",
+    )
     parser.addini("caged_target", "emulator (default) or live, see --caged-target")
     parser.addini("caged_isolation", "isolation level of the emulator, see --caged-isolation")
+    parser.addini("caged_shared", "one emulator for all workers of xdist, see --caged-shared", type="bool")
+    parser.addini("caged_leaks", "ignore (default), warn or error, see --caged-leaks")
+    parser.addini("caged_unused", "error (default), warn or ignore, see --caged-unused")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -58,13 +89,21 @@ def pytest_configure(config: pytest.Config) -> None:
     ):
         config.addinivalue_line("markers", marker)
     config.stash[TARGET] = resolve(config)
+    policy = config.stash[POLICY] = _policy.resolve(config)
+    if policy.keep_failed and not hasattr(config, "workerinput"):
+        from . import _kept
+
+        _kept.clear(config)
 
 
-def pytest_report_header(config: pytest.Config) -> str:
+def pytest_report_header(config: pytest.Config) -> list[str]:
     target = config.stash[TARGET]
     if target.live:
-        return f"caged: target=live, base_url={target.base_url}"
-    return f"caged: target=emulator, isolation={target.isolation}"
+        return [f"caged: target=live, base_url={target.base_url}", f"caged: run={target.run}"]
+    if target.emulator_url is not None:
+        return [f"caged: target=emulator, running at {target.emulator_url}"]
+    shared = ", shared by all workers" if target.shared else ""
+    return [f"caged: target=emulator, isolation={target.isolation}{shared}"]
 
 
 @pytest.hookimpl(trylast=True)
@@ -78,6 +117,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: Sequence[pytest.
                 item.add_marker(pytest.mark.skip(reason=reason))
         if "caged_needs" in item.keywords:
             require_walls(item, live)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """An xdist worker is about to start: what it has to know."""
+    target = node.config.stash[TARGET]
+    node.workerinput[RUN_INPUT] = target.run
+    if target.shared:
+        from . import _emulators
+
+        _emulators.share(node.config, node.workerinput)
 
 
 @pytest.hookimpl(optionalhook=True)

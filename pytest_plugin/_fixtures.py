@@ -3,79 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from . import _environment, _summary, _watch
 from ._target import TARGET
 
 if TYPE_CHECKING:
     from caged import AsyncCaged, Caged, Sandbox
-    from caged.emulator import Emulator
+
+    from . import _scopes
+    from ._emulators import AnyEmulator
 
 
 @pytest.fixture(scope="session")
-def caged_emulator(request: pytest.FixtureRequest) -> Iterator[Emulator]:
-    """The emulator of this run (with xdist: of this worker), started when needed. Skips in live runs."""
+def caged_emulator(request: pytest.FixtureRequest) -> Iterator[AnyEmulator]:
+    """The emulator of this run: one that runs already (--caged-emulator-url), the one that xdist's workers share
+    (--caged-shared), or one of this process, started when needed. Skips in live runs.
+
+    While a test uses another of the fixtures, what is asked of it (faults, clock, stubs, journal) is about that test's
+    account; else about the first one, where it is cleared after the test.
+    """
     target = request.config.stash[TARGET]
     if target.live:
         pytest.skip("caged_emulator: the caged target is live, there is no emulator")
-    from caged.emulator import Emulator
+    from . import _emulators, _summary, _watch
 
-    with Emulator(isolation=target.isolation) as emulator:
+    with _emulators.opened(target) as emulator:
         request.config.stash[_watch.EMULATOR] = emulator
         _watch.start_watching(request.config)
         _summary.note(request.config, emulator)
         yield emulator
 
 
-@dataclass(frozen=True)
-class Scope:
-    """What one test works with: on the emulator its own account, in live runs the account of the key."""
-
-    base_url: str
-    api_key: str
-
-
 @pytest.fixture
-def _caged_scope(request: pytest.FixtureRequest) -> Iterator[Scope]:
+def _caged_scope(request: pytest.FixtureRequest) -> Iterator[_scopes.Scope]:
     """Shared by `caged` and `async_caged` of one test. Everything made in it is destroyed when it ends."""
-    target = request.config.stash[TARGET]
+    from . import _scopes, _watch
+
     _watch.start_watching(request.config)
-    if target.live:
-        if target.api_key is None:
-            raise pytest.UsageError(
-                "--caged-target=live needs an API key: pass --caged-api-key=KEY or set CAGED_API_KEY, "
-                "or run against the emulator with --caged-target=emulator"
-            )
-        from ._live import destroying_what_is_created
-
-        scope = Scope(target.base_url, target.api_key)
-        with destroying_what_is_created(scope.base_url, scope.api_key):
-            yield from _pointing_at(scope, request.node)
-        return
-    emulator: Emulator = request.getfixturevalue("caged_emulator")
-    request.node.stash[_watch.EMULATOR] = emulator
-    account = emulator.create_account(name=request.node.name)
-    try:
-        yield from _pointing_at(Scope(emulator.base_url, account.api_key), request.node)
-    finally:
-        emulator.delete_account(account.id)
-
-
-def _pointing_at(scope: Scope, item: pytest.Item) -> Iterator[Scope]:
-    saved = _environment.point_at(scope.base_url, scope.api_key)
-    item.stash[_watch.SAVED] = saved
-    try:
-        yield scope
-    finally:
-        _environment.restore(saved)
+    if request.config.stash[TARGET].live:
+        with _scopes.live(request.node) as scope:
+            yield scope
+    else:
+        with _scopes.on_emulator(request.node, request.getfixturevalue("caged_emulator")) as own:
+            yield own
 
 
 @pytest.fixture
-def caged(_caged_scope: Scope) -> Iterator[Caged]:
+def caged(_caged_scope: _scopes.Scope) -> Caged:
     """A client for this test alone. On the emulator `sandboxes.list()` starts empty.
 
     What the test creates is destroyed after it, also when it fails. In live runs that is what this process
@@ -83,12 +59,13 @@ def caged(_caged_scope: Scope) -> Iterator[Caged]:
     """
     from caged import Caged
 
-    with Caged(api_key=_caged_scope.api_key, base_url=_caged_scope.base_url) as client:
-        yield client
+    client = Caged(api_key=_caged_scope.api_key, base_url=_caged_scope.base_url)
+    _caged_scope.closing.callback(client.close)
+    return client
 
 
 @pytest.fixture
-def async_caged(_caged_scope: Scope) -> Iterator[AsyncCaged]:
+def async_caged(_caged_scope: _scopes.Scope) -> AsyncCaged:
     """An AsyncCaged for any runner (asyncio.run, pytest-asyncio, anyio), on the same account as `caged`."""
     from caged import AsyncCaged
 
@@ -101,10 +78,8 @@ def async_caged(_caged_scope: Scope) -> Iterator[AsyncCaged]:
         base_url=_caged_scope.base_url,
         transport=unpooled_transport(_caged_scope.base_url),
     )
-    try:
-        yield client
-    finally:
-        _close(client)
+    _caged_scope.closing.callback(_close, client)
+    return client
 
 
 def _close(client: AsyncCaged) -> None:
@@ -128,7 +103,7 @@ def _close(client: AsyncCaged) -> None:
 
 
 @pytest.fixture
-def caged_sandbox(request: pytest.FixtureRequest, caged: Caged) -> Sandbox:
+def caged_sandbox(request: pytest.FixtureRequest, _caged_scope: _scopes.Scope, caged: Caged) -> Sandbox:
     """A running sandbox, made with the options of `@pytest.mark.caged(template=..., env=..., ...)`."""
     from caged import CagedError
 
@@ -139,6 +114,7 @@ def caged_sandbox(request: pytest.FixtureRequest, caged: Caged) -> Sandbox:
         # Names only: the values of env and repo_token are nobody's business in a CI log.
         asked = f" (options of @pytest.mark.caged: {', '.join(options)})" if options else ""
         pytest.fail(f"caged_sandbox: {error}{asked}", pytrace=False)
+    _caged_scope.fixtures.add(sandbox.id)
     if sandbox.status == "error":
         logs = "".join(f"\n  {entry.type}: {entry.message}" for entry in caged.sandboxes.logs(sandbox.id))
         pytest.fail(

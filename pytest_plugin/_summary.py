@@ -1,4 +1,4 @@
-"""The line at the end of a run that says which walls the sandboxes had, if there were any."""
+"""What the end of a run says: which walls the sandboxes had, what tests left open or did not use, what was kept."""
 
 from __future__ import annotations
 
@@ -7,28 +7,56 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from caged.emulator import Emulator
+    from ._emulators import AnyEmulator
 
 #: (level, what was refused on the way there) of each emulator that ran, without repetition.
 _WALLS = pytest.StashKey[dict[tuple[str, str], None]]()
-_KEY = "caged_walls"
+#: (section, test, lines) in the order in which they came.
+_SAID = pytest.StashKey[list[tuple[str, str, list[str]]]]()
+_WALLS_OUTPUT, _SAID_OUTPUT = "caged_walls", "caged_said"
+
+LEAKS = "left open"
+UNUSED = "asked for and not used"
+KEPT = "sandboxes of failed tests"
+NOTES = "notes"
+_SECTIONS = (LEAKS, UNUSED, KEPT, NOTES)
 
 
-def note(config: pytest.Config, emulator: Emulator) -> None:
+def note(config: pytest.Config, emulator: AnyEmulator) -> None:
     """An emulator runs. In an xdist worker the controller, which prints, is told when the worker ends."""
     walls = (emulator.isolation, "; ".join(emulator.isolation_refused))
     config.stash.setdefault(_WALLS, {})[walls] = None
     output: Any = getattr(config, "workeroutput", None)
     if output is not None:
-        output[_KEY] = [list(walls)]
+        output[_WALLS_OUTPUT] = [list(walls)]
+
+
+def say(config: pytest.Config, section: str, who: str, lines: list[str]) -> None:
+    """For the end of the run, in one of the sections above; `who` is a test, as a rule."""
+    config.stash.setdefault(_SAID, []).append((section, who, lines))
+    output: Any = getattr(config, "workeroutput", None)
+    if output is not None:
+        output.setdefault(_SAID_OUTPUT, []).append([section, who, lines])
 
 
 def collect(config: pytest.Config, output: dict[str, Any]) -> None:
-    for level, refused in output.get(_KEY, ()):
+    for level, refused in output.get(_WALLS_OUTPUT, ()):
         config.stash.setdefault(_WALLS, {})[(level, refused)] = None
+    for section, who, lines in output.get(_SAID_OUTPUT, ()):
+        config.stash.setdefault(_SAID, []).append((section, who, lines))
 
 
 def write(terminal: Any, config: pytest.Config) -> None:
+    said = config.stash.get(_SAID, [])
+    for section in _SECTIONS:
+        ours = [(who, lines) for of, who, lines in said if of == section]
+        if ours:
+            terminal.section(f"caged: {section}", sep="-", yellow=True)
+        for who, lines in ours:
+            terminal.write_line(f"{who}:")
+            for text in lines:
+                for line in text.splitlines():
+                    terminal.write_line(f"  {line}")
     for level, refused in config.stash.get(_WALLS, {}):
         weaker = bool(refused) and level == "process"
         text = f"caged: sandboxes had {level} walls"

@@ -4,22 +4,32 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Optional
+from typing import Any, Optional
 
 import pytest
 
 # The SDK's own default, repeated because importing the SDK costs every suite its import of httpx.
 LIVE_BASE_URL = "https://api.caged.dev"
 
+#: What the controller of xdist tells its workers: the run's id, and the emulator that they share.
+RUN_INPUT = "caged_run"
+EMULATOR_INPUT = "caged_emulator"
+
 
 @dataclass(frozen=True)
 class Target:
-    """`api_key` and `base_url` are those of the real API, and used in live runs only."""
+    """`api_key` and `base_url` are those of the real API, and used in live runs only; `run` is a live run's id, else
+    empty. `emulator_url` and `admin_key`: of a running emulator that is used in place of one of our own. `shared`: one
+    emulator serves all workers of xdist."""
 
     live: bool
     api_key: Optional[str]
     base_url: str
     isolation: str
+    run: str = ""
+    emulator_url: Optional[str] = None
+    admin_key: Optional[str] = None
+    shared: bool = False
 
 
 TARGET = pytest.StashKey[Target]()
@@ -30,21 +40,34 @@ def resolve(config: pytest.Config) -> Target:
 
     The environment is read here and never again: while a fixture is active it says where the fixture points.
     """
-    name = _setting(config, "caged_target", ini=True) or "emulator"
-    if name not in ("emulator", "live"):
-        raise pytest.UsageError(
-            f"the caged target {name!r}, from CAGED_TARGET or the ini option caged_target, "
-            "is neither emulator nor live"
-        )
+    told: dict[str, Any] = getattr(config, "workerinput", {})
+    live = choice(config, "caged_target", ("emulator", "live"), "the caged target") == "live"
+    url, key = setting(config, "caged_emulator_url"), setting(config, "caged_emulator_admin_key")
+    if EMULATOR_INPUT in told:
+        url, key = told[EMULATOR_INPUT]
     return Target(
-        live=name == "live",
-        api_key=_setting(config, "caged_api_key"),
-        base_url=(_setting(config, "caged_base_url") or LIVE_BASE_URL).rstrip("/"),
-        isolation=_setting(config, "caged_isolation", ini=True) or "auto",
+        live=live,
+        api_key=setting(config, "caged_api_key"),
+        base_url=(setting(config, "caged_base_url") or LIVE_BASE_URL).rstrip("/"),
+        isolation=setting(config, "caged_isolation", ini=True) or "auto",
+        run=(told.get(RUN_INPUT) or f"run_{os.urandom(8).hex()}") if live else "",
+        emulator_url=url.rstrip("/") if url and not live else None,
+        admin_key=key,
+        shared=bool(config.getoption("caged_shared", default=False) or config.getini("caged_shared")),
     )
 
 
-def _setting(config: pytest.Config, name: str, ini: bool = False) -> Optional[str]:
+def choice(config: pytest.Config, name: str, allowed: tuple[str, ...], what: str) -> str:
+    """The first of `allowed` when nobody says anything."""
+    value = setting(config, name, ini=True) or allowed[0]
+    if value not in allowed:
+        either = "neither" if len(allowed) == 2 else "none of"
+        listed = f"{', '.join(allowed[:-1])} {'nor' if len(allowed) == 2 else 'and'} {allowed[-1]}"
+        raise pytest.UsageError(f"{what} {value!r}, from {name.upper()} or the ini option {name}, is {either} {listed}")
+    return value
+
+
+def setting(config: pytest.Config, name: str, ini: bool = False) -> Optional[str]:
     """An empty string counts as unset everywhere, as in `CAGED_TARGET= pytest`."""
     value = config.getoption(name, default=None) or os.environ.get(name.upper())
     if not value and ini:

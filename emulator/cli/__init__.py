@@ -28,9 +28,11 @@ COMMANDS = (
     "logs",
     "reset",
     "serve",
+    "shell",
     "spend",
     "status",
     "stop",
+    "sweep",
     "verify",
 )
 #: Names that no module can have.

@@ -102,6 +102,13 @@ class Workplace:
 Answerer = Callable[[Asked, Workplace], Union[Reply, str, None]]
 
 
+def unsaid(replies: Sequence[ReplyInfo]) -> str:
+    """What to say of replies that were asked for and never said."""
+    lines = ["an agent's reply was never said:" if len(replies) == 1 else "agents' replies were never said:"]
+    lines += [f"  {reply.described}" for reply in replies]
+    return "\n".join([*lines, "remove it, correct what it is to match, or add it with optional=True"])
+
+
 class Agent:
     """One agent in the sandboxes of an account (the one that the test works with, unless `account` names another, or
     `"*"` for all). Until it is told something, it says that no model was asked."""

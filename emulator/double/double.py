@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional, Union
 
-from .agents import Agent, Agents
+from .agents import Agent, Agents, unsaid
 from .clock import Clock
 from .commands import Commands
-from .faults import Faults
+from .commands import unused as never_used
+from .faults import Faults, unfired
+from .inventory import Inventory
 from .journal import Journal
 from .link import EmulatorError, Link, Refused
 
@@ -78,6 +80,11 @@ class Double:
         """What was asked of it, and what happened."""
         return Journal(self._link)
 
+    @property
+    def inventory(self) -> Inventory:
+        """What the account has."""
+        return Inventory(self._link)
+
     def spend(self, sandbox: str, usd: float) -> float:
         """Agents in the sandbox have spent that much: alerts, and the pause at the end of its budget, have happened on
         return. The sandbox's whole cost so far, in USD."""
@@ -102,11 +109,49 @@ class Double:
     def _own_key(self) -> str:
         return self.api_key if self._link.account in (None, "*") else self._key_of(self._link.account)
 
+    def key_for(self, sandbox: str) -> str:
+        """A full API key of the account that a sandbox belongs to."""
+        for held in self.inventory.sandboxes(account="*"):
+            if held.id == sandbox:
+                return self._key_of(held.account)
+        raise EmulatorError(f"there is no sandbox {sandbox} on this emulator")
+
     def _key_of(self, account: Optional[str]) -> str:
         for known in self.accounts():
             if account in (None, known.id):
                 return known.api_key
         raise EmulatorError(f"there is no account {account} on this emulator")
+
+    def unused(self) -> list[str]:
+        """What was asked for and met nothing yet, though it is not optional: a text for each kind of thing. What is
+        there for everybody counts when it was asked for through this object."""
+        mine = self._link.for_everybody
+        faults = self.faults.list()
+        if mine:
+            faults += [fault for fault in self.faults.list(account="*") if f"/faults/{fault.id}" in mine]
+        unused = [fault for fault in faults if not (fault.fired or fault.optional)]
+        told = [unfired(unused)] if unused else []
+        stubs = self.commands.unused()
+        if mine:
+            stubs += [stub for stub in self.commands.unused(account="*") if f"/commands/{stub.id}" in mine]
+        if stubs:
+            told.append(never_used(stubs, [ran.command for ran in self.journal.execs()]))
+        replies = self.agents.unused()
+        if mine:
+            everybodys = self.agents.unused(account="*")
+            replies += [one for one in everybodys if f"/agents/{one.agent}/replies/{one.id}" in mine]
+        if replies:
+            told.append(unsaid(replies))
+        return told
+
+    def take_back(self) -> None:
+        """What was asked through this object for everybody (`account="*"`) goes: faults, and the time."""
+        self._link.take_back()
+
+    def forget(self, *, account: Optional[str] = None) -> None:
+        """What a test asked of the account (faults, stubs, agents' replies, its time) and its journal go; what the
+        account has stays."""
+        self._link.call("POST", "/forget", account=account)
 
     # --- archives
 

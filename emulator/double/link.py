@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Callable, Optional
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
 #: Of one call. Moving the clock may pause many sandboxes, an export may hold large ones.
 SECONDS = 120.0
+#: Where a POST adds something with an id, which stays until it is deleted.
+_KEPT_APART = re.compile("/faults|/commands|/agents/[^/]+/replies")
 
 
 class EmulatorError(RuntimeError):
@@ -38,6 +41,8 @@ class Link:
         import httpx  # a server does without, and starts the faster
 
         self.account: Optional[str] = None
+        #: What was asked for everybody through here and how to take it back: paths to DELETE, oldest first.
+        self.for_everybody: dict[str, None] = {}
         self._services = services
         self._client = httpx.Client(
             base_url=f"{base_url}/_emulator",
@@ -72,7 +77,30 @@ class Link:
         """The answer, decoded; None when it has no body. EmulatorError with what the emulator says to a call that it
         refuses: ValueError in its place for options that make no sense (400)."""
         response = self.send(method, path, account=account, query=query, json=None if body is None else dict(body))
-        return response.json() if response.content else None
+        answer = response.json() if response.content else None
+        if method == "POST" and self.about(account) == "*":
+            self._note(path, answer)
+        return answer
+
+    def _note(self, path: str, answer: Any) -> None:
+        if path.startswith("/clock/"):
+            self.for_everybody["/clock"] = None
+        elif _KEPT_APART.fullmatch(path) and isinstance(answer, dict):
+            # An agent may have been asked for by its command.
+            kept = f"/agents/{answer['agent']}/replies" if "agent" in answer else path
+            self.for_everybody[f"{kept}/{answer['id']}"] = None
+
+    def take_back(self) -> None:
+        """What was asked for everybody through here goes; of other accounts' own nothing does, but for their time when
+        everybody's was moved."""
+        while self.for_everybody:
+            path = next(iter(self.for_everybody))
+            del self.for_everybody[path]
+            try:
+                self.call("DELETE", path, account="*")
+            except Refused as error:
+                if error.status != 404:
+                    raise
 
     def send(
         self,
@@ -85,6 +113,8 @@ class Link:
     ) -> httpx.Response:
         from httpx import HTTPError
 
+        if self._client.is_closed:
+            raise EmulatorError(f"this way to the emulator at {self._client.base_url} was closed")
         try:
             response = self._client.request(method, path, params=self._params(account, query), **options)
         except HTTPError as error:

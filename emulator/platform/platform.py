@@ -19,6 +19,7 @@ from .execs import Execs
 from .files import Files
 from .logins import Logins
 from .notifications import Notifications
+from .open_sockets import OpenSockets
 from .ports import Ports
 from .rules import Rules
 from .sandboxes import Sandboxes
@@ -50,6 +51,7 @@ class Platform:
         self.execs = Execs(services, self.sandboxes)
         self.files = Files(services, self.sandboxes)
         self.terminals = Terminals(services, self.sandboxes)
+        self.sockets = OpenSockets()
         self.tickets = Tickets(services, self.accounts)
         self.rules = Rules(services)
         self.notifications = Notifications(services)
@@ -84,8 +86,13 @@ class Platform:
             await self._forget(each.id)
         await self._forget(account.id)
 
+    async def forget(self, account: Account) -> None:
+        """What a test asked of an account, and what was noted of it. `*`: of every account."""
+        for each in list(self.services.store.accounts.values()) if account.id == EVERYBODY else ():
+            await self._forget(each.id)
+        await self._forget(account.id)
+
     async def _forget(self, account_id: str) -> None:
-        """What a test asked of an account, and what was noted of it."""
         services = self.services
         services.faults.clear(account_id)
         await standing_in.clear(services, account_id)

@@ -28,7 +28,7 @@ async def mcp(connection: Connection) -> None:
         platform.services, platform.sandboxes, connection.sandbox, read_only=connection.key.scope == "read_only"
     )
     async with platform.sandboxes.active(connection.sandbox):
-        await connection.accept()
+        await connection.accept("mcp")
         serving = asyncio.ensure_future(_serve(connection.socket, session, platform.services))
         gone = asyncio.ensure_future(connection.sandbox.gone.wait())
         try:

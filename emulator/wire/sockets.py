@@ -6,8 +6,8 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Awaitable
-from dataclasses import dataclass
-from typing import Callable
+from dataclasses import dataclass, field
+from typing import Callable, Optional
 from urllib.parse import unquote
 
 from starlette.responses import PlainTextResponse, Response
@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from ..control.journal import Entry
+from ..platform.open_sockets import OpenSocket
 from ..platform.platform import Platform
 from ..platform.refusal import Refusal
 from ..store import Account, Key, Sandbox
@@ -34,11 +35,20 @@ class Connection:
     account: Account
     key: Key
     sandbox: Sandbox
+    _opened: Optional[OpenSocket] = field(default=None, init=False)
 
-    async def accept(self) -> None:
-        """Echoes the first that was asked for: some clients fail when none is named, others when it is another."""
+    async def accept(self, kind: str) -> None:
+        """Echoes the first that was asked for: some clients fail when none is named, others when it is another. `kind`:
+        as of platform/open_sockets.py, where it is listed from now until `over`."""
         offered = subprotocols(self.socket.scope)
         await self.socket.accept(subprotocol=offered[0] if offered else None)
+        opened_at = self.platform.services.clock.timestamp()
+        self._opened = OpenSocket(self.account.id, self.sandbox.id, kind, opened_at)
+        self.platform.sockets.add(self._opened)
+
+    def over(self) -> None:
+        if self._opened is not None:
+            self.platform.sockets.remove(self._opened)
 
     def query_int(self, name: str) -> int:
         """0 when it is absent or no number."""
@@ -74,6 +84,7 @@ class SocketDispatcher:
         entry = services.journal.add(Entry(services.clock.timestamp(), "GET", scope["path"], self._operation.name))
         entry.status = 101
         started = time.perf_counter()
+        connection: Optional[Connection] = None
         try:
             account, key = self._platform.tickets.admit(socket.query_params.get("token", ""))
             services.journal.belongs(entry, account.id, services.clock.timestamp())
@@ -85,7 +96,8 @@ class SocketDispatcher:
                 entry.fault = fault.id
                 await faulty.before_upgrade(fault, socket)
             if fault is None or not fault.interrupts:
-                await self._operation.handler(Connection(socket, self._platform, account, key, sandbox))
+                connection = Connection(socket, self._platform, account, key, sandbox)
+                await self._operation.handler(connection)
                 return
             assert sandbox.cage is not None
             interrupted = faulty.Interrupted(fault, scope, send, sandbox.cage.crash)
@@ -105,6 +117,8 @@ class SocketDispatcher:
             failure = Refusal(500, "the emulator failed; its log has the traceback. Please report it.")
             await refuse(socket, self._platform, problem(failure, scope["path"]))
         finally:
+            if connection is not None:
+                connection.over()
             entry.duration_ms = round((time.perf_counter() - started) * 1000, 3)
 
 

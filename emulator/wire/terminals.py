@@ -68,7 +68,7 @@ async def terminal(connection: Connection) -> None:
     rows, cols = _size(connection.query_int("rows"), connection.query_int("cols"))
     async with connection.platform.terminals.open(connection.sandbox, rows, cols, quiet) as session:
         transcript = connection.platform.terminals.transcript(connection.sandbox, session)
-        await connection.accept()
+        await connection.accept("stream" if quiet else "terminal")
         showing = asyncio.ensure_future(_show(connection.socket, session, transcript))
         typed = Typed()
         typing = asyncio.ensure_future(_type(connection.socket, typed, session, transcript))

@@ -1,6 +1,6 @@
 """A project that uses the plugin runs its own suite against both targets: four workers, random order.
 
-Takes longer than 2 s: each run starts four pytest workers, and with the emulator four emulators.
+Takes longer than 2 s: each run starts four pytest workers.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def run_sample(tmp_path: Path) -> Any:
         done = subprocess.run(
             [sys.executable, "-m", "pytest", "-n", "4", "-p", "randomly", *options],
             cwd=project,
-            env={**environment, "TMPDIR": str(temp)},
+            env={**environment, "TMPDIR": str(temp), "CAGED_RUNS_DIR": str(temp / "runs")},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -53,8 +53,10 @@ def run_sample(tmp_path: Path) -> Any:
 def test_sample_project_passes_against_the_emulator(run_sample: Any) -> None:
     output, counts = run_sample()
     assert "caged: target=emulator, isolation=" in output
-    assert (counts["passed"], counts["skipped"]) == (16, 1)
+    assert (counts["passed"], counts["skipped"]) == (25, 1)
     assert "caged_live_only: needs the real API" in output
+    assert "caged: left open" in output
+    assert "test_failed_build_keeps_sandbox_and_snapshot:\n  sandbox cage_" in output
 
 
 @pytest.fixture
@@ -77,7 +79,7 @@ def test_sample_project_passes_live_and_destroys_only_its_own(run_sample: Any, r
     output, counts = run_sample(*options)
 
     assert "caged: target=live, base_url=http://127.0.0.1:" in output
-    assert (counts["passed"], counts["skipped"]) == (14, 3)
+    assert (counts["passed"], counts["skipped"]) == (14, 12)
     assert "caged_emulator_only: needs the emulator" in output
     assert [found.id for found in owner.sandboxes.list()] == [sandbox.id]
     assert owner.sandboxes.get(sandbox.id).status == "running"

@@ -16,21 +16,26 @@ RunSuite = Callable[..., pytest.RunResult]
 
 
 @pytest.fixture(autouse=True)
-def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, pytester: pytest.Pytester) -> None:
+def no_settings_from_outside(
+    monkeypatch: pytest.MonkeyPatch, pytester: pytest.Pytester, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     pytester.makeini("[pytest]")  # or pytest would look for settings in the directories above
-    for name in ("TARGET", "API_KEY", "BASE_URL", "ISOLATION"):
-        monkeypatch.delenv(f"CAGED_{name}", raising=False)
+    for name in list(os.environ):
+        if name.startswith("CAGED_") and name != "CAGED_EMULATOR_LOCATOR_DIR":
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("CAGED_RUNS_DIR", str(tmp_path_factory.mktemp("runs")))
 
 
 @pytest.fixture
 def run_suite(pytester: pytest.Pytester) -> RunSuite:
     """Run the given source as a test module: in the order written, with warnings as errors."""
 
-    def run(source: Optional[str], *options: str) -> pytest.RunResult:
+    def run(source: Optional[str], *options: str, cache: bool = False) -> pytest.RunResult:
         if source is not None:
             pytester.makepyfile(source)
-        always = ("-p", "no:randomly", "-p", "no:cacheprovider", "-W", "error", "--strict-markers", "-rA")
-        return pytester.runpytest_subprocess(*always, *options, timeout=60)
+        always = ("-p", "no:randomly", "-W", "error", "--strict-markers", "-rA")
+        uncached = () if cache else ("-p", "no:cacheprovider")
+        return pytester.runpytest_subprocess(*always, *uncached, *options, timeout=60)
 
     return run
 

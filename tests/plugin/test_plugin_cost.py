@@ -31,6 +31,7 @@ def test_plugin_has_no_hook_that_runs_for_each_test() -> None:
         "pytest_addoption",
         "pytest_collection_modifyitems",
         "pytest_configure",
+        "pytest_configure_node",
         "pytest_report_header",
         "pytest_terminal_summary",
         "pytest_testnodedown",

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from caged import Caged, CagedNotFoundError
-from caged.pytest_plugin._live import Creations
+from caged.pytest_plugin._creations import Creations
 
 
 def test_only_what_the_tests_created_is_destroyed(run_suite, api: Caged, live: Any) -> None:

@@ -4,7 +4,7 @@ faster."""
 from __future__ import annotations
 
 from ..operation import Operation
-from . import accounts, agents, clock, commands, faults, journal, sandboxes, scenario, status, transfer
+from . import accounts, agents, clock, commands, faults, inventory, journal, sandboxes, scenario, status, transfer
 
 operations: list[Operation] = [
     *clock.operations,
@@ -13,6 +13,7 @@ operations: list[Operation] = [
     *agents.operations,
     *journal.operations,
     *accounts.operations,
+    *inventory.operations,
     *sandboxes.operations,
     *scenario.operations,
     *status.operations,

@@ -1,0 +1,74 @@
+"""Using an emulator that somebody else started, and leaving nothing there."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Optional
+
+import httpx
+import pytest
+
+from caged.emulator import Account, EmulatorError, RemoteEmulator
+from caged.emulator.double.link import Refused
+
+from ._target import Target
+
+
+class Attached(RemoteEmulator):
+    """In place of the emulator's first account, which is somebody's, stands one of this process's own."""
+
+    def __init__(self, url: str, admin_key: str) -> None:
+        super().__init__(url, admin_key)
+        self._own: Optional[Account] = None
+
+    def __enter__(self) -> Attached:
+        self._own = self.create_account("pytest")
+        self._link.account = self._own.id
+        return self
+
+    @property
+    def api_key(self) -> str:
+        """The key of this process's own account."""
+        return super().api_key if self._own is None else self._own.api_key
+
+    def close(self) -> None:
+        own, self._own = self._own, None
+        try:
+            if own is not None:
+                self.take_back()
+                self.delete_account(own.id)
+        except EmulatorError:
+            pass  # it has ended, and took everything along
+        super().close()
+
+
+@contextlib.contextmanager
+def attached(target: Target) -> Iterator[Attached]:
+    url = target.emulator_url or ""
+    if not target.admin_key:
+        raise pytest.UsageError(
+            f"to use the emulator at {url} its admin key is needed: pass --caged-emulator-admin-key=KEY or set "
+            "CAGED_EMULATOR_ADMIN_KEY (`caged-emulator serve` prints it), or unset CAGED_EMULATOR_URL to start one"
+        )
+    with contextlib.ExitStack() as stack:
+        try:
+            remote = stack.enter_context(Attached(url, target.admin_key))
+            level = remote.isolation
+        except Refused as error:
+            if error.status == 401:
+                why = "the admin key is not its own; `caged-emulator env` prints that of a running one"
+            else:
+                why = f"no emulator of this version answers there ({error})"
+            raise pytest.UsageError(f"cannot use the emulator at {url}: {why}") from None
+        except (EmulatorError, httpx.InvalidURL, ValueError) as error:
+            raise pytest.UsageError(
+                f"cannot use the emulator at {url}: {error}; start it with `caged-emulator serve`, or unset "
+                "CAGED_EMULATOR_URL to have one started"
+            ) from None
+        if target.isolation not in ("auto", level) and (target.isolation, level) != ("namespace", "bwrap"):
+            raise pytest.UsageError(
+                f"isolation={target.isolation} was asked for, and the emulator at {url} has {level}; start it with "
+                f"--isolation {target.isolation}, or ask for no isolation here"
+            )
+        yield remote

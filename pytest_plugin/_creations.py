@@ -1,0 +1,235 @@
+"""What was created while a test ran, with one API key, told from the requests of this process and their answers."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import deque
+from typing import TYPE_CHECKING, Any, Callable, Optional
+
+import httpx
+
+from caged import Caged, CagedError, CagedNotFoundError
+from caged._runs import DESCRIPTION, VARIABLE
+
+if TYPE_CHECKING:
+    from caged._runs import Ledger
+
+_CREATES = re.compile(r"(?P<kind>sandboxes|sandboxes/[^/]+/snapshots|account/keys)")
+_PAUSE = re.compile(r"sandboxes/(?P<id>[^/]+)/pause")
+_THING = re.compile(r"(?P<kind>sandboxes|snapshots|account/keys)/(?P<id>[^/]+)")
+_KINDS = {"sandboxes": "sandbox", "snapshots": "snapshot", "account/keys": "key"}
+#: Of the requests, for the report of a failed test.
+_LAST = 20
+
+
+class Creations:
+    """With one API key, or with a key created by it. Ids are in order of creation. `run`: the id that what is created
+    carries; `ledger`: where it is noted."""
+
+    def __init__(self, base_url: str, api_key: str, run: str = "", ledger: Optional[Ledger] = None) -> None:
+        self._prefix = str(httpx.URL(f"{base_url}/v1/"))
+        self._bearers = {f"Bearer {api_key}"}
+        self._run = run
+        self._ledger = ledger
+        self.sandboxes: list[str] = []
+        self.snapshots: list[str] = []
+        self.keys: list[str] = []
+        #: Snapshots that nobody asked for: a pause made them.
+        self.automatic: set[str] = set()
+        #: (kind, id) of what `destroy` found still there.
+        self.destroyed: list[tuple[str, str]] = []
+        self.last: deque[str] = deque(maxlen=_LAST)
+
+    # --- a request and its answer
+
+    def ours(self, request: httpx.Request) -> bool:
+        return self._path(request) is not None
+
+    def concerns(self, request: httpx.Request) -> bool:
+        """Does this request create something, pause a sandbox of ours, or destroy something of ours?"""
+        path = self._path(request)
+        if path is None:
+            return False
+        if request.method == "DELETE":
+            return self._ours_by_path(path) is not None
+        return request.method == "POST" and (bool(_CREATES.fullmatch(path)) or self._paused(path) is not None)
+
+    def before(self, request: httpx.Request) -> tuple[httpx.Request, str]:
+        """What to send in its place, so that what it creates carries the run's id, and the ledger's token for
+        `after`."""
+        kind = self._created_kind(request)
+        if kind is None:
+            return request, ""
+        token = self._ledger.creating(kind) if self._ledger is not None else ""
+        return (_marked(request, kind, self._run) if self._run else request), token
+
+    def after(self, token: str, request: httpx.Request, response: httpx.Response) -> None:
+        """It was answered. The body of a creation's answer must have been read."""
+        if token and self._ledger is not None:
+            id = _id(_created(self._created_kind(request), _json(response)))
+            if response.is_success and id:
+                self._ledger.created(self._created_kind(request) or "", id, token)
+            elif response.status_code < 500:
+                self._ledger.refused(token)
+
+    def never_sent(self, token: str) -> None:
+        if token and self._ledger is not None:
+            self._ledger.refused(token)
+
+    def saw(self, request: httpx.Request, response: httpx.Response) -> Optional[httpx.Request]:
+        """Note what the answer to such a request created. The body must have been read.
+
+        Pausing makes an automatic snapshot without naming it: then the request that asks for it is returned,
+        and its answer is to be handed to `saw_snapshots`.
+        """
+        path = self._path(request)
+        if path is None:
+            return None
+        if request.method == "DELETE":
+            if response.is_success or response.status_code == 404:
+                self._forget(path)
+            return None
+        if not response.is_success:
+            return None
+        paused = self._paused(path)
+        if paused is not None:
+            url = f"{self._prefix}sandboxes/{paused}/snapshots"
+            headers = {"Authorization": request.headers["Authorization"], "Accept": "application/json"}
+            return httpx.Request("GET", url, headers=headers, extensions=request.extensions)
+        body = _json(response)
+        if path == "sandboxes":
+            _note(self.sandboxes, body)
+        elif path == "account/keys":
+            _note(self.keys, _created("key", body))
+            if isinstance(body, dict) and isinstance(body.get("key"), str):
+                self._bearers.add(f"Bearer {body['key']}")
+        else:
+            _note(self.snapshots, body)
+        return None
+
+    def saw_snapshots(self, response: httpx.Response) -> None:
+        body = _json(response)
+        for snapshot in body if response.is_success and isinstance(body, list) else []:
+            self._note_found(_id(snapshot))
+
+    def _note_found(self, snapshot: str) -> None:
+        if snapshot and snapshot not in self.snapshots:
+            self.snapshots.append(snapshot)
+            self.automatic.add(snapshot)
+            if self._ledger is not None:
+                self._ledger.created("snapshot", snapshot)
+
+    def _forget(self, path: str) -> None:
+        kind, id = self._ours_by_path(path) or ("", "")
+        if kind:
+            self._of(kind).remove(id)
+            self._gone(kind, id)
+
+    def _gone(self, kind: str, id: str) -> None:
+        if self._ledger is not None:
+            self._ledger.gone(kind, id)
+
+    def _of(self, kind: str) -> list[str]:
+        return {"sandbox": self.sandboxes, "snapshot": self.snapshots, "key": self.keys}[kind]
+
+    def _path(self, request: httpx.Request) -> Optional[str]:
+        """The path below /v1/, or None when this is not our API or not our key."""
+        url = str(request.url)
+        if request.headers.get("Authorization") not in self._bearers or not url.startswith(self._prefix):
+            return None
+        return url[len(self._prefix) :].partition("?")[0]
+
+    def _created_kind(self, request: httpx.Request) -> Optional[str]:
+        path = self._path(request)
+        if request.method != "POST" or path is None or not _CREATES.fullmatch(path):
+            return None
+        return "snapshot" if path.endswith("/snapshots") else _KINDS[path]
+
+    def _paused(self, path: str) -> Optional[str]:
+        match = _PAUSE.fullmatch(path)
+        return match["id"] if match and match["id"] in self.sandboxes else None
+
+    def _ours_by_path(self, path: str) -> Optional[tuple[str, str]]:
+        match = _THING.fullmatch(path)
+        if match is None or match["id"] not in self._of(_KINDS[match["kind"]]):
+            return None
+        return _KINDS[match["kind"]], match["id"]
+
+    # --- the end
+
+    def destroy(self, client: Caged) -> list[str]:
+        """Destroy everything noted and not gone yet. One line per thing that would not go."""
+        problems: list[str] = []
+
+        def attempt(kind: str, call: Callable[[str], Any], id: str) -> None:
+            try:
+                call(id)
+                self.destroyed.append((kind, id))
+            except CagedNotFoundError:
+                pass  # the test destroyed it itself
+            except CagedError as error:
+                problems.append(f"{_NAMES[kind]} {id}: {error}")
+                return
+            self._gone(kind, id)
+
+        for id in self.sandboxes:
+            # A sandbox's snapshots outlive it, also those it got by pausing when idle.
+            try:
+                for snapshot in client.snapshots.list(id):
+                    self._note_found(snapshot.id)
+            except CagedNotFoundError:
+                pass
+            except CagedError as error:
+                problems.append(f"snapshots of sandbox {id}: {error}")
+        for id in reversed(self.snapshots):
+            attempt("snapshot", client.snapshots.delete, id)
+        for id in reversed(self.sandboxes):
+            attempt("sandbox", client.sandboxes.destroy, id)
+        for id in reversed(self.keys):
+            attempt("key", client.account.revoke_key, id)
+        return problems
+
+
+_NAMES = {"sandbox": "sandbox", "snapshot": "snapshot", "key": "API key"}
+
+
+def _marked(request: httpx.Request, kind: str, run: str) -> httpx.Request:
+    """With the run's id in the environment of a sandbox, or as the description of a snapshot that has none."""
+    try:
+        body = json.loads(request.content)
+    except (httpx.RequestNotRead, ValueError):
+        return request
+    if not isinstance(body, dict) or kind == "key":
+        return request
+    if kind == "snapshot":
+        body["description"] = body.get("description") or f"{DESCRIPTION}{run}"
+    elif isinstance(body.get("env") or {}, dict):
+        body["env"] = {VARIABLE: run, **(body.get("env") or {})}
+    bodily = (b"content-length", b"transfer-encoding")
+    headers = [(name, value) for name, value in request.headers.raw if name.lower() not in bodily]
+    content = json.dumps(body).encode()
+    return httpx.Request(request.method, request.url, headers=headers, content=content, extensions=request.extensions)
+
+
+def _created(kind: Optional[str], body: Any) -> Any:
+    """The thing in the answer to its creation."""
+    return (body.get("info") if isinstance(body, dict) else None) if kind == "key" else body
+
+
+def _id(thing: Any) -> str:
+    id = thing.get("id") if isinstance(thing, dict) else None
+    return id if isinstance(id, str) else ""
+
+
+def _note(ids: list[str], thing: Any) -> None:
+    id = _id(thing)
+    if id and id not in ids:
+        ids.append(id)
+
+
+def _json(response: httpx.Response) -> Any:
+    try:
+        return response.json()
+    except ValueError:
+        return None

@@ -1,0 +1,75 @@
+"""The sandboxes of failed tests, kept for a look."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from . import _summary
+from ._target import TARGET
+
+if TYPE_CHECKING:
+    from ._emulators import AnyEmulator
+
+#: Archives of one run.
+MOST = 20
+_COUNT = pytest.StashKey[int]()
+
+
+def clear(config: pytest.Config) -> None:
+    """What earlier runs kept goes. pytest.UsageError when there is no cache directory."""
+    if not hasattr(config, "cache"):
+        raise pytest.UsageError(
+            "--caged-keep-failed keeps sandboxes in pytest's cache directory; run without -p no:cacheprovider"
+        )
+    shutil.rmtree(_directory(config), ignore_errors=True)
+
+
+def _directory(config: pytest.Config) -> Path:
+    assert config.cache is not None
+    return Path(config.cache.mkdir("caged")) / "kept"
+
+
+def keep(item: pytest.Item, emulator: AnyEmulator, account: str) -> None:
+    """The account's archive, and how to open a shell in each of its sandboxes."""
+    from caged.emulator import EmulatorError
+
+    try:
+        boxes = emulator.inventory.sandboxes(account=account)
+        if not boxes or not _counted(item.config):
+            return
+        directory = _directory(item.config)
+        directory.mkdir(mode=0o700, exist_ok=True)
+        path = directory / f"{_file_name(item.nodeid)}.tar.gz"
+        emulator.export(path, account=account)
+    except (EmulatorError, OSError, ValueError) as error:
+        _summary.say(item.config, _summary.KEPT, item.nodeid, [f"could not be kept: {error}"])
+        return
+    commands = [f"caged-emulator shell {box.id} --from {shlex.quote(str(path))}" for box in boxes]
+    _summary.say(item.config, _summary.KEPT, item.nodeid, commands)
+
+
+def leave(item: pytest.Item, sandboxes: Sequence[str]) -> None:
+    """In live runs they simply stay, and what becomes of them is said."""
+    target = item.config.stash[TARGET]
+    lines = [f"CAGED_BASE_URL={target.base_url} caged-emulator shell {id}" for id in sandboxes]
+    lines.append(f"they cost money until: caged-emulator sweep --live --run {target.run} --destroy")
+    _summary.say(item.config, _summary.KEPT, item.nodeid, lines)
+
+
+def _counted(config: pytest.Config) -> bool:
+    count = config.stash[_COUNT] = config.stash.get(_COUNT, 0) + 1
+    if count == MOST + 1:
+        _summary.say(config, _summary.KEPT, "more failed tests", [f"not kept: there are {MOST} already"])
+    return count <= MOST
+
+
+def _file_name(nodeid: str) -> str:
+    """Of a test: its own name last, and never too long for a file."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", nodeid).strip("-.")[-120:]

@@ -1,0 +1,95 @@
+"""What a failed test's report says of its account: the last requests, its sandboxes' logs, the emulator's log."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from caged.emulator.double.journal import Request
+
+    from ._creations import Creations
+    from ._emulators import AnyEmulator
+
+REQUESTS = 20
+LOG_LINES = 20
+SANDBOXES = 5
+#: Characters: of a line, and of the start of a body.
+LINE, BODY = 500, 300
+#: Seconds for each look at the real API.
+LOOK = 5.0
+
+#: Keys of bodies whose values, or the values in them, are not shown.
+_SECRET = {"env", "repo_token", "key", "token", "ticket", "password", "api_key", "device_code", "user_code"}
+
+Section = tuple[str, str]
+
+
+def of_emulator(emulator: AnyEmulator) -> list[Section]:
+    """Of the account that is acted for. Nothing when the emulator is not there any more."""
+    from caged.emulator import EmulatorError
+
+    sections: list[Section] = []
+    try:
+        _add(sections, f"caged last {REQUESTS} requests", _requests(emulator.journal.requests(last=REQUESTS)))
+        for box in emulator.inventory.sandboxes()[-SANDBOXES:]:
+            logs = emulator.inventory.logs(box.id, last=LOG_LINES)
+            _add(sections, f"caged sandbox {box.id} ({box.status}), last {LOG_LINES} log lines", map(str, logs))
+        # It has something to say when it is in trouble itself, and else nothing.
+        _add(sections, f"caged emulator log, last {LOG_LINES} lines", emulator.log_tail(LOG_LINES))
+    except EmulatorError:  # the test stopped it
+        pass
+    return sections
+
+
+def of_live_run(base_url: str, api_key: str, creations: Creations) -> list[Section]:
+    """As far as the API tells."""
+    from caged import Caged, CagedError
+
+    sections: list[Section] = []
+    _add(sections, f"caged last {REQUESTS} requests", creations.last)
+    with Caged(api_key=api_key, base_url=base_url, timeout=LOOK, max_retries=0) as client:
+        for id in creations.sandboxes[-SANDBOXES:]:
+            try:
+                logs = client.sandboxes.logs(id)[-LOG_LINES:]
+            except CagedError:
+                continue
+            lines = [f"{entry.timestamp} {entry.type}: {entry.message}" for entry in logs]
+            _add(sections, f"caged sandbox {id}, last {LOG_LINES} log lines", lines)
+    return sections
+
+
+def _add(sections: list[Section], title: str, lines: Iterable[str]) -> None:
+    text = "\n".join(_cut(line, LINE) for line in lines)
+    if text:
+        sections.append((title, text))
+
+
+def _requests(requests: list[Request]) -> Iterable[str]:
+    for request in requests:
+        yield f"{request} ({request.duration_ms:.0f} ms)"
+        for mark, body in (("  >", request.request), ("  <", request.response)):
+            if body.strip():
+                yield f"{mark} {_cut(' '.join(_masked(body)[: 4 * BODY].split()), BODY)}"
+
+
+def _masked(body: str) -> str:
+    """Without what is nobody's business in a CI log."""
+    try:
+        content = json.loads(body)
+    except ValueError:
+        return body if not any(f'"{name}"' in body for name in _SECRET) else "(not shown: it was cut)"
+    return json.dumps(_mask(content), ensure_ascii=False)
+
+
+def _mask(thing: Any, secret: bool = False) -> Any:
+    if isinstance(thing, dict):
+        return {name: _mask(value, secret or name in _SECRET) for name, value in thing.items()}
+    if isinstance(thing, list):
+        return [_mask(value, secret) for value in thing]
+    return "***" if secret and thing else thing
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[:length]} …"

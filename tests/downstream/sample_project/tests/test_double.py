@@ -1,0 +1,65 @@
+"""The bot when the platform misbehaves, and what it asked of it: only the emulator does and tells that on demand."""
+
+import pytest
+from buildbot import build
+
+from caged import CagedAPIError, CagedServerError
+
+pytestmark = [pytest.mark.caged_emulator_only, pytest.mark.caged(template="python", budget=5)]
+
+
+def test_build_outlasts_a_busy_platform(caged, caged_emulator):
+    caged_emulator.faults.add("files.write", status=503, retry_after=0, times=2)
+    assert build({"ok.py": ""}, "python3 ok.py").passed
+    caged_emulator.journal.assert_requested(operation="files.write", times=3)
+
+
+@pytest.mark.usefixtures("caged")
+def test_platform_that_is_down_is_an_error(caged_emulator):
+    with caged_emulator.faults.add("sandboxes.create", status=500), pytest.raises(CagedServerError):
+        build({}, "true")
+
+
+@pytest.mark.usefixtures("caged")
+def test_build_that_loses_its_sandbox_is_an_error(caged_emulator):
+    caged_emulator.faults.add("sandboxes.exec", outcome="dies")
+    with pytest.raises(CagedAPIError, match="is error, not running"):
+        build({}, "sleep 60")
+
+
+def test_kept_sandbox_sleeps_when_nobody_looks_at_it(caged, caged_emulator, caged_sandbox):
+    caged_emulator.clock.advance(minutes=20)
+    assert caged.sandboxes.get(caged_sandbox.id).status == "paused"
+
+
+def test_expensive_agent_is_stopped(caged, caged_emulator, caged_sandbox):
+    assert caged_emulator.spend(caged_sandbox.id, usd=5) >= 5
+    assert caged.sandboxes.get(caged_sandbox.id).status == "paused"
+
+
+def test_build_does_not_really_install(caged_emulator, caged):
+    with caged_emulator.commands.program("npm", "added 3 packages\n"):
+        assert build({}, "npm install && echo built").log == "added 3 packages\nbuilt\n"
+
+
+@pytest.mark.caged(agents=["claude"])
+def test_agent_says_and_writes_what_the_test_wants(caged, caged_emulator, caged_sandbox):
+    caged_emulator.agent("claude").reply("done", files={"fix.py": "fixed = True\n"}, cost_usd=0.02)
+    assert caged.sandboxes.exec(caged_sandbox.id, 'claude -p "Fix it"').output.strip() == "done"
+    assert caged.files.read(caged_sandbox.id, "fix.py") == "fixed = True\n"
+    assert [asked.prompt for asked in caged_emulator.agent("claude").prompts] == ["Fix it"]
+
+
+@pytest.mark.usefixtures("caged")
+def test_bot_runs_the_command_as_it_was_given(caged_emulator):
+    build({}, "echo 'a  b'")
+    caged_emulator.journal.assert_ran("echo 'a  b'", times=1)
+    assert caged_emulator.inventory.sandboxes() == []
+
+
+def test_two_accounts_do_not_see_each_other(caged, caged_emulator, caged_sandbox):
+    other = caged_emulator.create_account("another team")
+    with caged_emulator.client(api_key=other.api_key) as client:
+        assert client.sandboxes.list() == []
+    caged_emulator.delete_account(other.id)
+    assert [box.id for box in caged.sandboxes.list()] == [caged_sandbox.id]

@@ -1,0 +1,98 @@
+"""What an account has, seen by the emulator's own calls, and what a test asked of it, taken back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from caged.emulator import Account, Emulator, EmulatorError, RemoteEmulator
+from caged.emulator.double.double import Double
+
+
+@pytest.fixture(params=["here", "elsewhere"])
+def double(request: pytest.FixtureRequest, emulator: Emulator) -> Iterator[Double]:
+    if request.param == "here":
+        yield emulator
+    else:
+        with RemoteEmulator(emulator.base_url, emulator.admin_key) as remote:
+            yield remote
+
+
+@pytest.fixture
+def account(double: Double) -> Iterator[Account]:
+    made = double.create_account()
+    with double.acting_for(made.id):
+        yield made
+    double.take_back()
+    double.delete_account(made.id)
+
+
+def test_sandboxes_logs_and_snapshots_are_seen_past_faults_and_journal(double: Double, account: Account) -> None:
+    with double.client(account.api_key) as client:
+        box = client.sandboxes.create()
+        taken = client.snapshots.wait(client.snapshots.create(box.id, name="mine", description="why").id, timeout=20)
+        client.sandboxes.exec(box.id, "echo hello")
+        client.sandboxes.pause(box.id)
+    double.faults.add("*", status=500, optional=True)
+    before = len(double.journal)
+    (held,) = double.inventory.sandboxes()
+    assert (held.id, held.account, held.status, held.template) == (box.id, account.id, "paused", "minimal")
+    mine, automatic = double.inventory.snapshots()
+    assert (mine.id, mine.sandbox, mine.name, mine.description) == (taken.id, box.id, "mine", "why")
+    assert (mine.automatic, automatic.automatic) == (False, True)
+    assert "$ echo hello (exit 0" in "\n".join(map(str, double.inventory.logs(box.id)))
+    assert len(double.inventory.logs(box.id, last=1)) == 1
+    assert len(double.journal) == before
+    assert double.key_for(box.id) == account.api_key
+    assert box.id in [one.id for one in double.inventory.sandboxes(account="*")]
+    other = double.create_account()
+    assert double.inventory.sandboxes(account=other.id) == double.inventory.snapshots(account=other.id) == []
+    double.delete_account(other.id)
+
+
+def test_unknown_sandboxes_are_said(double: Double) -> None:
+    with pytest.raises(EmulatorError, match="there is no sandbox cage_none"):
+        double.key_for("cage_none")
+    with pytest.raises(EmulatorError, match="cage_none"):
+        double.inventory.logs("cage_none")
+
+
+def test_open_sockets_are_listed_until_they_are_closed(double: Double, account: Account) -> None:
+    with double.client(account.api_key) as client:
+        box = client.sandboxes.create()
+        with client.sandboxes.stream(box.id, "sleep 600"):
+            (socket,) = double.inventory.sockets()
+            assert (socket.account, socket.sandbox, socket.kind) == (account.id, box.id, "stream")
+            assert double.inventory.sockets(wait=0.01) == [socket]
+        assert double.inventory.sockets(wait=5) == []
+    with pytest.raises(ValueError, match="wait: must be seconds from 0 to 5"):
+        double.inventory.sockets(wait=60)
+
+
+def test_forgetting_leaves_what_the_account_has(double: Double, account: Account) -> None:
+    with double.client(account.api_key) as client:
+        client.sandboxes.create()
+        double.faults.add("sandboxes.list", status=500)
+        double.clock.freeze("2031-01-01T00:00:00Z")
+        double.forget()
+        assert len(client.sandboxes.list()) == 1
+    assert double.faults.list() == []
+    assert not double.clock.frozen
+    assert [one.operation for one in double.journal] == ["sandboxes.list"]
+
+
+def test_what_was_asked_for_everybody_is_taken_back_and_other_accounts_own_is_not(
+    double: Double, account: Account
+) -> None:
+    other = double.create_account()
+    kept = double.faults.add("alerts.list", status=503, account=other.id)
+    mine = double.faults.add("sandboxes.list", status=503, account="*")
+    double.clock.advance(hours=1, account="*")
+    told = "\n".join(double.unused())
+    assert mine.id in told
+    assert kept.id not in told
+    double.take_back()
+    assert [fault.id for fault in double.faults.list(account="*")] == [kept.id]
+    assert double.unused() == []
+    double.delete_account(other.id)

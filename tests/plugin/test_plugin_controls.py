@@ -1,0 +1,142 @@
+"""What a test asks of the emulator concerns that test alone, and fails it when it was for nothing."""
+
+from __future__ import annotations
+
+import pytest
+
+CONTROLS = """
+    import time
+    import pytest
+    from caged import CagedServerError
+
+    def test_a_fault_of_its_own(caged, caged_emulator):
+        caged_emulator.faults.add("sandboxes.list", status=500)
+        with pytest.raises(CagedServerError):
+            caged.sandboxes.list()
+        with caged_emulator.client(api_key=caged_emulator.api_key) as first:
+            assert first.sandboxes.list() == []  # another account
+        assert [one.operation for one in caged_emulator.journal] == ["sandboxes.list"]
+
+    def test_is_gone_for_the_next(caged, caged_emulator):
+        assert caged_emulator.faults.list() == []
+        caged.sandboxes.list()
+
+    def test_on_the_first_account(caged_emulator):
+        caged_emulator.faults.add("sandboxes.list", status=500)
+        caged_emulator.clock.freeze("2031-01-01T00:00:00Z")
+        with caged_emulator.client() as first, pytest.raises(CagedServerError):
+            first.sandboxes.list()
+
+    def test_the_first_account_is_cleared(caged_emulator):
+        assert caged_emulator.faults.list() == []
+        assert abs(caged_emulator.clock.now().timestamp() - time.time()) < 60
+        assert len(caged_emulator.journal) == 0
+        with caged_emulator.client() as first:
+            first.sandboxes.list()
+
+    def test_for_everybody(caged, caged_emulator):
+        caged_emulator.faults.add("sandboxes.list", status=500, account="*")
+        caged_emulator.clock.freeze("2031-01-01T00:00:00Z", account="*")
+        with pytest.raises(CagedServerError):
+            caged.sandboxes.list()
+
+    def test_everybody_is_cleared_too(caged, caged_emulator):
+        assert caged_emulator.faults.list(account="*") == []
+        assert caged_emulator.clock.now("*").year < 2031
+        caged.sandboxes.list()
+"""
+
+UNUSED = """
+    import pytest
+
+    def test_by_name(caged, caged_emulator):
+        caged_emulator.faults.add("snapshots.*", status=503)
+
+    def test_on_the_first_account(caged_emulator):
+        caged_emulator.faults.add("alerts.list", status=503)
+
+    def test_for_everybody(caged, caged_emulator):
+        caged_emulator.faults.add("billing.get_usage", status=503, account="*")
+
+    def test_stub(caged, caged_emulator, caged_sandbox):
+        caged_emulator.commands.stub("npm install", "done")
+        caged_emulator.commands.stub("npm audit", "done", optional=True)
+        caged.sandboxes.exec(caged_sandbox.id, "echo npm")
+
+    def test_reply(caged, caged_emulator):
+        caged_emulator.agent("claude").reply("done")
+
+    def test_stub_and_reply_for_everybody(caged, caged_emulator):
+        caged_emulator.commands.program("cargo", "done", account="*")
+        caged_emulator.agent("cn").reply("done", account="*")
+
+    def test_used_ones(caged, caged_emulator, caged_sandbox):
+        assert caged_emulator.commands.list(account="*") == caged_emulator.agents.list(account="*") == []
+        caged_emulator.commands.stub("npm install", "done")
+        assert caged.sandboxes.exec(caged_sandbox.id, "npm install").output == "done"
+
+    def test_optional(caged, caged_emulator):
+        caged_emulator.faults.add("snapshots.*", status=503, optional=True)
+
+    def test_removed(caged, caged_emulator):
+        caged_emulator.faults.add("snapshots.*", status=503).remove()
+
+    def test_that_fails_anyhow(caged, caged_emulator):
+        caged_emulator.faults.add("sessions.list", status=503)
+        assert 0, "by itself"
+
+    @pytest.mark.xfail(reason="known", strict=True)
+    def test_expected_to_fail(caged, caged_emulator):
+        caged_emulator.faults.add("snapshots.*", status=503)
+        assert 0
+"""
+
+
+def test_controls_are_about_the_tests_own_account(run_suite) -> None:
+    run_suite(CONTROLS).assert_outcomes(passed=6)
+
+
+def test_controls_of_a_shared_emulator_stay_in_their_account(run_suite) -> None:
+    run_suite(CONTROLS, "-n2", "--caged-shared", "--dist=loadfile").assert_outcomes(passed=6)
+
+
+@pytest.mark.parametrize("workers", ["-n0", "-n2"])
+def test_a_fault_that_never_fired_fails_its_test_by_name(run_suite, workers: str) -> None:
+    result = run_suite(UNUSED, workers)
+    result.assert_outcomes(failed=7, passed=3, xfailed=1)
+    text = result.stdout.str()
+    for name, operation in (
+        ("test_by_name", "snapshots.*"),
+        ("test_on_the_first_account", "alerts.list"),
+        ("test_for_everybody", "billing.get_usage"),
+    ):
+        assert f"::{name}: a fault never fired:" in text
+        assert f"operation='{operation}', status=503" in text
+    assert "::test_stub: a stub was never used:" in text
+    assert "npm install" in text
+    assert "npm audit" not in text.partition("::test_stub: ")[2].partition("____")[0]
+    assert "  echo npm" in text  # which ran instead
+    assert "::test_reply: an agent's reply was never said:" in text
+    assert "::test_stub_and_reply_for_everybody: a stub was never used:" in text
+    assert "cargo" in text.partition("::test_stub_and_reply_for_everybody: ")[2]
+    assert "::test_that_fails_anyhow: a fault never fired" not in text
+    assert "by itself" in text
+
+
+def test_unused_faults_can_be_a_warning_or_nothing(run_suite, pytester, monkeypatch) -> None:
+    result = run_suite(UNUSED, "--caged-unused=warn", "-n2")
+    result.assert_outcomes(failed=1, passed=9, xfailed=1)
+    result.stdout.fnmatch_lines(["-* caged: asked for and not used -*"])
+    said = [line for line in result.outlines if line.endswith("::test_by_name:")]
+    assert len(said) == 1
+    result.stdout.no_fnmatch_line("*::test_optional:")
+
+    pytester.makeini("[pytest]\ncaged_unused = ignore")
+    result = run_suite(None)
+    result.assert_outcomes(failed=1, passed=9, xfailed=1)
+    result.stdout.no_fnmatch_line("*not used*")
+
+    monkeypatch.setenv("CAGED_UNUSED", "never")
+    result = run_suite(None)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*caged_unused 'never', from CAGED_UNUSED*none of error, warn and ignore*"])
