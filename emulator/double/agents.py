@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 
 from ..control.agents import Prompt as Asked
 from ..control.agents import Reply
+from .added import Added
 from .journal import Journal, Prompt
 from .link import EmulatorError, Link
 from .patterns import Pattern, add, any_regex, as_text
@@ -38,38 +38,27 @@ class ReplyInfo:
 
 
 @dataclass(frozen=True)
-class AddedReply:
-    """One that was added. In a `with` statement it is removed at the end, and one that was never said fails there
-    (AssertionError), unless it is `optional`."""
+class AddedReply(Added):
+    """One that was added."""
 
-    id: str
     agent: str
-    _link: Link = field(repr=False, compare=False)
+
+    @property
+    def _path(self) -> str:
+        return f"/agents/{self.agent}/replies/{self.id}"
 
     @property
     def info(self) -> ReplyInfo:
-        return ReplyInfo(**self._link.call("GET", f"/agents/{self.agent}/replies/{self.id}", account="*"))
+        return ReplyInfo(**self._link.call("GET", self._path, account="*"))
 
     @property
     def used(self) -> int:
+        """How many prompts it has answered so far."""
         return self.info.used
 
-    def remove(self) -> None:
-        self._link.call("DELETE", f"/agents/{self.agent}/replies/{self.id}", account="*")
-
-    def __enter__(self) -> AddedReply:
-        return self
-
-    def __exit__(
-        self,
-        kind: Optional[type[BaseException]],
-        _error: Optional[BaseException],
-        _traceback: Optional[TracebackType],
-    ) -> None:
+    def _complaint(self) -> str:
         info = self.info
-        self.remove()
-        if kind is None and not info.used and not info.optional:
-            raise AssertionError(unused([info]))
+        return "" if info.used or info.optional else unused([info])
 
 
 def unused(replies: Sequence[ReplyInfo]) -> str:
@@ -211,7 +200,7 @@ class Agent:
             body["files"] = dict(body["files"])
         path = f"/agents/{self._name}/replies"
         added = add(self._link, path, body, function, "a function that answers prompts", account)
-        return AddedReply(added["id"], added["agent"], self._link)
+        return AddedReply(added["id"], self._link, added["agent"])
 
     @property
     def prompts(self) -> list[Prompt]:

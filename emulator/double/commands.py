@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from types import TracebackType
+from dataclasses import dataclass
 from typing import Any, Callable, Optional, Union
 
 from ..control.stubs import Output, Question, Said
+from .added import Added
 from .link import Link
 from .patterns import Pattern, add, any_regex, as_text
 
@@ -33,40 +33,25 @@ class StubInfo:
         return f"{self.described}: used {self.used} times"
 
 
-@dataclass(frozen=True)
-class Stub:
-    """One that was added. In a `with` statement it is removed at the end, and one that was never used fails there
-    (AssertionError), unless it is `optional`."""
+class Stub(Added):
+    """One that was added."""
 
-    id: str
-    _link: Link = field(repr=False, compare=False)
+    @property
+    def _path(self) -> str:
+        return f"/commands/{self.id}"
 
     @property
     def info(self) -> StubInfo:
-        return StubInfo(**self._link.call("GET", f"/commands/{self.id}", account="*"))
+        return StubInfo(**self._link.call("GET", self._path, account="*"))
 
     @property
     def used(self) -> int:
         """How many commands it has answered so far."""
         return self.info.used
 
-    def remove(self) -> None:
-        """The next such command really runs. EmulatorError when it is gone already."""
-        self._link.call("DELETE", f"/commands/{self.id}", account="*")
-
-    def __enter__(self) -> Stub:
-        return self
-
-    def __exit__(
-        self,
-        kind: Optional[type[BaseException]],
-        _error: Optional[BaseException],
-        _traceback: Optional[TracebackType],
-    ) -> None:
+    def _complaint(self) -> str:
         info = self.info
-        self.remove()
-        if kind is None and not info.used and not info.optional:
-            raise AssertionError(unused([info], self._ran()))
+        return "" if info.used or info.optional else unused([info], self._ran())
 
     def _ran(self) -> list[str]:
         return [told["command"] for told in self._link.call("GET", "/journal/commands")]

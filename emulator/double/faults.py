@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from types import TracebackType
+from dataclasses import dataclass
 from typing import Any, Optional
 
-from .link import EmulatorError, Link, Refused
+from .added import Added
+from .link import Link
 
 
 @dataclass(frozen=True)
@@ -25,45 +25,25 @@ class FaultInfo:
         return f"{self.described}: fired {self.fired} of {self.seen} calls that fitted"
 
 
-@dataclass(frozen=True)
-class Fault:
-    """One that was added. In a `with` statement it is removed at the end, and one that never fired fails there
-    (AssertionError), unless it is `optional`."""
+class Fault(Added):
+    """One that was added. Calls that hang by it go on when it is removed."""
 
-    id: str
-    _link: Link = field(repr=False, compare=False)
+    @property
+    def _path(self) -> str:
+        return f"/faults/{self.id}"
 
     @property
     def info(self) -> FaultInfo:
-        return FaultInfo(**self._link.call("GET", f"/faults/{self.id}", account="*"))
+        return FaultInfo(**self._link.call("GET", self._path, account="*"))
 
     @property
     def fired(self) -> int:
         """How many calls met it so far."""
         return self.info.fired
 
-    def remove(self) -> None:
-        """Calls that hang by it go on. EmulatorError when it is gone already."""
-        self._link.call("DELETE", f"/faults/{self.id}", account="*")
-
-    def __enter__(self) -> Fault:
-        return self
-
-    def __exit__(
-        self,
-        kind: Optional[type[BaseException]],
-        _error: Optional[BaseException],
-        _traceback: Optional[TracebackType],
-    ) -> None:
-        try:
-            info = self.info
-            self.remove()
-        except EmulatorError as error:
-            if kind is not None or (isinstance(error, Refused) and error.status == 404):
-                return  # removed in the block, by hand or with its account; or the block failed, and says why
-            raise
-        if kind is None and not info.fired and not info.optional:
-            raise AssertionError(unfired([info]))
+    def _complaint(self) -> str:
+        info = self.info
+        return "" if info.fired or info.optional else unfired([info])
 
 
 def unfired(faults: list[FaultInfo]) -> str:
