@@ -21,6 +21,7 @@ from .wire import (
     account,
     alerts,
     billing,
+    described,
     devices,
     events,
     execs,
@@ -29,7 +30,6 @@ from .wire import (
     logins,
     mcp,
     notifications,
-    openapi,
     ports,
     sandboxes,
     sessions,
@@ -75,7 +75,7 @@ def _of_the_platform() -> list[Operation]:
         *trust.operations,
         *health.operations,
     ]
-    return [*served, openapi.describing(operations), *unserved.operations]
+    return [*served, described.describing(operations), *unserved.operations]
 
 
 def socket_operations() -> list[SocketOperation]:

@@ -1,23 +1,20 @@
-"""GET /openapi.json: an OpenAPI 3.1 document, made from the operations that serve and their models."""
+"""The OpenAPI 3.1 document, made from the operations that serve and their models."""
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Sequence
 from http import HTTPStatus
-from typing import Any, Callable, Literal, Optional, get_args, get_origin
+from typing import Any, Literal, Optional, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 from pydantic_core import core_schema
-from starlette.responses import Response
 
 from caged import __version__
 
-from .operation import Call, Model, NoBody, Operation
+from .operation import Model, Operation
 
-PATH = "/openapi.json"
 _REF = "#/components/schemas/{model}"
 _PARAMETER = re.compile(r"{(\w+)}")
 _TYPES = {int: "integer", str: "string", bool: "boolean", float: "number"}
@@ -124,19 +121,6 @@ class _Schemas(GenerateJsonSchema):
                     field.update(choices[0] if len(choices) == 1 else {"anyOf": choices})
                     found["required"] = [key for key in found.get("required", ()) if key != name]
         return found
-
-
-def describing(operations: Callable[[], Sequence[Operation]]) -> Operation:
-    """The operation that answers with the document of these operations, of which it is one."""
-    text: Optional[bytes] = None
-
-    async def get(call: Call[NoBody]) -> Response:
-        nonlocal text
-        text = text or json.dumps(document(operations())).encode("utf-8")
-        return Response(text, media_type="application/json")
-
-    get.__doc__ = "This document."
-    return Operation("GET", PATH, "openapi.get", get, public=True, reply=dict)
 
 
 def document(operations: Iterable[Operation]) -> dict[str, Any]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
-from pydantic import ConfigDict, Field, JsonValue
+from pydantic import ConfigDict, Field
 from starlette.responses import Response
 
 from ..cage.git import Repo
@@ -13,6 +13,9 @@ from ..platform import cost, limits
 from ..platform.refusal import invalid
 from ..store import Sandbox
 from .operation import Body, Call, Model, NoBody, Operations, json_reply, no_content
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
 
 operations = Operations()
 

@@ -1,0 +1,28 @@
+"""GET /openapi.json. What makes the document is loaded when somebody asks for it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Callable, Optional
+
+from starlette.responses import Response
+
+from .operation import Call, NoBody, Operation
+
+PATH = "/openapi.json"
+
+
+def describing(operations: Callable[[], Sequence[Operation]]) -> Operation:
+    """The operation that answers with the document of these operations, of which it is one."""
+    text: Optional[bytes] = None
+
+    async def get(call: Call[NoBody]) -> Response:
+        from .openapi import document
+
+        nonlocal text
+        text = text or json.dumps(document(operations())).encode("utf-8")
+        return Response(text, media_type="application/json")
+
+    get.__doc__ = "This document."
+    return Operation("GET", PATH, "openapi.get", get, public=True, reply=dict)
