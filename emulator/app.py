@@ -42,7 +42,7 @@ from .wire import (
 from .wire.admin.operations import PREFIX as ADMIN
 from .wire.dispatch import Dispatcher, add_common_headers
 from .wire.operation import Operation
-from .wire.preview import Previews, target_of
+from .wire.preview_address import target_of
 from .wire.problem import problem
 from .wire.sockets import SocketDispatcher, SocketOperation, refuse, unknown
 
@@ -138,7 +138,6 @@ class Gate:
     def __init__(self, app: ASGIApp, platform: Platform) -> None:
         self._app = app
         self._platform = platform
-        self._previews = Previews(platform)
         config = platform.services.config
         self._hosts = {"localhost", config.host.lower(), *(name.lower() for name in config.allow_hosts)}
 
@@ -152,7 +151,9 @@ class Gate:
         if refusal is None:
             target = target_of(scope)
             if target is not None:
-                return await self._previews(target, scope, receive, send)
+                from .wire.preview import Previews  # with a client of HTTP and WebSockets, for who looks at some
+
+                return await Previews(self._platform)(target, scope, receive, send)
             return await self._app(scope, receive, send)
         response = problem(refusal, path)
         if scope["type"] == "websocket":

@@ -183,9 +183,11 @@ class Runtime:
     @property
     def loaded(self) -> Loaded:
         """What the scenario has made."""
+        if self._loaded is not None:
+            return self._loaded
         from .scenario import Loaded
 
-        return self._loaded or Loaded()
+        return Loaded()
 
     async def _begin(self, answering: asyncio.Event, on_ready: Callable[[], None]) -> None:
         """Once it answers: makes what the scenario says, then tells that it is ready. Raises ScenarioError."""
@@ -218,12 +220,9 @@ class Runtime:
 def _read(path: Optional[Path]) -> Optional[Scenario]:
     if path is None:
         return None
-    from .scenario import ScenarioError, read
+    from .scenario import read
 
-    try:
-        return read(path)
-    except ScenarioError as error:
-        raise ConfigError(str(error)) from error
+    return read(path)
 
 
 def _apply(scenario: Scenario, base_url: str, admin_key: str, api_key: str) -> Loaded:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import Callable, Optional
+from typing import Any, Callable, Optional
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from .config import ConfigError, EmulatorConfig
-from .protocols import Http, WebSocket
+from .http_protocol import Http
 
 BACKLOG = 512
 #: After the sandboxes are gone every request ends by itself; what has not after this is cut.
@@ -59,7 +59,7 @@ class Server:
             log_config=None,
             access_log=False,
             lifespan="off",
-            ws=WebSocket,
+            ws=_websocket,  # type: ignore[arg-type]
             ws_max_size=WS_MESSAGE_BYTES,
             # A client that reads slowly answers no ping either; its connection's end is seen without.
             ws_ping_interval=None,
@@ -82,6 +82,13 @@ class Server:
         """Stops taking connections and ends when the requests in progress have ended."""
         self._uvicorn.should_exit = True
         self._uvicorn.stopping.set()
+
+
+def _websocket(**options: Any) -> Any:
+    """What serves a WebSocket, loaded with the first of them: a server without any starts the faster."""
+    from .websocket_protocol import WebSocket
+
+    return WebSocket(**options)
 
 
 class _Uvicorn(uvicorn.Server):

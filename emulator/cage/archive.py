@@ -16,15 +16,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import IO, Optional
 
+from .disk import TooLarge
 from .paths import Layout
 from .tree import TEMPORARY
 
 CHUNK = 1 << 20
 _ENTER = stat.S_IRUSR | stat.S_IXUSR
-
-
-class TooLarge(Exception):
-    """The workspace is larger than a snapshot may be."""
 
 
 def pack(layout: Layout, target: Path, limit: Optional[int] = None, name: str = "workspace") -> int:

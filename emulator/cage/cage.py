@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Optional
 
-from . import archive, disk, ports, restore, tree
+from . import disk, ports, tree
 from .cgroups import MemoryGroup
 from .isolation import Walls
 from .paths import Layout
@@ -218,6 +218,8 @@ class Cage:
         return await asyncio.to_thread(tree.resolve_directory, self.layout, path)
 
     async def pack(self, target: Path, limit: Optional[int]) -> int:
+        from . import archive  # with what reads and writes tar files, for who takes snapshots
+
         return await asyncio.to_thread(archive.pack, self.layout, target, limit)
 
     async def disk_usage(self) -> int:
@@ -226,6 +228,8 @@ class Cage:
         return sum([await asyncio.to_thread(disk.size, root) for root in roots])
 
     async def unpack(self, source: Path) -> None:
+        from . import restore
+
         await asyncio.to_thread(restore.unpack, source, self.layout)
 
     # --- programs put into the sandbox

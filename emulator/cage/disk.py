@@ -14,6 +14,10 @@ from pathlib import Path
 from typing import Callable, Optional, Union
 
 
+class TooLarge(Exception):
+    """The workspace is larger than a snapshot may be."""
+
+
 def size(path: str) -> int:
     """Bytes on disk below a directory. Links are not followed; what cannot be looked into counts as nothing."""
     total, todo = 0, [path]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from . import disk, restore
+from . import disk
 from .paths import Layout
 from .tree import TEMPORARY
 
@@ -12,6 +12,8 @@ from .tree import TEMPORARY
 def refurnish(layout: Layout) -> None:
     """Writes that were cut off are taken back, a restore likewise; programs that the emulator puts into a sandbox go,
     to be put there anew. The sandbox's own files stay as they are."""
+    from . import restore
+
     restore.finish(layout)
     disk.remove(layout.opt)
     layout.make_opt()

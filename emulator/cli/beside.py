@@ -20,7 +20,6 @@ import click
 from ..cage.probe import NoWalls
 from ..config import ConfigError, EmulatorConfig
 from ..locator import variables
-from ..scenario.reading import ScenarioError
 from .foreground import Foreground
 from .orphans import kill_marked
 
@@ -143,7 +142,7 @@ def _emulate(
             lambda: answer(
                 {
                     **variables(runtime.base_url, runtime.api_key, runtime.admin_key),
-                    **runtime.loaded.variables(),
+                    **(runtime.loaded.variables() if config.scenario is not None else {}),
                 }
             ),
             (tethered, pulled),
@@ -151,7 +150,7 @@ def _emulate(
     except ConfigError as error:
         answer({"unusable": str(error)})
         return 2
-    except (NoWalls, OSError, ScenarioError) as error:
+    except (NoWalls, OSError) as error:
         answer({"failed": str(error)})
         return 1
     return 0

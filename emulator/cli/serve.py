@@ -17,7 +17,6 @@ from ..cage.probe import NoWalls
 from ..config import ConfigError
 from ..locator import variables
 from ..runtime import Runtime
-from ..scenario.reading import ScenarioError
 from .foreground import Foreground
 from .options import config_from, emulator_options
 
@@ -38,7 +37,9 @@ def command(ready_file: Optional[Path], **settings: Any) -> None:
         if ready_file is not None:
             ready_file.unlink(missing_ok=True)  # of one that was killed: nobody must take it for ours
         foreground.run(lambda: _announce(foreground.runtime, ready_file))
-    except (NoWalls, ScenarioError) as error:
+    except ConfigError as error:  # the scenario, which is made once it answers
+        raise click.UsageError(str(error)) from error
+    except NoWalls as error:
         raise click.ClickException(str(error)) from error
     finally:
         foreground.abandon()
@@ -49,18 +50,20 @@ def command(ready_file: Optional[Path], **settings: Any) -> None:
 def _announce(runtime: Runtime, ready_file: Optional[Path]) -> None:
     print(f"Caged emulator {__version__} on {runtime.base_url} (isolation: {runtime.services.walls.level})")
     exported = variables(runtime.base_url, runtime.api_key, runtime.admin_key)
-    for name, value in {**exported, **runtime.loaded.variables()}.items():
+    if runtime.config.scenario is not None:
+        exported.update(runtime.loaded.variables())
+    for name, value in exported.items():
         print(f"export {name}={shlex.quote(value)}")
     sys.stdout.flush()
     if ready_file is not None:
-        content = {
+        content: dict[str, Any] = {
             "base_url": runtime.base_url,
             "api_key": runtime.api_key,
             "admin_key": runtime.admin_key,
             "pid": os.getpid(),
-            "sandboxes": runtime.loaded.sandboxes,
-            "keys": runtime.loaded.keys,
         }
+        if runtime.config.scenario is not None:
+            content.update(sandboxes=runtime.loaded.sandboxes, keys=runtime.loaded.keys)
         # It holds a key, and a reader must never see half of it.
         temporary = ready_file.with_name(f".{ready_file.name}.{os.getpid()}")
         temporary.touch(mode=0o600)

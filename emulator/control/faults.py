@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import difflib
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -196,6 +195,8 @@ class Faults:
     def _check_operation(self, pattern: Optional[str]) -> None:
         if pattern is None or not self.operations or any(fnmatchcase(name, pattern) for name in self.operations):
             return
+        import difflib  # for who misspells only
+
         near = difflib.get_close_matches(pattern, sorted(self.operations), 3, 0.5)
         hint = f"; did you mean {' or '.join(near)}?" if near else "; they are named as in the SDK, e.g. sandboxes.exec"
         raise ValueError(f"operation: {pattern!r} is no call of the API{hint}")

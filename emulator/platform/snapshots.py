@@ -5,14 +5,17 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from typing import Optional
+from typing import TYPE_CHECKING, Optional
 
-from ..cage import archive
+from ..cage.disk import TooLarge
 from ..cage.process import Gone
 from ..store import Account, Sandbox, Snapshot
 from . import limits
 from .refusal import Refusal, not_found, not_running, plan_limit
 from .services import Services
+
+if TYPE_CHECKING:
+    from ..cage.archive import Gzipped
 
 AUTOMATIC = "auto-pause"
 
@@ -105,7 +108,7 @@ class Snapshots:
                 finally:
                     if held and cage.alive and sandbox.status == "running":
                         await cage.thaw()
-            except archive.TooLarge:
+            except TooLarge:
                 self._failed(sandbox, snapshot, f"larger than {limits.SNAPSHOT_BYTES // 1024**3} GB")
                 return
             except (OSError, Gone) as error:
@@ -196,7 +199,7 @@ class Snapshots:
         text = f"{snapshot_id}:{expires}".encode()
         return hmac.new(self.signing_key, text, hashlib.sha256).hexdigest()
 
-    def signed_content(self, snapshot_id: str, expires: str, signature: str) -> archive.Gzipped:
+    def signed_content(self, snapshot_id: str, expires: str, signature: str) -> Gzipped:
         """The `.tar.gz` behind a signed URL, to be closed. 403 for one that is expired or altered. Iterating blocks."""
         try:
             until = int(expires)
@@ -210,4 +213,6 @@ class Snapshots:
         snapshot = self._services.store.snapshots.get(snapshot_id)
         if snapshot is None:
             raise not_found("snapshot", snapshot_id)
-        return archive.Gzipped(snapshot.file)
+        from ..cage.archive import Gzipped
+
+        return Gzipped(snapshot.file)

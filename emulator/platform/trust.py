@@ -10,7 +10,6 @@ from typing import Optional
 from ..history import Event
 from ..store import Sandbox, Session
 from .services import Services
-from .trust_rules import MANY_FILES, Seen, charges
 
 #: Deletions within so many seconds count as "at once".
 AT_ONCE = 10.0
@@ -25,6 +24,8 @@ class Trust:
         session = self._services.store.sessions.get(event.session_id)
         if session is None:
             return
+        from .trust_rules import Seen, charges  # reading commands, for those who have an agent
+
         seen = Seen(event, _known_hosts(sandbox))
         if seen.operation == "delete":
             seen.deletions = self._deletions(session)
@@ -43,6 +44,8 @@ class Trust:
 
     def _deletions(self, session: Session) -> int:
         """How many there were at once, this one included. Once they were too many, counting begins anew."""
+        from .trust_rules import MANY_FILES
+
         now = self._services.clock.time()
         session.deletions = [at for at in session.deletions if now - at <= AT_ONCE] + [now]
         count = len(session.deletions)

@@ -9,13 +9,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Optional, Union
 
+from ..config import ConfigError
+
 #: Top-level tables, and whether each is a list of tables or one.
 LISTS = ("keys", "stubs", "programs", "sandboxes", "faults")
 TABLES = ("clock", "agents")
 MOST_BYTES = 16 * 1024**2
 
 
-class ScenarioError(ValueError):
+class ScenarioError(ConfigError):
     """A scenario that cannot be used; the text says where and what to do."""
 
 

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from ..platform.limits import HTTP_PORTS
 from ..platform.refusal import invalid
 from .operation import Body, Call, Model, NoBody, Operations, json_reply
-from .preview import url_of
+from .preview_address import url_of
 
 operations = Operations()
 _HIGHEST = 65535

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 from pydantic import ConfigDict
 from starlette.concurrency import iterate_in_threadpool
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from ..cage.archive import Gzipped
 from ..control.clock import rfc3339
 from ..platform.limits import DOWNLOAD_SECONDS
 from ..platform.refusal import invalid
 from ..store import Snapshot
 from .operation import Body, Call, Model, NoBody, Operations, json_reply, no_content
+
+if TYPE_CHECKING:
+    from ..cage.archive import Gzipped
 
 operations = Operations()
 

@@ -162,7 +162,7 @@ def test_a_scenario_that_cannot_be_made_ends_serve_and_exec(env, tmp_path):
     for command in (("serve", "--port", "0"), ("exec",)):
         rest = () if command[0] == "serve" else ("--", "true")
         done = run(*command, "--scenario", str(tmp_path / "s.toml"), *rest, env=env)
-        assert done.returncode == 1
+        assert done.returncode == 2
         assert "sandboxes[0]: cpus: must be between" in done.stderr
         assert "Traceback" not in done.stderr
 

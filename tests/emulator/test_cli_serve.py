@@ -54,7 +54,7 @@ def test_the_ready_file_is_written_once_it_answers_and_is_the_users_alone(serve,
 
     content = eventually(written, "the ready file")
     assert httpx.get(f"{content['base_url']}/healthz", trust_env=False).status_code == 200
-    assert set(content) == {"base_url", "api_key", "admin_key", "pid", "sandboxes", "keys"}
+    assert set(content) == {"base_url", "api_key", "admin_key", "pid"}
     assert content["pid"] == served.process.pid
     assert content["base_url"] == served.exports()["CAGED_BASE_URL"]
     assert content["api_key"] == served.exports()["CAGED_API_KEY"]

@@ -1,4 +1,4 @@
-"""What uvicorn does with a connection, with what differs between its releases and what faults need."""
+"""What uvicorn does with a WebSocket, with what differs between its releases and what faults need."""
 
 from __future__ import annotations
 
@@ -6,33 +6,15 @@ import asyncio
 import logging
 from typing import Any, Optional
 
-from starlette.types import Receive, Scope, Send
-from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from .wire.faulty import TRANSPORT
+from .http_protocol import with_transport
 
 #: A client whose message is refused is read from until it has sent nothing for so long, and at most so long.
 LINGER_QUIET_SECONDS, LINGER_MOST_SECONDS = 0.1, 5.0
 _silent = logging.getLogger(f"{__name__}.sockets")
 _silent.setLevel(logging.WARNING)
-
-
-class Http(H11Protocol):
-    """As uvicorn's; its requests know their connection, for faults that break it."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self.app = _with_transport(self.app, transport)
-
-
-def _with_transport(app: Any, transport: asyncio.Transport) -> Any:
-    async def connected(scope: Scope, receive: Receive, send: Send) -> None:
-        scope[TRANSPORT] = transport
-        await app(scope, receive, send)
-
-    return connected
 
 
 class WebSocket(WebSocketsSansIOProtocol):
@@ -85,7 +67,7 @@ class WebSocket(WebSocketsSansIOProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self.app = _with_transport(self.app, transport)
+        self.app = with_transport(self.app, transport)
 
     async def send(self, message: Any) -> None:
         if self._lingering is not None:
