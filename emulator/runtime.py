@@ -6,9 +6,9 @@ import asyncio
 import socket
 from collections import deque
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Callable, Optional
 
-from . import app
 from .cage.cgroups import MemoryGroups
 from .cage.isolation import Walls
 from .cage.probe import choose, describe
@@ -23,16 +23,17 @@ from .control.faults import Faults
 from .control.journal import Journal
 from .control.scripts import Scripts
 from .control.stubs import Stubs
+from .listening import bind, url_of
 from .platform.accounts import new_admin_key
 from .platform.platform import Platform
 from .platform.services import Services
 from .rundir import RunDir
-from .server import Server, bind, url_of
 from .store import Store
 
 if TYPE_CHECKING:
     from .persistence.persistence import Persistence
     from .scenario import Loaded, Scenario
+    from .server import Server
 
 
 class Runtime:
@@ -148,15 +149,26 @@ class Runtime:
             refused = "; ".join(describe(verdict) for verdict in self.services.verdicts if not verdict.works)
             self.log(f"warning: sandboxes have process walls only. {refused}")
 
+    async def _get_ready(self) -> tuple[ModuleType, ModuleType]:
+        """The modules of the application and of the server, which are loaded while the zygote starts and walls are
+        tried: the longest part of a start has a core of its own."""
+        self._zygote.start()
+        loading = asyncio.ensure_future(asyncio.to_thread(_load))
+        try:
+            await self._choose_walls()
+        finally:
+            await asyncio.wait({loading})
+        return loading.result()
+
     async def run(self, on_ready: Callable[[], None]) -> None:
         """Serves until `request_stop`; then ends the sandboxes, the connections and the zygote, in this order."""
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
-        await self._choose_walls()
+        app, server = await self._get_ready()
         if self._persistence is not None:
             self._persistence.begin()
         answering = asyncio.Event()
-        self._server = Server(app.build(self.platform), self._socket, answering.set)
+        self._server = server.Server(app.build(self.platform), self._socket, answering.set)
         await self.platform.start()
         serving = self._loop.create_task(self._server.serve())
         stopping = self._loop.create_task(self._stop.wait())
@@ -215,6 +227,12 @@ class Runtime:
         """The short way out, from any thread, without the loop: the zygote takes every sandbox down."""
         self._zygote.abandon()
         self.clean_up()
+
+
+def _load() -> tuple[ModuleType, ModuleType]:
+    from . import app, server
+
+    return app, server
 
 
 def _read(path: Optional[Path]) -> Optional[Scenario]:

@@ -1,4 +1,4 @@
-"""uvicorn around the application: bind first, then serve; in a thread or in the foreground."""
+"""uvicorn around the application, on a socket that listens already; in a thread or in the foreground."""
 
 from __future__ import annotations
 
@@ -9,44 +9,15 @@ from typing import Any, Callable, Optional
 import uvicorn
 from starlette.types import ASGIApp
 
-from .config import ConfigError, EmulatorConfig
 from .http_protocol import Http
+from .listening import BACKLOG
 
-BACKLOG = 512
 #: After the sandboxes are gone every request ends by itself; what has not after this is cut.
 GRACE_SECONDS = 3
 #: The largest message that a client may send: the platform's limit for MCP (wire-other-clients.md 6).
 WS_MESSAGE_BYTES = 4 * 1024 * 1024
 #: Longer than any client keeps an idle connection, so that none meets one that is just being closed.
 KEEP_ALIVE_SECONDS = 90
-
-
-def bind(config: EmulatorConfig) -> socket.socket:
-    """A listening socket, so that a port in use shows at once and port 0 is resolved at once."""
-    try:
-        family, kind, proto, _name, address = socket.getaddrinfo(
-            config.host, config.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        sock = socket.socket(family, kind, proto)
-    except OSError as error:
-        raise ConfigError(f"cannot listen on {config.host!r}: {error}") from error
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind(address)
-        sock.listen(BACKLOG)
-    except OSError as error:
-        sock.close()
-        raise ConfigError(
-            f"cannot listen on {config.host}:{config.port}: {error.strerror}; choose another port, or 0 for a free one"
-        ) from error
-    return sock
-
-
-def url_of(sock: socket.socket) -> str:
-    host, port = sock.getsockname()[:2]
-    if host in ("0.0.0.0", "::"):
-        host = "127.0.0.1" if host == "0.0.0.0" else "::1"
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 class Server:

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from http import HTTPStatus
-from typing import Optional
+from typing import Callable, Optional
 
 from .chance import Chance
 from .scope import EVERYBODY
@@ -181,8 +181,8 @@ class Faults:
     def __init__(self, chance: Chance) -> None:
         self._chance = chance
         self._faults: dict[str, Fault] = {}
-        #: All that there are, so that a misspelt one is refused; told when the routes are made.
-        self.operations: frozenset[str] = frozenset()
+        #: The names of all calls, so that a misspelt one is refused; set when the routes are made.
+        self.operations: Callable[[], frozenset[str]] = frozenset
 
     def add(self, account: str, **options: object) -> Fault:
         """ValueError for options that make no sense."""
@@ -193,11 +193,12 @@ class Faults:
         return fault
 
     def _check_operation(self, pattern: Optional[str]) -> None:
-        if pattern is None or not self.operations or any(fnmatchcase(name, pattern) for name in self.operations):
+        known = self.operations() if pattern is not None else frozenset()
+        if pattern is None or not known or any(fnmatchcase(name, pattern) for name in known):
             return
         import difflib  # for who misspells only
 
-        near = difflib.get_close_matches(pattern, sorted(self.operations), 3, 0.5)
+        near = difflib.get_close_matches(pattern, sorted(known), 3, 0.5)
         hint = f"; did you mean {' or '.join(near)}?" if near else "; they are named as in the SDK, e.g. sandboxes.exec"
         raise ValueError(f"operation: {pattern!r} is no call of the API{hint}")
 
