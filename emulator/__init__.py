@@ -48,19 +48,28 @@ _HOMES = {
 }
 
 
+def require_extra() -> None:
+    """ImportError, saying what to do, where what an emulator runs on is not installed."""
+    from importlib.util import find_spec
+
+    for name in ("click", "pydantic", "starlette", "uvicorn"):
+        try:
+            found = find_spec(name) is not None
+        except ValueError:
+            found = False
+        if not found:
+            hint = f"the emulator needs {name!r}; install it with: pip install 'caged[emulator]'"
+            raise ImportError(hint, name=name)
+
+
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name in ("Emulator", "EmulatorConfig"):
+        require_extra()
     from importlib import import_module
 
-    try:
-        value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    except ImportError as error:
-        missing = (error.name or "").partition(".")[0]
-        if missing in ("click", "pydantic", "starlette", "uvicorn"):
-            hint = f"the emulator needs {missing!r}; install it with: pip install 'caged[emulator]'"
-            raise ImportError(hint, name=missing) from error
-        raise
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
     globals()[name] = value  # asked once per name
     return value
 

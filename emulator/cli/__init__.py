@@ -5,9 +5,16 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Optional
 
-import click
-
 from caged import __version__
+
+from .. import require_extra
+
+try:
+    require_extra()
+except ImportError as _error:
+    raise SystemExit(str(_error)) from None
+
+import click
 
 #: Each is the `command` of the module of its name.
 COMMANDS = (
