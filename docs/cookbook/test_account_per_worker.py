@@ -1,0 +1,22 @@
+"""Workers of your own (threads, processes, another language) each get an account, and do not see each other."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+from caged.emulator import Emulator, RemoteEmulator
+
+
+def work(url, admin_key, name):
+    with RemoteEmulator(url, admin_key) as emulator:
+        account = emulator.create_account(name)
+        with emulator.acting_for(account.id), emulator.client() as client:
+            emulator.commands.stub("whoami", f"{name}\n")
+            box = client.sandboxes.create()
+            said = client.sandboxes.exec(box.id, "whoami").output
+            return said, len(client.sandboxes.list()), len(emulator.journal.execs())
+
+
+def test_four_workers_share_one_emulator():
+    with Emulator() as emulator, ThreadPoolExecutor(4) as pool:
+        names = ["ann", "bob", "cleo", "dan"]
+        results = [pool.submit(work, emulator.base_url, emulator.admin_key, name) for name in names]
+        assert [result.result(30) for result in results] == [(f"{name}\n", 1, 1) for name in names]

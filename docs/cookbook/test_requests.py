@@ -1,0 +1,11 @@
+"""See every request of your code as it came over the wire: method, path, body, status, and what was dubious in it."""
+
+
+def test_the_sandbox_is_asked_for_as_it_should_be(caged, caged_emulator):
+    box = caged.sandboxes.create(template="python", env={"CI": "1"})
+    caged.sandboxes.destroy(box.id)
+    (created,) = caged_emulator.journal.requests("POST", "/v1/sandboxes")
+    assert created.json() == {"template": "python", "env": {"CI": "1"}}
+    assert (created.status, created.warnings) == (201, [])
+    assert [request.operation for request in caged_emulator.journal] == ["sandboxes.create", "sandboxes.destroy"]
+    caged_emulator.journal.assert_requested(operation="sandboxes.destroy", sandbox=box.id, times=1)

@@ -1,0 +1,32 @@
+"""What a test has to start with stands in a file: sandboxes with files, agents' replies, stubs, faults."""
+
+import pytest
+
+from caged import CagedServerError
+
+SCENARIO = """
+[[sandboxes]]
+name = "web"
+agents = ["claude"]
+budget = 5.00
+
+[sandboxes.files]
+"/workspace/app.py" = "print('hello')\\n"
+
+[agents.claude]
+replies = ["I have looked at it."]
+
+[[faults]]
+operation = "files.write"
+sandbox = "web"
+status = 503
+times = 3
+"""
+
+
+def test_it_begins_with_a_scenario(caged, caged_emulator, tmp_path):
+    (tmp_path / "web.toml").write_text(SCENARIO)
+    web = caged_emulator.load(tmp_path / "web.toml").sandboxes["web"]
+    assert caged.sandboxes.exec(web, 'cat app.py; claude -p "Look"').output == "print('hello')\nI have looked at it.\n"
+    with pytest.raises(CagedServerError):
+        caged_emulator.client(max_retries=0).files.write(web, "app.py", "")

@@ -1,0 +1,13 @@
+"""A snapshot is accepted and fails later, so that there is nothing to go back to."""
+
+import pytest
+
+from caged import CagedError
+
+
+def test_a_failed_snapshot_is_an_error_to_whoever_waits(caged, caged_emulator, caged_sandbox):
+    with caged_emulator.faults.add("snapshots.create", outcome="failed", times=1):
+        snapshot = caged.snapshots.create(caged_sandbox.id, name="before")
+        with pytest.raises(CagedError, match="failed"):
+            caged.snapshots.wait(snapshot.id)
+    assert caged.sandboxes.exec(caged_sandbox.id, "true").ok, "the sandbox has nothing of it"

@@ -1,0 +1,15 @@
+"""Ask whether a server keeps to the platform's contract, and see exactly what differs when something is broken."""
+
+from caged.emulator import Emulator
+from caged.emulator.verify import verify
+
+CHECKS = ["exec.*", "files.read*"]
+
+
+def test_what_is_broken_is_told():
+    with Emulator() as emulator:
+        assert verify(emulator.base_url, emulator.api_key, only=CHECKS).different == []
+        emulator.faults.add("files.read", status=418)
+        broken = verify(emulator.base_url, emulator.api_key, only=CHECKS).different
+        assert {result.id.split(".")[0] for result in broken} == {"files"}
+        assert "418" in broken[0].got
