@@ -127,7 +127,8 @@ class Agent:
         `text`: what it says, or pieces that it prints one by one, each after `delay` seconds (one text: after so many);
         or a Reply; or a function of the prompt and the sandbox it is asked in, which gives a Reply, a text, or None for
         the emulator's own. `files`: path -> content, written before the first word; a relative path is in the
-        workspace. `tokens_in`, `tokens_out`, `cost_usd` (from the sandbox's budget) and `model` are its session's.
+        workspace. `tokens_in`, `tokens_out`, `cost_usd` (from the sandbox's budget) and `model` are its session's; when
+        that uses the budget up, the pause follows in a moment, or at once by `clock.tick()`.
         `optional`: nobody minds when it is never used.
 
         ValueError for what makes no sense; EmulatorError for a function when the emulator is in another process.
