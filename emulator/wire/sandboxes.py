@@ -135,6 +135,8 @@ async def create(call: Call[CreateSandbox]) -> Response:
         if getattr(call.body, name):
             call.warnings.append(f"`{name}` is ignored: personas and harnesses are not emulated")
     sandbox = call.platform.sandboxes.new(call.account, **checked(call.body))
+    if sandbox.timeout < (call.body.timeout or 0):
+        call.warnings.append(f"timeout is cut to the plan's most, {sandbox.timeout} s")
     await call.platform.sandboxes.build(sandbox, call.failing("error"))
     return json_reply(shown(sandbox, call.platform.services.clock.time()), 201)
 

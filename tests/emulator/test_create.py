@@ -205,6 +205,13 @@ def test_unknown_keys_are_ignored_and_told_in_the_journal(api):
         assert any(repr(name) in warning for warning in entry.warnings)
 
 
+def test_an_idle_timeout_beyond_the_plans_is_cut_and_told_in_the_journal(api):
+    response = create(api, timeout=10**7)
+    assert response.json()["timeout"] == 86400
+    (entry,) = [e for e in api.emulator._runtime.services.journal.entries() if e.account == api.account_id]
+    assert entry.warnings == ["timeout is cut to the plan's most, 86400 s"]
+
+
 def test_of_a_key_given_twice_the_last_one_counts(api):
     response = api.post("/sandboxes", content=b'{"template": "nonsense", "template": "minimal"}')
     assert response.json()["template"] == "minimal"
