@@ -16,7 +16,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from caged.emulator.config import EmulatorConfig
-from caged.emulator.server import Server, bind, url_of
+from caged.emulator.listening import bind, url_of
+from caged.emulator.server import Server
 
 
 async def _empty(_request: Request) -> Response:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Coroutine
 from dataclasses import dataclass
-from typing import Optional
+from typing import Any, Optional
 
-from ..cage.process import Gone
+from ..cage.process import Gone, Result
 from ..control.faults import Fault
 from ..store import Account, Sandbox
 from . import limits
@@ -34,6 +35,36 @@ class Execs:
     def __init__(self, services: Services, sandboxes: Sandboxes) -> None:
         self._services = services
         self._sandboxes = sandboxes
+        #: By sandbox: what ends the waiting for a command.
+        self._waiting: dict[str, set[asyncio.Future[None]]] = {}
+        services.signals.connect("out_of_budget", self._end_waiting)
+
+    def _end_waiting(self, sandbox: Sandbox) -> None:
+        for ending in self._waiting.get(sandbox.id, ()):
+            if not ending.done():
+                ending.set_result(None)
+
+    async def _unless_out_of_budget(self, sandbox: Sandbox, work: Coroutine[Any, Any, Result]) -> Result:
+        """The result of `work`. Raises Gone, and kills the command, when the sandbox meets the end of its budget
+        before: it will never be resumed, and the command not end."""
+        ending: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waiting = self._waiting.setdefault(sandbox.id, set())
+        waiting.add(ending)
+        working = asyncio.ensure_future(work)
+        try:
+            either: set[asyncio.Future[Any]] = {working, ending}
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if working.done():
+                return working.result()
+            budget = f"its budget of ${sandbox.budget or 0:.2f} was used up"
+            raise Gone(f"{budget}, and it was paused, before the command ended")
+        finally:
+            waiting.discard(ending)
+            if not waiting:
+                self._waiting.pop(sandbox.id, None)
+            if not working.done():
+                working.cancel()
+                await asyncio.gather(working, return_exceptions=True)
 
     async def run(
         self, account: Account, sandbox_id: str, command: str, fault: Optional[Fault] = None
@@ -56,7 +87,8 @@ class Execs:
                 dying = asyncio.get_running_loop().call_later(fault.delay, sandbox.cage.crash)
             try:
                 chosen = await choose(self._services, sandbox, command)
-                result = await chosen.run(sandbox, sandbox.cage, command, limits.OUTPUT_BYTES)
+                work = chosen.run(sandbox, sandbox.cage, command, limits.OUTPUT_BYTES)
+                result = await self._unless_out_of_budget(sandbox, work)
             except asyncio.CancelledError:
                 self._over(sandbox, command, None, start, "killed: the client hung up", stub=chosen.stub)
                 raise

@@ -178,6 +178,8 @@ class Sandboxes:
                 cost.stop(sandbox, self._services.clock.time())
                 sandbox.status = "paused"
             self._services.happened(sandbox, "pause", why, cause=cause)
+            if cause == "budget":
+                self._services.signals.send("out_of_budget", sandbox=sandbox)
             self._snapshots.take_automatic(sandbox)
 
     async def resume(self, sandbox: Sandbox) -> None:

@@ -12,6 +12,8 @@ SIGNALS: dict[str, tuple[str, ...]] = {
     "budget_told": ("sandbox", "percent", "spent"),
     # The sandbox's status became `error`; `reason` is text for people, secrets masked.
     "sandbox_error": ("sandbox", "reason"),
+    # The sandbox was paused at the end of its budget: nothing in it will ever go on.
+    "out_of_budget": ("sandbox",),
     # The sandbox was paused for want of activity.
     "idle_timeout": ("sandbox",),
     # An agent session is over: completed or failed.

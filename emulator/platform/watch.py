@@ -55,12 +55,16 @@ class Watch:
     async def run(self) -> None:
         while True:
             await asyncio.sleep(INTERVAL)
-            for sandbox in [box for box in self._due() if not self._delivering(box)]:
+            for sandbox in self._due():
                 # One that has to wait, for a snapshot of a large workspace say, must not hold up the others.
-                task = self._services.in_background(self._look(sandbox))
+                task = self._services.in_background(self._look_unless_delivering(sandbox))
                 self._begun.add(task)
                 task.add_done_callback(self._begun.discard)
             self._look_further()
+
+    async def _look_unless_delivering(self, sandbox: Sandbox) -> None:
+        if not self._delivering(sandbox):
+            await self._look(sandbox)
 
     async def advance(self, account_id: str, seconds: float) -> None:
         """Moves an account's clock (or everybody's) on, stopping at each moment at which a sandbox falls asleep or
@@ -70,12 +74,12 @@ class Watch:
         for _ in range(_MOST_STOPS):
             step = min(self._until_due(account_id), rest)
             clock.advance(account_id, step)
-            await self.look()
+            await self.look(account_id)
             rest -= step
             if rest <= 0:
                 return
         clock.advance(account_id, rest)
-        await self.look()
+        await self.look(account_id)
 
     def freeze(self, account_id: str, at: Optional[float]) -> None:
         """Stops an account's clock, now or at the epoch second `at`. Setting it is no passing of time: sandboxes have
@@ -104,7 +108,7 @@ class Watch:
     async def spend(self, sandbox: Sandbox, usd: float) -> None:
         """Its agents have spent that much; what follows from it has happened on return."""
         sandbox.spent_llm += usd
-        await self.look()
+        await self.look(sandbox.account_id)
 
     def _until_due(self, account_id: str) -> float:
         """Seconds until something happens by itself to one of the account's running sandboxes."""
@@ -120,10 +124,11 @@ class Watch:
                         waits += due(sandbox, now)
         return max(min(waits), _LEAST_STEP)
 
-    async def look(self) -> None:
-        """One look at every sandbox, by the emulator's clock, to its end."""
+    async def look(self, account_id: str = EVERYBODY) -> None:
+        """One look at every sandbox of an account, by its clock, to its end."""
         await self._finish_begun()  # they may have begun by an earlier time
-        await asyncio.gather(*(self._look(sandbox) for sandbox in self._due()))
+        mine = [box for box in self._due() if account_id in (box.account_id, EVERYBODY)]
+        await asyncio.gather(*(self._look(sandbox) for sandbox in mine))
         await self._finish_begun()
         self._look_further()
 

@@ -1,6 +1,7 @@
 """What time does: cost, budgets, and falling asleep. The emulator's clock is moved; nobody waits."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from emulator_testing import FakeClock, assert_problem, eventually
@@ -277,3 +278,26 @@ def test_it_happens_by_itself(timed):
     box = api.sandbox(timeout=60)
     clock.offset += 61  # nobody tells the emulator to look
     eventually(lambda: api.status(box) == "paused", "the emulator to look")
+
+
+def test_a_command_that_runs_when_the_budget_is_used_up_is_answered(api):
+    """It will never end: a sandbox without budget cannot be resumed."""
+    box = api.sandbox(budget=1.0)
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(api.run, box, "touch begun; sleep 60")
+        eventually(lambda: api.read(box, "begun").status_code == 200, "the command to begin")
+        api.emulator.spend(box, 2.0)
+        result = running.result(10)
+    assert (result["exit_code"], result["output"]) == (-1, "")
+    assert "its budget of $1.00 was used up, and it was paused, before the command ended" in result["error"]
+    assert api.status(box) == "paused"
+
+
+def test_a_command_that_runs_when_its_user_pauses_goes_on_after_the_resume(api):
+    box = api.sandbox(budget=1.0)
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(api.run, box, "touch begun; sleep 0.2; echo end")
+        eventually(lambda: api.read(box, "begun").status_code == 200, "the command to begin")
+        assert api.post(f"/sandboxes/{box}/pause").status_code == 204
+        assert api.post(f"/sandboxes/{box}/resume").status_code == 204
+        assert running.result(10)["output"] == "end\n"
