@@ -1,0 +1,19 @@
+"""The benchmarks can be started. What they measure is no test: see `benchmarks/`."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parents[2] / "benchmarks"
+NAMES = sorted(path.stem for path in FOLDER.glob("*.py"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_benchmark_finds_all_that_it_uses(name: str) -> None:
+    code = f"import {name}; assert {name!r}.startswith('_') or callable({name}.main)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=FOLDER, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
