@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -251,7 +252,8 @@ def _missing(what: str, wanted: str, came: list[str], kind: str) -> str:
     came = [text[:_LETTERS] for text in came]
     near = difflib.get_close_matches(wanted[:_LETTERS].strip("'\""), came[-_COMPARED:], _NEAR, 0.4)
     rest = [text for text in dict.fromkeys(reversed(came)) if text not in near]
-    lines = [f"  {text}" for text in [*dict.fromkeys(near), *rest][:_NEAR]]
-    more = len(came) - len(lines)
+    told, often = [*dict.fromkeys(near), *rest][:_NEAR], Counter(came)
+    lines = [f"  {text}" + (f" ({often[text]} times)" if often[text] > 1 else "") for text in told]
+    more = len(came) - sum(often[text] for text in told)
     lines += [f"  … and {more} more"] if more > 0 else []
     return "\n".join([f"{what}. What came, the nearest first:", *lines])
