@@ -139,11 +139,7 @@ class Runtime:
 
     async def _choose_walls(self) -> None:
         """Raises NoWalls when the level that was asked for does not work here."""
-        try:
-            walls, self.services.verdicts = await choose(self.config.isolation, self._zygote, self._run_dir.path)
-        except BaseException:
-            await self._zygote.stop()
-            raise
+        walls, self.services.verdicts = await choose(self.config.isolation, self._zygote, self._run_dir.path)
         self.services.site = self._site(walls)
         if walls.level == "process" and self.config.isolation == "auto":
             refused = "; ".join(describe(verdict) for verdict in self.services.verdicts if not verdict.works)
@@ -162,6 +158,13 @@ class Runtime:
 
     async def run(self, on_ready: Callable[[], None]) -> None:
         """Serves until `request_stop`; then ends the sandboxes, the connections and the zygote, in this order."""
+        try:
+            await self._run(on_ready)
+        except BaseException:
+            await self._zygote.stop()  # where the start failed: harmless when it has ended
+            raise
+
+    async def _run(self, on_ready: Callable[[], None]) -> None:
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
         app, server = await self._get_ready()
