@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar, Union
 from .cage.probe import describe
 from .config import EmulatorConfig
 from .double.double import Double
-from .double.link import EmulatorError, Link
+from .double.link import EmulatorError, Link, Of, id_of
 from .runtime import Runtime
 
 if TYPE_CHECKING:
@@ -225,13 +225,14 @@ class Emulator(Double):
 
     # --- archives
 
-    def export(self, path: Union[str, os.PathLike[str]], account: Optional[str] = None) -> None:
+    def export(self, path: Union[str, os.PathLike[str]], account: Optional[Of] = None) -> None:
         """Writes everything (accounts, keys, sandboxes with their files, snapshots, histories), or all of one account
         by its id, into one `.tar.gz`, which appears at `path` complete or not at all. It holds secrets. ValueError says
         why it cannot be."""
         from .persistence.transfer import Transfer
 
-        self._call(Transfer(self._running().platform).export(Path(path), account), TRANSFER_LIMIT)
+        about = None if account is None else str(id_of(account))
+        self._call(Transfer(self._running().platform).export(Path(path), about), TRANSFER_LIMIT)
 
     def import_(self, path: Union[str, os.PathLike[str]]) -> None:
         """Adds what `export` has written, here or elsewhere; its sandboxes are stopped, and `resume` starts them.

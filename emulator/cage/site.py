@@ -142,6 +142,19 @@ class Site:
         return spec
 
 
+#: A login shell begins with the host's /etc/profile, which forgets where the emulator's programs are. No path of the
+#: directory stands here: it is made ahead, under another name.
+_PROFILE = """\
+__bin=/opt/caged/bin
+[ "$HOME" = /root ] || __bin=${HOME%/root}/opt/bin
+case ":$PATH:" in
+    *":$__bin:"*) ;;
+    *) PATH=$__bin:$HOME/.local/bin:$PATH ;;
+esac
+unset __bin
+"""
+
+
 def _furnish(layout: Layout) -> None:
     """The directories, and settings by which package managers install into the sandbox's own home, never into the
     host's interpreter."""
@@ -152,3 +165,4 @@ def _furnish(layout: Layout) -> None:
         "[global]\nuser = true\nbreak-system-packages = true\ndisable-pip-version-check = true\n", encoding="utf-8"
     )
     (layout.home / ".npmrc").write_text("prefix=${HOME}/.local\n", encoding="utf-8")
+    (layout.home / ".profile").write_text(_PROFILE, encoding="utf-8")

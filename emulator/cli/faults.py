@@ -38,7 +38,7 @@ def listed(emulator: Double) -> None:
 @click.argument("fault")
 @control_options
 def remove(emulator: Double, fault: str) -> None:
-    """Calls that hang by it go on."""
+    """Calls that hang by it end, without an answer."""
     emulator.faults.remove(fault)
 
 

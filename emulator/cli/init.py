@@ -11,11 +11,13 @@ import click
 @click.argument("path", type=click.Path(dir_okay=False, path_type=Path), default="caged-scenario.toml")
 def command(path: Path) -> None:
     """Write a commented scenario to PATH; what is there already is left alone."""
-    from ..scenario.starter import STARTER
+    from ..scenario.starter import NAME, STARTER
 
+    if path.suffix != ".toml":
+        raise click.ClickException(f"the scenario is written as TOML; name a file like {path.with_suffix('.toml')}")
     try:
         with open(path, "x", encoding="utf-8") as file:
-            file.write(STARTER)
+            file.write(STARTER.replace(NAME, str(path)))
     except FileExistsError:
         raise click.ClickException(f"{path} is there already; name another file, or remove it first") from None
     except OSError as error:

@@ -10,7 +10,7 @@ from typing import Any, Callable
 
 import click
 
-_TYPES: dict[str, Any] = {"int": int, "float": float, "str": str}
+_TYPES: dict[str, Any] = {"int": int, "float": float, "str": str, "Of": str, "RetryAfter": int}
 
 
 def options_of(function: Callable[..., Any], leave: Sequence[str] = ()) -> Callable[[Any], Any]:

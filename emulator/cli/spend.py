@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Optional
+
 import click
 
 from ..double.double import Double
@@ -10,8 +12,12 @@ from .control import control_options
 
 @click.command("spend")
 @click.argument("sandbox")
-@click.argument("usd", type=float)
+@click.argument("usd", type=float, required=False)
+@click.option("--usd", "as_option", type=float, help="The same.")
 @control_options
-def command(emulator: Double, sandbox: str, usd: float) -> None:
+def command(emulator: Double, sandbox: str, usd: Optional[float], as_option: Optional[float]) -> None:
     """Agents in SANDBOX have spent USD. Prints its whole cost; alerts, and the pause at its budget, have happened."""
-    click.echo(f"{emulator.spend(sandbox, usd):.6f}")
+    spent = usd if as_option is None else as_option
+    if spent is None:
+        raise click.UsageError("say how much: caged-emulator spend SANDBOX --usd 4.80")
+    click.echo(f"{emulator.spend(sandbox, spent):.6f}")

@@ -185,7 +185,10 @@ class Faults:
         self.operations: Callable[[], frozenset[str]] = frozenset
 
     def add(self, account: str, **options: object) -> Fault:
-        """ValueError for options that make no sense."""
+        """ValueError for options that make no sense. An operation like `POST /v1/sandboxes` is a method and a path."""
+        method, space, path = str(options.get("operation") or "").partition(" ")
+        if space and path.startswith("/"):
+            options = {**options, "operation": None, "method": method, "path": path}
         fault = Fault(id=self._chance.identifier("fault", self._faults), account=account, **options)  # type: ignore[arg-type]
         fault.check()
         self._check_operation(fault.operation)

@@ -10,7 +10,7 @@ from ..control.agents import Prompt as Asked
 from ..control.agents import Reply
 from .added import Added
 from .journal import Journal, Prompt
-from .link import EmulatorError, Link
+from .link import EmulatorError, Link, Of
 from .patterns import Pattern, add, any_regex, as_text
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class Workplace:
 
 
 #: A function that answers: None leaves it to the emulator's own reply.
-Answerer = Callable[[Asked, Workplace], Union[Reply, str, None]]
+Answerer = Callable[["PromptText", Workplace], Union[Reply, str, None]]
 
 
 def unsaid(replies: Sequence[ReplyInfo]) -> str:
@@ -119,7 +119,7 @@ class Agent:
         model: Optional[str] = None,
         times: Optional[int] = None,
         optional: bool = False,
-        account: Optional[str] = None,
+        account: Optional[Of] = None,
     ) -> AddedReply:
         """A reply to every prompt that no `reply_to` fits. Several are used in turn, the last one again and again; one
         with `times` so often. When all are used up, a prompt is an error.
@@ -139,7 +139,7 @@ class Agent:
         return self._add(text, None, options, account)
 
     def replies(
-        self, replies: Sequence[Union[str, Reply, Answerer]], *, repeat: bool = True, account: Optional[str] = None
+        self, replies: Sequence[Union[str, Reply, Answerer]], *, repeat: bool = True, account: Optional[Of] = None
     ) -> list[AddedReply]:
         """One after the other, then the last one again and again; without `repeat`, a prompt too many is an error."""
         last = len(replies) - 1
@@ -162,7 +162,7 @@ class Agent:
         model: Optional[str] = None,
         times: Optional[int] = None,
         optional: bool = False,
-        account: Optional[str] = None,
+        account: Optional[Of] = None,
     ) -> list[AddedReply]:
         """A reply to prompts that are exactly so; with * ? [ a pattern; a compiled regular expression, found somewhere
         in it. The first that fits, in the order they came, answers. Or a mapping of such to replies. The rest is as of
@@ -174,7 +174,7 @@ class Agent:
             return [self._add(reply, pattern, options, account) for pattern, reply in prompt.items()]
         return [self._add(text, prompt, options, account)]
 
-    def passthrough(self, *, optional: bool = False, account: Optional[str] = None) -> AddedReply:
+    def passthrough(self, *, optional: bool = False, account: Optional[Of] = None) -> AddedReply:
         """The real program of this machine answers what no `reply_to` fits, in the sandbox and with its environment. It
         is looked for on the emulator's PATH; exit code 127 where it is not, or cannot be seen from within the walls."""
         return self._add("", None, {"passthrough": True, "optional": optional}, account)
@@ -184,7 +184,7 @@ class Agent:
         said: Union[Text, Reply, Answerer],
         prompt: Optional[Pattern],
         options: Mapping[str, Any],
-        account: Optional[str],
+        account: Optional[Of],
     ) -> AddedReply:
         body = {**options, "prompt": as_text(prompt, False), "regex": any_regex([prompt])}
         function = None
@@ -192,6 +192,8 @@ class Agent:
             body.update(_described(said))
         elif callable(said):
             function = _answering(said, self._link)
+        elif isinstance(said, Mapping):
+            raise TypeError("a mapping of prompts to replies is for reply_to(); reply() takes one reply")
         else:
             body["text"] = said if isinstance(said, str) else list(said)
         for name in ("delay", "cost_usd"):
@@ -208,21 +210,21 @@ class Agent:
         """Everything that it was asked, oldest first, with what it answered."""
         return self.prompts_of()
 
-    def prompts_of(self, sandbox: Optional[str] = None, *, account: Optional[str] = None) -> list[Prompt]:
+    def prompts_of(self, sandbox: Optional[Of] = None, *, account: Optional[Of] = None) -> list[Prompt]:
         return [
             prompt
             for prompt in Journal(self._link).prompts(sandbox, account=account)
             if self._name in (prompt.agent, prompt.program)
         ]
 
-    def unused(self, *, account: Optional[str] = None) -> list[ReplyInfo]:
+    def unused(self, *, account: Optional[Of] = None) -> list[ReplyInfo]:
         """Those that were never said and are not optional."""
         return [reply for reply in self.list(account=account) if not reply.used and not reply.optional]
 
-    def list(self, *, account: Optional[str] = None) -> list[ReplyInfo]:
+    def list(self, *, account: Optional[Of] = None) -> list[ReplyInfo]:
         return [ReplyInfo(**told) for told in self._link.call("GET", f"/agents/{self._name}/replies", account=account)]
 
-    def reset(self, *, account: Optional[str] = None) -> None:
+    def reset(self, *, account: Optional[Of] = None) -> None:
         """It answers as at the start. What it was asked stays in the journal."""
         self._link.call("DELETE", f"/agents/{self._name}/replies", account=account)
 
@@ -233,20 +235,39 @@ class Agents:
     def __init__(self, link: Link) -> None:
         self._link = link
 
-    def unused(self, *, account: Optional[str] = None) -> list[ReplyInfo]:
+    def unused(self, *, account: Optional[Of] = None) -> list[ReplyInfo]:
         """Replies that were never said and are not optional."""
         return [reply for reply in self.list(account=account) if not reply.used and not reply.optional]
 
-    def list(self, *, account: Optional[str] = None) -> list[ReplyInfo]:
+    def list(self, *, account: Optional[Of] = None) -> list[ReplyInfo]:
         return [ReplyInfo(**told) for told in self._link.call("GET", "/agents", account=account)]
 
-    def reset(self, *, account: Optional[str] = None) -> None:
+    def reset(self, *, account: Optional[Of] = None) -> None:
         self._link.call("DELETE", "/agents", account=account)
 
 
 def _described(reply: Reply) -> dict[str, Any]:
     body = {name: value for name, value in vars(reply).items() if value is not None}
     return {**body, "text": reply.text if isinstance(reply.text, str) else list(reply.text)}
+
+
+class PromptText(str):
+    """The prompt's text, with where it was asked: `agent`, `program`, `sandbox_id`, `session_id`, `cwd`, `arguments`;
+    `text` is the same as itself."""
+
+    agent: str
+    program: str
+    sandbox_id: str
+    session_id: str
+    cwd: str
+    arguments: Sequence[str]
+    text: str
+
+    @classmethod
+    def of(cls, prompt: Asked) -> PromptText:
+        made = cls(prompt.text)
+        vars(made).update(vars(prompt))
+        return made
 
 
 def _answering(function: Answerer, link: Link) -> Callable[[Asked], Optional[Reply]]:
@@ -257,7 +278,7 @@ def _answering(function: Answerer, link: Link) -> Callable[[Asked], Optional[Rep
         from caged import Caged
 
         with Caged(api_key=_key(services, prompt.sandbox_id), base_url=services.base_url) as client:
-            said = function(prompt, Workplace(prompt.sandbox_id, prompt.cwd, client))
+            said = function(PromptText.of(prompt), Workplace(prompt.sandbox_id, prompt.cwd, client))
         if isinstance(said, str):
             return Reply(said)
         if said is None or isinstance(said, Reply):

@@ -9,7 +9,7 @@ from typing import Any, Callable, Optional, Union
 
 from ..control.stubs import Output, Question, Said
 from .added import Added
-from .link import Link
+from .link import Link, Of
 from .patterns import Pattern, add, any_regex, as_text
 
 #: Of what ran instead, a failure tells so many.
@@ -87,8 +87,8 @@ class Commands:
         times: Optional[int] = None,
         optional: bool = False,
         error: Optional[str] = None,
-        sandbox: Optional[str] = None,
-        account: Optional[str] = None,
+        sandbox: Optional[Of] = None,
+        account: Optional[Of] = None,
     ) -> Stub:
         """From now on, until it is removed, such commands are answered instead of run: of exec, streams, terminals, MCP
         and a create's init_script and packages. The first that fits, in the order they came, is the one; what none
@@ -128,8 +128,8 @@ class Commands:
         times: Optional[int] = None,
         optional: bool = False,
         error: Optional[str] = None,
-        sandbox: Optional[str] = None,
-        account: Optional[str] = None,
+        sandbox: Optional[Of] = None,
+        account: Optional[Of] = None,
     ) -> Stub:
         """The same for a program, wherever in a script or from whatever other program it is called by its name, in all
         sandboxes that there are and will be. A call that fits none runs the real program, with its input.
@@ -159,7 +159,7 @@ class Commands:
         added = add(self._link, "/commands", body, function, "a function that answers programs", account)
         return Stub(added["id"], self._link)
 
-    def unused(self, *, account: Optional[str] = None) -> list[StubInfo]:
+    def unused(self, *, account: Optional[Of] = None) -> list[StubInfo]:
         """Those that have answered nothing and are not optional; `unused` of this module puts them into words."""
         return [stub for stub in self.list(account=account) if not stub.used and not stub.optional]
 
@@ -167,11 +167,11 @@ class Commands:
         """The next such command really runs. EmulatorError when there is none of that id."""
         self._link.call("DELETE", f"/commands/{stub_id}", account="*")
 
-    def list(self, *, account: Optional[str] = None) -> list[StubInfo]:
+    def list(self, *, account: Optional[Of] = None) -> list[StubInfo]:
         """In the order in which they are tried."""
         return [StubInfo(**told) for told in self._link.call("GET", "/commands", account=account)]
 
-    def clear(self, *, account: Optional[str] = None) -> None:
+    def clear(self, *, account: Optional[Of] = None) -> None:
         """All of the account's."""
         self._link.call("DELETE", "/commands", account=account)
 

@@ -16,7 +16,7 @@ from .commands import unused as never_used
 from .faults import Faults, unfired
 from .inventory import Inventory
 from .journal import Journal
-from .link import EmulatorError, Link, Refused
+from .link import EmulatorError, Link, Of, Refused, id_of
 
 if TYPE_CHECKING:
     from caged import AsyncCaged, Caged
@@ -85,18 +85,18 @@ class Double:
         """What the account has."""
         return Inventory(self._link)
 
-    def spend(self, sandbox: str, usd: float) -> float:
+    def spend(self, sandbox: Of, usd: float) -> float:
         """Agents in the sandbox have spent that much: alerts, and the pause at the end of its budget, have happened on
         return. The sandbox's whole cost so far, in USD."""
-        told = self._link.call("POST", f"/sandboxes/{sandbox}/spend", {"usd": float(usd)})
+        told = self._link.call("POST", f"/sandboxes/{id_of(sandbox)}/spend", {"usd": float(usd)})
         return float(told["total_cost"])
 
-    def reset(self, *, account: Optional[str] = None) -> None:
+    def reset(self, *, account: Optional[Of] = None) -> None:
         """Everything in the account goes: sandboxes, snapshots, sessions, alerts, faults, stubs, agents' replies, the
         journal, its time. Its keys stay."""
         self._link.call("POST", "/reset", account=account)
 
-    def load(self, path: Union[str, os.PathLike[str]], *, account: Optional[str] = None) -> Loaded:
+    def load(self, path: Union[str, os.PathLike[str]], *, account: Optional[Of] = None) -> Loaded:
         """Makes what a scenario file (TOML, YAML or JSON; `caged-emulator init` writes a starter) says: sandboxes,
         keys, stubs, agents' replies, faults. ScenarioError (a ValueError), naming the entry that cannot be made."""
         from ..scenario import apply, read
@@ -148,14 +148,14 @@ class Double:
         """What was asked through this object for everybody (`account="*"`) goes: faults, and the time."""
         self._link.take_back()
 
-    def forget(self, *, account: Optional[str] = None) -> None:
+    def forget(self, *, account: Optional[Of] = None) -> None:
         """What a test asked of the account (faults, stubs, agents' replies, its time) and its journal go; what the
         account has stays."""
         self._link.call("POST", "/forget", account=account)
 
     # --- archives
 
-    def export(self, path: Union[str, os.PathLike[str]], account: Optional[str] = None) -> None:
+    def export(self, path: Union[str, os.PathLike[str]], account: Optional[Of] = None) -> None:
         """Writes everything (accounts, keys, sandboxes with their files, snapshots, histories), or all of one account
         by its id, into one `.tar.gz`, which appears at `path` complete or not at all. It holds secrets. ValueError says
         why it cannot be."""
@@ -191,18 +191,19 @@ class Double:
         told = self._link.call("POST", "/accounts", {"name": name}, account="*")
         return Account(told["id"], told["api_key"])
 
-    def delete_account(self, account_id: str) -> None:
+    def delete_account(self, account_id: Of) -> None:
         """With everything in it. Harmless when it is gone already."""
         try:
-            self._link.call("DELETE", f"/accounts/{account_id}", account="*")
+            self._link.call("DELETE", f"/accounts/{id_of(account_id)}", account="*")
         except Refused as error:
             if error.status != 404:
                 raise
 
     @contextmanager
-    def acting_for(self, account: Optional[str]) -> Iterator[None]:
+    def acting_for(self, account: Optional[Of]) -> Iterator[None]:
         """What is asked in the block is about this account."""
-        before, self._link.account = self._link.account, account
+        before = self._link.account
+        self._link.account = None if account is None else str(id_of(account))
         try:
             yield
         finally:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 from .added import Added
-from .link import Link
+from .link import Link, Of
+
+#: Seconds, by themselves or as `{"retry_after": 7}`.
+RetryAfter = Union[int, Mapping[str, int]]
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,7 @@ class FaultInfo:
 
 
 class Fault(Added):
-    """One that was added. Calls that hang by it go on when it is removed."""
+    """One that was added. Calls that hang by it end, without an answer, when it is removed."""
 
     @property
     def _path(self) -> str:
@@ -65,7 +69,7 @@ class Faults:
         *,
         method: Optional[str] = None,
         path: Optional[str] = None,
-        sandbox: Optional[str] = None,
+        sandbox: Optional[Of] = None,
         status: Optional[int] = None,
         reason: Optional[str] = None,
         detail: Optional[str] = None,
@@ -80,22 +84,24 @@ class Faults:
         hang: bool = False,
         close_socket: Optional[int] = None,
         unreachable: bool = False,
-        rate_limit: Optional[int] = None,
+        rate_limit: Optional[RetryAfter] = None,
         outcome: Optional[str] = None,
         optional: bool = False,
-        account: Optional[str] = None,
+        account: Optional[Of] = None,
     ) -> Fault:
         """A fault from now on, until it is removed. The first that fits a call, in the order they came, is the one.
 
-        Which calls (all that is given has to fit): `operation`, the SDK's name such as `sandboxes.exec`, or a pattern
-        (`snapshots.*`); `method`; `path`, a pattern (`/v1/sandboxes/*/files`); `sandbox`, an id.
+        Which calls (all that is given has to fit): `operation`, the SDK's name such as `sandboxes.exec`, a pattern
+        (`snapshots.*`), or method and path in one ("POST /v1/sandboxes/*/exec"); `method`; `path`, a pattern
+        (`/v1/sandboxes/*/files`); `sandbox`.
 
         When: the first `after` calls that fit pass, then `times` meet it (None: all), each with `probability`, by the
         emulator's seed.
 
         What, one of:
         `status` 400 to 599, as the platform's problem, with `reason` (its code), `detail`, `retry_after` (seconds), or
-        with `body` in the problem's place; `rate_limit`: 429, to be tried again after so many seconds;
+        with `body` in the problem's place; `rate_limit`: 429, to be tried again after so many seconds
+        (or `{"retry_after": 7}`);
         `drop`: the connection breaks "before" the call is done, "after" it, or in its answer ("mid-body"); that of a
         WebSocket "before" it is open, or else `delay` seconds after that;
         `truncate`: so many bytes of the answer arrive (of a WebSocket: whole messages, up to so many characters);
@@ -110,20 +116,22 @@ class Faults:
         """
         options = dict(locals())
         del options["self"], options["account"]
+        if isinstance(rate_limit, Mapping):
+            options["rate_limit"] = rate_limit["retry_after"]
         for name in ("delay", "probability"):
             options[name] = float(options[name])
         added = self._link.call("POST", "/faults", _given(options), account=account)
         return Fault(added["id"], self._link)
 
-    def list(self, *, account: Optional[str] = None) -> list[FaultInfo]:
+    def list(self, *, account: Optional[Of] = None) -> list[FaultInfo]:
         """In the order in which they are tried."""
         return [FaultInfo(**told) for told in self._link.call("GET", "/faults", account=account)]
 
     def remove(self, fault_id: str) -> None:
-        """Calls that hang by it go on. EmulatorError when there is none of that id."""
+        """Calls that hang by it end, without an answer. EmulatorError when there is none of that id."""
         self._link.call("DELETE", f"/faults/{fault_id}", account="*")
 
-    def clear(self, *, account: Optional[str] = None) -> None:
+    def clear(self, *, account: Optional[Of] = None) -> None:
         """All of the account's."""
         self._link.call("DELETE", "/faults", account=account)
 

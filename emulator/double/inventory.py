@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Optional
 
-from .link import Link
+from .link import Link, Of
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Inventory:
     def __init__(self, link: Link) -> None:
         self._link = link
 
-    def sandboxes(self, *, account: Optional[str] = None) -> list[HeldSandbox]:
+    def sandboxes(self, *, account: Optional[Of] = None) -> list[HeldSandbox]:
         return [HeldSandbox(**told) for told in self._link.call("GET", "/sandboxes", account=account)]
 
     def logs(self, sandbox: str, *, last: Optional[int] = None) -> list[LogLine]:
@@ -65,11 +65,11 @@ class Inventory:
         told = self._link.call("GET", f"/sandboxes/{sandbox}/logs", account="*", query={"last": last})
         return [LogLine(**line) for line in told]
 
-    def snapshots(self, *, account: Optional[str] = None) -> list[HeldSnapshot]:
+    def snapshots(self, *, account: Optional[Of] = None) -> list[HeldSnapshot]:
         """Also of sandboxes that are gone."""
         return [HeldSnapshot(**told) for told in self._link.call("GET", "/snapshots", account=account)]
 
-    def sockets(self, *, wait: float = 0.0, account: Optional[str] = None) -> list[HeldSocket]:
+    def sockets(self, *, wait: float = 0.0, account: Optional[Of] = None) -> list[HeldSocket]:
         """Those open into the account's sandboxes. `wait`: seconds (5 at the most) that are given to sockets which are
         being closed; it returns as soon as none is left."""
         told = self._link.call("GET", "/sockets", account=account, query={"wait": wait or None})

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, Optional, Union, overload
 
-from .link import Link
+from .link import Link, Of
 
 Pattern = Union[str, "re.Pattern[str]"]
 #: How many of what came instead a failure tells.
@@ -119,10 +119,10 @@ class Journal:
         path: Optional[str] = None,
         *,
         operation: Optional[str] = None,
-        sandbox: Optional[str] = None,
+        sandbox: Optional[Of] = None,
         status: Optional[int] = None,
         last: Optional[int] = None,
-        account: Optional[str] = None,
+        account: Optional[Of] = None,
     ) -> list[Request]:
         """Those that fit all that is given. `path` and `operation` are patterns (`/v1/sandboxes/*`, `files.*`), `last`
         keeps the newest so many."""
@@ -137,25 +137,25 @@ class Journal:
         return [Request(**told) for told in self._link.call("GET", "/journal/requests", account=account, query=query)]
 
     def execs(
-        self, sandbox: Optional[str] = None, *, source: Optional[str] = None, account: Optional[str] = None
+        self, sandbox: Optional[Of] = None, *, source: Optional[str] = None, account: Optional[Of] = None
     ) -> list[Command]:
         """Commands, by whatever way they came."""
         query = {"sandbox": sandbox, "source": source}
         return [Command(**told) for told in self._link.call("GET", "/journal/commands", account=account, query=query)]
 
     def prompts(
-        self, sandbox: Optional[str] = None, *, agent: Optional[str] = None, account: Optional[str] = None
+        self, sandbox: Optional[Of] = None, *, agent: Optional[str] = None, account: Optional[Of] = None
     ) -> list[Prompt]:
         query = {"sandbox": sandbox, "agent": agent}
         return [Prompt(**told) for told in self._link.call("GET", "/journal/prompts", account=account, query=query)]
 
     def events(
-        self, sandbox: Optional[str] = None, *, type: Optional[str] = None, account: Optional[str] = None
+        self, sandbox: Optional[Of] = None, *, type: Optional[str] = None, account: Optional[Of] = None
     ) -> list[Event]:
         query = {"sandbox": sandbox, "type": type}
         return [Event(**told) for told in self._link.call("GET", "/journal/events", account=account, query=query)]
 
-    def clear(self, *, account: Optional[str] = None) -> None:
+    def clear(self, *, account: Optional[Of] = None) -> None:
         self._link.call("DELETE", "/journal", account=account)
 
     # --- as a sequence of requests
@@ -176,7 +176,7 @@ class Journal:
     # --- asserting
 
     def assert_ran(
-        self, command: Pattern, *, sandbox: Optional[str] = None, times: Optional[int] = None
+        self, command: Pattern, *, sandbox: Optional[Of] = None, times: Optional[int] = None
     ) -> list[Command]:
         """Fails unless a command ran that is `command`, fits it as a pattern with `*`, or, for a compiled regular
         expression, has it somewhere in it; with `times`, exactly so often. The failure tells what ran instead, the
@@ -189,7 +189,7 @@ class Journal:
             raise AssertionError(_missing(what, _shown(command), [ran.command for ran in every], "commands"))
         return found
 
-    def assert_not_ran(self, command: Pattern, *, sandbox: Optional[str] = None) -> None:
+    def assert_not_ran(self, command: Pattern, *, sandbox: Optional[Of] = None) -> None:
         __tracebackhide__ = True
         found = [ran for ran in self.execs(sandbox) if _fits(command, ran.command)]
         if found:
@@ -202,7 +202,7 @@ class Journal:
         path: Optional[str] = None,
         *,
         operation: Optional[str] = None,
-        sandbox: Optional[str] = None,
+        sandbox: Optional[Of] = None,
         status: Optional[int] = None,
         times: Optional[int] = None,
     ) -> list[Request]:

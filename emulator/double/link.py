@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Callable, Optional
+from typing import TYPE_CHECKING, Any, Callable, Optional, Protocol, Union
 
 if TYPE_CHECKING:
     import httpx
@@ -16,6 +16,26 @@ if TYPE_CHECKING:
 SECONDS = 120.0
 #: Where a POST adds something with an id, which stays until it is deleted.
 _KEPT_APART = re.compile("/faults|/commands|/agents/[^/]+/replies")
+
+
+class HasId(Protocol):
+    """A sandbox, an account …, as the SDK or an emulator gives it."""
+
+    @property
+    def id(self) -> str: ...
+
+
+#: One of those, by itself or by its id.
+Of = Union[str, HasId]
+
+
+def _plain(body: Optional[Mapping[str, Any]]) -> Optional[dict[str, Any]]:
+    return None if body is None else {name: id_of(value) for name, value in body.items()}
+
+
+def id_of(what: Any) -> Any:
+    """The id of what has one; anything else as it is."""
+    return what if isinstance(what, (str, int, float, dict, list, tuple, type(None))) else getattr(what, "id", what)
 
 
 class EmulatorError(RuntimeError):
@@ -62,8 +82,8 @@ class Link:
             raise EmulatorError(f"{what} needs an emulator in this process; this one is reached by its URL")
         return services
 
-    def about(self, account: Optional[str]) -> Optional[str]:
-        return account if account is not None else self.account
+    def about(self, account: Optional[Of]) -> Optional[str]:
+        return self.account if account is None else str(id_of(account))
 
     def call(
         self,
@@ -71,12 +91,12 @@ class Link:
         path: str,
         body: Optional[Mapping[str, Any]] = None,
         *,
-        account: Optional[str] = None,
+        account: Optional[Of] = None,
         query: Optional[Mapping[str, Any]] = None,
     ) -> Any:
         """The answer, decoded; None when it has no body. EmulatorError with what the emulator says to a call that it
         refuses: ValueError in its place for options that make no sense (400)."""
-        response = self.send(method, path, account=account, query=query, json=None if body is None else dict(body))
+        response = self.send(method, path, account=account, query=query, json=_plain(body))
         answer = response.json() if response.content else None
         if method == "POST" and self.about(account) == "*":
             self._note(path, answer)
@@ -107,7 +127,7 @@ class Link:
         method: str,
         path: str,
         *,
-        account: Optional[str] = None,
+        account: Optional[Of] = None,
         query: Optional[Mapping[str, Any]] = None,
         **options: Any,
     ) -> httpx.Response:
@@ -122,7 +142,7 @@ class Link:
         return self._accepted(response)
 
     @contextmanager
-    def stream(self, method: str, path: str, *, account: Optional[str] = None) -> Iterator[httpx.Response]:
+    def stream(self, method: str, path: str, *, account: Optional[Of] = None) -> Iterator[httpx.Response]:
         """An answer whose body is still to be read."""
         from httpx import HTTPError
 
@@ -134,9 +154,9 @@ class Link:
         except HTTPError as error:
             raise EmulatorError(f"the emulator at {self._client.base_url} does not answer: {error}") from error
 
-    def _params(self, account: Optional[str], query: Optional[Mapping[str, Any]]) -> dict[str, Any]:
+    def _params(self, account: Optional[Of], query: Optional[Mapping[str, Any]]) -> dict[str, Any]:
         params = {"account": self.about(account), **(query or {})}
-        return {name: value for name, value in params.items() if value is not None}
+        return {name: id_of(value) for name, value in params.items() if value is not None}
 
     @staticmethod
     def _accepted(response: httpx.Response) -> httpx.Response:

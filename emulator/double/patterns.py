@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Sequence
 from typing import Any, Callable, Optional, Union
 
-from .link import Link
+from .link import Link, Of
 
 #: Exact, or with * ? [ a pattern; compiled, a regular expression that is found somewhere.
 Pattern = Union[str, "re.Pattern[str]"]
@@ -41,7 +41,7 @@ def add(
     body: dict[str, Any],
     function: Optional[Callable[..., Any]],
     what: str,
-    account: Optional[str],
+    account: Optional[Of],
 ) -> dict[str, Any]:
     """POSTs it. A function is left with the emulator of this process, and its handle sent; EmulatorError where there is
     none: `what` cannot travel."""

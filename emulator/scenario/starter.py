@@ -1,5 +1,8 @@
 """What `caged-emulator init` writes."""
 
+#: By which the starter calls itself.
+NAME = "caged-scenario.toml"
+
 STARTER = '''\
 # A scenario: what an emulator has to start with.
 #

@@ -171,3 +171,13 @@ def test_a_wrong_admin_key_says_so(served):
     answer = httpx.get(f"{served.exports()['CAGED_BASE_URL']}/_emulator/status", headers={"Authorization": "Bearer x"})
     assert answer.status_code == 401
     assert "not the admin key" in answer.json()["detail"]
+
+
+def test_money_may_be_an_option_and_the_starter_is_toml(call, client, tmp_path):
+    box = client.sandboxes.create(budget=9.0).id
+    assert float(call("spend", box, "--usd", "1.5")) >= 1.5
+    assert "say how much" in call("spend", box, code=2)
+    done = cli_testing.call("init", str(tmp_path / "s.yaml"))
+    assert (done.returncode, "s.toml" in done.stderr) == (1, True)
+    assert cli_testing.call("init", str(tmp_path / "s.toml")).returncode == 0
+    assert f"--scenario {tmp_path / 's.toml'}" in (tmp_path / "s.toml").read_text()

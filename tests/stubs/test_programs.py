@@ -186,3 +186,8 @@ def test_a_question_that_is_none_harms_nobody(emulator, client, box, question):
 def test_output_of_any_text_arrives(emulator, client, box, text):
     emulator.commands.program("frob", text)
     assert output(client, box, "frob") == text
+
+
+def test_a_login_shell_finds_it_too(emulator, client, box):
+    emulator.commands.program("npm", output="built\n")
+    assert client.sandboxes.exec(box, "bash -lc 'npm run build'").output == "built\n"

@@ -18,7 +18,8 @@ operations = Admin()
 
 
 class AddStub(Body):
-    """`kind` command: `match` is the whole command. `kind` program: `program`, wherever it is called, with its `args`
+    """`kind` command: `match` is the whole command. `kind` program (also where it is left out, with a `program`):
+    `program`, wherever it is called, with its `args`
     (joined by spaces) and its `stdin`. Each is exact, or a pattern with * ? [, or, with `regex`, a regular expression
     found somewhere. `sandbox`: only there.
 
@@ -26,7 +27,7 @@ class AddStub(Body):
     always, when it is left out. `optional`: nobody minds when it is never used. `function`: of an emulator in the same
     process, never from elsewhere."""
 
-    kind: Literal["command", "program"] = "command"
+    kind: Optional[Literal["command", "program"]] = None
     match: Optional[str] = None
     program: Optional[str] = None
     args: Optional[str] = None
@@ -87,7 +88,7 @@ async def add(call: Call[AddStub]) -> Response:
     try:
         stub = services.stubs.add(
             call.account.id,
-            kind=body.kind,
+            kind=body.kind or ("program" if body.program else "command"),
             match=body.match,
             program=body.program,
             args=body.args,

@@ -99,7 +99,7 @@ async def get(call: Call[NoBody]) -> Response:
 
 @operations.call("DELETE", "/faults/{id}", "faults.remove")
 async def remove(call: Call[NoBody]) -> Response:
-    """Calls that hang by it go on."""
+    """Calls that hang by it end, without an answer."""
     call.platform.services.faults.remove(_found(call))
     return no_content()
 
