@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from .scenario import Loaded
 
 START_LIMIT = 15.0
+#: Longer, when there is a scenario to be made: its sandboxes and commands take their time.
+SCENARIO_LIMIT = 600.0
 STOP_LIMIT = 30.0
 TRANSFER_LIMIT = 600.0
 T = TypeVar("T")
@@ -91,7 +93,8 @@ class Emulator(Double):
     # --- life
 
     def start(self) -> Emulator:
-        """Returns when it answers. EmulatorError after START_LIMIT seconds; a failed start leaves nothing."""
+        """Returns when it answers. EmulatorError after START_LIMIT seconds (SCENARIO_LIMIT where there is a scenario); a failed
+        start leaves nothing."""
         if self._runtime is not None:
             raise EmulatorError("this emulator is running already; make another Emulator for a second one")
         self._ready.clear()
@@ -101,10 +104,10 @@ class Emulator(Double):
         self._thread = threading.Thread(target=self._serve, name="caged-emulator", daemon=True)
         try:
             self._thread.start()
-            if not self._ready.wait(START_LIMIT):
-                raise EmulatorError(
-                    f"the emulator did not answer within {START_LIMIT:g} s\n{self._log_text()}"
-                )
+            limit = START_LIMIT if self.config.scenario is None else SCENARIO_LIMIT
+            if not self._ready.wait(limit):
+                what = "did not answer" if self.config.scenario is None else "did not make its scenario"
+                raise EmulatorError(f"the emulator {what} within {limit:g} s\n{self._log_text()}")
             if self._failure is not None:
                 raise EmulatorError(f"the emulator failed to start: {self._failure}\n{self._log_text()}")
         except BaseException:

@@ -90,6 +90,9 @@ class SandboxProcesses:
             self._terminal_open(message["id"], fds)
         elif event == "connected":
             self._connected(message, fds)
+        elif event in ("ready", "failed") and self._ready.done():
+            for fd in fds:  # nobody waits any more
+                os.close(fd)
         elif event == "ready":
             self._ready.set_result(socket.socket(fileno=fds[0]) if fds else None)
         elif event == "failed":

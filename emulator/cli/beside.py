@@ -24,6 +24,8 @@ from .foreground import Foreground
 from .orphans import kill_marked
 
 START_LIMIT = 20.0
+#: With a scenario, whose sandboxes and commands take their time.
+SCENARIO_LIMIT = 600.0
 _STOP = b"."
 
 
@@ -67,11 +69,11 @@ class Beside:
         os.close(tethered)
         return cls(pid, told, tether)
 
-    def variables(self) -> dict[str, str]:
-        """What the command has to have in its environment. Waits until the emulator answers, START_LIMIT at most; a
+    def variables(self, limit: float = START_LIMIT) -> dict[str, str]:
+        """What the command has to have in its environment. Waits until the emulator answers, `limit` seconds at most; a
         ClickException tells why it does not."""
-        if not select.select([self._told], [], [], START_LIMIT)[0]:
-            raise click.ClickException(f"the emulator did not answer within {START_LIMIT:g} s")
+        if not select.select([self._told], [], [], limit)[0]:
+            raise click.ClickException(f"the emulator did not answer within {limit:g} s")
         with open(self._told, encoding="utf-8") as file:
             said = file.read()
         answer: dict[str, Any] = json.loads(said) if said else {"failed": "the emulator ended before it answered"}

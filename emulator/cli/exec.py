@@ -33,7 +33,7 @@ def command(words: tuple[str, ...], verbose: bool, **settings: Any) -> None:
 
         caged-emulator exec --seed 1 -- npm test
     """
-    from .beside import Beside
+    from .beside import SCENARIO_LIMIT, START_LIMIT, Beside
     from .supervise import CannotRun, Interrupted, Supervisor
 
     def echo(line: str) -> None:
@@ -57,7 +57,7 @@ def command(words: tuple[str, ...], verbose: bool, **settings: Any) -> None:
             click.echo(f"Error: the emulator has ended ({_in_words(code)}); the command goes on without it", err=True)
 
     try:
-        variables = beside.variables()
+        variables = beside.variables(START_LIMIT if config.scenario is None else SCENARIO_LIMIT)
         supervisor = Supervisor()
         try:
             code = supervisor.run(words, _environment({**variables, MARK: mark}), look_after_emulator)

@@ -12,6 +12,7 @@ from urllib.parse import unquote_plus
 
 from ..history import Event
 from .credentials import LONGEST_CREDENTIAL, credentials_masked
+from .hidden import Hidden
 
 #: Kept of each account: entries of each kind, and bytes of bodies.
 KEEP = 10_000
@@ -90,7 +91,7 @@ class Pages:
         self._with_bodies: deque[Entry] = deque()
         self._bytes = 0
         #: Values that nobody may see, as they stand in bodies.
-        self.hidden: set[bytes] = set()
+        self.hidden = Hidden()
 
     def weigh(self, entry: Entry) -> None:
         """Forgets the oldest bodies when there are too many bytes of them."""
@@ -140,7 +141,7 @@ class Journal:
             entry.query = credentials_masked(entry.query.encode()).decode()
         if pages.hidden:
             entry.path, entry.query = _shown(entry.path, pages.hidden), _shown(entry.query, pages.hidden)
-            entry.warnings[:] = [_masked(text.encode(), pages.hidden).decode() for text in entry.warnings]
+            entry.warnings[:] = [pages.hidden.masked(text.encode()).decode() for text in entry.warnings]
         pages.weigh(entry)
 
     def hide(self, account: str, values: Iterable[str]) -> None:
@@ -175,23 +176,17 @@ class Journal:
         self._pages.pop(account, None)
 
 
-def _kept(body: bytes, hidden: set[bytes]) -> bytes:
+def _kept(body: bytes, hidden: Hidden) -> bytes:
     if not body:
         return b""
-    spare = max([LONGEST_CREDENTIAL, *map(len, hidden)])
-    piece = credentials_masked(_masked(body[: BODY_BYTES + spare], hidden))
+    spare = max(LONGEST_CREDENTIAL, hidden.longest)
+    piece = credentials_masked(hidden.masked(body[: BODY_BYTES + spare]))
     # What was at the end of a cut body may be part of something hidden, which was not found therefore.
     return piece[:BODY_BYTES] if len(body) <= BODY_BYTES + spare else piece[: min(BODY_BYTES, len(piece) - spare)]
 
 
-def _masked(text: bytes, hidden: set[bytes]) -> bytes:
-    for value in sorted(hidden, key=len, reverse=True):
-        text = text.replace(value, b"***")
-    return text
-
-
-def _shown(url: str, hidden: set[bytes]) -> str:
+def _shown(url: str, hidden: Hidden) -> str:
     """Part of a URL, decoded where something in it is hidden."""
     plain = unquote_plus(url, errors="replace").encode()
-    masked = _masked(plain, hidden)
+    masked = hidden.masked(plain)
     return url if masked == plain else masked.decode("utf-8", "replace")

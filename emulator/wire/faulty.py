@@ -219,7 +219,7 @@ class Interrupted:
         finally:
             for task in (working, opening):
                 task.cancel()
-            await asyncio.gather(opening, return_exceptions=True)
+            await asyncio.gather(working, opening, return_exceptions=True)
         if not working.cancelled():
             working.result()
 
@@ -232,6 +232,6 @@ class Interrupted:
             return
         try:
             await self._forward({"type": "websocket.close", "code": self._fault.close_socket})
-        except OSError:
-            pass  # the client was faster
+        except (OSError, RuntimeError):
+            pass  # the client was faster, or the work has closed it itself
         working.cancel()
