@@ -93,8 +93,8 @@ class Emulator(Double):
     # --- life
 
     def start(self) -> Emulator:
-        """Returns when it answers. EmulatorError after START_LIMIT seconds (SCENARIO_LIMIT where there is a scenario); a failed
-        start leaves nothing."""
+        """Returns when it answers. EmulatorError after START_LIMIT seconds (SCENARIO_LIMIT where there is a
+        scenario); a failed start leaves nothing."""
         if self._runtime is not None:
             raise EmulatorError("this emulator is running already; make another Emulator for a second one")
         self._ready.clear()
