@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Callable, Optional, Union
 
 from ..control.stubs import Output, Question, Said
 from .added import Added
+from .journal import nearest
 from .link import Link, Of
 from .patterns import Pattern, add, any_regex, as_text
 
-#: Of what ran instead, a failure tells so many.
-_NEAR = 5
 Text = Union[str, Sequence[str]]
 
 
@@ -63,10 +61,8 @@ def unused(stubs: Sequence[StubInfo], ran: Sequence[str] = ()) -> str:
     lines += [f"  {stub.described}" for stub in stubs]
     if ran:
         wanted = str(stubs[0].options.get("match") or stubs[0].options.get("program") or "")
-        near = difflib.get_close_matches(wanted, ran, _NEAR, 0.4)
-        rest = [command for command in dict.fromkeys(reversed(ran)) if command not in near]
         lines.append("commands that ran, the nearest first:")
-        lines += [f"  {command[:300]}" for command in [*dict.fromkeys(near), *rest][:_NEAR]]
+        lines += [f"  {command[:300]}" for command in nearest(wanted, ran)]
     lines.append("remove it, correct what it is to match, or add it with optional=True")
     return "\n".join(lines)
 

@@ -6,7 +6,7 @@ import difflib
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, Optional, Union, overload
@@ -245,14 +245,19 @@ def _often(verb: str, count: int, times: Optional[int]) -> str:
     return f"never {verb}" if times is None else f"{verb} {count} times, not {times}"
 
 
+def nearest(wanted: str, came: Sequence[str]) -> list[str]:
+    """The texts that are most like `wanted`, then the newest others; a few, each once."""
+    near = difflib.get_close_matches(wanted, came[-_COMPARED:], _NEAR, 0.4)
+    rest = [text for text in dict.fromkeys(reversed(came)) if text not in near]
+    return [*dict.fromkeys(near), *rest][:_NEAR]
+
+
 def _missing(what: str, wanted: str, came: list[str], kind: str) -> str:
     """A failure with what came nearest."""
     if not came:
         return f"{what}; there were no {kind} at all"
     came = [text[:_LETTERS] for text in came]
-    near = difflib.get_close_matches(wanted[:_LETTERS].strip("'\""), came[-_COMPARED:], _NEAR, 0.4)
-    rest = [text for text in dict.fromkeys(reversed(came)) if text not in near]
-    told, often = [*dict.fromkeys(near), *rest][:_NEAR], Counter(came)
+    told, often = nearest(wanted[:_LETTERS].strip("'\""), came), Counter(came)
     lines = [f"  {text}" + (f" ({often[text]} times)" if often[text] > 1 else "") for text in told]
     more = len(came) - sum(often[text] for text in told)
     lines += [f"  … and {more} more"] if more > 0 else []
