@@ -163,8 +163,9 @@ COMMIT = Tool(
     "git_commit",
     "Stage everything and commit it.",
     _commit,
-    {"message": {"type": "string", "description": "The commit's message.", "minLength": 1}},
+    {"message": {"type": "string", "description": "The commit's message."}},
     ("message",),
+    nonempty=("message",),
     changes=True,
 )
 PUSH = Tool(

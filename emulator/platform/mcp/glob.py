@@ -16,16 +16,13 @@ class BadPattern(Exception):
 
 
 class Glob:
-    """A pattern for one name. A leading `**/` is no part of it: every depth is searched anyway. With any other `/` it
-    matches nothing, as a name has none."""
+    """A pattern for one name. With a `/` in it (`**/*.py`, `src/*.py`) it matches nothing, as a name has none."""
 
     def __init__(self, pattern: str) -> None:
         if not pattern:
             raise BadPattern("it is empty")
         if len(pattern) > MOST:
             raise BadPattern(f"it is longer than {MOST} characters")
-        while pattern.startswith("**/"):
-            pattern = pattern[3:]
         #: What is between the stars: how many characters, and what they have to be.
         self._pieces = [(count, re.compile(text, re.DOTALL)) for count, text in _pieces(pattern)]
 

@@ -59,7 +59,7 @@ FETCH = Tool(
     "Make an HTTP request from the sandbox: status, headers and body of the answer.",
     _fetch,
     {
-        "url": {"type": "string", "description": "http:// or https://.", "minLength": 1},
+        "url": {"type": "string", "description": "http:// or https://."},
         "method": {"type": "string", "enum": _METHODS, "default": "GET"},
         "headers": {"type": "object", "additionalProperties": {"type": "string"}},
         "body": {"type": "string", "description": "Sent as UTF-8."},
@@ -70,5 +70,6 @@ FETCH = Tool(
         },
     },
     ("url",),
+    nonempty=("url",),
     changes=True,
 )

@@ -30,6 +30,7 @@ INVALID_REQUEST = -32600
 METHOD_NOT_FOUND = -32601
 INVALID_PARAMS = -32602
 INTERNAL_ERROR = -32603
+SERVER_BUSY = -32000
 UNSUPPORTED_VERSION = -32022
 
 #: An id is echoed, and a reply has to fit in a frame.
@@ -65,15 +66,13 @@ def _finite(text: str) -> float:
 
 
 def decode(text: str) -> dict[str, Any]:
-    """One message. ProtocolError for what is none, a batch included."""
+    """Parse one message. Raises ProtocolError for anything but a JSON object, so also for a batch."""
     try:
         message = json.loads(text, parse_constant=_no_constant, parse_float=_finite)
     except (ValueError, RecursionError):
         raise ProtocolError(PARSE_ERROR, "Parse error") from None
-    if isinstance(message, list):
-        raise ProtocolError(PARSE_ERROR, "Parse error")
     if not isinstance(message, dict):
-        raise ProtocolError(INVALID_REQUEST, "Invalid Request: a message is a JSON object")
+        raise ProtocolError(PARSE_ERROR, "Parse error")
     if len(json.dumps(message.get("id"))) > _ID_BYTES:
         raise ProtocolError(INVALID_REQUEST, f"Invalid Request: an id may take {_ID_BYTES} bytes")
     return message
@@ -83,6 +82,17 @@ def encode(reply: dict[str, Any]) -> str:
     """JSON that can be sent as UTF-8, also when it echoes half of a surrogate pair."""
     text = json.dumps({"jsonrpc": "2.0", **reply}, ensure_ascii=False, separators=(",", ":"))
     return _SURROGATE.sub(lambda half: f"\\u{ord(half.group()):04x}", text)
+
+
+def refuse(text: str, code: int, reason: str) -> Optional[str]:
+    """The reply to a message that is not processed; None when it is a notification or a reply, which get none."""
+    try:
+        message = decode(text)
+    except ProtocolError as error:
+        return encode(error.as_reply())
+    if message.get("id") is None or "method" not in message:
+        return None
+    return encode({"id": message["id"], **ProtocolError(code, reason).as_reply()})
 
 
 def short(text: str) -> str:

@@ -60,8 +60,10 @@ class McpSession:
             if method == "notifications/cancelled":
                 self._take_back(message.get("params"))
             return None
-        if method is None and ("result" in message or "error" in message):
-            return None  # a reply to something that was never asked
+        if method is None:
+            if "result" in message or "error" in message:
+                return None  # a reply, and this server sends no requests
+            method = ""
         reply: Optional[dict[str, Any]]
         try:
             if not isinstance(method, str):
@@ -127,8 +129,9 @@ class McpSession:
             raise ProtocolError(protocol.INVALID_PARAMS, "Invalid params: name must be a string")
         tool = self._tools.get(name)
         if tool is None:
-            hint = " (this key is read-only)" if self._read_only and any(name == other.name for other in TOOLS) else ""
-            raise ProtocolError(protocol.INVALID_PARAMS, f"Unknown tool: {short(name)}{hint}")
+            if self._read_only and any(name == other.name for other in TOOLS):
+                self._services.log(f"{self._sandbox.id}: MCP tool {name} was refused because the API key is read-only")
+            raise ProtocolError(protocol.INVALID_PARAMS, f"Unknown tool: {short(name)}")
         start = self._services.clock.stopwatch()
         try:
             outcome = await self._run(tool, params.get("arguments"))

@@ -34,7 +34,9 @@ class Outcome:
     structured: Optional[dict[str, Any]] = None
 
     def as_result(self, version: str) -> dict[str, Any]:
-        result: dict[str, Any] = {"content": [{"type": "text", "text": fitting(self.text)}]}
+        """The result of `tools/call`. The platform's server leaves the key `text` out when the text is empty."""
+        block = {"type": "text", "text": fitting(self.text)} if self.text else {"type": "text"}
+        result: dict[str, Any] = {"content": [block]}
         if self.is_error:
             result["isError"] = True
         elif self.structured is not None and version >= STRUCTURED_SINCE:
@@ -60,14 +62,17 @@ Run = Callable[[Context, dict[str, Any]], Awaitable[Outcome]]
 
 @dataclass(frozen=True)
 class Tool:
-    """`properties`: JSON schemas by argument. `changes`: not for read-only keys. `holds`: nothing may take or replace
-    the workspace meanwhile. `may_be_bare`: it can be called without `arguments`."""
+    """`properties`: JSON schemas by argument. `required`: the arguments that the schema lists as required; one that is
+    missing nevertheless has its type's zero value. `nonempty`: the arguments without which the tool refuses to run.
+    `changes`: not for read-only keys. `holds`: nothing may take or replace the workspace meanwhile. `may_be_bare`: it
+    can be called without `arguments`."""
 
     name: str
     description: str
     run: Run
     properties: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     required: tuple[str, ...] = ()
+    nonempty: tuple[str, ...] = ()
     output: Optional[Mapping[str, Any]] = None
     changes: bool = False
     holds: bool = False
@@ -87,7 +92,7 @@ class Tool:
         """The arguments that are there, of the types that the schema says. Raises ToolError."""
         if arguments is None:
             if not self.may_be_bare:
-                raise ToolError("invalid arguments: `arguments` is missing")
+                raise ToolError("invalid arguments: unexpected end of JSON input")
             arguments = {}
         if not isinstance(arguments, dict):
             raise ToolError(f"invalid arguments: an object is needed, not {_named(arguments)}")
@@ -97,8 +102,8 @@ class Tool:
             if value is not None:
                 _check(name, value, schema)
                 given[name] = value
-        for name in self.required:
-            if name not in given or (given[name] == "" and self.properties[name].get("minLength")):
+        for name in self.nonempty:
+            if not given.get(name):
                 raise ToolError(f"{name} is required")
         return given
 
