@@ -378,7 +378,7 @@ def test_out_of_time_kills_all_that_the_command_started(mcp, child):
     eventually(lambda: not processes_with(mark), "everything of it to be gone")
 
 
-@pytest.mark.parametrize("timeout", [0, -5])
+@pytest.mark.parametrize("timeout", [0, -5, -(2**62), 10**9, 2**63 - 1, None])
 def test_no_time_is_the_usual_time(mcp, timeout):
     assert mcp.text("terminal_exec", command="sleep 0.1; echo done", timeout=timeout) == "done\n"
 
