@@ -21,8 +21,8 @@ operations = Operations()
 
 #: The platform's limit of a message, in bytes.
 MESSAGE_BYTES = 4 * 1024 * 1024
-#: Requests of one connection that are processed at a time, and those that may wait.
-AT_ONCE, WAITING = 32, 1024
+#: Requests of one connection that may be in progress or waiting.
+MOST_REQUESTS = 1056
 
 
 async def mcp(connection: Connection) -> None:
@@ -51,7 +51,6 @@ async def mcp(connection: Connection) -> None:
 async def _serve(socket: WebSocket, session: McpSession, services: Services) -> None:
     """Serve until the client disconnects. Reading never waits for a tool: only a reader sees a disconnect and a
     cancellation. It waits only while a refusal is sent, so that a client that does not read cannot fill the memory."""
-    slots = asyncio.Semaphore(AT_ONCE)
     working: set[asyncio.Task[None]] = set()
     try:
         while True:
@@ -65,7 +64,7 @@ async def _serve(socket: WebSocket, session: McpSession, services: Services) -> 
             if refused is not None:
                 await _send(socket, refused.reply)
                 continue
-            task = asyncio.ensure_future(_answer(socket, session, services, text, slots))
+            task = asyncio.ensure_future(_answer(socket, session, services, text))
             working.add(task)
             task.add_done_callback(working.discard)
     finally:
@@ -89,7 +88,7 @@ async def _refuse(text: str, working: int) -> Optional[_Refused]:
     if size > MESSAGE_BYTES:
         reason = f"Invalid Request: the message is {size} bytes long; at most {MESSAGE_BYTES} are allowed"
         return _Refused(await asyncio.to_thread(protocol.refuse, text, protocol.INVALID_REQUEST, reason))
-    if working >= AT_ONCE + WAITING and not _is_notification(text):
+    if working >= MOST_REQUESTS and not _is_notification(text):
         reason = f"Server busy: {working} requests are in progress or waiting; wait for a reply before the next one"
         return _Refused(protocol.refuse(text, protocol.SERVER_BUSY, reason))
     return None
@@ -99,14 +98,8 @@ def _is_notification(text: str) -> bool:
     return '"notifications/' in text[:1000]
 
 
-async def _answer(
-    socket: WebSocket, session: McpSession, services: Services, text: str, slots: asyncio.Semaphore
-) -> None:
-    if _is_notification(text):
-        reply = await session.handle(text)  # a cancellation does not wait for what it cancels
-    else:
-        async with slots:
-            reply = await session.handle(text)
+async def _answer(socket: WebSocket, session: McpSession, services: Services, text: str) -> None:
+    reply = await session.handle(text)
     if reply is not None:
         services.commit()
         await _send(socket, reply)

@@ -12,6 +12,7 @@ from mcp_testing import ORDER
 from sockets import open_socket
 from websockets.exceptions import ConnectionClosed
 
+from caged.emulator.platform.mcp import session
 from caged.emulator.websocket_protocol import MCP_READ_BYTES
 from caged.emulator.wire import mcp
 
@@ -123,16 +124,13 @@ def test_a_message_beyond_what_is_read_at_all_closes_with_1009(socket):
 
 
 def test_too_many_requests_at_a_time_are_refused_one_by_one(socket, monkeypatch):
-    monkeypatch.setattr(mcp, "WAITING", 2)
-    monkeypatch.setattr(mcp, "AT_ONCE", 1)
-    command = "until [ -e go ]; do sleep 0.01; done"
+    monkeypatch.setattr(mcp, "MOST_REQUESTS", 3)
     for id in range(1, 6):
-        send(socket, "tools/call", {"name": "terminal_exec", "arguments": {"command": command}}, id)
+        send(socket, "tools/call", {"name": "terminal_exec", "arguments": {"command": "sleep 1000"}}, id)
     refused = [json.loads(socket.recv(timeout=10)) for _ in range(2)]
     assert [(reply["id"], reply["error"]["code"]) for reply in refused] == [(4, -32000), (5, -32000)]
     assert "3 requests" in refused[0]["error"]["message"]
-    # A cancellation is heard nevertheless, and makes room.
-    for id in (1, 2, 3):
+    for id in (1, 2, 3):  # a cancellation is processed nevertheless, and makes room
         socket.send(json.dumps({"method": "notifications/cancelled", "params": {"requestId": id}}))
     eventually(lambda: _answers(socket), "room for another request")
 
@@ -140,6 +138,18 @@ def test_too_many_requests_at_a_time_are_refused_one_by_one(socket, monkeypatch)
 def _answers(socket):
     send(socket, "ping", id=99)
     return "result" in json.loads(socket.recv(timeout=10))
+
+
+def test_a_call_that_is_cancelled_while_it_waits_never_runs(api, box, monkeypatch, socket):
+    monkeypatch.setattr(session, "AT_ONCE", 1)
+    wait = "touch begun; until [ -e go ]; do sleep 0.01; done"
+    for id, command in ((1, wait), (2, "touch cancelled"), (3, "touch ran")):
+        send(socket, "tools/call", {"name": "terminal_exec", "arguments": {"command": command}}, id)
+    socket.send(json.dumps({"method": "notifications/cancelled", "params": {"requestId": 2}}))
+    assert ask(socket, "ping", id=4) == {}  # a ping waits for no tool
+    api.output(box, "touch go")
+    assert [json.loads(socket.recv(timeout=10))["id"] for _ in range(2)] == [1, 3]
+    assert api.output(box, "ls") == "begun\ngo\nran\n"
 
 
 def test_a_large_message_is_taken(api, box, socket):

@@ -31,6 +31,8 @@ TOOLS: tuple[Tool, ...] = (
     git.PUSH,
     network.FETCH,
 )
+#: Calls of tools that one connection runs at a time; more have to wait.
+AT_ONCE = 32
 _RECORDED_CHARACTERS = 1000
 
 
@@ -45,8 +47,9 @@ class McpSession:
         self._read_only = read_only
         self._tools = {tool.name: tool for tool in TOOLS if not (read_only and tool.changes)}
         self._version = protocol.LEGACY[-1]
-        #: Calls in progress by their id as JSON, and those of them that the client has taken back.
+        #: Calls in progress or waiting by their id as JSON, and those of them that the client has taken back.
         self._calls: dict[str, asyncio.Task[dict[str, Any]]] = {}
+        self._slots: Optional[asyncio.Semaphore] = None  # made in the event loop
         self._taken_back: set[asyncio.Task[dict[str, Any]]] = set()
 
     async def handle(self, text: str) -> Optional[str]:
@@ -106,7 +109,7 @@ class McpSession:
             task.cancel()
 
     async def _stoppable(self, params: Any, version: str, identifier: str) -> Optional[dict[str, Any]]:
-        task = asyncio.ensure_future(self._call(params, version))
+        task = asyncio.ensure_future(self._in_turn(params, version))
         self._calls[identifier] = task
         try:
             return await task
@@ -118,6 +121,12 @@ class McpSession:
             self._taken_back.discard(task)
             if self._calls.get(identifier) is task:
                 del self._calls[identifier]
+
+    async def _in_turn(self, params: Any, version: str) -> dict[str, Any]:
+        if self._slots is None:
+            self._slots = asyncio.Semaphore(AT_ONCE)
+        async with self._slots:
+            return await self._call(params, version)
 
     async def _call(self, params: Any, version: str) -> dict[str, Any]:
         if not isinstance(params, dict):
