@@ -73,7 +73,8 @@ class WebSocket(WebSocketsSansIOProtocol):
         self.app = with_transport(self.app, transport)
 
     def handle_connect(self, event: Any) -> None:
-        if event.path.partition("?")[0].endswith("/mcp"):
+        path = event.path.partition("?")[0]
+        if path.startswith("/v1/sandboxes/") and path.endswith("/mcp"):
             # The name of the attribute differs between releases of websockets.
             name = "max_message_size" if hasattr(self.conn, "max_message_size") else "max_size"
             setattr(self.conn, name, MCP_READ_BYTES)

@@ -127,11 +127,6 @@ def test_a_hook_that_fails_is_told_with_what_it_said(api, box, repo):
     assert repo.failure("git_commit", message="x") == "no way\n"
 
 
-def test_output_of_a_failed_commit_keeps_the_order_in_which_it_was_written(api, box, repo):
-    hook(api, box, "echo one >&2; echo two; echo three >&2; echo four; exit 1")
-    assert repo.failure("git_commit", message="x") == "one\ntwo\nthree\nfour\n"
-
-
 def test_output_of_a_commit_has_standard_error_in_its_place(api, box, repo):
     hook(api, box, "echo from the hook >&2")
     assert repo.text("git_commit", message="x").startswith("from the hook\n[main ")

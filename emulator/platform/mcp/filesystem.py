@@ -1,4 +1,4 @@
-"""The filesystem tools. They see /workspace and nothing else; texts and shapes: wire-other-clients.md 7.2."""
+"""The filesystem tools. They reach only /workspace. Texts and shapes: wire-other-clients.md 7.2."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ def _as_tool_error(context: Context, verb: str, path: str) -> Iterator[None]:
         raise ToolError(f"{verb} error: {call} {short(full)}: {reason[:1].lower()}{reason[1:]}") from None
 
 
-def _happened(context: Context, operation: str, path: str) -> None:
-    context.happened("file_op", {"operation": operation, "path": workspace.full_path(path)})
+def _record_operation(context: Context, operation: str, path: str) -> None:
+    context.record("file_op", {"operation": operation, "path": workspace.full_path(path)})
 
 
 async def _read(context: Context, arguments: dict[str, Any]) -> Outcome:
     path = arguments.get("path", "")
     with _as_tool_error(context, "read", path):
         content = await asyncio.to_thread(workspace.read, context.cage.layout, path, TEXT_BYTES)
-    _happened(context, "read", path)
+    _record_operation(context, "read", path)
     return Outcome(content.decode("utf-8", "replace"))
 
 
@@ -54,7 +54,7 @@ async def _list(context: Context, arguments: dict[str, Any]) -> Outcome:
     path = arguments.get("path") or "."
     with _as_tool_error(context, "list", path):
         entries = await asyncio.to_thread(workspace.listing, context.cage.layout, path)
-    _happened(context, "list", path)
+    _record_operation(context, "list", path)
     lines = [f"{'d ' if entry.kind == 'directory' else '  '}{entry.size:>8}  {entry.name}" for entry in entries]
     items = [{"name": entry.name, "type": entry.kind, "size": entry.size} for entry in entries]
     return Outcome("\n".join(lines), structured=fitting_list("entries", items, path=path))
@@ -78,7 +78,7 @@ async def _write(context: Context, arguments: dict[str, Any]) -> Outcome:
     path, content = arguments.get("path", ""), arguments.get("content", "").encode("utf-8")
     with _as_tool_error(context, "write", path):
         await asyncio.to_thread(workspace.write, context.cage.layout, path, content)
-    _happened(context, "write", path)
+    _record_operation(context, "write", path)
     return Outcome(f"wrote {len(content)} bytes to {path}")
 
 
@@ -87,7 +87,7 @@ async def _delete(context: Context, arguments: dict[str, Any]) -> Outcome:
     with _as_tool_error(context, "delete", path):
         existed = await asyncio.to_thread(workspace.delete, context.cage.layout, path)
     if existed:
-        _happened(context, "delete", path)
+        _record_operation(context, "delete", path)
     return Outcome(f"deleted: {path}")
 
 
@@ -119,7 +119,7 @@ LIST = Tool(
     _list,
     {"path": {"type": "string", "description": "The directory.", "default": "."}},
     output=_LISTING,
-    may_be_bare=True,
+    arguments_optional=True,
 )
 SEARCH = Tool(
     "filesystem_search",
@@ -136,7 +136,7 @@ WRITE = Tool(
     {"path": _PATH, "content": {"type": "string", "description": "The file's content."}},
     ("path", "content"),
     changes=True,
-    holds=True,
+    locks_workspace=True,
 )
 DELETE = Tool(
     "filesystem_delete",
@@ -145,5 +145,5 @@ DELETE = Tool(
     {"path": _PATH},
     ("path",),
     changes=True,
-    holds=True,
+    locks_workspace=True,
 )

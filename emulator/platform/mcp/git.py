@@ -46,7 +46,7 @@ async def _git(context: Context, *words: str, apart: bool = False) -> Result:
         raise ToolError("there is no git in this sandbox")
     if words[0] in ("commit", "push"):
         milliseconds = (context.services.clock.stopwatch() - start) * 1000
-        context.happened("command", {"command": shlex.join(["git", *words]), "exit_code": result.code}, milliseconds)
+        context.record("command", {"command": shlex.join(["git", *words]), "exit_code": result.code}, milliseconds)
     if result.code != 0:
         raise ToolError(_text(result) or f"git {words[0]} ended with exit status {result.code}")
     return result
@@ -141,14 +141,14 @@ STATUS = Tool(
     "What has changed in the work tree, in git's short format.",
     _status,
     output=_listed("files", _FILES, ["path", "index", "workTree"], clean={"type": "boolean"}),
-    may_be_bare=True,
+    arguments_optional=True,
 )
 DIFF = Tool(
     "git_diff",
     "The changes that are not staged, or those that are.",
     _diff,
     {"staged": {"type": "boolean", "description": "The staged changes.", "default": False}},
-    may_be_bare=True,
+    arguments_optional=True,
 )
 LOG = Tool(
     "git_log",
@@ -156,7 +156,7 @@ LOG = Tool(
     _log,
     {"count": {"type": "integer", "description": "How many.", "default": DEFAULT_COUNT}},
     output=_listed("commits", {"sha": _TEXT, "subject": _TEXT}, ["sha", "subject"]),
-    may_be_bare=True,
+    arguments_optional=True,
 )
 COMMIT = Tool(
     "git_commit",
@@ -177,5 +177,5 @@ PUSH = Tool(
         "set_upstream": {"type": "boolean", "description": "Remember it for later.", "default": False},
     },
     changes=True,
-    may_be_bare=True,
+    arguments_optional=True,
 )

@@ -1,7 +1,7 @@
-"""Name patterns as the search tool takes them: those of Go's filepath.Match, which the standalone server uses.
+"""The patterns of the search tool: those of Go's `filepath.Match`, which the platform's open-source server uses.
 
-`*` any characters, `?` one, `[a-z]` and `[^a-z]` one of a set, `\\` takes the next character as it is. Matching takes
-time in proportion to the name, whatever the pattern: it comes from outside.
+`*` matches any characters, `?` one, `[a-z]` and `[^a-z]` one of a set; `\\` escapes the next character. Matching takes
+time in proportion to the name, whatever the pattern, because the pattern comes from a client.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ MOST = 1000
 
 
 class BadPattern(Exception):
-    """The text says what is wrong with it."""
+    """A malformed pattern; the text says what is wrong."""
 
 
 class Glob:

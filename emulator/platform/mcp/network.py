@@ -44,7 +44,7 @@ async def _fetch(context: Context, arguments: dict[str, Any]) -> Outcome:
     finally:
         milliseconds = (context.services.clock.stopwatch() - start) * 1000
         data = {"url": url, "method": method, "host": parts.hostname or "", "status": status}
-        context.happened("network", data, milliseconds)
+        context.record("network", data, milliseconds)
     head = [f"HTTP {answer.status} {answer.reason}".rstrip(), *(f"{name}: {value}" for name, value in answer.headers)]
     if answer.url != url:
         head.insert(1, f"(from {answer.url})")

@@ -1,8 +1,8 @@
-"""The Model Context Protocol as far as it is no tool's business: messages, eras and errors.
+"""The Model Context Protocol: messages, versions and errors.
 
-Two eras live side by side and are told apart message by message (wire-other-clients.md 7.1): `initialize` opens a
-legacy conversation whose version holds for the connection; a modern client opens nothing and names the version with
-every request, in `params._meta`.
+Two eras are supported at once, and each message decides which one applies (wire-other-clients.md 7.1): `initialize`
+negotiates a legacy version for the connection; a modern client negotiates nothing and names the version in the
+`params._meta` of every request.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def decode(text: str) -> dict[str, Any]:
 
 
 def encode(reply: dict[str, Any]) -> str:
-    """JSON that can be sent as UTF-8, also when it echoes half of a surrogate pair."""
+    """Encode a reply so that it can be sent as UTF-8, also when it echoes half of a surrogate pair."""
     text = json.dumps({"jsonrpc": "2.0", **reply}, ensure_ascii=False, separators=(",", ":"))
     return _SURROGATE.sub(lambda half: f"\\u{ord(half.group()):04x}", text)
 
@@ -96,12 +96,12 @@ def refuse(text: str, code: int, reason: str) -> Optional[str]:
 
 
 def short(text: str) -> str:
-    """What a client said, short enough to be said back."""
+    """Shorten a client's text that is repeated in a reply."""
     return text if len(text) <= 500 else text[:500] + " …"
 
 
 def negotiate(params: Any) -> str:
-    """The newest legacy version that is not newer than the one asked for; the oldest when there is none."""
+    """Return the newest legacy version that is not newer than the requested one; the oldest when there is none."""
     asked = params.get("protocolVersion") if isinstance(params, dict) else None
     if asked is not None and not isinstance(asked, str):
         raise ProtocolError(INVALID_PARAMS, "Invalid params: protocolVersion must be a string")
@@ -109,7 +109,7 @@ def negotiate(params: Any) -> str:
 
 
 def version_of(params: Any, negotiated: str) -> str:
-    """The version that a request is to be answered in: the one in its `_meta`, else the connection's."""
+    """Return the version of a request: the one in its `_meta`, else the connection's."""
     meta = params.get("_meta") if isinstance(params, dict) else None
     if meta is None:
         return negotiated
@@ -132,7 +132,7 @@ def version_of(params: Any, negotiated: str) -> str:
 
 
 def in_version(result: dict[str, Any], version: str, cached: bool = False) -> dict[str, Any]:
-    """A result with what its era adds to all of them. `cached`: to lists, that they may be kept for a while."""
+    """Add to a result what its version requires. `cached`: also the lifetime of a list."""
     if version != MODERN:
         return result
     lasting = {"ttlMs": _CACHE_MILLISECONDS, "cacheScope": "public"} if cached else {}
