@@ -14,7 +14,7 @@ from .listening import BACKLOG
 
 #: After the sandboxes are gone every request ends by itself; what has not after this is cut.
 GRACE_SECONDS = 3
-#: The largest message that a client may send: the platform's limit for MCP (wire-other-clients.md 6).
+#: The largest message that a client may send, except to the MCP server (websocket_protocol.py).
 WS_MESSAGE_BYTES = 4 * 1024 * 1024
 #: Longer than any client keeps an idle connection, so that none meets one that is just being closed.
 KEEP_ALIVE_SECONDS = 90

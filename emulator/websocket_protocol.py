@@ -11,6 +11,9 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 
 from .http_protocol import with_transport
 
+#: A message to the MCP server is read up to this size: one that is larger than the limit of its own gets an error in
+#: reply, and only one that is larger than this closes the connection.
+MCP_READ_BYTES = 64 * 1024 * 1024
 #: A client whose message is refused is read from until it has sent nothing for so long, and at most so long.
 LINGER_QUIET_SECONDS, LINGER_MOST_SECONDS = 0.1, 5.0
 _silent = logging.getLogger(f"{__name__}.sockets")
@@ -68,6 +71,14 @@ class WebSocket(WebSocketsSansIOProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.app = with_transport(self.app, transport)
+
+    def handle_connect(self, event: Any) -> None:
+        path = event.path.partition("?")[0]
+        if path.startswith("/v1/sandboxes/") and path.endswith("/mcp"):
+            # The name of the attribute differs between releases of websockets.
+            name = "max_message_size" if hasattr(self.conn, "max_message_size") else "max_size"
+            setattr(self.conn, name, MCP_READ_BYTES)
+        super().handle_connect(event)
 
     async def send(self, message: Any) -> None:
         if self._lingering is not None:

@@ -102,12 +102,16 @@ class Cage:
         limit: int = OUTPUT_LIMIT,
         apart: bool = False,
         seconds: Optional[float] = None,
+        posix: bool = False,
     ) -> Result:
-        """`bash -c COMMAND` in /workspace. `apart`: standard error by itself. Cancelled, or after `seconds`, it kills
-        the command and all that came from it. Raises Gone when the sandbox's processes are gone."""
+        """Run `bash -c COMMAND` in /workspace, or `sh -c COMMAND` with `posix`. `apart`: standard error by itself.
+        Cancelled, or after `seconds`, it kills the command and all that came from it. Raises Gone when the sandbox's
+        processes are gone."""
         command = self.layout.to_host_text(command)
+        # The word behind the command is $0, with which the shell's own messages begin.
+        shell, name = ("/bin/sh", ["sh"]) if posix else (self._shell, [])
         if len(command.encode("utf-8", "surrogateescape")) < _INLINE_COMMAND:
-            return await self.program([self._shell, "-c", command], env, limit, apart, seconds)
+            return await self.program([shell, "-c", command, *name], env, limit, apart, seconds)
         script = self.layout.opt / f"command-{os.urandom(6).hex()}"
         try:
             await asyncio.to_thread(script.write_text, command, "utf-8", "surrogateescape")
@@ -115,8 +119,8 @@ class Cage:
             return Result(b"", -1, False, f"/opt/caged cannot be written to ({error.strerror})")
         try:
             seen = f"{self.layout.seen('opt/caged')}/{script.name}"
-            read = f'IFS= read -r -d "" __c < {seen}; eval "unset __c; $__c"'
-            return await self.program([self._shell, "-c", read], env, limit, apart, seconds)
+            read = f". {seen}" if posix else f'IFS= read -r -d "" __c < {seen}; eval "unset __c; $__c"'
+            return await self.program([shell, "-c", read, *name], env, limit, apart, seconds)
         finally:
             script.unlink(missing_ok=True)
 
@@ -144,6 +148,7 @@ class Cage:
             result.error and os.fsdecode(self.layout.to_sandbox_text(os.fsencode(result.error))),
             self.layout.to_sandbox_text(result.errors),
             result.timed_out,
+            result.signal,
         )
 
     async def terminal(self, env: Mapping[str, str], rows: int, cols: int, quiet: bool = False) -> Terminal:

@@ -31,7 +31,8 @@ class Gone(Exception):
 @dataclass(frozen=True)
 class Result:
     """`code` is 128+n after a signal. `error`: the command could not be started, and `code` is -1. `errors`: standard
-    error, when it was asked for apart. `timed_out`: it was killed because its time was up."""
+    error, when it was asked for apart. `timed_out`: it was killed because its time was up. `signal`: the one that ended
+    it, 0 when it exited by itself."""
 
     output: bytes
     code: int
@@ -39,6 +40,7 @@ class Result:
     error: Optional[str] = None
     errors: bytes = b""
     timed_out: bool = False
+    signal: int = 0
 
 
 class SandboxProcesses:
@@ -242,7 +244,8 @@ class SandboxProcesses:
             if "error" in message:
                 return Result(b"", -1, False, message["error"])
             truncated = any(output.truncated for output in outputs)
-            return Result(collected[0], message["code"], truncated, None, b"".join(collected[1:]), timed_out)
+            errors, ended_by = b"".join(collected[1:]), message.get("signal", 0)
+            return Result(collected[0], message["code"], truncated, None, errors, timed_out, ended_by)
         finally:
             del self._waiting[command]
 

@@ -56,10 +56,44 @@ def write(layout: Layout, path: str, content: bytes) -> str:
 
 
 def listing(layout: Layout, path: str) -> list[Entry]:
-    """The entries of a directory, by name."""
-    alone, full = _Alone(layout), full_path(path)
-    tree.resolve_directory(alone, full)  # Outside for a link to the top, which `tree.listing` would show
-    return tree.listing(alone, full)
+    """The entries of a directory, by name. A link is a file, with the size of the link itself; the size of a directory
+    is what the file system says."""
+    full = full_path(path)
+    with walk(_Alone(layout), full) as (place, name):
+        if name is not None:
+            place.enter(name)
+        if place.fd < 0:
+            raise Outside
+        entries = []
+        for child in sorted(os.listdir(place.fd), key=os.fsencode):
+            if tree.TEMPORARY.match(child):
+                continue
+            try:
+                status = os.stat(child, dir_fd=place.fd, follow_symlinks=False)
+                target = place.link_target(child) if stat.S_ISLNK(status.st_mode) else None
+            except FileNotFoundError:
+                continue  # deleted since it was listed
+            shown = os.fsencode(child).decode("utf-8", "replace")
+            kind = "directory" if stat.S_ISDIR(status.st_mode) else "file"
+            size = status.st_size if target is None else len(os.fsencode(target))
+            entries.append(Entry(shown, f"{full}/{shown}", kind, size, status.st_mtime))
+        return entries
+
+
+def first_not_directory(layout: Layout, path: str) -> str:
+    """The shortest part of an absolute path, from its beginning, that is something else than a directory; its parent
+    when there is none."""
+    parent = posixpath.dirname(path)
+    names = parent.strip("/").split("/")
+    for count in range(1, len(names) + 1):
+        beginning = "/" + "/".join(names[:count])
+        try:
+            tree.resolve_directory(_Alone(layout), beginning)
+        except NotADirectoryError:
+            return beginning
+        except (OSError, Outside):
+            break
+    return parent
 
 
 def delete(layout: Layout, path: str) -> bool:
@@ -67,7 +101,7 @@ def delete(layout: Layout, path: str) -> bool:
     the workspace itself."""
     full = full_path(path)
     if full == WORKSPACE:
-        raise OSError(errno.EBUSY, "the workspace itself stays; name what is in it", path)
+        raise OSError(errno.EBUSY, "the workspace itself cannot be deleted; name what is in it", path)
     parent, _, name = full.rpartition("/")
     try:
         with walk(_Alone(layout), f"{parent}/") as (place, _none):

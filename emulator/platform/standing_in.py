@@ -66,10 +66,11 @@ class Chosen:
         limit: int = OUTPUT_LIMIT,
         apart: bool = False,
         seconds: Optional[float] = None,
+        posix: bool = False,
     ) -> Result:
         """As `Cage.shell`, with the sandbox's environment. Raises Gone."""
         if self.output is None:
-            return await cage.shell(command, sandbox.env, limit, apart, seconds)
+            return await cage.shell(command, sandbox.env, limit, apart, seconds, posix)
         takes = self.output.seconds
         out_of_time = seconds is not None and takes > seconds
         if takes and await _gone_within(sandbox, seconds if out_of_time and seconds is not None else takes):

@@ -36,7 +36,8 @@ class CannotRun(Exception):
 @dataclass(frozen=True)
 class Check:
     """`id` is `group.name` and stays the same between releases; `claim` is one sentence; `source` says where the fact
-    stands: a section of wire-contract.md, or of platform-behaviour.md (Part A: decisions, B: documentation)."""
+    stands: a section of wire-contract.md, of wire-other-clients.md, or of platform-behaviour.md (Part A: decisions, B:
+    documentation)."""
 
     id: str
     claim: str

@@ -1,9 +1,12 @@
-"""The MCP socket of a sandbox: wire-contract.md 4.4, wire-other-clients.md 6. One JSON-RPC message per frame."""
+"""The MCP socket of a sandbox: wire-contract.md 4.4, wire-other-clients.md 6. One JSON-RPC message per WebSocket
+message, of at most 4 MiB. What the platform answers to a larger one is not known: here it is a JSON-RPC error, and the
+connection stays open."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Optional
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
@@ -16,8 +19,10 @@ if TYPE_CHECKING:
 
 operations = Operations()
 
-#: Requests of one connection that are worked on at a time; so many more may wait.
-AT_ONCE, WAITING = 32, 1024
+#: The platform's limit of a message, in bytes.
+MESSAGE_BYTES = 4 * 1024 * 1024
+#: Requests of one connection that may be in progress or waiting.
+MOST_REQUESTS = 1056
 
 
 async def mcp(connection: Connection) -> None:
@@ -44,8 +49,8 @@ async def mcp(connection: Connection) -> None:
 
 
 async def _serve(socket: WebSocket, session: McpSession, services: Services) -> None:
-    """Until the client goes. It always reads, because only so that is seen, and a cancellation too."""
-    slots = asyncio.Semaphore(AT_ONCE)
+    """Serve until the client disconnects. Reading never waits for a tool: only a reader sees a disconnect and a
+    cancellation. It waits only while a refusal is sent, so that a client that does not read cannot fill the memory."""
     working: set[asyncio.Task[None]] = set()
     try:
         while True:
@@ -55,10 +60,11 @@ async def _serve(socket: WebSocket, session: McpSession, services: Services) -> 
             text = message.get("text")
             if text is None:
                 text = (message.get("bytes") or b"").decode("utf-8", "replace")
-            if len(working) >= AT_ONCE + WAITING:
-                await close(socket, 1013, f"{len(working)} requests are waiting already")
-                return
-            task = asyncio.ensure_future(_answer(socket, session, services, text, slots))
+            refused = await _refuse(text, len(working))
+            if refused is not None:
+                await _send(socket, refused.reply)
+                continue
+            task = asyncio.ensure_future(_answer(socket, session, services, text))
             working.add(task)
             task.add_done_callback(working.discard)
     finally:
@@ -67,20 +73,45 @@ async def _serve(socket: WebSocket, session: McpSession, services: Services) -> 
         await asyncio.gather(*working, return_exceptions=True)
 
 
-async def _answer(
-    socket: WebSocket, session: McpSession, services: Services, text: str, slots: asyncio.Semaphore
-) -> None:
-    if '"notifications/' in text[:1000]:
-        reply = await session.handle(text)  # a cancellation does not wait for what it cancels
-    else:
-        async with slots:
-            reply = await session.handle(text)
+@dataclass(frozen=True)
+class _Refused:
+    """A message that is not processed. `reply` is None when it gets none."""
+
+    reply: Optional[str]
+
+
+async def _refuse(text: str, working: int) -> Optional[_Refused]:
+    """None: the message is to be processed."""
+    from ..platform.mcp import protocol
+
+    size = len(text) if len(text) * 4 <= MESSAGE_BYTES else len(text.encode("utf-8", "surrogatepass"))
+    if size > MESSAGE_BYTES:
+        reason = f"Invalid Request: the message is {size} bytes long; at most {MESSAGE_BYTES} are allowed"
+        return _Refused(await asyncio.to_thread(protocol.refuse, text, protocol.INVALID_REQUEST, reason))
+    if working >= MOST_REQUESTS and not _is_notification(text):
+        reason = f"Server busy: {working} requests are in progress or waiting; wait for a reply before the next one"
+        return _Refused(protocol.refuse(text, protocol.SERVER_BUSY, reason))
+    return None
+
+
+def _is_notification(text: str) -> bool:
+    return '"notifications/' in text[:1000]
+
+
+async def _answer(socket: WebSocket, session: McpSession, services: Services, text: str) -> None:
+    reply = await session.handle(text)
     if reply is not None:
         services.commit()
-        try:
-            await socket.send_text(reply)
-        except (WebSocketDisconnect, RuntimeError):
-            pass  # the client did not wait
+        await _send(socket, reply)
+
+
+async def _send(socket: WebSocket, reply: Optional[str]) -> None:
+    if reply is None:
+        return
+    try:
+        await socket.send_text(reply)
+    except (WebSocketDisconnect, RuntimeError):
+        pass  # the client has disconnected
 
 
 PATH = "/v1/sandboxes/{id}/mcp"

@@ -94,5 +94,6 @@ class Mcp:
 def text_of(result: dict[str, Any]) -> str:
     (block,) = result["content"]
     assert block["type"] == "text"
-    text: str = block["text"]
+    assert block.get("text") != "", "the key is left out when the text is empty"
+    text: str = block.get("text", "")
     return text

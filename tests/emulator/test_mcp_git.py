@@ -127,6 +127,11 @@ def test_a_hook_that_fails_is_told_with_what_it_said(api, box, repo):
     assert repo.failure("git_commit", message="x") == "no way\n"
 
 
+def test_output_of_a_commit_has_standard_error_in_its_place(api, box, repo):
+    hook(api, box, "echo from the hook >&2")
+    assert repo.text("git_commit", message="x").startswith("from the hook\n[main ")
+
+
 def test_a_push_reaches_the_remote(api, box, repo):
     api.output(box, "git init -q --bare /tmp/remote; git remote add origin /tmp/remote")
     assert "HEAD -> main" in repo.text("git_push", set_upstream=True)

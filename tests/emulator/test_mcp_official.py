@@ -51,12 +51,12 @@ def test_it_works_on_files(drive):
         async def call(tool, **arguments):
             return await session.call_tool(tool, arguments)
 
-        assert not (await call("filesystem_write", path="a/ü", content="")).isError
-        assert (await call("filesystem_read", path="a/ü")).content[0].text == ""
+        assert not (await call("filesystem_write", path="a/ü", content="text")).isError
+        assert (await call("filesystem_read", path="a/ü")).content[0].text == "text"
         # The library checks what is structured against the tool's schema.
         assert (await call("filesystem_list", path="a")).structuredContent == {
             "path": "a",
-            "entries": [{"name": "ü", "type": "file", "size": 0}],
+            "entries": [{"name": "ü", "type": "file", "size": 4}],
         }
         assert (await call("filesystem_search", pattern="ü")).content[0].text == "a/ü"
         assert not (await call("filesystem_delete", path="a")).isError
@@ -66,9 +66,21 @@ def test_it_works_on_files(drive):
     drive(talk)
 
 
+def test_it_does_not_take_a_result_with_an_empty_text(drive):
+    """The platform's server leaves `text` out when it is empty, and the library requires it."""
+
+    async def talk(session, _):
+        assert not (await session.call_tool("filesystem_write", {"path": "empty", "content": ""})).isError
+        with pytest.raises(ValueError, match="validation error"):
+            await session.call_tool("filesystem_read", {"path": "empty"})
+        await session.send_ping()
+
+    drive(talk)
+
+
 def test_it_works_with_git(drive):
     async def talk(session, _):
-        setup = "git init -q; git config user.name n; git config user.email e; echo x > 'a b'"
+        setup = "git init -q; git config user.name n; git config user.email e; echo x > 'a b'; echo ready"
         await session.call_tool("terminal_exec", {"command": setup})
         status = await session.call_tool("git_status", {})
         assert status.structuredContent == {"clean": False, "files": [{"path": "a b", "index": "?", "workTree": "?"}]}
@@ -88,7 +100,7 @@ def test_it_runs_commands_at_the_same_time(drive):
         assert not (await session.call_tool("filesystem_write", {"path": "go", "content": ""})).isError
         assert (await waiting).content[0].text == "waited\n"
         failed = await session.call_tool("terminal_exec", {"command": "echo no >&2; exit 4"})
-        assert (failed.isError, failed.content[0].text) == (True, "STDERR:\nno\nexit: exit status 4")
+        assert (failed.isError, failed.content[0].text) == (True, "STDERR:\nno\n\nexit: exit status 4")
 
     drive(talk)
 

@@ -13,6 +13,7 @@ from mcp_testing import MODERN, Mcp
 
 from caged.emulator.platform.mcp import filesystem
 
+WHOLE = "the workspace itself cannot be deleted; name what is in it"
 TRUNCATED = "[truncated: a result is at most 512 KiB]"
 
 
@@ -75,9 +76,31 @@ def test_what_is_written_is_read(mcp, api, box):
     assert api.output(box, "stat -c %a a a/b a/b/*") == "755\n755\n644\n"
 
 
-def test_an_empty_file_is_an_empty_text(mcp):
-    assert mcp.text("filesystem_write", path="empty", content="") == "wrote 0 bytes to empty"
-    assert mcp.call("filesystem_read", path="empty") == {"content": [{"type": "text", "text": ""}]}
+def test_a_result_with_an_empty_text_has_no_text_key(mcp):
+    mcp.text("filesystem_write", path="d/empty", content="")
+    mcp.text("filesystem_delete", path="d/empty")
+    mcp.text("filesystem_write", path="empty", content="")
+    empty = {"content": [{"type": "text"}]}
+    assert mcp.call("filesystem_read", path="empty") == empty
+    assert mcp.call("filesystem_list", path="d") == empty
+    assert mcp.call("terminal_exec", command="true") == empty
+
+
+@pytest.mark.parametrize("content", [{}, {"content": None}, {"content": ""}])
+def test_write_without_content_writes_an_empty_file(mcp, api, box, content):
+    mcp.text("filesystem_write", path="f", content="old")
+    assert mcp.text("filesystem_write", path="f", **content) == "wrote 0 bytes to f"
+    assert api.output(box, "stat -c %s f") == "0\n"
+
+
+@pytest.mark.parametrize("path", [{}, {"path": None}, {"path": ""}])
+def test_a_missing_path_means_the_workspace(mcp, api, box, path):
+    api.output(box, "touch kept")
+    assert mcp.failure("filesystem_read", **path) == "read error: read /workspace: is a directory"
+    assert mcp.failure("filesystem_write", **path, content="x") == "write error: open /workspace: is a directory"
+    assert mcp.failure("filesystem_delete", **path).startswith("delete error: unlinkat /workspace: the workspace")
+    assert mcp.structured("filesystem_list", **path)["path"] == "."
+    assert api.output(box, "ls") == "kept\n"
 
 
 def test_a_file_that_exists_keeps_its_mode(mcp, api, box):
@@ -94,39 +117,67 @@ def test_bytes_that_are_no_text_are_replaced(mcp, api, box):
 @pytest.mark.parametrize(
     ("tool", "arguments", "text"),
     [
-        ("filesystem_read", {"path": "none"}, "read error: none: no such file or directory"),
-        ("filesystem_read", {"path": "."}, "read error: .: is a directory"),
-        ("filesystem_read", {"path": "file/x"}, "read error: file/x: not a directory"),
-        ("filesystem_read", {"path": "fifo"}, "read error: fifo: not a regular file"),
-        ("filesystem_read", {"path": "loop"}, "read error: loop: too many levels of symbolic links"),
-        ("filesystem_read", {"path": "n" * 300}, f"read error: {'n' * 300}: file name too long"),
-        ("filesystem_list", {"path": "none"}, "list error: none: no such file or directory"),
-        ("filesystem_list", {"path": "file"}, "list error: file: not a directory"),
-        ("filesystem_write", {"path": "dir", "content": ""}, "write error: dir: is a directory"),
-        ("filesystem_write", {"path": ".", "content": ""}, "write error: .: is a directory"),
-        ("filesystem_write", {"path": "file/x", "content": ""}, "mkdir error: file/x: not a directory"),
-        ("filesystem_delete", {"path": "file/x"}, "delete error: file/x: not a directory"),
-        ("filesystem_delete", {"path": "."}, "delete error: .: the workspace itself stays; name what is in it"),
-        ("filesystem_delete", {"path": "/workspace/dir/.."}, "delete error: /workspace/dir/..: the workspace itself"),
+        ("filesystem_read", {"path": "none"}, "read error: open /workspace/none: no such file or directory"),
+        ("filesystem_read", {"path": "./a/../b"}, "read error: open /workspace/b: no such file or directory"),
+        ("filesystem_read", {"path": "/workspace/no"}, "read error: open /workspace/no: no such file or directory"),
+        ("filesystem_read", {"path": "."}, "read error: read /workspace: is a directory"),
+        ("filesystem_read", {"path": "dir/"}, "read error: read /workspace/dir: is a directory"),
+        ("filesystem_read", {"path": "file/x"}, "read error: open /workspace/file/x: not a directory"),
+        ("filesystem_read", {"path": "fifo"}, "read error: open /workspace/fifo: not a regular file"),
+        ("filesystem_read", {"path": "loop"}, "read error: open /workspace/loop: too many levels of symbolic links"),
+        ("filesystem_read", {"path": "n" * 300}, f"read error: open /workspace/{'n' * 300}: file name too long"),
+        ("filesystem_list", {"path": "none"}, "list error: open /workspace/none: no such file or directory"),
+        ("filesystem_list", {"path": "file"}, "list error: open /workspace/file: not a directory"),
+        ("filesystem_write", {"path": "dir", "content": ""}, "write error: open /workspace/dir: is a directory"),
+        ("filesystem_write", {"path": ".", "content": ""}, "write error: open /workspace: is a directory"),
+        ("filesystem_write", {"path": "file/x", "content": ""}, "mkdir error: mkdir /workspace/file: not a directory"),
+        ("filesystem_write", {"path": "dir/dir/x/y"}, "mkdir error: mkdir /workspace/dir/dir: not a directory"),
+        ("filesystem_delete", {"path": "file/x"}, "delete error: unlinkat /workspace/file/x: not a directory"),
+        ("filesystem_delete", {"path": "."}, f"delete error: unlinkat /workspace: {WHOLE}"),
+        ("filesystem_delete", {"path": "/workspace/dir/.."}, f"delete error: unlinkat /workspace: {WHOLE}"),
     ],
 )
-def test_a_failure_names_the_path_and_the_reason(mcp, api, box, tool, arguments, text):
-    api.output(box, "mkdir dir; echo x > file; mkfifo fifo; ln -s loop loop")
-    assert mcp.failure(tool, **arguments).startswith(text)
+def test_a_failure_names_the_absolute_path_and_the_reason(mcp, api, box, tool, arguments, text):
+    api.output(box, "mkdir dir; echo x > file; mkfifo fifo; ln -s loop loop; touch dir/dir")
+    assert mcp.failure(tool, **arguments) == text
     assert api.output(box, "ls") == "dir\nfifo\nfile\nloop\n"
 
 
 def test_a_listing_shows_type_size_and_name_in_order(mcp, api, box):
-    api.output(box, "mkdir b; printf 12345 > a; touch .hidden; ln -s a link")
-    lines = ["         0  .hidden", "         5  a", "d        0  b", "         5  link"]
+    api.output(box, "mkdir b; printf 12345 > a; touch .hidden")
+    size = int(api.output(box, "stat -c %s b"))
+    lines = ["         0  .hidden", "         5  a", f"d {size:>8}  b"]
     assert mcp.text("filesystem_list") == "\n".join(lines)
-    structured = mcp.structured("filesystem_list")
-    assert structured["path"] == "."
-    assert structured["entries"][1:3] == [
-        {"name": "a", "type": "file", "size": 5},
-        {"name": "b", "type": "directory", "size": 0},
-    ]
+    assert mcp.structured("filesystem_list") == {
+        "path": ".",
+        "entries": [
+            {"name": ".hidden", "type": "file", "size": 0},
+            {"name": "a", "type": "file", "size": 5},
+            {"name": "b", "type": "directory", "size": size},
+        ],
+    }
     assert mcp.structured("filesystem_list", path="/workspace/b") == {"path": "/workspace/b", "entries": []}
+
+
+def test_a_link_in_a_listing_is_a_file_of_its_own_size(mcp, api, box):
+    api.output(box, "mkdir dir; printf 1234567890 > file; ln -s file to-file; ln -s dir to-dir; ln -s /etc out")
+    api.output(box, "ln -s /workspace/file absolute; ln -s nowhere dangling")
+    entries = {entry["name"]: (entry["type"], entry["size"]) for entry in mcp.structured("filesystem_list")["entries"]}
+    assert entries["file"] == ("file", 10)
+    assert entries["to-file"] == ("file", len("file"))
+    assert entries["to-dir"] == ("file", len("dir"))
+    assert entries["out"] == ("file", len("/etc"))
+    assert entries["absolute"] == ("file", len("/workspace/file"))
+    assert entries["dangling"] == ("file", len("nowhere"))
+    assert "         3  to-dir" in mcp.text("filesystem_list").split("\n")
+
+
+def test_paths_in_errors_and_sizes_of_links_are_the_sandboxs_own_without_mounts(process_api, process_box):
+    mcp = Mcp(process_api, process_box)
+    mcp.text("terminal_exec", command="echo x > /workspace/file; ln -s /workspace/file link; echo $0")
+    entries = {entry["name"]: entry["size"] for entry in mcp.structured("filesystem_list")["entries"]}
+    assert entries == {"file": 2, "link": len("/workspace/file")}
+    assert mcp.failure("filesystem_read", path="x") == "read error: open /workspace/x: no such file or directory"
 
 
 @pytest.mark.parametrize("path", ["old/../d/./f", "//workspace//d/f", "/workspace/../workspace/d/f", "./d//f"])
@@ -156,7 +207,10 @@ def test_a_very_deep_directory_is_found_and_deleted(mcp, api, box):
     ("pattern", "found"),
     [
         ("*.py", ["a/c.py", "a.py", "b/.h/d.py"]),
-        ("**/*.py", ["a/c.py", "a.py", "b/.h/d.py"]),
+        ("**/*.py", []),
+        ("**/a.py", []),
+        ("**", ["a", "a/c.py", "a.py", "b", "b/.h", "b/.h/d.py", "b/HEAD", "b/x*y"]),
+        ("/a.py", []),
         ("?.py", ["a/c.py", "a.py", "b/.h/d.py"]),
         ("[b-d].py", ["a/c.py", "b/.h/d.py"]),
         ("[^b-d].py", ["a.py"]),
@@ -185,6 +239,12 @@ def test_a_search_looks_at_names_everywhere(mcp, api, box, pattern, found):
 @pytest.mark.parametrize("pattern", ["[", "[a", "[]", "[^]", "[]a]", "[-]", "[a-]", "[z-a]", "x\\", "[\\", "n" * 1001])
 def test_a_pattern_that_makes_no_sense_is_a_failure(mcp, pattern):
     assert mcp.failure("filesystem_search", pattern=pattern).startswith("invalid pattern: ")
+
+
+def test_a_search_finds_the_files_of_git_too(mcp, api, box):
+    api.output(box, "git init -q")
+    assert mcp.text("filesystem_search", pattern="HEAD") == ".git/HEAD"
+    assert mcp.text("filesystem_search", pattern=".git") == ".git"
 
 
 def test_no_pattern_takes_long(mcp, api, box):
@@ -262,10 +322,15 @@ def test_standard_output_comes_first_and_errors_under_a_heading(mcp, command, te
     ("command", "text"),
     [
         ("exit 3", "exit: exit status 3"),
-        ("echo out; exit 1", "out\nexit: exit status 1"),
+        ("echo out; exit 4", "out\n\nexit: exit status 4"),
         ("printf out; exit 255", "out\nexit: exit status 255"),
-        ("echo out; echo err >&2; false", "out\n\nSTDERR:\nerr\nexit: exit status 1"),
-        ("kill -9 $$", "exit: exit status 137"),
+        ("echo out; echo err >&2; false", "out\n\nSTDERR:\nerr\n\nexit: exit status 1"),
+        ("printf err >&2; false", "STDERR:\nerr\nexit: exit status 1"),
+        ("kill -9 $$", "exit: signal: killed"),
+        ("echo out; kill $$", "out\n\nexit: signal: terminated"),
+        ("kill -SEGV $$", "exit: signal: segmentation fault"),
+        ("kill -63 $$", "exit: signal: signal 63"),
+        ("exit 137", "exit: exit status 137"),
     ],
 )
 def test_a_command_that_fails_says_how_in_its_last_line(mcp, command, text):
@@ -275,6 +340,24 @@ def test_a_command_that_fails_says_how_in_its_last_line(mcp, command, text):
 def test_the_environment_is_the_sandboxs(api):
     mcp = Mcp(api, api.sandbox(env={"MINE": "yes"}))
     assert mcp.text("terminal_exec", command="echo $MINE $HOME") == "yes /root\n"
+
+
+@pytest.mark.parametrize("padding", [0, 150_000])
+def test_commands_run_in_sh(mcp, padding):
+    command = f": {'x' * padding}; echo $0 $#; nosuchprogram"
+    result = mcp.failure("terminal_exec", command=command)
+    assert result.startswith("sh 0\n\nSTDERR:\n")
+    assert result.endswith("\n\nexit: exit status 127")
+    assert "sh: " in result
+    assert "nosuchprogram: not found" in result
+
+
+def test_what_only_bash_has_fails_where_sh_is_another_shell(mcp, api, box):
+    if "bash" in api.output(box, "readlink -f /bin/sh"):
+        pytest.skip("/bin/sh is bash on this machine")
+    assert mcp.failure("terminal_exec", command="[[ a == a ]]").endswith("exit: exit status 127")
+    assert mcp.failure("terminal_exec", command="x=(1 2)").endswith("exit: exit status 2")
+    assert api.output(box, "[[ a == a ]] && echo yes") == "yes\n"  # exec runs bash
 
 
 def test_a_command_longer_than_an_argument_may_be(mcp):
@@ -291,11 +374,11 @@ def test_out_of_time_kills_all_that_the_command_started(mcp, child):
     start = time.monotonic()
     text = mcp.failure("terminal_exec", command=f"echo begun; {child} & {child} | cat; wait", timeout=1)
     assert 1 <= time.monotonic() - start < 5
-    assert text == "begun\nexit: signal: killed"
+    assert text == "begun\n\nexit: signal: killed"
     eventually(lambda: not processes_with(mark), "everything of it to be gone")
 
 
-@pytest.mark.parametrize("timeout", [0, -5])
+@pytest.mark.parametrize("timeout", [0, -5, -(2**62), 10**9, 2**63 - 1, None])
 def test_no_time_is_the_usual_time(mcp, timeout):
     assert mcp.text("terminal_exec", command="sleep 0.1; echo done", timeout=timeout) == "done\n"
 

@@ -15,7 +15,7 @@ from collections import Counter
 
 import pytest
 from emulator_testing import Api, api_of, eventually
-from mutants import HONEST, OF_ANSWERS, OF_SOCKETS, Mutant, lying_emulator
+from mutants import HONEST, OF_ANSWERS, OF_MCP, OF_SOCKETS, Mutant, lying_emulator
 
 from caged.emulator.verify import CHECKS, CannotRun, Different, verify
 from caged.emulator.verify.shapes import ALERT, SANDBOX, fault
@@ -87,7 +87,8 @@ def test_every_check_has_an_id_of_its_own_a_claim_and_a_source():
     for check in CHECKS:
         assert re.fullmatch(r"[a-z-]+\.[a-z0-9-]+", check.id)
         assert re.fullmatch(r"[^.]\S?.*\.", check.claim)
-        assert re.match(r"(wire-contract \d+|platform-behaviour B\d+|Part A, [A-Z])", check.source)
+        known = r"(wire-contract \d+|wire-other-clients \d+|platform-behaviour B\d+|Part A, [A-Z])"
+        assert re.match(known, check.source)
         # What Part A alone says is a decision, and nothing else is.
         assert (check.level == "decision") == check.source.startswith("Part A")
 
@@ -179,6 +180,11 @@ def test_every_check_can_fail(lying, group):
             killed = differing(examine(lying, mutant, only=alive, timeout=0.5))
             alive = [name for name in alive if name not in killed]
     assert alive == []
+
+
+@pytest.mark.parametrize("name", OF_MCP)
+def test_a_check_of_mcp_fails_by_its_own_mutant_and_alone(lying, name):
+    assert differing(examine(lying, OF_MCP[name], only=["mcp.*"], timeout=5)) == [name]
 
 
 def test_what_a_check_needs_first_is_not_what_it_reports(lying):

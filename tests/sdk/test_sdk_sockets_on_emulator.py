@@ -170,6 +170,19 @@ def test_mcp_lists_and_calls_the_platforms_tools(on, sandbox_id):
     on(use)
 
 
+def test_mcp_request_that_is_too_large_raises_and_the_connection_stays_open(on, sandbox_id):
+    async def use(client):
+        async with await client.sandboxes.mcp(sandbox_id) as mcp:
+            with pytest.raises(caged.MCPError, match="at most 4194304 are allowed") as caught:
+                await mcp.call_tool("filesystem_write", {"path": "large", "content": "x" * 4 * 2**20})
+            assert caught.value.code == -32600
+            await mcp.ping()
+            written = await mcp.call_tool("filesystem_write", {"path": "large", "content": "x" * 4_000_000})
+            assert written["content"][0]["text"] == "wrote 4000000 bytes to large"
+
+    on(use)
+
+
 def opening(client, sandbox_id):
     yield client.sandboxes.terminal(sandbox_id)
     yield client.sandboxes.exec_stream(sandbox_id, "ls")

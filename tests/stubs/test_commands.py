@@ -286,13 +286,17 @@ def test_mcp_commands_are_stubbed(emulator, account, box):
     emulator.commands.stub("long", delay=60)
     emulator.commands.stub("broken", error="no shell")
     assert call_tool(emulator, account, box, "good") == ("done\n", False)
-    assert call_tool(emulator, account, box, "bad") == ("oh\nexit: exit status 2", True)
+    assert call_tool(emulator, account, box, "bad") == ("oh\n\nexit: exit status 2", True)
     assert call_tool(emulator, account, box, "echo real") == ("real\n", False)
     assert call_tool(emulator, account, box, "long", timeout=1)[0] == "exit: signal: killed"  # the least there is
-    text, failed = call_tool(emulator, account, box, "broken")
-    assert failed
-    assert "no shell" in text
+    assert call_tool(emulator, account, box, "broken") == ("no shell", True)  # as exec says it in `error`
     assert [bool(ran.stub) for ran in emulator.journal.execs(box, source="mcp")] == [True, True, False, True, True]
+
+
+def test_mcp_commands_find_stubbed_programs(emulator, account, box):
+    emulator.commands.program("npm", "added 1 package\n", args="install")
+    command = "if true; then npm install; fi; echo $?"
+    assert call_tool(emulator, account, box, command) == ("added 1 package\n0\n", False)
 
 
 # --- streams

@@ -4,6 +4,7 @@ application and the server, so that everything behind it is the real one."""
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -255,6 +256,56 @@ def _other_result(message: dict[str, Any]) -> list[Any]:
     if "error" in message:
         return [{**message, "error": {"code": -1, "message": "no"}}]
     return [{**message, "result": {"other": 1}} if "result" in message else message]
+
+
+# --- one untruth of the MCP server each
+
+
+def _mcp_result(change: Callable[[dict[str, Any]], Any]) -> Callable[[Message], list[Message]]:
+    """Alters the results of a sandbox's MCP server."""
+
+    def altered(message: dict[str, Any]) -> list[Any]:
+        if isinstance(message.get("result"), dict):
+            change(message["result"])
+        return [message]
+
+    return _with_text(altered)
+
+
+def _mcp_text(old: str, new: str) -> Callable[[Message], list[Message]]:
+    """Replaces something in the texts of its tools, by regular expressions."""
+
+    def change(result: dict[str, Any]) -> None:
+        for block in result.get("content", ()):
+            if "text" in block:
+                block["text"] = re.sub(old, new, block["text"])
+
+    return _mcp_result(change)
+
+
+def _texts_are_never_missing(result: dict[str, Any]) -> None:
+    for block in result.get("content", ()):
+        block.setdefault("text", "")
+
+
+def _large_messages_close(message: Message) -> list[Message]:
+    refused = message["type"] == "websocket.send" and "Invalid Request: the message is" in (message.get("text") or "")
+    return [{"type": "websocket.close", "code": 1009}] if refused else [message]
+
+
+#: Name of a check -> what makes it fail and no other check of the group.
+OF_MCP = {
+    "mcp.message-limit": Mutant("large files are cut", socket=_mcp_text(r"wrote \d{7} bytes", "wrote 1048576 bytes")),
+    "mcp.message-too-large": Mutant("large messages close", socket=_large_messages_close),
+    "mcp.exec-shell": Mutant("terminal_exec runs bash", socket=_mcp_text(r"\Ash\n\Z", "bash\n")),
+    "mcp.exec-failure": Mutant("no blank line before the status", socket=_mcp_text("\n\nexit: exit", "\nexit: exit")),
+    "mcp.exec-killed": Mutant("signals are statuses", socket=_mcp_text("signal: killed", "exit status 137")),
+    "mcp.empty-text": Mutant("empty texts are there", socket=_mcp_result(_texts_are_never_missing)),
+    "mcp.read-error": Mutant("errors name no call", socket=_mcp_text("error: open /workspace/", "error: ")),
+    "mcp.write-without-content": Mutant("content is required", socket=_mcp_text("wrote 0 .*", "content is required")),
+    "mcp.search-names": Mutant("searches find more", socket=_mcp_text("no matches found", "found.txt")),
+    "mcp.listing-sizes": Mutant("directories have no size", socket=_mcp_text(r"\Ad +\d+", "d        0")),
+}
 
 
 def _no_token(scope: Scope) -> None:

@@ -165,7 +165,7 @@ class Init:
         if command in self._held:
             for fd in self._held.pop(command)[1]:
                 os.close(fd)
-            self._send({"ev": "exit", "id": command, "code": 128 + signal.SIGKILL})
+            self._send({"ev": "exit", "id": command, "code": 128 + signal.SIGKILL, "signal": signal.SIGKILL})
 
     def _start(self, message: dict[str, Any], outputs: list[int]) -> None:
         argv, env = message["argv"], message["env"]
@@ -229,7 +229,8 @@ class Init:
             command = self._commands.pop(pid, None)
             if command is not None:
                 code = os.waitstatus_to_exitcode(status)
-                self._send({"ev": "exit", "id": command, "code": code if code >= 0 else 128 - code})
+                ended = {"code": code} if code >= 0 else {"code": 128 - code, "signal": -code}
+                self._send({"ev": "exit", "id": command, **ended})
 
     def _kill_command(self, command: int) -> None:
         for pid, known in list(self._commands.items()):

@@ -1,4 +1,4 @@
-"""The filesystem tools. They see /workspace and nothing else; texts and shapes: wire-other-clients.md 7.2."""
+"""The filesystem tools. They reach only /workspace. Texts and shapes: wire-other-clients.md 7.2."""
 
 from __future__ import annotations
 
@@ -15,39 +15,46 @@ from .tool import TEXT_BYTES, Context, Outcome, Tool, ToolError, fitting_list
 
 SEARCH_RESULTS = 1000
 
-_PATH = {"type": "string", "description": "A path in /workspace, absolute or relative to it.", "minLength": 1}
+_PATH = {"type": "string", "description": "A path in /workspace, absolute or relative to it."}
+#: The system call that the platform's server names in the error of a tool.
+_CALLS = {"read": "open", "list": "open", "search": "open", "write": "open", "mkdir": "mkdir", "delete": "unlinkat"}
 
 
 @contextmanager
-def _as_tool_error(verb: str, path: str) -> Iterator[None]:
+def _as_tool_error(context: Context, verb: str, path: str) -> Iterator[None]:
+    """Turn errors of the file system into the texts of the platform's server: `read error: open /workspace/x: no such
+    file or directory`."""
     try:
         yield
     except Outside:
         raise ToolError(f"path traversal blocked: {short(path)}") from None
     except OSError as error:
+        full = workspace.full_path(path)
         if verb == "write" and isinstance(error, NotADirectoryError):
-            verb = "mkdir"  # it is said of a parent, and those are made on the way
+            # A parent is a file; the server creates the parents first, and names the one that it cannot create.
+            verb, full = "mkdir", workspace.first_not_directory(context.cage.layout, full)
+        call = "read" if verb == "read" and isinstance(error, IsADirectoryError) else _CALLS[verb]
         reason = error.strerror or str(error)
-        raise ToolError(f"{verb} error: {short(path)}: {reason[:1].lower()}{reason[1:]}") from None
+        raise ToolError(f"{verb} error: {call} {short(full)}: {reason[:1].lower()}{reason[1:]}") from None
 
 
-def _happened(context: Context, operation: str, path: str) -> None:
-    context.happened("file_op", {"operation": operation, "path": workspace.full_path(path)})
+def _record_operation(context: Context, operation: str, path: str) -> None:
+    context.record("file_op", {"operation": operation, "path": workspace.full_path(path)})
 
 
 async def _read(context: Context, arguments: dict[str, Any]) -> Outcome:
-    path = arguments["path"]
-    with _as_tool_error("read", path):
+    path = arguments.get("path", "")
+    with _as_tool_error(context, "read", path):
         content = await asyncio.to_thread(workspace.read, context.cage.layout, path, TEXT_BYTES)
-    _happened(context, "read", path)
+    _record_operation(context, "read", path)
     return Outcome(content.decode("utf-8", "replace"))
 
 
 async def _list(context: Context, arguments: dict[str, Any]) -> Outcome:
-    path = arguments.get("path", ".")
-    with _as_tool_error("list", path):
+    path = arguments.get("path") or "."
+    with _as_tool_error(context, "list", path):
         entries = await asyncio.to_thread(workspace.listing, context.cage.layout, path)
-    _happened(context, "list", path)
+    _record_operation(context, "list", path)
     lines = [f"{'d ' if entry.kind == 'directory' else '  '}{entry.size:>8}  {entry.name}" for entry in entries]
     items = [{"name": entry.name, "type": entry.kind, "size": entry.size} for entry in entries]
     return Outcome("\n".join(lines), structured=fitting_list("entries", items, path=path))
@@ -58,7 +65,7 @@ async def _search(context: Context, arguments: dict[str, Any]) -> Outcome:
         glob = Glob(arguments["pattern"])
     except BadPattern as error:
         raise ToolError(f"invalid pattern: {error}") from None
-    with _as_tool_error("search", "."):
+    with _as_tool_error(context, "search", "."):
         found, more = await asyncio.to_thread(
             workspace.search, context.cage.layout, glob.matches, SEARCH_RESULTS
         )
@@ -68,19 +75,19 @@ async def _search(context: Context, arguments: dict[str, Any]) -> Outcome:
 
 
 async def _write(context: Context, arguments: dict[str, Any]) -> Outcome:
-    path, content = arguments["path"], arguments["content"].encode("utf-8")
-    with _as_tool_error("write", path):
+    path, content = arguments.get("path", ""), arguments.get("content", "").encode("utf-8")
+    with _as_tool_error(context, "write", path):
         await asyncio.to_thread(workspace.write, context.cage.layout, path, content)
-    _happened(context, "write", path)
+    _record_operation(context, "write", path)
     return Outcome(f"wrote {len(content)} bytes to {path}")
 
 
 async def _delete(context: Context, arguments: dict[str, Any]) -> Outcome:
-    path = arguments["path"]
-    with _as_tool_error("delete", path):
+    path = arguments.get("path", "")
+    with _as_tool_error(context, "delete", path):
         existed = await asyncio.to_thread(workspace.delete, context.cage.layout, path)
     if existed:
-        _happened(context, "delete", path)
+        _record_operation(context, "delete", path)
     return Outcome(f"deleted: {path}")
 
 
@@ -110,25 +117,26 @@ LIST = Tool(
     "filesystem_list",
     "List a directory: type, size in bytes and name of every entry.",
     _list,
-    {"path": {"type": "string", "description": "The directory; the workspace when left out.", "default": "."}},
+    {"path": {"type": "string", "description": "The directory.", "default": "."}},
     output=_LISTING,
-    may_be_bare=True,
+    arguments_optional=True,
 )
 SEARCH = Tool(
     "filesystem_search",
     "Find files and directories of the whole workspace by name.",
     _search,
-    {"pattern": {"type": "string", "description": "A glob for the name, e.g. *.py.", "minLength": 1}},
+    {"pattern": {"type": "string", "description": "A glob for the name, e.g. *.py."}},
     ("pattern",),
+    nonempty=("pattern",),
 )
 WRITE = Tool(
     "filesystem_write",
     "Write a text file; directories on the way to it are made, a file that exists is replaced.",
     _write,
-    {"path": _PATH, "content": {"type": "string", "description": "What the file is to hold."}},
+    {"path": _PATH, "content": {"type": "string", "description": "The file's content."}},
     ("path", "content"),
     changes=True,
-    holds=True,
+    locks_workspace=True,
 )
 DELETE = Tool(
     "filesystem_delete",
@@ -137,5 +145,5 @@ DELETE = Tool(
     {"path": _PATH},
     ("path",),
     changes=True,
-    holds=True,
+    locks_workspace=True,
 )

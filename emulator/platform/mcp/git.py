@@ -30,12 +30,13 @@ _ENV = {
 _NOTHING = "(no output)"
 
 
-async def _git(context: Context, *words: str) -> Result:
-    """Output of git that succeeded, its complaints apart. Raises ToolError with all it said."""
+async def _git(context: Context, *words: str, apart: bool = False) -> Result:
+    """Run git, and return the result of one that succeeded. `apart`: standard output without standard error. Raises
+    ToolError with the whole output of one that failed, in the order in which git wrote it."""
     start = context.services.clock.stopwatch()
     sandbox = context.sandbox
     result = await context.cage.program(
-        ["/usr/bin/env", "git", *words], {**sandbox.env, **_ENV}, TEXT_BYTES, True, SECONDS
+        ["/usr/bin/env", "git", *words], {**sandbox.env, **_ENV}, TEXT_BYTES, apart, SECONDS
     )
     if result.error is not None:
         raise ToolError(f"git could not be started: {result.error}")
@@ -45,18 +46,15 @@ async def _git(context: Context, *words: str) -> Result:
         raise ToolError("there is no git in this sandbox")
     if words[0] in ("commit", "push"):
         milliseconds = (context.services.clock.stopwatch() - start) * 1000
-        context.happened("command", {"command": shlex.join(["git", *words]), "exit_code": result.code}, milliseconds)
+        context.record("command", {"command": shlex.join(["git", *words]), "exit_code": result.code}, milliseconds)
     if result.code != 0:
-        raise ToolError(_said(result) or f"git {words[0]} ended with exit status {result.code}")
+        raise ToolError(_text(result) or f"git {words[0]} ended with exit status {result.code}")
     return result
 
 
-def _said(result: Result) -> str:
-    return (result.output + result.errors).decode("utf-8", "replace")
-
-
 def _text(result: Result) -> str:
-    return result.output.decode("utf-8", "replace")
+    """The output; for a failed run with `apart`, in which standard output is mostly empty, both."""
+    return (result.output + (result.errors if result.code else b"")).decode("utf-8", "replace")
 
 
 def _lines(result: Result) -> list[str]:
@@ -66,7 +64,7 @@ def _lines(result: Result) -> list[str]:
 
 
 async def _status(context: Context, arguments: dict[str, Any]) -> Outcome:
-    result = await _git(context, "status", "--porcelain=v1")
+    result = await _git(context, "status", "--porcelain=v1", apart=True)
     files = [_changed(line) for line in _lines(result) if len(line) > 3]
     structured = fitting_list("files", files, result.truncated, clean=not files)
     return Outcome(_text(result) or _NOTHING, structured=structured)
@@ -99,13 +97,14 @@ def _unquoted(path: str) -> str:
 
 async def _diff(context: Context, arguments: dict[str, Any]) -> Outcome:
     staged = ["--cached"] if arguments.get("staged", False) else []
-    return Outcome(_text(await _git(context, "diff", "--no-color", "--no-ext-diff", *staged)) or _NOTHING)
+    result = await _git(context, "diff", "--no-color", "--no-ext-diff", *staged, apart=True)
+    return Outcome(_text(result) or _NOTHING)
 
 
 async def _log(context: Context, arguments: dict[str, Any]) -> Outcome:
     count = arguments.get("count", 0)
     count = min(count, _MOST) if count > 0 else DEFAULT_COUNT
-    result = await _git(context, "log", "--oneline", "--no-color", "--no-decorate", f"-n{count}")
+    result = await _git(context, "log", "--oneline", "--no-color", "--no-decorate", f"-n{count}", apart=True)
     commits = [dict(zip(("sha", "subject"), line.partition(" ")[::2])) for line in _lines(result)]
     return Outcome(_text(result), structured=fitting_list("commits", commits, result.truncated))
 
@@ -115,7 +114,7 @@ async def _commit(context: Context, arguments: dict[str, Any]) -> Outcome:
     if len(message.encode("utf-8")) > _MESSAGE_BYTES:
         raise ToolError(f"the message is larger than {_MESSAGE_BYTES} bytes")
     await _git(context, "add", "-A")
-    return Outcome(_said(await _git(context, "commit", "-m", message)))
+    return Outcome(_text(await _git(context, "commit", "-m", message)))
 
 
 async def _push(context: Context, arguments: dict[str, Any]) -> Outcome:
@@ -125,7 +124,7 @@ async def _push(context: Context, arguments: dict[str, Any]) -> Outcome:
             raise ToolError(f"invalid arguments: {name} must be a name, not {value[:100]!r}")
     remote = context.cage.layout.to_host_text(remote)  # it may be a path of the sandbox
     upstream = ["--set-upstream"] if arguments.get("set_upstream", False) else []
-    return Outcome(_said(await _git(context, "push", *upstream, "--", remote, branch)) or _NOTHING)
+    return Outcome(_text(await _git(context, "push", *upstream, "--", remote, branch)) or _NOTHING)
 
 
 def _listed(name: str, properties: dict[str, Any], required: list[str], **more: Any) -> dict[str, Any]:
@@ -142,14 +141,14 @@ STATUS = Tool(
     "What has changed in the work tree, in git's short format.",
     _status,
     output=_listed("files", _FILES, ["path", "index", "workTree"], clean={"type": "boolean"}),
-    may_be_bare=True,
+    arguments_optional=True,
 )
 DIFF = Tool(
     "git_diff",
     "The changes that are not staged, or those that are.",
     _diff,
     {"staged": {"type": "boolean", "description": "The staged changes.", "default": False}},
-    may_be_bare=True,
+    arguments_optional=True,
 )
 LOG = Tool(
     "git_log",
@@ -157,14 +156,15 @@ LOG = Tool(
     _log,
     {"count": {"type": "integer", "description": "How many.", "default": DEFAULT_COUNT}},
     output=_listed("commits", {"sha": _TEXT, "subject": _TEXT}, ["sha", "subject"]),
-    may_be_bare=True,
+    arguments_optional=True,
 )
 COMMIT = Tool(
     "git_commit",
     "Stage everything and commit it.",
     _commit,
-    {"message": {"type": "string", "description": "The commit's message.", "minLength": 1}},
+    {"message": {"type": "string", "description": "The commit's message."}},
     ("message",),
+    nonempty=("message",),
     changes=True,
 )
 PUSH = Tool(
@@ -177,5 +177,5 @@ PUSH = Tool(
         "set_upstream": {"type": "boolean", "description": "Remember it for later.", "default": False},
     },
     changes=True,
-    may_be_bare=True,
+    arguments_optional=True,
 )

@@ -1,7 +1,7 @@
-"""Name patterns as the search tool takes them: those of Go's filepath.Match, which the standalone server uses.
+"""The patterns of the search tool: those of Go's `filepath.Match`, which the platform's open-source server uses.
 
-`*` any characters, `?` one, `[a-z]` and `[^a-z]` one of a set, `\\` takes the next character as it is. Matching takes
-time in proportion to the name, whatever the pattern: it comes from outside.
+`*` matches any characters, `?` one, `[a-z]` and `[^a-z]` one of a set; `\\` escapes the next character. Matching takes
+time in proportion to the name, whatever the pattern, because the pattern comes from a client.
 """
 
 from __future__ import annotations
@@ -12,20 +12,17 @@ MOST = 1000
 
 
 class BadPattern(Exception):
-    """The text says what is wrong with it."""
+    """A malformed pattern; the text says what is wrong."""
 
 
 class Glob:
-    """A pattern for one name. A leading `**/` is no part of it: every depth is searched anyway. With any other `/` it
-    matches nothing, as a name has none."""
+    """A pattern for one name. With a `/` in it (`**/*.py`, `src/*.py`) it matches nothing, as a name has none."""
 
     def __init__(self, pattern: str) -> None:
         if not pattern:
             raise BadPattern("it is empty")
         if len(pattern) > MOST:
             raise BadPattern(f"it is longer than {MOST} characters")
-        while pattern.startswith("**/"):
-            pattern = pattern[3:]
         #: What is between the stars: how many characters, and what they have to be.
         self._pieces = [(count, re.compile(text, re.DOTALL)) for count, text in _pieces(pattern)]
 

@@ -44,7 +44,7 @@ async def _fetch(context: Context, arguments: dict[str, Any]) -> Outcome:
     finally:
         milliseconds = (context.services.clock.stopwatch() - start) * 1000
         data = {"url": url, "method": method, "host": parts.hostname or "", "status": status}
-        context.happened("network", data, milliseconds)
+        context.record("network", data, milliseconds)
     head = [f"HTTP {answer.status} {answer.reason}".rstrip(), *(f"{name}: {value}" for name, value in answer.headers)]
     if answer.url != url:
         head.insert(1, f"(from {answer.url})")
@@ -59,7 +59,7 @@ FETCH = Tool(
     "Make an HTTP request from the sandbox: status, headers and body of the answer.",
     _fetch,
     {
-        "url": {"type": "string", "description": "http:// or https://.", "minLength": 1},
+        "url": {"type": "string", "description": "http:// or https://."},
         "method": {"type": "string", "enum": _METHODS, "default": "GET"},
         "headers": {"type": "object", "additionalProperties": {"type": "string"}},
         "body": {"type": "string", "description": "Sent as UTF-8."},
@@ -70,5 +70,6 @@ FETCH = Tool(
         },
     },
     ("url",),
+    nonempty=("url",),
     changes=True,
 )

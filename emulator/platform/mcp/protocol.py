@@ -1,8 +1,8 @@
-"""The Model Context Protocol as far as it is no tool's business: messages, eras and errors.
+"""The Model Context Protocol: messages, versions and errors.
 
-Two eras live side by side and are told apart message by message (wire-other-clients.md 7.1): `initialize` opens a
-legacy conversation whose version holds for the connection; a modern client opens nothing and names the version with
-every request, in `params._meta`.
+Two eras are supported at once, and each message decides which one applies (wire-other-clients.md 7.1): `initialize`
+negotiates a legacy version for the connection; a modern client negotiates nothing and names the version in the
+`params._meta` of every request.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ INVALID_REQUEST = -32600
 METHOD_NOT_FOUND = -32601
 INVALID_PARAMS = -32602
 INTERNAL_ERROR = -32603
+SERVER_BUSY = -32000
 UNSUPPORTED_VERSION = -32022
 
 #: An id is echoed, and a reply has to fit in a frame.
@@ -65,33 +66,42 @@ def _finite(text: str) -> float:
 
 
 def decode(text: str) -> dict[str, Any]:
-    """One message. ProtocolError for what is none, a batch included."""
+    """Parse one message. Raises ProtocolError for anything but a JSON object, so also for a batch."""
     try:
         message = json.loads(text, parse_constant=_no_constant, parse_float=_finite)
     except (ValueError, RecursionError):
         raise ProtocolError(PARSE_ERROR, "Parse error") from None
-    if isinstance(message, list):
-        raise ProtocolError(PARSE_ERROR, "Parse error")
     if not isinstance(message, dict):
-        raise ProtocolError(INVALID_REQUEST, "Invalid Request: a message is a JSON object")
+        raise ProtocolError(PARSE_ERROR, "Parse error")
     if len(json.dumps(message.get("id"))) > _ID_BYTES:
         raise ProtocolError(INVALID_REQUEST, f"Invalid Request: an id may take {_ID_BYTES} bytes")
     return message
 
 
 def encode(reply: dict[str, Any]) -> str:
-    """JSON that can be sent as UTF-8, also when it echoes half of a surrogate pair."""
+    """Encode a reply so that it can be sent as UTF-8, also when it echoes half of a surrogate pair."""
     text = json.dumps({"jsonrpc": "2.0", **reply}, ensure_ascii=False, separators=(",", ":"))
     return _SURROGATE.sub(lambda half: f"\\u{ord(half.group()):04x}", text)
 
 
+def refuse(text: str, code: int, reason: str) -> Optional[str]:
+    """The reply to a message that is not processed; None when it is a notification or a reply, which get none."""
+    try:
+        message = decode(text)
+    except ProtocolError as error:
+        return encode(error.as_reply())
+    if message.get("id") is None or "method" not in message:
+        return None
+    return encode({"id": message["id"], **ProtocolError(code, reason).as_reply()})
+
+
 def short(text: str) -> str:
-    """What a client said, short enough to be said back."""
+    """Shorten a client's text that is repeated in a reply."""
     return text if len(text) <= 500 else text[:500] + " …"
 
 
 def negotiate(params: Any) -> str:
-    """The newest legacy version that is not newer than the one asked for; the oldest when there is none."""
+    """Return the newest legacy version that is not newer than the requested one; the oldest when there is none."""
     asked = params.get("protocolVersion") if isinstance(params, dict) else None
     if asked is not None and not isinstance(asked, str):
         raise ProtocolError(INVALID_PARAMS, "Invalid params: protocolVersion must be a string")
@@ -99,7 +109,7 @@ def negotiate(params: Any) -> str:
 
 
 def version_of(params: Any, negotiated: str) -> str:
-    """The version that a request is to be answered in: the one in its `_meta`, else the connection's."""
+    """Return the version of a request: the one in its `_meta`, else the connection's."""
     meta = params.get("_meta") if isinstance(params, dict) else None
     if meta is None:
         return negotiated
@@ -122,7 +132,7 @@ def version_of(params: Any, negotiated: str) -> str:
 
 
 def in_version(result: dict[str, Any], version: str, cached: bool = False) -> dict[str, Any]:
-    """A result with what its era adds to all of them. `cached`: to lists, that they may be kept for a while."""
+    """Add to a result what its version requires. `cached`: also the lifetime of a list."""
     if version != MODERN:
         return result
     lasting = {"ttlMs": _CACHE_MILLISECONDS, "cacheScope": "public"} if cached else {}

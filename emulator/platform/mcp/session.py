@@ -1,4 +1,4 @@
-"""One client's conversation with the MCP server of one sandbox: a JSON-RPC message in, at most one out."""
+"""The session of one client with the MCP server of one sandbox. Each JSON-RPC message gets at most one reply."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from . import filesystem, git, network, protocol, terminal
 from .protocol import ProtocolError, short
 from .tool import Context, Outcome, Tool, ToolError
 
-#: In the order of `tools/list` (wire-other-clients.md 7.2); the last two are the platform's own.
+#: In the order of `tools/list` (wire-other-clients.md 7.2); the last two exist only on the platform.
 TOOLS: tuple[Tool, ...] = (
     filesystem.READ,
     filesystem.LIST,
@@ -31,12 +31,13 @@ TOOLS: tuple[Tool, ...] = (
     git.PUSH,
     network.FETCH,
 )
+#: Calls of tools that one connection runs at a time; more have to wait.
+AT_ONCE = 32
 _RECORDED_CHARACTERS = 1000
 
 
 class McpSession:
-    """`handle` may be called for several messages at the same time. `read_only`: the tools that change something are
-    neither listed nor run."""
+    """`handle` may be called concurrently. `read_only`: the tools that change something are neither listed nor run."""
 
     def __init__(self, services: Services, sandboxes: Sandboxes, sandbox: Sandbox, read_only: bool = False) -> None:
         self._services = services
@@ -45,12 +46,13 @@ class McpSession:
         self._read_only = read_only
         self._tools = {tool.name: tool for tool in TOOLS if not (read_only and tool.changes)}
         self._version = protocol.LEGACY[-1]
-        #: Calls in progress by their id as JSON, and those of them that the client has taken back.
+        #: Calls in progress or waiting by their id as JSON, and those of them that the client has cancelled.
         self._calls: dict[str, asyncio.Task[dict[str, Any]]] = {}
-        self._taken_back: set[asyncio.Task[dict[str, Any]]] = set()
+        self._slots: Optional[asyncio.Semaphore] = None  # made in the event loop
+        self._cancelled: set[asyncio.Task[dict[str, Any]]] = set()
 
     async def handle(self, text: str) -> Optional[str]:
-        """The reply to a message; None when it gets none. Cancelled, it kills what a tool was running."""
+        """Return the reply to a message; None when it gets none. Cancelling this kills what a tool was running."""
         try:
             message = protocol.decode(text)
         except ProtocolError as error:
@@ -58,10 +60,12 @@ class McpSession:
         method, identifier = message.get("method"), message.get("id")
         if identifier is None:
             if method == "notifications/cancelled":
-                self._take_back(message.get("params"))
+                self._cancel(message.get("params"))
             return None
-        if method is None and ("result" in message or "error" in message):
-            return None  # a reply to something that was never asked
+        if method is None:
+            if "result" in message or "error" in message:
+                return None  # a reply, and this server sends no requests
+            method = ""
         reply: Optional[dict[str, Any]]
         try:
             if not isinstance(method, str):
@@ -78,7 +82,7 @@ class McpSession:
         return None if reply is None else protocol.encode({"id": identifier, **reply})
 
     async def _answer(self, method: str, params: Any, identifier: Any) -> Optional[dict[str, Any]]:
-        """The result; None when the client has taken its request back."""
+        """Return the result; None when the client has cancelled its request."""
         if method == "initialize":
             self._version = protocol.negotiate(params)
             return protocol.initialized(self._version)
@@ -91,31 +95,37 @@ class McpSession:
             described = [tool.described(version) for tool in self._tools.values()]
             return protocol.in_version({"tools": described}, version, cached=True)
         if method == "tools/call":
-            return await self._stoppable(params, version, json.dumps(identifier, sort_keys=True))
+            return await self._cancellable(params, version, json.dumps(identifier, sort_keys=True))
         raise ProtocolError(protocol.METHOD_NOT_FOUND, f"Method not found: {short(method)}")
 
     # --- calls of tools
 
-    def _take_back(self, params: Any) -> None:
+    def _cancel(self, params: Any) -> None:
         identifier = params.get("requestId") if isinstance(params, dict) else None
         task = self._calls.get(json.dumps(identifier, sort_keys=True))
         if task is not None:
-            self._taken_back.add(task)
+            self._cancelled.add(task)
             task.cancel()
 
-    async def _stoppable(self, params: Any, version: str, identifier: str) -> Optional[dict[str, Any]]:
-        task = asyncio.ensure_future(self._call(params, version))
+    async def _cancellable(self, params: Any, version: str, identifier: str) -> Optional[dict[str, Any]]:
+        task = asyncio.ensure_future(self._in_turn(params, version))
         self._calls[identifier] = task
         try:
             return await task
         except asyncio.CancelledError:
-            if task in self._taken_back:
+            if task in self._cancelled:
                 return None
             raise
         finally:
-            self._taken_back.discard(task)
+            self._cancelled.discard(task)
             if self._calls.get(identifier) is task:
                 del self._calls[identifier]
+
+    async def _in_turn(self, params: Any, version: str) -> dict[str, Any]:
+        if self._slots is None:
+            self._slots = asyncio.Semaphore(AT_ONCE)
+        async with self._slots:
+            return await self._call(params, version)
 
     async def _call(self, params: Any, version: str) -> dict[str, Any]:
         if not isinstance(params, dict):
@@ -127,8 +137,9 @@ class McpSession:
             raise ProtocolError(protocol.INVALID_PARAMS, "Invalid params: name must be a string")
         tool = self._tools.get(name)
         if tool is None:
-            hint = " (this key is read-only)" if self._read_only and any(name == other.name for other in TOOLS) else ""
-            raise ProtocolError(protocol.INVALID_PARAMS, f"Unknown tool: {short(name)}{hint}")
+            if self._read_only and any(name == other.name for other in TOOLS):
+                self._services.log(f"{self._sandbox.id}: MCP tool {name} was refused because the API key is read-only")
+            raise ProtocolError(protocol.INVALID_PARAMS, f"Unknown tool: {short(name)}")
         start = self._services.clock.stopwatch()
         try:
             outcome = await self._run(tool, params.get("arguments"))
@@ -145,7 +156,7 @@ class McpSession:
             try:
                 async with sandbox.disk:  # a snapshot, a restore or a pause in progress comes first
                     context = self._context()
-                    if tool.holds:
+                    if tool.locks_workspace:
                         return await tool.run(context, given)
                 return await tool.run(context, given)
             except Gone as error:
@@ -168,7 +179,7 @@ class McpSession:
         self._services.record(self._sandbox, "tool_call", data, milliseconds)
 
     def _masked(self, value: Any) -> Any:
-        """A structure without secrets; JSON would write some of them in a way that hides them from the masking."""
+        """Redact secrets in a structure, before JSON escapes some of their characters."""
         if isinstance(value, str):
             return mask(self._sandbox, value)
         if isinstance(value, dict):
@@ -176,7 +187,7 @@ class McpSession:
         return [self._masked(inner) for inner in value] if isinstance(value, list) else value
 
     def _shown(self, value: Any) -> Any:
-        """An argument as it is kept: without secrets, valid, and short."""
+        """Return an argument as it is recorded: redacted, valid Unicode, and short."""
         if isinstance(value, (bool, int)):
             return value
         text = value if isinstance(value, str) else json.dumps(self._masked(value), ensure_ascii=False)

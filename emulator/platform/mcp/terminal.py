@@ -1,15 +1,35 @@
-"""The tool that runs a command (wire-other-clients.md 7.2)."""
+"""The tool that runs a command with `sh -c` (wire-other-clients.md 7.2)."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from ...cage.process import Result
 from ..services import mask
 from ..standing_in import Chosen, choose
 from .tool import TEXT_BYTES, TRUNCATED, Context, Outcome, Tool, ToolError, cut, ended, size
 
 DEFAULT_SECONDS = 30
 _ERRORS_BYTES = 128 * 1024
+
+#: The names of signals in the texts of the platform's server.
+_SIGNALS = {
+    1: "hangup",
+    2: "interrupt",
+    3: "quit",
+    4: "illegal instruction",
+    5: "trace/breakpoint trap",
+    6: "aborted",
+    7: "bus error",
+    8: "floating point exception",
+    9: "killed",
+    10: "user defined signal 1",
+    11: "segmentation fault",
+    12: "user defined signal 2",
+    13: "broken pipe",
+    14: "alarm clock",
+    15: "terminated",
+}
 
 
 async def _exec(context: Context, arguments: dict[str, Any]) -> Outcome:
@@ -20,11 +40,11 @@ async def _exec(context: Context, arguments: dict[str, Any]) -> Outcome:
     ending, code, chosen = "killed: the client hung up", None, Chosen()
     try:
         chosen = await choose(context.services, sandbox, command)
-        result = await chosen.run(sandbox, context.cage, command, TEXT_BYTES, True, seconds)
+        result = await chosen.run(sandbox, context.cage, command, TEXT_BYTES, True, seconds, posix=True)
         if result.error is not None:
             ending = f"not started: {result.error}"
-            raise ToolError(f"the command could not be started: {result.error}")
-        failed = "signal: killed" if result.timed_out else f"exit status {result.code}" if result.code else ""
+            raise ToolError(result.error)
+        failed = failure(result)
         ending, code = failed or "exit status 0", None if result.timed_out else result.code
     finally:
         shown = mask(sandbox, command)
@@ -37,9 +57,18 @@ async def _exec(context: Context, arguments: dict[str, Any]) -> Outcome:
     return Outcome(report(output, errors, failed, result.truncated), is_error=bool(failed))
 
 
+def failure(result: Result) -> str:
+    """How a command failed, in the words of the platform's server; empty when it succeeded."""
+    if result.timed_out:
+        return "signal: killed"
+    if result.signal:
+        return f"signal: {_SIGNALS.get(result.signal, f'signal {result.signal}')}"
+    return f"exit status {result.code}" if result.code else ""
+
+
 def report(output: str, errors: str, failed: str, truncated: bool) -> str:
-    """Standard output, then what came on standard error under a heading of its own, then how it ended if not well; and
-    a last line when not all of it is there."""
+    """Join standard output, standard error under a heading, and how the command failed, each after a newline: so a
+    blank line separates it from output that ends with one. A last line says when something was cut."""
     kept_errors = cut(errors, max(_ERRORS_BYTES, TEXT_BYTES - 1024 - size(output)))
     kept = cut(output, TEXT_BYTES - 1024 - size(kept_errors))
     truncated = truncated or len(kept) < len(output) or len(kept_errors) < len(errors)
@@ -47,16 +76,16 @@ def report(output: str, errors: str, failed: str, truncated: bool) -> str:
     if kept_errors:
         text = f"{kept}\nSTDERR:\n{kept_errors}" if kept else f"STDERR:\n{kept_errors}"
     if failed:
-        text = f"{ended(text)}exit: {failed}"
+        text = f"{text}\nexit: {failed}" if text else f"exit: {failed}"
     return f"{ended(text)}{TRUNCATED}" if truncated else text
 
 
 EXEC = Tool(
     "terminal_exec",
-    "Run a shell command in /workspace and wait for it. There is no input, and no terminal.",
+    "Run a command with sh -c in /workspace and wait for it. It has no input and no terminal.",
     _exec,
     {
-        "command": {"type": "string", "description": "What the shell is to run.", "minLength": 1},
+        "command": {"type": "string", "description": "The command line."},
         "timeout": {
             "type": "integer",
             "description": "Seconds after which it is killed with all that it started.",
@@ -64,5 +93,6 @@ EXEC = Tool(
         },
     },
     ("command",),
+    nonempty=("command",),
     changes=True,
 )

@@ -1,4 +1,4 @@
-"""What a tool is, what it is given and what it gives back."""
+"""The types of the MCP tools: a tool, the context of a call, and its outcome; and the limits of a result."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ...store import Sandbox
 from ..services import Services
 from .protocol import STRUCTURED_SINCE, short
 
-#: A reply has to stay well below the 1 MiB at which a client hangs up (wire-contract.md 4.1). Sizes as JSON.
+#: A reply has to stay well below 1 MiB, at which clients disconnect (wire-contract.md 4.1). Sizes as JSON.
 TEXT_BYTES = 512 * 1024
 STRUCTURED_BYTES = 384 * 1024
 TRUNCATED = f"[truncated: a result is at most {TEXT_BYTES // 1024} KiB]"
@@ -22,19 +22,21 @@ _LARGEST = 2**63 - 1
 
 
 class ToolError(Exception):
-    """The tool ran and failed, or could not run: a result with isError, which the model reads. No protocol error."""
+    """The tool failed: a result with `isError`, not a JSON-RPC error."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """`structured` is sent to clients whose version knows it, and with success only."""
+    """`structured` is sent only on success, and only to clients whose protocol version has it."""
 
     text: str
     is_error: bool = False
     structured: Optional[dict[str, Any]] = None
 
     def as_result(self, version: str) -> dict[str, Any]:
-        result: dict[str, Any] = {"content": [{"type": "text", "text": fitting(self.text)}]}
+        """The result of `tools/call`. The platform's server leaves the key `text` out when the text is empty."""
+        block = {"type": "text", "text": fitting(self.text)} if self.text else {"type": "text"}
+        result: dict[str, Any] = {"content": [block]}
         if self.is_error:
             result["isError"] = True
         elif self.structured is not None and version >= STRUCTURED_SINCE:
@@ -44,14 +46,14 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Context:
-    """One call: its sandbox, and how it tells what came of it."""
+    """The sandbox that a tool is called in."""
 
     services: Services
     sandbox: Sandbox
     cage: Cage
 
-    def happened(self, kind: str, data: Mapping[str, Any], milliseconds: float = 0.0) -> None:
-        """What the sandbox's history knows by a name of its own, besides the call of the tool."""
+    def record(self, kind: str, data: Mapping[str, Any], milliseconds: float = 0.0) -> None:
+        """Add an event of another kind than `tool_call` to the sandbox's history."""
         self.services.record(self.sandbox, kind, {**data, "source": "mcp"}, milliseconds)
 
 
@@ -60,21 +62,24 @@ Run = Callable[[Context, dict[str, Any]], Awaitable[Outcome]]
 
 @dataclass(frozen=True)
 class Tool:
-    """`properties`: JSON schemas by argument. `changes`: not for read-only keys. `holds`: nothing may take or replace
-    the workspace meanwhile. `may_be_bare`: it can be called without `arguments`."""
+    """`properties`: JSON schemas by argument. `required`: the arguments that the schema lists as required; one that is
+    missing nevertheless has its type's zero value. `nonempty`: the arguments without which the tool refuses to run.
+    `changes`: not available to read-only keys. `locks_workspace`: no snapshot, restore or pause happens meanwhile.
+    `arguments_optional`: it can be called without `arguments`."""
 
     name: str
     description: str
     run: Run
     properties: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     required: tuple[str, ...] = ()
+    nonempty: tuple[str, ...] = ()
     output: Optional[Mapping[str, Any]] = None
     changes: bool = False
-    holds: bool = False
-    may_be_bare: bool = False
+    locks_workspace: bool = False
+    arguments_optional: bool = False
 
     def described(self, version: str) -> dict[str, Any]:
-        """Its entry in `tools/list`."""
+        """Return the entry of `tools/list`."""
         schema: dict[str, Any] = {"type": "object", "properties": self.properties}
         if self.required:
             schema["required"] = list(self.required)
@@ -84,10 +89,10 @@ class Tool:
         return entry
 
     def checked(self, arguments: Any) -> dict[str, Any]:
-        """The arguments that are there, of the types that the schema says. Raises ToolError."""
+        """Return the arguments that were given, without unknown ones. Raises ToolError for one of a wrong type."""
         if arguments is None:
-            if not self.may_be_bare:
-                raise ToolError("invalid arguments: `arguments` is missing")
+            if not self.arguments_optional:
+                raise ToolError("invalid arguments: unexpected end of JSON input")
             arguments = {}
         if not isinstance(arguments, dict):
             raise ToolError(f"invalid arguments: an object is needed, not {_named(arguments)}")
@@ -97,8 +102,8 @@ class Tool:
             if value is not None:
                 _check(name, value, schema)
                 given[name] = value
-        for name in self.required:
-            if name not in given or (given[name] == "" and self.properties[name].get("minLength")):
+        for name in self.nonempty:
+            if not given.get(name):
                 raise ToolError(f"{name} is required")
         return given
 
@@ -122,7 +127,7 @@ def _check(name: str, value: Any, schema: Mapping[str, Any]) -> None:
 
 
 def _check_text(name: str, text: str, nul: bool = False) -> None:
-    """Half of a surrogate pair is no character, and no program takes a NUL in an argument."""
+    """Refuse half of a surrogate pair, which is not a character, and NUL, which an argument cannot contain."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
@@ -140,12 +145,12 @@ def _named(value: Any) -> str:
 
 
 def size(value: Any) -> int:
-    """Bytes of JSON."""
+    """The number of bytes as JSON."""
     return len(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass"))
 
 
 def cut(text: str, most: int) -> str:
-    """The longest beginning that takes at most `most` bytes as JSON."""
+    """Return the longest beginning that takes at most `most` bytes as JSON."""
     if len(text) * 6 + 2 <= most:
         return text
     room, at, step = most - 2, 0, 4096
@@ -159,18 +164,18 @@ def cut(text: str, most: int) -> str:
 
 
 def fitting(text: str) -> str:
-    """The text, or its beginning and a last line that says so."""
+    """Return the text, or its beginning and a last line that says that it was cut."""
     kept = cut(text, TEXT_BYTES)
     return text if len(kept) == len(text) else ended(cut(kept, TEXT_BYTES - 200)) + TRUNCATED
 
 
 def ended(text: str) -> str:
-    """The text with its last line complete."""
+    """Return the text with a newline at its end."""
     return text if not text or text.endswith("\n") else text + "\n"
 
 
 def fitting_list(name: str, items: list[dict[str, Any]], more: bool = False, **fields: Any) -> dict[str, Any]:
-    """A structured result whose list `name` holds as many items as there is room for; `truncated` when not all."""
+    """Return a structured result whose list `name` has as many items as fit; `truncated` when some do not."""
     room, count = STRUCTURED_BYTES - size(fields) - 100, 0
     for item in items:
         room -= size(item) + 1

@@ -15,6 +15,13 @@ from ..wire import Socket
 
 group = Group("mcp")
 
+_LIMIT = 4 * 1024 * 1024
+_TOOLS = "wire-other-clients 7.2"
+
+
+def _content(text: str) -> list[dict[str, str]]:
+    return [{"type": "text", "text": text}]
+
 
 class Conversation:
     """Requests with the ids 1, 2, 3, as the platform's clients number them."""
@@ -50,9 +57,13 @@ class Conversation:
             raise Different("a result", short(repr(result)))
         return result
 
+    def tool(self, tool: str, **arguments: Any) -> dict[str, Any]:
+        """The whole result of a tool."""
+        return self.result("tools/call", {"name": tool, "arguments": arguments})
+
     def call(self, tool: str, **arguments: Any) -> str:
         """The text that a tool gives."""
-        result = self.result("tools/call", {"name": tool, "arguments": arguments})
+        result = self.tool(tool, **arguments)
         try:
             return "".join(str(block.get("text", "")) for block in result["content"])
         except (KeyError, TypeError, AttributeError):
@@ -182,6 +193,96 @@ def large(bench: Bench) -> None:
         talk.initialize()
         text = talk.call("terminal_exec", command="head -c 3000000 /dev/zero | tr '\\0' x")
         true(len(json.dumps(text)) > 1000, "some of the output", f"{len(text)} characters")
+
+
+@group.contract("message-limit", "A message of 4 MiB is taken.", "wire-other-clients 6")
+def message_limit(bench: Bench) -> None:
+    with _talking(bench) as talk:
+        talk.initialize()
+        content = "x" * (_LIMIT - 300)  # the rest of the message takes less
+        text = talk.call("filesystem_write", path=bench.name(), content=content)
+        true(text.startswith(f"wrote {len(content)} bytes"), f"wrote {len(content)} bytes", text)
+
+
+@group.decision(
+    "message-too-large", "A larger message is a JSON-RPC error, and the socket lives on.", "Part A, Sockets"
+)
+def message_too_large(bench: Bench) -> None:
+    with _talking(bench) as talk:
+        talk.initialize()
+        error = talk.ask("ping", {"padding": "x" * _LIMIT}).get("error")
+        same("error.code", error.get("code") if isinstance(error, dict) else None, -32600)
+        same("result", talk.ask("ping").get("result"), {})
+
+
+@group.contract("exec-shell", "terminal_exec runs `sh -c`.", _TOOLS)
+def exec_shell(bench: Bench) -> None:
+    with _talking(bench) as talk:
+        talk.initialize()
+        same("$0", talk.call("terminal_exec", command="echo $0"), "sh\n")
+
+
+@group.contract(
+    "exec-failure", "A command that fails shows its output, a newline and how it ended.", _TOOLS
+)
+def exec_failure(bench: Bench) -> None:
+    with _talking(bench) as talk:
+        talk.initialize()
+        result = talk.tool("terminal_exec", command="echo out; echo err >&2; exit 4")
+        same("content", result.get("content"), _content("out\n\nSTDERR:\nerr\n\nexit: exit status 4"))
+        same("isError", result.get("isError"), True)
+
+
+@group.contract("exec-killed", "A command that is killed says by which signal.", _TOOLS)
+def exec_killed(bench: Bench) -> None:
+    with _talking(bench) as talk:
+        talk.initialize()
+        same("text", talk.call("terminal_exec", command="echo out; kill -9 $$"), "out\n\nexit: signal: killed")
+
+
+@group.contract("empty-text", "A content block with an empty text has no key `text`.", _TOOLS)
+def empty_text(bench: Bench) -> None:
+    with _talking(bench) as talk:
+        talk.initialize()
+        same("content", talk.tool("terminal_exec", command="true").get("content"), [{"type": "text"}])
+
+
+@group.contract("read-error", "The error of filesystem_read names the absolute path.", _TOOLS)
+def read_error(bench: Bench) -> None:
+    name = bench.name()
+    with _talking(bench) as talk:
+        talk.initialize()
+        expected = f"read error: open /workspace/{name}: no such file or directory"
+        same("text", talk.call("filesystem_read", path=name), expected)
+
+
+@group.contract("write-without-content", "filesystem_write without content writes an empty file.", _TOOLS)
+def write_without_content(bench: Bench) -> None:
+    path = f"/workspace/{bench.name()}"
+    with _talking(bench) as talk:
+        talk.initialize()
+        same("text", talk.call("filesystem_write", path=path), f"wrote 0 bytes to {path}")
+
+
+@group.contract("search-names", "filesystem_search matches names alone, so **/*.txt finds nothing.", _TOOLS)
+def search_names(bench: Bench) -> None:
+    name = bench.name()
+    with _talking(bench) as talk:
+        talk.initialize()
+        talk.call("filesystem_write", path=f"{name}.d/{name}.txt", content="x")
+        same("text", talk.call("filesystem_search", pattern=f"{name}.t*"), f"{name}.d/{name}.txt")
+        same("text", talk.call("filesystem_search", pattern=f"**/{name}.t*"), "no matches found")
+
+
+@group.contract("listing-sizes", "A listing has the sizes of directories, and of links, not their targets.", _TOOLS)
+def listing_sizes(bench: Bench) -> None:
+    name = bench.name()
+    with _talking(bench) as talk:
+        talk.initialize()
+        script = f"mkdir {name}; cd {name}; mkdir directory; ln -s directory link; stat -c %s directory"
+        size = int(talk.call("terminal_exec", command=script))
+        expected = f"d {size:>8}  directory\n  {len('directory'):>8}  link"
+        same("text", talk.call("filesystem_list", path=name).rstrip("\n"), expected)
 
 
 @group.decision("subprotocol-echoed", "The subprotocol mcp is echoed.", "Part A, Sockets")
