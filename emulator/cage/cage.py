@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Optional
 
 from . import disk, ports, tree
+from .bytecode_sweep import BytecodeSweep
 from .cgroups import MemoryGroup
 from .isolation import Walls
 from .paths import Layout
@@ -64,6 +65,7 @@ class Cage:
         self._shell = shell
         self._zygote = zygote
         self._processes = processes
+        self._bytecode = BytecodeSweep(layout)
         # Where the sandboxes' directory lies inside a repository of the developer (a state_dir in the project), git
         # must not take that for the sandbox's own. Looked up once; elsewhere the variable is not there at all.
         in_repository = not layout.mounted and any((parent / ".git").exists() for parent in layout.directory.parents)
@@ -134,6 +136,7 @@ class Cage:
                 self.layout.workspace.mkdir()
             except OSError as error:  # a file or a dead link is in its place, or the whole directory is gone
                 return Result(b"", -1, False, f"/workspace is not a directory any more ({error.strerror})")
+        await self._drop_stale_bytecode()
         result = await self._processes.run(
             list(argv), self._environment(env), self.layout.seen("workspace"), limit, apart, seconds
         )
@@ -149,6 +152,7 @@ class Cage:
     async def terminal(self, env: Mapping[str, str], rows: int, cols: int, quiet: bool = False) -> Terminal:
         """A shell in /workspace that a terminal controls: the one of a person, who sees a prompt; or, `quiet`, one that
         says nothing of itself, for programs that type. Who gets it has to close it. Raises Gone, OSError."""
+        await self._drop_stale_bytecode()
         environment = self._environment(env)
         if quiet:
             environment.update(PS1="", PS2="", HISTFILE="")
@@ -168,6 +172,12 @@ class Cage:
         terminal.layout = self.layout
         terminal.edits_lines = self._shell.endswith("bash") and not quiet
         return terminal
+
+    async def _drop_stale_bytecode(self) -> None:
+        if self._bytecode.is_quick:
+            self._bytecode.drop()
+        else:
+            await asyncio.to_thread(self._bytecode.drop)
 
     # --- ports
 
