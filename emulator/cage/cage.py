@@ -17,7 +17,7 @@ from .bytecode_sweep import BytecodeSweep
 from .cgroups import MemoryGroup
 from .isolation import Walls
 from .paths import Layout
-from .process import CONNECT_LIMIT, OUTPUT_LIMIT, Result, SandboxProcesses
+from .process import CONNECT_LIMIT, OUTPUT_LIMIT, Gone, Result, SandboxProcesses
 from .programs import Programs
 from .proxy import ENVIRONMENT as PROXY_ENVIRONMENT
 from .proxy import Proxy
@@ -43,7 +43,7 @@ set +h
 
 
 class Cage:
-    """A sandbox behind its walls. Made by `Site.open`, ended by `kill` and `remove`."""
+    """A sandbox behind its walls. Made by `Site.open`, ended by `kill`."""
 
     def __init__(
         self,
@@ -131,6 +131,8 @@ class Cage:
         seconds: Optional[float] = None,
     ) -> Result:
         """A program with its arguments as they are, in /workspace."""
+        if not self.alive:
+            raise Gone("the sandbox's processes are gone")
         if not self.layout.workspace.is_dir():
             try:
                 self.layout.workspace.mkdir()
@@ -290,7 +292,3 @@ class Cage:
         if self.memory is not None:
             await self.memory.remove()
         return survivors
-
-    async def remove(self) -> None:
-        """Removes the directory, after `kill`."""
-        await asyncio.to_thread(disk.remove, self.layout.directory)

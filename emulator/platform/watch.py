@@ -192,6 +192,8 @@ class Watch:
         sandbox.disk_looked = now
         assert sandbox.cage is not None
         used = await sandbox.cage.disk_usage()
+        if sandbox.status == "destroyed":
+            return
         over = used > sandbox.disk_gb * 1024**3
         if over and not sandbox.disk_told:
             self._services.failed(sandbox, f"{used / 1024**3:.2f} GB on disk, disk_gb is {sandbox.disk_gb}")
