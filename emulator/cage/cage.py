@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Optional
 
 from . import disk, ports, tree
+from .bytecode_sweep import BytecodeSweep
 from .cgroups import MemoryGroup
 from .isolation import Walls
 from .paths import Layout
-from .process import CONNECT_LIMIT, OUTPUT_LIMIT, Result, SandboxProcesses
+from .process import CONNECT_LIMIT, OUTPUT_LIMIT, Gone, Result, SandboxProcesses
 from .programs import Programs
 from .proxy import ENVIRONMENT as PROXY_ENVIRONMENT
 from .proxy import Proxy
@@ -42,7 +43,7 @@ set +h
 
 
 class Cage:
-    """A sandbox behind its walls. Made by `Site.open`, ended by `kill` and `remove`."""
+    """A sandbox behind its walls. Made by `Site.open`, ended by `kill`."""
 
     def __init__(
         self,
@@ -64,6 +65,7 @@ class Cage:
         self._shell = shell
         self._zygote = zygote
         self._processes = processes
+        self._bytecode = BytecodeSweep(layout)
         # Where the sandboxes' directory lies inside a repository of the developer (a state_dir in the project), git
         # must not take that for the sandbox's own. Looked up once; elsewhere the variable is not there at all.
         in_repository = not layout.mounted and any((parent / ".git").exists() for parent in layout.directory.parents)
@@ -133,11 +135,14 @@ class Cage:
         seconds: Optional[float] = None,
     ) -> Result:
         """A program with its arguments as they are, in /workspace."""
+        if not self.alive:
+            raise Gone("the sandbox's processes are gone")
         if not self.layout.workspace.is_dir():
             try:
                 self.layout.workspace.mkdir()
             except OSError as error:  # a file or a dead link is in its place, or the whole directory is gone
                 return Result(b"", -1, False, f"/workspace is not a directory any more ({error.strerror})")
+        await self._drop_stale_bytecode()
         result = await self._processes.run(
             list(argv), self._environment(env), self.layout.seen("workspace"), limit, apart, seconds
         )
@@ -154,6 +159,7 @@ class Cage:
     async def terminal(self, env: Mapping[str, str], rows: int, cols: int, quiet: bool = False) -> Terminal:
         """A shell in /workspace that a terminal controls: the one of a person, who sees a prompt; or, `quiet`, one that
         says nothing of itself, for programs that type. Who gets it has to close it. Raises Gone, OSError."""
+        await self._drop_stale_bytecode()
         environment = self._environment(env)
         if quiet:
             environment.update(PS1="", PS2="", HISTFILE="")
@@ -173,6 +179,12 @@ class Cage:
         terminal.layout = self.layout
         terminal.edits_lines = self._shell.endswith("bash") and not quiet
         return terminal
+
+    async def _drop_stale_bytecode(self) -> None:
+        if self._bytecode.is_quick:
+            self._bytecode.drop()
+        else:
+            await asyncio.to_thread(self._bytecode.drop)
 
     # --- ports
 
@@ -285,7 +297,3 @@ class Cage:
         if self.memory is not None:
             await self.memory.remove()
         return survivors
-
-    async def remove(self) -> None:
-        """Removes the directory, after `kill`."""
-        await asyncio.to_thread(disk.remove, self.layout.directory)

@@ -81,7 +81,8 @@ class Layout:
         """Puts the modules that run inside where a sandbox can read them. Returns the path that it has to use."""
         target = self.opt / "lib" / "inside"
         if not target.exists():
-            target.mkdir(parents=True)
+            target.parent.mkdir(exist_ok=True)  # without what is above it: the sandbox may just be removed
+            target.mkdir()
             for module in (Path(__file__).parent / "inside").glob("*.py"):
                 (target / module.name).write_bytes(module.read_bytes())
         return f"{self.seen('opt/caged')}/lib"

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Optional
 
+from .bytecode import drop_trusted
 from .paths import Layout, split
 
 MAX_LINKS = 40
@@ -195,6 +196,7 @@ def write(layout: Layout, path: str, content: bytes) -> str:
         except BaseException:
             os.unlink(temporary, dir_fd=directory)
             raise
+        drop_trusted(directory, name)
         return f"{place.path}/{name}"
 
 

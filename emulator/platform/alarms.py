@@ -48,6 +48,8 @@ class Alarms:
         self._errors: dict[str, deque[float]] = {}
         #: By account: what its newest sessions cost.
         self._costs: dict[str, deque[float]] = {}
+        #: By active session: when something happened in it last, by the account's clock. Not what a client claims.
+        self._active: dict[str, float] = {}
         signals = services.signals
         signals.connect("budget_told", self._budget_told)
         signals.connect("trust_changed", self._trust_changed)
@@ -55,6 +57,7 @@ class Alarms:
         signals.connect("idle_timeout", self._idle_timeout)
         signals.connect("session_ended", self._session_ended)
         signals.connect("event", self._event)
+        signals.connect("clock_set", self._clock_set)
 
     def look(self) -> None:
         """One look at every account's sandboxes."""
@@ -72,6 +75,24 @@ class Alarms:
                 del known[identifier]
         for identifier in [name for name in self._costs if name not in store.accounts]:
             del self._costs[identifier]
+        for identifier in [name for name in self._active if name not in store.sessions]:
+            del self._active[identifier]
+
+    def _clock_set(self, account_id: str, seconds: float) -> None:
+        """Errors and silence are as long ago as they were before the clock was set."""
+        store = self._services.store
+        for place, times in self._errors.items():
+            sandbox = store.sandboxes.get(place)
+            if account_id == (sandbox.account_id if sandbox is not None else place):
+                self._errors[place] = deque((at + seconds for at in times), maxlen=_MOST_ERRORS)
+        for session in store.sessions.values():
+            if session.account_id == account_id and session.status == "active":
+                self._active[session.id] = self._last_activity(session) + seconds
+
+    def _last_activity(self, session: Session) -> float:
+        """When something happened in a session last; for one from before a restart, what its events say."""
+        known = self._active.get(session.id)
+        return known if known is not None else max(session.started_at, session.history.last or 0.0)
 
     def forget(self, account: Account) -> None:
         """What was told of an account, its errors and its costs."""
@@ -90,8 +111,8 @@ class Alarms:
                 waits.append(cost.until_share(sandbox, now, mark))
         session = sandbox.session
         if session is not None and session.status == "active":
-            last = max(session.started_at, session.history.last or 0.0)
-            if self._first_time(sandbox.id, f"stuck {session.id} {last}"):
+            last = self._last_activity(session)
+            if self._first_time(sandbox.id, _silence(session)):
                 waits.append(last + 60 * self._config(account, "agent_stuck")["idle_minutes"] - now + 0.001)
         # What is late was looked at and not told, because its rule is off.
         return [wait for wait in waits if wait > 0.001]
@@ -107,13 +128,15 @@ class Alarms:
 
     def recall(self, store: Store) -> None:
         """Counts again what records from before tell: errors, and what sessions cost."""
-        for place, history in [
-            *((box.id, box.history) for box in store.sandboxes.values()),
-            *((account.id, account.history) for account in store.accounts.values()),
+        for place, account_id, history in [
+            *((box.id, box.account_id, box.history) for box in store.sandboxes.values()),
+            *((account.id, account.id, account.history) for account in store.accounts.values()),
         ]:
+            # A client may have claimed any time, and the clock may have been set back since.
             errors = [from_rfc3339(event.timestamp) for event in history.events() if event.type == "error"]
-            if errors:
-                self._errors[place] = deque(errors, maxlen=_MOST_ERRORS)
+            past = [at for at in errors if at <= self._services.clock.now(account_id)[0]]
+            if past:
+                self._errors[place] = deque(sorted(past), maxlen=_MOST_ERRORS)
         ended = [session for session in store.sessions.values() if session.ended_at is not None]
         for session in sorted(ended, key=lambda session: session.ended_at or 0.0):
             costs = self._costs.setdefault(session.account_id, deque(maxlen=SESSIONS_MOST))
@@ -224,9 +247,9 @@ class Alarms:
         if session is None or session.status != "active":
             return
         minutes = self._config(account, "agent_stuck")["idle_minutes"]
-        last = max(session.started_at, session.history.last or 0.0)
+        last = self._last_activity(session)
         idle = self._services.clock.time() - last
-        cause = f"stuck {session.id} {last}"
+        cause = _silence(session)
         if idle < 60 * minutes or not self._first_time(sandbox.id, cause):
             return
         fired = self._alerts.fire(
@@ -244,6 +267,7 @@ class Alarms:
 
     def _session_ended(self, sandbox: Sandbox, session: Session) -> None:
         """A session that cost many times what the account's earlier ones did on average is an anomaly."""
+        self._active.pop(session.id, None)
         account = self._services.store.accounts.get(session.account_id)
         if account is None:
             return
@@ -269,6 +293,9 @@ class Alarms:
 
     def _event(self, sandbox: Optional[Sandbox], event: Event) -> None:
         """Error events of one sandbox, or of none, in the window up to now. Told again after a window without any."""
+        session = self._services.store.sessions.get(event.session_id)
+        if session is not None and session.status == "active":
+            self._active[session.id] = self._services.clock.time()
         account = self._services.store.accounts.get(event.account_id)
         if event.type != "error" or account is None:
             return
@@ -299,3 +326,8 @@ class Alarms:
             )
         ):
             told.add("errors")
+
+
+def _silence(session: Session) -> str:
+    """The name of the time since a session's last event, which is alerted of once."""
+    return f"stuck {session.id} {session.history.count}"

@@ -7,7 +7,7 @@ they are opened. A period is 30 days; a subscription that was not cancelled rene
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..control.clock import rfc3339
 from ..store import Account, Subscription
@@ -68,6 +68,12 @@ class Billing:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._links: dict[str, Link] = {}
+        services.signals.connect("clock_set", self._clock_set)
+
+    def _clock_set(self, account_id: str, seconds: float) -> None:
+        for name, link in self._links.items():
+            if link.account_id == account_id:
+                self._links[name] = replace(link, expires=link.expires + seconds)
 
     def usage(self, account: Account) -> Usage:
         """Counted on the emulator's clock, pauses left out, sandboxes that are gone included."""

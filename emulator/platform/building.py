@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shlex
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Coroutine
 from typing import Any, Optional, TypeVar
 
 from ..cage import git
@@ -41,7 +41,8 @@ class Building:
 
     async def build(self, sandbox: Sandbox) -> None:
         """All steps, in the platform's order. Raises BuildFailed; Gone when the sandbox was destroyed meanwhile."""
-        cage = await self._start(sandbox)
+        async with sandbox.disk:  # destroy waits for it, and then finds what was started
+            cage = await self._start(sandbox)
         if sandbox.repo is not None:
             await self._clone(sandbox, cage)
         if sandbox.packages:
@@ -161,12 +162,28 @@ class Building:
         except asyncio.TimeoutError:
             raise BuildFailed(f"{step} took longer than {limits.BUILD_SECONDS:g} s") from None
 
+    async def _unless_gone(self, sandbox: Sandbox, work: Coroutine[Any, Any, T]) -> T:
+        """The result of `work`, which is cancelled when the sandbox goes. Raises Gone then."""
+        working, gone = asyncio.ensure_future(work), asyncio.ensure_future(sandbox.gone.wait())
+        try:
+            either: set[asyncio.Future[Any]] = {working, gone}
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if working.done():
+                return working.result()
+            raise Gone("the sandbox was destroyed")
+        finally:
+            for task in (working, gone):
+                task.cancel()
+            await asyncio.gather(working, gone, return_exceptions=True)
+
     async def _clone(self, sandbox: Sandbox, cage: Cage) -> None:
         assert sandbox.repo is not None
         url = sandbox.repo.split_credentials()[0]
         try:
-            async with cage.outside() as outside:
-                await self._bounded("git clone", git.clone(outside, sandbox.repo))
+            async with sandbox.disk:  # destroy removes nothing under the hands of a clone, which ends at once
+                async with cage.outside() as outside:
+                    clone = self._bounded("git clone", git.clone(outside, sandbox.repo))
+                    await self._unless_gone(sandbox, clone)
         except (git.CloneFailed, Gone, ZygoteError) as error:
             raise BuildFailed(f"cloning {url} failed: {error}") from error
         self._services.happened(sandbox, "clone", f"cloned {url} into /workspace", repo=url)

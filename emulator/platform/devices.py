@@ -42,6 +42,13 @@ class Devices:
         self._services = services
         self._accounts = accounts
         self._devices: dict[str, Device] = {}  # by device code
+        services.signals.connect("clock_set", self._clock_set)
+
+    def _clock_set(self, account_id: str, seconds: float) -> None:
+        """Codes are made before it is known for which account."""
+        if not account_id:
+            for device in self._devices.values():
+                device.expires += seconds
 
     def begin(self, address: str) -> Device:
         """A new code for the client at `address`."""

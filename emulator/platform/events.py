@@ -57,11 +57,35 @@ class Events:
     def __init__(self, services: Services) -> None:
         self._services = services
         services.recorder = self.record
+        #: By sandbox: its newest session that is over, and when it ended, by the account's clock of now.
+        self._ended: dict[str, tuple[str, float]] = {}
+        services.signals.connect("session_ended", self._session_ended)
+        services.signals.connect("clock_set", self._clock_set)
+
+    def _session_ended(self, sandbox: Sandbox, session: Session) -> None:
+        self._ended[sandbox.id] = (session.id, session.ended_at or 0.0)
+
+    def _clock_set(self, account_id: str, seconds: float) -> None:
+        sandboxes = self._services.store.sandboxes
+        for place, (session_id, at) in list(self._ended.items()):
+            if place not in sandboxes:
+                del self._ended[place]
+            elif sandboxes[place].account_id == account_id:
+                self._ended[place] = (session_id, at + seconds)
+
+    def _session_during(self, sandbox: Sandbox, began: float) -> Optional[Session]:
+        """The sandbox's session that was active at `began` or later: an event that took time belongs to it, the command
+        that asked the agent included."""
+        session = sandbox.session
+        if session is None or session.ended_at is None:
+            return session
+        known, ended = self._ended.get(sandbox.id, ("", 0.0))
+        return session if (ended if known == session.id else session.ended_at) >= began else None
 
     def record(self, sandbox: Sandbox, kind: str, data: dict[str, Any], duration_ms: float = 0.0) -> None:
         """Something was seen to happen, and is just over."""
         now = self._services.clock.time()
-        session = _session_during(sandbox, now - duration_ms / 1000)
+        session = self._session_during(sandbox, now - duration_ms / 1000)
         self._add(sandbox.account_id, sandbox, session, sandbox.history, Told(kind, now, duration_ms, data))
 
     def ingest(self, account: Account, batch: Sequence[Told]) -> tuple[int, int]:
@@ -106,7 +130,7 @@ class Events:
         if told.sandbox_id and session is None and (sandbox is None or sandbox.account_id != account.id):
             raise Unknown(told.sandbox_id)
         if session is None and sandbox is not None:
-            session = _session_during(sandbox, self._services.clock.time())
+            session = self._session_during(sandbox, self._services.clock.time())
         return sandbox, session
 
     def _add(
@@ -131,15 +155,6 @@ class Events:
         if session is not None and sandbox is not None:
             sandbox.history.append(event, told.at, cleaned.weight)
         self._services.signals.send("event", sandbox=sandbox, event=event)
-
-
-def _session_during(sandbox: Sandbox, began: float) -> Optional[Session]:
-    """The sandbox's session that was active at `began` or later: an event that took time belongs to it, the command
-    that asked the agent included."""
-    session = sandbox.session
-    if session is None or (session.ended_at is not None and session.ended_at < began):
-        return None
-    return session
 
 
 class _Cleaned:

@@ -12,6 +12,7 @@ from ..cage.process import Gone, Result
 from ..control.faults import Fault
 from ..store import Account, Sandbox
 from . import limits
+from .refusal import not_found
 from .sandboxes import Sandboxes
 from .services import Services, mask
 from .standing_in import Chosen, choose
@@ -79,6 +80,8 @@ class Execs:
         async with self._sandboxes.active(sandbox):
             async with sandbox.disk:
                 pass  # a snapshot, a restore or a pause in progress comes first
+            if sandbox.status == "destroyed":
+                raise not_found("sandbox", sandbox_id)
             if sandbox.status != "running":
                 return self._not_running(sandbox)
             dying = None

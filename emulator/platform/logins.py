@@ -32,6 +32,12 @@ class Logins:
     def __init__(self, services: Services, accounts: Accounts) -> None:
         self._services = services
         self._accounts = accounts
+        services.signals.connect("clock_set", self._clock_set)
+
+    def _clock_set(self, account_id: str, seconds: float) -> None:
+        for login in self._services.store.logins.values():
+            if login.key.account_id == account_id:
+                login.expires += seconds
 
     async def signup(self, email: str, password: str, name: str, user_agent: str, ip: str) -> tuple[Account, Login]:
         """A new account without API keys, logged in. 409 when the address has one."""

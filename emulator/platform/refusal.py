@@ -33,6 +33,9 @@ def not_found(kind: str, identifier: str) -> Refusal:
 
 
 def not_running(sandbox_id: str, status: str) -> Refusal:
+    """409; 404 for a sandbox that was destroyed while the call waited for its turn."""
+    if status == "destroyed":
+        return not_found("sandbox", sandbox_id)
     hint = "; resume it first" if status in ("paused", "stopped") else ""
     return Refusal(
         409,
@@ -45,6 +48,9 @@ def not_running(sandbox_id: str, status: str) -> Refusal:
 
 
 def invalid_state(sandbox_id: str, status: str, wanted: str, call: str) -> Refusal:
+    """409; 404 for a sandbox that was destroyed while the call waited for its turn."""
+    if status == "destroyed":
+        return not_found("sandbox", sandbox_id)
     return Refusal(
         409,
         f"sandbox {sandbox_id} is {status}; {call} needs a {wanted} one",

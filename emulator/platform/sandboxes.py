@@ -166,17 +166,16 @@ class Sandboxes:
     async def pause(self, sandbox: Sandbox, why: str = "paused", cause: str = "request") -> None:
         """running -> paused: everything in it is frozen and an automatic snapshot is taken. `cause`: request,
         idle_timeout, budget, trust."""
-        async with sandbox.lifecycle:
-            if sandbox.status != "running":
-                raise invalid_state(sandbox.id, sandbox.status, "running", "pause")
+        async with sandbox.lifecycle, sandbox.disk:
+            _require_status(sandbox, "running", "pause")
             assert sandbox.cage is not None
-            async with sandbox.disk:
-                try:
-                    await sandbox.cage.freeze()
-                except Gone:
-                    raise invalid_state(sandbox.id, sandbox.status, "running", "pause") from None
-                cost.stop(sandbox, self._services.clock.time())
-                sandbox.status = "paused"
+            try:
+                await sandbox.cage.freeze()
+            except Gone:
+                raise invalid_state(sandbox.id, sandbox.status, "running", "pause") from None
+            _require_status(sandbox, "running", "pause")  # neither destroyed nor lost meanwhile
+            cost.stop(sandbox, self._services.clock.time())
+            sandbox.status = "paused"
             self._services.happened(sandbox, "pause", why, cause=cause)
             if cause == "budget":
                 self._services.signals.send("out_of_budget", sandbox=sandbox)
@@ -200,12 +199,14 @@ class Sandboxes:
             if sandbox.status == "stopped":
                 await self._start_again(sandbox)
                 return
-            assert sandbox.cage is not None
             async with sandbox.disk:
+                _require_status(sandbox, "paused", "resume")
+                assert sandbox.cage is not None
                 try:
                     await sandbox.cage.thaw()
                 except Gone:
                     raise invalid_state(sandbox.id, sandbox.status, "paused", "resume") from None
+                _require_status(sandbox, "paused", "resume")
                 sandbox.status = "running"
                 sandbox.last_active = now = self._services.clock.time()
                 cost.start(sandbox, now)
@@ -220,6 +221,7 @@ class Sandboxes:
         except Refusal as refusal:
             raise Refusal(409, refusal.detail, "invalid_state", "", "sandbox", sandbox.id) from None
         async with sandbox.disk:
+            _require_status(sandbox, "stopped", "resume")
             sandbox.gone.clear()
             try:
                 await self._building.reopen(sandbox)
@@ -265,7 +267,6 @@ class Sandboxes:
     async def destroy(self, sandbox: Sandbox) -> None:
         """Kills everything and removes the files; returns when both are gone. Its snapshots stay, a pending one
         is finished first. From this call on the id is a 404."""
-        kept = sandbox.cage is None and sandbox.status in ("stopped", "error")
         sandbox.status = "destroyed"
         sandbox.gone.set()
         known = self._services.store.sandboxes.pop(sandbox.id, None)
@@ -277,22 +278,30 @@ class Sandboxes:
         if known is not None and account is not None:
             account.past_seconds += cost.running_seconds(sandbox, 0.0)
         self._services.commit()  # no record without all of its files
-        if kept:
-            async with sandbox.disk:
-                if sandbox.cage is None:
-                    await asyncio.to_thread(disk.remove, self._services.files_dir / "sandboxes" / sandbox.id)
         await self._clear(sandbox)
 
     async def _clear(self, sandbox: Sandbox) -> None:
-        if sandbox.cage is not None:
-            survivors = await sandbox.cage.kill()
-            async with sandbox.disk:
-                await sandbox.cage.remove()
-            if survivors:
-                self._services.log(f"{sandbox.id}: {survivors} processes could not be killed")
+        """Kills and removes. What holds `disk` may wait for the processes, so they go first; and it may be what starts
+        them, so they are looked for again."""
+        first = sandbox.cage
+        survivors = await first.kill() if first is not None else 0
+        async with sandbox.disk:
+            cage = sandbox.cage
+            if cage is not None and cage is not first:
+                survivors = await cage.kill()
+            await asyncio.to_thread(disk.remove, self._services.files_dir / "sandboxes" / sandbox.id)
+        if survivors:
+            self._services.log(f"{sandbox.id}: {survivors} processes could not be killed")
 
     async def destroy_all(self, account: Optional[Account] = None) -> None:
         boxes = list(self._services.store.sandboxes.values())
         await asyncio.gather(
             *(self.destroy(box) for box in boxes if account is None or box.account_id == account.id)
         )
+
+
+def _require_status(sandbox: Sandbox, status: str, call: str) -> None:
+    """404 for a destroyed sandbox, 409 for one of another status than `call` needs. To be repeated after each wait in
+    a change of state: destroy and the loss of the processes wait for nothing."""
+    if sandbox.status != status:
+        raise invalid_state(sandbox.id, sandbox.status, status, call)

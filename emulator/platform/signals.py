@@ -18,6 +18,10 @@ SIGNALS: dict[str, tuple[str, ...]] = {
     "idle_timeout": ("sandbox",),
     # An agent session is over: completed or failed.
     "session_ended": ("sandbox", "session"),
+    # The clock of the account was set (not moved on) by so many seconds, forwards or backwards. No time has passed by
+    # that, so whoever keeps a moment in order to compare it with the present moves it along. The account is empty for
+    # what belongs to no account.
+    "clock_set": ("account_id", "seconds"),
     # Something was recorded; `sandbox` is None for an ingested event that names none.
     "event": ("sandbox", "event"),
 }

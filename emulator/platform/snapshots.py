@@ -18,12 +18,22 @@ if TYPE_CHECKING:
     from ..cage.archive import Gzipped
 
 AUTOMATIC = "auto-pause"
+#: Download URLs whose expiry follows a clock that is set; of older ones the text alone counts.
+_DOWNLOADS_KEPT = 1000
 
 
 class Snapshots:
     def __init__(self, services: Services) -> None:
         self._services = services
         self.signing_key = secrets.token_bytes(32)
+        #: Of each download URL, by signature: its account, and when it expires if the clock was set since.
+        self._downloads: dict[str, tuple[str, float]] = {}
+        services.signals.connect("clock_set", self._clock_set)
+
+    def _clock_set(self, account_id: str, seconds: float) -> None:
+        for signature, (owner, expires) in self._downloads.items():
+            if owner == account_id:
+                self._downloads[signature] = (owner, expires + seconds)
 
     def get(self, account: Account, snapshot_id: str) -> Snapshot:
         snapshot = self._services.store.snapshots.get(snapshot_id)
@@ -192,6 +202,9 @@ class Snapshots:
         self._require_completed(snapshot)
         expires = int(self._services.clock.time()) + limits.DOWNLOAD_SECONDS
         signature = self._signature(snapshot.id, expires)
+        while len(self._downloads) >= _DOWNLOADS_KEPT:
+            del self._downloads[next(iter(self._downloads))]
+        self._downloads[signature] = (snapshot.account_id, float(expires))
         path = f"/v1/snapshots/{snapshot.id}/download/content?expires={expires}&signature={signature}"
         return path, expires
 
@@ -208,7 +221,7 @@ class Snapshots:
         good = hmac.compare_digest(self._signature(snapshot_id, until).encode(), signature.encode())
         if not good or str(until) != expires:
             raise Refusal(403, "the download URL is not valid; ask for a new one", "policy_denied")
-        if self._services.clock.time() > until:
+        if self._services.clock.time() > self._downloads.get(signature, ("", float(until)))[1]:
             raise Refusal(403, "the download URL has expired; ask for a new one", "policy_denied")
         snapshot = self._services.store.snapshots.get(snapshot_id)
         if snapshot is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..control.scope import act_for
 from ..store import Account, Key
@@ -28,6 +28,12 @@ class Tickets:
         self._services = services
         self._accounts = accounts
         self._open: dict[str, Ticket] = {}
+        services.signals.connect("clock_set", self._clock_set)
+
+    def _clock_set(self, account_id: str, seconds: float) -> None:
+        for ticket in list(self._open.values()):
+            if ticket.key.account_id == account_id:
+                self._open[ticket.secret] = replace(ticket, expires=ticket.expires + seconds)
 
     def mint(self, key: Key) -> Ticket:
         """Good once, for TICKET_SECONDS, on a socket's handshake and nowhere else."""

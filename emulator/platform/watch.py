@@ -14,6 +14,8 @@ from .sandboxes import Sandboxes
 from .services import Services
 
 INTERVAL = 0.25
+#: In place of an account, for what belongs to none: it goes by the emulator's own clock.
+NO_ACCOUNT = ""
 #: How often a sandbox's disk is measured, when something happened in it since.
 DISK_INTERVAL = 5.0
 #: Moving the clock stops so often at most, and goes so many seconds each time at least.
@@ -91,19 +93,16 @@ class Watch:
         self._set(account_id, lambda: self._services.clock.reset(account_id))
 
     def _set(self, account_id: str, change: Callable[[], None]) -> None:
-        clock = self._services.clock
-        boxes = [
-            (box, clock.now(box.account_id)[0])
-            for box in self._services.store.sandboxes.values()
-            if account_id in (box.account_id, EVERYBODY)
-        ]
+        clock, store = self._services.clock, self._services.store
+        names = [account_id] if account_id != EVERYBODY else [NO_ACCOUNT, *store.accounts]
+        before = {name: clock.now(name)[0] for name in names}
         change()
-        for sandbox, before in boxes:
-            shift = clock.now(sandbox.account_id)[0] - before
-            sandbox.last_active += shift
-            sandbox.disk_looked += shift
-            if sandbox.running_since is not None:
-                sandbox.running_since += shift
+        for name in names:
+            shift = clock.now(name)[0] - before[name]
+            for sandbox in store.sandboxes.values():
+                if sandbox.account_id == name:
+                    _shift(sandbox, shift)
+            self._services.signals.send("clock_set", account_id=name, seconds=shift)
 
     async def spend(self, sandbox: Sandbox, usd: float) -> None:
         """Its agents have spent that much; what follows from it has happened on return."""
@@ -176,6 +175,9 @@ class Watch:
             return
         if self._services.config.limits and now - sandbox.disk_looked >= DISK_INTERVAL:
             await self._look_at_disk(sandbox, now)
+            now = self._services.clock.time()  # it may have been set while the disk was measured
+            if sandbox.status != "running":
+                return
         if not sandbox.busy and now - sandbox.last_active >= sandbox.timeout:
             await self._sandboxes.pause(sandbox, f"paused after {sandbox.timeout} s without activity", "idle_timeout")
             self._services.signals.send("idle_timeout", sandbox=sandbox)
@@ -192,10 +194,22 @@ class Watch:
         sandbox.disk_looked = now
         assert sandbox.cage is not None
         used = await sandbox.cage.disk_usage()
+        if sandbox.status == "destroyed":
+            return
         over = used > sandbox.disk_gb * 1024**3
         if over and not sandbox.disk_told:
             self._services.failed(sandbox, f"{used / 1024**3:.2f} GB on disk, disk_gb is {sandbox.disk_gb}")
         sandbox.disk_told = over
+
+
+def _shift(sandbox: Sandbox, seconds: float) -> None:
+    """Moves the moments that are compared with the present along with a clock that was set."""
+    sandbox.last_active += seconds
+    sandbox.disk_looked += seconds
+    if sandbox.running_since is not None:
+        sandbox.running_since += seconds
+    if sandbox.session is not None:
+        sandbox.session.deletions = [at + seconds for at in sandbox.session.deletions]
 
 
 def _can_change(sandbox: Sandbox) -> bool:

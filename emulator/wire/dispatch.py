@@ -90,6 +90,7 @@ class Dispatcher:
                 entry.warnings += [
                     f"unknown key {name!r} in the body is ignored" for name in body.model_extra or ()
                 ]
+                entry.warnings += unused_parts(request, operation)
                 call = Call(request, self._platform, account, key, body, entry.warnings, fault)
                 response = await operation.handler(call)
                 if fault is not None:
@@ -209,6 +210,18 @@ def parse_body(raw: bytes, operation: Operation, unknown_keys: bool = True) -> B
     for name in () if unknown_keys else body.model_extra or ():
         raise invalid(f"{name}: unknown; known are {', '.join(operation.body.model_fields)}")
     return body
+
+
+def unused_parts(request: Request, operation: Operation) -> list[str]:
+    """What a request carries in vain, for the journal: query parameters that the call does not know, a body where it
+    takes none."""
+    known = f"known: {', '.join(operation.query)}" if operation.query else "the call has none"
+    names = [name for name in request.query_params if name not in operation.query]
+    unused = [f"unknown query parameter {name!r} is ignored ({known})" for name in names[:20]]
+    length = request.headers.get("content-length", "0")
+    if operation.body is None and not operation.upload and length.isdigit() and int(length) > len("{}"):
+        unused.append("the body is ignored: the call takes none")
+    return unused
 
 
 def _describe(error: ValidationError) -> str:

@@ -102,6 +102,8 @@ async def list_all(call: Call[NoBody]) -> Response:
     """Newest first. A limit that is not 1 to 100 is 50; `unread` counts when it is `true`."""
     limit = page_size(call.query_int("limit"))
     unread = call.query("unread") == "true"
+    if call.query("unread") not in (None, "", "true", "false"):
+        call.warnings.append(f"unread={call.query('unread')} has no effect: use unread=true")
     found = call.platform.notifications.of(call.account, unread)[:limit]
     count = call.platform.notifications.unread_count(call.account)
     return json_reply(NotificationPage(notifications=[shown(one) for one in found], unread_count=count))

@@ -13,6 +13,7 @@ from ..platform import cost, limits
 from ..platform.refusal import invalid
 from ..store import Sandbox
 from .operation import Body, Call, Model, NoBody, Operations, json_reply, no_content
+from .unused_options import unused_options
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -131,12 +132,13 @@ def shown(sandbox: Sandbox, now: float) -> SandboxOut:
     "POST", "/v1/sandboxes", "sandboxes.create", CreateSandbox, reply=SandboxOut, status=201, errors=[404]
 )
 async def create(call: Call[CreateSandbox]) -> Response:
-    for name in ("persona_id", "harness_id"):
-        if getattr(call.body, name):
-            call.warnings.append(f"`{name}` is ignored: personas and harnesses are not emulated")
+    services = call.platform.services
     sandbox = call.platform.sandboxes.new(call.account, **checked(call.body))
-    if sandbox.timeout < (call.body.timeout or 0):
-        call.warnings.append(f"timeout is cut to the plan's most, {sandbox.timeout} s")
+    for warning in unused_options(call.body, sandbox, services):
+        call.warnings.append(warning)
+        services.note(sandbox, warning, "warning")
+    if sandbox.network_mode != "full" and not services.walls.own_network:  # the log says so later
+        call.warnings.append(f"network_mode {sandbox.network_mode} is not enforced: the network is open")
     await call.platform.sandboxes.build(sandbox, call.failing("error"))
     return json_reply(shown(sandbox, call.platform.services.clock.time()), 201)
 
@@ -176,7 +178,12 @@ async def resume(call: Call[NoBody]) -> Response:
 )
 async def logs(call: Call[NoBody]) -> Response:
     sandbox = call.platform.sandboxes.get(call.account, call.param("id"))
-    lines = call.platform.sandboxes.logs(sandbox, call.query_int("tail"))
+    tail = call.query_int("tail")
+    if (tail or 0) > limits.LOGS_MOST:
+        call.warnings.append(f"tail is cut to {limits.LOGS_MOST}")
+    if call.query("follow") not in (None, "", "false", "0"):
+        call.warnings.append("follow has no effect, here and on the platform: ask again for newer lines")
+    lines = call.platform.sandboxes.logs(sandbox, tail)
     return json_reply([LogLine(timestamp=x.timestamp, type=x.type, message=x.message) for x in lines])
 
 

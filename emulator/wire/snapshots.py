@@ -127,6 +127,8 @@ async def restore(call: Call[RestoreSnapshot]) -> Response:
         raise invalid("target_sandbox_id required")
     if not call.body.target_sandbox_id:
         call.warnings.append("`sandbox_id` is deprecated; the platform wants `target_sandbox_id`")
+    elif call.body.sandbox_id and call.body.sandbox_id != target_id:
+        call.warnings.append("sandbox_id has no effect: target_sandbox_id is set")
     target = call.platform.sandboxes.get(call.account, target_id)
     async with call.platform.sandboxes.active(target):
         await call.platform.snapshots.restore(snapshot, target)

@@ -1,0 +1,65 @@
+"""Removal of Python bytecode caches that Python would wrongly take for current.
+
+Python trusts a `.pyc` file as long as the source has the size and the modification time, in whole seconds, that are
+recorded in it. A source that is edited twice within a second, without a change of its size, keeps its old cache, and
+Python goes on running the old code. Callers of a remote platform hardly ever are that fast; callers of the emulator
+are. Only such a cache file is removed. The sources, their times and all other cache files stay as they are.
+
+What was written through the API is compared at once (`drop_trusted`); what commands wrote, before the next command
+(`bytecode_sweep.py`). All functions block and are meant for a thread.
+"""
+
+from __future__ import annotations
+
+import os
+
+CACHE = "__pycache__"
+DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+
+
+def drop_trusted(directory: int, source: str) -> None:
+    """Removes the cache files of a source that was just replaced, if Python would take them for the new content.
+
+    Args:
+        directory: Descriptor of the directory that holds the source.
+        source: Name of the source in it; anything but `*.py` is ignored.
+    """
+    stem, dot, suffix = source.rpartition(".")
+    if not dot or suffix != "py":
+        return
+    try:
+        cache = os.open(CACHE, DIRECTORY, dir_fd=directory)
+    except OSError:
+        return
+    try:
+        status = os.stat(source, dir_fd=directory, follow_symlinks=False)
+        for name in os.listdir(cache):
+            if name.startswith(f"{stem}.") and name.endswith(".pyc"):
+                drop(cache, name, status)
+    except OSError:
+        pass  # a command changes the same files, or closed the directory to us
+    finally:
+        os.close(cache)
+
+
+def drop(cache: int, name: str, source: os.stat_result) -> None:
+    """Removes a cache file, if Python would take it for the source's content."""
+    try:
+        if _is_trusted(cache, name, source):
+            os.unlink(name, dir_fd=cache)
+    except OSError:
+        pass  # gone, or closed to us
+
+
+def _is_trusted(cache: int, name: str, source: os.stat_result) -> bool:
+    """Whether Python, having compared time and size, would load this cache file for the source. False for
+    cache files that are validated by a hash, or not at all."""
+    fd = os.open(name, _FILE, dir_fd=cache)
+    try:
+        header = os.read(fd, 16)
+    finally:
+        os.close(fd)
+    recorded = [int.from_bytes(header[at : at + 4], "little") for at in (4, 8, 12)]
+    expected = [0, source.st_mtime_ns // 10**9 & 0xFFFFFFFF, source.st_size & 0xFFFFFFFF]
+    return len(header) == 16 and recorded == expected

@@ -1,0 +1,125 @@
+"""Before a command starts: removal of the bytecode caches that earlier commands have left stale. Why: `bytecode.py`."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import time
+from dataclasses import dataclass, field
+from typing import Optional
+
+from .bytecode import CACHE, DIRECTORY, drop
+from .paths import Layout
+from .tree import Outside, walk
+
+#: `module.cpython-311.pyc`, `module.cpython-311.opt-1.pyc`, `test_module.cpython-311-pytest-8.3.2.pyc`.
+_CACHE_FILE = re.compile(r"(.+?)\.[a-z]+-?\d[^/]*\.pyc\Z")
+#: Never entered: their Python sources, if any, are installed and not edited.
+_SKIPPED = frozenset({CACHE, ".git", "node_modules", "site-packages", ".cache"})
+#: A tree with more directories is not looked at any further.
+DIRECTORIES_MOST = 20_000
+#: Up to so many directories, a look takes less time than handing it to a thread.
+_FEW = 50
+#: A cache file that is older than the last look by more than this can no longer become stale: Python compares whole
+#: seconds. The other second is for the resolution of a file system's times.
+_SETTLED_SECONDS = 2.0
+
+
+@dataclass
+class _Seen:
+    """A directory at the last look. `mtime`: 0 when it was changing too recently to be sure. `below`: its directories,
+    by path on the host and in the sandbox."""
+
+    mtime: int
+    below: list[tuple[str, str]] = field(default_factory=list)
+    has_cache: bool = False
+
+
+class BytecodeSweep:
+    """Finds and removes stale cache files of one sandbox: what commands did to sources since the last look."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._seen: dict[str, _Seen] = {}
+        self._last = 0.0
+
+    @property
+    def is_quick(self) -> bool:
+        """Whether a look is expected to take well under a millisecond."""
+        return 0 < len(self._seen) <= _FEW
+
+    def drop(self) -> None:
+        """Looks at every directory of the sandbox's writable places that has cache files which could be stale."""
+        began = time.time()
+        seen: dict[str, _Seen] = {}
+        suspects: list[str] = []
+        for place, root in self._layout.roots().items():
+            todo = [(root, f"/{place}")]
+            while todo and len(seen) < DIRECTORIES_MOST:
+                path, shown = todo.pop()
+                found = self._look(path, shown, began)
+                if found is None:
+                    continue
+                seen[path] = found
+                todo += found.below
+                if found.has_cache and self._was_written(f"{path}/{CACHE}"):
+                    suspects.append(shown)
+        for directory in suspects:
+            self._drop_in(directory)
+        self._seen, self._last = seen, began
+
+    def _look(self, path: str, shown: str, now: float) -> Optional[_Seen]:
+        """What the directory holds, read anew if it has changed; None when it is no directory (any more)."""
+        try:
+            status = os.lstat(path)
+            if not stat.S_ISDIR(status.st_mode):
+                return None
+            known = self._seen.get(path)
+            if known is not None and known.mtime == status.st_mtime_ns:
+                return known
+            found = _Seen(status.st_mtime_ns if status.st_mtime < now - 0.1 else 0)
+            with os.scandir(path) as entries:
+                for entry in entries:
+                    if entry.name == CACHE:
+                        found.has_cache = True
+                    elif entry.name not in _SKIPPED and entry.is_dir(follow_symlinks=False):
+                        found.below.append((entry.path, f"{shown}/{entry.name}"))
+            return found
+        except OSError:
+            return None
+
+    def _was_written(self, cache: str) -> bool:
+        """Whether a cache file was written so recently that an edit since the last look could have made it stale."""
+        try:
+            return os.lstat(cache).st_mtime >= self._last - _SETTLED_SECONDS
+        except OSError:
+            return False
+
+    def _drop_in(self, directory: str) -> None:
+        """Removes the stale cache files of the sources in a directory, given by its path in the sandbox. It is walked
+        to without following links: a command may have replaced any part of the path meanwhile."""
+        try:
+            with walk(self._layout, f"{directory}/{CACHE}/") as (place, _name):
+                if place.path != f"{directory}/{CACHE}":
+                    return
+                sources = os.open("..", DIRECTORY, dir_fd=place.fd)
+                try:
+                    self._compare(place.fd, sources)
+                finally:
+                    os.close(sources)
+        except (OSError, Outside):
+            pass
+
+    def _compare(self, cache: int, sources: int) -> None:
+        for name in os.listdir(cache):
+            found = _CACHE_FILE.match(name)
+            if found is None:
+                continue
+            try:
+                source = os.stat(f"{found[1]}.py", dir_fd=sources, follow_symlinks=False)
+                written = os.stat(name, dir_fd=cache, follow_symlinks=False)
+            except OSError:
+                continue  # without a source, or changed meanwhile
+            if source.st_mtime_ns >= written.st_mtime_ns:
+                drop(cache, name, source)

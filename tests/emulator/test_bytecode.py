@@ -1,0 +1,208 @@
+"""Python runs what a file holds now, however soon after the last import it was changed, at every isolation level.
+
+Every change here keeps the file's size, and nearly always falls into the second of the last one: then neither size nor
+modification time tells Python that its bytecode cache is stale."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from emulator_testing import Api
+from levels import need
+from mcp_testing import Mcp
+
+from caged.emulator import Emulator
+
+TIMES = 10
+IMPORT = "cd /workspace && python3 -c 'import fix; print(fix.VALUE)'"
+
+
+@pytest.fixture(params=["namespace", "process"])
+def api(
+    request: pytest.FixtureRequest, emulator: Emulator, new_api: Callable[[Emulator], Api]
+) -> Iterator[Api]:
+    need(request.param)
+    chosen = request.getfixturevalue("process_emulator") if request.param == "process" else emulator
+    if chosen.isolation != request.param:
+        pytest.skip(f"the default isolation level here is {chosen.isolation}, not {request.param}")
+    made = new_api(chosen)
+    with chosen.acting_for(made.account_id):
+        yield made
+
+
+@pytest.fixture
+def box(api: Api) -> str:
+    made = api.sandbox(template="python", agents=["claude"])
+    api.write(made, "fix.py", "VALUE = 'old'\n")
+    assert api.output(made, IMPORT) == "old\n"
+    assert "fix.cpython" in api.output(made, "ls __pycache__"), "Python writes caches here"
+    return made
+
+
+def text(number: int) -> str:
+    return f"VALUE = 'v{number}{number}'\n"
+
+
+def by_api(api: Api, box: str, number: int) -> None:
+    assert api.write(box, "fix.py", text(number)).is_success
+
+
+def by_link(api: Api, box: str, number: int) -> None:
+    """The path that is written to leads elsewhere."""
+    api.output(box, "[ -e link ] || ln -s . link")
+    assert api.write(box, "link/fix.py", text(number)).is_success
+
+
+def by_mcp(api: Api, box: str, number: int) -> None:
+    Mcp(api, box).text("filesystem_write", path="fix.py", content=text(number))
+
+
+def by_agent_files(api: Api, box: str, number: int) -> None:
+    api.emulator.agent("claude").reply("done", files={"fix.py": text(number)})
+    api.output(box, "claude -p 'fix it'")
+
+
+def by_agent_function(api: Api, box: str, number: int) -> None:
+    def fix(prompt: Any, workplace: Any) -> str:
+        workplace.write("fix.py", text(number))
+        return "done"
+
+    api.emulator.agent("claude").reply(fix)
+    api.output(box, "claude -p 'fix it'")
+
+
+def by_sed(api: Api, box: str, number: int) -> None:
+    value = text(number).strip()
+    api.output(box, f"sed -i {shlex.quote(f's/.*/{value}/')} fix.py")
+
+
+def by_printf(api: Api, box: str, number: int) -> None:
+    api.output(box, f"printf %s {shlex.quote(text(number))} > fix.py")
+
+
+def by_mcp_command(api: Api, box: str, number: int) -> None:
+    Mcp(api, box).text("terminal_exec", command=f"printf %s {shlex.quote(text(number))} > fix.py")
+
+
+def by_move(api: Api, box: str, number: int) -> None:
+    api.output(box, f"printf %s {shlex.quote(text(number))} > new && mv new fix.py")
+
+
+WAYS = [by_api, by_link, by_mcp, by_agent_files, by_agent_function, by_sed, by_printf, by_mcp_command, by_move]
+
+
+@pytest.mark.parametrize("change", WAYS)
+def test_import_after_a_change_sees_the_new_code(api, box, change):
+    seen = []
+    for number in range(TIMES):
+        change(api, box, number)
+        seen.append(api.output(box, IMPORT))
+    assert seen == [f"v{number}{number}\n" for number in range(TIMES)]
+
+
+@pytest.mark.parametrize("change", [by_api, by_sed])
+def test_change_in_a_package_deep_below_the_workspace_is_seen(api, box, change):
+    api.output(box, "mkdir -p 'a/b c/d' && cp fix.py 'a/b c/d/fix.py'")
+    command = "cd '/workspace/a/b c' && python3 -c 'import d.fix; print(d.fix.VALUE)'"
+    assert api.output(box, command) == "old\n"
+    for number in range(TIMES):
+        if change is by_api:
+            api.write(box, "a/b c/d/fix.py", text(number))
+        else:
+            api.output(box, f"sed -i {shlex.quote(f's/.*/{text(number).strip()}/')} 'a/b c/d/fix.py'")
+        assert api.output(box, command) == f"v{number}{number}\n"
+
+
+@pytest.mark.parametrize("place", ["/tmp", "/root"])
+def test_change_outside_the_workspace_is_seen(api, box, place):
+    for number in range(TIMES):
+        api.output(box, f"printf %s {shlex.quote(text(number))} > {place}/fix.py")
+        assert api.output(box, f"cd {place} && python3 -c 'import fix; print(fix.VALUE)'") == f"v{number}{number}\n"
+
+
+def test_agents_fix_is_seen_by_the_same_command(api, box):
+    for number in range(TIMES):
+        api.emulator.agent("claude").reply("done", files={"fix.py": text(number)})
+        assert api.output(box, f"claude -p 'fix it' > /dev/null; {IMPORT}") == f"v{number}{number}\n"
+
+
+def test_restore_brings_back_the_old_code(api, box):
+    snapshot = api.snapshot(box)
+    for number in range(TIMES):
+        by_api(api, box, number)
+        assert api.output(box, IMPORT) == f"v{number}{number}\n"
+        assert api.restore(snapshot, box).is_success
+        assert api.output(box, IMPORT) == "old\n"
+
+
+def test_restore_of_a_state_with_a_stale_cache_runs_the_file(api, box):
+    """The snapshot is taken between an edit and the next command, which would have removed the cache."""
+    for number in range(TIMES):
+        api.output(box, f"{IMPORT}; printf %s {shlex.quote(text(number))} > fix.py")
+        snapshot = api.snapshot(box)
+        assert api.restore(snapshot, box).is_success
+        assert api.output(box, IMPORT) == f"v{number}{number}\n"
+
+
+def test_cache_files_that_are_good_stay(api, box):
+    api.write(box, "other.py", "VALUE = 1\n")
+    api.output(box, "python3 -c 'import fix, other'")
+    api.output(box, "true")
+    before = api.output(box, "stat -c '%n %Y %i' __pycache__/*")
+    assert before.count("\n") == 2
+    for _ in range(3):
+        api.output(box, "python3 -c 'import fix, other'")
+    assert api.output(box, "stat -c '%n %Y %i' __pycache__/*") == before
+    api.write(box, "fix.py", "VALUE = 'longer than before'\n")
+    kept = api.output(box, "stat -c '%n %Y %i' __pycache__/*")
+    assert kept == before, "Python sees by itself that this one is stale"
+
+
+def test_times_and_environment_are_honest(api, box):
+    before = float(api.output(box, "date +%s.%N"))
+    by_api(api, box, 1)
+    assert before - 0.1 <= float(api.output(box, "stat -c %.9Y fix.py")) <= float(api.output(box, "date +%s.%N"))
+    assert "PYTHON" not in api.output(box, "env")
+    assert api.output(box, "python3 -c 'import sys; print(sys.dont_write_bytecode)'") == "False\n"
+
+
+def test_cache_directory_that_leads_elsewhere_is_left_alone(process_api, tmp_path):
+    """A command that replaces `__pycache__` by a link must not get files of the host removed."""
+    box = process_api.sandbox(template="python")
+    process_api.write(box, "fix.py", "VALUE = 'old'\n")
+    process_api.output(box, IMPORT)
+    record = process_api.emulator._runtime.services.store.sandboxes[box]
+    workspace = record.cage.layout.workspace
+    outside = tmp_path / "outside"
+    os.rename(workspace / "__pycache__", outside)
+    os.symlink(outside, workspace / "__pycache__")
+    held = sorted(outside.iterdir())
+    assert held
+    process_api.write(box, "fix.py", "VALUE = 'new'\n")
+    process_api.output(box, "printf %s \"VALUE = 'xyz'\" > fix.py")
+    process_api.output(box, "true")
+    assert sorted(outside.iterdir()) == held
+
+
+def test_commands_at_the_same_time_do_not_disturb_each_other(api, box):
+    api.output(box, "for i in $(seq 100); do mkdir -p many/d$i && echo > many/d$i/m.py; done")
+    api.output(box, "python3 -m compileall -q many")
+    failed: list[object] = []
+
+    def work(number: int) -> None:
+        for _ in range(5):
+            found = api.run(box, f"python3 -c 'import many.d{number}.m' && rm -rf many/d{number}/__pycache__")
+            if found["exit_code"] != 0:
+                failed.append(found)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(1, 6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert failed == []
