@@ -13,6 +13,7 @@ from ._constants import DEFAULT_MAX_RETRIES, DEFAULT_TIMEOUT
 from ._http import AsyncSession, Session, check_open
 from ._naming import public
 from ._settings import resolve
+from ._tracebacks import short_tracebacks
 
 if TYPE_CHECKING:
     import httpx
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 
 @public
+@short_tracebacks
 class Caged(Closing):
     """The Caged platform, blocking. Threads may share one client.
 
@@ -139,6 +141,7 @@ class Caged(Closing):
 
 
 @public
+@short_tracebacks
 class AsyncCaged(AsyncClosing):
     """The Caged platform for asyncio: the arguments, methods, results and errors of `Caged`, awaited.
 

@@ -6,6 +6,7 @@ from .. import _arguments as arguments
 from .._call import Call, Expect, ignore
 from .._http import AsyncSession, Session
 from .._models.account import Account, AccountSession, APIKey, CreatedAPIKey
+from .._tracebacks import short_tracebacks
 
 
 def get() -> Call[Account]:
@@ -35,6 +36,7 @@ def revoke_session(session_id: str) -> Call[None]:
     return Call("DELETE", path, Expect.NOTHING, ignore, repeatable=True)
 
 
+@short_tracebacks
 class AccountAPI:
     """``caged.account``"""
 
@@ -73,6 +75,7 @@ class AccountAPI:
         self._session.send(revoke_session(session_id))
 
 
+@short_tracebacks
 class AsyncAccountAPI:
     """``caged.account`` of `AsyncCaged`; every method is described in `AccountAPI`."""
 

@@ -10,6 +10,7 @@ from .._errors import CagedError
 from .._http import AsyncSession, Session
 from .._json import json_type
 from .._models.billing import Subscription, Usage
+from .._tracebacks import short_tracebacks
 
 
 def get_subscription() -> Call[Subscription]:
@@ -42,6 +43,7 @@ def cancel() -> Call[None]:
     return Call("POST", "/billing/cancel", Expect.NOTHING, ignore)
 
 
+@short_tracebacks
 class Billing:
     """``caged.billing``"""
 
@@ -69,6 +71,7 @@ class Billing:
         self._session.send(cancel())
 
 
+@short_tracebacks
 class AsyncBilling:
     """``caged.billing`` of `AsyncCaged`; every method is described in `Billing`."""
 

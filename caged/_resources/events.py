@@ -11,6 +11,7 @@ from .._constants import LARGEST_EVENT_BATCH
 from .._errors import CagedError
 from .._http import AsyncSession, Session
 from .._models.events import EventPayload, IngestResponse
+from .._tracebacks import short_tracebacks
 
 
 def ingest(events: Sequence[EventPayload]) -> Call[IngestResponse]:
@@ -57,6 +58,7 @@ def _now() -> str:
     return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
+@short_tracebacks
 class Events:
     """``caged.events``"""
 
@@ -72,6 +74,7 @@ class Events:
         return self._session.send(ingest(events))
 
 
+@short_tracebacks
 class AsyncEvents:
     """``caged.events`` of `AsyncCaged`; every method is described in `Events`."""
 

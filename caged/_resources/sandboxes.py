@@ -11,6 +11,7 @@ from .._constants import CREATE_TIMEOUT, EXEC_TIMEOUT
 from .._errors import CagedError
 from .._http import AsyncSession, Session
 from .._models.sandboxes import ExecResult, LogEntry, Port, Sandbox, TrustScoreSummary
+from .._tracebacks import short_tracebacks
 from .sockets import AsyncSockets, Sockets
 
 # The methods named `list` hide the builtin inside the classes.
@@ -114,6 +115,7 @@ def at(sandbox_id: str, rest: str = "") -> str:
     return f"/sandboxes/{arguments.segment('sandbox_id', sandbox_id)}{rest}"
 
 
+@short_tracebacks
 class Sandboxes(Sockets):
     """``caged.sandboxes``"""
 
@@ -226,6 +228,7 @@ class Sandboxes(Sockets):
         return self._session.send(trust_scores(sandbox_id))
 
 
+@short_tracebacks
 class AsyncSandboxes(AsyncSockets):
     """``caged.sandboxes`` of `AsyncCaged`; every method is described in `Sandboxes`."""
 

@@ -10,6 +10,7 @@ from .._call import Call, Expect
 from .._errors import CagedError
 from .._http import AsyncSession, Session
 from .._models.sessions import AgentSession, AgentSessionPage, ReplayEvent, ReplayPage, ReplaySummary
+from .._tracebacks import short_tracebacks
 from .sandboxes import at as sandbox_at
 
 # The method named `list` hides the builtin inside the classes.
@@ -68,6 +69,7 @@ def at(session_id: str, rest: str = "") -> str:
     return f"/sessions/{arguments.segment('session_id', session_id)}{rest}"
 
 
+@short_tracebacks
 class Sessions:
     """``caged.sessions``: one per interaction with an agent."""
 
@@ -119,6 +121,7 @@ class Sessions:
         return self._session.send(replay_summary(session_id))
 
 
+@short_tracebacks
 class AsyncSessions:
     """``caged.sessions`` of `AsyncCaged`; every method is described in `Sessions`."""
 
