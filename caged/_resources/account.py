@@ -5,6 +5,7 @@ from __future__ import annotations
 from .. import _arguments as arguments
 from .._call import Call, Expect, ignore
 from .._http import AsyncSession, Session
+from .._literals import KeyScope
 from .._models.account import Account, AccountSession, APIKey, CreatedAPIKey
 from .._tracebacks import short_tracebacks
 
@@ -51,7 +52,7 @@ class AccountAPI:
         """All API keys, without their secrets."""
         return self._session.send(list_keys())
 
-    def create_key(self, name: str, scope: str = "full") -> CreatedAPIKey:
+    def create_key(self, name: str, scope: KeyScope = "full") -> CreatedAPIKey:
         """Make an API key; the secret is in the answer and nowhere else.
 
         Args:
@@ -90,7 +91,7 @@ class AsyncAccountAPI:
         """See `AccountAPI.list_keys`."""
         return await self._session.send(list_keys())
 
-    async def create_key(self, name: str, scope: str = "full") -> CreatedAPIKey:
+    async def create_key(self, name: str, scope: KeyScope = "full") -> CreatedAPIKey:
         """See `AccountAPI.create_key`."""
         return await self._session.send(create_key(name, scope))
 

@@ -9,6 +9,7 @@ from .._call import Call, Expect, ignore
 from .._errors import CagedError
 from .._http import AsyncSession, Session
 from .._json import json_type
+from .._literals import Plan
 from .._models.billing import Subscription, Usage
 from .._tracebacks import short_tracebacks
 
@@ -58,7 +59,7 @@ class Billing:
         """Machine time used in the current period."""
         return self._session.send(get_usage())
 
-    def create_checkout(self, plan: str) -> str:
+    def create_checkout(self, plan: Plan) -> str:
         """The address of a page where somebody can buy `plan` (``pro`` or ``team``)."""
         return self._session.send(create_checkout(plan))
 
@@ -86,7 +87,7 @@ class AsyncBilling:
         """See `Billing.get_usage`."""
         return await self._session.send(get_usage())
 
-    async def create_checkout(self, plan: str) -> str:
+    async def create_checkout(self, plan: Plan) -> str:
         """See `Billing.create_checkout`."""
         return await self._session.send(create_checkout(plan))
 
