@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from ._constants import LONGEST_TIMEOUT
 from ._errors import CagedError
+from ._naming import did_you_mean
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -48,14 +49,6 @@ def known_keywords(method: F) -> F:
         return method(*args, **kwargs)
 
     return cast(F, call)
-
-
-def did_you_mean(name: str, names: Iterable[str]) -> str:
-    """The end of a message about an unknown name: the nearest one, or nothing."""
-    from difflib import get_close_matches  # only for messages
-
-    close = get_close_matches(name, list(names), n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def segment(name: str, value: Any) -> str:

@@ -54,10 +54,9 @@ def lazy_names(
 def _unknown(package: str, name: str, public: Sequence[str]) -> AttributeError:
     hint = ""
     if not name.startswith("_") and name not in _SUBMODULES:
-        from difflib import get_close_matches  # only for this message
+        from ._naming import did_you_mean
 
-        close = get_close_matches(name, public, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
+        hint = did_you_mean(name, public)
     error = AttributeError(f"module {package!r} has no attribute {name!r}{hint}")
     error.name = name  # type: ignore[attr-defined,unused-ignore]  # or Python adds a suggestion of its own
     return error
