@@ -61,7 +61,7 @@ def finish(result):
 
 
 @pytest.mark.parametrize("client_class", [Caged, AsyncCaged])
-@pytest.mark.parametrize(("group", "method", "parameter"), parameters())
+@pytest.mark.parametrize(("group", "method", "parameter"), list(parameters()))
 def test_argument_of_a_wrong_type_is_refused_before_any_request(client_class, group, method, parameter):
     def refuse(request):
         raise AssertionError(f"{request.method} {request.url} was sent")
