@@ -176,3 +176,16 @@ def test_client_cannot_be_made_with_a_wrong_type(client_class, arguments, senten
     with pytest.raises(CagedError) as caught:
         client_class(**{"api_key": KEY, "base_url": "http://h", **arguments})
     assert str(caught.value) == sentence
+
+
+def test_deprecation_of_event_data_points_at_the_callers_line(driver):
+    def ingest(client):
+        return client.events.ingest([EventPayload("error", data={}), EventPayload("error", data={})])
+
+    with pytest.warns(DeprecationWarning, match="use EventPayload.payload") as warned:
+        driver.run(js({}), ingest if driver.kind == "sync" else awaiting)
+    assert {warning.filename for warning in warned} == {__file__}
+
+
+async def awaiting(client):
+    return await client.events.ingest([EventPayload("error", data={}), EventPayload("error", data={})])
