@@ -225,4 +225,4 @@ _MODULES = {
 if not TYPE_CHECKING:  # to a checker, it would stand for every name there could be
     from ._lazy import lazy_names
 
-    __getattr__, __dir__ = lazy_names(__name__, globals(), _MODULES)
+    __getattr__, __dir__ = lazy_names(__name__, globals(), _MODULES, ("emulator", "pytest_plugin"))

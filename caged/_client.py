@@ -37,7 +37,8 @@ class Caged(Closing):
 
     Args:
         api_key: falls back to ``CAGED_API_KEY``.
-        base_url: falls back to ``CAGED_BASE_URL``, then to ``https://api.caged.dev``; a path prefix is kept.
+        base_url: falls back to ``CAGED_BASE_URL``, then to ``https://api.caged.dev``; without the ``/v1`` of the
+            API's paths. Another prefix of the path is kept.
             Proxy variables of the environment apply, except for loopback addresses.
         timeout: seconds for each wait on the network (connect, send, each read) of calls that have no limit
             of their own; None means no limit.
@@ -145,7 +146,8 @@ class Caged(Closing):
 class AsyncCaged(AsyncClosing):
     """The Caged platform for asyncio: the arguments, methods, results and errors of `Caged`, awaited.
 
-    ``transport`` is an ``httpx.AsyncBaseTransport``. Use one client in one event loop.
+    ``transport`` is an ``httpx.AsyncBaseTransport``. A client belongs to the event loop of its first call, because
+    its connections do; a call from another loop is a `CagedError`, unless a `transport` was given that can do it.
     """
 
     def __init__(

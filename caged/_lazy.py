@@ -9,14 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Callable, Optional
 
-#: Submodules that are imported by themselves and not loaded here; Python asks the package for them first.
-_SUBMODULES = ("emulator", "pytest_plugin")
-
 
 def lazy_names(
     package: str,
     namespace: dict[str, Any],
     modules: Mapping[str, Sequence[str]],
+    submodules: Sequence[str] = (),
     before: Optional[Callable[[str], None]] = None,
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """Make the ``__getattr__`` and the ``__dir__`` of a package.
@@ -26,6 +24,7 @@ def lazy_names(
         namespace: its ``globals()``; a name is put there when it is loaded, and not looked up here again. Its
             ``__all__`` lists the public names.
         modules: module below the package, to the names that it defines.
+        submodules: public ones, which are imported by themselves; Python looks for them in the package first.
         before: called with a name that is about to be loaded.
 
     Returns:
@@ -35,7 +34,7 @@ def lazy_names(
 
     def load(name: str) -> Any:
         if name not in homes:
-            raise _unknown(package, name, namespace["__all__"])
+            raise _unknown(package, name, () if name in submodules else namespace["__all__"])
         if before is not None:
             before(name)
         from importlib import import_module
@@ -45,7 +44,7 @@ def lazy_names(
 
     def names() -> list[str]:
         special = (name for name in namespace if name.startswith("__"))
-        loaded = (name for name in _SUBMODULES if name in namespace)
+        loaded = (name for name in submodules if name in namespace)
         return sorted({*namespace["__all__"], *special, *loaded})
 
     return load, names
@@ -53,7 +52,7 @@ def lazy_names(
 
 def _unknown(package: str, name: str, public: Sequence[str]) -> AttributeError:
     hint = ""
-    if not name.startswith("_") and name not in _SUBMODULES:
+    if public and not name.startswith("_"):
         from ._naming import did_you_mean
 
         hint = did_you_mean(name, public)

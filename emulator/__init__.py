@@ -118,4 +118,4 @@ def _before(name: str) -> None:
 if not TYPE_CHECKING:  # to a checker, it would stand for every name there could be
     from caged._lazy import lazy_names
 
-    __getattr__, __dir__ = lazy_names(__name__, globals(), _MODULES, _before)
+    __getattr__, __dir__ = lazy_names(__name__, globals(), _MODULES, before=_before)

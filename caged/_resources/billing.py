@@ -60,7 +60,17 @@ class Billing:
         return self._session.send(get_usage())
 
     def create_checkout(self, plan: Plan) -> str:
-        """The address of a page where somebody can buy `plan` (``pro`` or ``team``)."""
+        """Begin the purchase of a plan.
+
+        Args:
+            plan: ``pro`` or ``team``.
+
+        Returns:
+            The URL of the page where it is completed.
+
+        Raises:
+            CagedError: `plan` is empty; nothing is sent.
+        """
         return self._session.send(create_checkout(plan))
 
     def create_portal(self) -> str:

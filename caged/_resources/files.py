@@ -76,7 +76,17 @@ class Files:
         return self._session.send(read_bytes(sandbox_id, path))
 
     def write(self, sandbox_id: str, path: str, content: str) -> None:
-        """Write a whole text file, making parent directories; the API has no way to take binary content."""
+        """Write a whole text file, making parent directories.
+
+        Args:
+            sandbox_id: the sandbox.
+            path: absolute in the sandbox, or relative to ``/workspace``.
+            content: all of it, as text; the API takes no binary content.
+
+        Raises:
+            CagedNotFoundError: no such sandbox.
+            CagedError: an argument is not a str; nothing is sent.
+        """
         self._session.send(write(sandbox_id, path, content))
 
     def git_diff(self, sandbox_id: str, path: Optional[str] = None) -> GitDiff:
