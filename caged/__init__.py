@@ -6,13 +6,13 @@
         sandbox = caged.sandboxes.create(template="python-312")
         print(caged.sandboxes.exec(sandbox.id, "python --version").output)
 
-Names are loaded when first used: `caged.pytest_plugin` imports this package in every pytest run of everyone
-who has it installed, and must not make them pay for httpx.
+Names are loaded when first used: every pytest run of everyone who has the package installed imports it, with
+`caged.pytest_plugin`, and must not pay for httpx.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ._version import __version__
 
@@ -30,6 +30,20 @@ if TYPE_CHECKING:
         CagedTimeoutError,
         CagedValidationError,
         MCPError,
+    )
+    from ._literals import (
+        AgentName,
+        AlertSeverity,
+        AlertState,
+        EventType,
+        FileType,
+        KeyScope,
+        NetworkMode,
+        Plan,
+        SandboxStatus,
+        SessionStatus,
+        SnapshotStatus,
+        Template,
     )
     from ._models.account import Account, AccountSession, APIKey, CreatedAPIKey, Session
     from ._models.alerts import Alert, AlertPage, AlertRule, RuleConfig
@@ -69,11 +83,14 @@ __all__ = [
     "APIKey",
     "Account",
     "AccountSession",
+    "AgentName",
     "AgentSession",
     "AgentSessionPage",
     "Alert",
     "AlertPage",
     "AlertRule",
+    "AlertSeverity",
+    "AlertState",
     "AsyncCaged",
     "Caged",
     "CagedAPIError",
@@ -88,24 +105,29 @@ __all__ = [
     "CagedValidationError",
     "CreatedAPIKey",
     "EventPayload",
+    "EventType",
     "ExecOutput",
     "ExecResult",
     "ExecStream",
     "FileEntry",
+    "FileType",
     "GitDiff",
     "GitFileStatus",
     "IngestResponse",
+    "KeyScope",
     "LogEntry",
     "MCPClient",
     "MCPError",
     "MCPPrompt",
     "MCPResource",
     "MCPTool",
+    "NetworkMode",
     "Notification",
     "NotificationConfig",
     "NotificationConfigUpdate",
     "NotificationPage",
     "Pagination",
+    "Plan",
     "Port",
     "Refusal",
     "ReplayEvent",
@@ -115,12 +137,16 @@ __all__ = [
     "Sandbox",
     "SandboxConfigSummary",
     "SandboxCreateParams",
+    "SandboxStatus",
     "Session",
+    "SessionStatus",
     "Snapshot",
     "SnapshotCreateParams",
     "SnapshotDownload",
+    "SnapshotStatus",
     "SocketTicket",
     "Subscription",
+    "Template",
     "TerminalSession",
     "TrustScore",
     "TrustScoreSummary",
@@ -130,7 +156,33 @@ __all__ = [
 
 _MODULES = {
     "_client": ("AsyncCaged", "Caged"),
-    "_errors": ("MCPError",),
+    "_errors": (
+        "CagedAPIError",
+        "CagedAuthError",
+        "CagedConnectionError",
+        "CagedError",
+        "CagedNotFoundError",
+        "CagedPlanLimitError",
+        "CagedRateLimitError",
+        "CagedServerError",
+        "CagedTimeoutError",
+        "CagedValidationError",
+        "MCPError",
+    ),
+    "_literals": (
+        "AgentName",
+        "AlertSeverity",
+        "AlertState",
+        "EventType",
+        "FileType",
+        "KeyScope",
+        "NetworkMode",
+        "Plan",
+        "SandboxStatus",
+        "SessionStatus",
+        "SnapshotStatus",
+        "Template",
+    ),
     "_models.account": ("APIKey", "Account", "AccountSession", "CreatedAPIKey", "Session"),
     "_models.alerts": ("Alert", "AlertPage", "AlertRule", "RuleConfig"),
     "_models.billing": ("Subscription", "Usage"),
@@ -170,19 +222,7 @@ _MODULES = {
     "_sockets.mcp": ("MCPClient",),
     "_sockets.terminal": ("TerminalSession",),
 }
-_HOMES = {name: module for module, names in _MODULES.items() for name in names}
+if not TYPE_CHECKING:  # to a checker, it would stand for every name there could be
+    from ._lazy import lazy_names
 
-
-def __getattr__(name: str) -> Any:
-    home = "_errors" if name.startswith("Caged") and name.endswith("Error") else _HOMES.get(name)
-    if home is None or name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    value = getattr(import_module(f"{__name__}.{home}"), name)
-    globals()[name] = value  # asked once per name
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    __getattr__, __dir__ = lazy_names(__name__, globals(), _MODULES, ("emulator", "pytest_plugin"))

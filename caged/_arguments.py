@@ -5,13 +5,50 @@ Values are never quoted in the messages: some of them are secrets.
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Mapping
-from typing import Any, Optional
+import os
+from collections.abc import Iterable, Mapping
+from functools import wraps
+from typing import Any, Callable, Optional, TypeVar, cast
 from urllib.parse import quote
 
 from ._constants import LONGEST_TIMEOUT
 from ._errors import CagedError
+from ._naming import did_you_mean
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def known_keywords(method: F) -> F:
+    """Refuse a keyword that a method does not have with a `CagedError` that names the nearest, before anything is sent.
+
+    Static checkers see the method as it is written.
+    """
+    names = [name for name in inspect.signature(method).parameters if name != "self"]
+    called = f"{method.__module__.rpartition('.')[2]}.{method.__name__}"
+
+    def check(given: Iterable[str]) -> None:
+        for name in given:
+            if name not in names:
+                raise CagedError(f"{called} has no argument {name!r}{did_you_mean(name, names)}")
+
+    # The method as a coroutine function stays one: some programs look.
+    if inspect.iscoroutinefunction(method):
+
+        @wraps(method)
+        async def call_async(*args: Any, **kwargs: Any) -> Any:
+            check(kwargs)
+            return await method(*args, **kwargs)
+
+        return cast(F, call_async)
+
+    @wraps(method)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        check(kwargs)
+        return method(*args, **kwargs)
+
+    return cast(F, call)
 
 
 def segment(name: str, value: Any) -> str:
@@ -27,17 +64,27 @@ def segment(name: str, value: Any) -> str:
 def text(name: str, value: Any) -> str:
     """A string that can be sent as UTF-8; may be empty."""
     if not isinstance(value, str):
-        hint = ""
-        if isinstance(value, (bytes, bytearray)):
-            hint = "; the API takes text only, decode it first"
-        elif name.endswith("_id") and isinstance(getattr(value, "id", None), str):
-            hint = "; pass its .id"
-        raise CagedError(f"{name} must be a str, not {type(value).__name__}{hint}")
+        raise CagedError(f"{name} must be a str, not {type(value).__name__}{_text_hint(name, value)}")
     try:
         value.encode("utf-8")
     except UnicodeEncodeError:
         raise CagedError(f"{name} holds a lone surrogate and cannot be sent as UTF-8") from None
     return value
+
+
+def _text_hint(name: str, value: Any) -> str:
+    """What to pass in place of a value that is not a str; empty when there is no telling."""
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return "; the API takes text only, decode it first"
+    if isinstance(value, os.PathLike):
+        return f"; pass str({name})"
+    if name == "command" and isinstance(value, (list, tuple)):
+        return "; pass shlex.join(command)"
+    if name.endswith("_id") and isinstance(getattr(value, "id", None), str):
+        return "; pass its .id"
+    if name.endswith("_id") and value is None:
+        return "; pass the id that the API gave"
+    return ""
 
 
 def optional_text(name: str, value: Any) -> Optional[str]:
@@ -62,7 +109,8 @@ def boolean(name: str, value: Any) -> bool:
 
 def number(name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise CagedError(f"{name} must be a number, not {type(value).__name__}")
+        hint = f"; pass {name}.total_seconds()" if hasattr(value, "total_seconds") else ""
+        raise CagedError(f"{name} must be a number, not {type(value).__name__}{hint}")
     if isinstance(value, float) and not math.isfinite(value):
         raise CagedError(f"{name} must be a finite number")
     return float(value) if isinstance(value, float) else int(value)
@@ -82,7 +130,8 @@ def seconds(name: str, value: Any) -> Optional[float]:
 def texts(name: str, value: Any) -> list[str]:
     """A list or tuple of strings; a bare string is refused, it would be taken for its letters."""
     if not isinstance(value, (list, tuple)):
-        raise CagedError(f"{name} must be a list of str, not {type(value).__name__}")
+        hint = f"; pass [{name}]" if isinstance(value, str) else ""
+        raise CagedError(f"{name} must be a list of str, not {type(value).__name__}{hint}")
     return [text(f"{name}[{index}]", item) for index, item in enumerate(value)]
 
 

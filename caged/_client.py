@@ -13,6 +13,7 @@ from ._constants import DEFAULT_MAX_RETRIES, DEFAULT_TIMEOUT
 from ._http import AsyncSession, Session, check_open
 from ._naming import public
 from ._settings import resolve
+from ._tracebacks import short_tracebacks
 
 if TYPE_CHECKING:
     import httpx
@@ -30,12 +31,14 @@ if TYPE_CHECKING:
 
 
 @public
+@short_tracebacks
 class Caged(Closing):
     """The Caged platform, blocking. Threads may share one client.
 
     Args:
         api_key: falls back to ``CAGED_API_KEY``.
-        base_url: falls back to ``CAGED_BASE_URL``, then to ``https://api.caged.dev``; a path prefix is kept.
+        base_url: falls back to ``CAGED_BASE_URL``, then to ``https://api.caged.dev``; without the ``/v1`` of the
+            API's paths. Another prefix of the path is kept.
             Proxy variables of the environment apply, except for loopback addresses.
         timeout: seconds for each wait on the network (connect, send, each read) of calls that have no limit
             of their own; None means no limit.
@@ -139,10 +142,12 @@ class Caged(Closing):
 
 
 @public
+@short_tracebacks
 class AsyncCaged(AsyncClosing):
     """The Caged platform for asyncio: the arguments, methods, results and errors of `Caged`, awaited.
 
-    ``transport`` is an ``httpx.AsyncBaseTransport``. Use one client in one event loop.
+    ``transport`` is an ``httpx.AsyncBaseTransport``. A client belongs to the event loop of its first call, because
+    its connections do; a call from another loop is a `CagedError`, unless a `transport` was given that can do it.
     """
 
     def __init__(

@@ -6,10 +6,13 @@ from abc import ABC, abstractmethod
 from types import TracebackType
 from typing import Optional, TypeVar
 
+from ._tracebacks import short_tracebacks
+
 C = TypeVar("C", bound="Closing")
 A = TypeVar("A", bound="AsyncClosing")
 
 
+@short_tracebacks
 class Closing(ABC):
     @abstractmethod
     def close(self) -> None: ...
@@ -30,6 +33,7 @@ class Closing(ABC):
         self.close()
 
 
+@short_tracebacks
 class AsyncClosing(ABC):
     @abstractmethod
     async def close(self) -> None: ...

@@ -21,7 +21,7 @@ from . import _timing
 from ._call import Call, ClientDefault
 from ._constants import API_PREFIX, BACKOFF_FIRST, BACKOFF_LONGEST, RETRY_AFTER_LONGEST, RETRY_STATUSES
 from ._decoding import api_error, decode
-from ._errors import CagedConnectionError, CagedError, CagedTimeoutError
+from ._errors import CagedConnectionError, CagedError, CagedTimeoutError, caused_by
 from ._settings import Settings
 
 T = TypeVar("T")
@@ -87,9 +87,9 @@ def perform(settings: Settings, call: Call[T], deadline: Optional[float] = None)
             again = never_sent or (dropped and call.repeatable)
         delay = _delay(retries, wanted)
         if not again or retries >= settings.max_retries or delay is None:
-            raise error from cause
+            raise caused_by(cause, error)
         if deadline is not None and _timing.now() + delay >= deadline:
-            raise error from cause
+            raise caused_by(cause, error)
         retries += 1
         yield Pause(delay)
 

@@ -143,6 +143,17 @@ class MCPError(CagedError):
         self.data = data
 
 
+def caused_by(cause: Optional[BaseException], error: CagedError) -> CagedError:
+    """The error, with what it came from kept in ``__context__`` but not printed: its message says the same.
+
+    A failure below HTTP has twenty frames of httpx and httpcore, which would bury the user's own line.
+    """
+    if cause is not None:
+        error.__context__ = cause
+        error.__suppress_context__ = True
+    return error
+
+
 _BY_STATUS: dict[int, type[CagedAPIError]] = {
     400: CagedValidationError,
     401: CagedAuthError,

@@ -15,12 +15,13 @@ from ._call import Call
 from ._constants import MAX_CONNECTIONS, MAX_KEEPALIVE_CONNECTIONS
 from ._core import Outcome, Pause, Plan, Request, perform
 from ._errors import CagedError
+from ._event_loop import EventLoop
 from ._settings import Settings
 from ._version import __version__
 
 T = TypeVar("T")
 
-# RuntimeError: an async client used from a second event loop, or closed by another thread in mid-call.
+# RuntimeError: an async client whose event loop is gone, or one closed by another thread in mid-call.
 _FAILURES = (httpx.HTTPError, httpx.InvalidURL, OSError, RuntimeError, ValueError)
 
 
@@ -33,7 +34,7 @@ class Session:
         try:
             self._http = httpx.Client(transport=transport, **_options(settings))
         except (ImportError, *_FAILURES) as problem:
-            raise _unusable(problem) from problem
+            raise _unusable(problem) from None
         # A client that is never closed must not leave sockets to the garbage collector's warnings.
         self._finalizer = weakref.finalize(self, self._http.close)
 
@@ -81,17 +82,24 @@ class AsyncSession:
         try:
             self._http = httpx.AsyncClient(transport=transport, **_options(settings))
         except (ImportError, *_FAILURES) as problem:
-            raise _unusable(problem) from problem
+            raise _unusable(problem) from None
+        # Connections of a pool belong to the event loop that opened them. A transport that was given may have none.
+        self._loop = EventLoop("this AsyncCaged", pooled=transport is None)
 
     @property
     def closed(self) -> bool:
         return self._http.is_closed
 
     async def close(self) -> None:
+        if self.closed:
+            return
+        self._loop.check()
         try:
             await self._http.aclose()
         except RuntimeError as problem:
-            raise CagedError(f"close the client in the event loop that used it: {problem}") from problem
+            if self._loop.is_another():
+                raise self._loop.error() from None
+            raise CagedError(f"the client's connections cannot be closed: {problem}") from None
 
     async def send(self, call: Call[T]) -> T:
         """Carry out one call."""
@@ -113,11 +121,14 @@ class AsyncSession:
 
     async def _exchange(self, step: Request) -> Outcome:
         check_open(self)
+        self._loop.enter()
         try:
             return await self._http.request(
                 step.method, step.url, headers=step.headers, content=step.content, timeout=step.timeout
             )
         except _FAILURES as problem:
+            if isinstance(problem, RuntimeError) and self._loop.is_another():
+                raise self._loop.error() from None
             return problem
 
 

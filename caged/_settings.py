@@ -1,4 +1,4 @@
-"""What a client was told: key, address, limits. Checked here, once, before anything is opened."""
+"""The settings of a client: key, address, limits. Checked here, once, before anything is opened."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from . import _arguments as arguments
-from ._constants import DEFAULT_BASE_URL, ENV_API_KEY, ENV_BASE_URL
+from ._constants import API_PREFIX, DEFAULT_BASE_URL, ENV_API_KEY, ENV_BASE_URL
 from ._errors import CagedError
 
 
@@ -66,22 +66,25 @@ def _api_key(given: Any) -> str:
 
 def _base_url(given: Any) -> str:
     if given is None:
-        url = os.environ.get(ENV_BASE_URL) or DEFAULT_BASE_URL
+        name, url = f"base_url (from {ENV_BASE_URL})", os.environ.get(ENV_BASE_URL) or DEFAULT_BASE_URL
     else:
-        url = arguments.text("base_url", given)
+        name, url = "base_url", arguments.text("base_url", given)
     url = url.rstrip("/")
     if any(character <= " " for character in url):
-        raise CagedError("base_url holds a space, a line break or a control character; strip it first")
+        raise CagedError(f"{name} holds a space, a line break or a control character; strip it first")
     try:
         parts = urlsplit(url)
         port_is_valid = parts.port is None or 0 < parts.port < 65536
         httpx.URL(url)
     except (ValueError, httpx.InvalidURL) as cause:
-        raise CagedError(f"base_url is no valid URL: {cause}") from None
+        raise CagedError(f"{name} is not a valid URL: {cause}") from None
     if parts.scheme.lower() not in {"http", "https"} or not parts.hostname or not port_is_valid:
-        raise CagedError(f"base_url must look like {DEFAULT_BASE_URL} or http://127.0.0.1:8000")
+        raise CagedError(f"{name} must look like {DEFAULT_BASE_URL} or http://127.0.0.1:8000")
     if "@" in parts.netloc:
-        raise CagedError("base_url must not hold a user name or password; the API key goes into api_key")
+        raise CagedError(f"{name} must not hold a user name or password; the API key goes into api_key")
     if "?" in url or "#" in url:
-        raise CagedError("base_url must not hold a query or a fragment")
+        raise CagedError(f"{name} must not hold a query or a fragment")
+    if parts.path.lower().endswith(API_PREFIX):
+        # A prefix of the path is kept, so every call would ask for /v1/v1/... and be a 404.
+        raise CagedError(f"{name} must not end in {API_PREFIX}, which the client adds; leave it out")
     return url

@@ -5,51 +5,99 @@
     with Emulator() as emulator:
         sandbox = emulator.client().sandboxes.create()
 
-Needs the extra: `pip install 'caged[emulator]'`. A name is loaded when it is asked for: who only looks for a running
-emulator does not pay for one.
+Needs the extra: `pip install 'caged[emulator]'`. Names are loaded when first used: a program that only looks for a
+running emulator does not pay for starting one.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .config import ConfigError, EmulatorConfig
+    from .config import BudgetAction, ConfigError, EmulatorConfig, Isolation, MemoryLimit, Tier
     from .control.agents import Reply
+    from .control.faults import Drop, Outcome
     from .control.stubs import Output
-    from .double.double import Account
+    from .double.agents import AddedReply, Agent, Agents, PromptText, ReplyInfo, Workplace
+    from .double.clock import Clock
+    from .double.commands import Commands, Stub, StubInfo
+    from .double.double import Account, Double
+    from .double.faults import Fault, FaultInfo, Faults
+    from .double.inventory import HeldSandbox, HeldSnapshot, HeldSocket, Inventory, LogLine
+    from .double.journal import Command, CommandSource, Event, Journal, Prompt, Request
     from .double.link import EmulatorError
+    from .double.operations import OperationName
     from .double.remote import RemoteEmulator
     from .emulator import Emulator
-    from .scenario import ScenarioError
+    from .scenario import Loaded, ScenarioError
 
 __all__ = [
     "Account",
+    "AddedReply",
+    "Agent",
+    "Agents",
+    "BudgetAction",
+    "Clock",
+    "Command",
+    "CommandSource",
+    "Commands",
     "ConfigError",
+    "Double",
+    "Drop",
     "Emulator",
     "EmulatorConfig",
     "EmulatorError",
+    "Event",
+    "Fault",
+    "FaultInfo",
+    "Faults",
+    "HeldSandbox",
+    "HeldSnapshot",
+    "HeldSocket",
+    "Inventory",
+    "Isolation",
+    "Journal",
+    "Loaded",
+    "LogLine",
+    "MemoryLimit",
+    "OperationName",
+    "Outcome",
     "Output",
+    "Prompt",
+    "PromptText",
     "RemoteEmulator",
     "Reply",
+    "ReplyInfo",
+    "Request",
     "ScenarioError",
+    "Stub",
+    "StubInfo",
+    "Tier",
+    "Workplace",
 ]
 
-_HOMES = {
-    "Account": "double.double",
-    "ConfigError": "config",
-    "Emulator": "emulator",
-    "EmulatorConfig": "config",
-    "EmulatorError": "double.link",
-    "Output": "control.stubs",
-    "RemoteEmulator": "double.remote",
-    "Reply": "control.agents",
-    "ScenarioError": "scenario",
+_MODULES = {
+    "config": ("BudgetAction", "ConfigError", "EmulatorConfig", "Isolation", "MemoryLimit", "Tier"),
+    "control.agents": ("Reply",),
+    "control.faults": ("Drop", "Outcome"),
+    "control.stubs": ("Output",),
+    "double.agents": ("AddedReply", "Agent", "Agents", "PromptText", "ReplyInfo", "Workplace"),
+    "double.clock": ("Clock",),
+    "double.commands": ("Commands", "Stub", "StubInfo"),
+    "double.double": ("Account", "Double"),
+    "double.faults": ("Fault", "FaultInfo", "Faults"),
+    "double.inventory": ("HeldSandbox", "HeldSnapshot", "HeldSocket", "Inventory", "LogLine"),
+    "double.journal": ("Command", "CommandSource", "Event", "Journal", "Prompt", "Request"),
+    "double.link": ("EmulatorError",),
+    "double.operations": ("OperationName",),
+    "double.remote": ("RemoteEmulator",),
+    "emulator": ("Emulator",),
+    "scenario": ("Loaded", "ScenarioError"),
 }
 
 
-def require_extra() -> None:
-    """ImportError, saying what to do, where what an emulator runs on is not installed."""
+def _require_extra() -> None:
+    """Raise an ImportError that says what to do where a package that an emulator runs on is not installed."""
     from importlib.util import find_spec
 
     for name in ("click", "pydantic", "starlette", "uvicorn"):
@@ -62,17 +110,12 @@ def require_extra() -> None:
             raise ImportError(hint, name=name)
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+def _before(name: str) -> None:
     if name in ("Emulator", "EmulatorConfig"):
-        require_extra()
-    from importlib import import_module
-
-    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value  # asked once per name
-    return value
+        _require_extra()
 
 
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+if not TYPE_CHECKING:  # to a checker, it would stand for every name there could be
+    from caged._lazy import lazy_names
+
+    __getattr__, __dir__ = lazy_names(__name__, globals(), _MODULES, before=_before)

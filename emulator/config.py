@@ -5,18 +5,28 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional, Union
+from typing import Literal, Optional, Union, get_args
 
 from .cage.isolation import LEVELS
 
 ISOLATION_LEVELS = ("auto", *LEVELS)
-TIERS = ("free", "pro", "team")
-MEMORY_LIMITS = ("process", "sandbox")
-BUDGET_ACTIONS = ("pause", "destroy")
+#: How sandboxes are kept apart; `auto` takes the strongest level that works on the machine.
+Isolation = Literal["auto", "namespace", "bwrap", "process"]
+#: Plans, with their rate and plan limits.
+Tier = Literal["free", "pro", "team"]
+#: What a sandbox's memory limit holds: each of its processes, or all of them together.
+MemoryLimit = Literal["process", "sandbox"]
+#: What happens to a sandbox whose budget is spent.
+BudgetAction = Literal["pause", "destroy"]
+TIERS = get_args(Tier)
+MEMORY_LIMITS = get_args(MemoryLimit)
+BUDGET_ACTIONS = get_args(BudgetAction)
 
 
 class ConfigError(ValueError):
     """A setting that cannot be used; the text says what to do instead."""
+
+    __module__ = "caged.emulator"
 
 
 @dataclass(frozen=True)

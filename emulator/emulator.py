@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar, Union
 
 from .cage.probe import describe
-from .config import EmulatorConfig
+from .config import BudgetAction, EmulatorConfig, Isolation, MemoryLimit, Tier
 from .double.double import Double
 from .double.link import EmulatorError, Link, Of, id_of
 from .runtime import Runtime
@@ -54,15 +54,15 @@ class Emulator(Double):
         port: int = 0,
         api_key: Optional[str] = None,
         admin_key: Optional[str] = None,
-        isolation: Optional[str] = None,
+        isolation: Optional[Isolation] = None,
         state_dir: Union[str, os.PathLike[str], None] = None,
         seed: Optional[int] = None,
-        tier: Optional[str] = None,
-        budget_action: str = "pause",
+        tier: Optional[Tier] = None,
+        budget_action: BudgetAction = "pause",
         allow_hosts: tuple[str, ...] = (),
         allow_unenforced: bool = False,
         limits: bool = True,
-        memory_limit: str = "process",
+        memory_limit: MemoryLimit = "process",
         scenario: Union[str, os.PathLike[str], None] = None,
     ) -> None:
         self.config = EmulatorConfig.make(

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Any, Optional
+from typing import TYPE_CHECKING, Any, Optional, cast
 
 import pytest
+
+if TYPE_CHECKING:
+    from caged.emulator import Isolation
 
 # The SDK's own default, repeated because importing the SDK costs every suite its import of httpx.
 LIVE_BASE_URL = "https://api.caged.dev"
@@ -25,7 +28,7 @@ class Target:
     live: bool
     api_key: Optional[str]
     base_url: str
-    isolation: str
+    isolation: Isolation
     run: str = ""
     emulator_url: Optional[str] = None
     admin_key: Optional[str] = None
@@ -49,7 +52,8 @@ def resolve(config: pytest.Config) -> Target:
         live=live,
         api_key=setting(config, "caged_api_key"),
         base_url=(setting(config, "caged_base_url") or LIVE_BASE_URL).rstrip("/"),
-        isolation=setting(config, "caged_isolation", ini=True) or "auto",
+        # Whether there is such a level is checked by the emulator that is started with it.
+        isolation=cast("Isolation", setting(config, "caged_isolation", ini=True) or "auto"),
         run=(told.get(RUN_INPUT) or f"run_{os.urandom(8).hex()}") if live else "",
         emulator_url=url.rstrip("/") if url and not live else None,
         admin_key=key,

@@ -9,7 +9,7 @@ annotations, and ``typing.get_type_hints`` must work although the classes say th
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Callable, TypeVar, Union, get_args, get_origin
+from typing import Any, Callable, Literal, TypeVar, Union, get_args, get_origin
 
 from .._errors import CagedError
 from .._json import json_type
@@ -68,6 +68,8 @@ def _reader(kind: Any) -> Reader:
     if kind in _SCALARS:
         return _SCALARS[kind]
     origin = get_origin(kind)
+    if origin is Literal:
+        return _SCALARS[str]  # a set that static checkers see; the API may know more
     if origin is Union:
         return _reader(next(arm for arm in get_args(kind) if arm is not type(None)))
     if origin is dict:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Optional
 
+from .._literals import AlertSeverity, AlertState
 from .._naming import public
 from ._base import Model
 
@@ -24,8 +25,8 @@ class Alert(Model):
     account_id: str = ""
     rule_id: str = ""
     rule_type: str = ""
-    severity: str = "info"
-    state: str = "open"
+    severity: AlertSeverity = "info"
+    state: AlertState = "open"
     title: str = ""
     message: str = ""
     sandbox_id: str = ""

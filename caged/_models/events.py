@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
+from .._literals import EventType
 from .._naming import public
 from ._base import Model
 
@@ -25,7 +26,7 @@ class EventPayload:
         data: deprecated, use `payload`.
     """
 
-    type: str
+    type: EventType
     sandbox_id: str = ""
     session_id: str = ""
     id: str = ""

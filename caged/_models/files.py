@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from .._literals import FileType
 from .._naming import public
 from ._base import Model
 
@@ -21,7 +22,7 @@ class FileEntry(Model):
 
     name: str = ""
     path: str = ""
-    type: str = "file"
+    type: FileType = "file"
     size: int = 0
     mod_time: str = ""
 

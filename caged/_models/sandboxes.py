@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
+from .._literals import AgentName, NetworkMode, SandboxStatus, Template
 from .._naming import public
 from ._base import Model
 
@@ -29,7 +30,7 @@ class Sandbox(Model):
     """
 
     id: str = ""
-    status: str = "pending"
+    status: SandboxStatus = "pending"
     template: str = ""
     ip: Optional[str] = None
     cpus: int = 0
@@ -138,11 +139,11 @@ class SandboxCreateParams:
     The fields are described at ``sandboxes.create``.
     """
 
-    template: str = "minimal"
+    template: Template = "minimal"
     cpus: Optional[int] = None
     memory_mb: Optional[int] = None
     disk_gb: Optional[int] = None
-    network_mode: Optional[str] = None
+    network_mode: Optional[NetworkMode] = None
     allowlist: list[str] = field(default_factory=list)
     env: dict[str, str] = field(default_factory=dict)
     repo: Optional[str] = None
@@ -155,6 +156,6 @@ class SandboxCreateParams:
     secrets: list[str] = field(default_factory=list)
     timeout: Optional[int] = None
     packages: list[str] = field(default_factory=list)
-    agents: list[str] = field(default_factory=list)
+    agents: list[AgentName] = field(default_factory=list)
     persona_id: Optional[str] = None
     harness_id: Optional[str] = None

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
+from .._literals import SessionStatus
 from .._naming import public
 from ._base import Model
 
@@ -26,7 +27,7 @@ class AgentSession(Model):
     id: str = ""
     sandbox_id: str = ""
     persona_id: Optional[str] = None
-    status: str = "active"
+    status: SessionStatus = "active"
     agent_type: Optional[str] = None
     model: Optional[str] = None
     tokens_in: int = 0

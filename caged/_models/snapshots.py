@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Optional
 
+from .._literals import SnapshotStatus
 from .._naming import public
 from ._base import Model
 
@@ -24,7 +25,7 @@ class Snapshot(Model):
     sandbox_id: str = ""
     name: str = ""
     description: str = ""
-    status: str = "pending"
+    status: SnapshotStatus = "pending"
     trigger: str = ""
     size_bytes: int = 0
     created_at: str = ""

@@ -5,7 +5,9 @@ from __future__ import annotations
 from .. import _arguments as arguments
 from .._call import Call, Expect, ignore
 from .._http import AsyncSession, Session
+from .._literals import KeyScope
 from .._models.account import Account, AccountSession, APIKey, CreatedAPIKey
+from .._tracebacks import short_tracebacks
 
 
 def get() -> Call[Account]:
@@ -35,6 +37,7 @@ def revoke_session(session_id: str) -> Call[None]:
     return Call("DELETE", path, Expect.NOTHING, ignore, repeatable=True)
 
 
+@short_tracebacks
 class AccountAPI:
     """``caged.account``"""
 
@@ -49,11 +52,15 @@ class AccountAPI:
         """All API keys, without their secrets."""
         return self._session.send(list_keys())
 
-    def create_key(self, name: str, scope: str = "full") -> CreatedAPIKey:
+    def create_key(self, name: str, scope: KeyScope = "full") -> CreatedAPIKey:
         """Make an API key; the secret is in the answer and nowhere else.
 
         Args:
+            name: what the key is listed as.
             scope: ``full`` or ``read_only``.
+
+        Returns:
+            The key with its secret, which cannot be had again.
 
         Raises:
             CagedPlanLimitError: the plan allows no further key.
@@ -73,6 +80,7 @@ class AccountAPI:
         self._session.send(revoke_session(session_id))
 
 
+@short_tracebacks
 class AsyncAccountAPI:
     """``caged.account`` of `AsyncCaged`; every method is described in `AccountAPI`."""
 
@@ -87,7 +95,7 @@ class AsyncAccountAPI:
         """See `AccountAPI.list_keys`."""
         return await self._session.send(list_keys())
 
-    async def create_key(self, name: str, scope: str = "full") -> CreatedAPIKey:
+    async def create_key(self, name: str, scope: KeyScope = "full") -> CreatedAPIKey:
         """See `AccountAPI.create_key`."""
         return await self._session.send(create_key(name, scope))
 

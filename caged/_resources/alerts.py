@@ -10,6 +10,7 @@ from .._call import Call, Expect, ignore
 from .._errors import CagedError
 from .._http import AsyncSession, Session
 from .._models.alerts import Alert, AlertPage, AlertRule, RuleConfig
+from .._tracebacks import short_tracebacks
 
 # The method named `list` hides the builtin inside the classes.
 RuleList = list[AlertRule]
@@ -52,6 +53,7 @@ def update_rule(rule_id: str, enabled: Optional[bool], config: Optional[RuleConf
     return Call("PUT", path, Expect.OBJECT, AlertRule.from_api, body=body, repeatable=True)
 
 
+@short_tracebacks
 class Alerts:
     """``caged.alerts``"""
 
@@ -85,6 +87,7 @@ class Alerts:
         return self._session.send(update_rule(rule_id, enabled, config))
 
 
+@short_tracebacks
 class AsyncAlerts:
     """``caged.alerts`` of `AsyncCaged`; every method is described in `Alerts`."""
 

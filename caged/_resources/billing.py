@@ -9,7 +9,9 @@ from .._call import Call, Expect, ignore
 from .._errors import CagedError
 from .._http import AsyncSession, Session
 from .._json import json_type
+from .._literals import Plan
 from .._models.billing import Subscription, Usage
+from .._tracebacks import short_tracebacks
 
 
 def get_subscription() -> Call[Subscription]:
@@ -42,6 +44,7 @@ def cancel() -> Call[None]:
     return Call("POST", "/billing/cancel", Expect.NOTHING, ignore)
 
 
+@short_tracebacks
 class Billing:
     """``caged.billing``"""
 
@@ -56,8 +59,18 @@ class Billing:
         """Machine time used in the current period."""
         return self._session.send(get_usage())
 
-    def create_checkout(self, plan: str) -> str:
-        """The address of a page where somebody can buy `plan` (``pro`` or ``team``)."""
+    def create_checkout(self, plan: Plan) -> str:
+        """Begin the purchase of a plan.
+
+        Args:
+            plan: ``pro`` or ``team``.
+
+        Returns:
+            The URL of the page where it is completed.
+
+        Raises:
+            CagedError: `plan` is empty; nothing is sent.
+        """
         return self._session.send(create_checkout(plan))
 
     def create_portal(self) -> str:
@@ -69,6 +82,7 @@ class Billing:
         self._session.send(cancel())
 
 
+@short_tracebacks
 class AsyncBilling:
     """``caged.billing`` of `AsyncCaged`; every method is described in `Billing`."""
 
@@ -83,7 +97,7 @@ class AsyncBilling:
         """See `Billing.get_usage`."""
         return await self._session.send(get_usage())
 
-    async def create_checkout(self, plan: str) -> str:
+    async def create_checkout(self, plan: Plan) -> str:
         """See `Billing.create_checkout`."""
         return await self._session.send(create_checkout(plan))
 

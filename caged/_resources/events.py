@@ -11,6 +11,7 @@ from .._constants import LARGEST_EVENT_BATCH
 from .._errors import CagedError
 from .._http import AsyncSession, Session
 from .._models.events import EventPayload, IngestResponse
+from .._tracebacks import short_tracebacks
 
 
 def ingest(events: Sequence[EventPayload]) -> Call[IngestResponse]:
@@ -20,7 +21,10 @@ def ingest(events: Sequence[EventPayload]) -> Call[IngestResponse]:
         raise CagedError(
             f"one call takes at most {LARGEST_EVENT_BATCH} events, not {len(events)}; send them in batches"
         )
-    body = {"events": [_render(f"events[{index}]", event) for index, event in enumerate(events)]}
+    rendered = []
+    for index, event in enumerate(events):  # a comprehension is a frame before Python 3.12, and the warning counts them
+        rendered.append(_render(f"events[{index}]", event))
+    body = {"events": rendered}
     # Not repeatable: events without an id would count twice.
     return Call("POST", "/events/ingest", Expect.OBJECT, IngestResponse.from_api, body=body)
 
@@ -57,6 +61,7 @@ def _now() -> str:
     return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
+@short_tracebacks
 class Events:
     """``caged.events``"""
 
@@ -72,6 +77,7 @@ class Events:
         return self._session.send(ingest(events))
 
 
+@short_tracebacks
 class AsyncEvents:
     """``caged.events`` of `AsyncCaged`; every method is described in `Events`."""
 

@@ -8,6 +8,7 @@ from .. import _arguments as arguments
 from .._call import Call, Expect, as_is, ignore
 from .._http import AsyncSession, Session
 from .._models.files import FileEntry, GitDiff
+from .._tracebacks import short_tracebacks
 from .sandboxes import at
 
 # The method named `list` hides the builtin inside the classes.
@@ -48,6 +49,7 @@ def git_diff(sandbox_id: str, path: Optional[str]) -> Call[GitDiff]:
     return Call("GET", where, Expect.OBJECT, GitDiff.from_api, query=query, repeatable=True)
 
 
+@short_tracebacks
 class Files:
     """``caged.files``. Paths are the sandbox's own; a relative one is below ``/workspace``.
 
@@ -74,7 +76,17 @@ class Files:
         return self._session.send(read_bytes(sandbox_id, path))
 
     def write(self, sandbox_id: str, path: str, content: str) -> None:
-        """Write a whole text file, making parent directories; the API has no way to take binary content."""
+        """Write a whole text file, making parent directories.
+
+        Args:
+            sandbox_id: the sandbox.
+            path: absolute in the sandbox, or relative to ``/workspace``.
+            content: all of it, as text; the API takes no binary content.
+
+        Raises:
+            CagedNotFoundError: no such sandbox.
+            CagedError: an argument is not a str; nothing is sent.
+        """
         self._session.send(write(sandbox_id, path, content))
 
     def git_diff(self, sandbox_id: str, path: Optional[str] = None) -> GitDiff:
@@ -82,6 +94,7 @@ class Files:
         return self._session.send(git_diff(sandbox_id, path))
 
 
+@short_tracebacks
 class AsyncFiles:
     """``caged.files`` of `AsyncCaged`; every method is described in `Files`."""
 

@@ -15,6 +15,7 @@ from .._models.notifications import (
     NotificationConfigUpdate,
     NotificationPage,
 )
+from .._tracebacks import short_tracebacks
 
 # The method named `list` hides the builtin inside the classes.
 NotificationList = list[Notification]
@@ -67,6 +68,7 @@ def update_config(update: NotificationConfigUpdate) -> Call[NotificationConfig]:
     return Call("PUT", path, Expect.OBJECT, NotificationConfig.from_api, body=body, repeatable=True)
 
 
+@short_tracebacks
 class Notifications:
     """``caged.notifications``"""
 
@@ -102,6 +104,7 @@ class Notifications:
         return self._session.send(update_config(update))
 
 
+@short_tracebacks
 class AsyncNotifications:
     """``caged.notifications`` of `AsyncCaged`; every method is described in `Notifications`."""
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Callable, NoReturn, Optional
+from typing import Any, Callable, Optional
 
 from .. import _arguments as arguments
 from .._call import Call, Expect, ignore
 from .._constants import CREATE_TIMEOUT, EXEC_TIMEOUT
 from .._errors import CagedError
 from .._http import AsyncSession, Session
+from .._literals import AgentName, NetworkMode, Template
 from .._models.sandboxes import ExecResult, LogEntry, Port, Sandbox, TrustScoreSummary
+from .._tracebacks import short_tracebacks
 from .sockets import AsyncSockets, Sockets
 
 # The methods named `list` hide the builtin inside the classes.
@@ -48,12 +50,6 @@ def create(template: Any, fields: Mapping[str, Any]) -> Call[Sandbox]:
         raise CagedError("template is empty; name one, such as 'minimal' or 'python-312'")
     body: dict[str, Any] = {"template": arguments.text("template", template)}
     for name, value in fields.items():
-        if name not in _CREATE_FIELDS:
-            from difflib import get_close_matches  # only for this message
-
-            close = get_close_matches(name, _CREATE_FIELDS, n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
-            raise CagedError(f"sandboxes.create has no argument {name!r}{hint}")
         if value is None:
             continue
         checked = _CREATE_FIELDS[name](name, value)
@@ -114,20 +110,22 @@ def at(sandbox_id: str, rest: str = "") -> str:
     return f"/sandboxes/{arguments.segment('sandbox_id', sandbox_id)}{rest}"
 
 
+@short_tracebacks
 class Sandboxes(Sockets):
     """``caged.sandboxes``"""
 
     def __init__(self, session: Session) -> None:
         self._session = session
 
+    @arguments.known_keywords
     def create(
         self,
-        template: str = "minimal",
+        template: Template = "minimal",
         *,
         cpus: Optional[int] = None,
         memory_mb: Optional[int] = None,
         disk_gb: Optional[int] = None,
-        network_mode: Optional[str] = None,
+        network_mode: Optional[NetworkMode] = None,
         allowlist: Optional[Sequence[str]] = None,
         env: Optional[Mapping[str, str]] = None,
         repo: Optional[str] = None,
@@ -140,10 +138,9 @@ class Sandboxes(Sockets):
         secrets: Optional[Sequence[str]] = None,
         timeout: Optional[int] = None,
         packages: Optional[Sequence[str]] = None,
-        agents: Optional[Sequence[str]] = None,
+        agents: Optional[Sequence[AgentName]] = None,
         persona_id: Optional[str] = None,
         harness_id: Optional[str] = None,
-        **unknown: NoReturn,
     ) -> Sandbox:
         """Create a sandbox and wait until it is ready: repository cloned, packages and agents installed.
 
@@ -176,7 +173,7 @@ class Sandboxes(Sockets):
             CagedError: an argument of the wrong type, an unknown one, or an empty template; nothing is sent.
         """
         given = {name: value for name, value in locals().items() if name in _CREATE_FIELDS}
-        return self._session.send(create(template, {**given, **unknown}))
+        return self._session.send(create(template, given))
 
     def list(self) -> SandboxList:
         """All sandboxes of the account that are not destroyed."""
@@ -226,20 +223,22 @@ class Sandboxes(Sockets):
         return self._session.send(trust_scores(sandbox_id))
 
 
+@short_tracebacks
 class AsyncSandboxes(AsyncSockets):
     """``caged.sandboxes`` of `AsyncCaged`; every method is described in `Sandboxes`."""
 
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
 
+    @arguments.known_keywords
     async def create(
         self,
-        template: str = "minimal",
+        template: Template = "minimal",
         *,
         cpus: Optional[int] = None,
         memory_mb: Optional[int] = None,
         disk_gb: Optional[int] = None,
-        network_mode: Optional[str] = None,
+        network_mode: Optional[NetworkMode] = None,
         allowlist: Optional[Sequence[str]] = None,
         env: Optional[Mapping[str, str]] = None,
         repo: Optional[str] = None,
@@ -252,14 +251,13 @@ class AsyncSandboxes(AsyncSockets):
         secrets: Optional[Sequence[str]] = None,
         timeout: Optional[int] = None,
         packages: Optional[Sequence[str]] = None,
-        agents: Optional[Sequence[str]] = None,
+        agents: Optional[Sequence[AgentName]] = None,
         persona_id: Optional[str] = None,
         harness_id: Optional[str] = None,
-        **unknown: NoReturn,
     ) -> Sandbox:
         """Create a sandbox and wait until it is ready; see `Sandboxes.create`."""
         given = {name: value for name, value in locals().items() if name in _CREATE_FIELDS}
-        return await self._session.send(create(template, {**given, **unknown}))
+        return await self._session.send(create(template, given))
 
     async def list(self) -> SandboxList:
         """See `Sandboxes.list`."""

@@ -9,7 +9,9 @@ from .. import _arguments as arguments
 from .._call import Call, Expect
 from .._errors import CagedError
 from .._http import AsyncSession, Session
+from .._literals import EventType
 from .._models.sessions import AgentSession, AgentSessionPage, ReplayEvent, ReplayPage, ReplaySummary
+from .._tracebacks import short_tracebacks
 from .sandboxes import at as sandbox_at
 
 # The method named `list` hides the builtin inside the classes.
@@ -33,7 +35,9 @@ def get(session_id: str) -> Call[AgentSession]:
     return Call("GET", at(session_id), Expect.OBJECT, AgentSession.from_api, repeatable=True)
 
 
-def replay(session_id: str, after_seq: Optional[int], limit: Optional[int], type: Optional[str]) -> Call[ReplayPage]:
+def replay(
+    session_id: str, after_seq: Optional[int], limit: Optional[int], type: Optional[EventType]
+) -> Call[ReplayPage]:
     query = {
         "after_seq": arguments.optional_integer("after_seq", after_seq),
         "limit": arguments.optional_integer("limit", limit),
@@ -68,6 +72,7 @@ def at(session_id: str, rest: str = "") -> str:
     return f"/sessions/{arguments.segment('session_id', session_id)}{rest}"
 
 
+@short_tracebacks
 class Sessions:
     """``caged.sessions``: one per interaction with an agent."""
 
@@ -91,7 +96,7 @@ class Sessions:
         session_id: str,
         after_seq: Optional[int] = None,
         limit: Optional[int] = None,
-        type: Optional[str] = None,
+        type: Optional[EventType] = None,
     ) -> ReplayPage:
         """Some of a session's events, in order; `replay_events` gives them all.
 
@@ -103,7 +108,7 @@ class Sessions:
         return self._session.send(replay(session_id, after_seq, limit, type))
 
     def replay_events(
-        self, session_id: str, after_seq: Optional[int] = None, type: Optional[str] = None
+        self, session_id: str, after_seq: Optional[int] = None, type: Optional[EventType] = None
     ) -> Iterator[ReplayEvent]:
         """Every event of a session, one after another; pages are fetched as they are needed."""
         position: Optional[int] = after_seq
@@ -119,6 +124,7 @@ class Sessions:
         return self._session.send(replay_summary(session_id))
 
 
+@short_tracebacks
 class AsyncSessions:
     """``caged.sessions`` of `AsyncCaged`; every method is described in `Sessions`."""
 
@@ -142,13 +148,13 @@ class AsyncSessions:
         session_id: str,
         after_seq: Optional[int] = None,
         limit: Optional[int] = None,
-        type: Optional[str] = None,
+        type: Optional[EventType] = None,
     ) -> ReplayPage:
         """See `Sessions.replay`."""
         return await self._session.send(replay(session_id, after_seq, limit, type))
 
     async def replay_events(
-        self, session_id: str, after_seq: Optional[int] = None, type: Optional[str] = None
+        self, session_id: str, after_seq: Optional[int] = None, type: Optional[EventType] = None
     ) -> AsyncIterator[ReplayEvent]:
         """See `Sessions.replay_events`; for ``async for``."""
         position: Optional[int] = after_seq

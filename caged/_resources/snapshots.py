@@ -14,6 +14,7 @@ from .._errors import CagedError, CagedTimeoutError
 from .._http import AsyncSession, Session
 from .._models.snapshots import Snapshot, SnapshotDownload
 from .._settings import Settings
+from .._tracebacks import short_tracebacks
 from .sandboxes import at as sandbox_at
 
 # The method named `list` hides the builtin inside the classes.
@@ -112,6 +113,7 @@ def at(snapshot_id: str, rest: str = "") -> str:
     return f"/snapshots/{arguments.segment('snapshot_id', snapshot_id)}{rest}"
 
 
+@short_tracebacks
 class Snapshots:
     """``caged.snapshots``: copies of ``/workspace`` that outlive their sandbox."""
 
@@ -173,6 +175,7 @@ class Snapshots:
         return self._session.send(download_url(snapshot_id))
 
 
+@short_tracebacks
 class AsyncSnapshots:
     """``caged.snapshots`` of `AsyncCaged`; every method is described in `Snapshots`."""
 

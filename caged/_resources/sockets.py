@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Optional
 
 from .._http import AsyncSession, Session
 from .._settings import Settings
+from .._tracebacks import short_tracebacks
 from .tickets import credential
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from .._sockets.terminal import TerminalSession
 
 
+@short_tracebacks
 class SocketMethods:
     """The coroutines of ``caged.sandboxes``, the same on both clients."""
 
@@ -88,6 +90,7 @@ class SocketMethods:
         return await open_async(self._settings, target, await self._credential())
 
 
+@short_tracebacks
 class Sockets(SocketMethods):
     """Those of `Caged`."""
 
@@ -123,6 +126,7 @@ class Sockets(SocketMethods):
         return open_sync(self._settings, target, self._session.run(credential(self._settings)))
 
 
+@short_tracebacks
 class AsyncSockets(SocketMethods):
     """Those of `AsyncCaged`."""
 

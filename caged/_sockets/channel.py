@@ -14,9 +14,10 @@ from websockets.protocol import State
 from websockets.sync.client import ClientConnection
 
 from .._errors import CagedConnectionError, CagedError
+from .._event_loop import EventLoop
 from .target import Target
 
-# RuntimeError: two readers at once, or another event loop.
+# RuntimeError: two readers at once.
 _MISUSE = (RuntimeError, WebSocketException)
 # Seconds between two looks at whether somebody else is still reading.
 _OTHER_READER = 0.01
@@ -28,10 +29,20 @@ class AsyncChannel:
     def __init__(self, connection: AsyncConnection, target: Target) -> None:
         self._connection = connection
         self._target = target
+        self._loop = EventLoop(f"{target}")
+        self._loop.enter()
 
     @property
     def closed(self) -> bool:
         return self._connection.state is not State.OPEN
+
+    def check_loop(self) -> None:
+        """Refuse to be used from another event loop, where what is waited for would never come.
+
+        Raises:
+            CagedError: another loop than that of the connection is running.
+        """
+        self._loop.check()
 
     async def send(self, message: str) -> None:
         """Send one message; waits while the server is not reading.
@@ -39,21 +50,23 @@ class AsyncChannel:
         Raises:
             CagedConnectionError: it is closed.
         """
+        self.check_loop()
         try:
             await self._connection.send(message)
         except ConnectionClosed:
             raise _closed(self._target) from None
         except _MISUSE as problem:
-            raise _misused(self._target, problem) from problem
+            raise _misused(self._target, problem) from None
 
     async def receive(self) -> Optional[str]:
         """The next message, text or binary; bytes that are no UTF-8 become U+FFFD."""
+        self.check_loop()
         try:
             return (await self._connection.recv(decode=False)).decode("utf-8", "replace")
         except ConnectionClosed:
             return None
         except _MISUSE as problem:
-            raise _misused(self._target, problem) from problem
+            raise _misused(self._target, problem) from None
 
     async def receive_within(self, seconds: Optional[float]) -> Optional[str]:
         """The same; raises `asyncio.TimeoutError` when nothing comes in time."""
@@ -61,6 +74,7 @@ class AsyncChannel:
 
     async def close(self) -> None:
         """Say goodbye and wait a little for the answer. May be called twice."""
+        self.check_loop()
         draining = asyncio.ensure_future(self._drain())
         try:
             await self._connection.close()
@@ -96,7 +110,7 @@ class Channel:
         except ConnectionClosed:
             raise _closed(self._target) from None
         except _MISUSE as problem:
-            raise _misused(self._target, problem) from problem
+            raise _misused(self._target, problem) from None
 
     def receive_within(self, seconds: Optional[float]) -> Optional[str]:
         """The next message, as from `AsyncChannel.receive`; `TimeoutError` when nothing comes in time."""
@@ -105,7 +119,7 @@ class Channel:
         except ConnectionClosed:
             return None
         except _MISUSE as problem:
-            raise _misused(self._target, problem) from problem
+            raise _misused(self._target, problem) from None
 
     def close(self) -> None:
         """Say goodbye and wait a little for the answer. May be called twice, and from another thread."""

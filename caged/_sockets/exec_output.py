@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Callable, Optional, TypeVar
 
 from .._closing import Closing
 from .._naming import public
+from .._tracebacks import short_tracebacks
 from .run import Run
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ S = TypeVar("S", bound="ExecOutput")
 
 
 @public
+@short_tracebacks
 class ExecOutput(Closing):
     """The output of one command, in pieces, as it comes: ``for text in output``.
 

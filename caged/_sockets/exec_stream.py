@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Callable, Optional, TypeVar
 from .._closing import AsyncClosing
 from .._errors import CagedError
 from .._naming import public
+from .._tracebacks import short_tracebacks
 from .run import Run
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ S = TypeVar("S", bound="ExecStream")
 
 
 @public
+@short_tracebacks
 class ExecStream(AsyncClosing):
     """The output of one command, in pieces, as it comes: ``async for text in stream``.
 

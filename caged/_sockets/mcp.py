@@ -14,6 +14,7 @@ from .._constants import SOCKET_CLOSE_TIMEOUT
 from .._errors import CagedConnectionError, CagedError, CagedTimeoutError, MCPError
 from .._models.mcp import MCPPrompt, MCPResource, MCPTool
 from .._naming import public
+from .._tracebacks import short_tracebacks
 from .._version import __version__
 from .handlers import Handlers, tell_loop
 
@@ -28,6 +29,7 @@ PROTOCOL_VERSION = "2024-11-05"
 
 
 @public
+@short_tracebacks
 class MCPClient(AsyncClosing):
     """A connection to a sandbox's MCP server: its tools, resources and prompts.
 

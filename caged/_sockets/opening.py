@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from typing import Any, Optional
+from typing import Any
 
 import httpx
 from websockets.asyncio.client import ClientConnection as AsyncConnection
@@ -69,7 +69,7 @@ async def open_async(settings: Settings, target: Target, token: str) -> AsyncCha
         options = _options(settings, target)
         connection = await connect_async(target.url(settings, token), create_connection=_AsyncConnection, **options)
     except (_Refused, *_FAILURES) as problem:
-        raise _error(settings, target, problem) from _cause(problem)
+        raise _error(settings, target, problem) from None
     return AsyncChannel(connection, target)
 
 
@@ -80,7 +80,7 @@ def open_sync(settings: Settings, target: Target, token: str) -> Channel:
         # Entered like a context manager: newer releases of websockets warn of any other use.
         connection = connect(target.url(settings, token), create_connection=_Connection, **options).__enter__()
     except (_Refused, *_FAILURES) as problem:
-        raise _error(settings, target, problem) from _cause(problem)
+        raise _error(settings, target, problem) from None
     return Channel(connection, target)
 
 
@@ -134,8 +134,3 @@ def _refusal(target: Target, response: Response) -> CagedError:
     headers = [(name, value) for name, value in response.headers.raw_items() if name.lower() not in dropped]
     call = Call("GET", target.path, Expect.NOTHING, ignore)
     return api_error(call, httpx.Response(status, headers=headers, content=bytes(response.body or b"")))
-
-
-def _cause(problem: BaseException) -> Optional[BaseException]:
-    """What may be shown as the cause: not what quotes the address, which holds the credential."""
-    return None if isinstance(problem, (_Refused, InvalidURI)) else problem

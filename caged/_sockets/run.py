@@ -79,4 +79,5 @@ class Run:
             self._reader.end()
             return
         what = "the command still runs, and is ended" if self._reader.begun else "its shell did not begin"
-        raise CagedTimeoutError(f"{self.target} timed out after {self._waited_for}s: {what}", timeout=self._waited_for)
+        message = f"{self.target} timed out after {self._waited_for}s: {what}"
+        raise CagedTimeoutError(message, timeout=self._waited_for) from None

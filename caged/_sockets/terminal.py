@@ -10,6 +10,7 @@ from .. import _arguments as arguments
 from .._closing import AsyncClosing
 from .._constants import SOCKET_CLOSE_TIMEOUT, UNHEARD_OUTPUT
 from .._naming import public
+from .._tracebacks import short_tracebacks
 from .handlers import Handlers, tell_loop
 from .messages import output_of, resized, typed
 
@@ -22,6 +23,7 @@ OnError = TypeVar("OnError", bound=Callable[[Exception], Any])
 
 
 @public
+@short_tracebacks
 class TerminalSession(AsyncClosing):
     """A login shell on a terminal, as a person would use it. The caller types the line breaks, too.
 
@@ -85,6 +87,7 @@ class TerminalSession(AsyncClosing):
 
     async def wait_closed(self) -> None:
         """Wait until the terminal is closed and all its output has been handled."""
+        self._channel.check_loop()
         await asyncio.wait({self._reader})
 
     async def close(self) -> None:

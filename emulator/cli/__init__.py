@@ -7,10 +7,10 @@ from typing import Optional
 
 from caged import __version__
 
-from .. import require_extra
+from .. import _require_extra
 
 try:
-    require_extra()
+    _require_extra()
 except ImportError as _error:
     raise SystemExit(str(_error)) from None
 

@@ -10,7 +10,20 @@ from typing import Any, Callable
 
 import click
 
-_TYPES: dict[str, Any] = {"int": int, "float": float, "str": str, "Of": str, "RetryAfter": int}
+#: By the text of the annotation. Closed sets are checked by the emulator, whose sentence says what is allowed.
+_TYPES: dict[str, Any] = {
+    "int": int,
+    "float": float,
+    "str": str,
+    "Of": str,
+    "RetryAfter": int,
+    "AgentName": str,
+    "CommandSource": str,
+    "Drop": str,
+    "EventType": str,
+    "OperationName": str,
+    "Outcome": str,
+}
 
 
 def options_of(function: Callable[..., Any], leave: Sequence[str] = ()) -> Callable[[Any], Any]:

@@ -7,12 +7,16 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from http import HTTPStatus
-from typing import Callable, Optional
+from typing import Callable, Literal, Optional, get_args
 
 from .chance import Chance
 from .scope import EVERYBODY
 
-DROPS = ("before", "after", "mid-body")
+#: When the connection breaks: before the call is done, after it, or in the middle of its answer.
+Drop = Literal["before", "after", "mid-body"]
+#: How what a call begins ends: a sandbox, a snapshot, or the processes of a sandbox.
+Outcome = Literal["error", "failed", "dies"]
+DROPS = get_args(Drop)
 #: outcome -> the calls that it is of
 OUTCOMES = {
     "error": ("sandboxes.create",),

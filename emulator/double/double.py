@@ -19,7 +19,7 @@ from .journal import Journal
 from .link import EmulatorError, Link, Of, Refused, id_of
 
 if TYPE_CHECKING:
-    from caged import AsyncCaged, Caged
+    from caged import AgentName, AsyncCaged, Caged
 
     from ..scenario import Loaded
 
@@ -61,7 +61,7 @@ class Double:
         """Commands and programs that are answered in their place."""
         return Commands(self._link)
 
-    def agent(self, name: str) -> Agent:
+    def agent(self, name: AgentName) -> Agent:
         """What an agent (`claude`, `codex`, …: the platform's name, or its command) answers, and was asked."""
         return Agent(self._link, name)
 

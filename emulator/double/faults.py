@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Optional, Union
 
+from ..control.faults import Drop, Outcome
 from .added import Added
 from .link import Link, Of
+from .operations import OperationName
 
 #: Seconds, by themselves or as `{"retry_after": 7}`.
 RetryAfter = Union[int, Mapping[str, int]]
@@ -65,7 +67,7 @@ class Faults:
 
     def add(
         self,
-        operation: Optional[str] = None,
+        operation: Optional[OperationName] = None,
         *,
         method: Optional[str] = None,
         path: Optional[str] = None,
@@ -79,13 +81,13 @@ class Faults:
         after: int = 0,
         probability: float = 1.0,
         delay: float = 0.0,
-        drop: Optional[str] = None,
+        drop: Optional[Drop] = None,
         truncate: Optional[int] = None,
         hang: bool = False,
         close_socket: Optional[int] = None,
         unreachable: bool = False,
         rate_limit: Optional[RetryAfter] = None,
-        outcome: Optional[str] = None,
+        outcome: Optional[Outcome] = None,
         optional: bool = False,
         account: Optional[Of] = None,
     ) -> Fault:

@@ -9,10 +9,15 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any, Optional, Union, overload
+from typing import Any, Literal, Optional, Union, overload
+
+from caged._literals import AgentName, EventType
 
 from .link import Link, Of
+from .operations import OperationName
 
+#: The ways by which a command comes into a sandbox.
+CommandSource = Literal["exec", "stream", "terminal", "mcp", "build"]
 Pattern = Union[str, "re.Pattern[str]"]
 #: How many of what came instead a failure tells.
 _NEAR = 5
@@ -118,7 +123,7 @@ class Journal:
         method: Optional[str] = None,
         path: Optional[str] = None,
         *,
-        operation: Optional[str] = None,
+        operation: Optional[OperationName] = None,
         sandbox: Optional[Of] = None,
         status: Optional[int] = None,
         last: Optional[int] = None,
@@ -137,20 +142,20 @@ class Journal:
         return [Request(**told) for told in self._link.call("GET", "/journal/requests", account=account, query=query)]
 
     def execs(
-        self, sandbox: Optional[Of] = None, *, source: Optional[str] = None, account: Optional[Of] = None
+        self, sandbox: Optional[Of] = None, *, source: Optional[CommandSource] = None, account: Optional[Of] = None
     ) -> list[Command]:
         """Commands, by whatever way they came."""
         query = {"sandbox": sandbox, "source": source}
         return [Command(**told) for told in self._link.call("GET", "/journal/commands", account=account, query=query)]
 
     def prompts(
-        self, sandbox: Optional[Of] = None, *, agent: Optional[str] = None, account: Optional[Of] = None
+        self, sandbox: Optional[Of] = None, *, agent: Optional[AgentName] = None, account: Optional[Of] = None
     ) -> list[Prompt]:
         query = {"sandbox": sandbox, "agent": agent}
         return [Prompt(**told) for told in self._link.call("GET", "/journal/prompts", account=account, query=query)]
 
     def events(
-        self, sandbox: Optional[Of] = None, *, type: Optional[str] = None, account: Optional[Of] = None
+        self, sandbox: Optional[Of] = None, *, type: Optional[EventType] = None, account: Optional[Of] = None
     ) -> list[Event]:
         query = {"sandbox": sandbox, "type": type}
         return [Event(**told) for told in self._link.call("GET", "/journal/events", account=account, query=query)]
@@ -201,7 +206,7 @@ class Journal:
         method: Optional[str] = None,
         path: Optional[str] = None,
         *,
-        operation: Optional[str] = None,
+        operation: Optional[OperationName] = None,
         sandbox: Optional[Of] = None,
         status: Optional[int] = None,
         times: Optional[int] = None,
@@ -216,7 +221,7 @@ class Journal:
             raise AssertionError(_missing(what, wanted, came, "requests"))
         return found
 
-    def assert_prompted(self, text: Pattern, *, agent: Optional[str] = None) -> list[Prompt]:
+    def assert_prompted(self, text: Pattern, *, agent: Optional[AgentName] = None) -> list[Prompt]:
         """Fails unless an agent was asked that. See `assert_ran` for patterns."""
         __tracebackhide__ = True
         every = self.prompts(agent=agent)

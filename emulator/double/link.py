@@ -42,6 +42,8 @@ class EmulatorError(RuntimeError):
     """The emulator could not start or stop, is not running, or does not do what it was asked. The text says why, and
     ends with the tail of its log where that helps."""
 
+    __module__ = "caged.emulator"
+
 
 class Refused(EmulatorError):
     """The emulator answered, and said no. `status`: HTTP's."""

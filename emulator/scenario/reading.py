@@ -20,6 +20,8 @@ MOST_BYTES = 16 * 1024**2
 class ScenarioError(ConfigError):
     """A scenario that cannot be used; the text says where and what to do."""
 
+    __module__ = "caged.emulator"
+
 
 @dataclass(frozen=True)
 class Scenario:

@@ -180,7 +180,7 @@ def test_every_other_transport_failure_is_a_connection_error(driver, failure):
     error = caught(driver, failure, CagedConnectionError)
     assert "GET /sandboxes/cage_1" in str(error)
     assert (str(failure) or "ReadError") in str(error)
-    assert error.__cause__ is failure
+    assert (error.__cause__, error.__context__, error.__suppress_context__) == (None, failure, True)
 
 
 EXAMPLES = [

@@ -1,0 +1,160 @@
+"""One client, several event loops: refused by name wherever connections are kept, on every use."""
+
+import asyncio
+import gc
+
+import httpx
+import pytest
+from sdk_driver import js
+
+from caged import AsyncCaged, CagedError
+from caged.pytest_plugin._transport import unpooled_transport
+
+ANOTHER = r"AsyncCaged belongs to the event loop that used it first.*make a new one in each event loop"
+USES = {
+    "call": lambda client: client.sandboxes.list(),
+    "ticket": lambda client: client.socket_ticket(),
+    "terminal": lambda client: client.sandboxes.terminal("cage_1"),
+    "stream": lambda client: client.sandboxes.stream("cage_1", "true").text(),
+    "mcp": lambda client: client.sandboxes.mcp("cage_1"),
+    "events": lambda client: first(client.sessions.replay_events("sess_1")),
+    "snapshot": lambda client: client.snapshots.wait("snap_1"),
+    "close": lambda client: client.close(),
+}
+
+
+async def first(items):
+    async for item in items:
+        return item
+
+
+async def awaited(use, client):
+    return await asyncio.wait_for(use(client), 20)
+
+
+@pytest.mark.parametrize("use", USES.values(), ids=USES)
+def test_every_use_from_a_second_loop_is_refused(emulator, use):
+    client = emulator.async_client()
+    loop = asyncio.new_event_loop()
+    try:
+        loop.run_until_complete(client.sandboxes.list())
+        for _ in range(4):
+            with pytest.raises(CagedError, match=ANOTHER) as caught:
+                asyncio.run(awaited(use, client))
+            assert type(caught.value) is CagedError
+        assert loop.run_until_complete(client.sandboxes.list()) == []  # the first loop still works
+        loop.run_until_complete(client.close())
+    finally:
+        loop.close()
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # connections of a loop that is closed cannot be closed
+@pytest.mark.parametrize("use", USES.values(), ids=USES)
+def test_every_use_after_the_first_loop_is_closed_says_so(emulator, use):
+    client = emulator.async_client()
+    asyncio.run(client.sandboxes.list())
+    for _ in range(4):
+        with pytest.raises(CagedError, match=f"first, which is closed, .*{ANOTHER[-20:]}"):
+            asyncio.run(awaited(use, client))
+    del client
+    gc.collect()
+
+
+def test_client_made_outside_belongs_to_the_loop_of_its_first_use(emulator):
+    client = emulator.async_client()
+
+    async def main():
+        assert await client.sandboxes.list() == []
+        await client.close()
+
+    asyncio.run(main())
+
+
+def test_client_that_was_never_used_closes_anywhere(emulator):
+    asyncio.run(emulator.async_client().close())
+
+
+def test_closed_client_says_that_it_is_closed_in_any_loop(emulator):
+    client = emulator.async_client()
+
+    async def main():
+        await client.sandboxes.list()
+        await client.close()
+
+    asyncio.run(main())
+    asyncio.run(client.close())
+    with pytest.raises(CagedError, match="this client is closed"):
+        asyncio.run(awaited(USES["call"], client))
+
+
+def test_transport_without_a_pool_works_in_every_loop(emulator):
+    client = emulator.async_client(transport=unpooled_transport(emulator.base_url))
+    for _ in range(4):
+        assert asyncio.run(client.sandboxes.list()) == []
+    asyncio.run(client.close())
+
+
+def test_mock_transport_works_in_every_loop():
+    client = AsyncCaged("k", "http://h", transport=httpx.MockTransport(js([])))
+    for _ in range(4):
+        assert asyncio.run(client.sandboxes.list()) == []
+    asyncio.run(client.close())
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_failure_of_a_given_transport_in_a_second_loop_names_the_cause(emulator):
+    client = emulator.async_client(transport=httpx.AsyncHTTPTransport())
+    asyncio.run(client.sandboxes.list())
+    with pytest.raises(CagedError, match=ANOTHER):
+        asyncio.run(client.sandboxes.list())
+    del client
+    gc.collect()
+
+
+SOCKET_USES = {
+    "send": lambda tty: tty.send("true\n"),
+    "resize": lambda tty: tty.resize(10, 10),
+    "wait_closed": lambda tty: tty.wait_closed(),
+    "close": lambda tty: tty.close(),
+}
+
+
+@pytest.mark.parametrize("use", SOCKET_USES.values(), ids=SOCKET_USES)
+def test_terminal_in_a_second_loop_is_refused(emulator, sandbox_id, use):
+    loop = asyncio.new_event_loop()
+    try:
+        with emulator.client() as client:
+            tty = loop.run_until_complete(client.sandboxes.terminal(sandbox_id))
+            for _ in range(2):
+                with pytest.raises(CagedError, match=r"WebSocket .* belongs to the event loop"):
+                    asyncio.run(awaited(use, tty))
+            loop.run_until_complete(tty.close())
+    finally:
+        loop.close()
+
+
+def test_stream_in_a_second_loop_is_refused(emulator, sandbox_id):
+    loop = asyncio.new_event_loop()
+    try:
+        with emulator.client() as client:
+            stream = loop.run_until_complete(client.sandboxes.exec_stream(sandbox_id, "echo yes"))
+            for _ in range(2):
+                with pytest.raises(CagedError, match=r"WebSocket .* belongs to the event loop"):
+                    asyncio.run(awaited(lambda it: it.text(), stream))
+            assert loop.run_until_complete(stream.text()) == "yes\n"
+    finally:
+        loop.close()
+
+
+def test_mcp_client_in_a_second_loop_is_refused(emulator, sandbox_id):
+    loop = asyncio.new_event_loop()
+    try:
+        with emulator.client() as client:
+            session = loop.run_until_complete(client.sandboxes.mcp(sandbox_id))
+            for _ in range(2):
+                with pytest.raises(CagedError, match=r"WebSocket .* belongs to the event loop"):
+                    asyncio.run(awaited(lambda it: it.list_tools(), session))
+            assert loop.run_until_complete(session.list_tools())
+            loop.run_until_complete(session.close())
+    finally:
+        loop.close()
