@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import re
 from dataclasses import dataclass, field
 from typing import Optional
 from urllib.parse import unquote, urlsplit, urlunsplit
@@ -142,4 +141,4 @@ async def _must(cage: Cage, arguments: list[str], env: dict[str, str]) -> None:
     result = await _git(cage, arguments, env)
     if result.code != 0:
         said = result.error or result.output.decode("utf-8", "replace").strip()
-        raise CloneFailed(re.sub(r"\s*\n\s*", "; ", said) or f"git {arguments[0]} ended with {result.code}")
+        raise CloneFailed("; ".join(filter(None, map(str.strip, said.split("\n")))) or f"git {arguments[0]} ended with {result.code}")
