@@ -29,6 +29,7 @@ from .platform.platform import Platform
 from .platform.services import Services
 from .rundir import RunDir
 from .store import Store
+from .workers import Workers
 
 if TYPE_CHECKING:
     from .persistence.persistence import Persistence
@@ -65,6 +66,7 @@ class Runtime:
         kept = self._persistence
         self._zygote = Zygote(self._run_dir.path, self.log, kept.lock if kept is not None else None)
         self._toolchains = Toolchains()
+        self._workers = Workers()
         chance = kept.chance(config.seed) if kept is not None else Chance(config.seed)
         self.services = Services(
             config=config,
@@ -81,6 +83,7 @@ class Runtime:
             site=self._site(Walls("process")),
             run_dir=self._run_dir.path,
             files_dir=kept.path if kept is not None else self._run_dir.path,
+            workers=self._workers,
             keeper=kept,
             log=self.log,
             memory=self._memory_groups(),
@@ -126,7 +129,7 @@ class Runtime:
         return groups
 
     def _site(self, walls: Walls) -> Site:
-        return Site(self._run_dir.path, self._zygote, walls, self._toolchains.shell)
+        return Site(self._run_dir.path, self._zygote, walls, self._toolchains.shell, self._workers)
 
     def log(self, line: str) -> None:
         stamped = f"{self._clock.timestamp()} {line}"
@@ -222,6 +225,7 @@ class Runtime:
     def clean_up(self) -> None:
         """Removes what `run` cannot: the directory and the socket. Harmless to repeat. Blocks."""
         self._socket.close()
+        self._workers.close()
         if self._persistence is not None:
             self._persistence.close()
         self._run_dir.remove()

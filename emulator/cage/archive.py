@@ -8,7 +8,6 @@ from __future__ import annotations
 import errno
 import gzip
 import os
-import shutil
 import stat
 import tarfile
 from collections.abc import Generator, Iterator
@@ -16,6 +15,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import IO, Optional
 
+from ..workers import checkpoint
 from .disk import TooLarge
 from .paths import Layout
 from .tree import TEMPORARY
@@ -33,6 +33,7 @@ def pack(layout: Layout, target: Path, limit: Optional[int] = None, name: str = 
         walk = _walk(_directory(layout, name))
         with tarfile.open(temporary, "w", format=tarfile.PAX_FORMAT) as archive, closing(walk):
             for path, member_name in walk:
+                checkpoint()
                 member = archive.gettarinfo(path, member_name)
                 if member is None:  # a socket: it has no content to keep
                     continue
@@ -122,6 +123,7 @@ class _Exactly:
         self._left = size
 
     def read(self, count: int = -1) -> bytes:
+        checkpoint()
         count = self._left if count < 0 else min(count, self._left)
         data = self._content.read(count)
         data += b"\0" * (count - len(data))
@@ -138,6 +140,7 @@ def extract(source: Path, target: Path, layout: Layout) -> tarfile.TarInfo:
         if top is None or top.name != ".":
             raise tarfile.ReadError("it does not begin with the directory itself")
         for member in archive:
+            checkpoint()
             if member is top:
                 continue
             path = os.path.normpath(os.path.join(target, member.name))
@@ -157,7 +160,9 @@ def extract(source: Path, target: Path, layout: Layout) -> tarfile.TarInfo:
                 content = archive.extractfile(member)
                 assert content is not None
                 with open(path, "wb") as out:
-                    shutil.copyfileobj(content, out, CHUNK)
+                    while piece := content.read(CHUNK):
+                        checkpoint()
+                        out.write(piece)
                 os.chmod(path, member.mode)
                 os.utime(path, ns=times_of(member))
     for path, member in reversed(directories):

@@ -13,6 +13,8 @@ import time
 from pathlib import Path
 from typing import Callable, Optional, Union
 
+from ..workers import checkpoint
+
 
 class TooLarge(Exception):
     """The workspace is larger than a snapshot may be."""
@@ -22,6 +24,7 @@ def size(path: str) -> int:
     """Bytes on disk below a directory. Links are not followed; what cannot be looked into counts as nothing."""
     total, todo = 0, [path]
     while todo:
+        checkpoint()
         try:
             with os.scandir(todo.pop()) as entries:
                 for entry in entries:

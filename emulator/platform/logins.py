@@ -5,7 +5,6 @@ What the two calls answer is on no page; the token works as a bearer for /v1 lik
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import hmac
 import re
@@ -47,7 +46,7 @@ class Logins:
         if not PASSWORD_LEAST <= len(password) <= PASSWORD_MOST:
             raise invalid(f"password: must have at least {PASSWORD_LEAST} characters, and at most {PASSWORD_MOST}")
         salt = secrets.token_bytes(16)
-        hashed = await asyncio.to_thread(_hash, password, salt)
+        hashed = await self._services.workers.walk.run(_hash, password, salt)
         if self._of_email(email) is not None:
             raise Refusal(409, f"{email} has an account already; log in instead")
         account = self._accounts.create_bare(name.strip() or email.partition("@")[0], email)
@@ -58,7 +57,7 @@ class Logins:
         """401 for a wrong address or password, without telling which."""
         account = self._of_email(email.strip().lower())
         salt, expected = (account and account.password) or (b"", b"")
-        given = await asyncio.to_thread(_hash, password[:PASSWORD_MOST], salt)
+        given = await self._services.workers.walk.run(_hash, password[:PASSWORD_MOST], salt)
         if (
             account is None
             or account.id not in self._services.store.accounts

@@ -108,6 +108,7 @@ class Platform:
 
     async def stop(self) -> None:
         """Ends every sandbox (those that are kept are stopped), then the background work, then the zygote. Bounded."""
+        self.services.workers.copy.close("the emulator is stopping")
         self.services.faults.clear(EVERYBODY)  # calls that hang by one would hold up the end
         if self._watching is not None:
             self._watching.cancel()

@@ -269,6 +269,7 @@ class Sandboxes:
         is finished first. From this call on the id is a 404."""
         sandbox.status = "destroyed"
         sandbox.gone.set()
+        self._snapshots.stop_restoring(sandbox)
         known = self._services.store.sandboxes.pop(sandbox.id, None)
         if known is not None:
             self._services.happened(sandbox, "destroy", "destroyed")
@@ -289,7 +290,7 @@ class Sandboxes:
             cage = sandbox.cage
             if cage is not None and cage is not first:
                 survivors = await cage.kill()
-            await asyncio.to_thread(disk.remove, self._services.files_dir / "sandboxes" / sandbox.id)
+            await self._services.workers.walk.run(disk.remove, self._services.files_dir / "sandboxes" / sandbox.id)
         if survivors:
             self._services.log(f"{sandbox.id}: {survivors} processes could not be killed")
 

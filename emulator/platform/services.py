@@ -22,6 +22,7 @@ from ..control.journal import Journal, Ran
 from ..control.scripts import Scripts
 from ..control.stubs import Stubs
 from ..store import LogEntry, Sandbox, Store
+from ..workers import Workers
 from .signals import Signals
 
 #: Characters of a command's output that the journal keeps.
@@ -52,6 +53,8 @@ class Services:
     run_dir: Path
     #: Where the sandboxes' directories and the snapshots are: the state directory, or the run's.
     files_dir: Path
+    #: Threads for what blocks.
+    workers: Workers
     log: Callable[[str], None]
     #: Opens the calls about the emulator itself.
     admin_key: str = ""
