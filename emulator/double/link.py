@@ -142,12 +142,14 @@ class Link:
         return self._accepted(response)
 
     @contextmanager
-    def stream(self, method: str, path: str, *, account: Optional[Of] = None) -> Iterator[httpx.Response]:
+    def stream(
+        self, method: str, path: str, *, account: Optional[Of] = None, timeout: float = SECONDS
+    ) -> Iterator[httpx.Response]:
         """An answer whose body is still to be read."""
         from httpx import HTTPError
 
         try:
-            with self._client.stream(method, path, params=self._params(account, None)) as response:
+            with self._client.stream(method, path, params=self._params(account, None), timeout=timeout) as response:
                 if response.status_code >= 400:
                     response.read()
                 yield self._accepted(response)
