@@ -217,11 +217,23 @@ class Double:
             half.unlink(missing_ok=True)
 
     def import_(self, path: Union[str, os.PathLike[str]]) -> None:
-        """Adds what `export` has written, here or elsewhere; its sandboxes are stopped, and `resume` starts them.
-        ValueError says why it cannot be, for example because an id is here already; nothing has changed then."""
+        """Add what `export` has written, here or on another emulator, all of it or nothing.
+
+        Its sandboxes are stopped; `resume` starts them. It brings accounts of its own, whatever account this object is
+        scoped to.
+
+        Raises:
+            ValueError: the file is not an export, is damaged, or holds an id that exists here already.
+            OSError: the file cannot be read.
+        """
+        if not os.path.exists(path):
+            raise ValueError(f"{os.fspath(path)} does not exist; name a file that `export` has written")
         with open(path, "rb") as file:
             content = iter(lambda: file.read(1 << 20), b"")
-            self._link.send("POST", "/import", account="*", content=content, timeout=TRANSFER_SECONDS)
+            try:
+                self._link.send("POST", "/import", account="*", content=content, timeout=TRANSFER_SECONDS)
+            except ValueError as error:
+                raise ValueError(f"{os.fspath(path)}: {error}") from None
 
     # --- accounts
 
