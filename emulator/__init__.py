@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .config import ConfigError, EmulatorConfig
     from .control.agents import Reply
     from .control.stubs import Output
+    from .double.connection import InsecureConnectionWarning
     from .double.double import Account
     from .double.link import EmulatorError
     from .double.remote import RemoteEmulator
@@ -29,6 +30,7 @@ __all__ = [
     "Emulator",
     "EmulatorConfig",
     "EmulatorError",
+    "InsecureConnectionWarning",
     "Output",
     "RemoteEmulator",
     "Reply",
@@ -41,6 +43,7 @@ _HOMES = {
     "Emulator": "emulator",
     "EmulatorConfig": "config",
     "EmulatorError": "double.link",
+    "InsecureConnectionWarning": "double.connection",
     "Output": "control.stubs",
     "RemoteEmulator": "double.remote",
     "Reply": "control.agents",

@@ -19,6 +19,8 @@ def command() -> None:
 
 def _files(pairs: tuple[str, ...]) -> dict[str, str]:
     found = dict(pair.partition("=")[::2] for pair in pairs)
+    if len(found) != len(pairs):
+        raise click.UsageError("--file names the same PATH twice")
     if not all(found):
         raise click.UsageError("--file takes PATH=CONTENT")
     return found

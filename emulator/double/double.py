@@ -103,7 +103,7 @@ class Double:
         self._link.call("POST", "/reset", account=account)
 
     def load(self, path: Union[str, os.PathLike[str]], *, account: Optional[Of] = None) -> Loaded:
-        """Make what a scenario file describes, all of it or nothing: sandboxes, keys, stubs, replies, faults, the clock.
+        """Make what a scenario file describes (sandboxes, keys, stubs, replies, faults, clock): all of it or nothing.
 
         No fault and no rate limit applies to what it does, and the journal of requests does not show it. Files that
         the scenario names with `from` are read here, relative to the scenario's file.

@@ -1,4 +1,4 @@
-"""Checking names in a scenario before anything is made: every key of an entry is an option of the call that makes it."""
+"""Checking a scenario before anything is made: each key of an entry is an option of the call that makes it."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _options(
     place: str,
     entry: Mapping[str, Any],
     function: Callable[..., Any],
-    renamed: Mapping[str, str] = {},  # noqa: B006  never changed
+    renamed: Mapping[str, str] = {},
     more: Collection[str] = (),
     needed: Collection[str] = (),
 ) -> None:

@@ -151,7 +151,7 @@ def _resolve_files(entry: dict[str, Any], place: str, folder: Optional[Path]) ->
         if isinstance(content, str):
             continue
         if not (isinstance(content, dict) and list(content) == ["from"] and isinstance(content["from"], str)):
-            raise ScenarioError(f'{place}: files: {path!r} must be a text, or {{ from = "a file beside the scenario" }}')
+            raise ScenarioError(f"{place}: files: {path!r} must be a text, or {{ from = 'a path' }}")
         if folder is None:
             raise ScenarioError(
                 f"{place}: files: {path!r} has `from`, which only the program that reads a scenario file can resolve;"

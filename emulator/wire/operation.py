@@ -89,8 +89,8 @@ class Operation:
     None for an empty one (204). `status`: of success. `query`: parameters by name, with their type (`int`, `str`,
     `bool`); those in `required` are refused when they are missing. `errors`: refusals of this call, apart from those
     that all calls share (401, 403, 429, 400 with a body or query, 404 with an id, 413 with a body). `media`: the
-    content type of an answer in bytes. `upload`: the content type of a body that the call reads by itself. `most_bytes`:
-    of the body, where it may be larger than that of other calls.
+    content type of an answer in bytes. `upload`: the content type of a body that the call reads by itself.
+    `most_bytes`: of the body, where it may be larger than that of other calls.
     """
 
     method: str

@@ -223,7 +223,7 @@ def test_moment_of_toml_is_a_time(double, tmp_path):
     double.load(tmp_path / "s.toml")
     assert double.clock.now().isoformat() == "2030-01-01T00:00:00+00:00"
     (tmp_path / "s.toml").write_text("[clock]\nfreeze = 2030-01-01T00:00:00")
-    with pytest.raises(ScenarioError, match="clock.freeze: 2030-01-01T00:00:00 needs its time zone"):
+    with pytest.raises(ScenarioError, match=r"clock\.freeze: 2030-01-01T00:00:00 needs its time zone"):
         double.load(tmp_path / "s.toml")
 
 
