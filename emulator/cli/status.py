@@ -20,7 +20,8 @@ ANSWER_SECONDS = 2.0
 def command(wanted: Wanted) -> None:
     """List your running emulators, and the one that the environment names; or the one that the options name.
 
-    Exit code 1 when there is none, or when the one that is named does not answer.
+    Exit code 1 when there is none, when the one that the options name does not answer, or when the environment names
+    one that does not and none of yours runs.
     """
     named = wanted.choose() if wanted.explicit else wanted.named()
     targets = [named] if named is not None else []
@@ -29,12 +30,12 @@ def command(wanted: Wanted) -> None:
         targets += [Target(one.base_url, one.admin_key, one) for one in others]
     if not targets:
         raise none_runs()
-    failed = False
+    good = False
     for target in targets:
         answers, described = _ask(target)
         click.echo("  ".join([target.base_url, *_facts(target.found), described]))
-        failed = failed or (target is named and not answers)
-    if failed:
+        good = good or answers or (target.found is not None and not wanted.explicit)
+    if not good:
         raise SystemExit(1)
 
 
