@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import functools
-import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Callable, Optional
 
 import click
 
-from ..double.connection import InsecureConnectionWarning
 from ..double.double import Double
 from ..double.link import EmulatorError
 from ..double.remote import RemoteEmulator
 from ..suggestions import did_you_mean
-from .target import Target, Wanted, target_options
+from .target import Target, Wanted, plain_warnings, target_options
 
 
 def control_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -48,27 +46,10 @@ def unscoped_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def connected(target: Target) -> Iterator[RemoteEmulator]:
     """The emulator; what it refuses becomes the command's error."""
     try:
-        with _plain_warnings(), RemoteEmulator(target.base_url, target.admin_key) as emulator:
+        with plain_warnings(), RemoteEmulator(target.base_url, target.admin_key) as emulator:
             yield emulator
     except (EmulatorError, ValueError, OSError) as error:
         raise click.ClickException(str(error)) from error
-
-
-@contextmanager
-def _plain_warnings() -> Iterator[None]:
-    """Show the warning of an insecure connection as one line."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("always", InsecureConnectionWarning)
-        show = warnings.showwarning
-
-        def echo(message: Any, category: type[Warning], *rest: Any, **options: Any) -> None:
-            if issubclass(category, InsecureConnectionWarning):
-                click.echo(f"warning: {message}", err=True)
-            else:
-                show(message, category, *rest, **options)
-
-        warnings.showwarning = echo
-        yield
 
 
 def given(options: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Optional
 import click
 
 from ..running import Found, running
-from .target import Target, Wanted, none_runs, target_options
+from .target import Target, Wanted, none_runs, plain_warnings, target_options
 
 ANSWER_SECONDS = 2.0
 
@@ -53,7 +53,8 @@ def _ask(target: Target) -> tuple[bool, str]:
     from ..double.link import EmulatorError, Link, Refused
 
     try:
-        link = Link(target.base_url, target.admin_key)
+        with plain_warnings():
+            link = Link(target.base_url, target.admin_key)
         try:
             facts = link.send("GET", "/status", account="*", timeout=ANSWER_SECONDS).json()
         finally:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import functools
 import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Callable, Optional
 
@@ -39,7 +42,7 @@ class Target:
             return self.found.variables()
         from ..double.remote import RemoteEmulator
 
-        with RemoteEmulator(self.base_url, self.admin_key) as emulator:
+        with plain_warnings(), RemoteEmulator(self.base_url, self.admin_key) as emulator:
             return variables(self.base_url, emulator.api_key, self.admin_key)
 
 
@@ -130,6 +133,25 @@ def target_options(command: Callable[..., Any]) -> Callable[..., Any]:
         return command(wanted=Wanted(port, pid, url, admin_key), **options)
 
     return targeted
+
+
+@contextmanager
+def plain_warnings() -> Iterator[None]:
+    """Show the warning of an insecure connection as one line."""
+    from ..double.connection import InsecureConnectionWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", InsecureConnectionWarning)
+        show = warnings.showwarning
+
+        def echo(message: Any, category: type[Warning], *rest: Any, **options: Any) -> None:
+            if issubclass(category, InsecureConnectionWarning):
+                click.echo(f"warning: {message}", err=True)
+            else:
+                show(message, category, *rest, **options)
+
+        warnings.showwarning = echo
+        yield
 
 
 def none_runs() -> click.ClickException:

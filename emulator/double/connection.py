@@ -35,8 +35,8 @@ def client_options(base_url: str, verify: Verify = True) -> dict[str, Any]:
     local = is_loopback(host)
     if not encrypted and not local and verify is not False:
         warnings.warn(
-            f"{base_url} is not on this machine and not encrypted: its admin key can be read on the way. Use https, a"
-            " tunnel, or verify=False to accept it",
+            f"{base_url} is not on this machine and not encrypted: its admin key can be read on the way. Use https or a"
+            " tunnel; in Python, verify=False accepts it",
             InsecureConnectionWarning,
             stacklevel=4,
         )
