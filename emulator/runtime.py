@@ -92,8 +92,9 @@ class Runtime:
         try:
             if kept is not None:
                 kept.load(self.platform)
-                if self.platform.accounts.first() is not None:
+                if self.platform.accounts.first() is not None and self._scenario is not None:
                     self._scenario = None  # what it made is there, with all that has happened to it since
+                    self.log(f"scenario {config.scenario} is not loaded: {config.state_dir} has a state already")
             self.api_key = self._first_key()
             self.services.commit()
         except BaseException:

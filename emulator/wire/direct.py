@@ -71,7 +71,7 @@ class Direct:
             request = _request(method, path, parameters, given)
             call = Call(request, self._platform, account, None, parsed, self.warnings)
             response = await operation.handler(call)
-        return json.loads(response.body) if response.body else None
+        return json.loads(bytes(response.body)) if response.body else None
 
 
 def _find(method: str, path: str) -> tuple[Operation, dict[str, str]]:
