@@ -241,7 +241,7 @@ def _at(place: str) -> Iterator[None]:
         yield
     except ScenarioError as error:
         raise ScenarioError(f"{place}: {error}") from error
-    except (Refusal, CagedError, TypeError, ValueError, KeyError, RuntimeError, re.error) as error:
+    except (Refusal, CagedError, AttributeError, LookupError, TypeError, ValueError, RuntimeError, re.error) as error:
         raise ScenarioError(f"{place}: {error}") from error
 
 

@@ -28,6 +28,8 @@ def check(scenario: Scenario) -> None:
     """Raise ScenarioError for the first name that does not exist, or is missing; it names the entry."""
     if scenario.clock:
         _options("clock", scenario.clock, Clock.freeze, {"freeze": "at"}, needed=["freeze"])
+        if isinstance(scenario.clock["freeze"], bool):
+            raise ScenarioError("clock: freeze: must be a moment, such as \"2030-01-01T00:00:00Z\"")
     for index, entry in enumerate(scenario.keys):
         _options(f"keys[{index}]", entry, AccountAPI.create_key)
     for index, entry in enumerate(scenario.stubs):

@@ -218,6 +218,55 @@ def test_misspelt_name_is_refused_with_a_suggestion_and_nothing_is_made(either, 
     assert client.sandboxes.list() == []
 
 
+WRONG_TYPES = [
+    {"clock": {"freeze": []}},
+    {"clock": {"freeze": True}},
+    {"clock": {"freeze": "yesterday"}},
+    {"keys": [{"name": 5}]},
+    {"keys": [{"name": "a"}, {"name": "a"}]},
+    {"keys": [{"name": "a", "scope": "nope"}]},
+    {"stubs": [{"match": 5}]},
+    {"stubs": [{"regex": 5}]},
+    {"stubs": [{"match": "a", "output": 5}]},
+    {"stubs": [{"match": "a", "times": "often"}]},
+    {"programs": [{"program": 5}]},
+    {"programs": [{"program": "a", "args": 5}]},
+    {"programs": [{"program": "a", "sandbox": ["web"]}]},
+    {"agents": {"claude": []}},
+    {"agents": {"claude": {"replies": [5]}}},
+    {"agents": {"claude": {"replies": [{"files": 5}]}}},
+    {"agents": {"claude": {"replies": [{"files": {"a": 5}}]}}},
+    {"agents": {"claude": {"replies": [{"cost_usd": "much"}]}}},
+    {"agents": {"claude": {"reply_to": [{"prompt": 5}]}}},
+    {"agents": {"claude": {"passthrough": "yes"}}},
+    {"sandboxes": [{"name": 5}]},
+    {"sandboxes": [{"name": []}]},
+    {"sandboxes": [{"files": []}]},
+    {"sandboxes": [{"files": {"a": 5}}]},
+    {"sandboxes": [{"commands": [5]}]},
+    {"sandboxes": [{"state": 5}]},
+    {"sandboxes": [{"template": 5}]},
+    {"sandboxes": [{"cpus": "two"}]},
+    {"sandboxes": [{"env": ["CI"]}]},
+    {"sandboxes": [{"budget": "much"}]},
+    {"faults": [{"status": "503"}]},
+    {"faults": [{"status": 503, "delay": "long"}]},
+    {"faults": [{"status": 503, "times": 0}]},
+    {"faults": [{"rate_limit": {"retry": 7}}]},
+    {"faults": [{"status": 503, "account": "acct_nope"}]},
+]
+
+
+@pytest.mark.parametrize("document", WRONG_TYPES, ids=json.dumps)
+def test_value_of_a_wrong_type_is_refused_by_its_place_and_nothing_is_made(double, admin, client, document):
+    before = everything(double, client)
+    refused = admin.post("/_emulator/scenario", json={"scenario": document})
+    assert refused.status_code == 400, refused.text
+    (kind,) = document
+    assert refused.json()["detail"].startswith(kind)
+    assert everything(double, client) == before
+
+
 def test_moment_of_toml_is_a_time(double, tmp_path):
     (tmp_path / "s.toml").write_text("[clock]\nfreeze = 2030-01-01T00:00:00Z")
     double.load(tmp_path / "s.toml")
