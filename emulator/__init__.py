@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .double.agents import AddedReply, Agent, Agents, PromptText, ReplyInfo, Workplace
     from .double.clock import Clock
     from .double.commands import Commands, Stub, StubInfo
+    from .double.connection import InsecureConnectionWarning
     from .double.double import Account, Double
     from .double.faults import Fault, FaultInfo, Faults
     from .double.inventory import HeldSandbox, HeldSnapshot, HeldSocket, Inventory, LogLine
@@ -54,6 +55,7 @@ __all__ = [
     "HeldSandbox",
     "HeldSnapshot",
     "HeldSocket",
+    "InsecureConnectionWarning",
     "Inventory",
     "Isolation",
     "Journal",
@@ -84,6 +86,7 @@ _MODULES = {
     "double.agents": ("AddedReply", "Agent", "Agents", "PromptText", "ReplyInfo", "Workplace"),
     "double.clock": ("Clock",),
     "double.commands": ("Commands", "Stub", "StubInfo"),
+    "double.connection": ("InsecureConnectionWarning",),
     "double.double": ("Account", "Double"),
     "double.faults": ("Fault", "FaultInfo", "Faults"),
     "double.inventory": ("HeldSandbox", "HeldSnapshot", "HeldSocket", "Inventory", "LogLine"),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar, Union
 from .cage.probe import describe
 from .config import BudgetAction, EmulatorConfig, Isolation, MemoryLimit, Tier
 from .double.double import Double
-from .double.link import EmulatorError, Link, Of, id_of
+from .double.link import EmulatorError, Link
 from .runtime import Runtime
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ START_LIMIT = 15.0
 #: Longer, when there is a scenario to be made: its sandboxes and commands take their time.
 SCENARIO_LIMIT = 600.0
 STOP_LIMIT = 30.0
-TRANSFER_LIMIT = 600.0
 T = TypeVar("T")
 
 
@@ -225,24 +224,6 @@ class Emulator(Double):
         if self._control is None:
             self._control = Link(runtime.base_url, runtime.admin_key, lambda: self._running().services)
         return self._control
-
-    # --- archives
-
-    def export(self, path: Union[str, os.PathLike[str]], account: Optional[Of] = None) -> None:
-        """Writes everything (accounts, keys, sandboxes with their files, snapshots, histories), or all of one account
-        by its id, into one `.tar.gz`, which appears at `path` complete or not at all. It holds secrets. ValueError says
-        why it cannot be."""
-        from .persistence.transfer import Transfer
-
-        about = None if account is None else str(id_of(account))
-        self._call(Transfer(self._running().platform).export(Path(path), about), TRANSFER_LIMIT)
-
-    def import_(self, path: Union[str, os.PathLike[str]]) -> None:
-        """Adds what `export` has written, here or elsewhere; its sandboxes are stopped, and `resume` starts them.
-        ValueError says why it cannot be, for example because an id is here already; nothing has changed then."""
-        from .persistence.transfer import Transfer
-
-        self._call(Transfer(self._running().platform).import_(Path(path)), TRANSFER_LIMIT)
 
     def _call(self, work: Coroutine[Any, Any, T], limit: float = STOP_LIMIT) -> T:
         """Runs a coroutine on the emulator's loop, from any other thread. What it changes is durable afterwards."""

@@ -92,8 +92,9 @@ class Runtime:
         try:
             if kept is not None:
                 kept.load(self.platform)
-                if self.platform.accounts.first() is not None:
+                if self.platform.accounts.first() is not None and self._scenario is not None:
                     self._scenario = None  # what it made is there, with all that has happened to it since
+                    self.log(f"scenario {config.scenario} is not loaded: {config.state_dir} has a state already")
             self.api_key = self._first_key()
             self.services.commit()
         except BaseException:
@@ -209,8 +210,17 @@ class Runtime:
         await answering.wait()
         if self._scenario is not None:
             scenario, self._scenario = self._scenario, None
-            self._loaded = await asyncio.to_thread(_apply, scenario, self.base_url, self.admin_key, self.api_key)
+            self._loaded = await self._apply(scenario)
         on_ready()
+
+    async def _apply(self, scenario: Scenario) -> Loaded:
+        from .scenario.applying import apply
+
+        account = self.platform.accounts.first()
+        assert account is not None, "an emulator has an account before it serves"
+        loaded = await apply(self.platform, account, scenario)
+        self.services.commit()
+        return loaded
 
     def request_stop(self) -> None:
         if self._loop is not None and self._stop is not None:
@@ -244,14 +254,6 @@ def _read(path: Optional[Path]) -> Optional[Scenario]:
     from .scenario import read
 
     return read(path)
-
-
-def _apply(scenario: Scenario, base_url: str, admin_key: str, api_key: str) -> Loaded:
-    from .double.remote import RemoteEmulator
-    from .scenario import apply
-
-    with RemoteEmulator(base_url, admin_key) as double:
-        return apply(scenario, double, api_key)
 
 
 def _open_state(config: EmulatorConfig) -> Optional[Persistence]:

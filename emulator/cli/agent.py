@@ -18,9 +18,11 @@ def command() -> None:
 
 
 def _files(pairs: tuple[str, ...]) -> dict[str, str]:
+    if not all(pair.partition("=")[0] and "=" in pair for pair in pairs):
+        raise click.UsageError("--file takes PATH=CONTENT; an empty file is PATH=")
     found = dict(pair.partition("=")[::2] for pair in pairs)
-    if not all(found):
-        raise click.UsageError("--file takes PATH=CONTENT")
+    if len(found) != len(pairs):
+        raise click.UsageError("--file names the same PATH twice")
     return found
 
 

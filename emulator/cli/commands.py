@@ -8,7 +8,7 @@ import click
 
 from ..double.commands import Commands
 from ..double.double import Double
-from .control import control_options, given
+from .control import control_options, given, require_known, scope_of
 from .signature import options_of
 
 
@@ -52,6 +52,8 @@ def listed(emulator: Double) -> None:
 @control_options
 def remove(emulator: Double, stub_id: str) -> None:
     """The next such command really runs."""
+    known = emulator.commands.list(account=emulator.acts_for or "*")
+    require_known("stub", stub_id, [one.id for one in known], scope_of(emulator))
     emulator.commands.remove(stub_id)
 
 

@@ -12,5 +12,5 @@ from .control import control_options
 @click.argument("path", type=click.Path(dir_okay=False))
 @control_options
 def command(emulator: Double, path: str) -> None:
-    """Write everything, or `--account`, to PATH (a .tar.gz). It holds secrets."""
-    emulator.export(path, emulator.acts_for)
+    """Write everything, or one `--account`, to PATH (a .tar.gz). It holds secrets; only you can read it."""
+    emulator.export(path)

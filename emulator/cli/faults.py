@@ -8,7 +8,7 @@ import click
 
 from ..double.double import Double
 from ..double.faults import Faults
-from .control import control_options, given
+from .control import control_options, given, require_known, scope_of
 from .signature import options_of
 
 
@@ -39,6 +39,8 @@ def listed(emulator: Double) -> None:
 @control_options
 def remove(emulator: Double, fault: str) -> None:
     """Calls that hang by it end, without an answer."""
+    known = emulator.faults.list(account=emulator.acts_for or "*")
+    require_known("fault", fault, [one.id for one in known], scope_of(emulator))
     emulator.faults.remove(fault)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,11 @@ from .faults import Faults, unfired
 from .inventory import Inventory
 from .journal import Journal
 from .link import EmulatorError, Link, Of, Refused, id_of
+
+#: A scenario's sandboxes and commands take their time.
+SCENARIO_SECONDS = 600.0
+#: An export or import may hold large sandboxes.
+TRANSFER_SECONDS = 600.0
 
 if TYPE_CHECKING:
     from caged import AgentName, AsyncCaged, Caged
@@ -97,14 +103,32 @@ class Double:
         self._link.call("POST", "/reset", account=account)
 
     def load(self, path: Union[str, os.PathLike[str]], *, account: Optional[Of] = None) -> Loaded:
-        """Makes what a scenario file (TOML, YAML or JSON; `caged-emulator init` writes a starter) says: sandboxes,
-        keys, stubs, agents' replies, faults. ScenarioError (a ValueError), naming the entry that cannot be made."""
-        from ..scenario import apply, read
+        """Make what a scenario file describes (sandboxes, keys, stubs, replies, faults, clock): all of it or nothing.
 
-        scenario = read(Path(path))
-        about = self._link.about(account)
-        with self.acting_for(about):
-            return apply(scenario, self, self._key_of(about))
+        No fault and no rate limit applies to what it does, and the journal of requests does not show it. Files that
+        the scenario names with `from` are read here, relative to the scenario's file.
+
+        Args:
+            path: a TOML, YAML or JSON file; `caged-emulator init` writes one to start from.
+            account: an id, or `"*"` for all accounts, which can have no sandboxes and keys. The default is the account
+                of this object.
+
+        Returns:
+            The ids of sandboxes and the secrets of keys, by name.
+
+        Raises:
+            ScenarioError: a ValueError that names the entry that cannot be made. Nothing is left of the others.
+        """
+        from ..scenario import Loaded, ScenarioError, read
+
+        document = read(Path(path)).document()
+        try:
+            response = self._link.send(
+                "POST", "/scenario", account=account, json={"scenario": document}, timeout=SCENARIO_SECONDS
+            )
+        except ValueError as error:
+            raise ScenarioError(str(error)) from None
+        return Loaded(**response.json())
 
     def _own_key(self) -> str:
         return self.api_key if self._link.account in (None, "*") else self._key_of(self._link.account)
@@ -156,24 +180,60 @@ class Double:
     # --- archives
 
     def export(self, path: Union[str, os.PathLike[str]], account: Optional[Of] = None) -> None:
-        """Writes everything (accounts, keys, sandboxes with their files, snapshots, histories), or all of one account
-        by its id, into one `.tar.gz`, which appears at `path` complete or not at all. It holds secrets. ValueError says
-        why it cannot be."""
+        """Write accounts, keys, sandboxes with their files, snapshots and histories into one `.tar.gz`.
+
+        The file holds secrets: only its owner can read it (mode 0600), also where it replaces another file. It appears
+        complete or not at all.
+
+        Args:
+            path: the file to write.
+            account: an id: that account; `"*"`: all accounts. The default is the account that this object is scoped
+                to; all accounts where it is scoped to none.
+
+        Raises:
+            ValueError: the archive cannot be made; the text says why.
+            OSError: `path` cannot be written.
+        """
         target = Path(path)
-        half = target.with_name(f".{target.name}.{os.getpid()}")
+        if not target.parent.is_dir():
+            raise ValueError(f"{target.parent} is not a directory; create it first")
+        if target.is_dir():
+            raise ValueError(f"{target} is a directory; name a file, such as {target / 'state.tar.gz'}")
+        about = self._link.about(account) or "*"
+        half = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
         try:
-            with open(half, "xb") as file, self._link.stream("GET", "/export", account=account or "*") as response:
-                for piece in response.iter_bytes():
-                    file.write(piece)
+            with open(half, "xb", opener=_owner_only) as file:
+                with self._link.stream("GET", "/export", account=about, timeout=TRANSFER_SECONDS) as response:
+                    for piece in response.iter_bytes():
+                        file.write(piece)
+                file.flush()
+                os.fsync(file.fileno())
             half.replace(target)
+        except Refused as error:
+            if error.status != 404:
+                raise
+            raise ValueError(f"account {about} is unknown; nothing was exported") from None
         finally:
             half.unlink(missing_ok=True)
 
     def import_(self, path: Union[str, os.PathLike[str]]) -> None:
-        """Adds what `export` has written, here or elsewhere; its sandboxes are stopped, and `resume` starts them.
-        ValueError says why it cannot be, for example because an id is here already; nothing has changed then."""
+        """Add what `export` has written, here or on another emulator, all of it or nothing.
+
+        Its sandboxes are stopped; `resume` starts them. It brings accounts of its own, whatever account this object is
+        scoped to.
+
+        Raises:
+            ValueError: the file is not an export, is damaged, or holds an id that exists here already.
+            OSError: the file cannot be read.
+        """
+        if not os.path.exists(path):
+            raise ValueError(f"{os.fspath(path)} does not exist; name a file that `export` has written")
         with open(path, "rb") as file:
-            self._link.send("POST", "/import", account="*", content=iter(lambda: file.read(1 << 20), b""))
+            content = iter(lambda: file.read(1 << 20), b"")
+            try:
+                self._link.send("POST", "/import", account="*", content=content, timeout=TRANSFER_SECONDS)
+            except ValueError as error:
+                raise ValueError(f"{os.fspath(path)}: {error}") from None
 
     # --- accounts
 
@@ -222,3 +282,8 @@ class Double:
         from caged import AsyncCaged
 
         return AsyncCaged(api_key=api_key or self._own_key(), base_url=self.base_url, **options)
+
+
+def _owner_only(path: str, flags: int) -> int:
+    """Open a file that nobody but its owner may read, whatever the umask."""
+    return os.open(path, flags, 0o600)

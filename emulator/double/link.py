@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import httpx
 
     from ..platform.services import Services
+    from .connection import Verify
 
 #: Of one call. Moving the clock may pause many sandboxes, an export may hold large ones.
 SECONDS = 120.0
@@ -58,9 +59,15 @@ class Link:
     emulator in this process, for what no wire carries (functions); None: it runs elsewhere."""
 
     def __init__(
-        self, base_url: str, admin_key: str, services: Optional[Callable[[], Optional[Services]]] = None
+        self,
+        base_url: str,
+        admin_key: str,
+        services: Optional[Callable[[], Optional[Services]]] = None,
+        verify: Verify = True,
     ) -> None:
         import httpx  # a server does without, and starts the faster
+
+        from .connection import client_options
 
         self.account: Optional[str] = None
         #: What was asked for everybody through here and how to take it back: paths to DELETE, oldest first.
@@ -70,8 +77,8 @@ class Link:
             base_url=f"{base_url}/_emulator",
             headers={"Authorization": f"Bearer {admin_key}"},
             timeout=SECONDS,
-            trust_env=False,
-            verify=False,  # loopback, without TLS: loading certificates would take longer than all the rest
+            # The emulator of this process is on this machine, whatever address it listens on.
+            **(client_options(base_url, verify) if services is None else {"trust_env": False, "verify": False}),
         )
 
     def close(self) -> None:
@@ -99,7 +106,10 @@ class Link:
         """The answer, decoded; None when it has no body. EmulatorError with what the emulator says to a call that it
         refuses: ValueError in its place for options that make no sense (400)."""
         response = self.send(method, path, account=account, query=query, json=_plain(body))
-        answer = response.json() if response.content else None
+        try:
+            answer = response.json() if response.content else None
+        except ValueError:
+            raise EmulatorError(f"what answers at {self._client.base_url} is not an emulator") from None
         if method == "POST" and self.about(account) == "*":
             self._note(path, answer)
         return answer
@@ -144,12 +154,14 @@ class Link:
         return self._accepted(response)
 
     @contextmanager
-    def stream(self, method: str, path: str, *, account: Optional[Of] = None) -> Iterator[httpx.Response]:
+    def stream(
+        self, method: str, path: str, *, account: Optional[Of] = None, timeout: float = SECONDS
+    ) -> Iterator[httpx.Response]:
         """An answer whose body is still to be read."""
         from httpx import HTTPError
 
         try:
-            with self._client.stream(method, path, params=self._params(account, None)) as response:
+            with self._client.stream(method, path, params=self._params(account, None), timeout=timeout) as response:
                 if response.status_code >= 400:
                     response.read()
                 yield self._accepted(response)
@@ -162,8 +174,11 @@ class Link:
 
     @staticmethod
     def _accepted(response: httpx.Response) -> httpx.Response:
-        if response.status_code < 400:
+        if response.status_code < 300:
             return response
+        if response.status_code < 400:
+            target = response.headers.get("location", "nowhere")
+            raise EmulatorError(f"{response.url} redirects to {target}; the admin key is not sent there. Use that URL")
         try:
             detail = str(response.json()["detail"])
         except (ValueError, KeyError, TypeError):

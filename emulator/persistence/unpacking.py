@@ -50,7 +50,7 @@ def unpack(source: Path, work: Path) -> None:
             _check_manifest(packed)
             for member in packed:
                 if not member.isreg() or not _MEMBER.fullmatch(member.name):
-                    raise TransferError(f"{source} is no export of an emulator: it holds {member.name!r}")
+                    raise TransferError(f"the archive is not an export of an emulator: it holds {member.name!r}")
                 content = packed.extractfile(member)
                 assert content is not None
                 target = work / member.name
@@ -58,11 +58,11 @@ def unpack(source: Path, work: Path) -> None:
                 with open(target, "xb") as file:
                     shutil.copyfileobj(content, file, archive.CHUNK)
     except FileNotFoundError:
-        raise TransferError(f"{source} is not there") from None
+        raise TransferError("there is no archive to import") from None
     except (tarfile.TarError, EOFError, OSError) as error:
-        raise TransferError(f"{source} cannot be read as an export of an emulator: {error}") from error
+        raise TransferError(f"the archive cannot be read as an export of an emulator: {error}") from error
     if not (work / NAME).is_file():
-        raise TransferError(f"{source} is damaged: its records are missing")
+        raise TransferError("the archive is damaged: its records are missing")
 
 
 def _check_manifest(packed: tarfile.TarFile) -> None:
@@ -73,10 +73,10 @@ def _check_manifest(packed: tarfile.TarFile) -> None:
     except ValueError:
         manifest = None
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise TransferError(f"{packed.name!r} is no export of an emulator")
+        raise TransferError("the archive is not an export of an emulator")
     if manifest.get("version") != VERSION:
         raise TransferError(
-            f"{packed.name!r} has version {manifest.get('version')!r}; this release reads {VERSION}. Use the release"
+            f"the archive has version {manifest.get('version')!r}; this release reads {VERSION}. Use the release"
             " that wrote it"
         )
 

@@ -190,11 +190,11 @@ async def read_body(request: Request, operation: Operation) -> bytes:
     if operation.body is None:
         return b""
     chunks: list[bytes] = []
-    size = 0
+    size, most = 0, operation.most_bytes or limits.BODY_BYTES
     async for chunk in request.stream():
         size += len(chunk)
-        if size > limits.BODY_BYTES:
-            raise Refusal(413, f"the body is larger than {limits.BODY_BYTES // 1024**2} MiB")
+        if size > most:
+            raise Refusal(413, f"the body is larger than {most // 1024**2} MiB")
         chunks.append(chunk)
     return b"".join(chunks)
 

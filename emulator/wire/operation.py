@@ -90,6 +90,7 @@ class Operation:
     `bool`); those in `required` are refused when they are missing. `errors`: refusals of this call, apart from those
     that all calls share (401, 403, 429, 400 with a body or query, 404 with an id, 413 with a body). `media`: the
     content type of an answer in bytes. `upload`: the content type of a body that the call reads by itself.
+    `most_bytes`: of the body, where it may be larger than that of other calls.
     """
 
     method: str
@@ -107,6 +108,7 @@ class Operation:
     admin: bool = False
     owner: Optional[Owner] = None
     upload: str = ""
+    most_bytes: int = 0
 
 
 class Operations(list[Operation]):
@@ -129,6 +131,7 @@ class Operations(list[Operation]):
         admin: bool = False,
         owner: Optional[Owner] = None,
         upload: str = "",
+        most_bytes: int = 0,
     ) -> Callable[[Handler], Handler]:
         """`status`: 200 where there is a reply and 204 where there is none, unless said otherwise."""
         status = status or (204 if reply is None else 200)
@@ -151,6 +154,7 @@ class Operations(list[Operation]):
                     admin,
                     owner,
                     upload,
+                    most_bytes,
                 )
             )
             return handler

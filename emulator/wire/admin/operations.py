@@ -26,6 +26,7 @@ class Admin(Operations):
         errors: Sequence[int] = (),
         media: str = "application/octet-stream",
         upload: str = "",
+        most_bytes: int = 0,
     ) -> Callable[[Handler], Handler]:
         """`path` is below PREFIX, `name` below `emulator.`; an account can be named everywhere."""
         return self.add(
@@ -40,6 +41,7 @@ class Admin(Operations):
             media=media,
             admin=True,
             upload=upload,
+            most_bytes=most_bytes,
         )
 
 
