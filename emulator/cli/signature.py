@@ -10,7 +10,15 @@ from typing import Any, Callable
 
 import click
 
-_TYPES: dict[str, Any] = {"int": int, "float": float, "str": str, "Of": str, "RetryAfter": int}
+_TYPES: dict[str, Any] = {
+    "int": int,
+    "float": float,
+    "str": str,
+    "Of": str,
+    "RetryAfter": int,
+    "Union[float, timedelta]": float,
+    "Union[float, timedelta, None]": float,
+}
 
 
 def options_of(function: Callable[..., Any], leave: Sequence[str] = ()) -> Callable[[Any], Any]:

@@ -97,6 +97,7 @@ class Platform:
         services.faults.clear(account_id)
         await standing_in.clear(services, account_id)
         services.scripts.clear(account_id)
+        services.callback_errors.clear(account_id)
         services.clock.reset(account_id)
         services.journal.forget(None if account_id == EVERYBODY else account_id)
 
@@ -108,7 +109,7 @@ class Platform:
 
     async def stop(self) -> None:
         """Ends every sandbox (those that are kept are stopped), then the background work, then the zygote. Bounded."""
-        self.services.faults.clear(EVERYBODY)  # calls that hang by one would hold up the end
+        self.services.faults.clear_all()  # requests that hang would delay the end
         if self._watching is not None:
             self._watching.cancel()
             await asyncio.gather(self._watching, return_exceptions=True)

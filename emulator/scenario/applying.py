@@ -44,10 +44,10 @@ def apply(scenario: Scenario, double: Double, api_key: str) -> Loaded:
             double.clock.freeze(**_options(scenario.clock, "freeze", {"freeze": "at"}))
     for index, entry in enumerate(scenario.stubs):
         with _at(f"stubs[{index}]"):
-            double.commands.stub(**_pattern(entry, "match"))
+            double.commands.stub(**_patterns(entry, "match"))
     for index, entry in enumerate(scenario.programs):
         with _at(f"programs[{index}]"):
-            double.commands.program(**entry)
+            double.commands.program(**_patterns(entry, "args", "stdin"))
     for name, table in scenario.agents.items():
         with _at(f"agents.{name}"):
             _agent(double, name, table)
@@ -89,17 +89,22 @@ def _options(table: Mapping[str, Any], needed: str, names: Mapping[str, str]) ->
     return {names.get(name, name): value for name, value in table.items()}
 
 
-def _pattern(entry: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """`regex = "…"` in place of the pattern makes it a regular expression."""
+def _patterns(entry: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    """The entry with its patterns as they are called: a table `{ regex = "…" }` is a regular expression."""
     options = dict(entry)
-    if "regex" in options:
-        options[name] = re.compile(options.pop("regex"))
+    for name in names:
+        given = options.get(name)
+        if not isinstance(given, dict):
+            continue
+        if set(given) != {"regex"} or not isinstance(given["regex"], str):
+            raise ScenarioError(f'{name}: must be a text or {{ regex = "..." }}, not {given!r}')
+        options[name] = re.compile(given["regex"])
     return options
 
 
 def _agent(double: Double, name: str, table: Any) -> None:
-    """`replies`: a list used in turn, each a text or a table of options; `reply_to`: a list of tables with `prompt` (or
-    `regex`); `passthrough`."""
+    """`replies`: a list used in turn, each a text or a table of options; `reply_to`: a list of tables with `prompt`;
+    `passthrough`."""
     if not isinstance(table, dict):
         raise ScenarioError("must be a table with replies, reply_to or passthrough")
     for key in table:
@@ -109,8 +114,7 @@ def _agent(double: Double, name: str, table: Any) -> None:
     if table.get("passthrough"):
         agent.passthrough()
     for entry in table.get("reply_to", ()):
-        options = _pattern(entry, "prompt")
-        agent.reply_to(options.pop("prompt"), **_text(options))
+        agent.reply_to(**_patterns(entry, "prompt"))
     for entry in table.get("replies", ()):
         agent.reply(**_text(entry))
 

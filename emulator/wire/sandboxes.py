@@ -137,7 +137,7 @@ async def create(call: Call[CreateSandbox]) -> Response:
     sandbox = call.platform.sandboxes.new(call.account, **checked(call.body))
     if sandbox.timeout < (call.body.timeout or 0):
         call.warnings.append(f"timeout is cut to the plan's most, {sandbox.timeout} s")
-    await call.platform.sandboxes.build(sandbox, call.failing("error"))
+    await call.platform.sandboxes.build(sandbox, lambda: call.failing("error"))
     return json_reply(shown(sandbox, call.platform.services.clock.time()), 201)
 
 

@@ -23,7 +23,7 @@ async def _exec(context: Context, arguments: dict[str, Any]) -> Outcome:
         result = await chosen.run(sandbox, context.cage, command, TEXT_BYTES, True, seconds)
         if result.error is not None:
             ending = f"not started: {result.error}"
-            raise ToolError(f"the command could not be started: {result.error}")
+            raise ToolError(chosen.not_started(result.error))
         failed = "signal: killed" if result.timed_out else f"exit status {result.code}" if result.code else ""
         ending, code = failed or "exit status 0", None if result.timed_out else result.code
     finally:
