@@ -6,11 +6,14 @@ The default is a fixed text that says that it is emulated, so that no test mista
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Callable, Optional, Union
 
 USAGE_ERROR = 2
+#: Where the files of a sandbox are; a relative path begins in the first.
+_WRITABLE = ("/workspace", "/root", "/tmp")
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,9 @@ def check_files(files: object) -> None:
     for path, content in files.items():
         if not isinstance(path, str) or not path or "\0" in path:
             raise ValueError(f"files: {path!r} is not a path")
+        full = posixpath.normpath(posixpath.join(_WRITABLE[0], path))
+        if not any(full.startswith(f"{top}/") for top in _WRITABLE):
+            raise ValueError(f"files: {path!r} is not below {', '.join(_WRITABLE)}, where a sandbox's files are")
         if not isinstance(content, (str, bytes)):
             raise TypeError(f"files[{path!r}]: must be a str or bytes, not {content!r}")
 

@@ -18,7 +18,7 @@ from http import HTTPStatus
 from typing import Callable, Optional
 
 from .chance import Chance
-from .names import check_known
+from .routes import Route, check_reachable
 from .scope import EVERYBODY, in_order
 
 DROPS = ("before", "after", "mid-body")
@@ -32,7 +32,6 @@ OUTCOMES = {
 SOCKETS = ("sandboxes.terminal", "sandboxes.mcp")
 #: A call that hangs ends by itself after this, also when its client would wait for ever.
 HANG_SECONDS = 600.0
-METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT")
 
 
 @dataclass
@@ -114,10 +113,8 @@ class Fault:
                 raise ValueError("unreachable: only exec answers so; use operation='sandboxes.exec'")
         if self.close_socket is not None and not self._may_be(SOCKETS):
             raise ValueError(f"close_socket: {self.operation} is not a WebSocket; use one of {', '.join(SOCKETS)}")
-        if self.method is not None:
-            check_known("method", self.method.upper(), METHODS, "an HTTP method")
-            if self.close_socket is not None and self.method.upper() != "GET":
-                raise ValueError(f"method: a WebSocket is opened with GET, not {self.method}")
+        if self.close_socket is not None and (self.method or "GET").upper() != "GET":
+            raise ValueError(f"method: a WebSocket is opened with GET, not {self.method}")
 
     def _check_numbers(self) -> None:
         if self.status is not None and not _is_error(self.status):
@@ -230,8 +227,8 @@ class Faults:
     def __init__(self, chance: Chance) -> None:
         self._chance = chance
         self._faults: dict[str, Fault] = {}
-        #: The names of all operations, so that an unknown one is refused; set when the routes are made.
-        self.operations: Callable[[], frozenset[str]] = frozenset
+        #: All routes of the API, so that what no request matches is refused; set when they are made.
+        self.routes: Callable[[], Collection[Route]] = tuple
 
     def add(self, account: str, **options: object) -> Fault:
         """Add a fault. An operation like `POST /v1/sandboxes` is a method and a path.
@@ -244,8 +241,9 @@ class Faults:
             options = {**options, "operation": None, "method": method, "path": path}
         fault = Fault(id=self._chance.identifier("fault", self._faults), account=account, **options)  # type: ignore[arg-type]
         fault.check()
-        if fault.operation is not None:
-            check_operation(fault.operation, self.operations())
+        routes = self.routes()
+        if routes:
+            check_reachable(routes, operation=fault.operation, method=fault.method, path=fault.path)
         self._faults[fault.id] = fault
         return fault
 
@@ -296,12 +294,3 @@ class Faults:
             return Injection(fault, functools.partial(on_trigger, fault.id))
         return None
 
-
-def check_operation(pattern: str, known: Collection[str]) -> None:
-    """Check that a name or glob matches an operation.
-
-    Raises:
-        ValueError: None matches; the text suggests similar names.
-    """
-    if known:
-        check_known("operation", pattern, known, "an operation of the API")

@@ -26,7 +26,7 @@ class Script:
         passthrough: The host's program answers.
         times: How often it is used. Without it, replies for the same prompts are used in turn, the last one repeatedly.
         optional: Not reported when it is never used.
-        allow_errors: An exception of `function` does not fail the test.
+        allow_errors: An exception of `function`, or a file that cannot be written, does not fail the test.
     """
 
     id: str
@@ -51,8 +51,8 @@ class Script:
             raise ValueError("passthrough: applies to every prompt that no other reply matches; leave prompt out")
         if self.times is not None and self.times < 1:
             raise ValueError("times: must be at least 1")
-        if self.allow_errors and self.function is None:
-            raise ValueError("allow_errors: applies to functions only; this reply has none")
+        if self.allow_errors and self.function is None and not self.reply.files:
+            raise ValueError("allow_errors: applies to functions and files; this reply has none")
         self.reply.check()
 
     def __str__(self) -> str:

@@ -168,7 +168,7 @@ class Agent:
             model: The session's model.
             times: How often it is given.
             optional: Do not report it when it is never used.
-            allow_errors: An exception of the function does not fail the test.
+            allow_errors: An exception of the function, or a file that cannot be written, does not fail the test.
 
         Raises:
             ValueError, TypeError: An argument is wrong.

@@ -11,7 +11,8 @@ from .link import EmulatorError, Link, Of
 
 @dataclass(frozen=True)
 class CallbackErrorInfo:
-    """An exception that the function of a stub or a reply raised, or a value of the wrong type that it returned.
+    """An exception that the function of a stub or a reply raised, or a wrong value that it returned, or a reply's file
+    that could not be written.
 
     Attributes:
         control: Id of the stub or reply.
@@ -31,7 +32,7 @@ class CallbackErrorInfo:
     allowed: bool
 
     def __str__(self) -> str:
-        return f"the function of {self.described} failed in {self.sandbox}:\n{self.traceback}"
+        return f"{self.described} failed in {self.sandbox}:\n{self.traceback}"
 
 
 class CallbackError(EmulatorError):

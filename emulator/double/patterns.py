@@ -50,8 +50,6 @@ def add(
         EmulatorError: The emulator is in another process, where a function cannot be called; `what` names it.
     """
     if function is None:
-        if body.get("allow_errors"):
-            raise ValueError("allow_errors: applies to functions only, and none is given")
         added: dict[str, Any] = link.call("POST", path, given(body), account=account)
         return added
     functions, handle = link.local(what).functions, secrets.token_hex(8)

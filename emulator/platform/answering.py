@@ -95,7 +95,7 @@ class Answering:
             self._pass_through(sandbox, prompt, answer)
             return None
         if script.function is None:
-            return await self._session(sandbox, prompt, script.reply, answer)
+            return await self._session(sandbox, prompt, script.reply, answer, script)
         return await self._session(
             sandbox, prompt, functools.partial(_call, script, self._services.agents), answer, script
         )
@@ -121,7 +121,7 @@ class Answering:
         answer: Answer,
         script: Optional[Script] = None,
     ) -> int:
-        """`script`: where `said` is a function of a test."""
+        """`script`: the reply of a test that applies."""
         self._services.note(sandbox, f"{prompt.agent} was asked: {prompt.text}", "agent")
         session = self._sessions.begin(sandbox, prompt.agent, model_name(prompt.program, prompt.arguments))
         prompt = replace(prompt, session_id=session.id)
@@ -129,7 +129,7 @@ class Answering:
         start = self._services.clock.stopwatch()
         try:
             reply = said if isinstance(said, Reply) else await self._made(sandbox, prompt, said, script)
-            reply = await self._with_files(sandbox, prompt, reply)
+            reply = await self._with_files(sandbox, prompt, reply, script)
             form = printed(prompt, reply, session)
             await self._print(form, reply, answer)
             milliseconds = (self._services.clock.stopwatch() - start) * 1000
@@ -158,13 +158,17 @@ class Answering:
             text = self._services.callback_failed(sandbox, script, raised)
             return Reply(f"the function of {script} failed: {text}\n", 1)
 
-    async def _with_files(self, sandbox: Sandbox, prompt: Prompt, reply: Reply) -> Reply:
-        """They are there before the first word is said."""
+    async def _with_files(
+        self, sandbox: Sandbox, prompt: Prompt, reply: Reply, script: Optional[Script]
+    ) -> Reply:
+        """Write the reply's files before its text is printed. One that cannot be written fails the agent, and is
+        recorded like an exception of a function."""
         for path, content in reply.files.items():
             try:
                 await place(self._services, sandbox, path, content)
             except Refusal as refusal:
-                self._services.log(f"{sandbox.id}: a reply of {prompt.agent} cannot write {path}: {refusal.detail}")
+                if script is not None:
+                    self._services.callback_failed(sandbox, script, OSError(f"cannot write {path}: {refusal.detail}"))
                 return Reply(f"{prompt.program}: cannot write {path}: {refusal.detail}\n", 1)
         return reply
 

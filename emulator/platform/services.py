@@ -142,7 +142,8 @@ class Services:
         self.record(sandbox, "error", {"message": message})
 
     def callback_failed(self, sandbox: Sandbox, control: Control, error: BaseException) -> str:
-        """Record that the function of a stub or reply raised, so that the test can be failed by it.
+        """Record that the function of a stub or reply raised, or that the reply's files could not be written, so that
+        the test can be failed by it.
 
         Returns:
             The exception, in one line or more.
@@ -156,7 +157,7 @@ class Services:
             error=error,
             allowed=control.allow_errors,
         )
-        self.log(f"{sandbox.id}: the function of {control} raised {recorded.error}")
+        self.log(f"{sandbox.id}: {control} failed: {recorded.error}")
         return recorded.error
 
     def note(self, sandbox: Sandbox, message: str, kind: str = "lifecycle") -> None:

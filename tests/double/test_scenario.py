@@ -27,7 +27,7 @@ match = "npm install"
 output = "added 42 packages\\n"
 
 [[stubs]]
-regex = "^make "
+match = { regex = "^make " }
 exit_code = 2
 
 [[programs]]
@@ -165,10 +165,15 @@ def test_what_is_no_scenario_is_refused_before_anything_is_made(document, said):
         ("[[sandboxes]]\nstate = 'gone'", r"sandboxes\[0\]: state: 'gone' is unknown; use paused or running"),
         ("[[sandboxes]]\n[sandboxes.files]\n'a' = { from = 'no' }", r"sandboxes\[0\]: cannot read .*no"),
         ("[[sandboxes]]\ninit_script = 'exit 3'", r"sandboxes\[0\]: the sandbox came up as error: .*exit code 3"),
-        ("[[faults]]\nstatus = 200", r"faults\[0\]: status: 200 is no error of HTTP"),
+        ("[[faults]]\nstatus = 200", r"faults\[0\]: status: 200 is not an HTTP error"),
         ("[[faults]]\nstatu = 500", r"faults\[0\]: .*'statu'"),
         ("[[stubs]]\noutput = 'x'", r"stubs\[0\]: .*match"),
-        ("[[stubs]]\nregex = '('", r"stubs\[0\]: "),
+        ("[[stubs]]\nmatch = { regex = '(' }", r"stubs\[0\]: "),
+        ("[[stubs]]\nmatch = { regx = 'a' }", r"stubs\[0\]: match: must be a text or \{ regex = "),
+        ("[[programs]]\nprogram = 'npm'\nargs = { regex = '(' }", r"programs\[0\]: "),
+        ("[[faults]]\noperation = 'sandboxes.exek'\nstatus = 500", r"faults\[0\]: .*did you mean 'sandboxes.exec'"),
+        ("[[faults]]\nsandbox = 'wbe'\nstatus = 500", r"faults\[0\]: sandbox: 'wbe' has never existed"),
+        ("[agents.claudee]\nreplies = ['x']", r"agents.claudee: agent 'claudee' does not exist; did you mean 'claude'"),
         ("[[keys]]\nscope = 'full'", r"keys\[0\]: .*name"),
         ("[agents.claude]\nreplys = []", r"agents.claude: replys: unknown; an agent has replies"),
         ("[agents.nobody]\nreplies = ['x']", r"agents.nobody: "),

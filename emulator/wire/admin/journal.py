@@ -1,6 +1,6 @@
 """/_emulator/journal: requests, and what happened in sandboxes. Oldest first.
 
-A query for a name that does not exist (an operation, a method, an agent, a source, a type, a sandbox that the account
+A query for a name that does not exist (an operation, a method, an agent, a path, a source, a type, a sandbox that the account
 never had) is refused with 400."""
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ...control.journal import Asked, Entry, Ran
 from ...control.scope import EVERYBODY
 from ...platform.refusal import invalid
 from ..operation import Call, Model, NoBody, json_reply, no_content
-from .names import agents_of, check_query
+from .names import agents_of, check_query, check_requests
 from .operations import Admin
 
 operations = Admin()
@@ -146,6 +146,7 @@ async def requests(call: Call[NoBody]) -> Response:
         and _fits(call.query("sandbox"), entry.sandbox)
         and status in (None, entry.status)
     ]
+    check_requests(call, bool(found))
     return json_reply([shown_request(entry) for entry in _in_order(call, found, last)])
 
 

@@ -6,14 +6,16 @@ from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from typing import Any, Optional
 
-from ...control.faults import METHODS, check_operation
 from ...control.names import check_known, is_glob, suggestion
+from ...control.routes import Route, check_reachable
 from ...control.scope import EVERYBODY
 from ...platform import limits
 from ...platform.events import OTHER, TYPES
 from ...platform.refusal import invalid
 from ..operation import Call
 
+#: The journal has requests to previews, too. They may have any path.
+_PREVIEW = [Route(method, "/{path:path}", "preview") for method in ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")]
 SOURCES = ("exec", "stream", "terminal", "mcp", "build")
 
 
@@ -24,9 +26,6 @@ def check_query(call: Call[Any]) -> None:
         Refusal: 400, for a name that does not exist or a value that nothing can have.
     """
     try:
-        _check("operation", call, lambda given: check_operation(given, call.platform.services.faults.operations()))
-        _check("method", call, lambda given: check_known("method", given.upper(), METHODS, "an HTTP method"))
-        _check("path", call, _check_path)
         _check("source", call, lambda given: check_known("source", given, SOURCES, "a source of commands"))
         _check("type", call, lambda given: check_known("type", given, (*TYPES, OTHER), "a type of events"))
         _check("status", call, _check_status)
@@ -36,17 +35,28 @@ def check_query(call: Call[Any]) -> None:
         raise invalid(str(error)) from None
 
 
+def check_requests(call: Call[Any], found: bool) -> None:
+    """Check a query for requests, together with `check_query`.
+
+    Args:
+        found: The query has found something, and so is possible.
+
+    Raises:
+        Refusal: 400, when no request can match its operation, method and path together.
+    """
+    operation = call.query("operation")
+    routes = [*call.platform.services.faults.routes(), *(_PREVIEW if operation is not None else ())]
+    try:
+        if not found:
+            check_reachable(routes, operation=operation, method=call.query("method"), path=call.query("path"))
+    except ValueError as error:
+        raise invalid(f"{error}; a preview has operation 'preview'" if operation is None else str(error)) from None
+
+
 def _check(name: str, call: Call[Any], check: Any) -> None:
     given = call.query(name)
     if given is not None:
         check(given)
-
-
-def _check_path(given: str) -> None:
-    if "://" in given:
-        raise ValueError(f"path: {given!r} is a URL; give its path, as in /v1/sandboxes/*/exec")
-    if not given.startswith(("/", "*", "?", "[")):
-        raise ValueError(f"path: {given!r} matches nothing; a path begins with a slash, as in /v1/sandboxes/*/exec")
 
 
 def _check_status(given: str) -> None:
