@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .config import ConfigError, EmulatorConfig
     from .control.agents import Reply
     from .control.stubs import Output
+    from .double.callbacks import CallbackError
     from .double.double import Account
     from .double.link import EmulatorError
     from .double.remote import RemoteEmulator
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Account",
+    "CallbackError",
     "ConfigError",
     "Emulator",
     "EmulatorConfig",
@@ -37,6 +39,7 @@ __all__ = [
 
 _HOMES = {
     "Account": "double.double",
+    "CallbackError": "double.callbacks",
     "ConfigError": "config",
     "Emulator": "emulator",
     "EmulatorConfig": "config",

@@ -242,10 +242,10 @@ SENSELESS = [
     ({"close_socket": 5000}, "close_socket: 5000 cannot be sent"),
     ({"close_socket": 4000, "operation": "sandboxes.exec"}, "close_socket: sandboxes.exec is not a WebSocket"),
     ({"unreachable": True, "operation": "files.read"}, "unreachable: only exec answers so"),
-    ({"outcome": "error", "operation": "snapshots.create"}, "outcome: 'error' applies to sandboxes.create, not to snap"),
+    ({"outcome": "error", "operation": "snapshots.create"}, "outcome: 'error' applies to sandboxes.create, not"),
     ({"outcome": "failed", "operation": "sandboxes.create"}, "outcome: 'failed' applies to snapshots.create"),
     ({"outcome": "dies", "operation": "files.read"}, "outcome: 'dies' applies to sandboxes.exec, sandboxes.terminal"),
-    ({"status": 503, "operation": "sandboxes.exek"}, "operation: 'sandboxes.exek' is not an operation of the API; did you mean"),
+    ({"status": 503, "operation": "sandboxes.exek"}, "'sandboxes.exek' is not an operation of the API; did you mean"),
     ({"status": 503, "operation": "nonsense"}, "'nonsense' is not an operation of the API; "),
     ({"status": 503, "path": "v1/sandboxes"}, "path: 'v1/sandboxes' matches nothing; a path begins with a slash"),
 ]

@@ -1,6 +1,6 @@
 """/_emulator/journal: requests, and what happened in sandboxes. Oldest first.
 
-A query for a name that does not exist (an operation, a method, an agent, a path, a source, a type, a sandbox that the account
+A query for what does not exist (an operation, a method, a path, an agent, a source, a type, a sandbox that the account
 never had) is refused with 400."""
 
 from __future__ import annotations
