@@ -367,7 +367,6 @@ class Agents:
 
 def _described(reply: Reply) -> dict[str, Any]:
     body = {name: value for name, value in vars(reply).items() if value is not None}
-    body["files"] = {path: _encoded(content) for path, content in reply.files.items()}
     return {**body, "text": reply.text if isinstance(reply.text, str) else list(reply.text)}
 
 
