@@ -39,8 +39,8 @@ def stub(emulator: Double, match: str, output: str, regex: bool, **options: Any)
 @control_options
 def program(emulator: Double, name: str, output: str, **options: Any) -> None:
     """Answer the program NAME wherever it is called, also inside scripts. Prints the stub's id."""
-    options = {**options, "args": pattern_of(options, "args"), "stdin": pattern_of(options, "stdin")}
-    click.echo(emulator.commands.program(name, output, **given(options)).id)
+    patterns = {field: pattern_of(options, field) for field in ("args", "stdin")}
+    click.echo(emulator.commands.program(name, output, **given({**options, **patterns})).id)
 
 
 @command.command("list")
