@@ -315,3 +315,10 @@ def test_an_answer_is_cut_after_so_many_bytes(double, emulator, account, box):
             assert (got is None) is bool(triggers)
             assert fault.fired == triggers
     assert json.loads(whole.content)
+
+
+@pytest.mark.parametrize("options", [{"drop": "after"}, {"drop": "mid-body"}, {"truncate": 5}], ids=str)
+def test_a_refusal_is_an_answer_that_can_be_broken(double, api, options):
+    with double.faults.add("sandboxes.get", **options), pytest.raises(httpx.TransportError):
+        api.get("/v1/sandboxes/cage_gone")
+    assert double.journal[-1].status == 404
