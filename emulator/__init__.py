@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .control.faults import Drop, Outcome
     from .control.stubs import Output
     from .double.agents import AddedReply, Agent, Agents, PromptText, ReplyInfo, Workplace
+    from .double.callbacks import CallbackError
     from .double.clock import Clock
     from .double.commands import Commands, Stub, StubInfo
     from .double.connection import InsecureConnectionWarning
@@ -38,6 +39,7 @@ __all__ = [
     "Agent",
     "Agents",
     "BudgetAction",
+    "CallbackError",
     "Clock",
     "Command",
     "CommandSource",
@@ -84,6 +86,7 @@ _MODULES = {
     "control.faults": ("Drop", "Outcome"),
     "control.stubs": ("Output",),
     "double.agents": ("AddedReply", "Agent", "Agents", "PromptText", "ReplyInfo", "Workplace"),
+    "double.callbacks": ("CallbackError",),
     "double.clock": ("Clock",),
     "double.commands": ("Commands", "Stub", "StubInfo"),
     "double.connection": ("InsecureConnectionWarning",),

@@ -16,6 +16,7 @@ from starlette.routing import Route, Router, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
+from .control.routes import Route as ApiRoute
 from .platform.platform import Platform
 from .platform.refusal import Refusal
 from .wire import account, described, execs, files, health, mcp, ports, sandboxes, snapshots, terminals, tickets
@@ -68,7 +69,7 @@ def socket_operations() -> list[SocketOperation]:
 
 
 def build(platform: Platform) -> ASGIApp:
-    platform.services.faults.operations = _of_the_platform
+    platform.services.faults.routes = _of_the_platform
     routes = [*_routes(platform, _core()), Route("/{rest:path}", _Everything(platform))]
     sockets = [WebSocketRoute(socket.path, SocketDispatcher(platform, socket)) for socket in socket_operations()]
     sockets.append(WebSocketRoute("/{rest:path}", unknown(platform)))
@@ -99,9 +100,13 @@ def _routes(platform: Platform, served: Iterable[Operation]) -> list[Route]:
 
 
 @functools.cache
-def _of_the_platform() -> frozenset[str]:
-    """The names of its calls, without the emulator's own."""
-    return frozenset(operation.name for operation in operations() if not operation.admin)
+def _of_the_platform() -> tuple[ApiRoute, ...]:
+    """Without the emulator's own."""
+    return tuple(
+        ApiRoute(operation.method, operation.path, operation.name)
+        for operation in operations()
+        if not operation.admin
+    )
 
 
 class _Everything:

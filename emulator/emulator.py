@@ -164,10 +164,19 @@ class Emulator(Double):
     def __exit__(
         self,
         _type: Optional[type[BaseException]],
-        _error: Optional[BaseException],
+        error: Optional[BaseException],
         _traceback: Optional[TracebackType],
     ) -> None:
-        self.stop()
+        """Stop it. After a block that has not failed by itself, exceptions of the test's functions are raised.
+
+        Raises:
+            CallbackError: A function (of a stub, a program or an agent's reply) raised; it has no `allow_errors`.
+        """
+        try:
+            if error is None and self._runtime is not None and self._pid == os.getpid():
+                self.raise_callback_errors(account="*")
+        finally:
+            self.stop()
 
     # --- looking
 

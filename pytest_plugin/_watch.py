@@ -23,13 +23,20 @@ _NAME = "caged-watch"
 class Watch:
     @pytest.hookimpl(hookwrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Iterator[None]:
-        """What a test asked for and did not use fails it, when nothing else did."""
+        """What a test asked for and did not use fails it, and so does an exception of its own functions, when nothing
+        else did."""
         outcome: Any = yield
         if outcome.excinfo is not None or getattr(item, "_excinfo", None):
             return
         policy = item.config.stash[POLICY].unused
         emulator = _emulator_of(item)
-        if emulator is None or policy == "ignore":
+        if emulator is None:
+            return
+        failure = _callback_failure(item, emulator)
+        if failure is not None:
+            outcome.force_exception(failure)
+            return
+        if policy == "ignore":
             return
         unused = _unused(emulator)
         if unused and policy == "warn":
@@ -44,6 +51,9 @@ class Watch:
         report: pytest.TestReport = outcome.get_result()
         if not report.failed:
             return
+        with_callbacks = _emulator_of(item)
+        if with_callbacks is not None:
+            report.sections += _callback_sections(with_callbacks)
         item.stash[FAILED] = True
         scope = item.stash.get(SCOPE, None)
         if scope is not None:
@@ -76,6 +86,35 @@ def _emulator_of(item: pytest.Item) -> Optional[AnyEmulator]:
     if "caged_emulator" in names or "caged_emulator" in asked:
         return item.config.stash.get(EMULATOR, None)
     return None
+
+
+def _callback_failure(item: pytest.Item, emulator: AnyEmulator) -> Optional[BaseException]:
+    """The exceptions of the test's own functions, as one that fails the test; they are forgotten by that."""
+    from caged.emulator import EmulatorError
+    from caged.emulator.double.callbacks import CallbackError
+
+    try:
+        emulator.raise_callback_errors()
+    except CallbackError as error:
+        failure = pytest.fail.Exception(f"{item.nodeid}: {error}", pytrace=False)
+        failure.__cause__ = error
+        return failure
+    except EmulatorError:  # the test stopped it
+        pass
+    return None
+
+
+def _callback_sections(emulator: AnyEmulator) -> list[tuple[str, str]]:
+    """Those of a test that failed by itself; they are forgotten by that."""
+    from caged.emulator import EmulatorError
+
+    try:
+        errors = [str(one) for one in emulator.callback_errors() if not one.allowed]
+        if errors:
+            emulator.clear_callback_errors()
+    except EmulatorError:  # the test stopped it
+        errors = []
+    return [("caged exceptions of the test's functions", "\n".join(errors))] if errors else []
 
 
 def _unused(emulator: AnyEmulator) -> list[str]:

@@ -60,10 +60,9 @@ class _Lazy(click.Group):
         self, context: click.Context, words: list[str]
     ) -> tuple[Optional[str], Optional[click.Command], list[str]]:
         if words and words[0] not in COMMANDS and not words[0].startswith("-"):
-            from ..suggestions import did_you_mean
+            from ..control.names import suggestion
 
-            known = f"; commands are {', '.join(sorted(COMMANDS))}"
-            context.fail(f"there is no command {words[0]!r}{did_you_mean(words[0], COMMANDS) or known}")
+            context.fail(f"there is no command {words[0]!r}{suggestion(words[0], COMMANDS)}")
         return super().resolve_command(context, words)
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import Any
 
 import click
 
 from ..double.agents import Agent
 from ..double.double import Double
 from .control import control_options, given
+from .patterns import pattern_of, pattern_options
 from .signature import options_of
 
 
@@ -29,18 +30,16 @@ def _files(pairs: tuple[str, ...]) -> dict[str, str]:
 @command.command("reply")
 @click.argument("name")
 @click.argument("text")
-@click.option("--to", "prompt", help="Only to such a prompt: its text, or a pattern with *.")
+@pattern_options("to", "Only to this prompt")
 @click.option("--file", "files", multiple=True, metavar="PATH=CONTENT", help="A file it writes first. Repeatable.")
-@options_of(Agent.reply, leave=["text", "files"])
+@options_of(Agent.reply, leave=["text", "files", "allow_errors"])
 @control_options
-def reply(
-    emulator: Double, name: str, text: str, prompt: Optional[str], files: tuple[str, ...], **options: Any
-) -> None:
+def reply(emulator: Double, name: str, text: str, files: tuple[str, ...], **options: Any) -> None:
     """NAME answers TEXT; several replies are given in turn. Prints the reply's id."""
+    prompt = pattern_of(options, "to")
     agent, said = emulator.agent(name), {**given(options), "files": _files(files)}
     added = agent.reply(text, **said) if prompt is None else agent.reply_to(prompt, text, **said)
-    for one in added if isinstance(added, list) else [added]:
-        click.echo(one.id)
+    click.echo(added.id)
 
 
 @command.command("prompts")

@@ -9,6 +9,7 @@ import click
 from ..double.commands import Commands
 from ..double.double import Double
 from .control import control_options, given, require_known, scope_of
+from .patterns import pattern_of, pattern_options, regular_expression
 from .signature import options_of
 
 
@@ -19,24 +20,27 @@ def command() -> None:
 
 @command.command("stub")
 @click.argument("match")
-@click.option("--output", default="", help="What it says.")
-@options_of(Commands.stub, leave=["match", "output"])
+@click.option("--output", default="", help="What it prints.")
+@click.option("--regex", is_flag=True, help="MATCH is a regular expression, searched for in the command.")
+@options_of(Commands.stub, leave=["match", "output", "allow_errors"])
 @control_options
-def stub(emulator: Double, match: str, output: str, **options: Any) -> None:
-    """Answer the command MATCH: its whole text, or a pattern with *. Prints the stub's id."""
-    click.echo(emulator.commands.stub(match, output, **given(options)).id)
+def stub(emulator: Double, match: str, output: str, regex: bool, **options: Any) -> None:
+    """Answer the command MATCH: its whole text, or a glob with *. Prints the stub's id."""
+    pattern = regular_expression(match) if regex else match
+    click.echo(emulator.commands.stub(pattern, output, **given(options)).id)
 
 
 @command.command("program")
 @click.argument("name")
-@click.option("--output", default="", help="What it says.")
-@click.option("--args", help="Only with such arguments: their text, or a pattern with *.")
-@click.option("--stdin", help="Only with such an input.")
-@options_of(Commands.program, leave=["program", "output", "args", "stdin"])
+@click.option("--output", default="", help="What it prints.")
+@pattern_options("args", "Only with these arguments")
+@pattern_options("stdin", "Only with this input")
+@options_of(Commands.program, leave=["program", "output", "args", "stdin", "allow_errors"])
 @control_options
 def program(emulator: Double, name: str, output: str, **options: Any) -> None:
     """Answer the program NAME wherever it is called, also inside scripts. Prints the stub's id."""
-    click.echo(emulator.commands.program(name, output, **given(options)).id)
+    patterns = {field: pattern_of(options, field) for field in ("args", "stdin")}
+    click.echo(emulator.commands.program(name, output, **given({**options, **patterns})).id)
 
 
 @command.command("list")

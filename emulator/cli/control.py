@@ -9,10 +9,10 @@ from typing import Any, Callable, Optional
 
 import click
 
+from ..control.names import suggestion
 from ..double.double import Double
 from ..double.link import EmulatorError
 from ..double.remote import RemoteEmulator
-from ..suggestions import did_you_mean
 from .target import Target, Wanted, plain_warnings, target_options
 
 
@@ -61,7 +61,7 @@ def require_known(kind: str, identifier: str, known: Iterable[str], where: str =
     """ClickException when an id is not one of those that exist where the command looks."""
     ids = list(known)
     if identifier not in ids:
-        raise click.ClickException(f"{kind} not found{where}: {identifier}{did_you_mean(identifier, ids)}")
+        raise click.ClickException(f"{kind} not found{where}: {identifier}{suggestion(identifier, ids)}")
 
 
 def scope_of(emulator: Double) -> str:

@@ -10,11 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional, Union
 
-from .agents import Agent, Agents, unsaid
+from . import callbacks
+from .agents import Agent, Agents, ReplyInfo, unsaid
+from .callbacks import CallbackErrorInfo
+from .checking import amount
 from .clock import Clock
-from .commands import Commands
+from .commands import Commands, StubInfo
 from .commands import unused as never_used
-from .faults import Faults, unfired
+from .faults import FaultInfo, Faults, unfired
 from .inventory import Inventory
 from .journal import Journal
 from .link import EmulatorError, Link, Of, Refused, id_of
@@ -94,7 +97,7 @@ class Double:
     def spend(self, sandbox: Of, usd: float) -> float:
         """Agents in the sandbox have spent that much: alerts, and the pause at the end of its budget, have happened on
         return. The sandbox's whole cost so far, in USD."""
-        told = self._link.call("POST", f"/sandboxes/{id_of(sandbox)}/spend", {"usd": float(usd)})
+        told = self._link.call("POST", f"/sandboxes/{id_of(sandbox)}/spend", {"usd": amount("usd", usd)})
         return float(told["total_cost"])
 
     def reset(self, *, account: Optional[Of] = None) -> None:
@@ -147,26 +150,38 @@ class Double:
         raise EmulatorError(f"there is no account {account} on this emulator")
 
     def unused(self) -> list[str]:
-        """What was asked for and met nothing yet, though it is not optional: a text for each kind of thing. What is
-        there for everybody counts when it was asked for through this object."""
-        mine = self._link.for_everybody
-        faults = self.faults.list()
-        if mine:
-            faults += [fault for fault in self.faults.list(account="*") if f"/faults/{fault.id}" in mine]
-        unused = [fault for fault in faults if not (fault.fired or fault.optional)]
-        told = [unfired(unused)] if unused else []
-        stubs = self.commands.unused()
-        if mine:
-            stubs += [stub for stub in self.commands.unused(account="*") if f"/commands/{stub.id}" in mine]
+        """Describe the controls that were never used and are not optional, one text for each kind. A control of every
+        account counts when it was added through this object."""
+
+        def own(control: Union[FaultInfo, StubInfo, ReplyInfo], path: str) -> bool:
+            return control.account != "*" or f"{path}/{control.id}" in self._link.for_everybody
+
+        faults = [one for one in self.faults.list() if not (one.fired or one.optional) and own(one, "/faults")]
+        told = [unfired(faults)] if faults else []
+        stubs = [one for one in self.commands.unused() if own(one, "/commands")]
         if stubs:
-            told.append(never_used(stubs, [ran.command for ran in self.journal.execs()]))
-        replies = self.agents.unused()
-        if mine:
-            everybodys = self.agents.unused(account="*")
-            replies += [one for one in everybodys if f"/agents/{one.agent}/replies/{one.id}" in mine]
+            ran = [] if self._link.account == "*" else [ran.command for ran in self.journal.execs()]
+            told.append(never_used(stubs, ran))
+        replies = [one for one in self.agents.unused() if own(one, f"/agents/{one.agent}/replies")]
         if replies:
             told.append(unsaid(replies))
         return told
+
+    def callback_errors(self, *, account: Optional[Of] = None) -> list[CallbackErrorInfo]:
+        """Exceptions that the account's functions (of stubs, programs and agents' replies) raised, oldest first."""
+        return callbacks.listed(self._link, account=account)
+
+    def clear_callback_errors(self, *, account: Optional[Of] = None) -> None:
+        """Forget them: they do not fail the test."""
+        self._link.call("DELETE", "/callback-errors", account=account)
+
+    def raise_callback_errors(self, *, account: Optional[Of] = None) -> None:
+        """Raise those of `callback_errors` that were not allowed by `allow_errors`, and forget them.
+
+        Raises:
+            CallbackError: There are some. The text has their tracebacks, and the first is the cause.
+        """
+        callbacks.raise_errors(self._link, account=account)
 
     def take_back(self) -> None:
         """What was asked through this object for everybody (`account="*"`) goes: faults, and the time."""

@@ -6,7 +6,7 @@ import errno
 import posixpath
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Union
 
 from ..cage import git
 from ..cage.paths import WORKSPACE
@@ -44,7 +44,7 @@ def _as_refusal(path: str) -> Iterator[None]:
         raise invalid(f"{path}: {error.strerror}") from None
 
 
-async def place(services: Services, sandbox: Sandbox, path: str, content: str) -> None:
+async def place(services: Services, sandbox: Sandbox, path: str, content: Union[str, bytes]) -> None:
     """Writes a file of a sandbox that runs or is being built, as what is in it would. Raises Refusal."""
     check_path(path)
     start = services.clock.stopwatch()
@@ -52,7 +52,9 @@ async def place(services: Services, sandbox: Sandbox, path: str, content: str) -
         if sandbox.status not in ("pending", "running") or sandbox.cage is None:
             raise not_running(sandbox.id, sandbox.status)
         with _as_refusal(path):
-            await sandbox.cage.write(path, content.encode("utf-8", "replace"))
+            await sandbox.cage.write(
+                path, content if isinstance(content, bytes) else content.encode("utf-8", "replace")
+            )
     wrote(services, sandbox, "write", path, start)
 
 

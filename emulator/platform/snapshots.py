@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING, Callable, Optional
 
 from ..cage.disk import TooLarge
 from ..cage.process import Gone
@@ -64,8 +64,10 @@ class Snapshots:
 
     # --- taking
 
-    def create(self, sandbox: Sandbox, name: str, description: str, failing: Optional[str] = None) -> Snapshot:
-        """A pending snapshot that completes by itself, or fails, by the reason `failing`."""
+    def create(
+        self, sandbox: Sandbox, name: str, description: str, failing: Callable[[], Optional[str]] = lambda: None
+    ) -> Snapshot:
+        """A pending snapshot that completes by itself, or fails with the reason that `failing` returns."""
         if sandbox.status not in ("running", "paused"):
             raise not_running(sandbox.id, sandbox.status)
         manual = [snap for snap in self._of(sandbox.id, sandbox.account_id) if snap.trigger == "manual"]
@@ -75,7 +77,7 @@ class Snapshots:
                 "sandbox",
                 sandbox.id,
             )
-        return self._begin(sandbox, name, description, "manual", failing)
+        return self._begin(sandbox, name, description, "manual", failing())
 
     def take_automatic(self, sandbox: Sandbox) -> Snapshot:
         return self._begin(sandbox, AUTOMATIC, "", "auto")

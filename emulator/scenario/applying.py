@@ -17,6 +17,7 @@ from caged._call import Call
 from caged._resources import account as keys
 from caged._resources import files, sandboxes
 
+from ..control.names import suggestion
 from ..control.scope import EVERYBODY
 from ..double.agents import Agent
 from ..double.clock import Clock
@@ -26,7 +27,6 @@ from ..double.link import Link
 from ..platform.platform import Platform
 from ..platform.refusal import Refusal
 from ..store import Account
-from ..suggestions import did_you_mean
 from ..wire.direct import Direct
 from .checking import sandbox_names
 from .loaded import Loaded
@@ -90,11 +90,8 @@ class _Applying:
                     continue
                 box = self._platform.services.store.sandboxes.get(str(name))
                 if box is None or self._account.id not in (box.account_id, EVERYBODY):
-                    known = ", ".join(self._names) or "none"
-                    raise ScenarioError(
-                        f"{kind}[{index}]: sandbox: there is no sandbox {name!r}; the scenario's are: {known}"
-                        f"{did_you_mean(name, self._names)}"
-                    )
+                    hint = suggestion(str(name), self._names)
+                    raise ScenarioError(f"{kind}[{index}]: sandbox: there is no sandbox {name!r} in the scenario{hint}")
 
     # --- making
 
@@ -147,7 +144,7 @@ class _Applying:
                 name = entry.get("sandbox")
                 if (name if name in self._names else None) == of:
                     with _at(f"{kind}[{index}]"):
-                        await self._control("/commands", function, **_pattern(self._with_id(entry), "match"))
+                        await self._control("/commands", function, **_patterns(self._with_id(entry), "match", "args", "stdin"))
 
     async def _make_replies(self, name: str, table: Mapping[str, Any]) -> None:
         agent = Agent(_RECORDER, name)
@@ -155,7 +152,7 @@ class _Applying:
         if table.get("passthrough"):
             await self._control(path, agent.passthrough)
         for entry in table.get("reply_to", ()):
-            await self._control(path, agent.reply_to, **_pattern(dict(entry), "prompt"))
+            await self._control(path, agent.reply_to, **_patterns(entry, "prompt"))
         for entry in table.get("replies", ()):
             await self._control(path, agent.reply, **({"text": entry} if isinstance(entry, str) else entry))
 
@@ -245,10 +242,12 @@ def _at(place: str) -> Iterator[None]:
         raise ScenarioError(f"{place}: {error}") from error
 
 
-def _pattern(options: dict[str, Any], name: str) -> dict[str, Any]:
-    """`regex = "…"` in place of the pattern `name` makes it a regular expression."""
-    if "regex" in options:
-        options[name] = re.compile(options.pop("regex"))
+def _patterns(entry: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    """The entry as options of a call: a table `{ regex = "…" }` is a regular expression."""
+    options = dict(entry)
+    for name in names:
+        if isinstance(options.get(name), dict):
+            options[name] = re.compile(options[name]["regex"])
     return options
 
 

@@ -10,12 +10,12 @@ from typing import Any, Callable
 from caged._resources.account import AccountAPI
 from caged._resources.sandboxes import Sandboxes
 
+from ..control.names import suggestion
 from ..double.agents import Agent
 from ..double.clock import Clock
 from ..double.commands import Commands
 from ..double.faults import Faults
 from ..platform import limits
-from ..suggestions import did_you_mean
 from .reading import Scenario, ScenarioError
 
 #: Keys of a sandbox's entry besides the options of `sandboxes.create`.
@@ -35,7 +35,7 @@ def check(scenario: Scenario) -> None:
     for index, entry in enumerate(scenario.stubs):
         _pattern_options(f"stubs[{index}]", entry, Commands.stub, "match")
     for index, entry in enumerate(scenario.programs):
-        _options(f"programs[{index}]", entry, Commands.program)
+        _pattern_options(f"programs[{index}]", entry, Commands.program, "args", "stdin")
     for name, table in scenario.agents.items():
         _agent(name, table)
     for index, entry in enumerate(scenario.sandboxes):
@@ -69,8 +69,7 @@ def _options(
     known = [*renamed, *(name for name in parameters if name not in renamed.values()), *more]
     for key in entry:
         if key not in known:
-            hint = did_you_mean(key, known) or f"; known are {', '.join(known)}"
-            raise ScenarioError(f"{place}: {key}: unknown{hint}")
+            raise ScenarioError(f"{place}: {key}: unknown{suggestion(key, known)}")
     given = {renamed.get(key, key) for key in entry}
     required = [name for name, parameter in parameters.items() if parameter.default is inspect.Parameter.empty]
     for name in [*needed, *required]:
@@ -78,35 +77,32 @@ def _options(
             raise ScenarioError(f"{place}: {name} is missing")
 
 
-def _pattern_options(place: str, entry: Mapping[str, Any], function: Callable[..., Any], name: str) -> None:
-    """As `_options`, for a call whose parameter `name` is a pattern: `regex` may stand in its place."""
-    if "regex" not in entry:
-        _options(place, entry, function, more=["regex"])
-        return
-    if name in entry:
-        raise ScenarioError(f"{place}: regex: stands in place of {name}; give one of them")
-    pattern = entry["regex"]
-    if not isinstance(pattern, str):
-        raise ScenarioError(f"{place}: regex: must be a text, not {type(pattern).__name__}")
-    try:
-        re.compile(pattern)
-    except re.error as error:
-        raise ScenarioError(f"{place}: regex: {pattern!r} is not a regular expression: {error}") from error
-    _options(place, entry, function, {"regex": name})
+def _pattern_options(place: str, entry: Mapping[str, Any], function: Callable[..., Any], *names: str) -> None:
+    """As `_options`, for a call whose parameters `names` are patterns: a text, or `{ regex = "…" }`."""
+    _options(place, entry, function)
+    for name in names:
+        if isinstance(entry.get(name, ""), str):
+            continue
+        table = entry[name]
+        if not isinstance(table, dict) or set(table) != {"regex"} or not isinstance(table["regex"], str):
+            raise ScenarioError(f'{place}: {name}: must be a text or {{ regex = "..." }}, not {table!r}')
+        try:
+            re.compile(table["regex"])
+        except re.error as error:
+            raise ScenarioError(
+                f"{place}: {name}: {table['regex']!r} is not a regular expression: {error}"
+            ) from error
 
 
 def _agent(name: str, table: Any) -> None:
     place = f"agents.{name}"
-    known = {*limits.AGENTS, *limits.AGENT_ALIASES, *limits.AGENTS.values()}
-    if name not in known:
-        hint = did_you_mean(name, known) or f"; known are {', '.join(limits.AGENTS)}"
-        raise ScenarioError(f"{place}: there is no agent {name!r}{hint}")
+    if limits.agent_name(name) is None:
+        raise ScenarioError(f"{place}: agent {name!r} does not exist{suggestion(name, limits.agent_names())}")
     if not isinstance(table, dict):
         raise ScenarioError(f"{place}: must be a table with {', '.join(AGENT_KEYS)}")
     for key in table:
         if key not in AGENT_KEYS:
-            hint = did_you_mean(key, AGENT_KEYS)
-            raise ScenarioError(f"{place}: {key}: unknown; an agent has {', '.join(AGENT_KEYS)}{hint}")
+            raise ScenarioError(f"{place}: {key}: unknown{suggestion(key, AGENT_KEYS)}")
     if not isinstance(table.get("passthrough", False), bool):
         raise ScenarioError(f"{place}: passthrough: must be true or false")
     for key in ("replies", "reply_to"):

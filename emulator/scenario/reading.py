@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Optional, Union
 
 from ..config import ConfigError
-from ..suggestions import did_you_mean
+from ..control.names import suggestion
 
 #: Top-level tables, and those that are lists of tables.
 TABLES = ("clock", "agents")
@@ -108,7 +108,7 @@ def from_document(document: Any, folder: Optional[Path] = None) -> Scenario:
     known = (*TABLES, *LISTS)
     for name, value in document.items():
         if name not in known:
-            raise ScenarioError(f"{name}: unknown; a scenario has {', '.join(known)}{did_you_mean(name, known)}")
+            raise ScenarioError(f"{name}: unknown{suggestion(name, known)}")
         if name in TABLES and not isinstance(value, dict):
             raise ScenarioError(f"{name}: must be a table")
         if name in LISTS and not (isinstance(value, list) and all(isinstance(entry, dict) for entry in value)):

@@ -35,11 +35,12 @@ commands = ["git init -q"]        # each has to succeed
 name = "reader"
 scope = "read_only"
 
-# Commands that are answered instead of run: exact text, a pattern with *, or `regex = "..."` in place of `match`.
+# Commands that are answered instead of run: the exact text, a glob with *, or a regular expression, as in
+# match = { regex = "^npm (ci|install)" }
 [[stubs]]
 match = "npm install"
 output = "added 42 packages\\n"
-optional = true                   # it may stay unused
+optional = true                   # not reported when it is never used
 
 # Programs that are answered wherever they are called, also inside scripts.
 [[programs]]

@@ -35,7 +35,7 @@ class ExecOut(Model):
 async def run(call: Call[Exec]) -> Response:
     if "\0" in call.body.command:
         raise invalid("command: must not contain a NUL character")
-    work = call.platform.execs.run(call.account, call.param("id"), call.body.command, call.fault)
+    work = call.platform.execs.run(call.account, call.param("id"), call.body.command, call.injection)
     outcome = await unless_hung_up(call.request, work)
     return json_reply(
         ExecOut(

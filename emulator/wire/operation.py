@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ..control.faults import Fault
+from ..control.faults import Injection
 from ..platform.platform import Platform
 from ..platform.refusal import invalid
 from ..store import Account, Key
@@ -50,13 +50,16 @@ class Call(Generic[B]):
     key: Optional[Key]
     body: B
     warnings: list[str] = field(default_factory=list)
-    fault: Optional[Fault] = None
+    injection: Optional[Injection] = None
 
     def failing(self, outcome: str) -> Optional[str]:
-        """Why the call is to end in `outcome`, when a fault says so."""
-        if self.fault is None or self.fault.outcome != outcome:
+        """Why the call has to end in `outcome`, if a fault says so, which has triggered by that: the caller makes the
+        outcome happen."""
+        if self.injection is None or self.injection.fault.outcome != outcome:
             return None
-        return self.fault.detail or f"a test asked for it ({self.fault.id})"
+        self.injection.trigger()
+        fault = self.injection.fault
+        return fault.detail or f"a test asked for it ({fault.id})"
 
     def param(self, name: str) -> str:
         """A path segment, decoded after routing: `a%2Fb` is the id `a/b`."""

@@ -139,7 +139,7 @@ async def create(call: Call[CreateSandbox]) -> Response:
         services.note(sandbox, warning, "warning")
     if sandbox.network_mode != "full" and not services.walls.own_network:  # the log says so later
         call.warnings.append(f"network_mode {sandbox.network_mode} is not enforced: the network is open")
-    await call.platform.sandboxes.build(sandbox, call.failing("error"))
+    await call.platform.sandboxes.build(sandbox, lambda: call.failing("error"))
     return json_reply(shown(sandbox, call.platform.services.clock.time()), 201)
 
 

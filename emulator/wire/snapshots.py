@@ -102,7 +102,7 @@ async def list_of_sandbox(call: Call[NoBody]) -> Response:
 async def create(call: Call[CreateSnapshot]) -> Response:
     sandbox = call.platform.sandboxes.get(call.account, call.param("id"))
     name, description = call.body.name or "", call.body.description or ""
-    snapshot = call.platform.snapshots.create(sandbox, name, description, call.failing("failed"))
+    snapshot = call.platform.snapshots.create(sandbox, name, description, lambda: call.failing("failed"))
     return json_reply(shown(snapshot), 201)
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 import traceback
 from collections.abc import Awaitable
@@ -14,6 +15,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from ..control.faults import Injection
 from ..control.journal import Entry
 from ..platform.open_sockets import OpenSocket
 from ..platform.platform import Platform
@@ -85,22 +87,28 @@ class SocketDispatcher:
         entry.status = 101
         started = time.perf_counter()
         connection: Optional[Connection] = None
+        injection: Optional[Injection] = None
         try:
             account, key = self._platform.tickets.admit(socket.query_params.get("token", ""))
             services.journal.belongs(entry, account.id, services.clock.timestamp())
             self._platform.accounts.count_request(account)
             entry.sandbox = unquote(socket.path_params["id"], errors="replace")
             sandbox = self._platform.sandboxes.running(account, entry.sandbox)
-            fault = services.faults.take(account.id, entry.operation, "GET", entry.path, sandbox.id)
-            if fault is not None:
-                entry.fault = fault.id
-                await faulty.before_upgrade(fault, socket)
-            if fault is None or not fault.interrupts:
+            injection = services.faults.take(
+                account.id, entry.operation, "GET", entry.path, sandbox.id, functools.partial(setattr, entry, "fault")
+            )
+            if injection is not None:
+                response = await faulty.before_upgrade(injection, socket)
+                if response is not None:
+                    entry.status = response.status_code
+                    await refuse(socket, self._platform, response)
+                    return
+            if injection is None or not injection.fault.interrupts:
                 connection = Connection(socket, self._platform, account, key, sandbox)
                 await self._operation.handler(connection)
                 return
             assert sandbox.cage is not None
-            interrupted = faulty.Interrupted(fault, scope, send, sandbox.cage.crash)
+            interrupted = faulty.Interrupted(injection, scope, send, sandbox.cage.crash)
             socket = WebSocket(scope, receive, interrupted.send)
             connection = Connection(socket, self._platform, account, key, sandbox)
             await interrupted.run(self._operation.handler(connection))
@@ -117,6 +125,8 @@ class SocketDispatcher:
             failure = Refusal(500, "the emulator failed; its log has the traceback. Please report it.")
             await refuse(socket, self._platform, problem(failure, scope["path"]))
         finally:
+            if injection is not None:
+                injection.release()
             if connection is not None:
                 connection.over()
             entry.duration_ms = round((time.perf_counter() - started) * 1000, 3)

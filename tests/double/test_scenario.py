@@ -29,7 +29,7 @@ match = "npm install"
 output = "added 42 packages\\n"
 
 [[stubs]]
-regex = "^make "
+match = { regex = "^make " }
 exit_code = 2
 
 [[programs]]
@@ -167,13 +167,18 @@ def test_what_is_no_scenario_is_refused_before_anything_is_made(document, said):
         ("[[sandboxes]]\nstate = 'gone'", r"sandboxes\[0\]: state: 'gone' is unknown; use running or paused"),
         ("[[sandboxes]]\n[sandboxes.files]\n'a' = { from = 'no' }", r"sandboxes\[0\]: cannot read .*no"),
         ("[[sandboxes]]\ninit_script = 'exit 3'", r"sandboxes\[0\]: the sandbox came up as error: .*exit code 3"),
-        ("[[faults]]\nstatus = 200", r"faults\[0\]: status: 200 is no error of HTTP"),
+        ("[[faults]]\nstatus = 200", r"faults\[0\]: status: 200 is not an HTTP error"),
         ("[[faults]]\nstatu = 500", r"faults\[0\]: statu: unknown; did you mean 'status'"),
         ("[[stubs]]\noutput = 'x'", r"stubs\[0\]: match is missing"),
-        ("[[stubs]]\nregex = '('", r"stubs\[0\]: regex: '\(' is not a regular expression"),
+        ("[[stubs]]\nmatch = { regex = '(' }", r"stubs\[0\]: "),
+        ("[[stubs]]\nmatch = { regx = 'a' }", r"stubs\[0\]: match: must be a text or \{ regex = "),
+        ("[[programs]]\nprogram = 'npm'\nargs = { regex = '(' }", r"programs\[0\]: "),
+        ("[[faults]]\noperation = 'sandboxes.exek'\nstatus = 500", r"faults\[0\]: .*did you mean 'sandboxes.exec'"),
+        ("[[faults]]\nsandbox = 'wbe'\nstatus = 500", r"faults\[0\]: sandbox: there is no sandbox 'wbe'"),
+        ("[agents.claudee]\nreplies = ['x']", r"agents.claudee: agent 'claudee' does not exist; did you mean 'claude'"),
         ("[[keys]]\nscope = 'full'", r"keys\[0\]: .*name"),
         ("[agents.claude]\nreplys = []", r"agents.claude: replys: unknown; an agent has replies"),
-        ("[agents.nobody]\nreplies = ['x']", r"agents.nobody: there is no agent 'nobody'; known are claude-code"),
+        ("[agents.nobody]\nreplies = ['x']", r"agents.nobody: agent 'nobody' does not exist; known are aider"),
         ("[clock]\nat = 3", r"clock: at: unknown; known are freeze"),
         ("x = ", "not well-formed"),
     ],
@@ -190,12 +195,13 @@ MISSPELT = [
     ({"clock": {"freez": "2030-01-01T00:00:00Z"}}, "clock: freez: unknown; did you mean 'freeze'"),
     ({"keys": [{"nam": "reader"}]}, r"keys\[0\]: nam: unknown; did you mean 'name'"),
     ({"stubs": [{"match": "ls", "outptu": "x"}]}, r"stubs\[0\]: outptu: unknown; did you mean 'output'"),
-    ({"stubs": [{"regx": "ls"}]}, r"stubs\[0\]: regx: unknown; did you mean 'regex'"),
-    ({"stubs": [{"match": "ls", "regex": "ls"}]}, r"stubs\[0\]: regex: stands in place of match"),
+    ({"stubs": [{"mach": "ls"}]}, r"stubs\[0\]: mach: unknown; did you mean 'match'"),
+    ({"stubs": [{"match": {"regx": "ls"}}]}, r"stubs\[0\]: match: must be a text or { regex = "),
+    ({"stubs": [{"match": "ls", "regex": "ls"}]}, r"stubs\[0\]: regex: unknown; known are match"),
     ({"stubs": [{"match": "ls", "sandbox": "wbe"}]}, r"stubs\[0\]: sandbox: .*'wbe'.*did you mean 'web'"),
     ({"programs": [{"progam": "npm"}]}, r"programs\[0\]: progam: unknown; did you mean 'program'"),
     ({"programs": [{"program": "npm", "sandbox": "wbe"}]}, r"programs\[0\]: sandbox: .*did you mean 'web'"),
-    ({"agents": {"claudee": {}}}, "agents.claudee: there is no agent 'claudee'; did you mean 'claude'"),
+    ({"agents": {"claudee": {}}}, "agents.claudee: agent 'claudee' does not exist; did you mean 'claude'"),
     ({"agents": {"claude": {"reply": []}}}, "agents.claude: reply: unknown; .*did you mean"),
     ({"agents": {"claude": {"replies": [{"txt": "x"}]}}}, r"agents.claude.replies\[0\]: txt: unknown; did you mean"),
     ({"agents": {"claude": {"reply_to": [{"promt": "x"}]}}}, r"agents.claude.reply_to\[0\]: promt: unknown; did you"),
@@ -204,7 +210,7 @@ MISSPELT = [
     ({"sandboxes": [{"command": ["ls"]}]}, r"sandboxes\[1\]: command: unknown; did you mean 'commands'"),
     ({"sandboxes": [{"commands": "ls"}]}, r"sandboxes\[1\]: commands: must be a list of texts"),
     ({"sandboxes": [{"files": {"a": {"form": "b"}}}]}, r"sandboxes\[1\]: files: 'a' must be a text, or { from"),
-    ({"faults": [{"operation": "sandboxes.exce", "status": 500}]}, r"faults\[0\]: .*did you mean sandboxes.exec"),
+    ({"faults": [{"operation": "sandboxes.exce", "status": 500}]}, r"faults\[0\]: .*did you mean 'sandboxes.exec'"),
     ({"faults": [{"operation": "files.*", "sandbox": "wbe", "status": 500}]}, r"faults\[0\]: .*did you mean 'web'"),
 ]
 
@@ -226,7 +232,7 @@ WRONG_TYPES = [
     {"keys": [{"name": "a"}, {"name": "a"}]},
     {"keys": [{"name": "a", "scope": "nope"}]},
     {"stubs": [{"match": 5}]},
-    {"stubs": [{"regex": 5}]},
+    {"stubs": [{"match": {"regex": 5}}]},
     {"stubs": [{"match": "a", "output": 5}]},
     {"stubs": [{"match": "a", "times": "often"}]},
     {"programs": [{"program": 5}]},

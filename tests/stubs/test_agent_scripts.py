@@ -78,7 +78,7 @@ def test_one_agent_is_not_another(emulator, client, box):
     emulator.agent("codex").reset()
     assert "not really asked" in say(client, box, "codex exec hi")[0]
     assert say(client, box, "claude -p hi") == ("c\n", 0)
-    with pytest.raises(EmulatorError, match="no agent clippy; known are claude-code, "):
+    with pytest.raises(ValueError, match="agent 'clippy' does not exist; did you mean 'cline'"):
         emulator.agent("clippy").reply("x")
 
 
@@ -138,8 +138,8 @@ def test_a_function_sees_the_prompt_and_changes_the_sandbox(emulator, client, bo
 
 def test_a_function_may_leave_it_to_the_emulator_or_fail(emulator, client, box):
     emulator.agent("claude").reply(lambda prompt, sandbox: None, times=1)
-    emulator.agent("claude").reply(lambda prompt, sandbox: 1 / 0, times=1)
-    emulator.agent("claude").reply(lambda prompt, sandbox: Output("wrong kind"), times=1)
+    emulator.agent("claude").reply(lambda prompt, sandbox: 1 / 0, times=1, allow_errors=True)
+    emulator.agent("claude").reply(lambda prompt, sandbox: Output("wrong kind"), times=1, allow_errors=True)
     assert "not really asked" in say(client, box, "claude -p hi")[0]
     output, code = say(client, box, "claude -p hi")
     assert code == 1
@@ -150,10 +150,13 @@ def test_a_function_may_leave_it_to_the_emulator_or_fail(emulator, client, box):
 
 
 def test_a_file_that_cannot_be_written_is_the_agents_failure(emulator, client, box):
-    emulator.agent("claude").reply("done", files={"/etc/passwd": "x"})
+    client.sandboxes.exec(box, "mkdir taken")
+    with pytest.raises(ValueError, match="files: '/etc/passwd' is not below /workspace, /root, /tmp"):
+        emulator.agent("claude").reply("done", files={"/etc/passwd": "x"})
+    emulator.agent("claude").reply("done", files={"taken": "x"}, allow_errors=True)
     output, code = say(client, box, "claude -p hi")
     assert code == 1
-    assert "/etc/passwd" in output
+    assert "taken" in output
     assert "done" not in output
 
 
