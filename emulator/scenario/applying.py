@@ -144,7 +144,8 @@ class _Applying:
                 name = entry.get("sandbox")
                 if (name if name in self._names else None) == of:
                     with _at(f"{kind}[{index}]"):
-                        await self._control("/commands", function, **_patterns(self._with_id(entry), "match", "args", "stdin"))
+                        options = _patterns(self._with_id(entry), "match", "args", "stdin")
+                        await self._control("/commands", function, **options)
 
     async def _make_replies(self, name: str, table: Mapping[str, Any]) -> None:
         agent = Agent(_RECORDER, name)
