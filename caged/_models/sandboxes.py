@@ -58,15 +58,11 @@ class ExecResult(Model):
         output: stdout and stderr, merged in the order written.
         exit_code: the shell's; 128+n after signal n; -1 when `error` is set.
         error: why the command could not be run at all (sandbox unreachable or not running), else None.
-        duration_ms: how long it ran, where the server tells.
-        truncated: True when the server cut `output` for its size; None where it does not tell.
     """
 
     output: str = ""
     exit_code: int = 0
     error: Optional[str] = None
-    duration_ms: Optional[int] = None
-    truncated: Optional[bool] = None
 
     @property
     def ok(self) -> bool:

@@ -56,7 +56,8 @@ class Request:
 @dataclass(frozen=True)
 class Command:
     """`source`: exec, stream, terminal, mcp or build. `exit_code` None: it has none. `output`: of exec alone, cut after
-    16 Ki characters. `stub`: the id of the one that answered in its place."""
+    16 Ki characters. `stub`: the id of the one that answered in its place. `duration_ms`: by the sandbox's clock.
+    `truncated`: the output was cut in the answer, too."""
 
     at: str
     account: str
@@ -67,6 +68,7 @@ class Command:
     duration_ms: float
     output: Optional[str]
     stub: str
+    truncated: bool
 
     def __str__(self) -> str:
         return f"{self.at} {self.sandbox} $ {self.command} ({self.source}, exit {self.exit_code})"

@@ -70,6 +70,13 @@ class CreateSandbox(Body):
         return [*named, self.repo_token or "", in_url[1] if in_url else ""]
 
 
+class ConfigOut(Model):
+    """The `.caged.yaml` at the top of the sandbox's repository. `raw` is left out for one that cannot be shown."""
+
+    source: str
+    raw: Optional[str]
+
+
 class SandboxOut(Model):
     """A sandbox as every client reads it. Nullable keys are left out when unset."""
 
@@ -85,6 +92,7 @@ class SandboxOut(Model):
     budget: Optional[float]
     init_script: Optional[str]
     timeout: int
+    config: Optional[ConfigOut]
     created_at: str
     started_at: Optional[str]
     stopped_at: Optional[str]
@@ -118,6 +126,7 @@ def shown(sandbox: Sandbox, now: float) -> SandboxOut:
         budget=sandbox.budget,
         init_script=sandbox.init_script,
         timeout=sandbox.timeout,
+        config=ConfigOut(source=sandbox.config["source"], raw=sandbox.config.get("raw")) if sandbox.config else None,
         created_at=sandbox.created_at,
         started_at=sandbox.started_at,
         stopped_at=sandbox.stopped_at,
@@ -137,6 +146,8 @@ async def create(call: Call[CreateSandbox]) -> Response:
     sandbox = call.platform.sandboxes.new(call.account, **checked(call.body))
     if sandbox.timeout < (call.body.timeout or 0):
         call.warnings.append(f"timeout is cut to the plan's most, {sandbox.timeout} s")
+    if sandbox.template in limits.OLDER_TEMPLATES:
+        call.warnings.append(f"template {sandbox.template} is in older documentation only; the platform may refuse it")
     await call.platform.sandboxes.build(sandbox, call.failing("error"))
     return json_reply(shown(sandbox, call.platform.services.clock.time()), 201)
 
@@ -176,6 +187,8 @@ async def resume(call: Call[NoBody]) -> Response:
 )
 async def logs(call: Call[NoBody]) -> Response:
     sandbox = call.platform.sandboxes.get(call.account, call.param("id"))
+    if call.query("follow") is not None:
+        call.warnings.append("`follow` is ignored; ask again for newer lines")
     lines = call.platform.sandboxes.logs(sandbox, call.query_int("tail"))
     return json_reply([LogLine(timestamp=x.timestamp, type=x.type, message=x.message) for x in lines])
 
