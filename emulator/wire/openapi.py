@@ -164,7 +164,7 @@ def document(operations: Iterable[Operation]) -> dict[str, Any]:
 
 def _schemas(operations: Sequence[Operation]) -> tuple[Any, dict[str, Any]]:
     """(reference by model and direction, all definitions)."""
-    problems = (Problem, *_PROBLEMS.values())
+    problems: tuple[type[BaseModel], ...] = (Problem, *_PROBLEMS.values())
     wanted: dict[tuple[type[BaseModel], _Mode], None] = {(problem, "serialization"): None for problem in problems}
     for operation in operations:
         if operation.body is not None:
