@@ -32,6 +32,8 @@ TRUST_PAUSE = 30
 SESSIONS_LEAST, SESSIONS_MOST = 3, 100
 #: USD below which nobody wants to hear of a session's cost: those of an emulated agent take millionths.
 ANOMALY_LEAST = 0.01
+#: The largest share of a budget that is told; that of the smallest budgets is not finite.
+MOST_PERCENT = 1_000_000
 #: So many errors are remembered at most; a threshold above it is never reached.
 _MOST_ERRORS = 100_000
 
@@ -144,7 +146,7 @@ class Alarms:
             cause = f"budget {mark:g}"
             if share < mark or not self._first_time(sandbox.id, cause):
                 continue
-            percent = f"{math.floor(share)}"
+            percent = str(math.floor(min(share, MOST_PERCENT)))
             fired = self._alerts.fire(
                 account.id,
                 "budget_exceeded",

@@ -76,6 +76,9 @@ class ConfigOut(Model):
     source: str
     raw: Optional[str]
 
+    def model_dump_json(self, **_options: Any) -> str:
+        return super().model_dump_json(exclude_none=True)
+
 
 class SandboxOut(Model):
     """A sandbox as every client reads it. Nullable keys are left out when unset."""

@@ -323,7 +323,7 @@ def test_a_command_takes_as_long_as_it_takes_and_frozen_no_time_at_all(double, c
     def taken():
         """Milliseconds that a command took, as the journal says."""
         client.sandboxes.exec(box, "sleep 0.2")
-        return double.journal.commands()[-1].duration_ms
+        return double.journal.execs()[-1].duration_ms
 
     assert taken() >= 200
     double.clock.advance(hours=1)
@@ -344,7 +344,7 @@ def test_freezing_in_the_middle_of_a_command_makes_no_nonsense_of_its_duration(d
     double.clock.freeze(at)
     client.files.write(box, "go", "")
     running.join(10)
-    assert 0 <= double.journal.commands()[-1].duration_ms <= (time.monotonic() - begun) * 1000
+    assert 0 <= double.journal.execs()[-1].duration_ms <= (time.monotonic() - begun) * 1000
 
 
 def test_an_unknown_account_has_no_time(double):

@@ -7,6 +7,8 @@ key is missed.
 from __future__ import annotations
 
 import dataclasses
+import os
+import signal
 import typing
 
 import contract_answers
@@ -34,6 +36,17 @@ ALWAYS = {
     "Port.detected_at": "it is always known",
     "Session.agent_type": "an agent makes every session",
     "Session.trust_score": "every session has one",
+}
+#: Keys that need an emulator of their own to be seen both ways, and the test that does it.
+APART = {
+    "Sandbox.config": "test_repo.py",
+    "Sandbox.repo_url": "test_repo.py",
+    "Sandbox.stopped_at": "test_the_end_of_a_sandbox_is_left_out_while_it_runs",
+    "Session.duration_ms": "test_keys_of_a_session_are_there_with_null_while_it_is_active",
+    "Session.ended_at": "test_keys_of_a_session_are_there_with_null_while_it_is_active",
+    "Session.model": "test_sessions.py",
+    "Subscription.current_period_end": "test_a_free_plan_has_no_period",
+    "Usage.last_reported_at": "test_what_was_reported_of_usage_is_left_out_until_it_was",
 }
 #: Keys of objects that are tested elsewhere: test_repo.py, test_alerts.py, test_errors_and_routing.py, test_login.py.
 ELSEWHERE = ("Config.", "RuleConfig.", "Reason.", "Problem.", "DeviceProblem.", "Protected.")
@@ -74,7 +87,7 @@ def seen(emulator):
     with api_of(emulator, account) as api:
         call = Seen(api)
         _sandboxes(call, api)
-        _agents(call, api, emulator)
+        _agents(call)
         _alerts(call, api, emulator)
         _account(call, emulator)
         call("sandboxes.destroy", id=call("sandboxes.list")[0]["id"])
@@ -113,9 +126,7 @@ def _sandboxes(call, api):
     call("socket_ticket")
 
 
-def _agents(call, api, emulator):
-    agent = emulator.agent("claude", account=api.account_id)
-    agent.reply("done", tokens_in=3, tokens_out=4, cost_usd=0.01)
+def _agents(call):
     box = call("sandboxes.create", {"template": "minimal", "agents": ["claude"]})["id"]
     call("sandboxes.exec", {"command": "claude -p hi"}, id=box)
     session = call("sessions.list_by_sandbox", id=box)[0]["id"]
@@ -175,12 +186,11 @@ def test_every_operation_answers_as_the_contract_says(seen, name):
     assert name in seen.operations
 
 
-@pytest.mark.parametrize("key", sorted(key for key in optional_keys() if not key.startswith(ELSEWHERE)))
+HERE = [key for key in sorted(optional_keys()) if not key.startswith(ELSEWHERE) and key not in APART]
+
+
+@pytest.mark.parametrize("key", HERE)
 def test_every_optional_key_is_seen_with_and_without_a_value(seen, key):
-    if key == "Sandbox.config" or key == "Sandbox.repo_url":
-        pytest.skip("needs a repository: test_repo.py")
-    if key in ("Session.duration_ms", "Session.ended_at", "Session.model", "Usage.last_reported_at"):
-        pytest.skip("needs a clock of its own: see the tests below")
     wanted = {True} if key in ALWAYS else {False} if key in NEVER else {True, False}
     assert {there for name, there in seen.keys if name == key} == wanted
 
@@ -204,6 +214,24 @@ def test_what_was_reported_of_usage_is_left_out_until_it_was(timed):
     clock.advance(2 * 3600)
     call("billing.get_usage")
     assert {there for name, there in call.keys if name == "Usage.last_reported_at"} == {True, False}
+
+
+def test_a_free_plan_has_no_period(own_emulator, new_api):
+    for tier, there in (("free", False), ("pro", True)):
+        call = Seen(new_api(own_emulator(tier=tier)))
+        call("billing.get_subscription")
+        assert ("Subscription.current_period_end", there) in call.keys
+
+
+def test_the_end_of_a_sandbox_is_left_out_while_it_runs(own_emulator, new_api):
+    api = new_api(own_emulator())
+    call = Seen(api)
+    box = api.sandbox()
+    call("sandboxes.get", id=box)
+    os.kill(api.emulator._runtime.services.store.sandboxes[box].cage.init_pid, signal.SIGKILL)
+    eventually(lambda: api.status(box) == "error", "the emulator to see it")
+    call("sandboxes.get", id=box)
+    assert {there for name, there in call.keys if name == "Sandbox.stopped_at"} == {True, False}
 
 
 # --- the table can tell

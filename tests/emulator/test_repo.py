@@ -353,7 +353,8 @@ def test_the_sdk_shows_the_config(api, configured):
 
 def test_without_a_caged_yaml_there_is_no_config(api, origin):
     assert "config" not in create(api, origin)
-    assert "config" not in api.post("/sandboxes", json={"template": "minimal", "init_script": "touch .caged.yaml"}).json()
+    made = api.post("/sandboxes", json={"template": "minimal", "init_script": "touch .caged.yaml"})
+    assert "config" not in made.json()
 
 
 def test_a_caged_yaml_of_a_subdirectory_checkout_is_the_repositorys(api, configured):

@@ -1,5 +1,6 @@
-"""What the platform's answers hold, key by key, as wire-contract.md and its companions say: written from those documents
-and not from the emulator. `check` compares an answer with it; a key that is not named is a fault like one that is missing.
+"""What the platform's answers hold, key by key, as wire-contract.md and its companions say: written from those
+documents and not from the emulator. `check` compares an answer with it; a key that is not named is a fault like one
+that is missing.
 
 A value is one of the words in `_SCALARS`, the name of an object (`Sandbox`), a list of either (`[Sandbox]`), a map
 (`{str}`: names to strings) or a choice (`open|resolved`). Behind it stands what happens when there is no value:
