@@ -21,7 +21,8 @@ class Sandbox(Model):
         repo_url: the repository it was created with (`create` calls it ``repo``).
         budget: spending cap.
         timeout: idle seconds until it is paused by itself.
-        config: the ``.caged.yaml`` it was made from, undecoded.
+        config: ``source`` and ``raw`` of the ``.caged.yaml`` in its repository, as `SandboxConfigSummary` reads it;
+            None when it has none.
         started_at, stopped_at: None until it happened.
         cost: machine time only.
         llm_cost: model spend of its agent sessions.

@@ -1,6 +1,6 @@
 """The published client, `caged-sdk` 0.2.0, against the emulator: it works where it works on the platform, and fails
-where it fails there (wire-contract.md 12, platform-behaviour.md B 20). A server that answers more keys than the platform
-hides that from its users.
+where it fails there (wire-contract.md 12, platform-behaviour.md B 20). A server that answers more keys than the
+platform hides that from its users.
 
 The client comes from the package index, into an environment of its own; where there is no index the tests are skipped.
 """
@@ -103,14 +103,14 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> str:
 def _install(place: Path) -> str:
     """Make the environment. Returns why that is not possible; an empty string when it was."""
     make = [sys.executable, "-m", "venv", str(place)]
-    pip = [str(place / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "--retries", "1", "--timeout", "10"]
-    for command in (make, [*pip, "install", "-q", CLIENT]):
+    pip = [str(place / "bin" / "python"), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
+    for command in (make, [*pip, "--retries", "1", "--timeout", "10", CLIENT]):
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=INSTALL_SECONDS, check=False)
         except subprocess.TimeoutExpired:
             return f"it took longer than {INSTALL_SECONDS} s"
         if done.returncode != 0:
-            return (done.stderr or done.stdout).strip()[-300:] or f"exit code {done.returncode}"
+            return (done.stderr or done.stdout).strip().rpartition("\n")[2] or f"exit code {done.returncode}"
     return ""
 
 
