@@ -12,6 +12,9 @@ from ..wire import segment
 
 group = Group("events")
 
+#: USD that a model's call is reported to have cost; it stands in the account's records.
+_COST = 0.0001
+
 
 def _event(bench: Bench, **fields: Any) -> dict[str, Any]:
     return {
@@ -58,12 +61,12 @@ def chosen_session(bench: Bench) -> None:
 def sandbox_cost(bench: Bench) -> None:
     path = f"/sandboxes/{segment(bench.box)}"
     before = an_object(bench.get(path), SANDBOX)["llm_cost"]
-    _ingest(bench, _event(bench, type="llm_call", payload={"cost_usd": 0.0625}))
+    _ingest(bench, _event(bench, type="llm_call", payload={"cost_usd": _COST}))
 
     def costs_more() -> Optional[bool]:
-        return True if abs(an_object(bench.get(path), SANDBOX)["llm_cost"] - before - 0.0625) < 1e-6 else None
+        return True if abs(an_object(bench.get(path), SANDBOX)["llm_cost"] - before - _COST) < 1e-6 else None
 
-    bench.eventually(costs_more, f"llm_cost {before + 0.0625}", min(5.0, bench.patience.limit))
+    bench.eventually(costs_more, f"llm_cost {before + _COST}", min(5.0, bench.patience.limit))
 
 
 @group.contract("no-timestamp", "An event without timestamp is a 400.", "wire-contract 3.7")
