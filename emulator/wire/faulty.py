@@ -31,11 +31,10 @@ async def before(fault: Fault, request: Request) -> Optional[Response]:
         return Dropped()
     if fault.drop == "before":
         return Dropped()
-    path = request.scope["path"]
     if fault.rate_limit is not None:
-        return problem(Refusal(429, fault.detail or "rate limit reached", retry_after=fault.rate_limit), path)
+        return problem(Refusal(429, fault.detail or "rate limit reached", retry_after=fault.rate_limit))
     if fault.status is not None:
-        return _failing(fault, fault.status, path)
+        return _failing(fault, fault.status)
     return None
 
 
@@ -51,11 +50,11 @@ def after(fault: Fault, response: Response) -> Response:
     return response
 
 
-def _failing(fault: Fault, status: int, path: str) -> Response:
+def _failing(fault: Fault, status: int) -> Response:
     if fault.body is not None:
         response = Response(fault.body.encode("utf-8"), status, media_type=_media(fault.body))
     else:
-        response = problem(Refusal(status, _detail(fault), fault.reason), path)
+        response = problem(Refusal(status, _detail(fault), fault.reason))
     if fault.retry_after is not None:
         response.headers["Retry-After"] = str(fault.retry_after)
     return response

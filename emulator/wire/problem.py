@@ -15,7 +15,7 @@ from starlette.responses import Response
 from ..platform.refusal import Refusal
 
 
-def problem(refusal: Refusal, instance: str) -> Response:
+def problem(refusal: Refusal) -> Response:
     title = HTTPStatus(refusal.status).phrase
     body: dict[str, Any] = {
         "type": f"https://caged.dev/errors/{title}",

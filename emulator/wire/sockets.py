@@ -114,14 +114,14 @@ class SocketDispatcher:
             entry.status = 0
         except Refusal as refusal:
             entry.status = refusal.status
-            await refuse(socket, self._platform, problem(refusal, scope["path"]))
+            await refuse(socket, self._platform, problem(refusal))
         except WebSocketDisconnect:
             pass
         except Exception:
             services.log(f"{self._operation.name} failed:\n{traceback.format_exc()}")
             entry.status = 500
             failure = Refusal(500, "the emulator failed; its log has the traceback. Please report it.")
-            await refuse(socket, self._platform, problem(failure, scope["path"]))
+            await refuse(socket, self._platform, problem(failure))
         finally:
             if connection is not None:
                 connection.over()
