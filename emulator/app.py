@@ -80,9 +80,7 @@ def build(platform: Platform) -> ASGIApp:
         if error.status_code == 404:
             response = PlainTextResponse("404 page not found\n", 404)
         else:
-            response = problem(
-                Refusal(error.status_code, f"{request.method} is not allowed here"), request.scope["path"]
-            )
+            response = problem(Refusal(error.status_code, f"{request.method} is not allowed here"))
             response.headers.update(error.headers or {})
         add_common_headers(response, platform)
         return response
@@ -149,7 +147,7 @@ class Gate:
 
                 return await Previews(self._platform)(target, scope, receive, send)
             return await self._app(scope, receive, send)
-        response = problem(refusal, path)
+        response = problem(refusal)
         if scope["type"] == "websocket":
             return await refuse(WebSocket(scope, receive, send), self._platform, response)
         add_common_headers(response, self._platform)

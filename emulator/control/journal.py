@@ -49,7 +49,8 @@ class Entry:
 @dataclass(frozen=True)
 class Ran:
     """One command. `source`: exec, stream, terminal, mcp or build. `exit_code` None: it has none (killed, or typed in a
-    terminal). `output` is known of exec alone. `stub`: the id of the stub that answered in its place."""
+    terminal). `output` is known of exec alone. `stub`: the id of the stub that answered in its place. `truncated`: the
+    answer of the exec did not hold all of the output."""
 
     at: str
     account: str
@@ -60,6 +61,7 @@ class Ran:
     duration_ms: float
     output: Optional[str] = None
     stub: str = ""
+    truncated: bool = False
 
 
 @dataclass(frozen=True)

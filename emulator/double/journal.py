@@ -73,6 +73,8 @@ class Command:
         source: exec, stream, terminal, mcp or build.
         exit_code: None where it has none.
         output: Of exec only, cut after 16 Ki characters.
+        duration_ms: By the account's clock.
+        truncated: The output was cut in the answer, too.
         stub: Id of the stub that answered it.
     """
 
@@ -85,6 +87,7 @@ class Command:
     duration_ms: float
     output: Optional[str]
     stub: str
+    truncated: bool
 
     def __str__(self) -> str:
         return f"{self.at} {self.sandbox} $ {self.command} ({self.source}, exit {self.exit_code})"

@@ -28,8 +28,6 @@ class Outcome:
     output: str
     exit_code: int
     error: Optional[str] = None
-    truncated: bool = False
-    duration_ms: int = 0
 
 
 def _die(sandbox: Sandbox, injection: Injection) -> None:
@@ -115,14 +113,15 @@ class Execs:
         milliseconds = round((self._services.clock.stopwatch() - start) * 1000)
         if result.error is not None:
             self._over(sandbox, command, None, start, f"not started: {result.error}", stub=chosen.stub)
-            return Outcome("", -1, chosen.not_started(result.error), False, milliseconds)
+            return Outcome("", -1, chosen.not_started(result.error))
         output = result.output.decode("utf-8", "replace")
         if result.truncated:
             output += f"\n[caged: output cut after {limits.OUTPUT_BYTES // 1024**2} MiB]\n"
-        self._over(sandbox, command, result.code, start, f"exit {result.code}, {milliseconds} ms", output, chosen.stub)
+        ended = f"exit {result.code}, {milliseconds} ms"
+        self._over(sandbox, command, result.code, start, ended, output, chosen.stub, result.truncated)
         if result.code:
             self._note_memory(sandbox, result.output[-4000:])
-        return Outcome(output, result.code, None, result.truncated, milliseconds)
+        return Outcome(output, result.code)
 
     def _note_memory(self, sandbox: Sandbox, said: bytes) -> None:
         """A line in the log when a command failed for want of memory."""
@@ -148,12 +147,14 @@ class Execs:
         outcome: str,
         output: Optional[str] = None,
         stub: str = "",
+        truncated: bool = False,
     ) -> None:
         """Into the log and among the events. `code` is None for a command that has none, `start` of the stopwatch."""
         data = {"command": command, "exit_code": code}
         if code is None:
             data["error"] = outcome
-        self._services.ran(sandbox, data, (self._services.clock.stopwatch() - start) * 1000, output=output, stub=stub)
+        milliseconds = (self._services.clock.stopwatch() - start) * 1000
+        self._services.ran(sandbox, data, milliseconds, output=output, stub=stub, truncated=truncated)
         shown = mask(sandbox, command)  # before the cut, which may go through a secret
         shown = shown if len(shown) <= 500 else shown[:500] + " …"
         self._services.note(sandbox, f"$ {shown} ({outcome}{f', {stub}' if stub else ''})", "command")

@@ -13,6 +13,9 @@ TEMPLATE_ALIASES: dict[str, str] = {
     "computer": "desktop",
 }
 
+#: Templates of the platform's older documentation that its newer clients do not list (Part B, 20).
+OLDER_TEMPLATES = ("go-122",)
+
 #: agent -> the command that it puts on the sandbox's PATH (`continue` is a word of the shell; its command is cn).
 AGENTS: dict[str, str] = {
     "claude-code": "claude",

@@ -112,6 +112,7 @@ class Services:
         source: str = "exec",
         output: Optional[str] = None,
         stub: str = "",
+        truncated: bool = False,
     ) -> None:
         """A command was run, or typed: an event with `data` (`command`, `exit_code` and more), and a line of the
         journal."""
@@ -128,6 +129,7 @@ class Services:
                 round(duration_ms, 3),
                 said,
                 stub,
+                truncated,
             )
         )
 

@@ -199,16 +199,15 @@ class Snapshots:
 
     # --- downloading
 
-    def sign_download(self, snapshot: Snapshot) -> tuple[str, int]:
-        """(path and query of a URL that needs no key, epoch second at which it ends)."""
+    def sign_download(self, snapshot: Snapshot) -> str:
+        """Path and query of a URL that needs no key, for `limits.DOWNLOAD_SECONDS`."""
         self._require_completed(snapshot)
         expires = int(self._services.clock.time()) + limits.DOWNLOAD_SECONDS
         signature = self._signature(snapshot.id, expires)
         while len(self._downloads) >= _DOWNLOADS_KEPT:
             del self._downloads[next(iter(self._downloads))]
         self._downloads[signature] = (snapshot.account_id, float(expires))
-        path = f"/v1/snapshots/{snapshot.id}/download/content?expires={expires}&signature={signature}"
-        return path, expires
+        return f"/v1/snapshots/{snapshot.id}/download/content?expires={expires}&signature={signature}"
 
     def _signature(self, snapshot_id: str, expires: int) -> str:
         text = f"{snapshot_id}:{expires}".encode()

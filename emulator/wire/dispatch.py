@@ -107,15 +107,12 @@ class Dispatcher:
                 call = Call(request, self._platform, account, key, body, entry.warnings, injection)
                 response = await operation.handler(call)
         except Refusal as refusal:
-            response = problem(refusal, request.scope["path"])
+            response = problem(refusal)
         except ClientDisconnect:
             response = Response(status_code=CLIENT_CLOSED_REQUEST)
         except Exception:
             services.log(f"{request.method} {request.scope['path']} failed:\n{traceback.format_exc()}")
-            response = problem(
-                Refusal(500, "the emulator failed; its log has the traceback. Please report it."),
-                request.scope["path"],
-            )
+            response = problem(Refusal(500, "the emulator failed; its log has the traceback. Please report it."))
         add_common_headers(response, self._platform, rate)
         if services.keeper is not None:
             response = self._durable(response, request)
@@ -152,12 +149,12 @@ class Dispatcher:
             body = parse_body(await read_body(request, operation), operation, unknown_keys=False)
             response = await operation.handler(Call(request, platform, account, None, body))
         except Refusal as refusal:
-            response = problem(refusal, request.scope["path"])
+            response = problem(refusal)
         except ClientDisconnect:
             response = Response(status_code=CLIENT_CLOSED_REQUEST)
         except Exception:
             platform.services.log(f"{request.method} {request.scope['path']} failed:\n{traceback.format_exc()}")
-            response = problem(Refusal(500, "the emulator failed; its log has the traceback."), request.scope["path"])
+            response = problem(Refusal(500, "the emulator failed; its log has the traceback."))
         add_common_headers(response, platform, admin=True)
         if platform.services.keeper is not None:
             response = self._durable(response, request)
@@ -169,7 +166,7 @@ class Dispatcher:
             self._platform.services.commit()
         except OSError as error:
             self._platform.services.log(f"{request.method} {request.scope['path']}: {error}")
-            response = problem(Refusal(507, str(error)), request.scope["path"])
+            response = problem(Refusal(507, str(error)))
             add_common_headers(response, self._platform)
         return response
 

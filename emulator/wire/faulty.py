@@ -42,7 +42,7 @@ async def before(injection: Injection, request: Request) -> Optional[Response]:
         return Dropped()
     if fault.drop == "before":
         return Dropped(injection)
-    response = _in_place(fault, request.scope["path"])
+    response = _in_place(fault)
     if response is not None:
         injection.trigger()
     return response
@@ -72,17 +72,17 @@ def _late(injection: Injection) -> None:
         injection.trigger()
 
 
-def _in_place(fault: Fault, path: str) -> Optional[Response]:
+def _in_place(fault: Fault) -> Optional[Response]:
     """The answer of `status` and `rate_limit`."""
     if fault.rate_limit is not None:
-        return problem(Refusal(429, fault.detail or "rate limit reached", retry_after=fault.rate_limit), path)
+        return problem(Refusal(429, fault.detail or "rate limit reached", retry_after=fault.rate_limit))
     if fault.status is None:
         return None
     if fault.body is not None:
         response = Response(fault.body.encode("utf-8"), fault.status, media_type=_media(fault.body))
     else:
         detail = fault.detail or f"this answer was asked for by a test ({fault.id})"
-        response = problem(Refusal(fault.status, detail, fault.reason), path)
+        response = problem(Refusal(fault.status, detail, fault.reason))
     if fault.retry_after is not None:
         response.headers["Retry-After"] = str(fault.retry_after)
     return response

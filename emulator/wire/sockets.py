@@ -26,6 +26,9 @@ from .dispatch import add_common_headers
 from .operation import Call, NoBody
 from .problem import problem
 
+#: The subprotocol of each kind of socket. A client that asks for another is given none (platform-behaviour.md B 6).
+SUBPROTOCOLS = {"terminal": "terminal", "stream": "terminal", "mcp": "mcp"}
+
 
 @dataclass
 class Connection:
@@ -40,10 +43,13 @@ class Connection:
     _opened: Optional[OpenSocket] = field(default=None, init=False)
 
     async def accept(self, kind: str) -> None:
-        """Echoes the first that was asked for: some clients fail when none is named, others when it is another. `kind`:
-        as of platform/open_sockets.py, where it is listed from now until `over`."""
-        offered = subprotocols(self.socket.scope)
-        await self.socket.accept(subprotocol=offered[0] if offered else None)
+        """Complete the handshake, with the subprotocol of `kind` if the client asked for it and without any otherwise.
+
+        Args:
+            kind: One of platform/open_sockets.py, where the socket is listed from now until `over`.
+        """
+        name = SUBPROTOCOLS[kind]
+        await self.socket.accept(subprotocol=name if name in subprotocols(self.socket.scope) else None)
         opened_at = self.platform.services.clock.timestamp()
         self._opened = OpenSocket(self.account.id, self.sandbox.id, kind, opened_at)
         self.platform.sockets.add(self._opened)
@@ -116,14 +122,14 @@ class SocketDispatcher:
             entry.status = 0
         except Refusal as refusal:
             entry.status = refusal.status
-            await refuse(socket, self._platform, problem(refusal, scope["path"]))
+            await refuse(socket, self._platform, problem(refusal))
         except WebSocketDisconnect:
             pass
         except Exception:
             services.log(f"{self._operation.name} failed:\n{traceback.format_exc()}")
             entry.status = 500
             failure = Refusal(500, "the emulator failed; its log has the traceback. Please report it.")
-            await refuse(socket, self._platform, problem(failure, scope["path"]))
+            await refuse(socket, self._platform, problem(failure))
         finally:
             if injection is not None:
                 injection.release()

@@ -198,11 +198,11 @@ def test_spending_tells_of_each_mark_and_pauses_in_the_end(either, client):
     assert either.spend(box, 1) == pytest.approx(1, abs=0.01)
     assert client.alerts.list().alerts == []
     assert either.spend(box, 3.2) == pytest.approx(4.2, abs=0.01)
-    assert [alert.meta["percent"] for alert in client.alerts.list().alerts] == ["80"]
+    assert [alert.meta["percent"] for alert in client.alerts.list().alerts] == ["84"]
     assert client.sandboxes.get(box).status == "running"
     either.spend(box, 4.8)
     assert client.sandboxes.get(box).status == "paused"
-    assert sorted(float(alert.meta["percent"]) for alert in client.alerts.list().alerts) == [80, 95, 100]
+    assert sorted(float(alert.meta["threshold_percent"]) for alert in client.alerts.list().alerts) == [80, 95, 100]
     assert client.sandboxes.get(box).llm_cost == pytest.approx(9)
     assert [event.data["cause"] for event in either.journal.events(box) if event.data.get("action") == "pause"] == [
         "budget"

@@ -49,7 +49,7 @@ class RequestOut(Model):
 
 class CommandOut(Model):
     """`source`: exec, stream, terminal, mcp or build. `exit_code` null: it has none. `output`: of exec alone. `stub`:
-    that answered in its place."""
+    that answered in its place. `truncated`: the answer of the exec did not hold all of the output."""
 
     at: str
     account: str
@@ -60,6 +60,7 @@ class CommandOut(Model):
     duration_ms: float
     output: Optional[str]
     stub: str
+    truncated: bool
 
 
 class PromptOut(Model):
