@@ -9,7 +9,6 @@ from typing import Any, Callable, Optional
 
 import click
 
-from ..double.double import Double
 from ..double.link import EmulatorError
 from ..double.remote import RemoteEmulator
 from .target import choose, target_options
@@ -29,10 +28,10 @@ def control_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @contextmanager
-def _control(port: Optional[int], pid: Optional[int], account: Optional[str]) -> Iterator[Double]:
+def _control(port: Optional[int], pid: Optional[int], account: Optional[str]) -> Iterator[RemoteEmulator]:
     found = choose(port, pid)
     try:
-        with RemoteEmulator(found.base_url, found.admin_key) as emulator, emulator.acting_for(account):
+        with RemoteEmulator(found.base_url, found.admin_key, account=account) as emulator:
             yield emulator
     except (EmulatorError, ValueError) as error:
         raise click.ClickException(str(error)) from error

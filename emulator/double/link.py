@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -52,17 +53,28 @@ class Refused(EmulatorError):
 
 
 class Link:
-    """`account`: what calls are about when they name none; None: the emulator's first account. `services`: of the
-    emulator in this process, for what no wire carries (functions); None: it runs elsewhere."""
+    """A connection to the admin API of one emulator, and the account that calls are about when they name none.
+
+    The connection is shared, the account never changes: `scoped` returns another link on the same connection. Threads
+    may share both.
+
+    Args:
+        base_url: the emulator's URL, without a path.
+        admin_key: its admin key.
+        services: returns the services of the emulator in this process, for what no wire carries (functions). None: the
+            emulator runs in another process.
+    """
 
     def __init__(
         self, base_url: str, admin_key: str, services: Optional[Callable[[], Optional[Services]]] = None
     ) -> None:
         import httpx  # a server does without, and starts the faster
 
-        self.account: Optional[str] = None
-        #: What was asked for everybody through here and how to take it back: paths to DELETE, oldest first.
+        self._account: Optional[str] = None
+        #: Controls that were added for all accounts (`account="*"`) through this link: paths to DELETE, oldest first.
         self.for_everybody: dict[str, None] = {}
+        #: Whether something was changed through this link in the account that it is bound to.
+        self.changed = False
         self._services = services
         self._client = httpx.Client(
             base_url=f"{base_url}/_emulator",
@@ -72,7 +84,24 @@ class Link:
             verify=False,  # loopback, without TLS: loading certificates would take longer than all the rest
         )
 
+    @property
+    def account(self) -> Optional[str]:
+        """The id of the account that calls are about; None: the emulator's first account, `*`: all."""
+        return self._account
+
+    @property
+    def url(self) -> str:
+        """The emulator's URL."""
+        return str(self._client.base_url).rpartition("/_emulator")[0]
+
+    def scoped(self, account: str) -> Link:
+        """Another link on the same connection, bound to this account."""
+        link = copy.copy(self)
+        link._account, link.for_everybody, link.changed = account, {}, False
+        return link
+
     def close(self) -> None:
+        """Close the connection, for all links that share it."""
         self._client.close()
 
     def local(self, what: str) -> Services:
@@ -83,7 +112,7 @@ class Link:
         return services
 
     def about(self, account: Optional[Of]) -> Optional[str]:
-        return self.account if account is None else str(id_of(account))
+        return self._account if account is None else str(id_of(account))
 
     def call(
         self,
@@ -98,11 +127,15 @@ class Link:
         refuses: ValueError in its place for options that make no sense (400)."""
         response = self.send(method, path, account=account, query=query, json=_plain(body))
         answer = response.json() if response.content else None
-        if method == "POST" and self.about(account) == "*":
-            self._note(path, answer)
+        if method == "POST":
+            self._note(path, answer, self.about(account))
         return answer
 
-    def _note(self, path: str, answer: Any) -> None:
+    def _note(self, path: str, answer: Any, account: Optional[str]) -> None:
+        if account == self._account:
+            self.changed = True
+        if account != "*":
+            return
         if path.startswith("/clock/"):
             self.for_everybody["/clock"] = None
         elif _KEPT_APART.fullmatch(path) and isinstance(answer, dict):
@@ -134,7 +167,7 @@ class Link:
         from httpx import HTTPError
 
         if self._client.is_closed:
-            raise EmulatorError(f"this way to the emulator at {self._client.base_url} was closed")
+            raise EmulatorError(f"the connection to the emulator at {self._client.base_url} was closed")
         try:
             response = self._client.request(method, path, params=self._params(account, query), **options)
         except HTTPError as error:

@@ -289,7 +289,8 @@ class Sandboxes:
             async with sandbox.disk:
                 await sandbox.cage.remove()
             if survivors:
-                self._services.log(f"{sandbox.id}: {survivors} processes could not be killed")
+                with acting_for(sandbox.account_id):
+                    self._services.log(f"{sandbox.id}: {survivors} processes could not be killed")
 
     async def destroy_all(self, account: Optional[Account] = None) -> None:
         boxes = list(self._services.store.sandboxes.values())

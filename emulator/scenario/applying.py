@@ -15,7 +15,7 @@ from .reading import Scenario, ScenarioError
 if TYPE_CHECKING:
     from caged import Caged
 
-    from ..double.double import Double
+    from ..double.controls import Controls
 
 
 @dataclass
@@ -35,7 +35,7 @@ class Loaded:
         }
 
 
-def apply(scenario: Scenario, double: Double, api_key: str) -> Loaded:
+def apply(scenario: Scenario, double: Controls, api_key: str) -> Loaded:
     """Makes everything, in the account that `double` acts for and whose key that is: the clock first, faults last, so
     that nothing of the scenario itself meets them. ScenarioError, naming the entry; what was made by then stays."""
     loaded = Loaded()
@@ -97,7 +97,7 @@ def _pattern(entry: Mapping[str, Any], name: str) -> dict[str, Any]:
     return options
 
 
-def _agent(double: Double, name: str, table: Any) -> None:
+def _agent(double: Controls, name: str, table: Any) -> None:
     """`replies`: a list used in turn, each a text or a table of options; `reply_to`: a list of tables with `prompt` (or
     `regex`); `passthrough`."""
     if not isinstance(table, dict):

@@ -21,6 +21,7 @@ from ..platform.platform import Platform
 from ..platform.refusal import Refusal, invalid
 from ..store import Account
 from . import faulty
+from .foreign import note_foreign
 from .operation import Body, Call, NoBody, Operation
 from .problem import problem
 
@@ -95,6 +96,7 @@ class Dispatcher:
                 if fault is not None:
                     response = faulty.after(fault, response)
         except Refusal as refusal:
+            note_foreign(self._platform, entry, account, refusal, request.path_params.values())
             response = problem(refusal, request.scope["path"])
         except ClientDisconnect:
             response = Response(status_code=CLIENT_CLOSED_REQUEST)

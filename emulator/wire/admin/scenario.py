@@ -39,7 +39,7 @@ async def load(call: Call[LoadScenario]) -> Response:
     key = call.platform.accounts.full_key(account).secret
 
     def work() -> LoadedOut:
-        with RemoteEmulator(services.base_url, services.admin_key) as double, double.acting_for(account.id):
+        with RemoteEmulator(services.base_url, services.admin_key, account=account.id) as double:
             loaded = apply(from_document(call.body.scenario), double, key)
             return LoadedOut(sandboxes=loaded.sandboxes, keys=loaded.keys)
 

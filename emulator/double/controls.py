@@ -1,0 +1,174 @@
+"""The controls of one account: what an emulator and a view of an account have in common."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar, Union
+
+from .agents import Agent, Agents, unsaid
+from .clock import Clock
+from .commands import Commands
+from .commands import unused as never_used
+from .faults import Faults, unfired
+from .inventory import Inventory
+from .journal import Journal
+from .link import EmulatorError, Link, Of, id_of
+
+if TYPE_CHECKING:
+    from caged import AsyncCaged, Caged
+
+    from ..scenario import Loaded
+
+T = TypeVar("T")
+
+
+class Controls:
+    """Faults, stubs, agents, clock, journal and inventory of one account.
+
+    An `AccountView` has those of its account, `Emulator` and `RemoteEmulator` those of the emulator's first account.
+    Calls that take `account=` are about another account by its id, or about all accounts by `"*"`.
+    """
+
+    __slots__ = ()
+
+    @property
+    def _link(self) -> Link:
+        raise NotImplementedError
+
+    @property
+    def base_url(self) -> str:
+        """The URL of the API, for clients."""
+        raise NotImplementedError
+
+    @property
+    def api_key(self) -> str:
+        """A full API key of the account."""
+        raise NotImplementedError
+
+    # --- controls
+
+    @property
+    def faults(self) -> Faults:
+        """Faults injected into matching requests."""
+        return Faults(self._link)
+
+    @property
+    def commands(self) -> Commands:
+        """Stubs of commands and programs."""
+        return Commands(self._link)
+
+    def agent(self, name: str) -> Agent:
+        """The replies and the prompts of one agent (`claude`, `codex`, …: the platform's name, or its command)."""
+        return Agent(self._link, name)
+
+    @property
+    def agents(self) -> Agents:
+        """The replies of all agents."""
+        return Agents(self._link)
+
+    @property
+    def clock(self) -> Clock:
+        """The account's time."""
+        return Clock(self._link)
+
+    @property
+    def journal(self) -> Journal:
+        """The requests that came, and what happened in sandboxes."""
+        return Journal(self._link)
+
+    @property
+    def inventory(self) -> Inventory:
+        """The sandboxes, snapshots and open sockets of the account."""
+        return Inventory(self._link)
+
+    def spend(self, sandbox: Of, usd: float) -> float:
+        """Spend money in a sandbox, as its agents do.
+
+        Alerts, and the pause at the end of the budget, have happened on return.
+
+        Returns:
+            The sandbox's total cost so far, in USD.
+        """
+        answer = self._link.call("POST", f"/sandboxes/{id_of(sandbox)}/spend", {"usd": float(usd)})
+        return float(answer["total_cost"])
+
+    def load(self, path: Union[str, os.PathLike[str]], *, account: Optional[Of] = None) -> Loaded:
+        """Create what a scenario file (TOML, YAML or JSON; `caged-emulator init` writes a starter) describes:
+        sandboxes, keys, stubs, agents' replies, faults.
+
+        Raises:
+            ScenarioError: a ValueError that names the entry which cannot be created.
+        """
+        from ..scenario import apply, read
+
+        scenario = read(Path(path))
+        target = self if account is None else self._for_account(account)
+        return apply(scenario, target, target.api_key)
+
+    def _for_account(self, account: Of) -> Controls:
+        raise NotImplementedError
+
+    def reset(self, *, account: Optional[Of] = None) -> None:
+        """Remove everything in the account: sandboxes, snapshots, sessions, alerts, faults, stubs, agents' replies, the
+        journal, its time. Its keys stay."""
+        self._link.call("POST", "/reset", account=account)
+
+    def forget(self, *, account: Optional[Of] = None) -> None:
+        """Remove the account's controls (faults, stubs, agents' replies, its time) and clear its journal. Its
+        sandboxes, snapshots and keys stay."""
+        self._link.call("POST", "/forget", account=account)
+
+    def unused(self) -> list[str]:
+        """List the faults, stubs and agents' replies that were never used and are not optional.
+
+        Those of all accounts (`account="*"`) are listed if they were added through this object.
+
+        Returns:
+            A text for each kind, which names them.
+        """
+        texts: list[str] = []
+        faults = self._own(self.faults.list(), lambda fault: f"/faults/{fault.id}")
+        faults = [fault for fault in faults if not (fault.fired or fault.optional)]
+        if faults:
+            texts.append(unfired(faults))
+        stubs = self._own(self.commands.unused(), lambda stub: f"/commands/{stub.id}")
+        if stubs:
+            texts.append(never_used(stubs, [command.command for command in self.journal.execs()]))
+        replies = self._own(self.agents.unused(), lambda reply: f"/agents/{reply.agent}/replies/{reply.id}")
+        if replies:
+            texts.append(unsaid(replies))
+        return texts
+
+    def _own(self, controls: Iterable[T], path_of: Callable[[T], str]) -> list[T]:
+        """Those of the account, and of those for all accounts the ones that were added through this object: what
+        somebody else added for all accounts may still be used elsewhere."""
+        added = self._link.for_everybody
+        return [one for one in controls if getattr(one, "account", "") != "*" or path_of(one) in added]
+
+    def take_back(self) -> None:
+        """Remove the faults, stubs and agents' replies that were added for all accounts (`account="*"`) through this
+        object, and reset all accounts' time if it was changed through it."""
+        self._link.take_back()
+
+    # --- clients
+
+    def client(self, api_key: Optional[str] = None, **options: Any) -> Caged:
+        """Create a client of the account. Options are those of `Caged`; close it, or use it in a `with` statement."""
+        from caged import Caged
+
+        return Caged(api_key=api_key or self._usable_key(), base_url=self.base_url, **options)
+
+    def async_client(self, api_key: Optional[str] = None, **options: Any) -> AsyncCaged:
+        """Create an asynchronous client of the account. Options are those of `AsyncCaged`."""
+        from caged import AsyncCaged
+
+        return AsyncCaged(api_key=api_key or self._usable_key(), base_url=self.base_url, **options)
+
+    def _usable_key(self) -> str:
+        key = self.api_key
+        if not key:
+            # An empty key would make the client fall back to CAGED_API_KEY: somebody else's account.
+            raise EmulatorError("the account has no full API key left; pass one: client(api_key=...)")
+        return key
