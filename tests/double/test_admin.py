@@ -107,7 +107,7 @@ def test_without_a_name_it_is_the_first(own_emulator):
     assert emulator.faults.list()[0].account == first
     with RemoteEmulator(emulator.base_url, emulator.admin_key, account="*") as everybody:
         assert everybody.faults.add(status=500).info.account == "*"
-        assert len(everybody.faults.list()) == 2
+        assert "*" in [fault.account for fault in everybody.faults.list()]
     emulator.delete_account(first)
     emulator.faults.list()  # the next is the first now
 
