@@ -31,6 +31,5 @@ def note_foreign(platform: Platform, entry: Entry, account: Account, refusal: Re
         kind = "sandbox" if id in store.sandboxes else "snapshot"
         owner = store.accounts.get(found.account_id)
         name = f", {owner.name!r}" if owner is not None else ""
-        entry.warnings.append(
-            f"{kind} {id} exists, but belongs to another account ({found.account_id}{name}); use a client of that account"
-        )
+        other = f"another account ({found.account_id}{name})"
+        entry.warnings.append(f"{kind} {id} exists, but belongs to {other}; use a client of that account")

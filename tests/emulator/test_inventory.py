@@ -30,7 +30,9 @@ def account(emulator: Emulator) -> Iterator[Account]:
     emulator.delete_account(made.id)
 
 
-def test_sandboxes_logs_and_snapshots_are_seen_past_faults_and_journal(double: ScopedEmulator, account: Account) -> None:
+def test_sandboxes_logs_and_snapshots_are_seen_past_faults_and_journal(
+    double: ScopedEmulator, account: Account
+) -> None:
     with double.client(account.api_key) as client:
         box = client.sandboxes.create()
         taken = client.snapshots.wait(client.snapshots.create(box.id, name="mine", description="why").id, timeout=20)
