@@ -22,7 +22,7 @@ from ._fixtures import _caged_running, _caged_scope, async_caged, caged, caged_e
 from ._needs import _caged_walls, require_walls
 from ._policy import LEAKS, POLICY, UNUSED
 from ._summary import collect, write
-from ._target import RUN_INPUT, TARGET, check_ini, resolve
+from ._target import RUN_INPUT, TARGET, resolve
 
 __all__ = [
     "CagedFactory",
@@ -99,7 +99,6 @@ def pytest_configure(config: pytest.Config) -> None:
         "caged_needs(level): skip where the emulator's walls are weaker than `namespace`, with the reason",
     ):
         config.addinivalue_line("markers", marker)
-    check_ini(config)
     config.stash[TARGET] = resolve(config)
     policy = config.stash[POLICY] = _policy.resolve(config)
     if policy.keep_failed and not hasattr(config, "workerinput"):

@@ -82,6 +82,17 @@ class EmulatorScope:
         return found + [f"{one.kind} socket into {one.sandbox}" for one in held.sockets(wait=CLOSING)]
 
 
+def _is_running(emulator: AnyEmulator) -> bool:
+    """False once a test has stopped it; its accounts are gone with it."""
+    from caged.emulator import EmulatorError
+
+    try:
+        emulator.accounts()
+    except EmulatorError:
+        return False
+    return True
+
+
 def _touched(emulator: Any) -> bool:
     """Were controls added through the emulator itself, not through an account's view?"""
     link = emulator._link
@@ -115,6 +126,8 @@ SCOPE: pytest.StashKey[Scope] = pytest.StashKey()
 
 @contextmanager
 def on_emulator(item: pytest.Item, emulator: AnyEmulator) -> Iterator[EmulatorScope]:
+    from caged.emulator import EmulatorError
+
     from ._accounts import EmulatorAccount
 
     scope = EmulatorScope(EmulatorAccount(emulator, emulator.create_account(name=item.name)))
@@ -135,7 +148,11 @@ def on_emulator(item: pytest.Item, emulator: AnyEmulator) -> Iterator[EmulatorSc
             if _keeps(item):
                 _kept.keep(item, account)
         finally:
-            emulator.delete_account(account.id)
+            try:
+                emulator.delete_account(account.id)
+            except EmulatorError:
+                if _is_running(emulator):
+                    raise
     tell_unused(item.config, item.nodeid, unused)
     _tell(item, leaks)
 

@@ -57,21 +57,6 @@ def resolve(config: pytest.Config) -> Target:
     )
 
 
-def check_ini(config: pytest.Config) -> None:
-    """pytest.UsageError for an ini option that begins with `caged_` and that no plugin knows: pytest only warns."""
-    for name in config.inicfg:
-        if not name.startswith("caged_"):
-            continue
-        try:
-            config.getini(name)
-        except ValueError:
-            from ._markers import did_you_mean
-
-            known = ("caged_target", "caged_isolation", "caged_shared", "caged_leaks", "caged_unused")
-            hint = did_you_mean(name, known) or f"; there are {', '.join(known)}"
-            raise pytest.UsageError(f"ini option {name!r} is unknown{hint}") from None
-
-
 def choice(config: pytest.Config, name: str, allowed: tuple[str, ...], what: str) -> str:
     """The first of `allowed` when nobody says anything."""
     value = setting(config, name, ini=True) or allowed[0]

@@ -129,19 +129,19 @@ class Controls:
             A text for each kind, which names them.
         """
         texts: list[str] = []
-        faults = self._own(self.faults.list(), lambda fault: f"/faults/{fault.id}")
+        faults = self._own_controls(self.faults.list(), lambda fault: f"/faults/{fault.id}")
         faults = [fault for fault in faults if not (fault.fired or fault.optional)]
         if faults:
             texts.append(unfired(faults))
-        stubs = self._own(self.commands.unused(), lambda stub: f"/commands/{stub.id}")
+        stubs = self._own_controls(self.commands.unused(), lambda stub: f"/commands/{stub.id}")
         if stubs:
             texts.append(never_used(stubs, [command.command for command in self.journal.execs()]))
-        replies = self._own(self.agents.unused(), lambda reply: f"/agents/{reply.agent}/replies/{reply.id}")
+        replies = self._own_controls(self.agents.unused(), lambda reply: f"/agents/{reply.agent}/replies/{reply.id}")
         if replies:
             texts.append(unsaid(replies))
         return texts
 
-    def _own(self, controls: Iterable[T], path_of: Callable[[T], str]) -> list[T]:
+    def _own_controls(self, controls: Iterable[T], path_of: Callable[[T], str]) -> list[T]:
         """Those of the account, and of those for all accounts the ones that were added through this object: what
         somebody else added for all accounts may still be used elsewhere."""
         added = self._link.for_everybody

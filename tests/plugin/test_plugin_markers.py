@@ -14,8 +14,9 @@ SUITE = """
     class TestLive:
         def test_live(self): pass
 
-    @pytest.mark.caged(template="python")
-    def test_everywhere(): pass
+    @pytest.mark.caged(template="python")  # some tests of the class may use caged_sandbox
+    class TestAll:
+        def test_everywhere(self): pass
 
     def test_caged_live_only(): pass  # a name, and no marker
 """
