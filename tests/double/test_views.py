@@ -233,7 +233,8 @@ def test_a_404_for_another_accounts_sandbox_is_explained_in_the_journal_and_not_
     with whole.account("elsewhere") as other, other.client() as theirs, view.client() as mine:
         box = theirs.sandboxes.create(template="minimal").id
         snapshot = theirs.snapshots.create(box).id
-        expected = f"{box} exists, but belongs to another account ({other.id}, 'elsewhere'); use a client of that account"
+        belongs = f"belongs to another account ({other.id}, 'elsewhere'); use a client of that account"
+        expected = f"{box} exists, but {belongs}"
         calls: list[Callable[[], Any]] = [
             lambda: mine.sandboxes.get(box),
             lambda: mine.sandboxes.exec(box, "true"),
