@@ -144,7 +144,7 @@ def test_what_belongs_to_the_whole_emulator_is_found_there(whole: Double, accoun
 
 
 def test_a_misspelt_name_has_no_such_hint(whole: Double, account: Account) -> None:
-    with pytest.raises(AttributeError, match="no attribute 'fautls'$"):
+    with pytest.raises(AttributeError, match=r"no attribute 'fautls'$"):
         getattr(whole.for_account(account), "fautls")  # noqa: B009
 
 
@@ -174,10 +174,17 @@ def test_an_account_is_there_for_a_block_with_everything_in_it(whole: Double) ->
 
 
 def test_an_account_goes_also_when_the_block_raises(whole: Double) -> None:
-    with pytest.raises(KeyError, match="the test's own"), whole.account() as view:
-        view.faults.add("alerts.list", status=503)
-        raise KeyError("the test's own")
-    assert view.id not in [one.id for one in whole.accounts()]
+    ids = []
+
+    def work() -> None:
+        with whole.account() as view:
+            ids.append(view.id)
+            view.faults.add("alerts.list", status=503)
+            raise KeyError("the test's own")
+
+    with pytest.raises(KeyError, match="the test's own"):
+        work()
+    assert ids[0] not in [one.id for one in whole.accounts()]
 
 
 @pytest.mark.parametrize(
