@@ -40,7 +40,8 @@ class Emulator(Double):
     memory_limit (memory_mb is of each `process`, or of the whole `sandbox`, by control groups), scenario
     (a file that says what is there from the start: see `loaded`).
 
-    What it is as a test double (faults, clock, journal, accounts …) stands in its base class, `Double`.
+    Its controls (faults, clock, journal …) are those of its first account; `for_account` and `account` have those of
+    another one.
 
     `start` and `stop`, or `with Emulator() as emulator:`. ConfigError for a setting that cannot be used.
     Two emulators in one process do not know of each other.
@@ -82,6 +83,7 @@ class Emulator(Double):
         )
         self._runtime: Optional[Runtime] = None
         self._control: Optional[Link] = None
+        self._link_lock = threading.Lock()
         self._thread: Optional[threading.Thread] = None
         self._loop: Optional[asyncio.AbstractEventLoop] = None
         self._ready = threading.Event()
@@ -230,9 +232,10 @@ class Emulator(Double):
     @property
     def _link(self) -> Link:
         runtime = self._running()
-        if self._control is None:
-            self._control = Link(runtime.base_url, runtime.admin_key, lambda: self._running().services)
-        return self._control
+        with self._link_lock:  # threads share the emulator
+            if self._control is None:
+                self._control = Link(runtime.base_url, runtime.admin_key, lambda: self._running().services)
+            return self._control
 
     def _call(self, work: Coroutine[Any, Any, T], limit: float = STOP_LIMIT) -> T:
         """Runs a coroutine on the emulator's loop, from any other thread. What it changes is durable afterwards."""

@@ -21,6 +21,7 @@ from .control.chance import Chance
 from .control.clock import SEEDED_START, Clock
 from .control.faults import Faults
 from .control.journal import Journal
+from .control.scope import EVERYBODY, current
 from .control.scripts import Scripts
 from .control.stubs import Stubs
 from .listening import bind, url_of
@@ -44,7 +45,8 @@ class Runtime:
         self.config = config
         self.admin_key = config.admin_key or new_admin_key()
         self._echo = echo
-        self._lines: deque[str] = deque(maxlen=1000)
+        #: The newest lines of the log, each with the account that it is about; empty: the emulator itself.
+        self._lines: deque[tuple[str, str]] = deque(maxlen=1000)
         self._clock = Clock(None if config.seed is None else SEEDED_START)
         self._loop: Optional[asyncio.AbstractEventLoop] = None
         self._stop: Optional[asyncio.Event] = None
@@ -131,12 +133,14 @@ class Runtime:
 
     def log(self, line: str) -> None:
         stamped = f"{self._clock.timestamp()} {line}"
-        self._lines.append(stamped)
+        self._lines.append((current(), stamped))
         if self._echo is not None:
             self._echo(stamped)
 
-    def log_tail(self, count: int) -> list[str]:
-        return list(self._lines)[-count:]
+    def log_tail(self, count: int, account: str = EVERYBODY) -> list[str]:
+        """The newest lines, oldest first. `account`: only those about that account or about the emulator itself."""
+        shown = [line for of, line in list(self._lines) if account in (of, EVERYBODY) or not of]
+        return shown[-count:]
 
     async def _choose_walls(self) -> None:
         """Raises NoWalls when the level that was asked for does not work here."""

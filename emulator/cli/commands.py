@@ -56,7 +56,7 @@ def listed(emulator: Double) -> None:
 @control_options
 def remove(emulator: Double, stub_id: str) -> None:
     """The next such command really runs."""
-    known = emulator.commands.list(account=emulator.acts_for or "*")
+    known = emulator.commands.list(account=emulator.selected_account or "*")
     require_known("stub", stub_id, [one.id for one in known], scope_of(emulator))
     emulator.commands.remove(stub_id)
 

@@ -10,7 +10,6 @@ from typing import Any, Callable, Optional
 import click
 
 from ..control.names import suggestion
-from ..double.double import Double
 from ..double.link import EmulatorError
 from ..double.remote import RemoteEmulator
 from .target import Target, Wanted, plain_warnings, target_options
@@ -24,7 +23,7 @@ def control_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @click.option("--account", metavar="ID", help="Whose; `*` for all. [the first account]")
     @functools.wraps(command)
     def controlling(wanted: Wanted, account: Optional[str], **options: Any) -> None:
-        with connected(wanted.choose()) as emulator, emulator.acting_for(account):
+        with connected(wanted.choose(), account) as emulator:
             command(emulator=emulator, **options)
 
     return controlling
@@ -43,10 +42,10 @@ def unscoped_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @contextmanager
-def connected(target: Target) -> Iterator[RemoteEmulator]:
-    """The emulator; what it refuses becomes the command's error."""
+def connected(target: Target, account: Optional[str] = None) -> Iterator[RemoteEmulator]:
+    """The emulator, scoped to an account; what it refuses becomes the command's error."""
     try:
-        with plain_warnings(), RemoteEmulator(target.base_url, target.admin_key) as emulator:
+        with plain_warnings(), RemoteEmulator(target.base_url, target.admin_key, account=account) as emulator:
             yield emulator
     except (EmulatorError, ValueError, OSError) as error:
         raise click.ClickException(str(error)) from error
@@ -64,6 +63,7 @@ def require_known(kind: str, identifier: str, known: Iterable[str], where: str =
         raise click.ClickException(f"{kind} not found{where}: {identifier}{suggestion(identifier, ids)}")
 
 
-def scope_of(emulator: Double) -> str:
+def scope_of(emulator: RemoteEmulator) -> str:
     """Where a command looks, for an error's text."""
-    return "" if emulator.acts_for in (None, "*") else f" in account {emulator.acts_for}"
+    selected = emulator.selected_account
+    return "" if selected in (None, "*") else f" in account {selected}"

@@ -39,7 +39,7 @@ def listed(emulator: Double) -> None:
 @control_options
 def remove(emulator: Double, fault: str) -> None:
     """Calls that hang by it end, without an answer."""
-    known = emulator.faults.list(account=emulator.acts_for or "*")
+    known = emulator.faults.list(account=emulator.selected_account or "*")
     require_known("fault", fault, [one.id for one in known], scope_of(emulator))
     emulator.faults.remove(fault)
 

@@ -22,6 +22,6 @@ def command(emulator: Double, sandbox: str, usd: Optional[float], as_option: Opt
     spent = usd if as_option is None else as_option
     if spent is None:
         raise click.UsageError("say how much: caged-emulator spend SANDBOX --usd 4.80")
-    held = emulator.inventory.sandboxes(account=emulator.acts_for or "*")
+    held = emulator.inventory.sandboxes(account=emulator.selected_account or "*")
     require_known("sandbox", sandbox, [one.id for one in held], scope_of(emulator))
     click.echo(f"{emulator.spend(sandbox, spent):.6f}")

@@ -1,4 +1,4 @@
-"""What an emulator in this process and one elsewhere have in common: a test's hands on it."""
+"""What an emulator in this process and one elsewhere have in common."""
 
 from __future__ import annotations
 
@@ -8,189 +8,147 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Optional, Union
+from typing import Optional, Union
+from urllib.parse import quote
 
-from . import callbacks
-from .agents import Agent, Agents, ReplyInfo, unsaid
-from .callbacks import CallbackErrorInfo
-from .checking import amount
-from .clock import Clock
-from .commands import Commands, StubInfo
-from .commands import unused as never_used
-from .faults import FaultInfo, Faults, unfired
-from .inventory import Inventory
-from .journal import Journal
-from .link import EmulatorError, Link, Of, Refused, id_of
+from .controls import Controls
+from .link import EmulatorError, Of, Refused, id_of
+from .view import AccountView
 
-#: A scenario's sandboxes and commands take their time.
-SCENARIO_SECONDS = 600.0
 #: An export or import may hold large sandboxes.
 TRANSFER_SECONDS = 600.0
-
-if TYPE_CHECKING:
-    from caged import AgentName, AsyncCaged, Caged
-
-    from ..scenario import Loaded
 
 
 @dataclass(frozen=True)
 class Account:
-    """An account of its own on the emulator: it sees nothing of the others."""
+    """An account on the emulator; it sees nothing of the others."""
 
     id: str
     api_key: str
 
 
-class Double:
-    """Everything here is about one account: the emulator's first, or the one that `acting_for` names (the plugin's
-    fixtures name the test's own), unless a call says `account=`: an id, or `"*"` for all."""
+class Double(Controls):
+    """A whole emulator: the controls of its first account, and all accounts.
+
+    For another account, use `for_account` or `account`; a single call may say `account=`: an id, or `"*"` for all.
+    """
+
+    # --- the emulator itself
 
     @property
-    def _link(self) -> Link:
+    def admin_key(self) -> str:
+        """The key of the emulator's own controls; an account's key does not work there, nor this one elsewhere."""
         raise NotImplementedError
 
     @property
-    def base_url(self) -> str:
+    def isolation(self) -> str:
+        """The isolation level in use."""
         raise NotImplementedError
 
     @property
-    def api_key(self) -> str:
-        """The key of the emulator's first account."""
+    def isolation_refused(self) -> list[str]:
+        """The stronger levels that were tried and do not work there, each with the reason."""
         raise NotImplementedError
 
-    # --- controls
+    def log_tail(self, count: int = 20) -> list[str]:
+        """The newest lines of the emulator's own log, oldest first."""
+        raise NotImplementedError
 
-    @property
-    def faults(self) -> Faults:
-        """Calls that go wrong."""
-        return Faults(self._link)
+    # --- accounts
 
-    @property
-    def commands(self) -> Commands:
-        """Commands and programs that are answered in their place."""
-        return Commands(self._link)
-
-    def agent(self, name: AgentName) -> Agent:
-        """What an agent (`claude`, `codex`, …: the platform's name, or its command) answers, and was asked."""
-        return Agent(self._link, name)
-
-    @property
-    def agents(self) -> Agents:
-        """What all agents answer."""
-        return Agents(self._link)
-
-    @property
-    def clock(self) -> Clock:
-        """The time that it goes by."""
-        return Clock(self._link)
-
-    @property
-    def journal(self) -> Journal:
-        """What was asked of it, and what happened."""
-        return Journal(self._link)
-
-    @property
-    def inventory(self) -> Inventory:
-        """What the account has."""
-        return Inventory(self._link)
-
-    def spend(self, sandbox: Of, usd: float) -> float:
-        """Agents in the sandbox have spent that much: alerts, and the pause at the end of its budget, have happened on
-        return. The sandbox's whole cost so far, in USD."""
-        told = self._link.call("POST", f"/sandboxes/{id_of(sandbox)}/spend", {"usd": amount("usd", usd)})
-        return float(told["total_cost"])
-
-    def reset(self, *, account: Optional[Of] = None) -> None:
-        """Everything in the account goes: sandboxes, snapshots, sessions, alerts, faults, stubs, agents' replies, the
-        journal, its time. Its keys stay."""
-        self._link.call("POST", "/reset", account=account)
-
-    def load(self, path: Union[str, os.PathLike[str]], *, account: Optional[Of] = None) -> Loaded:
-        """Make what a scenario file describes (sandboxes, keys, stubs, replies, faults, clock): all of it or nothing.
-
-        No fault and no rate limit applies to what it does, and the journal of requests does not show it. Files that
-        the scenario names with `from` are read here, relative to the scenario's file.
+    def for_account(self, account: Of) -> AccountView:
+        """The controls of one account.
 
         Args:
-            path: a TOML, YAML or JSON file; `caged-emulator init` writes one to start from.
-            account: an id, or `"*"` for all accounts, which can have no sandboxes and keys. The default is the account
-                of this object.
-
-        Returns:
-            The ids of sandboxes and the secrets of keys, by name.
+            account: its id, or an object with one.
 
         Raises:
-            ScenarioError: a ValueError that names the entry that cannot be made. Nothing is left of the others.
+            EmulatorError: there is no such account.
+            ValueError: `"*"`, which stands for all accounts, or something that is not an id.
         """
-        from ..scenario import Loaded, ScenarioError, read
-
-        document = read(Path(path)).document()
+        id = id_of(account)
+        if id == "*":
+            raise ValueError('for_account: a view is of one account; for all of them, pass account="*" to each call')
+        if not isinstance(id, str) or not id:
+            raise ValueError(f"for_account: needs an account or its id, not {account!r}")
         try:
-            response = self._link.send(
-                "POST", "/scenario", account=account, json={"scenario": document}, timeout=SCENARIO_SECONDS
-            )
-        except ValueError as error:
-            raise ScenarioError(str(error)) from None
-        return Loaded(**response.json())
+            answer = self._link.call("GET", f"/accounts/{quote(id, safe='')}", account="*")
+        except Refused as error:
+            if error.status != 404:
+                raise
+            hint = "accounts() lists those that there are, create_account() creates one"
+            raise EmulatorError(f"there is no account {id} on this emulator; {hint}") from None
+        return AccountView(self, Account(answer["id"], answer["api_key"]))
 
-    def _own_key(self) -> str:
-        return self.api_key if self._link.account in (None, "*") else self._key_of(self._link.account)
+    @contextmanager
+    def account(self, name: str = "test", *, allow_unused: bool = False) -> Iterator[AccountView]:
+        """Create an account for a `with` block, which gets its controls, and delete it afterwards with everything in
+        it.
+
+        Args:
+            name: the account's name.
+            allow_unused: do not report faults, stubs and agents' replies that were never used.
+
+        Raises:
+            AssertionError: the block ended without an exception, and such controls were never used.
+            CallbackError: it ended without an exception, and a function of a stub or reply had raised one.
+        """
+        view = AccountView(self, self.create_account(name))
+        unused: list[str] = []
+        try:
+            yield view
+            view.raise_callback_errors()
+            unused = [] if allow_unused else self._unused_of(view)
+        except BaseException:
+            self._discard(view, failed=True)
+            raise
+        self._discard(view, failed=False)
+        if unused:
+            raise AssertionError("\n".join(unused))
+
+    @staticmethod
+    def _unused_of(view: AccountView) -> list[str]:
+        try:
+            return view.unused()
+        except Refused as error:
+            if error.status != 404:
+                raise
+            return []  # the block has deleted the account, with its controls
+
+    def _discard(self, view: AccountView, failed: bool) -> None:
+        """Delete the account of a view. After a failure, an emulator that is gone too must not hide that."""
+        try:
+            try:
+                view.take_back()
+            finally:
+                self.delete_account(view.id)
+        except EmulatorError:
+            if not failed:
+                raise
+
+    def accounts(self) -> list[Account]:
+        """All accounts of the emulator, oldest first. `api_key` is empty where no full key is left."""
+        return [Account(one["id"], one["api_key"]) for one in self._link.call("GET", "/accounts", account="*")]
+
+    def create_account(self, name: str = "test") -> Account:
+        """Create an account with a full key of its own."""
+        answer = self._link.call("POST", "/accounts", {"name": name}, account="*")
+        return Account(answer["id"], answer["api_key"])
+
+    def delete_account(self, account_id: Of) -> None:
+        """Delete an account with everything in it. Harmless when it is gone already."""
+        try:
+            self._link.call("DELETE", f"/accounts/{id_of(account_id)}", account="*")
+        except Refused as error:
+            if error.status != 404:
+                raise
 
     def key_for(self, sandbox: str) -> str:
         """A full API key of the account that a sandbox belongs to."""
         for held in self.inventory.sandboxes(account="*"):
             if held.id == sandbox:
-                return self._key_of(held.account)
+                return self.for_account(held.account).api_key
         raise EmulatorError(f"there is no sandbox {sandbox} on this emulator")
-
-    def _key_of(self, account: Optional[str]) -> str:
-        for known in self.accounts():
-            if account in (None, known.id):
-                return known.api_key
-        raise EmulatorError(f"there is no account {account} on this emulator")
-
-    def unused(self) -> list[str]:
-        """Describe the controls that were never used and are not optional, one text for each kind. A control of every
-        account counts when it was added through this object."""
-
-        def own(control: Union[FaultInfo, StubInfo, ReplyInfo], path: str) -> bool:
-            return control.account != "*" or f"{path}/{control.id}" in self._link.for_everybody
-
-        faults = [one for one in self.faults.list() if not (one.fired or one.optional) and own(one, "/faults")]
-        told = [unfired(faults)] if faults else []
-        stubs = [one for one in self.commands.unused() if own(one, "/commands")]
-        if stubs:
-            ran = [] if self._link.account == "*" else [ran.command for ran in self.journal.execs()]
-            told.append(never_used(stubs, ran))
-        replies = [one for one in self.agents.unused() if own(one, f"/agents/{one.agent}/replies")]
-        if replies:
-            told.append(unsaid(replies))
-        return told
-
-    def callback_errors(self, *, account: Optional[Of] = None) -> list[CallbackErrorInfo]:
-        """Exceptions that the account's functions (of stubs, programs and agents' replies) raised, oldest first."""
-        return callbacks.listed(self._link, account=account)
-
-    def clear_callback_errors(self, *, account: Optional[Of] = None) -> None:
-        """Forget them: they do not fail the test."""
-        self._link.call("DELETE", "/callback-errors", account=account)
-
-    def raise_callback_errors(self, *, account: Optional[Of] = None) -> None:
-        """Raise those of `callback_errors` that were not allowed by `allow_errors`, and forget them.
-
-        Raises:
-            CallbackError: There are some. The text has their tracebacks, and the first is the cause.
-        """
-        callbacks.raise_errors(self._link, account=account)
-
-    def take_back(self) -> None:
-        """What was asked through this object for everybody (`account="*"`) goes: faults, and the time."""
-        self._link.take_back()
-
-    def forget(self, *, account: Optional[Of] = None) -> None:
-        """What a test asked of the account (faults, stubs, agents' replies, its time) and its journal go; what the
-        account has stays."""
-        self._link.call("POST", "/forget", account=account)
 
     # --- archives
 
@@ -249,54 +207,6 @@ class Double:
                 self._link.send("POST", "/import", account="*", content=content, timeout=TRANSFER_SECONDS)
             except ValueError as error:
                 raise ValueError(f"{os.fspath(path)}: {error}") from None
-
-    # --- accounts
-
-    @property
-    def acts_for(self) -> Optional[str]:
-        """The id of the account that this is about; None: the emulator's first, `*`: all."""
-        return self._link.account
-
-    def accounts(self) -> list[Account]:
-        """All of the emulator, oldest first. `api_key` is empty where no full key is left."""
-        return [Account(told["id"], told["api_key"]) for told in self._link.call("GET", "/accounts", account="*")]
-
-    def create_account(self, name: str = "test") -> Account:
-        """A fresh account with a full key of its own."""
-        told = self._link.call("POST", "/accounts", {"name": name}, account="*")
-        return Account(told["id"], told["api_key"])
-
-    def delete_account(self, account_id: Of) -> None:
-        """With everything in it. Harmless when it is gone already."""
-        try:
-            self._link.call("DELETE", f"/accounts/{id_of(account_id)}", account="*")
-        except Refused as error:
-            if error.status != 404:
-                raise
-
-    @contextmanager
-    def acting_for(self, account: Optional[Of]) -> Iterator[None]:
-        """What is asked in the block is about this account."""
-        before = self._link.account
-        self._link.account = None if account is None else str(id_of(account))
-        try:
-            yield
-        finally:
-            self._link.account = before
-
-    # --- clients
-
-    def client(self, api_key: Optional[str] = None, **options: Any) -> Caged:
-        """A client of this emulator, by the key of the account that this acts for. Options are those of `Caged`; close
-        it, or use it in a `with` statement."""
-        from caged import Caged
-
-        return Caged(api_key=api_key or self._own_key(), base_url=self.base_url, **options)
-
-    def async_client(self, api_key: Optional[str] = None, **options: Any) -> AsyncCaged:
-        from caged import AsyncCaged
-
-        return AsyncCaged(api_key=api_key or self._own_key(), base_url=self.base_url, **options)
 
 
 def _owner_only(path: str, flags: int) -> int:

@@ -101,13 +101,13 @@ class Building:
 
         async def asked(question: dict[str, Any], answer: Answer) -> None:
             answering = self._answering if question.get("kind") == "agent" else self._standing_in
-            try:
-                with acting_for(sandbox.account_id):
+            with acting_for(sandbox.account_id):
+                try:
                     await answering.answer(sandbox, question, answer)
-            except Exception as error:  # whoever can connect inside may ask anything
-                services.log(f"{sandbox.id}: a program's question could not be answered: {error!r}")
-                answer.write("the emulator could not answer; its log says why\n")
-                answer.finish(1)
+                except Exception as error:  # whoever can connect inside may ask anything
+                    services.log(f"{sandbox.id}: a program's question could not be answered: {error!r}")
+                    answer.write("the emulator could not answer; its log says why\n")
+                    answer.finish(1)
 
         own_network = services.walls.own_network
         plan = Plan(

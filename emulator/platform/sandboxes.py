@@ -292,7 +292,8 @@ class Sandboxes:
                 survivors = await cage.kill()
             await asyncio.to_thread(disk.remove, self._services.files_dir / "sandboxes" / sandbox.id)
         if survivors:
-            self._services.log(f"{sandbox.id}: {survivors} processes could not be killed")
+            with acting_for(sandbox.account_id):
+                self._services.log(f"{sandbox.id}: {survivors} processes could not be killed")
 
     async def destroy_all(self, account: Optional[Account] = None) -> None:
         boxes = list(self._services.store.sandboxes.values())

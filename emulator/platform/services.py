@@ -59,8 +59,8 @@ class Services:
     #: Opens the calls about the emulator itself.
     admin_key: str = ""
     base_url: str = ""
-    #: The newest lines of the emulator's own log.
-    log_tail: Callable[[int], list[str]] = lambda count: []
+    #: The newest lines of the emulator's own log: so many, about one account and the emulator itself, or `*`.
+    log_tail: Callable[[int, str], list[str]] = lambda count, account: []
     #: Where control groups can be made for sandboxes; None: not here, or limits are off.
     memory: Optional[MemoryGroups] = None
     #: None: nothing survives the emulator.

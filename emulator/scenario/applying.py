@@ -134,6 +134,7 @@ class _Applying:
 
         self._undo.append(undo)
         await self._control("", Clock(_RECORDER).freeze, moment)
+        self._loaded.added.append("/clock")
 
     async def _make_stubs(self, of: Optional[str]) -> None:
         """Stubs of commands and of programs that belong to the scenario's sandbox of that name, or to none of its
@@ -164,7 +165,9 @@ class _Applying:
         account = self._account if request.account is None else self._platform.accounts.administered(request.account)
         made = await self._direct.perform(request.method, f"/_emulator{request.path}", request.body, account=account)
         if path:
-            self._undo.append(lambda: self._delete(f"/_emulator{path}/{made['id']}"))
+            added = f"{path}/{made['id']}"
+            self._loaded.added.append(added)
+            self._undo.append(lambda: self._delete(f"/_emulator{added}"))
 
     async def _delete(self, path: str) -> None:
         everybody = self._platform.accounts.administered(EVERYBODY)

@@ -13,10 +13,12 @@ class Loaded:
     Attributes:
         sandboxes: ids of sandboxes by their `name`; one without a name is `sandbox-1`, `sandbox-2`, … by its position.
         keys: secrets of API keys by their `name`.
+        added: what to DELETE below `/_emulator` to remove its controls (also `/clock`), oldest first.
     """
 
     sandboxes: dict[str, str] = field(default_factory=dict)
     keys: dict[str, str] = field(default_factory=dict)
+    added: list[str] = field(default_factory=list)
 
     def variables(self) -> dict[str, str]:
         """The same as environment variables: CAGED_SANDBOX_WEB, CAGED_KEY_READER."""

@@ -23,6 +23,7 @@ from ..platform.platform import Platform
 from ..platform.refusal import Refusal, invalid
 from ..store import Account
 from . import faulty
+from .foreign import note_foreign
 from .operation import Body, Call, NoBody, Operation
 from .problem import problem
 
@@ -107,6 +108,7 @@ class Dispatcher:
                 call = Call(request, self._platform, account, key, body, entry.warnings, injection)
                 response = await operation.handler(call)
         except Refusal as refusal:
+            note_foreign(self._platform, entry, account, refusal, request.path_params.values())
             response = problem(refusal)
         except ClientDisconnect:
             response = Response(status_code=CLIENT_CLOSED_REQUEST)

@@ -23,6 +23,7 @@ from ..platform.refusal import Refusal
 from ..store import Account, Key, Sandbox
 from . import faulty
 from .dispatch import add_common_headers
+from .foreign import note_foreign
 from .operation import Call, NoBody
 from .problem import problem
 
@@ -94,6 +95,7 @@ class SocketDispatcher:
         started = time.perf_counter()
         connection: Optional[Connection] = None
         injection: Optional[Injection] = None
+        account: Optional[Account] = None
         try:
             account, key = self._platform.tickets.admit(socket.query_params.get("token", ""))
             services.journal.belongs(entry, account.id, services.clock.timestamp())
@@ -122,6 +124,8 @@ class SocketDispatcher:
             entry.status = 0
         except Refusal as refusal:
             entry.status = refusal.status
+            if account is not None:
+                note_foreign(self._platform, entry, account, refusal, [entry.sandbox])
             await refuse(socket, self._platform, problem(refusal))
         except WebSocketDisconnect:
             pass

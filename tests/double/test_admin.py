@@ -105,19 +105,12 @@ def test_without_a_name_it_is_the_first(own_emulator):
     emulator.create_account()
     emulator.faults.add(status=503, operation="account.get")
     assert emulator.faults.list()[0].account == first
-    with emulator.acting_for("*"):
-        assert emulator.faults.add(status=500).info.account == "*"
-        assert [fault.account for fault in emulator.faults.list()] == ["*"]
+    with RemoteEmulator(emulator.base_url, emulator.admin_key, account="*") as everybody:
+        assert everybody.faults.add(status=500).info.account == "*"
+        assert [fault.account for fault in everybody.faults.list()] == ["*"]
     assert [fault.account for fault in emulator.faults.list()] == [first, "*"]
     emulator.delete_account(first)
     emulator.faults.list()  # the next is the first now
-
-
-def test_acting_for_ends_with_its_block(emulator, account):
-    with emulator.acting_for(account.id):
-        assert emulator.faults.add(status=503).info.account == account.id
-    assert emulator._link.account is None
-    emulator.faults.clear(account=account.id)
 
 
 # --- accounts

@@ -162,10 +162,10 @@ def test_errors_are_of_one_account(double, emulator, account, other, client, box
 def test_they_are_seen_by_url_too(double, remote_emulator, account, client, box):
     double.commands.stub("x", broken)
     client.sandboxes.exec(box, "x")
-    with remote_emulator.acting_for(account.id):
-        assert remote_emulator.callback_errors() == double.callback_errors()
-        with pytest.raises(CallbackError, match="KeyError: 'not here'") as caught:
-            remote_emulator.raise_callback_errors()
+    remote = remote_emulator.for_account(account)
+    assert remote.callback_errors() == double.callback_errors()
+    with pytest.raises(CallbackError, match="KeyError: 'not here'") as caught:
+        remote.raise_callback_errors()
     assert caught.value.__cause__ is None, "only the text can travel"
     assert double.callback_errors() == []
 

@@ -42,9 +42,11 @@ def test_scope_of_an_export(held, tmp_path):
     for account, expected in ((None, every), ("*", every), (mine, [mine]), (held.accounts()[1], [mine])):
         held.export(path, account)
         assert accounts_in(path) == expected, account
-    with held.acting_for(mine):
+    held.for_account(mine).export(path)
+    assert accounts_in(path) == [mine]
+    with RemoteEmulator(held.base_url, held.admin_key, account=mine) as scoped:
         for account, expected in ((None, [mine]), ("*", every), (every[2], [every[2]])):
-            held.export(path, account)
+            scoped.export(path, account)
             assert accounts_in(path) == expected, account
 
 

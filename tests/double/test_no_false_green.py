@@ -460,13 +460,13 @@ def test_nearest_misses_are_of_the_own_account(everyone):
         (mine.id, "*", "echo mine"),
         ("*", mine.id, "echo mine"),
     ):
-        with emulator.acting_for(selected), pytest.raises(AssertionError) as caught:
-            with emulator.commands.stub("echo them", account=account):
+        with RemoteEmulator(emulator.base_url, emulator.admin_key, account=selected) as scoped:
+            with pytest.raises(AssertionError) as caught, scoped.commands.stub("echo them", account=account):
                 pass
         assert shown in str(caught.value)
         assert "echo theirs" not in str(caught.value)
-    with emulator.acting_for("*"), pytest.raises(AssertionError) as caught:
-        with emulator.commands.stub("echo them", account="*"):
+    with RemoteEmulator(emulator.base_url, emulator.admin_key, account="*") as scoped:
+        with pytest.raises(AssertionError) as caught, scoped.commands.stub("echo them", account="*"):
             pass
     assert "echo theirs" not in str(caught.value)
 
@@ -476,13 +476,13 @@ def test_unused_reports_the_own_ones_and_those_that_this_object_added_for_everyo
     with RemoteEmulator(emulator.base_url, emulator.admin_key) as other_object:
         other_object.faults.add(status=501, account="*")
         other_object.commands.stub("other object", account="*")
-        with emulator.acting_for(mine.id):
-            assert emulator.unused() == []
-            emulator.faults.add(status=502, account="*")
-            emulator.commands.stub("mine", account="*")
-            emulator.agent("claude").reply("mine", account="*")
-            emulator.faults.add(status=503, account=theirs.id)
-            text = "\n".join(emulator.unused())
+        view = emulator.for_account(mine)
+        assert view.unused() == []
+        view.faults.add(status=502, account="*")
+        view.commands.stub("mine", account="*")
+        view.agent("claude").reply("mine", account="*")
+        view.faults.add(status=503, account=theirs.id)
+        text = "\n".join(view.unused())
     assert "status=502" in text
     assert "'mine'" in text
     assert "reply" in text

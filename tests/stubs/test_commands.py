@@ -118,9 +118,9 @@ def test_a_stub_is_of_one_account(emulator, client, box):
     other = emulator.create_account()
     with emulator.client(other.api_key) as stranger:
         assert stranger.sandboxes.exec(stranger.sandboxes.create().id, "echo a").output == "a\n"
-    with emulator.acting_for(other.id):
-        assert emulator.commands.list() == []
-        emulator.commands.clear()
+    theirs = emulator.for_account(other)
+    assert theirs.commands.list() == []
+    theirs.commands.clear()
     emulator.delete_account(other.id)
     assert len(emulator.commands.list()) == 1
 
@@ -155,7 +155,7 @@ def test_a_bad_regular_expression_is_refused_over_the_wire(emulator):
 
 
 def test_from_another_process_all_but_functions_works(emulator, account, client, box):
-    with RemoteEmulator(emulator.base_url, emulator.admin_key) as remote, remote.acting_for(account.id):
+    with RemoteEmulator(emulator.base_url, emulator.admin_key, account=account) as remote:
         stub = remote.commands.stub(re.compile("^npm"), ["a", "b"], 2)
         assert client.sandboxes.exec(box, "npm i").output == "ab"
         assert stub.info.used == 1
@@ -201,8 +201,7 @@ def test_a_reset_and_the_end_of_an_account_take_the_stubs(emulator, account, cli
     emulator.commands.program("npm", "stubbed")
     emulator.reset()
     assert emulator.commands.list() == []
-    with emulator.acting_for("*"):
-        emulator.commands.stub("only-everywhere", "stubbed", account=account.id)
+    emulator.emulator.commands.stub("only-everywhere", "stubbed", account=account.id)
     other = emulator.create_account()
     emulator.commands.stub("x", account=other.id)
     emulator.delete_account(other.id)

@@ -27,6 +27,7 @@ class LoadedOut(Model):
 
     sandboxes: dict[str, str]
     keys: dict[str, str]
+    added: list[str]
 
 
 @operations.call("POST", "/scenario", "scenario", LoadScenario, reply=LoadedOut, status=201, most_bytes=MOST_BYTES)
@@ -41,4 +42,4 @@ async def load(call: Call[LoadScenario]) -> Response:
         loaded = await apply(call.platform, call.account, from_document(call.body.scenario))
     except ScenarioError as error:
         raise invalid(str(error)) from None
-    return json_reply(LoadedOut(sandboxes=loaded.sandboxes, keys=loaded.keys), 201)
+    return json_reply(LoadedOut(sandboxes=loaded.sandboxes, keys=loaded.keys, added=loaded.added), 201)
