@@ -6,7 +6,7 @@ from typing import Optional
 
 import click
 
-from ..double.double import Double
+from ..double.remote import RemoteEmulator
 from .control import control_options, require_known, scope_of
 
 
@@ -15,7 +15,7 @@ from .control import control_options, require_known, scope_of
 @click.argument("usd", type=float, required=False)
 @click.option("--usd", "as_option", type=float, help="The same.")
 @control_options
-def command(emulator: Double, sandbox: str, usd: Optional[float], as_option: Optional[float]) -> None:
+def command(emulator: RemoteEmulator, sandbox: str, usd: Optional[float], as_option: Optional[float]) -> None:
     """Agents in SANDBOX have spent USD. Prints its whole cost; alerts, and the pause at its budget, have happened."""
     if usd is not None and as_option is not None:
         raise click.UsageError("give the amount once: as USD, or as --usd")

@@ -223,7 +223,7 @@ async def before_upgrade(injection: Injection, socket: WebSocket) -> Optional[Re
         _break(socket.scope[TRANSPORT], injection)
         await _broken(socket.receive)
         raise Broken
-    response = _in_place(fault, socket.scope["path"])
+    response = _in_place(fault)
     if response is not None:
         injection.trigger()
     return response
