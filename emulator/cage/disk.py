@@ -97,14 +97,14 @@ def _open_directory(name: str, parent: Optional[int]) -> int:
     try:
         fd = os.open(name, flags, dir_fd=parent)
     except PermissionError:
-        _unlock(name, parent)
+        unlock(name, parent)
         return os.open(name, flags, dir_fd=parent)
     if os.fstat(fd).st_mode & stat.S_IRWXU != stat.S_IRWXU:
         os.fchmod(fd, stat.S_IRWXU)
     return fd
 
 
-def _unlock(name: str, parent: Optional[int]) -> None:
+def unlock(name: str, parent: Optional[int]) -> None:
     """Lets its owner into a directory, and never through a link that was put in its place meanwhile."""
     if not hasattr(os, "O_PATH"):
         os.chmod(name, stat.S_IRWXU, dir_fd=parent, follow_symlinks=False)
@@ -122,7 +122,7 @@ def _move_up(name: str, source: int, new_name: str, target: int) -> None:
     except FileNotFoundError:
         pass
     except PermissionError:  # a directory that is moved must be writable itself
-        _unlock(name, source)
+        unlock(name, source)
         os.rename(name, new_name, src_dir_fd=source, dst_dir_fd=target)
 
 
