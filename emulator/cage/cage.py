@@ -283,4 +283,4 @@ class Cage:
 
     async def remove(self) -> None:
         """Removes the directory, after `kill`."""
-        await asyncio.to_thread(disk.remove, self.layout.directory)
+        await asyncio.to_thread(disk.discard, self.layout.directory)

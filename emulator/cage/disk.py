@@ -13,6 +13,9 @@ import time
 from pathlib import Path
 from typing import Callable, Optional, Union
 
+#: Ends the name of a directory that is being removed, should nobody come to the end of it.
+REMOVED = ".removed"
+
 
 class TooLarge(Exception):
     """The workspace is larger than a snapshot may be."""
@@ -55,6 +58,19 @@ def remove(path: Union[Path, str], parent: Optional[int] = None, seconds: Option
                 return
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) or attempt == 4:
                 raise  # else somebody put something in meanwhile
+
+
+def discard(path: Path) -> None:
+    """Remove a sandbox's directory, which has another name from the first moment on: what is left of it when that is
+    cut off shows by its name that it was to go."""
+    doomed = path.with_name(path.name + REMOVED)
+    try:
+        path.rename(doomed)
+    except FileNotFoundError:
+        return
+    except OSError:
+        doomed = path
+    remove(doomed)
 
 
 def _empty(top: int, deadline: Optional[float] = None) -> None:

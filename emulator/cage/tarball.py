@@ -146,7 +146,7 @@ class Tarball:
             parts=_split(name, "a member", kind == b"5") if self._tree else (name,),
             kind=_KINDS[kind],
             mode=_octal(header[100:108], "mode", name) & 0o7777,
-            mtime=_time(records[b"mtime"], name) if b"mtime" in records else _octal(header[136:148], "mtime", name) * 10**9,
+            mtime=_time(records.get(b"mtime") or b"%d" % _octal(header[136:148], "mtime", name), name),
             size=size,
             target=_target(records.get(b"linkpath") or _text(header[157:257]), _KINDS[kind], name),
         )
@@ -229,7 +229,7 @@ def _target(target: bytes, kind: str, name: bytes) -> bytes:
     if kind != "link":
         return b""
     if not 0 < len(target) <= MOST_TARGET:
-        raise ArchiveError(f"the target of the link {shown(name)} has {len(target)} bytes; 1 to {MOST_TARGET} are allowed")
+        raise ArchiveError(f"the target of the link {shown(name)} has {len(target)} bytes, not 1 to {MOST_TARGET}")
     return target
 
 

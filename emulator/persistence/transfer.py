@@ -19,13 +19,13 @@ from typing import Callable, Optional, TypeVar
 
 from ..cage import archive, disk, mending
 from ..cage.process import Gone
-from ..config import ConfigError
 from ..platform.platform import Platform
 from ..store import Sandbox, Store
 from . import loading, recovering, unpacking
 from .book import Book
 from .codec import awaken, snapshot_file
 from .database import NAME, Error, into_one_file, open_database
+from .foreign import foreign_database
 from .unpacking import PLACES, TransferError, pack_up
 
 __all__ = ["Contents", "Transfer", "TransferError"]
@@ -159,16 +159,11 @@ class Transfer:
     def _read(self, work: Path) -> _Loaded:
         """Blocks."""
         try:
-            connection = open_database(work / NAME)
-        except ConfigError as error:
-            raise TransferError(f"the archive's records: {error}") from error
-        try:
-            alive = recovering.Alive.read(loading.documents(connection)["alive"])
-            return _Loaded(loading.load(connection, self._services.files_dir / "snapshots"), alive)
-        except (Error, KeyError, TypeError, ValueError) as error:
-            raise TransferError(f"the archive's records cannot be read ({error!r})") from error
-        finally:
-            connection.close()
+            with foreign_database(work / NAME) as connection:
+                alive = recovering.Alive.read(loading.documents(connection)["alive"])
+                return _Loaded(loading.load(connection, self._services.files_dir / "snapshots"), alive)
+        except Exception as error:  # whatever a damaged record leads to; nothing has been changed yet
+            raise TransferError(f"the archive's records cannot be read: {loading.reason(error)}") from error
 
     def _check(self, store: Store, work: Path) -> None:
         """That the archive is whole, and that there is room for it here."""

@@ -138,6 +138,7 @@ class Sandboxes:
         """Takes a pending sandbox to `running`, or to `error` with the reason in its logs. 404 when it was
         destroyed on the way. `failing`: the reason why the last step is to fail."""
         try:
+            self._services.commit()  # the record before the files: what has none is not removed at the next start
             await self._building.build(sandbox)
             if failing is not None:
                 raise BuildFailed(failing)
@@ -280,7 +281,7 @@ class Sandboxes:
         if kept:
             async with sandbox.disk:
                 if sandbox.cage is None:
-                    await asyncio.to_thread(disk.remove, self._services.files_dir / "sandboxes" / sandbox.id)
+                    await asyncio.to_thread(disk.discard, self._services.files_dir / "sandboxes" / sandbox.id)
         await self._clear(sandbox)
 
     async def _clear(self, sandbox: Sandbox) -> None:
