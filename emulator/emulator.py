@@ -6,6 +6,7 @@ import asyncio
 import atexit
 import os
 import threading
+import warnings
 import weakref
 from collections.abc import Coroutine
 from pathlib import Path
@@ -231,11 +232,13 @@ class Emulator(Double):
     def export(self, path: Union[str, os.PathLike[str]], account: Optional[Of] = None) -> None:
         """Writes everything (accounts, keys, sandboxes with their files, snapshots, histories), or all of one account
         by its id, into one `.tar.gz`, which appears at `path` complete or not at all. It holds secrets. ValueError says
-        why it cannot be."""
+        why it cannot be; a UserWarning names each sandbox whose files could not be saved, which is left out."""
         from .persistence.transfer import Transfer
 
         about = None if account is None else str(id_of(account))
-        self._call(Transfer(self._running().platform).export(Path(path), about), TRANSFER_LIMIT)
+        contents = self._call(Transfer(self._running().platform).export(Path(path), about), TRANSFER_LIMIT)
+        for identifier, reason in contents.left_out.items():
+            warnings.warn(f"sandbox {identifier} is not in {os.fspath(path)}: {reason}", UserWarning, stacklevel=2)
 
     def import_(self, path: Union[str, os.PathLike[str]]) -> None:
         """Adds what `export` has written, here or elsewhere; its sandboxes are stopped, and `resume` starts them.

@@ -158,7 +158,9 @@ class Double:
     def export(self, path: Union[str, os.PathLike[str]], account: Optional[Of] = None) -> None:
         """Writes everything (accounts, keys, sandboxes with their files, snapshots, histories), or all of one account
         by its id, into one `.tar.gz`, which appears at `path` complete or not at all. It holds secrets. ValueError says
-        why it cannot be."""
+        why it cannot be; a UserWarning names each sandbox whose files could not be saved, which is left out."""
+        from ..persistence.unpacking import warn_of_left_out
+
         target = Path(path)
         half = target.with_name(f".{target.name}.{os.getpid()}")
         try:
@@ -168,6 +170,7 @@ class Double:
             half.replace(target)
         finally:
             half.unlink(missing_ok=True)
+        warn_of_left_out(target)
 
     def import_(self, path: Union[str, os.PathLike[str]]) -> None:
         """Adds what `export` has written, here or elsewhere; its sandboxes are stopped, and `resume` starts them.

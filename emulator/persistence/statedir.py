@@ -26,7 +26,7 @@ _INTERVAL = 0.01
 
 
 #: Says that the directory is an emulator's. Written before anything else is put there.
-MARKER = "caged-state"
+MARKER = "state.marker"
 LOST = "lost+found"
 REASONS = "reasons.txt"
 _MARKER_TEXT = "The state directory of a caged-emulator. What is in it belongs together: move it as a whole.\n"

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import tarfile
+import warnings
 import zlib
 from pathlib import Path
 from typing import IO, cast
@@ -95,6 +96,19 @@ def _unpack(source: Path, packed: Tarball, work: Path) -> None:
                 raise TransferError(f"{source} is damaged: {name}: {error}") from error
 
 
+def warn_of_left_out(path: Path) -> None:
+    """Warn (UserWarning) of each sandbox that an export could not hold, with the reason. Harmless for other files."""
+    try:
+        with tarfile.open(path, "r:gz") as packed:
+            first = packed.next()
+            content = packed.extractfile(first) if first is not None and first.name == MANIFEST else None
+            manifest = json.loads(content.read(_MOST_MANIFEST)) if content is not None else {}
+    except (OSError, ValueError, tarfile.TarError):
+        return
+    for identifier, why in manifest.get("left_out", {}).items():
+        warnings.warn(f"sandbox {identifier} is not in {path}: {why}", UserWarning, stacklevel=3)
+
+
 def _check_manifest(source: Path, name: str, member: Member, packed: Tarball) -> None:
     manifest = None
     if name == MANIFEST and member.kind == "file" and member.size <= _MOST_MANIFEST:
@@ -106,7 +120,7 @@ def _check_manifest(source: Path, name: str, member: Member, packed: Tarball) ->
         raise TransferError(f"{str(source)!r} is not an export of an emulator")
     if manifest.get("version") != VERSION:
         raise TransferError(
-            f"{str(source)!r} has version {str(manifest.get('version'))[:40]!r}; this release reads {VERSION}. Use the"
+            f"{str(source)!r} has version {repr(manifest.get('version'))[:40]}; this release reads {VERSION}. Use the"
             " release that wrote it"
         )
 

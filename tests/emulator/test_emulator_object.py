@@ -241,12 +241,12 @@ def test_a_state_dir_that_is_a_file_is_refused(tmp_path):
 
 
 def test_the_state_dir_holds_everything_and_afterwards_what_is_kept(tmp_path):
-    (tmp_path / "state").mkdir()
-    (tmp_path / "state" / "developers-own").touch()
+    with Emulator(state_dir=tmp_path / "state"):
+        (tmp_path / "state" / "developers-own").touch()
     with Emulator(state_dir=tmp_path / "state") as emulator:
         assert emulator.run_dir.parent == tmp_path / "state"
     left = sorted(path.name for path in (tmp_path / "state").iterdir())
-    assert left == ["developers-own", "sandboxes", "snapshots", "state.db", "state.lock"]
+    assert left == ["developers-own", "sandboxes", "snapshots", "state.db", "state.lock", "state.marker"]
 
 
 def test_the_isolation_falls_back_to_the_environment(monkeypatch):
