@@ -280,9 +280,7 @@ class _Extraction:
 
     def run(self, archive: Tarball) -> Member:
         members = iter(archive)
-        top = next(members, None)
-        if top is None:
-            raise ArchiveError("it is empty")
+        top = next(members)
         for member in members:
             while len(self._way) >= len(member.parts):
                 self._leave()

@@ -85,6 +85,8 @@ class Tarball:
             self._skip()
             member = self._next()
             if member is None:
+                if not self._count:
+                    raise ArchiveError("it is empty")
                 return
             self._count += 1
             if self._count > MOST_MEMBERS:
