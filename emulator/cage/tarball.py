@@ -21,6 +21,7 @@ MOST_NAME, MOST_PATH, MOST_TARGET, MOST_MEMBERS = 255, 1 << 20, 4095, 2_000_000
 _MOST_HEADER = MOST_PATH + (1 << 16)
 _MOST_SIZE = 1 << 50
 _KINDS = {b"0": "file", b"\0": "file", b"1": "hard link", b"2": "link", b"5": "directory", b"6": "fifo"}
+_NOT_NAMES = frozenset({b"", b".", b".."})
 _OCTAL = re.compile(rb" *([0-7]{1,21})[ \0]*\Z")
 _DIGITS = re.compile(rb"\d{1,16}\Z")
 _TIME = re.compile(rb"(-?)(\d{1,12})(?:\.(\d{1,30}))?\Z")
@@ -240,7 +241,7 @@ def _split(name: bytes, what: str, directory: bool = False) -> tuple[bytes, ...]
     if len(name) > MOST_PATH:
         raise ArchiveError(f"{what}, {shown(name)}, has a path of {len(name):,} bytes; {MOST_PATH:,} are allowed")
     first, *parts = (name[:-1] if directory and name.endswith(b"/") else name).split(b"/")
-    if first != b"." or any(part in (b"", b".", b"..") for part in parts):
+    if first != b"." or not _NOT_NAMES.isdisjoint(parts):
         raise ArchiveError(f"{what}, {shown(name)}, leads out of its directory, or is not written as './name'")
     longest = max(parts, key=len, default=b"")
     if len(longest) > MOST_NAME:

@@ -173,6 +173,21 @@ def texts(body: Any, of: str) -> list[str]:
     return body
 
 
+def check_documents(found: Mapping[str, Any]) -> None:
+    """Those that are read before the records are. DamagedRecord for one that has another form."""
+    chance = found.get("chance")
+    if chance is None:
+        return
+    drawn = chance.get("drawn") if isinstance(chance, dict) else None
+    if not isinstance(drawn, dict) or type(chance.get("seed")) is not int or not all(map(_is_count, drawn.values())):
+        raise DamagedRecord("the document chance does not say how many numbers were drawn")
+
+
+def _is_count(value: Any) -> bool:
+    """As many as can be skipped in seconds."""
+    return type(value) is int and 0 <= value < 1 << 32
+
+
 def check_tally(body: Mapping[str, Any], name: str) -> None:
     """What a history counts: events by type, and the outermost times."""
     types, ends = body.get("types"), (body.get("first"), body.get("last"))

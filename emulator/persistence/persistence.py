@@ -41,6 +41,7 @@ class Persistence:
         self._later_at = 0.0
         try:
             self._documents = loading.documents(self._connection)
+            codec.check_documents(self._documents)
         except Exception as error:  # whatever a damaged file leads to
             self.close()
             raise self._unreadable(error) from error
@@ -79,10 +80,7 @@ class Persistence:
         """The source of ids; with a seed one that goes on."""
         if seed is None:
             return Chance()
-        try:
-            chance = KeptChance(seed, self.document("chance"))
-        except Exception as error:
-            raise self._unreadable(error) from error
+        chance = KeptChance(seed, self.document("chance"))
         self.keep("chance", chance.drawn)
         return chance
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..cage import disk
+from ..cage import archive, disk
 from ..control.clock import rfc3339
 from ..control.scope import acting_for
 from ..platform import cost
@@ -52,11 +52,11 @@ def recover(platform: Platform, alive: Alive) -> None:
 
 
 def look_after_files(services: Services, directory: StateDir) -> None:
-    """Remove what was being made, by its record, and move what has no record aside. Blocks, as long as that takes."""
+    """Remove what shows by its name that it was to go, and move aside what has no record. Blocks, as long as that
+    takes. A record that is older than the files, as a power cut or a backup may leave it, must not cost any of them."""
     for sandbox in list(services.store.sandboxes.values()):
         if sandbox.status == "pending":
             del services.store.sandboxes[sandbox.id]  # no client has got its id
-            _remove(services, services.files_dir / "sandboxes" / sandbox.id)
     _snapshots(services)
     store, files = services.store, services.files_dir
     known = {snapshot_file(files, snapshot_id).name for snapshot_id in store.snapshots}
@@ -102,9 +102,13 @@ def stop(services: Services, sandbox: Sandbox, alive: Alive, why: str) -> None:
 
 def _snapshots(services: Services) -> None:
     for snapshot in list(services.store.snapshots.values()):
-        if snapshot.status == "pending":
+        if snapshot.status == "pending" and _is_whole(snapshot.file):
+            snapshot.status = "completed"  # the file appears in one step; only the record of it was cut off
+            snapshot.size_bytes = snapshot.file.stat().st_size
+            with acting_for(snapshot.account_id):
+                snapshot.completed_at = services.clock.timestamp()
+        elif snapshot.status == "pending":
             snapshot.status = "failed"
-            snapshot.file.unlink(missing_ok=True)
             sandbox = services.store.sandboxes.get(snapshot.sandbox_id)
             with acting_for(snapshot.account_id):
                 snapshot.completed_at = services.clock.timestamp()
@@ -119,6 +123,14 @@ def _snapshots(services: Services) -> None:
     for sandbox in services.store.sandboxes.values():
         if sandbox.status == "stopped" and not (services.files_dir / "sandboxes" / sandbox.id).is_dir():
             services.log(f"sandbox {sandbox.id} cannot be resumed: its directory is missing; put it back")
+
+
+def _is_whole(file: Path) -> bool:
+    try:
+        archive.check(file)
+    except (OSError, archive.ArchiveError):
+        return False
+    return True
 
 
 def _remove(services: Services, path: Path) -> None:

@@ -138,7 +138,6 @@ class Sandboxes:
         """Takes a pending sandbox to `running`, or to `error` with the reason in its logs. 404 when it was
         destroyed on the way. `failing`: the reason why the last step is to fail."""
         try:
-            self._services.commit()  # the record before the files: what has none is not removed at the next start
             await self._building.build(sandbox)
             if failing is not None:
                 raise BuildFailed(failing)

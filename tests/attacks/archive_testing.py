@@ -73,7 +73,7 @@ def tree(*members: bytes) -> bytes:
 
 
 def rewritten(source: Path, target: Path, change: Callable[[str, bytes], Optional[bytes]], *more: bytes) -> Path:
-    """The export `source` with the content of each member changed; None leaves it out. `more`: raw blocks at the end."""
+    """The export `source` with the content of members changed; None leaves one out. `more`: raw blocks at the end."""
     plain = io.BytesIO()
     with tarfile.open(source) as old, tarfile.open(fileobj=plain, mode="w") as new:
         for member in old:

@@ -61,7 +61,7 @@ NOT_OURS: dict[str, Callable[[Path], object]] = {
     "a_database_of_another_program": foreign_database,
     "a_text_as_database": lambda p: put(p, "state.db"),
     "run_directories": lambda p: put(p, "caged-run-12345678/important", "caged-new-12345678/important"),
-    "a_link_as_lock": lambda p: [put(p.parent, "victim"), p.mkdir(), (p / "state.lock").symlink_to(p.parent / "victim")],
+    "a_link_as_lock": lambda p: [put(p.parent, "victim"), p.mkdir(), (p / "state.lock").symlink_to("../victim")],
     "a_link_as_database": lambda p: [put(p.parent, "victim"), p.mkdir(), (p / "state.db").symlink_to("../victim")],
     "a_pipe_as_lock": lambda p: [p.mkdir(), os.mkfifo(p / "state.lock")],
     "a_pipe_as_database": lambda p: [p.mkdir(), os.mkfifo(p / "state.db")],

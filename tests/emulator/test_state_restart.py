@@ -309,7 +309,7 @@ def test_a_database_of_another_version_or_of_others_is_refused_and_left_alone(st
 def test_a_file_that_is_no_database_is_refused(state):
     state.mkdir()
     (state / "state.db").write_text("something else entirely, and long enough to be looked at as a header" * 20)
-    with pytest.raises(ConfigError, match=r"is not empty and not a state directory of an emulator: it holds 'state\.db'"):
+    with pytest.raises(ConfigError, match=r"not a state directory of an emulator: it holds 'state\.db'"):
         Emulator(state_dir=state).start()
 
 
