@@ -53,12 +53,13 @@ def open_database(file: Path) -> Connection:
             )
         connection.execute("PRAGMA journal_mode = WAL").fetchone()
         connection.execute("PRAGMA synchronous = NORMAL")
-    except sqlite3.Error as error:
-        connection.close()
-        raise ConfigError(f"{file} cannot be used ({error}); {advice(file)}") from error
-    except BaseException:
+    except ConfigError:
         connection.close()
         raise
+    except Exception as error:  # of a damaged file, sqlite3 raises more than its own errors
+        connection.close()
+        why = " ".join(str(error).split())[:300]
+        raise ConfigError(f"{file} cannot be used ({why}); {advice(file)}") from error
     return connection
 
 
