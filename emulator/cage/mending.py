@@ -35,8 +35,12 @@ def complete(layout: Layout) -> None:
 
 
 def _remove_half_written(root: str) -> None:
-    """What the file API writes has another name until it is whole. However deep; links are not followed."""
-    cursor = Cursor(root)
+    """What the file API writes has another name until it is whole. However deep; links are not followed. A tree that
+    cannot be read to its end is no reason not to start the sandbox."""
+    try:
+        cursor = Cursor(root)
+    except OSError:
+        return
     try:
         waiting = [_clean(cursor.fd)]
         while waiting:
@@ -51,6 +55,8 @@ def _remove_half_written(root: str) -> None:
             except OSError:
                 continue  # closed to its owner: the file API could not write there either
             waiting.append(_clean(cursor.fd))
+    except OSError:
+        pass
     finally:
         cursor.close()
 

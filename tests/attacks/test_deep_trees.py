@@ -64,7 +64,8 @@ def test_deep_trees_are_snapshotted_restored_exported_and_imported(tmp_path, sha
     with started(None, isolation=level) as emulator:
         emulator.import_(file)
         with of(emulator, api.key) as api:
-            assert api.post(f"/sandboxes/{box}/resume").status_code == 204
+            resumed = api.post(f"/sandboxes/{box}/resume")
+            assert resumed.status_code == 204, resumed.text
             assert api.output(box, "python3 /root/look.py") == before
 
 
