@@ -124,6 +124,9 @@ def _check(path: Path) -> None:
     database = path / NAME
     if held and not (database.is_file() and database.stat().st_size):
         _refuse_without_database(path)
+    for written in (path, database):
+        if written.exists() and not os.access(written, os.W_OK):
+            raise ConfigError(f"cannot use {path} as a state directory: {written} may not be written to by this user")
 
 
 def _refuse_without_database(path: Path) -> None:
