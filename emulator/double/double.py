@@ -163,10 +163,15 @@ class Double(Controls):
             account: an id: that account; `"*"`: all accounts. The default is the account that this object is scoped
                 to; all accounts where it is scoped to none.
 
+        Warns:
+            UserWarning: for each sandbox whose files could not be saved, which is left out; the text says why.
+
         Raises:
             ValueError: the archive cannot be made; the text says why.
             OSError: `path` cannot be written.
         """
+        from ..persistence.unpacking import warn_of_left_out
+
         target = Path(path)
         if not target.parent.is_dir():
             raise ValueError(f"{target.parent} is not a directory; create it first")
@@ -188,6 +193,7 @@ class Double(Controls):
             raise ValueError(f"account {about} is unknown; nothing was exported") from None
         finally:
             half.unlink(missing_ok=True)
+        warn_of_left_out(target)
 
     def import_(self, path: Union[str, os.PathLike[str]]) -> None:
         """Add what `export` has written, here or on another emulator, all of it or nothing.

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import secrets
@@ -19,27 +20,30 @@ from typing import Callable, Optional, TypeVar
 
 from ..cage import archive, disk, mending
 from ..cage.process import Gone
-from ..config import ConfigError
 from ..platform.platform import Platform
 from ..store import Sandbox, Store
 from . import loading, recovering, unpacking
 from .book import Book
 from .codec import awaken, snapshot_file
 from .database import NAME, Error, into_one_file, open_database
+from .foreign import foreign_database
 from .unpacking import PLACES, TransferError, pack_up
 
 __all__ = ["Contents", "Transfer", "TransferError"]
 
 T = TypeVar("T")
+#: What keeps the emulator, and not one sandbox, from writing.
+_EXHAUSTED = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.EROFS})
 
 
 @dataclass
 class Contents:
-    """The ids of what an archive holds."""
+    """The ids of what an archive holds. `left_out`: sandboxes whose files could not be saved, with the reason."""
 
     accounts: list[str] = field(default_factory=list)
     sandboxes: list[str] = field(default_factory=list)
     snapshots: list[str] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)
 
 
 class Transfer:
@@ -53,8 +57,9 @@ class Transfer:
 
     async def export(self, path: Path, account_id: Optional[str] = None) -> Contents:
         """Writes a `.tar.gz` that appears at `path` complete or not at all, in place of what is there. Each sandbox is
-        held still while its files are copied; what is not ready (a sandbox that is being made, a snapshot that is being
-        taken) is left out. TransferError, OSError."""
+        held still while its files are copied. What is not ready (a sandbox that is being made, a snapshot that is
+        being taken) is left out; so is a sandbox whose files cannot be saved, with the reason in the log, the result
+        and the manifest. TransferError, OSError."""
         if account_id is not None and account_id not in self._services.store.accounts:
             raise TransferError(f"account {account_id} is unknown; nothing was exported")
         path = Path.cwd() / path
@@ -63,14 +68,29 @@ class Transfer:
         work = self._work_directory("export")
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
         try:
-            packed = [box for box in self._boxes(account_id) if await self._pack(box, work)]
-            contents = await self._write_records(work, account_id, {box.id for box in packed})
+            packed, left_out = await self._pack_all(account_id, work)
+            contents = await self._write_records(work, account_id, packed, left_out)
             await asyncio.to_thread(pack_up, work, temporary)
             os.replace(temporary, path)
             return contents
         finally:
             temporary.unlink(missing_ok=True)
             await asyncio.to_thread(disk.remove, work)
+
+    async def _pack_all(self, account_id: Optional[str], work: Path) -> tuple[set[str], dict[str, str]]:
+        """The ids of the sandboxes that were packed, and why others could not be."""
+        packed, left_out = set(), {}
+        for box in self._boxes(account_id):
+            try:
+                if await self._pack(box, work):
+                    packed.add(box.id)
+            except OSError as error:
+                if error.errno in _EXHAUSTED:
+                    raise
+                left_out[box.id] = f"its files cannot be saved: {error}"
+                self._services.log(f"sandbox {box.id} was left out of an export: {left_out[box.id]}")
+                await asyncio.to_thread(disk.remove, work / "sandboxes" / box.id)
+        return packed, left_out
 
     def _work_directory(self, purpose: str) -> Path:
         work = self._services.run_dir / f"{purpose}-{secrets.token_hex(6)}"
@@ -108,7 +128,9 @@ class Transfer:
                     await cage.thaw()
         return True
 
-    async def _write_records(self, work: Path, account_id: Optional[str], packed: set[str]) -> Contents:
+    async def _write_records(
+        self, work: Path, account_id: Optional[str], packed: set[str], left_out: dict[str, str]
+    ) -> Contents:
         """All of one moment."""
         store, alive = self._services.store, recovering.Alive.now(self._services)
         chosen = Store()
@@ -117,6 +139,7 @@ class Transfer:
             book = Book(connection, self._platform.alarms.told)
             book.watch(chosen)
             contents = _choose(store, chosen, account_id, packed)
+            contents.left_out = left_out
             for snapshot in chosen.snapshots.values():
                 if snapshot.status == "completed":
                     _link_or_copy(snapshot.file, snapshot_file(work / "snapshots", snapshot.id))
@@ -159,16 +182,11 @@ class Transfer:
     def _read(self, work: Path) -> _Loaded:
         """Blocks."""
         try:
-            connection = open_database(work / NAME)
-        except ConfigError as error:
-            raise TransferError(f"the archive's records: {error}") from error
-        try:
-            alive = recovering.Alive.read(loading.documents(connection)["alive"])
-            return _Loaded(loading.load(connection, self._services.files_dir / "snapshots"), alive)
-        except (Error, KeyError, TypeError, ValueError) as error:
-            raise TransferError(f"the archive's records cannot be read ({error!r})") from error
-        finally:
-            connection.close()
+            with foreign_database(work / NAME) as connection:
+                alive = recovering.Alive.read(loading.documents(connection)["alive"])
+                return _Loaded(loading.load(connection, self._services.files_dir / "snapshots"), alive)
+        except Exception as error:  # whatever a damaged record leads to; nothing has been changed yet
+            raise TransferError(f"the archive's records cannot be read: {loading.reason(error)}") from error
 
     def _check(self, store: Store, work: Path) -> None:
         """That the archive is whole, and that there is room for it here."""

@@ -290,7 +290,7 @@ class Sandboxes:
             cage = sandbox.cage
             if cage is not None and cage is not first:
                 survivors = await cage.kill()
-            await asyncio.to_thread(disk.remove, self._services.files_dir / "sandboxes" / sandbox.id)
+            await asyncio.to_thread(disk.discard, self._services.files_dir / "sandboxes" / sandbox.id)
         if survivors:
             with acting_for(sandbox.account_id):
                 self._services.log(f"{sandbox.id}: {survivors} processes could not be killed")

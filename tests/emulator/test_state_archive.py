@@ -209,7 +209,7 @@ def test_files_of_a_sandbox_that_lead_out_of_it_are_refused(file, tmp_path, entr
             member.size = len(content)
             target.addfile(member, io.BytesIO(content))
     with started(None) as emulator:
-        with pytest.raises(ValueError, match="leads out of its sandbox"):
+        with pytest.raises(ValueError, match=r"leads out of its directory|not in a directory that the archive"):
             emulator.import_(evil)
         assert list((emulator.run_dir / "sandboxes").iterdir()) == []
         with of(emulator, emulator.api_key) as api:
