@@ -19,8 +19,11 @@ if TYPE_CHECKING:
     from .control.faults import Drop, Outcome
     from .control.stubs import Output
     from .double.agents import AddedReply, Agent, Agents, PromptText, ReplyInfo, Workplace
+    from .double.callbacks import CallbackError, CallbackErrorInfo
     from .double.clock import Clock
     from .double.commands import Commands, Stub, StubInfo
+    from .double.connection import InsecureConnectionWarning
+    from .double.controls import Controls
     from .double.double import Account, Double
     from .double.faults import Fault, FaultInfo, Faults
     from .double.inventory import HeldSandbox, HeldSnapshot, HeldSocket, Inventory, LogLine
@@ -28,20 +31,25 @@ if TYPE_CHECKING:
     from .double.link import EmulatorError
     from .double.operations import OperationName
     from .double.remote import RemoteEmulator
+    from .double.view import AccountView
     from .emulator import Emulator
     from .scenario import Loaded, ScenarioError
 
 __all__ = [
     "Account",
+    "AccountView",
     "AddedReply",
     "Agent",
     "Agents",
     "BudgetAction",
+    "CallbackError",
+    "CallbackErrorInfo",
     "Clock",
     "Command",
     "CommandSource",
     "Commands",
     "ConfigError",
+    "Controls",
     "Double",
     "Drop",
     "Emulator",
@@ -54,6 +62,7 @@ __all__ = [
     "HeldSandbox",
     "HeldSnapshot",
     "HeldSocket",
+    "InsecureConnectionWarning",
     "Inventory",
     "Isolation",
     "Journal",
@@ -82,8 +91,11 @@ _MODULES = {
     "control.faults": ("Drop", "Outcome"),
     "control.stubs": ("Output",),
     "double.agents": ("AddedReply", "Agent", "Agents", "PromptText", "ReplyInfo", "Workplace"),
+    "double.callbacks": ("CallbackError", "CallbackErrorInfo"),
     "double.clock": ("Clock",),
     "double.commands": ("Commands", "Stub", "StubInfo"),
+    "double.connection": ("InsecureConnectionWarning",),
+    "double.controls": ("Controls",),
     "double.double": ("Account", "Double"),
     "double.faults": ("Fault", "FaultInfo", "Faults"),
     "double.inventory": ("HeldSandbox", "HeldSnapshot", "HeldSocket", "Inventory", "LogLine"),
@@ -91,6 +103,7 @@ _MODULES = {
     "double.link": ("EmulatorError",),
     "double.operations": ("OperationName",),
     "double.remote": ("RemoteEmulator",),
+    "double.view": ("AccountView",),
     "emulator": ("Emulator",),
     "scenario": ("Loaded", "ScenarioError"),
 }

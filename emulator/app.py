@@ -16,6 +16,7 @@ from starlette.routing import Route, Router, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
+from .control.routes import Route as ApiRoute
 from .platform.platform import Platform
 from .platform.refusal import Refusal
 from .wire import account, described, execs, files, health, mcp, ports, sandboxes, snapshots, terminals, tickets
@@ -68,7 +69,7 @@ def socket_operations() -> list[SocketOperation]:
 
 
 def build(platform: Platform) -> ASGIApp:
-    platform.services.faults.operations = _of_the_platform
+    platform.services.faults.routes = _of_the_platform
     routes = [*_routes(platform, _core()), Route("/{rest:path}", _Everything(platform))]
     sockets = [WebSocketRoute(socket.path, SocketDispatcher(platform, socket)) for socket in socket_operations()]
     sockets.append(WebSocketRoute("/{rest:path}", unknown(platform)))
@@ -79,9 +80,7 @@ def build(platform: Platform) -> ASGIApp:
         if error.status_code == 404:
             response = PlainTextResponse("404 page not found\n", 404)
         else:
-            response = problem(
-                Refusal(error.status_code, f"{request.method} is not allowed here"), request.scope["path"]
-            )
+            response = problem(Refusal(error.status_code, f"{request.method} is not allowed here"))
             response.headers.update(error.headers or {})
         add_common_headers(response, platform)
         return response
@@ -99,9 +98,13 @@ def _routes(platform: Platform, served: Iterable[Operation]) -> list[Route]:
 
 
 @functools.cache
-def _of_the_platform() -> frozenset[str]:
-    """The names of its calls, without the emulator's own."""
-    return frozenset(operation.name for operation in operations() if not operation.admin)
+def _of_the_platform() -> tuple[ApiRoute, ...]:
+    """Without the emulator's own."""
+    return tuple(
+        ApiRoute(operation.method, operation.path, operation.name)
+        for operation in operations()
+        if not operation.admin
+    )
 
 
 class _Everything:
@@ -144,7 +147,7 @@ class Gate:
 
                 return await Previews(self._platform)(target, scope, receive, send)
             return await self._app(scope, receive, send)
-        response = problem(refusal, path)
+        response = problem(refusal)
         if scope["type"] == "websocket":
             return await refuse(WebSocket(scope, receive, send), self._platform, response)
         add_common_headers(response, self._platform)

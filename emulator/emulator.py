@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar, Union
 from .cage.probe import describe
 from .config import BudgetAction, EmulatorConfig, Isolation, MemoryLimit, Tier
 from .double.double import Double
-from .double.link import EmulatorError, Link, Of, id_of
+from .double.link import EmulatorError, Link
 from .runtime import Runtime
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ START_LIMIT = 15.0
 #: Longer, when there is a scenario to be made: its sandboxes and commands take their time.
 SCENARIO_LIMIT = 600.0
 STOP_LIMIT = 30.0
-TRANSFER_LIMIT = 600.0
 T = TypeVar("T")
 
 
@@ -41,7 +40,8 @@ class Emulator(Double):
     memory_limit (memory_mb is of each `process`, or of the whole `sandbox`, by control groups), scenario
     (a file that says what is there from the start: see `loaded`).
 
-    What it is as a test double (faults, clock, journal, accounts …) stands in its base class, `Double`.
+    Its controls (faults, clock, journal …) are those of its first account; `for_account` and `account` have those of
+    another one.
 
     `start` and `stop`, or `with Emulator() as emulator:`. ConfigError for a setting that cannot be used.
     Two emulators in one process do not know of each other.
@@ -83,6 +83,7 @@ class Emulator(Double):
         )
         self._runtime: Optional[Runtime] = None
         self._control: Optional[Link] = None
+        self._link_lock = threading.Lock()
         self._thread: Optional[threading.Thread] = None
         self._loop: Optional[asyncio.AbstractEventLoop] = None
         self._ready = threading.Event()
@@ -165,10 +166,19 @@ class Emulator(Double):
     def __exit__(
         self,
         _type: Optional[type[BaseException]],
-        _error: Optional[BaseException],
+        error: Optional[BaseException],
         _traceback: Optional[TracebackType],
     ) -> None:
-        self.stop()
+        """Stop it. After a block that has not failed by itself, exceptions of the test's functions are raised.
+
+        Raises:
+            CallbackError: A function (of a stub, a program or an agent's reply) raised; it has no `allow_errors`.
+        """
+        try:
+            if error is None and self._runtime is not None and self._pid == os.getpid():
+                self.raise_callback_errors(account="*")
+        finally:
+            self.stop()
 
     # --- looking
 
@@ -222,27 +232,10 @@ class Emulator(Double):
     @property
     def _link(self) -> Link:
         runtime = self._running()
-        if self._control is None:
-            self._control = Link(runtime.base_url, runtime.admin_key, lambda: self._running().services)
-        return self._control
-
-    # --- archives
-
-    def export(self, path: Union[str, os.PathLike[str]], account: Optional[Of] = None) -> None:
-        """Writes everything (accounts, keys, sandboxes with their files, snapshots, histories), or all of one account
-        by its id, into one `.tar.gz`, which appears at `path` complete or not at all. It holds secrets. ValueError says
-        why it cannot be."""
-        from .persistence.transfer import Transfer
-
-        about = None if account is None else str(id_of(account))
-        self._call(Transfer(self._running().platform).export(Path(path), about), TRANSFER_LIMIT)
-
-    def import_(self, path: Union[str, os.PathLike[str]]) -> None:
-        """Adds what `export` has written, here or elsewhere; its sandboxes are stopped, and `resume` starts them.
-        ValueError says why it cannot be, for example because an id is here already; nothing has changed then."""
-        from .persistence.transfer import Transfer
-
-        self._call(Transfer(self._running().platform).import_(Path(path)), TRANSFER_LIMIT)
+        with self._link_lock:  # threads share the emulator
+            if self._control is None:
+                self._control = Link(runtime.base_url, runtime.admin_key, lambda: self._running().services)
+            return self._control
 
     def _call(self, work: Coroutine[Any, Any, T], limit: float = STOP_LIMIT) -> T:
         """Runs a coroutine on the emulator's loop, from any other thread. What it changes is durable afterwards."""

@@ -21,6 +21,8 @@ from .config import ConfigError
 
 _PREFIX = "caged-run-"
 _NEW = "caged-new-"
+_LOCK = "lock"
+_SIGNATURE = b"The directory of a running caged-emulator.\n"
 _HALF_MADE_SECONDS = 60.0
 
 
@@ -37,7 +39,8 @@ class RunDir:
         sweep(base)
         made = Path(tempfile.mkdtemp(prefix=_NEW, dir=base))
         # The name that a sweep looks at appears only when the lock is held.
-        lock = os.open(made / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = os.open(made / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        os.write(lock, _SIGNATURE)
         fcntl.flock(lock, fcntl.LOCK_EX)
         path = made.with_name(_PREFIX + made.name[len(_NEW) :])
         made.rename(path)
@@ -47,10 +50,27 @@ class RunDir:
 
     def remove(self) -> None:
         """Blocks. Harmless when the directory is gone already."""
-        disk.remove(self.path)
+        _remove(self.path)
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
+
+
+def _remove(path: Path) -> None:
+    """The lock goes last: what has none was not an emulator's."""
+    try:
+        names = os.listdir(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for name in names:
+        if name == _LOCK:
+            continue
+        below = path / name
+        if below.is_dir() and not below.is_symlink():
+            disk.remove(below)
+        else:
+            below.unlink(missing_ok=True)
+    disk.remove(path)
 
 
 def base_directory(state_dir: Optional[Path]) -> Path:
@@ -80,21 +100,21 @@ def sweep(base: Path) -> None:
 
 
 def _sweep_one(path: Path) -> None:
-    if path.name.startswith(_NEW):
-        if time.time() - path.stat().st_mtime > _HALF_MADE_SECONDS:
-            disk.remove(path)
+    """A directory is removed only when it is an emulator's beyond doubt: it has a lock file as one makes it. One that
+    is empty is no loss."""
+    if time.time() - path.stat().st_mtime > _HALF_MADE_SECONDS and not os.listdir(path):
+        path.rmdir()
         return
     try:
-        lock = os.open(path / "lock", os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
-        disk.remove(path)  # half removed by an emulator that died meanwhile
-        return
+        lock = os.open(path / _LOCK, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return
     try:
+        if os.read(lock, len(_SIGNATURE) + 1) != _SIGNATURE:
+            return
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         cgroups.remove_all(str(path))
-        disk.remove(path)
+        _remove(path)
     except BlockingIOError:
         pass  # alive
     finally:

@@ -21,6 +21,7 @@ from .control.chance import Chance
 from .control.clock import SEEDED_START, Clock
 from .control.faults import Faults
 from .control.journal import Journal
+from .control.scope import EVERYBODY, current
 from .control.scripts import Scripts
 from .control.stubs import Stubs
 from .listening import bind, url_of
@@ -45,7 +46,8 @@ class Runtime:
         self.config = config
         self.admin_key = config.admin_key or new_admin_key()
         self._echo = echo
-        self._lines: deque[str] = deque(maxlen=1000)
+        #: The newest lines of the log, each with the account that it is about; empty: the emulator itself.
+        self._lines: deque[tuple[str, str]] = deque(maxlen=1000)
         self._clock = Clock(None if config.seed is None else SEEDED_START)
         self._loop: Optional[asyncio.AbstractEventLoop] = None
         self._stop: Optional[asyncio.Event] = None
@@ -95,8 +97,9 @@ class Runtime:
         try:
             if kept is not None:
                 kept.load(self.platform)
-                if self.platform.accounts.first() is not None:
+                if self.platform.accounts.first() is not None and self._scenario is not None:
                     self._scenario = None  # what it made is there, with all that has happened to it since
+                    self.log(f"scenario {config.scenario} is not loaded: {config.state_dir} has a state already")
             self.api_key = self._first_key()
             self.services.commit()
         except BaseException:
@@ -133,12 +136,14 @@ class Runtime:
 
     def log(self, line: str) -> None:
         stamped = f"{self._clock.timestamp()} {line}"
-        self._lines.append(stamped)
+        self._lines.append((current(), stamped))
         if self._echo is not None:
             self._echo(stamped)
 
-    def log_tail(self, count: int) -> list[str]:
-        return list(self._lines)[-count:]
+    def log_tail(self, count: int, account: str = EVERYBODY) -> list[str]:
+        """The newest lines, oldest first. `account`: only those about that account or about the emulator itself."""
+        shown = [line for of, line in list(self._lines) if account in (of, EVERYBODY) or not of]
+        return shown[-count:]
 
     async def _choose_walls(self) -> None:
         """Raises NoWalls when the level that was asked for does not work here."""
@@ -212,8 +217,17 @@ class Runtime:
         await answering.wait()
         if self._scenario is not None:
             scenario, self._scenario = self._scenario, None
-            self._loaded = await asyncio.to_thread(_apply, scenario, self.base_url, self.admin_key, self.api_key)
+            self._loaded = await self._apply(scenario)
         on_ready()
+
+    async def _apply(self, scenario: Scenario) -> Loaded:
+        from .scenario.applying import apply
+
+        account = self.platform.accounts.first()
+        assert account is not None, "an emulator has an account before it serves"
+        loaded = await apply(self.platform, account, scenario)
+        self.services.commit()
+        return loaded
 
     def request_stop(self) -> None:
         if self._loop is not None and self._stop is not None:
@@ -248,14 +262,6 @@ def _read(path: Optional[Path]) -> Optional[Scenario]:
     from .scenario import read
 
     return read(path)
-
-
-def _apply(scenario: Scenario, base_url: str, admin_key: str, api_key: str) -> Loaded:
-    from .double.remote import RemoteEmulator
-    from .scenario import apply
-
-    with RemoteEmulator(base_url, admin_key) as double:
-        return apply(scenario, double, api_key)
 
 
 def _open_state(config: EmulatorConfig) -> Optional[Persistence]:

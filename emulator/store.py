@@ -82,13 +82,12 @@ class AlertRule:
 
 @dataclass
 class Alert:
-    """`kind` is the documentation's finer name (budget_warning, trust_low …). `state`: open, resolved, muted."""
+    """`state`: open, resolved, muted."""
 
     id: str
     account_id: str
     rule_id: str
     rule_type: str
-    kind: str
     severity: str
     title: str
     message: str
@@ -162,6 +161,8 @@ class Sandbox:
     repo: Optional[Repo] = None
     budget: Optional[float] = None
     init_script: Optional[str] = None
+    #: `source` and `raw` of the `.caged.yaml` in its repository.
+    config: Optional[dict[str, str]] = None
     ip: Optional[str] = None
     status: str = "pending"
     started_at: Optional[str] = None

@@ -15,7 +15,7 @@ import time
 from collections import OrderedDict, deque
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field
-from typing import Any, Callable, Optional, TypeVar
+from typing import IO, Any, Callable, Optional, TypeVar
 
 from .control.scope import current
 
@@ -90,6 +90,17 @@ def checkpoint() -> None:
     if time.monotonic() - job.computing_since > COMPUTING_SECONDS:
         time.sleep(_PAUSE_SECONDS)
         job.computing_since = time.monotonic()
+
+
+class Stoppable:
+    """A file that is read in a thread of a `Pool`, with a checkpoint before each piece."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    def read(self, count: int = -1) -> bytes:
+        checkpoint()
+        return self._file.read(count)
 
 
 class Pool:

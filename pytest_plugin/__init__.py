@@ -1,9 +1,9 @@
 """The pytest plugin of Caged: fixtures that point a test suite at the emulator, or at the real API.
 
-Fixtures: `caged`, `async_caged`, `caged_sandbox`, `caged_emulator`. Markers: `caged(...)` with the options of
-`caged_sandbox`, `caged_emulator_only`, `caged_live_only`, `caged_needs("namespace")`. The target comes from
-`--caged-target`, else from `CAGED_TARGET`, else from the ini option `caged_target`, and is the emulator when
-nothing is said.
+Fixtures: `caged`, `async_caged`, `caged_sandbox`, `caged_emulator` of one test; `caged_factory` for fixtures of wider
+scope. Markers: `caged(...)` with the options of `caged_sandbox`, `caged_emulator_only`, `caged_live_only`,
+`caged_needs("namespace")`. The target comes from `--caged-target`, else from `CAGED_TARGET`, else from the ini option
+`caged_target`; without any it is the emulator.
 
 pytest imports this module in every run of every suite, so it imports pytest and the standard library only:
 the SDK and the emulator are imported when a fixture first needs them.
@@ -16,14 +16,25 @@ from typing import Any
 
 import pytest
 
-from . import _policy
-from ._fixtures import _caged_scope, async_caged, caged, caged_emulator, caged_sandbox
+from . import _hints, _markers, _policy
+from ._factory import CagedFactory
+from ._fixtures import _caged_running, _caged_scope, async_caged, caged, caged_emulator, caged_factory, caged_sandbox
 from ._needs import _caged_walls, require_walls
 from ._policy import LEAKS, POLICY, UNUSED
 from ._summary import collect, write
 from ._target import RUN_INPUT, TARGET, resolve
 
-__all__ = ["_caged_scope", "_caged_walls", "async_caged", "caged", "caged_emulator", "caged_sandbox"]
+__all__ = [
+    "CagedFactory",
+    "_caged_running",
+    "_caged_scope",
+    "_caged_walls",
+    "async_caged",
+    "caged",
+    "caged_emulator",
+    "caged_factory",
+    "caged_sandbox",
+]
 
 # marker -> (is it for live runs?, what the reason says is needed)
 _ONLY = {
@@ -110,13 +121,16 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 def pytest_collection_modifyitems(config: pytest.Config, items: Sequence[pytest.Item]) -> None:
     live = config.stash[TARGET].live
     for item in items:
+        names = {marker.name for marker in item.iter_markers() if marker.name.startswith("caged")}
+        if names:
+            _markers.check(item)
         for name, (for_live, needs) in _ONLY.items():
-            # `keywords` is cheap and also holds file and function names; a hit is checked.
-            if for_live is not live and name in item.keywords and item.get_closest_marker(name):
+            if for_live is not live and name in names and _markers.is_sound(item):
                 reason = f"{name}: {needs}, and the caged target is {'live' if live else 'emulator'}"
                 item.add_marker(pytest.mark.skip(reason=reason))
-        if "caged_needs" in item.keywords:
-            require_walls(item, live)
+        if "caged_needs" in names and not live and _markers.is_sound(item):
+            require_walls(item)
+    _hints.register(config, items)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from caged.emulator import Account, EmulatorError, RemoteEmulator
-from caged.emulator.double.link import Refused
+from caged.emulator.double.link import Of, Refused, id_of
 
 from ._target import Target
 
@@ -21,11 +21,22 @@ class Attached(RemoteEmulator):
     def __init__(self, url: str, admin_key: str) -> None:
         super().__init__(url, admin_key)
         self._own: Optional[Account] = None
+        self._created: dict[str, None] = {}
 
     def __enter__(self) -> Attached:
         self._own = self.create_account("pytest")
-        self._link.account = self._own.id
+        self._control = self._control.scoped(self._own.id)
         return self
+
+    def create_account(self, name: str = "test") -> Account:
+        """One that is deleted at the end of the run, if not before."""
+        account = super().create_account(name)
+        self._created[account.id] = None
+        return account
+
+    def delete_account(self, account_id: Of) -> None:
+        super().delete_account(account_id)
+        self._created.pop(str(id_of(account_id)), None)
 
     @property
     def api_key(self) -> str:
@@ -37,7 +48,8 @@ class Attached(RemoteEmulator):
         try:
             if own is not None:
                 self.take_back()
-                self.delete_account(own.id)
+            for account_id in list(self._created):
+                self.delete_account(account_id)
         except EmulatorError:
             pass  # it has ended, and took everything along
         super().close()

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import threading
+import time
+import weakref
 from collections import deque
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
 import httpx
@@ -21,22 +25,35 @@ _THING = re.compile(r"(?P<kind>sandboxes|snapshots|account/keys)/(?P<id>[^/]+)")
 _KINDS = {"sandboxes": "sandbox", "snapshots": "snapshot", "account/keys": "key"}
 #: Of the requests, for the report of a failed test.
 _LAST = 20
+#: Seconds that a search for automatic snapshots may take, and that a request waits for one.
+LOOK = 5.0
+_WAIT = 2.0
 
 
 class Creations:
     """With one API key, or with a key created by it. Ids are in order of creation. `run`: the id that what is created
     carries; `ledger`: where it is noted."""
 
-    def __init__(self, base_url: str, api_key: str, run: str = "", ledger: Optional[Ledger] = None) -> None:
+    def __init__(
+        self, base_url: str, api_key: str, run: str = "", ledger: Optional[Ledger] = None, of_test: bool = True
+    ) -> None:
         self._prefix = str(httpx.URL(f"{base_url}/v1/"))
         self._bearers = {f"Bearer {api_key}"}
         self._run = run
         self._ledger = ledger
+        #: Of a test; otherwise of an account that a fixture has opened.
+        self.of_test = of_test
         self.sandboxes: list[str] = []
         self.snapshots: list[str] = []
         self.keys: list[str] = []
         #: Snapshots that nobody asked for: a pause made them.
         self.automatic: set[str] = set()
+        #: Clients whose creations belong here, whatever else is open.
+        self.clients: weakref.WeakSet[Any] = weakref.WeakSet()
+        #: Searches for the snapshots that a pause made, by sandbox.
+        self._searches: dict[str, threading.Thread] = {}
+        #: Why the ledger could not be written; empty while it could.
+        self.ledger_failure = ""
         #: (kind, id) of what `destroy` found still there.
         self.destroyed: list[tuple[str, str]] = []
         self.last: deque[str] = deque(maxlen=_LAST)
@@ -61,27 +78,37 @@ class Creations:
         kind = self._created_kind(request)
         if kind is None:
             return request, ""
-        token = self._ledger.creating(kind) if self._ledger is not None else ""
+        token = self._in_ledger("creating", kind)
         return (_marked(request, kind, self._run) if self._run else request), token
 
     def after(self, token: str, request: httpx.Request, response: httpx.Response) -> None:
         """It was answered. The body of a creation's answer must have been read."""
-        if token and self._ledger is not None:
+        if token:
             id = _id(_created(self._created_kind(request), _json(response)))
             if response.is_success and id:
-                self._ledger.created(self._created_kind(request) or "", id, token)
+                self._in_ledger("created", self._created_kind(request) or "", id, token)
             elif response.status_code < 500:
-                self._ledger.refused(token)
+                self._in_ledger("refused", token)
 
     def never_sent(self, token: str) -> None:
-        if token and self._ledger is not None:
-            self._ledger.refused(token)
+        if token:
+            self._in_ledger("refused", token)
 
-    def saw(self, request: httpx.Request, response: httpx.Response) -> Optional[httpx.Request]:
+    def _in_ledger(self, what: str, *arguments: str) -> str:
+        """A full disk must not become a failure of the request that is noted."""
+        if self._ledger is None:
+            return ""
+        try:
+            return str(getattr(self._ledger, what)(*arguments) or "")
+        except OSError as error:
+            self.ledger_failure = self.ledger_failure or str(error)
+            return ""
+
+    def saw(self, request: httpx.Request, response: httpx.Response) -> Optional[tuple[str, httpx.Request]]:
         """Note what the answer to such a request created. The body must have been read.
 
-        Pausing makes an automatic snapshot without naming it: then the request that asks for it is returned,
-        and its answer is to be handed to `saw_snapshots`.
+        Pausing makes an automatic snapshot without naming it: then the sandbox is returned with the request that lists
+        its snapshots. Its answer is to be handed to `saw_snapshots`.
         """
         path = self._path(request)
         if path is None:
@@ -96,7 +123,7 @@ class Creations:
         if paused is not None:
             url = f"{self._prefix}sandboxes/{paused}/snapshots"
             headers = {"Authorization": request.headers["Authorization"], "Accept": "application/json"}
-            return httpx.Request("GET", url, headers=headers, extensions=request.extensions)
+            return paused, httpx.Request("GET", url, headers=headers)
         body = _json(response)
         if path == "sandboxes":
             _note(self.sandboxes, body)
@@ -108,6 +135,39 @@ class Creations:
             _note(self.snapshots, body)
         return None
 
+    def search(self, sandbox: str, ask: Callable[[], httpx.Response]) -> None:
+        """Ask for the sandbox's snapshots in a thread of its own: the request that paused it neither waits for this
+        nor fails with it. What is not found here is found by `destroy`, unless the sandbox is gone by then."""
+
+        def work() -> None:
+            try:
+                self.saw_snapshots(ask())
+            except Exception:  # best effort, whatever a transport raises
+                pass
+
+        thread = threading.Thread(target=work, name="caged-snapshots", daemon=True)
+        self._searches[sandbox] = thread
+        thread.start()
+
+    def wait_for_searches(self, sandboxes: Iterable[str], seconds: float = _WAIT) -> None:
+        """Before these sandboxes are destroyed; all together no longer than `seconds`."""
+        deadline = time.monotonic() + seconds
+        for sandbox in sandboxes:
+            thread = self._searches.pop(sandbox, None)
+            if thread is not None:
+                thread.join(max(0.0, deadline - time.monotonic()))
+
+    def destroys(self, request: httpx.Request) -> str:
+        """The sandbox of ours that this request destroys; empty: none."""
+        path = self._path(request) if request.method == "DELETE" else None
+        kind, id = (self._ours_by_path(path) if path is not None else None) or ("", "")
+        return id if kind == "sandbox" else ""
+
+    def has(self, request: httpx.Request) -> bool:
+        """Is this request about something that was created here: is it destroyed, or a sandbox paused?"""
+        path = self._path(request)
+        return path is not None and bool(self._ours_by_path(path) or self._paused(path))
+
     def saw_snapshots(self, response: httpx.Response) -> None:
         body = _json(response)
         for snapshot in body if response.is_success and isinstance(body, list) else []:
@@ -117,8 +177,7 @@ class Creations:
         if snapshot and snapshot not in self.snapshots:
             self.snapshots.append(snapshot)
             self.automatic.add(snapshot)
-            if self._ledger is not None:
-                self._ledger.created("snapshot", snapshot)
+            self._in_ledger("created", "snapshot", snapshot)
 
     def _forget(self, path: str) -> None:
         kind, id = self._ours_by_path(path) or ("", "")
@@ -127,8 +186,7 @@ class Creations:
             self._gone(kind, id)
 
     def _gone(self, kind: str, id: str) -> None:
-        if self._ledger is not None:
-            self._ledger.gone(kind, id)
+        self._in_ledger("gone", kind, id)
 
     def _of(self, kind: str) -> list[str]:
         return {"sandbox": self.sandboxes, "snapshot": self.snapshots, "key": self.keys}[kind]
@@ -161,6 +219,7 @@ class Creations:
     def destroy(self, client: Caged) -> list[str]:
         """Destroy everything noted and not gone yet. One line per thing that would not go."""
         problems: list[str] = []
+        self.wait_for_searches(list(self._searches), LOOK)
 
         def attempt(kind: str, call: Callable[[str], Any], id: str) -> None:
             try:

@@ -3,34 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
+from ._factory import CagedFactory
+from ._markers import SANDBOX, sandbox_options
 from ._target import TARGET
 
 if TYPE_CHECKING:
     from caged import AsyncCaged, Caged, Sandbox
 
     from . import _scopes
+    from ._accounts import EmulatorAccount
     from ._emulators import AnyEmulator
 
 
 @pytest.fixture(scope="session")
-def caged_emulator(request: pytest.FixtureRequest) -> Iterator[AnyEmulator]:
+def _caged_running(request: pytest.FixtureRequest) -> Iterator[AnyEmulator]:
     """The emulator of this run: one that runs already (--caged-emulator-url), the one that xdist's workers share
-    (--caged-shared), or one of this process, started when needed. Skips in live runs.
-
-    While a test uses another of the fixtures, what is asked of it (faults, clock, stubs, journal) is about that test's
-    account; else about the first one, where it is cleared after the test.
-    """
+    (--caged-shared), or one of this process, started when needed."""
     target = request.config.stash[TARGET]
-    if target.live:
-        pytest.skip("caged_emulator: the caged target is live, there is no emulator")
     from . import _emulators, _summary, _watch
 
     with _emulators.opened(target) as emulator:
-        request.config.stash[_watch.EMULATOR] = emulator
         _watch.start_watching(request.config)
         _summary.note(request.config, emulator)
         yield emulator
@@ -38,7 +34,7 @@ def caged_emulator(request: pytest.FixtureRequest) -> Iterator[AnyEmulator]:
 
 @pytest.fixture
 def _caged_scope(request: pytest.FixtureRequest) -> Iterator[_scopes.Scope]:
-    """Shared by `caged` and `async_caged` of one test. Everything made in it is destroyed when it ends."""
+    """Shared by all fixtures of one test, created with the first. Everything in it is destroyed when it ends."""
     from . import _scopes, _watch
 
     _watch.start_watching(request.config)
@@ -46,8 +42,28 @@ def _caged_scope(request: pytest.FixtureRequest) -> Iterator[_scopes.Scope]:
         with _scopes.live(request.node) as scope:
             yield scope
     else:
-        with _scopes.on_emulator(request.node, request.getfixturevalue("caged_emulator")) as own:
+        with _scopes.on_emulator(request.node, request.getfixturevalue("_caged_running")) as own:
             yield own
+
+
+@pytest.fixture
+def caged_emulator(request: pytest.FixtureRequest) -> EmulatorAccount:
+    """The test's account on the emulator, with its controls: faults, commands, agents, clock, journal, inventory.
+
+    It is the account that `caged`, `async_caged` and `caged_sandbox` work in, in whatever order fixtures are set up.
+    `caged_emulator.emulator` is the emulator as a whole. Skips in live runs.
+    """
+    if request.config.stash[TARGET].live:
+        pytest.skip("caged_emulator: the caged target is live, there is no emulator")
+    account: EmulatorAccount = request.getfixturevalue("_caged_scope").account
+    return account
+
+
+@pytest.fixture(scope="session")
+def caged_factory(request: pytest.FixtureRequest) -> CagedFactory:
+    """Accounts for fixtures of module, class or session scope: `with caged_factory.account() as account:`."""
+    live = request.config.stash[TARGET].live
+    return CagedFactory(request.session, None if live else request.getfixturevalue("_caged_running"))
 
 
 @pytest.fixture
@@ -61,6 +77,7 @@ def caged(_caged_scope: _scopes.Scope) -> Caged:
 
     client = Caged(api_key=_caged_scope.api_key, base_url=_caged_scope.base_url)
     _caged_scope.closing.callback(client.close)
+    _caged_scope.claim(client)
     return client
 
 
@@ -69,37 +86,18 @@ def async_caged(_caged_scope: _scopes.Scope) -> AsyncCaged:
     """An AsyncCaged for any runner (asyncio.run, pytest-asyncio, anyio), on the same account as `caged`."""
     from caged import AsyncCaged
 
+    from ._closing import close_async
     from ._transport import unpooled_transport
 
-    # Connections belong to an event loop, and whose loop a test uses, and how often it makes a new one,
-    # is its own affair. So none outlives its request: there is nothing to close too late.
+    # As in EmulatorAccount.async_client: no connection may outlive its request.
     client = AsyncCaged(
         api_key=_caged_scope.api_key,
         base_url=_caged_scope.base_url,
         transport=unpooled_transport(_caged_scope.base_url),
     )
-    _caged_scope.closing.callback(_close, client)
+    _caged_scope.closing.callback(close_async, client)
+    _caged_scope.claim(client)
     return client
-
-
-def _close(client: AsyncCaged) -> None:
-    import asyncio
-    import threading
-
-    def run() -> None:
-        # Not asyncio.run: it would take away the event loop that the thread has set.
-        loop = asyncio.new_event_loop()
-        try:
-            loop.run_until_complete(client.close())
-        finally:
-            loop.close()
-
-    if asyncio._get_running_loop() is None:
-        run()
-    else:  # a runner that tears fixtures down inside its loop
-        thread = threading.Thread(target=run, name="caged-close")
-        thread.start()
-        thread.join(10)
 
 
 @pytest.fixture
@@ -107,7 +105,8 @@ def caged_sandbox(request: pytest.FixtureRequest, _caged_scope: _scopes.Scope, c
     """A running sandbox, made with the options of `@pytest.mark.caged(template=..., env=..., ...)`."""
     from caged import CagedError
 
-    options = _sandbox_options(request.node)
+    request.node.stash[SANDBOX] = True
+    options = sandbox_options(request.node)
     try:
         sandbox = caged.sandboxes.create(**options)
     except CagedError as error:
@@ -121,17 +120,3 @@ def caged_sandbox(request: pytest.FixtureRequest, _caged_scope: _scopes.Scope, c
             f"caged_sandbox: sandbox {sandbox.id} came up with status error. Its logs:{logs}", pytrace=False
         )
     return sandbox
-
-
-def _sandbox_options(item: pytest.Item) -> dict[str, Any]:
-    """The options of all markers of the test; the nearest marker wins, option by option."""
-    options: dict[str, Any] = {}
-    for marker in reversed(list(item.iter_markers("caged"))):
-        if marker.args:
-            pytest.fail(
-                f"@pytest.mark.caged takes keyword options only, and was given {marker.args[0]!r}; "
-                f"write for example @pytest.mark.caged(template={str(marker.args[0])!r})",
-                pytrace=False,
-            )
-        options.update(marker.kwargs)
-    return options

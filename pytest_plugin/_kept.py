@@ -15,7 +15,7 @@ from . import _summary
 from ._target import TARGET
 
 if TYPE_CHECKING:
-    from ._emulators import AnyEmulator
+    from caged.emulator.double.view import AccountView
 
 #: Archives of one run.
 MOST = 20
@@ -36,18 +36,18 @@ def _directory(config: pytest.Config) -> Path:
     return Path(config.cache.mkdir("caged")) / "kept"
 
 
-def keep(item: pytest.Item, emulator: AnyEmulator, account: str) -> None:
+def keep(item: pytest.Item, account: AccountView) -> None:
     """The account's archive, and how to open a shell in each of its sandboxes."""
     from caged.emulator import EmulatorError
 
     try:
-        boxes = emulator.inventory.sandboxes(account=account)
+        boxes = account.inventory.sandboxes()
         if not boxes or not _counted(item.config):
             return
         directory = _directory(item.config)
         directory.mkdir(mode=0o700, exist_ok=True)
         path = directory / f"{_file_name(item.nodeid)}.tar.gz"
-        emulator.export(path, account=account)
+        account.export(path)
     except (EmulatorError, OSError, ValueError) as error:
         _summary.say(item.config, _summary.KEPT, item.nodeid, [f"could not be kept: {error}"])
         return

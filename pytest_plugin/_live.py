@@ -3,6 +3,9 @@
 The account is somebody's own and may hold other sandboxes, so comparing `list()` before and after is no way
 to tell. Instead each answer of the API to a request of this process is looked at, whichever client sent it.
 What the code under test creates from another process is not seen.
+
+Several scopes may be open at a time: that of a test, and those of `caged_factory.account()`. What a client of such an
+account creates belongs to its scope, everything else to the test's.
 """
 
 from __future__ import annotations
@@ -10,25 +13,54 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Callable, Optional
 
 import httpx
 
-from ._creations import Creations
+from caged._http import is_loopback
+
+from ._creations import LOOK, Creations
 
 #: Of an exception that says that nothing reached the API.
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
+#: The scopes that are open, outermost first.
+_open: list[Creations] = []
 
 
 @contextmanager
 def watching(creations: Creations) -> Iterator[None]:
+    """Note in `creations` what is created, until the end of the block."""
+    _open.append(creations)
+    try:
+        if len(_open) > 1:
+            yield
+        else:
+            with _watched_httpx():
+                yield
+    finally:
+        _open.remove(creations)
+
+
+def _owner(client: Any, request: httpx.Request) -> Optional[Creations]:
+    """The scope that a request belongs to; None: it is not one to the API with a known key."""
+    known = [creations for creations in reversed(_open) if creations.ours(request)]
+    for belongs in (lambda one: one.has(request), lambda one: client in one.clients):
+        for creations in known:
+            if belongs(creations):
+                return creations
+    return next((creations for creations in known if creations.of_test), known[0] if known else None)
+
+
+@contextmanager
+def _watched_httpx() -> Iterator[None]:
     """httpx is the one place that every client passes, whoever built it and with whatever transport."""
     send, async_send = httpx.Client.send, httpx.AsyncClient.send
 
     def watched_send(self: httpx.Client, request: httpx.Request, **options: Any) -> httpx.Response:
-        if not creations.ours(request):
+        creations = _owner(self, request)
+        if creations is None:
             return send(self, request, **options)
-        request, token = creations.before(request)
+        request, token = _before(creations, request)
         began = time.perf_counter()
         try:
             response = send(self, request, **options)
@@ -38,16 +70,14 @@ def watching(creations: Creations) -> Iterator[None]:
         _answered(creations, request, response, began)
         if creations.concerns(request):
             response.read()
-            creations.after(token, request, response)
-            more = creations.saw(request, response)
-            if more is not None:
-                creations.saw_snapshots(send(self, more))
+            _after(creations, request, token, response, send)
         return response
 
     async def watched_async_send(self: httpx.AsyncClient, request: httpx.Request, **options: Any) -> httpx.Response:
-        if not creations.ours(request):
+        creations = _owner(self, request)
+        if creations is None:
             return await async_send(self, request, **options)
-        request, token = creations.before(request)
+        request, token = _before(creations, request)
         began = time.perf_counter()
         try:
             response = await async_send(self, request, **options)
@@ -57,10 +87,7 @@ def watching(creations: Creations) -> Iterator[None]:
         _answered(creations, request, response, began)
         if creations.concerns(request):
             await response.aread()
-            creations.after(token, request, response)
-            more = creations.saw(request, response)
-            if more is not None:
-                creations.saw_snapshots(await async_send(self, more))
+            _after(creations, request, token, response, send)
         return response
 
     # setattr, because assigning to a method is an error to a type checker.
@@ -71,6 +98,33 @@ def watching(creations: Creations) -> Iterator[None]:
     finally:
         setattr(httpx.Client, "send", send)  # noqa: B010
         setattr(httpx.AsyncClient, "send", async_send)  # noqa: B010
+
+
+def _before(creations: Creations, request: httpx.Request) -> tuple[httpx.Request, str]:
+    destroyed = creations.destroys(request)
+    if destroyed:
+        creations.wait_for_searches([destroyed])
+    return creations.before(request)
+
+
+def _after(
+    creations: Creations,
+    request: httpx.Request,
+    token: str,
+    response: httpx.Response,
+    send: Callable[..., httpx.Response],
+) -> None:
+    creations.after(token, request, response)
+    search = creations.saw(request, response)
+    if search is not None:
+        sandbox, listing = search
+        creations.search(sandbox, lambda: _ask(listing, send))
+
+
+def _ask(request: httpx.Request, send: Callable[..., httpx.Response]) -> httpx.Response:
+    """Send a request by a client of our own: the user's may have hooks, a mock transport or an event loop."""
+    with httpx.Client(timeout=LOOK, trust_env=not is_loopback(request.url.host)) as client:
+        return send(client, request)
 
 
 def _unanswered(creations: Creations, request: httpx.Request, token: str, error: httpx.HTTPError) -> None:

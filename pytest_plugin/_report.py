@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from caged.emulator.double.journal import Request
+    from caged.emulator.double.view import AccountView
 
     from ._creations import Creations
-    from ._emulators import AnyEmulator
 
 REQUESTS = 20
 LOG_LINES = 20
@@ -26,18 +26,18 @@ _SECRET = {"env", "repo_token", "key", "token", "ticket", "password", "api_key",
 Section = tuple[str, str]
 
 
-def of_emulator(emulator: AnyEmulator) -> list[Section]:
-    """Of the account that is acted for. Nothing when the emulator is not there any more."""
+def of_account(account: AccountView) -> list[Section]:
+    """About an account on the emulator. Nothing when the emulator is not there any more."""
     from caged.emulator import EmulatorError
 
     sections: list[Section] = []
     try:
-        _add(sections, f"caged last {REQUESTS} requests", _requests(emulator.journal.requests(last=REQUESTS)))
-        for box in emulator.inventory.sandboxes()[-SANDBOXES:]:
-            logs = emulator.inventory.logs(box.id, last=LOG_LINES)
+        _add(sections, f"caged last {REQUESTS} requests", _requests(account.journal.requests(last=REQUESTS)))
+        for box in account.inventory.sandboxes()[-SANDBOXES:]:
+            logs = account.inventory.logs(box.id, last=LOG_LINES)
             _add(sections, f"caged sandbox {box.id} ({box.status}), last {LOG_LINES} log lines", map(str, logs))
-        # It has something to say when it is in trouble itself, and else nothing.
-        _add(sections, f"caged emulator log, last {LOG_LINES} lines", emulator.log_tail(LOG_LINES))
+        # Empty unless the emulator itself had a problem. Lines about other accounts are left out.
+        _add(sections, f"caged emulator log, last {LOG_LINES} lines", account.log_tail(LOG_LINES))
     except EmulatorError:  # the test stopped it
         pass
     return sections
@@ -69,6 +69,8 @@ def _add(sections: list[Section], title: str, lines: Iterable[str]) -> None:
 def _requests(requests: list[Request]) -> Iterable[str]:
     for request in requests:
         yield f"{request} ({request.duration_ms:.0f} ms)"
+        for warning in request.warnings:
+            yield f"  ! {warning}"
         for mark, body in (("  >", request.request), ("  <", request.response)):
             if body.strip():
                 yield f"{mark} {_cut(' '.join(_masked(body)[: 4 * BODY].split()), BODY)}"

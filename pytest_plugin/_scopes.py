@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Union
+from typing import TYPE_CHECKING, Any, Union
 
 import pytest
 
@@ -13,8 +13,7 @@ from ._policy import POLICY
 from ._target import TARGET
 
 if TYPE_CHECKING:
-    from caged.emulator import Account
-
+    from ._accounts import EmulatorAccount
     from ._creations import Creations
     from ._emulators import AnyEmulator
 
@@ -26,25 +25,115 @@ SAVED = pytest.StashKey[_environment.Saved]()
 
 
 class EmulatorScope:
-    def __init__(self, emulator: AnyEmulator, account: Account) -> None:
-        self.emulator = emulator
+    def __init__(self, account: EmulatorAccount) -> None:
         self.account = account
-        self.base_url = emulator.base_url
+        self.base_url = account.base_url
         self.api_key = account.api_key
+        #: Whether unused controls have been looked for.
+        self.checked = False
+        #: Whether the controls of the emulator as a whole were untouched when the test began.
+        self._whole = not _touched(account.emulator)
         #: Sandboxes that a fixture made, and the test need not destroy.
         self.fixtures: set[str] = set()
         #: Done when the test and all its other fixtures are over: clients are closed only when what their users left
         #: open has been seen.
         self.closing = ExitStack()
 
+    def claim(self, client: Any) -> None:
+        """In live runs: what the client creates belongs to this scope."""
+
+    def unused(self) -> list[str]:
+        """The controls that the test did not use: those of its account, and those of the emulator as a whole if it has
+        touched them. Empty when the emulator is gone."""
+        from caged.emulator import EmulatorError
+
+        self.checked = True
+        try:
+            found = self.account.unused()
+            if self._whole and _touched(self.account.emulator):
+                elsewhere = self.account.emulator.unused()
+                found += [f"added by caged_emulator.emulator, not in the test's account: {text}" for text in elsewhere]
+            return found
+        except EmulatorError:  # the test stopped it
+            return []
+
+    def raise_callback_errors(self, who: str) -> None:
+        """Fail with the tracebacks of the test's own functions that raised an exception, and forget them.
+
+        Raises:
+            pytest.fail.Exception: there are some that were not allowed (`allow_errors=True`).
+        """
+        from caged.emulator import CallbackError, EmulatorError
+
+        for controls in self._with_functions():
+            try:
+                controls.raise_callback_errors()
+            except CallbackError as error:
+                failure = pytest.fail.Exception(f"{who}: {error}", pytrace=False)
+                raise failure from error
+            except EmulatorError:  # the test stopped it
+                return
+
+    def callback_sections(self) -> list[tuple[str, str]]:
+        """The same for the report of a test that failed for another reason; they are forgotten, too."""
+        from caged.emulator import EmulatorError
+
+        errors: list[str] = []
+        try:
+            for controls in self._with_functions():
+                errors += [str(one) for one in controls.callback_errors() if not one.allowed]
+                controls.clear_callback_errors()
+        except EmulatorError:  # the test stopped it
+            pass
+        return [("caged exceptions of the test's functions", "\n".join(errors))] if errors else []
+
+    def _with_functions(self) -> list[Any]:
+        """The account, and the whole emulator if the test used its controls; nothing without stubs and replies."""
+        emulator = self.account.emulator
+        if not emulator._link.callbacks_possible:
+            return []
+        return [self.account, emulator] if self._whole and _touched(emulator) else [self.account]
+
+    def take_back(self) -> None:
+        """Remove the controls that do not go with the account."""
+        from caged.emulator import EmulatorError
+
+        emulator = self.account.emulator
+        try:
+            self.account.take_back()
+            if self._whole and _touched(emulator):
+                emulator.take_back()
+                if emulator._link.changed:
+                    emulator.forget()
+                    emulator._link.changed = False
+        except EmulatorError:
+            pass
+
     def sections(self) -> list[tuple[str, str]]:
-        return _report.of_emulator(self.emulator)
+        return self.callback_sections() + _report.of_account(self.account)
 
     def left_open(self) -> list[str]:
-        held = self.emulator.inventory
+        held = self.account.inventory
         found = [f"sandbox {one.id} ({one.status})" for one in held.sandboxes() if one.id not in self.fixtures]
         found += [f"snapshot {one.id} of {one.sandbox}" for one in held.snapshots() if not one.automatic]
         return found + [f"{one.kind} socket into {one.sandbox}" for one in held.sockets(wait=CLOSING)]
+
+
+def _is_running(emulator: AnyEmulator) -> bool:
+    """False once a test has stopped it; its accounts are gone with it."""
+    from caged.emulator import EmulatorError
+
+    try:
+        emulator.accounts()
+    except EmulatorError:
+        return False
+    return True
+
+
+def _touched(emulator: Any) -> bool:
+    """Were controls added through the emulator itself, not through an account's view?"""
+    link = emulator._link
+    return bool(link.changed or link.for_everybody)
 
 
 class LiveScope:
@@ -54,6 +143,10 @@ class LiveScope:
         self.creations = creations
         self.fixtures: set[str] = set()
         self.closing = ExitStack()
+
+    def claim(self, client: Any) -> None:
+        """What the client creates belongs to this scope."""
+        self.creations.clients.add(client._session._http)
 
     def sections(self) -> list[tuple[str, str]]:
         return _report.of_live_run(self.base_url, self.api_key, self.creations)
@@ -70,40 +163,46 @@ SCOPE: pytest.StashKey[Scope] = pytest.StashKey()
 
 @contextmanager
 def on_emulator(item: pytest.Item, emulator: AnyEmulator) -> Iterator[EmulatorScope]:
-    account = emulator.create_account(name=item.name)
-    scope = EmulatorScope(emulator, account)
+    from caged.emulator import EmulatorError
+
+    from ._accounts import EmulatorAccount
+
+    scope = EmulatorScope(EmulatorAccount(emulator, emulator.create_account(name=item.name)))
+    account = scope.account
     leaks: list[str] = []
+    unused: list[str] = []
     try:
-        with emulator.acting_for(account.id), _active(item, scope):
+        with _active(item, scope):
             yield scope
+            if not item.stash.get(FAILED, False):
+                scope.raise_callback_errors(item.nodeid)
+            if not scope.checked and not item.stash.get(FAILED, False) and item.config.stash[POLICY].unused != "ignore":
+                unused = scope.unused()
             if _wanted(item):
                 leaks = scope.left_open()
     finally:
         try:
             scope.closing.close()
+            account.close_clients()
             if _keeps(item):
-                _kept.keep(item, emulator, account.id)
+                _kept.keep(item, account)
         finally:
-            emulator.delete_account(account.id)
+            try:
+                emulator.delete_account(account.id)
+            except EmulatorError:
+                if _is_running(emulator):
+                    raise
+    tell_unused(item.config, item.nodeid, unused)
     _tell(item, leaks)
 
 
 @contextmanager
 def live(item: pytest.Item) -> Iterator[LiveScope]:
-    target = item.config.stash[TARGET]
-    if target.api_key is None:
-        raise pytest.UsageError(
-            "--caged-target=live needs an API key: pass --caged-api-key=KEY or set CAGED_API_KEY, "
-            "or run against the emulator with --caged-target=emulator"
-        )
-    from caged import Caged
-
-    from ._creations import Creations
-    from ._ledgers import ledger
     from ._live import watching
 
-    creations = Creations(target.base_url, target.api_key, target.run, ledger(item.config, target.api_key))
-    scope = LiveScope(target.base_url, target.api_key, creations)
+    creations = new_creations(item.config)
+    target = item.config.stash[TARGET]
+    scope = LiveScope(target.base_url, target.api_key or "", creations)
     problems: list[str] = []
     try:
         with watching(creations), _active(item, scope):
@@ -113,12 +212,54 @@ def live(item: pytest.Item) -> Iterator[LiveScope]:
         if _keeps(item) and creations.sandboxes:
             _kept.leave(item, creations.sandboxes)
         else:
-            with Caged(api_key=target.api_key, base_url=target.base_url) as client:
-                problems = creations.destroy(client)
+            problems = destroy(item.config, creations)
+    still_there(item.config, problems)
+    _tell(item, scope.left_open() if _wanted(item) else [])
+
+
+def new_creations(config: pytest.Config, of_test: bool = True) -> Creations:
+    """For a scope of a live run. pytest.UsageError without an API key."""
+    target = config.stash[TARGET]
+    if target.api_key is None:
+        raise pytest.UsageError(
+            "--caged-target=live needs an API key: pass --caged-api-key=KEY or set CAGED_API_KEY, "
+            "or run against the emulator with --caged-target=emulator"
+        )
+    from ._creations import Creations
+    from ._ledgers import ledger
+
+    return Creations(target.base_url, target.api_key, target.run, ledger(config, target.api_key), of_test)
+
+
+def destroy(config: pytest.Config, creations: Creations) -> list[str]:
+    """Destroy what a scope of a live run has created. One line for each thing that is still there."""
+    from caged import Caged
+
+    target = config.stash[TARGET]
+    with Caged(api_key=target.api_key, base_url=target.base_url) as client:
+        problems = creations.destroy(client)
+    if creations.ledger_failure:
+        why = f"the ledger could not be written, `caged-emulator sweep` may miss something: {creations.ledger_failure}"
+        _summary.say(config, _summary.NOTES, "live run", [why])
+    return problems
+
+
+def still_there(config: pytest.Config, problems: list[str]) -> None:
     if problems:
         listed = "".join(f"\n  {problem}" for problem in problems)
-        pytest.fail(f"created on {target.base_url} and still there, destroy it by hand:{listed}", pytrace=False)
-    _tell(item, scope.left_open() if _wanted(item) else [])
+        url = config.stash[TARGET].base_url
+        pytest.fail(f"created on {url} and still there, destroy it by hand:{listed}", pytrace=False)
+
+
+def tell_unused(config: pytest.Config, who: str, unused: list[str]) -> None:
+    """Fail, or list at the end of the run, as `--caged-unused` says."""
+    if not unused or config.stash[POLICY].unused == "ignore":
+        return
+    if config.stash[POLICY].unused == "warn":
+        _summary.say(config, _summary.UNUSED, who, unused)
+        return
+    text = "\n".join(unused)
+    pytest.fail(f"{who}: {text}", pytrace=False)
 
 
 @contextmanager

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Optional
+from typing import Any, Optional
 
 import pytest
 
-from . import _environment, _report, _summary
+from . import _environment
 from ._policy import POLICY
-from ._scopes import FAILED, SAVED, SCOPE, EmulatorScope
-
-if TYPE_CHECKING:
-    from ._emulators import AnyEmulator
-
-#: Of the session.
-EMULATOR: pytest.StashKey[AnyEmulator] = pytest.StashKey()
+from ._scopes import FAILED, SAVED, SCOPE, EmulatorScope, tell_unused
 
 _NAME = "caged-watch"
 
@@ -23,80 +17,51 @@ _NAME = "caged-watch"
 class Watch:
     @pytest.hookimpl(hookwrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Iterator[None]:
-        """What a test asked for and did not use fails it, when nothing else did."""
+        """Fail a test that passed although a function of its stubs and replies raised an exception, or although
+        controls that it added were never used."""
         outcome: Any = yield
+        scope = _emulator_scope(item)
+        if scope is None:
+            return
         if outcome.excinfo is not None or getattr(item, "_excinfo", None):
+            scope.checked = True
             return
-        policy = item.config.stash[POLICY].unused
-        emulator = _emulator_of(item)
-        if emulator is None or policy == "ignore":
-            return
-        unused = _unused(emulator)
-        if unused and policy == "warn":
-            _summary.say(item.config, _summary.UNUSED, item.nodeid, unused)
-        elif unused:
-            text = "\n".join(unused)
-            outcome.force_exception(pytest.fail.Exception(f"{item.nodeid}: {text}", pytrace=False))
+        try:
+            scope.raise_callback_errors(item.nodeid)
+            if item.config.stash[POLICY].unused != "ignore":
+                tell_unused(item.config, item.nodeid, scope.unused())
+        except pytest.fail.Exception as failure:
+            scope.checked = True
+            outcome.force_exception(failure)
 
     @pytest.hookimpl(hookwrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
         outcome: Any = yield
         report: pytest.TestReport = outcome.get_result()
+        scope = item.stash.get(SCOPE, None)
+        if report.skipped and isinstance(scope, EmulatorScope):
+            scope.checked = True  # also an xfail that failed
         if not report.failed:
             return
         item.stash[FAILED] = True
-        scope = item.stash.get(SCOPE, None)
         if scope is not None:
             report.sections += scope.sections()
-            return
-        emulator = _emulator_of(item)
-        if emulator is not None:
-            report.sections += _report.of_emulator(emulator)
 
     @pytest.hookimpl(hookwrapper=True)
     def pytest_runtest_teardown(self, item: pytest.Item) -> Iterator[None]:
-        emulator = _emulator_of(item)
-        alone = SCOPE not in item.stash
+        scope = _emulator_scope(item)
         yield
         # A monkeypatch set up before the fixture undoes after it, and would put our values back.
         saved = item.stash.get(SAVED, None)
         if saved is not None:
             _environment.restore(saved)
-        if emulator is not None:
-            _clear(emulator, alone)
+        if scope is not None:
+            scope.take_back()
 
 
-def _emulator_of(item: pytest.Item) -> Optional[AnyEmulator]:
-    """The one that the test was given, if it was given one."""
+def _emulator_scope(item: pytest.Item) -> Optional[EmulatorScope]:
     scope = item.stash.get(SCOPE, None)
-    if scope is not None:
-        return scope.emulator if isinstance(scope, EmulatorScope) else None
-    names = getattr(item, "fixturenames", ())
-    asked = getattr(getattr(item, "_request", None), "_fixture_defs", ())  # by getfixturevalue, too
-    if "caged_emulator" in names or "caged_emulator" in asked:
-        return item.config.stash.get(EMULATOR, None)
-    return None
-
-
-def _unused(emulator: AnyEmulator) -> list[str]:
-    from caged.emulator import EmulatorError
-
-    try:
-        return emulator.unused()
-    except EmulatorError:  # the test stopped it
-        return []
-
-
-def _clear(emulator: AnyEmulator, alone: bool) -> None:
-    """What the test asked for is gone with its account. Without one of its own it used the first, which stays."""
-    from caged.emulator import EmulatorError
-
-    try:
-        emulator.take_back()
-        if alone:
-            emulator.forget()
-    except EmulatorError:
-        pass
+    return scope if isinstance(scope, EmulatorScope) else None
 
 
 def start_watching(config: pytest.Config) -> None:

@@ -22,7 +22,8 @@ class Sandbox(Model):
         repo_url: the repository it was created with (`create` calls it ``repo``).
         budget: spending cap.
         timeout: idle seconds until it is paused by itself.
-        config: the ``.caged.yaml`` it was made from, undecoded.
+        config: ``source`` and ``raw`` of the ``.caged.yaml`` in its repository, as `SandboxConfigSummary` reads it;
+            None when it has none.
         started_at, stopped_at: None until it happened.
         cost: machine time only.
         llm_cost: model spend of its agent sessions.
@@ -59,15 +60,11 @@ class ExecResult(Model):
         output: stdout and stderr, merged in the order written.
         exit_code: the shell's; 128+n after signal n; -1 when `error` is set.
         error: why the command could not be run at all (sandbox unreachable or not running), else None.
-        duration_ms: how long it ran, where the server tells.
-        truncated: True when the server cut `output` for its size; None where it does not tell.
     """
 
     output: str = ""
     exit_code: int = 0
     error: Optional[str] = None
-    duration_ms: Optional[int] = None
-    truncated: Optional[bool] = None
 
     @property
     def ok(self) -> bool:

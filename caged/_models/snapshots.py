@@ -41,12 +41,10 @@ class SnapshotDownload(Model):
         url: as the server gave it. An absolute one is signed and needs no key; a server that keeps
             snapshots on its own disk may give a path (``/v1/snapshots/...``) that takes the API key.
         expires_in_seconds: how long it is good for, counted from the answer.
-        expires_at: the same as an RFC 3339 time, where the server tells.
     """
 
     url: str = ""
     expires_in_seconds: int = 0
-    expires_at: Optional[str] = None
 
 
 @public

@@ -7,12 +7,11 @@ from caged.emulator import Emulator, RemoteEmulator
 
 def work(url, admin_key, name):
     with RemoteEmulator(url, admin_key) as emulator:
-        account = emulator.create_account(name)
-        with emulator.acting_for(account.id), emulator.client() as client:
-            emulator.commands.stub("whoami", f"{name}\n")
+        with emulator.account(name) as account, account.client() as client:
+            account.commands.stub("whoami", f"{name}\n")
             box = client.sandboxes.create()
             said = client.sandboxes.exec(box.id, "whoami").output
-            return said, len(client.sandboxes.list()), len(emulator.journal.execs())
+            return said, len(client.sandboxes.list()), len(account.journal.execs())
 
 
 def test_four_workers_share_one_emulator():

@@ -15,6 +15,9 @@ from typing import Callable, Optional, Union
 
 from ..workers import checkpoint
 
+#: Ends the name of a directory that is being removed, should nobody come to the end of it.
+REMOVED = ".removed"
+
 
 class TooLarge(Exception):
     """The workspace is larger than a snapshot may be."""
@@ -60,6 +63,19 @@ def remove(path: Union[Path, str], parent: Optional[int] = None, seconds: Option
                 raise  # else somebody put something in meanwhile
 
 
+def discard(path: Path) -> None:
+    """Remove a sandbox's directory, which has another name from the first moment on: what is left of it when that is
+    cut off shows by its name that it was to go."""
+    doomed = path.with_name(path.name + REMOVED)
+    try:
+        path.rename(doomed)
+    except FileNotFoundError:
+        return
+    except OSError:
+        doomed = path
+    remove(doomed)
+
+
 def _empty(top: int, deadline: Optional[float] = None) -> None:
     """What a directory holds is moved up into `top` before it goes: so nothing here grows with the depth, neither
     recursion nor descriptors nor paths."""
@@ -100,14 +116,14 @@ def _open_directory(name: str, parent: Optional[int]) -> int:
     try:
         fd = os.open(name, flags, dir_fd=parent)
     except PermissionError:
-        _unlock(name, parent)
+        unlock(name, parent)
         return os.open(name, flags, dir_fd=parent)
     if os.fstat(fd).st_mode & stat.S_IRWXU != stat.S_IRWXU:
         os.fchmod(fd, stat.S_IRWXU)
     return fd
 
 
-def _unlock(name: str, parent: Optional[int]) -> None:
+def unlock(name: str, parent: Optional[int]) -> None:
     """Lets its owner into a directory, and never through a link that was put in its place meanwhile."""
     if not hasattr(os, "O_PATH"):
         os.chmod(name, stat.S_IRWXU, dir_fd=parent, follow_symlinks=False)
@@ -125,7 +141,7 @@ def _move_up(name: str, source: int, new_name: str, target: int) -> None:
     except FileNotFoundError:
         pass
     except PermissionError:  # a directory that is moved must be writable itself
-        _unlock(name, source)
+        unlock(name, source)
         os.rename(name, new_name, src_dir_fd=source, dst_dir_fd=target)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from . import disk
+from .cursor import Cursor
 from .paths import Layout
 from .tree import TEMPORARY
 
@@ -34,16 +35,39 @@ def complete(layout: Layout) -> None:
 
 
 def _remove_half_written(root: str) -> None:
-    """What the file API writes has another name until it is whole."""
-    todo = [root]
-    while todo:
-        directory = todo.pop()
-        try:
-            with os.scandir(directory) as entries:
-                for entry in entries:
-                    if entry.is_dir(follow_symlinks=False):
-                        todo.append(entry.path)
-                    elif TEMPORARY.match(entry.name):
-                        os.unlink(entry.path)
-        except OSError:
-            pass  # closed to its owner: the file API could not write there either
+    """What the file API writes has another name until it is whole. However deep; links are not followed. A tree that
+    cannot be read to its end is no reason not to start the sandbox."""
+    try:
+        cursor = Cursor(root)
+    except OSError:
+        return
+    try:
+        waiting = [_clean(cursor.fd)]
+        while waiting:
+            if not waiting[-1]:
+                waiting.pop()
+                if waiting:
+                    cursor.leave()
+                continue
+            name = waiting[-1].pop()
+            try:
+                cursor.enter(name)
+            except OSError:
+                continue  # closed to its owner: the file API could not write there either
+            waiting.append(_clean(cursor.fd))
+    except OSError:
+        pass
+    finally:
+        cursor.close()
+
+
+def _clean(directory: int) -> list[bytes]:
+    """Returns the directories in it."""
+    found = []
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                found.append(os.fsencode(entry.name))
+            elif TEMPORARY.match(entry.name):
+                os.unlink(entry.name, dir_fd=directory)
+    return found

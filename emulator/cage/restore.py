@@ -9,7 +9,6 @@ import errno
 import json
 import os
 import stat
-import tarfile
 from pathlib import Path
 
 from . import archive, disk
@@ -33,10 +32,10 @@ class _Places:
             disk.remove(leftover)
         self.note.unlink(missing_ok=True)
 
-    def put_down(self, before: os.stat_result, after: tarfile.TarInfo) -> None:
+    def put_down(self, before: os.stat_result, after: archive.Member) -> None:
         marks = {
             "before": [stat.S_IMODE(before.st_mode), before.st_atime_ns, before.st_mtime_ns],
-            "after": [after.mode, *archive.times_of(after)],
+            "after": [after.mode, *after.times],
         }
         temporary = self.note.with_suffix(".part")
         temporary.write_text(json.dumps(marks), encoding="ascii")
@@ -62,11 +61,9 @@ def unpack(source: Path, layout: Layout) -> None:
         places.outgoing.mkdir()
         try:
             top = archive.extract(source, places.staging, layout)
-        except tarfile.TarError as error:
+        except archive.ArchiveError as error:
             raise OSError(errno.EIO, f"the archive is damaged ({error})") from error
-        if os.path.islink(layout.workspace) or not layout.workspace.is_dir():
-            layout.workspace.unlink(missing_ok=True)
-            layout.workspace.mkdir()
+        _complete(layout.workspace)
         before = layout.workspace.stat()
         places.put_down(before, top)
         os.chmod(layout.workspace, stat.S_IMODE(before.st_mode) | stat.S_IRWXU)
@@ -99,6 +96,7 @@ def finish(layout: Layout) -> None:
     workspace, else back."""
     places = _Places(layout)
     if places.note.exists():
+        _complete(layout.workspace)
         os.chmod(layout.workspace, stat.S_IMODE(layout.workspace.stat().st_mode) | stat.S_IRWXU)
         if places.out.exists():
             if places.staging.exists():
@@ -110,7 +108,17 @@ def finish(layout: Layout) -> None:
     places.clear()
 
 
+def _complete(workspace: Path) -> None:
+    """Make it anew when a command has removed it, or has put a file or a link there."""
+    if workspace.is_symlink() or not workspace.is_dir():
+        workspace.unlink(missing_ok=True)
+        workspace.mkdir()
+
+
 def _move_all(source: Path, target: Path) -> None:
+    """OSError for a link: what it leads to is not ours to move."""
+    if source.is_symlink():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(source))
     for name in os.listdir(source):
         _move(source / name, target / name)
 

@@ -56,6 +56,15 @@ class _Lazy(click.Group):
         command: click.Command = import_module(f".{_MODULES.get(name, name)}", __name__).command
         return command
 
+    def resolve_command(
+        self, context: click.Context, words: list[str]
+    ) -> tuple[Optional[str], Optional[click.Command], list[str]]:
+        if words and words[0] not in COMMANDS and not words[0].startswith("-"):
+            from ..control.names import suggestion
+
+            context.fail(f"there is no command {words[0]!r}{suggestion(words[0], COMMANDS)}")
+        return super().resolve_command(context, words)
+
 
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="caged-emulator")

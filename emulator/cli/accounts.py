@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from ..double.double import Double
-from .control import control_options
+from .control import require_known, unscoped_options
 
 
 @click.group("accounts")
@@ -15,7 +15,7 @@ def command() -> None:
 
 @command.command("create")
 @click.argument("name", default="test")
-@control_options
+@unscoped_options
 def create(emulator: Double, name: str) -> None:
     """Prints the id and the key of a new one."""
     made = emulator.create_account(name)
@@ -23,7 +23,7 @@ def create(emulator: Double, name: str) -> None:
 
 
 @command.command("list")
-@control_options
+@unscoped_options
 def listed(emulator: Double) -> None:
     """Oldest first."""
     for account in emulator.accounts():
@@ -32,7 +32,8 @@ def listed(emulator: Double) -> None:
 
 @command.command("delete")
 @click.argument("account_id", metavar="ID")
-@control_options
+@unscoped_options
 def delete(emulator: Double, account_id: str) -> None:
-    """With everything in it."""
+    """Remove one with everything in it."""
+    require_known("account", account_id, [account.id for account in emulator.accounts()])
     emulator.delete_account(account_id)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import Any
 
 import click
 
 from ..double.agents import Agent
 from ..double.double import Double
 from .control import control_options, given
+from .patterns import pattern_of, pattern_options
 from .signature import options_of
 
 
@@ -18,27 +19,27 @@ def command() -> None:
 
 
 def _files(pairs: tuple[str, ...]) -> dict[str, str]:
+    if not all(pair.partition("=")[0] and "=" in pair for pair in pairs):
+        raise click.UsageError("--file takes PATH=CONTENT; an empty file is PATH=")
     found = dict(pair.partition("=")[::2] for pair in pairs)
-    if not all(found):
-        raise click.UsageError("--file takes PATH=CONTENT")
+    if len(found) != len(pairs):
+        raise click.UsageError("--file names the same PATH twice")
     return found
 
 
 @command.command("reply")
 @click.argument("name")
 @click.argument("text")
-@click.option("--to", "prompt", help="Only to such a prompt: its text, or a pattern with *.")
+@pattern_options("to", "Only to this prompt")
 @click.option("--file", "files", multiple=True, metavar="PATH=CONTENT", help="A file it writes first. Repeatable.")
-@options_of(Agent.reply, leave=["text", "files"])
+@options_of(Agent.reply, leave=["text", "files", "allow_errors"])
 @control_options
-def reply(
-    emulator: Double, name: str, text: str, prompt: Optional[str], files: tuple[str, ...], **options: Any
-) -> None:
+def reply(emulator: Double, name: str, text: str, files: tuple[str, ...], **options: Any) -> None:
     """NAME answers TEXT; several replies are given in turn. Prints the reply's id."""
+    prompt = pattern_of(options, "to")
     agent, said = emulator.agent(name), {**given(options), "files": _files(files)}
     added = agent.reply(text, **said) if prompt is None else agent.reply_to(prompt, text, **said)
-    for one in added if isinstance(added, list) else [added]:
-        click.echo(one.id)
+    click.echo(added.id)
 
 
 @command.command("prompts")

@@ -49,6 +49,8 @@ def unfreeze(emulator: Double) -> None:
 @control_options
 def advance(emulator: Double, **options: Any) -> None:
     """Move it on. What becomes due on the way has happened when this returns."""
+    if not given(options):
+        raise click.UsageError("say how far, by one or more of --seconds, --minutes, --hours, --days")
     _show(emulator.clock.advance(**given(options)), emulator)
 
 

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 import shlex
-from typing import Optional
 
 import click
 
-from .target import choose, target_options
+from .target import Wanted, target_options
 
 
 @click.command("env")
 @target_options
 @click.option("--json", "as_json", is_flag=True, help="As a JSON object.")
-def command(port: Optional[int], pid: Optional[int], as_json: bool) -> None:
+def command(wanted: Wanted, as_json: bool) -> None:
     """Print the environment variables of the running emulator: eval "$(caged-emulator env)"."""
-    variables = choose(port, pid).variables()
+    from ..double.link import EmulatorError
+
+    try:
+        variables = wanted.choose().variables()
+    except (EmulatorError, ValueError) as error:
+        raise click.ClickException(str(error)) from error
     if as_json:
         click.echo(json.dumps(variables, indent=2))
     else:

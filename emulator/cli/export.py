@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import click
 
-from ..double.double import Double
+from ..double.remote import RemoteEmulator
 from .control import control_options
 
 
 @click.command("export")
 @click.argument("path", type=click.Path(dir_okay=False))
 @control_options
-def command(emulator: Double, path: str) -> None:
-    """Write everything, or `--account`, to PATH (a .tar.gz). It holds secrets."""
-    emulator.export(path, emulator.acts_for)
+def command(emulator: RemoteEmulator, path: str) -> None:
+    """Write everything, or one `--account`, to PATH (a .tar.gz). It holds secrets; only you can read it."""
+    emulator.export(path)

@@ -6,9 +6,9 @@ from typing import Any, Optional
 
 import click
 
-from ..double.double import Double
 from ..double.faults import Faults
-from .control import control_options, given
+from ..double.remote import RemoteEmulator
+from .control import control_options, given, require_known, scope_of
 from .signature import options_of
 
 
@@ -21,14 +21,14 @@ def command() -> None:
 @click.argument("operation", required=False)
 @options_of(Faults.add, leave=["operation"])
 @control_options
-def add(emulator: Double, operation: Optional[str], **options: Any) -> None:
+def add(emulator: RemoteEmulator, operation: Optional[str], **options: Any) -> None:
     """Add one for OPERATION (sandboxes.exec, or a pattern), or for what the options say. Prints its id."""
     click.echo(emulator.faults.add(operation, **given(options)).id)
 
 
 @command.command("list")
 @control_options
-def listed(emulator: Double) -> None:
+def listed(emulator: RemoteEmulator) -> None:
     """In the order in which they are tried."""
     for fault in emulator.faults.list():
         click.echo(str(fault))
@@ -37,13 +37,15 @@ def listed(emulator: Double) -> None:
 @command.command("remove")
 @click.argument("fault")
 @control_options
-def remove(emulator: Double, fault: str) -> None:
+def remove(emulator: RemoteEmulator, fault: str) -> None:
     """Calls that hang by it end, without an answer."""
+    known = emulator.faults.list(account=emulator.selected_account or "*")
+    require_known("fault", fault, [one.id for one in known], scope_of(emulator))
     emulator.faults.remove(fault)
 
 
 @command.command("clear")
 @control_options
-def clear(emulator: Double) -> None:
+def clear(emulator: RemoteEmulator) -> None:
     """Remove all."""
     emulator.faults.clear()

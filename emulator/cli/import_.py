@@ -5,12 +5,12 @@ from __future__ import annotations
 import click
 
 from ..double.double import Double
-from .control import control_options
+from .control import unscoped_options
 
 
 @click.command("import")
 @click.argument("path", type=click.Path(exists=True, dir_okay=False))
-@control_options
+@unscoped_options
 def command(emulator: Double, path: str) -> None:
     """Add what is in the file PATH; its sandboxes are stopped, and resume starts them."""
     emulator.import_(path)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Optional
-
 import click
 
 from ..logfile import follow, tail
-from .target import choose, target_options
+from .target import Target, Wanted, target_options
 
 
 @click.command("logs")
@@ -16,9 +14,13 @@ from .target import choose, target_options
     "-n", "--lines", default=100, show_default=True, type=click.IntRange(min=0), help="How many of the newest."
 )
 @click.option("-f", "--follow", "following", is_flag=True, help="Go on until the emulator ends.")
-def command(port: Optional[int], pid: Optional[int], lines: int, following: bool) -> None:
+def command(wanted: Wanted, lines: int, following: bool) -> None:
     """Print the running emulator's own log."""
-    found = choose(port, pid)
+    target = wanted.choose()
+    if target.found is None:
+        _print_remote(target, lines, following)
+        return
+    found = target.found
     try:
         if following:
             for line in follow(found.log_file, lines, lambda: found.alive):
@@ -30,3 +32,14 @@ def command(port: Optional[int], pid: Optional[int], lines: int, following: bool
         raise click.ClickException(f"{found.base_url} has no log any more: it has just ended") from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None
+
+
+def _print_remote(target: Target, lines: int, following: bool) -> None:
+    """The log of an emulator whose file cannot be read here, as far as it keeps it in memory."""
+    from .control import connected
+
+    if following:
+        raise click.UsageError("--follow reads the log's file; use it where the emulator runs")
+    with connected(target) as emulator:
+        for line in emulator.log_tail(lines) if lines else ():
+            click.echo(line)

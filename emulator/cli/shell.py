@@ -8,7 +8,7 @@ from typing import Optional
 
 import click
 
-from .target import choose, target_options
+from .target import URL_VARIABLE, Wanted, target_options
 
 
 @click.command("shell")
@@ -20,27 +20,33 @@ from .target import choose, target_options
     help="An archive that the sandbox is in, as pytest --caged-keep-failed leaves them.",
 )
 @target_options
-def command(sandbox: str, archive: Optional[Path], port: Optional[int], pid: Optional[int]) -> None:
+def command(sandbox: str, archive: Optional[Path], wanted: Wanted) -> None:
     """Open a shell in SANDBOX; it ends as shells do, by `exit` or Ctrl-D.
 
     With --from, in an emulator of its own that holds what is in the archive, and that is gone afterwards, changes and
-    all. Otherwise where CAGED_API_KEY and CAGED_BASE_URL lead, or, without them, in the running emulator.
+    all. Otherwise in the emulator that the options or CAGED_EMULATOR_URL name; else, with CAGED_API_KEY set, where that
+    and CAGED_BASE_URL lead; else in the running emulator.
     """
     if archive is not None:
+        if wanted.explicit:
+            raise click.UsageError("--from starts an emulator of its own; it goes without the options that name one")
         _from_archive(sandbox, archive)
-    elif port is None and pid is None and os.environ.get("CAGED_API_KEY"):
+        return
+    if not wanted.explicit and os.environ.get("CAGED_API_KEY") and not _emulator_is_named():
         _open(sandbox, None, None)
-    else:
-        from ..double.link import EmulatorError
-        from ..double.remote import RemoteEmulator
+        return
+    from .control import connected
 
-        found = choose(port, pid)
-        try:
-            with RemoteEmulator(found.base_url, found.admin_key) as emulator:
-                key = emulator.key_for(sandbox)
-        except EmulatorError as error:
-            raise click.ClickException(str(error)) from error
-        _open(sandbox, found.base_url, key)
+    target = wanted.choose()
+    with connected(target) as emulator:
+        key = emulator.key_for(sandbox)
+    _open(sandbox, target.base_url, key)
+
+
+def _emulator_is_named() -> bool:
+    """Whether the environment leads to an emulator and not, by CAGED_BASE_URL, to another API."""
+    emulator, api = os.environ.get(URL_VARIABLE, ""), os.environ.get("CAGED_BASE_URL", "")
+    return bool(emulator) and (api or emulator).rstrip("/") == emulator.rstrip("/")
 
 
 def _from_archive(sandbox: str, archive: Path) -> None:

@@ -23,6 +23,8 @@ _TYPES: dict[str, Any] = {
     "EventType": str,
     "OperationName": str,
     "Outcome": str,
+    "Union[float, timedelta]": float,
+    "Union[float, timedelta, None]": float,
 }
 
 

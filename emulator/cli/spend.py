@@ -6,8 +6,8 @@ from typing import Optional
 
 import click
 
-from ..double.double import Double
-from .control import control_options
+from ..double.remote import RemoteEmulator
+from .control import control_options, require_known, scope_of
 
 
 @click.command("spend")
@@ -15,9 +15,13 @@ from .control import control_options
 @click.argument("usd", type=float, required=False)
 @click.option("--usd", "as_option", type=float, help="The same.")
 @control_options
-def command(emulator: Double, sandbox: str, usd: Optional[float], as_option: Optional[float]) -> None:
+def command(emulator: RemoteEmulator, sandbox: str, usd: Optional[float], as_option: Optional[float]) -> None:
     """Agents in SANDBOX have spent USD. Prints its whole cost; alerts, and the pause at its budget, have happened."""
+    if usd is not None and as_option is not None:
+        raise click.UsageError("give the amount once: as USD, or as --usd")
     spent = usd if as_option is None else as_option
     if spent is None:
         raise click.UsageError("say how much: caged-emulator spend SANDBOX --usd 4.80")
+    held = emulator.inventory.sandboxes(account=emulator.selected_account or "*")
+    require_known("sandbox", sandbox, [one.id for one in held], scope_of(emulator))
     click.echo(f"{emulator.spend(sandbox, spent):.6f}")

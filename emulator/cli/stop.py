@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import time
-from typing import Optional
 
 import click
 
 from ..running import Found, running
-from .target import choose, nobody_runs, target_options
+from .target import Wanted, none_runs, target_options
 
 #: An orderly end has 30 s at most; more means that something keeps it.
 LIMIT = 35.0
@@ -19,14 +18,21 @@ LIMIT = 35.0
 @click.command("stop")
 @target_options
 @click.option("--all", "every", is_flag=True, help="Every running one.")
-@click.option("--timeout", default=LIMIT, show_default=True, type=float, metavar="SECONDS", help="How long to wait.")
-def command(port: Optional[int], pid: Optional[int], every: bool, timeout: float) -> None:
+@click.option(
+    "--timeout",
+    default=LIMIT,
+    show_default=True,
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    help="How long to wait.",
+)
+def command(wanted: Wanted, every: bool, timeout: float) -> None:
     """Stop the running emulator and wait until it and its files are gone."""
-    if every and (port is not None or pid is not None):
-        raise click.UsageError("--all goes without --port and --pid")
-    meant = running() if every else [choose(port, pid)]
+    if every and wanted.explicit:
+        raise click.UsageError("--all is every emulator of yours on this machine; it goes without naming one")
+    meant = running() if every else [wanted.choose().local("stop")]
     if not meant:
-        raise nobody_runs()
+        raise none_runs()
     failed = [one for one in meant if not _signal(one)]
     deadline = time.monotonic() + timeout
     for one in meant:

@@ -6,11 +6,14 @@ The default is a fixed text that says that it is emulated, so that no test mista
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Callable, Optional, Union
 
 USAGE_ERROR = 2
+#: Where the files of a sandbox are; a relative path begins in the first.
+_WRITABLE = ("/workspace", "/root", "/tmp")
 
 
 @dataclass(frozen=True)
@@ -39,8 +42,29 @@ class Reply:
     tokens_out: int = 0
     cost_usd: float = 0.0
     model: Optional[str] = None
-    files: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, Union[str, bytes]] = field(default_factory=dict)
     delay: float = 0.0
+
+    def check(self) -> None:
+        """Check values and types; a function of a test may return anything.
+
+        Raises:
+            ValueError, TypeError: An attribute is wrong; the text starts with its name.
+        """
+        from .stubs import check_amount, check_exit_code, check_text_pieces
+
+        check_text_pieces("text", self.text)
+        check_exit_code(self.exit_code)
+        for name in ("tokens_in", "tokens_out"):
+            tokens = getattr(self, name)
+            check_amount(name, tokens)
+            if not isinstance(tokens, int):
+                raise TypeError(f"{name}: must be an int, not {tokens!r}")
+        check_amount("cost_usd", self.cost_usd)
+        check_amount("delay", self.delay)
+        if self.model is not None and not isinstance(self.model, str):
+            raise TypeError(f"model: must be a str, not {self.model!r}")
+        check_files(self.files)
 
     @property
     def pieces(self) -> list[str]:
@@ -49,6 +73,24 @@ class Reply:
     @property
     def whole(self) -> str:
         return "".join(self.pieces)
+
+
+def check_files(files: object) -> None:
+    """Check files that a reply writes: a mapping of paths inside the sandbox to their content.
+
+    Raises:
+        ValueError, TypeError: With the path.
+    """
+    if not isinstance(files, Mapping):
+        raise TypeError(f"files: must be a mapping of paths to str or bytes, not {files!r}")
+    for path, content in files.items():
+        if not isinstance(path, str) or not path or "\0" in path:
+            raise ValueError(f"files: {path!r} is not a path")
+        full = posixpath.normpath(posixpath.join(_WRITABLE[0], path))
+        if not any(full.startswith(f"{top}/") for top in _WRITABLE):
+            raise ValueError(f"files: {path!r} is not below {', '.join(_WRITABLE)}, where a sandbox's files are")
+        if not isinstance(content, (str, bytes)):
+            raise TypeError(f"files[{path!r}]: must be a str or bytes, not {content!r}")
 
 
 def emulated(prompt: Prompt) -> Reply:

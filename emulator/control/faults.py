@@ -1,8 +1,16 @@
-"""What a test asked to go wrong: which calls, when, and in what way. Decided here; done in `wire/faulty.py`."""
+"""Faults that are injected into requests: which requests, when, and with what effect. `wire/faulty.py` has the effects.
+
+A request that matches a fault is *seen*. When it is the fault's turn, the request *takes* it (an Injection), and only
+when the effect has happened the fault has *triggered*: a connection was broken, an answer replaced or cut, a process
+was killed. A request that took the fault and ended before the effect gives it back, so that a fault with `times=1`
+stays armed for the next request.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import functools
+import math
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -10,7 +18,8 @@ from http import HTTPStatus
 from typing import Callable, Literal, Optional, get_args
 
 from .chance import Chance
-from .scope import EVERYBODY
+from .routes import Route, check_reachable
+from .scope import EVERYBODY, in_order
 
 #: When the connection breaks: before the call is done, after it, or in the middle of its answer.
 Drop = Literal["before", "after", "mid-body"]
@@ -31,22 +40,13 @@ HANG_SECONDS = 600.0
 
 @dataclass
 class Fault:
-    """Which calls: all of `operation` (`sandboxes.exec`, or a pattern such as `snapshots.*`), `method`, `path` (a
-    pattern such as `/v1/sandboxes/*/exec`) and `sandbox` that are given have to fit; none given means every call.
+    """One fault. `double/faults.py` describes the options.
 
-    When: the first `after` calls that fit are left alone, then `times` of them meet it (None: all), each with
-    `probability`.
-
-    What, one of: `status` (with `reason`, `detail`, `retry_after`, or a `body` in place of the problem), `rate_limit`
-    (a 429 that says so many seconds), `drop` (the connection breaks `before` the call is done, `after` it, or
-    `mid-body` of its answer; of a WebSocket: `before` it is open, or else `delay` seconds after that), `truncate` (so
-    many bytes of the answer arrive; of a WebSocket: messages with so many characters), `hang` (no answer),
-    `close_socket` (the WebSocket closes with that code, after `delay`), `unreachable` (exec answers with `error`),
-    `outcome` (`error`: the create ends so; `failed`: the snapshot does; `dies`: the sandbox's processes are killed
-    `delay` seconds into it, when it is not over by then). `delay` (seconds) alone only makes the call late; with the
-    others it comes before them.
-
-    `optional`: nobody minds when it never fires.
+    Attributes:
+        seen: Requests that matched.
+        fired: Requests for which the effect happened.
+        pending: Requests that took it and whose effect is still to come. They count for `times`.
+        removed: Set when the fault is removed; requests that hang end then.
     """
 
     id: str
@@ -74,10 +74,15 @@ class Fault:
     optional: bool = False
     seen: int = 0
     fired: int = 0
+    pending: int = 0
     removed: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
 
     def check(self) -> None:
-        """ValueError, naming the option, for what cannot be done."""
+        """Check the options.
+
+        Raises:
+            ValueError: An option is wrong or would be without effect; the text starts with its name.
+        """
         effects = {
             "status": self.status is not None,
             "rate_limit": self.rate_limit is not None,
@@ -92,12 +97,18 @@ class Fault:
         if len(chosen) > 1:
             raise ValueError(f"{chosen[1]}: cannot be had together with {chosen[0]}; add two faults")
         if not chosen and not self.delay:
-            raise ValueError(f"nothing would go wrong: give one of {', '.join(effects)} or a delay")
+            raise ValueError(f"the fault has no effect: give one of {', '.join(effects)} or a delay")
         self._check_numbers()
         if self.drop is not None and self.drop not in DROPS:
             raise ValueError(f"drop: {self.drop!r} is unknown; use one of {', '.join(DROPS)}")
         if self.status is None and (self.reason is not None or self.body is not None or self.retry_after is not None):
-            raise ValueError("reason, body and retry_after go with a status")
+            raise ValueError("reason, body and retry_after: need a status")
+        if self.body is not None and (self.reason is not None or self.detail is not None):
+            raise ValueError("body: replaces the whole answer; leave out reason and detail")
+        if self.detail is not None and chosen not in (["status"], ["rate_limit"], ["unreachable"], ["outcome"]):
+            raise ValueError("detail: needs status, rate_limit, unreachable or outcome")
+        if self.detail is not None and self.outcome == "dies":
+            raise ValueError("detail: is not used with outcome='dies'")
         if self.outcome is not None:
             self._check_outcome(self.outcome)
         if self.unreachable:
@@ -105,16 +116,19 @@ class Fault:
             if self.operation != "sandboxes.exec":
                 raise ValueError("unreachable: only exec answers so; use operation='sandboxes.exec'")
         if self.close_socket is not None and not self._may_be(SOCKETS):
-            raise ValueError(f"close_socket: {self.operation} is no WebSocket; use one of {', '.join(SOCKETS)}")
+            raise ValueError(f"close_socket: {self.operation} is not a WebSocket; use one of {', '.join(SOCKETS)}")
+        if self.close_socket is not None and (self.method or "GET").upper() != "GET":
+            raise ValueError(f"method: a WebSocket is opened with GET, not {self.method}")
 
     def _check_numbers(self) -> None:
         if self.status is not None and not _is_error(self.status):
-            raise ValueError(f"status: {self.status} is no error of HTTP; use one from 400 to 599 that has a name")
+            raise ValueError(f"status: {self.status} is not an HTTP error; use one from 400 to 599 that has a name")
         if self.times is not None and self.times < 1:
             raise ValueError("times: must be at least 1")
         for name in ("after", "delay", "truncate", "rate_limit", "retry_after"):
-            if (getattr(self, name) or 0) < 0:
-                raise ValueError(f"{name}: must not be negative")
+            number = getattr(self, name) or 0
+            if not math.isfinite(number) or number < 0:
+                raise ValueError(f"{name}: must be a finite number and must not be negative, not {number}")
         if not 0 < self.probability <= 1:
             raise ValueError("probability: must be above 0 and at most 1")
         if self.close_socket is not None and not _is_close_code(self.close_socket):
@@ -122,7 +136,9 @@ class Fault:
                 f"close_socket: {self.close_socket} cannot be sent; use 1000 to 1003, 1007 to 1014 or 3000 to 4999"
             )
         if self.path is not None and not self.path.startswith(("/", "*")):
-            raise ValueError(f"path: {self.path!r} fits nothing; paths begin with a slash, as in /v1/sandboxes/*/exec")
+            raise ValueError(
+                f"path: {self.path!r} matches nothing; a path begins with a slash, as in /v1/sandboxes/*/exec"
+            )
 
     def _check_outcome(self, outcome: str) -> None:
         if outcome not in OUTCOMES:
@@ -130,11 +146,11 @@ class Fault:
         if self.operation is None:
             self.operation = OUTCOMES[outcome][0]
         if self.operation not in OUTCOMES[outcome]:
-            raise ValueError(f"outcome: {outcome} is one of {', '.join(OUTCOMES[outcome])}, not of {self.operation}")
+            raise ValueError(f"outcome: {outcome!r} applies to {', '.join(OUTCOMES[outcome])}, not to {self.operation}")
 
     @property
     def exhausted(self) -> bool:
-        return self.times is not None and self.fired >= self.times
+        return self.times is not None and self.fired + self.pending >= self.times
 
     @property
     def interrupts(self) -> bool:
@@ -160,13 +176,43 @@ class Fault:
         )
 
     def __str__(self) -> str:
-        """As it would be asked for: operation='sandboxes.exec', status=503."""
+        """With its options: operation='sandboxes.exec', status=503."""
         names = ["operation", "method", "path", "sandbox", "status", "reason", "rate_limit", "drop", "truncate"]
         names += ["close_socket", "outcome", "hang", "unreachable", "delay", "after", "times", "probability"]
         given = {name: getattr(self, name) for name in names}
         shown = [f"{name}={value!r}" for name, value in given.items() if value is not None and value is not False]
         shown = [text for text in shown if text not in ("delay=0.0", "after=0", "probability=1.0")]
+        shown += ["account='*'"] if self.account == EVERYBODY else []
         return f"fault {self.id} ({', '.join(shown)})"
+
+
+class Injection:
+    """One fault, taken by one request.
+
+    Args:
+        fault: The fault.
+        on_trigger: Called once, when the effect has happened.
+    """
+
+    def __init__(self, fault: Fault, on_trigger: Callable[[], None] = lambda: None) -> None:
+        self.fault = fault
+        self._on_trigger = on_trigger
+        self._open = True
+        fault.pending += 1
+
+    def trigger(self) -> None:
+        """The effect has happened. Harmless to repeat."""
+        if self._open:
+            self._open = False
+            self.fault.pending -= 1
+            self.fault.fired += 1
+            self._on_trigger()
+
+    def release(self) -> None:
+        """The request is over. Without a trigger by then, the fault is armed again."""
+        if self._open:
+            self._open = False
+            self.fault.pending -= 1
 
 
 def _is_close_code(code: int) -> bool:
@@ -185,49 +231,63 @@ class Faults:
     def __init__(self, chance: Chance) -> None:
         self._chance = chance
         self._faults: dict[str, Fault] = {}
-        #: The names of all calls, so that a misspelt one is refused; set when the routes are made.
-        self.operations: Callable[[], frozenset[str]] = frozenset
+        #: All routes of the API, so that what no request matches is refused; set when they are made.
+        self.routes: Callable[[], Collection[Route]] = tuple
 
     def add(self, account: str, **options: object) -> Fault:
-        """ValueError for options that make no sense. An operation like `POST /v1/sandboxes` is a method and a path."""
+        """Add a fault. An operation like `POST /v1/sandboxes` is a method and a path.
+
+        Raises:
+            ValueError: An option is wrong; the text starts with its name.
+        """
         method, space, path = str(options.get("operation") or "").partition(" ")
         if space and path.startswith("/"):
             options = {**options, "operation": None, "method": method, "path": path}
         fault = Fault(id=self._chance.identifier("fault", self._faults), account=account, **options)  # type: ignore[arg-type]
         fault.check()
-        self._check_operation(fault.operation)
+        routes = self.routes()
+        if routes:
+            check_reachable(routes, operation=fault.operation, method=fault.method, path=fault.path)
         self._faults[fault.id] = fault
         return fault
 
-    def _check_operation(self, pattern: Optional[str]) -> None:
-        known = self.operations() if pattern is not None else frozenset()
-        if pattern is None or not known or any(fnmatchcase(name, pattern) for name in known):
-            return
-        import difflib  # for who misspells only
-
-        near = difflib.get_close_matches(pattern, sorted(known), 3, 0.5)
-        hint = f"; did you mean {' or '.join(near)}?" if near else "; they are named as in the SDK, e.g. sandboxes.exec"
-        raise ValueError(f"operation: {pattern!r} is no call of the API{hint}")
-
     def of(self, account: str) -> list[Fault]:
-        """In the order they came."""
-        return [fault for fault in self._faults.values() if account in (fault.account, EVERYBODY)]
+        """All that apply to an account (those of every account alone for `*`), in the order in which they are tried."""
+        return in_order(self._faults.values(), account)
 
     def get(self, fault_id: str) -> Optional[Fault]:
         return self._faults.get(fault_id)
 
     def remove(self, fault: Fault) -> None:
-        """What hangs by it goes on."""
+        """Requests that hang end."""
         self._faults.pop(fault.id, None)
         fault.removed.set()
 
     def clear(self, account: str) -> None:
+        """Remove those that were added for exactly this account, or for `*`."""
         for fault in self.of(account):
+            if fault.account == account:
+                self.remove(fault)
+
+    def clear_all(self) -> None:
+        for fault in tuple(self._faults.values()):
             self.remove(fault)
 
-    def take(self, account: str, operation: str, method: str, path: str, sandbox: str) -> Optional[Fault]:
-        """The first fault that this call meets; it counts as fired."""
-        for fault in tuple(self._faults.values()) if self._faults else ():
+    def take(
+        self,
+        account: str,
+        operation: str,
+        method: str,
+        path: str,
+        sandbox: str,
+        on_trigger: Callable[[str], None] = lambda _id: None,
+    ) -> Optional[Injection]:
+        """The first fault whose turn it is with this request. To be released when the request is over.
+
+        Args:
+            on_trigger: Called with the fault's id when its effect has happened.
+        """
+        for fault in self.of(account) if self._faults else ():
             if not fault.fits(account, operation, method, path, sandbox):
                 continue
             fault.seen += 1
@@ -235,6 +295,6 @@ class Faults:
                 continue
             if fault.probability < 1 and self._chance.number("fault") >= fault.probability:
                 continue
-            fault.fired += 1
-            return fault
+            return Injection(fault, functools.partial(on_trigger, fault.id))
         return None
+

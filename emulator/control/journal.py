@@ -13,10 +13,13 @@ from urllib.parse import unquote_plus
 from ..history import Event
 from .credentials import LONGEST_CREDENTIAL, credentials_masked
 from .hidden import Hidden
+from .scope import EVERYBODY
 
 #: Kept of each account: entries of each kind, and bytes of bodies.
 KEEP = 10_000
 KEEP_BYTES = 32 * 1024**2
+#: Ids of sandboxes that are known of each account, beyond what is kept of them.
+KEEP_SANDBOXES = 100_000
 #: Of one body; what is longer is cut.
 BODY_BYTES = 64 * 1024
 
@@ -46,7 +49,8 @@ class Entry:
 @dataclass(frozen=True)
 class Ran:
     """One command. `source`: exec, stream, terminal, mcp or build. `exit_code` None: it has none (killed, or typed in a
-    terminal). `output` is known of exec alone. `stub`: the id of the stub that answered in its place."""
+    terminal). `output` is known of exec alone. `stub`: the id of the stub that answered in its place. `truncated`: the
+    answer of the exec did not hold all of the output."""
 
     at: str
     account: str
@@ -57,6 +61,7 @@ class Ran:
     duration_ms: float
     output: Optional[str] = None
     stub: str = ""
+    truncated: bool = False
 
 
 @dataclass(frozen=True)
@@ -92,6 +97,8 @@ class Pages:
         self._bytes = 0
         #: Values that nobody may see, as they stand in bodies.
         self.hidden = Hidden()
+        #: Ids of all sandboxes that there were, oldest first; a query about any other is a mistake.
+        self.sandboxes: dict[str, None] = {}
 
     def weigh(self, entry: Entry) -> None:
         """Forgets the oldest bodies when there are too many bytes of them."""
@@ -157,7 +164,23 @@ class Journal:
         self.of(prompt.account).prompts.append(prompt)
 
     def happened(self, event: Event) -> None:
-        self.of(event.account_id).events.append(event)
+        pages = self.of(event.account_id)
+        pages.events.append(event)
+        if event.sandbox_id:
+            self._knows(pages, event.sandbox_id)
+
+    @staticmethod
+    def _knows(pages: Pages, sandbox: str) -> None:
+        pages.sandboxes.setdefault(sandbox, None)
+        if len(pages.sandboxes) > KEEP_SANDBOXES:
+            del pages.sandboxes[next(iter(pages.sandboxes))]
+
+    def has_sandbox(self, account: str, sandbox: str) -> bool:
+        """Whether the account (any, for `*`) has, had or asked for such a sandbox, as far as the journal knows."""
+        return any(
+            sandbox in pages.sandboxes or any(entry.sandbox == sandbox for entry in pages.requests)
+            for pages in self.known(None if account == EVERYBODY else account)
+        )
 
     def entries(self) -> tuple[Entry, ...]:
         """Every account's requests that are kept, oldest first."""
@@ -165,11 +188,11 @@ class Journal:
         return tuple(sorted(every, key=lambda entry: entry.at))
 
     def forget(self, account: Optional[str] = None) -> None:
-        """Everything of one account, or of all. What is hidden stays so."""
+        """Everything of one account, or of all. What is hidden stays so, and which sandboxes there were stays known."""
         for name in list(self._pages) if account is None else [account]:
             old = self._pages.pop(name, None)
-            if old is not None and old.hidden:
-                self.of(name).hidden = old.hidden
+            if old is not None and (old.hidden or old.sandboxes):
+                self.of(name).hidden, self.of(name).sandboxes = old.hidden, old.sandboxes
 
     def drop(self, account: str) -> None:
         """The account is gone."""

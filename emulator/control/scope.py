@@ -5,9 +5,10 @@ Every request, socket and look at a sandbox says so once; whatever it starts inh
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Protocol, TypeVar
 
 #: Stands for every account, where one may be named.
 EVERYBODY = "*"
@@ -32,3 +33,20 @@ def acting_for(account_id: str) -> Iterator[None]:
         yield
     finally:
         _ACCOUNT.reset(token)
+
+
+class Control(Protocol):
+    """A fault, a stub or a reply."""
+
+    account: str
+
+
+C = TypeVar("C", bound=Control)
+
+
+def in_order(controls: Iterable[C], account: str) -> list[C]:
+    """Those that apply to an account, in the order in which they are tried: first its own, then those of every account
+    (`*`), each in the order in which they were added. For `*`: the latter only."""
+    given = list(controls)
+    own = [one for one in given if one.account == account]
+    return own if account == EVERYBODY else own + [one for one in given if one.account == EVERYBODY]

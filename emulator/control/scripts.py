@@ -1,15 +1,15 @@
-"""What a test has agents answer: replies in turn, by prompt, by a function, or the host's real program."""
+"""Replies of agents: in turn, by prompt, by a function, or from the host's real program."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Callable, Optional
 
 from .agents import Prompt, Reply
 from .chance import Chance
-from .scope import EVERYBODY
-from .stubs import check_regex, fits
+from .patterns import TextPattern
+from .scope import EVERYBODY, in_order
 
 
 class NoReplyLeft(Exception):
@@ -18,44 +18,48 @@ class NoReplyLeft(Exception):
 
 @dataclass
 class Script:
-    """One reply of an agent (the platform's name). `prompt`: which prompts it is for, exact, or a pattern with * ? [,
-    or, with `regex`, a regular expression found somewhere in them; None: all. `function` makes the reply in place of
-    `reply`; None from it is the emulator's own reply. `passthrough`: the host's program answers.
+    """One reply of an agent (the platform's name).
 
-    Replies for the same prompts are used in turn, the last one again and again; with `times`, so often.
-    `optional`: nobody minds when it is never used.
+    Attributes:
+        prompt: Pattern of the prompts that it answers; None: all.
+        function: Makes the reply instead of `reply`; when it returns None, the agent gives its default reply.
+        passthrough: The host's program answers.
+        times: How often it is used. Without it, replies for the same prompts are used in turn, the last one repeatedly.
+        optional: Not reported when it is never used.
+        allow_errors: An exception of `function`, or a file that cannot be written, does not fail the test.
     """
 
     id: str
     account: str
     agent: str
-    prompt: Optional[str] = None
-    regex: bool = False
+    prompt: Optional[TextPattern] = None
     reply: Reply = field(default_factory=lambda: Reply(""))
     function: Optional[Callable[[Prompt], Optional[Reply]]] = field(default=None, repr=False)
     passthrough: bool = False
     times: Optional[int] = None
     optional: bool = False
+    allow_errors: bool = False
     used: int = 0
 
     def check(self) -> None:
-        """ValueError, naming the option, for what makes no sense."""
-        reply = self.reply
+        """Check the options.
+
+        Raises:
+            ValueError: An option is wrong; the text starts with its name.
+        """
         if self.passthrough and self.prompt is not None:
-            raise ValueError("passthrough: is for every prompt that no other reply fits; leave prompt out")
+            raise ValueError("passthrough: applies to every prompt that no other reply matches; leave prompt out")
         if self.times is not None and self.times < 1:
             raise ValueError("times: must be at least 1")
-        if reply.delay < 0 or reply.cost_usd < 0 or reply.tokens_in < 0 or reply.tokens_out < 0:
-            raise ValueError("delay, cost_usd, tokens_in and tokens_out: must not be negative")
-        if not 0 <= reply.exit_code <= 255:
-            raise ValueError("exit_code: must be from 0 to 255")
-        if self.regex:
-            check_regex(self.prompt)
+        if self.allow_errors and self.function is None and not self.reply.files:
+            raise ValueError("allow_errors: applies to functions and files; this reply has none")
+        self.reply.check()
 
     def __str__(self) -> str:
         what = "passthrough" if self.passthrough else "a function" if self.function else repr(self.reply.whole[:60])
-        when = "" if self.prompt is None else f", {'regex ' if self.regex else ''}prompt={self.prompt!r}"
-        return f"reply {self.id} of {self.agent} ({what}{when})"
+        when = "" if self.prompt is None else f", prompt={self.prompt!r}"
+        where = ", account='*'" if self.account == EVERYBODY else ""
+        return f"reply {self.id} of {self.agent} ({what}{when}{where})"
 
 
 class Scripts:
@@ -71,12 +75,9 @@ class Scripts:
         return script
 
     def of(self, account: str, agent: Optional[str] = None) -> list[Script]:
-        """In the order they came."""
-        return [
-            script
-            for script in self._scripts.values()
-            if account in (script.account, EVERYBODY) and agent in (None, script.agent)
-        ]
+        """All that apply to an account (those of every account alone for `*`), its own first, in the order in which
+        they were added."""
+        return [script for script in in_order(self._scripts.values(), account) if agent in (None, script.agent)]
 
     def get(self, script_id: str) -> Optional[Script]:
         return self._scripts.get(script_id)
@@ -85,25 +86,29 @@ class Scripts:
         self._scripts.pop(script.id, None)
 
     def clear(self, account: str, agent: Optional[str] = None) -> None:
-        """An account's own; everybody's with `*`."""
+        """Remove those that were added for exactly this account, or for `*`."""
         for script in self.of(account, agent):
-            if account in (script.account, EVERYBODY):
+            if script.account == account:
                 self.remove(script)
 
     def passes(self, account: str, agent: str) -> Optional[Script]:
-        """What says that the host's program answers what no prompt's reply fits."""
-        return next((script for script in self._usable(account, agent) if script.passthrough), None)
+        """The reply that makes the host's program answer, if there is one."""
+        return next((script for script in self.of(account, agent) if script.passthrough), None)
 
     def take(self, account: str, agent: str, prompt: str) -> Optional[Script]:
-        """The reply to a prompt, which counts as used: the first group of those whose `prompt` fits, then passthrough,
-        then those for all prompts. None when there is none at all; NoReplyLeft when all are used up."""
-        groups: dict[tuple[str, bool], list[Script]] = {}
-        for script in self._usable(account, agent):
-            if script.prompt is not None and fits(script.prompt, prompt, script.regex):
-                groups.setdefault((script.prompt, script.regex), []).append(script)
-        passing = self.passes(account, agent)
-        rest = [script for script in self._usable(account, agent) if script.prompt is None and not script.passthrough]
-        queues = [*groups.values(), [passing] if passing else [], rest]
+        """The reply to a prompt, which counts as used. None when no reply applies.
+
+        The account's own replies come before those of every account. Of each: first those whose `prompt` matches,
+        grouped by it, then passthrough, then those for all prompts.
+
+        Raises:
+            NoReplyLeft: All that apply are used up.
+        """
+        usable = self.of(account, agent)
+        own = [script for script in usable if script.account == account]
+        queues = _queues(own, prompt)
+        if account != EVERYBODY:
+            queues += _queues([script for script in usable if script.account == EVERYBODY], prompt)
         for queue in queues:
             taken = _next(queue)
             if taken is not None:
@@ -111,18 +116,21 @@ class Scripts:
                 return taken
         if any(queues):
             count = sum(map(len, queues))
-            raise NoReplyLeft(f"no reply is left for this prompt: {count} that fit it are used up")
+            raise NoReplyLeft(f"no reply is left for this prompt: {count} that match it are used up")
         return None
 
-    def _usable(self, account: str, agent: str) -> Iterable[Script]:
-        """An account's own come first."""
-        mine = [script for script in self._scripts.values() if script.agent == agent and script.account == account]
-        return mine + [
-            script for script in self._scripts.values() if script.agent == agent and script.account == EVERYBODY
-        ]
+
+def _queues(scripts: Sequence[Script], prompt: str) -> list[list[Script]]:
+    groups: dict[TextPattern, list[Script]] = {}
+    for script in scripts:
+        if script.prompt is not None and script.prompt.matches(prompt):
+            groups.setdefault(script.prompt, []).append(script)
+    passing = [script for script in scripts if script.passthrough][:1]
+    rest = [script for script in scripts if script.prompt is None and not script.passthrough]
+    return [*groups.values(), passing, rest]
 
 
-def _next(queue: list[Script]) -> Optional[Script]:
+def _next(queue: Sequence[Script]) -> Optional[Script]:
     for script in queue:
         if script.used < (script.times or 1) or (script is queue[-1] and script.times is None):
             return script

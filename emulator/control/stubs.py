@@ -1,16 +1,17 @@
-"""What a test has answered in place of a command: whole commands, and programs wherever they are called."""
+"""Stubs: outputs in place of whole commands, and of programs wherever they are called."""
 
 from __future__ import annotations
 
+import math
 import re
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from fnmatch import fnmatchcase
 from typing import Callable, Optional, Union
 
 from .chance import Chance
-from .scope import EVERYBODY
+from .patterns import TextPattern, matches
+from .scope import EVERYBODY, in_order
 
 KINDS = ("command", "program")
 _PROGRAM = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9._+@-]{1,200}")
@@ -27,6 +28,18 @@ class Output:
     exit_code: int = 0
     delay: float = 0.0
     error: Optional[str] = None
+
+    def check(self) -> None:
+        """Check values and types; a function of a test may return anything.
+
+        Raises:
+            ValueError, TypeError: An attribute is wrong; the text starts with its name.
+        """
+        check_text_pieces("output", self.output)
+        check_exit_code(self.exit_code)
+        check_amount("delay", self.delay)
+        if self.error is not None and not isinstance(self.error, str):
+            raise TypeError(f"error: must be a str, not {self.error!r}")
 
     @property
     def pieces(self) -> list[str]:
@@ -60,49 +73,55 @@ Said = Union[None, bool, str, Output]
 
 @dataclass
 class Stub:
-    """Which: `match` is the whole command, or `args` the arguments of `program`, joined by spaces, with `stdin` its
-    input: exact, or a pattern with * ? [, or, with `regex`, a regular expression found somewhere in it. `function` says
-    the rest. All that are given have to fit. `sandbox`: an id. `times`: so often, None always.
+    """One stub.
 
-    `optional`: nobody minds when it is never used.
+    Attributes:
+        match: Pattern of the whole command (kind `command`).
+        program: Name of the program (kind `program`), with patterns of its `args`, joined by spaces, and its `stdin`.
+        sandbox: Id of the only sandbox in which it applies.
+        times: How often it answers; None: always.
+        optional: Not reported when it is never used.
+        function: Decides and answers instead of `output`.
+        allow_errors: An exception of `function` does not fail the test.
     """
 
     id: str
     account: str
     kind: str = "command"
-    match: Optional[str] = None
+    match: Optional[TextPattern] = None
     program: Optional[str] = None
-    args: Optional[str] = None
-    stdin: Optional[str] = None
-    regex: bool = False
+    args: Optional[TextPattern] = None
+    stdin: Optional[TextPattern] = None
     sandbox: Optional[str] = None
     output: Output = field(default_factory=Output)
     times: Optional[int] = None
     optional: bool = False
     function: Optional[Callable[[Question], Said]] = field(default=None, repr=False)
+    allow_errors: bool = False
     used: int = 0
 
     def check(self) -> None:
-        """ValueError, naming the option, for what makes no sense."""
+        """Check the options.
+
+        Raises:
+            ValueError: An option is wrong; the text starts with its name.
+        """
         if self.kind not in KINDS:
             raise ValueError(f"kind: {self.kind!r} is unknown; use one of {', '.join(KINDS)}")
         if self.kind == "command":
             if self.match is None and self.function is None:
-                raise ValueError("match: say which command is meant")
+                raise ValueError("match: is missing; give the command, a pattern or a function")
             if self.program is not None or self.args is not None or self.stdin is not None:
-                raise ValueError("program, args and stdin: are of programs; use kind 'program'")
+                raise ValueError("program, args and stdin: are options of programs; use kind 'program'")
         elif self.program is None or _PROGRAM.fullmatch(self.program) is None:
-            raise ValueError(f"program: {self.program!r} is no name of a program; give it without a directory")
+            raise ValueError(f"program: {self.program!r} is not the name of a program; give it without a directory")
         elif self.match is not None:
-            raise ValueError("match: is of commands; a program has args")
+            raise ValueError("match: is an option of commands; for a program use args")
         if self.times is not None and self.times < 1:
             raise ValueError("times: must be at least 1")
-        if self.output.delay < 0:
-            raise ValueError("delay: must not be negative")
-        if not 0 <= self.output.exit_code <= 255:
-            raise ValueError("exit_code: must be from 0 to 255")
-        for pattern in (self.match, self.args, self.stdin) if self.regex else ():
-            check_regex(pattern)
+        if self.allow_errors and self.function is None:
+            raise ValueError("allow_errors: applies to functions only; this stub has none")
+        self.output.check()
 
     @property
     def exhausted(self) -> bool:
@@ -116,18 +135,21 @@ class Stub:
         return self.account in (account, EVERYBODY) and self.sandbox in (None, sandbox)
 
     def fits(self, question: Question) -> bool:
-        """As far as texts tell: a function was not asked. Input that was not read fits."""
+        """Whether the patterns match; the function is not called. Input that was not read matches."""
         if self.kind == "command":
-            return fits(self.match, question.command, self.regex)
+            return matches(self.match, question.command)
         return (
             self.program == question.program
-            and fits(self.args, " ".join(question.arguments), self.regex)
-            and (question.stdin is None or fits(self.stdin, question.stdin, self.regex))
+            and matches(self.args, " ".join(question.arguments))
+            and (question.stdin is None or matches(self.stdin, question.stdin))
         )
 
     def outcome(self, said: Said) -> Optional[Output]:
-        """What the function's result means; None when the command is not this stub's. TypeError for what it cannot
-        mean."""
+        """The output that the function's result stands for; None when the stub does not apply to the command.
+
+        Raises:
+            ValueError, TypeError: The function returned something else.
+        """
         if said is None or said is False:
             return None
         if said is True:
@@ -135,33 +157,42 @@ class Stub:
         if isinstance(said, str):
             return replace(self.output, output=said)
         if isinstance(said, Output):
+            said.check()
             return said
-        raise TypeError(f"it returned {type(said).__name__}, not a bool, a str, an Output or None")
+        raise TypeError(f"the function returned {said!r}, not a bool, a str, an Output or None")
 
     def __str__(self) -> str:
-        """As it would be asked for: 'npm *', times=2."""
-        pattern = self.match if self.kind == "command" else self.program
-        kind = "regex " if self.regex and self.match is not None else ""
-        shown = ["a function" if pattern is None else f"{kind}{pattern!r}"]
+        """With its options: 'npm *', times=2."""
+        match = "a function" if self.match is None else repr(self.match)
+        pattern = repr(self.program) if self.kind == "program" else match
         given = {"args": self.args, "stdin": self.stdin, "sandbox": self.sandbox, "times": self.times}
-        shown += [f"{name}={value!r}" for name, value in given.items() if value is not None]
+        shown = [pattern, *(f"{name}={value!r}" for name, value in given.items() if value is not None)]
+        shown += ["account='*'"] if self.account == EVERYBODY else []
         return f"stub {self.id} ({', '.join(shown)})"
 
 
-def fits(pattern: Optional[str], text: str, regex: bool = False) -> bool:
-    """None fits everything. Space around a command means nothing."""
-    if pattern is None:
-        return True
-    if regex:
-        return re.search(pattern, text) is not None
-    return text.strip() == pattern.strip() or fnmatchcase(text.strip(), pattern.strip())
+def check_text_pieces(name: str, text: object) -> None:
+    if isinstance(text, str):
+        return
+    if isinstance(text, (bytes, bytearray)) or not isinstance(text, Sequence):
+        raise TypeError(f"{name}: must be a str or a list of str, not {text!r}")
+    for piece in text:
+        if not isinstance(piece, str):
+            raise TypeError(f"{name}: must be a str or a list of str; it contains {piece!r}")
 
 
-def check_regex(pattern: Optional[str]) -> None:
-    try:
-        re.compile(pattern or "")
-    except re.error as error:
-        raise ValueError(f"{pattern!r} is no regular expression: {error}") from None
+def check_exit_code(code: object) -> None:
+    if isinstance(code, bool) or not isinstance(code, int):
+        raise TypeError(f"exit_code: must be an int from 0 to 255, not {code!r}")
+    if not 0 <= code <= 255:
+        raise ValueError(f"exit_code: must be from 0 to 255, not {code}")
+
+
+def check_amount(name: str, amount: object) -> None:
+    if isinstance(amount, bool) or not isinstance(amount, (int, float)):
+        raise TypeError(f"{name}: must be a number, not {amount!r}")
+    if not math.isfinite(amount) or amount < 0:
+        raise ValueError(f"{name}: must be a finite number and must not be negative, not {amount!r}")
 
 
 class Stubs:
@@ -181,8 +212,12 @@ class Stubs:
         return bool(self._stubs)
 
     def of(self, account: str) -> list[Stub]:
-        """In the order in which they are tried."""
-        return [stub for stub in self._stubs.values() if account in (stub.account, EVERYBODY)]
+        """All that apply to an account (those of every account alone for `*`), in the order in which they are tried."""
+        return in_order(self._stubs.values(), account)
+
+    def own(self, account: str) -> list[Stub]:
+        """Those that were added for exactly this account, or for `*`."""
+        return [stub for stub in self._stubs.values() if stub.account == account]
 
     def get(self, stub_id: str) -> Optional[Stub]:
         return self._stubs.get(stub_id)
@@ -192,7 +227,7 @@ class Stubs:
 
     def usable(self, account: str, sandbox: str, kind: str = "command") -> list[Stub]:
         """Those that may answer there, in the order in which they are tried."""
-        return [stub for stub in self._stubs.values() if stub.kind == kind and stub.of(account, sandbox)]
+        return [stub for stub in self.of(account) if stub.kind == kind and stub.of(account, sandbox)]
 
     def programs(self, account: str, sandbox: str) -> Iterable[str]:
         """Names of the programs that are stood in for, each once."""

@@ -1,4 +1,4 @@
-"""Something that a test has asked for and that can be taken back: a fault, a stub, a reply."""
+"""The handle of a control: a fault, a stub or a reply that was added and can be removed."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Optional, TypeVar
 
+from .callbacks import raise_errors
 from .link import EmulatorError, Link, Refused
 
 A = TypeVar("A", bound="Added")
@@ -13,8 +14,12 @@ A = TypeVar("A", bound="Added")
 
 @dataclass(frozen=True)
 class Added:
-    """In a `with` statement it is removed at the end, and one that was never met fails there (AssertionError), unless
-    it is `optional`, or the block has failed by itself."""
+    """The handle of a control that was added.
+
+    In a `with` statement the control is removed at the end. Unless the block has failed by itself, the end of the
+    statement raises AssertionError when the control was never used and is not `optional`, and CallbackError when its
+    function raised an exception and does not have `allow_errors`.
+    """
 
     id: str
     _link: Link = field(repr=False, compare=False)
@@ -24,11 +29,15 @@ class Added:
         raise NotImplementedError
 
     def _complaint(self) -> str:
-        """What to say when it was never met; empty when it was, or need not be."""
+        """The message when it was never used; empty when it was, or is optional."""
         raise NotImplementedError
 
     def remove(self) -> None:
-        """Calls go on without it. EmulatorError when it is gone already."""
+        """Remove the control.
+
+        Raises:
+            EmulatorError: It does not exist any more.
+        """
         self._link.call("DELETE", self._path, account="*")
 
     def __enter__(self: A) -> A:
@@ -44,8 +53,44 @@ class Added:
             complaint = self._complaint()
             self.remove()
         except EmulatorError as error:
-            if kind is not None or (isinstance(error, Refused) and error.status == 404):
-                return  # removed in the block, by hand or with its account; or the block failed, and says why
-            raise
-        if kind is None and complaint:
+            if kind is None and not (isinstance(error, Refused) and error.status == 404):
+                raise
+            complaint = ""  # removed in the block, by hand or with its account; or the block failed, and says why
+        if kind is not None:
+            return
+        raise_errors(self._link, control=self.id, account="*")
+        if complaint:
             raise AssertionError(complaint)
+
+
+class AddedControls(list[A]):
+    """Handles of several controls, in the order in which they were added: a list, and a context manager like one of
+    them."""
+
+    def remove_all(self) -> None:
+        """Remove all that still exist."""
+        for one in self:
+            try:
+                one.remove()
+            except Refused as error:
+                if error.status != 404:
+                    raise
+
+    def __enter__(self) -> AddedControls[A]:
+        return self
+
+    def __exit__(
+        self,
+        kind: Optional[type[BaseException]],
+        error: Optional[BaseException],
+        traceback: Optional[TracebackType],
+    ) -> None:
+        """As the end of each; all are removed, also when one of them raises."""
+        raised: Optional[BaseException] = None
+        for one in reversed(self):
+            try:
+                one.__exit__(kind, error, traceback)
+            except (AssertionError, EmulatorError) as failure:
+                raised = failure
+        if raised is not None:
+            raise raised

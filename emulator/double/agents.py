@@ -1,17 +1,21 @@
-"""What agents answer, in a test's hands."""
+"""Replies of agents."""
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Callable, Optional, Union
+from typing import TYPE_CHECKING, Any, Callable, Optional, Union, overload
 
 from ..control.agents import Prompt as Asked
-from ..control.agents import Reply
-from .added import Added
+from ..control.agents import Reply, check_files
+from ..control.names import suggestion
+from ..platform import limits
+from .added import Added, AddedControls
+from .checking import amount, check_int, check_pattern, check_str, check_text
 from .journal import Journal, Prompt
 from .link import EmulatorError, Link, Of
-from .patterns import Pattern, add, any_regex, as_text
+from .patterns import Pattern, add, as_json
 
 if TYPE_CHECKING:
     from caged import Caged, ExecResult
@@ -23,7 +27,15 @@ Text = Union[str, Sequence[str]]
 
 @dataclass(frozen=True)
 class ReplyInfo:
-    """`agent`: the platform's name. `options`: as it was asked for. `used`: so often."""
+    """A reply as the emulator has it.
+
+    Attributes:
+        account: Id of the account to which it applies, or `*`.
+        agent: The platform's name of the agent.
+        options: Its options that are not the defaults.
+        used: How often it was given.
+        described: The reply in one line.
+    """
 
     id: str
     account: str
@@ -39,7 +51,11 @@ class ReplyInfo:
 
 @dataclass(frozen=True)
 class AddedReply(Added):
-    """One that was added."""
+    """The handle of a reply that was added: see `Added` for its use in a `with` statement.
+
+    Attributes:
+        agent: The platform's name of the agent.
+    """
 
     agent: str
 
@@ -62,7 +78,7 @@ class AddedReply(Added):
 
 
 def unused(replies: Sequence[ReplyInfo]) -> str:
-    """What to say of replies that were asked for and never said."""
+    """The message about replies that were never used."""
     lines = ["a reply was never used:" if len(replies) == 1 else "replies were never used:"]
     lines += [f"  {reply.described}" for reply in replies]
     return "\n".join([*lines, "remove it, correct its prompt, or add it with optional=True"])
@@ -70,8 +86,8 @@ def unused(replies: Sequence[ReplyInfo]) -> str:
 
 @dataclass(frozen=True)
 class Workplace:
-    """The sandbox in which an agent was asked, for the function that answers: through the SDK, as the account (so what
-    it does stands in the journal, and costs nothing)."""
+    """The sandbox of a prompt, for the function that answers it: through the SDK, as the account, so that the journal
+    shows what it does."""
 
     id: str
     cwd: str
@@ -92,25 +108,39 @@ Answerer = Callable[["PromptText", Workplace], Union[Reply, str, None]]
 
 
 def unsaid(replies: Sequence[ReplyInfo]) -> str:
-    """What to say of replies that were asked for and never said."""
+    """The message about replies that were never used."""
     lines = ["an agent's reply was never said:" if len(replies) == 1 else "agents' replies were never said:"]
     lines += [f"  {reply.described}" for reply in replies]
-    return "\n".join([*lines, "remove it, correct what it is to match, or add it with optional=True"])
+    return "\n".join([*lines, "remove it, correct its pattern, or add it with optional=True"])
 
 
 class Agent:
-    """One agent in the sandboxes of an account (the one that the test works with, unless `account` names another, or
-    `"*"` for all). Until it is told something, it says that no model was asked."""
+    """One agent in the sandboxes of an account: the selected one, unless `account` names another. `account="*"` applies
+    to every account. Without any reply the agent prints that no model was asked.
+
+    A prompt is answered by the replies of its own account first, then by those of every account; within these by the
+    first `reply_to` whose pattern matches, then by `passthrough`, then by `reply`.
+
+    Args:
+        name: The platform's name, its other name or the command: `claude-code`, `claude`, `continue`, `cn`.
+
+    Raises:
+        ValueError: There is no such agent.
+    """
 
     def __init__(self, link: Link, name: str) -> None:
         self._link = link
-        self._name = name
+        agent = limits.agent_name(name) if isinstance(name, str) else None
+        if agent is None:
+            hint = suggestion(str(name), limits.agent_names())
+            raise ValueError(f"agent {name!r} does not exist{hint}")
+        self._name = agent
 
     def reply(
         self,
         text: Union[Text, Reply, Answerer] = "",
         *,
-        files: Optional[Mapping[str, str]] = None,
+        files: Optional[Mapping[str, Union[str, bytes]]] = None,
         tokens_in: int = 0,
         tokens_out: int = 0,
         cost_usd: float = 0.0,
@@ -119,19 +149,30 @@ class Agent:
         model: Optional[str] = None,
         times: Optional[int] = None,
         optional: bool = False,
+        allow_errors: bool = False,
         account: Optional[Of] = None,
     ) -> AddedReply:
-        """A reply to every prompt that no `reply_to` fits. Several are used in turn, the last one again and again; one
-        with `times` so often. When all are used up, a prompt is an error.
+        """Answer every prompt that no `reply_to` matches. Several are used in turn, the last one repeatedly; one with
+        `times` that often. When all are used up, a prompt is an error.
 
-        `text`: what it says, or pieces that it prints one by one, each after `delay` seconds (one text: after so many);
-        or a Reply; or a function of the prompt and the sandbox it is asked in, which gives a Reply, a text, or None for
-        the emulator's own. `files`: path -> content, written before the first word; a relative path is in the
-        workspace. `tokens_in`, `tokens_out`, `cost_usd` (from the sandbox's budget) and `model` are its session's; when
-        that uses the budget up, the pause follows in a moment, or at once by `clock.tick()`.
-        `optional`: nobody minds when it is never used.
+        Args:
+            text: The text, or pieces that are printed one by one; or a Reply; or a function of the prompt and the
+                sandbox, which returns a Reply, a text, or None for the default reply.
+            files: Path -> content, written before the text; a relative path is in the workspace.
+            tokens_in: Tokens of the session.
+            tokens_out: Tokens of the session.
+            cost_usd: Spent from the sandbox's budget. When that uses it up, the pause follows within a second, or at
+                once with `clock.tick()`.
+            exit_code: Of the agent's command, from 0 to 255.
+            delay: Seconds before the text, or before each piece.
+            model: The session's model.
+            times: How often it is given.
+            optional: Do not report it when it is never used.
+            allow_errors: An exception of the function, or a file that cannot be written, does not fail the test.
 
-        ValueError for what makes no sense; EmulatorError for a function when the emulator is in another process.
+        Raises:
+            ValueError, TypeError: An argument is wrong.
+            EmulatorError: A function is given and the emulator is in another process.
         """
         options = dict(locals())
         for name in ("self", "text", "account"):
@@ -140,20 +181,35 @@ class Agent:
 
     def replies(
         self, replies: Sequence[Union[str, Reply, Answerer]], *, repeat: bool = True, account: Optional[Of] = None
-    ) -> list[AddedReply]:
-        """One after the other, then the last one again and again; without `repeat`, a prompt too many is an error."""
+    ) -> AddedControls[AddedReply]:
+        """Add replies that are used one after the other.
+
+        Args:
+            replies: Each as `text` of `reply`.
+            repeat: Use the last one repeatedly; without it, a further prompt is an error.
+
+        Returns:
+            Their handles, which can be used together in one `with` statement.
+        """
+        if isinstance(replies, (str, Reply)) or not isinstance(replies, Sequence):
+            raise TypeError(f"replies: must be a list of replies, not {replies!r}; one reply is for reply()")
+        if not replies:
+            raise ValueError("replies: is empty")
+        for index, one in enumerate(replies):
+            _check_said(f"replies[{index}]", one)
         last = len(replies) - 1
-        return [
+        return AddedControls(
             self._add(reply, None, {"times": 1 if index < last or not repeat else None}, account)
             for index, reply in enumerate(replies)
-        ]
+        )
 
+    @overload
     def reply_to(
         self,
-        prompt: Union[Pattern, Mapping[Pattern, Union[str, Reply, Answerer]]],
+        prompt: Pattern,
         text: Union[Text, Reply, Answerer] = "",
         *,
-        files: Optional[Mapping[str, str]] = None,
+        files: Optional[Mapping[str, Union[str, bytes]]] = None,
         tokens_in: int = 0,
         tokens_out: int = 0,
         cost_usd: float = 0.0,
@@ -162,21 +218,75 @@ class Agent:
         model: Optional[str] = None,
         times: Optional[int] = None,
         optional: bool = False,
+        allow_errors: bool = False,
         account: Optional[Of] = None,
-    ) -> list[AddedReply]:
-        """A reply to prompts that are exactly so; with * ? [ a pattern; a compiled regular expression, found somewhere
-        in it. The first that fits, in the order they came, answers. Or a mapping of such to replies. The rest is as of
-        `reply`."""
+    ) -> AddedReply: ...
+    @overload
+    def reply_to(
+        self,
+        prompt: Mapping[Pattern, Union[str, Reply, Answerer]],
+        *,
+        files: Optional[Mapping[str, Union[str, bytes]]] = None,
+        tokens_in: int = 0,
+        tokens_out: int = 0,
+        cost_usd: float = 0.0,
+        exit_code: int = 0,
+        delay: float = 0.0,
+        model: Optional[str] = None,
+        times: Optional[int] = None,
+        optional: bool = False,
+        allow_errors: bool = False,
+        account: Optional[Of] = None,
+    ) -> AddedControls[AddedReply]: ...
+
+    def reply_to(
+        self,
+        prompt: Union[Pattern, Mapping[Pattern, Union[str, Reply, Answerer]]],
+        text: Union[Text, Reply, Answerer] = "",
+        *,
+        files: Optional[Mapping[str, Union[str, bytes]]] = None,
+        tokens_in: int = 0,
+        tokens_out: int = 0,
+        cost_usd: float = 0.0,
+        exit_code: int = 0,
+        delay: float = 0.0,
+        model: Optional[str] = None,
+        times: Optional[int] = None,
+        optional: bool = False,
+        allow_errors: bool = False,
+        account: Optional[Of] = None,
+    ) -> Union[AddedReply, AddedControls[AddedReply]]:
+        """Answer prompts that match a pattern.
+
+        Args:
+            prompt: The exact prompt, or a glob with `*`, `?` and `[`; a compiled regular expression, searched for in
+                it; or a mapping of such patterns to replies.
+
+        The other arguments and the exceptions are those of `reply`.
+
+        Returns:
+            The handle of the reply; of a mapping, the handles of all, which can be used together in one `with`
+            statement.
+        """
         options = dict(locals())
         for name in ("self", "prompt", "text", "account"):
             del options[name]
-        if isinstance(prompt, Mapping):
-            return [self._add(reply, pattern, options, account) for pattern, reply in prompt.items()]
-        return [self._add(text, prompt, options, account)]
+        if not isinstance(prompt, Mapping):
+            check_pattern("prompt", prompt)
+            return self._add(text, prompt, options, account)
+        if not prompt:
+            raise ValueError("prompt: the mapping is empty")
+        if text:
+            raise TypeError("text: the replies to a mapping of prompts are its values")
+        for pattern, reply in prompt.items():
+            check_pattern("prompt", pattern)
+            _check_said(f"reply to {pattern!r}", reply)
+        return AddedControls(self._add(reply, pattern, options, account) for pattern, reply in prompt.items())
 
     def passthrough(self, *, optional: bool = False, account: Optional[Of] = None) -> AddedReply:
-        """The real program of this machine answers what no `reply_to` fits, in the sandbox and with its environment. It
-        is looked for on the emulator's PATH; exit code 127 where it is not, or cannot be seen from within the walls."""
+        """Let the real program of this machine answer what no `reply_to` matches, in the sandbox and with its
+        environment. It is searched for on the emulator's PATH; exit code 127 when it is not there, or the isolation
+        level hides it."""
         return self._add("", None, {"passthrough": True, "optional": optional}, account)
 
     def _add(
@@ -186,46 +296,52 @@ class Agent:
         options: Mapping[str, Any],
         account: Optional[Of],
     ) -> AddedReply:
-        body = {**options, "prompt": as_text(prompt, False), "regex": any_regex([prompt])}
+        body = {**options, "prompt": as_json("prompt", prompt)}
+        _check_said("text", said)
         function = None
         if isinstance(said, Reply):
+            said.check()
             body.update(_described(said))
         elif callable(said):
             function = _answering(said, self._link)
-        elif isinstance(said, Mapping):
-            raise TypeError("a mapping of prompts to replies is for reply_to(); reply() takes one reply")
         else:
             body["text"] = said if isinstance(said, str) else list(said)
+        body["allow_errors"] = body.get("allow_errors") or None
         for name in ("delay", "cost_usd"):
             if body.get(name) is not None:
-                body[name] = float(body[name])
+                body[name] = amount(name, body[name])
+        for name in ("tokens_in", "tokens_out", "exit_code", "times"):
+            if body.get(name) is not None:
+                check_int(name, body[name])
+        if body.get("model") is not None:
+            check_str("model", body["model"])
         if body.get("files") is not None:
-            body["files"] = dict(body["files"])
+            check_files(body["files"])
+            body["files"] = {path: _encoded(content) for path, content in body["files"].items()}
         path = f"/agents/{self._name}/replies"
         added = add(self._link, path, body, function, "a function that answers prompts", account)
         return AddedReply(added["id"], self._link, added["agent"])
 
     @property
     def prompts(self) -> list[Prompt]:
-        """Everything that it was asked, oldest first, with what it answered."""
+        """Its prompts, oldest first, with the replies."""
         return self.prompts_of()
 
     def prompts_of(self, sandbox: Optional[Of] = None, *, account: Optional[Of] = None) -> list[Prompt]:
-        return [
-            prompt
-            for prompt in Journal(self._link).prompts(sandbox, account=account)
-            if self._name in (prompt.agent, prompt.program)
-        ]
+        """Its prompts, those of one sandbox if one is given."""
+        return Journal(self._link).prompts(sandbox, agent=self._name, account=account)
 
     def unused(self, *, account: Optional[Of] = None) -> list[ReplyInfo]:
-        """Those that were never said and are not optional."""
+        """Those of `list` that were never used and are not optional."""
         return [reply for reply in self.list(account=account) if not reply.used and not reply.optional]
 
     def list(self, *, account: Optional[Of] = None) -> list[ReplyInfo]:
+        """All replies that apply to the account: its own, then those of every account, each in the order in which they
+        were added."""
         return [ReplyInfo(**told) for told in self._link.call("GET", f"/agents/{self._name}/replies", account=account)]
 
     def reset(self, *, account: Optional[Of] = None) -> None:
-        """It answers as at the start. What it was asked stays in the journal."""
+        """Remove its replies that were added for exactly this account, or for `*`. Its prompts stay in the journal."""
         self._link.call("DELETE", f"/agents/{self._name}/replies", account=account)
 
 
@@ -236,19 +352,36 @@ class Agents:
         self._link = link
 
     def unused(self, *, account: Optional[Of] = None) -> list[ReplyInfo]:
-        """Replies that were never said and are not optional."""
+        """Those of `list` that were never used and are not optional."""
         return [reply for reply in self.list(account=account) if not reply.used and not reply.optional]
 
     def list(self, *, account: Optional[Of] = None) -> list[ReplyInfo]:
+        """All replies that apply to the account: its own, then those of every account, each in the order in which they
+        were added."""
         return [ReplyInfo(**told) for told in self._link.call("GET", "/agents", account=account)]
 
     def reset(self, *, account: Optional[Of] = None) -> None:
+        """Remove the replies that were added for exactly this account, or for `*`."""
         self._link.call("DELETE", "/agents", account=account)
 
 
 def _described(reply: Reply) -> dict[str, Any]:
     body = {name: value for name, value in vars(reply).items() if value is not None}
     return {**body, "text": reply.text if isinstance(reply.text, str) else list(reply.text)}
+
+
+def _encoded(content: Union[str, bytes]) -> Union[str, dict[str, str]]:
+    """A file's content as the admin API takes it."""
+    if isinstance(content, str):
+        return content
+    return {"base64": base64.b64encode(content).decode()}
+
+
+def _check_said(name: str, said: object) -> None:
+    if isinstance(said, Mapping):
+        raise TypeError("a mapping of prompts to replies is for reply_to(); reply() takes one reply")
+    if not callable(said) and not isinstance(said, Reply):
+        check_text(name, said, ", a Reply or a function")
 
 
 class PromptText(str):
@@ -283,7 +416,7 @@ def _answering(function: Answerer, link: Link) -> Callable[[Asked], Optional[Rep
             return Reply(said)
         if said is None or isinstance(said, Reply):
             return said
-        raise TypeError(f"it returned {type(said).__name__}, not a Reply, a str or None")
+        raise TypeError(f"the function returned {said!r}, not a Reply, a str or None")
 
     return answer
 

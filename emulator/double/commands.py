@@ -1,23 +1,32 @@
-"""Answering commands in their place."""
+"""Stubs of commands and programs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Callable, Optional, Union
 
 from ..control.stubs import Output, Question, Said
 from .added import Added
+from .checking import amount, check_int, check_str, check_text
 from .journal import nearest
 from .link import Link, Of
-from .patterns import Pattern, add, any_regex, as_text
+from .patterns import Pattern, add, as_json
 
 Text = Union[str, Sequence[str]]
 
 
 @dataclass(frozen=True)
 class StubInfo:
-    """`kind`: command or program. `options`: as it was asked for. `used`: so often."""
+    """A stub as the emulator has it.
+
+    Attributes:
+        account: Id of the account to which it applies, or `*`.
+        kind: `command` or `program`.
+        options: Its options that are not the defaults.
+        used: How often it has answered.
+        described: The stub in one line.
+    """
 
     id: str
     account: str
@@ -31,8 +40,15 @@ class StubInfo:
         return f"{self.described}: used {self.used} times"
 
 
+@dataclass(frozen=True)
 class Stub(Added):
-    """One that was added."""
+    """The handle of a stub that was added: see `Added` for its use in a `with` statement.
+
+    Attributes:
+        account: Id of the account to which it applies, or `*`.
+    """
+
+    account: str = field(default="*")
 
     @property
     def _path(self) -> str:
@@ -44,7 +60,7 @@ class Stub(Added):
 
     @property
     def used(self) -> int:
-        """How many commands it has answered so far."""
+        """How often it has answered so far."""
         return self.info.used
 
     def _complaint(self) -> str:
@@ -52,23 +68,33 @@ class Stub(Added):
         return "" if info.used or info.optional else unused([info], self._ran())
 
     def _ran(self) -> list[str]:
-        return [told["command"] for told in self._link.call("GET", "/journal/commands")]
+        """The commands of the account to which it applies; of the selected account for a stub of every account."""
+        account = self.account if self.account != "*" else self._link.account
+        if account == "*":
+            return []  # they would be those of any account
+        return [ran["command"] for ran in self._link.call("GET", "/journal/commands", account=account)]
 
 
 def unused(stubs: Sequence[StubInfo], ran: Sequence[str] = ()) -> str:
-    """What to say of stubs that were asked for and never answered anything. `ran`: the commands that came instead."""
+    """The message about stubs that were never used. `ran`: the commands of the account, for the nearest misses."""
     lines = ["a stub was never used:" if len(stubs) == 1 else "stubs were never used:"]
     lines += [f"  {stub.described}" for stub in stubs]
     if ran:
-        wanted = str(stubs[0].options.get("match") or stubs[0].options.get("program") or "")
+        match = stubs[0].options.get("match")
+        wanted = str(match.get("regex") if isinstance(match, dict) else match or stubs[0].options.get("program") or "")
         lines.append("commands that ran, the nearest first:")
         lines += [f"  {command[:300]}" for command in nearest(wanted, ran)]
-    lines.append("remove it, correct what it is to match, or add it with optional=True")
+    lines.append("remove it, correct its pattern, or add it with optional=True")
     return "\n".join(lines)
 
 
 class Commands:
-    """Stubs of one account (the one that the test works with, unless `account` names another, or `"*"` for all)."""
+    """Stubs of one account: the selected one, unless `account` names another. `account="*"` applies to every account.
+
+    A command is answered by the first stub that matches it: first those of its own account, then those of every
+    account, each in the order in which they were added. `list` shows what applies, in that order. `clear` removes what
+    was added for exactly that account.
+    """
 
     def __init__(self, link: Link) -> None:
         self._link = link
@@ -84,33 +110,42 @@ class Commands:
         optional: bool = False,
         error: Optional[str] = None,
         sandbox: Optional[Of] = None,
+        allow_errors: bool = False,
         account: Optional[Of] = None,
     ) -> Stub:
-        """From now on, until it is removed, such commands are answered instead of run: of exec, streams, terminals, MCP
-        and a create's init_script and packages. The first that fits, in the order they came, is the one; what none
-        fits really runs.
+        """Answer matching commands instead of running them: of exec, streams, terminals, MCP, and of a create's
+        init_script and packages. A command that no stub matches really runs.
 
-        `match`: the whole command, exactly; with * ? [ a pattern; a compiled regular expression, found somewhere in it;
-        or a function of the command: None or False (not this one), True, a text, or an Output.
-        `output`: a text, or pieces of it, each `delay` seconds after the one before; or a function of the command, as
-        above. `error`: it cannot be run at all. `times`: so often; always, when it is left out. `sandbox`: only there.
-        `optional`: nobody minds when it is never used.
+        Args:
+            match: The whole command: exact, or a glob with `*`, `?` and `[`; a compiled regular expression, searched
+                for in it; or a function of the command that returns None or False (does not match), True, a text or an
+                Output.
+            output: A text, or pieces of it, each `delay` seconds after the one before; or a function of the command, as
+                above.
+            exit_code: From 0 to 255.
+            delay: Seconds before the text, or before each piece.
+            times: How often it answers; always by default.
+            optional: Do not report it when it is never used.
+            error: The command cannot be run at all: exec, MCP and shells report this text, word for word.
+            sandbox: Applies in this sandbox only.
+            allow_errors: An exception of the function does not fail the test.
 
-        ValueError for what makes no sense; EmulatorError for a function when the emulator is in another process.
+        Raises:
+            ValueError, TypeError: An argument is wrong.
+            EmulatorError: A function is given and the emulator is in another process.
         """
         pattern = None if callable(match) else match
+        if pattern is None and not callable(match):
+            raise TypeError("match: must be a str, a compiled regular expression or a function, not None")
         body = {
             "kind": "command",
-            "match": as_text(pattern, False),
-            "regex": any_regex([pattern]),
+            "match": as_json("match", pattern),
             **_answer(output, exit_code, delay, error),
-            "times": times,
-            "optional": optional,
-            "sandbox": sandbox,
+            **_common(times, optional, sandbox, allow_errors),
         }
-        asked = _asked(match if callable(match) else None, output if callable(output) else None)
-        added = add(self._link, "/commands", body, asked, "a function that answers commands", account)
-        return Stub(added["id"], self._link)
+        function = _combined(match if callable(match) else None, output if callable(output) else None)
+        added = add(self._link, "/commands", body, function, "a function that answers commands", account)
+        return Stub(added["id"], self._link, added["account"])
 
     def program(
         self,
@@ -125,25 +160,28 @@ class Commands:
         optional: bool = False,
         error: Optional[str] = None,
         sandbox: Optional[Of] = None,
+        allow_errors: bool = False,
         account: Optional[Of] = None,
     ) -> Stub:
-        """The same for a program, wherever in a script or from whatever other program it is called by its name, in all
-        sandboxes that there are and will be. A call that fits none runs the real program, with its input.
+        """Answer a program wherever it is called by its name, also in scripts and by other programs, in all sandboxes,
+        existing and new ones. A call that no stub matches runs the real program, with its input.
 
-        `args`: of the arguments, joined by spaces; `stdin`: of the input; both as `match` of `stub`. `output` may be a
-        function of the arguments, the directory and the input.
+        Args:
+            program: Its name, without a directory.
+            output: As of `stub`; or a function of the arguments, the working directory and the input.
+            args: Pattern of the arguments, joined by spaces; as `match` of `stub`, without functions.
+            stdin: Pattern of the input. Each pattern is of its own kind.
+
+        The other arguments and the exceptions are those of `stub`.
         """
-        regex = any_regex([args, stdin])
+        check_str("program", program)
         body = {
             "kind": "program",
             "program": program,
-            "args": as_text(args, regex),
-            "stdin": as_text(stdin, regex),
-            "regex": regex,
+            "args": as_json("args", args),
+            "stdin": as_json("stdin", stdin),
             **_answer(output, exit_code, delay, error),
-            "times": times,
-            "optional": optional,
-            "sandbox": sandbox,
+            **_common(times, optional, sandbox, allow_errors),
         }
         function: Optional[Callable[[Question], Said]] = None
         if callable(output):
@@ -153,42 +191,61 @@ class Commands:
                 return call(list(question.arguments), question.cwd, question.stdin or "")
 
         added = add(self._link, "/commands", body, function, "a function that answers programs", account)
-        return Stub(added["id"], self._link)
+        return Stub(added["id"], self._link, added["account"])
 
     def unused(self, *, account: Optional[Of] = None) -> list[StubInfo]:
-        """Those that have answered nothing and are not optional; `unused` of this module puts them into words."""
+        """Those of `list` that have answered nothing and are not optional."""
         return [stub for stub in self.list(account=account) if not stub.used and not stub.optional]
 
     def remove(self, stub_id: str) -> None:
-        """The next such command really runs. EmulatorError when there is none of that id."""
+        """Remove a stub.
+
+        Raises:
+            EmulatorError: There is none with this id.
+        """
         self._link.call("DELETE", f"/commands/{stub_id}", account="*")
 
     def list(self, *, account: Optional[Of] = None) -> list[StubInfo]:
-        """In the order in which they are tried."""
+        """All that apply to the account, in the order in which they are tried: its own, then those of every account."""
         return [StubInfo(**told) for told in self._link.call("GET", "/commands", account=account)]
 
     def clear(self, *, account: Optional[Of] = None) -> None:
-        """All of the account's."""
+        """Remove all that were added for exactly this account, or for `*`."""
         self._link.call("DELETE", "/commands", account=account)
 
 
 def _answer(output: object, exit_code: int, delay: float, error: Optional[str]) -> dict[str, Any]:
-    text = "" if callable(output) else output if isinstance(output, str) else list(output)  # type: ignore[call-overload]
-    return {"output": text, "exit_code": exit_code, "delay": float(delay), "error": error}
+    text: Any = "" if callable(output) else output
+    check_text("output", text, " or a function")
+    check_int("exit_code", exit_code)
+    if error is not None:
+        check_str("error", error)
+    return {
+        "output": text if isinstance(text, str) else list(text),
+        "exit_code": exit_code,
+        "delay": amount("delay", delay),
+        "error": error,
+    }
 
 
-def _asked(
+def _common(times: Optional[int], optional: bool, sandbox: Optional[Of], allow_errors: bool) -> dict[str, Any]:
+    if times is not None:
+        check_int("times", times, 1)
+    return {"times": times, "optional": optional, "sandbox": sandbox, "allow_errors": allow_errors or None}
+
+
+def _combined(
     match: Optional[Callable[[str], Said]], output: Optional[Callable[[str], Said]]
 ) -> Optional[Callable[[Question], Said]]:
-    """One function of both: what `match` says of the command, and where that is only yes, what `output` makes of it."""
+    """One function of both: the result of `match`, and where that is True, the result of `output`."""
     if match is None and output is None:
         return None
 
-    def asked(question: Question) -> Said:
+    def combined(question: Question) -> Said:
         said: Said = True if match is None else match(question.command)
         return output(question.command) if said is True and output is not None else said
 
-    return asked
+    return combined
 
 
 __all__ = ["Commands", "Output", "Stub", "StubInfo", "unused"]

@@ -1,224 +1,220 @@
-"""What an emulator in this process and one elsewhere have in common: a test's hands on it."""
+"""What an emulator in this process and one elsewhere have in common."""
 
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Optional, Union
+from typing import Optional, Union
+from urllib.parse import quote
 
-from .agents import Agent, Agents, unsaid
-from .clock import Clock
-from .commands import Commands
-from .commands import unused as never_used
-from .faults import Faults, unfired
-from .inventory import Inventory
-from .journal import Journal
-from .link import EmulatorError, Link, Of, Refused, id_of
+from .controls import Controls
+from .link import EmulatorError, Of, Refused, id_of
+from .view import AccountView
 
-if TYPE_CHECKING:
-    from caged import AgentName, AsyncCaged, Caged
-
-    from ..scenario import Loaded
+#: An export or import may hold large sandboxes.
+TRANSFER_SECONDS = 600.0
 
 
 @dataclass(frozen=True)
 class Account:
-    """An account of its own on the emulator: it sees nothing of the others."""
+    """An account on the emulator; it sees nothing of the others."""
 
     id: str
     api_key: str
 
 
-class Double:
-    """Everything here is about one account: the emulator's first, or the one that `acting_for` names (the plugin's
-    fixtures name the test's own), unless a call says `account=`: an id, or `"*"` for all."""
+class Double(Controls):
+    """A whole emulator: the controls of its first account, and all accounts.
+
+    For another account, use `for_account` or `account`; a single call may say `account=`: an id, or `"*"` for all.
+    """
+
+    # --- the emulator itself
 
     @property
-    def _link(self) -> Link:
+    def admin_key(self) -> str:
+        """The key of the emulator's own controls; an account's key does not work there, nor this one elsewhere."""
         raise NotImplementedError
 
     @property
-    def base_url(self) -> str:
+    def isolation(self) -> str:
+        """The isolation level in use."""
         raise NotImplementedError
 
     @property
-    def api_key(self) -> str:
-        """The key of the emulator's first account."""
+    def isolation_refused(self) -> list[str]:
+        """The stronger levels that were tried and do not work there, each with the reason."""
         raise NotImplementedError
 
-    # --- controls
-
-    @property
-    def faults(self) -> Faults:
-        """Calls that go wrong."""
-        return Faults(self._link)
-
-    @property
-    def commands(self) -> Commands:
-        """Commands and programs that are answered in their place."""
-        return Commands(self._link)
-
-    def agent(self, name: AgentName) -> Agent:
-        """What an agent (`claude`, `codex`, …: the platform's name, or its command) answers, and was asked."""
-        return Agent(self._link, name)
-
-    @property
-    def agents(self) -> Agents:
-        """What all agents answer."""
-        return Agents(self._link)
-
-    @property
-    def clock(self) -> Clock:
-        """The time that it goes by."""
-        return Clock(self._link)
-
-    @property
-    def journal(self) -> Journal:
-        """What was asked of it, and what happened."""
-        return Journal(self._link)
-
-    @property
-    def inventory(self) -> Inventory:
-        """What the account has."""
-        return Inventory(self._link)
-
-    def spend(self, sandbox: Of, usd: float) -> float:
-        """Agents in the sandbox have spent that much: alerts, and the pause at the end of its budget, have happened on
-        return. The sandbox's whole cost so far, in USD."""
-        told = self._link.call("POST", f"/sandboxes/{id_of(sandbox)}/spend", {"usd": float(usd)})
-        return float(told["total_cost"])
-
-    def reset(self, *, account: Optional[Of] = None) -> None:
-        """Everything in the account goes: sandboxes, snapshots, sessions, alerts, faults, stubs, agents' replies, the
-        journal, its time. Its keys stay."""
-        self._link.call("POST", "/reset", account=account)
-
-    def load(self, path: Union[str, os.PathLike[str]], *, account: Optional[Of] = None) -> Loaded:
-        """Makes what a scenario file (TOML, YAML or JSON; `caged-emulator init` writes a starter) says: sandboxes,
-        keys, stubs, agents' replies, faults. ScenarioError (a ValueError), naming the entry that cannot be made."""
-        from ..scenario import apply, read
-
-        scenario = read(Path(path))
-        about = self._link.about(account)
-        with self.acting_for(about):
-            return apply(scenario, self, self._key_of(about))
-
-    def _own_key(self) -> str:
-        return self.api_key if self._link.account in (None, "*") else self._key_of(self._link.account)
-
-    def key_for(self, sandbox: str) -> str:
-        """A full API key of the account that a sandbox belongs to."""
-        for held in self.inventory.sandboxes(account="*"):
-            if held.id == sandbox:
-                return self._key_of(held.account)
-        raise EmulatorError(f"there is no sandbox {sandbox} on this emulator")
-
-    def _key_of(self, account: Optional[str]) -> str:
-        for known in self.accounts():
-            if account in (None, known.id):
-                return known.api_key
-        raise EmulatorError(f"there is no account {account} on this emulator")
-
-    def unused(self) -> list[str]:
-        """What was asked for and met nothing yet, though it is not optional: a text for each kind of thing. What is
-        there for everybody counts when it was asked for through this object."""
-        mine = self._link.for_everybody
-        faults = self.faults.list()
-        if mine:
-            faults += [fault for fault in self.faults.list(account="*") if f"/faults/{fault.id}" in mine]
-        unused = [fault for fault in faults if not (fault.fired or fault.optional)]
-        told = [unfired(unused)] if unused else []
-        stubs = self.commands.unused()
-        if mine:
-            stubs += [stub for stub in self.commands.unused(account="*") if f"/commands/{stub.id}" in mine]
-        if stubs:
-            told.append(never_used(stubs, [ran.command for ran in self.journal.execs()]))
-        replies = self.agents.unused()
-        if mine:
-            everybodys = self.agents.unused(account="*")
-            replies += [one for one in everybodys if f"/agents/{one.agent}/replies/{one.id}" in mine]
-        if replies:
-            told.append(unsaid(replies))
-        return told
-
-    def take_back(self) -> None:
-        """What was asked through this object for everybody (`account="*"`) goes: faults, and the time."""
-        self._link.take_back()
-
-    def forget(self, *, account: Optional[Of] = None) -> None:
-        """What a test asked of the account (faults, stubs, agents' replies, its time) and its journal go; what the
-        account has stays."""
-        self._link.call("POST", "/forget", account=account)
-
-    # --- archives
-
-    def export(self, path: Union[str, os.PathLike[str]], account: Optional[Of] = None) -> None:
-        """Writes everything (accounts, keys, sandboxes with their files, snapshots, histories), or all of one account
-        by its id, into one `.tar.gz`, which appears at `path` complete or not at all. It holds secrets. ValueError says
-        why it cannot be."""
-        target = Path(path)
-        half = target.with_name(f".{target.name}.{os.getpid()}")
-        try:
-            with open(half, "xb") as file, self._link.stream("GET", "/export", account=account or "*") as response:
-                for piece in response.iter_bytes():
-                    file.write(piece)
-            half.replace(target)
-        finally:
-            half.unlink(missing_ok=True)
-
-    def import_(self, path: Union[str, os.PathLike[str]]) -> None:
-        """Adds what `export` has written, here or elsewhere; its sandboxes are stopped, and `resume` starts them.
-        ValueError says why it cannot be, for example because an id is here already; nothing has changed then."""
-        with open(path, "rb") as file:
-            self._link.send("POST", "/import", account="*", content=iter(lambda: file.read(1 << 20), b""))
+    def log_tail(self, count: int = 20) -> list[str]:
+        """The newest lines of the emulator's own log, oldest first."""
+        raise NotImplementedError
 
     # --- accounts
 
-    @property
-    def acts_for(self) -> Optional[str]:
-        """The id of the account that this is about; None: the emulator's first, `*`: all."""
-        return self._link.account
+    def for_account(self, account: Of) -> AccountView:
+        """The controls of one account.
+
+        Args:
+            account: its id, or an object with one.
+
+        Raises:
+            EmulatorError: there is no such account.
+            ValueError: `"*"`, which stands for all accounts, or something that is not an id.
+        """
+        id = id_of(account)
+        if id == "*":
+            raise ValueError('for_account: a view is of one account; for all of them, pass account="*" to each call')
+        if not isinstance(id, str) or not id:
+            raise ValueError(f"for_account: needs an account or its id, not {account!r}")
+        try:
+            answer = self._link.call("GET", f"/accounts/{quote(id, safe='')}", account="*")
+        except Refused as error:
+            if error.status != 404:
+                raise
+            hint = "accounts() lists those that there are, create_account() creates one"
+            raise EmulatorError(f"there is no account {id} on this emulator; {hint}") from None
+        return AccountView(self, Account(answer["id"], answer["api_key"]))
+
+    @contextmanager
+    def account(self, name: str = "test", *, allow_unused: bool = False) -> Iterator[AccountView]:
+        """Create an account for a `with` block, which gets its controls, and delete it afterwards with everything in
+        it.
+
+        Args:
+            name: the account's name.
+            allow_unused: do not report faults, stubs and agents' replies that were never used.
+
+        Raises:
+            AssertionError: the block ended without an exception, and such controls were never used.
+            CallbackError: it ended without an exception, and a function of a stub or reply had raised one.
+        """
+        view = AccountView(self, self.create_account(name))
+        unused: list[str] = []
+        try:
+            yield view
+            view.raise_callback_errors()
+            unused = [] if allow_unused else self._unused_of(view)
+        except BaseException:
+            self._discard(view, failed=True)
+            raise
+        self._discard(view, failed=False)
+        if unused:
+            raise AssertionError("\n".join(unused))
+
+    @staticmethod
+    def _unused_of(view: AccountView) -> list[str]:
+        try:
+            return view.unused()
+        except Refused as error:
+            if error.status != 404:
+                raise
+            return []  # the block has deleted the account, with its controls
+
+    def _discard(self, view: AccountView, failed: bool) -> None:
+        """Delete the account of a view. After a failure, an emulator that is gone too must not hide that."""
+        try:
+            try:
+                view.take_back()
+            finally:
+                self.delete_account(view.id)
+        except EmulatorError:
+            if not failed:
+                raise
 
     def accounts(self) -> list[Account]:
-        """All of the emulator, oldest first. `api_key` is empty where no full key is left."""
-        return [Account(told["id"], told["api_key"]) for told in self._link.call("GET", "/accounts", account="*")]
+        """All accounts of the emulator, oldest first. `api_key` is empty where no full key is left."""
+        return [Account(one["id"], one["api_key"]) for one in self._link.call("GET", "/accounts", account="*")]
 
     def create_account(self, name: str = "test") -> Account:
-        """A fresh account with a full key of its own."""
-        told = self._link.call("POST", "/accounts", {"name": name}, account="*")
-        return Account(told["id"], told["api_key"])
+        """Create an account with a full key of its own."""
+        answer = self._link.call("POST", "/accounts", {"name": name}, account="*")
+        return Account(answer["id"], answer["api_key"])
 
     def delete_account(self, account_id: Of) -> None:
-        """With everything in it. Harmless when it is gone already."""
+        """Delete an account with everything in it. Harmless when it is gone already."""
         try:
             self._link.call("DELETE", f"/accounts/{id_of(account_id)}", account="*")
         except Refused as error:
             if error.status != 404:
                 raise
 
-    @contextmanager
-    def acting_for(self, account: Optional[Of]) -> Iterator[None]:
-        """What is asked in the block is about this account."""
-        before = self._link.account
-        self._link.account = None if account is None else str(id_of(account))
+    def key_for(self, sandbox: str) -> str:
+        """A full API key of the account that a sandbox belongs to."""
+        for held in self.inventory.sandboxes(account="*"):
+            if held.id == sandbox:
+                return self.for_account(held.account).api_key
+        raise EmulatorError(f"there is no sandbox {sandbox} on this emulator")
+
+    # --- archives
+
+    def export(self, path: Union[str, os.PathLike[str]], account: Optional[Of] = None) -> None:
+        """Write accounts, keys, sandboxes with their files, snapshots and histories into one `.tar.gz`.
+
+        The file holds secrets: only its owner can read it (mode 0600), also where it replaces another file. It appears
+        complete or not at all.
+
+        Args:
+            path: the file to write.
+            account: an id: that account; `"*"`: all accounts. The default is the account that this object is scoped
+                to; all accounts where it is scoped to none.
+
+        Warns:
+            UserWarning: for each sandbox whose files could not be saved, which is left out; the text says why.
+
+        Raises:
+            ValueError: the archive cannot be made; the text says why.
+            OSError: `path` cannot be written.
+        """
+        from ..persistence.unpacking import warn_of_left_out
+
+        target = Path(path)
+        if not target.parent.is_dir():
+            raise ValueError(f"{target.parent} is not a directory; create it first")
+        if target.is_dir():
+            raise ValueError(f"{target} is a directory; name a file, such as {target / 'state.tar.gz'}")
+        about = self._link.about(account) or "*"
+        half = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
         try:
-            yield
+            with open(half, "xb", opener=_owner_only) as file:
+                with self._link.stream("GET", "/export", account=about, timeout=TRANSFER_SECONDS) as response:
+                    for piece in response.iter_bytes():
+                        file.write(piece)
+                file.flush()
+                os.fsync(file.fileno())
+            half.replace(target)
+        except Refused as error:
+            if error.status != 404:
+                raise
+            raise ValueError(f"account {about} is unknown; nothing was exported") from None
         finally:
-            self._link.account = before
+            half.unlink(missing_ok=True)
+        warn_of_left_out(target)
 
-    # --- clients
+    def import_(self, path: Union[str, os.PathLike[str]]) -> None:
+        """Add what `export` has written, here or on another emulator, all of it or nothing.
 
-    def client(self, api_key: Optional[str] = None, **options: Any) -> Caged:
-        """A client of this emulator, by the key of the account that this acts for. Options are those of `Caged`; close
-        it, or use it in a `with` statement."""
-        from caged import Caged
+        Its sandboxes are stopped; `resume` starts them. It brings accounts of its own, whatever account this object is
+        scoped to.
 
-        return Caged(api_key=api_key or self._own_key(), base_url=self.base_url, **options)
+        Raises:
+            ValueError: the file is not an export, is damaged, or holds an id that exists here already.
+            OSError: the file cannot be read.
+        """
+        if not os.path.exists(path):
+            raise ValueError(f"{os.fspath(path)} does not exist; name a file that `export` has written")
+        with open(path, "rb") as file:
+            content = iter(lambda: file.read(1 << 20), b"")
+            try:
+                self._link.send("POST", "/import", account="*", content=content, timeout=TRANSFER_SECONDS)
+            except ValueError as error:
+                raise ValueError(f"{os.fspath(path)}: {error}") from None
 
-    def async_client(self, api_key: Optional[str] = None, **options: Any) -> AsyncCaged:
-        from caged import AsyncCaged
 
-        return AsyncCaged(api_key=api_key or self._own_key(), base_url=self.base_url, **options)
+def _owner_only(path: str, flags: int) -> int:
+    """Open a file that nobody but its owner may read, whatever the umask."""
+    return os.open(path, flags, 0o600)

@@ -1,4 +1,4 @@
-"""What was asked of the emulator and what happened in its sandboxes, for a test to look at and to assert on."""
+"""The journal: requests, and what happened in sandboxes, with assertions."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from typing import Any, Literal, Optional, Union, overload
 
 from caged._literals import AgentName, EventType
 
+from .checking import check_int, check_pattern, check_str, check_times
 from .link import Link, Of
 from .operations import OperationName
 
 #: The ways by which a command comes into a sandbox.
 CommandSource = Literal["exec", "stream", "terminal", "mcp", "build"]
 Pattern = Union[str, "re.Pattern[str]"]
-#: How many of what came instead a failure tells.
+#: How many of the nearest misses a failure shows.
 _NEAR = 5
 #: How many of the newest are compared for that, and how much of each is.
 _COMPARED, _LETTERS = 1000, 300
@@ -27,9 +28,15 @@ _COMPARED, _LETTERS = 1000, 300
 
 @dataclass(frozen=True)
 class Request:
-    """One request. `operation`: the SDK's name of the call, as `sandboxes.exec`. `status` 0: not answered. `warnings`:
-    what was accepted though a client should not rely on it. `fault`: the id of the one that it met. `request` and
-    `response`: bodies as text, cut after 64 KiB, secrets masked, empty for streams."""
+    """One request.
+
+    Attributes:
+        operation: The SDK's name of it, such as `sandboxes.exec`.
+        status: Of HTTP; 0: it was not answered.
+        warnings: What was accepted although a client should not rely on it.
+        fault: Id of the fault that triggered on it.
+        request: The body as text, cut after 64 KiB, secrets redacted, empty for streams; so is `response`.
+    """
 
     at: str
     account: str
@@ -60,8 +67,16 @@ class Request:
 
 @dataclass(frozen=True)
 class Command:
-    """`source`: exec, stream, terminal, mcp or build. `exit_code` None: it has none. `output`: of exec alone, cut after
-    16 Ki characters. `stub`: the id of the one that answered in its place."""
+    """One command.
+
+    Attributes:
+        source: exec, stream, terminal, mcp or build.
+        exit_code: None where it has none.
+        output: Of exec only, cut after 16 Ki characters.
+        duration_ms: By the account's clock.
+        truncated: The output was cut in the answer, too.
+        stub: Id of the stub that answered it.
+    """
 
     at: str
     account: str
@@ -72,6 +87,7 @@ class Command:
     duration_ms: float
     output: Optional[str]
     stub: str
+    truncated: bool
 
     def __str__(self) -> str:
         return f"{self.at} {self.sandbox} $ {self.command} ({self.source}, exit {self.exit_code})"
@@ -79,7 +95,7 @@ class Command:
 
 @dataclass(frozen=True)
 class Prompt:
-    """What an agent program was asked, and what it answered. Money in USD."""
+    """A prompt to an agent, with its reply. Money in USD."""
 
     at: str
     account: str
@@ -99,7 +115,8 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Event:
-    """As the platform records it: `type` is command, file_op, llm_call, lifecycle, network, error, tool_call …"""
+    """An event as the platform records it: `type` is command, file_op, llm_call, lifecycle, network, error, tool_call,
+    desktop or other."""
 
     id: str
     account: str
@@ -112,8 +129,13 @@ class Event:
 
 
 class Journal:
-    """Of one account (the one that the test works with, unless `account` names another, or `"*"` for all). The newest
-    10,000 of each kind, oldest first. Iterating goes over the requests."""
+    """The journal of one account: the selected one, unless `account` names another, or `"*"` for all. The newest 10,000
+    entries of each kind, oldest first. As a sequence it is that of the requests.
+
+    A query for what cannot be there raises ValueError: an operation, method, agent, source or type that does not exist,
+    a path that is none, a status that HTTP does not have, a sandbox that the account never had. `sandbox` may also be a
+    glob, as may the others but `status`.
+    """
 
     def __init__(self, link: Link) -> None:
         self._link = link
@@ -129,8 +151,23 @@ class Journal:
         last: Optional[int] = None,
         account: Optional[Of] = None,
     ) -> list[Request]:
-        """Those that fit all that is given. `path` and `operation` are patterns (`/v1/sandboxes/*`, `files.*`), `last`
-        keeps the newest so many."""
+        """Requests that match all that is given.
+
+        Args:
+            method: HTTP method.
+            path: A path or a glob (`/v1/sandboxes/*`).
+            operation: The SDK's name or a glob (`files.*`).
+            sandbox: A sandbox or its id.
+            status: HTTP status; 0: not answered.
+            last: Only the newest so many.
+
+        Raises:
+            ValueError, TypeError: An argument is wrong, or names something that does not exist.
+        """
+        _check_strings(method=method, path=path, operation=operation)
+        for name, number in (("status", status), ("last", last)):
+            if number is not None:
+                check_int(name, number)
         query = {
             "method": method,
             "path": path,
@@ -144,23 +181,53 @@ class Journal:
     def execs(
         self, sandbox: Optional[Of] = None, *, source: Optional[CommandSource] = None, account: Optional[Of] = None
     ) -> list[Command]:
-        """Commands, by whatever way they came."""
+        """Commands.
+
+        Args:
+            sandbox: A sandbox or its id.
+            source: exec, stream, terminal, mcp or build.
+
+        Raises:
+            ValueError, TypeError: An argument is wrong, or names something that does not exist.
+        """
+        _check_strings(source=source)
         query = {"sandbox": sandbox, "source": source}
         return [Command(**told) for told in self._link.call("GET", "/journal/commands", account=account, query=query)]
 
     def prompts(
         self, sandbox: Optional[Of] = None, *, agent: Optional[AgentName] = None, account: Optional[Of] = None
     ) -> list[Prompt]:
+        """Prompts to agents.
+
+        Args:
+            sandbox: A sandbox or its id.
+            agent: Any name of an agent: `claude-code`, `claude`, `continue`, `cn`.
+
+        Raises:
+            ValueError, TypeError: An argument is wrong, or names something that does not exist.
+        """
+        _check_strings(agent=agent)
         query = {"sandbox": sandbox, "agent": agent}
         return [Prompt(**told) for told in self._link.call("GET", "/journal/prompts", account=account, query=query)]
 
     def events(
         self, sandbox: Optional[Of] = None, *, type: Optional[EventType] = None, account: Optional[Of] = None
     ) -> list[Event]:
+        """Events as the platform records them.
+
+        Args:
+            sandbox: A sandbox or its id.
+            type: command, file_op, llm_call, lifecycle, network, error, tool_call, desktop or other.
+
+        Raises:
+            ValueError, TypeError: An argument is wrong, or names something that does not exist.
+        """
+        _check_strings(type=type)
         query = {"sandbox": sandbox, "type": type}
         return [Event(**told) for told in self._link.call("GET", "/journal/events", account=account, query=query)]
 
     def clear(self, *, account: Optional[Of] = None) -> None:
+        """Forget all entries."""
         self._link.call("DELETE", "/journal", account=account)
 
     # --- as a sequence of requests
@@ -169,13 +236,23 @@ class Journal:
         return iter(self.requests())
 
     def __len__(self) -> int:
-        return len(self.requests())
+        """How many requests there are, without fetching them."""
+        return int(self._link.call("GET", "/journal")["requests"])
+
+    def __bool__(self) -> bool:
+        """Always True: this is an object, also when there are no requests."""
+        return True
 
     @overload
     def __getitem__(self, index: int) -> Request: ...
     @overload
     def __getitem__(self, index: slice) -> list[Request]: ...
     def __getitem__(self, index: Union[int, slice]) -> Union[Request, list[Request]]:
+        if isinstance(index, int) and index < 0:
+            newest = self.requests(last=-index)
+            if len(newest) < -index:
+                raise IndexError(f"journal: there are {len(newest)} requests, and none at {index}")
+            return newest[0]
         return self.requests()[index]
 
     # --- asserting
@@ -183,10 +260,24 @@ class Journal:
     def assert_ran(
         self, command: Pattern, *, sandbox: Optional[Of] = None, times: Optional[int] = None
     ) -> list[Command]:
-        """Fails unless a command ran that is `command`, fits it as a pattern with `*`, or, for a compiled regular
-        expression, has it somewhere in it; with `times`, exactly so often. The failure tells what ran instead, the
-        nearest first. Returns those that fit."""
+        """Assert that a command ran.
+
+        Args:
+            command: The exact command, or a glob with `*`, `?` and `[`; a compiled regular expression, searched for in
+                it.
+            sandbox: A sandbox or its id.
+            times: How often exactly; at least once by default.
+
+        Returns:
+            The commands that match.
+
+        Raises:
+            AssertionError: It did not; the text shows what ran instead, the nearest first.
+            ValueError, TypeError: An argument is wrong.
+        """
         __tracebackhide__ = True
+        check_pattern("command", command)
+        check_times(times)
         every = self.execs(sandbox)
         found = [ran for ran in every if _fits(command, ran.command)]
         if not _enough(len(found), times):
@@ -195,7 +286,9 @@ class Journal:
         return found
 
     def assert_not_ran(self, command: Pattern, *, sandbox: Optional[Of] = None) -> None:
+        """Assert that no command ran that matches. See `assert_ran`."""
         __tracebackhide__ = True
+        check_pattern("command", command)
         found = [ran for ran in self.execs(sandbox) if _fits(command, ran.command)]
         if found:
             lines = "\n".join(f"  {ran}" for ran in found[:_NEAR])
@@ -211,8 +304,17 @@ class Journal:
         status: Optional[int] = None,
         times: Optional[int] = None,
     ) -> list[Request]:
-        """Fails unless such a request came; with `times`, exactly so often. See `requests`."""
+        """Assert that a request came; with `times`, exactly so often. The other arguments are those of `requests`.
+
+        Returns:
+            The requests that match.
+
+        Raises:
+            AssertionError: It did not; the text shows what came instead, the nearest first.
+            ValueError, TypeError: An argument is wrong, or names something that does not exist.
+        """
         __tracebackhide__ = True
+        check_times(times)
         found = self.requests(method, path, operation=operation, sandbox=sandbox, status=status)
         if not _enough(len(found), times):
             wanted = " ".join(str(part) for part in (method, path, operation, sandbox, status) if part is not None)
@@ -221,15 +323,44 @@ class Journal:
             raise AssertionError(_missing(what, wanted, came, "requests"))
         return found
 
-    def assert_prompted(self, text: Pattern, *, agent: Optional[AgentName] = None) -> list[Prompt]:
-        """Fails unless an agent was asked that. See `assert_ran` for patterns."""
+    def assert_prompted(
+        self,
+        text: Pattern,
+        *,
+        agent: Optional[AgentName] = None,
+        sandbox: Optional[Of] = None,
+        times: Optional[int] = None,
+    ) -> list[Prompt]:
+        """Assert that an agent was given a prompt; with `times`, exactly so often.
+
+        Args:
+            text: A pattern as of `assert_ran`.
+            agent: Any name of an agent.
+            sandbox: A sandbox or its id.
+            times: How often exactly; at least once by default.
+
+        Returns:
+            The prompts that match.
+
+        Raises:
+            AssertionError: It was not; the text shows what came instead, the nearest first.
+            ValueError, TypeError: An argument is wrong, or names something that does not exist.
+        """
         __tracebackhide__ = True
-        every = self.prompts(agent=agent)
+        check_pattern("text", text)
+        check_times(times)
+        every = self.prompts(sandbox, agent=agent)
         found = [one for one in every if _fits(text, one.prompt)]
-        if not found:
-            what = f"{_shown(text)} was never asked"
+        if not _enough(len(found), times):
+            what = f"the prompt {_shown(text)} {_often('came', len(found), times)}"
             raise AssertionError(_missing(what, _shown(text), [one.prompt for one in every], "prompts"))
         return found
+
+
+def _check_strings(**given: Optional[str]) -> None:
+    for name, text in given.items():
+        if text is not None:
+            check_str(name, text)
 
 
 def _fits(pattern: Pattern, text: str) -> bool:
@@ -251,7 +382,7 @@ def _often(verb: str, count: int, times: Optional[int]) -> str:
 
 
 def nearest(wanted: str, came: Sequence[str]) -> list[str]:
-    """The texts that are most like `wanted`, then the newest others; a few, each once."""
+    """The texts that are most similar to `wanted`, then the newest others; a few, each once."""
     near = difflib.get_close_matches(wanted, came[-_COMPARED:], _NEAR, 0.4)
     rest = [text for text in dict.fromkeys(reversed(came)) if text not in near]
     return [*dict.fromkeys(near), *rest][:_NEAR]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import re
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Callable, Optional, Protocol, Union
@@ -11,6 +13,7 @@ if TYPE_CHECKING:
     import httpx
 
     from ..platform.services import Services
+    from .connection import Verify
 
 #: Of one call. Moving the clock may pause many sandboxes, an export may hold large ones.
 SECONDS = 120.0
@@ -54,27 +57,68 @@ class Refused(EmulatorError):
 
 
 class Link:
-    """`account`: what calls are about when they name none; None: the emulator's first account. `services`: of the
-    emulator in this process, for what no wire carries (functions); None: it runs elsewhere."""
+    """A connection to the admin API of one emulator, and the account that calls are about when they name none.
+
+    The connection is shared, the account never changes: `scoped` returns another link on the same connection. Threads
+    may share both.
+
+    Args:
+        base_url: the emulator's URL, without a path.
+        admin_key: its admin key.
+        services: returns the services of the emulator in this process, for what no wire carries (functions). None: the
+            emulator runs in another process.
+    """
 
     def __init__(
-        self, base_url: str, admin_key: str, services: Optional[Callable[[], Optional[Services]]] = None
+        self,
+        base_url: str,
+        admin_key: str,
+        services: Optional[Callable[[], Optional[Services]]] = None,
+        verify: Verify = True,
     ) -> None:
         import httpx  # a server does without, and starts the faster
 
-        self.account: Optional[str] = None
-        #: What was asked for everybody through here and how to take it back: paths to DELETE, oldest first.
+        from .connection import client_options
+
+        self._account: Optional[str] = None
+        #: Controls that were added for all accounts (`account="*"`) through this link: paths to DELETE, oldest first.
         self.for_everybody: dict[str, None] = {}
+        #: Whether something was changed through this link in the account that it is bound to.
+        self.changed = False
+        #: Shared by all links on the connection; see `callbacks_possible`.
+        self._callbacks_possible = threading.Event()
         self._services = services
         self._client = httpx.Client(
             base_url=f"{base_url}/_emulator",
             headers={"Authorization": f"Bearer {admin_key}"},
             timeout=SECONDS,
-            trust_env=False,
-            verify=False,  # loopback, without TLS: loading certificates would take longer than all the rest
+            # The emulator of this process is on this machine, whatever address it listens on.
+            **(client_options(base_url, verify) if services is None else {"trust_env": False, "verify": False}),
         )
 
+    @property
+    def account(self) -> Optional[str]:
+        """The id of the account that calls are about; None: the emulator's first account, `*`: all."""
+        return self._account
+
+    @property
+    def url(self) -> str:
+        """The emulator's URL."""
+        return str(self._client.base_url).rpartition("/_emulator")[0]
+
+    @property
+    def callbacks_possible(self) -> bool:
+        """Whether a stub or reply was added over this connection, whose function or file may have failed since."""
+        return self._callbacks_possible.is_set()
+
+    def scoped(self, account: str) -> Link:
+        """Another link on the same connection, bound to this account."""
+        link = copy.copy(self)
+        link._account, link.for_everybody, link.changed = account, {}, False
+        return link
+
     def close(self) -> None:
+        """Close the connection, for all links that share it."""
         self._client.close()
 
     def local(self, what: str) -> Services:
@@ -85,7 +129,7 @@ class Link:
         return services
 
     def about(self, account: Optional[Of]) -> Optional[str]:
-        return self.account if account is None else str(id_of(account))
+        return self._account if account is None else str(id_of(account))
 
     def call(
         self,
@@ -95,18 +139,41 @@ class Link:
         *,
         account: Optional[Of] = None,
         query: Optional[Mapping[str, Any]] = None,
+        timeout: float = SECONDS,
     ) -> Any:
-        """The answer, decoded; None when it has no body. EmulatorError with what the emulator says to a call that it
-        refuses: ValueError in its place for options that make no sense (400)."""
-        response = self.send(method, path, account=account, query=query, json=_plain(body))
-        answer = response.json() if response.content else None
-        if method == "POST" and self.about(account) == "*":
-            self._note(path, answer)
+        """Send a request, and note which controls it adds for all accounts.
+
+        Args:
+            account: what it is about; None: the account of this link.
+            timeout: seconds.
+
+        Returns:
+            The decoded body of the answer; None when it has none.
+
+        Raises:
+            ValueError: the emulator answered with 400.
+            EmulatorError: it answered with another error, or not at all.
+        """
+        response = self.send(method, path, account=account, query=query, json=_plain(body), timeout=timeout)
+        try:
+            answer = response.json() if response.content else None
+        except ValueError:
+            raise EmulatorError(f"what answers at {self.url} is not an emulator") from None
+        if method == "POST":
+            self._note(path, answer, self.about(account))
         return answer
 
-    def _note(self, path: str, answer: Any) -> None:
+    def _note(self, path: str, answer: Any, account: Optional[str]) -> None:
+        if path.startswith(("/commands", "/agents/", "/scenario")):
+            self._callbacks_possible.set()
+        if account == self._account:
+            self.changed = True
+        if account != "*":
+            return
         if path.startswith("/clock/"):
             self.for_everybody["/clock"] = None
+        elif path == "/scenario":
+            self.for_everybody.update(dict.fromkeys(answer["added"]))
         elif _KEPT_APART.fullmatch(path) and isinstance(answer, dict):
             # An agent may have been asked for by its command.
             kept = f"/agents/{answer['agent']}/replies" if "agent" in answer else path
@@ -136,7 +203,7 @@ class Link:
         from httpx import HTTPError
 
         if self._client.is_closed:
-            raise EmulatorError(f"this way to the emulator at {self._client.base_url} was closed")
+            raise EmulatorError(f"the connection to the emulator at {self._client.base_url} was closed")
         try:
             response = self._client.request(method, path, params=self._params(account, query), **options)
         except HTTPError as error:
@@ -144,12 +211,14 @@ class Link:
         return self._accepted(response)
 
     @contextmanager
-    def stream(self, method: str, path: str, *, account: Optional[Of] = None) -> Iterator[httpx.Response]:
+    def stream(
+        self, method: str, path: str, *, account: Optional[Of] = None, timeout: float = SECONDS
+    ) -> Iterator[httpx.Response]:
         """An answer whose body is still to be read."""
         from httpx import HTTPError
 
         try:
-            with self._client.stream(method, path, params=self._params(account, None)) as response:
+            with self._client.stream(method, path, params=self._params(account, None), timeout=timeout) as response:
                 if response.status_code >= 400:
                     response.read()
                 yield self._accepted(response)
@@ -162,8 +231,11 @@ class Link:
 
     @staticmethod
     def _accepted(response: httpx.Response) -> httpx.Response:
-        if response.status_code < 400:
+        if response.status_code < 300:
             return response
+        if response.status_code < 400:
+            target = response.headers.get("location", "nowhere")
+            raise EmulatorError(f"{response.url} redirects to {target}; the admin key is not sent there. Use that URL")
         try:
             detail = str(response.json()["detail"])
         except (ValueError, KeyError, TypeError):

@@ -1,34 +1,34 @@
-"""How a test says which commands, prompts or arguments it means, so that it can travel."""
+"""Patterns of commands, arguments, input and prompts, and their form in the admin API."""
 
 from __future__ import annotations
 
-import fnmatch
 import re
 import secrets
-from collections.abc import Sequence
 from typing import Any, Callable, Optional, Union
 
+from .checking import check_pattern
 from .link import Link, Of
 
-#: Exact, or with * ? [ a pattern; compiled, a regular expression that is found somewhere.
+#: The exact text or a glob with `*`, `?` and `[`; or a compiled regular expression, which is searched for.
 Pattern = Union[str, "re.Pattern[str]"]
 _FLAGS = {re.I: "i", re.M: "m", re.S: "s", re.X: "x", re.A: "a"}
 _OWN_FLAGS = re.compile(r"\A\(\?[aimsux]+\)")
 
 
-def as_text(pattern: Optional[Pattern], regex: bool) -> Optional[str]:
-    """As the admin API takes it. `regex`: as a regular expression, also one that is none."""
+def as_json(name: str, pattern: Optional[Pattern]) -> Union[str, dict[str, str], None]:
+    """As the admin API takes it: a text, or `{"regex": "..."}`. Each pattern carries its own kind.
+
+    Raises:
+        TypeError: It is not a pattern; the text starts with `name`.
+    """
     if pattern is None:
         return None
+    check_pattern(name, pattern)
     if isinstance(pattern, str):
-        return fnmatch.translate(pattern) if regex else pattern
+        return pattern
     letters = "".join(letter for flag, letter in _FLAGS.items() if pattern.flags & flag)
     text = _OWN_FLAGS.sub("", pattern.pattern)
-    return f"(?{letters}){text}" if letters else text
-
-
-def any_regex(patterns: Sequence[Optional[Pattern]]) -> bool:
-    return any(pattern is not None and not isinstance(pattern, str) for pattern in patterns)
+    return {"regex": f"(?{letters}){text}" if letters else text}
 
 
 def given(options: dict[str, Any]) -> dict[str, Any]:
@@ -43,11 +43,15 @@ def add(
     what: str,
     account: Optional[Of],
 ) -> dict[str, Any]:
-    """POSTs it. A function is left with the emulator of this process, and its handle sent; EmulatorError where there is
-    none: `what` cannot travel."""
+    """Add a stub or a reply. A function is registered with the emulator of this process, and its handle sent.
+
+    Raises:
+        ValueError: An option is wrong.
+        EmulatorError: The emulator is in another process, where a function cannot be called; `what` names it.
+    """
     if function is None:
-        told: dict[str, Any] = link.call("POST", path, given(body), account=account)
-        return told
+        added: dict[str, Any] = link.call("POST", path, given(body), account=account)
+        return added
     functions, handle = link.local(what).functions, secrets.token_hex(8)
     functions[handle] = function
     try:

@@ -6,15 +6,39 @@ import os
 from types import TracebackType
 from typing import Any, Optional
 
+from .connection import Verify
 from .double import Double
-from .link import EmulatorError, Link
+from .link import EmulatorError, Link, Of, id_of
 
 
 class RemoteEmulator(Double):
-    """As `Emulator`, by URL and admin key (None: CAGED_EMULATOR_URL and CAGED_EMULATOR_ADMIN_KEY). Starts and ends
-    nothing. What cannot travel (functions) raises EmulatorError."""
+    """An emulator that runs elsewhere, by its URL. Starts and stops nothing.
 
-    def __init__(self, base_url: Optional[str] = None, admin_key: Optional[str] = None) -> None:
+    What cannot be sent (functions) raises EmulatorError.
+
+    Args:
+        base_url: such as `http://127.0.0.1:4747`; None: CAGED_EMULATOR_URL. On another host use https: plain HTTP there
+            raises an InsecureConnectionWarning.
+        admin_key: None: CAGED_EMULATOR_ADMIN_KEY.
+        account: the id of the account that calls are about which name none; `"*"`: all. None: the emulator's first.
+        verify: whether an https certificate is verified (by the system's authorities, or those of SSL_CERT_FILE or
+            SSL_CERT_DIR), a file of authorities to trust, or an `ssl.SSLContext`. False accepts any certificate, and
+            plain HTTP without a warning. It is about this object's own requests; clients that `client()` makes
+            verify as `Caged` does.
+
+    Raises:
+        EmulatorError: the URL or the key is missing.
+        ValueError: the URL cannot be an emulator's.
+    """
+
+    def __init__(
+        self,
+        base_url: Optional[str] = None,
+        admin_key: Optional[str] = None,
+        *,
+        account: Optional[Of] = None,
+        verify: Verify = True,
+    ) -> None:
         url = base_url or os.environ.get("CAGED_EMULATOR_URL") or ""
         key = admin_key or os.environ.get("CAGED_EMULATOR_ADMIN_KEY") or ""
         if not url or not key:
@@ -24,8 +48,10 @@ class RemoteEmulator(Double):
             )
         self._url = url.rstrip("/")
         self._admin_key = key
-        self._control = Link(self._url, key)
-        self._first: dict[str, Any] = {}
+        self._control = Link(self._url, key, verify=verify)
+        if account is not None:
+            self._control = self._control.scoped(str(id_of(account)))
+        self._key: Optional[str] = None
 
     @property
     def _link(self) -> Link:
@@ -41,9 +67,19 @@ class RemoteEmulator(Double):
 
     @property
     def api_key(self) -> str:
-        if not self._first:
-            self._first = self._control.call("GET", "/accounts", account="*")[0]
-        return str(self._first["api_key"])
+        """A full key of the account that calls are about; of the first one, where they are about all."""
+        if self._key is None:
+            selected = self._control.account
+            if selected in (None, "*"):
+                self._key = self.accounts()[0].api_key
+            else:
+                self._key = self.for_account(str(selected)).api_key
+        return self._key
+
+    @property
+    def selected_account(self) -> Optional[str]:
+        """The account that calls are about which name none; None: the emulator's first, `*`: all."""
+        return self._control.account
 
     @property
     def isolation(self) -> str:

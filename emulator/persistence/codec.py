@@ -6,10 +6,12 @@ import asyncio
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Callable, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from ..cage.git import Repo
+from ..config import TIERS
 from ..history import Event
+from ..platform.limits import NETWORK_MODES
 from ..store import (
     Account,
     Alert,
@@ -38,6 +40,19 @@ _LEFT_OUT: dict[type, frozenset[str]] = {
     Snapshot: frozenset({"file"}),
 }
 
+
+#: Where only these values have a meaning.
+_ALLOWED: dict[type, dict[str, frozenset[str]]] = {
+    Account: {"tier": frozenset(TIERS)},
+    Key: {"scope": frozenset({"full", "read_only"})},
+    Sandbox: {
+        "status": frozenset({"pending", "running", "paused", "stopped", "error", "destroyed"}),
+        "network_mode": frozenset(NETWORK_MODES),
+    },
+    Session: {"status": frozenset({"active", "completed", "failed"})},
+    Snapshot: {"status": frozenset({"pending", "completed", "failed"})},
+    Alert: {"state": frozenset({"open", "resolved", "muted"})},
+}
 
 _names: dict[type, tuple[str, ...]] = {}
 
@@ -70,9 +85,115 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{value!r} cannot be kept; say in codec.py how, or leave its field out")
 
 
-def _simple(kind: type[T], body: Mapping[str, Any], **replaced: Any) -> T:
+class DamagedRecord(ValueError):
+    """A record is not what an emulator writes; the text says which."""
+
+
+def _simple(kind: type[T], body: Any, **replaced: Any) -> T:
+    """A record whose fields have the types, and where only some values are possible one of them, that it is written
+    with. DamagedRecord otherwise."""
+    if not isinstance(body, dict):
+        raise DamagedRecord(f"a record of kind {kind.__name__} is not an object")
     names = kept(kind)
-    return kind(**{**{name: value for name, value in body.items() if name in names}, **replaced})
+    what = f"{kind.__name__} {str(body.get('id', ''))[:60]}".strip()
+    try:
+        record = kind(**{**{name: value for name, value in body.items() if name in names}, **replaced})
+    except TypeError as error:
+        raise DamagedRecord(f"{what} has not the right fields ({error})") from None
+    for name, conforms in _conditions(kind):
+        if not conforms(getattr(record, name)):
+            raise DamagedRecord(f"{name} of {what} has a value that it cannot have")
+    return record
+
+
+_conditions_of: dict[type, tuple[tuple[str, Callable[[Any], bool]], ...]] = {}
+
+
+def _conditions(kind: type) -> tuple[tuple[str, Callable[[Any], bool]], ...]:
+    if kind not in _conditions_of:
+        hints, names = get_type_hints(kind), kept(kind)
+        allowed = _ALLOWED.get(kind, {})
+        _conditions_of[kind] = tuple(
+            (name, allowed[name].__contains__ if name in allowed else _condition(hints[name])) for name in names
+        )
+    return _conditions_of[kind]
+
+
+def _condition(hint: Any) -> Callable[[Any], bool]:
+    """Whether a value is of an annotated type, its content included."""
+    origin, inner = get_origin(hint), [_condition(arg) for arg in get_args(hint) if arg is not Ellipsis]
+    if hint is Any:
+        return lambda value: True
+    if hint is str:
+        return _is_text
+    if hint is int:
+        return lambda value: type(value) is int and abs(value) < 1 << 63
+    if hint is float:
+        return lambda value: type(value) in (int, float) and abs(value) < 1e15  # not NaN either
+    if origin is Union:
+        return lambda value: any(conforms(value) for conforms in inner)
+    if origin in (list, set):
+        return lambda value: isinstance(value, origin) and all(map(inner[0], value))
+    if origin is tuple:
+        return lambda value: (
+            isinstance(value, tuple)
+            and len(value) == len(inner)
+            and all(test(part) for test, part in zip(inner, value))
+        )
+    if origin is dict:
+        return lambda value: (
+            isinstance(value, dict) and all(map(inner[0], value)) and all(map(inner[1], value.values()))
+        )
+    return lambda value: isinstance(value, hint)
+
+
+_NUMBER = _condition(float)
+
+
+def _is_text(value: Any) -> bool:
+    """One that can be sent, too: a half of a surrogate pair cannot."""
+    if type(value) is not str:
+        return False
+    try:
+        return value.isascii() or bool(value.encode())
+    except UnicodeEncodeError:
+        return False
+
+
+def _object(body: Mapping[str, Any], name: str) -> dict[Any, Any]:
+    if not isinstance(body.get(name), dict):
+        raise DamagedRecord(f"{name} of {str(body.get('id', 'a record'))[:60]} is not an object")
+    found: dict[Any, Any] = body[name]
+    return found
+
+
+def texts(body: Any, of: str) -> list[str]:
+    if not isinstance(body, list) or not all(map(_is_text, body)):
+        raise DamagedRecord(f"a list of {of[:60]} is not of texts")
+    return body
+
+
+def check_documents(found: Mapping[str, Any]) -> None:
+    """Those that are read before the records are. DamagedRecord for one that has another form."""
+    chance = found.get("chance")
+    if chance is None:
+        return
+    drawn = chance.get("drawn") if isinstance(chance, dict) else None
+    if not isinstance(drawn, dict) or type(chance.get("seed")) is not int or not all(map(_is_count, drawn.values())):
+        raise DamagedRecord("the document chance does not say how many numbers were drawn")
+
+
+def _is_count(value: Any) -> bool:
+    """As many as can be skipped in seconds."""
+    return type(value) is int and 0 <= value < 1 << 32
+
+
+def check_tally(body: Mapping[str, Any], name: str) -> None:
+    """What a history counts: events by type, and the outermost times."""
+    types, ends = body.get("types"), (body.get("first"), body.get("last"))
+    whole = isinstance(types, dict) and all(type(count) is int and 0 <= count < 1 << 63 for count in types.values())
+    if not whole or not all(end is None or _NUMBER(end) for end in ends):
+        raise DamagedRecord(f"the counts of {name[:60]} are not numbers")
 
 
 def account(body: Mapping[str, Any]) -> Account:
@@ -82,7 +203,7 @@ def account(body: Mapping[str, Any]) -> Account:
         body,
         password=(bytes.fromhex(salted[0]), bytes.fromhex(salted[1])) if salted else None,
         subscription=_simple(Subscription, body["subscription"]),
-        rules={name: _simple(AlertRule, rule) for name, rule in body["rules"].items()},
+        rules={name: _simple(AlertRule, rule) for name, rule in _object(body, "rules").items()},
         notification_config=_simple(NotificationConfig, body["notification_config"]),
     )
 
@@ -102,7 +223,7 @@ def sandbox(body: Mapping[str, Any]) -> Sandbox:
         body,
         repo=_simple(Repo, body["repo"]) if body.get("repo") else None,
         budget_told=set(body["budget_told"]),
-        port_passwords={int(port): password for port, password in body["port_passwords"].items()},
+        port_passwords={int(port): password for port, password in _object(body, "port_passwords").items()},
         **dict.fromkeys(("lifecycle", "disk", "gone", "agent")),
     )
 
@@ -137,7 +258,9 @@ def encode_line(line: LogEntry) -> list[str]:
     return [line.timestamp, line.type, line.message]
 
 
-def line(body: list[str]) -> LogEntry:
+def line(body: Any) -> LogEntry:
+    if not isinstance(body, list) or len(body) != 3 or not all(type(text) is str for text in body):
+        raise DamagedRecord("a line of a log is not three texts")
     return LogEntry(*body)
 
 
@@ -147,5 +270,7 @@ def encode_event(kept_event: tuple[Event, int]) -> list[Any]:
     return [weight, *(getattr(event, name) for name in kept(Event))]
 
 
-def event(body: list[Any]) -> tuple[Event, int]:
-    return Event(**dict(zip(kept(Event), body[1:]))), body[0]
+def event(body: Any) -> tuple[Event, int]:
+    if not isinstance(body, list) or len(body) != len(kept(Event)) + 1 or type(body[0]) is not int:
+        raise DamagedRecord("an event is not a list of its fields")
+    return _simple(Event, dict(zip(kept(Event), body[1:]))), body[0]

@@ -15,7 +15,7 @@ from ..store import Sandbox
 from . import codec, loading, recovering
 from .book import Book
 from .chance import KeptChance
-from .database import NAME, Error, open_database
+from .database import NAME, Error, advice, open_database
 from .recovering import Alive
 from .statedir import StateDir
 
@@ -41,7 +41,8 @@ class Persistence:
         self._later_at = 0.0
         try:
             self._documents = loading.documents(self._connection)
-        except (Error, ValueError) as error:
+            codec.check_documents(self._documents)
+        except Exception as error:  # whatever a damaged file leads to
             self.close()
             raise self._unreadable(error) from error
 
@@ -90,8 +91,14 @@ class Persistence:
         services = platform.services
         try:
             loaded = loading.load(self._connection, services.files_dir / "snapshots")
-        except (Error, KeyError, TypeError, ValueError) as error:
+            self._begin(platform, loaded)
+        except Exception as error:  # whatever a damaged record leads to; nothing has been written yet
             raise self._unreadable(error) from error
+        recovering.look_after_files(services, self._directory)
+        self.flush()
+
+    def _begin(self, platform: Platform, loaded: loading.Loaded) -> None:
+        services = platform.services
         vars(services.store).update(vars(loaded.store))
         services.clock.restore(self.document("clock"))
         self.keep("clock", services.clock.state)
@@ -108,7 +115,6 @@ class Persistence:
         self.keep("signing_key", lambda: platform.snapshots.signing_key.hex())
         kept = self.document("alive")
         recovering.recover(platform, Alive.read(kept) if kept else Alive.now(services))
-        self.flush()
 
     def begin(self) -> None:
         """On the loop that the emulator will live on, before it answers."""
@@ -166,5 +172,5 @@ class Persistence:
 
     def _unreadable(self, error: Exception) -> ConfigError:
         return ConfigError(
-            f"{self.path / NAME} cannot be read ({error!r}); move it away to begin anew, or use another directory"
+            f"{self.path / NAME} cannot be read ({loading.reason(error)}); {advice(self.path / NAME)}"
         )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..cage import disk
+from ..cage import archive, disk
 from ..control.clock import rfc3339
 from ..control.scope import acting_for
 from ..platform import cost
@@ -15,6 +15,7 @@ from ..platform.platform import Platform
 from ..platform.services import Services
 from ..store import Sandbox, Store
 from .codec import snapshot_file
+from .statedir import StateDir
 
 KILLED = "stopped: the emulator was killed; resume the sandbox to go on"
 
@@ -42,16 +43,40 @@ class Alive:
 
 
 def recover(platform: Platform, alive: Alive) -> None:
-    """Blocks, as long as it takes to remove what nobody knows."""
+    """Put the records right. Files are not touched."""
     services = platform.services
-    for sandbox in list(services.store.sandboxes.values()):
-        if sandbox.status == "pending":
-            del services.store.sandboxes[sandbox.id]  # nobody was told of it
-        elif sandbox.status in ("running", "paused"):
+    for sandbox in services.store.sandboxes.values():
+        if sandbox.status in ("running", "paused"):
             stop(services, sandbox, alive, KILLED)
     end_sessions(services.store, alive)
+
+
+def look_after_files(services: Services, directory: StateDir) -> None:
+    """Remove what shows by its name that it was to go, and move aside what has no record. Blocks, as long as that
+    takes. A record that is older than the files, as a power cut or a backup may leave it, must not cost any of them."""
+    for sandbox in list(services.store.sandboxes.values()):
+        if sandbox.status == "pending":
+            del services.store.sandboxes[sandbox.id]  # no client has got its id
     _snapshots(services)
-    _remove_unknown(services)
+    store, files = services.store, services.files_dir
+    known = {snapshot_file(files, snapshot_id).name for snapshot_id in store.snapshots}
+    for path in sorted((files / "sandboxes").iterdir()):
+        if path.name.endswith(disk.REMOVED):
+            _remove(services, path)
+        elif path.name not in store.sandboxes:
+            _move_aside(services, directory, path, "no sandbox of this name is in state.db")
+    for path in sorted((files / "snapshots").iterdir()):
+        if path.suffix == ".part" and path.with_suffix(".tar").name in known:
+            _remove(services, path)  # its snapshot was being taken
+        elif path.name not in known:
+            _move_aside(services, directory, path, "no snapshot of this name is in state.db")
+
+
+def _move_aside(services: Services, directory: StateDir, path: Path, why: str) -> None:
+    try:
+        services.log(f"{path} was moved to {directory.move_aside(path, why)}: {why}")
+    except OSError as error:
+        services.log(f"{path} was left where it is: {why}, and it cannot be moved aside: {error.strerror}")
 
 
 def end_sessions(store: Store, alive: Alive) -> None:
@@ -77,30 +102,35 @@ def stop(services: Services, sandbox: Sandbox, alive: Alive, why: str) -> None:
 
 def _snapshots(services: Services) -> None:
     for snapshot in list(services.store.snapshots.values()):
-        if snapshot.status == "pending":
+        if snapshot.status == "pending" and _is_whole(snapshot.file):
+            snapshot.status = "completed"  # the file appears in one step; only the record of it was cut off
+            snapshot.size_bytes = snapshot.file.stat().st_size
+            with acting_for(snapshot.account_id):
+                snapshot.completed_at = services.clock.timestamp()
+        elif snapshot.status == "pending":
             snapshot.status = "failed"
-            snapshot.file.unlink(missing_ok=True)
             sandbox = services.store.sandboxes.get(snapshot.sandbox_id)
             with acting_for(snapshot.account_id):
                 snapshot.completed_at = services.clock.timestamp()
                 if sandbox is not None:
                     why = f"snapshot {snapshot.name} ({snapshot.id}) failed: the emulator was killed while it was taken"
                     services.failed(sandbox, why)
-        elif snapshot.status == "completed" and not snapshot.file.exists():
-            del services.store.snapshots[snapshot.id]  # somebody has removed its file
-            services.log(f"snapshot {snapshot.id} has no file any more; it is forgotten")
+        elif snapshot.status == "completed" and not snapshot.file.is_file():
+            snapshot.status = "failed"
+            services.log(f"snapshot {snapshot.id} cannot be used: its file {snapshot.file} is missing; put it back")
+        elif snapshot.status == "failed" and snapshot.size_bytes and snapshot.file.is_file():
+            snapshot.status = "completed"  # its file is back
+    for sandbox in services.store.sandboxes.values():
+        if sandbox.status == "stopped" and not (services.files_dir / "sandboxes" / sandbox.id).is_dir():
+            services.log(f"sandbox {sandbox.id} cannot be resumed: its directory is missing; put it back")
 
 
-def _remove_unknown(services: Services) -> None:
-    """Directories of sandboxes that were being made or destroyed, and files of snapshots likewise."""
-    store, files = services.store, services.files_dir
-    for directory in (files / "sandboxes").iterdir():
-        if directory.name not in store.sandboxes:
-            _remove(services, directory)
-    known = {snapshot_file(files, snapshot_id).name for snapshot_id in store.snapshots}
-    for file in (files / "snapshots").iterdir():
-        if file.name not in known:
-            _remove(services, file)
+def _is_whole(file: Path) -> bool:
+    try:
+        archive.check(file)
+    except (OSError, archive.ArchiveError):
+        return False
+    return True
 
 
 def _remove(services: Services, path: Path) -> None:
@@ -108,6 +138,6 @@ def _remove(services: Services, path: Path) -> None:
         if path.is_dir() and not path.is_symlink():
             disk.remove(path)
         else:
-            path.unlink()
+            path.unlink(missing_ok=True)
     except OSError as error:
         services.log(f"{path} cannot be removed: {error.strerror}")

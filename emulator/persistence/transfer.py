@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import errno
 import json
 import os
 import secrets
@@ -19,27 +19,30 @@ from typing import Callable, Optional, TypeVar
 
 from ..cage import archive, disk, mending
 from ..cage.process import Gone
-from ..config import ConfigError
 from ..platform.platform import Platform
 from ..store import Sandbox, Store
 from . import loading, recovering, unpacking
 from .book import Book
 from .codec import awaken, snapshot_file
 from .database import NAME, Error, into_one_file, open_database
+from .foreign import foreign_database
 from .unpacking import PLACES, TransferError, pack_up
 
 __all__ = ["Contents", "Transfer", "TransferError"]
 
 T = TypeVar("T")
+#: What keeps the emulator, and not one sandbox, from writing.
+_EXHAUSTED = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.EROFS, errno.ECANCELED})
 
 
 @dataclass
 class Contents:
-    """The ids of what an archive holds."""
+    """The ids of what an archive holds. `left_out`: sandboxes whose files could not be saved, with the reason."""
 
     accounts: list[str] = field(default_factory=list)
     sandboxes: list[str] = field(default_factory=list)
     snapshots: list[str] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)
 
 
 class Transfer:
@@ -53,8 +56,9 @@ class Transfer:
 
     async def export(self, path: Path, account_id: Optional[str] = None) -> Contents:
         """Writes a `.tar.gz` that appears at `path` complete or not at all, in place of what is there. Each sandbox is
-        held still while its files are copied; what is not ready (a sandbox that is being made, a snapshot that is being
-        taken) is left out. TransferError, OSError."""
+        held still while its files are copied. What is not ready (a sandbox that is being made, a snapshot that is
+        being taken) is left out; so is a sandbox whose files cannot be saved, with the reason in the log, the result
+        and the manifest. TransferError, OSError."""
         if account_id is not None and account_id not in self._services.store.accounts:
             raise TransferError(f"account {account_id} is unknown; nothing was exported")
         path = Path.cwd() / path
@@ -63,14 +67,29 @@ class Transfer:
         work = self._work_directory("export")
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
         try:
-            packed = [box for box in self._boxes(account_id) if await self._pack(box, work)]
-            contents = await self._write_records(work, account_id, {box.id for box in packed})
-            await asyncio.to_thread(pack_up, work, temporary)
+            packed, left_out = await self._pack_all(account_id, work)
+            contents = await self._write_records(work, account_id, packed, left_out)
+            await self._services.workers.copy.run(pack_up, work, temporary)
             os.replace(temporary, path)
             return contents
         finally:
             temporary.unlink(missing_ok=True)
-            await asyncio.to_thread(disk.remove, work)
+            await self._services.workers.walk.run(disk.remove, work)
+
+    async def _pack_all(self, account_id: Optional[str], work: Path) -> tuple[set[str], dict[str, str]]:
+        """The ids of the sandboxes that were packed, and why others could not be."""
+        packed, left_out = set(), {}
+        for box in self._boxes(account_id):
+            try:
+                if await self._pack(box, work):
+                    packed.add(box.id)
+            except OSError as error:
+                if error.errno in _EXHAUSTED:
+                    raise
+                left_out[box.id] = f"its files cannot be saved: {error}"
+                self._services.log(f"sandbox {box.id} was left out of an export: {left_out[box.id]}")
+                await self._services.workers.walk.run(disk.remove, work / "sandboxes" / box.id)
+        return packed, left_out
 
     def _work_directory(self, purpose: str) -> Path:
         work = self._services.run_dir / f"{purpose}-{secrets.token_hex(6)}"
@@ -100,15 +119,17 @@ class Transfer:
                         await cage.freeze()
                     except Gone:
                         held = False  # its files are as still as they get
-                await asyncio.to_thread(mending.complete, layout)
+                await self._services.workers.copy.run(mending.complete, layout)
                 for place in PLACES:
-                    await asyncio.to_thread(archive.pack, layout, target / f"{place}.tar", None, place)
+                    await self._services.workers.copy.run(archive.pack, layout, target / f"{place}.tar", None, place)
             finally:
                 if held and cage is not None and cage.alive and sandbox.status == "running":
                     await cage.thaw()
         return True
 
-    async def _write_records(self, work: Path, account_id: Optional[str], packed: set[str]) -> Contents:
+    async def _write_records(
+        self, work: Path, account_id: Optional[str], packed: set[str], left_out: dict[str, str]
+    ) -> Contents:
         """All of one moment."""
         store, alive = self._services.store, recovering.Alive.now(self._services)
         chosen = Store()
@@ -117,6 +138,7 @@ class Transfer:
             book = Book(connection, self._platform.alarms.told)
             book.watch(chosen)
             contents = _choose(store, chosen, account_id, packed)
+            contents.left_out = left_out
             for snapshot in chosen.snapshots.values():
                 if snapshot.status == "completed":
                     _link_or_copy(snapshot.file, snapshot_file(work / "snapshots", snapshot.id))
@@ -124,8 +146,8 @@ class Transfer:
             book.document("alive", vars(alive))
             manifest = {"format": unpacking.FORMAT, "version": unpacking.VERSION, **vars(contents)}
             (work / unpacking.MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
-            await asyncio.to_thread(book.write)
-            await asyncio.to_thread(into_one_file, connection)
+            await self._services.workers.copy.run(book.write)
+            await self._services.workers.copy.run(into_one_file, connection)
         except Error as error:
             raise TransferError(f"the records cannot be written: {error}") from error
         finally:
@@ -140,8 +162,8 @@ class Transfer:
         work = self._work_directory("import")
         made: list[Path] = []
         try:
-            await asyncio.to_thread(unpacking.unpack, Path(path), work)
-            loaded = await asyncio.to_thread(self._read, work)
+            await self._services.workers.copy.run(unpacking.unpack, Path(path), work)
+            loaded = await self._services.workers.copy.run(self._read, work)
             self._check(loaded.store, work)
             await self._place(loaded.store, work, made)
             self._refuse_taken(loaded.store)  # something may have been made meanwhile
@@ -150,25 +172,20 @@ class Transfer:
             self._services.commit()
         finally:
             for path in made:
-                await asyncio.to_thread(disk.remove, path)
+                await self._services.workers.walk.run(disk.remove, path)
                 if path.is_file():
                     path.unlink()
-            await asyncio.to_thread(disk.remove, work)
+            await self._services.workers.walk.run(disk.remove, work)
         return _contents(loaded.store)
 
     def _read(self, work: Path) -> _Loaded:
         """Blocks."""
         try:
-            connection = open_database(work / NAME)
-        except ConfigError as error:
-            raise TransferError(f"the archive's records: {error}") from error
-        try:
-            alive = recovering.Alive.read(loading.documents(connection)["alive"])
-            return _Loaded(loading.load(connection, self._services.files_dir / "snapshots"), alive)
-        except (Error, KeyError, TypeError, ValueError) as error:
-            raise TransferError(f"the archive's records cannot be read ({error!r})") from error
-        finally:
-            connection.close()
+            with foreign_database(work / NAME) as connection:
+                alive = recovering.Alive.read(loading.documents(connection)["alive"])
+                return _Loaded(loading.load(connection, self._services.files_dir / "snapshots"), alive)
+        except Exception as error:  # whatever a damaged record leads to; nothing has been changed yet
+            raise TransferError(f"the archive's records cannot be read: {loading.reason(error)}") from error
 
     def _check(self, store: Store, work: Path) -> None:
         """That the archive is whole, and that there is room for it here."""
@@ -227,7 +244,7 @@ class Transfer:
                 raise TransferError(f"nothing was imported: {layout.directory} is there already")
             made.append(layout.directory)
             try:
-                await asyncio.to_thread(unpacking.furnish, layout, work / "sandboxes" / box.id)
+                await self._services.workers.copy.run(unpacking.furnish, layout, work / "sandboxes" / box.id)
             except OSError as error:
                 raise TransferError(f"nothing was imported: the files of sandbox {box.id}: {error}") from error
         for snapshot in store.snapshots.values():

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
-import posixpath
 import re
 import shutil
 import tarfile
+import warnings
+import zlib
 from pathlib import Path
+from typing import IO, cast
 
 from ..cage import archive
 from ..cage.paths import Layout
+from ..cage.tarball import ArchiveError, Member, Tarball, shown
+from ..workers import Stoppable
 from .database import NAME
+from .foreign import MOST_RECORD_BYTES
 
 FORMAT, VERSION = "caged-state", 1
 MANIFEST = "manifest.json"
 PLACES = ("workspace", "root", "tmp")
+#: Of all that an archive holds, unpacked.
+MOST_BYTES = 64 * 1024**3
+_MOST_MANIFEST = 16 << 20
 IDENTIFIER = re.compile(r"[a-z]{1,16}_[a-z0-9]{1,32}")
 _MEMBER = re.compile(
     rf"{re.escape(MANIFEST)}|{re.escape(NAME)}|sandboxes/{IDENTIFIER.pattern}/(?:{'|'.join(PLACES)})\.tar"
@@ -38,46 +47,82 @@ def pack_up(work: Path, target: Path) -> None:
                 member.uid = member.gid = 0
                 member.uname = member.gname = "root"
                 with open(work / name, "rb") as content:
-                    packed.addfile(member, content)
+                    packed.addfile(member, Stoppable(content))  # type: ignore[arg-type]
         file.flush()
         os.fsync(file.fileno())
 
 
 def unpack(source: Path, work: Path) -> None:
-    """Puts the archive's files into `work`. TransferError for one that is none of ours, damaged, or newer."""
+    """Put the archive's files into `work`, the trees in them tested. TransferError for one that is not an export,
+    damaged, or newer."""
     try:
-        with tarfile.open(source, "r:gz") as packed:
-            _check_manifest(packed)
-            for member in packed:
-                if not member.isreg() or not _MEMBER.fullmatch(member.name):
-                    raise TransferError(f"{source} is no export of an emulator: it holds {member.name!r}")
-                content = packed.extractfile(member)
-                assert content is not None
-                target = work / member.name
-                target.parent.mkdir(exist_ok=True)
-                with open(target, "xb") as file:
-                    shutil.copyfileobj(content, file, archive.CHUNK)
+        with gzip.open(source, "rb") as packed:
+            _unpack(Tarball(cast(IO[bytes], packed), tree=False), work)
     except FileNotFoundError:
-        raise TransferError(f"{source} is not there") from None
-    except (tarfile.TarError, EOFError, OSError) as error:
-        raise TransferError(f"{source} cannot be read as an export of an emulator: {error}") from error
+        raise TransferError("there is no archive to import") from None
+    except FileExistsError as error:
+        name = Path(error.filename).relative_to(work)
+        raise TransferError(f"the archive is damaged: it holds {str(name)!r} twice") from None
+    except (ArchiveError, EOFError, OSError, zlib.error) as error:
+        raise TransferError(f"the archive cannot be read as an export of an emulator: {error}") from error
     if not (work / NAME).is_file():
-        raise TransferError(f"{source} is damaged: its records are missing")
+        raise TransferError("the archive is damaged: its records are missing")
 
 
-def _check_manifest(packed: tarfile.TarFile) -> None:
-    first = packed.next()
-    content = packed.extractfile(first) if first is not None and first.name == MANIFEST and first.isreg() else None
+def _unpack(packed: Tarball, work: Path) -> None:
+    total = 0
+    for number, member in enumerate(packed):
+        name = member.parts[0].decode("ascii", "replace")
+        if number == 0:
+            _check_manifest(name, member, packed)
+            continue
+        if member.kind != "file" or name == MANIFEST or not _MEMBER.fullmatch(name):
+            raise TransferError(f"the archive is not an export of an emulator: it holds {shown(member.parts[0])}")
+        total += member.size
+        free = shutil.disk_usage(work).free
+        if total > MOST_BYTES or member.size > free or (name == NAME and member.size > MOST_RECORD_BYTES):
+            raise TransferError(
+                f"the archive is too large: {name!r} has {member.size:,} bytes; {free:,} are free on the disk, and"
+                f" {MOST_BYTES:,} in all, {MOST_RECORD_BYTES:,} of them for the records, are allowed"
+            )
+        target = work / name
+        target.parent.mkdir(exist_ok=True)
+        with open(target, "xb") as file:
+            for piece in packed.content():
+                file.write(piece)
+        if name.endswith(".tar"):
+            try:
+                archive.check(target)
+            except ArchiveError as error:
+                raise TransferError(f"the archive is damaged: {name}: {error}") from error
+
+
+def warn_of_left_out(path: Path) -> None:
+    """Warn (UserWarning) of each sandbox that an export could not hold, with the reason. Harmless for other files."""
     try:
-        manifest = json.loads(content.read(1 << 20)) if content is not None else None
-    except ValueError:
-        manifest = None
+        with tarfile.open(path, "r:gz") as packed:
+            first = packed.next()
+            content = packed.extractfile(first) if first is not None and first.name == MANIFEST else None
+            manifest = json.loads(content.read(_MOST_MANIFEST)) if content is not None else {}
+    except (OSError, ValueError, tarfile.TarError):
+        return
+    for identifier, why in manifest.get("left_out", {}).items():
+        warnings.warn(f"sandbox {identifier} is not in {path}: {why}", UserWarning, stacklevel=3)
+
+
+def _check_manifest(name: str, member: Member, packed: Tarball) -> None:
+    manifest = None
+    if name == MANIFEST and member.kind == "file" and member.size <= _MOST_MANIFEST:
+        try:
+            manifest = json.loads(b"".join(packed.content()))
+        except (ValueError, RecursionError):
+            pass
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise TransferError(f"{packed.name!r} is no export of an emulator")
+        raise TransferError("the archive is not an export of an emulator")
     if manifest.get("version") != VERSION:
         raise TransferError(
-            f"{packed.name!r} has version {manifest.get('version')!r}; this release reads {VERSION}. Use the release"
-            " that wrote it"
+            f"the archive has version {repr(manifest.get('version'))[:40]}; this release reads {VERSION}. Use the"
+            " release that wrote it"
         )
 
 
@@ -87,27 +132,9 @@ def furnish(layout: Layout, source: Path) -> None:
     for place, path in layout.roots().items():
         packed = source / f"{place}.tar"
         if packed.is_file():
-            _refuse_leading_out(packed)
-            top = archive.extract(packed, Path(path), layout)
-            os.chmod(path, top.mode & 0o7777)
-            os.utime(path, ns=archive.times_of(top))
-
-
-def _refuse_leading_out(packed: Path) -> None:
-    """An archive may come from anywhere: no entry of it may be put outside, by its name or through a link."""
-    links: set[str] = set()
-    try:
-        with tarfile.open(packed, "r:") as members:
-            for member in members:
-                parts = member.name.split("/")
-                above = {posixpath.join(*parts[:depth]) for depth in range(1, len(parts))}
-                if parts[0] != "." or ".." in parts or "" in parts or above & links or member.name in links:
-                    raise TransferError(f"the archive is damaged: {member.name!r} leads out of its sandbox")
-                if member.issym():
-                    links.add(member.name)
-                elif member.islnk():
-                    target = member.linkname.split("/")
-                    if target[0] != "." or ".." in target or member.linkname in links:
-                        raise TransferError(f"the archive is damaged: {member.name!r} leads out of its sandbox")
-    except tarfile.TarError as error:
-        raise TransferError(f"the archive is damaged ({error})") from error
+            try:
+                top = archive.extract(packed, Path(path), layout)
+            except ArchiveError as error:
+                raise TransferError(f"the archive is damaged: {layout.directory.name}, {place}.tar: {error}") from error
+            os.chmod(path, top.mode)
+            os.utime(path, ns=top.times)

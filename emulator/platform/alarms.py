@@ -7,6 +7,7 @@ happens, by the rule's numbers of that moment; a rule that is enabled later stil
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterable
 from typing import Optional
@@ -31,6 +32,8 @@ TRUST_PAUSE = 30
 SESSIONS_LEAST, SESSIONS_MOST = 3, 100
 #: USD below which nobody wants to hear of a session's cost: those of an emulated agent take millionths.
 ANOMALY_LEAST = 0.01
+#: The largest share of a budget that is told; that of the smallest budgets is not finite.
+MOST_PERCENT = 1_000_000
 #: So many errors are remembered at most; a threshold above it is never reached.
 _MOST_ERRORS = 100_000
 
@@ -166,18 +169,21 @@ class Alarms:
             cause = f"budget {mark:g}"
             if share < mark or not self._first_time(sandbox.id, cause):
                 continue
-            kind = "budget_warning"
-            if mark >= BUDGET_CRITICAL:
-                kind = "budget_exceeded" if mark >= BUDGET_EXCEEDED else "budget_critical"
+            percent = str(math.floor(min(share, MOST_PERCENT)))
             fired = self._alerts.fire(
                 account.id,
                 "budget_exceeded",
                 "warning" if mark < BUDGET_CRITICAL else "critical",
-                "Budget used up" if mark >= BUDGET_EXCEEDED else "Budget threshold reached",
-                f"Sandbox {sandbox.id} has used {mark:g}% of its ${sandbox.budget:.2f} budget (${spent:.4f}).",
-                kind=kind,
+                "Budget Threshold Exceeded",
+                f"Sandbox {sandbox.id} has used {percent}% of its budget: ${spent:.4f} of ${sandbox.budget:.4f}.",
                 sandbox_id=sandbox.id,
-                meta={"percent": f"{mark:g}", "budget_usd": f"{sandbox.budget:.4f}", "spent_usd": f"{spent:.4f}"},
+                session_id=_active_session(sandbox),
+                meta={
+                    "percent": percent,
+                    "threshold_percent": f"{mark:g}",
+                    "budget_usd": f"{sandbox.budget:.4f}",
+                    "spent_usd": f"{spent:.4f}",
+                },
             )
             if fired:
                 self._told[sandbox.id].add(cause)
@@ -198,9 +204,8 @@ class Alarms:
                 account.id,
                 "trust_score_low",
                 "critical" if critical else "warning",
-                "Trust score critical" if critical else "Trust score low",
+                "Trust Score Critical" if critical else "Trust Score Low",
                 f"The trust score of session {session.id} in sandbox {sandbox.id} fell to {score}, below {mark:g}.",
-                kind="trust_critical" if critical else "trust_low",
                 sandbox_id=sandbox.id,
                 session_id=session.id,
                 meta={"score": str(score), "score_threshold": f"{mark:g}"},
@@ -223,7 +228,7 @@ class Alarms:
             sandbox.account_id,
             "sandbox_error",
             "critical",
-            "Sandbox failed",
+            "Sandbox Error",
             f"Sandbox {sandbox.id} is in error: {reason}",
             sandbox_id=sandbox.id,
         )
@@ -233,7 +238,7 @@ class Alarms:
             sandbox.account_id,
             "idle_timeout",
             "info",
-            "Sandbox paused",
+            "Idle Timeout",
             f"Sandbox {sandbox.id} was paused after {sandbox.timeout} s without activity; resume it to go on.",
             sandbox_id=sandbox.id,
             meta={"timeout_seconds": str(sandbox.timeout)},
@@ -256,7 +261,7 @@ class Alarms:
             account.id,
             "agent_stuck",
             "warning",
-            "Agent stuck",
+            "Agent Stuck",
             f"Nothing has happened in session {session.id} of sandbox {sandbox.id} for {idle / 60:.0f} minutes.",
             sandbox_id=sandbox.id,
             session_id=session.id,
@@ -280,7 +285,7 @@ class Alarms:
                 account.id,
                 "cost_anomaly",
                 "warning",
-                "Unusual cost",
+                "Cost Anomaly",
                 f"Session {session.id} in sandbox {sandbox.id} cost ${spent:.4f}, {spent / average:.1f} times the"
                 f" average of ${average:.4f}.",
                 sandbox_id=sandbox.id,
@@ -318,7 +323,7 @@ class Alarms:
                 account.id,
                 "error_spike",
                 "warning",
-                "Many errors",
+                "Error Spike",
                 f"{len(times)} errors in {minutes:g} minutes{where}.",
                 sandbox_id=event.sandbox_id,
                 session_id=event.session_id,
@@ -331,3 +336,9 @@ class Alarms:
 def _silence(session: Session) -> str:
     """The name of the time since a session's last event, which is alerted of once."""
     return f"stuck {session.id} {session.history.count}"
+
+
+def _active_session(sandbox: Sandbox) -> str:
+    """The id of the sandbox's agent session while it is active; empty otherwise."""
+    session = sandbox.session
+    return session.id if session is not None and session.status == "active" else ""

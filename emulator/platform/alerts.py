@@ -36,13 +36,11 @@ class Alerts:
         title: str,
         message: str,
         *,
-        kind: str = "",
         sandbox_id: str = "",
         session_id: str = "",
         meta: Optional[Mapping[str, str]] = None,
     ) -> bool:
-        """A new open alert and its notifications; False when the account is gone or has disabled the rule.
-        `kind`: the documentation's finer name, where it is not the type of the rule."""
+        """Open an alert and create its notifications. False when the account is gone or has disabled the rule."""
         store = self._services.store
         account = store.accounts.get(account_id)
         if account is None:
@@ -55,7 +53,6 @@ class Alerts:
             account_id=account.id,
             rule_id=rule.id if rule is not None else "",
             rule_type=rule_type,
-            kind=kind or rule_type,
             severity=severity,
             title=title,
             message=message,

@@ -7,14 +7,15 @@ import functools
 import os
 import shutil
 from dataclasses import replace
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Optional, Union
 
 from caged import __version__
 
 from ..cage.asking import Answer
-from ..control.agents import USAGE_ERROR, Prompt, Reply, model_name, prompt_text
+from ..control.agents import USAGE_ERROR, Agents, Prompt, Reply, model_name, prompt_text
+from ..control.callbacks import CallbackRaised
 from ..control.journal import Asked
-from ..control.scripts import NoReplyLeft
+from ..control.scripts import NoReplyLeft, Script
 from ..store import Sandbox, Session
 from . import limits
 from .files import place
@@ -29,6 +30,12 @@ from .threads import in_thread
 TURN_SECONDS = 300.0
 #: In the journal, for a program that was gone before it was answered, and for the host's own, whose end nobody sees.
 NO_EXIT_CODE = -1
+
+
+def _call(script: Script, agents: Agents, prompt: Prompt) -> Reply:
+    assert script.function is not None
+    made = script.function(prompt)
+    return agents.reply(prompt) if made is None else made
 
 
 class Answering:
@@ -46,7 +53,7 @@ class Answering:
             return
         stdin = question.get("stdin")
         text = prompt_text(program, arguments, as_seen(sandbox, stdin or ""))
-        agent = next((name for name, command in limits.AGENTS.items() if command == program), program)
+        agent = limits.agent_name(program) or program
         cwd = as_seen(sandbox, question.get("cwd", ""))
         if text is None:
             passing = self._services.scripts.passes(sandbox.account_id, agent)
@@ -74,29 +81,24 @@ class Answering:
             answer.finish(code)
 
     async def _chosen(self, sandbox: Sandbox, prompt: Prompt, answer: Answer) -> Optional[int]:
-        """By the reply that a test has chosen for the prompt. The exit code; None when the program has become the
-        host's own."""
+        """Answer with the reply that applies to the prompt. The exit code; None when the program has become the host's
+        own."""
         try:
             script = self._services.scripts.take(sandbox.account_id, prompt.agent, prompt.text)
         except NoReplyLeft as error:
             self._services.log(f"{sandbox.id}: {prompt.program}: {error}")
             nothing = Reply(f"{prompt.program}: {error}\n", 1)
-            return await self._session(sandbox, prompt, lambda _asked: nothing, answer)
+            return await self._session(sandbox, prompt, nothing, answer)
         if script is None:
             return await self._session(sandbox, prompt, self._services.agents.reply, answer)
         if script.passthrough:
             self._pass_through(sandbox, prompt, answer)
             return None
-        function, reply = script.function, script.reply
-        if function is None:
-            return await self._session(sandbox, prompt, lambda _asked: reply, answer)
-        call = function
-
-        def said(asked: Prompt) -> Reply:
-            made = call(asked)
-            return self._services.agents.reply(asked) if made is None else made
-
-        return await self._session(sandbox, prompt, said, answer)
+        if script.function is None:
+            return await self._session(sandbox, prompt, script.reply, answer, script)
+        return await self._session(
+            sandbox, prompt, functools.partial(_call, script, self._services.agents), answer, script
+        )
 
     def _pass_through(self, sandbox: Sandbox, prompt: Prompt, answer: Answer) -> None:
         """No session: what the host's program takes and says, nobody here sees."""
@@ -111,21 +113,24 @@ class Answering:
         self._asked(sandbox, prompt, Reply("", NO_EXIT_CODE))
         answer.become_real(path=path, missing=missing)
 
-    async def _session(self, sandbox: Sandbox, prompt: Prompt, said: Callable[[Prompt], Reply], answer: Answer) -> int:
+    async def _session(
+        self,
+        sandbox: Sandbox,
+        prompt: Prompt,
+        said: Union[Reply, Callable[[Prompt], Reply]],
+        answer: Answer,
+        script: Optional[Script] = None,
+    ) -> int:
+        """`script`: the reply of a test that applies."""
         self._services.note(sandbox, f"{prompt.agent} was asked: {prompt.text}", "agent")
         session = self._sessions.begin(sandbox, prompt.agent, model_name(prompt.program, prompt.arguments))
         prompt = replace(prompt, session_id=session.id)
         done = Reply("", NO_EXIT_CODE)
         start = self._services.clock.stopwatch()
         try:
-            try:
-                reply: Reply = await in_thread(functools.partial(said, prompt), f"agent-{sandbox.id}")
-                reply = await self._with_files(sandbox, prompt, reply)
-                form = printed(prompt, reply, session)
-            except Exception as error:
-                self._services.log(f"{sandbox.id}: answering {prompt.program} failed: {error!r}")
-                reply = Reply(f"the emulator could not answer: {error}\n", 1)
-                form = printed(prompt, reply, session)
+            reply = said if isinstance(said, Reply) else await self._made(sandbox, prompt, said, script)
+            reply = await self._with_files(sandbox, prompt, reply, script)
+            form = printed(prompt, reply, session)
             await self._print(form, reply, answer)
             milliseconds = (self._services.clock.stopwatch() - start) * 1000
             answer.write(form.last(milliseconds))
@@ -137,13 +142,33 @@ class Answering:
             self._asked(sandbox, prompt, done)
             self._sessions.end(sandbox, session, done.exit_code == 0)
 
-    async def _with_files(self, sandbox: Sandbox, prompt: Prompt, reply: Reply) -> Reply:
-        """They are there before the first word is said."""
+    async def _made(
+        self, sandbox: Sandbox, prompt: Prompt, said: Callable[[Prompt], Reply], script: Optional[Script]
+    ) -> Reply:
+        """The reply that a function makes. When it raises, the exception is recorded, and the agent fails with it."""
+        try:
+            reply = await in_thread(functools.partial(said, prompt), f"agent-{sandbox.id}")
+            reply.check()
+            return reply
+        except (CallbackRaised, TypeError, ValueError) as error:
+            raised = error.original if isinstance(error, CallbackRaised) else error
+            if script is None:
+                self._services.log(f"{sandbox.id}: answering {prompt.program} failed: {raised!r}")
+                return Reply(f"the emulator could not answer: {raised}\n", 1)
+            text = self._services.callback_failed(sandbox, script, raised)
+            return Reply(f"the function of {script} failed: {text}\n", 1)
+
+    async def _with_files(
+        self, sandbox: Sandbox, prompt: Prompt, reply: Reply, script: Optional[Script]
+    ) -> Reply:
+        """Write the reply's files before its text is printed. One that cannot be written fails the agent, and is
+        recorded like an exception of a function."""
         for path, content in reply.files.items():
             try:
                 await place(self._services, sandbox, path, content)
             except Refusal as refusal:
-                self._services.log(f"{sandbox.id}: a reply of {prompt.agent} cannot write {path}: {refusal.detail}")
+                if script is not None:
+                    self._services.callback_failed(sandbox, script, OSError(f"cannot write {path}: {refusal.detail}"))
                 return Reply(f"{prompt.program}: cannot write {path}: {refusal.detail}\n", 1)
         return reply
 
@@ -153,9 +178,7 @@ class Answering:
             await asyncio.sleep(reply.delay)
             answer.write(form.piece(piece))
 
-    def _answered(
-        self, sandbox: Sandbox, session: Session, prompt: Prompt, reply: Reply, milliseconds: float
-    ) -> None:
+    def _answered(self, sandbox: Sandbox, session: Session, prompt: Prompt, reply: Reply, milliseconds: float) -> None:
         session.model = reply.model or session.model
         self._sessions.spend(sandbox, session, reply.tokens_in, reply.tokens_out, reply.cost_usd)
         data = {

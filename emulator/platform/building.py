@@ -16,6 +16,7 @@ from ..cage.process import Gone
 from ..cage.proxy import Proxy
 from ..cage.site import Limits, Plan
 from ..cage.toolchains import Toolchain
+from ..cage.tree import Outside
 from ..cage.zygote import ZygoteError
 from ..control.scope import acting_for
 from ..store import Sandbox
@@ -26,6 +27,8 @@ from .sessions import Sessions
 from .standing_in import StandingIn, choose, install_shims
 
 T = TypeVar("T")
+#: Where a repository may keep settings, and the most of them that a sandbox shows.
+CONFIG_FILE, CONFIG_BYTES = "/workspace/.caged.yaml", 64 * 1024
 
 
 class BuildFailed(Exception):
@@ -98,13 +101,13 @@ class Building:
 
         async def asked(question: dict[str, Any], answer: Answer) -> None:
             answering = self._answering if question.get("kind") == "agent" else self._standing_in
-            try:
-                with acting_for(sandbox.account_id):
+            with acting_for(sandbox.account_id):
+                try:
                     await answering.answer(sandbox, question, answer)
-            except Exception as error:  # whoever can connect inside may ask anything
-                services.log(f"{sandbox.id}: a program's question could not be answered: {error!r}")
-                answer.write("the emulator could not answer; its log says why\n")
-                answer.finish(1)
+                except Exception as error:  # whoever can connect inside may ask anything
+                    services.log(f"{sandbox.id}: a program's question could not be answered: {error!r}")
+                    answer.write("the emulator could not answer; its log says why\n")
+                    answer.finish(1)
 
         own_network = services.walls.own_network
         plan = Plan(
@@ -187,6 +190,20 @@ class Building:
         except (git.CloneFailed, Gone, ZygoteError) as error:
             raise BuildFailed(f"cloning {url} failed: {error}") from error
         self._services.happened(sandbox, "clone", f"cloned {url} into /workspace", repo=url)
+        await self._read_config(sandbox, cage)
+
+    async def _read_config(self, sandbox: Sandbox, cage: Cage) -> None:
+        """Keep the repository's `.caged.yaml` as the sandbox's `config`. Its settings are not applied: the platform's
+        command line reads the file and sends them with the create (wire-other-clients.md 8.1)."""
+        try:
+            content = await cage.read(CONFIG_FILE, CONFIG_BYTES)
+        except (OSError, Outside):
+            return  # there is none, or it is no file of the sandbox
+        raw = {"raw": mask(sandbox, content.decode("utf-8", "replace"))} if len(content) <= CONFIG_BYTES else {}
+        sandbox.config = {"source": "yaml", **raw}
+        self._services.note(
+            sandbox, ".caged.yaml is in the repository; its settings are not applied, only those of the create are"
+        )
 
     async def _install_packages(self, sandbox: Sandbox, cage: Cage) -> None:
         names = " ".join(shlex.quote(name) for name in sandbox.packages)

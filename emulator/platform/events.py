@@ -35,22 +35,26 @@ class Told:
     meta: dict[str, str] = field(default_factory=dict)
 
 
-def _spend(sandbox: Sandbox, session: Session, payload: dict[str, Any]) -> None:
-    """What a client tells of a model's call counts, under the names that a session has for it; no source says how the
-    platform spells them. Anything but a finite number from 0 up is passed over."""
+def _spend(sandbox: Sandbox, session: Optional[Session], payload: dict[str, Any]) -> None:
+    """Count a model's call that a client has reported: towards the sandbox's `llm_cost` and budget, and towards the
+    session where there is one. The names are those of a session's keys, because no source says how the platform
+    spells them. Anything but a finite number from 0 up is ignored."""
 
     def number(name: str) -> float:
         value = payload.get(name)
         good = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 1e12
         return value if good else 0  # type: ignore[return-value]
 
+    if session is None:
+        sandbox.spent_llm += float(number("cost_usd"))
+        return
     if isinstance(payload.get("model"), str):
         session.model = payload["model"][:200].encode("utf-8", "replace").decode("utf-8")
     cost.spend(sandbox, session, int(number("tokens_in")), int(number("tokens_out")), float(number("cost_usd")))
 
 
 class Unknown(Exception):
-    """An event names a sandbox or a session that the account does not have."""
+    """An event names a sandbox that the account does not have, or one that is not its session's."""
 
 
 class Events:
@@ -88,18 +92,33 @@ class Events:
         session = self._session_during(sandbox, now - duration_ms / 1000)
         self._add(sandbox.account_id, sandbox, session, sandbox.history, Told(kind, now, duration_ms, data))
 
-    def ingest(self, account: Account, batch: Sequence[Told]) -> tuple[int, int]:
-        """(accepted, errors). An event that names a sandbox or a session that is not the account's, or a session of
-        another sandbox, is an error; those around it are recorded all the same."""
+    def ingest(self, account: Account, batch: Sequence[Told], warnings: list[str]) -> tuple[int, int]:
+        """Record events that a client reports.
+
+        An event that names a sandbox that is not the account's, or a sandbox that is not its session's, is an error;
+        those around it are recorded all the same. A session id that the account does not have is accepted: clients
+        may choose one. The event then keeps that id and belongs to its sandbox, or to the account.
+
+        Args:
+            warnings: Receives one sentence for each event that is an error or whose session is unknown.
+
+        Returns:
+            The numbers of accepted events and of errors.
+        """
         if len(batch) > BATCH:
             raise invalid(f"events: {len(batch)} in one batch; send at most {BATCH}")
         accepted = 0
-        unpaid: dict[str, Sandbox] = {}
-        for told in batch:
+        for number, told in enumerate(batch):
             try:
                 sandbox, session = self._named(account, told)
-            except Unknown:
+            except Unknown as error:
+                warnings.append(f"events.{number} is not recorded: {error}")
                 continue
+            if told.session_id and session is None:
+                warnings.append(
+                    f"events.{number}: the account has no session {told.session_id!r}; the event is recorded under that"
+                    " id, but makes no session (an agent does)"
+                )
             history = account.history
             if session is not None:
                 history = session.history
@@ -107,29 +126,27 @@ class Events:
                 history = sandbox.history
             self._add(account.id, sandbox, session, history, told)
             if told.type == "llm_call" and sandbox is not None:
-                if session is not None:
-                    _spend(sandbox, session, told.payload or {})
-                elif (told.payload or {}).get("cost_usd"):
-                    unpaid[sandbox.id] = sandbox
+                _spend(sandbox, session, told.payload or {})
             accepted += 1
-        for sandbox in unpaid.values():  # llm_cost is what a sandbox's sessions spend (wire-contract.md 3.1)
-            message = "an llm_call of no session costs nothing: send it with a session_id"
-            self._services.note(sandbox, message, "llm_call")
         return accepted, len(batch) - accepted
 
     def _named(self, account: Account, told: Told) -> tuple[Optional[Sandbox], Optional[Session]]:
-        """The sandbox is None when the event names none, or when the session that it names has outlived it."""
+        """The sandbox and the session that an event belongs to.
+
+        The sandbox is None when the event names none, or when its session has outlived it. The session is None when
+        the account has none of that id. Another account's session counts as unknown, so that nothing tells of it.
+        """
         store = self._services.store
         session = store.sessions.get(told.session_id)
-        if told.session_id and (session is None or session.account_id != account.id):
-            raise Unknown(told.session_id)
+        if session is not None and session.account_id != account.id:
+            session = None
         sandbox_id = told.sandbox_id or (session.sandbox_id if session is not None else "")
         if session is not None and session.sandbox_id != sandbox_id:
-            raise Unknown(sandbox_id)
+            raise Unknown(f"session {session.id} is not one of sandbox {sandbox_id!r}")
         sandbox = store.sandboxes.get(sandbox_id)
         if told.sandbox_id and session is None and (sandbox is None or sandbox.account_id != account.id):
-            raise Unknown(told.sandbox_id)
-        if session is None and sandbox is not None:
+            raise Unknown(f"the account has no sandbox {told.sandbox_id!r}")
+        if not told.session_id and sandbox is not None:
             session = self._session_during(sandbox, self._services.clock.time())
         return sandbox, session
 
@@ -142,7 +159,7 @@ class Events:
             id=cleaned.text(told.id) or self._services.chance.identifier("evt"),
             account_id=account_id,
             sandbox_id=session.sandbox_id if session is not None else (sandbox.id if sandbox is not None else ""),
-            session_id=session.id if session is not None else "",
+            session_id=session.id if session is not None else cleaned.text(told.session_id),
             sequence=counted.count + 1,
             type=told.type if told.type in TYPES else OTHER,
             timestamp=rfc3339(told.at),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Optional
 
 from ..cage.process import Gone, Result
-from ..control.faults import Fault
+from ..control.faults import Injection
 from ..store import Account, Sandbox
 from . import limits
 from .refusal import not_found
@@ -28,8 +28,12 @@ class Outcome:
     output: str
     exit_code: int
     error: Optional[str] = None
-    truncated: bool = False
-    duration_ms: int = 0
+
+
+def _die(sandbox: Sandbox, injection: Injection) -> None:
+    if sandbox.cage is not None and sandbox.cage.alive:
+        sandbox.cage.crash()
+        injection.trigger()
 
 
 class Execs:
@@ -68,11 +72,14 @@ class Execs:
                 await asyncio.gather(working, return_exceptions=True)
 
     async def run(
-        self, account: Account, sandbox_id: str, command: str, fault: Optional[Fault] = None
+        self, account: Account, sandbox_id: str, command: str, injection: Optional[Injection] = None
     ) -> Outcome:
-        """Cancelled (the client hung up), it kills the command and its children. `fault`: what goes wrong with it."""
+        """Cancelled (the client hung up), it kills the command and its children. `injection`: a fault
+        for it."""
+        fault = injection.fault if injection is not None else None
         sandbox = self._sandboxes.get(account, sandbox_id)
-        if fault is not None and fault.unreachable:
+        if injection is not None and fault is not None and fault.unreachable:
+            injection.trigger()
             return Outcome("", -1, fault.detail or f"sandbox {sandbox_id} cannot be reached")
         if sandbox.status != "running" or sandbox.cage is None:
             return self._not_running(sandbox)
@@ -86,10 +93,12 @@ class Execs:
                 return self._not_running(sandbox)
             dying = None
             chosen = Chosen()
-            if fault is not None and fault.outcome == "dies":
-                dying = asyncio.get_running_loop().call_later(fault.delay, sandbox.cage.crash)
             try:
                 chosen = await choose(self._services, sandbox, command)
+                if injection is not None and fault is not None and fault.outcome == "dies":
+                    dying = asyncio.get_running_loop().call_later(fault.delay, _die, sandbox, injection)
+                    if not fault.delay:
+                        await asyncio.sleep(0)  # before a stub that answers at once
                 work = chosen.run(sandbox, sandbox.cage, command, limits.OUTPUT_BYTES)
                 result = await self._unless_out_of_budget(sandbox, work)
             except asyncio.CancelledError:
@@ -104,15 +113,15 @@ class Execs:
         milliseconds = round((self._services.clock.stopwatch() - start) * 1000)
         if result.error is not None:
             self._over(sandbox, command, None, start, f"not started: {result.error}", stub=chosen.stub)
-            said = result.error if chosen.stub else f"the command could not be started: {result.error}"
-            return Outcome("", -1, said, False, milliseconds)
+            return Outcome("", -1, chosen.not_started(result.error))
         output = result.output.decode("utf-8", "replace")
         if result.truncated:
             output += f"\n[caged: output cut after {limits.OUTPUT_BYTES // 1024**2} MiB]\n"
-        self._over(sandbox, command, result.code, start, f"exit {result.code}, {milliseconds} ms", output, chosen.stub)
+        ended = f"exit {result.code}, {milliseconds} ms"
+        self._over(sandbox, command, result.code, start, ended, output, chosen.stub, result.truncated)
         if result.code:
             self._note_memory(sandbox, result.output[-4000:])
-        return Outcome(output, result.code, None, result.truncated, milliseconds)
+        return Outcome(output, result.code)
 
     def _note_memory(self, sandbox: Sandbox, said: bytes) -> None:
         """A line in the log when a command failed for want of memory."""
@@ -138,12 +147,14 @@ class Execs:
         outcome: str,
         output: Optional[str] = None,
         stub: str = "",
+        truncated: bool = False,
     ) -> None:
         """Into the log and among the events. `code` is None for a command that has none, `start` of the stopwatch."""
         data = {"command": command, "exit_code": code}
         if code is None:
             data["error"] = outcome
-        self._services.ran(sandbox, data, (self._services.clock.stopwatch() - start) * 1000, output=output, stub=stub)
+        milliseconds = (self._services.clock.stopwatch() - start) * 1000
+        self._services.ran(sandbox, data, milliseconds, output=output, stub=stub, truncated=truncated)
         shown = mask(sandbox, command)  # before the cut, which may go through a secret
         shown = shown if len(shown) <= 500 else shown[:500] + " …"
         self._services.note(sandbox, f"$ {shown} ({outcome}{f', {stub}' if stub else ''})", "command")

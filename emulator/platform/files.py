@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import posixpath
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+import shlex
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import TYPE_CHECKING, Union
 
 from ..cage import git
+from ..cage.cage import Cage
 from ..cage.paths import WORKSPACE
 from ..cage.process import Gone
 from ..cage.tree import Entry, Outside
@@ -21,30 +23,54 @@ if TYPE_CHECKING:
     from .sandboxes import Sandboxes
 
 
+#: The reasons of refusals that are about the path. Both are 400: a 403 means to clients that the key is not allowed.
+OUTSIDE, DENIED = "path_outside_sandbox", "permission_denied"
+#: Seconds for a look inside the sandbox whether a path exists.
+_LOOK_SECONDS = 5.0
+
+
 @contextmanager
 def _as_refusal(path: str) -> Iterator[None]:
-    """The kernel's errors, and a path that leads out, as the platform's refusals."""
+    """Turn the kernel's errors, and a path that leads out of the sandbox's files, into the platform's refusals."""
     try:
         yield
     except Outside:
-        raise Refusal(
-            403, f"{path} is outside the sandbox's files (/workspace, /root, /tmp)", "policy_denied"
-        ) from None
+        detail = f"{path} is outside the sandbox's files; use a path below /workspace, /root or /tmp, or exec"
+        raise Refusal(400, detail, OUTSIDE) from None
     except FileNotFoundError:
-        raise Refusal(404, f"no such file or directory: {path}") from None
+        raise _missing(path) from None
     except IsADirectoryError:
         raise invalid(f"{path} is a directory") from None
     except NotADirectoryError:
         raise invalid(f"{path}: not a directory, or a part of it is not") from None
     except PermissionError:
-        raise Refusal(403, f"permission denied: {path}", "policy_denied") from None
+        raise Refusal(400, f"permission denied: {path}", DENIED) from None
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise Refusal(507, f"no space left for {path}") from None
         raise invalid(f"{path}: {error.strerror}") from None
 
 
-async def place(services: Services, sandbox: Sandbox, path: str, content: str) -> None:
+def _missing(path: str) -> Refusal:
+    return Refusal(404, f"no such file or directory: {path}")
+
+
+@asynccontextmanager
+async def _missing_is_404(cage: Cage, path: str) -> AsyncIterator[None]:
+    """Refuse a path outside the sandbox's files with 404 when a command in the sandbox does not find it either."""
+    try:
+        yield
+    except Refusal as refusal:
+        if refusal.code == OUTSIDE:
+            plain = posixpath.normpath(path) if ".." in path else path
+            with suppress(Gone):
+                look = await cage.shell(f"test -e {shlex.quote(plain)}", {}, seconds=_LOOK_SECONDS)
+                if look.code == 1:
+                    raise _missing(path) from None
+        raise
+
+
+async def place(services: Services, sandbox: Sandbox, path: str, content: Union[str, bytes]) -> None:
     """Writes a file of a sandbox that runs or is being built, as what is in it would. Raises Refusal."""
     check_path(path)
     start = services.clock.stopwatch()
@@ -52,7 +78,9 @@ async def place(services: Services, sandbox: Sandbox, path: str, content: str) -
         if sandbox.status not in ("pending", "running") or sandbox.cage is None:
             raise not_running(sandbox.id, sandbox.status)
         with _as_refusal(path):
-            await sandbox.cage.write(path, content.encode("utf-8", "replace"))
+            await sandbox.cage.write(
+                path, content if isinstance(content, bytes) else content.encode("utf-8", "replace")
+            )
     wrote(services, sandbox, "write", path, start)
 
 
@@ -87,17 +115,19 @@ class Files:
         """Sorted by name, hidden files included."""
         check_path(path)
         async with self._sandboxes.using(account, sandbox_id) as cage:
-            with self._operation(account, sandbox_id, "list", path):
-                return await cage.listing(path)
+            async with _missing_is_404(cage, path):
+                with self._operation(account, sandbox_id, "list", path):
+                    return await cage.listing(path)
 
     async def read(self, account: Account, sandbox_id: str, path: str) -> bytes:
         check_path(path)
         async with self._sandboxes.using(account, sandbox_id) as cage:
-            with self._operation(account, sandbox_id, "read", path):
-                content = await cage.read(path, limits.READ_BYTES)
-                if len(content) > limits.READ_BYTES:
-                    raise Refusal(400, f"{path} is larger than 1 MiB; read it in parts with exec", "file_too_large")
-                return content
+            async with _missing_is_404(cage, path):
+                with self._operation(account, sandbox_id, "read", path):
+                    content = await cage.read(path, limits.READ_BYTES)
+                    if len(content) > limits.READ_BYTES:
+                        raise Refusal(400, f"{path} is larger than 1 MiB; read it in parts with exec", "file_too_large")
+                    return content
 
     async def write(self, account: Account, sandbox_id: str, path: str, content: str) -> None:
         check_path(path)
@@ -114,8 +144,9 @@ class Files:
         check_path(path)
         async with self._sandboxes.using(account, sandbox_id) as cage:
             try:
-                with _as_refusal(path):
-                    found = await git.diff(cage, path)
+                async with _missing_is_404(cage, path):
+                    with _as_refusal(path):
+                        found = await git.diff(cage, path)
             except Gone:
                 raise not_running(sandbox_id, "gone") from None
         if found is None:

@@ -13,6 +13,9 @@ TEMPLATE_ALIASES: dict[str, str] = {
     "computer": "desktop",
 }
 
+#: Templates of the platform's older documentation that its newer clients do not list (Part B, 20).
+OLDER_TEMPLATES = ("go-122",)
+
 #: agent -> the command that it puts on the sandbox's PATH (`continue` is a word of the shell; its command is cn).
 AGENTS: dict[str, str] = {
     "claude-code": "claude",
@@ -25,6 +28,20 @@ AGENTS: dict[str, str] = {
 }
 AGENT_ALIASES: dict[str, str] = {"claude": "claude-code"}
 AGENT_MEMORY_MB = 1024
+
+
+def agent_name(name: str) -> Optional[str]:
+    """The platform's name of an agent, by that, by its other name or by its command; None for an unknown one."""
+    by_command = {command: agent for agent, command in AGENTS.items()}
+    found = AGENT_ALIASES.get(name) or by_command.get(name) or name
+    return found if found in AGENTS else None
+
+
+def agent_names() -> list[str]:
+    """All names that `agent_name` knows."""
+    return [*AGENTS, *AGENT_ALIASES, *(command for command in AGENTS.values() if command not in AGENT_ALIASES)]
+
+
 
 NETWORK_MODES = ("full", "none", "allowlist")
 

@@ -110,8 +110,8 @@ class Notifications:
 
 
 def hint(credential: str) -> Optional[str]:
-    """What may be shown of a credential: an ellipsis and its last four characters. None when there is none."""
-    return f"\N{HORIZONTAL ELLIPSIS}{credential[-4:]}" if credential else None
+    """What may be shown of a credential: three dots and its last four characters. None when there is none."""
+    return f"...{credential[-4:]}" if credential else None
 
 
 def _webhook(name: str, url: Optional[str]) -> str:

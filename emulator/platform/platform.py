@@ -71,6 +71,10 @@ class Platform:
 
     async def reset(self, account: Account) -> None:
         """Everything that an account has goes, but for its keys, and what a test asked of it. `*`: every account."""
+        await self._empty(account)
+        self.services.callback_errors.clear(account.id)
+
+    async def _empty(self, account: Account) -> None:
         services = self.services
         for each in list(services.store.accounts.values()) if account.id == EVERYBODY else [account]:
             await self.sandboxes.destroy_all(each)
@@ -91,6 +95,7 @@ class Platform:
         for each in list(self.services.store.accounts.values()) if account.id == EVERYBODY else ():
             await self._forget(each.id)
         await self._forget(account.id)
+        self.services.callback_errors.clear(account.id)
 
     async def _forget(self, account_id: str) -> None:
         services = self.services
@@ -101,15 +106,16 @@ class Platform:
         services.journal.forget(None if account_id == EVERYBODY else account_id)
 
     async def delete_account(self, account: Account) -> None:
-        """With everything in it. Its keys are refused from this call on."""
+        """With everything in it. Its keys are refused from this call on. Exceptions of a test's functions stay: who
+        has not looked at them would miss them."""
         self.accounts.remove(account)
-        await self.reset(account)
+        await self._empty(account)
         self.services.journal.drop(account.id)
 
     async def stop(self) -> None:
         """Ends every sandbox (those that are kept are stopped), then the background work, then the zygote. Bounded."""
         self.services.workers.copy.close("the emulator is stopping")
-        self.services.faults.clear(EVERYBODY)  # calls that hang by one would hold up the end
+        self.services.faults.clear_all()  # requests that hang would delay the end
         if self._watching is not None:
             self._watching.cancel()
             await asyncio.gather(self._watching, return_exceptions=True)

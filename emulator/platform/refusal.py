@@ -9,7 +9,7 @@ from typing import Optional
 @dataclass
 class Refusal(Exception):
     """`code` is the machine-readable half (platform-behaviour.md A, Errors); without one there is no `reason`.
-    `error`: what the older `error` key says, where a client wants a word there and not the sentence."""
+    `error`: the word of a refusal of device login, whose client reads nothing else."""
 
     status: int
     detail: str

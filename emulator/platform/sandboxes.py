@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Optional
+from typing import Callable, Optional
 
 from ..cage import disk
 from ..cage.cage import Cage
@@ -134,13 +134,14 @@ class Sandboxes:
                 " emulator with --allow-unenforced (`caged-emulator doctor` tells what stronger walls need)"
             )
 
-    async def build(self, sandbox: Sandbox, failing: Optional[str] = None) -> None:
+    async def build(self, sandbox: Sandbox, failing: Callable[[], Optional[str]] = lambda: None) -> None:
         """Takes a pending sandbox to `running`, or to `error` with the reason in its logs. 404 when it was
-        destroyed on the way. `failing`: the reason why the last step is to fail."""
+        destroyed on the way. `failing`: called as the last step; returns the reason why that fails, if it does."""
         try:
             await self._building.build(sandbox)
-            if failing is not None:
-                raise BuildFailed(failing)
+            reason = failing() if sandbox.status == "pending" else None
+            if reason is not None:
+                raise BuildFailed(reason)
         except Exception as error:
             if not isinstance(error, (BuildFailed, Gone)):
                 self._services.log(f"building {sandbox.id} failed: {error!r}")
@@ -290,9 +291,10 @@ class Sandboxes:
             cage = sandbox.cage
             if cage is not None and cage is not first:
                 survivors = await cage.kill()
-            await self._services.workers.walk.run(disk.remove, self._services.files_dir / "sandboxes" / sandbox.id)
+            await self._services.workers.walk.run(disk.discard, self._services.files_dir / "sandboxes" / sandbox.id)
         if survivors:
-            self._services.log(f"{sandbox.id}: {survivors} processes could not be killed")
+            with acting_for(sandbox.account_id):
+                self._services.log(f"{sandbox.id}: {survivors} processes could not be killed")
 
     async def destroy_all(self, account: Optional[Account] = None) -> None:
         boxes = list(self._services.store.sandboxes.values())

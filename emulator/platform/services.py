@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, Optional, Protocol
+from typing import Any, Callable, Optional, Protocol, Union
 
 from ..cage.cgroups import MemoryGroups
 from ..cage.isolation import Verdict, Walls
@@ -15,16 +15,19 @@ from ..cage.toolchains import Toolchains
 from ..cage.zygote import Zygote
 from ..config import EmulatorConfig
 from ..control.agents import Agents
+from ..control.callbacks import CallbackErrors
 from ..control.chance import Chance
 from ..control.clock import Clock
 from ..control.faults import Faults
 from ..control.journal import Journal, Ran
-from ..control.scripts import Scripts
-from ..control.stubs import Stubs
+from ..control.scripts import Script, Scripts
+from ..control.stubs import Stub, Stubs
 from ..store import LogEntry, Sandbox, Store
 from ..workers import Workers
 from .signals import Signals
 
+#: What may have a function of a test.
+Control = Union[Stub, Script]
 #: Characters of a command's output that the journal keeps.
 OUTPUT_KEPT = 16_384
 
@@ -59,8 +62,8 @@ class Services:
     #: Opens the calls about the emulator itself.
     admin_key: str = ""
     base_url: str = ""
-    #: The newest lines of the emulator's own log.
-    log_tail: Callable[[int], list[str]] = lambda count: []
+    #: The newest lines of the emulator's own log: so many, about one account and the emulator itself, or `*`.
+    log_tail: Callable[[int, str], list[str]] = lambda count, account: []
     #: Where control groups can be made for sandboxes; None: not here, or limits are off.
     memory: Optional[MemoryGroups] = None
     #: None: nothing survives the emulator.
@@ -73,9 +76,11 @@ class Services:
     functions: dict[str, Callable[..., Any]] = field(default_factory=dict)
     tasks: set[asyncio.Task[Any]] = field(default_factory=set)
     signals: Signals = field(init=False)
+    callback_errors: CallbackErrors = field(init=False)
 
     def __post_init__(self) -> None:
         self.signals = Signals(self.log)
+        self.callback_errors = CallbackErrors(self.chance)
 
     @property
     def walls(self) -> Walls:
@@ -110,6 +115,7 @@ class Services:
         source: str = "exec",
         output: Optional[str] = None,
         stub: str = "",
+        truncated: bool = False,
     ) -> None:
         """A command was run, or typed: an event with `data` (`command`, `exit_code` and more), and a line of the
         journal."""
@@ -126,6 +132,7 @@ class Services:
                 round(duration_ms, 3),
                 said,
                 stub,
+                truncated,
             )
         )
 
@@ -138,6 +145,25 @@ class Services:
         """Something went wrong in a sandbox: a line in its log and an error event."""
         self.note(sandbox, message, "error")
         self.record(sandbox, "error", {"message": message})
+
+    def callback_failed(self, sandbox: Sandbox, control: Control, error: BaseException) -> str:
+        """Record that the function of a stub or reply raised, or that the reply's files could not be written, so that
+        the test can be failed by it.
+
+        Returns:
+            The exception, in one line or more.
+        """
+        recorded = self.callback_errors.add(
+            at=self.clock.timestamp(),
+            account=sandbox.account_id,
+            sandbox=sandbox.id,
+            control=control.id,
+            described=str(control),
+            error=error,
+            allowed=control.allow_errors,
+        )
+        self.log(f"{sandbox.id}: {control} failed: {recorded.error}")
+        return recorded.error
 
     def note(self, sandbox: Sandbox, message: str, kind: str = "lifecycle") -> None:
         """Adds a line to a sandbox's log, secrets masked."""

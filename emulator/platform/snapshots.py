@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING, Callable, Optional
 
 from ..cage.disk import TooLarge
 from ..cage.process import Gone
@@ -69,8 +69,10 @@ class Snapshots:
 
     # --- taking
 
-    def create(self, sandbox: Sandbox, name: str, description: str, failing: Optional[str] = None) -> Snapshot:
-        """A pending snapshot that completes by itself, or fails, by the reason `failing`."""
+    def create(
+        self, sandbox: Sandbox, name: str, description: str, failing: Callable[[], Optional[str]] = lambda: None
+    ) -> Snapshot:
+        """A pending snapshot that completes by itself, or fails with the reason that `failing` returns."""
         if sandbox.status not in ("running", "paused"):
             raise not_running(sandbox.id, sandbox.status)
         manual = [snap for snap in self._of(sandbox.id, sandbox.account_id) if snap.trigger == "manual"]
@@ -80,7 +82,7 @@ class Snapshots:
                 "sandbox",
                 sandbox.id,
             )
-        return self._begin(sandbox, name, description, "manual", failing)
+        return self._begin(sandbox, name, description, "manual", failing())
 
     def take_automatic(self, sandbox: Sandbox) -> Snapshot:
         return self._begin(sandbox, AUTOMATIC, "", "auto")
@@ -225,16 +227,15 @@ class Snapshots:
 
     # --- downloading
 
-    def sign_download(self, snapshot: Snapshot) -> tuple[str, int]:
-        """(path and query of a URL that needs no key, epoch second at which it ends)."""
+    def sign_download(self, snapshot: Snapshot) -> str:
+        """Path and query of a URL that needs no key, for `limits.DOWNLOAD_SECONDS`."""
         self._require_completed(snapshot)
         expires = int(self._services.clock.time()) + limits.DOWNLOAD_SECONDS
         signature = self._signature(snapshot.id, expires)
         while len(self._downloads) >= _DOWNLOADS_KEPT:
             del self._downloads[next(iter(self._downloads))]
         self._downloads[signature] = (snapshot.account_id, float(expires))
-        path = f"/v1/snapshots/{snapshot.id}/download/content?expires={expires}&signature={signature}"
-        return path, expires
+        return f"/v1/snapshots/{snapshot.id}/download/content?expires={expires}&signature={signature}"
 
     def _signature(self, snapshot_id: str, expires: int) -> str:
         text = f"{snapshot_id}:{expires}".encode()

@@ -1,4 +1,4 @@
-"""What answers in place of a command or a program, because a test said so."""
+"""Stubs in sandboxes: which one answers a command or a program, and how its answer gets there."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any, Callable, Optional
 from ..cage.asking import Answer
 from ..cage.cage import Cage
 from ..cage.process import OUTPUT_LIMIT, Gone, Result
-from ..control.scope import EVERYBODY
+from ..control.callbacks import CallbackRaised
 from ..control.stubs import Output, Question, Stub
 from ..store import Sandbox
 from .services import Services
@@ -26,8 +26,10 @@ CANNOT_RUN = 126
 async def stand_in(
     services: Services, sandbox: Sandbox, question: Question, kind: str = "command"
 ) -> Optional[tuple[Stub, Output]]:
-    """The first stub that answers, which counts as used, and what it answers; None: it really runs. A function that
-    fails has answered: with what it failed of."""
+    """The first stub that answers, which counts as used, and its output; None: the command really runs.
+
+    A function that raises has answered, with its exception as text. The exception is recorded and fails the test.
+    """
     for stub in services.stubs.usable(sandbox.account_id, sandbox.id, kind) if services.stubs else ():
         if stub.exhausted or not stub.fits(question):
             continue
@@ -36,9 +38,10 @@ async def stand_in(
             try:
                 said = await in_thread(functools.partial(stub.function, question), f"stub-{stub.id}")
                 output = stub.outcome(said)
-            except Exception as error:
-                services.log(f"{sandbox.id}: the function of {stub} failed: {error!r}")
-                output = Output(f"the function of {stub} failed: {error!r}\n", 1)
+            except (CallbackRaised, TypeError, ValueError) as error:
+                raised = error.original if isinstance(error, CallbackRaised) else error
+                text = services.callback_failed(sandbox, stub, raised)
+                output = Output(f"the function of {stub} failed: {text}\n", 1)
         if output is not None and not stub.exhausted:
             stub.used += 1
             return stub, output
@@ -81,6 +84,11 @@ class Chosen:
             return Result(b"", -1, False, self.output.error)
         said = self.output.text.encode("utf-8", "replace")
         return Result(said[:limit], self.output.exit_code, len(said) > limit)
+
+    def not_started(self, error: str) -> str:
+        """The error text of a command that could not be started, the same for every way to run one: a stub's `error`
+        word for word."""
+        return error if self.stub else f"the command could not be started: {error}"
 
 
 async def _gone_within(sandbox: Sandbox, seconds: float) -> bool:
@@ -209,10 +217,9 @@ async def removed(services: Services, stub: Stub) -> None:
 
 
 async def clear(services: Services, account_id: str) -> None:
-    """All of an account's; of everybody's with `*`. Those of everybody stay when it is one account's turn."""
-    for stub in services.stubs.of(account_id):
-        if stub.account == account_id or account_id == EVERYBODY:
-            await removed(services, stub)
+    """Remove those that were added for exactly this account, or for `*`."""
+    for stub in services.stubs.own(account_id):
+        await removed(services, stub)
 
 
 async def _everywhere(services: Services, stub: Stub, work: Callable[[Sandbox], Awaitable[None]]) -> None:

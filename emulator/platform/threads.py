@@ -1,4 +1,4 @@
-"""Running what a test has handed in."""
+"""Run functions that a test registered."""
 
 from __future__ import annotations
 
@@ -6,16 +6,22 @@ import asyncio
 import threading
 from typing import Callable, Optional, TypeVar
 
+from ..control.callbacks import CallbackRaised
+
 T = TypeVar("T")
 
 
 async def in_thread(call: Callable[[], T], name: str) -> T:
-    """The result of a function that may take its time, in a thread of its own: the loop's pool is for files. Nobody
-    waits for the thread when the caller is cancelled."""
+    """Run a function of a test in a thread of its own: it may block, and the loop's pool is for files. When the caller
+    is cancelled the thread goes on, and its result is dropped.
+
+    Raises:
+        CallbackRaised: The function raised; also for exceptions that are not an Exception, such as `pytest.fail`.
+    """
     loop = asyncio.get_running_loop()
     outcome: asyncio.Future[T] = loop.create_future()
 
-    def deliver(result: Optional[T], error: Optional[Exception]) -> None:
+    def deliver(result: Optional[T], error: Optional[CallbackRaised]) -> None:
         if outcome.done():
             return
         if error is not None:
@@ -25,13 +31,11 @@ async def in_thread(call: Callable[[], T], name: str) -> T:
 
     def work() -> None:
         result: Optional[T] = None
-        failure: Optional[Exception] = None
+        failure: Optional[CallbackRaised] = None
         try:
             result = call()
-        except StopIteration as error:  # which no future can hold
-            failure = RuntimeError(f"StopIteration: {error}")
-        except Exception as error:
-            failure = error
+        except BaseException as error:  # the outcomes of pytest are no Exceptions, and no future holds a StopIteration
+            failure = CallbackRaised(error)
         try:
             loop.call_soon_threadsafe(deliver, result, failure)
         except RuntimeError:

@@ -148,15 +148,15 @@ class Watch:
 
     async def _look(self, sandbox: Sandbox) -> None:
         self._looking.add(sandbox.id)
-        try:
-            with acting_for(sandbox.account_id):
+        with acting_for(sandbox.account_id):
+            try:
                 await self._look_at(sandbox)
-        except Refusal:
-            pass  # it changed its state while we looked
-        except Exception as error:
-            self._services.log(f"looking after {sandbox.id} failed: {error!r}")
-        finally:
-            self._looking.discard(sandbox.id)
+            except Refusal:
+                pass  # it changed its state while we looked
+            except Exception as error:
+                self._services.log(f"looking after {sandbox.id} failed: {error!r}")
+            finally:
+                self._looking.discard(sandbox.id)
 
     async def _look_at(self, sandbox: Sandbox) -> None:
         now = self._services.clock.time()

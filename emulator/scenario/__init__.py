@@ -1,6 +1,9 @@
-"""A scenario: a file that says what an emulator has to start with."""
+"""A scenario: a file that describes what an emulator or an account starts with.
 
-from .applying import Loaded, apply
+`read` checks the file and resolves the files that it names; `applying.apply` makes what it describes, on the emulator's
+event loop."""
+
+from .loaded import Loaded
 from .reading import Scenario, ScenarioError, read
 
-__all__ = ["Loaded", "Scenario", "ScenarioError", "apply", "read"]
+__all__ = ["Loaded", "Scenario", "ScenarioError", "read"]

@@ -1,150 +1,291 @@
-"""Making what a scenario says, with a test's own hands: each entry is a call of the emulator's controls or of the SDK,
-with the entry's keys as options. So what can be written there is what can be called."""
+"""Making what a scenario describes, on the emulator's event loop: all of it or nothing.
+
+Each entry is a call of the emulator's controls or of the SDK, with the entry's keys as options: what can be called can
+be written in a file. The calls are described by the very functions that a test calls, and performed within the emulator
+(`wire/direct.py`), so that no fault or rate limit applies to a setup, and no request to the emulator itself is made.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable
+from typing import Any, Callable, NoReturn, Optional, cast
 
+from caged import CagedError
+from caged._call import Call
+from caged._resources import account as keys
+from caged._resources import files, sandboxes
+
+from ..control.names import suggestion
+from ..control.scope import EVERYBODY
+from ..double.agents import Agent
+from ..double.clock import Clock
+from ..double.commands import Commands
+from ..double.faults import Faults
+from ..double.link import Link
+from ..platform.platform import Platform
+from ..platform.refusal import Refusal
+from ..store import Account
+from ..wire.direct import Direct
+from .checking import sandbox_names
+from .loaded import Loaded
 from .reading import Scenario, ScenarioError
 
-if TYPE_CHECKING:
-    from caged import Caged
-
-    from ..double.double import Double
+Undo = Callable[[], Awaitable[None]]
 
 
-@dataclass
-class Loaded:
-    """What a scenario made: ids of sandboxes by their `name` (or their place: `sandbox-1`), secrets of keys by name."""
+async def apply(platform: Platform, account: Account, scenario: Scenario) -> Loaded:
+    """Make everything that a scenario describes: the clock first, faults last.
 
-    sandboxes: dict[str, str] = field(default_factory=dict)
-    keys: dict[str, str] = field(default_factory=dict)
+    Args:
+        account: whose it is. The one that stands for all (`*`) may have a clock, stubs, programs, agents and faults,
+            but no sandboxes and keys.
 
-    def variables(self) -> dict[str, str]:
-        """The same for an environment: CAGED_SANDBOX_WEB, CAGED_KEY_READER."""
-        every = [("CAGED_SANDBOX", self.sandboxes), ("CAGED_KEY", self.keys)]
-        return {
-            f"{prefix}_{re.sub('[^A-Z0-9]', '_', name.upper())}": value
-            for prefix, made in every
-            for name, value in made.items()
-        }
+    Raises:
+        ScenarioError: an entry cannot be made; the text names it. What was made before it has been removed again.
+    """
+    return await _Applying(platform, account, scenario).run()
 
 
-def apply(scenario: Scenario, double: Double, api_key: str) -> Loaded:
-    """Makes everything, in the account that `double` acts for and whose key that is: the clock first, faults last, so
-    that nothing of the scenario itself meets them. ScenarioError, naming the entry; what was made by then stays."""
-    loaded = Loaded()
-    if scenario.clock:
-        with _at("clock"):
-            double.clock.freeze(**_options(scenario.clock, "freeze", {"freeze": "at"}))
-    for index, entry in enumerate(scenario.stubs):
-        with _at(f"stubs[{index}]"):
-            double.commands.stub(**_pattern(entry, "match"))
-    for index, entry in enumerate(scenario.programs):
-        with _at(f"programs[{index}]"):
-            double.commands.program(**entry)
-    for name, table in scenario.agents.items():
-        with _at(f"agents.{name}"):
-            _agent(double, name, table)
-    with double.client(api_key) as client:
+class _Applying:
+    def __init__(self, platform: Platform, account: Account, scenario: Scenario) -> None:
+        self._platform = platform
+        self._account = account
+        self._scenario = scenario
+        self._direct = Direct(platform, account)
+        self._names = sandbox_names(scenario)
+        self._loaded = Loaded()
+        self._undo: list[Undo] = []
+
+    async def run(self) -> Loaded:
+        self._check_account()
+        self._check_sandboxes_named()
+        try:
+            await self._make()
+        except BaseException:
+            await self._take_back()
+            raise
+        self._log_warnings()
+        return self._loaded
+
+    # --- checks that need the emulator
+
+    def _check_account(self) -> None:
+        if self._account.id != EVERYBODY:
+            return
+        for kind in ("keys", "sandboxes"):
+            if getattr(self._scenario, kind):
+                raise ScenarioError(
+                    f"{kind}[0]: belongs to one account, and the scenario was loaded for all of them (account='*');"
+                    " name one account, or leave sandboxes and keys out"
+                )
+
+    def _check_sandboxes_named(self) -> None:
+        """Entries that are limited to a sandbox name one of the scenario, or an id of the account's."""
+        for kind in ("stubs", "programs", "faults"):
+            for index, entry in enumerate(getattr(self._scenario, kind)):
+                name = entry.get("sandbox")
+                if name is None or name in self._names:
+                    continue
+                box = self._platform.services.store.sandboxes.get(str(name))
+                if box is None or self._account.id not in (box.account_id, EVERYBODY):
+                    hint = suggestion(str(name), self._names)
+                    raise ScenarioError(f"{kind}[{index}]: sandbox: there is no sandbox {name!r} in the scenario{hint}")
+
+    # --- making
+
+    async def _make(self) -> None:
+        scenario = self._scenario
+        if scenario.clock:
+            with _at("clock"):
+                await self._freeze(scenario.clock["freeze"])
+        await self._make_stubs(of=None)
+        for name, table in scenario.agents.items():
+            with _at(f"agents.{name}"):
+                await self._make_replies(name, table)
         for index, entry in enumerate(scenario.keys):
             with _at(f"keys[{index}]"):
-                created = client.account.create_key(**entry)
-                loaded.keys[created.info.name] = created.key
+                await self._make_key(entry)
         for index, entry in enumerate(scenario.sandboxes):
             with _at(f"sandboxes[{index}]"):
-                name = entry.get("name", f"sandbox-{index + 1}")
-                loaded.sandboxes[name] = _sandbox(client, entry, scenario.folder)
-    for index, entry in enumerate(scenario.faults):
-        with _at(f"faults[{index}]"):
-            options = dict(entry)
-            if "sandbox" in options:
-                options["sandbox"] = loaded.sandboxes.get(options["sandbox"], options["sandbox"])
-            double.faults.add(**options)
-    return loaded
+                box = await self._create(self._names[index], entry)
+            await self._make_stubs(of=self._names[index])  # before its commands run
+            with _at(f"sandboxes[{index}]"):
+                await self._fill(box, entry)
+        for index, entry in enumerate(scenario.faults):
+            with _at(f"faults[{index}]"):
+                await self._control("/faults", Faults(_RECORDER).add, **self._with_id(entry))
+
+    def _with_id(self, entry: Mapping[str, Any]) -> dict[str, Any]:
+        options = dict(entry)
+        if options.get("sandbox") is not None:
+            options["sandbox"] = self._loaded.sandboxes.get(options["sandbox"], options["sandbox"])
+        return options
+
+    async def _freeze(self, moment: Any) -> None:
+        clock, account = self._platform.services.clock, self._account.id
+        before = clock.state()
+        kept = before if account == EVERYBODY else {name: dial for name, dial in before.items() if name == account}
+
+        async def undo() -> None:
+            self._platform.watch.reset(account)
+            clock.restore(kept)
+
+        self._undo.append(undo)
+        await self._control("", Clock(_RECORDER).freeze, moment)
+        self._loaded.added.append("/clock")
+
+    async def _make_stubs(self, of: Optional[str]) -> None:
+        """Stubs of commands and of programs that belong to the scenario's sandbox of that name, or to none of its
+        sandboxes."""
+        commands = Commands(_RECORDER)
+        for kind, function in (("stubs", commands.stub), ("programs", commands.program)):
+            for index, entry in enumerate(getattr(self._scenario, kind)):
+                name = entry.get("sandbox")
+                if (name if name in self._names else None) == of:
+                    with _at(f"{kind}[{index}]"):
+                        options = _patterns(self._with_id(entry), "match", "args", "stdin")
+                        await self._control("/commands", function, **options)
+
+    async def _make_replies(self, name: str, table: Mapping[str, Any]) -> None:
+        agent = Agent(_RECORDER, name)
+        path = f"/agents/{name}/replies"
+        if table.get("passthrough"):
+            await self._control(path, agent.passthrough)
+        for entry in table.get("reply_to", ()):
+            await self._control(path, agent.reply_to, **_patterns(entry, "prompt"))
+        for entry in table.get("replies", ()):
+            await self._control(path, agent.reply, **({"text": entry} if isinstance(entry, str) else entry))
+
+    async def _control(self, path: str, function: Callable[..., Any], *arguments: Any, **options: Any) -> None:
+        """Perform the call that a function of a test's controls makes. `path`: below which what it adds is deleted by
+        its id."""
+        request = _recorded(function, *arguments, **options)
+        account = self._account if request.account is None else self._platform.accounts.administered(request.account)
+        made = await self._direct.perform(request.method, f"/_emulator{request.path}", request.body, account=account)
+        if path:
+            added = f"{path}/{made['id']}"
+            self._loaded.added.append(added)
+            self._undo.append(lambda: self._delete(f"/_emulator{added}"))
+
+    async def _delete(self, path: str) -> None:
+        everybody = self._platform.accounts.administered(EVERYBODY)
+        await self._direct.perform("DELETE", path, account=everybody)
+
+    async def _call(self, call: Call[Any]) -> Any:
+        """Perform a call of the SDK."""
+        return await self._direct.perform(call.method, f"/v1{call.path}", call.body, call.query)
+
+    async def _make_key(self, entry: Mapping[str, Any]) -> None:
+        created = await self._call(keys.create_key(**{"scope": "full", **entry}))
+        key = created["info"]
+
+        async def undo() -> None:
+            await self._call(keys.revoke_key(key["id"]))
+
+        self._undo.append(undo)
+        self._loaded.keys[key["name"]] = created["key"]
+
+    async def _create(self, name: str, entry: Mapping[str, Any]) -> str:
+        options = {key: value for key, value in entry.items() if key not in ("name", "files", "commands", "state")}
+        made = await self._call(sandboxes.create(options.pop("template", "minimal"), options))
+        box = str(made["id"])
+        self._undo.append(lambda: self._remove(box))
+        self._loaded.sandboxes[name] = box
+        if made["status"] != "running":
+            logs = self._platform.sandboxes.logs(self._platform.sandboxes.of_any(box), 1)
+            raise ScenarioError(f"the sandbox came up as {made['status']}: {logs[-1].message if logs else 'no log'}")
+        return box
+
+    async def _fill(self, box: str, entry: Mapping[str, Any]) -> None:
+        for path, content in entry.get("files", {}).items():
+            await self._call(files.write(box, path, content))
+        for command in entry.get("commands", ()):
+            result = await self._call(sandboxes.exec_(box, command, None))
+            if result["exit_code"] != 0:
+                said = result.get("error") or result["output"][-500:]
+                raise ScenarioError(f"{command!r} failed with {result['exit_code']}: {said}")
+        if entry.get("state") == "paused":
+            await self._call(sandboxes.pause(box))
+
+    # --- taking back
+
+    async def _remove(self, box: str) -> None:
+        """A sandbox, and the snapshots that were taken of it."""
+        store = self._platform.services.store
+        known = store.sandboxes.get(box)
+        if known is not None:
+            await self._platform.sandboxes.destroy(known)
+        for snapshot in [one for one in store.snapshots.values() if one.sandbox_id == box]:
+            self._platform.snapshots.delete(snapshot)
+
+    async def _take_back(self) -> None:
+        while self._undo:
+            undo = self._undo.pop()
+            try:
+                await undo()
+            except Refusal:
+                pass  # it is gone already: removed by another call, or with the account
+            except Exception as error:
+                self._platform.services.log(f"warning: part of a scenario that failed was not removed: {error!r}")
+
+    def _log_warnings(self) -> None:
+        for warning in self._direct.warnings:
+            self._platform.services.log(f"warning: scenario: {warning}")
 
 
 @contextmanager
 def _at(place: str) -> Iterator[None]:
-    from caged import CagedError
-
+    """Name the entry in the error of what cannot be made."""
     try:
         yield
     except ScenarioError as error:
         raise ScenarioError(f"{place}: {error}") from error
-    except (TypeError, ValueError, KeyError, CagedError, RuntimeError, re.error) as error:
-        # A TypeError is what an unknown or missing option makes of the call: its text names the option.
-        said = re.sub(r"^[\w.]+[(][)] ", "", str(error))
-        raise ScenarioError(f"{place}: {said}") from error
+    except (Refusal, CagedError, AttributeError, LookupError, TypeError, ValueError, RuntimeError, re.error) as error:
+        raise ScenarioError(f"{place}: {error}") from error
 
 
-def _options(table: Mapping[str, Any], needed: str, names: Mapping[str, str]) -> dict[str, Any]:
-    if needed not in table:
-        raise ScenarioError(f"{needed} is missing")
-    return {names.get(name, name): value for name, value in table.items()}
-
-
-def _pattern(entry: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """`regex = "…"` in place of the pattern makes it a regular expression."""
+def _patterns(entry: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    """The entry as options of a call: a table `{ regex = "…" }` is a regular expression."""
     options = dict(entry)
-    if "regex" in options:
-        options[name] = re.compile(options.pop("regex"))
+    for name in names:
+        if isinstance(options.get(name), dict):
+            options[name] = re.compile(options[name]["regex"])
     return options
 
 
-def _agent(double: Double, name: str, table: Any) -> None:
-    """`replies`: a list used in turn, each a text or a table of options; `reply_to`: a list of tables with `prompt` (or
-    `regex`); `passthrough`."""
-    if not isinstance(table, dict):
-        raise ScenarioError("must be a table with replies, reply_to or passthrough")
-    for key in table:
-        if key not in ("replies", "reply_to", "passthrough"):
-            raise ScenarioError(f"{key}: unknown; an agent has replies, reply_to and passthrough")
-    agent = double.agent(name)
-    if table.get("passthrough"):
-        agent.passthrough()
-    for entry in table.get("reply_to", ()):
-        options = _pattern(entry, "prompt")
-        agent.reply_to(options.pop("prompt"), **_text(options))
-    for entry in table.get("replies", ()):
-        agent.reply(**_text(entry))
+class _Recorded(Exception):
+    """The call that a function of the controls would have made."""
+
+    def __init__(self, method: str, path: str, body: Optional[Mapping[str, Any]], account: Optional[str]) -> None:
+        super().__init__(f"{method} {path}")
+        self.method, self.path, self.body, self.account = method, path, body, account
 
 
-def _text(entry: Any) -> dict[str, Any]:
-    return {"text": entry} if isinstance(entry, str) else dict(entry)
+class _Recorder:
+    """In the place of a link to an emulator: sends nothing, and raises what would have been sent."""
+
+    account: Optional[str] = None
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: Optional[Mapping[str, Any]] = None,
+        *,
+        account: Optional[str] = None,
+        query: Optional[Mapping[str, Any]] = None,
+    ) -> NoReturn:
+        raise _Recorded(method, path, body, account)
 
 
-def _sandbox(client: Caged, entry: Mapping[str, Any], folder: Path) -> str:
-    """`name`, `files` (path -> text, or a table with `from`: a file beside the scenario), `commands` (run at the end,
-    each has to succeed), `state`; everything else is an option of `sandboxes.create`."""
-    options = {key: value for key, value in entry.items() if key not in ("name", "files", "commands", "state")}
-    sandbox = client.sandboxes.create(**options)
-    if sandbox.status != "running":
-        logs = client.sandboxes.logs(sandbox.id)
-        raise ScenarioError(f"the sandbox came up as {sandbox.status}: {logs[-1].message if logs else 'no log'}")
-    for path, content in dict(entry.get("files", {})).items():
-        if isinstance(content, dict):
-            content = _file(folder / str(content.get("from", "")))
-        client.files.write(sandbox.id, path, content)
-    for command in entry.get("commands", ()):
-        result = client.sandboxes.exec(sandbox.id, command)
-        if not result.ok:
-            raise ScenarioError(f"{command!r} failed with {result.exit_code}: {result.error or result.output[-500:]}")
-    states: dict[str, Callable[[str], Any]] = {"paused": client.sandboxes.pause, "running": lambda _id: None}
-    wanted = entry.get("state", "running")
-    if wanted not in states:
-        raise ScenarioError(f"state: {wanted!r} is unknown; use {' or '.join(states)}")
-    states[wanted](sandbox.id)
-    return sandbox.id
+_RECORDER = cast(Link, _Recorder())
 
 
-def _file(path: Path) -> str:
+def _recorded(function: Callable[..., Any], *arguments: Any, **options: Any) -> _Recorded:
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ScenarioError(f"cannot read {path}: {error}") from error
+        function(*arguments, **options)
+    except _Recorded as request:
+        return request
+    raise AssertionError(f"{function!r} made no call")

@@ -1,4 +1,4 @@
-"""A scenario's file, read and checked as far as that can be done without an emulator."""
+"""Reading a scenario: the file, the files that it names, and every check that needs no emulator."""
 
 from __future__ import annotations
 
@@ -6,28 +6,34 @@ import importlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date, datetime, time
 from pathlib import Path
 from typing import Any, Optional, Union
 
 from ..config import ConfigError
+from ..control.names import suggestion
 
-#: Top-level tables, and whether each is a list of tables or one.
-LISTS = ("keys", "stubs", "programs", "sandboxes", "faults")
+#: Top-level tables, and those that are lists of tables.
 TABLES = ("clock", "agents")
+LISTS = ("keys", "stubs", "programs", "sandboxes", "faults")
+#: Of the scenario's own file.
 MOST_BYTES = 16 * 1024**2
+#: Of one file in a sandbox: as much as `files.write` takes.
+MOST_FILE_BYTES = 10 * 1024**2
 
 
 class ScenarioError(ConfigError):
-    """A scenario that cannot be used; the text says where and what to do."""
+    """A scenario that cannot be used. The text names the entry and what to change."""
 
     __module__ = "caged.emulator"
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """`folder`: relative paths in it start there. Each entry's keys are the options of what makes it: see docs."""
+    """A checked scenario, complete in itself: the files that it named have been read.
 
-    folder: Path
+    Each entry's keys are the options of the call that makes it (`sandboxes.create`, `faults.add`, …)."""
+
     clock: Mapping[str, Any] = field(default_factory=dict)
     keys: tuple[dict[str, Any], ...] = ()
     stubs: tuple[dict[str, Any], ...] = ()
@@ -36,9 +42,20 @@ class Scenario:
     sandboxes: tuple[dict[str, Any], ...] = ()
     faults: tuple[dict[str, Any], ...] = ()
 
+    def document(self) -> dict[str, Any]:
+        """The scenario as JSON-compatible data, for an emulator elsewhere."""
+        return {name: list(value) if name in LISTS else dict(value) for name, value in vars(self).items() if value}
+
 
 def read(path: Union[str, Path]) -> Scenario:
-    """From a `.toml`, `.yaml`/`.yml` (needs PyYAML) or `.json` file. ScenarioError."""
+    """Read a scenario from a file, with the files beside it that its `from` entries name.
+
+    Args:
+        path: a `.toml`, `.yaml`/`.yml` (needs PyYAML) or `.json` file.
+
+    Raises:
+        ScenarioError: the file cannot be read or used; the text names the entry.
+    """
     path = Path(path)
     try:
         if path.stat().st_size > MOST_BYTES:
@@ -74,19 +91,83 @@ def _parse(suffix: str, text: str) -> Any:
 
 
 def from_document(document: Any, folder: Optional[Path] = None) -> Scenario:
-    """From what a file holds, as plain dicts and lists. ScenarioError, naming the place."""
+    """Check what a scenario file holds.
+
+    Args:
+        document: the content as plain dicts, lists and values.
+        folder: where the paths of `from` entries start. None: the document was received from elsewhere, and `from`
+            is refused, so that a request cannot read files of this machine.
+
+    Raises:
+        ScenarioError: names the entry that cannot be used.
+    """
+    from .checking import check  # loads the controls, whose options are what a scenario may hold
+
     if not isinstance(document, dict):
         raise ScenarioError("a scenario is a table (mapping) with some of: " + ", ".join((*TABLES, *LISTS)))
+    known = (*TABLES, *LISTS)
     for name, value in document.items():
-        if name not in TABLES and name not in LISTS:
-            raise ScenarioError(f"{name}: unknown; a scenario has {', '.join((*TABLES, *LISTS))}")
+        if name not in known:
+            raise ScenarioError(f"{name}: unknown{suggestion(name, known)}")
         if name in TABLES and not isinstance(value, dict):
             raise ScenarioError(f"{name}: must be a table")
         if name in LISTS and not (isinstance(value, list) and all(isinstance(entry, dict) for entry in value)):
             raise ScenarioError(f"{name}: must be a list of tables ([[{name}]] in TOML)")
-    names = [entry["name"] for entry in document.get("sandboxes", ()) if "name" in entry]
-    for name in names:
-        if not isinstance(name, str) or names.count(name) > 1:
-            raise ScenarioError(f"sandboxes: the name {name!r} must be a text, and only one sandbox's")
-    given: dict[str, Any] = {name: tuple(value) if name in LISTS else value for name, value in document.items()}
-    return Scenario(folder or Path.cwd(), **given)
+    plain = {name: _plain(value, name) for name, value in document.items()}
+    for index, entry in enumerate(plain.get("sandboxes", ())):
+        _resolve_files(entry, f"sandboxes[{index}]", folder)
+    given: dict[str, Any] = {name: tuple(value) if name in LISTS else value for name, value in plain.items()}
+    scenario = Scenario(**given)
+    check(scenario)
+    return scenario
+
+
+def _plain(value: Any, place: str) -> Any:
+    """A copy that can be sent as JSON: moments (of TOML and YAML) become RFC 3339 texts."""
+    if isinstance(value, dict):
+        for name in value:
+            if not isinstance(name, str):
+                raise ScenarioError(f"{place}: the key {name!r} must be a text; put it in quotes")
+        return {name: _plain(inner, f"{place}.{name}") for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_plain(inner, f"{place}[{index}]") for index, inner in enumerate(value)]
+    if isinstance(value, datetime):
+        if value.tzinfo is None:
+            raise ScenarioError(f"{place}: {value.isoformat()} needs its time zone, as in {value.isoformat()}Z")
+        return value.isoformat()
+    if isinstance(value, (date, time)):
+        raise ScenarioError(f"{place}: {value.isoformat()} is a date or a time alone; put a text in quotes")
+    if isinstance(value, float) and value - value != 0:  # infinite, or not a number
+        raise ScenarioError(f"{place}: must be a finite number")
+    if value is None or isinstance(value, (str, bool, int, float)):
+        return value
+    raise ScenarioError(f"{place}: {type(value).__name__} is not a text, number, list or table")
+
+
+def _resolve_files(entry: dict[str, Any], place: str, folder: Optional[Path]) -> None:
+    """Put the content of the files that `from` names in their place."""
+    files = entry.get("files", {})
+    if not isinstance(files, dict):
+        raise ScenarioError(f"{place}: files: must be a table of path and content")
+    for path, content in files.items():
+        if isinstance(content, str):
+            continue
+        if not (isinstance(content, dict) and list(content) == ["from"] and isinstance(content["from"], str)):
+            raise ScenarioError(f"{place}: files: {path!r} must be a text, or {{ from = 'a path' }}")
+        if folder is None:
+            raise ScenarioError(
+                f"{place}: files: {path!r} has `from`, which only the program that reads a scenario file can resolve;"
+                " send the content itself"
+            )
+        files[path] = _content(folder / content["from"], place)
+
+
+def _content(path: Path, place: str) -> str:
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            content = file.read(MOST_FILE_BYTES + 1)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ScenarioError(f"{place}: cannot read {path}: {error}") from error
+    if len(content) > MOST_FILE_BYTES:
+        raise ScenarioError(f"{place}: {path} is larger than {MOST_FILE_BYTES // 1024**2} MiB")
+    return content

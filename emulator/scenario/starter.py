@@ -4,7 +4,7 @@
 NAME = "caged-scenario.toml"
 
 STARTER = '''\
-# A scenario: what an emulator has to start with.
+# A scenario: what an emulator starts with. It is loaded completely or not at all.
 #
 #     caged-emulator serve --scenario caged-scenario.toml
 #     caged-emulator exec --scenario caged-scenario.toml -- npm test
@@ -18,7 +18,7 @@ STARTER = '''\
 
 # A sandbox for each entry. Besides `name`, `files`, `commands` and `state`: the options of sandboxes.create.
 [[sandboxes]]
-name = "web"                      # printed with the id at the start; faults below may name it
+name = "web"                      # printed with the id at the start; faults and stubs may name it
 template = "python-312"
 agents = ["claude"]
 budget = 5.00                     # USD
@@ -28,18 +28,19 @@ commands = ["git init -q"]        # each has to succeed
 
 [sandboxes.files]
 "/workspace/app.py" = "print('hello')\\n"
-# "/workspace/data.json" = { from = "data.json" }   # a file beside this one
+# "/workspace/data.json" = { from = "data.json" }   # a file beside this one, read by whoever loads it
 
 # More API keys, beside the emulator's own.
 [[keys]]
 name = "reader"
 scope = "read_only"
 
-# Commands that are answered instead of run: exact text, a pattern with *, or `regex = "..."` in place of `match`.
+# Commands that are answered instead of run: the exact text, a glob with *, or a regular expression, as in
+# match = { regex = "^npm (ci|install)" }
 [[stubs]]
 match = "npm install"
 output = "added 42 packages\\n"
-optional = true                   # nobody minds when it is never used
+optional = true                   # not reported when it is never used
 
 # Programs that are answered wherever they are called, also inside scripts.
 [[programs]]

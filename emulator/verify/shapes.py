@@ -1,6 +1,6 @@
 """The objects of the wire, as the platform's clients read them: keys and what stands under them.
 
-A key with `?` may be absent or null. What is not named may be there.
+A key with `?` may be absent or null. `fault` looks at what is named, `extra_key` for what is not.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SANDBOX = {
     "budget?": NUMBER,
     "init_script?": str,
     "timeout?": int,
-    "config?": dict,
+    "config?": {"source": {"yaml", "flags", "merged"}, "raw?": str},
     "created_at": TIME,
     "started_at?": TIME,
     "stopped_at?": TIME,
@@ -40,6 +40,7 @@ TRUST = {"session_id": str, "score": COUNT, "updated_at": TIME}
 PORT = {"port": COUNT, "preview_url?": str, "protocol": str, "protected": bool, "detected_at?": TIME}
 EXEC = {"output": str, "exit_code": int, "error?": str}
 FILE = {"name": str, "path": str, "type": {"file", "directory"}, "size": COUNT, "mod_time": TIME}
+WRITTEN = {"status": str, "path": str}
 CHANGED = {"path": str, "status": {"modified", "added", "deleted", "untracked"}}
 DIFF = {"files": [CHANGED], "diff": str, "staged_diff": str}
 SNAPSHOT = {
@@ -150,6 +151,7 @@ NOTIFICATION = {
     "created_at": TIME,
 }
 NOTIFICATIONS = {"notifications": [NOTIFICATION], "unread_count": COUNT}
+UNREAD = {"unread_count": COUNT}
 NOTIFICATION_CONFIG = {
     "account_id": str,
     "enabled_channels": STRINGS,
@@ -209,6 +211,22 @@ def _fault_of_object(value: object, shape: Mapping[str, Any], where: str) -> Opt
         found = fault(value[key], kind, place)
         if found is not None:
             return found
+    return None
+
+
+def extra_key(value: object, shape: Any, where: str = "") -> Optional[str]:
+    """The first key of a value that its shape does not name, with its place; None when there is none."""
+    if isinstance(shape, list) and isinstance(value, list):
+        found = (extra_key(item, shape[0], f"{where}[{number}]") for number, item in enumerate(value))
+        return next(filter(None, found), None)
+    if not isinstance(shape, Mapping) or not isinstance(value, Mapping):
+        return None
+    named = {name.rstrip("?"): kind for name, kind in shape.items()}
+    for key, inner in value.items():
+        place = f"{where}.{key}" if where else str(key)
+        found_inside = extra_key(inner, named[key], place) if key in named else place
+        if found_inside is not None:
+            return found_inside
     return None
 
 

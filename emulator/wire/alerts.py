@@ -16,16 +16,14 @@ operations = Operations()
 
 
 class AlertOut(Model):
-    """`type` (finer than `rule_type`) and `resolved` are the documentation's older keys."""
+    """An alert. `resolved_at` is left out while the alert is open."""
 
     id: str
     account_id: str
     rule_id: str
     rule_type: str
-    type: str
     severity: str
     state: str
-    resolved: bool
     title: str
     message: str
     sandbox_id: str
@@ -97,10 +95,8 @@ def shown(alert: Alert) -> AlertOut:
         account_id=alert.account_id,
         rule_id=alert.rule_id,
         rule_type=alert.rule_type,
-        type=alert.kind,
         severity=alert.severity,
         state=alert.state,
-        resolved=alert.state == "resolved",
         title=alert.title,
         message=alert.message,
         sandbox_id=alert.sandbox_id,

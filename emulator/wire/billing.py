@@ -16,10 +16,9 @@ operations = Operations()
 
 
 class SubscriptionOut(Model):
-    """`plan` is the documentation's older name of `tier`."""
+    """The account's plan. `current_period_end` is left out on the free plan."""
 
     tier: str
-    plan: str
     status: str
     customer_id: str
     current_period_end: Optional[str]
@@ -57,7 +56,6 @@ def shown(account: Account) -> SubscriptionOut:
     end = account.subscription.period_end
     return SubscriptionOut(
         tier=account.tier,
-        plan=account.tier,
         status="canceled" if account.subscription.ended else "active",
         customer_id=f"cus_{account.id.partition('_')[2]}",
         current_period_end=None if end is None else rfc3339(end),

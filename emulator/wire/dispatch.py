@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import secrets
 import time
 import traceback
 from collections.abc import Mapping
+from contextlib import ExitStack
 from typing import Optional
 from urllib.parse import unquote
 
@@ -21,6 +23,7 @@ from ..platform.platform import Platform
 from ..platform.refusal import Refusal, invalid
 from ..store import Account
 from . import faulty
+from .foreign import note_foreign
 from .operation import Body, Call, NoBody, Operation
 from .problem import problem
 
@@ -38,13 +41,15 @@ class Dispatcher:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
-        response = await self._respond(request)
-        try:
-            await response(scope, receive, send)
-        except ClientDisconnect:
-            pass  # it hung up while a large answer was on its way
+        with ExitStack() as over:
+            response = await self._respond(request, over)
+            try:
+                await response(scope, receive, send)
+            except ClientDisconnect:
+                pass  # it hung up while a large answer was on its way
 
-    async def _respond(self, request: Request) -> Response:
+    async def _respond(self, request: Request, over: ExitStack) -> Response:
+        """`over`: closed when the answer was sent."""
         method = "GET" if request.method == "HEAD" else request.method
         operation = self._operations[method]
         act_for("")  # a request that came together with another inherits from that
@@ -63,7 +68,7 @@ class Dispatcher:
             )
         )
         rate = self._platform.accounts.rate_window()
-        fault, raw = None, b""
+        injection, raw = None, b""
         try:
             account, key = _NOBODY, None
             if operation.owner is not None:
@@ -79,35 +84,44 @@ class Dispatcher:
                 if key.scope == "read_only" and method != "GET":
                     raise Refusal(403, "this key is read-only", "read_only_key", "", "api_key", key.id)
             raw = await read_body(request, operation)
-            fault = services.faults.take(account.id, operation.name, request.method, entry.path, entry.sandbox)
+            injection = services.faults.take(
+                account.id,
+                operation.name,
+                request.method,
+                entry.path,
+                entry.sandbox,
+                functools.partial(setattr, entry, "fault"),
+            )
             response = None
-            if fault is not None:
-                entry.fault = fault.id
-                response = await faulty.before(fault, request)
-            if response is None:
+            if injection is not None:
+                over.callback(injection.release)
+                response = await faulty.before(injection, request)
+            if response is not None:
+                injection = None  # the fault has had its effect
+            else:
                 body = parse_body(raw, operation)
                 services.journal.hide(account.id, body.hidden())
                 entry.warnings += [
                     f"unknown key {name!r} in the body is ignored" for name in body.model_extra or ()
                 ]
                 entry.warnings += unused_parts(request, operation)
-                call = Call(request, self._platform, account, key, body, entry.warnings, fault)
+                call = Call(request, self._platform, account, key, body, entry.warnings, injection)
                 response = await operation.handler(call)
-                if fault is not None:
-                    response = faulty.after(fault, response)
         except Refusal as refusal:
-            response = problem(refusal, request.scope["path"])
+            note_foreign(self._platform, entry, account, refusal, request.path_params.values())
+            response = problem(refusal)
         except ClientDisconnect:
             response = Response(status_code=CLIENT_CLOSED_REQUEST)
         except Exception:
             services.log(f"{request.method} {request.scope['path']} failed:\n{traceback.format_exc()}")
-            response = problem(
-                Refusal(500, "the emulator failed; its log has the traceback. Please report it."),
-                request.scope["path"],
-            )
+            response = problem(Refusal(500, "the emulator failed; its log has the traceback. Please report it."))
         add_common_headers(response, self._platform, rate)
         if services.keeper is not None:
             response = self._durable(response, request)
+        if injection is not None and response.status_code != CLIENT_CLOSED_REQUEST:
+            passed, response = response, faulty.after(injection, response, request)
+            if response is passed:
+                injection.release()  # the effect cannot happen any more
         entry.status = response.status_code
         entry.duration_ms = round((time.perf_counter() - started) * 1000, 3)
         services.journal.finish(entry, self._kept(operation, account, raw), getattr(response, "body", b""))
@@ -129,16 +143,20 @@ class Dispatcher:
         try:
             if not secrets.compare_digest(bearer(request).encode(), platform.services.admin_key.encode()):
                 raise Refusal(401, "not the admin key; `caged-emulator serve` prints it, and --admin-key sets it")
+            for name in request.query_params:
+                if name not in operation.query:
+                    known = ", ".join(operation.query)
+                    raise invalid(f"{name}: is not a query parameter of this call; known are {known}")
             account = platform.accounts.administered(request.query_params.get("account"))
             body = parse_body(await read_body(request, operation), operation, unknown_keys=False)
             response = await operation.handler(Call(request, platform, account, None, body))
         except Refusal as refusal:
-            response = problem(refusal, request.scope["path"])
+            response = problem(refusal)
         except ClientDisconnect:
             response = Response(status_code=CLIENT_CLOSED_REQUEST)
         except Exception:
             platform.services.log(f"{request.method} {request.scope['path']} failed:\n{traceback.format_exc()}")
-            response = problem(Refusal(500, "the emulator failed; its log has the traceback."), request.scope["path"])
+            response = problem(Refusal(500, "the emulator failed; its log has the traceback."))
         add_common_headers(response, platform, admin=True)
         if platform.services.keeper is not None:
             response = self._durable(response, request)
@@ -150,7 +168,7 @@ class Dispatcher:
             self._platform.services.commit()
         except OSError as error:
             self._platform.services.log(f"{request.method} {request.scope['path']}: {error}")
-            response = problem(Refusal(507, str(error)), request.scope["path"])
+            response = problem(Refusal(507, str(error)))
             add_common_headers(response, self._platform)
         return response
 
@@ -190,11 +208,11 @@ async def read_body(request: Request, operation: Operation) -> bytes:
     if operation.body is None:
         return b""
     chunks: list[bytes] = []
-    size = 0
+    size, most = 0, operation.most_bytes or limits.BODY_BYTES
     async for chunk in request.stream():
         size += len(chunk)
-        if size > limits.BODY_BYTES:
-            raise Refusal(413, f"the body is larger than {limits.BODY_BYTES // 1024**2} MiB")
+        if size > most:
+            raise Refusal(413, f"the body is larger than {most // 1024**2} MiB")
         chunks.append(chunk)
     return b"".join(chunks)
 

@@ -14,6 +14,8 @@ from .operation import Body, Call, Model, Operations, json_reply
 operations = Operations()
 
 _INT64 = 2**63 - 1
+#: Warnings of each kind that one batch leaves in the journal.
+WARNINGS_MOST = 20
 
 
 def _rfc3339(text: str) -> str:
@@ -40,7 +42,7 @@ class IngestEvents(Body):
 
 
 class Ingested(Model):
-    """`errors`: events that name a sandbox or a session that the account does not have."""
+    """`errors`: events that name a sandbox that the account does not have, or one that is not their session's."""
 
     accepted: int
     errors: int
@@ -49,8 +51,11 @@ class Ingested(Model):
 @operations.add("POST", "/v1/events/ingest", "events.ingest", IngestEvents, reply=Ingested)
 async def ingest(call: Call[IngestEvents]) -> Response:
     ignored = {name for event in call.body.events for name in event.model_extra or ()}
-    call.warnings.extend(f"unknown key {name!r} of an event is ignored" for name in sorted(ignored)[:20])
-    accepted, errors = call.platform.events.ingest(call.account, [_told(event) for event in call.body.events])
+    call.warnings.extend(f"unknown key {name!r} of an event is ignored" for name in sorted(ignored)[:WARNINGS_MOST])
+    warnings: list[str] = []
+    told = [_told(event) for event in call.body.events]
+    accepted, errors = call.platform.events.ingest(call.account, told, warnings)
+    call.warnings.extend(warnings[:WARNINGS_MOST])
     return json_reply(Ingested(accepted=accepted, errors=errors))
 
 

@@ -24,8 +24,6 @@ class ExecOut(Model):
     output: str
     exit_code: int
     error: Optional[str]
-    duration_ms: int
-    truncated: bool
 
     def model_dump_json(self, **_options: Any) -> str:
         return super().model_dump_json(exclude_none=True)
@@ -35,14 +33,6 @@ class ExecOut(Model):
 async def run(call: Call[Exec]) -> Response:
     if "\0" in call.body.command:
         raise invalid("command: must not contain a NUL character")
-    work = call.platform.execs.run(call.account, call.param("id"), call.body.command, call.fault)
+    work = call.platform.execs.run(call.account, call.param("id"), call.body.command, call.injection)
     outcome = await unless_hung_up(call.request, work)
-    return json_reply(
-        ExecOut(
-            output=outcome.output,
-            exit_code=outcome.exit_code,
-            error=outcome.error,
-            duration_ms=outcome.duration_ms,
-            truncated=outcome.truncated,
-        )
-    )
+    return json_reply(ExecOut(output=outcome.output, exit_code=outcome.exit_code, error=outcome.error))

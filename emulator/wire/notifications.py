@@ -34,10 +34,7 @@ class NotificationPage(Model):
 
 
 class UnreadCount(Model):
-    """`count` is the older name."""
-
     unread_count: int
-    count: int
 
 
 class UpdateConfig(Body):
@@ -111,8 +108,7 @@ async def list_all(call: Call[NoBody]) -> Response:
 
 @operations.add("GET", "/v1/notifications/unread-count", "notifications.unread_count", reply=UnreadCount)
 async def unread_count(call: Call[NoBody]) -> Response:
-    count = call.platform.notifications.unread_count(call.account)
-    return json_reply(UnreadCount(unread_count=count, count=count))
+    return json_reply(UnreadCount(unread_count=call.platform.notifications.unread_count(call.account)))
 
 
 @operations.add("POST", "/v1/notifications/read-all", "notifications.mark_all_read")

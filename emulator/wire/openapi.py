@@ -74,32 +74,42 @@ _MADE = {
 
 class Reason(Model):
     """Why, for programs that branch on it. `code`: plan_limit_reached, policy_denied, read_only_key,
-    sandbox_not_running, invalid_state, budget_exceeded, snapshot_not_ready, file_too_large, and others."""
+    sandbox_not_running, invalid_state, budget_exceeded, snapshot_not_ready, file_too_large, path_outside_sandbox,
+    and others. `action`, `subject_type` and `subject_id` are left out where they do not apply."""
 
     code: str
     message: str
-    action: str
-    subject_type: str
-    subject_id: str
+    action: Optional[str]
+    subject_type: Optional[str]
+    subject_id: Optional[str]
+
+    def model_dump_json(self, **_options: Any) -> str:
+        return super().model_dump_json(exclude_none=True)
 
 
 class Problem(Model):
-    """A refusal, after RFC 7807. `detail` says what to do next; `error` repeats it for older clients; `instance` is
-    the path. `reason` is there when a program may want to branch on it."""
+    """A refusal, after RFC 7807. `detail` says what to do next. `reason` is there when a program may want to branch on
+    it."""
 
     type: str
     title: str
     status: int
     detail: str
-    instance: str
-    error: str
-    reason: Reason
+    reason: Optional[Reason]
 
-    @classmethod
-    def __get_pydantic_json_schema__(cls, schema: core_schema.CoreSchema, handler: Any) -> dict[str, Any]:
-        found: dict[str, Any] = handler(schema)
-        handler.resolve_ref_schema(found)["required"].remove("reason")
-        return found
+    def model_dump_json(self, **_options: Any) -> str:
+        return super().model_dump_json(exclude_none=True)
+
+
+class DeviceProblem(Problem):
+    """A refusal of device login. `error` is the word that its client reads: authorization_pending, access_denied,
+    expired_token."""
+
+    error: Optional[str]
+
+
+#: Operations whose refusals hold more than others'.
+_PROBLEMS: dict[str, type[Problem]] = {"auth.device_token": DeviceProblem}
 
 
 class _Schemas(GenerateJsonSchema):
@@ -154,7 +164,8 @@ def document(operations: Iterable[Operation]) -> dict[str, Any]:
 
 def _schemas(operations: Sequence[Operation]) -> tuple[Any, dict[str, Any]]:
     """(reference by model and direction, all definitions)."""
-    wanted: dict[tuple[type[BaseModel], _Mode], None] = {(Problem, "serialization"): None}
+    problems: tuple[type[BaseModel], ...] = (Problem, *_PROBLEMS.values())
+    wanted: dict[tuple[type[BaseModel], _Mode], None] = {(problem, "serialization"): None for problem in problems}
     for operation in operations:
         if operation.body is not None:
             wanted[operation.body, "validation"] = None
@@ -215,7 +226,9 @@ def _responses(operation: Operation, refs: Any) -> dict[str, Any]:
     if content:
         success["content"] = content
     responses = {str(operation.status): success}
-    problem = {"application/problem+json": {"schema": refs[Problem, "serialization"]}}
+    problem = {
+        "application/problem+json": {"schema": refs[_PROBLEMS.get(operation.name, Problem), "serialization"]}
+    }
     for status in sorted(_refusals(operation)):
         responses[str(status)] = {
             "description": HTTPStatus(status).phrase,

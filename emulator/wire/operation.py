@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ..control.faults import Fault
+from ..control.faults import Injection
 from ..platform.platform import Platform
 from ..platform.refusal import invalid
 from ..store import Account, Key
@@ -50,13 +50,16 @@ class Call(Generic[B]):
     key: Optional[Key]
     body: B
     warnings: list[str] = field(default_factory=list)
-    fault: Optional[Fault] = None
+    injection: Optional[Injection] = None
 
     def failing(self, outcome: str) -> Optional[str]:
-        """Why the call is to end in `outcome`, when a fault says so."""
-        if self.fault is None or self.fault.outcome != outcome:
+        """Why the call has to end in `outcome`, if a fault says so, which has triggered by that: the caller makes the
+        outcome happen."""
+        if self.injection is None or self.injection.fault.outcome != outcome:
             return None
-        return self.fault.detail or f"a test asked for it ({self.fault.id})"
+        self.injection.trigger()
+        fault = self.injection.fault
+        return fault.detail or f"a test asked for it ({fault.id})"
 
     def param(self, name: str) -> str:
         """A path segment, decoded after routing: `a%2Fb` is the id `a/b`."""
@@ -90,6 +93,7 @@ class Operation:
     `bool`); those in `required` are refused when they are missing. `errors`: refusals of this call, apart from those
     that all calls share (401, 403, 429, 400 with a body or query, 404 with an id, 413 with a body). `media`: the
     content type of an answer in bytes. `upload`: the content type of a body that the call reads by itself.
+    `most_bytes`: of the body, where it may be larger than that of other calls.
     """
 
     method: str
@@ -107,6 +111,7 @@ class Operation:
     admin: bool = False
     owner: Optional[Owner] = None
     upload: str = ""
+    most_bytes: int = 0
 
 
 class Operations(list[Operation]):
@@ -129,6 +134,7 @@ class Operations(list[Operation]):
         admin: bool = False,
         owner: Optional[Owner] = None,
         upload: str = "",
+        most_bytes: int = 0,
     ) -> Callable[[Handler], Handler]:
         """`status`: 200 where there is a reply and 204 where there is none, unless said otherwise."""
         status = status or (204 if reply is None else 200)
@@ -151,6 +157,7 @@ class Operations(list[Operation]):
                     admin,
                     owner,
                     upload,
+                    most_bytes,
                 )
             )
             return handler

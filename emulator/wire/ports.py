@@ -17,11 +17,11 @@ _HIGHEST = 65535
 
 
 class PortOut(Model):
-    """`protocol`: `http` for the ports that have a preview, `tcp` for all others, whose `preview_url` is null."""
+    """`protocol`: `http` for the ports that have a preview, `tcp` for all others, whose `preview_url` is empty."""
 
     port: int
     protocol: str
-    preview_url: Optional[str]
+    preview_url: str
     protected: bool
     detected_at: str
 
@@ -50,7 +50,7 @@ async def list_ports(call: Call[NoBody]) -> Response:
             PortOut(
                 port=port.port,
                 protocol="http" if port.port in HTTP_PORTS else "tcp",
-                preview_url=_url(call, port.port),
+                preview_url=_url(call, port.port) or "",
                 protected=call.platform.ports.is_protected(sandbox_id, port.port),
                 detected_at=port.detected_at,
             )

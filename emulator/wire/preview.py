@@ -67,7 +67,7 @@ class Previews:
                 await forward(target.port, target.prefix, target.path, scope, receive, send, connection, protected)
 
     async def _refuse(self, refusal: Refusal, scope: Scope, receive: Receive, send: Send) -> None:
-        response = problem(refusal, scope["path"])
+        response = problem(refusal)
         if refusal.status == 401:
             response.headers["WWW-Authenticate"] = 'Basic realm="preview"'
         if scope["type"] == "websocket":

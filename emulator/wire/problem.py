@@ -1,4 +1,8 @@
-"""Refusals as `application/problem+json` (wire-contract.md 2.3, platform-behaviour.md A, Errors)."""
+"""Refusals as `application/problem+json` (wire-contract.md 2.3, platform-behaviour.md A, Errors).
+
+A problem holds `type`, `title`, `status`, `detail` and, where a program may want to branch on it, `reason`. Device
+login alone adds `error`, the word that its client reads (wire-other-clients.md 2.4).
+"""
 
 from __future__ import annotations
 
@@ -11,23 +15,26 @@ from starlette.responses import Response
 from ..platform.refusal import Refusal
 
 
-def problem(refusal: Refusal, instance: str) -> Response:
+def problem(refusal: Refusal) -> Response:
     title = HTTPStatus(refusal.status).phrase
     body: dict[str, Any] = {
         "type": f"https://caged.dev/errors/{title}",
         "title": title,
         "status": refusal.status,
         "detail": refusal.detail,
-        "instance": instance,
-        "error": refusal.error or refusal.detail,
     }
+    if refusal.error is not None:
+        body["error"] = refusal.error
     if refusal.code:
-        body["reason"] = {
-            "code": refusal.code,
-            "message": refusal.detail,
+        optional = {
             "action": refusal.action,
             "subject_type": refusal.subject_type,
             "subject_id": refusal.subject_id,
+        }
+        body["reason"] = {
+            "code": refusal.code,
+            "message": refusal.detail,
+            **{name: value for name, value in optional.items() if value},
         }
     response = Response(
         json.dumps(body, ensure_ascii=True).encode("ascii"),

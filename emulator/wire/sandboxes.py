@@ -71,6 +71,16 @@ class CreateSandbox(Body):
         return [*named, self.repo_token or "", in_url[1] if in_url else ""]
 
 
+class ConfigOut(Model):
+    """The `.caged.yaml` at the top of the sandbox's repository. `raw` is left out for one that cannot be shown."""
+
+    source: str
+    raw: Optional[str]
+
+    def model_dump_json(self, **_options: Any) -> str:
+        return super().model_dump_json(exclude_none=True)
+
+
 class SandboxOut(Model):
     """A sandbox as every client reads it. Nullable keys are left out when unset."""
 
@@ -86,6 +96,7 @@ class SandboxOut(Model):
     budget: Optional[float]
     init_script: Optional[str]
     timeout: int
+    config: Optional[ConfigOut]
     created_at: str
     started_at: Optional[str]
     stopped_at: Optional[str]
@@ -119,6 +130,7 @@ def shown(sandbox: Sandbox, now: float) -> SandboxOut:
         budget=sandbox.budget,
         init_script=sandbox.init_script,
         timeout=sandbox.timeout,
+        config=ConfigOut(source=sandbox.config["source"], raw=sandbox.config.get("raw")) if sandbox.config else None,
         created_at=sandbox.created_at,
         started_at=sandbox.started_at,
         stopped_at=sandbox.stopped_at,
@@ -139,7 +151,9 @@ async def create(call: Call[CreateSandbox]) -> Response:
         services.note(sandbox, warning, "warning")
     if sandbox.network_mode != "full" and not services.walls.own_network:  # the log says so later
         call.warnings.append(f"network_mode {sandbox.network_mode} is not enforced: the network is open")
-    await call.platform.sandboxes.build(sandbox, call.failing("error"))
+    if sandbox.template in limits.OLDER_TEMPLATES:
+        call.warnings.append(f"template {sandbox.template} is in older documentation only; the platform may refuse it")
+    await call.platform.sandboxes.build(sandbox, lambda: call.failing("error"))
     return json_reply(shown(sandbox, call.platform.services.clock.time()), 201)
 
 
@@ -181,7 +195,7 @@ async def logs(call: Call[NoBody]) -> Response:
     tail = call.query_int("tail")
     if (tail or 0) > limits.LOGS_MOST:
         call.warnings.append(f"tail is cut to {limits.LOGS_MOST}")
-    if call.query("follow") not in (None, "", "false", "0"):
+    if call.query("follow") is not None:
         call.warnings.append("follow has no effect, here and on the platform: ask again for newer lines")
     lines = call.platform.sandboxes.logs(sandbox, tail)
     return json_reply([LogLine(timestamp=x.timestamp, type=x.type, message=x.message) for x in lines])

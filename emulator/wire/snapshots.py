@@ -9,7 +9,6 @@ from pydantic import ConfigDict
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from ..control.clock import rfc3339
 from ..platform.limits import DOWNLOAD_SECONDS
 from ..platform.refusal import invalid
 from ..store import Snapshot
@@ -43,10 +42,9 @@ class RestoreSnapshot(Body):
 
 
 class SnapshotOut(Model):
-    """`account_id` is there for older clients, which insist on it."""
+    """A snapshot. `completed_at` is left out until it is completed."""
 
     id: str
-    account_id: str
     sandbox_id: str
     name: str
     description: str
@@ -67,13 +65,11 @@ class Restored(Model):
 class Download(Model):
     url: str
     expires_in_seconds: int
-    expires_at: str
 
 
 def shown(snapshot: Snapshot) -> SnapshotOut:
     return SnapshotOut(
         id=snapshot.id,
-        account_id=snapshot.account_id,
         sandbox_id=snapshot.sandbox_id,
         name=snapshot.name,
         description=snapshot.description,
@@ -104,7 +100,7 @@ async def list_of_sandbox(call: Call[NoBody]) -> Response:
 async def create(call: Call[CreateSnapshot]) -> Response:
     sandbox = call.platform.sandboxes.get(call.account, call.param("id"))
     name, description = call.body.name or "", call.body.description or ""
-    snapshot = call.platform.snapshots.create(sandbox, name, description, call.failing("failed"))
+    snapshot = call.platform.snapshots.create(sandbox, name, description, lambda: call.failing("failed"))
     return json_reply(shown(snapshot), 201)
 
 
@@ -139,13 +135,10 @@ async def restore(call: Call[RestoreSnapshot]) -> Response:
 
 @operations.add("GET", "/v1/snapshots/{id}/download", "snapshots.download", reply=Download, errors=[409])
 async def download(call: Call[NoBody]) -> Response:
-    path, expires = call.platform.snapshots.sign_download(
-        call.platform.snapshots.get(call.account, call.param("id"))
-    )
+    snapshot = call.platform.snapshots.get(call.account, call.param("id"))
     base = f"{call.request.url.scheme}://{call.request.headers['host']}"
-    return json_reply(
-        Download(url=base + path, expires_in_seconds=DOWNLOAD_SECONDS, expires_at=rfc3339(expires))
-    )
+    path = call.platform.snapshots.sign_download(snapshot)
+    return json_reply(Download(url=base + path, expires_in_seconds=DOWNLOAD_SECONDS))
 
 
 @operations.add(

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 import traceback
 from collections.abc import Awaitable
@@ -14,6 +15,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from ..control.faults import Injection
 from ..control.journal import Entry
 from ..platform.open_sockets import OpenSocket
 from ..platform.platform import Platform
@@ -21,8 +23,12 @@ from ..platform.refusal import Refusal
 from ..store import Account, Key, Sandbox
 from . import faulty
 from .dispatch import add_common_headers
+from .foreign import note_foreign
 from .operation import Call, NoBody
 from .problem import problem
+
+#: The subprotocol of each kind of socket. A client that asks for another is given none (platform-behaviour.md B 6).
+SUBPROTOCOLS = {"terminal": "terminal", "stream": "terminal", "mcp": "mcp"}
 
 
 @dataclass
@@ -38,10 +44,13 @@ class Connection:
     _opened: Optional[OpenSocket] = field(default=None, init=False)
 
     async def accept(self, kind: str) -> None:
-        """Echoes the first that was asked for: some clients fail when none is named, others when it is another. `kind`:
-        as of platform/open_sockets.py, where it is listed from now until `over`."""
-        offered = subprotocols(self.socket.scope)
-        await self.socket.accept(subprotocol=offered[0] if offered else None)
+        """Complete the handshake, with the subprotocol of `kind` if the client asked for it and without any otherwise.
+
+        Args:
+            kind: One of platform/open_sockets.py, where the socket is listed from now until `over`.
+        """
+        name = SUBPROTOCOLS[kind]
+        await self.socket.accept(subprotocol=name if name in subprotocols(self.socket.scope) else None)
         opened_at = self.platform.services.clock.timestamp()
         self._opened = OpenSocket(self.account.id, self.sandbox.id, kind, opened_at)
         self.platform.sockets.add(self._opened)
@@ -85,22 +94,29 @@ class SocketDispatcher:
         entry.status = 101
         started = time.perf_counter()
         connection: Optional[Connection] = None
+        injection: Optional[Injection] = None
+        account: Optional[Account] = None
         try:
             account, key = self._platform.tickets.admit(socket.query_params.get("token", ""))
             services.journal.belongs(entry, account.id, services.clock.timestamp())
             self._platform.accounts.count_request(account)
             entry.sandbox = unquote(socket.path_params["id"], errors="replace")
             sandbox = self._platform.sandboxes.running(account, entry.sandbox)
-            fault = services.faults.take(account.id, entry.operation, "GET", entry.path, sandbox.id)
-            if fault is not None:
-                entry.fault = fault.id
-                await faulty.before_upgrade(fault, socket)
-            if fault is None or not fault.interrupts:
+            injection = services.faults.take(
+                account.id, entry.operation, "GET", entry.path, sandbox.id, functools.partial(setattr, entry, "fault")
+            )
+            if injection is not None:
+                response = await faulty.before_upgrade(injection, socket)
+                if response is not None:
+                    entry.status = response.status_code
+                    await refuse(socket, self._platform, response)
+                    return
+            if injection is None or not injection.fault.interrupts:
                 connection = Connection(socket, self._platform, account, key, sandbox)
                 await self._operation.handler(connection)
                 return
             assert sandbox.cage is not None
-            interrupted = faulty.Interrupted(fault, scope, send, sandbox.cage.crash)
+            interrupted = faulty.Interrupted(injection, scope, send, sandbox.cage.crash)
             socket = WebSocket(scope, receive, interrupted.send)
             connection = Connection(socket, self._platform, account, key, sandbox)
             await interrupted.run(self._operation.handler(connection))
@@ -108,15 +124,19 @@ class SocketDispatcher:
             entry.status = 0
         except Refusal as refusal:
             entry.status = refusal.status
-            await refuse(socket, self._platform, problem(refusal, scope["path"]))
+            if account is not None:
+                note_foreign(self._platform, entry, account, refusal, [entry.sandbox])
+            await refuse(socket, self._platform, problem(refusal))
         except WebSocketDisconnect:
             pass
         except Exception:
             services.log(f"{self._operation.name} failed:\n{traceback.format_exc()}")
             entry.status = 500
             failure = Refusal(500, "the emulator failed; its log has the traceback. Please report it.")
-            await refuse(socket, self._platform, problem(failure, scope["path"]))
+            await refuse(socket, self._platform, problem(failure))
         finally:
+            if injection is not None:
+                injection.release()
             if connection is not None:
                 connection.over()
             entry.duration_ms = round((time.perf_counter() - started) * 1000, 3)

@@ -62,6 +62,7 @@ THEMES = {
     "One emulator for many, and for any language": {
         "Two workers, one emulator": "test_two_workers.py",
         "An account per worker": "test_account_per_worker.py",
+        "A sandbox for a whole module": "test_shared_sandbox.py",
         "Use an emulator that runs already": "test_attach.py",
         "Around any command": "test_around_any_command.py",
         "From a Node test": "from_node.test.mjs",

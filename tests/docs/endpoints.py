@@ -13,7 +13,12 @@ from caged.emulator.wire.operation import Operation
 
 NOT_EMULATED = 501
 #: Tests of everything at once; a row says which test is about it.
-GENERAL = ("tests/emulator/test_openapi.py", "tests/emulator/test_verify.py", "tests/walls/test_walls_contract.py")
+GENERAL = (
+    "tests/emulator/test_contract_answers.py",
+    "tests/emulator/test_openapi.py",
+    "tests/emulator/test_verify.py",
+    "tests/walls/test_walls_contract.py",
+)
 #: Test files in a row: those that call it most often.
 MOST = 3
 

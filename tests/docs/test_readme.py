@@ -57,7 +57,7 @@ def test_the_test_double(capsys: pytest.CaptureFixture[str]) -> None:
     exec(compile(snippet("The test double", "python"), "README", "exec"), {})
     printed = capsys.readouterr().out.splitlines()
     assert printed[:4] == ["503", "added 42 packages", "Fixed.", "ok = True"]
-    assert printed[4].startswith("paused ['Budget used up'")
+    assert printed[4].startswith("paused ['Budget Threshold Exceeded'")
     assert printed[5:] == ["paused", "Fix the test 3"]
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+from scoped import ScopedEmulator
 
 from caged import Caged, _timing
 from caged.emulator import Account, Emulator
@@ -53,18 +54,16 @@ def other(new_account: Callable[[], Account]) -> Account:
 
 
 @pytest.fixture
-def double(emulator: Emulator, account: Account) -> Iterator[Emulator]:
-    """The emulator, acting for the account."""
-    with emulator.acting_for(account.id):
-        yield emulator
+def double(emulator: Emulator, account: Account) -> ScopedEmulator:
+    """The emulator, with the controls of the account."""
+    return ScopedEmulator(emulator, account)
 
 
 @pytest.fixture(params=["local", "remote"])
-def either(request: pytest.FixtureRequest, emulator: Emulator, account: Account) -> Iterator[Double]:
+def either(request: pytest.FixtureRequest, emulator: Emulator, account: Account) -> ScopedEmulator:
     """`double`, held in this process and then by URL."""
     chosen: Double = emulator if request.param == "local" else request.getfixturevalue("remote_emulator")
-    with chosen.acting_for(account.id):
-        yield chosen
+    return ScopedEmulator(chosen, account)
 
 
 def raw_client(emulator: Double, key: str, **options: Any) -> httpx.Client:

@@ -105,18 +105,12 @@ def test_without_a_name_it_is_the_first(own_emulator):
     emulator.create_account()
     emulator.faults.add(status=503, operation="account.get")
     assert emulator.faults.list()[0].account == first
-    with emulator.acting_for("*"):
-        assert emulator.faults.add(status=500).info.account == "*"
-        assert len(emulator.faults.list()) == 2
+    with RemoteEmulator(emulator.base_url, emulator.admin_key, account="*") as everybody:
+        assert everybody.faults.add(status=500).info.account == "*"
+        assert [fault.account for fault in everybody.faults.list()] == ["*"]
+    assert [fault.account for fault in emulator.faults.list()] == [first, "*"]
     emulator.delete_account(first)
     emulator.faults.list()  # the next is the first now
-
-
-def test_acting_for_ends_with_its_block(emulator, account):
-    with emulator.acting_for(account.id):
-        assert emulator.faults.add(status=503).info.account == account.id
-    assert emulator._link.account is None
-    emulator.faults.clear(account=account.id)
 
 
 # --- accounts
@@ -197,11 +191,11 @@ def test_spending_tells_of_each_mark_and_pauses_in_the_end(either, client):
     assert either.spend(box, 1) == pytest.approx(1, abs=0.01)
     assert client.alerts.list().alerts == []
     assert either.spend(box, 3.2) == pytest.approx(4.2, abs=0.01)
-    assert [alert.meta["percent"] for alert in client.alerts.list().alerts] == ["80"]
+    assert [alert.meta["percent"] for alert in client.alerts.list().alerts] == ["84"]
     assert client.sandboxes.get(box).status == "running"
     either.spend(box, 4.8)
     assert client.sandboxes.get(box).status == "paused"
-    assert sorted(float(alert.meta["percent"]) for alert in client.alerts.list().alerts) == [80, 95, 100]
+    assert sorted(float(alert.meta["threshold_percent"]) for alert in client.alerts.list().alerts) == [80, 95, 100]
     assert client.sandboxes.get(box).llm_cost == pytest.approx(9)
     assert [event.data["cause"] for event in either.journal.events(box) if event.data.get("action") == "pause"] == [
         "budget"

@@ -27,8 +27,7 @@ def test_a_sandbox_is_as_good_as_its_id(either, client):
 
 def test_an_account_is_as_good_as_its_id(emulator, new_account):
     mine = new_account()
-    with emulator.acting_for(mine):
-        assert emulator.acts_for == mine.id
+    assert emulator.for_account(mine).id == emulator.for_account(mine.id).id == mine.id
     assert emulator.journal.requests(account=mine) == []
 
 

@@ -157,13 +157,13 @@ def test_one_that_never_fired_fails_and_says_what_it_was(either, api):
             api.get("/v1/sandboxes")
     assert str(caught.value) == (
         f"a fault never fired:\n  fault {fault.id} (operation='files.read', method='GET', status=503, times=2)"
-        " (0 calls fitted)\nremove it, correct what it is to match, or add it with optional=True"
+        " (no request matched)\nremove it, correct what it matches, or add it with optional=True"
     )
     assert either.faults.list() == []
 
 
 def test_one_that_was_spared_says_how_many_calls_fitted(double, api):
-    with pytest.raises(AssertionError, match=r"after=3\) \(2 calls fitted\)"):
+    with pytest.raises(AssertionError, match=r"after=3\) \(2 requests matched, all of them within `after`\)"):
         with double.faults.add("sandboxes.list", status=503, after=3):
             statuses(api, 2)
 
@@ -212,42 +212,42 @@ def test_what_was_asked_for_can_be_looked_at(either, account):
     info = fault.info
     assert (info.id, info.account, info.seen, info.fired, info.optional) == (fault.id, account.id, 0, 0, False)
     assert info.options == {"operation": "sandboxes.exec", "status": 503, "reason": "busy", "times": 2}
-    assert str(info).endswith("fired 0 of 0 calls that fitted")
+    assert str(info).endswith("triggered by 0 of 0 matching requests")
 
 
 # --- what makes no sense
 
 SENSELESS = [
-    ({}, "nothing would go wrong: give one of status, rate_limit, drop"),
-    ({"status": 200}, "status: 200 is no error of HTTP"),
-    ({"status": 599}, "status: 599 is no error of HTTP"),
+    ({}, "the fault has no effect: give one of status, rate_limit, drop"),
+    ({"status": 200}, "status: 200 is not an HTTP error"),
+    ({"status": 599}, "status: 599 is not an HTTP error"),
     ({"status": 503, "times": 0}, "times: must be at least 1"),
-    ({"status": 503, "after": -1}, "after: must not be negative"),
-    ({"status": 503, "delay": -0.5}, "delay: must not be negative"),
-    ({"truncate": -1}, "truncate: must not be negative"),
-    ({"rate_limit": -1}, "rate_limit: must not be negative"),
-    ({"status": 503, "retry_after": -1}, "retry_after: must not be negative"),
+    ({"status": 503, "after": -1}, "after: must be a finite number and must not be negative"),
+    ({"status": 503, "delay": -0.5}, "delay: must be a finite number and must not be negative"),
+    ({"truncate": -1}, "truncate: must be a finite number and must not be negative"),
+    ({"rate_limit": -1}, "rate_limit: must be a finite number and must not be negative"),
+    ({"status": 503, "retry_after": -1}, "retry_after: must be a finite number and must not be negative"),
     ({"status": 503, "probability": 0}, "probability: must be above 0"),
     ({"status": 503, "probability": 1.5}, "probability: must be above 0 and at most 1"),
     ({"status": 503, "drop": "before"}, "drop: cannot be had together with status; add two faults"),
     ({"hang": True, "truncate": 3}, "hang: cannot be had together with truncate"),
     ({"rate_limit": 1, "unreachable": True}, "unreachable: cannot be had together with rate_limit"),
     ({"outcome": "dies", "close_socket": 4000}, "outcome: cannot be had together with close_socket"),
-    ({"drop": "before", "reason": "busy"}, "reason, body and retry_after go with a status"),
-    ({"delay": 1, "body": "x"}, "reason, body and retry_after go with a status"),
-    ({"rate_limit": 1, "retry_after": 1}, "reason, body and retry_after go with a status"),
+    ({"drop": "before", "reason": "busy"}, "reason, body and retry_after: need a status"),
+    ({"delay": 1, "body": "x"}, "reason, body and retry_after: need a status"),
+    ({"rate_limit": 1, "retry_after": 1}, "reason, body and retry_after: need a status"),
     ({"close_socket": 999}, "close_socket: 999 cannot be sent"),
     ({"close_socket": 1006}, "close_socket: 1006 cannot be sent; use 1000 to 1003"),
     ({"close_socket": 2000}, "close_socket: 2000 cannot be sent"),
     ({"close_socket": 5000}, "close_socket: 5000 cannot be sent"),
-    ({"close_socket": 4000, "operation": "sandboxes.exec"}, "close_socket: sandboxes.exec is no WebSocket"),
+    ({"close_socket": 4000, "operation": "sandboxes.exec"}, "close_socket: sandboxes.exec is not a WebSocket"),
     ({"unreachable": True, "operation": "files.read"}, "unreachable: only exec answers so"),
-    ({"outcome": "error", "operation": "snapshots.create"}, "outcome: error is one of sandboxes.create, not of snap"),
-    ({"outcome": "failed", "operation": "sandboxes.create"}, "outcome: failed is one of snapshots.create"),
-    ({"outcome": "dies", "operation": "files.read"}, "outcome: dies is one of sandboxes.exec, sandboxes.terminal"),
-    ({"status": 503, "operation": "sandboxes.exek"}, "operation: 'sandboxes.exek' is no call of the API; did you mean"),
-    ({"status": 503, "operation": "nonsense"}, "'nonsense' is no call of the API; they are named as in the SDK"),
-    ({"status": 503, "path": "v1/sandboxes"}, "path: 'v1/sandboxes' fits nothing; paths begin with a slash"),
+    ({"outcome": "error", "operation": "snapshots.create"}, "outcome: 'error' applies to sandboxes.create, not"),
+    ({"outcome": "failed", "operation": "sandboxes.create"}, "outcome: 'failed' applies to snapshots.create"),
+    ({"outcome": "dies", "operation": "files.read"}, "outcome: 'dies' applies to sandboxes.exec, sandboxes.terminal"),
+    ({"status": 503, "operation": "sandboxes.exek"}, "'sandboxes.exek' is not an operation of the API; did you mean"),
+    ({"status": 503, "operation": "nonsense"}, "'nonsense' is not an operation of the API; "),
+    ({"status": 503, "path": "v1/sandboxes"}, "path: 'v1/sandboxes' matches nothing; a path begins with a slash"),
 ]
 
 

@@ -33,8 +33,6 @@ def test_a_status_comes_as_a_problem_of_the_platform(double, api):
         "title": "Service Unavailable",
         "status": 503,
         "detail": f"this answer was asked for by a test ({fault.id})",
-        "instance": "/v1/sandboxes",
-        "error": f"this answer was asked for by a test ({fault.id})",
     }
 
 
@@ -241,9 +239,9 @@ def test_so_many_bytes_of_an_answer_arrive(double, api, client, box, count):
 
 def test_an_answer_that_is_short_enough_arrives_whole(double, client, box):
     client.files.write(box, "a", "x")
-    with double.faults.add("files.read", truncate=10_000) as fault:
+    with double.faults.add("files.read", truncate=10_000, optional=True) as fault:
         assert client.files.read(box, "a") == "x"
-        assert fault.fired == 1
+        assert fault.fired == 0, "nothing was cut"
 
 
 def big_snapshot(client, box):
@@ -320,7 +318,7 @@ def test_a_sandbox_dies_in_the_middle_of_an_exec(double, client, box):
 
 
 def test_a_command_that_is_over_before_dies_not(double, client, box):
-    with double.faults.add(outcome="dies", delay=0.2):
+    with double.faults.add(outcome="dies", delay=0.2, optional=True):
         assert client.sandboxes.exec(box, "echo quick").output == "quick\n"
     assert client.sandboxes.exec(box, "sleep 0.4; echo alive").output == "alive\n"
 

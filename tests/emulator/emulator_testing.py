@@ -153,17 +153,16 @@ def raw_request(emulator: Emulator, data: bytes) -> bytes:
 
 
 def assert_problem(response: httpx.Response, status: int, detail: str = "", code: Optional[str] = None) -> None:
-    """A refusal in its full form, with `detail` in its text and `code` as its reason."""
+    """Check that a response is a refusal with `detail` in its text and `code` as its reason. Its keys are checked by
+    `Api`, against the contract."""
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "application/problem+json"
     body = response.json()
     assert body["status"] == status
     assert body["title"]
     assert body["type"] == f"https://caged.dev/errors/{body['title']}"
-    assert body["instance"] == response.request.url.raw_path.decode().partition("?")[0]
-    assert body["error"] == body["detail"]
     assert detail in body["detail"], body["detail"]
     assert body.get("reason", {}).get("code") == code
     if code is not None:
-        assert set(body["reason"]) == {"code", "message", "action", "subject_type", "subject_id"}
+        assert all(body["reason"].values())  # what does not apply is left out
         assert body["reason"]["message"] == body["detail"]

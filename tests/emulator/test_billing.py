@@ -50,7 +50,6 @@ def test_a_paid_plan_has_a_period_of_30_days(on):
     assert (end - datetime.now(timezone.utc)).total_seconds() == pytest.approx(MONTH, abs=30)
     assert found == {
         "tier": "pro",
-        "plan": "pro",
         "status": "active",
         "customer_id": f"cus_{api.account_id[5:]}",
         "cancel_at_period_end": False,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import shlex
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -25,14 +25,14 @@ IMPORT = "cd /workspace && python3 -c 'import fix; print(fix.VALUE)'"
 @pytest.fixture(params=["namespace", "process"])
 def api(
     request: pytest.FixtureRequest, emulator: Emulator, new_api: Callable[[Emulator], Api]
-) -> Iterator[Api]:
+) -> Api:
     need(request.param)
     chosen = request.getfixturevalue("process_emulator") if request.param == "process" else emulator
     if chosen.isolation != request.param:
         pytest.skip(f"the default isolation level here is {chosen.isolation}, not {request.param}")
     made = new_api(chosen)
-    with chosen.acting_for(made.account_id):
-        yield made
+    made.controls = chosen.for_account(made.account_id)
+    return made
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def by_mcp(api: Api, box: str, number: int) -> None:
 
 
 def by_agent_files(api: Api, box: str, number: int) -> None:
-    api.emulator.agent("claude").reply("done", files={"fix.py": text(number)})
+    api.controls.agent("claude").reply("done", files={"fix.py": text(number)})
     api.output(box, "claude -p 'fix it'")
 
 
@@ -72,7 +72,7 @@ def by_agent_function(api: Api, box: str, number: int) -> None:
         workplace.write("fix.py", text(number))
         return "done"
 
-    api.emulator.agent("claude").reply(fix)
+    api.controls.agent("claude").reply(fix)
     api.output(box, "claude -p 'fix it'")
 
 
@@ -127,7 +127,7 @@ def test_change_outside_the_workspace_is_seen(api, box, place):
 
 def test_agents_fix_is_seen_by_the_same_command(api, box):
     for number in range(TIMES):
-        api.emulator.agent("claude").reply("done", files={"fix.py": text(number)})
+        api.controls.agent("claude").reply("done", files={"fix.py": text(number)})
         assert api.output(box, f"claude -p 'fix it' > /dev/null; {IMPORT}") == f"v{number}{number}\n"
 
 

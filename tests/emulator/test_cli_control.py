@@ -67,14 +67,14 @@ def test_faults(call, client):
     fault = call("faults", "add", "sandboxes.exec", "--status", "503", "--times", "1", "--detail", "busy")
     with pytest.raises(CagedServerError, match="busy"):
         client.sandboxes.exec(box, "true")
-    assert "fired 1 of 1" in call("faults", "list")
+    assert "triggered by 1 of 1" in call("faults", "list")
     call("faults", "remove", fault)
     assert call("faults", "list") == ""
     assert "fault not found" in call("faults", "remove", fault, code=1)
     call("faults", "add", "--hang", "--path", "/v1/account", "--optional")
     call("faults", "clear")
     assert call("faults", "list") == ""
-    assert "is no error of HTTP" in call("faults", "add", "--status", "200", code=1)
+    assert "is not an HTTP error" in call("faults", "add", "--status", "200", code=1)
 
 
 def test_every_option_of_a_fault_can_be_typed():
@@ -181,3 +181,41 @@ def test_money_may_be_an_option_and_the_starter_is_toml(call, client, tmp_path):
     assert (done.returncode, "s.toml" in done.stderr) == (1, True)
     assert cli_testing.call("init", str(tmp_path / "s.toml")).returncode == 0
     assert f"--scenario {tmp_path / 's.toml'}" in (tmp_path / "s.toml").read_text()
+
+
+def test_patterns_are_of_their_own_kind(call, client):
+    box = client.sandboxes.create(agents=["claude"]).id
+    call("commands", "stub", "^np", "--regex", "--output", "regex")
+    call("commands", "stub", "a.c", "--output", "exact")
+    call("commands", "program", "tool", "--args-regex", "^b", "--stdin", "y*", "--output", "tool")
+    call("agent", "reply", "claude", "to code", "--to-regex", "code$")
+    assert client.sandboxes.exec(box, "npx").output == "regex"
+    assert client.sandboxes.exec(box, "a.c").output == "exact"
+    assert client.sandboxes.exec(box, "echo yes | tool build").output == "tool"
+    assert client.sandboxes.exec(box, "echo my | tool build").exit_code == 127, "a glob beside an expression stays one"
+    assert client.sandboxes.exec(box, "claude -p 'the code'").output == "to code\n"
+    assert "is not a regular expression" in call("commands", "stub", "(", "--regex", code=2)
+    both = call("commands", "program", "x", "--args", "a", "--args-regex", "b", code=2)
+    assert "--args and --args-regex: give one of them" in both
+
+
+@pytest.mark.parametrize(
+    ("command", "text"),
+    [
+        (["journal", "requests", "--operation", "sandboxes.exce"], "did you mean 'sandboxes.exec'"),
+        (["journal", "requests", "--path", "/v1/sandbox/*"], "does not match the path"),
+        (["journal", "commands", "--source", "exce"], "did you mean 'exec'"),
+        (["journal", "commands", "--sandbox", "cage_nope"], "has never existed"),
+        (["journal", "prompts", "--agent", "claudee"], "did you mean 'claude'"),
+        (["journal", "events", "--type", "comand"], "did you mean 'command'"),
+        (["agent", "prompts", "claudee"], "did you mean 'claude'"),
+        (["agent", "reply", "claudee", "x"], "did you mean 'claude'"),
+        (["faults", "add", "sandboxes.exce", "--status", "500"], "did you mean 'sandboxes.exec'"),
+        (["faults", "add", "--sandbox", "cage_nope", "--status", "500"], "has never existed"),
+        (["commands", "stub", "x", "--sandbox", "cage_nope"], "has never existed"),
+        (["clock", "advance"], "advance: say how far"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_does_not_exist_is_refused(call, command, text):
+    assert text in call(*command, code=1)

@@ -21,12 +21,10 @@ def no_runs_at_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
 
 @pytest.fixture
 def api(caged_emulator: Any) -> Iterator[Caged]:
-    account = caged_emulator.create_account()
-    with caged_emulator.client(api_key=account.api_key) as client:
-        client.secret = account.api_key  # type: ignore[attr-defined]
+    with caged_emulator.client() as client:
+        client.secret = caged_emulator.api_key  # type: ignore[attr-defined]
         client.url = caged_emulator.base_url  # type: ignore[attr-defined]
         yield client
-    caged_emulator.delete_account(account.id)
 
 
 @pytest.fixture

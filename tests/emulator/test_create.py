@@ -270,3 +270,18 @@ def test_the_next_directory_is_made_once_by_two_creates_at_the_same_time(own_emu
 
     emulator._call(twice())
     assert site._has_spare
+
+
+@pytest.mark.parametrize(("template", "warned"), [("go-122", True), ("minimal", False), ("python-311", False)])
+def test_a_template_of_older_documentation_leaves_a_warning(api, template, warned):
+    assert api.post("/sandboxes", json={"template": template}).status_code == 201
+    (entry,) = api.emulator.journal.requests(operation="sandboxes.create", account=api.account_id)
+    assert [text for text in entry.warnings if "older documentation" in text] == [
+        f"template {template} is in older documentation only; the platform may refuse it"
+    ] * warned
+
+
+def test_follow_is_ignored_with_a_warning(api, box):
+    assert api.get(f"/sandboxes/{box}/logs", params={"follow": "true"}).status_code == 200
+    (entry,) = api.emulator.journal.requests(operation="sandboxes.logs", account=api.account_id)
+    assert entry.warnings == ["`follow` is ignored; ask again for newer lines"]

@@ -241,12 +241,12 @@ def test_a_state_dir_that_is_a_file_is_refused(tmp_path):
 
 
 def test_the_state_dir_holds_everything_and_afterwards_what_is_kept(tmp_path):
-    (tmp_path / "state").mkdir()
-    (tmp_path / "state" / "developers-own").touch()
+    with Emulator(state_dir=tmp_path / "state"):
+        (tmp_path / "state" / "developers-own").touch()
     with Emulator(state_dir=tmp_path / "state") as emulator:
         assert emulator.run_dir.parent == tmp_path / "state"
     left = sorted(path.name for path in (tmp_path / "state").iterdir())
-    assert left == ["developers-own", "sandboxes", "snapshots", "state.db", "state.lock"]
+    assert left == ["developers-own", "sandboxes", "snapshots", "state.db", "state.lock", "state.marker"]
 
 
 def test_the_isolation_falls_back_to_the_environment(monkeypatch):
@@ -263,10 +263,16 @@ def test_the_directories_of_dead_emulators_are_removed_and_those_of_living_ones_
     with Emulator() as living:
         dead = tmp_path / "caged-run-dead"
         (dead / "sandboxes" / "x").mkdir(parents=True)
-        (dead / "lock").touch()
+        (dead / "lock").write_bytes((living.run_dir / "lock").read_bytes())
         (dead / "sandboxes").chmod(0)
         half = tmp_path / "caged-run-half"
         half.mkdir()
+        os.utime(half, (1, 1))
+        for notes in (tmp_path / "caged-run-notes", tmp_path / "caged-new-notes"):
+            notes.mkdir()
+            (notes / "important").write_text("mine")
+            os.utime(notes, (1, 1))
+        (tmp_path / "caged-run-notes" / "lock").write_text("of something else")
         young, old = tmp_path / "caged-new-young", tmp_path / "caged-new-old"
         young.mkdir()
         old.mkdir()
@@ -280,10 +286,14 @@ def test_the_directories_of_dead_emulators_are_removed_and_those_of_living_ones_
                 living.run_dir.name,
                 second.run_dir.name,
                 young.name,
+                "caged-run-notes",
+                "caged-new-notes",
                 "caged-run-link",
                 "kept",
                 "caged-runner",
             }
+            assert (tmp_path / "caged-run-notes" / "important").read_text() == "mine"
+            assert (tmp_path / "caged-new-notes" / "important").read_text() == "mine"
 
 
 # The deep tree takes the kernel some time.
@@ -291,6 +301,8 @@ def test_a_dead_directory_too_deep_for_recursion_does_not_keep_an_emulator_from_
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     dead = tmp_path / "caged-run-dead"
     dead.mkdir()
+    with Emulator() as emulator:
+        (dead / "lock").write_bytes((emulator.run_dir / "lock").read_bytes())
     here = os.open(".", os.O_RDONLY)
     try:
         os.chdir(dead)

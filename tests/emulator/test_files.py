@@ -6,6 +6,7 @@ import threading
 import pytest
 from emulator_testing import assert_problem
 
+from caged import Caged, CagedNotFoundError, CagedValidationError
 from caged.emulator.control.clock import rfc3339
 
 
@@ -160,12 +161,48 @@ def test_a_path_of_a_thousand_levels_does_not_take_all_descriptors(api, box):
 @pytest.mark.parametrize(
     "path", ["/", "/etc/passwd", "/usr/new", "/proc/self/environ", "/workspacex/f", "/opt/caged/bin/x", "/.."]
 )
-def test_a_path_outside_the_writable_places_is_a_403(api, box, path):
-    assert_problem(
-        api.write(box, path, "x"), 403 if path.strip("/.") else 400, code="policy_denied" if path.strip("/.") else None
-    )
-    if path.strip("/."):
-        assert_problem(api.read(box, path), 403, path, "policy_denied")
+def test_a_path_outside_the_writable_places_is_a_400(api, box, path):
+    code = "path_outside_sandbox" if path.strip("/.") else None  # `/` is a directory that can be listed
+    assert_problem(api.write(box, path, "x"), 400, code=code)
+    there = api.run(box, f"test -e {path}")["exit_code"] == 0
+    answer = api.read(box, path)
+    if there:
+        assert_problem(answer, 400, path, code)
+    else:
+        assert_problem(answer, 404, f"no such file or directory: {path}")
+
+
+@pytest.mark.parametrize("path", ["/nothing", "/nothing/here", "/etc/nothing", "/workspacex", "/workspace/../nothing"])
+def test_a_path_that_does_not_exist_is_a_404_wherever_it_would_be(api, box, path):
+    for answer in (api.read(box, path), api.listing(box, path)):
+        assert_problem(answer, 404, "no such file or directory")
+
+
+def test_an_existing_directory_outside_cannot_be_listed_and_the_refusal_says_what_can(api, box):
+    assert_problem(api.listing(box, "/etc"), 400, "/workspace, /root or /tmp, or exec", "path_outside_sandbox")
+    api.output(box, "ln -s /etc out; ln -s /etc/nothing dangling")
+    assert_problem(api.listing(box, "out"), 400, code="path_outside_sandbox")
+    assert_problem(api.read(box, "out/nothing"), 404)
+    assert_problem(api.read(box, "dangling"), 404)
+
+
+def test_a_look_whether_a_path_exists_leaves_no_trace(api, box):
+    """It is no command of a client: not in the log, the journal or the events, and no option of `test`."""
+    before = api.logs(box)
+    for path in ("/etc/hostname", "/nothing", "/-e", "/it's", '/"; touch /workspace/trace; "', "/$(touch trace)"):
+        assert api.read(box, path).status_code in (400, 404)
+    assert api.logs(box) == before
+    assert api.emulator.journal.execs(account=api.account_id) == []
+    assert api.listing(box).json() == []
+
+
+def test_a_path_outside_is_a_validation_error_to_the_sdk(api, box):
+    with Caged(api.key, api.emulator.base_url) as caged:
+        with pytest.raises(CagedValidationError) as refused:
+            caged.files.write(box, "/etc/motd", "x")
+        assert refused.value.reason.code == "path_outside_sandbox"
+        with pytest.raises(CagedNotFoundError):
+            caged.files.read(box, "/nothing")
 
 
 def test_a_file_of_1_mib_is_read_and_a_larger_one_is_refused(api, box):
@@ -250,9 +287,9 @@ def test_writers_at_once_leave_one_whole_content(api, box):
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_directory_without_write_permission_is_a_403(api, box):
+def test_a_directory_without_write_permission_is_a_400(api, box):
     api.output(box, "mkdir d; chmod 555 d")
-    assert_problem(api.write(box, "d/f", "x"), 403, "permission denied", "policy_denied")
+    assert_problem(api.write(box, "d/f", "x"), 400, "permission denied", "permission_denied")
 
 
 # --- listing

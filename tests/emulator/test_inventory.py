@@ -5,30 +5,34 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from scoped import ScopedEmulator
 
 from caged.emulator import Account, Emulator, EmulatorError, RemoteEmulator
-from caged.emulator.double.double import Double
 
 
 @pytest.fixture(params=["here", "elsewhere"])
-def double(request: pytest.FixtureRequest, emulator: Emulator) -> Iterator[Double]:
+def double(request: pytest.FixtureRequest, emulator: Emulator, account: Account) -> Iterator[ScopedEmulator]:
     if request.param == "here":
-        yield emulator
+        scoped = ScopedEmulator(emulator, account)
+        yield scoped
+        scoped.take_back()
     else:
         with RemoteEmulator(emulator.base_url, emulator.admin_key) as remote:
-            yield remote
+            scoped = ScopedEmulator(remote, account)
+            yield scoped
+            scoped.take_back()
 
 
 @pytest.fixture
-def account(double: Double) -> Iterator[Account]:
-    made = double.create_account()
-    with double.acting_for(made.id):
-        yield made
-    double.take_back()
-    double.delete_account(made.id)
+def account(emulator: Emulator) -> Iterator[Account]:
+    made = emulator.create_account()
+    yield made
+    emulator.delete_account(made.id)
 
 
-def test_sandboxes_logs_and_snapshots_are_seen_past_faults_and_journal(double: Double, account: Account) -> None:
+def test_sandboxes_logs_and_snapshots_are_seen_past_faults_and_journal(
+    double: ScopedEmulator, account: Account
+) -> None:
     with double.client(account.api_key) as client:
         box = client.sandboxes.create()
         taken = client.snapshots.wait(client.snapshots.create(box.id, name="mine", description="why").id, timeout=20)
@@ -51,14 +55,14 @@ def test_sandboxes_logs_and_snapshots_are_seen_past_faults_and_journal(double: D
     double.delete_account(other.id)
 
 
-def test_unknown_sandboxes_are_said(double: Double) -> None:
+def test_unknown_sandboxes_are_said(double: ScopedEmulator) -> None:
     with pytest.raises(EmulatorError, match="there is no sandbox cage_none"):
         double.key_for("cage_none")
     with pytest.raises(EmulatorError, match="cage_none"):
         double.inventory.logs("cage_none")
 
 
-def test_open_sockets_are_listed_until_they_are_closed(double: Double, account: Account) -> None:
+def test_open_sockets_are_listed_until_they_are_closed(double: ScopedEmulator, account: Account) -> None:
     with double.client(account.api_key) as client:
         box = client.sandboxes.create()
         with client.sandboxes.stream(box.id, "sleep 600"):
@@ -70,7 +74,7 @@ def test_open_sockets_are_listed_until_they_are_closed(double: Double, account: 
         double.inventory.sockets(wait=60)
 
 
-def test_forgetting_leaves_what_the_account_has(double: Double, account: Account) -> None:
+def test_forgetting_leaves_what_the_account_has(double: ScopedEmulator, account: Account) -> None:
     with double.client(account.api_key) as client:
         client.sandboxes.create()
         double.faults.add("sandboxes.list", status=500)
@@ -83,7 +87,7 @@ def test_forgetting_leaves_what_the_account_has(double: Double, account: Account
 
 
 def test_what_was_asked_for_everybody_is_taken_back_and_other_accounts_own_is_not(
-    double: Double, account: Account
+    double: ScopedEmulator, account: Account
 ) -> None:
     other = double.create_account()
     kept = double.faults.add("alerts.list", status=503, account=other.id)
@@ -93,6 +97,7 @@ def test_what_was_asked_for_everybody_is_taken_back_and_other_accounts_own_is_no
     assert mine.id in told
     assert kept.id not in told
     double.take_back()
-    assert [fault.id for fault in double.faults.list(account="*")] == [kept.id]
+    assert double.faults.list(account="*") == []
+    assert [fault.id for fault in double.faults.list(account=other)] == [kept.id]
     assert double.unused() == []
     double.delete_account(other.id)

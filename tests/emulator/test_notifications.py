@@ -89,10 +89,10 @@ def test_a_limit_that_is_no_number_is_refused(api):
     assert_problem(api.get("/notifications?limit=all"), 400, "limit")
 
 
-def test_the_count_has_both_of_its_names(api, alert):
-    assert api.get("/notifications/unread-count").json() == {"unread_count": 0, "count": 0}
+def test_the_count_is_of_unread_notifications(api, alert):
+    assert api.get("/notifications/unread-count").json() == {"unread_count": 0}
     alert()
-    assert api.get("/notifications/unread-count").json() == {"unread_count": 1, "count": 1}
+    assert api.get("/notifications/unread-count").json() == {"unread_count": 1}
 
 
 def test_one_that_was_read_leaves_the_unread(api, alert):
@@ -149,7 +149,7 @@ def test_a_credential_is_never_shown_but_for_its_end(api):
     config = configure(api, slack_webhook_url=SLACK, discord_webhook_url=DISCORD)
     assert config["slack_webhook_configured"] is True
     assert config["discord_webhook_configured"] is True
-    assert (config["slack_webhook_hint"], config["discord_webhook_hint"]) == ("…abcd", "…wxyz")
+    assert (config["slack_webhook_hint"], config["discord_webhook_hint"]) == ("...abcd", "...wxyz")
     text = api.get("/notifications/config").text
     assert api.get("/notifications/config").json() == config
     assert not re.search("hooks.slack|discord.com|secret", text)
@@ -159,7 +159,7 @@ def test_what_is_left_out_stays_and_clear_removes(api):
     configure(api, slack_webhook_url=SLACK, discord_webhook_url=DISCORD, email_address="a@b.c")
     config = configure(api, enabled_channels=["slack"], slack_channel_id="C1")
     assert (config["email_address"], config["slack_channel_id"]) == ("a@b.c", "C1")
-    assert config["slack_webhook_hint"] == "…abcd"
+    assert config["slack_webhook_hint"] == "...abcd"
     config = configure(api, slack_webhook_url="__clear__", enabled_channels=[])
     assert config["slack_webhook_configured"] is False
     assert "slack_webhook_hint" not in config

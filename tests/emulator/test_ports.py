@@ -82,7 +82,7 @@ def test_a_server_on_a_web_port_has_a_preview(own, lone):
 def test_another_port_is_tcp_without_a_preview(own, lone):
     listen(own, lone, "0.0.0.0@5432")
     (port,) = ports(own, lone)
-    assert (port["port"], port["protocol"], port["preview_url"]) == (5432, "tcp", None)
+    assert (port["port"], port["protocol"], port["preview_url"]) == (5432, "tcp", "")
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/net/if_inet6"), reason="this machine has no IPv6")

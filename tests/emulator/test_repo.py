@@ -10,6 +10,9 @@ import threading
 from pathlib import Path
 
 import pytest
+from emulator_testing import api_of
+
+from caged import Caged, SandboxConfigSummary
 
 TOKEN = "s3cr3t/t0ken+x"
 #: Too long to turn up by chance in an id of the shared emulator's journal.
@@ -311,3 +314,81 @@ def test_a_clone_shares_no_file_with_the_repository_it_came_from(api, origin):
     links = api.output(box, "find .git/objects -type f -exec stat -c %h {} +").split()
     assert links
     assert set(links) == {"1"}
+
+
+# --- .caged.yaml
+
+SETTINGS = "template: node-22\nresources:\n  cpu: 7\nenv:\n  FROM_FILE: yes\n"
+
+
+@pytest.fixture
+def configured(origin, git):
+    """Puts a `.caged.yaml` with this content into the repository."""
+
+    def put(content: bytes) -> Path:
+        (origin / ".caged.yaml").write_bytes(content)
+        git("add", ".caged.yaml", cwd=origin)
+        git("commit", "-qm", "settings", cwd=origin)
+        return origin
+
+    return put
+
+
+def test_a_caged_yaml_in_the_repository_is_the_config_and_is_not_applied(api, configured):
+    made = create(api, configured(SETTINGS.encode()))
+    assert made["config"] == {"source": "yaml", "raw": SETTINGS}
+    assert (made["template"], made["cpus"]) == ("minimal", 2)
+    assert api.output(made["id"], "echo [$FROM_FILE]") == "[]\n"
+    assert "its settings are not applied" in api.log_text(made["id"])
+    assert api.get(f"/sandboxes/{made['id']}").json()["config"] == made["config"]
+    (listed,) = api.get("/sandboxes").json()
+    assert listed["config"] == made["config"]
+
+
+def test_the_sdk_shows_the_config(api, configured):
+    with Caged(api.key, api.emulator.base_url) as caged:
+        box = caged.sandboxes.create(template="minimal", repo=str(configured(SETTINGS.encode())))
+        assert SandboxConfigSummary.from_api(box.config) == SandboxConfigSummary("yaml", SETTINGS)
+
+
+def test_without_a_caged_yaml_there_is_no_config(api, origin):
+    assert "config" not in create(api, origin)
+    made = api.post("/sandboxes", json={"template": "minimal", "init_script": "touch .caged.yaml"})
+    assert "config" not in made.json()
+
+
+def test_a_caged_yaml_of_a_subdirectory_checkout_is_the_repositorys(api, configured):
+    made = create(api, configured(SETTINGS.encode()), repo_subdir="pkg")
+    assert made["config"]["raw"] == SETTINGS
+
+
+def test_secrets_in_a_caged_yaml_are_masked(api, configured):
+    repo = configured(b"env:\n  API: hush-hush\n")
+    made = create(api, repo, env={"API": "hush-hush"}, secrets=["API"])
+    assert made["config"]["raw"] == "env:\n  API: ***\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "raw"),
+    [(b"", ""), (b"a: \xff\n", "a: \ufffd\n"), (b"#" * 65536, "#" * 65536), (b"#" * 65537, None), (b"{[", "{[")],
+)
+def test_a_caged_yaml_of_any_content_does_no_harm(api, configured, content, raw):
+    assert create(api, configured(content))["config"].get("raw") == raw
+
+
+@pytest.mark.parametrize("link", ["/etc/hostname", "missing", "."])
+def test_a_caged_yaml_that_leads_elsewhere_is_no_config(api, origin, git, link):
+    (origin / ".caged.yaml").symlink_to(link)
+    git("add", ".", cwd=origin)
+    git("commit", "-qm", "link", cwd=origin)
+    assert "config" not in create(api, origin)
+
+
+def test_the_config_survives_the_emulator(own_emulator, new_api, configured, tmp_path):
+    emulator = own_emulator(state_dir=tmp_path / "state")
+    account = emulator.create_account()
+    with api_of(emulator, account) as api:
+        box = create(api, configured(SETTINGS.encode()))["id"]
+    emulator.stop()
+    with api_of(own_emulator(state_dir=tmp_path / "state"), account) as api:
+        assert api.get(f"/sandboxes/{box}").json()["config"] == {"source": "yaml", "raw": SETTINGS}

@@ -134,7 +134,7 @@ def test_what_stood_at_the_path_stays_when_the_export_fails_and_goes_when_it_is_
         with pytest.raises(ValueError, match="acct_nobody is unknown"):
             emulator.export(file, account="acct_nobody")
         assert file.read_text() == "before"
-        with pytest.raises(ValueError, match="is no directory; make it first"):
+        with pytest.raises(ValueError, match="is not a directory; create it first"):
             emulator.export(file.parent / "missing" / "x.tar.gz")
         emulator.export(file)
         assert tarfile.is_tarfile(file)
@@ -160,13 +160,13 @@ def test_files_that_are_no_export_are_refused_by_what_is_wrong_with_them(file, t
             with pytest.raises(ValueError, match=words):
                 emulator.import_(path)
 
-        refused(tmp_path / "nothing.tar.gz", "is not there")
+        refused(tmp_path / "nothing.tar.gz", "does not exist")
         (tmp_path / "half.tar.gz").write_bytes(whole[: len(whole) // 2])
         refused(tmp_path / "half.tar.gz", "cannot be read as an export")
         (tmp_path / "text.tar.gz").write_text("text")
         refused(tmp_path / "text.tar.gz", "cannot be read as an export")
         other = packed(tmp_path / "other.tar.gz", (tarfile.TarInfo("a"), b"x"))
-        refused(other, "is no export of an emulator")
+        refused(other, "is not an export of an emulator")
         future = packed(tmp_path / "new.tar.gz", (tarfile.TarInfo("manifest.json"), newer))
         refused(future, "has version 9; this release reads 1")
         first = (tarfile.TarInfo("manifest.json"), manifest)
@@ -209,7 +209,7 @@ def test_files_of_a_sandbox_that_lead_out_of_it_are_refused(file, tmp_path, entr
             member.size = len(content)
             target.addfile(member, io.BytesIO(content))
     with started(None) as emulator:
-        with pytest.raises(ValueError, match="leads out of its sandbox"):
+        with pytest.raises(ValueError, match=r"leads out of its directory|not in a directory that the archive"):
             emulator.import_(evil)
         assert list((emulator.run_dir / "sandboxes").iterdir()) == []
         with of(emulator, emulator.api_key) as api:

@@ -276,14 +276,14 @@ def test_destroy_at_any_moment_of_a_create_leaves_nothing(api):
 
 def test_stub_added_while_a_sandbox_is_destroyed_makes_no_directory(api):
     services = api.emulator._runtime.services
-    with api.emulator.acting_for(api.account_id):
-        for number in range(10):
-            box = Watched(api)
-            together = Together()
-            together.start("destroy", lambda box=box: api.delete(f"/sandboxes/{box.id}"))
-            api.emulator.commands.stub(f"tool{number}", output="said")
-            together.finish()
-            box.assert_gone()
+    commands = api.emulator.for_account(api.account_id).commands
+    for number in range(10):
+        box = Watched(api)
+        together = Together()
+        together.start("destroy", lambda box=box: api.delete(f"/sandboxes/{box.id}"))
+        commands.stub(f"tool{number}", output="said")
+        together.finish()
+        box.assert_gone()
     assert services.store is not None
 
 

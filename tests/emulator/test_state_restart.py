@@ -309,20 +309,23 @@ def test_a_database_of_another_version_or_of_others_is_refused_and_left_alone(st
 def test_a_file_that_is_no_database_is_refused(state):
     state.mkdir()
     (state / "state.db").write_text("something else entirely, and long enough to be looked at as a header" * 20)
-    with pytest.raises(ConfigError, match=r"cannot be used \(file is not a database\)"):
+    with pytest.raises(ConfigError, match=r"not a state directory of an emulator: it holds 'state\.db'"):
         Emulator(state_dir=state).start()
 
 
-def test_directories_and_files_that_nobody_knows_go_at_the_start(state):
+def test_entries_without_a_record_are_moved_to_lost_and_found_and_half_made_ones_are_removed(state):
     with started(state) as emulator, of(emulator, emulator.api_key) as api:
         box = api.sandbox()
         kept = api.snapshot(box)
     (state / "sandboxes" / "cage_unknown1" / "workspace").mkdir(parents=True)
     (state / "snapshots" / "snap_unknown1.tar").write_text("x")
     (state / "snapshots" / f"{kept}.part").write_text("x")
+    (state / "sandboxes" / "cage_going.removed" / "workspace").mkdir(parents=True)
     with started(state):
         assert [path.name for path in (state / "sandboxes").iterdir()] == [box]
         assert [path.name for path in (state / "snapshots").iterdir()] == [f"{kept}.tar"]
+    lost = sorted(path.name.partition("-")[2] or path.name for path in (state / "lost+found").iterdir())
+    assert lost == ["cage_unknown1", "reasons.txt", "snap_unknown1.tar"]
 
 
 def test_plan_limits_hold_for_a_sandbox_that_is_started_again(state):

@@ -36,17 +36,19 @@ def refused(api, box, token=None, **options):
 # --- handshake
 
 
-def test_the_subprotocol_asked_for_is_echoed(api, box):
-    for name in ("terminal", "mcp", "anything"):
-        with open_socket(api.emulator.base_url, f"/sandboxes/{box}/terminal?rows=1&cols=1", api.key, name) as socket:
-            assert socket.subprotocol == name
+@pytest.mark.parametrize(("kind", "query"), [("terminal", "?rows=1&cols=1"), ("terminal", ""), ("mcp", "")])
+@pytest.mark.parametrize("name", ["terminal", "mcp", "anything", "TERMINAL"])
+def test_a_socket_agrees_to_its_own_subprotocol_only(api, box, kind, query, name):
+    with open_socket(api.emulator.base_url, f"/sandboxes/{box}/{kind}{query}", api.key, name) as socket:
+        assert socket.subprotocol == (name if name == kind else None)
 
 
-def test_of_several_subprotocols_the_first_is_echoed(api, box):
-    url = f"{api.emulator.base_url.replace('http', 'ws', 1)}/v1/sandboxes/{box}/terminal?rows=1&cols=1&token={api.key}"
+@pytest.mark.parametrize("kind", ["terminal", "mcp"])
+def test_of_several_subprotocols_its_own_is_chosen(api, box, kind):
+    url = f"{api.emulator.base_url.replace('http', 'ws', 1)}/v1/sandboxes/{box}/{kind}?token={api.key}"
     with connect(url, subprotocols=["first", "terminal", "mcp"], proxy=None) as socket:
-        assert socket.subprotocol == "first"
-        assert socket.response.headers.get_all("Sec-WebSocket-Protocol") == ["first"]
+        assert socket.subprotocol == kind
+        assert socket.response.headers.get_all("Sec-WebSocket-Protocol") == [kind]
 
 
 def test_none_is_named_when_none_was_asked_for(api, box):

@@ -12,8 +12,7 @@ MINIMAL = {"template": "minimal"}
 
 def warnings_of(api: Api) -> list[str]:
     """Those of the account's newest request."""
-    with api.emulator.acting_for(api.account_id):
-        return list(api.emulator.journal.requests()[-1].warnings)
+    return list(api.emulator.for_account(api.account_id).journal.requests()[-1].warnings)
 
 
 def create(api: Api, **fields: object) -> tuple[str, list[str]]:

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from fnmatch import fnmatchcase
 
 import pytest
 from emulator_testing import Api, api_of, eventually
@@ -122,10 +123,13 @@ def lying():
         yield made
 
 
-def examine(lying, mutant, **options):
-    """The report of a fresh account while the mutant answers."""
+def examine(lying, mutant, alert=False, **options):
+    """The report of a fresh account while the mutant answers. `alert`: it has one."""
     emulator, liar = lying
     account, other = emulator.create_account(), emulator.create_account()
+    if alert:
+        with api_of(emulator, account) as api:
+            _alert(api)
     liar.mutant = mutant
     try:
         return verify(emulator.base_url, account.api_key, second_api_key=other.api_key, agent="claude-code", **options)
@@ -185,6 +189,31 @@ def test_every_check_can_fail(lying, group):
 @pytest.mark.parametrize("name", OF_MCP)
 def test_a_check_of_mcp_fails_by_its_own_mutant_and_alone(lying, name):
     assert differing(examine(lying, OF_MCP[name], only=["mcp.*"], timeout=5)) == [name]
+
+
+#: Checks and the mutant that each of them is there for.
+OWN_MUTANTS = {
+    "keys.*": "objects have one more key",
+    "errors.problem-only": "refusals say more",
+    "errors.problem-error": "refusals say more",
+    "files.outside": "paths outside are 403",
+    "files.missing-anywhere": "paths outside are 403",
+    "events.chosen-session": "sessions must be known",
+    "events.sandbox-cost": "models cost nothing",
+    "alerts.budget": "alerts have older texts",
+    "notifications.webhook-hint": "hints are others",
+    "terminal.subprotocol-own": "every subprotocol is agreed to",
+}
+
+
+@pytest.mark.parametrize("pattern", OWN_MUTANTS)
+def test_a_check_finds_the_mutant_that_it_is_there_for(lying, pattern):
+    (mutant,) = [mutant for mutant in (*OF_ANSWERS, *OF_SOCKETS) if mutant.name == OWN_MUTANTS[pattern]]
+    meant = [name for name in IDS if fnmatchcase(name, pattern)]
+    assert differing(examine(lying, HONEST, alert=True, only=meant)) == []
+    # An empty list has no objects.
+    empty = {"keys.port", "keys.login"}
+    assert differing(examine(lying, mutant, alert=True, only=meant)) == sorted(set(meant) - empty)
 
 
 def test_what_a_check_needs_first_is_not_what_it_reports(lying):

@@ -75,21 +75,21 @@ def eventually() -> Callable[[Callable[[], bool], str], None]:
 
 
 @pytest.fixture
-def account(caged_emulator: Any) -> Iterator[Any]:
-    account = caged_emulator.create_account(name="somebody's own")
-    yield account
-    caged_emulator.delete_account(account.id)
+def account(caged_factory: Any) -> Iterator[Any]:
+    # Not caged_emulator: that sets CAGED_API_KEY and CAGED_BASE_URL, also for the suites that the test runs.
+    with caged_factory.account("somebody's own") as account:
+        yield account
 
 
 @pytest.fixture
-def api(caged_emulator: Any, account: Any) -> Iterator[Caged]:
+def api(account: Any) -> Iterator[Caged]:
     """The owner of the account, looking at the "real" API."""
-    with Caged(account.api_key, caged_emulator.base_url) as client:
+    with Caged(account.api_key, account.base_url) as client:
         yield client
 
 
 @pytest.fixture
-def live(caged_emulator: Any, account: Any) -> tuple[str, ...]:
+def live(account: Any) -> tuple[str, ...]:
     """The options of a live run on that account. The emulator of our own run stands for the real API."""
-    url = f"--caged-base-url={caged_emulator.base_url}"
+    url = f"--caged-base-url={account.base_url}"
     return ("--caged-target=live", url, f"--caged-api-key={account.api_key}")

@@ -13,7 +13,7 @@ CONTROLS = """
         caged_emulator.faults.add("sandboxes.list", status=500)
         with pytest.raises(CagedServerError):
             caged.sandboxes.list()
-        with caged_emulator.client(api_key=caged_emulator.api_key) as first:
+        with caged_emulator.emulator.client() as first:
             assert first.sandboxes.list() == []  # another account
         assert [one.operation for one in caged_emulator.journal] == ["sandboxes.list"]
 
@@ -22,17 +22,21 @@ CONTROLS = """
         caged.sandboxes.list()
 
     def test_on_the_first_account(caged_emulator):
-        caged_emulator.faults.add("sandboxes.list", status=500)
-        caged_emulator.clock.freeze("2031-01-01T00:00:00Z")
-        with caged_emulator.client() as first, pytest.raises(CagedServerError):
-            first.sandboxes.list()
+        first = caged_emulator.emulator
+        first.faults.add("sandboxes.list", status=500)
+        first.clock.freeze("2031-01-01T00:00:00Z")
+        with first.client() as client, pytest.raises(CagedServerError):
+            client.sandboxes.list()
+        with caged_emulator.client() as client:
+            assert client.sandboxes.list() == []
 
     def test_the_first_account_is_cleared(caged_emulator):
-        assert caged_emulator.faults.list() == []
-        assert abs(caged_emulator.clock.now().timestamp() - time.time()) < 60
-        assert len(caged_emulator.journal) == 0
-        with caged_emulator.client() as first:
-            first.sandboxes.list()
+        first = caged_emulator.emulator
+        assert first.faults.list() == []
+        assert abs(first.clock.now().timestamp() - time.time()) < 60
+        assert len(first.journal.requests()) == 0
+        with first.client() as client:
+            client.sandboxes.list()
 
     def test_for_everybody(caged, caged_emulator):
         caged_emulator.faults.add("sandboxes.list", status=500, account="*")
@@ -52,8 +56,11 @@ UNUSED = """
     def test_by_name(caged, caged_emulator):
         caged_emulator.faults.add("snapshots.*", status=503)
 
-    def test_on_the_first_account(caged_emulator):
+    def test_without_a_client(caged_emulator):
         caged_emulator.faults.add("alerts.list", status=503)
+
+    def test_on_the_first_account(caged_emulator):
+        caged_emulator.emulator.faults.add("sessions.list", status=503)
 
     def test_for_everybody(caged, caged_emulator):
         caged_emulator.faults.add("billing.get_usage", status=503, account="*")
@@ -103,15 +110,16 @@ def test_controls_of_a_shared_emulator_stay_in_their_account(run_suite) -> None:
 @pytest.mark.parametrize("workers", ["-n0", "-n2"])
 def test_a_fault_that_never_fired_fails_its_test_by_name(run_suite, workers: str) -> None:
     result = run_suite(UNUSED, workers)
-    result.assert_outcomes(failed=7, passed=3, xfailed=1)
+    result.assert_outcomes(failed=8, passed=3, xfailed=1)
     text = result.stdout.str()
     for name, operation in (
         ("test_by_name", "snapshots.*"),
-        ("test_on_the_first_account", "alerts.list"),
+        ("test_without_a_client", "alerts.list"),
         ("test_for_everybody", "billing.get_usage"),
     ):
         assert f"::{name}: a fault never fired:" in text
         assert f"operation='{operation}', status=503" in text
+    assert "::test_on_the_first_account: added by caged_emulator.emulator, not in the test's account: a fault" in text
     assert "::test_stub: a stub was never used:" in text
     assert "npm install" in text
     assert "npm audit" not in text.partition("::test_stub: ")[2].partition("____")[0]
@@ -125,7 +133,7 @@ def test_a_fault_that_never_fired_fails_its_test_by_name(run_suite, workers: str
 
 def test_unused_faults_can_be_a_warning_or_nothing(run_suite, pytester, monkeypatch) -> None:
     result = run_suite(UNUSED, "--caged-unused=warn", "-n2")
-    result.assert_outcomes(failed=1, passed=9, xfailed=1)
+    result.assert_outcomes(failed=1, passed=10, xfailed=1)
     result.stdout.fnmatch_lines(["-* caged: asked for and not used -*"])
     said = [line for line in result.outlines if line.endswith("::test_by_name:")]
     assert len(said) == 1
@@ -133,7 +141,7 @@ def test_unused_faults_can_be_a_warning_or_nothing(run_suite, pytester, monkeypa
 
     pytester.makeini("[pytest]\ncaged_unused = ignore")
     result = run_suite(None)
-    result.assert_outcomes(failed=1, passed=9, xfailed=1)
+    result.assert_outcomes(failed=1, passed=10, xfailed=1)
     result.stdout.no_fnmatch_line("*not used*")
 
     monkeypatch.setenv("CAGED_UNUSED", "never")

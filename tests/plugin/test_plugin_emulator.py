@@ -41,7 +41,7 @@ def test_emulator_log_is_reported_for_a_failed_test_and_for_no_other(run_suite) 
     result = run_suite(
         """
         def test_fails(caged, caged_emulator):
-            caged_emulator._runtime.log("the emulator stumbled")
+            caged_emulator.emulator._runtime.log("the emulator stumbled")
             assert 0
 
         def test_fails_with_sandbox(caged_sandbox): assert 0
@@ -57,7 +57,7 @@ def test_emulator_log_is_reported_for_a_failed_test_and_for_no_other(run_suite) 
 
 
 def test_a_test_that_stops_the_emulator_is_an_ordinary_failure(run_suite) -> None:
-    result = run_suite("def test_stops(caged_emulator):\n    caged_emulator.stop()\n    assert 0")
+    result = run_suite("def test_stops(caged_emulator):\n    caged_emulator.emulator.stop()\n    assert 0")
     result.assert_outcomes(failed=1)
     assert "INTERNALERROR" not in result.stdout.str()
 

@@ -193,7 +193,7 @@ def test_bad_sandbox_options_are_errors_that_say_what_is_wrong(run_suite) -> Non
     result.assert_outcomes(errors=3)
     result.stdout.fnmatch_lines(
         [
-            "caged_sandbox: *has no argument 'memory'*(options of @pytest.mark.caged: memory)",
+            "*@pytest.mark.caged: unknown option 'memory'; did you mean 'memory_mb'?",
             "*takes keyword options only*write for example @pytest.mark.caged(template='python')",
             "caged_sandbox: *python-312*(options of @pytest.mark.caged: template, env)",
         ]

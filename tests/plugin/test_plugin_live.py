@@ -139,3 +139,78 @@ def test_another_api_with_the_same_key_is_left_alone() -> None:
 
 def request(method: str, path: str, key: str = "key", base: str = "https://api.example") -> httpx.Request:
     return httpx.Request(method, f"{base}/v1/{path}", headers={"Authorization": f"Bearer {key}"})
+
+
+# --- the search for the snapshots of a pause: an extra request, which the test must not notice
+
+PAUSES = """
+    import asyncio, httpx, time
+    from caged import AsyncCaged, Caged
+
+    def test_client_with_a_transport_of_its_own(caged, caged_sandbox):
+        seen = []
+
+        class Transport(httpx.HTTPTransport):
+            def handle_request(self, request):
+                seen.append((request.method, request.url.path.rpartition("/")[2]))
+                assert len(seen) == 1, "more requests than the test sends"
+                return super().handle_request(request)
+
+        with Caged(transport=Transport()) as own:
+            began = time.perf_counter()
+            own.sandboxes.pause(caged_sandbox.id)
+            print("took:", time.perf_counter() - began)
+        assert seen == [("POST", "pause")]
+
+    def test_async(async_caged):
+        async def run():
+            box = await async_caged.sandboxes.create()
+            began = time.perf_counter()
+            await async_caged.sandboxes.pause(box.id)
+            print("took:", time.perf_counter() - began)
+        asyncio.run(run())
+"""
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"status": 500},
+        {"status": 404, "body": "not JSON"},
+        {"drop": "before"},
+        {"drop": "mid-body"},
+        {"hang": True},
+    ],
+)
+@pytest.mark.parametrize("which", ["transport", "async"])
+def test_the_search_for_automatic_snapshots_never_fails_or_delays_a_pause(
+    run_suite, account: Any, live: Any, fault: dict[str, Any], which: str
+) -> None:
+    account.faults.add("snapshots.list", times=1, **fault)  # the destruction after the test lists them, too
+    result = run_suite(PAUSES, *live, "-k", which)
+    result.assert_outcomes(passed=1, deselected=1)
+    (took,) = [float(line.split()[1]) for line in result.outlines if line.startswith("took: ")]
+    assert took < 4  # a search may take 5 s
+
+
+def test_a_ledger_that_cannot_be_written_is_no_failure_of_a_request(run_suite, api: Caged, live: Any) -> None:
+    result = run_suite(
+        """
+        import pytest
+        from caged._runs import Ledger
+
+        @pytest.fixture(autouse=True)
+        def full(monkeypatch, caged):
+            def write(self, **line):
+                raise OSError(28, "No space left on device")
+            monkeypatch.setattr(Ledger, "_write", write)
+
+        def test_it(caged):
+            caged.sandboxes.destroy(caged.sandboxes.create().id)
+            caged.sandboxes.create()
+        """,
+        *live,
+    )
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["*the ledger could not be written*No space left on device*"])
+    assert api.sandboxes.list() == []

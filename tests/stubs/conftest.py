@@ -7,6 +7,7 @@ from typing import Callable
 
 import pytest
 from levels import need
+from scoped import ScopedEmulator
 
 from caged import Caged
 from caged.emulator import Account, Emulator, EmulatorError
@@ -37,24 +38,21 @@ def emulators() -> Iterator[Emulators]:
 
 
 @pytest.fixture(params=["auto"])
-def emulator(request: pytest.FixtureRequest, emulators: Emulators) -> Iterator[Emulator]:
-    """It acts for the test's account."""
+def emulator(request: pytest.FixtureRequest, emulators: Emulators) -> Iterator[ScopedEmulator]:
+    """With the controls of the test's account."""
     running = emulators(request.param)
     account = running.create_account()
-    with running.acting_for(account.id):
-        running.test_account = account  # type: ignore[attr-defined]
-        yield running
+    yield ScopedEmulator(running, account)
     running.delete_account(account.id)
 
 
 @pytest.fixture
-def account(emulator: Emulator) -> Account:
-    made: Account = emulator.test_account  # type: ignore[attr-defined]
-    return made
+def account(emulator: ScopedEmulator) -> Account:
+    return Account(emulator.id, emulator.api_key)
 
 
 @pytest.fixture
-def client(emulator: Emulator, account: Account) -> Iterator[Caged]:
+def client(emulator: ScopedEmulator, account: Account) -> Iterator[Caged]:
     with emulator.client(account.api_key) as made:
         yield made
 

@@ -78,7 +78,7 @@ def test_one_agent_is_not_another(emulator, client, box):
     emulator.agent("codex").reset()
     assert "not really asked" in say(client, box, "codex exec hi")[0]
     assert say(client, box, "claude -p hi") == ("c\n", 0)
-    with pytest.raises(EmulatorError, match="no agent clippy; known are claude-code, "):
+    with pytest.raises(ValueError, match="agent 'clippy' does not exist; did you mean 'cline'"):
         emulator.agent("clippy").reply("x")
 
 
@@ -138,8 +138,8 @@ def test_a_function_sees_the_prompt_and_changes_the_sandbox(emulator, client, bo
 
 def test_a_function_may_leave_it_to_the_emulator_or_fail(emulator, client, box):
     emulator.agent("claude").reply(lambda prompt, sandbox: None, times=1)
-    emulator.agent("claude").reply(lambda prompt, sandbox: 1 / 0, times=1)
-    emulator.agent("claude").reply(lambda prompt, sandbox: Output("wrong kind"), times=1)
+    emulator.agent("claude").reply(lambda prompt, sandbox: 1 / 0, times=1, allow_errors=True)
+    emulator.agent("claude").reply(lambda prompt, sandbox: Output("wrong kind"), times=1, allow_errors=True)
     assert "not really asked" in say(client, box, "claude -p hi")[0]
     output, code = say(client, box, "claude -p hi")
     assert code == 1
@@ -150,10 +150,13 @@ def test_a_function_may_leave_it_to_the_emulator_or_fail(emulator, client, box):
 
 
 def test_a_file_that_cannot_be_written_is_the_agents_failure(emulator, client, box):
-    emulator.agent("claude").reply("done", files={"/etc/passwd": "x"})
+    client.sandboxes.exec(box, "mkdir taken")
+    with pytest.raises(ValueError, match="files: '/etc/passwd' is not below /workspace, /root, /tmp"):
+        emulator.agent("claude").reply("done", files={"/etc/passwd": "x"})
+    emulator.agent("claude").reply("done", files={"taken": "x"}, allow_errors=True)
     output, code = say(client, box, "claude -p hi")
     assert code == 1
-    assert "/etc/passwd" in output
+    assert "taken" in output
     assert "done" not in output
 
 
@@ -289,9 +292,10 @@ def test_passthrough_runs_the_hosts_program_with_its_words_and_input(emulators, 
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     emulator = emulators("process")
     account = emulator.create_account()
-    with emulator.acting_for(account.id), emulator.client(account.api_key) as client:
+    view = emulator.for_account(account)
+    with view.client() as client:
         box = client.sandboxes.create(agents=["claude"]).id
-        claude = emulator.agent("claude")
+        claude = view.agent("claude")
         claude.reply_to("scripted", "yes")
         passing = claude.passthrough()
         assert say(client, box, "echo input | claude --model x -p 'a b'") == ("real --model x -p a b\ninput\n", 4)
@@ -335,10 +339,10 @@ def test_in_a_with_statement_a_reply_is_removed_at_the_end(emulator, client, box
 def test_replies_are_of_one_account(emulator, client, box):
     emulator.agent("claude").reply("mine")
     other = emulator.create_account()
-    with emulator.client(other.api_key) as stranger, emulator.acting_for(other.id):
+    with emulator.client(other.api_key) as stranger:
         theirs = stranger.sandboxes.create(agents=["claude"]).id
         assert "not really asked" in say(stranger, theirs, "claude -p hi")[0]
-        assert emulator.agents.list() == []
+        assert emulator.for_account(other).agents.list() == []
     emulator.delete_account(other.id)
     assert say(client, box, "claude -p hi") == ("mine\n", 0)
     emulator.reset()
@@ -361,7 +365,7 @@ def test_what_makes_no_sense_is_refused_by_its_name(emulator, options, names):
 
 
 def test_from_another_process_all_but_functions_works(emulator, account, client, box):
-    with RemoteEmulator(emulator.base_url, emulator.admin_key) as remote, remote.acting_for(account.id):
+    with RemoteEmulator(emulator.base_url, emulator.admin_key, account=account) as remote:
         remote.agent("claude").replies(["a", Reply(["b", "c"], files={"f": "g"})])
         remote.agent("claude").reply_to(re.compile("^X", re.I), "x")
         assert [say(client, box, f"claude -p {word}")[0] for word in "yxy"] == ["a\n", "x\n", "bc\n"]

@@ -1,4 +1,4 @@
-"""Whether an answer of the emulator is one that its own OpenAPI document names."""
+"""Whether an answer of the emulator is one that its own OpenAPI document and the platform's contract name."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import functools
 import re
 from typing import Any, Optional
 
+import contract_answers
 import httpx
 from jsonschema import Draft202012Validator
 
@@ -67,5 +68,7 @@ def check(response: httpx.Response) -> None:
     if media.endswith("json"):
         fault = next(_validator(name, response.status_code, media).iter_errors(response.json()), None)
         assert fault is None, f"{name} answered {response.status_code} with {fault.json_path}: {fault.message}"
+        if path.startswith("/v1/"):
+            contract_answers.check(name, response)
     elif not answer.get("content"):
         assert response.content == b"", f"{name} answered {response.status_code} with a body"

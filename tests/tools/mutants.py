@@ -316,6 +316,61 @@ def _number(_key: str, value: Any) -> Any:
     return value + 1 if isinstance(value, (int, float)) and not isinstance(value, bool) else value
 
 
+def _one_more_key(value: Any) -> Any:
+    """Every object has a key that nobody has named."""
+    if isinstance(value, dict):
+        return {**{name: _one_more_key(inner) for name, inner in value.items()}, "caged_more": 1}
+    return [_one_more_key(inner) for inner in value] if isinstance(value, list) else value
+
+
+def _more_keys(answer: Answer) -> None:
+    if answer.good and answer.data is not None:
+        answer.data = _one_more_key(answer.data)
+
+
+def _refusals_say_more(answer: Answer) -> None:
+    if answer.status >= 400 and isinstance(answer.data, dict):
+        answer.data = {**answer.data, "error": answer.data.get("detail"), "instance": answer.path}
+
+
+def _paths_outside_are_403(answer: Answer) -> None:
+    if answer.status in (400, 404) and "/files" in answer.path:
+        answer.status = 403
+
+
+def _sessions_must_be_known(answer: Answer) -> None:
+    if answer.path == "/v1/events/ingest" and answer.good:
+        answer.data = {"accepted": 0, "errors": answer.data["accepted"] + answer.data["errors"]}
+
+
+def _models_cost_nothing(answer: Answer) -> None:
+    every(lambda key, value: 0.0 if key == "llm_cost" else value, keep=set())(answer)
+
+
+def _alerts_have_older_texts(answer: Answer) -> None:
+    every(lambda key, value: "Budget used up" if key == "title" else value, keep=set())(answer)
+
+
+def _hints_are_others(answer: Answer) -> None:
+    every(lambda key, value: f"\u2026{value[-4:]}" if key.endswith("_hint") and value else value, keep=set())(answer)
+
+
+class _EverySubprotocol:
+    """Agrees to whatever subprotocol a client asks for."""
+
+    def __init__(self) -> None:
+        self._asked: list[str] = []
+
+    def request(self, scope: Scope) -> None:
+        self._asked = list(scope.get("subprotocols") or ())
+
+    def socket(self, message: Message) -> list[Message]:
+        agrees = message["type"] == "websocket.accept" and self._asked
+        return [{**message, "subprotocol": self._asked[0]}] if agrees else [message]
+
+
+_AGREEING = _EverySubprotocol()
+
 OF_ANSWERS = (
     Mutant("refusals are 418", _refusals_are_418),
     Mutant("success is 299", _success_is_299),
@@ -335,10 +390,18 @@ OF_ANSWERS = (
     Mutant("headers are gone", _headers_are_gone),
     Mutant("bytes are others", _bytes_are_others),
     Mutant("visitors are let in", _visitors_are_let_in),
+    Mutant("objects have one more key", _more_keys),
+    Mutant("refusals say more", _refusals_say_more),
+    Mutant("paths outside are 403", _paths_outside_are_403),
+    Mutant("sessions must be known", _sessions_must_be_known),
+    Mutant("models cost nothing", _models_cost_nothing),
+    Mutant("alerts have older texts", _alerts_have_older_texts),
+    Mutant("hints are others", _hints_are_others),
     Mutant("calls fail", _calls_fail),
 )
 OF_SOCKETS = (
     Mutant("no subprotocol", socket=_named(None)),
+    Mutant("every subprotocol is agreed to", socket=_AGREEING.socket, request=_AGREEING.request),
     Mutant("the first output closes", socket=_first_output_closes),
     Mutant("messages come twice", socket=_with_text(lambda message: [message, message])),
     Mutant("messages come letter by letter", socket=_with_text(_slowly)),

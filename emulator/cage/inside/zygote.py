@@ -169,7 +169,10 @@ class Zygote:
 
             cgroups.remove_all(self._run_dir)
             # rm, because a sandbox may hold a tree deeper than Python's own removal goes.
-            subprocess.run(["rm", "-rf", "--", self._run_dir], stderr=subprocess.DEVNULL, check=False)
+            # The lock goes last: without one, nothing would show the next emulator that it may remove the rest.
+            names = [os.path.join(self._run_dir, name) for name in os.listdir(self._run_dir) if name != "lock"]
+            for paths in (names, [self._run_dir]):
+                subprocess.run(["rm", "-rf", "--", *paths], stderr=subprocess.DEVNULL, check=False)
 
 
 def main(control_fd: int, emulator: int, run_dir: str, held: list[int]) -> None:

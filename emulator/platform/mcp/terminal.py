@@ -43,7 +43,7 @@ async def _exec(context: Context, arguments: dict[str, Any]) -> Outcome:
         result = await chosen.run(sandbox, context.cage, command, TEXT_BYTES, True, seconds, posix=True)
         if result.error is not None:
             ending = f"not started: {result.error}"
-            raise ToolError(result.error)
+            raise ToolError(chosen.not_started(result.error))
         failed = failure(result)
         ending, code = failed or "exit status 0", None if result.timed_out else result.code
     finally:

@@ -13,6 +13,7 @@ from . import (
     files,
     git,
     http,
+    keys,
     mcp,
     notifications,
     ports,
@@ -45,6 +46,7 @@ _GROUPS = (
     streaming,
     mcp,
     ports,
+    keys,
     third_party,
     sdk,
 )

@@ -31,6 +31,11 @@ def _made(bench: Bench, scope: str) -> httpx.Response:
     return bench.shared(f"a key of scope {scope}", make)
 
 
+def created(bench: Bench) -> httpx.Response:
+    """The answer to making the shared key of scope `full`."""
+    return _made(bench, "full")
+
+
 def _read_only(bench: Bench) -> str:
     return str(_made(bench, "read_only").json().get("key"))
 

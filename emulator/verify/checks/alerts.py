@@ -6,7 +6,7 @@ from typing import Any
 
 from ..bench import Bench
 from ..check import Group, Unchecked
-from ..expect import an_array, an_object, same, true
+from ..expect import an_array, an_object, holds, matches, same, true
 from ..shapes import ALERT, ALERTS, RULE
 from ..wire import segment
 
@@ -57,6 +57,17 @@ def get(bench: Bench) -> None:
         raise Unchecked("the account has no alert")
     found = an_object(bench.get(f"/alerts/{segment(alerts[0]['id'])}"), ALERT)
     same("id", found["id"], alerts[0]["id"])
+
+
+@group.contract("budget", "The alert of a budget tells title and share as documented.", "platform-behaviour B12")
+def budget(bench: Bench) -> None:
+    found = [alert for alert in _page(bench, limit=100)["alerts"] if alert["rule_type"] == "budget_exceeded"]
+    if not found:
+        raise Unchecked("the account has no alert of a budget")
+    same("title", found[0]["title"], "Budget Threshold Exceeded")
+    percent = found[0]["meta"].get("percent")
+    matches("meta.percent", percent, r"\d+(\.\d+)?")
+    holds("a message", found[0]["message"], f"{percent}%")
 
 
 @group.contract("rules", "The rules are a bare array.", "wire-contract 3.8")

@@ -30,11 +30,17 @@ def problem_members(bench: Bench) -> None:
     true(isinstance(body.get("detail"), str) and body["detail"], "detail, a string", repr(body.get("detail")))
 
 
-@group.decision("problem-more", "A problem has `instance`, and `error` for older clients.", "Part A, Errors")
-def problem_more(bench: Bench) -> None:
+@group.contract("problem-error", "A problem has no `error`: that is the older form.", "wire-contract 2.3")
+def problem_error(bench: Bench) -> None:
     body = any_json(bench.get("/sandboxes/caged-verify-nobody"))
-    same("error", body.get("error"), body.get("detail"))
-    same("instance", body.get("instance"), "/v1/sandboxes/caged-verify-nobody")
+    true("error" not in body, "no key error", repr(body.get("error")))
+
+
+@group.decision("problem-only", "A problem has no more than `reason` beside its four members.", "Part A, Errors")
+def problem_only(bench: Bench) -> None:
+    body = any_json(bench.get("/sandboxes/caged-verify-nobody"))
+    extra = sorted(set(body) - {"type", "title", "status", "detail", "reason"})
+    true(not extra, "type, title, status, detail and perhaps reason", ", ".join(extra))
 
 
 @group.contract("no-key", "A request without a key is a 401.", "platform-behaviour B3")

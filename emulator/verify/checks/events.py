@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Optional
 
 from ..bench import Bench
 from ..check import Group
 from ..expect import an_object, refused, same, says
-from ..shapes import INGESTED
+from ..shapes import INGESTED, SANDBOX
+from ..wire import segment
 
 group = Group("events")
+
+#: USD that a model's call is reported to have cost; it stands in the account's records.
+_COST = 0.0001
 
 
 def _event(bench: Bench, **fields: Any) -> dict[str, Any]:
@@ -46,6 +50,23 @@ def unknown_type(bench: Bench) -> None:
 def all_fields(bench: Bench) -> None:
     event = _event(bench, id=bench.name(), process_id="1", duration_ns=0)
     same("accepted", _ingest(bench, event)["accepted"], 1)
+
+
+@group.contract("chosen-session", "An event with a session id of the client's choice is taken.", "wire-contract 3.7")
+def chosen_session(bench: Bench) -> None:
+    same("it", _ingest(bench, _event(bench, session_id=bench.name())), {"accepted": 1, "errors": 0})
+
+
+@group.decision("sandbox-cost", "An llm_call that names its sandbox adds to its llm_cost.", "Part A, Budget")
+def sandbox_cost(bench: Bench) -> None:
+    path = f"/sandboxes/{segment(bench.box)}"
+    before = an_object(bench.get(path), SANDBOX)["llm_cost"]
+    _ingest(bench, _event(bench, type="llm_call", payload={"cost_usd": _COST}))
+
+    def costs_more() -> Optional[bool]:
+        return True if abs(an_object(bench.get(path), SANDBOX)["llm_cost"] - before - _COST) < 1e-6 else None
+
+    bench.eventually(costs_more, f"llm_cost {before + _COST}", min(5.0, bench.patience.limit))
 
 
 @group.contract("no-timestamp", "An event without timestamp is a 400.", "wire-contract 3.7")

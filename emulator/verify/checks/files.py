@@ -190,9 +190,18 @@ def mode(bench: Bench) -> None:
     same("mode", bench.executed(f"stat -c %a {name}")["output"], "750\n")
 
 
-@group.decision("outside", "A path outside the writable places is a 403.", "Part A, Files")
+@group.decision("outside", "A write outside the writable places is a 400 that says why.", "Part A, Files (but 400)")
 def outside(bench: Bench) -> None:
-    refused(bench.write("/proc/caged-verify", "x"), 403)
+    answer = bench.write("/proc/caged-verify", "x")
+    refused(answer, 400)
+    reason(answer, "path_outside_sandbox")
+
+
+@group.decision("missing-anywhere", "A path that does not exist is a 404, wherever it leads.", "Part A, Files")
+def missing_anywhere(bench: Bench) -> None:
+    for path in ("/caged-verify/none", "/etc/caged-verify-none"):
+        refused(bench.read(path), 404)
+        refused(bench.get(bench.files(), params={"path": path}), 404)
 
 
 @group.decision("home", "The home directory can be written.", "Part A, Files")

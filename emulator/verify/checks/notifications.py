@@ -83,6 +83,11 @@ def webhook_hidden(bench: Bench) -> None:
         true(isinstance(hint, str) and hint.endswith("wxyz"), "a hint that ends with wxyz", repr(hint))
 
 
+@group.contract("webhook-hint", "A hint is three dots and the last four characters.", "wire-contract 3.9")
+def webhook_hint(bench: Bench) -> None:
+    same("hint", an_object(_hooked(bench)["get"]).get("discord_webhook_hint"), "...wxyz")
+
+
 @group.contract("webhook-kept", "A webhook that an update leaves out stays.", "wire-contract 3.9")
 def webhook_kept(bench: Bench) -> None:
     same("configured", an_object(_hooked(bench)["left"]).get("discord_webhook_configured"), True)

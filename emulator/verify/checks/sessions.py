@@ -36,7 +36,7 @@ def _session(bench: Bench) -> dict[str, Any]:
     return bench.shared("an agent session", find)
 
 
-def _at(bench: Bench) -> str:
+def newest_path(bench: Bench) -> str:
     return f"/sessions/{segment(str(_session(bench).get('id')))}"
 
 
@@ -70,12 +70,12 @@ def of_sandbox(bench: Bench) -> None:
 
 @group.contract("get", "A session can be looked at by its id.", "wire-contract 3.6")
 def get(bench: Bench) -> None:
-    same("id", an_object(bench.get(_at(bench)), SESSION)["id"], _session(bench)["id"])
+    same("id", an_object(bench.get(newest_path(bench)), SESSION)["id"], _session(bench)["id"])
 
 
 @group.contract("costs", "llm_cost + compute_cost = total_cost = cost_usd.", "wire-contract 3.6")
 def costs(bench: Bench) -> None:
-    found = an_object(bench.get(_at(bench)), SESSION)
+    found = an_object(bench.get(newest_path(bench)), SESSION)
     wanted = found["llm_cost"] + found["compute_cost"]
     got = (found["total_cost"], found["cost_usd"])
     true(all(abs(cost - wanted) < 1e-6 for cost in got), f"{wanted} twice", got)
@@ -83,19 +83,19 @@ def costs(bench: Bench) -> None:
 
 @group.contract("replay", "A replay is events, has_more, next_seq and total.", "wire-contract 3.6")
 def replay(bench: Bench) -> None:
-    an_object(bench.get(f"{_at(bench)}/replay"), REPLAY)
+    an_object(bench.get(f"{newest_path(bench)}/replay"), REPLAY)
 
 
 @group.contract("replay-limit", "`limit` is how many events come at most.", "wire-contract 3.6")
 def replay_limit(bench: Bench) -> None:
-    found = an_object(bench.get(f"{_at(bench)}/replay", params={"limit": 1}), REPLAY)
+    found = an_object(bench.get(f"{newest_path(bench)}/replay", params={"limit": 1}), REPLAY)
     true(len(found["events"]) <= 1, "one event at most", len(found["events"]))
     same("has_more", found["has_more"], found["total"] > 1)
 
 
 @group.contract("replay-after", "after_seq = next_seq goes on behind what has come.", "wire-contract 3.6")
 def replay_after(bench: Bench) -> None:
-    path = f"{_at(bench)}/replay"
+    path = f"{newest_path(bench)}/replay"
     first = an_object(bench.get(path, params={"limit": 1}), REPLAY)
     if not first["has_more"]:
         raise Unchecked("the newest session has one event or none")
@@ -106,7 +106,7 @@ def replay_after(bench: Bench) -> None:
 
 @group.contract("replay-type", "`type` is which events are wanted.", "wire-contract 3.6")
 def replay_type(bench: Bench) -> None:
-    path = f"{_at(bench)}/replay"
+    path = f"{newest_path(bench)}/replay"
     events = an_object(bench.get(path), REPLAY)["events"]
     if not events:
         raise Unchecked("the newest session has no event")
@@ -118,11 +118,11 @@ def replay_type(bench: Bench) -> None:
 @group.contract("replay-types", "The types of events are the known ones, or `other`.", "wire-contract 3.7")
 def replay_types(bench: Bench) -> None:
     known = ("llm_call", "tool_call", "file_op", "command", "network", "error", "lifecycle", "desktop", "other")
-    for event in an_object(bench.get(f"{_at(bench)}/replay"), REPLAY)["events"]:
+    for event in an_object(bench.get(f"{newest_path(bench)}/replay"), REPLAY)["events"]:
         one_of("type", event["type"], known)
 
 
 @group.contract("summary", "The summary counts the events by type.", "wire-contract 3.6")
 def summary(bench: Bench) -> None:
-    found = an_object(bench.get(f"{_at(bench)}/replay/summary"), SUMMARY)
+    found = an_object(bench.get(f"{newest_path(bench)}/replay/summary"), SUMMARY)
     same("event_count", found["event_count"], sum(found["types"].values()))

@@ -55,7 +55,7 @@ def _completed(bench: Bench) -> dict[str, Any]:
     )
 
 
-def _whole(bench: Bench) -> str:
+def completed_path(bench: Bench) -> str:
     """The path of the shared one, completed."""
     found = _completed(bench)
     if found.get("status") != "completed":
@@ -117,14 +117,14 @@ def no_target(bench: Bench) -> None:
 
 @group.decision("unknown-target", "A restore into a sandbox that does not exist is a 404.", "Part A, Snapshots")
 def unknown_target(bench: Bench) -> None:
-    refused(bench.post(f"{_whole(bench)}/restore", json={"target_sandbox_id": "nobody"}), 404)
+    refused(bench.post(f"{completed_path(bench)}/restore", json={"target_sandbox_id": "nobody"}), 404)
 
 
 def _restore(bench: Bench) -> httpx.Response:
     """Into the shared sandbox, after its workspace has changed; done once."""
 
     def make() -> httpx.Response:
-        path = _whole(bench)
+        path = completed_path(bench)
         bench.shell("echo now > in-the-snapshot; echo new > not-in-the-snapshot")
         return bench.post(f"{path}/restore", json={"target_sandbox_id": bench.box})
 
@@ -159,7 +159,7 @@ def restore_exact(bench: Bench) -> None:
 
 def _downloaded(bench: Bench, key: Optional[str] = None) -> httpx.Response:
     """What stands behind the URL; a relative one is below the server's own address."""
-    url = an_object(bench.get(f"{_whole(bench)}/download"), DOWNLOAD)["url"]
+    url = an_object(bench.get(f"{completed_path(bench)}/download"), DOWNLOAD)["url"]
     if "://" in url:
         return bench.get(url, key="" if key is None else key)
     return bench.get(urljoin(bench.wire.base_url, url), key=key)
@@ -167,7 +167,7 @@ def _downloaded(bench: Bench, key: Optional[str] = None) -> httpx.Response:
 
 @group.contract("download", "A download is a URL and the seconds that it lives, 3600.", "wire-contract 3.4")
 def download(bench: Bench) -> None:
-    found = an_object(bench.get(f"{_whole(bench)}/download"), DOWNLOAD)
+    found = an_object(bench.get(f"{completed_path(bench)}/download"), DOWNLOAD)
     same("expires_in_seconds", found["expires_in_seconds"], 3600)
 
 
@@ -185,21 +185,21 @@ def download_content(bench: Bench) -> None:
 
 @group.decision("download-url", "The URL is an absolute one and needs no key.", "Part A, Snapshots")
 def download_url(bench: Bench) -> None:
-    url = an_object(bench.get(f"{_whole(bench)}/download"), DOWNLOAD)["url"]
+    url = an_object(bench.get(f"{completed_path(bench)}/download"), DOWNLOAD)["url"]
     true("://" in url, "an absolute URL", url)
     status(bench.get(url, key=""), 200)
 
 
 @group.decision("download-altered", "An altered URL is a 403.", "Part A, Snapshots")
 def download_altered(bench: Bench) -> None:
-    url = an_object(bench.get(f"{_whole(bench)}/download"), DOWNLOAD)["url"]
+    url = an_object(bench.get(f"{completed_path(bench)}/download"), DOWNLOAD)["url"]
     altered = url[:-1] + ("0" if url[-1] != "0" else "1")
     status(bench.get(altered, key=""), 403)
 
 
 @group.decision("old-target", "`sandbox_id` is an older name of the target.", "Part A, Snapshots")
 def old_target(bench: Bench) -> None:
-    status(bench.post(f"{_whole(bench)}/restore", json={"sandbox_id": bench.box}), 200)
+    status(bench.post(f"{completed_path(bench)}/restore", json={"sandbox_id": bench.box}), 200)
 
 
 def _deleted(bench: Bench) -> tuple[httpx.Response, httpx.Response]:

@@ -69,6 +69,13 @@ def subprotocol_echoed(bench: Bench) -> None:
         same("subprotocol", screen.socket.subprotocol, "terminal")
 
 
+@group.contract("subprotocol-own", "A terminal agrees to no subprotocol but `terminal`.", "platform-behaviour B6")
+def subprotocol_own(bench: Bench) -> None:
+    path = f"/sandboxes/{bench.box}/terminal?rows=24&cols=80"
+    with bench.wire.socket(path, bench.ticket(), "mcp") as socket:
+        same("subprotocol", socket.subprotocol, None)
+
+
 @group.contract("shell", "What is typed is run by a shell.", "wire-contract 4.2")
 def shell(bench: Bench) -> None:
     with opened(bench) as screen:

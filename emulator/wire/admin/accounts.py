@@ -53,6 +53,12 @@ async def listed(call: Call[NoBody]) -> Response:
     return json_reply([_shown(call, account) for account in call.platform.services.store.accounts.values()])
 
 
+@operations.call("GET", "/accounts/{id}", "accounts.get", reply=AccountOut)
+async def get(call: Call[NoBody]) -> Response:
+    """One account, with a full key of it."""
+    return json_reply(_shown(call, one(call.platform.accounts.administered(call.param("id")))))
+
+
 @operations.call("DELETE", "/accounts/{id}", "accounts.delete")
 async def delete(call: Call[NoBody]) -> Response:
     """With everything in it: sandboxes, snapshots, keys, faults, stubs, its journal, its time."""

@@ -1,36 +1,44 @@
-"""/_emulator/agents: what agents answer. The options are those of `control/scripts.py`."""
+"""/_emulator/agents: replies of agents. `double/agents.py` describes the options."""
 
 from __future__ import annotations
 
+import base64
 from typing import Any, Optional, Union
 
+from pydantic import ConfigDict
 from starlette.responses import Response
 
 from ...control.agents import Reply
-from ...control.scope import EVERYBODY
+from ...control.names import suggestion
 from ...control.scripts import Script
 from ...platform import limits
 from ...platform.refusal import Refusal, invalid, not_found
 from ..operation import Body, Call, Model, NoBody, json_reply, no_content
-from .commands import function_of
-from .operations import Admin
+from .commands import PatternIn, function_of, pattern
+from .operations import Admin, applies
 
 operations = Admin()
 
 
+class Base64(Model):
+    """The content of a file that is not UTF-8 text."""
+
+    base64: str
+
+    model_config = ConfigDict(strict=True, extra="forbid", defer_build=True)
+
+
 class AddReply(Body):
-    """`prompt`: for prompts that are exactly so, or fit a pattern with * ? [, or, with `regex`, have the regular
-    expression somewhere in them; for all, when it is left out. Replies for the same prompts are used in turn, the last
-    one again and again; with `times`, so often, and then it is an error.
+    """`prompt`: a pattern of the prompts that it answers; all, when it is left out. Replies for the same prompts are
+    used in turn, the last one repeatedly; with `times`, that often, and then a prompt is an error.
 
     `text`: or pieces, each printed `delay` seconds after the one before. `files`: path -> content, written before it.
-    `cost_usd`: from the sandbox's budget. `passthrough`: the host's real program answers. `optional`: nobody minds when
-    it is never used. `function`: of an emulator in the same process, never from elsewhere."""
+    `cost_usd`: from the sandbox's budget. `passthrough`: the host's real program answers. `optional`: it is not
+    reported as unused. `function` and `allow_errors` work in the emulator's own process only."""
 
-    prompt: Optional[str] = None
-    regex: bool = False
+    prompt: Optional[PatternIn] = None
     text: Union[str, list[str]] = ""
-    files: dict[str, str] = {}
+    files: dict[str, Union[str, Base64]] = {}
     tokens_in: int = 0
     tokens_out: int = 0
     cost_usd: float = 0.0
@@ -41,10 +49,11 @@ class AddReply(Body):
     optional: bool = False
     passthrough: bool = False
     function: Optional[str] = None
+    allow_errors: bool = False
 
 
 class ReplyOut(Model):
-    """`agent`: the platform's name. `used`: so often. `described`: one line for people."""
+    """`agent`: the platform's name. `used`: how often it was given. `described`: one line for people."""
 
     id: str
     account: str
@@ -58,10 +67,9 @@ class ReplyOut(Model):
 def _shown(script: Script) -> ReplyOut:
     reply = script.reply
     options = {
-        "prompt": script.prompt,
-        "regex": script.regex or None,
+        "prompt": script.prompt and script.prompt.json,
         "text": reply.text or None,
-        "files": dict(reply.files) or None,
+        "files": {path: _encoded(content) for path, content in reply.files.items()} or None,
         "tokens_in": reply.tokens_in or None,
         "tokens_out": reply.tokens_out or None,
         "cost_usd": reply.cost_usd or None,
@@ -83,24 +91,40 @@ def _shown(script: Script) -> ReplyOut:
 
 
 def _agent(call: Call[Any]) -> str:
-    """By the platform's name, the other one it has, or its command."""
+    """By any of its names."""
     name = call.param("name")
-    by_command = {command: agent for agent, command in limits.AGENTS.items()}
-    agent = limits.AGENT_ALIASES.get(name) or by_command.get(name) or name
-    if agent not in limits.AGENTS:
-        raise Refusal(404, f"there is no agent {name}; known are {', '.join(limits.AGENTS)}")
+    agent = limits.agent_name(name)
+    if agent is None:
+        raise Refusal(404, f"agent {name!r} does not exist{suggestion(name, limits.agent_names())}")
     return agent
+
+
+def _encoded(content: Union[str, bytes]) -> Union[str, dict[str, str]]:
+    return content if isinstance(content, str) else {"base64": base64.b64encode(content).decode()}
+
+
+def _files(given: dict[str, Union[str, Base64]]) -> dict[str, Union[str, bytes]]:
+    files: dict[str, Union[str, bytes]] = {}
+    for path, content in given.items():
+        if isinstance(content, str):
+            files[path] = content
+            continue
+        try:
+            files[path] = base64.b64decode(content.base64, validate=True)
+        except ValueError as error:
+            raise ValueError(f"files[{path!r}]: is not base64: {error}") from None
+    return files
 
 
 @operations.call("GET", "/agents", "agents.list", reply=list[ReplyOut])
 async def listed(call: Call[NoBody]) -> Response:
-    """The replies of all agents, in the order they came."""
+    """The replies of all agents that apply to the account: its own first, then those of `*`."""
     return json_reply([_shown(script) for script in call.platform.services.scripts.of(call.account.id)])
 
 
 @operations.call("DELETE", "/agents", "agents.reset")
 async def reset(call: Call[NoBody]) -> Response:
-    """All agents answer as at the start."""
+    """Remove the replies of all agents that were added for exactly this account, or for `*`."""
     call.platform.services.scripts.clear(call.account.id)
     return no_content()
 
@@ -108,18 +132,19 @@ async def reset(call: Call[NoBody]) -> Response:
 @operations.call("POST", "/agents/{name}/replies", "agents.reply", AddReply, reply=ReplyOut, status=201)
 async def add(call: Call[AddReply]) -> Response:
     body = call.body
-    fields = ("text", "exit_code", "tokens_in", "tokens_out", "cost_usd", "model", "files", "delay")
+    fields = ("text", "exit_code", "tokens_in", "tokens_out", "cost_usd", "model", "delay")
+    agent = _agent(call)
     try:
         script = call.platform.services.scripts.add(
             call.account.id,
-            _agent(call),
-            prompt=body.prompt,
-            regex=body.regex,
-            reply=Reply(**{name: getattr(body, name) for name in fields}),
+            agent,
+            prompt=pattern("prompt", body.prompt),
+            reply=Reply(**{name: getattr(body, name) for name in fields}, files=_files(body.files)),
             function=function_of(call, body.function),
             passthrough=body.passthrough,
             times=body.times,
             optional=body.optional,
+            allow_errors=body.allow_errors,
         )
     except ValueError as error:
         raise invalid(str(error)) from None
@@ -133,15 +158,14 @@ async def replies(call: Call[NoBody]) -> Response:
 
 @operations.call("DELETE", "/agents/{name}/replies", "agents.clear")
 async def clear(call: Call[NoBody]) -> Response:
-    """The agent answers as at the start."""
+    """Remove the agent's replies that were added for exactly this account, or for `*`."""
     call.platform.services.scripts.clear(call.account.id, _agent(call))
     return no_content()
 
 
 def _found(call: Call[Any]) -> Script:
     script = call.platform.services.scripts.get(call.param("id"))
-    elsewhere = script is None or script.agent != _agent(call)
-    if script is None or elsewhere or (call.query("account") and call.account.id not in (script.account, EVERYBODY)):
+    if script is None or script.agent != _agent(call) or not applies(call, script.account):
         raise not_found("reply", call.param("id"))
     return script
 

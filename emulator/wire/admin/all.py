@@ -4,13 +4,27 @@ faster."""
 from __future__ import annotations
 
 from ..operation import Operation
-from . import accounts, agents, clock, commands, faults, inventory, journal, sandboxes, scenario, status, transfer
+from . import (
+    accounts,
+    agents,
+    callbacks,
+    clock,
+    commands,
+    faults,
+    inventory,
+    journal,
+    sandboxes,
+    scenario,
+    status,
+    transfer,
+)
 
 operations: list[Operation] = [
     *clock.operations,
     *faults.operations,
     *commands.operations,
     *agents.operations,
+    *callbacks.operations,
     *journal.operations,
     *accounts.operations,
     *inventory.operations,

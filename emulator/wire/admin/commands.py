@@ -1,38 +1,54 @@
-"""/_emulator/commands: what is answered in place of commands and programs. The options are those of
-`control/stubs.py`."""
+"""/_emulator/commands: stubs of commands and programs. `double/commands.py` describes the options."""
 
 from __future__ import annotations
 
 from typing import Any, Literal, Optional, Union
 
+from pydantic import ConfigDict
 from starlette.responses import Response
 
-from ...control.scope import EVERYBODY
+from ...control.patterns import TextPattern
 from ...control.stubs import Output, Stub
 from ...platform import standing_in
 from ...platform.refusal import invalid, not_found
 from ..operation import Body, Call, Model, NoBody, json_reply, no_content
-from .operations import Admin
+from .names import check_sandbox
+from .operations import Admin, applies
 
 operations = Admin()
 
 
-class AddStub(Body):
-    """`kind` command: `match` is the whole command. `kind` program (also where it is left out, with a `program`):
-    `program`, wherever it is called, with its `args`
-    (joined by spaces) and its `stdin`. Each is exact, or a pattern with * ? [, or, with `regex`, a regular expression
-    found somewhere. `sandbox`: only there.
+class Regex(Model):
+    """A regular expression (Python's), searched for anywhere in the text."""
 
-    `output`: a text, or pieces, each after `delay` seconds. `error`: it cannot be run at all. `times`: so often;
-    always, when it is left out. `optional`: nobody minds when it is never used. `function`: of an emulator in the same
-    process, never from elsewhere."""
+    regex: str
+
+    model_config = ConfigDict(strict=True, extra="forbid", defer_build=True)
+
+
+#: The exact text or a glob with `*`, `?` and `[`; or a regular expression.
+PatternIn = Union[str, Regex]
+
+
+def pattern(name: str, given: Optional[PatternIn]) -> Optional[TextPattern]:
+    """ValueError for a regular expression that cannot be compiled."""
+    return TextPattern.of(name, {"regex": given.regex} if isinstance(given, Regex) else given)
+
+
+class AddStub(Body):
+    """`kind` command: `match` is a pattern of the whole command. `kind` program (also where it is left out, with a
+    `program`): `program`, wherever it is called, with patterns of its `args` (joined by spaces) and its `stdin`.
+    `sandbox`: only there.
+
+    `output`: a text, or pieces, each after `delay` seconds. `error`: the command cannot be run at all. `times`: how
+    often it answers; always, when it is left out. `optional`: it is not reported as unused. `function` and
+    `allow_errors` work in the emulator's own process only."""
 
     kind: Optional[Literal["command", "program"]] = None
-    match: Optional[str] = None
+    match: Optional[PatternIn] = None
     program: Optional[str] = None
-    args: Optional[str] = None
-    stdin: Optional[str] = None
-    regex: bool = False
+    args: Optional[PatternIn] = None
+    stdin: Optional[PatternIn] = None
     sandbox: Optional[str] = None
     output: Union[str, list[str]] = ""
     exit_code: int = 0
@@ -41,10 +57,11 @@ class AddStub(Body):
     times: Optional[int] = None
     optional: bool = False
     function: Optional[str] = None
+    allow_errors: bool = False
 
 
 class StubOut(Model):
-    """`used`: so often. `described`: one line for people."""
+    """`used`: how often it has answered. `described`: one line for people."""
 
     id: str
     account: str
@@ -57,11 +74,10 @@ class StubOut(Model):
 
 def _shown(stub: Stub) -> StubOut:
     options = {
-        "match": stub.match,
+        "match": stub.match and stub.match.json,
         "program": stub.program,
-        "args": stub.args,
-        "stdin": stub.stdin,
-        "regex": stub.regex or None,
+        "args": stub.args and stub.args.json,
+        "stdin": stub.stdin and stub.stdin.json,
         "sandbox": stub.sandbox,
         "output": stub.output.output or None,
         "exit_code": stub.output.exit_code or None,
@@ -82,23 +98,23 @@ def _shown(stub: Stub) -> StubOut:
 
 @operations.call("POST", "/commands", "commands.add", AddStub, reply=StubOut, status=201)
 async def add(call: Call[AddStub]) -> Response:
-    """The first that fits a command, in the order they came, answers. A program is stood in for in every sandbox, also
-    in those that there are."""
+    """The first that matches a command answers. A program is stubbed in every sandbox, also in existing ones."""
     services, body = call.platform.services, call.body
     try:
+        check_sandbox(call, body.sandbox)
         stub = services.stubs.add(
             call.account.id,
             kind=body.kind or ("program" if body.program else "command"),
-            match=body.match,
+            match=pattern("match", body.match),
             program=body.program,
-            args=body.args,
-            stdin=body.stdin,
-            regex=body.regex,
+            args=pattern("args", body.args),
+            stdin=pattern("stdin", body.stdin),
             sandbox=body.sandbox,
             output=Output(body.output, body.exit_code, body.delay, body.error),
             times=body.times,
             optional=body.optional,
             function=function_of(call, body.function),
+            allow_errors=body.allow_errors,
         )
     except ValueError as error:
         raise invalid(str(error)) from None
@@ -107,7 +123,11 @@ async def add(call: Call[AddStub]) -> Response:
 
 
 def function_of(call: Call[Any], handle: Optional[str]) -> Any:
-    """What a test in this process has left under that handle, which is good for one call. ValueError otherwise."""
+    """The function that a test in this process has registered under that handle, which is valid once.
+
+    Raises:
+        ValueError: There is none.
+    """
     if handle is None:
         return None
     function = call.platform.services.functions.pop(handle, None)
@@ -118,13 +138,13 @@ def function_of(call: Call[Any], handle: Optional[str]) -> Any:
 
 @operations.call("GET", "/commands", "commands.list", reply=list[StubOut])
 async def listed(call: Call[NoBody]) -> Response:
-    """In the order in which they are tried."""
+    """All that apply to the account, in the order in which they are tried: its own first, then those of `*`."""
     return json_reply([_shown(stub) for stub in call.platform.services.stubs.of(call.account.id)])
 
 
 def _found(call: Call[Any]) -> Stub:
     stub = call.platform.services.stubs.get(call.param("id"))
-    if stub is None or (call.query("account") and call.account.id not in (stub.account, EVERYBODY)):
+    if stub is None or not applies(call, stub.account):
         raise not_found("stub", call.param("id"))
     return stub
 
@@ -143,6 +163,6 @@ async def remove(call: Call[NoBody]) -> Response:
 
 @operations.call("DELETE", "/commands", "commands.clear")
 async def clear(call: Call[NoBody]) -> Response:
-    """All of the account's."""
+    """All that were added for exactly this account, or for `*`."""
     await standing_in.clear(call.platform.services, call.account.id)
     return no_content()

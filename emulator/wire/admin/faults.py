@@ -1,4 +1,4 @@
-"""/_emulator/faults: what is to go wrong. The options are those of `control/faults.py`."""
+"""/_emulator/faults: faults that are injected into requests. `double/faults.py` describes the options."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from pydantic import Field
 from starlette.responses import Response
 
 from ...control.faults import Fault
-from ...control.scope import EVERYBODY
 from ...platform.refusal import invalid, not_found
 from ..operation import Body, Call, Model, NoBody, json_reply, no_content
-from .operations import Admin
+from .names import check_sandbox
+from .operations import Admin, applies
 
 operations = Admin()
 
 
 class AddFault(Body):
-    """Which calls: `operation` (a pattern such as `snapshots.*`), `method`, `path` (a pattern), `sandbox`; all that are
-    given have to fit. When: after `after` such calls, `times` times (all, when it is left out), with `probability`.
-    What: one of the others, each after `delay` seconds. `optional`: nobody minds when it never fires."""
+    """Which requests: all of `operation` (a glob such as `snapshots.*`), `method`, `path` (a glob) and `sandbox` that
+    are given have to match. When: after `after` such requests, `times` times (always, when it is left out), with
+    `probability`. Effect: one of the others, after `delay` seconds. `optional`: it is not reported as unused."""
 
     operation: Optional[str] = None
     method: Optional[str] = None
@@ -45,7 +45,7 @@ class AddFault(Body):
 
 
 class FaultOut(Model):
-    """`seen`: calls that fitted; `fired`: those that met it. `described`: one line for people."""
+    """`seen`: requests that matched; `fired`: those on which it had its effect. `described`: one line for people."""
 
     id: str
     account: str
@@ -73,6 +73,7 @@ def _shown(fault: Fault) -> FaultOut:
 async def add(call: Call[AddFault]) -> Response:
     options = call.body.model_dump()
     try:
+        check_sandbox(call, call.body.sandbox)
         fault = call.platform.services.faults.add(call.account.id, **options)
     except ValueError as error:
         raise invalid(str(error)) from None
@@ -81,13 +82,13 @@ async def add(call: Call[AddFault]) -> Response:
 
 @operations.call("GET", "/faults", "faults.list", reply=list[FaultOut])
 async def listed(call: Call[NoBody]) -> Response:
-    """In the order in which they are tried."""
+    """All that apply to the account, in the order in which they are tried: its own first, then those of `*`."""
     return json_reply([_shown(fault) for fault in call.platform.services.faults.of(call.account.id)])
 
 
 def _found(call: Call[Any]) -> Fault:
     fault = call.platform.services.faults.get(call.param("id"))
-    if fault is None or (call.query("account") and call.account.id not in (fault.account, EVERYBODY)):
+    if fault is None or not applies(call, fault.account):
         raise not_found("fault", call.param("id"))
     return fault
 
@@ -99,12 +100,13 @@ async def get(call: Call[NoBody]) -> Response:
 
 @operations.call("DELETE", "/faults/{id}", "faults.remove")
 async def remove(call: Call[NoBody]) -> Response:
-    """Calls that hang by it end, without an answer."""
+    """Requests that hang by it end, without an answer."""
     call.platform.services.faults.remove(_found(call))
     return no_content()
 
 
 @operations.call("DELETE", "/faults", "faults.clear")
 async def clear(call: Call[NoBody]) -> Response:
+    """All that were added for exactly this account, or for `*`."""
     call.platform.services.faults.clear(call.account.id)
     return no_content()

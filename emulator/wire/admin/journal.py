@@ -1,4 +1,7 @@
-"""/_emulator/journal: everything that was asked, and what happened in sandboxes. Oldest first."""
+"""/_emulator/journal: requests, and what happened in sandboxes. Oldest first.
+
+A query for what does not exist (an operation, a method, a path, an agent, a source, a type, a sandbox that the account
+never had) is refused with 400."""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from ...control.journal import Asked, Entry, Ran
 from ...control.scope import EVERYBODY
 from ...platform.refusal import invalid
 from ..operation import Call, Model, NoBody, json_reply, no_content
+from .names import agents_of, check_query, check_requests
 from .operations import Admin
 
 operations = Admin()
@@ -45,7 +49,7 @@ class RequestOut(Model):
 
 class CommandOut(Model):
     """`source`: exec, stream, terminal, mcp or build. `exit_code` null: it has none. `output`: of exec alone. `stub`:
-    that answered in its place."""
+    that answered in its place. `truncated`: the answer of the exec did not hold all of the output."""
 
     at: str
     account: str
@@ -56,6 +60,7 @@ class CommandOut(Model):
     duration_ms: float
     output: Optional[str]
     stub: str
+    truncated: bool
 
 
 class PromptOut(Model):
@@ -86,6 +91,15 @@ class EventOut(Model):
     at: str
     duration_ms: float
     data: Any
+
+
+class CountsOut(Model):
+    """How many entries of each kind are kept."""
+
+    requests: int
+    commands: int
+    prompts: int
+    events: int
 
 
 def shown_request(entry: Entry) -> RequestOut:
@@ -119,6 +133,7 @@ def _whose(call: Call[Any]) -> Optional[str]:
 )
 async def requests(call: Call[NoBody]) -> Response:
     """`path` and `operation` are patterns; `last`: the newest so many only."""
+    check_query(call)
     status, last = call.query_int("status"), call.query_int("last")
     if last is not None and last < 1:
         raise invalid("last: must be at least 1; leave it out for all")
@@ -132,6 +147,7 @@ async def requests(call: Call[NoBody]) -> Response:
         and _fits(call.query("sandbox"), entry.sandbox)
         and status in (None, entry.status)
     ]
+    check_requests(call, bool(found))
     return json_reply([shown_request(entry) for entry in _in_order(call, found, last)])
 
 
@@ -150,6 +166,8 @@ def _fits(pattern: Optional[str], text: str, upper: bool = False) -> bool:
     "GET", "/journal/commands", "journal.commands", reply=list[CommandOut], query={"sandbox": str, "source": str}
 )
 async def commands(call: Call[NoBody]) -> Response:
+    """`source`: exec, stream, terminal, mcp or build."""
+    check_query(call)
     found: list[Ran] = [
         ran
         for pages in call.platform.services.journal.known(_whose(call))
@@ -163,11 +181,15 @@ async def commands(call: Call[NoBody]) -> Response:
     "GET", "/journal/prompts", "journal.prompts", reply=list[PromptOut], query={"sandbox": str, "agent": str}
 )
 async def prompts(call: Call[NoBody]) -> Response:
+    """`agent`: by any of its names, e.g. claude-code or claude."""
+    check_query(call)
+    agent = call.query("agent")
+    named = None if agent is None else agents_of(agent)
     found: list[Asked] = [
         asked
         for pages in call.platform.services.journal.known(_whose(call))
         for asked in pages.prompts
-        if _fits(call.query("sandbox"), asked.sandbox) and _fits(call.query("agent"), asked.agent)
+        if _fits(call.query("sandbox"), asked.sandbox) and (named is None or asked.agent in named)
     ]
     found = _in_order(call, found)
     return json_reply([PromptOut(**{**vars(asked), "arguments": list(asked.arguments)}) for asked in found])
@@ -175,6 +197,8 @@ async def prompts(call: Call[NoBody]) -> Response:
 
 @operations.call("GET", "/journal/events", "journal.events", reply=list[EventOut], query={"sandbox": str, "type": str})
 async def events(call: Call[NoBody]) -> Response:
+    """`type`: as the platform names them, e.g. command or lifecycle."""
+    check_query(call)
     found: list[EventOut] = [
         EventOut(
             id=event.id,
@@ -191,6 +215,20 @@ async def events(call: Call[NoBody]) -> Response:
         if _fits(call.query("sandbox"), event.sandbox_id) and _fits(call.query("type"), event.type)
     ]
     return json_reply(_in_order(call, found))
+
+
+@operations.call("GET", "/journal", "journal.counts", reply=CountsOut)
+async def counts(call: Call[NoBody]) -> Response:
+    """How many entries of each kind there are."""
+    pages = list(call.platform.services.journal.known(_whose(call)))
+    return json_reply(
+        CountsOut(
+            requests=sum(len(one.requests) for one in pages),
+            commands=sum(len(one.commands) for one in pages),
+            prompts=sum(len(one.prompts) for one in pages),
+            events=sum(len(one.events) for one in pages),
+        )
+    )
 
 
 @operations.call("DELETE", "/journal", "journal.clear")

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Callable, Optional
 
+from ...control.scope import EVERYBODY
 from ...platform.refusal import invalid
 from ...store import Account
-from ..operation import Body, Handler, Operations
+from ..operation import Body, Call, Handler, Operations
 
 PREFIX = "/_emulator"
 
@@ -26,6 +27,7 @@ class Admin(Operations):
         errors: Sequence[int] = (),
         media: str = "application/octet-stream",
         upload: str = "",
+        most_bytes: int = 0,
     ) -> Callable[[Handler], Handler]:
         """`path` is below PREFIX, `name` below `emulator.`; an account can be named everywhere."""
         return self.add(
@@ -40,11 +42,19 @@ class Admin(Operations):
             media=media,
             admin=True,
             upload=upload,
+            most_bytes=most_bytes,
         )
+
+
+def applies(call: Call[Any], account: str) -> bool:
+    """Whether a control of `account` is visible to a call: without `?account=`, or with `*`, every one is; otherwise
+    those that apply to the account named."""
+    named = call.query("account")
+    return named is None or named == EVERYBODY or account in (named, EVERYBODY)
 
 
 def one(account: Account) -> Account:
     """400 when everybody was meant where it has to be somebody."""
-    if account.id == "*":
+    if account.id == EVERYBODY:
         raise invalid("account: this call is about one account; name its id, or leave it out for the first")
     return account

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from starlette.responses import Response
 
 from ...platform.refusal import invalid
 from ..operation import Body, Call, Model, json_reply
-from .operations import Admin, one
+from .operations import Admin
 
 operations = Admin()
+#: Of a scenario with the content of all its files.
+MOST_BYTES = 64 * 1024**2
 
 
 class LoadScenario(Body):
-    """`scenario`: what a scenario file holds, as JSON."""
+    """`scenario`: the content of a scenario file, as JSON. A file in a sandbox is its content; `from` is refused, as
+    only the program that reads a scenario file can resolve it."""
 
     scenario: dict[str, Any]
 
@@ -25,25 +27,19 @@ class LoadedOut(Model):
 
     sandboxes: dict[str, str]
     keys: dict[str, str]
+    added: list[str]
 
 
-@operations.call("POST", "/scenario", "scenario", LoadScenario, reply=LoadedOut, status=201)
+@operations.call("POST", "/scenario", "scenario", LoadScenario, reply=LoadedOut, status=201, most_bytes=MOST_BYTES)
 async def load(call: Call[LoadScenario]) -> Response:
-    """Makes what the scenario says, in the account. 400 names the entry that cannot be made; what came before it
-    stays."""
-    from ...double.remote import RemoteEmulator
-    from ...scenario import ScenarioError, apply
+    """Make what the scenario describes, in the account: all of it or nothing. 400 names the entry that cannot be made.
+    For all accounts (`*`) it may have no sandboxes and keys."""
+    from ...scenario import ScenarioError
+    from ...scenario.applying import apply
     from ...scenario.reading import from_document
 
-    account, services = one(call.account), call.platform.services
-    key = call.platform.accounts.full_key(account).secret
-
-    def work() -> LoadedOut:
-        with RemoteEmulator(services.base_url, services.admin_key) as double, double.acting_for(account.id):
-            loaded = apply(from_document(call.body.scenario), double, key)
-            return LoadedOut(sandboxes=loaded.sandboxes, keys=loaded.keys)
-
     try:
-        return json_reply(await asyncio.to_thread(work), 201)
+        loaded = await apply(call.platform, call.account, from_document(call.body.scenario))
     except ScenarioError as error:
         raise invalid(str(error)) from None
+    return json_reply(LoadedOut(sandboxes=loaded.sandboxes, keys=loaded.keys, added=loaded.added), 201)

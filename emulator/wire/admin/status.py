@@ -43,6 +43,8 @@ async def status(call: Call[NoBody]) -> Response:
 
 @operations.call("GET", "/log", "log", reply=LogOut, query={"last": int})
 async def log(call: Call[NoBody]) -> Response:
-    """The newest lines of the emulator's own log, oldest first: 20, or as many as `last` says."""
+    """The newest lines of the emulator's own log, oldest first: 20, or as many as `last` says. Lines about other
+    accounts are left out, unless `account` is `*`."""
     last = call.query_int("last")
-    return json_reply(LogOut(lines=call.platform.services.log_tail(20 if last is None or last <= 0 else last)))
+    count = 20 if last is None or last <= 0 else last
+    return json_reply(LogOut(lines=call.platform.services.log_tail(count, call.account.id)))

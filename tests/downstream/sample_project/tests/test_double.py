@@ -58,8 +58,6 @@ def test_bot_runs_the_command_as_it_was_given(caged_emulator):
 
 
 def test_two_accounts_do_not_see_each_other(caged, caged_emulator, caged_sandbox):
-    other = caged_emulator.create_account("another team")
-    with caged_emulator.client(api_key=other.api_key) as client:
+    with caged_emulator.emulator.account("another team") as other, other.client() as client:
         assert client.sandboxes.list() == []
-    caged_emulator.delete_account(other.id)
     assert [box.id for box in caged.sandboxes.list()] == [caged_sandbox.id]

@@ -1,0 +1,107 @@
+"""Checks of names in controls and queries: what does not exist is refused, because nothing would match it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+from typing import Any, Optional
+
+from ...control.names import check_known, is_glob, suggestion
+from ...control.routes import Route, check_reachable
+from ...control.scope import EVERYBODY
+from ...platform import limits
+from ...platform.events import OTHER, TYPES
+from ...platform.refusal import invalid
+from ..operation import Call
+
+#: The journal has requests to previews, too. They may have any path.
+_PREVIEW = [Route(method, "/{path:path}", "preview") for method in ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")]
+SOURCES = ("exec", "stream", "terminal", "mcp", "build")
+
+
+def check_query(call: Call[Any]) -> None:
+    """Check every query parameter of a call that looks into the journal.
+
+    Raises:
+        Refusal: 400, for a name that does not exist or a value that nothing can have.
+    """
+    try:
+        _check("source", call, lambda given: check_known("source", given, SOURCES, "a source of commands"))
+        _check("type", call, lambda given: check_known("type", given, (*TYPES, OTHER), "a type of events"))
+        _check("status", call, _check_status)
+        _check("agent", call, agents_of)
+        _check("sandbox", call, lambda given: check_sandbox(call, given))
+    except ValueError as error:
+        raise invalid(str(error)) from None
+
+
+def check_requests(call: Call[Any], found: bool) -> None:
+    """Check a query for requests, together with `check_query`.
+
+    Args:
+        found: The query has found something, and so is possible.
+
+    Raises:
+        Refusal: 400, when no request can match its operation, method and path together.
+    """
+    operation = call.query("operation")
+    routes = [*call.platform.services.faults.routes(), *(_PREVIEW if operation is not None else ())]
+    try:
+        if not found:
+            check_reachable(routes, operation=operation, method=call.query("method"), path=call.query("path"))
+    except ValueError as error:
+        raise invalid(f"{error}; a preview has operation 'preview'" if operation is None else str(error)) from None
+
+
+def _check(name: str, call: Call[Any], check: Any) -> None:
+    given = call.query(name)
+    if given is not None:
+        check(given)
+
+
+def _check_status(given: str) -> None:
+    try:
+        status = int(given[:20])
+    except ValueError:
+        raise ValueError(f"status: {given!r} is not a whole number") from None
+    if status != 0 and not 100 <= status <= 599:
+        raise ValueError(f"status: {given} is not an HTTP status; use 100 to 599, or 0 for no answer")
+
+
+def agents_of(given: str) -> set[str]:
+    """The platform's names of the agents that a name (any of an agent's) or a glob means.
+
+    Raises:
+        ValueError: There is none.
+    """
+    check_known("agent", given, limits.agent_names(), "an agent")
+    if not is_glob(given):
+        return {limits.agent_name(given) or given}
+    return {limits.agent_name(name) or name for name in limits.agent_names() if fnmatchcase(name, given)}
+
+
+def check_sandbox(call: Call[Any], given: Optional[str]) -> None:
+    """Check that a sandbox exists in the account, or has existed. A glob is not checked.
+
+    Raises:
+        ValueError: It never did.
+    """
+    if given is None or is_glob(given):
+        return
+    account = call.account.id
+    services = call.platform.services
+    if services.journal.has_sandbox(account, given):
+        return
+    now = [box for box in services.store.sandboxes.values() if account in (box.account_id, EVERYBODY)]
+    snapshots = [snap for snap in services.store.snapshots.values() if account in (snap.account_id, EVERYBODY)]
+    if given in {box.id for box in now} | {snap.sandbox_id for snap in snapshots}:
+        return
+    raise ValueError(f"sandbox: {given!r} has never existed in {_whom(account)}{suggestion(given, _ids(now))}")
+
+
+def _ids(sandboxes: Iterable[Any]) -> list[str]:
+    return [box.id for box in sandboxes]
+
+
+def _whom(account: str) -> str:
+    return "any account" if account == EVERYBODY else f"account {account}"

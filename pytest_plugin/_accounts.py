@@ -1,0 +1,94 @@
+"""The accounts that fixtures work with: their clients are closed with them."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, NoReturn, Optional
+
+import pytest
+
+from caged.emulator.double.controls import Controls
+from caged.emulator.double.view import AccountView
+
+from ._closing import close_async
+from ._transport import unpooled_transport
+
+if TYPE_CHECKING:
+    from caged import AsyncCaged, Caged
+    from caged.emulator import Account
+    from caged.emulator.double.double import Double
+
+    from ._creations import Creations
+
+
+class _Clients(Controls):
+    """An account whose clients are closed by `close_clients`."""
+
+    __slots__ = ()
+    _closing: ExitStack
+
+    def client(self, api_key: Optional[str] = None, **options: Any) -> Caged:
+        """Create a client of the account. Options are those of `Caged`. It is closed with the account."""
+        client = super().client(api_key, **options)
+        self._closing.callback(client.close)
+        self._created(client)
+        return client
+
+    def async_client(self, api_key: Optional[str] = None, **options: Any) -> AsyncCaged:
+        """Create an asynchronous client of the account, for any event loop. Options are those of `AsyncCaged`. It is
+        closed with the account."""
+        # Connections belong to an event loop, and which one a test uses, and how often it starts a new one, is not
+        # known here. So no connection outlives its request: there is nothing to close too late.
+        options.setdefault("transport", unpooled_transport(self.base_url))
+        client = super().async_client(api_key, **options)
+        self._closing.callback(close_async, client)
+        self._created(client)
+        return client
+
+    def _created(self, client: Any) -> None:
+        pass
+
+    def close_clients(self) -> None:
+        self._closing.close()
+
+
+class EmulatorAccount(_Clients, AccountView):
+    """An account on the emulator."""
+
+    __slots__ = ("_closing",)
+
+    def __init__(self, emulator: Double, account: Account) -> None:
+        super().__init__(emulator, account)
+        self._closing = ExitStack()
+
+
+class LiveAccount(_Clients):
+    """The account of a live run's API key. It has clients; all controls skip, for there is no emulator."""
+
+    __slots__ = ("_api_key", "_base_url", "_closing", "_creations")
+
+    def __init__(self, base_url: str, api_key: str, creations: Creations) -> None:
+        self._closing = ExitStack()
+        self._base_url, self._api_key, self._creations = base_url, api_key, creations
+
+    @property
+    def _link(self) -> NoReturn:
+        pytest.skip("caged_factory: the caged target is live, there is no emulator with faults, stubs or a clock")
+
+    @property
+    def base_url(self) -> str:
+        return self._base_url
+
+    @property
+    def api_key(self) -> str:
+        return self._api_key
+
+    def _created(self, client: Any) -> None:
+        self._creations.clients.add(client._session._http)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            if name in ("id", "emulator", "export", "log_tail"):
+                return self._link
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")

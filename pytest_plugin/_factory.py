@@ -1,0 +1,108 @@
+"""`caged_factory`: accounts for fixtures of a wider scope than one test."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, Any, Optional
+
+import pytest
+
+from ._policy import POLICY
+from ._target import TARGET
+
+if TYPE_CHECKING:
+    from ._accounts import EmulatorAccount
+    from ._emulators import AnyEmulator
+
+
+class CagedFactory:
+    """What the fixture `caged_factory` is."""
+
+    def __init__(self, session: pytest.Session, emulator: Optional[AnyEmulator]) -> None:
+        self._session = session
+        self._emulator = emulator
+
+    def account(
+        self, name: Optional[str] = None, *, allow_unused: bool = False
+    ) -> AbstractContextManager[EmulatorAccount]:
+        """Open an account for a `with` block, with clients and controls of its own.
+
+        On the emulator it is a new account, which no test's account sees, and which is deleted at the end. In a live
+        run it is the account of the API key: what this process creates in it while no test is running, or through the
+        clients of this object, is destroyed at the end; its controls skip.
+
+        Args:
+            name: the name of the account, and what a failure calls it. None: the name of the calling function.
+            allow_unused: do not report faults, stubs and agents' replies that were never used.
+
+        Raises:
+            pytest.fail.Exception: at the end of the block, for controls that were never used (see `--caged-unused`), or
+                for something that could not be destroyed.
+        """
+        caller = sys._getframe(1).f_code
+        name = name or caller.co_name
+        try:
+            place = os.path.relpath(caller.co_filename, self._session.config.rootpath)
+        except ValueError:  # another drive
+            place = caller.co_filename
+        who = f"caged_factory.account({name!r}) of {caller.co_name} in {place}"
+        if self._emulator is None:
+            return self._live(who)
+        return self._on_emulator(name, who, allow_unused)
+
+    @contextmanager
+    def _on_emulator(self, name: str, who: str, allow_unused: bool) -> Iterator[EmulatorAccount]:
+        from caged.emulator import EmulatorError
+
+        from ._accounts import EmulatorAccount
+        from ._scopes import tell_unused
+
+        config, emulator = self._session.config, self._emulator
+        assert emulator is not None
+        failed = self._session.testsfailed
+        account = EmulatorAccount(emulator, emulator.create_account(name))
+        unused: list[str] = []
+        try:
+            yield account
+            # After a failed test it is no news that something was not used.
+            if not allow_unused and config.stash[POLICY].unused != "ignore" and failed == self._session.testsfailed:
+                unused = _unused(account)
+        finally:
+            account.close_clients()
+            try:
+                account.take_back()
+                emulator.delete_account(account.id)
+            except EmulatorError:
+                pass  # the emulator was stopped, with everything in it
+        tell_unused(config, who, unused)
+
+    @contextmanager
+    def _live(self, who: str) -> Iterator[Any]:
+        from ._accounts import LiveAccount
+        from ._live import watching
+        from ._scopes import destroy, new_creations, still_there
+
+        config = self._session.config
+        creations = new_creations(config, of_test=False)
+        target = config.stash[TARGET]
+        account = LiveAccount(target.base_url, target.api_key or "", creations)
+        problems: list[str] = []
+        try:
+            with watching(creations):
+                yield account
+        finally:
+            account.close_clients()
+            problems = destroy(config, creations)
+        still_there(config, [f"{problem} ({who})" for problem in problems])
+
+
+def _unused(account: EmulatorAccount) -> list[str]:
+    from caged.emulator import EmulatorError
+
+    try:
+        return account.unused()
+    except EmulatorError:  # a test stopped the emulator
+        return []
