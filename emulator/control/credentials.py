@@ -26,6 +26,14 @@ _CREDENTIAL = re.compile(
 )
 #: In whatever the expression finds; looking for these takes a fraction of its time.
 _HINTS = (b'password"', b'token"', b"caged_", b"signature=", b'device_code"', b'ticket"', b"_webhook_url", b"/billing/")
+_TEXT_HINTS = tuple(hint.decode() for hint in _HINTS)
+
+
+def credentials_hidden(text: str) -> str:
+    """`credentials_masked` for a text."""
+    if not any(hint in text for hint in _TEXT_HINTS):
+        return text
+    return credentials_masked(text.encode("utf-8", "surrogatepass")).decode("utf-8", "surrogatepass")
 
 
 def credentials_masked(text: bytes) -> bytes:

@@ -14,7 +14,7 @@ from ..store import Account, Sandbox
 from . import limits
 from .refusal import not_found
 from .sandboxes import Sandboxes
-from .services import Services, mask
+from .services import Services, redacted
 from .standing_in import Chosen, choose
 
 #: How programs say that they were given no more memory. The kernel tells nobody about a process's own limit.
@@ -155,6 +155,5 @@ class Execs:
             data["error"] = outcome
         milliseconds = (self._services.clock.stopwatch() - start) * 1000
         self._services.ran(sandbox, data, milliseconds, output=output, stub=stub, truncated=truncated)
-        shown = mask(sandbox, command)  # before the cut, which may go through a secret
-        shown = shown if len(shown) <= 500 else shown[:500] + " …"
+        shown = redacted(sandbox, command, limits.LOGGED_COMMAND)
         self._services.note(sandbox, f"$ {shown} ({outcome}{f', {stub}' if stub else ''})", "command")

@@ -74,6 +74,10 @@ OUTPUT_BYTES = 16 * 1024 * 1024
 MANUAL_SNAPSHOTS = 20
 SNAPSHOT_BYTES = 2 * 1024**3  # Part B, 17
 DOWNLOAD_SECONDS = 3600
+#: Characters of a command in a sandbox's log.
+LOGGED_COMMAND = 500
+#: Characters of the reason why a sandbox could not be made or started.
+REASON = 4000
 LOGS_DEFAULT = 100
 LOGS_MOST = 1000
 #: How long each step of a create may take: the platform bounds the whole at 5 minutes (wire-other-clients.md 2.1).

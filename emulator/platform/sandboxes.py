@@ -17,7 +17,7 @@ from . import cost, limits
 from .accounts import Accounts
 from .building import BuildFailed, Building
 from .refusal import Refusal, invalid, invalid_state, not_found, not_running, plan_limit
-from .services import Services, mask
+from .services import Services, redacted
 from .sessions import Sessions
 from .snapshots import Snapshots
 
@@ -147,7 +147,7 @@ class Sandboxes:
                 self._services.log(f"building {sandbox.id} failed: {error!r}")
             if sandbox.status == "pending":
                 sandbox.status = "error"
-                reason = mask(sandbox, str(error) or repr(error))
+                reason = redacted(sandbox, str(error) or repr(error), limits.REASON)
                 self._services.failed(sandbox, reason)
                 self._services.signals.send("sandbox_error", sandbox=sandbox, reason=reason)
         if sandbox.status == "destroyed":
@@ -232,7 +232,8 @@ class Sandboxes:
                     await cage.kill()
                 if sandbox.status == "destroyed":  # whoever does that waits for `disk`
                     raise not_found("sandbox", sandbox.id) from None
-                reason = f"sandbox {sandbox.id} cannot be started: {mask(sandbox, str(error) or repr(error))}"
+                why = redacted(sandbox, str(error) or repr(error), limits.REASON)
+                reason = f"sandbox {sandbox.id} cannot be started: {why}"
                 self._services.failed(sandbox, reason)
                 if not isinstance(error, (BuildFailed, Gone, OSError)):
                     raise

@@ -54,7 +54,7 @@ async def ingest(call: Call[IngestEvents]) -> Response:
     call.warnings.extend(f"unknown key {name!r} of an event is ignored" for name in sorted(ignored)[:WARNINGS_MOST])
     warnings: list[str] = []
     told = [_told(event) for event in call.body.events]
-    accepted, errors = call.platform.events.ingest(call.account, told, warnings)
+    accepted, errors = await call.platform.events.ingest(call.account, told, warnings)
     call.warnings.extend(warnings[:WARNINGS_MOST])
     return json_reply(Ingested(accepted=accepted, errors=errors))
 
