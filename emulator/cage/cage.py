@@ -28,6 +28,8 @@ from .zygote import Zygote
 
 #: Above this many bytes a command travels in a file: the kernel takes at most 128 KiB in one argument.
 _INLINE_COMMAND = 100_000
+#: The paths in a longer one are rewritten in a thread.
+_REWRITTEN_AT_ONCE = 256 * 1024
 
 
 #: What the shell of a terminal reads first: what a login shell reads, but not the host's own /etc/profile, which would
@@ -113,7 +115,10 @@ class Cage:
         """Run `bash -c COMMAND` in /workspace, or `sh -c COMMAND` with `posix`. `apart`: standard error by itself.
         Cancelled, or after `seconds`, it kills the command and all that came from it. Raises Gone when the sandbox's
         processes are gone."""
-        command = self.layout.to_host_text(command)
+        if len(command) > _REWRITTEN_AT_ONCE:
+            command = await self.workers.walk.run(self.layout.to_host_text, command)
+        else:
+            command = self.layout.to_host_text(command)
         # The word behind the command is $0, with which the shell's own messages begin.
         shell, name = ("/bin/sh", ["sh"]) if posix else (self._shell, [])
         if len(command.encode("utf-8", "surrogateescape")) < _INLINE_COMMAND:

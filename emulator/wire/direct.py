@@ -17,7 +17,7 @@ from starlette.routing import compile_path
 from ..control.scope import acting_for
 from ..platform.platform import Platform
 from ..store import Account
-from .dispatch import parse_body
+from .bodies import parse_body
 from .operation import Call, Operation
 
 

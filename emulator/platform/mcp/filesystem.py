@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ...cage import workspace
-from ...cage.tree import Outside
+from ...cage.tree import Entry, Outside
 from .glob import BadPattern, Glob
 from .protocol import short
 from .tool import TEXT_BYTES, Context, Outcome, Tool, ToolError, fitting_list
@@ -54,6 +54,11 @@ async def _list(context: Context, arguments: dict[str, Any]) -> Outcome:
     with _as_tool_error(context, "list", path):
         entries = await context.cage.workers.walk.run(workspace.listing, context.cage.layout, path)
     _record_operation(context, "list", path)
+    return await context.cage.workers.walk.run(_listed, entries, path)
+
+
+def _listed(entries: list[Entry], path: str) -> Outcome:
+    """Blocks when there are many."""
     lines = [f"{'d ' if entry.kind == 'directory' else '  '}{entry.size:>8}  {entry.name}" for entry in entries]
     items = [{"name": entry.name, "type": entry.kind, "size": entry.size} for entry in entries]
     return Outcome("\n".join(lines), structured=fitting_list("entries", items, path=path))
