@@ -71,9 +71,9 @@ PORTS_SECONDS = 1.0
 BODY_BYTES = 10 * 1024 * 1024
 #: Of a body: characters of a text and entries of a list or object, unless a field has a limit of its own.
 TEXT_CHARACTERS, LIST_ENTRIES = 64 * 1024, 1000
-#: Of a create. Git takes no longer names, and the kernel no longer variables.
+#: Of a create.
 REPO_CHARACTERS, REF_CHARACTERS, SCRIPT_CHARACTERS = 8192, 4096, 1024 * 1024
-ENV_VARIABLES, ENV_VARIABLE_BYTES, ENV_BYTES = 5000, 128 * 1024, 1024 * 1024
+ENV_VARIABLES, ENV_BYTES = 5000, 1024 * 1024
 READ_BYTES = 1024 * 1024
 OUTPUT_BYTES = 16 * 1024 * 1024
 MANUAL_SNAPSHOTS = 20
