@@ -97,8 +97,7 @@ class Double(Controls):
         unused: list[str] = []
         try:
             yield view
-            view.raise_callback_errors()
-            unused = [] if allow_unused else self._unused_of(view)
+            unused = self._failures_of(view, allow_unused)
         except BaseException:
             self._discard(view, failed=True)
             raise
@@ -107,9 +106,10 @@ class Double(Controls):
             raise AssertionError("\n".join(unused))
 
     @staticmethod
-    def _unused_of(view: AccountView) -> list[str]:
+    def _failures_of(view: AccountView, allow_unused: bool) -> list[str]:
         try:
-            return view.unused()
+            view.raise_callback_errors()
+            return [] if allow_unused else view.unused()
         except Refused as error:
             if error.status != 404:
                 raise

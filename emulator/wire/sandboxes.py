@@ -219,7 +219,7 @@ async def logs(call: Call[NoBody]) -> Response:
     tail = call.query_int("tail")
     if (tail or 0) > limits.LOGS_MOST:
         call.warnings.append(f"tail is cut to {limits.LOGS_MOST}")
-    if call.query("follow") is not None:
+    if call.query("follow") not in (None, "", "false", "0"):
         call.warnings.append("follow has no effect, here and on the platform: ask again for newer lines")
     lines = call.platform.sandboxes.logs(sandbox, tail)
     return json_reply([LogLine(timestamp=x.timestamp, type=x.type, message=x.message) for x in lines])

@@ -1,2 +1,2 @@
-# A project of its own, with its own settings: test_downstream.py runs it, our suite does not collect it.
-collect_ignore = ["sample_project"]
+# Projects of their own, with their own settings, which the tests beside them run; our suite does not collect them.
+collect_ignore = ["sample_project", "trust_project"]

@@ -213,7 +213,6 @@ def test_patterns_are_of_their_own_kind(call, client):
         (["faults", "add", "sandboxes.exce", "--status", "500"], "did you mean 'sandboxes.exec'"),
         (["faults", "add", "--sandbox", "cage_nope", "--status", "500"], "has never existed"),
         (["commands", "stub", "x", "--sandbox", "cage_nope"], "has never existed"),
-        (["clock", "advance"], "advance: say how far"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

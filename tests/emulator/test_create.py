@@ -284,4 +284,4 @@ def test_a_template_of_older_documentation_leaves_a_warning(api, template, warne
 def test_follow_is_ignored_with_a_warning(api, box):
     assert api.get(f"/sandboxes/{box}/logs", params={"follow": "true"}).status_code == 200
     (entry,) = api.emulator.journal.requests(operation="sandboxes.logs", account=api.account_id)
-    assert entry.warnings == ["`follow` is ignored; ask again for newer lines"]
+    assert entry.warnings == ["follow has no effect, here and on the platform: ask again for newer lines"]

@@ -378,7 +378,7 @@ def test_a_destroyed_sandbox_is_a_failure(api, box, mcp):
     result = json.loads(running.result(10))["result"]
     assert result["isError"] is True
     assert box in text_of(result)
-    assert mcp.failure("filesystem_list") == f"sandbox {box} is destroyed, not running"
+    assert mcp.failure("filesystem_list") == f"sandbox not found: {box}"
 
 
 def test_a_call_keeps_the_sandbox_from_being_idle(timed):

@@ -204,7 +204,7 @@ def test_letting_oneself_into_a_directory_changes_no_mode_behind_a_link(tmp_path
     directory = os.open(tmp_path, os.O_RDONLY)
     try:
         with pytest.raises(NotADirectoryError):
-            disk._unlock("link", directory)
+            disk.unlock("link", directory)
     finally:
         os.close(directory)
     assert host.stat().st_mode & 0o777 == 0o500

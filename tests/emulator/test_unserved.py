@@ -52,4 +52,4 @@ def test_what_the_platform_does_not_have_either_is_an_unknown_route(api):
 def test_a_persona_in_a_create_is_ignored_with_a_warning(api):
     api.sandbox(persona_id="p", harness_id="h")
     (entry,) = [e for e in api.emulator._runtime.services.journal.entries() if e.account == api.account_id]
-    assert [warning.split()[0] for warning in entry.warnings] == ["`persona_id`", "`harness_id`"]
+    assert [warning.split()[0] for warning in entry.warnings] == ["persona_id", "harness_id"]

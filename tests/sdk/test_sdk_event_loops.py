@@ -23,6 +23,13 @@ USES = {
 }
 
 
+@pytest.fixture
+def account(emulator):
+    """An account in which no other test has a sandbox."""
+    with emulator.account() as view:
+        yield view
+
+
 async def first(items):
     async for item in items:
         return item
@@ -33,8 +40,8 @@ async def awaited(use, client):
 
 
 @pytest.mark.parametrize("use", USES.values(), ids=USES)
-def test_every_use_from_a_second_loop_is_refused(emulator, use):
-    client = emulator.async_client()
+def test_every_use_from_a_second_loop_is_refused(account, use):
+    client = account.async_client()
     loop = asyncio.new_event_loop()
     try:
         loop.run_until_complete(client.sandboxes.list())
@@ -50,8 +57,8 @@ def test_every_use_from_a_second_loop_is_refused(emulator, use):
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # connections of a loop that is closed cannot be closed
 @pytest.mark.parametrize("use", USES.values(), ids=USES)
-def test_every_use_after_the_first_loop_is_closed_says_so(emulator, use):
-    client = emulator.async_client()
+def test_every_use_after_the_first_loop_is_closed_says_so(account, use):
+    client = account.async_client()
     asyncio.run(client.sandboxes.list())
     for _ in range(4):
         with pytest.raises(CagedError, match=f"first, which is closed, .*{ANOTHER[-20:]}"):
@@ -60,8 +67,8 @@ def test_every_use_after_the_first_loop_is_closed_says_so(emulator, use):
     gc.collect()
 
 
-def test_client_made_outside_belongs_to_the_loop_of_its_first_use(emulator):
-    client = emulator.async_client()
+def test_client_made_outside_belongs_to_the_loop_of_its_first_use(account):
+    client = account.async_client()
 
     async def main():
         assert await client.sandboxes.list() == []
@@ -70,12 +77,12 @@ def test_client_made_outside_belongs_to_the_loop_of_its_first_use(emulator):
     asyncio.run(main())
 
 
-def test_client_that_was_never_used_closes_anywhere(emulator):
-    asyncio.run(emulator.async_client().close())
+def test_client_that_was_never_used_closes_anywhere(account):
+    asyncio.run(account.async_client().close())
 
 
-def test_closed_client_says_that_it_is_closed_in_any_loop(emulator):
-    client = emulator.async_client()
+def test_closed_client_says_that_it_is_closed_in_any_loop(account):
+    client = account.async_client()
 
     async def main():
         await client.sandboxes.list()
@@ -87,8 +94,8 @@ def test_closed_client_says_that_it_is_closed_in_any_loop(emulator):
         asyncio.run(awaited(USES["call"], client))
 
 
-def test_transport_without_a_pool_works_in_every_loop(emulator):
-    client = emulator.async_client(transport=unpooled_transport(emulator.base_url))
+def test_transport_without_a_pool_works_in_every_loop(account):
+    client = account.async_client(transport=unpooled_transport(account.base_url))
     for _ in range(4):
         assert asyncio.run(client.sandboxes.list()) == []
     asyncio.run(client.close())
@@ -102,8 +109,8 @@ def test_mock_transport_works_in_every_loop():
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
-def test_failure_of_a_given_transport_in_a_second_loop_names_the_cause(emulator):
-    client = emulator.async_client(transport=httpx.AsyncHTTPTransport())
+def test_failure_of_a_given_transport_in_a_second_loop_names_the_cause(account):
+    client = account.async_client(transport=httpx.AsyncHTTPTransport())
     asyncio.run(client.sandboxes.list())
     with pytest.raises(CagedError, match=ANOTHER):
         asyncio.run(client.sandboxes.list())
