@@ -20,7 +20,7 @@ from .control.agents import Agents
 from .control.chance import Chance
 from .control.clock import SEEDED_START, Clock
 from .control.faults import Faults
-from .control.journal import Journal
+from .control.journal import Journal, cut
 from .control.scope import EVERYBODY, current
 from .control.scripts import Scripts
 from .control.stubs import Stubs
@@ -38,6 +38,10 @@ if TYPE_CHECKING:
     from .server import Server
 
 
+#: Lines of the emulator's log that are kept in memory, and characters of a line.
+LOG_LINES, LOG_CHARACTERS = 1000, 16 * 1024
+
+
 class Runtime:
     """Made in the caller's thread, which is where a bad setting or a port in use shows. `run` belongs to a loop,
     once; `request_stop` may be called from any thread."""
@@ -47,7 +51,7 @@ class Runtime:
         self.admin_key = config.admin_key or new_admin_key()
         self._echo = echo
         #: The newest lines of the log, each with the account that it is about; empty: the emulator itself.
-        self._lines: deque[tuple[str, str]] = deque(maxlen=1000)
+        self._lines: deque[tuple[str, str]] = deque(maxlen=LOG_LINES)
         self._clock = Clock(None if config.seed is None else SEEDED_START)
         self._loop: Optional[asyncio.AbstractEventLoop] = None
         self._stop: Optional[asyncio.Event] = None
@@ -135,7 +139,7 @@ class Runtime:
         return Site(self._run_dir.path, self._zygote, walls, self._toolchains.shell, self._workers)
 
     def log(self, line: str) -> None:
-        stamped = f"{self._clock.timestamp()} {line}"
+        stamped = f"{self._clock.timestamp()} {cut(line, LOG_CHARACTERS)}"
         self._lines.append((current(), stamped))
         if self._echo is not None:
             self._echo(stamped)

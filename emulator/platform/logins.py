@@ -18,6 +18,8 @@ from .services import Services
 
 PASSWORD_LEAST = 8
 PASSWORD_MOST = 1024
+#: Of one emulator; the oldest are logged out first.
+MOST = 10_000
 #: Some control characters by number: what `\s` holds of them differs from one language to the next.
 EMAIL, EMAIL_MOST = r"[^@\s\x1c-\x1f\x85]+@[^@\s\x1c-\x1f\x85]+", 254
 SESSION_SECONDS = 7 * 24 * 3600
@@ -76,6 +78,8 @@ class Logins:
         at = clock.timestamp()
         key = Key(identifier, account.id, "dashboard", f"caged_ses_{secrets.token_hex(24)}", "full", at)
         login = Login(identifier, key, user_agent, ip, at, clock.time() + SESSION_SECONDS)
+        while len(store.logins) >= MOST:
+            del store.logins[next(iter(store.logins))]
         store.logins[key.secret] = login
         return login
 
