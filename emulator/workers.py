@@ -114,7 +114,8 @@ class Pool:
         #: Of each account with waiting calls; the account whose turn it is comes first.
         self._waiting: OrderedDict[str, deque[_Job]] = OrderedDict()
         self._running: dict[str, set[_Job]] = {}
-        self._threads = self._idle = self._count = 0
+        #: `_woken`: of the idle threads, those that were called and have not come yet.
+        self._threads = self._idle = self._woken = 0
         #: Why nothing is taken any more; None while it is.
         self._closed: Optional[str] = None
 
@@ -167,7 +168,6 @@ class Pool:
             self._changed.notify_all()
             waiting = [job for jobs in self._waiting.values() for job in jobs]
             self._waiting.clear()
-            self._count = 0
             running = [job for jobs in self._running.values() for job in jobs]
         for job in running:
             job.stop.set(reason)
@@ -184,8 +184,10 @@ class Pool:
             if len(jobs) >= MOST_WAITING:
                 raise Busy
             jobs.append(job)
-            self._count += 1
-            if self._count <= self._idle:
+            if len(self._running.get(job.owner, ())) >= self._share:
+                return  # the thread that is done with one of the account's calls takes it
+            if self._idle > self._woken:
+                self._woken += 1
                 self._changed.notify()
             elif self._threads < self._most:
                 self._threads += 1
@@ -198,7 +200,6 @@ class Pool:
             if jobs is None or job not in jobs:
                 return False
             jobs.remove(job)
-            self._count -= 1
             if not jobs:
                 del self._waiting[job.owner]
             return True
@@ -208,7 +209,6 @@ class Pool:
         for owner, jobs in self._waiting.items():
             if len(self._running.get(owner, ())) < self._share:
                 job = jobs.popleft()
-                self._count -= 1
                 self._waiting.move_to_end(owner)
                 if not jobs:
                     del self._waiting[owner]
@@ -231,6 +231,7 @@ class Pool:
                 self._idle += 1
                 self._changed.wait(left)
                 self._idle -= 1
+                self._woken = max(0, self._woken - 1)
 
     def _done(self, job: _Job) -> None:
         with self._changed:
@@ -238,8 +239,6 @@ class Pool:
             running.discard(job)
             if not running:
                 del self._running[job.owner]
-            if self._idle:
-                self._changed.notify()
 
     def _work(self) -> None:
         while True:

@@ -12,9 +12,9 @@ import pytest
 # What the emulator's tests share is used here too.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "emulator"))
 
-from emulator_testing import Api, api_of  # noqa: E402
+from emulator_testing import Api, api_of
 
-from caged.emulator import Emulator  # noqa: E402
+from caged.emulator import Emulator
 
 
 @pytest.fixture(scope="session")

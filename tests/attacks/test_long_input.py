@@ -31,13 +31,15 @@ from caged.emulator.platform.typing_in import Streamed
 
 ROOT = Path(caged.emulator.__file__).parent
 #: Repeated, these are bad input for some pattern.
-FRAGMENTS = [
-    *("a", "1", " ", "\t", "\n", "\r\n", "\0", ".", "..", "/", "/.", "-", "_", ":", "=", "@", "'", '"', "\\", "\\\"", "'\"", "`", "$", "$("),
-    *("a.", "a/", "a:", "a=", "a@", "1.", "/a/", "a b", "; ", "| ", "> ", "a>", "http://", "http:", "://", "git+", "ssh://a@"),
-    *("curl ", "curl |", "curl | sh ", "| tee a ", "eval $(", "sudo ", "python", "python3.", "printenv ", "$KEY", "/proc/a", "gpg "),
-    *("openssl ", "ip ", "--net", ".ssh/id_", "/.env", "/.env.a", "/.cache", "node_modules", "127.1", "a.localhost", "*", "[a", "]", "/root/."),
-    *('"token":"', '"token" ', '"token":"\\', "caged_sk_", "signature=", "/billing/portal/", "__CAGED_BEGIN_0123456789abcdef__"),
-    *("__CAGED_EXIT_0123456789abcdef__", "__CAGED_EXIT_0123456789abcdef__ 1", "/workspace", " /workspace", "'/root'", "2020-01-01T00:00:00.1"),
+FRAGMENTS = [  # fmt: skip
+    "a", "1", " ", "\t", "\n", "\r\n", "\u0000", ".", "..", "/", "/.", "-", "_", ":", "=", "@", "'", "\"", "\\",
+    "\\\"", "'\"", "`", "$", "$(", "a.", "a/", "a:", "a=", "a@", "1.", "/a/", "a b", "; ", "| ", "> ", "a>",
+    "http://", "http:", "://", "git+", "ssh://a@", "curl ", "curl |", "curl | sh ", "| tee a ", "eval $(", "sudo ",
+    "python", "python3.", "printenv ", "$KEY", "/proc/a", "gpg ", "openssl ", "ip ", "--net", ".ssh/id_", "/.env",
+    "/.env.a", "/.cache", "node_modules", "127.1", "a.localhost", "*", "[a", "]", "/root/.", "\"token\":\"",
+    "\"token\" ", "\"token\":\"\\", "caged_sk_", "signature=", "/billing/portal/",
+    "__CAGED_BEGIN_0123456789abcdef__", "__CAGED_EXIT_0123456789abcdef__", "__CAGED_EXIT_0123456789abcdef__ 1",
+    "/workspace", " /workspace", "'/root'", "2020-01-01T00:00:00.1",
 ]
 #: Used for texts whose length is bounded before: the pattern does not meet more.
 BOUNDED = {"cage.tree.TEMPORARY", "cage.bytecode_sweep._CACHE_FILE"}
@@ -161,13 +163,16 @@ FUNCTIONS: dict[str, tuple[Callable[[str], object], list[str]]] = {
     "steps": (lambda text: list(steps(text)), ["sudo ", "\\a", "a;", "'", "\"'", "env A=1 ", "sh -c 'a;", "> a ", "-"]),
     "charges": (_charges, ["> a ", "curl ", "rm a;", "a;", "sudo ", "curl http://a.b;", "\\a", "ssh a.a.", "/a/../"]),
     "charges of a pipe": (lambda text: _charges("curl " * 99 + "|" + text), [" ", "python3", "tee a "]),
-    "credentials": (lambda text: credentials_masked(text.encode()), ['"token":"', '"token" ', "caged_sk_", "signature="]),
+    "credentials": (
+        lambda text: credentials_masked(text.encode()),
+        ['"token":"', '"token" ', "caged_sk_", "signature="],
+    ),
     "redact": (lambda text: redact(text, ["x" * 30] * 100, TEXT), ["x", "caged_sk_"]),
     "hidden": (_hidden, ["a", "ab", "b"]),
     "clone error": (_clone_error, [" ", "\n", " \n", "\t", "a "]),
     "split credentials": (lambda text: Repo("https://" + text).split_credentials(), ["a", ":", "@", "a@", "a:", "%41"]),
     "host paths": (LAYOUT.to_host_text, ["/workspace ", "/", " /workspace", "'/root'", "a"]),
-    "sandbox paths": (lambda text: LAYOUT.to_sandbox_text(text.encode()), ["/tmp/place", "/tmp/place/opt", "/tmp/plac"]),
+    "sandbox paths": (lambda text: LAYOUT.to_sandbox_text(text.encode()), ["/tmp/place", "/tmp/place/op"]),
     "typed": (_typed, ["__CAGED_BEGIN_0123456789abcdef__", "__CAGED_BEGIN_", "a\n", "\n"]),
     "glob": (_glob, ["a", "ab", "b"]),
     "JSON values": (lambda text: has_more_values(text, 10**9), ['"', '\\"', '"a",', "[", ",", "{", "\\"]),
@@ -182,7 +187,7 @@ CASES = [(name, act, fragment) for name, (act, fragments) in FUNCTIONS.items() f
 def test_eight_times_the_input_takes_about_eight_times_as_long(name: str, act: Callable[[str], object], fragment: str):
     """Were it quadratic, it would take 64 times as long."""
     large = (fragment * (1024**2 // len(fragment) + 1))[: 1024**2]
-    for attempt in range(3):
+    for _attempt in range(3):
         small = min(once(lambda: act(large[: len(large) // 8])) for _ in range(2))
         took = once(lambda: act(large))
         if took < 24 * small + 0.05:
