@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Union
+from typing import Any, Union
 
 #: Of a message that a client sends, unless an operation says otherwise.
 MOST = 20_000
@@ -17,34 +17,43 @@ def has_more_values(text: Union[str, bytes], most: int) -> bool:
 
 def counted(text: Union[str, bytes], most: int) -> Iterator[int]:
     """The number of values so far, again and again, so that the caller can pause in between; ends beyond `most`."""
-    quote, comma, opening, array, slash = '",{[\\' if isinstance(text, str) else _BYTES
+    signs: Any = ('"', ",", "{", "[", "\\\\", '\\"', "") if isinstance(text, str) else _BYTES
+    quote, comma, opening, array, slashes, escaped, nothing = signs
+    rest: Any = text
+
+    def values(piece: Any) -> int:
+        return int(piece.count(comma) + piece.count(opening) + piece.count(array))
+
     quick = 0
-    for at in range(0, len(text), _PIECE):  # nearly always enough: what is in strings is counted too
-        piece = text[at : at + _PIECE]
-        quick += piece.count(comma) + piece.count(opening) + piece.count(array)  # type: ignore[arg-type]
+    for at in range(0, len(rest), _PIECE):  # nearly always enough: what is in strings is counted too
+        quick += values(rest[at : at + _PIECE])
         yield 0
     if quick <= most:
         return
-    count = position = 0
-    while True:
-        end = text.find(quote, position)  # type: ignore[arg-type]
-        outside = text[position : end if end >= 0 else len(text)]
-        count += outside.count(comma) + outside.count(opening) + outside.count(array)  # type: ignore[arg-type]
+    pieces, at = [], 0
+    while at < len(rest):
+        end = at + _PIECE
+        row = len(rest[at:end]) - len(rest[at:end].rstrip(slashes))
+        end += row % 2  # no cut behind a backslash that belongs to what follows
+        # Without these, every quote begins or ends a string.
+        pieces.append(rest[at:end].replace(slashes, nothing).replace(escaped, nothing))
+        at = end
+        yield 0
+    rest = nothing.join(pieces)
+    count = strings = position = 0
+    while count <= most:
+        end = rest.find(quote, position)
+        count += values(rest[position : end if end >= 0 else len(rest)])
         yield count
-        if end < 0 or count > most:
+        if end < 0:
             return
-        position = end + 1
-        while True:  # to the end of the string
-            end = text.find(quote, position)  # type: ignore[arg-type]
-            if end < 0:
-                return
-            slashes = end
-            while slashes > position and text[slashes - 1 : slashes] == slash:
-                slashes -= 1
-            position = end + 1
-            if (end - slashes) % 2 == 0:
-                break
-            yield count
+        position = rest.find(quote, end + 1) + 1
+        if not position:
+            return
+        strings += 1
+        if strings > 2 * most:  # of an object's entry, two may be strings
+            yield most + 1
+            return
 
 
-_BYTES = (b'"', b",", b"{", b"[", b"\\")
+_BYTES = (b'"', b",", b"{", b"[", b"\\\\", b'\\"', b"")

@@ -29,6 +29,12 @@ def without(text: Text, values: Iterable[Text], stars: Text) -> Text:
     return text
 
 
+def without_end(piece: Text, spare: int, stars: Text) -> Text:
+    """The beginning of a longer text, after masking, without its last `spare` characters: they may be part of something
+    that was not found because the text is cut. What was found ends with stars and may stay."""
+    return piece if piece.endswith(stars) else piece[: max(0, len(piece) - spare)]
+
+
 def _without_long(text: Text, beginning: Text, values: list[Text], stars: Text) -> Text:
     pieces, done = [], 0
     while True:

@@ -11,7 +11,7 @@ from urllib.parse import unquote_plus
 
 from ..history import Event
 from .credentials import LONGEST_CREDENTIAL, credentials_masked
-from .hidden import LONGEST, Hidden
+from .hidden import LONGEST, Hidden, without_end
 from .scope import EVERYBODY
 
 T = TypeVar("T")
@@ -278,7 +278,7 @@ def _kept(body: bytes, hidden: Hidden) -> bytes:
     spare = max(LONGEST_CREDENTIAL, LONGEST)
     piece = credentials_masked(hidden.masked(body[: BODY_BYTES + spare]))
     # What was at the end of a cut body may be part of something hidden, which was not found therefore.
-    return piece[:BODY_BYTES] if len(body) <= BODY_BYTES + spare else piece[: min(BODY_BYTES, len(piece) - spare)]
+    return (piece if len(body) <= BODY_BYTES + spare else without_end(piece, spare, b"***"))[:BODY_BYTES]
 
 
 def cut(text: str, most: int) -> str:
@@ -287,7 +287,10 @@ def cut(text: str, most: int) -> str:
 
 def _hidden_and_cut(text: str, most: int, hidden: Hidden) -> str:
     if hidden:
-        text = hidden.masked(text[: most + LONGEST].encode("utf-8", "replace")).decode("utf-8", "replace")
+        piece = hidden.masked(text[: most + LONGEST].encode("utf-8", "replace"))
+        if len(text) > most + LONGEST:
+            piece = without_end(piece, LONGEST, b"***")
+        text = piece.decode("utf-8", "replace")
     return cut(text, most)
 
 

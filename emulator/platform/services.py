@@ -20,7 +20,7 @@ from ..control.chance import Chance
 from ..control.clock import Clock
 from ..control.credentials import LONGEST_CREDENTIAL, credentials_hidden
 from ..control.faults import Faults
-from ..control.hidden import LONGEST, without
+from ..control.hidden import LONGEST, without, without_end
 from ..control.journal import TEXT_CHARACTERS, Journal, Ran
 from ..control.scripts import Script, Scripts
 from ..control.stubs import Stub, Stubs
@@ -206,7 +206,7 @@ def redact(text: str, hidden: Sequence[str], most: int, mark: bool = True) -> st
     piece = text[: most + SPARE].encode("utf-8", "replace").decode("utf-8")
     piece = credentials_hidden(without(piece, hidden, "***"))
     if len(text) > most + SPARE:
-        piece = piece[: max(0, len(piece) - SPARE)]  # the end may be part of something that was not found therefore
+        piece = without_end(piece, SPARE, "***")
     elif len(piece) <= most:
         return piece
     piece = piece[:most]

@@ -45,8 +45,6 @@ def parse_body(raw: bytes, operation: Operation, unknown_keys: bool = True) -> B
     taken."""
     if operation.body is None:
         return NoBody()
-    if has_more_values(raw, _most_values(operation)):
-        raise _too_many(operation)
     try:
         body = operation.body.model_validate_json(raw.strip() or b"{}")
     except ValidationError as error:
@@ -56,6 +54,12 @@ def parse_body(raw: bytes, operation: Operation, unknown_keys: bool = True) -> B
     if not operation.admin:
         _check_sizes(body)
     return body
+
+
+def check_values(raw: bytes, operation: Operation) -> None:
+    """400 for a body with too many values that was not read by `read_body`."""
+    if has_more_values(raw, _most_values(operation)):
+        raise _too_many(operation)
 
 
 def unknown_keys(body: Body) -> Iterator[str]:
