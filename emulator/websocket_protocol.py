@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from http import HTTPStatus
 from typing import Any, Optional
 
 from uvicorn.protocols.utils import ClientDisconnected
@@ -108,12 +109,17 @@ class WebSocket(WebSocketsSansIOProtocol):
         self.transport.write(b"".join(self.conn.data_to_send()))
 
     def _refuse(self) -> None:
-        response = self.conn.reject(self._refusal["status"], self._refusal_body.decode("utf-8", "replace"))
+        response = self.conn.reject(HTTPStatus.FORBIDDEN, "")
+        response.status_code = self._refusal["status"]
+        response.reason_phrase = _phrase(response.status_code)
+        response.body = self._refusal_body
         for name, value in self._refusal["headers"]:
             key = name.decode("latin-1")
             if key in response.headers:
                 del response.headers[key]
             response.headers[key] = value.decode("latin-1")
+        del response.headers["Content-Length"]
+        response.headers["Content-Length"] = str(len(self._refusal_body))
         self.conn.send_response(response)
         self.handshake_complete = self.close_sent = True
         self.queue.put_nowait({"type": "websocket.disconnect", "code": 1006})
@@ -124,3 +130,10 @@ class WebSocket(WebSocketsSansIOProtocol):
 
     def resume_writing(self) -> None:
         self.writable.set()
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return ""  # one that no standard names
