@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Callable, Optional
 
+from . import descriptors
 from .cage.cgroups import MemoryGroups
 from .cage.isolation import Walls
 from .cage.probe import choose, describe
@@ -51,6 +52,7 @@ class Runtime:
         self._stop_requested = False
         self._loaded: Optional[Loaded] = None
         self._server: Optional[Server] = None
+        descriptors.raise_limit()
         self._socket: socket.socket = bind(config)
         self._persistence: Optional[Persistence] = None
         try:
@@ -174,7 +176,7 @@ class Runtime:
         if self._persistence is not None:
             self._persistence.begin()
         answering = asyncio.Event()
-        self._server = server.Server(app.build(self.platform), self._socket, answering.set)
+        self._server = server.Server(app.build(self.platform), self._socket, answering.set, self.log)
         await self.platform.start()
         serving = self._loop.create_task(self._server.serve())
         stopping = self._loop.create_task(self._stop.wait())

@@ -55,8 +55,22 @@ class WebSocket(WebSocketsSansIOProtocol):
     def data_received(self, data: bytes) -> None:
         if self._lingering is None:
             super().data_received(data)
+            if self.conn.handshake_exc is not None and not self.handshake_initiated and not self.transport.is_closing():
+                self._refuse_handshake(self.conn.handshake_exc)
         else:
             self._heard_at = self.loop.time()
+
+    def _refuse_handshake(self, error: Exception) -> None:
+        """One that cannot be read, which uvicorn leaves open."""
+        answer = b"".join(self.conn.data_to_send())
+        if not answer:
+            cause = error.__cause__ or error
+            body = f"the handshake of a WebSocket cannot be read: {cause}\n".encode("utf-8", "replace")
+            head = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n"
+            answer = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+        self.transport.write(answer)
+        self.handshake_complete = self.close_sent = True
+        self.transport.close()
 
     def connection_lost(self, exc: Optional[Exception]) -> None:
         if self._lingering is not None:

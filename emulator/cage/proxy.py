@@ -7,6 +7,7 @@ opens are the emulator's, on the host's network.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import re
 import socket
@@ -15,12 +16,18 @@ from http import HTTPStatus
 from typing import Callable, Optional
 from urllib.parse import urlsplit
 
+from .. import descriptors
+from ..accepting import Acceptor
+
 #: Where the proxy is found inside the sandbox.
 PORT = 49128
 URL = f"http://127.0.0.1:{PORT}"
 HEAD_LIMIT = 64 * 1024
 HEAD_SECONDS = 30.0
 CONNECT_SECONDS = 30.0
+DISCARD_SECONDS = 1.0
+#: At the same time, of one sandbox; more have to wait.
+CONNECTIONS = 256
 _WEB_PORTS = (80, 443)
 #: One label of a host name: letters, digits and hyphens; underscores, because names in use have them.
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?", re.IGNORECASE)
@@ -51,22 +58,37 @@ def allowed(allowlist: Sequence[str], host: str, port: int) -> bool:
 
 
 class Proxy:
-    """`on_refused` is told (host, port) of every attempt that was not let through."""
+    """`on_refused` is called with (host, port) of every attempt that was not let through, `log` with lines for the
+    emulator's own log."""
 
-    def __init__(self, allowlist: Sequence[str], on_refused: Callable[[str, int], None]) -> None:
+    def __init__(
+        self,
+        allowlist: Sequence[str],
+        on_refused: Callable[[str, int], None],
+        log: Callable[[str], None] = lambda line: None,
+    ) -> None:
         self._allowlist = tuple(allowlist)
         self._on_refused = on_refused
-        self._server: Optional[asyncio.AbstractServer] = None
+        self._log = log
+        self._acceptor: Optional[Acceptor] = None
         self._connections: set[asyncio.Task[None]] = set()
 
     async def start(self, listening: socket.socket) -> None:
-        self._server = await asyncio.start_server(self._accepted, sock=listening, limit=HEAD_LIMIT)
+        self._acceptor = Acceptor(listening, self._connected, lambda line: self._log(f"proxy: {line}"), self._room)
 
     def close(self) -> None:
-        if self._server is not None:
-            self._server.close()
+        if self._acceptor is not None:
+            self._acceptor.close()
         for task in self._connections:
             task.cancel()
+
+    def _room(self) -> int:
+        return CONNECTIONS - len(self._connections) if descriptors.room_for_connection() else 0
+
+    async def _connected(self, sock: socket.socket) -> None:
+        reader = asyncio.StreamReader(limit=HEAD_LIMIT)
+        protocol = asyncio.StreamReaderProtocol(reader, self._accepted)
+        await asyncio.get_running_loop().connect_accepted_socket(lambda: protocol, sock)
 
     async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -87,6 +109,7 @@ class Proxy:
             head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), HEAD_SECONDS)
         except asyncio.LimitOverrunError:
             _answer(writer, 431, f"the request's head is larger than {HEAD_LIMIT // 1024} KiB")
+            await _discard(reader, writer)
             return
         except asyncio.TimeoutError:
             _answer(writer, 408, f"the request's head did not arrive within {HEAD_SECONDS:g} s")
@@ -171,6 +194,18 @@ def _answer(writer: asyncio.StreamWriter, status: int, text: str) -> None:
     body = f"{text}\n".encode("utf-8", "replace")
     head = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nContent-Type: text/plain; charset=utf-8\r\n"
     writer.write(f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode("latin-1") + body)
+
+
+async def _discard(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Read what the client still sends, for a while: closing with something unread takes the answer back."""
+    writer.write_eof()
+    with contextlib.suppress(asyncio.TimeoutError):
+        await asyncio.wait_for(_read_to_end(reader), DISCARD_SECONDS)
+
+
+async def _read_to_end(reader: asyncio.StreamReader) -> None:
+    while await reader.read(HEAD_LIMIT):
+        pass
 
 
 _Ends = tuple[asyncio.StreamReader, asyncio.StreamWriter]

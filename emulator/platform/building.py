@@ -142,7 +142,7 @@ class Building:
             self._services.note(sandbox, f"{host}:{port} was refused: it is not on the allowlist", "network")
             self._services.record(sandbox, "network", {"host": host, "port": port, "allowed": False})
 
-        return Proxy(sandbox.allowlist, refused)
+        return Proxy(sandbox.allowlist, refused, lambda line: self._services.log(f"{sandbox.id}: {line}"))
 
     def _lost(self, sandbox: Sandbox) -> None:
         """The sandbox's init died without having been asked to."""

@@ -128,7 +128,7 @@ def shown(sandbox: Sandbox, now: float) -> SandboxOut:
 
 
 @operations.add(
-    "POST", "/v1/sandboxes", "sandboxes.create", CreateSandbox, reply=SandboxOut, status=201, errors=[404]
+    "POST", "/v1/sandboxes", "sandboxes.create", CreateSandbox, reply=SandboxOut, status=201, errors=[404, 503]
 )
 async def create(call: Call[CreateSandbox]) -> Response:
     for name in ("persona_id", "harness_id"):
