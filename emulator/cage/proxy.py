@@ -59,17 +59,19 @@ def allowed(allowlist: Sequence[str], host: str, port: int) -> bool:
 
 class Proxy:
     """`on_refused` is called with (host, port) of every attempt that was not let through, `log` with lines for the
-    emulator's own log."""
+    emulator's own log. `relayed` has the local addresses of the connections that are open."""
 
     def __init__(
         self,
         allowlist: Sequence[str],
         on_refused: Callable[[str, int], None],
         log: Callable[[str], None] = lambda line: None,
+        relayed: Optional[set[tuple[str, int]]] = None,
     ) -> None:
         self._allowlist = tuple(allowlist)
         self._on_refused = on_refused
         self._log = log
+        self._relayed = set() if relayed is None else relayed
         self._acceptor: Optional[Acceptor] = None
         self._connections: set[asyncio.Task[None]] = set()
 
@@ -131,6 +133,8 @@ class Proxy:
             # ValueError: the resolver refuses a name that was taken for one here.
             _answer(writer, 502, f"{host}:{port} cannot be reached: {error or 'no answer'}")
             return
+        local = far_writer.get_extra_info("sockname")[:2]
+        self._relayed.add(local)
         try:
             if method == "CONNECT":
                 writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
@@ -139,6 +143,7 @@ class Proxy:
             await _pump_both((reader, writer), (far_reader, far_writer))
         finally:
             far_writer.close()
+            self._relayed.discard(local)
 
 
 def _request_line(head: bytes) -> tuple[str, str, str]:

@@ -91,6 +91,18 @@ class Double:
         told = self._link.call("POST", f"/sandboxes/{id_of(sandbox)}/spend", {"usd": float(usd)})
         return float(told["total_cost"])
 
+    def allow_device_login(self, allowed: bool = True, *, account: Optional[Of] = None) -> None:
+        """Approve device logins that come from the account's sandboxes.
+
+        `caged login` in a sandbox gets a full API key of the sandbox's own account then, and is denied otherwise. One
+        outside of sandboxes is approved for the emulator's first account either way.
+
+        Args:
+            allowed: False takes it back.
+            account: The account, or its id; by default the one that this object acts for.
+        """
+        self._link.call("PUT", "/device-login", {"from_sandboxes": allowed}, account=account)
+
     def reset(self, *, account: Optional[Of] = None) -> None:
         """Everything in the account goes: sandboxes, snapshots, sessions, alerts, faults, stubs, agents' replies, the
         journal, its time. Its keys stay."""

@@ -4,7 +4,20 @@ faster."""
 from __future__ import annotations
 
 from ..operation import Operation
-from . import accounts, agents, clock, commands, faults, inventory, journal, sandboxes, scenario, status, transfer
+from . import (
+    accounts,
+    agents,
+    clock,
+    commands,
+    devices,
+    faults,
+    inventory,
+    journal,
+    sandboxes,
+    scenario,
+    status,
+    transfer,
+)
 
 operations: list[Operation] = [
     *clock.operations,
@@ -15,6 +28,7 @@ operations: list[Operation] = [
     *accounts.operations,
     *inventory.operations,
     *sandboxes.operations,
+    *devices.operations,
     *scenario.operations,
     *status.operations,
     *transfer.operations,
