@@ -100,7 +100,9 @@ UNFINISHED = {
     "half a request line": "GET /v1/sand",
     "half a head": "GET /v1/sandboxes HTTP/1.1\r\nHost: localhost\r\nX-A: ",
     "head without its end": "GET /v1/sandboxes HTTP/1.1\r\nHost: localhost\r\n",
-    "no body": "POST /v1/sandboxes HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\nContent-Length: 9\r\n\r\n",
+    "no body": (
+        "POST /v1/sandboxes HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\nContent-Length: 9\r\n\r\n"
+    ),
     "half a body": (
         "POST /v1/sandboxes HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\nContent-Length: 9\r\n\r\n{{"
     ),

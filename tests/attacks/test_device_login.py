@@ -1,5 +1,5 @@
-"""A device login from inside a sandbox is denied unless its account allows it, and then it is for that account; a page of a
-preview cannot log in at all (Guard 14)."""
+"""A device login from inside a sandbox is denied unless its account allows it, and then it is for that account; a page
+of a preview cannot log in at all (Guard 14)."""
 
 from __future__ import annotations
 
@@ -32,16 +32,17 @@ code = codes[0] if codes else post("/v1/auth/device/code", {})["device_code"]
 print(json.dumps(post("/v1/auth/device/token", {"device_code": code})))
 """
 SPOOFED = LOGIN + """
-lies = {"X-Forwarded-For": "127.0.0.1", "X-Real-IP": "127.0.0.1", "Forwarded": "for=127.0.0.1", "User-Agent": "Go-http-client/1.1"}
+lies = {"X-Forwarded-For": "127.0.0.1", "X-Real-IP": "127.0.0.1", "Forwarded": "for=127.0.0.1", "User-Agent": "Go"}
 code = post("/v1/auth/device/code", {}, **lies)["device_code"]
 print(json.dumps(post("/v1/auth/device/token", {"device_code": code}, **lies)))
 """
-#: What a connection looks like by the time that the emulator asks who holds it. `{act}` happens once the request is sent.
+#: What a connection may look like by the time that the emulator asks who holds it. `begin` asks for the code.
 RAW = """
 import json, os, socket, sys, time
 port = int(sys.argv[1].rpartition(":")[2])
 def head(path, body):
-    return f"POST {{path}} HTTP/1.1\\r\\nHost: localhost\\r\\nContent-Length: {{len(body)}}\\r\\n\\r\\n{{body}}".encode()
+    lines = f"POST {{path}} HTTP/1.1", "Host: localhost", f"Content-Length: {{len(body)}}", "", body
+    return "\\r\\n".join(lines).encode()
 def answer(connection):
     data = b""
     while b"}}" not in data:
@@ -135,7 +136,8 @@ def test_login_through_the_allowlist_proxy_is_denied(api: Api) -> None:
         pytest.skip("network modes need a network namespace")
     port = api.emulator.base_url.rpartition(":")[2]
     box = api.sandbox(network_mode="allowlist", allowlist=[f"127.0.0.1:{port}"])
-    through = "import os\nos.environ.pop('no_proxy'), os.environ.pop('NO_PROXY')\n" + PLAIN.replace("ProxyHandler({})", "ProxyHandler({'http': 'http://127.0.0.1:49128'})")
+    through = PLAIN.replace("ProxyHandler({})", "ProxyHandler({'http': 'http://127.0.0.1:49128'})")
+    through = f"import os\nos.environ.pop('no_proxy'), os.environ.pop('NO_PROXY')\n{through}"
     found = log_in(api, box, through)
     assert found.get("error") == "access_denied", found
 

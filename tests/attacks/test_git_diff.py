@@ -16,7 +16,7 @@ git init -q . && git config user.name t && git config user.email t@example.inval
 echo one > kept; git add . && git commit -qm first
 """
 #: Ways in which a repository makes git itself hang. `hang` notes that it runs, and by which process.
-HANG = "printf '#!/bin/sh\\necho $$ > /workspace/hanging; exec sleep 1000\\n' > /workspace/hang; chmod +x /workspace/hang"
+HANG = "printf '#!/bin/sh\\necho $$ > /workspace/hanging; exec sleep 1000\\n' > hang; chmod +x hang"
 HANGS = {
     "file system monitor": "git config core.fsmonitor /workspace/hang",
     "clean filter": "git config filter.x.clean /workspace/hang; echo '* filter=x' > .gitattributes; echo two > kept",
@@ -39,7 +39,8 @@ def gits(api: Api, box: str) -> list[str]:
     """The processes of git, and what it started, that live in the sandbox."""
     listed = "for p in /proc/[0-9]*; do tr '\\0' ' ' < $p/cmdline; echo; done 2>/dev/null"
     lines = str(api.run(box, listed)["output"]).splitlines()
-    return [line for line in lines if line.startswith(("git ", "/usr/bin/env git", "sleep 1000", "/bin/sh /workspace/hang"))]
+    begin = ("git ", "/usr/bin/env git", "sleep 1000", "/bin/sh /workspace/hang")
+    return [line for line in lines if line.startswith(begin)]
 
 
 @pytest.mark.parametrize("shape", HANGS)
@@ -64,8 +65,9 @@ def test_git_ends_when_the_client_disconnects(api: Api, box: str, shape: str) ->
     api.output(box, HANGS[shape])
     api.output(box, "rm -f hanging")
     with contextlib.closing(connect(api.emulator.base_url)) as client:
-        head = f"GET /v1/sandboxes/{box}/git/diff HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {api.key}\r\n\r\n"
-        client.sendall(head.encode())
+        request = f"GET /v1/sandboxes/{box}/git/diff HTTP/1.1"
+        lines = request, "Host: localhost", f"Authorization: Bearer {api.key}", "", ""
+        client.sendall("\r\n".join(lines).encode())
         eventually(lambda: api.read(box, "hanging").text.strip() or None, "git to hang")
     number = api.read(box, "hanging").text.strip()
     eventually(lambda: api.run(box, f"kill -0 {number}")["exit_code"] != 0, "the processes of git to end")

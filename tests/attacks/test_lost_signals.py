@@ -1,5 +1,5 @@
-"""A signal that asks the emulator to stop is never lost (Guard 13): not when the pipe that wakes the event loop is full,
-not when the loop is busy, not before there is a loop."""
+"""A signal that asks the emulator to stop is never lost (Guard 13): not when the pipe that wakes the event loop is
+full, not when the loop is busy, not before there is a loop."""
 
 from __future__ import annotations
 
@@ -98,7 +98,8 @@ def test_signal_always_stops_the_emulator(tmp_path: Path, name: str, signal: str
     assert done.returncode == 0, done.stderr
     assert "stopping" in done.stdout
     assert done.stdout.rstrip().endswith("the run ended")
-    assert "Traceback" not in done.stderr and "wakeup fd" not in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "wakeup fd" not in done.stderr
     assert left_in(tmp_path) == []
 
 

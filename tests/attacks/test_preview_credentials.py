@@ -1,4 +1,4 @@
-"""The emulator's own credentials never reach a server in a sandbox through a preview; an application's own do (Guard 17)."""
+"""The emulator's own credentials never reach a server in a sandbox by a preview; an application's do (Guard 17)."""
 
 from __future__ import annotations
 
