@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from net_testing import LONG
 
 from caged.emulator.config import EmulatorConfig
 from caged.emulator.emulator import Emulator
@@ -72,7 +73,8 @@ ATTACKS = {
 """,
 }
 SIGNALS = ("signal.SIGTERM", "signal.SIGINT", "signal.SIGHUP")
-SHORT = [(name, signal) for name in ATTACKS for signal in SIGNALS[: 3 if name.startswith("full") else 1]]
+#: In the short form one signal for each attack, and all of them for the first.
+CASES = [(name, signal) for name in ATTACKS for signal in SIGNALS[: 3 if LONG or name.startswith("full") else 1]]
 
 
 def run(tmp_path: Path, attack: str, before: str = "") -> subprocess.CompletedProcess[str]:
@@ -92,7 +94,7 @@ def left_in(directory: Path) -> list[str]:
     return [entry.name for entry in directory.iterdir() if entry.name != "locators" or list(entry.iterdir())]
 
 
-@pytest.mark.parametrize(("name", "signal"), SHORT, ids=[name.format(signal=number) for name, number in SHORT])
+@pytest.mark.parametrize(("name", "signal"), CASES, ids=[name.format(signal=number) for name, number in CASES])
 def test_signal_always_stops_the_emulator(tmp_path: Path, name: str, signal: str) -> None:
     done = run(tmp_path, ATTACKS[name].replace("{signal}", signal))
     assert done.returncode == 0, done.stderr
@@ -103,7 +105,7 @@ def test_signal_always_stops_the_emulator(tmp_path: Path, name: str, signal: str
     assert left_in(tmp_path) == []
 
 
-@pytest.mark.parametrize("signal", SIGNALS)
+@pytest.mark.parametrize("signal", SIGNALS if LONG else SIGNALS[:1])
 def test_signal_before_the_loop_runs_stops_the_emulator(tmp_path: Path, signal: str) -> None:
     before = f"""
 import contextlib
