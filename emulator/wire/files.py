@@ -6,6 +6,7 @@ from starlette.responses import Response
 
 from ..cage.paths import WORKSPACE
 from ..control.clock import rfc3339
+from .hangup import unless_hung_up
 from .operation import Body, Call, Model, NoBody, Operations, json_reply
 
 operations = Operations()
@@ -87,6 +88,7 @@ async def write(call: Call[WriteFile]) -> Response:
     "GET", "/v1/sandboxes/{id}/git/diff", "files.git_diff", reply=GitDiffOut, query={"path": str}, errors=[409, 507]
 )
 async def git_diff(call: Call[NoBody]) -> Response:
-    found = await call.platform.files.diff(call.account, call.param("id"), call.query("path") or WORKSPACE)
+    work = call.platform.files.diff(call.account, call.param("id"), call.query("path") or WORKSPACE)
+    found = await unless_hung_up(call.request, work)
     files = [ChangedFile(path=path, status=status) for path, status in found.files]
     return json_reply(GitDiffOut(files=files, diff=found.unstaged, staged_diff=found.staged))
