@@ -1,22 +1,171 @@
-"""What uvicorn does with an HTTP connection, with what faults need."""
+"""What uvicorn does with an HTTP connection, with what faults need and limits on what a client may leave unfinished."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+import select
+import sys
+from typing import Any, Optional
 
-from starlette.types import Receive, Scope, Send
+import h11
+from starlette.types import Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from .clients import BODY_RATE, BODY_SECONDS, HEAD_SECONDS, Clients
+from .platform.refusal import Refusal
 from .wire.faulty import TRANSPORT
+from .wire.problem import problem
+
+FULL = Refusal(
+    503,
+    "too few file descriptors are left for another connection; close some, or raise the limit (`ulimit -n`) and start"
+    " the emulator again",
+    retry_after=1,
+)
 
 
 class Http(H11Protocol):
-    """As uvicorn's; its requests know their connection, for faults that break it."""
+    """As uvicorn's; its requests know their connection, for faults that break it.
+
+    A client that leaves a request unfinished is answered with 408 after a while (see clients.py), and a connection on
+    which nothing is in progress is closed when its descriptor is needed. `is_full`: this one has a descriptor of those
+    that are kept for work, so it serves one request and no WebSocket.
+    """
+
+    def __init__(self, *arguments: Any, clients: Clients, is_full: bool = False, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._clients = clients
+        self._is_full = is_full
+        self._awaited = ""  # head, body, idle (another request, or none), or nothing
+        self._since = 0.0
+        self._received = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self.app = with_transport(self.app, transport)
+        self.app = with_transport(_for_one_request(self.app) if self._is_full else self.app, transport)
+        self._follow(0)
+
+    def connection_lost(self, exc: Optional[Exception]) -> None:
+        self._clients.forget(self)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.transport.get_protocol() is self:  # not a WebSocket's now
+            self._follow(len(data))
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._follow(0)
+
+    # --- what the client has not sent
+
+    def _follow(self, received: int) -> None:
+        """Note what the client has to send now, and that it sent `received` bytes."""
+        awaited = self._unsent()
+        if not awaited:
+            self._awaited = ""
+            self._clients.forget(self)
+            return
+        if awaited != self._awaited:
+            self._awaited, self._since, self._received = awaited, self.loop.time(), 0
+        self._received += received
+        self._clients.wait_for(self, awaited == "idle")
+
+    def _unsent(self) -> str:
+        if self.transport.is_closing():
+            return ""
+        cycle = self.cycle
+        if self.conn.their_state is h11.SEND_BODY:
+            # A server that has begun to answer wants the rest as it comes, or not at all.
+            return "" if cycle is not None and cycle.response_started and not cycle.response_complete else "body"
+        if cycle is not None and not cycle.response_complete:
+            return ""
+        has_begun = self.timeout_keep_alive_task is None or self.conn.trailing_data[0]
+        return "head" if has_begun else "idle"
+
+    def expire(self, now: float) -> None:
+        if self._awaited == "head" and now - self._since > HEAD_SECONDS:
+            self._give_up(f"the head of the request did not arrive within {HEAD_SECONDS:g} s", self._received > 0)
+        elif self._awaited == "body":
+            if self.flow.read_paused:  # what has come is not read yet
+                self._since, self._received = now, 0
+            elif now - self._since > BODY_SECONDS + self._received / BODY_RATE:
+                self._give_up(f"the body of the request was sent too slowly ({self._received} bytes so far)", True)
+
+    def evict(self) -> bool:
+        if _has_input(self.transport):
+            return False
+        if self._awaited == "idle" or (self._awaited == "head" and not self._received):
+            self.transport.close()
+        else:
+            self._answer(FULL)
+        return True
+
+    def _give_up(self, detail: str, has_begun: bool) -> None:
+        if has_begun:
+            self._answer(Refusal(408, detail))
+        else:
+            self.transport.close()
+
+    def _answer(self, refusal: Refusal) -> None:
+        """Answer in place of the application, which learns that its client is gone, and close the connection."""
+        self._clients.forget(self)
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            cycle.disconnected = True
+            cycle.message_event.set()
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE) and not self.transport.is_closing():
+            path = self.scope["path"] if cycle is not None and not cycle.response_complete else ""
+            response = problem(refusal, path)
+            headers = [*response.raw_headers, (b"connection", b"close")]
+            events = [
+                h11.Response(status_code=refusal.status, headers=headers),
+                h11.Data(data=bytes(response.body)),
+                h11.EndOfMessage(),
+            ]
+            for event in events:
+                self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
+
+    # --- requests that uvicorn does not pass on
+
+    def send_400_response(self, msg: str) -> None:
+        """Called where h11 refuses a request; it knows of one case that is another status: a head that is too large."""
+        error = sys.exc_info()[1]
+        status = getattr(error, "error_status_hint", 400)
+        self._answer(Refusal(status if status == 431 else 400, f"the request is not valid HTTP: {error or msg}"))
+
+    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+        headers = dict(self.headers)
+        if self._is_full:
+            self._answer(FULL)
+        elif b"transfer-encoding" in headers or headers.get(b"content-length", b"0").strip(b"0"):
+            self._answer(Refusal(400, "the handshake of a WebSocket has no body"))
+        else:
+            self._clients.forget(self)
+            super().handle_websocket_upgrade(event)
+
+
+def _has_input(transport: asyncio.Transport) -> bool:
+    """Whether something has arrived that was not read yet."""
+    look = select.poll()
+    look.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+    return bool(look.poll(0)) and not transport.is_closing()
+
+
+def _for_one_request(app: Any) -> Any:
+    """The application, with answers that say that the connection is closed after them."""
+
+    async def closing(scope: Scope, receive: Receive, send: Send) -> None:
+        async def answer(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]}
+            await send(message)
+
+        await app(scope, receive, answer)
+
+    return closing
 
 
 def with_transport(app: Any, transport: asyncio.Transport) -> Any:

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Callable, Optional
 
+from . import descriptors
 from .cage.cgroups import MemoryGroups
 from .cage.isolation import Walls
 from .cage.probe import choose, describe
@@ -55,8 +56,10 @@ class Runtime:
         self._clock = Clock(None if config.seed is None else SEEDED_START)
         self._loop: Optional[asyncio.AbstractEventLoop] = None
         self._stop: Optional[asyncio.Event] = None
+        self._stop_requested = False
         self._loaded: Optional[Loaded] = None
         self._server: Optional[Server] = None
+        descriptors.raise_limit()
         self._socket: socket.socket = bind(config)
         self._persistence: Optional[Persistence] = None
         try:
@@ -177,13 +180,15 @@ class Runtime:
             raise
 
     async def _run(self, on_ready: Callable[[], None]) -> None:
-        self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        if self._stop_requested:
+            self._stop.set()
         app, server = await self._get_ready()
         if self._persistence is not None:
             self._persistence.begin()
         answering = asyncio.Event()
-        self._server = server.Server(app.build(self.platform), self._socket, answering.set)
+        self._server = server.Server(app.build(self.platform), self._socket, answering.set, self.log)
         await self.platform.start()
         serving = self._loop.create_task(self._server.serve())
         stopping = self._loop.create_task(self._stop.wait())
@@ -219,6 +224,8 @@ class Runtime:
     async def _begin(self, answering: asyncio.Event, on_ready: Callable[[], None]) -> None:
         """Once it answers: makes what the scenario says, then tells that it is ready. Raises ScenarioError."""
         await answering.wait()
+        if self._stop_requested:
+            return  # it ends already: nothing may take it for ready
         if self._scenario is not None:
             scenario, self._scenario = self._scenario, None
             self._loaded = await self._apply(scenario)
@@ -234,6 +241,8 @@ class Runtime:
         return loaded
 
     def request_stop(self) -> None:
+        """Make `run` end, from any thread; one that has not begun yet ends as soon as it begins."""
+        self._stop_requested = True
         if self._loop is not None and self._stop is not None:
             try:
                 self._loop.call_soon_threadsafe(self._stop.set)

@@ -9,6 +9,9 @@ from typing import Any, Callable, Optional
 import uvicorn
 from starlette.types import ASGIApp
 
+from . import descriptors
+from .accepting import BATCH, Acceptor
+from .clients import HEAD_BYTES, Clients
 from .http_protocol import Http
 from .listening import BACKLOG
 
@@ -23,7 +26,9 @@ KEEP_ALIVE_SECONDS = 90
 class Server:
     """`serve` returns after `stop` was called. Signals are the caller's business."""
 
-    def __init__(self, app: ASGIApp, sock: socket.socket, on_ready: Callable[[], None]) -> None:
+    def __init__(
+        self, app: ASGIApp, sock: socket.socket, on_ready: Callable[[], None], log: Callable[[str], None]
+    ) -> None:
         self._sock = sock
         config = uvicorn.Config(
             app,
@@ -37,6 +42,7 @@ class Server:
             ws_ping_timeout=None,
             ws_per_message_deflate=False,  # on one machine it costs more than it saves
             http=Http,
+            h11_max_incomplete_event_size=HEAD_BYTES,
             loop="asyncio",
             backlog=BACKLOG,
             timeout_graceful_shutdown=GRACE_SECONDS,
@@ -44,7 +50,7 @@ class Server:
             server_header=False,
             proxy_headers=False,
         )
-        self._uvicorn = _Uvicorn(config, on_ready)
+        self._uvicorn = _Uvicorn(config, on_ready, log)
 
     async def serve(self) -> None:
         await self._uvicorn.run_on(self._sock)
@@ -63,20 +69,50 @@ def _websocket(**options: Any) -> Any:
 
 
 class _Uvicorn(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None], log: Callable[[str], None]) -> None:
         super().__init__(config)
         self._on_ready = on_ready
+        self._log = log
+        self._clients = Clients()
         self.stopping = asyncio.Event()
 
     async def startup(self, sockets: Optional[list[socket.socket]] = None) -> None:
-        await super().startup(sockets=sockets)
+        """As uvicorn's for listening sockets, with an acceptor that lives through a lack of descriptors."""
+        await self.lifespan.startup()
+        acceptors: list[Any] = [Acceptor(sock, self._connected, self._log, self._room) for sock in sockets or ()]
+        self.servers = acceptors
+        self.started = True
         self._on_ready()
+
+    def _room(self) -> int:
+        """How many connections may be accepted now: many as long as nothing is short, then one at a time, in exchange
+        for a quiet one where there is one."""
+        free = descriptors.free()
+        if free > descriptors.reserve() + BATCH:
+            return BATCH
+        return 1 if free > descriptors.kept_for_work() or self._clients.evict() else 0
+
+    async def _connected(self, sock: socket.socket) -> None:
+        is_full = not descriptors.room_for_connection() and not self._clients.evict()
+
+        def protocol() -> Http:
+            return Http(
+                config=self.config,
+                server_state=self.server_state,
+                app_state=self.lifespan.state,
+                clients=self._clients,
+                is_full=is_full,
+            )
+
+        await asyncio.get_running_loop().connect_accepted_socket(protocol, sock)
 
     async def main_loop(self) -> None:
         """As uvicorn's, but it ends at once when it is told to."""
         counter = 0
         while not await self.on_tick(counter):
             counter = (counter + 1) % 864000
+            if counter % 10 == 0:
+                self._clients.expire(asyncio.get_running_loop().time())
             try:
                 await asyncio.wait_for(self.stopping.wait(), 0.1)
             except asyncio.TimeoutError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from http import HTTPStatus
 from typing import Any, Optional
 
 from uvicorn.protocols.utils import ClientDisconnected
@@ -54,8 +55,22 @@ class WebSocket(WebSocketsSansIOProtocol):
     def data_received(self, data: bytes) -> None:
         if self._lingering is None:
             super().data_received(data)
+            if self.conn.handshake_exc is not None and not self.handshake_initiated and not self.transport.is_closing():
+                self._refuse_handshake(self.conn.handshake_exc)
         else:
             self._heard_at = self.loop.time()
+
+    def _refuse_handshake(self, error: Exception) -> None:
+        """One that cannot be read, which uvicorn leaves open."""
+        answer = b"".join(self.conn.data_to_send())
+        if not answer:
+            cause = error.__cause__ or error
+            body = f"the handshake of a WebSocket cannot be read: {cause}\n".encode("utf-8", "replace")
+            head = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n"
+            answer = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+        self.transport.write(answer)
+        self.handshake_complete = self.close_sent = True
+        self.transport.close()
 
     def connection_lost(self, exc: Optional[Exception]) -> None:
         if self._lingering is not None:
@@ -108,12 +123,17 @@ class WebSocket(WebSocketsSansIOProtocol):
         self.transport.write(b"".join(self.conn.data_to_send()))
 
     def _refuse(self) -> None:
-        response = self.conn.reject(self._refusal["status"], self._refusal_body.decode("utf-8", "replace"))
+        response = self.conn.reject(HTTPStatus.FORBIDDEN, "")
+        response.status_code = self._refusal["status"]
+        response.reason_phrase = _phrase(response.status_code)
+        response.body = self._refusal_body
         for name, value in self._refusal["headers"]:
             key = name.decode("latin-1")
             if key in response.headers:
                 del response.headers[key]
             response.headers[key] = value.decode("latin-1")
+        del response.headers["Content-Length"]
+        response.headers["Content-Length"] = str(len(self._refusal_body))
         self.conn.send_response(response)
         self.handshake_complete = self.close_sent = True
         self.queue.put_nowait({"type": "websocket.disconnect", "code": 1006})
@@ -124,3 +144,10 @@ class WebSocket(WebSocketsSansIOProtocol):
 
     def resume_writing(self) -> None:
         self.writable.set()
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return ""  # one that no standard names

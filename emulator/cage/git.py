@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import functools
+import time
 from dataclasses import dataclass, field
 from typing import Optional
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from .cage import Cage
-from .process import Result
+from .process import OUTPUT_LIMIT, Result
 
 #: Never ask for a password, never page, and leave the developer's own settings out of it.
 _ENV = {
@@ -30,8 +32,22 @@ _STATUS = {
 }
 
 
+#: Bytes of each of the three outputs of a diff: the list of files, the unstaged and the staged changes.
+DIFF_BYTES = 4 * 1024 * 1024
+#: For the three commands of a diff together.
+DIFF_SECONDS = 20.0
+
+
 class CloneFailed(Exception):
     """git refused; the text is git's, with credentials masked by the caller."""
+
+
+class DiffTimeout(Exception):
+    """The diff took longer than DIFF_SECONDS; its processes were killed."""
+
+
+class DiffTooLarge(Exception):
+    """One of the three outputs is larger than DIFF_BYTES; the text says which."""
 
 
 @dataclass(frozen=True)
@@ -100,17 +116,34 @@ async def clone(cage: Cage, repo: Repo) -> None:
 
 
 async def diff(cage: Cage, path: str) -> Optional[Diff]:
-    """The work tree's changes at `path`; None when it is no repository. Raises OSError and Outside for the path."""
+    """Return the work tree's changes at `path`, or None when it is no repository.
+
+    Raises:
+        OSError, Outside: for the path.
+        DiffTimeout: after DIFF_SECONDS, for example because the repository's own settings start a program that hangs.
+        DiffTooLarge: for more than DIFF_BYTES of output.
+        Gone: the sandbox ended.
+    """
     directory = await cage.directory(path)
+    deadline = time.monotonic() + DIFF_SECONDS
     at = ["-C", directory, "-c", "core.quotePath=false"]
-    status = await _git(
-        cage, [*at, "status", "--porcelain=v1", "-z", "--untracked-files=all", "--", "."], _ENV
-    )
+    run = functools.partial(_diff_part, cage, deadline)
+    status = await run("list of changed files", [*at, "status", "--porcelain=v1", "-z", "--untracked-files=all"])
     if status.code != 0:
         return None
-    unstaged = await _git(cage, [*at, "diff", "--no-color", "--no-ext-diff", "--", "."], _ENV)
-    staged = await _git(cage, [*at, "diff", "--no-color", "--no-ext-diff", "--cached", "--", "."], _ENV)
+    unstaged = await run("unstaged diff", [*at, "diff", "--no-color", "--no-ext-diff"])
+    staged = await run("staged diff", [*at, "diff", "--no-color", "--no-ext-diff", "--cached"])
     return Diff(_parse_status(status.output), _text(unstaged), _text(staged))
+
+
+async def _diff_part(cage: Cage, deadline: float, what: str, arguments: list[str]) -> Result:
+    seconds = max(0.0, deadline - time.monotonic())
+    result = await _git(cage, [*arguments, "--", "."], _ENV, DIFF_BYTES, seconds)
+    if result.timed_out:
+        raise DiffTimeout
+    if result.truncated:
+        raise DiffTooLarge(what)
+    return result
 
 
 def _parse_status(output: bytes) -> list[tuple[str, str]]:
@@ -133,8 +166,14 @@ def _text(result: Result) -> str:
     return result.output.decode("utf-8", "replace") if result.code == 0 else ""
 
 
-async def _git(cage: Cage, arguments: list[str], env: dict[str, str]) -> Result:
-    return await cage.program(["/usr/bin/env", "git", *arguments], env)
+async def _git(
+    cage: Cage,
+    arguments: list[str],
+    env: dict[str, str],
+    limit: int = OUTPUT_LIMIT,
+    seconds: Optional[float] = None,
+) -> Result:
+    return await cage.program(["/usr/bin/env", "git", *arguments], env, limit, seconds=seconds)
 
 
 async def _must(cage: Cage, arguments: list[str], env: dict[str, str]) -> None:

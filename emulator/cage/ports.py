@@ -19,7 +19,7 @@ def listening(init: Optional[int]) -> dict[int, str]:
     the host's other processes do not count, also where the network is the host's. Blocks (microseconds per process)."""
     by_network: dict[str, tuple[int, set[str]]] = {}
     for pid in descendants([init] if init is not None else []):
-        sockets = set(_sockets(pid))
+        sockets = set(sockets_of(pid))
         if not sockets:
             continue
         try:
@@ -36,7 +36,7 @@ def listening(init: Optional[int]) -> dict[int, str]:
     return found
 
 
-def _sockets(pid: int) -> Iterator[str]:
+def sockets_of(pid: int) -> Iterator[str]:
     """The inodes of a process's sockets."""
     directory = f"/proc/{pid}/fd"
     try:

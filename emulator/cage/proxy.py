@@ -7,10 +7,17 @@ opens are the emulator's, on the host's network.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import ipaddress
+import re
 import socket
 from collections.abc import Sequence
+from http import HTTPStatus
 from typing import Callable, Optional
 from urllib.parse import urlsplit
+
+from .. import descriptors
+from ..accepting import Acceptor
 
 #: Where the proxy is found inside the sandbox.
 PORT = 49128
@@ -18,7 +25,15 @@ URL = f"http://127.0.0.1:{PORT}"
 HEAD_LIMIT = 64 * 1024
 HEAD_SECONDS = 30.0
 CONNECT_SECONDS = 30.0
+DISCARD_SECONDS = 1.0
+#: At the same time, of one sandbox; more have to wait.
+CONNECTIONS = 256
 _WEB_PORTS = (80, 443)
+#: One label of a host name: letters, digits and hyphens; underscores, because names in use have them.
+_LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?", re.IGNORECASE)
+_NAME_LENGTH = 253
+_VERSION = re.compile(r"HTTP/1\.[0-9]")
+_USAGE = "this is the sandbox's proxy: it takes CONNECT host:port and http:// addresses"
 
 ENVIRONMENT = {
     **dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), URL),
@@ -43,22 +58,39 @@ def allowed(allowlist: Sequence[str], host: str, port: int) -> bool:
 
 
 class Proxy:
-    """`on_refused` is told (host, port) of every attempt that was not let through."""
+    """`on_refused` is called with (host, port) of every attempt that was not let through, `log` with lines for the
+    emulator's own log. `relayed` has the local addresses of the connections that are open."""
 
-    def __init__(self, allowlist: Sequence[str], on_refused: Callable[[str, int], None]) -> None:
+    def __init__(
+        self,
+        allowlist: Sequence[str],
+        on_refused: Callable[[str, int], None],
+        log: Callable[[str], None] = lambda line: None,
+        relayed: Optional[set[tuple[str, int]]] = None,
+    ) -> None:
         self._allowlist = tuple(allowlist)
         self._on_refused = on_refused
-        self._server: Optional[asyncio.AbstractServer] = None
+        self._log = log
+        self._relayed = set() if relayed is None else relayed
+        self._acceptor: Optional[Acceptor] = None
         self._connections: set[asyncio.Task[None]] = set()
 
     async def start(self, listening: socket.socket) -> None:
-        self._server = await asyncio.start_server(self._accepted, sock=listening, limit=HEAD_LIMIT)
+        self._acceptor = Acceptor(listening, self._connected, lambda line: self._log(f"proxy: {line}"), self._room)
 
     def close(self) -> None:
-        if self._server is not None:
-            self._server.close()
+        if self._acceptor is not None:
+            self._acceptor.close()
         for task in self._connections:
             task.cancel()
+
+    def _room(self) -> int:
+        return CONNECTIONS - len(self._connections) if descriptors.room_for_connection() else 0
+
+    async def _connected(self, sock: socket.socket) -> None:
+        reader = asyncio.StreamReader(limit=HEAD_LIMIT)
+        protocol = asyncio.StreamReaderProtocol(reader, self._accepted)
+        await asyncio.get_running_loop().connect_accepted_socket(lambda: protocol, sock)
 
     async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -75,12 +107,20 @@ class Proxy:
             writer.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), HEAD_SECONDS)
         try:
-            method, target, version = head.split(b"\r\n", 1)[0].decode("latin-1").split(" ")
+            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), HEAD_SECONDS)
+        except asyncio.LimitOverrunError:
+            _answer(writer, 431, f"the request's head is larger than {HEAD_LIMIT // 1024} KiB")
+            await _discard(reader, writer)
+            return
+        except asyncio.TimeoutError:
+            _answer(writer, 408, f"the request's head did not arrive within {HEAD_SECONDS:g} s")
+            return
+        try:
+            method, target, version = _request_line(head)
             host, port, path = _destination(method, target)
-        except ValueError:
-            _answer(writer, 400, "this is the sandbox's proxy: it takes CONNECT host:port and http:// addresses")
+        except ValueError as error:
+            _answer(writer, 400, f"{error}; {_USAGE}")
             return
         if not allowed(self._allowlist, host, port):
             self._on_refused(host, port)
@@ -89,9 +129,12 @@ class Proxy:
         try:
             opening = asyncio.open_connection(host, port, limit=HEAD_LIMIT)
             far_reader, far_writer = await asyncio.wait_for(opening, CONNECT_SECONDS)
-        except (OSError, asyncio.TimeoutError) as error:
+        except (OSError, ValueError, asyncio.TimeoutError) as error:
+            # ValueError: the resolver refuses a name that was taken for one here.
             _answer(writer, 502, f"{host}:{port} cannot be reached: {error or 'no answer'}")
             return
+        local = far_writer.get_extra_info("sockname")[:2]
+        self._relayed.add(local)
         try:
             if method == "CONNECT":
                 writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
@@ -100,17 +143,45 @@ class Proxy:
             await _pump_both((reader, writer), (far_reader, far_writer))
         finally:
             far_writer.close()
+            self._relayed.discard(local)
+
+
+def _request_line(head: bytes) -> tuple[str, str, str]:
+    """(method, target, version). ValueError for what is not HTTP/1."""
+    words = head.split(b"\r\n", 1)[0].decode("latin-1").split(" ")
+    if len(words) != 3 or not _VERSION.fullmatch(words[2]) or not all(re.fullmatch(r"[!-~]+", word) for word in words):
+        raise ValueError("the request line is not that of an HTTP/1.1 request")
+    return words[0], words[1], words[2]
 
 
 def _destination(method: str, target: str) -> tuple[str, int, str]:
-    """(host, port, path). ValueError for what a proxy is not asked."""
+    """(host, port, path). ValueError, with the reason, for an address that the proxy does not take."""
     url = urlsplit(f"//{target}" if method == "CONNECT" else target)
     if not url.hostname or (method == "CONNECT" and url.port is None):
-        raise ValueError(target)
+        raise ValueError(f"{target[:300]!r} has no host, or no port")
     if method != "CONNECT" and url.scheme != "http":
-        raise ValueError(target)
+        raise ValueError(f"{target[:300]!r} is not an http:// address")
+    _check_host(url.hostname)
     path = (url.path or "/") + (f"?{url.query}" if url.query else "")
-    return url.hostname, url.port or 80, path
+    return url.hostname, 80 if url.port is None else url.port, path
+
+
+def _check_host(host: str) -> None:
+    """ValueError for what is neither an address nor a host name that a resolver takes."""
+    try:
+        ipaddress.ip_address(host.partition("%")[0])
+        return
+    except ValueError:
+        pass
+    name = host[:-1] if host.endswith(".") else host
+    for label in name.split("."):
+        if not _LABEL.fullmatch(label):
+            raise ValueError(
+                f"{host[:300]!r} is not a host name: a label has 1 to 63 ASCII letters, digits and hyphens, and other"
+                " letters are written in punycode (xn--...)"
+            )
+    if len(name) > _NAME_LENGTH:
+        raise ValueError(f"the host name is longer than {_NAME_LENGTH} characters")
 
 
 def _forwarded(head: bytes, method: str, path: str, version: str) -> bytes:
@@ -125,10 +196,21 @@ def _forwarded(head: bytes, method: str, path: str, version: str) -> bytes:
 
 
 def _answer(writer: asyncio.StreamWriter, status: int, text: str) -> None:
-    reason = {400: "Bad Request", 403: "Forbidden", 502: "Bad Gateway"}[status]
-    body = f"{text}\n".encode()
-    head = f"HTTP/1.1 {status} {reason}\r\nContent-Type: text/plain; charset=utf-8\r\n"
+    body = f"{text}\n".encode("utf-8", "replace")
+    head = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nContent-Type: text/plain; charset=utf-8\r\n"
     writer.write(f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode("latin-1") + body)
+
+
+async def _discard(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Read what the client still sends, for a while: closing with something unread takes the answer back."""
+    writer.write_eof()
+    with contextlib.suppress(asyncio.TimeoutError):
+        await asyncio.wait_for(_read_to_end(reader), DISCARD_SECONDS)
+
+
+async def _read_to_end(reader: asyncio.StreamReader) -> None:
+    while await reader.read(HEAD_LIMIT):
+        pass
 
 
 _Ends = tuple[asyncio.StreamReader, asyncio.StreamWriter]

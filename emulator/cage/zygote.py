@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import socket
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any, Callable, Optional
 
+from ..descriptors import ordinary_limit
 from .channel import Channel
 from .inside import frames
 
@@ -17,6 +19,15 @@ START_LIMIT = 10.0
 STOP_LIMIT = 8.0
 
 _BOOT = "import sys; sys.path.insert(0, {path!r}); from inside import {module} as it; {call}"
+
+
+def _ordinary_limit() -> str:
+    """A statement by which the zygote, and so every sandbox, has the ordinary number of descriptors."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    ordinary = ordinary_limit()
+    if soft == ordinary:
+        return ""
+    return f"__import__('resource').setrlimit({resource.RLIMIT_NOFILE}, ({ordinary}, {hard})); "
 
 
 class ZygoteError(Exception):
@@ -59,7 +70,8 @@ class Zygote:
         if not sys.executable:
             raise ZygoteError("this Python does not know its own executable (sys.executable is empty)")
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        call = f"it.main({theirs.fileno()}, {os.getpid()}, {str(self._run_dir or '')!r}, {self._held!r})"
+        call = _ordinary_limit()
+        call += f"it.main({theirs.fileno()}, {os.getpid()}, {str(self._run_dir or '')!r}, {self._held!r})"
         keep = {
             name: os.environ[name] for name in ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH") if name in os.environ
         }

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
-import sys
 import time
 from typing import Callable, Optional
 
 from ..config import EmulatorConfig
 from ..locator import Locator
 from ..runtime import Runtime
-
-STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+from .stop_signals import StopSignals
 
 
 class Foreground:
@@ -21,9 +18,7 @@ class Foreground:
     process that answers for it. `echo` gets each line of its log."""
 
     def __init__(self, config: EmulatorConfig, kind: str, pid: int, echo: Callable[[str], None]) -> None:
-        for number in STOPPING:
-            # Until the loop has its own handlers: leave by an exception, so that what was made is removed.
-            signal.signal(number, lambda number, _frame: sys.exit(128 + number))
+        self._signals = StopSignals()
         self._kind = kind
         self._echo = echo
         self._locator: Optional[Locator] = None
@@ -48,9 +43,11 @@ class Foreground:
     def run(self, on_ready: Callable[[], None], tether: Optional[tuple[int, Callable[[], None]]] = None) -> None:
         """Serves until a signal or an error, and leaves nothing. `on_ready` is called once it answers and can be
         found. `tether`: a descriptor, and what to do whenever it can be read."""
+        self._signals.hold()
         try:
             asyncio.run(self._run(on_ready, tether))
         finally:
+            self._signals.end()
             self.abandon()
 
     async def _run(self, on_ready: Callable[[], None], tether: Optional[tuple[int, Callable[[], None]]]) -> None:
@@ -71,8 +68,7 @@ class Foreground:
             self._publish()
             on_ready()
 
-        for number in STOPPING:
-            loop.add_signal_handler(number, interrupted, number)
+        self._signals.deliver(loop, interrupted)
         if tether is not None:
             loop.add_reader(*tether)
         await self.runtime.run(ready)

@@ -128,6 +128,18 @@ class Controls:
             raise ScenarioError(str(error)) from None
         return Loaded(answer["sandboxes"], answer["keys"], answer["added"])
 
+    def allow_device_login(self, allowed: bool = True, *, account: Optional[Of] = None) -> None:
+        """Approve device logins that come from the account's sandboxes.
+
+        `caged login` in a sandbox gets a full API key of the sandbox's own account then, and is denied otherwise. One
+        outside of sandboxes is approved for the emulator's first account either way.
+
+        Args:
+            allowed: False takes it back.
+            account: The account, or its id. None: the account of this object.
+        """
+        self._link.call("PUT", "/device-login", {"from_sandboxes": allowed}, account=account)
+
     def reset(self, *, account: Optional[Of] = None) -> None:
         """Remove everything in the account: sandboxes, snapshots, sessions, alerts, faults, stubs, agents' replies, the
         journal, its time. Its keys stay."""

@@ -146,7 +146,8 @@ class Building:
             self._services.note(sandbox, f"{host}:{port} was refused: it is not on the allowlist", "network")
             self._services.record(sandbox, "network", {"host": host, "port": port, "allowed": False})
 
-        return Proxy(sandbox.allowlist, refused)
+        log = self._services.log
+        return Proxy(sandbox.allowlist, refused, lambda line: log(f"{sandbox.id}: {line}"), self._services.relayed)
 
     def _lost(self, sandbox: Sandbox) -> None:
         """The sandbox's init died without having been asked to."""

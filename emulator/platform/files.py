@@ -140,7 +140,8 @@ class Files:
                     await cage.write(path, content.encode("utf-8"))
 
     async def diff(self, account: Account, sandbox_id: str, path: str) -> git.Diff:
-        """Empty, with a line in the sandbox's log, when `path` is in no repository."""
+        """The changes at `path`; empty, with a line in the sandbox's log, when it is in no repository. 409 when git
+        takes too long, 400 when its output is too large."""
         check_path(path)
         async with self._sandboxes.using(account, sandbox_id) as cage:
             try:
@@ -149,6 +150,19 @@ class Files:
                         found = await git.diff(cage, path)
             except Gone:
                 raise not_running(sandbox_id, "gone") from None
+            except git.DiffTimeout:
+                raise Refusal(
+                    409,
+                    f"git diff of {path} took longer than {git.DIFF_SECONDS:g} s and was stopped; pass the path of a"
+                    " smaller directory, or run git with exec",
+                ) from None
+            except git.DiffTooLarge as error:
+                raise Refusal(
+                    400,
+                    f"git diff of {path}: the {error} is larger than {git.DIFF_BYTES // 1024**2} MiB; pass the path of"
+                    " a smaller directory, or run git with exec",
+                    "file_too_large",
+                ) from None
         if found is None:
             sandbox = self._sandboxes.get(account, sandbox_id)
             self._services.note(sandbox, f"git diff: {path} is not in a git repository", "git")

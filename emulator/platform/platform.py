@@ -102,6 +102,7 @@ class Platform:
         services.faults.clear(account_id)
         await standing_in.clear(services, account_id)
         services.scripts.clear(account_id)
+        self.devices.allow_sandboxes(account_id, False)
         services.clock.reset(account_id)
         services.journal.forget(None if account_id == EVERYBODY else account_id)
 

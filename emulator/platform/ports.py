@@ -9,11 +9,12 @@ import socket
 import time
 from typing import Optional
 
+from .. import descriptors
 from ..cage.process import Gone
 from ..control.scope import act_for
 from ..store import Account, Port, Sandbox
 from . import limits
-from .refusal import Refusal, not_found, not_running
+from .refusal import Refusal, not_found, not_running, require_descriptors
 from .sandboxes import Sandboxes
 from .services import Services
 
@@ -134,8 +135,10 @@ class Ports:
         port.window = (minute, seen + 1)
 
     async def connect(self, sandbox: Sandbox, number: int) -> socket.socket:
-        """A connection to the port, wherever the sandbox's network is. 502 when it cannot be had."""
+        """A connection to the port, wherever the sandbox's network is. 502 when it cannot be had, 503 when too few
+        descriptors are left."""
         assert sandbox.cage is not None
+        require_descriptors(descriptors.room_for_stream(), "a preview")
         own_network = self._services.walls.own_network and sandbox.network_mode != "full"
         try:
             return await sandbox.cage.connect(sandbox.ports[number].address, number, own_network)

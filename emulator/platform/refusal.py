@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Optional
 
+from .. import descriptors
+
 
 @dataclass
 class Refusal(Exception):
@@ -63,3 +65,14 @@ def invalid_state(sandbox_id: str, status: str, wanted: str, call: str) -> Refus
 
 def plan_limit(detail: str, subject_type: str = "", subject_id: str = "") -> Refusal:
     return Refusal(403, detail, "plan_limit_reached", "upgrade_plan", subject_type, subject_id)
+
+
+def require_descriptors(has_room: bool, what: str) -> None:
+    """503 when too few file descriptors are left for `what`: those that there are keep existing sandboxes at work."""
+    if not has_room:
+        raise Refusal(
+            503,
+            f"too few file descriptors are left for {what}: {descriptors.used()} of {descriptors.limit()} are in use;"
+            " destroy sandboxes or close connections, or raise the limit (`ulimit -n`) and start the emulator again",
+            retry_after=1,
+        )

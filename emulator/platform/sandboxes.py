@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Callable, Optional
 
+from .. import descriptors
 from ..cage import disk
 from ..cage.cage import Cage
 from ..cage.git import Repo
@@ -16,7 +17,7 @@ from ..store import Account, LogEntry, Sandbox
 from . import cost, limits
 from .accounts import Accounts
 from .building import BuildFailed, Building
-from .refusal import Refusal, invalid, invalid_state, not_found, not_running, plan_limit
+from .refusal import Refusal, invalid, invalid_state, not_found, not_running, plan_limit, require_descriptors
 from .services import Services, redacted
 from .sessions import Sessions
 from .snapshots import Snapshots
@@ -97,6 +98,7 @@ class Sandboxes:
         """A pending record from checked values. 403 when the plan's number of sandboxes is reached."""
         self._require_enforceable(network_mode)
         plan = self._require_room(account)
+        require_descriptors(descriptors.room_for_sandbox(), "a sandbox")
         store, clock = self._services.store, self._services.clock
         sandbox = Sandbox(
             id=self._services.chance.identifier("cage", store.sandboxes),
@@ -217,6 +219,7 @@ class Sandboxes:
         """stopped -> running: new walls and processes over the same directory. 503 when they cannot be had, 409 when
         these walls cannot enforce the sandbox's network mode."""
         self._require_room(self._services.store.accounts[sandbox.account_id])
+        require_descriptors(descriptors.room_for_sandbox(), "a sandbox")
         try:
             self._require_enforceable(sandbox.network_mode)
         except Refusal as refusal:

@@ -80,6 +80,8 @@ class Services:
     recorder: Callable[[Sandbox, str, dict[str, Any], float], None] = lambda *_: None
     #: Functions of a test in this process, by the handle that travels in their place.
     functions: dict[str, Callable[..., Any]] = field(default_factory=dict)
+    #: Local addresses of the connections that this process has opened on behalf of sandboxes.
+    relayed: set[tuple[str, int]] = field(default_factory=set)
     tasks: set[asyncio.Task[Any]] = field(default_factory=set)
     signals: Signals = field(init=False)
     callback_errors: CallbackErrors = field(init=False)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Callable, Optional
 from ..cage.disk import TooLarge
 from ..cage.process import Gone
 from ..store import Account, Sandbox, Snapshot
-from ..workers import Stop, Stopped
+from ..workers import Stop
 from . import limits
 from .refusal import Refusal, not_found, not_running, plan_limit
 from .services import Services
@@ -175,8 +175,7 @@ class Snapshots:
         self._require_completed(snapshot)
         cage = target.cage
         async with target.disk:
-            if target.status != "running":
-                raise not_running(target.id, target.status)
+            self._require_restorable(snapshot, target)
             try:
                 await cage.freeze()
                 stop = self._restoring[target.id] = Stop()
@@ -186,16 +185,26 @@ class Snapshots:
                     del self._restoring[target.id]
                     await cage.thaw()
             except Gone:
+                self._require_restorable(snapshot, target)
                 raise not_running(target.id, target.status) from None
             except OSError as error:
-                if isinstance(error, Stopped) and target.status == "destroyed":
-                    raise not_found("sandbox", target.id) from None
+                self._require_restorable(snapshot, target)
                 self._services.failed(target, f"restore of {snapshot.id} failed: {error}")
                 raise Refusal(
                     507, f"restoring {snapshot.id} failed, the workspace is untouched: {error}"
                 ) from None
         message = f"restored snapshot {snapshot.name} ({snapshot.id})"
         self._services.happened(target, "restore", message, snapshot_id=snapshot.id)
+
+    def _require_restorable(self, snapshot: Snapshot, target: Sandbox) -> None:
+        """404 for a snapshot or a sandbox that was deleted while the restore waited or ran, 409 for a sandbox that is
+        not running any more."""
+        if target.status == "destroyed":
+            raise not_found("sandbox", target.id)
+        if target.status != "running":
+            raise not_running(target.id, target.status)
+        if snapshot.id not in self._services.store.snapshots:
+            raise not_found("snapshot", snapshot.id)
 
     def stop_restoring(self, sandbox: Sandbox) -> None:
         """Stop a restore into a sandbox that is being destroyed."""

@@ -9,11 +9,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Optional
 
+from .. import descriptors
 from ..cage.process import Gone
 from ..cage.terminal import Terminal
 from ..store import Account, Sandbox
 from . import limits
-from .refusal import Refusal, not_running
+from .refusal import Refusal, not_running, require_descriptors
 from .sandboxes import Sandboxes
 from .services import Services, redacted
 from .typing_in import Interactive, Streamed
@@ -58,9 +59,10 @@ class Terminals:
     @asynccontextmanager
     async def open(self, sandbox: Sandbox, rows: int, cols: int, quiet: bool) -> AsyncIterator[Session]:
         """A shell in a terminal, killed with all that came from it when the block ends before it does. 409 when the
-        sandbox cannot run it."""
+        sandbox cannot run it, 503 when too few descriptors are left."""
         if self._open[sandbox.id] >= MOST_PER_SANDBOX:
             raise Refusal(409, f"{sandbox.id} has {MOST_PER_SANDBOX} terminals open already; close one first")
+        require_descriptors(descriptors.room_for_stream(), "a terminal")
         async with self._counted(sandbox.id), self._sandboxes.active(sandbox):
             async with sandbox.disk:  # a snapshot, a restore or a pause in progress comes first
                 cage = sandbox.cage

@@ -5,12 +5,14 @@ The client goes by the word in `error`: authorization_pending, access_denied, ex
 
 from __future__ import annotations
 
-from typing import Optional
+from typing import Any, Optional
 
 from pydantic import ConfigDict, Field
 from starlette.responses import PlainTextResponse, Response
 
+from ..cage.peers import Address
 from ..platform.devices import EXPIRES_SECONDS, INTERVAL_SECONDS, refused
+from ..platform.refusal import Refusal
 from .operation import Body, Call, Model, NoBody, Operations, json_reply
 
 operations = Operations()
@@ -45,10 +47,30 @@ class Token(Model):
     email: str
 
 
+def _addresses(call: Call[Any]) -> tuple[Optional[Address], Optional[Address]]:
+    """The client's end of the connection and ours."""
+    client, server = call.request.client, call.request.scope.get("server")
+    return (
+        (client.host, client.port) if client else None,
+        (server[0], server[1]) if server and server[1] is not None else None,
+    )
+
+
+def _require_no_page(call: Call[Any]) -> None:
+    """403 for what a web page sends: previews have pages of the same origin as this API, and only the command line
+    client logs in here."""
+    headers = call.request.headers
+    for name in ("origin", "referer", "sec-fetch-site", "sec-fetch-mode"):
+        if name in headers:
+            raise Refusal(
+                403, f"a web page cannot log in ({name} is {headers[name]!r}); use `caged login`", error="access_denied"
+            )
+
+
 @operations.add("POST", "/v1/auth/device/code", "auth.device_code", AskForCode, public=True, reply=Code)
 async def code(call: Call[AskForCode]) -> Response:
-    client = call.request.client
-    device = call.platform.devices.begin(client.host if client else "")
+    _require_no_page(call)
+    device = await call.platform.devices.begin(*_addresses(call))
     return json_reply(
         Code(
             device_code=device.device_code,
@@ -64,13 +86,14 @@ async def code(call: Call[AskForCode]) -> Response:
     "POST", "/v1/auth/device/token", "auth.device_token", AskForToken, public=True, reply=Token, errors=[400]
 )
 async def token(call: Call[AskForToken]) -> Response:
+    _require_no_page(call)
     if not call.body.device_code:
         raise refused("invalid_request", "device_code: is required")
-    account, secret = call.platform.devices.redeem(call.body.device_code)
+    account, secret = await call.platform.devices.redeem(call.body.device_code, *_addresses(call))
     return json_reply(Token(access_token=secret, token_type="Bearer", account_id=account.id, email=account.email))
 
 
 @operations.add("GET", "/device", "auth.device_page", public=True, reply=str, query={"code": str})
 async def page(call: Call[NoBody]) -> Response:
-    about = call.platform.devices.told(call.query("code") or "")
+    about = call.platform.devices.describe(call.query("code") or "")
     return PlainTextResponse(f"Caged emulator, device login\n{about}\n")

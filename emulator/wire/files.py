@@ -8,6 +8,7 @@ from ..cage.paths import WORKSPACE
 from ..cage.tree import Entry
 from ..control.clock import rfc3339
 from ..platform import limits
+from .hangup import unless_hung_up
 from .large import LargeJson, json_array
 from .operation import Body, Call, Model, NoBody, Operations, json_reply
 
@@ -104,6 +105,7 @@ async def write(call: Call[WriteFile]) -> Response:
     "GET", "/v1/sandboxes/{id}/git/diff", "files.git_diff", reply=GitDiffOut, query={"path": str}, errors=[409, 507]
 )
 async def git_diff(call: Call[NoBody]) -> Response:
-    found = await call.platform.files.diff(call.account, call.param("id"), call.query("path") or WORKSPACE)
+    work = call.platform.files.diff(call.account, call.param("id"), call.query("path") or WORKSPACE)
+    found = await unless_hung_up(call.request, work)
     files = [ChangedFile(path=path, status=status) for path, status in found.files]
     return json_reply(GitDiffOut(files=files, diff=found.unstaged, staged_diff=found.staged))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from dataclasses import replace
 from typing import Optional
 
 from starlette.types import Message, Receive, Scope, Send
@@ -14,7 +15,8 @@ from ..control.scope import act_for
 from ..platform.platform import Platform
 from ..platform.refusal import Refusal
 from .dispatch import add_common_headers
-from .preview_address import Target
+from .preview_address import Target, with_query
+from .preview_credentials import Credentials
 from .preview_http import forward
 from .problem import problem
 from .sockets import refuse
@@ -53,6 +55,8 @@ class Previews:
     async def _serve(self, target: Target, scope: Scope, receive: Receive, send: Send) -> None:
         ports = self._platform.ports
         sandbox = await ports.admit(target.sandbox_id, target.port, _password(scope))
+        scope = Credentials(self._platform).without(scope)
+        target = replace(target, path=with_query(target.path, scope["query_string"]))
         protected = ports.is_protected(sandbox.id, target.port)
         async with self._platform.sandboxes.active(sandbox):
             connection = await ports.connect(sandbox, target.port)

@@ -38,7 +38,6 @@ def target_of(scope: Scope) -> Optional[Target]:
     """What a request is a preview of, if it is one."""
     headers = dict(scope["headers"])
     path = scope["raw_path"].decode("latin-1").partition("?")[0]
-    query = scope["query_string"].decode("latin-1")
     found = _HOST.match(headers.get(b"host", b"").decode("latin-1").lower())
     target: Optional[Target] = None
     if found:
@@ -47,4 +46,10 @@ def target_of(scope: Scope) -> Optional[Target]:
         found = _PATH.match(path)
         if found:
             target = Target(found[1], int(found[2]), f"/_preview/{found[1]}/{found[2]}", found[3] or "")
-    return replace(target, path=f"{target.path}?{query}") if target and query else target
+    return replace(target, path=with_query(target.path, scope["query_string"])) if target else None
+
+
+def with_query(path: str, query: bytes) -> str:
+    """`path` with `query` in place of the query that it may have."""
+    path = path.partition("?")[0]
+    return f"{path}?{query.decode('latin-1')}" if query else path

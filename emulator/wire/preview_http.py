@@ -14,6 +14,8 @@ from starlette.types import Receive, Scope, Send
 from ..platform.refusal import Refusal
 
 PIECE = 64 * 1024
+#: For the head of an answer: as long as the platform's clients wait for a command.
+ANSWER_SECONDS = 300.0
 #: Of what belongs to one connection and not to the request that travels on it.
 _HOP_BY_HOP = frozenset(
     b"connection keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer transfer-encoding"
@@ -33,22 +35,24 @@ async def forward(
     connection: socket.socket,
     protected: bool,
 ) -> None:
-    """Refuses with 502 what is no HTTP. An answer that breaks off breaks off for the visitor too."""
+    """Refuses with 502 what is not HTTP, or cannot be passed on, and no answer with 504. An answer that breaks off
+    breaks off for the visitor too."""
     reader, writer = await asyncio.open_connection(sock=connection)
     exchange = _Exchange(reader, writer, receive, send)
     headers = end_to_end(scope["headers"])
-    chunked = any(name == b"transfer-encoding" for name, _ in scope["headers"])
-    request = h11.Request(
-        method=scope["method"],
-        target=path.encode("latin-1"),
-        headers=[
-            *forwarded(headers, port, prefix, scope, protected),
-            *([(b"transfer-encoding", b"chunked")] if chunked else []),
-            (b"connection", b"close"),
-        ],
-    )
+    if any(name == b"transfer-encoding" for name, _ in scope["headers"]):
+        # It says how long the body is; a length beside it would be another opinion (RFC 9112, 6.3).
+        headers = [(key, value) for key, value in headers if key != b"content-length"]
+        headers.append((b"transfer-encoding", b"chunked"))
     try:
+        request = h11.Request(
+            method=scope["method"],
+            target=path.encode("latin-1"),
+            headers=[*forwarded(headers, port, prefix, scope, protected), (b"connection", b"close")],
+        )
         await exchange.run(request, lambda found: _shown(found, port, prefix))
+    except h11.LocalProtocolError as error:
+        raise Refusal(400, f"the request cannot be passed on to the server in the sandbox: {error}") from None
     finally:
         writer.close()
 
@@ -76,6 +80,15 @@ def forwarded(headers: Headers, port: int, prefix: str, scope: Scope, protected:
         (b"x-forwarded-for", (client[0] if client else "127.0.0.1").encode("latin-1")),
         *([(b"x-forwarded-prefix", prefix.encode("latin-1"))] if prefix else []),
     ]
+
+
+def check_answer(status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
+    """EOFError, with the reason, for the head of an answer that can be read and means nothing, or two things."""
+    names = {key.lower() for key, _ in headers}
+    if not 200 <= status <= 599:
+        raise EOFError(f"its status is {status}; a final status is from 200 to 599")
+    if {b"content-length", b"transfer-encoding"} <= names:
+        raise EOFError("it has both Content-Length and Transfer-Encoding, which leaves open where it ends")
 
 
 def _shown(response: h11.Response, port: int, prefix: str) -> Headers:
@@ -116,18 +129,26 @@ class _Exchange:
         self._write(request)
         up = asyncio.ensure_future(self._up())
         down = asyncio.ensure_future(self._down(shown))
+        late = asyncio.get_running_loop().call_later(ANSWER_SECONDS, self._give_up, down)
         try:
             # The way up ends only when the visitor goes away; a server that answers early is not waited for.
             await asyncio.wait({up, down}, return_when=asyncio.FIRST_COMPLETED)
+            if down.cancelled():
+                raise Refusal(504, f"the server in the sandbox did not answer within {ANSWER_SECONDS:g} s")
             if down.done():
                 down.result()
-        except (h11.RemoteProtocolError, OSError, EOFError) as error:
+        except (h11.ProtocolError, OSError, EOFError) as error:
             if not self._started:
                 raise Refusal(502, f"the server in the sandbox did not answer in HTTP: {error}") from None
         finally:
+            late.cancel()
             for task in (up, down):
                 task.cancel()
             await asyncio.gather(up, down, return_exceptions=True)
+
+    def _give_up(self, down: asyncio.Future[None]) -> None:
+        if not self._started:
+            down.cancel()
 
     def _write(self, event: h11.Event) -> None:
         data = self._http.send(event)
@@ -165,6 +186,7 @@ class _Exchange:
         while True:
             event = await self._event()
             if isinstance(event, h11.Response):
+                check_answer(event.status_code, event.headers)
                 self._started = True
                 start = {"type": "http.response.start", "status": event.status_code, "headers": shown(event)}
                 await self._send(start)

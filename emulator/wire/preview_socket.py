@@ -11,19 +11,24 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 from websockets.client import ClientProtocol
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import InvalidStatus, InvalidURI, PayloadTooBig
 from websockets.frames import Close, Frame, Opcode
 from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
 from ..platform.refusal import Refusal
-from .preview_http import PIECE, end_to_end, forwarded
+from .preview_http import PIECE, check_answer, end_to_end, forwarded
 from .sockets import subprotocols
 
 HANDSHAKE_SECONDS = 30.0
+#: The largest message that a server in a sandbox may send to a visitor: it is kept until it is complete. The other way
+#: the limit is server.WS_MESSAGE_BYTES.
+MESSAGE_BYTES = 16 * 1024 * 1024
 _NORMAL = 1000
 _GOING_AWAY = 1001
+_PROTOCOL_ERROR = 1002
 _NO_STATUS = 1005
+_TOO_BIG = 1009
 #: What only ever says how a connection ended, and is never sent.
 _LOCAL = (_NO_STATUS, 1006, 1015)
 
@@ -34,14 +39,16 @@ async def forward_socket(
     """The server's refusal of a handshake becomes that of the visitor's; 502 when it answers with none."""
     reader, writer = await asyncio.open_connection(sock=connection)
     visitor = WebSocket(scope, receive, send)
-    far = _Far(port, path or "/", visitor, reader, writer, protected)
     try:
+        far = _Far(port, path or "/", visitor, reader, writer, protected)
         refusal = await asyncio.wait_for(far.handshake(), HANDSHAKE_SECONDS)
         if refusal is not None:
             await visitor.send_denial_response(refusal)
             return
         await visitor.accept(subprotocol=far.subprotocol)
         await _pass_on(visitor, far)
+    except InvalidURI as error:
+        raise Refusal(400, f"the address cannot be passed on to the server in the sandbox: {error}") from None
     except (asyncio.TimeoutError, OSError, EOFError) as error:
         if visitor.application_state.name == "CONNECTING":
             raise Refusal(502, f"the server in the sandbox took no WebSocket: {error or 'no answer'}") from None
@@ -80,6 +87,12 @@ async def _down(visitor: WebSocket, far: _Far) -> None:
     await visitor.close(far.close_code, far.close_reason)
 
 
+def _raw(headers: Any) -> list[tuple[bytes, bytes]]:
+    return [
+        (name.encode("latin-1", "replace"), value.encode("latin-1", "replace")) for name, value in headers.raw_items()
+    ]
+
+
 def _sendable(code: int) -> int:
     return _NORMAL if code in _LOCAL else code
 
@@ -101,7 +114,9 @@ class _Far:
         self.close_code, self.close_reason = _GOING_AWAY, ""
         scope: dict[str, Any] = dict(visitor.scope)
         offered = [Subprotocol(name) for name in subprotocols(scope)] or None
-        self._protocol = ClientProtocol(parse_uri(f"ws://localhost:{port}{path}"), subprotocols=offered, max_size=None)
+        self._protocol = ClientProtocol(
+            parse_uri(f"ws://localhost:{port}{path}"), subprotocols=offered, max_size=MESSAGE_BYTES
+        )
         self._request = self._protocol.connect()
         for key, value in forwarded(end_to_end(scope["headers"]), port, "", scope, protected):
             name = key.decode("latin-1")
@@ -120,6 +135,7 @@ class _Far:
             await self._read()
         refused = self._protocol.handshake_exc
         if isinstance(refused, InvalidStatus):
+            check_answer(refused.response.status_code, _raw(refused.response.headers))
             return Response(bytes(refused.response.body or b""), refused.response.status_code)
         if refused is not None:
             raise EOFError(str(refused))
@@ -161,9 +177,20 @@ class _Far:
                     whole = b"".join(parts)
                     parts.clear()
                     yield whole.decode("utf-8", "replace") if is_text else whole
+            if self._protocol.parser_exc is not None:
+                self._note_failure(self._protocol.parser_exc)
+                return
             if self._reader.at_eof():
                 return
             await self._read()
+
+    def _note_failure(self, error: Exception) -> None:
+        """The server sent what is too large, or not a WebSocket's frames; it was sent a close frame that says so."""
+        if isinstance(error, PayloadTooBig):
+            self.close_code = _TOO_BIG
+            self.close_reason = f"the server in the sandbox sent a message of more than {MESSAGE_BYTES // 1024**2} MiB"
+        else:
+            self.close_code, self.close_reason = _PROTOCOL_ERROR, "the server in the sandbox sent an invalid frame"
 
     def _note_close(self, data: bytes) -> None:
         closed = Close.parse(data)

@@ -165,7 +165,7 @@ def shown(sandbox: Sandbox, now: float) -> SandboxOut:
 
 
 @operations.add(
-    "POST", "/v1/sandboxes", "sandboxes.create", CreateSandbox, reply=SandboxOut, status=201, errors=[404]
+    "POST", "/v1/sandboxes", "sandboxes.create", CreateSandbox, reply=SandboxOut, status=201, errors=[404, 503]
 )
 async def create(call: Call[CreateSandbox]) -> Response:
     services = call.platform.services

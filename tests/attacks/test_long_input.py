@@ -52,6 +52,7 @@ IN_PLACE = {
     "control/routes.py": "the paths of this package's own operations",
     "double/patterns.py": "a test's own patterns",
     "double/journal.py": "a test's own patterns",
+    "cage/proxy.py": "a port, or a host of bounded length",
     "cli/patterns.py": "a test's own patterns",
     "scenario/checking.py": "a scenario, which the developer wrote",
     "scenario/loaded.py": "a scenario, which the developer wrote",

@@ -242,7 +242,7 @@ def test_the_log_tells_of_it_and_not_the_key(web, emulator):
     begun = code(web)
     secret = token(web, device_code=begun["device_code"]).json()["access_token"]
     lines = [line for line in emulator.log_tail(1000) if begun["user_code"] in line]
-    assert "approved by itself" in lines[0]
+    assert "from this machine: approved for account acct_" in lines[0]
     assert "has the API key of account acct_" in lines[1]
     assert secret not in "\n".join(emulator.log_tail(1000))
 

@@ -67,7 +67,7 @@ def wrong_method(bench: Bench) -> None:
     holds("Allow", answer.headers.get("allow"), "GET", "POST")
 
 
-@group.contract("arrays", "Lists of a sandbox or of the account stand alone in their answer.", "wire-contract 11.4")
+@group.contract("arrays", "Lists of a sandbox or of the account stand alone in their answer.", "wire-contract 11")
 def arrays(bench: Bench) -> None:
     for path in ARRAYS:
         answer = bench.get(path.format(box=bench.box))
@@ -82,7 +82,7 @@ def no_null_lists(bench: Bench) -> None:
         true(any_json(answer) is not None, f"{path}: []", "null")
 
 
-@group.contract("objects", "Pages, settings and single things are objects.", "wire-contract 11.4")
+@group.contract("objects", "Pages, settings and single things are objects.", "wire-contract 11")
 def objects(bench: Bench) -> None:
     for path in OBJECTS:
         answer = bench.get(path.format(box=bench.box))

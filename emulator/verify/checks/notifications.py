@@ -110,7 +110,7 @@ def unknown_channel(bench: Bench) -> None:
     refused(answer, 400)
 
 
-@group.contract("read-routes", "read-all is a route of its own: it is no id.", "wire-contract 11.7")
+@group.contract("read-routes", "read-all is a route of its own: it is no id.", "wire-contract 11")
 def read_routes(bench: Bench) -> None:
     # Called only where nothing is lost by it.
     if bench.needed(bench.get("/notifications/unread-count"), "the count").get("unread_count"):

@@ -1,0 +1,125 @@
+"""Who is at the other end of a TCP connection on this machine: a sandbox, or a process outside all of them.
+
+A sandbox with network `full` shares the host's loopback, so its address tells nothing. The kernel's tables do: they
+name the socket, and /proc names the processes that hold it. Everything here blocks and is meant for a thread.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+import struct
+from collections.abc import Container, Mapping
+from dataclasses import dataclass
+from typing import Optional, Union
+
+from .ports import sockets_of
+
+Address = tuple[str, int]
+_Ip = Union[ipaddress.IPv4Address, ipaddress.IPv6Address]
+_Key = tuple[_Ip, int, _Ip, int]
+
+
+@dataclass(frozen=True)
+class Peer:
+    """`is_host`: it is certain that a process outside every sandbox holds the connection, and that no sandbox does.
+    `sandbox`: the id of the sandbox that holds it; empty where none does, or it cannot be told which. `why`: what is
+    certain, for people."""
+
+    is_host: bool
+    sandbox: str
+    why: str
+
+
+def peer_of(
+    client: Address, server: Address, zygote: Optional[int], inits: Mapping[str, int], relayed: Container[Address]
+) -> Peer:
+    """Find the peer of a connection.
+
+    Args:
+        client: The address at its other end.
+        server: The address at ours.
+        zygote: The process below which every sandbox is.
+        inits: Sandboxes' ids with their first processes, which are below the zygote.
+        relayed: The local addresses of connections that this process opens on behalf of sandboxes.
+
+    Returns:
+        A peer that is not the host in every case of doubt: a connection whose process has closed it, is not visible to
+        this user, or has just handed it to another.
+    """
+    if _plain(client) in relayed:
+        return Peer(False, "", "a sandbox's proxy")
+    if zygote is None or not os.path.exists(f"/proc/{zygote}"):
+        return Peer(False, "", "a process that may be a sandbox's")  # what the zygote left behind cannot be told apart
+    found = _socket_of(client, server)
+    if found is None:
+        return Peer(False, "", "a process that has closed the connection")
+    inode, user = found
+    outside = False
+    for name in os.listdir("/proc"):
+        if not name.isdigit() or inode not in set(sockets_of(int(name))):
+            continue
+        ancestors = _ancestors(int(name))
+        if ancestors is None:
+            return Peer(False, "", "a process that has ended")
+        if zygote in ancestors:
+            of = next((identifier for identifier, init in inits.items() if init in ancestors), "")
+            return Peer(False, of, f"sandbox {of}" if of else "a process of the emulator's sandboxes")
+        outside = True
+    if outside:
+        return Peer(True, "", "this machine")
+    if user == 0 and os.geteuid() != 0:
+        return Peer(True, "", "this machine's root")  # no sandbox of an ordinary user's emulator is that
+    return Peer(False, "", "a process that this user cannot see")
+
+
+def _plain(address: Address) -> Address:
+    return str(_ip(address[0])), address[1]
+
+
+def _ip(text: str) -> _Ip:
+    """An address, one of IPv4 in IPv6's clothes as what it is."""
+    ip = ipaddress.ip_address(text.partition("%")[0])
+    return ip.ipv4_mapped or ip if isinstance(ip, ipaddress.IPv6Address) else ip
+
+
+def _socket_of(client: Address, server: Address) -> Optional[tuple[str, int]]:
+    """(inode, user) of the client's socket; None when no process has it."""
+    wanted = _ip(client[0]), client[1], _ip(server[0]), server[1]
+    for name, family in (("tcp", socket.AF_INET), ("tcp6", socket.AF_INET6)):
+        try:
+            with open(f"/proc/self/net/{name}", encoding="ascii") as table:
+                lines = table.read().splitlines()[1:]
+        except OSError:
+            continue
+        port = f":{client[1]:04X}"
+        for line in lines:
+            columns = line.split()
+            if columns[1].endswith(port) and _key(columns, family) == wanted and columns[9] != "0":
+                return columns[9], int(columns[7])
+    return None
+
+
+def _key(columns: list[str], family: socket.AddressFamily) -> _Key:
+    return (*_end(columns[1], family), *_end(columns[2], family))
+
+
+def _end(written: str, family: socket.AddressFamily) -> tuple[_Ip, int]:
+    """An address out of the table, which has it in words of 32 bits in the machine's byte order."""
+    address, port = written.split(":")
+    words = [int(address[start : start + 8], 16) for start in range(0, len(address), 8)]
+    return _ip(socket.inet_ntop(family, struct.pack(f"={len(words)}I", *words))), int(port, 16)
+
+
+def _ancestors(pid: int) -> Optional[set[int]]:
+    """A process and all above it; None when one of them is gone."""
+    found: set[int] = set()
+    while pid > 0 and pid not in found:
+        found.add(pid)
+        try:
+            with open(f"/proc/{pid}/stat", "rb") as stat:
+                pid = int(stat.read().rpartition(b")")[2].split()[1])
+        except (OSError, IndexError, ValueError):
+            return None
+    return found

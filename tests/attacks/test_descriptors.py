@@ -1,0 +1,362 @@
+"""Descriptors that run out, and clients that leave requests unfinished, hold up nobody else (Guard 12)."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import resource
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Callable, Optional
+
+import httpx
+import pytest
+from emulator_testing import Api, api_of, eventually
+from net_testing import LONG, SECONDS, api, connect, emulator, read_all, status_of
+from sockets import open_socket
+
+from caged.emulator import Emulator, clients, descriptors
+
+HANDSHAKE = (
+    "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+)
+
+
+class Served:
+    """`serve` with a small limit on its descriptors, and its log in a file."""
+
+    def __init__(self, folder: Path, limit: int, soft: Optional[int] = None) -> None:
+        (folder / "tmp").mkdir()
+        self.log = folder / "log"
+        ready = folder / "ready.json"
+        with open(self.log, "wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "caged.emulator", "serve", "--port", "0", "--ready-file", str(ready)],
+                stdout=log,
+                stderr=log,
+                env={
+                    **os.environ,
+                    "TMPDIR": str(folder / "tmp"),
+                    "CAGED_EMULATOR_LOCATOR_DIR": str(folder / "locators"),
+                },
+                preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (soft or limit, limit)),
+            )
+        try:
+            eventually(lambda: ready.exists() or self.process.poll() is not None, "serve to answer")
+            found = json.loads(ready.read_text())
+        except BaseException:
+            self.stop()
+            raise
+        self.url, self.key = found["base_url"], found["api_key"]
+
+    def client(self) -> httpx.Client:
+        headers = {"Authorization": f"Bearer {self.key}"}
+        return httpx.Client(base_url=f"{self.url}/v1", headers=headers, trust_env=False, timeout=SECONDS)
+
+    def stop(self) -> None:
+        self.process.terminate()
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """128 descriptors, of which none can be had in addition."""
+    served = Served(tmp_path_factory.mktemp("small"), 128)
+    yield served
+    served.stop()
+
+
+@pytest.fixture
+def box(small: Served) -> Iterator[tuple[httpx.Client, str]]:
+    """A client with a connection, and a running sandbox."""
+    with small.client() as client:
+        made = client.post("/sandboxes", json={"template": "minimal", "network_mode": "full"})
+        assert made.status_code == 201, made.text
+        yield client, made.json()["id"]
+        assert client.delete(f"/sandboxes/{made.json()['id']}").status_code == 204
+
+
+def run(client: httpx.Client, sandbox: str) -> str:
+    answer = client.post(f"/sandboxes/{sandbox}/exec", json={"command": "echo on"})
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["output"])
+
+
+#: What each of 160 connections sends and leaves at that.
+UNFINISHED = {
+    "nothing": "",
+    "one letter": "G",
+    "half a request line": "GET /v1/sand",
+    "half a head": "GET /v1/sandboxes HTTP/1.1\r\nHost: localhost\r\nX-A: ",
+    "head without its end": "GET /v1/sandboxes HTTP/1.1\r\nHost: localhost\r\n",
+    "no body": (
+        "POST /v1/sandboxes HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\nContent-Length: 9\r\n\r\n"
+    ),
+    "half a body": (
+        "POST /v1/sandboxes HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\nContent-Length: 9\r\n\r\n{{"
+    ),
+    "half a chunk": (
+        "POST /v1/sandboxes HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\n"
+        "Transfer-Encoding: chunked\r\n\r\nff\r\n{{"
+    ),
+    "half a handshake": "GET /v1/x HTTP/1.1\r\nHost: localhost\r\n" + HANDSHAKE,
+    "a handshake with a body": f"GET /v1/x HTTP/1.1\r\nHost: localhost\r\n{HANDSHAKE}Content-Length: 5\r\n\r\nab",
+    "a whole request, kept open": "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n",
+}
+
+
+#: Those that differ most in what the emulator waits for.
+SHORT = ("nothing", "half a head", "half a body", "a handshake with a body", "a whole request, kept open")
+
+
+@pytest.mark.parametrize("shape", UNFINISHED if LONG else SHORT)
+def test_160_unfinished_connections_hold_up_nobody(
+    small: Served, box: tuple[httpx.Client, str], shape: str
+) -> None:
+    client, sandbox = box
+    before = small.log.stat().st_size
+    data = UNFINISHED[shape].format(key=small.key).encode()
+    with contextlib.ExitStack() as held:
+        for _ in range(1000 if LONG else 160):
+            connection = held.enter_context(contextlib.closing(connect(small.url)))
+            if data:
+                with contextlib.suppress(ConnectionError):
+                    connection.sendall(data)
+        started = time.monotonic()
+        assert run(client, sandbox) == "on\n"  # over its own connection, or a new one when that one was needed
+        with small.client() as other:
+            assert run(other, sandbox) == "on\n"
+            made = other.post("/sandboxes", json={"template": "minimal"})
+            assert made.status_code == 201, made.text
+            assert other.delete(f"/sandboxes/{made.json()['id']}").status_code == 204
+        assert time.monotonic() - started < 5
+    assert small.log.stat().st_size - before < 4096
+    assert run(client, sandbox) == "on\n"
+
+
+@contextlib.contextmanager
+def terminals(served: Served, client: httpx.Client, most: int) -> Iterator[tuple[list[str], list[int]]]:
+    """Terminals in sandboxes of their own until one is refused: (sandboxes, the statuses of refusals)."""
+    boxes: list[str] = []
+    refused: list[int] = []
+    with contextlib.ExitStack() as held:
+        while not refused and len(boxes) < most:
+            made = client.post("/sandboxes", json={"template": "minimal"})
+            if made.status_code != 201:
+                assert "file descriptors" in made.json()["detail"]
+                refused.append(made.status_code)
+                break
+            boxes.append(made.json()["id"])
+            for _ in range(3):
+                try:
+                    held.enter_context(open_socket(served.url, f"/sandboxes/{boxes[-1]}/terminal", served.key))
+                except Exception as error:  # whatever the refusal looks like to this client
+                    refused.append(getattr(getattr(error, "response", None), "status_code", 0))
+                    break
+        try:
+            yield boxes, refused
+        finally:
+            for made_box in boxes:
+                client.delete(f"/sandboxes/{made_box}")
+
+
+def test_connections_in_use_are_not_closed_but_more_are_refused_with_a_reason(
+    small: Served, box: tuple[httpx.Client, str]
+) -> None:
+    """Terminals, each a connection with work behind it, until there is no room: 503, and all that exists works."""
+    client, sandbox = box
+    before = small.log.stat().st_size
+    with terminals(small, client, 100) as (boxes, refused):
+        assert refused == [503]
+        assert len(boxes) > 3
+        assert run(client, sandbox) == "on\n"
+        assert run(client, boxes[0]) == run(client, boxes[-1]) == "on\n"
+    made = client.post("/sandboxes", json={"template": "minimal"})  # by itself, once there is room
+    assert made.status_code == 201, made.text
+    client.delete(f"/sandboxes/{made.json()['id']}")
+    assert small.log.stat().st_size - before < 4096
+
+
+def test_creates_are_refused_with_503_before_the_last_descriptor(small: Served, box: tuple[httpx.Client, str]) -> None:
+    client, sandbox = box
+    made: list[str] = []
+    answer = None
+    while len(made) < 250:
+        answer = client.post("/sandboxes", json={"template": "minimal"})
+        if answer.status_code != 201:
+            break
+        made.append(answer.json()["id"])
+    assert answer is not None
+    assert answer.status_code == 503
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert "file descriptors" in answer.json()["detail"]
+    assert "ulimit -n" in answer.json()["detail"]
+    assert answer.headers["retry-after"] == "1"
+    assert len(made) > 8
+    for existing in (sandbox, made[0], made[-1]):
+        assert run(client, existing) == "on\n"
+    with small.client() as other:  # a new connection works, too
+        assert run(other, sandbox) == "on\n"
+    assert client.delete(f"/sandboxes/{made.pop()}").status_code == 204
+    assert client.delete(f"/sandboxes/{made.pop()}").status_code == 204
+    again = client.post("/sandboxes", json={"template": "minimal"})
+    assert again.status_code == 201, again.text
+    for existing in [*made, again.json()["id"]]:
+        assert client.delete(f"/sandboxes/{existing}").status_code == 204
+
+
+def test_soft_limit_is_raised_for_the_emulator_and_not_for_its_sandboxes(tmp_path: Path) -> None:
+    served = Served(tmp_path, 4000, soft=300)
+    try:
+        limits = Path(f"/proc/{served.process.pid}/limits").read_text().splitlines()
+        assert next(line for line in limits if line.startswith("Max open files")).split()[3:5] == ["4000", "4000"]
+        with served.client() as client:
+            sandbox = client.post("/sandboxes", json={"template": "minimal"}).json()["id"]
+            answer = client.post(f"/sandboxes/{sandbox}/exec", json={"command": "ulimit -Sn; ulimit -Hn"})
+            assert answer.json()["output"].split() == ["300", "4000"]
+    finally:
+        served.stop()
+
+
+# --- limits on time
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An emulator in this process that waits for clients less than half a second."""
+    import caged.emulator.http_protocol as protocol
+
+    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.4)
+    monkeypatch.setattr(protocol, "BODY_SECONDS", 0.4)
+
+
+LATE = {
+    "nothing": ("", None),
+    "half a request line": ("GET /v1/sand", 408),
+    "half a head": ("GET /v1/sandboxes HTTP/1.1\r\nHost: localhost\r\nX-A: ", 408),
+    "no body": (UNFINISHED["no body"], 408),
+    "half a body": (UNFINISHED["half a body"], 408),
+    "half a chunk": (UNFINISHED["half a chunk"], 408),
+    "half a body that nobody reads": (
+        "GET /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nab",
+        200,
+    ),
+    "half a second request": ("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\nGET /health", 200),
+    "half a handshake": (UNFINISHED["half a handshake"], 408),
+    "a handshake with a body": (UNFINISHED["a handshake with a body"], 400),
+    "a handshake with a chunked body": (
+        f"GET /v1/x HTTP/1.1\r\nHost: localhost\r\n{HANDSHAKE}Transfer-Encoding: chunked\r\n\r\n5\r\nab",
+        400,
+    ),
+    "a handshake by POST": (f"POST /v1/x HTTP/1.1\r\nHost: localhost\r\n{HANDSHAKE}\r\n", 405),
+    "a handshake with a long header": (
+        f"GET /v1/x HTTP/1.1\r\nHost: localhost\r\n{HANDSHAKE}Cookie: {'c' * 20000}\r\n\r\n",
+        431,
+    ),
+    "a handshake with 200 headers": (
+        f"GET /v1/x HTTP/1.1\r\nHost: localhost\r\n{HANDSHAKE}{'X-A: b' + chr(13) + chr(10)}".ljust(300)
+        + "\r\n".join(["", *("X-B: c" for _ in range(200)), "", ""]),
+        431,
+    ),
+    "a handshake with a long path": (f"GET /{'p' * 20000} HTTP/1.1\r\nHost: localhost\r\n{HANDSHAKE}\r\n", 414),
+}
+
+
+@pytest.mark.parametrize("shape", LATE)
+def test_client_that_leaves_a_request_unfinished_is_answered_and_cut(
+    emulator: Emulator, api: Api, impatient: None, shape: str
+) -> None:
+    text, status = LATE[shape]
+    with contextlib.closing(connect(emulator.base_url)) as client:
+        client.sendall(text.format(key=api.key).encode())
+        answer = read_all(client)  # TimeoutError when it stays open
+    # What other releases of websockets make of a handshake that they cannot read is a 400.
+    assert status_of(answer) in ((400, status) if status in (405, 414, 431) else (status,)), answer
+    if status == 408:
+        assert b"application/problem+json" in answer
+
+
+def test_trickle_is_cut_although_each_byte_is_in_time(emulator: Emulator, impatient: None) -> None:
+    for head in ("GET / HTTP/1.1\r\nX-A: ", "POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 900\r\n\r\n"):
+        with contextlib.closing(connect(emulator.base_url)) as client:
+            client.sendall(head.encode())
+            client.settimeout(0.05)
+            answer = b""
+            deadline = time.monotonic() + SECONDS
+            while not answer and time.monotonic() < deadline:
+                with contextlib.suppress(TimeoutError):
+                    answer = client.recv(65536)
+                    break
+                client.sendall(b"a")
+            assert status_of(answer) == 408, answer
+
+
+def test_steady_upload_is_not_cut(emulator: Emulator, api: Api, impatient: None) -> None:
+    """It takes longer than the limit, and is fast enough."""
+    box = api.sandbox()
+    body = json.dumps({"content": "x" * 400_000}).encode()
+    with contextlib.closing(connect(emulator.base_url)) as client:
+        head = f"PUT /v1/sandboxes/{box}/files/content?path=big HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+        client.sendall(f"{head}Authorization: Bearer {api.key}\r\nContent-Length: {len(body)}\r\n\r\n".encode())
+        for start in range(0, len(body), 20_000):
+            client.sendall(body[start : start + 20_000])
+            time.sleep(0.08)
+        assert status_of(read_all(client)) == 200
+
+
+def test_slow_command_is_not_cut(emulator: Emulator, api: Api, impatient: None) -> None:
+    """The limits are on what a client has to send, not on what the emulator does."""
+    box = api.sandbox()
+    assert api.output(box, "sleep 1.5; echo done") == "done\n"
+
+
+def test_idle_connection_lives_on(emulator: Emulator, api: Api, impatient: None) -> None:
+    with contextlib.closing(connect(emulator.base_url)) as client:
+        for quiet in (1.5, 0.0):  # longer than the limit on a head, and a look at who is late
+            client.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            answer = b""
+            while not answer.endswith(b"}"):
+                answer += client.recv(65536) or b"}"
+            assert status_of(answer) == 200
+            time.sleep(quiet)
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\nCookie: " + b"c" * 40_000 + b"\r\n\r\n", 404),
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\nCookie: " + b"c" * 300_000, 431),
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"X-A: b\r\n" * 40_000, 431),
+        (b"GET /" + b"p" * 300_000, 431),
+    ],
+    ids=["40 KB of cookies", "300 KB of cookies", "40000 headers", "a path of 300 KB"],
+)
+def test_head_has_a_limit_in_bytes(emulator: Emulator, head: bytes, status: int) -> None:
+    with contextlib.closing(connect(emulator.base_url)) as client:
+        with contextlib.suppress(ConnectionError):
+            client.sendall(head)
+        answer = b""
+        with contextlib.suppress(ConnectionError):
+            answer = client.recv(65536)
+    # A reset may take the answer back where more is on its way.
+    assert status_of(answer) in ((status,) if status == 404 else (status, None)), answer
+
+
+def test_number_of_descriptors_is_known() -> None:
+    before = descriptors.used()
+    with contextlib.ExitStack() as held:
+        for _ in range(10):
+            held.enter_context(open(os.devnull))
+        assert descriptors.used() == before + 10
+    assert clients.HEAD_SECONDS >= 10
