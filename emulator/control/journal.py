@@ -22,7 +22,7 @@ KEEP_BYTES = 32 * 1024**2
 #: What an entry takes besides its texts, about.
 ENTRY_BYTES = 500
 #: Of one text: a command, a prompt, a reply, an argument. What is longer is cut, with a mark.
-TEXT_CHARACTERS = 256 * 1024
+TEXT_CHARACTERS = 64 * 1024
 #: Of a path or a query; how many warnings of one request, and of each.
 URL_CHARACTERS = 4096
 WARNINGS, WARNING_CHARACTERS = 30, 1000

@@ -13,6 +13,8 @@ from typing import Optional
 
 #: Simple commands of one command line that are looked at.
 MOST_STEPS = 1000
+#: Words of each of them.
+MOST_WORDS = 2000
 _TOKEN = re.compile(
     r"""(?P<quoted>'[^']*'|"(?:\\.|[^"\\])*")|(?P<end>[;&|\n()`]+)|(?P<space>[^\S\n]+)|\\.|[^\s;&|()`'"\\]+|.""",
     re.DOTALL,
@@ -140,7 +142,7 @@ def _steps(command: str, depth: int) -> Iterator[Step]:
     for found in _TOKEN.finditer(f"{command}\n"):
         text = found[0]
         if found["space"] or found["end"]:
-            if word is not None:
+            if word is not None and len(words) < MOST_WORDS:
                 words.append("".join(word))
             word = None
             if found["end"] and words:

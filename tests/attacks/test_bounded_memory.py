@@ -38,8 +38,8 @@ def texts_of(kept: object) -> int:
 
 
 FILL: dict[str, Callable[[Journal, int], None]] = {
-    "commands": lambda pages, n: pages.ran(command(f"{n} " + "c" * 200_000, "o" * 16_000)),
-    "commands without output": lambda pages, n: pages.ran(command(f"{n} " + "c" * 250_000, "")),
+    "commands": lambda pages, n: pages.ran(command(f"{n} " + "c" * 60_000, "o" * 16_000)),
+    "commands without output": lambda pages, n: pages.ran(command(f"{n} " + "c" * 65_000, "")),
     "prompts": lambda pages, n: pages.asked(prompt(f"{n} " + "p" * 100_000, "r" * 100_000)),
     "events": lambda pages, n: pages.happened(event({"n": n, "x": "e" * 200_000}, n), 200_000),
 }
@@ -48,11 +48,11 @@ FILL: dict[str, Callable[[Journal, int], None]] = {
 @pytest.mark.parametrize("kind", FILL)
 def test_a_kind_of_the_journal_has_a_bound_and_every_record_stays(kind: str):
     pages = Journal()
-    for number in range(600):
+    for number in range(1000):
         FILL[kind](pages, number)
     kept = getattr(pages.of("acct"), kind.partition(" ")[0])
-    assert len(kept) == 600, "records stay"
-    assert texts_of(kept) < journal.KEEP_BYTES + 600 * 1000
+    assert len(kept) == 1000, "records stay"
+    assert texts_of(kept) < journal.KEEP_BYTES + 1000 * 1000
     oldest, newest = next(iter(kept)), list(kept)[-1]
     assert "dropped" in str(oldest)
     assert "dropped" not in str(newest)
