@@ -125,28 +125,28 @@ class Events:
         if len(batch) > BATCH:
             raise invalid(f"events: {len(batch)} in one batch; send at most {BATCH}")
         accepted = 0
-        pace = Pace()
-        for number, told in enumerate(batch):
-            await pace()
-            try:
-                sandbox, session = self._named(account, told)
-            except Unknown as error:
-                warnings.append(f"events.{number} is not recorded: {error}")
-                continue
-            if told.session_id and session is None:
-                warnings.append(
-                    f"events.{number}: the account has no session {told.session_id!r}; the event is recorded under that"
-                    " id, but makes no session (an agent does)"
-                )
-            history = account.history
-            if session is not None:
-                history = session.history
-            elif sandbox is not None:
-                history = sandbox.history
-            self._add(account.id, sandbox, session, history, told)
-            if told.type == "llm_call" and sandbox is not None:
-                _spend(sandbox, session, told.payload or {})
-            accepted += 1
+        async with Pace(self._services.turns) as pace:
+            for number, told in enumerate(batch):
+                await pace()
+                try:
+                    sandbox, session = self._named(account, told)
+                except Unknown as error:
+                    warnings.append(f"events.{number} is not recorded: {error}")
+                    continue
+                if told.session_id and session is None:
+                    warnings.append(
+                        f"events.{number}: the account has no session {told.session_id!r}; the event is recorded under"
+                        " that id, but makes no session (an agent does)"
+                    )
+                history = account.history
+                if session is not None:
+                    history = session.history
+                elif sandbox is not None:
+                    history = sandbox.history
+                self._add(account.id, sandbox, session, history, told)
+                if told.type == "llm_call" and sandbox is not None:
+                    _spend(sandbox, session, told.payload or {})
+                accepted += 1
         return accepted, len(batch) - accepted
 
     def _named(self, account: Account, told: Told) -> tuple[Optional[Sandbox], Optional[Session]]:

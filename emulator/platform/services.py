@@ -24,6 +24,7 @@ from ..control.hidden import LONGEST, without, without_end
 from ..control.journal import TEXT_CHARACTERS, Journal, Ran
 from ..control.scripts import Script, Scripts
 from ..control.stubs import Stub, Stubs
+from ..pace import Turns
 from ..store import LogEntry, Sandbox, Store
 from ..workers import Workers
 from .signals import Signals
@@ -83,6 +84,7 @@ class Services:
     #: Local addresses of the connections that this process has opened on behalf of sandboxes.
     relayed: set[tuple[str, int]] = field(default_factory=set)
     tasks: set[asyncio.Task[Any]] = field(default_factory=set)
+    turns: Turns = field(default_factory=Turns)
     signals: Signals = field(init=False)
     callback_errors: CallbackErrors = field(init=False)
 

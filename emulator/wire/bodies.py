@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from starlette.requests import Request
 
 from ..json_values import counted, has_more_values
-from ..pace import Pace
+from ..pace import Pace, Turns
 from ..platform import limits
 from ..platform.refusal import Refusal, invalid
 from .operation import Body, NoBody, Operation
@@ -18,9 +18,11 @@ from .operation import Body, NoBody, Operation
 NAME_CHARACTERS = 100
 #: Unknown keys that are named in warnings; the others are counted.
 UNKNOWN_NAMED = 20
+#: The values of a larger body are counted in pieces.
+COUNTED_AT_ONCE = 64 * 1024
 
 
-async def read_body(request: Request, operation: Operation) -> bytes:
+async def read_body(request: Request, operation: Operation, turns: Turns) -> bytes:
     """The body, when it is not too large and has not too many values. Raises Refusal (413, 400), ClientDisconnect."""
     if operation.body is None:
         return b""
@@ -32,11 +34,15 @@ async def read_body(request: Request, operation: Operation) -> bytes:
             raise Refusal(413, f"the body is larger than {most // 1024**2} MiB")
         chunks.append(chunk)
     raw = b"".join(chunks)
-    pace, most = Pace(), _most_values(operation)
-    for count in counted(raw, most):
-        if count > most:
-            raise _too_many(operation)
-        await pace()
+    most = _most_values(operation)
+    if len(raw) > COUNTED_AT_ONCE:
+        async with Pace(turns) as pace:
+            for count in counted(raw, most):
+                if count > most:
+                    raise _too_many(operation)
+                await pace()
+    else:
+        check_values(raw, operation)
     return raw
 
 

@@ -82,7 +82,7 @@ class Dispatcher:
                 rate = self._platform.accounts.count_request(account)
                 if key.scope == "read_only" and method != "GET":
                     raise Refusal(403, "this key is read-only", "read_only_key", "", "api_key", key.id)
-            raw = await read_body(request, operation)
+            raw = await read_body(request, operation, services.turns)
             injection = services.faults.take(
                 account.id,
                 operation.name,
@@ -145,7 +145,8 @@ class Dispatcher:
                     known = ", ".join(operation.query)
                     raise invalid(f"{name}: is not a query parameter of this call; known are {known}")
             account = platform.accounts.administered(request.query_params.get("account"))
-            body = parse_body(await read_body(request, operation), operation, unknown_keys=False)
+            raw = await read_body(request, operation, platform.services.turns)
+            body = parse_body(raw, operation, unknown_keys=False)
             response = await operation.handler(Call(request, platform, account, None, body))
         except Refusal as refusal:
             response = problem(refusal)
