@@ -30,6 +30,16 @@ def test_a_value_is_hidden_as_json_writes_it_too():
     assert hidden.masked('a"b☃ a\\"b☃ a\\"b\\u2603'.encode()) == b"*** *** ***"
 
 
+@pytest.mark.parametrize("size", [1, 2, 3, 24, 25, 30])
+def test_many_values_are_found_in_a_long_text(size: int):
+    values = ["".join(chr(33 + (number * 7 + at * number) % 90) for at in range(size)) for number in range(MOST - 1)]
+    hidden = Hidden()
+    hidden.add(values)
+    for value in values[::50]:
+        text = f"{'~ ' * 20_000}<{value}>{' ~' * 20_000}"
+        assert f"<{value}>".encode() not in hidden.masked(text.encode())
+
+
 LONG = "".join(f"{number:06d}" for number in range(LONGEST))
 
 
