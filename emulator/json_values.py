@@ -7,7 +7,7 @@ from typing import Any, Union
 
 #: Of a message that a client sends, unless an operation says otherwise.
 MOST = 20_000
-_PIECE = 1 << 20
+_PIECE = 1 << 18
 
 
 def has_more_values(text: Union[str, bytes], most: int) -> bool:

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Optional
 
 #: The loop is held for so long at most before others have their turn.
-SECONDS = 0.005
+SECONDS = 0.003
 
 
 class Turns:

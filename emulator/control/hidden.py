@@ -12,14 +12,15 @@ MOST = 500
 #: looked at behind the place where a text is cut.
 LONGEST = 512
 #: Of length of the text times number of values: beyond it, values are ruled out before they are searched for.
-_SEARCHED_AT_ONCE, _PAIRS = 1_000_000, 24
+_SEARCHED_AT_ONCE, _MANY, _PAIRS = 1_000_000, 100, 24
 
 Text = TypeVar("Text", str, bytes)
 
 
 def without(text: Text, values: Sequence[Text], stars: Text) -> Text:
     """`text` with `stars` in place of each of the values. The longest come first: one may be part of another."""
-    if len(text) * len(values) > _SEARCHED_AT_ONCE and (isinstance(text, bytes) or text.isascii()):
+    many = len(values) > _MANY and len(text) * len(values) > _SEARCHED_AT_ONCE
+    if many and (isinstance(text, bytes) or text.isascii()):
         values = _possible(text, values)
     long: dict[Text, list[Text]] = {}
     for value in values:

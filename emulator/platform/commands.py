@@ -14,7 +14,7 @@ from typing import Optional
 #: Simple commands of one command line that are looked at.
 MOST_STEPS = 1000
 #: Words of each of them.
-MOST_WORDS = 2000
+MOST_WORDS = 1000
 _TOKEN = re.compile(
     r"""(?P<quoted>'[^']*'|"(?:\\.|[^"\\])*")|(?P<end>[;&|\n()`]+)|(?P<space>[^\S\n]+)|\\.|[^\s;&|()`'"\\]+|.""",
     re.DOTALL,
