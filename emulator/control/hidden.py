@@ -48,7 +48,8 @@ def without_end(piece: Text, spare: int, stars: Text) -> Text:
 
 
 def _without_long(text: Text, beginning: Text, values: list[Text], stars: Text) -> Text:
-    pieces, done = [], 0
+    pieces: list[Text] = []
+    done = 0
     while True:
         at = text.find(beginning, done)
         if at < 0:

@@ -14,7 +14,7 @@ from typing import Any, Optional
 
 from caged import __version__
 
-from ...json_values import MOST, has_more_values
+from ...json_values import has_more_values
 
 MODERN = "2026-07-28"
 LEGACY = ("2025-11-25", "2024-11-05")
@@ -37,6 +37,8 @@ UNSUPPORTED_VERSION = -32022
 
 #: An id is echoed, and a reply has to fit in a frame.
 _ID_BYTES = 16 * 1024
+#: Keys, elements, objects and arrays of one message.
+MOST_VALUES = 200_000
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -70,8 +72,8 @@ def _finite(text: str) -> float:
 def decode(text: str) -> dict[str, Any]:
     """Parse one message. Raises ProtocolError for anything but a JSON object, so also for a batch."""
     try:
-        if has_more_values(text, MOST):
-            raise ProtocolError(INVALID_REQUEST, f"Invalid Request: the message has more than {MOST} values")
+        if has_more_values(text, MOST_VALUES):
+            raise ProtocolError(INVALID_REQUEST, f"Invalid Request: the message has more than {MOST_VALUES} values")
         message = json.loads(text, parse_constant=_no_constant, parse_float=_finite)
     except (ValueError, RecursionError):
         raise ProtocolError(PARSE_ERROR, "Parse error") from None
