@@ -45,6 +45,8 @@ _RESET_IN_COMMANDS = [
 
 
 _WATCH_MILLISECONDS = 200
+#: Of every command, whatever the emulator's own is.
+UMASK = 0o022
 
 
 class Init:
@@ -255,6 +257,7 @@ def _kill_group(pid: int) -> None:
 def main(control: socket.socket, spec: dict[str, Any]) -> None:
     """Init in `process` walls, to its end; the caller leaves with os._exit afterwards."""
     os.setsid()
+    os.umask(UMASK)
     processes.prctl(processes.PR_SET_CHILD_SUBREAPER, 1)
     init = Init(control, spec, processes.Tree(os.getpid()))
     signal.signal(signal.SIGTERM, init.on_sigterm)  # the zygote died: PR_SET_PDEATHSIG
@@ -271,12 +274,14 @@ def main_in_namespaces(
     """Init as process 1 of its namespaces, to its end. `built`: somebody else (bwrap) has built the walls. `user`: the
     emulator's user and group, when they are in a user namespace where it still has to become root."""
     os.setsid()
+    os.umask(UMASK)
     # No handler for SIGTERM: the kernel then keeps process 1 from anything that a command sends it.
     processes.prctl(processes.PR_SET_NAME, b"init")
     try:
         init = Init(control, spec, processes.Table())
         if built:
             rights.leave_keyring()
+            walls.protect_host_inodes(spec["real_root"])
         else:
             # The death of process 1 is the death of everything in its process table. A zygote that died before this
             # was armed is not its parent any more; the number is asked of the host's /proc, which knows it.

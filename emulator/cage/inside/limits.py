@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from typing import Any, Optional
 
 _MIB = 1024 * 1024
-#: The kernel gives the first 300 numbers out only once; what is left of the range is what can live at one time.
-_PID_MAX_RESERVE = 320
+#: The kernel gives the numbers below 300 out only once; what is left of the range is what can live at one time.
+_FIRST_LASTING_PID = 300
 
 
 def apply(spec: dict[str, Any], own_table: bool) -> Optional[int]:
@@ -61,13 +61,24 @@ def kernel_counts(counted: bool) -> str:
 
 
 def count_by_kernel(processes: int, counted: bool, root: str) -> None:
-    """Sets pid_max of a new process table, whose /proc is below `root` and not read-only yet."""
+    """Sets pid_max of a new process table, whose /proc is below `root` and not read-only yet, and passes over the
+    numbers that are given out only once, so that the limit holds from the first process on."""
     if kernel_counts(counted) == "pid_max":
         try:
-            with open(root + "/proc/sys/kernel/pid_max", "w") as file:
-                file.write(str(processes + _PID_MAX_RESERVE))
+            _write(root + "/proc/sys/kernel/pid_max", processes + _FIRST_LASTING_PID)
+            _write(root + "/proc/sys/kernel/ns_last_pid", _FIRST_LASTING_PID - 1)
         except OSError:
             pass  # init will see that it did not work
+
+
+def _write(path: str, number: int) -> None:
+    with open(path, "w") as file:
+        file.write(str(number))
+
+
+def _read(path: str) -> int:
+    with open(path) as file:
+        return int(file.read())
 
 
 def _kernel_limits(processes: int, counted: bool) -> bool:
@@ -78,8 +89,9 @@ def _kernel_limits(processes: int, counted: bool) -> bool:
         return True
     if how == "pid_max":
         try:
-            with open("/proc/sys/kernel/pid_max") as file:
-                return int(file.read()) == processes + _PID_MAX_RESERVE
+            # Without the second (a kernel without checkpointing) about 300 more could live at first: init watches.
+            in_range = _read("/proc/sys/kernel/ns_last_pid") >= _FIRST_LASTING_PID - 1
+            return _read("/proc/sys/kernel/pid_max") == processes + _FIRST_LASTING_PID and in_range
         except OSError:
             pass
     return False

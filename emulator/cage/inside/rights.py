@@ -1,4 +1,5 @@
-"""What a sandbox's processes may not do, whatever user they are: capabilities, new privileges, keyrings."""
+"""What a sandbox's processes may not do, whatever user they are: capabilities, new privileges, keyrings, and a few
+system calls."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ import errno
 import platform
 import struct
 
-from . import libc
+from . import filters, landlock, libc
 
 PR_SET_DUMPABLE = 4
 PR_CAPBSET_DROP = 24
@@ -26,6 +27,7 @@ _DROPPED_CAPABILITIES = (
     9,  # LINUX_IMMUTABLE
     11,  # NET_BROADCAST
     12,  # NET_ADMIN
+    13,  # NET_RAW: a packet socket reads the host's traffic in `full`, API keys on loopback included
     14,  # IPC_LOCK
     16,  # SYS_MODULE
     17,  # SYS_RAWIO
@@ -39,6 +41,7 @@ _DROPPED_CAPABILITIES = (
     26,  # SYS_TTY_CONFIG
     27,  # MKNOD
     28,  # LEASE
+    29,  # AUDIT_WRITE
     30,  # AUDIT_CONTROL
     32,  # MAC_OVERRIDE
     33,  # MAC_ADMIN
@@ -62,8 +65,19 @@ def lock() -> None:
                 raise  # EINVAL: an older kernel does not know it
     _drop_inheritable()
     libc.call("prctl", PR_SET_NO_NEW_PRIVS, ctypes.c_ulong(1), 0, 0, 0)
+    landlock.confine()  # in `full`, services of the host listen on abstract sockets; signals stay inside anyway
+    filters.apply()
     # Behind an ordinary user's bwrap init has no more rights than its commands: they must not trace it.
     libc.call("prctl", PR_SET_DUMPABLE, ctypes.c_ulong(0), 0, 0, 0)
+
+
+def lock_process_level() -> bool:
+    """The same for a sandbox without namespaces, which keeps its capabilities. Returns whether its signals are confined
+    to its own processes."""
+    libc.call("prctl", PR_SET_NO_NEW_PRIVS, ctypes.c_ulong(1), 0, 0, 0)
+    confined = landlock.confine()
+    filters.apply()
+    return confined
 
 
 def _drop_inheritable() -> None:
