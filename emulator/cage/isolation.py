@@ -7,6 +7,7 @@ import pwd
 import shutil
 import sys
 import tempfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,11 +25,13 @@ PYTHON = "/opt/caged/python"
 
 @dataclass(frozen=True)
 class Walls:
-    """One level, ready to be used for any number of sandboxes. `hide`: host directories that no sandbox sees."""
+    """One level, ready to be used for any number of sandboxes. `hide`: host directories that no sandbox sees.
+    `confine`: False for what the emulator itself does without walls."""
 
     level: str
     hide: tuple[str, ...] = ()
     bwrap: str = ""
+    confine: bool = True
 
     @property
     def own_network(self) -> bool:
@@ -77,8 +80,23 @@ class Walls:
             "proxy_port": proxy.PORT,
             # Whether the kernel counts processes per sandbox: not for the machine's real root, whatever namespace.
             "counted": self.level != "process" and os.geteuid() != 0,
+            # Without namespaces: whether its processes are kept from signalling others, and the users of which the
+            # first that exists becomes its own where root cannot be kept from that.
+            "confine": self.level == "process" and self.confine,
+            "own_users": _own_users(sandbox_id),
         }
         return spec
+
+
+#: User numbers that nobody is given: above those that systemd and subuid give to containers, and, for a container that
+#: has only the first 65536, above those of people and below those of services.
+_OWN_USERS = (0x70000000, 0x1000000), (40000, 20000)
+
+
+def _own_users(sandbox_id: str) -> list[int]:
+    """A sandbox's own user, the same each time; a number of each range, best first."""
+    number = zlib.crc32(sandbox_id.encode())
+    return [first + number % count for first, count in _OWN_USERS]
 
 
 def walls_for(level: str, run_dir: Path) -> Walls:

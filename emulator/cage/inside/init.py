@@ -20,6 +20,7 @@ End of file on the control socket means that the emulator is gone; then everythi
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import signal
@@ -45,6 +46,8 @@ _RESET_IN_COMMANDS = [
 
 
 _WATCH_MILLISECONDS = 200
+#: Init itself and processes that are just ending count for the kernel, and not all of them are seen.
+_ALMOST = 32
 #: Of every command, whatever the emulator's own is.
 UMASK = 0o022
 
@@ -59,6 +62,7 @@ class Init:
         self._held: dict[int, tuple[dict[str, Any], list[int]]] = {}  # commands that wait for a thaw, by id
         self._poll = select.poll()
         self.most_processes: Optional[int] = None  # the number to watch, where the kernel does not
+        self._limit: int = (spec.get("limits") or {}).get("processes", 0)
         self._devnull = os.open(os.devnull, os.O_RDWR)
         self._ending = False
         self._conversations: Optional[asking.Conversations] = None
@@ -77,13 +81,13 @@ class Init:
         while not self._ending:
             # Nobody to watch without children: an idle sandbox costs nothing.
             watch = _WATCH_MILLISECONDS if self.most_processes and self._processes.everything() else None
-            for fd, _event in self._poll.poll(watch):
+            for fd, event in self._poll.poll(watch):
                 if fd == self._control.fileno():
                     self._read_control()
                 elif fd == self._wakeups.fd:
                     self._wakeups.drain()
                 elif self._conversations is not None:
-                    self._conversations.readable(fd)
+                    self._conversations.ready(fd, event)
             self._reap()
             if watch:
                 self._watch_processes()
@@ -92,9 +96,24 @@ class Init:
     def _watch_processes(self) -> None:
         count = len(self._processes.everything())
         if count > (self.most_processes or count):
-            self._processes.signal_all(signal.SIGSTOP)  # so that nothing multiplies while it is killed
-            self._kill_everything()
-            self._send({"ev": "overrun", "processes": count})
+            self._end_overrun(count)
+
+    def _end_overrun(self, count: int) -> None:
+        self._processes.signal_all(signal.SIGSTOP)  # so that nothing multiplies while it is killed
+        self._kill_everything()
+        self._send({"ev": "overrun", "processes": count})
+
+    def _explain(self, error: Exception) -> str:
+        """Why a command could not be started. Where the sandbox's own processes leave no room for one more, they are
+        ended: no command that could end them could be started either."""
+        count = self._processes.count_tasks() if isinstance(error, OSError) and error.errno == errno.EAGAIN else 0
+        if not self._limit or count < self._limit - _ALMOST:
+            return str(error)
+        self._end_overrun(count)
+        return (
+            f"the sandbox had {count} processes and threads, and its limit is {self._limit}: all of them were ended so"
+            " that it can be used again; repeat the command, and start fewer at a time"
+        )
 
     # --- requests
 
@@ -188,7 +207,7 @@ class Init:
                 setsigdef=_RESET_IN_COMMANDS,
             )
         except (OSError, ValueError) as error:
-            self._send({"ev": "exit", "id": message["id"], "error": str(error)})
+            self._send({"ev": "exit", "id": message["id"], "error": self._explain(error)})
             return
         self._commands[pid] = message["id"]
 
@@ -203,9 +222,10 @@ class Init:
         except OSError as error:
             self._send({"ev": "exit", "id": command, "error": str(error)})
             return
-        pid, master, error_text = terminals.spawn(message, _RESET_IN_COMMANDS)
-        if pid is None:
-            self._send({"ev": "exit", "id": command, "error": error_text})
+        try:
+            pid, master = terminals.spawn(message, _RESET_IN_COMMANDS)
+        except (OSError, ValueError, NotImplementedError) as error:
+            self._send({"ev": "exit", "id": command, "error": self._explain(error)})
             return
         self._commands[pid] = command
         self._send({"ev": "pty", "id": command}, [master])
@@ -262,6 +282,12 @@ def main(control: socket.socket, spec: dict[str, Any]) -> None:
     init = Init(control, spec, processes.Tree(os.getpid()))
     signal.signal(signal.SIGTERM, init.on_sigterm)  # the zygote died: PR_SET_PDEATHSIG
     init.most_processes = limits.apply(spec, own_table=False)
+    try:
+        if spec["confine"] and not rights.lock_process_level() and os.geteuid() == 0:
+            rights.become_own_user(spec["own_users"], spec["directory"])
+    except (OSError, libc.WallsError) as error:
+        frames.send(control, {"ev": "failed", "error": str(error)})
+        return
     # Armed only now, in the process that stays: the handler must exist before the signal can come.
     processes.prctl(processes.PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() == spec["zygote"]:

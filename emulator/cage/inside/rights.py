@@ -5,15 +5,19 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import os
 import platform
 import struct
 
 from . import filters, landlock, libc
 
 PR_SET_DUMPABLE = 4
+PR_SET_SECUREBITS = 28
+SECBIT_NO_SETUID_FIXUP = 4
 PR_CAPBSET_DROP = 24
 PR_SET_NO_NEW_PRIVS = 38
 PR_CAP_AMBIENT = 47
+PR_CAP_AMBIENT_RAISE = 2
 PR_CAP_AMBIENT_CLEAR_ALL = 4
 _CAPABILITY_VERSION_3 = 0x20080522
 
@@ -55,6 +59,11 @@ _DROPPED_CAPABILITIES = (
 )
 
 
+#: What the user of a sandbox without namespaces keeps of root's: the files of the sandbox and of the host, as before, and
+#: low ports. Without KILL, SETUID and SYS_PTRACE, as a user of its own, it reaches no process but its own.
+_OWN_USER_CAPABILITIES = (0, 1, 2, 3, 4, 10)  # CHOWN, DAC_OVERRIDE, DAC_READ_SEARCH, FOWNER, FSETID, NET_BIND_SERVICE
+
+
 def lock() -> None:
     """Takes from init's future children what they do not need. Init itself keeps it."""
     for capability in _DROPPED_CAPABILITIES:
@@ -75,19 +84,60 @@ def lock_process_level() -> bool:
     """The same for a sandbox without namespaces, which keeps its capabilities. Returns whether its signals are confined
     to its own processes."""
     libc.call("prctl", PR_SET_NO_NEW_PRIVS, ctypes.c_ulong(1), 0, 0, 0)
-    confined = landlock.confine()
+    try:
+        confined = landlock.confine()
+    except libc.WallsError:
+        confined = False
     filters.apply()
     return confined
+
+
+def become_own_user(users: list[int], directory: str) -> None:
+    """Root becomes the first of `users` that this machine has, with root's access to files: for sandboxes without
+    namespaces where signals cannot be confined. Without the right to change the user, nothing happens."""
+    # The capabilities survive the change of the user, and access(2) counts them although the user is not root.
+    libc.call("prctl", PR_SET_SECUREBITS, ctypes.c_ulong(SECBIT_NO_SETUID_FIXUP), 0, 0, 0)
+    for user in users:
+        try:
+            os.setgroups([])
+            os.setresgid(user, user, user)
+            os.setresuid(user, user, user)
+        except OSError:
+            continue  # not one of the numbers of this container
+        break
+    else:
+        return
+    _, permitted, _ = _capabilities()
+    kept = sum(1 << capability for capability in _OWN_USER_CAPABILITIES) & permitted
+    _set_capabilities(kept, kept, kept)
+    for capability in _OWN_USER_CAPABILITIES:
+        if kept & 1 << capability:
+            libc.call("prctl", PR_CAP_AMBIENT, ctypes.c_ulong(PR_CAP_AMBIENT_RAISE), ctypes.c_ulong(capability), 0, 0)
+    for place in ("workspace", "root", "tmp"):
+        os.chown(f"{directory}/{place}", user, user)
 
 
 def _drop_inheritable() -> None:
     """What bwrap hands on as inheritable and ambient would pass by the bounding set."""
     libc.call("prctl", PR_CAP_AMBIENT, ctypes.c_ulong(PR_CAP_AMBIENT_CLEAR_ALL), 0, 0, 0)
+    effective, permitted, _ = _capabilities()
+    _set_capabilities(effective, permitted, 0)
+
+
+def _capabilities() -> tuple[int, int, int]:
+    """The effective, permitted and inheritable set of this process, as numbers."""
     header = struct.pack("Ii", _CAPABILITY_VERSION_3, 0)
     data = ctypes.create_string_buffer(24)
     libc.call("capget", header, data)
-    effective0, permitted0, _, effective1, permitted1, _ = struct.unpack("6I", data.raw)
-    libc.call("capset", header, struct.pack("6I", effective0, permitted0, 0, effective1, permitted1, 0))
+    words = struct.unpack("6I", data.raw)
+    return words[0] | words[3] << 32, words[1] | words[4] << 32, words[2] | words[5] << 32
+
+
+def _set_capabilities(*sets: int) -> None:
+    """The same three sets."""
+    header = struct.pack("Ii", _CAPABILITY_VERSION_3, 0)
+    low, high = [one & 0xFFFFFFFF for one in sets], [one >> 32 for one in sets]
+    libc.call("capset", header, struct.pack("6I", *low, *high))
 
 
 def leave_keyring() -> None:
