@@ -29,10 +29,10 @@ def command(bwrap: str, spec: dict[str, Any], layout: Layout) -> list[str]:
         mode = os.lstat(path).st_mode
         if stat.S_ISLNK(mode):
             words += ["--symlink", os.readlink(path), path]
-        elif name not in OWN_TOP and name != "opt":
+        elif stat.S_ISDIR(mode) and name not in OWN_TOP and name != "opt":
             words += ["--ro-bind-try", path, path]
     for name in sorted(os.listdir("/opt")) if os.path.isdir("/opt") else ():
-        if name != "caged":
+        if name != "caged" and os.path.isdir(f"/opt/{name}"):
             words += ["--ro-bind-try", f"/opt/{name}", f"/opt/{name}"]
     words += ["--ro-bind", "/sys", "/sys", "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/run", "--dir", "/home"]
     if os.path.isdir("/var/tmp"):

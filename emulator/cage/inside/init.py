@@ -25,8 +25,9 @@ import os
 import select
 import signal
 import socket
+import time
 
-from . import asking, frames, libc, limits, namespaces, network, processes, rights, terminals, walls
+from . import asking, frames, libc, limits, memory, namespaces, network, processes, rights, terminals, walls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ _RESET_IN_COMMANDS = [
 
 
 _WATCH_MILLISECONDS = 200
+_WATCH_MEMORY_MILLISECONDS = 500
 #: Init itself and processes that are just ending count for the kernel, and not all of them are seen.
 _ALMOST = 32
 #: Of every command, whatever the emulator's own is.
@@ -64,6 +66,9 @@ class Init:
         self.most_processes: Optional[int] = None  # the number to watch, where the kernel does not
         self._limit: int = (spec.get("limits") or {}).get("processes", 0)
         self._devnull = os.open(os.devnull, os.O_RDWR)
+        memory_mb = (spec.get("limits") or {}).get("memory_mb", 0)
+        self._shared_memory = memory.SharedMemory(memory_mb) if memory_mb and processes.LINUX else None
+        self._next_memory_look = 0.0
         self._ending = False
         self._conversations: Optional[asking.Conversations] = None
         self._wakeups = processes.Wakeups()
@@ -79,8 +84,7 @@ class Init:
         if proxy:
             proxy.close()
         while not self._ending:
-            # Nobody to watch without children: an idle sandbox costs nothing.
-            watch = _WATCH_MILLISECONDS if self.most_processes and self._processes.everything() else None
+            watch = self._watch_interval()
             for fd, event in self._poll.poll(watch):
                 if fd == self._control.fileno():
                     self._read_control()
@@ -91,7 +95,22 @@ class Init:
             self._reap()
             if watch:
                 self._watch_processes()
+                self._watch_memory()
         self._kill_everything()
+
+    def _watch_interval(self) -> Optional[int]:
+        """Milliseconds until the next look at what the kernel does not limit. None without anything to look at: an idle
+        sandbox costs nothing."""
+        interval = _WATCH_MILLISECONDS if self.most_processes else self._shared_memory and _WATCH_MEMORY_MILLISECONDS
+        return interval if interval and self._processes.everything() else None
+
+    def _watch_memory(self) -> None:
+        now = time.monotonic()
+        if self._shared_memory is None or now < self._next_memory_look:
+            return
+        self._next_memory_look = now + _WATCH_MEMORY_MILLISECONDS / 1000
+        if self._shared_memory.has_grown():
+            memory.end(self._shared_memory.over(self._processes.everything()))
 
     def _watch_processes(self) -> None:
         count = len(self._processes.everything())

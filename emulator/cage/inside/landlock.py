@@ -28,12 +28,13 @@ def knows_scopes() -> bool:
         return False
 
 
-def confine() -> bool:
-    """This process and all that it starts from now on reach only each other, for good. It must have given up new
-    privileges before. False where the kernel cannot do it; then nothing has happened."""
+def confine(sockets: bool) -> bool:
+    """This process and all that it starts from now on signal only each other, for good, and with `sockets` connect to no
+    other's abstract Unix socket. It must have given up new privileges before. False where the kernel cannot do it; then
+    nothing has happened."""
     if not knows_scopes():
         return False
-    rules = struct.pack("QQQ", 0, 0, _SCOPE_ABSTRACT_UNIX_SOCKET | _SCOPE_SIGNAL)
+    rules = struct.pack("QQQ", 0, 0, _SCOPE_SIGNAL | (_SCOPE_ABSTRACT_UNIX_SOCKET if sockets else 0))
     ruleset = libc.call("syscall", _CREATE_RULESET, rules, ctypes.c_size_t(len(rules)), 0)
     try:
         libc.call("syscall", _RESTRICT_SELF, ruleset, 0)

@@ -74,7 +74,7 @@ def lock() -> None:
                 raise  # EINVAL: an older kernel does not know it
     _drop_inheritable()
     libc.call("prctl", PR_SET_NO_NEW_PRIVS, ctypes.c_ulong(1), 0, 0, 0)
-    landlock.confine()  # in `full`, services of the host listen on abstract sockets; signals stay inside anyway
+    landlock.confine(sockets=True)  # in `full`, services of the host listen on abstract sockets; signals stay inside anyway
     filters.apply()
     # Behind an ordinary user's bwrap init has no more rights than its commands: they must not trace it.
     libc.call("prctl", PR_SET_DUMPABLE, ctypes.c_ulong(0), 0, 0, 0)
@@ -85,7 +85,7 @@ def lock_process_level() -> bool:
     to its own processes."""
     libc.call("prctl", PR_SET_NO_NEW_PRIVS, ctypes.c_ulong(1), 0, 0, 0)
     try:
-        confined = landlock.confine()
+        confined = landlock.confine(sockets=False)
     except libc.WallsError:
         confined = False
     filters.apply()
@@ -96,17 +96,20 @@ def become_own_user(users: list[int], directory: str) -> None:
     """Root becomes the first of `users` that this machine has, with root's access to files: for sandboxes without
     namespaces where signals cannot be confined. Without the right to change the user, nothing happens."""
     # The capabilities survive the change of the user, and access(2) counts them although the user is not root.
-    libc.call("prctl", PR_SET_SECUREBITS, ctypes.c_ulong(SECBIT_NO_SETUID_FIXUP), 0, 0, 0)
+    try:
+        libc.call("prctl", PR_SET_SECUREBITS, ctypes.c_ulong(SECBIT_NO_SETUID_FIXUP), 0, 0, 0)
+    except libc.WallsError:
+        return
     for user in users:
         try:
-            os.setgroups([])
-            os.setresgid(user, user, user)
             os.setresuid(user, user, user)
         except OSError:
             continue  # not one of the numbers of this container
         break
     else:
         return
+    os.setresgid(user, user, user)
+    os.setgroups([])
     _, permitted, _ = _capabilities()
     kept = sum(1 << capability for capability in _OWN_USER_CAPABILITIES) & permitted
     _set_capabilities(kept, kept, kept)

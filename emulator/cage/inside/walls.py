@@ -89,8 +89,9 @@ def is_own(path: str) -> bool:
 
 
 def _host_top(root: str) -> None:
-    """The host's top-level entries: links as links, the rest bound; /opt is made of its entries, since /opt/caged is
-    ours. And empty directories for what is the sandbox's own. Then all of it is read-only, in one step."""
+    """The host's top-level directories and links, the former bound; /opt is made of its entries, since /opt/caged is
+    ours. No files: there one with keys could be. And empty directories for what is the sandbox's own. Then all of it is
+    read-only, in one step."""
     for name in OWN_TOP:
         os.mkdir(f"{root}/{name}")
     os.makedirs(root + "/opt/caged")
