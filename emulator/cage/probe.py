@@ -112,8 +112,8 @@ async def choose(
     advice = ""
     if verdicts[-1].works:
         advice = (
-            ". Sandboxes at level 'process' would run as root and could end every process of root: run the emulator as an"
-            " ordinary user, or accept that with --isolation process (or CAGED_ISOLATION=process)"
+            ". Sandboxes at level 'process' would run as root and could end every process of root: run the emulator as"
+            " an ordinary user, or accept that with --isolation process (or CAGED_ISOLATION=process)"
         )
     raise NoWalls(f"isolation {wanted!r} does not work here: " + "; ".join(map(describe, verdicts)) + advice)
 

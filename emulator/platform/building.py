@@ -95,8 +95,8 @@ class Building:
         def overrun(count: int) -> None:
             services.failed(
                 sandbox,
-                f"ended all processes: there were {count}, and {limits.PROCESSES} are allowed at a time; start fewer, or"
-                " serve with --no-limits",
+                f"ended all processes: there were {count}, and {limits.PROCESSES} are allowed at a time; start fewer,"
+                " or serve with --no-limits",
             )
 
         async def asked(question: dict[str, Any], answer: Answer) -> None:

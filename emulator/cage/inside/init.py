@@ -326,6 +326,7 @@ def main_in_namespaces(
         init = Init(control, spec, processes.Table())
         if built:
             rights.leave_keyring()
+            limits.limit_segments((spec.get("limits") or {}).get("memory_mb", 0))
             walls.protect_host_inodes(spec["real_root"])
         else:
             # The death of process 1 is the death of everything in its process table. A zygote that died before this

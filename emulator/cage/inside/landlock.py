@@ -29,9 +29,9 @@ def knows_scopes() -> bool:
 
 
 def confine(sockets: bool) -> bool:
-    """This process and all that it starts from now on signal only each other, for good, and with `sockets` connect to no
-    other's abstract Unix socket. It must have given up new privileges before. False where the kernel cannot do it; then
-    nothing has happened."""
+    """This process and all that it starts from now on signal only each other, for good, and with `sockets` connect to
+    no other's abstract Unix socket. It must have given up new privileges before. False where the kernel cannot do it;
+    then nothing has happened."""
     if not knows_scopes():
         return False
     rules = struct.pack("QQQ", 0, 0, _SCOPE_SIGNAL | (_SCOPE_ABSTRACT_UNIX_SOCKET if sockets else 0))

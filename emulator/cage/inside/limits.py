@@ -1,9 +1,10 @@
 """What one sandbox may take of the machine, set by init on itself and so inherited by all that it starts.
 
 Memory is limited for the whole sandbox by a control group where the emulator could make one (memory_mb is 0 here
-then), else per process (RLIMIT_DATA: a command that goes over gets no more and usually dies of it; shared memory by `memory.py`), cores by
-affinity, a single file by RLIMIT_FSIZE. The number of processes is limited by the kernel where it counts them
-per sandbox, and otherwise by init, which looks now and then and kills everything when there are too many.
+then), else per process (RLIMIT_DATA: a command that goes over gets no more and usually dies of it; `memory.py` looks
+after shared memory), cores by affinity, a single file by RLIMIT_FSIZE. The number of processes is limited by the kernel
+where it counts them per sandbox, and otherwise by init, which looks now and then and kills everything when there are
+too many.
 """
 
 from __future__ import annotations
@@ -31,17 +32,17 @@ def apply(spec: dict[str, Any], own_table: bool) -> Optional[int]:
         _lower(resource.RLIMIT_DATA, limits["memory_mb"] * _MIB)
     _lower(resource.RLIMIT_FSIZE, limits["disk_gb"] * 1024 * _MIB)
     _use_cores(limits["cpus"], spec["number"])
-    if own_table and limits["memory_mb"]:
-        _limit_system_v(limits["memory_mb"])
     processes: int = limits["processes"]
     return None if own_table and _kernel_limits(processes, spec["counted"]) else processes
 
 
-def _limit_system_v(memory_mb: int) -> None:
-    """Shared memory segments, of which a sandbox with an IPC namespace has its own; where that may not be set, they are
-    as the kernel has them."""
+def limit_segments(memory_mb: int, root: str = "") -> None:
+    """Sets the most that System V shared memory takes in a new IPC namespace, whose /proc is below `root` and not
+    read-only yet. Where that is not allowed, the kernel's own limit stays."""
+    if not memory_mb:
+        return
     try:
-        _write("/proc/sys/kernel/shmall", memory_mb * _MIB // resource.getpagesize())
+        _write(root + "/proc/sys/kernel/shmall", memory_mb * _MIB // resource.getpagesize())
     except OSError:
         pass
 

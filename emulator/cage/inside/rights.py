@@ -59,8 +59,8 @@ _DROPPED_CAPABILITIES = (
 )
 
 
-#: What the user of a sandbox without namespaces keeps of root's: the files of the sandbox and of the host, as before, and
-#: low ports. Without KILL, SETUID and SYS_PTRACE, as a user of its own, it reaches no process but its own.
+#: What the user of a sandbox without namespaces keeps of root's: the files of the sandbox and of the host, as before,
+#: and low ports. Without KILL, SETUID and SYS_PTRACE, as a user of its own, it reaches no process but its own.
 _OWN_USER_CAPABILITIES = (0, 1, 2, 3, 4, 10)  # CHOWN, DAC_OVERRIDE, DAC_READ_SEARCH, FOWNER, FSETID, NET_BIND_SERVICE
 
 
@@ -81,8 +81,8 @@ def lock() -> None:
 
 
 def lock_process_level() -> bool:
-    """The same for a sandbox without namespaces, which keeps its capabilities. Returns whether its signals are confined
-    to its own processes."""
+    """The same for a sandbox without namespaces, which keeps its capabilities. Returns whether its signals are
+    confined to its own processes."""
     libc.call("prctl", PR_SET_NO_NEW_PRIVS, ctypes.c_ulong(1), 0, 0, 0)
     try:
         confined = landlock.confine(sockets=False)

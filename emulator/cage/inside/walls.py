@@ -54,6 +54,7 @@ def build(spec: dict[str, Any]) -> None:
     mount("proc", root + "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
     if spec.get("limits"):
         limits.count_by_kernel(spec["limits"]["processes"], spec["counted"], root)
+        limits.limit_segments(spec["limits"]["memory_mb"], root)
     if spec["real_root"]:
         _protect_kernel_files(root)
     _own_places(root, directory, spec["network"])
