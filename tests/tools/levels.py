@@ -55,7 +55,7 @@ def why_not(level: str) -> Optional[str]:
     if level.endswith("-user") and os.geteuid() != 0:
         return f"the suite runs as an ordinary user: its `{isolation(level)}` is that already"
     as_user = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
-    start_as_user = [*_to_nobody([]), sys.executable, "-c", "import caged.emulator"]
+    start_as_user = [*as_nobody([]), sys.executable, "-c", "import caged.emulator"]
     if isolation(level) == "bwrap":
         if not shutil.which("bwrap"):
             return "there is no bwrap here"
@@ -80,7 +80,7 @@ def _refused(command: Sequence[str]) -> Optional[str]:
     return None if done.returncode == 0 else f"`{' '.join(command)}` fails: {done.stderr.strip()[-300:]}"
 
 
-def _to_nobody(writable: Sequence[Path]) -> list[str]:
+def as_nobody(writable: Sequence[Path]) -> list[str]:
     packages = [Path(path).parent for module in (caged, caged.emulator) for path in module.__path__]
     installed = [Path(sys.prefix), Path(sys.base_prefix), *packages]
     helper = str(Path(__file__).with_name("as_nobody.py"))
@@ -119,7 +119,7 @@ class Served:
         serve = [sys.executable, "-m", "caged.emulator", "serve", "--isolation", isolation(level)]
         serve += ["--port", "0", "--ready-file", str(self._ready), *options]
         self.process = subprocess.Popen(
-            [*(_to_nobody([folder]) if user else ()), *wrap, *serve],
+            [*(as_nobody([folder]) if user else ()), *wrap, *serve],
             env={
                 **_environment(),
                 "TMPDIR": str(self.tmp),
