@@ -28,6 +28,9 @@ MOST_PENDING_BYTES = 2 * frames.QUESTION_BYTES
 #: Bytes of answers that wait for one program to read them; with more, the next answer disconnects it.
 MOST_UNREAD_BYTES = 16 * 1024 * 1024
 _MOST_ARGUMENTS = 100_000
+#: What `asker.py` sends.
+_FIELDS = frozenset(("kind", "program", "arguments", "cwd", "stdin"))
+_KINDS = ("agent", "program", "answer")
 
 
 class _Conversation:
@@ -146,8 +149,10 @@ class Conversations:
 
 
 def _checked(message: Any) -> dict[str, Any]:
-    """The question with the fields that it may have and no others, so that nothing deeper travels on. ValueError when
-    one has another type."""
+    """The question with the fields that it may have, so that nothing deeper travels on. ValueError when there are
+    others, or one has another type."""
+    if not _FIELDS.issuperset(message) or message.get("kind") not in _KINDS:
+        raise ValueError("not a question")
     question: dict[str, Any] = {}
     for name in ("kind", "program", "cwd"):
         question[name] = _text(message.get(name, ""))
