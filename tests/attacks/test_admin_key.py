@@ -1,4 +1,4 @@
-"""Files in which the emulator writes its keys are hidden from sandboxes, wherever they lie and whenever they are written.
+"""Files with the emulator's keys are hidden from sandboxes, wherever they lie and whenever they are written.
 
 They lie in a directory that is neither below a home nor below a temporary one, which sandboxes do not see anyway.
 """
@@ -52,8 +52,10 @@ def start(level: str, project: Path, *options: str) -> subprocess.Popen[bytes]:
         wrap = as_nobody([project])
     with open(project / "output" / "out.log", "wb") as output:
         return subprocess.Popen(
-            [*wrap, sys.executable, "-m", "caged.emulator", "serve", "--isolation", isolation(level), "--port", "0"]
-            + ["--ready-file", str(project / "ready" / "ready.json"), *options],
+            [
+                *(*wrap, sys.executable, "-m", "caged.emulator", "serve", "--isolation", isolation(level)),
+                *("--port", "0", "--ready-file", str(project / "ready" / "ready.json"), *options),
+            ],
             cwd=project,
             env={
                 **{name: value for name, value in os.environ.items() if not name.startswith("CAGED_")},
@@ -104,8 +106,10 @@ def test_a_ready_file_that_cannot_be_hidden_is_refused(tmp_path: Path, directory
     need("namespace")
     ready_file = Path(directory) / "caged-test-ready.json"
     done = subprocess.run(
-        [sys.executable, "-m", "caged.emulator", "serve", "--isolation", "namespace", "--port", "0"]
-        + ["--ready-file", str(ready_file)],
+        [
+            *(sys.executable, "-m", "caged.emulator", "serve", "--isolation", "namespace"),
+            *("--port", "0", "--ready-file", str(ready_file)),
+        ],
         env={**os.environ, "TMPDIR": str(tmp_path)},
         stdin=subprocess.DEVNULL,
         capture_output=True,

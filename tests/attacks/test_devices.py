@@ -10,7 +10,7 @@ CHANGES = """
     import errno, json, os, stat
 
     def inodes():
-        yield from ("/", "/etc", "/etc/passwd", "/usr", "/usr/bin", "/usr/bin/env", "/etc/shadow", "/opt", "/var", "/sys")
+        yield from ("/", "/etc", "/etc/passwd", "/etc/shadow", "/usr", "/usr/bin", "/usr/bin/env", "/var", "/sys")
         for top in ("/dev", "/proc", "/sys"):
             for name in os.listdir(top):
                 path = f"{top}/{name}"

@@ -1,4 +1,4 @@
-"""The socket of a sandbox's init, which any of its processes may connect to: nothing sent there holds up anything else."""
+"""The socket of a sandbox's init, open to all of its processes: nothing sent there holds up anything else."""
 
 from __future__ import annotations
 

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+import asyncio
 from pathlib import Path
 
 import pytest
-from isolation_testing import WALLED, anywhere, emulators, python  # noqa: F401
-from leftovers import until
+from isolation_testing import Emulators, anywhere, emulators, python  # noqa: F401
 from levels import LEVELS, Served, need
 
-from caged.emulator import Emulator
+from caged import AsyncCaged, CagedError
+from caged.emulator import ConfigError, Emulator, EmulatorError
 
 LIMIT = 512
 
 
 @pytest.fixture(params=LEVELS)
-def fresh(request: pytest.FixtureRequest, emulators) -> Served:  # type: ignore[no-untyped-def]  # noqa: F811
-    served: Served = emulators(request.param)
-    return served
+def fresh(request: pytest.FixtureRequest, emulators: Emulators) -> Served:  # noqa: F811
+    return emulators(request.param)
 
 
 # Bounded, unlike a real fork bomb: it stops at 1,100 and its children sleep.
@@ -41,12 +38,15 @@ BOMB = """
 
 
 def test_the_limit_of_processes_holds_from_the_first_one_on(fresh: Served) -> None:
-    """Where the kernel counts. Otherwise init ends everything, which leaves no output."""
+    """Where the kernel counts; at level `process` init looks a few times a second."""
+    if fresh.level == "process":
+        pytest.skip("init counts, and does not see what comes and goes in between")
     with fresh.sandbox(template="python-312") as box:
         fresh.client.files.write(box, "/workspace/bomb.py", "\n".join(line[4:] for line in BOMB.split("\n")))
         result = fresh.client.sandboxes.exec(box, "python3 bomb.py > count 2>&1; cat count")
-        if result.ok and result.output.strip().isdigit():
-            assert int(result.output) <= LIMIT
+        if result.exit_code == 137:
+            pytest.skip("this kernel does not count per sandbox, and init has ended everything")
+        assert int(result.output) <= LIMIT
 
 
 def test_a_sandbox_at_its_limit_says_so_and_can_be_used_again(fresh: Served) -> None:
@@ -65,16 +65,21 @@ def test_a_sandbox_at_its_limit_says_so_and_can_be_used_again(fresh: Served) -> 
 
 
 def test_a_terminal_at_the_limit_makes_room_too(fresh: Served) -> None:
+    """It is refused like a command, and the next one opens."""
+
+    async def open_and_close(box: str) -> None:
+        async with AsyncCaged(api_key=fresh.api_key, base_url=fresh.base_url) as caged:
+            async with await caged.sandboxes.terminal(box):
+                pass
+
     with fresh.sandbox(template="python-312") as box:
         fresh.client.files.write(box, "/workspace/bomb.py", "\n".join(line[4:] for line in BOMB.split("\n")))
         fresh.client.sandboxes.exec(box, "python3 bomb.py")
-        for _ in range(2):
-            try:
-                with fresh.client.terminal(box) as terminal:
-                    terminal.send("exit\n")
-                    break
-            except Exception:  # the first one may only have made room
-                continue
+        try:
+            asyncio.run(open_and_close(box))
+        except CagedError:
+            pass
+        asyncio.run(open_and_close(box))
         assert fresh.client.sandboxes.exec(box, "echo fine").output == "fine\n"
 
 
@@ -102,15 +107,15 @@ def test_the_emulators_umask_does_not_reach_a_sandbox(tmp_path: Path, level: str
 
 
 MEMORY = {
-    "memfd": "fd = os.memfd_create('x'); write(fd)",
+    "memfd": "fd = os.memfd_create('x'); write(fd, 300)",
     "memfds": "[write(os.memfd_create('x'), 40) for _ in range(8)]",
-    "memfd mapped": "fd = os.memfd_create('x'); os.truncate(fd, 300 << 20); touch(mmap.mmap(fd, 300 << 20))",
-    "shared anonymous": "touch(mmap.mmap(-1, 300 << 20))",
+    "memfd mapped": "fd = os.memfd_create('x'); os.truncate(fd, 300 << 20); m = mmap.mmap(fd, 300 << 20); touch(m)",
+    "shared anonymous": "held = mmap.mmap(-1, 300 << 20); touch(held)",
     "shared, of two": "held = [mmap.mmap(-1, 90 << 20) for _ in range(3)]; [touch(one) for one in held]",
 }
 FILL = """
 import mmap, os, time
-def write(fd, count=300):
+def write(fd, count):
     for _ in range(count):
         os.write(fd, bytes(1 << 20))
 def touch(held):
@@ -123,8 +128,8 @@ time.sleep(20)
 
 @pytest.mark.parametrize("shape", MEMORY)
 @pytest.mark.parametrize("level", ["namespace", "process"])
-def test_shared_memory_counts(emulators, level: str, shape: str) -> None:  # type: ignore[no-untyped-def]  # noqa: F811
-    served: Served = emulators(level)
+def test_shared_memory_counts(emulators: Emulators, level: str, shape: str) -> None:  # noqa: F811
+    served = emulators(level)
     with served.sandbox(template="python-312", memory_mb=128) as box:
         served.client.files.write(box, "/workspace/fill.py", FILL.format(body=MEMORY[shape]))
         result = served.client.sandboxes.exec(box, "python3 fill.py")
@@ -154,7 +159,7 @@ def test_places_in_memory_and_segments_are_bounded(anywhere: Served) -> None:  #
 def test_a_group_counts_a_memfd() -> None:
     try:
         emulator = Emulator(isolation="namespace", memory_limit="sandbox").start()
-    except Exception as error:
+    except (ConfigError, EmulatorError) as error:
         pytest.skip(str(error).splitlines()[0])
     try:
         with emulator.client() as client:

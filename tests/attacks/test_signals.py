@@ -1,7 +1,7 @@
 """Isolation `process`: a command signals its own sandbox and nothing else.
 
-Signals sent here do nothing: number 0 asks whether one could be sent, and SIGCONT goes to a sleeping process of the test.
-Never send one to -1 from a test: where the protection is missing it reaches every process of the machine.
+Signals sent here do nothing: number 0 asks whether one could be sent, and SIGCONT goes to a process that runs. Never
+send one to -1 from a test: where the protection is missing it reaches every process of the machine.
 """
 
 from __future__ import annotations

@@ -25,7 +25,6 @@ import os
 import select
 import signal
 import socket
-import time
 
 from . import asking, frames, libc, limits, memory, namespaces, network, processes, rights, terminals, walls
 
@@ -47,9 +46,8 @@ _RESET_IN_COMMANDS = [
 
 
 _WATCH_MILLISECONDS = 200
-_WATCH_MEMORY_MILLISECONDS = 500
-#: Init itself and processes that are just ending count for the kernel, and not all of them are seen.
-_ALMOST = 32
+#: Processes that must be left for a command to be started: it needs more than its own.
+RESERVED = 16
 #: Of every command, whatever the emulator's own is.
 UMASK = 0o022
 
@@ -64,11 +62,11 @@ class Init:
         self._held: dict[int, tuple[dict[str, Any], list[int]]] = {}  # commands that wait for a thaw, by id
         self._poll = select.poll()
         self.most_processes: Optional[int] = None  # the number to watch, where the kernel does not
+        self._counts_cheaply = isinstance(processes_inside, processes.Table)
         self._limit: int = (spec.get("limits") or {}).get("processes", 0)
         self._devnull = os.open(os.devnull, os.O_RDWR)
         memory_mb = (spec.get("limits") or {}).get("memory_mb", 0)
         self._shared_memory = memory.SharedMemory(memory_mb) if memory_mb and processes.LINUX else None
-        self._next_memory_look = 0.0
         self._ending = False
         self._conversations: Optional[asking.Conversations] = None
         self._wakeups = processes.Wakeups()
@@ -95,22 +93,16 @@ class Init:
             self._reap()
             if watch:
                 self._watch_processes()
-                self._watch_memory()
+            if watch and self._shared_memory is not None:
+                self._shared_memory.enforce(self._processes.everything)
         self._kill_everything()
 
     def _watch_interval(self) -> Optional[int]:
         """Milliseconds until the next look at what the kernel does not limit. None without anything to look at: an idle
         sandbox costs nothing."""
-        interval = _WATCH_MILLISECONDS if self.most_processes else self._shared_memory and _WATCH_MEMORY_MILLISECONDS
-        return interval if interval and self._processes.everything() else None
-
-    def _watch_memory(self) -> None:
-        now = time.monotonic()
-        if self._shared_memory is None or now < self._next_memory_look:
-            return
-        self._next_memory_look = now + _WATCH_MEMORY_MILLISECONDS / 1000
-        if self._shared_memory.has_grown():
-            memory.end(self._shared_memory.over(self._processes.everything()))
+        if not (self.most_processes or self._shared_memory) or not self._processes.everything():
+            return None
+        return _WATCH_MILLISECONDS if self.most_processes else int(memory.SECONDS * 1000)
 
     def _watch_processes(self) -> None:
         count = len(self._processes.everything())
@@ -126,13 +118,23 @@ class Init:
         """Why a command could not be started. Where the sandbox's own processes leave no room for one more, they are
         ended: no command that could end them could be started either."""
         count = self._processes.count_tasks() if isinstance(error, OSError) and error.errno == errno.EAGAIN else 0
-        if not self._limit or count < self._limit - _ALMOST:
-            return str(error)
+        return self._make_room(count) if self._limit and count >= self._limit - RESERVED else str(error)
+
+    def _make_room(self, count: int) -> str:
+        """Ends everything, and says so to whoever wanted to start a command."""
         self._end_overrun(count)
         return (
             f"the sandbox had {count} processes and threads, and its limit is {self._limit}: all of them were ended so"
             " that it can be used again; repeat the command, and start fewer at a time"
         )
+
+    def _refused(self, command: int) -> bool:
+        """Whether there are so many processes that a command could start nothing itself. Then it is not started."""
+        count = len(self._processes.everything()) if self._limit and self._counts_cheaply else 0
+        if not self._limit or count < self._limit - RESERVED:
+            return False
+        self._send({"ev": "exit", "id": command, "error": self._make_room(count)})
+        return True
 
     # --- requests
 
@@ -209,6 +211,8 @@ class Init:
 
     def _start(self, message: dict[str, Any], outputs: list[int]) -> None:
         argv, env = message["argv"], message["env"]
+        if self._refused(message["id"]):
+            return
         try:
             processes.tag_children(message["id"])
             os.chdir(message["cwd"])
@@ -234,6 +238,8 @@ class Init:
         command = message["id"]
         if self._frozen:
             self._send({"ev": "exit", "id": command, "error": "the sandbox is paused"})
+            return
+        if self._refused(command):
             return
         try:
             processes.tag_children(command)
@@ -326,7 +332,9 @@ def main_in_namespaces(
         init = Init(control, spec, processes.Table())
         if built:
             rights.leave_keyring()
-            limits.limit_segments((spec.get("limits") or {}).get("memory_mb", 0))
+            if spec.get("limits"):
+                limits.count_by_kernel(spec["limits"]["processes"], spec["counted"])
+                limits.limit_segments(spec["limits"]["memory_mb"])
             walls.protect_host_inodes(spec["real_root"])
         else:
             # The death of process 1 is the death of everything in its process table. A zygote that died before this

@@ -72,7 +72,7 @@ def kernel_counts(counted: bool) -> str:
     return "pid_max" if known >= (6, 14) else ""  # before, pid_max is the whole machine's
 
 
-def count_by_kernel(processes: int, counted: bool, root: str) -> None:
+def count_by_kernel(processes: int, counted: bool, root: str = "") -> None:
     """Sets pid_max of a new process table, whose /proc is below `root` and not read-only yet, and passes over the
     numbers that are given out only once, so that the limit holds from the first process on."""
     if kernel_counts(counted) == "pid_max":

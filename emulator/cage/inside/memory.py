@@ -1,18 +1,23 @@
 """Shared memory of a sandbox's processes, which RLIMIT_DATA does not count: memfds, and what is mapped as shared.
 
-Looking at each process is slow. So it happens only when the whole machine's shared memory has grown by more than the
-sandbox's limit since the sandbox began.
+Looking at each process is slow. So it happens only when the whole machine has more shared memory than the sandbox may
+have, and the more seldom the longer it takes.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Callable
 
+#: Between two looks, at least; and how many times as long as the last one took.
+SECONDS = 0.5
+_SHARE = 20
 _MIB = 1024 * 1024
 
 
@@ -21,13 +26,19 @@ class SharedMemory:
 
     def __init__(self, memory_mb: int) -> None:
         self._limit = memory_mb * _MIB
-        self._at_start = _of_machine()
+        self._next_look = 0.0
 
-    def has_grown(self) -> bool:
-        """Whether a look at the processes is worth its time."""
-        return _of_machine() - self._at_start > self._limit
+    def enforce(self, processes: Callable[[], list[int]]) -> None:
+        """Kills the processes that hold shared memory when they have too much of it together; to be called often."""
+        start = time.monotonic()
+        if start < self._next_look:
+            return
+        if _of_machine() > self._limit:
+            _kill(self._over(processes()))
+        now = time.monotonic()
+        self._next_look = now + max(SECONDS, _SHARE * (now - start))
 
-    def over(self, pids: Iterable[int]) -> list[int]:
+    def _over(self, pids: Iterable[int]) -> list[int]:
         """The processes that hold shared memory, when it is more than the limit altogether; none otherwise."""
         memfds: dict[tuple[int, int], int] = {}
         mapped, holders = 0, []
@@ -42,7 +53,7 @@ class SharedMemory:
         return holders if max(sum(memfds.values()), mapped) > self._limit else []
 
 
-def end(pids: Iterable[int]) -> None:
+def _kill(pids: Iterable[int]) -> None:
     for pid in pids:
         try:
             os.kill(pid, signal.SIGKILL)

@@ -74,7 +74,8 @@ def lock() -> None:
                 raise  # EINVAL: an older kernel does not know it
     _drop_inheritable()
     libc.call("prctl", PR_SET_NO_NEW_PRIVS, ctypes.c_ulong(1), 0, 0, 0)
-    landlock.confine(sockets=True)  # in `full`, services of the host listen on abstract sockets; signals stay inside anyway
+    # In `full`, services of the host listen on abstract sockets. Signals stay in the process table anyway.
+    landlock.confine(sockets=True)
     filters.apply()
     # Behind an ordinary user's bwrap init has no more rights than its commands: they must not trace it.
     libc.call("prctl", PR_SET_DUMPABLE, ctypes.c_ulong(0), 0, 0, 0)
