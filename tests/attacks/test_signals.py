@@ -7,7 +7,6 @@ send one to -1 from a test: where the protection is missing it reaches every pro
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import subprocess
 import sys
@@ -16,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from isolation_testing import python
-from levels import Served
+from levels import Served, has_landlock_scopes
 
 REFUSING = [sys.executable, "-I", str(Path(__file__).parents[1] / "tools" / "refusing.py")]
 ROOT = os.geteuid() == 0
@@ -24,10 +23,6 @@ ROOT = os.geteuid() == 0
 # What the kernel refuses, so that the next best way has to be taken.
 MACHINES = {"as it is": [], "without Landlock": [*REFUSING, "landlock"]}
 NEITHER = [*REFUSING, "landlock,setuid"]
-
-
-def has_scopes() -> bool:
-    return sys.platform == "linux" and ctypes.CDLL(None).syscall(444, None, ctypes.c_size_t(0), 1) >= 6
 
 
 def need(words: list[str]) -> None:
@@ -38,7 +33,7 @@ def need(words: list[str]) -> None:
 
 @pytest.fixture(scope="module", params=MACHINES)
 def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    if not ROOT and (request.param != "as it is" or not has_scopes()):
+    if not ROOT and (request.param != "as it is" or not has_landlock_scopes()):
         pytest.skip("an ordinary user's signals are confined by Landlock alone (Linux 6.12)")
     need(MACHINES[request.param])
     served = Served(tmp_path_factory.mktemp("signals"), "process", wrap=MACHINES[request.param])

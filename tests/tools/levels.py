@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import functools
 import json
 import os
@@ -33,6 +34,11 @@ SECRET = "the-developers-secret"
 def isolation(level: str) -> str:
     """The level as the emulator names it."""
     return level.partition("-")[0]
+
+
+def has_landlock_scopes() -> bool:
+    """Whether this kernel can keep signals and abstract sockets inside of a sandbox without namespaces."""
+    return sys.platform == "linux" and ctypes.CDLL(None).syscall(444, None, ctypes.c_size_t(0), 1) >= 6
 
 
 def need(level: str) -> None:
