@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from isolation_testing import python
+from leftovers import until
 from levels import Served, has_landlock_scopes
 
 REFUSING = [sys.executable, "-I", str(Path(__file__).parents[1] / "tools" / "refusing.py")]
@@ -107,7 +108,7 @@ def test_pausing_and_stopping_work(served: Served) -> None:
     with served.sandbox() as box:
         pid = int(served.run(box, "setsid sleep 60 > /dev/null 2>&1 & echo $!"))
         served.client.sandboxes.pause(box)
-        assert Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+        until(lambda: Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T", 5)
         served.client.sandboxes.resume(box)
         served.run(box, f"kill -0 {pid}")
     assert not Path(f"/proc/{pid}").exists()
