@@ -120,7 +120,7 @@ held = [connection]""",
 
 
 # Init is the same at each level; with its own process table it is number 1.
-@pytest.fixture(scope="module", params=LEVELS if LONG else ("namespace", "process"))
+@pytest.fixture(scope="module", params=LEVELS if LONG else ("namespace",))
 def anywhere(request: pytest.FixtureRequest, emulators: Emulators) -> Served:  # noqa: F811
     return emulators(request.param)
 
