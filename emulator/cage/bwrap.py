@@ -7,7 +7,7 @@ import stat
 from typing import Any
 
 from .inside.walls import OWN_TOP, SECRET_DIRS, SECRET_FILES, is_own
-from .isolation import interpreter
+from .isolation import PYTHON, interpreter
 from .paths import Layout
 from .zygote import python_words
 
@@ -43,7 +43,10 @@ def command(bwrap: str, spec: dict[str, Any], layout: Layout) -> list[str]:
         if os.path.isdir(path) and not is_own(path):
             words += ["--tmpfs", path]
     program, prefix = interpreter()
-    for path in sorted({*spec["show"], prefix}, key=len):
+    elsewhere = spec["python"]
+    if elsewhere and program.startswith(f"{prefix}/"):
+        program = PYTHON + program[len(prefix) :]
+    for path in sorted({*spec["show"], *(() if elsewhere else (prefix,))}, key=len):
         words += ["--ro-bind-try", path, path]
     for path in SECRET_FILES:
         if os.path.isfile(path):
@@ -54,7 +57,10 @@ def command(bwrap: str, spec: dict[str, Any], layout: Layout) -> list[str]:
     resolver = os.path.realpath("/etc/resolv.conf")
     if resolver.startswith("/run/"):
         words += ["--ro-bind-try", resolver, resolver]
-    words += ["--ro-bind", str(layout.opt), "/opt/caged", "--remount-ro", "/", "--chdir", "/workspace", "--"]
+    words += ["--ro-bind", str(layout.opt), "/opt/caged"]
+    if elsewhere:
+        words += ["--ro-bind", elsewhere, PYTHON]
+    words += ["--remount-ro", "/", "--chdir", "/workspace", "--"]
     start = f"it.main_of_bwrap(@FD@, {spec!r})"
     return [*words, *python_words(program, LIBRARY, "init", start)]
 

@@ -51,10 +51,10 @@ class Walls:
 
     def _shown_as_python(self) -> str:
         """The prefix of the emulator's interpreter, if it has to be shown in another place: its own is hidden, or is
-        the sandbox's. bwrap shows it where it is."""
+        the sandbox's."""
         prefix = interpreter()[1]
         hidden = is_own(prefix) or any(below(prefix, path) for path in self.hide)
-        return prefix if self.level == "namespace" and hidden and self._may_show(prefix) else ""
+        return prefix if self.level != "process" and hidden and self._may_show(prefix) else ""
 
     def python(self) -> str:
         """The emulator's interpreter, as programs of its own inside have to call it."""
