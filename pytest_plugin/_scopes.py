@@ -105,6 +105,7 @@ class EmulatorScope:
                 emulator.take_back()
                 if emulator._link.changed:
                     emulator.forget()
+                    emulator.clear_callback_errors()
                     emulator._link.changed = False
         except EmulatorError:
             pass
