@@ -139,7 +139,7 @@ def test_json_and_yaml_say_the_same(double, tmp_path, monkeypatch):
 
 TWICE = [
     ("s.json", '{"faults": [{"operation": "sandboxes.exec", "status": 500}], "faults": []}', "'faults' is there twice"),
-    ("s.json", '{"faults": [{"operation": "sandboxes.exec", "status": 500, "status": 501}]}', "'status' is there twice"),
+    ("s.json", '{"faults": [{"path": "/v1/sandboxes", "status": 500, "status": 501}]}', "'status' is there twice"),
     ("s.toml", "[clock]\nadvance = 1\n[clock]\nadvance = 2\n", "not well-formed"),
     ("s.yaml", "faults:\n- {operation: sandboxes.exec, status: 500}\nfaults: []\n", "'faults' is there twice"),
 ]
