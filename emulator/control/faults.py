@@ -247,7 +247,9 @@ class Faults:
         fault.check()
         routes = self.routes()
         if routes:
-            check_reachable(routes, operation=fault.operation, method=fault.method, path=fault.path)
+            check_reachable(
+                routes, operation=fault.operation, method=fault.method, path=fault.path, sandbox=fault.sandbox
+            )
         self._faults[fault.id] = fault
         return fault
 
