@@ -119,6 +119,8 @@ class Controls:
         """
         from ..scenario import Loaded, ScenarioError, read
 
+        if not isinstance(path, (str, os.PathLike)):
+            raise TypeError(f"path: must be the path of a scenario file (a str or a Path), not {path!r}")
         document = read(Path(path)).document()
         try:
             answer = self._link.call(

@@ -221,7 +221,7 @@ class Link:
         try:
             response = self._client.request(method, path, params=self._params(account, query), **options)
         except HTTPError as error:
-            raise EmulatorError(f"the emulator at {self._client.base_url} does not answer: {error}") from error
+            raise EmulatorError(f"the emulator at {self._client.base_url} does not answer: {error}") from None
         return self._accepted(response)
 
     @contextmanager
@@ -237,7 +237,7 @@ class Link:
                     response.read()
                 yield self._accepted(response)
         except HTTPError as error:
-            raise EmulatorError(f"the emulator at {self._client.base_url} does not answer: {error}") from error
+            raise EmulatorError(f"the emulator at {self._client.base_url} does not answer: {error}") from None
 
     def _params(self, account: Optional[Of], query: Optional[Mapping[str, Any]]) -> dict[str, Any]:
         params = {"account": self.about(account), **(query or {})}

@@ -539,3 +539,9 @@ def test_a_state_directory_that_holds_something_has_its_own(tmp_path, file):
     with Emulator(state_dir=state, scenario=file) as emulator, emulator.client() as caged:
         assert {box.id for box in caged.sandboxes.list()} == first
         assert emulator.loaded.sandboxes == {}
+
+
+@pytest.mark.parametrize("path", [{"sandboxes": []}, None, 5])
+def test_load_of_what_is_no_path_says_what_is_needed(emulator, path):
+    with pytest.raises(TypeError, match=r"path: must be the path of a scenario file \(a str or a Path\), not "):
+        emulator.load(path)
