@@ -23,7 +23,7 @@ from .control.agents import Agents
 from .control.chance import Chance
 from .control.clock import SEEDED_START, Clock
 from .control.faults import Faults
-from .control.journal import Journal
+from .control.journal import Journal, cut
 from .control.scope import EVERYBODY, current
 from .control.scripts import Scripts
 from .control.stubs import Stubs
@@ -34,11 +34,16 @@ from .platform.platform import Platform
 from .platform.services import Services
 from .rundir import RunDir
 from .store import Store
+from .workers import Workers
 
 if TYPE_CHECKING:
     from .persistence.persistence import Persistence
     from .scenario import Loaded, Scenario
     from .server import Server
+
+
+#: Lines of the emulator's log that are kept in memory, and characters of a line.
+LOG_LINES, LOG_CHARACTERS = 1000, 16 * 1024
 
 
 class Runtime:
@@ -57,7 +62,7 @@ class Runtime:
         self.admin_key = config.admin_key or new_admin_key()
         self._echo = echo
         #: The newest lines of the log, each with the account that it is about; empty: the emulator itself.
-        self._lines: deque[tuple[str, str]] = deque(maxlen=1000)
+        self._lines: deque[tuple[str, str]] = deque(maxlen=LOG_LINES)
         self._clock = Clock(None if config.seed is None else SEEDED_START)
         self._loop: Optional[asyncio.AbstractEventLoop] = None
         self._stop: Optional[asyncio.Event] = None
@@ -80,6 +85,7 @@ class Runtime:
         kept = self._persistence
         self._zygote = Zygote(self._run_dir.path, self.log, kept.lock if kept is not None else None)
         self._toolchains = Toolchains()
+        self._workers = Workers()
         chance = kept.chance(config.seed) if kept is not None else Chance(config.seed)
         self.services = Services(
             config=config,
@@ -96,6 +102,7 @@ class Runtime:
             site=self._site(Walls("process")),
             run_dir=self._run_dir.path,
             files_dir=kept.path if kept is not None else self._run_dir.path,
+            workers=self._workers,
             keeper=kept,
             log=self.log,
             memory=self._memory_groups(),
@@ -142,10 +149,10 @@ class Runtime:
         return groups
 
     def _site(self, walls: Walls) -> Site:
-        return Site(self._run_dir.path, self._zygote, walls, self._toolchains.shell)
+        return Site(self._run_dir.path, self._zygote, walls, self._toolchains.shell, self._workers)
 
     def log(self, line: str) -> None:
-        stamped = f"{self._clock.timestamp()} {line}"
+        stamped = f"{self._clock.timestamp()} {cut(line, LOG_CHARACTERS)}"
         self._lines.append((current(), stamped))
         if self._echo is not None:
             self._echo(stamped)
@@ -273,6 +280,7 @@ class Runtime:
     def clean_up(self) -> None:
         """Removes what `run` cannot: the directory and the socket. Harmless to repeat. Blocks."""
         self._socket.close()
+        self._workers.close()
         if self._persistence is not None:
             self._persistence.close()
         self._run_dir.remove()

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Optional
 
+from ..workers import checkpoint
 from .cursor import DIRECTORY, Cursor, open_below
 from .disk import TooLarge
 from .paths import Layout
@@ -121,6 +122,7 @@ class _Packer:
     def pack(self, top: str) -> int:
         with closing(_walk(top)) as walk:
             for found in walk:
+                checkpoint()
                 self._count += 1
                 if self._count > MOST_MEMBERS:
                     raise OSError(errno.EFBIG, f"there are more than {MOST_MEMBERS:,} files")
@@ -218,6 +220,7 @@ class _Exactly:
         self._left = size
 
     def read(self, count: int = -1) -> bytes:
+        checkpoint()
         count = self._left if count < 0 else min(count, self._left)
         data = self._content.read(count)
         data += b"\0" * (count - len(data))

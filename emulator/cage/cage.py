@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Optional
 
+from ..workers import Stop, Workers
 from . import disk, ports, tree
 from .bytecode_sweep import BytecodeSweep
 from .cgroups import MemoryGroup
@@ -27,6 +28,8 @@ from .zygote import Zygote
 
 #: Above this many bytes a command travels in a file: the kernel takes at most 128 KiB in one argument.
 _INLINE_COMMAND = 100_000
+#: The paths in a longer one are rewritten in a thread.
+_REWRITTEN_AT_ONCE = 256 * 1024
 
 
 #: What the shell of a terminal reads first: what a login shell reads, but not the host's own /etc/profile, which would
@@ -55,7 +58,10 @@ class Cage:
         programs: Optional[Programs] = None,
         proxy: Optional[Proxy] = None,
         memory: Optional[MemoryGroup] = None,
+        workers: Optional[Workers] = None,
     ) -> None:
+        #: Threads for what blocks.
+        self.workers = workers or Workers()
         self.memory = memory
         self._proxy = proxy
         self.layout = layout
@@ -109,14 +115,17 @@ class Cage:
         """Run `bash -c COMMAND` in /workspace, or `sh -c COMMAND` with `posix`. `apart`: standard error by itself.
         Cancelled, or after `seconds`, it kills the command and all that came from it. Raises Gone when the sandbox's
         processes are gone."""
-        command = self.layout.to_host_text(command)
+        if len(command) > _REWRITTEN_AT_ONCE:
+            command = await self.workers.walk.run(self.layout.to_host_text, command)
+        else:
+            command = self.layout.to_host_text(command)
         # The word behind the command is $0, with which the shell's own messages begin.
         shell, name = ("/bin/sh", ["sh"]) if posix else (self._shell, [])
         if len(command.encode("utf-8", "surrogateescape")) < _INLINE_COMMAND:
             return await self.program([shell, "-c", command, *name], env, limit, apart, seconds)
         script = self.layout.opt / f"command-{os.urandom(6).hex()}"
         try:
-            await asyncio.to_thread(script.write_text, command, "utf-8", "surrogateescape")
+            await self.workers.small.run(script.write_text, command, "utf-8", "surrogateescape")
         except OSError as error:
             return Result(b"", -1, False, f"/opt/caged cannot be written to ({error.strerror})")
         try:
@@ -168,7 +177,7 @@ class Cage:
             environment["TERM"] = "xterm-256color"
             settings = self.layout.opt / "terminal.sh"
             if not settings.exists():
-                await asyncio.to_thread(settings.write_text, _PERSONAL_SHELL, "utf-8")
+                await self.workers.small.run(settings.write_text, _PERSONAL_SHELL, "utf-8")
             words = [self._shell, "--init-file", f"{self.layout.seen('opt/caged')}/terminal.sh", "-i"]
         if not self._shell.endswith("bash"):
             environment.setdefault("PS1", "$ ")
@@ -184,13 +193,13 @@ class Cage:
         if self._bytecode.is_quick:
             self._bytecode.drop()
         else:
-            await asyncio.to_thread(self._bytecode.drop)
+            await self.workers.walk.run(self._bytecode.drop)
 
     # --- ports
 
     async def ports(self) -> dict[int, str]:
         """What its processes listen on: see `ports.listening`."""
-        return await asyncio.to_thread(ports.listening, self.init_pid)
+        return await self.workers.small.run(ports.listening, self.init_pid)
 
     async def connect(self, address: str, port: int, own_network: bool) -> socket.socket:
         """A connected, non-blocking socket to one of them. Raises Gone, OSError."""
@@ -222,32 +231,33 @@ class Cage:
     # --- files (each in a thread)
 
     async def read(self, path: str, limit: int) -> bytes:
-        return await asyncio.to_thread(tree.read, self.layout, path, limit)
+        return await self.workers.small.run(tree.read, self.layout, path, limit)
 
     async def write(self, path: str, content: bytes) -> str:
-        return await asyncio.to_thread(tree.write, self.layout, path, content)
+        return await self.workers.small.run(tree.write, self.layout, path, content)
 
     async def listing(self, path: str) -> list[tree.Entry]:
-        return await asyncio.to_thread(tree.listing, self.layout, path)
+        return await self.workers.walk.run(tree.listing, self.layout, path)
 
     async def directory(self, path: str) -> str:
         """A directory of the sandbox, links resolved, by the path that a command has to use."""
-        return await asyncio.to_thread(tree.resolve_directory, self.layout, path)
+        return await self.workers.small.run(tree.resolve_directory, self.layout, path)
 
-    async def pack(self, target: Path, limit: Optional[int]) -> int:
+    async def pack(self, target: Path, limit: Optional[int], stop: Optional[Stop] = None) -> int:
+        """Raises TooLarge, OSError; Stopped, which is one, by `stop`."""
         from . import archive  # with what reads and writes tar files, for who takes snapshots
 
-        return await asyncio.to_thread(archive.pack, self.layout, target, limit)
+        return await self.workers.copy.run(archive.pack, self.layout, target, limit, stop=stop)
 
     async def disk_usage(self) -> int:
         """Bytes that the sandbox's writable places take on disk."""
         roots = self.layout.roots().values()
-        return sum([await asyncio.to_thread(disk.size, root) for root in roots])
+        return sum([await self.workers.walk.run(disk.size, root) for root in roots])
 
-    async def unpack(self, source: Path) -> None:
+    async def unpack(self, source: Path, stop: Optional[Stop] = None) -> None:
         from . import restore
 
-        await asyncio.to_thread(restore.unpack, source, self.layout)
+        await self.workers.copy.run(restore.unpack, source, self.layout, stop=stop)
 
     # --- programs put into the sandbox
 
@@ -269,7 +279,7 @@ class Cage:
         processes = SandboxProcesses(await self._zygote.create(spec), lambda: None)
         try:
             await processes.ready()
-            yield Cage(self._id, layout, self._shell, self._zygote, processes)
+            yield Cage(self._id, layout, self._shell, self._zygote, processes, workers=self.workers)
         finally:
             await processes.stop()
             self._zygote.inits.pop(spec["id"], None)

@@ -13,6 +13,8 @@ import time
 from pathlib import Path
 from typing import Callable, Optional, Union
 
+from ..workers import checkpoint
+
 #: Ends the name of a directory that is being removed, should nobody come to the end of it.
 REMOVED = ".removed"
 
@@ -25,6 +27,7 @@ def size(path: str) -> int:
     """Bytes on disk below a directory. Links are not followed; what cannot be looked into counts as nothing."""
     total, todo = 0, [path]
     while todo:
+        checkpoint()
         try:
             with os.scandir(todo.pop()) as entries:
                 for entry in entries:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import functools
-import re
 import time
 from dataclasses import dataclass, field
 from typing import Optional
@@ -181,4 +180,5 @@ async def _must(cage: Cage, arguments: list[str], env: dict[str, str]) -> None:
     result = await _git(cage, arguments, env)
     if result.code != 0:
         said = result.error or result.output.decode("utf-8", "replace").strip()
-        raise CloneFailed(re.sub(r"\s*\n\s*", "; ", said) or f"git {arguments[0]} ended with {result.code}")
+        lines = filter(None, map(str.strip, said.split("\n")))
+        raise CloneFailed("; ".join(lines) or f"git {arguments[0]} ended with {result.code}")

@@ -19,7 +19,11 @@ import os
 import re
 from pathlib import Path
 
+from ..workers import checkpoint
+
 WORKSPACE = "/workspace"
+#: A long text is looked through in windows, so that a thread can pause in between. No token is longer than this.
+_WINDOW, _LONGEST_TOKEN = 64 * 1024, 32
 WRITABLE = ("workspace", "root", "tmp")
 _SAFE = re.compile(r"[A-Za-z0-9_./+@-]*\Z")
 
@@ -99,7 +103,15 @@ class Layout:
         """Path tokens of a command or an environment value, as host paths (`process` walls)."""
         if self.mounted or "/" not in text:
             return text
-        return _TOKEN.sub(lambda token: self._places[token.group(1)], text)
+        pieces, done = [], 0
+        for at in range(0, len(text), _WINDOW):
+            checkpoint()
+            # What is behind a window's end is seen by the pattern, but a token must begin before it.
+            for token in _TOKEN.finditer(text, max(at, done), at + _WINDOW + _LONGEST_TOKEN):
+                if token.start() < at + _WINDOW:
+                    pieces += [text[done : token.start()], self._places[token.group(1)]]
+                    done = token.end()
+        return "".join([*pieces, text[done:]])
 
     def to_sandbox_text(self, output: bytes) -> bytes:
         """Host paths in output, as the sandbox's paths (`process` walls)."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Callable, Optional
 
+from ..workers import Workers
 from . import bwrap, disk
 from .asking import Asked
 from .cage import Cage
@@ -56,8 +56,11 @@ class Plan:
 class Site:
     """`run_dir`: the emulator's, in which directories that are made ahead wait."""
 
-    def __init__(self, run_dir: Path, zygote: Zygote, walls: Walls, shell: str) -> None:
+    def __init__(
+        self, run_dir: Path, zygote: Zygote, walls: Walls, shell: str, workers: Optional[Workers] = None
+    ) -> None:
         self.walls = walls
+        self._workers = workers or Workers()
         self._root = run_dir / "walls"
         self._root.mkdir(exist_ok=True)
         self._spare = run_dir / "spare"
@@ -72,7 +75,7 @@ class Site:
             return
         self._preparing = True
         try:
-            await asyncio.to_thread(self._make_spare)
+            await self._workers.small.run(self._make_spare)
             self._has_spare = True
         finally:
             self._preparing = False
@@ -103,7 +106,7 @@ class Site:
         processes: Optional[SandboxProcesses] = None
         try:
             if plan.again:
-                await asyncio.to_thread(refurnish, layout)
+                await self._workers.walk.run(refurnish, layout)
             else:
                 self._take(layout)
             control = await self._zygote.create(self._spec(layout, plan))
@@ -116,7 +119,15 @@ class Site:
                 plan.memory.add([init, *descendants([init])])  # behind bwrap, init is its child
             programs = Programs(layout, self.walls.ask_dir(layout), self.walls.python())
             return Cage(
-                plan.sandbox_id, layout, self._shell, self._zygote, processes, programs, plan.proxy, plan.memory
+                plan.sandbox_id,
+                layout,
+                self._shell,
+                self._zygote,
+                processes,
+                programs,
+                plan.proxy,
+                plan.memory,
+                self._workers,
             )
         except BaseException as error:
             if processes is not None:

@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO, Optional
 
+from ..workers import checkpoint
+
 CHUNK = 1 << 20
 BLOCK = 512
 #: Bytes of one name, of a whole path in an archive, and of a link's target; members of one archive.
@@ -83,6 +85,7 @@ class Tarball:
 
     def __iter__(self) -> Iterator[Member]:
         while True:
+            checkpoint()
             self._skip()
             member = self._next()
             if member is None:
@@ -98,6 +101,7 @@ class Tarball:
 
     def content(self) -> Iterator[bytes]:
         while self._left:
+            checkpoint()
             piece = self._file.read(min(self._left, CHUNK))
             if not piece:
                 raise ArchiveError("it ends in the middle of a file")

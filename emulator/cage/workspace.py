@@ -16,6 +16,7 @@ from contextlib import closing
 from itertools import islice
 from typing import Callable
 
+from ..workers import checkpoint
 from . import disk, tree
 from .paths import WORKSPACE, Layout
 from .tree import Entry, Outside, Place, walk
@@ -65,7 +66,11 @@ def listing(layout: Layout, path: str) -> list[Entry]:
         if place.fd < 0:
             raise Outside
         entries = []
-        for child in sorted(os.listdir(place.fd), key=os.fsencode):
+        names = os.listdir(place.fd)
+        if len(names) > tree.LISTING_MOST:
+            raise OSError(errno.EOVERFLOW, f"has more than {tree.LISTING_MOST:,} entries; list it in parts")
+        for child in sorted(names, key=os.fsencode):
+            checkpoint()
             if tree.TEMPORARY.match(child):
                 continue
             try:
@@ -123,6 +128,7 @@ def search(layout: Layout, matches: Callable[[str], bool], most: int) -> tuple[l
     deadline = time.monotonic() + SEARCH_SECONDS
     with closing(_everything(_Alone(layout))) as everything:
         for count, path in enumerate(everything):
+            checkpoint()
             if count >= SEARCH_ENTRIES or time.monotonic() > deadline:
                 return found, True
             if matches(posixpath.basename(path)):

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Optional
 
 from .chance import Chance
+from .journal import cut
 from .scope import EVERYBODY
 
 #: Errors that are kept; the oldest are dropped first.
@@ -73,7 +74,7 @@ class CallbackErrors:
             sandbox=sandbox,
             control=control,
             described=described,
-            error="".join(traceback.format_exception_only(type(error), error)).strip(),
+            error=cut("".join(traceback.format_exception_only(type(error), error)).strip(), TRACEBACK_CHARACTERS),
             traceback=formatted(error),
             allowed=allowed,
             original=error,

@@ -18,6 +18,7 @@ from http import HTTPStatus
 from typing import Callable, Literal, Optional, get_args
 
 from .chance import Chance
+from .room import Room
 from .routes import Route, check_reachable
 from .scope import EVERYBODY, in_order
 
@@ -231,6 +232,7 @@ class Faults:
     def __init__(self, chance: Chance) -> None:
         self._chance = chance
         self._faults: dict[str, Fault] = {}
+        self._room = Room("faults")
         #: All routes of the API, so that what no request matches is refused; set when they are made.
         self.routes: Callable[[], Collection[Route]] = tuple
 
@@ -250,6 +252,7 @@ class Faults:
             check_reachable(
                 routes, operation=fault.operation, method=fault.method, path=fault.path, sandbox=fault.sandbox
             )
+        self._room.take(fault, self._faults)
         self._faults[fault.id] = fault
         return fault
 

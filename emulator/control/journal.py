@@ -3,21 +3,31 @@ commands, prompts, events. The newest of each; the oldest are forgotten first.""
 
 from __future__ import annotations
 
-import json
 from collections import deque
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Optional
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Callable, Generic, Optional, TypeVar
 from urllib.parse import unquote_plus
 
 from ..history import Event
 from .credentials import LONGEST_CREDENTIAL, credentials_masked
-from .hidden import Hidden
+from .hidden import LONGEST, Hidden, without_end
 from .scope import EVERYBODY
 
-#: Kept of each account: entries of each kind, and bytes of bodies.
+T = TypeVar("T")
+
+#: Kept of each account: entries of each kind, and bytes of each kind.
 KEEP = 10_000
 KEEP_BYTES = 32 * 1024**2
+#: What an entry takes besides its texts, about.
+ENTRY_BYTES = 500
+#: Of one text: a command, a prompt, a reply, an argument. What is longer is cut, with a mark.
+TEXT_CHARACTERS = 64 * 1024
+#: Of a path or a query; how many warnings of one request, and of each.
+URL_CHARACTERS = 4096
+WARNINGS, WARNING_CHARACTERS = 30, 1000
+#: Of a text whose entry has lost the rest, because the account had more than KEEP_BYTES.
+REST_CHARACTERS = 200
 #: Ids of sandboxes that are known of each account, beyond what is kept of them.
 KEEP_SANDBOXES = 100_000
 #: Of one body; what is longer is cut.
@@ -84,16 +94,71 @@ class Asked:
     cost_usd: float
 
 
+def _rest(text: str) -> str:
+    """What stays of a text when the account has too much."""
+    more = len(text) - REST_CHARACTERS
+    return text if more <= 0 else f"{text[:REST_CHARACTERS]} … ({more} more characters, dropped: {_TOO_MUCH})"
+
+
+_TOO_MUCH = f"the journal of the account had more than {KEEP_BYTES // 1024**2} MiB"
+DROPPED = f"[dropped: {_TOO_MUCH}]"
+
+
+def _shrink_command(ran: Ran) -> Ran:
+    output = None if ran.output is None else DROPPED
+    return replace(ran, command=_rest(ran.command), output=output, truncated=ran.output is not None)
+
+
+def _shrink_prompt(asked: Asked) -> Asked:
+    return replace(asked, prompt=_rest(asked.prompt), arguments=(), cwd=_rest(asked.cwd), reply=DROPPED)
+
+
+def _shrink_event(event: Event) -> Event:
+    return replace(event, data={"dropped": _TOO_MUCH}, meta={})
+
+
+class Kept(Generic[T]):
+    """The newest KEEP entries. When they have more than KEEP_BYTES, the oldest lose their texts, with a mark."""
+
+    def __init__(self, shrink: Callable[[T], T]) -> None:
+        self._shrink = shrink
+        self._shrunk: deque[T] = deque()
+        self._whole: deque[tuple[T, int]] = deque()
+        self._bytes = 0
+
+    def append(self, entry: T, weight: int) -> None:
+        weight += ENTRY_BYTES
+        self._whole.append((entry, weight))
+        self._bytes += weight
+        while self._bytes > KEEP_BYTES and len(self._whole) > 1:
+            old, weight = self._whole.popleft()
+            self._bytes -= weight
+            self._shrunk.append(self._shrink(old))
+        while len(self) > KEEP:
+            if self._shrunk:
+                self._shrunk.popleft()
+            else:
+                self._bytes -= self._whole.popleft()[1]
+
+    def __len__(self) -> int:
+        return len(self._shrunk) + len(self._whole)
+
+    def __iter__(self) -> Iterator[T]:
+        yield from self._shrunk
+        for entry, _weight in self._whole:
+            yield entry
+
+
 class Pages:
     """Of one account."""
 
     def __init__(self) -> None:
         self.requests: deque[Entry] = deque(maxlen=KEEP)
-        self.commands: deque[Ran] = deque(maxlen=KEEP)
-        self.prompts: deque[Asked] = deque(maxlen=KEEP)
-        self.events: deque[Event] = deque(maxlen=KEEP)
-        #: Those of the requests that have bodies, and how many bytes these are.
-        self._with_bodies: deque[Entry] = deque()
+        self.commands: Kept[Ran] = Kept(_shrink_command)
+        self.prompts: Kept[Asked] = Kept(_shrink_prompt)
+        self.events: Kept[Event] = Kept(_shrink_event)
+        #: Those of the requests that have bodies, with their bytes, and how many bytes these are in all.
+        self._with_bodies: deque[tuple[Entry, int]] = deque()
         self._bytes = 0
         #: Values that nobody may see, as they stand in bodies.
         self.hidden = Hidden()
@@ -101,13 +166,17 @@ class Pages:
         self.sandboxes: dict[str, None] = {}
 
     def weigh(self, entry: Entry) -> None:
-        """Forgets the oldest bodies when there are too many bytes of them."""
-        self._with_bodies.append(entry)
-        self._bytes += len(entry.request) + len(entry.response)
+        """Forgets the oldest bodies when there are too many bytes of them, and what else is long."""
+        weight = len(entry.request) + len(entry.response) + len(entry.path) + len(entry.query)
+        weight += sum(map(len, entry.warnings)) + ENTRY_BYTES
+        self._with_bodies.append((entry, weight))
+        self._bytes += weight
         while self._bytes > KEEP_BYTES or len(self._with_bodies) > KEEP:
-            old = self._with_bodies.popleft()
-            self._bytes -= len(old.request) + len(old.response)
+            old, weight = self._with_bodies.popleft()
+            self._bytes -= weight
             old.request = old.response = b""
+            old.path, old.query = _rest(old.path), _rest(old.query)
+            old.warnings = list(map(_rest, old.warnings[:1]))
 
 
 class Journal:
@@ -148,24 +217,28 @@ class Journal:
             entry.query = credentials_masked(entry.query.encode()).decode()
         if pages.hidden:
             entry.path, entry.query = _shown(entry.path, pages.hidden), _shown(entry.query, pages.hidden)
-            entry.warnings[:] = [pages.hidden.masked(text.encode()).decode() for text in entry.warnings]
+        more = len(entry.warnings) - WARNINGS
+        warnings = entry.warnings[:WARNINGS] + ([f"… and {more} more warnings"] if more > 0 else [])
+        entry.warnings[:] = [_hidden_and_cut(text, WARNING_CHARACTERS, pages.hidden) for text in warnings]
+        entry.path = cut(entry.path, URL_CHARACTERS)
+        entry.query = cut(entry.query, URL_CHARACTERS)
         pages.weigh(entry)
 
     def hide(self, account: str, values: Iterable[str]) -> None:
         """From now on these stand as *** in bodies, also as JSON writes them."""
-        for value in filter(None, values):
-            for text in (value, json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]):
-                self.of(account).hidden.add(text.encode("utf-8", "replace"))
+        self.of(account).hidden.add(values)
 
     def ran(self, command: Ran) -> None:
-        self.of(command.account).commands.append(command)
+        self.of(command.account).commands.append(command, len(command.command) + len(command.output or ""))
 
     def asked(self, prompt: Asked) -> None:
-        self.of(prompt.account).prompts.append(prompt)
+        texts = (prompt.prompt, prompt.reply, prompt.cwd, *prompt.arguments)
+        self.of(prompt.account).prompts.append(prompt, sum(map(len, texts)))
 
-    def happened(self, event: Event) -> None:
+    def happened(self, event: Event, weight: int) -> None:
+        """`weight`: bytes of the event's data, about."""
         pages = self.of(event.account_id)
-        pages.events.append(event)
+        pages.events.append(event, weight)
         if event.sandbox_id:
             self._knows(pages, event.sandbox_id)
 
@@ -202,10 +275,23 @@ class Journal:
 def _kept(body: bytes, hidden: Hidden) -> bytes:
     if not body:
         return b""
-    spare = max(LONGEST_CREDENTIAL, hidden.longest)
+    spare = max(LONGEST_CREDENTIAL, LONGEST)
     piece = credentials_masked(hidden.masked(body[: BODY_BYTES + spare]))
     # What was at the end of a cut body may be part of something hidden, which was not found therefore.
-    return piece[:BODY_BYTES] if len(body) <= BODY_BYTES + spare else piece[: min(BODY_BYTES, len(piece) - spare)]
+    return (piece if len(body) <= BODY_BYTES + spare else without_end(piece, spare, b"***"))[:BODY_BYTES]
+
+
+def cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[:most]} … ({len(text) - most} more characters)"
+
+
+def _hidden_and_cut(text: str, most: int, hidden: Hidden) -> str:
+    if hidden:
+        piece = hidden.masked(text[: most + LONGEST].encode("utf-8", "replace"))
+        if len(text) > most + LONGEST:
+            piece = without_end(piece, LONGEST, b"***")
+        text = piece.decode("utf-8", "replace")
+    return cut(text, most)
 
 
 def _shown(url: str, hidden: Hidden) -> str:

@@ -9,6 +9,7 @@ from typing import Callable, Optional
 from .agents import Prompt, Reply
 from .chance import Chance
 from .patterns import TextPattern
+from .room import Room
 from .scope import EVERYBODY, in_order
 
 _EMPTY = Reply("")
@@ -82,11 +83,13 @@ class Scripts:
     def __init__(self, chance: Chance) -> None:
         self._chance = chance
         self._scripts: dict[str, Script] = {}
+        self._room = Room("replies")
 
     def add(self, account: str, agent: str, **options: object) -> Script:
         """ValueError for options that make no sense."""
         script = Script(self._chance.identifier("reply", self._scripts), account, agent, **options)  # type: ignore[arg-type]
         script.check()
+        self._room.take(script, self._scripts)
         self._scripts[script.id] = script
         return script
 

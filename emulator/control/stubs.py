@@ -11,12 +11,13 @@ from typing import Callable, Optional, Union
 
 from .chance import Chance
 from .patterns import TextPattern, matches
+from .room import Room, size_of
 from .scope import EVERYBODY, in_order
 
 KINDS = ("command", "program")
 _PROGRAM = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9._+@-]{1,200}")
 #: Answers that a shell was told to fetch and has not fetched; the oldest are given up.
-_MOST_PENDING = 1000
+MOST_PENDING, PENDING_CHARACTERS = 1000, 32 * 1024**2
 
 
 @dataclass(frozen=True)
@@ -202,12 +203,15 @@ class Stubs:
     def __init__(self, chance: Chance) -> None:
         self._chance = chance
         self._stubs: dict[str, Stub] = {}
+        self._room = Room("stubs")
         self._pending: OrderedDict[str, tuple[str, Output]] = OrderedDict()
+        self._pending_size = 0
 
     def add(self, account: str, **options: object) -> Stub:
         """ValueError for options that make no sense."""
         stub = Stub(id=self._chance.identifier("stub", self._stubs), account=account, **options)  # type: ignore[arg-type]
         stub.check()
+        self._room.take(stub, self._stubs)
         self._stubs[stub.id] = stub
         return stub
 
@@ -240,11 +244,14 @@ class Stubs:
 
     def leave(self, token: str, sandbox: str, output: Output) -> None:
         self._pending[token] = (sandbox, output)
-        while len(self._pending) > _MOST_PENDING:
-            self._pending.popitem(last=False)
+        self._pending_size += size_of(output)
+        while len(self._pending) > MOST_PENDING or (self._pending_size > PENDING_CHARACTERS and len(self._pending) > 1):
+            self._pending_size -= size_of(self._pending.popitem(last=False)[1][1])
 
     def fetch(self, token: str, sandbox: str) -> Optional[Output]:
         """Once, and there only where it was left for."""
         if self._pending.get(token, ("",))[0] != sandbox:
             return None
-        return self._pending.pop(token)[1]
+        output = self._pending.pop(token)[1]
+        self._pending_size -= size_of(output)
+        return output

@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import json
 import os
@@ -33,7 +32,7 @@ __all__ = ["Contents", "Transfer", "TransferError"]
 
 T = TypeVar("T")
 #: What keeps the emulator, and not one sandbox, from writing.
-_EXHAUSTED = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.EROFS})
+_EXHAUSTED = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.EROFS, errno.ECANCELED})
 
 
 @dataclass
@@ -70,12 +69,12 @@ class Transfer:
         try:
             packed, left_out = await self._pack_all(account_id, work)
             contents = await self._write_records(work, account_id, packed, left_out)
-            await asyncio.to_thread(pack_up, work, temporary)
+            await self._services.workers.copy.run(pack_up, work, temporary)
             os.replace(temporary, path)
             return contents
         finally:
             temporary.unlink(missing_ok=True)
-            await asyncio.to_thread(disk.remove, work)
+            await self._services.workers.walk.run(disk.remove, work)
 
     async def _pack_all(self, account_id: Optional[str], work: Path) -> tuple[set[str], dict[str, str]]:
         """The ids of the sandboxes that were packed, and why others could not be."""
@@ -89,7 +88,7 @@ class Transfer:
                     raise
                 left_out[box.id] = f"its files cannot be saved: {error}"
                 self._services.log(f"sandbox {box.id} was left out of an export: {left_out[box.id]}")
-                await asyncio.to_thread(disk.remove, work / "sandboxes" / box.id)
+                await self._services.workers.walk.run(disk.remove, work / "sandboxes" / box.id)
         return packed, left_out
 
     def _work_directory(self, purpose: str) -> Path:
@@ -120,9 +119,9 @@ class Transfer:
                         await cage.freeze()
                     except Gone:
                         held = False  # its files are as still as they get
-                await asyncio.to_thread(mending.complete, layout)
+                await self._services.workers.copy.run(mending.complete, layout)
                 for place in PLACES:
-                    await asyncio.to_thread(archive.pack, layout, target / f"{place}.tar", None, place)
+                    await self._services.workers.copy.run(archive.pack, layout, target / f"{place}.tar", None, place)
             finally:
                 if held and cage is not None and cage.alive and sandbox.status == "running":
                     await cage.thaw()
@@ -147,8 +146,8 @@ class Transfer:
             book.document("alive", vars(alive))
             manifest = {"format": unpacking.FORMAT, "version": unpacking.VERSION, **vars(contents)}
             (work / unpacking.MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
-            await asyncio.to_thread(book.write)
-            await asyncio.to_thread(into_one_file, connection)
+            await self._services.workers.copy.run(book.write)
+            await self._services.workers.copy.run(into_one_file, connection)
         except Error as error:
             raise TransferError(f"the records cannot be written: {error}") from error
         finally:
@@ -163,8 +162,8 @@ class Transfer:
         work = self._work_directory("import")
         made: list[Path] = []
         try:
-            await asyncio.to_thread(unpacking.unpack, Path(path), work)
-            loaded = await asyncio.to_thread(self._read, work)
+            await self._services.workers.copy.run(unpacking.unpack, Path(path), work)
+            loaded = await self._services.workers.copy.run(self._read, work)
             self._check(loaded.store, work)
             await self._place(loaded.store, work, made)
             self._refuse_taken(loaded.store)  # something may have been made meanwhile
@@ -173,10 +172,10 @@ class Transfer:
             self._services.commit()
         finally:
             for path in made:
-                await asyncio.to_thread(disk.remove, path)
+                await self._services.workers.walk.run(disk.remove, path)
                 if path.is_file():
                     path.unlink()
-            await asyncio.to_thread(disk.remove, work)
+            await self._services.workers.walk.run(disk.remove, work)
         return _contents(loaded.store)
 
     def _read(self, work: Path) -> _Loaded:
@@ -245,7 +244,7 @@ class Transfer:
                 raise TransferError(f"nothing was imported: {layout.directory} is there already")
             made.append(layout.directory)
             try:
-                await asyncio.to_thread(unpacking.furnish, layout, work / "sandboxes" / box.id)
+                await self._services.workers.copy.run(unpacking.furnish, layout, work / "sandboxes" / box.id)
             except OSError as error:
                 raise TransferError(f"nothing was imported: the files of sandbox {box.id}: {error}") from error
         for snapshot in store.snapshots.values():

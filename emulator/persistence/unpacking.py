@@ -16,6 +16,7 @@ from typing import IO, cast
 from ..cage import archive
 from ..cage.paths import Layout
 from ..cage.tarball import ArchiveError, Member, Tarball, shown
+from ..workers import Stoppable
 from .database import NAME
 from .foreign import MOST_RECORD_BYTES
 
@@ -46,7 +47,7 @@ def pack_up(work: Path, target: Path) -> None:
                 member.uid = member.gid = 0
                 member.uname = member.gname = "root"
                 with open(work / name, "rb") as content:
-                    packed.addfile(member, content)
+                    packed.addfile(member, Stoppable(content))  # type: ignore[arg-type]
         file.flush()
         os.fsync(file.fileno())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Optional
 
+from ..control.journal import cut
 from ..store import Account, Alert
 from .notifications import Notifications
 from .refusal import not_found
@@ -15,6 +16,7 @@ PAGE = 50
 PAGE_MOST = 100
 #: Alerts of one emulator that are kept; the oldest go first.
 MOST = 20_000
+MESSAGE_CHARACTERS = 1000
 
 
 def page_size(limit: Optional[int]) -> int:
@@ -55,7 +57,7 @@ class Alerts:
             rule_type=rule_type,
             severity=severity,
             title=title,
-            message=message,
+            message=cut(message, MESSAGE_CHARACTERS),
             sandbox_id=sandbox_id,
             session_id=session_id,
             meta=dict(meta or {}),

@@ -14,14 +14,14 @@ from caged import __version__
 from ..cage.asking import Answer
 from ..control.agents import USAGE_ERROR, Agents, Prompt, Reply, model_name, prompt_text
 from ..control.callbacks import CallbackRaised
-from ..control.journal import Asked
+from ..control.journal import TEXT_CHARACTERS, Asked
 from ..control.scripts import NoReplyLeft, Script
 from ..store import Sandbox, Session
 from . import limits
 from .files import place
 from .refusal import Refusal
 from .replying import Printed, printed
-from .services import Services, mask
+from .services import Services, redacted
 from .sessions import Sessions
 from .standing_in import as_seen
 from .threads import in_thread
@@ -203,10 +203,10 @@ class Answering:
                 session=prompt.session_id,
                 agent=prompt.agent,
                 program=prompt.program,
-                prompt=mask(sandbox, prompt.text),
-                arguments=tuple(mask(sandbox, word) for word in prompt.arguments),
+                prompt=redacted(sandbox, prompt.text, TEXT_CHARACTERS),
+                arguments=tuple(redacted(sandbox, word, TEXT_CHARACTERS) for word in prompt.arguments),
                 cwd=prompt.cwd,
-                reply=mask(sandbox, reply.whole),
+                reply=redacted(sandbox, reply.whole, TEXT_CHARACTERS),
                 exit_code=reply.exit_code,
                 tokens_in=max(0, reply.tokens_in),
                 tokens_out=max(0, reply.tokens_out),

@@ -8,8 +8,13 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Optional
 
+#: Simple commands of one command line that are looked at.
+MOST_STEPS = 1000
+#: Words of each of them.
+MOST_WORDS = 2000
 _TOKEN = re.compile(
     r"""(?P<quoted>'[^']*'|"(?:\\.|[^"\\])*")|(?P<end>[;&|\n()`]+)|(?P<space>[^\S\n]+)|\\.|[^\s;&|()`'"\\]+|.""",
     re.DOTALL,
@@ -44,16 +49,17 @@ class Step:
     """One simple command: its program without directory or wrappers, the words after it, and what it runs as."""
 
     def __init__(self, words: Sequence[str]) -> None:
-        rest = list(words)
+        at = 0
         self.wrappers: list[str] = []
-        while rest and (_ASSIGNMENT.match(rest[0]) or posixpath.basename(rest[0]) in _WRAPPERS):
-            word = rest.pop(0)
+        while at < len(words) and (_ASSIGNMENT.match(words[at]) or posixpath.basename(words[at]) in _WRAPPERS):
+            word = words[at]
+            at += 1
             if "=" not in word:
                 self.wrappers.append(posixpath.basename(word))
-                while rest and rest[0].startswith("-"):
-                    rest.pop(0)
-        self.program = posixpath.basename(rest[0]) if rest else ""
-        self.words = rest[1:]
+                while at < len(words) and words[at].startswith("-"):
+                    at += 1
+        self.program = posixpath.basename(words[at]) if at < len(words) else ""
+        self.words = list(words[at + 1 :])
         self._all = words
         self.text = " ".join(words)
 
@@ -73,7 +79,7 @@ class Step:
         for index, word in enumerate(self.words):
             name, equals, value = word.partition("=")
             if name in names:
-                return value if equals else next(iter(self.words[index + 1 :]), "")
+                return value if equals else "".join(self.words[index + 1 : index + 2])
         return None
 
     def hosts(self) -> list[str]:
@@ -103,7 +109,7 @@ class Step:
         for index, word in enumerate(self._all):
             found = _REDIRECTION.fullmatch(word)
             if found is not None:
-                paths.append(found[1] or next(iter(self._all[index + 1 :]), ""))
+                paths.append(found[1] or "".join(self._all[index + 1 : index + 2]))
         operands = self.operands
         if self.program in _CHANGE_ALL or (self.program == "sed" and self.has("i")):
             paths += operands
@@ -126,24 +132,30 @@ def full_path(path: str) -> str:
 
 
 def steps(command: str, depth: int = 0) -> Iterator[Step]:
-    """The simple commands of a command line, and those of `sh -c '...'` in it."""
+    """The simple commands of a command line, and those of `sh -c '...'` in it; the first MOST_STEPS of them."""
+    return islice(_steps(command, depth), MOST_STEPS)
+
+
+def _steps(command: str, depth: int) -> Iterator[Step]:
     words: list[str] = []
-    word: Optional[str] = None
+    word: Optional[list[str]] = None
     for found in _TOKEN.finditer(f"{command}\n"):
         text = found[0]
         if found["space"] or found["end"]:
-            if word is not None:
-                words.append(word)
+            if word is not None and len(words) < MOST_WORDS:
+                words.append("".join(word))
             word = None
             if found["end"] and words:
                 step = Step(words)
                 yield step
                 if depth < 3 and step.program in _SHELLS and step.has("c") and step.operands:
-                    yield from steps(step.operands[0], depth + 1)
+                    yield from _steps(step.operands[0], depth + 1)
                 words = []
             continue
         if found["quoted"]:
             text = text[1:-1]
         elif text[0] == "\\" and len(text) == 2:
             text = text[1] if text[1] != "\n" else ""
-        word = (word or "") + text
+        if word is None:
+            word = []
+        word.append(text)

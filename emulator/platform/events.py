@@ -4,20 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Optional
 
 from ..control.clock import rfc3339
-from ..history import Event, History
+from ..control.hidden import LONGEST
+from ..history import Event, History, Ledger
+from ..pace import Pace
 from ..store import Account, Sandbox, Session
 from . import cost
 from .refusal import invalid
-from .services import Services, hidden_values
+from .services import SPARE, Services, hidden_values, redact
 
 TYPES = ("llm_call", "tool_call", "file_op", "command", "network", "error", "lifecycle", "desktop")
 OTHER = "other"
 BATCH = 1000
 #: A longer text in an event is cut, after masking.
 TEXT = 32 * 1024
+#: Characters of all that one event says; what is beyond them is dropped.
+EVENT = 256 * 1024
+#: Entries of an event's `meta`.
+META_MOST = 1000
+#: In place of what was dropped.
+DROPPED = f"(dropped: the event has more than {EVENT // 1024} KiB)"
+#: What an event holds is deeper nowhere.
+DEPTH_MOST = 100
 
 
 @dataclass(frozen=True)
@@ -81,8 +92,14 @@ class Events:
         services.recorder = self.record
         #: By sandbox: its newest session that is over, and when it ended, by the account's clock of now.
         self._ended: dict[str, tuple[str, float]] = {}
+        #: Of each account, the order of its events in all histories.
+        self._ledgers: dict[str, Ledger] = {}
         services.signals.connect("session_ended", self._session_ended)
         services.signals.connect("clock_set", self._clock_set)
+
+    def forget(self, account: Account) -> None:
+        """Its histories are begun anew."""
+        self._ledgers.pop(account.id, None)
 
     def _session_ended(self, sandbox: Sandbox, session: Session) -> None:
         self._ended[sandbox.id] = (session.id, session.ended_at or 0.0)
@@ -110,7 +127,7 @@ class Events:
         session = self._session_during(sandbox, now - duration_ms / 1000)
         self._add(sandbox.account_id, sandbox, session, sandbox.history, Told(kind, now, duration_ms, data))
 
-    def ingest(self, account: Account, batch: Sequence[Told], warnings: list[str]) -> tuple[int, int]:
+    async def ingest(self, account: Account, batch: Sequence[Told], warnings: list[str]) -> tuple[int, int]:
         """Record events that a client reports.
 
         An event that names a sandbox that is not the account's, or a sandbox that is not its session's, is an error;
@@ -127,28 +144,30 @@ class Events:
         if len(batch) > BATCH:
             raise invalid(f"events: {len(batch)} in one batch; send at most {BATCH}")
         accepted = 0
-        for number, told in enumerate(batch):
-            try:
-                sandbox, session = self._named(account, told)
-            except Unknown as error:
-                warnings.append(f"events.{number} is not recorded: {error}")
-                continue
-            if told.session_id and session is None:
-                warnings.append(
-                    f"events.{number}: the account has no session {told.session_id!r}; the event is recorded under that"
-                    " id, but makes no session (an agent does)"
-                )
-            history = account.history
-            if session is not None:
-                history = session.history
-            elif sandbox is not None:
-                history = sandbox.history
-            self._add(account.id, sandbox, session, history, told)
-            if told.type == "llm_call":
-                warnings.extend(f"events.{number}: {sentence}" for sentence in _without_effect(told, sandbox))
-                if sandbox is not None:
-                    _spend(sandbox, session, told.payload or {})
-            accepted += 1
+        async with Pace(self._services.turns) as pace:
+            for number, told in enumerate(batch):
+                await pace()
+                try:
+                    sandbox, session = self._named(account, told)
+                except Unknown as error:
+                    warnings.append(f"events.{number} is not recorded: {error}")
+                    continue
+                if told.session_id and session is None:
+                    warnings.append(
+                        f"events.{number}: the account has no session {told.session_id!r}; the event is recorded under"
+                        " that id, but makes no session (an agent does)"
+                    )
+                history = account.history
+                if session is not None:
+                    history = session.history
+                elif sandbox is not None:
+                    history = sandbox.history
+                self._add(account.id, sandbox, session, history, told)
+                if told.type == "llm_call":
+                    warnings.extend(f"events.{number}: {sentence}" for sentence in _without_effect(told, sandbox))
+                    if sandbox is not None:
+                        _spend(sandbox, session, told.payload or {})
+                accepted += 1
         return accepted, len(batch) - accepted
 
     def _named(self, account: Account, told: Told) -> tuple[Optional[Sandbox], Optional[Session]]:
@@ -174,7 +193,8 @@ class Events:
     def _add(
         self, account_id: str, sandbox: Optional[Sandbox], session: Optional[Session], history: History, told: Told
     ) -> None:
-        cleaned = _Cleaned(hidden_values(sandbox) if sandbox is not None else ())
+        cleaned = Cleaned(hidden_values(sandbox) if sandbox is not None else ())
+        data = cleaned(told.payload)
         counted = session.history if session is not None else history
         event = Event(
             id=cleaned.text(told.id) or self._services.chance.identifier("evt"),
@@ -185,38 +205,80 @@ class Events:
             type=told.type if told.type in TYPES else OTHER,
             timestamp=rfc3339(told.at),
             duration_ms=round(told.duration_ms, 3),
-            data=cleaned(told.payload),
+            data=data,
             process_id=cleaned.text(told.process_id),
-            meta={cleaned.text(name): cleaned.text(value) for name, value in told.meta.items()},
+            meta={cleaned.text(name): cleaned.text(value) for name, value in islice(told.meta.items(), META_MOST)},
         )
-        counted.append(event, told.at, cleaned.weight)
+        ledger = self._ledgers.setdefault(account_id, Ledger())
+        counted.append(event, told.at, cleaned.weight, ledger)
         if session is not None and sandbox is not None:
-            sandbox.history.append(event, told.at, cleaned.weight)
+            sandbox.history.append(event, told.at, cleaned.weight, ledger)
+        self._services.journal.happened(event, cleaned.weight)
         self._services.signals.send("event", sandbox=sandbox, event=event)
 
 
-class _Cleaned:
-    """Makes data of an event safe to keep and to show: secrets masked, no endless texts, nothing that is not Unicode.
-    `weight` is how many characters were kept."""
+class Cleaned:
+    """Make data of an event safe to keep and to show: secrets and credentials masked, no endless texts, nothing that is
+    not Unicode. `weight` is how many characters were kept."""
 
     def __init__(self, hidden: Sequence[str]) -> None:
         self._hidden = hidden
         self.weight = 0
 
     def __call__(self, value: Any) -> Any:
+        """One event's data. No more than what is kept is looked at."""
+        texts: list[str] = []
+        self._collect(value, texts, [0], 0)
+        everything = "\n".join(texts)
+        own, self._hidden = self._hidden, [one for one in self._hidden if one[:LONGEST] in everything]
+        try:
+            return self._cleaned(value, 0)
+        finally:
+            self._hidden = own
+
+    def _collect(self, value: Any, texts: list[str], size: list[int], depth: int) -> None:
+        """The texts in a value, as far as they may be kept."""
+        if size[0] > EVENT or depth > DEPTH_MOST:
+            return
+        if isinstance(value, str):
+            texts.append(value[: TEXT + SPARE])
+            size[0] += min(len(value), TEXT) + 8
+        elif isinstance(value, (dict, list, tuple)):
+            size[0] += 8
+            for each in value:
+                if size[0] > EVENT:
+                    return
+                self._collect(each, texts, size, depth + 1)
+                if isinstance(value, dict):
+                    self._collect(value[each], texts, size, depth + 1)
+        else:
+            size[0] += 8
+
+    def _cleaned(self, value: Any, depth: int) -> Any:
+        if self.weight > EVENT or depth > DEPTH_MOST:
+            return DROPPED
         if isinstance(value, str):
             return self.text(value)
-        if isinstance(value, dict):
-            return {self.text(str(name)): self(inner) for name, inner in value.items()}
-        if isinstance(value, (list, tuple)):
-            return [self(inner) for inner in value]
         self.weight += 8
+        if isinstance(value, dict):
+            kept: dict[str, Any] = {}
+            for name, inner in value.items():
+                if self.weight > EVENT:
+                    kept["…"] = DROPPED
+                    break
+                kept[self.text(str(name))] = self._cleaned(inner, depth + 1)
+            return kept
+        if isinstance(value, (list, tuple)):
+            items: list[Any] = []
+            for inner in value:
+                if self.weight > EVENT:
+                    items.append(DROPPED)
+                    break
+                items.append(self._cleaned(inner, depth + 1))
+            return items
         return value
 
     def text(self, text: str) -> str:
-        for value in self._hidden:
-            text = text.replace(value, "***")
-        if len(text) > TEXT:
-            text = f"{text[:TEXT]} … ({len(text) - TEXT} more characters)"
-        self.weight += len(text)
-        return text.encode("utf-8", "replace").decode("utf-8")
+        text = redact(text, self._hidden, TEXT)
+        self.weight += len(text) + 8
+        return text

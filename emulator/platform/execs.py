@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 import re
 from collections.abc import Coroutine
 from dataclasses import dataclass
@@ -11,10 +12,11 @@ from typing import Any, Optional
 from ..cage.process import Gone, Result
 from ..control.faults import Injection
 from ..store import Account, Sandbox
+from ..workers import checkpoint
 from . import limits
 from .refusal import not_found
 from .sandboxes import Sandboxes
-from .services import Services, mask
+from .services import Services, redacted
 from .standing_in import Chosen, choose
 
 #: How programs say that they were given no more memory. The kernel tells nobody about a process's own limit.
@@ -28,6 +30,20 @@ class Outcome:
     output: str
     exit_code: int
     error: Optional[str] = None
+
+
+#: Bytes of output that are decoded on the event loop.
+DECODED_AT_ONCE = 64 * 1024
+
+
+def _decode(output: bytes) -> str:
+    """Blocks."""
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    pieces = []
+    for at in range(0, len(output), DECODED_AT_ONCE):
+        checkpoint()
+        pieces.append(decoder.decode(output[at : at + DECODED_AT_ONCE]))
+    return "".join([*pieces, decoder.decode(b"", final=True)])
 
 
 def _die(sandbox: Sandbox, injection: Injection) -> None:
@@ -114,7 +130,7 @@ class Execs:
         if result.error is not None:
             self._over(sandbox, command, None, start, f"not started: {result.error}", stub=chosen.stub)
             return Outcome("", -1, chosen.not_started(result.error))
-        output = result.output.decode("utf-8", "replace")
+        output = await self._decoded(result.output)
         if result.truncated:
             output += f"\n[caged: output cut after {limits.OUTPUT_BYTES // 1024**2} MiB]\n"
         ended = f"exit {result.code}, {milliseconds} ms"
@@ -122,6 +138,12 @@ class Execs:
         if result.code:
             self._note_memory(sandbox, result.output[-4000:])
         return Outcome(output, result.code)
+
+    async def _decoded(self, output: bytes) -> str:
+        """A large one in a thread, in pieces: bytes that are no text take long."""
+        if len(output) <= DECODED_AT_ONCE:
+            return output.decode("utf-8", "replace")
+        return await self._services.workers.walk.run(_decode, output)
 
     def _note_memory(self, sandbox: Sandbox, said: bytes) -> None:
         """A line in the log when a command failed for want of memory."""
@@ -155,6 +177,5 @@ class Execs:
             data["error"] = outcome
         milliseconds = (self._services.clock.stopwatch() - start) * 1000
         self._services.ran(sandbox, data, milliseconds, output=output, stub=stub, truncated=truncated)
-        shown = mask(sandbox, command)  # before the cut, which may go through a secret
-        shown = shown if len(shown) <= 500 else shown[:500] + " …"
+        shown = redacted(sandbox, command, limits.LOGGED_COMMAND)
         self._services.note(sandbox, f"$ {shown} ({outcome}{f', {stub}' if stub else ''})", "command")

@@ -69,11 +69,20 @@ PREVIEW_REQUESTS = 100
 PORTS_SECONDS = 1.0
 
 BODY_BYTES = 10 * 1024 * 1024
+#: Of a body: characters of a text and entries of a list or object, unless a field has a limit of its own.
+TEXT_CHARACTERS, LIST_ENTRIES = 64 * 1024, 1000
+#: Of a create.
+REPO_CHARACTERS, REF_CHARACTERS, SCRIPT_CHARACTERS = 8192, 4096, 1024 * 1024
+ENV_VARIABLES, ENV_BYTES = 5000, 1024 * 1024
 READ_BYTES = 1024 * 1024
 OUTPUT_BYTES = 16 * 1024 * 1024
 MANUAL_SNAPSHOTS = 20
 SNAPSHOT_BYTES = 2 * 1024**3  # Part B, 17
 DOWNLOAD_SECONDS = 3600
+#: Characters of a command in a sandbox's log.
+LOGGED_COMMAND = 500
+#: Characters of the reason why a sandbox could not be made or started.
+REASON = 4000
 LOGS_DEFAULT = 100
 LOGS_MOST = 1000
 #: How long each step of a create may take: the platform bounds the whole at 5 minutes (wire-other-clients.md 2.1).

@@ -5,7 +5,6 @@ What the two calls answer is on no page; the token works as a bearer for /v1 lik
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import hmac
 import re
@@ -19,6 +18,8 @@ from .services import Services
 
 PASSWORD_LEAST = 8
 PASSWORD_MOST = 1024
+#: Of one emulator; the oldest are logged out first.
+MOST = 10_000
 #: Some control characters by number: what `\s` holds of them differs from one language to the next.
 EMAIL, EMAIL_MOST = r"[^@\s\x1c-\x1f\x85]+@[^@\s\x1c-\x1f\x85]+", 254
 SESSION_SECONDS = 7 * 24 * 3600
@@ -47,7 +48,7 @@ class Logins:
         if not PASSWORD_LEAST <= len(password) <= PASSWORD_MOST:
             raise invalid(f"password: must have at least {PASSWORD_LEAST} characters, and at most {PASSWORD_MOST}")
         salt = secrets.token_bytes(16)
-        hashed = await asyncio.to_thread(_hash, password, salt)
+        hashed = await self._services.workers.walk.run(_hash, password, salt)
         if self._of_email(email) is not None:
             raise Refusal(409, f"{email} has an account already; log in instead")
         account = self._accounts.create_bare(name.strip() or email.partition("@")[0], email)
@@ -58,7 +59,7 @@ class Logins:
         """401 for a wrong address or password, without telling which."""
         account = self._of_email(email.strip().lower())
         salt, expected = (account and account.password) or (b"", b"")
-        given = await asyncio.to_thread(_hash, password[:PASSWORD_MOST], salt)
+        given = await self._services.workers.walk.run(_hash, password[:PASSWORD_MOST], salt)
         if (
             account is None
             or account.id not in self._services.store.accounts
@@ -77,6 +78,8 @@ class Logins:
         at = clock.timestamp()
         key = Key(identifier, account.id, "dashboard", f"caged_ses_{secrets.token_hex(24)}", "full", at)
         login = Login(identifier, key, user_agent, ip, at, clock.time() + SESSION_SECONDS)
+        while len(store.logins) >= MOST:
+            del store.logins[next(iter(store.logins))]
         store.logins[key.secret] = login
         return login
 

@@ -63,7 +63,6 @@ class Platform:
         self.ports = Ports(services, self.sandboxes)
         self.watch.also.append(self.ports.tick)
         self._watching: Optional[asyncio.Task[None]] = None
-        services.signals.connect("event", lambda sandbox, event: services.journal.happened(event))
 
     async def start(self) -> None:
         self.services.zygote.start()
@@ -83,6 +82,7 @@ class Platform:
             self.alerts.delete_all(each)
             self.sessions.delete_all(each)
             each.history = History()
+            self.events.forget(each)
             self.alarms.forget(each)
             self.billing.begin_anew(each, self.accounts.tier.name)
             each.window = (0, 0)
@@ -115,6 +115,7 @@ class Platform:
 
     async def stop(self) -> None:
         """Ends every sandbox (those that are kept are stopped), then the background work, then the zygote. Bounded."""
+        self.services.workers.copy.close("the emulator is stopping")
         self.services.faults.clear_all()  # requests that hang would delay the end
         if self._watching is not None:
             self._watching.cancel()

@@ -18,7 +18,7 @@ from . import cost, limits
 from .accounts import Accounts
 from .building import BuildFailed, Building
 from .refusal import Refusal, invalid, invalid_state, not_found, not_running, plan_limit, require_descriptors
-from .services import Services, mask
+from .services import Services, redacted
 from .sessions import Sessions
 from .snapshots import Snapshots
 
@@ -149,7 +149,7 @@ class Sandboxes:
                 self._services.log(f"building {sandbox.id} failed: {error!r}")
             if sandbox.status == "pending":
                 sandbox.status = "error"
-                reason = mask(sandbox, str(error) or repr(error))
+                reason = redacted(sandbox, str(error) or repr(error), limits.REASON)
                 self._services.failed(sandbox, reason)
                 self._services.signals.send("sandbox_error", sandbox=sandbox, reason=reason)
         if sandbox.status == "destroyed":
@@ -235,7 +235,8 @@ class Sandboxes:
                     await cage.kill()
                 if sandbox.status == "destroyed":  # whoever does that waits for `disk`
                     raise not_found("sandbox", sandbox.id) from None
-                reason = f"sandbox {sandbox.id} cannot be started: {mask(sandbox, str(error) or repr(error))}"
+                why = redacted(sandbox, str(error) or repr(error), limits.REASON)
+                reason = f"sandbox {sandbox.id} cannot be started: {why}"
                 self._services.failed(sandbox, reason)
                 if not isinstance(error, (BuildFailed, Gone, OSError)):
                     raise
@@ -273,6 +274,7 @@ class Sandboxes:
         is finished first. From this call on the id is a 404."""
         sandbox.status = "destroyed"
         sandbox.gone.set()
+        self._snapshots.stop_restoring(sandbox)
         known = self._services.store.sandboxes.pop(sandbox.id, None)
         if known is not None:
             self._services.happened(sandbox, "destroy", "destroyed")
@@ -293,7 +295,7 @@ class Sandboxes:
             cage = sandbox.cage
             if cage is not None and cage is not first:
                 survivors = await cage.kill()
-            await asyncio.to_thread(disk.discard, self._services.files_dir / "sandboxes" / sandbox.id)
+            await self._services.workers.walk.run(disk.discard, self._services.files_dir / "sandboxes" / sandbox.id)
         if survivors:
             with acting_for(sandbox.account_id):
                 self._services.log(f"{sandbox.id}: {survivors} processes could not be killed")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Optional, Protocol, Union
@@ -18,17 +18,25 @@ from ..control.agents import Agents
 from ..control.callbacks import CallbackErrors
 from ..control.chance import Chance
 from ..control.clock import Clock
+from ..control.credentials import LONGEST_CREDENTIAL, credentials_hidden
 from ..control.faults import Faults
-from ..control.journal import Journal, Ran
+from ..control.hidden import LONGEST, without, without_end
+from ..control.journal import TEXT_CHARACTERS, Journal, Ran
 from ..control.scripts import Script, Scripts
 from ..control.stubs import Stub, Stubs
+from ..pace import Turns
 from ..store import LogEntry, Sandbox, Store
+from ..workers import Workers
 from .signals import Signals
 
 #: What may have a function of a test.
 Control = Union[Stub, Script]
 #: Characters of a command's output that the journal keeps.
 OUTPUT_KEPT = 16_384
+#: Lines of a sandbox's log, and characters of one.
+LOG_LINES, LOG_CHARACTERS = 5000, 8192
+#: What has to be searched behind the place where a text is cut, so that nothing hidden stands at its end.
+SPARE = max(LONGEST, LONGEST_CREDENTIAL)
 
 
 class Keeper(Protocol):
@@ -55,6 +63,8 @@ class Services:
     run_dir: Path
     #: Where the sandboxes' directories and the snapshots are: the state directory, or the run's.
     files_dir: Path
+    #: Threads for what blocks.
+    workers: Workers
     log: Callable[[str], None]
     #: Opens the calls about the emulator itself.
     admin_key: str = ""
@@ -74,6 +84,7 @@ class Services:
     #: Local addresses of the connections that this process has opened on behalf of sandboxes.
     relayed: set[tuple[str, int]] = field(default_factory=set)
     tasks: set[asyncio.Task[Any]] = field(default_factory=set)
+    turns: Turns = field(default_factory=Turns)
     signals: Signals = field(init=False)
     callback_errors: CallbackErrors = field(init=False)
 
@@ -119,13 +130,14 @@ class Services:
         """A command was run, or typed: an event with `data` (`command`, `exit_code` and more), and a line of the
         journal."""
         self.record(sandbox, "command", data, duration_ms)
-        shown, said = mask(sandbox, data["command"]), output if output is None else mask(sandbox, output)[:OUTPUT_KEPT]
+        command = redacted(sandbox, data["command"], TEXT_CHARACTERS)
+        said = None if output is None else redacted(sandbox, output, OUTPUT_KEPT, mark=False)
         self.journal.ran(
             Ran(
                 self.clock.timestamp(),
                 sandbox.account_id,
                 sandbox.id,
-                shown.encode("utf-8", "replace").decode("utf-8"),
+                command,
                 data.get("exit_code"),
                 source,
                 round(duration_ms, 3),
@@ -165,10 +177,9 @@ class Services:
         return recorded.error
 
     def note(self, sandbox: Sandbox, message: str, kind: str = "lifecycle") -> None:
-        """Adds a line to a sandbox's log, secrets masked."""
-        readable = message.encode("utf-8", "replace").decode("utf-8")  # it will have to be sent as JSON
-        sandbox.logs.append(LogEntry(self.clock.timestamp(), kind, mask(sandbox, readable)))
-        del sandbox.logs[:-5000]
+        """Adds a line to a sandbox's log, secrets and credentials masked."""
+        sandbox.logs.append(LogEntry(self.clock.timestamp(), kind, redacted(sandbox, message, LOG_CHARACTERS)))
+        del sandbox.logs[:-LOG_LINES]
 
 
 def hidden_values(sandbox: Sandbox) -> list[str]:
@@ -182,6 +193,25 @@ def hidden_values(sandbox: Sandbox) -> list[str]:
 
 def mask(sandbox: Sandbox, text: str) -> str:
     """`text` without the values of the sandbox's secrets and of its repository's credentials."""
-    for value in hidden_values(sandbox):
-        text = text.replace(value, "***")
-    return text
+    return without(text, hidden_values(sandbox), "***")
+
+
+def redacted(sandbox: Sandbox, text: str, most: int, mark: bool = True) -> str:
+    """What the journal, a log or an event may say of a text: at most so many characters, secrets and credentials
+    masked, nothing that is not Unicode. `mark`: whether a cut text says so at its end.
+
+    No more than what is kept is searched, however long the text is.
+    """
+    return redact(text, hidden_values(sandbox), most, mark)
+
+
+def redact(text: str, hidden: Sequence[str], most: int, mark: bool = True) -> str:
+    """See `redacted`. `hidden`: what is masked besides credentials, longest first."""
+    piece = text[: most + SPARE].encode("utf-8", "replace").decode("utf-8")
+    piece = credentials_hidden(without(piece, hidden, "***"))
+    if len(text) > most + SPARE:
+        piece = without_end(piece, SPARE, "***")
+    elif len(piece) <= most:
+        return piece
+    piece = piece[:most]
+    return f"{piece} … ({len(text) - len(piece)} more characters)" if mark else piece

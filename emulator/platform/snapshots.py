@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Callable, Optional
 from ..cage.disk import TooLarge
 from ..cage.process import Gone
 from ..store import Account, Sandbox, Snapshot
+from ..workers import Stop
 from . import limits
 from .refusal import Refusal, not_found, not_running, plan_limit
 from .services import Services
 
 if TYPE_CHECKING:
     from ..cage.archive import Gzipped
+    from ..cage.cage import Cage
 
 AUTOMATIC = "auto-pause"
 #: Download URLs whose expiry follows a clock that is set; of older ones the text alone counts.
@@ -28,6 +30,9 @@ class Snapshots:
         self.signing_key = secrets.token_bytes(32)
         #: Of each download URL, by signature: its account, and when it expires if the clock was set since.
         self._downloads: dict[str, tuple[str, float]] = {}
+        #: What stops the copies that are being made: of a snapshot, by its id; into a sandbox, by its id.
+        self._taking: dict[str, Stop] = {}
+        self._restoring: dict[str, Stop] = {}
         services.signals.connect("clock_set", self._clock_set)
 
     def _clock_set(self, account_id: str, seconds: float) -> None:
@@ -107,28 +112,12 @@ class Snapshots:
             return
         cage = sandbox.cage
         assert cage is not None
-        async with sandbox.disk:
-            held = sandbox.status == "running"
-            try:
-                if held:
-                    try:
-                        await cage.freeze()
-                    except Gone:
-                        held = False  # its processes are dead; its files are as still as they get
-                try:
-                    await cage.pack(snapshot.file, limits.SNAPSHOT_BYTES)
-                finally:
-                    if held and cage.alive and sandbox.status == "running":
-                        await cage.thaw()
-            except TooLarge:
-                self._failed(sandbox, snapshot, f"larger than {limits.SNAPSHOT_BYTES // 1024**3} GB")
+        stop = self._taking[snapshot.id] = Stop()
+        try:
+            if not await self._copy(sandbox, cage, snapshot, stop):
                 return
-            except (OSError, Gone) as error:
-                self._failed(sandbox, snapshot, str(error))
-                return
-            except Exception as error:
-                self._failed(sandbox, snapshot, repr(error))
-                raise  # to the emulator's log
+        finally:
+            del self._taking[snapshot.id]
         if snapshot.id not in self._services.store.snapshots:
             snapshot.file.unlink(missing_ok=True)  # deleted while it was taken
             return
@@ -139,6 +128,33 @@ class Snapshots:
         self._services.happened(sandbox, "snapshot", message, snapshot_id=snapshot.id, trigger=snapshot.trigger)
         if snapshot.trigger == "auto":
             self._drop_older_automatic(snapshot)
+
+    async def _copy(self, sandbox: Sandbox, cage: Cage, snapshot: Snapshot, stop: Stop) -> bool:
+        """Write the snapshot's file while the sandbox is held still. False when that failed."""
+        async with sandbox.disk:
+            held = sandbox.status == "running"
+            try:
+                if held:
+                    try:
+                        await cage.freeze()
+                    except Gone:
+                        held = False  # its processes are dead; its files are as still as they get
+                try:
+                    await cage.pack(snapshot.file, limits.SNAPSHOT_BYTES, stop)
+                finally:
+                    if held and cage.alive and sandbox.status == "running":
+                        await cage.thaw()
+            except TooLarge:
+                self._failed(sandbox, snapshot, f"larger than {limits.SNAPSHOT_BYTES // 1024**3} GB")
+                return False
+            except (OSError, Gone) as error:
+                if snapshot.id in self._services.store.snapshots:  # else it was deleted, which has stopped it
+                    self._failed(sandbox, snapshot, str(error))
+                return False
+            except Exception as error:
+                self._failed(sandbox, snapshot, repr(error))
+                raise  # to the emulator's log
+        return True
 
     def _failed(self, sandbox: Sandbox, snapshot: Snapshot, why: str) -> None:
         snapshot.status = "failed"
@@ -162,9 +178,11 @@ class Snapshots:
             self._require_restorable(snapshot, target)
             try:
                 await cage.freeze()
+                stop = self._restoring[target.id] = Stop()
                 try:
-                    await cage.unpack(snapshot.file)
+                    await cage.unpack(snapshot.file, stop)
                 finally:
+                    del self._restoring[target.id]
                     await cage.thaw()
             except Gone:
                 self._require_restorable(snapshot, target)
@@ -188,8 +206,16 @@ class Snapshots:
         if snapshot.id not in self._services.store.snapshots:
             raise not_found("snapshot", snapshot.id)
 
+    def stop_restoring(self, sandbox: Sandbox) -> None:
+        """Stop a restore into a sandbox that is being destroyed."""
+        if sandbox.id in self._restoring:
+            self._restoring[sandbox.id].set("the sandbox was destroyed")
+
     def delete(self, snapshot: Snapshot) -> None:
+        """Delete it; one that is pending is stopped."""
         self._services.store.snapshots.pop(snapshot.id, None)
+        if snapshot.id in self._taking:
+            self._taking[snapshot.id].set("the snapshot was deleted")
         self._services.commit()  # no record without its file
         snapshot.file.unlink(missing_ok=True)
 

@@ -13,9 +13,10 @@ from .. import descriptors
 from ..cage.process import Gone
 from ..cage.terminal import Terminal
 from ..store import Account, Sandbox
+from . import limits
 from .refusal import Refusal, not_running, require_descriptors
 from .sandboxes import Sandboxes
-from .services import Services, mask
+from .services import Services, redacted
 from .typing_in import Interactive, Streamed
 
 MOST_PER_SANDBOX = 64
@@ -229,8 +230,7 @@ class Transcript:
         source = "stream" if self._session.quiet else "terminal"
         data = {"command": command, "source": source, **more}
         self._services.ran(self._sandbox, data, milliseconds, source, stub=stub)
-        shown = mask(self._sandbox, command)
-        shown = shown if len(shown) <= 500 else shown[:500] + " …"
+        shown = redacted(self._sandbox, command, limits.LOGGED_COMMAND)
         code = more.get("exit_code")
         outcome = "terminal" if not more else "no exit code" if code is None else f"exit {code}"
         self._services.note(self._sandbox, f"$ {shown} ({outcome})", "command")

@@ -11,6 +11,9 @@ from ..history import Event
 from ..store import Sandbox, Session
 from .services import Services
 
+#: Charges of a session that are remembered, so that they are made once.
+CHARGED_MOST = 10_000
+
 #: Deletions within so many seconds count as "at once".
 AT_ONCE = 10.0
 
@@ -34,7 +37,8 @@ class Trust:
             if rule.once:
                 if (rule.name, what) in session.charged:
                     continue
-                session.charged.add((rule.name, what))
+                if len(session.charged) < CHARGED_MOST:
+                    session.charged.add((rule.name, what))
             points += rule.points
             if sandbox is not None:
                 message = f"trust of {session.id}: -{rule.points} for {rule.looks_at} ({what})"

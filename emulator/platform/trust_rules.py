@@ -37,16 +37,19 @@ _CREDENTIALS = re.compile(
 _SENSITIVE = r"\w{0,64}(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL)\w{0,64}"
 _SENSITIVE_VARIABLE = re.compile(rf"\$\{{?{_SENSITIVE}|\bprintenv\s+{_SENSITIVE}|/proc/[\w$]{{1,12}}/environ")
 _SETTINGS_FILE = re.compile(r"/\.env(?:\.(?!example|sample|template)[\w-]+)?$")
+#: White space is bounded, so that a search takes time in proportion to the command.
+_SPACE = r"\s{0,50}"
 #: One that runs its standard input: not `python -m json.tool`, `sh -c ...`, `node script.js`.
 _INTERPRETER = (
-    r"(?:sudo\s+)?(?:/\S{0,40}/)?"
-    r"(?:(?:ba|da|z|a|k)?sh\b(?!\s+-c)|(?:python[\d.]*|perl|ruby|node|php)\s*(?:-\s*)?(?=$|[|;&\n)\"']))"
+    rf"(?:sudo\s{_SPACE})?(?:/\S{{0,40}}/)?"
+    rf"(?:(?:ba|da|z|a|k)?sh\b(?!\s{_SPACE}-c)"
+    rf"|(?:python[\d.]{{0,10}}|perl|ruby|node|php){_SPACE}(?:-{_SPACE})?(?=$|[|;&\n)\"']))"
 )
-_FETCH = r"\b(?:curl|wget|fetch)\b"
-_REMOTE_EXECUTION = re.compile(
-    rf"{_FETCH}[^|;\n]{{0,500}}\|\s*(?:tee\s+\S{{1,100}}\s*\|\s*)?{_INTERPRETER}"
-    rf"|(?:\beval|\bsource|\s-c|(?:^|[\s;])\.)\s+[\"']?(?:\$\(|`|<\()\s*{_FETCH}"
-    rf"|\b(?:ba|z|k)?sh\s+<\(\s*{_FETCH}"
+_FETCH = re.compile(r"\b(?:curl|wget|fetch)\b")
+_PIPED_TO_INTERPRETER = re.compile(rf"\|{_SPACE}(?:tee\s{_SPACE}\S{{1,100}}{_SPACE}\|{_SPACE})?{_INTERPRETER}")
+_FETCH_SUBSTITUTED = re.compile(
+    rf"(?:\beval|\bsource|\s-c|(?:^|[\s;])\.)\s{_SPACE}[\"']?(?:\$\(|`|<\(){_SPACE}{_FETCH.pattern}"
+    rf"|\b(?:ba|z|k)?sh\s{_SPACE}<\({_SPACE}{_FETCH.pattern}"
 )
 _HOST_NETWORK = re.compile(r"\bnsenter\b|\bip\s+netns\b|--net(?:work)?[= ]host\b|/proc/1/ns/net")
 _NEW_KEYS = re.compile(r"\bssh-keygen\b|\bopenssl\s+(?:req|genrsa|genpkey|ecparam)\b|\bgpg2?\s.{0,80}--(?:full-)?gen")
@@ -168,7 +171,13 @@ def credential_file(seen: Seen) -> str:
 
 
 def remote_execution(seen: Seen) -> str:
-    found = _REMOTE_EXECUTION.search(seen.command)
+    command = seen.command
+    for pipe in _PIPED_TO_INTERPRETER.finditer(command):
+        before = max(command.rfind(end, 0, pipe.start()) for end in "|;\n")
+        fetch = _FETCH.search(command, max(before + 1, pipe.start() - 500), pipe.start())
+        if fetch:
+            return command[fetch.start() : pipe.end()].strip()
+    found = _FETCH_SUBSTITUTED.search(command)
     return found[0].strip() if found else ""
 
 

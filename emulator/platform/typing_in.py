@@ -25,7 +25,11 @@ BEGIN_SECONDS = 5.0
 #: How long the rest of a streaming client's lines is waited for.
 LINES_SECONDS = 1.0
 _LONGEST = 4 * 1024 * 1024
-_BEGIN = re.compile(r"__CAGED_BEGIN_([0-9a-f]{16})__[^\n]*\n")
+_BEGIN = re.compile(r"__CAGED_BEGIN_([0-9a-f]{16})__")
+#: No marker is longer: what was searched before need not be searched again but for so much.
+_MARKER = 64
+#: Of what a shell shows while it is hidden; then it is shown.
+_HIDDEN_MOST = 1024 * 1024
 _UNBRACKETED = "\x1b[?2004l"
 
 
@@ -55,14 +59,17 @@ class Streamed:
                 return text
             self._typed += text
             begun = _BEGIN.search(self._typed)
-            if begun is None:
+            newline = -1 if begun is None else self._typed.find("\n", begun.end())
+            if begun is None or newline < 0:
                 self._typed = self._typed[-256:]
                 return text
-            self._mark, self._held = begun[1], self._typed[begun.end() :]
+            self._mark, self._held = begun[1], self._typed[newline + 1 :]
             before, self._typed = text[: len(text) - len(self._held)], ""
+            searched = 0
         else:
+            searched = max(0, len(self._held) - _MARKER)
             self._held += text
-        end = self._held.find(f"__CAGED_EXIT_{self._mark}__")
+        end = self._held.find(f"__CAGED_EXIT_{self._mark}__", searched)
         if end < 0:
             return before if len(self._held) < _LONGEST else before + self.release()
         start = self._held.rfind("\n", 0, end) + 1
@@ -147,10 +154,12 @@ class Interactive:
         self._shown += 1
         if not self._mark:
             return text
+        searched = max(0, len(self._hidden) - _MARKER)
         self._hidden += text
-        before, begun, after = self._hidden.partition(self._mark)
-        if not begun:
-            return ""
+        at = self._hidden.find(self._mark, searched)
+        if at < 0:
+            return "" if len(self._hidden) < _HIDDEN_MOST else self.release()
+        before, after = self._hidden[:at], self._hidden[at + len(self._mark) :]
         self._mark = self._hidden = ""
         return (f"{_UNBRACKETED}\r" if _UNBRACKETED in before else "") + after
 

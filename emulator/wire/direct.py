@@ -17,7 +17,7 @@ from starlette.routing import compile_path
 from ..control.scope import acting_for
 from ..platform.platform import Platform
 from ..store import Account
-from .dispatch import parse_body
+from .bodies import check_values, parse_body
 from .operation import Call, Operation
 
 
@@ -66,6 +66,7 @@ class Direct:
         raw = b"" if body is None else json.dumps(body).encode()
         # An operation of the emulator itself acts for no account, as when it comes by HTTP.
         with acting_for("" if operation.admin else account.id):
+            check_values(raw, operation)
             parsed = parse_body(raw, operation, unknown_keys=False)
             self._platform.services.journal.hide(account.id, parsed.hidden())
             request = _request(method, path, parameters, given)

@@ -11,20 +11,19 @@ from contextlib import ExitStack
 from typing import Optional
 from urllib.parse import unquote
 
-from pydantic import ValidationError
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from ..control.journal import Entry
 from ..control.scope import act_for
-from ..platform import limits
 from ..platform.platform import Platform
 from ..platform.refusal import Refusal, invalid
 from ..store import Account
 from . import faulty
+from .bodies import NAME_CHARACTERS, UNKNOWN_NAMED, parse_body, read_body, unknown_keys
 from .foreign import note_foreign
-from .operation import Body, Call, NoBody, Operation
+from .operation import Body, Call, Operation
 from .problem import problem
 
 CLIENT_CLOSED_REQUEST = 499
@@ -83,7 +82,7 @@ class Dispatcher:
                 rate = self._platform.accounts.count_request(account)
                 if key.scope == "read_only" and method != "GET":
                     raise Refusal(403, "this key is read-only", "read_only_key", "", "api_key", key.id)
-            raw = await read_body(request, operation)
+            raw = await read_body(request, operation, services.turns)
             injection = services.faults.take(
                 account.id,
                 operation.name,
@@ -101,9 +100,7 @@ class Dispatcher:
             else:
                 body = parse_body(raw, operation)
                 services.journal.hide(account.id, body.hidden())
-                entry.warnings += [
-                    f"unknown key {name!r} in the body is ignored" for name in body.model_extra or ()
-                ]
+                entry.warnings += unknown_keys(body)
                 entry.warnings += unused_parts(request, operation)
                 call = Call(request, self._platform, account, key, body, entry.warnings, injection)
                 response = await operation.handler(call)
@@ -146,7 +143,8 @@ class Dispatcher:
             _check_query(request, operation)
             await _check_no_body(request, operation)
             account = platform.accounts.administered(request.query_params.get("account"))
-            body = parse_body(await read_body(request, operation), operation, unknown_keys=False)
+            raw = await read_body(request, operation, platform.services.turns)
+            body = parse_body(raw, operation, unknown_keys=False)
             response = await operation.handler(Call(request, platform, account, None, body))
         except Refusal as refusal:
             response = problem(refusal)
@@ -225,46 +223,13 @@ def bearer(request: Request) -> str:
     return secret.strip()
 
 
-async def read_body(request: Request, operation: Operation) -> bytes:
-    if operation.body is None:
-        return b""
-    chunks: list[bytes] = []
-    size, most = 0, operation.most_bytes or limits.BODY_BYTES
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > most:
-            raise Refusal(413, f"the body is larger than {most // 1024**2} MiB")
-        chunks.append(chunk)
-    return b"".join(chunks)
-
-
-def parse_body(raw: bytes, operation: Operation, unknown_keys: bool = True) -> Body:
-    """400 for what is not JSON or not of the right types, and for unknown keys where they are not taken."""
-    if operation.body is None:
-        return NoBody()
-    try:
-        body = operation.body.model_validate_json(raw.strip() or b"{}")
-    except ValidationError as error:
-        raise invalid(_describe(error)) from None
-    for name in () if unknown_keys else body.model_extra or ():
-        raise invalid(f"{name}: unknown; known are {', '.join(operation.body.model_fields)}")
-    return body
-
-
 def unused_parts(request: Request, operation: Operation) -> list[str]:
     """What a request carries in vain, for the journal: query parameters that the call does not know, a body where it
     takes none."""
     known = f"known: {', '.join(operation.query)}" if operation.query else "the call has none"
-    names = [name for name in request.query_params if name not in operation.query]
-    unused = [f"unknown query parameter {name!r} is ignored ({known})" for name in names[:20]]
+    names = [name[:NAME_CHARACTERS] for name in request.query_params if name not in operation.query]
+    unused = [f"unknown query parameter {name!r} is ignored ({known})" for name in names[:UNKNOWN_NAMED]]
     length = request.headers.get("content-length", "0")
     if operation.body is None and not operation.upload and length.isdigit() and int(length) > len("{}"):
         unused.append("the body is ignored: the call takes none")
     return unused
-
-
-def _describe(error: ValidationError) -> str:
-    """The first fault, naming its field: `cpus: Input should be a valid integer`."""
-    fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    where = ".".join(str(part) for part in fault["loc"] if part != "[key]") or "body"
-    return f"{where}: {fault['msg']}"

@@ -8,7 +8,9 @@ from pydantic import AfterValidator, Field
 from starlette.responses import Response
 
 from ..control.clock import from_rfc3339
+from ..platform import limits
 from ..platform.events import Told
+from .bodies import NAME_CHARACTERS
 from .operation import Body, Call, Model, Operations, json_reply
 
 operations = Operations()
@@ -26,6 +28,12 @@ def _rfc3339(text: str) -> str:
 class EventIn(Body):
     """`timestamp` is mandatory. `data` is the old name of `payload`, and not read; the account is the key's."""
 
+    sizes = {
+        **dict.fromkeys(("type", "timestamp", "id", "sandbox_id", "session_id", "process_id"), 1000),
+        "payload": 50_000,  # its texts are cut: `platform/events.py`
+        "payload[]": limits.BODY_BYTES,
+    }
+
     type: str
     timestamp: Annotated[str, AfterValidator(_rfc3339), Field(json_schema_extra={"format": "date-time"})]
     id: Optional[str] = None
@@ -38,6 +46,9 @@ class EventIn(Body):
 
 
 class IngestEvents(Body):
+    sizes = {"events": limits.BODY_BYTES}  # how many there may be in a batch is another sentence
+    most_values = 50_000
+
     events: list[EventIn]
 
 
@@ -51,10 +62,11 @@ class Ingested(Model):
 @operations.add("POST", "/v1/events/ingest", "events.ingest", IngestEvents, reply=Ingested)
 async def ingest(call: Call[IngestEvents]) -> Response:
     ignored = {name for event in call.body.events for name in event.model_extra or ()}
-    call.warnings.extend(f"unknown key {name!r} of an event is ignored" for name in sorted(ignored)[:WARNINGS_MOST])
+    named = [name[:NAME_CHARACTERS] for name in sorted(ignored)[:WARNINGS_MOST]]
+    call.warnings.extend(f"unknown key {name!r} of an event is ignored" for name in named)
     warnings: list[str] = []
     told = [_told(event) for event in call.body.events]
-    accepted, errors = call.platform.events.ingest(call.account, told, warnings)
+    accepted, errors = await call.platform.events.ingest(call.account, told, warnings)
     call.warnings.extend(warnings[:WARNINGS_MOST])
     return json_reply(Ingested(accepted=accepted, errors=errors))
 

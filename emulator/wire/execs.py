@@ -6,8 +6,10 @@ from typing import Any, Optional, TypeVar
 
 from starlette.responses import Response
 
+from ..platform import limits
 from ..platform.refusal import invalid
 from .hangup import unless_hung_up
+from .large import CHARACTERS, LargeJson, json_object
 from .operation import Body, Call, Model, Operations, json_reply
 
 operations = Operations()
@@ -15,6 +17,8 @@ T = TypeVar("T")
 
 
 class Exec(Body):
+    sizes = {"command": limits.BODY_BYTES}
+
     command: str
 
 
@@ -35,4 +39,7 @@ async def run(call: Call[Exec]) -> Response:
         raise invalid("command: must not contain a NUL character")
     work = call.platform.execs.run(call.account, call.param("id"), call.body.command, call.injection)
     outcome = await unless_hung_up(call.request, work)
+    if len(outcome.output) > CHARACTERS:
+        fields = {"output": outcome.output, "exit_code": outcome.exit_code}
+        return LargeJson(await call.platform.services.workers.walk.run(json_object, fields))
     return json_reply(ExecOut(output=outcome.output, exit_code=outcome.exit_code, error=outcome.error))

@@ -5,8 +5,11 @@ from __future__ import annotations
 from starlette.responses import Response
 
 from ..cage.paths import WORKSPACE
+from ..cage.tree import Entry
 from ..control.clock import rfc3339
+from ..platform import limits
 from .hangup import unless_hung_up
+from .large import LargeJson, json_array
 from .operation import Body, Call, Model, NoBody, Operations, json_reply
 
 operations = Operations()
@@ -21,6 +24,8 @@ class FileOut(Model):
 
 
 class WriteFile(Body):
+    sizes = {"content": limits.BODY_BYTES}
+
     content: str
 
 
@@ -40,12 +45,24 @@ class GitDiffOut(Model):
     staged_diff: str
 
 
+#: A longer listing is made in a thread.
+ENTRIES_MADE_AT_ONCE = 500
+
+
+def _listed(entries: list[Entry]) -> bytes:
+    return json_array(
+        {"name": e.name, "path": e.path, "type": e.kind, "size": e.size, "mod_time": rfc3339(e.mtime)} for e in entries
+    )
+
+
 @operations.add(
     "GET", "/v1/sandboxes/{id}/files", "files.list", reply=list[FileOut], query={"path": str}, errors=[409, 507]
 )
 async def list_directory(call: Call[NoBody]) -> Response:
     path = call.query("path") or WORKSPACE
     entries = await call.platform.files.entries(call.account, call.param("id"), path)
+    if len(entries) > ENTRIES_MADE_AT_ONCE:
+        return LargeJson(await call.platform.services.workers.walk.run(_listed, entries))
     return json_reply(
         [
             FileOut(name=e.name, path=e.path, type=e.kind, size=e.size, mod_time=rfc3339(e.mtime))

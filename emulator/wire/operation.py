@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Callable, Generic, Optional, TypeVar
+from typing import Any, Callable, ClassVar, Generic, Optional, TypeVar
 from urllib.parse import unquote
 
 from pydantic import BaseModel, ConfigDict
@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ..control.faults import Injection
+from ..json_values import MOST
 from ..platform.platform import Platform
 from ..platform.refusal import invalid
 from ..store import Account, Key
@@ -27,7 +28,16 @@ class Model(BaseModel):
 
 class Body(Model):
     """A JSON request body. Types are exact, as on the platform; keys that we do not know are kept for the
-    journal's warning and otherwise ignored."""
+    journal's warning and otherwise ignored.
+
+    Attributes:
+        sizes: By field, the most characters of a text or entries of a list or object; `name[]` is about the texts in
+            it. For others `limits.TEXT_CHARACTERS` and `limits.LIST_ENTRIES` hold.
+        most_values: Keys, elements, objects and arrays in all.
+    """
+
+    sizes: ClassVar[Mapping[str, int]] = {}
+    most_values: ClassVar[int] = MOST
 
     def hidden(self) -> list[str]:
         """Values in it that the journal must not show."""

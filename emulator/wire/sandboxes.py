@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any, Optional
+from urllib.parse import urlsplit
 
 from pydantic import ConfigDict, Field
 from starlette.responses import Response
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 operations = Operations()
 
-#: The password in a repository's URL.
-_CREDENTIALS = re.compile(r"[a-z+]+://[^/@]*?:?([^/@:]+)@")
 
 
 def _within(allowed: limits.Range) -> dict[str, Any]:
@@ -39,10 +37,37 @@ _TEMPLATE_NAMES: list[JsonValue] = [*limits.TEMPLATES, *limits.TEMPLATE_ALIASES]
 _AGENT_NAMES: list[JsonValue] = [*limits.AGENTS, *limits.AGENT_ALIASES]
 
 
+def credentials_in(url: str) -> list[str]:
+    """The password or token in a repository's URL, as it stands there and decoded, alone and with the user."""
+    if len(url) > limits.REPO_CHARACTERS:
+        return []
+    try:
+        _clean, _user, secret = Repo(url).split_credentials()
+    except ValueError:
+        return []
+    if not secret:
+        return []
+    both = urlsplit(url).netloc.rpartition("@")[0]
+    return [secret, both, both.rpartition(":")[2]]
+
+
 class CreateSandbox(Body):
     """The body of POST /sandboxes. Numbers: 0 means the default. `timeout` is in seconds of idleness."""
 
     model_config = ConfigDict(json_schema_extra=_ALLOWLIST_NEEDS_HOSTS)
+    sizes = {
+        "repo": limits.REPO_CHARACTERS,
+        "repo_token": limits.REPO_CHARACTERS,
+        "repo_branch": limits.REF_CHARACTERS,
+        "repo_commit": limits.REF_CHARACTERS,
+        "repo_subdir": limits.REF_CHARACTERS,
+        "init_script": limits.SCRIPT_CHARACTERS,
+        "env": limits.ENV_VARIABLES,
+        "env[]": limits.ENV_BYTES,  # `_env` says it in bytes
+        "secrets[]": limits.REF_CHARACTERS,
+        "allowlist[]": limits.REF_CHARACTERS,
+        "packages[]": limits.REF_CHARACTERS,
+    }
 
     template: Optional[str] = Field(None, json_schema_extra={"anyOf": [{"enum": _TEMPLATE_NAMES}]})
     cpus: Optional[int] = Field(None, json_schema_extra=_within(limits.CPUS))
@@ -67,8 +92,7 @@ class CreateSandbox(Body):
 
     def hidden(self) -> list[str]:
         named = [(self.env or {}).get(name, "") for name in self.secrets or ()]
-        in_url = _CREDENTIALS.match(self.repo or "")
-        return [*named, self.repo_token or "", in_url[1] if in_url else ""]
+        return [*named, self.repo_token or "", *credentials_in(self.repo or "")]
 
 
 class ConfigOut(Model):
@@ -275,11 +299,15 @@ def _number(name: str, value: Optional[int], allowed: limits.Range) -> int:
 
 
 def _env(env: dict[str, str]) -> dict[str, str]:
+    total = 0
     for name, value in env.items():
         if not name or any(character in name for character in "= \t\n\0"):
-            raise invalid(f"env: {name!r} is not a variable name (no `=`, space, tab or newline, not empty)")
+            raise invalid(f"env: {name[:100]!r} is not a variable name (no `=`, space, tab or newline, not empty)")
         if "\0" in value:
             raise invalid(f"env: the value of {name!r} must not contain a NUL character")
+        total += len(name.encode("utf-8", "replace")) + len(value.encode("utf-8", "replace")) + 2
+    if total > limits.ENV_BYTES:
+        raise invalid(f"env: has {total:,} bytes; at most {limits.ENV_BYTES:,} are allowed")
     return dict(env)
 
 

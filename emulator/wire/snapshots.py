@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, Optional
 
 from pydantic import ConfigDict
-from starlette.concurrency import iterate_in_threadpool
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from ..platform.limits import DOWNLOAD_SECONDS
 from ..platform.refusal import invalid
 from ..store import Snapshot
+from ..workers import Pool
+from .hangup import unless_hung_up
 from .operation import Body, Call, Model, NoBody, Operations, json_reply, no_content
 
 if TYPE_CHECKING:
@@ -127,7 +129,7 @@ async def restore(call: Call[RestoreSnapshot]) -> Response:
         call.warnings.append("sandbox_id has no effect: target_sandbox_id is set")
     target = call.platform.sandboxes.get(call.account, target_id)
     async with call.platform.sandboxes.active(target):
-        await call.platform.snapshots.restore(snapshot, target)
+        await unless_hung_up(call.request, call.platform.snapshots.restore(snapshot, target))
     return json_reply(Restored(status="restored"))
 
 
@@ -155,15 +157,26 @@ async def content(call: Call[NoBody]) -> Response:
     pieces = call.platform.snapshots.signed_content(
         identifier, call.query("expires") or "", call.query("signature") or ""
     )
-    return _Content(pieces, f'attachment; filename="{identifier}.tar.gz"')
+    return _Content(pieces, call.platform.services.workers.copy, f'attachment; filename="{identifier}.tar.gz"')
+
+
+async def _each(pieces: Gzipped, threads: Pool) -> AsyncIterator[bytes]:
+    """One call of a thread for each piece: so a download takes turns with what else the account copies, and ends with
+    the piece at which its client hung up."""
+    remaining = iter(pieces)
+    while True:
+        piece = await threads.run(next, remaining, None)
+        if piece is None:
+            return
+        yield piece
 
 
 class _Content(StreamingResponse):
     """Closes the file also when the client goes away in the middle."""
 
-    def __init__(self, pieces: Gzipped, disposition: str) -> None:
+    def __init__(self, pieces: Gzipped, threads: Pool, disposition: str) -> None:
         headers = {"Content-Disposition": disposition}
-        super().__init__(iterate_in_threadpool(pieces), media_type="application/gzip", headers=headers)
+        super().__init__(_each(pieces, threads), media_type="application/gzip", headers=headers)
         self.close = pieces.close
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

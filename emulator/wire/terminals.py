@@ -12,6 +12,7 @@ from typing import Optional
 from starlette.responses import Response
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from ..json_values import has_more_values
 from ..platform.refusal import Refusal
 from ..platform.terminals import Session, Transcript
 from .operation import Call, Model, NoBody, Operations, json_reply
@@ -179,7 +180,7 @@ async def _listen(socket: WebSocket, session: Session, typed: Typed) -> None:
             return
         raw = received.get("text") or (received.get("bytes") or b"").decode("utf-8", "replace")
         try:
-            message = json.loads(raw)
+            message = {} if has_more_values(raw, MOST) else json.loads(raw)
         except (ValueError, RecursionError):
             continue
         kind = message.get("type") if isinstance(message, dict) else None

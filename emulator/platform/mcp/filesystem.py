@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from ...cage import workspace
-from ...cage.tree import Outside
+from ...cage.tree import Entry, Outside
 from .glob import BadPattern, Glob
 from .protocol import short
 from .tool import TEXT_BYTES, Context, Outcome, Tool, ToolError, fitting_list
@@ -45,7 +44,7 @@ def _record_operation(context: Context, operation: str, path: str) -> None:
 async def _read(context: Context, arguments: dict[str, Any]) -> Outcome:
     path = arguments.get("path", "")
     with _as_tool_error(context, "read", path):
-        content = await asyncio.to_thread(workspace.read, context.cage.layout, path, TEXT_BYTES)
+        content = await context.cage.workers.small.run(workspace.read, context.cage.layout, path, TEXT_BYTES)
     _record_operation(context, "read", path)
     return Outcome(content.decode("utf-8", "replace"))
 
@@ -53,8 +52,13 @@ async def _read(context: Context, arguments: dict[str, Any]) -> Outcome:
 async def _list(context: Context, arguments: dict[str, Any]) -> Outcome:
     path = arguments.get("path") or "."
     with _as_tool_error(context, "list", path):
-        entries = await asyncio.to_thread(workspace.listing, context.cage.layout, path)
+        entries = await context.cage.workers.walk.run(workspace.listing, context.cage.layout, path)
     _record_operation(context, "list", path)
+    return await context.cage.workers.walk.run(_listed, entries, path)
+
+
+def _listed(entries: list[Entry], path: str) -> Outcome:
+    """Blocks when there are many."""
     lines = [f"{'d ' if entry.kind == 'directory' else '  '}{entry.size:>8}  {entry.name}" for entry in entries]
     items = [{"name": entry.name, "type": entry.kind, "size": entry.size} for entry in entries]
     return Outcome("\n".join(lines), structured=fitting_list("entries", items, path=path))
@@ -66,7 +70,7 @@ async def _search(context: Context, arguments: dict[str, Any]) -> Outcome:
     except BadPattern as error:
         raise ToolError(f"invalid pattern: {error}") from None
     with _as_tool_error(context, "search", "."):
-        found, more = await asyncio.to_thread(
+        found, more = await context.cage.workers.walk.run(
             workspace.search, context.cage.layout, glob.matches, SEARCH_RESULTS
         )
     if more:
@@ -77,7 +81,7 @@ async def _search(context: Context, arguments: dict[str, Any]) -> Outcome:
 async def _write(context: Context, arguments: dict[str, Any]) -> Outcome:
     path, content = arguments.get("path", ""), arguments.get("content", "").encode("utf-8")
     with _as_tool_error(context, "write", path):
-        await asyncio.to_thread(workspace.write, context.cage.layout, path, content)
+        await context.cage.workers.small.run(workspace.write, context.cage.layout, path, content)
     _record_operation(context, "write", path)
     return Outcome(f"wrote {len(content)} bytes to {path}")
 
@@ -85,7 +89,7 @@ async def _write(context: Context, arguments: dict[str, Any]) -> Outcome:
 async def _delete(context: Context, arguments: dict[str, Any]) -> Outcome:
     path = arguments.get("path", "")
     with _as_tool_error(context, "delete", path):
-        existed = await asyncio.to_thread(workspace.delete, context.cage.layout, path)
+        existed = await context.cage.workers.walk.run(workspace.delete, context.cage.layout, path)
     if existed:
         _record_operation(context, "delete", path)
     return Outcome(f"deleted: {path}")

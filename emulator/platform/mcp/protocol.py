@@ -14,6 +14,8 @@ from typing import Any, Optional
 
 from caged import __version__
 
+from ...json_values import MOST, has_more_values
+
 MODERN = "2026-07-28"
 LEGACY = ("2025-11-25", "2024-11-05")
 SUPPORTED = (MODERN, *LEGACY)
@@ -68,6 +70,8 @@ def _finite(text: str) -> float:
 def decode(text: str) -> dict[str, Any]:
     """Parse one message. Raises ProtocolError for anything but a JSON object, so also for a batch."""
     try:
+        if has_more_values(text, MOST):
+            raise ProtocolError(INVALID_REQUEST, f"Invalid Request: the message has more than {MOST} values")
         message = json.loads(text, parse_constant=_no_constant, parse_float=_finite)
     except (ValueError, RecursionError):
         raise ProtocolError(PARSE_ERROR, "Parse error") from None

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ...cage.process import Result
-from ..services import mask
+from .. import limits
+from ..services import redacted
 from ..standing_in import Chosen, choose
 from .tool import TEXT_BYTES, TRUNCATED, Context, Outcome, Tool, ToolError, cut, ended, size
 
@@ -47,8 +48,7 @@ async def _exec(context: Context, arguments: dict[str, Any]) -> Outcome:
         failed = failure(result)
         ending, code = failed or "exit status 0", None if result.timed_out else result.code
     finally:
-        shown = mask(sandbox, command)
-        shown = shown if len(shown) <= 500 else shown[:500] + " …"
+        shown = redacted(sandbox, command, limits.LOGGED_COMMAND)
         context.services.note(sandbox, f"$ {shown} (mcp, {ending})", "command")
         milliseconds = (context.services.clock.stopwatch() - start) * 1000
         data = {"command": command, "exit_code": code, "source": "mcp"}

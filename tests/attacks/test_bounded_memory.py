@@ -1,0 +1,267 @@
+"""What is kept has a bound in bytes: the oldest goes first, and what stays says so. (The numbers: docs/limits.md.)"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+
+import pytest
+
+from caged.emulator.control import journal, room
+from caged.emulator.control.callbacks import TRACEBACK_CHARACTERS, CallbackErrors
+from caged.emulator.control.chance import Chance
+from caged.emulator.control.faults import Faults
+from caged.emulator.control.journal import Asked, Entry, Journal, Ran
+from caged.emulator.control.scripts import Scripts
+from caged.emulator.control.stubs import PENDING_CHARACTERS, Output, Stubs
+from caged.emulator.history import ACCOUNT_BYTES, MOST_BYTES, PAGE_BYTES, Event, History, Ledger
+from caged.emulator.platform.events import EVENT, TEXT, Cleaned
+
+MIB = 1024**2
+
+
+def command(text: str, output: str) -> Ran:
+    return Ran("", "acct", "cage", text, 0, "exec", 1.0, output)
+
+
+def prompt(text: str, reply: str) -> Asked:
+    return Asked("", "acct", "cage", "sess", "claude", "claude", text, (text,), "/", reply, 0, 0, 0, 0.0)
+
+
+def event(data: object, number: int = 1) -> Event:
+    return Event(f"evt_{number}", "acct", "cage", "", number, "command", "", 0.0, data)
+
+
+def texts_of(kept: object) -> int:
+    """Characters of all texts in the entries of a journal."""
+    return sum(room.size_of(vars(one)) for one in kept)  # type: ignore[attr-defined]
+
+
+FILL: dict[str, Callable[[Journal, int], None]] = {
+    "commands": lambda pages, n: pages.ran(command(f"{n} " + "c" * 60_000, "o" * 16_000)),
+    "commands without output": lambda pages, n: pages.ran(command(f"{n} " + "c" * 65_000, "")),
+    "prompts": lambda pages, n: pages.asked(prompt(f"{n} " + "p" * 100_000, "r" * 100_000)),
+    "events": lambda pages, n: pages.happened(event({"n": n, "x": "e" * 200_000}, n), 200_000),
+}
+
+
+@pytest.mark.parametrize("kind", FILL)
+def test_a_kind_of_the_journal_has_a_bound_and_every_record_stays(kind: str):
+    pages = Journal()
+    for number in range(1000):
+        FILL[kind](pages, number)
+    kept = getattr(pages.of("acct"), kind.partition(" ")[0])
+    assert len(kept) == 1000, "records stay"
+    assert texts_of(kept) < journal.KEEP_BYTES + 1000 * 1000
+    oldest, newest = next(iter(kept)), list(kept)[-1]
+    assert "dropped" in str(oldest)
+    assert "dropped" not in str(newest)
+    if kind == "commands":
+        assert oldest.command.startswith("0 cccc")
+        assert oldest.output == journal.DROPPED
+        assert oldest.truncated
+    if kind == "commands without output":
+        assert len(oldest.command) < 400
+
+
+@pytest.mark.parametrize("kind", FILL)
+def test_a_kind_of_the_journal_has_a_number_of_records(kind: str):
+    pages = Journal()
+    add = {
+        "commands": lambda n: pages.ran(command(str(n), "")),
+        "prompts": lambda n: pages.asked(prompt(str(n), "")),
+        "events": lambda n: pages.happened(event(n, n), 1),
+    }[kind.partition(" ")[0]]
+    for number in range(journal.KEEP + 50):
+        add(number)
+    assert len(getattr(pages.of("acct"), kind.partition(" ")[0])) == journal.KEEP
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "warnings", "body"),
+    [
+        ("/" + "p" * 60_000, "", [], b""),
+        ("/", "q=" + "q" * 60_000, [], b""),
+        ("/", "", ["w" * 100_000] * 3, b""),
+        ("/", "", ["w"] * 100_000, b""),
+        ("/", "", [], b"x" * 10_000_000),
+    ],
+)
+def test_requests_have_a_bound_whatever_is_long_in_them(path: str, query: str, warnings: list[str], body: bytes):
+    pages = Journal()
+    for _ in range(1200):
+        entry = pages.add(Entry("", "PUT", path, "x", query=query, warnings=list(warnings)))
+        pages.finish(entry, body, body)
+    assert len(pages.of(None).requests) == 1200
+    size = sum(room.size_of(vars(entry)) for entry in pages.of(None).requests)
+    assert size < journal.KEEP_BYTES + 1200 * 1000
+    assert len(pages.of(None).requests[-1].warnings) <= journal.WARNINGS + 1
+
+
+# --- events
+
+
+def test_one_history_has_a_bound():
+    history = History()
+    for number in range(600):
+        history.append(event("x" * 100_000, number), 0.0, 100_000)
+    assert sum(weight for _event, weight in history.kept) <= MOST_BYTES
+    assert history.count == 600
+
+
+def test_all_histories_of_an_account_have_a_bound_and_the_oldest_events_go_first():
+    ledger, histories = Ledger(), [History() for _ in range(40)]
+    for number in range(120):
+        for history in histories:
+            history.append(event(f"{number} " + "x" * 50_000, number), 0.0, 50_000, ledger)
+    kept = [len(history.kept) for history in histories]
+    assert sum(weight for history in histories for _event, weight in history.kept) <= ACCOUNT_BYTES
+    assert max(kept) - min(kept) <= 1, "in whichever history they are"
+    assert all(history.kept[-1][0].sequence == 119 for history in histories)
+
+
+def test_a_history_that_is_gone_makes_room_and_is_not_kept_by_its_account():
+    ledger = Ledger()
+    for _ in range(10):
+        history = History()
+        for number in range(300):
+            history.append(event("x" * 100_000, number), 0.0, 100_000, ledger)
+    del history
+    gc.collect()
+    last = History()
+    for number in range(300):
+        last.append(event("x" * 100_000, number), 0.0, 100_000, ledger)
+    assert len(last.kept) == 300
+
+
+def test_a_restored_history_counts_too():
+    ledger, old, new = Ledger(), History(), History()
+    old.restore([(event("x", n), 30 * MIB // 300) for n in range(300)], {"command": 300}, 0.0, 1.0)
+    old.append(event("x", 301), 0.0, 100, ledger)
+    for number in range(5):
+        for _ in range(6):
+            new = History()
+            new.append(event("y", number), 0.0, 20 * MIB, ledger)
+    assert len(old.kept) == 0
+    assert old.count == 301
+
+
+VALUES = {
+    "a long text": "x" * 5_000_000,
+    "many texts": ["x" * 30_000] * 300,
+    "many numbers": list(range(1_000_000)),
+    "many empty lists": [[] for _ in range(300_000)],
+    "many keys": {str(number): 1 for number in range(300_000)},
+    "long keys": {"k" * 100_000 + str(number): 1 for number in range(50)},
+    "a deep list": None,
+}
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_one_event_has_a_bound_whatever_it_holds(name: str):
+    value = VALUES[name]
+    if name == "a deep list":
+        for _ in range(500):
+            value = [value]
+    cleaned = Cleaned(())
+    data = cleaned({"value": value})
+    assert room.size_of(data) <= EVENT + TEXT + 1000
+    assert cleaned.weight <= EVENT + TEXT + 1000
+    assert "dropped" in str(data) or "more characters" in str(data)
+
+
+def test_a_page_of_events_has_a_bound_and_the_next_one_goes_on():
+    history = History()
+    for number in range(1, 101):
+        history.append(event("x" * 200_000, number), 0.0, 200_000)
+    seen, after = [], 0
+    while True:
+        page = history.page(after, 1000)
+        assert 1 <= len(page.events) <= PAGE_BYTES // 200_000 + 1
+        seen += [one.sequence for one in page.events]
+        after = page.next_sequence
+        if not page.more:
+            break
+    assert seen == list(range(1, 101))
+
+
+# --- controls
+
+
+@pytest.mark.parametrize("text", ["x" * MIB, ["x" * 1024] * 1024], ids=["one text", "pieces"])
+def test_stubs_of_an_account_have_room_for_so_much_text(text: object):
+    stubs = Stubs(Chance(1))
+    with pytest.raises(ValueError, match="the texts of all stubs would have more than 67,108,864 characters"):
+        for _ in range(100):
+            stubs.add("acct", match="x", output=Output(text))  # type: ignore[arg-type]
+    assert room.CHARACTERS // MIB - 1 <= len(stubs.of("acct")) <= room.CHARACTERS // MIB
+    stubs.add("other", match="x", output=Output(text))  # type: ignore[arg-type]
+    stubs.remove(stubs.of("acct")[0])
+    stubs.add("acct", match="x", output=Output("small"))
+
+
+@pytest.mark.parametrize("kind", ["stubs", "replies", "faults"])
+def test_there_is_a_number_of_controls(kind: str, monkeypatch):
+    monkeypatch.setattr(room, "MOST", 20)
+    chance = Chance(1)
+    held = {"stubs": Stubs, "replies": Scripts, "faults": Faults}[kind](chance)
+
+    def add(account: str) -> None:
+        if kind == "stubs":
+            held.add(account, match="x", output=Output("y"))
+        elif kind == "replies":
+            held.add(account, "claude-code")
+        else:
+            held.add(account, operation="sandboxes.get", status=500)
+
+    for _ in range(20):
+        add("acct")
+    with pytest.raises(ValueError, match=f"there are 20 {kind} already, which is the most; remove some, or reset"):
+        add("acct")
+    add("other")
+
+
+def test_answers_that_no_shell_fetches_have_a_bound():
+    stubs = Stubs(Chance(1))
+    for number in range(100):
+        stubs.leave(str(number), "cage", Output("x" * MIB))
+    left = [number for number in range(100) if stubs.fetch(str(number), "cage") is not None]
+    assert left == list(range(100 - PENDING_CHARACTERS // MIB, 100))
+    stubs.leave("after", "cage", Output("x"))
+    assert stubs.fetch("after", "cage") is not None
+
+
+def test_the_message_of_a_callback_error_has_a_bound():
+    errors = CallbackErrors(Chance(1))
+    made = errors.add(
+        at="", account="a", sandbox="b", control="c", described="d", error=ValueError("x" * 5_000_000), allowed=False
+    )
+    assert len(made.error) + len(made.traceback) < 2 * TRACEBACK_CHARACTERS + 200
+
+
+# --- over the wire
+
+
+def test_commands_of_megabytes_keep_the_journal_small(api):
+    box = api.sandbox()
+    for number in range(5):
+        answer = api.post(f"/sandboxes/{box}/exec", json={"command": f"true {number} # " + "x" * 5_000_000})
+        assert answer.json()["exit_code"] == 0
+    ran = api.emulator.journal.execs(box, account=api.account_id)
+    assert [one.command.split()[1] for one in ran] == [str(number) for number in range(5)]
+    assert all(len(one.command) < journal.TEXT_CHARACTERS + 100 for one in ran)
+    assert "more characters" in ran[0].command
+    events = api.emulator.journal.events(box, type="command", account=api.account_id)
+    assert all(len(one.data["command"]) < TEXT + 100 for one in events)
+    assert all(len(line["message"]) < 1000 for line in api.logs(box))
+
+
+def test_a_long_line_of_a_log_is_cut(api):
+    box = api.sandbox()
+    services = api.emulator._running().services
+
+    async def note() -> None:
+        services.note(services.store.sandboxes[box], "x" * 1_000_000)
+
+    api.emulator._call(note())
+    assert len(api.logs(box)[-1]["message"]) < 9000

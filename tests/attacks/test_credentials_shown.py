@@ -1,0 +1,96 @@
+"""A credential that a command prints, or that stands in a prompt or an event, is shown by nothing that the emulator
+keeps: the journal, logs, events, replays. The answer of the call itself holds what the command wrote."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+
+KEY = "caged_sk_0123456789abcdefABCDEF"
+CREDENTIALS = {
+    "an API key": KEY,
+    "a session's token": "caged_ses_0123456789abcdef",
+    "an admin key": "caged_adm_0123456789abcdef",
+    "a password in JSON": '{"password": "hunter2hunter2"}',
+    "a token in JSON": '{"token":"hunter2hunter2"}',
+    "an access token in JSON": '{"access_token" : "hunter2hunter2"}',
+    "a signature": "/x?signature=hunter2hunter2",
+}
+
+
+def secret_in(text: str) -> str:
+    return "hunter2" if "hunter2" in text else text.split("_")[2]
+
+
+def exec_output(api, box: str, text: str) -> None:
+    api.write(box, "said", text)
+    assert text in api.output(box, "cat said")
+
+
+def exec_command(api, box: str, text: str) -> None:
+    api.output(box, f": {json.dumps(text)} '{text}'")
+
+
+def agent_prompt(api, box: str, text: str) -> None:
+    api.output(box, f"claude -p '{text}' || true")
+
+
+def agent_reply(api, box: str, text: str) -> None:
+    api.emulator.agent("claude").reply(text, account=api.account_id)
+    assert text in api.output(box, "claude -p hello")
+
+
+def event(api, box: str, text: str) -> None:
+    told = {
+        "type": "llm_call",
+        "timestamp": "2026-01-01T00:00:00Z",
+        "sandbox_id": box,
+        "payload": {"a": [text], text: 1},
+        "meta": {"m": text},
+    }
+    assert api.post("/events/ingest", json={"events": [told]}).json()["accepted"] == 1
+
+
+def stub_output(api, box: str, text: str) -> None:
+    api.emulator.commands.stub("deploy *", output=text, account=api.account_id)
+    assert text in api.output(box, "deploy now")
+
+
+WAYS: list[Callable[..., None]] = [exec_output, exec_command, agent_prompt, agent_reply, event, stub_output]
+
+
+def everything_shown(api, box: str) -> dict[str, str]:
+    shown = api.emulator.journal
+    account = api.account_id
+    texts = {
+        "commands": [(one.command, one.output) for one in shown.execs(account=account)],
+        "prompts": [(one.prompt, one.arguments, one.reply) for one in shown.prompts(account=account)],
+        "events": [(one.data, one.id) for one in shown.events(account=account)],
+        "requests": [(one.path, one.query, one.response, one.warnings) for one in shown.requests(account=account)],
+        "log": api.logs(box),
+        "replays": [
+            api.get(f"/sessions/{one['id']}/replay").json() for one in api.get(f"/sandboxes/{box}/sessions").json()
+        ],
+    }
+    return {name: json.dumps(text, default=str) for name, text in texts.items()}
+
+
+@pytest.mark.parametrize("text", CREDENTIALS.values(), ids=CREDENTIALS)
+def test_a_credential_is_shown_nowhere(api, text: str):
+    box = api.sandbox(agents=["claude-code"])
+    for way in WAYS:
+        way(api, box, text)
+    shown = everything_shown(api, box)
+    assert [name for name, said in shown.items() if secret_in(text) in said] == []
+    assert "***" in shown["commands"]
+    assert "***" in shown["events"]
+
+
+@pytest.mark.parametrize("before", [16_380, 16_384 - len(KEY), 16_384 - len(KEY) // 2, 16_384 - 9, 16_390])
+def test_a_credential_at_the_place_where_output_is_cut_is_not_shown_in_part(api, before: int):
+    box = api.sandbox()
+    api.output(box, f"printf 'x%.0s' $(seq {before}); printf {KEY}; printf ' y%.0s' $(seq 9000)")
+    (ran,) = api.emulator.journal.execs(box, account=api.account_id)
+    assert "0123" not in (ran.output or "")

@@ -1,0 +1,258 @@
+"""One account's slow work never holds up another's, and copies end when nobody needs them any more."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+from cli_testing import Served
+from emulator_testing import eventually
+
+from caged.emulator.control.scope import acting_for
+from caged.emulator.workers import THREADS, Busy, Pool, Stop, Stopped, Workers, checkpoint
+
+# --- the pools
+
+
+def run(scenario: Callable[[Workers], object]) -> None:
+    async def main() -> None:
+        workers = Workers()
+        try:
+            await scenario(workers)  # type: ignore[misc]
+        finally:
+            workers.close()
+
+    asyncio.run(asyncio.wait_for(main(), 30))
+
+
+def start(pool: Pool, account: str, call: Callable[..., object], *arguments: object) -> asyncio.Task[object]:
+    with acting_for(account):
+        return asyncio.ensure_future(pool.run(call, *arguments))
+
+
+@pytest.mark.parametrize("kind", THREADS)
+def test_an_account_has_no_more_than_its_share_of_the_threads(kind: str):
+    async def scenario(workers: Workers) -> None:
+        pool, gate, running = getattr(workers, kind), threading.Event(), set()
+
+        def wait(name: str) -> None:
+            running.add(name)
+            gate.wait(20)
+
+        greedy = [start(pool, "greedy", wait, f"greedy {number}") for number in range(50)]
+        await until(lambda: len(running) >= THREADS[kind][1])
+        # Everybody else still has a thread at once, as long as there are accounts for them.
+        others = [start(pool, f"other {number}", wait, f"other {number}") for number in range(4)]
+        await until(lambda: len(running) >= THREADS[kind][1] + 4)
+        assert sum(name.startswith("greedy") for name in running) == THREADS[kind][1]
+        gate.set()
+        await asyncio.gather(*greedy, *others)
+
+    run(scenario)
+
+
+def test_accounts_take_turns_however_much_one_has_queued():
+    async def scenario(workers: Workers) -> None:
+        pool, order = Pool("one", 1, 1), []
+        gate = threading.Event()
+        first = start(pool, "first", gate.wait, 20)
+        await asyncio.sleep(0)
+        tasks = [start(pool, "many", order.append, f"many {number}") for number in range(20)]
+        await asyncio.sleep(0)
+        tasks += [start(pool, name, order.append, name) for name in ("few", "fewer")]
+        await asyncio.sleep(0)
+        gate.set()
+        await asyncio.gather(first, *tasks)
+        assert order.index("few") <= 2
+        assert order.index("fewer") <= 3
+        pool.close("over")
+
+    run(scenario)
+
+
+def test_small_reads_do_not_wait_for_copies_of_the_same_account():
+    async def scenario(workers: Workers) -> None:
+        gate = threading.Event()
+        copies = [start(workers.copy, "one", gate.wait, 20) for _ in range(100)]
+        walks = [start(workers.walk, "one", gate.wait, 20) for _ in range(100)]
+        assert await start(workers.small, "one", lambda: "read") == "read"
+        gate.set()
+        await asyncio.gather(*copies, *walks)
+
+    run(scenario)
+
+
+async def until(look: Callable[[], bool]) -> None:
+    while not look():  # noqa: ASYNC110  threads change it
+        await asyncio.sleep(0.001)
+
+
+def spin(began: threading.Event, over: threading.Event) -> None:
+    began.set()
+    try:
+        while True:
+            checkpoint()
+    finally:
+        over.set()
+
+
+@pytest.mark.parametrize("how", ["cancelled", "stopped", "closed"])
+def test_work_ends_at_its_next_checkpoint(how: str):
+    async def scenario(workers: Workers) -> None:
+        began, over, stop = threading.Event(), threading.Event(), Stop()
+        task = asyncio.ensure_future(workers.copy.run(spin, began, over, stop=stop))
+        await until(began.is_set)
+        if how == "cancelled":
+            task.cancel()
+        elif how == "stopped":
+            stop.set("enough")
+        else:
+            workers.copy.close("enough")
+        with pytest.raises(asyncio.CancelledError if how == "cancelled" else Stopped, match=None):
+            await task
+        assert over.is_set(), "the caller goes on before its thread has ended"
+
+    run(scenario)
+
+
+def test_what_waits_is_taken_back_when_its_caller_is_cancelled():
+    async def scenario(workers: Workers) -> None:
+        gate, done = threading.Event(), []
+        running = [start(workers.copy, "one", gate.wait, 20) for _ in range(THREADS["copy"][1])]
+        await asyncio.sleep(0.05)
+        waiting = start(workers.copy, "one", done.append, "never")
+        await asyncio.sleep(0)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        gate.set()
+        await asyncio.gather(*running)
+        assert done == []
+
+    run(scenario)
+
+
+def test_more_waiting_calls_than_may_wait_are_refused(monkeypatch):
+    monkeypatch.setattr("caged.emulator.workers.MOST_WAITING", 5)
+
+    async def scenario(workers: Workers) -> None:
+        gate = threading.Event()
+        running = [start(workers.copy, "one", gate.wait, 20) for _ in range(THREADS["copy"][1])]
+        await asyncio.sleep(0.05)
+        running += [start(workers.copy, "one", gate.wait, 20) for _ in range(5)]
+        await asyncio.sleep(0)
+        with pytest.raises(Busy):
+            await start(workers.copy, "one", gate.wait, 20)
+        assert await start(workers.copy, "two", lambda: 2) == 2
+        gate.set()
+        await asyncio.gather(*running)
+
+    run(scenario)
+
+
+def test_threads_end_with_their_emulator():
+    async def scenario(workers: Workers) -> None:
+        await asyncio.gather(*(start(pool, "one", lambda: 1) for pool in (workers.small, workers.walk, workers.copy)))
+
+    run(scenario)
+    names = ("caged-small", "caged-walk", "caged-copy")
+    assert all(thread.daemon for thread in threading.enumerate() if thread.name in names)
+    before = [thread for thread in threading.enumerate() if thread.name in names]
+    run(scenario)
+    eventually(lambda: not [one for one in threading.enumerate() if one.name in names and one not in before], "the end")
+
+
+# --- over the wire
+
+MEGABYTES = 200
+
+
+def fill(api, box: str, megabytes: int = MEGABYTES) -> None:
+    """A sparse file: read it is large, on the disk it is nothing. What is copied of it is written out."""
+    api.output(box, f"truncate -s {megabytes}M big")
+
+
+def test_a_small_read_of_another_account_does_not_wait_for_snapshots(api, other):
+    boxes = [api.sandbox() for _ in range(4)]
+    for box in boxes:
+        fill(api, box)
+    mine = other.sandbox()
+    other.write(mine, "small", "x")
+    for box in boxes:
+        assert api.post(f"/sandboxes/{box}/snapshots", json={}).status_code == 201
+    times = []
+    for _ in range(20):
+        begun = time.monotonic()
+        assert other.read(mine, "small").text == "x"
+        times.append(time.monotonic() - begun)
+    pending = [snap for box in boxes for snap in api.get(f"/sandboxes/{box}/snapshots").json()]
+    for snapshot in pending:
+        assert api.delete(f"/snapshots/{snapshot['id']}").status_code == 204
+    assert sorted(times)[10] < 1.0, times
+
+
+def test_a_pending_snapshot_that_is_deleted_is_not_finished(api):
+    box = api.sandbox()
+    fill(api, box, 1900)
+    begun = time.monotonic()
+    snapshot = api.post(f"/sandboxes/{box}/snapshots", json={}).json()
+    assert api.delete(f"/snapshots/{snapshot['id']}").status_code == 204
+    api.write(box, "after", "x")  # waits for the copy's end
+    assert time.monotonic() - begun < 5
+    files = Path(api.emulator._running().services.files_dir, "snapshots")
+    assert not list(files.glob(f"{snapshot['id']}*"))
+    assert not [line for line in api.logs(box) if "failed" in line["message"]]
+
+
+@pytest.mark.parametrize("how", ["hang up", "destroy"])
+def test_a_restore_that_nobody_waits_for_is_stopped_and_changes_nothing(api, how: str):
+    box = api.sandbox()
+    fill(api, box, 400)
+    snapshot = api.post(f"/sandboxes/{box}/snapshots", json={}).json()["id"]
+    eventually(lambda: api.get(f"/snapshots/{snapshot}").json()["status"] == "completed", "the snapshot", 60)
+    target = api.sandbox()
+    api.write(target, "mine", "x")
+    path, body = f"/snapshots/{snapshot}/restore", {"target_sandbox_id": target}
+    if how == "hang up":
+        with pytest.raises(httpx.ReadTimeout):
+            api.post(path, json=body, timeout=httpx.Timeout(30, read=0.05))
+        begun = time.monotonic()
+        assert api.read(target, "mine").text == "x"
+        api.write(target, "more", "x")
+    else:
+        with ThreadPoolExecutor() as threads:
+            restoring = threads.submit(api.post, path, json=body)
+            staging = Path(api.emulator._running().services.files_dir, "sandboxes", target, "restore-new", "big")
+            eventually(staging.exists, "the copy to begin")
+            begun = time.monotonic()
+            assert api.delete(f"/sandboxes/{target}").status_code == 204
+            assert restoring.result().status_code in (404, 409)
+    assert time.monotonic() - begun < 5
+    api.delete(f"/snapshots/{snapshot}")
+
+
+@pytest.mark.parametrize("state", [False, True], ids=["without state", "with state"])
+def test_a_sigterm_stops_within_seconds_while_copies_run(tmp_path: Path, state: bool):
+    options = ["--state-dir", str(tmp_path / "state")] if state else []
+    served = Served(tmp_path / "tmp", *options, env=dict(os.environ))
+    try:
+        for _ in range(4):
+            box = served.post("/v1/sandboxes", {"template": "minimal"}).json()["id"]
+            served.post(f"/v1/sandboxes/{box}/exec", {"command": "truncate -s 1900M big"})
+            assert served.post(f"/v1/sandboxes/{box}/snapshots", {}).status_code == 201
+        begun = time.monotonic()
+        served.process.send_signal(signal.SIGTERM)
+        assert served.end(30) == 0
+        assert time.monotonic() - begun < 10
+    finally:
+        served.process.kill()
+    if state:
+        assert not list((tmp_path / "state" / "snapshots").glob("*")), "half of a copy was left"

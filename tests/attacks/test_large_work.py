@@ -1,0 +1,209 @@
+"""Work that grows with a request is bounded, or done in pieces: it delays no other account's requests."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Optional
+
+import httpx
+import pytest
+
+from caged.emulator import Emulator
+from caged.emulator.platform.execs import _decode
+from caged.emulator.wire.execs import ExecOut
+from caged.emulator.wire.files import FileOut
+from caged.emulator.wire.large import json_array, json_object
+
+
+class Lag:
+    """The longest time that the emulator's event loop did not come round. It has to come round within BOUND, which is
+    ten times what is promised: this machine may be busy with other things."""
+
+    BOUND = 1.0
+
+    def __init__(self, emulator: Emulator) -> None:
+        self._emulator = emulator
+        self.longest = 0.0
+
+    @contextmanager
+    def measured(self) -> Iterator[Lag]:
+        over = threading.Event()
+
+        async def probe() -> None:
+            while not over.is_set():
+                begun = time.perf_counter()
+                await asyncio.sleep(0.005)
+                self.longest = max(self.longest, time.perf_counter() - begun)
+
+        thread = threading.Thread(target=lambda: self._emulator._call(probe()))
+        thread.start()
+        try:
+            yield self
+        finally:
+            over.set()
+            thread.join()
+
+
+def post_raw(api: Any, path: str, raw: bytes) -> httpx.Response:
+    """Like `post`, with a body that is made already and an answer that is not looked at by this process."""
+    with httpx.Client(base_url=api.base_url, headers=api.headers, timeout=60, trust_env=False) as http:
+        return http.post(path, content=raw, headers={"Content-Type": "application/json"})
+
+
+def bodies() -> Iterator[tuple[str, str, bytes, int, str]]:
+    """(name, path with the sandbox's place, body, status, part of the answer)"""
+    exec_, create, ingest = "/sandboxes/{box}/exec", "/sandboxes", "/events/ingest"
+    many = "more than 20,000 values"
+    keys = b",".join(b'"key%d":1' % number for number in range(200_000))
+    yield "200,000 unknown keys", exec_, b'{"command":"true",' + keys + b"}", 400, many
+    yield "a long array", exec_, b'{"command":"true","x":[' + b",".join([b"[]"] * 3_000_000) + b"]}", 400, many
+    yield "objects", exec_, b'{"command":"true","x":[' + b",".join([b"{}"] * 3_000_000) + b"]}", 400, many
+    yield "wrong types", create, b'{"secrets":[' + b",".join([b"1"] * 4_000_000) + b"]}", 400, many
+    yield "strings", create, b'{"secrets":[' + b",".join([b'"a"'] * 2_000_000) + b"]}", 400, many
+    yield "variables", create, b'{"env":{' + b",".join(b'"%x":"1"' % n for n in range(600_000)) + b"}}", 400, many
+    yield "escapes", exec_, b'{"command":"true # ' + b'\\",' * 3_000_000 + b'"}', 200, "exit_code"
+    yield "one text of commas", exec_, b'{"command":": ' + b"," * 9_000_000 + b'"}', 200, "exit_code"
+    nested = b'{"events":[{"type":"x","timestamp":"2026-01-01T00:00:00Z","payload":{"a":['
+    yield "an event", ingest, nested + b",".join([b"[]"] * 3_000_000) + b"]}}]}", 400, "more than 50,000 values"
+    yield "an event of allowed size", ingest, nested + b",".join([b'"x"'] * 40_000) + b"]}}]}", 200, '"accepted":1'
+    text = b'{"events":[{"type":"x","timestamp":"2026-01-01T00:00:00Z","payload":{"a":"' + b"x" * 9_000_000 + b'"}}]}'
+    yield "a text in an event", ingest, text, 200, '"accepted":1'
+    some = b",".join(b'"key%d":1' % number for number in range(15_000))
+    yield "15,000 unknown keys", exec_, b'{"command":"true",' + some + b"}", 200, '"exit_code":0'
+    name = b'{"command":"true","' + b"k" * 5_000_000 + b'":1}'
+    yield "a key of 5 MB", exec_, name, 200, '"exit_code":0'
+
+
+BODIES = list(bodies())
+
+
+@pytest.mark.parametrize(("path", "raw", "status", "said"), [row[1:] for row in BODIES], ids=[row[0] for row in BODIES])
+def test_a_large_body_is_answered_and_the_loop_comes_round(api, path: str, raw: bytes, status: int, said: str):
+    box = api.sandbox() if "{box}" in path else ""
+    with Lag(api.emulator).measured() as lag:
+        answer = post_raw(api, path.format(box=box), raw)
+    assert (answer.status_code, said in answer.text) == (status, True), answer.text[:300]
+    assert lag.longest < lag.BOUND
+    for request in api.emulator.journal.requests(account=api.account_id):
+        assert len(request.warnings) <= 31
+        assert sum(map(len, request.warnings)) < 40_000
+
+
+def test_unknown_keys_are_named_twenty_times_and_counted(api, box_of: Callable[[], str]):
+    body = {"command": "true", **{f"key{number}": 1 for number in range(500)}}
+    assert api.post(f"/sandboxes/{box_of()}/exec", json=body).status_code == 200
+    warnings = api.emulator.journal.requests(operation="sandboxes.exec", account=api.account_id)[-1].warnings
+    assert warnings[0] == "unknown key 'key0' in the body is ignored"
+    assert warnings[20:] == ["480 more unknown keys in the body are ignored"]
+
+
+@pytest.fixture
+def box_of(api) -> Callable[[], str]:
+    made: list[str] = []
+
+    def box() -> str:
+        if not made:
+            made.append(api.sandbox())
+        return made[0]
+
+    return box
+
+
+OUTPUTS = {
+    "random": "head -c 16000000 /dev/urandom",
+    "control characters": "head -c 16000000 /dev/zero | tr '\\0' '\\1'",
+    "text": "yes | head -c 16000000",
+}
+
+
+@pytest.mark.parametrize("command", OUTPUTS.values(), ids=OUTPUTS)
+@pytest.mark.parametrize("secrets", [0, 900])
+def test_a_large_output_is_redacted_and_sent_in_pieces(api, command: str, secrets: int):
+    env = {f"S{number}": f"secret-value-number-{number}" for number in range(secrets)}
+    box = api.sandbox(env=env, secrets=list(env))
+    with Lag(api.emulator).measured() as lag:
+        raw = post_raw(api, f"/sandboxes/{box}/exec", json.dumps({"command": command}).encode())
+    assert raw.status_code == 200
+    assert lag.longest < lag.BOUND
+    assert len(raw.json()["output"]) > 7_000_000
+    (ran,) = api.emulator.journal.execs(box, account=api.account_id)
+    assert ran.output is not None
+    assert len(ran.output) == 16_384
+
+
+def test_a_secret_at_the_place_where_an_output_is_cut_is_not_shown_in_part(api):
+    secret = "0123456789" * 30
+    box = api.sandbox(env={"S": secret}, secrets=["S"])
+    for before in range(16_384 - 320, 16_384 + 20, 17):
+        api.output(box, f"printf 'x%.0s' $(seq {before}); printf %s $S; printf 'y%.0s' $(seq 9000)")
+    for ran in api.emulator.journal.execs(box, account=api.account_id):
+        assert "012" not in (ran.output or "")
+
+
+def test_a_long_secret_is_hidden_as_a_whole(api):
+    secret = "".join(f"{number:07d}" for number in range(10_000))
+    box = api.sandbox(env={"S": secret}, secrets=["S"])
+    api.output(box, "printf 'before %s after' $S; printf %s ${S:0:600}")
+    (ran,) = api.emulator.journal.execs(box, account=api.account_id)
+    assert ran.output == "before ***", "what comes behind so much is not kept"
+    api.output(box, "printf 'before %s after' ${S:0:9000}; printf %s ${S:0:600}")
+    assert api.emulator.journal.execs(box, account=api.account_id)[-1].output == "before *** after***"
+    requests = api.emulator.journal.requests(operation="sandboxes.exec", account=api.account_id)
+    assert requests[0].response.startswith('{"output":"before ***')
+    assert "0000001" not in requests[0].response
+    assert json.loads(requests[1].response)["output"] == "before *** after***"
+
+
+def test_a_listing_of_many_files_is_whole_and_in_order(api, long_form: bool):
+    box, count = api.sandbox(), 200_000 if long_form else 3_000
+    api.output(box, f"mkdir many && cd many && seq {count} | xargs touch && touch 'ü\"\\' && ln -s 1 link")
+    with Lag(api.emulator).measured() as lag, httpx.Client(base_url=api.base_url, headers=api.headers) as http:
+        answer = http.get(f"/sandboxes/{box}/files", params={"path": "/workspace/many"}, timeout=60)
+    assert lag.longest < lag.BOUND
+    names = [entry["name"] for entry in answer.json()]
+    assert names == sorted([*map(str, range(1, count + 1)), 'ü"\\', "link"])
+
+
+def test_more_entries_than_a_listing_may_have_are_refused(api, monkeypatch):
+    monkeypatch.setattr("caged.emulator.cage.tree.LISTING_MOST", 10)
+    box = api.sandbox()
+    api.output(box, "mkdir many && cd many && seq 11 | xargs touch")
+    answer = api.listing(box, "/workspace/many")
+    assert answer.status_code == 400
+    assert "/workspace/many: has 11 entries; a listing has at most 10" in answer.text
+    assert "exec" in answer.text
+
+
+# --- what is made in pieces is what pydantic makes
+
+TEXTS = [
+    *("", "plain", "x" * 200_000),
+    '"\\/\b\f\n\r\t', "".join(map(chr, range(160))), "ü☃\U0001f600", "\u2028\u2029\ufffd",
+]
+
+
+@pytest.mark.parametrize("text", TEXTS, ids=range(len(TEXTS)))
+@pytest.mark.parametrize("code", [0, -1, 255])
+def test_a_large_answer_is_written_as_pydantic_writes_it(text: str, code: int):
+    error: Optional[str] = None
+    expected = ExecOut(output=text, exit_code=code, error=error).model_dump_json().encode()
+    assert json_object({"output": text, "exit_code": code}) == expected
+
+
+def test_a_large_listing_is_written_as_pydantic_writes_it():
+    rows = [{"name": text, "path": f"/{text}", "type": "file", "size": 5, "mod_time": "now"} for text in TEXTS]
+    expected = b"[" + b",".join(FileOut(**row).model_dump_json().encode() for row in rows) + b"]"  # type: ignore[arg-type]
+    assert json_array(rows) == expected
+    assert json_array([]) == b"[]"
+
+
+@pytest.mark.parametrize("unit", [b"\xff", b"\xe2\x98\x83", b"\xe2\x98", b"a\xf0\x9f\x98\x80", b"\xed\xa0\x80"])
+def test_output_is_decoded_in_pieces_as_it_is_in_one(unit: bytes):
+    for size in (65_535, 65_536, 65_537, 200_001):
+        output = (unit * size)[:size]
+        assert _decode(output) == output.decode("utf-8", "replace")

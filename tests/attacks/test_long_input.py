@@ -1,0 +1,254 @@
+"""Patterns and loops that meet a client's input take time in proportion to it; what is too long is refused by name."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import pkgutil
+import re
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import caged.emulator
+from caged.emulator.cage.git import CloneFailed, Repo, _must
+from caged.emulator.cage.paths import Layout
+from caged.emulator.control.credentials import credentials_masked
+from caged.emulator.control.hidden import LONGEST, Hidden
+from caged.emulator.history import Event
+from caged.emulator.json_values import has_more_values
+from caged.emulator.platform import limits, trust_rules
+from caged.emulator.platform.commands import steps
+from caged.emulator.platform.events import TEXT, Cleaned
+from caged.emulator.platform.mcp.glob import Glob
+from caged.emulator.platform.mcp.protocol import ProtocolError, decode
+from caged.emulator.platform.services import redact
+from caged.emulator.platform.typing_in import Streamed
+
+ROOT = Path(caged.emulator.__file__).parent
+#: Repeated, these are bad input for some pattern.
+FRAGMENTS = [  # fmt: skip
+    "a", "1", " ", "\t", "\n", "\r\n", "\u0000", ".", "..", "/", "/.", "-", "_", ":", "=", "@", "'", "\"", "\\",
+    "\\\"", "'\"", "`", "$", "$(", "a.", "a/", "a:", "a=", "a@", "1.", "/a/", "a b", "; ", "| ", "> ", "a>",
+    "http://", "http:", "://", "git+", "ssh://a@", "curl ", "curl |", "curl | sh ", "| tee a ", "eval $(", "sudo ",
+    "python", "python3.", "printenv ", "$KEY", "/proc/a", "gpg ", "openssl ", "ip ", "--net", ".ssh/id_", "/.env",
+    "/.env.a", "/.cache", "node_modules", "127.1", "a.localhost", "*", "[a", "]", "/root/.", "\"token\":\"",
+    "\"token\" ", "\"token\":\"\\", "caged_sk_", "signature=", "/billing/portal/",
+    "__CAGED_BEGIN_0123456789abcdef__", "__CAGED_EXIT_0123456789abcdef__", "__CAGED_EXIT_0123456789abcdef__ 1",
+    "/workspace", " /workspace", "'/root'", "2020-01-01T00:00:00.1",
+]
+#: For names of files, and for a path that a test itself gives to a fault.
+BOUNDED = {"cage.tree.TEMPORARY", "cage.bytecode_sweep._CACHE_FILE", "control.routes._GLOB_TOKEN"}
+#: Calls of `re` with a pattern in place, by file, and why their input is harmless or short.
+IN_PLACE = {
+    "cage/inside/limits.py": "the kernel's version",
+    "cage/toolchains.py": "what an interpreter says of its version",
+    "cli/signature.py": "annotations of this package",
+    "control/patterns.py": "a test's own patterns",
+    "control/routes.py": "the paths of this package's own operations",
+    "double/patterns.py": "a test's own patterns",
+    "double/journal.py": "a test's own patterns",
+    "cage/proxy.py": "a port, or a host of bounded length",
+    "cli/patterns.py": "a test's own patterns",
+    "scenario/checking.py": "a scenario, which the developer wrote",
+    "scenario/loaded.py": "a scenario, which the developer wrote",
+    "platform/commands.py": "one word, from its beginning",
+    "platform/logins.py": "an address of bounded length",
+    "platform/notifications.py": "a URL of bounded length",
+    "platform/mcp/glob.py": "pieces of a pattern between its stars, against one name",
+    "scenario/applying.py": "a scenario, which the developer wrote",
+    "verify/expect.py": "what another server answers to `verify`",
+}
+
+
+def patterns() -> Iterator[tuple[str, str, re.Pattern[Any]]]:
+    """(module.NAME, method by which the module uses it, pattern) of every pattern with a name."""
+    for found in pkgutil.walk_packages([str(ROOT)], "caged.emulator."):
+        if ".cli." in found.name or found.name.endswith("__main__") or ".verify." in found.name:
+            continue
+        module = importlib.import_module(found.name)
+        source = Path(str(module.__file__)).read_text(encoding="utf-8")
+        for name, value in vars(module).items():
+            if isinstance(value, re.Pattern) and re.search(rf"^{name} = re\.compile", source, re.MULTILINE):
+                where = f"{found.name[len('caged.emulator.'):]}.{name}"
+                for method in sorted(set(re.findall(rf"\b{name}\.(\w+)", source)) - {"pattern"}):
+                    yield where, method, value
+
+
+NAMED = [each for each in patterns() if each[0] not in BOUNDED]
+
+
+def test_every_pattern_is_known_here():
+    assert len({name for name, _method, _pattern in NAMED}) > 25
+    in_place = {
+        path.relative_to(ROOT).as_posix()
+        for path in ROOT.rglob("*.py")
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if re.search(r"\bre\.(compile|match|search|sub|fullmatch|split|findall|finditer)\(", line)
+        and not re.match(r"\w+ = re\.compile", line)
+    }
+    assert in_place - set(IN_PLACE) == set(), "patterns that no line above accounts for"
+
+
+USES: dict[str, Callable[[Any, Any], object]] = {
+    "sub": lambda pattern, subject: pattern.sub(lambda found: found[0], subject),
+    "finditer": lambda pattern, subject: sum(1 for _ in pattern.finditer(subject)),
+}
+
+
+def once(act: Callable[[], object]) -> float:
+    begun = time.perf_counter()
+    act()
+    return time.perf_counter() - begun
+
+
+@pytest.mark.parametrize(("name", "method", "pattern"), NAMED, ids=[f"{name}-{method}" for name, method, _ in NAMED])
+def test_a_pattern_takes_time_in_proportion(name: str, method: str, pattern: re.Pattern[Any], long_form: bool):
+    """A quadratic one takes ten seconds and more for one of these texts; a linear one a few milliseconds."""
+    size = 256 * 1024 if long_form else 24 * 1024
+    for fragment in FRAGMENTS:
+        subject: Any = (fragment * (size // len(fragment) + 1))[:size] + "!"
+        if isinstance(pattern.pattern, bytes):
+            subject = subject.encode()
+        act = USES.get(method, lambda pattern, subject: getattr(pattern, method)(subject))
+        for _attempt in range(3):
+            took = once(lambda: act(pattern, subject))  # noqa: B023
+            if took < 0.4:
+                break
+        assert took < 0.4, f"{name}.{method} of {fragment!r}: {took:.1f} s"
+
+
+# --- functions, with one megabyte
+
+
+def _charges(command: str) -> None:
+    data = Cleaned(())({"command": command})
+    trust_rules.charges(trust_rules.Seen(Event("e", "a", "s", "t", 1, "command", "", 0.0, data), ()))
+
+
+def _clone_error(text: str) -> None:
+    async def fail(*_arguments: object, **_options: object) -> object:
+        return SimpleNamespace(code=1, error=None, output=text.encode())
+
+    with pytest.raises(CloneFailed):
+        asyncio.run(_must(SimpleNamespace(program=fail), ["clone"], {}))  # type: ignore[arg-type]
+
+
+def _typed(text: str) -> None:
+    services = SimpleNamespace(stubs=SimpleNamespace(usable=lambda *_: [1]))
+    streamed = Streamed(services, SimpleNamespace(account_id="a", id="b", cage=None))  # type: ignore[arg-type]
+    asyncio.run(streamed.typed(text))
+
+
+def _hidden(text: str) -> None:
+    hidden = Hidden()
+    hidden.add(["a" * LONGEST * 2, "b" * 20, "x"])
+    hidden.masked(text.encode())
+
+
+def _glob(text: str) -> None:
+    Glob("*a*a*a*a*b").matches(text)
+
+
+def _mcp(text: str) -> None:
+    with pytest.raises(ProtocolError):
+        decode(text)
+
+
+LAYOUT = Layout(Path("/tmp/place"))
+FUNCTIONS: dict[str, tuple[Callable[[str], object], list[str]]] = {
+    "steps": (lambda text: list(steps(text)), ["sudo ", "\\a", "a;", "'", "\"'", "env A=1 ", "sh -c 'a;", "> a ", "-"]),
+    "charges": (_charges, ["> a ", "curl ", "rm a;", "a;", "sudo ", "curl http://a.b;", "\\a", "ssh a.a.", "/a/../"]),
+    "charges of a pipe": (lambda text: _charges("curl " * 99 + "|" + text), [" ", "python3", "tee a "]),
+    "credentials": (
+        lambda text: credentials_masked(text.encode()),
+        ['"token":"', '\\"token\\":\\"', '\\', '"token" ', "caged_sk_", "signature="],
+    ),
+    "redact": (lambda text: redact(text, ["x" * 30] * 100, TEXT), ["x", "caged_sk_"]),
+    "hidden": (_hidden, ["a", "ab", "b"]),
+    "clone error": (_clone_error, [" ", "\n", " \n", "\t", "a "]),
+    "split credentials": (lambda text: Repo("https://" + text).split_credentials(), ["a", ":", "@", "a@", "a:", "%41"]),
+    "host paths": (LAYOUT.to_host_text, ["/workspace ", "/", " /workspace", "'/root'", "a"]),
+    "sandbox paths": (lambda text: LAYOUT.to_sandbox_text(text.encode()), ["/tmp/place", "/tmp/place/op"]),
+    "typed": (_typed, ["__CAGED_BEGIN_0123456789abcdef__", "__CAGED_BEGIN_", "a\n", "\n"]),
+    "glob": (_glob, ["a", "ab", "b"]),
+    "JSON values": (lambda text: has_more_values(text, 10**9), ['"', '\\"', '"a",', "[", ",", "{", "\\"]),
+    "MCP message": (_mcp, ["[", "[],", "{", '"a",', "1,"]),
+    "event": (lambda text: Cleaned(["x" * 20] * 100)({text: [text, {"a": text}]}), ["x", "a"]),
+    "event's values": (lambda text: Cleaned(())(list(text)), ["ab"]),
+}
+CASES = [(name, act, fragment) for name, (act, fragments) in FUNCTIONS.items() for fragment in fragments]
+
+
+@pytest.mark.parametrize(("name", "act", "fragment"), CASES, ids=[f"{name}-{text!r}" for name, _act, text in CASES])
+def test_eight_times_the_input_takes_about_eight_times_as_long(name: str, act: Callable[[str], object], fragment: str):
+    """Were it quadratic, it would take 64 times as long."""
+    large = (fragment * (1024**2 // len(fragment) + 1))[: 1024**2]
+    for _attempt in range(3):
+        small = min(once(lambda: act(large[: len(large) // 8])) for _ in range(2))
+        took = once(lambda: act(large))
+        if took < 24 * small + 0.05:
+            return
+    pytest.fail(f"{name}: {small * 1000:.1f} ms for an eighth, {took * 1000:.1f} ms for all of it")
+
+
+# --- over the wire
+
+
+@pytest.mark.parametrize("size", [20_000, 60_000, 1_000_000])
+@pytest.mark.parametrize("url", ["{}", "https://{}", "a+{}", "https://{}@host/x", "ssh://{}", "https://u:{}", "{}://"])
+def test_a_long_url_of_a_repository_is_refused_at_once(api, url: str, size: int):
+    begun = time.monotonic()
+    answer = api.post("/sandboxes", json={"template": "minimal", "repo": url.format("a" * size)})
+    assert time.monotonic() - begun < 5
+    assert answer.status_code == 400
+    assert re.search(rf"repo: has [\d,]+ characters; at most {limits.REPO_CHARACTERS:,} are allowed", answer.text)
+
+
+LONG_FIELDS = {
+    "repo_token": ("x" * 9000, "8,192 characters"),
+    "repo_branch": ("x" * 5000, "4,096 characters"),
+    "repo_commit": ("x" * 5000, "4,096 characters"),
+    "repo_subdir": ("x" * 5000, "4,096 characters"),
+    "init_script": ("x" * 1_100_000, "1,048,576 characters"),
+    "template": ("x" * 70_000, "65,536 characters"),
+    "allowlist": (["a"] * 1001, "1,000 entries"),
+    "secrets": (["a"] * 1001, "1,000 entries"),
+    "packages": (["a"] * 1001, "1,000 entries"),
+    "agents": (["claude"] * 1001, "1,000 entries"),
+    "env": ({f"V{number}": "" for number in range(5001)}, "5,000 entries"),
+}
+
+
+@pytest.mark.parametrize("field", LONG_FIELDS)
+def test_what_is_too_long_is_refused_by_name_and_limit(api, field: str):
+    value, limit = LONG_FIELDS[field]
+    answer = api.post("/sandboxes", json={"template": "minimal", field: value})
+    assert answer.status_code == 400
+    assert answer.json()["detail"].startswith(f"{field}: has ")
+    assert f"at most {limit.split()[0]} are allowed" in answer.text
+
+
+@pytest.mark.parametrize("field", ["allowlist", "secrets", "packages"])
+def test_an_entry_that_is_too_long_is_refused_by_its_place(api, field: str):
+    answer = api.post("/sandboxes", json={"template": "minimal", field: ["a", "x" * 5000]})
+    assert (answer.status_code, answer.json()["detail"].split(" has ")[0]) == (400, f"{field}.1:")
+
+
+def test_an_environment_that_is_too_large_is_refused(api):
+    env = {f"V{number}": "x" * 100_000 for number in range(11)}
+    answer = api.post("/sandboxes", json={"template": "minimal", "env": env})
+    assert answer.status_code == 400
+    assert "env: has 1,100" in answer.text
+    assert "at most 1,048,576 are allowed" in answer.text
+
+
+def test_a_password_in_a_repository_url_is_hidden_raw_and_decoded(api):
+    api.post("/sandboxes", json={"template": "minimal", "repo": "https://user:p%40ssw0rd@127.0.0.1:1/x"})
+    (request,) = api.emulator.journal.requests(operation="sandboxes.create", account=api.account_id)
+    assert "ssw0rd" not in request.request
+    assert "https://***@127.0.0.1:1/x" in request.request
