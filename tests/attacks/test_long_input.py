@@ -31,7 +31,7 @@ from caged.emulator.platform.typing_in import Streamed
 
 ROOT = Path(caged.emulator.__file__).parent
 #: Repeated, these are bad input for some pattern.
-FRAGMENTS = [  # fmt: skip
+FRAGMENTS = [
     "a", "1", " ", "\t", "\n", "\r\n", "\u0000", ".", "..", "/", "/.", "-", "_", ":", "=", "@", "'", "\"", "\\",
     "\\\"", "'\"", "`", "$", "$(", "a.", "a/", "a:", "a=", "a@", "1.", "/a/", "a b", "; ", "| ", "> ", "a>",
     "http://", "http:", "://", "git+", "ssh://a@", "curl ", "curl |", "curl | sh ", "| tee a ", "eval $(", "sudo ",
