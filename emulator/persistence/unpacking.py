@@ -47,7 +47,7 @@ def pack_up(work: Path, target: Path) -> None:
                 member.uid = member.gid = 0
                 member.uname = member.gname = "root"
                 with open(work / name, "rb") as content:
-                    packed.addfile(member, Stoppable(content))  # type: ignore[arg-type]
+                    packed.addfile(member, Stoppable(content))
         file.flush()
         os.fsync(file.fileno())
 
