@@ -42,10 +42,10 @@ class Caged(Closing):
             Proxy variables of the environment apply, except for loopback addresses.
         timeout: seconds for each wait on the network (connect, send, each read) of calls that have no limit
             of their own; None means no limit.
+        transport: an httpx transport to send through, e.g. ``httpx.MockTransport``; closed with the client.
         max_retries: how often a failed call may be tried again; 0 turns retries off. Any call is repeated
             when no connection came about; only calls that do no harm twice (reads, deletes, ``files.write``)
             after a lost connection or a 429, 502, 503 or 504.
-        transport: an httpx transport to send through, e.g. ``httpx.MockTransport``; closed with the client.
 
     Raises:
         CagedError: no key, or an argument that cannot be used.
@@ -56,8 +56,8 @@ class Caged(Closing):
         api_key: Optional[str] = None,
         base_url: Optional[str] = None,
         timeout: Optional[float] = DEFAULT_TIMEOUT,
-        max_retries: int = DEFAULT_MAX_RETRIES,
         transport: Optional[httpx.BaseTransport] = None,
+        max_retries: int = DEFAULT_MAX_RETRIES,
     ) -> None:
         self._session = Session(resolve(api_key, base_url, timeout, max_retries), transport)
 
@@ -155,8 +155,8 @@ class AsyncCaged(AsyncClosing):
         api_key: Optional[str] = None,
         base_url: Optional[str] = None,
         timeout: Optional[float] = DEFAULT_TIMEOUT,
-        max_retries: int = DEFAULT_MAX_RETRIES,
         transport: Optional[httpx.AsyncBaseTransport] = None,
+        max_retries: int = DEFAULT_MAX_RETRIES,
     ) -> None:
         self._session = AsyncSession(resolve(api_key, base_url, timeout, max_retries), transport)
 

@@ -13,7 +13,7 @@ from caged import __version__
 from .cage.cgroups import MemoryGroups
 from .cage.inside.limits import kernel_counts
 from .cage.isolation import LEVELS, Verdict
-from .cage.probe import probe
+from .cage.probe import is_automatic, probe
 from .cage.toolchains import LANGUAGE, Toolchains
 from .cage.zygote import Zygote
 from .config import ConfigError
@@ -35,7 +35,8 @@ def report() -> Iterator[str]:
         yield f"  {verdict.level:<10} {'yes' if verdict.works else 'no ':<4} {verdict.reason}"
         if verdict.fix:
             yield f"  {'':<10}      to change that: {verdict.fix}"
-    yield f"  in use: {next(verdict.level for verdict in verdicts if verdict.works)}"
+    automatic = next((verdict.level for verdict in verdicts if is_automatic(verdict)), None)
+    yield f"  in use: {automatic or 'none: `process` lets a command end every process of root, and has to be named'}"
     yield ""
     yield "limits (off with --no-limits)"
     yield f"  memory_mb  {_who_limits_memory()}"

@@ -116,8 +116,7 @@ class Http(H11Protocol):
             cycle.disconnected = True
             cycle.message_event.set()
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE) and not self.transport.is_closing():
-            path = self.scope["path"] if cycle is not None and not cycle.response_complete else ""
-            response = problem(refusal, path)
+            response = problem(refusal)
             headers = [*response.raw_headers, (b"connection", b"close")]
             events = [
                 h11.Response(status_code=refusal.status, headers=headers),

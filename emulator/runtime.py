@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Callable, Optional
 
 from . import descriptors
 from .cage.cgroups import MemoryGroups
-from .cage.isolation import Walls
+from .cage.isolation import Walls, can_be_hidden, key_directory
 from .cage.probe import choose, describe
 from .cage.site import Site
 from .cage.toolchains import Toolchains
@@ -26,6 +28,7 @@ from .control.scope import EVERYBODY, current
 from .control.scripts import Scripts
 from .control.stubs import Stubs
 from .listening import bind, url_of
+from .locator import places
 from .platform.accounts import new_admin_key
 from .platform.platform import Platform
 from .platform.services import Services
@@ -47,8 +50,15 @@ class Runtime:
     """Made in the caller's thread, which is where a bad setting or a port in use shows. `run` belongs to a loop,
     once; `request_stop` may be called from any thread."""
 
-    def __init__(self, config: EmulatorConfig, echo: Optional[Callable[[str], None]] = None) -> None:
+    def __init__(
+        self,
+        config: EmulatorConfig,
+        echo: Optional[Callable[[str], None]] = None,
+        key_files: Sequence[Path] = (),
+    ) -> None:
+        """`key_files`: files outside of the state directory that will hold keys of this emulator."""
         self.config = config
+        self._key_files = key_files
         self.admin_key = config.admin_key or new_admin_key()
         self._echo = echo
         #: The newest lines of the log, each with the account that it is about; empty: the emulator itself.
@@ -153,12 +163,30 @@ class Runtime:
         return shown[-count:]
 
     async def _choose_walls(self) -> None:
-        """Raises NoWalls when the level that was asked for does not work here."""
-        walls, self.services.verdicts = await choose(self.config.isolation, self._zygote, self._run_dir.path)
+        """Raises NoWalls when the level that was asked for does not work here, ConfigError when a file with keys cannot
+        be kept from sandboxes."""
+        keys = {key_directory(path): path for path in self._key_files}
+        # Those of emulators that others start.
+        locators = [key_directory(directory / "locator") for directory, _ in places()]
+        walls, self.services.verdicts = await choose(
+            self.config.isolation, self._zygote, self._run_dir.path, [*keys, *locators]
+        )
+        shown = next((path for directory, path in keys.items() if not can_be_hidden(directory)), None)
+        if walls.own_network and shown is not None:
+            raise ConfigError(
+                f"{shown} would hold keys in a directory that every sandbox needs to see; use a directory outside of"
+                " /etc, /usr, /var and their like, such as the project's, for the ready file, the output and"
+                " CAGED_EMULATOR_LOCATOR_DIR"
+            )
         self.services.site = self._site(walls)
         if walls.level == "process" and self.config.isolation == "auto":
             refused = "; ".join(describe(verdict) for verdict in self.services.verdicts if not verdict.works)
             self.log(f"warning: sandboxes have process walls only. {refused}")
+        if not self.services.verdicts[-1].confined and os.geteuid() == 0:
+            self.log(
+                "warning: sandboxes run as root, and a command can end every process of root on this machine"
+                " (kill -9 -1, pkill): isolation 'process' was chosen by name and signals cannot be confined here"
+            )
 
     async def _get_ready(self) -> tuple[ModuleType, ModuleType]:
         """The modules of the application and of the server, which are loaded while the zygote starts and walls are

@@ -14,6 +14,8 @@ from ._policy import POLICY
 from ._target import TARGET
 
 if TYPE_CHECKING:
+    from caged.emulator import CallbackError
+
     from ._accounts import EmulatorAccount
     from ._emulators import AnyEmulator
 
@@ -64,9 +66,12 @@ class CagedFactory:
         assert emulator is not None
         failed = self._session.testsfailed
         account = EmulatorAccount(emulator, emulator.create_account(name))
+        emulator._link.accounts_created.pop(account.id, None)  # this block looks after it
         unused: list[str] = []
+        raised: Optional[CallbackError] = None
         try:
             yield account
+            raised = _callback_error(account)
             # After a failed test it is no news that something was not used.
             if not allow_unused and config.stash[POLICY].unused != "ignore" and failed == self._session.testsfailed:
                 unused = _unused(account)
@@ -77,6 +82,8 @@ class CagedFactory:
                 emulator.delete_account(account.id)
             except EmulatorError:
                 pass  # the emulator was stopped, with everything in it
+        if raised is not None:
+            pytest.fail(f"{who}: {raised}", pytrace=False)
         tell_unused(config, who, unused)
 
     @contextmanager
@@ -97,6 +104,19 @@ class CagedFactory:
             account.close_clients()
             problems = destroy(config, creations)
         still_there(config, [f"{problem} ({who})" for problem in problems])
+
+
+def _callback_error(account: EmulatorAccount) -> Optional[CallbackError]:
+    from caged.emulator import CallbackError, EmulatorError
+
+    try:
+        if account._link.callbacks_possible:
+            account.raise_callback_errors()
+    except CallbackError as error:
+        return error
+    except EmulatorError:  # a test stopped the emulator
+        pass
+    return None
 
 
 def _unused(account: EmulatorAccount) -> list[str]:

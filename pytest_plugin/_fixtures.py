@@ -27,7 +27,7 @@ def _caged_running(request: pytest.FixtureRequest) -> Iterator[AnyEmulator]:
     from . import _emulators, _summary, _watch
 
     with _emulators.opened(target) as emulator:
-        _watch.start_watching(request.config)
+        _watch.start_watching(request.config, emulator)
         _summary.note(request.config, emulator)
         yield emulator
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Union
 
@@ -13,6 +13,8 @@ from ._policy import POLICY
 from ._target import TARGET
 
 if TYPE_CHECKING:
+    from caged.emulator.double.double import Double
+
     from ._accounts import EmulatorAccount
     from ._creations import Creations
     from ._emulators import AnyEmulator
@@ -31,8 +33,13 @@ class EmulatorScope:
         self.api_key = account.api_key
         #: Whether unused controls have been looked for.
         self.checked = False
+        #: Whether the test did not come to its end: what it did not use is no news.
+        self.excused = False
         #: Whether the controls of the emulator as a whole were untouched when the test began.
         self._whole = not _touched(account.emulator)
+        account.emulator._link.consulted.clear()
+        #: Accounts that there were when the test began.
+        self._earlier = set(account.emulator._link.accounts_created)
         #: Sandboxes that a fixture made, and the test need not destroy.
         self.fixtures: set[str] = set()
         #: Done when the test and all its other fixtures are over: clients are closed only when what their users left
@@ -48,8 +55,9 @@ class EmulatorScope:
         from caged.emulator import EmulatorError
 
         self.checked = True
+        self.account._link.changed = False
         try:
-            found = self.account.unused()
+            found = self.account.unused() + self._unused_elsewhere()
             if self._whole and _touched(self.account.emulator):
                 elsewhere = self.account.emulator.unused()
                 found += [f"added by caged_emulator.emulator, not in the test's account: {text}" for text in elsewhere]
@@ -57,41 +65,51 @@ class EmulatorScope:
         except EmulatorError:  # the test stopped it
             return []
 
+    def _unused_elsewhere(self) -> list[str]:
+        """Of accounts that the test created, and of the emulator's first account, in which no test works."""
+        from caged.emulator import EmulatorError
+
+        emulator = self.account.emulator
+        found: list[str] = []
+        for id in [one for one in emulator._link.accounts_created if one not in self._earlier]:
+            try:
+                texts = emulator.for_account(id).unused()
+            except EmulatorError:  # it was deleted
+                continue
+            found += [f"in account {id}, which the test created: {text}" for text in texts]
+        consulted = [name for name in ("clock", "journal") if name in emulator._link.consulted]
+        if consulted and not len(emulator.journal):
+            found += [
+                f"caged_emulator.emulator.{name} is that of the emulator's first account, in which there was no"
+                f" request; use caged_emulator.{name}"
+                for name in consulted
+            ]
+        return found
+
+    def has_news(self) -> bool:
+        """Whether the test has added something since `unused` was called."""
+        return self.account._link.changed
+
     def raise_callback_errors(self, who: str) -> None:
         """Fail with the tracebacks of the test's own functions that raised an exception, and forget them.
 
         Raises:
             pytest.fail.Exception: there are some that were not allowed (`allow_errors=True`).
         """
-        from caged.emulator import CallbackError, EmulatorError
-
-        for controls in self._with_functions():
-            try:
-                controls.raise_callback_errors()
-            except CallbackError as error:
-                failure = pytest.fail.Exception(f"{who}: {error}", pytrace=False)
-                raise failure from error
-            except EmulatorError:  # the test stopped it
-                return
+        raise_callback_errors(self._with_functions(), who)
 
     def callback_sections(self) -> list[tuple[str, str]]:
         """The same for the report of a test that failed for another reason; they are forgotten, too."""
-        from caged.emulator import EmulatorError
-
-        errors: list[str] = []
-        try:
-            for controls in self._with_functions():
-                errors += [str(one) for one in controls.callback_errors() if not one.allowed]
-                controls.clear_callback_errors()
-        except EmulatorError:  # the test stopped it
-            pass
-        return [("caged exceptions of the test's functions", "\n".join(errors))] if errors else []
+        return callback_sections(self._with_functions())
 
     def _with_functions(self) -> list[Any]:
-        """The account, and the whole emulator if the test used its controls; nothing without stubs and replies."""
+        """The account, and the whole emulator if the test used its controls; nothing without stubs and replies. Of an
+        emulator in this process all accounts: functions of any are functions of this test or its fixtures."""
         emulator = self.account.emulator
-        if not emulator._link.callbacks_possible:
+        if not _has_started(emulator) or not emulator._link.callbacks_possible:
             return []
+        if emulator._link.is_local:
+            return every_account(emulator)
         return [self.account, emulator] if self._whole and _touched(emulator) else [self.account]
 
     def take_back(self) -> None:
@@ -105,6 +123,7 @@ class EmulatorScope:
                 emulator.take_back()
                 if emulator._link.changed:
                     emulator.forget()
+                    emulator.clear_callback_errors()
                     emulator._link.changed = False
         except EmulatorError:
             pass
@@ -117,6 +136,70 @@ class EmulatorScope:
         found = [f"sandbox {one.id} ({one.status})" for one in held.sandboxes() if one.id not in self.fixtures]
         found += [f"snapshot {one.id} of {one.sandbox}" for one in held.snapshots() if not one.automatic]
         return found + [f"{one.kind} socket into {one.sandbox}" for one in held.sockets(wait=CLOSING)]
+
+
+class _EveryAccount:
+    """The exceptions of all functions on an emulator."""
+
+    def __init__(self, emulator: Double) -> None:
+        self._emulator = emulator
+
+    def raise_callback_errors(self) -> None:
+        self._emulator.raise_callback_errors(account="*")
+
+    def callback_errors(self) -> list[Any]:
+        return self._emulator.callback_errors(account="*")
+
+    def clear_callback_errors(self) -> None:
+        self._emulator.clear_callback_errors(account="*")
+
+
+def every_account(emulator: Double) -> list[Any]:
+    """All accounts of an emulator in this process if a function was added there, which is then one of this process."""
+    link = emulator._link if _has_started(emulator) else None
+    return [_EveryAccount(emulator)] if link is not None and link.is_local and link.callbacks_possible else []
+
+
+def raise_callback_errors(accounts: Sequence[Any], who: str) -> None:
+    """Fail with the tracebacks of functions that raised an exception, and forget them.
+
+    Raises:
+        pytest.fail.Exception: there are some that were not allowed.
+    """
+    from caged.emulator import CallbackError, EmulatorError
+
+    for controls in accounts:
+        try:
+            controls.raise_callback_errors()
+        except CallbackError as error:
+            failure = pytest.fail.Exception(f"{who}: {error}", pytrace=False)
+            raise failure from error
+        except EmulatorError:  # the test stopped it
+            return
+
+
+def callback_sections(accounts: Sequence[Any]) -> list[tuple[str, str]]:
+    """A section of a report with these tracebacks; they are forgotten."""
+    from caged.emulator import EmulatorError
+
+    errors: list[str] = []
+    try:
+        for controls in accounts:
+            errors += [str(one) for one in controls.callback_errors() if not one.allowed]
+            controls.clear_callback_errors()
+    except EmulatorError:  # the test stopped it
+        pass
+    return [("caged exceptions of the test's functions", "\n".join(errors))] if errors else []
+
+
+def _has_started(emulator: Double) -> bool:
+    """False once a test has stopped it."""
+    from caged.emulator import EmulatorError
+
+    try:
+        return emulator._link is not None
+    except EmulatorError:
+        return False
 
 
 def _is_running(emulator: AnyEmulator) -> bool:
@@ -176,7 +259,9 @@ def on_emulator(item: pytest.Item, emulator: AnyEmulator) -> Iterator[EmulatorSc
             yield scope
             if not item.stash.get(FAILED, False):
                 scope.raise_callback_errors(item.nodeid)
-            if not scope.checked and not item.stash.get(FAILED, False) and item.config.stash[POLICY].unused != "ignore":
+            # Also what a fixture adds in its teardown.
+            wanted = not scope.excused and (scope.has_news() or not scope.checked)
+            if wanted and not item.stash.get(FAILED, False) and item.config.stash[POLICY].unused != "ignore":
                 unused = scope.unused()
             if _wanted(item):
                 leaks = scope.left_open()

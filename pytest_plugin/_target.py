@@ -46,6 +46,12 @@ def resolve(config: pytest.Config) -> Target:
     told: dict[str, Any] = getattr(config, "workerinput", {})
     live = choice(config, "caged_target", ("emulator", "live"), "the caged target") == "live"
     url, key = setting(config, "caged_emulator_url"), setting(config, "caged_emulator_admin_key")
+    if config.getoption("caged_api_key", default=None) and not setting(config, "caged_target", ini=True):
+        raise pytest.UsageError(
+            "--caged-api-key has no effect on the emulator, which is the target by default; add --caged-target=live"
+        )
+    if config.getoption("caged_emulator_admin_key", default=None) and not url:
+        raise pytest.UsageError("--caged-emulator-admin-key has no effect without --caged-emulator-url=URL; add that")
     if EMULATOR_INPUT in told:
         url, key = told[EMULATOR_INPUT]
     return Target(

@@ -3,18 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 import pytest
 
 from . import _environment
 from ._policy import POLICY
-from ._scopes import FAILED, SAVED, SCOPE, EmulatorScope, tell_unused
+from ._scopes import (
+    FAILED,
+    SAVED,
+    SCOPE,
+    EmulatorScope,
+    callback_sections,
+    every_account,
+    raise_callback_errors,
+    tell_unused,
+)
+
+if TYPE_CHECKING:
+    from ._emulators import AnyEmulator
 
 _NAME = "caged-watch"
 
 
 class Watch:
+    def __init__(self) -> None:
+        #: The emulator of this run, once there is one.
+        self.emulator: Optional[AnyEmulator] = None
+
     @pytest.hookimpl(hookwrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Iterator[None]:
         """Fail a test that passed although a function of its stubs and replies raised an exception, or although
@@ -22,16 +38,26 @@ class Watch:
         outcome: Any = yield
         scope = _emulator_scope(item)
         if scope is None:
+            self._check_functions(item, outcome)
             return
         if outcome.excinfo is not None or getattr(item, "_excinfo", None):
-            scope.checked = True
+            scope.excused = True
             return
         try:
             scope.raise_callback_errors(item.nodeid)
             if item.config.stash[POLICY].unused != "ignore":
                 tell_unused(item.config, item.nodeid, scope.unused())
         except pytest.fail.Exception as failure:
-            scope.checked = True
+            scope.excused = True
+            outcome.force_exception(failure)
+
+    def _check_functions(self, item: pytest.Item, outcome: Any) -> None:
+        """Fail a test that uses only fixtures of wider scope, when a function of those raised an exception."""
+        if self.emulator is None or outcome.excinfo is not None or getattr(item, "_excinfo", None):
+            return
+        try:
+            raise_callback_errors(every_account(self.emulator), item.nodeid)
+        except pytest.fail.Exception as failure:
             outcome.force_exception(failure)
 
     @pytest.hookimpl(hookwrapper=True)
@@ -40,12 +66,14 @@ class Watch:
         report: pytest.TestReport = outcome.get_result()
         scope = item.stash.get(SCOPE, None)
         if report.skipped and isinstance(scope, EmulatorScope):
-            scope.checked = True  # also an xfail that failed
+            scope.excused = True  # also an xfail that failed
         if not report.failed:
             return
         item.stash[FAILED] = True
         if scope is not None:
             report.sections += scope.sections()
+        elif self.emulator is not None:
+            report.sections += callback_sections(every_account(self.emulator))
 
     @pytest.hookimpl(hookwrapper=True)
     def pytest_runtest_teardown(self, item: pytest.Item) -> Iterator[None]:
@@ -64,6 +92,9 @@ def _emulator_scope(item: pytest.Item) -> Optional[EmulatorScope]:
     return scope if isinstance(scope, EmulatorScope) else None
 
 
-def start_watching(config: pytest.Config) -> None:
-    if not config.pluginmanager.has_plugin(_NAME):
-        config.pluginmanager.register(Watch(), _NAME)
+def start_watching(config: pytest.Config, emulator: Optional[AnyEmulator] = None) -> None:
+    watch: Optional[Watch] = config.pluginmanager.get_plugin(_NAME)
+    if watch is None:
+        watch = Watch()
+        config.pluginmanager.register(watch, _NAME)
+    watch.emulator = emulator or watch.emulator

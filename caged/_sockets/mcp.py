@@ -131,6 +131,7 @@ class MCPClient(AsyncClosing):
             limit = self._timeout
         else:
             limit = arguments.seconds("timeout", timeout)
+        self._channel.check_loop()
         if self.closed:
             raise _closed()
         self._last_id += 1

@@ -60,6 +60,7 @@ class TerminalSession(AsyncClosing):
     async def resize(self, rows: int, cols: int) -> None:
         """Tell the programs in it another size. Does nothing when it is closed."""
         message = resized(arguments.integer("rows", rows), arguments.integer("cols", cols))
+        self._channel.check_loop()
         if not self.closed:
             await self._channel.send(message)
 

@@ -6,8 +6,8 @@ import os
 import stat
 from typing import Any
 
-from .inside.walls import KERNEL_SETTINGS, OWN_TOP, SECRET_DIRS, SECRET_FILES, is_own
-from .isolation import interpreter
+from .inside.walls import OWN_TOP, SECRET_DIRS, SECRET_FILES, is_own
+from .isolation import PYTHON, interpreter
 from .paths import Layout
 from .zygote import python_words
 
@@ -21,16 +21,18 @@ def command(bwrap: str, spec: dict[str, Any], layout: Layout) -> list[str]:
     words = [bwrap, "--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--uid", "0", "--gid", "0"]
     if spec["network"] != "full":
         words.append("--unshare-net")
-    words += ["--hostname", spec["id"], "--die-with-parent", "--as-pid-1", "--cap-add", "CAP_SETPCAP"]
+    words += ["--hostname", spec["id"], "--die-with-parent", "--as-pid-1"]
+    # What init needs until it has given up its rights: it makes the devices read-only, which bwrap cannot.
+    words += ["--cap-add", "CAP_SETPCAP", "--cap-add", "CAP_SYS_ADMIN"]
     for name in sorted(os.listdir("/")):
         path = f"/{name}"
         mode = os.lstat(path).st_mode
         if stat.S_ISLNK(mode):
             words += ["--symlink", os.readlink(path), path]
-        elif name not in OWN_TOP and name != "opt":
+        elif stat.S_ISDIR(mode) and name not in OWN_TOP and name != "opt":
             words += ["--ro-bind-try", path, path]
     for name in sorted(os.listdir("/opt")) if os.path.isdir("/opt") else ():
-        if name != "caged":
+        if name != "caged" and os.path.isdir(f"/opt/{name}"):
             words += ["--ro-bind-try", f"/opt/{name}", f"/opt/{name}"]
     words += ["--ro-bind", "/sys", "/sys", "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/run", "--dir", "/home"]
     if os.path.isdir("/var/tmp"):
@@ -41,7 +43,10 @@ def command(bwrap: str, spec: dict[str, Any], layout: Layout) -> list[str]:
         if os.path.isdir(path) and not is_own(path):
             words += ["--tmpfs", path]
     program, prefix = interpreter()
-    for path in sorted({*spec["show"], prefix}, key=len):
+    elsewhere = spec["python"]
+    if elsewhere and program.startswith(f"{prefix}/"):
+        program = PYTHON + program[len(prefix) :]
+    for path in sorted({*spec["show"], *(() if elsewhere else (prefix,))}, key=len):
         words += ["--ro-bind-try", path, path]
     for path in SECRET_FILES:
         if os.path.isfile(path):
@@ -52,10 +57,10 @@ def command(bwrap: str, spec: dict[str, Any], layout: Layout) -> list[str]:
     resolver = os.path.realpath("/etc/resolv.conf")
     if resolver.startswith("/run/"):
         words += ["--ro-bind-try", resolver, resolver]
-    if spec["real_root"]:
-        for path in KERNEL_SETTINGS:
-            words += ["--ro-bind-try", path, path]
-    words += ["--ro-bind", str(layout.opt), "/opt/caged", "--remount-ro", "/", "--chdir", "/workspace", "--"]
+    words += ["--ro-bind", str(layout.opt), "/opt/caged"]
+    if elsewhere:
+        words += ["--ro-bind", elsewhere, PYTHON]
+    words += ["--remount-ro", "/", "--chdir", "/workspace", "--"]
     start = f"it.main_of_bwrap(@FD@, {spec!r})"
     return [*words, *python_words(program, LIBRARY, "init", start)]
 

@@ -3,7 +3,9 @@
 Python trusts a `.pyc` file as long as the source has the size and the modification time, in whole seconds, that are
 recorded in it. A source that is edited twice within a second, without a change of its size, keeps its old cache, and
 Python goes on running the old code. Callers of a remote platform hardly ever are that fast; callers of the emulator
-are. Only such a cache file is removed. The sources, their times and all other cache files stay as they are.
+are. Only such a cache file is removed. Before a command, one that the command could make stale (its source was written
+in the current second) is invalidated: it stays, as a command may look for it, and Python compiles the source again.
+The sources, their times and all other cache files stay as they are.
 
 What was written through the API is compared at once (`drop_trusted`); what commands wrote, before the next command
 (`bytecode_sweep.py`). All functions block and are meant for a thread.
@@ -16,6 +18,7 @@ import os
 CACHE = "__pycache__"
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+_WRITABLE = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
 def drop_trusted(directory: int, source: str) -> None:
@@ -52,14 +55,37 @@ def drop(cache: int, name: str, source: os.stat_result) -> None:
         pass  # gone, or closed to us
 
 
-def _is_trusted(cache: int, name: str, source: os.stat_result) -> bool:
-    """Whether Python, having compared time and size, would load this cache file for the source. False for
-    cache files that are validated by a hash, or not at all."""
-    fd = os.open(name, _FILE, dir_fd=cache)
+def invalidate(cache: int, name: str, source: os.stat_result) -> None:
+    """Makes Python compile the source again, if it would load this cache file for it. The file and its times stay.
+
+    A file with several links is left alone: the others may be no cache files.
+    """
     try:
-        header = os.read(fd, 16)
+        fd = os.open(name, _WRITABLE, dir_fd=cache)
+    except OSError:
+        return  # gone, or closed to us
+    try:
+        status = os.fstat(fd)
+        if status.st_nlink == 1 and _trusts(os.read(fd, 16), source):
+            os.pwrite(fd, bytes(4), 8)
+            os.utime(fd, ns=(status.st_atime_ns, status.st_mtime_ns))
+    except OSError:
+        pass
     finally:
         os.close(fd)
+
+
+def _is_trusted(cache: int, name: str, source: os.stat_result) -> bool:
+    fd = os.open(name, _FILE, dir_fd=cache)
+    try:
+        return _trusts(os.read(fd, 16), source)
+    finally:
+        os.close(fd)
+
+
+def _trusts(header: bytes, source: os.stat_result) -> bool:
+    """Whether Python, having compared time and size, would load a cache file with this header for the source. False
+    for cache files that are validated by a hash, or not at all."""
     recorded = [int.from_bytes(header[at : at + 4], "little") for at in (4, 8, 12)]
     expected = [0, source.st_mtime_ns // 10**9 & 0xFFFFFFFF, source.st_size & 0xFFFFFFFF]
     return len(header) == 16 and recorded == expected

@@ -1,4 +1,5 @@
-"""Before a command starts: removal of the bytecode caches that earlier commands have left stale. Why: `bytecode.py`."""
+"""Before a command starts: removal of the bytecode caches that earlier commands have left stale, and invalidation of
+those that this command could make stale. Why: `bytecode.py`."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Optional
 
-from .bytecode import CACHE, DIRECTORY, drop
+from .bytecode import CACHE, DIRECTORY, drop, invalidate
 from .paths import Layout
 from .tree import Outside, walk
 
@@ -24,6 +25,8 @@ _FEW = 50
 #: A cache file that is older than the last look by more than this can no longer become stale: Python compares whole
 #: seconds. The other second is for the resolution of a file system's times.
 _SETTLED_SECONDS = 2.0
+#: A file system's clock is behind `time.time()` by less than this.
+_LAG_SECONDS = 0.02
 
 
 @dataclass
@@ -37,7 +40,7 @@ class _Seen:
 
 
 class BytecodeSweep:
-    """Finds and removes stale cache files of one sandbox: what commands did to sources since the last look."""
+    """Finds the cache files of one sandbox that are stale, or about to be, after what earlier commands did."""
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
@@ -105,21 +108,25 @@ class BytecodeSweep:
                     return
                 sources = os.open("..", DIRECTORY, dir_fd=place.fd)
                 try:
-                    self._compare(place.fd, sources)
+                    _compare(place.fd, sources)
                 finally:
                     os.close(sources)
         except (OSError, Outside):
             pass
 
-    def _compare(self, cache: int, sources: int) -> None:
-        for name in os.listdir(cache):
-            found = _CACHE_FILE.match(name)
-            if found is None:
-                continue
-            try:
-                source = os.stat(f"{found[1]}.py", dir_fd=sources, follow_symlinks=False)
-                written = os.stat(name, dir_fd=cache, follow_symlinks=False)
-            except OSError:
-                continue  # without a source, or changed meanwhile
-            if source.st_mtime_ns >= written.st_mtime_ns:
-                drop(cache, name, source)
+
+def _compare(cache: int, sources: int) -> None:
+    this_second = int(time.time() - _LAG_SECONDS) * 10**9
+    for name in os.listdir(cache):
+        found = _CACHE_FILE.match(name)
+        if found is None:
+            continue
+        try:
+            source = os.stat(f"{found[1]}.py", dir_fd=sources, follow_symlinks=False)
+            written = os.stat(name, dir_fd=cache, follow_symlinks=False)
+        except OSError:
+            continue  # without a source, or changed meanwhile
+        if source.st_mtime_ns >= written.st_mtime_ns:
+            drop(cache, name, source)
+        elif source.st_mtime_ns >= this_second:
+            invalidate(cache, name, source)  # the command that starts now may edit the source within this second

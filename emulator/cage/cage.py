@@ -275,7 +275,7 @@ class Cage:
             yield self
             return
         layout = Layout(self.layout.directory)
-        spec = Walls("process").spec(f"{self._id}-outside", layout, "full", ())
+        spec = Walls("process", confine=False).spec(f"{self._id}-outside", layout, "full", ())
         processes = SandboxProcesses(await self._zygote.create(spec), lambda: None)
         try:
             await processes.ready()

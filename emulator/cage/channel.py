@@ -68,8 +68,8 @@ class Channel:
             messages = self._receiver.receive()
         except (BlockingIOError, InterruptedError):
             return
-        except (EOFError, OSError):
-            self.close()
+        except (EOFError, OSError, ValueError):
+            self.close()  # gone, or not what init and the zygote send: nothing that follows can be understood
             return
         for message, fds in messages:
             self._on_message(message, fds)

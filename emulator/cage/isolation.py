@@ -7,6 +7,7 @@ import pwd
 import shutil
 import sys
 import tempfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,11 +25,13 @@ PYTHON = "/opt/caged/python"
 
 @dataclass(frozen=True)
 class Walls:
-    """One level, ready to be used for any number of sandboxes. `hide`: host directories that no sandbox sees."""
+    """One level, ready to be used for any number of sandboxes. `hide`: host directories that no sandbox sees.
+    `confine`: False for what the emulator itself does without walls."""
 
     level: str
     hide: tuple[str, ...] = ()
     bwrap: str = ""
+    confine: bool = True
 
     @property
     def own_network(self) -> bool:
@@ -48,10 +51,10 @@ class Walls:
 
     def _shown_as_python(self) -> str:
         """The prefix of the emulator's interpreter, if it has to be shown in another place: its own is hidden, or is
-        the sandbox's. bwrap shows it where it is."""
+        the sandbox's."""
         prefix = interpreter()[1]
         hidden = is_own(prefix) or any(below(prefix, path) for path in self.hide)
-        return prefix if self.level == "namespace" and hidden and self._may_show(prefix) else ""
+        return prefix if self.level != "process" and hidden and self._may_show(prefix) else ""
 
     def python(self) -> str:
         """The emulator's interpreter, as programs of its own inside have to call it."""
@@ -77,30 +80,79 @@ class Walls:
             "proxy_port": proxy.PORT,
             # Whether the kernel counts processes per sandbox: not for the machine's real root, whatever namespace.
             "counted": self.level != "process" and os.geteuid() != 0,
+            # Without namespaces: whether its processes are kept from signalling others, and the users of which the
+            # first that exists becomes its own where root cannot be kept from that.
+            "confine": self.level == "process" and self.confine,
+            "own_users": _own_users(sandbox_id),
         }
         return spec
 
 
-def walls_for(level: str, run_dir: Path) -> Walls:
-    """The walls of a level, whether they work here or not."""
+#: User numbers that nobody is given: above those that systemd and subuid give to containers, and, for a container that
+#: has only the first 65536, above those of people and below those of services.
+_OWN_USERS = (0x70000000, 0x1000000), (40000, 20000)
+
+
+def _own_users(sandbox_id: str) -> list[int]:
+    """A sandbox's own user, the same each time; a number of each range, best first."""
+    number = zlib.crc32(sandbox_id.encode())
+    return [first + number % count for first, count in _OWN_USERS]
+
+
+def walls_for(level: str, run_dir: Path, key_directories: Sequence[str] = ()) -> Walls:
+    """The walls of a level, whether they work here or not. `key_directories`: where the emulator writes its keys."""
     if level == "process":
         return Walls(level)
-    return Walls(level, hidden_directories(run_dir), shutil.which("bwrap") or "" if level == "bwrap" else "")
+    hide = hidden_directories(run_dir, key_directories)
+    return Walls(level, hide, shutil.which("bwrap") or "" if level == "bwrap" else "")
 
 
 #: Directories that everything lives in: some service accounts call one of them their home.
 _SHARED_TOP = ("", "bin", "boot", "dev", "etc", "lib", "lib32", "lib64", "proc", "run", "sbin", "sys", "usr")
 
+#: Those of them in which nothing at all can be spared.
+_PROGRAMS = ("bin", "boot", "lib", "lib32", "lib64", "sbin")
 
-def hidden_directories(run_dir: Path) -> tuple[str, ...]:
-    """The developer's homes, and the emulators' files: this one's and, beside them, others'."""
+
+def hidden_directories(run_dir: Path, key_directories: Sequence[str] = ()) -> tuple[str, ...]:
+    """The developer's homes, the emulators' files (this one's and, beside them, others'), and where keys are.
+
+    A file with a key is hidden by hiding its directory: what is mounted over a file goes when the file is replaced, and
+    nothing can be mounted over one that does not exist yet. Root in a sandbox reads a file of mode 0600.
+    """
     homes = {os.path.expanduser("~"), "/home", "/root", str(run_dir.parent), tempfile.gettempdir()}
     try:
         homes.add(pwd.getpwuid(os.geteuid()).pw_dir)
     except KeyError:
         pass
     resolved = {os.path.realpath(path) for path in homes if path}
-    return tuple(sorted(p for p in resolved if p.split("/")[1] not in _SHARED_TOP and p not in ("/var", "/opt")))
+    hidden = {p for p in resolved if p.split("/")[1] not in _SHARED_TOP and p not in ("/var", "/opt")}
+    hidden.update(path for path in key_directories if can_be_hidden(path) and not needs_no_hiding(path))
+    return tuple(sorted(path for path in hidden if not any(below(path, other) for other in hidden - {path})))
+
+
+def needs_no_hiding(directory: str) -> bool:
+    """Whether a sandbox has something of its own over a directory, or, of the root and /opt, shows no files."""
+    return directory in ("/", "/opt") or is_own(directory)
+
+
+def can_be_hidden(directory: str) -> bool:
+    """Whether a sandbox can do without a directory; not one that holds programs, libraries or settings of all."""
+    parts = directory.strip("/").split("/")
+    if needs_no_hiding(directory):
+        return True
+    if parts[0] == "usr":  # /usr/local/share and its like are shared, what is below /usr/bin and /usr/lib is in use
+        return len(parts) > 3 and parts[1] in ("local", "share") and parts[2] not in ("bin", "lib", "sbin")
+    return parts[0] not in _PROGRAMS and (len(parts) > 1 or parts[0] not in (*_SHARED_TOP, "var"))
+
+
+def key_directory(path: Path) -> str:
+    """The directory to hide so that a file is: its own, or, as long as that does not exist, the one in which the first
+    of its parents will be made."""
+    directory = os.path.realpath(path.parent)
+    while not os.path.isdir(directory):
+        directory = os.path.dirname(directory)
+    return directory
 
 
 def below(path: str, directory: str) -> bool:
@@ -118,12 +170,13 @@ def interpreter() -> tuple[str, str]:
 @dataclass(frozen=True)
 class Verdict:
     """Whether a level works here. `reason` says why (not); `fix` what to do about it, empty when there is nothing
-    to be done or to be said."""
+    to be done or to be said. `confined`: signals of a command reach its sandbox alone."""
 
     level: str
     works: bool
     reason: str
     fix: str = ""
+    confined: bool = True
 
 
 def explain(level: str, error: str) -> Verdict:

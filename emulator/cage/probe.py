@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from . import disk
@@ -33,7 +35,7 @@ async def probe(level: str, zygote: Zygote, run_dir: Path) -> Verdict:
     """Whether the walls of a level work here, as found when the first emulator asked."""
     known = _working.get((level, run_dir.parent))
     verdict = known or await _try(level, zygote, run_dir)
-    if verdict.works:
+    if verdict.works and verdict.confined:
         _working[level, run_dir.parent] = verdict
     return verdict
 
@@ -41,7 +43,7 @@ async def probe(level: str, zygote: Zygote, run_dir: Path) -> Verdict:
 async def _try(level: str, zygote: Zygote, run_dir: Path) -> Verdict:
     """Builds the walls, runs a command that writes and looks around, and tears them down again."""
     if level == "process":
-        return Verdict(level, True, _REASONS[level])
+        return await _try_process(zygote, run_dir)
     walls = walls_for(level, run_dir)
     if level == "bwrap" and not walls.bwrap:
         return explain(level, "no bwrap")
@@ -66,16 +68,54 @@ async def _try(level: str, zygote: Zygote, run_dir: Path) -> Verdict:
         disk.remove(directory)
 
 
-async def choose(wanted: str, zygote: Zygote, run_dir: Path) -> tuple[Walls, list[Verdict]]:
+async def _try_process(zygote: Zygote, run_dir: Path) -> Verdict:
+    """`process` works everywhere; whether a command's signals stay in its sandbox is tried with signal 0, which does
+    nothing to the one that gets it."""
+    directory = run_dir / "probe-process"
+    site = Site(run_dir, zygote, walls_for("process", run_dir), "/bin/sh")
+    try:
+        cage = await asyncio.wait_for(site.open(directory, Plan("caged-probe")), LIMIT)
+        try:
+            check = f"kill -0 $$ && ! kill -0 {os.getpid()} 2>/dev/null"
+            confined = (await asyncio.wait_for(cage.shell(check, {}), LIMIT)).code == 0
+        finally:
+            await cage.kill()
+    except (Gone, ZygoteError, OSError, asyncio.TimeoutError):
+        confined = False
+    finally:
+        disk.remove(directory)
+    reach = "its own processes" if confined else f"every process of {_user()} on this machine"
+    fix = "" if confined else "Linux 6.12 with Landlock, or one of the levels above"
+    return Verdict("process", True, f"{_REASONS['process']}; a command can signal {reach}", fix, confined)
+
+
+def _user() -> str:
+    return "root" if os.geteuid() == 0 else "the emulator's user"
+
+
+def is_automatic(verdict: Verdict) -> bool:
+    """Whether `auto` may take a level: not one in which a command can end every process of root."""
+    return verdict.works and (verdict.confined or os.geteuid() != 0)
+
+
+async def choose(
+    wanted: str, zygote: Zygote, run_dir: Path, key_directories: Sequence[str] = ()
+) -> tuple[Walls, list[Verdict]]:
     """The walls to use, and what was found on the way. `auto` takes the strongest that works; a level by name
-    never gives a weaker one: NoWalls."""
+    never gives a weaker one: NoWalls. `key_directories`: where the emulator writes its keys."""
     candidates = LEVELS if wanted == "auto" else ("namespace", "bwrap") if wanted == "namespace" else (wanted,)
     verdicts = []
     for level in candidates:
         verdicts.append(await probe(level, zygote, run_dir))
-        if verdicts[-1].works:
-            return walls_for(level, run_dir), verdicts
-    raise NoWalls(f"isolation {wanted!r} does not work here: " + "; ".join(map(describe, verdicts)))
+        if is_automatic(verdicts[-1]) or (verdicts[-1].works and level == wanted):
+            return walls_for(level, run_dir, key_directories), verdicts
+    advice = ""
+    if verdicts[-1].works:
+        advice = (
+            ". Sandboxes at level 'process' would run as root and could end every process of root: run the emulator as"
+            " an ordinary user, or accept that with --isolation process (or CAGED_ISOLATION=process)"
+        )
+    raise NoWalls(f"isolation {wanted!r} does not work here: " + "; ".join(map(describe, verdicts)) + advice)
 
 
 def describe(verdict: Verdict) -> str:

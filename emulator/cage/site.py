@@ -170,6 +170,8 @@ def _furnish(layout: Layout) -> None:
     """The directories, and settings by which package managers install into the sandbox's own home, never into the
     host's interpreter."""
     layout.make()
+    for place in (layout.workspace, layout.home, layout.opt):
+        place.chmod(0o755)  # whatever the umask of the emulator is
     pip = layout.home / ".pip"
     pip.mkdir()
     (pip / "pip.conf").write_text(

@@ -137,8 +137,10 @@ def walk(layout: Layout, path: str, create: bool = False) -> Iterator[tuple[Plac
                 try:
                     os.mkdir(name, dir_fd=place.fd)
                 except FileExistsError:
-                    pass
+                    place.enter(name)
+                    continue
                 place.enter(name)
+                os.fchmod(place.fd, 0o755)  # whatever the umask of the emulator is
         yield place, last
     finally:
         place.reset()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Callable, Optional
 
 from ..config import EmulatorConfig
@@ -15,9 +17,16 @@ from .stop_signals import StopSignals
 
 class Foreground:
     """Made before anything listens: ConfigError for a setting that cannot be used. `kind`: serve or exec. `pid`: the
-    process that answers for it. `echo` gets each line of its log."""
+    process that answers for it. `echo` gets each line of its log. `key_files`: files that will hold its keys."""
 
-    def __init__(self, config: EmulatorConfig, kind: str, pid: int, echo: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        config: EmulatorConfig,
+        kind: str,
+        pid: int,
+        echo: Callable[[str], None],
+        key_files: Sequence[Path] = (),
+    ) -> None:
         self._signals = StopSignals()
         self._kind = kind
         self._echo = echo
@@ -28,7 +37,9 @@ class Foreground:
         except OSError as error:
             unfindable = f"warning: env, status, stop and logs will not find this emulator: {error.strerror or error}"
         try:
-            self.runtime = Runtime(config, echo=self._log)
+            if self._locator is not None:
+                key_files = [*key_files, self._locator.path]
+            self.runtime = Runtime(config, echo=self._log, key_files=key_files)
             if unfindable:
                 self.runtime.log(unfindable)
         except BaseException:

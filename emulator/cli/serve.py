@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import stat
 import sys
 from pathlib import Path
 from typing import Any, Optional
@@ -29,8 +30,11 @@ def command(ready_file: Optional[Path], **settings: Any) -> None:
     if ready_file is not None and not os.access(ready_file.absolute().parent, os.W_OK | os.X_OK):
         raise click.UsageError(f"cannot write the ready file: {ready_file.parent} is no directory to write in")
     config = config_from(settings)
+    key_files = [*_output_files(), *([ready_file.absolute()] if ready_file is not None else [])]
     try:
-        foreground = Foreground(config, "serve", os.getpid(), lambda line: print(line, file=sys.stderr, flush=True))
+        foreground = Foreground(
+            config, "serve", os.getpid(), lambda line: print(line, file=sys.stderr, flush=True), key_files
+        )
     except ConfigError as error:
         raise click.UsageError(str(error)) from error
     try:
@@ -69,6 +73,16 @@ def _announce(runtime: Runtime, ready_file: Optional[Path]) -> None:
         temporary.touch(mode=0o600)
         temporary.write_text(json.dumps(content) + "\n", encoding="utf-8")
         temporary.replace(ready_file)
+
+
+def _output_files() -> list[Path]:
+    """The file that standard output, where the keys are printed, goes to, if it is one."""
+    try:
+        if stat.S_ISREG(os.fstat(1).st_mode):
+            return [Path(os.readlink("/proc/self/fd/1"))]
+    except OSError:
+        pass  # it is closed, or there is no /proc
+    return []
 
 
 def _is_ours(ready_file: Path) -> bool:

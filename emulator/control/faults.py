@@ -249,7 +249,9 @@ class Faults:
         fault.check()
         routes = self.routes()
         if routes:
-            check_reachable(routes, operation=fault.operation, method=fault.method, path=fault.path)
+            check_reachable(
+                routes, operation=fault.operation, method=fault.method, path=fault.path, sandbox=fault.sandbox
+            )
         self._room.take(fault, self._faults)
         self._faults[fault.id] = fault
         return fault

@@ -53,7 +53,8 @@ def _without_long(text: Text, beginning: Text, values: list[Text], stars: Text) 
     while True:
         at = text.find(beginning, done)
         if at < 0:
-            return stars.join([*pieces, text[done:]]) if pieces else text
+            pieces.append(text[done:])
+            return stars.join(pieces)
         pieces.append(text[done:at])
         done = at + max(_agreeing(text, at, value) for value in values)
 

@@ -14,6 +14,8 @@ from .names import check_known
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT")
 _PARAMETER = re.compile(r"{\w+(?::\w+)?}")
 _GLOB_TOKEN = re.compile(r"\*|\?|\[!?\]?[^\]]*\]|.", re.S)
+_OF_SANDBOXES = ("/v1/sandboxes/{", "/v1/trust/sandboxes/{")
+_QUERY = re.compile(r"\?[^/?]*=")
 #: Any text; any one character.
 _ANY, _ONE = "*", "?"
 
@@ -26,14 +28,25 @@ class Route:
     path: str
     operation: str
 
+    @property
+    def is_of_sandbox(self) -> bool:
+        """Whether the path names a sandbox."""
+        return self.path.startswith(_OF_SANDBOXES) or self.operation == "preview"
+
     def __str__(self) -> str:
         return f"{self.operation} ({self.method} {self.path})"
 
 
 def check_reachable(
-    routes: Iterable[Route], *, operation: Optional[str], method: Optional[str], path: Optional[str]
+    routes: Iterable[Route],
+    *,
+    operation: Optional[str],
+    method: Optional[str],
+    path: Optional[str],
+    sandbox: Optional[str] = None,
 ) -> None:
-    """Check that some request can match an operation (a name or glob), a method and a path (a glob) together.
+    """Check that some request can match an operation (a name or glob), a method, a path (a glob) and a sandbox
+    together. A request is about a sandbox if its path names it.
 
     Raises:
         ValueError: None can; the text names the option and suggests what is meant.
@@ -52,6 +65,8 @@ def check_reachable(
     fitting = [route for route in fitting if path is None or may_match(path, route.path)]
     if method is not None and not any(fnmatchcase(one, method.upper()) for route in fitting for one in _methods(route)):
         raise ValueError(f"method: {method!r} is not the method of {', '.join(map(str, fitting[:3]))}")
+    if sandbox is not None and not any(route.is_of_sandbox for route in fitting):
+        raise ValueError(f"sandbox: the path names none in {', '.join(map(str, fitting[:3]))}; leave sandbox out")
 
 
 def _methods(route: Route) -> tuple[str, ...]:
@@ -61,6 +76,8 @@ def _methods(route: Route) -> tuple[str, ...]:
 def _check_path(path: str) -> None:
     if "://" in path:
         raise ValueError(f"path: {path!r} is a URL; give its path, as in /v1/sandboxes/*/exec")
+    if _QUERY.search(path):
+        raise ValueError(f"path: {path!r} has a query; give the path alone, without what follows the question mark")
     if not path.startswith(("/", *"*?[")):
         raise ValueError(f"path: {path!r} matches nothing; a path begins with a slash, as in /v1/sandboxes/*/exec")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Callable, Optional
 
 from .agents import Prompt, Reply
@@ -11,6 +11,8 @@ from .chance import Chance
 from .patterns import TextPattern
 from .room import Room
 from .scope import EVERYBODY, in_order
+
+_EMPTY = Reply("")
 
 
 class NoReplyLeft(Exception):
@@ -55,6 +57,20 @@ class Script:
         if self.allow_errors and self.function is None and not self.reply.files:
             raise ValueError("allow_errors: applies to functions and files; this reply has none")
         self.reply.check()
+        self._check_effect()
+
+    def _check_effect(self) -> None:
+        """Nothing of `reply` is used where something else answers."""
+        if not self.passthrough and self.function is None:
+            return
+        unused = [one.name for one in fields(Reply) if getattr(self.reply, one.name) != getattr(_EMPTY, one.name)]
+        if not unused:
+            return
+        if self.passthrough:
+            raise ValueError(f"{unused[0]}: has no effect with passthrough, where the real program answers")
+        raise ValueError(
+            f"{unused[0]}: has no effect beside a function; let the function return Reply(..., {unused[0]}=...)"
+        )
 
     def __str__(self) -> str:
         what = "passthrough" if self.passthrough else "a function" if self.function else repr(self.reply.whole[:60])

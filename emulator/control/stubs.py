@@ -41,6 +41,9 @@ class Output:
         check_amount("delay", self.delay)
         if self.error is not None and not isinstance(self.error, str):
             raise TypeError(f"error: must be a str, not {self.error!r}")
+        if self.error is not None and (self.text or self.exit_code):
+            given = "output" if self.text else "exit_code"
+            raise ValueError(f"{given}: cannot be had together with error, which is the whole answer")
 
     @property
     def pieces(self) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Callable, Optional, Union, overload
 
 from ..control.agents import Prompt as Asked
@@ -301,6 +301,7 @@ class Agent:
         function = None
         if isinstance(said, Reply):
             said.check()
+            _check_beside_reply(body)
             body.update(_described(said))
         elif callable(said):
             function = _answering(said, self._link)
@@ -368,6 +369,14 @@ class Agents:
 def _described(reply: Reply) -> dict[str, Any]:
     body = {name: value for name, value in vars(reply).items() if value is not None}
     return {**body, "text": reply.text if isinstance(reply.text, str) else list(reply.text)}
+
+
+def _check_beside_reply(options: Mapping[str, Any]) -> None:
+    """Check that no option is given that a Reply has, too: the Reply's would replace it."""
+    for each in fields(Reply):
+        given = options.get(each.name)
+        if given is not None and given != (each.default if each.name != "files" else {}):
+            raise ValueError(f"{each.name}: has no effect beside a Reply; write Reply(..., {each.name}={given!r})")
 
 
 def _encoded(content: Union[str, bytes]) -> Union[str, dict[str, str]]:

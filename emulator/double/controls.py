@@ -119,6 +119,8 @@ class Controls:
         """
         from ..scenario import Loaded, ScenarioError, read
 
+        if not isinstance(path, (str, os.PathLike)):
+            raise TypeError(f"path: must be the path of a scenario file (a str or a Path), not {path!r}")
         document = read(Path(path)).document()
         try:
             answer = self._link.call(
@@ -142,12 +144,12 @@ class Controls:
 
     def reset(self, *, account: Optional[Of] = None) -> None:
         """Remove everything in the account: sandboxes, snapshots, sessions, alerts, faults, stubs, agents' replies, the
-        journal, its time. Its keys stay."""
+        journal, its time. Its keys stay, and so do exceptions of its functions until they were raised or cleared."""
         self._link.call("POST", "/reset", account=account)
 
     def forget(self, *, account: Optional[Of] = None) -> None:
         """Remove the account's controls (faults, stubs, agents' replies, its time) and clear its journal. Its
-        sandboxes, snapshots and keys stay."""
+        sandboxes, snapshots and keys stay, and so do exceptions of its functions."""
         self._link.call("POST", "/forget", account=account)
 
     def unused(self) -> list[str]:

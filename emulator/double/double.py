@@ -94,6 +94,7 @@ class Double(Controls):
             CallbackError: it ended without an exception, and a function of a stub or reply had raised one.
         """
         view = AccountView(self, self.create_account(name))
+        self._link.accounts_created.pop(view.id, None)  # this block looks after it
         unused: list[str] = []
         try:
             yield view
@@ -133,10 +134,12 @@ class Double(Controls):
     def create_account(self, name: str = "test") -> Account:
         """Create an account with a full key of its own."""
         answer = self._link.call("POST", "/accounts", {"name": name}, account="*")
+        self._link.accounts_created[answer["id"]] = None
         return Account(answer["id"], answer["api_key"])
 
     def delete_account(self, account_id: Of) -> None:
         """Delete an account with everything in it. Harmless when it is gone already."""
+        self._link.accounts_created.pop(str(id_of(account_id)), None)
         try:
             self._link.call("DELETE", f"/accounts/{id_of(account_id)}", account="*")
         except Refused as error:

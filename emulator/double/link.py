@@ -20,6 +20,9 @@ SECONDS = 120.0
 #: Where a POST adds something with an id, which stays until it is deleted.
 _KEPT_APART = re.compile("/faults|/commands|/agents/[^/]+/replies")
 
+#: Paths of what is a time or a journal of an account.
+_CONSULTED = ("/clock/", "/journal/")
+
 
 class HasId(Protocol):
     """A sandbox, an account …, as the SDK or an emulator gives it."""
@@ -85,6 +88,10 @@ class Link:
         self.for_everybody: dict[str, None] = {}
         #: Whether something was changed through this link in the account that it is bound to.
         self.changed = False
+        #: What of that account was moved or looked at through this link, which adds nothing: `clock`, `journal`.
+        self.consulted: dict[str, None] = {}
+        #: Accounts that were created over this connection and have no block that looks after their controls; shared.
+        self.accounts_created: dict[str, None] = {}
         #: Shared by all links on the connection; see `callbacks_possible`.
         self._callbacks_possible = threading.Event()
         self._services = services
@@ -111,10 +118,15 @@ class Link:
         """Whether a stub or reply was added over this connection, whose function or file may have failed since."""
         return self._callbacks_possible.is_set()
 
+    @property
+    def is_local(self) -> bool:
+        """Whether the emulator runs in this process."""
+        return self._services is not None
+
     def scoped(self, account: str) -> Link:
         """Another link on the same connection, bound to this account."""
         link = copy.copy(self)
-        link._account, link.for_everybody, link.changed = account, {}, False
+        link._account, link.for_everybody, link.changed, link.consulted = account, {}, False, {}
         return link
 
     def close(self) -> None:
@@ -159,6 +171,8 @@ class Link:
             answer = response.json() if response.content else None
         except ValueError:
             raise EmulatorError(f"what answers at {self.url} is not an emulator") from None
+        if self.about(account) == self._account and path.startswith(_CONSULTED) and method in ("GET", "POST"):
+            self.consulted[path.split("/")[1]] = None
         if method == "POST":
             self._note(path, answer, self.about(account))
         return answer
@@ -207,7 +221,7 @@ class Link:
         try:
             response = self._client.request(method, path, params=self._params(account, query), **options)
         except HTTPError as error:
-            raise EmulatorError(f"the emulator at {self._client.base_url} does not answer: {error}") from error
+            raise EmulatorError(f"the emulator at {self._client.base_url} does not answer: {error}") from None
         return self._accepted(response)
 
     @contextmanager
@@ -223,7 +237,7 @@ class Link:
                     response.read()
                 yield self._accepted(response)
         except HTTPError as error:
-            raise EmulatorError(f"the emulator at {self._client.base_url} does not answer: {error}") from error
+            raise EmulatorError(f"the emulator at {self._client.base_url} does not answer: {error}") from None
 
     def _params(self, account: Optional[Of], query: Optional[Mapping[str, Any]]) -> dict[str, Any]:
         params = {"account": self.about(account), **(query or {})}

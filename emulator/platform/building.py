@@ -97,7 +97,11 @@ class Building:
                 self._lost(sandbox)
 
         def overrun(count: int) -> None:
-            services.failed(sandbox, f"killed everything: {count} processes, {limits.PROCESSES} are allowed")
+            services.failed(
+                sandbox,
+                f"ended all processes: there were {count}, and {limits.PROCESSES} are allowed at a time; start fewer,"
+                " or serve with --no-limits",
+            )
 
         async def asked(question: dict[str, Any], answer: Answer) -> None:
             answering = self._answering if question.get("kind") == "agent" else self._standing_in

@@ -46,6 +46,25 @@ class Told:
     meta: dict[str, str] = field(default_factory=dict)
 
 
+#: What the payload of a model's call may count.
+_COUNTED = ("cost_usd", "tokens_in", "tokens_out")
+
+
+def _is_amount(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 1e12
+
+
+def _without_effect(told: Told, sandbox: Optional[Sandbox]) -> list[str]:
+    """What a client has reported of a model's call and that is not counted, a sentence for each."""
+    given = {name: value for name, value in (told.payload or {}).items() if name in _COUNTED and value is not None}
+    bad = [name for name, value in given.items() if not _is_amount(value)]
+    wanted = "it must be a number from 0 up"
+    sentences = [f"payload.{name} is not counted: {wanted}, not {repr(given[name])[:60]}" for name in bad]
+    if sandbox is None and given.get("cost_usd") and "cost_usd" not in bad:
+        sentences.append("payload.cost_usd is not counted: the event names no sandbox, itself or by its session")
+    return sentences
+
+
 def _spend(sandbox: Sandbox, session: Optional[Session], payload: dict[str, Any]) -> None:
     """Count a model's call that a client has reported: towards the sandbox's `llm_cost` and budget, and towards the
     session where there is one. The names are those of a session's keys, because no source says how the platform
@@ -53,8 +72,7 @@ def _spend(sandbox: Sandbox, session: Optional[Session], payload: dict[str, Any]
 
     def number(name: str) -> float:
         value = payload.get(name)
-        good = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 1e12
-        return value if good else 0  # type: ignore[return-value]
+        return value if _is_amount(value) else 0  # type: ignore[return-value]
 
     if session is None:
         sandbox.spent_llm += float(number("cost_usd"))
@@ -117,7 +135,8 @@ class Events:
         may choose one. The event then keeps that id and belongs to its sandbox, or to the account.
 
         Args:
-            warnings: Receives one sentence for each event that is an error or whose session is unknown.
+            warnings: Receives a sentence for each event that is an error or whose session is unknown, and for each
+                cost or number of tokens that is not counted.
 
         Returns:
             The numbers of accepted events and of errors.
@@ -144,8 +163,10 @@ class Events:
                 elif sandbox is not None:
                     history = sandbox.history
                 self._add(account.id, sandbox, session, history, told)
-                if told.type == "llm_call" and sandbox is not None:
-                    _spend(sandbox, session, told.payload or {})
+                if told.type == "llm_call":
+                    warnings.extend(f"events.{number}: {sentence}" for sentence in _without_effect(told, sandbox))
+                    if sandbox is not None:
+                        _spend(sandbox, session, told.payload or {})
                 accepted += 1
         return accepted, len(batch) - accepted
 

@@ -69,9 +69,9 @@ class Platform:
         self._watching = asyncio.get_running_loop().create_task(self.watch.run())
 
     async def reset(self, account: Account) -> None:
-        """Everything that an account has goes, but for its keys, and what a test asked of it. `*`: every account."""
+        """Everything that an account has goes, but for its keys, and what a test asked of it. `*`: every account.
+        Exceptions of a test's functions stay: a test must not become green by it."""
         await self._empty(account)
-        self.services.callback_errors.clear(account.id)
 
     async def _empty(self, account: Account) -> None:
         services = self.services
@@ -91,11 +91,11 @@ class Platform:
         await self._forget(account.id)
 
     async def forget(self, account: Account) -> None:
-        """What a test asked of an account, and what was noted of it. `*`: of every account."""
+        """What a test asked of an account, and what was noted of it. `*`: of every account. Exceptions of a test's
+        functions stay."""
         for each in list(self.services.store.accounts.values()) if account.id == EVERYBODY else ():
             await self._forget(each.id)
         await self._forget(account.id)
-        self.services.callback_errors.clear(account.id)
 
     async def _forget(self, account_id: str) -> None:
         services = self.services

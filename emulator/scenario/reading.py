@@ -74,7 +74,7 @@ def read(path: Union[str, Path]) -> Scenario:
 
 def _parse(suffix: str, text: str) -> Any:
     if suffix == ".json":
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_unique)
     if suffix == ".toml":
         try:
             import tomllib
@@ -86,8 +86,35 @@ def _parse(suffix: str, text: str) -> Any:
             yaml = importlib.import_module("yaml")
         except ImportError:
             raise ScenarioError("a YAML scenario needs PyYAML: pip install pyyaml, or write it as TOML") from None
-        return yaml.safe_load(text)
+        return yaml.load(text, _unique_keys(yaml))
     raise ScenarioError(f"a scenario is a .toml, .yaml or .json file, not {suffix or 'one without a suffix'}")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; of a key that is there twice the first value would be without effect."""
+    made: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in made:
+            raise ValueError(f"the key {name!r} is there twice in one object")
+        made[name] = value
+    return made
+
+
+def _unique_keys(yaml: Any) -> Any:
+    """PyYAML's safe loader, which refuses a key that is there twice in one mapping, as TOML does."""
+
+    class Loader(yaml.SafeLoader):  # type: ignore[misc]
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+            seen: set[str] = set()
+            for key, _ in node.value:
+                if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+                    if key.value in seen:
+                        line = key.start_mark.line + 1
+                        raise ValueError(f"the key {key.value!r} is there twice in one mapping (line {line})")
+                    seen.add(key.value)
+            return super().construct_mapping(node, deep)
+
+    return Loader
 
 
 def from_document(document: Any, folder: Optional[Path] = None) -> Scenario:

@@ -140,10 +140,8 @@ class Dispatcher:
         try:
             if not secrets.compare_digest(bearer(request).encode(), platform.services.admin_key.encode()):
                 raise Refusal(401, "not the admin key; `caged-emulator serve` prints it, and --admin-key sets it")
-            for name in request.query_params:
-                if name not in operation.query:
-                    known = ", ".join(operation.query)
-                    raise invalid(f"{name}: is not a query parameter of this call; known are {known}")
+            _check_query(request, operation)
+            await _check_no_body(request, operation)
             account = platform.accounts.administered(request.query_params.get("account"))
             raw = await read_body(request, operation, platform.services.turns)
             body = parse_body(raw, operation, unknown_keys=False)
@@ -169,6 +167,29 @@ class Dispatcher:
             response = problem(Refusal(507, str(error)))
             add_common_headers(response, self._platform)
         return response
+
+
+def _check_query(request: Request, operation: Operation) -> None:
+    """400 for a query parameter that the call does not know, and for one that is given twice."""
+    seen: set[str] = set()
+    for name, _ in request.query_params.multi_items():
+        if name not in operation.query:
+            known = ", ".join(operation.query)
+            raise invalid(f"{name}: is not a query parameter of this call; known are {known}")
+        if name in seen:
+            raise invalid(f"{name}: is given more than once; send one request for each value")
+        seen.add(name)
+
+
+async def _check_no_body(request: Request, operation: Operation) -> None:
+    """400 for a body where the call takes none: its keys would be without effect."""
+    if operation.body is not None or operation.upload:
+        return
+    start = b""
+    async for chunk in request.stream():
+        start = (start + chunk.strip())[:3]
+    if start not in (b"", b"{}"):
+        raise invalid("the call takes no body; an account is named in the query: ?account=ID, or * for all")
 
 
 def _identifier(request: Request) -> str:

@@ -31,7 +31,7 @@ from caged.emulator.platform.typing_in import Streamed
 
 ROOT = Path(caged.emulator.__file__).parent
 #: Repeated, these are bad input for some pattern.
-FRAGMENTS = [  # fmt: skip
+FRAGMENTS = [
     "a", "1", " ", "\t", "\n", "\r\n", "\u0000", ".", "..", "/", "/.", "-", "_", ":", "=", "@", "'", "\"", "\\",
     "\\\"", "'\"", "`", "$", "$(", "a.", "a/", "a:", "a=", "a@", "1.", "/a/", "a b", "; ", "| ", "> ", "a>",
     "http://", "http:", "://", "git+", "ssh://a@", "curl ", "curl |", "curl | sh ", "| tee a ", "eval $(", "sudo ",
@@ -177,7 +177,7 @@ FUNCTIONS: dict[str, tuple[Callable[[str], object], list[str]]] = {
     "typed": (_typed, ["__CAGED_BEGIN_0123456789abcdef__", "__CAGED_BEGIN_", "a\n", "\n"]),
     "glob": (_glob, ["a", "ab", "b"]),
     "JSON values": (lambda text: has_more_values(text, 10**9), ['"', '\\"', '"a",', "[", ",", "{", "\\"]),
-    "MCP message": (_mcp, ["[", "[],", "{", '"a",', "1,"]),
+    "MCP message": (lambda text: _mcp(text * 4), ["[", "[],", "{", "{},", "1,"]),
     "event": (lambda text: Cleaned(["x" * 20] * 100)({text: [text, {"a": text}]}), ["x", "a"]),
     "event's values": (lambda text: Cleaned(())(list(text)), ["ab"]),
 }
@@ -191,7 +191,7 @@ def test_eight_times_the_input_takes_about_eight_times_as_long(name: str, act: C
     for _attempt in range(3):
         small = min(once(lambda: act(large[: len(large) // 8])) for _ in range(2))
         took = once(lambda: act(large))
-        if took < 24 * small + 0.05:
+        if took < 32 * small + 0.1:
             return
     pytest.fail(f"{name}: {small * 1000:.1f} ms for an eighth, {took * 1000:.1f} ms for all of it")
 

@@ -155,7 +155,17 @@ def test_errors_are_of_one_account(double, emulator, account, other, client, box
     assert [one.account for one in double.callback_errors(account=other.id)] == [other.id]
     double.clear_callback_errors(account=other.id)
     assert double.callback_errors(account=other.id) == []
-    double.forget()
+    assert [one.account for one in double.callback_errors()] == [account.id]
+    double.clear_callback_errors()
+
+
+@pytest.mark.parametrize("call", ["reset", "forget"])
+def test_errors_outlive_the_removal_of_the_controls(double, client, box, call):
+    double.commands.stub("x", broken)
+    client.sandboxes.exec(box, "x")
+    getattr(double, call)()
+    with pytest.raises(CallbackError, match="KeyError: 'not here'"):
+        double.raise_callback_errors()
     assert double.callback_errors() == []
 
 

@@ -623,3 +623,86 @@ def test_output_of_a_function_is_checked(double, client, box):
             assert result.exit_code == 1
             assert "the function of stub" in result.output
     assert len(double.callback_errors()) == 6
+
+
+# --- options and queries beside which something else answers
+
+
+def of_create(e, **options):
+    box = e.client().sandboxes.create(template="minimal")
+    return e.journal.assert_requested(operation="sandboxes.create", sandbox=box, times=0, **options)
+
+
+IGNORED = [
+    ("stub, error with output", lambda e: e.commands.stub("x", "out", error="e"), "output: cannot be had together"),
+    ("stub, error with code", lambda e: e.commands.stub("x", exit_code=3, error="e"), "exit_code: cannot be had"),
+    ("program, error with output", lambda e: e.commands.program("x", "out", error="e"), "output: cannot be had"),
+    ("reply, Reply and cost", lambda e: e.agent("claude").reply(Reply("x"), cost_usd=1), "cost_usd: has no effect"),
+    ("reply, Reply and files", lambda e: e.agent("claude").reply(Reply("x"), files={"a": "b"}), "files: has no effect"),
+    ("replies, mapping", lambda e: e.agent("claude").reply_to({"x": Reply("x")}, model="m"), "model: has no effect"),
+    ("execs, sandbox empty", lambda e: e.journal.execs(""), "sandbox: is empty"),
+    ("assert_not_ran, sandbox empty", lambda e: e.journal.assert_not_ran("x", sandbox=""), "sandbox: is empty"),
+    ("fault, sandbox empty", lambda e: e.faults.add("sandboxes.exec", status=500, sandbox=""), "sandbox: is empty"),
+    (
+        "requests, a query",
+        lambda e: e.journal.assert_requested(path="/v1/sandboxes?status=running", times=0),
+        "has a query; give the path alone",
+    ),
+    (
+        "requests, a path of no sandbox",
+        lambda e: e.journal.assert_requested("POST", "/v1/sandboxes/cage_nope/exec", times=0),
+        "path: names a sandbox; sandbox: 'cage_nope' has never existed",
+    ),
+    ("requests, an operation without sandbox", of_create, "sandbox: the path names none in sandboxes.create"),
+]
+
+
+@pytest.mark.parametrize(("act", "text"), [(act, text) for _, act, text in IGNORED], ids=[name for name, *_ in IGNORED])
+def test_option_without_effect_is_refused(either, act, text):
+    with pytest.raises(ValueError, match=r"^\w+: ") as caught:
+        act(either)
+    assert text in str(caught.value)
+    assert not either.faults.list()
+    assert not either.commands.list()
+    assert not either.agents.list()
+
+
+@pytest.mark.parametrize("option", [{"files": {"a": "b"}}, {"cost_usd": 1}, {"exit_code": 3}, {"delay": 0.1}])
+def test_option_beside_a_function_of_an_agent_is_refused(double, option):
+    with pytest.raises(ValueError, match=f"{next(iter(option))}: has no effect beside a function; let the function"):
+        double.agent("claude").reply(lambda prompt, sandbox: "x", **option)
+
+
+def test_fault_of_a_sandbox_in_an_operation_without_one_is_refused(either, box):
+    for operation in ("sandboxes.create", "account.get", "snapshots.restore"):
+        with pytest.raises(ValueError, match=f"sandbox: the path names none in {operation}"):
+            either.faults.add(operation, status=500, sandbox=box)
+    for operation in ("snapshots.*", "files.write", "sandboxes.trust_scores", None):
+        either.faults.add(operation, status=500, sandbox=box, optional=True)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "options", "text"),
+    [
+        ("POST", "/reset", {"json": {"account": "acct_nope"}}, "the call takes no body"),
+        ("POST", "/forget", {"content": b"x"}, "the call takes no body"),
+        ("POST", "/clock/unfreeze", {"json": {"account": "*"}}, "the call takes no body"),
+        ("DELETE", "/faults", {"json": {"id": "fault_x"}}, "the call takes no body"),
+        ("GET", "/journal/requests", {"json": {"method": "GET"}}, "the call takes no body"),
+        ("GET", "/journal/requests", {"params": {"status": ["200", "404"]}}, "status: is given more than once"),
+        ("DELETE", "/faults", {"params": {"account": ["acct_a", "*"]}}, "account: is given more than once"),
+        ("POST", "/clock/advance", {"json": {}}, "say how far: give one of seconds, minutes, hours, days"),
+        ("POST", "/clock/advance", {}, "say how far"),
+        ("POST", "/agents/claude/replies", {"json": {"passthrough": True, "text": "x"}}, "text: has no effect with"),
+        ("POST", "/agents/cn/replies", {"json": {"passthrough": True, "cost_usd": 1}}, "cost_usd: has no effect with"),
+        ("POST", "/commands", {"json": {"match": "x", "output": "y", "error": "z"}}, "output: cannot be had"),
+    ],
+)
+def test_part_of_an_admin_request_without_effect_is_refused(admin, method, path, options, text):
+    refused = admin.request(method, f"/_emulator{path}", **options)
+    assert refused.status_code == 400, refused.text
+    assert text in refused.json()["detail"]
+
+
+def test_an_empty_object_is_no_body(admin, account):
+    assert admin.post("/_emulator/clock/unfreeze", json={}, params={"account": account.id}).status_code == 200

@@ -137,6 +137,23 @@ def test_json_and_yaml_say_the_same(double, tmp_path, monkeypatch):
         read(tmp_path / "s.yaml")
 
 
+TWICE = [
+    ("s.json", '{"faults": [{"operation": "sandboxes.exec", "status": 500}], "faults": []}', "'faults' is there twice"),
+    ("s.json", '{"faults": [{"path": "/v1/sandboxes", "status": 500, "status": 501}]}', "'status' is there twice"),
+    ("s.toml", "[clock]\nadvance = 1\n[clock]\nadvance = 2\n", "not well-formed"),
+    ("s.yaml", "faults:\n- {operation: sandboxes.exec, status: 500}\nfaults: []\n", "'faults' is there twice"),
+]
+
+
+@pytest.mark.parametrize(("name", "text", "why"), TWICE)
+def test_key_that_is_there_twice_is_refused(tmp_path, name, text, why):
+    if name.endswith(".yaml"):
+        pytest.importorskip("yaml", reason="PyYAML is not installed here, and the emulator does not ask for it")
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ScenarioError, match=why):
+        read(tmp_path / name)
+
+
 def test_yaml_is_read_by_pyyaml(tmp_path):
     pytest.importorskip("yaml", reason="PyYAML is not installed here, and the emulator does not ask for it")
     (tmp_path / "s.yml").write_text("sandboxes:\n  - name: a\n    template: minimal\n")
@@ -522,3 +539,9 @@ def test_a_state_directory_that_holds_something_has_its_own(tmp_path, file):
     with Emulator(state_dir=state, scenario=file) as emulator, emulator.client() as caged:
         assert {box.id for box in caged.sandboxes.list()} == first
         assert emulator.loaded.sandboxes == {}
+
+
+@pytest.mark.parametrize("path", [{"sandboxes": []}, None, 5])
+def test_load_of_what_is_no_path_says_what_is_needed(emulator, path):
+    with pytest.raises(TypeError, match=r"path: must be the path of a scenario file \(a str or a Path\), not "):
+        emulator.load(path)

@@ -131,6 +131,23 @@ def test_agents_fix_is_seen_by_the_same_command(api, box):
         assert api.output(box, f"claude -p 'fix it' > /dev/null; {IMPORT}") == f"v{number}{number}\n"
 
 
+@pytest.mark.parametrize("edit", ["printf %s {} > fix.py", "printf %s {} > new && mv new fix.py"])
+def test_edit_and_import_in_one_command_see_the_new_code(api, box, edit):
+    """The cache that an earlier command left is valid until this command edits the source."""
+    seen = []
+    for number in range(TIMES):
+        seen.append(api.output(box, f"{edit.format(shlex.quote(text(number)))}; {IMPORT}"))
+    assert seen == [f"v{number}{number}\n" for number in range(TIMES)]
+
+
+def test_cache_that_a_command_made_can_be_found_by_the_next(api, box):
+    """Invalidating must not remove what a build has just made; and a link to it stays what it is."""
+    api.write(box, "built.py", "VALUE = 1\n")
+    api.output(box, "python3 -m py_compile built.py; ln __pycache__/built.* kept.pyc; touch -r kept.pyc stamp")
+    assert api.output(box, "ls __pycache__ | grep -c built; python3 kept.pyc; find __pycache__ -newer stamp") == "1\n"
+    assert api.output(box, "cmp __pycache__/built.* kept.pyc && echo same") == "same\n"
+
+
 def test_restore_brings_back_the_old_code(api, box):
     snapshot = api.snapshot(box)
     for number in range(TIMES):
@@ -151,6 +168,7 @@ def test_restore_of_a_state_with_a_stale_cache_runs_the_file(api, box):
 
 def test_cache_files_that_are_good_stay(api, box):
     api.write(box, "other.py", "VALUE = 1\n")
+    api.output(box, "touch -d '10 seconds ago' fix.py other.py")  # no edit falls into that second any more
     api.output(box, "python3 -c 'import fix, other'")
     api.output(box, "true")
     before = api.output(box, "stat -c '%n %Y %i' __pycache__/*")

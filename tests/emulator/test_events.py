@@ -465,3 +465,20 @@ def test_a_models_call_that_names_only_its_sandbox_costs_the_sandbox(api, sessio
 def test_a_models_call_that_names_no_sandbox_costs_nothing(api, box):
     assert ingest(api, {"type": "llm_call", "payload": {"cost_usd": 0.25}})["accepted"] == 1
     assert api.get(f"/sandboxes/{box}").json()["llm_cost"] == 0
+
+
+def test_cost_that_is_not_counted_is_a_warning_in_the_journal(api, box):
+    """Otherwise a client's misspelt report costs nothing, and no test notices."""
+    told = {"type": "llm_call", "sandbox_id": box}
+    text, negative = {"cost_usd": "0.25", "tokens_in": -1}, {"cost_usd": -1}
+    homeless = {"type": "llm_call", "payload": {"cost_usd": 0.25}}
+    good = {**told, "payload": {"cost_usd": 0.25, "tokens_in": 5, "tokens_out": None}}
+    ingest(api, {**told, "payload": text}, {**told, "payload": negative}, homeless, good, told)
+    (entry,) = api.emulator.journal.requests(operation="events.ingest", account=api.account_id)
+    assert entry.warnings == [
+        "events.0: payload.cost_usd is not counted: it must be a number from 0 up, not '0.25'",
+        "events.0: payload.tokens_in is not counted: it must be a number from 0 up, not -1",
+        "events.1: payload.cost_usd is not counted: it must be a number from 0 up, not -1",
+        "events.2: payload.cost_usd is not counted: the event names no sandbox, itself or by its session",
+    ]
+    assert api.get(f"/sandboxes/{box}").json()["llm_cost"] == 0.25

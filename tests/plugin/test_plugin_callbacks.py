@@ -69,3 +69,66 @@ def test_exception_of_a_function_fails_the_test(run_suite, options):
     result.stdout.fnmatch_lines(["*by itself*"])
     assert "in broken" in text
     assert "KeyError: 'no idea'" in text
+
+
+ELSEWHERE = """
+    import pytest
+
+    def broken(*arguments):
+        raise KeyError("no idea")
+
+    def run(account):
+        client = account.client()
+        client.sandboxes.exec(client.sandboxes.create().id, "x")
+
+    @pytest.fixture(scope="module")
+    def team(caged_factory):
+        with caged_factory.account() as account:
+            account.commands.stub("x", broken)
+            yield account
+
+    @pytest.fixture(scope="class")
+    def late_team(caged_factory):
+        with caged_factory.account("late") as account:
+            account.commands.stub("x", broken)
+            yield account
+            run(account)
+
+    def test_fails_with_a_wider_fixture_alone(team):
+        run(team)
+
+    def test_passes_between(team, caged_emulator):
+        pass
+
+    def test_fails_with_a_wider_fixture(team, caged_emulator):
+        run(team)
+
+    def test_fails_in_a_created_account(caged_emulator):
+        emulator = caged_emulator.emulator
+        account = emulator.for_account(emulator.create_account())
+        account.commands.stub("x", broken)
+        run(account)
+
+    def test_fails_after_a_reset(caged_emulator):
+        caged_emulator.commands.stub("x", broken)
+        run(caged_emulator)
+        caged_emulator.reset()
+
+    class TestLate:
+        def test_passes_before_the_end_of_the_class(self, late_team):
+            pass
+
+    def test_passes_after_them(caged_emulator):
+        pass
+"""
+
+
+def test_exception_in_any_account_fails_the_test_that_runs(run_suite):
+    result = run_suite(ELSEWHERE)
+    result.assert_outcomes(passed=3, failed=4, errors=1)
+    failed = ("with_a_wider_fixture_alone", "with_a_wider_fixture", "in_a_created_account", "after_a_reset")
+    lines = [f"FAILED *::test_fails_{name}*" for name in failed]
+    late = "ERROR *::TestLate::test_passes_before_the_end_of_the_class*"
+    for line in (*lines, late):
+        result.stdout.fnmatch_lines([line])
+    result.stdout.fnmatch_lines(["*caged_factory.account('late') of late_team in *"])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from caged.emulator import Emulator
+
 CONTROLS = """
     import time
     import pytest
@@ -148,3 +150,95 @@ def test_unused_faults_can_be_a_warning_or_nothing(run_suite, pytester, monkeypa
     result = run_suite(None)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*caged_unused 'never', from CAGED_UNUSED*none of error, warn and ignore*"])
+
+
+WHERE_NO_TEST_WORKS = """
+    import pytest
+
+    @pytest.fixture
+    def late(caged_emulator):
+        caged_emulator.agents
+        yield
+        caged_emulator.faults.add("sandboxes.create", status=503)
+
+    def test_late(late):
+        pass
+
+    @pytest.fixture
+    def late_and_optional(caged_emulator):
+        yield
+        caged_emulator.faults.add("sandboxes.create", status=503, optional=True)
+
+    def test_late_and_optional__passes(late_and_optional):
+        pass
+
+    def test_created__fails(caged_emulator):
+        account = caged_emulator.emulator.create_account("other")
+        caged_emulator.emulator.for_account(account).commands.stub("deploy")
+
+    def test_created_and_named__fails(caged_emulator):
+        account = caged_emulator.emulator.create_account("other")
+        caged_emulator.faults.add("sandboxes.create", status=503, account=account)
+
+    def test_created_and_used__passes(caged_emulator):
+        account = caged_emulator.emulator.for_account(caged_emulator.emulator.create_account("other"))
+        account.commands.stub("deploy")
+        with account.client() as client:
+            client.sandboxes.exec(client.sandboxes.create().id, "deploy")
+
+    def test_created_and_deleted__passes(caged_emulator):
+        account = caged_emulator.emulator.create_account("other")
+        caged_emulator.emulator.for_account(account).commands.stub("deploy")
+        caged_emulator.emulator.delete_account(account)
+
+    def test_block_that_allows_it__passes(caged_emulator):
+        with caged_emulator.emulator.account(allow_unused=True) as account:
+            account.commands.stub("deploy")
+
+    @pytest.fixture
+    def other(caged_emulator):
+        with caged_emulator.emulator.account(allow_unused=True) as account:
+            account.commands.stub("deploy")
+            yield account
+
+    def test_fixture_that_allows_it__passes(other):
+        pass
+
+    def test_clock_of_the_first_account__fails(caged_emulator, caged):
+        caged_emulator.emulator.clock.freeze()
+        caged.sandboxes.create()
+
+    def test_journal_of_the_first_account__fails(caged_emulator, caged):
+        caged.sandboxes.create()
+        assert not caged_emulator.emulator.journal.requests(operation="sandboxes.create")
+
+    def test_clock_of_all_accounts__passes(caged_emulator, caged):
+        caged_emulator.emulator.clock.freeze(account="*")
+        assert caged_emulator.emulator.journal.requests(account="*") is not None
+
+    def test_first_account_with_a_client__passes(caged_emulator):
+        emulator = caged_emulator.emulator
+        emulator.clock.freeze()
+        with emulator.client() as client:
+            client.sandboxes.list()
+        emulator.journal.assert_requested(operation="sandboxes.list")
+"""
+
+
+@pytest.mark.parametrize("attached", [False, True], ids=["own", "attached"])
+def test_control_where_no_test_works_is_reported(run_suite, attached):
+    options = []
+    if attached:
+        emulator = Emulator().start()
+        options = ["--caged-emulator-url", emulator.base_url, "--caged-emulator-admin-key", emulator.admin_key]
+    try:
+        result = run_suite(WHERE_NO_TEST_WORKS, *options)
+    finally:
+        if attached:
+            emulator.stop()
+    result.assert_outcomes(passed=8, failed=4, errors=1)
+    for name in ("created", "created_and_named", "clock_of_the_first_account", "journal_of_the_first_account"):
+        result.stdout.fnmatch_lines([f"FAILED *::test_{name}__fails*"])
+    result.stdout.fnmatch_lines(["ERROR *::test_late*"])
+    result.stdout.fnmatch_lines(["*in account acct_*, which the test created: a stub was never used:*"])
+    result.stdout.fnmatch_lines(["*caged_emulator.emulator.clock is that of the emulator's first account*"])

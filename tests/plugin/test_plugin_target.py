@@ -49,6 +49,25 @@ def test_unknown_target_is_a_usage_error_that_names_the_choices(run_suite, monke
     result.stderr.fnmatch_lines(["*'prod', from CAGED_TARGET*neither emulator nor live*"])
 
 
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (["--caged-api-key=x"], "--caged-api-key has no effect on the emulator*add --caged-target=live"),
+        (["--caged-emulator-admin-key=x"], "--caged-emulator-admin-key has no effect without --caged-emulator-url"),
+    ],
+)
+def test_key_without_effect_is_a_usage_error(run_suite, options, text) -> None:
+    result = run_suite(NOTHING, *options)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"*{text}*"])
+
+
+@pytest.mark.parametrize("workers", ["-n0", "-n1"])
+def test_key_beside_a_named_target_is_no_error(run_suite, workers) -> None:
+    run_suite(NOTHING, "--caged-api-key=x", "--caged-target=emulator", workers).assert_outcomes(passed=1)
+    run_suite(NOTHING, "--caged-api-key=x", "--caged-target=live", workers).assert_outcomes(passed=1)
+
+
 def test_header_names_the_isolation_that_was_asked_for(run_suite) -> None:
     run_suite(NOTHING).stdout.fnmatch_lines(["caged: target=emulator, isolation=auto"])
     result = run_suite(NOTHING, "--caged-isolation=process")

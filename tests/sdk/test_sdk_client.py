@@ -29,6 +29,15 @@ def test_a_key_that_cannot_be_sent_is_refused_and_not_quoted(client_class, key):
     assert not isinstance(key, str) or not key or key not in str(caught.value)
 
 
+@BOTH
+def test_key_url_timeout_and_transport_may_be_positional_in_this_order(client_class):
+    """The order of the platform's own client."""
+    for client in (client_class("k", "http://h", 5.0, OK), client_class("k", "http://h", 5.0, None)):
+        close = client.close()
+        if asyncio.iscoroutine(close):
+            asyncio.run(close)
+
+
 def test_key_and_url_come_from_the_environment(driver, monkeypatch):
     monkeypatch.setenv("CAGED_API_KEY", "caged_sk_env")
     monkeypatch.setenv("CAGED_BASE_URL", "http://from.env/x/")

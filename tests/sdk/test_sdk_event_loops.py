@@ -165,3 +165,27 @@ def test_mcp_client_in_a_second_loop_is_refused(emulator, sandbox_id):
             loop.run_until_complete(session.close())
     finally:
         loop.close()
+
+
+AFTER_ITS_LOOP = {
+    "resize": ("terminal", lambda tty: tty.resize(10, 10)),
+    "send": ("terminal", lambda tty: tty.send("true\n")),
+    "mcp": ("mcp", lambda session: session.list_tools()),
+}
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # what a closed loop held cannot be closed
+@pytest.mark.parametrize(("feature", "use"), AFTER_ITS_LOOP.values(), ids=AFTER_ITS_LOOP)
+def test_socket_whose_loop_is_closed_names_that_cause(emulator, sandbox_id, feature, use):
+    """The end of the loop has closed the socket too, but that is not the mistake."""
+    with emulator.client() as client:
+
+        async def opened():
+            return await getattr(client.sandboxes, feature)(sandbox_id)
+
+        socket = asyncio.run(opened())
+        for _ in range(2):
+            with pytest.raises(CagedError, match=r"WebSocket .* belongs to the event loop .* which is closed"):
+                asyncio.run(awaited(use, socket))
+        del socket
+        gc.collect()

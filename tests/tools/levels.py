@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import functools
 import json
 import os
@@ -35,6 +36,11 @@ def isolation(level: str) -> str:
     return level.partition("-")[0]
 
 
+def has_landlock_scopes() -> bool:
+    """Whether this kernel can keep signals and abstract sockets inside of a sandbox without namespaces."""
+    return sys.platform == "linux" and ctypes.CDLL(None).syscall(444, None, ctypes.c_size_t(0), 1) >= 6
+
+
 def need(level: str) -> None:
     """Skips where this machine cannot have the level, judged by other programs than ours: if our walls do not
     work where theirs do, that is a failure."""
@@ -55,7 +61,7 @@ def why_not(level: str) -> Optional[str]:
     if level.endswith("-user") and os.geteuid() != 0:
         return f"the suite runs as an ordinary user: its `{isolation(level)}` is that already"
     as_user = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
-    start_as_user = [*_to_nobody([]), sys.executable, "-c", "import caged.emulator"]
+    start_as_user = [*as_nobody([]), sys.executable, "-c", "import caged.emulator"]
     if isolation(level) == "bwrap":
         if not shutil.which("bwrap"):
             return "there is no bwrap here"
@@ -80,7 +86,7 @@ def _refused(command: Sequence[str]) -> Optional[str]:
     return None if done.returncode == 0 else f"`{' '.join(command)}` fails: {done.stderr.strip()[-300:]}"
 
 
-def _to_nobody(writable: Sequence[Path]) -> list[str]:
+def as_nobody(writable: Sequence[Path]) -> list[str]:
     packages = [Path(path).parent for module in (caged, caged.emulator) for path in module.__path__]
     installed = [Path(sys.prefix), Path(sys.base_prefix), *packages]
     helper = str(Path(__file__).with_name("as_nobody.py"))
@@ -119,7 +125,7 @@ class Served:
         serve = [sys.executable, "-m", "caged.emulator", "serve", "--isolation", isolation(level)]
         serve += ["--port", "0", "--ready-file", str(self._ready), *options]
         self.process = subprocess.Popen(
-            [*(_to_nobody([folder]) if user else ()), *wrap, *serve],
+            [*(as_nobody([folder]) if user else ()), *wrap, *serve],
             env={
                 **_environment(),
                 "TMPDIR": str(self.tmp),

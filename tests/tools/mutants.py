@@ -226,6 +226,13 @@ def _with_text(change: Callable[[dict[str, Any]], list[Any]]) -> Callable[[Messa
     return socket
 
 
+def _tells_the_end(message: Message) -> list[Message]:
+    """As the published client 0.2.0 expects it, and the platform never does."""
+    if message["type"] != "websocket.close":
+        return [message]
+    return [{"type": "websocket.send", "text": json.dumps({"type": "exit", "code": 0})}, message]
+
+
 def _first_output_closes(message: Message) -> list[Message]:
     if message["type"] == "websocket.send":
         return [{"type": "websocket.close", "code": 1011}]
@@ -295,6 +302,9 @@ def _large_messages_close(message: Message) -> list[Message]:
 
 #: Name of a check -> what makes it fail and no other check of the group.
 OF_MCP = {
+    "mcp.jsonrpc": Mutant(
+        "replies do not say jsonrpc", socket=_with_text(lambda m: [{k: v for k, v in m.items() if k != "jsonrpc"}])
+    ),
     "mcp.message-limit": Mutant("large files are cut", socket=_mcp_text(r"wrote \d{7} bytes", "wrote 1048576 bytes")),
     "mcp.message-too-large": Mutant("large messages close", socket=_large_messages_close),
     "mcp.exec-shell": Mutant("terminal_exec runs bash", socket=_mcp_text(r"\Ash\n\Z", "bash\n")),
@@ -407,6 +417,7 @@ OF_SOCKETS = (
     Mutant("messages come letter by letter", socket=_with_text(_slowly)),
     Mutant("results are others", socket=_with_text(_other_result)),
     Mutant("ids are texts", socket=_with_text(lambda m: [{**m, "id": str(m["id"])} if "id" in m else m])),
+    Mutant("terminals tell how they end", socket=_tells_the_end),
     Mutant("another close code", socket=_closes_otherwise),
     Mutant("sockets stay open", socket=_never_closes, lingers=True),
     # These two fail everything, so they come last.

@@ -2,6 +2,7 @@
 
 `namespaces` refuses clone(2), clone3(2) and unshare(2) that make any. `mount` refuses the first mount of walls that the
 emulator builds itself, told by its flags from those of bwrap: it is what AppArmor's rule by program comes to.
+`landlock` refuses Landlock, as a kernel without it. `setuid` refuses to change the user.
 """
 
 from __future__ import annotations
@@ -19,10 +20,11 @@ EPERM, EACCES, ENOSYS = 1, 13, 38
 NAMESPACES = 0x7E020000
 MS_REC_PRIVATE = 16384 | 1 << 18
 NUMBERS = {
-    "x86_64": {"unshare": 272, "clone": 56, "mount": 165},
-    "aarch64": {"unshare": 97, "clone": 220, "mount": 40},
+    "x86_64": {"unshare": 272, "clone": 56, "mount": 165, "setresuid": 117},
+    "aarch64": {"unshare": 97, "clone": 220, "mount": 40, "setresuid": 147},
 }
 CLONE3 = 435
+CREATE_RULESET = 444
 NUMBER_AT, FIRST_ARGUMENT_AT, FOURTH_ARGUMENT_AT = 0, 16, 40
 
 
@@ -36,8 +38,12 @@ def program(refused: list[str]) -> bytes:
             steps += [(EQUAL, 0, 4, numbers[name]), (LOAD, 0, 0, FIRST_ARGUMENT_AT)]
             steps += [(ANY_BIT, 0, 1, NAMESPACES), (RETURN, 0, 0, REFUSE | EPERM), (LOAD, 0, 0, NUMBER_AT)]
     if "mount" in refused:
-        steps += [(EQUAL, 0, 3, numbers["mount"]), (LOAD, 0, 0, FOURTH_ARGUMENT_AT)]
-        steps += [(EQUAL, 0, 1, MS_REC_PRIVATE), (RETURN, 0, 0, REFUSE | EACCES)]
+        steps += [(EQUAL, 0, 4, numbers["mount"]), (LOAD, 0, 0, FOURTH_ARGUMENT_AT)]
+        steps += [(EQUAL, 0, 1, MS_REC_PRIVATE), (RETURN, 0, 0, REFUSE | EACCES), (LOAD, 0, 0, NUMBER_AT)]
+    if "landlock" in refused:
+        steps += [(EQUAL, 0, 1, CREATE_RULESET), (RETURN, 0, 0, REFUSE | ENOSYS)]
+    if "setuid" in refused:
+        steps += [(EQUAL, 0, 1, numbers["setresuid"]), (RETURN, 0, 0, REFUSE | EPERM)]
     steps += [(RETURN, 0, 0, ALLOW)]
     return b"".join(struct.pack("HBBI", *step) for step in steps)
 

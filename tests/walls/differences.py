@@ -12,6 +12,10 @@ from dataclasses import dataclass, field
 YES, NO = "yes", "no"
 #: As root, yes; as an ordinary user, no.
 IF_ROOT = "if root"
+#: As root, yes, where Landlock confines signals; otherwise a command runs as a user of its own.
+IF_ROOT_WITH_LANDLOCK = "if root, with Landlock"
+#: As an ordinary user, yes, where Landlock cannot confine signals.
+IF_USER_WITHOUT_LANDLOCK = "if user, without Landlock"
 
 
 @dataclass(frozen=True)
@@ -52,10 +56,13 @@ BEHAVIOURS = (
         "! (: < /dev/tcp/127.0.0.1/{port}) 2>/dev/null",
         network_mode="none",
     ),
-    walls_only("setuid programs (sudo, su) give no rights", "grep -q 'NoNewPrivs:.*1' /proc/self/status"),
-    Behaviour("a command is root", 'test "$(id -u)" = 0', YES, YES, YES, IF_ROOT),
+    Behaviour(
+        "setuid programs (sudo, su) give no rights", "grep -q 'NoNewPrivs:.*1' /proc/self/status", YES, YES, YES, YES
+    ),
+    Behaviour("a command is root", 'test "$(id -u)" = 0', YES, YES, YES, IF_ROOT_WITH_LANDLOCK),
     Behaviour("a command can give a file to another user", "touch f && chown 1234 f", IF_ROOT, NO, NO, IF_ROOT),
-    open_only("sees and can signal the host's processes", "grep -qs serve /proc/{pid}/cmdline && kill -0 {pid}"),
+    open_only("sees the host's processes", "grep -qs serve /proc/{pid}/cmdline"),
+    Behaviour("can signal the host's processes", "kill -0 {pid}", NO, NO, NO, IF_USER_WITHOUT_LANDLOCK),
     open_only("reads the home of the developer (`~/.ssh`, `~/.aws`, `~/.config`)", "cat {home}/.ssh/id_ed25519"),
     open_only("reads the host's `/tmp`", "cat {tmp}/host-file"),
     open_only("reads the files of other sandboxes", "cat {other}/workspace/file"),
@@ -72,6 +79,10 @@ def cells(behaviour: Behaviour) -> Iterable[str]:
 
 def table() -> str:
     """README's table, with the line feed at its end."""
-    shown = {IF_ROOT: "as the emulator's user"}
+    shown = {
+        IF_ROOT: "as the emulator's user",
+        IF_ROOT_WITH_LANDLOCK: "as the emulator's user (before Linux 6.12, not as root)",
+        IF_USER_WITHOUT_LANDLOCK: "before Linux 6.12, those of its user (not as root)",
+    }
     rows = [_HEADER, ("---",) * len(_HEADER), *map(cells, BEHAVIOURS)]
     return "".join("| " + " | ".join(shown.get(cell, cell) for cell in row) + " |\n" for row in rows)

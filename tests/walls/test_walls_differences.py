@@ -6,8 +6,17 @@ import os
 from pathlib import Path
 
 import pytest
-from differences import BEHAVIOURS, IF_ROOT, NO, YES, Behaviour, table
-from levels import Served
+from differences import (
+    BEHAVIOURS,
+    IF_ROOT,
+    IF_ROOT_WITH_LANDLOCK,
+    IF_USER_WITHOUT_LANDLOCK,
+    NO,
+    YES,
+    Behaviour,
+    table,
+)
+from levels import Served, has_landlock_scopes
 
 from caged import CagedValidationError
 
@@ -16,9 +25,15 @@ README = Path(__file__).parents[2] / "README.md"
 
 @pytest.mark.parametrize("behaviour", BEHAVIOURS, ids=lambda behaviour: behaviour.says)
 def test_behaviour_is_as_written_down(anywhere: Served, behaviour: Behaviour) -> None:
+    root, landlock = os.geteuid() == 0, has_landlock_scopes()
+    conditions = {
+        IF_ROOT: root,
+        IF_ROOT_WITH_LANDLOCK: root and landlock,
+        IF_USER_WITHOUT_LANDLOCK: not root and not landlock,
+    }
     expected = behaviour.expected(anywhere.level)
-    if expected == IF_ROOT:
-        expected = YES if os.geteuid() == 0 else NO
+    if expected in conditions:
+        expected = YES if conditions[expected] else NO
     assert tried(anywhere, behaviour) == expected
 
 

@@ -43,8 +43,8 @@ def main(directory: str, opt: str, kind: str, program: str, *arguments: str) -> 
     read: Optional[bytes] = None
     try:
         connection = _connect(directory, cwd)
-        frames.send(connection, question)
-    except OSError as error:
+        _send(connection, question)
+    except (OSError, ValueError) as error:
         print(f"{program}: the emulator does not answer ({error})", file=sys.stderr)
         return 1
     receiver = frames.Receiver(connection)
@@ -60,13 +60,24 @@ def main(directory: str, opt: str, kind: str, program: str, *arguments: str) -> 
             if message.get("then") == "stdin":
                 read = _standard_input()
                 try:
-                    frames.send(connection, {**question, "stdin": read.decode("utf-8", "replace")})
+                    _send(connection, {**question, "stdin": read.decode("utf-8", "replace")})
+                except ValueError as error:
+                    print(f"{program}: standard input is too large for the emulator ({error})", file=sys.stderr)
+                    return 1
                 except OSError:
                     pass  # the next look at the connection says it
             elif message.get("then") == "real":
                 return _become_real(opt, program, arguments, read, message)
             elif "exit_code" in message:
                 return int(message["exit_code"])
+
+
+def _send(connection: socket.socket, question: dict[str, Any]) -> None:
+    """ValueError for a question that would not be accepted."""
+    size = len(frames.encode(question))
+    if size > frames.QUESTION_BYTES:
+        raise ValueError(f"the question has {size} bytes; at most {frames.QUESTION_BYTES} are accepted")
+    frames.send(connection, question)
 
 
 def _connect(directory: str, cwd: str) -> socket.socket:
@@ -83,7 +94,7 @@ def _connect(directory: str, cwd: str) -> socket.socket:
 def _standard_input() -> bytes:
     if sys.stdin is None or sys.stdin.isatty():
         return b""
-    return sys.stdin.buffer.read()
+    return sys.stdin.buffer.read(frames.QUESTION_BYTES + 1)  # more could not be sent on, and must not be held
 
 
 def _become_real(

@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     Message = dict[str, Any]
 
 
+#: The longest question of a program inside a sandbox. JSON writes a byte of its input in up to six.
+QUESTION_BYTES = 4 * 1024 * 1024
+#: The longest message between the emulator, its zygote and the inits.
+MESSAGE_BYTES = 256 * 1024 * 1024
+
 _HEADER = struct.Struct("!I")
 _MAX_FDS = 16
 _FD_SIZE = array.array("i").itemsize
@@ -48,19 +53,40 @@ def send(sock: socket.socket, message: Message, fds: Sequence[int] = ()) -> None
         sock.sendall(data[sent:])
 
 
-class Receiver:
-    """Puts messages and their descriptors together again. Owns the descriptors until they are handed out."""
+def _parse(text: bytes) -> Message:
+    try:
+        message = json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    if not isinstance(message, dict):
+        raise ValueError("not a JSON object")
+    return message
 
-    def __init__(self, sock: socket.socket) -> None:
+
+class Receiver:
+    """Puts messages and their descriptors together again. Owns the descriptors until they are handed out.
+
+    Args:
+        sock: The stream socket to read.
+        limit: The most bytes of one message.
+        accept_descriptors: False lets the kernel close what the other side passes, before it counts here.
+    """
+
+    def __init__(self, sock: socket.socket, limit: int = MESSAGE_BYTES, accept_descriptors: bool = True) -> None:
         self._sock = sock
+        self._limit = limit
+        self._space = socket.CMSG_SPACE(_MAX_FDS * _FD_SIZE) if accept_descriptors else 0
         self._buffer = bytearray()
         self._fds: deque[int] = deque()
 
     def receive(self) -> list[tuple[Message, list[int]]]:
-        """One recvmsg and the messages it completed. EOFError at the end of the stream."""
-        data, ancillary, _flags, _address = self._sock.recvmsg(
-            1 << 16, socket.CMSG_SPACE(_MAX_FDS * _FD_SIZE), _CLOEXEC
-        )
+        """One recvmsg and the messages it completed.
+
+        Raises:
+            EOFError: The stream has ended.
+            ValueError: What arrived is not JSON, not an object, nested too deeply, or longer than the limit.
+        """
+        data, ancillary, _flags, _address = self._sock.recvmsg(1 << 16, self._space, _CLOEXEC)
         for level, kind, payload in ancillary:
             if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
                 fds = array.array("i")
@@ -76,16 +102,23 @@ class Receiver:
     def _complete(self) -> Any:
         while len(self._buffer) >= _HEADER.size:
             (length,) = _HEADER.unpack_from(self._buffer)
+            if length > self._limit:
+                raise ValueError(f"a message of {length} bytes; at most {self._limit} are accepted")
             end = _HEADER.size + length
             if len(self._buffer) < end:
                 return
-            message = json.loads(bytes(self._buffer[_HEADER.size : end]))
+            message = _parse(bytes(self._buffer[_HEADER.size : end]))
             del self._buffer[:end]
-            yield message, self._take(message.get("fds", 0))
+            yield message, self._take(message.get("fds", 0) if self._space else 0)
 
     def _take(self, count: int) -> list[int]:
         """Fewer than were sent when this process has no room for more descriptors."""
         return [self._fds.popleft() for _ in range(min(count, len(self._fds)))]
+
+    @property
+    def pending(self) -> int:
+        """Bytes of a message that has not arrived completely."""
+        return len(self._buffer)
 
     def close(self) -> None:
         while self._fds:

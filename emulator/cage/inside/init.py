@@ -20,12 +20,13 @@ End of file on the control socket means that the emulator is gone; then everythi
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import signal
 import socket
 
-from . import asking, frames, libc, limits, namespaces, network, processes, rights, terminals, walls
+from . import asking, frames, libc, limits, memory, namespaces, network, processes, rights, terminals, walls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,6 +46,10 @@ _RESET_IN_COMMANDS = [
 
 
 _WATCH_MILLISECONDS = 200
+#: Processes that must be left for a command to be started: it needs more than its own.
+RESERVED = 16
+#: Of every command, whatever the emulator's own is.
+UMASK = 0o022
 
 
 class Init:
@@ -57,7 +62,11 @@ class Init:
         self._held: dict[int, tuple[dict[str, Any], list[int]]] = {}  # commands that wait for a thaw, by id
         self._poll = select.poll()
         self.most_processes: Optional[int] = None  # the number to watch, where the kernel does not
+        self._counts_cheaply = isinstance(processes_inside, processes.Table)
+        self._limit: int = (spec.get("limits") or {}).get("processes", 0)
         self._devnull = os.open(os.devnull, os.O_RDWR)
+        memory_mb = (spec.get("limits") or {}).get("memory_mb", 0)
+        self._shared_memory = memory.SharedMemory(memory_mb) if memory_mb and processes.LINUX else None
         self._ending = False
         self._conversations: Optional[asking.Conversations] = None
         self._wakeups = processes.Wakeups()
@@ -73,26 +82,59 @@ class Init:
         if proxy:
             proxy.close()
         while not self._ending:
-            # Nobody to watch without children: an idle sandbox costs nothing.
-            watch = _WATCH_MILLISECONDS if self.most_processes and self._processes.everything() else None
-            for fd, _event in self._poll.poll(watch):
+            watch = self._watch_interval()
+            for fd, event in self._poll.poll(watch):
                 if fd == self._control.fileno():
                     self._read_control()
                 elif fd == self._wakeups.fd:
                     self._wakeups.drain()
                 elif self._conversations is not None:
-                    self._conversations.readable(fd)
+                    self._conversations.ready(fd, event)
             self._reap()
             if watch:
                 self._watch_processes()
+            if watch and self._shared_memory is not None:
+                self._shared_memory.enforce(self._processes.everything)
         self._kill_everything()
+
+    def _watch_interval(self) -> Optional[int]:
+        """Milliseconds until the next look at what the kernel does not limit. None without anything to look at: an idle
+        sandbox costs nothing."""
+        if not (self.most_processes or self._shared_memory) or not self._processes.everything():
+            return None
+        return _WATCH_MILLISECONDS if self.most_processes else int(memory.SECONDS * 1000)
 
     def _watch_processes(self) -> None:
         count = len(self._processes.everything())
         if count > (self.most_processes or count):
-            self._processes.signal_all(signal.SIGSTOP)  # so that nothing multiplies while it is killed
-            self._kill_everything()
-            self._send({"ev": "overrun", "processes": count})
+            self._end_overrun(count)
+
+    def _end_overrun(self, count: int) -> None:
+        self._processes.signal_all(signal.SIGSTOP)  # so that nothing multiplies while it is killed
+        self._kill_everything()
+        self._send({"ev": "overrun", "processes": count})
+
+    def _explain(self, error: Exception) -> str:
+        """Why a command could not be started. Where the sandbox's own processes leave no room for one more, they are
+        ended: no command that could end them could be started either."""
+        count = self._processes.count_tasks() if isinstance(error, OSError) and error.errno == errno.EAGAIN else 0
+        return self._make_room(count) if self._limit and count >= self._limit - RESERVED else str(error)
+
+    def _make_room(self, count: int) -> str:
+        """Ends everything, and says so to whoever wanted to start a command."""
+        self._end_overrun(count)
+        return (
+            f"the sandbox had {count} processes and threads, and its limit is {self._limit}: all of them were ended so"
+            " that it can be used again; repeat the command, and start fewer at a time"
+        )
+
+    def _refused(self, command: int) -> bool:
+        """Whether there are so many processes that a command could start nothing itself. Then it is not started."""
+        count = len(self._processes.everything()) if self._limit and self._counts_cheaply else 0
+        if not self._limit or count < self._limit - RESERVED:
+            return False
+        self._send({"ev": "exit", "id": command, "error": self._make_room(count)})
+        return True
 
     # --- requests
 
@@ -169,6 +211,8 @@ class Init:
 
     def _start(self, message: dict[str, Any], outputs: list[int]) -> None:
         argv, env = message["argv"], message["env"]
+        if self._refused(message["id"]):
+            return
         try:
             processes.tag_children(message["id"])
             os.chdir(message["cwd"])
@@ -186,7 +230,7 @@ class Init:
                 setsigdef=_RESET_IN_COMMANDS,
             )
         except (OSError, ValueError) as error:
-            self._send({"ev": "exit", "id": message["id"], "error": str(error)})
+            self._send({"ev": "exit", "id": message["id"], "error": self._explain(error)})
             return
         self._commands[pid] = message["id"]
 
@@ -195,15 +239,18 @@ class Init:
         if self._frozen:
             self._send({"ev": "exit", "id": command, "error": "the sandbox is paused"})
             return
+        if self._refused(command):
+            return
         try:
             processes.tag_children(command)
             os.chdir(message["cwd"])
         except OSError as error:
             self._send({"ev": "exit", "id": command, "error": str(error)})
             return
-        pid, master, error_text = terminals.spawn(message, _RESET_IN_COMMANDS)
-        if pid is None:
-            self._send({"ev": "exit", "id": command, "error": error_text})
+        try:
+            pid, master = terminals.spawn(message, _RESET_IN_COMMANDS)
+        except (OSError, ValueError, NotImplementedError) as error:
+            self._send({"ev": "exit", "id": command, "error": self._explain(error)})
             return
         self._commands[pid] = command
         self._send({"ev": "pty", "id": command}, [master])
@@ -255,10 +302,17 @@ def _kill_group(pid: int) -> None:
 def main(control: socket.socket, spec: dict[str, Any]) -> None:
     """Init in `process` walls, to its end; the caller leaves with os._exit afterwards."""
     os.setsid()
+    os.umask(UMASK)
     processes.prctl(processes.PR_SET_CHILD_SUBREAPER, 1)
     init = Init(control, spec, processes.Tree(os.getpid()))
     signal.signal(signal.SIGTERM, init.on_sigterm)  # the zygote died: PR_SET_PDEATHSIG
     init.most_processes = limits.apply(spec, own_table=False)
+    try:
+        if spec["confine"] and not rights.lock_process_level() and os.geteuid() == 0:
+            rights.become_own_user(spec["own_users"], spec["directory"])
+    except (OSError, libc.WallsError) as error:
+        frames.send(control, {"ev": "failed", "error": str(error)})
+        return
     # Armed only now, in the process that stays: the handler must exist before the signal can come.
     processes.prctl(processes.PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() == spec["zygote"]:
@@ -271,12 +325,17 @@ def main_in_namespaces(
     """Init as process 1 of its namespaces, to its end. `built`: somebody else (bwrap) has built the walls. `user`: the
     emulator's user and group, when they are in a user namespace where it still has to become root."""
     os.setsid()
+    os.umask(UMASK)
     # No handler for SIGTERM: the kernel then keeps process 1 from anything that a command sends it.
     processes.prctl(processes.PR_SET_NAME, b"init")
     try:
         init = Init(control, spec, processes.Table())
         if built:
             rights.leave_keyring()
+            if spec.get("limits"):
+                limits.count_by_kernel(spec["limits"]["processes"], spec["counted"])
+                limits.limit_segments(spec["limits"]["memory_mb"])
+            walls.protect_host_inodes(spec["real_root"])
         else:
             # The death of process 1 is the death of everything in its process table. A zygote that died before this
             # was armed is not its parent any more; the number is asked of the host's /proc, which knows it.

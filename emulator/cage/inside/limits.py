@@ -1,9 +1,10 @@
 """What one sandbox may take of the machine, set by init on itself and so inherited by all that it starts.
 
 Memory is limited for the whole sandbox by a control group where the emulator could make one (memory_mb is 0 here
-then), else per process (RLIMIT_DATA: a command that goes over gets no more and usually dies of it), cores by
-affinity, a single file by RLIMIT_FSIZE. The number of processes is limited by the kernel where it counts them
-per sandbox, and otherwise by init, which looks now and then and kills everything when there are too many.
+then), else per process (RLIMIT_DATA: a command that goes over gets no more and usually dies of it; `memory.py` looks
+after shared memory), cores by affinity, a single file by RLIMIT_FSIZE. The number of processes is limited by the kernel
+where it counts them per sandbox, and otherwise by init, which looks now and then and kills everything when there are
+too many.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
     from typing import Any, Optional
 
 _MIB = 1024 * 1024
-#: The kernel gives the first 300 numbers out only once; what is left of the range is what can live at one time.
-_PID_MAX_RESERVE = 320
+#: The kernel gives the numbers below 300 out only once; what is left of the range is what can live at one time.
+_FIRST_LASTING_PID = 300
 
 
 def apply(spec: dict[str, Any], own_table: bool) -> Optional[int]:
@@ -33,6 +34,17 @@ def apply(spec: dict[str, Any], own_table: bool) -> Optional[int]:
     _use_cores(limits["cpus"], spec["number"])
     processes: int = limits["processes"]
     return None if own_table and _kernel_limits(processes, spec["counted"]) else processes
+
+
+def limit_segments(memory_mb: int, root: str = "") -> None:
+    """Sets the most that System V shared memory takes in a new IPC namespace, whose /proc is below `root` and not
+    read-only yet. Where that is not allowed, the kernel's own limit stays."""
+    if not memory_mb:
+        return
+    try:
+        _write(root + "/proc/sys/kernel/shmall", memory_mb * _MIB // resource.getpagesize())
+    except OSError:
+        pass
 
 
 def _lower(which: int, value: int) -> None:
@@ -60,14 +72,25 @@ def kernel_counts(counted: bool) -> str:
     return "pid_max" if known >= (6, 14) else ""  # before, pid_max is the whole machine's
 
 
-def count_by_kernel(processes: int, counted: bool, root: str) -> None:
-    """Sets pid_max of a new process table, whose /proc is below `root` and not read-only yet."""
+def count_by_kernel(processes: int, counted: bool, root: str = "") -> None:
+    """Sets pid_max of a new process table, whose /proc is below `root` and not read-only yet, and passes over the
+    numbers that are given out only once, so that the limit holds from the first process on."""
     if kernel_counts(counted) == "pid_max":
         try:
-            with open(root + "/proc/sys/kernel/pid_max", "w") as file:
-                file.write(str(processes + _PID_MAX_RESERVE))
+            _write(root + "/proc/sys/kernel/pid_max", processes + _FIRST_LASTING_PID)
+            _write(root + "/proc/sys/kernel/ns_last_pid", _FIRST_LASTING_PID - 1)
         except OSError:
             pass  # init will see that it did not work
+
+
+def _write(path: str, number: int) -> None:
+    with open(path, "w") as file:
+        file.write(str(number))
+
+
+def _read(path: str) -> int:
+    with open(path) as file:
+        return int(file.read())
 
 
 def _kernel_limits(processes: int, counted: bool) -> bool:
@@ -78,8 +101,9 @@ def _kernel_limits(processes: int, counted: bool) -> bool:
         return True
     if how == "pid_max":
         try:
-            with open("/proc/sys/kernel/pid_max") as file:
-                return int(file.read()) == processes + _PID_MAX_RESERVE
+            # Without the second (a kernel without checkpointing) about 300 more could live at first: init watches.
+            in_range = _read("/proc/sys/kernel/ns_last_pid") >= _FIRST_LASTING_PID - 1
+            return _read("/proc/sys/kernel/pid_max") == processes + _FIRST_LASTING_PID and in_range
         except OSError:
             pass
     return False

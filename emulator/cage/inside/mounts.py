@@ -46,19 +46,16 @@ def bind(source: str, target: str, recursive: bool = True) -> None:
 
 
 def bind_anew(source: str, target: str) -> None:
-    """The same with a target that is made for it; a link becomes the same link, and what is neither file nor directory
+    """The same for a directory, with a target that is made for it; a link becomes the same link, and anything else
     nothing."""
     try:
         mode = os.lstat(source).st_mode
         if stat.S_ISLNK(mode):
             os.symlink(os.readlink(source), target)
             return
-        if stat.S_ISDIR(mode):
-            os.mkdir(target)
-        elif stat.S_ISREG(mode):
-            os.close(os.open(target, os.O_CREAT | os.O_WRONLY, 0o644))
-        else:
+        if not stat.S_ISDIR(mode):
             return
+        os.mkdir(target)
     except FileNotFoundError:
         return  # gone since it was listed
     bind(source, target)

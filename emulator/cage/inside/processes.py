@@ -246,6 +246,16 @@ class Tree:
     def everything(self) -> list[int]:
         return descendants([self._root])
 
+    def count_tasks(self) -> int:
+        """Processes and their threads, which the kernel counts alike."""
+        count = 0
+        for pid in self.everything():
+            try:
+                count += len(os.listdir(f"/proc/{pid}/task"))
+            except OSError:
+                pass  # it has ended
+        return count
+
     def of_command(self, tag: int) -> list[int]:
         return [pid for pid in self.everything() if tag_of(pid) == tag]
 

@@ -1,18 +1,23 @@
-"""What a sandbox's processes may not do, whatever user they are: capabilities, new privileges, keyrings."""
+"""What a sandbox's processes may not do, whatever user they are: capabilities, new privileges, keyrings, and a few
+system calls."""
 
 from __future__ import annotations
 
 import ctypes
 import errno
+import os
 import platform
 import struct
 
-from . import libc
+from . import filters, landlock, libc
 
 PR_SET_DUMPABLE = 4
+PR_SET_SECUREBITS = 28
+SECBIT_NO_SETUID_FIXUP = 4
 PR_CAPBSET_DROP = 24
 PR_SET_NO_NEW_PRIVS = 38
 PR_CAP_AMBIENT = 47
+PR_CAP_AMBIENT_RAISE = 2
 PR_CAP_AMBIENT_CLEAR_ALL = 4
 _CAPABILITY_VERSION_3 = 0x20080522
 
@@ -26,6 +31,7 @@ _DROPPED_CAPABILITIES = (
     9,  # LINUX_IMMUTABLE
     11,  # NET_BROADCAST
     12,  # NET_ADMIN
+    13,  # NET_RAW: a packet socket reads the host's traffic in `full`, API keys on loopback included
     14,  # IPC_LOCK
     16,  # SYS_MODULE
     17,  # SYS_RAWIO
@@ -39,6 +45,7 @@ _DROPPED_CAPABILITIES = (
     26,  # SYS_TTY_CONFIG
     27,  # MKNOD
     28,  # LEASE
+    29,  # AUDIT_WRITE
     30,  # AUDIT_CONTROL
     32,  # MAC_OVERRIDE
     33,  # MAC_ADMIN
@@ -52,6 +59,11 @@ _DROPPED_CAPABILITIES = (
 )
 
 
+#: What the user of a sandbox without namespaces keeps of root's: the files of the sandbox and of the host, as before,
+#: and low ports. Without KILL, SETUID and SYS_PTRACE, as a user of its own, it reaches no process but its own.
+_OWN_USER_CAPABILITIES = (0, 1, 2, 3, 4, 10)  # CHOWN, DAC_OVERRIDE, DAC_READ_SEARCH, FOWNER, FSETID, NET_BIND_SERVICE
+
+
 def lock() -> None:
     """Takes from init's future children what they do not need. Init itself keeps it."""
     for capability in _DROPPED_CAPABILITIES:
@@ -62,18 +74,74 @@ def lock() -> None:
                 raise  # EINVAL: an older kernel does not know it
     _drop_inheritable()
     libc.call("prctl", PR_SET_NO_NEW_PRIVS, ctypes.c_ulong(1), 0, 0, 0)
+    # In `full`, services of the host listen on abstract sockets. Signals stay in the process table anyway.
+    landlock.confine(sockets=True)
+    filters.apply()
     # Behind an ordinary user's bwrap init has no more rights than its commands: they must not trace it.
     libc.call("prctl", PR_SET_DUMPABLE, ctypes.c_ulong(0), 0, 0, 0)
+
+
+def lock_process_level() -> bool:
+    """The same for a sandbox without namespaces, which keeps its capabilities. Returns whether its signals are
+    confined to its own processes."""
+    libc.call("prctl", PR_SET_NO_NEW_PRIVS, ctypes.c_ulong(1), 0, 0, 0)
+    try:
+        confined = landlock.confine(sockets=False)
+    except libc.WallsError:
+        confined = False
+    filters.apply()
+    return confined
+
+
+def become_own_user(users: list[int], directory: str) -> None:
+    """Root becomes the first of `users` that this machine has, with root's access to files: for sandboxes without
+    namespaces where signals cannot be confined. Without the right to change the user, nothing happens."""
+    # The capabilities survive the change of the user, and access(2) counts them although the user is not root.
+    try:
+        libc.call("prctl", PR_SET_SECUREBITS, ctypes.c_ulong(SECBIT_NO_SETUID_FIXUP), 0, 0, 0)
+    except libc.WallsError:
+        return
+    for user in users:
+        try:
+            os.setresuid(user, user, user)
+        except OSError:
+            continue  # not one of the numbers of this container
+        break
+    else:
+        return
+    os.setresgid(user, user, user)
+    os.setgroups([])
+    _, permitted, _ = _capabilities()
+    kept = sum(1 << capability for capability in _OWN_USER_CAPABILITIES) & permitted
+    _set_capabilities(kept, kept, kept)
+    for capability in _OWN_USER_CAPABILITIES:
+        if kept & 1 << capability:
+            libc.call("prctl", PR_CAP_AMBIENT, ctypes.c_ulong(PR_CAP_AMBIENT_RAISE), ctypes.c_ulong(capability), 0, 0)
+    for place in ("workspace", "root", "tmp"):
+        os.chown(f"{directory}/{place}", user, user)
 
 
 def _drop_inheritable() -> None:
     """What bwrap hands on as inheritable and ambient would pass by the bounding set."""
     libc.call("prctl", PR_CAP_AMBIENT, ctypes.c_ulong(PR_CAP_AMBIENT_CLEAR_ALL), 0, 0, 0)
+    effective, permitted, _ = _capabilities()
+    _set_capabilities(effective, permitted, 0)
+
+
+def _capabilities() -> tuple[int, int, int]:
+    """The effective, permitted and inheritable set of this process, as numbers."""
     header = struct.pack("Ii", _CAPABILITY_VERSION_3, 0)
     data = ctypes.create_string_buffer(24)
     libc.call("capget", header, data)
-    effective0, permitted0, _, effective1, permitted1, _ = struct.unpack("6I", data.raw)
-    libc.call("capset", header, struct.pack("6I", effective0, permitted0, 0, effective1, permitted1, 0))
+    words = struct.unpack("6I", data.raw)
+    return words[0] | words[3] << 32, words[1] | words[4] << 32, words[2] | words[5] << 32
+
+
+def _set_capabilities(*sets: int) -> None:
+    """The same three sets."""
+    header = struct.pack("Ii", _CAPABILITY_VERSION_3, 0)
+    low, high = [one & 0xFFFFFFFF for one in sets], [one >> 32 for one in sets]
+    libc.call("capset", header, struct.pack("6I", *low, *high))
 
 
 def leave_keyring() -> None:

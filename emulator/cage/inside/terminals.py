@@ -10,7 +10,7 @@ import termios
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Optional
+    from typing import Any
 
 IFLAG, OFLAG, _CFLAG, LFLAG = range(4)
 
@@ -34,13 +34,16 @@ def open_pair(rows: int, cols: int, quiet: bool) -> tuple[int, int]:
     return master, slave
 
 
-def spawn(message: dict[str, Any], signals: list[Any]) -> tuple[Optional[int], int, str]:
-    """Starts `argv` in a session of its own that the new terminal controls. Returns (pid, controlling side, ""), or
-    (None, -1, why not)."""
+def spawn(message: dict[str, Any], signals: list[Any]) -> tuple[int, int]:
+    """Starts `argv` in a session of its own that the new terminal controls. Returns (pid, controlling side).
+
+    Raises:
+        OSError, ValueError, NotImplementedError: It could not be started.
+    """
     try:
         master, slave = open_pair(message["rows"], message["cols"], message["quiet"])
     except OSError as error:
-        return None, -1, f"no terminal can be had: {error.strerror}"
+        raise OSError(error.errno, f"no terminal can be opened: {error.strerror}") from error
     try:
         # Opened by name in the new session, it becomes the session's controlling terminal.
         opened = (os.POSIX_SPAWN_OPEN, 0, os.ttyname(slave), os.O_RDWR, 0)
@@ -53,9 +56,9 @@ def spawn(message: dict[str, Any], signals: list[Any]) -> tuple[Optional[int], i
             setsigmask=[],
             setsigdef=signals,
         )
-    except (OSError, ValueError, NotImplementedError) as error:
+    except BaseException:
         os.close(master)
-        return None, -1, str(error)
+        raise
     finally:
         os.close(slave)
-    return pid, master, ""
+    return pid, master

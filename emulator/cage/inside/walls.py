@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from typing import Any
 
 OWN_TOP = ("dev", "home", "proc", "root", "run", "sys", "tmp", "workspace")
-KERNEL_SETTINGS = ("/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/bus", "/proc/fs")
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 #: Files that tell about the developer or the machine's accounts: an empty file stands in their place.
 SECRET_FILES = ("/etc/shadow", "/etc/shadow-", "/etc/gshadow", "/etc/gshadow-", "/etc/sudoers")
@@ -52,6 +51,12 @@ def build(spec: dict[str, Any]) -> None:
     rights.leave_keyring()
     mount("caged", root, "tmpfs", MS_NOSUID | MS_NODEV, "size=1m,mode=755")
     _host_top(root)
+    mount("proc", root + "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    if spec.get("limits"):
+        limits.count_by_kernel(spec["limits"]["processes"], spec["counted"], root)
+        limits.limit_segments(spec["limits"]["memory_mb"], root)
+    if spec["real_root"]:
+        _protect_kernel_files(root)
     _own_places(root, directory, spec["network"])
     _devices(root)
     _hidden(root, spec["hide"])
@@ -62,15 +67,21 @@ def build(spec: dict[str, Any]) -> None:
     if spec["python"]:
         bind(spec["python"], root + "/opt/caged/python", recursive=False)
     read_only(root + "/opt/caged")
-    mount("proc", root + "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
-    if spec.get("limits"):
-        limits.count_by_kernel(spec["limits"]["processes"], spec["counted"], root)
-    if spec["real_root"]:
-        _kernel_settings(root)
     pivot(root)
     libc.call("sethostname", os.fsencode(spec["id"]), len(spec["id"]))
     if spec["network"] != "full":
         network.loopback_up()
+
+
+def protect_host_inodes(real_root: bool) -> None:
+    """Makes the devices read-only, and for the machine's real root the kernel's files, in a root that bwrap has
+    built."""
+    for name in _DEVICES:
+        read_only(f"/dev/{name}", recursive=False)
+    if real_root:
+        for name in _kernel_files("/proc"):
+            bind(f"/proc/{name}", f"/proc/{name}", recursive=False)
+            read_only(f"/proc/{name}", recursive=False)
 
 
 def is_own(path: str) -> bool:
@@ -79,8 +90,9 @@ def is_own(path: str) -> bool:
 
 
 def _host_top(root: str) -> None:
-    """The host's top-level entries: links as links, the rest bound; /opt is made of its entries, since /opt/caged is
-    ours. And empty directories for what is the sandbox's own. Then all of it is read-only, in one step."""
+    """The host's top-level directories and links, the former bound; /opt is made of its entries, since /opt/caged is
+    ours. No files: there one with keys could be. And empty directories for what is the sandbox's own. Then all of it is
+    read-only, in one step."""
     for name in OWN_TOP:
         os.mkdir(f"{root}/{name}")
     os.makedirs(root + "/opt/caged")
@@ -116,6 +128,8 @@ def _devices(root: str) -> None:
     for name in _DEVICES:
         os.close(os.open(f"{dev}/{name}", os.O_CREAT | os.O_WRONLY, 0o666))
         bind(f"/dev/{name}", f"{dev}/{name}", recursive=False)
+        # Of the inode, not of the device: mode, owner, times and attributes stay the host's, reading and writing works.
+        read_only(f"{dev}/{name}", recursive=False)
     for name in ("pts", "shm"):
         os.mkdir(f"{dev}/{name}")
     mount("devpts", dev + "/pts", "devpts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666,mode=620")
@@ -172,10 +186,18 @@ def _resolver(root: str) -> None:
             copy.write(source.read())
 
 
-def _kernel_settings(root: str) -> None:
-    """The machine's real root may write them without any capability. (For an ordinary user they stay as they are,
-    which leaves room for namespaces inside of the sandbox: the kernel wants to see a whole /proc there.)"""
-    for path in KERNEL_SETTINGS:
-        if os.path.exists(root + path):
-            bind(root + path, root + path)
-            read_only(root + path)
+def _protect_kernel_files(root: str) -> None:
+    """Binds everything in /proc that is not about a process over itself, read-only. The machine's real root may write
+    there without any capability, and a changed mode or owner shows in every other /proc too. (For an ordinary user they
+    stay as they are, which leaves room for namespaces inside of the sandbox: the kernel wants to see a whole /proc
+    there.)"""
+    proc, copy = root + "/proc", root + "/tmp"  # which gets something else over it
+    bind(proc, copy, recursive=False)
+    read_only(copy, recursive=False)
+    for name in _kernel_files(proc):
+        bind(f"{copy}/{name}", f"{proc}/{name}", recursive=False)
+
+
+def _kernel_files(proc: str) -> list[str]:
+    with os.scandir(proc) as entries:
+        return [entry.name for entry in entries if not entry.name.isdigit() and not entry.is_symlink()]

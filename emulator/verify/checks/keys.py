@@ -10,6 +10,7 @@ from ..check import Different, Group, Unchecked
 from ..expect import parsed, short
 from ..shapes import (
     ACCOUNT,
+    ALERT,
     ALERTS,
     CREATED_KEY,
     DIFF,
@@ -39,7 +40,7 @@ from ..shapes import (
     extra_key,
 )
 from ..wire import segment
-from . import account, sessions, snapshots
+from . import account, ports, sessions, snapshots
 
 group = Group("keys")
 
@@ -49,7 +50,10 @@ def _check(name: str, what: str, shape: Any, answer: Callable[[Bench], Any]) -> 
 
     @group.decision(name, f"{what} holds the keys of the contract and no others.", "Part A, Profile")
     def look(bench: Bench) -> None:
-        found = extra_key(answer(bench), shape)
+        got = answer(bench)
+        if got == [] and isinstance(shape, list):
+            raise Unchecked("the list is empty")
+        found = extra_key(got, shape)
         if found is not None:
             raise Different("no key that the contract does not name", short(found))
 
@@ -86,17 +90,39 @@ def _alerts(bench: Bench) -> Any:
     return found
 
 
+def _alert(bench: Bench) -> Any:
+    found = _alerts(bench)
+    listed = found.get("alerts") if isinstance(found, dict) else None
+    if not listed or not isinstance(listed[0], dict):
+        raise Unchecked("the list of alerts has none that could be looked at")
+    return parsed(bench.get(f"/alerts/{segment(str(listed[0].get('id')))}"))
+
+
+def _rule_updated(bench: Bench) -> Any:
+    rules = bench.needed(bench.get("/alerts/rules"), "the list of alert rules")
+    if not isinstance(rules, list) or not rules or not isinstance(rules[0], dict):
+        raise Unchecked("the account has no alert rule")
+    return parsed(bench.put(f"/alerts/rules/{segment(str(rules[0].get('id')))}", json={"config": {}}))
+
+
+def _sandbox_sessions(bench: Bench) -> Any:
+    found = bench.needed(bench.get(sessions.newest_path(bench)), "an agent session")
+    # Its sandbox may be gone.
+    return bench.needed(bench.get(f"/sandboxes/{segment(str(found['sandbox_id']))}/sessions"), "its sandbox's list")
+
+
 _check("sandbox", "A sandbox", SANDBOX, lambda bench: parsed(bench.created))
 _check("sandboxes", "A sandbox in a list", [SANDBOX], _getting("/sandboxes"))
 _check("sandbox-get", "A sandbox that is looked at", SANDBOX, _getting("/sandboxes/{box}"))
 _check("log", "A line of a log", [LOG], _getting("/sandboxes/{box}/logs"))
-_check("port", "A port", [PORT], _getting("/sandboxes/{box}/ports"))
+_check("port", "A port", PORT, ports.listening_port)
 _check("exec", "The result of a command", EXEC, lambda bench: parsed(bench.exec("echo hello")))
 _check("exec-failed", "The result of a command that fails", EXEC, lambda bench: parsed(bench.exec("exit 3")))
 _check("file", "An entry of a directory", [FILE], _listing)
 _check("written", "The answer to a write", WRITTEN, lambda bench: parsed(bench.write(bench.name(), "x")))
 _check("git-diff", "A git diff", DIFF, _changes)
 _check("snapshot", "A snapshot", SNAPSHOT, lambda bench: parsed(bench.get(snapshots.completed_path(bench))))
+_check("snapshot-created", "A new snapshot", SNAPSHOT, lambda bench: parsed(snapshots.taken(bench)))
 _check("snapshots", "A snapshot in a list", [SNAPSHOT], _getting("/sandboxes/{box}/snapshots"))
 _check("download", "A download", DOWNLOAD, lambda b: parsed(b.get(f"{snapshots.completed_path(b)}/download")))
 _check("account", "The account", ACCOUNT, _getting("/account"))
@@ -105,15 +131,24 @@ _check("key", "An API key", [KEY], _getting("/account/keys"))
 _check("login", "A login to the dashboard", [LOGIN], _getting("/account/sessions"))
 _check("sessions", "A page of agent sessions", SESSIONS, _getting("/sessions?page=1"))
 _check("session", "An agent session", SESSION, lambda bench: parsed(bench.get(sessions.newest_path(bench))))
+_check("sandbox-sessions", "An agent session in a sandbox's list", [SESSION], _sandbox_sessions)
 _check("replay", "A replay", REPLAY, lambda bench: parsed(bench.get(f"{sessions.newest_path(bench)}/replay")))
 _check("summary", "A summary", SUMMARY, lambda b: parsed(b.get(f"{sessions.newest_path(b)}/replay/summary")))
 _check("trust", "A trust score", [TRUST], _trust)
 _check("ingested", "The answer to events", INGESTED, _ingested)
 _check("alerts", "A page of alerts", ALERTS, _alerts)
+_check("alert", "An alert that is looked at", ALERT, _alert)
 _check("rule", "An alert rule", [RULE], _getting("/alerts/rules"))
+_check("rule-updated", "An updated alert rule", RULE, _rule_updated)
 _check("notifications", "A page of notifications", NOTIFICATIONS, _getting("/notifications"))
 _check("unread-count", "The number of unread notifications", UNREAD, _getting("/notifications/unread-count"))
 _check("notification-config", "The notification settings", NOTIFICATION_CONFIG, _getting("/notifications/config"))
+_check(
+    "notification-config-updated",
+    "The answer to an update of the notification settings",
+    NOTIFICATION_CONFIG,
+    lambda bench: parsed(bench.put("/notifications/config", json={})),
+)
 _check("subscription", "The subscription", SUBSCRIPTION, _getting("/billing/subscription"))
 _check("usage", "The usage", USAGE, _getting("/billing/usage"))
 _check("ticket", "A socket ticket", TICKET, lambda bench: parsed(bench.post("/auth/socket-ticket")))

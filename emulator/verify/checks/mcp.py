@@ -129,6 +129,13 @@ def filesystem_read(bench: Bench) -> None:
         true("read by MCP" in text, "the file's text", text)
 
 
+@group.contract("jsonrpc", "Every reply says that it is JSON-RPC 2.0.", "wire-contract 4.4")
+def jsonrpc(bench: Bench) -> None:
+    with _talking(bench) as talk:
+        for method in ("ping", "caged/verify"):  # a result, and an error
+            same("jsonrpc", talk.ask(method).get("jsonrpc"), "2.0")
+
+
 @group.contract("integer-ids", "A reply has the very id of its request, an integer.", "wire-contract 4.4")
 def integer_ids(bench: Bench) -> None:
     with _talking(bench) as talk:

@@ -60,8 +60,8 @@ def _serving(bench: Bench) -> int:
     return bench.shared("a server in the sandbox", start)
 
 
-def _port(bench: Bench) -> dict[str, Any]:
-    """What the list says of it."""
+def listening_port(bench: Bench) -> dict[str, Any]:
+    """What the list of ports says of the server in the second sandbox."""
     number = _serving(bench)
 
     def look() -> Optional[dict[str, Any]]:
@@ -78,24 +78,24 @@ def none(bench: Bench) -> None:
 
 @group.contract("found", "What listens in a sandbox is found.", "platform-behaviour B15")
 def found(bench: Bench) -> None:
-    _port(bench)
+    listening_port(bench)
 
 
 @group.contract("shape", "A port has number, preview_url, protocol and whether it is protected.", "wire-contract 3.1")
 def shape(bench: Bench) -> None:
-    shaped(_port(bench), PORT)
+    shaped(listening_port(bench), PORT)
 
 
 @group.contract("protocol", "A usual port of the web is http, with a preview, and not protected.", "wire-contract 3.1")
 def protocol(bench: Bench) -> None:
-    port = _port(bench)
+    port = listening_port(bench)
     same("protocol, protected", [port.get("protocol"), port.get("protected")], ["http", False])
     true(str(port.get("preview_url")).startswith("http"), "a preview_url", repr(port.get("preview_url")))
 
 
 @group.contract("preview", "Behind the preview_url is what the sandbox serves.", "platform-behaviour B15")
 def preview(bench: Bench) -> None:
-    url = str(_port(bench).get("preview_url"))
+    url = str(listening_port(bench).get("preview_url"))
     answer = bench.get(f"{url.rstrip('/')}/some/path?x=1", key="")
     status(answer, 200)
     true(answer.text.startswith("hello /some/path?x=1"), "hello /some/path?x=1", answer.text)
@@ -106,7 +106,7 @@ def _protected(bench: Bench) -> dict[str, Any]:
     other checks come first."""
 
     def tell() -> dict[str, Any]:
-        number, url = _serving(bench), str(_port(bench).get("preview_url"))
+        number, url = _serving(bench), str(listening_port(bench).get("preview_url"))
         path = f"/sandboxes/{bench.python_box}/ports/{number}/protect"
         return {
             "protect": bench.post(path, json={"password": "caged-verify"}),

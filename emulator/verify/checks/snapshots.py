@@ -27,7 +27,7 @@ def _take(bench: Bench, body: dict[str, Any]) -> httpx.Response:
     return answer
 
 
-def _taken(bench: Bench) -> httpx.Response:
+def taken(bench: Bench) -> httpx.Response:
     """The answer to taking the shared one: of a workspace with `in-the-snapshot`."""
 
     def make() -> httpx.Response:
@@ -39,7 +39,7 @@ def _taken(bench: Bench) -> httpx.Response:
 
 
 def _path(bench: Bench) -> str:
-    return f"/snapshots/{segment(str(_taken(bench).json()['id']))}"
+    return f"/snapshots/{segment(str(taken(bench).json()['id']))}"
 
 
 def _completed(bench: Bench) -> dict[str, Any]:
@@ -65,30 +65,30 @@ def completed_path(bench: Bench) -> str:
 
 @group.contract("create-201", "Taking one answers 201.", "wire-contract 3.4")
 def create_201(bench: Bench) -> None:
-    status(_taken(bench), 201)
+    status(taken(bench), 201)
 
 
 @group.contract("create-shape", "Taking one answers a snapshot.", "wire-contract 3.4")
 def create_shape(bench: Bench) -> None:
-    made = an_object(_taken(bench), SNAPSHOT)
+    made = an_object(taken(bench), SNAPSHOT)
     same("sandbox_id", made["sandbox_id"], bench.box)
 
 
 @group.contract("create-named", "It has the name and the description that were given.", "wire-contract 3.4")
 def create_named(bench: Bench) -> None:
-    made = an_object(_taken(bench))
+    made = an_object(taken(bench))
     holds("name", made.get("name"), bench.label)
     same("description", made.get("description"), "made by caged-emulator verify")
 
 
 @group.contract("create-manual", "The trigger of one that was asked for is `manual`.", "wire-contract 3.4")
 def create_manual(bench: Bench) -> None:
-    same("trigger", an_object(_taken(bench)).get("trigger"), "manual")
+    same("trigger", an_object(taken(bench)).get("trigger"), "manual")
 
 
 @group.decision("create-pending", "It is pending when the create answers.", "Part A, Snapshots")
 def create_pending(bench: Bench) -> None:
-    same("status", an_object(_taken(bench)).get("status"), "pending")
+    same("status", an_object(taken(bench)).get("status"), "pending")
 
 
 @group.contract("completes", "It becomes completed by itself.", "wire-contract 3.4")
@@ -98,12 +98,12 @@ def completes(bench: Bench) -> None:
 
 @group.contract("get", "It can be looked at by its id.", "wire-contract 3.4")
 def get(bench: Bench) -> None:
-    same("id", an_object(bench.get(_path(bench)), SNAPSHOT)["id"], _taken(bench).json()["id"])
+    same("id", an_object(bench.get(_path(bench)), SNAPSHOT)["id"], taken(bench).json()["id"])
 
 
 @group.contract("list", "The list of a sandbox's snapshots has it.", "wire-contract 3.4")
 def listed(bench: Bench) -> None:
-    wanted = _taken(bench).json()["id"]
+    wanted = taken(bench).json()["id"]
     found = [item["id"] for item in an_array(bench.get(f"/sandboxes/{bench.box}/snapshots"), SNAPSHOT)]
     true(wanted in found, f"{wanted} in the list", found)
 
@@ -231,4 +231,4 @@ def deleted_404(bench: Bench) -> None:
 
 @group.contract("status-words", "The status is pending, completed or failed.", "wire-contract 3.4")
 def status_words(bench: Bench) -> None:
-    one_of("status", an_object(_taken(bench)).get("status"), ("pending", "completed", "failed"))
+    one_of("status", an_object(taken(bench)).get("status"), ("pending", "completed", "failed"))

@@ -145,6 +145,16 @@ def shell_exit(bench: Bench) -> None:
             pass
 
 
+@group.contract("no-exit-message", "No message tells that the shell ended, or how.", "wire-contract 4.2")
+def no_exit_message(bench: Bench) -> None:
+    with opened(bench) as screen:
+        screen.type("exit 3\n")
+        while screen.take():
+            pass
+        kinds = {message.get("type") for message in screen.messages if isinstance(message, dict)}
+        true(kinds <= {"output"}, "output and then the end", sorted(map(str, kinds)))
+
+
 @group.decision("exit-code-1000", "It is closed with 1000 then.", "Part A, Sockets")
 def exit_code_1000(bench: Bench) -> None:
     with opened(bench) as screen:

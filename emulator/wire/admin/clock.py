@@ -80,6 +80,8 @@ async def advance(call: Call[Advance]) -> Response:
     """Moves time on, frozen or not. What becomes due on the way (sleep, budgets, alerts) has happened when this is
     answered."""
     body = call.body
+    if not body.model_fields_set:
+        raise invalid(f"say how far: give one of {', '.join(Advance.model_fields)}")
     return await _advance(call, body.seconds + 60 * body.minutes + 3600 * body.hours + 86400 * body.days)
 
 

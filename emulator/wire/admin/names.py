@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from typing import Any, Optional
+from urllib.parse import unquote
 
 from ...control.names import check_known, is_glob, suggestion
 from ...control.routes import Route, check_reachable
@@ -16,6 +18,7 @@ from ..operation import Call
 
 #: The journal has requests to previews, too. They may have any path.
 _PREVIEW = [Route(method, "/{path:path}", "preview") for method in ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")]
+_SANDBOX_IN_PATH = re.compile("/v1/(?:trust/)?sandboxes/([^/]+)")
 SOURCES = ("exec", "stream", "terminal", "mcp", "build")
 
 
@@ -48,7 +51,13 @@ def check_requests(call: Call[Any], found: bool) -> None:
     routes = [*call.platform.services.faults.routes(), *(_PREVIEW if operation is not None else ())]
     try:
         if not found:
-            check_reachable(routes, operation=operation, method=call.query("method"), path=call.query("path"))
+            path = call.query("path")
+            check_reachable(
+                routes, operation=operation, method=call.query("method"), path=path, sandbox=call.query("sandbox")
+            )
+            named = _SANDBOX_IN_PATH.match(path or "")
+            if named is not None and not is_glob(path or ""):
+                _check_sandbox_in_path(call, named[1])
     except ValueError as error:
         raise invalid(f"{error}; a preview has operation 'preview'" if operation is None else str(error)) from None
 
@@ -88,6 +97,8 @@ def check_sandbox(call: Call[Any], given: Optional[str]) -> None:
     """
     if given is None or is_glob(given):
         return
+    if not given:
+        raise ValueError("sandbox: is empty; give the id of a sandbox, or leave it out for all")
     account = call.account.id
     services = call.platform.services
     if services.journal.has_sandbox(account, given):
@@ -97,6 +108,17 @@ def check_sandbox(call: Call[Any], given: Optional[str]) -> None:
     if given in {box.id for box in now} | {snap.sandbox_id for snap in snapshots}:
         return
     raise ValueError(f"sandbox: {given!r} has never existed in {_whom(account)}{suggestion(given, _ids(now))}")
+
+
+def _check_sandbox_in_path(call: Call[Any], sandbox: str) -> None:
+    """A path may also be of a request with a wrong key, which belongs to no account."""
+    sandbox = unquote(sandbox)
+    if call.platform.services.journal.has_sandbox(EVERYBODY, sandbox):
+        return
+    try:
+        check_sandbox(call, sandbox)
+    except ValueError as error:
+        raise ValueError(f"path: names a sandbox; {error}") from None
 
 
 def _ids(sandboxes: Iterable[Any]) -> list[str]:

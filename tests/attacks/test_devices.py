@@ -1,0 +1,78 @@
+"""Inodes of the host that a sandbox sees: root inside cannot change them, and devices still work."""
+
+from __future__ import annotations
+
+from isolation_testing import emulators, python, walled
+from levels import Served
+
+# Every change sets what is set already, so that it does nothing where it is allowed.
+CHANGES = """
+    import errno, json, os, stat
+
+    def inodes():
+        yield from ("/", "/etc", "/etc/passwd", "/etc/shadow", "/usr", "/usr/bin", "/usr/bin/env", "/var", "/sys")
+        for top in ("/dev", "/proc", "/sys"):
+            for name in os.listdir(top):
+                path = f"{top}/{name}"
+                if name.isdigit() or os.path.islink(path) or path in ("/dev/pts", "/dev/shm", "/dev/console"):
+                    continue
+                yield path
+        yield "/proc/sys/kernel/core_pattern"
+
+    def link(path):
+        os.link(path, "/dev/shm/linked" if path.startswith("/dev") else path + ".linked")
+
+    def rename_over(path):
+        if not path.startswith("/dev/"):
+            raise OSError(errno.EROFS, "")
+        with open("/dev/shm/new", "w"):
+            pass
+        os.rename("/dev/shm/new", path)
+
+    def changes(path):
+        status = os.stat(path)
+        yield "chmod", lambda: os.chmod(path, stat.S_IMODE(status.st_mode))
+        yield "fchmod", lambda: os.chmod(f"/proc/self/fd/{os.open(path, os.O_PATH)}", stat.S_IMODE(status.st_mode))
+        yield "chown", lambda: os.chown(path, status.st_uid, status.st_gid)
+        yield "utimensat", lambda: os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+        yield "removexattr", lambda: os.removexattr(path, "user.caged_test")
+        yield "link", lambda: link(path)
+        yield "rename over", lambda: rename_over(path)
+
+    allowed = []
+    for path in inodes():
+        for name, change in changes(path):
+            try:
+                change()
+                allowed.append([name, path])
+            except OSError as error:
+                if error.errno == errno.ENODATA:
+                    allowed.append([name, path])
+    for kind in (stat.S_IFCHR, stat.S_IFBLK):
+        try:
+            os.mknod("/workspace/node", kind | 0o600, os.makedev(1, 3))
+            allowed.append(["mknod", oct(kind)])
+        except OSError:
+            pass
+    print(json.dumps(allowed))
+"""
+
+
+def test_no_inode_of_the_host_can_be_changed(walled: Served) -> None:
+    with walled.sandbox(template="python-312") as box:
+        assert python(walled, box, CHANGES) == []
+
+
+def test_devices_can_be_read_and_written(walled: Served) -> None:
+    with walled.sandbox() as box:
+        walled.run(box, "echo x > /dev/null && echo x >> /dev/null && test -z \"$(cat /dev/null)\"")
+        assert walled.run(box, "head -c 3 /dev/zero | od -An -tx1") == " 00 00 00\n"
+        for name in ("random", "urandom"):
+            assert walled.run(box, f"head -c 8 /dev/{name} | wc -c").strip() == "8"
+        full = walled.client.sandboxes.exec(box, "bash -c 'echo x > /dev/full'")
+        assert "No space left" in full.output
+
+
+def test_the_process_files_of_a_command_can_be_written(walled: Served) -> None:
+    with walled.sandbox() as box:
+        walled.run(box, "echo 1 > /proc/self/oom_score_adj && echo name > /proc/self/comm")

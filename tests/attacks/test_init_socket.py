@@ -1,0 +1,197 @@
+"""The socket of a sandbox's init, open to all of its processes: nothing sent there holds up anything else."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from isolation_testing import Emulators, emulators
+from leftovers import children_of
+from levels import LEVELS, Served, isolation
+
+LONG = os.environ.get("CAGED_ATTACKS_LONG") == "1"
+
+# What each client does; `connect()` is a new connection, `question(**fields)` a whole frame, `frame(bytes)` any frame.
+CLIENT = """
+    import array, json, os, socket, struct, sys, time
+
+    def connect():
+        os.chdir(os.environ["ASK"])
+        connection = socket.socket(socket.AF_UNIX)
+        connection.connect("init.sock")
+        connection.settimeout(10)
+        return connection
+
+    def frame(content, length=None):
+        return struct.pack("!I", len(content) if length is None else length) + content
+
+    def question(**fields):
+        base = dict(kind="agent", program="claude", arguments=["-p", "hello"], cwd="/")
+        return frame(json.dumps({**base, **fields}).encode())
+
+    def send(*data):
+        connection = connect()
+        try:
+            for piece in data:
+                connection.sendall(piece)
+        except OSError:
+            pass  # disconnected, as it should be
+        return connection
+
+    def closed(connection):
+        '''Whether it is disconnected, whatever was answered before.'''
+        try:
+            while connection.recv(1 << 16):
+                pass
+        except socket.timeout:
+            return False
+        except OSError:
+            pass
+        return True
+
+"""
+
+BAD = {
+    "deep": 'assert closed(send(frame(b"[" * {depth} + b"]" * {depth})))',
+    "deep in an object": """assert closed(send(frame(b'{{"a":' * {depth} + b"1" + b"}}" * {depth})))""",
+    "deep arguments": """assert closed(send(frame(b'{{"arguments":' + b"[" * {depth} + b"]" * {depth} + b"}}")))""",
+}
+DEPTHS = (50, 300, 900, 970, 980, 985, 990, 1000, 5000, 100_000)
+
+SINGLE = {
+    "not JSON": 'assert closed(send(frame(b"\\xff\\xfe{")))',
+    "not an object": 'assert all(closed(send(frame(text))) for text in (b"1", b"null", b"[]", b"true", b"NaN"))',
+    "empty": 'assert closed(send(frame(b"")))',
+    "huge number": 'assert closed(send(frame(b"9" * 10_000)))',
+    "wrong types": """
+for fields in (dict(kind=1), dict(program=None), dict(program={}), dict(arguments="x"), dict(arguments={}),
+               dict(arguments=[1]), dict(arguments=[None]), dict(arguments=[[]]), dict(cwd=[]), dict(stdin=1),
+               dict(stdin=["x"])):
+    assert closed(send(question(**fields))), fields""",
+    "half of a surrogate pair": """assert closed(send(frame(b'{"program": "\\\\ud800"}')))""",
+    "unknown fields": 'assert closed(send(question(fds=3, op="stop", ev="ready", id=1, question={"a": {}})))',
+    "counted descriptors": """
+for fds in (-1, 1 << 40, "x", [], {}, 0.5):
+    send(question(fds=fds)).close()""",
+    "announced 4 GB": 'assert closed(send(frame(b"x" * 1000, 0xFFFFFFFF)))',
+    "announced just too much": 'assert closed(send(frame(b"x" * 1000, 4 * 1024 * 1024 + 1)))',
+    "200 MB": 'assert closed(send(frame(b"", 200_000_000), *[b"x" * 1_000_000] * 200))',
+    "too many arguments": 'assert closed(send(question(arguments=["x"] * 200_000)))',
+    "kind unknown": 'assert closed(send(question(kind="x" * 1000)))',
+    "two questions at once": 'assert closed(send(question() + question()))',
+    "hundreds of questions": 'assert closed(send(question() * 500))',
+    "halves of messages": 'held = [send(frame(b"{", 1000)) for _ in range(300)]',
+    "halves of headers": 'held = [send(b"\\0") for _ in range(300)]',
+    "large halves": 'held = [send(frame(b"x" * 3_000_000, 4_000_000)) for _ in range(10)]',
+    "byte by byte": """
+connection = connect()
+for byte in question(arguments=["--version"]):
+    connection.sendall(bytes([byte]))
+assert b"emulator" in connection.recv(1 << 16)""",
+    "silent connections": "held = [connect() for _ in range(500)]",
+    "connected and gone": "[connect().close() for _ in range(1000)]",
+    "asked and gone": "[send(question()).close() for _ in range(100)]",
+    "descriptors": """
+files = [os.open("/dev/null", os.O_RDONLY) for _ in range(200)]
+held = []
+for _ in range(30):
+    connection = connect()
+    held.append(connection)
+    try:
+        for _ in range(50):
+            connection.sendmsg([b"\\0"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", files))])
+    except OSError:
+        pass""",
+    "does not read": """
+held = []
+for _ in range(20):
+    connection = connect()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+    connection.sendall(question(arguments=["-p", "x" * 500_000]))
+    held.append(connection)""",
+    "shut down": """
+connection = send(question())
+connection.shutdown(socket.SHUT_RDWR)
+held = [connection]""",
+}
+
+
+# Init is the same at each level; with its own process table it is number 1.
+@pytest.fixture(scope="module", params=LEVELS if LONG else ("namespace",))
+def anywhere(request: pytest.FixtureRequest, emulators: Emulators) -> Served:
+    return emulators(request.param)
+
+
+@pytest.fixture(scope="module")
+def box(anywhere: Served) -> Iterator[str]:
+    with anywhere.sandbox(template="python-312", agents=["claude-code"]) as sandbox_id:
+        yield sandbox_id
+
+
+def attack(served: Served, box: str, body: str) -> None:
+    """Runs a client to its end, or, when it holds something, also one that stays as it is while others ask."""
+    folder = "/opt/caged" if isolation(served.level) == "process" else "/run"
+    client = "".join(line[4:] + "\n" for line in CLIENT.split("\n")) + body
+    served.client.files.write(box, "/workspace/client.py", client)
+    stay = '\nprint("done", flush=True)\nif len(sys.argv) > 1:\n    time.sleep(60)\n'
+    served.client.files.write(box, "/workspace/staying.py", client + stay)
+    served.run(box, f"ASK={folder} python3 client.py")
+    if "held" not in body and not LONG:
+        still_works(served, box)
+        return
+    wait = "until grep -q done out || ! kill -0 $!; do sleep 0.02; done; grep -q done out; echo $!"
+    pid = served.run(box, f"ASK={folder} python3 staying.py stay > out 2>&1 & {wait}").strip()
+    still_works(served, box)
+    served.client.sandboxes.exec(box, f"kill -9 {pid}")
+    still_works(served, box)
+
+
+def still_works(served: Served, box: str) -> None:
+    started = time.monotonic()
+    assert "fine\n" in served.run(box, "echo fine; claude --version && touch answered && rm answered")
+    assert time.monotonic() - started < 4
+    assert served.client.sandboxes.get(box).status == "running"
+
+
+@pytest.mark.parametrize("shape", SINGLE)
+def test_no_client_holds_up_its_sandbox(anywhere: Served, box: str, shape: str) -> None:
+    attack(anywhere, box, SINGLE[shape])
+
+
+@pytest.mark.parametrize("shape", BAD)
+def test_nesting_is_refused_at_any_depth(anywhere: Served, box: str, shape: str) -> None:
+    attack(anywhere, box, "\n".join(BAD[shape].format(depth=depth) for depth in DEPTHS))
+
+
+def test_a_large_question_takes_no_memory_with_it(anywhere: Served, box: str) -> None:
+    """Measured of the emulator and of init, before and after as many megabytes as the loop sends."""
+    pids = [anywhere.process.pid, *children_of(anywhere.zygote)]
+    before = {pid: peak_kib(pid) for pid in pids}
+    attack(anywhere, box, SINGLE["200 MB"] + "\n" + SINGLE["large halves"])
+    grown = {pid: peak_kib(pid) - before[pid] for pid in pids if Path(f"/proc/{pid}").exists()}
+    assert max(grown.values()) < 60 * 1024
+
+
+def peak_kib(pid: int) -> int:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1])
+    return 0
+
+
+def test_standard_input_that_is_too_large_is_refused_with_a_reason(anywhere: Served, box: str) -> None:
+    result = anywhere.client.sandboxes.exec(box, "head -c 30000000 /dev/zero | claude -p; exit ${PIPESTATUS[1]}")
+    assert result.exit_code in (0, 1)
+    result = anywhere.client.sandboxes.exec(box, "head -c 30000000 /dev/zero | claude; exit ${PIPESTATUS[1]}")
+    assert result.exit_code == 1
+    assert "standard input is too large" in result.output
+    assert anywhere.run(box, "echo 'fix it' | claude").strip() != ""
+
+
+def test_another_sandbox_does_not_notice(anywhere: Served, box: str) -> None:
+    with anywhere.sandbox(agents=["claude-code"]) as other:
+        attack(anywhere, box, SINGLE["hundreds of questions"] + "\n" + SINGLE["silent connections"])
+        still_works(anywhere, other)

@@ -1,0 +1,85 @@
+"""Network `full` is the host's network: a sandbox uses it, and neither captures nor changes it."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+from isolation_testing import emulators, python, walled
+from levels import Served, has_landlock_scopes
+
+# Interfaces are set to what they are already.
+ATTEMPTS = """
+    import fcntl, json, socket, struct, sys
+
+    def packet(kind):
+        socket.socket(socket.AF_PACKET, kind, socket.htons(3)).close()
+
+    def set_again(read, write):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            fcntl.ioctl(sock, write, fcntl.ioctl(sock, read, struct.pack("16s24x", b"lo")))
+
+    def set_option(option):
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
+            sock.setsockopt(socket.SOL_SOCKET, option, 1)
+
+    attempts = {
+        "packet raw": lambda: packet(socket.SOCK_RAW),
+        "packet cooked": lambda: packet(socket.SOCK_DGRAM),
+        "raw ip": lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP).close(),
+        "raw icmp": lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP).close(),
+        "raw ip6": lambda: socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_TCP).close(),
+        "flags": lambda: set_again(0x8913, 0x8914),
+        "mtu": lambda: set_again(0x8921, 0x8922),
+        "forced receive buffer": lambda: set_option(33),
+        "mark": lambda: set_option(36),
+    }
+    allowed = []
+    for name, attempt in attempts.items():
+        try:
+            attempt()
+            allowed.append(name)
+        except OSError:
+            pass
+    print(json.dumps(allowed))
+"""
+
+
+def test_the_hosts_network_is_neither_captured_nor_changed(walled: Served) -> None:
+    with walled.sandbox(template="python-312", network_mode="full") as box:
+        assert python(walled, box, ATTEMPTS) == []
+
+
+def test_neither_from_a_user_namespace_of_its_own(walled: Served) -> None:
+    """It has every capability there, over nothing but its own network."""
+    with walled.sandbox(template="python-312", network_mode="full") as box:
+        if not walled.client.sandboxes.exec(box, "unshare -Ur true").ok:
+            pytest.skip("this machine allows no nested user namespace")
+        python(walled, box, ATTEMPTS)
+        assert walled.run(box, "unshare -Ur python3 program.py") == "[]\n"
+        shown = walled.run(box, "unshare -Urn python3 -c 'import socket; print(socket.if_nameindex())'")
+        assert "eth" not in shown
+
+
+def test_services_of_the_host_on_abstract_sockets_are_out_of_reach(walled: Served) -> None:
+    """Where the kernel has Landlock's scopes."""
+    if not has_landlock_scopes():
+        pytest.skip("this kernel cannot confine abstract sockets")
+    name = f"caged-test-{walled.process.pid}"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
+        listening.bind("\0" + name)
+        listening.listen()
+        with walled.sandbox(template="python-312", network_mode="full") as box:
+            program = f"""
+                import json, socket
+                own = socket.socket(socket.AF_UNIX)
+                own.bind(chr(0) + "{name}-own")
+                own.listen()
+                socket.socket(socket.AF_UNIX).connect(chr(0) + "{name}-own")
+                try:
+                    socket.socket(socket.AF_UNIX).connect(chr(0) + "{name}")
+                    print(json.dumps("connected"))
+                except PermissionError:
+                    print(json.dumps("refused"))
+            """
+            assert python(walled, box, program) == "refused"

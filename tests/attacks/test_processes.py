@@ -1,0 +1,172 @@
+"""What one sandbox takes of the machine: processes, modes of files, shared memory."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+import pytest
+from isolation_testing import Emulators, anywhere, emulators, python
+from levels import LEVELS, Served, need
+
+from caged import AsyncCaged, CagedError
+from caged.emulator import ConfigError, Emulator, EmulatorError
+
+LIMIT = 512
+LONG = os.environ.get("CAGED_ATTACKS_LONG") == "1"
+
+
+@pytest.fixture(params=LEVELS if LONG else ("namespace", "namespace-user", "process"))
+def fresh(request: pytest.FixtureRequest, emulators: Emulators) -> Served:
+    return emulators(request.param)
+
+
+# Bounded, unlike a real fork bomb: it stops at 1,100 and its children sleep.
+BOMB = """
+    import json, os, sys, time
+    started = 0
+    try:
+        while started < 1100:
+            if os.fork() == 0:
+                time.sleep(60)
+                os._exit(0)
+            started += 1
+    except OSError:
+        pass
+    print(json.dumps(started), flush=True)
+    os._exit(0)
+"""
+
+
+def test_the_limit_of_processes_holds_from_the_first_one_on(fresh: Served) -> None:
+    """Where the kernel counts; at level `process` init looks a few times a second."""
+    if fresh.level == "process":
+        pytest.skip("init counts, and does not see what comes and goes in between")
+    with fresh.sandbox(template="python-312") as box:
+        fresh.client.files.write(box, "/workspace/bomb.py", "\n".join(line[4:] for line in BOMB.split("\n")))
+        result = fresh.client.sandboxes.exec(box, "python3 bomb.py > count 2>&1; cat count")
+        if result.exit_code == 137:
+            pytest.skip("this kernel does not count per sandbox, and init has ended everything")
+        assert int(result.output) <= LIMIT
+
+
+def test_a_sandbox_at_its_limit_says_so_and_can_be_used_again(fresh: Served) -> None:
+    with fresh.sandbox(template="python-312") as box:
+        fresh.client.files.write(box, "/workspace/bomb.py", "\n".join(line[4:] for line in BOMB.split("\n")))
+        fresh.client.sandboxes.exec(box, "python3 bomb.py")
+        first = fresh.client.sandboxes.exec(box, "echo fine")
+        if first.error:
+            assert "its limit is 512" in first.error
+            assert "repeat the command" in first.error
+        second = fresh.client.sandboxes.exec(box, "echo fine | cat")
+        assert (second.output, second.exit_code) == ("fine\n", 0)
+        assert fresh.client.sandboxes.get(box).status == "running"
+        said = [entry.message for entry in fresh.client.sandboxes.logs(box)]
+        assert any("512 are allowed at a time" in line and "--no-limits" in line for line in said), said
+
+
+def test_a_terminal_at_the_limit_makes_room_too(fresh: Served) -> None:
+    """It is refused like a command, and the next one opens."""
+
+    async def open_and_close(box: str) -> None:
+        async with AsyncCaged(api_key=fresh.api_key, base_url=fresh.base_url) as caged:
+            async with await caged.sandboxes.terminal(box):
+                pass
+
+    with fresh.sandbox(template="python-312") as box:
+        fresh.client.files.write(box, "/workspace/bomb.py", "\n".join(line[4:] for line in BOMB.split("\n")))
+        fresh.client.sandboxes.exec(box, "python3 bomb.py")
+        try:
+            asyncio.run(open_and_close(box))
+        except CagedError:
+            pass
+        asyncio.run(open_and_close(box))
+        assert fresh.client.sandboxes.exec(box, "echo fine").output == "fine\n"
+
+
+def test_a_sandbox_below_its_limit_keeps_its_processes(fresh: Served) -> None:
+    with fresh.sandbox() as box:
+        fresh.run(box, "for i in $(seq 300); do sleep 60 & done > /dev/null 2>&1")
+        assert fresh.run(box, "pgrep -c sleep || true") != ""
+        assert fresh.run(box, "echo fine") == "fine\n"
+        assert not any("are allowed" in entry.message for entry in fresh.client.sandboxes.logs(box))
+
+
+@pytest.mark.parametrize("umask", ["077", "000", "027"] if LONG else ["077"])
+@pytest.mark.parametrize("level", ["namespace", "process"])
+def test_the_emulators_umask_does_not_reach_a_sandbox(tmp_path: Path, level: str, umask: str) -> None:
+    need(level)
+    served = Served(tmp_path, level, wrap=["sh", "-c", f'umask {umask}; exec "$@"', "sh"])
+    try:
+        with served.sandbox() as box:
+            assert served.run(box, "umask; sh -c umask; mkdir d; touch f; stat -c %a d f") == "0022\n0022\n755\n644\n"
+            assert served.run(box, "stat -c %a /workspace /root") == "755\n755\n"
+            served.client.files.write(box, "/workspace/made/by/api", "x")
+            assert served.run(box, "stat -c %a made made/by made/by/api") == "755\n755\n644\n"
+    finally:
+        served.stop()
+
+
+MEMORY = {
+    "memfd": "fd = os.memfd_create('x'); write(fd, 300)",
+    "memfds": "[write(os.memfd_create('x'), 40) for _ in range(8)]",
+    "memfd mapped": "fd = os.memfd_create('x'); os.truncate(fd, 300 << 20); m = mmap.mmap(fd, 300 << 20); touch(m)",
+    "shared anonymous": "held = mmap.mmap(-1, 300 << 20); touch(held)",
+    "shared, of two": "held = [mmap.mmap(-1, 90 << 20) for _ in range(3)]; [touch(one) for one in held]",
+}
+FILL = """
+import mmap, os, time
+def write(fd, count):
+    for _ in range(count):
+        os.write(fd, bytes(1 << 20))
+def touch(held):
+    for at in range(0, len(held), 4096):
+        held[at] = 1
+{body}
+time.sleep(20)
+"""
+
+
+@pytest.mark.parametrize("shape", MEMORY)
+@pytest.mark.parametrize("level", ["namespace", "process"] if LONG else ["namespace"])
+def test_shared_memory_counts(emulators: Emulators, level: str, shape: str) -> None:
+    served = emulators(level)
+    with served.sandbox(template="python-312", memory_mb=128) as box:
+        served.client.files.write(box, "/workspace/fill.py", FILL.format(body=MEMORY[shape]))
+        result = served.client.sandboxes.exec(box, "python3 fill.py")
+        assert result.exit_code == 137, result.output
+        assert served.client.sandboxes.exec(box, "echo fine").output == "fine\n"
+        within = MEMORY[shape].replace("300", "60").replace("40", "8").replace("90", "20")
+        served.client.files.write(box, "/workspace/fill.py", FILL.format(body=within).replace("sleep(20)", "sleep(1)"))
+        assert served.client.sandboxes.exec(box, "python3 fill.py").exit_code == 0
+
+
+def test_places_in_memory_and_segments_are_bounded(anywhere: Served) -> None:
+    if anywhere.level == "process":
+        pytest.skip("its /dev/shm is the host's")
+    with anywhere.sandbox(template="python-312", memory_mb=128) as box:
+        full = anywhere.client.sandboxes.exec(box, "head -c 150M /dev/zero > /dev/shm/x; rm /dev/shm/x")
+        if not anywhere.level.startswith("bwrap"):  # whose /dev is one of half the machine's memory
+            assert "No space left" in full.output
+        program = """
+            import ctypes, json
+            libc = ctypes.CDLL(None, use_errno=True)
+            segments = [libc.shmget(0, ctypes.c_size_t(40 << 20), 0o1600) for _ in range(10)]
+            print(json.dumps(sum(1 for segment in segments if segment >= 0)))
+        """
+        assert python(anywhere, box, program) <= 3
+
+
+def test_a_group_counts_a_memfd() -> None:
+    try:
+        emulator = Emulator(isolation="namespace", memory_limit="sandbox").start()
+    except (ConfigError, EmulatorError) as error:
+        pytest.skip(str(error).splitlines()[0])
+    try:
+        with emulator.client() as client:
+            box = client.sandboxes.create(template="python-312", memory_mb=128).id
+            client.files.write(box, "/workspace/fill.py", FILL.format(body=MEMORY["memfd"]))
+            assert client.sandboxes.exec(box, "python3 fill.py").exit_code == 137
+    finally:
+        emulator.stop()
