@@ -63,9 +63,10 @@ def _ask(target: Target) -> tuple[bool, str]:
     except Refused as error:
         return False, f"answers with HTTP {error.status}: {error}"
     except EmulatorError as error:
-        if isinstance(error.__cause__, httpx.TimeoutException):
+        cause = error.__context__  # what httpx raised; it is not part of the printed traceback
+        if isinstance(cause, httpx.TimeoutException):
             return False, f"no answer within {ANSWER_SECONDS:g} s"
-        return False, str(error.__cause__ or error)
+        return False, str(cause or error)
     except (ValueError, KeyError, TypeError) as error:
         return False, f"what answers is not an emulator: {error}"
 
