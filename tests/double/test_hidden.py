@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 
 import pytest
@@ -69,7 +68,7 @@ def test_of_long_values_that_begin_alike_the_one_that_agrees_the_furthest_counts
     ends = ["b", "bcd", "bda", "bdzz", "c", "zy"]
     hidden = Hidden()
     hidden.add([LONG[:LONGEST] + each for each in ends])
-    agreeing = max(len(os.path.commonprefix([end, each])) for each in ends)
+    agreeing = max(at for at in range(len(end) + 1) for each in ends if each.startswith(end[:at]))
     assert hidden.masked(f"{LONG[:LONGEST]}{end}".encode()) == f"***{end[agreeing:]}".encode()
 
 
