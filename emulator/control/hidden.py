@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
@@ -49,6 +50,7 @@ def without_end(piece: Text, spare: int, stars: Text) -> Text:
 
 def _without_long(text: Text, beginning: Text, values: list[Text], stars: Text) -> Text:
     pieces: list[Text] = []
+    values, longest = sorted(values), max(map(len, values))
     done = 0
     while True:
         at = text.find(beginning, done)
@@ -56,7 +58,9 @@ def _without_long(text: Text, beginning: Text, values: list[Text], stars: Text) 
             pieces.append(text[done:])
             return stars.join(pieces)
         pieces.append(text[done:at])
-        done = at + max(_agreeing(text, at, value) for value in values)
+        # Of sorted values, one of the two around the text agrees with it the furthest.
+        place = bisect(values, text[at : at + longest])
+        done = at + max(_agreeing(text, at, value) for value in values[max(0, place - 1) : place + 1])
 
 
 def _agreeing(text: Text, at: int, value: Text) -> int:

@@ -19,6 +19,11 @@ from ..platform.platform import Platform
 from ..platform.tickets import PREFIX
 
 _SEPARATORS = re.compile(rb"[\s,;=&?#\"'<>()]+")
+#: The shapes of our own keys, whatever is around them. (Others can be any text: a test may choose its key.)
+_KEY = re.compile(rb"caged_(?:sk|ses|wst|adm)_[A-Za-z0-9]+")
+_WORD = re.compile(rb"[A-Za-z0-9_-]+")
+#: How often a value may be percent-encoded.
+_ENCODED = 3
 _BASE64 = re.compile(rb"[A-Za-z0-9+/_-]{8,}={0,2}")
 
 
@@ -52,7 +57,7 @@ class Credentials:
                 value = b"; ".join(part for part in _parts(value, b";") if not self.are_in(part))
                 if not value:
                     continue
-            elif self.are_in(value):
+            elif self.are_in(value) or self.are_in(name):
                 continue
             headers.append((name, value))
         changed = {**scope, "headers": headers, "query_string": self._query(scope["query_string"])}
@@ -72,7 +77,10 @@ def _parts(value: bytes, separator: bytes) -> Iterator[bytes]:
 
 
 def _tokens(value: bytes) -> Iterator[bytes]:
-    for written in {value, unquote_to_bytes(value)}:
+    forms = [value]
+    while len(forms) <= _ENCODED and b"%" in forms[-1]:
+        forms.append(unquote_to_bytes(forms[-1]))
+    for written in dict.fromkeys(forms):
         yield from _split(written)
         for found in _BASE64.findall(written):
             try:
@@ -84,6 +92,8 @@ def _tokens(value: bytes) -> Iterator[bytes]:
 
 def _split(text: bytes) -> Iterator[bytes]:
     yield text.strip()
+    yield from _KEY.findall(text)
+    yield from _WORD.findall(text)
     for mark in (b" ", b"="):  # a key may hold what separates others
         yield text.partition(mark)[2].strip()
     for token in _SEPARATORS.split(text):

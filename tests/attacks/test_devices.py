@@ -18,6 +18,11 @@ CHANGES = """
                     continue
                 yield path
         yield "/proc/sys/kernel/core_pattern"
+        # What a command was given: a descriptor may lead through a mount that has no path here. Pipes are its own.
+        for name in os.listdir("/proc/self/fd"):
+            path = f"/proc/self/fd/{name}"
+            if os.path.exists(path) and stat.S_ISCHR(os.stat(path).st_mode):
+                yield path
 
     def link(path):
         os.link(path, "/dev/shm/linked" if path.startswith("/dev") else path + ".linked")

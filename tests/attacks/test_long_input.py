@@ -150,6 +150,13 @@ def _hidden(text: str) -> None:
     hidden.masked(text.encode())
 
 
+def _hidden_alike(text: str) -> None:
+    """Many long values that begin alike."""
+    hidden = Hidden()
+    hidden.add("a" * (LONGEST * 2 + number) for number in range(450))
+    hidden.masked(text.encode())
+
+
 def _glob(text: str) -> None:
     Glob("*a*a*a*a*b").matches(text)
 
@@ -170,6 +177,7 @@ FUNCTIONS: dict[str, tuple[Callable[[str], object], list[str]]] = {
     ),
     "redact": (lambda text: redact(text, ["x" * 30] * 100, TEXT), ["x", "caged_sk_"]),
     "hidden": (_hidden, ["a", "ab", "b"]),
+    "hidden, many alike": (_hidden_alike, ["a", "a" * LONGEST + "b"]),
     "clone error": (_clone_error, [" ", "\n", " \n", "\t", "a "]),
     "split credentials": (lambda text: Repo("https://" + text).split_credentials(), ["a", ":", "@", "a@", "a:", "%41"]),
     "host paths": (LAYOUT.to_host_text, ["/workspace ", "/", " /workspace", "'/root'", "a"]),

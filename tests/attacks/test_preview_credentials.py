@@ -54,6 +54,13 @@ SHAPES: dict[str, Callable[[str], tuple[dict[str, str], str]]] = {
     "query": lambda key: ({}, f"a=b&token={key}&c=d"),
     "encoded query": lambda key: ({}, f"token={''.join(f'%{ord(letter):02x}' for letter in key)}"),
     "query without a name": lambda key: ({}, quote(key)),
+    "referrer's path": lambda key: ({"Referer": f"http://localhost/x/{key}/y"}, ""),
+    "brackets": lambda key: ({"X-Keys": f"[{key}]|{{{key}}}"}, ""),
+    "part of a token": lambda key: ({"X-Token": f"v1.{key}.signature"}, ""),
+    "behind a letter": lambda key: ({"X-Token": f"k{key}"}, ""),
+    "encoded twice": lambda key: ({"X-Next": quote(quote(f"/?k={key}", safe=""), safe="")}, ""),
+    "name of a header": lambda key: ({key: "1"}, ""),
+    "path in a query": lambda key: ({}, f"next=/x/{key}/y"),
     "everywhere": lambda key: ({"Authorization": f"Bearer {key}", "Cookie": f"k={key}"}, f"api_key={key}"),
 }
 

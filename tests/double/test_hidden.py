@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from caged.emulator.control.hidden import LONGEST, MOST, Hidden
@@ -59,3 +61,22 @@ def test_a_long_value_is_found_by_its_beginning_and_goes_as_far_as_the_text_agre
     hidden = Hidden()
     hidden.add([LONG, LONG[:LONGEST] + "-second"])
     assert hidden.masked(text.encode()) == shown.encode()
+
+
+@pytest.mark.parametrize("end", ["", "b", "bd", "bdz", "c", "a", "zz", "bcbc"])
+def test_of_long_values_that_begin_alike_the_one_that_agrees_the_furthest_counts(end: str):
+    ends = ["b", "bcd", "bda", "bdzz", "c", "zy"]
+    hidden = Hidden()
+    hidden.add([LONG[:LONGEST] + each for each in ends])
+    agreeing = max(at for at in range(len(end) + 1) for each in ends if each.startswith(end[:at]))
+    assert hidden.masked(f"{LONG[:LONGEST]}{end}".encode()) == f"***{end[agreeing:]}".encode()
+
+
+def test_many_long_values_that_begin_alike_do_not_take_long():
+    hidden = Hidden()
+    hidden.add("a" * (LONGEST * 2 + number) for number in range(450))
+    text = (b"a" * (LONGEST + 1) + b"b") * 128
+    begun = time.process_time()
+    masked = hidden.masked(text)
+    assert time.process_time() - begun < 0.05
+    assert masked == b"***b" * 128

@@ -64,7 +64,7 @@ class Init:
         self.most_processes: Optional[int] = None  # the number to watch, where the kernel does not
         self._counts_cheaply = isinstance(processes_inside, processes.Table)
         self._limit: int = (spec.get("limits") or {}).get("processes", 0)
-        self._devnull = os.open(os.devnull, os.O_RDWR)
+        self._devnull = -1
         memory_mb = (spec.get("limits") or {}).get("memory_mb", 0)
         self._shared_memory = memory.SharedMemory(memory_mb) if memory_mb and processes.LINUX else None
         self._ending = False
@@ -78,6 +78,8 @@ class Init:
 
     def run(self, proxy: Optional[socket.socket] = None) -> None:
         """To the end of the sandbox. `proxy`: a listening socket that the emulator serves."""
+        # The sandbox's own, through its read-only mount: with the host's as standard input, a command could change it.
+        self._devnull = os.open(os.devnull, os.O_RDWR)
         frames.send(self._control, {"ev": "ready"}, [proxy.fileno()] if proxy else [])
         if proxy:
             proxy.close()
