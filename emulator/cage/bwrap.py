@@ -59,7 +59,8 @@ def command(bwrap: str, spec: dict[str, Any], layout: Layout) -> list[str]:
         words += ["--ro-bind-try", resolver, resolver]
     words += ["--ro-bind", str(layout.opt), "/opt/caged"]
     if elsewhere:
-        words += ["--ro-bind", elsewhere, PYTHON]
+        # Where it is built to look for its own library, there is nothing now. Commands get an environment of their own.
+        words += ["--ro-bind", elsewhere, PYTHON, "--setenv", "LD_LIBRARY_PATH", f"{PYTHON}/lib"]
     words += ["--remount-ro", "/", "--chdir", "/workspace", "--"]
     start = f"it.main_of_bwrap(@FD@, {spec!r})"
     return [*words, *python_words(program, LIBRARY, "init", start)]
