@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Callable, Optional
 
@@ -390,7 +391,8 @@ def changed(export, tmp_path_factory) -> Callable[[str, Path], Path]:
 def test_hostile_records_are_refused_in_bounded_time(changed, target, tmp_path, shape):
     if shape == "a_virtual_table":
         try:
-            sqlite3.connect(":memory:").execute("CREATE VIRTUAL TABLE f USING fts5(a)")
+            with closing(sqlite3.connect(":memory:")) as database:
+                database.execute("CREATE VIRTUAL TABLE f USING fts5(a)")
         except sqlite3.Error:
             pytest.skip("this SQLite has no fts5")
     begun = time.monotonic()
