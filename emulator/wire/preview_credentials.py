@@ -62,7 +62,8 @@ class Credentials:
             headers.append((name, value))
         changed = {**scope, "headers": headers, "query_string": self._query(scope["query_string"])}
         if "subprotocols" in scope:
-            offered = scope["subprotocols"] or ()
+            # Older releases of uvicorn give all of them as one text.
+            offered = [name.strip() for text in scope["subprotocols"] or () for name in text.split(",")]
             changed["subprotocols"] = [name for name in offered if not self.are_in(name.encode("latin-1", "replace"))]
         return changed
 

@@ -450,7 +450,10 @@ def test_no_thread_is_left_after_the_end():
         api = api_of(emulator)
         api.write(api.sandbox(), "f", "x")
         api.close()
-    assert [thread.name for thread in set(threading.enumerate()) - before if thread.is_alive()] == []
+    left = set(threading.enumerate()) - before
+    for thread in left:
+        thread.join(5)  # it has been told to end, and may be in its last lines
+    assert [thread.name for thread in left if thread.is_alive()] == []
 
 
 def test_no_descriptor_is_left_after_the_end():
