@@ -77,9 +77,10 @@ class _Found:
 
 def _walk(top: str) -> Generator[_Found, None, None]:
     """Directories before what they hold, names sorted: the same tree gives the same archive."""
+    status = os.lstat(top)  # before it is opened: a mode that keeps its owner out is another as long as it is open
     cursor = Cursor(top)
     try:
-        yield _Found(cursor.fd, b".", b".", os.fstat(cursor.fd))
+        yield _Found(cursor.fd, b".", b".", status)
         path, waiting = [b"."], [_names(cursor.fd)]
         while waiting:
             if not waiting[-1]:
