@@ -8,7 +8,6 @@ that account and no other.
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import secrets
 from dataclasses import dataclass
@@ -86,7 +85,8 @@ class Devices:
             return Peer(False, "", "another machine")
         zygote = self._services.zygote
         inits = dict(zygote.inits)
-        return await asyncio.to_thread(peer_of, client, server, zygote.pid, inits, frozenset(self._services.relayed))
+        relayed = frozenset(self._services.relayed)
+        return await self._services.workers.small.run(peer_of, client, server, zygote.pid, inits, relayed)
 
     def _approved_for(self, peer: Peer) -> Optional[str]:
         """The id of the account that a client may log in to by itself."""

@@ -111,7 +111,7 @@ async def command_line(services: Services, sandbox: Sandbox, cage: Cage, output:
     """What a shell has to run to give that answer: a process of its own, which takes its time, prints, can be
     interrupted and has the exit code. Raises Gone, OSError."""
     await cage.listen()
-    runner = await asyncio.to_thread(cage.programs.install_runner)
+    runner = await services.workers.small.run(cage.programs.install_runner)
     token = secrets.token_hex(8)
     services.stubs.leave(token, sandbox.id, output)
     return f"{runner} {token}"
