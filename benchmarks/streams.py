@@ -83,9 +83,7 @@ def measure(url: str, key: str) -> list[Row]:
         file.write_text(CONTENT * MEGABYTES)
 
         def terminal() -> float:
-            return asyncio.run(
-                through_socket(url, box, key, "rows=24&cols=80&", ["cat big; echo en''d\n"], "end\r\n")
-            )
+            return asyncio.run(through_socket(url, box, key, "rows=24&cols=80&", ["cat big; echo en''d\n"], "end\r\n"))
 
         def stream() -> float:
             lines = [

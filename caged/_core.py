@@ -118,9 +118,7 @@ def _json_bytes(call: Call[Any], body: Mapping[str, Any]) -> bytes:
         raise CagedError(f"{call}: the request cannot be written as JSON: {problem}") from None
 
 
-def transport_error(
-    call: Call[Any], cause: Exception, timeout: Optional[float], settings: Settings
-) -> CagedError:
+def transport_error(call: Call[Any], cause: Exception, timeout: Optional[float], settings: Settings) -> CagedError:
     """What a failure below HTTP means to the caller."""
     if isinstance(cause, httpx.TimeoutException):
         limit = "" if timeout is None else f" after {timeout}s"

@@ -157,9 +157,7 @@ def _options(settings: Settings) -> dict[str, Any]:
             "User-Agent": f"caged-python/{__version__}",
         },
         "timeout": settings.timeout,
-        "limits": httpx.Limits(
-            max_connections=MAX_CONNECTIONS, max_keepalive_connections=MAX_KEEPALIVE_CONNECTIONS
-        ),
+        "limits": httpx.Limits(max_connections=MAX_CONNECTIONS, max_keepalive_connections=MAX_KEEPALIVE_CONNECTIONS),
         "follow_redirects": False,
         "trust_env": not local,  # no proxy variable may divert what stays on this machine
         "verify": _verify(settings, local),

@@ -18,29 +18,29 @@ if TYPE_CHECKING:
     from .control.agents import Reply
     from .control.faults import Drop, Outcome
     from .control.stubs import Output
-    from .double.agents import AddedReply, Agent, Agents, PromptText, ReplyInfo, Workplace
-    from .double.callbacks import CallbackError, CallbackErrorInfo
-    from .double.clock import Clock
-    from .double.commands import Commands, Stub, StubInfo
-    from .double.connection import InsecureConnectionWarning
-    from .double.controls import Controls
-    from .double.double import Account, Double
-    from .double.faults import Fault, FaultInfo, Faults
-    from .double.inventory import HeldSandbox, HeldSnapshot, HeldSocket, Inventory, LogLine
-    from .double.journal import Command, CommandSource, Event, Journal, Prompt, Request
-    from .double.link import EmulatorError
-    from .double.operations import OperationName
-    from .double.remote import RemoteEmulator
-    from .double.view import AccountView
+    from .control_client.agents import Agent, Agents, PromptText, ReplyHandle, ReplyInfo, Workplace
+    from .control_client.base_emulator import Account, BaseEmulator
+    from .control_client.callbacks import CallbackError, CallbackErrorInfo
+    from .control_client.clock import Clock
+    from .control_client.commands import Commands, Stub, StubInfo
+    from .control_client.connection import InsecureConnectionWarning
+    from .control_client.controls import Controls
+    from .control_client.faults import Fault, FaultInfo, Faults
+    from .control_client.inventory import HeldSandbox, HeldSnapshot, HeldSocket, Inventory, LogLine
+    from .control_client.journal import Command, CommandSource, Event, Journal, Prompt, Request
+    from .control_client.operations import OperationName
+    from .control_client.remote import RemoteEmulator
+    from .control_client.transport import EmulatorError
+    from .control_client.view import AccountView
     from .emulator import Emulator
     from .scenario import Loaded, ScenarioError
 
 __all__ = [
     "Account",
     "AccountView",
-    "AddedReply",
     "Agent",
     "Agents",
+    "BaseEmulator",
     "BudgetAction",
     "CallbackError",
     "CallbackErrorInfo",
@@ -50,7 +50,6 @@ __all__ = [
     "Commands",
     "ConfigError",
     "Controls",
-    "Double",
     "Drop",
     "Emulator",
     "EmulatorConfig",
@@ -76,6 +75,7 @@ __all__ = [
     "PromptText",
     "RemoteEmulator",
     "Reply",
+    "ReplyHandle",
     "ReplyInfo",
     "Request",
     "ScenarioError",
@@ -90,20 +90,20 @@ _MODULES = {
     "control.agents": ("Reply",),
     "control.faults": ("Drop", "Outcome"),
     "control.stubs": ("Output",),
-    "double.agents": ("AddedReply", "Agent", "Agents", "PromptText", "ReplyInfo", "Workplace"),
-    "double.callbacks": ("CallbackError", "CallbackErrorInfo"),
-    "double.clock": ("Clock",),
-    "double.commands": ("Commands", "Stub", "StubInfo"),
-    "double.connection": ("InsecureConnectionWarning",),
-    "double.controls": ("Controls",),
-    "double.double": ("Account", "Double"),
-    "double.faults": ("Fault", "FaultInfo", "Faults"),
-    "double.inventory": ("HeldSandbox", "HeldSnapshot", "HeldSocket", "Inventory", "LogLine"),
-    "double.journal": ("Command", "CommandSource", "Event", "Journal", "Prompt", "Request"),
-    "double.link": ("EmulatorError",),
-    "double.operations": ("OperationName",),
-    "double.remote": ("RemoteEmulator",),
-    "double.view": ("AccountView",),
+    "control_client.agents": ("Agent", "Agents", "PromptText", "ReplyHandle", "ReplyInfo", "Workplace"),
+    "control_client.callbacks": ("CallbackError", "CallbackErrorInfo"),
+    "control_client.clock": ("Clock",),
+    "control_client.commands": ("Commands", "Stub", "StubInfo"),
+    "control_client.connection": ("InsecureConnectionWarning",),
+    "control_client.controls": ("Controls",),
+    "control_client.base_emulator": ("Account", "BaseEmulator"),
+    "control_client.faults": ("Fault", "FaultInfo", "Faults"),
+    "control_client.inventory": ("HeldSandbox", "HeldSnapshot", "HeldSocket", "Inventory", "LogLine"),
+    "control_client.journal": ("Command", "CommandSource", "Event", "Journal", "Prompt", "Request"),
+    "control_client.transport": ("EmulatorError",),
+    "control_client.operations": ("OperationName",),
+    "control_client.remote": ("RemoteEmulator",),
+    "control_client.view": ("AccountView",),
     "emulator": ("Emulator",),
     "scenario": ("Loaded", "ScenarioError"),
 }

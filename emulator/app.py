@@ -17,9 +17,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from .control.routes import Route as ApiRoute
+from .platform.errors import ApiError
 from .platform.platform import Platform
-from .platform.refusal import Refusal
-from .wire import account, described, execs, files, health, mcp, ports, sandboxes, snapshots, terminals, tickets
+from .wire import account, execs, files, health, mcp, openapi_endpoint, ports, sandboxes, snapshots, terminals, tickets
 from .wire.dispatch import Dispatcher, add_common_headers
 from .wire.operation import Operation
 from .wire.preview_address import target_of
@@ -29,20 +29,20 @@ from .wire.sockets import SocketDispatcher, SocketOperation, refuse, unknown
 
 def operations() -> list[Operation]:
     """Everything that is served."""
-    from .wire import alerts, billing, devices, events, logins, notifications, sessions, trust, unserved
+    from .wire import alerts, billing, device_logins, events, logins, not_implemented, notifications, sessions, trust
     from .wire.admin.all import operations as admin
 
     return [
         *_core(),
         *logins.operations,
-        *devices.operations,
+        *device_logins.operations,
         *billing.operations,
         *alerts.operations,
         *notifications.operations,
         *sessions.operations,
         *events.operations,
         *trust.operations,
-        *unserved.operations,
+        *not_implemented.operations,
         *admin,
     ]
 
@@ -60,7 +60,7 @@ def _core() -> list[Operation]:
         *ports.operations,
         *mcp.operations,
         *health.operations,
-        described.describing(operations),
+        openapi_endpoint.describing(operations),
     ]
 
 
@@ -80,7 +80,7 @@ def build(platform: Platform) -> ASGIApp:
         if error.status_code == 404:
             response = PlainTextResponse("404 page not found\n", 404)
         else:
-            response = problem(Refusal(error.status_code, f"{request.method} is not allowed here"))
+            response = problem(ApiError(error.status_code, f"{request.method} is not allowed here"))
             response.headers.update(error.headers or {})
         add_common_headers(response, platform)
         return response
@@ -101,9 +101,7 @@ def _routes(platform: Platform, served: Iterable[Operation]) -> list[Route]:
 def _of_the_platform() -> tuple[ApiRoute, ...]:
     """Without the emulator's own."""
     return tuple(
-        ApiRoute(operation.method, operation.path, operation.name)
-        for operation in operations()
-        if not operation.admin
+        ApiRoute(operation.method, operation.path, operation.name) for operation in operations() if not operation.admin
     )
 
 
@@ -153,16 +151,14 @@ class Gate:
         add_common_headers(response, self._platform)
         await response(scope, receive, send)
 
-    def _foreign(self, scope: Scope) -> Optional[Refusal]:
+    def _foreign(self, scope: Scope) -> Optional[ApiError]:
         headers = dict(scope["headers"])
         host = headers.get(b"host", b"").decode("latin-1")
         if not self._known(_name(f"//{host}"), addresses=True):
-            return Refusal(
-                403, f"Host {host!r} is not this emulator's; start it with --allow-host to accept it"
-            )
+            return ApiError(403, f"Host {host!r} is not this emulator's; start it with --allow-host to accept it")
         origin = headers.get(b"origin")
         if origin is not None and not self._known(_name(origin.decode("latin-1")), addresses=False):
-            return Refusal(403, f"Origin {origin.decode('latin-1')!r} is not of this machine")
+            return ApiError(403, f"Origin {origin.decode('latin-1')!r} is not of this machine")
         return None
 
     def _known(self, name: Optional[str], addresses: bool) -> bool:

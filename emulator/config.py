@@ -37,7 +37,7 @@ class EmulatorConfig:
     everything survives the emulator's end, by `kill -9` too; None: a temporary one, removed at the end.
     seed: makes ids repeatable. tier: free, pro or team turns rate and plan limits on.
     budget_action: what happens at 100 % of a budget. allow_hosts: names that may stand in a Host header besides
-    loopback names and plain addresses. allow_unenforced: create sandboxes with network modes that the walls in use
+    loopback names and plain addresses. allow_unenforced: create sandboxes with network modes that the isolation in use
     cannot enforce, instead of refusing them. limits: hold each sandbox to its memory, cores and processes.
     memory_limit: what memory_mb holds: each `process`, or by a control group the whole `sandbox`, which makes a create
     slower and needs the right to make groups. scenario: a file (TOML, YAML, JSON) of what is there from the start; a
@@ -65,9 +65,7 @@ class EmulatorConfig:
             if key is not None and not (key and key.isascii() and key.isprintable()):
                 raise ConfigError(f"{name} must be printable ASCII and not empty; leave it out for a random one")
         if self.isolation not in ISOLATION_LEVELS:
-            raise ConfigError(
-                f"isolation {self.isolation!r} is unknown; use one of {', '.join(ISOLATION_LEVELS)}"
-            )
+            raise ConfigError(f"isolation {self.isolation!r} is unknown; use one of {', '.join(ISOLATION_LEVELS)}")
         if self.tier is not None and self.tier not in TIERS:
             raise ConfigError(f"tier {self.tier!r} is unknown; use one of {', '.join(TIERS)}, or none")
         if self.memory_limit not in MEMORY_LIMITS:

@@ -70,18 +70,26 @@ caged.files.write(
 caged.sandboxes.exec(sandbox.id, "chmod +x /root/.local/bin/pytest")
 """
     steps = [
-        ("quick start", f"""
+        (
+            "quick start",
+            f"""
 {connect}
 
 sandbox = caged.sandboxes.create(template="python-312", memory_mb=1024)
 print(f"Sandbox {{sandbox.id}} is {{sandbox.status}}")
-"""),
-        ("context manager", f"""
+""",
+        ),
+        (
+            "context manager",
+            f"""
 with Caged(api_key="{emulator.api_key}", base_url="{emulator.base_url}") as client:
     box = client.sandboxes.create(template="node-20")
     client.sandboxes.destroy(box.id)
-"""),
-        ("create with options (a local repository instead of github.com)", f"""
+""",
+        ),
+        (
+            "create with options (a local repository instead of github.com)",
+            f"""
 node = caged.sandboxes.create(
     template="node-20",
     cpus=2,
@@ -90,16 +98,22 @@ node = caged.sandboxes.create(
     env={{"NODE_ENV": "development"}},
 )
 print(caged.sandboxes.exec(node.id, "git log --oneline; echo $NODE_ENV; cat package.json").output)
-"""),
-        ("create with an AI agent and a budget cap", """
+""",
+        ),
+        (
+            "create with an AI agent and a budget cap",
+            """
 agent_box = caged.sandboxes.create(
     template="python-312",
     agents=["claude"],
     budget=5.00,
     env={"ANTHROPIC_API_KEY": os.environ["ANTHROPIC_API_KEY"]},
 )
-"""),
-        ("list, get, pause, resume, destroy", """
+""",
+        ),
+        (
+            "list, get, pause, resume, destroy",
+            """
 for sb in caged.sandboxes.list():
     print(sb.id, sb.status, sb.template)
 sb = caged.sandboxes.get(node.id)
@@ -107,25 +121,34 @@ caged.sandboxes.pause(sb.id)
 print(caged.sandboxes.get(sb.id).status)
 caged.sandboxes.resume(sb.id)
 caged.sandboxes.destroy(sb.id)
-"""),
+""",
+        ),
     ]
     if lent:
         steps.append(("a failing test, and this machine's pytest lent to the sandbox", setup))
     steps += [
-        ("run a command", """
+        (
+            "run a command",
+            """
 result = caged.sandboxes.exec(sandbox.id, "pytest -x")
 print(result.output)
 if not result.ok:
     print(f"Tests failed with exit code {result.exit_code}")
-"""),
-        ("prompt an agent (emulated: no model is asked)", """
+""",
+        ),
+        (
+            "prompt an agent (emulated: no model is asked)",
+            """
 answer = caged.sandboxes.exec(
     agent_box.id,
     'cd /workspace && claude -p "Find and fix the failing test"',
 )
 print(answer.output)
-"""),
-        ("files and git", """
+""",
+        ),
+        (
+            "files and git",
+            """
 caged.files.write(sandbox.id, "/workspace/main.py", "print('hello')")
 caged.sandboxes.exec(sandbox.id, "git init -q && git add main.py")
 for entry in caged.files.list(sandbox.id, "/workspace"):
@@ -133,8 +156,11 @@ for entry in caged.files.list(sandbox.id, "/workspace"):
 print(caged.files.read(sandbox.id, "/workspace/main.py"))
 diff = caged.files.git_diff(sandbox.id)
 print(diff)
-"""),
-        ("snapshots", """
+""",
+        ),
+        (
+            "snapshots",
+            """
 import time
 
 snapshot = caged.snapshots.create(sandbox.id, name="checkpoint-1")
@@ -146,8 +172,11 @@ caged.sandboxes.exec(sandbox.id, "rm -rf /workspace/*")
 caged.snapshots.restore(snapshot.id)
 print(caged.files.read(sandbox.id, "/workspace/main.py"))
 print(caged.snapshots.download_url(snapshot.id).split("?")[0])
-"""),
-        ("errors", """
+""",
+        ),
+        (
+            "errors",
+            """
 from caged import CagedAPIError, CagedTimeoutError
 
 try:
@@ -159,6 +188,7 @@ try:
 except CagedTimeoutError as e:
     print(f"Timeout: {e}")
 caged.close()
-"""),
+""",
+        ),
     ]
     return steps

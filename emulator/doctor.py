@@ -12,13 +12,13 @@ from caged import __version__
 
 from .cage.cgroups import MemoryGroups
 from .cage.inside.limits import kernel_counts
-from .cage.isolation import LEVELS, Verdict
+from .cage.isolation import LEVELS, ProbeResult
 from .cage.probe import is_automatic, probe
 from .cage.toolchains import LANGUAGE, Toolchains
 from .cage.zygote import Zygote
 from .config import ConfigError
 from .platform.limits import PROCESSES, TEMPLATES
-from .rundir import RunDir, base_directory
+from .run_directory import RunDirectory, base_directory
 
 
 def report() -> Iterator[str]:
@@ -30,12 +30,12 @@ def report() -> Iterator[str]:
         yield f"sandboxes live in: nowhere. {error}"
     yield ""
     yield "isolation"
-    verdicts = asyncio.run(_verdicts())
-    for verdict in verdicts:
-        yield f"  {verdict.level:<10} {'yes' if verdict.works else 'no ':<4} {verdict.reason}"
-        if verdict.fix:
-            yield f"  {'':<10}      to change that: {verdict.fix}"
-    automatic = next((verdict.level for verdict in verdicts if is_automatic(verdict)), None)
+    probe_results = asyncio.run(_verdicts())
+    for probe_result in probe_results:
+        yield f"  {probe_result.level:<10} {'yes' if probe_result.works else 'no ':<4} {probe_result.reason}"
+        if probe_result.fix:
+            yield f"  {'':<10}      to change that: {probe_result.fix}"
+    automatic = next((probe_result.level for probe_result in probe_results if is_automatic(probe_result)), None)
     yield f"  in use: {automatic or 'none: `process` lets a command end every process of root, and has to be named'}"
     yield ""
     yield "limits (off with --no-limits)"
@@ -53,9 +53,9 @@ def report() -> Iterator[str]:
     yield f"  shell: {chains.shell}, git: {chains.git or 'none (repo= and git diff will not work)'}"
 
 
-async def _verdicts() -> list[Verdict]:
+async def _verdicts() -> list[ProbeResult]:
     """Every level really tried."""
-    run_dir = RunDir.create(None)
+    run_dir = RunDirectory.create(None)
     zygote = Zygote(run_dir.path, lambda line: None)
     try:
         return [await probe(level, zygote, run_dir.path) for level in LEVELS]
@@ -66,11 +66,11 @@ async def _verdicts() -> list[Verdict]:
 
 def _who_counts(root: bool) -> str:
     how = {"nproc": "RLIMIT_NPROC", "pid_max": "pid_max of its process table"}.get(kernel_counts(not root))
-    return (f"in namespace walls by {how}, " if how else "") + "by the sandbox's init otherwise"
+    return (f"in namespace isolation by {how}, " if how else "") + "by the sandbox's init otherwise"
 
 
 def _who_limits_memory() -> str:
-    run_dir = RunDir.create(None)
+    run_dir = RunDirectory.create(None)
     try:
         groups = MemoryGroups.find(run_dir.path)
     finally:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar, Union
 
 from .cage.probe import describe
 from .config import BudgetAction, EmulatorConfig, Isolation, MemoryLimit, Tier
-from .double.double import Double
-from .double.link import EmulatorError, Link
+from .control_client.base_emulator import BaseEmulator
+from .control_client.transport import EmulatorError, Transport
 from .runtime import Runtime
 
 if TYPE_CHECKING:
@@ -29,14 +29,14 @@ STOP_LIMIT = 30.0
 T = TypeVar("T")
 
 
-class Emulator(Double):
+class Emulator(BaseEmulator):
     """A whole platform on 127.0.0.1, served from a thread.
 
     Keyword arguments: host, port (0: a free one), api_key and admin_key (None: random ones), isolation (`auto`,
     `namespace`, `bwrap`, `process`; None: CAGED_ISOLATION, then auto), state_dir (a directory in which everything
     survives the end; None: nothing does), seed (repeatable ids), tier (`free`, `pro`, `team`: rate and plan limits on),
     budget_action (`pause`, `destroy`), allow_hosts (names accepted in the Host header), allow_unenforced (create
-    sandboxes whose network mode the walls cannot enforce), limits (hold sandboxes to memory, cores, processes),
+    sandboxes whose network mode the isolation cannot enforce), limits (hold sandboxes to memory, cores, processes),
     memory_limit (memory_mb is of each `process`, or of the whole `sandbox`, by control groups), scenario
     (a file that says what is there from the start: see `loaded`).
 
@@ -82,7 +82,7 @@ class Emulator(Double):
             scenario=scenario,
         )
         self._runtime: Optional[Runtime] = None
-        self._control: Optional[Link] = None
+        self._control: Optional[Transport] = None
         self._link_lock = threading.Lock()
         self._thread: Optional[threading.Thread] = None
         self._loop: Optional[asyncio.AbstractEventLoop] = None
@@ -142,9 +142,7 @@ class Emulator(Double):
         text = self._log_text()
         self._abandon()
         if late:
-            raise EmulatorError(
-                f"the emulator did not stop within {STOP_LIMIT:g} s; its sandboxes are gone\n{text}"
-            )
+            raise EmulatorError(f"the emulator did not stop within {STOP_LIMIT:g} s; its sandboxes are gone\n{text}")
 
     def _abandon(self) -> None:
         """What is left after `stop`, and the way out when there is no time for it."""
@@ -206,13 +204,13 @@ class Emulator(Double):
     @property
     def isolation(self) -> str:
         """The isolation level in use; before the start, the one that was asked for."""
-        return self._runtime.services.walls.level if self._runtime else self.config.isolation
+        return self._runtime.services.isolation.level if self._runtime else self.config.isolation
 
     @property
     def isolation_refused(self) -> list[str]:
         """The stronger levels that were tried and do not work here, each with the reason and what to do about it."""
-        verdicts = self._running().services.verdicts
-        return [describe(verdict) for verdict in verdicts if not verdict.works]
+        probe_results = self._running().services.probe_results
+        return [describe(probe_result) for probe_result in probe_results if not probe_result.works]
 
     @property
     def loaded(self) -> Loaded:
@@ -232,11 +230,11 @@ class Emulator(Double):
         return "\n".join(self._runtime.log_tail(20)) if self._runtime is not None else ""
 
     @property
-    def _link(self) -> Link:
+    def _link(self) -> Transport:
         runtime = self._running()
         with self._link_lock:  # threads share the emulator
             if self._control is None:
-                self._control = Link(runtime.base_url, runtime.admin_key, lambda: self._running().services)
+                self._control = Transport(runtime.base_url, runtime.admin_key, lambda: self._running().services)
             return self._control
 
     def _call(self, work: Coroutine[Any, Any, T], limit: float = STOP_LIMIT) -> T:

@@ -12,11 +12,11 @@ from starlette.types import Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from .clients import BODY_RATE, BODY_SECONDS, HEAD_SECONDS, Clients
-from .platform.refusal import Refusal
-from .wire.faulty import TRANSPORT
+from .platform.errors import ApiError
+from .wire.fault_injection import TRANSPORT
 from .wire.problem import problem
 
-FULL = Refusal(
+FULL = ApiError(
     503,
     "too few file descriptors are left for another connection; close some, or raise the limit (`ulimit -n`) and start"
     " the emulator again",
@@ -104,11 +104,11 @@ class Http(H11Protocol):
 
     def _give_up(self, detail: str, has_begun: bool) -> None:
         if has_begun:
-            self._answer(Refusal(408, detail))
+            self._answer(ApiError(408, detail))
         else:
             self.transport.close()
 
-    def _answer(self, refusal: Refusal) -> None:
+    def _answer(self, refusal: ApiError) -> None:
         """Answer in place of the application, which learns that its client is gone, and close the connection."""
         self._clients.forget(self)
         cycle = self.cycle
@@ -133,14 +133,14 @@ class Http(H11Protocol):
         """Called where h11 refuses a request; it knows of one case that is another status: a head that is too large."""
         error = sys.exc_info()[1]
         status = getattr(error, "error_status_hint", 400)
-        self._answer(Refusal(status if status == 431 else 400, f"the request is not valid HTTP: {error or msg}"))
+        self._answer(ApiError(status if status == 431 else 400, f"the request is not valid HTTP: {error or msg}"))
 
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
         headers = dict(self.headers)
         if self._is_full:
             self._answer(FULL)
         elif b"transfer-encoding" in headers or headers.get(b"content-length", b"0").strip(b"0"):
-            self._answer(Refusal(400, "the handshake of a WebSocket has no body"))
+            self._answer(ApiError(400, "the handshake of a WebSocket has no body"))
         else:
             self._clients.forget(self)
             super().handle_websocket_upgrade(event)

@@ -18,7 +18,7 @@ _HALF_MADE_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
-class Found:
+class DiscoveredEmulator:
     """A running emulator. `pid` is the process to signal; `started` its start in the kernel's clock ticks, where there
     is a /proc; `kind` serve or exec; `since` in seconds since 1970; `run_dir` what goes with it, if anything does."""
 
@@ -64,7 +64,7 @@ class Found:
         return variables(self.base_url, self.api_key, self.admin_key)
 
 
-def running() -> list[Found]:
+def running() -> list[DiscoveredEmulator]:
     """The user's emulators that run now, oldest first. What dead ones left is removed on the way."""
     found = []
     for directory, _make_parents in places():
@@ -90,7 +90,7 @@ def _listing(directory: Path) -> list[Path]:
         return []
 
 
-def _look(path: Path) -> Optional[Found]:
+def _look(path: Path) -> Optional[DiscoveredEmulator]:
     """The emulator that a locator leads to; None, and the locator removed, when it is dead."""
     lock = _open_ours(path)
     if lock is None:
@@ -128,8 +128,8 @@ def _held(lock: int) -> bool:
     return False
 
 
-def _decode(path: Path, content: Mapping[str, Any]) -> Found:
-    return Found(
+def _decode(path: Path, content: Mapping[str, Any]) -> DiscoveredEmulator:
+    return DiscoveredEmulator(
         path=path,
         pid=int(content["pid"]),
         started=content["started"],

@@ -13,26 +13,26 @@ from typing import TYPE_CHECKING, Callable, Optional
 
 from . import descriptors
 from .cage.cgroups import MemoryGroups
-from .cage.isolation import Walls, can_be_hidden, key_directory
+from .cage.isolation import IsolationLevel, can_be_hidden, key_directory
 from .cage.probe import choose, describe
-from .cage.site import Site
+from .cage.provisioning import Provisioner
 from .cage.toolchains import Toolchains
 from .cage.zygote import Zygote
 from .config import ConfigError, EmulatorConfig
+from .control.agent_replies import AgentReplies
 from .control.agents import Agents
-from .control.chance import Chance
 from .control.clock import SEEDED_START, Clock
+from .control.current_account import ALL_ACCOUNTS, current
 from .control.faults import Faults
 from .control.journal import Journal, cut
-from .control.scope import EVERYBODY, current
-from .control.scripts import Scripts
+from .control.randomness import Randomness
 from .control.stubs import Stubs
 from .listening import bind, url_of
 from .locator import places
 from .platform.accounts import new_admin_key
 from .platform.platform import Platform
 from .platform.services import Services
-from .rundir import RunDir
+from .run_directory import RunDirectory
 from .store import Store
 from .workers import Workers
 
@@ -75,7 +75,7 @@ class Runtime:
         try:
             self._scenario = _read(config.scenario)
             self._persistence = _open_state(config)
-            self._run_dir = RunDir.create(config.state_dir)
+            self._run_dir = RunDirectory.create(config.state_dir)
         except BaseException:
             if self._persistence is not None:
                 self._persistence.close()
@@ -86,20 +86,20 @@ class Runtime:
         self._zygote = Zygote(self._run_dir.path, self.log, kept.lock if kept is not None else None)
         self._toolchains = Toolchains()
         self._workers = Workers()
-        chance = kept.chance(config.seed) if kept is not None else Chance(config.seed)
+        randomness = kept.randomness(config.seed) if kept is not None else Randomness(config.seed)
         self.services = Services(
             config=config,
             store=Store(),
             clock=self._clock,
-            chance=chance,
+            randomness=randomness,
             journal=Journal(),
-            faults=Faults(chance),
-            stubs=Stubs(chance),
-            scripts=Scripts(chance),
+            faults=Faults(randomness),
+            stubs=Stubs(randomness),
+            agent_replies=AgentReplies(randomness),
             agents=Agents(),
             toolchains=self._toolchains,
             zygote=self._zygote,
-            site=self._site(Walls("process")),
+            provisioner=self._make_provisioner(IsolationLevel("process")),
             run_dir=self._run_dir.path,
             files_dir=kept.path if kept is not None else self._run_dir.path,
             workers=self._workers,
@@ -148,8 +148,8 @@ class Runtime:
             )
         return groups
 
-    def _site(self, walls: Walls) -> Site:
-        return Site(self._run_dir.path, self._zygote, walls, self._toolchains.shell, self._workers)
+    def _make_provisioner(self, isolation: IsolationLevel) -> Provisioner:
+        return Provisioner(self._run_dir.path, self._zygote, isolation, self._toolchains.shell, self._workers)
 
     def log(self, line: str) -> None:
         stamped = f"{self._clock.timestamp()} {cut(line, LOG_CHARACTERS)}"
@@ -157,44 +157,47 @@ class Runtime:
         if self._echo is not None:
             self._echo(stamped)
 
-    def log_tail(self, count: int, account: str = EVERYBODY) -> list[str]:
+    def log_tail(self, count: int, account: str = ALL_ACCOUNTS) -> list[str]:
         """The newest lines, oldest first. `account`: only those about that account or about the emulator itself."""
-        shown = [line for of, line in list(self._lines) if account in (of, EVERYBODY) or not of]
+        shown = [line for of, line in list(self._lines) if account in (of, ALL_ACCOUNTS) or not of]
         return shown[-count:]
 
-    async def _choose_walls(self) -> None:
-        """Raises NoWalls when the level that was asked for does not work here, ConfigError when a file with keys cannot
+    async def _choose_isolation(self) -> None:
+        """Raises IsolationUnavailable when the level that was asked for does not work here, ConfigError when a file
+        with keys cannot
         be kept from sandboxes."""
         keys = {key_directory(path): path for path in self._key_files}
         # Those of emulators that others start.
         locators = [key_directory(directory / "locator") for directory, _ in places()]
-        walls, self.services.verdicts = await choose(
+        isolation, self.services.probe_results = await choose(
             self.config.isolation, self._zygote, self._run_dir.path, [*keys, *locators]
         )
         shown = next((path for directory, path in keys.items() if not can_be_hidden(directory)), None)
-        if walls.own_network and shown is not None:
+        if isolation.own_network and shown is not None:
             raise ConfigError(
                 f"{shown} would hold keys in a directory that every sandbox needs to see; use a directory outside of"
                 " /etc, /usr, /var and their like, such as the project's, for the ready file, the output and"
                 " CAGED_EMULATOR_LOCATOR_DIR"
             )
-        self.services.site = self._site(walls)
-        if walls.level == "process" and self.config.isolation == "auto":
-            refused = "; ".join(describe(verdict) for verdict in self.services.verdicts if not verdict.works)
-            self.log(f"warning: sandboxes have process walls only. {refused}")
-        if not self.services.verdicts[-1].confined and os.geteuid() == 0:
+        self.services.provisioner = self._make_provisioner(isolation)
+        if isolation.level == "process" and self.config.isolation == "auto":
+            refused = "; ".join(
+                describe(probe_result) for probe_result in self.services.probe_results if not probe_result.works
+            )
+            self.log(f"warning: sandboxes have process isolation only. {refused}")
+        if not self.services.probe_results[-1].confined and os.geteuid() == 0:
             self.log(
                 "warning: sandboxes run as root, and a command can end every process of root on this machine"
                 " (kill -9 -1, pkill): isolation 'process' was chosen by name and signals cannot be confined here"
             )
 
     async def _get_ready(self) -> tuple[ModuleType, ModuleType]:
-        """The modules of the application and of the server, which are loaded while the zygote starts and walls are
+        """The modules of the application and of the server, which are loaded while the zygote starts and isolation is
         tried: the longest part of a start has a core of its own."""
         self._zygote.start()
         loading = asyncio.ensure_future(asyncio.to_thread(_load))
         try:
-            await self._choose_walls()
+            await self._choose_isolation()
         finally:
             await asyncio.wait({loading})
         return loading.result()

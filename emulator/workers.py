@@ -17,7 +17,7 @@ from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from typing import IO, Any, Callable, Optional, TypeVar
 
-from .control.scope import current
+from .control.current_account import current
 
 T = TypeVar("T")
 

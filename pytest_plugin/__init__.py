@@ -19,16 +19,16 @@ import pytest
 from . import _hints, _markers, _policy
 from ._factory import CagedFactory
 from ._fixtures import _caged_running, _caged_scope, async_caged, caged, caged_emulator, caged_factory, caged_sandbox
-from ._needs import _caged_walls, require_walls
+from ._needs import _caged_isolation, require_isolation
 from ._policy import LEAKS, POLICY, UNUSED
 from ._summary import collect, write
 from ._target import RUN_INPUT, TARGET, resolve
 
 __all__ = [
     "CagedFactory",
+    "_caged_isolation",
     "_caged_running",
     "_caged_scope",
-    "_caged_walls",
     "async_caged",
     "caged",
     "caged_emulator",
@@ -54,17 +54,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--caged-base-url", metavar="URL", help="API of live runs, if not the public one (env CAGED_BASE_URL)"
     )
-    group.addoption(
-        "--caged-isolation", metavar="LEVEL", help="isolation level of the emulator (env CAGED_ISOLATION)"
-    )
+    group.addoption("--caged-isolation", metavar="LEVEL", help="isolation level of the emulator (env CAGED_ISOLATION)")
     group.addoption(
         "--caged-emulator-url",
         metavar="URL",
         help="use the emulator that runs there instead of starting one (env CAGED_EMULATOR_URL)",
     )
-    group.addoption(
-        "--caged-emulator-admin-key", metavar="KEY", help="its admin key (env CAGED_EMULATOR_ADMIN_KEY)"
-    )
+    group.addoption("--caged-emulator-admin-key", metavar="KEY", help="its admin key (env CAGED_EMULATOR_ADMIN_KEY)")
     group.addoption("--caged-shared", action="store_true", help="one emulator for all workers of xdist")
     group.addoption(
         "--caged-leaks",
@@ -96,7 +92,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "as for client.sandboxes.create; the nearest marker wins, option by option",
         "caged_emulator_only: skip in live runs",
         "caged_live_only: skip unless this is a live run",
-        "caged_needs(level): skip where the emulator's walls are weaker than `namespace`, with the reason",
+        "caged_needs(level): skip where the emulator's isolation is weaker than `namespace`, with the reason",
     ):
         config.addinivalue_line("markers", marker)
     config.stash[TARGET] = resolve(config)
@@ -129,7 +125,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: Sequence[pytest.
                 reason = f"{name}: {needs}, and the caged target is {'live' if live else 'emulator'}"
                 item.add_marker(pytest.mark.skip(reason=reason))
         if "caged_needs" in names and not live and _markers.is_sound(item):
-            require_walls(item)
+            require_isolation(item)
     _hints.register(config, items)
 
 

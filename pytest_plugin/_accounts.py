@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, Optional
 
 import pytest
 
-from caged.emulator.double.controls import Controls
-from caged.emulator.double.view import AccountView
+from caged.emulator.control_client.controls import Controls
+from caged.emulator.control_client.view import AccountView
 
 from ._closing import close_async
 from ._transport import unpooled_transport
@@ -16,7 +16,7 @@ from ._transport import unpooled_transport
 if TYPE_CHECKING:
     from caged import AsyncCaged, Caged
     from caged.emulator import Account
-    from caged.emulator.double.double import Double
+    from caged.emulator.control_client.base_emulator import BaseEmulator
 
     from ._creations import Creations
 
@@ -57,7 +57,7 @@ class EmulatorAccount(_Clients, AccountView):
 
     __slots__ = ("_closing",)
 
-    def __init__(self, emulator: Double, account: Account) -> None:
+    def __init__(self, emulator: BaseEmulator, account: Account) -> None:
         super().__init__(emulator, account)
         self._closing = ExitStack()
 

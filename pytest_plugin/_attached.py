@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from caged.emulator import Account, EmulatorError, RemoteEmulator
-from caged.emulator.double.link import Of, Refused, id_of
+from caged.emulator.control_client.transport import IdOrObject, Refused, id_of
 
 from ._target import Target
 
@@ -34,7 +34,7 @@ class Attached(RemoteEmulator):
         self._created[account.id] = None
         return account
 
-    def delete_account(self, account_id: Of) -> None:
+    def delete_account(self, account_id: IdOrObject) -> None:
         super().delete_account(account_id)
         self._created.pop(str(id_of(account_id)), None)
 

@@ -116,7 +116,5 @@ def caged_sandbox(request: pytest.FixtureRequest, _caged_scope: _scopes.Scope, c
     _caged_scope.fixtures.add(sandbox.id)
     if sandbox.status == "error":
         logs = "".join(f"\n  {entry.type}: {entry.message}" for entry in caged.sandboxes.logs(sandbox.id))
-        pytest.fail(
-            f"caged_sandbox: sandbox {sandbox.id} came up with status error. Its logs:{logs}", pytrace=False
-        )
+        pytest.fail(f"caged_sandbox: sandbox {sandbox.id} came up with status error. Its logs:{logs}", pytrace=False)
     return sandbox

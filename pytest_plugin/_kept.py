@@ -15,7 +15,7 @@ from . import _summary
 from ._target import TARGET
 
 if TYPE_CHECKING:
-    from caged.emulator.double.view import AccountView
+    from caged.emulator.control_client.view import AccountView
 
 #: Archives of one run.
 MOST = 20

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from caged.emulator.double.journal import Request
-    from caged.emulator.double.view import AccountView
+    from caged.emulator.control_client.journal import Request
+    from caged.emulator.control_client.view import AccountView
 
     from ._creations import Creations
 

@@ -13,7 +13,7 @@ from ._policy import POLICY
 from ._target import TARGET
 
 if TYPE_CHECKING:
-    from caged.emulator.double.double import Double
+    from caged.emulator.control_client.base_emulator import BaseEmulator
 
     from ._accounts import EmulatorAccount
     from ._creations import Creations
@@ -141,7 +141,7 @@ class EmulatorScope:
 class _EveryAccount:
     """The exceptions of all functions on an emulator."""
 
-    def __init__(self, emulator: Double) -> None:
+    def __init__(self, emulator: BaseEmulator) -> None:
         self._emulator = emulator
 
     def raise_callback_errors(self) -> None:
@@ -154,7 +154,7 @@ class _EveryAccount:
         self._emulator.clear_callback_errors(account="*")
 
 
-def every_account(emulator: Double) -> list[Any]:
+def every_account(emulator: BaseEmulator) -> list[Any]:
     """All accounts of an emulator in this process if a function was added there, which is then one of this process."""
     link = emulator._link if _has_started(emulator) else None
     return [_EveryAccount(emulator)] if link is not None and link.is_local and link.callbacks_possible else []
@@ -192,7 +192,7 @@ def callback_sections(accounts: Sequence[Any]) -> list[tuple[str, str]]:
     return [("caged exceptions of the test's functions", "\n".join(errors))] if errors else []
 
 
-def _has_started(emulator: Double) -> bool:
+def _has_started(emulator: BaseEmulator) -> bool:
     """False once a test has stopped it."""
     from caged.emulator import EmulatorError
 

@@ -1,4 +1,4 @@
-"""What the end of a run says: which walls the sandboxes had, what tests left open or did not use, what was kept."""
+"""What the end of a run says: which isolation the sandboxes had, what tests left open or did not use, what was kept."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ if TYPE_CHECKING:
     from ._emulators import AnyEmulator
 
 #: (level, what was refused on the way there) of each emulator that ran, without repetition.
-_WALLS = pytest.StashKey[dict[tuple[str, str], None]]()
+_LEVELS = pytest.StashKey[dict[tuple[str, str], None]]()
 #: (section, test, lines) in the order in which they came.
 _SAID = pytest.StashKey[list[tuple[str, str, list[str]]]]()
-_WALLS_OUTPUT, _SAID_OUTPUT = "caged_walls", "caged_said"
+_LEVELS_OUTPUT, _SAID_OUTPUT = "caged_isolation", "caged_said"
 
 LEAKS = "left open"
 UNUSED = "asked for and not used"
@@ -24,11 +24,11 @@ _SECTIONS = (LEAKS, UNUSED, KEPT, NOTES)
 
 def note(config: pytest.Config, emulator: AnyEmulator) -> None:
     """An emulator runs. In an xdist worker the controller, which prints, is told when the worker ends."""
-    walls = (emulator.isolation, "; ".join(emulator.isolation_refused))
-    config.stash.setdefault(_WALLS, {})[walls] = None
+    isolation = (emulator.isolation, "; ".join(emulator.isolation_refused))
+    config.stash.setdefault(_LEVELS, {})[isolation] = None
     output: Any = getattr(config, "workeroutput", None)
     if output is not None:
-        output[_WALLS_OUTPUT] = [list(walls)]
+        output[_LEVELS_OUTPUT] = [list(isolation)]
 
 
 def say(config: pytest.Config, section: str, who: str, lines: list[str]) -> None:
@@ -40,8 +40,8 @@ def say(config: pytest.Config, section: str, who: str, lines: list[str]) -> None
 
 
 def collect(config: pytest.Config, output: dict[str, Any]) -> None:
-    for level, refused in output.get(_WALLS_OUTPUT, ()):
-        config.stash.setdefault(_WALLS, {})[(level, refused)] = None
+    for level, refused in output.get(_LEVELS_OUTPUT, ()):
+        config.stash.setdefault(_LEVELS, {})[(level, refused)] = None
     for section, who, lines in output.get(_SAID_OUTPUT, ()):
         config.stash.setdefault(_SAID, []).append((section, who, lines))
 
@@ -57,9 +57,9 @@ def write(terminal: Any, config: pytest.Config) -> None:
             for text in lines:
                 for line in text.splitlines():
                     terminal.write_line(f"  {line}")
-    for level, refused in config.stash.get(_WALLS, {}):
+    for level, refused in config.stash.get(_LEVELS, {}):
         weaker = bool(refused) and level == "process"
-        text = f"caged: sandboxes had {level} walls"
+        text = f"caged: sandboxes had {level} isolation"
         if weaker:
             text += f" only. {refused}"
         if weaker or terminal.verbosity >= 0:

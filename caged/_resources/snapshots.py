@@ -124,9 +124,7 @@ class Snapshots:
         """All snapshots of one sandbox."""
         return self._session.send(list_(sandbox_id))
 
-    def create(
-        self, sandbox_id: str, name: Optional[str] = None, description: Optional[str] = None
-    ) -> Snapshot:
+    def create(self, sandbox_id: str, name: Optional[str] = None, description: Optional[str] = None) -> Snapshot:
         """Begin a snapshot; it comes back ``pending``, see `wait`.
 
         Raises:
@@ -186,9 +184,7 @@ class AsyncSnapshots:
         """See `Snapshots.list`."""
         return await self._session.send(list_(sandbox_id))
 
-    async def create(
-        self, sandbox_id: str, name: Optional[str] = None, description: Optional[str] = None
-    ) -> Snapshot:
+    async def create(self, sandbox_id: str, name: Optional[str] = None, description: Optional[str] = None) -> Snapshot:
         """See `Snapshots.create`."""
         return await self._session.send(create(sandbox_id, name, description))
 

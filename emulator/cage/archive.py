@@ -1,7 +1,7 @@
 """A workspace as a tar file and back: modes, times, empty directories, symlinks and hard links kept.
 
-A tree of any depth is packed and extracted through directory descriptors (`cursor.py`), so no path is too long for the
-kernel and no link is followed. `extract` takes archives of any origin (`tarball.py` says what is refused).
+A tree of any depth is packed and extracted through directory descriptors (`directory_cursor.py`), so no path is too
+long for the kernel and no link is followed. `extract` takes archives of any origin (`tarball.py` says what is refused).
 
 All functions block and are meant for a thread.
 """
@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import IO, Optional
 
 from ..workers import checkpoint
-from .cursor import DIRECTORY, Cursor, open_below
+from .directory_cursor import DIRECTORY, Cursor, open_below
 from .disk import TooLarge
 from .paths import Layout
+from .safe_files import TEMPORARY
 from .tarball import CHUNK, MOST_MEMBERS, MOST_PATH, ArchiveError, Member, Tarball
-from .tree import TEMPORARY
 
 __all__ = ["CHUNK", "ArchiveError", "Gzipped", "Member", "check", "extract", "pack"]
 

@@ -1,4 +1,4 @@
-"""The command line that builds the walls with bubblewrap, where only bwrap may create user namespaces."""
+"""The command line that builds the isolation with bubblewrap, where only bwrap may create user namespaces."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import stat
 from typing import Any
 
-from .inside.walls import OWN_TOP, SECRET_DIRS, SECRET_FILES, is_own
+from .inside.root_filesystem import OWN_TOP, SECRET_DIRS, SECRET_FILES, is_own
 from .isolation import PYTHON, interpreter
 from .paths import Layout
 from .zygote import python_words

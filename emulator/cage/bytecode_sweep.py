@@ -12,7 +12,7 @@ from typing import Optional
 
 from .bytecode import CACHE, DIRECTORY, drop, invalidate
 from .paths import Layout
-from .tree import Outside, walk
+from .safe_files import OutsideOfSandbox, walk
 
 #: `module.cpython-311.pyc`, `module.cpython-311.opt-1.pyc`, `test_module.cpython-311-pytest-8.3.2.pyc`.
 _CACHE_FILE = re.compile(r"(.+?)\.[a-z]+-?\d[^/]*\.pyc\Z")
@@ -111,7 +111,7 @@ class BytecodeSweep:
                     _compare(place.fd, sources)
                 finally:
                     os.close(sources)
-        except (OSError, Outside):
+        except (OSError, OutsideOfSandbox):
             pass
 
 

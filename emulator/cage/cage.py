@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Optional
 
 from ..workers import Stop, Workers
-from . import disk, ports, tree
+from . import disk, ports, safe_files
 from .bytecode_sweep import BytecodeSweep
 from .cgroups import MemoryGroup
-from .isolation import Walls
+from .isolation import IsolationLevel
 from .paths import Layout
-from .process import CONNECT_LIMIT, OUTPUT_LIMIT, Gone, Result, SandboxProcesses
+from .process import CONNECT_LIMIT, OUTPUT_LIMIT, Result, SandboxGone, SandboxProcesses
 from .programs import Programs
 from .proxy import ENVIRONMENT as PROXY_ENVIRONMENT
 from .proxy import Proxy
@@ -46,7 +46,7 @@ set +h
 
 
 class Cage:
-    """A sandbox behind its walls. Made by `Site.open`, ended by `kill`."""
+    """A sandbox behind its isolation. Made by `Site.open`, ended by `kill`."""
 
     def __init__(
         self,
@@ -145,7 +145,7 @@ class Cage:
     ) -> Result:
         """A program with its arguments as they are, in /workspace."""
         if not self.alive:
-            raise Gone("the sandbox's processes are gone")
+            raise SandboxGone("the sandbox's processes are gone")
         if not self.layout.workspace.is_dir():
             try:
                 self.layout.workspace.mkdir()
@@ -182,9 +182,7 @@ class Cage:
         if not self._shell.endswith("bash"):
             environment.setdefault("PS1", "$ ")
             words = [self._shell, "-i"]
-        terminal = await self._processes.terminal(
-            words, environment, self.layout.seen("workspace"), rows, cols, quiet
-        )
+        terminal = await self._processes.terminal(words, environment, self.layout.seen("workspace"), rows, cols, quiet)
         terminal.layout = self.layout
         terminal.edits_lines = self._shell.endswith("bash") and not quiet
         return terminal
@@ -231,17 +229,17 @@ class Cage:
     # --- files (each in a thread)
 
     async def read(self, path: str, limit: int) -> bytes:
-        return await self.workers.small.run(tree.read, self.layout, path, limit)
+        return await self.workers.small.run(safe_files.read, self.layout, path, limit)
 
     async def write(self, path: str, content: bytes) -> str:
-        return await self.workers.small.run(tree.write, self.layout, path, content)
+        return await self.workers.small.run(safe_files.write, self.layout, path, content)
 
-    async def listing(self, path: str) -> list[tree.Entry]:
-        return await self.workers.walk.run(tree.listing, self.layout, path)
+    async def listing(self, path: str) -> list[safe_files.Entry]:
+        return await self.workers.walk.run(safe_files.listing, self.layout, path)
 
     async def directory(self, path: str) -> str:
         """A directory of the sandbox, links resolved, by the path that a command has to use."""
-        return await self.workers.small.run(tree.resolve_directory, self.layout, path)
+        return await self.workers.small.run(safe_files.resolve_directory, self.layout, path)
 
     async def pack(self, target: Path, limit: Optional[int], stop: Optional[Stop] = None) -> int:
         """Raises TooLarge, OSError; Stopped, which is one, by `stop`."""
@@ -269,13 +267,13 @@ class Cage:
 
     @asynccontextmanager
     async def outside(self) -> AsyncIterator[Cage]:
-        """The same directory without the walls, for what the emulator itself does there and the host is needed for:
+        """The same directory without the isolation, for what the emulator itself does there and the host is needed for:
         a clone from a path of the host, over the host's network. Its processes end with the block."""
         if not self.layout.mounted:
             yield self
             return
         layout = Layout(self.layout.directory)
-        spec = Walls("process", confine=False).spec(f"{self._id}-outside", layout, "full", ())
+        spec = IsolationLevel("process", confine=False).spec(f"{self._id}-outside", layout, "full", ())
         processes = SandboxProcesses(await self._zygote.create(spec), lambda: None)
         try:
             await processes.ready()

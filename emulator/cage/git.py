@@ -156,9 +156,7 @@ def _parse_status(output: bytes) -> list[tuple[str, str]]:
         if "R" in code or "C" in code:
             next(fields, None)  # where it came from
         letter = code[1] if code[1] not in " " else code[0]
-        files[path] = (
-            "untracked" if code == "??" else _STATUS.get(letter if letter != "R" else "R", "modified")
-        )
+        files[path] = "untracked" if code == "??" else _STATUS.get(letter if letter != "R" else "R", "modified")
     return sorted(files.items())
 
 

@@ -1,4 +1,4 @@
-"""The walls that a sandbox can have: what each level tells its init, and what its layout looks like."""
+"""The isolation that a sandbox can have: what each level tells its init, and what its layout looks like."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 from . import proxy
-from .inside.walls import is_own
+from .inside.root_filesystem import is_own
 from .paths import Layout
 
 #: Strongest first. `auto` takes the first that works; `namespace` by name takes the first two.
@@ -24,9 +24,9 @@ PYTHON = "/opt/caged/python"
 
 
 @dataclass(frozen=True)
-class Walls:
+class IsolationLevel:
     """One level, ready to be used for any number of sandboxes. `hide`: host directories that no sandbox sees.
-    `confine`: False for what the emulator itself does without walls."""
+    `confine`: False for what the emulator itself does without isolation."""
 
     level: str
     hide: tuple[str, ...] = ()
@@ -68,7 +68,7 @@ class Walls:
         below a hidden one."""
         spec: dict[str, Any] = {
             "id": sandbox_id,
-            "walls": self.level,
+            "isolation": self.level,
             "directory": str(layout.directory),
             "network": network,
             "hide": list(self.hide),
@@ -99,12 +99,13 @@ def _own_users(sandbox_id: str) -> list[int]:
     return [first + number % count for first, count in _OWN_USERS]
 
 
-def walls_for(level: str, run_dir: Path, key_directories: Sequence[str] = ()) -> Walls:
-    """The walls of a level, whether they work here or not. `key_directories`: where the emulator writes its keys."""
+def isolation_for(level: str, run_dir: Path, key_directories: Sequence[str] = ()) -> IsolationLevel:
+    """The isolation of a level, whether they work here or not. `key_directories`: where the emulator writes its
+    keys."""
     if level == "process":
-        return Walls(level)
+        return IsolationLevel(level)
     hide = hidden_directories(run_dir, key_directories)
-    return Walls(level, hide, shutil.which("bwrap") or "" if level == "bwrap" else "")
+    return IsolationLevel(level, hide, shutil.which("bwrap") or "" if level == "bwrap" else "")
 
 
 #: Directories that everything lives in: some service accounts call one of them their home.
@@ -168,7 +169,7 @@ def interpreter() -> tuple[str, str]:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class ProbeResult:
     """Whether a level works here. `reason` says why (not); `fix` what to do about it, empty when there is nothing
     to be done or to be said. `confined`: signals of a command reach its sandbox alone."""
 
@@ -179,14 +180,14 @@ class Verdict:
     confined: bool = True
 
 
-def explain(level: str, error: str) -> Verdict:
+def explain(level: str, error: str) -> ProbeResult:
     """A failed probe in words a user can act on."""
     reason, fix = error, ""
     container = _in_container()
     if level == "bwrap" and not shutil.which("bwrap"):
-        return Verdict(level, False, "there is no bwrap on this machine", "install bubblewrap")
+        return ProbeResult(level, False, "there is no bwrap on this machine", "install bubblewrap")
     if sys.platform != "linux":
-        return Verdict(level, False, "namespaces are Linux's", "run the emulator on Linux, or use `process`")
+        return ProbeResult(level, False, "namespaces are Linux's", "run the emulator on Linux, or use `process`")
     # The words of bwrap, and ours: "clone into new namespaces", "writing /proc/self/uid_map", the first mount.
     making = "new namespace" in error or "uid map" in error or "/proc/self/" in error
     mounting = "mount(b'', b'/')" in error
@@ -212,7 +213,7 @@ def explain(level: str, error: str) -> Verdict:
     elif "proc" in error and "not permitted" in error.lower():
         reason = "a /proc of one's own cannot be mounted because parts of this one are masked"
         fix = "docker run --security-opt systempaths=unconfined …" if container else "unmask /proc"
-    return Verdict(level, False, reason if reason == error else f"{reason} ({error})", fix)
+    return ProbeResult(level, False, reason if reason == error else f"{reason} ({error})", fix)
 
 
 def _sysctl(name: str) -> Optional[str]:

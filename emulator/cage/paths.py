@@ -7,9 +7,9 @@ A sandbox directory holds the places that a command may write:
     <directory>/tmp         /tmp        (TMPDIR)
     <directory>/opt         /opt/caged  (programs put there by the emulator; read-only)
 
-In `namespace` walls these are mounts, and every path is what it says.
+In `namespace` isolation these are mounts, and every path is what it says.
 
-In `process` walls there is no mount that makes /workspace real, so path tokens of a command and of its
+In `process` isolation there is no mount that makes /workspace real, so path tokens of a command and of its
 environment are rewritten to the directory, and the directory in its output back to the sandbox's path.
 """
 
@@ -100,7 +100,7 @@ class Layout:
         return f"/{place}" if self.mounted else self._places[place]
 
     def to_host_text(self, text: str) -> str:
-        """Path tokens of a command or an environment value, as host paths (`process` walls)."""
+        """Path tokens of a command or an environment value, as host paths (`process` isolation)."""
         if self.mounted or "/" not in text:
             return text
         pieces, done = [], 0
@@ -114,7 +114,7 @@ class Layout:
         return "".join([*pieces, text[done:]])
 
     def to_sandbox_text(self, output: bytes) -> bytes:
-        """Host paths in output, as the sandbox's paths (`process` walls)."""
+        """Host paths in output, as the sandbox's paths (`process` isolation)."""
         if self.mounted or self._prefix_bytes not in output:
             return output
         output = output.replace(self._prefix_bytes + b"/opt", b"/opt/caged")

@@ -8,10 +8,10 @@ import socket
 from dataclasses import dataclass
 from typing import Any, Callable, Optional
 
-from .asking import Answer, Asked, Asking
 from .channel import Channel
 from .inside import frames
 from .output import Output
+from .shim_rpc import Answer, Asked, ShimCalls
 from .terminal import Terminal
 
 READY_LIMIT = 10.0
@@ -24,7 +24,7 @@ TERMINAL_LIMIT = 10.0
 OUTPUT_LIMIT = 16 * 1024 * 1024
 
 
-class Gone(Exception):
+class SandboxGone(Exception):
     """The sandbox's processes are gone: its init died or was stopped."""
 
 
@@ -57,7 +57,7 @@ class SandboxProcesses:
         self._on_overrun = on_overrun
         self._loop = asyncio.get_running_loop()
         self._on_lost = on_lost
-        self._asking = Asking(on_ask)
+        self._asking = ShimCalls(on_ask)
         self._ready: asyncio.Future[Optional[socket.socket]] = self._loop.create_future()
         self._stopped: asyncio.Future[int] = self._loop.create_future()
         self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
@@ -74,11 +74,11 @@ class SandboxProcesses:
 
     async def ready(self) -> Optional[socket.socket]:
         """Returns when init answers, with the socket that it listens on for the proxy, if it does. Gone when it
-        cannot build its walls, and after READY_LIMIT seconds."""
+        cannot build its isolation, and after READY_LIMIT seconds."""
         try:
             return await asyncio.wait_for(asyncio.shield(self._ready), READY_LIMIT)
         except asyncio.TimeoutError:
-            raise Gone(f"the sandbox's init did not answer within {READY_LIMIT:g} s") from None
+            raise SandboxGone(f"the sandbox's init did not answer within {READY_LIMIT:g} s") from None
 
     def _on_message(self, message: frames.Message, fds: list[int]) -> None:
         event = message["ev"]
@@ -98,7 +98,7 @@ class SandboxProcesses:
         elif event == "ready":
             self._ready.set_result(socket.socket(fileno=fds[0]) if fds else None)
         elif event == "failed":
-            self._ready.set_exception(Gone(message["error"]))
+            self._ready.set_exception(SandboxGone(message["error"]))
         elif event == "stopped":
             if not self._stopped.done():
                 self._stopped.set_result(message["survivors"])
@@ -125,7 +125,7 @@ class SandboxProcesses:
             self._channel.send({"op": "connect", "id": request, "host": host, "port": port})
             done, _ = await asyncio.wait({future}, timeout=CONNECT_LIMIT)
             if not done:
-                raise Gone(f"the sandbox's init did not open a connection within {CONNECT_LIMIT:g} s")
+                raise SandboxGone(f"the sandbox's init did not open a connection within {CONNECT_LIMIT:g} s")
             message = future.result()
             if not message.get("sockets"):
                 raise OSError(message.get("error", "no descriptor left"))
@@ -166,8 +166,8 @@ class SandboxProcesses:
             if opening.done():
                 return opening.result()
             if failed.done():
-                raise Gone(failed.result()["error"])
-            raise Gone(f"the sandbox's init did not open a terminal within {TERMINAL_LIMIT:g} s")
+                raise SandboxGone(failed.result()["error"])
+            raise SandboxGone(f"the sandbox's init did not open a terminal within {TERMINAL_LIMIT:g} s")
         except asyncio.CancelledError:
             if opening.done():
                 opening.result().close()
@@ -177,7 +177,7 @@ class SandboxProcesses:
             del self._waiting[command]
 
     def _on_end(self) -> None:
-        gone = Gone("the sandbox's processes are gone")
+        gone = SandboxGone("the sandbox's processes are gone")
         failed_to_start = not self._ready.done() or self._ready.exception() is not None
         waiting: list[asyncio.Future[Any]] = [self._ready, *self._waiting.values()]
         for future in waiting:
@@ -196,7 +196,7 @@ class SandboxProcesses:
 
     def _expect(self) -> int:
         if not self.alive:
-            raise Gone("the sandbox's processes are gone")
+            raise SandboxGone("the sandbox's processes are gone")
         self._next_id += 1
         self._waiting[self._next_id] = self._loop.create_future()
         return self._next_id
@@ -239,7 +239,7 @@ class SandboxProcesses:
                     output.close()
                 raise
             if self._stopping:
-                raise Gone("the sandbox was stopped while the command ran")
+                raise SandboxGone("the sandbox was stopped while the command ran")
             collected = [output.finish() for output in outputs]
             if "error" in message:
                 return Result(b"", -1, False, message["error"])
@@ -258,7 +258,7 @@ class SandboxProcesses:
         self._channel.send({"op": "kill", "id": command})
         done, _ = await asyncio.wait({waiting}, timeout=KILL_LIMIT)
         if not done:
-            raise Gone(f"a command that was out of time could not be killed within {KILL_LIMIT:g} s")
+            raise SandboxGone(f"a command that was out of time could not be killed within {KILL_LIMIT:g} s")
         return waiting.result(), True
 
     async def _tell(self, op: str, limit: float, **more: str) -> dict[str, Any]:
@@ -267,7 +267,7 @@ class SandboxProcesses:
             self._channel.send({"op": op, "id": request, **more})
             return await asyncio.wait_for(self._waiting[request], limit)
         except asyncio.TimeoutError:
-            raise Gone(f"the sandbox's init did not {op} within {limit:g} s") from None
+            raise SandboxGone(f"the sandbox's init did not {op} within {limit:g} s") from None
         finally:
             del self._waiting[request]
 
@@ -282,7 +282,7 @@ class SandboxProcesses:
         """Programs inside can ask from now on; harmless to repeat. Raises Gone, also when it cannot be."""
         message = await self._tell("listen", LISTEN_LIMIT, directory=directory)
         if "error" in message:
-            raise Gone(f"programs in the sandbox cannot ask the emulator: {message['error']}")
+            raise SandboxGone(f"programs in the sandbox cannot ask the emulator: {message['error']}")
 
     async def stop(self) -> int:
         """Kills everything and returns how many processes survived that (0, unless one is stuck in the kernel).

@@ -189,7 +189,8 @@ def _forwarded(head: bytes, method: str, path: str, version: str) -> bytes:
     kept = [
         line
         for line in head.split(b"\r\n")[1:]
-        if line and line.partition(b":")[0].strip().lower() not in (b"connection", b"proxy-connection", b"keep-alive")
+        if line
+        and line.partition(b":")[0].strip().lower() not in (b"connection", b"proxy-connection", b"keep-alive")
         and not line.lower().startswith(b"proxy-auth")
     ]
     return b"\r\n".join([f"{method} {path} {version}".encode("latin-1"), *kept, b"Connection: close", b"", b""])

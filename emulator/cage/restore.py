@@ -15,7 +15,7 @@ from . import archive, disk
 from .paths import Layout
 
 
-class _Places:
+class _Paths:
     """Beside the workspace while it is replaced. `staging`: what comes. `outgoing`: what goes; it is called `out` from
     when all has gone until all has come. `note`: the workspace's own mode and times, before and after."""
 
@@ -54,7 +54,7 @@ def unpack(source: Path, layout: Layout) -> None:
     content. Everything is unpacked beside it first; what is left then are renames, undone when one fails.
     A workspace that a command has removed, or replaced by a file or a link, is made anew.
     """
-    places = _Places(layout)
+    places = _Paths(layout)
     places.clear()
     try:
         places.staging.mkdir()
@@ -72,7 +72,7 @@ def unpack(source: Path, layout: Layout) -> None:
         places.clear()
 
 
-def _exchange(places: _Places) -> None:
+def _exchange(places: _Paths) -> None:
     moved_in: list[str] = []
     try:
         _move_all(places.workspace, places.outgoing)
@@ -94,7 +94,7 @@ def _exchange(places: _Places) -> None:
 def finish(layout: Layout) -> None:
     """Ends a restore that the emulator's death has cut off, forwards when all that was there before is out of the
     workspace, else back."""
-    places = _Places(layout)
+    places = _Paths(layout)
     if places.note.exists():
         _complete(layout.workspace)
         os.chmod(layout.workspace, stat.S_IMODE(layout.workspace.stat().st_mode) | stat.S_IRWXU)

@@ -72,9 +72,9 @@ class Tarball:
 
     def __init__(self, file: IO[bytes], tree: bool = True) -> None:
         """Args:
-            file: What to read, from where it stands. Only `read` is used.
-            tree: Whether names are "./a/b" in the order of a walk. Otherwise a name is one part, and may be anything
-                that its reader accepts.
+        file: What to read, from where it stands. Only `read` is used.
+        tree: Whether names are "./a/b" in the order of a walk. Otherwise a name is one part, and may be anything
+            that its reader accepts.
         """
         self._file = file
         self._tree = tree

@@ -24,7 +24,7 @@ class Terminal:
     whoever types what no program takes. `kill` ends the program and all that came from it."""
 
     def __init__(self, fd: int, kill: Callable[[], None]) -> None:
-        #: Where paths are rewritten (`process` walls): what is typed, and what is shown.
+        #: Where paths are rewritten (`process` isolation): what is typed, and what is shown.
         self.layout: Optional[Layout] = None
         self._held = b""
         self._back = b""  # read by a call that was cancelled

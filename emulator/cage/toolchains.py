@@ -42,7 +42,7 @@ class Toolchain:
     exact: bool
     links: dict[str, str] = field(default_factory=dict)
     scripts: dict[str, str] = field(default_factory=dict)
-    #: Host directories that the programs need, and that the walls must therefore not hide.
+    #: Host directories that the programs need, and that the isolation must therefore not hide.
     needs: tuple[str, ...] = ()
 
 
@@ -65,9 +65,7 @@ class Toolchains:
         if template not in self._found:
             language, version = LANGUAGE.get(template, ("", ""))
             look = {"python": self._python, "node": self._node, "go": self._go}.get(language)
-            chain = (
-                look(template, version) if look else Toolchain(template, "the programs of this host", True)
-            )
+            chain = look(template, version) if look else Toolchain(template, "the programs of this host", True)
             if self.git and os.path.dirname(self.git) not in STANDARD_PATH.split(":"):
                 prefix = os.path.dirname(os.path.dirname(os.path.realpath(self.git)))
                 chain = replace(chain, links={**chain.links, "git": self.git}, needs=(*chain.needs, prefix))
@@ -113,9 +111,7 @@ class Toolchains:
     # --- node and go
 
     def _node(self, template: str, version: str) -> Toolchain:
-        homes = sorted(
-            glob.glob(os.path.expanduser(f"~/.nvm/versions/node/v{version}.*/bin/node")), reverse=True
-        )
+        homes = sorted(glob.glob(os.path.expanduser(f"~/.nvm/versions/node/v{version}.*/bin/node")), reverse=True)
         return self._by_version(
             template, "node", version, homes, r"v?(\d+)\.\S+", ("npm", "npx", "corepack", "yarn", "pnpm")
         )

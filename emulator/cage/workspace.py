@@ -1,7 +1,7 @@
 """The workspace alone, as the MCP tools see it: /workspace and nothing beside it, not even /root and /tmp.
 
-Paths are walked as in `tree.py`, by descriptors, so whatever a command does to the tree meanwhile, neither `..` nor
-a link leads out. All functions block and are meant for a thread; they raise OSError and Outside.
+Paths are walked as in `safe_files.py`, by descriptors, so whatever a command does to the tree meanwhile, neither `..`
+nor a link leads out. All functions block and are meant for a thread; they raise OSError and OutsideOfSandbox.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from itertools import islice
 from typing import Callable
 
 from ..workers import checkpoint
-from . import disk, tree
+from . import disk, safe_files
 from .paths import WORKSPACE, Layout
-from .tree import Entry, Outside, Place, walk
+from .safe_files import Entry, OutsideOfSandbox, Place, walk
 
 #: A tree that something in the sandbox goes on filling is given up after this.
 DELETE_SECONDS = 30.0
@@ -42,18 +42,18 @@ def full_path(path: str) -> str:
     when that is not in the workspace."""
     full = "/" + posixpath.normpath(posixpath.join(WORKSPACE, path)).lstrip("/")
     if full != WORKSPACE and not full.startswith(f"{WORKSPACE}/"):
-        raise Outside
+        raise OutsideOfSandbox
     return full
 
 
 def read(layout: Layout, path: str, limit: int) -> bytes:
     """The file's bytes, at most `limit` of them plus one."""
-    return tree.read(_Alone(layout), full_path(path), limit)
+    return safe_files.read(_Alone(layout), full_path(path), limit)
 
 
 def write(layout: Layout, path: str, content: bytes) -> str:
     """Replaces or creates a file in one step, parents included. Returns the path that was written, links resolved."""
-    return tree.write(_Alone(layout), full_path(path), content)
+    return safe_files.write(_Alone(layout), full_path(path), content)
 
 
 def listing(layout: Layout, path: str) -> list[Entry]:
@@ -64,14 +64,14 @@ def listing(layout: Layout, path: str) -> list[Entry]:
         if name is not None:
             place.enter(name)
         if place.fd < 0:
-            raise Outside
+            raise OutsideOfSandbox
         entries = []
         names = os.listdir(place.fd)
-        if len(names) > tree.LISTING_MOST:
-            raise OSError(errno.EOVERFLOW, f"has more than {tree.LISTING_MOST:,} entries; list it in parts")
+        if len(names) > safe_files.LISTING_MOST:
+            raise OSError(errno.EOVERFLOW, f"has more than {safe_files.LISTING_MOST:,} entries; list it in parts")
         for child in sorted(names, key=os.fsencode):
             checkpoint()
-            if tree.TEMPORARY.match(child):
+            if safe_files.TEMPORARY.match(child):
                 continue
             try:
                 status = os.stat(child, dir_fd=place.fd, follow_symlinks=False)
@@ -93,10 +93,10 @@ def first_not_directory(layout: Layout, path: str) -> str:
     for count in range(1, len(names) + 1):
         beginning = "/" + "/".join(names[:count])
         try:
-            tree.resolve_directory(_Alone(layout), beginning)
+            safe_files.resolve_directory(_Alone(layout), beginning)
         except NotADirectoryError:
             return beginning
-        except (OSError, Outside):
+        except (OSError, OutsideOfSandbox):
             break
     return parent
 
@@ -111,7 +111,7 @@ def delete(layout: Layout, path: str) -> bool:
     try:
         with walk(_Alone(layout), f"{parent}/") as (place, _none):
             if place.fd < 0:
-                raise Outside
+                raise OutsideOfSandbox
             if stat.S_ISDIR(os.stat(name, dir_fd=place.fd, follow_symlinks=False).st_mode):
                 disk.remove(name, place.fd, DELETE_SECONDS)
             else:
@@ -148,7 +148,7 @@ def _everything(layout: Layout) -> Generator[str, None, None]:
             if is_dir:
                 try:
                     waiting.extend(_below(place, parts))
-                except (OSError, Outside):
+                except (OSError, OutsideOfSandbox):
                     pass  # gone, closed to us, or replaced by a link since it was seen
     finally:
         place.reset()
@@ -166,6 +166,6 @@ def _below(place: Place, parts: tuple[str, ...]) -> list[tuple[tuple[str, ...], 
         held = [
             ((*parts, entry.name), entry.is_dir(follow_symlinks=False))
             for entry in islice(entries, SEARCH_ENTRIES)
-            if not tree.TEMPORARY.match(entry.name)
+            if not safe_files.TEMPORARY.match(entry.name)
         ]
     return sorted(held, reverse=True)

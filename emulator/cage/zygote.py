@@ -72,9 +72,7 @@ class Zygote:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         call = _ordinary_limit()
         call += f"it.main({theirs.fileno()}, {os.getpid()}, {str(self._run_dir or '')!r}, {self._held!r})"
-        keep = {
-            name: os.environ[name] for name in ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH") if name in os.environ
-        }
+        keep = {name: os.environ[name] for name in ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH") if name in os.environ}
         try:
             self._process = subprocess.Popen(
                 python_words(sys.executable, str(Path(__file__).parent), "zygote", call),
@@ -117,9 +115,7 @@ class Zygote:
             await asyncio.wait_for(asyncio.shield(self._ready), START_LIMIT)
         except (asyncio.TimeoutError, asyncio.CancelledError) as error:
             if self._ready.cancelled() or isinstance(error, asyncio.TimeoutError):
-                raise ZygoteError(
-                    f"the zygote (pid {self.pid}) did not answer within {START_LIMIT:g} s"
-                ) from error
+                raise ZygoteError(f"the zygote (pid {self.pid}) did not answer within {START_LIMIT:g} s") from error
             raise
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         self._channel.send({"op": "create", "spec": spec}, [theirs.fileno()])

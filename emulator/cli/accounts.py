@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ..double.double import Double
+from ..control_client.base_emulator import BaseEmulator
 from .control import require_known, unscoped_options
 
 
@@ -16,7 +16,7 @@ def command() -> None:
 @command.command("create")
 @click.argument("name", default="test")
 @unscoped_options
-def create(emulator: Double, name: str) -> None:
+def create(emulator: BaseEmulator, name: str) -> None:
     """Prints the id and the key of a new one."""
     made = emulator.create_account(name)
     click.echo(f"{made.id} {made.api_key}")
@@ -24,7 +24,7 @@ def create(emulator: Double, name: str) -> None:
 
 @command.command("list")
 @unscoped_options
-def listed(emulator: Double) -> None:
+def listed(emulator: BaseEmulator) -> None:
     """Oldest first."""
     for account in emulator.accounts():
         click.echo(f"{account.id} {account.api_key}")
@@ -33,7 +33,7 @@ def listed(emulator: Double) -> None:
 @command.command("delete")
 @click.argument("account_id", metavar="ID")
 @unscoped_options
-def delete(emulator: Double, account_id: str) -> None:
+def delete(emulator: BaseEmulator, account_id: str) -> None:
     """Remove one with everything in it."""
     require_known("account", account_id, [account.id for account in emulator.accounts()])
     emulator.delete_account(account_id)

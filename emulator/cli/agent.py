@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from ..double.agents import Agent
-from ..double.double import Double
+from ..control_client.agents import Agent
+from ..control_client.base_emulator import BaseEmulator
 from .control import control_options, given
 from .patterns import pattern_of, pattern_options
 from .signature import options_of
@@ -34,7 +34,7 @@ def _files(pairs: tuple[str, ...]) -> dict[str, str]:
 @click.option("--file", "files", multiple=True, metavar="PATH=CONTENT", help="A file it writes first. Repeatable.")
 @options_of(Agent.reply, leave=["text", "files", "allow_errors"])
 @control_options
-def reply(emulator: Double, name: str, text: str, files: tuple[str, ...], **options: Any) -> None:
+def reply(emulator: BaseEmulator, name: str, text: str, files: tuple[str, ...], **options: Any) -> None:
     """NAME answers TEXT; several replies are given in turn. Prints the reply's id."""
     prompt = pattern_of(options, "to")
     agent, said = emulator.agent(name), {**given(options), "files": _files(files)}
@@ -45,7 +45,7 @@ def reply(emulator: Double, name: str, text: str, files: tuple[str, ...], **opti
 @command.command("prompts")
 @click.argument("name")
 @control_options
-def prompts(emulator: Double, name: str) -> None:
+def prompts(emulator: BaseEmulator, name: str) -> None:
     """What it was asked so far."""
     for one in emulator.agent(name).prompts:
         click.echo(f"{one.at} {one.sandbox} {one.prompt!r} -> {one.reply!r} (${one.cost_usd:.4f})")
@@ -54,7 +54,7 @@ def prompts(emulator: Double, name: str) -> None:
 @command.command("passthrough")
 @click.argument("name")
 @control_options
-def passthrough(emulator: Double, name: str) -> None:
+def passthrough(emulator: BaseEmulator, name: str) -> None:
     """The real program of this machine answers."""
     click.echo(emulator.agent(name).passthrough().id)
 
@@ -62,6 +62,6 @@ def passthrough(emulator: Double, name: str) -> None:
 @command.command("reset")
 @click.argument("name")
 @control_options
-def reset(emulator: Double, name: str) -> None:
+def reset(emulator: BaseEmulator, name: str) -> None:
     """It answers as at the start."""
     emulator.agent(name).reset()

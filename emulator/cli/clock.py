@@ -7,8 +7,8 @@ from typing import Any, Optional
 
 import click
 
-from ..double.clock import Clock
-from ..double.double import Double
+from ..control_client.base_emulator import BaseEmulator
+from ..control_client.clock import Clock
 from .control import control_options, given
 from .signature import options_of
 
@@ -18,13 +18,13 @@ def command() -> None:
     """Look at, stop and move the time that the running emulator goes by."""
 
 
-def _show(now: datetime, emulator: Double) -> None:
+def _show(now: datetime, emulator: BaseEmulator) -> None:
     click.echo(f"{now.isoformat()}{' (frozen)' if emulator.clock.frozen else ''}")
 
 
 @command.command("now")
 @control_options
-def now(emulator: Double) -> None:
+def now(emulator: BaseEmulator) -> None:
     """Print it."""
     _show(emulator.clock.now(), emulator)
 
@@ -32,14 +32,14 @@ def now(emulator: Double) -> None:
 @command.command("freeze")
 @click.argument("at", required=False)
 @control_options
-def freeze(emulator: Double, at: Optional[str]) -> None:
+def freeze(emulator: BaseEmulator, at: Optional[str]) -> None:
     """Stop it, now or AT a moment (2030-01-01T00:00:00Z)."""
     _show(emulator.clock.freeze(at), emulator)
 
 
 @command.command("unfreeze")
 @control_options
-def unfreeze(emulator: Double) -> None:
+def unfreeze(emulator: BaseEmulator) -> None:
     """Let it go on from where it stands."""
     _show(emulator.clock.unfreeze(), emulator)
 
@@ -47,7 +47,7 @@ def unfreeze(emulator: Double) -> None:
 @command.command("advance")
 @options_of(Clock.advance)
 @control_options
-def advance(emulator: Double, **options: Any) -> None:
+def advance(emulator: BaseEmulator, **options: Any) -> None:
     """Move it on. What becomes due on the way has happened when this returns."""
     if not given(options):
         raise click.UsageError("say how far, by one or more of --seconds, --minutes, --hours, --days")
@@ -57,13 +57,13 @@ def advance(emulator: Double, **options: Any) -> None:
 @command.command("tick")
 @options_of(Clock.tick)
 @control_options
-def tick(emulator: Double, **options: Any) -> None:
+def tick(emulator: BaseEmulator, **options: Any) -> None:
     """Move it on by a second."""
     _show(emulator.clock.tick(**given(options)), emulator)
 
 
 @command.command("reset")
 @control_options
-def reset(emulator: Double) -> None:
+def reset(emulator: BaseEmulator) -> None:
     """Back to the emulator's own time."""
     _show(emulator.clock.reset(), emulator)

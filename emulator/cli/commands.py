@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from ..double.commands import Commands
-from ..double.remote import RemoteEmulator
+from ..control_client.commands import Commands
+from ..control_client.remote import RemoteEmulator
 from .control import control_options, given, require_known, scope_of
 from .patterns import pattern_of, pattern_options, regular_expression
 from .signature import options_of

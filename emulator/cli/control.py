@@ -10,8 +10,8 @@ from typing import Any, Callable, Optional
 import click
 
 from ..control.names import suggestion
-from ..double.link import EmulatorError
-from ..double.remote import RemoteEmulator
+from ..control_client.remote import RemoteEmulator
+from ..control_client.transport import EmulatorError
 from .target import Target, Wanted, plain_warnings, target_options
 
 

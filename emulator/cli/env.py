@@ -15,7 +15,7 @@ from .target import Wanted, target_options
 @click.option("--json", "as_json", is_flag=True, help="As a JSON object.")
 def command(wanted: Wanted, as_json: bool) -> None:
     """Print the environment variables of the running emulator: eval "$(caged-emulator env)"."""
-    from ..double.link import EmulatorError
+    from ..control_client.transport import EmulatorError
 
     try:
         variables = wanted.choose().variables()

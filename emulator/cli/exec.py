@@ -33,8 +33,8 @@ def command(words: tuple[str, ...], verbose: bool, **settings: Any) -> None:
 
         caged-emulator exec --seed 1 -- npm test
     """
-    from .beside import SCENARIO_LIMIT, START_LIMIT, Beside
-    from .supervise import CannotRun, Interrupted, Supervisor
+    from .background_emulator import SCENARIO_LIMIT, START_LIMIT, BackgroundEmulator
+    from .supervisor import CannotRun, Interrupted, Supervisor
 
     def echo(line: str) -> None:
         if verbose or _WRONG.search(line):
@@ -46,7 +46,7 @@ def command(words: tuple[str, ...], verbose: bool, **settings: Any) -> None:
             # Until there is a command to forward to: leave by an exception, which ends the emulator.
             signal.signal(number, lambda number, _frame: sys.exit(128 + number))
     mark = secrets.token_hex(16)
-    beside = Beside.start(config, f"{MARK}={mark}", echo)
+    beside = BackgroundEmulator.start(config, f"{MARK}={mark}", echo)
     said_ended = False
 
     def look_after_emulator() -> None:

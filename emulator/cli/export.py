@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ..double.remote import RemoteEmulator
+from ..control_client.remote import RemoteEmulator
 from .control import control_options
 
 

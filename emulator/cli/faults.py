@@ -6,8 +6,8 @@ from typing import Any, Optional
 
 import click
 
-from ..double.faults import Faults
-from ..double.remote import RemoteEmulator
+from ..control_client.faults import Faults
+from ..control_client.remote import RemoteEmulator
 from .control import control_options, given, require_known, scope_of
 from .signature import options_of
 

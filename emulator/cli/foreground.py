@@ -96,7 +96,7 @@ class Foreground:
                 port=int(runtime.base_url.rpartition(":")[2]),
                 api_key=runtime.api_key,
                 admin_key=runtime.admin_key,
-                isolation=runtime.services.walls.level,
+                isolation=runtime.services.isolation.level,
                 # What was put where the user said so may have a reason to stay.
                 run_dir=None if runtime.config.state_dir else str(runtime.services.run_dir),
             )

@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
-from ..double.double import Double
-from ..double.journal import Journal
+from ..control_client.base_emulator import BaseEmulator
+from ..control_client.journal import Journal
 from .control import control_options, given
 from .signature import options_of
 
@@ -31,7 +31,7 @@ def _print(entries: Sequence[Any], as_json: bool) -> None:
 @options_of(Journal.requests)
 @_as_json
 @control_options
-def requests(emulator: Double, as_json: bool, **options: Any) -> None:
+def requests(emulator: BaseEmulator, as_json: bool, **options: Any) -> None:
     """Requests with their answers. `--path` and `--operation` are patterns."""
     _print(emulator.journal.requests(**given(options)), as_json)
 
@@ -40,7 +40,7 @@ def requests(emulator: Double, as_json: bool, **options: Any) -> None:
 @options_of(Journal.execs)
 @_as_json
 @control_options
-def commands(emulator: Double, as_json: bool, **options: Any) -> None:
+def commands(emulator: BaseEmulator, as_json: bool, **options: Any) -> None:
     """Commands, by whatever way they came."""
     _print(emulator.journal.execs(**given(options)), as_json)
 
@@ -49,7 +49,7 @@ def commands(emulator: Double, as_json: bool, **options: Any) -> None:
 @options_of(Journal.prompts)
 @_as_json
 @control_options
-def prompts(emulator: Double, as_json: bool, **options: Any) -> None:
+def prompts(emulator: BaseEmulator, as_json: bool, **options: Any) -> None:
     """What agents were asked."""
     _print(emulator.journal.prompts(**given(options)), as_json)
 
@@ -58,13 +58,13 @@ def prompts(emulator: Double, as_json: bool, **options: Any) -> None:
 @options_of(Journal.events)
 @_as_json
 @control_options
-def events(emulator: Double, as_json: bool, **options: Any) -> None:
+def events(emulator: BaseEmulator, as_json: bool, **options: Any) -> None:
     """What the platform records."""
     _print(emulator.journal.events(**given(options)), as_json)
 
 
 @command.command("clear")
 @control_options
-def clear(emulator: Double) -> None:
+def clear(emulator: BaseEmulator) -> None:
     """Forget it."""
     emulator.journal.clear()

@@ -6,14 +6,14 @@ import shlex
 
 import click
 
-from ..double.double import Double
+from ..control_client.base_emulator import BaseEmulator
 from .control import control_options
 
 
 @click.command("load")
 @click.argument("scenario", type=click.Path(exists=True, dir_okay=False))
 @control_options
-def command(emulator: Double, scenario: str) -> None:
+def command(emulator: BaseEmulator, scenario: str) -> None:
     """Make what the file SCENARIO says. Prints what a shell needs of it."""
     for name, value in emulator.load(scenario).variables().items():
         click.echo(f"export {name}={shlex.quote(value)}")

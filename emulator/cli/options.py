@@ -19,7 +19,7 @@ def emulator_options(port: int) -> Callable[[F], F]:
         click.option("--port", default=port, show_default=True, type=int, help="Port to listen on; 0: a free one."),
         click.option("--api-key", envvar="CAGED_EMULATOR_API_KEY", help="Key of the first account [random]."),
         click.option("--admin-key", envvar="CAGED_EMULATOR_ADMIN_KEY", help="Key of its controls [random]."),
-        click.option("--isolation", type=click.Choice(ISOLATION_LEVELS), help="How sandboxes are walled off."),
+        click.option("--isolation", type=click.Choice(ISOLATION_LEVELS), help="How sandboxes are isolated off."),
         click.option(
             "--state-dir", type=click.Path(file_okay=False), help="Keeps everything there beyond the end [nothing]."
         ),

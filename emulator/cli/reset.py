@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import click
 
-from ..double.double import Double
+from ..control_client.base_emulator import BaseEmulator
 from .control import control_options
 
 
 @click.command("reset")
 @control_options
-def command(emulator: Double) -> None:
+def command(emulator: BaseEmulator) -> None:
     """Remove everything in an account but its keys: sandboxes, snapshots, faults, stubs, replies, journal, its time."""
     emulator.reset()

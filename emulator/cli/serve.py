@@ -14,7 +14,7 @@ import click
 
 from caged import __version__
 
-from ..cage.probe import NoWalls
+from ..cage.probe import IsolationUnavailable
 from ..config import ConfigError
 from ..locator import variables
 from ..runtime import Runtime
@@ -43,7 +43,7 @@ def command(ready_file: Optional[Path], **settings: Any) -> None:
         foreground.run(lambda: _announce(foreground.runtime, ready_file))
     except ConfigError as error:  # the scenario, which is made once it answers
         raise click.UsageError(str(error)) from error
-    except NoWalls as error:
+    except IsolationUnavailable as error:
         raise click.ClickException(str(error)) from error
     finally:
         foreground.abandon()
@@ -52,7 +52,7 @@ def command(ready_file: Optional[Path], **settings: Any) -> None:
 
 
 def _announce(runtime: Runtime, ready_file: Optional[Path]) -> None:
-    print(f"Caged emulator {__version__} on {runtime.base_url} (isolation: {runtime.services.walls.level})")
+    print(f"Caged emulator {__version__} on {runtime.base_url} (isolation: {runtime.services.isolation.level})")
     exported = variables(runtime.base_url, runtime.api_key, runtime.admin_key)
     if runtime.config.scenario is not None:
         exported.update(runtime.loaded.variables())

@@ -50,7 +50,7 @@ def _emulator_is_named() -> bool:
 
 
 def _from_archive(sandbox: str, archive: Path) -> None:
-    from ..double.link import EmulatorError
+    from ..control_client.transport import EmulatorError
     from ..emulator import Emulator
 
     try:
@@ -69,7 +69,7 @@ def _open(sandbox: str, base_url: Optional[str], key: Optional[str]) -> None:
 
     from caged import CagedError
 
-    from .attaching import attach
+    from .terminal_client import attach
 
     try:
         code = asyncio.run(attach(sandbox, base_url, key))

@@ -15,7 +15,7 @@ _TYPES: dict[str, Any] = {
     "int": int,
     "float": float,
     "str": str,
-    "Of": str,
+    "IdOrObject": str,
     "RetryAfter": int,
     "AgentName": str,
     "CommandSource": str,

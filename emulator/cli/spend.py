@@ -6,7 +6,7 @@ from typing import Optional
 
 import click
 
-from ..double.remote import RemoteEmulator
+from ..control_client.remote import RemoteEmulator
 from .control import control_options, require_known, scope_of
 
 

@@ -9,7 +9,7 @@ from typing import Optional
 
 import click
 
-from ..running import Found, running
+from ..running import DiscoveredEmulator, running
 from .target import Target, Wanted, none_runs, plain_warnings, target_options
 
 ANSWER_SECONDS = 2.0
@@ -39,7 +39,7 @@ def command(wanted: Wanted) -> None:
         raise SystemExit(1)
 
 
-def _facts(found: Optional[Found]) -> list[str]:
+def _facts(found: Optional[DiscoveredEmulator]) -> list[str]:
     """What the locator says."""
     if found is None:
         return ["elsewhere"]
@@ -50,11 +50,11 @@ def _ask(target: Target) -> tuple[bool, str]:
     """Whether the emulator answers, and how many sandboxes it has in all accounts, or why it does not say so."""
     import httpx
 
-    from ..double.link import EmulatorError, Link, Refused
+    from ..control_client.transport import EmulatorError, Refused, Transport
 
     try:
         with plain_warnings():
-            link = Link(target.base_url, target.admin_key)
+            link = Transport(target.base_url, target.admin_key)
         try:
             facts = link.send("GET", "/status", account="*", timeout=ANSWER_SECONDS).json()
         finally:

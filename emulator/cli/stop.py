@@ -8,7 +8,7 @@ import time
 
 import click
 
-from ..running import Found, running
+from ..running import DiscoveredEmulator, running
 from .target import Wanted, none_runs, target_options
 
 #: An orderly end has 30 s at most; more means that something keeps it.
@@ -47,7 +47,7 @@ def command(wanted: Wanted, every: bool, timeout: float) -> None:
         raise SystemExit(1)
 
 
-def _signal(found: Found) -> bool:
+def _signal(found: DiscoveredEmulator) -> bool:
     if not found.process_runs:
         if not found.alive:
             return True  # it ended meanwhile
@@ -60,7 +60,7 @@ def _signal(found: Found) -> bool:
     return True
 
 
-def _ended(found: Found, deadline: float) -> bool:
+def _ended(found: DiscoveredEmulator, deadline: float) -> bool:
     while found.alive or found.process_runs or (found.run_dir is not None and found.run_dir.exists()):
         if time.monotonic() > deadline:
             return False
@@ -68,7 +68,7 @@ def _ended(found: Found, deadline: float) -> bool:
     return True
 
 
-def _late(found: Found, timeout: float) -> str:
+def _late(found: DiscoveredEmulator, timeout: float) -> str:
     if found.kind == "exec":
         return (
             f"the command that runs around {found.base_url} was sent SIGTERM and has not ended within {timeout:g} s;"

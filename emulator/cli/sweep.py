@@ -20,9 +20,7 @@ Thing = tuple[str, str]
 @click.option("--destroy", is_flag=True, help="Destroy what is left of the run.")
 @click.option("--base-url", envvar="CAGED_BASE_URL", help="The API [https://api.caged.dev].")
 @click.option("--api-key", envvar="CAGED_API_KEY", help="The account's key.")
-def command(
-    live: bool, run_id: Optional[str], destroy: bool, base_url: Optional[str], api_key: Optional[str]
-) -> None:
+def command(live: bool, run_id: Optional[str], destroy: bool, base_url: Optional[str], api_key: Optional[str]) -> None:
     """List what live runs of tests (pytest --caged-target=live) created and left, for example when they were killed.
 
     Known are the runs of this user on this machine, by their ledgers. With --run, running sandboxes of the account that

@@ -13,7 +13,7 @@ from typing import Any, Callable, Optional
 import click
 
 from ..locator import variables
-from ..running import Found, looked_in, running
+from ..running import DiscoveredEmulator, looked_in, running
 
 URL_VARIABLE = "CAGED_EMULATOR_URL"
 KEY_VARIABLE = "CAGED_EMULATOR_ADMIN_KEY"
@@ -25,9 +25,9 @@ class Target:
 
     base_url: str
     admin_key: str
-    found: Optional[Found] = None
+    found: Optional[DiscoveredEmulator] = None
 
-    def local(self, command: str) -> Found:
+    def local(self, command: str) -> DiscoveredEmulator:
         """The locator, for a command that needs the emulator's process or files."""
         if self.found is None:
             raise click.ClickException(
@@ -40,7 +40,7 @@ class Target:
         """What a program needs in its environment to use the emulator. EmulatorError when it does not answer."""
         if self.found is not None:
             return self.found.variables()
-        from ..double.remote import RemoteEmulator
+        from ..control_client.remote import RemoteEmulator
 
         with plain_warnings(), RemoteEmulator(self.base_url, self.admin_key) as emulator:
             return variables(self.base_url, emulator.api_key, self.admin_key)
@@ -138,7 +138,7 @@ def target_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @contextmanager
 def plain_warnings() -> Iterator[None]:
     """Show the warning of an insecure connection as one line."""
-    from ..double.connection import InsecureConnectionWarning
+    from ..control_client.connection import InsecureConnectionWarning
 
     with warnings.catch_warnings():
         warnings.simplefilter("always", InsecureConnectionWarning)

@@ -14,9 +14,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Optional
 
-from .chance import Chance
+from .current_account import ALL_ACCOUNTS
 from .journal import cut
-from .scope import EVERYBODY
+from .randomness import Randomness
 
 #: Errors that are kept; the oldest are dropped first.
 KEEP_PER_ACCOUNT, KEEP = 100, 1000
@@ -60,15 +60,15 @@ class CallbackError:
 class CallbackErrors:
     """The newest errors of each account, oldest first. Those of a deleted account stay until they are cleared."""
 
-    def __init__(self, chance: Chance) -> None:
-        self._chance = chance
+    def __init__(self, randomness: Randomness) -> None:
+        self._randomness = randomness
         self._errors: deque[CallbackError] = deque(maxlen=KEEP)
 
     def add(
         self, *, at: str, account: str, sandbox: str, control: str, described: str, error: BaseException, allowed: bool
     ) -> CallbackError:
         made = CallbackError(
-            id=self._chance.identifier("cberr", {one.id for one in self._errors}),
+            id=self._randomness.identifier("cberr", {one.id for one in self._errors}),
             at=at,
             account=account,
             sandbox=sandbox,
@@ -87,7 +87,9 @@ class CallbackErrors:
 
     def of(self, account: str, control: Optional[str] = None) -> list[CallbackError]:
         """Those of one account, or of all with `*`; with `control`, those of one stub or reply."""
-        return [one for one in self._errors if account in (one.account, EVERYBODY) and control in (None, one.control)]
+        return [
+            one for one in self._errors if account in (one.account, ALL_ACCOUNTS) and control in (None, one.control)
+        ]
 
     def clear(self, account: str, control: Optional[str] = None) -> None:
         self._remove(self.of(account, control))

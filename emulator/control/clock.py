@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Optional
 
-from . import scope
+from . import current_account
 
 _LATEST = 253402300799.0  # the last second of 9999
 #: Where a seeded emulator's clock stands at the start: 2026-01-01T00:00:00Z.
@@ -73,7 +73,7 @@ class Clock:
     def _dial(self) -> Dial:
         if not self._dials:
             return self._common
-        return self._dials.get(scope.current(), self._common)
+        return self._dials.get(current_account.current(), self._common)
 
     # --- for tests. `account`: an id, or scope.EVERYBODY
 
@@ -84,7 +84,7 @@ class Clock:
 
     def latest(self, account: str) -> float:
         """Epoch seconds of the dial that is ahead of the others, of those that moving this account's would move."""
-        if account == scope.EVERYBODY:
+        if account == current_account.ALL_ACCOUNTS:
             return max(dial.time() for dial in [self._common, *self._dials.values()])
         return self.now(account)[0]
 
@@ -99,13 +99,13 @@ class Clock:
             dial.unfreeze()
 
     def advance(self, account: str, seconds: float) -> None:
-        """Only the dial: what becomes due by it is for `platform.watch` to see."""
+        """Only the dial: what becomes due by it is for `platform.scheduler` to see."""
         for dial in self._moved(account):
             dial.advance(seconds)
 
     def reset(self, account: str) -> None:
         """As it was at the start: the emulator's own time."""
-        if account == scope.EVERYBODY:
+        if account == current_account.ALL_ACCOUNTS:
             self._dials.clear()
             self._common = replace(self._start)
         else:
@@ -113,21 +113,21 @@ class Clock:
 
     def state(self) -> dict[str, list[Optional[float]]]:
         """As JSON, for `restore`: (offset, frozen) by account; empty as long as nobody has moved it."""
-        dials = {scope.EVERYBODY: self._common, **self._dials}
+        dials = {current_account.ALL_ACCOUNTS: self._common, **self._dials}
         found = {name: [dial.offset, dial.frozen] for name, dial in dials.items()}
-        return found if found != {scope.EVERYBODY: [0.0, None]} else {}
+        return found if found != {current_account.ALL_ACCOUNTS: [0.0, None]} else {}
 
     def restore(self, state: Optional[dict[str, list[Optional[float]]]]) -> None:
         """As it was when that was written: what stood still stands, what ran ahead is as far ahead as it was."""
         for name, (offset, frozen) in (state or {}).items():
             dial = Dial(offset=offset or 0.0, frozen=frozen)
-            if name == scope.EVERYBODY:
+            if name == current_account.ALL_ACCOUNTS:
                 self._common = dial
             else:
                 self._dials[name] = dial
 
     def _moved(self, account: str) -> list[Dial]:
-        if account == scope.EVERYBODY:
+        if account == current_account.ALL_ACCOUNTS:
             return [self._common, *self._dials.values()]
         return [self._dials.setdefault(account, replace(self._common))]
 

@@ -1,4 +1,6 @@
-"""Faults that are injected into requests: which requests, when, and with what effect. `wire/faulty.py` has the effects.
+"""Faults that are injected into requests: which requests, when, and with what effect.
+
+`wire/fault_injection.py` has the effects.
 
 A request that matches a fault is *seen*. When it is the fault's turn, the request *takes* it (an Injection), and only
 when the effect has happened the fault has *triggered*: a connection was broken, an answer replaced or cut, a process
@@ -17,10 +19,10 @@ from fnmatch import fnmatchcase
 from http import HTTPStatus
 from typing import Callable, Literal, Optional, get_args
 
-from .chance import Chance
-from .room import Room
+from .capacity import Capacity
+from .current_account import ALL_ACCOUNTS, in_order
+from .randomness import Randomness
 from .routes import Route, check_reachable
-from .scope import EVERYBODY, in_order
 
 #: When the connection breaks: before the call is done, after it, or in the middle of its answer.
 Drop = Literal["before", "after", "mid-body"]
@@ -41,7 +43,7 @@ HANG_SECONDS = 600.0
 
 @dataclass
 class Fault:
-    """One fault. `double/faults.py` describes the options.
+    """One fault. `control_client/faults.py` describes the options.
 
     Attributes:
         seen: Requests that matched.
@@ -168,7 +170,7 @@ class Fault:
 
     def fits(self, account: str, operation: str, method: str, path: str, sandbox: str) -> bool:
         return (
-            self.account in (account, EVERYBODY)
+            self.account in (account, ALL_ACCOUNTS)
             and (self.close_socket is None or operation in SOCKETS)
             and (self.operation is None or fnmatchcase(operation, self.operation))
             and (self.method is None or method.upper() == self.method.upper())
@@ -183,7 +185,7 @@ class Fault:
         given = {name: getattr(self, name) for name in names}
         shown = [f"{name}={value!r}" for name, value in given.items() if value is not None and value is not False]
         shown = [text for text in shown if text not in ("delay=0.0", "after=0", "probability=1.0")]
-        shown += ["account='*'"] if self.account == EVERYBODY else []
+        shown += ["account='*'"] if self.account == ALL_ACCOUNTS else []
         return f"fault {self.id} ({', '.join(shown)})"
 
 
@@ -229,10 +231,10 @@ def _is_error(status: int) -> bool:
 
 
 class Faults:
-    def __init__(self, chance: Chance) -> None:
-        self._chance = chance
+    def __init__(self, randomness: Randomness) -> None:
+        self._randomness = randomness
         self._faults: dict[str, Fault] = {}
-        self._room = Room("faults")
+        self._room = Capacity("faults")
         #: All routes of the API, so that what no request matches is refused; set when they are made.
         self.routes: Callable[[], Collection[Route]] = tuple
 
@@ -245,7 +247,7 @@ class Faults:
         method, space, path = str(options.get("operation") or "").partition(" ")
         if space and path.startswith("/"):
             options = {**options, "operation": None, "method": method, "path": path}
-        fault = Fault(id=self._chance.identifier("fault", self._faults), account=account, **options)  # type: ignore[arg-type]
+        fault = Fault(id=self._randomness.identifier("fault", self._faults), account=account, **options)  # type: ignore[arg-type]
         fault.check()
         routes = self.routes()
         if routes:
@@ -298,8 +300,7 @@ class Faults:
             fault.seen += 1
             if fault.seen <= fault.after or fault.exhausted:
                 continue
-            if fault.probability < 1 and self._chance.number("fault") >= fault.probability:
+            if fault.probability < 1 and self._randomness.number("fault") >= fault.probability:
                 continue
             return Injection(fault, functools.partial(on_trigger, fault.id))
         return None
-

@@ -11,8 +11,8 @@ from urllib.parse import unquote_plus
 
 from ..history import Event
 from .credentials import LONGEST_CREDENTIAL, credentials_masked
-from .hidden import LONGEST, Hidden, without_end
-from .scope import EVERYBODY
+from .current_account import ALL_ACCOUNTS
+from .redaction import LONGEST, Redactor, without_end
 
 T = TypeVar("T")
 
@@ -35,7 +35,7 @@ BODY_BYTES = 64 * 1024
 
 
 @dataclass
-class Entry:
+class RequestRecord:
     """One request. `operation` is the resource and call, e.g. `sandboxes.exec`. `status` 0: not answered (yet).
     `warnings`: what was accepted though a client should not rely on it, such as an unknown key. `fault`: the id of the
     one that fired. `duration_ms`: of real time. Bodies are cut after BODY_BYTES, secrets masked; empty for streams and
@@ -57,7 +57,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Ran:
+class CommandRecord:
     """One command. `source`: exec, stream, terminal, mcp or build. `exit_code` None: it has none (killed, or typed in a
     terminal). `output` is known of exec alone. `stub`: the id of the stub that answered in its place. `truncated`: the
     answer of the exec did not hold all of the output."""
@@ -75,7 +75,7 @@ class Ran:
 
 
 @dataclass(frozen=True)
-class Asked:
+class PromptRecord:
     """One prompt of an agent program, with what was answered. Money in USD."""
 
     at: str
@@ -104,12 +104,12 @@ _TOO_MUCH = f"the journal of the account had more than {KEEP_BYTES // 1024**2} M
 DROPPED = f"[dropped: {_TOO_MUCH}]"
 
 
-def _shrink_command(ran: Ran) -> Ran:
+def _shrink_command(ran: CommandRecord) -> CommandRecord:
     output = None if ran.output is None else DROPPED
     return replace(ran, command=_rest(ran.command), output=output, truncated=ran.output is not None)
 
 
-def _shrink_prompt(asked: Asked) -> Asked:
+def _shrink_prompt(asked: PromptRecord) -> PromptRecord:
     return replace(asked, prompt=_rest(asked.prompt), arguments=(), cwd=_rest(asked.cwd), reply=DROPPED)
 
 
@@ -153,19 +153,19 @@ class Pages:
     """Of one account."""
 
     def __init__(self) -> None:
-        self.requests: deque[Entry] = deque(maxlen=KEEP)
-        self.commands: Kept[Ran] = Kept(_shrink_command)
-        self.prompts: Kept[Asked] = Kept(_shrink_prompt)
+        self.requests: deque[RequestRecord] = deque(maxlen=KEEP)
+        self.commands: Kept[CommandRecord] = Kept(_shrink_command)
+        self.prompts: Kept[PromptRecord] = Kept(_shrink_prompt)
         self.events: Kept[Event] = Kept(_shrink_event)
         #: Those of the requests that have bodies, with their bytes, and how many bytes these are in all.
-        self._with_bodies: deque[tuple[Entry, int]] = deque()
+        self._with_bodies: deque[tuple[RequestRecord, int]] = deque()
         self._bytes = 0
         #: Values that nobody may see, as they stand in bodies.
-        self.hidden = Hidden()
+        self.hidden = Redactor()
         #: Ids of all sandboxes that there were, oldest first; a query about any other is a mistake.
         self.sandboxes: dict[str, None] = {}
 
-    def weigh(self, entry: Entry) -> None:
+    def weigh(self, entry: RequestRecord) -> None:
         """Forgets the oldest bodies when there are too many bytes of them, and what else is long."""
         weight = len(entry.request) + len(entry.response) + len(entry.path) + len(entry.query)
         weight += sum(map(len, entry.warnings)) + ENTRY_BYTES
@@ -194,12 +194,12 @@ class Journal:
         """The pages of one account, or, None, of everybody."""
         return list(self._pages.values()) if account is None else [self._pages.get(account, Pages())]
 
-    def add(self, entry: Entry) -> Entry:
+    def add(self, entry: RequestRecord) -> RequestRecord:
         """Of nobody, until `belongs` says whose it is."""
         self.of(entry.account).requests.append(entry)
         return entry
 
-    def belongs(self, entry: Entry, account: str, at: str) -> None:
+    def belongs(self, entry: RequestRecord, account: str, at: str) -> None:
         """Whose it is, and when it came by that account's time. To be said before anything else is added."""
         nobody = self.of(entry.account).requests
         if nobody and nobody[-1] is entry:
@@ -207,7 +207,7 @@ class Journal:
         entry.account, entry.at = account, at
         self.of(account).requests.append(entry)
 
-    def finish(self, entry: Entry, request: bytes, response: bytes) -> None:
+    def finish(self, entry: RequestRecord, request: bytes, response: bytes) -> None:
         """The entry's bodies; from now on it says nothing that is hidden."""
         pages = self._pages.get(entry.account or "") or Pages()  # none: its account is gone
         entry.request = _kept(request, pages.hidden)
@@ -228,10 +228,10 @@ class Journal:
         """From now on these stand as *** in bodies, also as JSON writes them."""
         self.of(account).hidden.add(values)
 
-    def ran(self, command: Ran) -> None:
+    def ran(self, command: CommandRecord) -> None:
         self.of(command.account).commands.append(command, len(command.command) + len(command.output or ""))
 
-    def asked(self, prompt: Asked) -> None:
+    def asked(self, prompt: PromptRecord) -> None:
         texts = (prompt.prompt, prompt.reply, prompt.cwd, *prompt.arguments)
         self.of(prompt.account).prompts.append(prompt, sum(map(len, texts)))
 
@@ -252,10 +252,10 @@ class Journal:
         """Whether the account (any, for `*`) has, had or asked for such a sandbox, as far as the journal knows."""
         return any(
             sandbox in pages.sandboxes or any(entry.sandbox == sandbox for entry in pages.requests)
-            for pages in self.known(None if account == EVERYBODY else account)
+            for pages in self.known(None if account == ALL_ACCOUNTS else account)
         )
 
-    def entries(self) -> tuple[Entry, ...]:
+    def entries(self) -> tuple[RequestRecord, ...]:
         """Every account's requests that are kept, oldest first."""
         every = [entry for pages in self._pages.values() for entry in pages.requests]
         return tuple(sorted(every, key=lambda entry: entry.at))
@@ -272,7 +272,7 @@ class Journal:
         self._pages.pop(account, None)
 
 
-def _kept(body: bytes, hidden: Hidden) -> bytes:
+def _kept(body: bytes, hidden: Redactor) -> bytes:
     if not body:
         return b""
     spare = max(LONGEST_CREDENTIAL, LONGEST)
@@ -285,7 +285,7 @@ def cut(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[:most]} … ({len(text) - most} more characters)"
 
 
-def _hidden_and_cut(text: str, most: int, hidden: Hidden) -> str:
+def _hidden_and_cut(text: str, most: int, hidden: Redactor) -> str:
     if hidden:
         piece = hidden.masked(text[: most + LONGEST].encode("utf-8", "replace"))
         if len(text) > most + LONGEST:
@@ -294,7 +294,7 @@ def _hidden_and_cut(text: str, most: int, hidden: Hidden) -> str:
     return cut(text, most)
 
 
-def _shown(url: str, hidden: Hidden) -> str:
+def _shown(url: str, hidden: Redactor) -> str:
     """Part of a URL, decoded where something in it is hidden."""
     plain = unquote_plus(url, errors="replace").encode()
     masked = hidden.masked(plain)

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Callable, Optional, Union
 
-from .chance import Chance
+from .capacity import Capacity, size_of
+from .current_account import ALL_ACCOUNTS, in_order
 from .patterns import TextPattern, matches
-from .room import Room, size_of
-from .scope import EVERYBODY, in_order
+from .randomness import Randomness
 
 KINDS = ("command", "program")
 _PROGRAM = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9._+@-]{1,200}")
@@ -136,7 +136,7 @@ class Stub:
         return self.stdin is not None or (self.kind == "program" and self.function is not None)
 
     def of(self, account: str, sandbox: str) -> bool:
-        return self.account in (account, EVERYBODY) and self.sandbox in (None, sandbox)
+        return self.account in (account, ALL_ACCOUNTS) and self.sandbox in (None, sandbox)
 
     def fits(self, question: Question) -> bool:
         """Whether the patterns match; the function is not called. Input that was not read matches."""
@@ -171,7 +171,7 @@ class Stub:
         pattern = repr(self.program) if self.kind == "program" else match
         given = {"args": self.args, "stdin": self.stdin, "sandbox": self.sandbox, "times": self.times}
         shown = [pattern, *(f"{name}={value!r}" for name, value in given.items() if value is not None)]
-        shown += ["account='*'"] if self.account == EVERYBODY else []
+        shown += ["account='*'"] if self.account == ALL_ACCOUNTS else []
         return f"stub {self.id} ({', '.join(shown)})"
 
 
@@ -200,16 +200,16 @@ def check_amount(name: str, amount: object) -> None:
 
 
 class Stubs:
-    def __init__(self, chance: Chance) -> None:
-        self._chance = chance
+    def __init__(self, randomness: Randomness) -> None:
+        self._randomness = randomness
         self._stubs: dict[str, Stub] = {}
-        self._room = Room("stubs")
+        self._room = Capacity("stubs")
         self._pending: OrderedDict[str, tuple[str, Output]] = OrderedDict()
         self._pending_size = 0
 
     def add(self, account: str, **options: object) -> Stub:
         """ValueError for options that make no sense."""
-        stub = Stub(id=self._chance.identifier("stub", self._stubs), account=account, **options)  # type: ignore[arg-type]
+        stub = Stub(id=self._randomness.identifier("stub", self._stubs), account=account, **options)  # type: ignore[arg-type]
         stub.check()
         self._room.take(stub, self._stubs)
         self._stubs[stub.id] = stub

@@ -12,7 +12,7 @@ from typing import Any
 from ..history import History
 from ..store import Store
 from . import codec
-from .book import Followed, events_of, log_of
+from .change_tracker import Followed, events_of, log_of
 from .database import Connection
 
 #: More than any number that is kept has.

@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Any, Callable, Optional
 
 from ..config import ConfigError
-from ..control.chance import Chance
+from ..control.randomness import Randomness
 from ..history import Event
 from ..platform.platform import Platform
 from ..store import Sandbox
-from . import codec, loading, recovering
-from .book import Book
-from .chance import KeptChance
+from . import codec, loading, recovery
+from .change_tracker import ChangeTracker
 from .database import NAME, Error, advice, open_database
-from .recovering import Alive
-from .statedir import StateDir
+from .recovery import Alive
+from .saved_randomness import SavedRandomness
+from .state_directory import StateDirectory
 
 #: How long what nobody has been told of yet may wait, and what is no reason for a transaction.
 INTERVAL = 0.05
@@ -31,12 +31,12 @@ class NotKept(OSError):
 class Persistence:
     """`open` in the caller's thread, then `load`, then `flush` from the loop, `close` from anywhere."""
 
-    def __init__(self, directory: StateDir) -> None:
+    def __init__(self, directory: StateDirectory) -> None:
         self._directory = directory
         self._guard = threading.Lock()
         self._connection = open_database(directory.path / NAME)
         self._platform: Optional[Platform] = None
-        self._book: Optional[Book] = None
+        self._changes: Optional[ChangeTracker] = None
         self._kept: dict[str, Callable[[], Any]] = {}
         self._later_at = 0.0
         try:
@@ -49,7 +49,7 @@ class Persistence:
     @classmethod
     def open(cls, state_dir: Path) -> Persistence:
         """ConfigError when another emulator has the directory, or when what is in it cannot be read."""
-        directory = StateDir.open(state_dir)
+        directory = StateDirectory.open(state_dir)
         try:
             return cls(directory)
         except BaseException:
@@ -76,11 +76,11 @@ class Persistence:
         before every answer, so it should be quick."""
         self._kept[name] = content
 
-    def chance(self, seed: Optional[int]) -> Chance:
+    def randomness(self, seed: Optional[int]) -> Randomness:
         """The source of ids; with a seed one that goes on."""
         if seed is None:
-            return Chance()
-        chance = KeptChance(seed, self.document("chance"))
+            return Randomness()
+        chance = SavedRandomness(seed, self.document("chance"))
         self.keep("chance", chance.drawn)
         return chance
 
@@ -94,7 +94,7 @@ class Persistence:
             self._begin(platform, loaded)
         except Exception as error:  # whatever a damaged record leads to; nothing has been written yet
             raise self._unreadable(error) from error
-        recovering.look_after_files(services, self._directory)
+        recovery.look_after_files(services, self._directory)
         self.flush()
 
     def _begin(self, platform: Platform, loaded: loading.Loaded) -> None:
@@ -103,18 +103,18 @@ class Persistence:
         services.clock.restore(self.document("clock"))
         self.keep("clock", services.clock.state)
         for place, causes in loaded.told.items():
-            platform.alarms.remember(place, causes)
-        platform.alarms.recall(services.store)
-        self._book = Book(self._connection, platform.alarms.told)
-        self._book.lists, self._book.position = loaded.lists, loaded.position
-        self._book.watch(services.store)
+            platform.alert_triggers.remember(place, causes)
+        platform.alert_triggers.recall(services.store)
+        self._changes = ChangeTracker(self._connection, platform.alert_triggers.told)
+        self._changes.lists, self._changes.position = loaded.lists, loaded.position
+        self._changes.watch(services.store)
         self._platform = platform
         services.signals.connect("event", self._event)
         if isinstance(self.document("signing_key"), str):
             platform.snapshots.signing_key = bytes.fromhex(self.document("signing_key"))
         self.keep("signing_key", lambda: platform.snapshots.signing_key.hex())
         kept = self.document("alive")
-        recovering.recover(platform, Alive.read(kept) if kept else Alive.now(services))
+        recovery.recover(platform, Alive.read(kept) if kept else Alive.now(services))
 
     def begin(self) -> None:
         """On the loop that the emulator will live on, before it answers."""
@@ -125,7 +125,7 @@ class Persistence:
     def flush(self, all_of_it: bool = False) -> None:
         """What has changed is durable when this returns. NotKept when it could not be made so."""
         with self._guard:
-            platform, book = self._platform, self._book
+            platform, book = self._platform, self._changes
             if platform is None or book is None:
                 raise NotKept("the emulator is being taken down; nothing is kept any more")
             book.collect(platform.services.store)
@@ -161,16 +161,14 @@ class Persistence:
         """Nothing is written after this. Harmless to repeat; from any thread."""
         with self._guard:
             if self._directory.lock >= 0:
-                self._platform = self._book = None
+                self._platform = self._changes = None
                 self._connection.close()
                 self._directory.close()
 
     def _event(self, sandbox: Optional[Sandbox], event: Event) -> None:
         """It may belong to a session that is over, and cost it money or trust."""
-        if event.session_id and self._book is not None and self._platform is not None:
-            self._book.touch_session(self._platform.services.store, event.session_id)
+        if event.session_id and self._changes is not None and self._platform is not None:
+            self._changes.touch_session(self._platform.services.store, event.session_id)
 
     def _unreadable(self, error: Exception) -> ConfigError:
-        return ConfigError(
-            f"{self.path / NAME} cannot be read ({loading.reason(error)}); {advice(self.path / NAME)}"
-        )
+        return ConfigError(f"{self.path / NAME} cannot be read ({loading.reason(error)}); {advice(self.path / NAME)}")

@@ -1,9 +1,9 @@
 """Everything of an emulator, or of one account, in one file, and back: records, sandboxes' files, snapshots.
 
-    manifest.json                        what this is
-    state.db                             the records, as in a state directory
-    sandboxes/<id>/<place>.tar           workspace, root and tmp, in the sandbox's own terms
-    snapshots/<id>.tar
+manifest.json                        what this is
+state.db                             the records, as in a state directory
+sandboxes/<id>/<place>.tar           workspace, root and tmp, in the sandbox's own terms
+snapshots/<id>.tar
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Callable, Optional, TypeVar
 
-from ..cage import archive, disk, mending
-from ..cage.process import Gone
+from ..cage import archive, crash_recovery, disk
+from ..cage.process import SandboxGone
 from ..platform.platform import Platform
 from ..store import Sandbox, Store
-from . import loading, recovering, unpacking
-from .book import Book
+from . import loading, recovery, unpacking
+from .change_tracker import ChangeTracker
 from .codec import awaken, snapshot_file
 from .database import NAME, Error, into_one_file, open_database
 from .foreign import foreign_database
@@ -111,15 +111,15 @@ class Transfer:
             if sandbox.status == "destroyed":
                 return False
             cage = sandbox.cage
-            layout = cage.layout if cage is not None else self._services.site.walls.layout(directory)
+            layout = cage.layout if cage is not None else self._services.provisioner.isolation.layout(directory)
             held = cage is not None and sandbox.status == "running"
             try:
                 if held and cage is not None:
                     try:
                         await cage.freeze()
-                    except Gone:
+                    except SandboxGone:
                         held = False  # its files are as still as they get
-                await self._services.workers.copy.run(mending.complete, layout)
+                await self._services.workers.copy.run(crash_recovery.complete, layout)
                 for place in PLACES:
                     await self._services.workers.copy.run(archive.pack, layout, target / f"{place}.tar", None, place)
             finally:
@@ -131,11 +131,11 @@ class Transfer:
         self, work: Path, account_id: Optional[str], packed: set[str], left_out: dict[str, str]
     ) -> Contents:
         """All of one moment."""
-        store, alive = self._services.store, recovering.Alive.now(self._services)
+        store, alive = self._services.store, recovery.Alive.now(self._services)
         chosen = Store()
         connection = open_database(work / NAME)
         try:
-            book = Book(connection, self._platform.alarms.told)
+            book = ChangeTracker(connection, self._platform.alert_triggers.told)
             book.watch(chosen)
             contents = _choose(store, chosen, account_id, packed)
             contents.left_out = left_out
@@ -182,7 +182,7 @@ class Transfer:
         """Blocks."""
         try:
             with foreign_database(work / NAME) as connection:
-                alive = recovering.Alive.read(loading.documents(connection)["alive"])
+                alive = recovery.Alive.read(loading.documents(connection)["alive"])
                 return _Loaded(loading.load(connection, self._services.files_dir / "snapshots"), alive)
         except Exception as error:  # whatever a damaged record leads to; nothing has been changed yet
             raise TransferError(f"the archive's records cannot be read: {loading.reason(error)}") from error
@@ -219,9 +219,7 @@ class Transfer:
             *(f"notification {name}" for name in store.notifications if name in here.notifications),
         ]
         key_ids = {key.id for key in here.keys.values()}
-        taken += [
-            f"API key {key.id}" for secret, key in store.keys.items() if secret in here.keys or key.id in key_ids
-        ]
+        taken += [f"API key {key.id}" for secret, key in store.keys.items() if secret in here.keys or key.id in key_ids]
         logins = {login.id for login in here.logins.values()}
         taken += [
             f"login {login.id}" for token, login in store.logins.items() if token in here.logins or login.id in logins
@@ -237,9 +235,9 @@ class Transfer:
 
     async def _place(self, store: Store, work: Path, made: list[Path]) -> None:
         """The files, where they will be; `made` says what there is to be removed again."""
-        files, walls = self._services.files_dir, self._services.site.walls
+        files, isolation = self._services.files_dir, self._services.provisioner.isolation
         for box in store.sandboxes.values():
-            layout = walls.layout(files / "sandboxes" / box.id)
+            layout = isolation.layout(files / "sandboxes" / box.id)
             if layout.directory.exists():
                 raise TransferError(f"nothing was imported: {layout.directory} is there already")
             made.append(layout.directory)
@@ -268,16 +266,16 @@ class Transfer:
         _put_all(new.alerts, here.alerts)
         _put_all(new.notifications, here.notifications)
         for place, causes in loaded.told.items():
-            self._platform.alarms.remember(place, causes)
-        self._platform.alarms.recall(new)
-        recovering.end_sessions(new, loaded.alive)
+            self._platform.alert_triggers.remember(place, causes)
+        self._platform.alert_triggers.recall(new)
+        recovery.end_sessions(new, loaded.alive)
         for box in new.sandboxes.values():
             if box.status in ("running", "paused"):
-                recovering.stop(self._services, box, loaded.alive, "stopped: imported; resume the sandbox to go on")
+                recovery.stop(self._services, box, loaded.alive, "stopped: imported; resume the sandbox to go on")
 
 
 class _Loaded:
-    def __init__(self, loaded: loading.Loaded, alive: recovering.Alive) -> None:
+    def __init__(self, loaded: loading.Loaded, alive: recovery.Alive) -> None:
         self.store, self.told, self.alive = loaded.store, loaded.told, alive
 
 

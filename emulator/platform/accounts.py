@@ -7,10 +7,10 @@ import string
 from typing import Optional
 
 from ..control.clock import rfc3339
-from ..control.scope import EVERYBODY, act_for
+from ..control.current_account import ALL_ACCOUNTS, act_for
 from ..store import Account, Key
 from . import billing, limits
-from .refusal import Refusal, not_found, plan_limit
+from .errors import ApiError, not_found, plan_limit
 from .services import Services
 
 _SECRET_ALPHABET = string.ascii_lowercase + string.digits
@@ -44,7 +44,7 @@ class Accounts:
 
     def create_bare(self, name: str, email: str = "") -> Account:
         """A new account without keys."""
-        identifier = self._services.chance.identifier("acct", self._store.accounts)
+        identifier = self._services.randomness.identifier("acct", self._store.accounts)
         account = Account(
             id=identifier,
             name=name,
@@ -67,8 +67,8 @@ class Accounts:
     def administered(self, account_id: Optional[str]) -> Account:
         """Whom an administrator means: the account of that id, the first one where none is named, and for `*` one that
         stands for everybody. 404 for an unknown one."""
-        if account_id == EVERYBODY:
-            return Account(EVERYBODY, "", "", "", "")
+        if account_id == ALL_ACCOUNTS:
+            return Account(ALL_ACCOUNTS, "", "", "", "")
         account = self.first() if account_id is None else self._store.accounts.get(account_id)
         if account is None:
             raise not_found("account", account_id or "the first one")
@@ -91,7 +91,7 @@ class Accounts:
     def _add_key(self, account: Account, name: str, scope: str, secret: str) -> Key:
         taken = {key.id for key in self._store.keys.values()}
         key = Key(
-            id=self._services.chance.identifier("key", taken),
+            id=self._services.randomness.identifier("key", taken),
             account_id=account.id,
             name=name,
             secret=secret,
@@ -109,13 +109,13 @@ class Accounts:
         if key is None:
             login = self._store.logins.get(secret)
             if login is None:
-                raise Refusal(401, "invalid API key")
+                raise ApiError(401, "invalid API key")
             key = login.key
         act_for(key.account_id)
         now = self._services.clock.time()
         if login is not None and now >= login.expires:
             del self._store.logins[secret]
-            raise Refusal(401, "the session has expired; log in again")
+            raise ApiError(401, "the session has expired; log in again")
         key.last_used = rfc3339(now)
         account = self._store.accounts[key.account_id]
         billing.settle(account, now)
@@ -132,7 +132,7 @@ class Accounts:
         if self._services.config.tier is None:
             return most, most, reset
         if seen >= most:
-            raise Refusal(
+            raise ApiError(
                 429,
                 f"rate limit of {most} requests per minute reached; try again later",
                 retry_after=max(1, int(reset - now + 0.999)),

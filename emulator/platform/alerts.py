@@ -7,8 +7,8 @@ from typing import Optional
 
 from ..control.journal import cut
 from ..store import Account, Alert
+from .errors import not_found
 from .notifications import Notifications
-from .refusal import not_found
 from .rules import DEFAULTS, Rules
 from .services import Services
 
@@ -51,7 +51,7 @@ class Alerts:
         if rule is not None and not rule.enabled:
             return False
         alert = Alert(
-            id=self._services.chance.identifier("alert", store.alerts),
+            id=self._services.randomness.identifier("alert", store.alerts),
             account_id=account.id,
             rule_id=rule.id if rule is not None else "",
             rule_type=rule_type,

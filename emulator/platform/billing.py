@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from ..control.clock import rfc3339
 from ..store import Account, Subscription
 from . import cost
-from .refusal import Refusal, invalid, not_found
+from .errors import ApiError, invalid, not_found
 from .services import Services
 
 FREE = "free"
@@ -98,7 +98,7 @@ class Billing:
     def cancel(self, account: Account) -> None:
         """At the end of the period. Asking again changes nothing; 409 when there is nothing to cancel."""
         if account.subscription.period_end is None:
-            raise Refusal(
+            raise ApiError(
                 409,
                 "the account is on the free plan; there is nothing to cancel",
                 "invalid_state",

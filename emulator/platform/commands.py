@@ -24,7 +24,9 @@ _WRAPPERS = frozenset(["sudo", "doas", "env", "nohup", "time", "exec", "command"
 _SHELLS = frozenset(["sh", "bash", "dash", "zsh", "ash", "ksh"])
 _ASSIGNMENT = re.compile(r"\w+=")
 _REDIRECTION = re.compile(r"\d*>{1,2}\|?(.*)", re.DOTALL)
-_URL = re.compile(r"(?:git\+)?(?:https?|ftps?|ssh|git|sftp|rsync|wss?)://(?:[^/@\s]*@)?(\[[0-9A-Fa-f:.]+\]|[^\s/:?#'\"$]+)")
+_URL = re.compile(
+    r"(?:git\+)?(?:https?|ftps?|ssh|git|sftp|rsync|wss?)://(?:[^/@\s]*@)?(\[[0-9A-Fa-f:.]+\]|[^\s/:?#'\"$]+)"
+)
 _HOST = re.compile(r"(?:[\w.-]+@)?((?:[A-Za-z0-9-]+\.)+[A-Za-z]{2,}|\d+\.\d+\.\d+\.\d+)(?=$|[:/])")
 #: Options whose value is a word of its own, by program, so that the value is not taken for a host.
 _WITH_VALUE = {

@@ -8,12 +8,12 @@ from itertools import islice
 from typing import Any, Optional
 
 from ..control.clock import rfc3339
-from ..control.hidden import LONGEST
+from ..control.redaction import LONGEST
 from ..history import Event, History, Ledger
 from ..pace import Pace
 from ..store import Account, Sandbox, Session
 from . import cost
-from .refusal import invalid
+from .errors import invalid
 from .services import SPARE, Services, hidden_values, redact
 
 TYPES = ("llm_call", "tool_call", "file_op", "command", "network", "error", "lifecycle", "desktop")
@@ -197,7 +197,7 @@ class Events:
         data = cleaned(told.payload)
         counted = session.history if session is not None else history
         event = Event(
-            id=cleaned.text(told.id) or self._services.chance.identifier("evt"),
+            id=cleaned.text(told.id) or self._services.randomness.identifier("evt"),
             account_id=account_id,
             sandbox_id=session.sandbox_id if session is not None else (sandbox.id if sandbox is not None else ""),
             session_id=session.id if session is not None else cleaned.text(told.session_id),

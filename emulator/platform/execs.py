@@ -9,15 +9,15 @@ from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any, Optional
 
-from ..cage.process import Gone, Result
+from ..cage.process import Result, SandboxGone
 from ..control.faults import Injection
 from ..store import Account, Sandbox
 from ..workers import checkpoint
 from . import limits
-from .refusal import not_found
+from .command_stubs import Chosen, choose
+from .errors import not_found
 from .sandboxes import Sandboxes
 from .services import Services, redacted
-from .standing_in import Chosen, choose
 
 #: How programs say that they were given no more memory. The kernel tells nobody about a process's own limit.
 _OUT_OF_MEMORY = re.compile(rb"MemoryError|[Cc]annot allocate memory|out of memory|bad_alloc|memory exhausted")
@@ -78,7 +78,7 @@ class Execs:
             if working.done():
                 return working.result()
             budget = f"its budget of ${sandbox.budget or 0:.2f} was used up"
-            raise Gone(f"{budget}, and it was paused, before the command ended")
+            raise SandboxGone(f"{budget}, and it was paused, before the command ended")
         finally:
             waiting.discard(ending)
             if not waiting:
@@ -120,7 +120,7 @@ class Execs:
             except asyncio.CancelledError:
                 self._over(sandbox, command, None, start, "killed: the client hung up", stub=chosen.stub)
                 raise
-            except Gone as error:
+            except SandboxGone as error:
                 self._over(sandbox, command, None, start, f"not run: {error}", stub=chosen.stub)
                 return Outcome("", -1, f"sandbox {sandbox_id} cannot run commands: {error}")
             finally:

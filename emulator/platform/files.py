@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Union
 from ..cage import git
 from ..cage.cage import Cage
 from ..cage.paths import WORKSPACE
-from ..cage.process import Gone
-from ..cage.tree import Entry, Outside
+from ..cage.process import SandboxGone
+from ..cage.safe_files import Entry, OutsideOfSandbox
 from ..store import Account, Sandbox
 from . import limits
-from .refusal import Refusal, invalid, not_running
+from .errors import ApiError, invalid, not_running
 from .services import Services
 
 if TYPE_CHECKING:
@@ -34,9 +34,9 @@ def _as_refusal(path: str) -> Iterator[None]:
     """Turn the kernel's errors, and a path that leads out of the sandbox's files, into the platform's refusals."""
     try:
         yield
-    except Outside:
+    except OutsideOfSandbox:
         detail = f"{path} is outside the sandbox's files; use a path below /workspace, /root or /tmp, or exec"
-        raise Refusal(400, detail, OUTSIDE) from None
+        raise ApiError(400, detail, OUTSIDE) from None
     except FileNotFoundError:
         raise _missing(path) from None
     except IsADirectoryError:
@@ -44,15 +44,15 @@ def _as_refusal(path: str) -> Iterator[None]:
     except NotADirectoryError:
         raise invalid(f"{path}: not a directory, or a part of it is not") from None
     except PermissionError:
-        raise Refusal(400, f"permission denied: {path}", DENIED) from None
+        raise ApiError(400, f"permission denied: {path}", DENIED) from None
     except OSError as error:
         if error.errno == errno.ENOSPC:
-            raise Refusal(507, f"no space left for {path}") from None
+            raise ApiError(507, f"no space left for {path}") from None
         raise invalid(f"{path}: {error.strerror}") from None
 
 
-def _missing(path: str) -> Refusal:
-    return Refusal(404, f"no such file or directory: {path}")
+def _missing(path: str) -> ApiError:
+    return ApiError(404, f"no such file or directory: {path}")
 
 
 @asynccontextmanager
@@ -60,10 +60,10 @@ async def _missing_is_404(cage: Cage, path: str) -> AsyncIterator[None]:
     """Refuse a path outside the sandbox's files with 404 when a command in the sandbox does not find it either."""
     try:
         yield
-    except Refusal as refusal:
+    except ApiError as refusal:
         if refusal.code == OUTSIDE:
             plain = posixpath.normpath(path) if ".." in path else path
-            with suppress(Gone):
+            with suppress(SandboxGone):
                 look = await cage.shell(f"test -e {shlex.quote(plain)}", {}, seconds=_LOOK_SECONDS)
                 if look.code == 1:
                     raise _missing(path) from None
@@ -126,7 +126,9 @@ class Files:
                 with self._operation(account, sandbox_id, "read", path):
                     content = await cage.read(path, limits.READ_BYTES)
                     if len(content) > limits.READ_BYTES:
-                        raise Refusal(400, f"{path} is larger than 1 MiB; read it in parts with exec", "file_too_large")
+                        raise ApiError(
+                            400, f"{path} is larger than 1 MiB; read it in parts with exec", "file_too_large"
+                        )
                     return content
 
     async def write(self, account: Account, sandbox_id: str, path: str, content: str) -> None:
@@ -148,16 +150,16 @@ class Files:
                 async with _missing_is_404(cage, path):
                     with _as_refusal(path):
                         found = await git.diff(cage, path)
-            except Gone:
+            except SandboxGone:
                 raise not_running(sandbox_id, "gone") from None
             except git.DiffTimeout:
-                raise Refusal(
+                raise ApiError(
                     409,
                     f"git diff of {path} took longer than {git.DIFF_SECONDS:g} s and was stopped; pass the path of a"
                     " smaller directory, or run git with exec",
                 ) from None
             except git.DiffTooLarge as error:
-                raise Refusal(
+                raise ApiError(
                     400,
                     f"git diff of {path}: the {error} is larger than {git.DIFF_BYTES // 1024**2} MiB; pass the path of"
                     " a smaller directory, or run git with exec",

@@ -42,7 +42,6 @@ def agent_names() -> list[str]:
     return [*AGENTS, *AGENT_ALIASES, *(command for command in AGENTS.values() if command not in AGENT_ALIASES)]
 
 
-
 NETWORK_MODES = ("full", "none", "allowlist")
 
 

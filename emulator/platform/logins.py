@@ -13,7 +13,7 @@ from typing import Optional
 
 from ..store import Account, Key, Login
 from .accounts import Accounts
-from .refusal import Refusal, invalid, not_found
+from .errors import ApiError, invalid, not_found
 from .services import Services
 
 PASSWORD_LEAST = 8
@@ -50,7 +50,7 @@ class Logins:
         salt = secrets.token_bytes(16)
         hashed = await self._services.workers.walk.run(_hash, password, salt)
         if self._of_email(email) is not None:
-            raise Refusal(409, f"{email} has an account already; log in instead")
+            raise ApiError(409, f"{email} has an account already; log in instead")
         account = self._accounts.create_bare(name.strip() or email.partition("@")[0], email)
         account.password = (salt, hashed)
         return account, self._open(account, user_agent, ip)
@@ -66,7 +66,7 @@ class Logins:
             or len(password) > PASSWORD_MOST
             or not hmac.compare_digest(given, expected)
         ):
-            raise Refusal(401, "wrong email or password; POST /signup makes an account")
+            raise ApiError(401, "wrong email or password; POST /signup makes an account")
         return account, self._open(account, user_agent, ip)
 
     def _of_email(self, email: str) -> Optional[Account]:
@@ -74,7 +74,7 @@ class Logins:
 
     def _open(self, account: Account, user_agent: str, ip: str) -> Login:
         store, clock = self._services.store, self._services.clock
-        identifier = self._services.chance.identifier("login", {login.id for login in store.logins.values()})
+        identifier = self._services.randomness.identifier("login", {login.id for login in store.logins.values()})
         at = clock.timestamp()
         key = Key(identifier, account.id, "dashboard", f"caged_ses_{secrets.token_hex(24)}", "full", at)
         login = Login(identifier, key, user_agent, ip, at, clock.time() + SESSION_SECONDS)

@@ -9,7 +9,7 @@ import re
 from typing import Optional
 
 from ..store import Account, Alert, Notification, NotificationConfig
-from .refusal import invalid, not_found
+from .errors import invalid, not_found
 from .services import Services
 
 IN_APP = "in_app"
@@ -34,7 +34,7 @@ class Notifications:
         store = self._services.store
         others = [name for name in account.notification_config.enabled_channels if name != IN_APP]
         for channel in (IN_APP, *others):
-            identifier = self._services.chance.identifier("ntf", store.notifications)
+            identifier = self._services.randomness.identifier("ntf", store.notifications)
             store.notifications[identifier] = Notification(
                 id=identifier,
                 account_id=account.id,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from ..control.scope import EVERYBODY
+from ..control.current_account import ALL_ACCOUNTS
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +27,7 @@ class OpenSockets:
 
     def of(self, account_id: str) -> list[OpenSocket]:
         """Oldest first."""
-        return [socket for socket in self._open if account_id in (socket.account_id, EVERYBODY)]
+        return [socket for socket in self._open if account_id in (socket.account_id, ALL_ACCOUNTS)]
 
     def add(self, socket: OpenSocket) -> None:
         self._open.append(socket)

@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 from typing import Optional
 
-from ..control.scope import EVERYBODY
+from ..control.current_account import ALL_ACCOUNTS
 from ..history import History
 from ..store import Account, NotificationConfig
-from . import standing_in
+from . import command_stubs
 from .accounts import Accounts
-from .alarms import Alarms
+from .alert_triggers import AlertTriggers
 from .alerts import Alerts
 from .billing import Billing
-from .devices import Devices
+from .device_logins import DeviceLogins
 from .events import Events
 from .execs import Execs
 from .files import Files
@@ -23,13 +23,13 @@ from .open_sockets import OpenSockets
 from .ports import Ports
 from .rules import Rules
 from .sandboxes import Sandboxes
+from .scheduler import Scheduler
 from .services import Services
 from .sessions import Sessions
 from .snapshots import Snapshots
 from .terminals import Terminals
 from .tickets import Tickets
 from .trust import Trust
-from .watch import Watch
 
 BACKGROUND_LIMIT = 10.0
 
@@ -42,7 +42,7 @@ class Platform:
         self.accounts = Accounts(services)
         self.billing = Billing(services)
         self.logins = Logins(services, self.accounts)
-        self.devices = Devices(services, self.accounts)
+        self.device_logins = DeviceLogins(services, self.accounts)
         self.snapshots = Snapshots(services)
         self.events = Events(services)
         self.sessions = Sessions(services)
@@ -56,17 +56,17 @@ class Platform:
         self.rules = Rules(services)
         self.notifications = Notifications(services)
         self.alerts = Alerts(services, self.rules, self.notifications)
-        self.alarms = Alarms(services, self.sandboxes, self.rules, self.alerts)
-        self.watch = Watch(services, self.sandboxes)
-        self.watch.also.append(self.alarms.look)
-        self.watch.also_due.append(self.alarms.due)
+        self.alert_triggers = AlertTriggers(services, self.sandboxes, self.rules, self.alerts)
+        self.scheduler = Scheduler(services, self.sandboxes)
+        self.scheduler.also.append(self.alert_triggers.look)
+        self.scheduler.also_due.append(self.alert_triggers.due)
         self.ports = Ports(services, self.sandboxes)
-        self.watch.also.append(self.ports.tick)
+        self.scheduler.also.append(self.ports.tick)
         self._watching: Optional[asyncio.Task[None]] = None
 
     async def start(self) -> None:
         self.services.zygote.start()
-        self._watching = asyncio.get_running_loop().create_task(self.watch.run())
+        self._watching = asyncio.get_running_loop().create_task(self.scheduler.run())
 
     async def reset(self, account: Account) -> None:
         """Everything that an account has goes, but for its keys, and what a test asked of it. `*`: every account.
@@ -75,7 +75,7 @@ class Platform:
 
     async def _empty(self, account: Account) -> None:
         services = self.services
-        for each in list(services.store.accounts.values()) if account.id == EVERYBODY else [account]:
+        for each in list(services.store.accounts.values()) if account.id == ALL_ACCOUNTS else [account]:
             await self.sandboxes.destroy_all(each)
             self.snapshots.delete_all(each)
             self.notifications.delete_all(each)
@@ -83,7 +83,7 @@ class Platform:
             self.sessions.delete_all(each)
             each.history = History()
             self.events.forget(each)
-            self.alarms.forget(each)
+            self.alert_triggers.forget(each)
             self.billing.begin_anew(each, self.accounts.tier.name)
             each.window = (0, 0)
             each.rules, each.notification_config = {}, NotificationConfig()
@@ -93,18 +93,18 @@ class Platform:
     async def forget(self, account: Account) -> None:
         """What a test asked of an account, and what was noted of it. `*`: of every account. Exceptions of a test's
         functions stay."""
-        for each in list(self.services.store.accounts.values()) if account.id == EVERYBODY else ():
+        for each in list(self.services.store.accounts.values()) if account.id == ALL_ACCOUNTS else ():
             await self._forget(each.id)
         await self._forget(account.id)
 
     async def _forget(self, account_id: str) -> None:
         services = self.services
         services.faults.clear(account_id)
-        await standing_in.clear(services, account_id)
-        services.scripts.clear(account_id)
-        self.devices.allow_sandboxes(account_id, False)
+        await command_stubs.clear(services, account_id)
+        services.agent_replies.clear(account_id)
+        self.device_logins.allow_sandboxes(account_id, False)
         services.clock.reset(account_id)
-        services.journal.forget(None if account_id == EVERYBODY else account_id)
+        services.journal.forget(None if account_id == ALL_ACCOUNTS else account_id)
 
     async def delete_account(self, account: Account) -> None:
         """With everything in it. Its keys are refused from this call on. Exceptions of a test's functions stay: who

@@ -10,11 +10,11 @@ import time
 from typing import Optional
 
 from .. import descriptors
-from ..cage.process import Gone
-from ..control.scope import act_for
+from ..cage.process import SandboxGone
+from ..control.current_account import act_for
 from ..store import Account, Port, Sandbox
 from . import limits
-from .refusal import Refusal, not_found, not_running, require_descriptors
+from .errors import ApiError, not_found, not_running, require_descriptors
 from .sandboxes import Sandboxes
 from .services import Services
 
@@ -94,7 +94,7 @@ class Ports:
         if number not in sandbox.ports:
             await self._look(sandbox)
         if number not in sandbox.ports:
-            raise Refusal(
+            raise ApiError(
                 404, f"port {number}: nothing in sandbox {sandbox.id} listens on it; start a server there first"
             )
         return sandbox.ports[number]
@@ -113,10 +113,10 @@ class Ports:
         port = await self._listening(sandbox, number)
         if number not in limits.HTTP_PORTS:
             listed = ", ".join(map(str, limits.HTTP_PORTS))
-            raise Refusal(404, f"port {number} has no preview; the ports with one are {listed}")
+            raise ApiError(404, f"port {number} has no preview; the ports with one are {listed}")
         wanted = sandbox.port_passwords.get(number)
         if wanted is not None and not hmac.compare_digest(wanted.encode(), (password or "").encode()):
-            raise Refusal(401, f"port {number} is protected; send its password by Basic authentication, any user name")
+            raise ApiError(401, f"port {number} is protected; send its password by Basic authentication, any user name")
         self._count(port)
         return sandbox
 
@@ -127,7 +127,7 @@ class Ports:
         minute = int(now // 60)
         seen = port.window[1] if port.window[0] == minute else 0
         if seen >= limits.PREVIEW_REQUESTS:
-            raise Refusal(
+            raise ApiError(
                 429,
                 f"rate limit of {limits.PREVIEW_REQUESTS} requests per minute and port reached; try again later",
                 retry_after=max(1, int((minute + 1) * 60 - now + 0.999)),
@@ -139,8 +139,8 @@ class Ports:
         descriptors are left."""
         assert sandbox.cage is not None
         require_descriptors(descriptors.room_for_stream(), "a preview")
-        own_network = self._services.walls.own_network and sandbox.network_mode != "full"
+        own_network = self._services.isolation.own_network and sandbox.network_mode != "full"
         try:
             return await sandbox.cage.connect(sandbox.ports[number].address, number, own_network)
-        except (OSError, Gone, KeyError, asyncio.TimeoutError) as error:
-            raise Refusal(502, f"port {number} of sandbox {sandbox.id} cannot be reached: {error}") from None
+        except (OSError, SandboxGone, KeyError, asyncio.TimeoutError) as error:
+            raise ApiError(502, f"port {number} of sandbox {sandbox.id} cannot be reached: {error}") from None

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Optional
 
 from ..store import Account, AlertRule
-from .refusal import invalid, not_found
+from .errors import invalid, not_found
 from .services import Services
 
 #: Type of rule -> its knobs with their defaults. `threshold_percent` is of a budget, `multiplier_threshold` times the
@@ -34,7 +34,7 @@ class Rules:
         """One per type, in the order of DEFAULTS; made when they are first asked for."""
         if not account.rules:
             for kind in DEFAULTS:
-                identifier = self._services.chance.identifier("rule", account.rules)
+                identifier = self._services.randomness.identifier("rule", account.rules)
                 account.rules[identifier] = AlertRule(identifier, account.id, kind, account.created_at)
         return list(account.rules.values())
 

@@ -11,13 +11,13 @@ from .. import descriptors
 from ..cage import disk
 from ..cage.cage import Cage
 from ..cage.git import Repo
-from ..cage.process import Gone
-from ..control.scope import acting_for
+from ..cage.process import SandboxGone
+from ..control.current_account import acting_for
 from ..store import Account, LogEntry, Sandbox
 from . import cost, limits
 from .accounts import Accounts
-from .building import BuildFailed, Building
-from .refusal import Refusal, invalid, invalid_state, not_found, not_running, plan_limit, require_descriptors
+from .errors import ApiError, invalid, invalid_state, not_found, not_running, plan_limit, require_descriptors
+from .sandbox_setup import SandboxSetup, SetupFailed
 from .services import Services, redacted
 from .sessions import Sessions
 from .snapshots import Snapshots
@@ -29,7 +29,7 @@ class Sandboxes:
         self._sessions = sessions
         self._accounts = accounts
         self._snapshots = snapshots
-        self._building = Building(services, sessions)
+        self._building = SandboxSetup(services, sessions)
 
     # --- looking
 
@@ -101,7 +101,7 @@ class Sandboxes:
         require_descriptors(descriptors.room_for_sandbox(), "a sandbox")
         store, clock = self._services.store, self._services.clock
         sandbox = Sandbox(
-            id=self._services.chance.identifier("cage", store.sandboxes),
+            id=self._services.randomness.identifier("cage", store.sandboxes),
             account_id=account.id,
             template=template,
             cpus=cpus,
@@ -129,11 +129,11 @@ class Sandboxes:
         return plan
 
     def _require_enforceable(self, network_mode: str) -> None:
-        walls = self._services.walls
-        if network_mode != "full" and not walls.own_network and not self._services.config.allow_unenforced:
+        isolation = self._services.isolation
+        if network_mode != "full" and not isolation.own_network and not self._services.config.allow_unenforced:
             raise invalid(
-                f"network_mode: {network_mode} cannot be enforced by {walls.level} walls; use full, or start the"
-                " emulator with --allow-unenforced (`caged-emulator doctor` tells what stronger walls need)"
+                f"network_mode: {network_mode} cannot be enforced by {isolation.level} isolation; use full, or start"
+                " the emulator with --allow-unenforced (`caged-emulator doctor` tells what stronger isolation needs)"
             )
 
     async def build(self, sandbox: Sandbox, failing: Callable[[], Optional[str]] = lambda: None) -> None:
@@ -143,9 +143,9 @@ class Sandboxes:
             await self._building.build(sandbox)
             reason = failing() if sandbox.status == "pending" else None
             if reason is not None:
-                raise BuildFailed(reason)
+                raise SetupFailed(reason)
         except Exception as error:
-            if not isinstance(error, (BuildFailed, Gone)):
+            if not isinstance(error, (SetupFailed, SandboxGone)):
                 self._services.log(f"building {sandbox.id} failed: {error!r}")
             if sandbox.status == "pending":
                 sandbox.status = "error"
@@ -174,7 +174,7 @@ class Sandboxes:
             assert sandbox.cage is not None
             try:
                 await sandbox.cage.freeze()
-            except Gone:
+            except SandboxGone:
                 raise invalid_state(sandbox.id, sandbox.status, "running", "pause") from None
             _require_status(sandbox, "running", "pause")  # neither destroyed nor lost meanwhile
             cost.stop(sandbox, self._services.clock.time())
@@ -191,7 +191,7 @@ class Sandboxes:
                 raise invalid_state(sandbox.id, sandbox.status, "paused", "resume")
             now = self._services.clock.time()
             if cost.exceeded(sandbox, now):
-                raise Refusal(
+                raise ApiError(
                     409,
                     f"sandbox {sandbox.id} has used its budget of ${sandbox.budget:.2f}; it stays {sandbox.status}",
                     "budget_exceeded",
@@ -207,7 +207,7 @@ class Sandboxes:
                 assert sandbox.cage is not None
                 try:
                     await sandbox.cage.thaw()
-                except Gone:
+                except SandboxGone:
                     raise invalid_state(sandbox.id, sandbox.status, "paused", "resume") from None
                 _require_status(sandbox, "paused", "resume")
                 sandbox.status = "running"
@@ -216,14 +216,15 @@ class Sandboxes:
             self._services.happened(sandbox, "resume", "resumed")
 
     async def _start_again(self, sandbox: Sandbox) -> None:
-        """stopped -> running: new walls and processes over the same directory. 503 when they cannot be had, 409 when
-        these walls cannot enforce the sandbox's network mode."""
+        """stopped -> running: new isolation and processes over the same directory. 503 when they cannot be had, 409
+        when
+        these isolation cannot enforce the sandbox's network mode."""
         self._require_room(self._services.store.accounts[sandbox.account_id])
         require_descriptors(descriptors.room_for_sandbox(), "a sandbox")
         try:
             self._require_enforceable(sandbox.network_mode)
-        except Refusal as refusal:
-            raise Refusal(409, refusal.detail, "invalid_state", "", "sandbox", sandbox.id) from None
+        except ApiError as refusal:
+            raise ApiError(409, refusal.detail, "invalid_state", "", "sandbox", sandbox.id) from None
         async with sandbox.disk:
             _require_status(sandbox, "stopped", "resume")
             sandbox.gone.clear()
@@ -238,9 +239,9 @@ class Sandboxes:
                 why = redacted(sandbox, str(error) or repr(error), limits.REASON)
                 reason = f"sandbox {sandbox.id} cannot be started: {why}"
                 self._services.failed(sandbox, reason)
-                if not isinstance(error, (BuildFailed, Gone, OSError)):
+                if not isinstance(error, (SetupFailed, SandboxGone, OSError)):
                     raise
-                raise Refusal(503, reason) from None
+                raise ApiError(503, reason) from None
             if sandbox.status == "destroyed":
                 raise not_found("sandbox", sandbox.id)
             now = self._services.clock.time()
@@ -302,9 +303,7 @@ class Sandboxes:
 
     async def destroy_all(self, account: Optional[Account] = None) -> None:
         boxes = list(self._services.store.sandboxes.values())
-        await asyncio.gather(
-            *(self.destroy(box) for box in boxes if account is None or box.account_id == account.id)
-        )
+        await asyncio.gather(*(self.destroy(box) for box in boxes if account is None or box.account_id == account.id))
 
 
 def _require_status(sandbox: Sandbox, status: str, call: str) -> None:

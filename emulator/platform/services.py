@@ -9,20 +9,20 @@ from pathlib import Path
 from typing import Any, Callable, Optional, Protocol, Union
 
 from ..cage.cgroups import MemoryGroups
-from ..cage.isolation import Verdict, Walls
-from ..cage.site import Site
+from ..cage.isolation import IsolationLevel, ProbeResult
+from ..cage.provisioning import Provisioner
 from ..cage.toolchains import Toolchains
 from ..cage.zygote import Zygote
 from ..config import EmulatorConfig
+from ..control.agent_replies import AgentReplies, AgentReply
 from ..control.agents import Agents
 from ..control.callbacks import CallbackErrors
-from ..control.chance import Chance
 from ..control.clock import Clock
 from ..control.credentials import LONGEST_CREDENTIAL, credentials_hidden
 from ..control.faults import Faults
-from ..control.hidden import LONGEST, without, without_end
-from ..control.journal import TEXT_CHARACTERS, Journal, Ran
-from ..control.scripts import Script, Scripts
+from ..control.journal import TEXT_CHARACTERS, CommandRecord, Journal
+from ..control.randomness import Randomness
+from ..control.redaction import LONGEST, without, without_end
 from ..control.stubs import Stub, Stubs
 from ..pace import Turns
 from ..store import LogEntry, Sandbox, Store
@@ -30,7 +30,7 @@ from ..workers import Workers
 from .signals import Signals
 
 #: What may have a function of a test.
-Control = Union[Stub, Script]
+Control = Union[Stub, AgentReply]
 #: Characters of a command's output that the journal keeps.
 OUTPUT_KEPT = 16_384
 #: Lines of a sandbox's log, and characters of one.
@@ -51,15 +51,15 @@ class Services:
     config: EmulatorConfig
     store: Store
     clock: Clock
-    chance: Chance
+    randomness: Randomness
     journal: Journal
     faults: Faults
     stubs: Stubs
-    scripts: Scripts
+    agent_replies: AgentReplies
     agents: Agents
     toolchains: Toolchains
     zygote: Zygote
-    site: Site
+    provisioner: Provisioner
     run_dir: Path
     #: Where the sandboxes' directories and the snapshots are: the state directory, or the run's.
     files_dir: Path
@@ -75,8 +75,8 @@ class Services:
     memory: Optional[MemoryGroups] = None
     #: None: nothing survives the emulator.
     keeper: Optional[Keeper] = None
-    #: What was found out about walls when the emulator was started.
-    verdicts: list[Verdict] = field(default_factory=list)
+    #: What was found out about isolation when the emulator was started.
+    probe_results: list[ProbeResult] = field(default_factory=list)
     #: Where events go; set by the platform.
     recorder: Callable[[Sandbox, str, dict[str, Any], float], None] = lambda *_: None
     #: Functions of a test in this process, by the handle that travels in their place.
@@ -90,11 +90,11 @@ class Services:
 
     def __post_init__(self) -> None:
         self.signals = Signals(self.log)
-        self.callback_errors = CallbackErrors(self.chance)
+        self.callback_errors = CallbackErrors(self.randomness)
 
     @property
-    def walls(self) -> Walls:
-        return self.site.walls
+    def isolation(self) -> IsolationLevel:
+        return self.provisioner.isolation
 
     def commit(self) -> None:
         """Makes durable what has changed: before it is told, and before what cannot be undone is done."""
@@ -133,7 +133,7 @@ class Services:
         command = redacted(sandbox, data["command"], TEXT_CHARACTERS)
         said = None if output is None else redacted(sandbox, output, OUTPUT_KEPT, mark=False)
         self.journal.ran(
-            Ran(
+            CommandRecord(
                 self.clock.timestamp(),
                 sandbox.account_id,
                 sandbox.id,

@@ -6,7 +6,7 @@ from typing import Optional
 
 from ..store import Account, Sandbox, Session
 from . import cost
-from .refusal import not_found
+from .errors import not_found
 from .services import Services
 
 #: Sessions of an account that are kept; the oldest that are over go first.
@@ -49,7 +49,7 @@ class Sessions:
         """The sandbox's one active session; whoever begins it holds `sandbox.agent`."""
         store, now = self._services.store, self._services.clock.time()
         session = Session(
-            id=self._services.chance.identifier("sess", store.sessions),
+            id=self._services.randomness.identifier("sess", store.sessions),
             account_id=sandbox.account_id,
             sandbox_id=sandbox.id,
             agent_type=agent_type,

@@ -8,11 +8,11 @@ import secrets
 from typing import TYPE_CHECKING, Callable, Optional
 
 from ..cage.disk import TooLarge
-from ..cage.process import Gone
+from ..cage.process import SandboxGone
 from ..store import Account, Sandbox, Snapshot
 from ..workers import Stop
 from . import limits
-from .refusal import Refusal, not_found, not_running, plan_limit
+from .errors import ApiError, not_found, not_running, plan_limit
 from .services import Services
 
 if TYPE_CHECKING:
@@ -63,9 +63,7 @@ class Snapshots:
 
     def _of(self, sandbox_id: str, account_id: str) -> list[Snapshot]:
         everything = self._services.store.snapshots.values()
-        return [
-            snap for snap in everything if snap.sandbox_id == sandbox_id and snap.account_id == account_id
-        ]
+        return [snap for snap in everything if snap.sandbox_id == sandbox_id and snap.account_id == account_id]
 
     # --- taking
 
@@ -91,7 +89,7 @@ class Snapshots:
         self, sandbox: Sandbox, name: str, description: str, trigger: str, failing: Optional[str] = None
     ) -> Snapshot:
         store = self._services.store
-        identifier = self._services.chance.identifier("snap", store.snapshots)
+        identifier = self._services.randomness.identifier("snap", store.snapshots)
         snapshot = Snapshot(
             id=identifier,
             account_id=sandbox.account_id,
@@ -137,7 +135,7 @@ class Snapshots:
                 if held:
                     try:
                         await cage.freeze()
-                    except Gone:
+                    except SandboxGone:
                         held = False  # its processes are dead; its files are as still as they get
                 try:
                     await cage.pack(snapshot.file, limits.SNAPSHOT_BYTES, stop)
@@ -147,7 +145,7 @@ class Snapshots:
             except TooLarge:
                 self._failed(sandbox, snapshot, f"larger than {limits.SNAPSHOT_BYTES // 1024**3} GB")
                 return False
-            except (OSError, Gone) as error:
+            except (OSError, SandboxGone) as error:
                 if snapshot.id in self._services.store.snapshots:  # else it was deleted, which has stopped it
                     self._failed(sandbox, snapshot, str(error))
                 return False
@@ -184,15 +182,13 @@ class Snapshots:
                 finally:
                     del self._restoring[target.id]
                     await cage.thaw()
-            except Gone:
+            except SandboxGone:
                 self._require_restorable(snapshot, target)
                 raise not_running(target.id, target.status) from None
             except OSError as error:
                 self._require_restorable(snapshot, target)
                 self._services.failed(target, f"restore of {snapshot.id} failed: {error}")
-                raise Refusal(
-                    507, f"restoring {snapshot.id} failed, the workspace is untouched: {error}"
-                ) from None
+                raise ApiError(507, f"restoring {snapshot.id} failed, the workspace is untouched: {error}") from None
         message = f"restored snapshot {snapshot.name} ({snapshot.id})"
         self._services.happened(target, "restore", message, snapshot_id=snapshot.id)
 
@@ -225,7 +221,7 @@ class Snapshots:
 
     def _require_completed(self, snapshot: Snapshot) -> None:
         if snapshot.status != "completed":
-            raise Refusal(
+            raise ApiError(
                 409,
                 f"snapshot {snapshot.id} is {snapshot.status}; only a completed one can be used",
                 "snapshot_not_ready",
@@ -258,9 +254,9 @@ class Snapshots:
             until = 0
         good = hmac.compare_digest(self._signature(snapshot_id, until).encode(), signature.encode())
         if not good or str(until) != expires:
-            raise Refusal(403, "the download URL is not valid; ask for a new one", "policy_denied")
+            raise ApiError(403, "the download URL is not valid; ask for a new one", "policy_denied")
         if self._services.clock.time() > self._downloads.get(signature, ("", float(until)))[1]:
-            raise Refusal(403, "the download URL has expired; ask for a new one", "policy_denied")
+            raise ApiError(403, "the download URL has expired; ask for a new one", "policy_denied")
         snapshot = self._services.store.snapshots.get(snapshot_id)
         if snapshot is None:
             raise not_found("snapshot", snapshot_id)

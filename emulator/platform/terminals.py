@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from typing import Optional
 
 from .. import descriptors
-from ..cage.process import Gone
+from ..cage.process import SandboxGone
 from ..cage.terminal import Terminal
 from ..store import Account, Sandbox
 from . import limits
-from .refusal import Refusal, not_running, require_descriptors
+from .errors import ApiError, not_running, require_descriptors
 from .sandboxes import Sandboxes
 from .services import Services, redacted
-from .typing_in import Interactive, Streamed
+from .terminal_stubs import Interactive, Streamed
 
 MOST_PER_SANDBOX = 64
 #: What streaming clients type around their command, and what the shell then prints (wire-contract.md 4.3).
@@ -61,7 +61,7 @@ class Terminals:
         """A shell in a terminal, killed with all that came from it when the block ends before it does. 409 when the
         sandbox cannot run it, 503 when too few descriptors are left."""
         if self._open[sandbox.id] >= MOST_PER_SANDBOX:
-            raise Refusal(409, f"{sandbox.id} has {MOST_PER_SANDBOX} terminals open already; close one first")
+            raise ApiError(409, f"{sandbox.id} has {MOST_PER_SANDBOX} terminals open already; close one first")
         require_descriptors(descriptors.room_for_stream(), "a terminal")
         async with self._counted(sandbox.id), self._sandboxes.active(sandbox):
             async with sandbox.disk:  # a snapshot, a restore or a pause in progress comes first
@@ -70,10 +70,10 @@ class Terminals:
                     raise not_running(sandbox.id, sandbox.status)
                 try:
                     terminal = await cage.terminal(sandbox.env, rows, cols, quiet)
-                except (Gone, OSError) as error:
-                    raise Refusal(409, f"no terminal in {sandbox.id}: {error}", "sandbox_not_running") from error
+                except (SandboxGone, OSError) as error:
+                    raise ApiError(409, f"no terminal in {sandbox.id}: {error}", "sandbox_not_running") from error
             session = Session(
-                id=self._services.chance.identifier("term", self._sessions),
+                id=self._services.randomness.identifier("term", self._sessions),
                 sandbox_id=sandbox.id,
                 rows=rows,
                 cols=cols,

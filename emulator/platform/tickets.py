@@ -5,10 +5,10 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass, replace
 
-from ..control.scope import act_for
+from ..control.current_account import act_for
 from ..store import Account, Key
 from .accounts import Accounts
-from .refusal import Refusal
+from .errors import ApiError
 from .services import Services
 
 TICKET_SECONDS = 60
@@ -52,12 +52,14 @@ class Tickets:
     def admit(self, token: str) -> tuple[Account, Key]:
         """Whose ticket or key that is; a ticket is used up by it. 401 otherwise."""
         if not token:
-            raise Refusal(401, "no credential: add `?token=<ticket>`, from POST /v1/auth/socket-ticket, or the API key")
+            raise ApiError(
+                401, "no credential: add `?token=<ticket>`, from POST /v1/auth/socket-ticket, or the API key"
+            )
         if not token.startswith(PREFIX):
             return self._accounts.authenticate(token)
         ticket = self._open.pop(token, None)
         if ticket is not None:
             act_for(ticket.key.account_id)
         if ticket is None or ticket.expires <= self._services.clock.time():
-            raise Refusal(401, "this ticket is used up, too old or none of ours; get a new one for every socket")
+            raise ApiError(401, "this ticket is used up, too old or none of ours; get a new one for every socket")
         return self._accounts.authenticate(ticket.key.secret)

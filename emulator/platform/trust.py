@@ -27,9 +27,9 @@ class Trust:
         session = self._services.store.sessions.get(event.session_id)
         if session is None or session.account_id != event.account_id:  # clients may choose any session id
             return
-        from .trust_rules import Seen, charges  # reading commands, for those who have an agent
+        from .trust_rules import CommandFacts, charges  # reading commands, for those who have an agent
 
-        seen = Seen(event, _known_hosts(sandbox))
+        seen = CommandFacts(event, _known_hosts(sandbox))
         if seen.operation == "delete":
             seen.deletions = self._deletions(session)
         points = 0

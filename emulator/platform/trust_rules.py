@@ -60,7 +60,7 @@ _DISPOSABLE = re.compile(
 _WIDE = re.compile(r"(?:/|/root|/workspace)?(?:/?[*.]|/?\.\*|\.\.)?/?|~/?\**|.*/\*")
 
 
-class Seen:
+class CommandFacts:
     """An event as the rules look at it. `known`: hosts that are known in this sandbox besides KNOWN_HOSTS."""
 
     def __init__(self, event: Event, known: Sequence[str]) -> None:
@@ -105,7 +105,7 @@ class Seen:
 # Each of these returns what it found, for the log, or nothing.
 
 
-def deleted_many(seen: Seen) -> str:
+def deleted_many(seen: CommandFacts) -> str:
     if seen.deletions > MANY_FILES:
         return f"{seen.deletions} files deleted"
     for step in seen.speaking():
@@ -122,7 +122,7 @@ def deleted_many(seen: Seen) -> str:
     return ""
 
 
-def unknown_registry(seen: Seen) -> str:
+def unknown_registry(seen: CommandFacts) -> str:
     for step in seen.steps:
         words = step.operands
         if "install" not in words and "add" not in words and step.program not in ("npx", "uvx"):
@@ -137,40 +137,40 @@ def unknown_registry(seen: Seen) -> str:
     return ""
 
 
-def large_download(seen: Seen) -> str:
+def large_download(seen: CommandFacts) -> str:
     size = seen.number("bytes_received") if seen.kind == "network" else 0
     return f"{size / 1000**2:.0f} MB from {seen.host or 'somewhere'}" if size > LARGE_DOWNLOAD else ""
 
 
-def config_outside_project(seen: Seen) -> str:
+def config_outside_project(seen: CommandFacts) -> str:
     return next((path for path in _changed(seen) if _OWN_CONFIG.match(path)), "")
 
 
-def unknown_host(seen: Seen) -> str:
+def unknown_host(seen: CommandFacts) -> str:
     return seen.unknown([seen.host]) or next(filter(None, (seen.unknown(step.hosts()) for step in seen.steps)), "")
 
 
-def as_root(seen: Seen) -> str:
+def as_root(seen: CommandFacts) -> str:
     return next((s.text for s in seen.steps if "sudo" in s.wrappers or "doas" in s.wrappers or s.program == "su"), "")
 
 
-def sensitive_variable(seen: Seen) -> str:
+def sensitive_variable(seen: CommandFacts) -> str:
     found = _SENSITIVE_VARIABLE.search(seen.command)
     if found:
         return found[0]
     return seen.path if _SETTINGS_FILE.search(seen.path) else ""
 
 
-def new_keys(seen: Seen) -> str:
+def new_keys(seen: CommandFacts) -> str:
     return next((found[0] for found in (_NEW_KEYS.search(step.text) for step in seen.speaking()) if found), "")
 
 
-def credential_file(seen: Seen) -> str:
+def credential_file(seen: CommandFacts) -> str:
     texts = [seen.path] if seen.operation not in ("", "list") else [step.text for step in seen.speaking()]
     return next((found[0] for found in map(_CREDENTIALS.search, texts) if found), "")
 
 
-def remote_execution(seen: Seen) -> str:
+def remote_execution(seen: CommandFacts) -> str:
     command = seen.command
     for pipe in _PIPED_TO_INTERPRETER.finditer(command):
         before = max(command.rfind(end, 0, pipe.start()) for end in "|;\n")
@@ -181,15 +181,15 @@ def remote_execution(seen: Seen) -> str:
     return found[0].strip() if found else ""
 
 
-def host_network(seen: Seen) -> str:
+def host_network(seen: CommandFacts) -> str:
     return next((found[0] for found in (_HOST_NETWORK.search(step.text) for step in seen.speaking()) if found), "")
 
 
-def system_files(seen: Seen) -> str:
+def system_files(seen: CommandFacts) -> str:
     return next((path for path in _changed(seen) if _SYSTEM.match(path)), "")
 
 
-def exfiltration(seen: Seen) -> str:
+def exfiltration(seen: CommandFacts) -> str:
     if seen.number("bytes_sent") > LARGE_UPLOAD and seen.unknown([seen.host]):
         return seen.host
     for step in seen.steps:
@@ -205,7 +205,7 @@ def exfiltration(seen: Seen) -> str:
     return ""
 
 
-def _changed(seen: Seen) -> list[str]:
+def _changed(seen: CommandFacts) -> list[str]:
     if seen.operation in ("write", "create", "delete", "rename"):
         return [seen.path] if seen.path else []
     return [path for step in seen.steps for path in step.changed_paths()]
@@ -219,7 +219,7 @@ class Rule:
     name: str
     points: int
     looks_at: str
-    look: Callable[[Seen], str]
+    look: Callable[[CommandFacts], str]
     covered_by: tuple[str, ...] = ()
     once: bool = False
 
@@ -246,14 +246,12 @@ RULES = (
     # minor
     Rule("deleted_many", 7, "more than 10 files deleted at once", deleted_many, ("system_files",)),
     Rule("large_download", 7, "over 100 MB received", large_download),
-    Rule(
-        "config_outside_project", 7, "settings in the home directory", config_outside_project, ("credential_file",)
-    ),
+    Rule("config_outside_project", 7, "settings in the home directory", config_outside_project, ("credential_file",)),
     Rule("unknown_registry", 5, "packages from elsewhere than the known registries", unknown_registry),
 )
 
 
-def charges(seen: Seen) -> list[tuple[Rule, str]]:
+def charges(seen: CommandFacts) -> list[tuple[Rule, str]]:
     """The rules that an event broke, each with what it found."""
     found: list[tuple[Rule, str]] = []
     for rule in RULES:

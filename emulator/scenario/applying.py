@@ -2,7 +2,8 @@
 
 Each entry is a call of the emulator's controls or of the SDK, with the entry's keys as options: what can be called can
 be written in a file. The calls are described by the very functions that a test calls, and performed within the emulator
-(`wire/direct.py`), so that no fault or rate limit applies to a setup, and no request to the emulator itself is made.
+(`wire/internal_calls.py`), so that no fault or rate limit applies to a setup, and the emulator sends no request to
+itself.
 """
 
 from __future__ import annotations
@@ -17,17 +18,17 @@ from caged._call import Call
 from caged._resources import account as keys
 from caged._resources import files, sandboxes
 
+from ..control.current_account import ALL_ACCOUNTS
 from ..control.names import suggestion
-from ..control.scope import EVERYBODY
-from ..double.agents import Agent
-from ..double.clock import Clock
-from ..double.commands import Commands
-from ..double.faults import Faults
-from ..double.link import Link
+from ..control_client.agents import Agent
+from ..control_client.clock import Clock
+from ..control_client.commands import Commands
+from ..control_client.faults import Faults
+from ..control_client.transport import Transport
+from ..platform.errors import ApiError
 from ..platform.platform import Platform
-from ..platform.refusal import Refusal
 from ..store import Account
-from ..wire.direct import Direct
+from ..wire.internal_calls import Direct
 from .checking import sandbox_names
 from .loaded import Loaded
 from .reading import Scenario, ScenarioError
@@ -72,7 +73,7 @@ class _Applying:
     # --- checks that need the emulator
 
     def _check_account(self) -> None:
-        if self._account.id != EVERYBODY:
+        if self._account.id != ALL_ACCOUNTS:
             return
         for kind in ("keys", "sandboxes"):
             if getattr(self._scenario, kind):
@@ -89,7 +90,7 @@ class _Applying:
                 if name is None or name in self._names:
                     continue
                 box = self._platform.services.store.sandboxes.get(str(name))
-                if box is None or self._account.id not in (box.account_id, EVERYBODY):
+                if box is None or self._account.id not in (box.account_id, ALL_ACCOUNTS):
                     hint = suggestion(str(name), self._names)
                     raise ScenarioError(f"{kind}[{index}]: sandbox: there is no sandbox {name!r} in the scenario{hint}")
 
@@ -126,10 +127,10 @@ class _Applying:
     async def _freeze(self, moment: Any) -> None:
         clock, account = self._platform.services.clock, self._account.id
         before = clock.state()
-        kept = before if account == EVERYBODY else {name: dial for name, dial in before.items() if name == account}
+        kept = before if account == ALL_ACCOUNTS else {name: dial for name, dial in before.items() if name == account}
 
         async def undo() -> None:
-            self._platform.watch.reset(account)
+            self._platform.scheduler.reset(account)
             clock.restore(kept)
 
         self._undo.append(undo)
@@ -170,7 +171,7 @@ class _Applying:
             self._undo.append(lambda: self._delete(f"/_emulator{added}"))
 
     async def _delete(self, path: str) -> None:
-        everybody = self._platform.accounts.administered(EVERYBODY)
+        everybody = self._platform.accounts.administered(ALL_ACCOUNTS)
         await self._direct.perform("DELETE", path, account=everybody)
 
     async def _call(self, call: Call[Any]) -> Any:
@@ -225,7 +226,7 @@ class _Applying:
             undo = self._undo.pop()
             try:
                 await undo()
-            except Refusal:
+            except ApiError:
                 pass  # it is gone already: removed by another call, or with the account
             except Exception as error:
                 self._platform.services.log(f"warning: part of a scenario that failed was not removed: {error!r}")
@@ -242,7 +243,7 @@ def _at(place: str) -> Iterator[None]:
         yield
     except ScenarioError as error:
         raise ScenarioError(f"{place}: {error}") from error
-    except (Refusal, CagedError, AttributeError, LookupError, TypeError, ValueError, RuntimeError, re.error) as error:
+    except (ApiError, CagedError, AttributeError, LookupError, TypeError, ValueError, RuntimeError, re.error) as error:
         raise ScenarioError(f"{place}: {error}") from error
 
 
@@ -280,7 +281,7 @@ class _Recorder:
         raise _Recorded(method, path, body, account)
 
 
-_RECORDER = cast(Link, _Recorder())
+_RECORDER = cast(Transport, _Recorder())
 
 
 def _recorded(function: Callable[..., Any], *arguments: Any, **options: Any) -> _Recorded:

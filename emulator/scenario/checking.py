@@ -11,10 +11,10 @@ from caged._resources.account import AccountAPI
 from caged._resources.sandboxes import Sandboxes
 
 from ..control.names import suggestion
-from ..double.agents import Agent
-from ..double.clock import Clock
-from ..double.commands import Commands
-from ..double.faults import Faults
+from ..control_client.agents import Agent
+from ..control_client.clock import Clock
+from ..control_client.commands import Commands
+from ..control_client.faults import Faults
 from ..platform import limits
 from .reading import Scenario, ScenarioError
 
@@ -29,7 +29,7 @@ def check(scenario: Scenario) -> None:
     if scenario.clock:
         _options("clock", scenario.clock, Clock.freeze, {"freeze": "at"}, needed=["freeze"])
         if isinstance(scenario.clock["freeze"], bool):
-            raise ScenarioError("clock: freeze: must be a moment, such as \"2030-01-01T00:00:00Z\"")
+            raise ScenarioError('clock: freeze: must be a moment, such as "2030-01-01T00:00:00Z"')
     for index, entry in enumerate(scenario.keys):
         _options(f"keys[{index}]", entry, AccountAPI.create_key)
     for index, entry in enumerate(scenario.stubs):
@@ -89,9 +89,7 @@ def _pattern_options(place: str, entry: Mapping[str, Any], function: Callable[..
         try:
             re.compile(table["regex"])
         except re.error as error:
-            raise ScenarioError(
-                f"{place}: {name}: {table['regex']!r} is not a regular expression: {error}"
-            ) from error
+            raise ScenarioError(f"{place}: {name}: {table['regex']!r} is not a regular expression: {error}") from error
 
 
 def _agent(name: str, table: Any) -> None:

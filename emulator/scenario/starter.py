@@ -3,7 +3,7 @@
 #: By which the starter calls itself.
 NAME = "caged-scenario.toml"
 
-STARTER = '''\
+STARTER = """\
 # A scenario: what an emulator starts with. It is loaded completely or not at all.
 #
 #     caged-emulator serve --scenario caged-scenario.toml
@@ -62,4 +62,4 @@ replies = [
 # sandbox = "web"
 # status = 503
 # times = 2
-'''
+"""

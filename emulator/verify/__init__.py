@@ -6,7 +6,7 @@ or this one.
     report = verify("http://127.0.0.1:4747", "caged_sk_local")
     print("\\n".join(report.lines()))
 
-`check.py` says what a check is, `checks/` has them by resource, `bench.py` what they share and how it is undone,
+`check.py` says what a check is, `checks/` has them by resource, `context.py` what they share and how it is undone,
 `wire.py` the raw wire, `run.py` makes them.
 """
 

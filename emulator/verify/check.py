@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Callable
 
 if TYPE_CHECKING:
-    from .bench import Bench
+    from .context import Context
 
-    Look = Callable[[Bench], None]
+    Look = Callable[[Context], None]
 
 #: `contract`: known of the real platform, by its clients or its documentation. `decision`: no source says, and this
 #: project has decided; the real platform may differ there without being wrong.

@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 import httpx
 from websockets.exceptions import WebSocketException
 
-from .bench import Bench
 from .check import LEVELS, CannotRun, Check, Different, Unchecked
 from .checks import CHECKS
+from .context import Context
 from .expect import short
 from .report import DIFFERENT, EQUAL, UNCHECKED, Report, Result
 from .wire import Patience, Wire
@@ -78,7 +78,7 @@ def verify(
     wire = Wire(base_url, api_key, patience)
     try:
         _first(wire)
-        bench = Bench(wire, patience, second_api_key, agent)
+        bench = Context(wire, patience, second_api_key, agent)
         report = Report(wire.base_url)
         try:
             _make(bench, checks, report, on_result)
@@ -111,7 +111,7 @@ def _first(wire: Wire) -> None:
 
 
 def _make(
-    bench: Bench, checks: Iterable[Check], report: Report, on_result: Optional[Callable[[Result], None]]
+    bench: Context, checks: Iterable[Check], report: Report, on_result: Optional[Callable[[Result], None]]
 ) -> None:
     for check in checks:
         if report.gone or bench.patience.over:
@@ -124,7 +124,7 @@ def _make(
             on_result(result)
 
 
-def _one(bench: Bench, check: Check, report: Report) -> Result:
+def _one(bench: Context, check: Check, report: Report) -> Result:
     bench.patience.begin()
     began = time.monotonic()
 

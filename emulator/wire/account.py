@@ -7,7 +7,7 @@ from typing import Optional
 from pydantic import Field
 from starlette.responses import Response
 
-from ..platform.refusal import invalid
+from ..platform.errors import invalid
 from ..store import Account, Key
 from .operation import Body, Call, Model, NoBody, Operations, json_reply, no_content
 

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from ..json_values import counted, has_more_values
 from ..pace import Pace, Turns
 from ..platform import limits
-from ..platform.refusal import Refusal, invalid
+from ..platform.errors import ApiError, invalid
 from .operation import Body, NoBody, Operation
 
 #: Of an unknown key, and of the place of a fault, in an error or a warning.
@@ -31,7 +31,7 @@ async def read_body(request: Request, operation: Operation, turns: Turns) -> byt
     async for chunk in request.stream():
         size += len(chunk)
         if size > most:
-            raise Refusal(413, f"the body is larger than {most // 1024**2} MiB")
+            raise ApiError(413, f"the body is larger than {most // 1024**2} MiB")
         chunks.append(chunk)
     raw = b"".join(chunks)
     most = _most_values(operation)
@@ -85,7 +85,7 @@ def _most_values(operation: Operation) -> int:
     return operation.body.most_values if operation.body is not None else 0
 
 
-def _too_many(operation: Operation) -> Refusal:
+def _too_many(operation: Operation) -> ApiError:
     return invalid(f"body: has more than {_most_values(operation):,} values (keys, elements, objects and arrays)")
 
 

@@ -15,15 +15,15 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from ..control.journal import Entry
-from ..control.scope import act_for
+from ..control.current_account import act_for
+from ..control.journal import RequestRecord
+from ..platform.errors import ApiError, invalid
 from ..platform.platform import Platform
-from ..platform.refusal import Refusal, invalid
 from ..store import Account
-from . import faulty
+from . import fault_injection
 from .bodies import NAME_CHARACTERS, UNKNOWN_NAMED, parse_body, read_body, unknown_keys
-from .foreign import note_foreign
 from .operation import Body, Call, Operation
+from .other_accounts import note_foreign
 from .problem import problem
 
 CLIENT_CLOSED_REQUEST = 499
@@ -57,7 +57,7 @@ class Dispatcher:
         services = self._platform.services
         started = time.perf_counter()
         entry = services.journal.add(
-            Entry(
+            RequestRecord(
                 at=services.clock.timestamp(),
                 method=request.method,
                 path=request.scope["path"],
@@ -81,7 +81,7 @@ class Dispatcher:
                 rate = self._platform.accounts.rate_window(account)
                 rate = self._platform.accounts.count_request(account)
                 if key.scope == "read_only" and method != "GET":
-                    raise Refusal(403, "this key is read-only", "read_only_key", "", "api_key", key.id)
+                    raise ApiError(403, "this key is read-only", "read_only_key", "", "api_key", key.id)
             raw = await read_body(request, operation, services.turns)
             injection = services.faults.take(
                 account.id,
@@ -94,7 +94,7 @@ class Dispatcher:
             response = None
             if injection is not None:
                 over.callback(injection.release)
-                response = await faulty.before(injection, request)
+                response = await fault_injection.before(injection, request)
             if response is not None:
                 injection = None  # the fault has had its effect
             else:
@@ -104,19 +104,19 @@ class Dispatcher:
                 entry.warnings += unused_parts(request, operation)
                 call = Call(request, self._platform, account, key, body, entry.warnings, injection)
                 response = await operation.handler(call)
-        except Refusal as refusal:
+        except ApiError as refusal:
             note_foreign(self._platform, entry, account, refusal, request.path_params.values())
             response = problem(refusal)
         except ClientDisconnect:
             response = Response(status_code=CLIENT_CLOSED_REQUEST)
         except Exception:
             services.log(f"{request.method} {request.scope['path']} failed:\n{traceback.format_exc()}")
-            response = problem(Refusal(500, "the emulator failed; its log has the traceback. Please report it."))
+            response = problem(ApiError(500, "the emulator failed; its log has the traceback. Please report it."))
         add_common_headers(response, self._platform, rate)
         if services.keeper is not None:
             response = self._durable(response, request)
         if injection is not None and response.status_code != CLIENT_CLOSED_REQUEST:
-            passed, response = response, faulty.after(injection, response, request)
+            passed, response = response, fault_injection.after(injection, response, request)
             if response is passed:
                 injection.release()  # the effect cannot happen any more
         entry.status = response.status_code
@@ -130,7 +130,7 @@ class Dispatcher:
             return raw
         try:
             self._platform.services.journal.hide(account.id, parse_body(raw, operation).hidden())
-        except Refusal:
+        except ApiError:
             return b""
         return raw
 
@@ -139,20 +139,20 @@ class Dispatcher:
         platform = self._platform
         try:
             if not secrets.compare_digest(bearer(request).encode(), platform.services.admin_key.encode()):
-                raise Refusal(401, "not the admin key; `caged-emulator serve` prints it, and --admin-key sets it")
+                raise ApiError(401, "not the admin key; `caged-emulator serve` prints it, and --admin-key sets it")
             _check_query(request, operation)
             await _check_no_body(request, operation)
             account = platform.accounts.administered(request.query_params.get("account"))
             raw = await read_body(request, operation, platform.services.turns)
             body = parse_body(raw, operation, unknown_keys=False)
             response = await operation.handler(Call(request, platform, account, None, body))
-        except Refusal as refusal:
+        except ApiError as refusal:
             response = problem(refusal)
         except ClientDisconnect:
             response = Response(status_code=CLIENT_CLOSED_REQUEST)
         except Exception:
             platform.services.log(f"{request.method} {request.scope['path']} failed:\n{traceback.format_exc()}")
-            response = problem(Refusal(500, "the emulator failed; its log has the traceback."))
+            response = problem(ApiError(500, "the emulator failed; its log has the traceback."))
         add_common_headers(response, platform, admin=True)
         if platform.services.keeper is not None:
             response = self._durable(response, request)
@@ -164,7 +164,7 @@ class Dispatcher:
             self._platform.services.commit()
         except OSError as error:
             self._platform.services.log(f"{request.method} {request.scope['path']}: {error}")
-            response = problem(Refusal(507, str(error)))
+            response = problem(ApiError(507, str(error)))
             add_common_headers(response, self._platform)
         return response
 
@@ -209,7 +209,7 @@ def add_common_headers(
     a call about the emulator, which changes no id that a seed makes repeatable."""
     limit, remaining, reset = rate or platform.accounts.rate_window()
     response.raw_headers += [
-        (b"x-request-id", b"req_%016x" % platform.services.chance.bits("admin" if admin else "req", 64)),
+        (b"x-request-id", b"req_%016x" % platform.services.randomness.bits("admin" if admin else "req", 64)),
         (b"x-ratelimit-limit", b"%d" % limit),
         (b"x-ratelimit-remaining", b"%d" % remaining),
         (b"x-ratelimit-reset", b"%d" % reset),
@@ -219,7 +219,7 @@ def add_common_headers(
 def bearer(request: Request) -> str:
     scheme, _, secret = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not secret.strip():
-        raise Refusal(401, "no API key: send `Authorization: Bearer <key>`")
+        raise ApiError(401, "no API key: send `Authorization: Bearer <key>`")
     return secret.strip()
 
 

@@ -7,9 +7,9 @@ from typing import Any, Optional, TypeVar
 from starlette.responses import Response
 
 from ..platform import limits
-from ..platform.refusal import invalid
-from .hangup import unless_hung_up
-from .large import CHARACTERS, LargeJson, json_object
+from ..platform.errors import invalid
+from .client_disconnect import unless_hung_up
+from .large_bodies import CHARACTERS, LargeJson, json_object
 from .operation import Body, Call, Model, Operations, json_reply
 
 operations = Operations()

@@ -5,11 +5,11 @@ from __future__ import annotations
 from starlette.responses import Response
 
 from ..cage.paths import WORKSPACE
-from ..cage.tree import Entry
+from ..cage.safe_files import Entry
 from ..control.clock import rfc3339
 from ..platform import limits
-from .hangup import unless_hung_up
-from .large import LargeJson, json_array
+from .client_disconnect import unless_hung_up
+from .large_bodies import LargeJson, json_array
 from .operation import Body, Call, Model, NoBody, Operations, json_reply
 
 operations = Operations()
@@ -64,10 +64,7 @@ async def list_directory(call: Call[NoBody]) -> Response:
     if len(entries) > ENTRIES_MADE_AT_ONCE:
         return LargeJson(await call.platform.services.workers.walk.run(_listed, entries))
     return json_reply(
-        [
-            FileOut(name=e.name, path=e.path, type=e.kind, size=e.size, mod_time=rfc3339(e.mtime))
-            for e in entries
-        ]
+        [FileOut(name=e.name, path=e.path, type=e.kind, size=e.size, mod_time=rfc3339(e.mtime)) for e in entries]
     )
 
 

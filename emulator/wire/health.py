@@ -22,7 +22,7 @@ class Health(Model):
 @operations.add("GET", "/healthz", "health.get", public=True, reply=Health)
 async def get(call: Call[NoBody]) -> Response:
     services = call.platform.services
-    refused = [describe(verdict) for verdict in services.verdicts if not verdict.works]
+    refused = [describe(verdict) for verdict in services.probe_results if not verdict.works]
     return json_reply(
-        Health(status="ok", version=__version__, isolation=services.walls.level, isolation_refused=refused)
+        Health(status="ok", version=__version__, isolation=services.isolation.level, isolation_refused=refused)
     )

@@ -226,9 +226,7 @@ def _responses(operation: Operation, refs: Any) -> dict[str, Any]:
     if content:
         success["content"] = content
     responses = {str(operation.status): success}
-    problem = {
-        "application/problem+json": {"schema": refs[_PROBLEMS.get(operation.name, Problem), "serialization"]}
-    }
+    problem = {"application/problem+json": {"schema": refs[_PROBLEMS.get(operation.name, Problem), "serialization"]}}
     for status in sorted(_refusals(operation)):
         responses[str(status)] = {
             "description": HTTPStatus(status).phrase,

@@ -13,8 +13,8 @@ from starlette.responses import Response
 
 from ..control.faults import Injection
 from ..json_values import MOST
+from ..platform.errors import invalid
 from ..platform.platform import Platform
-from ..platform.refusal import invalid
 from ..store import Account, Key
 
 B = TypeVar("B", bound=BaseModel)

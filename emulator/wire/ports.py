@@ -7,8 +7,8 @@ from typing import Any, Optional
 from pydantic import Field
 from starlette.responses import Response
 
+from ..platform.errors import invalid
 from ..platform.limits import HTTP_PORTS
-from ..platform.refusal import invalid
 from .operation import Body, Call, Model, NoBody, Operations, json_reply
 from .preview_address import url_of
 

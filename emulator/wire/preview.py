@@ -10,10 +10,10 @@ from typing import Optional
 from starlette.types import Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from ..control.journal import Entry
-from ..control.scope import act_for
+from ..control.current_account import act_for
+from ..control.journal import RequestRecord
+from ..platform.errors import ApiError
 from ..platform.platform import Platform
-from ..platform.refusal import Refusal
 from .dispatch import add_common_headers
 from .preview_address import Target, with_query
 from .preview_credentials import Credentials
@@ -32,7 +32,7 @@ class Previews:
         services = self._platform.services
         method = scope.get("method", "GET")
         entry = services.journal.add(
-            Entry(services.clock.timestamp(), method, scope["path"], "preview", sandbox=target.sandbox_id)
+            RequestRecord(services.clock.timestamp(), method, scope["path"], "preview", sandbox=target.sandbox_id)
         )
         act_for("")
         sandbox = services.store.sandboxes.get(target.sandbox_id)
@@ -48,7 +48,7 @@ class Previews:
         try:
             await self._serve(target, scope, receive, answer)
             entry.status = entry.status or 101
-        except Refusal as refusal:
+        except ApiError as refusal:
             entry.status = refusal.status
             await self._refuse(refusal, scope, receive, send)
 
@@ -70,7 +70,7 @@ class Previews:
             else:
                 await forward(target.port, target.prefix, target.path, scope, receive, send, connection, protected)
 
-    async def _refuse(self, refusal: Refusal, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _refuse(self, refusal: ApiError, scope: Scope, receive: Receive, send: Send) -> None:
         response = problem(refusal)
         if refusal.status == 401:
             response.headers["WWW-Authenticate"] = 'Basic realm="preview"'

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import h11
 from starlette.types import Receive, Scope, Send
 
-from ..platform.refusal import Refusal
+from ..platform.errors import ApiError
 
 PIECE = 64 * 1024
 #: For the head of an answer: as long as the platform's clients wait for a command.
@@ -52,7 +52,7 @@ async def forward(
         )
         await exchange.run(request, lambda found: _shown(found, port, prefix))
     except h11.LocalProtocolError as error:
-        raise Refusal(400, f"the request cannot be passed on to the server in the sandbox: {error}") from None
+        raise ApiError(400, f"the request cannot be passed on to the server in the sandbox: {error}") from None
     finally:
         writer.close()
 
@@ -134,12 +134,12 @@ class _Exchange:
             # The way up ends only when the visitor goes away; a server that answers early is not waited for.
             await asyncio.wait({up, down}, return_when=asyncio.FIRST_COMPLETED)
             if down.cancelled():
-                raise Refusal(504, f"the server in the sandbox did not answer within {ANSWER_SECONDS:g} s")
+                raise ApiError(504, f"the server in the sandbox did not answer within {ANSWER_SECONDS:g} s")
             if down.done():
                 down.result()
         except (h11.ProtocolError, OSError, EOFError) as error:
             if not self._started:
-                raise Refusal(502, f"the server in the sandbox did not answer in HTTP: {error}") from None
+                raise ApiError(502, f"the server in the sandbox did not answer in HTTP: {error}") from None
         finally:
             late.cancel()
             for task in (up, down):

@@ -16,7 +16,7 @@ from websockets.frames import Close, Frame, Opcode
 from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
-from ..platform.refusal import Refusal
+from ..platform.errors import ApiError
 from .preview_http import PIECE, check_answer, end_to_end, forwarded
 from .sockets import subprotocols
 
@@ -48,10 +48,10 @@ async def forward_socket(
         await visitor.accept(subprotocol=far.subprotocol)
         await _pass_on(visitor, far)
     except InvalidURI as error:
-        raise Refusal(400, f"the address cannot be passed on to the server in the sandbox: {error}") from None
+        raise ApiError(400, f"the address cannot be passed on to the server in the sandbox: {error}") from None
     except (asyncio.TimeoutError, OSError, EOFError) as error:
         if visitor.application_state.name == "CONNECTING":
-            raise Refusal(502, f"the server in the sandbox took no WebSocket: {error or 'no answer'}") from None
+            raise ApiError(502, f"the server in the sandbox took no WebSocket: {error or 'no answer'}") from None
     except WebSocketDisconnect:
         pass
     finally:

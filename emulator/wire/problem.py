@@ -12,10 +12,10 @@ from typing import Any
 
 from starlette.responses import Response
 
-from ..platform.refusal import Refusal
+from ..platform.errors import ApiError
 
 
-def problem(refusal: Refusal) -> Response:
+def problem(refusal: ApiError) -> Response:
     title = HTTPStatus(refusal.status).phrase
     body: dict[str, Any] = {
         "type": f"https://caged.dev/errors/{title}",

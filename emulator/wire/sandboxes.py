@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from ..cage.git import Repo
 from ..platform import cost, limits
-from ..platform.refusal import invalid
+from ..platform.errors import invalid
 from ..store import Sandbox
 from .operation import Body, Call, Model, NoBody, Operations, json_reply, no_content
 from .unused_options import unused_options
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
 operations = Operations()
-
 
 
 def _within(allowed: limits.Range) -> dict[str, Any]:
@@ -173,7 +172,7 @@ async def create(call: Call[CreateSandbox]) -> Response:
     for warning in unused_options(call.body, sandbox, services):
         call.warnings.append(warning)
         services.note(sandbox, warning, "warning")
-    if sandbox.network_mode != "full" and not services.walls.own_network:  # the log says so later
+    if sandbox.network_mode != "full" and not services.isolation.own_network:  # the log says so later
         call.warnings.append(f"network_mode {sandbox.network_mode} is not enforced: the network is open")
     if sandbox.template in limits.OLDER_TEMPLATES:
         call.warnings.append(f"template {sandbox.template} is in older documentation only; the platform may refuse it")
@@ -234,9 +233,7 @@ def checked(body: CreateSandbox) -> dict[str, Any]:
     memory = _number("memory_mb", body.memory_mb, limits.MEMORY_MB)
     network_mode = body.network_mode or "full"
     if network_mode not in limits.NETWORK_MODES:
-        raise invalid(
-            f"network_mode: {network_mode!r} is unknown; use one of {', '.join(limits.NETWORK_MODES)}"
-        )
+        raise invalid(f"network_mode: {network_mode!r} is unknown; use one of {', '.join(limits.NETWORK_MODES)}")
     if network_mode == "allowlist" and not body.allowlist:
         raise invalid("allowlist: must name at least one host when network_mode is allowlist")
     if (body.timeout or 0) < 0:
@@ -267,9 +264,7 @@ def checked(body: CreateSandbox) -> dict[str, Any]:
 def _template(name: Optional[str]) -> str:
     resolved = limits.TEMPLATE_ALIASES.get(name or "", name or "")
     if not name:
-        raise invalid(
-            f"template: is required; valid templates: {_names(limits.TEMPLATES, limits.TEMPLATE_ALIASES)}"
-        )
+        raise invalid(f"template: is required; valid templates: {_names(limits.TEMPLATES, limits.TEMPLATE_ALIASES)}")
     if resolved not in limits.TEMPLATES:
         raise invalid(
             f"template: {name!r} is unknown; valid templates: {_names(limits.TEMPLATES, limits.TEMPLATE_ALIASES)}"
@@ -280,9 +275,7 @@ def _template(name: Optional[str]) -> str:
 def _agent(name: str) -> str:
     resolved = limits.AGENT_ALIASES.get(name, name)
     if resolved not in limits.AGENTS:
-        raise invalid(
-            f"agents: {name!r} is unknown; valid agents: {_names(limits.AGENTS, limits.AGENT_ALIASES)}"
-        )
+        raise invalid(f"agents: {name!r} is unknown; valid agents: {_names(limits.AGENTS, limits.AGENT_ALIASES)}")
     return resolved
 
 
@@ -329,9 +322,7 @@ def _repo(body: CreateSandbox) -> Optional[Repo]:
         raise invalid("repo_subdir: must not contain `..`")
     if "::" in body.repo.split("/")[0]:
         raise invalid("repo: use an https, ssh or file URL, or a local path")
-    repo = Repo(
-        body.repo, body.repo_token or None, body.repo_branch or None, body.repo_commit or None, subdir or None
-    )
+    repo = Repo(body.repo, body.repo_token or None, body.repo_branch or None, body.repo_commit or None, subdir or None)
     try:
         repo.split_credentials()
     except ValueError:

@@ -163,9 +163,7 @@ async def replay(call: Call[NoBody]) -> Response:
         )
         for event in page.events
     ]
-    return json_reply(
-        ReplayOut(events=events, has_more=page.more, next_seq=page.next_sequence, total=page.total)
-    )
+    return json_reply(ReplayOut(events=events, has_more=page.more, next_seq=page.next_sequence, total=page.total))
 
 
 @operations.add("GET", "/v1/sessions/{id}/replay/summary", "sessions.replay_summary", reply=SummaryOut)

@@ -9,11 +9,11 @@ from pydantic import ConfigDict
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from ..platform.errors import invalid
 from ..platform.limits import DOWNLOAD_SECONDS
-from ..platform.refusal import invalid
 from ..store import Snapshot
 from ..workers import Pool
-from .hangup import unless_hung_up
+from .client_disconnect import unless_hung_up
 from .operation import Body, Call, Model, NoBody, Operations, json_reply, no_content
 
 if TYPE_CHECKING:
@@ -83,9 +83,7 @@ def shown(snapshot: Snapshot) -> SnapshotOut:
 
 @operations.add("GET", "/v1/sandboxes/{id}/snapshots", "snapshots.list", reply=list[SnapshotOut])
 async def list_of_sandbox(call: Call[NoBody]) -> Response:
-    return json_reply(
-        [shown(snap) for snap in call.platform.snapshots.of_sandbox(call.account, call.param("id"))]
-    )
+    return json_reply([shown(snap) for snap in call.platform.snapshots.of_sandbox(call.account, call.param("id"))])
 
 
 @operations.add(

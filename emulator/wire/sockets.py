@@ -16,15 +16,15 @@ from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from ..control.faults import Injection
-from ..control.journal import Entry
+from ..control.journal import RequestRecord
+from ..platform.errors import ApiError
 from ..platform.open_sockets import OpenSocket
 from ..platform.platform import Platform
-from ..platform.refusal import Refusal
 from ..store import Account, Key, Sandbox
-from . import faulty
+from . import fault_injection
 from .dispatch import add_common_headers
-from .foreign import note_foreign
 from .operation import Call, NoBody
+from .other_accounts import note_foreign
 from .problem import problem
 
 #: The subprotocol of each kind of socket. A client that asks for another is given none (platform-behaviour.md B 6).
@@ -77,7 +77,7 @@ class SocketOperation:
 
 async def upgrade_required(call: Call[NoBody]) -> Response:
     """What a request that is no handshake gets on the path of a socket."""
-    raise Refusal(426, "this is a WebSocket: connect with ws:// and `?token=<ticket or API key>`")
+    raise ApiError(426, "this is a WebSocket: connect with ws:// and `?token=<ticket or API key>`")
 
 
 class SocketDispatcher:
@@ -90,7 +90,9 @@ class SocketDispatcher:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         socket = WebSocket(scope, receive, send)
         services = self._platform.services
-        entry = services.journal.add(Entry(services.clock.timestamp(), "GET", scope["path"], self._operation.name))
+        entry = services.journal.add(
+            RequestRecord(services.clock.timestamp(), "GET", scope["path"], self._operation.name)
+        )
         entry.status = 101
         started = time.perf_counter()
         connection: Optional[Connection] = None
@@ -106,7 +108,7 @@ class SocketDispatcher:
                 account.id, entry.operation, "GET", entry.path, sandbox.id, functools.partial(setattr, entry, "fault")
             )
             if injection is not None:
-                response = await faulty.before_upgrade(injection, socket)
+                response = await fault_injection.before_upgrade(injection, socket)
                 if response is not None:
                     entry.status = response.status_code
                     await refuse(socket, self._platform, response)
@@ -116,13 +118,13 @@ class SocketDispatcher:
                 await self._operation.handler(connection)
                 return
             assert sandbox.cage is not None
-            interrupted = faulty.Interrupted(injection, scope, send, sandbox.cage.crash)
+            interrupted = fault_injection.Interrupted(injection, scope, send, sandbox.cage.crash)
             socket = WebSocket(scope, receive, interrupted.send)
             connection = Connection(socket, self._platform, account, key, sandbox)
             await interrupted.run(self._operation.handler(connection))
-        except faulty.Broken:
+        except fault_injection.Broken:
             entry.status = 0
-        except Refusal as refusal:
+        except ApiError as refusal:
             entry.status = refusal.status
             if account is not None:
                 note_foreign(self._platform, entry, account, refusal, [entry.sandbox])
@@ -132,7 +134,7 @@ class SocketDispatcher:
         except Exception:
             services.log(f"{self._operation.name} failed:\n{traceback.format_exc()}")
             entry.status = 500
-            failure = Refusal(500, "the emulator failed; its log has the traceback. Please report it.")
+            failure = ApiError(500, "the emulator failed; its log has the traceback. Please report it.")
             await refuse(socket, self._platform, problem(failure))
         finally:
             if injection is not None:

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from ..json_values import has_more_values
-from ..platform.refusal import Refusal
+from ..platform.errors import ApiError
 from ..platform.terminals import Session, Transcript
 from .operation import Call, Model, NoBody, Operations, json_reply
 from .sockets import Connection, SocketOperation, close, upgrade_required
@@ -63,7 +63,7 @@ def _shown(session: Session) -> TerminalSession:
 async def terminal(connection: Connection) -> None:
     if connection.key.scope == "read_only":
         key = connection.key
-        raise Refusal(403, "this key is read-only", "read_only_key", "", "api_key", key.id)
+        raise ApiError(403, "this key is read-only", "read_only_key", "", "api_key", key.id)
     query = connection.socket.query_params
     quiet = "rows" not in query and "cols" not in query
     rows, cols = _size(connection.query_int("rows"), connection.query_int("cols"))

@@ -16,7 +16,7 @@ from levels import LEVELS, Served, need
 
 Emulators = Callable[[str], Served]
 
-WALLED = LEVELS[:-1]
+ISOLATED = LEVELS[:-1]
 _started: dict[str, Served] = {}
 
 
@@ -35,8 +35,8 @@ def emulators(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulators]:
         _started.popitem()[1].stop()
 
 
-@pytest.fixture(params=WALLED)
-def walled(request: pytest.FixtureRequest, emulators: Emulators) -> Served:
+@pytest.fixture(params=ISOLATED)
+def isolated(request: pytest.FixtureRequest, emulators: Emulators) -> Served:
     return emulators(request.param)
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from leftovers import until
-from levels import NOBODY, WALLED, as_nobody, isolation, need
+from levels import ISOLATED, NOBODY, as_nobody, isolation, need
 
 from caged import Caged
 
@@ -35,7 +35,7 @@ def outside() -> Iterator[Path]:
     pytest.skip(f"none of {', '.join(PLACES)} is writable")
 
 
-@pytest.fixture(params=WALLED)
+@pytest.fixture(params=ISOLATED)
 def level(request: pytest.FixtureRequest) -> str:
     need(request.param)
     return str(request.param)

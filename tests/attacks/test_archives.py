@@ -51,9 +51,7 @@ TREES: dict[str, Callable[[bytes], bytes]] = {
     "hard_link_to_itself": lambda out: tree(hard(b"./x", b"./x")),
     "hard_link_to_the_top": lambda out: tree(hard(b"./x", b".")),
     "hard_link_to_fifo": lambda out: tree(raw.header(b"./f", b"6"), hard(b"./x", b"./f")),
-    "hard_link_with_content": lambda out: tree(
-        file(b"./a"), raw.header(b"./x", b"1", 4, b"./a") + raw.padded(b"evil")
-    ),
+    "hard_link_with_content": lambda out: tree(file(b"./a"), raw.header(b"./x", b"1", 4, b"./a") + raw.padded(b"evil")),
     "absolute": lambda out: tree(file(out + b"/x")),
     "upwards": lambda out: tree(file(b"./../x")),
     "upwards_bare": lambda out: tree(file(b"../x")),
@@ -446,9 +444,11 @@ def test_shell_from_a_hostile_archive_is_refused(export, out, tmp_path):
     evil = rewritten(
         path,
         tmp_path / "evil.tar.gz",
-        lambda name, content: tree(link(b"././l", os.fsencode(out)), file(b"./l/x"))
-        if name == f"sandboxes/{box}/workspace.tar"
-        else content,
+        lambda name, content: (
+            tree(link(b"././l", os.fsencode(out)), file(b"./l/x"))
+            if name == f"sandboxes/{box}/workspace.tar"
+            else content
+        ),
     )
     command = [sys.executable, "-m", "caged.emulator", "shell", box, "--from", str(evil)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, stdin=subprocess.DEVNULL)

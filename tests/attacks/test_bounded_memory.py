@@ -8,12 +8,12 @@ from collections.abc import Callable
 
 import pytest
 
-from caged.emulator.control import journal, room
+from caged.emulator.control import capacity, journal
+from caged.emulator.control.agent_replies import AgentReplies
 from caged.emulator.control.callbacks import TRACEBACK_CHARACTERS, CallbackErrors
-from caged.emulator.control.chance import Chance
 from caged.emulator.control.faults import Faults
-from caged.emulator.control.journal import Asked, Entry, Journal, Ran
-from caged.emulator.control.scripts import Scripts
+from caged.emulator.control.journal import CommandRecord, Journal, PromptRecord, RequestRecord
+from caged.emulator.control.randomness import Randomness
 from caged.emulator.control.stubs import PENDING_CHARACTERS, Output, Stubs
 from caged.emulator.history import ACCOUNT_BYTES, MOST_BYTES, PAGE_BYTES, Event, History, Ledger
 from caged.emulator.platform.events import EVENT, TEXT, Cleaned
@@ -21,12 +21,12 @@ from caged.emulator.platform.events import EVENT, TEXT, Cleaned
 MIB = 1024**2
 
 
-def command(text: str, output: str) -> Ran:
-    return Ran("", "acct", "cage", text, 0, "exec", 1.0, output)
+def command(text: str, output: str) -> CommandRecord:
+    return CommandRecord("", "acct", "cage", text, 0, "exec", 1.0, output)
 
 
-def prompt(text: str, reply: str) -> Asked:
-    return Asked("", "acct", "cage", "sess", "claude", "claude", text, (text,), "/", reply, 0, 0, 0, 0.0)
+def prompt(text: str, reply: str) -> PromptRecord:
+    return PromptRecord("", "acct", "cage", "sess", "claude", "claude", text, (text,), "/", reply, 0, 0, 0, 0.0)
 
 
 def event(data: object, number: int = 1) -> Event:
@@ -35,7 +35,7 @@ def event(data: object, number: int = 1) -> Event:
 
 def texts_of(kept: object) -> int:
     """Characters of all texts in the entries of a journal."""
-    return sum(room.size_of(vars(one)) for one in kept)  # type: ignore[attr-defined]
+    return sum(capacity.size_of(vars(one)) for one in kept)  # type: ignore[attr-defined]
 
 
 FILL: dict[str, Callable[[Journal, int], None]] = {
@@ -91,10 +91,10 @@ def test_a_kind_of_the_journal_has_a_number_of_records(kind: str):
 def test_requests_have_a_bound_whatever_is_long_in_them(path: str, query: str, warnings: list[str], body: bytes):
     pages = Journal()
     for _ in range(1200):
-        entry = pages.add(Entry("", "PUT", path, "x", query=query, warnings=list(warnings)))
+        entry = pages.add(RequestRecord("", "PUT", path, "x", query=query, warnings=list(warnings)))
         pages.finish(entry, body, body)
     assert len(pages.of(None).requests) == 1200
-    size = sum(room.size_of(vars(entry)) for entry in pages.of(None).requests)
+    size = sum(capacity.size_of(vars(entry)) for entry in pages.of(None).requests)
     assert size < journal.KEEP_BYTES + 1200 * 1000
     assert len(pages.of(None).requests[-1].warnings) <= journal.WARNINGS + 1
 
@@ -166,7 +166,7 @@ def test_one_event_has_a_bound_whatever_it_holds(name: str):
             value = [value]
     cleaned = Cleaned(())
     data = cleaned({"value": value})
-    assert room.size_of(data) <= EVENT + TEXT + 1000
+    assert capacity.size_of(data) <= EVENT + TEXT + 1000
     assert cleaned.weight <= EVENT + TEXT + 1000
     assert "dropped" in str(data) or "more characters" in str(data)
 
@@ -191,7 +191,7 @@ def test_a_page_of_events_has_a_bound_and_the_next_one_goes_on():
 
 @pytest.mark.parametrize("text", ["x" * MIB, ["x" * 1024] * 1024], ids=["one text", "pieces"])
 def test_stubs_of_an_account_have_room_for_so_much_text(text: object):
-    stubs = Stubs(Chance(1))
+    stubs = Stubs(Randomness(1))
 
     def add_many() -> None:
         for _ in range(100):
@@ -199,7 +199,7 @@ def test_stubs_of_an_account_have_room_for_so_much_text(text: object):
 
     with pytest.raises(ValueError, match="the texts of all stubs would have more than 67,108,864 characters"):
         add_many()
-    assert room.CHARACTERS // MIB - 1 <= len(stubs.of("acct")) <= room.CHARACTERS // MIB
+    assert capacity.CHARACTERS // MIB - 1 <= len(stubs.of("acct")) <= capacity.CHARACTERS // MIB
     stubs.add("other", match="x", output=Output(text))  # type: ignore[arg-type]
     stubs.remove(stubs.of("acct")[0])
     stubs.add("acct", match="x", output=Output("small"))
@@ -214,9 +214,9 @@ def test_there_is_a_number_of_controls(kind: str, monkeypatch):
 
 
 def _check_number_of_controls(kind: str, monkeypatch) -> None:
-    monkeypatch.setattr(room, "MOST", 20)
-    chance = Chance(1)
-    held = {"stubs": Stubs, "replies": Scripts, "faults": Faults}[kind](chance)
+    monkeypatch.setattr(capacity, "MOST", 20)
+    chance = Randomness(1)
+    held = {"stubs": Stubs, "replies": AgentReplies, "faults": Faults}[kind](chance)
 
     def add(account: str) -> None:
         if kind == "stubs":
@@ -234,7 +234,7 @@ def _check_number_of_controls(kind: str, monkeypatch) -> None:
 
 
 def test_answers_that_no_shell_fetches_have_a_bound():
-    stubs = Stubs(Chance(1))
+    stubs = Stubs(Randomness(1))
     for number in range(100):
         stubs.leave(str(number), "cage", Output("x" * MIB))
     left = [number for number in range(100) if stubs.fetch(str(number), "cage") is not None]
@@ -244,7 +244,7 @@ def test_answers_that_no_shell_fetches_have_a_bound():
 
 
 def test_the_message_of_a_callback_error_has_a_bound():
-    errors = CallbackErrors(Chance(1))
+    errors = CallbackErrors(Randomness(1))
     made = errors.add(
         at="", account="a", sandbox="b", control="c", described="d", error=ValueError("x" * 5_000_000), allowed=False
     )

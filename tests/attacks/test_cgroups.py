@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 
 import pytest
-from isolation_testing import emulators, python, walled
+from isolation_testing import emulators, isolated, python
 from levels import Served
 
 WAYS = (
@@ -15,16 +15,16 @@ WAYS = (
 KINDS = ("-t cgroup2 none", "-t cgroup -o memory none", "-t cgroup -o pids none", "-t cgroup -o none,name=systemd none")
 
 
-def test_no_control_group_can_be_mounted(walled: Served) -> None:
-    with walled.sandbox() as box:
+def test_no_control_group_can_be_mounted(isolated: Served) -> None:
+    with isolated.sandbox() as box:
         tries = [f"{way} mount {kind} m 2>/dev/null && echo '{way} {kind}'" for way in WAYS for kind in KINDS]
-        assert walled.run(box, "; ".join(["mkdir m", *tries, "true"])) == ""
+        assert isolated.run(box, "; ".join(["mkdir m", *tries, "true"])) == ""
 
 
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "aarch64"), reason="the call's number is written for these")
-def test_no_cgroup_namespace_can_be_made_by_any_call(walled: Served) -> None:
+def test_no_cgroup_namespace_can_be_made_by_any_call(isolated: Served) -> None:
     clone, unshare = {"x86_64": (56, 272), "aarch64": (220, 97)}[platform.machine()]
-    with walled.sandbox(template="python-312") as box:
+    with isolated.sandbox(template="python-312") as box:
         program = f"""
             import ctypes, json, os, struct
             libc = ctypes.CDLL(None, use_errno=True)
@@ -43,19 +43,19 @@ def test_no_cgroup_namespace_can_be_made_by_any_call(walled: Served) -> None:
                         made.append(name)
             print(json.dumps(made))
         """
-        assert python(walled, box, program) == []
+        assert python(isolated, box, program) == []
 
 
-def test_no_visible_control_group_can_be_written(walled: Served) -> None:
+def test_no_visible_control_group_can_be_written(isolated: Served) -> None:
     """Opened, and nothing written."""
-    with walled.sandbox() as box:
+    with isolated.sandbox() as box:
         find = "find /sys/fs/cgroup -maxdepth 3 -name '*procs' 2>/dev/null"
         opened = f"for f in $({find}); do (: >> $f) 2>/dev/null && echo $f; done; true"
-        assert walled.run(box, opened) == ""
+        assert isolated.run(box, opened) == ""
 
 
-def test_other_namespaces_and_mounts_stay_possible(walled: Served) -> None:
-    with walled.sandbox() as box:
-        if not walled.client.sandboxes.exec(box, "unshare -Ur true").ok:
+def test_other_namespaces_and_mounts_stay_possible(isolated: Served) -> None:
+    with isolated.sandbox() as box:
+        if not isolated.client.sandboxes.exec(box, "unshare -Ur true").ok:
             pytest.skip("this machine allows no nested user namespace")
-        walled.run(box, "unshare -Urm sh -c 'mount -t tmpfs none /tmp && touch /tmp/x'")
+        isolated.run(box, "unshare -Urm sh -c 'mount -t tmpfs none /tmp && touch /tmp/x'")

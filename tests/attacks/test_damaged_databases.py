@@ -140,7 +140,7 @@ def files(state: Path) -> list[str]:
 
 
 def outcome(state: Path) -> str:
-    """"" for a start, else its refusal. Any other exception is what must not be. Nothing is served: all of a start
+    """ "" for a start, else its refusal. Any other exception is what must not be. Nothing is served: all of a start
     that reads the database is in the runtime's constructor."""
     try:
         runtime = Runtime(EmulatorConfig.make(state_dir=state, port=0, seed=3))

@@ -11,7 +11,7 @@ import pytest
 from levels import need
 from state_testing import of, started
 
-from caged.emulator.cage import archive, disk, mending, restore
+from caged.emulator.cage import archive, crash_recovery, disk, restore
 from caged.emulator.cage.paths import Layout
 
 #: (levels, length of each name): paths of 5 KB, of 12 KB, and of more directories than there may be descriptors.
@@ -98,7 +98,7 @@ def test_packing_the_same_deep_tree_gives_the_same_archive_with_one_descriptor(t
         archive.pack(layouts[1], tmp_path / "second.tar")
         assert (tmp_path / "first.tar").read_bytes() == (tmp_path / "second.tar").read_bytes()
         assert len(os.listdir("/dev/fd")) == before
-        mending.refurnish(layouts[0])  # takes back the write that was cut off, at the bottom
+        crash_recovery.refurnish(layouts[0])  # takes back the write that was cut off, at the bottom
         assert disk_has(layouts[0].workspace, 150) == ["kept"]
     finally:
         for layout in layouts:

@@ -121,9 +121,7 @@ SHORT = ("nothing", "half a head", "half a body", "a handshake with a body", "a 
 
 
 @pytest.mark.parametrize("shape", UNFINISHED if LONG else SHORT)
-def test_160_unfinished_connections_hold_up_nobody(
-    small: Served, box: tuple[httpx.Client, str], shape: str
-) -> None:
+def test_160_unfinished_connections_hold_up_nobody(small: Served, box: tuple[httpx.Client, str], shape: str) -> None:
     client, sandbox = box
     before = small.log.stat().st_size
     data = UNFINISHED[shape].format(key=small.key).encode()

@@ -27,15 +27,21 @@ def post(path, body, **headers):
     except urllib.error.HTTPError as error:
         return json.load(error)
 """
-PLAIN = LOGIN + """
+PLAIN = (
+    LOGIN
+    + """
 code = codes[0] if codes else post("/v1/auth/device/code", {})["device_code"]
 print(json.dumps(post("/v1/auth/device/token", {"device_code": code})))
 """
-SPOOFED = LOGIN + """
+)
+SPOOFED = (
+    LOGIN
+    + """
 lies = {"X-Forwarded-For": "127.0.0.1", "X-Real-IP": "127.0.0.1", "Forwarded": "for=127.0.0.1", "User-Agent": "Go"}
 code = post("/v1/auth/device/code", {}, **lies)["device_code"]
 print(json.dumps(post("/v1/auth/device/token", {"device_code": code}, **lies)))
 """
+)
 #: What a connection may look like by the time that the emulator asks who holds it. `begin` asks for the code.
 RAW = """
 import json, os, socket, sys, time
@@ -83,7 +89,7 @@ STARTS = {
     "command": "python3 login.py {url}",
     "daemon": "(setsid sh -c 'setsid python3 login.py {url} > said 2>&1; touch done' &) & "
     "i=0; while [ ! -e done ] && [ $i -lt 100 ]; do sleep 0.1; i=$((i+1)); done; cat said",
-    "empty environment": "env -i \"$(command -v python3)\" login.py {url}",
+    "empty environment": 'env -i "$(command -v python3)" login.py {url}',
 }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from isolation_testing import emulators, python, walled
+from isolation_testing import emulators, isolated, python
 from levels import Served
 
 # Every change sets what is set already, so that it does nothing where it is allowed.
@@ -63,21 +63,21 @@ CHANGES = """
 """
 
 
-def test_no_inode_of_the_host_can_be_changed(walled: Served) -> None:
-    with walled.sandbox(template="python-312") as box:
-        assert python(walled, box, CHANGES) == []
+def test_no_inode_of_the_host_can_be_changed(isolated: Served) -> None:
+    with isolated.sandbox(template="python-312") as box:
+        assert python(isolated, box, CHANGES) == []
 
 
-def test_devices_can_be_read_and_written(walled: Served) -> None:
-    with walled.sandbox() as box:
-        walled.run(box, "echo x > /dev/null && echo x >> /dev/null && test -z \"$(cat /dev/null)\"")
-        assert walled.run(box, "head -c 3 /dev/zero | od -An -tx1") == " 00 00 00\n"
+def test_devices_can_be_read_and_written(isolated: Served) -> None:
+    with isolated.sandbox() as box:
+        isolated.run(box, 'echo x > /dev/null && echo x >> /dev/null && test -z "$(cat /dev/null)"')
+        assert isolated.run(box, "head -c 3 /dev/zero | od -An -tx1") == " 00 00 00\n"
         for name in ("random", "urandom"):
-            assert walled.run(box, f"head -c 8 /dev/{name} | wc -c").strip() == "8"
-        full = walled.client.sandboxes.exec(box, "bash -c 'echo x > /dev/full'")
+            assert isolated.run(box, f"head -c 8 /dev/{name} | wc -c").strip() == "8"
+        full = isolated.client.sandboxes.exec(box, "bash -c 'echo x > /dev/full'")
         assert "No space left" in full.output
 
 
-def test_the_process_files_of_a_command_can_be_written(walled: Served) -> None:
-    with walled.sandbox() as box:
-        walled.run(box, "echo 1 > /proc/self/oom_score_adj && echo name > /proc/self/comm")
+def test_the_process_files_of_a_command_can_be_written(isolated: Served) -> None:
+    with isolated.sandbox() as box:
+        isolated.run(box, "echo 1 > /proc/self/oom_score_adj && echo name > /proc/self/comm")

@@ -16,7 +16,7 @@ import pytest
 from cli_testing import Served
 from emulator_testing import eventually
 
-from caged.emulator.control.scope import acting_for
+from caged.emulator.control.current_account import acting_for
 from caged.emulator.workers import THREADS, Busy, Pool, Stop, Stopped, Workers, checkpoint
 
 # --- the pools

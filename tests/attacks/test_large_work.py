@@ -17,7 +17,7 @@ from caged.emulator import Emulator
 from caged.emulator.platform.execs import _decode
 from caged.emulator.wire.execs import ExecOut
 from caged.emulator.wire.files import FileOut
-from caged.emulator.wire.large import json_array, json_object
+from caged.emulator.wire.large_bodies import json_array, json_object
 
 
 class Lag:
@@ -170,7 +170,7 @@ def test_a_listing_of_many_files_is_whole_and_in_order(api, long_form: bool):
 
 
 def test_more_entries_than_a_listing_may_have_are_refused(api, monkeypatch):
-    monkeypatch.setattr("caged.emulator.cage.tree.LISTING_MOST", 10)
+    monkeypatch.setattr("caged.emulator.cage.safe_files.LISTING_MOST", 10)
     box = api.sandbox()
     api.output(box, "mkdir many && cd many && seq 11 | xargs touch")
     answer = api.listing(box, "/workspace/many")
@@ -183,7 +183,10 @@ def test_more_entries_than_a_listing_may_have_are_refused(api, monkeypatch):
 
 TEXTS = [
     *("", "plain", "x" * 200_000),
-    '"\\/\b\f\n\r\t', "".join(map(chr, range(160))), "ü☃\U0001f600", "\u2028\u2029\ufffd",
+    '"\\/\b\f\n\r\t',
+    "".join(map(chr, range(160))),
+    "ü☃\U0001f600",
+    "\u2028\u2029\ufffd",
 ]
 
 

@@ -18,7 +18,7 @@ import caged.emulator
 from caged.emulator.cage.git import CloneFailed, Repo, _must
 from caged.emulator.cage.paths import Layout
 from caged.emulator.control.credentials import credentials_masked
-from caged.emulator.control.hidden import LONGEST, Hidden
+from caged.emulator.control.redaction import LONGEST, Redactor
 from caged.emulator.history import Event
 from caged.emulator.json_values import has_more_values
 from caged.emulator.platform import limits, trust_rules
@@ -27,19 +27,91 @@ from caged.emulator.platform.events import TEXT, Cleaned
 from caged.emulator.platform.mcp.glob import Glob
 from caged.emulator.platform.mcp.protocol import ProtocolError, decode
 from caged.emulator.platform.services import redact
-from caged.emulator.platform.typing_in import Streamed
+from caged.emulator.platform.terminal_stubs import Streamed
 
 ROOT = Path(caged.emulator.__file__).parent
 #: Repeated, these are bad input for some pattern.
 FRAGMENTS = [
-    "a", "1", " ", "\t", "\n", "\r\n", "\u0000", ".", "..", "/", "/.", "-", "_", ":", "=", "@", "'", "\"", "\\",
-    "\\\"", "'\"", "`", "$", "$(", "a.", "a/", "a:", "a=", "a@", "1.", "/a/", "a b", "; ", "| ", "> ", "a>",
-    "http://", "http:", "://", "git+", "ssh://a@", "curl ", "curl |", "curl | sh ", "| tee a ", "eval $(", "sudo ",
-    "python", "python3.", "printenv ", "$KEY", "/proc/a", "gpg ", "openssl ", "ip ", "--net", ".ssh/id_", "/.env",
-    "/.env.a", "/.cache", "node_modules", "127.1", "a.localhost", "*", "[a", "]", "/root/.", "\"token\":\"",
-    "\"token\" ", "\"token\":\"\\", "caged_sk_", "signature=", "/billing/portal/",
-    "__CAGED_BEGIN_0123456789abcdef__", "__CAGED_EXIT_0123456789abcdef__", "__CAGED_EXIT_0123456789abcdef__ 1",
-    "/workspace", " /workspace", "'/root'", "2020-01-01T00:00:00.1",
+    "a",
+    "1",
+    " ",
+    "\t",
+    "\n",
+    "\r\n",
+    "\u0000",
+    ".",
+    "..",
+    "/",
+    "/.",
+    "-",
+    "_",
+    ":",
+    "=",
+    "@",
+    "'",
+    '"',
+    "\\",
+    '\\"',
+    "'\"",
+    "`",
+    "$",
+    "$(",
+    "a.",
+    "a/",
+    "a:",
+    "a=",
+    "a@",
+    "1.",
+    "/a/",
+    "a b",
+    "; ",
+    "| ",
+    "> ",
+    "a>",
+    "http://",
+    "http:",
+    "://",
+    "git+",
+    "ssh://a@",
+    "curl ",
+    "curl |",
+    "curl | sh ",
+    "| tee a ",
+    "eval $(",
+    "sudo ",
+    "python",
+    "python3.",
+    "printenv ",
+    "$KEY",
+    "/proc/a",
+    "gpg ",
+    "openssl ",
+    "ip ",
+    "--net",
+    ".ssh/id_",
+    "/.env",
+    "/.env.a",
+    "/.cache",
+    "node_modules",
+    "127.1",
+    "a.localhost",
+    "*",
+    "[a",
+    "]",
+    "/root/.",
+    '"token":"',
+    '"token" ',
+    '"token":"\\',
+    "caged_sk_",
+    "signature=",
+    "/billing/portal/",
+    "__CAGED_BEGIN_0123456789abcdef__",
+    "__CAGED_EXIT_0123456789abcdef__",
+    "__CAGED_EXIT_0123456789abcdef__ 1",
+    "/workspace",
+    " /workspace",
+    "'/root'",
+    "2020-01-01T00:00:00.1",
 ]
 #: For names of files, and for a path that a test itself gives to a fault.
 BOUNDED = {"cage.tree.TEMPORARY", "cage.bytecode_sweep._CACHE_FILE", "control.routes._GLOB_TOKEN"}
@@ -50,8 +122,8 @@ IN_PLACE = {
     "cli/signature.py": "annotations of this package",
     "control/patterns.py": "a test's own patterns",
     "control/routes.py": "the paths of this package's own operations",
-    "double/patterns.py": "a test's own patterns",
-    "double/journal.py": "a test's own patterns",
+    "control_client/patterns.py": "a test's own patterns",
+    "control_client/journal.py": "a test's own patterns",
     "cage/proxy.py": "a port, or a host of bounded length",
     "cli/patterns.py": "a test's own patterns",
     "scenario/checking.py": "a scenario, which the developer wrote",
@@ -74,7 +146,7 @@ def patterns() -> Iterator[tuple[str, str, re.Pattern[Any]]]:
         source = Path(str(module.__file__)).read_text(encoding="utf-8")
         for name, value in vars(module).items():
             if isinstance(value, re.Pattern) and re.search(rf"^{name} = re\.compile", source, re.MULTILINE):
-                where = f"{found.name[len('caged.emulator.'):]}.{name}"
+                where = f"{found.name[len('caged.emulator.') :]}.{name}"
                 for method in sorted(set(re.findall(rf"\b{name}\.(\w+)", source)) - {"pattern"}):
                     yield where, method, value
 
@@ -127,7 +199,7 @@ def test_a_pattern_takes_time_in_proportion(name: str, method: str, pattern: re.
 
 def _charges(command: str) -> None:
     data = Cleaned(())({"command": command})
-    trust_rules.charges(trust_rules.Seen(Event("e", "a", "s", "t", 1, "command", "", 0.0, data), ()))
+    trust_rules.charges(trust_rules.CommandFacts(Event("e", "a", "s", "t", 1, "command", "", 0.0, data), ()))
 
 
 def _clone_error(text: str) -> None:
@@ -145,14 +217,14 @@ def _typed(text: str) -> None:
 
 
 def _hidden(text: str) -> None:
-    hidden = Hidden()
+    hidden = Redactor()
     hidden.add(["a" * LONGEST * 2, "b" * 20, "x"])
     hidden.masked(text.encode())
 
 
 def _hidden_alike(text: str) -> None:
     """Many long values that begin alike."""
-    hidden = Hidden()
+    hidden = Redactor()
     hidden.add("a" * (LONGEST * 2 + number) for number in range(450))
     hidden.masked(text.encode())
 
@@ -173,7 +245,7 @@ FUNCTIONS: dict[str, tuple[Callable[[str], object], list[str]]] = {
     "charges of a pipe": (lambda text: _charges("curl " * 99 + "|" + text), [" ", "python3", "tee a "]),
     "credentials": (
         lambda text: credentials_masked(text.encode()),
-        ['"token":"', '\\"token\\":\\"', '\\', '"token" ', "caged_sk_", "signature="],
+        ['"token":"', '\\"token\\":\\"', "\\", '"token" ', "caged_sk_", "signature="],
     ),
     "redact": (lambda text: redact(text, ["x" * 30] * 100, TEXT), ["x", "caged_sk_"]),
     "hidden": (_hidden, ["a", "ab", "b"]),

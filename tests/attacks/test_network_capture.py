@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 
 import pytest
-from isolation_testing import emulators, python, walled
+from isolation_testing import emulators, isolated, python
 from levels import Served, has_landlock_scopes
 
 # Interfaces are set to what they are already.
@@ -45,31 +45,31 @@ ATTEMPTS = """
 """
 
 
-def test_the_hosts_network_is_neither_captured_nor_changed(walled: Served) -> None:
-    with walled.sandbox(template="python-312", network_mode="full") as box:
-        assert python(walled, box, ATTEMPTS) == []
+def test_the_hosts_network_is_neither_captured_nor_changed(isolated: Served) -> None:
+    with isolated.sandbox(template="python-312", network_mode="full") as box:
+        assert python(isolated, box, ATTEMPTS) == []
 
 
-def test_neither_from_a_user_namespace_of_its_own(walled: Served) -> None:
+def test_neither_from_a_user_namespace_of_its_own(isolated: Served) -> None:
     """It has every capability there, over nothing but its own network."""
-    with walled.sandbox(template="python-312", network_mode="full") as box:
-        if not walled.client.sandboxes.exec(box, "unshare -Ur true").ok:
+    with isolated.sandbox(template="python-312", network_mode="full") as box:
+        if not isolated.client.sandboxes.exec(box, "unshare -Ur true").ok:
             pytest.skip("this machine allows no nested user namespace")
-        python(walled, box, ATTEMPTS)
-        assert walled.run(box, "unshare -Ur python3 program.py") == "[]\n"
-        shown = walled.run(box, "unshare -Urn python3 -c 'import socket; print(socket.if_nameindex())'")
+        python(isolated, box, ATTEMPTS)
+        assert isolated.run(box, "unshare -Ur python3 program.py") == "[]\n"
+        shown = isolated.run(box, "unshare -Urn python3 -c 'import socket; print(socket.if_nameindex())'")
         assert "eth" not in shown
 
 
-def test_services_of_the_host_on_abstract_sockets_are_out_of_reach(walled: Served) -> None:
+def test_services_of_the_host_on_abstract_sockets_are_out_of_reach(isolated: Served) -> None:
     """Where the kernel has Landlock's scopes."""
     if not has_landlock_scopes():
         pytest.skip("this kernel cannot confine abstract sockets")
-    name = f"caged-test-{walled.process.pid}"
+    name = f"caged-test-{isolated.process.pid}"
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
         listening.bind("\0" + name)
         listening.listen()
-        with walled.sandbox(template="python-312", network_mode="full") as box:
+        with isolated.sandbox(template="python-312", network_mode="full") as box:
             program = f"""
                 import json, socket
                 own = socket.socket(socket.AF_UNIX)
@@ -82,4 +82,4 @@ def test_services_of_the_host_on_abstract_sockets_are_out_of_reach(walled: Serve
                 except PermissionError:
                     print(json.dumps("refused"))
             """
-            assert python(walled, box, program) == "refused"
+            assert python(isolated, box, program) == "refused"

@@ -17,7 +17,7 @@ GENERAL = (
     "tests/emulator/test_contract_answers.py",
     "tests/emulator/test_openapi.py",
     "tests/emulator/test_verify.py",
-    "tests/walls/test_walls_contract.py",
+    "tests/isolation/test_contract.py",
 )
 #: Test files in a row: those that call it most often.
 MOST = 3

@@ -23,7 +23,7 @@ def emulator() -> Iterator[Emulator]:
 
 @pytest.fixture(scope="session")
 def process_emulator() -> Iterator[Emulator]:
-    """One with process walls, for what only they let happen: a place replaced by a link, process numbers that are
+    """One with process isolation, for what only they let happen: a place replaced by a link, process numbers that are
     the host's."""
     with Emulator(isolation="process") as running:
         yield running

@@ -23,9 +23,7 @@ IMPORT = "cd /workspace && python3 -c 'import fix; print(fix.VALUE)'"
 
 
 @pytest.fixture(params=["namespace", "process"])
-def api(
-    request: pytest.FixtureRequest, emulator: Emulator, new_api: Callable[[Emulator], Api]
-) -> Api:
+def api(request: pytest.FixtureRequest, emulator: Emulator, new_api: Callable[[Emulator], Api]) -> Api:
     need(request.param)
     chosen = request.getfixturevalue("process_emulator") if request.param == "process" else emulator
     if chosen.isolation != request.param:

@@ -12,7 +12,7 @@ import pytest
 from cli_testing import Served, run
 
 from caged import Caged, CagedServerError
-from caged.emulator.double.faults import Faults
+from caged.emulator.control_client.faults import Faults
 
 
 @pytest.fixture(scope="module")

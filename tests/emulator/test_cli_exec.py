@@ -52,7 +52,7 @@ def test_the_command_uses_the_emulator_and_nothing_else_is_heard_of_it(around):
     done = run("exec", "--", *PYTHON, code, env=around)
     assert (done.stdout, done.returncode) == ("emulator\n", 0)
     assert "Traceback" not in done.stderr
-    assert all("warning" in line for line in done.stderr.splitlines())  # of weak walls, where they are
+    assert all("warning" in line for line in done.stderr.splitlines())  # of weak isolation, where they are
 
 
 def test_the_command_has_the_variables_and_the_options_are_those_of_serve(around):

@@ -158,9 +158,7 @@ def test_remote_emulator_is_controlled_completely(call, elsewhere, environment, 
     ],
 )
 @pytest.mark.parametrize("words", [("faults", "list"), ("env",), ("status",), ("logs",), ("shell", "x"), ("stop",)])
-def test_half_a_pair_and_options_that_exclude_each_other_are_errors(
-    call, monkeypatch, words, variables, options, said
-):
+def test_half_a_pair_and_options_that_exclude_each_other_are_errors(call, monkeypatch, words, variables, options, said):
     for name, value in variables.items():
         monkeypatch.setenv(f"CAGED_EMULATOR_{name}", value)
     done = call(*words, *options)

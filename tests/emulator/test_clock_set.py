@@ -86,7 +86,7 @@ def ingest(api: Api, box: str, kind: str, **more: Any) -> None:
 
 
 def on_loop(api: Api, call: Callable[[], Any]) -> Any:
-    from caged.emulator.control.scope import acting_for
+    from caged.emulator.control.current_account import acting_for
 
     async def run() -> Any:
         with acting_for(api.account_id):

@@ -1,6 +1,6 @@
 """Neither `..` nor a link of any kind leads the file API, or a snapshot, to a file of the host.
 
-In `process` walls a command may read what its user may read; these are about what the emulator does itself.
+In `process` isolation a command may read what its user may read; these are about what the emulator does itself.
 """
 
 import gzip

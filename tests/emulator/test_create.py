@@ -263,7 +263,7 @@ def test_without_a_seed_the_ids_differ(own_emulator, new_api):
 
 def test_the_next_directory_is_made_once_by_two_creates_at_the_same_time(own_emulator):
     emulator = own_emulator()
-    site = emulator._runtime.services.site
+    site = emulator._runtime.services.provisioner
 
     async def twice():
         await asyncio.gather(site.prepare(), site.prepare())

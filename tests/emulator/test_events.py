@@ -108,7 +108,7 @@ def test_processes_that_are_killed_from_outside_are_an_error_and_end_the_session
 def test_a_host_that_the_allowlist_refuses_is_a_network_event(api):
     made = api.post("/sandboxes", json={"template": "minimal", "network_mode": "allowlist", "allowlist": ["a.invalid"]})
     if made.status_code == 400:
-        pytest.skip("these walls have no network of their own")
+        pytest.skip("these isolation has no network of their own")
     box = made.json()["id"]
     ask = "exec 3<>/dev/tcp/127.0.0.1/49128; printf 'CONNECT evil.invalid:443 HTTP/1.1\\r\\n\\r\\n' >&3; head -1 <&3"
     assert "403" in api.output(box, ask)

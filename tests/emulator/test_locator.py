@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from caged.emulator.locator import Locator, process_start
-from caged.emulator.running import Found, running
+from caged.emulator.running import DiscoveredEmulator, running
 
 FACTS = {
     "kind": "serve",
@@ -93,7 +93,7 @@ def test_a_file_that_names_a_living_process_but_is_held_by_none_is_stale(place):
 
 def test_a_reused_process_number_is_not_taken_for_the_emulators(published):
     (found,) = running()
-    other = Found(**{**vars(found), "started": found.started + 1})
+    other = DiscoveredEmulator(**{**vars(found), "started": found.started + 1})
     assert not other.process_runs
 
 

@@ -80,7 +80,7 @@ def test_the_diff_is_of_what_is_not_staged_or_of_what_is(api, box, repo):
 
 @pytest.mark.parametrize(("arguments", "count"), [({}, 10), ({"count": 0}, 10), ({"count": -3}, 10), ({"count": 2}, 2)])
 def test_the_log_is_as_long_as_asked_for(api, box, repo, arguments, count):
-    api.output(box, "for i in $(seq 14); do git commit -q --allow-empty -m \"number $i\"; done")
+    api.output(box, 'for i in $(seq 14); do git commit -q --allow-empty -m "number $i"; done')
     assert repo.text("git_log", **arguments) == api.output(box, f"git log --oneline -n{count}")
     commits = repo.structured("git_log", **arguments)["commits"]
     assert len(commits) == count
@@ -242,8 +242,8 @@ def test_an_address_that_makes_no_sense_is_a_failure(mcp, url):
 
 @pytest.mark.parametrize("mode", [{"network_mode": "none"}, LISTED], ids=["none", "allowlist"])
 def test_the_sandboxs_network_mode_holds(api, server, mode):
-    if not api.emulator._runtime.services.walls.own_network:
-        pytest.skip("these walls have no network of their own")
+    if not api.emulator._runtime.services.isolation.own_network:
+        pytest.skip("these isolation has no network of their own")
     mcp = Mcp(api, api.sandbox(**mode))
     assert mcp.failure("network_fetch", url=f"{server}/a").startswith("fetch error: ")
     mcp.text("terminal_exec", command="cd /tmp; echo inside > f; python3 -m http.server 8000 &> /dev/null &")
@@ -253,8 +253,8 @@ def test_the_sandboxs_network_mode_holds(api, server, mode):
 
 
 def test_with_an_allowlist_the_proxy_decides(api):
-    if not api.emulator._runtime.services.walls.own_network:
-        pytest.skip("these walls have no network of their own")
+    if not api.emulator._runtime.services.isolation.own_network:
+        pytest.skip("these isolation has no network of their own")
     box = api.sandbox(**LISTED)
     said = str(Mcp(api, box).call("network_fetch", url="http://unlisted.invalid/"))
     assert "403" in said

@@ -1,4 +1,4 @@
-"""How `process` walls make /workspace look real: command tokens to the host's paths, and output back."""
+"""How `process` isolation make /workspace look real: command tokens to the host's paths, and output back."""
 
 import os
 from pathlib import Path
@@ -186,7 +186,7 @@ def test_a_path_that_needs_quotes_cannot(path):
     assert not usable_base(path)
 
 
-# --- end to end, in whatever walls are in use
+# --- end to end, in whatever isolation is in use
 
 
 @pytest.mark.parametrize(

@@ -57,9 +57,9 @@ def own(own_emulator, new_api):
 
 @pytest.fixture
 def lone(own, request):
-    """A sandbox that shares its network with nobody, where the walls can do that."""
-    walled = own.emulator._runtime.services.walls.own_network
-    return own.sandbox(network_mode="none") if walled else pytest.skip("process walls share the host's network")
+    """A sandbox that shares its network with nobody, where the isolation can do that."""
+    isolated = own.emulator._runtime.services.isolation.own_network
+    return own.sandbox(network_mode="none") if isolated else pytest.skip("process isolation share the host's network")
 
 
 def test_a_sandbox_without_servers_has_no_ports(api, box):
@@ -132,7 +132,7 @@ def shared(request, own_emulator, new_api) -> Api:
     try:
         return new_api(own_emulator(isolation=request.param))
     except EmulatorError as error:
-        pytest.skip(f"{request.param} walls do not work here: {error}")
+        pytest.skip(f"{request.param} isolation does not work here: {error}")
 
 
 def test_in_the_hosts_network_only_its_own_processes_ports_are_told(shared):

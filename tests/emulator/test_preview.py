@@ -49,18 +49,18 @@ def free_port():
 
 
 @pytest.fixture(scope="module")
-def walled():
+def isolated():
     """An emulator whose sandboxes may have networks of their own."""
     with Emulator() as running:
-        if not running._runtime.services.walls.own_network:
-            pytest.skip("process walls share the host's network")
+        if not running._runtime.services.isolation.own_network:
+            pytest.skip("process isolation share the host's network")
         yield running
 
 
 @pytest.fixture
-def site(walled, new_api):
+def site(isolated, new_api):
     """A server in a sandbox without a network to the outside."""
-    api = new_api(walled)
+    api = new_api(isolated)
     box = api.sandbox(network_mode="none")
     serve(api, box)
     return Site(api, box)
@@ -158,7 +158,7 @@ def test_a_preview_keeps_its_sandbox_awake(own_emulator, new_api):
     emulator = own_emulator()
     api, clock = new_api(emulator), FakeClock(emulator)
     box, port = api.sandbox(timeout=60), PORT
-    if emulator._runtime.services.walls.own_network:
+    if emulator._runtime.services.isolation.own_network:
         box = api.sandbox(timeout=60, network_mode="none")
     serve(api, box, port)
     for _ in range(3):
@@ -234,7 +234,7 @@ def test_the_rate_of_a_preview_is_limited_only_with_a_tier(own_emulator, new_api
     emulator = own_emulator(tier="pro")
     api, clock = new_api(emulator), FakeClock(emulator)
     clock.offset = 60 - clock._real() % 60
-    box = api.sandbox(**({"network_mode": "none"} if emulator._runtime.services.walls.own_network else {}))
+    box = api.sandbox(**({"network_mode": "none"} if emulator._runtime.services.isolation.own_network else {}))
     serve(api, box)
     visitor = Site(api, box)
     assert {visitor.ask().status_code for _ in range(100)} == {200}
@@ -279,8 +279,8 @@ def test_in_a_network_of_its_own(own_emulator, new_api, level, fields):
 
 @pytest.mark.skipif(not Path("/proc/net/if_inet6").exists(), reason="this machine has no IPv6")
 @pytest.mark.parametrize("address", ["0.0.0.0", "::1", "::"])
-def test_whatever_address_the_server_listens_on(walled, new_api, address):
-    api = new_api(walled)
+def test_whatever_address_the_server_listens_on(isolated, new_api, address):
+    api = new_api(isolated)
     box = api.sandbox(network_mode="none")
     serve(api, box, PORT, address)
     assert Site(api, box).ask("/here").json()["path"] == "/here"

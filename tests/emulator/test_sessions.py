@@ -438,7 +438,7 @@ def test_the_oldest_sessions_are_forgotten_first(own_emulator, new_api, monkeypa
 
 
 def test_an_agent_does_not_wait_for_its_turn_for_ever(timed, monkeypatch):
-    monkeypatch.setattr("caged.emulator.platform.answering.TURN_SECONDS", 0.05)
+    monkeypatch.setattr("caged.emulator.platform.agent_runs.TURN_SECONDS", 0.05)
     api, _clock = timed
     box = api.sandbox(agents=["claude"])
     with at_work(api, box):

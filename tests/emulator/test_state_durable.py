@@ -92,7 +92,7 @@ def test_a_restore_that_was_cut_off_anywhere_is_finished_or_taken_back(layout, t
 
     monkeypatch.setattr(restore, "_move", cut_off)
     # A kill runs no `finally`.
-    monkeypatch.setattr(restore._Places, "clear", lambda places: None)
+    monkeypatch.setattr(restore._Paths, "clear", lambda places: None)
     try:
         restore.unpack(tmp_path / "new.tar", layout)
     except Killed:

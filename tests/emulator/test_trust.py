@@ -9,7 +9,7 @@ from sessions_testing import at_work, ingest, script, session
 
 from caged.emulator.control.agents import Reply
 from caged.emulator.history import Event
-from caged.emulator.platform.trust_rules import RULES, Seen, charges
+from caged.emulator.platform.trust_rules import RULES, CommandFacts, charges
 
 
 @pytest.fixture
@@ -149,7 +149,7 @@ def test_a_host_that_whoever_made_the_sandbox_named_is_known(api):
     made = {"template": "minimal", "agents": ["claude"], "network_mode": "allowlist"}
     answer = api.post("/sandboxes", json={**made, "allowlist": ["*.mine.test:8443", "one.test"]})
     if answer.status_code == 400:
-        pytest.skip("these walls have no network of their own")
+        pytest.skip("these isolation has no network of their own")
     box = answer.json()["id"]
     api.output(box, "claude -p hi")
     session_id = session(api, box)["id"]
@@ -208,7 +208,7 @@ def test_below_30_the_sandbox_is_paused_once(api, agent_box, session_id):
 
 def broken(kind, known=(), **data):
     """name: points of the rules that an event breaks."""
-    found = charges(Seen(Event("evt", "acct", "box", "sess", 1, kind, "", 0, data), known))
+    found = charges(CommandFacts(Event("evt", "acct", "box", "sess", 1, kind, "", 0, data), known))
     return {rule.name: rule.points for rule, _what in found}
 
 

@@ -3,7 +3,7 @@
 import pytest
 from emulator_testing import assert_problem, segment
 
-from caged.emulator.wire.unserved import UNLISTED, UNSERVED
+from caged.emulator.wire.not_implemented import UNLISTED, UNSERVED
 
 CALLS = [
     (method, path, name, feature)

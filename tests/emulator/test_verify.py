@@ -36,9 +36,7 @@ def run(emulator):
     with api_of(emulator, account) as api:
         _alert(api)
         before = _holdings(api)
-        report = verify(
-            emulator.base_url, account.api_key, second_api_key=other.api_key, agent="claude-code"
-        )
+        report = verify(emulator.base_url, account.api_key, second_api_key=other.api_key, agent="claude-code")
         yield report, before, _holdings(api)
     for made in (account, other):
         emulator.delete_account(made.id)

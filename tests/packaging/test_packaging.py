@@ -21,6 +21,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
+
 def load_artifacts() -> ModuleType:
     spec = importlib.util.spec_from_file_location("artifacts", ROOT / "scripts" / "artifacts.py")
     assert spec is not None

@@ -56,7 +56,7 @@ class World:
         self.client = emulator.client()
 
     def make_cage_abc123(self) -> None:
-        chance = self.emulator._runtime.services.chance  # type: ignore[union-attr]
+        chance = self.emulator._runtime.services.randomness  # type: ignore[union-attr]
         real = chance.identifier
         chance.identifier = lambda prefix, taken=(): "cage_abc123" if prefix == "cage" else real(prefix, taken)
         try:
@@ -133,9 +133,7 @@ def test_the_page_is_complete() -> None:
 
 # Takes over a second because the page itself sleeps for one while its snapshot is pending.
 @pytest.mark.parametrize("client", ["Caged", "AsyncCaged"])
-def test_every_example_in_order(
-    client: str, emulator: Emulator, repo: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_every_example_in_order(client: str, emulator: Emulator, repo: str, capsys: pytest.CaptureFixture[str]) -> None:
     names: dict[str, Any] = {"os": os}
     world = World(emulator, names)
     opened: list[Any] = []

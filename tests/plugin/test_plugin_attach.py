@@ -62,8 +62,8 @@ def test_a_running_emulator_is_used_and_nothing_is_left_there(run_suite, attache
     result.assert_outcomes(passed=4, skipped=1)
     assert urls(result) == {attached.base_url}
     result.stdout.fnmatch_lines([f"caged: target=emulator, running at {attached.base_url}"])
-    result.stdout.fnmatch_lines(["*the emulator has process walls*"])
-    result.stdout.fnmatch_lines(["caged: sandboxes had process walls*"])
+    result.stdout.fnmatch_lines(["*the emulator has process isolation*"])
+    result.stdout.fnmatch_lines(["caged: sandboxes had process isolation*"])
 
 
 def test_options_name_the_emulator_too(run_suite, attached, monkeypatch) -> None:

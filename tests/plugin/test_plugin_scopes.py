@@ -174,13 +174,16 @@ FACTORY = """
 
 @pytest.mark.parametrize("options", [[], ["-n2"], ["-n2", "--caged-shared"]])
 def test_wider_scopes_have_clients_of_an_account_of_their_own(run_suite, options: list[str]) -> None:
-    source = FACTORY + """
+    source = (
+        FACTORY
+        + """
     def test_of_its_own(team, shared_box, caged, caged_emulator):
         assert team.id != caged_emulator.id
         assert caged.sandboxes.list() == []
         with pytest.raises(CagedNotFoundError):
             caged.sandboxes.get(shared_box.id)
     """
+    )
     run_suite(source, *options, "--dist=loadfile").assert_outcomes(passed=5)
 
 
@@ -277,7 +280,7 @@ def test_a_sandbox_of_another_account_is_explained_in_the_report(run_suite) -> N
 def test_a_report_shows_nothing_of_another_account(run_suite) -> None:
     result = run_suite(
         """
-        from caged.emulator.control.scope import acting_for
+        from caged.emulator.control.current_account import acting_for
 
         def test_fails(caged, caged_emulator):
             runtime = caged_emulator.emulator._running()
@@ -305,7 +308,9 @@ def test_a_report_shows_nothing_of_another_account(run_suite) -> None:
 
 def test_wider_scopes_work_in_live_runs_and_leave_nothing(run_suite, api: Any, live: Any) -> None:
     kept = api.sandboxes.create()
-    source = FACTORY + """
+    source = (
+        FACTORY
+        + """
     lazy = []
 
     def test_lazily(team, caged):
@@ -319,6 +324,7 @@ def test_wider_scopes_work_in_live_runs_and_leave_nothing(run_suite, api: Any, l
     def test_controls_skip(team):
         team.faults.add("sandboxes.list", status=503)
     """
+    )
     result = run_suite(source, *live)
     result.assert_outcomes(passed=6, skipped=1)
     result.stdout.fnmatch_lines(["SKIPPED*the caged target is live, there is no emulator*"])

@@ -67,9 +67,7 @@ def test_an_answer_that_is_no_array_of_objects_is_a_caged_error(driver, data):
         driver.run(js(data), lambda c: c.sandboxes.list())
 
 
-@pytest.mark.parametrize(
-    "reply", [httpx.Response(200), httpx.Response(202, text="no json"), js({"status": "ok"})]
-)
+@pytest.mark.parametrize("reply", [httpx.Response(200), httpx.Response(202, text="no json"), js({"status": "ok"})])
 def test_calls_that_return_nothing_do_not_look_at_the_body(driver, reply):
     assert driver.run(reply, lambda c: c.files.write("x", "/a", "b")) is None
 

@@ -51,9 +51,7 @@ def test_another_reason_leaves_the_class_to_the_status(driver):
     assert error.reason == caged.Refusal("invalid_state")
 
 
-@pytest.mark.parametrize(
-    "reason", [None, "plan_limit_reached", [], {}, {"code": ""}, {"code": 5}, {"message": "x"}]
-)
+@pytest.mark.parametrize("reason", [None, "plan_limit_reached", [], {}, {"code": ""}, {"code": 5}, {"message": "x"}])
 def test_a_reason_without_a_code_is_ignored(driver, reason):
     error = caught(driver, problem(403, reason=reason))
     assert type(error) is caged.CagedAuthError

@@ -127,9 +127,7 @@ async def slow_stream(client):
             pass
 
 
-@pytest.mark.parametrize(
-    "use", [terminal, exec_stream, mcp, closed_terminal, closed_mcp, slow_stream]
-)
+@pytest.mark.parametrize("use", [terminal, exec_stream, mcp, closed_terminal, closed_mcp, slow_stream])
 def test_traceback_of_a_socket_ends_at_the_callers_line(on, sandbox_id, use):
     async def main(client):
         client.known = sandbox_id

@@ -1,4 +1,5 @@
-"""One emulator per worker and wall level, an account of its own per test, which the emulator's controls are about."""
+"""One emulator per worker and isolation level, an account of its own per test, which the emulator's controls are
+about."""
 
 from __future__ import annotations
 
@@ -29,7 +30,7 @@ def emulators() -> Iterator[Emulators]:
             except EmulatorError as error:
                 if level in ("auto", "process"):
                     raise
-                pytest.skip(f"{level} walls do not work here: {str(error).splitlines()[0]}")
+                pytest.skip(f"{level} isolation does not work here: {str(error).splitlines()[0]}")
         return started[level]
 
     yield emulator

@@ -418,7 +418,7 @@ def test_ctrl_c_ends_a_stub_in_a_terminal(emulator, account, box):
         person.until("longer\r\n")
         # Its process is there when the emulator was asked; what shows that is another terminal's `ps`.
         with term(emulator, account, box, size="") as other:
-            until(lambda: "asker" in streamed_anew(emulator, account, box), "the stub's process")
+            until(lambda: "shim" in streamed_anew(emulator, account, box), "the stub's process")
             other.type("exit\n")
         person.type("\x03")
         person.until("^C")

@@ -37,7 +37,7 @@ def test_a_program_is_stood_in_for_anywhere_in_a_script(emulator, client, box):
     client.files.write(box, "build.sh", "set -e\ncd /tmp\nif npm install; then echo no; else echo code $?; fi\n")
     assert output(client, box, "bash build.sh") == "added 3 packages\ncode 3\n"
     assert output(client, box, "xargs -n1 npm <<< 'a b' | sort -u; env npm | wc -l") == "added 3 packages\n1\n"
-    assert output(client, box, "python3 -c 'import subprocess as s; print(s.call([\"npm\", \"i\"]))'").endswith("3\n")
+    assert output(client, box, 'python3 -c \'import subprocess as s; print(s.call(["npm", "i"]))\'').endswith("3\n")
     assert stub.used == 5
     stub.remove()
     assert client.sandboxes.exec(box, "PATH=${PATH%%:*} command -v npm").exit_code != 0

@@ -18,7 +18,7 @@ from levels import LEVELS, Served, isolation, need
 
 from caged import CagedConnectionError
 from caged.emulator import ConfigError, Emulator
-from caged.emulator.rundir import sweep
+from caged.emulator.run_directory import sweep
 
 
 @pytest.fixture(params=LEVELS)

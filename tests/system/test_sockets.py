@@ -194,5 +194,3 @@ def test_tmux_runs_inside(person: tuple[Term, Callable[[str], str]], tmp_path: P
     term.until("/dev/pts/")
     term.type("exit\n")
     term.until("[exited]")
-
-

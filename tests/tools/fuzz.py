@@ -21,7 +21,7 @@ from pathlib import Path
 import httpx
 
 from caged.emulator import Emulator
-from caged.emulator.control.journal import Entry
+from caged.emulator.control.journal import RequestRecord
 
 HERE = Path(__file__).parent
 WANTED = 20_000
@@ -43,18 +43,18 @@ class Counted:
         assert emulator._runtime is not None
         self.journal = emulator._runtime.services.journal
         self._add = self.journal.add
-        self._recent: list[Entry] = []
+        self._recent: list[RequestRecord] = []
         self.statuses: dict[str, Counter[int]] = {}
         self.journal.add = self._seen  # type: ignore[method-assign]
 
-    def _seen(self, entry: Entry) -> Entry:
+    def _seen(self, entry: RequestRecord) -> RequestRecord:
         self._recent.append(entry)
         if len(self._recent) > 200:
             self._count(self._recent[:100])
             del self._recent[:100]
         return self._add(entry)
 
-    def _count(self, entries: list[Entry]) -> None:
+    def _count(self, entries: list[RequestRecord]) -> None:
         for entry in entries:
             self.statuses.setdefault(entry.operation, Counter())[entry.status] += 1
 

@@ -71,7 +71,7 @@ class Worker(threading.Thread):
         super().__init__(daemon=True)
         self.ledger = ledger
         self.problems: list[str] = []
-        self._chance = chance
+        self._randomness = chance
         self._count = chance.randrange(10**9)
         self._http = httpx.Client(
             base_url=base_url, headers={"Authorization": f"Bearer {api_key}"}, timeout=30, trust_env=False
@@ -96,11 +96,11 @@ class Worker(threading.Thread):
 
     def _step(self) -> None:
         self._count += 1
-        box = self._chance.choice(list(self.ledger.boxes.values())) if self.ledger.boxes else None
-        if box is None or (len(self.ledger.boxes) < SANDBOXES and self._chance.random() < 0.2):
+        box = self._randomness.choice(list(self.ledger.boxes.values())) if self.ledger.boxes else None
+        if box is None or (len(self.ledger.boxes) < SANDBOXES and self._randomness.random() < 0.2):
             self._create()
             return
-        act: Callable[[Box], None] = self._chance.choices(
+        act: Callable[[Box], None] = self._randomness.choices(
             [self._write, self._run, self._snapshot, self._restore, self._pause, self._key, self._destroy],
             [30, 30, 8, 4, 3, 5, 3],
         )[0]
@@ -114,8 +114,8 @@ class Worker(threading.Thread):
         self.ledger.boxes[made["id"]] = Box(made["id"])
 
     def _write(self, box: Box) -> None:
-        path = f"/workspace/d{self._chance.randrange(3)}/f{self._chance.randrange(4)}"
-        text = content_of(f"{self._count}-", self._chance.choice([10, 5_000, 400_000]))
+        path = f"/workspace/d{self._randomness.randrange(3)}/f{self._randomness.randrange(4)}"
+        text = content_of(f"{self._count}-", self._randomness.choice([10, 5_000, 400_000]))
         box.files[path] = [*box.files.get(path, [""]), text]
         self._ask("PUT", f"/v1/sandboxes/{box.id}/files/content", params={"path": path}, json={"content": text})
         box.files[path] = [text]
@@ -133,7 +133,7 @@ class Worker(threading.Thread):
     def _snapshot(self, box: Box) -> None:
         ledger = self.ledger
         if len(ledger.snapshots) >= SNAPSHOTS:
-            found = self._chance.choice(list(ledger.snapshots))
+            found = self._randomness.choice(list(ledger.snapshots))
             ledger.perhaps_no_snapshot.add(found)
             self._ask("DELETE", f"/v1/snapshots/{found}")
             ledger.perhaps_no_snapshot.discard(found)
@@ -142,7 +142,7 @@ class Worker(threading.Thread):
             return
         made = self._ask("POST", f"/v1/sandboxes/{box.id}/snapshots", json={"name": f"s{self._count}"}).json()
         ledger.snapshots[made["id"]] = False
-        if self._chance.random() < 0.5:
+        if self._randomness.random() < 0.5:
             listed = self._ask("GET", f"/v1/sandboxes/{box.id}/snapshots").json()
             for snapshot in listed:
                 if snapshot["status"] == "completed" and snapshot["id"] in ledger.snapshots:
@@ -169,7 +169,7 @@ class Worker(threading.Thread):
             made = self._ask("POST", "/v1/account/keys", json={"name": f"k{self._count}"}).json()
             ledger.keys[made["info"]["id"]] = made["key"]
             return
-        found = self._chance.choice(list(ledger.keys))
+        found = self._randomness.choice(list(ledger.keys))
         ledger.perhaps_no_key.add(found)
         self._ask("DELETE", f"/v1/account/keys/{found}")
         ledger.perhaps_no_key.discard(found)
@@ -192,7 +192,7 @@ class Kills:
         self.start_seconds: list[float] = []
         self._folder = folder
         self._level = level
-        self._chance = chance
+        self._randomness = chance
         self._state = folder / "state"
         self._ledgers = [Ledger() for _ in range(WORKERS)]
         if level.endswith("-user"):
@@ -214,13 +214,13 @@ class Kills:
                     if box["status"] == "stopped":
                         http.post(f"/v1/sandboxes/{box['id']}/resume").raise_for_status()
             workers = [
-                Worker(served.base_url, served.api_key, ledger, random.Random(self._chance.random()))
+                Worker(served.base_url, served.api_key, ledger, random.Random(self._randomness.random()))
                 for ledger in self._ledgers
             ]
             before = sum(ledger.answered for ledger in self._ledgers)
             for worker in workers:
                 worker.start()
-            time.sleep(self._chance.uniform(0.05, 1.0))  # the moment of the kill is what is random here
+            time.sleep(self._randomness.uniform(0.05, 1.0))  # the moment of the kill is what is random here
             served.process.kill()
             for worker in workers:
                 worker.join(30)

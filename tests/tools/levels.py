@@ -25,7 +25,7 @@ from caged.emulator import Emulator, EmulatorError
 
 #: As the tests name them: `…-user` is the level for an ordinary user when the suite runs as root.
 LEVELS = ("namespace", "namespace-user", "bwrap", "bwrap-user", "process")
-WALLED = LEVELS[:-1]
+ISOLATED = LEVELS[:-1]
 NOBODY = 65534
 SECRETS = (".ssh/id_ed25519", ".aws/credentials", ".config/gh/hosts.yml", ".netrc")
 SECRET = "the-developers-secret"
@@ -42,7 +42,7 @@ def has_landlock_scopes() -> bool:
 
 
 def need(level: str) -> None:
-    """Skips where this machine cannot have the level, judged by other programs than ours: if our walls do not
+    """Skips where this machine cannot have the level, judged by other programs than ours: if our isolation does not
     work where theirs do, that is a failure."""
     reason = why_not(level)
     if reason:
@@ -219,7 +219,7 @@ def client_of(level: str) -> Iterator[Caged]:
     try:
         emulator.start()
     except EmulatorError as error:
-        pytest.skip(f"{level} walls do not work here: {str(error).splitlines()[0]}")
+        pytest.skip(f"{level} isolation does not work here: {str(error).splitlines()[0]}")
     with emulator.client() as client:
         yield client
     emulator.stop()

@@ -20,11 +20,11 @@ def begin() -> None:
     """Notes every call to an emulator of this process from now on."""
     if not os.environ.get(DIRECTORY):
         return
-    from caged.emulator.control.journal import Entry, Journal
+    from caged.emulator.control.journal import Journal, RequestRecord
 
     add = Journal.add
 
-    def noted(journal: Journal, entry: Entry) -> Entry:
+    def noted(journal: Journal, entry: RequestRecord) -> RequestRecord:
         _seen.append((os.environ.get("PYTEST_CURRENT_TEST", "").partition("::")[0], entry))
         return add(journal, entry)
 

@@ -85,6 +85,6 @@ def apply() -> None:
     program = struct.pack("HxxxxxxP", len(_CODE) // 8, ctypes.addressof(_HELD))
     try:
         libc.call("prctl", _PR_SET_SECCOMP, ctypes.c_ulong(_SECCOMP_MODE_FILTER), program, 0, 0)
-    except libc.WallsError as error:
+    except libc.IsolationError as error:
         if libc.errno_of(error) not in (errno.EINVAL, errno.ENOSYS):
             raise

@@ -26,7 +26,19 @@ import select
 import signal
 import socket
 
-from . import asking, frames, libc, limits, memory, namespaces, network, processes, rights, terminals, walls
+from . import (
+    frames,
+    libc,
+    limits,
+    memory,
+    namespaces,
+    network,
+    processes,
+    rights,
+    root_filesystem,
+    shim_server,
+    terminals,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -68,7 +80,7 @@ class Init:
         memory_mb = (spec.get("limits") or {}).get("memory_mb", 0)
         self._shared_memory = memory.SharedMemory(memory_mb) if memory_mb and processes.LINUX else None
         self._ending = False
-        self._conversations: Optional[asking.Conversations] = None
+        self._conversations: Optional[shim_server.Conversations] = None
         self._wakeups = processes.Wakeups()
         self._poll.register(control, select.POLLIN)
         self._poll.register(self._wakeups.fd, select.POLLIN)
@@ -191,7 +203,7 @@ class Init:
     def _listen(self, message: dict[str, Any]) -> None:
         try:
             if self._conversations is None:
-                self._conversations = asking.Conversations(message["directory"], self._poll, self._send)
+                self._conversations = shim_server.Conversations(message["directory"], self._poll, self._send)
         except OSError as error:
             self._send({"ev": "exit", "id": message["id"], "error": str(error)})
             return
@@ -302,7 +314,7 @@ def _kill_group(pid: int) -> None:
 
 
 def main(control: socket.socket, spec: dict[str, Any]) -> None:
-    """Init in `process` walls, to its end; the caller leaves with os._exit afterwards."""
+    """Init in `process` isolation, to its end; the caller leaves with os._exit afterwards."""
     os.setsid()
     os.umask(UMASK)
     processes.prctl(processes.PR_SET_CHILD_SUBREAPER, 1)
@@ -312,7 +324,7 @@ def main(control: socket.socket, spec: dict[str, Any]) -> None:
     try:
         if spec["confine"] and not rights.lock_process_level() and os.geteuid() == 0:
             rights.become_own_user(spec["own_users"], spec["directory"])
-    except (OSError, libc.WallsError) as error:
+    except (OSError, libc.IsolationError) as error:
         frames.send(control, {"ev": "failed", "error": str(error)})
         return
     # Armed only now, in the process that stays: the handler must exist before the signal can come.
@@ -324,7 +336,8 @@ def main(control: socket.socket, spec: dict[str, Any]) -> None:
 def main_in_namespaces(
     control: socket.socket, spec: dict[str, Any], built: bool = False, user: Optional[tuple[int, int]] = None
 ) -> None:
-    """Init as process 1 of its namespaces, to its end. `built`: somebody else (bwrap) has built the walls. `user`: the
+    """Init as process 1 of its namespaces, to its end. `built`: somebody else (bwrap) has built the isolation.
+    `user`: the
     emulator's user and group, when they are in a user namespace where it still has to become root."""
     os.setsid()
     os.umask(UMASK)
@@ -337,7 +350,7 @@ def main_in_namespaces(
             if spec.get("limits"):
                 limits.count_by_kernel(spec["limits"]["processes"], spec["counted"])
                 limits.limit_segments(spec["limits"]["memory_mb"])
-            walls.protect_host_inodes(spec["real_root"])
+            root_filesystem.protect_host_inodes(spec["real_root"])
         else:
             # The death of process 1 is the death of everything in its process table. A zygote that died before this
             # was armed is not its parent any more; the number is asked of the host's /proc, which knows it.
@@ -346,18 +359,18 @@ def main_in_namespaces(
                 return
             if user:
                 namespaces.become_root(*user)
-            walls.build(spec)
+            root_filesystem.build(spec)
         proxy = network.listen_for_proxy(spec["proxy_port"]) if spec["network"] == "allowlist" else None
         init.most_processes = limits.apply(spec, own_table=True)
         rights.lock()
-    except (OSError, libc.WallsError) as error:
+    except (OSError, libc.IsolationError) as error:
         frames.send(control, {"ev": "failed", "error": str(error)})
         return
     init.run(proxy)
 
 
 def main_of_bwrap(control_fd: int, spec: dict[str, Any]) -> None:
-    """Init when bwrap has built the walls and become it."""
+    """Init when bwrap has built the isolation and become it."""
     libc.load()
     os.set_inheritable(control_fd, False)
     main_in_namespaces(socket.socket(fileno=control_fd), spec, built=True)

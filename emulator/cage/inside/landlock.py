@@ -24,7 +24,7 @@ def knows_scopes() -> bool:
     """Whether this kernel can confine signals to a sandbox, and lets this process do so."""
     try:
         return libc.call("syscall", _CREATE_RULESET, None, ctypes.c_size_t(0), _CREATE_RULESET_VERSION) >= SCOPES_ABI
-    except libc.WallsError:
+    except libc.IsolationError:
         return False
 
 

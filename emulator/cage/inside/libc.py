@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-class WallsError(Exception):
+class IsolationError(Exception):
     """A step of the building failed; the text names it."""
 
 
@@ -33,9 +33,9 @@ def call(name: str, *arguments: Any) -> int:
     if result < 0:
         number = ctypes.get_errno()
         shown = ", ".join(repr(word) for word in arguments if isinstance(word, bytes))
-        raise WallsError(f"{name}({shown}): {os.strerror(number)}") from OSError(number, os.strerror(number))
+        raise IsolationError(f"{name}({shown}): {os.strerror(number)}") from OSError(number, os.strerror(number))
     return result
 
 
-def errno_of(error: WallsError) -> int:
+def errno_of(error: IsolationError) -> int:
     return error.__cause__.errno or 0 if isinstance(error.__cause__, OSError) else 0

@@ -66,7 +66,7 @@ def read_only(target: str, recursive: bool = True) -> None:
     flags = AT_RECURSIVE if recursive else 0
     try:
         libc.call("syscall", _MOUNT_SETATTR, AT_FDCWD, os.fsencode(target), flags, attributes, len(attributes))
-    except libc.WallsError as error:
+    except libc.IsolationError as error:
         if libc.errno_of(error) != errno.ENOSYS:
             raise
         _remount_each(target, recursive)
@@ -90,7 +90,7 @@ def pivot(root: str) -> None:
     """Makes it the root of this mount namespace, and lets go of the old one."""
     number = _PIVOT_ROOT.get(platform.machine())
     if number is None:
-        raise libc.WallsError(f"pivot_root is not known for {platform.machine()}")
+        raise libc.IsolationError(f"pivot_root is not known for {platform.machine()}")
     os.chdir(root)
     # The old root lands on top of the new one and is let go at once: no directory for it is needed.
     libc.call("syscall", number, b".", b".")

@@ -35,7 +35,7 @@ def fork_into_namespaces(network: str) -> tuple[int, bool]:
         return _clone(flags | CLONE_NEWUSER), True
     try:
         return _clone(flags), False
-    except libc.WallsError as error:
+    except libc.IsolationError as error:
         if libc.errno_of(error) != errno.EPERM:
             raise
         return _clone(flags | CLONE_NEWUSER), True  # a root without rights, as in a container
@@ -45,7 +45,7 @@ def _clone(flags: int) -> int:
     """clone(2) without a stack of its own is a fork. Python is told what os.fork would tell it."""
     number = _CLONE.get(platform.machine())
     if number is None:
-        raise libc.WallsError(f"clone is not known for {platform.machine()}")
+        raise libc.IsolationError(f"clone is not known for {platform.machine()}")
     first = [0, flags | signal.SIGCHLD] if platform.machine() == "s390x" else [flags | signal.SIGCHLD, 0]
     arguments = [ctypes.c_ulong(word) for word in (number, *first, 0, 0, 0)]
     ctypes.pythonapi.PyOS_BeforeFork()
@@ -57,7 +57,7 @@ def _clone(flags: int) -> int:
     ctypes.pythonapi.PyOS_AfterFork_Parent()
     if pid < 0:
         text = os.strerror(number)
-        raise libc.WallsError(f"clone into new namespaces: {text}") from OSError(number, text)
+        raise libc.IsolationError(f"clone into new namespaces: {text}") from OSError(number, text)
     return pid
 
 
@@ -73,4 +73,4 @@ def _write(path: str, text: str) -> None:
         with open(path, "w") as file:
             file.write(text)
     except OSError as error:
-        raise libc.WallsError(f"writing {path}: {error.strerror}") from error
+        raise libc.IsolationError(f"writing {path}: {error.strerror}") from error

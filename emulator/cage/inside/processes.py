@@ -1,6 +1,6 @@
 """Finding, freezing and killing the processes of a sandbox.
 
-In `namespace` walls they are all that its process table holds besides init. In `process` walls they are the
+In `namespace` isolation they are all that its process table holds besides init. In `process` isolation they are the
 descendants of its init: init is a child subreaper, so a
 daemon that double-forks or calls setsid lands under it again. Which command a process came from is told by a
 tag that survives fork, exec, setsid and an emptied environment: the soft limit of RLIMIT_RTTIME, a limit that
@@ -222,7 +222,7 @@ def kill_until_gone(find: Callable[[], list[int]], reap: Callable[[], None], lim
 
 
 class Tree:
-    """The processes of a sandbox in `process` walls: what descends from its init, `root`."""
+    """The processes of a sandbox in `process` isolation: what descends from its init, `root`."""
 
     def __init__(self, root: int) -> None:
         self._root = root

@@ -24,7 +24,7 @@ _CAPABILITY_VERSION_3 = 0x20080522
 _KEYCTL = {"x86_64": 250, "aarch64": 219, "riscv64": 219, "ppc64le": 271, "s390x": 280}
 KEYCTL_JOIN_SESSION_KEYRING = 1
 
-#: What commands of a sandbox may not do, even as root: everything that would take the walls down or reach the
+#: What commands of a sandbox may not do, even as root: everything that would take the isolation down or reach the
 #: machine behind them. Numbers from linux/capability.h.
 _DROPPED_CAPABILITIES = (
     2,  # DAC_READ_SEARCH: open_by_handle_at reaches files outside the root
@@ -69,7 +69,7 @@ def lock() -> None:
     for capability in _DROPPED_CAPABILITIES:
         try:
             libc.call("prctl", PR_CAPBSET_DROP, ctypes.c_ulong(capability), 0, 0, 0)
-        except libc.WallsError as error:
+        except libc.IsolationError as error:
             if libc.errno_of(error) != errno.EINVAL:
                 raise  # EINVAL: an older kernel does not know it
     _drop_inheritable()
@@ -87,7 +87,7 @@ def lock_process_level() -> bool:
     libc.call("prctl", PR_SET_NO_NEW_PRIVS, ctypes.c_ulong(1), 0, 0, 0)
     try:
         confined = landlock.confine(sockets=False)
-    except libc.WallsError:
+    except libc.IsolationError:
         confined = False
     filters.apply()
     return confined
@@ -99,7 +99,7 @@ def become_own_user(users: list[int], directory: str) -> None:
     # The capabilities survive the change of the user, and access(2) counts them although the user is not root.
     try:
         libc.call("prctl", PR_SET_SECUREBITS, ctypes.c_ulong(SECBIT_NO_SETUID_FIXUP), 0, 0, 0)
-    except libc.WallsError:
+    except libc.IsolationError:
         return
     for user in users:
         try:
@@ -150,5 +150,5 @@ def leave_keyring() -> None:
     if number is not None:
         try:
             libc.call("syscall", number, KEYCTL_JOIN_SESSION_KEYRING, None)
-        except libc.WallsError:
+        except libc.IsolationError:
             pass

@@ -1,4 +1,4 @@
-"""A terminal inside of the sandbox, and the program that it controls. Loaded in the zygote, before the walls hide
+"""A terminal inside of the sandbox, and the program that it controls. Loaded in the zygote, before the isolation hide
 where Python's modules are."""
 
 from __future__ import annotations

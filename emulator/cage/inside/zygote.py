@@ -69,14 +69,14 @@ class Zygote:
 
     def _create(self, spec: dict[str, Any], fds: list[int]) -> None:
         """A create that fails is that sandbox's misfortune, told over its own socket; the others live on."""
-        walled = {"namespace": self._fork_into_namespaces, "bwrap": self._fork_bwrap}
+        isolated = {"namespace": self._fork_into_namespaces, "bwrap": self._fork_bwrap}
         if not fds:
             return  # no descriptor was left to take it with; the emulator sees its end closed
         try:
-            pid = walled.get(spec["walls"], self._fork)(dict(spec, zygote=self._pid), fds[0])
+            pid = isolated.get(spec["isolation"], self._fork)(dict(spec, zygote=self._pid), fds[0])
             if pid is not None:
                 self._inits.add(pid)
-                if spec["walls"] != "process":
+                if spec["isolation"] != "process":
                     self._walled.add(pid)
                 frames.send(self._control, {"ev": "created", "id": spec["id"], "pid": pid})
         except OSError as error:
@@ -110,7 +110,7 @@ class Zygote:
         ids = os.geteuid(), os.getegid()
         try:
             pid, own_user = namespaces.fork_into_namespaces(spec["network"])
-        except libc.WallsError as error:
+        except libc.IsolationError as error:
             with socket.socket(fileno=os.dup(control)) as told:
                 frames.send(told, {"ev": "failed", "error": str(error)})
             return None

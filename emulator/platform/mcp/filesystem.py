@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ...cage import workspace
-from ...cage.tree import Entry, Outside
+from ...cage.safe_files import Entry, OutsideOfSandbox
 from .glob import BadPattern, Glob
 from .protocol import short
 from .tool import TEXT_BYTES, Context, Outcome, Tool, ToolError, fitting_list
@@ -25,7 +25,7 @@ def _as_tool_error(context: Context, verb: str, path: str) -> Iterator[None]:
     file or directory`."""
     try:
         yield
-    except Outside:
+    except OutsideOfSandbox:
         raise ToolError(f"path traversal blocked: {short(path)}") from None
     except OSError as error:
         full = workspace.full_path(path)

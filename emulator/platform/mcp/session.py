@@ -7,9 +7,9 @@ import json
 import traceback
 from typing import Any, Optional
 
-from ...cage.process import Gone
+from ...cage.process import SandboxGone
 from ...store import Sandbox
-from ..refusal import not_running
+from ..errors import not_running
 from ..sandboxes import Sandboxes
 from ..services import Services, mask
 from . import filesystem, git, network, protocol, terminal
@@ -159,7 +159,7 @@ class McpSession:
                     if tool.locks_workspace:
                         return await tool.run(context, given)
                 return await tool.run(context, given)
-            except Gone as error:
+            except SandboxGone as error:
                 raise ToolError(f"sandbox {sandbox.id} cannot run tools: {error}") from None
 
     def _require_running(self) -> None:

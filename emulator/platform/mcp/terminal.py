@@ -6,8 +6,8 @@ from typing import Any
 
 from ...cage.process import Result
 from .. import limits
+from ..command_stubs import Chosen, choose
 from ..services import redacted
-from ..standing_in import Chosen, choose
 from .tool import TEXT_BYTES, TRUNCATED, Context, Outcome, Tool, ToolError, cut, ended, size
 
 DEFAULT_SECONDS = 30

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..bench import Bench
 from ..check import Group, Unchecked
+from ..context import Context
 from ..expect import an_array, an_object, holds, matches, same, true
 from ..shapes import ALERT, ALERTS, RULE
 from ..wire import segment
@@ -15,11 +15,11 @@ group = Group("alerts")
 _TYPES = ("budget_exceeded", "cost_anomaly", "agent_stuck", "error_spike", "trust_score_low")
 
 
-def _page(bench: Bench, **query: Any) -> dict[str, Any]:
+def _page(bench: Context, **query: Any) -> dict[str, Any]:
     return an_object(bench.get("/alerts", params=query), ALERTS)
 
 
-def _rule(bench: Bench) -> dict[str, Any]:
+def _rule(bench: Context) -> dict[str, Any]:
     """One that is there: it is written back as it was."""
     found = bench.needed(bench.get("/alerts/rules"), "the list of rules")
     if not isinstance(found, list) or not found or not isinstance(found[0], dict):
@@ -29,29 +29,29 @@ def _rule(bench: Bench) -> dict[str, Any]:
 
 
 @group.contract("list", "The list is a page: alerts, total, limit and offset.", "wire-contract 3.8")
-def listed(bench: Bench) -> None:
+def listed(bench: Context) -> None:
     _page(bench)
 
 
 @group.contract("list-default", "Without a limit it is 50, and the offset is 0.", "wire-contract 3.8")
-def list_default(bench: Bench) -> None:
+def list_default(bench: Context) -> None:
     found = _page(bench)
     same("limit, offset", [found["limit"], found["offset"]], [50, 0])
 
 
 @group.contract("list-limit", "limit and offset are those asked for.", "wire-contract 3.8")
-def list_limit(bench: Bench) -> None:
+def list_limit(bench: Context) -> None:
     found = _page(bench, limit=3, offset=1)
     same("limit, offset", [found["limit"], found["offset"]], [3, 1])
 
 
 @group.contract("list-odd-limit", "A limit that is not 1 to 100 is 50.", "wire-contract 3.8")
-def list_odd_limit(bench: Bench) -> None:
+def list_odd_limit(bench: Context) -> None:
     same("limits", [_page(bench, limit=limit)["limit"] for limit in (0, 101)], [50, 50])
 
 
 @group.contract("get", "An alert can be looked at by its id.", "wire-contract 3.8")
-def get(bench: Bench) -> None:
+def get(bench: Context) -> None:
     alerts = _page(bench, limit=1)["alerts"]
     if not alerts:
         raise Unchecked("the account has no alert")
@@ -60,7 +60,7 @@ def get(bench: Bench) -> None:
 
 
 @group.contract("budget", "The alert of a budget tells title and share as documented.", "platform-behaviour B12")
-def budget(bench: Bench) -> None:
+def budget(bench: Context) -> None:
     found = [alert for alert in _page(bench, limit=100)["alerts"] if alert["rule_type"] == "budget_exceeded"]
     if not found:
         raise Unchecked("the account has no alert of a budget")
@@ -71,18 +71,18 @@ def budget(bench: Bench) -> None:
 
 
 @group.contract("rules", "The rules are a bare array.", "wire-contract 3.8")
-def rules(bench: Bench) -> None:
+def rules(bench: Context) -> None:
     an_array(bench.get("/alerts/rules"), RULE)
 
 
 @group.contract("rule-types", "Every rule is of one of the five types.", "wire-contract 3.8")
-def rule_types(bench: Bench) -> None:
+def rule_types(bench: Context) -> None:
     found = [rule["type"] for rule in an_array(bench.get("/alerts/rules"), RULE)]
     true(set(found) <= set(_TYPES), f"only {', '.join(_TYPES)}", found)
 
 
 @group.contract("rule-update", "An update answers the rule.", "wire-contract 3.8")
-def rule_update(bench: Bench) -> None:
+def rule_update(bench: Context) -> None:
     rule = _rule(bench)
     answer = bench.put(f"/alerts/rules/{segment(rule['id'])}", json={"enabled": rule["enabled"]})
     found = an_object(answer, RULE)
@@ -90,14 +90,14 @@ def rule_update(bench: Bench) -> None:
 
 
 @group.contract("rule-empty-config", "An empty config changes nothing.", "wire-contract 3.8")
-def rule_empty_config(bench: Bench) -> None:
+def rule_empty_config(bench: Context) -> None:
     rule = _rule(bench)
     answer = bench.put(f"/alerts/rules/{segment(rule['id'])}", json={"config": {}})
     same("config", an_object(answer, RULE)["config"], rule["config"])
 
 
 @group.contract("rule-toggle", "A rule can be turned off and on, and its config stays.", "wire-contract 3.8")
-def rule_toggle(bench: Bench) -> None:
+def rule_toggle(bench: Context) -> None:
     rule = _rule(bench)
     path = f"/alerts/rules/{segment(rule['id'])}"
     bench.undo("PUT", path, f"rule {rule['id']}", {"enabled": rule["enabled"]})

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Optional
 
-from ..bench import Bench
 from ..check import Group, Unchecked
+from ..context import Context
 from ..expect import any_json, detail_of, holds, refused, same, says, status, true
 
 group = Group("errors")
@@ -14,7 +14,7 @@ _MIB = 1024 * 1024
 
 
 @group.contract("problem-json", "A refusal is problem+json, its media type in lower case.", "wire-contract 2.3")
-def problem_json(bench: Bench) -> None:
+def problem_json(bench: Context) -> None:
     answer = bench.get("/sandboxes/caged-verify-nobody")
     status(answer, 404)
     media = answer.headers.get("content-type", "").partition(";")[0]
@@ -22,7 +22,7 @@ def problem_json(bench: Bench) -> None:
 
 
 @group.contract("problem-members", "A problem has type, title, status and detail.", "wire-contract 2.3")
-def problem_members(bench: Bench) -> None:
+def problem_members(bench: Context) -> None:
     body = any_json(bench.get("/sandboxes/caged-verify-nobody"))
     same("title", body.get("title"), "Not Found")
     same("type", body.get("type"), "https://caged.dev/errors/Not Found")
@@ -31,93 +31,93 @@ def problem_members(bench: Bench) -> None:
 
 
 @group.contract("problem-error", "A problem has no `error`: that is the older form.", "wire-contract 2.3")
-def problem_error(bench: Bench) -> None:
+def problem_error(bench: Context) -> None:
     body = any_json(bench.get("/sandboxes/caged-verify-nobody"))
     true("error" not in body, "no key error", repr(body.get("error")))
 
 
 @group.decision("problem-only", "A problem has no more than `reason` beside its four members.", "Part A, Errors")
-def problem_only(bench: Bench) -> None:
+def problem_only(bench: Context) -> None:
     body = any_json(bench.get("/sandboxes/caged-verify-nobody"))
     extra = sorted(set(body) - {"type", "title", "status", "detail", "reason"})
     true(not extra, "type, title, status, detail and perhaps reason", ", ".join(extra))
 
 
 @group.contract("no-key", "A request without a key is a 401.", "platform-behaviour B3")
-def no_key(bench: Bench) -> None:
+def no_key(bench: Context) -> None:
     refused(bench.get("/sandboxes", key=""), 401)
 
 
 @group.contract("wrong-key", "A key that does not exist is a 401.", "platform-behaviour B3")
-def wrong_key(bench: Bench) -> None:
+def wrong_key(bench: Context) -> None:
     refused(bench.get("/sandboxes", key="caged_sk_0000000000000000000000000000verify"), 401)
 
 
 @group.decision("malformed-json", "A body that is no JSON is a 400.", "Part A, Errors")
-def malformed_json(bench: Bench) -> None:
+def malformed_json(bench: Context) -> None:
     path, headers = f"/sandboxes/{bench.box}/exec", {"Content-Type": "application/json"}
     refused(bench.post(path, content=b'{"command": ', headers=headers), 400)
 
 
 @group.decision("wrong-type", "A value of a wrong type is a 400 that names the field.", "Part A, Errors")
-def wrong_type(bench: Bench) -> None:
+def wrong_type(bench: Context) -> None:
     answer = bench.post(f"/sandboxes/{bench.box}/exec", json={"command": 7})
     refused(answer, 400)
     says(answer, "command")
 
 
 @group.decision("out-of-range", "A number out of range is a 400 that names the field.", "Part A, Errors")
-def out_of_range(bench: Bench) -> None:
+def out_of_range(bench: Context) -> None:
     answer = bench.create(cpus=99)
     refused(answer, 400)
     says(answer, "cpus")
 
 
 @group.decision("missing-field", "A body without what it needs is a 400 that names the field.", "Part A, Errors")
-def missing_field(bench: Bench) -> None:
+def missing_field(bench: Context) -> None:
     answer = bench.post(f"/sandboxes/{bench.box}/exec", json={})
     refused(answer, 400)
     says(answer, "command")
 
 
 @group.decision("too-large", "A body over 10 MiB is a 413.", "Part A, Errors")
-def too_large(bench: Bench) -> None:
+def too_large(bench: Context) -> None:
     refused(bench.post(f"/sandboxes/{bench.box}/exec", content=b" " * (10 * _MIB + 1)), 413)
 
 
 @group.contract("sandbox-not-found", "An unknown sandbox is a 404 that says so.", "wire-contract 3.1")
-def sandbox_not_found(bench: Bench) -> None:
+def sandbox_not_found(bench: Context) -> None:
     answer = bench.get("/sandboxes/caged-verify-nobody")
     refused(answer, 404)
     holds("a text", detail_of(answer), "sandbox not found")
 
 
-def _second(bench: Bench) -> str:
+def _second(bench: Context) -> str:
     if not bench.second_key:
         raise Unchecked("needs a key of another account; give --second-api-key")
     return bench.second_key
 
 
 @group.decision("foreign-sandbox", "Another account's sandbox is a 404, never a 403.", "Part A, Auth")
-def foreign_sandbox(bench: Bench) -> None:
+def foreign_sandbox(bench: Context) -> None:
     refused(bench.get(f"/sandboxes/{bench.box}", key=_second(bench)), 404)
 
 
 @group.decision("foreign-exec", "Nobody runs a command in another account's sandbox.", "Part A, Auth")
-def foreign_exec(bench: Bench) -> None:
+def foreign_exec(bench: Context) -> None:
     path = f"/sandboxes/{bench.box}/exec"
     refused(bench.post(path, key=_second(bench), json={"command": "true"}), 404)
 
 
 @group.contract("foreign-list", "A list of sandboxes has the account's own only.", "platform-behaviour B1")
-def foreign_list(bench: Bench) -> None:
+def foreign_list(bench: Context) -> None:
     answer = bench.get("/sandboxes", key=_second(bench))
     status(answer, 200)
     true(f'"{bench.box}"' not in answer.text, "not the other account's sandbox", bench.box)
 
 
 @group.decision("foreign-delete", "Another account cannot destroy a sandbox.", "Part A, Auth")
-def foreign_delete(bench: Bench) -> None:
+def foreign_delete(bench: Context) -> None:
     refused(bench.delete(f"/sandboxes/{bench.box}", key=_second(bench)), 404)
 
 
@@ -154,10 +154,8 @@ _UNKNOWN: tuple[tuple[str, str, str, Optional[dict[str, Any]]], ...] = (
 
 
 def _unknown(name: str, method: str, path: str, body: Optional[dict[str, Any]]) -> None:
-    @group.contract(
-        f"unknown-{name}", f"{method} {path.partition('?')[0]} is a 404.", "platform-behaviour B3"
-    )
-    def look(bench: Bench) -> None:
+    @group.contract(f"unknown-{name}", f"{method} {path.partition('?')[0]} is a 404.", "platform-behaviour B3")
+    def look(bench: Context) -> None:
         options: dict[str, Any] = {} if body is None else {"json": body}
         answer = bench.wire.request(method, path, **options)
         refused(answer, 404)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Optional
 
-from ..bench import Bench
 from ..check import Group
+from ..context import Context
 from ..expect import an_object, refused, same, says
 from ..shapes import INGESTED, SANDBOX
 from ..wire import segment
@@ -16,7 +16,7 @@ group = Group("events")
 _COST = 0.0001
 
 
-def _event(bench: Bench, **fields: Any) -> dict[str, Any]:
+def _event(bench: Context, **fields: Any) -> dict[str, Any]:
     return {
         "type": "tool_call",
         "timestamp": "2026-01-31T12:00:00.000000Z",
@@ -27,38 +27,38 @@ def _event(bench: Bench, **fields: Any) -> dict[str, Any]:
     }
 
 
-def _ingest(bench: Bench, *events: dict[str, Any]) -> dict[str, Any]:
+def _ingest(bench: Context, *events: dict[str, Any]) -> dict[str, Any]:
     return an_object(bench.post("/events/ingest", json={"events": list(events)}), INGESTED)
 
 
 @group.contract("ingest", "Events are counted: accepted and errors.", "wire-contract 3.7")
-def ingest(bench: Bench) -> None:
+def ingest(bench: Context) -> None:
     same("it", _ingest(bench, _event(bench), _event(bench, type="command")), {"accepted": 2, "errors": 0})
 
 
 @group.contract("ingest-none", "A batch of no events is taken.", "wire-contract 3.7")
-def ingest_none(bench: Bench) -> None:
+def ingest_none(bench: Context) -> None:
     same("it", _ingest(bench), {"accepted": 0, "errors": 0})
 
 
 @group.contract("unknown-type", "An event of an unknown type is taken.", "wire-contract 3.7")
-def unknown_type(bench: Bench) -> None:
+def unknown_type(bench: Context) -> None:
     same("accepted", _ingest(bench, _event(bench, type="caged-verify"))["accepted"], 1)
 
 
 @group.contract("all-fields", "An event with every field is taken.", "wire-contract 3.7")
-def all_fields(bench: Bench) -> None:
+def all_fields(bench: Context) -> None:
     event = _event(bench, id=bench.name(), process_id="1", duration_ns=0)
     same("accepted", _ingest(bench, event)["accepted"], 1)
 
 
 @group.contract("chosen-session", "An event with a session id of the client's choice is taken.", "wire-contract 3.7")
-def chosen_session(bench: Bench) -> None:
+def chosen_session(bench: Context) -> None:
     same("it", _ingest(bench, _event(bench, session_id=bench.name())), {"accepted": 1, "errors": 0})
 
 
 @group.decision("sandbox-cost", "An llm_call that names its sandbox adds to its llm_cost.", "Part A, Budget")
-def sandbox_cost(bench: Bench) -> None:
+def sandbox_cost(bench: Context) -> None:
     path = f"/sandboxes/{segment(bench.box)}"
     before = an_object(bench.get(path), SANDBOX)["llm_cost"]
     _ingest(bench, _event(bench, type="llm_call", payload={"cost_usd": _COST}))
@@ -70,7 +70,7 @@ def sandbox_cost(bench: Bench) -> None:
 
 
 @group.contract("no-timestamp", "An event without timestamp is a 400.", "wire-contract 3.7")
-def no_timestamp(bench: Bench) -> None:
+def no_timestamp(bench: Context) -> None:
     event = _event(bench)
     del event["timestamp"]
     answer = bench.post("/events/ingest", json={"events": [event]})
@@ -79,10 +79,10 @@ def no_timestamp(bench: Bench) -> None:
 
 
 @group.contract("too-many", "More than 1000 events are refused.", "wire-contract 3.7")
-def too_many(bench: Bench) -> None:
+def too_many(bench: Context) -> None:
     refused(bench.post("/events/ingest", json={"events": [_event(bench)] * 1001}), 400, 413, 422)
 
 
 @group.decision("too-many-400", "More than 1000 events are a 400.", "Part A, Errors")
-def too_many_400(bench: Bench) -> None:
+def too_many_400(bench: Context) -> None:
     refused(bench.post("/events/ingest", json={"events": [_event(bench)] * 1001}), 400)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..bench import Bench
 from ..check import Group
+from ..context import Context
 from ..expect import any_json, holds, refused, same, status, success, true
 
 group = Group("http")
@@ -37,23 +37,23 @@ OBJECTS = (
 
 
 @group.contract("bodyless-post", "A POST without body and Content-Type is taken.", "wire-contract 1.3")
-def bodyless_post(bench: Bench) -> None:
+def bodyless_post(bench: Context) -> None:
     success(bench.post("/auth/socket-ticket"))
 
 
 @group.contract("raw-routing", "%2F in an id is a part of the id, and makes no new segment.", "wire-contract 1.4")
-def raw_routing(bench: Bench) -> None:
+def raw_routing(bench: Context) -> None:
     refused(bench.get(f"/sandboxes/{bench.box}%2Flogs"), 404)
 
 
 @group.contract("encoded-id", "An id is decoded after routing.", "wire-contract 1.4")
-def encoded_id(bench: Bench) -> None:
+def encoded_id(bench: Context) -> None:
     encoded = "".join(f"%{ord(letter):02X}" for letter in bench.box)
     status(bench.get(f"/sandboxes/{encoded}"), 200)
 
 
 @group.contract("unknown-route", "An unknown route is the router's 404, as plain text.", "wire-contract 2.3")
-def unknown_route(bench: Bench) -> None:
+def unknown_route(bench: Context) -> None:
     answer = bench.get("/caged-verify-nothing-here")
     status(answer, 404)
     holds("Content-Type", answer.headers.get("content-type"), "text/plain")
@@ -61,14 +61,14 @@ def unknown_route(bench: Bench) -> None:
 
 
 @group.decision("wrong-method", "A known path with a wrong method is 405 and names the right ones.", "Part A, Errors")
-def wrong_method(bench: Bench) -> None:
+def wrong_method(bench: Context) -> None:
     answer = bench.wire.request("PATCH", "/sandboxes")
     status(answer, 405)
     holds("Allow", answer.headers.get("allow"), "GET", "POST")
 
 
 @group.contract("arrays", "Lists of a sandbox or of the account stand alone in their answer.", "wire-contract 11")
-def arrays(bench: Bench) -> None:
+def arrays(bench: Context) -> None:
     for path in ARRAYS:
         answer = bench.get(path.format(box=bench.box))
         status(answer, 200)
@@ -76,14 +76,14 @@ def arrays(bench: Bench) -> None:
 
 
 @group.decision("no-null-lists", "An empty list is [], never null.", "Part A, Profile")
-def no_null_lists(bench: Bench) -> None:
+def no_null_lists(bench: Context) -> None:
     for path in ARRAYS:
         answer = bench.get(path.format(box=bench.box))
         true(any_json(answer) is not None, f"{path}: []", "null")
 
 
 @group.contract("objects", "Pages, settings and single things are objects.", "wire-contract 11")
-def objects(bench: Bench) -> None:
+def objects(bench: Context) -> None:
     for path in OBJECTS:
         answer = bench.get(path.format(box=bench.box))
         status(answer, 200)
@@ -91,7 +91,7 @@ def objects(bench: Bench) -> None:
 
 
 @group.contract("rate-headers", "Every answer carries the X-RateLimit headers, refusals too.", "platform-behaviour B2")
-def rate_headers(bench: Bench) -> None:
+def rate_headers(bench: Context) -> None:
     for answer in (bench.get("/account"), bench.get("/sandboxes/nobody"), bench.get("/account", key="")):
         for name in _RATE:
             value = answer.headers.get(name)
@@ -99,19 +99,19 @@ def rate_headers(bench: Bench) -> None:
 
 
 @group.contract("rate-reset", "X-RateLimit-Reset is a time in Unix seconds.", "platform-behaviour B2")
-def rate_reset(bench: Bench) -> None:
+def rate_reset(bench: Context) -> None:
     value = bench.get("/account").headers.get("x-ratelimit-reset", "")
     true(value.isdigit() and len(value) == 10, "10 digits", repr(value))
 
 
 @group.decision("request-id", "Every answer has an X-Request-Id of its own, refusals too.", "Part A, Errors")
-def request_id(bench: Bench) -> None:
+def request_id(bench: Context) -> None:
     answers = [bench.get("/account"), bench.get("/sandboxes/nobody"), bench.get("/account", key=""), bench.get("/x")]
     found = [answer.headers.get("x-request-id") for answer in answers]
     true(all(found) and len(set(found)) == len(found), "four different ids", repr(found))
 
 
 @group.decision("unknown-keys", "A key that nobody knows does not fail a request.", "Part A, Profile")
-def unknown_keys(bench: Bench) -> None:
+def unknown_keys(bench: Context) -> None:
     answer = bench.post(f"/sandboxes/{bench.box}/exec", json={"command": "true", "caged_verify": 1})
     status(answer, 200)

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from typing import Any, Callable
 
-from ..bench import Bench
 from ..check import Different, Group, Unchecked
+from ..context import Context
 from ..expect import parsed, short
 from ..shapes import (
     ACCOUNT,
@@ -45,11 +45,11 @@ from . import account, ports, sessions, snapshots
 group = Group("keys")
 
 
-def _check(name: str, what: str, shape: Any, answer: Callable[[Bench], Any]) -> None:
+def _check(name: str, what: str, shape: Any, answer: Callable[[Context], Any]) -> None:
     """Register the check that the JSON which `answer` gets has no key but those of `shape`."""
 
     @group.decision(name, f"{what} holds the keys of the contract and no others.", "Part A, Profile")
-    def look(bench: Bench) -> None:
+    def look(bench: Context) -> None:
         got = answer(bench)
         if got == [] and isinstance(shape, list):
             raise Unchecked("the list is empty")
@@ -58,39 +58,39 @@ def _check(name: str, what: str, shape: Any, answer: Callable[[Bench], Any]) -> 
             raise Different("no key that the contract does not name", short(found))
 
 
-def _getting(path: str) -> Callable[[Bench], Any]:
+def _getting(path: str) -> Callable[[Context], Any]:
     """What a GET of this path answers; `{box}` in it is the shared sandbox."""
     return lambda bench: parsed(bench.get(path.format(box=bench.box) if "{box}" in path else path))
 
 
-def _ingested(bench: Bench) -> Any:
+def _ingested(bench: Context) -> Any:
     event = {"type": "desktop", "timestamp": "2026-01-31T12:00:00Z", "sandbox_id": bench.box}
     return parsed(bench.post("/events/ingest", json={"events": [event]}))
 
 
-def _listing(bench: Bench) -> Any:
+def _listing(bench: Context) -> Any:
     bench.put_file("x")
     return parsed(bench.get(bench.files(), params={"path": "/workspace"}))
 
 
-def _changes(bench: Bench) -> Any:
+def _changes(bench: Context) -> Any:
     bench.shell("mkdir -p keys-repo; cd keys-repo; git init -q; echo x > file")
     return parsed(bench.get(f"/sandboxes/{bench.box}/git/diff", params={"path": "/workspace/keys-repo"}))
 
 
-def _trust(bench: Bench) -> Any:
+def _trust(bench: Context) -> Any:
     sessions.newest_path(bench)  # a session has a score
     return parsed(bench.get(f"/trust/sandboxes/{segment(bench.python_box)}"))
 
 
-def _alerts(bench: Bench) -> Any:
+def _alerts(bench: Context) -> Any:
     found = parsed(bench.get("/alerts"))
     if isinstance(found, dict) and found.get("alerts") == []:
         raise Unchecked("the account has no alert")
     return found
 
 
-def _alert(bench: Bench) -> Any:
+def _alert(bench: Context) -> Any:
     found = _alerts(bench)
     listed = found.get("alerts") if isinstance(found, dict) else None
     if not listed or not isinstance(listed[0], dict):
@@ -98,14 +98,14 @@ def _alert(bench: Bench) -> Any:
     return parsed(bench.get(f"/alerts/{segment(str(listed[0].get('id')))}"))
 
 
-def _rule_updated(bench: Bench) -> Any:
+def _rule_updated(bench: Context) -> Any:
     rules = bench.needed(bench.get("/alerts/rules"), "the list of alert rules")
     if not isinstance(rules, list) or not rules or not isinstance(rules[0], dict):
         raise Unchecked("the account has no alert rule")
     return parsed(bench.put(f"/alerts/rules/{segment(str(rules[0].get('id')))}", json={"config": {}}))
 
 
-def _sandbox_sessions(bench: Bench) -> Any:
+def _sandbox_sessions(bench: Context) -> Any:
     found = bench.needed(bench.get(sessions.newest_path(bench)), "an agent session")
     # Its sandbox may be gone.
     return bench.needed(bench.get(f"/sandboxes/{segment(str(found['sandbox_id']))}/sessions"), "its sandbox's list")

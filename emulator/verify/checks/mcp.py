@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Optional
 
-from ..bench import Bench
 from ..check import Different, Group
+from ..context import Context
 from ..expect import same, shaped, short, true
 from ..shapes import TOOL
 from ..wire import Socket
@@ -75,19 +75,19 @@ class Conversation:
 
 
 @contextmanager
-def _talking(bench: Bench) -> Iterator[Conversation]:
+def _talking(bench: Context) -> Iterator[Conversation]:
     with bench.socket("mcp") as socket:
         yield Conversation(socket)
 
 
 @group.contract("subprotocol", "The subprotocol mcp is echoed, or none.", "wire-contract 4.1")
-def subprotocol(bench: Bench) -> None:
+def subprotocol(bench: Context) -> None:
     with _talking(bench) as talk:
         true(talk.socket.subprotocol in (None, "mcp"), "mcp", repr(talk.socket.subprotocol))
 
 
 @group.contract("initialize", "initialize answers the protocol's version and the server's name.", "wire-contract 4.4")
-def initialize(bench: Bench) -> None:
+def initialize(bench: Context) -> None:
     with _talking(bench) as talk:
         found = talk.initialize()
         same("protocolVersion", found.get("protocolVersion"), "2024-11-05")
@@ -95,7 +95,7 @@ def initialize(bench: Bench) -> None:
 
 
 @group.contract("tools", "Tools are listed with name, description and schema.", "wire-contract 4.4")
-def tools(bench: Bench) -> None:
+def tools(bench: Context) -> None:
     with _talking(bench) as talk:
         talk.initialize()  # and no notifications/initialized, which the platform's clients do not send
         found = talk.result("tools/list").get("tools")
@@ -105,7 +105,7 @@ def tools(bench: Bench) -> None:
 
 
 @group.contract("tool-names", "Among them are filesystem_read and terminal_exec.", "wire-contract 4.4")
-def tool_names(bench: Bench) -> None:
+def tool_names(bench: Context) -> None:
     with _talking(bench) as talk:
         talk.initialize()
         names = [tool.get("name") for tool in talk.result("tools/list").get("tools", ())]
@@ -113,7 +113,7 @@ def tool_names(bench: Bench) -> None:
 
 
 @group.contract("terminal-exec", "terminal_exec runs a command in the sandbox.", "wire-contract 4.4")
-def terminal_exec(bench: Bench) -> None:
+def terminal_exec(bench: Context) -> None:
     with _talking(bench) as talk:
         talk.initialize()
         text = talk.call("terminal_exec", command="echo from $((6 * 7))")
@@ -121,7 +121,7 @@ def terminal_exec(bench: Bench) -> None:
 
 
 @group.contract("filesystem-read", "filesystem_read reads a file of the sandbox.", "wire-contract 4.4")
-def filesystem_read(bench: Bench) -> None:
+def filesystem_read(bench: Context) -> None:
     path = bench.put_file("read by MCP\n")
     with _talking(bench) as talk:
         talk.initialize()
@@ -130,14 +130,14 @@ def filesystem_read(bench: Bench) -> None:
 
 
 @group.contract("jsonrpc", "Every reply says that it is JSON-RPC 2.0.", "wire-contract 4.4")
-def jsonrpc(bench: Bench) -> None:
+def jsonrpc(bench: Context) -> None:
     with _talking(bench) as talk:
         for method in ("ping", "caged/verify"):  # a result, and an error
             same("jsonrpc", talk.ask(method).get("jsonrpc"), "2.0")
 
 
 @group.contract("integer-ids", "A reply has the very id of its request, an integer.", "wire-contract 4.4")
-def integer_ids(bench: Bench) -> None:
+def integer_ids(bench: Context) -> None:
     with _talking(bench) as talk:
         talk.initialize()
         ids = [talk.ask("ping").get("id"), talk.ask("tools/list").get("id")]
@@ -145,14 +145,14 @@ def integer_ids(bench: Bench) -> None:
 
 
 @group.contract("ping", "ping is answered with an empty result.", "wire-contract 4.4")
-def ping(bench: Bench) -> None:
+def ping(bench: Context) -> None:
     with _talking(bench) as talk:
         talk.initialize()
         same("result", talk.ask("ping").get("result"), {})
 
 
 @group.contract("unknown-method", "An unknown method is error -32601.", "platform-behaviour B16")
-def unknown_method(bench: Bench) -> None:
+def unknown_method(bench: Context) -> None:
     with _talking(bench) as talk:
         talk.initialize()
         error = talk.ask("caged/verify").get("error")
@@ -160,7 +160,7 @@ def unknown_method(bench: Bench) -> None:
 
 
 @group.contract("unknown-tool", "An unknown tool is error -32602.", "platform-behaviour B16")
-def unknown_tool(bench: Bench) -> None:
+def unknown_tool(bench: Context) -> None:
     with _talking(bench) as talk:
         talk.initialize()
         error = talk.ask("tools/call", {"name": "caged_verify_none", "arguments": {}}).get("error")
@@ -168,7 +168,7 @@ def unknown_tool(bench: Bench) -> None:
 
 
 @group.contract("parse-error", "What is no JSON is error -32700, and the socket lives on.", "platform-behaviour B16")
-def parse_error(bench: Bench) -> None:
+def parse_error(bench: Context) -> None:
     with _talking(bench) as talk:
         talk.initialize()
         talk.socket.send("{nonsense")
@@ -178,7 +178,7 @@ def parse_error(bench: Bench) -> None:
 
 
 @group.contract("tool-failure", "A tool that fails is a result with isError, no error.", "wire-contract 4.4")
-def tool_failure(bench: Bench) -> None:
+def tool_failure(bench: Context) -> None:
     with _talking(bench) as talk:
         talk.initialize()
         path = f"/workspace/{bench.name()}"
@@ -187,7 +187,7 @@ def tool_failure(bench: Bench) -> None:
 
 
 @group.contract("notification", "A notification gets no answer.", "platform-behaviour B16")
-def notification(bench: Bench) -> None:
+def notification(bench: Context) -> None:
     with _talking(bench) as talk:
         talk.initialize()
         talk.socket.send({"jsonrpc": "2.0", "method": "notifications/initialized"})
@@ -195,7 +195,7 @@ def notification(bench: Bench) -> None:
 
 
 @group.contract("large", "Results come in messages below 1 MiB.", "wire-contract 4.1")
-def large(bench: Bench) -> None:
+def large(bench: Context) -> None:
     with _talking(bench) as talk:
         talk.initialize()
         text = talk.call("terminal_exec", command="head -c 3000000 /dev/zero | tr '\\0' x")
@@ -203,7 +203,7 @@ def large(bench: Bench) -> None:
 
 
 @group.contract("message-limit", "A message of 4 MiB is taken.", "wire-other-clients 6")
-def message_limit(bench: Bench) -> None:
+def message_limit(bench: Context) -> None:
     with _talking(bench) as talk:
         talk.initialize()
         content = "x" * (_LIMIT - 300)  # the rest of the message takes less
@@ -214,7 +214,7 @@ def message_limit(bench: Bench) -> None:
 @group.decision(
     "message-too-large", "A larger message is a JSON-RPC error, and the socket lives on.", "Part A, Sockets"
 )
-def message_too_large(bench: Bench) -> None:
+def message_too_large(bench: Context) -> None:
     with _talking(bench) as talk:
         talk.initialize()
         error = talk.ask("ping", {"padding": "x" * _LIMIT}).get("error")
@@ -223,16 +223,14 @@ def message_too_large(bench: Bench) -> None:
 
 
 @group.contract("exec-shell", "terminal_exec runs `sh -c`.", _TOOLS)
-def exec_shell(bench: Bench) -> None:
+def exec_shell(bench: Context) -> None:
     with _talking(bench) as talk:
         talk.initialize()
         same("$0", talk.call("terminal_exec", command="echo $0"), "sh\n")
 
 
-@group.contract(
-    "exec-failure", "A command that fails shows its output, a newline and how it ended.", _TOOLS
-)
-def exec_failure(bench: Bench) -> None:
+@group.contract("exec-failure", "A command that fails shows its output, a newline and how it ended.", _TOOLS)
+def exec_failure(bench: Context) -> None:
     with _talking(bench) as talk:
         talk.initialize()
         result = talk.tool("terminal_exec", command="echo out; echo err >&2; exit 4")
@@ -241,21 +239,21 @@ def exec_failure(bench: Bench) -> None:
 
 
 @group.contract("exec-killed", "A command that is killed says by which signal.", _TOOLS)
-def exec_killed(bench: Bench) -> None:
+def exec_killed(bench: Context) -> None:
     with _talking(bench) as talk:
         talk.initialize()
         same("text", talk.call("terminal_exec", command="echo out; kill -9 $$"), "out\n\nexit: signal: killed")
 
 
 @group.contract("empty-text", "A content block with an empty text has no key `text`.", _TOOLS)
-def empty_text(bench: Bench) -> None:
+def empty_text(bench: Context) -> None:
     with _talking(bench) as talk:
         talk.initialize()
         same("content", talk.tool("terminal_exec", command="true").get("content"), [{"type": "text"}])
 
 
 @group.contract("read-error", "The error of filesystem_read names the absolute path.", _TOOLS)
-def read_error(bench: Bench) -> None:
+def read_error(bench: Context) -> None:
     name = bench.name()
     with _talking(bench) as talk:
         talk.initialize()
@@ -264,7 +262,7 @@ def read_error(bench: Bench) -> None:
 
 
 @group.contract("write-without-content", "filesystem_write without content writes an empty file.", _TOOLS)
-def write_without_content(bench: Bench) -> None:
+def write_without_content(bench: Context) -> None:
     path = f"/workspace/{bench.name()}"
     with _talking(bench) as talk:
         talk.initialize()
@@ -272,7 +270,7 @@ def write_without_content(bench: Bench) -> None:
 
 
 @group.contract("search-names", "filesystem_search matches names alone, so **/*.txt finds nothing.", _TOOLS)
-def search_names(bench: Bench) -> None:
+def search_names(bench: Context) -> None:
     name = bench.name()
     with _talking(bench) as talk:
         talk.initialize()
@@ -282,7 +280,7 @@ def search_names(bench: Bench) -> None:
 
 
 @group.contract("listing-sizes", "A listing has the sizes of directories, and of links, not their targets.", _TOOLS)
-def listing_sizes(bench: Bench) -> None:
+def listing_sizes(bench: Context) -> None:
     name = bench.name()
     with _talking(bench) as talk:
         talk.initialize()
@@ -293,6 +291,6 @@ def listing_sizes(bench: Bench) -> None:
 
 
 @group.decision("subprotocol-echoed", "The subprotocol mcp is echoed.", "Part A, Sockets")
-def subprotocol_echoed(bench: Bench) -> None:
+def subprotocol_echoed(bench: Context) -> None:
     with _talking(bench) as talk:
         same("subprotocol", talk.socket.subprotocol, "mcp")

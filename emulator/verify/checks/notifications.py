@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..bench import Bench
 from ..check import Group, Unchecked
+from ..context import Context
 from ..expect import an_object, refused, same, status, true
 from ..shapes import NOTIFICATION_CONFIG, NOTIFICATIONS
 
@@ -17,18 +17,18 @@ _CLEAR = "__clear__"
 
 
 @group.contract("list", "The list is notifications and unread_count.", "wire-contract 3.9")
-def listed(bench: Bench) -> None:
+def listed(bench: Context) -> None:
     an_object(bench.get("/notifications"), NOTIFICATIONS)
 
 
 @group.contract("list-limit", "`limit` is how many come at most.", "wire-contract 3.9")
-def list_limit(bench: Bench) -> None:
+def list_limit(bench: Context) -> None:
     found = an_object(bench.get("/notifications", params={"limit": 1}), NOTIFICATIONS)["notifications"] or ()
     true(len(found) <= 1, "one notification at most", len(found))
 
 
 @group.contract("unread", "unread=true lists what is not read.", "wire-contract 3.9")
-def unread(bench: Bench) -> None:
+def unread(bench: Context) -> None:
     found = an_object(bench.get("/notifications", params={"unread": "true"}), NOTIFICATIONS)
     items = found["notifications"] or ()
     true(not any(item["read"] for item in items), "only unread ones", "one that is read")
@@ -36,23 +36,23 @@ def unread(bench: Bench) -> None:
 
 
 @group.contract("unread-count", "unread-count is a route of its own, and the same number.", "wire-contract 3.9")
-def unread_count(bench: Bench) -> None:
+def unread_count(bench: Context) -> None:
     found = an_object(bench.get("/notifications/unread-count"), {"unread_count": int})
     same("unread_count", found["unread_count"], bench.get("/notifications").json().get("unread_count"))
 
 
 @group.contract("config", "The settings are those of all channels.", "wire-contract 3.9")
-def config(bench: Bench) -> None:
+def config(bench: Context) -> None:
     an_object(bench.get(_CONFIG), NOTIFICATION_CONFIG)
 
 
 @group.contract("config-empty", "An empty update changes nothing and answers the settings.", "wire-contract 3.9")
-def config_empty(bench: Bench) -> None:
+def config_empty(bench: Context) -> None:
     before = bench.needed(bench.get(_CONFIG), "the settings")
     same("the settings", an_object(bench.put(_CONFIG, json={}), NOTIFICATION_CONFIG), before)
 
 
-def _hooked(bench: Bench) -> dict[str, Any]:
+def _hooked(bench: Context) -> dict[str, Any]:
     """Settings as they were, with a webhook, after an update that leaves it out, and after it was removed."""
 
     def tell() -> dict[str, Any]:
@@ -71,12 +71,12 @@ def _hooked(bench: Bench) -> dict[str, Any]:
 
 
 @group.contract("webhook-set", "A webhook that is set is configured.", "wire-contract 3.9")
-def webhook_set(bench: Bench) -> None:
+def webhook_set(bench: Context) -> None:
     same("configured", an_object(_hooked(bench)["set"]).get("discord_webhook_configured"), True)
 
 
 @group.contract("webhook-hidden", "A webhook is never shown, only its last four characters.", "wire-contract 3.9")
-def webhook_hidden(bench: Bench) -> None:
+def webhook_hidden(bench: Context) -> None:
     for answer in (_hooked(bench)["set"], _hooked(bench)["get"]):
         hint = an_object(answer).get("discord_webhook_hint")
         true("caged-verify-wxyz" not in answer.text, "no credential", "the webhook itself")
@@ -84,24 +84,24 @@ def webhook_hidden(bench: Bench) -> None:
 
 
 @group.contract("webhook-hint", "A hint is three dots and the last four characters.", "wire-contract 3.9")
-def webhook_hint(bench: Bench) -> None:
+def webhook_hint(bench: Context) -> None:
     same("hint", an_object(_hooked(bench)["get"]).get("discord_webhook_hint"), "...wxyz")
 
 
 @group.contract("webhook-kept", "A webhook that an update leaves out stays.", "wire-contract 3.9")
-def webhook_kept(bench: Bench) -> None:
+def webhook_kept(bench: Context) -> None:
     same("configured", an_object(_hooked(bench)["left"]).get("discord_webhook_configured"), True)
 
 
 @group.contract("webhook-cleared", "__clear__ removes it, and its hint.", "wire-contract 3.9")
-def webhook_cleared(bench: Bench) -> None:
+def webhook_cleared(bench: Context) -> None:
     found = an_object(_hooked(bench)["cleared"])
     got = [found.get("discord_webhook_configured"), found.get("discord_webhook_hint")]
     same("configured, hint", got, [False, None])
 
 
 @group.decision("unknown-channel", "A channel that does not exist is a 400.", "Part A, Errors")
-def unknown_channel(bench: Bench) -> None:
+def unknown_channel(bench: Context) -> None:
     before = bench.needed(bench.get(_CONFIG), "the settings")
     channels = {"enabled_channels": before["enabled_channels"]}
     answer = bench.put(_CONFIG, json={"enabled_channels": ["caged-verify-none"]})
@@ -111,7 +111,7 @@ def unknown_channel(bench: Bench) -> None:
 
 
 @group.contract("read-routes", "read-all is a route of its own: it is no id.", "wire-contract 11")
-def read_routes(bench: Bench) -> None:
+def read_routes(bench: Context) -> None:
     # Called only where nothing is lost by it.
     if bench.needed(bench.get("/notifications/unread-count"), "the count").get("unread_count"):
         raise Unchecked("the account has unread notifications, which would be marked as read")

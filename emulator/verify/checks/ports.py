@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Optional
 
-from ..bench import Bench
 from ..check import Group
+from ..context import Context
 from ..expect import an_array, an_object, refused, same, shaped, status, true
 from ..shapes import PORT
 
@@ -42,7 +42,7 @@ with open(sys.argv[1], "w") as file:
 """
 
 
-def _serving(bench: Bench) -> int:
+def _serving(bench: Context) -> int:
     """The port of a server in the second sandbox."""
 
     def start() -> int:
@@ -60,7 +60,7 @@ def _serving(bench: Bench) -> int:
     return bench.shared("a server in the sandbox", start)
 
 
-def listening_port(bench: Bench) -> dict[str, Any]:
+def listening_port(bench: Context) -> dict[str, Any]:
     """What the list of ports says of the server in the second sandbox."""
     number = _serving(bench)
 
@@ -72,36 +72,36 @@ def listening_port(bench: Bench) -> dict[str, Any]:
 
 
 @group.contract("none", "A sandbox where nothing listens has no ports.", "wire-contract 3.1")
-def none(bench: Bench) -> None:
+def none(bench: Context) -> None:
     same("ports", an_array(bench.get(f"/sandboxes/{bench.box}/ports")), [])
 
 
 @group.contract("found", "What listens in a sandbox is found.", "platform-behaviour B15")
-def found(bench: Bench) -> None:
+def found(bench: Context) -> None:
     listening_port(bench)
 
 
 @group.contract("shape", "A port has number, preview_url, protocol and whether it is protected.", "wire-contract 3.1")
-def shape(bench: Bench) -> None:
+def shape(bench: Context) -> None:
     shaped(listening_port(bench), PORT)
 
 
 @group.contract("protocol", "A usual port of the web is http, with a preview, and not protected.", "wire-contract 3.1")
-def protocol(bench: Bench) -> None:
+def protocol(bench: Context) -> None:
     port = listening_port(bench)
     same("protocol, protected", [port.get("protocol"), port.get("protected")], ["http", False])
     true(str(port.get("preview_url")).startswith("http"), "a preview_url", repr(port.get("preview_url")))
 
 
 @group.contract("preview", "Behind the preview_url is what the sandbox serves.", "platform-behaviour B15")
-def preview(bench: Bench) -> None:
+def preview(bench: Context) -> None:
     url = str(listening_port(bench).get("preview_url"))
     answer = bench.get(f"{url.rstrip('/')}/some/path?x=1", key="")
     status(answer, 200)
     true(answer.text.startswith("hello /some/path?x=1"), "hello /some/path?x=1", answer.text)
 
 
-def _protected(bench: Bench) -> dict[str, Any]:
+def _protected(bench: Context) -> dict[str, Any]:
     """Protecting the port, and a visit without and with the password. A protection cannot be taken back, so the
     other checks come first."""
 
@@ -118,7 +118,7 @@ def _protected(bench: Bench) -> dict[str, Any]:
 
 
 @group.contract("protect", "Protecting a port answers 200 and that it is.", "platform-behaviour B15")
-def protect(bench: Bench) -> None:
+def protect(bench: Context) -> None:
     answer = _protected(bench)["protect"]
     status(answer, 200)
     answered = an_object(answer)
@@ -126,17 +126,17 @@ def protect(bench: Bench) -> None:
 
 
 @group.contract("protected-refused", "A protected port is not shown without the password.", "platform-behaviour B15")
-def protected_refused(bench: Bench) -> None:
+def protected_refused(bench: Context) -> None:
     answer = _protected(bench)["without"]
     true(not (answer.status_code == 200 and answer.text.startswith("hello")), "no page without password", "the page")
 
 
 @group.decision("protected-basic", "The password is taken by Basic authentication.", "Part A, Profile")
-def protected_basic(bench: Bench) -> None:
+def protected_basic(bench: Context) -> None:
     status(_protected(bench)["without"], 401)
     status(_protected(bench)["with"], 200)
 
 
 @group.contract("protect-needs-password", "Protecting without a password is a 400.", "platform-behaviour B15")
-def protect_needs_password(bench: Bench) -> None:
+def protect_needs_password(bench: Context) -> None:
     refused(bench.post(f"/sandboxes/{bench.python_box}/ports/{_serving(bench)}/protect", json={}), 400)

@@ -7,15 +7,15 @@ from contextlib import contextmanager
 
 from caged import Caged, CagedError, CagedNotFoundError
 
-from ..bench import Bench
 from ..check import Different, Group
+from ..context import Context
 from ..expect import same, true
 
 group = Group("sdk")
 
 
 @contextmanager
-def _client(bench: Bench) -> Iterator[Caged]:
+def _client(bench: Context) -> Iterator[Caged]:
     with Caged(bench.wire.key, bench.wire.base_url, timeout=bench.patience.left()) as client:
         try:
             yield client
@@ -24,7 +24,7 @@ def _client(bench: Bench) -> Iterator[Caged]:
 
 
 @group.contract("exec", "exec gives output and exit code.", "wire-contract 3.2")
-def run(bench: Bench) -> None:
+def run(bench: Context) -> None:
     box = bench.box
     with _client(bench) as caged:
         result = caged.sandboxes.exec(box, "echo out; exit 4")
@@ -32,7 +32,7 @@ def run(bench: Bench) -> None:
 
 
 @group.contract("files", "What is written is read.", "wire-contract 3.3")
-def files(bench: Bench) -> None:
+def files(bench: Context) -> None:
     box, path = bench.box, f"/workspace/{bench.name()}"
     with _client(bench) as caged:
         caged.files.write(box, path, "by the SDK\n")
@@ -41,7 +41,7 @@ def files(bench: Bench) -> None:
 
 
 @group.contract("not-found", "An unknown sandbox is a CagedNotFoundError.", "wire-contract 2.1")
-def not_found(bench: Bench) -> None:
+def not_found(bench: Context) -> None:
     with _client(bench) as caged:
         try:
             caged.sandboxes.get("caged-verify-nobody")
@@ -51,7 +51,7 @@ def not_found(bench: Bench) -> None:
 
 
 @group.contract("stream", "A streamed command gives its output and exit code.", "wire-contract 4.3")
-def stream(bench: Bench) -> None:
+def stream(bench: Context) -> None:
     box = bench.box
     with _client(bench) as caged:
         with caged.sandboxes.stream(box, "echo one; echo two; (exit 5)") as output:
@@ -61,7 +61,7 @@ def stream(bench: Bench) -> None:
 
 
 @group.contract("lists", "Everything that can be listed is understood.", "wire-contract 3")
-def lists(bench: Bench) -> None:
+def lists(bench: Context) -> None:
     box = bench.box
     with _client(bench) as caged:
         caged.account.get()

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Optional
 
-from ..bench import Bench
 from ..check import Different, Group
+from ..context import Context
 from ..expect import same, short, true
 from .terminal import Screen, opened
 
@@ -42,33 +42,33 @@ class Stream:
 
 
 @contextmanager
-def _streaming(bench: Bench, command: str) -> Iterator[Stream]:
+def _streaming(bench: Context, command: str) -> Iterator[Stream]:
     with opened(bench, "") as screen:
         yield Stream(screen, command)
 
 
-def _streamed(bench: Bench, command: str) -> tuple[str, Optional[int]]:
+def _streamed(bench: Context, command: str) -> tuple[str, Optional[int]]:
     with _streaming(bench, command) as stream:
         return stream.finish()
 
 
 @group.contract("output", "The output stands between the markers, without echo and prompt.", "wire-contract 4.3")
-def output(bench: Bench) -> None:
+def output(bench: Context) -> None:
     same("output", _streamed(bench, "echo hello")[0], "hello\n")
 
 
 @group.contract("exit-code", "The exit code stands behind the END marker.", "wire-contract 4.3")
-def exit_code(bench: Bench) -> None:
+def exit_code(bench: Context) -> None:
     same("exit code", _streamed(bench, "(exit 127)")[1], 127)
 
 
 @group.contract("exit-0", "The exit code of a success is 0.", "wire-contract 4.3")
-def exit_0(bench: Bench) -> None:
+def exit_0(bench: Context) -> None:
     same("exit code", _streamed(bench, "true")[1], 0)
 
 
 @group.contract("quiet", "The typed lines are not echoed: each marker comes once.", "wire-contract 4.3")
-def quiet(bench: Bench) -> None:
+def quiet(bench: Context) -> None:
     with _streaming(bench, "echo hello") as stream:
         stream.finish()
         counts = [stream.screen.text.count(marker) for marker in (stream.begin, stream.end)]
@@ -76,7 +76,7 @@ def quiet(bench: Bench) -> None:
 
 
 @group.contract("one-frame", "END and its digits come in one message.", "wire-contract 4.3")
-def one_frame(bench: Bench) -> None:
+def one_frame(bench: Context) -> None:
     with _streaming(bench, "(exit 123)") as stream:
         stream.finish()
         last = [m.get("data", "") for m in stream.screen.messages if isinstance(m, dict) and m.get("data")]
@@ -84,13 +84,13 @@ def one_frame(bench: Bench) -> None:
 
 
 @group.contract("lines", "A command of several lines, with a here document, is taken.", "wire-contract 4.3")
-def lines(bench: Bench) -> None:
+def lines(bench: Context) -> None:
     command = "for i in 1 2 3; do\n  echo $i\ndone\ncat <<'X'\nhere\nX\n"
     same("output", _streamed(bench, command)[0], "1\n2\n3\nhere\n")
 
 
 @group.contract("while-it-runs", "Output comes while the command runs.", "wire-contract 4.3")
-def while_it_runs(bench: Bench) -> None:
+def while_it_runs(bench: Context) -> None:
     name = bench.name()
     with _streaming(bench, f"echo first; until [ -e {name} ]; do sleep 0.05; done; echo last") as stream:
         stream.screen.until("first")
@@ -100,7 +100,7 @@ def while_it_runs(bench: Bench) -> None:
 
 
 @group.contract("shell-dies", "A command that ends its shell closes the socket.", "wire-contract 4.3")
-def shell_dies(bench: Bench) -> None:
+def shell_dies(bench: Context) -> None:
     with _streaming(bench, "exit 3") as stream:
         while stream.screen.take():
             pass
@@ -108,7 +108,7 @@ def shell_dies(bench: Bench) -> None:
 
 
 @group.contract("client-goes", "A client that closes ends its command.", "wire-contract 4.3")
-def client_goes(bench: Bench) -> None:
+def client_goes(bench: Context) -> None:
     name = bench.name()
     with _streaming(bench, f"echo $$ > {name}; echo begun; sleep 300") as stream:
         stream.screen.until("begun")

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from ..bench import Bench
 from ..check import Different, Group
+from ..context import Context
 from ..expect import same, short, true
 from ..wire import Socket
 
@@ -51,61 +51,60 @@ class Screen:
 
 
 @contextmanager
-def opened(bench: Bench, query: str = "?rows=24&cols=80") -> Iterator[Screen]:
+def opened(bench: Context, query: str = "?rows=24&cols=80") -> Iterator[Screen]:
     with bench.socket("terminal", query) as socket:
         yield Screen(socket)
 
 
-
 @group.contract("subprotocol", "The subprotocol that is asked for is echoed, or none.", "wire-contract 4.1")
-def subprotocol(bench: Bench) -> None:
+def subprotocol(bench: Context) -> None:
     with opened(bench) as screen:
         true(screen.socket.subprotocol in (None, "terminal"), "terminal", repr(screen.socket.subprotocol))
 
 
 @group.decision("subprotocol-echoed", "The subprotocol that is asked for is echoed.", "Part A, Sockets")
-def subprotocol_echoed(bench: Bench) -> None:
+def subprotocol_echoed(bench: Context) -> None:
     with opened(bench) as screen:
         same("subprotocol", screen.socket.subprotocol, "terminal")
 
 
 @group.contract("subprotocol-own", "A terminal agrees to no subprotocol but `terminal`.", "platform-behaviour B6")
-def subprotocol_own(bench: Bench) -> None:
+def subprotocol_own(bench: Context) -> None:
     path = f"/sandboxes/{bench.box}/terminal?rows=24&cols=80"
     with bench.wire.socket(path, bench.ticket(), "mcp") as socket:
         same("subprotocol", socket.subprotocol, None)
 
 
 @group.contract("shell", "What is typed is run by a shell.", "wire-contract 4.2")
-def shell(bench: Bench) -> None:
+def shell(bench: Context) -> None:
     with opened(bench) as screen:
         screen.type("echo ver''ified $((6 * 7))\n")
         screen.until("verified 42")
 
 
 @group.contract("tty", "It is a real terminal.", "wire-contract 4.2")
-def tty(bench: Bench) -> None:
+def tty(bench: Context) -> None:
     with opened(bench) as screen:
         screen.type("test -t 0 && test -t 1 && test -t 2 && echo a t''ty\n")
         screen.until("a tty")
 
 
 @group.contract("echo", "What is typed is shown.", "wire-contract 4.3")
-def echo(bench: Bench) -> None:
+def echo(bench: Context) -> None:
     with opened(bench) as screen:
         screen.type("true typed-and-shown\n")
         screen.until("typed-and-shown")
 
 
 @group.contract("size", "It has the size that the query asks for.", "wire-contract 4.1")
-def size(bench: Bench) -> None:
+def size(bench: Context) -> None:
     with opened(bench, "?rows=31&cols=97") as screen:
         screen.type("stty size\n")
         screen.until("31 97")
 
 
 @group.contract("resize", "A resize is seen in it.", "wire-contract 4.2")
-def resize(bench: Bench) -> None:
+def resize(bench: Context) -> None:
     with opened(bench) as screen:
         screen.type("echo rea''dy\n")
         screen.until("ready")
@@ -115,7 +114,7 @@ def resize(bench: Bench) -> None:
 
 
 @group.contract("output-form", "Output comes as JSON: type output, and data.", "wire-contract 4.2")
-def output_form(bench: Bench) -> None:
+def output_form(bench: Context) -> None:
     with opened(bench) as screen:
         screen.type("echo for''med\n")
         screen.until("formed")
@@ -124,21 +123,21 @@ def output_form(bench: Bench) -> None:
 
 
 @group.contract("unicode", "What is typed and shown is Unicode.", "wire-contract 4.1")
-def unicode(bench: Bench) -> None:
+def unicode(bench: Context) -> None:
     with opened(bench) as screen:
         screen.type("printf '%s\\n' 'gr'ü'ße 漢' | cat\n")
         screen.until("grüße 漢")
 
 
 @group.contract("frames", "No message is larger than 1 MiB.", "wire-contract 4.1")
-def frames(bench: Bench) -> None:
+def frames(bench: Context) -> None:
     with opened(bench) as screen:  # a larger one makes our side close with 1009
         screen.type("head -c 3000000 /dev/zero | tr '\\0' x; echo; echo all of''it\n")
         screen.until("all ofit")
 
 
 @group.contract("exit", "The socket is closed when the shell ends.", "wire-contract 4.3")
-def shell_exit(bench: Bench) -> None:
+def shell_exit(bench: Context) -> None:
     with opened(bench) as screen:
         screen.type("exit\n")
         while screen.take():
@@ -146,7 +145,7 @@ def shell_exit(bench: Bench) -> None:
 
 
 @group.contract("no-exit-message", "No message tells that the shell ended, or how.", "wire-contract 4.2")
-def no_exit_message(bench: Bench) -> None:
+def no_exit_message(bench: Context) -> None:
     with opened(bench) as screen:
         screen.type("exit 3\n")
         while screen.take():
@@ -156,7 +155,7 @@ def no_exit_message(bench: Bench) -> None:
 
 
 @group.decision("exit-code-1000", "It is closed with 1000 then.", "Part A, Sockets")
-def exit_code_1000(bench: Bench) -> None:
+def exit_code_1000(bench: Context) -> None:
     with opened(bench) as screen:
         screen.type("exit\n")
         while screen.take():
@@ -165,7 +164,7 @@ def exit_code_1000(bench: Bench) -> None:
 
 
 @group.contract("ping", "A ping of the protocol is answered by pong.", "wire-contract 4.2")
-def ping(bench: Bench) -> None:
+def ping(bench: Context) -> None:
     with opened(bench) as screen:
         screen.socket.send({"type": "ping"})
         while {"type": "pong"} not in [{"type": m.get("type")} for m in screen.messages if isinstance(m, dict)]:
@@ -174,7 +173,7 @@ def ping(bench: Bench) -> None:
 
 
 @group.decision("nonsense", "What is no message is passed over.", "Part A, Sockets")
-def nonsense(bench: Bench) -> None:
+def nonsense(bench: Context) -> None:
     with opened(bench) as screen:
         for message in ("no JSON", "[]", '{"type": "caged-verify"}', '{"type": "input"}'):
             screen.socket.send(message)
@@ -183,7 +182,7 @@ def nonsense(bench: Bench) -> None:
 
 
 @group.decision("workspace", "It begins in /workspace.", "Part A, Exec")
-def workspace(bench: Bench) -> None:
+def workspace(bench: Context) -> None:
     with opened(bench) as screen:
         screen.type("echo at:$PWD:\n")
         screen.until("at:/workspace:")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..bench import Bench
 from ..check import Group, Unchecked
+from ..context import Context
 from ..expect import an_object, short
 
 group = Group("third-party")
@@ -11,7 +11,7 @@ group = Group("third-party")
 
 def _listing(path: str, key: str, section: str) -> None:
     @group.contract(f"{key}-of-{path.rsplit('/', 1)[1]}", f"GET {path} is an object with {key}.", section)
-    def look(bench: Bench) -> None:
+    def look(bench: Context) -> None:
         answer = bench.get(path)
         if answer.status_code == 501:
             raise Unchecked(f"the server says that it has none of this: {short(answer.text)}")

@@ -1,4 +1,4 @@
-"""/_emulator/agents: replies of agents. `double/agents.py` describes the options."""
+"""/_emulator/agents: replies of agents. `control_client/agents.py` describes the options."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any, Optional, Union
 from pydantic import ConfigDict
 from starlette.responses import Response
 
+from ...control.agent_replies import AgentReply
 from ...control.agents import Reply
 from ...control.names import suggestion
-from ...control.scripts import Script
 from ...platform import limits
-from ...platform.refusal import Refusal, invalid, not_found
+from ...platform.errors import ApiError, invalid, not_found
 from ..operation import Body, Call, Model, NoBody, json_reply, no_content
 from .commands import PatternIn, function_of, pattern
 from .operations import Admin, applies
@@ -64,7 +64,7 @@ class ReplyOut(Model):
     described: str
 
 
-def _shown(script: Script) -> ReplyOut:
+def _shown(script: AgentReply) -> ReplyOut:
     reply = script.reply
     options = {
         "prompt": script.prompt and script.prompt.json,
@@ -95,7 +95,7 @@ def _agent(call: Call[Any]) -> str:
     name = call.param("name")
     agent = limits.agent_name(name)
     if agent is None:
-        raise Refusal(404, f"agent {name!r} does not exist{suggestion(name, limits.agent_names())}")
+        raise ApiError(404, f"agent {name!r} does not exist{suggestion(name, limits.agent_names())}")
     return agent
 
 
@@ -119,13 +119,13 @@ def _files(given: dict[str, Union[str, Base64]]) -> dict[str, Union[str, bytes]]
 @operations.call("GET", "/agents", "agents.list", reply=list[ReplyOut])
 async def listed(call: Call[NoBody]) -> Response:
     """The replies of all agents that apply to the account: its own first, then those of `*`."""
-    return json_reply([_shown(script) for script in call.platform.services.scripts.of(call.account.id)])
+    return json_reply([_shown(script) for script in call.platform.services.agent_replies.of(call.account.id)])
 
 
 @operations.call("DELETE", "/agents", "agents.reset")
 async def reset(call: Call[NoBody]) -> Response:
     """Remove the replies of all agents that were added for exactly this account, or for `*`."""
-    call.platform.services.scripts.clear(call.account.id)
+    call.platform.services.agent_replies.clear(call.account.id)
     return no_content()
 
 
@@ -135,7 +135,7 @@ async def add(call: Call[AddReply]) -> Response:
     fields = ("text", "exit_code", "tokens_in", "tokens_out", "cost_usd", "model", "delay")
     agent = _agent(call)
     try:
-        script = call.platform.services.scripts.add(
+        script = call.platform.services.agent_replies.add(
             call.account.id,
             agent,
             prompt=pattern("prompt", body.prompt),
@@ -153,18 +153,20 @@ async def add(call: Call[AddReply]) -> Response:
 
 @operations.call("GET", "/agents/{name}/replies", "agents.replies", reply=list[ReplyOut])
 async def replies(call: Call[NoBody]) -> Response:
-    return json_reply([_shown(script) for script in call.platform.services.scripts.of(call.account.id, _agent(call))])
+    return json_reply(
+        [_shown(script) for script in call.platform.services.agent_replies.of(call.account.id, _agent(call))]
+    )
 
 
 @operations.call("DELETE", "/agents/{name}/replies", "agents.clear")
 async def clear(call: Call[NoBody]) -> Response:
     """Remove the agent's replies that were added for exactly this account, or for `*`."""
-    call.platform.services.scripts.clear(call.account.id, _agent(call))
+    call.platform.services.agent_replies.clear(call.account.id, _agent(call))
     return no_content()
 
 
-def _found(call: Call[Any]) -> Script:
-    script = call.platform.services.scripts.get(call.param("id"))
+def _found(call: Call[Any]) -> AgentReply:
+    script = call.platform.services.agent_replies.get(call.param("id"))
     if script is None or script.agent != _agent(call) or not applies(call, script.account):
         raise not_found("reply", call.param("id"))
     return script
@@ -177,5 +179,5 @@ async def get(call: Call[NoBody]) -> Response:
 
 @operations.call("DELETE", "/agents/{name}/replies/{id}", "agents.remove")
 async def remove(call: Call[NoBody]) -> Response:
-    call.platform.services.scripts.remove(_found(call))
+    call.platform.services.agent_replies.remove(_found(call))
     return no_content()

@@ -7,7 +7,7 @@ from typing import Any, Optional, Union
 from starlette.responses import Response
 
 from ...control.clock import from_rfc3339, rfc3339
-from ...platform.refusal import invalid
+from ...platform.errors import invalid
 from ..operation import Body, Call, Model, NoBody, json_reply
 from .operations import Admin
 
@@ -64,7 +64,7 @@ async def freeze(call: Call[Freeze]) -> Response:
             raise invalid(f"at: {error}") from None
     if at is not None and not 0 <= at <= _LATEST:
         raise invalid("at: must be between 1970-01-01T00:00:00Z and 9000-01-01T00:00:00Z")
-    call.platform.watch.freeze(call.account.id, at)
+    call.platform.scheduler.freeze(call.account.id, at)
     return _shown(call)
 
 
@@ -94,7 +94,7 @@ async def tick(call: Call[Tick]) -> Response:
 @operations.call("DELETE", "/clock", "clock.reset", reply=Time)
 async def reset(call: Call[NoBody]) -> Response:
     """The emulator's own time again."""
-    call.platform.watch.reset(call.account.id)
+    call.platform.scheduler.reset(call.account.id)
     return _shown(call)
 
 
@@ -103,5 +103,5 @@ async def _advance(call: Call[Any], seconds: float) -> Response:
         raise invalid("time goes forward only, and by a hundred years at the most")
     if call.platform.services.clock.latest(call.account.id) + seconds > _LATEST:
         raise invalid("time ends with the year 9000")
-    await call.platform.watch.advance(call.account.id, seconds)
+    await call.platform.scheduler.advance(call.account.id, seconds)
     return _shown(call)

@@ -1,4 +1,4 @@
-"""/_emulator/commands: stubs of commands and programs. `double/commands.py` describes the options."""
+"""/_emulator/commands: stubs of commands and programs. `control_client/commands.py` describes the options."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from starlette.responses import Response
 
 from ...control.patterns import TextPattern
 from ...control.stubs import Output, Stub
-from ...platform import standing_in
-from ...platform.refusal import invalid, not_found
+from ...platform import command_stubs
+from ...platform.errors import invalid, not_found
 from ..operation import Body, Call, Model, NoBody, json_reply, no_content
 from .names import check_sandbox
 from .operations import Admin, applies
@@ -118,7 +118,7 @@ async def add(call: Call[AddStub]) -> Response:
         )
     except ValueError as error:
         raise invalid(str(error)) from None
-    await standing_in.added(services, stub)
+    await command_stubs.added(services, stub)
     return json_reply(_shown(stub), 201)
 
 
@@ -157,12 +157,12 @@ async def get(call: Call[NoBody]) -> Response:
 @operations.call("DELETE", "/commands/{id}", "commands.remove")
 async def remove(call: Call[NoBody]) -> Response:
     """The next such command really runs."""
-    await standing_in.removed(call.platform.services, _found(call))
+    await command_stubs.removed(call.platform.services, _found(call))
     return no_content()
 
 
 @operations.call("DELETE", "/commands", "commands.clear")
 async def clear(call: Call[NoBody]) -> Response:
     """All that were added for exactly this account, or for `*`."""
-    await standing_in.clear(call.platform.services, call.account.id)
+    await command_stubs.clear(call.platform.services, call.account.id)
     return no_content()

@@ -1,4 +1,4 @@
-"""/_emulator/faults: faults that are injected into requests. `double/faults.py` describes the options."""
+"""/_emulator/faults: faults that are injected into requests. `control_client/faults.py` describes the options."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic import Field
 from starlette.responses import Response
 
 from ...control.faults import Fault
-from ...platform.refusal import invalid, not_found
+from ...platform.errors import invalid, not_found
 from ..operation import Body, Call, Model, NoBody, json_reply, no_content
 from .names import check_sandbox
 from .operations import Admin, applies

@@ -7,8 +7,8 @@ from typing import Any
 
 from starlette.responses import Response
 
-from ...control.scope import EVERYBODY
-from ...platform.refusal import invalid
+from ...control.current_account import ALL_ACCOUNTS
+from ...platform.errors import invalid
 from ...store import Account
 from ..operation import Call, Model, NoBody, json_reply, no_content
 from ..sandboxes import LogLine
@@ -48,7 +48,7 @@ class HeldSocket(Model):
 
 
 def _accounts(call: Call[Any]) -> list[Account]:
-    return list(call.platform.services.store.accounts.values()) if call.account.id == EVERYBODY else [call.account]
+    return list(call.platform.services.store.accounts.values()) if call.account.id == ALL_ACCOUNTS else [call.account]
 
 
 @operations.call("GET", "/sandboxes", "inventory.sandboxes", reply=list[HeldSandbox])

@@ -10,9 +10,9 @@ from typing import Any, Optional, Protocol, TypeVar
 
 from starlette.responses import Response
 
-from ...control.journal import Asked, Entry, Ran
-from ...control.scope import EVERYBODY
-from ...platform.refusal import invalid
+from ...control.current_account import ALL_ACCOUNTS
+from ...control.journal import CommandRecord, PromptRecord, RequestRecord
+from ...platform.errors import invalid
 from ..operation import Call, Model, NoBody, json_reply, no_content
 from .names import agents_of, check_query, check_requests
 from .operations import Admin
@@ -102,7 +102,7 @@ class CountsOut(Model):
     events: int
 
 
-def shown_request(entry: Entry) -> RequestOut:
+def shown_request(entry: RequestRecord) -> RequestOut:
     return RequestOut(
         at=entry.at,
         account=entry.account or "",
@@ -121,7 +121,7 @@ def shown_request(entry: Entry) -> RequestOut:
 
 
 def _whose(call: Call[Any]) -> Optional[str]:
-    return None if call.account.id == EVERYBODY else call.account.id
+    return None if call.account.id == ALL_ACCOUNTS else call.account.id
 
 
 @operations.call(
@@ -153,7 +153,7 @@ async def requests(call: Call[NoBody]) -> Response:
 
 def _in_order(call: Call[Any], found: list[T], last: Optional[int] = None) -> list[T]:
     """As it was noted, which is the order of one account even where its time was set back; several accounts by time."""
-    if call.account.id == EVERYBODY:
+    if call.account.id == ALL_ACCOUNTS:
         found.sort(key=lambda one: one.at)
     return found[-last:] if last else found
 
@@ -168,7 +168,7 @@ def _fits(pattern: Optional[str], text: str, upper: bool = False) -> bool:
 async def commands(call: Call[NoBody]) -> Response:
     """`source`: exec, stream, terminal, mcp or build."""
     check_query(call)
-    found: list[Ran] = [
+    found: list[CommandRecord] = [
         ran
         for pages in call.platform.services.journal.known(_whose(call))
         for ran in pages.commands
@@ -185,7 +185,7 @@ async def prompts(call: Call[NoBody]) -> Response:
     check_query(call)
     agent = call.query("agent")
     named = None if agent is None else agents_of(agent)
-    found: list[Asked] = [
+    found: list[PromptRecord] = [
         asked
         for pages in call.platform.services.journal.known(_whose(call))
         for asked in pages.prompts

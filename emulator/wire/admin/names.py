@@ -8,12 +8,12 @@ from fnmatch import fnmatchcase
 from typing import Any, Optional
 from urllib.parse import unquote
 
+from ...control.current_account import ALL_ACCOUNTS
 from ...control.names import check_known, is_glob, suggestion
 from ...control.routes import Route, check_reachable
-from ...control.scope import EVERYBODY
 from ...platform import limits
+from ...platform.errors import invalid
 from ...platform.events import OTHER, TYPES
-from ...platform.refusal import invalid
 from ..operation import Call
 
 #: The journal has requests to previews, too. They may have any path.
@@ -103,8 +103,8 @@ def check_sandbox(call: Call[Any], given: Optional[str]) -> None:
     services = call.platform.services
     if services.journal.has_sandbox(account, given):
         return
-    now = [box for box in services.store.sandboxes.values() if account in (box.account_id, EVERYBODY)]
-    snapshots = [snap for snap in services.store.snapshots.values() if account in (snap.account_id, EVERYBODY)]
+    now = [box for box in services.store.sandboxes.values() if account in (box.account_id, ALL_ACCOUNTS)]
+    snapshots = [snap for snap in services.store.snapshots.values() if account in (snap.account_id, ALL_ACCOUNTS)]
     if given in {box.id for box in now} | {snap.sandbox_id for snap in snapshots}:
         return
     raise ValueError(f"sandbox: {given!r} has never existed in {_whom(account)}{suggestion(given, _ids(now))}")
@@ -113,7 +113,7 @@ def check_sandbox(call: Call[Any], given: Optional[str]) -> None:
 def _check_sandbox_in_path(call: Call[Any], sandbox: str) -> None:
     """A path may also be of a request with a wrong key, which belongs to no account."""
     sandbox = unquote(sandbox)
-    if call.platform.services.journal.has_sandbox(EVERYBODY, sandbox):
+    if call.platform.services.journal.has_sandbox(ALL_ACCOUNTS, sandbox):
         return
     try:
         check_sandbox(call, sandbox)
@@ -126,4 +126,4 @@ def _ids(sandboxes: Iterable[Any]) -> list[str]:
 
 
 def _whom(account: str) -> str:
-    return "any account" if account == EVERYBODY else f"account {account}"
+    return "any account" if account == ALL_ACCOUNTS else f"account {account}"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Callable, Optional
 
-from ...control.scope import EVERYBODY
-from ...platform.refusal import invalid
+from ...control.current_account import ALL_ACCOUNTS
+from ...platform.errors import invalid
 from ...store import Account
 from ..operation import Body, Call, Handler, Operations
 
@@ -50,11 +50,11 @@ def applies(call: Call[Any], account: str) -> bool:
     """Whether a control of `account` is visible to a call: without `?account=`, or with `*`, every one is; otherwise
     those that apply to the account named."""
     named = call.query("account")
-    return named is None or named == EVERYBODY or account in (named, EVERYBODY)
+    return named is None or named == ALL_ACCOUNTS or account in (named, ALL_ACCOUNTS)
 
 
 def one(account: Account) -> Account:
     """400 when everybody was meant where it has to be somebody."""
-    if account.id == EVERYBODY:
+    if account.id == ALL_ACCOUNTS:
         raise invalid("account: this call is about one account; name its id, or leave it out for the first")
     return account

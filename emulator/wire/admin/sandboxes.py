@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
-from ...platform.refusal import invalid
+from ...platform.errors import invalid
 from ..operation import Body, Call, json_reply
 from ..sandboxes import SandboxOut, shown
 from .operations import Admin
@@ -24,5 +24,5 @@ async def spend(call: Call[Spend]) -> Response:
     if call.body.usd < 0:
         raise invalid("usd: must not be negative; nothing is taken back")
     sandbox = call.platform.sandboxes.of_any(call.param("id"))
-    await call.platform.watch.spend(sandbox, call.body.usd)
+    await call.platform.scheduler.spend(sandbox, call.body.usd)
     return json_reply(shown(sandbox, call.platform.services.clock.now(sandbox.account_id)[0]))

@@ -6,7 +6,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from ...platform.refusal import invalid
+from ...platform.errors import invalid
 from ..operation import Body, Call, Model, json_reply
 from .operations import Admin
 

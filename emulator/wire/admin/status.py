@@ -32,8 +32,8 @@ async def status(call: Call[NoBody]) -> Response:
     return json_reply(
         Status(
             version=__version__,
-            isolation=services.walls.level,
-            isolation_refused=[describe(verdict) for verdict in services.verdicts if not verdict.works],
+            isolation=services.isolation.level,
+            isolation_refused=[describe(verdict) for verdict in services.probe_results if not verdict.works],
             accounts=len(services.store.accounts),
             sandboxes=len(services.store.sandboxes),
             snapshots=len(services.store.snapshots),

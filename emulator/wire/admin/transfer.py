@@ -11,7 +11,7 @@ from pathlib import Path
 from starlette.background import BackgroundTask
 from starlette.responses import FileResponse, Response
 
-from ...platform.refusal import invalid
+from ...platform.errors import invalid
 from ..operation import Call, Model, NoBody, json_reply
 from .operations import Admin
 

@@ -22,10 +22,10 @@ def test_what_a_tester_holds_can_be_imported__passes():
     from caged.emulator import (  # noqa: F401
         AccountView,
         Agent,
+        BaseEmulator,
         Clock,
         Command,
         Controls,
-        Double,
         Event,
         Fault,
         Journal,

@@ -1,0 +1,81 @@
+"""python benchmarks/isolation.py: what each isolation level costs, against a bare spawn and against bwrap per
+command."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+from _empty import empty_server
+from _timing import Row, alternate, report
+
+from caged.emulator import Emulator, EmulatorError
+from caged.emulator.cage.isolation import LEVELS
+
+ROUNDS = 100
+ALIVE = 300
+
+
+def spawn() -> None:
+    subprocess.run(["bash", "-c", "true"], check=True)
+
+
+def bwrap() -> None:
+    """The least that isolation of the same kind take when they are built for each command."""
+    words = ["bwrap", "--unshare-all", "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]
+    subprocess.run([*words, "bash", "-c", "true"], check=True)
+
+
+def pss_kib(pid: int) -> int:
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1])
+    return 0
+
+
+def measure(level: str, http: httpx.Client) -> list[Row]:
+    rows = []
+    with Emulator(isolation=level) as emulator, emulator.client() as caged:
+        sandbox = caged.sandboxes.create()
+        boxes: list[str] = []
+
+        def create_and_exec() -> None:
+            boxes.append(caged.sandboxes.create().id)
+            caged.sandboxes.exec(boxes[-1], "true")
+
+        bare, trip, execute = alternate(
+            ROUNDS, spawn, lambda: http.get("/").content, lambda: caged.sandboxes.exec(sandbox.id, "true")
+        )
+        against = f"bash -c true {bare:.2f} + empty round trip {trip:.2f}"
+        rows.append(Row(f"{level}: exec", execute, bare + trip, against, 1.5))
+        if shutil.which("bwrap"):
+            per_command, execute = alternate(ROUNDS, bwrap, lambda: caged.sandboxes.exec(sandbox.id, "true"))
+            rows.append(Row(f"{level}: exec", execute, per_command, "bwrap … bash -c true", 1.0))
+        bare, make = alternate(ROUNDS, spawn, create_and_exec)
+        bound = 8.0 if level != "bwrap" else 60.0  # bwrap starts a new interpreter for each sandbox
+        rows.append(Row(f"{level}: create + first exec", make, bare, "bash -c true", bound))
+        if level == "namespace":
+            while len(boxes) < ALIVE:
+                create_and_exec()
+            inits = emulator._runtime.services.zygote.inits.values()  # type: ignore[union-attr]
+            each = [pss_kib(pid) for pid in inits]
+            rows.append(Row(f"{ALIVE} alive: MB each (PSS)", sum(each) / len(each) / 1024, 1.0, "1 MB", 4.0))
+    return rows
+
+
+def main() -> int:
+    rows = []
+    with empty_server() as url, httpx.Client(base_url=url) as http:
+        for level in LEVELS:
+            try:
+                rows += measure(level, http)
+            except EmulatorError as error:
+                print(f"{level}: not here. {str(error).splitlines()[0]}")
+    return report(rows)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,203 @@
+"""Real isolation: namespaces of its own and a new root, built by the child that becomes a sandbox's init.
+
+What a command finds inside: the host's directories read-only; `/workspace`, `/root` and `/tmp` writable, from
+the sandbox's directory; `/opt/caged` with the emulator's programs; a `/proc`, `/dev`, `/run` and `/var/tmp` of
+its own; no home directory of the host, apart from the toolchains that were asked for. Everything hangs under a
+tmpfs, so nothing is ever created on the host, and it all goes with the last process of the mount namespace.
+"""
+
+from __future__ import annotations
+
+import os
+
+from . import libc, limits, network, rights
+from .mounts import (
+    MS_NODEV,
+    MS_NOEXEC,
+    MS_NOSUID,
+    MS_PRIVATE,
+    MS_RDONLY,
+    MS_REC,
+    bind,
+    bind_anew,
+    mount,
+    pivot,
+    read_only,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+OWN_TOP = ("dev", "home", "proc", "root", "run", "sys", "tmp", "workspace")
+_DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
+#: Files that tell about the developer or the machine's accounts: an empty file stands in their place.
+SECRET_FILES = ("/etc/shadow", "/etc/shadow-", "/etc/gshadow", "/etc/gshadow-", "/etc/sudoers")
+SECRET_DIRS = ("/etc/ssl/private", "/etc/sudoers.d", "/etc/ssh", "/var/spool/cron", "/var/lib/docker")
+
+
+def build(spec: dict[str, Any]) -> None:
+    """The second half, in init, process 1 of its namespaces. Afterwards the new root is all there is.
+
+    `spec`: id, directory (the sandbox's), root (an empty directory, the same for all: nobody else sees what is mounted
+    there), network, hide (host directories that must not be seen), show (host
+    directories that must, though they are below a hidden one), python (an interpreter's, for programs of the emulator;
+    empty: they find it).
+    """
+    directory = spec["directory"]
+    root = spec["root"]
+    # Private: what the host mounts later must not turn up inside, where it would not be read-only.
+    mount("", "/", "", MS_REC | MS_PRIVATE)
+    rights.leave_keyring()
+    mount("caged", root, "tmpfs", MS_NOSUID | MS_NODEV, "size=1m,mode=755")
+    _host_top(root)
+    mount("proc", root + "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    if spec.get("limits"):
+        limits.count_by_kernel(spec["limits"]["processes"], spec["counted"], root)
+        limits.limit_segments(spec["limits"]["memory_mb"], root)
+    if spec["real_root"]:
+        _protect_kernel_files(root)
+    _own_places(root, directory, spec["network"])
+    _devices(root)
+    _hidden(root, spec["hide"])
+    _shown(root, spec["show"])
+    _secrets(root)
+    _resolver(root)
+    bind(directory + "/opt", root + "/opt/caged", recursive=False)
+    if spec["python"]:
+        bind(spec["python"], root + "/opt/caged/python", recursive=False)
+    read_only(root + "/opt/caged")
+    pivot(root)
+    libc.call("sethostname", os.fsencode(spec["id"]), len(spec["id"]))
+    if spec["network"] != "full":
+        network.loopback_up()
+
+
+def protect_host_inodes(real_root: bool) -> None:
+    """Makes the devices read-only, and for the machine's real root the kernel's files, in a root that bwrap has
+    built."""
+    for name in _DEVICES:
+        read_only(f"/dev/{name}", recursive=False)
+    if real_root:
+        for name in _kernel_files("/proc"):
+            bind(f"/proc/{name}", f"/proc/{name}", recursive=False)
+            read_only(f"/proc/{name}", recursive=False)
+
+
+def is_own(path: str) -> bool:
+    """Whether something of the sandbox's own lies over this path of the host."""
+    return path.split("/")[1] in OWN_TOP or path == "/var/tmp"
+
+
+def _host_top(root: str) -> None:
+    """The host's top-level directories and links, the former bound; /opt is made of its entries, since /opt/caged is
+    ours. No files: there one with keys could be. And empty directories for what is the sandbox's own. Then all of it is
+    read-only, in one step."""
+    for name in OWN_TOP:
+        os.mkdir(f"{root}/{name}")
+    os.makedirs(root + "/opt/caged")
+    for name in os.listdir("/"):
+        if name in OWN_TOP:
+            continue
+        if name == "opt":
+            for child in os.listdir("/opt"):
+                if child != "caged":
+                    bind_anew("/opt/" + child, root + "/opt/" + child)
+            continue
+        bind_anew("/" + name, root + "/" + name)
+    read_only(root)
+
+
+def _own_places(root: str, directory: str, network: str) -> None:
+    for name in ("workspace", "root", "tmp"):
+        bind(f"{directory}/{name}", f"{root}/{name}", recursive=False)
+    mount("run", root + "/run", "tmpfs", MS_NOSUID | MS_NODEV, "size=16m,mode=755")
+    os.mkdir(root + "/run/lock")
+    if os.path.isdir(root + "/var/tmp"):
+        mount("vartmp", root + "/var/tmp", "tmpfs", MS_NOSUID | MS_NODEV, "size=64m,mode=1777")
+    if network == "full":
+        bind("/sys", root + "/sys")
+        read_only(root + "/sys")
+    else:  # one that shows the sandbox's own network
+        mount("sysfs", root + "/sys", "sysfs", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY)
+
+
+def _devices(root: str) -> None:
+    dev = root + "/dev"
+    mount("dev", dev, "tmpfs", MS_NOSUID, "size=64k,mode=755")
+    for name in _DEVICES:
+        os.close(os.open(f"{dev}/{name}", os.O_CREAT | os.O_WRONLY, 0o666))
+        bind(f"/dev/{name}", f"{dev}/{name}", recursive=False)
+        # Of the inode, not of the device: mode, owner, times and attributes stay the host's, reading and writing works.
+        read_only(f"{dev}/{name}", recursive=False)
+    for name in ("pts", "shm"):
+        os.mkdir(f"{dev}/{name}")
+    mount("devpts", dev + "/pts", "devpts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666,mode=620")
+    mount("shm", dev + "/shm", "tmpfs", MS_NOSUID | MS_NODEV, "size=64m,mode=1777")
+    for name, target in (
+        ("ptmx", "pts/ptmx"),
+        ("fd", "/proc/self/fd"),
+        ("stdin", "/proc/self/fd/0"),
+        ("stdout", "/proc/self/fd/1"),
+        ("stderr", "/proc/self/fd/2"),
+    ):
+        os.symlink(target, f"{dev}/{name}")
+
+
+def _hidden(root: str, paths: list[str]) -> None:
+    """An empty directory over each; those that are not in the new root, or are the sandbox's own, need none."""
+    for path in paths:
+        if os.path.isdir(root + path) and not os.path.islink(root + path) and not is_own(path):
+            mount("hidden", root + path, "tmpfs", MS_NOSUID | MS_NODEV, "size=64k,mode=755")
+
+
+def _shown(root: str, paths: list[str]) -> None:
+    in_home = any(path.startswith("/home/") for path in paths)
+    if in_home:  # the new root is read-only by now, and this place has nothing of its own over it
+        mount("home", root + "/home", "tmpfs", MS_NOSUID | MS_NODEV, "size=64k,mode=755")
+    for path in paths:
+        if not os.path.isdir(path):
+            continue
+        target = root + path
+        if os.path.isdir(target) and os.path.samefile(target, path):
+            continue  # it can be seen already
+        os.makedirs(target, exist_ok=True)
+        bind(path, target)
+        read_only(target)
+    if in_home:
+        read_only(root + "/home", recursive=False)
+
+
+def _secrets(root: str) -> None:
+    for path in SECRET_FILES:
+        if os.path.isfile(root + path):
+            bind(root + "/dev/null", root + path, recursive=False)
+    for path in SECRET_DIRS:
+        if os.path.isdir(root + path):
+            mount("hidden", root + path, "tmpfs", MS_NOSUID | MS_NODEV | MS_RDONLY, "size=64k,mode=755")
+
+
+def _resolver(root: str) -> None:
+    """/etc/resolv.conf is often a link into /run, which is not the host's any more."""
+    target = os.path.realpath("/etc/resolv.conf")
+    if target.startswith("/run/") and os.path.isfile(target):
+        os.makedirs(os.path.dirname(root + target), exist_ok=True)
+        with open(target, "rb") as source, open(root + target, "wb") as copy:
+            copy.write(source.read())
+
+
+def _protect_kernel_files(root: str) -> None:
+    """Binds everything in /proc that is not about a process over itself, read-only. The machine's real root may write
+    there without any capability, and a changed mode or owner shows in every other /proc too. (For an ordinary user they
+    stay as they are, which leaves room for namespaces inside of the sandbox: the kernel wants to see a whole /proc
+    there.)"""
+    proc, copy = root + "/proc", root + "/tmp"  # which gets something else over it
+    bind(proc, copy, recursive=False)
+    read_only(copy, recursive=False)
+    for name in _kernel_files(proc):
+        bind(f"{copy}/{name}", f"{proc}/{name}", recursive=False)
+
+
+def _kernel_files(proc: str) -> list[str]:
+    with os.scandir(proc) as entries:
+        return [entry.name for entry in entries if not entry.name.isdigit() and not entry.is_symlink()]

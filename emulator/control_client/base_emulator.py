@@ -1,0 +1,223 @@
+"""What an emulator in this process and one elsewhere have in common."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional, Union
+from urllib.parse import quote
+
+from .controls import Controls
+from .transport import EmulatorError, IdOrObject, Refused, id_of
+from .view import AccountView
+
+#: An export or import may hold large sandboxes.
+TRANSFER_SECONDS = 600.0
+
+
+@dataclass(frozen=True)
+class Account:
+    """An account on the emulator; it sees nothing of the others."""
+
+    id: str
+    api_key: str
+
+
+class BaseEmulator(Controls):
+    """A whole emulator: the controls of its first account, and all accounts.
+
+    For another account, use `for_account` or `account`; a single call may say `account=`: an id, or `"*"` for all.
+    """
+
+    # --- the emulator itself
+
+    @property
+    def admin_key(self) -> str:
+        """The key of the emulator's own controls; an account's key does not work there, nor this one elsewhere."""
+        raise NotImplementedError
+
+    @property
+    def isolation(self) -> str:
+        """The isolation level in use."""
+        raise NotImplementedError
+
+    @property
+    def isolation_refused(self) -> list[str]:
+        """The stronger levels that were tried and do not work there, each with the reason."""
+        raise NotImplementedError
+
+    def log_tail(self, count: int = 20) -> list[str]:
+        """The newest lines of the emulator's own log, oldest first."""
+        raise NotImplementedError
+
+    # --- accounts
+
+    def for_account(self, account: IdOrObject) -> AccountView:
+        """The controls of one account.
+
+        Args:
+            account: its id, or an object with one.
+
+        Raises:
+            EmulatorError: there is no such account.
+            ValueError: `"*"`, which stands for all accounts, or something that is not an id.
+        """
+        id = id_of(account)
+        if id == "*":
+            raise ValueError('for_account: a view is of one account; for all of them, pass account="*" to each call')
+        if not isinstance(id, str) or not id:
+            raise ValueError(f"for_account: needs an account or its id, not {account!r}")
+        try:
+            answer = self._link.call("GET", f"/accounts/{quote(id, safe='')}", account="*")
+        except Refused as error:
+            if error.status != 404:
+                raise
+            hint = "accounts() lists those that there are, create_account() creates one"
+            raise EmulatorError(f"there is no account {id} on this emulator; {hint}") from None
+        return AccountView(self, Account(answer["id"], answer["api_key"]))
+
+    @contextmanager
+    def account(self, name: str = "test", *, allow_unused: bool = False) -> Iterator[AccountView]:
+        """Create an account for a `with` block, which gets its controls, and delete it afterwards with everything in
+        it.
+
+        Args:
+            name: the account's name.
+            allow_unused: do not report faults, stubs and agents' replies that were never used.
+
+        Raises:
+            AssertionError: the block ended without an exception, and such controls were never used.
+            CallbackError: it ended without an exception, and a function of a stub or reply had raised one.
+        """
+        view = AccountView(self, self.create_account(name))
+        self._link.accounts_created.pop(view.id, None)  # this block looks after it
+        unused: list[str] = []
+        try:
+            yield view
+            unused = self._failures_of(view, allow_unused)
+        except BaseException:
+            self._discard(view, failed=True)
+            raise
+        self._discard(view, failed=False)
+        if unused:
+            raise AssertionError("\n".join(unused))
+
+    @staticmethod
+    def _failures_of(view: AccountView, allow_unused: bool) -> list[str]:
+        try:
+            view.raise_callback_errors()
+            return [] if allow_unused else view.unused()
+        except Refused as error:
+            if error.status != 404:
+                raise
+            return []  # the block has deleted the account, with its controls
+
+    def _discard(self, view: AccountView, failed: bool) -> None:
+        """Delete the account of a view. After a failure, an emulator that is gone too must not hide that."""
+        try:
+            try:
+                view.take_back()
+            finally:
+                self.delete_account(view.id)
+        except EmulatorError:
+            if not failed:
+                raise
+
+    def accounts(self) -> list[Account]:
+        """All accounts of the emulator, oldest first. `api_key` is empty where no full key is left."""
+        return [Account(one["id"], one["api_key"]) for one in self._link.call("GET", "/accounts", account="*")]
+
+    def create_account(self, name: str = "test") -> Account:
+        """Create an account with a full key of its own."""
+        answer = self._link.call("POST", "/accounts", {"name": name}, account="*")
+        self._link.accounts_created[answer["id"]] = None
+        return Account(answer["id"], answer["api_key"])
+
+    def delete_account(self, account_id: IdOrObject) -> None:
+        """Delete an account with everything in it. Harmless when it is gone already."""
+        self._link.accounts_created.pop(str(id_of(account_id)), None)
+        try:
+            self._link.call("DELETE", f"/accounts/{id_of(account_id)}", account="*")
+        except Refused as error:
+            if error.status != 404:
+                raise
+
+    def key_for(self, sandbox: str) -> str:
+        """A full API key of the account that a sandbox belongs to."""
+        for held in self.inventory.sandboxes(account="*"):
+            if held.id == sandbox:
+                return self.for_account(held.account).api_key
+        raise EmulatorError(f"there is no sandbox {sandbox} on this emulator")
+
+    # --- archives
+
+    def export(self, path: Union[str, os.PathLike[str]], account: Optional[IdOrObject] = None) -> None:
+        """Write accounts, keys, sandboxes with their files, snapshots and histories into one `.tar.gz`.
+
+        The file holds secrets: only its owner can read it (mode 0600), also where it replaces another file. It appears
+        complete or not at all.
+
+        Args:
+            path: the file to write.
+            account: an id: that account; `"*"`: all accounts. The default is the account that this object is scoped
+                to; all accounts where it is scoped to none.
+
+        Warns:
+            UserWarning: for each sandbox whose files could not be saved, which is left out; the text says why.
+
+        Raises:
+            ValueError: the archive cannot be made; the text says why.
+            OSError: `path` cannot be written.
+        """
+        from ..persistence.unpacking import warn_of_left_out
+
+        target = Path(path)
+        if not target.parent.is_dir():
+            raise ValueError(f"{target.parent} is not a directory; create it first")
+        if target.is_dir():
+            raise ValueError(f"{target} is a directory; name a file, such as {target / 'state.tar.gz'}")
+        about = self._link.about(account) or "*"
+        half = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+        try:
+            with open(half, "xb", opener=_owner_only) as file:
+                with self._link.stream("GET", "/export", account=about, timeout=TRANSFER_SECONDS) as response:
+                    for piece in response.iter_bytes():
+                        file.write(piece)
+                file.flush()
+                os.fsync(file.fileno())
+            half.replace(target)
+        except Refused as error:
+            if error.status != 404:
+                raise
+            raise ValueError(f"account {about} is unknown; nothing was exported") from None
+        finally:
+            half.unlink(missing_ok=True)
+        warn_of_left_out(target)
+
+    def import_(self, path: Union[str, os.PathLike[str]]) -> None:
+        """Add what `export` has written, here or on another emulator, all of it or nothing.
+
+        Its sandboxes are stopped; `resume` starts them. It brings accounts of its own, whatever account this object is
+        scoped to.
+
+        Raises:
+            ValueError: the file is not an export, is damaged, or holds an id that exists here already.
+            OSError: the file cannot be read.
+        """
+        if not os.path.exists(path):
+            raise ValueError(f"{os.fspath(path)} does not exist; name a file that `export` has written")
+        with open(path, "rb") as file:
+            content = iter(lambda: file.read(1 << 20), b"")
+            try:
+                self._link.send("POST", "/import", account="*", content=content, timeout=TRANSFER_SECONDS)
+            except ValueError as error:
+                raise ValueError(f"{os.fspath(path)}: {error}") from None
+
+
+def _owner_only(path: str, flags: int) -> int:
+    """Open a file that nobody but its owner may read, whatever the umask."""
+    return os.open(path, flags, 0o600)

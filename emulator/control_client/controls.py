@@ -1,0 +1,223 @@
+"""The controls of one account: what an emulator and a view of an account have in common."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar, Union
+
+from . import callbacks
+from .agents import Agent, Agents, unsaid
+from .callbacks import CallbackErrorInfo
+from .checking import amount
+from .clock import Clock
+from .commands import Commands
+from .commands import unused as never_used
+from .faults import Faults, unfired
+from .inventory import Inventory
+from .journal import Journal
+from .transport import EmulatorError, IdOrObject, Transport, id_of
+
+if TYPE_CHECKING:
+    from caged import AgentName, AsyncCaged, Caged
+
+    from ..scenario import Loaded
+
+T = TypeVar("T")
+
+#: A scenario's sandboxes and commands take their time.
+SCENARIO_SECONDS = 600.0
+
+
+class Controls:
+    """Faults, stubs, agents, clock, journal and inventory of one account.
+
+    An `AccountView` has those of its account, `Emulator` and `RemoteEmulator` those of the emulator's first account.
+    Calls that take `account=` are about another account by its id, or about all accounts by `"*"`.
+    """
+
+    __slots__ = ()
+
+    @property
+    def _link(self) -> Transport:
+        raise NotImplementedError
+
+    @property
+    def base_url(self) -> str:
+        """The URL of the API, for clients."""
+        raise NotImplementedError
+
+    @property
+    def api_key(self) -> str:
+        """A full API key of the account."""
+        raise NotImplementedError
+
+    # --- controls
+
+    @property
+    def faults(self) -> Faults:
+        """Faults injected into matching requests."""
+        return Faults(self._link)
+
+    @property
+    def commands(self) -> Commands:
+        """Stubs of commands and programs."""
+        return Commands(self._link)
+
+    def agent(self, name: AgentName) -> Agent:
+        """The replies and the prompts of one agent (`claude`, `codex`, …: the platform's name, or its command)."""
+        return Agent(self._link, name)
+
+    @property
+    def agents(self) -> Agents:
+        """The replies of all agents."""
+        return Agents(self._link)
+
+    @property
+    def clock(self) -> Clock:
+        """The account's time."""
+        return Clock(self._link)
+
+    @property
+    def journal(self) -> Journal:
+        """The requests that came, and what happened in sandboxes."""
+        return Journal(self._link)
+
+    @property
+    def inventory(self) -> Inventory:
+        """The sandboxes, snapshots and open sockets of the account."""
+        return Inventory(self._link)
+
+    def spend(self, sandbox: IdOrObject, usd: float) -> float:
+        """Spend money in a sandbox, as its agents do.
+
+        Alerts, and the pause at the end of the budget, have happened on return.
+
+        Returns:
+            The sandbox's total cost so far, in USD.
+        """
+        answer = self._link.call("POST", f"/sandboxes/{id_of(sandbox)}/spend", {"usd": amount("usd", usd)})
+        return float(answer["total_cost"])
+
+    def load(self, path: Union[str, os.PathLike[str]], *, account: Optional[IdOrObject] = None) -> Loaded:
+        """Make what a scenario file describes (sandboxes, keys, stubs, replies, faults, clock): all of it or nothing.
+
+        No fault and no rate limit applies to what it does, and the journal of requests does not show it. Files that
+        the scenario names with `from` are read here, relative to the scenario's file.
+
+        Args:
+            path: a TOML, YAML or JSON file; `caged-emulator init` writes one to start from.
+            account: an id, or `"*"` for all accounts, which can have no sandboxes and keys. The default is the account
+                of this object.
+
+        Returns:
+            The ids of sandboxes and the secrets of keys, by name.
+
+        Raises:
+            ScenarioError: a ValueError that names the entry that cannot be made. Nothing is left of the others.
+        """
+        from ..scenario import Loaded, ScenarioError, read
+
+        if not isinstance(path, (str, os.PathLike)):
+            raise TypeError(f"path: must be the path of a scenario file (a str or a Path), not {path!r}")
+        document = read(Path(path)).document()
+        try:
+            answer = self._link.call(
+                "POST", "/scenario", {"scenario": document}, account=account, timeout=SCENARIO_SECONDS
+            )
+        except ValueError as error:
+            raise ScenarioError(str(error)) from None
+        return Loaded(answer["sandboxes"], answer["keys"], answer["added"])
+
+    def allow_device_login(self, allowed: bool = True, *, account: Optional[IdOrObject] = None) -> None:
+        """Approve device logins that come from the account's sandboxes.
+
+        `caged login` in a sandbox gets a full API key of the sandbox's own account then, and is denied otherwise. One
+        outside of sandboxes is approved for the emulator's first account either way.
+
+        Args:
+            allowed: False takes it back.
+            account: The account, or its id. None: the account of this object.
+        """
+        self._link.call("PUT", "/device-login", {"from_sandboxes": allowed}, account=account)
+
+    def reset(self, *, account: Optional[IdOrObject] = None) -> None:
+        """Remove everything in the account: sandboxes, snapshots, sessions, alerts, faults, stubs, agents' replies, the
+        journal, its time. Its keys stay, and so do exceptions of its functions until they were raised or cleared."""
+        self._link.call("POST", "/reset", account=account)
+
+    def forget(self, *, account: Optional[IdOrObject] = None) -> None:
+        """Remove the account's controls (faults, stubs, agents' replies, its time) and clear its journal. Its
+        sandboxes, snapshots and keys stay, and so do exceptions of its functions."""
+        self._link.call("POST", "/forget", account=account)
+
+    def unused(self) -> list[str]:
+        """List the faults, stubs and agents' replies that were never used and are not optional.
+
+        Those of all accounts (`account="*"`) are listed if they were added through this object.
+
+        Returns:
+            A text for each kind, which names them.
+        """
+        texts: list[str] = []
+        faults = self._own_controls(self.faults.list(), lambda fault: f"/faults/{fault.id}")
+        faults = [fault for fault in faults if not (fault.fired or fault.optional)]
+        if faults:
+            texts.append(unfired(faults))
+        stubs = self._own_controls(self.commands.unused(), lambda stub: f"/commands/{stub.id}")
+        if stubs:
+            ran = [] if self._link.account == "*" else [command.command for command in self.journal.execs()]
+            texts.append(never_used(stubs, ran))
+        replies = self._own_controls(self.agents.unused(), lambda reply: f"/agents/{reply.agent}/replies/{reply.id}")
+        if replies:
+            texts.append(unsaid(replies))
+        return texts
+
+    def _own_controls(self, controls: Iterable[T], path_of: Callable[[T], str]) -> list[T]:
+        """Those of the account, and of those for all accounts the ones that were added through this object: what
+        somebody else added for all accounts may still be used elsewhere."""
+        added = self._link.for_everybody
+        return [one for one in controls if getattr(one, "account", "") != "*" or path_of(one) in added]
+
+    def callback_errors(self, *, account: Optional[IdOrObject] = None) -> list[CallbackErrorInfo]:
+        """Exceptions that the account's functions (of stubs, programs and agents' replies) raised, oldest first."""
+        return callbacks.listed(self._link, account=account)
+
+    def clear_callback_errors(self, *, account: Optional[IdOrObject] = None) -> None:
+        """Forget them: they do not fail the test."""
+        self._link.call("DELETE", "/callback-errors", account=account)
+
+    def raise_callback_errors(self, *, account: Optional[IdOrObject] = None) -> None:
+        """Raise those of `callback_errors` that were not allowed by `allow_errors`, and forget them.
+
+        Raises:
+            CallbackError: There are some. The text has their tracebacks, and the first is the cause.
+        """
+        callbacks.raise_errors(self._link, account=account)
+
+    def take_back(self) -> None:
+        """Remove the faults, stubs and agents' replies that were added for all accounts (`account="*"`) through this
+        object, and reset all accounts' time if it was changed through it."""
+        self._link.take_back()
+
+    # --- clients
+
+    def client(self, api_key: Optional[str] = None, **options: Any) -> Caged:
+        """Create a client of the account. Options are those of `Caged`; close it, or use it in a `with` statement."""
+        from caged import Caged
+
+        return Caged(api_key=api_key or self._usable_key(), base_url=self.base_url, **options)
+
+    def async_client(self, api_key: Optional[str] = None, **options: Any) -> AsyncCaged:
+        """Create an asynchronous client of the account. Options are those of `AsyncCaged`."""
+        from caged import AsyncCaged
+
+        return AsyncCaged(api_key=api_key or self._usable_key(), base_url=self.base_url, **options)
+
+    def _usable_key(self) -> str:
+        key = self.api_key
+        if not key:
+            # An empty key would make the client fall back to CAGED_API_KEY: somebody else's account.
+            raise EmulatorError("the account has no full API key left; pass one: client(api_key=...)")
+        return key

@@ -1,0 +1,344 @@
+"""What is worth an alert: listens to what happens and looks, now and then, at what does not.
+
+One cause, one alert: a mark of a budget once per sandbox, a mark of trust once per agent session, an average once per
+session; silence and a burst of errors again only after they were over. What is asked of a rule is decided when it
+happens, by the rule's numbers of that moment; a rule that is enabled later still tells of a budget or of silence.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterable
+from typing import Optional
+
+from ..control.clock import from_rfc3339, rfc3339
+from ..control.current_account import acting_for
+from ..history import Event
+from ..store import Account, Sandbox, Session, Store
+from . import cost
+from .alerts import Alerts
+from .errors import ApiError
+from .rules import Rules, config_of
+from .sandboxes import Sandboxes
+from .services import Services
+
+#: Percentages of a budget and trust scores that are critical whatever the rule says (platform-behaviour.md B 10, 12).
+BUDGET_CRITICAL, BUDGET_EXCEEDED = 95, 100
+TRUST_CRITICAL = 50
+#: Below this score the sandbox is paused.
+TRUST_PAUSE = 30
+#: An average of fewer sessions means nothing; and how many of the newest it is of.
+SESSIONS_LEAST, SESSIONS_MOST = 3, 100
+#: USD below which nobody wants to hear of a session's cost: those of an emulated agent take millionths.
+ANOMALY_LEAST = 0.01
+#: The largest share of a budget that is told; that of the smallest budgets is not finite.
+MOST_PERCENT = 1_000_000
+#: So many errors are remembered at most; a threshold above it is never reached.
+_MOST_ERRORS = 100_000
+
+
+class AlertTriggers:
+    """`look` is called again and again; the rest is called by signals."""
+
+    def __init__(self, services: Services, sandboxes: Sandboxes, rules: Rules, alerts: Alerts) -> None:
+        self._services = services
+        self._sandboxes = sandboxes
+        self._rules = rules
+        self._alerts = alerts
+        #: By sandbox (or account, for events of none): what was told, and the times of its newest errors.
+        self._told: dict[str, set[str]] = {}
+        self._errors: dict[str, deque[float]] = {}
+        #: By account: what its newest sessions cost.
+        self._costs: dict[str, deque[float]] = {}
+        #: By active session: when something happened in it last, by the account's clock. Not what a client claims.
+        self._active: dict[str, float] = {}
+        signals = services.signals
+        signals.connect("budget_told", self._budget_told)
+        signals.connect("trust_changed", self._trust_changed)
+        signals.connect("sandbox_error", self._sandbox_error)
+        signals.connect("idle_timeout", self._idle_timeout)
+        signals.connect("session_ended", self._session_ended)
+        signals.connect("event", self._event)
+        signals.connect("clock_set", self._clock_set)
+
+    def look(self) -> None:
+        """One look at every account's sandboxes."""
+        store = self._services.store
+        for sandbox in list(store.sandboxes.values()):
+            account = store.accounts.get(sandbox.account_id)
+            if account is None or sandbox.status not in ("running", "paused"):
+                continue
+            with acting_for(account.id):
+                self._look_at_budget(account, sandbox)
+                if sandbox.status == "running":
+                    self._look_at_session(account, sandbox)
+        for known in (self._told, self._errors):
+            for identifier in [name for name in known if name not in store.sandboxes and name not in store.accounts]:
+                del known[identifier]
+        for identifier in [name for name in self._costs if name not in store.accounts]:
+            del self._costs[identifier]
+        for identifier in [name for name in self._active if name not in store.sessions]:
+            del self._active[identifier]
+
+    def _clock_set(self, account_id: str, seconds: float) -> None:
+        """Errors and silence are as long ago as they were before the clock was set."""
+        store = self._services.store
+        for place, times in self._errors.items():
+            sandbox = store.sandboxes.get(place)
+            if account_id == (sandbox.account_id if sandbox is not None else place):
+                self._errors[place] = deque((at + seconds for at in times), maxlen=_MOST_ERRORS)
+        for session in store.sessions.values():
+            if session.account_id == account_id and session.status == "active":
+                self._active[session.id] = self._last_activity(session) + seconds
+
+    def _last_activity(self, session: Session) -> float:
+        """When something happened in a session last; for one from before a restart, what its events say."""
+        known = self._active.get(session.id)
+        return known if known is not None else max(session.started_at, session.history.last or 0.0)
+
+    def forget(self, account: Account) -> None:
+        """What was told of an account, its errors and its costs."""
+        for known in (self._told, self._errors, self._costs):
+            known.pop(account.id, None)
+
+    def due(self, sandbox: Sandbox, now: float) -> list[float]:
+        """Seconds until there is something to see here for `look`, if nothing else happens."""
+        account = self._services.store.accounts.get(sandbox.account_id)
+        if account is None:
+            return []
+        waits = []
+        own = self._config(account, "budget_exceeded")["threshold_percent"]
+        for mark in (own, BUDGET_CRITICAL, BUDGET_EXCEEDED):
+            if self._first_time(sandbox.id, f"budget {mark:g}"):
+                waits.append(cost.until_share(sandbox, now, mark))
+        session = sandbox.session
+        if session is not None and session.status == "active":
+            last = self._last_activity(session)
+            if self._first_time(sandbox.id, _silence(session)):
+                waits.append(last + 60 * self._config(account, "agent_stuck")["idle_minutes"] - now + 0.001)
+        # What is late was looked at and not told, because its rule is off.
+        return [wait for wait in waits if wait > 0.001]
+
+    def told(self, place: str) -> Iterable[str]:
+        """What was told of a sandbox, or of an account."""
+        return self._told.get(place, ())
+
+    def remember(self, place: str, causes: Iterable[str]) -> None:
+        """What was told by an emulator before."""
+        if causes:
+            self._told[place] = set(causes)
+
+    def recall(self, store: Store) -> None:
+        """Counts again what records from before tell: errors, and what sessions cost."""
+        for place, account_id, history in [
+            *((box.id, box.account_id, box.history) for box in store.sandboxes.values()),
+            *((account.id, account.id, account.history) for account in store.accounts.values()),
+        ]:
+            # A client may have claimed any time, and the clock may have been set back since.
+            errors = [from_rfc3339(event.timestamp) for event in history.events() if event.type == "error"]
+            past = [at for at in errors if at <= self._services.clock.now(account_id)[0]]
+            if past:
+                self._errors[place] = deque(sorted(past), maxlen=_MOST_ERRORS)
+        ended = [session for session in store.sessions.values() if session.ended_at is not None]
+        for session in sorted(ended, key=lambda session: session.ended_at or 0.0):
+            costs = self._costs.setdefault(session.account_id, deque(maxlen=SESSIONS_MOST))
+            costs.append(session.llm_cost + session.compute_cost)
+
+    def _first_time(self, place: str, cause: str) -> bool:
+        return cause not in self._told.setdefault(place, set())
+
+    def _config(self, account: Account, rule_type: str) -> dict[str, float]:
+        return config_of(self._rules.of_type(account, rule_type))
+
+    # --- budgets
+
+    def _budget_told(self, sandbox: Sandbox, percent: int, spent: float) -> None:
+        account = self._services.store.accounts.get(sandbox.account_id)
+        if account is not None:
+            self._look_at_budget(account, sandbox)
+
+    def _look_at_budget(self, account: Account, sandbox: Sandbox) -> None:
+        """At the rule's share of the budget, and at 95 and 100 percent."""
+        if not sandbox.budget:
+            return
+        spent = cost.total(sandbox, self._services.clock.time())
+        share = 100 * spent / sandbox.budget
+        own = self._config(account, "budget_exceeded")["threshold_percent"]
+        for mark in sorted({own, BUDGET_CRITICAL, BUDGET_EXCEEDED}):
+            cause = f"budget {mark:g}"
+            if share < mark or not self._first_time(sandbox.id, cause):
+                continue
+            percent = str(math.floor(min(share, MOST_PERCENT)))
+            fired = self._alerts.fire(
+                account.id,
+                "budget_exceeded",
+                "warning" if mark < BUDGET_CRITICAL else "critical",
+                "Budget Threshold Exceeded",
+                f"Sandbox {sandbox.id} has used {percent}% of its budget: ${spent:.4f} of ${sandbox.budget:.4f}.",
+                sandbox_id=sandbox.id,
+                session_id=_active_session(sandbox),
+                meta={
+                    "percent": percent,
+                    "threshold_percent": f"{mark:g}",
+                    "budget_usd": f"{sandbox.budget:.4f}",
+                    "spent_usd": f"{spent:.4f}",
+                },
+            )
+            if fired:
+                self._told[sandbox.id].add(cause)
+
+    # --- trust
+
+    def _trust_changed(self, sandbox: Sandbox, session: Session, before: int, score: int) -> None:
+        account = self._services.store.accounts.get(sandbox.account_id)
+        if account is None:
+            return
+        low = self._config(account, "trust_score_low")["score_threshold"]
+        for mark in sorted({low, min(low, TRUST_CRITICAL)}, reverse=True):
+            cause = f"trust {session.id} {mark:g}"
+            if score >= mark or not self._first_time(sandbox.id, cause):
+                continue
+            critical = mark <= TRUST_CRITICAL
+            fired = self._alerts.fire(
+                account.id,
+                "trust_score_low",
+                "critical" if critical else "warning",
+                "Trust Score Critical" if critical else "Trust Score Low",
+                f"The trust score of session {session.id} in sandbox {sandbox.id} fell to {score}, below {mark:g}.",
+                sandbox_id=sandbox.id,
+                session_id=session.id,
+                meta={"score": str(score), "score_threshold": f"{mark:g}"},
+            )
+            if fired:
+                self._told[sandbox.id].add(cause)
+        if score < TRUST_PAUSE <= before:
+            self._services.in_background(self._pause(sandbox, score))
+
+    async def _pause(self, sandbox: Sandbox, score: int) -> None:
+        try:
+            await self._sandboxes.pause(sandbox, f"paused: trust score {score} is below {TRUST_PAUSE}", "trust")
+        except ApiError:
+            pass  # it is not running any more
+
+    # --- what the platform tells of, without a rule
+
+    def _sandbox_error(self, sandbox: Sandbox, reason: str) -> None:
+        self._alerts.fire(
+            sandbox.account_id,
+            "sandbox_error",
+            "critical",
+            "Sandbox Error",
+            f"Sandbox {sandbox.id} is in error: {reason}",
+            sandbox_id=sandbox.id,
+        )
+
+    def _idle_timeout(self, sandbox: Sandbox) -> None:
+        self._alerts.fire(
+            sandbox.account_id,
+            "idle_timeout",
+            "info",
+            "Idle Timeout",
+            f"Sandbox {sandbox.id} was paused after {sandbox.timeout} s without activity; resume it to go on.",
+            sandbox_id=sandbox.id,
+            meta={"timeout_seconds": str(sandbox.timeout)},
+        )
+
+    # --- agent sessions
+
+    def _look_at_session(self, account: Account, sandbox: Sandbox) -> None:
+        """An active session in which nothing has happened for some time is stuck."""
+        session = sandbox.session
+        if session is None or session.status != "active":
+            return
+        minutes = self._config(account, "agent_stuck")["idle_minutes"]
+        last = self._last_activity(session)
+        idle = self._services.clock.time() - last
+        cause = _silence(session)
+        if idle < 60 * minutes or not self._first_time(sandbox.id, cause):
+            return
+        fired = self._alerts.fire(
+            account.id,
+            "agent_stuck",
+            "warning",
+            "Agent Stuck",
+            f"Nothing has happened in session {session.id} of sandbox {sandbox.id} for {idle / 60:.0f} minutes.",
+            sandbox_id=sandbox.id,
+            session_id=session.id,
+            meta={"idle_minutes": f"{minutes:g}", "last_event_at": rfc3339(last)},
+        )
+        if fired:
+            self._told[sandbox.id].add(cause)
+
+    def _session_ended(self, sandbox: Sandbox, session: Session) -> None:
+        """A session that cost many times what the account's earlier ones did on average is an anomaly."""
+        self._active.pop(session.id, None)
+        account = self._services.store.accounts.get(session.account_id)
+        if account is None:
+            return
+        earlier = self._costs.setdefault(account.id, deque(maxlen=SESSIONS_MOST))
+        average = sum(earlier) / len(earlier) if earlier else 0.0
+        spent = session.llm_cost + session.compute_cost
+        times = self._config(account, "cost_anomaly")["multiplier_threshold"]
+        if len(earlier) >= SESSIONS_LEAST and average > 0 and spent > max(times * average, ANOMALY_LEAST):
+            self._alerts.fire(
+                account.id,
+                "cost_anomaly",
+                "warning",
+                "Cost Anomaly",
+                f"Session {session.id} in sandbox {sandbox.id} cost ${spent:.4f}, {spent / average:.1f} times the"
+                f" average of ${average:.4f}.",
+                sandbox_id=sandbox.id,
+                session_id=session.id,
+                meta={"cost_usd": f"{spent:.4f}", "average_usd": f"{average:.4f}"},
+            )
+        earlier.append(spent)
+
+    # --- errors
+
+    def _event(self, sandbox: Optional[Sandbox], event: Event) -> None:
+        """Error events of one sandbox, or of none, in the window up to now. Told again after a window without any."""
+        session = self._services.store.sessions.get(event.session_id)
+        if session is not None and session.status == "active":
+            self._active[session.id] = self._services.clock.time()
+        account = self._services.store.accounts.get(event.account_id)
+        if event.type != "error" or account is None:
+            return
+        config = self._config(account, "error_spike")
+        most, minutes = int(config["error_count_threshold"]), config["window_minutes"]
+        place = event.sandbox_id or account.id
+        now = self._services.clock.time()
+        times = self._errors.setdefault(place, deque(maxlen=_MOST_ERRORS))
+        while times and times[0] <= now - 60 * minutes:
+            times.popleft()
+        told = self._told.setdefault(place, set())
+        if not times:
+            told.discard("errors")
+        times.append(now)
+        where = f" in sandbox {event.sandbox_id}" if event.sandbox_id else ""
+        if (
+            len(times) >= most
+            and "errors" not in told
+            and self._alerts.fire(
+                account.id,
+                "error_spike",
+                "warning",
+                "Error Spike",
+                f"{len(times)} errors in {minutes:g} minutes{where}.",
+                sandbox_id=event.sandbox_id,
+                session_id=event.session_id,
+                meta={"errors": str(len(times)), "window_minutes": f"{minutes:g}"},
+            )
+        ):
+            told.add("errors")
+
+
+def _silence(session: Session) -> str:
+    """The name of the time since a session's last event, which is alerted of once."""
+    return f"stuck {session.id} {session.history.count}"
+
+
+def _active_session(sandbox: Sandbox) -> str:
+    """The id of the sandbox's agent session while it is active; empty otherwise."""
+    session = sandbox.session
+    return session.id if session is not None and session.status == "active" else ""

@@ -1,0 +1,139 @@
+"""Logging in the command line client by device code (wire-other-clients.md 2.4).
+
+A code is approved or denied when it is made, and the emulator's log says so. One that a process outside every sandbox
+of this machine asked for is approved for the emulator's first account, whose key the developer has anyway. One from
+another machine is denied, and so is one from a sandbox, unless the sandbox's account allows it; then it is approved for
+that account and no other.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import secrets
+from dataclasses import dataclass
+from typing import Optional
+
+from ..cage.peers import Address, Peer, peer_of
+from ..store import Account
+from .accounts import Accounts
+from .errors import ApiError
+from .services import Services
+
+EXPIRES_SECONDS = 600
+#: Seconds between polls; the client takes 5 when it is told less than 3.
+INTERVAL_SECONDS = 3
+#: Letters that are not taken for others when a code is read aloud.
+_LETTERS = "BCDFGHJKLMNPQRSTVWXZ"
+_KEPT = 1000
+
+
+@dataclass
+class DeviceLogin:
+    """`account_id`: for whom it is approved; None: it is denied. `origin`: where it was asked for."""
+
+    device_code: str
+    user_code: str
+    expires: float
+    account_id: Optional[str]
+    origin: str
+    used: bool = False
+
+
+def refused(error: str, detail: str) -> ApiError:
+    """`error` is the word that the client goes by, `detail` the sentence for people."""
+    return ApiError(400, detail, error=error)
+
+
+class DeviceLogins:
+    def __init__(self, services: Services, accounts: Accounts) -> None:
+        self._services = services
+        self._accounts = accounts
+        self._devices: dict[str, DeviceLogin] = {}  # by device code
+        #: Accounts whose sandboxes may log in.
+        self._allowed: set[str] = set()
+        services.signals.connect("clock_set", self._clock_set)
+
+    def _clock_set(self, account_id: str, seconds: float) -> None:
+        """Codes are made before it is known for which account."""
+        if not account_id:
+            for device in self._devices.values():
+                device.expires += seconds
+
+    def allow_sandboxes(self, account_id: str, allowed: bool) -> None:
+        """Approve, or deny again, logins that come from the account's sandboxes."""
+        (self._allowed.add if allowed else self._allowed.discard)(account_id)
+
+    async def begin(self, client: Optional[Address], server: Optional[Address]) -> DeviceLogin:
+        """A new code for the client at one address, who connected to the other."""
+        peer = await self._peer(client, server)
+        now = self._services.clock.time()
+        self._devices = {code: device for code, device in self._devices.items() if now < device.expires}
+        while len(self._devices) >= _KEPT:
+            del self._devices[next(iter(self._devices))]
+        letters = "".join(secrets.choice(_LETTERS) for _ in range(8))
+        account_id = self._approved_for(peer)
+        device = DeviceLogin(
+            secrets.token_urlsafe(32), f"{letters[:4]}-{letters[4:]}", now + EXPIRES_SECONDS, account_id, peer.why
+        )
+        self._devices[device.device_code] = device
+        probe_result = f"approved for account {account_id}" if account_id else "denied"
+        self._services.log(f"device login {device.user_code} from {peer.why}: {probe_result}")
+        return device
+
+    async def _peer(self, client: Optional[Address], server: Optional[Address]) -> Peer:
+        if client is None or server is None or not _is_loopback(client[0]):
+            return Peer(False, "", "another machine")
+        zygote = self._services.zygote
+        inits = dict(zygote.inits)
+        relayed = frozenset(self._services.relayed)
+        return await self._services.workers.small.run(peer_of, client, server, zygote.pid, inits, relayed)
+
+    def _approved_for(self, peer: Peer) -> Optional[str]:
+        """The id of the account that a client may log in to by itself."""
+        if peer.is_host:
+            first = self._accounts.first()
+            return None if first is None else first.id
+        sandbox = self._services.store.sandboxes.get(peer.sandbox)
+        return sandbox.account_id if sandbox is not None and sandbox.account_id in self._allowed else None
+
+    async def redeem(
+        self, device_code: str, client: Optional[Address], server: Optional[Address]
+    ) -> tuple[Account, str]:
+        """(account, API key), once. Also a code that was approved is not for a sandbox that may not have it."""
+        device = self._devices.get(device_code)
+        if device is None:
+            raise refused("invalid_grant", "the device code is unknown; begin with POST /v1/auth/device/code")
+        if device.account_id is not None:
+            peer = await self._peer(client, server)
+            if not peer.is_host and self._approved_for(peer) != device.account_id:
+                raise refused("access_denied", f"the code was asked for by another client than {peer.why}")
+        if device.used or self._services.clock.time() >= device.expires:
+            raise refused("expired_token", "the device code has expired or was used already; log in again")
+        account = self._services.store.accounts.get(device.account_id or "")
+        if account is None:
+            raise refused(
+                "access_denied",
+                f"a login from {device.origin} is not approved by itself: use an API key, or, in a test, allow the"
+                " account's sandboxes to log in (allow_device_login)",
+            )
+        device.used = True
+        self._services.log(f"device login {device.user_code} has the API key of account {account.id} now")
+        return account, self._accounts.full_key(account).secret
+
+    def describe(self, user_code: str) -> str:
+        """What the verification page says about a code."""
+        for device in self._devices.values():
+            if device.user_code == user_code and self._services.clock.time() < device.expires:
+                if device.account_id is None:
+                    return f"{user_code} comes from {device.origin} and was denied."
+                return f"{user_code} is approved{' and in use' if device.used else ''}. You can close this page."
+        return "This code is unknown or has expired. Run `caged login` again."
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    mapped = getattr(ip, "ipv4_mapped", None)
+    return bool((mapped or ip).is_loopback)

@@ -1,0 +1,23 @@
+"""/_emulator/device-login: whether an account's sandboxes may log in by device code."""
+
+from __future__ import annotations
+
+from starlette.responses import Response
+
+from ..operation import Body, Call, no_content
+from .operations import Admin, one
+
+operations = Admin()
+
+
+class DeviceLogin(Body):
+    """`from_sandboxes`: approve a login that comes from one of the account's sandboxes, for this account."""
+
+    from_sandboxes: bool
+
+
+@operations.call("PUT", "/device-login", "device_login", DeviceLogin)
+async def allow(call: Call[DeviceLogin]) -> Response:
+    """Logins from sandboxes are denied otherwise."""
+    call.platform.device_logins.allow_sandboxes(one(call.account).id, call.body.from_sandboxes)
+    return no_content()

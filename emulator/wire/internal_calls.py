@@ -1,0 +1,108 @@
+"""Operations called from within the emulator: without a socket, and past authentication, faults, limits and the
+journal of requests. An emulator that sent requests to itself would wait for threads that these requests need."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import json
+import re
+from collections.abc import Mapping, MutableMapping
+from typing import Any, Optional
+from urllib.parse import urlencode
+
+from starlette.requests import Request
+from starlette.routing import compile_path
+
+from ..control.current_account import acting_for
+from ..platform.platform import Platform
+from ..store import Account
+from .bodies import check_values, parse_body
+from .operation import Call, Operation
+
+
+class Direct:
+    """Performs operations for one account, on the emulator's loop. `account` may stand for all (`*`) in operations
+    about the emulator itself.
+
+    Attributes:
+        warnings: what the operations so far would have noted in the journal of requests.
+    """
+
+    def __init__(self, platform: Platform, account: Account) -> None:
+        self._platform = platform
+        self._account = account
+        self.warnings: list[str] = []
+
+    async def perform(
+        self,
+        method: str,
+        path: str,
+        body: Optional[Mapping[str, Any]] = None,
+        query: Optional[Mapping[str, Any]] = None,
+        account: Optional[Account] = None,
+    ) -> Any:
+        """Perform one operation.
+
+        Args:
+            method: GET, POST, PUT or DELETE.
+            path: with its prefix, ids encoded: `/v1/sandboxes/cage_1/exec`, `/_emulator/faults`.
+            body: sent as JSON.
+            query: parameters; None values are left out.
+            account: another account than this object's.
+
+        Returns:
+            The answer's JSON; None when there is none.
+
+        Raises:
+            Refusal: the operation refuses the call, as a client would be told.
+            LookupError: there is no such operation.
+        """
+        operation, parameters = _find(method, path)
+        account = account or self._account
+        given = {name: value for name, value in (query or {}).items() if value is not None}
+        if operation.admin:
+            given.setdefault("account", account.id)
+        raw = b"" if body is None else json.dumps(body).encode()
+        # An operation of the emulator itself acts for no account, as when it comes by HTTP.
+        with acting_for("" if operation.admin else account.id):
+            check_values(raw, operation)
+            parsed = parse_body(raw, operation, unknown_keys=False)
+            self._platform.services.journal.hide(account.id, parsed.hidden())
+            request = _request(method, path, parameters, given)
+            call = Call(request, self._platform, account, None, parsed, self.warnings)
+            response = await operation.handler(call)
+        return json.loads(bytes(response.body)) if response.body else None
+
+
+def _find(method: str, path: str) -> tuple[Operation, dict[str, str]]:
+    for pattern, operation in _routes():
+        found = pattern.match(path)
+        if found is not None and operation.method == method:
+            return operation, found.groupdict()
+    raise LookupError(f"there is no operation {method} {path}")
+
+
+@functools.cache
+def _routes() -> list[tuple[re.Pattern[str], Operation]]:
+    from ..app import operations
+
+    return [(compile_path(operation.path)[0], operation) for operation in operations()]
+
+
+def _request(method: str, path: str, parameters: dict[str, str], query: Mapping[str, Any]) -> Request:
+    scope = {
+        "type": "http",
+        "method": method,
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": urlencode(query).encode(),
+        "headers": [],
+        "path_params": parameters,
+    }
+    return Request(scope, _never_disconnect)
+
+
+async def _never_disconnect() -> MutableMapping[str, Any]:
+    await asyncio.Event().wait()
+    raise AssertionError("unreachable: nothing sets the event")

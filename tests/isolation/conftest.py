@@ -1,0 +1,61 @@
+"""One emulator per level and test process; every test gets it with a sandbox of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Callable
+
+import pytest
+from levels import ISOLATED, LEVELS, Served, client_of, need
+
+from caged import Caged
+
+Emulators = Callable[[str], Served]
+
+
+@pytest.fixture(scope="session")
+def emulators(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulators]:
+    """By level, each started when it is first asked for. Skips when this machine cannot have the level."""
+    started: dict[str, Served] = {}
+
+    def emulator(level: str) -> Served:
+        need(level)
+        if level not in started:
+            started[level] = Served(tmp_path_factory.mktemp(level), level)
+        return started[level]
+
+    yield emulator
+    for served in started.values():
+        served.stop()
+
+
+@pytest.fixture(params=LEVELS)
+def anywhere(request: pytest.FixtureRequest, emulators: Emulators) -> Served:
+    """The emulator of each level in turn."""
+    return emulators(request.param)
+
+
+@pytest.fixture(params=ISOLATED)
+def isolated(request: pytest.FixtureRequest, emulators: Emulators) -> Served:
+    """The emulator of each level that has real isolation, in turn."""
+    return emulators(request.param)
+
+
+@pytest.fixture
+def box(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A sandbox of the test's emulator."""
+    name = "isolated" if "isolated" in request.fixturenames else "anywhere"
+    with request.getfixturevalue(name).sandbox() as sandbox_id:
+        yield sandbox_id
+
+
+@pytest.fixture(scope="module", params=["namespace", "bwrap", "process"])
+def client(request: pytest.FixtureRequest) -> Iterator[Caged]:
+    with client_of(request.param) as client:
+        yield client
+
+
+@pytest.fixture(scope="module", params=["namespace", "bwrap"])
+def walled_client(request: pytest.FixtureRequest) -> Iterator[Caged]:
+    with client_of(request.param) as client:
+        yield client

@@ -1,0 +1,16 @@
+"""The platform's contract is kept behind every kind of isolation (tests/emulator/test_verify.py has it check by
+check)."""
+
+from __future__ import annotations
+
+from levels import Served
+
+from caged.emulator.verify import verify
+
+
+def test_the_contract_is_kept_behind_every_kind_of_isolation(anywhere: Served) -> None:
+    """A run of all checks but those without a sandbox: 3 s."""
+    groups = ["sandboxes", "exec", "files", "git", "snapshots", "tickets", "terminal", "streaming", "mcp", "ports"]
+    report = verify(anywhere.base_url, anywhere.api_key, only=[f"{group}.*" for group in groups])
+    assert report.summary == f"{len(report.results)} equal, 0 different, 0 not checked", "\n".join(report.lines())
+    assert report.left == []

@@ -1,0 +1,64 @@
+"""What each isolation level does and does not: `differences.py`, tried; and README says the same."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from differences import (
+    BEHAVIOURS,
+    IF_ROOT,
+    IF_ROOT_WITH_LANDLOCK,
+    IF_USER_WITHOUT_LANDLOCK,
+    NO,
+    YES,
+    Behaviour,
+    table,
+)
+from levels import Served, has_landlock_scopes
+
+from caged import CagedValidationError
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+@pytest.mark.parametrize("behaviour", BEHAVIOURS, ids=lambda behaviour: behaviour.says)
+def test_behaviour_is_as_written_down(anywhere: Served, behaviour: Behaviour) -> None:
+    root, landlock = os.geteuid() == 0, has_landlock_scopes()
+    conditions = {
+        IF_ROOT: root,
+        IF_ROOT_WITH_LANDLOCK: root and landlock,
+        IF_USER_WITHOUT_LANDLOCK: not root and not landlock,
+    }
+    expected = behaviour.expected(anywhere.level)
+    if expected in conditions:
+        expected = YES if conditions[expected] else NO
+    assert tried(anywhere, behaviour) == expected
+
+
+def tried(served: Served, behaviour: Behaviour) -> str:
+    with served.sandbox() as other:
+        served.client.files.write(other, "file", "of another sandbox")
+        outside = served.home / "project"
+        outside.mkdir(exist_ok=True)
+        outside.chmod(0o777)
+        places = {
+            "home": served.home,
+            "tmp": served.tmp,
+            "other": served.sandbox_dir(other),
+            "run_dir": served.run_dir,
+            "outside": outside,
+        }
+        # `process` isolation take /tmp/... in a command for the sandbox's own, unless a quote is in it.
+        words = {name: f"/''{str(path)[1:]}" for name, path in places.items()}
+        command = behaviour.command.format(pid=served.process.pid, port=served.base_url.rpartition(":")[2], **words)
+        try:
+            with served.sandbox(**behaviour.create) as box:
+                return YES if served.client.sandboxes.exec(box, command).exit_code == 0 else NO
+        except CagedValidationError:
+            return NO
+
+
+def test_readme_has_this_table() -> None:
+    assert table() in README.read_text(encoding="utf-8"), "run scripts/isolation-table"

@@ -1,0 +1,229 @@
+"""Behind real isolation: what a command finds, and what it cannot see, change or break."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from leftovers import mounts
+from levels import SECRET, SECRETS, Served, need
+
+SCRIPT = """
+import os, socket, json
+open("/workspace/out/made.txt", "w").write("by a script")
+print(json.dumps([os.getcwd(), os.path.expanduser("~"), socket.gethostname(), os.listdir("/workspace/out")]))
+"""
+
+
+def test_a_script_with_workspace_hard_coded_works(isolated: Served, box: str) -> None:
+    isolated.client.files.write(box, "/workspace/tool/script.py", SCRIPT)
+    said = json.loads(isolated.run(box, "mkdir out; python3 tool/script.py"))
+    assert said == ["/workspace", "/root", box, ["made.txt"]]
+    assert isolated.client.files.read(box, "/workspace/out/made.txt") == "by a script"
+    assert not os.path.lexists("/workspace"), "on the host"
+
+
+def test_the_process_table_holds_its_own_processes_only(isolated: Served, box: str) -> None:
+    become = "sleep 60 >/dev/null 2>&1 & until grep -q sleep /proc/$!/comm; do :; done"
+    listed = isolated.run(box, f"{become}; cat /proc/[0-9]*/comm; true").split()
+    assert sorted(listed) == ["bash", "init", "sleep"]
+    assert len(listed) == 3, "those and init"
+    if shutil.which("ps"):
+        assert len(isolated.run(box, "ps -e --no-headers; true").splitlines()) == 4
+
+
+@pytest.mark.parametrize("place", ["/etc", "/usr", "/usr/bin", "/var", "/", "/opt/caged", "/sys"])
+def test_the_hosts_directories_cannot_be_written(isolated: Served, box: str, place: str) -> None:
+    if not os.path.isdir(place) and not place.startswith("/opt/caged"):
+        pytest.skip(f"there is no {place} here")
+    said = isolated.client.sandboxes.exec(
+        box, f"touch {place}/caged-was-here; chmod 777 {place}; rm -rf {place}/*bash*"
+    )
+    assert said.output.count("Read-only file system") >= 1
+    assert not os.path.lexists(f"{place}/caged-was-here")
+    assert isolated.run(box, "echo still there") == "still there\n"
+
+
+@pytest.mark.parametrize("place", ["/workspace", "/root", "/tmp", "/var/tmp", "/dev/shm", "/run"])
+def test_places_of_its_own_can_be_written_and_are_nobody_elses(isolated: Served, box: str, place: str) -> None:
+    if not os.path.isdir(place) and place == "/var/tmp":
+        pytest.skip(f"there is no {place} here")
+    isolated.run(box, f"echo mine > {place}/caged-mark-{box}")
+    assert not os.path.lexists(f"{place}/caged-mark-{box}"), "on the host"
+    with isolated.sandbox() as other:
+        assert "caged-mark" not in isolated.run(other, f"ls -a {place}")
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_the_developers_secrets_cannot_be_read(isolated: Served, box: str, name: str) -> None:
+    assert (isolated.home / name).read_text() == SECRET
+    for path in (isolated.home / name, f"/root/{name}", f"/proc/1/root{isolated.home / name}"):
+        assert SECRET not in isolated.client.sandboxes.exec(box, f"cat {path}").output
+
+
+def test_no_home_of_the_host_can_be_seen(isolated: Served, box: str) -> None:
+    assert isolated.run(box, "ls -A /home").strip() == ""
+    seen = set(isolated.run(box, "ls -A /root").split())
+    assert not seen & {".ssh", ".aws", ".bash_history", ".bashrc", ".gitconfig"}
+
+
+def test_a_search_of_the_whole_file_system_does_not_find_the_secret(isolated: Served, box: str) -> None:
+    """The host's /tmp, the emulator's own files, and other sandboxes' included."""
+    with isolated.sandbox() as other:
+        isolated.client.files.write(other, "file", SECRET)
+        # In every mount, apart from the kernel's and the distribution's.
+        found = isolated.client.sandboxes.exec(
+            box,
+            "find / \\( -path /proc -o -path /sys -o -path /usr -o -path '*/site-packages' -o -path '*/lib/python*' "
+            "-o -name node_modules \\) -prune -o -type f -size -2k "
+            f"\\( -path '*{isolated.tmp.name}*' -o -path '*{isolated.home.name}*' -o -path '*caged-run*' "
+            "-o -path '/tmp/*' -o -path '/root/*' -o -path '/mnt/*' \\) -print0 2>/dev/null "
+            f"| xargs -0r grep -l -e {SECRET} 2>/dev/null",
+        )
+    assert found.output == ""
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    ["{tmp}/host-file", "{run_dir}", "{run_dir}/lock", "{run_dir}/sandboxes", "{other}", "{other}/workspace/file"],
+)
+def test_the_hosts_tmp_and_the_emulators_state_do_not_exist(isolated: Served, box: str, hidden: str) -> None:
+    with isolated.sandbox() as other:
+        isolated.client.files.write(other, "file", "x")
+        path = hidden.format(tmp=isolated.tmp, run_dir=isolated.run_dir, other=isolated.sandbox_dir(other))
+        assert os.path.exists(path)
+        assert isolated.run(box, f"test -e {path} || echo none") == "none\n"
+
+
+def test_a_state_dir_outside_of_tmp_is_hidden_too(tmp_path: Path) -> None:
+    state = Path("/var/lib") if os.access("/var/lib", os.W_OK) else Path("/var/tmp")
+    place = state / f"caged-test-{os.getpid()}"
+    need("namespace")
+    place.mkdir()
+    try:
+        served = Served(tmp_path, "namespace", "--state-dir", str(place), run_base=place)
+        try:
+            with served.sandbox() as box:
+                assert list(place.glob("sandboxes/*"))
+                assert served.client.sandboxes.exec(box, f"ls -A {place}/*/ 2>/dev/null").output == ""
+        finally:
+            served.stop()
+        assert list(place.glob("sandboxes/*")) == list(place.glob("caged-*")) == []
+    finally:
+        shutil.rmtree(place)
+
+
+# --- breaking out: each runs as the strongest user that the sandbox has, and with a compiler-less Python
+
+BREAKOUTS = {
+    "remount_root_writable": "mount -o remount,rw / && touch /caged-was-here",
+    "remount_etc_writable": "mount -o remount,rw,bind /etc && touch /etc/caged-was-here",
+    "remount_usr_through_ctypes": "python3 call.py mount - /usr - 4128 && touch /usr/caged-was-here",
+    "unmount_a_hidden_home": "umount -l /home || umount {home} || umount /tmp || umount /root",
+    "unmount_all": "umount -a -l",
+    "mount_a_proc_of_the_host": "mkdir -p p && mount -t proc proc p && ls p/{pid}",
+    "mount_the_hosts_disk": "mkdir -p d && mount $(grep -m1 ' / ' /proc/self/mounts | cut -d' ' -f1) d",
+    "join_the_mounts_of_process_1_of_the_host": "nsenter --target {pid} --mount true",
+    "setns_of_init": "nsenter --target 1 --mount --pid umount /home",
+    "chroot_out": "python3 chroot.py && ls {run_dir}",
+    "mknod_of_a_disk": "mknod sda b 8 0 && head -c1 sda",
+    "mknod_of_kernel_memory": "mknod mem c 1 1 && head -c1 mem",
+    "ptrace_of_init": "python3 call.py ptrace 16 1 0 0",
+    "memory_of_init": "dd if=/proc/1/mem bs=1 count=1 skip=4194304 of=/dev/null || exec 3<>/proc/1/mem",
+    "files_of_init": "ls -l /proc/1/fd/ && cat /proc/1/fd/3",
+    "open_by_handle_at": "python3 handle.py",
+    "kill_the_emulator": "kill -0 {pid}",
+    # The value that it has: should this ever succeed, the machine stays as it is.
+    "kernel_settings": "v=$(cat /proc/sys/vm/swappiness); echo $v > /proc/sys/vm/swappiness",
+    "core_pattern": "v=$(cat /proc/sys/kernel/core_pattern); echo $v > /proc/sys/kernel/core_pattern",
+    "sysrq": "echo h > /proc/sysrq-trigger",
+    "load_a_module": "python3 call.py syscall 175 0 0 -",
+    "change_the_clock": "date -s @$(date +%s)",
+    "hostname": "hostname caged-was-here && hostname | grep here || echo caged-was-here > /proc/sys/kernel/hostname",
+    "own_user_namespace_then_remount": "unshare -Ur sh -c 'mount -o remount,rw,bind /etc && touch /etc/caged-was-here'",
+    "own_user_namespace_then_unmount": "unshare -Urm sh -c 'umount -l {home}; umount -l /tmp; cat {tmp}/host-file'",
+    "own_user_namespace_then_proc": "unshare -Urpf --mount-proc sh -c 'ls /proc/{pid}'",
+    "own_mount_namespace": "unshare -m umount -l /home",
+    "setuid_program": "cp /bin/sh sh && chmod u+s sh && ./sh -p -c 'mount -t tmpfs x /mnt'",
+}
+
+CALL = """
+    import ctypes, os, sys
+    words = [None if w == "-" else int(w) if w.isdigit() else w.encode() for w in sys.argv[2:]]
+    libc = ctypes.CDLL(None, use_errno=True)
+    if getattr(libc, sys.argv[1])(*words) < 0:
+        sys.exit(os.strerror(ctypes.get_errno()))
+"""
+CHROOT = """
+    import os
+    os.makedirs("jail", exist_ok=True)
+    above = os.open("/", os.O_RDONLY)
+    os.chroot("jail")
+    os.fchdir(above)
+    for _ in range(64):
+        os.chdir("..")
+    os.chroot(".")
+    os.execvp("ls", ["ls", "{run_dir}"])
+"""
+# A handle of the file system that holds /workspace, for inode 2: the root of most.
+HANDLE = """
+    import ctypes, os, struct, sys
+    libc = ctypes.CDLL(None, use_errno=True)
+    handle = ctypes.create_string_buffer(struct.pack("Ii", 8, 1) + struct.pack("II", 2, 0) + bytes(120))
+    for place in ("/workspace", "/etc", "/usr"):
+        fd = libc.open_by_handle_at(os.open(place, os.O_RDONLY), handle, os.O_RDONLY)
+        if fd >= 0:
+            sys.exit(0)
+    sys.exit(os.strerror(ctypes.get_errno()))
+"""
+
+
+@pytest.mark.parametrize("name", BREAKOUTS)
+def test_does_not_break_out(isolated: Served, box: str, name: str) -> None:
+    places = {"home": isolated.home, "tmp": isolated.tmp, "run_dir": isolated.run_dir, "pid": isolated.process.pid}
+    for file, text in (("call.py", CALL), ("chroot.py", CHROOT.format(**places)), ("handle.py", HANDLE)):
+        isolated.client.files.write(box, file, textwrap.dedent(text))
+    result = isolated.client.sandboxes.exec(box, f"exec 2>&1; {BREAKOUTS[name].format(**places)}")
+    assert result.exit_code != 0, result.output
+    assert SECRET not in result.output
+    assert isolated.run(box, "cat /proc/sys/kernel/hostname").strip() == box
+    assert not [top for top in ("", "/etc", "/usr") if os.path.lexists(f"{top}/caged-was-here")]
+    assert mounts() == []
+
+
+def test_kill_minus_1_reaches_nobody_outside(isolated: Served, box: str) -> None:
+    with isolated.sandbox() as other:
+        isolated.run(other, "sleep 60 >/dev/null 2>&1 &")
+        isolated.client.sandboxes.exec(box, "kill -9 -1; kill -9 1; kill -STOP 1")
+        assert isolated.run(box, "echo alive") == "alive\n"
+        assert "sleep" in isolated.run(other, "cat /proc/[0-9]*/comm")
+
+
+def test_descriptors_of_the_emulator_do_not_reach_a_command(isolated: Served, box: str) -> None:
+    assert isolated.run(box, "exec ls /proc/self/fd").split() == ["0", "1", "2", "3"]  # 3: ls's own
+
+
+def test_no_environment_of_the_host_is_readable(isolated: Served, box: str) -> None:
+    seen = isolated.client.sandboxes.exec(box, "env; cat /proc/*/environ | tr '\\0' '\\n'").output
+    assert str(isolated.home) not in seen
+    assert isolated.api_key not in seen
+
+
+@pytest.fixture(autouse=True)
+def nothing_on_the_host() -> Iterator[None]:
+    yield
+    assert not os.path.lexists("/workspace")
+
+
+def test_a_signal_to_process_1_does_nothing(isolated: Served, box: str) -> None:
+    assert isolated.run(box, "kill -TERM 1; kill -INT 1; kill -KILL 1; pkill python; echo alive").endswith("alive\n")
+    assert isolated.run(box, "echo still alive") == "still alive\n"
+
+
+def test_any_user_may_write_to_tmp(isolated: Served, box: str) -> None:
+    assert isolated.run(box, "stat -c %a /tmp").strip() == "1777"

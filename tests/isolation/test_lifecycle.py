@@ -1,0 +1,98 @@
+"""Pause and resume reach every process of a sandbox, servers in the background included. (Ends: tests/system.)"""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+from leftovers import until
+from levels import Served
+
+COUNTER = "i=0; while :; do i=$((i+1)); echo $i > {name}; sleep 0.001; done"
+#: How long after the answer to a pause a process may still be seen running.
+STOPPED_WITHIN = 0.05
+
+
+def start_counters(served: Served, box: str) -> list[Path]:
+    """One that the shell left behind, and one in a session of its own."""
+    files = [served.sandbox_dir(box) / "workspace" / name for name in ("plain", "daemon")]
+    plain, daemon = COUNTER.format(name="plain"), COUNTER.format(name="daemon")
+    served.run(box, f"({plain}) >/dev/null 2>&1 & (setsid sh -c '{daemon}' >/dev/null 2>&1 &)")
+    for file in files:
+        until(lambda file=file: file.exists() and file.read_text())  # type: ignore[misc]
+    return files
+
+
+def counted(files: list[Path]) -> list[str]:
+    return [file.read_text() for file in files]
+
+
+def moving(files: list[Path]) -> None:
+    for file in files:
+        before = file.read_text()
+        until(lambda file=file, before=before: file.read_text() not in (before, ""))  # type: ignore[misc]
+
+
+def test_pause_stops_what_runs_in_the_background_and_resume_continues_it(anywhere: Served, box: str) -> None:
+    files = start_counters(anywhere, box)
+    for _ in range(3):
+        moving(files)
+        anywhere.client.sandboxes.pause(box)
+        time.sleep(STOPPED_WITHIN)
+        stopped = counted(files)
+        time.sleep(0.1)  # in which a loop that still ran would count some ten times
+        assert counted(files) == stopped
+        anywhere.client.sandboxes.resume(box)
+    moving(files)
+
+
+def test_a_job_that_its_user_had_stopped_stays_stopped(anywhere: Served, box: str) -> None:
+    (job,) = anywhere.run(box, "sleep 1000 >/dev/null 2>&1 & kill -STOP $!; echo $!").split()
+    state = f"cut -d ' ' -f 3 /proc/{job}/stat"
+    until(lambda: anywhere.run(box, state) == "T\n")
+    anywhere.client.sandboxes.pause(box)
+    anywhere.client.sandboxes.resume(box)
+    anywhere.client.snapshots.wait(anywhere.client.snapshots.create(box).id)
+    assert anywhere.run(box, state) == "T\n"
+    assert anywhere.run(box, f"kill -CONT {job}; sleep 0.05; {state}") == "S\n"
+
+
+def test_a_paused_sandbox_does_not_stop_another(anywhere: Served, box: str) -> None:
+    with anywhere.sandbox() as other:
+        files = start_counters(anywhere, other)
+        anywhere.client.sandboxes.pause(box)
+        moving(files)
+        anywhere.client.sandboxes.resume(box)
+
+
+def test_a_command_that_is_paused_in_its_middle_ends_after_resume(anywhere: Served, box: str) -> None:
+    outcome = []
+    running = threading.Thread(
+        target=lambda: outcome.append(anywhere.client.sandboxes.exec(box, "touch begun; sleep 0.3; echo end"))
+    )
+    running.start()
+    until((anywhere.sandbox_dir(box) / "workspace" / "begun").exists)
+    anywhere.client.sandboxes.pause(box)
+    assert not outcome
+    anywhere.client.sandboxes.resume(box)
+    running.join(10)
+    assert [result.output for result in outcome] == ["end\n"]
+
+
+def test_a_fork_storm_is_paused_and_destroyed_whole(anywhere: Served) -> None:
+    """Processes that multiply while they are being stopped."""
+    box = anywhere.client.sandboxes.create().id
+    storm = "while :; do sh -c 'echo x >> grown' & wait; done"
+    anywhere.run(box, f'for _ in 1 2 3; do (setsid sh -c "{storm}" >/dev/null 2>&1 &); done')
+    grown = anywhere.sandbox_dir(box) / "workspace" / "grown"
+    until(lambda: grown.exists() and grown.stat().st_size > 10)
+    anywhere.client.sandboxes.pause(box)
+    time.sleep(STOPPED_WITHIN)
+    size = grown.stat().st_size
+    time.sleep(0.1)  # in which a storm that went on would write
+    assert grown.stat().st_size == size
+    anywhere.client.sandboxes.resume(box)
+    until(lambda: grown.stat().st_size > size)
+    anywhere.client.sandboxes.destroy(box)
+    assert not anywhere.sandbox_dir(box).exists()

@@ -1,0 +1,145 @@
+"""Links planted inside never lead the file API to a file outside: 20 shapes, and one that is swapped meanwhile."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from levels import SECRET, Served
+
+from caged import CagedAPIError
+
+# shape -> (commands that plant it, the path that the file API is then asked for). {out}: a directory of the host that
+# the emulator's user may read and write and that holds `file`. {dots}: enough `../` to be at the top from anywhere.
+SHAPES = {
+    "absolute_to_a_file": ("ln -s {out}/file bait", "bait"),
+    "absolute_to_a_directory": ("ln -s {out} bait", "bait/file"),
+    "absolute_to_the_root": ("ln -s / bait", "bait{out_plain}/file"),
+    "relative_to_a_file": ("ln -s {dots}{out_plain}/file bait", "bait"),
+    "relative_to_a_directory": ("ln -s {dots}{out_plain} bait", "bait/file"),
+    "relative_upwards_only": ("ln -s {dots} bait", "bait{out_plain}/file"),
+    "one_up_from_the_place": ("ln -s .. bait", "bait/../../../..{out_plain}/file"),
+    "dots_behind_a_link": ("mkdir d; ln -s d bait", "bait/{dots}{out_plain}/file"),
+    "dots_in_the_path_alone": ("true", "{dots}{out_plain}/file"),
+    "chained": ("ln -s {out} a; ln -s a b; ln -s /workspace/b c; ln -s ./c/. bait", "bait/file"),
+    "chained_through_directories": ("mkdir -p x/y; ln -s {out} x/y/z; ln -s x/y d; ln -s d/z bait", "bait/file"),
+    "through_proc_self_root": ("ln -s /proc/self/root{out_plain} bait", "bait/file"),
+    "through_proc_1_root": ("ln -s /proc/1/root{out_plain}/file bait", "bait"),
+    "through_proc_thread_self_cwd": ("ln -s /proc/thread-self/cwd/{dots}{out_plain} bait", "bait/file"),
+    "through_proc_self_fd": ("ln -s /proc/self/fd/3 bait", "bait"),
+    "through_dev_fd": ("ln -s /dev/fd/3 bait", "bait"),
+    "in_the_home": ("ln -s {out} /root/bait", "/root/bait/file"),
+    "in_tmp": ("ln -s {out}/file /tmp/bait", "/tmp/bait"),
+    "place_itself_replaced": ("cd /; ln -s {out} /workspace/l; mv -T /workspace/l /tmp/../workspace/bait", "bait/file"),
+    "trailing_slashes_and_dots": ("ln -s {out} bait", "./bait/.//./file"),
+    "loop": ("ln -s b a; ln -s a b; ln -s a bait", "bait/file"),
+    "hard_link": ("ln {out}/file bait || ln -s {out}/file bait", "bait"),
+}
+
+
+@pytest.fixture
+def out(anywhere: Served) -> Iterator[Path]:
+    """Beside the sandboxes' directories, on the same file system: as near as something outside can be."""
+    place = anywhere.home / "out"
+    place.mkdir(exist_ok=True)
+    place.chmod(0o777)
+    (place / "file").write_text(SECRET)
+    (place / "file").chmod(0o666)
+    yield place
+    assert [path.name for path in place.iterdir()] == ["file"], "the file API wrote outside"
+
+
+def ask(served: Served, box: str, path: str) -> list[object]:
+    """What reading, listing and writing give: an answer, or the status of the refusal."""
+    answers: list[object] = []
+    for call in (
+        lambda: served.client.files.read(box, path),
+        lambda: [entry.name for entry in served.client.files.list(box, path.rpartition("/")[0] or ".")],
+        lambda: [entry.name for entry in served.client.files.list(box, path)],
+        lambda: served.client.files.write(box, path, "overwritten"),
+        lambda: served.client.files.write(box, f"{path}/below/it", "overwritten"),
+    ):
+        try:
+            answers.append(call())
+        except CagedAPIError as error:
+            answers.append(error.status)
+    return answers
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_link_does_not_lead_outside(anywhere: Served, box: str, out: Path, shape: str) -> None:
+    if shape == "hard_link" and anywhere.level == "process":
+        pytest.skip("in process isolation a command can make a hard link to any file: it can read the file itself too")
+    plant, path = SHAPES[shape]
+    names = {"out": f"/''{str(out)[1:]}", "out_plain": str(out), "dots": "../" * 24 + "."}
+    anywhere.client.sandboxes.exec(box, f"exec 3< /''etc/hostname; {plant.format(**names)}")
+    answers = ask(anywhere, box, path.format(**names))
+    assert SECRET not in str(answers)
+    assert 500 not in answers
+    assert (out / "file").read_text() == SECRET
+    assert anywhere.run(box, "echo alive") == "alive\n"
+
+
+SWAP_FILE = """
+import os
+while not os.path.exists("stop"):
+    os.link("real", "next")
+    os.rename("next", "bait")
+    os.symlink("{out}/file", "next")
+    os.rename("next", "bait")
+"""
+# The file API may make a directory in the moment in which there is none: that goes out of the way.
+SWAP_DIRECTORY = """
+import os, itertools
+for number in itertools.count():
+    if os.path.exists("stop"):
+        break
+    try:
+        os.rename("real", "bait")
+        for _ in range(100):
+            os.stat("bait")
+        os.rename("bait", "real")
+        os.symlink("{out}", "bait")
+        os.unlink("bait")
+    except OSError:
+        os.rename("bait", "in-the-way-%d" % number)
+"""
+
+
+# A second at each level: the race must have its chances.
+@pytest.mark.parametrize(
+    ("plant", "script", "path"),
+    [("echo inside > real", SWAP_FILE, "bait"), ("mkdir real; echo inside > real/file", SWAP_DIRECTORY, "bait/file")],
+    ids=["file", "directory"],
+)
+def test_a_link_swapped_in_meanwhile_does_not_lead_outside(
+    anywhere: Served, box: str, out: Path, plant: str, script: str, path: str
+) -> None:
+    anywhere.client.files.write(box, "swap.py", script.format(out=out))
+    anywhere.run(box, plant)
+    swapping = threading.Thread(target=anywhere.client.sandboxes.exec, args=(box, "exec python3 swap.py"))
+    swapping.start()
+    seen: set[object] = set()
+    begun = time.monotonic()
+    # A busy machine may take its time to show the real file.
+    while time.monotonic() < begun + 0.8 or ("inside\n" not in seen and time.monotonic() < begun + 10):
+        try:
+            seen.add(anywhere.client.files.read(box, path))
+        except CagedAPIError as error:
+            seen.add(error.status)
+    deadline = time.monotonic() + 0.2
+    while time.monotonic() < deadline:
+        try:
+            anywhere.client.files.write(box, path, "inside, by the file API")
+        except CagedAPIError as error:
+            seen.add(error.status)
+    anywhere.client.files.write(box, "stop", "")
+    swapping.join(10)
+    assert not swapping.is_alive()
+    assert "inside\n" in seen, "the race was never won by the real file"
+    assert len(seen) > 1, f"nothing was swapped: {seen}"
+    assert seen <= {"inside\n", "inside, by the file API", 403, 404, 400}
+    assert (out / "file").read_text() == SECRET

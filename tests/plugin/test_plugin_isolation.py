@@ -1,0 +1,116 @@
+"""Which isolation the sandboxes had: the line at the end of a run, and tests that need strong ones."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from levels import need
+
+USES = "def test_level(caged_emulator): print('level:', caged_emulator.emulator.isolation)"
+NEEDS = """
+    import pytest
+
+    @pytest.mark.caged_needs("namespace")
+    def test_strong(caged_sandbox, caged):
+        assert caged.sandboxes.exec(caged_sandbox.id, "test -d /w''orkspace").ok
+
+    @pytest.mark.caged_needs("namespace")
+    def test_strong_without_fixture(): pass
+
+    @pytest.mark.caged_needs("process")
+    def test_any(caged_sandbox): pass
+
+    def test_caged_needs(): pass  # a name, and no marker
+"""
+# A kernel that refuses namespaces, as tests/tools/refusing.py makes it, for pytest's whole process.
+REFUSED = "this container may not create namespaces (seccomp)"
+
+
+@pytest.fixture
+def refused_by_the_kernel(pytester: pytest.Pytester) -> None:
+    """The suite's own conftest takes the right to make namespaces away, before anything else runs."""
+    refusing = Path(__file__).parents[1] / "tools" / "refusing.py"
+    need("namespace")
+    pytester.makeconftest(
+        f"""
+        import os, sys
+        if "CAGED_TEST_REFUSED" not in os.environ:
+            os.environ["CAGED_TEST_REFUSED"] = "1"
+            os.execv(sys.executable, [sys.executable, "-I", {str(refusing)!r}, "namespaces", *sys.orig_argv])
+        """
+        if sys.version_info >= (3, 10)
+        else "raise SystemExit('sys.orig_argv came with 3.10')"
+    )
+    if sys.version_info < (3, 10):
+        pytest.skip("sys.orig_argv came with Python 3.10")
+    if os.uname().machine not in ("x86_64", "aarch64"):
+        pytest.skip("the seccomp filter is written for x86_64 and aarch64")
+
+
+def test_the_summary_names_the_level_in_use(run_suite) -> None:
+    result = run_suite(USES)
+    (level,) = (line.split()[1] for line in result.outlines if line.startswith("level:"))
+    result.stdout.fnmatch_lines([f"caged: sandboxes had {level} isolation*"])
+
+
+def test_the_summary_says_nothing_when_no_emulator_ran(run_suite) -> None:
+    run_suite("def test_nothing(): pass").stdout.no_fnmatch_line("*isolation*")
+
+
+def test_the_summary_of_xdist_workers_is_one_line(run_suite) -> None:
+    result = run_suite(USES, "-n2", "--dist=each", "--caged-isolation=process")
+    result.assert_outcomes(passed=2)
+    said = [line for line in result.outlines if line.startswith("caged: sandboxes")]
+    assert said == ["caged: sandboxes had process isolation"]
+
+
+def test_the_summary_of_a_degraded_run_says_why_and_what_to_do(run_suite, refused_by_the_kernel) -> None:
+    result = run_suite(USES, "-s")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(
+        [
+            f"caged: sandboxes had process isolation only. namespace: {REFUSED}*To change that: docker run"
+            " --security-opt*"
+        ]
+    )
+
+
+def test_a_test_that_needs_namespaces_runs_where_there_are(run_suite) -> None:
+    need("namespace")
+    run_suite(NEEDS).assert_outcomes(passed=4)
+
+
+def test_a_test_that_needs_namespaces_is_skipped_with_the_reason_where_there_are_none(
+    run_suite, refused_by_the_kernel
+) -> None:
+    result = run_suite(NEEDS, "-s")
+    result.assert_outcomes(passed=2, skipped=2)
+    expected = f"SKIPPED*caged_needs('namespace'): the emulator has process isolation. namespace: {REFUSED}*"
+    result.stdout.fnmatch_lines([expected, expected])
+
+
+def test_a_test_that_needs_namespaces_is_skipped_where_process_was_asked_for(run_suite) -> None:
+    result = run_suite(NEEDS, "--caged-isolation=process")
+    result.assert_outcomes(passed=2, skipped=2)
+    result.stdout.fnmatch_lines(["SKIPPED*the emulator has process isolation. isolation=process was asked for"])
+
+
+def test_bwrap_counts_as_namespace(run_suite) -> None:
+    need("bwrap")
+    run_suite(NEEDS, "--caged-isolation=bwrap").assert_outcomes(passed=4)
+
+
+def test_the_real_platform_has_all_the_walls_one_can_need(run_suite) -> None:
+    source = NEEDS.replace("(caged_sandbox, caged)", "()").replace("(caged_sandbox)", "()")
+    source = source[: source.index("assert")] + "pass" + source[source.index("\n\n    @", source.index("assert")) :]
+    run_suite(source, "--caged-target=live").assert_outcomes(passed=4)
+
+
+@pytest.mark.parametrize("arguments", ["", "'bwrap'", "'namespace', 'process'", "level='namespace'"])
+def test_a_marker_that_cannot_be_understood_fails_its_test_alone(run_suite, arguments: str) -> None:
+    result = run_suite(f"import pytest\n@pytest.mark.caged_needs({arguments})\ndef test_a(): pass\ndef test_b(): pass")
+    result.assert_outcomes(errors=1, passed=1)
+    result.stdout.fnmatch_lines(["*test_a: caged_needs takes one level, 'namespace' or 'process', and was given *"])
