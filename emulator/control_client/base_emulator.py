@@ -94,7 +94,7 @@ class BaseEmulator(Controls):
             CallbackError: it ended without an exception, and a function of a stub or reply had raised one.
         """
         view = AccountView(self, self.create_account(name))
-        self._link.accounts_created.pop(view.id, None)  # this block looks after it
+        self._link.usage.created_accounts.pop(view.id, None)  # this block looks after it
         unused: list[str] = []
         try:
             yield view
@@ -134,12 +134,12 @@ class BaseEmulator(Controls):
     def create_account(self, name: str = "test") -> Account:
         """Create an account with a full key of its own."""
         answer = self._link.call("POST", "/accounts", {"name": name}, account="*")
-        self._link.accounts_created[answer["id"]] = None
+        self._link.usage.created_accounts[answer["id"]] = None
         return Account(answer["id"], answer["api_key"])
 
     def delete_account(self, account_id: IdOrObject) -> None:
         """Delete an account with everything in it. Harmless when it is gone already."""
-        self._link.accounts_created.pop(str(id_of(account_id)), None)
+        self._link.usage.created_accounts.pop(str(id_of(account_id)), None)
         try:
             self._link.call("DELETE", f"/accounts/{id_of(account_id)}", account="*")
         except Refused as error:
@@ -184,8 +184,8 @@ class BaseEmulator(Controls):
         half = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
         try:
             with open(half, "xb", opener=_owner_only) as file:
-                with self._link.stream("GET", "/export", account=about, timeout=TRANSFER_SECONDS) as response:
-                    for piece in response.iter_bytes():
+                with self._link.download("/export", account=about, timeout=TRANSFER_SECONDS) as pieces:
+                    for piece in pieces:
                         file.write(piece)
                 file.flush()
                 os.fsync(file.fileno())
@@ -213,7 +213,7 @@ class BaseEmulator(Controls):
         with open(path, "rb") as file:
             content = iter(lambda: file.read(1 << 20), b"")
             try:
-                self._link.send("POST", "/import", account="*", content=content, timeout=TRANSFER_SECONDS)
+                self._link.upload("/import", content, account="*", timeout=TRANSFER_SECONDS)
             except ValueError as error:
                 raise ValueError(f"{os.fspath(path)}: {error}") from None
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar, Union
 
 from . import callbacks
+from .admin_client import AdminClient
 from .agents import Agent, Agents, unsaid
 from .callbacks import CallbackErrorInfo
 from .checking import amount
@@ -17,7 +18,7 @@ from .commands import unused as never_used
 from .faults import Faults, unfired
 from .inventory import Inventory
 from .journal import Journal
-from .transport import EmulatorError, IdOrObject, Transport, id_of
+from .transport import EmulatorError, IdOrObject, id_of
 
 if TYPE_CHECKING:
     from caged import AgentName, AsyncCaged, Caged
@@ -40,7 +41,7 @@ class Controls:
     __slots__ = ()
 
     @property
-    def _link(self) -> Transport:
+    def _link(self) -> AdminClient:
         raise NotImplementedError
 
     @property
@@ -177,7 +178,7 @@ class Controls:
     def _own_controls(self, controls: Iterable[T], path_of: Callable[[T], str]) -> list[T]:
         """Those of the account, and of those for all accounts the ones that were added through this object: what
         somebody else added for all accounts may still be used elsewhere."""
-        added = self._link.for_everybody
+        added = self._link.usage.added_for_all_accounts
         return [one for one in controls if getattr(one, "account", "") != "*" or path_of(one) in added]
 
     def callback_errors(self, *, account: Optional[IdOrObject] = None) -> list[CallbackErrorInfo]:

@@ -6,9 +6,11 @@ import os
 from types import TracebackType
 from typing import Any, Optional
 
+from .admin_client import AdminClient
 from .base_emulator import BaseEmulator
 from .connection import Verify
-from .transport import EmulatorError, IdOrObject, Transport, id_of
+from .http_transport import HttpTransport
+from .transport import EmulatorError, IdOrObject, id_of
 
 
 class RemoteEmulator(BaseEmulator):
@@ -48,13 +50,13 @@ class RemoteEmulator(BaseEmulator):
             )
         self._url = url.rstrip("/")
         self._admin_key = key
-        self._control = Transport(self._url, key, verify=verify)
+        self._control = AdminClient(HttpTransport(self._url, key, verify))
         if account is not None:
             self._control = self._control.scoped(str(id_of(account)))
         self._key: Optional[str] = None
 
     @property
-    def _link(self) -> Transport:
+    def _link(self) -> AdminClient:
         return self._control
 
     @property

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, NoReturn, Union
 
+from .admin_client import AdminClient
 from .controls import Controls
-from .transport import Transport
 
 if TYPE_CHECKING:
     from .base_emulator import Account, BaseEmulator
@@ -30,7 +30,7 @@ class AccountView(Controls):
         self._scoped_link = emulator._link.scoped(account.id)
 
     @property
-    def _link(self) -> Transport:
+    def _link(self) -> AdminClient:
         return self._scoped_link
 
     @property
