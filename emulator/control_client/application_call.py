@@ -35,6 +35,10 @@ class ApplicationCall:
         self._is_received = False
         self._is_complete = False
         self._is_disconnected = False
+        # Made on the loop: Python 3.9 binds them to the loop of the thread that makes them.
+        self._gone: Optional[asyncio.Event] = None
+        self._queue: Optional[asyncio.Queue[Any]] = None
+        self._task: Optional[asyncio.Task[None]] = None
 
     async def answer(self) -> Answer:
         """The whole answer.
@@ -43,7 +47,6 @@ class ApplicationCall:
             EmulatorError: the application failed.
             Exception: reading the body's pieces raised it.
         """
-        self._gone = asyncio.Event()
         status, pieces = 0, []
 
         async def send(message: Message) -> None:
@@ -67,8 +70,7 @@ class ApplicationCall:
         Raises:
             EmulatorError: the application failed.
         """
-        self._gone = asyncio.Event()
-        self._queue: asyncio.Queue[Any] = asyncio.Queue(WAITING_PIECES)
+        self._queue = asyncio.Queue(WAITING_PIECES)
         self._task = asyncio.get_running_loop().create_task(self._run_streamed())
         status = await self.next_piece()
         assert isinstance(status, int)
@@ -80,6 +82,7 @@ class ApplicationCall:
         Raises:
             EmulatorError: the answer broke off.
         """
+        assert self._queue is not None, "await `start` first"
         item = await self._queue.get()
         if isinstance(item, EmulatorError):
             raise item
@@ -89,14 +92,14 @@ class ApplicationCall:
         """Stop waiting for the answer: what follows of it is dropped, and the application sees a client that has
         disconnected."""
         self._is_disconnected = True
-        if hasattr(self, "_gone"):
+        if self._gone is not None:
             self._gone.set()
-        if hasattr(self, "_queue"):
-            while not self._queue.empty():
-                self._queue.get_nowait()  # which wakes a `put` that waits
+        while self._queue is not None and not self._queue.empty():
+            self._queue.get_nowait()  # which wakes a `put` that waits
 
     async def _run(self, send: Any) -> Optional[EmulatorError]:
         """Run the application. Its failure is returned."""
+        self._gone = asyncio.Event()
         try:
             await self._app(self._scope, self._receive, send)
         except Exception as error:
@@ -115,12 +118,13 @@ class ApplicationCall:
         await self._put(await self._run(send))
 
     async def _put(self, item: Any) -> None:
-        if not self._is_disconnected:
+        if self._queue is not None and not self._is_disconnected:
             await self._queue.put(item)
 
     async def _receive(self) -> Message:
         if self._is_received or self._is_disconnected:
-            await self._gone.wait()
+            if self._gone is not None and not self._is_disconnected:
+                await self._gone.wait()
             return {"type": "http.disconnect"}
         if self._body is not None:
             self._is_received = True

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextvars
+import inspect
 import os
 import time
 from collections.abc import Coroutine, Iterator
@@ -151,7 +152,7 @@ class InProcessTransport(Transport):
             work.close()
             raise self._no_answer("it has stopped") from None
         try:
-            self._wait_for(future, timeout)
+            self._wait_for(future, work, timeout)
         except BaseException:
             self._disconnect(call)
             raise
@@ -160,7 +161,9 @@ class InProcessTransport(Transport):
         except concurrent.futures.CancelledError:
             raise self._no_answer("it has stopped") from None
 
-    def _wait_for(self, future: concurrent.futures.Future[T], timeout: float) -> None:
+    def _wait_for(
+        self, future: concurrent.futures.Future[T], work: Coroutine[Any, Any, T], timeout: float
+    ) -> None:
         deadline = time.monotonic() + timeout
         while True:
             remaining = deadline - time.monotonic()
@@ -172,6 +175,7 @@ class InProcessTransport(Transport):
             except concurrent.futures.TimeoutError:
                 pass
             if self._loop.is_closed() and not future.done():
+                _close_unstarted(work)
                 raise self._no_answer("it has stopped")
             if remaining <= 0:
                 raise self._no_answer(f"timed out after {timeout:g} s")
@@ -189,3 +193,9 @@ class InProcessTransport(Transport):
             # The emulator of this machine, whatever address it listens on.
             self._of_child = HttpTransport(self._url, self._admin_key, verify=False)
         return self._of_child
+
+
+def _close_unstarted(work: Coroutine[Any, Any, Any]) -> None:
+    """Close a coroutine that the loop has never run, which would be warned of otherwise."""
+    if inspect.getcoroutinestate(work) == inspect.CORO_CREATED:
+        work.close()
