@@ -161,9 +161,7 @@ class InProcessTransport(Transport):
         except concurrent.futures.CancelledError:
             raise self._no_answer("it has stopped") from None
 
-    def _wait_for(
-        self, future: concurrent.futures.Future[T], work: Coroutine[Any, Any, T], timeout: float
-    ) -> None:
+    def _wait_for(self, future: concurrent.futures.Future[T], work: Coroutine[Any, Any, T], timeout: float) -> None:
         deadline = time.monotonic() + timeout
         while True:
             remaining = deadline - time.monotonic()
