@@ -164,7 +164,12 @@ def assert_refused(emulator: Emulator, evil: Path, words: Optional[str] = None) 
         emulator.import_(evil)
     headers = {"Authorization": f"Bearer {emulator.admin_key}"}
     answer = httpx.post(
-        f"{emulator.base_url}/_emulator/import", content=evil.read_bytes(), headers=headers, timeout=60, trust_env=False
+        f"{emulator.base_url}/_emulator/import",
+        content=evil.read_bytes(),
+        headers=headers,
+        timeout=60,
+        trust_env=False,
+        verify=False,
     )
     assert answer.status_code == 400, answer.text
     after = sorted(str(path) for path in emulator.run_dir.rglob("*"))

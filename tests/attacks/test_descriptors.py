@@ -58,7 +58,7 @@ class Served:
 
     def client(self) -> httpx.Client:
         headers = {"Authorization": f"Bearer {self.key}"}
-        return httpx.Client(base_url=f"{self.url}/v1", headers=headers, trust_env=False, timeout=SECONDS)
+        return httpx.Client(base_url=f"{self.url}/v1", headers=headers, trust_env=False, verify=False, timeout=SECONDS)
 
     def stop(self) -> None:
         self.process.terminate()

@@ -112,7 +112,7 @@ def log_in(api: Api, box: str, program: str = PLAIN, start: str = "command", *co
 
 
 def from_host(emulator: Emulator) -> httpx.Response:
-    with httpx.Client(base_url=emulator.base_url, trust_env=False, timeout=SECONDS) as client:
+    with httpx.Client(base_url=emulator.base_url, trust_env=False, verify=False, timeout=SECONDS) as client:
         code = client.post("/v1/auth/device/code", json={}).json()["device_code"]
         return client.post("/v1/auth/device/token", json={"device_code": code})
 
@@ -159,7 +159,7 @@ def test_login_from_this_machine_is_approved_at_once(api: Api) -> None:
 
 def test_sandbox_cannot_redeem_a_code_that_the_machine_got(api: Api) -> None:
     box = api.sandbox(network_mode="full")
-    with httpx.Client(base_url=api.emulator.base_url, trust_env=False) as client:
+    with httpx.Client(base_url=api.emulator.base_url, trust_env=False, verify=False) as client:
         code = client.post("/v1/auth/device/code", json={}).json()["device_code"]
         assert log_in(api, box, PLAIN, "command", code)["error"] == "access_denied"
         assert client.post("/v1/auth/device/token", json={"device_code": code}).status_code == 200
@@ -217,7 +217,11 @@ def test_page_cannot_log_in(emulator: Emulator, page: str, path: str) -> None:
     headers = {name: value.format(base=emulator.base_url) for name, value in PAGES[page].items()}
     for media in ("application/json", "text/plain", "application/x-www-form-urlencoded"):
         answer = httpx.post(
-            emulator.base_url + path, content=b"{}", headers={**headers, "Content-Type": media}, trust_env=False
+            emulator.base_url + path,
+            content=b"{}",
+            headers={**headers, "Content-Type": media},
+            trust_env=False,
+            verify=False,
         )
         assert answer.status_code == 403, answer.text
         assert answer.headers["content-type"] == "application/problem+json"
@@ -236,7 +240,10 @@ def test_other_machine_is_denied(emulator: Emulator) -> None:
             return str((await far.post("/v1/auth/device/code", json={})).json()["device_code"])
 
     answer = httpx.post(
-        f"{emulator.base_url}/v1/auth/device/token", json={"device_code": emulator._call(ask())}, trust_env=False
+        f"{emulator.base_url}/v1/auth/device/token",
+        json={"device_code": emulator._call(ask())},
+        trust_env=False,
+        verify=False,
     )
     assert answer.status_code == 400
     assert answer.json()["error"] == "access_denied"

@@ -54,7 +54,9 @@ def test_scope_of_an_export_over_http(held, tmp_path):
     every = [account.id for account in held.accounts()]
     for params, expected in (({}, every), ({"account": "*"}, every), ({"account": every[1]}, [every[1]])):
         headers = {"Authorization": f"Bearer {held.admin_key}"}
-        answer = httpx.get(f"{held.base_url}/_emulator/export", params=params, headers=headers, trust_env=False)
+        answer = httpx.get(
+            f"{held.base_url}/_emulator/export", params=params, headers=headers, trust_env=False, verify=False
+        )
         (tmp_path / "x").write_bytes(answer.content)
         assert accounts_in(tmp_path / "x") == expected
 

@@ -285,22 +285,25 @@ def test_a_stream_of_an_answer_is_cut(double, client, box, count):
     client.sandboxes.exec(box, "head -c 300000 /dev/urandom > noise")
     snapshot = client.snapshots.wait(client.snapshots.create(box).id)
     url = client.snapshots.download_url(snapshot.id)
-    size = len(httpx.get(url, trust_env=False).content)
+    size = len(httpx.get(url, trust_env=False, verify=False).content)
     options = {"drop": "mid-body"} if count is None else {"truncate": count}
     with double.faults.add("snapshots.content", times=1, **options) as fault:
         with pytest.raises(httpx.TransportError):
-            httpx.get(url, trust_env=False)
+            httpx.get(url, trust_env=False, verify=False)
         assert fault.fired == 1
-        assert len(httpx.get(url, trust_env=False).content) == size
+        assert len(httpx.get(url, trust_env=False, verify=False).content) == size
     with double.faults.add("snapshots.content", truncate=size, optional=True) as fault:
-        assert len(httpx.get(url, trust_env=False).content) == size
+        assert len(httpx.get(url, trust_env=False, verify=False).content) == size
         assert (fault.info.seen, fault.fired) == (1, 0)
 
 
 def test_an_answer_is_cut_after_so_many_bytes(double, emulator, account, box):
     """At the last byte, and not at the end."""
     whole = httpx.get(
-        f"{emulator.base_url}/v1/account", headers={"Authorization": f"Bearer {account.api_key}"}, trust_env=False
+        f"{emulator.base_url}/v1/account",
+        headers={"Authorization": f"Bearer {account.api_key}"},
+        trust_env=False,
+        verify=False,
     )
     size = len(whole.content)
     for keep, triggers in ((size - 1, 1), (size, 0), (size + 1, 0)):
@@ -311,6 +314,7 @@ def test_an_answer_is_cut_after_so_many_bytes(double, emulator, account, box):
                     f"{emulator.base_url}/v1/account",
                     headers={"Authorization": f"Bearer {account.api_key}"},
                     trust_env=False,
+                    verify=False,
                 )
             assert (got is None) is bool(triggers)
             assert fault.fired == triggers

@@ -448,7 +448,9 @@ def test_forty_loads_at_a_time_succeed(emulator, new_account):
     def load(account):
         url = f"{emulator.base_url}/_emulator/scenario?account={account.id}"
         headers = {"Authorization": f"Bearer {emulator.admin_key}"}
-        return httpx.post(url, json={"scenario": document}, headers=headers, trust_env=False, timeout=90).status_code
+        return httpx.post(
+            url, json={"scenario": document}, headers=headers, trust_env=False, verify=False, timeout=90
+        ).status_code
 
     with ThreadPoolExecutor(40) as pool:
         assert list(pool.map(load, accounts)) == [201] * 40

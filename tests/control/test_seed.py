@@ -115,7 +115,10 @@ def test_looking_at_the_emulator_changes_no_id(own_emulator):
                 emulator.journal.requests()
                 emulator.faults.list()
             answer = httpx.get(
-                f"{emulator.base_url}/v1/account", headers={"Authorization": f"Bearer {KEY}"}, trust_env=False
+                f"{emulator.base_url}/v1/account",
+                headers={"Authorization": f"Bearer {KEY}"},
+                trust_env=False,
+                verify=False,
             )
             return answer.headers["X-Request-Id"], client.sandboxes.create(template="minimal").id
 

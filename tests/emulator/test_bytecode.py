@@ -18,7 +18,8 @@ from mcp_testing import Mcp
 
 from caged.emulator import Emulator
 
-TIMES = 10
+#: A change only matters when it falls into the second of the last import; that three in a row do not is rare.
+TIMES = 3
 IMPORT = "cd /workspace && python3 -c 'import fix; print(fix.VALUE)'"
 
 

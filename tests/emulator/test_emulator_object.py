@@ -53,13 +53,13 @@ def test_the_public_names_are_these():
 
 def test_with_starts_and_stops_it():
     with Emulator() as emulator:
-        assert httpx.get(f"{emulator.base_url}/healthz", trust_env=False).status_code == 200
+        assert httpx.get(f"{emulator.base_url}/healthz", trust_env=False, verify=False).status_code == 200
         url, run_dir, zygote = emulator.base_url, emulator.run_dir, emulator._runtime.services.zygote.pid
         assert run_dir.exists()
     assert not run_dir.exists()
     assert gone(zygote)
     with pytest.raises(httpx.ConnectError):
-        httpx.get(url, trust_env=False)
+        httpx.get(url, trust_env=False, verify=False)
 
 
 @pytest.mark.parametrize("name", ["base_url", "api_key", "admin_key", "run_dir"])
@@ -93,7 +93,7 @@ def test_starting_twice_is_refused_and_disturbs_nothing(own_emulator):
     url = emulator.base_url
     with pytest.raises(EmulatorError, match="running already"):
         emulator.start()
-    assert httpx.get(f"{url}/healthz", trust_env=False).status_code == 200
+    assert httpx.get(f"{url}/healthz", trust_env=False, verify=False).status_code == 200
 
 
 def test_it_can_be_started_again_after_its_end():
@@ -123,7 +123,7 @@ def test_two_in_one_process_do_not_know_of_each_other(own_emulator, new_api):
     one, two = new_api(first), new_api(second)
     box = one.sandbox()
     assert two.get(f"/sandboxes/{box}").status_code == 404
-    with httpx.Client(headers={"Authorization": f"Bearer {one.key}"}, trust_env=False) as client:
+    with httpx.Client(headers={"Authorization": f"Bearer {one.key}"}, trust_env=False, verify=False) as client:
         assert client.get(f"{second.base_url}/v1/account").status_code == 401
     first.stop()
     assert two.output(two.sandbox(), "echo still here") == "still here\n"

@@ -149,7 +149,7 @@ def test_by_host_name_the_path_is_the_servers_own(site):
     host = f"{site.box}-{PORT}.localhost"
     port = site.api.emulator.base_url.rpartition(":")[2]
     url = f"{site.api.emulator.base_url}/v1/sandboxes"
-    answer = httpx.get(url, headers={"Host": f"{host}:{port}"}, trust_env=False)
+    answer = httpx.get(url, headers={"Host": f"{host}:{port}"}, trust_env=False, verify=False)
     assert answer.json()["path"] == "/v1/sandboxes"
     assert "X-Forwarded-Prefix" not in answer.json()["headers"]
 
@@ -184,7 +184,7 @@ def test_what_is_not_there_is_a_404(site):
 
 @pytest.mark.parametrize("path", ["/_preview", "/_preview/", "/_preview/x", "/_preview/x/", "/_preview/x/abc/"])
 def test_what_is_no_preview_is_an_unknown_route(api, path):
-    answer = httpx.get(api.emulator.base_url + path, trust_env=False)
+    answer = httpx.get(api.emulator.base_url + path, trust_env=False, verify=False)
     assert (answer.status_code, answer.text) == (404, "404 page not found\n")
 
 

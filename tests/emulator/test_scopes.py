@@ -41,7 +41,7 @@ def test_only_these_are_public():
 @pytest.mark.parametrize(("method", "path"), named(CALLS))
 def test_every_other_call_needs_a_key(emulator, method, path):
     for headers in ({}, {"Authorization": "Bearer caged_sk_wrong"}):
-        answer = httpx.request(method, f"{emulator.base_url}{path}", headers=headers, trust_env=False)
+        answer = httpx.request(method, f"{emulator.base_url}{path}", headers=headers, trust_env=False, verify=False)
         assert_problem(answer, 401)
         assert {"x-request-id", "x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"} <= set(
             answer.headers
@@ -81,7 +81,7 @@ def test_the_limits_of_a_plan_are_the_accounts_whoever_asks(own_emulator):
     emulator = own_emulator(tier="free")
     clock = FakeClock(emulator)
     clock.offset = 60 - clock._real() % 60  # a whole minute begins, so that the window does not end midway
-    with httpx.Client(base_url=emulator.base_url, trust_env=False) as web:
+    with httpx.Client(base_url=emulator.base_url, trust_env=False, verify=False) as web:
         signed = web.post("/signup", json={"email": "a@example.com", "password": "12345678"}).json()
     with Api(emulator, signed["token"]) as session:
         key = session.post("/account/keys", json={"name": "only"}).json()["key"]

@@ -121,11 +121,11 @@ def test_keys_logins_and_the_first_account_are_the_same(state):
         made = api.post("/account/keys", json={"name": "reader", "scope": "read_only"}).json()
         revoked = api.post("/account/keys", json={"name": "gone"}).json()
         api.delete(f"/account/keys/{revoked['info']['id']}")
-        token = httpx.post(f"{emulator.base_url}/signup", json=password, trust_env=False).json()["token"]
+        token = httpx.post(f"{emulator.base_url}/signup", json=password, trust_env=False, verify=False).json()["token"]
     with started(state) as emulator:
         assert emulator.api_key == first
         assert asked(emulator, token, "/account").json()["email"] == password["email"]
-        again = httpx.post(f"{emulator.base_url}/login", json=password, trust_env=False)
+        again = httpx.post(f"{emulator.base_url}/login", json=password, trust_env=False, verify=False)
         assert again.status_code == 200
         assert asked(emulator, made["key"], "/sandboxes").status_code == 200
         with of(emulator, made["key"]) as reader:

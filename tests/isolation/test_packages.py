@@ -1,4 +1,4 @@
-"""Package managers work inside, and install into the sandbox's own places. No index is asked: everything is local."""
+"""Package managers work inside, and install into the sandbox's own places. No index is used: everything is local."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ class Killed:
     def http(self) -> httpx.Client:
         assert self.served is not None
         headers = {"Authorization": f"Bearer {self.served.api_key}"}
-        return httpx.Client(base_url=self.served.base_url, headers=headers, timeout=20, trust_env=False)
+        return httpx.Client(base_url=self.served.base_url, headers=headers, timeout=20, trust_env=False, verify=False)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import os
 import random
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Callable
@@ -148,33 +148,54 @@ FAULTS: dict[str, Fault] = {
 }
 
 
+#: The faults that the emulator survives: it must be able to put all in order afterwards.
+SURVIVED = ("kill -9 of a sandbox's init", "kill -9 of the zygote in mid-create", "kill -9 of an init in mid-create")
+
+
 def survivors(name: str, folder: Path, level: str, chance: random.Random) -> list[str]:
-    """Starts an emulator, does that to it, and returns what is left that should not be: processes after a second,
-    mounts, and, after the next start, directories."""
-    mark = unique_seconds()
+    """Start an emulator, inject the fault, and return what is left: processes after a second, mounts, and, after the
+    next start, directories."""
+    return survivors_of_all([name], folder, level, chance)
+
+
+def survivors_of_all(names: Sequence[str], folder: Path, level: str, chance: random.Random) -> list[str]:
+    """Inject the faults one after the other, and return what each leaves, with its name.
+
+    An emulator goes on to the next fault when it survives one. When it does not, the next start, which the next fault
+    needs anyway, shows whether what the dead one left is removed. The last emulator is always killed.
+    """
+    found: list[str] = []
     served = Served(folder, level)
-    run, found = served.run_dir.name, []
     try:
-        FAULTS[name](served, mark, chance)
-        if "zygote in" in name or "init in" in name or name.endswith("init"):
-            # The emulator lives, and may be at work still: it must be able to put all in order.
-            for box in served.client.sandboxes.list():
-                served.client.sandboxes.destroy(box.id)
-            found += left(lambda: processes_with(mark))
-            box = served.client.sandboxes.create()
-            assert served.run(box.id, "echo works again") == "works again\n"
-            served.client.sandboxes.destroy(box.id)
-            found += left(lambda: list(map(str, (served.run_dir / "sandboxes").iterdir())))
-            if len(served.ours()) > 1:
-                found += left(lambda: served.ours()[1:])
-        else:
-            found += left(lambda: [*processes_with(mark), *served.ours()])
-        found += mounts()
+        for name in names:
+            run = served.run_dir.name
+            found += [f"{name}: {left_over}" for left_over in _left_by(name, served, chance)]
+            if name not in SURVIVED or name == names[-1]:
+                served.end()
+                served = Served(folder, level)  # fails when it finds another emulator's directory after its start
+                found += [f"{name}: {group}" for group in groups(run)]
+        served.stop()
     finally:
         served.end()
-    again = Served(folder, level)  # fails when it finds another emulator's directory after its start
-    again.stop()
-    found += [*map(str, run_dirs(again.tmp)), *groups(run)]
+    found += map(str, run_dirs(served.tmp))
     if os.path.lexists("/workspace"):
         found.append("/workspace on the host")
     return found
+
+
+def _left_by(name: str, served: Served, chance: random.Random) -> list[str]:
+    """Inject one fault. Return the processes, sandbox directories and mounts that are left."""
+    mark = unique_seconds()
+    FAULTS[name](served, mark, chance)
+    if name not in SURVIVED:
+        return [*left(lambda: [*processes_with(mark), *served.ours()]), *mounts()]
+    for box in served.client.sandboxes.list():
+        served.client.sandboxes.destroy(box.id)
+    found = left(lambda: processes_with(mark))
+    box = served.client.sandboxes.create()
+    assert served.run(box.id, "echo works again") == "works again\n"
+    served.client.sandboxes.destroy(box.id)
+    found += left(lambda: list(map(str, (served.run_dir / "sandboxes").iterdir())))
+    if len(served.ours()) > 1:
+        found += left(lambda: served.ours()[1:])
+    return found + mounts()

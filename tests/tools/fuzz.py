@@ -128,7 +128,9 @@ def main() -> int:
         account = emulator.create_account()
         counted = Counted(emulator)
         headers = {"Authorization": f"Bearer {account.api_key}"}
-        with httpx.Client(base_url=f"{emulator.base_url}/v1", headers=headers, timeout=60, trust_env=False) as api:
+        with httpx.Client(
+            base_url=f"{emulator.base_url}/v1", headers=headers, timeout=60, trust_env=False, verify=False
+        ) as api:
             there = residents(api)
             env = {**environment(emulator, account.id), **there, "CAGED_FUZZ_SEED": str(asked.seed)}
             stopping = threading.Event()

@@ -74,7 +74,7 @@ class Worker(threading.Thread):
         self._randomness = chance
         self._count = chance.randrange(10**9)
         self._http = httpx.Client(
-            base_url=base_url, headers={"Authorization": f"Bearer {api_key}"}, timeout=30, trust_env=False
+            base_url=base_url, headers={"Authorization": f"Bearer {api_key}"}, timeout=30, trust_env=False, verify=False
         )
 
     def run(self) -> None:
@@ -238,7 +238,7 @@ class Kills:
 
     def _client(self, base_url: str, api_key: str) -> httpx.Client:
         headers = {"Authorization": f"Bearer {api_key}"}
-        return httpx.Client(base_url=base_url, headers=headers, timeout=30, trust_env=False)
+        return httpx.Client(base_url=base_url, headers=headers, timeout=30, trust_env=False, verify=False)
 
 
 class _Check:
