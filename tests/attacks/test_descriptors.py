@@ -1,4 +1,4 @@
-"""Descriptors that run out, and clients that leave requests unfinished, hold up nobody else (Guard 12)."""
+"""Descriptors that run out, and clients that leave requests unfinished, hold up no other client."""
 
 from __future__ import annotations
 
@@ -121,7 +121,9 @@ SHORT = ("nothing", "half a head", "half a body", "a handshake with a body", "a 
 
 
 @pytest.mark.parametrize("shape", UNFINISHED if LONG else SHORT)
-def test_160_unfinished_connections_hold_up_nobody(small: Served, box: tuple[httpx.Client, str], shape: str) -> None:
+def test_160_unfinished_connections_hold_up_no_other_client(
+    small: Served, box: tuple[httpx.Client, str], shape: str
+) -> None:
     client, sandbox = box
     before = small.log.stat().st_size
     data = UNFINISHED[shape].format(key=small.key).encode()
@@ -246,7 +248,7 @@ LATE = {
     "no body": (UNFINISHED["no body"], 408),
     "half a body": (UNFINISHED["half a body"], 408),
     "half a chunk": (UNFINISHED["half a chunk"], 408),
-    "half a body that nobody reads": (
+    "half a body that is not read": (
         "GET /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nab",
         200,
     ),
@@ -271,18 +273,21 @@ LATE = {
 }
 
 
-@pytest.mark.parametrize("shape", LATE)
 def test_client_that_leaves_a_request_unfinished_is_answered_and_cut(
-    emulator: Emulator, api: Api, impatient: None, shape: str
+    emulator: Emulator, api: Api, impatient: None
 ) -> None:
-    text, status = LATE[shape]
-    with contextlib.closing(connect(emulator.base_url)) as client:
-        client.sendall(text.format(key=api.key).encode())
-        answer = read_all(client)  # TimeoutError when it stays open
-    # What other releases of websockets make of a handshake that they cannot read is a 400.
-    assert status_of(answer) in ((400, status) if status in (405, 414, 431) else (status,)), answer
-    if status == 408:
-        assert b"application/problem+json" in answer
+    """All of them at once, each on a connection of its own: they time out together."""
+    with contextlib.ExitStack() as held:
+        connections = {shape: held.enter_context(contextlib.closing(connect(emulator.base_url))) for shape in LATE}
+        for shape, (text, _status) in LATE.items():
+            connections[shape].sendall(text.format(key=api.key).encode())
+        answers = {shape: read_all(client) for shape, client in connections.items()}  # TimeoutError when one stays open
+    for shape, (_text, status) in LATE.items():
+        answer = answers[shape]
+        # What other releases of websockets make of a handshake that they cannot read is a 400.
+        assert status_of(answer) in ((400, status) if status in (405, 414, 431) else (status,)), (shape, answer)
+        if status == 408:
+            assert b"application/problem+json" in answer, shape
 
 
 def test_trickle_is_cut_although_each_byte_is_in_time(emulator: Emulator, impatient: None) -> None:

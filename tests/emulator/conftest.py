@@ -87,10 +87,10 @@ def own_emulator() -> Iterator[Callable[..., Emulator]]:
 
 
 @pytest.fixture
-def timed(own_emulator: Callable[..., Emulator], new_api: Callable[[Emulator], Api]) -> tuple[Api, FakeClock]:
-    """A client of an emulator whose clock the test moves."""
-    emulator = own_emulator()
-    return new_api(emulator), FakeClock(emulator)
+def timed(emulator: Emulator, new_api: Callable[[Emulator], Api]) -> tuple[Api, FakeClock]:
+    """A client with an account whose clock the test moves."""
+    api = new_api(emulator)
+    return api, FakeClock(emulator, api.account_id)
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import conformance
 import httpx
 
 from caged.emulator import Account, Emulator
+from caged.emulator.control.current_account import ALL_ACCOUNTS
 
 
 class Api(httpx.Client):
@@ -97,25 +98,29 @@ class Api(httpx.Client):
 
 
 class FakeClock:
-    """The emulator's clock, ahead of the real one by `offset` seconds. Moving it jumps; `Emulator.clock` does not."""
+    """The time of one account, or of all, ahead of the real one by `offset` seconds. Moving it jumps; `Emulator.clock`
+    does what becomes due on the way."""
 
-    def __init__(self, emulator: Emulator) -> None:
+    def __init__(self, emulator: Emulator, account_id: str = ALL_ACCOUNTS) -> None:
         self._emulator = emulator
-        self._clock = emulator._runtime.services.clock  # type: ignore[union-attr]
+        self._account_id = account_id
+        clock = emulator._runtime.services.clock  # type: ignore[union-attr]
+        clock.advance(account_id, 0)  # an account has a dial of its own from then on
+        self._dial = clock._moved(account_id)[0]
         self._real = time.time
 
     @property
     def offset(self) -> float:
-        return self._clock._common.offset
+        return self._dial.offset
 
     @offset.setter
     def offset(self, seconds: float) -> None:
-        self._clock._common.offset = seconds
+        self._dial.offset = seconds
 
     def advance(self, seconds: float) -> None:
         """Moves on, and lets the emulator look at its sandboxes."""
         self.offset += seconds
-        self._emulator._call(self._emulator._runtime.platform.scheduler.look())  # type: ignore[union-attr]
+        self._emulator._call(self._emulator._runtime.platform.scheduler.look(self._account_id))  # type: ignore[union-attr]
 
 
 def api_of(emulator: Emulator, account: Optional[Account] = None) -> Api:

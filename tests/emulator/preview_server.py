@@ -95,8 +95,8 @@ class Handler(BaseHTTPRequestHandler):
         while True:
             opcode, data = self.read_frame()
             if opcode == 8:
-                with open("closed", "w") as told:
-                    told.write(str(struct.unpack("!H", data[:2])[0]))
+                with open("closed", "w") as closed:
+                    closed.write(str(struct.unpack("!H", data[:2])[0]))
                 self.frame(8, data[:2])
                 break
             if data == b"bye":

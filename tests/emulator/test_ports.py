@@ -50,16 +50,20 @@ def numbers(api, box):
 
 
 @pytest.fixture
-def own(own_emulator, new_api):
-    """With networks of their own, so that tests beside each other may use the same ports."""
-    return new_api(own_emulator())
+def own(emulator, new_api):
+    """A client whose sandboxes have networks of their own, where the isolation can do that."""
+    return new_api(emulator)
 
 
 @pytest.fixture
 def lone(own, request):
-    """A sandbox that shares its network with nobody, where the isolation can do that."""
+    """A sandbox with a network of its own. Skips where the isolation cannot do that."""
     isolated = own.emulator._runtime.services.isolation.own_network
-    return own.sandbox(network_mode="none") if isolated else pytest.skip("process isolation share the host's network")
+    return (
+        own.sandbox(network_mode="none")
+        if isolated
+        else pytest.skip("sandboxes of process isolation share the host's network")
+    )
 
 
 def test_a_sandbox_without_servers_has_no_ports(api, box):
@@ -98,13 +102,13 @@ def test_a_port_that_is_closed_is_gone(own, lone):
     eventually(lambda: numbers(own, lone) == [], "the ports to go")
 
 
-def test_it_is_found_without_being_asked_for_within_two_seconds(own, lone):
+def test_it_is_found_without_a_request_within_two_seconds(own, lone):
     began = time.monotonic()
     listen(own, lone, "127.0.0.1@8080")
-    eventually(lambda: "port 8080 opened" in own.log_text(lone), "the port to be told of", 3)
+    eventually(lambda: "port 8080 opened" in own.log_text(lone), "the port to be logged", 3)
     assert time.monotonic() - began < 2.5
     stop(own, lone)
-    eventually(lambda: "port 8080 closed" in own.log_text(lone), "the end of the port to be told of", 3)
+    eventually(lambda: "port 8080 closed" in own.log_text(lone), "the end of the port to be logged", 3)
 
 
 def test_when_it_was_found_stays(own, lone):
@@ -113,7 +117,7 @@ def test_when_it_was_found_stays(own, lone):
     assert ports(own, lone) == first
 
 
-def test_at_most_twenty_are_told(own, lone):
+def test_at_most_twenty_are_listed(own, lone):
     listen(own, lone, *(f"127.0.0.1@{9000 + number}" for number in range(25)))
     assert len(ports(own, lone)) == 20
 
@@ -135,7 +139,7 @@ def shared(request, own_emulator, new_api) -> Api:
         pytest.skip(f"{request.param} isolation does not work here: {error}")
 
 
-def test_in_the_hosts_network_only_its_own_processes_ports_are_told(shared):
+def test_in_the_hosts_network_only_the_ports_of_its_own_processes_are_listed(shared):
     box, second = shared.sandbox(), shared.sandbox()
     listen(shared, box, "127.0.0.1@0")  # whichever is free; the emulator itself and others listen too
     (number,) = numbers(shared, box)
@@ -145,11 +149,12 @@ def test_in_the_hosts_network_only_its_own_processes_ports_are_told(shared):
     eventually(lambda: numbers(shared, box) == [], "the port to go")
 
 
-def test_a_port_is_an_event(own, lone):
+def test_a_port_is_an_event(own, lone, monkeypatch):
     services = own.emulator._runtime.services
     seen = []
     before = services.recorder
-    services.recorder = lambda sandbox, kind, data, ms: (seen.append((kind, data)), before(sandbox, kind, data, ms))
+    record = lambda sandbox, kind, data, ms: (seen.append((kind, data)), before(sandbox, kind, data, ms))  # noqa: E731
+    monkeypatch.setattr(services, "recorder", record)
     listen(own, lone, "127.0.0.1@3000")
     ports(own, lone)
     assert [data for kind, data in seen if kind == "network"] == [{"operation": "port_opened", "port": 3000}]
@@ -198,7 +203,7 @@ def test_protection_outlives_the_server(own, lone):
     assert [port["protected"] for port in ports(own, lone)] == [True]
 
 
-def test_a_port_that_nobody_listens_on_cannot_be_protected(api, box):
+def test_a_port_without_a_server_cannot_be_protected(api, box):
     assert_problem(protect(api, box, 3000, {"password": "x"}), 404, "start a server")
 
 

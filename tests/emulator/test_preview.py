@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from emulator_testing import FakeClock, assert_problem, eventually
+from emulator_testing import FakeClock, api_of, assert_problem, eventually
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
@@ -32,7 +32,7 @@ class Site:
         self.api, self.box = api, box
         self.url = f"{api.emulator.base_url}/_preview/{box}/{port}"
 
-    def ask(self, path="/", method="GET", **options):
+    def visit(self, path="/", method="GET", **options):
         return httpx.request(method, self.url + path, trust_env=False, verify=False, timeout=10, **options)
 
     def stream(self, path):
@@ -49,33 +49,60 @@ def free_port():
 
 
 @pytest.fixture(scope="module")
-def isolated():
+def isolated(emulator):
     """An emulator whose sandboxes may have networks of their own."""
-    with Emulator() as running:
-        if not running._runtime.services.isolation.own_network:
-            pytest.skip("process isolation share the host's network")
-        yield running
+    if not emulator._runtime.services.isolation.own_network:
+        pytest.skip("sandboxes of process isolation share the host's network")
+    return emulator
+
+
+@pytest.fixture(scope="module")
+def site(isolated):
+    """A server in a sandbox without a network to the outside, shared by tests that only visit it."""
+    with api_of(isolated) as api:
+        box = api.sandbox(network_mode="none", timeout=86400)
+        serve(api, box)
+        yield Site(api, box)
+    isolated.delete_account(api.account_id)
 
 
 @pytest.fixture
-def site(isolated, new_api):
-    """A server in a sandbox without a network to the outside."""
+def own_site(isolated, new_api):
+    """The same for one test, which changes the sandbox, its server or its ports."""
     api = new_api(isolated)
     box = api.sandbox(network_mode="none")
     serve(api, box)
     return Site(api, box)
 
 
+@pytest.fixture(scope="module")
+def emulator_at():
+    """Returns the emulator of an isolation level, started when it is first needed. Skips where it cannot be had."""
+    started = {}
+
+    def at(level):
+        if level not in started:
+            try:
+                started[level] = Emulator(isolation=level).start()
+            except EmulatorError as error:
+                pytest.skip(str(error))
+        return started[level]
+
+    yield at
+    for running in started.values():
+        running.stop()
+
+
 def test_a_page_is_shown_without_an_api_key(site):
-    answer = site.ask("/some/page?a=1&b=%2F")
+    answer = site.visit("/some/page?a=1&b=%2F")
     assert answer.status_code == 200
     seen = answer.json()
     assert (seen["method"], seen["path"], seen["body"]) == ("GET", "/some/page?a=1&b=%2F", "")
     assert (site.api.get(f"/sandboxes/{site.box}/ports").json()[0]["preview_url"]) == f"{site.url}/"
 
 
-def test_the_server_is_asked_as_localhost_and_told_who_asked(site):
-    headers = site.ask(headers={"X-Mine": "yes", "X-Forwarded-For": "6.6.6.6"}).json()["headers"]
+def test_request_names_localhost_as_its_host_and_the_visitor_in_forwarded_headers(site):
+    headers = site.visit(headers={"X-Mine": "yes", "X-Forwarded-For": "6.6.6.6"}).json()["headers"]
     assert headers["Host"] == f"localhost:{PORT}"
     assert headers["X-Mine"] == "yes"
     assert headers["X-Forwarded-For"] == "127.0.0.1"
@@ -85,22 +112,22 @@ def test_the_server_is_asked_as_localhost_and_told_who_asked(site):
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PURGE"])
 def test_any_method_with_a_body(site, method):
-    seen = site.ask("/x", method, content=b"\xff\x00body").json()
+    seen = site.visit("/x", method, content=b"\xff\x00body").json()
     assert (seen["method"], seen["body"]) == (method, "\xff\x00body")
 
 
 def test_a_chunked_body_arrives_whole(site):
     pieces = [b"a" * 100_000, b"b", b"c" * 100_000]
-    assert site.ask("/x", "POST", content=iter(pieces)).json()["body"] == b"".join(pieces).decode()
+    assert site.visit("/x", "POST", content=iter(pieces)).json()["body"] == b"".join(pieces).decode()
 
 
 def test_a_head_request_has_a_length_and_no_body(site):
-    answer = site.ask("/big", "HEAD")
+    answer = site.visit("/big", "HEAD")
     assert (answer.headers["content-length"], answer.content) == ("5000000", b"")
 
 
 def test_status_and_headers_are_the_servers(site):
-    answer = site.ask("/status")
+    answer = site.visit("/status")
     assert (answer.status_code, answer.text) == (418, "teapot")
     assert (answer.headers["x-odd"], answer.headers["set-cookie"]) == ("yes", "a=b")
     assert len(answer.headers.get_list("date")) == 1
@@ -108,24 +135,24 @@ def test_status_and_headers_are_the_servers(site):
 
 
 def test_a_large_answer(site):
-    assert site.ask("/big").content == b"x" * 5_000_000
+    assert site.visit("/big").content == b"x" * 5_000_000
 
 
-def test_an_answer_flows_as_it_comes(site):
-    with site.stream("/stream") as answer:
+def test_an_answer_flows_as_it_comes(own_site):
+    with own_site.stream("/stream") as answer:
         pieces = answer.iter_raw()
         assert next(pieces) == b"first"
-        site.api.write(site.box, "go", "")
+        own_site.api.write(own_site.box, "go", "")
         assert b"".join(pieces) == b"second"
 
 
 def test_an_answer_that_breaks_off_breaks_off_here_too(site):
     with pytest.raises(httpx.RemoteProtocolError):
-        site.ask("/cut")
+        site.visit("/cut")
 
 
 def test_the_address_without_a_slash_leads_to_the_one_with(site):
-    answer = site.ask("?a=1")
+    answer = site.visit("?a=1")
     assert (answer.status_code, answer.headers["location"]) == (307, f"/_preview/{site.box}/{PORT}/?a=1")
 
 
@@ -141,7 +168,7 @@ def test_the_address_without_a_slash_leads_to_the_one_with(site):
     ],
 )
 def test_a_redirect_stays_in_the_preview(site, to, shown):
-    answer = site.ask("/redirect", headers={"X-To": to})
+    answer = site.visit("/redirect", headers={"X-To": to})
     assert answer.headers["location"] == shown.format(prefix=f"/_preview/{site.box}/{PORT}")
 
 
@@ -163,23 +190,23 @@ def test_a_preview_keeps_its_sandbox_awake(own_emulator, new_api):
     serve(api, box, port)
     for _ in range(3):
         clock.advance(50)
-        assert Site(api, box).ask().status_code == 200
+        assert Site(api, box).visit().status_code == 200
         eventually(lambda: not emulator._runtime.services.store.sandboxes[box].busy, "the visit to end")
     clock.advance(50)
     assert api.status(box) == "running"
     clock.advance(20)
     assert api.status(box) == "paused"
-    assert_problem(Site(api, box).ask(), 409, "paused", "sandbox_not_running")
+    assert_problem(Site(api, box).visit(), 409, "paused", "sandbox_not_running")
 
 
 # --- refusals
 
 
-def test_what_is_not_there_is_a_404(site):
-    assert_problem(Site(site.api, "cage_unknown0").ask(), 404, "sandbox not found")
-    assert_problem(Site(site.api, site.box, 8080).ask(), 404, "start a server")
-    serve(site.api, site.box, 5432)
-    assert_problem(Site(site.api, site.box, 5432).ask(), 404, "has no preview")
+def test_what_is_not_there_is_a_404(own_site):
+    assert_problem(Site(own_site.api, "cage_unknown0").visit(), 404, "sandbox not found")
+    assert_problem(Site(own_site.api, own_site.box, 8080).visit(), 404, "start a server")
+    serve(own_site.api, own_site.box, 5432)
+    assert_problem(Site(own_site.api, own_site.box, 5432).visit(), 404, "has no preview")
 
 
 @pytest.mark.parametrize("path", ["/_preview", "/_preview/", "/_preview/x", "/_preview/x/", "/_preview/x/abc/"])
@@ -188,46 +215,46 @@ def test_what_is_no_preview_is_an_unknown_route(api, path):
     assert (answer.status_code, answer.text) == (404, "404 page not found\n")
 
 
-def test_a_server_that_is_gone_is_a_404(site):
-    site.api.output(site.box, "kill -9 $(cat pid)")
-    eventually(lambda: site.ask().status_code == 404, "the port to go")
+def test_a_server_that_is_gone_is_a_404(own_site):
+    own_site.api.output(own_site.box, "kill -9 $(cat pid)")
+    eventually(lambda: own_site.visit().status_code == 404, "the port to go")
 
 
-def test_a_server_that_does_not_speak_http_is_a_502(site):
+def test_a_server_that_does_not_speak_http_is_a_502(own_site):
     lines = [
         "import socket",
         "listening = socket.create_server(('127.0.0.1', 8000))",
         "open('raw', 'w')",
         "while True: listening.accept()[0].send(b'220 hello\\r\\n\\r\\n')",
     ]
-    site.api.write(site.box, "raw.py", "\n".join(lines))
-    site.api.output(site.box, "python3 raw.py > /dev/null 2>&1 &")
-    eventually(lambda: site.api.read(site.box, "raw").status_code == 200, "the server to listen")
-    assert_problem(Site(site.api, site.box, 8000).ask(), 502, "did not answer in HTTP")
+    own_site.api.write(own_site.box, "raw.py", "\n".join(lines))
+    own_site.api.output(own_site.box, "python3 raw.py > /dev/null 2>&1 &")
+    eventually(lambda: own_site.api.read(own_site.box, "raw").status_code == 200, "the server to listen")
+    assert_problem(Site(own_site.api, own_site.box, 8000).visit(), 502, "did not answer in HTTP")
 
 
-def test_a_foreign_page_may_not_ask(site):
-    assert_problem(site.ask(headers={"Origin": "https://evil.invalid"}), 403, "Origin")
+def test_request_from_a_foreign_page_is_refused(site):
+    assert_problem(site.visit(headers={"Origin": "https://evil.invalid"}), 403, "Origin")
 
 
 def basic(text):
     return {"Authorization": "Basic " + base64.b64encode(text.encode()).decode()}
 
 
-def test_a_protected_port_asks_for_its_password(site):
-    protect = site.api.post(f"/sandboxes/{site.box}/ports/{PORT}/protect", json={"password": "opensesame"})
+def test_protected_port_requires_its_password(own_site):
+    protect = own_site.api.post(f"/sandboxes/{own_site.box}/ports/{PORT}/protect", json={"password": "opensesame"})
     assert protect.status_code == 200
     for headers in ({}, basic("user:wrong"), basic("opensesame"), {"Authorization": "Basic §"}, {"Authorization": "x"}):
-        answer = site.ask(headers={name: value.encode("utf-8") for name, value in headers.items()})
+        answer = own_site.visit(headers={name: value.encode("utf-8") for name, value in headers.items()})
         assert_problem(answer, 401, "protected")
         assert answer.headers["www-authenticate"].startswith("Basic realm=")
-    answer = site.ask(headers=basic("anybody:opensesame"))
+    answer = own_site.visit(headers=basic("anybody:opensesame"))
     assert answer.status_code == 200
     assert "Authorization" not in answer.json()["headers"]
 
 
 def test_an_unprotected_port_gets_the_visitors_authorization(site):
-    assert site.ask(headers={"Authorization": "Bearer mine"}).json()["headers"]["Authorization"] == "Bearer mine"
+    assert site.visit(headers={"Authorization": "Bearer mine"}).json()["headers"]["Authorization"] == "Bearer mine"
 
 
 def test_the_rate_of_a_preview_is_limited_only_with_a_tier(own_emulator, new_api):
@@ -237,44 +264,38 @@ def test_the_rate_of_a_preview_is_limited_only_with_a_tier(own_emulator, new_api
     box = api.sandbox(**({"network_mode": "none"} if emulator._runtime.services.isolation.own_network else {}))
     serve(api, box)
     visitor = Site(api, box)
-    assert {visitor.ask().status_code for _ in range(100)} == {200}
-    answer = visitor.ask()
+    assert {visitor.visit().status_code for _ in range(100)} == {200}
+    answer = visitor.visit()
     assert_problem(answer, 429, "100 requests per minute")
     assert 1 <= int(answer.headers["retry-after"]) <= 60
     clock.offset += 60
-    assert visitor.ask().status_code == 200
+    assert visitor.visit().status_code == 200
 
 
 def test_without_a_tier_it_is_not(site):
-    assert {site.ask().status_code for _ in range(110)} == {200}
+    assert {site.visit().status_code for _ in range(110)} == {200}
 
 
 # --- wherever the sandbox's network is
 
 
 @pytest.mark.parametrize("level", ["process", "namespace", "bwrap"])
-def test_in_the_hosts_network(own_emulator, new_api, monkeypatch, level):
-    try:
-        api = new_api(own_emulator(isolation=level))
-    except EmulatorError as error:
-        pytest.skip(str(error))
+def test_in_the_hosts_network(emulator_at, new_api, monkeypatch, level):
+    api = new_api(emulator_at(level))
     port = free_port()
     monkeypatch.setattr("caged.emulator.platform.limits.HTTP_PORTS", (port,))
     box = api.sandbox()
     serve(api, box, port)
-    assert Site(api, box, port).ask("/here").json()["path"] == "/here"
+    assert Site(api, box, port).visit("/here").json()["path"] == "/here"
 
 
 @pytest.mark.parametrize("level", ["namespace", "bwrap"])
 @pytest.mark.parametrize("fields", [{}, {"network_mode": "allowlist", "allowlist": ["x.invalid"]}])
-def test_in_a_network_of_its_own(own_emulator, new_api, level, fields):
-    try:
-        api = new_api(own_emulator(isolation=level))
-    except EmulatorError as error:
-        pytest.skip(str(error))
+def test_in_a_network_of_its_own(emulator_at, new_api, level, fields):
+    api = new_api(emulator_at(level))
     box = api.sandbox(**{"network_mode": "none", **fields})
     serve(api, box)
-    assert Site(api, box).ask("/here").json()["path"] == "/here"
+    assert Site(api, box).visit("/here").json()["path"] == "/here"
 
 
 @pytest.mark.skipif(not Path("/proc/net/if_inet6").exists(), reason="this machine has no IPv6")
@@ -283,26 +304,26 @@ def test_whatever_address_the_server_listens_on(isolated, new_api, address):
     api = new_api(isolated)
     box = api.sandbox(network_mode="none")
     serve(api, box, PORT, address)
-    assert Site(api, box).ask("/here").json()["path"] == "/here"
+    assert Site(api, box).visit("/here").json()["path"] == "/here"
 
 
-def test_a_destroyed_sandboxs_preview_ends(site):
-    with site.stream("/stream") as answer:
+def test_a_destroyed_sandboxs_preview_ends(own_site):
+    with own_site.stream("/stream") as answer:
         pieces = answer.iter_raw()
         assert next(pieces) == b"first"
-        site.api.delete(f"/sandboxes/{site.box}")
+        own_site.api.delete(f"/sandboxes/{own_site.box}")
         with pytest.raises(httpx.RemoteProtocolError):
             list(pieces)
-    assert_problem(site.ask(), 404, "sandbox not found")
+    assert_problem(own_site.visit(), 404, "sandbox not found")
 
 
-def test_a_visitor_who_hangs_up_leaves_nothing_behind(site):
-    record = site.api.emulator._runtime.services.store.sandboxes[site.box]
-    with site.stream("/stream") as answer:
+def test_visitor_that_disconnects_leaves_nothing_behind(own_site):
+    record = own_site.api.emulator._runtime.services.store.sandboxes[own_site.box]
+    with own_site.stream("/stream") as answer:
         pieces = answer.iter_raw()  # kept: the answer is closed when this goes
         assert next(pieces) == b"first"
         assert record.busy == 1
-    eventually(lambda: record.busy == 0, "the emulator to let go")
+    eventually(lambda: record.busy == 0, "the emulator to end the visit")
 
 
 # --- WebSockets
@@ -332,14 +353,14 @@ def test_the_servers_close_is_the_visitors(site):
     asyncio.run(asyncio.wait_for(talk(), 10))
 
 
-def test_the_visitors_close_is_the_servers(site):
+def test_the_visitors_close_is_the_servers(own_site):
     async def talk():
-        async with site.socket() as ws:
+        async with own_site.socket() as ws:
             await ws.recv()
             await ws.close(4002, "enough")
 
     asyncio.run(asyncio.wait_for(talk(), 10))
-    eventually(lambda: site.api.read(site.box, "closed").text == "4002", "the server to be told")
+    eventually(lambda: own_site.api.read(own_site.box, "closed").text == "4002", "the server to receive the close")
 
 
 def test_a_handshake_that_the_server_refuses_is_refused(site):
@@ -352,11 +373,11 @@ def test_a_handshake_that_the_server_refuses_is_refused(site):
     assert (refused.value.response.status_code, refused.value.response.body) == (404, b"not here")
 
 
-def test_a_protected_ports_websocket_needs_the_password(site):
-    site.api.post(f"/sandboxes/{site.box}/ports/{PORT}/protect", json={"password": "opensesame"})
+def test_a_protected_ports_websocket_needs_the_password(own_site):
+    own_site.api.post(f"/sandboxes/{own_site.box}/ports/{PORT}/protect", json={"password": "opensesame"})
 
     async def talk(headers):
-        async with site.socket(additional_headers=headers) as ws:
+        async with own_site.socket(additional_headers=headers) as ws:
             return json.loads(await ws.recv())
 
     with pytest.raises(InvalidStatus) as refused:

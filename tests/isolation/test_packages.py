@@ -53,7 +53,8 @@ def test_pip_installs_a_wheel_into_the_sandboxs_home(anywhere: Served) -> None:
         assert not anywhere.client.sandboxes.exec(other, f"python3 -c 'import {name}'").ok
 
 
-# npm takes half a second to start.
+# npm takes half a second to start. Three levels have each kind of isolation, and both kinds of user; pip has them all.
+@pytest.mark.parametrize("anywhere", ["namespace-user", "bwrap", "process"], indirect=True)
 @pytest.mark.skipif(not (shutil.which("node") and shutil.which("npm")), reason="there is no node with npm here")
 def test_npm_installs_a_package_into_the_sandboxs_home(anywhere: Served) -> None:
     with anywhere.sandbox(template="node-20") as box, anywhere.sandbox(template="node-20") as other:
