@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, Callable
 
 # httpx imports httpcore when it is first used and remembers its exceptions by class. An in-process run of pytester
 # forgets the modules that were imported during it: were httpcore among them, httpx would not know the exceptions of
@@ -10,6 +11,9 @@ from collections.abc import Iterator
 import httpcore  # noqa: F401
 import pytest
 import recording
+
+if TYPE_CHECKING:
+    from levels import Served
 
 recording.begin()
 
@@ -21,6 +25,27 @@ def no_locators_at_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CAGED_EMULATOR_LOCATOR_DIR", directory)
         yield
+
+
+@pytest.fixture(scope="session")
+def emulators(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Served]]:
+    """Return the emulator process of an isolation level, started when it is first needed.
+
+    Skips where this machine cannot have the level. Every test makes sandboxes of its own in it, and destroys them.
+    """
+    from levels import Served, need  # imports the emulator, which most directories can do without
+
+    started: dict[str, Served] = {}
+
+    def emulator(level: str) -> Served:
+        need(level)
+        if level not in started:
+            started[level] = Served(tmp_path_factory.mktemp(level), level)
+        return started[level]
+
+    yield emulator
+    for served in started.values():
+        served.stop()
 
 
 def pytest_sessionfinish() -> None:

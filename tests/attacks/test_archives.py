@@ -350,7 +350,7 @@ RECORDS: dict[str, Callable[[sqlite3.Connection], object]] = {
     "told_null": body("account", told=None),
     "name_half_a_pair": body("account", name="\ud800"),
     "secret_a_number": body("key", secret=5),
-    "key_of_nobody": body("key", account_id="acct_nobody"),
+    "key_of_an_unknown_account": body("key", account_id="acct_unknown"),
     "a_view": sql("ALTER TABLE record RENAME TO r", f"CREATE VIEW record AS {HUGE}"),
     "one_more_view": sql(f"CREATE VIEW v AS {HUGE}"),
     "a_trigger": sql("CREATE TRIGGER t AFTER INSERT ON record BEGIN DELETE FROM entry; END"),

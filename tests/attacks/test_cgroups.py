@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 
 import pytest
-from isolation_testing import emulators, isolated, python
+from isolation_testing import isolated, python
 from levels import Served
 
 WAYS = (

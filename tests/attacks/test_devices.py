@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from isolation_testing import emulators, isolated, python
+from isolation_testing import isolated, python
 from levels import Served
 
 # Every change sets what is set already, so that it does nothing where it is allowed.

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from isolation_testing import Emulators, emulators
+from isolation_testing import Emulators
 from leftovers import children_of
 from levels import LEVELS, Served, isolation
 
@@ -93,7 +93,7 @@ for byte in question(arguments=["--version"]):
 assert b"emulator" in connection.recv(1 << 16)""",
     "silent connections": "held = [connect() for _ in range(500)]",
     "connected and gone": "[connect().close() for _ in range(1000)]",
-    "asked and gone": "[send(question()).close() for _ in range(100)]",
+    "queried and gone": "[send(question()).close() for _ in range(100)]",
     "descriptors": """
 files = [os.open("/dev/null", os.O_RDONLY) for _ in range(200)]
 held = []

@@ -8,7 +8,7 @@ import platform
 from collections.abc import Iterator
 
 import pytest
-from isolation_testing import anywhere, emulators, python
+from isolation_testing import anywhere, python
 from levels import Served
 
 NUMBERS = {"x86_64": (248, 249, 250), "aarch64": (217, 218, 219)}

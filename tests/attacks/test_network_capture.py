@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 
 import pytest
-from isolation_testing import emulators, isolated, python
+from isolation_testing import isolated, python
 from levels import Served, has_landlock_scopes
 
 # Interfaces are set to what they are already.

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
-from isolation_testing import Emulators, anywhere, emulators, python
+from isolation_testing import Emulators, anywhere, python
 from levels import LEVELS, Served, need
 
 from caged import AsyncCaged, CagedError

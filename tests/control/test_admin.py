@@ -33,7 +33,7 @@ def test_the_admin_key_opens_nothing_else(emulator):
         client.sandboxes.list()
 
 
-def test_a_wrong_admin_key_is_told_of(emulator):
+def test_wrong_admin_key_is_an_error_that_says_so(emulator):
     with RemoteEmulator(emulator.base_url, "caged_adm_wrong") as stranger:
         with pytest.raises(EmulatorError, match="not the admin key; `caged-emulator serve` prints it"):
             stranger.clock.now()
@@ -112,9 +112,9 @@ def test_without_a_name_it_is_the_first(own_emulator):
     emulator.create_account()
     emulator.faults.add(status=503, operation="account.get")
     assert emulator.faults.list()[0].account == first
-    with RemoteEmulator(emulator.base_url, emulator.admin_key, account="*") as everybody:
-        assert everybody.faults.add(status=500).info.account == "*"
-        assert [fault.account for fault in everybody.faults.list()] == ["*"]
+    with RemoteEmulator(emulator.base_url, emulator.admin_key, account="*") as remote:
+        assert remote.faults.add(status=500).info.account == "*"
+        assert [fault.account for fault in remote.faults.list()] == ["*"]
     assert [fault.account for fault in emulator.faults.list()] == [first, "*"]
     emulator.delete_account(first)
     emulator.faults.list()  # the next is the first now
@@ -130,8 +130,8 @@ def test_accounts_are_made_seen_and_deleted(own_emulator):
         with remote.client(made.api_key) as client:
             client.sandboxes.create(template="minimal")
             assert client.account.get().name == "worker 1"
-            told = {one["id"]: one for one in remote._link.call("GET", "/accounts")}
-            assert told[made.id] == {
+            listed = {one["id"]: one for one in remote._link.call("GET", "/accounts")}
+            assert listed[made.id] == {
                 "id": made.id,
                 "name": "worker 1",
                 "api_key": made.api_key,
@@ -159,7 +159,7 @@ def test_a_deleted_account_leaves_no_sandboxes(own_emulator):
     until(lambda: list((emulator.run_dir / "snapshots").iterdir()) == [])
 
 
-def test_reset_makes_an_account_as_good_as_new(either, client):
+def test_reset_restores_an_account_to_its_first_state(either, client):
     box = client.sandboxes.create(template="minimal", budget=1).id
     client.snapshots.wait(client.snapshots.create(box).id)
     either.spend(box, 0.9)

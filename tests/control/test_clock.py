@@ -35,12 +35,12 @@ def pauses(double, box):
 # --- moving it
 
 
-def test_it_is_real_time_until_somebody_moves_it(either):
+def test_it_is_real_time_until_it_is_moved(either):
     assert abs((either.clock.now() - datetime.now(timezone.utc)).total_seconds()) < 5
     assert not either.clock.frozen
 
 
-def test_frozen_it_stands_and_moves_when_it_is_told_to(either):
+def test_frozen_it_stands_until_it_is_advanced(either):
     frozen = either.clock.freeze()
     assert either.clock.frozen
     assert either.clock.now() == frozen == either.clock.now()
@@ -116,7 +116,7 @@ def test_it_is_one_accounts_time(double, emulator, client, other, box):
     assert abs((double.clock.now(other.id) - datetime.now(timezone.utc)).total_seconds()) < 5
 
 
-def test_or_everybodys(own_emulator):
+def test_clock_of_all_accounts_can_be_moved(own_emulator):
     emulator = own_emulator()
     first, second = emulator.create_account(), emulator.create_account()
     with emulator.client(first.api_key) as one, emulator.client(second.api_key) as two:
@@ -200,7 +200,7 @@ def test_an_alert_of_the_accounts_own_threshold_comes_at_its_moment(double, clie
     assert abs(moment(alert.created_at) - NEW_YEAR - timedelta(hours=5)) < timedelta(seconds=1)
 
 
-def test_an_agent_that_says_nothing_is_told_of_at_its_moment(double, account, client):
+def test_silent_agent_is_alerted_of_at_its_moment(double, account, client):
     double.clock.freeze(at=NEW_YEAR)
     box = client.sandboxes.create(template="minimal", agents=["claude-code"], timeout=7200).id
     runtime = double._running()
@@ -258,9 +258,9 @@ def test_a_download_url_is_good_for_an_hour(double, client, box):
 def test_a_session_of_the_dashboard_expires(own_emulator):
     emulator = own_emulator()
     body = {"email": "ann@example.com", "password": "correct horse"}
-    told = httpx.post(f"{emulator.base_url}/signup", json=body, trust_env=False, verify=False).json()
-    lasts = moment(told["expires_at"]) - datetime.now(timezone.utc)
-    with emulator.client(told["token"]) as client:
+    signup = httpx.post(f"{emulator.base_url}/signup", json=body, trust_env=False, verify=False).json()
+    lasts = moment(signup["expires_at"]) - datetime.now(timezone.utc)
+    with emulator.client(signup["token"]) as client:
         account = client.account.get()
         emulator.clock.advance(lasts.total_seconds() - 60, account=account.id)
         assert client.account.get().id == account.id
@@ -308,7 +308,7 @@ def test_a_session_lasts_as_long_as_the_clock_says(double, client):
 # --- what it does not do
 
 
-def test_setting_it_costs_nothing_and_wakes_nobody_up(either, client):
+def test_setting_it_costs_nothing_and_resumes_no_sandbox(either, client):
     box = client.sandboxes.create(**SMALL, budget=0.02).id
     for at in (NEW_YEAR, "2020-01-01T00:00:00Z", "2040-01-01T00:00:00Z"):
         either.clock.freeze(at=at)

@@ -61,7 +61,7 @@ def test_calls_of_all_resources_have_the_names_of_the_sdk(double, client, box):
                 act()
 
 
-def test_another_account_never_meets_it(either, emulator, account, other, api):
+def test_fault_does_not_apply_to_another_account(either, emulator, account, other, api):
     either.faults.add(status=500)
     with emulator.client(other.api_key, max_retries=0) as elsewhere:
         assert elsewhere.sandboxes.list() == []
@@ -70,7 +70,7 @@ def test_another_account_never_meets_it(either, emulator, account, other, api):
     assert [fault.account for fault in either.faults.list()] == [account.id]
 
 
-def test_everybody_meets_a_fault_of_everybody_and_calls_without_a_key_too(own_emulator):
+def test_fault_of_all_accounts_applies_to_each_and_to_calls_without_a_key(own_emulator):
     emulator = own_emulator()
     account = emulator.create_account()
     with emulator.faults.add(status=503, account="*") as fault:
@@ -168,7 +168,7 @@ def test_one_that_was_spared_says_how_many_calls_fitted(double, api):
             statuses(api, 2)
 
 
-def test_nobody_minds_an_optional_one(either):
+def test_optional_fault_may_stay_unused(either):
     with either.faults.add(status=503, optional=True):
         pass
 
@@ -207,7 +207,7 @@ def test_the_journal_says_which_fault_fired(double, api):
     assert str(double.journal[-1]).endswith(f"GET /v1/sandboxes -> 503 ({fault.id})")
 
 
-def test_what_was_asked_for_can_be_looked_at(either, account):
+def test_options_of_a_fault_can_be_read_back(either, account):
     fault = either.faults.add("sandboxes.exec", status=503, reason="busy", times=2)
     info = fault.info
     assert (info.id, info.account, info.seen, info.fired, info.optional) == (fault.id, account.id, 0, 0, False)

@@ -265,7 +265,7 @@ def test_a_download_breaks_off_in_its_stream(double, client, box, count):
 
 
 @pytest.mark.parametrize(("fault", "status"), [({"status": 503}, 503), ({"rate_limit": 1}, 429), ({"delay": 0.1}, 200)])
-def test_a_download_needs_no_key_and_meets_its_accounts_faults_all_the_same(double, other, client, box, fault, status):
+def test_download_without_a_key_gets_the_faults_of_its_account(double, other, client, box, fault, status):
     url = big_snapshot(client, box)
     double.faults.add("snapshots.content", account=other.id, status=500, optional=True)
     with double.faults.add("snapshots.content", **fault):
@@ -366,7 +366,7 @@ def test_what_does_harm_twice_is_not_tried_again(double, patient, box, act, faul
     assert waits == []
 
 
-def test_it_waits_as_long_as_it_is_told(double, patient):
+def test_sdk_waits_as_long_as_retry_after_says(double, patient):
     client, waits = patient
     with double.faults.add("sandboxes.list", rate_limit=7, times=1):
         assert client.sandboxes.list() == []

@@ -18,7 +18,7 @@ from caged.emulator.control import journal as limits
 # --- requests
 
 
-def test_a_request_is_told_with_its_answer(either, client, account, box):
+def test_request_is_recorded_with_its_answer(either, client, account, box):
     client.files.write(box, "a.txt", "text")
     entry = either.journal.requests(operation="files.write")[0]
     assert (entry.method, entry.path, entry.query) == ("PUT", f"/v1/sandboxes/{box}/files/content", "path=a.txt")
@@ -101,7 +101,7 @@ def test_sockets_and_downloads_have_no_bodies(double, client, box):
     assert (content.status, content.response) == (200, "")
 
 
-def test_a_preview_is_told_of_its_account(double, client, box):
+def test_preview_is_recorded_for_its_account(double, client, box):
     client.sandboxes.exec(box, "echo hello > index.html; python3 -m http.server 3000 >/dev/null 2>&1 &")
     url = f"{double.base_url}/_preview/{box}/3000/index.html"
     until(lambda: httpx.get(url, trust_env=False, verify=False).status_code == 200)
@@ -129,8 +129,8 @@ def test_it_is_one_accounts(either, emulator, client, other, box):
     assert journal.requests(account=other.id)
 
 
-def test_requests_of_nobody_are_everybodys(double, emulator):
-    path = "/v1/sandboxes/cage_of_nobody"
+def test_requests_without_an_account_are_in_the_journal_of_all_accounts(double, emulator):
+    path = "/v1/sandboxes/cage_unknown"
     httpx.get(
         f"{emulator.base_url}{path}", headers={"Authorization": "Bearer caged_sk_wrong"}, trust_env=False, verify=False
     )
@@ -139,7 +139,7 @@ def test_requests_of_nobody_are_everybodys(double, emulator):
     assert (entry.status, entry.account) == (401, "")
 
 
-def test_the_emulators_own_calls_are_in_nobodys(double, admin):
+def test_calls_of_the_emulators_own_api_are_in_no_journal(double, admin):
     admin.get("/_emulator/status")
     paths = [entry.path for entry in double.journal.requests(account="*")]
     assert not [path for path in paths if path.startswith("/_emulator")]
@@ -162,8 +162,8 @@ def test_commands_of_every_source_have_their_exit_codes(double, client, account,
     asyncio.run(by_mcp())
     built = client.sandboxes.create(template="minimal", init_script="echo from build").id
     until(lambda: len(double.journal.execs()) == 5, what=lambda: double.journal.execs())
-    told = {ran.source: (ran.command, ran.exit_code, ran.sandbox) for ran in double.journal.execs()}
-    assert told == {
+    recorded = {ran.source: (ran.command, ran.exit_code, ran.sandbox) for ran in double.journal.execs()}
+    assert recorded == {
         "exec": ("echo from exec; exit 3", 3, box),
         "stream": ("echo from stream; (exit 4)", 4, box),
         "terminal": ("echo from terminal", None, box),
@@ -243,7 +243,7 @@ def test_requests_can_be_asserted(either, client):
 # --- events
 
 
-def test_events_are_told(either, client, box):
+def test_events_are_recorded(either, client, box):
     client.sandboxes.exec(box, "true")
     client.events.ingest([EventPayload("error", box, payload={"message": "oh"})])
     assert [event.data["action"] for event in either.journal.events(box, type="lifecycle")] == ["create"]
@@ -261,8 +261,8 @@ SECRET = 'tr0ub4dor&3 "ü"'
 def everything(double):
     """All that the journal says, as one text."""
     journal = double.journal
-    told = [journal.requests(), journal.execs(), journal.prompts(), journal.events()]
-    return json.dumps(told, default=lambda one: vars(one), ensure_ascii=False)
+    recorded = [journal.requests(), journal.execs(), journal.prompts(), journal.events()]
+    return json.dumps(recorded, default=lambda one: vars(one), ensure_ascii=False)
 
 
 def forms(value):
@@ -270,9 +270,9 @@ def forms(value):
 
 
 def hides(double, value):
-    told = everything(double)
+    recorded = everything(double)
     double_encoded = json.dumps(json.dumps(value)[1:-1])[1:-1]
-    return not any(form in told for form in {*forms(value), double_encoded})
+    return not any(form in recorded for form in {*forms(value), double_encoded})
 
 
 def test_secrets_are_masked_wherever_they_stand(double, client, box):
@@ -338,10 +338,10 @@ def test_passwords_and_tokens_of_a_login_are_masked(own_emulator):
     body = {"email": "ann@example.com", "password": 'cor"rect horse'}
     token = httpx.post(f"{emulator.base_url}/signup", json=body, trust_env=False, verify=False).json()["token"]
     httpx.post(f"{emulator.base_url}/login", json=body, trust_env=False, verify=False)
-    told = json.dumps([vars(entry) for entry in emulator.journal.requests(account="*")])
-    assert "ann@example.com" in told
-    assert "rect horse" not in told
-    assert token not in told
+    recorded = json.dumps([vars(entry) for entry in emulator.journal.requests(account="*")])
+    assert "ann@example.com" in recorded
+    assert "rect horse" not in recorded
+    assert token not in recorded
 
 
 # --- what it forgets

@@ -32,7 +32,7 @@ def script(http, emulator):
     call("GET", f"/sandboxes/{box}/files/content", params={"path": "missing"})
     call("POST", "/events/ingest", json={"events": [{"type": "error", "sandbox_id": box, "payload": {}}]})
 
-    def snapshots():  # asked of the emulator: how often must not show in the answers
+    def snapshots():  # queried at the emulator: how often must not show in the answers
         return sum(event.data["action"] == "snapshot" for event in emulator.journal.events(box, type="lifecycle"))
 
     call("POST", f"/sandboxes/{box}/snapshots", json={"name": "one"})
@@ -96,7 +96,7 @@ def test_its_time_stands_at_new_year_until_it_is_moved(own_emulator):
             assert emulator.clock.frozen
 
 
-def test_it_can_be_let_go(own_emulator):
+def test_frozen_clock_of_a_seed_can_be_unfrozen(own_emulator):
     emulator = own_emulator(seed=1)
     emulator.clock.unfreeze()
     until(lambda: emulator.clock.now() > SEEDED_START)

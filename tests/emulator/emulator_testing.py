@@ -129,7 +129,7 @@ def api_of(emulator: Emulator, account: Optional[Account] = None) -> Api:
 
 
 def eventually(look: Callable[[], Any], what: str, seconds: float = 10.0) -> Any:
-    """The first true result of `look`, asked again and again."""
+    """The first true result of `look`, called again and again."""
     deadline = time.monotonic() + seconds
     while True:
         found = look()

@@ -9,8 +9,7 @@ from typing import Any
 
 from emulator_testing import Api, eventually
 
-from caged.emulator import Emulator
-from caged.emulator.control.agents import Prompt, Reply
+from caged.emulator import Reply
 
 
 def recorded(api: Api, sandbox: str, kind: str = "") -> list[Any]:
@@ -46,29 +45,21 @@ def ingest(api: Api, *events: dict[str, Any]) -> dict[str, int]:
     return counts
 
 
-def script(emulator: Emulator, *replies: Reply) -> list[Prompt]:
-    """The agents of an emulator give these replies in turn, the last one for ever. Returns what they are asked."""
-    asked: list[Prompt] = []
-
-    def reply(prompt: Prompt) -> Reply:
-        asked.append(prompt)
-        return replies[min(len(asked), len(replies)) - 1]
-
-    emulator._runtime.services.agents._reply = reply  # type: ignore[union-attr]
-    return asked
+def script(api: Api, *replies: Reply) -> None:
+    """Have the account's Claude give these replies in turn, the last one repeatedly."""
+    api.emulator.for_account(api.account_id).agent("claude").replies(replies)
 
 
 @contextmanager
 def at_work(api: Api, sandbox: str, reply: Sequence[Any] = ("done\n",)) -> Iterator[str]:
-    """The id of a session that is active as long as the block; its agent answers `Reply(*reply)` then. The sandbox's
-    emulator must be the test's own."""
+    """The id of a session that is active as long as the block; its agent answers `Reply(*reply)` then."""
     go = threading.Event()
 
-    def slow(_prompt: Prompt) -> Reply:
+    def slow(*_prompt_and_workplace: object) -> Reply:
         assert go.wait(20)
         return Reply(*reply)
 
-    api.emulator._runtime.services.agents._reply = slow  # type: ignore[union-attr]
+    given = api.emulator.for_account(api.account_id).agent("claude").reply(slow)
     before = {found["id"] for found in sessions(api, sandbox)}
     asking = threading.Thread(target=lambda: api.run(sandbox, "claude -p work"))
     asking.start()
@@ -78,3 +69,4 @@ def at_work(api: Api, sandbox: str, reply: Sequence[Any] = ("done\n",)) -> Itera
     finally:
         go.set()
         asking.join(20)
+        given.remove()

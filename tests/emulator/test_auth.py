@@ -68,7 +68,7 @@ def test_the_key_in_the_query_opens_nothing(api):
 
 
 def test_the_body_of_a_refused_call_is_not_looked_at(api):
-    response = api.post("/sandboxes", content=b"{broken", headers={"Authorization": "Bearer nobody"})
+    response = api.post("/sandboxes", content=b"{broken", headers={"Authorization": "Bearer unknown"})
     assert_problem(response, 401)
 
 

@@ -78,7 +78,7 @@ def test_before_the_start_it_says_what_to_do(name):
         lambda emulator: emulator.log_tail(),
     ],
 )
-def test_before_the_start_and_after_the_end_nothing_can_be_asked_of_it(use):
+def test_before_the_start_and_after_the_end_every_use_is_an_error(use):
     emulator = Emulator()
     with pytest.raises(EmulatorError, match="not running"):
         use(emulator)
@@ -452,7 +452,7 @@ def test_no_thread_is_left_after_the_end():
         api.close()
     left = set(threading.enumerate()) - before
     for thread in left:
-        thread.join(5)  # it has been told to end, and may be in its last lines
+        thread.join(5)  # it has been requested to end, and may be in its last lines
     assert [thread.name for thread in left if thread.is_alive()] == []
 
 

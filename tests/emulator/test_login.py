@@ -12,7 +12,7 @@ PASSWORD = "correct horse"
 
 @pytest.fixture
 def web(emulator):
-    """The emulator as a browser meets it, without a key; accounts made with it are gone afterwards."""
+    """The emulator as a browser uses it, without a key; accounts made with it are gone afterwards."""
     made = []
 
     class Web(httpx.Client):
@@ -84,7 +84,7 @@ def test_the_name_is_the_addresss_when_none_is_given(web):
 
 @pytest.mark.parametrize(
     ("email", "password"),
-    [("dora@example.com", "wrong horse"), ("dora@example.com", ""), ("nobody@example.com", PASSWORD), ("", "")],
+    [("dora@example.com", "wrong horse"), ("dora@example.com", ""), ("unknown@example.com", PASSWORD), ("", "")],
 )
 def test_a_wrong_address_or_password_is_refused_alike(web, email, password):
     web.signup("dora@example.com")

@@ -184,17 +184,17 @@ def test_a_directory_swapped_for_a_link_again_and_again_is_never_followed(api, b
         f"mkdir real; echo inside > real/secret; ln -s {host} evil\n"
         "(while [ ! -e stop ]; do mv -T real x; mv -T evil real; mv -T real evil; mv -T x real; done) &> /dev/null &",
     )
-    told = []
+    answers = []
     for _ in range(60):
-        told.append(str(mcp.call("filesystem_read", path="real/secret")))
-        told.append(str(mcp.call("filesystem_search", pattern="sec*")))
+        answers.append(str(mcp.call("filesystem_read", path="real/secret")))
+        answers.append(str(mcp.call("filesystem_search", pattern="sec*")))
         mcp.call("filesystem_list", path="real")
         mcp.call("filesystem_write", path="real/secret", content="inside\n")
         mcp.call("filesystem_delete", path="real/secret")
         mcp.call("filesystem_write", path="real/d/secret", content="inside\n")
         mcp.call("filesystem_delete", path="real/d")
     mcp.text("filesystem_write", path="stop", content="")
-    assert not [text for text in told if SECRET in text]
+    assert not [text for text in answers if SECRET in text]
     assert_untouched(api, box, host)
 
 

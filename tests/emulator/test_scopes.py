@@ -8,7 +8,7 @@ from emulator_testing import Api, FakeClock, assert_problem
 
 from caged.emulator.app import operations
 
-#: What is asked without a key, and why.
+#: What is requested without a key, and why.
 PUBLIC = {
     "health.get",
     "openapi.get",

@@ -4,7 +4,7 @@ import re
 import threading
 
 import pytest
-from emulator_testing import FakeClock, assert_problem, eventually
+from emulator_testing import assert_problem, eventually
 from sessions_testing import at_work, ingest, replay, script, session, sessions
 
 from caged.emulator.control.agents import Reply, model_name
@@ -39,12 +39,12 @@ def test_a_prompt_is_a_session(api, agent_box):
     assert api.get(f"/sessions/{found['id']}").json() == found
 
 
-def test_a_sandbox_that_asked_no_agent_has_no_sessions(api, agent_box):
+def test_sandbox_whose_agent_had_no_prompt_has_no_sessions(api, agent_box):
     api.output(agent_box, "echo hi")
     assert sessions(api, agent_box) == []
 
 
-def test_an_agent_that_was_asked_nothing_has_no_session(api, agent_box):
+def test_agent_without_a_prompt_has_no_session(api, agent_box):
     assert api.run(agent_box, "claude")["exit_code"] == 2
     assert sessions(api, agent_box) == []
 
@@ -54,7 +54,7 @@ def test_each_prompt_is_a_session_of_its_own_newest_first(api, agent_box):
     assert [found["agent_type"] for found in sessions(api, agent_box)] == ["codex", "claude-code"]
 
 
-def test_agents_asked_at_once_have_one_session_after_the_other(api, agent_box):
+def test_prompts_at_the_same_time_have_one_session_after_the_other(api, agent_box):
     api.output(agent_box, "for i in $(seq 6); do claude -p $i & done; wait")
     found = sessions(api, agent_box)
     assert len({one["id"] for one in found}) == 6
@@ -109,9 +109,8 @@ def test_the_next_agent_waits_for_its_turn(timed):
 
 
 @pytest.mark.parametrize("reply", [Reply("no\n", 1), Reply("no\n", exit_code=130)])
-def test_an_agent_that_fails_is_a_failed_session(own_emulator, new_api, reply):
-    api = new_api(own_emulator())
-    script(api.emulator, reply)
+def test_an_agent_that_fails_is_a_failed_session(api, reply):
+    script(api, reply)
     box = api.sandbox(agents=["claude"])
     assert api.run(box, "claude -p hi")["exit_code"] == reply.exit_code
     assert session(api, box)["status"] == "failed"
@@ -138,9 +137,8 @@ def test_a_sandbox_destroyed_under_its_agent_leaves_a_failed_session(timed):
 # --- tokens and money
 
 
-def test_tokens_and_cost_of_a_reply_are_the_sessions_and_the_sandboxes(own_emulator, new_api):
-    api = new_api(own_emulator())
-    script(api.emulator, Reply("ok\n", tokens_in=1200, tokens_out=34, cost_usd=0.25, model="opus-5"))
+def test_tokens_and_cost_of_a_reply_are_the_sessions_and_the_sandboxes(api):
+    script(api, Reply("ok\n", tokens_in=1200, tokens_out=34, cost_usd=0.25, model="opus-5"))
     box = api.sandbox(agents=["claude"])
     api.output(box, "claude --model other -p hi")
     found = session(api, box)
@@ -155,17 +153,16 @@ def test_tokens_and_cost_of_a_reply_are_the_sessions_and_the_sandboxes(own_emula
 
 def test_a_reply_that_claims_to_give_back_costs_nothing(own_emulator, new_api):
     api = new_api(own_emulator())
-    script(api.emulator, Reply("ok\n", tokens_in=-5, cost_usd=-1.0))
+    api.emulator._runtime.services.agents._reply = lambda prompt: Reply("ok\n", tokens_in=-5, cost_usd=-1.0)
     box = api.sandbox(agents=["claude"])
     assert "tokens_in" in api.post(f"/sandboxes/{box}/exec", json={"command": "claude -p hi"}).json()["output"]
     assert (session(api, box)["llm_cost"], session(api, box)["tokens_in"]) == (0, 0)
     assert api.get(f"/sandboxes/{box}").json()["llm_cost"] == 0
 
 
-def test_model_spend_uses_up_the_budget(own_emulator, new_api):
-    api = new_api(own_emulator())
-    clock = FakeClock(api.emulator)
-    script(api.emulator, Reply("ok\n", cost_usd=0.9), Reply("ok\n", cost_usd=0.2))
+def test_model_spend_uses_up_the_budget(timed):
+    api, clock = timed
+    script(api, Reply("ok\n", cost_usd=0.9), Reply("ok\n", cost_usd=0.2))
     box = api.sandbox(agents=["claude"], budget=1.0)
     api.output(box, "claude -p hi")
     clock.advance(0)
@@ -279,17 +276,21 @@ def test_what_is_no_number_is_refused(api, query):
 # --- replay
 
 
-def test_a_replay_tells_what_the_agent_was_asked_and_how(api, agent_box):
+def test_a_replay_has_the_prompt_of_the_agent_and_its_response(api, agent_box):
     api.output(agent_box, "claude --model opus -p 'Fix it'")
     session_id = session(api, agent_box)["id"]
     page = replay(api, session_id)
-    asked, command = page["events"]
-    assert set(asked) == {"id", "session_id", "sequence", "type", "timestamp", "duration_ms", "data"}
-    assert re.fullmatch(r"evt_[a-z0-9]{8}", asked["id"])
-    assert (asked["session_id"], asked["sequence"], asked["type"]) == (session_id, 1, "llm_call")
-    assert asked["data"]["agent"] == "claude-code"
-    assert (asked["data"]["prompt"], asked["data"]["model"], asked["data"]["exit_code"]) == ("Fix it", "opus", 0)
-    assert asked["data"]["response"].endswith("Prompt: Fix it\n")
+    call, command = page["events"]
+    assert set(call) == {"id", "session_id", "sequence", "type", "timestamp", "duration_ms", "data"}
+    assert re.fullmatch(r"evt_[a-z0-9]{8}", call["id"])
+    assert (call["session_id"], call["sequence"], call["type"]) == (session_id, 1, "llm_call")
+    assert call["data"]["agent"] == "claude-code"
+    assert (call["data"]["prompt"], call["data"]["model"], call["data"]["exit_code"]) == (
+        "Fix it",
+        "opus",
+        0,
+    )
+    assert call["data"]["response"].endswith("Prompt: Fix it\n")
     assert (command["sequence"], command["type"]) == (2, "command")  # it was over after the answer
     assert command["data"] == {"command": "claude --model opus -p 'Fix it'", "exit_code": 0}
     assert command["duration_ms"] > 0

@@ -52,12 +52,12 @@ def test_the_list_is_in_the_order_of_creation_and_only_the_sandboxs(api, box):
 @pytest.mark.parametrize(("method", "path"), [("GET", ""), ("DELETE", ""), ("GET", "/download"), ("POST", "/restore")])
 def test_an_unknown_snapshot_is_a_404(api, method, path):
     body = {"target_sandbox_id": "cage_x"} if path == "/restore" else None
-    assert_problem(api.request(method, f"/snapshots/snap_nobody00{path}", json=body), 404, "snapshot not found")
+    assert_problem(api.request(method, f"/snapshots/snap_unknown0{path}", json=body), 404, "snapshot not found")
 
 
 def test_an_unknown_sandbox_has_no_snapshots(api):
-    assert_problem(api.get("/sandboxes/cage_nobody00/snapshots"), 404, "sandbox not found")
-    assert_problem(api.post("/sandboxes/cage_nobody00/snapshots"), 404, "sandbox not found")
+    assert_problem(api.get("/sandboxes/cage_unknown0/snapshots"), 404, "sandbox not found")
+    assert_problem(api.post("/sandboxes/cage_unknown0/snapshots"), 404, "sandbox not found")
 
 
 def test_a_deleted_snapshot_is_gone_with_its_file(api, box):
@@ -314,7 +314,7 @@ def test_a_target_must_be_a_string(api, box, target):
 
 
 def test_an_unknown_target_is_a_404(api, box):
-    assert_problem(api.restore(api.snapshot(box), "cage_nobody00"), 404, "sandbox not found")
+    assert_problem(api.restore(api.snapshot(box), "cage_unknown0"), 404, "sandbox not found")
 
 
 def test_a_target_in_error_is_a_409(api, box):

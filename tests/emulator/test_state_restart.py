@@ -12,7 +12,7 @@ import pytest
 from emulator_testing import eventually
 from levels import need
 from sessions_testing import ingest, recorded
-from state_testing import asked, fill, look, of, started, without
+from state_testing import fill, get_as, look, of, started, without
 
 from caged.emulator import ConfigError, Emulator
 
@@ -124,23 +124,23 @@ def test_keys_logins_and_the_first_account_are_the_same(state):
         token = httpx.post(f"{emulator.base_url}/signup", json=password, trust_env=False, verify=False).json()["token"]
     with started(state) as emulator:
         assert emulator.api_key == first
-        assert asked(emulator, token, "/account").json()["email"] == password["email"]
+        assert get_as(emulator, token, "/account").json()["email"] == password["email"]
         again = httpx.post(f"{emulator.base_url}/login", json=password, trust_env=False, verify=False)
         assert again.status_code == 200
-        assert asked(emulator, made["key"], "/sandboxes").status_code == 200
+        assert get_as(emulator, made["key"], "/sandboxes").status_code == 200
         with of(emulator, made["key"]) as reader:
             assert reader.post("/sandboxes", json={"template": "minimal"}).status_code == 403
-        assert asked(emulator, revoked["key"], "/sandboxes").status_code == 401
+        assert get_as(emulator, revoked["key"], "/sandboxes").status_code == 401
 
 
 def test_another_api_key_is_added_to_the_first_account(state):
     with started(state) as emulator:
-        first, account = emulator.api_key, asked(emulator, emulator.api_key, "/account").json()["id"]
+        first, account = emulator.api_key, get_as(emulator, emulator.api_key, "/account").json()["id"]
         stranger = emulator.create_account()
     with started(state, api_key="caged_sk_given") as emulator:
         assert emulator.api_key == "caged_sk_given"
         for key in (first, "caged_sk_given"):
-            assert asked(emulator, key, "/account").json()["id"] == account
+            assert get_as(emulator, key, "/account").json()["id"] == account
     with pytest.raises(ConfigError, match="another account"):
         Emulator(state_dir=state, api_key=stranger.api_key).start()
     with started(state) as emulator:
@@ -177,19 +177,19 @@ def test_spent_money_counts_on_after_a_restart(state):
         assert api.status(box) == "stopped"
 
 
-def test_what_was_told_is_not_told_again(state):
+def test_alert_that_was_sent_is_not_sent_again(state):
     with started(state) as emulator, of(emulator, emulator.api_key) as api:
         box = api.sandbox(agents=["claude"], budget=1.0)
         api.output(box, "claude -p x")
         (session,) = api.get(f"/sandboxes/{box}/sessions").json()
         ingest(api, {"type": "llm_call", "session_id": session["id"], "payload": {"cost_usd": 0.9}})
         emulator._call(emulator._runtime.platform.scheduler.look())
-        told = api.get("/alerts").json()["alerts"]
-        assert [alert["rule_type"] for alert in told] == ["budget_exceeded"]
+        sent = api.get("/alerts").json()["alerts"]
+        assert [alert["rule_type"] for alert in sent] == ["budget_exceeded"]
     with started(state) as emulator, of(emulator, emulator.api_key) as api:
         api.post(f"/sandboxes/{box}/resume")
         emulator._call(emulator._runtime.platform.scheduler.look())
-        assert api.get("/alerts").json()["alerts"] == told
+        assert api.get("/alerts").json()["alerts"] == sent
 
 
 def test_events_and_their_numbers_go_on(state):
@@ -269,7 +269,7 @@ def test_an_account_that_was_reset_is_empty_after_a_restart_too(state):
         assert without(look(api), *VOLATILE) == without(before, *VOLATILE)
 
 
-def test_a_second_emulator_on_the_directory_is_told_who_has_it(state):
+def test_second_emulator_on_the_directory_gets_an_error_that_names_the_first(state):
     with started(state), pytest.raises(ConfigError, match=r"in use by the emulator with pid \d+"):
         Emulator(state_dir=state).start()
     with started(state):
@@ -282,7 +282,7 @@ def test_the_command_says_so_too_and_serves_nothing(state):
         done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
         assert done.returncode == 2
         assert "in use by the emulator with pid" in done.stderr
-        assert asked(emulator, emulator.api_key, "/sandboxes").status_code == 200
+        assert get_as(emulator, emulator.api_key, "/sandboxes").status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -178,7 +178,7 @@ def test_the_signal_tells_of_each_change(own_emulator, new_api):
     api = new_api(own_emulator())
     heard = []
     api.emulator._runtime.services.signals.connect("trust_changed", lambda **data: heard.append(data))
-    script(api.emulator, Reply("ok\n"))
+    script(api, Reply("ok\n"))
     box = api.sandbox(agents=["claude"])
     api.run(box, "claude -p hi; cat /etc/shadow")
     session_id = session(api, box)["id"]

@@ -1,4 +1,4 @@
-"""One emulator per level and test process; every test gets it with a sandbox of its own."""
+"""One emulator per level and test process (tests/conftest.py); every test gets it with a sandbox of its own."""
 
 from __future__ import annotations
 
@@ -6,27 +6,11 @@ from collections.abc import Iterator
 from typing import Callable
 
 import pytest
-from levels import ISOLATED, LEVELS, Served, client_of, need
+from levels import ISOLATED, LEVELS, Served, client_of
 
 from caged import Caged
 
 Emulators = Callable[[str], Served]
-
-
-@pytest.fixture(scope="session")
-def emulators(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulators]:
-    """By level, each started when it is first asked for. Skips when this machine cannot have the level."""
-    started: dict[str, Served] = {}
-
-    def emulator(level: str) -> Served:
-        need(level)
-        if level not in started:
-            started[level] = Served(tmp_path_factory.mktemp(level), level)
-        return started[level]
-
-    yield emulator
-    for served in started.values():
-        served.stop()
 
 
 @pytest.fixture(params=LEVELS)

@@ -57,7 +57,7 @@ def test_the_first_that_fits_answers_and_the_rest_really_runs(emulator, client, 
     assert (first.used, second.used) == (2, 1)
 
 
-def test_a_stub_has_the_output_the_exit_code_and_the_time_that_were_asked_for(emulator, client, box):
+def test_a_stub_has_the_output_the_exit_code_and_the_time_that_were_configured(emulator, client, box):
     emulator.commands.stub("a", ["one\n", "two\n"], 7, 0.05)
     emulator.commands.stub("b", error="the disk is on fire")
     result = client.sandboxes.exec(box, "a")
@@ -326,7 +326,7 @@ def test_pieces_of_a_streamed_command_come_one_by_one(emulator, client, box):
 
 @pytest.mark.parametrize("command", ["echo 'a\nb'", "cat <<END\nx\nEND", "x" * 100_000])
 def test_a_streamed_command_of_any_form_is_found(emulator, account, box, command):
-    emulator.commands.stub(lambda asked: asked == command, "found\n")
+    emulator.commands.stub(lambda given: given == command, "found\n")
     with term(emulator, account, box, size="") as quiet:
         assert streamed(quiet, command) == ("found\n", 0)
 
@@ -416,7 +416,7 @@ def test_ctrl_c_ends_a_stub_in_a_terminal(emulator, account, box):
     with term(emulator, account, box) as person:
         person.prompt().type("longer\r")
         person.until("longer\r\n")
-        # Its process is there when the emulator was asked; what shows that is another terminal's `ps`.
+        # Its process is there when the emulator was queried; what shows that is another terminal's `ps`.
         with term(emulator, account, box, size="") as other:
             until(lambda: "shim" in streamed_anew(emulator, account, box), "the stub's process")
             other.type("exit\n")

@@ -121,8 +121,8 @@ def arguments() -> argparse.Namespace:
 
 
 def main() -> int:
-    asked = arguments()
-    print(f"seed {asked.seed}", flush=True)
+    chosen = arguments()
+    print(f"seed {chosen.seed}", flush=True)
     failed = 0
     with Emulator(isolation="process", allow_unenforced=True) as emulator:
         account = emulator.create_account()
@@ -132,13 +132,13 @@ def main() -> int:
             base_url=f"{emulator.base_url}/v1", headers=headers, timeout=60, trust_env=False, verify=False
         ) as api:
             there = residents(api)
-            env = {**environment(emulator, account.id), **there, "CAGED_FUZZ_SEED": str(asked.seed)}
+            env = {**environment(emulator, account.id), **there, "CAGED_FUZZ_SEED": str(chosen.seed)}
             stopping = threading.Event()
             reaper = threading.Thread(target=reap, args=(api, there["CAGED_FUZZ_SANDBOX"], stopping))
             reaper.start()
             try:
-                strict, loose = EXAMPLES["full" if asked.full else "short"]
-                common = ["--seed", str(asked.seed), "--exclude-path-regex", ADMIN, *asked.options]
+                strict, loose = EXAMPLES["full" if chosen.full else "short"]
+                common = ["--seed", str(chosen.seed), "--exclude-path-regex", ADMIN, *chosen.options]
                 runs = [
                     ["--checks", "all", "--generation-allow-x00", "false", "--max-examples", str(strict)],
                     ["--checks", "all", "--exclude-checks", "positive_data_acceptance", "--max-examples", str(loose)],
@@ -154,7 +154,7 @@ def main() -> int:
         print(f"{name:<32} {sum(statuses.values()):>6}   {answers}")
     errors = sum(n for statuses in counted.statuses.values() for status, n in statuses.items() if status >= 500)
     print(f"{requests:,} requests, {errors} of them answered with 5xx")
-    if asked.full and requests < WANTED:
+    if chosen.full and requests < WANTED:
         print(f"fewer than {WANTED:,}")
         return 1
     return 1 if failed or errors else 0

@@ -1,7 +1,7 @@
-"""A state directory under load whose emulator is killed again and again, and what clients were told against what is
-there afterwards.
+"""A state directory under load whose emulator is killed again and again, and what clients were answered against
+what is there afterwards.
 
-Each worker has sandboxes, snapshots and keys of its own and writes down what it was answered, and what it had asked for
+Each worker has sandboxes, snapshots and keys of its own and writes down what it was answered, and what it had requested
 when no answer came: that may have happened or not, but not by half.
 """
 
@@ -261,7 +261,8 @@ class _Check:
         known = {box for ledger in self._ledgers for box in ledger.boxes}
         extra = set(listed) - known
         self._must(
-            len(extra) <= sum(ledger.perhaps_made for ledger in self._ledgers), f"sandboxes that nobody made: {extra}"
+            len(extra) <= sum(ledger.perhaps_made for ledger in self._ledgers),
+            f"made by no worker: {extra}",
         )
         for identifier in extra:
             self._must(listed[identifier]["status"] == "stopped", f"{identifier} is {listed[identifier]['status']}")
@@ -294,7 +295,7 @@ class _Check:
         for path, contents in box.files.items():
             found = self._http.get(f"/v1/sandboxes/{box.id}/files/content", params={"path": path})
             text = found.text if found.status_code == 200 else ""
-            self._must(text in contents, f"{box.id} {path}: {len(text)} characters that nobody wrote last")
+            self._must(text in contents, f"{box.id} {path}: {len(text)} characters that no worker wrote last")
             self._must(not text or is_whole(text), f"{box.id} {path}: half a file")
             box.files[path] = [text]
         script = "find . ! -name ran ! -path './d[0-2]' ! -path './d[0-2]/f[0-3]' ! -path ."
@@ -319,16 +320,16 @@ class _Check:
 
     def _snapshots(self, ledger: Ledger) -> None:
         for identifier, seen in list(ledger.snapshots.items()):
-            asked = self._http.get(f"/v1/snapshots/{identifier}/download")
-            if asked.status_code == 404:
+            answer = self._http.get(f"/v1/snapshots/{identifier}/download")
+            if answer.status_code == 404:
                 self._must(identifier in ledger.perhaps_no_snapshot, f"snapshot {identifier} is lost")
                 del ledger.snapshots[identifier]
                 ledger.no_snapshots.append(identifier)
-            elif asked.status_code == 409:
-                self._must(not seen and "is failed" in asked.text, f"snapshot {identifier}: {asked.text}")
+            elif answer.status_code == 409:
+                self._must(not seen and "is failed" in answer.text, f"snapshot {identifier}: {answer.text}")
                 self._must(not (self._state / "snapshots" / f"{identifier}.tar").exists(), f"{identifier}: half a file")
             else:
-                self._archive(identifier, self._http.get(asked.json()["url"]).raise_for_status().content)
+                self._archive(identifier, self._http.get(answer.json()["url"]).raise_for_status().content)
                 ledger.snapshots[identifier] = True
         ledger.perhaps_no_snapshot.clear()
         for identifier in ledger.no_snapshots:
