@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Optional
 
-from ..check import Different, Group
+from ..assertions import assert_equal, assert_error_code, assert_shape, assert_true, shorten
+from ..check import Group
 from ..context import Context
-from ..expect import same, shaped, short, true
+from ..errors import Mismatch
+from ..raw_client import Socket
 from ..shapes import TOOL
-from ..wire import Socket
 
 group = Group("mcp")
 
@@ -40,7 +41,7 @@ class Conversation:
         while True:
             message = self.socket.receive()
             if not isinstance(message, dict):
-                raise Different("a JSON-RPC message", short(repr(message)))
+                raise Mismatch("a JSON-RPC message", shorten(repr(message)))
             if "method" not in message:
                 return message
 
@@ -48,13 +49,13 @@ class Conversation:
         """The whole reply."""
         identifier = self.send(method, params)
         reply = self.receive()
-        same("id", reply.get("id"), identifier)
+        assert_equal("id", reply.get("id"), identifier)
         return reply
 
     def result(self, method: str, params: Optional[dict[str, Any]] = None) -> dict[str, Any]:
         result = self.ask(method, params).get("result")
         if not isinstance(result, dict):
-            raise Different("a result", short(repr(result)))
+            raise Mismatch("a result", shorten(repr(result)))
         return result
 
     def tool(self, tool: str, **arguments: Any) -> dict[str, Any]:
@@ -67,7 +68,7 @@ class Conversation:
         try:
             return "".join(str(block.get("text", "")) for block in result["content"])
         except (KeyError, TypeError, AttributeError):
-            raise Different("content with a text", short(repr(result))) from None
+            raise Mismatch("content with a text", shorten(repr(result))) from None
 
     def initialize(self) -> dict[str, Any]:
         client = {"name": "caged-python", "version": "0.3.0"}
@@ -75,222 +76,218 @@ class Conversation:
 
 
 @contextmanager
-def _talking(bench: Context) -> Iterator[Conversation]:
-    with bench.socket("mcp") as socket:
+def _talking(context: Context) -> Iterator[Conversation]:
+    with context.socket("mcp") as socket:
         yield Conversation(socket)
 
 
 @group.contract("subprotocol", "The subprotocol mcp is echoed, or none.", "wire-contract 4.1")
-def subprotocol(bench: Context) -> None:
-    with _talking(bench) as talk:
-        true(talk.socket.subprotocol in (None, "mcp"), "mcp", repr(talk.socket.subprotocol))
+def subprotocol(context: Context) -> None:
+    with _talking(context) as talk:
+        assert_true(talk.socket.subprotocol in (None, "mcp"), "mcp", repr(talk.socket.subprotocol))
 
 
 @group.contract("initialize", "initialize answers the protocol's version and the server's name.", "wire-contract 4.4")
-def initialize(bench: Context) -> None:
-    with _talking(bench) as talk:
+def initialize(context: Context) -> None:
+    with _talking(context) as talk:
         found = talk.initialize()
-        same("protocolVersion", found.get("protocolVersion"), "2024-11-05")
-        shaped(found, {"capabilities": dict, "serverInfo": {"name": str, "version": str}})
+        assert_equal("protocolVersion", found.get("protocolVersion"), "2024-11-05")
+        assert_shape(found, {"capabilities": dict, "serverInfo": {"name": str, "version": str}})
 
 
 @group.contract("tools", "Tools are listed with name, description and schema.", "wire-contract 4.4")
-def tools(bench: Context) -> None:
-    with _talking(bench) as talk:
+def tools(context: Context) -> None:
+    with _talking(context) as talk:
         talk.initialize()  # and no notifications/initialized, which the platform's clients do not send
         found = talk.result("tools/list").get("tools")
-        true(isinstance(found, list) and found, "some tools", repr(found))
+        assert_true(isinstance(found, list) and found, "some tools", repr(found))
         for tool in found:  # type: ignore[union-attr]
-            shaped(tool, TOOL)
+            assert_shape(tool, TOOL)
 
 
 @group.contract("tool-names", "Among them are filesystem_read and terminal_exec.", "wire-contract 4.4")
-def tool_names(bench: Context) -> None:
-    with _talking(bench) as talk:
+def tool_names(context: Context) -> None:
+    with _talking(context) as talk:
         talk.initialize()
         names = [tool.get("name") for tool in talk.result("tools/list").get("tools", ())]
-        true({"filesystem_read", "terminal_exec"} <= set(names), "filesystem_read, terminal_exec", names)
+        assert_true({"filesystem_read", "terminal_exec"} <= set(names), "filesystem_read, terminal_exec", names)
 
 
 @group.contract("terminal-exec", "terminal_exec runs a command in the sandbox.", "wire-contract 4.4")
-def terminal_exec(bench: Context) -> None:
-    with _talking(bench) as talk:
+def terminal_exec(context: Context) -> None:
+    with _talking(context) as talk:
         talk.initialize()
         text = talk.call("terminal_exec", command="echo from $((6 * 7))")
-        true("from 42" in text, "a text with `from 42`", text)
+        assert_true("from 42" in text, "a text with `from 42`", text)
 
 
 @group.contract("filesystem-read", "filesystem_read reads a file of the sandbox.", "wire-contract 4.4")
-def filesystem_read(bench: Context) -> None:
-    path = bench.put_file("read by MCP\n")
-    with _talking(bench) as talk:
+def filesystem_read(context: Context) -> None:
+    path = context.write_new_file("read by MCP\n")
+    with _talking(context) as talk:
         talk.initialize()
         text = talk.call("filesystem_read", path=path)
-        true("read by MCP" in text, "the file's text", text)
+        assert_true("read by MCP" in text, "the file's text", text)
 
 
 @group.contract("jsonrpc", "Every reply says that it is JSON-RPC 2.0.", "wire-contract 4.4")
-def jsonrpc(bench: Context) -> None:
-    with _talking(bench) as talk:
+def jsonrpc(context: Context) -> None:
+    with _talking(context) as talk:
         for method in ("ping", "caged/verify"):  # a result, and an error
-            same("jsonrpc", talk.ask(method).get("jsonrpc"), "2.0")
+            assert_equal("jsonrpc", talk.ask(method).get("jsonrpc"), "2.0")
 
 
 @group.contract("integer-ids", "A reply has the very id of its request, an integer.", "wire-contract 4.4")
-def integer_ids(bench: Context) -> None:
-    with _talking(bench) as talk:
+def integer_ids(context: Context) -> None:
+    with _talking(context) as talk:
         talk.initialize()
         ids = [talk.ask("ping").get("id"), talk.ask("tools/list").get("id")]
-        same("ids", ids, [2, 3])
+        assert_equal("ids", ids, [2, 3])
 
 
 @group.contract("ping", "ping is answered with an empty result.", "wire-contract 4.4")
-def ping(bench: Context) -> None:
-    with _talking(bench) as talk:
+def ping(context: Context) -> None:
+    with _talking(context) as talk:
         talk.initialize()
-        same("result", talk.ask("ping").get("result"), {})
+        assert_equal("result", talk.ask("ping").get("result"), {})
 
 
 @group.contract("unknown-method", "An unknown method is error -32601.", "platform-behaviour B16")
-def unknown_method(bench: Context) -> None:
-    with _talking(bench) as talk:
+def unknown_method(context: Context) -> None:
+    with _talking(context) as talk:
         talk.initialize()
-        error = talk.ask("caged/verify").get("error")
-        same("error.code", error.get("code") if isinstance(error, dict) else None, -32601)
+        assert_error_code(talk.ask("caged/verify"), -32601)
 
 
 @group.contract("unknown-tool", "An unknown tool is error -32602.", "platform-behaviour B16")
-def unknown_tool(bench: Context) -> None:
-    with _talking(bench) as talk:
+def unknown_tool(context: Context) -> None:
+    with _talking(context) as talk:
         talk.initialize()
-        error = talk.ask("tools/call", {"name": "caged_verify_none", "arguments": {}}).get("error")
-        same("error.code", error.get("code") if isinstance(error, dict) else None, -32602)
+        assert_error_code(talk.ask("tools/call", {"name": "caged_verify_none", "arguments": {}}), -32602)
 
 
 @group.contract("parse-error", "What is no JSON is error -32700, and the socket lives on.", "platform-behaviour B16")
-def parse_error(bench: Context) -> None:
-    with _talking(bench) as talk:
+def parse_error(context: Context) -> None:
+    with _talking(context) as talk:
         talk.initialize()
         talk.socket.send("{nonsense")
-        error = talk.receive().get("error")
-        same("error.code", error.get("code") if isinstance(error, dict) else None, -32700)
+        assert_error_code(talk.receive(), -32700)
         talk.ask("ping")
 
 
 @group.contract("tool-failure", "A tool that fails is a result with isError, no error.", "wire-contract 4.4")
-def tool_failure(bench: Context) -> None:
-    with _talking(bench) as talk:
+def tool_failure(context: Context) -> None:
+    with _talking(context) as talk:
         talk.initialize()
-        path = f"/workspace/{bench.name()}"
+        path = f"/workspace/{context.unique_name()}"
         result = talk.result("tools/call", {"name": "filesystem_read", "arguments": {"path": path}})
-        same("isError", result.get("isError"), True)
+        assert_equal("isError", result.get("isError"), True)
 
 
 @group.contract("notification", "A notification gets no answer.", "platform-behaviour B16")
-def notification(bench: Context) -> None:
-    with _talking(bench) as talk:
+def notification(context: Context) -> None:
+    with _talking(context) as talk:
         talk.initialize()
         talk.socket.send({"jsonrpc": "2.0", "method": "notifications/initialized"})
         talk.ask("ping")  # an answer to the notification would come before
 
 
 @group.contract("large", "Results come in messages below 1 MiB.", "wire-contract 4.1")
-def large(bench: Context) -> None:
-    with _talking(bench) as talk:
+def large(context: Context) -> None:
+    with _talking(context) as talk:
         talk.initialize()
         text = talk.call("terminal_exec", command="head -c 3000000 /dev/zero | tr '\\0' x")
-        true(len(json.dumps(text)) > 1000, "some of the output", f"{len(text)} characters")
+        assert_true(len(json.dumps(text)) > 1000, "some of the output", f"{len(text)} characters")
 
 
 @group.contract("message-limit", "A message of 4 MiB is taken.", "wire-other-clients 6")
-def message_limit(bench: Context) -> None:
-    with _talking(bench) as talk:
+def message_limit(context: Context) -> None:
+    with _talking(context) as talk:
         talk.initialize()
         content = "x" * (_LIMIT - 300)  # the rest of the message takes less
-        text = talk.call("filesystem_write", path=bench.name(), content=content)
-        true(text.startswith(f"wrote {len(content)} bytes"), f"wrote {len(content)} bytes", text)
+        text = talk.call("filesystem_write", path=context.unique_name(), content=content)
+        assert_true(text.startswith(f"wrote {len(content)} bytes"), f"wrote {len(content)} bytes", text)
 
 
 @group.decision(
     "message-too-large", "A larger message is a JSON-RPC error, and the socket lives on.", "Part A, Sockets"
 )
-def message_too_large(bench: Context) -> None:
-    with _talking(bench) as talk:
+def message_too_large(context: Context) -> None:
+    with _talking(context) as talk:
         talk.initialize()
-        error = talk.ask("ping", {"padding": "x" * _LIMIT}).get("error")
-        same("error.code", error.get("code") if isinstance(error, dict) else None, -32600)
-        same("result", talk.ask("ping").get("result"), {})
+        assert_error_code(talk.ask("ping", {"padding": "x" * _LIMIT}), -32600)
+        assert_equal("result", talk.ask("ping").get("result"), {})
 
 
 @group.contract("exec-shell", "terminal_exec runs `sh -c`.", _TOOLS)
-def exec_shell(bench: Context) -> None:
-    with _talking(bench) as talk:
+def exec_shell(context: Context) -> None:
+    with _talking(context) as talk:
         talk.initialize()
-        same("$0", talk.call("terminal_exec", command="echo $0"), "sh\n")
+        assert_equal("$0", talk.call("terminal_exec", command="echo $0"), "sh\n")
 
 
 @group.contract("exec-failure", "A command that fails shows its output, a newline and how it ended.", _TOOLS)
-def exec_failure(bench: Context) -> None:
-    with _talking(bench) as talk:
+def exec_failure(context: Context) -> None:
+    with _talking(context) as talk:
         talk.initialize()
         result = talk.tool("terminal_exec", command="echo out; echo err >&2; exit 4")
-        same("content", result.get("content"), _content("out\n\nSTDERR:\nerr\n\nexit: exit status 4"))
-        same("isError", result.get("isError"), True)
+        assert_equal("content", result.get("content"), _content("out\n\nSTDERR:\nerr\n\nexit: exit status 4"))
+        assert_equal("isError", result.get("isError"), True)
 
 
 @group.contract("exec-killed", "A command that is killed says by which signal.", _TOOLS)
-def exec_killed(bench: Context) -> None:
-    with _talking(bench) as talk:
+def exec_killed(context: Context) -> None:
+    with _talking(context) as talk:
         talk.initialize()
-        same("text", talk.call("terminal_exec", command="echo out; kill -9 $$"), "out\n\nexit: signal: killed")
+        assert_equal("text", talk.call("terminal_exec", command="echo out; kill -9 $$"), "out\n\nexit: signal: killed")
 
 
 @group.contract("empty-text", "A content block with an empty text has no key `text`.", _TOOLS)
-def empty_text(bench: Context) -> None:
-    with _talking(bench) as talk:
+def empty_text(context: Context) -> None:
+    with _talking(context) as talk:
         talk.initialize()
-        same("content", talk.tool("terminal_exec", command="true").get("content"), [{"type": "text"}])
+        assert_equal("content", talk.tool("terminal_exec", command="true").get("content"), [{"type": "text"}])
 
 
 @group.contract("read-error", "The error of filesystem_read names the absolute path.", _TOOLS)
-def read_error(bench: Context) -> None:
-    name = bench.name()
-    with _talking(bench) as talk:
+def read_error(context: Context) -> None:
+    name = context.unique_name()
+    with _talking(context) as talk:
         talk.initialize()
         expected = f"read error: open /workspace/{name}: no such file or directory"
-        same("text", talk.call("filesystem_read", path=name), expected)
+        assert_equal("text", talk.call("filesystem_read", path=name), expected)
 
 
 @group.contract("write-without-content", "filesystem_write without content writes an empty file.", _TOOLS)
-def write_without_content(bench: Context) -> None:
-    path = f"/workspace/{bench.name()}"
-    with _talking(bench) as talk:
+def write_without_content(context: Context) -> None:
+    path = f"/workspace/{context.unique_name()}"
+    with _talking(context) as talk:
         talk.initialize()
-        same("text", talk.call("filesystem_write", path=path), f"wrote 0 bytes to {path}")
+        assert_equal("text", talk.call("filesystem_write", path=path), f"wrote 0 bytes to {path}")
 
 
 @group.contract("search-names", "filesystem_search matches names alone, so **/*.txt finds nothing.", _TOOLS)
-def search_names(bench: Context) -> None:
-    name = bench.name()
-    with _talking(bench) as talk:
+def search_names(context: Context) -> None:
+    name = context.unique_name()
+    with _talking(context) as talk:
         talk.initialize()
         talk.call("filesystem_write", path=f"{name}.d/{name}.txt", content="x")
-        same("text", talk.call("filesystem_search", pattern=f"{name}.t*"), f"{name}.d/{name}.txt")
-        same("text", talk.call("filesystem_search", pattern=f"**/{name}.t*"), "no matches found")
+        assert_equal("text", talk.call("filesystem_search", pattern=f"{name}.t*"), f"{name}.d/{name}.txt")
+        assert_equal("text", talk.call("filesystem_search", pattern=f"**/{name}.t*"), "no matches found")
 
 
 @group.contract("listing-sizes", "A listing has the sizes of directories, and of links, not their targets.", _TOOLS)
-def listing_sizes(bench: Context) -> None:
-    name = bench.name()
-    with _talking(bench) as talk:
+def listing_sizes(context: Context) -> None:
+    name = context.unique_name()
+    with _talking(context) as talk:
         talk.initialize()
         script = f"mkdir {name}; cd {name}; mkdir directory; ln -s directory link; stat -c %s directory"
         size = int(talk.call("terminal_exec", command=script))
         expected = f"d {size:>8}  directory\n  {len('directory'):>8}  link"
-        same("text", talk.call("filesystem_list", path=name).rstrip("\n"), expected)
+        assert_equal("text", talk.call("filesystem_list", path=name).rstrip("\n"), expected)
 
 
 @group.decision("subprotocol-echoed", "The subprotocol mcp is echoed.", "Part A, Sockets")
-def subprotocol_echoed(bench: Context) -> None:
-    with _talking(bench) as talk:
-        same("subprotocol", talk.socket.subprotocol, "mcp")
+def subprotocol_echoed(context: Context) -> None:
+    with _talking(context) as talk:
+        assert_equal("subprotocol", talk.socket.subprotocol, "mcp")

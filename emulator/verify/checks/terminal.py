@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from ..check import Different, Group
+from ..assertions import assert_equal, assert_true, shorten
+from ..check import Group
 from ..context import Context
-from ..expect import same, short, true
-from ..wire import Socket
+from ..errors import Mismatch
+from ..raw_client import Socket
 
 group = Group("terminal")
 
@@ -43,69 +44,69 @@ class Screen:
         try:
             while shown not in self.text:
                 if not self.take():
-                    raise Different(f"{shown!r} on the screen", f"closed with {self.socket.closed} before it")
-        except Different as error:
+                    raise Mismatch(f"{shown!r} on the screen", f"closed with {self.socket.close_code} before it")
+        except Mismatch as error:
             if error.expected == "a message":
-                raise Different(f"{shown!r} on the screen", short(repr(self.text[-100:]))) from None
+                raise Mismatch(f"{shown!r} on the screen", shorten(repr(self.text[-100:]))) from None
             raise
 
 
 @contextmanager
-def opened(bench: Context, query: str = "?rows=24&cols=80") -> Iterator[Screen]:
-    with bench.socket("terminal", query) as socket:
+def opened(context: Context, query: str = "?rows=24&cols=80") -> Iterator[Screen]:
+    with context.socket("terminal", query) as socket:
         yield Screen(socket)
 
 
 @group.contract("subprotocol", "The subprotocol that is asked for is echoed, or none.", "wire-contract 4.1")
-def subprotocol(bench: Context) -> None:
-    with opened(bench) as screen:
-        true(screen.socket.subprotocol in (None, "terminal"), "terminal", repr(screen.socket.subprotocol))
+def subprotocol(context: Context) -> None:
+    with opened(context) as screen:
+        assert_true(screen.socket.subprotocol in (None, "terminal"), "terminal", repr(screen.socket.subprotocol))
 
 
 @group.decision("subprotocol-echoed", "The subprotocol that is asked for is echoed.", "Part A, Sockets")
-def subprotocol_echoed(bench: Context) -> None:
-    with opened(bench) as screen:
-        same("subprotocol", screen.socket.subprotocol, "terminal")
+def subprotocol_echoed(context: Context) -> None:
+    with opened(context) as screen:
+        assert_equal("subprotocol", screen.socket.subprotocol, "terminal")
 
 
 @group.contract("subprotocol-own", "A terminal agrees to no subprotocol but `terminal`.", "platform-behaviour B6")
-def subprotocol_own(bench: Context) -> None:
-    path = f"/sandboxes/{bench.box}/terminal?rows=24&cols=80"
-    with bench.wire.socket(path, bench.ticket(), "mcp") as socket:
-        same("subprotocol", socket.subprotocol, None)
+def subprotocol_own(context: Context) -> None:
+    path = f"/sandboxes/{context.sandbox_id}/terminal?rows=24&cols=80"
+    with context.client.socket(path, context.ticket(), "mcp") as socket:
+        assert_equal("subprotocol", socket.subprotocol, None)
 
 
 @group.contract("shell", "What is typed is run by a shell.", "wire-contract 4.2")
-def shell(bench: Context) -> None:
-    with opened(bench) as screen:
+def shell(context: Context) -> None:
+    with opened(context) as screen:
         screen.type("echo ver''ified $((6 * 7))\n")
         screen.until("verified 42")
 
 
 @group.contract("tty", "It is a real terminal.", "wire-contract 4.2")
-def tty(bench: Context) -> None:
-    with opened(bench) as screen:
+def tty(context: Context) -> None:
+    with opened(context) as screen:
         screen.type("test -t 0 && test -t 1 && test -t 2 && echo a t''ty\n")
         screen.until("a tty")
 
 
 @group.contract("echo", "What is typed is shown.", "wire-contract 4.3")
-def echo(bench: Context) -> None:
-    with opened(bench) as screen:
+def echo(context: Context) -> None:
+    with opened(context) as screen:
         screen.type("true typed-and-shown\n")
         screen.until("typed-and-shown")
 
 
 @group.contract("size", "It has the size that the query asks for.", "wire-contract 4.1")
-def size(bench: Context) -> None:
-    with opened(bench, "?rows=31&cols=97") as screen:
+def size(context: Context) -> None:
+    with opened(context, "?rows=31&cols=97") as screen:
         screen.type("stty size\n")
         screen.until("31 97")
 
 
 @group.contract("resize", "A resize is seen in it.", "wire-contract 4.2")
-def resize(bench: Context) -> None:
-    with opened(bench) as screen:
+def resize(context: Context) -> None:
+    with opened(context) as screen:
         screen.type("echo rea''dy\n")
         screen.until("ready")
         screen.socket.send({"type": "resize", "rows": 43, "cols": 131})
@@ -114,67 +115,67 @@ def resize(bench: Context) -> None:
 
 
 @group.contract("output-form", "Output comes as JSON: type output, and data.", "wire-contract 4.2")
-def output_form(bench: Context) -> None:
-    with opened(bench) as screen:
+def output_form(context: Context) -> None:
+    with opened(context) as screen:
         screen.type("echo for''med\n")
         screen.until("formed")
         bad = [message for message in screen.messages if not isinstance(message, dict) or "type" not in message]
-        true(not bad, "messages with a type", bad[:1])
+        assert_true(not bad, "messages with a type", bad[:1])
 
 
 @group.contract("unicode", "What is typed and shown is Unicode.", "wire-contract 4.1")
-def unicode(bench: Context) -> None:
-    with opened(bench) as screen:
+def unicode(context: Context) -> None:
+    with opened(context) as screen:
         screen.type("printf '%s\\n' 'gr'ü'ße 漢' | cat\n")
         screen.until("grüße 漢")
 
 
 @group.contract("frames", "No message is larger than 1 MiB.", "wire-contract 4.1")
-def frames(bench: Context) -> None:
-    with opened(bench) as screen:  # a larger one makes our side close with 1009
+def frames(context: Context) -> None:
+    with opened(context) as screen:  # a larger one makes our side close with 1009
         screen.type("head -c 3000000 /dev/zero | tr '\\0' x; echo; echo all of''it\n")
         screen.until("all ofit")
 
 
 @group.contract("exit", "The socket is closed when the shell ends.", "wire-contract 4.3")
-def shell_exit(bench: Context) -> None:
-    with opened(bench) as screen:
+def shell_exit(context: Context) -> None:
+    with opened(context) as screen:
         screen.type("exit\n")
         while screen.take():
             pass
 
 
 @group.contract("no-exit-message", "No message tells that the shell ended, or how.", "wire-contract 4.2")
-def no_exit_message(bench: Context) -> None:
-    with opened(bench) as screen:
+def no_exit_message(context: Context) -> None:
+    with opened(context) as screen:
         screen.type("exit 3\n")
         while screen.take():
             pass
         kinds = {message.get("type") for message in screen.messages if isinstance(message, dict)}
-        true(kinds <= {"output"}, "output and then the end", sorted(map(str, kinds)))
+        assert_true(kinds <= {"output"}, "output and then the end", sorted(map(str, kinds)))
 
 
 @group.decision("exit-code-1000", "It is closed with 1000 then.", "Part A, Sockets")
-def exit_code_1000(bench: Context) -> None:
-    with opened(bench) as screen:
+def exit_code_1000(context: Context) -> None:
+    with opened(context) as screen:
         screen.type("exit\n")
         while screen.take():
             pass
-        same("close code", screen.socket.closed, 1000)
+        assert_equal("close code", screen.socket.close_code, 1000)
 
 
 @group.contract("ping", "A ping of the protocol is answered by pong.", "wire-contract 4.2")
-def ping(bench: Context) -> None:
-    with opened(bench) as screen:
+def ping(context: Context) -> None:
+    with opened(context) as screen:
         screen.socket.send({"type": "ping"})
         while {"type": "pong"} not in [{"type": m.get("type")} for m in screen.messages if isinstance(m, dict)]:
             if not screen.take():
-                raise Different("a pong", f"closed with {screen.socket.closed}")
+                raise Mismatch("a pong", f"closed with {screen.socket.close_code}")
 
 
 @group.decision("nonsense", "What is no message is passed over.", "Part A, Sockets")
-def nonsense(bench: Context) -> None:
-    with opened(bench) as screen:
+def nonsense(context: Context) -> None:
+    with opened(context) as screen:
         for message in ("no JSON", "[]", '{"type": "caged-verify"}', '{"type": "input"}'):
             screen.socket.send(message)
         screen.type("echo still al''ive\n")
@@ -182,7 +183,7 @@ def nonsense(bench: Context) -> None:
 
 
 @group.decision("workspace", "It begins in /workspace.", "Part A, Exec")
-def workspace(bench: Context) -> None:
-    with opened(bench) as screen:
+def workspace(context: Context) -> None:
+    with opened(context) as screen:
         screen.type("echo at:$PWD:\n")
         screen.until("at:/workspace:")
