@@ -10,6 +10,7 @@ import httpx
 from .context import Context
 from .errors import Mismatch
 from .raw_client import Socket
+from .terminal_screen import TERMINAL_QUERY
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def record_pause(context: Context) -> PauseRecord:
             pause_again=context.post(f"{path}/pause"),
             exec=context.exec("echo ran", sandbox_id),
             files=context.get(f"{path}/files", params={"path": "/workspace"}),
-            handshake=context.client.handshake(f"{path}/terminal?rows=24&cols=80", context.ticket(), "terminal"),
+            handshake=context.client.handshake(f"{path}/terminal{TERMINAL_QUERY}", context.ticket(), "terminal"),
             snapshots=context.get(f"{path}/snapshots"),
             resume=context.post(f"{path}/resume"),
             get_after=context.get(path),
@@ -97,7 +98,7 @@ def record_destruction(context: Context) -> DestructionRecord:
         snapshot_id = str(context.require_json(answer, "a snapshot").get("id"))
         context.add_cleanup("DELETE", f"/snapshots/{snapshot_id}", f"snapshot {snapshot_id}")
         context.wait_for_snapshot(snapshot_id)
-        with context.socket("terminal", "?rows=24&cols=80", sandbox=sandbox_id) as terminal:
+        with context.socket("terminal", TERMINAL_QUERY, sandbox=sandbox_id) as terminal:
             delete = context.delete(path)
             close_code = _wait_for_close(context, terminal)
         return DestructionRecord(

@@ -144,9 +144,9 @@ def differing(report):
 def test_exactly_three_injected_faults_are_reported(emulator, api, other):
     """A run of all checks: 3 s."""
     faults = emulator.faults
-    with faults.add(method="DELETE", path="/v1/account/keys/nobody", status=500, account=api.account_id):
-        with faults.add(path="/v1/trust/sandboxes/nobody", drop="before", account=api.account_id):
-            with faults.add("sessions.replay", path="*/nobody/*", status=403, reason="no", account=api.account_id):
+    with faults.add(method="DELETE", path="/v1/account/keys/unknown", status=500, account=api.account_id):
+        with faults.add(path="/v1/trust/sandboxes/unknown", drop="before", account=api.account_id):
+            with faults.add("sessions.replay", path="*/unknown/*", status=403, reason="no", account=api.account_id):
                 report = verify(emulator.base_url, api.key, second_api_key=other.key)
     assert differing(report) == ["errors.unknown-key-revoke", "errors.unknown-replay", "errors.unknown-trust"]
     assert report.exit_code == 1

@@ -1,4 +1,4 @@
-"""Commands."""
+"""Commands in a sandbox."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ group = Group("exec")
 _LARGE = 1_000_000
 
 
-@group.contract("shape", "A command answers 200 with output and exit code.", "wire-contract 3.2")
+@group.contract("shape", "A command returns 200 with output and exit code.", "wire-contract 3.2")
 def shape(context: Context) -> None:
     answer = context.exec("echo hello")
     assert_status(answer, 200)
     read_object(answer, EXEC)
 
 
-@group.contract("output", "The output is what the command printed, to the byte.", "wire-contract 3.2")
+@group.contract("output", "The output is exactly what the command printed.", "wire-contract 3.2")
 def output(context: Context) -> None:
     assert_equal("output", context.exec_result("printf 'a  b\\n\\nc'")["output"], "a  b\n\nc")
 
@@ -34,14 +34,16 @@ def exit_0(context: Context) -> None:
     assert_true(not result.get("error"), "no error", repr(result.get("error")))
 
 
-@group.contract("nonzero-exit-is-200", "A command that fails is a 200 with its exit code.", "wire-contract 3.2")
+@group.contract("nonzero-exit-is-200", "A command that fails returns 200 with its exit code.", "wire-contract 3.2")
 def nonzero_exit(context: Context) -> None:
     answer = context.exec("exit 3")
     assert_status(answer, 200)
     assert_equal("exit_code", read_object(answer)["exit_code"], 3)
 
 
-@group.contract("failure-is-no-error", "`error` is for commands that could not be started.", "wire-contract 3.2")
+@group.contract(
+    "failure-is-no-error", "`error` is set only for commands that could not be started.", "wire-contract 3.2"
+)
 def failure_is_no_error(context: Context) -> None:
     error = context.exec_result("false").get("error")
     assert_true(not error, "no error", repr(error))
@@ -63,40 +65,40 @@ def unicode(context: Context) -> None:
     assert_equal("output", context.exec_result("echo 'grüße 漢字 🙂'")["output"], "grüße 漢字 🙂\n")
 
 
-@group.contract("empty", "An empty command is taken.", "wire-contract 3.2")
+@group.contract("empty", "An empty command is accepted.", "wire-contract 3.2")
 def empty(context: Context) -> None:
     assert_status(context.exec(""), 200)
 
 
-@group.contract("env", "The sandbox's variables are there.", "wire-contract 3.1")
+@group.contract("env", "A command has the variables of the sandbox.", "wire-contract 3.1")
 def env(context: Context) -> None:
     assert_equal("output", context.exec_result("echo $CAGED_VERIFY")["output"], f"{context.label}\n")
 
 
-@group.contract("state", "Files outlive the command that made them.", "wire-contract 3.2")
+@group.contract("state", "Files survive the command that wrote them.", "wire-contract 3.2")
 def state(context: Context) -> None:
     name = context.unique_name()
     context.run_command(f"echo here > {name}")
     assert_equal("output", context.exec_result(f"cat {name}")["output"], "here\n")
 
 
-@group.decision("merged", "stdout and stderr are one text, in the order written.", "Part A, Exec")
+@group.decision("merged", "stdout and stderr are one text, in the order of writing.", "Part A, Exec")
 def merged(context: Context) -> None:
     result = context.exec_result("echo 1; echo 2 >&2; echo 3; echo 4 >&2")
     assert_equal("output", result["output"], "1\n2\n3\n4\n")
 
 
-@group.decision("signal", "A command that dies of a signal has exit code 128 + n.", "Part A, Exec")
+@group.decision("signal", "A command ended by a signal has exit code 128 + n.", "Part A, Exec")
 def signal(context: Context) -> None:
     assert_equal("exit_code", context.exec_result("kill -KILL $$")["exit_code"], 137)
 
 
-@group.decision("not-found", "A program that does not exist is exit code 127.", "Part A, Exec")
+@group.decision("not-found", "An unknown program has exit code 127.", "Part A, Exec")
 def not_found(context: Context) -> None:
     assert_equal("exit_code", context.exec_result("caged-verify-none")["exit_code"], 127)
 
 
-@group.decision("cwd", "A command begins in /workspace.", "Part A, Exec")
+@group.decision("cwd", "The working directory of a command is /workspace.", "Part A, Exec")
 def cwd(context: Context) -> None:
     assert_equal("output", context.exec_result("pwd")["output"], "/workspace\n")
 
@@ -124,7 +126,7 @@ def stdin(context: Context) -> None:
     assert_equal("output", context.exec_result("cat; echo end")["output"], "end\n")
 
 
-@group.decision("background", "The answer does not wait for children in the background.", "Part A, Exec")
+@group.decision("background", "A command returns without waiting for its background processes.", "Part A, Exec")
 def background(context: Context) -> None:
     name = context.unique_name()
     try:
@@ -136,17 +138,17 @@ def background(context: Context) -> None:
     assert_equal("the child", context.exec_result(f"kill $(cat {name}) && echo lived")["output"], "lived\n")
 
 
-@group.decision("bad-utf8", "Output that is no UTF-8 is replaced, not refused.", "Part A, Exec")
+@group.decision("bad-utf8", "Output that is not UTF-8 is decoded with replacement characters.", "Part A, Exec")
 def bad_utf8(context: Context) -> None:
     assert_equal("output", context.exec_result("printf 'a\\377b'")["output"], "a\ufffdb")
 
 
-@group.decision("large", "A megabyte of output arrives whole.", "Part A, Exec")
+@group.decision("large", "A megabyte of output is returned completely.", "Part A, Exec")
 def large(context: Context) -> None:
     result = context.exec_result(f"head -c {_LARGE} /dev/zero | tr '\\0' x")
     assert_true(result["output"] == "x" * _LARGE, f"{_LARGE} characters", f"{len(result['output'])} characters")
 
 
-@group.contract("not-get", "A command is a POST; a GET of it does not run one.", "wire-contract 3.2")
+@group.contract("not-get", "A GET request of the exec path returns 404 or 405.", "wire-contract 3.2")
 def not_get(context: Context) -> None:
     assert_error(context.get(f"/sandboxes/{context.sandbox_id}/exec"), 404, 405)

@@ -1,4 +1,4 @@
-"""What git sees in a sandbox."""
+"""Git diffs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SETUP = (
 
 
 def _diff(context: Context) -> dict[str, Any]:
-    """Of a repository with one file of each kind."""
+    """Return the diff of a repository with one file of each status."""
 
     def make() -> str:
         folder = context.unique_name()
@@ -35,44 +35,44 @@ def _status(context: Context, name: str) -> object:
     return next((item["status"] for item in _diff(context)["files"] or () if item["path"] == name), None)
 
 
-@group.contract("shape", "A diff is files, diff and staged_diff.", "wire-contract 3.3")
+@group.contract("shape", "A diff has files, diff and staged_diff.", "wire-contract 3.3")
 def shape(context: Context) -> None:
     _diff(context)
 
 
-@group.contract("modified", "A changed file is `modified`.", "wire-contract 3.3")
+@group.contract("modified", "A changed file has the status `modified`.", "wire-contract 3.3")
 def modified(context: Context) -> None:
     assert_equal("status", _status(context, "changed"), "modified")
 
 
-@group.contract("deleted", "A file that is gone is `deleted`.", "wire-contract 3.3")
+@group.contract("deleted", "A deleted file has the status `deleted`.", "wire-contract 3.3")
 def deleted(context: Context) -> None:
     assert_equal("status", _status(context, "gone"), "deleted")
 
 
-@group.contract("untracked", "A file that git does not know is `untracked`.", "wire-contract 3.3")
+@group.contract("untracked", "A file that git does not track has the status `untracked`.", "wire-contract 3.3")
 def untracked(context: Context) -> None:
     assert_equal("status", _status(context, "fresh"), "untracked")
 
 
-@group.contract("added", "A file that was added is `added`.", "wire-contract 3.3")
+@group.contract("added", "A file that was added to the index has the status `added`.", "wire-contract 3.3")
 def added(context: Context) -> None:
     assert_equal("status", _status(context, "added"), "added")
 
 
-@group.decision("unstaged", "`diff` is what is not staged.", "Part A, Files")
+@group.decision("unstaged", "`diff` has the unstaged changes.", "Part A, Files")
 def unstaged(context: Context) -> None:
     diff = _diff(context)["diff"]
     assert_true("+two" in diff and "+three" not in diff, "a diff with +two, without +three", diff)
 
 
-@group.decision("staged", "`staged_diff` is what is staged.", "Part A, Files")
+@group.decision("staged", "`staged_diff` has the staged changes.", "Part A, Files")
 def staged(context: Context) -> None:
     diff = _diff(context)["staged_diff"]
     assert_true("+three" in diff and "+two" not in diff, "a diff with +three, without +two", diff)
 
 
-@group.decision("no-repository", "Where there is no repository everything is empty.", "Part A, Files")
+@group.decision("no-repository", "Outside a repository all three are empty.", "Part A, Files")
 def no_repository(context: Context) -> None:
     answer = context.get(f"/sandboxes/{context.sandbox_id}/git/diff", params={"path": "/workspace"})
     found = read_object(answer, DIFF)

@@ -1,4 +1,4 @@
-"""Sandboxes: creating, looking, pausing, destroying."""
+"""Sandboxes: creation, retrieval, logs, pause and destruction."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ group = Group("sandboxes")
 TEMPLATES = ("minimal", "node-22", "node-20", "python-312", "python-311", "desktop")
 
 
-@group.contract("create-201", "A create answers 201.", "wire-contract 3.1")
+@group.contract("create-201", "Creating a sandbox returns 201.", "wire-contract 3.1")
 def create_201(context: Context) -> None:
     assert_status(context.create_response, 201)
 
 
-@group.contract("create-shape", "A create answers a sandbox.", "wire-contract 3.1")
+@group.contract("create-shape", "Creating a sandbox returns the sandbox.", "wire-contract 3.1")
 def create_shape(context: Context) -> None:
     read_object(context.create_response, SANDBOX)
 
 
-@group.contract("create-template", "A create answers with the template that was asked for.", "wire-contract 3.1")
+@group.contract("create-template", "A created sandbox has the requested template.", "wire-contract 3.1")
 def create_template(context: Context) -> None:
     assert_equal("template", read_text(context.create_response, "template"), "minimal")
 
 
-@group.decision("create-running", "A created sandbox is running when the create answers.", "Part A, Create")
+@group.decision("create-running", "A created sandbox is running when the create request returns.", "Part A, Create")
 def create_running(context: Context) -> None:
     assert_equal("status", read_text(context.create_response, "status"), "running")
 
@@ -54,17 +54,21 @@ def create_defaults(context: Context) -> None:
     assert_equal("it", {name: made.get(name) for name in _DEFAULTS}, _DEFAULTS)
 
 
-@group.contract("create-alias", "`python` is a name of a template.", "wire-contract 3.1")
+@group.contract("create-alias", "`python` is an alias of a template.", "wire-contract 3.1")
 def create_alias(context: Context) -> None:
     assert_status(context.second_create_response, 201)
 
 
-@group.decision("alias-resolved", "The answer names the template that an alias stands for.", "Part A, Create")
+@group.decision(
+    "alias-resolved", "A sandbox created with an alias has the name of the template it stands for.", "Part A, Create"
+)
 def alias_resolved(context: Context) -> None:
     assert_equal("template", read_text(context.second_create_response, "template"), "python-312")
 
 
-@group.contract("create-fields", "Sizes, budget, timeout and init_script are those asked for.", "wire-contract 3.1")
+@group.contract(
+    "create-fields", "A created sandbox has the requested sizes, budget, timeout and init_script.", "wire-contract 3.1"
+)
 def create_fields(context: Context) -> None:
     made = read_object(context.second_create_response)
     wanted = {
@@ -82,48 +86,54 @@ def zero_is_default(context: Context) -> None:
     assert_equal("disk_gb", read_object(context.second_create_response).get("disk_gb"), 5)
 
 
-@group.contract("unknown-template", "An unknown template is a 400 that names the valid ones.", "wire-contract 3.1")
+@group.contract(
+    "unknown-template", "An unknown template returns 400 with the list of valid templates.", "wire-contract 3.1"
+)
 def unknown_template(context: Context) -> None:
     answer = context.create(template="caged-verify-none")
     assert_error(answer, 400)
     assert_detail_contains(answer, *TEMPLATES)
 
 
-@group.contract("no-template", "A create without template is a 400.", "wire-contract 3.1")
+@group.contract("no-template", "A create request without a template returns 400.", "wire-contract 3.1")
 def no_template(context: Context) -> None:
     assert_error(context.create(template=None), 400)
 
 
-@group.contract("negative-timeout", "A negative timeout is a 400 with this very text.", "platform-behaviour B3")
+@group.contract(
+    "negative-timeout",
+    "A negative timeout returns 400 with the text `timeout cannot be negative`.",
+    "platform-behaviour B3",
+)
 def negative_timeout(context: Context) -> None:
     answer = context.create(timeout=-1)
     assert_error(answer, 400)
     assert_detail_contains(answer, "timeout cannot be negative")
 
 
-@group.contract("empty-allowlist", "The mode allowlist without a host is refused.", "platform-behaviour B14")
+@group.contract("empty-allowlist", "The network mode allowlist without a host returns 400.", "platform-behaviour B14")
 def empty_allowlist(context: Context) -> None:
     assert_error(context.create(network_mode="allowlist"), 400)
 
 
-@group.decision("bad-env", "A variable's name with `=` in it is a 400.", "Part A, Create")
+@group.decision("bad-env", "A variable whose name contains `=` returns 400.", "Part A, Create")
 def bad_env(context: Context) -> None:
     assert_error(context.create(env={"A=B": "x"}), 400)
 
 
-@group.decision("unknown-agent", "An unknown agent is a 400 that names the known ones.", "Part A, Create")
+@group.decision("unknown-agent", "An unknown agent returns 400 with the list of known agents.", "Part A, Create")
 def unknown_agent(context: Context) -> None:
     answer = context.create(agents=["caged-verify-none"])
     assert_error(answer, 400)
     assert_detail_contains(answer, "claude-code", "aider", "codex")
 
 
-@group.decision("unknown-network", "An unknown network mode is a 400.", "Part A, Create")
+@group.decision("unknown-network", "An unknown network mode returns 400.", "Part A, Create")
 def unknown_network(context: Context) -> None:
     assert_error(context.create(network_mode="caged-verify-none"), 400)
 
 
-@group.contract("get", "A sandbox can be looked at by its id.", "wire-contract 3.1")
+@group.contract("get", "A sandbox can be retrieved by its id.", "wire-contract 3.1")
 def get(context: Context) -> None:
     assert_equal("id", read_object(context.get(f"/sandboxes/{context.sandbox_id}"), SANDBOX)["id"], context.sandbox_id)
 
@@ -135,35 +145,37 @@ def total_cost(context: Context) -> None:
     assert_true(abs(found["total_cost"] - wanted) < 1e-5, f"total_cost {wanted}", found["total_cost"])
 
 
-@group.contract("list", "The list has every sandbox of the account, whole.", "wire-contract 3.1")
-def listed(context: Context) -> None:
+@group.contract("list", "The list has every sandbox of the account, with all keys.", "wire-contract 3.1")
+def list_sandboxes(context: Context) -> None:
     box = context.sandbox_id
     found = [item["id"] for item in read_array(context.get("/sandboxes"), SANDBOX)]
     assert_true(box in found, f"{box} in the list", found)
 
 
-@group.contract("logs", "Logs are lines with timestamp, type and message.", "wire-contract 3.1")
+@group.contract("logs", "Log lines have timestamp, type and message.", "wire-contract 3.1")
 def logs(context: Context) -> None:
     context.run_command("true")
     lines = read_array(context.get(f"/sandboxes/{context.sandbox_id}/logs"), LOG)
     assert_true(lines, "some lines", "none")
 
 
-@group.contract("logs-tail", "`tail` is how many lines of the log are wanted.", "wire-contract 3.1")
+@group.contract("logs-tail", "`tail` is the number of log lines to return.", "wire-contract 3.1")
 def logs_tail(context: Context) -> None:
     context.run_command("true")
     lines = read_array(context.get(f"/sandboxes/{context.sandbox_id}/logs", params={"tail": "1"}), LOG)
     assert_equal("lines:", len(lines), 1)
 
 
-@group.decision("logs-bad-tail", "A tail that is no number is a 400 that names it.", "Part A, Errors")
+@group.decision(
+    "logs-bad-tail", "A `tail` that is not a number returns 400 with the name of the parameter.", "Part A, Errors"
+)
 def logs_bad_tail(context: Context) -> None:
     answer = context.get(f"/sandboxes/{context.sandbox_id}/logs", params={"tail": "many"})
     assert_error(answer, 400)
     assert_detail_contains(answer, "tail")
 
 
-@group.contract("trust", "Trust scores are session, score and time.", "wire-contract 3.1")
+@group.contract("trust", "Trust scores have session, score and time.", "wire-contract 3.1")
 def trust(context: Context) -> None:
     scores = read_array(context.get(f"/trust/sandboxes/{context.sandbox_id}"), TRUST)
     assert_true(all(item["score"] <= 100 for item in scores), "scores from 0 to 100", scores)
@@ -172,32 +184,32 @@ def trust(context: Context) -> None:
 # --- pausing
 
 
-@group.contract("pause-204", "A pause answers 204 and nothing.", "wire-contract 3.1")
+@group.contract("pause-204", "Pausing a sandbox returns 204 with an empty body.", "wire-contract 3.1")
 def pause_204(context: Context) -> None:
     assert_no_content(record_pause(context).pause)
 
 
-@group.contract("paused", "A paused sandbox says so.", "wire-contract 3.1")
+@group.contract("paused", "A paused sandbox has the status `paused`.", "wire-contract 3.1")
 def is_paused(context: Context) -> None:
     assert_equal("status", read_text(record_pause(context).get, "status"), "paused")
 
 
-@group.contract("resume-204", "A resume answers 204 and nothing.", "wire-contract 3.1")
+@group.contract("resume-204", "Resuming a sandbox returns 204 with an empty body.", "wire-contract 3.1")
 def resume_204(context: Context) -> None:
     assert_no_content(record_pause(context).resume)
 
 
-@group.contract("resumed", "A resumed sandbox is running.", "wire-contract 3.1")
+@group.contract("resumed", "A resumed sandbox has the status `running`.", "wire-contract 3.1")
 def resumed(context: Context) -> None:
     assert_equal("status", read_text(record_pause(context).get_after, "status"), "running")
 
 
-@group.contract("pause-keeps", "Files outlive a pause.", "platform-behaviour B17")
+@group.contract("pause-keeps", "Files survive a pause.", "platform-behaviour B17")
 def pause_keeps(context: Context) -> None:
     assert_equal("output", read_object(record_pause(context).exec_after).get("output"), "kept\n")
 
 
-@group.decision("pause-twice", "Pausing a paused sandbox is a 409 that names its state.", "Part A, States")
+@group.decision("pause-twice", "Pausing a paused sandbox returns 409 with its status.", "Part A, States")
 def pause_twice(context: Context) -> None:
     answer = record_pause(context).pause_again
     assert_error(answer, 409)
@@ -205,7 +217,7 @@ def pause_twice(context: Context) -> None:
     assert_reason(answer, "invalid_state")
 
 
-@group.decision("resume-running", "Resuming a running sandbox is a 409 that names its state.", "Part A, States")
+@group.decision("resume-running", "Resuming a running sandbox returns 409 with its status.", "Part A, States")
 def resume_running(context: Context) -> None:
     answer = record_pause(context).resume_running
     assert_error(answer, 409)
@@ -213,7 +225,9 @@ def resume_running(context: Context) -> None:
     assert_reason(answer, "invalid_state")
 
 
-@group.decision("paused-exec", "A paused sandbox runs nothing: 200, error set, exit code -1.", "Part A, Exec")
+@group.decision(
+    "paused-exec", "A command in a paused sandbox returns 200 with error set and exit code -1.", "Part A, Exec"
+)
 def paused_exec(context: Context) -> None:
     answer = record_pause(context).exec
     assert_status(answer, 200)
@@ -223,25 +237,25 @@ def paused_exec(context: Context) -> None:
     assert_true(isinstance(result.get("error"), str) and result["error"], "error, a text", repr(result.get("error")))
 
 
-@group.decision("paused-files", "The files of a paused sandbox are a 409.", "Part A, Not running")
+@group.decision("paused-files", "Listing the files of a paused sandbox returns 409.", "Part A, Not running")
 def paused_files(context: Context) -> None:
     answer = record_pause(context).files
     assert_error(answer, 409)
     assert_reason(answer, "sandbox_not_running")
 
 
-@group.decision("paused-terminal", "A terminal of a paused sandbox is a 409 before the upgrade.", "Part A, Sockets")
+@group.decision("paused-terminal", "A terminal of a paused sandbox returns 409 before the upgrade.", "Part A, Sockets")
 def paused_terminal(context: Context) -> None:
     assert_status(record_pause(context).handshake, 409)
 
 
-@group.contract("auto-snapshot", "A pause makes a snapshot named auto-pause.", "platform-behaviour B17")
+@group.contract("auto-snapshot", "A pause creates a snapshot named auto-pause.", "platform-behaviour B17")
 def auto_snapshot(context: Context) -> None:
     names = [item.get("name") for item in read_array(record_pause(context).snapshots)]
     assert_true("auto-pause" in names, "a snapshot auto-pause", names)
 
 
-@group.decision("auto-trigger", "The trigger of the snapshot of a pause is `auto`.", "Part A, States")
+@group.decision("auto-trigger", "The snapshot that a pause creates has the trigger `auto`.", "Part A, States")
 def auto_trigger(context: Context) -> None:
     found = [
         item.get("trigger") for item in read_array(record_pause(context).snapshots) if item.get("name") == "auto-pause"
@@ -252,41 +266,41 @@ def auto_trigger(context: Context) -> None:
 # --- destroying
 
 
-@group.decision("secrets", "The value of a variable named as a secret is masked in the logs.", "Part A, Create")
+@group.decision("secrets", "The value of a variable declared as a secret is masked in the logs.", "Part A, Create")
 def secrets(context: Context) -> None:
     record = record_destruction(context)
     lines = " ".join(item["message"] for item in read_array(record.logs, LOG))
     assert_true(record.secret not in lines and "***" in lines, "*** in its place", lines)
 
 
-@group.contract("destroy-204", "A destroy answers 204 and nothing.", "wire-contract 3.1")
+@group.contract("destroy-204", "Destroying a sandbox returns 204 with an empty body.", "wire-contract 3.1")
 def destroy_204(context: Context) -> None:
     assert_no_content(record_destruction(context).delete)
 
 
-@group.decision("destroyed-404", "A destroyed sandbox is a 404.", "Part A, States")
+@group.decision("destroyed-404", "A destroyed sandbox returns 404.", "Part A, States")
 def destroyed_404(context: Context) -> None:
     assert_error(record_destruction(context).get, 404)
 
 
-@group.decision("destroyed-list", "A destroyed sandbox leaves the list.", "Part A, States")
+@group.decision("destroyed-list", "A destroyed sandbox is not in the list.", "Part A, States")
 def destroyed_list(context: Context) -> None:
     record = record_destruction(context)
     found = [item.get("id") for item in read_array(record.list)]
     assert_true(record.sandbox_id not in found, f"{record.sandbox_id} not in the list", "it is")
 
 
-@group.decision("destroyed-exec", "A destroyed sandbox runs nothing: 404.", "Part A, States")
+@group.decision("destroyed-exec", "A command in a destroyed sandbox returns 404.", "Part A, States")
 def destroyed_exec(context: Context) -> None:
     assert_error(record_destruction(context).exec, 404)
 
 
-@group.decision("destroy-twice", "Destroying it again is a 404.", "Part A, States")
+@group.decision("destroy-twice", "Destroying a destroyed sandbox returns 404.", "Part A, States")
 def destroy_twice(context: Context) -> None:
     assert_error(record_destruction(context).delete_again, 404)
 
 
-@group.decision("destroyed-snapshots", "Snapshots outlive their sandbox.", "Part A, States")
+@group.decision("destroyed-snapshots", "Snapshots survive the destruction of their sandbox.", "Part A, States")
 def destroyed_snapshots(context: Context) -> None:
     assert_status(record_destruction(context).snapshot, 200)
 

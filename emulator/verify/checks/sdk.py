@@ -1,4 +1,4 @@
-"""A round through our own SDK: that what its users call works against this server."""
+"""Calls through our own SDK."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _client(context: Context) -> Iterator[Caged]:
             raise Mismatch("no error", f"{type(error).__name__}: {error}") from error
 
 
-@group.contract("exec", "exec gives output and exit code.", "wire-contract 3.2")
+@group.contract("exec", "exec returns output and exit code.", "wire-contract 3.2")
 def run(context: Context) -> None:
     box = context.sandbox_id
     with _client(context) as caged:
@@ -32,7 +32,7 @@ def run(context: Context) -> None:
         assert_equal("output, exit_code, ok", [result.output, result.exit_code, result.ok], ["out\n", 4, False])
 
 
-@group.contract("files", "What is written is read.", "wire-contract 3.3")
+@group.contract("files", "A file that was written can be read and listed.", "wire-contract 3.3")
 def files(context: Context) -> None:
     box, path = context.sandbox_id, f"/workspace/{context.unique_name()}"
     with _client(context) as caged:
@@ -41,17 +41,17 @@ def files(context: Context) -> None:
         assert_true(path in [entry.path for entry in caged.files.list(box)], "the file in the list", "it is not")
 
 
-@group.contract("not-found", "An unknown sandbox is a CagedNotFoundError.", "wire-contract 2.1")
+@group.contract("not-found", "An unknown sandbox raises CagedNotFoundError.", "wire-contract 2.1")
 def not_found(context: Context) -> None:
     with _client(context) as caged:
         try:
-            caged.sandboxes.get("caged-verify-nobody")
+            caged.sandboxes.get("caged-verify-unknown")
         except CagedNotFoundError:
             return
     raise Mismatch("CagedNotFoundError", "no error")
 
 
-@group.contract("stream", "A streamed command gives its output and exit code.", "wire-contract 4.3")
+@group.contract("stream", "A streamed command returns its output and exit code.", "wire-contract 4.3")
 def stream(context: Context) -> None:
     box = context.sandbox_id
     with _client(context) as caged:
@@ -61,7 +61,7 @@ def stream(context: Context) -> None:
         assert_equal("exit_code", output.exit_code, 5)
 
 
-@group.contract("lists", "Everything that can be listed is understood.", "wire-contract 3")
+@group.contract("lists", "Every list can be parsed.", "wire-contract 3")
 def lists(context: Context) -> None:
     box = context.sandbox_id
     with _client(context) as caged:

@@ -1,5 +1,7 @@
-"""Agent sessions and their replay. What a session looks like is told from the newest one of the account; with an agent
-(`--agent`) one is begun when there is none."""
+"""Agent sessions and their replay.
+
+The newest session of the account is examined; with an agent (`--agent`) a new one is begun first.
+"""
 
 from __future__ import annotations
 
@@ -22,12 +24,14 @@ def _page(context: Context, **query: Any) -> dict[str, Any]:
 
 
 def _session(context: Context) -> dict[str, Any]:
-    """The newest, with some events."""
+    """Return the newest session, or skip the check."""
 
     def find() -> dict[str, Any]:
         if context.agent:
             command = _PROMPTS.get(context.agent, f"{context.agent} -p")
-            context.require_json(context.exec(f"{command} 'say hello'", context.second_sandbox_id), "asking the agent")
+            context.require_json(
+                context.exec(f"{command} 'say hello'", context.second_sandbox_id), "prompting the agent"
+            )
         found = context.require_json(
             context.get("/sessions", params={"page": 1, "per_page": 1}), "the list of sessions"
         )
@@ -43,24 +47,24 @@ def newest_path(context: Context) -> str:
     return f"/sessions/{path_segment(str(_session(context).get('id')))}"
 
 
-@group.contract("list", "The list is a page: data and pagination.", "wire-contract 3.6")
-def listed(context: Context) -> None:
+@group.contract("list", "The list is a page with data and pagination.", "wire-contract 3.6")
+def list_sessions(context: Context) -> None:
     _page(context)
 
 
-@group.contract("list-page", "The pagination says the page asked for.", "wire-contract 3.6")
+@group.contract("list-page", "The pagination has the requested page.", "wire-contract 3.6")
 def list_page(context: Context) -> None:
     assert_equal("page", _page(context, page=2)["pagination"]["page"], 2)
 
 
-@group.contract("list-per-page", "per_page is how many come at most.", "wire-contract 3.6")
+@group.contract("list-per-page", "per_page is the largest number of sessions on a page.", "wire-contract 3.6")
 def list_per_page(context: Context) -> None:
     found = _page(context, per_page=1)
     assert_equal("per_page", found["pagination"]["per_page"], 1)
     assert_true(len(found["data"] or ()) <= 1, "one session at most", len(found["data"] or ()))
 
 
-@group.contract("total-pages", "total_pages is total by per_page, rounded up.", "wire-contract 3.6")
+@group.contract("total-pages", "total_pages is total divided by per_page, rounded up.", "wire-contract 3.6")
 def total_pages(context: Context) -> None:
     found = _page(context, per_page=2)["pagination"]
     assert_equal("total_pages", found["total_pages"], -(-found["total"] // max(1, found["per_page"])))
@@ -71,7 +75,7 @@ def of_sandbox(context: Context) -> None:
     read_array(context.get(f"/sandboxes/{context.sandbox_id}/sessions"), SESSION)
 
 
-@group.contract("get", "A session can be looked at by its id.", "wire-contract 3.6")
+@group.contract("get", "A session can be retrieved by its id.", "wire-contract 3.6")
 def get(context: Context) -> None:
     assert_equal("id", read_object(context.get(newest_path(context)), SESSION)["id"], _session(context)["id"])
 
@@ -84,19 +88,19 @@ def costs(context: Context) -> None:
     assert_true(all(abs(cost - wanted) < 1e-6 for cost in got), f"{wanted} twice", got)
 
 
-@group.contract("replay", "A replay is events, has_more, next_seq and total.", "wire-contract 3.6")
+@group.contract("replay", "A replay has events, has_more, next_seq and total.", "wire-contract 3.6")
 def replay(context: Context) -> None:
     read_object(context.get(f"{newest_path(context)}/replay"), REPLAY)
 
 
-@group.contract("replay-limit", "`limit` is how many events come at most.", "wire-contract 3.6")
+@group.contract("replay-limit", "`limit` is the largest number of events in a replay.", "wire-contract 3.6")
 def replay_limit(context: Context) -> None:
     found = read_object(context.get(f"{newest_path(context)}/replay", params={"limit": 1}), REPLAY)
     assert_true(len(found["events"]) <= 1, "one event at most", len(found["events"]))
     assert_equal("has_more", found["has_more"], found["total"] > 1)
 
 
-@group.contract("replay-after", "after_seq = next_seq goes on behind what has come.", "wire-contract 3.6")
+@group.contract("replay-after", "after_seq = next_seq returns the following events.", "wire-contract 3.6")
 def replay_after(context: Context) -> None:
     path = f"{newest_path(context)}/replay"
     first = read_object(context.get(path, params={"limit": 1}), REPLAY)
@@ -107,7 +111,7 @@ def replay_after(context: Context) -> None:
     assert_true(len(got) == 2 and got[0] < got[1], "two events, one after the other", got)
 
 
-@group.contract("replay-type", "`type` is which events are wanted.", "wire-contract 3.6")
+@group.contract("replay-type", "`type` selects events of one type.", "wire-contract 3.6")
 def replay_type(context: Context) -> None:
     path = f"{newest_path(context)}/replay"
     events = read_object(context.get(path), REPLAY)["events"]
@@ -118,7 +122,7 @@ def replay_type(context: Context) -> None:
     assert_equal("types", sorted({event["type"] for event in found}), [kind])
 
 
-@group.contract("replay-types", "The types of events are the known ones, or `other`.", "wire-contract 3.7")
+@group.contract("replay-types", "The type of an event is one of the known types or `other`.", "wire-contract 3.7")
 def replay_types(context: Context) -> None:
     known = ("llm_call", "tool_call", "file_op", "command", "network", "error", "lifecycle", "desktop", "other")
     for event in read_object(context.get(f"{newest_path(context)}/replay"), REPLAY)["events"]:

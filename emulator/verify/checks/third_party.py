@@ -1,4 +1,4 @@
-"""Third-party MCP servers: that the lists are there. An emulator that says 501 does not claim to have them."""
+"""Third-party MCP servers: their lists. A server that returns 501 does not claim to have them."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ group = Group("third-party")
 
 
 def _listing(path: str, key: str, section: str) -> None:
-    @group.contract(f"{key}-of-{path.rsplit('/', 1)[1]}", f"GET {path} is an object with {key}.", section)
-    def look(context: Context) -> None:
+    @group.contract(f"{key}-of-{path.rsplit('/', 1)[1]}", f"GET {path} returns an object with {key}.", section)
+    def check_list(context: Context) -> None:
         answer = context.get(path)
         if answer.status_code == 501:
-            raise SkipCheck(f"the server says that it has none of this: {shorten(answer.text)}")
+            raise SkipCheck(f"the server does not implement this: {shorten(answer.text)}")
         read_object(answer, {f"{key}": [{}]})
 
 
