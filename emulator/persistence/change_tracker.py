@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from functools import partial
 from typing import Any, Callable, Optional
 
 from ..history import History
@@ -52,8 +53,6 @@ class ChangeTracker:
         self._bodies: dict[str, dict[str, Any]] = {}
         self._changing: dict[str, set[str]] = {"session": set(), "snapshot": set()}
         self._documents: dict[str, str] = {}
-        self.commit = self._queue.commit
-        self.defer_document = self._queue.defer_document
 
     @property
     def pending(self) -> bool:
@@ -77,8 +76,8 @@ class ChangeTracker:
         self._scan("sandbox", store.sandboxes.values(), self._update_sandbox)
         self._update_tracked("session", store.sessions, self._update_session)
         self._update_tracked("snapshot", store.snapshots, self._update_snapshot)
-        for kind, records in (("alert", store.alerts), ("notification", store.notifications)):
-            self._update_tracked(kind, records, lambda record, kind=kind: self._put(kind, record))
+        self._update_tracked("alert", store.alerts, partial(self._put, "alert"))
+        self._update_tracked("notification", store.notifications, partial(self._put, "notification"))
 
     def mark_session(self, store: Store, session_id: str) -> None:
         """Note that a session has changed, which may have ended already."""
@@ -91,6 +90,14 @@ class ChangeTracker:
         if self._documents.get(name) != body:
             self._documents[name] = body
             self._queue.put_document(name, body)
+
+    def defer_document(self, name: str, content: Any) -> None:
+        """Set a JSON document, which is written with the next change."""
+        self._queue.defer_document(name, content)
+
+    def commit(self, include_deferred: bool = False) -> bool:
+        """Write the changes in one transaction (`WriteQueue.commit`)."""
+        return self._queue.commit(include_deferred)
 
     # --- records that are compared by fingerprints
 

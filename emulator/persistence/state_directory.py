@@ -118,8 +118,8 @@ def _check(path: Path) -> None:
         if NAME in entries and not (path / NAME).stat().st_size:
             _require_no_files(path)
         raise ConfigError(
-            f"{path} is not empty and not a state directory of an emulator: it holds {_list_names(entries)}. Nothing was"
-            " changed; name an empty directory, or one that does not exist"
+            f"{path} is not empty and not a state directory of an emulator: it holds {_list_names(entries)}. Nothing"
+            " was changed; name an empty directory, or one that does not exist"
         )
     if not entries and _read_lock_file(path) is None:
         raise ConfigError(f"{path} is not a state directory: its {LOCK} is not an emulator's; use an empty directory")
