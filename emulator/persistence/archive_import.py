@@ -69,7 +69,7 @@ class _Import:
             with open_archive_database(work / NAME) as connection:
                 sign_of_life = recovery.SignOfLife.decode(load_documents(connection)["alive"])
                 return load_state(connection, self._services.files_dir / "snapshots"), sign_of_life
-        except Exception as error:  # whatever a damaged record leads to; nothing has been changed yet
+        except Exception as error:  # a damaged record leads to many kinds of errors; nothing has been changed yet
             raise TransferError(f"the archive's records cannot be read: {describe_failure(error)}") from error
 
     def _check_conflicts(self, store: Store) -> None:

@@ -128,7 +128,7 @@ class ChangeTracker:
         causes = frozenset(self._alert_causes(account.id))
         fingerprint = fingerprints.account_fingerprint(account, causes)
         if fingerprint != before:
-            self._put("account", account, told=sorted(causes))
+            self._put("account", account, {codec.ALERT_CAUSES: sorted(causes)})
         return fingerprint
 
     def _update_key(self, key: Key, before: Any) -> Any:
@@ -153,7 +153,7 @@ class ChangeTracker:
         causes = frozenset(self._alert_causes(sandbox.id))
         fingerprint = fingerprints.sandbox_fingerprint(sandbox, session_id, causes)
         if fingerprint != before:
-            self._put("sandbox", sandbox, session_id=session_id, told=sorted(causes))
+            self._put("sandbox", sandbox, {"session_id": session_id, codec.ALERT_CAUSES: sorted(causes)})
         return fingerprint
 
     # --- records in tracked dictionaries
@@ -196,8 +196,9 @@ class ChangeTracker:
 
     # --- writing
 
-    def _put(self, kind: str, record: Any, **more: Any) -> None:
-        self._put_body(kind, record.id, {**codec.encode(record), **more})
+    def _put(self, kind: str, record: Any, more: Optional[dict[str, Any]] = None) -> None:
+        """Write a record, with more keys than its fields."""
+        self._put_body(kind, record.id, {**codec.encode(record), **(more or {})})
 
     def _put_body(self, kind: str, identifier: str, body: dict[str, Any]) -> None:
         self._position += 1

@@ -54,6 +54,9 @@ _ALLOWED: dict[type, dict[str, frozenset[str]]] = {
     Alert: {"state": frozenset({"open", "resolved", "muted"})},
 }
 
+#: The key, in the JSON of a sandbox or an account, of the causes of its alerts. It belongs to the database's format.
+ALERT_CAUSES = "told"
+
 _stored_fields: dict[type, tuple[str, ...]] = {}
 _validators: dict[type, tuple[tuple[str, Validator], ...]] = {}
 

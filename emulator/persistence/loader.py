@@ -90,7 +90,7 @@ class _Loader:
     def _load_accounts(self, store: Store) -> None:
         for body in self._records("account"):
             account = store.accounts[body["id"]] = codec.decode_account(body)
-            self._state.alert_causes[account.id] = codec.decode_texts(body["told"], account.id)
+            self._state.alert_causes[account.id] = codec.decode_texts(body[codec.ALERT_CAUSES], account.id)
             self._load_history(account.id, account.history)
         for body in self._records("key"):
             key = store.keys[body["secret"]] = codec.decode_key(body)
@@ -102,7 +102,7 @@ class _Loader:
     def _load_sandbox(self, body: dict[str, Any]) -> Sandbox:
         sandbox = codec.decode_sandbox(body)
         sandbox.session = self._state.store.sessions.get(body["session_id"] or "")
-        self._state.alert_causes[sandbox.id] = codec.decode_texts(body["told"], sandbox.id)
+        self._state.alert_causes[sandbox.id] = codec.decode_texts(body[codec.ALERT_CAUSES], sandbox.id)
         name = log_name(sandbox.id)
         sandbox.logs = [codec.decode_log_entry(entry) for entry in self._entries(name)]
         self._end_list(name, sandbox.logs)

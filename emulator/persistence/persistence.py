@@ -47,7 +47,7 @@ class Persistence:
         try:
             self._documents = loader.load_documents(self._connection)
             codec.check_documents(self._documents)
-        except Exception as error:  # whatever a damaged file leads to
+        except Exception as error:  # a damaged file leads to many kinds of errors
             self.close()
             raise self._unreadable(error) from error
 
@@ -109,7 +109,7 @@ class Persistence:
         try:
             loaded = loader.load_state(self._connection, services.files_dir / "snapshots")
             self._restore(platform, loaded)
-        except Exception as error:  # whatever a damaged record leads to; nothing has been written yet
+        except Exception as error:  # a damaged record leads to many kinds of errors; nothing has been written yet
             raise self._unreadable(error) from error
         recovery.repair_files(services, self._directory)
         self.flush()
