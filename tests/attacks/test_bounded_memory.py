@@ -15,7 +15,7 @@ from caged.emulator.control.faults import Faults
 from caged.emulator.control.journal import CommandRecord, Journal, PromptRecord, RequestRecord
 from caged.emulator.control.randomness import Randomness
 from caged.emulator.control.stubs import PENDING_CHARACTERS, Output, Stubs
-from caged.emulator.history import ACCOUNT_BYTES, MOST_BYTES, PAGE_BYTES, Event, History, Ledger
+from caged.emulator.history import ACCOUNT_BYTES, MOST_BYTES, PAGE_BYTES, Event, EventLimiter, History
 from caged.emulator.platform.events import EVENT, TEXT, Cleaned
 
 MIB = 1024**2
@@ -111,10 +111,10 @@ def test_one_history_has_a_bound():
 
 
 def test_all_histories_of_an_account_have_a_bound_and_the_oldest_events_go_first():
-    ledger, histories = Ledger(), [History() for _ in range(40)]
+    limiter, histories = EventLimiter(), [History() for _ in range(40)]
     for number in range(120):
         for history in histories:
-            history.append(event(f"{number} " + "x" * 50_000, number), 0.0, 50_000, ledger)
+            history.append(event(f"{number} " + "x" * 50_000, number), 0.0, 50_000, limiter)
     kept = [len(history.kept) for history in histories]
     assert sum(weight for history in histories for _event, weight in history.kept) <= ACCOUNT_BYTES
     assert max(kept) - min(kept) <= 1, "in whichever history they are"
@@ -122,27 +122,27 @@ def test_all_histories_of_an_account_have_a_bound_and_the_oldest_events_go_first
 
 
 def test_a_history_that_is_gone_makes_room_and_is_not_kept_by_its_account():
-    ledger = Ledger()
+    limiter = EventLimiter()
     for _ in range(10):
         history = History()
         for number in range(300):
-            history.append(event("x" * 100_000, number), 0.0, 100_000, ledger)
+            history.append(event("x" * 100_000, number), 0.0, 100_000, limiter)
     del history
     gc.collect()
     last = History()
     for number in range(300):
-        last.append(event("x" * 100_000, number), 0.0, 100_000, ledger)
+        last.append(event("x" * 100_000, number), 0.0, 100_000, limiter)
     assert len(last.kept) == 300
 
 
 def test_a_restored_history_counts_too():
-    ledger, old, new = Ledger(), History(), History()
+    limiter, old, new = EventLimiter(), History(), History()
     old.restore([(event("x", n), 30 * MIB // 300) for n in range(300)], {"command": 300}, 0.0, 1.0)
-    old.append(event("x", 301), 0.0, 100, ledger)
+    old.append(event("x", 301), 0.0, 100, limiter)
     for number in range(5):
         for _ in range(6):
             new = History()
-            new.append(event("y", number), 0.0, 20 * MIB, ledger)
+            new.append(event("y", number), 0.0, 20 * MIB, limiter)
     assert len(old.kept) == 0
     assert old.count == 301
 
