@@ -57,6 +57,8 @@ def command(bwrap: str, spec: dict[str, Any], layout: Layout) -> list[str]:
     resolver = os.path.realpath("/etc/resolv.conf")
     if resolver.startswith("/run/"):
         words += ["--ro-bind-try", resolver, resolver]
+    if spec["hosts"] and os.path.isfile(spec["hosts_target"]):
+        words += ["--ro-bind", spec["hosts"], spec["hosts_target"]]
     words += ["--ro-bind", str(layout.opt), "/opt/caged"]
     if elsewhere:
         # Where it is built to look for its own library, there is nothing now. Commands get an environment of their own.

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Callable, Optional
 
 from ..workers import Workers
-from . import bwrap, disk
+from . import bwrap, disk, hosts_file
 from .cage import Cage
 from .cgroups import MemoryGroup
 from .crash_recovery import refurnish
@@ -144,6 +144,9 @@ class Provisioner:
     def _spec(self, layout: Layout, plan: SandboxSpec) -> dict[str, object]:
         spec = self.isolation.spec(plan.sandbox_id, layout, plan.network, plan.show)
         spec["root"] = str(self._root)
+        if layout.mounted:
+            spec["hosts"] = hosts_file.write(layout.directory, plan.sandbox_id)
+            spec["hosts_target"] = hosts_file.target()
         if plan.limits is not None:
             spec["limits"] = asdict(plan.limits)
         if self.isolation.level == "bwrap":

@@ -63,6 +63,7 @@ def build(spec: dict[str, Any]) -> None:
     _shown(root, spec["show"])
     _secrets(root)
     _resolver(root)
+    _hosts(root, spec["hosts"], spec["hosts_target"])
     bind(directory + "/opt", root + "/opt/caged", recursive=False)
     if spec["python"]:
         bind(spec["python"], root + "/opt/caged/python", recursive=False)
@@ -184,6 +185,13 @@ def _resolver(root: str) -> None:
         os.makedirs(os.path.dirname(root + target), exist_ok=True)
         with open(target, "rb") as source, open(root + target, "wb") as copy:
             copy.write(source.read())
+
+
+def _hosts(root: str, source: str, target: str) -> None:
+    """The sandbox's own /etc/hosts, which has its host name. A bind cannot make the file that it covers."""
+    if source and os.path.isfile(root + target):
+        bind(source, root + target, recursive=False)
+        read_only(root + target, recursive=False)
 
 
 def _protect_kernel_files(root: str) -> None:
