@@ -10,7 +10,8 @@ from typing import Optional
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from .cage import Cage
-from .process import OUTPUT_LIMIT, Result
+from .command_result import CommandResult
+from .output import OUTPUT_LIMIT
 
 #: Never ask for a password, never page, and leave the developer's own settings out of it.
 _ENV = {
@@ -136,7 +137,7 @@ async def diff(cage: Cage, path: str) -> Optional[Diff]:
     return Diff(_parse_status(status.output), _text(unstaged), _text(staged))
 
 
-async def _diff_part(cage: Cage, deadline: float, what: str, arguments: list[str]) -> Result:
+async def _diff_part(cage: Cage, deadline: float, what: str, arguments: list[str]) -> CommandResult:
     seconds = max(0.0, deadline - time.monotonic())
     result = await _git(cage, [*arguments, "--", "."], _ENV, DIFF_BYTES, seconds)
     if result.timed_out:
@@ -160,7 +161,7 @@ def _parse_status(output: bytes) -> list[tuple[str, str]]:
     return sorted(files.items())
 
 
-def _text(result: Result) -> str:
+def _text(result: CommandResult) -> str:
     return result.output.decode("utf-8", "replace") if result.code == 0 else ""
 
 
@@ -170,7 +171,7 @@ async def _git(
     env: dict[str, str],
     limit: int = OUTPUT_LIMIT,
     seconds: Optional[float] = None,
-) -> Result:
+) -> CommandResult:
     return await cage.program(["/usr/bin/env", "git", *arguments], env, limit, seconds=seconds)
 
 

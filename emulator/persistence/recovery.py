@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..cage import archive, disk
+from ..cage import disk, tar_extractor
 from ..control.clock import rfc3339
 from ..control.current_account import acting_for
 from ..platform import cost
@@ -127,8 +127,8 @@ def _snapshots(services: Services) -> None:
 
 def _is_whole(file: Path) -> bool:
     try:
-        archive.check(file)
-    except (OSError, archive.ArchiveError):
+        tar_extractor.check(file)
+    except (OSError, tar_extractor.ArchiveError):
         return False
     return True
 

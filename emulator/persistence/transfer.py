@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Callable, Optional, TypeVar
 
-from ..cage import archive, crash_recovery, disk
-from ..cage.process import SandboxGone
+from ..cage import crash_recovery, disk, tar_writer
+from ..cage.init_client import SandboxGone
 from ..platform.platform import Platform
 from ..store import Sandbox, Store
 from . import loading, recovery, unpacking
@@ -119,9 +119,9 @@ class Transfer:
                         await cage.freeze()
                     except SandboxGone:
                         held = False  # its files are as still as they get
-                await self._services.workers.copy.run(crash_recovery.complete, layout)
+                await self._services.workers.copy.run(crash_recovery.recreate_missing_places, layout)
                 for place in PLACES:
-                    await self._services.workers.copy.run(archive.pack, layout, target / f"{place}.tar", None, place)
+                    await self._services.workers.copy.run(tar_writer.pack, layout, target / f"{place}.tar", None, place)
             finally:
                 if held and cage is not None and cage.alive and sandbox.status == "running":
                     await cage.thaw()

@@ -13,9 +13,9 @@ import zlib
 from pathlib import Path
 from typing import IO, cast
 
-from ..cage import archive
+from ..cage import tar_extractor
 from ..cage.paths import Layout
-from ..cage.tarball import ArchiveError, Member, Tarball, shown
+from ..cage.tar_reader import ArchiveError, TarMember, TarReader, shown
 from ..workers import Stoppable
 from .database import NAME
 from .foreign import MOST_RECORD_BYTES
@@ -57,7 +57,7 @@ def unpack(source: Path, work: Path) -> None:
     damaged, or newer."""
     try:
         with gzip.open(source, "rb") as packed:
-            _unpack(Tarball(cast(IO[bytes], packed), tree=False), work)
+            _unpack(TarReader(cast(IO[bytes], packed), tree=False), work)
     except FileNotFoundError:
         raise TransferError("there is no archive to import") from None
     except FileExistsError as error:
@@ -69,7 +69,7 @@ def unpack(source: Path, work: Path) -> None:
         raise TransferError("the archive is damaged: its records are missing")
 
 
-def _unpack(packed: Tarball, work: Path) -> None:
+def _unpack(packed: TarReader, work: Path) -> None:
     total = 0
     for number, member in enumerate(packed):
         name = member.parts[0].decode("ascii", "replace")
@@ -92,7 +92,7 @@ def _unpack(packed: Tarball, work: Path) -> None:
                 file.write(piece)
         if name.endswith(".tar"):
             try:
-                archive.check(target)
+                tar_extractor.check(target)
             except ArchiveError as error:
                 raise TransferError(f"the archive is damaged: {name}: {error}") from error
 
@@ -110,7 +110,7 @@ def warn_of_left_out(path: Path) -> None:
         warnings.warn(f"sandbox {identifier} is not in {path}: {why}", UserWarning, stacklevel=3)
 
 
-def _check_manifest(name: str, member: Member, packed: Tarball) -> None:
+def _check_manifest(name: str, member: TarMember, packed: TarReader) -> None:
     manifest = None
     if name == MANIFEST and member.kind == "file" and member.size <= _MOST_MANIFEST:
         try:
@@ -133,7 +133,7 @@ def furnish(layout: Layout, source: Path) -> None:
         packed = source / f"{place}.tar"
         if packed.is_file():
             try:
-                top = archive.extract(packed, Path(path), layout)
+                top = tar_extractor.extract(packed, Path(path), layout)
             except ArchiveError as error:
                 raise TransferError(f"the archive is damaged: {layout.directory.name}, {place}.tar: {error}") from error
             os.chmod(path, top.mode)

@@ -35,7 +35,7 @@ class Gate:
 
 @pytest.fixture
 def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
-    gate = Gate(restore.unpack)
+    gate = Gate(restore.restore_workspace)
     monkeypatch.setattr(restore, "unpack", gate)
     return gate
 
