@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..cage import disk, tar_extractor
+from ..cage.tar_reader import ArchiveError
 from ..control.clock import rfc3339
 from ..control.current_account import acting_for
 from ..platform import cost
@@ -128,7 +129,7 @@ def _snapshots(services: Services) -> None:
 def _is_whole(file: Path) -> bool:
     try:
         tar_extractor.check(file)
-    except (OSError, tar_extractor.ArchiveError):
+    except (OSError, ArchiveError):
         return False
     return True
 
