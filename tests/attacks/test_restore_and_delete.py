@@ -36,7 +36,7 @@ class Gate:
 @pytest.fixture
 def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
     gate = Gate(restore.restore_workspace)
-    monkeypatch.setattr(restore, "unpack", gate)
+    monkeypatch.setattr(restore, "restore_workspace", gate)
     return gate
 
 
