@@ -78,13 +78,24 @@ class BytecodeSweep:
         self._seen, self._last = seen, began
 
     def _look(self, path: str, shown: str, now: float) -> Optional[_Directory]:
-        """Return the content of a directory, read again if it has changed; None when it is not a directory (any
-        more).""" try: status = os.lstat(path) if not stat.S_ISDIR(status.st_mode): return None known =
-        self._seen.get(path) if known is not None and known.mtime == status.st_mtime_ns: return known found =
-        _Directory(status.st_mtime_ns if status.st_mtime < now - 0.1 else 0) with os.scandir(path) as entries: for entry
-        in entries: if entry.name == CACHE: found.has_cache = True elif entry.name not in _SKIPPED and
-        entry.is_dir(follow_symlinks=False): found.below.append((entry.path, f"{shown}/{entry.name}")) return found
-        except OSError: return None
+        """Return the content of a directory, read again if it has changed; None when it is not a directory."""
+        try:
+            status = os.lstat(path)
+            if not stat.S_ISDIR(status.st_mode):
+                return None
+            known = self._seen.get(path)
+            if known is not None and known.mtime == status.st_mtime_ns:
+                return known
+            found = _Directory(status.st_mtime_ns if status.st_mtime < now - 0.1 else 0)
+            with os.scandir(path) as entries:
+                for entry in entries:
+                    if entry.name == CACHE:
+                        found.has_cache = True
+                    elif entry.name not in _SKIPPED and entry.is_dir(follow_symlinks=False):
+                        found.below.append((entry.path, f"{shown}/{entry.name}"))
+            return found
+        except OSError:
+            return None
 
     def _was_written(self, cache: str) -> bool:
         """Whether a cache file was written so recently that an edit since the last sweep could have made it stale."""
@@ -94,8 +105,10 @@ class BytecodeSweep:
             return False
 
     def _drop_in(self, directory: str) -> None:
-        """Remove the stale cache files of a directory, given by its path in the sandbox, which is walked without following
-        links: a command may have replaced any part of it meanwhile."""
+        """Remove the stale cache files of a directory, given by its path in the sandbox.
+
+        The path is walked without following links: a command may have replaced any part of it meanwhile.
+        """
         try:
             with walk(self._layout, f"{directory}/{CACHE}/") as (place, _name):
                 if place.path != f"{directory}/{CACHE}":

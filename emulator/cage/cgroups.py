@@ -35,7 +35,7 @@ class MemoryGroup:
     events: str
 
     def add(self, pids: Sequence[int]) -> None:
-        """Move processes into the group, which their children inherit. One that has ended is ignored. Raises OSError."""
+        """Move processes into the group, which their children inherit. One that has ended is ignored."""
         for pid in pids:
             try:
                 (self.path / "cgroup.procs").write_text(str(pid))

@@ -85,8 +85,11 @@ def discard(path: Path) -> None:
 
 
 def _empty(top: int, deadline: Optional[float] = None) -> None:
-    """Remove the content of a directory. Nested directories are moved up into `top` first, so that neither recursion nor
-    descriptors nor paths grow with the depth."""
+    """Remove the content of a directory.
+
+    Nested directories are moved up into `top` first, so that neither recursion nor descriptors nor paths grow with the
+    depth.
+    """
     token, count = secrets.token_hex(4), 0
     while True:
         directories = _remove_files(top)

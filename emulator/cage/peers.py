@@ -55,9 +55,8 @@ def peer_of(
     if _plain(client) in relayed:
         return Peer(False, "", "a sandbox's proxy")
     if zygote is None or not os.path.exists(f"/proc/{zygote}"):
-        return Peer(
-            False, "", "a process that may be a sandbox's"
-        )  # processes that the zygote has left cannot be identified
+        # Processes that a dead zygote has left cannot be identified.
+        return Peer(False, "", "a process that may be a sandbox's")
     found = _socket_of(client, server)
     if found is None:
         return Peer(False, "", "a process that has closed the connection")

@@ -124,8 +124,7 @@ class Terminal:
             fcntl.ioctl(self._fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, cols, 0, 0))
 
     def at_prompt(self) -> bool:
-        """Return whether input is a command line: the shell itself is in the foreground, and does not read something else
-        (`read`, `read -s`)."""
+        """Return whether input is a command line: the shell is in the foreground, and does not execute `read`."""
         try:
             flags = termios.tcgetattr(self._fd)[3]
             if flags & termios.ICANON if self.edits_lines else not flags & termios.ECHO:
@@ -149,8 +148,7 @@ class Terminal:
         self._wake()
 
     def close(self) -> None:
-        """Close the terminal, and kill the program with all that it has started if it has not ended. Repeating it has no
-        effect."""
+        """Close the terminal, and kill the program with all that it has started if it has not ended."""
         if self._fd < 0:
             return
         self._loop.remove_reader(self._fd)

@@ -1,7 +1,7 @@
 """Files of the workspace for the MCP tools, which see only /workspace, without /root and /tmp.
 
-Paths are walked by descriptors as in `safe_files.py`, so whatever a command does to the tree meanwhile, neither `..` nor
-a link leads outside. All functions block and are meant for a thread; they raise OSError and OutsideOfSandbox.
+Paths are walked by descriptors as in `safe_files.py`, so whatever a command does to the tree meanwhile, neither `..`
+nor a link leads outside. All functions block and are meant for a thread; they raise OSError and OutsideOfSandbox.
 """
 
 from __future__ import annotations
@@ -60,8 +60,10 @@ def write(layout: Layout, path: str, content: bytes) -> str:
 
 
 def listing(layout: Layout, path: str) -> list[Entry]:
-    """Return the entries of a directory, sorted by name. A link is a file, with the size of the link itself; the size of a
-    directory is that of the file system."""
+    """Return the entries of a directory, sorted by name.
+
+    A link is a file, with the size of the link itself; the size of a directory is that of the file system.
+    """
     full = full_path(path)
     with walk(_WorkspaceOnly(layout), full) as (place, name):
         if name is not None:
