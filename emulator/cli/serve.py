@@ -32,9 +32,7 @@ def command(ready_file: Optional[Path], **settings: Any) -> None:
     config = config_from(settings)
     key_files = [*_output_files(), *([ready_file.absolute()] if ready_file is not None else [])]
     try:
-        foreground = Foreground(
-            config, "serve", os.getpid(), lambda line: print(line, file=sys.stderr, flush=True), key_files
-        )
+        foreground = Foreground(config, "serve", os.getpid(), key_files=key_files)
     except ConfigError as error:
         raise click.UsageError(str(error)) from error
     try:
