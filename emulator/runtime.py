@@ -26,9 +26,9 @@ from .control.faults import Faults
 from .control.journal import Journal
 from .control.randomness import Randomness
 from .control.stubs import Stubs
+from .discovery import locator_directories
 from .emulator_log import EmulatorLog, LogOutput
 from .listening import bind, url_of
-from .locator import places
 from .platform.accounts import new_admin_key
 from .platform.platform import Platform
 from .platform.services import Services
@@ -163,7 +163,7 @@ class Runtime:
         be kept from sandboxes."""
         keys = {key_directory(path): path for path in self._key_files}
         # Those of emulators that others start.
-        locators = [key_directory(directory / "locator") for directory, _ in places()]
+        locators = [key_directory(directory / "locator") for directory, _ in locator_directories()]
         isolation, self.services.probe_results = await choose(
             self.config.isolation, self._zygote, self._run_dir.path, [*keys, *locators]
         )

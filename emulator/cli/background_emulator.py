@@ -19,7 +19,7 @@ import click
 
 from ..cage.probe import IsolationUnavailable
 from ..config import ConfigError, EmulatorConfig
-from ..locator import variables
+from ..discovery import environment_variables
 from .foreground import Foreground
 from .orphans import kill_marked
 
@@ -141,7 +141,7 @@ def _emulate(config: EmulatorConfig, parent: int, tell: int, tethered: int, mark
         foreground.run(
             lambda: answer(
                 {
-                    **variables(runtime.base_url, runtime.api_key, runtime.admin_key),
+                    **environment_variables(runtime.base_url, runtime.api_key, runtime.admin_key),
                     **(runtime.loaded.variables() if config.scenario is not None else {}),
                 }
             ),

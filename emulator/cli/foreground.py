@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Callable, Optional
 
 from ..config import EmulatorConfig
+from ..discovery import Locator
 from ..emulator_log import LogOutput
-from ..locator import Locator
 from ..runtime import Runtime
 from .stop_signals import StopSignals
 

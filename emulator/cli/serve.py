@@ -16,7 +16,7 @@ from caged import __version__
 
 from ..cage.probe import IsolationUnavailable
 from ..config import ConfigError
-from ..locator import variables
+from ..discovery import environment_variables
 from ..runtime import Runtime
 from .foreground import Foreground
 from .options import config_from, emulator_options
@@ -51,7 +51,7 @@ def command(ready_file: Optional[Path], **settings: Any) -> None:
 
 def _announce(runtime: Runtime, ready_file: Optional[Path]) -> None:
     print(f"Caged emulator {__version__} on {runtime.base_url} (isolation: {runtime.services.isolation.level})")
-    exported = variables(runtime.base_url, runtime.api_key, runtime.admin_key)
+    exported = environment_variables(runtime.base_url, runtime.api_key, runtime.admin_key)
     if runtime.config.scenario is not None:
         exported.update(runtime.loaded.variables())
     for name, value in exported.items():
