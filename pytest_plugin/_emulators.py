@@ -29,7 +29,8 @@ def opened(target: Target) -> Iterator[AnyEmulator]:
         return
     from caged.emulator import Emulator
 
-    with Emulator(isolation=target.isolation) as emulator:
+    # Each test and each factory account reports its own.
+    with Emulator(isolation=target.isolation, allow_unused=True) as emulator:
         yield emulator
 
 

@@ -50,6 +50,12 @@ def resolve(config: pytest.Config) -> Target:
         raise pytest.UsageError(
             "--caged-api-key has no effect on the emulator, which is the target by default; add --caged-target=live"
         )
+    for option in ("caged_emulator_url", "caged_emulator_admin_key"):
+        if live and config.getoption(option, default=None):
+            raise pytest.UsageError(
+                f"--{option.replace('_', '-')} has no effect on a live run, which uses the real API and no emulator; "
+                "remove it, or use --caged-target=emulator"
+            )
     if config.getoption("caged_emulator_admin_key", default=None) and not url:
         raise pytest.UsageError("--caged-emulator-admin-key has no effect without --caged-emulator-url=URL; add that")
     if EMULATOR_INPUT in told:

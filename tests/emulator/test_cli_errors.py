@@ -15,7 +15,7 @@ from caged.emulator.cli import COMMANDS
 
 @pytest.fixture(scope="module")
 def emulator():
-    with Emulator() as running:
+    with Emulator(allow_unused=True) as running:
         yield running
 
 
@@ -57,6 +57,8 @@ WRONG = [
     ("commands stub ls --times 0", 1, "times"),
     ("commands stub ls --account acct_nope", 1, "account not found: acct_nope"),
     ("commands program", 2, "Missing argument 'NAME'"),
+    ("device-login allow --account acct_nope", 1, "account not found: acct_nope"),
+    ("device-login allowed", 2, "No such command 'allowed'"),
     ("export missing/x.tar.gz", 1, "missing is not a directory; create it first"),
     ("export x.tar.gz --account acct_nope", 1, "account acct_nope is unknown"),
     ("export /proc/x.tar.gz", 1, "/proc"),

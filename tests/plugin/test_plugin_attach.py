@@ -31,7 +31,7 @@ SOURCE = """
 
 @pytest.fixture(scope="module")
 def running_one() -> Iterator[Emulator]:
-    with Emulator(isolation="process") as emulator:
+    with Emulator(isolation="process", allow_unused=True) as emulator:
         yield emulator
 
 
