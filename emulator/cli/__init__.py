@@ -1,4 +1,4 @@
-"""The `caged-emulator` command. Each of its commands is the module of that name here, loaded when it is asked for."""
+"""The `caged-emulator` command. Each of its commands is the module of that name here, loaded when it is used."""
 
 from __future__ import annotations
 

@@ -95,8 +95,8 @@ WRONG = [
     ("spend cage_nope 1 --usd 2", 2, "give the amount once"),
     ("spend cage_nope much", 2, "'much' is not a valid float"),
     ("stop --timeout=-1", 2, "is not in the range"),
-    ("stop --all --port 1", 2, "it goes without naming one"),
-    ("sweep", 2, "say --live"),
+    ("stop --all --port 1", 2, "remove the options that name one"),
+    ("sweep", 2, "add --live"),
     ("sweep --live --destroy", 2, "--destroy needs --run ID"),
     ("verify --base-url nope --api-key x", 2, "nope"),
 ]
