@@ -161,9 +161,7 @@ class _Sweep:
         for kind, id in self._unknown:
             click.echo(f"  {kind} {id}: not found with this API key; it was created with another one")
         if run.unanswered:
-            click.echo(
-                f"  {run.unanswered} more may have been created by unanswered requests; --run {run.id} searches for them"
-            )
+            click.echo(f"  {run.unanswered} more may exist, of unanswered requests; --run {run.id} searches for them")
         if self._paused:
             click.echo(f"  {self._paused} other sandboxes are not running, so their run cannot be read")
 
