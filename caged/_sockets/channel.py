@@ -19,7 +19,7 @@ from .target import Target
 
 # RuntimeError: two readers at once.
 _MISUSE = (RuntimeError, WebSocketException)
-# Seconds between two looks at whether somebody else is still reading.
+# Seconds between two checks whether another reader has finished.
 _OTHER_READER = 0.01
 
 
@@ -83,7 +83,7 @@ class AsyncChannel:
             await asyncio.gather(draining, return_exceptions=True)
 
     async def _drain(self) -> None:
-        """Throw away what arrives: the server's goodbye comes after all that nobody has read."""
+        """Discard what arrives: the server's close frame comes after all unread messages."""
         while True:
             try:
                 await self._connection.recv(decode=False)
@@ -124,9 +124,9 @@ class Channel:
     def close(self) -> None:
         """Say goodbye and wait a little for the answer. May be called twice, and from another thread."""
         self._finalizer.detach()
-        closing = threading.Thread(target=self._connection.close, name="caged-goodbye", daemon=True)
+        closing = threading.Thread(target=self._connection.close, name="caged-close", daemon=True)
         closing.start()
-        # The server's goodbye comes after all that nobody has read.
+        # The server's close frame comes after all unread messages.
         while closing.is_alive():
             try:
                 self._connection.recv(_OTHER_READER, decode=False)

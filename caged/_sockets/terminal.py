@@ -11,7 +11,7 @@ from .._closing import AsyncClosing
 from .._constants import SOCKET_CLOSE_TIMEOUT, UNHEARD_OUTPUT
 from .._naming import public
 from .._tracebacks import short_tracebacks
-from .handlers import Handlers, tell_loop
+from .handlers import Handlers, report_to_loop
 from .messages import output_of, resized, typed
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class TerminalSession(AsyncClosing):
         self._channel = channel
         self._outputs: Handlers[Callable[[str], Any]] = Handlers(self._report)
         self._closes: Handlers[Callable[[], Any]] = Handlers(self._report)
-        self._errors: Handlers[Callable[[Exception], Any]] = Handlers(tell_loop)
+        self._errors: Handlers[Callable[[Exception], Any]] = Handlers(report_to_loop)
         self._unheard: deque[str] = deque()
         self._unheard_size = 0
         self._delivery: Optional[asyncio.Task[None]] = None
@@ -138,7 +138,7 @@ class TerminalSession(AsyncClosing):
         if self._errors:
             self._keep(self._errors.start(problem))
         else:
-            tell_loop(problem)
+            report_to_loop(problem)
 
     def _keep(self, tasks: list[asyncio.Task[None]]) -> None:
         for task in tasks:  # the event loop holds tasks weakly
