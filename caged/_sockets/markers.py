@@ -27,7 +27,7 @@ class Markers:
         self.end = f"__CAGED_EXIT_{number}__"
 
     def lines(self, command: str) -> tuple[str, str, str]:
-        """What to type."""
+        """The lines to type into the shell."""
         return (
             f"stty -echo 2>/dev/null; printf '%s\\n' '{self.begin}'\n",
             command if command.endswith("\n") else f"{command}\n",
@@ -52,7 +52,7 @@ class MarkerReader:
         self.counting = False
 
     def feed(self, text: str) -> str:
-        """Take what was printed; gives the output that is certain by now."""
+        """Add what the terminal printed. Returns the output that is known so far and was not returned yet."""
         if self.exit_code is not None:
             return ""
         self._held += text
@@ -61,7 +61,7 @@ class MarkerReader:
         return self._release()
 
     def end(self) -> str:
-        """Nothing more will be printed; gives the rest of the output."""
+        """End the output. Returns the rest of it."""
         if self.counting:
             self._found(_NUMBER.match(self._held, len(self._markers.end)))
         rest, self._held = self._held, ""

@@ -58,7 +58,7 @@ class TerminalSession(AsyncClosing):
             await self._channel.send(message)
 
     async def resize(self, rows: int, cols: int) -> None:
-        """Tell the programs in it another size. Does nothing when it is closed."""
+        """Change its size, which its programs are notified of. Does nothing when it is closed."""
         message = resized(arguments.integer("rows", rows), arguments.integer("cols", cols))
         self._channel.check_loop()
         if not self.closed:
@@ -92,7 +92,7 @@ class TerminalSession(AsyncClosing):
         await asyncio.wait({self._reader})
 
     async def close(self) -> None:
-        """Close it, and with it what runs in it. May be called twice, and by a handler."""
+        """Close it and end what runs in it. May be called twice, and by a handler."""
         await self._channel.close()
         if asyncio.current_task() in (self._reader, self._delivery):
             return

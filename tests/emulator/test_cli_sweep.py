@@ -110,7 +110,7 @@ def test_paused_sandboxes_are_said_not_to_have_been_asked(sweep: Sweep, api: Any
     [
         ((), "add --live"),
         (("--live", "--destroy"), "--destroy needs --run ID"),
-        (("--live", "--run", "../x"), "is no id of a run"),
+        (("--live", "--run", "../x"), "is not the id of a run"),
         (("--live", "--base-url", "http://127.0.0.1:9", "--run", "run_1"), "cannot connect"),
     ],
 )
