@@ -30,7 +30,7 @@ class AllAccounts:
 def accounts_with_functions(emulator: BaseEmulator) -> list[Any]:
     """All accounts of an emulator in this process if a function was added there; it is a function of this process."""
     link = emulator._link if has_started(emulator) else None
-    return [AllAccounts(emulator)] if link is not None and link.is_local and link.callbacks_possible else []
+    return [AllAccounts(emulator)] if link is not None and link.is_local and link.usage.callbacks_possible else []
 
 
 def fail_on_callback_errors(accounts: Sequence[Any], who: str) -> None:
