@@ -122,7 +122,7 @@ class Channel:
             raise _misused(self._target, problem) from None
 
     def close(self) -> None:
-        """Send a close frame and wait for the answer, for a limited time. May be called twice, and by another thread."""
+        """Send a close frame and wait for the answer, for a limited time. May be called twice and by any thread."""
         self._finalizer.detach()
         closing = threading.Thread(target=self._connection.close, name="caged-close", daemon=True)
         closing.start()
