@@ -12,7 +12,7 @@ from .. import descriptors
 from ..cage import disk
 from ..cage.cage import Cage
 from ..cage.git import Repo
-from ..cage.process import SandboxGone
+from ..cage.init_client import SandboxGone
 from ..control.current_account import acting_for
 from ..store import Account, LogEntry, Sandbox
 from . import cost, limits
