@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import secrets
 import shutil
 from pathlib import Path
 from typing import Callable, Optional, TypeVar
 
-from ..cage import archive, crash_recovery, disk
-from ..cage.process import SandboxGone
+from ..cage import crash_recovery, disk, tar_writer
+from ..cage.init_client import SandboxGone
 from ..platform.platform import Platform
 from ..platform.services import Services
 from ..store import Sandbox, Store
@@ -19,6 +20,8 @@ from .change_tracker import ChangeTracker
 from .codec import snapshot_file
 from .database import NAME, Error, merge_journal, open_database
 from .recovery import SignOfLife
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 #: Errors that concern the emulator, not one sandbox.
@@ -93,7 +96,7 @@ class _Export:
                 if error.errno in _EXHAUSTED:
                     raise
                 reason = self._left_out[sandbox.id] = f"its files cannot be saved: {error}"
-                self._services.log(f"sandbox {sandbox.id} was left out of an export: {reason}")
+                logger.warning("sandbox %s was left out of an export: %s", sandbox.id, reason)
                 await self._services.workers.walk.run(disk.remove, work / "sandboxes" / sandbox.id)
         return packed
 
@@ -115,9 +118,9 @@ class _Export:
                         await cage.freeze()
                     except SandboxGone:
                         frozen = False  # without processes, its files do not change
-                await copy.run(crash_recovery.complete, layout)
+                await copy.run(crash_recovery.recreate_missing_places, layout)
                 for place in PLACES:
-                    await copy.run(archive.pack, layout, target / f"{place}.tar", None, place)
+                    await copy.run(tar_writer.pack, layout, target / f"{place}.tar", None, place)
             finally:
                 if frozen and cage is not None and cage.alive and sandbox.status == "running":
                     await cage.thaw()

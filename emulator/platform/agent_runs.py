@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import logging
 import os
 import shutil
 from dataclasses import replace
@@ -11,7 +12,7 @@ from typing import Any, Callable, Optional, Union
 
 from caged import __version__
 
-from ..cage.shim_rpc import Answer
+from ..cage.shim_rpc import ShimReply
 from ..control.agent_replies import AgentReply, NoReplyLeft
 from ..control.agents import USAGE_ERROR, Agents, Prompt, Reply, model_name, prompt_text
 from ..control.callbacks import CallbackRaised
@@ -25,6 +26,8 @@ from .files import place
 from .services import Services, redacted
 from .sessions import Sessions
 from .user_functions import in_thread
+
+logger = logging.getLogger(__name__)
 
 #: How long an agent waits for another one in its sandbox: as long as clients wait for a command.
 TURN_SECONDS = 300.0
@@ -43,7 +46,7 @@ class AgentRuns:
         self._services = services
         self._sessions = sessions
 
-    async def answer(self, sandbox: Sandbox, question: dict[str, Any], answer: Answer) -> None:
+    async def answer(self, sandbox: Sandbox, question: dict[str, Any], answer: ShimReply) -> None:
         """One agent at a time in a sandbox; the next waits for its turn."""
         program = as_seen(sandbox, question.get("program", ""))
         arguments = [as_seen(sandbox, word) for word in question.get("arguments", ())]
@@ -61,7 +64,7 @@ class AgentRuns:
                 passing.used += 1
                 self._pass_through(sandbox, Prompt(agent, program, "", sandbox.id, cwd, arguments), answer)
             elif stdin is None:
-                answer.want_input()
+                answer.request_stdin()
             else:
                 answer.write(f"{program}: no prompt. Try: {program} -p 'Fix the failing test'\n")
                 answer.finish(USAGE_ERROR)
@@ -80,13 +83,13 @@ class AgentRuns:
         if code is not None:
             answer.finish(code)
 
-    async def _chosen(self, sandbox: Sandbox, prompt: Prompt, answer: Answer) -> Optional[int]:
+    async def _chosen(self, sandbox: Sandbox, prompt: Prompt, answer: ShimReply) -> Optional[int]:
         """Answer with the reply that applies to the prompt. The exit code; None when the program has become the host's
         own."""
         try:
             script = self._services.agent_replies.take(sandbox.account_id, prompt.agent, prompt.text)
         except NoReplyLeft as error:
-            self._services.log(f"{sandbox.id}: {prompt.program}: {error}")
+            logger.warning("%s: %s: %s", sandbox.id, prompt.program, error)
             nothing = Reply(f"{prompt.program}: {error}\n", 1)
             return await self._session(sandbox, prompt, nothing, answer)
         if script is None:
@@ -100,7 +103,7 @@ class AgentRuns:
             sandbox, prompt, functools.partial(_call, script, self._services.agents), answer, script
         )
 
-    def _pass_through(self, sandbox: Sandbox, prompt: Prompt, answer: Answer) -> None:
+    def _pass_through(self, sandbox: Sandbox, prompt: Prompt, answer: ShimReply) -> None:
         """No session: what the host's program takes and says, nobody here sees."""
         path = os.environ.get("PATH", os.defpath)
         found = shutil.which(prompt.program, path=path)
@@ -111,14 +114,14 @@ class AgentRuns:
             missing = f"{prompt.program}: {found} cannot be seen from within {level} isolation; use isolation='process'"
         self._services.note(sandbox, f"{prompt.agent} passes through to {found or 'nothing'}", "agent")
         self._asked(sandbox, prompt, Reply("", NO_EXIT_CODE))
-        answer.become_real(path=path, missing=missing)
+        answer.run_real(path=path, missing=missing)
 
     async def _session(
         self,
         sandbox: Sandbox,
         prompt: Prompt,
         said: Union[Reply, Callable[[Prompt], Reply]],
-        answer: Answer,
+        answer: ShimReply,
         script: Optional[AgentReply] = None,
     ) -> int:
         """`script`: the reply of a test that applies."""
@@ -153,7 +156,7 @@ class AgentRuns:
         except (CallbackRaised, TypeError, ValueError) as error:
             raised = error.original if isinstance(error, CallbackRaised) else error
             if script is None:
-                self._services.log(f"{sandbox.id}: answering {prompt.program} failed: {raised!r}")
+                logger.error("%s: a prompt of %s could not be answered: %r", sandbox.id, prompt.program, raised)
                 return Reply(f"the emulator could not answer: {raised}\n", 1)
             text = self._services.callback_failed(sandbox, script, raised)
             return Reply(f"the function of {script} failed: {text}\n", 1)
@@ -170,7 +173,7 @@ class AgentRuns:
                 return Reply(f"{prompt.program}: cannot write {path}: {refusal.detail}\n", 1)
         return reply
 
-    async def _print(self, form: Printed, reply: Reply, answer: Answer) -> None:
+    async def _print(self, form: Printed, reply: Reply, answer: ShimReply) -> None:
         answer.write(form.first())
         for piece in reply.pieces:
             await asyncio.sleep(reply.delay)

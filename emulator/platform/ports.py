@@ -10,7 +10,7 @@ import time
 from typing import Optional
 
 from .. import descriptors
-from ..cage.process import SandboxGone
+from ..cage.init_client import SandboxGone
 from ..control.current_account import act_for
 from ..store import Account, Port, Sandbox
 from . import limits

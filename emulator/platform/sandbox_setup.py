@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import shlex
 from collections.abc import Awaitable, Coroutine
 from typing import Any, Optional, TypeVar
@@ -10,12 +11,12 @@ from typing import Any, Optional, TypeVar
 from ..cage import git
 from ..cage.cage import Cage
 from ..cage.cgroups import MemoryGroup
+from ..cage.init_client import SandboxGone
 from ..cage.probe import describe
-from ..cage.process import SandboxGone
 from ..cage.provisioning import Limits, SandboxSpec
 from ..cage.proxy import Proxy
 from ..cage.safe_files import OutsideOfSandbox
-from ..cage.shim_rpc import Answer
+from ..cage.shim_rpc import ShimReply
 from ..cage.toolchains import Toolchain
 from ..cage.zygote import ZygoteError
 from ..control.current_account import acting_for
@@ -25,6 +26,8 @@ from .agent_runs import AgentRuns
 from .command_stubs import CommandStubs, choose, install_shims
 from .services import Services, mask
 from .sessions import Sessions
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 #: Where a repository may keep settings, and the most of them that a sandbox shows.
@@ -102,13 +105,13 @@ class SandboxSetup:
                 " or serve with --no-limits",
             )
 
-        async def asked(question: dict[str, Any], answer: Answer) -> None:
+        async def asked(question: dict[str, Any], answer: ShimReply) -> None:
             answering = self._agent_runs if question.get("kind") == "agent" else self._command_stubs
             with acting_for(sandbox.account_id):
                 try:
                     await answering.answer(sandbox, question, answer)
                 except Exception as error:  # whoever can connect inside may ask anything
-                    services.log(f"{sandbox.id}: a program's question could not be answered: {error!r}")
+                    logger.error("%s: a request of the shim could not be answered: %r", sandbox.id, error)
                     answer.write("the emulator could not answer; its log says why\n")
                     answer.finish(1)
 
@@ -122,7 +125,7 @@ class SandboxSetup:
             again=again,
             memory=self._memory(sandbox),
             on_lost=lost,
-            on_ask=asked,
+            on_shim_request=asked,
             on_overrun=overrun,
         )
         try:
@@ -149,8 +152,7 @@ class SandboxSetup:
             self._services.note(sandbox, f"{host}:{port} was refused: it is not on the allowlist", "network")
             self._services.record(sandbox, "network", {"host": host, "port": port, "allowed": False})
 
-        log = self._services.log
-        return Proxy(sandbox.allowlist, refused, lambda line: log(f"{sandbox.id}: {line}"), self._services.relayed)
+        return Proxy(sandbox.allowlist, refused, sandbox.id, self._services.relayed)
 
     def _lost(self, sandbox: Sandbox) -> None:
         """The sandbox's init died without having been asked to."""

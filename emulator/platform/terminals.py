@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Optional
 
 from .. import descriptors
-from ..cage.process import SandboxGone
+from ..cage.init_client import SandboxGone
 from ..cage.terminal import Terminal
 from ..store import Account, Sandbox
 from . import limits
