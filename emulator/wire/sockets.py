@@ -51,7 +51,7 @@ class Connection:
         """
         name = SUBPROTOCOLS[kind]
         await self.socket.accept(subprotocol=name if name in subprotocols(self.socket.scope) else None)
-        opened_at = self.platform.services.clock.timestamp()
+        opened_at = self.platform.clock.timestamp()
         self._opened = OpenSocket(self.account.id, self.sandbox.id, kind, opened_at)
         self.platform.sockets.add(self._opened)
 
@@ -89,9 +89,9 @@ class SocketDispatcher:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         socket = WebSocket(scope, receive, send)
-        services = self._platform.services
-        entry = services.journal.add(
-            RequestRecord(services.clock.timestamp(), "GET", scope["path"], self._operation.name)
+        platform = self._platform
+        entry = platform.journal.add(
+            RequestRecord(platform.clock.timestamp(), "GET", scope["path"], self._operation.name)
         )
         entry.status = 101
         started = time.perf_counter()
@@ -100,11 +100,11 @@ class SocketDispatcher:
         account: Optional[Account] = None
         try:
             account, key = self._platform.tickets.admit(socket.query_params.get("token", ""))
-            services.journal.belongs(entry, account.id, services.clock.timestamp())
+            platform.journal.belongs(entry, account.id, platform.clock.timestamp())
             self._platform.accounts.count_request(account)
             entry.sandbox = unquote(socket.path_params["id"], errors="replace")
             sandbox = self._platform.sandboxes.running(account, entry.sandbox)
-            injection = services.faults.take(
+            injection = platform.faults.take(
                 account.id, entry.operation, "GET", entry.path, sandbox.id, functools.partial(setattr, entry, "fault")
             )
             if injection is not None:
@@ -132,7 +132,7 @@ class SocketDispatcher:
         except WebSocketDisconnect:
             pass
         except Exception:
-            services.log(f"{self._operation.name} failed:\n{traceback.format_exc()}")
+            platform.log(f"{self._operation.name} failed:\n{traceback.format_exc()}")
             entry.status = 500
             failure = ApiError(500, "the emulator failed; its log has the traceback. Please report it.")
             await refuse(socket, self._platform, problem(failure))
