@@ -31,7 +31,7 @@ async def mcp(connection: Connection) -> None:
     async with platform.sandboxes.active(connection.sandbox):
         await connection.accept("mcp")
         serving = asyncio.ensure_future(_serve(connection.socket, session, platform))
-        gone = asyncio.ensure_future(connection.sandbox.gone.wait())
+        gone = asyncio.ensure_future(platform.live.of(connection.sandbox).gone.wait())
         try:
             await asyncio.wait({serving, gone}, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -40,7 +40,7 @@ async def mcp(connection: Connection) -> None:
             results = await asyncio.gather(serving, gone, return_exceptions=True)
         if isinstance(results[0], Exception):
             raise results[0]
-        if connection.sandbox.gone.is_set():
+        if platform.live.of(connection.sandbox).gone.is_set():
             await close(connection.socket, 1001)
 
 

@@ -117,8 +117,9 @@ class SocketDispatcher:
                 connection = Connection(socket, self._platform, account, key, sandbox)
                 await self._operation.handler(connection)
                 return
-            assert sandbox.cage is not None
-            interrupted = fault_injection.Interrupted(injection, scope, send, sandbox.cage.crash)
+            cage = self._platform.live.of(sandbox).cage
+            assert cage is not None
+            interrupted = fault_injection.Interrupted(injection, scope, send, cage.crash)
             socket = WebSocket(scope, receive, interrupted.send)
             connection = Connection(socket, self._platform, account, key, sandbox)
             await interrupted.run(self._operation.handler(connection))
