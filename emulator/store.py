@@ -55,7 +55,7 @@ class Subscription:
 
 
 @dataclass
-class Login:
+class LoginSession:
     """A dashboard session. `key` carries its token; it is none of the account's API keys. `expires`: epoch seconds."""
 
     id: str
@@ -183,12 +183,12 @@ class Sandbox:
     ports: dict[int, Port] = field(default_factory=dict)
     port_passwords: dict[int, str] = field(default_factory=dict)
     #: The newest agent session, which may be over.
-    session: Optional[Session] = None
+    agent_session: Optional[AgentSession] = None
     history: History = field(default_factory=History)
 
 
 @dataclass
-class Session:
+class AgentSession:
     """One agent interaction. `status`: active, completed, failed. Money in USD, times in epoch seconds."""
 
     id: str
@@ -235,7 +235,7 @@ class Store:
         self.keys: dict[str, Key] = {}  # by secret
         self.sandboxes: dict[str, Sandbox] = {}
         self.snapshots: dict[str, Snapshot] = {}
-        self.sessions: dict[str, Session] = {}  # oldest first
-        self.logins: dict[str, Login] = {}  # by token
+        self.sessions: dict[str, AgentSession] = {}  # oldest first
+        self.logins: dict[str, LoginSession] = {}  # by token
         self.alerts: dict[str, Alert] = {}  # oldest first, as the notifications
         self.notifications: dict[str, Notification] = {}

@@ -14,15 +14,15 @@ from ..platform.limits import NETWORK_MODES
 from ..platform.sandbox_states import STATES
 from ..store import (
     Account,
+    AgentSession,
     Alert,
     AlertRule,
     Key,
     LogEntry,
-    Login,
+    LoginSession,
     Notification,
     NotificationConfig,
     Sandbox,
-    Session,
     Snapshot,
     Subscription,
 )
@@ -33,9 +33,9 @@ T = TypeVar("T")
 _LEFT_OUT: dict[type, frozenset[str]] = {
     Account: frozenset({"keys", "window", "history"}),
     Sandbox: frozenset(
-        {"logs", "memory_kills", "disk_looked", "disk_told", "last_active", "ports", "session", "history"}
+        {"logs", "memory_kills", "disk_looked", "disk_told", "last_active", "ports", "agent_session", "history"}
     ),
-    Session: frozenset({"history"}),
+    AgentSession: frozenset({"history"}),
     Snapshot: frozenset({"file"}),
 }
 
@@ -48,7 +48,7 @@ _ALLOWED: dict[type, dict[str, frozenset[str]]] = {
         "status": frozenset(STATES),
         "network_mode": frozenset(NETWORK_MODES),
     },
-    Session: {"status": frozenset({"active", "completed", "failed"})},
+    AgentSession: {"status": frozenset({"active", "completed", "failed"})},
     Snapshot: {"status": frozenset({"pending", "completed", "failed"})},
     Alert: {"state": frozenset({"open", "resolved", "muted"})},
 }
@@ -211,8 +211,8 @@ def key(body: Mapping[str, Any]) -> Key:
     return _simple(Key, body)
 
 
-def login(body: Mapping[str, Any]) -> Login:
-    return _simple(Login, body, key=key(body["key"]))
+def login(body: Mapping[str, Any]) -> LoginSession:
+    return _simple(LoginSession, body, key=key(body["key"]))
 
 
 def sandbox(body: Mapping[str, Any]) -> Sandbox:
@@ -225,8 +225,8 @@ def sandbox(body: Mapping[str, Any]) -> Sandbox:
     )
 
 
-def session(body: Mapping[str, Any]) -> Session:
-    return _simple(Session, body, charged={(rule, what) for rule, what in body["charged"]})
+def session(body: Mapping[str, Any]) -> AgentSession:
+    return _simple(AgentSession, body, charged={(rule, what) for rule, what in body["charged"]})
 
 
 def snapshot(body: Mapping[str, Any], directory: Path) -> Snapshot:

@@ -15,7 +15,7 @@ from typing import Optional
 from ..control.clock import Clock, from_rfc3339, rfc3339
 from ..control.current_account import acting_for
 from ..history import Event
-from ..store import Account, Sandbox, Session, Store
+from ..store import Account, AgentSession, Sandbox, Store
 from . import cost
 from .alerts import Alerts
 from .background import BackgroundTasks
@@ -105,7 +105,7 @@ class AlertTriggers:
             if session.account_id == account_id and session.status == "active":
                 self._active[session.id] = self._last_activity(session) + seconds
 
-    def _last_activity(self, session: Session) -> float:
+    def _last_activity(self, session: AgentSession) -> float:
         """When something happened in a session last; for one from before a restart, what its events say."""
         known = self._active.get(session.id)
         return known if known is not None else max(session.started_at, session.history.last or 0.0)
@@ -125,7 +125,7 @@ class AlertTriggers:
         for mark in (own, BUDGET_CRITICAL, BUDGET_EXCEEDED):
             if self._first_time(sandbox.id, f"budget {mark:g}"):
                 waits.append(cost.until_share(sandbox, now, mark))
-        session = sandbox.session
+        session = sandbox.agent_session
         if session is not None and session.status == "active":
             last = self._last_activity(session)
             if self._first_time(sandbox.id, _silence(session)):
@@ -203,7 +203,7 @@ class AlertTriggers:
 
     # --- trust
 
-    def _trust_changed(self, sandbox: Sandbox, session: Session, before: int, score: int) -> None:
+    def _trust_changed(self, sandbox: Sandbox, session: AgentSession, before: int, score: int) -> None:
         account = self._store.accounts.get(sandbox.account_id)
         if account is None:
             return
@@ -261,7 +261,7 @@ class AlertTriggers:
 
     def _look_at_session(self, account: Account, sandbox: Sandbox) -> None:
         """An active session in which nothing has happened for some time is stuck."""
-        session = sandbox.session
+        session = sandbox.agent_session
         if session is None or session.status != "active":
             return
         minutes = self._config(account, "agent_stuck")["idle_minutes"]
@@ -283,7 +283,7 @@ class AlertTriggers:
         if fired:
             self._told[sandbox.id].add(cause)
 
-    def _session_ended(self, sandbox: Sandbox, session: Session) -> None:
+    def _session_ended(self, sandbox: Sandbox, session: AgentSession) -> None:
         """A session that cost many times what the account's earlier ones did on average is an anomaly."""
         self._active.pop(session.id, None)
         account = self._store.accounts.get(session.account_id)
@@ -346,12 +346,12 @@ class AlertTriggers:
             told.add("errors")
 
 
-def _silence(session: Session) -> str:
+def _silence(session: AgentSession) -> str:
     """The name of the time since a session's last event, which is alerted of once."""
     return f"stuck {session.id} {session.history.count}"
 
 
 def _active_session(sandbox: Sandbox) -> str:
     """The id of the sandbox's agent session while it is active; empty otherwise."""
-    session = sandbox.session
+    session = sandbox.agent_session
     return session.id if session is not None and session.status == "active" else ""

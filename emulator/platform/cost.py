@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from ..store import Sandbox, Session
+from ..store import AgentSession, Sandbox
 from . import limits
 
 
@@ -28,7 +28,7 @@ def running_seconds(sandbox: Sandbox, now: float) -> float:
     return compute(sandbox, now) / per_second(sandbox)
 
 
-def spend(sandbox: Sandbox, session: Session, tokens_in: int, tokens_out: int, llm_cost: float) -> None:
+def spend(sandbox: Sandbox, session: AgentSession, tokens_in: int, tokens_out: int, llm_cost: float) -> None:
     """What a model took, in tokens and USD."""
     session.tokens_in += max(0, tokens_in)
     session.tokens_out += max(0, tokens_out)

@@ -13,7 +13,7 @@ from ..control.randomness import Randomness
 from ..control.redaction import LONGEST, SPARE, redact
 from ..history import Event, History, Ledger
 from ..pace import Pace, Turns
-from ..store import Account, Sandbox, Session, Store
+from ..store import Account, AgentSession, Sandbox, Store
 from . import cost
 from .errors import invalid
 from .redaction import hidden_values
@@ -68,7 +68,7 @@ def _without_effect(told: Told, sandbox: Optional[Sandbox]) -> list[str]:
     return sentences
 
 
-def _spend(sandbox: Sandbox, session: Optional[Session], payload: dict[str, Any]) -> None:
+def _spend(sandbox: Sandbox, session: Optional[AgentSession], payload: dict[str, Any]) -> None:
     """Count a model's call that a client has reported: towards the sandbox's `llm_cost` and budget, and towards the
     session where there is one. The names are those of a session's keys, because no source says how the platform
     spells them. Anything but a finite number from 0 up is ignored."""
@@ -110,7 +110,7 @@ class Events:
         """Its histories are begun anew."""
         self._ledgers.pop(account.id, None)
 
-    def _session_ended(self, sandbox: Sandbox, session: Session) -> None:
+    def _session_ended(self, sandbox: Sandbox, session: AgentSession) -> None:
         self._ended[sandbox.id] = (session.id, session.ended_at or 0.0)
 
     def _clock_set(self, account_id: str, seconds: float) -> None:
@@ -121,10 +121,10 @@ class Events:
             elif sandboxes[place].account_id == account_id:
                 self._ended[place] = (session_id, at + seconds)
 
-    def _session_during(self, sandbox: Sandbox, began: float) -> Optional[Session]:
+    def _session_during(self, sandbox: Sandbox, began: float) -> Optional[AgentSession]:
         """The sandbox's session that was active at `began` or later: an event that took time belongs to it, the command
         that asked the agent included."""
-        session = sandbox.session
+        session = sandbox.agent_session
         if session is None or session.ended_at is None:
             return session
         known, ended = self._ended.get(sandbox.id, ("", 0.0))
@@ -179,7 +179,7 @@ class Events:
                 accepted += 1
         return accepted, len(batch) - accepted
 
-    def _named(self, account: Account, told: Told) -> tuple[Optional[Sandbox], Optional[Session]]:
+    def _named(self, account: Account, told: Told) -> tuple[Optional[Sandbox], Optional[AgentSession]]:
         """The sandbox and the session that an event belongs to.
 
         The sandbox is None when the event names none, or when its session has outlived it. The session is None when
@@ -200,7 +200,7 @@ class Events:
         return sandbox, session
 
     def _add(
-        self, account_id: str, sandbox: Optional[Sandbox], session: Optional[Session], history: History, told: Told
+        self, account_id: str, sandbox: Optional[Sandbox], session: Optional[AgentSession], history: History, told: Told
     ) -> None:
         cleaned = Cleaned(hidden_values(sandbox) if sandbox is not None else ())
         data = cleaned(told.payload)

@@ -13,7 +13,7 @@ from typing import Optional
 
 from ..control.clock import Clock
 from ..control.randomness import Randomness
-from ..store import Account, Key, Login, Store
+from ..store import Account, Key, LoginSession, Store
 from ..workers import Workers
 from .accounts import Accounts
 from .errors import ApiError, invalid, not_found
@@ -49,7 +49,9 @@ class Logins:
             if login.key.account_id == account_id:
                 login.expires += seconds
 
-    async def signup(self, email: str, password: str, name: str, user_agent: str, ip: str) -> tuple[Account, Login]:
+    async def signup(
+        self, email: str, password: str, name: str, user_agent: str, ip: str
+    ) -> tuple[Account, LoginSession]:
         """A new account without API keys, logged in. 409 when the address has one."""
         email = email.strip().lower()
         if len(email) > EMAIL_MOST or not re.fullmatch(EMAIL, email):
@@ -64,7 +66,7 @@ class Logins:
         account.password = (salt, hashed)
         return account, self._open(account, user_agent, ip)
 
-    async def login(self, email: str, password: str, user_agent: str, ip: str) -> tuple[Account, Login]:
+    async def login(self, email: str, password: str, user_agent: str, ip: str) -> tuple[Account, LoginSession]:
         """401 for a wrong address or password, without telling which."""
         account = self._of_email(email.strip().lower())
         salt, expected = (account and account.password) or (b"", b"")
@@ -81,18 +83,18 @@ class Logins:
     def _of_email(self, email: str) -> Optional[Account]:
         return next((account for account in self._store.accounts.values() if account.email == email), None)
 
-    def _open(self, account: Account, user_agent: str, ip: str) -> Login:
+    def _open(self, account: Account, user_agent: str, ip: str) -> LoginSession:
         store, clock = self._store, self._clock
         identifier = self._randomness.identifier("login", {login.id for login in store.logins.values()})
         at = clock.timestamp()
         key = Key(identifier, account.id, "dashboard", f"caged_ses_{secrets.token_hex(24)}", "full", at)
-        login = Login(identifier, key, user_agent, ip, at, clock.time() + SESSION_SECONDS)
+        login = LoginSession(identifier, key, user_agent, ip, at, clock.time() + SESSION_SECONDS)
         while len(store.logins) >= MOST:
             del store.logins[next(iter(store.logins))]
         store.logins[key.secret] = login
         return login
 
-    def of(self, account: Account) -> list[Login]:
+    def of(self, account: Account) -> list[LoginSession]:
         """Oldest first; those that have expired are gone."""
         store, now = self._store, self._clock.time()
         for token, login in list(store.logins.items()):

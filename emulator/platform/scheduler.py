@@ -10,7 +10,7 @@ from typing import Callable, Optional
 from ..config import EmulatorConfig
 from ..control.clock import Clock
 from ..control.current_account import ALL_ACCOUNTS, acting_for
-from ..store import Sandbox, Session, Store
+from ..store import AgentSession, Sandbox, Store
 from . import cost
 from .background import BackgroundTasks
 from .errors import ApiError
@@ -68,7 +68,7 @@ class Scheduler:
         self._checks = checks
         self._due_times = due_times
 
-    def _session_ended(self, sandbox: Sandbox, session: Session) -> None:
+    def _session_ended(self, sandbox: Sandbox, session: AgentSession) -> None:
         if sandbox.status == "running":
             self._answered[sandbox.id] = asyncio.get_running_loop().time()
 
@@ -238,8 +238,8 @@ def _shift(sandbox: Sandbox, seconds: float) -> None:
     sandbox.disk_looked += seconds
     if sandbox.running_since is not None:
         sandbox.running_since += seconds
-    if sandbox.session is not None:
-        sandbox.session.deletions = [at + seconds for at in sandbox.session.deletions]
+    if sandbox.agent_session is not None:
+        sandbox.agent_session.deletions = [at + seconds for at in sandbox.agent_session.deletions]
 
 
 def _can_change(sandbox: Sandbox) -> bool:

@@ -9,7 +9,7 @@ from typing import Optional
 
 from ..control.clock import Clock
 from ..history import Event
-from ..store import Sandbox, Session, Store
+from ..store import AgentSession, Sandbox, Store
 from .recorder import SandboxRecorder
 from .signals import Signals
 
@@ -51,7 +51,7 @@ class Trust:
         if points:
             self._lower(sandbox, session, points)
 
-    def _deletions(self, session: Session) -> int:
+    def _deletions(self, session: AgentSession) -> int:
         """How many there were at once, this one included. Once they were too many, counting begins anew."""
         from .trust_rules import MANY_FILES
 
@@ -62,7 +62,7 @@ class Trust:
             session.deletions.clear()
         return count
 
-    def _lower(self, sandbox: Optional[Sandbox], session: Session, points: int) -> None:
+    def _lower(self, sandbox: Optional[Sandbox], session: AgentSession, points: int) -> None:
         before = session.trust_score
         session.trust_score = max(0, before - points)
         session.trust_updated_at = self._clock.time()
