@@ -156,7 +156,7 @@ def compose(
         recorder,
         background,
         lifecycle,
-        checks=[alert_triggers.look, ports.tick],
+        checks=[alert_triggers.check, ports.tick],
         due_times=[alert_triggers.due],
     )
     return Platform(

@@ -291,6 +291,6 @@ _ACCOUNT = attrgetter(
     *(f"subscription.{name}" for name in codec.kept(Subscription)),
     *(f"notification_config.{name}" for name in codec.kept(NotificationConfig) if name != "enabled_channels"),
 )
-_HOLDS = ("allowlist", "env", "secrets", "packages", "agents", "budget_told", "port_passwords")
+_HOLDS = ("allowlist", "env", "secrets", "packages", "agents", "budget_marks", "port_passwords")
 _SANDBOX = attrgetter(*(name for name in codec.kept(Sandbox) if name not in _HOLDS))
 _SANDBOX_HOLDS = attrgetter(*_HOLDS)

@@ -33,12 +33,15 @@ T = TypeVar("T")
 _LEFT_OUT: dict[type, frozenset[str]] = {
     Account: frozenset({"keys", "window", "history"}),
     Sandbox: frozenset(
-        {"logs", "memory_kills", "disk_looked", "disk_told", "last_active", "ports", "agent_session", "history"}
+        {"logs", "memory_kills", "disk_checked", "disk_exceeded", "last_active", "ports", "agent_session", "history"}
     ),
     AgentSession: frozenset({"history"}),
     Snapshot: frozenset({"file"}),
 }
 
+
+#: Fields whose name in the database is another one.
+_STORED_NAMES = {"budget_marks": "budget_told"}
 
 #: Where only these values have a meaning.
 _ALLOWED: dict[type, dict[str, frozenset[str]]] = {
@@ -65,7 +68,7 @@ def kept(kind: Any) -> tuple[str, ...]:
 
 
 def encode(record: Any) -> dict[str, Any]:
-    return {name: _plain(getattr(record, name)) for name in kept(type(record))}
+    return {_STORED_NAMES.get(name, name): _plain(getattr(record, name)) for name in kept(type(record))}
 
 
 def _plain(value: Any) -> Any:
@@ -220,7 +223,7 @@ def sandbox(body: Mapping[str, Any]) -> Sandbox:
         Sandbox,
         body,
         repo=_simple(Repo, body["repo"]) if body.get("repo") else None,
-        budget_told=set(body["budget_told"]),
+        budget_marks=set(body["budget_told"]),
         port_passwords={int(port): password for port, password in _object(body, "port_passwords").items()},
     )
 

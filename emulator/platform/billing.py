@@ -1,7 +1,7 @@
 """Billing: an account's plan, its period, and the running time of its sandboxes. No money moves anywhere.
 
-Source: docs/contract/wire-contract.md 3.10. The pages that the platform would leave to its payment provider are ours, and take effect when
-they are opened. A period is 30 days; a subscription that was not cancelled renews itself.
+Source: docs/contract/wire-contract.md 3.10. The pages that the platform would leave to its payment provider are ours,
+and take effect when they are opened. A period is 30 days; a subscription that was not cancelled renews itself.
 """
 
 from __future__ import annotations

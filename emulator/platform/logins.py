@@ -1,6 +1,6 @@
-"""Signing up, logging in, and the dashboard sessions that come of it (platform-behaviour.md B 1; 3.5 of the contract).
+"""Sign-up, login, and login sessions (docs/contract/platform-behaviour.md B 1; docs/contract/wire-contract.md 3.5).
 
-What the two calls answer is on no page; the token works as a bearer for /v1 like a full API key.
+No source documents the answers of the two calls. The token works as a bearer for /v1 like a full API key.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from .signals import Signals
 
 PASSWORD_LEAST = 8
 PASSWORD_MOST = 1024
-#: Of one emulator; the oldest are logged out first.
+#: Login sessions of one emulator; the oldest end first.
 MOST = 10_000
-#: Some control characters by number: what `\s` holds of them differs from one language to the next.
+#: Some control characters by number: `\s` has different ones in different languages.
 EMAIL, EMAIL_MOST = r"[^@\s\x1c-\x1f\x85]+@[^@\s\x1c-\x1f\x85]+", 254
 SESSION_SECONDS = 7 * 24 * 3600
 
@@ -52,7 +52,8 @@ class Logins:
     async def signup(
         self, email: str, password: str, name: str, user_agent: str, ip: str
     ) -> tuple[Account, LoginSession]:
-        """A new account without API keys, logged in. 409 when the address has one."""
+        """Create an account without API keys, and log it in. 400 for a wrong address or password, 409 when the address
+        has an account."""
         email = email.strip().lower()
         if len(email) > EMAIL_MOST or not re.fullmatch(EMAIL, email):
             raise invalid("email: is not an e-mail address")
@@ -67,7 +68,7 @@ class Logins:
         return account, self._open(account, user_agent, ip)
 
     async def login(self, email: str, password: str, user_agent: str, ip: str) -> tuple[Account, LoginSession]:
-        """401 for a wrong address or password, without telling which."""
+        """Log an account in. 401 for a wrong address or password, without saying which."""
         account = self._of_email(email.strip().lower())
         salt, expected = (account and account.password) or (b"", b"")
         given = await self._workers.walk.run(_hash, password[:PASSWORD_MOST], salt)
@@ -95,7 +96,7 @@ class Logins:
         return login
 
     def of(self, account: Account) -> list[LoginSession]:
-        """Oldest first; those that have expired are gone."""
+        """The account's sessions that have not expired, oldest first."""
         store, now = self._store, self._clock.time()
         for token, login in list(store.logins.items()):
             if login.key.account_id == account.id and now >= login.expires:
@@ -103,6 +104,7 @@ class Logins:
         return [login for login in store.logins.values() if login.key.account_id == account.id]
 
     def revoke(self, account: Account, login_id: str) -> None:
+        """End a session. 404 for an unknown one."""
         for login in self.of(account):
             if login.id == login_id:
                 del self._store.logins[login.key.secret]
