@@ -29,6 +29,8 @@ from .run_directory import RunDirectory
 from .workers import Workers
 
 if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
     from .persistence.persistence import Persistence
     from .scenario import Loaded, Scenario
     from .server import Server
@@ -61,6 +63,8 @@ class Runtime:
         self._stop_requested = False
         self._loaded: Optional[Loaded] = None
         self._server: Optional[Server] = None
+        #: The application, once `run` has built it; for calls from within this process.
+        self.app: Optional[ASGIApp] = None
         descriptors.raise_limit()
         self._socket: socket.socket = bind(config)
         self._persistence: Optional[Persistence] = None
@@ -198,7 +202,8 @@ class Runtime:
             self._stop.set()
         app, server = await self._prepare()
         answering = asyncio.Event()
-        self._server = server.Server(app.build(self.platform), self._socket, answering.set)
+        self.app = app.build(self.platform)
+        self._server = server.Server(self.app, self._socket, answering.set)
         await self.platform.start()
         serving = self._loop.create_task(self._server.serve())
         stopping = self._loop.create_task(self._stop.wait())
