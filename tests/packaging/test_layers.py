@@ -48,7 +48,6 @@ KNOWN_CIRCLES = {
     "caged.emulator.app",
     "caged.emulator.control_client.view",
     "caged.emulator.scenario.checking",
-    "caged.emulator.verify.check",
     "caged.emulator.wire.unused_options",
 }
 
