@@ -47,7 +47,9 @@ def link(prefix: Path, site_packages: Path, root: Path = ROOT) -> None:
     for name, target in wanted.items():
         if not (package / name).is_symlink():
             (package / name).symlink_to(target)
-    (site_packages / PTH).write_text(f"{HOOK_FIRST}{package.parent}\n")
+    pth, content = site_packages / PTH, f"{HOOK_FIRST}{package.parent}\n"
+    if not pth.exists() or pth.read_text() != content:  # it may belong to another user
+        pth.write_text(content)
 
 
 if __name__ == "__main__":

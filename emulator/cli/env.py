@@ -1,4 +1,4 @@
-"""`caged-emulator env`: what a program needs to find a running emulator."""
+"""`caged-emulator env`: prints the environment variables that lead to a running emulator."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .target import TargetSelection, target_options
 
 @click.command("env")
 @target_options
-@click.option("--json", "as_json", is_flag=True, help="As a JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 def command(selection: TargetSelection, as_json: bool) -> None:
     """Print the environment variables of the running emulator: eval "$(caged-emulator env)"."""
     from ..control_client.transport import EmulatorError

@@ -14,7 +14,7 @@ import click
 from .options import config_from, emulator_options
 
 STOP_LIMIT = 30.0
-#: In the environment of the command, and so of everything that it starts.
+#: An environment variable of the command, which everything that it starts inherits.
 MARK = "CAGED_EMULATOR_RUN"
 _STARTING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -35,7 +35,7 @@ def command(words: tuple[str, ...], verbose: bool, **settings: Any) -> None:
         caged-emulator exec --seed 1 -- npm test
     """
     from .background_emulator import SCENARIO_LIMIT, START_LIMIT, BackgroundEmulator
-    from .supervisor import CannotRun, Interrupted, Supervisor
+    from .supervisor import CommandNotStarted, InterruptedTwice, Supervisor
 
     config = config_from(settings)
     for number in _STARTING:
@@ -43,40 +43,42 @@ def command(words: tuple[str, ...], verbose: bool, **settings: Any) -> None:
             # Until there is a command to forward to: leave by an exception, which ends the emulator.
             signal.signal(number, lambda number, _frame: sys.exit(128 + number))
     mark = secrets.token_hex(16)
-    beside = BackgroundEmulator.start(config, f"{MARK}={mark}", logging.NOTSET if verbose else logging.WARNING)
-    said_ended = False
+    emulator = BackgroundEmulator.start(config, f"{MARK}={mark}", logging.NOTSET if verbose else logging.WARNING)
+    has_ended = False
 
-    def look_after_emulator() -> None:
-        nonlocal said_ended
-        code = beside.ended()
-        if code is not None and not said_ended:
-            said_ended = True
-            click.echo(f"Error: the emulator has ended ({_in_words(code)}); the command goes on without it", err=True)
+    def check_emulator() -> None:
+        nonlocal has_ended
+        code = emulator.exit_code()
+        if code is not None and not has_ended:
+            has_ended = True
+            click.echo(
+                f"Error: the emulator has ended ({_describe_exit(code)}); the command goes on without it", err=True
+            )
 
     try:
-        variables = beside.variables(START_LIMIT if config.scenario is None else SCENARIO_LIMIT)
+        variables = emulator.variables(START_LIMIT if config.scenario is None else SCENARIO_LIMIT)
         supervisor = Supervisor()
         try:
-            code = supervisor.run(words, _environment({**variables, MARK: mark}), look_after_emulator)
-            look_after_emulator()
-            beside.ask_to_stop()
-            supervisor.wait_for(lambda: beside.ended() is not None, STOP_LIMIT)
-        except Interrupted:
+            code = supervisor.run(words, _environment({**variables, MARK: mark}), check_emulator)
+            check_emulator()
+            emulator.request_stop()
+            supervisor.wait_for(lambda: emulator.exit_code() is not None, STOP_LIMIT)
+        except InterruptedTwice:
             code = 128 + signal.SIGINT
-        except CannotRun as error:
+        except CommandNotStarted as error:
             click.echo(f"Error: {error}", err=True)
             code = error.code
     finally:
-        beside.let_go()
-        if not beside.wait(STOP_LIMIT):
+        emulator.abandon()
+        if not emulator.wait(STOP_LIMIT):
             click.echo(f"Error: the emulator did not end within {STOP_LIMIT:g} s and was killed", err=True)
-            beside.kill()
-    # A command that did well without the emulator has not shown anything.
-    raise SystemExit(code or int(said_ended))
+            emulator.kill()
+    # A command that succeeded without its emulator is not a success.
+    raise SystemExit(code or int(has_ended))
 
 
 def _environment(variables: dict[str, str]) -> dict[str, str]:
-    """Ours, with what leads to the emulator, past any proxy."""
+    """This process's environment with the variables that lead to the emulator, past any proxy."""
     environment = {**os.environ, **variables}
     for name in ("NO_PROXY", "no_proxy"):
         listed = [part.strip() for part in environment.get(name, "").split(",") if part.strip()]
@@ -86,5 +88,5 @@ def _environment(variables: dict[str, str]) -> dict[str, str]:
     return environment
 
 
-def _in_words(code: int) -> str:
+def _describe_exit(code: int) -> str:
     return f"signal {-code}" if code < 0 else f"exit code {code}"

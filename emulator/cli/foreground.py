@@ -1,4 +1,4 @@
-"""An emulator on the main thread of a process: its signals, its log, and how others find it."""
+"""An emulator on the main thread of a process, with its signals, its log and its locator."""
 
 from __future__ import annotations
 
@@ -22,9 +22,18 @@ _UNFINDABLE = "env, status, stop and logs will not find this emulator: %s"
 
 
 class Foreground:
-    """Made before anything listens: ConfigError for a setting that cannot be used. `kind`: serve or exec. `pid`: the
-    process that answers for it. `stderr_level`: the level from which on lines of its log are printed to stderr.
-    `key_files`: files that will hold its keys."""
+    """The emulator of `serve` and `exec`. It listens once this object is made.
+
+    Args:
+        config: The emulator's settings.
+        kind: `serve` or `exec`.
+        pid: The process to signal in order to stop it.
+        stderr_level: The level from which on lines of its log are printed to stderr.
+        key_files: Files that will hold its keys.
+
+    Raises:
+        ConfigError: A setting cannot be used.
+    """
 
     def __init__(
         self,
@@ -56,8 +65,12 @@ class Foreground:
             raise
 
     def run(self, on_ready: Callable[[], None], tether: Optional[tuple[int, Callable[[], None]]] = None) -> None:
-        """Serves until a signal or an error, and leaves nothing. `on_ready` is called once it answers and can be
-        found. `tether`: a descriptor, and what to do whenever it can be read."""
+        """Serve until a signal or an error, and leave nothing.
+
+        Args:
+            on_ready: Called once it answers and can be found.
+            tether: A descriptor, and what to call whenever it can be read.
+        """
         self._signals.hold()
         try:
             asyncio.run(self._run(on_ready, tether))
@@ -101,7 +114,7 @@ class Foreground:
                 api_key=runtime.api_key,
                 admin_key=runtime.admin_key,
                 isolation=runtime.platform.isolation.level,
-                # What was put where the user said so may have a reason to stay.
+                # Only the temporary directory is removed with the emulator.
                 run_dir=None if runtime.config.state_dir else str(runtime.platform.run_dir),
             )
         except OSError as error:
@@ -109,9 +122,9 @@ class Foreground:
             logger.warning(_UNFINDABLE, error)
 
     def abandon(self) -> None:
-        """The short way out: everything of it goes at once."""
+        """End everything at once, without the event loop."""
         self.runtime.abandon()
-        self._hide()  # last: who waits for its end looks at this
+        self._hide()  # last: `stop` waits for this
 
     def _hide(self) -> None:
         locator, self._locator = self._locator, None

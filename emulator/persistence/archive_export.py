@@ -10,8 +10,8 @@ import shutil
 from pathlib import Path
 from typing import Callable, Optional, TypeVar
 
-from ..cage import archive, crash_recovery, disk
-from ..cage.process import SandboxGone
+from ..cage import crash_recovery, disk, tar_writer
+from ..cage.init_client import SandboxGone
 from ..platform.platform import Platform
 from ..store import Sandbox, Store
 from .archive_file import PLACES, Contents, TransferError, pack, write_manifest
@@ -117,9 +117,9 @@ class _Export:
                         await cage.freeze()
                     except SandboxGone:
                         frozen = False  # without processes, its files do not change
-                await copy.run(crash_recovery.complete, layout)
+                await copy.run(crash_recovery.recreate_missing_places, layout)
                 for place in PLACES:
-                    await copy.run(archive.pack, layout, target / f"{place}.tar", None, place)
+                    await copy.run(tar_writer.pack, layout, target / f"{place}.tar", None, place)
             finally:
                 if frozen and cage is not None and cage.alive and sandbox.status == "running":
                     await cage.thaw()

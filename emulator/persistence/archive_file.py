@@ -22,9 +22,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, cast
 
-from ..cage import archive
+from ..cage import tar_extractor
 from ..cage.paths import Layout
-from ..cage.tarball import ArchiveError, Member, Tarball, shown
+from ..cage.tar_reader import ArchiveError, TarMember, TarReader, shown
 from ..store import Store
 from ..workers import Stoppable
 from .archive_database import MOST_RECORD_BYTES
@@ -97,7 +97,7 @@ def unpack(source: Path, work: Path) -> None:
     """
     try:
         with gzip.open(source, "rb") as packed:
-            _unpack_members(Tarball(cast(IO[bytes], packed), tree=False), work)
+            _unpack_members(TarReader(cast(IO[bytes], packed), tree=False), work)
     except FileNotFoundError:
         raise TransferError("there is no archive to import") from None
     except FileExistsError as error:
@@ -109,7 +109,7 @@ def unpack(source: Path, work: Path) -> None:
         raise TransferError("the archive is damaged: its records are missing")
 
 
-def _unpack_members(packed: Tarball, work: Path) -> None:
+def _unpack_members(packed: TarReader, work: Path) -> None:
     total = 0
     for number, member in enumerate(packed):
         name = member.parts[0].decode("ascii", "replace")
@@ -127,7 +127,7 @@ def _unpack_members(packed: Tarball, work: Path) -> None:
                 file.write(piece)
         if name.endswith(".tar"):
             try:
-                archive.check(target)
+                tar_extractor.check(target)
             except ArchiveError as error:
                 raise TransferError(f"the archive is damaged: {name}: {error}") from error
 
@@ -140,7 +140,7 @@ def _check_size(name: str, size: int, total: int, free: int) -> None:
         )
 
 
-def _check_manifest(name: str, member: Member, packed: Tarball) -> None:
+def _check_manifest(name: str, member: TarMember, packed: TarReader) -> None:
     manifest = None
     if name == MANIFEST and member.kind == "file" and member.size <= _MOST_MANIFEST_BYTES:
         try:
@@ -176,7 +176,7 @@ def extract_sandbox(layout: Layout, source: Path) -> None:
         packed = source / f"{place}.tar"
         if packed.is_file():
             try:
-                top = archive.extract(packed, Path(path), layout)
+                top = tar_extractor.extract(packed, Path(path), layout)
             except ArchiveError as error:
                 raise TransferError(f"the archive is damaged: {layout.directory.name}, {place}.tar: {error}") from error
             os.chmod(path, top.mode)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..cage import archive, disk
+from ..cage import disk, tar_extractor
+from ..cage.tar_reader import ArchiveError
 from ..control.clock import rfc3339
 from ..control.current_account import acting_for
 from ..platform import cost, sandbox_states
@@ -148,8 +149,8 @@ def _report_missing_directories(platform: Platform) -> None:
 
 def _is_complete(file: Path) -> bool:
     try:
-        archive.check(file)
-    except (OSError, archive.ArchiveError):
+        tar_extractor.check(file)
+    except (OSError, ArchiveError):
         return False
     return True
 

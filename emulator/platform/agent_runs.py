@@ -13,7 +13,7 @@ from typing import Any, Callable, Optional, Union
 from caged import __version__
 
 from ..cage.chosen_isolation import ChosenIsolation
-from ..cage.shim_rpc import Answer
+from ..cage.shim_rpc import ShimReply
 from ..control.agent_replies import AgentReplies, AgentReply, NoReplyLeft
 from ..control.agents import USAGE_ERROR, Agents, Prompt, Reply, model_name, prompt_text
 from ..control.callbacks import CallbackRaised
@@ -70,7 +70,7 @@ class AgentRuns:
         self._files = files
         self._recorder = recorder
 
-    async def answer(self, sandbox: Sandbox, request: dict[str, Any], answer: Answer) -> None:
+    async def answer(self, sandbox: Sandbox, request: dict[str, Any], answer: ShimReply) -> None:
         """Answer the request of an agent's command. One agent at a time in a sandbox; the next waits for its turn."""
         cage = self._live.of(sandbox).cage
         program = sandbox_text(cage, request.get("program", ""))
@@ -89,18 +89,20 @@ class AgentRuns:
         else:
             await self._answer_in_turn(sandbox, prompt, answer)
 
-    def _answer_without_prompt(self, sandbox: Sandbox, prompt: Prompt, input_is_unread: bool, answer: Answer) -> None:
+    def _answer_without_prompt(
+        self, sandbox: Sandbox, prompt: Prompt, input_is_unread: bool, answer: ShimReply
+    ) -> None:
         passthrough = self._agent_replies.passes(sandbox.account_id, prompt.agent)
         if passthrough is not None:
             passthrough.used += 1
             self._pass_through(sandbox, prompt, answer)
         elif input_is_unread:
-            answer.want_input()
+            answer.request_stdin()
         else:
             answer.write(f"{prompt.program}: no prompt. Try: {prompt.program} -p 'Fix the failing test'\n")
             answer.finish(USAGE_ERROR)
 
-    async def _answer_in_turn(self, sandbox: Sandbox, prompt: Prompt, answer: Answer) -> None:
+    async def _answer_in_turn(self, sandbox: Sandbox, prompt: Prompt, answer: ShimReply) -> None:
         lock = self._live.of(sandbox).agent_lock
         try:
             await asyncio.wait_for(lock.acquire(), TURN_SECONDS)
@@ -115,7 +117,7 @@ class AgentRuns:
         if code is not None:
             answer.finish(code)
 
-    async def _reply(self, sandbox: Sandbox, prompt: Prompt, answer: Answer) -> Optional[int]:
+    async def _reply(self, sandbox: Sandbox, prompt: Prompt, answer: ShimReply) -> Optional[int]:
         """Answer with the reply that applies to the prompt. Return the exit code; None when the program has become the
         host's own."""
         try:
@@ -133,7 +135,7 @@ class AgentRuns:
         function = functools.partial(_scripted, script, self._agents)
         return await self._run(sandbox, prompt, function, answer, script)
 
-    def _pass_through(self, sandbox: Sandbox, prompt: Prompt, answer: Answer) -> None:
+    def _pass_through(self, sandbox: Sandbox, prompt: Prompt, answer: ShimReply) -> None:
         """Let the host's own program run. There is no session: what that program sends and prints is not seen here."""
         path = os.environ.get("PATH", os.defpath)
         found = shutil.which(prompt.program, path=path)
@@ -144,7 +146,7 @@ class AgentRuns:
             missing = f"{prompt.program}: {found} cannot be seen from within {level} isolation; use isolation='process'"
         self._recorder.log(sandbox, f"{prompt.agent} passes through to {found or 'nothing'}", "agent")
         self._record_prompt(sandbox, prompt, Reply("", NO_EXIT_CODE))
-        answer.become_real(path=path, missing=missing)
+        answer.run_real(path=path, missing=missing)
 
     # --- a session
 
@@ -153,7 +155,7 @@ class AgentRuns:
         sandbox: Sandbox,
         prompt: Prompt,
         source: Union[Reply, ReplyFunction],
-        answer: Answer,
+        answer: ShimReply,
         script: Optional[AgentReply] = None,
     ) -> int:
         """Run one session, and return its exit code.
@@ -212,7 +214,7 @@ class AgentRuns:
                 return Reply(f"{prompt.program}: {reason}\n", 1)
         return reply
 
-    async def _print(self, output: TextOutput, reply: Reply, answer: Answer) -> None:
+    async def _print(self, output: TextOutput, reply: Reply, answer: ShimReply) -> None:
         answer.write(output.first())
         for piece in reply.pieces:
             await asyncio.sleep(reply.delay)

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from typing import Callable, Optional
 
 from ..cage.cage import Cage
-from ..cage.process import OUTPUT_LIMIT, Result, SandboxGone
+from ..cage.command_result import CommandResult
+from ..cage.init_client import SandboxGone
+from ..cage.output import OUTPUT_LIMIT
 from ..control.callbacks import CallbackRaised
 from ..control.stubs import Output, Question, Stub, Stubs
 from ..store import Sandbox, Store
@@ -47,27 +49,27 @@ class StubChoice:
         cage: Cage,
         command: str,
         limit: int = OUTPUT_LIMIT,
-        apart: bool = False,
+        separate: bool = False,
         seconds: Optional[float] = None,
         posix: bool = False,
-    ) -> Result:
+    ) -> CommandResult:
         """Return the stub's output, or the command's as `Cage.shell` does with the sandbox's environment.
 
         Raises:
             SandboxGone: The sandbox's processes ended before.
         """
         if self.output is None:
-            return await cage.shell(command, sandbox.env, limit, apart, seconds, posix)
+            return await cage.shell(command, sandbox.env, limit, separate, seconds, posix)
         takes = self.output.seconds
         out_of_time = seconds is not None and takes > seconds
         if takes and await self._gone_within(seconds if out_of_time and seconds is not None else takes):
             raise SandboxGone("the sandbox's processes are gone")
         if out_of_time:
-            return Result(b"", 128 + signal.SIGKILL, False, timed_out=True)
+            return CommandResult(b"", 128 + signal.SIGKILL, False, timed_out=True)
         if self.output.error is not None:
-            return Result(b"", -1, False, self.output.error)
+            return CommandResult(b"", -1, False, self.output.error)
         text = self.output.text.encode("utf-8", "replace")
-        return Result(text[:limit], self.output.exit_code, len(text) > limit)
+        return CommandResult(text[:limit], self.output.exit_code, len(text) > limit)
 
     async def _gone_within(self, seconds: float) -> bool:
         assert self.gone is not None
@@ -153,7 +155,7 @@ class CommandStubs:
             SandboxGone, OSError: The program that prints cannot be installed.
         """
         await cage.listen()
-        runner = await self._workers.small.run(cage.programs.install_runner)
+        runner = await self._workers.small.run(cage.programs.install_stub_runner)
         token = secrets.token_hex(8)
         self._stubs.leave(token, sandbox.id, output)
         return f"{runner} {token}"

@@ -10,7 +10,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Optional
 
-from ..cage.process import Result, SandboxGone
+from ..cage.command_result import CommandResult
+from ..cage.init_client import SandboxGone
 from ..control.clock import Clock
 from ..control.faults import Injection
 from ..store import Account, Sandbox
@@ -156,14 +157,14 @@ class Execs:
 
     async def _result(
         self, run: _Run, live: LiveSandbox, sandbox: Sandbox, command: str, injection: Optional[Injection]
-    ) -> Result:
+    ) -> CommandResult:
         run.choice = await self._command_stubs.choose(sandbox, command)
         assert live.cage is not None
         async with _dying(live, injection):
             work = run.choice.run(sandbox, live.cage, command, limits.OUTPUT_BYTES)
             return await self._unless_out_of_budget(sandbox, work)
 
-    async def _outcome(self, run: _Run, live: LiveSandbox, sandbox: Sandbox, result: Result) -> Outcome:
+    async def _outcome(self, run: _Run, live: LiveSandbox, sandbox: Sandbox, result: CommandResult) -> Outcome:
         milliseconds = round(run.milliseconds)
         if result.error is not None:
             run.record(f"not started: {result.error}")
@@ -200,7 +201,7 @@ class Execs:
             if not ending.done():
                 ending.set_result(None)
 
-    async def _unless_out_of_budget(self, sandbox: Sandbox, work: Coroutine[Any, Any, Result]) -> Result:
+    async def _unless_out_of_budget(self, sandbox: Sandbox, work: Coroutine[Any, Any, CommandResult]) -> CommandResult:
         """Return the result of `work`. Kill the command and raise SandboxGone when the sandbox's budget is used up
         before: the sandbox will never be resumed, so the command would not end."""
         ending: asyncio.Future[None] = asyncio.get_running_loop().create_future()

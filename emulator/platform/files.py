@@ -10,7 +10,7 @@ from typing import Optional
 
 from ..cage import git
 from ..cage.cage import Cage
-from ..cage.process import SandboxGone
+from ..cage.init_client import SandboxGone
 from ..cage.safe_files import Entry
 from ..control.clock import Clock
 from ..store import Account

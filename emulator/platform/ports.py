@@ -11,7 +11,7 @@ from typing import Optional
 
 from .. import descriptors
 from ..cage.chosen_isolation import ChosenIsolation
-from ..cage.process import SandboxGone
+from ..cage.init_client import SandboxGone
 from ..config import EmulatorConfig
 from ..control.clock import Clock
 from ..control.current_account import act_for

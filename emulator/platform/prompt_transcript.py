@@ -14,7 +14,7 @@ import secrets
 import shlex
 from typing import Literal, Optional
 
-from ..cage.process import SandboxGone
+from ..cage.init_client import SandboxGone
 from ..cage.terminal import Terminal
 from ..control.clock import Clock
 from ..control.stubs import Question, Stub

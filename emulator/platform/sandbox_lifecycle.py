@@ -10,7 +10,7 @@ from typing import Callable, Optional
 from ..cage import disk
 from ..cage.cage import Cage
 from ..cage.git import Repo
-from ..cage.process import SandboxGone
+from ..cage.init_client import SandboxGone
 from ..control.clock import Clock
 from ..control.current_account import acting_for
 from ..control.randomness import Randomness

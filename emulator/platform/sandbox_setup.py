@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from ..cage import git
 from ..cage.cage import Cage
-from ..cage.process import SandboxGone
+from ..cage.init_client import SandboxGone
 from ..cage.safe_files import OutsideOfSandbox
 from ..cage.zygote import ZygoteError
 from ..control.clock import Clock

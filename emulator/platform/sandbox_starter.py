@@ -9,8 +9,8 @@ from typing import Optional
 from ..cage.cage import Cage
 from ..cage.cgroups import MemoryGroup, MemoryGroups
 from ..cage.chosen_isolation import ChosenIsolation
+from ..cage.init_client import SandboxGone
 from ..cage.probe import describe
-from ..cage.process import SandboxGone
 from ..cage.provisioning import Limits, Provisioner, SandboxSpec
 from ..cage.proxy import Proxy
 from ..cage.toolchains import Toolchain, Toolchains
@@ -145,7 +145,7 @@ class SandboxStarter:
             again=again,
             memory=self._memory(sandbox),
             on_lost=functools.partial(self._loss.lost, sandbox),
-            on_ask=functools.partial(self._shim_requests.answer, sandbox),
+            on_shim_request=functools.partial(self._shim_requests.answer, sandbox),
             on_overrun=functools.partial(self._loss.overrun, sandbox),
         )
         live = self._live.of(sandbox)

@@ -7,7 +7,7 @@ import logging
 from typing import Any, Optional
 
 from ..cage.cage import Cage
-from ..cage.shim_rpc import Answer
+from ..cage.shim_rpc import ShimReply
 from ..control.current_account import acting_for
 from ..control.stubs import Output, Question, Stubs
 from ..store import Sandbox
@@ -21,8 +21,8 @@ logger = logging.getLogger(__name__)
 
 
 class ShimRequests:
-    """Answers each request by its kind: `agent` (an agent's command), `answer` (the output that a shell was given a
-    token for), or else a stubbed program."""
+    """Answers each request by its kind: `agent` (an agent's command), `stub_output` (the output that a shell was given
+    a token for), or else a stubbed program."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class ShimRequests:
         self._agent_runs = agent_runs
         self._recorder = recorder
 
-    async def answer(self, sandbox: Sandbox, request: dict[str, Any], answer: Answer) -> None:
+    async def answer(self, sandbox: Sandbox, request: dict[str, Any], answer: ShimReply) -> None:
         """Answer a request. A failure is logged, and the program prints that the log has the reason."""
         with acting_for(sandbox.account_id):
             try:
@@ -48,27 +48,27 @@ class ShimRequests:
                 answer.write("the emulator could not answer; its log says why\n")
                 answer.finish(1)
 
-    async def _answer(self, sandbox: Sandbox, request: dict[str, Any], answer: Answer) -> None:
+    async def _answer(self, sandbox: Sandbox, request: dict[str, Any], answer: ShimReply) -> None:
         kind = request.get("kind")
         if kind == "agent":
             await self._agent_runs.answer(sandbox, request, answer)
-        elif kind == "answer":
+        elif kind == "stub_output":
             token = str(next(iter(request.get("arguments", ())), ""))
             output = self._stubs.fetch(token, sandbox.id)
             await _play(answer, output or Output("there is no such answer\n", CANNOT_RUN))
         else:
             await self._answer_program(sandbox, _question(sandbox, self._live.of(sandbox).cage, request), answer)
 
-    async def _answer_program(self, sandbox: Sandbox, question: Question, answer: Answer) -> None:
+    async def _answer_program(self, sandbox: Sandbox, question: Question, answer: ShimReply) -> None:
         deciding = self._command_stubs.first_match(sandbox, question, "program")
         if question.stdin is None and deciding is not None and deciding.reads_stdin:
-            answer.want_input()  # input that no stub reads stays unread, for the real program
+            answer.request_stdin()  # input that no stub reads stays unread, for the real program
             return
         found = await self._command_stubs.answer(sandbox, question, "program")
         if found is None:
             arguments = " ".join(question.arguments)
             missing = f"{question.program}: command not found; none of its stubs fits {arguments!r}"
-            answer.become_real(missing=missing)
+            answer.run_real(missing=missing)
             return
         stub, output = found
         line = " ".join([question.program, *question.arguments])
@@ -87,7 +87,7 @@ def _question(sandbox: Sandbox, cage: Optional[Cage], request: dict[str, Any]) -
     )
 
 
-async def _play(answer: Answer, output: Output) -> None:
+async def _play(answer: ShimReply, output: Output) -> None:
     """Send an output to the program, piece by piece."""
     if output.error is not None:
         await asyncio.sleep(output.delay)

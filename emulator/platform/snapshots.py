@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Callable, Optional
 
 from ..cage.disk import TooLarge
-from ..cage.process import SandboxGone
+from ..cage.init_client import SandboxGone
 from ..control.clock import Clock
 from ..control.randomness import Randomness
 from ..store import Account, Sandbox, Snapshot, Store
@@ -23,8 +23,8 @@ from .recorder import SandboxRecorder
 from .signals import Signals
 
 if TYPE_CHECKING:
-    from ..cage.archive import Gzipped
     from ..cage.cage import Cage
+    from ..cage.gzipped import Gzipped
 
 AUTOMATIC = "auto-pause"
 #: Download URLs whose expiry is moved along when the clock is set; an older one expires at the time in its text.
@@ -212,7 +212,7 @@ class Snapshots:
                 await cage.freeze()
                 stop = self._restoring[target.id] = Stop()
                 try:
-                    await cage.unpack(snapshot.file, stop)
+                    await cage.restore(snapshot.file, stop)
                 finally:
                     del self._restoring[target.id]
                     await cage.thaw()
@@ -294,6 +294,6 @@ class Snapshots:
         snapshot = self._store.snapshots.get(snapshot_id)
         if snapshot is None:
             raise not_found("snapshot", snapshot_id)
-        from ..cage.archive import Gzipped
+        from ..cage.gzipped import Gzipped
 
         return Gzipped(snapshot.file)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import shlex
 from typing import Literal, Optional
 
-from ..cage.process import SandboxGone
+from ..cage.init_client import SandboxGone
 from ..control.clock import Clock
 from ..control.stubs import Question
 from ..store import Sandbox

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from .. import descriptors
-from ..cage.process import SandboxGone
+from ..cage.init_client import SandboxGone
 from ..cage.terminal import Terminal
 from ..control.clock import Clock
 from ..control.randomness import Randomness

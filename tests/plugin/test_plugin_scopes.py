@@ -131,7 +131,7 @@ def test_a_wider_fixture_is_told_to_use_the_factory(run_suite, name: str, scope:
         """
     )
     result.assert_outcomes(errors=1)
-    lines = ["*ScopeMismatch*", f"{name} is one test's own. *", "*with caged_factory.account() as*"]
+    lines = ["*ScopeMismatch*", f"{name} has function scope. *", "*with caged_factory.account() as*"]
     result.stdout.fnmatch_lines(lines)
 
 

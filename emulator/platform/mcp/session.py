@@ -8,7 +8,7 @@ import logging
 from typing import Any, Optional
 
 from ...cage.cage import Cage
-from ...cage.process import SandboxGone
+from ...cage.init_client import SandboxGone
 from ...control.clock import Clock
 from ...store import Sandbox
 from ..command_stubs import CommandStubs
