@@ -27,7 +27,7 @@ from .control.faults import Faults
 from .control.journal import Journal, cut
 from .control.randomness import Randomness
 from .control.stubs import Stubs
-from .listening import bind, url_of
+from .listening_socket import bind, url_of
 from .locator import places
 from .platform.accounts import new_admin_key
 from .platform.platform import Platform

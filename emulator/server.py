@@ -10,10 +10,10 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from . import descriptors
-from .accepting import BATCH, Acceptor
-from .clients import HEAD_BYTES, Clients
-from .http_protocol import Http
-from .listening import BACKLOG
+from .connections import HEAD_BYTES, Connections
+from .http_protocol import HttpProtocol
+from .listener import BATCH, Listener
+from .listening_socket import BACKLOG
 
 #: After the sandboxes are gone every request ends by itself; what has not after this is cut.
 GRACE_SECONDS = 3
@@ -41,7 +41,7 @@ class Server:
             ws_ping_interval=None,
             ws_ping_timeout=None,
             ws_per_message_deflate=False,  # on one machine it costs more than it saves
-            http=Http,
+            http=HttpProtocol,
             h11_max_incomplete_event_size=HEAD_BYTES,
             loop="asyncio",
             backlog=BACKLOG,
@@ -63,9 +63,9 @@ class Server:
 
 def _websocket(**options: Any) -> Any:
     """What serves a WebSocket, loaded with the first of them: a server without any starts the faster."""
-    from .websocket_protocol import WebSocket
+    from .websocket_protocol import WebSocketProtocol
 
-    return WebSocket(**options)
+    return WebSocketProtocol(**options)
 
 
 class _Uvicorn(uvicorn.Server):
@@ -73,14 +73,14 @@ class _Uvicorn(uvicorn.Server):
         super().__init__(config)
         self._on_ready = on_ready
         self._log = log
-        self._clients = Clients()
+        self._connections = Connections()
         self.stopping = asyncio.Event()
 
     async def startup(self, sockets: Optional[list[socket.socket]] = None) -> None:
-        """As uvicorn's for listening sockets, with an acceptor that lives through a lack of descriptors."""
+        """As uvicorn's for listening sockets, with a listener that lives through a lack of descriptors."""
         await self.lifespan.startup()
-        acceptors: list[Any] = [Acceptor(sock, self._connected, self._log, self._room) for sock in sockets or ()]
-        self.servers = acceptors
+        listeners: list[Any] = [Listener(sock, self._connected, self._log, self._room) for sock in sockets or ()]
+        self.servers = listeners
         self.started = True
         self._on_ready()
 
@@ -90,17 +90,17 @@ class _Uvicorn(uvicorn.Server):
         free = descriptors.free()
         if free > descriptors.reserve() + BATCH:
             return BATCH
-        return 1 if free > descriptors.kept_for_work() or self._clients.evict() else 0
+        return 1 if free > descriptors.kept_for_work() or self._connections.evict() else 0
 
     async def _connected(self, sock: socket.socket) -> None:
-        is_full = not descriptors.room_for_connection() and not self._clients.evict()
+        is_full = not descriptors.room_for_connection() and not self._connections.evict()
 
-        def protocol() -> Http:
-            return Http(
+        def protocol() -> HttpProtocol:
+            return HttpProtocol(
                 config=self.config,
                 server_state=self.server_state,
                 app_state=self.lifespan.state,
-                clients=self._clients,
+                connections=self._connections,
                 is_full=is_full,
             )
 
@@ -112,7 +112,7 @@ class _Uvicorn(uvicorn.Server):
         while not await self.on_tick(counter):
             counter = (counter + 1) % 864000
             if counter % 10 == 0:
-                self._clients.expire(asyncio.get_running_loop().time())
+                self._connections.expire(asyncio.get_running_loop().time())
             try:
                 await asyncio.wait_for(self.stopping.wait(), 0.1)
             except asyncio.TimeoutError:

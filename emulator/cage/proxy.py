@@ -17,7 +17,7 @@ from typing import Callable, Optional
 from urllib.parse import urlsplit
 
 from .. import descriptors
-from ..accepting import Acceptor
+from ..listener import Listener
 
 #: Where the proxy is found inside the sandbox.
 PORT = 49128
@@ -72,15 +72,15 @@ class Proxy:
         self._on_refused = on_refused
         self._log = log
         self._relayed = set() if relayed is None else relayed
-        self._acceptor: Optional[Acceptor] = None
+        self._listener: Optional[Listener] = None
         self._connections: set[asyncio.Task[None]] = set()
 
     async def start(self, listening: socket.socket) -> None:
-        self._acceptor = Acceptor(listening, self._connected, lambda line: self._log(f"proxy: {line}"), self._room)
+        self._listener = Listener(listening, self._connected, lambda line: self._log(f"proxy: {line}"), self._room)
 
     def close(self) -> None:
-        if self._acceptor is not None:
-            self._acceptor.close()
+        if self._listener is not None:
+            self._listener.close()
         for task in self._connections:
             task.cancel()
 

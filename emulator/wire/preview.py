@@ -14,12 +14,12 @@ from ..control.current_account import act_for
 from ..control.journal import RequestRecord
 from ..platform.errors import ApiError
 from ..platform.platform import Platform
-from .dispatch import add_common_headers
+from .common_headers import add_common_headers
 from .preview_address import Target, with_query
 from .preview_credentials import Credentials
 from .preview_http import forward
 from .problem import problem
-from .sockets import refuse
+from .sockets import deny
 
 
 class Previews:
@@ -75,7 +75,7 @@ class Previews:
         if refusal.status == 401:
             response.headers["WWW-Authenticate"] = 'Basic realm="preview"'
         if scope["type"] == "websocket":
-            await refuse(WebSocket(scope, receive, send), self._platform, response)
+            await deny(WebSocket(scope, receive, send), self._platform, response)
             return
         add_common_headers(response, self._platform)
         await response(scope, receive, send)

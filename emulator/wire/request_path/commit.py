@@ -1,0 +1,21 @@
+"""Make durable what a response reports, before it is sent."""
+
+from __future__ import annotations
+
+from ...platform.errors import ApiError
+from ..common_headers import add_common_headers
+from ..problem import problem
+from .exchange import HttpExchange
+
+
+async def commit(exchange: HttpExchange) -> None:
+    """Write all changes to the state directory, if there is one. When that fails, the response is a 507."""
+    services, request = exchange.platform.services, exchange.request
+    if services.keeper is None:
+        return
+    try:
+        services.commit()
+    except OSError as error:
+        services.log(f"{request.method} {request.scope['path']}: {error}")
+        exchange.response = problem(ApiError(507, str(error)))
+        add_common_headers(exchange.response, exchange.platform)
