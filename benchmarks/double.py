@@ -21,7 +21,7 @@ def main() -> int:
     with Emulator() as emulator, httpx.Client(base_url=f"{emulator.base_url}/v1") as http:
         http.headers["Authorization"] = f"Bearer {emulator.api_key}"
         box = http.post("/sandboxes", json={"template": "minimal"}).json()["id"]
-        services = emulator._running().services
+        services = emulator._running().platform
         take, finish, none = services.faults.take, services.journal.finish, dict(services.faults._faults)
         other = emulator.create_account()
         for _ in range(FAULTS):

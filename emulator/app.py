@@ -69,7 +69,7 @@ def socket_operations() -> list[SocketOperation]:
 
 def build(platform: Platform) -> ASGIApp:
     """Build the application that serves a platform."""
-    platform.services.faults.routes = _platform_routes
+    platform.faults.routes = _platform_routes
     routes = [*_routes(platform, _core_operations()), Route("/{rest:path}", _AllRoutes(platform))]
     sockets = [WebSocketRoute(socket.path, SocketDispatcher(platform, socket)) for socket in socket_operations()]
     sockets.append(WebSocketRoute("/{rest:path}", not_found(platform)))

@@ -175,7 +175,7 @@ class Emulator(BaseEmulator):
         try:
             own = self._runtime if self._pid == os.getpid() else None
             # Looked at directly first: most blocks end without any, and need no connection for that.
-            if error is None and own is not None and own.services.callback_errors.of("*"):
+            if error is None and own is not None and own.platform.callback_errors.of("*"):
                 self.raise_callback_errors(account="*")
         finally:
             self.stop()
@@ -204,12 +204,12 @@ class Emulator(BaseEmulator):
     @property
     def isolation(self) -> str:
         """The isolation level in use; before the start, the one that was asked for."""
-        return self._runtime.services.isolation.level if self._runtime else self.config.isolation
+        return self._runtime.platform.isolation.level if self._runtime else self.config.isolation
 
     @property
     def isolation_refused(self) -> list[str]:
         """The stronger levels that were tried and do not work here, each with the reason and what to do about it."""
-        probe_results = self._running().services.probe_results
+        probe_results = self._running().platform.probe_results
         return [describe(probe_result) for probe_result in probe_results if not probe_result.works]
 
     @property
@@ -220,7 +220,7 @@ class Emulator(BaseEmulator):
     @property
     def run_dir(self) -> Path:
         """The directory that holds everything of this emulator on disk that goes when it stops."""
-        return self._running().services.run_dir
+        return self._running().platform.run_dir
 
     def log_tail(self, count: int = 20) -> list[str]:
         """The newest lines of the emulator's own log, oldest first."""
@@ -234,7 +234,7 @@ class Emulator(BaseEmulator):
         runtime = self._running()
         with self._link_lock:  # threads share the emulator
             if self._control is None:
-                self._control = Transport(runtime.base_url, runtime.admin_key, lambda: self._running().services)
+                self._control = Transport(runtime.base_url, runtime.admin_key, lambda: self._running().platform)
             return self._control
 
     def _call(self, work: Coroutine[Any, Any, T], limit: float = STOP_LIMIT) -> T:
@@ -242,11 +242,11 @@ class Emulator(BaseEmulator):
         if self._loop is None or self._runtime is None:
             work.close()
             raise EmulatorError("this emulator is not running; call start() or use it in a `with` statement")
-        services = self._runtime.services
+        platform = self._runtime.platform
 
         async def kept() -> T:
             result = await work
-            services.commit()
+            platform.commit()
             return result
 
         return asyncio.run_coroutine_threadsafe(kept(), self._loop).result(limit)

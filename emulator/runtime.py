@@ -13,27 +13,20 @@ from typing import TYPE_CHECKING, Callable, Optional
 
 from . import descriptors
 from .cage.cgroups import MemoryGroups
-from .cage.isolation import IsolationLevel, can_be_hidden, key_directory
+from .cage.chosen_isolation import ChosenIsolation
+from .cage.isolation import can_be_hidden, key_directory
 from .cage.probe import choose, describe
-from .cage.provisioning import Provisioner
-from .cage.toolchains import Toolchains
 from .cage.zygote import Zygote
+from .composition import compose
 from .config import ConfigError, EmulatorConfig
-from .control.agent_replies import AgentReplies
-from .control.agents import Agents
 from .control.clock import SEEDED_START, Clock
 from .control.current_account import ALL_ACCOUNTS, current
-from .control.faults import Faults
-from .control.journal import Journal, cut
+from .control.journal import cut
 from .control.randomness import Randomness
-from .control.stubs import Stubs
 from .listening_socket import bind, url_of
 from .locator import places
 from .platform.accounts import new_admin_key
-from .platform.platform import Platform
-from .platform.services import Services
 from .run_directory import RunDirectory
-from .store import Store
 from .workers import Workers
 
 if TYPE_CHECKING:
@@ -84,33 +77,24 @@ class Runtime:
         self.base_url = url_of(self._socket)
         kept = self._persistence
         self._zygote = Zygote(self._run_dir.path, self.log, kept.lock if kept is not None else None)
-        self._toolchains = Toolchains()
         self._workers = Workers()
-        randomness = kept.randomness(config.seed) if kept is not None else Randomness(config.seed)
-        self.services = Services(
+        self._isolation = ChosenIsolation()
+        self.platform = compose(
             config=config,
-            store=Store(),
-            clock=self._clock,
-            randomness=randomness,
-            journal=Journal(),
-            faults=Faults(randomness),
-            stubs=Stubs(randomness),
-            agent_replies=AgentReplies(randomness),
-            agents=Agents(),
-            toolchains=self._toolchains,
-            zygote=self._zygote,
-            provisioner=self._make_provisioner(IsolationLevel("process")),
-            run_dir=self._run_dir.path,
-            files_dir=kept.path if kept is not None else self._run_dir.path,
-            workers=self._workers,
-            keeper=kept,
-            log=self.log,
-            memory=self._memory_groups(),
             admin_key=self.admin_key,
             base_url=self.base_url,
+            clock=self._clock,
+            randomness=kept.randomness(config.seed) if kept is not None else Randomness(config.seed),
+            workers=self._workers,
+            zygote=self._zygote,
+            chosen_isolation=self._isolation,
+            memory_groups=self._memory_groups(),
+            run_dir=self._run_dir.path,
+            files_dir=kept.path if kept is not None else self._run_dir.path,
+            state_writer=kept,
+            log=self.log,
             log_tail=self.log_tail,
         )
-        self.platform = Platform(self.services)
         try:
             if kept is not None:
                 kept.load(self.platform)
@@ -118,7 +102,7 @@ class Runtime:
                     self._scenario = None  # what it made is there, with all that has happened to it since
                     self.log(f"scenario {config.scenario} is not loaded: {config.state_dir} has a state already")
             self.api_key = self._first_key()
-            self.services.commit()
+            self.platform.commit()
         except BaseException:
             self.clean_up()
             raise
@@ -148,9 +132,6 @@ class Runtime:
             )
         return groups
 
-    def _make_provisioner(self, isolation: IsolationLevel) -> Provisioner:
-        return Provisioner(self._run_dir.path, self._zygote, isolation, self._toolchains.shell, self._workers)
-
     def log(self, line: str) -> None:
         stamped = f"{self._clock.timestamp()} {cut(line, LOG_CHARACTERS)}"
         self._lines.append((current(), stamped))
@@ -169,7 +150,7 @@ class Runtime:
         keys = {key_directory(path): path for path in self._key_files}
         # Those of emulators that others start.
         locators = [key_directory(directory / "locator") for directory, _ in places()]
-        isolation, self.services.probe_results = await choose(
+        isolation, probe_results = await choose(
             self.config.isolation, self._zygote, self._run_dir.path, [*keys, *locators]
         )
         shown = next((path for directory, path in keys.items() if not can_be_hidden(directory)), None)
@@ -179,13 +160,11 @@ class Runtime:
                 " /etc, /usr, /var and their like, such as the project's, for the ready file, the output and"
                 " CAGED_EMULATOR_LOCATOR_DIR"
             )
-        self.services.provisioner = self._make_provisioner(isolation)
+        self._isolation.choose(isolation, probe_results)
         if isolation.level == "process" and self.config.isolation == "auto":
-            refused = "; ".join(
-                describe(probe_result) for probe_result in self.services.probe_results if not probe_result.works
-            )
+            refused = "; ".join(describe(probe_result) for probe_result in probe_results if not probe_result.works)
             self.log(f"warning: sandboxes have process isolation only. {refused}")
-        if not self.services.probe_results[-1].confined and os.geteuid() == 0:
+        if not probe_results[-1].confined and os.geteuid() == 0:
             self.log(
                 "warning: sandboxes run as root, and a command can end every process of root on this machine"
                 " (kill -9 -1, pkill): isolation 'process' was chosen by name and signals cannot be confined here"
@@ -234,7 +213,7 @@ class Runtime:
             beginning.cancel()
             try:
                 await self.platform.stop()
-                self.services.commit()
+                self.platform.commit()
             finally:
                 if keeping is not None:
                     keeping.cancel()
@@ -268,7 +247,7 @@ class Runtime:
         account = self.platform.accounts.first()
         assert account is not None, "an emulator has an account before it serves"
         loaded = await apply(self.platform, account, scenario)
-        self.services.commit()
+        self.platform.commit()
         return loaded
 
     def request_stop(self) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from . import disk
+from .chosen_isolation import ChosenIsolation
 from .isolation import LEVELS, IsolationLevel, ProbeResult, explain, isolation_for
 from .process import SandboxGone
 from .provisioning import Provisioner, SandboxSpec
@@ -50,7 +51,7 @@ async def _try(level: str, zygote: Zygote, run_dir: Path) -> ProbeResult:
     directory = run_dir / f"probe-{level}"
     try:
         cage = await asyncio.wait_for(
-            Provisioner(run_dir, zygote, isolation, "/bin/sh").open(
+            Provisioner(run_dir, zygote, ChosenIsolation(isolation), "/bin/sh").open(
                 directory, SandboxSpec("caged-probe", network="none")
             ),
             LIMIT,
@@ -75,7 +76,7 @@ async def _try_process(zygote: Zygote, run_dir: Path) -> ProbeResult:
     """`process` works everywhere; whether a command's signals stay in its sandbox is tried with signal 0, which does
     nothing to the one that gets it."""
     directory = run_dir / "probe-process"
-    provisioner = Provisioner(run_dir, zygote, isolation_for("process", run_dir), "/bin/sh")
+    provisioner = Provisioner(run_dir, zygote, ChosenIsolation(isolation_for("process", run_dir)), "/bin/sh")
     try:
         cage = await asyncio.wait_for(provisioner.open(directory, SandboxSpec("caged-probe")), LIMIT)
         try:

@@ -12,6 +12,7 @@ from ..workers import Workers
 from . import bwrap, disk
 from .cage import Cage
 from .cgroups import MemoryGroup
+from .chosen_isolation import ChosenIsolation
 from .crash_recovery import refurnish
 from .inside.processes import descendants
 from .isolation import IsolationLevel
@@ -57,9 +58,9 @@ class Provisioner:
     """`run_dir`: the emulator's, in which directories that are made ahead wait."""
 
     def __init__(
-        self, run_dir: Path, zygote: Zygote, isolation: IsolationLevel, shell: str, workers: Optional[Workers] = None
+        self, run_dir: Path, zygote: Zygote, isolation: ChosenIsolation, shell: str, workers: Optional[Workers] = None
     ) -> None:
-        self.isolation = isolation
+        self._chosen = isolation
         self._workers = workers or Workers()
         self._root = run_dir / "isolation"
         self._root.mkdir(exist_ok=True)
@@ -68,6 +69,10 @@ class Provisioner:
         self._preparing = False
         self._zygote = zygote
         self._shell = shell
+
+    @property
+    def isolation(self) -> IsolationLevel:
+        return self._chosen.current
 
     async def prepare(self) -> None:
         """Makes the directory of the next sandbox: a dozen entries on a disk take longer than its processes."""

@@ -96,9 +96,9 @@ class Foreground:
                 port=int(runtime.base_url.rpartition(":")[2]),
                 api_key=runtime.api_key,
                 admin_key=runtime.admin_key,
-                isolation=runtime.services.isolation.level,
+                isolation=runtime.platform.isolation.level,
                 # What was put where the user said so may have a reason to stay.
-                run_dir=None if runtime.config.state_dir else str(runtime.services.run_dir),
+                run_dir=None if runtime.config.state_dir else str(runtime.platform.run_dir),
             )
         except OSError as error:
             self._hide()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Callable, Optional, Protocol, Union
 if TYPE_CHECKING:
     import httpx
 
-    from ..platform.services import Services
+    from ..platform.platform import Platform
     from .connection import Verify
 
 #: Of one call. Moving the clock may pause many sandboxes, an export may hold large ones.
@@ -68,7 +68,7 @@ class Transport:
     Args:
         base_url: the emulator's URL, without a path.
         admin_key: its admin key.
-        services: returns the services of the emulator in this process, for what no wire carries (functions). None: the
+        platform: returns the platform of the emulator in this process, for what no wire carries (functions). None: the
             emulator runs in another process.
     """
 
@@ -76,7 +76,7 @@ class Transport:
         self,
         base_url: str,
         admin_key: str,
-        services: Optional[Callable[[], Optional[Services]]] = None,
+        platform: Optional[Callable[[], Optional[Platform]]] = None,
         verify: Verify = True,
     ) -> None:
         import httpx  # a server does without, and starts the faster
@@ -94,13 +94,13 @@ class Transport:
         self.accounts_created: dict[str, None] = {}
         #: Shared by all links on the connection; see `callbacks_possible`.
         self._callbacks_possible = threading.Event()
-        self._services = services
+        self._platform = platform
         self._client = httpx.Client(
             base_url=f"{base_url}/_emulator",
             headers={"Authorization": f"Bearer {admin_key}"},
             timeout=SECONDS,
             # The emulator of this process is on this machine, whatever address it listens on.
-            **(client_options(base_url, verify) if services is None else {"trust_env": False, "verify": False}),
+            **(client_options(base_url, verify) if platform is None else {"trust_env": False, "verify": False}),
         )
 
     @property
@@ -121,7 +121,7 @@ class Transport:
     @property
     def is_local(self) -> bool:
         """Whether the emulator runs in this process."""
-        return self._services is not None
+        return self._platform is not None
 
     def scoped(self, account: str) -> Transport:
         """Another link on the same connection, bound to this account."""
@@ -133,12 +133,12 @@ class Transport:
         """Close the connection, for all links that share it."""
         self._client.close()
 
-    def local(self, what: str) -> Services:
+    def local(self, what: str) -> Platform:
         """The emulator of this process. EmulatorError when it is elsewhere: `what` cannot travel there."""
-        services = self._services() if self._services is not None else None
-        if services is None:
+        platform = self._platform() if self._platform is not None else None
+        if platform is None:
             raise EmulatorError(f"{what} needs an emulator in this process; this one is reached by its URL")
-        return services
+        return platform
 
     def about(self, account: Optional[IdOrObject]) -> Optional[str]:
         return self._account if account is None else str(id_of(account))

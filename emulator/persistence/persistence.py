@@ -88,38 +88,36 @@ class Persistence:
 
     def load(self, platform: Platform) -> None:
         """Fills the platform's store and puts right what was cut off. Blocks. ConfigError when it cannot be read."""
-        services = platform.services
         try:
-            loaded = loading.load(self._connection, services.files_dir / "snapshots")
+            loaded = loading.load(self._connection, platform.files_dir / "snapshots")
             self._begin(platform, loaded)
         except Exception as error:  # whatever a damaged record leads to; nothing has been written yet
             raise self._unreadable(error) from error
-        recovery.look_after_files(services, self._directory)
+        recovery.look_after_files(platform, self._directory)
         self.flush()
 
     def _begin(self, platform: Platform, loaded: loading.Loaded) -> None:
-        services = platform.services
-        vars(services.store).update(vars(loaded.store))
-        services.clock.restore(self.document("clock"))
-        self.keep("clock", services.clock.state)
+        vars(platform.store).update(vars(loaded.store))
+        platform.clock.restore(self.document("clock"))
+        self.keep("clock", platform.clock.state)
         for place, causes in loaded.told.items():
             platform.alert_triggers.remember(place, causes)
-        platform.alert_triggers.recall(services.store)
+        platform.alert_triggers.recall(platform.store)
         self._changes = ChangeTracker(self._connection, platform.alert_triggers.told)
         self._changes.lists, self._changes.position = loaded.lists, loaded.position
-        self._changes.watch(services.store)
+        self._changes.watch(platform.store)
         self._platform = platform
-        services.signals.connect("event", self._event)
+        platform.signals.connect("event", self._event)
         if isinstance(self.document("signing_key"), str):
             platform.snapshots.signing_key = bytes.fromhex(self.document("signing_key"))
         self.keep("signing_key", lambda: platform.snapshots.signing_key.hex())
         kept = self.document("alive")
-        recovery.recover(platform, Alive.read(kept) if kept else Alive.now(services))
+        recovery.recover(platform, Alive.read(kept) if kept else Alive.now(platform))
 
     def begin(self) -> None:
         """On the loop that the emulator will live on, before it answers."""
         if self._platform is not None:
-            for sandbox in self._platform.services.store.sandboxes.values():
+            for sandbox in self._platform.store.sandboxes.values():
                 codec.awaken(sandbox)
 
     def flush(self, all_of_it: bool = False) -> None:
@@ -128,12 +126,12 @@ class Persistence:
             platform, book = self._platform, self._changes
             if platform is None or book is None:
                 raise NotKept("the emulator is being taken down; nothing is kept any more")
-            book.collect(platform.services.store)
+            book.collect(platform.store)
             for name, content in self._kept.items():
                 book.document(name, content())
-            runs = all_of_it and any(box.status == "running" for box in platform.services.store.sandboxes.values())
+            runs = all_of_it and any(box.status == "running" for box in platform.store.sandboxes.values())
             if book.pending or runs:
-                book.mention("alive", vars(Alive.now(platform.services)))
+                book.mention("alive", vars(Alive.now(platform)))
             if book.pending or all_of_it:
                 try:
                     book.write(all_of_it)
@@ -152,7 +150,7 @@ class Persistence:
                 told = ""
             except NotKept as error:
                 if str(error) != told and self._platform is not None:
-                    self._platform.services.log(str(error))
+                    self._platform.log(str(error))
                 told = str(error)
             if late:
                 self._later_at = loop.time()
@@ -168,7 +166,7 @@ class Persistence:
     def _event(self, sandbox: Optional[Sandbox], event: Event) -> None:
         """It may belong to a session that is over, and cost it money or trust."""
         if event.session_id and self._changes is not None and self._platform is not None:
-            self._changes.touch_session(self._platform.services.store, event.session_id)
+            self._changes.touch_session(self._platform.store, event.session_id)
 
     def _unreadable(self, error: Exception) -> ConfigError:
         return ConfigError(f"{self.path / NAME} cannot be read ({loading.reason(error)}); {advice(self.path / NAME)}")

@@ -12,7 +12,6 @@ from ..control.clock import rfc3339
 from ..control.current_account import acting_for
 from ..platform import cost
 from ..platform.platform import Platform
-from ..platform.services import Services
 from ..store import Sandbox, Store
 from .codec import snapshot_file
 from .state_directory import StateDirectory
@@ -28,8 +27,8 @@ class Alive:
     accounts: Mapping[str, float]
 
     @classmethod
-    def now(cls, services: Services) -> Alive:
-        clock, boxes = services.clock, services.store.sandboxes.values()
+    def now(cls, platform: Platform) -> Alive:
+        clock, boxes = platform.clock, platform.store.sandboxes.values()
         running = {box.account_id for box in boxes if box.status in ("running", "paused")}
         return cls(clock.now("")[0], {account_id: clock.now(account_id)[0] for account_id in running})
 
@@ -44,39 +43,38 @@ class Alive:
 
 def recover(platform: Platform, alive: Alive) -> None:
     """Put the records right. Files are not touched."""
-    services = platform.services
-    for sandbox in services.store.sandboxes.values():
+    for sandbox in platform.store.sandboxes.values():
         if sandbox.status in ("running", "paused"):
-            stop(services, sandbox, alive, KILLED)
-    end_sessions(services.store, alive)
+            stop(platform, sandbox, alive, KILLED)
+    end_sessions(platform.store, alive)
 
 
-def look_after_files(services: Services, directory: StateDirectory) -> None:
+def look_after_files(platform: Platform, directory: StateDirectory) -> None:
     """Remove what shows by its name that it was to go, and move aside what has no record. Blocks, as long as that
     takes. A record that is older than the files, as a power cut or a backup may leave it, must not cost any of them."""
-    for sandbox in list(services.store.sandboxes.values()):
+    for sandbox in list(platform.store.sandboxes.values()):
         if sandbox.status == "pending":
-            del services.store.sandboxes[sandbox.id]  # no client has got its id
-    _snapshots(services)
-    store, files = services.store, services.files_dir
+            del platform.store.sandboxes[sandbox.id]  # no client has got its id
+    _snapshots(platform)
+    store, files = platform.store, platform.files_dir
     known = {snapshot_file(files, snapshot_id).name for snapshot_id in store.snapshots}
     for path in sorted((files / "sandboxes").iterdir()):
         if path.name.endswith(disk.REMOVED):
-            _remove(services, path)
+            _remove(platform, path)
         elif path.name not in store.sandboxes:
-            _move_aside(services, directory, path, "no sandbox of this name is in state.db")
+            _move_aside(platform, directory, path, "no sandbox of this name is in state.db")
     for path in sorted((files / "snapshots").iterdir()):
         if path.suffix == ".part" and path.with_suffix(".tar").name in known:
-            _remove(services, path)  # its snapshot was being taken
+            _remove(platform, path)  # its snapshot was being taken
         elif path.name not in known:
-            _move_aside(services, directory, path, "no snapshot of this name is in state.db")
+            _move_aside(platform, directory, path, "no snapshot of this name is in state.db")
 
 
-def _move_aside(services: Services, directory: StateDirectory, path: Path, why: str) -> None:
+def _move_aside(platform: Platform, directory: StateDirectory, path: Path, why: str) -> None:
     try:
-        services.log(f"{path} was moved to {directory.move_aside(path, why)}: {why}")
+        platform.log(f"{path} was moved to {directory.move_aside(path, why)}: {why}")
     except OSError as error:
-        services.log(f"{path} was left where it is: {why}, and it cannot be moved aside: {error.strerror}")
+        platform.log(f"{path} was left where it is: {why}, and it cannot be moved aside: {error.strerror}")
 
 
 def end_sessions(store: Store, alive: Alive) -> None:
@@ -90,39 +88,39 @@ def end_sessions(store: Store, alive: Alive) -> None:
             session.compute_cost = cost.compute(box, last) - session.compute_before if box is not None else 0.0
 
 
-def stop(services: Services, sandbox: Sandbox, alive: Alive, why: str) -> None:
+def stop(platform: Platform, sandbox: Sandbox, alive: Alive, why: str) -> None:
     """A record that says running, or paused, of a sandbox without processes."""
     last = alive.of(sandbox.account_id)
     cost.stop(sandbox, last)
     sandbox.status = "stopped"
     sandbox.stopped_at = rfc3339(last)
     with acting_for(sandbox.account_id):
-        services.happened(sandbox, "stop", why)
+        platform.recorder.record_lifecycle(sandbox, "stop", why)
 
 
-def _snapshots(services: Services) -> None:
-    for snapshot in list(services.store.snapshots.values()):
+def _snapshots(platform: Platform) -> None:
+    for snapshot in list(platform.store.snapshots.values()):
         if snapshot.status == "pending" and _is_whole(snapshot.file):
             snapshot.status = "completed"  # the file appears in one step; only the record of it was cut off
             snapshot.size_bytes = snapshot.file.stat().st_size
             with acting_for(snapshot.account_id):
-                snapshot.completed_at = services.clock.timestamp()
+                snapshot.completed_at = platform.clock.timestamp()
         elif snapshot.status == "pending":
             snapshot.status = "failed"
-            sandbox = services.store.sandboxes.get(snapshot.sandbox_id)
+            sandbox = platform.store.sandboxes.get(snapshot.sandbox_id)
             with acting_for(snapshot.account_id):
-                snapshot.completed_at = services.clock.timestamp()
+                snapshot.completed_at = platform.clock.timestamp()
                 if sandbox is not None:
                     why = f"snapshot {snapshot.name} ({snapshot.id}) failed: the emulator was killed while it was taken"
-                    services.failed(sandbox, why)
+                    platform.recorder.record_error(sandbox, why)
         elif snapshot.status == "completed" and not snapshot.file.is_file():
             snapshot.status = "failed"
-            services.log(f"snapshot {snapshot.id} cannot be used: its file {snapshot.file} is missing; put it back")
+            platform.log(f"snapshot {snapshot.id} cannot be used: its file {snapshot.file} is missing; put it back")
         elif snapshot.status == "failed" and snapshot.size_bytes and snapshot.file.is_file():
             snapshot.status = "completed"  # its file is back
-    for sandbox in services.store.sandboxes.values():
-        if sandbox.status == "stopped" and not (services.files_dir / "sandboxes" / sandbox.id).is_dir():
-            services.log(f"sandbox {sandbox.id} cannot be resumed: its directory is missing; put it back")
+    for sandbox in platform.store.sandboxes.values():
+        if sandbox.status == "stopped" and not (platform.files_dir / "sandboxes" / sandbox.id).is_dir():
+            platform.log(f"sandbox {sandbox.id} cannot be resumed: its directory is missing; put it back")
 
 
 def _is_whole(file: Path) -> bool:
@@ -133,11 +131,11 @@ def _is_whole(file: Path) -> bool:
     return True
 
 
-def _remove(services: Services, path: Path) -> None:
+def _remove(platform: Platform, path: Path) -> None:
     try:
         if path.is_dir() and not path.is_symlink():
             disk.remove(path)
         else:
             path.unlink(missing_ok=True)
     except OSError as error:
-        services.log(f"{path} cannot be removed: {error.strerror}")
+        platform.log(f"{path} cannot be removed: {error.strerror}")

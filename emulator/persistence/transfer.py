@@ -50,7 +50,6 @@ class Transfer:
 
     def __init__(self, platform: Platform) -> None:
         self._platform = platform
-        self._services = platform.services
 
     # --- out
 
@@ -59,7 +58,7 @@ class Transfer:
         held still while its files are copied. What is not ready (a sandbox that is being made, a snapshot that is
         being taken) is left out; so is a sandbox whose files cannot be saved, with the reason in the log, the result
         and the manifest. TransferError, OSError."""
-        if account_id is not None and account_id not in self._services.store.accounts:
+        if account_id is not None and account_id not in self._platform.store.accounts:
             raise TransferError(f"account {account_id} is unknown; nothing was exported")
         path = Path.cwd() / path
         if not path.parent.is_dir():
@@ -69,12 +68,12 @@ class Transfer:
         try:
             packed, left_out = await self._pack_all(account_id, work)
             contents = await self._write_records(work, account_id, packed, left_out)
-            await self._services.workers.copy.run(pack_up, work, temporary)
+            await self._platform.workers.copy.run(pack_up, work, temporary)
             os.replace(temporary, path)
             return contents
         finally:
             temporary.unlink(missing_ok=True)
-            await self._services.workers.walk.run(disk.remove, work)
+            await self._platform.workers.walk.run(disk.remove, work)
 
     async def _pack_all(self, account_id: Optional[str], work: Path) -> tuple[set[str], dict[str, str]]:
         """The ids of the sandboxes that were packed, and why others could not be."""
@@ -87,31 +86,31 @@ class Transfer:
                 if error.errno in _EXHAUSTED:
                     raise
                 left_out[box.id] = f"its files cannot be saved: {error}"
-                self._services.log(f"sandbox {box.id} was left out of an export: {left_out[box.id]}")
-                await self._services.workers.walk.run(disk.remove, work / "sandboxes" / box.id)
+                self._platform.log(f"sandbox {box.id} was left out of an export: {left_out[box.id]}")
+                await self._platform.workers.walk.run(disk.remove, work / "sandboxes" / box.id)
         return packed, left_out
 
     def _work_directory(self, purpose: str) -> Path:
-        work = self._services.run_dir / f"{purpose}-{secrets.token_hex(6)}"
+        work = self._platform.run_dir / f"{purpose}-{secrets.token_hex(6)}"
         work.mkdir(mode=0o700)
         (work / "sandboxes").mkdir()
         (work / "snapshots").mkdir()
         return work
 
     def _boxes(self, account_id: Optional[str]) -> list[Sandbox]:
-        boxes = self._services.store.sandboxes.values()
+        boxes = self._platform.store.sandboxes.values()
         return [box for box in boxes if account_id in (None, box.account_id) and box.status != "pending"]
 
     async def _pack(self, sandbox: Sandbox, work: Path) -> bool:
         """False when it was destroyed meanwhile."""
-        directory = self._services.files_dir / "sandboxes" / sandbox.id
+        directory = self._platform.files_dir / "sandboxes" / sandbox.id
         target = work / "sandboxes" / sandbox.id
         target.mkdir()
         async with sandbox.disk:
             if sandbox.status == "destroyed":
                 return False
             cage = sandbox.cage
-            layout = cage.layout if cage is not None else self._services.provisioner.isolation.layout(directory)
+            layout = cage.layout if cage is not None else self._platform.isolation.layout(directory)
             held = cage is not None and sandbox.status == "running"
             try:
                 if held and cage is not None:
@@ -119,9 +118,9 @@ class Transfer:
                         await cage.freeze()
                     except SandboxGone:
                         held = False  # its files are as still as they get
-                await self._services.workers.copy.run(crash_recovery.complete, layout)
+                await self._platform.workers.copy.run(crash_recovery.complete, layout)
                 for place in PLACES:
-                    await self._services.workers.copy.run(archive.pack, layout, target / f"{place}.tar", None, place)
+                    await self._platform.workers.copy.run(archive.pack, layout, target / f"{place}.tar", None, place)
             finally:
                 if held and cage is not None and cage.alive and sandbox.status == "running":
                     await cage.thaw()
@@ -131,7 +130,7 @@ class Transfer:
         self, work: Path, account_id: Optional[str], packed: set[str], left_out: dict[str, str]
     ) -> Contents:
         """All of one moment."""
-        store, alive = self._services.store, recovery.Alive.now(self._services)
+        store, alive = self._platform.store, recovery.Alive.now(self._platform)
         chosen = Store()
         connection = open_database(work / NAME)
         try:
@@ -146,8 +145,8 @@ class Transfer:
             book.document("alive", vars(alive))
             manifest = {"format": unpacking.FORMAT, "version": unpacking.VERSION, **vars(contents)}
             (work / unpacking.MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
-            await self._services.workers.copy.run(book.write)
-            await self._services.workers.copy.run(into_one_file, connection)
+            await self._platform.workers.copy.run(book.write)
+            await self._platform.workers.copy.run(into_one_file, connection)
         except Error as error:
             raise TransferError(f"the records cannot be written: {error}") from error
         finally:
@@ -162,20 +161,20 @@ class Transfer:
         work = self._work_directory("import")
         made: list[Path] = []
         try:
-            await self._services.workers.copy.run(unpacking.unpack, Path(path), work)
-            loaded = await self._services.workers.copy.run(self._read, work)
+            await self._platform.workers.copy.run(unpacking.unpack, Path(path), work)
+            loaded = await self._platform.workers.copy.run(self._read, work)
             self._check(loaded.store, work)
             await self._place(loaded.store, work, made)
             self._refuse_taken(loaded.store)  # something may have been made meanwhile
             self._merge(loaded)
             made.clear()
-            self._services.commit()
+            self._platform.commit()
         finally:
             for path in made:
-                await self._services.workers.walk.run(disk.remove, path)
+                await self._platform.workers.walk.run(disk.remove, path)
                 if path.is_file():
                     path.unlink()
-            await self._services.workers.walk.run(disk.remove, work)
+            await self._platform.workers.walk.run(disk.remove, work)
         return _contents(loaded.store)
 
     def _read(self, work: Path) -> _Loaded:
@@ -183,7 +182,7 @@ class Transfer:
         try:
             with foreign_database(work / NAME) as connection:
                 alive = recovery.Alive.read(loading.documents(connection)["alive"])
-                return _Loaded(loading.load(connection, self._services.files_dir / "snapshots"), alive)
+                return _Loaded(loading.load(connection, self._platform.files_dir / "snapshots"), alive)
         except Exception as error:  # whatever a damaged record leads to; nothing has been changed yet
             raise TransferError(f"the archive's records cannot be read: {loading.reason(error)}") from error
 
@@ -209,7 +208,7 @@ class Transfer:
 
     def _refuse_taken(self, store: Store) -> None:
         """Before anything changes."""
-        here = self._services.store
+        here = self._platform.store
         taken = [
             *(f"account {name}" for name in store.accounts if name in here.accounts),
             *(f"sandbox {name}" for name in store.sandboxes if name in here.sandboxes),
@@ -235,14 +234,14 @@ class Transfer:
 
     async def _place(self, store: Store, work: Path, made: list[Path]) -> None:
         """The files, where they will be; `made` says what there is to be removed again."""
-        files, isolation = self._services.files_dir, self._services.provisioner.isolation
+        files, isolation = self._platform.files_dir, self._platform.isolation
         for box in store.sandboxes.values():
             layout = isolation.layout(files / "sandboxes" / box.id)
             if layout.directory.exists():
                 raise TransferError(f"nothing was imported: {layout.directory} is there already")
             made.append(layout.directory)
             try:
-                await self._services.workers.copy.run(unpacking.furnish, layout, work / "sandboxes" / box.id)
+                await self._platform.workers.copy.run(unpacking.furnish, layout, work / "sandboxes" / box.id)
             except OSError as error:
                 raise TransferError(f"nothing was imported: the files of sandbox {box.id}: {error}") from error
         for snapshot in store.snapshots.values():
@@ -254,7 +253,7 @@ class Transfer:
 
     def _merge(self, loaded: _Loaded) -> None:
         """At once: whoever looks sees all of it or nothing."""
-        here, new = self._services.store, loaded.store
+        here, new = self._platform.store, loaded.store
         for box in new.sandboxes.values():
             awaken(box)
         here.accounts.update(new.accounts)
@@ -271,7 +270,7 @@ class Transfer:
         recovery.end_sessions(new, loaded.alive)
         for box in new.sandboxes.values():
             if box.status in ("running", "paused"):
-                recovery.stop(self._services, box, loaded.alive, "stopped: imported; resume the sandbox to go on")
+                recovery.stop(self._platform, box, loaded.alive, "stopped: imported; resume the sandbox to go on")
 
 
 class _Loaded:

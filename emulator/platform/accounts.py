@@ -6,12 +6,13 @@ import secrets
 import string
 from typing import Optional
 
-from ..control.clock import rfc3339
+from ..config import EmulatorConfig
+from ..control.clock import Clock, rfc3339
 from ..control.current_account import ALL_ACCOUNTS, act_for
-from ..store import Account, Key
+from ..control.randomness import Randomness
+from ..store import Account, Key, Store
 from . import billing, limits
 from .errors import ApiError, not_found, plan_limit
-from .services import Services
 
 _SECRET_ALPHABET = string.ascii_lowercase + string.digits
 
@@ -31,11 +32,14 @@ def _random_text() -> str:
 
 
 class Accounts:
-    def __init__(self, services: Services) -> None:
-        self._services = services
-        self._store = services.store
+    def __init__(self, config: EmulatorConfig, store: Store, clock: Clock, randomness: Randomness) -> None:
+        self._config = config
+        self._store = store
+        self._clock = clock
+        self._randomness = randomness
+        self._store = self._store
         #: The plan of every new account.
-        self.tier = limits.TIERS.get(services.config.tier or "", limits.UNLIMITED)
+        self.tier = limits.TIERS.get(self._config.tier or "", limits.UNLIMITED)
 
     def create(self, name: str, secret: Optional[str] = None) -> tuple[Account, Key]:
         """A new account with one full key."""
@@ -44,21 +48,21 @@ class Accounts:
 
     def create_bare(self, name: str, email: str = "") -> Account:
         """A new account without keys."""
-        identifier = self._services.randomness.identifier("acct", self._store.accounts)
+        identifier = self._randomness.identifier("acct", self._store.accounts)
         account = Account(
             id=identifier,
             name=name,
             email=email or f"{identifier}@emulator.invalid",
             tier=self.tier.name,
-            created_at=self._services.clock.timestamp(),
+            created_at=self._clock.timestamp(),
         )
-        billing.subscribe(account, account.tier, self._services.clock.time())
+        billing.subscribe(account, account.tier, self._clock.time())
         self._store.accounts[identifier] = account
         return account
 
     def limits_of(self, account: Account) -> limits.Tier:
         """What the account's plan allows; no limits at all when the emulator was started without a tier."""
-        return self.tier if self._services.config.tier is None else limits.TIERS[account.tier]
+        return self.tier if self._config.tier is None else limits.TIERS[account.tier]
 
     def first(self) -> Optional[Account]:
         """The account that the emulator was started with, as long as nobody deleted it."""
@@ -91,12 +95,12 @@ class Accounts:
     def _add_key(self, account: Account, name: str, scope: str, secret: str) -> Key:
         taken = {key.id for key in self._store.keys.values()}
         key = Key(
-            id=self._services.randomness.identifier("key", taken),
+            id=self._randomness.identifier("key", taken),
             account_id=account.id,
             name=name,
             secret=secret,
             scope=scope,
-            created_at=self._services.clock.timestamp(),
+            created_at=self._clock.timestamp(),
         )
         account.keys[key.id] = key
         self._store.keys[secret] = key
@@ -112,7 +116,7 @@ class Accounts:
                 raise ApiError(401, "invalid API key")
             key = login.key
         act_for(key.account_id)
-        now = self._services.clock.time()
+        now = self._clock.time()
         if login is not None and now >= login.expires:
             del self._store.logins[secret]
             raise ApiError(401, "the session has expired; log in again")
@@ -124,12 +128,12 @@ class Accounts:
     def count_request(self, account: Account) -> tuple[int, int, int]:
         """(limit, remaining, reset as epoch seconds) after counting one request. Refuses with 429 when a tier
         was chosen and its minute is used up."""
-        now = self._services.clock.time()
+        now = self._clock.time()
         most = self.limits_of(account).requests
         minute = int(now // 60)
         seen = account.window[1] if account.window[0] == minute else 0
         reset = (minute + 1) * 60
-        if self._services.config.tier is None:
+        if self._config.tier is None:
             return most, most, reset
         if seen >= most:
             raise ApiError(
@@ -142,7 +146,7 @@ class Accounts:
 
     def rate_window(self, account: Optional[Account] = None) -> tuple[int, int, int]:
         """The figures of a response that was counted for nobody, or of one that `account` is refused."""
-        reset = (int(self._services.clock.time() // 60) + 1) * 60
+        reset = (int(self._clock.time() // 60) + 1) * 60
         if account is None:
             return self.tier.requests, self.tier.requests, reset
         return self.limits_of(account).requests, 0, reset

@@ -11,18 +11,21 @@ from typing import Any, Callable, Optional, Union
 
 from caged import __version__
 
+from ..cage.chosen_isolation import ChosenIsolation
 from ..cage.shim_rpc import Answer
-from ..control.agent_replies import AgentReply, NoReplyLeft
+from ..control.agent_replies import AgentReplies, AgentReply, NoReplyLeft
 from ..control.agents import USAGE_ERROR, Agents, Prompt, Reply, model_name, prompt_text
 from ..control.callbacks import CallbackRaised
-from ..control.journal import TEXT_CHARACTERS, PromptRecord
+from ..control.clock import Clock
+from ..control.journal import TEXT_CHARACTERS, Journal, PromptRecord
 from ..store import Sandbox, Session
 from . import limits
 from .agent_output import Printed, printed
-from .command_stubs import as_seen
 from .errors import ApiError
-from .files import place
-from .services import Services, redacted
+from .file_writes import FileWrites
+from .recorder import SandboxRecorder
+from .redaction import redact_for
+from .sandbox_text import sandbox_text
 from .sessions import Sessions
 from .user_functions import in_thread
 
@@ -39,24 +42,42 @@ def _call(script: AgentReply, agents: Agents, prompt: Prompt) -> Reply:
 
 
 class AgentRuns:
-    def __init__(self, services: Services, sessions: Sessions) -> None:
-        self._services = services
+    def __init__(
+        self,
+        clock: Clock,
+        journal: Journal,
+        agent_replies: AgentReplies,
+        agents: Agents,
+        isolation: ChosenIsolation,
+        log: Callable[[str], None],
+        recorder: SandboxRecorder,
+        sessions: Sessions,
+        files: FileWrites,
+    ) -> None:
+        self._clock = clock
+        self._journal = journal
+        self._agent_replies = agent_replies
+        self._agents = agents
+        self._isolation = isolation
+        self._log = log
+        self._recorder = recorder
         self._sessions = sessions
+        self._files = files
 
     async def answer(self, sandbox: Sandbox, question: dict[str, Any], answer: Answer) -> None:
         """One agent at a time in a sandbox; the next waits for its turn."""
-        program = as_seen(sandbox, question.get("program", ""))
-        arguments = [as_seen(sandbox, word) for word in question.get("arguments", ())]
+        program = sandbox_text(sandbox, question.get("program", ""))
+        arguments = [sandbox_text(sandbox, word) for word in question.get("arguments", ())]
         if "--version" in arguments:
             answer.write(f"{__version__} (caged emulator)\n")
             answer.finish(0)
             return
         stdin = question.get("stdin")
-        text = prompt_text(program, arguments, as_seen(sandbox, stdin or ""))
+        text = prompt_text(program, arguments, sandbox_text(sandbox, stdin or ""))
         agent = limits.agent_name(program) or program
-        cwd = as_seen(sandbox, question.get("cwd", ""))
+        cwd = sandbox_text(sandbox, question.get("cwd", ""))
         if text is None:
-            passing = self._services.agent_replies.passes(sandbox.account_id, agent)
+            passing = self._agent_replies.passes(sandbox.account_id, agent)
             if passing is not None:
                 passing.used += 1
                 self._pass_through(sandbox, Prompt(agent, program, "", sandbox.id, cwd, arguments), answer)
@@ -84,21 +105,19 @@ class AgentRuns:
         """Answer with the reply that applies to the prompt. The exit code; None when the program has become the host's
         own."""
         try:
-            script = self._services.agent_replies.take(sandbox.account_id, prompt.agent, prompt.text)
+            script = self._agent_replies.take(sandbox.account_id, prompt.agent, prompt.text)
         except NoReplyLeft as error:
-            self._services.log(f"{sandbox.id}: {prompt.program}: {error}")
+            self._log(f"{sandbox.id}: {prompt.program}: {error}")
             nothing = Reply(f"{prompt.program}: {error}\n", 1)
             return await self._session(sandbox, prompt, nothing, answer)
         if script is None:
-            return await self._session(sandbox, prompt, self._services.agents.reply, answer)
+            return await self._session(sandbox, prompt, self._agents.reply, answer)
         if script.passthrough:
             self._pass_through(sandbox, prompt, answer)
             return None
         if script.function is None:
             return await self._session(sandbox, prompt, script.reply, answer, script)
-        return await self._session(
-            sandbox, prompt, functools.partial(_call, script, self._services.agents), answer, script
-        )
+        return await self._session(sandbox, prompt, functools.partial(_call, script, self._agents), answer, script)
 
     def _pass_through(self, sandbox: Sandbox, prompt: Prompt, answer: Answer) -> None:
         """No session: what the host's program takes and says, nobody here sees."""
@@ -107,9 +126,9 @@ class AgentRuns:
         if found is None:
             missing = f"{prompt.program}: passthrough needs the real program, which is not on the PATH of this machine"
         else:
-            level = self._services.isolation.level
+            level = self._isolation.current.level
             missing = f"{prompt.program}: {found} cannot be seen from within {level} isolation; use isolation='process'"
-        self._services.note(sandbox, f"{prompt.agent} passes through to {found or 'nothing'}", "agent")
+        self._recorder.log(sandbox, f"{prompt.agent} passes through to {found or 'nothing'}", "agent")
         self._asked(sandbox, prompt, Reply("", NO_EXIT_CODE))
         answer.become_real(path=path, missing=missing)
 
@@ -122,17 +141,17 @@ class AgentRuns:
         script: Optional[AgentReply] = None,
     ) -> int:
         """`script`: the reply of a test that applies."""
-        self._services.note(sandbox, f"{prompt.agent} was asked: {prompt.text}", "agent")
+        self._recorder.log(sandbox, f"{prompt.agent} was asked: {prompt.text}", "agent")
         session = self._sessions.begin(sandbox, prompt.agent, model_name(prompt.program, prompt.arguments))
         prompt = replace(prompt, session_id=session.id)
         done = Reply("", NO_EXIT_CODE)
-        start = self._services.clock.stopwatch()
+        start = self._clock.stopwatch()
         try:
             reply = said if isinstance(said, Reply) else await self._made(sandbox, prompt, said, script)
             reply = await self._with_files(sandbox, prompt, reply, script)
             form = printed(prompt, reply, session)
             await self._print(form, reply, answer)
-            milliseconds = (self._services.clock.stopwatch() - start) * 1000
+            milliseconds = (self._clock.stopwatch() - start) * 1000
             answer.write(form.last(milliseconds))
             if session.ended_at is None:
                 self._answered(sandbox, session, prompt, reply, milliseconds)
@@ -153,9 +172,9 @@ class AgentRuns:
         except (CallbackRaised, TypeError, ValueError) as error:
             raised = error.original if isinstance(error, CallbackRaised) else error
             if script is None:
-                self._services.log(f"{sandbox.id}: answering {prompt.program} failed: {raised!r}")
+                self._log(f"{sandbox.id}: answering {prompt.program} failed: {raised!r}")
                 return Reply(f"the emulator could not answer: {raised}\n", 1)
-            text = self._services.callback_failed(sandbox, script, raised)
+            text = self._recorder.record_callback_error(sandbox, script, raised)
             return Reply(f"the function of {script} failed: {text}\n", 1)
 
     async def _with_files(self, sandbox: Sandbox, prompt: Prompt, reply: Reply, script: Optional[AgentReply]) -> Reply:
@@ -163,10 +182,12 @@ class AgentRuns:
         recorded like an exception of a function."""
         for path, content in reply.files.items():
             try:
-                await place(self._services, sandbox, path, content)
+                await self._files.write(sandbox, path, content)
             except ApiError as refusal:
                 if script is not None:
-                    self._services.callback_failed(sandbox, script, OSError(f"cannot write {path}: {refusal.detail}"))
+                    self._recorder.record_callback_error(
+                        sandbox, script, OSError(f"cannot write {path}: {refusal.detail}")
+                    )
                 return Reply(f"{prompt.program}: cannot write {path}: {refusal.detail}\n", 1)
         return reply
 
@@ -189,22 +210,22 @@ class AgentRuns:
             "cost_usd": session.llm_cost,
             "exit_code": reply.exit_code,
         }
-        self._services.record(sandbox, "llm_call", data, milliseconds)
+        self._recorder.record_event(sandbox, "llm_call", data, milliseconds)
 
     def _asked(self, sandbox: Sandbox, prompt: Prompt, reply: Reply) -> None:
         """Into the journal."""
-        self._services.journal.asked(
+        self._journal.asked(
             PromptRecord(
-                at=self._services.clock.timestamp(),
+                at=self._clock.timestamp(),
                 account=sandbox.account_id,
                 sandbox=sandbox.id,
                 session=prompt.session_id,
                 agent=prompt.agent,
                 program=prompt.program,
-                prompt=redacted(sandbox, prompt.text, TEXT_CHARACTERS),
-                arguments=tuple(redacted(sandbox, word, TEXT_CHARACTERS) for word in prompt.arguments),
+                prompt=redact_for(sandbox, prompt.text, TEXT_CHARACTERS),
+                arguments=tuple(redact_for(sandbox, word, TEXT_CHARACTERS) for word in prompt.arguments),
                 cwd=prompt.cwd,
-                reply=redacted(sandbox, reply.whole, TEXT_CHARACTERS),
+                reply=redact_for(sandbox, reply.whole, TEXT_CHARACTERS),
                 exit_code=reply.exit_code,
                 tokens_in=max(0, reply.tokens_in),
                 tokens_out=max(0, reply.tokens_out),

@@ -12,16 +12,17 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Optional
 
-from ..control.clock import from_rfc3339, rfc3339
+from ..control.clock import Clock, from_rfc3339, rfc3339
 from ..control.current_account import acting_for
 from ..history import Event
 from ..store import Account, Sandbox, Session, Store
 from . import cost
 from .alerts import Alerts
+from .background import BackgroundTasks
 from .errors import ApiError
 from .rules import Rules, config_of
 from .sandboxes import Sandboxes
-from .services import Services
+from .signals import Signals
 
 #: Percentages of a budget and trust scores that are critical whatever the rule says (platform-behaviour.md B 10, 12).
 BUDGET_CRITICAL, BUDGET_EXCEEDED = 95, 100
@@ -41,8 +42,20 @@ _MOST_ERRORS = 100_000
 class AlertTriggers:
     """`look` is called again and again; the rest is called by signals."""
 
-    def __init__(self, services: Services, sandboxes: Sandboxes, rules: Rules, alerts: Alerts) -> None:
-        self._services = services
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        signals: Signals,
+        background: BackgroundTasks,
+        sandboxes: Sandboxes,
+        rules: Rules,
+        alerts: Alerts,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._signals = signals
+        self._background = background
         self._sandboxes = sandboxes
         self._rules = rules
         self._alerts = alerts
@@ -53,7 +66,7 @@ class AlertTriggers:
         self._costs: dict[str, deque[float]] = {}
         #: By active session: when something happened in it last, by the account's clock. Not what a client claims.
         self._active: dict[str, float] = {}
-        signals = services.signals
+        signals = self._signals
         signals.connect("budget_told", self._budget_told)
         signals.connect("trust_changed", self._trust_changed)
         signals.connect("sandbox_error", self._sandbox_error)
@@ -64,7 +77,7 @@ class AlertTriggers:
 
     def look(self) -> None:
         """One look at every account's sandboxes."""
-        store = self._services.store
+        store = self._store
         for sandbox in list(store.sandboxes.values()):
             account = store.accounts.get(sandbox.account_id)
             if account is None or sandbox.status not in ("running", "paused"):
@@ -83,7 +96,7 @@ class AlertTriggers:
 
     def _clock_set(self, account_id: str, seconds: float) -> None:
         """Errors and silence are as long ago as they were before the clock was set."""
-        store = self._services.store
+        store = self._store
         for place, times in self._errors.items():
             sandbox = store.sandboxes.get(place)
             if account_id == (sandbox.account_id if sandbox is not None else place):
@@ -104,7 +117,7 @@ class AlertTriggers:
 
     def due(self, sandbox: Sandbox, now: float) -> list[float]:
         """Seconds until there is something to see here for `look`, if nothing else happens."""
-        account = self._services.store.accounts.get(sandbox.account_id)
+        account = self._store.accounts.get(sandbox.account_id)
         if account is None:
             return []
         waits = []
@@ -137,7 +150,7 @@ class AlertTriggers:
         ]:
             # A client may have claimed any time, and the clock may have been set back since.
             errors = [from_rfc3339(event.timestamp) for event in history.events() if event.type == "error"]
-            past = [at for at in errors if at <= self._services.clock.now(account_id)[0]]
+            past = [at for at in errors if at <= self._clock.now(account_id)[0]]
             if past:
                 self._errors[place] = deque(sorted(past), maxlen=_MOST_ERRORS)
         ended = [session for session in store.sessions.values() if session.ended_at is not None]
@@ -154,7 +167,7 @@ class AlertTriggers:
     # --- budgets
 
     def _budget_told(self, sandbox: Sandbox, percent: int, spent: float) -> None:
-        account = self._services.store.accounts.get(sandbox.account_id)
+        account = self._store.accounts.get(sandbox.account_id)
         if account is not None:
             self._look_at_budget(account, sandbox)
 
@@ -162,7 +175,7 @@ class AlertTriggers:
         """At the rule's share of the budget, and at 95 and 100 percent."""
         if not sandbox.budget:
             return
-        spent = cost.total(sandbox, self._services.clock.time())
+        spent = cost.total(sandbox, self._clock.time())
         share = 100 * spent / sandbox.budget
         own = self._config(account, "budget_exceeded")["threshold_percent"]
         for mark in sorted({own, BUDGET_CRITICAL, BUDGET_EXCEEDED}):
@@ -191,7 +204,7 @@ class AlertTriggers:
     # --- trust
 
     def _trust_changed(self, sandbox: Sandbox, session: Session, before: int, score: int) -> None:
-        account = self._services.store.accounts.get(sandbox.account_id)
+        account = self._store.accounts.get(sandbox.account_id)
         if account is None:
             return
         low = self._config(account, "trust_score_low")["score_threshold"]
@@ -213,7 +226,7 @@ class AlertTriggers:
             if fired:
                 self._told[sandbox.id].add(cause)
         if score < TRUST_PAUSE <= before:
-            self._services.in_background(self._pause(sandbox, score))
+            self._background.start(self._pause(sandbox, score))
 
     async def _pause(self, sandbox: Sandbox, score: int) -> None:
         try:
@@ -253,7 +266,7 @@ class AlertTriggers:
             return
         minutes = self._config(account, "agent_stuck")["idle_minutes"]
         last = self._last_activity(session)
-        idle = self._services.clock.time() - last
+        idle = self._clock.time() - last
         cause = _silence(session)
         if idle < 60 * minutes or not self._first_time(sandbox.id, cause):
             return
@@ -273,7 +286,7 @@ class AlertTriggers:
     def _session_ended(self, sandbox: Sandbox, session: Session) -> None:
         """A session that cost many times what the account's earlier ones did on average is an anomaly."""
         self._active.pop(session.id, None)
-        account = self._services.store.accounts.get(session.account_id)
+        account = self._store.accounts.get(session.account_id)
         if account is None:
             return
         earlier = self._costs.setdefault(account.id, deque(maxlen=SESSIONS_MOST))
@@ -298,16 +311,16 @@ class AlertTriggers:
 
     def _event(self, sandbox: Optional[Sandbox], event: Event) -> None:
         """Error events of one sandbox, or of none, in the window up to now. Told again after a window without any."""
-        session = self._services.store.sessions.get(event.session_id)
+        session = self._store.sessions.get(event.session_id)
         if session is not None and session.status == "active":
-            self._active[session.id] = self._services.clock.time()
-        account = self._services.store.accounts.get(event.account_id)
+            self._active[session.id] = self._clock.time()
+        account = self._store.accounts.get(event.account_id)
         if event.type != "error" or account is None:
             return
         config = self._config(account, "error_spike")
         most, minutes = int(config["error_count_threshold"]), config["window_minutes"]
         place = event.sandbox_id or account.id
-        now = self._services.clock.time()
+        now = self._clock.time()
         times = self._errors.setdefault(place, deque(maxlen=_MOST_ERRORS))
         while times and times[0] <= now - 60 * minutes:
             times.popleft()

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass, replace
+from typing import Callable
 
-from ..control.clock import rfc3339
-from ..store import Account, Subscription
+from ..control.clock import Clock, rfc3339
+from ..store import Account, Store, Subscription
 from . import cost
 from .errors import ApiError, invalid, not_found
-from .services import Services
+from .signals import Signals
 
 FREE = "free"
 PLANS = ("pro", "team")
@@ -65,10 +66,13 @@ class Link:
 
 
 class Billing:
-    def __init__(self, services: Services) -> None:
-        self._services = services
+    def __init__(self, store: Store, clock: Clock, log: Callable[[str], None], signals: Signals) -> None:
+        self._store = store
+        self._clock = clock
+        self._log = log
+        self._signals = signals
         self._links: dict[str, Link] = {}
-        services.signals.connect("clock_set", self._clock_set)
+        self._signals.connect("clock_set", self._clock_set)
 
     def _clock_set(self, account_id: str, seconds: float) -> None:
         for name, link in self._links.items():
@@ -77,8 +81,8 @@ class Billing:
 
     def usage(self, account: Account) -> Usage:
         """Counted on the emulator's clock, pauses left out, sandboxes that are gone included."""
-        now = self._services.clock.time()
-        boxes = [box for box in self._services.store.sandboxes.values() if box.account_id == account.id]
+        now = self._clock.time()
+        boxes = [box for box in self._store.sandboxes.values() if box.account_id == account.id]
         seconds = account.past_seconds + sum(cost.running_seconds(box, now) for box in boxes)
         subscription = account.subscription
         # Rounded first: 3600 s come out of the division by the rate as 3599.9999999.
@@ -93,7 +97,7 @@ class Billing:
         """Without a past."""
         account.past_seconds = 0.0
         account.subscription = Subscription()
-        subscribe(account, plan, self._services.clock.time())
+        subscribe(account, plan, self._clock.time())
 
     def cancel(self, account: Account) -> None:
         """At the end of the period. Asking again changes nothing; 409 when there is nothing to cancel."""
@@ -123,7 +127,7 @@ class Billing:
         return f"/billing/portal/{self._link(account, '')}"
 
     def _link(self, account: Account, plan: str) -> str:
-        now = self._services.clock.time()
+        now = self._clock.time()
         self._links = {name: link for name, link in self._links.items() if now < link.expires}
         while len(self._links) >= LINKS_KEPT:
             del self._links[next(iter(self._links))]
@@ -135,8 +139,8 @@ class Billing:
         """Opens a checkout page, once: the account is on the plan afterwards."""
         account, plan = self._opened(name, checkout=True)
         del self._links[name]
-        subscribe(account, plan, self._services.clock.time())
-        self._services.log(f"account {account.id} is on the {plan} plan now; nobody paid")
+        subscribe(account, plan, self._clock.time())
+        self._log(f"account {account.id} is on the {plan} plan now; nobody paid")
         return account
 
     def shown_in_portal(self, name: str) -> Account:
@@ -144,9 +148,9 @@ class Billing:
         return account
 
     def _opened(self, name: str, checkout: bool) -> tuple[Account, str]:
-        now = self._services.clock.time()
+        now = self._clock.time()
         link = self._links.get(name)
-        account = None if link is None else self._services.store.accounts.get(link.account_id)
+        account = None if link is None else self._store.accounts.get(link.account_id)
         if link is None or account is None or now >= link.expires or bool(link.plan) is not checkout:
             kind = "checkout" if checkout else "portal session"
             raise not_found(kind, f"{name} (used, expired, or never made; ask the API for a new URL)")

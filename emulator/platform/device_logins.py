@@ -11,13 +11,16 @@ from __future__ import annotations
 import ipaddress
 import secrets
 from dataclasses import dataclass
-from typing import Optional
+from typing import Callable, Optional
 
 from ..cage.peers import Address, Peer, peer_of
-from ..store import Account
+from ..cage.zygote import Zygote
+from ..control.clock import Clock
+from ..store import Account, Store
+from ..workers import Workers
 from .accounts import Accounts
 from .errors import ApiError
-from .services import Services
+from .signals import Signals
 
 EXPIRES_SECONDS = 600
 #: Seconds between polls; the client takes 5 when it is told less than 3.
@@ -45,13 +48,29 @@ def refused(error: str, detail: str) -> ApiError:
 
 
 class DeviceLogins:
-    def __init__(self, services: Services, accounts: Accounts) -> None:
-        self._services = services
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        zygote: Zygote,
+        workers: Workers,
+        log: Callable[[str], None],
+        relayed: set[tuple[str, int]],
+        signals: Signals,
+        accounts: Accounts,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._zygote = zygote
+        self._workers = workers
+        self._log = log
+        self._relayed = relayed
+        self._signals = signals
         self._accounts = accounts
         self._devices: dict[str, DeviceLogin] = {}  # by device code
         #: Accounts whose sandboxes may log in.
         self._allowed: set[str] = set()
-        services.signals.connect("clock_set", self._clock_set)
+        self._signals.connect("clock_set", self._clock_set)
 
     def _clock_set(self, account_id: str, seconds: float) -> None:
         """Codes are made before it is known for which account."""
@@ -66,7 +85,7 @@ class DeviceLogins:
     async def begin(self, client: Optional[Address], server: Optional[Address]) -> DeviceLogin:
         """A new code for the client at one address, who connected to the other."""
         peer = await self._peer(client, server)
-        now = self._services.clock.time()
+        now = self._clock.time()
         self._devices = {code: device for code, device in self._devices.items() if now < device.expires}
         while len(self._devices) >= _KEPT:
             del self._devices[next(iter(self._devices))]
@@ -77,23 +96,23 @@ class DeviceLogins:
         )
         self._devices[device.device_code] = device
         probe_result = f"approved for account {account_id}" if account_id else "denied"
-        self._services.log(f"device login {device.user_code} from {peer.why}: {probe_result}")
+        self._log(f"device login {device.user_code} from {peer.why}: {probe_result}")
         return device
 
     async def _peer(self, client: Optional[Address], server: Optional[Address]) -> Peer:
         if client is None or server is None or not _is_loopback(client[0]):
             return Peer(False, "", "another machine")
-        zygote = self._services.zygote
+        zygote = self._zygote
         inits = dict(zygote.inits)
-        relayed = frozenset(self._services.relayed)
-        return await self._services.workers.small.run(peer_of, client, server, zygote.pid, inits, relayed)
+        relayed = frozenset(self._relayed)
+        return await self._workers.small.run(peer_of, client, server, zygote.pid, inits, relayed)
 
     def _approved_for(self, peer: Peer) -> Optional[str]:
         """The id of the account that a client may log in to by itself."""
         if peer.is_host:
             first = self._accounts.first()
             return None if first is None else first.id
-        sandbox = self._services.store.sandboxes.get(peer.sandbox)
+        sandbox = self._store.sandboxes.get(peer.sandbox)
         return sandbox.account_id if sandbox is not None and sandbox.account_id in self._allowed else None
 
     async def redeem(
@@ -107,9 +126,9 @@ class DeviceLogins:
             peer = await self._peer(client, server)
             if not peer.is_host and self._approved_for(peer) != device.account_id:
                 raise refused("access_denied", f"the code was asked for by another client than {peer.why}")
-        if device.used or self._services.clock.time() >= device.expires:
+        if device.used or self._clock.time() >= device.expires:
             raise refused("expired_token", "the device code has expired or was used already; log in again")
-        account = self._services.store.accounts.get(device.account_id or "")
+        account = self._store.accounts.get(device.account_id or "")
         if account is None:
             raise refused(
                 "access_denied",
@@ -117,13 +136,13 @@ class DeviceLogins:
                 " account's sandboxes to log in (allow_device_login)",
             )
         device.used = True
-        self._services.log(f"device login {device.user_code} has the API key of account {account.id} now")
+        self._log(f"device login {device.user_code} has the API key of account {account.id} now")
         return account, self._accounts.full_key(account).secret
 
     def describe(self, user_code: str) -> str:
         """What the verification page says about a code."""
         for device in self._devices.values():
-            if device.user_code == user_code and self._services.clock.time() < device.expires:
+            if device.user_code == user_code and self._clock.time() < device.expires:
                 if device.account_id is None:
                     return f"{user_code} comes from {device.origin} and was denied."
                 return f"{user_code} is approved{' and in use' if device.used else ''}. You can close this page."

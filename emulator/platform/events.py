@@ -7,14 +7,17 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Optional
 
-from ..control.clock import rfc3339
-from ..control.redaction import LONGEST
+from ..control.clock import Clock, rfc3339
+from ..control.journal import Journal
+from ..control.randomness import Randomness
+from ..control.redaction import LONGEST, SPARE, redact
 from ..history import Event, History, Ledger
-from ..pace import Pace
-from ..store import Account, Sandbox, Session
+from ..pace import Pace, Turns
+from ..store import Account, Sandbox, Session, Store
 from . import cost
 from .errors import invalid
-from .services import SPARE, Services, hidden_values, redact
+from .redaction import hidden_values
+from .signals import Signals
 
 TYPES = ("llm_call", "tool_call", "file_op", "command", "network", "error", "lifecycle", "desktop")
 OTHER = "other"
@@ -87,15 +90,21 @@ class Unknown(Exception):
 
 
 class Events:
-    def __init__(self, services: Services) -> None:
-        self._services = services
-        services.recorder = self.record
+    def __init__(
+        self, store: Store, clock: Clock, randomness: Randomness, journal: Journal, turns: Turns, signals: Signals
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._randomness = randomness
+        self._journal = journal
+        self._turns = turns
+        self._signals = signals
         #: By sandbox: its newest session that is over, and when it ended, by the account's clock of now.
         self._ended: dict[str, tuple[str, float]] = {}
         #: Of each account, the order of its events in all histories.
         self._ledgers: dict[str, Ledger] = {}
-        services.signals.connect("session_ended", self._session_ended)
-        services.signals.connect("clock_set", self._clock_set)
+        self._signals.connect("session_ended", self._session_ended)
+        self._signals.connect("clock_set", self._clock_set)
 
     def forget(self, account: Account) -> None:
         """Its histories are begun anew."""
@@ -105,7 +114,7 @@ class Events:
         self._ended[sandbox.id] = (session.id, session.ended_at or 0.0)
 
     def _clock_set(self, account_id: str, seconds: float) -> None:
-        sandboxes = self._services.store.sandboxes
+        sandboxes = self._store.sandboxes
         for place, (session_id, at) in list(self._ended.items()):
             if place not in sandboxes:
                 del self._ended[place]
@@ -123,7 +132,7 @@ class Events:
 
     def record(self, sandbox: Sandbox, kind: str, data: dict[str, Any], duration_ms: float = 0.0) -> None:
         """Something was seen to happen, and is just over."""
-        now = self._services.clock.time()
+        now = self._clock.time()
         session = self._session_during(sandbox, now - duration_ms / 1000)
         self._add(sandbox.account_id, sandbox, session, sandbox.history, Told(kind, now, duration_ms, data))
 
@@ -144,7 +153,7 @@ class Events:
         if len(batch) > BATCH:
             raise invalid(f"events: {len(batch)} in one batch; send at most {BATCH}")
         accepted = 0
-        async with Pace(self._services.turns) as pace:
+        async with Pace(self._turns) as pace:
             for number, told in enumerate(batch):
                 await pace()
                 try:
@@ -176,7 +185,7 @@ class Events:
         The sandbox is None when the event names none, or when its session has outlived it. The session is None when
         the account has none of that id. Another account's session counts as unknown, so that nothing tells of it.
         """
-        store = self._services.store
+        store = self._store
         session = store.sessions.get(told.session_id)
         if session is not None and session.account_id != account.id:
             session = None
@@ -187,7 +196,7 @@ class Events:
         if told.sandbox_id and session is None and (sandbox is None or sandbox.account_id != account.id):
             raise Unknown(f"the account has no sandbox {told.sandbox_id!r}")
         if not told.session_id and sandbox is not None:
-            session = self._session_during(sandbox, self._services.clock.time())
+            session = self._session_during(sandbox, self._clock.time())
         return sandbox, session
 
     def _add(
@@ -197,7 +206,7 @@ class Events:
         data = cleaned(told.payload)
         counted = session.history if session is not None else history
         event = Event(
-            id=cleaned.text(told.id) or self._services.randomness.identifier("evt"),
+            id=cleaned.text(told.id) or self._randomness.identifier("evt"),
             account_id=account_id,
             sandbox_id=session.sandbox_id if session is not None else (sandbox.id if sandbox is not None else ""),
             session_id=session.id if session is not None else cleaned.text(told.session_id),
@@ -213,8 +222,8 @@ class Events:
         counted.append(event, told.at, cleaned.weight, ledger)
         if session is not None and sandbox is not None:
             sandbox.history.append(event, told.at, cleaned.weight, ledger)
-        self._services.journal.happened(event, cleaned.weight)
-        self._services.signals.send("event", sandbox=sandbox, event=event)
+        self._journal.happened(event, cleaned.weight)
+        self._signals.send("event", sandbox=sandbox, event=event)
 
 
 class Cleaned:

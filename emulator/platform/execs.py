@@ -10,14 +10,17 @@ from dataclasses import dataclass
 from typing import Any, Optional
 
 from ..cage.process import Result, SandboxGone
+from ..control.clock import Clock
 from ..control.faults import Injection
 from ..store import Account, Sandbox
-from ..workers import checkpoint
+from ..workers import Workers, checkpoint
 from . import limits
-from .command_stubs import Chosen, choose
+from .command_stubs import CommandStubs, StubChoice
 from .errors import not_found
+from .recorder import SandboxRecorder
+from .redaction import redact_for
 from .sandboxes import Sandboxes
-from .services import Services, redacted
+from .signals import Signals
 
 #: How programs say that they were given no more memory. The kernel tells nobody about a process's own limit.
 _OUT_OF_MEMORY = re.compile(rb"MemoryError|[Cc]annot allocate memory|out of memory|bad_alloc|memory exhausted")
@@ -53,12 +56,24 @@ def _die(sandbox: Sandbox, injection: Injection) -> None:
 
 
 class Execs:
-    def __init__(self, services: Services, sandboxes: Sandboxes) -> None:
-        self._services = services
+    def __init__(
+        self,
+        clock: Clock,
+        workers: Workers,
+        signals: Signals,
+        recorder: SandboxRecorder,
+        sandboxes: Sandboxes,
+        command_stubs: CommandStubs,
+    ) -> None:
+        self._clock = clock
+        self._workers = workers
+        self._signals = signals
+        self._recorder = recorder
         self._sandboxes = sandboxes
+        self._command_stubs = command_stubs
         #: By sandbox: what ends the waiting for a command.
         self._waiting: dict[str, set[asyncio.Future[None]]] = {}
-        services.signals.connect("out_of_budget", self._end_waiting)
+        self._signals.connect("out_of_budget", self._end_waiting)
 
     def _end_waiting(self, sandbox: Sandbox) -> None:
         for ending in self._waiting.get(sandbox.id, ()):
@@ -99,7 +114,7 @@ class Execs:
             return Outcome("", -1, fault.detail or f"sandbox {sandbox_id} cannot be reached")
         if sandbox.status != "running" or sandbox.cage is None:
             return self._not_running(sandbox)
-        start = self._services.clock.stopwatch()
+        start = self._clock.stopwatch()
         async with self._sandboxes.active(sandbox):
             async with sandbox.disk:
                 pass  # a snapshot, a restore or a pause in progress comes first
@@ -108,9 +123,9 @@ class Execs:
             if sandbox.status != "running":
                 return self._not_running(sandbox)
             dying = None
-            chosen = Chosen()
+            chosen = StubChoice()
             try:
-                chosen = await choose(self._services, sandbox, command)
+                chosen = await self._command_stubs.choose(sandbox, command)
                 if injection is not None and fault is not None and fault.outcome == "dies":
                     dying = asyncio.get_running_loop().call_later(fault.delay, _die, sandbox, injection)
                     if not fault.delay:
@@ -126,7 +141,7 @@ class Execs:
             finally:
                 if dying is not None:
                     dying.cancel()
-        milliseconds = round((self._services.clock.stopwatch() - start) * 1000)
+        milliseconds = round((self._clock.stopwatch() - start) * 1000)
         if result.error is not None:
             self._over(sandbox, command, None, start, f"not started: {result.error}", stub=chosen.stub)
             return Outcome("", -1, chosen.not_started(result.error))
@@ -143,7 +158,7 @@ class Execs:
         """A large one in a thread, in pieces: bytes that are no text take long."""
         if len(output) <= DECODED_AT_ONCE:
             return output.decode("utf-8", "replace")
-        return await self._services.workers.walk.run(_decode, output)
+        return await self._workers.walk.run(_decode, output)
 
     def _note_memory(self, sandbox: Sandbox, said: bytes) -> None:
         """A line in the log when a command failed for want of memory."""
@@ -152,9 +167,9 @@ class Execs:
             before, sandbox.memory_kills = sandbox.memory_kills, group.kills()
             if sandbox.memory_kills > before:
                 memory = sandbox.memory_mb
-                self._services.failed(sandbox, f"killed for want of memory: the sandbox has {memory} MB")
+                self._recorder.record_error(sandbox, f"killed for want of memory: the sandbox has {memory} MB")
         elif _OUT_OF_MEMORY.search(said):
-            self._services.failed(sandbox, f"out of memory: a process here has {sandbox.memory_mb} MB")
+            self._recorder.record_error(sandbox, f"out of memory: a process here has {sandbox.memory_mb} MB")
 
     def _not_running(self, sandbox: Sandbox) -> Outcome:
         hint = "; resume it first" if sandbox.status in ("paused", "stopped") else ""
@@ -175,7 +190,7 @@ class Execs:
         data = {"command": command, "exit_code": code}
         if code is None:
             data["error"] = outcome
-        milliseconds = (self._services.clock.stopwatch() - start) * 1000
-        self._services.ran(sandbox, data, milliseconds, output=output, stub=stub, truncated=truncated)
-        shown = redacted(sandbox, command, limits.LOGGED_COMMAND)
-        self._services.note(sandbox, f"$ {shown} ({outcome}{f', {stub}' if stub else ''})", "command")
+        milliseconds = (self._clock.stopwatch() - start) * 1000
+        self._recorder.record_command(sandbox, data, milliseconds, output=output, stub=stub, truncated=truncated)
+        shown = redact_for(sandbox, command, limits.LOGGED_COMMAND)
+        self._recorder.log(sandbox, f"$ {shown} ({outcome}{f', {stub}' if stub else ''})", "command")

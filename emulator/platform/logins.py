@@ -11,10 +11,13 @@ import re
 import secrets
 from typing import Optional
 
-from ..store import Account, Key, Login
+from ..control.clock import Clock
+from ..control.randomness import Randomness
+from ..store import Account, Key, Login, Store
+from ..workers import Workers
 from .accounts import Accounts
 from .errors import ApiError, invalid, not_found
-from .services import Services
+from .signals import Signals
 
 PASSWORD_LEAST = 8
 PASSWORD_MOST = 1024
@@ -30,13 +33,19 @@ def _hash(password: str, salt: bytes) -> bytes:
 
 
 class Logins:
-    def __init__(self, services: Services, accounts: Accounts) -> None:
-        self._services = services
+    def __init__(
+        self, store: Store, clock: Clock, randomness: Randomness, workers: Workers, signals: Signals, accounts: Accounts
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._randomness = randomness
+        self._workers = workers
+        self._signals = signals
         self._accounts = accounts
-        services.signals.connect("clock_set", self._clock_set)
+        self._signals.connect("clock_set", self._clock_set)
 
     def _clock_set(self, account_id: str, seconds: float) -> None:
-        for login in self._services.store.logins.values():
+        for login in self._store.logins.values():
             if login.key.account_id == account_id:
                 login.expires += seconds
 
@@ -48,7 +57,7 @@ class Logins:
         if not PASSWORD_LEAST <= len(password) <= PASSWORD_MOST:
             raise invalid(f"password: must have at least {PASSWORD_LEAST} characters, and at most {PASSWORD_MOST}")
         salt = secrets.token_bytes(16)
-        hashed = await self._services.workers.walk.run(_hash, password, salt)
+        hashed = await self._workers.walk.run(_hash, password, salt)
         if self._of_email(email) is not None:
             raise ApiError(409, f"{email} has an account already; log in instead")
         account = self._accounts.create_bare(name.strip() or email.partition("@")[0], email)
@@ -59,10 +68,10 @@ class Logins:
         """401 for a wrong address or password, without telling which."""
         account = self._of_email(email.strip().lower())
         salt, expected = (account and account.password) or (b"", b"")
-        given = await self._services.workers.walk.run(_hash, password[:PASSWORD_MOST], salt)
+        given = await self._workers.walk.run(_hash, password[:PASSWORD_MOST], salt)
         if (
             account is None
-            or account.id not in self._services.store.accounts
+            or account.id not in self._store.accounts
             or len(password) > PASSWORD_MOST
             or not hmac.compare_digest(given, expected)
         ):
@@ -70,11 +79,11 @@ class Logins:
         return account, self._open(account, user_agent, ip)
 
     def _of_email(self, email: str) -> Optional[Account]:
-        return next((account for account in self._services.store.accounts.values() if account.email == email), None)
+        return next((account for account in self._store.accounts.values() if account.email == email), None)
 
     def _open(self, account: Account, user_agent: str, ip: str) -> Login:
-        store, clock = self._services.store, self._services.clock
-        identifier = self._services.randomness.identifier("login", {login.id for login in store.logins.values()})
+        store, clock = self._store, self._clock
+        identifier = self._randomness.identifier("login", {login.id for login in store.logins.values()})
         at = clock.timestamp()
         key = Key(identifier, account.id, "dashboard", f"caged_ses_{secrets.token_hex(24)}", "full", at)
         login = Login(identifier, key, user_agent, ip, at, clock.time() + SESSION_SECONDS)
@@ -85,7 +94,7 @@ class Logins:
 
     def of(self, account: Account) -> list[Login]:
         """Oldest first; those that have expired are gone."""
-        store, now = self._services.store, self._services.clock.time()
+        store, now = self._store, self._clock.time()
         for token, login in list(store.logins.items()):
             if login.key.account_id == account.id and now >= login.expires:
                 del store.logins[token]
@@ -94,6 +103,6 @@ class Logins:
     def revoke(self, account: Account, login_id: str) -> None:
         for login in self.of(account):
             if login.id == login_id:
-                del self._services.store.logins[login.key.secret]
+                del self._store.logins[login.key.secret]
                 return
         raise not_found("dashboard session", login_id)

@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from typing import Optional
 
-from ..store import Account, Alert, Notification, NotificationConfig
+from ..control.randomness import Randomness
+from ..store import Account, Alert, Notification, NotificationConfig, Store
 from .errors import invalid, not_found
-from .services import Services
 
 IN_APP = "in_app"
 CHANNELS = ("slack", "discord", "email", IN_APP)
@@ -26,15 +26,16 @@ EMAIL_MOST = 254
 
 
 class Notifications:
-    def __init__(self, services: Services) -> None:
-        self._services = services
+    def __init__(self, store: Store, randomness: Randomness) -> None:
+        self._store = store
+        self._randomness = randomness
 
     def tell(self, account: Account, alert: Alert) -> None:
         """One in the app, and one for every other channel that is enabled."""
-        store = self._services.store
+        store = self._store
         others = [name for name in account.notification_config.enabled_channels if name != IN_APP]
         for channel in (IN_APP, *others):
-            identifier = self._services.randomness.identifier("ntf", store.notifications)
+            identifier = self._randomness.identifier("ntf", store.notifications)
             store.notifications[identifier] = Notification(
                 id=identifier,
                 account_id=account.id,
@@ -49,7 +50,7 @@ class Notifications:
 
     def of(self, account: Account, unread_only: bool = False) -> list[Notification]:
         """Newest first."""
-        everything = self._services.store.notifications.values()
+        everything = self._store.notifications.values()
         mine = [found for found in everything if found.account_id == account.id and not (unread_only and found.read)]
         return mine[::-1]
 
@@ -57,7 +58,7 @@ class Notifications:
         return len(self.of(account, unread_only=True))
 
     def mark_read(self, account: Account, notification_id: str) -> None:
-        found = self._services.store.notifications.get(notification_id)
+        found = self._store.notifications.get(notification_id)
         if found is None or found.account_id != account.id:
             raise not_found("notification", notification_id)
         self._mark(found)
@@ -68,7 +69,7 @@ class Notifications:
 
     def _mark(self, found: Notification) -> None:
         found.read = True
-        self._services.store.notifications[found.id] = found  # put again: who keeps the store sees what is put
+        self._store.notifications[found.id] = found  # put again: who keeps the store sees what is put
 
     def configure(
         self,
@@ -106,7 +107,7 @@ class Notifications:
 
     def delete_all(self, account: Account) -> None:
         for found in self.of(account):
-            del self._services.store.notifications[found.id]
+            del self._store.notifications[found.id]
 
 
 def hint(credential: str) -> Optional[str]:

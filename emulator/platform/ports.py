@@ -10,18 +10,36 @@ import time
 from typing import Optional
 
 from .. import descriptors
+from ..cage.chosen_isolation import ChosenIsolation
 from ..cage.process import SandboxGone
+from ..config import EmulatorConfig
+from ..control.clock import Clock
 from ..control.current_account import act_for
-from ..store import Account, Port, Sandbox
+from ..store import Account, Port, Sandbox, Store
 from . import limits
+from .background import BackgroundTasks
 from .errors import ApiError, not_found, not_running, require_descriptors
+from .recorder import SandboxRecorder
 from .sandboxes import Sandboxes
-from .services import Services
 
 
 class Ports:
-    def __init__(self, services: Services, sandboxes: Sandboxes) -> None:
-        self._services = services
+    def __init__(
+        self,
+        config: EmulatorConfig,
+        store: Store,
+        clock: Clock,
+        isolation: ChosenIsolation,
+        recorder: SandboxRecorder,
+        background: BackgroundTasks,
+        sandboxes: Sandboxes,
+    ) -> None:
+        self._config = config
+        self._store = store
+        self._clock = clock
+        self._isolation = isolation
+        self._recorder = recorder
+        self._background = background
         self._sandboxes = sandboxes
         self._looking: set[str] = set()
         self._looked = 0.0
@@ -39,10 +57,10 @@ class Ports:
         if time.monotonic() - self._looked < limits.PORTS_SECONDS:
             return
         self._looked = time.monotonic()
-        for sandbox in self._services.store.sandboxes.values():
+        for sandbox in self._store.sandboxes.values():
             if sandbox.status == "running" and sandbox.id not in self._looking:
                 self._looking.add(sandbox.id)
-                self._services.in_background(self._look_once(sandbox))
+                self._background.start(self._look_once(sandbox))
 
     async def _look_once(self, sandbox: Sandbox) -> None:
         act_for(sandbox.account_id)
@@ -68,17 +86,17 @@ class Ports:
             if number in sandbox.ports:
                 sandbox.ports[number].address = address
             else:
-                sandbox.ports[number] = Port(number, address, self._services.clock.timestamp())
+                sandbox.ports[number] = Port(number, address, self._clock.timestamp())
                 self._record(sandbox, number, "opened")
 
     def _record(self, sandbox: Sandbox, number: int, state: str) -> None:
-        self._services.note(sandbox, f"port {number} {state}", "network")
-        self._services.record(sandbox, "network", {"operation": f"port_{state}", "port": number})
+        self._recorder.log(sandbox, f"port {number} {state}", "network")
+        self._recorder.record_event(sandbox, "network", {"operation": f"port_{state}", "port": number})
 
     # --- protecting
 
     def is_protected(self, sandbox_id: str, number: int) -> bool:
-        sandbox = self._services.store.sandboxes.get(sandbox_id)
+        sandbox = self._store.sandboxes.get(sandbox_id)
         return sandbox is not None and number in sandbox.port_passwords
 
     async def protect(self, account: Account, sandbox_id: str, number: int, password: str) -> Port:
@@ -87,7 +105,7 @@ class Ports:
         sandbox = self._sandboxes.running(account, sandbox_id)
         port = await self._listening(sandbox, number)
         sandbox.port_passwords[number] = password
-        self._services.note(sandbox, f"port {number} is protected by a password", "network")
+        self._recorder.log(sandbox, f"port {number} is protected by a password", "network")
         return port
 
     async def _listening(self, sandbox: Sandbox, number: int) -> Port:
@@ -104,7 +122,7 @@ class Ports:
     async def admit(self, sandbox_id: str, number: int, password: Optional[str]) -> Sandbox:
         """The sandbox whose port a visitor may see. 404, 409, 401 without the password of a protected one, and 429
         when a plan was chosen and the port's minute is used up."""
-        sandbox = self._services.store.sandboxes.get(sandbox_id)
+        sandbox = self._store.sandboxes.get(sandbox_id)
         if sandbox is None:
             raise not_found("sandbox", sandbox_id)
         act_for(sandbox.account_id)
@@ -121,9 +139,9 @@ class Ports:
         return sandbox
 
     def _count(self, port: Port) -> None:
-        if self._services.config.tier is None:
+        if self._config.tier is None:
             return
-        now = self._services.clock.time()
+        now = self._clock.time()
         minute = int(now // 60)
         seen = port.window[1] if port.window[0] == minute else 0
         if seen >= limits.PREVIEW_REQUESTS:
@@ -139,7 +157,7 @@ class Ports:
         descriptors are left."""
         assert sandbox.cage is not None
         require_descriptors(descriptors.room_for_stream(), "a preview")
-        own_network = self._services.isolation.own_network and sandbox.network_mode != "full"
+        own_network = self._isolation.current.own_network and sandbox.network_mode != "full"
         try:
             return await sandbox.cage.connect(sandbox.ports[number].address, number, own_network)
         except (OSError, SandboxGone, KeyError, asyncio.TimeoutError) as error:

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Optional
 
+from ..control.randomness import Randomness
 from ..store import Account, AlertRule
 from .errors import invalid, not_found
-from .services import Services
 
 #: Type of rule -> its knobs with their defaults. `threshold_percent` is of a budget, `multiplier_threshold` times the
 #: average cost of the account's earlier agent sessions, `score_threshold` a trust score of 0 to 100.
@@ -27,14 +27,14 @@ SCORE_MOST = 100
 
 
 class Rules:
-    def __init__(self, services: Services) -> None:
-        self._services = services
+    def __init__(self, randomness: Randomness) -> None:
+        self._randomness = randomness
 
     def of(self, account: Account) -> list[AlertRule]:
         """One per type, in the order of DEFAULTS; made when they are first asked for."""
         if not account.rules:
             for kind in DEFAULTS:
-                identifier = self._services.randomness.identifier("rule", account.rules)
+                identifier = self._randomness.identifier("rule", account.rules)
                 account.rules[identifier] = AlertRule(identifier, account.id, kind, account.created_at)
         return list(account.rules.values())
 

@@ -5,44 +5,81 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Callable, Optional
 
 from .. import descriptors
 from ..cage import disk
 from ..cage.cage import Cage
+from ..cage.chosen_isolation import ChosenIsolation
 from ..cage.git import Repo
 from ..cage.process import SandboxGone
+from ..config import EmulatorConfig
+from ..control.clock import Clock
 from ..control.current_account import acting_for
-from ..store import Account, LogEntry, Sandbox
+from ..control.randomness import Randomness
+from ..store import Account, LogEntry, Sandbox, Store
+from ..workers import Workers
 from . import cost, limits
 from .accounts import Accounts
+from .durability import Durability
 from .errors import ApiError, invalid, invalid_state, not_found, not_running, plan_limit, require_descriptors
-from .sandbox_setup import SandboxSetup, SetupFailed
-from .services import Services, redacted
+from .recorder import SandboxRecorder
+from .redaction import redact_for
+from .sandbox_setup import SandboxSetup
+from .sandbox_starter import SetupFailed
 from .sessions import Sessions
+from .signals import Signals
 from .snapshots import Snapshots
 
 
 class Sandboxes:
-    def __init__(self, services: Services, accounts: Accounts, snapshots: Snapshots, sessions: Sessions) -> None:
-        self._services = services
+    def __init__(
+        self,
+        config: EmulatorConfig,
+        store: Store,
+        clock: Clock,
+        randomness: Randomness,
+        isolation: ChosenIsolation,
+        files_dir: Path,
+        workers: Workers,
+        log: Callable[[str], None],
+        signals: Signals,
+        recorder: SandboxRecorder,
+        durability: Durability,
+        accounts: Accounts,
+        snapshots: Snapshots,
+        sessions: Sessions,
+        setup: SandboxSetup,
+    ) -> None:
+        self._config = config
+        self._store = store
+        self._clock = clock
+        self._randomness = randomness
+        self._isolation = isolation
+        self._files_dir = files_dir
+        self._workers = workers
+        self._log = log
+        self._signals = signals
+        self._recorder = recorder
+        self._durability = durability
         self._sessions = sessions
         self._accounts = accounts
         self._snapshots = snapshots
-        self._building = SandboxSetup(services, sessions)
+        self._setup = setup
 
     # --- looking
 
     def get(self, account: Account, sandbox_id: str) -> Sandbox:
         """404 for an unknown, a destroyed, or another account's sandbox."""
-        sandbox = self._services.store.sandboxes.get(sandbox_id)
+        sandbox = self._store.sandboxes.get(sandbox_id)
         if sandbox is None or sandbox.account_id != account.id:
             raise not_found("sandbox", sandbox_id)
         return sandbox
 
     def of_any(self, sandbox_id: str) -> Sandbox:
         """Whoever's it is: for an administrator. 404 for an unknown one."""
-        sandbox = self._services.store.sandboxes.get(sandbox_id)
+        sandbox = self._store.sandboxes.get(sandbox_id)
         if sandbox is None:
             raise not_found("sandbox", sandbox_id)
         return sandbox
@@ -56,7 +93,7 @@ class Sandboxes:
 
     def of(self, account: Account) -> list[Sandbox]:
         """Oldest first."""
-        return [box for box in self._services.store.sandboxes.values() if box.account_id == account.id]
+        return [box for box in self._store.sandboxes.values() if box.account_id == account.id]
 
     def logs(self, sandbox: Sandbox, tail: Optional[int]) -> list[LogEntry]:
         count = limits.LOGS_DEFAULT if tail is None or tail <= 0 else min(tail, limits.LOGS_MOST)
@@ -78,7 +115,7 @@ class Sandboxes:
             yield
         finally:
             sandbox.busy -= 1
-            sandbox.last_active = self._services.clock.time()
+            sandbox.last_active = self._clock.time()
 
     # --- creating
 
@@ -99,9 +136,9 @@ class Sandboxes:
         self._require_enforceable(network_mode)
         plan = self._require_room(account)
         require_descriptors(descriptors.room_for_sandbox(), "a sandbox")
-        store, clock = self._services.store, self._services.clock
+        store, clock = self._store, self._clock
         sandbox = Sandbox(
-            id=self._services.randomness.identifier("cage", store.sandboxes),
+            id=self._randomness.identifier("cage", store.sandboxes),
             account_id=account.id,
             template=template,
             cpus=cpus,
@@ -129,8 +166,8 @@ class Sandboxes:
         return plan
 
     def _require_enforceable(self, network_mode: str) -> None:
-        isolation = self._services.isolation
-        if network_mode != "full" and not isolation.own_network and not self._services.config.allow_unenforced:
+        isolation = self._isolation.current
+        if network_mode != "full" and not isolation.own_network and not self._config.allow_unenforced:
             raise invalid(
                 f"network_mode: {network_mode} cannot be enforced by {isolation.level} isolation; use full, or start"
                 " the emulator with --allow-unenforced (`caged-emulator doctor` tells what stronger isolation needs)"
@@ -140,29 +177,29 @@ class Sandboxes:
         """Takes a pending sandbox to `running`, or to `error` with the reason in its logs. 404 when it was
         destroyed on the way. `failing`: called as the last step; returns the reason why that fails, if it does."""
         try:
-            await self._building.build(sandbox)
+            await self._setup.build(sandbox)
             reason = failing() if sandbox.status == "pending" else None
             if reason is not None:
                 raise SetupFailed(reason)
         except Exception as error:
             if not isinstance(error, (SetupFailed, SandboxGone)):
-                self._services.log(f"building {sandbox.id} failed: {error!r}")
+                self._log(f"building {sandbox.id} failed: {error!r}")
             if sandbox.status == "pending":
                 sandbox.status = "error"
-                reason = redacted(sandbox, str(error) or repr(error), limits.REASON)
-                self._services.failed(sandbox, reason)
-                self._services.signals.send("sandbox_error", sandbox=sandbox, reason=reason)
+                reason = redact_for(sandbox, str(error) or repr(error), limits.REASON)
+                self._recorder.record_error(sandbox, reason)
+                self._signals.send("sandbox_error", sandbox=sandbox, reason=reason)
         if sandbox.status == "destroyed":
             await self._clear(sandbox)
             raise not_found("sandbox", sandbox.id)
         if sandbox.status != "pending":
             return
-        now = self._services.clock.time()
+        now = self._clock.time()
         sandbox.status = "running"
-        sandbox.started_at = self._services.clock.timestamp()
+        sandbox.started_at = self._clock.timestamp()
         sandbox.last_active = now
         cost.start(sandbox, now)
-        self._services.happened(sandbox, "create", "sandbox is ready", template=sandbox.template)
+        self._recorder.record_lifecycle(sandbox, "create", "sandbox is ready", template=sandbox.template)
 
     # --- states
 
@@ -177,11 +214,11 @@ class Sandboxes:
             except SandboxGone:
                 raise invalid_state(sandbox.id, sandbox.status, "running", "pause") from None
             _require_status(sandbox, "running", "pause")  # neither destroyed nor lost meanwhile
-            cost.stop(sandbox, self._services.clock.time())
+            cost.stop(sandbox, self._clock.time())
             sandbox.status = "paused"
-            self._services.happened(sandbox, "pause", why, cause=cause)
+            self._recorder.record_lifecycle(sandbox, "pause", why, cause=cause)
             if cause == "budget":
-                self._services.signals.send("out_of_budget", sandbox=sandbox)
+                self._signals.send("out_of_budget", sandbox=sandbox)
             self._snapshots.take_automatic(sandbox)
 
     async def resume(self, sandbox: Sandbox) -> None:
@@ -189,7 +226,7 @@ class Sandboxes:
         async with sandbox.lifecycle:
             if sandbox.status not in ("paused", "stopped"):
                 raise invalid_state(sandbox.id, sandbox.status, "paused", "resume")
-            now = self._services.clock.time()
+            now = self._clock.time()
             if cost.exceeded(sandbox, now):
                 raise ApiError(
                     409,
@@ -211,15 +248,15 @@ class Sandboxes:
                     raise invalid_state(sandbox.id, sandbox.status, "paused", "resume") from None
                 _require_status(sandbox, "paused", "resume")
                 sandbox.status = "running"
-                sandbox.last_active = now = self._services.clock.time()
+                sandbox.last_active = now = self._clock.time()
                 cost.start(sandbox, now)
-            self._services.happened(sandbox, "resume", "resumed")
+            self._recorder.record_lifecycle(sandbox, "resume", "resumed")
 
     async def _start_again(self, sandbox: Sandbox) -> None:
         """stopped -> running: new isolation and processes over the same directory. 503 when they cannot be had, 409
         when
         these isolation cannot enforce the sandbox's network mode."""
-        self._require_room(self._services.store.accounts[sandbox.account_id])
+        self._require_room(self._store.accounts[sandbox.account_id])
         require_descriptors(descriptors.room_for_sandbox(), "a sandbox")
         try:
             self._require_enforceable(sandbox.network_mode)
@@ -229,41 +266,43 @@ class Sandboxes:
             _require_status(sandbox, "stopped", "resume")
             sandbox.gone.clear()
             try:
-                await self._building.reopen(sandbox)
+                await self._setup.reopen(sandbox)
             except Exception as error:
                 cage, sandbox.cage = sandbox.cage, None
                 if cage is not None:
                     await cage.kill()
                 if sandbox.status == "destroyed":  # whoever does that waits for `disk`
                     raise not_found("sandbox", sandbox.id) from None
-                why = redacted(sandbox, str(error) or repr(error), limits.REASON)
+                why = redact_for(sandbox, str(error) or repr(error), limits.REASON)
                 reason = f"sandbox {sandbox.id} cannot be started: {why}"
-                self._services.failed(sandbox, reason)
+                self._recorder.record_error(sandbox, reason)
                 if not isinstance(error, (SetupFailed, SandboxGone, OSError)):
                     raise
                 raise ApiError(503, reason) from None
             if sandbox.status == "destroyed":
                 raise not_found("sandbox", sandbox.id)
-            now = self._services.clock.time()
+            now = self._clock.time()
             sandbox.status = "running"
-            sandbox.started_at, sandbox.stopped_at = self._services.clock.timestamp(), None
+            sandbox.started_at, sandbox.stopped_at = self._clock.timestamp(), None
             sandbox.last_active = now
             cost.start(sandbox, now)
-        self._services.happened(sandbox, "resume", "resumed: started again")
+        self._recorder.record_lifecycle(sandbox, "resume", "resumed: started again")
 
     async def stop_all(self) -> None:
         """Kills everything in every sandbox and leaves the files: what an emulator with a state directory does at its
         end. Those that are being made are nobody's yet, and go."""
-        boxes = list(self._services.store.sandboxes.values())
+        boxes = list(self._store.sandboxes.values())
         await asyncio.gather(*(self._stop(box) if box.status != "pending" else self.destroy(box) for box in boxes))
 
     async def _stop(self, sandbox: Sandbox) -> None:
         if sandbox.status in ("running", "paused"):
             with acting_for(sandbox.account_id):
-                cost.stop(sandbox, self._services.clock.time())
+                cost.stop(sandbox, self._clock.time())
                 sandbox.status = "stopped"
-                sandbox.stopped_at = self._services.clock.timestamp()
-                self._services.happened(sandbox, "stop", "stopped with the emulator; resume the sandbox to go on")
+                sandbox.stopped_at = self._clock.timestamp()
+                self._recorder.record_lifecycle(
+                    sandbox, "stop", "stopped with the emulator; resume the sandbox to go on"
+                )
                 self._sessions.cut_off(sandbox)
         sandbox.gone.set()
         cage = sandbox.cage
@@ -276,15 +315,15 @@ class Sandboxes:
         sandbox.status = "destroyed"
         sandbox.gone.set()
         self._snapshots.stop_restoring(sandbox)
-        known = self._services.store.sandboxes.pop(sandbox.id, None)
+        known = self._store.sandboxes.pop(sandbox.id, None)
         if known is not None:
-            self._services.happened(sandbox, "destroy", "destroyed")
+            self._recorder.record_lifecycle(sandbox, "destroy", "destroyed")
             self._sessions.cut_off(sandbox)
-        cost.stop(sandbox, self._services.clock.time())
-        account = self._services.store.accounts.get(sandbox.account_id)
+        cost.stop(sandbox, self._clock.time())
+        account = self._store.accounts.get(sandbox.account_id)
         if known is not None and account is not None:
             account.past_seconds += cost.running_seconds(sandbox, 0.0)
-        self._services.commit()  # no record without all of its files
+        self._durability.commit()  # no record without all of its files
         await self._clear(sandbox)
 
     async def _clear(self, sandbox: Sandbox) -> None:
@@ -296,13 +335,13 @@ class Sandboxes:
             cage = sandbox.cage
             if cage is not None and cage is not first:
                 survivors = await cage.kill()
-            await self._services.workers.walk.run(disk.discard, self._services.files_dir / "sandboxes" / sandbox.id)
+            await self._workers.walk.run(disk.discard, self._files_dir / "sandboxes" / sandbox.id)
         if survivors:
             with acting_for(sandbox.account_id):
-                self._services.log(f"{sandbox.id}: {survivors} processes could not be killed")
+                self._log(f"{sandbox.id}: {survivors} processes could not be killed")
 
     async def destroy_all(self, account: Optional[Account] = None) -> None:
-        boxes = list(self._services.store.sandboxes.values())
+        boxes = list(self._store.sandboxes.values())
         await asyncio.gather(*(self.destroy(box) for box in boxes if account is None or box.account_id == account.id))
 
 

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Sequence
 from typing import Callable, Optional
 
+from ..config import EmulatorConfig
+from ..control.clock import Clock
 from ..control.current_account import ALL_ACCOUNTS, acting_for
-from ..store import Sandbox, Session
+from ..store import Sandbox, Session, Store
 from . import cost
+from .background import BackgroundTasks
 from .errors import ApiError
+from .recorder import SandboxRecorder
 from .sandboxes import Sandboxes
-from .services import Services
+from .signals import Signals
 
 INTERVAL = 0.25
 #: In place of an account, for what belongs to none: it goes by the emulator's own clock.
@@ -26,18 +31,39 @@ _DELIVERY_SECONDS = 2.0
 
 
 class Scheduler:
-    def __init__(self, services: Services, sandboxes: Sandboxes) -> None:
-        self._services = services
+    def __init__(
+        self,
+        config: EmulatorConfig,
+        store: Store,
+        clock: Clock,
+        log: Callable[[str], None],
+        signals: Signals,
+        recorder: SandboxRecorder,
+        background: BackgroundTasks,
+        sandboxes: Sandboxes,
+        checks: Sequence[Callable[[], None]] = (),
+        due_times: Sequence[Callable[[Sandbox, float], list[float]]] = (),
+    ) -> None:
+        """
+        Args:
+            checks: What else is called at each look; must not wait.
+            due_times: Return the seconds until one of `checks` has something to find in a sandbox.
+        """
+        self._config = config
+        self._store = store
+        self._clock = clock
+        self._log = log
+        self._signals = signals
+        self._recorder = recorder
+        self._background = background
         self._sandboxes = sandboxes
         self._looking: set[str] = set()
         self._begun: set[asyncio.Task[None]] = set()
         #: When a sandbox's newest agent has answered, by the loop's time.
         self._answered: dict[str, float] = {}
-        services.signals.connect("session_ended", self._session_ended)
-        #: What else is to be looked at each time; must not wait.
-        self.also: list[Callable[[], None]] = []
-        #: Seconds until something becomes due in a sandbox by that.
-        self.also_due: list[Callable[[Sandbox, float], list[float]]] = []
+        self._signals.connect("session_ended", self._session_ended)
+        self._checks = checks
+        self._due_times = due_times
 
     def _session_ended(self, sandbox: Sandbox, session: Session) -> None:
         if sandbox.status == "running":
@@ -59,7 +85,7 @@ class Scheduler:
             await asyncio.sleep(INTERVAL)
             for sandbox in self._due():
                 # One that has to wait, for a snapshot of a large workspace say, must not hold up the others.
-                task = self._services.in_background(self._look_unless_delivering(sandbox))
+                task = self._background.start(self._look_unless_delivering(sandbox))
                 self._begun.add(task)
                 task.add_done_callback(self._begun.discard)
             self._look_further()
@@ -71,7 +97,7 @@ class Scheduler:
     async def advance(self, account_id: str, seconds: float) -> None:
         """Moves an account's clock (or everybody's) on, stopping at each moment at which a sandbox falls asleep or
         meets a mark of its budget, so that everything happens when it would have. Returns when it has happened."""
-        clock = self._services.clock
+        clock = self._clock
         rest = seconds
         for _ in range(_MOST_STOPS):
             step = min(self._until_due(account_id), rest)
@@ -86,14 +112,14 @@ class Scheduler:
     def freeze(self, account_id: str, at: Optional[float]) -> None:
         """Stops an account's clock, now or at the epoch second `at`. Setting it is no passing of time: sandboxes have
         not been running or idle for longer by it."""
-        self._set(account_id, lambda: self._services.clock.freeze(account_id, at))
+        self._set(account_id, lambda: self._clock.freeze(account_id, at))
 
     def reset(self, account_id: str) -> None:
         """The emulator's own time again; that, too, is no passing of time, forwards or backwards."""
-        self._set(account_id, lambda: self._services.clock.reset(account_id))
+        self._set(account_id, lambda: self._clock.reset(account_id))
 
     def _set(self, account_id: str, change: Callable[[], None]) -> None:
-        clock, store = self._services.clock, self._services.store
+        clock, store = self._clock, self._store
         names = [account_id] if account_id != ALL_ACCOUNTS else [NO_ACCOUNT, *store.accounts]
         before = {name: clock.now(name)[0] for name in names}
         change()
@@ -102,7 +128,7 @@ class Scheduler:
             for sandbox in store.sandboxes.values():
                 if sandbox.account_id == name:
                     _shift(sandbox, shift)
-            self._services.signals.send("clock_set", account_id=name, seconds=shift)
+            self._signals.send("clock_set", account_id=name, seconds=shift)
 
     async def spend(self, sandbox: Sandbox, usd: float) -> None:
         """Its agents have spent that much; what follows from it has happened on return."""
@@ -112,13 +138,13 @@ class Scheduler:
     def _until_due(self, account_id: str) -> float:
         """Seconds until something happens by itself to one of the account's running sandboxes."""
         waits = [math.inf]
-        for sandbox in self._services.store.sandboxes.values():
+        for sandbox in self._store.sandboxes.values():
             if sandbox.status == "running" and account_id in (sandbox.account_id, ALL_ACCOUNTS):
-                now = self._services.clock.now(sandbox.account_id)[0]
+                now = self._clock.now(sandbox.account_id)[0]
                 if not sandbox.busy:
                     waits.append(sandbox.last_active + sandbox.timeout - now)
                 waits += cost.until_marks(sandbox, now)
-                for due in self.also_due:
+                for due in self._due_times:
                     with acting_for(sandbox.account_id):
                         waits += due(sandbox, now)
         return max(min(waits), _LEAST_STEP)
@@ -132,18 +158,18 @@ class Scheduler:
         self._look_further()
 
     def _look_further(self) -> None:
-        for look in self.also:
+        for look in self._checks:
             try:
                 look()
             except Exception as error:
-                self._services.log(f"looking further failed: {error!r}")
+                self._log(f"looking further failed: {error!r}")
 
     async def _finish_begun(self) -> None:
         if self._begun:
             await asyncio.wait(set(self._begun))
 
     def _due(self) -> list[Sandbox]:
-        boxes = self._services.store.sandboxes.values()
+        boxes = self._store.sandboxes.values()
         return [box for box in boxes if _can_change(box) and box.id not in self._looking]
 
     async def _look(self, sandbox: Sandbox) -> None:
@@ -154,12 +180,12 @@ class Scheduler:
             except ApiError:
                 pass  # it changed its state while we looked
             except Exception as error:
-                self._services.log(f"looking after {sandbox.id} failed: {error!r}")
+                self._log(f"looking after {sandbox.id} failed: {error!r}")
             finally:
                 self._looking.discard(sandbox.id)
 
     async def _look_at(self, sandbox: Sandbox) -> None:
-        now = self._services.clock.time()
+        now = self._clock.time()
         reached, used_up = cost.newly_reached(sandbox, now)
         for mark in reached:
             self._told(sandbox, f"{mark}% of the budget of ${sandbox.budget:.2f} is used", mark, now)
@@ -167,25 +193,25 @@ class Scheduler:
             if 100 not in sandbox.budget_told:
                 sandbox.budget_told.add(100)
                 self._told(sandbox, f"the budget of ${sandbox.budget:.2f} is used up", 100, now)
-            if self._services.config.budget_action == "destroy":
+            if self._config.budget_action == "destroy":
                 await self._sandboxes.destroy(sandbox)
             elif sandbox.status == "running":
                 await self._sandboxes.pause(sandbox, "paused: budget used up", "budget")
         if used_up or sandbox.status != "running":
             return
-        if self._services.config.limits and now - sandbox.disk_looked >= DISK_INTERVAL:
+        if self._config.limits and now - sandbox.disk_looked >= DISK_INTERVAL:
             await self._look_at_disk(sandbox, now)
-            now = self._services.clock.time()  # it may have been set while the disk was measured
+            now = self._clock.time()  # it may have been set while the disk was measured
             if sandbox.status != "running":
                 return
         if not sandbox.busy and now - sandbox.last_active >= sandbox.timeout:
             await self._sandboxes.pause(sandbox, f"paused after {sandbox.timeout} s without activity", "idle_timeout")
-            self._services.signals.send("idle_timeout", sandbox=sandbox)
+            self._signals.send("idle_timeout", sandbox=sandbox)
 
     def _told(self, sandbox: Sandbox, message: str, percent: int, now: float) -> None:
         spent = cost.total(sandbox, now)
-        self._services.happened(sandbox, "budget", message, "budget", percent=percent, spent=round(spent, 6))
-        self._services.signals.send("budget_told", sandbox=sandbox, percent=percent, spent=spent)
+        self._recorder.record_lifecycle(sandbox, "budget", message, "budget", percent=percent, spent=round(spent, 6))
+        self._signals.send("budget_told", sandbox=sandbox, percent=percent, spent=spent)
 
     async def _look_at_disk(self, sandbox: Sandbox, now: float) -> None:
         """Nothing in the kernel holds a directory to a size for an ordinary user, so it is watched and told."""
@@ -198,7 +224,7 @@ class Scheduler:
             return
         over = used > sandbox.disk_gb * 1024**3
         if over and not sandbox.disk_told:
-            self._services.failed(sandbox, f"{used / 1024**3:.2f} GB on disk, disk_gb is {sandbox.disk_gb}")
+            self._recorder.record_error(sandbox, f"{used / 1024**3:.2f} GB on disk, disk_gb is {sandbox.disk_gb}")
         sandbox.disk_told = over
 
 

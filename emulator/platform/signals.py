@@ -31,7 +31,7 @@ Listener = Callable[..., None]
 
 class Signals:
     """Listeners are called at once, in the order they came, on the emulator's loop. They must not wait; for what takes
-    time there is `services.in_background`. One that raises is logged and keeps nobody else from being told."""
+    time there is `BackgroundTasks`. One that raises is logged and keeps nobody else from being told."""
 
     def __init__(self, log: Callable[[str], None]) -> None:
         self._log = log

@@ -5,15 +5,21 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+from pathlib import Path
 from typing import TYPE_CHECKING, Callable, Optional
 
 from ..cage.disk import TooLarge
 from ..cage.process import SandboxGone
-from ..store import Account, Sandbox, Snapshot
+from ..control.clock import Clock
+from ..control.randomness import Randomness
+from ..store import Account, Sandbox, Snapshot, Store
 from ..workers import Stop
 from . import limits
+from .background import BackgroundTasks
+from .durability import Durability
 from .errors import ApiError, not_found, not_running, plan_limit
-from .services import Services
+from .recorder import SandboxRecorder
+from .signals import Signals
 
 if TYPE_CHECKING:
     from ..cage.archive import Gzipped
@@ -25,15 +31,32 @@ _DOWNLOADS_KEPT = 1000
 
 
 class Snapshots:
-    def __init__(self, services: Services) -> None:
-        self._services = services
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        randomness: Randomness,
+        files_dir: Path,
+        signals: Signals,
+        recorder: SandboxRecorder,
+        background: BackgroundTasks,
+        durability: Durability,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._randomness = randomness
+        self._files_dir = files_dir
+        self._signals = signals
+        self._recorder = recorder
+        self._background = background
+        self._durability = durability
         self.signing_key = secrets.token_bytes(32)
         #: Of each download URL, by signature: its account, and when it expires if the clock was set since.
         self._downloads: dict[str, tuple[str, float]] = {}
         #: What stops the copies that are being made: of a snapshot, by its id; into a sandbox, by its id.
         self._taking: dict[str, Stop] = {}
         self._restoring: dict[str, Stop] = {}
-        services.signals.connect("clock_set", self._clock_set)
+        self._signals.connect("clock_set", self._clock_set)
 
     def _clock_set(self, account_id: str, seconds: float) -> None:
         for signature, (owner, expires) in self._downloads.items():
@@ -41,28 +64,28 @@ class Snapshots:
                 self._downloads[signature] = (owner, expires + seconds)
 
     def get(self, account: Account, snapshot_id: str) -> Snapshot:
-        snapshot = self._services.store.snapshots.get(snapshot_id)
+        snapshot = self._store.snapshots.get(snapshot_id)
         if snapshot is None or snapshot.account_id != account.id:
             raise not_found("snapshot", snapshot_id)
         return snapshot
 
     def owner(self, snapshot_id: str) -> Optional[Account]:
-        snapshot = self._services.store.snapshots.get(snapshot_id)
-        return None if snapshot is None else self._services.store.accounts.get(snapshot.account_id)
+        snapshot = self._store.snapshots.get(snapshot_id)
+        return None if snapshot is None else self._store.accounts.get(snapshot.account_id)
 
     def of_sandbox(self, account: Account, sandbox_id: str) -> list[Snapshot]:
         """Oldest first. 404 for a sandbox that is gone: its snapshots stay, and are found by their own ids."""
-        sandbox = self._services.store.sandboxes.get(sandbox_id)
+        sandbox = self._store.sandboxes.get(sandbox_id)
         if sandbox is None or sandbox.account_id != account.id:
             raise not_found("sandbox", sandbox_id)
         return self._of(sandbox_id, account.id)
 
     def of_account(self, account: Account) -> list[Snapshot]:
         """Oldest first."""
-        return [snap for snap in self._services.store.snapshots.values() if snap.account_id == account.id]
+        return [snap for snap in self._store.snapshots.values() if snap.account_id == account.id]
 
     def _of(self, sandbox_id: str, account_id: str) -> list[Snapshot]:
-        everything = self._services.store.snapshots.values()
+        everything = self._store.snapshots.values()
         return [snap for snap in everything if snap.sandbox_id == sandbox_id and snap.account_id == account_id]
 
     # --- taking
@@ -88,8 +111,8 @@ class Snapshots:
     def _begin(
         self, sandbox: Sandbox, name: str, description: str, trigger: str, failing: Optional[str] = None
     ) -> Snapshot:
-        store = self._services.store
-        identifier = self._services.randomness.identifier("snap", store.snapshots)
+        store = self._store
+        identifier = self._randomness.identifier("snap", store.snapshots)
         snapshot = Snapshot(
             id=identifier,
             account_id=sandbox.account_id,
@@ -97,11 +120,11 @@ class Snapshots:
             name=name or identifier,
             description=description,
             trigger=trigger,
-            created_at=self._services.clock.timestamp(),
-            file=self._services.files_dir / "snapshots" / f"{identifier}.tar",
+            created_at=self._clock.timestamp(),
+            file=self._files_dir / "snapshots" / f"{identifier}.tar",
         )
         store.snapshots[identifier] = snapshot
-        self._services.in_background(self._take(sandbox, snapshot, failing))
+        self._background.start(self._take(sandbox, snapshot, failing))
         return snapshot
 
     async def _take(self, sandbox: Sandbox, snapshot: Snapshot, failing: Optional[str]) -> None:
@@ -116,14 +139,14 @@ class Snapshots:
                 return
         finally:
             del self._taking[snapshot.id]
-        if snapshot.id not in self._services.store.snapshots:
+        if snapshot.id not in self._store.snapshots:
             snapshot.file.unlink(missing_ok=True)  # deleted while it was taken
             return
         snapshot.size_bytes = snapshot.file.stat().st_size
-        snapshot.completed_at = self._services.clock.timestamp()
+        snapshot.completed_at = self._clock.timestamp()
         snapshot.status = "completed"
         message = f"snapshot {snapshot.name} ({snapshot.id}) completed"
-        self._services.happened(sandbox, "snapshot", message, snapshot_id=snapshot.id, trigger=snapshot.trigger)
+        self._recorder.record_lifecycle(sandbox, "snapshot", message, snapshot_id=snapshot.id, trigger=snapshot.trigger)
         if snapshot.trigger == "auto":
             self._drop_older_automatic(snapshot)
 
@@ -146,7 +169,7 @@ class Snapshots:
                 self._failed(sandbox, snapshot, f"larger than {limits.SNAPSHOT_BYTES // 1024**3} GB")
                 return False
             except (OSError, SandboxGone) as error:
-                if snapshot.id in self._services.store.snapshots:  # else it was deleted, which has stopped it
+                if snapshot.id in self._store.snapshots:  # else it was deleted, which has stopped it
                     self._failed(sandbox, snapshot, str(error))
                 return False
             except Exception as error:
@@ -156,8 +179,8 @@ class Snapshots:
 
     def _failed(self, sandbox: Sandbox, snapshot: Snapshot, why: str) -> None:
         snapshot.status = "failed"
-        snapshot.completed_at = self._services.clock.timestamp()
-        self._services.failed(sandbox, f"snapshot {snapshot.name} ({snapshot.id}) failed: {why}")
+        snapshot.completed_at = self._clock.timestamp()
+        self._recorder.record_error(sandbox, f"snapshot {snapshot.name} ({snapshot.id}) failed: {why}")
 
     def _drop_older_automatic(self, newest: Snapshot) -> None:
         for snapshot in self._of(newest.sandbox_id, newest.account_id):
@@ -187,10 +210,10 @@ class Snapshots:
                 raise not_running(target.id, target.status) from None
             except OSError as error:
                 self._require_restorable(snapshot, target)
-                self._services.failed(target, f"restore of {snapshot.id} failed: {error}")
+                self._recorder.record_error(target, f"restore of {snapshot.id} failed: {error}")
                 raise ApiError(507, f"restoring {snapshot.id} failed, the workspace is untouched: {error}") from None
         message = f"restored snapshot {snapshot.name} ({snapshot.id})"
-        self._services.happened(target, "restore", message, snapshot_id=snapshot.id)
+        self._recorder.record_lifecycle(target, "restore", message, snapshot_id=snapshot.id)
 
     def _require_restorable(self, snapshot: Snapshot, target: Sandbox) -> None:
         """404 for a snapshot or a sandbox that was deleted while the restore waited or ran, 409 for a sandbox that is
@@ -199,7 +222,7 @@ class Snapshots:
             raise not_found("sandbox", target.id)
         if target.status != "running":
             raise not_running(target.id, target.status)
-        if snapshot.id not in self._services.store.snapshots:
+        if snapshot.id not in self._store.snapshots:
             raise not_found("snapshot", snapshot.id)
 
     def stop_restoring(self, sandbox: Sandbox) -> None:
@@ -209,10 +232,10 @@ class Snapshots:
 
     def delete(self, snapshot: Snapshot) -> None:
         """Delete it; one that is pending is stopped."""
-        self._services.store.snapshots.pop(snapshot.id, None)
+        self._store.snapshots.pop(snapshot.id, None)
         if snapshot.id in self._taking:
             self._taking[snapshot.id].set("the snapshot was deleted")
-        self._services.commit()  # no record without its file
+        self._durability.commit()  # no record without its file
         snapshot.file.unlink(missing_ok=True)
 
     def delete_all(self, account: Account) -> None:
@@ -235,7 +258,7 @@ class Snapshots:
     def sign_download(self, snapshot: Snapshot) -> str:
         """Path and query of a URL that needs no key, for `limits.DOWNLOAD_SECONDS`."""
         self._require_completed(snapshot)
-        expires = int(self._services.clock.time()) + limits.DOWNLOAD_SECONDS
+        expires = int(self._clock.time()) + limits.DOWNLOAD_SECONDS
         signature = self._signature(snapshot.id, expires)
         while len(self._downloads) >= _DOWNLOADS_KEPT:
             del self._downloads[next(iter(self._downloads))]
@@ -255,9 +278,9 @@ class Snapshots:
         good = hmac.compare_digest(self._signature(snapshot_id, until).encode(), signature.encode())
         if not good or str(until) != expires:
             raise ApiError(403, "the download URL is not valid; ask for a new one", "policy_denied")
-        if self._services.clock.time() > self._downloads.get(signature, ("", float(until)))[1]:
+        if self._clock.time() > self._downloads.get(signature, ("", float(until)))[1]:
             raise ApiError(403, "the download URL has expired; ask for a new one", "policy_denied")
-        snapshot = self._services.store.snapshots.get(snapshot_id)
+        snapshot = self._store.snapshots.get(snapshot_id)
         if snapshot is None:
             raise not_found("snapshot", snapshot_id)
         from ..cage.archive import Gzipped

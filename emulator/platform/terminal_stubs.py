@@ -13,8 +13,7 @@ from ..cage.process import SandboxGone
 from ..cage.terminal import Terminal
 from ..control.stubs import Question, Stub
 from ..store import Sandbox
-from . import command_stubs
-from .services import Services
+from .command_stubs import CANNOT_RUN, CommandStubs
 
 #: How long the shell's prompt is waited for when a line that may be a stub's was typed ahead of it, and for the shell
 #: to have said all it has to say at its prompt.
@@ -37,8 +36,8 @@ class Streamed:
     """In the shell of a streaming client, which types a line that prints BEGIN, the command, and a line that prints
     END (wire-contract.md 4.3): the command is held back until its end is known."""
 
-    def __init__(self, services: Services, sandbox: Sandbox) -> None:
-        self._services = services
+    def __init__(self, stubs: CommandStubs, sandbox: Sandbox) -> None:
+        self._stubs = stubs
         self._sandbox = sandbox
         self._typed = ""
         self._mark = ""
@@ -55,7 +54,7 @@ class Streamed:
         """What the shell gets."""
         before = ""
         if not self._mark:
-            if not self._services.stubs.usable(self._sandbox.account_id, self._sandbox.id):
+            if not self._stubs.has_any(self._sandbox):
                 return text
             self._typed += text
             begun = _BEGIN.search(self._typed)
@@ -82,14 +81,14 @@ class Streamed:
         found = None
         if cage is not None and command.strip("\n"):
             question = Question(self._sandbox.id, command.strip("\n"))
-            found = await command_stubs.stand_in(self._services, self._sandbox, question)
+            found = await self._stubs.answer(self._sandbox, question)
         self.stub = found[0] if found else None
         if found is None or cage is None:
             return command
         try:
-            return await command_stubs.command_line(self._services, self._sandbox, cage, found[1]) + "\n"
+            return await self._stubs.command_line(self._sandbox, cage, found[1]) + "\n"
         except (SandboxGone, OSError) as error:
-            return f"echo {shlex.quote(f'no stub can answer here: {error}')}; (exit {command_stubs.CANNOT_RUN})\n"
+            return f"echo {shlex.quote(f'no stub can answer here: {error}')}; (exit {CANNOT_RUN})\n"
 
     def release(self) -> str:
         """What was held back, for the shell after all."""
@@ -101,8 +100,8 @@ class Interactive:
     """At the prompt of a person's shell: the Enter of a line that a stub answers is not passed on. The shell's line is
     emptied and another one run, and what it shows up to the beginning of that is not shown."""
 
-    def __init__(self, services: Services, sandbox: Sandbox, terminal: Terminal) -> None:
-        self._services = services
+    def __init__(self, stubs: CommandStubs, sandbox: Sandbox, terminal: Terminal) -> None:
+        self._stubs = stubs
         self._sandbox = sandbox
         self._terminal = terminal
         self._mark = ""
@@ -115,7 +114,7 @@ class Interactive:
         return BEGIN_SECONDS if self._mark else None
 
     def may_answer(self, line: str) -> bool:
-        return command_stubs.may_stand_in(self._services, self._sandbox, line)
+        return self._stubs.may_answer(self._sandbox, line)
 
     async def at_prompt(self) -> bool:
         """Whether the shell waits for a line, and has shown all of its prompt. A shell that starts up, or that has just
@@ -135,12 +134,12 @@ class Interactive:
         cage = self._sandbox.cage
         if cage is None:
             return None
-        found = await command_stubs.stand_in(self._services, self._sandbox, Question(self._sandbox.id, line))
+        found = await self._stubs.answer(self._sandbox, Question(self._sandbox.id, line))
         if found is None:
             return None
         stub, output = found
         try:
-            run = await command_stubs.command_line(self._services, self._sandbox, cage, output)
+            run = await self._stubs.command_line(self._sandbox, cage, output)
         except (SandboxGone, OSError) as error:
             run = f"echo {shlex.quote(f'no stub can answer here: {error}')}"
         name = secrets.token_hex(8)

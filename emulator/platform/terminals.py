@@ -12,11 +12,15 @@ from typing import Optional
 from .. import descriptors
 from ..cage.process import SandboxGone
 from ..cage.terminal import Terminal
+from ..control.clock import Clock
+from ..control.randomness import Randomness
 from ..store import Account, Sandbox
 from . import limits
+from .command_stubs import CommandStubs
 from .errors import ApiError, not_running, require_descriptors
+from .recorder import SandboxRecorder
+from .redaction import redact_for
 from .sandboxes import Sandboxes
-from .services import Services, redacted
 from .terminal_stubs import Interactive, Streamed
 
 MOST_PER_SANDBOX = 64
@@ -46,9 +50,19 @@ class Session:
 
 
 class Terminals:
-    def __init__(self, services: Services, sandboxes: Sandboxes) -> None:
-        self._services = services
+    def __init__(
+        self,
+        clock: Clock,
+        randomness: Randomness,
+        recorder: SandboxRecorder,
+        sandboxes: Sandboxes,
+        command_stubs: CommandStubs,
+    ) -> None:
+        self._clock = clock
+        self._randomness = randomness
+        self._recorder = recorder
         self._sandboxes = sandboxes
+        self._command_stubs = command_stubs
         self._sessions: dict[str, Session] = {}
         self._open: Counter[str] = Counter()
 
@@ -73,24 +87,24 @@ class Terminals:
                 except (SandboxGone, OSError) as error:
                     raise ApiError(409, f"no terminal in {sandbox.id}: {error}", "sandbox_not_running") from error
             session = Session(
-                id=self._services.randomness.identifier("term", self._sessions),
+                id=self._randomness.identifier("term", self._sessions),
                 sandbox_id=sandbox.id,
                 rows=rows,
                 cols=cols,
                 quiet=quiet,
-                created_at=self._services.clock.timestamp(),
+                created_at=self._clock.timestamp(),
                 terminal=terminal,
             )
             self._sessions[session.id] = session
             if not quiet:
-                self._services.note(sandbox, "terminal opened", "terminal")
+                self._recorder.log(sandbox, "terminal opened", "terminal")
             try:
                 yield session
             finally:
                 del self._sessions[session.id]
                 terminal.close()
                 if not quiet:
-                    self._services.note(sandbox, "terminal closed", "terminal")
+                    self._recorder.log(sandbox, "terminal closed", "terminal")
 
     @asynccontextmanager
     async def _counted(self, sandbox_id: str) -> AsyncIterator[None]:
@@ -103,7 +117,7 @@ class Terminals:
             self._open += Counter()  # forgets those with none
 
     def transcript(self, sandbox: Sandbox, session: Session) -> Transcript:
-        return Transcript(self._services, sandbox, session)
+        return Transcript(self._clock, self._recorder, self._command_stubs, sandbox, session)
 
 
 class Transcript:
@@ -113,8 +127,11 @@ class Transcript:
     of a streaming client it is the command between the markers, and its exit code is known.
     """
 
-    def __init__(self, services: Services, sandbox: Sandbox, session: Session) -> None:
-        self._services = services
+    def __init__(
+        self, clock: Clock, recorder: SandboxRecorder, command_stubs: CommandStubs, sandbox: Sandbox, session: Session
+    ) -> None:
+        self._clock = clock
+        self._recorder = recorder
         self._sandbox = sandbox
         self._session = session
         self._line = ""
@@ -124,8 +141,8 @@ class Transcript:
         self._command = ""
         self._begun = 0.0
         self._shown = ""
-        self._streamed = Streamed(services, sandbox)
-        self._interactive = Interactive(services, sandbox, session.terminal)
+        self._streamed = Streamed(command_stubs, sandbox)
+        self._interactive = Interactive(command_stubs, sandbox, session.terminal)
 
     async def typed(self, text: str) -> tuple[str, str]:
         """(what the client is shown for it at once, what the shell gets). Shells show what is typed themselves."""
@@ -196,7 +213,7 @@ class Transcript:
         ended = self._marked.find(f"__CAGED_EXIT_{self._mark}__") if self._mark else -1
         if ended >= 0:
             self._command = self._marked[:ended].rpartition("\n")[0].strip("\n")
-            self._begun = self._services.clock.stopwatch()
+            self._begun = self._clock.stopwatch()
             self._marked = ""
 
     def shown(self, text: str) -> str:
@@ -222,15 +239,15 @@ class Transcript:
 
     def _end(self, more: dict[str, object]) -> None:
         stub = self._streamed.stub
-        milliseconds = (self._services.clock.stopwatch() - self._begun) * 1000
+        milliseconds = (self._clock.stopwatch() - self._begun) * 1000
         self._tell(self._command, more, milliseconds, stub.id if stub is not None else "")
         self._command = ""
 
     def _tell(self, command: str, more: dict[str, object], milliseconds: float = 0.0, stub: str = "") -> None:
         source = "stream" if self._session.quiet else "terminal"
         data = {"command": command, "source": source, **more}
-        self._services.ran(self._sandbox, data, milliseconds, source, stub=stub)
-        shown = redacted(self._sandbox, command, limits.LOGGED_COMMAND)
+        self._recorder.record_command(self._sandbox, data, milliseconds, source, stub=stub)
+        shown = redact_for(self._sandbox, command, limits.LOGGED_COMMAND)
         code = more.get("exit_code")
         outcome = "terminal" if not more else "no exit code" if code is None else f"exit {code}"
-        self._services.note(self._sandbox, f"$ {shown} ({outcome})", "command")
+        self._recorder.log(self._sandbox, f"$ {shown} ({outcome})", "command")

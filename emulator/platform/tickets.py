@@ -5,11 +5,12 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass, replace
 
+from ..control.clock import Clock
 from ..control.current_account import act_for
 from ..store import Account, Key
 from .accounts import Accounts
 from .errors import ApiError
-from .services import Services
+from .signals import Signals
 
 TICKET_SECONDS = 60
 PREFIX = "caged_wst_"
@@ -24,11 +25,12 @@ class Ticket:
 
 
 class Tickets:
-    def __init__(self, services: Services, accounts: Accounts) -> None:
-        self._services = services
+    def __init__(self, clock: Clock, signals: Signals, accounts: Accounts) -> None:
+        self._clock = clock
+        self._signals = signals
         self._accounts = accounts
         self._open: dict[str, Ticket] = {}
-        services.signals.connect("clock_set", self._clock_set)
+        self._signals.connect("clock_set", self._clock_set)
 
     def _clock_set(self, account_id: str, seconds: float) -> None:
         for ticket in list(self._open.values()):
@@ -37,7 +39,7 @@ class Tickets:
 
     def mint(self, key: Key) -> Ticket:
         """Good once, for TICKET_SECONDS, on a socket's handshake and nowhere else."""
-        now = self._services.clock.time()
+        now = self._clock.time()
         for old in self._expired(key.account_id, now):
             del self._open[old]
         secret = f"{PREFIX}{secrets.token_hex(8)}.{secrets.token_urlsafe(24)}"
@@ -60,6 +62,6 @@ class Tickets:
         ticket = self._open.pop(token, None)
         if ticket is not None:
             act_for(ticket.key.account_id)
-        if ticket is None or ticket.expires <= self._services.clock.time():
+        if ticket is None or ticket.expires <= self._clock.time():
             raise ApiError(401, "this ticket is used up, too old or none of ours; get a new one for every socket")
         return self._accounts.authenticate(ticket.key.secret)

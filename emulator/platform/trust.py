@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from typing import Optional
 
+from ..control.clock import Clock
 from ..history import Event
-from ..store import Sandbox, Session
-from .services import Services
+from ..store import Sandbox, Session, Store
+from .recorder import SandboxRecorder
+from .signals import Signals
 
 #: Charges of a session that are remembered, so that they are made once.
 CHARGED_MOST = 10_000
@@ -19,12 +21,15 @@ AT_ONCE = 10.0
 
 
 class Trust:
-    def __init__(self, services: Services) -> None:
-        self._services = services
-        services.signals.connect("event", self._happened)
+    def __init__(self, store: Store, clock: Clock, signals: Signals, recorder: SandboxRecorder) -> None:
+        self._store = store
+        self._clock = clock
+        self._signals = signals
+        self._recorder = recorder
+        self._signals.connect("event", self._happened)
 
     def _happened(self, sandbox: Optional[Sandbox], event: Event) -> None:
-        session = self._services.store.sessions.get(event.session_id)
+        session = self._store.sessions.get(event.session_id)
         if session is None or session.account_id != event.account_id:  # clients may choose any session id
             return
         from .trust_rules import CommandFacts, charges  # reading commands, for those who have an agent
@@ -42,7 +47,7 @@ class Trust:
             points += rule.points
             if sandbox is not None:
                 message = f"trust of {session.id}: -{rule.points} for {rule.looks_at} ({what})"
-                self._services.note(sandbox, message, "trust")
+                self._recorder.log(sandbox, message, "trust")
         if points:
             self._lower(sandbox, session, points)
 
@@ -50,7 +55,7 @@ class Trust:
         """How many there were at once, this one included. Once they were too many, counting begins anew."""
         from .trust_rules import MANY_FILES
 
-        now = self._services.clock.time()
+        now = self._clock.time()
         session.deletions = [at for at in session.deletions if now - at <= AT_ONCE] + [now]
         count = len(session.deletions)
         if count > MANY_FILES:
@@ -60,10 +65,10 @@ class Trust:
     def _lower(self, sandbox: Optional[Sandbox], session: Session, points: int) -> None:
         before = session.trust_score
         session.trust_score = max(0, before - points)
-        session.trust_updated_at = self._services.clock.time()
+        session.trust_updated_at = self._clock.time()
         if sandbox is not None and session.trust_score != before:
             score = session.trust_score
-            self._services.signals.send("trust_changed", sandbox=sandbox, session=session, before=before, score=score)
+            self._signals.send("trust_changed", sandbox=sandbox, session=session, before=before, score=score)
 
 
 def _known_hosts(sandbox: Optional[Sandbox]) -> list[str]:

@@ -26,7 +26,7 @@ def add_common_headers(
     """
     limit, remaining, reset = rate_window or platform.accounts.rate_window()
     response.raw_headers += [
-        (b"x-request-id", b"req_%016x" % platform.services.randomness.bits("admin" if is_admin else "req", 64)),
+        (b"x-request-id", b"req_%016x" % platform.randomness.bits("admin" if is_admin else "req", 64)),
         (b"x-ratelimit-limit", b"%d" % limit),
         (b"x-ratelimit-remaining", b"%d" % remaining),
         (b"x-ratelimit-reset", b"%d" % reset),

@@ -27,7 +27,7 @@ class FrontDoor:
     def __init__(self, app: ASGIApp, platform: Platform) -> None:
         self._app = app
         self._platform = platform
-        config = platform.services.config
+        config = platform.config
         self._hosts = {"localhost", config.host.lower(), *(name.lower() for name in config.allow_hosts)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

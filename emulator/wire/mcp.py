@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Optional
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from ..platform.services import Services
+from ..platform.platform import Platform
 from .operation import Operations
 from .sockets import SocketCall, SocketOperation, close, upgrade_required
 
@@ -29,13 +29,11 @@ MOST_REQUESTS = 1056
 
 async def mcp(call: SocketCall) -> None:
     """Serve one MCP session, until the client disconnects or the sandbox is destroyed."""
-    from ..platform.mcp import McpSession  # a fifth of the emulator, which most tests do not use
-
     platform = call.platform
-    session = McpSession(platform.services, platform.sandboxes, call.sandbox, read_only=call.key.scope == "read_only")
+    session = platform.mcp.open(call.sandbox, read_only=call.key.scope == "read_only")
     async with platform.sandboxes.active(call.sandbox):
         await call.accept("mcp")
-        serving = asyncio.ensure_future(_serve(call.socket, session, platform.services))
+        serving = asyncio.ensure_future(_serve(call.socket, session, platform))
         gone = asyncio.ensure_future(call.sandbox.gone.wait())
         try:
             await asyncio.wait({serving, gone}, return_when=asyncio.FIRST_COMPLETED)
@@ -49,7 +47,7 @@ async def mcp(call: SocketCall) -> None:
             await close(call.socket, 1001)
 
 
-async def _serve(socket: WebSocket, session: McpSession, services: Services) -> None:
+async def _serve(socket: WebSocket, session: McpSession, platform: Platform) -> None:
     """Serve until the client disconnects.
 
     Reading never waits for a tool, because only a reader notices a disconnect and a cancellation. It waits only while
@@ -68,7 +66,7 @@ async def _serve(socket: WebSocket, session: McpSession, services: Services) -> 
             if rejection is not None:
                 await _send(socket, rejection.reply)
                 continue
-            task = asyncio.ensure_future(_answer(socket, session, services, text))
+            task = asyncio.ensure_future(_answer(socket, session, platform, text))
             working.add(task)
             task.add_done_callback(working.discard)
     finally:
@@ -102,10 +100,10 @@ def _is_notification(text: str) -> bool:
     return '"notifications/' in text[:1000]
 
 
-async def _answer(socket: WebSocket, session: McpSession, services: Services, text: str) -> None:
+async def _answer(socket: WebSocket, session: McpSession, platform: Platform, text: str) -> None:
     reply = await session.handle(text)
     if reply is not None:
-        services.commit()
+        platform.commit()
         await _send(socket, reply)
 
 

@@ -43,7 +43,7 @@ class SocketCall:
         """
         name = SUBPROTOCOLS[kind]
         await self.socket.accept(subprotocol=name if name in subprotocols(self.socket.scope) else None)
-        opened_at = self.platform.services.clock.timestamp()
+        opened_at = self.platform.clock.timestamp()
         self._open_socket = OpenSocket(self.account.id, self.sandbox.id, kind, opened_at)
         self.platform.sockets.add(self._open_socket)
 

@@ -18,7 +18,7 @@ import caged.emulator
 from caged.emulator.cage.git import CloneFailed, Repo, _must
 from caged.emulator.cage.paths import Layout
 from caged.emulator.control.credentials import credentials_masked
-from caged.emulator.control.redaction import LONGEST, Redactor
+from caged.emulator.control.redaction import LONGEST, Redactor, redact
 from caged.emulator.history import Event
 from caged.emulator.json_values import has_more_values
 from caged.emulator.platform import limits, trust_rules
@@ -26,7 +26,6 @@ from caged.emulator.platform.commands import steps
 from caged.emulator.platform.events import TEXT, Cleaned
 from caged.emulator.platform.mcp.glob import Glob
 from caged.emulator.platform.mcp.protocol import ProtocolError, decode
-from caged.emulator.platform.services import redact
 from caged.emulator.platform.terminal_stubs import Streamed
 
 ROOT = Path(caged.emulator.__file__).parent
@@ -211,8 +210,8 @@ def _clone_error(text: str) -> None:
 
 
 def _typed(text: str) -> None:
-    services = SimpleNamespace(stubs=SimpleNamespace(usable=lambda *_: [1]))
-    streamed = Streamed(services, SimpleNamespace(account_id="a", id="b", cage=None))  # type: ignore[arg-type]
+    stubs = SimpleNamespace(has_any=lambda sandbox: True)
+    streamed = Streamed(stubs, SimpleNamespace(account_id="a", id="b", cage=None))  # type: ignore[arg-type]
     asyncio.run(streamed.typed(text))
 
 

@@ -101,7 +101,7 @@ class FakeClock:
 
     def __init__(self, emulator: Emulator) -> None:
         self._emulator = emulator
-        self._clock = emulator._runtime.services.clock  # type: ignore[union-attr]
+        self._clock = emulator._runtime.platform.clock  # type: ignore[union-attr]
         self._real = time.time
 
     @property

@@ -100,7 +100,7 @@ def platform(api: Api) -> Any:
 
 
 def begin_session(api: Api, box: str) -> Any:
-    record = platform(api).services.store.sandboxes[box]
+    record = platform(api).store.sandboxes[box]
     return on_loop(api, lambda: platform(api).sessions.begin(record, "claude-code", None))
 
 
@@ -199,7 +199,7 @@ def test_trust_is_lost_by_deletions_at_once_alone(api, setting):
 def test_cost_of_sessions_is_compared_whatever_the_time(api, setting):
     box = api.sandbox(timeout=86400)
     configure(api, "cost_anomaly", multiplier_threshold=3)
-    record = platform(api).services.store.sandboxes[box]
+    record = platform(api).store.sandboxes[box]
 
     def spend(usd: float) -> None:
         session = begin_session(api, box)
@@ -229,7 +229,7 @@ def test_sandbox_falls_asleep_as_long_after(api, setting):
 
 def test_command_after_a_session_is_not_of_the_session(api, setting):
     box = api.sandbox(timeout=86400)
-    record = platform(api).services.store.sandboxes[box]
+    record = platform(api).store.sandboxes[box]
     session = begin_session(api, box)
     on_loop(api, lambda: platform(api).sessions.end(record, session, completed=True))
     setting()
@@ -268,7 +268,7 @@ def test_dashboard_session_expires_as_long_after(emulator, api, name):
     signed = httpx.post(f"{emulator.base_url}/signup", json=body, trust_env=False, verify=False)
     assert signed.status_code == 201, signed.text
     token = signed.json()["token"]
-    account = platform(api).services.store.logins[token].key.account_id
+    account = platform(api).store.logins[token].key.account_id
     try:
         with Api(emulator, token, account) as dashboard:
             if name == "reset after it was advanced":  # by less than the session lasts

@@ -119,7 +119,7 @@ def test_an_agent_that_fails_is_a_failed_session(own_emulator, new_api, reply):
 
 def test_a_reply_that_raises_is_a_failed_session(own_emulator, new_api):
     api = new_api(own_emulator())
-    api.emulator._runtime.services.agents._reply = lambda prompt: 1 / 0
+    api.emulator._runtime.platform.agents._reply = lambda prompt: 1 / 0
     box = api.sandbox(agents=["claude"])
     assert api.run(box, "claude -p hi")["exit_code"] == 1
     assert session(api, box)["status"] == "failed"
@@ -235,7 +235,7 @@ def test_sessions_go_with_their_account(own_emulator, new_api):
     api = new_api(emulator)
     api.output(api.sandbox(agents=["claude"]), "claude -p hi")
     emulator.delete_account(api.account_id)
-    assert emulator._runtime.services.store.sessions == {}
+    assert emulator._runtime.platform.store.sessions == {}
 
 
 # --- paging

@@ -13,7 +13,7 @@ from caged.emulator.platform.signals import SIGNALS, Signals
 def heard(timed):
     """Every signal of the emulator of `timed`, as (name, data)."""
     found = []
-    signals = timed[0].emulator._runtime.services.signals
+    signals = timed[0].emulator._runtime.platform.signals
     for name in SIGNALS:
         signals.connect(name, lambda _name=name, **data: found.append((_name, data)))
     return found
@@ -64,7 +64,7 @@ def test_a_create_that_fails_is_told_with_secrets_masked(timed, heard):
 def test_a_sandbox_that_is_killed_from_outside_is_told(timed, heard):
     api, _clock = timed
     box = api.sandbox()
-    cage = api.emulator._runtime.services.store.sandboxes[box].cage
+    cage = api.emulator._runtime.platform.store.sandboxes[box].cage
     os.kill(cage.init_pid, signal.SIGKILL)
     eventually(lambda: of(heard, "sandbox_error"), "the emulator to see it")
     assert api.status(box) == "error"

@@ -209,13 +209,13 @@ def test_events_and_their_numbers_go_on(state):
 def test_only_the_newest_lines_of_a_log_are_kept_in_the_database_too(state):
     with started(state) as emulator, of(emulator, emulator.api_key) as api:
         box = api.sandbox()
-        services = emulator._runtime.services
+        platform = emulator._runtime.platform
 
         async def talk() -> None:
             for number in range(12_000):
-                services.note(services.store.sandboxes[box], f"line {number}")
+                platform.recorder.log(platform.store.sandboxes[box], f"line {number}")
                 if number % 1000 == 0:
-                    services.commit()
+                    platform.commit()
 
         emulator._call(talk())
     rows = sqlite3.connect(f"file:{state / 'state.db'}?mode=ro", uri=True)

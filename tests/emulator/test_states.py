@@ -206,7 +206,7 @@ def test_many_at_once_destroy_it_once(api, box):
 
 def test_a_command_that_waits_for_a_pause_does_not_run_in_the_paused_sandbox(api, box):
     """What waits for the disk while it is paused finds a paused sandbox, not the running one it was let in by."""
-    sandbox = api.emulator._runtime.services.store.sandboxes[box]
+    sandbox = api.emulator._runtime.platform.store.sandboxes[box]
     hold(api, sandbox.disk)
     answers = {}
     calls = {
@@ -230,7 +230,7 @@ def test_a_command_that_waits_for_a_pause_does_not_run_in_the_paused_sandbox(api
 
 
 def test_a_sandbox_whose_processes_are_killed_from_outside_is_in_error(api, box):
-    os.kill(api.emulator._runtime.services.store.sandboxes[box].cage.init_pid, signal.SIGKILL)
+    os.kill(api.emulator._runtime.platform.store.sandboxes[box].cage.init_pid, signal.SIGKILL)
     eventually(lambda: api.status(box) == "error", "the loss to be noticed")
     assert "killed from outside" in api.log_text(box)
     assert api.get(f"/sandboxes/{box}").json()["stopped_at"]
@@ -254,7 +254,7 @@ def release(api, lock):
 
 def test_a_command_that_arrives_in_a_frozen_sandbox_waits_for_the_thaw(api, box):
     emulator = api.emulator
-    cage = emulator._runtime.services.store.sandboxes[box].cage
+    cage = emulator._runtime.platform.store.sandboxes[box].cage
 
     async def scenario():
         await cage.freeze()

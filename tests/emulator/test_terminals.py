@@ -250,7 +250,7 @@ def test_a_destroyed_sandbox_closes_it(api, box, term):
 def test_a_sandbox_killed_from_outside_closes_it(api, box, term):
     term.type("echo he''re\n")
     term.until("here")
-    cage = api.emulator._runtime.services.store.sandboxes[box].cage
+    cage = api.emulator._runtime.platform.store.sandboxes[box].cage
     os.kill(cage.init_pid, signal.SIGKILL)
     term.until_closed()
 

@@ -177,7 +177,7 @@ def test_an_event_of_an_unusual_shape_costs_nothing(api, agent_box, session_id, 
 def test_the_signal_tells_of_each_change(own_emulator, new_api):
     api = new_api(own_emulator())
     heard = []
-    api.emulator._runtime.services.signals.connect("trust_changed", lambda **data: heard.append(data))
+    api.emulator._runtime.platform.signals.connect("trust_changed", lambda **data: heard.append(data))
     script(api.emulator, Reply("ok\n"))
     box = api.sandbox(agents=["claude"])
     api.run(box, "claude -p hi; cat /etc/shadow")

@@ -33,7 +33,7 @@ _NOTHING = "(no output)"
 async def _git(context: Context, *words: str, apart: bool = False) -> Result:
     """Run git, and return the result of one that succeeded. `apart`: standard output without standard error. Raises
     ToolError with the whole output of one that failed, in the order in which git wrote it."""
-    start = context.services.clock.stopwatch()
+    start = context.clock.stopwatch()
     sandbox = context.sandbox
     result = await context.cage.program(
         ["/usr/bin/env", "git", *words], {**sandbox.env, **_ENV}, TEXT_BYTES, apart, SECONDS
@@ -45,7 +45,7 @@ async def _git(context: Context, *words: str, apart: bool = False) -> Result:
     if result.code == 127:
         raise ToolError("there is no git in this sandbox")
     if words[0] in ("commit", "push"):
-        milliseconds = (context.services.clock.stopwatch() - start) * 1000
+        milliseconds = (context.clock.stopwatch() - start) * 1000
         context.record("command", {"command": shlex.join(["git", *words]), "exit_code": result.code}, milliseconds)
     if result.code != 0:
         raise ToolError(_text(result) or f"git {words[0]} ended with exit status {result.code}")

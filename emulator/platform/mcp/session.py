@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 import traceback
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 
 from ...cage.process import SandboxGone
+from ...control.clock import Clock
 from ...store import Sandbox
+from ..command_stubs import CommandStubs
 from ..errors import not_running
+from ..recorder import SandboxRecorder
+from ..redaction import mask
 from ..sandboxes import Sandboxes
-from ..services import Services, mask
 from . import filesystem, git, network, protocol, terminal
 from .protocol import ProtocolError, short
 from .tool import Context, Outcome, Tool, ToolError
@@ -39,8 +42,20 @@ _RECORDED_CHARACTERS = 1000
 class McpSession:
     """`handle` may be called concurrently. `read_only`: the tools that change something are neither listed nor run."""
 
-    def __init__(self, services: Services, sandboxes: Sandboxes, sandbox: Sandbox, read_only: bool = False) -> None:
-        self._services = services
+    def __init__(
+        self,
+        clock: Clock,
+        sandboxes: Sandboxes,
+        command_stubs: CommandStubs,
+        recorder: SandboxRecorder,
+        log: Callable[[str], None],
+        sandbox: Sandbox,
+        read_only: bool = False,
+    ) -> None:
+        self._clock = clock
+        self._log = log
+        self._command_stubs = command_stubs
+        self._recorder = recorder
         self._sandboxes = sandboxes
         self._sandbox = sandbox
         self._read_only = read_only
@@ -75,7 +90,7 @@ class McpSession:
         except ProtocolError as error:
             reply = error.as_reply()
         except Exception:
-            self._services.log(f"MCP {method} failed:\n{traceback.format_exc()}")
+            self._log(f"MCP {method} failed:\n{traceback.format_exc()}")
             reply = ProtocolError(
                 protocol.INTERNAL_ERROR, "Internal error: the emulator's log has the traceback. Please report it."
             ).as_reply()
@@ -138,14 +153,14 @@ class McpSession:
         tool = self._tools.get(name)
         if tool is None:
             if self._read_only and any(name == other.name for other in TOOLS):
-                self._services.log(f"{self._sandbox.id}: MCP tool {name} was refused because the API key is read-only")
+                self._log(f"{self._sandbox.id}: MCP tool {name} was refused because the API key is read-only")
             raise ProtocolError(protocol.INVALID_PARAMS, f"Unknown tool: {short(name)}")
-        start = self._services.clock.stopwatch()
+        start = self._clock.stopwatch()
         try:
             outcome = await self._run(tool, params.get("arguments"))
         except ToolError as error:
             outcome = Outcome(str(error), is_error=True)
-        self._record(tool, params.get("arguments"), outcome, (self._services.clock.stopwatch() - start) * 1000)
+        self._record(tool, params.get("arguments"), outcome, (self._clock.stopwatch() - start) * 1000)
         return protocol.in_version(outcome.as_result(version), version)
 
     async def _run(self, tool: Tool, arguments: Any) -> Outcome:
@@ -169,14 +184,14 @@ class McpSession:
     def _context(self) -> Context:
         self._require_running()
         assert self._sandbox.cage is not None
-        return Context(self._services, self._sandbox, self._sandbox.cage)
+        return Context(self._sandbox, self._sandbox.cage, self._clock, self._recorder, self._command_stubs)
 
     def _record(self, tool: Tool, arguments: Any, outcome: Outcome, milliseconds: float) -> None:
         shown = {}
         if isinstance(arguments, dict):
             shown = {name: self._shown(value) for name, value in arguments.items() if name in tool.properties}
         data = {"tool": tool.name, "arguments": shown, "is_error": outcome.is_error}
-        self._services.record(self._sandbox, "tool_call", data, milliseconds)
+        self._recorder.record_event(self._sandbox, "tool_call", data, milliseconds)
 
     def _masked(self, value: Any) -> Any:
         """Redact secrets in a structure, before JSON escapes some of their characters."""

@@ -31,7 +31,7 @@ async def by_ticket(exchange: SocketExchange) -> None:
 
 async def by_admin_key(exchange: HttpExchange) -> None:
     """Check the admin key."""
-    if not secrets.compare_digest(_bearer(exchange).encode(), exchange.platform.services.admin_key.encode()):
+    if not secrets.compare_digest(_bearer(exchange).encode(), exchange.platform.admin_key.encode()):
         raise ApiError(401, "not the admin key; `caged-emulator serve` prints it, and --admin-key sets it")
 
 

@@ -10,12 +10,12 @@ from .exchange import HttpExchange
 
 async def commit(exchange: HttpExchange) -> None:
     """Write all changes to the state directory, if there is one. When that fails, the response is a 507."""
-    services, request = exchange.platform.services, exchange.request
-    if services.keeper is None:
+    platform, request = exchange.platform, exchange.request
+    if not platform.is_persistent:
         return
     try:
-        services.commit()
+        platform.commit()
     except OSError as error:
-        services.log(f"{request.method} {request.scope['path']}: {error}")
+        platform.log(f"{request.method} {request.scope['path']}: {error}")
         exchange.response = problem(ApiError(507, str(error)))
-        add_common_headers(exchange.response, exchange.platform)
+        add_common_headers(exchange.response, platform)

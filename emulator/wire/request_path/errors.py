@@ -24,7 +24,7 @@ def response_to(error: Exception, exchange: Exchange) -> Response:
         return problem(error)
     if isinstance(error, ClientDisconnect):
         return Response(status_code=CLIENT_CLOSED_REQUEST)
-    log = exchange.platform.services.log
+    log = exchange.platform.log
     trace = "".join(traceback.format_exception(type(error), error, error.__traceback__))
     log(f"{exchange.record.method} {exchange.record.path} failed:\n{trace}")
     return problem(ApiError(500, "the emulator failed; its log has the traceback. Please report it."))

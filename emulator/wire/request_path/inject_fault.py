@@ -12,7 +12,7 @@ from .exchange import Exchange, HttpExchange, SocketExchange
 async def take(exchange: Exchange) -> None:
     """Take the first fault whose turn it is with this request."""
     record = exchange.record
-    exchange.injection = exchange.platform.services.faults.take(
+    exchange.injection = exchange.platform.faults.take(
         exchange.account.id,
         record.operation,
         record.method,

@@ -10,14 +10,14 @@ from .exchange import Exchange, HttpExchange
 
 async def begin(exchange: Exchange) -> None:
     """Add the request to the journal, before anything can end it."""
-    exchange.record.at = exchange.platform.services.clock.timestamp()
-    exchange.platform.services.journal.add(exchange.record)
+    exchange.record.at = exchange.platform.clock.timestamp()
+    exchange.platform.journal.add(exchange.record)
 
 
 def assign(exchange: Exchange) -> None:
     """Record which account the request belongs to, and the time that the account's clock shows."""
-    services = exchange.platform.services
-    services.journal.belongs(exchange.record, exchange.account.id, services.clock.timestamp())
+    platform = exchange.platform
+    platform.journal.belongs(exchange.record, exchange.account.id, platform.clock.timestamp())
 
 
 async def finish(exchange: HttpExchange) -> None:
@@ -26,7 +26,7 @@ async def finish(exchange: HttpExchange) -> None:
     exchange.record.status = exchange.response.status_code
     exchange.record.duration_ms = exchange.elapsed_ms
     response_body = getattr(exchange.response, "body", b"")
-    exchange.platform.services.journal.finish(exchange.record, _request_body(exchange), response_body)
+    exchange.platform.journal.finish(exchange.record, _request_body(exchange), response_body)
 
 
 def _request_body(exchange: HttpExchange) -> bytes:
@@ -38,5 +38,5 @@ def _request_body(exchange: HttpExchange) -> bytes:
         body = parse_body(exchange.raw_body, exchange.served)
     except ApiError:
         return b""
-    exchange.platform.services.journal.hide(exchange.account.id, body.secret_values())
+    exchange.platform.journal.hide(exchange.account.id, body.secret_values())
     return exchange.raw_body

@@ -1,0 +1,38 @@
+"""The MCP server of every sandbox: opens the sessions of its clients."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Callable
+
+from ..control.clock import Clock
+from ..store import Sandbox
+from .command_stubs import CommandStubs
+from .recorder import SandboxRecorder
+from .sandboxes import Sandboxes
+
+if TYPE_CHECKING:
+    from .mcp.session import McpSession
+
+
+class McpServer:
+    def __init__(
+        self,
+        clock: Clock,
+        sandboxes: Sandboxes,
+        command_stubs: CommandStubs,
+        recorder: SandboxRecorder,
+        log: Callable[[str], None],
+    ) -> None:
+        self._clock = clock
+        self._sandboxes = sandboxes
+        self._command_stubs = command_stubs
+        self._recorder = recorder
+        self._log = log
+
+    def open(self, sandbox: Sandbox, read_only: bool = False) -> McpSession:
+        """Return a session for one client. `read_only`: without the tools that change something."""
+        from .mcp.session import McpSession  # a fifth of the emulator's code, loaded with the first client
+
+        return McpSession(
+            self._clock, self._sandboxes, self._command_stubs, self._recorder, self._log, sandbox, read_only
+        )
