@@ -37,6 +37,7 @@ from .platform.events import Events
 from .platform.execs import Execs
 from .platform.file_writes import FileWrites
 from .platform.files import Files
+from .platform.live_sandboxes import LiveSandboxes
 from .platform.logins import Logins
 from .platform.mcp_server import McpServer
 from .platform.notifications import Notifications
@@ -44,6 +45,8 @@ from .platform.platform import Platform
 from .platform.ports import Ports
 from .platform.recorder import SandboxRecorder
 from .platform.rules import Rules
+from .platform.sandbox_lifecycle import SandboxLifecycle
+from .platform.sandbox_limits import SandboxLimits
 from .platform.sandbox_setup import SandboxSetup
 from .platform.sandbox_starter import ProcessLoss, SandboxStarter
 from .platform.sandboxes import Sandboxes
@@ -84,7 +87,7 @@ def compose(
         state_writer: Writes the state to where it survives the emulator; None: nothing survives.
         memory_groups: Where control groups can be made for sandboxes; None: not here, or limits are off.
     """
-    store, turns = Store(), Turns()
+    store, live, turns = Store(), LiveSandboxes(), Turns()
     signals, background, durability = Signals(log), BackgroundTasks(log), Durability(state_writer)
     journal, faults, stubs, agents = Journal(), Faults(randomness), Stubs(randomness), Agents()
     agent_replies, callback_errors = AgentReplies(randomness), CallbackErrors(randomness)
@@ -97,15 +100,16 @@ def compose(
     events = Events(store, clock, randomness, journal, turns, signals)
     recorder = SandboxRecorder(clock, journal, events, callback_errors, log)
     sessions = Sessions(store, clock, randomness, signals)
-    snapshots = Snapshots(store, clock, randomness, files_dir, signals, recorder, background, durability)
+    snapshots = Snapshots(store, clock, live, randomness, files_dir, signals, recorder, background, durability)
 
-    command_stubs = CommandStubs(stubs, store, workers, recorder, log)
-    file_writes = FileWrites(clock, recorder)
+    command_stubs = CommandStubs(stubs, store, live, workers, recorder, log)
+    file_writes = FileWrites(clock, live, recorder)
     agent_runs = AgentRuns(
-        clock, journal, agent_replies, agents, chosen_isolation, log, recorder, sessions, file_writes
+        clock, live, journal, agent_replies, agents, chosen_isolation, sessions, file_writes, recorder, log
     )
     starter = SandboxStarter(
         config,
+        live,
         chosen_isolation,
         provisioner,
         toolchains,
@@ -113,44 +117,45 @@ def compose(
         files_dir,
         relayed,
         command_stubs,
-        ShimRequests(stubs, command_stubs, agent_runs, recorder, log),
-        ProcessLoss(clock, recorder, sessions, signals),
+        ShimRequests(stubs, live, command_stubs, agent_runs, recorder, log),
+        ProcessLoss(clock, live, recorder, sessions, signals),
         recorder,
         background,
         log,
     )
-    sandboxes = Sandboxes(
-        config,
+    sandboxes = Sandboxes(store, clock, live)
+    lifecycle = SandboxLifecycle(
         store,
         clock,
         randomness,
-        chosen_isolation,
-        files_dir,
-        workers,
-        log,
+        live,
+        SandboxLimits(config, store, accounts, chosen_isolation),
+        SandboxSetup(clock, live, starter, command_stubs, recorder),
+        snapshots,
+        sessions,
         signals,
         recorder,
         durability,
-        accounts,
-        snapshots,
-        sessions,
-        SandboxSetup(clock, starter, command_stubs, recorder),
+        files_dir,
+        workers,
+        log,
     )
 
     rules, notifications = Rules(randomness), Notifications(store, randomness)
     alerts = Alerts(store, clock, randomness, rules, notifications)
     trust = Trust(store, clock, signals, recorder)
-    alert_triggers = AlertTriggers(store, clock, signals, background, sandboxes, rules, alerts)
-    ports = Ports(config, store, clock, chosen_isolation, recorder, background, sandboxes)
+    alert_triggers = AlertTriggers(store, clock, signals, background, lifecycle, rules, alerts)
+    ports = Ports(config, store, clock, live, chosen_isolation, recorder, background, sandboxes)
     scheduler = Scheduler(
         config,
         store,
         clock,
+        live,
         log,
         signals,
         recorder,
         background,
-        sandboxes,
+        lifecycle,
         checks=[alert_triggers.look, ports.tick],
         due_times=[alert_triggers.due],
     )
@@ -190,12 +195,14 @@ def compose(
         recorder=recorder,
         sessions=sessions,
         snapshots=snapshots,
+        live=live,
         sandboxes=sandboxes,
+        lifecycle=lifecycle,
         command_stubs=command_stubs,
-        execs=Execs(clock, workers, signals, recorder, sandboxes, command_stubs),
-        files=Files(clock, sandboxes, file_writes, recorder),
-        terminals=Terminals(clock, randomness, recorder, sandboxes, command_stubs),
-        mcp=McpServer(clock, sandboxes, command_stubs, recorder, log),
+        execs=Execs(clock, live, workers, sandboxes, command_stubs, recorder, signals),
+        files=Files(clock, live, sandboxes, file_writes, recorder),
+        terminals=Terminals(clock, randomness, live, sandboxes, command_stubs, recorder),
+        mcp=McpServer(clock, live, sandboxes, command_stubs, recorder, log),
         ports=ports,
         trust=trust,
         rules=rules,

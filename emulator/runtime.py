@@ -195,8 +195,6 @@ class Runtime:
         if self._stop_requested:
             self._stop.set()
         app, server = await self._get_ready()
-        if self._persistence is not None:
-            self._persistence.begin()
         answering = asyncio.Event()
         self._server = server.Server(app.build(self.platform), self._socket, answering.set, self.log)
         await self.platform.start()

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Optional
 
-from .cage.cage import Cage
 from .cage.git import Repo
 from .history import History
 
@@ -167,7 +165,6 @@ class Sandbox:
     status: str = "pending"
     started_at: Optional[str] = None
     stopped_at: Optional[str] = None
-    cage: Optional[Cage] = None
     logs: list[LogEntry] = field(default_factory=list)
     #: Cost of the finished stretches of running, and the start of the current one.
     spent_compute: float = 0.0
@@ -175,24 +172,17 @@ class Sandbox:
     running_since: Optional[float] = None
     #: Shares of the budget (percent) that were already told.
     budget_told: set[int] = field(default_factory=set)
-    #: Calls in progress that keep the sandbox from being idle, and the end of the last one.
-    busy: int = 0
     #: Processes that the kernel has killed here for want of memory, as far as the log was told.
     memory_kills: int = 0
     #: The last look at how much disk it uses, and whether the log was told of too much.
     disk_looked: float = 0.0
     disk_told: bool = False
+    #: The end of the last call.
     last_active: float = 0.0
     #: What it listens on, and the passwords of ports, which outlive the listening.
     ports: dict[int, Port] = field(default_factory=dict)
     port_passwords: dict[int, str] = field(default_factory=dict)
-    #: One change of state at a time; one at a time that needs the workspace to hold still.
-    lifecycle: asyncio.Lock = field(default_factory=asyncio.Lock)
-    disk: asyncio.Lock = field(default_factory=asyncio.Lock)
-    #: Set when its processes are gone for good: destroyed, or killed from outside.
-    gone: asyncio.Event = field(default_factory=asyncio.Event)
-    #: One agent at a time, and the newest session, which may be over.
-    agent: asyncio.Lock = field(default_factory=asyncio.Lock)
+    #: The newest agent session, which may be over.
     session: Optional[Session] = None
     history: History = field(default_factory=History)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ from ..cage.git import Repo
 from ..config import TIERS
 from ..history import Event
 from ..platform.limits import NETWORK_MODES
+from ..platform.sandbox_states import STATES
 from ..store import (
     Account,
     Alert,
@@ -29,12 +29,11 @@ from ..store import (
 
 T = TypeVar("T")
 
-#: Locks, processes, what is counted anew, and what has a place of its own in the database.
+#: What is counted anew, and what has a place of its own in the database.
 _LEFT_OUT: dict[type, frozenset[str]] = {
     Account: frozenset({"keys", "window", "history"}),
     Sandbox: frozenset(
-        {"cage", "logs", "busy", "memory_kills", "disk_looked", "disk_told", "last_active", "ports", "lifecycle"}
-        | {"disk", "gone", "agent", "session", "history"}
+        {"logs", "memory_kills", "disk_looked", "disk_told", "last_active", "ports", "session", "history"}
     ),
     Session: frozenset({"history"}),
     Snapshot: frozenset({"file"}),
@@ -46,7 +45,7 @@ _ALLOWED: dict[type, dict[str, frozenset[str]]] = {
     Account: {"tier": frozenset(TIERS)},
     Key: {"scope": frozenset({"full", "read_only"})},
     Sandbox: {
-        "status": frozenset({"pending", "running", "paused", "stopped", "error", "destroyed"}),
+        "status": frozenset(STATES),
         "network_mode": frozenset(NETWORK_MODES),
     },
     Session: {"status": frozenset({"active", "completed", "failed"})},
@@ -217,21 +216,13 @@ def login(body: Mapping[str, Any]) -> Login:
 
 
 def sandbox(body: Mapping[str, Any]) -> Sandbox:
-    """Without its locks, until `awaken`: those belong to a loop, and this is read before there is one."""
     return _simple(
         Sandbox,
         body,
         repo=_simple(Repo, body["repo"]) if body.get("repo") else None,
         budget_told=set(body["budget_told"]),
         port_passwords={int(port): password for port, password in _object(body, "port_passwords").items()},
-        **dict.fromkeys(("lifecycle", "disk", "gone", "agent")),
     )
-
-
-def awaken(sandbox: Sandbox) -> None:
-    """On the loop that it will live on."""
-    sandbox.lifecycle, sandbox.disk, sandbox.agent = asyncio.Lock(), asyncio.Lock(), asyncio.Lock()
-    sandbox.gone = asyncio.Event()
 
 
 def session(body: Mapping[str, Any]) -> Session:

@@ -114,12 +114,6 @@ class Persistence:
         kept = self.document("alive")
         recovery.recover(platform, Alive.read(kept) if kept else Alive.now(platform))
 
-    def begin(self) -> None:
-        """On the loop that the emulator will live on, before it answers."""
-        if self._platform is not None:
-            for sandbox in self._platform.store.sandboxes.values():
-                codec.awaken(sandbox)
-
     def flush(self, all_of_it: bool = False) -> None:
         """What has changed is durable when this returns. NotKept when it could not be made so."""
         with self._guard:

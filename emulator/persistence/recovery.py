@@ -10,7 +10,7 @@ from typing import Any
 from ..cage import archive, disk
 from ..control.clock import rfc3339
 from ..control.current_account import acting_for
-from ..platform import cost
+from ..platform import cost, sandbox_states
 from ..platform.platform import Platform
 from ..store import Sandbox, Store
 from .codec import snapshot_file
@@ -92,7 +92,7 @@ def stop(platform: Platform, sandbox: Sandbox, alive: Alive, why: str) -> None:
     """A record that says running, or paused, of a sandbox without processes."""
     last = alive.of(sandbox.account_id)
     cost.stop(sandbox, last)
-    sandbox.status = "stopped"
+    sandbox_states.apply(sandbox, "stop")
     sandbox.stopped_at = rfc3339(last)
     with acting_for(sandbox.account_id):
         platform.recorder.record_lifecycle(sandbox, "stop", why)

@@ -23,7 +23,7 @@ from ..platform.platform import Platform
 from ..store import Sandbox, Store
 from . import loading, recovery, unpacking
 from .change_tracker import ChangeTracker
-from .codec import awaken, snapshot_file
+from .codec import snapshot_file
 from .database import NAME, Error, into_one_file, open_database
 from .foreign import foreign_database
 from .unpacking import PLACES, TransferError, pack_up
@@ -106,10 +106,11 @@ class Transfer:
         directory = self._platform.files_dir / "sandboxes" / sandbox.id
         target = work / "sandboxes" / sandbox.id
         target.mkdir()
-        async with sandbox.disk:
+        live = self._platform.live.of(sandbox)
+        async with live.workspace_lock:
             if sandbox.status == "destroyed":
                 return False
-            cage = sandbox.cage
+            cage = live.cage
             layout = cage.layout if cage is not None else self._platform.isolation.layout(directory)
             held = cage is not None and sandbox.status == "running"
             try:
@@ -254,8 +255,6 @@ class Transfer:
     def _merge(self, loaded: _Loaded) -> None:
         """At once: whoever looks sees all of it or nothing."""
         here, new = self._platform.store, loaded.store
-        for box in new.sandboxes.values():
-            awaken(box)
         here.accounts.update(new.accounts)
         here.keys.update(new.keys)
         here.logins.update(new.logins)

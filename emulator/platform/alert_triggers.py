@@ -21,7 +21,7 @@ from .alerts import Alerts
 from .background import BackgroundTasks
 from .errors import ApiError
 from .rules import Rules, config_of
-from .sandboxes import Sandboxes
+from .sandbox_lifecycle import SandboxLifecycle
 from .signals import Signals
 
 #: Percentages of a budget and trust scores that are critical whatever the rule says (platform-behaviour.md B 10, 12).
@@ -48,7 +48,7 @@ class AlertTriggers:
         clock: Clock,
         signals: Signals,
         background: BackgroundTasks,
-        sandboxes: Sandboxes,
+        lifecycle: SandboxLifecycle,
         rules: Rules,
         alerts: Alerts,
     ) -> None:
@@ -56,7 +56,7 @@ class AlertTriggers:
         self._clock = clock
         self._signals = signals
         self._background = background
-        self._sandboxes = sandboxes
+        self._lifecycle = lifecycle
         self._rules = rules
         self._alerts = alerts
         #: By sandbox (or account, for events of none): what was told, and the times of its newest errors.
@@ -230,7 +230,7 @@ class AlertTriggers:
 
     async def _pause(self, sandbox: Sandbox, score: int) -> None:
         try:
-            await self._sandboxes.pause(sandbox, f"paused: trust score {score} is below {TRUST_PAUSE}", "trust")
+            await self._lifecycle.pause(sandbox, f"paused: trust score {score} is below {TRUST_PAUSE}", "trust")
         except ApiError:
             pass  # it is not running any more
 

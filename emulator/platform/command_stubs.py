@@ -16,6 +16,7 @@ from ..control.callbacks import CallbackRaised
 from ..control.stubs import Output, Question, Stub, Stubs
 from ..store import Sandbox, Store
 from ..workers import Workers
+from .live_sandboxes import LiveSandboxes
 from .recorder import SandboxRecorder
 from .user_functions import in_thread
 
@@ -30,10 +31,12 @@ class StubChoice:
     Attributes:
         stub: The id of the stub that answers; empty when the command really runs.
         output: The stub's output; None when the command really runs.
+        gone: Set when the sandbox's processes are gone; needed with an output.
     """
 
     stub: str = ""
     output: Optional[Output] = None
+    gone: Optional[asyncio.Event] = None
 
     async def run(
         self,
@@ -54,7 +57,7 @@ class StubChoice:
             return await cage.shell(command, sandbox.env, limit, apart, seconds, posix)
         takes = self.output.seconds
         out_of_time = seconds is not None and takes > seconds
-        if takes and await _gone_within(sandbox, seconds if out_of_time and seconds is not None else takes):
+        if takes and await self._gone_within(seconds if out_of_time and seconds is not None else takes):
             raise SandboxGone("the sandbox's processes are gone")
         if out_of_time:
             return Result(b"", 128 + signal.SIGKILL, False, timed_out=True)
@@ -63,25 +66,32 @@ class StubChoice:
         text = self.output.text.encode("utf-8", "replace")
         return Result(text[:limit], self.output.exit_code, len(text) > limit)
 
+    async def _gone_within(self, seconds: float) -> bool:
+        assert self.gone is not None
+        try:
+            await asyncio.wait_for(self.gone.wait(), seconds)
+        except asyncio.TimeoutError:
+            return False
+        return True
+
     def not_started(self, error: str) -> str:
         """The error text of a command that could not be started: a stub's `error` unchanged."""
         return error if self.stub else f"the command could not be started: {error}"
 
 
-async def _gone_within(sandbox: Sandbox, seconds: float) -> bool:
-    try:
-        await asyncio.wait_for(sandbox.gone.wait(), seconds)
-    except asyncio.TimeoutError:
-        return False
-    return True
-
-
 class CommandStubs:
     def __init__(
-        self, stubs: Stubs, store: Store, workers: Workers, recorder: SandboxRecorder, log: Callable[[str], None]
+        self,
+        stubs: Stubs,
+        store: Store,
+        live: LiveSandboxes,
+        workers: Workers,
+        recorder: SandboxRecorder,
+        log: Callable[[str], None],
     ) -> None:
         self._stubs = stubs
         self._store = store
+        self._live = live
         self._workers = workers
         self._recorder = recorder
         self._log = log
@@ -130,7 +140,7 @@ class CommandStubs:
     async def choose(self, sandbox: Sandbox, command: str) -> StubChoice:
         """Decide what runs in place of a command."""
         found = await self.answer(sandbox, Question(sandbox.id, command)) if self._stubs else None
-        return StubChoice() if found is None else StubChoice(found[0].id, found[1])
+        return StubChoice() if found is None else StubChoice(found[0].id, found[1], self._live.of(sandbox).gone)
 
     # --- in shells that a client types into
 
@@ -151,7 +161,7 @@ class CommandStubs:
 
     async def install_shims(self, sandbox: Sandbox) -> None:
         """Install a shim for each stubbed program. Raises SandboxGone, OSError."""
-        cage = sandbox.cage
+        cage = self._live.of(sandbox).cage
         programs = set(self._stubs.programs(sandbox.account_id, sandbox.id)) if self._stubs else set()
         if not programs or cage is None:
             return
@@ -161,17 +171,16 @@ class CommandStubs:
 
     async def install(self, stub: Stub) -> None:
         """Install a new stub's shim in every sandbox that runs."""
-        await self._in_each_sandbox(stub, self.install_shims)
+        await self._in_each_sandbox(stub, lambda sandbox, _cage: self.install_shims(sandbox))
 
     async def remove(self, stub: Stub) -> None:
         """Remove a stub, and its shims where no other stub of the program is left."""
         self._stubs.remove(stub)
 
-        async def remove_shim(sandbox: Sandbox) -> None:
-            assert sandbox.cage is not None
+        async def remove_shim(sandbox: Sandbox, cage: Cage) -> None:
             program = stub.program or ""
             if program not in self._stubs.programs(sandbox.account_id, sandbox.id):
-                sandbox.cage.programs.remove_shim(program)
+                cage.programs.remove_shim(program)
 
         await self._in_each_sandbox(stub, remove_shim)
 
@@ -180,13 +189,14 @@ class CommandStubs:
         for stub in self._stubs.own(account_id):
             await self.remove(stub)
 
-    async def _in_each_sandbox(self, stub: Stub, work: Callable[[Sandbox], Awaitable[None]]) -> None:
+    async def _in_each_sandbox(self, stub: Stub, work: Callable[[Sandbox, Cage], Awaitable[None]]) -> None:
         if stub.kind != "program":
             return
         for sandbox in list(self._store.sandboxes.values()):
-            if sandbox.cage is None or not sandbox.cage.alive or not stub.of(sandbox.account_id, sandbox.id):
+            cage = self._live.of(sandbox).cage
+            if cage is None or not cage.alive or not stub.of(sandbox.account_id, sandbox.id):
                 continue  # a stopped one gets its shims when it is started again
             try:
-                await work(sandbox)
+                await work(sandbox, cage)
             except (SandboxGone, OSError) as error:
                 self._log(f"{sandbox.id}: {stub}: {error}")

@@ -13,6 +13,7 @@ from ..cage.safe_files import OutsideOfSandbox
 from ..control.clock import Clock
 from ..store import Sandbox
 from .errors import ApiError, invalid, not_running
+from .live_sandboxes import LiveSandboxes
 from .recorder import SandboxRecorder
 
 #: Codes of errors about a path. Both are 400: a 403 means to clients that the key is not allowed.
@@ -57,20 +58,22 @@ def file_errors(path: str) -> Iterator[None]:
 class FileWrites:
     """Writes files for an agent's reply, and records what is done to files."""
 
-    def __init__(self, clock: Clock, recorder: SandboxRecorder) -> None:
+    def __init__(self, clock: Clock, live: LiveSandboxes, recorder: SandboxRecorder) -> None:
         self._clock = clock
+        self._live = live
         self._recorder = recorder
 
     async def write(self, sandbox: Sandbox, path: str, content: Union[str, bytes]) -> None:
         """Write a file of a sandbox that is pending or running, with the rights of its programs. Raises ApiError."""
         check_path(path)
         start = self._clock.stopwatch()
-        async with sandbox.disk:
-            if sandbox.status not in ("pending", "running") or sandbox.cage is None:
+        live = self._live.of(sandbox)
+        async with live.workspace_lock:
+            if sandbox.status not in ("pending", "running") or live.cage is None:
                 raise not_running(sandbox.id, sandbox.status)
             raw = content if isinstance(content, bytes) else content.encode("utf-8", "replace")
             with file_errors(path):
-                await sandbox.cage.write(path, raw)
+                await live.cage.write(path, raw)
         self.record(sandbox, "write", path, start)
 
     def record(self, sandbox: Sandbox, operation: str, path: str, start: float) -> None:

@@ -17,6 +17,7 @@ from ..store import Account
 from . import limits
 from .errors import ApiError, not_running
 from .file_writes import OUTSIDE, FileWrites, check_path, file_errors, missing
+from .live_sandboxes import LiveSandboxes
 from .recorder import SandboxRecorder
 from .sandboxes import Sandboxes
 
@@ -42,8 +43,11 @@ async def _missing_is_404(cage: Cage, path: str) -> AsyncIterator[None]:
 class Files:
     """The file operations of the API. Each is recorded as an event when it has succeeded."""
 
-    def __init__(self, clock: Clock, sandboxes: Sandboxes, writes: FileWrites, recorder: SandboxRecorder) -> None:
+    def __init__(
+        self, clock: Clock, live: LiveSandboxes, sandboxes: Sandboxes, writes: FileWrites, recorder: SandboxRecorder
+    ) -> None:
         self._clock = clock
+        self._live = live
         self._sandboxes = sandboxes
         self._writes = writes
         self._recorder = recorder
@@ -77,7 +81,7 @@ class Files:
         check_path(path)
         async with self._sandboxes.using(account, sandbox_id) as cage:
             sandbox = self._sandboxes.get(account, sandbox_id)
-            async with sandbox.disk:
+            async with self._live.of(sandbox).workspace_lock:
                 if sandbox.status != "running":
                     raise not_running(sandbox_id, sandbox.status)
                 with self._operation(account, sandbox_id, "write", path):

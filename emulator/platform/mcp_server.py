@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Callable
 from ..control.clock import Clock
 from ..store import Sandbox
 from .command_stubs import CommandStubs
+from .live_sandboxes import LiveSandboxes
 from .recorder import SandboxRecorder
 from .sandboxes import Sandboxes
 
@@ -18,12 +19,14 @@ class McpServer:
     def __init__(
         self,
         clock: Clock,
+        live: LiveSandboxes,
         sandboxes: Sandboxes,
         command_stubs: CommandStubs,
         recorder: SandboxRecorder,
         log: Callable[[str], None],
     ) -> None:
         self._clock = clock
+        self._live = live
         self._sandboxes = sandboxes
         self._command_stubs = command_stubs
         self._recorder = recorder
@@ -34,5 +37,5 @@ class McpServer:
         from .mcp.session import McpSession  # a fifth of the emulator's code, loaded with the first client
 
         return McpSession(
-            self._clock, self._sandboxes, self._command_stubs, self._recorder, self._log, sandbox, read_only
+            self._clock, self._live, self._sandboxes, self._command_stubs, self._recorder, self._log, sandbox, read_only
         )

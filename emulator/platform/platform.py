@@ -38,6 +38,7 @@ from .durability import Durability
 from .events import Events
 from .execs import Execs
 from .files import Files
+from .live_sandboxes import LiveSandboxes
 from .logins import Logins
 from .mcp_server import McpServer
 from .notifications import Notifications
@@ -45,6 +46,7 @@ from .open_sockets import OpenSockets
 from .ports import Ports
 from .recorder import SandboxRecorder
 from .rules import Rules
+from .sandbox_lifecycle import SandboxLifecycle
 from .sandboxes import Sandboxes
 from .scheduler import Scheduler
 from .sessions import Sessions
@@ -110,7 +112,9 @@ class Platform:
     recorder: SandboxRecorder
     sessions: Sessions
     snapshots: Snapshots
+    live: LiveSandboxes
     sandboxes: Sandboxes
+    lifecycle: SandboxLifecycle
     command_stubs: CommandStubs
     execs: Execs
     files: Files
@@ -158,9 +162,9 @@ class Platform:
             self._scheduling.cancel()
             await asyncio.gather(self._scheduling, return_exceptions=True)
         if self.is_persistent:
-            await self.sandboxes.stop_all()
+            await self.lifecycle.stop_all()
         else:
-            await self.sandboxes.destroy_all()
+            await self.lifecycle.destroy_all()
         await self.background.finish(BACKGROUND_LIMIT)
         await self.zygote.stop()
 
@@ -172,7 +176,7 @@ class Platform:
         await self._forget(account.id)
 
     async def _empty(self, account: Account) -> None:
-        await self.sandboxes.destroy_all(account)
+        await self.lifecycle.destroy_all(account)
         self.snapshots.delete_all(account)
         self.notifications.delete_all(account)
         self.alerts.delete_all(account)

@@ -19,6 +19,7 @@ from ..store import Account, Port, Sandbox, Store
 from . import limits
 from .background import BackgroundTasks
 from .errors import ApiError, not_found, not_running, require_descriptors
+from .live_sandboxes import LiveSandboxes
 from .recorder import SandboxRecorder
 from .sandboxes import Sandboxes
 
@@ -29,6 +30,7 @@ class Ports:
         config: EmulatorConfig,
         store: Store,
         clock: Clock,
+        live: LiveSandboxes,
         isolation: ChosenIsolation,
         recorder: SandboxRecorder,
         background: BackgroundTasks,
@@ -37,6 +39,7 @@ class Ports:
         self._config = config
         self._store = store
         self._clock = clock
+        self._live = live
         self._isolation = isolation
         self._recorder = recorder
         self._background = background
@@ -70,9 +73,10 @@ class Ports:
             self._looking.discard(sandbox.id)
 
     async def _look(self, sandbox: Sandbox) -> None:
-        if sandbox.cage is None:
+        cage = self._live.of(sandbox).cage
+        if cage is None:
             return
-        found = await sandbox.cage.ports()
+        found = await cage.ports()
         if sandbox.status != "running":
             return
         # When there are too many: those with a preview first, then those that are known already.
@@ -155,10 +159,11 @@ class Ports:
     async def connect(self, sandbox: Sandbox, number: int) -> socket.socket:
         """A connection to the port, wherever the sandbox's network is. 502 when it cannot be had, 503 when too few
         descriptors are left."""
-        assert sandbox.cage is not None
+        cage = self._live.of(sandbox).cage
+        assert cage is not None
         require_descriptors(descriptors.room_for_stream(), "a preview")
         own_network = self._isolation.current.own_network and sandbox.network_mode != "full"
         try:
-            return await sandbox.cage.connect(sandbox.ports[number].address, number, own_network)
+            return await cage.connect(sandbox.ports[number].address, number, own_network)
         except (OSError, SandboxGone, KeyError, asyncio.TimeoutError) as error:
             raise ApiError(502, f"port {number} of sandbox {sandbox.id} cannot be reached: {error}") from None

@@ -16,6 +16,7 @@ from ..control.clock import Clock
 from ..store import Sandbox
 from . import limits
 from .command_stubs import CommandStubs
+from .live_sandboxes import LiveSandboxes
 from .recorder import SandboxRecorder
 from .redaction import mask
 from .sandbox_starter import SandboxStarter, SetupFailed
@@ -27,9 +28,15 @@ CONFIG_FILE, CONFIG_BYTES = "/workspace/.caged.yaml", 64 * 1024
 
 class SandboxSetup:
     def __init__(
-        self, clock: Clock, starter: SandboxStarter, command_stubs: CommandStubs, recorder: SandboxRecorder
+        self,
+        clock: Clock,
+        live: LiveSandboxes,
+        starter: SandboxStarter,
+        command_stubs: CommandStubs,
+        recorder: SandboxRecorder,
     ) -> None:
         self._clock = clock
+        self._live = live
         self._starter = starter
         self._command_stubs = command_stubs
         self._recorder = recorder
@@ -41,7 +48,7 @@ class SandboxSetup:
             SetupFailed: A step failed.
             SandboxGone: The sandbox was destroyed meanwhile.
         """
-        async with sandbox.disk:  # destroy waits for it, and then finds what was started
+        async with self._live.of(sandbox).workspace_lock:  # destroy waits for it, and then finds what was started
             cage = await self._starter.start(sandbox)
         if sandbox.repo is not None:
             await self._clone(sandbox, cage)
@@ -68,10 +75,12 @@ class SandboxSetup:
         assert sandbox.repo is not None
         url = sandbox.repo.split_credentials()[0]
         try:
-            async with sandbox.disk:  # destroy removes no directory that a clone, which ends at once, still writes to
+            async with self._live.of(
+                sandbox
+            ).workspace_lock:  # destroy removes no directory that a clone, which ends at once, still writes to
                 async with cage.outside() as outside:
                     clone = _bounded("git clone", git.clone(outside, sandbox.repo))
-                    await _unless_gone(sandbox, clone)
+                    await _unless_gone(self._live.of(sandbox).gone, clone)
         except (git.CloneFailed, SandboxGone, ZygoteError) as error:
             raise SetupFailed(f"cloning {url} failed: {error}") from error
         self._recorder.record_lifecycle(sandbox, "clone", f"cloned {url} into /workspace", repo=url)
@@ -120,9 +129,9 @@ async def _bounded(step: str, work: Awaitable[T]) -> T:
         raise SetupFailed(f"{step} took longer than {limits.BUILD_SECONDS:g} s") from None
 
 
-async def _unless_gone(sandbox: Sandbox, work: Coroutine[Any, Any, T]) -> T:
+async def _unless_gone(sandbox_gone: asyncio.Event, work: Coroutine[Any, Any, T]) -> T:
     """Return the result of `work`. When the sandbox is destroyed before, cancel it and raise SandboxGone."""
-    working, gone = asyncio.ensure_future(work), asyncio.ensure_future(sandbox.gone.wait())
+    working, gone = asyncio.ensure_future(work), asyncio.ensure_future(sandbox_gone.wait())
     try:
         either: set[asyncio.Future[Any]] = {working, gone}
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)

@@ -18,9 +18,10 @@ from ..cage.zygote import ZygoteError
 from ..config import EmulatorConfig
 from ..control.clock import Clock
 from ..store import Sandbox
-from . import cost, limits
+from . import cost, limits, sandbox_states
 from .background import BackgroundTasks
 from .command_stubs import CommandStubs
+from .live_sandboxes import LiveSandboxes
 from .recorder import SandboxRecorder
 from .sessions import Sessions
 from .shim_requests import ShimRequests
@@ -34,19 +35,22 @@ class SetupFailed(Exception):
 class ProcessLoss:
     """What follows when the processes of a sandbox end that was neither stopped nor destroyed."""
 
-    def __init__(self, clock: Clock, recorder: SandboxRecorder, sessions: Sessions, signals: Signals) -> None:
+    def __init__(
+        self, clock: Clock, live: LiveSandboxes, recorder: SandboxRecorder, sessions: Sessions, signals: Signals
+    ) -> None:
         self._clock = clock
+        self._live = live
         self._recorder = recorder
         self._sessions = sessions
         self._signals = signals
 
     def lost(self, sandbox: Sandbox) -> None:
         """Its init has died: the sandbox is in error for good, unless it was being stopped or destroyed."""
-        if sandbox.status not in ("pending", "running", "paused"):
+        if not sandbox_states.can(sandbox, "lose"):
             return
         cost.stop(sandbox, self._clock.time())
-        sandbox.status = "error"
-        sandbox.gone.set()
+        sandbox_states.apply(sandbox, "lose")
+        self._live.of(sandbox).gone.set()
         sandbox.stopped_at = self._clock.timestamp()
         reason = "the sandbox's processes were killed from outside; destroy it and create a new one"
         self._recorder.record_error(sandbox, reason)
@@ -66,6 +70,7 @@ class SandboxStarter:
     def __init__(
         self,
         config: EmulatorConfig,
+        live: LiveSandboxes,
         isolation: ChosenIsolation,
         provisioner: Provisioner,
         toolchains: Toolchains,
@@ -86,6 +91,7 @@ class SandboxStarter:
             relayed: Receives the local addresses of connections that are made on behalf of sandboxes.
         """
         self._config = config
+        self._live = live
         self._isolation = isolation
         self._provisioner = provisioner
         self._toolchains = toolchains
@@ -144,14 +150,15 @@ class SandboxStarter:
             on_ask=functools.partial(self._shim_requests.answer, sandbox),
             on_overrun=functools.partial(self._loss.overrun, sandbox),
         )
+        live = self._live.of(sandbox)
         try:
-            sandbox.cage = await self._provisioner.open(self._files_dir / "sandboxes" / sandbox.id, spec)
+            live.cage = await self._provisioner.open(self._files_dir / "sandboxes" / sandbox.id, spec)
         except (OSError, SandboxGone, ZygoteError) as error:
             raise SetupFailed(f"the sandbox's processes could not be started: {error}") from error
         if sandbox.status == "destroyed":
             raise SandboxGone("the sandbox was destroyed while it was started")
         self._background.start(self._provisioner.prepare())
-        return sandbox.cage
+        return live.cage
 
     def _limits(self, sandbox: Sandbox) -> Optional[Limits]:
         if not self._config.limits:

@@ -14,8 +14,9 @@ from ..store import Sandbox, Session, Store
 from . import cost
 from .background import BackgroundTasks
 from .errors import ApiError
+from .live_sandboxes import LiveSandboxes
 from .recorder import SandboxRecorder
-from .sandboxes import Sandboxes
+from .sandbox_lifecycle import SandboxLifecycle
 from .signals import Signals
 
 INTERVAL = 0.25
@@ -36,11 +37,12 @@ class Scheduler:
         config: EmulatorConfig,
         store: Store,
         clock: Clock,
+        live: LiveSandboxes,
         log: Callable[[str], None],
         signals: Signals,
         recorder: SandboxRecorder,
         background: BackgroundTasks,
-        sandboxes: Sandboxes,
+        lifecycle: SandboxLifecycle,
         checks: Sequence[Callable[[], None]] = (),
         due_times: Sequence[Callable[[Sandbox, float], list[float]]] = (),
     ) -> None:
@@ -52,11 +54,12 @@ class Scheduler:
         self._config = config
         self._store = store
         self._clock = clock
+        self._live = live
         self._log = log
         self._signals = signals
         self._recorder = recorder
         self._background = background
-        self._sandboxes = sandboxes
+        self._lifecycle = lifecycle
         self._looking: set[str] = set()
         self._begun: set[asyncio.Task[None]] = set()
         #: When a sandbox's newest agent has answered, by the loop's time.
@@ -75,7 +78,7 @@ class Scheduler:
         answered = self._answered.get(sandbox.id)
         if answered is None:
             return False
-        if sandbox.busy and asyncio.get_running_loop().time() - answered < _DELIVERY_SECONDS:
+        if self._live.of(sandbox).calls and asyncio.get_running_loop().time() - answered < _DELIVERY_SECONDS:
             return True
         del self._answered[sandbox.id]
         return False
@@ -141,7 +144,7 @@ class Scheduler:
         for sandbox in self._store.sandboxes.values():
             if sandbox.status == "running" and account_id in (sandbox.account_id, ALL_ACCOUNTS):
                 now = self._clock.now(sandbox.account_id)[0]
-                if not sandbox.busy:
+                if not self._live.of(sandbox).calls:
                     waits.append(sandbox.last_active + sandbox.timeout - now)
                 waits += cost.until_marks(sandbox, now)
                 for due in self._due_times:
@@ -194,9 +197,9 @@ class Scheduler:
                 sandbox.budget_told.add(100)
                 self._told(sandbox, f"the budget of ${sandbox.budget:.2f} is used up", 100, now)
             if self._config.budget_action == "destroy":
-                await self._sandboxes.destroy(sandbox)
+                await self._lifecycle.destroy(sandbox)
             elif sandbox.status == "running":
-                await self._sandboxes.pause(sandbox, "paused: budget used up", "budget")
+                await self._lifecycle.pause(sandbox, "paused: budget used up", "budget")
         if used_up or sandbox.status != "running":
             return
         if self._config.limits and now - sandbox.disk_looked >= DISK_INTERVAL:
@@ -204,8 +207,8 @@ class Scheduler:
             now = self._clock.time()  # it may have been set while the disk was measured
             if sandbox.status != "running":
                 return
-        if not sandbox.busy and now - sandbox.last_active >= sandbox.timeout:
-            await self._sandboxes.pause(sandbox, f"paused after {sandbox.timeout} s without activity", "idle_timeout")
+        if not self._live.of(sandbox).calls and now - sandbox.last_active >= sandbox.timeout:
+            await self._lifecycle.pause(sandbox, f"paused after {sandbox.timeout} s without activity", "idle_timeout")
             self._signals.send("idle_timeout", sandbox=sandbox)
 
     def _told(self, sandbox: Sandbox, message: str, percent: int, now: float) -> None:
@@ -215,11 +218,12 @@ class Scheduler:
 
     async def _look_at_disk(self, sandbox: Sandbox, now: float) -> None:
         """Nothing in the kernel holds a directory to a size for an ordinary user, so it is watched and told."""
-        if not sandbox.busy and sandbox.last_active <= sandbox.disk_looked:
+        if not self._live.of(sandbox).calls and sandbox.last_active <= sandbox.disk_looked:
             return
         sandbox.disk_looked = now
-        assert sandbox.cage is not None
-        used = await sandbox.cage.disk_usage()
+        cage = self._live.of(sandbox).cage
+        assert cage is not None
+        used = await cage.disk_usage()
         if sandbox.status == "destroyed":
             return
         over = used > sandbox.disk_gb * 1024**3

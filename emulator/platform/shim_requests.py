@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Callable
+from typing import Any, Callable, Optional
 
+from ..cage.cage import Cage
 from ..cage.shim_rpc import Answer
 from ..control.current_account import acting_for
 from ..control.stubs import Output, Question, Stubs
 from ..store import Sandbox
 from .agent_runs import AgentRuns
 from .command_stubs import CANNOT_RUN, CommandStubs
+from .live_sandboxes import LiveSandboxes
 from .recorder import SandboxRecorder
 from .sandbox_text import sandbox_text
 
@@ -22,12 +24,14 @@ class ShimRequests:
     def __init__(
         self,
         stubs: Stubs,
+        live: LiveSandboxes,
         command_stubs: CommandStubs,
         agent_runs: AgentRuns,
         recorder: SandboxRecorder,
         log: Callable[[str], None],
     ) -> None:
         self._stubs = stubs
+        self._live = live
         self._command_stubs = command_stubs
         self._agent_runs = agent_runs
         self._recorder = recorder
@@ -52,7 +56,7 @@ class ShimRequests:
             output = self._stubs.fetch(token, sandbox.id)
             await _play(answer, output or Output("there is no such answer\n", CANNOT_RUN))
         else:
-            await self._answer_program(sandbox, _question(sandbox, request), answer)
+            await self._answer_program(sandbox, _question(sandbox, self._live.of(sandbox).cage, request), answer)
 
     async def _answer_program(self, sandbox: Sandbox, question: Question, answer: Answer) -> None:
         deciding = self._command_stubs.first_match(sandbox, question, "program")
@@ -71,14 +75,14 @@ class ShimRequests:
         await _play(answer, output)
 
 
-def _question(sandbox: Sandbox, request: dict[str, Any]) -> Question:
+def _question(sandbox: Sandbox, cage: Optional[Cage], request: dict[str, Any]) -> Question:
     stdin = request.get("stdin")
     return Question(
         sandbox.id,
-        program=sandbox_text(sandbox, request.get("program", "")),
-        arguments=tuple(sandbox_text(sandbox, word) for word in request.get("arguments", ())),
-        cwd=sandbox_text(sandbox, request.get("cwd", "")),
-        stdin=None if stdin is None else sandbox_text(sandbox, stdin),
+        program=sandbox_text(cage, request.get("program", "")),
+        arguments=tuple(sandbox_text(cage, word) for word in request.get("arguments", ())),
+        cwd=sandbox_text(cage, request.get("cwd", "")),
+        stdin=None if stdin is None else sandbox_text(cage, stdin),
     )
 
 

@@ -18,6 +18,7 @@ from . import limits
 from .background import BackgroundTasks
 from .durability import Durability
 from .errors import ApiError, not_found, not_running, plan_limit
+from .live_sandboxes import LiveSandboxes
 from .recorder import SandboxRecorder
 from .signals import Signals
 
@@ -35,6 +36,7 @@ class Snapshots:
         self,
         store: Store,
         clock: Clock,
+        live: LiveSandboxes,
         randomness: Randomness,
         files_dir: Path,
         signals: Signals,
@@ -44,6 +46,7 @@ class Snapshots:
     ) -> None:
         self._store = store
         self._clock = clock
+        self._live = live
         self._randomness = randomness
         self._files_dir = files_dir
         self._signals = signals
@@ -131,7 +134,7 @@ class Snapshots:
         if failing is not None:
             self._failed(sandbox, snapshot, failing)
             return
-        cage = sandbox.cage
+        cage = self._live.of(sandbox).cage
         assert cage is not None
         stop = self._taking[snapshot.id] = Stop()
         try:
@@ -152,7 +155,7 @@ class Snapshots:
 
     async def _copy(self, sandbox: Sandbox, cage: Cage, snapshot: Snapshot, stop: Stop) -> bool:
         """Write the snapshot's file while the sandbox is held still. False when that failed."""
-        async with sandbox.disk:
+        async with self._live.of(sandbox).workspace_lock:
             held = sandbox.status == "running"
             try:
                 if held:
@@ -191,11 +194,12 @@ class Snapshots:
 
     async def restore(self, snapshot: Snapshot, target: Sandbox) -> None:
         """Replaces the target's whole workspace, or leaves it untouched."""
-        if target.status != "running" or target.cage is None:
+        live = self._live.of(target)
+        if target.status != "running" or live.cage is None:
             raise not_running(target.id, target.status)
         self._require_completed(snapshot)
-        cage = target.cage
-        async with target.disk:
+        cage = live.cage
+        async with live.workspace_lock:
             self._require_restorable(snapshot, target)
             try:
                 await cage.freeze()

@@ -217,7 +217,7 @@ class _Applying:
         store = self._platform.store
         known = store.sandboxes.get(box)
         if known is not None:
-            await self._platform.sandboxes.destroy(known)
+            await self._platform.lifecycle.destroy(known)
         for snapshot in [one for one in store.snapshots.values() if one.sandbox_id == box]:
             self._platform.snapshots.delete(snapshot)
 

@@ -34,7 +34,7 @@ async def mcp(call: SocketCall) -> None:
     async with platform.sandboxes.active(call.sandbox):
         await call.accept("mcp")
         serving = asyncio.ensure_future(_serve(call.socket, session, platform))
-        gone = asyncio.ensure_future(call.sandbox.gone.wait())
+        gone = asyncio.ensure_future(platform.live.of(call.sandbox).gone.wait())
         try:
             await asyncio.wait({serving, gone}, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -43,7 +43,7 @@ async def mcp(call: SocketCall) -> None:
             results = await asyncio.gather(serving, gone, return_exceptions=True)
         if isinstance(results[0], Exception):
             raise results[0]
-        if call.sandbox.gone.is_set():
+        if platform.live.of(call.sandbox).gone.is_set():
             await close(call.socket, 1001)
 
 

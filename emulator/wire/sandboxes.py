@@ -169,7 +169,7 @@ def serialize(sandbox: Sandbox, now: float) -> SandboxOut:
 )
 async def create(call: Call[CreateSandbox]) -> Response:
     platform = call.platform
-    sandbox = call.platform.sandboxes.new(call.account, **sandbox_fields(call.body))
+    sandbox = call.platform.lifecycle.new(call.account, **sandbox_fields(call.body))
     for warning in unused_options(call.body, sandbox, platform.config):
         call.warnings.append(warning)
         platform.recorder.log(sandbox, warning, "warning")
@@ -177,7 +177,7 @@ async def create(call: Call[CreateSandbox]) -> Response:
         call.warnings.append(f"network_mode {sandbox.network_mode} is not enforced: the network is open")
     if sandbox.template in limits.OLDER_TEMPLATES:
         call.warnings.append(f"template {sandbox.template} is in older documentation only; the platform may refuse it")
-    await call.platform.sandboxes.build(sandbox, lambda: call.injected_failure("error"))
+    await call.platform.lifecycle.build(sandbox, lambda: call.injected_failure("error"))
     return json_reply(serialize(sandbox, call.platform.clock.time()), 201)
 
 
@@ -195,19 +195,19 @@ async def get(call: Call[NoBody]) -> Response:
 
 @operations.add("DELETE", "/v1/sandboxes/{id}", "sandboxes.destroy")
 async def destroy(call: Call[NoBody]) -> Response:
-    await call.platform.sandboxes.destroy(call.platform.sandboxes.get(call.account, call.param("id")))
+    await call.platform.lifecycle.destroy(call.platform.sandboxes.get(call.account, call.param("id")))
     return no_content()
 
 
 @operations.add("POST", "/v1/sandboxes/{id}/pause", "sandboxes.pause", errors=[409])
 async def pause(call: Call[NoBody]) -> Response:
-    await call.platform.sandboxes.pause(call.platform.sandboxes.get(call.account, call.param("id")))
+    await call.platform.lifecycle.pause(call.platform.sandboxes.get(call.account, call.param("id")))
     return no_content()
 
 
 @operations.add("POST", "/v1/sandboxes/{id}/resume", "sandboxes.resume", errors=[409, 503])
 async def resume(call: Call[NoBody]) -> Response:
-    await call.platform.sandboxes.resume(call.platform.sandboxes.get(call.account, call.param("id")))
+    await call.platform.lifecycle.resume(call.platform.sandboxes.get(call.account, call.param("id")))
     return no_content()
 
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 import asyncio
 import codecs
 import json
-import re
 from collections import deque
 from typing import Optional
 
@@ -15,7 +14,9 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from ..json_values import has_more_values
 from ..platform.errors import ApiError
-from ..platform.terminals import Session, Transcript
+from ..platform.stream_markers import UNFINISHED_EXIT
+from ..platform.terminals import OpenTerminal
+from ..platform.transcripts import Transcript
 from .operation import Call, Model, NoBody, Operations, json_reply
 from .sockets import SocketCall, SocketOperation, close, upgrade_required
 
@@ -28,7 +29,6 @@ FIRST_OUTPUT_SECONDS = 0.05
 UNREAD_CHARACTERS = 8 * 1024 * 1024
 #: How long output is held back for the digits that follow an exit marker, which have to be in the same message.
 DIGITS_SECONDS = 1.0
-_UNFINISHED_EXIT = re.compile(r"__CAGED_EXIT_[0-9a-f]{16}__[ \t]*\d*\Z")
 
 
 class TerminalSession(Model):
@@ -51,7 +51,7 @@ async def sessions(call: Call[NoBody]) -> Response:
     return json_reply([_serialize(session) for session in found])
 
 
-def _serialize(session: Session) -> TerminalSession:
+def _serialize(session: OpenTerminal) -> TerminalSession:
     return TerminalSession(
         id=session.id,
         sandbox_id=session.sandbox_id,
@@ -83,7 +83,7 @@ async def terminal(call: SocketCall) -> None:
             for task in tasks:
                 task.cancel()
             results = await asyncio.gather(*tasks, return_exceptions=True)
-            transcript.end()
+            transcript.close()
         for result in results:
             if isinstance(result, Exception) and not isinstance(result, WebSocketDisconnect):
                 raise result
@@ -96,20 +96,20 @@ def _size(rows: int, cols: int) -> tuple[int, int]:
     return min(rows or ROWS, MOST), min(cols or COLS, MOST)
 
 
-async def _forward_output(socket: WebSocket, session: Session, transcript: Transcript) -> None:
+async def _forward_output(socket: WebSocket, session: OpenTerminal, transcript: Transcript) -> None:
     """Send what the shell writes, until it ends. A client that does not read blocks the program that writes."""
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     await asyncio.sleep(FIRST_OUTPUT_SECONDS)
     held, sent_tail, ended = "", "", False
     while not ended:
-        data = await _read(session, DIGITS_SECONDS if held else transcript.showing_patience)
+        data = await _read(session, DIGITS_SECONDS if held else transcript.output_patience)
         ended = data == b""
         text, held = held + decoder.decode(data or b"", final=ended), ""
         if session.quiet and data:
             text, held = _whole_exit(sent_tail, text)
         text = transcript.shown(text) if text else text
         if not data:
-            text += transcript.nothing_shown()
+            text += transcript.release_output()
         if text:
             await _send_output(socket, text)
             sent_tail = (sent_tail + text)[-64:]
@@ -119,7 +119,7 @@ async def _send_output(socket: WebSocket, text: str) -> None:
     await socket.send_text(json.dumps({"type": "output", "data": text}, ensure_ascii=False))
 
 
-async def _read(session: Session, limit: Optional[float]) -> Optional[bytes]:
+async def _read(session: OpenTerminal, limit: Optional[float]) -> Optional[bytes]:
     """The next output, empty at the end; None when there was none within `limit` seconds."""
     if limit is None:
         return await session.terminal.read()
@@ -136,7 +136,7 @@ def _whole_exit(before: str, text: str) -> tuple[str, str]:
         before: The end of what was sent before.
         text: The text to send.
     """
-    unfinished = _UNFINISHED_EXIT.search(before + text)
+    unfinished = UNFINISHED_EXIT.search(before + text)
     if unfinished is None:
         return text, ""
     start = max(unfinished.start() - len(before), 0)
@@ -170,17 +170,17 @@ class TypedInput:
         return text
 
 
-async def _forward_input(socket: WebSocket, typed: TypedInput, session: Session, transcript: Transcript) -> None:
+async def _forward_input(socket: WebSocket, typed: TypedInput, session: OpenTerminal, transcript: Transcript) -> None:
     """Pass on what the client types to the shell, and answer what a stub answers."""
     while True:
-        text = await typed.next(transcript.typing_patience)
-        shown, passed = await transcript.typed(text) if text else ("", transcript.nothing_typed())
+        text = await typed.next(transcript.input_patience)
+        shown, passed = await transcript.typed(text) if text else ("", transcript.release_input())
         if shown:
             await _send_output(socket, shown)
         await session.terminal.write(passed)
 
 
-async def _receive_messages(socket: WebSocket, session: Session, typed: TypedInput) -> None:
+async def _receive_messages(socket: WebSocket, session: OpenTerminal, typed: TypedInput) -> None:
     """Process what the client sends, until it disconnects. Invalid messages are ignored.
 
     It never waits for the program, because only a reader notices a disconnect.

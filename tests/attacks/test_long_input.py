@@ -26,7 +26,7 @@ from caged.emulator.platform.commands import steps
 from caged.emulator.platform.events import TEXT, Cleaned
 from caged.emulator.platform.mcp.glob import Glob
 from caged.emulator.platform.mcp.protocol import ProtocolError, decode
-from caged.emulator.platform.terminal_stubs import Streamed
+from caged.emulator.platform.stream_transcript import StreamTranscript
 
 ROOT = Path(caged.emulator.__file__).parent
 #: Repeated, these are bad input for some pattern.
@@ -211,8 +211,11 @@ def _clone_error(text: str) -> None:
 
 def _typed(text: str) -> None:
     stubs = SimpleNamespace(has_any=lambda sandbox: True)
-    streamed = Streamed(stubs, SimpleNamespace(account_id="a", id="b", cage=None))  # type: ignore[arg-type]
-    asyncio.run(streamed.typed(text))
+    clock, recorder = SimpleNamespace(stopwatch=lambda: 0.0), None
+    live = SimpleNamespace(of=lambda sandbox: SimpleNamespace(cage=None))
+    sandbox = SimpleNamespace(account_id="a", id="b")
+    transcript = StreamTranscript(clock, live, recorder, stubs, sandbox)  # type: ignore[arg-type]
+    asyncio.run(transcript.typed(text))
 
 
 def _hidden(text: str) -> None:

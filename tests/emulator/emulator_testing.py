@@ -14,6 +14,12 @@ import httpx
 from caged.emulator import Account, Emulator
 
 
+def live(emulator: Emulator, sandbox_id: str) -> Any:
+    """The processes and locks of a sandbox."""
+    platform = emulator._runtime.platform  # type: ignore[union-attr]
+    return platform.live.of(platform.store.sandboxes[sandbox_id])
+
+
 class Api(httpx.Client):
     """The wire as one account speaks it. Every answer must be one that the OpenAPI document names. The shortcuts
     assert that they succeeded."""

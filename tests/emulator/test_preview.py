@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from emulator_testing import FakeClock, assert_problem, eventually
+from emulator_testing import FakeClock, assert_problem, eventually, live
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
@@ -164,7 +164,7 @@ def test_a_preview_keeps_its_sandbox_awake(own_emulator, new_api):
     for _ in range(3):
         clock.advance(50)
         assert Site(api, box).ask().status_code == 200
-        eventually(lambda: not emulator._runtime.platform.store.sandboxes[box].busy, "the visit to end")
+        eventually(lambda: not live(emulator, box).calls, "the visit to end")
     clock.advance(50)
     assert api.status(box) == "running"
     clock.advance(20)
@@ -297,12 +297,12 @@ def test_a_destroyed_sandboxs_preview_ends(site):
 
 
 def test_a_visitor_who_hangs_up_leaves_nothing_behind(site):
-    record = site.api.emulator._runtime.platform.store.sandboxes[site.box]
+    sandbox = live(site.api.emulator, site.box)
     with site.stream("/stream") as answer:
         pieces = answer.iter_raw()  # kept: the answer is closed when this goes
         assert next(pieces) == b"first"
-        assert record.busy == 1
-    eventually(lambda: record.busy == 0, "the emulator to let go")
+        assert sandbox.calls == 1
+    eventually(lambda: sandbox.calls == 0, "the emulator to close its side")
 
 
 # --- WebSockets

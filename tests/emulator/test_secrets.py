@@ -99,7 +99,7 @@ def test_a_secret_in_the_output_of_an_init_script_is_masked(api):
 def test_a_secret_in_a_prompt_is_masked(api):
     box = sandbox_with_secret(api, agents=["claude"])
     api.output(box, 'claude -p "use $TOKEN"')
-    assert "was asked: use ***" in api.log_text(box)
+    assert "received the prompt: use ***" in api.log_text(box)
     assert SECRET not in api.log_text(box)
 
 

@@ -4,7 +4,7 @@ import os
 import signal
 
 import pytest
-from emulator_testing import eventually
+from emulator_testing import eventually, live
 
 from caged.emulator.platform.signals import SIGNALS, Signals
 
@@ -64,7 +64,7 @@ def test_a_create_that_fails_is_told_with_secrets_masked(timed, heard):
 def test_a_sandbox_that_is_killed_from_outside_is_told(timed, heard):
     api, _clock = timed
     box = api.sandbox()
-    cage = api.emulator._runtime.platform.store.sandboxes[box].cage
+    cage = live(api.emulator, box).cage
     os.kill(cage.init_pid, signal.SIGKILL)
     eventually(lambda: of(heard, "sandbox_error"), "the emulator to see it")
     assert api.status(box) == "error"

@@ -31,6 +31,7 @@ class Watched:
         platform = api.emulator._runtime.platform  # type: ignore[union-attr]
         self.store = platform.store
         self.record = platform.store.sandboxes[self.id]
+        self.live = platform.live.of(self.record)
         self.directory: Path = platform.files_dir / "sandboxes" / self.id
         self.mark = unique_seconds()
         api.output(self.id, f"sleep {self.mark} > /dev/null 2>&1 &")
@@ -98,7 +99,7 @@ def test_pause_that_waits_while_the_sandbox_is_destroyed_answers_404(api, togeth
     api.output(box.id, SLOW)
     manual = api.post(f"/sandboxes/{box.id}/snapshots", json={"name": "manual"}).json()["id"]
     together.start("pause", lambda: api.post(f"/sandboxes/{box.id}/pause"))
-    eventually(lambda: waiting(box.record.disk, 1), "pause to wait for the snapshot")
+    eventually(lambda: waiting(box.live.workspace_lock, 1), "pause to wait for the snapshot")
     together.start("destroy", lambda: api.delete(f"/sandboxes/{box.id}"))
     answers = together.finish()
     assert answers["destroy"].status_code == 204
@@ -122,10 +123,10 @@ def test_call_that_waits_while_the_sandbox_is_destroyed_changes_nothing(api, tog
         "snapshot": lambda: api.post(f"/sandboxes/{box.id}/snapshots", json={}),
     }
     api.post(f"/sandboxes/{box.id}/snapshots", json={})
-    eventually(box.record.disk.locked, "the snapshot to begin")
+    eventually(box.live.workspace_lock.locked, "the snapshot to begin")
     together.start(call, calls[call])
     if call != "snapshot":
-        eventually(lambda: waiting(box.record.disk, 1), f"{call} to wait for the snapshot")
+        eventually(lambda: waiting(box.live.workspace_lock, 1), f"{call} to wait for the snapshot")
     together.start("destroy", lambda: api.delete(f"/sandboxes/{box.id}"))
     answers = together.finish()
     assert answers["destroy"].status_code == 204
@@ -139,9 +140,9 @@ def test_resume_that_waits_while_the_sandbox_is_destroyed_answers_404(api, toget
     box = Watched(api)
     api.output(box.id, SLOW)
     api.post(f"/sandboxes/{box.id}/pause")
-    eventually(box.record.disk.locked, "the automatic snapshot to begin")
+    eventually(box.live.workspace_lock.locked, "the automatic snapshot to begin")
     together.start("resume", lambda: api.post(f"/sandboxes/{box.id}/resume"))
-    eventually(lambda: waiting(box.record.disk, 1), "resume to wait for the snapshot")
+    eventually(lambda: waiting(box.live.workspace_lock, 1), "resume to wait for the snapshot")
     together.start("destroy", lambda: api.delete(f"/sandboxes/{box.id}"))
     answers = together.finish()
     assert answers["destroy"].status_code == 204

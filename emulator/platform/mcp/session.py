@@ -7,11 +7,13 @@ import json
 import traceback
 from typing import Any, Callable, Optional
 
+from ...cage.cage import Cage
 from ...cage.process import SandboxGone
 from ...control.clock import Clock
 from ...store import Sandbox
 from ..command_stubs import CommandStubs
-from ..errors import not_running
+from ..errors import ApiError
+from ..live_sandboxes import LiveSandboxes
 from ..recorder import SandboxRecorder
 from ..redaction import mask
 from ..sandboxes import Sandboxes
@@ -45,6 +47,7 @@ class McpSession:
     def __init__(
         self,
         clock: Clock,
+        live: LiveSandboxes,
         sandboxes: Sandboxes,
         command_stubs: CommandStubs,
         recorder: SandboxRecorder,
@@ -53,6 +56,7 @@ class McpSession:
         read_only: bool = False,
     ) -> None:
         self._clock = clock
+        self._live = live
         self._log = log
         self._command_stubs = command_stubs
         self._recorder = recorder
@@ -165,11 +169,13 @@ class McpSession:
 
     async def _run(self, tool: Tool, arguments: Any) -> Outcome:
         sandbox = self._sandbox
-        self._require_running()
+        self._cage()
         given = tool.checked(arguments)
         async with self._sandboxes.active(sandbox):
             try:
-                async with sandbox.disk:  # a snapshot, a restore or a pause in progress comes first
+                async with self._live.of(
+                    sandbox
+                ).workspace_lock:  # a snapshot, a restore or a pause in progress comes first
                     context = self._context()
                     if tool.locks_workspace:
                         return await tool.run(context, given)
@@ -177,14 +183,15 @@ class McpSession:
             except SandboxGone as error:
                 raise ToolError(f"sandbox {sandbox.id} cannot run tools: {error}") from None
 
-    def _require_running(self) -> None:
-        if self._sandbox.status != "running" or self._sandbox.cage is None:
-            raise ToolError(not_running(self._sandbox.id, self._sandbox.status).detail)
+    def _cage(self) -> Cage:
+        """Raise ToolError when the sandbox is not running."""
+        try:
+            return self._sandboxes.running_cage(self._sandbox)
+        except ApiError as error:
+            raise ToolError(error.detail) from None
 
     def _context(self) -> Context:
-        self._require_running()
-        assert self._sandbox.cage is not None
-        return Context(self._sandbox, self._sandbox.cage, self._clock, self._recorder, self._command_stubs)
+        return Context(self._sandbox, self._cage(), self._clock, self._recorder, self._command_stubs)
 
     def _record(self, tool: Tool, arguments: Any, outcome: Outcome, milliseconds: float) -> None:
         shown = {}

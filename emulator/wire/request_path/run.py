@@ -26,12 +26,13 @@ async def run(exchange: HttpExchange) -> None:
 async def run_socket(exchange: SocketExchange) -> None:
     """Serve a WebSocket until it ends, or until a fault ends it."""
     assert exchange.sandbox is not None
-    assert exchange.sandbox.cage is not None
     assert exchange.key is not None
     injection, scope = exchange.injection, exchange.socket.scope
     interruption = None
     if injection is not None and injection.fault.interrupts:
-        interruption = SocketInterruption(injection, scope, exchange.send, exchange.sandbox.cage.crash)
+        cage = exchange.platform.live.of(exchange.sandbox).cage
+        assert cage is not None
+        interruption = SocketInterruption(injection, scope, exchange.send, cage.crash)
         exchange.replace_send(interruption.send)
     exchange.call = SocketCall(exchange.socket, exchange.platform, exchange.account, exchange.key, exchange.sandbox)
     work = exchange.served.handler(exchange.call)
