@@ -67,13 +67,13 @@ async def ingest(call: Call[IngestEvents]) -> Response:
     named = [name[:NAME_CHARACTERS] for name in sorted(ignored)[:WARNINGS_MOST]]
     call.warnings.extend(f"unknown key {name!r} of an event is ignored" for name in named)
     warnings: list[str] = []
-    told = [_told(event) for event in call.body.events]
-    accepted, errors = await call.platform.events.ingest(call.account, told, warnings)
+    received = [_to_platform(event) for event in call.body.events]
+    accepted, errors = await call.platform.events.ingest(call.account, received, warnings)
     call.warnings.extend(warnings[:WARNINGS_MOST])
     return json_reply(Ingested(accepted=accepted, errors=errors))
 
 
-def _told(event: EventIn) -> Told:
+def _to_platform(event: EventIn) -> Told:
     return Told(
         type=event.type,
         at=from_rfc3339(event.timestamp),

@@ -40,7 +40,7 @@ class FrontDoor:
         if error is None:
             target = target_of(scope)
             if target is not None:
-                from .preview import Previews  # brings an HTTP and a WebSocket client along
+                from .preview import Previews  # imports an HTTP client
 
                 return await Previews(self._platform)(target, scope, receive, send)
             return await self._app(scope, receive, send)
