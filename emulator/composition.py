@@ -26,6 +26,7 @@ from .control.stubs import Stubs
 from .pace import Turns
 from .platform.accounts import Accounts
 from .platform.agent_runs import AgentRuns
+from .platform.agent_sessions import AgentSessions
 from .platform.alert_triggers import AlertTriggers
 from .platform.alerts import Alerts
 from .platform.background import BackgroundTasks
@@ -51,7 +52,6 @@ from .platform.sandbox_setup import SandboxSetup
 from .platform.sandbox_starter import ProcessLoss, SandboxStarter
 from .platform.sandboxes import Sandboxes
 from .platform.scheduler import Scheduler
-from .platform.sessions import Sessions
 from .platform.shim_requests import ShimRequests
 from .platform.signals import Signals
 from .platform.snapshots import Snapshots
@@ -99,7 +99,7 @@ def compose(
     accounts = Accounts(config, store, clock, randomness)
     events = Events(store, clock, randomness, journal, turns, signals)
     recorder = SandboxRecorder(clock, journal, events, callback_errors, log)
-    sessions = Sessions(store, clock, randomness, signals)
+    sessions = AgentSessions(store, clock, randomness, signals)
     snapshots = Snapshots(store, clock, live, randomness, files_dir, signals, recorder, background, durability)
 
     command_stubs = CommandStubs(stubs, store, live, workers, recorder, log)
@@ -156,7 +156,7 @@ def compose(
         recorder,
         background,
         lifecycle,
-        checks=[alert_triggers.look, ports.tick],
+        checks=[alert_triggers.check, ports.tick],
         due_times=[alert_triggers.due],
     )
     return Platform(
@@ -193,7 +193,7 @@ def compose(
         tickets=Tickets(clock, signals, accounts),
         events=events,
         recorder=recorder,
-        sessions=sessions,
+        agent_sessions=sessions,
         snapshots=snapshots,
         live=live,
         sandboxes=sandboxes,

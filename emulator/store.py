@@ -1,4 +1,4 @@
-"""All state of one emulator: plain records, per account, no globals."""
+"""The data of one emulator: plain records, without processes, locks or globals."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class Account:
     window: tuple[int, int] = (0, 0)
     #: Ingested events that name no sandbox.
     history: History = field(default_factory=History)
-    #: Of those who signed up with one: salt and hash.
+    #: Salt and hash, of an account that signed up with a password.
     password: Optional[tuple[bytes, bytes]] = None
-    #: What it pays for, and the running time of its sandboxes that are gone (seconds).
+    #: Its plan, and the running time (seconds) of its sandboxes that are gone.
     subscription: Subscription = field(default_factory=lambda: Subscription())
     past_seconds: float = 0.0
     rules: dict[str, AlertRule] = field(default_factory=dict)
@@ -44,8 +44,8 @@ class Account:
 
 @dataclass
 class Subscription:
-    """`period_end`: epoch seconds, None on the free plan. `reported_minutes`: running time that was reported to the
-    biller, at `reported_at`."""
+    """An account's plan. `period_end`: epoch seconds, None on the free plan. `reported_minutes`: running time that was
+    reported to the biller, at `reported_at`."""
 
     period_end: Optional[float] = None
     cancel_at_period_end: bool = False
@@ -55,8 +55,9 @@ class Subscription:
 
 
 @dataclass
-class Login:
-    """A dashboard session. `key` carries its token; it is none of the account's API keys. `expires`: epoch seconds."""
+class LoginSession:
+    """A session of the dashboard. `key` holds its token; it is not one of the account's API keys. `expires`: epoch
+    seconds."""
 
     id: str
     key: Key
@@ -68,7 +69,7 @@ class Login:
 
 @dataclass
 class AlertRule:
-    """`config`: only what was set; see `platform/rules.py` for the defaults."""
+    """A rule of alerts. `config`: only what was set; see `platform/rules.py` for the defaults."""
 
     id: str
     account_id: str
@@ -80,7 +81,7 @@ class AlertRule:
 
 @dataclass
 class Alert:
-    """`state`: open, resolved, muted."""
+    """An alert. `state`: open, resolved, muted."""
 
     id: str
     account_id: str
@@ -99,7 +100,7 @@ class Alert:
 
 @dataclass
 class NotificationConfig:
-    """The webhooks are credentials: they are kept and never shown."""
+    """Where an account gets notifications. The webhooks are credentials: never shown."""
 
     enabled_channels: list[str] = field(default_factory=list)
     slack_channel_id: str = ""
@@ -140,7 +141,7 @@ class LogEntry:
 
 @dataclass
 class Sandbox:
-    """`status`: pending, running, paused, stopped, error, destroyed. Money in USD, times in epoch seconds."""
+    """A sandbox. `status`: see `platform/sandbox_states.py`. Money in USD, times in epoch seconds."""
 
     id: str
     account_id: str
@@ -170,25 +171,25 @@ class Sandbox:
     spent_compute: float = 0.0
     spent_llm: float = 0.0
     running_since: Optional[float] = None
-    #: Shares of the budget (percent) that were already told.
-    budget_told: set[int] = field(default_factory=set)
-    #: Processes that the kernel has killed here for want of memory, as far as the log was told.
+    #: Percentages of the budget that were reported.
+    budget_marks: set[int] = field(default_factory=set)
+    #: Processes that the kernel has killed here for lack of memory, as far as the log says.
     memory_kills: int = 0
-    #: The last look at how much disk it uses, and whether the log was told of too much.
-    disk_looked: float = 0.0
-    disk_told: bool = False
+    #: When its disk usage was measured last, and whether that was more than `disk_gb`.
+    disk_checked: float = 0.0
+    disk_exceeded: bool = False
     #: The end of the last call.
     last_active: float = 0.0
-    #: What it listens on, and the passwords of ports, which outlive the listening.
+    #: Ports that its processes listen on, and passwords of ports, which stay when the listening ends.
     ports: dict[int, Port] = field(default_factory=dict)
     port_passwords: dict[int, str] = field(default_factory=dict)
     #: The newest agent session, which may be over.
-    session: Optional[Session] = None
+    agent_session: Optional[AgentSession] = None
     history: History = field(default_factory=History)
 
 
 @dataclass
-class Session:
+class AgentSession:
     """One agent interaction. `status`: active, completed, failed. Money in USD, times in epoch seconds."""
 
     id: str
@@ -208,7 +209,7 @@ class Session:
     compute_cost: float = 0.0
     trust_score: int = 100
     trust_updated_at: float = 0.0
-    #: What trust was taken for that is taken once only, and when files were deleted lately.
+    #: Charges of trust that are made once only, as (rule, cause), and the times of recent deletions of files.
     charged: set[tuple[str, str]] = field(default_factory=set)
     deletions: list[float] = field(default_factory=list)
     history: History = field(default_factory=History)
@@ -235,7 +236,7 @@ class Store:
         self.keys: dict[str, Key] = {}  # by secret
         self.sandboxes: dict[str, Sandbox] = {}
         self.snapshots: dict[str, Snapshot] = {}
-        self.sessions: dict[str, Session] = {}  # oldest first
-        self.logins: dict[str, Login] = {}  # by token
+        self.sessions: dict[str, AgentSession] = {}  # oldest first
+        self.logins: dict[str, LoginSession] = {}  # by token
         self.alerts: dict[str, Alert] = {}  # oldest first, as the notifications
         self.notifications: dict[str, Notification] = {}

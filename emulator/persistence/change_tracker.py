@@ -15,7 +15,7 @@ from operator import attrgetter
 from typing import Any, Callable
 
 from ..history import History
-from ..store import Account, Key, Login, NotificationConfig, Sandbox, Session, Snapshot, Store, Subscription
+from ..store import Account, AgentSession, Key, LoginSession, NotificationConfig, Sandbox, Snapshot, Store, Subscription
 from . import codec
 from .database import Connection
 from .tracked_dict import TrackedDict
@@ -178,7 +178,7 @@ class ChangeTracker:
             self._later[f"key {key.id}"] = (_PUT, values)
         return found, key.last_used
 
-    def _look_at_login(self, login: Login, before: Any) -> Any:
+    def _look_at_login(self, login: LoginSession, before: Any) -> Any:
         found = (login.expires, login.key.secret)
         if found != before:
             self._put("login", login.id, codec.encode(login))
@@ -187,7 +187,7 @@ class ChangeTracker:
     def _look_at_sandbox(self, sandbox: Sandbox, before: Any) -> Any:
         self._follow(log_of(sandbox.id), sandbox.logs, codec.encode_line)
         self._follow_history(sandbox.id, sandbox.history)
-        session = sandbox.session.id if sandbox.session is not None else None
+        session = sandbox.agent_session.id if sandbox.agent_session is not None else None
         told = frozenset(self._told(sandbox.id))
         found = (
             _SANDBOX(sandbox),
@@ -215,7 +215,7 @@ class ChangeTracker:
                 if kind == "session":
                     self._forget_history(identifier)
 
-    def _write_session(self, session: Session) -> None:
+    def _write_session(self, session: AgentSession) -> None:
         self._follow_history(session.id, session.history)
         self._put_if_changed("session", session, session.ended_at is None)
 
@@ -291,6 +291,6 @@ _ACCOUNT = attrgetter(
     *(f"subscription.{name}" for name in codec.kept(Subscription)),
     *(f"notification_config.{name}" for name in codec.kept(NotificationConfig) if name != "enabled_channels"),
 )
-_HOLDS = ("allowlist", "env", "secrets", "packages", "agents", "budget_told", "port_passwords")
+_HOLDS = ("allowlist", "env", "secrets", "packages", "agents", "budget_marks", "port_passwords")
 _SANDBOX = attrgetter(*(name for name in codec.kept(Sandbox) if name not in _HOLDS))
 _SANDBOX_HOLDS = attrgetter(*_HOLDS)

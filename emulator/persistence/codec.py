@@ -14,15 +14,15 @@ from ..platform.limits import NETWORK_MODES
 from ..platform.sandbox_states import STATES
 from ..store import (
     Account,
+    AgentSession,
     Alert,
     AlertRule,
     Key,
     LogEntry,
-    Login,
+    LoginSession,
     Notification,
     NotificationConfig,
     Sandbox,
-    Session,
     Snapshot,
     Subscription,
 )
@@ -33,12 +33,15 @@ T = TypeVar("T")
 _LEFT_OUT: dict[type, frozenset[str]] = {
     Account: frozenset({"keys", "window", "history"}),
     Sandbox: frozenset(
-        {"logs", "memory_kills", "disk_looked", "disk_told", "last_active", "ports", "session", "history"}
+        {"logs", "memory_kills", "disk_checked", "disk_exceeded", "last_active", "ports", "agent_session", "history"}
     ),
-    Session: frozenset({"history"}),
+    AgentSession: frozenset({"history"}),
     Snapshot: frozenset({"file"}),
 }
 
+
+#: Fields whose name in the database is another one.
+_STORED_NAMES = {"budget_marks": "budget_told"}
 
 #: Where only these values have a meaning.
 _ALLOWED: dict[type, dict[str, frozenset[str]]] = {
@@ -48,7 +51,7 @@ _ALLOWED: dict[type, dict[str, frozenset[str]]] = {
         "status": frozenset(STATES),
         "network_mode": frozenset(NETWORK_MODES),
     },
-    Session: {"status": frozenset({"active", "completed", "failed"})},
+    AgentSession: {"status": frozenset({"active", "completed", "failed"})},
     Snapshot: {"status": frozenset({"pending", "completed", "failed"})},
     Alert: {"state": frozenset({"open", "resolved", "muted"})},
 }
@@ -65,7 +68,7 @@ def kept(kind: Any) -> tuple[str, ...]:
 
 
 def encode(record: Any) -> dict[str, Any]:
-    return {name: _plain(getattr(record, name)) for name in kept(type(record))}
+    return {_STORED_NAMES.get(name, name): _plain(getattr(record, name)) for name in kept(type(record))}
 
 
 def _plain(value: Any) -> Any:
@@ -211,8 +214,8 @@ def key(body: Mapping[str, Any]) -> Key:
     return _simple(Key, body)
 
 
-def login(body: Mapping[str, Any]) -> Login:
-    return _simple(Login, body, key=key(body["key"]))
+def login(body: Mapping[str, Any]) -> LoginSession:
+    return _simple(LoginSession, body, key=key(body["key"]))
 
 
 def sandbox(body: Mapping[str, Any]) -> Sandbox:
@@ -220,13 +223,13 @@ def sandbox(body: Mapping[str, Any]) -> Sandbox:
         Sandbox,
         body,
         repo=_simple(Repo, body["repo"]) if body.get("repo") else None,
-        budget_told=set(body["budget_told"]),
+        budget_marks=set(body["budget_told"]),
         port_passwords={int(port): password for port, password in _object(body, "port_passwords").items()},
     )
 
 
-def session(body: Mapping[str, Any]) -> Session:
-    return _simple(Session, body, charged={(rule, what) for rule, what in body["charged"]})
+def session(body: Mapping[str, Any]) -> AgentSession:
+    return _simple(AgentSession, body, charged={(rule, what) for rule, what in body["charged"]})
 
 
 def snapshot(body: Mapping[str, Any], directory: Path) -> Snapshot:

@@ -86,7 +86,7 @@ def load(connection: Connection, snapshots: Path) -> Loaded:
         _history(connection, loaded, session.id, session.history)
     for body in _records(connection, "sandbox"):
         sandbox = store.sandboxes[body["id"]] = codec.sandbox(body)
-        sandbox.session = store.sessions.get(body["session_id"] or "")
+        sandbox.agent_session = store.sessions.get(body["session_id"] or "")
         loaded.told[sandbox.id] = codec.texts(body["told"], sandbox.id)
         sandbox.logs = [codec.line(line) for line in _entries(connection, loaded, log_of(sandbox.id))]
         _end(loaded, log_of(sandbox.id), sandbox.logs)

@@ -102,8 +102,8 @@ class Persistence:
         self.keep("clock", platform.clock.state)
         for place, causes in loaded.told.items():
             platform.alert_triggers.remember(place, causes)
-        platform.alert_triggers.recall(platform.store)
-        self._changes = ChangeTracker(self._connection, platform.alert_triggers.told)
+        platform.alert_triggers.restore(platform.store)
+        self._changes = ChangeTracker(self._connection, platform.alert_triggers.reported)
         self._changes.lists, self._changes.position = loaded.lists, loaded.position
         self._changes.watch(platform.store)
         self._platform = platform

@@ -135,7 +135,7 @@ class Transfer:
         chosen = Store()
         connection = open_database(work / NAME)
         try:
-            book = ChangeTracker(connection, self._platform.alert_triggers.told)
+            book = ChangeTracker(connection, self._platform.alert_triggers.reported)
             book.watch(chosen)
             contents = _choose(store, chosen, account_id, packed)
             contents.left_out = left_out
@@ -265,7 +265,7 @@ class Transfer:
         _put_all(new.notifications, here.notifications)
         for place, causes in loaded.told.items():
             self._platform.alert_triggers.remember(place, causes)
-        self._platform.alert_triggers.recall(new)
+        self._platform.alert_triggers.restore(new)
         recovery.end_sessions(new, loaded.alive)
         for box in new.sandboxes.values():
             if box.status in ("running", "paused"):

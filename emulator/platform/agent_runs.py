@@ -18,16 +18,16 @@ from ..control.agents import USAGE_ERROR, Agents, Prompt, Reply, model_name, pro
 from ..control.callbacks import CallbackRaised
 from ..control.clock import Clock
 from ..control.journal import TEXT_CHARACTERS, Journal, PromptRecord
-from ..store import Sandbox, Session
+from ..store import AgentSession, Sandbox
 from . import limits
-from .agent_output import Printed, printed
+from .agent_output import TextOutput, output_for
+from .agent_sessions import AgentSessions
 from .errors import ApiError
 from .file_writes import FileWrites
 from .live_sandboxes import LiveSandboxes
 from .recorder import SandboxRecorder
 from .redaction import redact_for
 from .sandbox_text import sandbox_text
-from .sessions import Sessions
 from .user_functions import in_thread
 
 #: How long an agent waits for another one in its sandbox: as long as clients wait for a command.
@@ -53,7 +53,7 @@ class AgentRuns:
         agent_replies: AgentReplies,
         agents: Agents,
         isolation: ChosenIsolation,
-        sessions: Sessions,
+        sessions: AgentSessions,
         files: FileWrites,
         recorder: SandboxRecorder,
         log: Callable[[str], None],
@@ -169,10 +169,10 @@ class AgentRuns:
         try:
             reply = source if isinstance(source, Reply) else await self._call(sandbox, prompt, source, script)
             reply = await self._write_files(sandbox, prompt, reply, script)
-            form = printed(prompt, reply, session)
-            await self._print(form, reply, answer)
+            output = output_for(prompt, reply, session)
+            await self._print(output, reply, answer)
             milliseconds = (self._clock.stopwatch() - start) * 1000
-            answer.write(form.last(milliseconds))
+            answer.write(output.last(milliseconds))
             if session.ended_at is None:
                 self._record_reply(sandbox, session, prompt, reply, milliseconds)
             done = reply
@@ -211,14 +211,14 @@ class AgentRuns:
                 return Reply(f"{prompt.program}: {reason}\n", 1)
         return reply
 
-    async def _print(self, form: Printed, reply: Reply, answer: Answer) -> None:
-        answer.write(form.first())
+    async def _print(self, output: TextOutput, reply: Reply, answer: Answer) -> None:
+        answer.write(output.first())
         for piece in reply.pieces:
             await asyncio.sleep(reply.delay)
-            answer.write(form.piece(piece))
+            answer.write(output.piece(piece))
 
     def _record_reply(
-        self, sandbox: Sandbox, session: Session, prompt: Prompt, reply: Reply, milliseconds: float
+        self, sandbox: Sandbox, session: AgentSession, prompt: Prompt, reply: Reply, milliseconds: float
     ) -> None:
         """Count what the reply took, and record it as an event."""
         session.model = reply.model or session.model

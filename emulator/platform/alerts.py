@@ -1,4 +1,4 @@
-"""Alerts: they stay when their sandbox is gone, and go with their account (wire-contract.md 3.8)."""
+"""Alerts. They outlive their sandbox and are deleted with their account (docs/contract/wire-contract.md 3.8)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MESSAGE_CHARACTERS = 1000
 
 
 def page_size(limit: Optional[int]) -> int:
-    """1 to 100; anything else is 50."""
+    """Return the page size for a `limit` of the query: 1 to 100; anything else means 50."""
     return limit if limit is not None and 1 <= limit <= PAGE_MOST else PAGE
 
 
@@ -71,11 +71,11 @@ class Alerts:
         store.alerts[alert.id] = alert
         if len(store.alerts) > MOST:
             del store.alerts[next(iter(store.alerts))]
-        self._notifications.tell(account, alert)
+        self._notifications.create_for(account, alert)
         return True
 
     def of(self, account: Account) -> list[Alert]:
-        """Newest first."""
+        """The account's alerts, newest first."""
         alerts = [alert for alert in self._store.alerts.values() if alert.account_id == account.id]
         return alerts[::-1]
 
@@ -86,11 +86,11 @@ class Alerts:
         return alert
 
     def resolve(self, alert: Alert) -> None:
-        """Resolving again changes nothing."""
+        """Resolve an alert. Repeating it changes nothing."""
         if alert.state != "resolved":
             alert.state = "resolved"
             alert.resolved_at = self._clock.timestamp()
-            self._store.alerts[alert.id] = alert  # put again: who keeps the store sees what is put
+            self._store.alerts[alert.id] = alert  # the change tracker sees what is put
 
     def delete_all(self, account: Account) -> None:
         for alert in self.of(account):

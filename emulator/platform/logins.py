@@ -1,6 +1,6 @@
-"""Signing up, logging in, and the dashboard sessions that come of it (platform-behaviour.md B 1; 3.5 of the contract).
+"""Sign-up, login, and login sessions (docs/contract/platform-behaviour.md B 1; docs/contract/wire-contract.md 3.5).
 
-What the two calls answer is on no page; the token works as a bearer for /v1 like a full API key.
+No source documents the answers of the two calls. The token works as a bearer for /v1 like a full API key.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Optional
 
 from ..control.clock import Clock
 from ..control.randomness import Randomness
-from ..store import Account, Key, Login, Store
+from ..store import Account, Key, LoginSession, Store
 from ..workers import Workers
 from .accounts import Accounts
 from .errors import ApiError, invalid, not_found
@@ -21,9 +21,9 @@ from .signals import Signals
 
 PASSWORD_LEAST = 8
 PASSWORD_MOST = 1024
-#: Of one emulator; the oldest are logged out first.
+#: Login sessions of one emulator; the oldest end first.
 MOST = 10_000
-#: Some control characters by number: what `\s` holds of them differs from one language to the next.
+#: Some control characters by number: `\s` has different ones in different languages.
 EMAIL, EMAIL_MOST = r"[^@\s\x1c-\x1f\x85]+@[^@\s\x1c-\x1f\x85]+", 254
 SESSION_SECONDS = 7 * 24 * 3600
 
@@ -49,8 +49,11 @@ class Logins:
             if login.key.account_id == account_id:
                 login.expires += seconds
 
-    async def signup(self, email: str, password: str, name: str, user_agent: str, ip: str) -> tuple[Account, Login]:
-        """A new account without API keys, logged in. 409 when the address has one."""
+    async def signup(
+        self, email: str, password: str, name: str, user_agent: str, ip: str
+    ) -> tuple[Account, LoginSession]:
+        """Create an account without API keys, and log it in. 400 for a wrong address or password, 409 when the address
+        has an account."""
         email = email.strip().lower()
         if len(email) > EMAIL_MOST or not re.fullmatch(EMAIL, email):
             raise invalid("email: is not an e-mail address")
@@ -64,8 +67,8 @@ class Logins:
         account.password = (salt, hashed)
         return account, self._open(account, user_agent, ip)
 
-    async def login(self, email: str, password: str, user_agent: str, ip: str) -> tuple[Account, Login]:
-        """401 for a wrong address or password, without telling which."""
+    async def login(self, email: str, password: str, user_agent: str, ip: str) -> tuple[Account, LoginSession]:
+        """Log an account in. 401 for a wrong address or password, without saying which."""
         account = self._of_email(email.strip().lower())
         salt, expected = (account and account.password) or (b"", b"")
         given = await self._workers.walk.run(_hash, password[:PASSWORD_MOST], salt)
@@ -81,19 +84,19 @@ class Logins:
     def _of_email(self, email: str) -> Optional[Account]:
         return next((account for account in self._store.accounts.values() if account.email == email), None)
 
-    def _open(self, account: Account, user_agent: str, ip: str) -> Login:
+    def _open(self, account: Account, user_agent: str, ip: str) -> LoginSession:
         store, clock = self._store, self._clock
         identifier = self._randomness.identifier("login", {login.id for login in store.logins.values()})
         at = clock.timestamp()
         key = Key(identifier, account.id, "dashboard", f"caged_ses_{secrets.token_hex(24)}", "full", at)
-        login = Login(identifier, key, user_agent, ip, at, clock.time() + SESSION_SECONDS)
+        login = LoginSession(identifier, key, user_agent, ip, at, clock.time() + SESSION_SECONDS)
         while len(store.logins) >= MOST:
             del store.logins[next(iter(store.logins))]
         store.logins[key.secret] = login
         return login
 
-    def of(self, account: Account) -> list[Login]:
-        """Oldest first; those that have expired are gone."""
+    def of(self, account: Account) -> list[LoginSession]:
+        """The account's sessions that have not expired, oldest first."""
         store, now = self._store, self._clock.time()
         for token, login in list(store.logins.items()):
             if login.key.account_id == account.id and now >= login.expires:
@@ -101,6 +104,7 @@ class Logins:
         return [login for login in store.logins.values() if login.key.account_id == account.id]
 
     def revoke(self, account: Account, login_id: str) -> None:
+        """End a session. 404 for an unknown one."""
         for login in self.of(account):
             if login.id == login_id:
                 del self._store.logins[login.key.secret]

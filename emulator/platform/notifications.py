@@ -1,6 +1,6 @@
-"""Notifications: what an account would be told of an alert, and where (wire-contract.md 3.9).
+"""Notifications of alerts, by channel (docs/contract/wire-contract.md 3.9).
 
-Nothing is sent anywhere: a notification for slack, discord or e-mail is a record that says what would have been sent.
+Nothing is sent: a notification for slack, discord or e-mail is a record of what the platform would send.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class Notifications:
         self._store = store
         self._randomness = randomness
 
-    def tell(self, account: Account, alert: Alert) -> None:
-        """One in the app, and one for every other channel that is enabled."""
+    def create_for(self, account: Account, alert: Alert) -> None:
+        """Create one notification in the app, and one for every other channel that is enabled."""
         store = self._store
         others = [name for name in account.notification_config.enabled_channels if name != IN_APP]
         for channel in (IN_APP, *others):
@@ -49,7 +49,7 @@ class Notifications:
                 del store.notifications[next(iter(store.notifications))]
 
     def of(self, account: Account, unread_only: bool = False) -> list[Notification]:
-        """Newest first."""
+        """The account's notifications, newest first."""
         everything = self._store.notifications.values()
         mine = [found for found in everything if found.account_id == account.id and not (unread_only and found.read)]
         return mine[::-1]
@@ -69,7 +69,7 @@ class Notifications:
 
     def _mark(self, found: Notification) -> None:
         found.read = True
-        self._store.notifications[found.id] = found  # put again: who keeps the store sees what is put
+        self._store.notifications[found.id] = found  # the change tracker sees what is put
 
     def configure(
         self,
@@ -81,8 +81,12 @@ class Notifications:
         slack_webhook_url: Optional[str] = None,
         discord_webhook_url: Optional[str] = None,
     ) -> NotificationConfig:
-        """Changes what is given, all of it or, when refused, nothing. A webhook that is empty is left alone; CLEAR
-        removes it."""
+        """Change the given settings. 400, and no change at all, when one of them is wrong.
+
+        Args:
+            enabled_channels: Names of CHANNELS.
+            slack_webhook_url, discord_webhook_url: An http or https URL; empty: unchanged; CLEAR: removed.
+        """
         for name in enabled_channels or ():
             if name not in CHANNELS:
                 raise invalid(f"enabled_channels: {name!r} is unknown; use {', '.join(CHANNELS)}")
@@ -111,7 +115,7 @@ class Notifications:
 
 
 def hint(credential: str) -> Optional[str]:
-    """What may be shown of a credential: three dots and its last four characters. None when there is none."""
+    """Return what may be shown of a credential: three dots and its last four characters. None when there is none."""
     return f"...{credential[-4:]}" if credential else None
 
 

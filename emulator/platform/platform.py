@@ -28,6 +28,7 @@ from ..pace import Turns
 from ..store import Account, NotificationConfig, Store
 from ..workers import Workers
 from .accounts import Accounts
+from .agent_sessions import AgentSessions
 from .alert_triggers import AlertTriggers
 from .alerts import Alerts
 from .background import BackgroundTasks
@@ -49,7 +50,6 @@ from .rules import Rules
 from .sandbox_lifecycle import SandboxLifecycle
 from .sandboxes import Sandboxes
 from .scheduler import Scheduler
-from .sessions import Sessions
 from .signals import Signals
 from .snapshots import Snapshots
 from .terminals import Terminals
@@ -110,7 +110,7 @@ class Platform:
     tickets: Tickets
     events: Events
     recorder: SandboxRecorder
-    sessions: Sessions
+    agent_sessions: AgentSessions
     snapshots: Snapshots
     live: LiveSandboxes
     sandboxes: Sandboxes
@@ -180,11 +180,11 @@ class Platform:
         self.snapshots.delete_all(account)
         self.notifications.delete_all(account)
         self.alerts.delete_all(account)
-        self.sessions.delete_all(account)
+        self.agent_sessions.delete_all(account)
         account.history = History()
         self.events.forget(account)
         self.alert_triggers.forget(account)
-        self.billing.begin_anew(account, self.accounts.tier.name)
+        self.billing.reset(account, self.accounts.tier.name)
         account.window = (0, 0)
         account.rules, account.notification_config = {}, NotificationConfig()
         await self._forget(account.id)

@@ -1,5 +1,5 @@
-"""The ports that a sandbox's programs listen on: found by themselves, protected by a password, open to previews
-(platform-behaviour.md B, 15)."""
+"""The ports that a sandbox's programs listen on: found regularly, protected by passwords, open to previews
+(docs/contract/platform-behaviour.md B, 15)."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ class Ports:
     # --- finding
 
     async def of_sandbox(self, account: Account, sandbox_id: str) -> list[Port]:
-        """By number, as of now. 409 when the sandbox is not running."""
+        """The sandbox's ports as of now, by number. 409 when it is not running."""
         sandbox = self._sandboxes.running(account, sandbox_id)
         await self._look(sandbox)
         return sorted(sandbox.ports.values(), key=lambda port: port.port)
 
     def tick(self) -> None:
-        """Looks at every running sandbox when it is time to. Does not wait."""
+        """Begin to look for ports in every running sandbox, every `limits.PORTS_SECONDS`. Does not wait."""
         if time.monotonic() - self._looked < limits.PORTS_SECONDS:
             return
         self._looked = time.monotonic()
@@ -79,7 +79,7 @@ class Ports:
         found = await cage.ports()
         if sandbox.status != "running":
             return
-        # When there are too many: those with a preview first, then those that are known already.
+        # Of too many, keep those with a preview first, then those that are known already.
         order = sorted(found, key=lambda port: (port not in limits.HTTP_PORTS, port not in sandbox.ports, port))
         chosen = sorted(order[: limits.PORTS])
         for number in [number for number in sandbox.ports if number not in chosen]:
@@ -100,11 +100,12 @@ class Ports:
     # --- protecting
 
     def is_protected(self, sandbox_id: str, number: int) -> bool:
+        """Whether previews of the port need a password."""
         sandbox = self._store.sandboxes.get(sandbox_id)
         return sandbox is not None and number in sandbox.port_passwords
 
     async def protect(self, account: Account, sandbox_id: str, number: int, password: str) -> Port:
-        """Previews of the port ask for the password from now on, also after it was closed and opened again. 404 when
+        """Require a password for previews of the port from now on, also after it was closed and opened again. 404 when
         nothing listens on it, 409 when the sandbox is not running."""
         sandbox = self._sandboxes.running(account, sandbox_id)
         port = await self._listening(sandbox, number)
@@ -124,8 +125,8 @@ class Ports:
     # --- previewing
 
     async def admit(self, sandbox_id: str, number: int, password: Optional[str]) -> Sandbox:
-        """The sandbox whose port a visitor may see. 404, 409, 401 without the password of a protected one, and 429
-        when a plan was chosen and the port's minute is used up."""
+        """Return the sandbox of a preview, and count the request. 404, 409; 401 without the password of a protected
+        port; 429 when the emulator has a tier and the port's minute is used up."""
         sandbox = self._store.sandboxes.get(sandbox_id)
         if sandbox is None:
             raise not_found("sandbox", sandbox_id)
@@ -157,8 +158,7 @@ class Ports:
         port.window = (minute, seen + 1)
 
     async def connect(self, sandbox: Sandbox, number: int) -> socket.socket:
-        """A connection to the port, wherever the sandbox's network is. 502 when it cannot be had, 503 when too few
-        descriptors are left."""
+        """Connect to the port in the sandbox's network. 502 when that fails, 503 when too few descriptors are left."""
         cage = self._live.of(sandbox).cage
         assert cage is not None
         require_descriptors(descriptors.room_for_stream(), "a preview")

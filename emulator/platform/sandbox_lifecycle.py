@@ -16,6 +16,7 @@ from ..control.randomness import Randomness
 from ..store import Account, Sandbox, Store
 from ..workers import Workers
 from . import cost, limits, sandbox_states
+from .agent_sessions import AgentSessions
 from .durability import Durability
 from .errors import ApiError, invalid_state, not_found
 from .live_sandboxes import LiveSandboxes
@@ -24,7 +25,6 @@ from .redaction import redact_for
 from .sandbox_limits import SandboxLimits
 from .sandbox_setup import SandboxSetup
 from .sandbox_starter import SetupFailed
-from .sessions import Sessions
 from .signals import Signals
 from .snapshots import Snapshots
 
@@ -39,7 +39,7 @@ class SandboxLifecycle:
         sandbox_limits: SandboxLimits,
         setup: SandboxSetup,
         snapshots: Snapshots,
-        sessions: Sessions,
+        sessions: AgentSessions,
         signals: Signals,
         recorder: SandboxRecorder,
         durability: Durability,

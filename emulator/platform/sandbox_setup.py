@@ -108,11 +108,11 @@ class SandboxSetup:
 
     async def _run_step(self, sandbox: Sandbox, cage: Cage, command: str, name: str) -> None:
         start = self._clock.stopwatch()
-        chosen = await self._command_stubs.choose(sandbox, command)
-        result = await _bounded(name, chosen.run(sandbox, cage, command))
+        choice = await self._command_stubs.choose(sandbox, command)
+        result = await _bounded(name, choice.run(sandbox, cage, command))
         milliseconds = (self._clock.stopwatch() - start) * 1000
         data = {"command": command, "exit_code": result.code}
-        self._recorder.record_command(sandbox, data, milliseconds, "build", stub=chosen.stub)
+        self._recorder.record_command(sandbox, data, milliseconds, "build", stub=choice.stub)
         output = mask(sandbox, result.output.decode("utf-8", "replace").strip())  # before any cut
         if result.code != 0:
             tail = "\n".join(output.splitlines()[-20:])

@@ -19,11 +19,11 @@ from ..config import EmulatorConfig
 from ..control.clock import Clock
 from ..store import Sandbox
 from . import cost, limits, sandbox_states
+from .agent_sessions import AgentSessions
 from .background import BackgroundTasks
 from .command_stubs import CommandStubs
 from .live_sandboxes import LiveSandboxes
 from .recorder import SandboxRecorder
-from .sessions import Sessions
 from .shim_requests import ShimRequests
 from .signals import Signals
 
@@ -36,7 +36,7 @@ class ProcessLoss:
     """What follows when the processes of a sandbox end that was neither stopped nor destroyed."""
 
     def __init__(
-        self, clock: Clock, live: LiveSandboxes, recorder: SandboxRecorder, sessions: Sessions, signals: Signals
+        self, clock: Clock, live: LiveSandboxes, recorder: SandboxRecorder, sessions: AgentSessions, signals: Signals
     ) -> None:
         self._clock = clock
         self._live = live

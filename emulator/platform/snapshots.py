@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ..cage.cage import Cage
 
 AUTOMATIC = "auto-pause"
-#: Download URLs whose expiry follows a clock that is set; of older ones the text alone counts.
+#: Download URLs whose expiry is moved along when the clock is set; an older one expires at the time in its text.
 _DOWNLOADS_KEPT = 1000
 
 
@@ -54,9 +54,9 @@ class Snapshots:
         self._background = background
         self._durability = durability
         self.signing_key = secrets.token_bytes(32)
-        #: Of each download URL, by signature: its account, and when it expires if the clock was set since.
+        #: By signature of a download URL: its account, and when it expires, moved along when the clock is set.
         self._downloads: dict[str, tuple[str, float]] = {}
-        #: What stops the copies that are being made: of a snapshot, by its id; into a sandbox, by its id.
+        #: What stops a copy that is being made: by snapshot that is taken; by sandbox that is restored.
         self._taking: dict[str, Stop] = {}
         self._restoring: dict[str, Stop] = {}
         self._signals.connect("clock_set", self._clock_set)
@@ -67,24 +67,26 @@ class Snapshots:
                 self._downloads[signature] = (owner, expires + seconds)
 
     def get(self, account: Account, snapshot_id: str) -> Snapshot:
+        """Return a snapshot. 404 for an unknown one, and for another account's."""
         snapshot = self._store.snapshots.get(snapshot_id)
         if snapshot is None or snapshot.account_id != account.id:
             raise not_found("snapshot", snapshot_id)
         return snapshot
 
     def owner(self, snapshot_id: str) -> Optional[Account]:
+        """Return the account of a snapshot; None for an unknown one."""
         snapshot = self._store.snapshots.get(snapshot_id)
         return None if snapshot is None else self._store.accounts.get(snapshot.account_id)
 
     def of_sandbox(self, account: Account, sandbox_id: str) -> list[Snapshot]:
-        """Oldest first. 404 for a sandbox that is gone: its snapshots stay, and are found by their own ids."""
+        """The snapshots of a sandbox, oldest first. 404 for a sandbox that is gone: its snapshots are found by id."""
         sandbox = self._store.sandboxes.get(sandbox_id)
         if sandbox is None or sandbox.account_id != account.id:
             raise not_found("sandbox", sandbox_id)
         return self._of(sandbox_id, account.id)
 
     def of_account(self, account: Account) -> list[Snapshot]:
-        """Oldest first."""
+        """The account's snapshots, oldest first."""
         return [snap for snap in self._store.snapshots.values() if snap.account_id == account.id]
 
     def _of(self, sandbox_id: str, account_id: str) -> list[Snapshot]:
@@ -96,7 +98,11 @@ class Snapshots:
     def create(
         self, sandbox: Sandbox, name: str, description: str, failing: Callable[[], Optional[str]] = lambda: None
     ) -> Snapshot:
-        """A pending snapshot that completes by itself, or fails with the reason that `failing` returns."""
+        """Begin a snapshot, and return it while it is pending. 403 when the sandbox has too many, 409 in a wrong state.
+
+        Args:
+            failing: Returns the reason why the snapshot fails, or None.
+        """
         if sandbox.status not in ("running", "paused"):
             raise not_running(sandbox.id, sandbox.status)
         manual = [snap for snap in self._of(sandbox.id, sandbox.account_id) if snap.trigger == "manual"]
@@ -109,6 +115,7 @@ class Snapshots:
         return self._begin(sandbox, name, description, "manual", failing())
 
     def take_automatic(self, sandbox: Sandbox) -> Snapshot:
+        """Begin the snapshot of a pause. It replaces the sandbox's earlier automatic ones."""
         return self._begin(sandbox, AUTOMATIC, "", "auto")
 
     def _begin(
@@ -154,19 +161,19 @@ class Snapshots:
             self._drop_older_automatic(snapshot)
 
     async def _copy(self, sandbox: Sandbox, cage: Cage, snapshot: Snapshot, stop: Stop) -> bool:
-        """Write the snapshot's file while the sandbox is held still. False when that failed."""
+        """Write the snapshot's file while the sandbox is frozen. Return False when that fails."""
         async with self._live.of(sandbox).workspace_lock:
-            held = sandbox.status == "running"
+            is_frozen = sandbox.status == "running"
             try:
-                if held:
+                if is_frozen:
                     try:
                         await cage.freeze()
                     except SandboxGone:
-                        held = False  # its processes are dead; its files are as still as they get
+                        is_frozen = False  # its processes have ended; nothing changes the files
                 try:
                     await cage.pack(snapshot.file, limits.SNAPSHOT_BYTES, stop)
                 finally:
-                    if held and cage.alive and sandbox.status == "running":
+                    if is_frozen and cage.alive and sandbox.status == "running":
                         await cage.thaw()
             except TooLarge:
                 self._failed(sandbox, snapshot, f"larger than {limits.SNAPSHOT_BYTES // 1024**3} GB")
@@ -193,7 +200,7 @@ class Snapshots:
     # --- using
 
     async def restore(self, snapshot: Snapshot, target: Sandbox) -> None:
-        """Replaces the target's whole workspace, or leaves it untouched."""
+        """Replace the target's whole workspace, or leave it unchanged. 404, 409; 507 when files cannot be written."""
         live = self._live.of(target)
         if target.status != "running" or live.cage is None:
             raise not_running(target.id, target.status)
@@ -220,8 +227,7 @@ class Snapshots:
         self._recorder.record_lifecycle(target, "restore", message, snapshot_id=snapshot.id)
 
     def _require_restorable(self, snapshot: Snapshot, target: Sandbox) -> None:
-        """404 for a snapshot or a sandbox that was deleted while the restore waited or ran, 409 for a sandbox that is
-        not running any more."""
+        """Raise 404 for a snapshot or sandbox that was deleted meanwhile, 409 for a sandbox that is not running."""
         if target.status == "destroyed":
             raise not_found("sandbox", target.id)
         if target.status != "running":
@@ -235,7 +241,7 @@ class Snapshots:
             self._restoring[sandbox.id].set("the sandbox was destroyed")
 
     def delete(self, snapshot: Snapshot) -> None:
-        """Delete it; one that is pending is stopped."""
+        """Delete a snapshot; stop one that is pending."""
         self._store.snapshots.pop(snapshot.id, None)
         if snapshot.id in self._taking:
             self._taking[snapshot.id].set("the snapshot was deleted")
@@ -243,6 +249,7 @@ class Snapshots:
         snapshot.file.unlink(missing_ok=True)
 
     def delete_all(self, account: Account) -> None:
+        """Delete the account's snapshots."""
         for snapshot in self.of_account(account):
             self.delete(snapshot)
 
@@ -260,7 +267,7 @@ class Snapshots:
     # --- downloading
 
     def sign_download(self, snapshot: Snapshot) -> str:
-        """Path and query of a URL that needs no key, for `limits.DOWNLOAD_SECONDS`."""
+        """Return path and query of a URL that works without a key, for `limits.DOWNLOAD_SECONDS`."""
         self._require_completed(snapshot)
         expires = int(self._clock.time()) + limits.DOWNLOAD_SECONDS
         signature = self._signature(snapshot.id, expires)
@@ -274,7 +281,7 @@ class Snapshots:
         return hmac.new(self.signing_key, text, hashlib.sha256).hexdigest()
 
     def signed_content(self, snapshot_id: str, expires: str, signature: str) -> Gzipped:
-        """The `.tar.gz` behind a signed URL, to be closed. 403 for one that is expired or altered. Iterating blocks."""
+        """Return the `.tar.gz` of a signed URL, to be closed. 403 for an expired or altered URL. Iterating blocks."""
         try:
             until = int(expires)
         except ValueError:

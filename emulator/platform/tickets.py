@@ -1,4 +1,4 @@
-"""Who opens a socket: a ticket that is good for one, or an API key (wire-contract.md 3.11, 4.1)."""
+"""Credentials of WebSockets: a ticket that opens one, or an API key (docs/contract/wire-contract.md 3.11, 4.1)."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Tickets:
                 self._open[ticket.secret] = replace(ticket, expires=ticket.expires + seconds)
 
     def mint(self, key: Key) -> Ticket:
-        """Good once, for TICKET_SECONDS, on a socket's handshake and nowhere else."""
+        """Create a ticket that is valid for one WebSocket handshake, for TICKET_SECONDS."""
         now = self._clock.time()
         for old in self._expired(key.account_id, now):
             del self._open[old]
@@ -47,12 +47,12 @@ class Tickets:
         return self._open[secret]
 
     def _expired(self, account_id: str, now: float) -> list[str]:
-        """Of one account: another one's time may be another."""
+        """Return the expired tickets of one account: clocks of accounts may differ."""
         mine = [ticket for ticket in self._open.values() if ticket.key.account_id == account_id]
         return [ticket.secret for ticket in mine if ticket.expires <= now]
 
     def admit(self, token: str) -> tuple[Account, Key]:
-        """Whose ticket or key that is; a ticket is used up by it. 401 otherwise."""
+        """Return the account and key of a ticket or API key. A ticket is used up by that. 401 otherwise."""
         if not token:
             raise ApiError(
                 401, "no credential: add `?token=<ticket>`, from POST /v1/auth/socket-ticket, or the API key"

@@ -121,7 +121,7 @@ class FakeClock:
     def advance(self, seconds: float) -> None:
         """Moves on, and lets the emulator look at its sandboxes."""
         self.offset += seconds
-        self._emulator._call(self._emulator._runtime.platform.scheduler.look())  # type: ignore[union-attr]
+        self._emulator._call(self._emulator._runtime.platform.scheduler.check())  # type: ignore[union-attr]
 
 
 def api_of(emulator: Emulator, account: Optional[Account] = None) -> Api:

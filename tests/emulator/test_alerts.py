@@ -47,7 +47,7 @@ def on_loop(api, call):
 
 def a_session(api, box, spend=0.0, over=False):
     """An agent session of a sandbox, as it is when an agent has been asked something."""
-    sandbox, sessions = record(api, box), platform(api).sessions
+    sandbox, sessions = record(api, box), platform(api).agent_sessions
 
     def begin():
         session = sessions.begin(sandbox, "claude-code", None)

@@ -101,7 +101,7 @@ def platform(api: Api) -> Any:
 
 def begin_session(api: Api, box: str) -> Any:
     record = platform(api).store.sandboxes[box]
-    return on_loop(api, lambda: platform(api).sessions.begin(record, "claude-code", None))
+    return on_loop(api, lambda: platform(api).agent_sessions.begin(record, "claude-code", None))
 
 
 # --- alert rules
@@ -203,8 +203,8 @@ def test_cost_of_sessions_is_compared_whatever_the_time(api, setting):
 
     def spend(usd: float) -> None:
         session = begin_session(api, box)
-        on_loop(api, lambda: platform(api).sessions.spend(record, session, 0, 0, usd))
-        on_loop(api, lambda: platform(api).sessions.end(record, session, completed=True))
+        on_loop(api, lambda: platform(api).agent_sessions.spend(record, session, 0, 0, usd))
+        on_loop(api, lambda: platform(api).agent_sessions.end(record, session, completed=True))
 
     for _ in range(3):
         spend(0.1)
@@ -231,7 +231,7 @@ def test_command_after_a_session_is_not_of_the_session(api, setting):
     box = api.sandbox(timeout=86400)
     record = platform(api).store.sandboxes[box]
     session = begin_session(api, box)
-    on_loop(api, lambda: platform(api).sessions.end(record, session, completed=True))
+    on_loop(api, lambda: platform(api).agent_sessions.end(record, session, completed=True))
     setting()
     advance(api, seconds=60)
     api.output(box, "true")

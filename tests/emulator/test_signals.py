@@ -28,7 +28,7 @@ def test_a_budget_is_told_at_80_95_and_100_percent(timed, heard):
     box = api.sandbox(budget=0.0275, timeout=10_000)
     for seconds in (2900, 2990, 3500, 3700):
         clock.advance(seconds - clock.offset)
-    told = of(heard, "budget_told")
+    told = of(heard, "budget_mark")
     assert [data["percent"] for data in told] == [80, 95, 100]
     assert {data["sandbox"].id for data in told} == {box}
     assert told[-1]["spent"] >= 0.0275

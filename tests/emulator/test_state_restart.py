@@ -183,12 +183,12 @@ def test_what_was_told_is_not_told_again(state):
         api.output(box, "claude -p x")
         (session,) = api.get(f"/sandboxes/{box}/sessions").json()
         ingest(api, {"type": "llm_call", "session_id": session["id"], "payload": {"cost_usd": 0.9}})
-        emulator._call(emulator._runtime.platform.scheduler.look())
+        emulator._call(emulator._runtime.platform.scheduler.check())
         told = api.get("/alerts").json()["alerts"]
         assert [alert["rule_type"] for alert in told] == ["budget_exceeded"]
     with started(state) as emulator, of(emulator, emulator.api_key) as api:
         api.post(f"/sandboxes/{box}/resume")
-        emulator._call(emulator._runtime.platform.scheduler.look())
+        emulator._call(emulator._runtime.platform.scheduler.check())
         assert api.get("/alerts").json()["alerts"] == told
 
 

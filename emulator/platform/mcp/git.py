@@ -1,4 +1,5 @@
-"""The git tools. git runs in the sandbox, with its settings; what it says is passed on (wire-other-clients.md 7.2).
+"""The git tools. git runs in the sandbox, with its settings, and its output is the result
+(docs/contract/wire-other-clients.md 7.2).
 
 Of `git_push` only the name is known. Its arguments are ours: remote, branch and set_upstream.
 """
@@ -12,13 +13,13 @@ from typing import Any
 from ...cage.process import Result
 from .tool import TEXT_BYTES, Context, Outcome, Tool, ToolError, fitting_list
 
-#: Nothing that git does here may take longer: a hook may hang, or a remote.
+#: The longest run of git: a hook or a remote may hang.
 SECONDS = 120
 DEFAULT_COUNT = 10
 _MESSAGE_BYTES = 100_000  # the kernel takes at most 128 KiB in one argument
 _MOST = 2**31 - 1
 
-#: Never ask for a password, never page or edit, and leave the host's own settings out of it.
+#: No prompt for a password, no pager, no editor, and not the host's own settings.
 _ENV = {
     "GIT_TERMINAL_PROMPT": "0",
     "GIT_CONFIG_NOSYSTEM": "1",

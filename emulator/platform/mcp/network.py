@@ -1,8 +1,8 @@
 """The tool that makes an HTTP request from the sandbox's own network, so that its network mode holds.
 
 Only its name is known. Arguments and answer are ours: url, method, headers, body and timeout; the answer is the status
-line, the headers and the body as text, whatever the status is. It is not for read-only keys, also not as a GET: what
-is asked for can carry something out, or change something in a server of the sandbox.
+line, the headers and the body as text, whatever the status is. Read-only keys do not have it, not even
+for a GET: a request can carry data out of the sandbox, or change something in one of its servers.
 """
 
 from __future__ import annotations

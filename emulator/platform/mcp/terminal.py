@@ -1,4 +1,4 @@
-"""The tool that runs a command with `sh -c` (wire-other-clients.md 7.2)."""
+"""The tool that runs a command with `sh -c` (docs/contract/wire-other-clients.md 7.2)."""
 
 from __future__ import annotations
 
@@ -38,21 +38,21 @@ async def _exec(context: Context, arguments: dict[str, Any]) -> Outcome:
     if seconds <= 0:
         seconds = DEFAULT_SECONDS
     sandbox, start = context.sandbox, context.clock.stopwatch()
-    ending, code, chosen = "killed: the client hung up", None, StubChoice()
+    outcome, code, choice = "killed: the client hung up", None, StubChoice()
     try:
-        chosen = await context.command_stubs.choose(sandbox, command)
-        result = await chosen.run(sandbox, context.cage, command, TEXT_BYTES, True, seconds, posix=True)
+        choice = await context.command_stubs.choose(sandbox, command)
+        result = await choice.run(sandbox, context.cage, command, TEXT_BYTES, True, seconds, posix=True)
         if result.error is not None:
-            ending = f"not started: {result.error}"
-            raise ToolError(chosen.not_started(result.error))
+            outcome = f"not started: {result.error}"
+            raise ToolError(choice.not_started(result.error))
         failed = failure(result)
-        ending, code = failed or "exit status 0", None if result.timed_out else result.code
+        outcome, code = failed or "exit status 0", None if result.timed_out else result.code
     finally:
         shown = redact_for(sandbox, command, limits.LOGGED_COMMAND)
-        context.recorder.log(sandbox, f"$ {shown} (mcp, {ending})", "command")
+        context.recorder.log(sandbox, f"$ {shown} (mcp, {outcome})", "command")
         milliseconds = (context.clock.stopwatch() - start) * 1000
         data = {"command": command, "exit_code": code, "source": "mcp"}
-        context.recorder.record_command(sandbox, data, milliseconds, "mcp", stub=chosen.stub)
+        context.recorder.record_command(sandbox, data, milliseconds, "mcp", stub=choice.stub)
     output, errors = result.output.decode("utf-8", "replace"), result.errors.decode("utf-8", "replace")
     return Outcome(report(output, errors, failed, result.truncated), is_error=bool(failed))
 
