@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable
 from typing import Optional
 
@@ -13,64 +12,21 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route, Router, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from .control.routes import Route as ApiRoute
 from .platform.errors import ApiError
 from .platform.platform import Platform
-from .wire import account, execs, files, health, mcp, openapi_endpoint, ports, sandboxes, snapshots, terminals, tickets
+from .wire.all_operations import all_operations, core_operations, platform_routes, socket_operations
 from .wire.common_headers import add_common_headers
 from .wire.dispatch import Dispatcher, SocketDispatcher
 from .wire.front_door import FrontDoor
 from .wire.operation import Operation
 from .wire.problem import problem
-from .wire.sockets import SocketOperation, not_found
-
-
-def operations() -> list[Operation]:
-    """All operations that are served, those that answer 501 and the admin calls included."""
-    from .wire import alerts, billing, device_logins, events, logins, not_implemented, notifications, sessions, trust
-    from .wire.admin.all import operations as admin
-
-    return [
-        *_core_operations(),
-        *logins.operations,
-        *device_logins.operations,
-        *billing.operations,
-        *alerts.operations,
-        *notifications.operations,
-        *sessions.operations,
-        *events.operations,
-        *trust.operations,
-        *not_implemented.operations,
-        *admin,
-    ]
-
-
-def _core_operations() -> list[Operation]:
-    """The operations that nearly every client calls."""
-    return [
-        *sandboxes.operations,
-        *execs.operations,
-        *files.operations,
-        *snapshots.operations,
-        *account.operations,
-        *tickets.operations,
-        *terminals.operations,
-        *ports.operations,
-        *mcp.operations,
-        *health.operations,
-        openapi_endpoint.operation_for(operations),
-    ]
-
-
-def socket_operations() -> list[SocketOperation]:
-    """All WebSockets that are served."""
-    return [terminals.socket_operation, mcp.socket_operation]
+from .wire.sockets import not_found
 
 
 def build(platform: Platform) -> ASGIApp:
     """Build the application that serves a platform."""
-    platform.faults.routes = _platform_routes
-    routes = [*_routes(platform, _core_operations()), Route("/{rest:path}", _AllRoutes(platform))]
+    platform.faults.routes = platform_routes
+    routes = [*_routes(platform, core_operations()), Route("/{rest:path}", _AllRoutes(platform))]
     sockets = [WebSocketRoute(socket.path, SocketDispatcher(platform, socket)) for socket in socket_operations()]
     sockets.append(WebSocketRoute("/{rest:path}", not_found(platform)))
 
@@ -98,14 +54,6 @@ def _routes(platform: Platform, served: Iterable[Operation]) -> list[Route]:
     return [Route(path, Dispatcher(platform, methods), methods=list(methods)) for path, methods in by_path.items()]
 
 
-@functools.cache
-def _platform_routes() -> tuple[ApiRoute, ...]:
-    """The routes of the platform's API, without the admin calls."""
-    return tuple(
-        ApiRoute(operation.method, operation.path, operation.name) for operation in operations() if not operation.admin
-    )
-
-
 class _AllRoutes:
     """The routes of all operations, made for the first request that is none of the core's.
 
@@ -118,5 +66,5 @@ class _AllRoutes:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._router is None:
-            self._router = Router(_routes(self._platform, operations()), redirect_slashes=False)
+            self._router = Router(_routes(self._platform, all_operations()), redirect_slashes=False)
         await self._router(scope, receive, send)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Callable, Optional
+from typing import Any, Callable, Optional
 
 from ..cage.git import Repo
 from ..platform import limits
 from ..platform.errors import invalid
-
-if TYPE_CHECKING:
-    from .sandboxes import CreateSandbox
+from .create_body import CreateSandbox
 
 _REPO_FIELDS = ("repo", "repo_branch", "repo_commit", "repo_subdir", "repo_token")
 #: Options that are passed to git, which would take a leading dash for an option of its own.

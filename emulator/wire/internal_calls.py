@@ -90,9 +90,9 @@ def _find(method: str, path: str) -> tuple[Operation, dict[str, str]]:
 
 @functools.cache
 def _routes() -> list[tuple[re.Pattern[str], Operation]]:
-    from ..app import operations
+    from .all_operations import all_operations
 
-    return [(compile_path(operation.path)[0], operation) for operation in operations()]
+    return [(compile_path(operation.path)[0], operation) for operation in all_operations()]
 
 
 def _request(method: str, path: str, parameters: dict[str, str], query: Mapping[str, Any]) -> Request:

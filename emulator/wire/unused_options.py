@@ -7,14 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from ..config import EmulatorConfig
 from ..platform import limits
 from ..store import Sandbox
-
-if TYPE_CHECKING:
-    from .sandboxes import CreateSandbox
+from .create_body import CreateSandbox
 
 #: The entries that `cage.proxy.allowed` can match: a host or `*.host`, either with a port, or an address.
 _HOST = re.compile(r"(\*\.)?[^\s*/:@\[\]]+(:\d+)?|\[?[0-9a-fA-F:.]+\]?(:\d+)?")
