@@ -76,7 +76,6 @@ def compose(
     run_dir: Path,
     files_dir: Path,
     state_writer: Optional[StateWriter],
-    log: Callable[[str], None],
     log_tail: Callable[[int, str], list[str]],
 ) -> Platform:
     """Make a platform.
@@ -88,7 +87,7 @@ def compose(
         memory_groups: Where control groups can be made for sandboxes; None: not here, or limits are off.
     """
     store, live, turns = Store(), LiveSandboxes(), Turns()
-    signals, background, durability = Signals(log), BackgroundTasks(log), Durability(state_writer)
+    signals, background, durability = Signals(), BackgroundTasks(), Durability(state_writer)
     journal, faults, stubs, agents = Journal(), Faults(randomness), Stubs(randomness), Agents()
     agent_replies, callback_errors = AgentReplies(randomness), CallbackErrors(randomness)
     toolchains = Toolchains()
@@ -98,14 +97,14 @@ def compose(
 
     accounts = Accounts(config, store, clock, randomness)
     events = Events(store, clock, randomness, journal, turns, signals)
-    recorder = SandboxRecorder(clock, journal, events, callback_errors, log)
+    recorder = SandboxRecorder(clock, journal, events, callback_errors)
     sessions = AgentSessions(store, clock, randomness, signals)
     snapshots = Snapshots(store, clock, live, randomness, files_dir, signals, recorder, background, durability)
 
-    command_stubs = CommandStubs(stubs, store, live, workers, recorder, log)
+    command_stubs = CommandStubs(stubs, store, live, workers, recorder)
     file_writes = FileWrites(clock, live, recorder)
     agent_runs = AgentRuns(
-        clock, live, journal, agent_replies, agents, chosen_isolation, sessions, file_writes, recorder, log
+        clock, live, journal, agent_replies, agents, chosen_isolation, sessions, file_writes, recorder
     )
     starter = SandboxStarter(
         config,
@@ -117,11 +116,10 @@ def compose(
         files_dir,
         relayed,
         command_stubs,
-        ShimRequests(stubs, live, command_stubs, agent_runs, recorder, log),
+        ShimRequests(stubs, live, command_stubs, agent_runs, recorder),
         ProcessLoss(clock, live, recorder, sessions, signals),
         recorder,
         background,
-        log,
     )
     sandboxes = Sandboxes(store, clock, live)
     lifecycle = SandboxLifecycle(
@@ -138,7 +136,6 @@ def compose(
         durability,
         files_dir,
         workers,
-        log,
     )
 
     rules, notifications = Rules(randomness), Notifications(store, randomness)
@@ -151,7 +148,6 @@ def compose(
         store,
         clock,
         live,
-        log,
         signals,
         recorder,
         background,
@@ -163,7 +159,6 @@ def compose(
         config=config,
         admin_key=admin_key,
         base_url=base_url,
-        log=log,
         log_tail=log_tail,
         run_dir=run_dir,
         files_dir=files_dir,
@@ -187,9 +182,9 @@ def compose(
         provisioner=provisioner,
         memory_groups=memory_groups,
         accounts=accounts,
-        billing=Billing(store, clock, log, signals),
+        billing=Billing(store, clock, signals),
         logins=Logins(store, clock, randomness, workers, signals, accounts),
-        device_logins=DeviceLogins(store, clock, zygote, workers, log, relayed, signals, accounts),
+        device_logins=DeviceLogins(store, clock, zygote, workers, relayed, signals, accounts),
         tickets=Tickets(clock, signals, accounts),
         events=events,
         recorder=recorder,
@@ -202,7 +197,7 @@ def compose(
         execs=Execs(clock, live, workers, sandboxes, command_stubs, recorder, signals),
         files=Files(clock, live, sandboxes, file_writes, recorder),
         terminals=Terminals(clock, randomness, live, sandboxes, command_stubs, recorder),
-        mcp=McpServer(clock, live, sandboxes, command_stubs, recorder, log),
+        mcp=McpServer(clock, live, sandboxes, command_stubs, recorder),
         ports=ports,
         trust=trust,
         rules=rules,

@@ -56,7 +56,7 @@ def report() -> Iterator[str]:
 async def _verdicts() -> list[ProbeResult]:
     """Every level really tried."""
     run_dir = RunDirectory.create(None)
-    zygote = Zygote(run_dir.path, lambda line: None)
+    zygote = Zygote(run_dir.path)
     try:
         return [await probe(level, zygote, run_dir.path) for level in LEVELS]
     finally:

@@ -224,10 +224,10 @@ class Emulator(BaseEmulator):
 
     def log_tail(self, count: int = 20) -> list[str]:
         """The newest lines of the emulator's own log, oldest first."""
-        return self._running().log_tail(count)
+        return self._running().log.tail(count)
 
     def _log_text(self) -> str:
-        return "\n".join(self._runtime.log_tail(20)) if self._runtime is not None else ""
+        return "\n".join(self._runtime.log.tail(20)) if self._runtime is not None else ""
 
     @property
     def _link(self) -> Transport:

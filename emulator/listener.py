@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import socket
 from collections.abc import Coroutine
 from typing import Any, Callable, Optional
+
+logger = logging.getLogger(__name__)
 
 #: Connections that are accepted in one turn of the event loop.
 BATCH = 32
@@ -23,20 +26,20 @@ class Listener:
     Args:
         sock: The listening socket. It is closed by `close`.
         on_connection: A coroutine function that owns the connection from then on.
-        log: Receives one line when connections have to wait, and one when they are accepted again.
         room: Returns how many connections may be accepted now, before each batch. At 0 they wait in the kernel's queue.
+        label: The beginning of log messages: one when connections have to wait, one when they are accepted again.
     """
 
     def __init__(
         self,
         sock: socket.socket,
         on_connection: Callable[[socket.socket], Coroutine[Any, Any, Any]],
-        log: Callable[[str], None],
         room: Callable[[], int] = lambda: BATCH,
+        label: str = "",
     ) -> None:
         self._sock = sock
         self._on_connection = on_connection
-        self._log = log
+        self._label = f"{label}: " if label else ""
         self._room = room
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -61,11 +64,11 @@ class Listener:
                 return
             except OSError as error:
                 if error.errno not in _EXHAUSTED:
-                    self._log(f"accepting a connection failed: {error}")
+                    logger.error("%saccepting a connection failed: %s", self._label, error)
                 return self._back_off(str(error.strerror))
             if self._is_backing_off:
                 self._is_backing_off = False
-                self._log("connections are accepted again")
+                logger.info("%sconnections are accepted again", self._label)
             task = self._loop.create_task(self._on_connection(connection))
             self._tasks.add(task)
             task.add_done_callback(self._finish)
@@ -73,12 +76,14 @@ class Listener:
     def _finish(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
-            self._log(f"a connection failed: {task.exception()!r}")
+            logger.error("%sa connection failed: %r", self._label, task.exception())
 
     def _back_off(self, reason: str) -> None:
         if not self._is_backing_off:
             self._is_backing_off = True
-            self._log(f"connections have to wait: {reason}; raise the limit (`ulimit -n`) or close some")
+            logger.warning(
+                "%sconnections have to wait: %s; raise the limit (`ulimit -n`) or close some", self._label, reason
+            )
         self._loop.remove_reader(self._sock.fileno())
         self._retry = self._loop.call_later(RETRY_SECONDS, self._listen)
 

@@ -13,13 +13,13 @@ import signal
 import sys
 import time
 import traceback
-from typing import Any, Callable, Optional
+from typing import Any, Optional
 
 import click
 
 from ..cage.probe import IsolationUnavailable
 from ..config import ConfigError, EmulatorConfig
-from ..locator import variables
+from ..discovery import environment_variables
 from .foreground import Foreground
 from .orphans import kill_marked
 
@@ -39,7 +39,7 @@ class BackgroundEmulator:
         self._status: Optional[int] = None
 
     @classmethod
-    def start(cls, config: EmulatorConfig, mark: str, echo: Callable[[str], None]) -> BackgroundEmulator:
+    def start(cls, config: EmulatorConfig, mark: str, stderr_level: int) -> BackgroundEmulator:
         """Returns at once. Processes that have `mark` in their environment go with the emulator when its parent is
         killed. To be called while there is one thread."""
         told, tell = os.pipe()
@@ -58,7 +58,7 @@ class BackgroundEmulator:
                 os.dup2(nothing, 0)
                 os.dup2(nothing, 1)
                 os.close(nothing)
-                code = _emulate(config, parent, tell, tethered, mark, echo)
+                code = _emulate(config, parent, tell, tethered, mark, stderr_level)
             except SystemExit as ending:
                 code = ending.code if isinstance(ending.code, int) else 1
             except BaseException:
@@ -114,9 +114,7 @@ class BackgroundEmulator:
         os.kill(self.pid, signal.SIGKILL)
 
 
-def _emulate(
-    config: EmulatorConfig, parent: int, tell: int, tethered: int, mark: str, echo: Callable[[str], None]
-) -> int:
+def _emulate(config: EmulatorConfig, parent: int, tell: int, tethered: int, mark: str, stderr_level: int) -> int:
     def answer(content: dict[str, str]) -> None:
         try:
             os.write(tell, json.dumps(content).encode())
@@ -138,12 +136,12 @@ def _emulate(
         os._exit(0)
 
     try:
-        foreground = Foreground(config, "exec", parent, echo)
+        foreground = Foreground(config, "exec", parent, stderr_level)
         runtime = foreground.runtime
         foreground.run(
             lambda: answer(
                 {
-                    **variables(runtime.base_url, runtime.api_key, runtime.admin_key),
+                    **environment_variables(runtime.base_url, runtime.api_key, runtime.admin_key),
                     **(runtime.loaded.variables() if config.scenario is not None else {}),
                 }
             ),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 import os
-import re
 import secrets
 import signal
 import sys
@@ -16,13 +16,14 @@ from .options import config_from, emulator_options
 STOP_LIMIT = 30.0
 #: In the environment of the command, and so of everything that it starts.
 MARK = "CAGED_EMULATOR_RUN"
-_WRONG = re.compile(r"\b(warning|failed|could not|did not)\b")
 _STARTING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @click.command("exec", context_settings={"allow_interspersed_args": False})
 @emulator_options(port=0)
-@click.option("-v", "--verbose", is_flag=True, help="Show the emulator's whole log on stderr.")
+@click.option(
+    "-v", "--verbose", is_flag=True, help="Print the emulator's whole log to stderr, not only its warnings and errors."
+)
 @click.argument("words", nargs=-1, required=True, type=click.UNPROCESSED, metavar="[--] COMMAND...")
 def command(words: tuple[str, ...], verbose: bool, **settings: Any) -> None:
     """Run a command with an emulator of its own, and stop that afterwards.
@@ -36,17 +37,13 @@ def command(words: tuple[str, ...], verbose: bool, **settings: Any) -> None:
     from .background_emulator import SCENARIO_LIMIT, START_LIMIT, BackgroundEmulator
     from .supervisor import CannotRun, Interrupted, Supervisor
 
-    def echo(line: str) -> None:
-        if verbose or _WRONG.search(line):
-            print(line, file=sys.stderr, flush=True)
-
     config = config_from(settings)
     for number in _STARTING:
         if signal.getsignal(number) != signal.SIG_IGN:
             # Until there is a command to forward to: leave by an exception, which ends the emulator.
             signal.signal(number, lambda number, _frame: sys.exit(128 + number))
     mark = secrets.token_hex(16)
-    beside = BackgroundEmulator.start(config, f"{MARK}={mark}", echo)
+    beside = BackgroundEmulator.start(config, f"{MARK}={mark}", logging.NOTSET if verbose else logging.WARNING)
     said_ended = False
 
     def look_after_emulator() -> None:

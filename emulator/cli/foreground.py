@@ -3,53 +3,57 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Callable, Optional
 
 from ..config import EmulatorConfig
-from ..locator import Locator
+from ..discovery import Locator
+from ..emulator_log import LogOutput
 from ..runtime import Runtime
 from .stop_signals import StopSignals
+
+logger = logging.getLogger(__name__)
+_UNFINDABLE = "env, status, stop and logs will not find this emulator: %s"
 
 
 class Foreground:
     """Made before anything listens: ConfigError for a setting that cannot be used. `kind`: serve or exec. `pid`: the
-    process that answers for it. `echo` gets each line of its log. `key_files`: files that will hold its keys."""
+    process that answers for it. `stderr_level`: the level from which on lines of its log are printed to stderr.
+    `key_files`: files that will hold its keys."""
 
     def __init__(
         self,
         config: EmulatorConfig,
         kind: str,
         pid: int,
-        echo: Callable[[str], None],
+        stderr_level: int = logging.NOTSET,
         key_files: Sequence[Path] = (),
     ) -> None:
         self._signals = StopSignals()
         self._kind = kind
-        self._echo = echo
         self._locator: Optional[Locator] = None
         unfindable = ""
         try:
             self._locator = Locator.create(pid)
         except OSError as error:
-            unfindable = f"warning: env, status, stop and logs will not find this emulator: {error.strerror or error}"
+            unfindable = str(error.strerror or error)
         try:
+            outputs = [LogOutput(_print, stderr_level)]
             if self._locator is not None:
                 key_files = [*key_files, self._locator.path]
-            self.runtime = Runtime(config, echo=self._log, key_files=key_files)
+                outputs.append(LogOutput(self._locator.log.write))
+            self.runtime = Runtime(config, key_files, outputs)
             if unfindable:
-                self.runtime.log(unfindable)
+                with self.runtime.log.selected():
+                    logger.warning(_UNFINDABLE, unfindable)
         except BaseException:
             self._hide()
             raise
-
-    def _log(self, line: str) -> None:
-        if self._locator is not None:
-            self._locator.log.write(line)
-        self._echo(line)
 
     def run(self, on_ready: Callable[[], None], tether: Optional[tuple[int, Callable[[], None]]] = None) -> None:
         """Serves until a signal or an error, and leaves nothing. `on_ready` is called once it answers and can be
@@ -69,7 +73,7 @@ class Foreground:
             nonlocal received
             received += 1
             if received == 1:
-                self.runtime.log("stopping (again to stop at once)")
+                logger.info("stopping (again to stop at once)")
                 self.runtime.request_stop()
             else:
                 self.abandon()
@@ -102,7 +106,7 @@ class Foreground:
             )
         except OSError as error:
             self._hide()
-            runtime.log(f"warning: env, status, stop and logs will not find this emulator: {error}")
+            logger.warning(_UNFINDABLE, error)
 
     def abandon(self) -> None:
         """The short way out: everything of it goes at once."""
@@ -113,3 +117,7 @@ class Foreground:
         locator, self._locator = self._locator, None
         if locator is not None:
             locator.remove()
+
+
+def _print(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

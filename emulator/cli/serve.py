@@ -16,7 +16,7 @@ from caged import __version__
 
 from ..cage.probe import IsolationUnavailable
 from ..config import ConfigError
-from ..locator import variables
+from ..discovery import environment_variables
 from ..runtime import Runtime
 from .foreground import Foreground
 from .options import config_from, emulator_options
@@ -32,9 +32,7 @@ def command(ready_file: Optional[Path], **settings: Any) -> None:
     config = config_from(settings)
     key_files = [*_output_files(), *([ready_file.absolute()] if ready_file is not None else [])]
     try:
-        foreground = Foreground(
-            config, "serve", os.getpid(), lambda line: print(line, file=sys.stderr, flush=True), key_files
-        )
+        foreground = Foreground(config, "serve", os.getpid(), key_files=key_files)
     except ConfigError as error:
         raise click.UsageError(str(error)) from error
     try:
@@ -53,7 +51,7 @@ def command(ready_file: Optional[Path], **settings: Any) -> None:
 
 def _announce(runtime: Runtime, ready_file: Optional[Path]) -> None:
     print(f"Caged emulator {__version__} on {runtime.base_url} (isolation: {runtime.platform.isolation.level})")
-    exported = variables(runtime.base_url, runtime.api_key, runtime.admin_key)
+    exported = environment_variables(runtime.base_url, runtime.api_key, runtime.admin_key)
     if runtime.config.scenario is not None:
         exported.update(runtime.loaded.variables())
     for name, value in exported.items():

@@ -8,7 +8,7 @@ from typing import Optional
 
 import click
 
-from .target import URL_VARIABLE, Wanted, target_options
+from .target import URL_VARIABLE, TargetSelection, target_options
 
 
 @click.command("shell")
@@ -20,7 +20,7 @@ from .target import URL_VARIABLE, Wanted, target_options
     help="An archive that the sandbox is in, as pytest --caged-keep-failed leaves them.",
 )
 @target_options
-def command(sandbox: str, archive: Optional[Path], wanted: Wanted) -> None:
+def command(sandbox: str, archive: Optional[Path], selection: TargetSelection) -> None:
     """Open a shell in SANDBOX; it ends as shells do, by `exit` or Ctrl-D.
 
     With --from, in an emulator of its own that holds what is in the archive, and that is gone afterwards, changes and
@@ -28,16 +28,16 @@ def command(sandbox: str, archive: Optional[Path], wanted: Wanted) -> None:
     and CAGED_BASE_URL lead; else in the running emulator.
     """
     if archive is not None:
-        if wanted.explicit:
+        if selection.is_explicit:
             raise click.UsageError("--from starts an emulator of its own; it goes without the options that name one")
         _from_archive(sandbox, archive)
         return
-    if not wanted.explicit and os.environ.get("CAGED_API_KEY") and not _emulator_is_named():
+    if not selection.is_explicit and os.environ.get("CAGED_API_KEY") and not _emulator_is_named():
         _open(sandbox, None, None)
         return
     from .control import connected
 
-    target = wanted.choose()
+    target = selection.choose()
     with connected(target) as emulator:
         key = emulator.key_for(sandbox)
     _open(sandbox, target.base_url, key)

@@ -9,24 +9,24 @@ from typing import Optional
 
 import click
 
-from ..running import DiscoveredEmulator, running
-from .target import Target, Wanted, none_runs, plain_warnings, target_options
+from ..discovery import DiscoveredEmulator, find_running
+from .target import Target, TargetSelection, none_runs, plain_warnings, target_options
 
 ANSWER_SECONDS = 2.0
 
 
 @click.command("status")
 @target_options
-def command(wanted: Wanted) -> None:
+def command(selection: TargetSelection) -> None:
     """List your running emulators, and the one that the environment names; or the one that the options name.
 
     Exit code 1 when there is none, when the one that the options name does not answer, or when the environment names
     one that does not and none of yours runs.
     """
-    named = wanted.choose() if wanted.explicit else wanted.named()
+    named = selection.choose() if selection.is_explicit else selection.named()
     targets = [named] if named is not None else []
-    if not wanted.explicit:
-        others = [one for one in running() if named is None or one != named.found]
+    if not selection.is_explicit:
+        others = [one for one in find_running() if named is None or one != named.found]
         targets += [Target(one.base_url, one.admin_key, one) for one in others]
     if not targets:
         raise none_runs()
@@ -34,7 +34,7 @@ def command(wanted: Wanted) -> None:
     for target in targets:
         answers, described = _ask(target)
         click.echo("  ".join([target.base_url, *_facts(target.found), described]))
-        good = good or answers or (target.found is not None and not wanted.explicit)
+        good = good or answers or (target.found is not None and not selection.is_explicit)
     if not good:
         raise SystemExit(1)
 

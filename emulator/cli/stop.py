@@ -8,8 +8,8 @@ import time
 
 import click
 
-from ..running import DiscoveredEmulator, running
-from .target import Wanted, none_runs, target_options
+from ..discovery import DiscoveredEmulator, find_running
+from .target import TargetSelection, none_runs, target_options
 
 #: An orderly end has 30 s at most; more means that something keeps it.
 LIMIT = 35.0
@@ -26,11 +26,11 @@ LIMIT = 35.0
     metavar="SECONDS",
     help="How long to wait.",
 )
-def command(wanted: Wanted, every: bool, timeout: float) -> None:
+def command(selection: TargetSelection, every: bool, timeout: float) -> None:
     """Stop the running emulator and wait until it and its files are gone."""
-    if every and wanted.explicit:
+    if every and selection.is_explicit:
         raise click.UsageError("--all is every emulator of yours on this machine; it goes without naming one")
-    meant = running() if every else [wanted.choose().local("stop")]
+    meant = find_running() if every else [selection.choose().local("stop")]
     if not meant:
         raise none_runs()
     failed = [one for one in meant if not _signal(one)]
@@ -49,7 +49,7 @@ def command(wanted: Wanted, every: bool, timeout: float) -> None:
 
 def _signal(found: DiscoveredEmulator) -> bool:
     if not found.process_runs:
-        if not found.alive:
+        if not found.is_alive:
             return True  # it ended meanwhile
         click.echo(f"Error: {found.base_url} is served from where its process cannot be seen; stop it there", err=True)
         return False
@@ -61,7 +61,7 @@ def _signal(found: DiscoveredEmulator) -> bool:
 
 
 def _ended(found: DiscoveredEmulator, deadline: float) -> bool:
-    while found.alive or found.process_runs or (found.run_dir is not None and found.run_dir.exists()):
+    while found.is_alive or found.process_runs or (found.run_dir is not None and found.run_dir.exists()):
         if time.monotonic() > deadline:
             return False
         time.sleep(0.02)

@@ -12,8 +12,7 @@ from typing import Any, Callable, Optional
 
 import click
 
-from ..locator import variables
-from ..running import DiscoveredEmulator, looked_in, running
+from ..discovery import DiscoveredEmulator, describe_directories, environment_variables, find_running
 
 URL_VARIABLE = "CAGED_EMULATOR_URL"
 KEY_VARIABLE = "CAGED_EMULATOR_ADMIN_KEY"
@@ -43,11 +42,11 @@ class Target:
         from ..control_client.remote import RemoteEmulator
 
         with plain_warnings(), RemoteEmulator(self.base_url, self.admin_key) as emulator:
-            return variables(self.base_url, emulator.api_key, self.admin_key)
+            return environment_variables(self.base_url, emulator.api_key, self.admin_key)
 
 
 @dataclass(frozen=True)
-class Wanted:
+class TargetSelection:
     """What the command line and the environment say about the emulator that is meant.
 
     In this order: `--url` and `--admin-key`, or `--port` and `--pid`; CAGED_EMULATOR_URL and CAGED_EMULATOR_ADMIN_KEY,
@@ -59,7 +58,7 @@ class Wanted:
     admin_key: Optional[str] = None
 
     @property
-    def explicit(self) -> bool:
+    def is_explicit(self) -> bool:
         """Whether the command line says which emulator is meant."""
         return (self.port, self.pid, self.url, self.admin_key) != (None, None, None, None)
 
@@ -82,7 +81,7 @@ class Wanted:
                 f" {URL_VARIABLE}"
             )
         url = url.rstrip("/")
-        found = next((one for one in running() if (one.base_url, one.admin_key) == (url, key)), None)
+        found = next((one for one in find_running() if (one.base_url, one.admin_key) == (url, key)), None)
         return Target(url, key, found)
 
     def _key_of_environment(self) -> Optional[str]:
@@ -97,7 +96,7 @@ class Wanted:
         target = self.named()
         if target is not None:
             return target
-        found = running()
+        found = find_running()
         if not found:
             raise none_runs()
         fitting = [one for one in found if self.port in (None, one.port) and self.pid in (None, one.pid)]
@@ -130,7 +129,7 @@ def target_options(command: Callable[..., Any]) -> Callable[..., Any]:
     def targeted(
         url: Optional[str], admin_key: Optional[str], port: Optional[int], pid: Optional[int], **options: Any
     ) -> Any:
-        return command(wanted=Wanted(port, pid, url, admin_key), **options)
+        return command(selection=TargetSelection(port, pid, url, admin_key), **options)
 
     return targeted
 
@@ -157,6 +156,6 @@ def plain_warnings() -> Iterator[None]:
 def none_runs() -> click.ClickException:
     return click.ClickException(
         "no emulator of yours is running; start one with `caged-emulator serve`, or run a command with one of its own:"
-        f" `caged-emulator exec -- COMMAND` (looked in {looked_in()}). One that runs elsewhere is named by --url and"
-        f" --admin-key, or {URL_VARIABLE} and {KEY_VARIABLE}"
+        f" `caged-emulator exec -- COMMAND` (looked in {describe_directories()}). One that runs elsewhere is named by"
+        f" --url and --admin-key, or {URL_VARIABLE} and {KEY_VARIABLE}"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from pathlib import Path
 from typing import Any, Callable, Optional
@@ -18,6 +19,8 @@ from .database import NAME, Error, advice, open_database
 from .recovery import Alive
 from .saved_randomness import SavedRandomness
 from .state_directory import StateDirectory
+
+logger = logging.getLogger(__name__)
 
 #: How long what nobody has been told of yet may wait, and what is no reason for a transaction.
 INTERVAL = 0.05
@@ -144,7 +147,7 @@ class Persistence:
                 told = ""
             except NotKept as error:
                 if str(error) != told and self._platform is not None:
-                    self._platform.log(str(error))
+                    logger.error("%s", error)
                 told = str(error)
             if late:
                 self._later_at = loop.time()

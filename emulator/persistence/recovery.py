@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ from ..platform.platform import Platform
 from ..store import Sandbox, Store
 from .codec import snapshot_file
 from .state_directory import StateDirectory
+
+logger = logging.getLogger(__name__)
 
 KILLED = "stopped: the emulator was killed; resume the sandbox to go on"
 
@@ -72,9 +75,10 @@ def look_after_files(platform: Platform, directory: StateDirectory) -> None:
 
 def _move_aside(platform: Platform, directory: StateDirectory, path: Path, why: str) -> None:
     try:
-        platform.log(f"{path} was moved to {directory.move_aside(path, why)}: {why}")
+        moved = directory.move_aside(path, why)
+        logger.warning("%s was moved to %s: %s", path, moved, why)
     except OSError as error:
-        platform.log(f"{path} was left where it is: {why}, and it cannot be moved aside: {error.strerror}")
+        logger.warning("%s was left where it is: %s, and it cannot be moved aside: %s", path, why, error.strerror)
 
 
 def end_sessions(store: Store, alive: Alive) -> None:
@@ -115,12 +119,14 @@ def _snapshots(platform: Platform) -> None:
                     platform.recorder.record_error(sandbox, why)
         elif snapshot.status == "completed" and not snapshot.file.is_file():
             snapshot.status = "failed"
-            platform.log(f"snapshot {snapshot.id} cannot be used: its file {snapshot.file} is missing; put it back")
+            logger.warning(
+                "snapshot %s cannot be used: its file %s is missing; put it back", snapshot.id, snapshot.file
+            )
         elif snapshot.status == "failed" and snapshot.size_bytes and snapshot.file.is_file():
             snapshot.status = "completed"  # its file is back
     for sandbox in platform.store.sandboxes.values():
         if sandbox.status == "stopped" and not (platform.files_dir / "sandboxes" / sandbox.id).is_dir():
-            platform.log(f"sandbox {sandbox.id} cannot be resumed: its directory is missing; put it back")
+            logger.warning("sandbox %s cannot be resumed: its directory is missing; put it back", sandbox.id)
 
 
 def _is_whole(file: Path) -> bool:
@@ -138,4 +144,4 @@ def _remove(platform: Platform, path: Path) -> None:
         else:
             path.unlink(missing_ok=True)
     except OSError as error:
-        platform.log(f"{path} cannot be removed: {error.strerror}")
+        logger.warning("%s cannot be removed: %s", path, error.strerror)

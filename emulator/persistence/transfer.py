@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 import os
 import secrets
 import shutil
@@ -27,6 +28,8 @@ from .codec import snapshot_file
 from .database import NAME, Error, into_one_file, open_database
 from .foreign import foreign_database
 from .unpacking import PLACES, TransferError, pack_up
+
+logger = logging.getLogger(__name__)
 
 __all__ = ["Contents", "Transfer", "TransferError"]
 
@@ -86,7 +89,7 @@ class Transfer:
                 if error.errno in _EXHAUSTED:
                     raise
                 left_out[box.id] = f"its files cannot be saved: {error}"
-                self._platform.log(f"sandbox {box.id} was left out of an export: {left_out[box.id]}")
+                logger.warning("sandbox %s was left out of an export: %s", box.id, left_out[box.id])
                 await self._platform.workers.walk.run(disk.remove, work / "sandboxes" / box.id)
         return packed, left_out
 

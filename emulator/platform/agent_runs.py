@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import logging
 import os
 import shutil
 from dataclasses import replace
@@ -29,6 +30,8 @@ from .recorder import SandboxRecorder
 from .redaction import redact_for
 from .sandbox_text import sandbox_text
 from .user_functions import in_thread
+
+logger = logging.getLogger(__name__)
 
 #: How long an agent waits for another one in its sandbox: as long as clients wait for a command.
 TURN_SECONDS = 300.0
@@ -56,7 +59,6 @@ class AgentRuns:
         sessions: AgentSessions,
         files: FileWrites,
         recorder: SandboxRecorder,
-        log: Callable[[str], None],
     ) -> None:
         self._clock = clock
         self._live = live
@@ -67,7 +69,6 @@ class AgentRuns:
         self._sessions = sessions
         self._files = files
         self._recorder = recorder
-        self._log = log
 
     async def answer(self, sandbox: Sandbox, request: dict[str, Any], answer: Answer) -> None:
         """Answer the request of an agent's command. One agent at a time in a sandbox; the next waits for its turn."""
@@ -120,7 +121,7 @@ class AgentRuns:
         try:
             script = self._agent_replies.take(sandbox.account_id, prompt.agent, prompt.text)
         except NoReplyLeft as error:
-            self._log(f"{sandbox.id}: {prompt.program}: {error}")
+            logger.warning("%s: %s: %s", sandbox.id, prompt.program, error)
             return await self._run(sandbox, prompt, Reply(f"{prompt.program}: {error}\n", 1), answer)
         if script is None:
             return await self._run(sandbox, prompt, self._agents.reply, answer)
@@ -193,7 +194,7 @@ class AgentRuns:
         except (CallbackRaised, TypeError, ValueError) as error:
             raised = error.original if isinstance(error, CallbackRaised) else error
             if script is None:
-                self._log(f"{sandbox.id}: answering {prompt.program} failed: {raised!r}")
+                logger.error("%s: a prompt of %s could not be answered: %r", sandbox.id, prompt.program, raised)
                 return Reply(f"the emulator could not answer: {raised}\n", 1)
             text = self._recorder.record_callback_error(sandbox, script, raised)
             return Reply(f"the function of {script} failed: {text}\n", 1)

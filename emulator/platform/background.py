@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Coroutine
-from typing import Any, Callable
+from typing import Any
+
+logger = logging.getLogger(__name__)
 
 
 class BackgroundTasks:
     """Tasks that are kept until they end. One that fails is logged."""
 
-    def __init__(self, log: Callable[[str], None]) -> None:
-        self._log = log
+    def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -24,7 +26,7 @@ class BackgroundTasks:
     def _finished(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
-            self._log(f"background work failed: {task.exception()!r}")
+            logger.error("background work failed", exc_info=task.exception())
 
     async def finish(self, seconds: float) -> None:
         """Wait for all tasks, and cancel those that have not ended after so many seconds."""

@@ -6,15 +6,17 @@ and take effect when they are opened. A period is 30 days; a subscription that w
 
 from __future__ import annotations
 
+import logging
 import secrets
 from dataclasses import dataclass, replace
-from typing import Callable
 
 from ..control.clock import Clock, rfc3339
 from ..store import Account, Store, Subscription
 from . import cost
 from .errors import ApiError, invalid, not_found
 from .signals import Signals
+
+logger = logging.getLogger(__name__)
 
 FREE = "free"
 PLANS = ("pro", "team")
@@ -66,10 +68,9 @@ class Link:
 
 
 class Billing:
-    def __init__(self, store: Store, clock: Clock, log: Callable[[str], None], signals: Signals) -> None:
+    def __init__(self, store: Store, clock: Clock, signals: Signals) -> None:
         self._store = store
         self._clock = clock
-        self._log = log
         self._signals = signals
         self._links: dict[str, Link] = {}
         self._signals.connect("clock_set", self._clock_set)
@@ -141,7 +142,7 @@ class Billing:
         account, plan = self._opened(name, checkout=True)
         del self._links[name]
         subscribe(account, plan, self._clock.time())
-        self._log(f"account {account.id} is on the {plan} plan now; no payment was made")
+        logger.info("account %s is on the %s plan now; no payment was made", account.id, plan)
         return account
 
     def shown_in_portal(self, name: str) -> Account:

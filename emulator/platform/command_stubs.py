@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import logging
 import secrets
 import signal
 from collections.abc import Awaitable
@@ -19,6 +20,8 @@ from ..workers import Workers
 from .live_sandboxes import LiveSandboxes
 from .recorder import SandboxRecorder
 from .user_functions import in_thread
+
+logger = logging.getLogger(__name__)
 
 #: The exit code that shells give to a command that cannot be run at all.
 CANNOT_RUN = 126
@@ -87,14 +90,12 @@ class CommandStubs:
         live: LiveSandboxes,
         workers: Workers,
         recorder: SandboxRecorder,
-        log: Callable[[str], None],
     ) -> None:
         self._stubs = stubs
         self._store = store
         self._live = live
         self._workers = workers
         self._recorder = recorder
-        self._log = log
 
     # --- choosing
 
@@ -199,4 +200,4 @@ class CommandStubs:
             try:
                 await work(sandbox, cage)
             except (SandboxGone, OSError) as error:
-                self._log(f"{sandbox.id}: {stub}: {error}")
+                logger.warning("%s: %s: %s", sandbox.id, stub, error)

@@ -9,9 +9,10 @@ approved for that account and no other.
 from __future__ import annotations
 
 import ipaddress
+import logging
 import secrets
 from dataclasses import dataclass
-from typing import Callable, Optional
+from typing import Optional
 
 from ..cage.peers import Address, Peer, peer_of
 from ..cage.zygote import Zygote
@@ -21,6 +22,8 @@ from ..workers import Workers
 from .accounts import Accounts
 from .errors import ApiError
 from .signals import Signals
+
+logger = logging.getLogger(__name__)
 
 EXPIRES_SECONDS = 600
 #: Seconds between polls; for less than 3 the client uses 5.
@@ -55,7 +58,6 @@ class DeviceLogins:
         clock: Clock,
         zygote: Zygote,
         workers: Workers,
-        log: Callable[[str], None],
         relayed: set[tuple[str, int]],
         signals: Signals,
         accounts: Accounts,
@@ -64,7 +66,6 @@ class DeviceLogins:
         self._clock = clock
         self._zygote = zygote
         self._workers = workers
-        self._log = log
         self._relayed = relayed
         self._signals = signals
         self._accounts = accounts
@@ -97,7 +98,7 @@ class DeviceLogins:
         )
         self._devices[device.device_code] = device
         probe_result = f"approved for account {account_id}" if account_id else "denied"
-        self._log(f"device login {device.user_code} from {peer.why}: {probe_result}")
+        logger.info("device login %s from %s: %s", device.user_code, peer.why, probe_result)
         return device
 
     async def _peer(self, client: Optional[Address], server: Optional[Address]) -> Peer:
@@ -138,7 +139,7 @@ class DeviceLogins:
                 " account's sandboxes to log in (allow_device_login)",
             )
         device.used = True
-        self._log(f"device login {device.user_code} has the API key of account {account.id} now")
+        logger.info("device login %s has the API key of account %s now", device.user_code, account.id)
         return account, self._accounts.full_key(account).secret
 
     def describe(self, user_code: str) -> str:

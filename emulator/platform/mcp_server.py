@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Callable
+from typing import TYPE_CHECKING
 
 from ..control.clock import Clock
 from ..store import Sandbox
@@ -23,19 +23,17 @@ class McpServer:
         sandboxes: Sandboxes,
         command_stubs: CommandStubs,
         recorder: SandboxRecorder,
-        log: Callable[[str], None],
     ) -> None:
         self._clock = clock
         self._live = live
         self._sandboxes = sandboxes
         self._command_stubs = command_stubs
         self._recorder = recorder
-        self._log = log
 
     def open(self, sandbox: Sandbox, read_only: bool = False) -> McpSession:
         """Return a session for one client. `read_only`: without the tools that change something."""
         from .mcp.session import McpSession  # a fifth of the emulator's code, loaded with the first client
 
         return McpSession(
-            self._clock, self._live, self._sandboxes, self._command_stubs, self._recorder, self._log, sandbox, read_only
+            self._clock, self._live, self._sandboxes, self._command_stubs, self._recorder, sandbox, read_only
         )

@@ -65,9 +65,8 @@ class Platform:
 
     Attributes:
         admin_key: Opens the calls about the emulator itself.
-        log: Adds a line to the emulator's own log.
-        log_tail: Returns the newest lines of that log: so many, about one account and the emulator itself, or all
-            with `*`.
+        log_tail: Returns the newest lines of the emulator's own log: so many, about one account and the emulator
+            itself, or all with `*`.
         functions: Functions of a test in this process, by the handle that is sent in their place.
         run_dir: The directory of what goes when the emulator stops.
         files_dir: The directory of sandboxes and snapshots: the state directory, or `run_dir`.
@@ -76,7 +75,6 @@ class Platform:
     config: EmulatorConfig
     admin_key: str
     base_url: str
-    log: Callable[[str], None]
     log_tail: Callable[[int, str], list[str]]
     run_dir: Path
     files_dir: Path

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Optional, Protocol, Union
+import logging
+from typing import Any, Optional, Protocol, Union
 
 from ..control.agent_replies import AgentReply
 from ..control.callbacks import CallbackErrors
@@ -11,6 +12,8 @@ from ..control.journal import TEXT_CHARACTERS, CommandRecord, Journal
 from ..control.stubs import Stub
 from ..store import LogEntry, Sandbox
 from .redaction import redact_for
+
+logger = logging.getLogger(__name__)
 
 #: A control that may have a function of a test.
 Control = Union[Stub, AgentReply]
@@ -35,13 +38,11 @@ class SandboxRecorder:
         journal: Journal,
         events: EventRecorder,
         callback_errors: CallbackErrors,
-        log: Callable[[str], None],
     ) -> None:
         self._clock = clock
         self._journal = journal
         self._events = events
         self._callback_errors = callback_errors
-        self._log = log
 
     def log(self, sandbox: Sandbox, message: str, kind: str = "lifecycle") -> None:
         """Add a line of type `kind` to a sandbox's log."""
@@ -115,5 +116,5 @@ class SandboxRecorder:
             error=error,
             allowed=control.allow_errors,
         )
-        self._log(f"{sandbox.id}: {control} failed: {recorded.error}")
+        logger.error("%s: %s failed: %s", sandbox.id, control, recorded.error)
         return recorded.error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from pathlib import Path
 from typing import Callable, Optional
 
@@ -28,6 +29,8 @@ from .sandbox_starter import SetupFailed
 from .signals import Signals
 from .snapshots import Snapshots
 
+logger = logging.getLogger(__name__)
+
 
 class SandboxLifecycle:
     def __init__(
@@ -45,7 +48,6 @@ class SandboxLifecycle:
         durability: Durability,
         files_dir: Path,
         workers: Workers,
-        log: Callable[[str], None],
     ) -> None:
         """`files_dir`: the directory that holds the sandboxes' directories."""
         self._store = store
@@ -61,7 +63,6 @@ class SandboxLifecycle:
         self._durability = durability
         self._files_dir = files_dir
         self._workers = workers
-        self._log = log
 
     # --- creating
 
@@ -112,7 +113,7 @@ class SandboxLifecycle:
                 raise SetupFailed(reason)
         except Exception as error:
             if not isinstance(error, (SetupFailed, SandboxGone)):
-                self._log(f"building {sandbox.id} failed: {error!r}")
+                logger.error("%s could not be built: %r", sandbox.id, error)
             if sandbox.status == "pending":
                 self._fail(sandbox, error)
         if sandbox.status == "destroyed":
@@ -282,7 +283,7 @@ class SandboxLifecycle:
         self._live.drop(sandbox)
         if survivors:
             with acting_for(sandbox.account_id):
-                self._log(f"{sandbox.id}: {survivors} processes could not be killed")
+                logger.error("%s: %d processes could not be killed", sandbox.id, survivors)
 
     async def destroy_all(self, account: Optional[Account] = None) -> None:
         """Destroy the account's sandboxes, or all."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import Callable, Optional
+from typing import Optional
 
 from ..cage.cage import Cage
 from ..cage.cgroups import MemoryGroup, MemoryGroups
@@ -82,7 +82,6 @@ class SandboxStarter:
         loss: ProcessLoss,
         recorder: SandboxRecorder,
         background: BackgroundTasks,
-        log: Callable[[str], None],
     ) -> None:
         """
         Args:
@@ -103,7 +102,6 @@ class SandboxStarter:
         self._loss = loss
         self._recorder = recorder
         self._background = background
-        self._log = log
 
     async def start(self, sandbox: Sandbox, again: bool = False) -> Cage:
         """Start the sandbox's processes and install its template's programs.
@@ -175,5 +173,4 @@ class SandboxStarter:
             self._recorder.log(sandbox, f"{host}:{port} was refused: it is not on the allowlist", "network")
             self._recorder.record_event(sandbox, "network", {"host": host, "port": port, "allowed": False})
 
-        log = self._log
-        return Proxy(sandbox.allowlist, refused, lambda line: log(f"{sandbox.id}: {line}"), self._relayed)
+        return Proxy(sandbox.allowlist, refused, sandbox.id, self._relayed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 from collections.abc import Sequence
 from typing import Callable, Optional
@@ -18,6 +19,8 @@ from .live_sandboxes import LiveSandboxes
 from .recorder import SandboxRecorder
 from .sandbox_lifecycle import SandboxLifecycle
 from .signals import Signals
+
+logger = logging.getLogger(__name__)
 
 INTERVAL = 0.25
 #: The account of what belongs to none: it follows the emulator's own clock.
@@ -38,7 +41,6 @@ class Scheduler:
         store: Store,
         clock: Clock,
         live: LiveSandboxes,
-        log: Callable[[str], None],
         signals: Signals,
         recorder: SandboxRecorder,
         background: BackgroundTasks,
@@ -55,7 +57,6 @@ class Scheduler:
         self._store = store
         self._clock = clock
         self._live = live
-        self._log = log
         self._signals = signals
         self._recorder = recorder
         self._background = background
@@ -165,8 +166,8 @@ class Scheduler:
         for check in self._checks:
             try:
                 check()
-            except Exception as error:
-                self._log(f"a regular check failed: {error!r}")
+            except Exception:
+                logger.exception("a regular check failed")
 
     async def _finish_started(self) -> None:
         if self._started:
@@ -183,8 +184,8 @@ class Scheduler:
                 await self._check_sandbox(sandbox)
             except ApiError:
                 pass  # its state has changed meanwhile
-            except Exception as error:
-                self._log(f"checking {sandbox.id} failed: {error!r}")
+            except Exception:
+                logger.exception("the check of %s failed", sandbox.id)
             finally:
                 self._checking.discard(sandbox.id)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Callable, Optional
+import logging
+from typing import Any, Optional
 
 from ..cage.cage import Cage
 from ..cage.shim_rpc import Answer
@@ -15,6 +16,8 @@ from .command_stubs import CANNOT_RUN, CommandStubs
 from .live_sandboxes import LiveSandboxes
 from .recorder import SandboxRecorder
 from .sandbox_text import sandbox_text
+
+logger = logging.getLogger(__name__)
 
 
 class ShimRequests:
@@ -28,14 +31,12 @@ class ShimRequests:
         command_stubs: CommandStubs,
         agent_runs: AgentRuns,
         recorder: SandboxRecorder,
-        log: Callable[[str], None],
     ) -> None:
         self._stubs = stubs
         self._live = live
         self._command_stubs = command_stubs
         self._agent_runs = agent_runs
         self._recorder = recorder
-        self._log = log
 
     async def answer(self, sandbox: Sandbox, request: dict[str, Any], answer: Answer) -> None:
         """Answer a request. A failure is logged, and the program prints that the log has the reason."""
@@ -43,7 +44,7 @@ class ShimRequests:
             try:
                 await self._answer(sandbox, request, answer)
             except Exception as error:  # any program inside may send any request
-                self._log(f"{sandbox.id}: a program's question could not be answered: {error!r}")
+                logger.error("%s: a request of the shim could not be answered: %r", sandbox.id, error)
                 answer.write("the emulator could not answer; its log says why\n")
                 answer.finish(1)
 

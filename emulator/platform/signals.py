@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any, Callable
+
+logger = logging.getLogger(__name__)
 
 #: Every signal with the keywords it is sent with.
 SIGNALS: dict[str, tuple[str, ...]] = {
@@ -34,8 +37,7 @@ class Signals:
     wait; for what takes time there is `BackgroundTasks`. The exception of one is logged; the others are still
     called."""
 
-    def __init__(self, log: Callable[[str], None]) -> None:
-        self._log = log
+    def __init__(self) -> None:
         self._listeners: dict[str, list[Listener]] = {name: [] for name in SIGNALS}
 
     def connect(self, name: str, listener: Listener) -> None:
@@ -49,5 +51,5 @@ class Signals:
         for listener in tuple(self._listeners[name]):
             try:
                 listener(**data)
-            except Exception as error:
-                self._log(f"a listener to {name} failed: {error!r}")
+            except Exception:
+                logger.exception("a listener to the signal %s failed", name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 
@@ -133,7 +134,8 @@ def test_remote_emulator_is_controlled_completely(call, elsewhere, environment, 
     assert variables["CAGED_EMULATOR_URL"] == variables["CAGED_BASE_URL"] == elsewhere.base_url
     assert variables["CAGED_EMULATOR_ADMIN_KEY"] == elsewhere.admin_key
     assert variables["CAGED_API_KEY"] == elsewhere.api_key
-    elsewhere._runtime.log("a line of the emulator's log")
+    with elsewhere._runtime.log.selected():
+        logging.getLogger("caged.emulator").info("a line of the emulator's log")
     assert call("logs").stdout.endswith("a line of the emulator's log\n")
     assert call("logs", "-n", "0").stdout == ""
     status = call("status").stdout

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import traceback
-from typing import Any, Callable, Optional
+import logging
+from typing import Any, Optional
 
 from ...cage.cage import Cage
 from ...cage.process import SandboxGone
@@ -20,6 +20,8 @@ from ..sandboxes import Sandboxes
 from . import filesystem, git, network, protocol, terminal
 from .protocol import ProtocolError, short
 from .tool import Context, Outcome, Tool, ToolError
+
+logger = logging.getLogger(__name__)
 
 #: In the order of `tools/list` (wire-other-clients.md 7.2); the last two exist only on the platform.
 TOOLS: tuple[Tool, ...] = (
@@ -51,13 +53,11 @@ class McpSession:
         sandboxes: Sandboxes,
         command_stubs: CommandStubs,
         recorder: SandboxRecorder,
-        log: Callable[[str], None],
         sandbox: Sandbox,
         read_only: bool = False,
     ) -> None:
         self._clock = clock
         self._live = live
-        self._log = log
         self._command_stubs = command_stubs
         self._recorder = recorder
         self._sandboxes = sandboxes
@@ -94,7 +94,7 @@ class McpSession:
         except ProtocolError as error:
             reply = error.as_reply()
         except Exception:
-            self._log(f"MCP {method} failed:\n{traceback.format_exc()}")
+            logger.exception("MCP %s failed", method)
             reply = ProtocolError(
                 protocol.INTERNAL_ERROR, "Internal error: the emulator's log has the traceback. Please report it."
             ).as_reply()
@@ -157,7 +157,7 @@ class McpSession:
         tool = self._tools.get(name)
         if tool is None:
             if self._read_only and any(name == other.name for other in TOOLS):
-                self._log(f"{self._sandbox.id}: MCP tool {name} was refused because the API key is read-only")
+                logger.info("%s: MCP tool %s was refused because the API key is read-only", self._sandbox.id, name)
             raise ProtocolError(protocol.INVALID_PARAMS, f"Unknown tool: {short(name)}")
         start = self._clock.stopwatch()
         try:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+
 from ...platform.errors import ApiError
 from ..common_headers import add_common_headers
 from ..problem import problem
 from .exchange import HttpExchange
+
+logger = logging.getLogger(__name__)
 
 
 async def commit(exchange: HttpExchange) -> None:
@@ -16,6 +20,6 @@ async def commit(exchange: HttpExchange) -> None:
     try:
         platform.commit()
     except OSError as error:
-        platform.log(f"{request.method} {request.scope['path']}: {error}")
+        logger.error("%s %s: %s", request.method, request.scope["path"], error)
         exchange.response = problem(ApiError(507, str(error)))
         add_common_headers(exchange.response, platform)

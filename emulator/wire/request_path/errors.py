@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import traceback
+import logging
 
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
@@ -11,6 +11,8 @@ from ...platform.errors import ApiError
 from ..other_accounts import note_if_of_other_account
 from ..problem import problem
 from .exchange import Exchange
+
+logger = logging.getLogger(__name__)
 
 #: The status, in the journal, of a request whose client disconnected before it was answered.
 CLIENT_CLOSED_REQUEST = 499
@@ -24,7 +26,5 @@ def response_to(error: Exception, exchange: Exchange) -> Response:
         return problem(error)
     if isinstance(error, ClientDisconnect):
         return Response(status_code=CLIENT_CLOSED_REQUEST)
-    log = exchange.platform.log
-    trace = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-    log(f"{exchange.record.method} {exchange.record.path} failed:\n{trace}")
+    logger.error("%s %s failed", exchange.record.method, exchange.record.path, exc_info=error)
     return problem(ApiError(500, "the emulator failed; its log has the traceback. Please report it."))
