@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Optional
+from typing import Callable, Optional
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -14,7 +14,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .platform.errors import ApiError
 from .platform.platform import Platform
-from .wire.all_operations import all_operations, core_operations, platform_routes, socket_operations
+from .wire.admin.operations import PREFIX
+from .wire.all_operations import (
+    admin_operations,
+    all_operations,
+    core_operations,
+    platform_routes,
+    socket_operations,
+)
 from .wire.common_headers import add_common_headers
 from .wire.dispatch import Dispatcher, SocketDispatcher
 from .wire.front_door import FrontDoor
@@ -26,7 +33,11 @@ from .wire.sockets import not_found
 def build(platform: Platform) -> ASGIApp:
     """Build the application that serves a platform."""
     platform.faults.routes = platform_routes
-    routes = [*_routes(platform, core_operations()), Route("/{rest:path}", _AllRoutes(platform))]
+    routes = [
+        Route(f"{PREFIX}/{{rest:path}}", _DeferredRoutes(platform, admin_operations)),
+        *_routes(platform, core_operations()),
+        Route("/{rest:path}", _DeferredRoutes(platform, all_operations)),
+    ]
     sockets = [WebSocketRoute(socket.path, SocketDispatcher(platform, socket)) for socket in socket_operations()]
     sockets.append(WebSocketRoute("/{rest:path}", not_found(platform)))
 
@@ -54,17 +65,20 @@ def _routes(platform: Platform, served: Iterable[Operation]) -> list[Route]:
     return [Route(path, Dispatcher(platform, methods), methods=list(methods)) for path, methods in by_path.items()]
 
 
-class _AllRoutes:
-    """The routes of all operations, made for the first request that is none of the core's.
+class _DeferredRoutes:
+    """Routes that are made for the first request for one of them, so that an emulator starts faster.
 
-    Most emulators never receive one, and start faster without.
+    Args:
+        platform: The emulator's platform.
+        operations: Returns the operations of the routes.
     """
 
-    def __init__(self, platform: Platform) -> None:
+    def __init__(self, platform: Platform, operations: Callable[[], list[Operation]]) -> None:
         self._platform = platform
+        self._operations = operations
         self._router: Optional[Router] = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._router is None:
-            self._router = Router(_routes(self._platform, all_operations()), redirect_slashes=False)
+            self._router = Router(_routes(self._platform, self._operations()), redirect_slashes=False)
         await self._router(scope, receive, send)

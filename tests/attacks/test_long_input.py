@@ -198,7 +198,7 @@ def test_a_pattern_takes_time_in_proportion(name: str, method: str, pattern: re.
 
 def _charges(command: str) -> None:
     data = Cleaned(())({"command": command})
-    trust_rules.charges(trust_rules.CommandFacts(Event("e", "a", "s", "t", 1, "command", "", 0.0, data), ()))
+    trust_rules.charges(trust_rules.EventFacts(Event("e", "a", "s", "t", 1, "command", "", 0.0, data), ()))
 
 
 def _clone_error(text: str) -> None:
