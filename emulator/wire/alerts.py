@@ -139,7 +139,7 @@ async def update_rule(call: Call[UpdateRule]) -> Response:
     rule = call.platform.rules.update(call.account, call.param("id"), call.body.enabled, numbers)
     thresholds = DEFAULTS[rule.type]
     call.warnings += [
-        f"config.{name} has no effect on a rule of type {rule.type}; it uses {' and '.join(thresholds)}"
+        f"config.{name} has no effect on a rule of type {rule.type}; it goes by {' and '.join(thresholds)}"
         for name in numbers
         if name not in thresholds
     ]
