@@ -85,7 +85,7 @@ class Proxy:
             task.cancel()
 
     def _room(self) -> int:
-        return CONNECTIONS - len(self._connections) if descriptors.room_for_connection() else 0
+        return CONNECTIONS - len(self._connections) if descriptors.has_room_for_connection() else 0
 
     async def _connected(self, sock: socket.socket) -> None:
         reader = asyncio.StreamReader(limit=HEAD_LIMIT)

@@ -11,7 +11,7 @@ from ..control.clock import Clock, rfc3339
 from ..control.journal import Journal
 from ..control.randomness import Randomness
 from ..control.redaction import LONGEST, SPARE, redact
-from ..history import Event, History, Ledger
+from ..history import Event, EventLimiter, History
 from ..pace import Pace, Turns
 from ..store import Account, AgentSession, Sandbox, Store
 from . import cost
@@ -102,13 +102,13 @@ class Events:
         #: By sandbox: its newest session that has ended, and when, moved along when the account's clock is set.
         self._ended: dict[str, tuple[str, float]] = {}
         #: By account: the order of its events in all histories.
-        self._ledgers: dict[str, Ledger] = {}
+        self._limiters: dict[str, EventLimiter] = {}
         self._signals.connect("session_ended", self._session_ended)
         self._signals.connect("clock_set", self._clock_set)
 
     def forget(self, account: Account) -> None:
         """Forget the order of the account's events: its histories are emptied."""
-        self._ledgers.pop(account.id, None)
+        self._limiters.pop(account.id, None)
 
     def _session_ended(self, sandbox: Sandbox, session: AgentSession) -> None:
         self._ended[sandbox.id] = (session.id, session.ended_at or 0.0)
@@ -223,10 +223,10 @@ class Events:
             process_id=cleaned.text(report.process_id),
             meta={cleaned.text(name): cleaned.text(value) for name, value in islice(report.meta.items(), META_MOST)},
         )
-        ledger = self._ledgers.setdefault(account_id, Ledger())
-        counted.append(event, report.at, cleaned.weight, ledger)
+        limiter = self._limiters.setdefault(account_id, EventLimiter())
+        counted.append(event, report.at, cleaned.weight, limiter)
         if session is not None and sandbox is not None:
-            sandbox.history.append(event, report.at, cleaned.weight, ledger)
+            sandbox.history.append(event, report.at, cleaned.weight, limiter)
         self._journal.happened(event, cleaned.weight)
         self._signals.send("event", sandbox=sandbox, event=event)
 

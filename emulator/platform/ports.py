@@ -161,7 +161,7 @@ class Ports:
         """Connect to the port in the sandbox's network. 502 when that fails, 503 when too few descriptors are left."""
         cage = self._live.of(sandbox).cage
         assert cage is not None
-        require_descriptors(descriptors.room_for_stream(), "a preview")
+        require_descriptors(descriptors.has_room_for_stream(), "a preview")
         own_network = self._isolation.current.own_network and sandbox.network_mode != "full"
         try:
             return await cage.connect(sandbox.ports[number].address, number, own_network)

@@ -30,7 +30,7 @@ class SandboxLimits:
                 f"plan limit reached: you already have {living} sandboxes, which is your plan's limit"
                 " \N{EM DASH} upgrade for more"
             )
-        require_descriptors(descriptors.room_for_sandbox(), "a sandbox")
+        require_descriptors(descriptors.has_room_for_sandbox(), "a sandbox")
         return plan
 
     def require_enforceable(self, network_mode: str) -> None:

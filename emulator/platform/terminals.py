@@ -72,7 +72,7 @@ class Terminals:
         sandbox cannot run it, 503 when too few descriptors are left."""
         if self._open[sandbox.id] >= MOST_PER_SANDBOX:
             raise ApiError(409, f"{sandbox.id} has {MOST_PER_SANDBOX} terminals open already; close one first")
-        require_descriptors(descriptors.room_for_stream(), "a terminal")
+        require_descriptors(descriptors.has_room_for_stream(), "a terminal")
         async with self._counted(sandbox.id), self._sandboxes.active(sandbox):
             terminal = await self._start(sandbox, rows, cols, quiet)
             opened = OpenTerminal(

@@ -1,4 +1,12 @@
-"""The archive as a file: into it, and out of it with everything that could lead elsewhere refused. All block."""
+"""The archive as a file: a `.tar.gz` of records, sandboxes' files and snapshots. All functions block.
+
+manifest.json                            format, version and content
+state.db                                 the records, as in a state directory
+sandboxes/<id>/<workspace|root|tmp>.tar  with paths and owners as they are inside the sandbox
+snapshots/<id>.tar
+
+An archive to import may come from anywhere, so anything but these members is rejected.
+"""
 
 from __future__ import annotations
 
@@ -10,22 +18,24 @@ import shutil
 import tarfile
 import warnings
 import zlib
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, cast
 
 from ..cage import archive
 from ..cage.paths import Layout
 from ..cage.tarball import ArchiveError, Member, Tarball, shown
+from ..store import Store
 from ..workers import Stoppable
+from .archive_database import MOST_RECORD_BYTES
 from .database import NAME
-from .foreign import MOST_RECORD_BYTES
 
 FORMAT, VERSION = "caged-state", 1
 MANIFEST = "manifest.json"
 PLACES = ("workspace", "root", "tmp")
-#: Of all that an archive holds, unpacked.
+#: Of the unpacked content.
 MOST_BYTES = 64 * 1024**3
-_MOST_MANIFEST = 16 << 20
+_MOST_MANIFEST_BYTES = 16 << 20
 IDENTIFIER = re.compile(r"[a-z]{1,16}_[a-z0-9]{1,32}")
 _MEMBER = re.compile(
     rf"{re.escape(MANIFEST)}|{re.escape(NAME)}|sandboxes/{IDENTIFIER.pattern}/(?:{'|'.join(PLACES)})\.tar"
@@ -34,12 +44,39 @@ _MEMBER = re.compile(
 
 
 class TransferError(ValueError):
-    """An export or an import that cannot be; the text says why. Nothing has changed."""
+    """An export or an import is not possible; the text says why. Nothing has changed."""
 
 
-def pack_up(work: Path, target: Path) -> None:
-    """All that is in `work`, the manifest first, as `.tar.gz`. On the disk when this returns."""
-    with open(target, "xb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:  # it holds keys
+@dataclass
+class Contents:
+    """The content of an archive.
+
+    Attributes:
+        accounts: Ids.
+        sandboxes: Ids.
+        snapshots: Ids.
+        left_out: Sandboxes whose files could not be saved, with the reason.
+    """
+
+    accounts: list[str] = field(default_factory=list)
+    sandboxes: list[str] = field(default_factory=list)
+    snapshots: list[str] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, store: Store) -> Contents:
+        return cls(list(store.accounts), list(store.sandboxes), list(store.snapshots))
+
+
+def write_manifest(work: Path, contents: Contents) -> None:
+    """Write the manifest of an archive into the directory of its members."""
+    manifest = {"format": FORMAT, "version": VERSION, **vars(contents)}
+    (work / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+
+
+def pack(work: Path, target: Path) -> None:
+    """Write all files in a directory to a `.tar.gz`, the manifest first. It is on the disk when this returns."""
+    with open(target, "xb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:  # it contains API keys
         with tarfile.open(fileobj=file, mode="w:gz", compresslevel=1, format=tarfile.PAX_FORMAT) as packed:
             names = sorted(path.relative_to(work).as_posix() for path in work.rglob("*") if path.is_file())
             for name in sorted(names, key=lambda name: name != MANIFEST):
@@ -53,11 +90,14 @@ def pack_up(work: Path, target: Path) -> None:
 
 
 def unpack(source: Path, work: Path) -> None:
-    """Put the archive's files into `work`, the trees in them tested. TransferError for one that is not an export,
-    damaged, or newer."""
+    """Write the members of an archive into a directory, and check the tar files among them.
+
+    Raises:
+        TransferError: The file is not an export, is damaged, too large, or from a newer release.
+    """
     try:
         with gzip.open(source, "rb") as packed:
-            _unpack(Tarball(cast(IO[bytes], packed), tree=False), work)
+            _unpack_members(Tarball(cast(IO[bytes], packed), tree=False), work)
     except FileNotFoundError:
         raise TransferError("there is no archive to import") from None
     except FileExistsError as error:
@@ -69,7 +109,7 @@ def unpack(source: Path, work: Path) -> None:
         raise TransferError("the archive is damaged: its records are missing")
 
 
-def _unpack(packed: Tarball, work: Path) -> None:
+def _unpack_members(packed: Tarball, work: Path) -> None:
     total = 0
     for number, member in enumerate(packed):
         name = member.parts[0].decode("ascii", "replace")
@@ -79,12 +119,7 @@ def _unpack(packed: Tarball, work: Path) -> None:
         if member.kind != "file" or name == MANIFEST or not _MEMBER.fullmatch(name):
             raise TransferError(f"the archive is not an export of an emulator: it holds {shown(member.parts[0])}")
         total += member.size
-        free = shutil.disk_usage(work).free
-        if total > MOST_BYTES or member.size > free or (name == NAME and member.size > MOST_RECORD_BYTES):
-            raise TransferError(
-                f"the archive is too large: {name!r} has {member.size:,} bytes; {free:,} are free on the disk, and"
-                f" {MOST_BYTES:,} in all, {MOST_RECORD_BYTES:,} of them for the records, are allowed"
-            )
+        _check_size(name, member.size, total, shutil.disk_usage(work).free)
         target = work / name
         target.parent.mkdir(exist_ok=True)
         with open(target, "xb") as file:
@@ -97,22 +132,17 @@ def _unpack(packed: Tarball, work: Path) -> None:
                 raise TransferError(f"the archive is damaged: {name}: {error}") from error
 
 
-def warn_of_left_out(path: Path) -> None:
-    """Warn (UserWarning) of each sandbox that an export could not hold, with the reason. Harmless for other files."""
-    try:
-        with tarfile.open(path, "r:gz") as packed:
-            first = packed.next()
-            content = packed.extractfile(first) if first is not None and first.name == MANIFEST else None
-            manifest = json.loads(content.read(_MOST_MANIFEST)) if content is not None else {}
-    except (OSError, ValueError, tarfile.TarError):
-        return
-    for identifier, why in manifest.get("left_out", {}).items():
-        warnings.warn(f"sandbox {identifier} is not in {path}: {why}", UserWarning, stacklevel=3)
+def _check_size(name: str, size: int, total: int, free: int) -> None:
+    if total > MOST_BYTES or size > free or (name == NAME and size > MOST_RECORD_BYTES):
+        raise TransferError(
+            f"the archive is too large: {name!r} has {size:,} bytes; {free:,} are free on the disk, and"
+            f" {MOST_BYTES:,} in all, {MOST_RECORD_BYTES:,} of them for the records, are allowed"
+        )
 
 
 def _check_manifest(name: str, member: Member, packed: Tarball) -> None:
     manifest = None
-    if name == MANIFEST and member.kind == "file" and member.size <= _MOST_MANIFEST:
+    if name == MANIFEST and member.kind == "file" and member.size <= _MOST_MANIFEST_BYTES:
         try:
             manifest = json.loads(b"".join(packed.content()))
         except (ValueError, RecursionError):
@@ -126,8 +156,21 @@ def _check_manifest(name: str, member: Member, packed: Tarball) -> None:
         )
 
 
-def furnish(layout: Layout, source: Path) -> None:
-    """The directory of a sandbox with the places as they are packed in `source`."""
+def warn_of_left_out(path: Path) -> None:
+    """Warn (UserWarning) of each sandbox that an archive does not contain, with the reason. Ignores other files."""
+    try:
+        with tarfile.open(path, "r:gz") as packed:
+            first = packed.next()
+            content = packed.extractfile(first) if first is not None and first.name == MANIFEST else None
+            manifest = json.loads(content.read(_MOST_MANIFEST_BYTES)) if content is not None else {}
+    except (OSError, ValueError, tarfile.TarError):
+        return
+    for identifier, why in manifest.get("left_out", {}).items():
+        warnings.warn(f"sandbox {identifier} is not in {path}: {why}", UserWarning, stacklevel=3)
+
+
+def extract_sandbox(layout: Layout, source: Path) -> None:
+    """Make the directory of a sandbox from its tar files in `source`."""
     layout.make()
     for place, path in layout.roots().items():
         packed = source / f"{place}.tar"
