@@ -46,7 +46,6 @@ KNOWN_CIRCLES = {
     "caged._errors",
     "caged.emulator.control_client.view",
     "caged.emulator.scenario.checking",
-    "caged.emulator.verify.check",
     "caged.emulator.wire.all_operations",
 }
 
