@@ -8,11 +8,11 @@ from leftovers import until
 
 from caged import CagedAuthError
 from caged.emulator import EmulatorError
-from caged.emulator.app import operations
 from caged.emulator.control_client.remote import RemoteEmulator
 from caged.emulator.control_client.transport import Refused
+from caged.emulator.wire.all_operations import all_operations
 
-ADMIN = sorted((one.method, one.path.replace("{id}", "some_id")) for one in operations() if one.admin)
+ADMIN = sorted((one.method, one.path.replace("{id}", "some_id")) for one in all_operations() if one.admin)
 
 # --- who
 
@@ -154,7 +154,7 @@ def test_a_deleted_account_leaves_no_sandboxes(own_emulator):
         box = client.sandboxes.create(template="minimal").id
         client.snapshots.wait(client.snapshots.create(box).id)
     emulator.delete_account(account.id)
-    store = emulator._running().services.store
+    store = emulator._running().platform.store
     assert (store.sandboxes, store.snapshots, list(store.keys)) == ({}, {}, [emulator.api_key])
     until(lambda: list((emulator.run_dir / "snapshots").iterdir()) == [])
 
@@ -178,7 +178,7 @@ def test_reset_restores_an_account_to_its_first_state(either, client):
     assert client.sandboxes.create(template="minimal").status == "running"
 
 
-def test_reset_of_everybody(own_emulator):
+def test_reset_of_all_accounts_destroys_all_sandboxes(own_emulator):
     emulator = own_emulator()
     clients = [emulator.client(key) for key in (emulator.api_key, emulator.create_account().api_key)]
     for client in clients:

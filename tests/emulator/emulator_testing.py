@@ -15,6 +15,12 @@ from caged.emulator import Account, Emulator
 from caged.emulator.control.current_account import ALL_ACCOUNTS
 
 
+def live(emulator: Emulator, sandbox_id: str) -> Any:
+    """The processes and locks of a sandbox."""
+    platform = emulator._runtime.platform  # type: ignore[union-attr]
+    return platform.live.of(platform.store.sandboxes[sandbox_id])
+
+
 class Api(httpx.Client):
     """The wire as one account speaks it. Every answer must be one that the OpenAPI document names. The shortcuts
     assert that they succeeded."""
@@ -104,7 +110,7 @@ class FakeClock:
     def __init__(self, emulator: Emulator, account_id: str = ALL_ACCOUNTS) -> None:
         self._emulator = emulator
         self._account_id = account_id
-        clock = emulator._runtime.services.clock  # type: ignore[union-attr]
+        clock = emulator._runtime.platform.clock  # type: ignore[union-attr]
         clock.advance(account_id, 0)  # an account has a dial of its own from then on
         self._dial = clock._moved(account_id)[0]
         self._real = time.time
@@ -120,7 +126,7 @@ class FakeClock:
     def advance(self, seconds: float) -> None:
         """Moves on, and lets the emulator look at its sandboxes."""
         self.offset += seconds
-        self._emulator._call(self._emulator._runtime.platform.scheduler.look(self._account_id))  # type: ignore[union-attr]
+        self._emulator._call(self._emulator._runtime.platform.scheduler.check(self._account_id))  # type: ignore[union-attr]
 
 
 def api_of(emulator: Emulator, account: Optional[Account] = None) -> Api:

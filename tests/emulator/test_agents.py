@@ -27,7 +27,7 @@ def test_an_agent_puts_its_command_on_the_path(api, agent, program):
     assert api.output(box, f"{program} 'Fix it'") == reply
 
 
-def test_an_agent_asked_for_twice_or_by_both_names_is_there_once(api):
+def test_agent_named_twice_or_by_both_names_is_there_once(api):
     box = api.sandbox(agents=["claude", "claude-code", "aider"])
     assert api.output(box, "claude -p x; aider -m y").count("Prompt") == 2
     assert api.log_text(box).count("agent claude-code installed") == 1
@@ -66,10 +66,10 @@ def test_no_prompt_is_a_usage_error(api):
     assert "no prompt" in result["output"]
 
 
-def test_what_was_asked_is_in_the_log(api):
+def test_prompt_is_in_the_log(api):
     box = api.sandbox(agents=["claude"])
     api.output(box, "claude -p 'Fix the bug'")
-    assert "claude-code was asked: Fix the bug" in [
+    assert "claude-code received the prompt: Fix the bug" in [
         line["message"] for line in api.logs(box) if line["type"] == "agent"
     ]
 
@@ -79,14 +79,14 @@ def test_an_agent_works_in_the_init_script_and_in_a_subdirectory(api):
     assert api.read(box, "d/reply").text.endswith("Prompt: early\n")
 
 
-def test_agents_asked_at_once_each_get_their_own_reply(api):
+def test_prompts_at_the_same_time_get_a_reply_each(api):
     box = api.sandbox(agents=["claude"])
     api.output(box, 'for i in $(seq 12); do claude -p "number $i" > out$i & done; wait')
     for number in range(1, 13):
         assert api.read(box, f"out{number}").text.endswith(f"Prompt: number {number}\n")
 
 
-def test_an_agent_asked_while_the_sandbox_is_paused_answers_after_the_resume(api):
+def test_prompt_in_a_paused_sandbox_is_answered_after_the_resume(api):
     box = api.sandbox(agents=["claude"])
     results = []
     thread = threading.Thread(target=lambda: results.append(api.run(box, "touch begun; sleep 0.1; claude -p late")))
@@ -98,7 +98,7 @@ def test_an_agent_asked_while_the_sandbox_is_paused_answers_after_the_resume(api
     assert results[0]["output"].endswith("Prompt: late\n")
 
 
-def test_replies_come_through_the_seam_with_what_was_asked(own_emulator, new_api, monkeypatch):
+def test_source_of_replies_receives_the_prompt(own_emulator, new_api, monkeypatch):
     emulator = own_emulator()
     asked = []
 
@@ -106,7 +106,7 @@ def test_replies_come_through_the_seam_with_what_was_asked(own_emulator, new_api
         asked.append(prompt)
         return Reply("scripted\n", 3)
 
-    monkeypatch.setattr(emulator._runtime.services.agents, "_reply", reply)
+    monkeypatch.setattr(emulator._runtime.platform.agents, "_reply", reply)
     api = new_api(emulator)
     box = api.sandbox(agents=["codex"])
     result = api.run(box, "codex exec --model o3 'Do it'")
@@ -164,7 +164,7 @@ def test_a_reply_that_raises_is_an_exit_code_and_a_line_in_the_log(own_emulator,
     def broken(_prompt: Prompt) -> Reply:
         raise ValueError("no idea")
 
-    emulator._runtime.services.agents._reply = broken
+    emulator._runtime.platform.agents._reply = broken
     result = api.run(api.sandbox(agents=["claude"]), "claude -p hi")
     assert result["exit_code"] == 1
     assert "no idea" in result["output"]

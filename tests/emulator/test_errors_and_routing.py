@@ -84,7 +84,7 @@ def test_a_post_without_body_and_content_type_works(api, box, path):
 
 
 @pytest.mark.parametrize("body", [b"{broken", b"x" * 3_000_000])
-def test_a_body_that_nobody_asked_for_is_not_looked_at(api, box, body):
+def test_body_of_an_operation_without_one_is_ignored(api, box, body):
     assert api.post(f"/sandboxes/{box}/pause", content=body).status_code == 204
     assert api.request("GET", f"/sandboxes/{box}", content=body).status_code == 200
 
@@ -309,7 +309,7 @@ def test_a_body_after_100_continue_is_taken(api, box):
     assert b"patient" in received
 
 
-def test_a_client_that_leaves_in_the_middle_of_its_body_disturbs_nobody(api, box):
+def test_client_that_disconnects_in_the_middle_of_its_body_disturbs_no_other(api, box):
     host, port = api.emulator.base_url[len("http://") :].split(":")
     with socket.create_connection((host, int(port)), timeout=10) as connection:
         connection.sendall(
@@ -331,8 +331,8 @@ def test_two_requests_sent_at_once_are_both_answered(api):
     ("tail", "count"), [(None, 100), ("1", 1), ("7", 7), ("0", 100), ("-5", 100), ("1000", 110), ("9" * 50, 110)]
 )
 def test_the_newest_log_lines_come_oldest_first(api, box, tail, count):
-    log = api.emulator._runtime.services.note
-    sandbox = api.emulator._runtime.services.store.sandboxes[box]
+    log = api.emulator._runtime.platform.recorder.log
+    sandbox = api.emulator._runtime.platform.store.sandboxes[box]
     sandbox.logs.clear()
     for number in range(110):
         log(sandbox, f"line {number}")
@@ -343,9 +343,9 @@ def test_the_newest_log_lines_come_oldest_first(api, box, tail, count):
 
 
 def test_logs_are_never_more_than_a_thousand_lines(api, box):
-    sandbox = api.emulator._runtime.services.store.sandboxes[box]
+    sandbox = api.emulator._runtime.platform.store.sandboxes[box]
     for number in range(1100):
-        api.emulator._runtime.services.note(sandbox, f"line {number}")
+        api.emulator._runtime.platform.recorder.log(sandbox, f"line {number}")
     lines = api.get(f"/sandboxes/{box}/logs", params={"tail": "5000"}).json()
     assert (len(lines), lines[-1]["message"]) == (1000, "line 1099")
 

@@ -6,7 +6,7 @@ import signal
 
 import httpx
 import pytest
-from emulator_testing import assert_problem, eventually
+from emulator_testing import assert_problem, eventually, live
 from sessions_testing import at_work, ingest, recorded, replay, session
 
 from caged.emulator.control.clock import from_rfc3339, rfc3339
@@ -59,7 +59,7 @@ def test_the_life_of_a_sandbox_is_in_its_events(api, tmp_path):
     api.post(f"/sandboxes/{box}/pause")
     api.post(f"/sandboxes/{box}/resume")
     heard = []
-    api.emulator._runtime.services.signals.connect(
+    api.emulator._runtime.platform.signals.connect(
         "event", lambda sandbox, event: heard.append(event) if event.sandbox_id == box else None
     )
     events = list(recorded(api, box))
@@ -98,7 +98,7 @@ def test_processes_that_are_killed_from_outside_are_an_error_and_end_the_session
     api, _clock = timed
     box = api.sandbox(agents=["claude"])
     with at_work(api, box) as session_id:
-        os.kill(api.emulator._runtime.services.store.sandboxes[box].cage.init_pid, signal.SIGKILL)
+        os.kill(live(api.emulator, box).cage.init_pid, signal.SIGKILL)
         eventually(lambda: api.status(box) == "error", "the emulator to see it")
         assert api.get(f"/sessions/{session_id}").json()["status"] == "failed"
     assert "killed from outside" in recorded(api, box, "error")[0].data["message"]
@@ -193,7 +193,7 @@ def session_id(api):
     return session(api, box)["id"]
 
 
-def test_an_event_that_is_told_is_in_the_replay_of_its_session(api, session_id):
+def test_ingested_event_is_in_the_replay_of_its_session(api, session_id):
     told = {
         "type": "tool_call",
         "session_id": session_id,
@@ -255,12 +255,12 @@ def test_an_event_that_names_only_its_sandbox_belongs_to_the_session_that_is_act
 
 def test_an_event_that_names_nothing_is_the_accounts(api):
     assert ingest(api, {"type": "network"}) == {"accepted": 1, "errors": 0}
-    account = api.emulator._runtime.services.store.accounts[api.account_id]
+    account = api.emulator._runtime.platform.store.accounts[api.account_id]
     (kept,) = account.history.events()
     assert (kept.account_id, kept.sandbox_id, kept.session_id) == (api.account_id, "", "")
 
 
-def test_an_event_of_somebody_elses_is_an_error_and_the_others_are_recorded(api, other, box, session_id):
+def test_event_of_another_accounts_session_is_an_error_and_the_others_are_recorded(api, other, box, session_id):
     foreign_box = other.sandbox()
     counts = ingest(
         api,
@@ -328,7 +328,7 @@ def test_warnings_of_a_batch_are_bounded(api):
     assert len(entry.warnings) == 20
 
 
-def test_a_session_whose_sandbox_is_gone_can_still_be_told_of(api):
+def test_session_whose_sandbox_is_gone_still_takes_events(api):
     box = api.sandbox(agents=["claude"])
     api.output(box, "claude -p hi")
     session_id = session(api, box)["id"]

@@ -79,7 +79,7 @@ def test_the_diff_is_of_what_is_not_staged_or_of_what_is(api, box, repo):
 
 
 @pytest.mark.parametrize(("arguments", "count"), [({}, 10), ({"count": 0}, 10), ({"count": -3}, 10), ({"count": 2}, 2)])
-def test_the_log_is_as_long_as_asked_for(api, box, repo, arguments, count):
+def test_log_has_the_requested_length(api, box, repo, arguments, count):
     api.output(box, 'for i in $(seq 14); do git commit -q --allow-empty -m "number $i"; done')
     assert repo.text("git_log", **arguments) == api.output(box, f"git log --oneline -n{count}")
     commits = repo.structured("git_log", **arguments)["commits"]
@@ -122,7 +122,7 @@ def hook(api, box, line):
     api.output(box, f"printf '#!/bin/sh\\n{line}' > .git/hooks/pre-commit; chmod +x .git/hooks/pre-commit; touch new")
 
 
-def test_a_hook_that_fails_is_told_with_what_it_said(api, box, repo):
+def test_failure_of_a_hook_is_reported_with_its_output(api, box, repo):
     hook(api, box, "echo no way >&2; exit 1")
     assert repo.failure("git_commit", message="x") == "no way\n"
 
@@ -228,7 +228,7 @@ def test_a_slow_answer_is_given_up(mcp, server):
     assert time.monotonic() - start < 2.9
 
 
-def test_nobody_there_is_a_failure(mcp):
+def test_fetch_from_a_port_without_a_server_is_a_failure(mcp):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
@@ -242,7 +242,7 @@ def test_an_address_that_makes_no_sense_is_a_failure(mcp, url):
 
 @pytest.mark.parametrize("mode", [{"network_mode": "none"}, LISTED], ids=["none", "allowlist"])
 def test_the_sandboxs_network_mode_holds(api, server, mode):
-    if not api.emulator._runtime.services.isolation.own_network:
+    if not api.emulator._runtime.platform.isolation.own_network:
         pytest.skip("these isolation has no network of their own")
     mcp = Mcp(api, api.sandbox(**mode))
     assert mcp.failure("network_fetch", url=f"{server}/a").startswith("fetch error: ")
@@ -253,7 +253,7 @@ def test_the_sandboxs_network_mode_holds(api, server, mode):
 
 
 def test_with_an_allowlist_the_proxy_decides(api):
-    if not api.emulator._runtime.services.isolation.own_network:
+    if not api.emulator._runtime.platform.isolation.own_network:
         pytest.skip("these isolation has no network of their own")
     box = api.sandbox(**LISTED)
     said = str(Mcp(api, box).call("network_fetch", url="http://unlisted.invalid/"))

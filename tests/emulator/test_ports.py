@@ -56,14 +56,15 @@ def own(emulator, new_api):
 
 
 @pytest.fixture
-def lone(own, request):
+def lone(own):
+    return lone_sandbox(own)
+
+
+def lone_sandbox(api):
     """A sandbox with a network of its own. Skips where the isolation cannot do that."""
-    isolated = own.emulator._runtime.services.isolation.own_network
-    return (
-        own.sandbox(network_mode="none")
-        if isolated
-        else pytest.skip("sandboxes of process isolation share the host's network")
-    )
+    if not api.emulator._runtime.platform.isolation.own_network:
+        pytest.skip("sandboxes of process isolation share the host's network")
+    return api.sandbox(network_mode="none")
 
 
 def test_a_sandbox_without_servers_has_no_ports(api, box):
@@ -149,15 +150,14 @@ def test_in_the_hosts_network_only_the_ports_of_its_own_processes_are_listed(sha
     eventually(lambda: numbers(shared, box) == [], "the port to go")
 
 
-def test_a_port_is_an_event(own, lone, monkeypatch):
-    services = own.emulator._runtime.services
+def test_a_port_is_an_event(own_emulator, new_api):
+    own = new_api(own_emulator())
+    lone = lone_sandbox(own)
     seen = []
-    before = services.recorder
-    record = lambda sandbox, kind, data, ms: (seen.append((kind, data)), before(sandbox, kind, data, ms))  # noqa: E731
-    monkeypatch.setattr(services, "recorder", record)
+    own.emulator._runtime.platform.signals.connect("event", lambda sandbox, event: seen.append(event))
     listen(own, lone, "127.0.0.1@3000")
     ports(own, lone)
-    assert [data for kind, data in seen if kind == "network"] == [{"operation": "port_opened", "port": 3000}]
+    assert [event.data for event in seen if event.type == "network"] == [{"operation": "port_opened", "port": 3000}]
 
 
 def test_looking_at_ports_does_not_keep_a_sandbox_awake(timed):

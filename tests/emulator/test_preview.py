@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from emulator_testing import FakeClock, api_of, assert_problem, eventually
+from emulator_testing import FakeClock, api_of, assert_problem, eventually, live
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
@@ -51,7 +51,7 @@ def free_port():
 @pytest.fixture(scope="module")
 def isolated(emulator):
     """An emulator whose sandboxes may have networks of their own."""
-    if not emulator._runtime.services.isolation.own_network:
+    if not emulator._runtime.platform.isolation.own_network:
         pytest.skip("sandboxes of process isolation share the host's network")
     return emulator
 
@@ -185,13 +185,13 @@ def test_a_preview_keeps_its_sandbox_awake(own_emulator, new_api):
     emulator = own_emulator()
     api, clock = new_api(emulator), FakeClock(emulator)
     box, port = api.sandbox(timeout=60), PORT
-    if emulator._runtime.services.isolation.own_network:
+    if emulator._runtime.platform.isolation.own_network:
         box = api.sandbox(timeout=60, network_mode="none")
     serve(api, box, port)
     for _ in range(3):
         clock.advance(50)
         assert Site(api, box).visit().status_code == 200
-        eventually(lambda: not emulator._runtime.services.store.sandboxes[box].busy, "the visit to end")
+        eventually(lambda: not live(emulator, box).calls, "the visit to end")
     clock.advance(50)
     assert api.status(box) == "running"
     clock.advance(20)
@@ -261,7 +261,7 @@ def test_the_rate_of_a_preview_is_limited_only_with_a_tier(own_emulator, new_api
     emulator = own_emulator(tier="pro")
     api, clock = new_api(emulator), FakeClock(emulator)
     clock.offset = 60 - clock._real() % 60
-    box = api.sandbox(**({"network_mode": "none"} if emulator._runtime.services.isolation.own_network else {}))
+    box = api.sandbox(**({"network_mode": "none"} if emulator._runtime.platform.isolation.own_network else {}))
     serve(api, box)
     visitor = Site(api, box)
     assert {visitor.visit().status_code for _ in range(100)} == {200}
@@ -318,12 +318,12 @@ def test_a_destroyed_sandboxs_preview_ends(own_site):
 
 
 def test_visitor_that_disconnects_leaves_nothing_behind(own_site):
-    record = own_site.api.emulator._runtime.services.store.sandboxes[own_site.box]
+    sandbox = live(own_site.api.emulator, own_site.box)
     with own_site.stream("/stream") as answer:
         pieces = answer.iter_raw()  # kept: the answer is closed when this goes
         assert next(pieces) == b"first"
-        assert record.busy == 1
-    eventually(lambda: record.busy == 0, "the emulator to end the visit")
+        assert sandbox.calls == 1
+    eventually(lambda: sandbox.calls == 0, "the emulator to close its side")
 
 
 # --- WebSockets

@@ -4,7 +4,7 @@ import os
 import signal
 
 import pytest
-from emulator_testing import eventually
+from emulator_testing import eventually, live
 
 from caged.emulator.control.clock import Clock
 from caged.emulator.emulator_log import EmulatorLog
@@ -15,7 +15,7 @@ from caged.emulator.platform.signals import SIGNALS, Signals
 def heard(timed):
     """Every signal of the emulator of `timed`, as (name, data)."""
     found = []
-    signals = timed[0].emulator._runtime.services.signals
+    signals = timed[0].emulator._runtime.platform.signals
     for name in SIGNALS:
         signals.connect(name, lambda _name=name, **data: found.append((_name, data)))
     return found
@@ -25,18 +25,18 @@ def of(heard, name):
     return [data for found, data in heard if found == name]
 
 
-def test_a_budget_is_told_at_80_95_and_100_percent(timed, heard):
+def test_signal_is_sent_at_80_95_and_100_percent_of_the_budget(timed, heard):
     api, clock = timed
     box = api.sandbox(budget=0.0275, timeout=10_000)
     for seconds in (2900, 2990, 3500, 3700):
         clock.advance(seconds - clock.offset)
-    told = of(heard, "budget_told")
+    told = of(heard, "budget_mark")
     assert [data["percent"] for data in told] == [80, 95, 100]
     assert {data["sandbox"].id for data in told} == {box}
     assert told[-1]["spent"] >= 0.0275
 
 
-def test_falling_asleep_is_told_once(timed, heard):
+def test_signal_of_the_idle_timeout_is_sent_once(timed, heard):
     api, clock = timed
     box = api.sandbox(timeout=60)
     clock.advance(61)
@@ -44,14 +44,14 @@ def test_falling_asleep_is_told_once(timed, heard):
     assert [data["sandbox"].id for data in of(heard, "idle_timeout")] == [box]
 
 
-def test_a_pause_that_was_asked_for_is_no_idle_timeout(timed, heard):
+def test_pause_by_a_request_is_not_an_idle_timeout(timed, heard):
     api, clock = timed
     api.post(f"/sandboxes/{api.sandbox(timeout=60)}/pause")
     clock.advance(61)
     assert of(heard, "idle_timeout") == []
 
 
-def test_a_create_that_fails_is_told_with_secrets_masked(timed, heard):
+def test_signal_of_a_failed_create_has_secrets_masked(timed, heard):
     api, _clock = timed
     fields = {"template": "minimal", "env": {"T": "hush-hush"}, "secrets": ["T"], "init_script": "echo $T; exit 3"}
     box = api.post("/sandboxes", json=fields).json()
@@ -63,10 +63,10 @@ def test_a_create_that_fails_is_told_with_secrets_masked(timed, heard):
     assert "hush" not in data["reason"]
 
 
-def test_a_sandbox_that_is_killed_from_outside_is_told(timed, heard):
+def test_signal_is_sent_when_a_sandbox_is_killed_from_outside(timed, heard):
     api, _clock = timed
     box = api.sandbox()
-    cage = api.emulator._runtime.services.store.sandboxes[box].cage
+    cage = live(api.emulator, box).cage
     os.kill(cage.init_pid, signal.SIGKILL)
     eventually(lambda: of(heard, "sandbox_error"), "the emulator to see it")
     assert api.status(box) == "error"

@@ -10,7 +10,7 @@ import socket
 import time
 
 import pytest
-from emulator_testing import eventually
+from emulator_testing import eventually, live
 from leftovers import processes_with, unique_seconds
 from sockets import Term, open_socket
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -51,7 +51,7 @@ def test_of_several_subprotocols_its_own_is_chosen(api, box, kind):
         assert socket.response.headers.get_all("Sec-WebSocket-Protocol") == [kind]
 
 
-def test_none_is_named_when_none_was_asked_for(api, box):
+def test_no_subprotocol_is_named_when_none_was_offered(api, box):
     with open_socket(api.emulator.base_url, f"/sandboxes/{box}/terminal?rows=1&cols=1", api.key) as socket:
         assert socket.subprotocol is None
 
@@ -131,14 +131,14 @@ def test_a_page_of_this_machine_may(api, box):
         term.prompt()
 
 
-def test_a_socket_nobody_serves_is_a_404(api):
+def test_unknown_socket_is_a_404(api):
     with pytest.raises(InvalidStatus) as caught:
         open_socket(api.emulator.base_url, "/nothing/here", api.key)
     assert caught.value.response.status_code == 404
     assert caught.value.response.body == b"404 page not found\n"
 
 
-def test_a_plain_request_is_told_that_this_is_a_socket(api, box):
+def test_error_of_a_plain_request_says_that_this_is_a_socket(api, box):
     answer = api.get(f"/sandboxes/{box}/terminal")
     assert answer.status_code == 426
     assert "ws://" in answer.json()["detail"]
@@ -172,7 +172,7 @@ def test_it_has_the_sandboxs_environment(api):
     ("query", "size"),
     [("?rows=30&cols=100", "30 100"), ("?rows=0&cols=0", "24 80"), ("?rows=50", "50 80"), ("?cols=x&rows=9", "9 80")],
 )
-def test_it_has_the_size_asked_for(api, box, query, size):
+def test_terminal_has_the_requested_size(api, box, query, size):
     with Term(api.emulator.base_url, box, api.key, query) as term:
         term.prompt().type("stty size\n")
         term.until(size)
@@ -250,7 +250,7 @@ def test_a_destroyed_sandbox_closes_it(api, box, term):
 def test_a_sandbox_killed_from_outside_closes_it(api, box, term):
     term.type("echo he''re\n")
     term.until("here")
-    cage = api.emulator._runtime.services.store.sandboxes[box].cage
+    cage = live(api.emulator, box).cage
     os.kill(cage.init_pid, signal.SIGKILL)
     term.until_closed()
 
@@ -380,7 +380,7 @@ def test_the_log_names_the_commands_typed_at_the_prompt_and_no_password(api, box
     assert "Rumpelstiltskin" not in log
 
 
-def test_what_is_typed_ahead_is_not_told(api, box, term):
+def test_input_typed_ahead_is_not_logged(api, box, term):
     term.type("cat > /dev/null\ntopsecret1\n")
     time.sleep(0.1)  # so that cat is in front of what follows
     term.type("\x04")
@@ -397,7 +397,7 @@ def test_half_a_surrogate_in_a_command_leaves_the_log_readable(api, box, term):
     assert "echo odd" in api.log_text(box)
 
 
-def test_a_great_many_lines_at_once_hold_nobody_up(api, box, term):
+def test_a_great_many_lines_at_once_do_not_block_other_requests(api, box, term):
     term.type("true\n" * 20_000)
     begun = time.monotonic()
     assert api.get("/account").status_code == 200
