@@ -10,6 +10,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import fork_server
 import httpx
 from emulator_testing import eventually
 
@@ -23,7 +24,7 @@ class Served:
 
     def __init__(self, tmp: Path, *options: str, env: dict[str, str]) -> None:
         tmp.mkdir(exist_ok=True)
-        self.process = subprocess.Popen(
+        self.process = fork_server.Process(
             [*COMMAND, "serve", *options],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -64,7 +65,7 @@ class Served:
 
 
 def run(*arguments: str, env: dict[str, str], **options: Any) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
+    return fork_server.run(
         [*COMMAND, *arguments], capture_output=True, text=True, timeout=30, check=False, env=env, **options
     )
 

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 
+import fork_server
 import pytest
 from cli_testing import COMMAND, run
 from emulator_testing import eventually
@@ -38,7 +39,8 @@ def begin(around):
 
     def start(*words, **options):
         pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-        started.append(subprocess.Popen([*EXEC, *words], text=True, env=around, **pipes, **options))
+        start_process = subprocess.Popen if "preexec_fn" in options else fork_server.Process
+        started.append(start_process([*EXEC, *words], text=True, env=around, **pipes, **options))
         return started[-1]
 
     yield start

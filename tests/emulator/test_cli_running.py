@@ -13,6 +13,7 @@ import subprocess
 import sys
 
 import cli_testing
+import fork_server
 import pytest
 from cli_testing import COMMAND, Served
 from emulator_testing import eventually
@@ -133,7 +134,9 @@ def test_a_duration_is_readable(monkeypatch):
 
 def test_stop_returns_when_it_and_its_files_are_gone(env, call, tmp_path):
     command = [*COMMAND, "serve", "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**env, "TMPDIR": str(tmp_path)}) as process:
+    with fork_server.Process(
+        command, stdout=subprocess.PIPE, text=True, env={**env, "TMPDIR": str(tmp_path)}
+    ) as process:
         url = process.stdout.readline().split(" on ")[1].split()[0]
         said = call("stop")
         assert (said.returncode, said.stdout) == (0, f"stopped {url} (pid {process.pid})\n")
@@ -193,7 +196,7 @@ def test_logs_prints_the_newest_lines(two, call_two):
 def test_logs_follows_until_the_end(serve, env):
     served = serve()
     served.post("/v1/auth/device/code", {})
-    follower = subprocess.Popen([*COMMAND, "logs", "-f"], stdout=subprocess.PIPE, text=True, env=env)
+    follower = fork_server.Process([*COMMAND, "logs", "-f"], stdout=subprocess.PIPE, text=True, env=env)
     with follower:
         assert "device login" in follower.stdout.readline()
         served.post("/v1/auth/device/code", {})

@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from fnmatch import fnmatchcase
 
+import fork_server
 import pytest
 from emulator_testing import Api, api_of, eventually
 from mutants import HONEST, OF_ANSWERS, OF_MCP, OF_SOCKETS, Mutant, lying_emulator
@@ -316,7 +317,7 @@ def test_the_first_fault_of_a_shape_is_named(value, shape, expected):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_leaves_nothing(emulator, api, number):
     with emulator.faults.add("sandboxes.logs", hang=True, account=api.account_id) as fault_:
-        process = subprocess.Popen(
+        process = fork_server.Process(
             [*COMMAND, "--base-url", emulator.base_url, "--api-key", api.key, "--only", "sandboxes.logs"],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -351,7 +352,7 @@ def test_what_cannot_be_removed_is_told(emulator, api):
 
 def command(*options):
     env = {name: value for name, value in os.environ.items() if not name.startswith("CAGED_")}
-    return subprocess.run([*COMMAND, *options], capture_output=True, text=True, timeout=30, env=env, check=False)
+    return fork_server.run([*COMMAND, *options], capture_output=True, text=True, timeout=30, env=env, check=False)
 
 
 def test_the_command_tells_that_all_is_equal(emulator, api, tmp_path):

@@ -57,7 +57,7 @@ def test_the_summary_names_the_level_in_use(run_suite) -> None:
 
 
 def test_the_summary_says_nothing_when_no_emulator_ran(run_suite) -> None:
-    run_suite("def test_nothing(): pass").stdout.no_fnmatch_line("*isolation*")
+    run_suite("def test_nothing(): pass").stdout.no_fnmatch_line("caged: sandboxes had*")
 
 
 def test_the_summary_of_xdist_workers_is_one_line(run_suite) -> None:
@@ -68,7 +68,7 @@ def test_the_summary_of_xdist_workers_is_one_line(run_suite) -> None:
 
 
 def test_the_summary_of_a_degraded_run_says_why_and_what_to_do(run_suite, refused_by_the_kernel) -> None:
-    result = run_suite(USES, "-s")
+    result = run_suite(USES, "-s", new_interpreter=True)
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(
         [
@@ -86,7 +86,7 @@ def test_a_test_that_needs_namespaces_runs_where_there_are(run_suite) -> None:
 def test_a_test_that_needs_namespaces_is_skipped_with_the_reason_where_there_are_none(
     run_suite, refused_by_the_kernel
 ) -> None:
-    result = run_suite(NEEDS, "-s")
+    result = run_suite(NEEDS, "-s", new_interpreter=True)
     result.assert_outcomes(passed=2, skipped=2)
     expected = f"SKIPPED*caged_needs('namespace'): the emulator has process isolation. namespace: {REFUSED}*"
     result.stdout.fnmatch_lines([expected, expected])

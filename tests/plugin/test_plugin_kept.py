@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import shlex
 import stat
-import subprocess
 import sys
 from typing import Any
 
+import fork_server
 import pytest
 
 from caged import Caged
@@ -42,7 +42,7 @@ def test_a_shell_opens_in_what_a_failed_test_left(run_suite, pytester, running, 
     assert archive.startswith(str(pytester.path))
     (directory,) = pytester.path.glob(".pytest_cache/d/caged/kept")
     assert stat.S_IMODE(directory.stat().st_mode) == 0o700
-    looked = subprocess.run(
+    looked = fork_server.run(
         [sys.executable, "-m", "caged.emulator", *words[1:]],
         input="cat /workspace/left.txt; echo; cat left.txt\n",
         capture_output=True,

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import fork_server
 import httpx
 import pytest
 
@@ -69,7 +70,7 @@ def test_what_a_killed_run_created_stands_in_its_ledger(
             caged.sandboxes.exec(caged_sandbox.id, "sleep 600")
         """
     )
-    process = subprocess.Popen(
+    process = fork_server.Process(
         [sys.executable, "-m", "pytest", "-p", "no:randomly", f"-n{workers}", *live],
         stdout=subprocess.DEVNULL,
         start_new_session=True,

@@ -66,7 +66,7 @@ class Process:
 
         Args:
             args: The interpreter of this process, then `-m MODULE`, `-c CODE` or a script, then arguments.
-            start_new_session: Whether the program leads a session of its own.
+            start_new_session: Whether the program leads a session of its own, with all processes that it starts.
         """
         if args[0] != sys.executable or (args[1].startswith("-") and args[1] not in ("-m", "-c")):
             raise ValueError(f"the fork server runs [sys.executable, '-m' or '-c' or a script, ...], not {list(args)}")
@@ -382,7 +382,7 @@ def _run_program(request: dict[str, Any]) -> None:
     paths = [path for path in request["env"].get("PYTHONPATH", "").split(os.pathsep) if path]
     sys.path[0:1] = paths  # the server's own script was started from the directory that this removes
     importlib.invalidate_caches()
-    if "xdist" in sys.modules:
+    if "xdist" in sys.modules and not request["session"]:
         _fork_xdist_workers()
     if words[0] == "-m":
         sys.argv = words[1:]
@@ -411,7 +411,7 @@ def _open_streams() -> None:
 
 
 def _fork_xdist_workers() -> None:
-    """Let xdist start its workers by the server, too."""
+    """Let xdist start its workers by the server, too. Not in a program that leads a session: they are to be in that."""
     from execnet import gateway_io
     from execnet.gateway_base import Popen2IO
 
