@@ -15,7 +15,7 @@ import time
 
 import fork_server
 import pytest
-from cli_testing import COMMAND, run
+from cli_testing import COMMAND, next_line, run
 from emulator_testing import eventually
 from leftovers import children_of, processes_with, unique_seconds
 
@@ -170,24 +170,24 @@ while True:
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_a_signal_reaches_the_command_once_and_the_command_decides(begin, name):
     process = begin("--", *PYTHON, COUNTER)
-    assert process.stdout.readline().startswith("ready")
+    assert next_line(process.stdout).startswith("ready")
     process.send_signal(getattr(signal, name))
-    assert process.stdout.readline() == f"{name}\n"
+    assert next_line(process.stdout) == f"{name}\n"
     process.send_signal(signal.SIGUSR1)
-    assert process.stdout.readline() == f"{name} SIGUSR1\n"
+    assert next_line(process.stdout) == f"{name} SIGUSR1\n"
     assert process.wait(10) == 7
 
 
 def test_a_command_that_a_signal_ends_gives_its_code(begin):
     process = begin("--", "sh", "-c", "echo ready; exec sleep 1000")
-    process.stdout.readline()
+    next_line(process.stdout)
     process.send_signal(signal.SIGTERM)
     assert process.wait(10) == 143
 
 
 def test_stop_ends_the_command_and_its_emulator(begin, around):
     process = begin("--", "sh", "-c", "echo ready; exec sleep 1000")
-    process.stdout.readline()
+    next_line(process.stdout)
     said = run("stop", env=around)
     assert (said.returncode, said.stderr) == (0, "")
     assert f"(pid {process.pid})" in said.stdout
@@ -205,10 +205,10 @@ def test_a_signal_while_the_emulator_starts_ends_it(begin, around):
 
 def test_a_signal_that_the_caller_ignores_is_the_commands_to_ignore(begin):
     process = begin("--", *PYTHON, COUNTER.replace("signal.SIGHUP, ", ""), preexec_fn=ignore_hangup)
-    process.stdout.readline()
+    next_line(process.stdout)
     process.send_signal(signal.SIGHUP)
     process.send_signal(signal.SIGUSR1)
-    assert process.stdout.readline() == "SIGUSR1\n"
+    assert next_line(process.stdout) == "SIGUSR1\n"
     assert process.wait(10) == 7
 
 
@@ -334,10 +334,10 @@ def test_what_a_command_leaves_in_the_background_on_purpose_may_stay(around):
 
 def test_a_command_that_does_well_after_its_emulator_died_has_not_done_well(begin, around):
     process = begin("--", "sh", "-c", "echo $$; read -r x; exit 0")
-    command = int(process.stdout.readline())
+    command = int(next_line(process.stdout))
     (emulator,) = set(children_of(process.pid)) - {command}
     os.kill(emulator, signal.SIGKILL)
-    assert "the emulator has ended (signal 9); the command goes on without it" in process.stderr.readline()
+    assert "the emulator has ended (signal 9); the command goes on without it" in next_line(process.stderr)
     process.stdin.write("\n")
     process.stdin.flush()
     assert process.wait(10) == 1

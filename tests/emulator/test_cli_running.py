@@ -15,7 +15,7 @@ import sys
 import cli_testing
 import fork_server
 import pytest
-from cli_testing import COMMAND, Served
+from cli_testing import COMMAND, Served, next_line
 from emulator_testing import eventually
 
 from caged.emulator.cli.status import _duration
@@ -137,7 +137,7 @@ def test_stop_returns_when_it_and_its_files_are_gone(env, call, tmp_path):
     with fork_server.Process(
         command, stdout=subprocess.PIPE, text=True, env={**env, "TMPDIR": str(tmp_path)}
     ) as process:
-        url = process.stdout.readline().split(" on ")[1].split()[0]
+        url = next_line(process.stdout).split(" on ")[1].split()[0]
         said = call("stop")
         assert (said.returncode, said.stdout) == (0, f"stopped {url} (pid {process.pid})\n")
         assert list(tmp_path.iterdir()) == []
@@ -198,11 +198,11 @@ def test_logs_follows_until_the_end(serve, env):
     served.post("/v1/auth/device/code", {})
     follower = fork_server.Process([*COMMAND, "logs", "-f"], stdout=subprocess.PIPE, text=True, env=env)
     with follower:
-        assert "device login" in follower.stdout.readline()
+        assert "device login" in next_line(follower.stdout)
         served.post("/v1/auth/device/code", {})
-        assert "device login" in follower.stdout.readline()
+        assert "device login" in next_line(follower.stdout)
         served.process.terminate()
-        assert "stopping" in follower.stdout.readline()
+        assert "stopping" in next_line(follower.stdout)
         assert follower.stdout.read() == ""
         assert follower.wait(10) == 0
 

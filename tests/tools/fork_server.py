@@ -318,7 +318,10 @@ class _Server:
 
     def _become_program(self, connection: socket.socket, streams: list[int]) -> None:
         signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        # Whatever this run of the tests ignores, as nohup and a shell's background jobs do.
+        for number in (signal.SIGCHLD, signal.SIGHUP, signal.SIGTERM, signal.SIGQUIT):
+            signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         self._selector.close()
         for other in (connection, self._listener, *self._running.values()):
             other.close()
