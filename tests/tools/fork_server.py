@@ -73,6 +73,7 @@ class Process:
         self.args = list(args)
         self.returncode: Optional[int] = None
         self._received = b""
+        self._readers: list[threading.Thread] = []
         theirs: list[int] = []  # what the program has as its descriptors 0, 1 and 2
         to_close: list[int] = []
         self.stdin = self._pipe(stdin, 0, theirs, to_close, text)
@@ -152,6 +153,7 @@ class Process:
             for pipe, part in zip(pipes, parts)
             if pipe is not None
         ]
+        self._readers = threads
         for thread in threads:
             thread.start()
         if self.stdin is not None:
@@ -179,6 +181,10 @@ class Process:
         self.send_signal(signal.SIGKILL)
 
     def _close(self) -> None:
+        for reader in self._readers:
+            reader.join(1)  # after the program's end; one that it left may hold the other end still
+            if reader.is_alive():
+                return
         for pipe in (self.stdin, self.stdout, self.stderr):
             if pipe is not None:
                 with contextlib.suppress(BrokenPipeError):
@@ -212,6 +218,7 @@ def run(
     except BaseException:
         process.kill()
         process.wait(10)
+        process._close()
         raise
     done = subprocess.CompletedProcess(process.args, process.wait(), out, err)
     if check:
