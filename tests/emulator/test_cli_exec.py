@@ -49,7 +49,7 @@ def begin(around):
         process.communicate(timeout=10)
 
 
-def test_the_command_uses_the_emulator_and_nothing_else_is_heard_of_it(around):
+def test_the_command_uses_the_emulator_and_exec_prints_nothing_itself(around):
     code = "from caged import Caged; print(Caged().account.get().name)"
     done = run("exec", "--", *PYTHON, code, env=around)
     assert (done.stdout, done.returncode) == ("emulator\n", 0)
@@ -71,13 +71,13 @@ def test_the_command_has_the_variables_and_the_options_are_those_of_serve(around
     assert seen["TMPDIR"] == around["TMPDIR"]
 
 
-def test_a_star_in_no_proxy_is_everything_already(around):
+def test_no_proxy_that_is_a_star_stays_as_it_is(around):
     done = run("exec", "--", "sh", "-c", 'echo "$NO_PROXY"', env={**around, "NO_PROXY": "*"})
     assert done.stdout == "*\n"
 
 
 @pytest.mark.parametrize("dashes", [["--"], []])
-def test_the_commands_own_options_are_not_ours(around, dashes):
+def test_options_after_the_command_belong_to_the_command(around, dashes):
     done = run("exec", *dashes, "printf", "%s\n", "--port", "-h", "--", "", "a b", env=around)
     assert done.stdout == "--port\n-h\n--\n\na b\n"
 
@@ -129,7 +129,7 @@ def test_a_port_in_use_is_a_usage_error_and_nothing_runs(around):
     assert "choose another port" in done.stderr
 
 
-def test_the_emulators_log_is_shown_when_asked_for(around):
+def test_the_emulators_log_is_shown_with_the_option(around):
     code = "import os, urllib.request as u; u.urlopen(os.environ['CAGED_BASE_URL'] + '/v1/auth/device/code', b'{}')"
     assert "device login" in run("exec", "-v", "--", *PYTHON, code, env=around).stderr
 

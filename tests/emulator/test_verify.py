@@ -96,7 +96,7 @@ def test_every_check_has_an_id_of_its_own_a_claim_and_a_source():
         assert (check.level == "decision") == check.source.startswith("Part A")
 
 
-def test_without_a_second_key_and_an_agent_that_is_told(emulator):
+def test_checks_without_a_second_key_or_an_agent_say_which_option_they_need(emulator):
     account = emulator.create_account()
     report = verify(emulator.base_url, account.api_key, only=["errors.foreign-*", "sessions.get"])
     assert {result.outcome for result in report.results} == {"not checked"}
@@ -106,7 +106,7 @@ def test_without_a_second_key_and_an_agent_that_is_told(emulator):
     emulator.delete_account(account.id)
 
 
-def test_only_one_level_is_checked_when_that_is_asked_for(emulator):
+def test_level_restricts_the_checks_to_that_level(emulator):
     account = emulator.create_account()
     report = verify(emulator.base_url, account.api_key, level="contract", only=["tickets.*"])
     assert {result.check.level for result in report.results} == {"contract"}
@@ -157,7 +157,7 @@ def test_exactly_three_injected_faults_are_reported(emulator, api, other):
     assert "HTTP 500" in next(result.got for result in report.different if "revoke" in result.id)
 
 
-def test_exactly_three_untruths_are_reported(lying):
+def test_exactly_three_altered_answers_are_reported(lying):
     """A run of all checks: 3 s."""
 
     def three(answer):
@@ -178,7 +178,7 @@ def test_exactly_three_untruths_are_reported(lying):
 
 @pytest.mark.parametrize("group", GROUPS)
 def test_every_check_can_fail(lying, group):
-    """One mutant after the other until each check of a group has told one from the platform, those first that are
+    """One mutant after the other until each check of a group has found a difference, those first that are
     there for a check of the group: up to 4 s."""
     alive = [name for name in IDS if name.startswith(f"{group}.")]
     sockets_first = group in ("terminal", "streaming", "mcp")
@@ -278,7 +278,7 @@ def test_what_the_plan_does_not_allow_is_not_checked(emulator, api):
     assert "revoke one" in report.unchecked[0].why
 
 
-def test_there_is_an_end_to_the_time_of_a_run():
+def test_time_of_a_run_is_bounded():
     patience = Patience(limit=5, total=0)
     assert patience.over
     with pytest.raises(Different, match="an answer within 5 s"):
@@ -296,7 +296,7 @@ def test_a_server_that_goes_in_the_middle_ends_the_run(own_emulator):
     assert report.exit_code == 2
     assert [result.id for result in report.equal] == ["billing.subscription", "billing.tier"]
     assert "gone" in report.unchecked[-1].why
-    assert report.left  # nobody can tell what is left of what cannot be asked
+    assert report.left  # what a server that has gone holds is unknown
 
 
 @pytest.mark.parametrize(
@@ -344,7 +344,7 @@ def test_a_sandbox_whose_create_was_never_answered_is_removed(emulator, api):
     assert api.get("/sandboxes").json() == []
 
 
-def test_what_cannot_be_removed_is_told(emulator, api):
+def test_report_lists_what_cannot_be_removed(emulator, api):
     with emulator.faults.add("sandboxes.destroy", status=503, account=api.account_id):
         report = verify(emulator.base_url, api.key, only=["exec.output"])
     (box,) = api.get("/sandboxes").json()
@@ -361,7 +361,7 @@ def command(*options):
     return fork_server.run([*COMMAND, *options], capture_output=True, text=True, timeout=30, env=env, check=False)
 
 
-def test_the_command_tells_that_all_is_equal(emulator, api, tmp_path):
+def test_the_command_reports_that_all_is_equal(emulator, api, tmp_path):
     done = command(
         *("--base-url", emulator.base_url, "--api-key", api.key),
         *("--only", "billing.*", "--only", "tickets.mint", "--json", str(tmp_path / "report.json"), "-v"),
@@ -374,7 +374,7 @@ def test_the_command_tells_that_all_is_equal(emulator, api, tmp_path):
     assert written["results"][0]["claim"]
 
 
-def test_the_command_tells_what_differs(emulator, api):
+def test_the_command_reports_what_differs(emulator, api):
     with emulator.faults.add("billing.get_usage", status=503, account=api.account_id):
         done = command("--base-url", emulator.base_url, "--api-key", api.key, "--only", "billing.*")
     assert done.returncode == 1, done.stderr
@@ -398,7 +398,7 @@ def test_the_command_lists_the_checks():
         (["--base-url", "http://127.0.0.1:1", "--api-key", "k", "--only", "nothing"], "--list"),
     ],
 )
-def test_the_command_tells_why_it_cannot_run(options, said):
+def test_the_command_reports_why_it_cannot_run(options, said):
     done = command(*options)
     assert (done.returncode, done.stdout) == (2, "")
     assert said in done.stderr
@@ -406,6 +406,6 @@ def test_the_command_tells_why_it_cannot_run(options, said):
 
 
 @pytest.mark.parametrize(("path", "key", "said"), [("", "wrong", "refuses the API key"), ("/v1", "", "without /v1")])
-def test_a_server_that_is_another_is_told(emulator, path, key, said):
+def test_wrong_key_and_wrong_address_are_errors_that_say_so(emulator, path, key, said):
     with pytest.raises(CannotRun, match=said):
         verify(emulator.base_url + path, key or emulator.api_key, only=["billing.*"])

@@ -108,7 +108,7 @@ def eventually() -> Callable[[Callable[[], bool], str], None]:
 @pytest.fixture
 def account(caged_factory: Any) -> Iterator[Any]:
     # Not caged_emulator: that sets CAGED_API_KEY and CAGED_BASE_URL, also for the suites that the test runs.
-    with caged_factory.account("somebody's own") as account:
+    with caged_factory.account("the owner") as account:
         yield account
 
 

@@ -92,7 +92,7 @@ def test_a_test_that_needs_namespaces_is_skipped_with_the_reason_where_there_are
     result.stdout.fnmatch_lines([expected, expected])
 
 
-def test_a_test_that_needs_namespaces_is_skipped_where_process_was_asked_for(run_suite) -> None:
+def test_a_test_that_needs_namespaces_is_skipped_with_process_isolation(run_suite) -> None:
     result = run_suite(NEEDS, "--caged-isolation=process")
     result.assert_outcomes(passed=2, skipped=2)
     result.stdout.fnmatch_lines(["SKIPPED*the emulator has process isolation. isolation=process was asked for"])
@@ -103,7 +103,7 @@ def test_bwrap_counts_as_namespace(run_suite) -> None:
     run_suite(NEEDS, "--caged-isolation=bwrap").assert_outcomes(passed=4)
 
 
-def test_the_real_platform_has_all_the_walls_one_can_need(run_suite) -> None:
+def test_live_run_satisfies_every_needed_level(run_suite) -> None:
     source = NEEDS.replace("(caged_sandbox, caged)", "()").replace("(caged_sandbox)", "()")
     source = source[: source.index("assert")] + "pass" + source[source.index("\n\n    @", source.index("assert")) :]
     run_suite(source, "--caged-target=live").assert_outcomes(passed=4)

@@ -126,7 +126,7 @@ def request(path: str, **options: Any) -> httpx.Request:
     return httpx.Request("POST", f"https://api.example/v1/{path}", headers=headers, **options)
 
 
-def test_a_creation_that_was_never_answered_is_told_apart_from_one_that_was_refused() -> None:
+def test_ledger_separates_unanswered_creations_from_refused_ones() -> None:
     ledger = _runs.Ledger("run_unsure", "https://api.example", "key")
     creations = Creations("https://api.example", "key", "run_unsure", ledger)
     for status in (400, 503, None):
