@@ -11,11 +11,12 @@ from ..control.agents import Prompt as Asked
 from ..control.agents import Reply, check_files
 from ..control.names import suggestion
 from ..platform import limits
+from .admin_client import AdminClient
 from .checking import amount, check_int, check_pattern, check_str, check_text
 from .handle import Handle, Handles
 from .journal import Journal, Prompt
 from .patterns import Pattern, add, as_json
-from .transport import EmulatorError, IdOrObject, Transport
+from .transport import EmulatorError, IdOrObject
 
 if TYPE_CHECKING:
     from caged import Caged, ExecResult
@@ -128,7 +129,7 @@ class Agent:
         ValueError: There is no such agent.
     """
 
-    def __init__(self, link: Transport, name: str) -> None:
+    def __init__(self, link: AdminClient, name: str) -> None:
         self._link = link
         agent = limits.agent_name(name) if isinstance(name, str) else None
         if agent is None:
@@ -353,7 +354,7 @@ class Agent:
 class Agents:
     """All agents of an account."""
 
-    def __init__(self, link: Transport) -> None:
+    def __init__(self, link: AdminClient) -> None:
         self._link = link
 
     def unused(self, *, account: Optional[IdOrObject] = None) -> list[ReplyInfo]:
@@ -416,7 +417,7 @@ class PromptText(str):
         return made
 
 
-def _answering(function: Answerer, link: Transport) -> Callable[[Asked], Optional[Reply]]:
+def _answering(function: Answerer, link: AdminClient) -> Callable[[Asked], Optional[Reply]]:
     """The function as the emulator calls it, in a thread of its own."""
     services = link.local("a function that answers prompts")
 

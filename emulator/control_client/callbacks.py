@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Optional
 
-from .transport import EmulatorError, IdOrObject, Transport
+from .admin_client import AdminClient
+from .transport import EmulatorError, IdOrObject
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class CallbackError(EmulatorError):
 
 
 def listed(
-    link: Transport, *, control: Optional[str] = None, account: Optional[IdOrObject] = None
+    link: AdminClient, *, control: Optional[str] = None, account: Optional[IdOrObject] = None
 ) -> list[CallbackErrorInfo]:
     found = link.call("GET", "/callback-errors", account=account, query={"control": control})
     return [CallbackErrorInfo(**one) for one in found]
@@ -52,7 +53,7 @@ def described(errors: Sequence[CallbackErrorInfo]) -> str:
     return "\n".join(str(one) for one in errors)
 
 
-def raise_errors(link: Transport, *, control: Optional[str] = None, account: Optional[IdOrObject] = None) -> None:
+def raise_errors(link: AdminClient, *, control: Optional[str] = None, account: Optional[IdOrObject] = None) -> None:
     """Raise and clear the recorded errors that were not allowed.
 
     Raises:
@@ -66,7 +67,7 @@ def raise_errors(link: Transport, *, control: Optional[str] = None, account: Opt
     raise CallbackError(described(errors)) from cause
 
 
-def _original(link: Transport, error: CallbackErrorInfo) -> Optional[BaseException]:
+def _original(link: AdminClient, error: CallbackErrorInfo) -> Optional[BaseException]:
     try:
         services: Any = link.local("")
     except EmulatorError:

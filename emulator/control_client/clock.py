@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any, Optional, Union
 
+from .admin_client import AdminClient
 from .checking import amount, duration
-from .transport import IdOrObject, Transport
+from .transport import IdOrObject
 
 
 class Clock:
@@ -15,7 +16,7 @@ class Clock:
     time until it is moved. Commands take real time, and files have the machine's time.
     """
 
-    def __init__(self, link: Transport) -> None:
+    def __init__(self, link: AdminClient) -> None:
         self._link = link
 
     def now(self, account: Optional[IdOrObject] = None) -> datetime:

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any, Callable, Optional, Union
 
 from ..control.stubs import Output, Question, Said
+from .admin_client import AdminClient
 from .checking import amount, check_int, check_str, check_text
 from .handle import Handle
 from .journal import nearest
 from .patterns import Pattern, add, as_json
-from .transport import IdOrObject, Transport
+from .transport import IdOrObject
 
 Text = Union[str, Sequence[str]]
 
@@ -96,7 +97,7 @@ class Commands:
     was added for exactly that account.
     """
 
-    def __init__(self, link: Transport) -> None:
+    def __init__(self, link: AdminClient) -> None:
         self._link = link
 
     def stub(

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any, Optional, Union
 
 from ..control.faults import Drop, Outcome
+from .admin_client import AdminClient
 from .checking import amount, check_int, check_str
 from .handle import Handle
 from .operations import OperationName
-from .transport import IdOrObject, Transport
+from .transport import IdOrObject
 
 #: Seconds, by themselves or as `{"retry_after": 7}`.
 RetryAfter = Union[int, Mapping[str, int]]
@@ -87,7 +88,7 @@ class Faults:
     what was added for exactly that account.
     """
 
-    def __init__(self, link: Transport) -> None:
+    def __init__(self, link: AdminClient) -> None:
         self._link = link
 
     def add(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Optional
 
-from .transport import IdOrObject, Transport
+from .admin_client import AdminClient
+from .transport import IdOrObject
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Inventory:
     """Of one account (the one that the test works with, unless `account` names another, or `"*"` for all). Oldest
     first."""
 
-    def __init__(self, link: Transport) -> None:
+    def __init__(self, link: AdminClient) -> None:
         self._link = link
 
     def sandboxes(self, *, account: Optional[IdOrObject] = None) -> list[HeldSandbox]:

@@ -13,9 +13,10 @@ from typing import Any, Literal, Optional, Union, overload
 
 from caged._literals import AgentName, EventType
 
+from .admin_client import AdminClient
 from .checking import check_int, check_pattern, check_str, check_times
 from .operations import OperationName
-from .transport import IdOrObject, Transport
+from .transport import IdOrObject
 
 #: The ways by which a command comes into a sandbox.
 CommandSource = Literal["exec", "stream", "terminal", "mcp", "build"]
@@ -137,7 +138,7 @@ class Journal:
     glob, as may the others but `status`.
     """
 
-    def __init__(self, link: Transport) -> None:
+    def __init__(self, link: AdminClient) -> None:
         self._link = link
 
     def requests(

@@ -6,8 +6,9 @@ import re
 import secrets
 from typing import Any, Callable, Optional, Union
 
+from .admin_client import AdminClient
 from .checking import check_pattern
-from .transport import IdOrObject, Transport
+from .transport import IdOrObject
 
 #: The exact text or a glob with `*`, `?` and `[`; or a compiled regular expression, which is searched for.
 Pattern = Union[str, "re.Pattern[str]"]
@@ -36,7 +37,7 @@ def given(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def add(
-    link: Transport,
+    link: AdminClient,
     path: str,
     body: dict[str, Any],
     function: Optional[Callable[..., Any]],

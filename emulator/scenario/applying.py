@@ -20,11 +20,11 @@ from caged._resources import files, sandboxes
 
 from ..control.current_account import ALL_ACCOUNTS
 from ..control.names import suggestion
+from ..control_client.admin_client import AdminClient
 from ..control_client.agents import Agent
 from ..control_client.clock import Clock
 from ..control_client.commands import Commands
 from ..control_client.faults import Faults
-from ..control_client.transport import Transport
 from ..platform.errors import ApiError
 from ..platform.platform import Platform
 from ..store import Account
@@ -265,7 +265,7 @@ class _Recorded(Exception):
 
 
 class _Recorder:
-    """In the place of a link to an emulator: sends nothing, and raises what would have been sent."""
+    """Replaces a client of an emulator: sends nothing, and raises the call that would have been sent."""
 
     account: Optional[str] = None
 
@@ -281,7 +281,7 @@ class _Recorder:
         raise _Recorded(method, path, body, account)
 
 
-_RECORDER = cast(Transport, _Recorder())
+_RECORDER = cast(AdminClient, _Recorder())
 
 
 def _recorded(function: Callable[..., Any], *arguments: Any, **options: Any) -> _Recorded:
