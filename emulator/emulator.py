@@ -40,7 +40,8 @@ class Emulator(BaseEmulator):
     budget_action (`pause`, `destroy`), allow_hosts (names accepted in the Host header), allow_unenforced (create
     sandboxes whose network mode the isolation cannot enforce), limits (hold sandboxes to memory, cores, processes),
     memory_limit (memory_mb is of each `process`, or of the whole `sandbox`, by control groups), scenario
-    (a file that says what is there from the start: see `loaded`).
+    (a file that says what is there from the start: see `loaded`), allow_unused (do not report unused controls at the
+    end of a `with` block).
 
     Its controls (faults, clock, journal …) are those of its first account; `for_account` and `account` have those of
     another one.
@@ -66,6 +67,7 @@ class Emulator(BaseEmulator):
         limits: bool = True,
         memory_limit: MemoryLimit = "process",
         scenario: Union[str, os.PathLike[str], None] = None,
+        allow_unused: bool = False,
     ) -> None:
         self.config = EmulatorConfig.make(
             host=host,
@@ -83,6 +85,7 @@ class Emulator(BaseEmulator):
             memory_limit=memory_limit,
             scenario=scenario,
         )
+        self._allow_unused = allow_unused
         self._runtime: Optional[Runtime] = None
         self._control: Optional[AdminClient] = None
         self._link_lock = threading.Lock()
@@ -169,18 +172,35 @@ class Emulator(BaseEmulator):
         error: Optional[BaseException],
         _traceback: Optional[TracebackType],
     ) -> None:
-        """Stop it. After a block that has not failed by itself, exceptions of the test's functions are raised.
+        """Stop it. A block that has ended without an exception fails when what a test set up did not work out.
 
         Raises:
             CallbackError: A function (of a stub, a program or an agent's reply) raised; it has no `allow_errors`.
+            AssertionError: A fault, stub or agent's reply was never used; it is not `optional`, and the emulator was
+                not made with `allow_unused=True`.
         """
         try:
             own = self._runtime if self._pid == os.getpid() else None
-            # Looked at directly first: most blocks end without any, and need no connection for that.
-            if error is None and own is not None and own.services.callback_errors.of("*"):
-                self.raise_callback_errors(account="*")
+            if error is None and own is not None:
+                self._raise_failures(own)
         finally:
             self.stop()
+
+    def _raise_failures(self, runtime: Runtime) -> None:
+        # Looked at directly first: most blocks end without any, and need no connection for that.
+        services = runtime.services
+        if services.callback_errors.of("*"):
+            self.raise_callback_errors(account="*")
+        if self._allow_unused:
+            return
+        first = runtime.platform.accounts.first()
+        controls = (services.faults, services.stubs, services.agent_replies)
+        texts = self.unused() if first is not None and any(one.of(first.id) for one in controls) else []
+        for account in list(self._control.usage.created_accounts) if self._control is not None else ():
+            if account in services.store.accounts:
+                texts += [f"in account {account}: {text}" for text in self.for_account(account).unused()]
+        if texts:
+            raise AssertionError("\n".join(texts))
 
     # --- looking
 
@@ -226,10 +246,10 @@ class Emulator(BaseEmulator):
 
     def log_tail(self, count: int = 20) -> list[str]:
         """The newest lines of the emulator's own log, oldest first."""
-        return self._running().log_tail(count)
+        return self._running().log.tail(count)
 
     def _log_text(self) -> str:
-        return "\n".join(self._runtime.log_tail(20)) if self._runtime is not None else ""
+        return "\n".join(self._runtime.log.tail(20)) if self._runtime is not None else ""
 
     @property
     def _link(self) -> AdminClient:

@@ -1,4 +1,4 @@
-"""`caged-emulator load`: a scenario into a running emulator."""
+"""`caged-emulator load`: applies a scenario to a running emulator."""
 
 from __future__ import annotations
 
@@ -14,6 +14,6 @@ from .control import control_options
 @click.argument("scenario", type=click.Path(exists=True, dir_okay=False))
 @control_options
 def command(emulator: BaseEmulator, scenario: str) -> None:
-    """Make what the file SCENARIO says. Prints what a shell needs of it."""
+    """Create what the file SCENARIO describes. Prints the ids and keys as `export` lines for a shell."""
     for name, value in emulator.load(scenario).variables().items():
         click.echo(f"export {name}={shlex.quote(value)}")

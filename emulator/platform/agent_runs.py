@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import logging
 import os
 import shutil
 from dataclasses import replace
@@ -25,6 +26,8 @@ from .files import place
 from .services import Services, redacted
 from .sessions import Sessions
 from .user_functions import in_thread
+
+logger = logging.getLogger(__name__)
 
 #: How long an agent waits for another one in its sandbox: as long as clients wait for a command.
 TURN_SECONDS = 300.0
@@ -86,7 +89,7 @@ class AgentRuns:
         try:
             script = self._services.agent_replies.take(sandbox.account_id, prompt.agent, prompt.text)
         except NoReplyLeft as error:
-            self._services.log(f"{sandbox.id}: {prompt.program}: {error}")
+            logger.warning("%s: %s: %s", sandbox.id, prompt.program, error)
             nothing = Reply(f"{prompt.program}: {error}\n", 1)
             return await self._session(sandbox, prompt, nothing, answer)
         if script is None:
@@ -153,7 +156,7 @@ class AgentRuns:
         except (CallbackRaised, TypeError, ValueError) as error:
             raised = error.original if isinstance(error, CallbackRaised) else error
             if script is None:
-                self._services.log(f"{sandbox.id}: answering {prompt.program} failed: {raised!r}")
+                logger.error("%s: a prompt of %s could not be answered: %r", sandbox.id, prompt.program, raised)
                 return Reply(f"the emulator could not answer: {raised}\n", 1)
             text = self._services.callback_failed(sandbox, script, raised)
             return Reply(f"the function of {script} failed: {text}\n", 1)

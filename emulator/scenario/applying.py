@@ -8,6 +8,7 @@ itself.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Awaitable, Iterator, Mapping
 from contextlib import contextmanager
@@ -32,6 +33,8 @@ from ..wire.internal_calls import Direct
 from .checking import sandbox_names
 from .loaded import Loaded
 from .reading import Scenario, ScenarioError
+
+logger = logging.getLogger(__name__)
 
 Undo = Callable[[], Awaitable[None]]
 
@@ -229,11 +232,11 @@ class _Applying:
             except ApiError:
                 pass  # it is gone already: removed by another call, or with the account
             except Exception as error:
-                self._platform.services.log(f"warning: part of a scenario that failed was not removed: {error!r}")
+                logger.warning("part of a scenario that failed was not removed: %r", error)
 
     def _log_warnings(self) -> None:
         for warning in self._direct.warnings:
-            self._platform.services.log(f"warning: scenario: {warning}")
+            logger.warning("scenario: %s", warning)
 
 
 @contextmanager
