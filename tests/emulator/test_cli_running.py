@@ -117,7 +117,7 @@ def test_status_has_a_line_for_each_emulator(two, call_two):
 
 
 def test_status_reports_an_emulator_that_does_not_answer(serve, call, monkeypatch):
-    monkeypatch.setattr("caged.emulator.cli.status.ANSWER_SECONDS", 0.1)
+    monkeypatch.setattr("caged.emulator.cli.status.STATUS_SECONDS", 0.1)
     served = serve()
     served.exports()
     served.process.send_signal(signal.SIGSTOP)
