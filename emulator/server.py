@@ -1,4 +1,4 @@
-"""uvicorn around the application, on a socket that listens already; in a thread or in the foreground."""
+"""uvicorn around the application, on a socket that listens already. It may run in any thread."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from . import descriptors
-from .accepting import BATCH, Acceptor
-from .clients import HEAD_BYTES, Clients
-from .http_protocol import Http
-from .listening import BACKLOG
+from .connections import HEAD_BYTES, Connections
+from .http_protocol import HttpProtocol
+from .listener import BATCH, Listener
+from .listening_socket import BACKLOG
 
-#: After the sandboxes are gone every request ends by itself; what has not after this is cut.
+#: When the sandboxes are gone, every request ends by itself; those that have not after this are cut off.
 GRACE_SECONDS = 3
 #: The largest message that a client may send, except to the MCP server (websocket_protocol.py).
 WS_MESSAGE_BYTES = 4 * 1024 * 1024
-#: Longer than any client keeps an idle connection, so that none meets one that is just being closed.
+#: Longer than any client keeps an idle connection, so that no client uses one that is just being closed.
 KEEP_ALIVE_SECONDS = 90
 
 
 class Server:
-    """`serve` returns after `stop` was called. Signals are the caller's business."""
+    """`serve` returns after `stop` was called. It handles no signals of the process."""
 
     def __init__(self, app: ASGIApp, sock: socket.socket, on_ready: Callable[[], None]) -> None:
         self._sock = sock
@@ -39,7 +39,7 @@ class Server:
             ws_ping_interval=None,
             ws_ping_timeout=None,
             ws_per_message_deflate=False,  # on one machine it costs more than it saves
-            http=Http,
+            http=HttpProtocol,
             h11_max_incomplete_event_size=HEAD_BYTES,
             loop="asyncio",
             backlog=BACKLOG,
@@ -54,69 +54,69 @@ class Server:
         await self._uvicorn.run_on(self._sock)
 
     def stop(self) -> None:
-        """Stops taking connections and ends when the requests in progress have ended."""
+        """Stop accepting connections, and make `serve` return when the requests in progress have ended."""
         self._uvicorn.should_exit = True
         self._uvicorn.stopping.set()
 
 
 def _websocket(**options: Any) -> Any:
-    """What serves a WebSocket, loaded with the first of them: a server without any starts the faster."""
-    from .websocket_protocol import WebSocket
+    """Return what serves a WebSocket. It is loaded with the first one, so that a server starts faster."""
+    from .websocket_protocol import WebSocketProtocol
 
-    return WebSocket(**options)
+    return WebSocketProtocol(**options)
 
 
 class _Uvicorn(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
         super().__init__(config)
         self._on_ready = on_ready
-        self._clients = Clients()
+        self._connections = Connections()
         self.stopping = asyncio.Event()
 
     async def startup(self, sockets: Optional[list[socket.socket]] = None) -> None:
-        """As uvicorn's for listening sockets, with an acceptor that lives through a lack of descriptors."""
+        """As uvicorn's for listening sockets, with a listener that survives a lack of descriptors."""
         await self.lifespan.startup()
-        acceptors: list[Any] = [Acceptor(sock, self._connected, self._room) for sock in sockets or ()]
-        self.servers = acceptors
+        listeners: list[Any] = [Listener(sock, self._connected, self._room) for sock in sockets or ()]
+        self.servers = listeners
         self.started = True
         self._on_ready()
 
     def _room(self) -> int:
-        """How many connections may be accepted now: many as long as nothing is short, then one at a time, in exchange
-        for a quiet one where there is one."""
+        """Return how many connections may be accepted now: many while there are enough descriptors, then one at a time,
+        in exchange for an idle one where there is one."""
         free = descriptors.free()
         if free > descriptors.reserve() + BATCH:
             return BATCH
-        return 1 if free > descriptors.kept_for_work() or self._clients.evict() else 0
+        return 1 if free > descriptors.kept_for_work() or self._connections.evict() else 0
 
     async def _connected(self, sock: socket.socket) -> None:
-        is_full = not descriptors.has_room_for_connection() and not self._clients.evict()
+        is_full = not descriptors.has_room_for_connection() and not self._connections.evict()
 
-        def protocol() -> Http:
-            return Http(
+        def protocol() -> HttpProtocol:
+            return HttpProtocol(
                 config=self.config,
                 server_state=self.server_state,
                 app_state=self.lifespan.state,
-                clients=self._clients,
+                connections=self._connections,
                 is_full=is_full,
             )
 
         await asyncio.get_running_loop().connect_accepted_socket(protocol, sock)
 
     async def main_loop(self) -> None:
-        """As uvicorn's, but it ends at once when it is told to."""
+        """As uvicorn's, but it ends at once when `stopping` is set."""
         counter = 0
         while not await self.on_tick(counter):
             counter = (counter + 1) % 864000
             if counter % 10 == 0:
-                self._clients.expire(asyncio.get_running_loop().time())
+                self._connections.expire(asyncio.get_running_loop().time())
             try:
                 await asyncio.wait_for(self.stopping.wait(), 0.1)
             except asyncio.TimeoutError:
                 pass
 
     async def run_on(self, sock: socket.socket) -> None:
-        """What uvicorn's own `serve` does, without taking over the process's signals."""
+        """Do what uvicorn's own `serve` does, without its handlers of the process's signals."""
         config = self.config
         if not config.loaded:
             config.load()

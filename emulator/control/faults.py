@@ -1,6 +1,6 @@
 """Faults that are injected into requests: which requests, when, and with what effect.
 
-`wire/fault_injection.py` has the effects.
+`wire/fault_injection/` has the effects.
 
 A request that matches a fault is *seen*. When it is the fault's turn, the request *takes* it (an Injection), and only
 when the effect has happened the fault has *triggered*: a connection was broken, an answer replaced or cut, a process

@@ -21,7 +21,7 @@ from .transport import EmulatorError, IdOrObject
 if TYPE_CHECKING:
     from caged import Caged, ExecResult
 
-    from ..platform.services import Services
+    from ..platform.platform import Platform
 
 Text = Union[str, Sequence[str]]
 
@@ -419,12 +419,12 @@ class PromptText(str):
 
 def _answering(function: Answerer, link: AdminClient) -> Callable[[Asked], Optional[Reply]]:
     """The function as the emulator calls it, in a thread of its own."""
-    services = link.local("a function that answers prompts")
+    platform = link.local("a function that answers prompts")
 
     def answer(prompt: Asked) -> Optional[Reply]:
         from caged import Caged
 
-        with Caged(api_key=_key(services, prompt.sandbox_id), base_url=services.base_url) as client:
+        with Caged(api_key=_key(platform, prompt.sandbox_id), base_url=platform.base_url) as client:
             said = function(PromptText.of(prompt), Workplace(prompt.sandbox_id, prompt.cwd, client))
         if isinstance(said, str):
             return Reply(said)
@@ -435,8 +435,8 @@ def _answering(function: Answerer, link: AdminClient) -> Callable[[Asked], Optio
     return answer
 
 
-def _key(services: Services, sandbox_id: str) -> str:
-    account = services.store.accounts[services.store.sandboxes[sandbox_id].account_id]
+def _key(platform: Platform, sandbox_id: str) -> str:
+    account = platform.store.accounts[platform.store.sandboxes[sandbox_id].account_id]
     key = next((key.secret for key in account.keys.values() if key.scope == "full"), None)
     if key is None:
         raise EmulatorError(f"account {account.id} has no full API key left, which the function would need")

@@ -69,10 +69,10 @@ def raise_errors(link: AdminClient, *, control: Optional[str] = None, account: O
 
 def _original(link: AdminClient, error: CallbackErrorInfo) -> Optional[BaseException]:
     try:
-        services: Any = link.local("")
+        platform: Any = link.local("")
     except EmulatorError:
         return None
-    for one in services.callback_errors.of("*", error.control):
+    for one in platform.callback_errors.of("*", error.control):
         if one.id == error.id:
             original: BaseException = one.original
             return original

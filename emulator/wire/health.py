@@ -1,4 +1,4 @@
-"""GET /healthz: whether it answers, and how it isolates. Not part of the platform's API."""
+"""GET /healthz: the emulator's version and how it isolates. Not part of the platform's API."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Health(Model):
 
 @operations.add("GET", "/healthz", "health.get", public=True, reply=Health)
 async def get(call: Call[NoBody]) -> Response:
-    services = call.platform.services
-    refused = [describe(verdict) for verdict in services.probe_results if not verdict.works]
+    platform = call.platform
+    rejected = [describe(result) for result in platform.probe_results if not result.works]
     return json_reply(
-        Health(status="ok", version=__version__, isolation=services.isolation.level, isolation_refused=refused)
+        Health(status="ok", version=__version__, isolation=platform.isolation.level, isolation_refused=rejected)
     )

@@ -1,32 +1,29 @@
-"""Options of a create that the platform accepts and that have no effect.
+"""Options of a create that are accepted and have no effect.
 
-The answer is the same as without them, so each leaves a warning in the journal and a line in the sandbox's log.
+The response is the same as without them, so each adds a warning to the journal and a line to the sandbox's log.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
+from ..config import EmulatorConfig
 from ..platform import limits
-from ..platform.services import Services
 from ..store import Sandbox
+from .create_body import CreateSandbox
 
-if TYPE_CHECKING:
-    from .sandboxes import CreateSandbox
-
-#: What `cage.proxy.allowed` can match: a host, `*.host`, either with a port, or an address.
+#: The entries that `cage.proxy.allowed` can match: a host or `*.host`, either with a port, or an address.
 _HOST = re.compile(r"(\*\.)?[^\s*/:@\[\]]+(:\d+)?|\[?[0-9a-fA-F:.]+\]?(:\d+)?")
 
 
-def unused_options(body: CreateSandbox, sandbox: Sandbox, services: Services) -> list[str]:
-    """What of a create has no effect, or another one than it says; a sentence each."""
+def unused_options(body: CreateSandbox, sandbox: Sandbox, config: EmulatorConfig) -> list[str]:
+    """One sentence for each option of a create that has no effect, or another effect than it suggests."""
     return [
         *_network(body, sandbox),
         *_repository(body),
         *_secrets(body),
-        *_numbers(body, sandbox, services),
+        *_numbers(body, sandbox, config),
         *(
             f"{name} has no effect: personas and harnesses are not emulated"
             for name in ("persona_id", "harness_id")
@@ -72,7 +69,7 @@ def _secrets(body: CreateSandbox) -> Iterator[str]:
             yield f"secrets: {name!r} has no effect: its value in env is empty"
 
 
-def _numbers(body: CreateSandbox, sandbox: Sandbox, services: Services) -> Iterator[str]:
+def _numbers(body: CreateSandbox, sandbox: Sandbox, config: EmulatorConfig) -> Iterator[str]:
     if body.timeout and sandbox.timeout < body.timeout:
         yield f"timeout is cut to the plan's most, {sandbox.timeout} s"
     if body.budget == 0:
@@ -82,7 +79,7 @@ def _numbers(body: CreateSandbox, sandbox: Sandbox, services: Services) -> Itera
             yield f"{name} 0 means the default, {getattr(sandbox, name)}"
     if body.agents and body.memory_mb and body.memory_mb < limits.AGENT_MEMORY_MB:
         yield f"memory_mb is raised to {limits.AGENT_MEMORY_MB}, which agents need"
-    if not services.config.limits:
+    if not config.limits:
         given = [name for name in ("cpus", "memory_mb", "disk_gb") if getattr(body, name)]
         if given:
             yield f"{', '.join(given)}: not enforced, because the emulator runs without limits"

@@ -8,11 +8,11 @@ from leftovers import until
 
 from caged import CagedAuthError
 from caged.emulator import EmulatorError
-from caged.emulator.app import operations
 from caged.emulator.control_client.remote import RemoteEmulator
 from caged.emulator.control_client.transport import Refused
+from caged.emulator.wire.all_operations import all_operations
 
-ADMIN = sorted((one.method, one.path.replace("{id}", "some_id")) for one in operations() if one.admin)
+ADMIN = sorted((one.method, one.path.replace("{id}", "some_id")) for one in all_operations() if one.admin)
 
 # --- who
 
@@ -149,7 +149,7 @@ def test_a_deleted_account_leaves_no_sandboxes(own_emulator):
         box = client.sandboxes.create(template="minimal").id
         client.snapshots.wait(client.snapshots.create(box).id)
     emulator.delete_account(account.id)
-    store = emulator._running().services.store
+    store = emulator._running().platform.store
     assert (store.sandboxes, store.snapshots, list(store.keys)) == ({}, {}, [emulator.api_key])
     until(lambda: list((emulator.run_dir / "snapshots").iterdir()) == [])
 

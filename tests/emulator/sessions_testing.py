@@ -15,7 +15,7 @@ from caged.emulator.control.agents import Prompt, Reply
 
 def recorded(api: Api, sandbox: str, kind: str = "") -> list[Any]:
     """The events of a sandbox as the emulator keeps them, whether there was a session or not."""
-    events = api.emulator._runtime.services.store.sandboxes[sandbox].history.events()  # type: ignore[union-attr]
+    events = api.emulator._runtime.platform.store.sandboxes[sandbox].history.events()  # type: ignore[union-attr]
     return [event for event in events if not kind or event.type == kind]
 
 
@@ -54,7 +54,7 @@ def script(emulator: Emulator, *replies: Reply) -> list[Prompt]:
         asked.append(prompt)
         return replies[min(len(asked), len(replies)) - 1]
 
-    emulator._runtime.services.agents._reply = reply  # type: ignore[union-attr]
+    emulator._runtime.platform.agents._reply = reply  # type: ignore[union-attr]
     return asked
 
 
@@ -68,7 +68,7 @@ def at_work(api: Api, sandbox: str, reply: Sequence[Any] = ("done\n",)) -> Itera
         assert go.wait(20)
         return Reply(*reply)
 
-    api.emulator._runtime.services.agents._reply = slow  # type: ignore[union-attr]
+    api.emulator._runtime.platform.agents._reply = slow  # type: ignore[union-attr]
     before = {found["id"] for found in sessions(api, sandbox)}
     asking = threading.Thread(target=lambda: api.run(sandbox, "claude -p work"))
     asking.start()

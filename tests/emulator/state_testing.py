@@ -12,7 +12,7 @@ from emulator_testing import Api
 from sessions_testing import ingest
 
 from caged.emulator import Emulator
-from caged.emulator.app import operations
+from caged.emulator.wire.all_operations import all_operations
 
 #: Answers that are not about records: files of a sandbox that would have to run, downloads, what opening changes.
 _NOT_LOOKED_AT = {
@@ -61,7 +61,7 @@ def fill(emulator: Emulator, api: Api) -> str:
         {**told, "type": "tool_call", "payload": {"tool": "t"}, "meta": {"a": "b"}, "id": "evt_mine"},
         *({"type": "error", "payload": {"n": n}} for n in range(12)),
     )
-    emulator._call(emulator._runtime.platform.scheduler.look())  # type: ignore[union-attr]
+    emulator._call(emulator._runtime.platform.scheduler.check())  # type: ignore[union-attr]
     rules = {rule["type"]: rule["id"] for rule in api.get("/alerts/rules").json()}
     change = {"enabled": False, "config": {"idle_minutes": 7}}
     assert api.put(f"/alerts/rules/{rules['agent_stuck']}", json=change).status_code == 200
@@ -91,7 +91,7 @@ def look(api: Api) -> dict[str, Any]:
     alerts = [alert["id"] for alert in api.get("/alerts").json()["alerts"]]
     ids = {"sandboxes": boxes, "snapshots": snapshots, "sessions": sessions, "alerts": alerts, "trust": boxes}
     answers = {}
-    for operation in operations():
+    for operation in all_operations():
         if operation.admin or operation.method != "GET" or operation.status >= 400 or operation.name in _NOT_LOOKED_AT:
             continue
         kind = operation.path.split("/")[2]

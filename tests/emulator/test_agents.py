@@ -69,7 +69,7 @@ def test_no_prompt_is_a_usage_error(api):
 def test_what_was_asked_is_in_the_log(api):
     box = api.sandbox(agents=["claude"])
     api.output(box, "claude -p 'Fix the bug'")
-    assert "claude-code was asked: Fix the bug" in [
+    assert "claude-code received the prompt: Fix the bug" in [
         line["message"] for line in api.logs(box) if line["type"] == "agent"
     ]
 
@@ -106,7 +106,7 @@ def test_replies_come_through_the_seam_with_what_was_asked(own_emulator, new_api
         asked.append(prompt)
         return Reply("scripted\n", 3)
 
-    monkeypatch.setattr(emulator._runtime.services.agents, "_reply", reply)
+    monkeypatch.setattr(emulator._runtime.platform.agents, "_reply", reply)
     api = new_api(emulator)
     box = api.sandbox(agents=["codex"])
     result = api.run(box, "codex exec --model o3 'Do it'")
@@ -164,7 +164,7 @@ def test_a_reply_that_raises_is_an_exit_code_and_a_line_in_the_log(own_emulator,
     def broken(_prompt: Prompt) -> Reply:
         raise ValueError("no idea")
 
-    emulator._runtime.services.agents._reply = broken
+    emulator._runtime.platform.agents._reply = broken
     result = api.run(api.sandbox(agents=["claude"]), "claude -p hi")
     assert result["exit_code"] == 1
     assert "no idea" in result["output"]

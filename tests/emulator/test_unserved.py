@@ -3,11 +3,11 @@
 import pytest
 from emulator_testing import assert_problem, segment
 
-from caged.emulator.wire.not_implemented import UNLISTED, UNSERVED
+from caged.emulator.wire.not_implemented import NOT_IMPLEMENTED_OPERATIONS, NOT_IMPLEMENTED_PATHS
 
 CALLS = [
     (method, path, name, feature)
-    for feature, paths in UNSERVED.items()
+    for feature, paths in NOT_IMPLEMENTED_OPERATIONS.items()
     for path, methods in paths.items()
     for method, name in methods.items()
 ]
@@ -23,11 +23,11 @@ def filled(path):
 def test_a_call_that_is_not_emulated_is_a_501_that_names_the_feature(api, method, path, name, feature):
     response = api.request(method, filled(path), json={"name": "x"} if method in ("POST", "PUT") else None)
     assert_problem(response, 501, f"{feature}: not emulated")
-    entries = api.emulator._runtime.services.journal.entries()
+    entries = api.emulator._runtime.platform.journal.entries()
     assert [entry.operation for entry in entries if entry.account == api.account_id] == [name]
 
 
-@pytest.mark.parametrize(("feature", "path"), UNLISTED.items())
+@pytest.mark.parametrize(("feature", "path"), NOT_IMPLEMENTED_PATHS.items())
 @pytest.mark.parametrize("below", ["", "/x", "/x/y"])
 def test_features_whose_calls_are_unknown_are_501s_altogether(api, feature, path, below):
     for method in ("GET", "POST", "PUT", "DELETE"):
@@ -51,5 +51,5 @@ def test_what_the_platform_does_not_have_either_is_an_unknown_route(api):
 
 def test_a_persona_in_a_create_is_ignored_with_a_warning(api):
     api.sandbox(persona_id="p", harness_id="h")
-    (entry,) = [e for e in api.emulator._runtime.services.journal.entries() if e.account == api.account_id]
+    (entry,) = [e for e in api.emulator._runtime.platform.journal.entries() if e.account == api.account_id]
     assert [warning.split()[0] for warning in entry.warnings] == ["persona_id", "harness_id"]

@@ -119,13 +119,13 @@ def _files(given: dict[str, Union[str, Base64]]) -> dict[str, Union[str, bytes]]
 @operations.call("GET", "/agents", "agents.list", reply=list[ReplyOut])
 async def listed(call: Call[NoBody]) -> Response:
     """The replies of all agents that apply to the account: its own first, then those of `*`."""
-    return json_reply([_shown(script) for script in call.platform.services.agent_replies.of(call.account.id)])
+    return json_reply([_shown(script) for script in call.platform.agent_replies.of(call.account.id)])
 
 
 @operations.call("DELETE", "/agents", "agents.reset")
 async def reset(call: Call[NoBody]) -> Response:
     """Remove the replies of all agents that were added for exactly this account, or for `*`."""
-    call.platform.services.agent_replies.clear(call.account.id)
+    call.platform.agent_replies.clear(call.account.id)
     return no_content()
 
 
@@ -135,7 +135,7 @@ async def add(call: Call[AddReply]) -> Response:
     fields = ("text", "exit_code", "tokens_in", "tokens_out", "cost_usd", "model", "delay")
     agent = _agent(call)
     try:
-        script = call.platform.services.agent_replies.add(
+        script = call.platform.agent_replies.add(
             call.account.id,
             agent,
             prompt=pattern("prompt", body.prompt),
@@ -153,20 +153,18 @@ async def add(call: Call[AddReply]) -> Response:
 
 @operations.call("GET", "/agents/{name}/replies", "agents.replies", reply=list[ReplyOut])
 async def replies(call: Call[NoBody]) -> Response:
-    return json_reply(
-        [_shown(script) for script in call.platform.services.agent_replies.of(call.account.id, _agent(call))]
-    )
+    return json_reply([_shown(script) for script in call.platform.agent_replies.of(call.account.id, _agent(call))])
 
 
 @operations.call("DELETE", "/agents/{name}/replies", "agents.clear")
 async def clear(call: Call[NoBody]) -> Response:
     """Remove the agent's replies that were added for exactly this account, or for `*`."""
-    call.platform.services.agent_replies.clear(call.account.id, _agent(call))
+    call.platform.agent_replies.clear(call.account.id, _agent(call))
     return no_content()
 
 
 def _found(call: Call[Any]) -> AgentReply:
-    script = call.platform.services.agent_replies.get(call.param("id"))
+    script = call.platform.agent_replies.get(call.param("id"))
     if script is None or script.agent != _agent(call) or not applies(call, script.account):
         raise not_found("reply", call.param("id"))
     return script
@@ -179,5 +177,5 @@ async def get(call: Call[NoBody]) -> Response:
 
 @operations.call("DELETE", "/agents/{name}/replies/{id}", "agents.remove")
 async def remove(call: Call[NoBody]) -> Response:
-    call.platform.services.agent_replies.remove(_found(call))
+    call.platform.agent_replies.remove(_found(call))
     return no_content()

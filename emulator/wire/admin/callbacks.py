@@ -30,7 +30,7 @@ class CallbackErrorOut(Model):
 )
 async def listed(call: Call[NoBody]) -> Response:
     """Oldest first; with `control`, of one stub or reply."""
-    errors = call.platform.services.callback_errors.of(call.account.id, call.query("control"))
+    errors = call.platform.callback_errors.of(call.account.id, call.query("control"))
     names = CallbackErrorOut.model_fields
     return json_reply([CallbackErrorOut(**{name: getattr(one, name) for name in names}) for one in errors])
 
@@ -38,5 +38,5 @@ async def listed(call: Call[NoBody]) -> Response:
 @operations.call("DELETE", "/callback-errors", "callback_errors.clear", query={"control": str})
 async def clear(call: Call[NoBody]) -> Response:
     """With `control`, those of one stub or reply."""
-    call.platform.services.callback_errors.clear(call.account.id, call.query("control"))
+    call.platform.callback_errors.clear(call.account.id, call.query("control"))
     return no_content()

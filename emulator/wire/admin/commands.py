@@ -9,7 +9,6 @@ from starlette.responses import Response
 
 from ...control.patterns import TextPattern
 from ...control.stubs import Output, Stub
-from ...platform import command_stubs
 from ...platform.errors import invalid, not_found
 from ..operation import Body, Call, Model, NoBody, json_reply, no_content
 from .names import check_sandbox
@@ -99,10 +98,10 @@ def _shown(stub: Stub) -> StubOut:
 @operations.call("POST", "/commands", "commands.add", AddStub, reply=StubOut, status=201)
 async def add(call: Call[AddStub]) -> Response:
     """The first that matches a command answers. A program is stubbed in every sandbox, also in existing ones."""
-    services, body = call.platform.services, call.body
+    platform, body = call.platform, call.body
     try:
         check_sandbox(call, body.sandbox)
-        stub = services.stubs.add(
+        stub = platform.stubs.add(
             call.account.id,
             kind=body.kind or ("program" if body.program else "command"),
             match=pattern("match", body.match),
@@ -118,7 +117,7 @@ async def add(call: Call[AddStub]) -> Response:
         )
     except ValueError as error:
         raise invalid(str(error)) from None
-    await command_stubs.added(services, stub)
+    await platform.command_stubs.install(stub)
     return json_reply(_shown(stub), 201)
 
 
@@ -130,7 +129,7 @@ def function_of(call: Call[Any], handle: Optional[str]) -> Any:
     """
     if handle is None:
         return None
-    function = call.platform.services.functions.pop(handle, None)
+    function = call.platform.functions.pop(handle, None)
     if function is None:
         raise ValueError("function: cannot travel; it needs an emulator in the test's own process")
     return function
@@ -139,11 +138,11 @@ def function_of(call: Call[Any], handle: Optional[str]) -> Any:
 @operations.call("GET", "/commands", "commands.list", reply=list[StubOut])
 async def listed(call: Call[NoBody]) -> Response:
     """All that apply to the account, in the order in which they are tried: its own first, then those of `*`."""
-    return json_reply([_shown(stub) for stub in call.platform.services.stubs.of(call.account.id)])
+    return json_reply([_shown(stub) for stub in call.platform.stubs.of(call.account.id)])
 
 
 def _found(call: Call[Any]) -> Stub:
-    stub = call.platform.services.stubs.get(call.param("id"))
+    stub = call.platform.stubs.get(call.param("id"))
     if stub is None or not applies(call, stub.account):
         raise not_found("stub", call.param("id"))
     return stub
@@ -157,12 +156,12 @@ async def get(call: Call[NoBody]) -> Response:
 @operations.call("DELETE", "/commands/{id}", "commands.remove")
 async def remove(call: Call[NoBody]) -> Response:
     """The next such command really runs."""
-    await command_stubs.removed(call.platform.services, _found(call))
+    await call.platform.command_stubs.remove(_found(call))
     return no_content()
 
 
 @operations.call("DELETE", "/commands", "commands.clear")
 async def clear(call: Call[NoBody]) -> Response:
     """All that were added for exactly this account, or for `*`."""
-    await command_stubs.clear(call.platform.services, call.account.id)
+    await call.platform.command_stubs.clear(call.account.id)
     return no_content()

@@ -74,7 +74,7 @@ async def add(call: Call[AddFault]) -> Response:
     options = call.body.model_dump()
     try:
         check_sandbox(call, call.body.sandbox)
-        fault = call.platform.services.faults.add(call.account.id, **options)
+        fault = call.platform.faults.add(call.account.id, **options)
     except ValueError as error:
         raise invalid(str(error)) from None
     return json_reply(_shown(fault), 201)
@@ -83,11 +83,11 @@ async def add(call: Call[AddFault]) -> Response:
 @operations.call("GET", "/faults", "faults.list", reply=list[FaultOut])
 async def listed(call: Call[NoBody]) -> Response:
     """All that apply to the account, in the order in which they are tried: its own first, then those of `*`."""
-    return json_reply([_shown(fault) for fault in call.platform.services.faults.of(call.account.id)])
+    return json_reply([_shown(fault) for fault in call.platform.faults.of(call.account.id)])
 
 
 def _found(call: Call[Any]) -> Fault:
-    fault = call.platform.services.faults.get(call.param("id"))
+    fault = call.platform.faults.get(call.param("id"))
     if fault is None or not applies(call, fault.account):
         raise not_found("fault", call.param("id"))
     return fault
@@ -101,12 +101,12 @@ async def get(call: Call[NoBody]) -> Response:
 @operations.call("DELETE", "/faults/{id}", "faults.remove")
 async def remove(call: Call[NoBody]) -> Response:
     """Requests that hang by it end, without an answer."""
-    call.platform.services.faults.remove(_found(call))
+    call.platform.faults.remove(_found(call))
     return no_content()
 
 
 @operations.call("DELETE", "/faults", "faults.clear")
 async def clear(call: Call[NoBody]) -> Response:
     """All that were added for exactly this account, or for `*`."""
-    call.platform.services.faults.clear(call.account.id)
+    call.platform.faults.clear(call.account.id)
     return no_content()

@@ -48,7 +48,7 @@ class HeldSocket(Model):
 
 
 def _accounts(call: Call[Any]) -> list[Account]:
-    return list(call.platform.services.store.accounts.values()) if call.account.id == ALL_ACCOUNTS else [call.account]
+    return list(call.platform.store.accounts.values()) if call.account.id == ALL_ACCOUNTS else [call.account]
 
 
 @operations.call("GET", "/sandboxes", "inventory.sandboxes", reply=list[HeldSandbox])

@@ -139,7 +139,7 @@ async def requests(call: Call[NoBody]) -> Response:
         raise invalid("last: must be at least 1; leave it out for all")
     found = [
         entry
-        for pages in call.platform.services.journal.known(_whose(call))
+        for pages in call.platform.journal.known(_whose(call))
         for entry in pages.requests
         if _fits(call.query("method"), entry.method.upper(), upper=True)
         and _fits(call.query("path"), entry.path)
@@ -170,7 +170,7 @@ async def commands(call: Call[NoBody]) -> Response:
     check_query(call)
     found: list[CommandRecord] = [
         ran
-        for pages in call.platform.services.journal.known(_whose(call))
+        for pages in call.platform.journal.known(_whose(call))
         for ran in pages.commands
         if _fits(call.query("sandbox"), ran.sandbox) and _fits(call.query("source"), ran.source)
     ]
@@ -187,7 +187,7 @@ async def prompts(call: Call[NoBody]) -> Response:
     named = None if agent is None else agents_of(agent)
     found: list[PromptRecord] = [
         asked
-        for pages in call.platform.services.journal.known(_whose(call))
+        for pages in call.platform.journal.known(_whose(call))
         for asked in pages.prompts
         if _fits(call.query("sandbox"), asked.sandbox) and (named is None or asked.agent in named)
     ]
@@ -210,7 +210,7 @@ async def events(call: Call[NoBody]) -> Response:
             duration_ms=event.duration_ms,
             data=event.data,
         )
-        for pages in call.platform.services.journal.known(_whose(call))
+        for pages in call.platform.journal.known(_whose(call))
         for event in pages.events
         if _fits(call.query("sandbox"), event.sandbox_id) and _fits(call.query("type"), event.type)
     ]
@@ -220,7 +220,7 @@ async def events(call: Call[NoBody]) -> Response:
 @operations.call("GET", "/journal", "journal.counts", reply=CountsOut)
 async def counts(call: Call[NoBody]) -> Response:
     """How many entries of each kind there are."""
-    pages = list(call.platform.services.journal.known(_whose(call)))
+    pages = list(call.platform.journal.known(_whose(call)))
     return json_reply(
         CountsOut(
             requests=sum(len(one.requests) for one in pages),
@@ -233,5 +233,5 @@ async def counts(call: Call[NoBody]) -> Response:
 
 @operations.call("DELETE", "/journal", "journal.clear")
 async def clear(call: Call[NoBody]) -> Response:
-    call.platform.services.journal.forget(_whose(call))
+    call.platform.journal.forget(_whose(call))
     return no_content()
