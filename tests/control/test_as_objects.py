@@ -7,7 +7,7 @@ import pytest
 from caged import CagedRateLimitError, CagedServerError
 
 
-def test_a_sandbox_is_as_good_as_its_id(either, client):
+def test_sandbox_object_is_accepted_in_place_of_its_id(either, client):
     box, other = client.sandboxes.create(budget=5.0), client.sandboxes.create()
     client.sandboxes.exec(box.id, "rm -rf /workspace/x")
     assert [ran.command for ran in either.journal.execs(box)] == ["rm -rf /workspace/x"]
@@ -25,7 +25,7 @@ def test_a_sandbox_is_as_good_as_its_id(either, client):
         assert client.sandboxes.exec(other.id, "zz").exit_code == 127
 
 
-def test_an_account_is_as_good_as_its_id(emulator, new_account):
+def test_account_object_is_accepted_in_place_of_its_id(emulator, new_account):
     mine = new_account()
     assert emulator.for_account(mine).id == emulator.for_account(mine.id).id == mine.id
     assert emulator.journal.requests(account=mine) == []

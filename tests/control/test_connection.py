@@ -72,7 +72,7 @@ def bare(monkeypatch, endpoint):
     endpoint.keys.clear()
 
 
-def test_certificate_that_nobody_vouches_for_is_refused_and_the_admin_key_not_sent(endpoint):
+def test_certificate_without_a_trusted_issuer_is_refused_and_the_admin_key_not_sent(endpoint):
     with RemoteEmulator(endpoint.url, KEY) as emulator:
         with pytest.raises(EmulatorError, match="CERTIFICATE_VERIFY_FAILED"):
             emulator.accounts()

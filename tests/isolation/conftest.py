@@ -40,6 +40,6 @@ def client(request: pytest.FixtureRequest) -> Iterator[Caged]:
 
 
 @pytest.fixture(scope="module", params=["namespace", "bwrap"])
-def walled_client(request: pytest.FixtureRequest) -> Iterator[Caged]:
+def isolated_client(request: pytest.FixtureRequest) -> Iterator[Caged]:
     with client_of(request.param) as client:
         yield client

@@ -147,7 +147,7 @@ def test_namespace_works_for_a_root_without_rights_where_users_may_have_namespac
         served.stop()
 
 
-def test_strong_walls_come_without_a_warning(tmp_path: Path) -> None:
+def test_full_isolation_gives_no_warning(tmp_path: Path) -> None:
     need("namespace")
     served = Served(tmp_path, "auto")
     try:

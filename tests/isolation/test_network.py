@@ -41,9 +41,9 @@ def host_port() -> Iterator[int]:
 
 
 @pytest.fixture
-def client(walled_client: Caged) -> Caged:
+def client(isolated_client: Caged) -> Caged:
     """Only where network modes are enforced."""
-    return walled_client
+    return isolated_client
 
 
 FETCH = """
@@ -140,7 +140,7 @@ def test_the_proxy_variables_are_what_programs_look_for(client: Caged, host_port
     client.sandboxes.destroy(box.id)
 
 
-def test_process_walls_refuse_what_they_cannot_enforce() -> None:
+def test_process_isolation_refuses_what_it_cannot_enforce() -> None:
     with Emulator(isolation="process") as emulator, emulator.client() as client:
         for mode in ({"network_mode": "none"}, {"network_mode": "allowlist", "allowlist": ["a.invalid"]}):
             with pytest.raises(
@@ -150,7 +150,7 @@ def test_process_walls_refuse_what_they_cannot_enforce() -> None:
         assert client.sandboxes.list() == []
 
 
-def test_process_walls_take_it_unenforced_when_told_to() -> None:
+def test_process_isolation_accepts_it_unenforced_with_the_option() -> None:
     with Emulator(isolation="process", allow_unenforced=True) as emulator, emulator.client() as client:
         box = client.sandboxes.create(network_mode="none")
         assert box.status == "running"

@@ -225,7 +225,7 @@ def test_a_stubbed_exec_leaves_the_traces_of_a_real_one(emulator, client, box):
     assert emulator.journal.execs(box)[-1].stub == ""
 
 
-def test_a_client_that_hangs_up_ends_it(emulator, account, box):
+def test_client_that_disconnects_ends_the_delay_of_a_stub(emulator, account, box):
     emulator.commands.stub("long", delay=60)
     with httpx.Client(base_url=f"{emulator.base_url}/v1", trust_env=False, verify=False, timeout=0.2) as impatient:
         with pytest.raises(httpx.ReadTimeout):

@@ -130,7 +130,7 @@ def test_one_that_is_killed_is_over(emulator, client, box):
     assert output(client, box, "slow & sleep 0.1; kill %1; wait; echo over").endswith("over\n")
 
 
-def test_what_it_would_print_ends_quietly_when_nobody_reads(emulator, client, box):
+def test_output_without_a_reader_ends_quietly(emulator, client, box):
     emulator.commands.program("yes", ["y\n"] * 50, delay=0.001)
     assert output(client, box, "yes | head -1") == "y\n"
 
@@ -174,7 +174,7 @@ def test_in_a_terminal_it_is_in_front_of_the_real_one(emulator, account, client,
 
 
 @pytest.mark.parametrize("question", ['{"kind":"answer","arguments":5}', '{"kind":"agent","arguments":5}', "[]", "{}"])
-def test_a_question_that_is_none_harms_nobody(emulator, client, box, question):
+def test_malformed_question_to_the_emulator_does_no_harm(emulator, client, box, question):
     """Anything in the sandbox can reach the socket."""
     emulator.commands.program("frob", "f\n")
     client.files.write(box, "ask.py", ASK)
