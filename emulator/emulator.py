@@ -175,7 +175,7 @@ class Emulator(BaseEmulator):
         try:
             own = self._runtime if self._pid == os.getpid() else None
             # Looked at directly first: most blocks end without any, and need no connection for that.
-            if error is None and own is not None and own.services.callback_errors.of("*"):
+            if error is None and own is not None and own.services.callback_errors.list("*"):
                 self.raise_callback_errors(account="*")
         finally:
             self.stop()

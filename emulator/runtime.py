@@ -20,7 +20,6 @@ from .cage.toolchains import Toolchains
 from .cage.zygote import Zygote
 from .config import ConfigError, EmulatorConfig
 from .control.agent_replies import AgentReplies
-from .control.agents import Agents
 from .control.clock import SEEDED_START, Clock
 from .control.current_account import ALL_ACCOUNTS, current
 from .control.faults import Faults
@@ -96,7 +95,6 @@ class Runtime:
             faults=Faults(randomness),
             stubs=Stubs(randomness),
             agent_replies=AgentReplies(randomness),
-            agents=Agents(),
             toolchains=self._toolchains,
             zygote=self._zygote,
             provisioner=self._make_provisioner(IsolationLevel("process")),
@@ -264,10 +262,11 @@ class Runtime:
 
     async def _apply(self, scenario: Scenario) -> Loaded:
         from .scenario.applying import apply
+        from .wire.internal_calls import Direct
 
         account = self.platform.accounts.first()
         assert account is not None, "an emulator has an account before it serves"
-        loaded = await apply(self.platform, account, scenario)
+        loaded = await apply(self.platform, account, scenario, Direct(self.platform, account))
         self.services.commit()
         return loaded
 

@@ -122,7 +122,7 @@ class EmulatorScope:
             if self._whole and _touched(emulator):
                 emulator.take_back()
                 if emulator._link.changed:
-                    emulator.forget()
+                    emulator.reset_controls()
                     emulator.clear_callback_errors()
                     emulator._link.changed = False
         except EmulatorError:

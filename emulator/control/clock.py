@@ -10,10 +10,33 @@ from datetime import datetime, timezone
 from typing import Optional
 
 from . import current_account
+from .description import option
 
 _LATEST = 253402300799.0  # the last second of 9999
 #: Where a seeded emulator's clock stands at the start: 2026-01-01T00:00:00Z.
 SEEDED_START = 1767225600.0
+
+
+@dataclass
+class Advance:
+    """How far a clock is advanced: the sum of its parts."""
+
+    seconds: float = option(0.0, "Seconds.")
+    minutes: float = option(0.0, "Minutes, added to the seconds.")
+    hours: float = option(0.0, "Hours, added to the seconds.")
+    days: float = option(0.0, "Days, added to the seconds.")
+
+    @property
+    def total(self) -> float:
+        """The sum in seconds."""
+        return self.seconds + 60 * self.minutes + 3600 * self.hours + 86400 * self.days
+
+
+@dataclass
+class Tick:
+    """How far a clock ticks."""
+
+    seconds: float = option(1.0, "Seconds.")
 
 
 @dataclass

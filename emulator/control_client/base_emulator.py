@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Optional, Union
 from urllib.parse import quote
 
+from ..control.identifiers import IdOrObject, id_of
 from .controls import Controls
-from .transport import EmulatorError, IdOrObject, Refused, id_of
+from .transport import EmulatorError, Refused
 from .view import AccountView
 
 #: An export or import may hold large sandboxes.

@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any, Optional, Union
 
-from .checking import amount, duration
-from .transport import IdOrObject, Transport
+from ..control.identifiers import IdOrObject
+from ..control.values import number
+from .transport import Transport
 
 
 class Clock:
@@ -44,7 +45,7 @@ class Clock:
             at = at.timestamp()
         if at is not None and not isinstance(at, str):
             try:
-                at = amount("at", at)
+                at = number("at", at)
             except TypeError:
                 allowed = "a datetime with a time zone, seconds since the epoch, or a text in RFC 3339"
                 hint = "; to move the time by a timedelta use advance()" if isinstance(at, timedelta) else ""
@@ -82,7 +83,7 @@ class Clock:
         if seconds is None and not (minutes or hours or days):
             raise ValueError("advance: say how far, e.g. advance(60), advance(hours=1) or advance(timedelta(hours=1))")
         body = {"seconds": duration("seconds", seconds or 0)}
-        body.update({name: amount(name, part) for name, part in _parts(minutes, hours, days).items()})
+        body.update({name: number(name, part) for name, part in _parts(minutes, hours, days).items()})
         return _moment(self._link.call("POST", "/clock/advance", body, account=account))
 
     def tick(self, seconds: Union[float, timedelta] = 1, *, account: Optional[IdOrObject] = None) -> datetime:
@@ -93,6 +94,21 @@ class Clock:
     def reset(self, *, account: Optional[IdOrObject] = None) -> datetime:
         """Return to the emulator's own time."""
         return _moment(self._link.call("DELETE", "/clock", account=account))
+
+
+def duration(name: str, time: Union[float, timedelta, Any]) -> float:
+    """The argument in seconds; a number is seconds already.
+
+    Raises:
+        TypeError: It is neither a number nor a timedelta.
+        ValueError: It is not finite.
+    """
+    if isinstance(time, timedelta):
+        return time.total_seconds()
+    try:
+        return number(name, time)
+    except TypeError:
+        raise TypeError(f"{name}: must be a number of seconds or a timedelta, not {time!r}") from None
 
 
 def _parts(minutes: float, hours: float, days: float) -> dict[str, float]:

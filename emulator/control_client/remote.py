@@ -6,9 +6,10 @@ import os
 from types import TracebackType
 from typing import Any, Optional
 
+from ..control.identifiers import IdOrObject, id_of
 from .base_emulator import BaseEmulator
 from .connection import Verify
-from .transport import EmulatorError, IdOrObject, Transport, id_of
+from .transport import EmulatorError, Transport
 
 
 class RemoteEmulator(BaseEmulator):

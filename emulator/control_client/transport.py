@@ -7,7 +7,9 @@ import re
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Callable, Optional, Protocol, Union
+from typing import TYPE_CHECKING, Any, Callable, Optional
+
+from ..control.identifiers import IdOrObject, id_of
 
 if TYPE_CHECKING:
     import httpx
@@ -24,24 +26,8 @@ _KEPT_APART = re.compile("/faults|/commands|/agents/[^/]+/replies")
 _CONSULTED = ("/clock/", "/journal/")
 
 
-class HasId(Protocol):
-    """A sandbox, an account …, as the SDK or an emulator gives it."""
-
-    @property
-    def id(self) -> str: ...
-
-
-#: One of those, by itself or by its id.
-IdOrObject = Union[str, HasId]
-
-
 def _plain(body: Optional[Mapping[str, Any]]) -> Optional[dict[str, Any]]:
     return None if body is None else {name: id_of(value) for name, value in body.items()}
-
-
-def id_of(what: Any) -> Any:
-    """The id of what has one; anything else as it is."""
-    return what if isinstance(what, (str, int, float, dict, list, tuple, type(None))) else getattr(what, "id", what)
 
 
 class EmulatorError(RuntimeError):

@@ -7,15 +7,17 @@ import functools
 import os
 import shutil
 from dataclasses import replace
-from typing import Any, Callable, Optional, Union
+from typing import Any, Optional
 
 from caged import __version__
 
 from ..cage.shim_rpc import Answer
+from ..control.agent_command_line import model_name, prompt_text
 from ..control.agent_replies import AgentReply, NoReplyLeft
-from ..control.agents import USAGE_ERROR, Agents, Prompt, Reply, model_name, prompt_text
+from ..control.agents import USAGE_ERROR, Prompt, Reply, default_reply
 from ..control.callbacks import CallbackRaised
-from ..control.journal import TEXT_CHARACTERS, PromptRecord
+from ..control.journal import TEXT_CHARACTERS
+from ..control.records import PromptRecord
 from ..store import Sandbox, Session
 from . import limits
 from .agent_output import Printed, printed
@@ -32,10 +34,10 @@ TURN_SECONDS = 300.0
 NO_EXIT_CODE = -1
 
 
-def _call(script: AgentReply, agents: Agents, prompt: Prompt) -> Reply:
+def _call(script: AgentReply, prompt: Prompt) -> Reply:
     assert script.function is not None
     made = script.function(prompt)
-    return agents.reply(prompt) if made is None else made
+    return default_reply(prompt) if made is None else made
 
 
 class AgentRuns:
@@ -56,7 +58,7 @@ class AgentRuns:
         agent = limits.agent_name(program) or program
         cwd = as_seen(sandbox, question.get("cwd", ""))
         if text is None:
-            passing = self._services.agent_replies.passes(sandbox.account_id, agent)
+            passing = self._services.agent_replies.passthrough(sandbox.account_id, agent)
             if passing is not None:
                 passing.used += 1
                 self._pass_through(sandbox, Prompt(agent, program, "", sandbox.id, cwd, arguments), answer)
@@ -90,15 +92,11 @@ class AgentRuns:
             nothing = Reply(f"{prompt.program}: {error}\n", 1)
             return await self._session(sandbox, prompt, nothing, answer)
         if script is None:
-            return await self._session(sandbox, prompt, self._services.agents.reply, answer)
+            return await self._session(sandbox, prompt, default_reply(prompt), answer)
         if script.passthrough:
             self._pass_through(sandbox, prompt, answer)
             return None
-        if script.function is None:
-            return await self._session(sandbox, prompt, script.reply, answer, script)
-        return await self._session(
-            sandbox, prompt, functools.partial(_call, script, self._services.agents), answer, script
-        )
+        return await self._session(sandbox, prompt, script.reply, answer, script)
 
     def _pass_through(self, sandbox: Sandbox, prompt: Prompt, answer: Answer) -> None:
         """No session: what the host's program takes and says, nobody here sees."""
@@ -117,18 +115,19 @@ class AgentRuns:
         self,
         sandbox: Sandbox,
         prompt: Prompt,
-        said: Union[Reply, Callable[[Prompt], Reply]],
+        reply: Reply,
         answer: Answer,
         script: Optional[AgentReply] = None,
     ) -> int:
-        """`script`: the reply of a test that applies."""
+        """`script`: the control that the reply is of; its function replaces the reply."""
         self._services.note(sandbox, f"{prompt.agent} was asked: {prompt.text}", "agent")
         session = self._sessions.begin(sandbox, prompt.agent, model_name(prompt.program, prompt.arguments))
         prompt = replace(prompt, session_id=session.id)
         done = Reply("", NO_EXIT_CODE)
         start = self._services.clock.stopwatch()
         try:
-            reply = said if isinstance(said, Reply) else await self._made(sandbox, prompt, said, script)
+            if script is not None and script.function is not None:
+                reply = await self._made(sandbox, prompt, script)
             reply = await self._with_files(sandbox, prompt, reply, script)
             form = printed(prompt, reply, session)
             await self._print(form, reply, answer)
@@ -142,19 +141,14 @@ class AgentRuns:
             self._asked(sandbox, prompt, done)
             self._sessions.end(sandbox, session, done.exit_code == 0)
 
-    async def _made(
-        self, sandbox: Sandbox, prompt: Prompt, said: Callable[[Prompt], Reply], script: Optional[AgentReply]
-    ) -> Reply:
+    async def _made(self, sandbox: Sandbox, prompt: Prompt, script: AgentReply) -> Reply:
         """The reply that a function makes. When it raises, the exception is recorded, and the agent fails with it."""
         try:
-            reply = await in_thread(functools.partial(said, prompt), f"agent-{sandbox.id}")
+            reply = await in_thread(functools.partial(_call, script, prompt), f"agent-{sandbox.id}")
             reply.check()
             return reply
         except (CallbackRaised, TypeError, ValueError) as error:
             raised = error.original if isinstance(error, CallbackRaised) else error
-            if script is None:
-                self._services.log(f"{sandbox.id}: answering {prompt.program} failed: {raised!r}")
-                return Reply(f"the emulator could not answer: {raised}\n", 1)
             text = self._services.callback_failed(sandbox, script, raised)
             return Reply(f"the function of {script} failed: {text}\n", 1)
 
@@ -193,7 +187,7 @@ class AgentRuns:
 
     def _asked(self, sandbox: Sandbox, prompt: Prompt, reply: Reply) -> None:
         """Into the journal."""
-        self._services.journal.asked(
+        self._services.journal.add_prompt(
             PromptRecord(
                 at=self._services.clock.timestamp(),
                 account=sandbox.account_id,
@@ -202,7 +196,7 @@ class AgentRuns:
                 agent=prompt.agent,
                 program=prompt.program,
                 prompt=redacted(sandbox, prompt.text, TEXT_CHARACTERS),
-                arguments=tuple(redacted(sandbox, word, TEXT_CHARACTERS) for word in prompt.arguments),
+                arguments=[redacted(sandbox, word, TEXT_CHARACTERS) for word in prompt.arguments],
                 cwd=prompt.cwd,
                 reply=redacted(sandbox, reply.whole, TEXT_CHARACTERS),
                 exit_code=reply.exit_code,

@@ -14,7 +14,7 @@ from ..cage.cage import Cage
 from ..cage.process import OUTPUT_LIMIT, Result, SandboxGone
 from ..cage.shim_rpc import Answer
 from ..control.callbacks import CallbackRaised
-from ..control.stubs import Output, Question, Stub
+from ..control.stubs import Kind, Output, Question, Stub
 from ..store import Sandbox
 from .services import Services
 from .user_functions import in_thread
@@ -24,14 +24,14 @@ CANNOT_RUN = 126
 
 
 async def stand_in(
-    services: Services, sandbox: Sandbox, question: Question, kind: str = "command"
+    services: Services, sandbox: Sandbox, question: Question, kind: Kind = "command"
 ) -> Optional[tuple[Stub, Output]]:
     """The first stub that answers, which counts as used, and its output; None: the command really runs.
 
     A function that raises has answered, with its exception as text. The exception is recorded and fails the test.
     """
     for stub in services.stubs.usable(sandbox.account_id, sandbox.id, kind) if services.stubs else ():
-        if stub.exhausted or not stub.fits(question):
+        if stub.is_exhausted or not stub.matches(question):
             continue
         output: Optional[Output] = stub.output
         if stub.function is not None:
@@ -42,7 +42,7 @@ async def stand_in(
                 raised = error.original if isinstance(error, CallbackRaised) else error
                 text = services.callback_failed(sandbox, stub, raised)
                 output = Output(f"the function of {stub} failed: {text}\n", 1)
-        if output is not None and not stub.exhausted:
+        if output is not None and not stub.is_exhausted:
             stub.used += 1
             return stub, output
     return None
@@ -51,7 +51,7 @@ async def stand_in(
 def may_stand_in(services: Services, sandbox: Sandbox, command: str) -> bool:
     """Whether some stub may answer, as far as texts tell."""
     usable = services.stubs.usable(sandbox.account_id, sandbox.id) if services.stubs else ()
-    return any(not stub.exhausted and stub.fits(Question(sandbox.id, command)) for stub in usable)
+    return any(not stub.is_exhausted and stub.matches(Question(sandbox.id, command)) for stub in usable)
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ class CommandStubs:
     def _needs_input(self, sandbox: Sandbox, question: Question) -> bool:
         """Only what decides next: what is never asked for stays unread for the real program."""
         for stub in self._services.stubs.usable(sandbox.account_id, sandbox.id, "program"):
-            if not stub.exhausted and stub.fits(question):
+            if not stub.is_exhausted and stub.matches(question):
                 return stub.reads_stdin
         return False
 
@@ -218,7 +218,7 @@ async def removed(services: Services, stub: Stub) -> None:
 
 async def clear(services: Services, account_id: str) -> None:
     """Remove those that were added for exactly this account, or for `*`."""
-    for stub in services.stubs.own(account_id):
+    for stub in services.stubs.added_for(account_id):
         await removed(services, stub)
 
 
@@ -226,7 +226,7 @@ async def _everywhere(services: Services, stub: Stub, work: Callable[[Sandbox], 
     if stub.kind != "program":
         return
     for sandbox in list(services.store.sandboxes.values()):
-        if sandbox.cage is None or not sandbox.cage.alive or not stub.of(sandbox.account_id, sandbox.id):
+        if sandbox.cage is None or not sandbox.cage.alive or not stub.applies_in(sandbox.account_id, sandbox.id):
             continue  # one that is started again gets its programs then
         try:
             await work(sandbox)

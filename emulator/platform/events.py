@@ -213,7 +213,7 @@ class Events:
         counted.append(event, told.at, cleaned.weight, ledger)
         if session is not None and sandbox is not None:
             sandbox.history.append(event, told.at, cleaned.weight, ledger)
-        self._services.journal.happened(event, cleaned.weight)
+        self._services.journal.add_event(event, cleaned.weight)
         self._services.signals.send("event", sandbox=sandbox, event=event)
 
 

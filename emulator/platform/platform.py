@@ -87,24 +87,24 @@ class Platform:
             self.billing.begin_anew(each, self.accounts.tier.name)
             each.window = (0, 0)
             each.rules, each.notification_config = {}, NotificationConfig()
-            await self._forget(each.id)
-        await self._forget(account.id)
+            await self._reset_controls(each.id)
+        await self._reset_controls(account.id)
 
-    async def forget(self, account: Account) -> None:
+    async def reset_controls(self, account: Account) -> None:
         """What a test asked of an account, and what was noted of it. `*`: of every account. Exceptions of a test's
         functions stay."""
         for each in list(self.services.store.accounts.values()) if account.id == ALL_ACCOUNTS else ():
-            await self._forget(each.id)
-        await self._forget(account.id)
+            await self._reset_controls(each.id)
+        await self._reset_controls(account.id)
 
-    async def _forget(self, account_id: str) -> None:
+    async def _reset_controls(self, account_id: str) -> None:
         services = self.services
         services.faults.clear(account_id)
         await command_stubs.clear(services, account_id)
         services.agent_replies.clear(account_id)
         self.device_logins.allow_sandboxes(account_id, False)
         services.clock.reset(account_id)
-        services.journal.forget(None if account_id == ALL_ACCOUNTS else account_id)
+        services.journal.clear(None if account_id == ALL_ACCOUNTS else account_id)
 
     async def delete_account(self, account: Account) -> None:
         """With everything in it. Its keys are refused from this call on. Exceptions of a test's functions stay: who

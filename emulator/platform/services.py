@@ -15,13 +15,13 @@ from ..cage.toolchains import Toolchains
 from ..cage.zygote import Zygote
 from ..config import EmulatorConfig
 from ..control.agent_replies import AgentReplies, AgentReply
-from ..control.agents import Agents
 from ..control.callbacks import CallbackErrors
 from ..control.clock import Clock
 from ..control.credentials import LONGEST_CREDENTIAL, credentials_hidden
 from ..control.faults import Faults
-from ..control.journal import TEXT_CHARACTERS, CommandRecord, Journal
+from ..control.journal import TEXT_CHARACTERS, Journal
 from ..control.randomness import Randomness
+from ..control.records import CommandRecord
 from ..control.redaction import LONGEST, without, without_end
 from ..control.stubs import Stub, Stubs
 from ..pace import Turns
@@ -56,7 +56,6 @@ class Services:
     faults: Faults
     stubs: Stubs
     agent_replies: AgentReplies
-    agents: Agents
     toolchains: Toolchains
     zygote: Zygote
     provisioner: Provisioner
@@ -132,7 +131,7 @@ class Services:
         self.record(sandbox, "command", data, duration_ms)
         command = redacted(sandbox, data["command"], TEXT_CHARACTERS)
         said = None if output is None else redacted(sandbox, output, OUTPUT_KEPT, mark=False)
-        self.journal.ran(
+        self.journal.add_command(
             CommandRecord(
                 self.clock.timestamp(),
                 sandbox.account_id,

@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from ..control.current_account import act_for
-from ..control.journal import RequestRecord
+from ..control.records import RequestRecord
 from ..platform.errors import ApiError, invalid
 from ..platform.platform import Platform
 from ..store import Account
@@ -76,7 +76,7 @@ class Dispatcher:
             elif not operation.public:
                 account, key = self._platform.accounts.authenticate(bearer(request))
             if account.id:
-                services.journal.belongs(entry, account.id, services.clock.timestamp())
+                services.journal.assign(entry, account.id, services.clock.timestamp())
             if key is not None:
                 rate = self._platform.accounts.rate_window(account)
                 rate = self._platform.accounts.count_request(account)

@@ -11,7 +11,7 @@ from starlette.types import Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from ..control.current_account import act_for
-from ..control.journal import RequestRecord
+from ..control.records import RequestRecord
 from ..platform.errors import ApiError
 from ..platform.platform import Platform
 from .dispatch import add_common_headers
@@ -38,7 +38,7 @@ class Previews:
         sandbox = services.store.sandboxes.get(target.sandbox_id)
         if sandbox is not None:
             act_for(sandbox.account_id)
-            services.journal.belongs(entry, sandbox.account_id, services.clock.timestamp())
+            services.journal.assign(entry, sandbox.account_id, services.clock.timestamp())
 
         async def answer(message: Message) -> None:
             if message["type"] == "http.response.start":

@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from ..control.faults import Injection
-from ..control.journal import RequestRecord
+from ..control.records import RequestRecord
 from ..platform.errors import ApiError
 from ..platform.open_sockets import OpenSocket
 from ..platform.platform import Platform
@@ -100,7 +100,7 @@ class SocketDispatcher:
         account: Optional[Account] = None
         try:
             account, key = self._platform.tickets.admit(socket.query_params.get("token", ""))
-            services.journal.belongs(entry, account.id, services.clock.timestamp())
+            services.journal.assign(entry, account.id, services.clock.timestamp())
             self._platform.accounts.count_request(account)
             entry.sandbox = unquote(socket.path_params["id"], errors="replace")
             sandbox = self._platform.sandboxes.running(account, entry.sandbox)

@@ -259,7 +259,7 @@ def test_commands_of_megabytes_keep_the_journal_small(api):
     for number in range(5):
         answer = api.post(f"/sandboxes/{box}/exec", json={"command": f"true {number} # " + "x" * 5_000_000})
         assert answer.json()["exit_code"] == 0
-    ran = api.emulator.journal.execs(box, account=api.account_id)
+    ran = api.emulator.journal.commands(box, account=api.account_id)
     assert [one.command.split()[1] for one in ran] == [str(number) for number in range(5)]
     assert all(len(one.command) < journal.TEXT_CHARACTERS + 100 for one in ran)
     assert "more characters" in ran[0].command

@@ -118,14 +118,14 @@ def test_it_is_one_accounts(either, emulator, client, other, box):
         elsewhere.sandboxes.exec(theirs, "echo theirs")
     client.sandboxes.exec(box, "echo ours")
     journal = either.journal
-    assert [ran.command for ran in journal.execs()] == ["echo ours"]
+    assert [ran.command for ran in journal.commands()] == ["echo ours"]
     assert {event.sandbox for event in journal.events()} == {box}
-    assert [ran.command for ran in journal.execs(account=other.id)] == ["echo theirs"]
-    everything = journal.execs(account="*")
+    assert [ran.command for ran in journal.commands(account=other.id)] == ["echo theirs"]
+    everything = journal.commands(account="*")
     assert {"echo ours", "echo theirs"} <= {ran.command for ran in everything}
     assert {entry.sandbox for entry in journal.requests(account="*")} >= {box, theirs}
     journal.clear()
-    assert (len(journal), journal.execs(), journal.events()) == (0, [], [])
+    assert (len(journal), journal.commands(), journal.events()) == (0, [], [])
     assert journal.requests(account=other.id)
 
 
@@ -159,8 +159,8 @@ def test_commands_of_every_source_have_their_exit_codes(double, client, account,
 
     asyncio.run(by_mcp())
     built = client.sandboxes.create(template="minimal", init_script="echo from build").id
-    until(lambda: len(double.journal.execs()) == 5, what=lambda: double.journal.execs())
-    told = {ran.source: (ran.command, ran.exit_code, ran.sandbox) for ran in double.journal.execs()}
+    until(lambda: len(double.journal.commands()) == 5, what=lambda: double.journal.commands())
+    told = {ran.source: (ran.command, ran.exit_code, ran.sandbox) for ran in double.journal.commands()}
     assert told == {
         "exec": ("echo from exec; exit 3", 3, box),
         "stream": ("echo from stream; (exit 4)", 4, box),
@@ -168,20 +168,20 @@ def test_commands_of_every_source_have_their_exit_codes(double, client, account,
         "mcp": ("echo from mcp; exit 5", 5, box),
         "build": ("echo from build", 0, built),
     }
-    (ran,) = double.journal.execs(box, source="exec")
+    (ran,) = double.journal.commands(box, source="exec")
     assert (ran.output, ran.stub, ran.account) == ("from exec\n", "", account.id)
     assert str(ran) == f"{ran.at} {box} $ echo from exec; exit 3 (exec, exit 3)"
 
 
 def test_output_is_cut(double, client, box):
     client.sandboxes.exec(box, "head -c 100000 /dev/zero | tr '\\0' x")
-    assert double.journal.execs()[0].output == "x" * 16_384
+    assert double.journal.commands()[0].output == "x" * 16_384
 
 
 def test_a_command_that_was_killed_has_no_exit_code(double, client, box):
     with double.faults.add(outcome="dies", delay=0.1):
         client.sandboxes.exec(box, "sleep 60")
-    assert [(ran.command, ran.exit_code) for ran in double.journal.execs()] == [("sleep 60", None)]
+    assert [(ran.command, ran.exit_code) for ran in double.journal.commands()] == [("sleep 60", None)]
 
 
 # --- asserting
@@ -259,7 +259,7 @@ SECRET = 'tr0ub4dor&3 "ü"'
 def everything(double):
     """All that the journal says, as one text."""
     journal = double.journal
-    told = [journal.requests(), journal.execs(), journal.prompts(), journal.events()]
+    told = [journal.requests(), journal.commands(), journal.prompts(), journal.events()]
     return json.dumps(told, default=lambda one: vars(one), ensure_ascii=False)
 
 
@@ -284,7 +284,7 @@ def test_secrets_are_masked_wherever_they_stand(double, client, box):
     assert hides(double, SECRET)
     created = double.journal.requests(operation="sandboxes.create")[-1].json()
     assert created["env"] == {"TOKEN": "***", "PLAIN": "shown"}
-    assert double.journal.execs()[-1].output == "***\n***\n"
+    assert double.journal.commands()[-1].output == "***\n***\n"
     double.journal.clear()
     client.files.read(box, "a")
     assert hides(double, SECRET), "what was hidden once stays so"
