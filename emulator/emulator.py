@@ -32,19 +32,29 @@ T = TypeVar("T")
 class Emulator(BaseEmulator):
     """A whole platform on 127.0.0.1, served from a thread.
 
-    Keyword arguments: host, port (0: a free one), api_key and admin_key (None: random ones), isolation (`auto`,
-    `namespace`, `bwrap`, `process`; None: CAGED_ISOLATION, then auto), state_dir (a directory in which everything
-    survives the end; None: nothing does), seed (repeatable ids), tier (`free`, `pro`, `team`: rate and plan limits on),
-    budget_action (`pause`, `destroy`), allow_hosts (names accepted in the Host header), allow_unenforced (create
-    sandboxes whose network mode the isolation cannot enforce), limits (hold sandboxes to memory, cores, processes),
-    memory_limit (memory_mb is of each `process`, or of the whole `sandbox`, by control groups), scenario
-    (a file that says what is there from the start: see `loaded`).
+    `start` and `stop` it, or use it as `with Emulator() as emulator:`. Its controls (faults, clock, journal …) are
+    those of its first account; `for_account` and `account` have those of another one. Two emulators in one process do
+    not know of each other.
 
-    Its controls (faults, clock, journal …) are those of its first account; `for_account` and `account` have those of
-    another one.
+    Args:
+        host: Address to listen on.
+        port: Port to listen on; 0: a free one.
+        api_key: API key of the first account; a random one by default.
+        admin_key: Key of the emulator's own controls (`/_emulator/…`); a random one by default.
+        isolation: How sandboxes are isolated: a level, which never degrades (`namespace`, `bwrap`, `process`), or the
+            strongest that works (`auto`). None: CAGED_ISOLATION, then `auto`.
+        state_dir: Directory in which everything survives the emulator's end; a temporary one by default.
+        seed: Makes ids the same on every run.
+        tier: Plan whose rate and plan limits apply (`free`, `pro`, `team`); none by default.
+        budget_action: What happens to a sandbox whose budget is spent: `pause` or `destroy`.
+        allow_hosts: Names to accept in the Host header, besides loopback names and plain addresses.
+        allow_unenforced: Create sandboxes whose network mode the isolation cannot enforce, instead of refusing them.
+        limits: Hold each sandbox to its memory, cores and processes.
+        memory_limit: What memory_mb limits: each `process`, or by a control group the whole `sandbox`.
+        scenario: File (TOML, YAML, JSON) that describes what is there from the start; see `loaded`.
 
-    `start` and `stop`, or `with Emulator() as emulator:`. ConfigError for a setting that cannot be used.
-    Two emulators in one process do not know of each other.
+    Raises:
+        ConfigError: A setting cannot be used.
     """
 
     def __init__(
@@ -65,22 +75,9 @@ class Emulator(BaseEmulator):
         memory_limit: MemoryLimit = "process",
         scenario: Union[str, os.PathLike[str], None] = None,
     ) -> None:
-        self.config = EmulatorConfig.make(
-            host=host,
-            port=port,
-            api_key=api_key,
-            admin_key=admin_key,
-            isolation=isolation,
-            state_dir=state_dir,
-            seed=seed,
-            tier=tier,
-            budget_action=budget_action,
-            allow_hosts=allow_hosts,
-            allow_unenforced=allow_unenforced,
-            limits=limits,
-            memory_limit=memory_limit,
-            scenario=scenario,
-        )
+        settings = dict(locals())
+        del settings["self"]
+        self.config = EmulatorConfig.make(**settings)
         self._runtime: Optional[Runtime] = None
         self._control: Optional[Transport] = None
         self._link_lock = threading.Lock()

@@ -95,7 +95,7 @@ class Option:
             TypeError: It has a wrong type. The text starts with the option's name, as do the others.
             ValueError: It is not allowed.
         """
-        if value is None and self.default is None and not self.is_required:
+        if value is None and self.default is None:
             return
         check_type(self.name, self.type, value, also)
         if self.choices and value not in self.choices:
@@ -203,9 +203,10 @@ def check_values(control: Any) -> None:
     for one, value in values_of(control).items():
         one.check(value)
     given = {one.name: one for one in given_values(control)}
+    noun = getattr(control, "NOUN", "control")
     effects = [name for name, one in given.items() if one.is_effect]
     if len(effects) > 1:
-        raise ValueError(f"{effects[1]}: cannot be combined with {effects[0]}; add two of them")
+        raise ValueError(f"{effects[1]}: cannot be combined with {effects[0]}; add one {noun} for each")
     for name, one in given.items():
         if one.needs and not any(needed in given for needed in one.needs):
             *others, last = one.needs

@@ -198,7 +198,7 @@ class Fault(Control):
     @property
     def has_effect(self) -> bool:
         """Whether it does more than to delay the answer."""
-        return any(getattr(self, name) not in (None, False) for name in _effects())
+        return any(getattr(self, name) is not None and getattr(self, name) is not False for name in _effects())
 
     @property
     def is_exhausted(self) -> bool:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any, Optional
 
 from .description import option, options_of
-from .records import CommandSource
 
 _SANDBOX = "A sandbox or its id."
 _LAST = "Only the newest so many."
@@ -43,7 +42,7 @@ class CommandQuery:
     """Which commands of the journal are listed."""
 
     sandbox: Optional[str] = option(None, _SANDBOX)
-    source: Optional[CommandSource] = option(None, "`exec`, `stream`, `terminal`, `mcp` or `build`.")
+    source: Optional[str] = option(None, "`exec`, `stream`, `terminal`, `mcp` or `build`.")
     last: Optional[int] = option(None, _LAST, at_least=1)
 
 

@@ -403,7 +403,7 @@ def test_a_list_shows_what_applies_own_account_first(shared, kind):
     assert listed(mine.id) == ["mine 1", "mine 2", "everyone 1", "everyone 2"]
     assert listed(theirs.id) == ["theirs", "everyone 1", "everyone 2"]
     assert listed("*") == ["everyone 1", "everyone 2"]
-    clear = of(emulator).reset if "replies" in kind else of(emulator).clear
+    clear = of(emulator).clear
     clear(account=mine.id)
     assert listed(mine.id) == ["everyone 1", "everyone 2"], "clear removes what was added for the account"
     clear(account="*")
@@ -634,9 +634,9 @@ def of_create(e, **options):
 
 
 IGNORED = [
-    ("stub, error with output", lambda e: e.commands.stub("x", "out", error="e"), "output: cannot be had together"),
-    ("stub, error with code", lambda e: e.commands.stub("x", exit_code=3, error="e"), "exit_code: cannot be had"),
-    ("program, error with output", lambda e: e.commands.program("x", "out", error="e"), "output: cannot be had"),
+    ("stub, error with output", lambda e: e.commands.stub("x", "out", error="e"), "output: cannot be combined"),
+    ("stub, error with code", lambda e: e.commands.stub("x", exit_code=3, error="e"), "exit_code: cannot be combined"),
+    ("program, error with output", lambda e: e.commands.program("x", "out", error="e"), "output: cannot be combined"),
     ("reply, Reply and cost", lambda e: e.agent("claude").reply(Reply("x"), cost_usd=1), "cost_usd: has no effect"),
     ("reply, Reply and files", lambda e: e.agent("claude").reply(Reply("x"), files={"a": "b"}), "files: has no effect"),
     ("replies, mapping", lambda e: e.agent("claude").reply_to({"x": Reply("x")}, model="m"), "model: has no effect"),
@@ -685,7 +685,7 @@ def test_fault_of_a_sandbox_in_an_operation_without_one_is_refused(either, box):
     ("method", "path", "options", "text"),
     [
         ("POST", "/reset", {"json": {"account": "acct_nope"}}, "the call takes no body"),
-        ("POST", "/forget", {"content": b"x"}, "the call takes no body"),
+        ("POST", "/reset-controls", {"content": b"x"}, "the call takes no body"),
         ("POST", "/clock/unfreeze", {"json": {"account": "*"}}, "the call takes no body"),
         ("DELETE", "/faults", {"json": {"id": "fault_x"}}, "the call takes no body"),
         ("GET", "/journal/requests", {"json": {"method": "GET"}}, "the call takes no body"),
@@ -695,7 +695,7 @@ def test_fault_of_a_sandbox_in_an_operation_without_one_is_refused(either, box):
         ("POST", "/clock/advance", {}, "say how far"),
         ("POST", "/agents/claude/replies", {"json": {"passthrough": True, "text": "x"}}, "text: has no effect with"),
         ("POST", "/agents/cn/replies", {"json": {"passthrough": True, "cost_usd": 1}}, "cost_usd: has no effect with"),
-        ("POST", "/commands", {"json": {"match": "x", "output": "y", "error": "z"}}, "output: cannot be had"),
+        ("POST", "/commands", {"json": {"match": "x", "output": "y", "error": "z"}}, "output: cannot be combined"),
     ],
 )
 def test_part_of_an_admin_request_without_effect_is_refused(admin, method, path, options, text):

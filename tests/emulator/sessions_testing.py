@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from emulator_testing import Api, eventually
 
-from caged.emulator import Emulator
-from caged.emulator.control.agents import Prompt, Reply
+from caged.emulator import Emulator, PromptText, Reply, Workplace
+from caged.emulator.control.agents import Prompt
+from caged.emulator.platform import limits
 
 
 def recorded(api: Api, sandbox: str, kind: str = "") -> list[Any]:
@@ -50,12 +51,19 @@ def script(emulator: Emulator, *replies: Reply) -> list[Prompt]:
     """The agents of an emulator give these replies in turn, the last one for ever. Returns what they are asked."""
     asked: list[Prompt] = []
 
-    def reply(prompt: Prompt) -> Reply:
-        asked.append(prompt)
+    def reply(prompt: PromptText, _box: Workplace) -> Reply:
+        asked.append(Prompt(**vars(prompt)))
         return replies[min(len(asked), len(replies)) - 1]
 
-    emulator._runtime.services.agents._reply = reply  # type: ignore[union-attr]
+    answer_all(emulator, reply)
     return asked
+
+
+def answer_all(emulator: Emulator, function: Callable[[PromptText, Workplace], Reply]) -> None:
+    """Let a function answer all prompts, in place of one that did so before."""
+    emulator.agents.clear(account="*")
+    for agent in limits.AGENTS:
+        emulator.agent(agent).reply(function, account="*", optional=True, allow_errors=True)
 
 
 @contextmanager
@@ -64,11 +72,11 @@ def at_work(api: Api, sandbox: str, reply: Sequence[Any] = ("done\n",)) -> Itera
     emulator must be the test's own."""
     go = threading.Event()
 
-    def slow(_prompt: Prompt) -> Reply:
+    def slow(_prompt: PromptText, _box: Workplace) -> Reply:
         assert go.wait(20)
         return Reply(*reply)
 
-    api.emulator._runtime.services.agents._reply = slow  # type: ignore[union-attr]
+    answer_all(api.emulator, slow)
     before = {found["id"] for found in sessions(api, sandbox)}
     asking = threading.Thread(target=lambda: api.run(sandbox, "claude -p work"))
     asking.start()

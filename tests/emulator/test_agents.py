@@ -4,8 +4,10 @@ import threading
 
 import pytest
 from emulator_testing import eventually
+from sessions_testing import answer_all, script
 
-from caged.emulator.control.agents import Prompt, Reply, prompt_text
+from caged.emulator.control.agent_command_line import prompt_text
+from caged.emulator.control.agents import Reply
 
 PROGRAMS = {
     "claude-code": "claude",
@@ -98,20 +100,14 @@ def test_an_agent_asked_while_the_sandbox_is_paused_answers_after_the_resume(api
     assert results[0]["output"].endswith("Prompt: late\n")
 
 
-def test_replies_come_through_the_seam_with_what_was_asked(own_emulator, new_api, monkeypatch):
+def test_function_of_a_reply_gets_the_prompt_with_its_arguments(own_emulator, new_api):
     emulator = own_emulator()
-    asked = []
-
-    def reply(prompt: Prompt) -> Reply:
-        asked.append(prompt)
-        return Reply("scripted\n", 3)
-
-    monkeypatch.setattr(emulator._runtime.services.agents, "_reply", reply)
+    prompts = script(emulator, Reply("scripted\n", 3))
     api = new_api(emulator)
     box = api.sandbox(agents=["codex"])
     result = api.run(box, "codex exec --model o3 'Do it'")
     assert (result["output"], result["exit_code"]) == ("scripted\n", 3)
-    (prompt,) = asked
+    (prompt,) = prompts
     assert (prompt.agent, prompt.program, prompt.text, prompt.sandbox_id) == ("codex", "codex", "Do it", box)
     assert list(prompt.arguments) == ["exec", "--model", "o3", "Do it"]
 
@@ -161,10 +157,10 @@ def test_a_reply_that_raises_is_an_exit_code_and_a_line_in_the_log(own_emulator,
     emulator = own_emulator()
     api = new_api(emulator)
 
-    def broken(_prompt: Prompt) -> Reply:
+    def broken(_prompt, _box) -> Reply:
         raise ValueError("no idea")
 
-    emulator._runtime.services.agents._reply = broken
+    answer_all(emulator, broken)
     result = api.run(api.sandbox(agents=["claude"]), "claude -p hi")
     assert result["exit_code"] == 1
     assert "no idea" in result["output"]

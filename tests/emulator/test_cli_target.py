@@ -15,8 +15,9 @@ from caged.emulator import Emulator
 CONTROLS = [
     ("accounts", "list"),
     ("accounts", "create", "x"),
-    ("agent", "prompts", "claude"),
-    ("agent", "reset", "claude"),
+    ("agents", "list"),
+    ("agents", "prompts", "claude"),
+    ("agents", "clear"),
     ("clock", "now"),
     ("clock", "reset"),
     ("commands", "list"),
@@ -122,7 +123,7 @@ def test_remote_emulator_is_controlled_completely(call, elsewhere, environment, 
     (tmp_path / "data.txt").write_text("read where the command runs")
     (tmp_path / "s.toml").write_text("[[sandboxes]]\nname = 'web'\n[sandboxes.files]\nx = { from = 'data.txt' }")
     scope = ("--account", account)
-    box = call("load", str(tmp_path / "s.toml"), *scope).stdout.strip().rpartition("=")[2]
+    box = call("load-scenario", str(tmp_path / "s.toml"), *scope).stdout.strip().rpartition("=")[2]
     with elsewhere.client(key) as caged:
         assert caged.files.read(box, "x") == "read where the command runs"
     assert float(call("spend", box, "0.5", *scope).stdout) >= 0.5

@@ -5,9 +5,10 @@ import threading
 
 import pytest
 from emulator_testing import FakeClock, assert_problem, eventually
-from sessions_testing import at_work, ingest, replay, script, session, sessions
+from sessions_testing import answer_all, at_work, ingest, replay, script, session, sessions
 
-from caged.emulator.control.agents import Reply, model_name
+from caged.emulator.control.agent_command_line import model_name
+from caged.emulator.control.agents import Reply
 
 SESSION_KEYS = {
     *("id", "sandbox_id", "persona_id", "status", "agent_type", "model", "tokens_in", "tokens_out", "cost_usd"),
@@ -119,7 +120,7 @@ def test_an_agent_that_fails_is_a_failed_session(own_emulator, new_api, reply):
 
 def test_a_reply_that_raises_is_a_failed_session(own_emulator, new_api):
     api = new_api(own_emulator())
-    api.emulator._runtime.services.agents._reply = lambda prompt: 1 / 0
+    answer_all(api.emulator, lambda prompt, box: 1 / 0)
     box = api.sandbox(agents=["claude"])
     assert api.run(box, "claude -p hi")["exit_code"] == 1
     assert session(api, box)["status"] == "failed"
