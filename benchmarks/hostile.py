@@ -1,7 +1,8 @@
 """python benchmarks/hostile.py: the longest pause of the event loop, and the memory of the emulator, while three
 accounts do all at once what is meant to hold up others: long texts, bodies of many values, large outputs with many
-secrets, long listings, snapshots of large workspaces, batches of events, long commands. A fourth account reads a small
-file all the time.
+secrets, long listings, snapshots of large workspaces, batches of events, long commands; deep and large frames to the
+socket of a sandbox's init, floods from servers behind previews, half-sent requests and WebSocket handshakes with a body
+by the hundred. A fourth account reads a small file all the time.
 
 The emulator runs in a process of its own, with a probe on its event loop. A pause is judged by the processor time that
 one round of the loop took: a machine that is busy with other things does not make it longer. The longest delay of a
@@ -10,14 +11,18 @@ timer on the clock is printed too, beside that of the same probe in a process th
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
+from websockets.exceptions import WebSocketException
+from websockets.sync.client import connect
 
 SECONDS = 15.0
 #: Of the loop's longest pause, in milliseconds, and of the emulator's memory when all is over, in MiB: what the table
@@ -65,6 +70,50 @@ async def probe(longest, over):
         longest[1] = max(longest[1], time.perf_counter() - begun - {TICK})
 """
 
+# Sends frames to the socket of the sandbox's init, which every program inside may do: deep JSON, a frame that announces
+# 4 GiB, 8 MiB that are sent, many small ones.
+TO_INIT = """
+import os, socket, struct
+os.chdir("/run")
+def send(content, length=None):
+    with socket.socket(socket.AF_UNIX) as connection:
+        try:
+            connection.connect("init.sock")
+            connection.sendall(struct.pack("!I", len(content) if length is None else length) + content)
+        except ConnectionError:
+            pass
+for depth in (50, 300, 970, 985, 1000, 100_000):
+    send(b"[" * depth + b"]" * depth)
+send(b"x" * 1000, 0xFFFFFFFF)
+send(b"x" * 8_388_608)
+for _ in range(50):
+    send(b"{}")
+"""
+# A server that answers each WebSocket handshake with a frame that announces 10 GiB, and sends 100 MiB of it.
+FLOOD = """
+import base64, hashlib, socket, struct
+with socket.create_server(("127.0.0.1", 0)) as server:
+    with open("port", "w") as file:
+        file.write(str(server.getsockname()[1]))
+    while True:
+        connection = server.accept()[0]
+        try:
+            head = connection.recv(65536)
+            key = next(line.split(b":", 1)[1].strip() for line in head.split(b"\\r\\n")
+                       if line.lower().startswith(b"sec-websocket-key"))
+            accept = base64.b64encode(hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
+            lines = b"HTTP/1.1 101 Switching Protocols", b"Upgrade: websocket", b"Connection: Upgrade"
+            connection.sendall(b"\\r\\n".join(lines) + b"\\r\\nSec-WebSocket-Accept: " + accept + b"\\r\\n\\r\\n")
+            connection.sendall(bytes([0x82, 127]) + struct.pack("!Q", 10 * 1024**3))
+            for _ in range(100):
+                connection.sendall(b"x" * 1024**2)
+        except (OSError, StopIteration):
+            pass
+        connection.close()
+"""
+#: Connections that one account opens at once without ever finishing a request.
+UNFINISHED = 100
+
 
 class Probed:
     def __init__(self, code: str) -> None:
@@ -93,21 +142,69 @@ class Probed:
         return 0.0
 
 
+def leave_unfinished(base_url: str) -> None:
+    """Open connections, send half a request or a WebSocket handshake with a body on each, and close them."""
+    host, port = urlsplit(base_url).hostname, urlsplit(base_url).port
+    halves = (
+        b"GET /v1/sandboxes HTTP/1.1\r\nHost: localhost\r\nAuthoriz",
+        b"POST /v1/sandboxes HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n{",
+        b"GET /v1/sandboxes/cage_x/terminal HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
+        b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+        b"Content-Length: 100000\r\n\r\nbody",
+    )
+    opened = []
+    try:
+        for number in range(UNFINISHED):
+            opened.append(socket.create_connection((host, port), timeout=10))
+            opened[-1].sendall(halves[number % len(halves)])
+        time.sleep(0.5)  # the load is that they stay open
+    except OSError:
+        pass  # refused, which is the emulator's right
+    finally:
+        for connection in opened:
+            connection.close()
+
+
+def visit_flood(base_url: str, box: str, port: str) -> None:
+    """Open a WebSocket of a preview whose server floods it, until it is closed."""
+    url = f"{base_url.replace('http://', 'ws://')}/_preview/{box}/{port}/"
+    try:
+        with connect(url, proxy=None, max_size=None, open_timeout=10) as flooded:
+            flooded.recv(timeout=20)
+    except (WebSocketException, OSError, TimeoutError):
+        pass
+
+
 def attacks(http: httpx.Client) -> list[Callable[[], object]]:
     """What one account does. Bodies are made before, so that this process does little while it measures."""
     env = {f"S{number}": f"secret-value-{number}" for number in range(500)}
-    box = http.post("/v1/sandboxes", json={"template": "minimal", "env": env, "secrets": list(env)}).json()["id"]
+    box = http.post(
+        "/v1/sandboxes",
+        json={"template": "python-312", "agents": ["claude-code"], "env": env, "secrets": list(env)},
+    ).json()["id"]
 
     def run(command: str) -> bytes:
         return http.post(f"/v1/sandboxes/{box}/exec", json={"command": command}).content
 
+    def write(path: str, content: str) -> None:
+        http.put(f"/v1/sandboxes/{box}/files/content?path={path}", json={"content": content}).raise_for_status()
+
+    while http.get(f"/v1/sandboxes/{box}").json()["status"] != "running":
+        time.sleep(0.02)
+    write("to_init.py", TO_INIT)
+    write("flood.py", FLOOD)
+    run("claude --version; rm -f port; python3 flood.py > /dev/null 2>&1 & while ! [ -s port ]; do sleep 0.05; done")
+    port = json.loads(run("cat port"))["output"].strip()
+    sent = json.loads(run("python3 to_init.py; echo $?"))
+    assert sent["output"] == "0\n", sent
+    base_url = str(http.base_url).rstrip("/")
     run("mkdir many && cd many && seq 20000 | xargs touch; cd; truncate -s 300M /workspace/big")
     keys = b'{"command":"true",' + b",".join(b'"key%d":1' % number for number in range(200_000)) + b"}"
     wrong = b'{"template":"minimal","secrets":[' + b",".join([b"1"] * 1_000_000) + b"]}"
     url = json.dumps({"template": "minimal", "repo": "a" * 60_000}).encode()
-    told: dict[str, object] = {"type": "command", "timestamp": "2026-01-01T00:00:00Z", "sandbox_id": box}
-    told["payload"] = {"command": "> a " * 8000}
-    events = json.dumps({"events": [told] * 200}).encode()
+    event: dict[str, object] = {"type": "command", "timestamp": "2026-01-01T00:00:00Z", "sandbox_id": box}
+    event["payload"] = {"command": "> a " * 8000}
+    events = json.dumps({"events": [event] * 200}).encode()
     long = json.dumps({"command": "true # " + "x" * 5_000_000}).encode()
     spaces = json.dumps({"command": ": " + "curl " * 99 + "'|" + " " * 1_000_000 + "'"}).encode()
 
@@ -130,6 +227,9 @@ def attacks(http: httpx.Client) -> list[Callable[[], object]]:
         lambda: run("head -c 16000000 /dev/urandom"),
         lambda: http.get(f"/v1/sandboxes/{box}/files", params={"path": "/workspace/many"}).content,
         snapshot,
+        lambda: run("python3 to_init.py"),
+        lambda: leave_unfinished(base_url),
+        lambda: visit_flood(base_url, box, port),
     ]
 
 
@@ -140,13 +240,13 @@ def repeated(act: Callable[[], object], deadline: float, counts: list[int]) -> N
 
 
 def measure(emulator: Probed, idle: Probed) -> int:
-    told = json.loads(emulator.line())
+    served = json.loads(emulator.line())
 
     def client(key: str) -> httpx.Client:
         headers = {"Authorization": f"Bearer {key}"}
-        return httpx.Client(base_url=told["base_url"], headers=headers, timeout=120, trust_env=False)
+        return httpx.Client(base_url=served["base_url"], headers=headers, timeout=120, trust_env=False)
 
-    with client(told["admin_key"]) as admin:
+    with client(served["admin_key"]) as admin:
         keys = [admin.post("/_emulator/accounts", json={}).json()["api_key"] for _ in range(4)]
     *hostile, quiet = [client(key) for key in keys]
     work = [act for http in hostile for act in attacks(http)]

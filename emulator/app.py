@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import ipaddress
 from collections.abc import Iterable
-from typing import Optional
+from typing import Callable, Optional
 from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
@@ -20,6 +20,7 @@ from .control.routes import Route as ApiRoute
 from .platform.errors import ApiError
 from .platform.platform import Platform
 from .wire import account, execs, files, health, mcp, openapi_endpoint, ports, sandboxes, snapshots, terminals, tickets
+from .wire.admin.operations import PREFIX
 from .wire.dispatch import Dispatcher, add_common_headers
 from .wire.operation import Operation
 from .wire.preview_address import target_of
@@ -30,7 +31,6 @@ from .wire.sockets import SocketDispatcher, SocketOperation, refuse, unknown
 def operations() -> list[Operation]:
     """Everything that is served."""
     from .wire import alerts, billing, device_logins, events, logins, not_implemented, notifications, sessions, trust
-    from .wire.admin.all import operations as admin
 
     return [
         *_core(),
@@ -43,7 +43,7 @@ def operations() -> list[Operation]:
         *events.operations,
         *trust.operations,
         *not_implemented.operations,
-        *admin,
+        *_of_the_emulator(),
     ]
 
 
@@ -70,7 +70,11 @@ def socket_operations() -> list[SocketOperation]:
 
 def build(platform: Platform) -> ASGIApp:
     platform.services.faults.routes = _of_the_platform
-    routes = [*_routes(platform, _core()), Route("/{rest:path}", _Everything(platform))]
+    routes = [
+        Route(f"{PREFIX}/{{rest:path}}", _Later(platform, _of_the_emulator)),
+        *_routes(platform, _core()),
+        Route("/{rest:path}", _Later(platform, operations)),
+    ]
     sockets = [WebSocketRoute(socket.path, SocketDispatcher(platform, socket)) for socket in socket_operations()]
     sockets.append(WebSocketRoute("/{rest:path}", unknown(platform)))
 
@@ -105,17 +109,24 @@ def _of_the_platform() -> tuple[ApiRoute, ...]:
     )
 
 
-class _Everything:
-    """All routes, made when a request comes that is none of the core's: most emulators never meet one, and all start
-    the faster."""
+def _of_the_emulator() -> list[Operation]:
+    """The operations about the emulator itself."""
+    from .wire.admin.all import operations as admin
 
-    def __init__(self, platform: Platform) -> None:
+    return admin
+
+
+class _Later:
+    """Routes that are made when the first request for one of them comes, so that an emulator starts faster."""
+
+    def __init__(self, platform: Platform, operations: Callable[[], list[Operation]]) -> None:
         self._platform = platform
+        self._operations = operations
         self._router: Optional[Router] = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._router is None:
-            self._router = Router(_routes(self._platform, operations()), redirect_slashes=False)
+            self._router = Router(_routes(self._platform, self._operations()), redirect_slashes=False)
         await self._router(scope, receive, send)
 
 

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar, Union
 
 from .cage.probe import describe
 from .config import BudgetAction, EmulatorConfig, Isolation, MemoryLimit, Tier
+from .control_client.admin_client import AdminClient
 from .control_client.base_emulator import BaseEmulator
-from .control_client.transport import EmulatorError, Transport
+from .control_client.in_process_transport import InProcessTransport
+from .control_client.transport import EmulatorError
 from .runtime import Runtime
 
 if TYPE_CHECKING:
@@ -79,7 +81,7 @@ class Emulator(BaseEmulator):
         del settings["self"]
         self.config = EmulatorConfig.make(**settings)
         self._runtime: Optional[Runtime] = None
-        self._control: Optional[Transport] = None
+        self._control: Optional[AdminClient] = None
         self._link_lock = threading.Lock()
         self._thread: Optional[threading.Thread] = None
         self._loop: Optional[asyncio.AbstractEventLoop] = None
@@ -227,12 +229,20 @@ class Emulator(BaseEmulator):
         return "\n".join(self._runtime.log_tail(20)) if self._runtime is not None else ""
 
     @property
-    def _link(self) -> Transport:
+    def _link(self) -> AdminClient:
         runtime = self._running()
         with self._link_lock:  # threads share the emulator
             if self._control is None:
-                self._control = Transport(runtime.base_url, runtime.admin_key, lambda: self._running().services)
+                self._control = AdminClient(self._transport(runtime))
             return self._control
+
+    def _transport(self, runtime: Runtime) -> InProcessTransport:
+        app, loop = runtime.app, self._loop
+        assert app is not None, "`start` returns when the application answers"
+        assert loop is not None
+        return InProcessTransport(
+            app, loop, runtime.base_url, runtime.admin_key, lambda: self._running().services, self._pid
+        )
 
     def _call(self, work: Coroutine[Any, Any, T], limit: float = STOP_LIMIT) -> T:
         """Runs a coroutine on the emulator's loop, from any other thread. What it changes is durable afterwards."""

@@ -36,6 +36,8 @@ from .store import Store
 from .workers import Workers
 
 if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
     from .persistence.persistence import Persistence
     from .scenario import Loaded, Scenario
     from .server import Server
@@ -68,6 +70,8 @@ class Runtime:
         self._stop_requested = False
         self._loaded: Optional[Loaded] = None
         self._server: Optional[Server] = None
+        #: The application, once `run` has built it; for calls from within this process.
+        self.app: Optional[ASGIApp] = None
         descriptors.raise_limit()
         self._socket: socket.socket = bind(config)
         self._persistence: Optional[Persistence] = None
@@ -217,7 +221,8 @@ class Runtime:
         if self._persistence is not None:
             self._persistence.begin()
         answering = asyncio.Event()
-        self._server = server.Server(app.build(self.platform), self._socket, answering.set, self.log)
+        self.app = app.build(self.platform)
+        self._server = server.Server(self.app, self._socket, answering.set, self.log)
         await self.platform.start()
         serving = self._loop.create_task(self._server.serve())
         stopping = self._loop.create_task(self._stop.wait())

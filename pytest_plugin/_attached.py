@@ -26,7 +26,7 @@ class Attached(RemoteEmulator):
 
     def __enter__(self) -> Attached:
         self._own = self.create_account("pytest")
-        self._control = self._control.scoped(self._own.id)
+        self._client = self._client.scoped(self._own.id)
         return self
 
     def create_account(self, name: str = "test") -> Account:

@@ -37,9 +37,9 @@ class EmulatorScope:
         self.excused = False
         #: Whether the controls of the emulator as a whole were untouched when the test began.
         self._whole = not _touched(account.emulator)
-        account.emulator._link.consulted.clear()
+        account.emulator._link.usage.consulted.clear()
         #: Accounts that there were when the test began.
-        self._earlier = set(account.emulator._link.accounts_created)
+        self._earlier = set(account.emulator._link.usage.created_accounts)
         #: Sandboxes that a fixture made, and the test need not destroy.
         self.fixtures: set[str] = set()
         #: Done when the test and all its other fixtures are over: clients are closed only when what their users left
@@ -55,7 +55,7 @@ class EmulatorScope:
         from caged.emulator import EmulatorError
 
         self.checked = True
-        self.account._link.changed = False
+        self.account._link.usage.changed = False
         try:
             found = self.account.unused() + self._unused_elsewhere()
             if self._whole and _touched(self.account.emulator):
@@ -71,13 +71,13 @@ class EmulatorScope:
 
         emulator = self.account.emulator
         found: list[str] = []
-        for id in [one for one in emulator._link.accounts_created if one not in self._earlier]:
+        for id in [one for one in emulator._link.usage.created_accounts if one not in self._earlier]:
             try:
                 texts = emulator.for_account(id).unused()
             except EmulatorError:  # it was deleted
                 continue
             found += [f"in account {id}, which the test created: {text}" for text in texts]
-        consulted = [name for name in ("clock", "journal") if name in emulator._link.consulted]
+        consulted = [name for name in ("clock", "journal") if name in emulator._link.usage.consulted]
         if consulted and not len(emulator.journal):
             found += [
                 f"caged_emulator.emulator.{name} is that of the emulator's first account, in which there was no"
@@ -88,7 +88,7 @@ class EmulatorScope:
 
     def has_news(self) -> bool:
         """Whether the test has added something since `unused` was called."""
-        return self.account._link.changed
+        return self.account._link.usage.changed
 
     def raise_callback_errors(self, who: str) -> None:
         """Fail with the tracebacks of the test's own functions that raised an exception, and forget them.
@@ -106,7 +106,7 @@ class EmulatorScope:
         """The account, and the whole emulator if the test used its controls; nothing without stubs and replies. Of an
         emulator in this process all accounts: functions of any are functions of this test or its fixtures."""
         emulator = self.account.emulator
-        if not _has_started(emulator) or not emulator._link.callbacks_possible:
+        if not _has_started(emulator) or not emulator._link.usage.callbacks_possible:
             return []
         if emulator._link.is_local:
             return every_account(emulator)
@@ -121,10 +121,10 @@ class EmulatorScope:
             self.account.take_back()
             if self._whole and _touched(emulator):
                 emulator.take_back()
-                if emulator._link.changed:
+                if emulator._link.usage.changed:
                     emulator.reset_controls()
                     emulator.clear_callback_errors()
-                    emulator._link.changed = False
+                    emulator._link.usage.changed = False
         except EmulatorError:
             pass
 
@@ -157,7 +157,7 @@ class _EveryAccount:
 def every_account(emulator: BaseEmulator) -> list[Any]:
     """All accounts of an emulator in this process if a function was added there, which is then one of this process."""
     link = emulator._link if _has_started(emulator) else None
-    return [_EveryAccount(emulator)] if link is not None and link.is_local and link.callbacks_possible else []
+    return [_EveryAccount(emulator)] if link is not None and link.is_local and link.usage.callbacks_possible else []
 
 
 def raise_callback_errors(accounts: Sequence[Any], who: str) -> None:
@@ -215,8 +215,8 @@ def _is_running(emulator: AnyEmulator) -> bool:
 
 def _touched(emulator: Any) -> bool:
     """Were controls added through the emulator itself, not through an account's view?"""
-    link = emulator._link
-    return bool(link.changed or link.for_everybody)
+    usage = emulator._link.usage
+    return bool(usage.changed or usage.added_for_all_accounts)
 
 
 class LiveScope:

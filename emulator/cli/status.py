@@ -50,15 +50,17 @@ def _ask(target: Target) -> tuple[bool, str]:
     """Whether the emulator answers, and how many sandboxes it has in all accounts, or why it does not say so."""
     import httpx
 
-    from ..control_client.transport import EmulatorError, Refused, Transport
+    from ..control_client.admin_client import AdminClient
+    from ..control_client.http_transport import HttpTransport
+    from ..control_client.transport import EmulatorError, Refused
 
     try:
         with plain_warnings():
-            link = Transport(target.base_url, target.admin_key)
+            admin = AdminClient(HttpTransport(target.base_url, target.admin_key))
         try:
-            facts = link.send("GET", "/status", account="*", timeout=ANSWER_SECONDS).json()
+            facts = admin.call("GET", "/status", account="*", timeout=ANSWER_SECONDS)
         finally:
-            link.close()
+            admin.close()
         return True, _count(int(facts["sandboxes"]))
     except Refused as error:
         return False, f"answers with HTTP {error.status}: {error}"
@@ -66,7 +68,7 @@ def _ask(target: Target) -> tuple[bool, str]:
         cause = error.__context__  # what httpx raised; it is not part of the printed traceback
         if isinstance(cause, httpx.TimeoutException):
             return False, f"no answer within {ANSWER_SECONDS:g} s"
-        return False, str(cause or error)
+        return False, str(cause if isinstance(cause, httpx.HTTPError) else error)
     except (ValueError, KeyError, TypeError) as error:
         return False, f"what answers is not an emulator: {error}"
 

@@ -15,10 +15,11 @@ from ..control.patterns import TextPattern
 from ..control.records import PromptRecord
 from ..control.values import check_text
 from ..platform import limits
+from .admin_client import AdminClient
 from .collection import Collection
 from .handle import Handle, Handles
 from .journal import Journal
-from .transport import EmulatorError, Transport
+from .transport import EmulatorError
 
 if TYPE_CHECKING:
     from ..platform.services import Services
@@ -79,7 +80,7 @@ class Agent(Collection[ReplyInfo], ReplyMethods[ReplyHandle, Handles[ReplyHandle
 
     _info = ReplyInfo
 
-    def __init__(self, link: Transport, name: str) -> None:
+    def __init__(self, link: AdminClient, name: str) -> None:
         super().__init__(link)
         agent = limits.agent_name(name) if isinstance(name, str) else None
         if agent is None:
@@ -197,7 +198,7 @@ def _check_beside_reply(arguments: Mapping[str, Any]) -> None:
             raise ValueError(f"{one.name}: has no effect beside a Reply; write Reply(..., {one.name}={given!r})")
 
 
-def _answering(function: Answerer, link: Transport) -> Callable[[Prompt], Optional[Reply]]:
+def _answering(function: Answerer, link: AdminClient) -> Callable[[Prompt], Optional[Reply]]:
     """The function as the emulator calls it, in a thread of its own."""
     services = link.local("a function that answers prompts")
 

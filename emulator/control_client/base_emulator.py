@@ -1,4 +1,4 @@
-"""What an emulator in this process and one elsewhere have in common."""
+"""The base class of `Emulator` (in this process) and `RemoteEmulator` (in another one)."""
 
 from __future__ import annotations
 
@@ -16,13 +16,18 @@ from .controls import Controls
 from .transport import EmulatorError, Refused
 from .view import AccountView
 
-#: An export or import may hold large sandboxes.
+#: Time limit of an import, and of each piece of an export, in seconds. Sandboxes may be large.
 TRANSFER_SECONDS = 600.0
 
 
 @dataclass(frozen=True)
 class Account:
-    """An account on the emulator; it sees nothing of the others."""
+    """An account on an emulator, isolated from the others.
+
+    Attributes:
+        id: the account's id.
+        api_key: a full API key of it; empty if it has none left.
+    """
 
     id: str
     api_key: str
@@ -38,7 +43,7 @@ class BaseEmulator(Controls):
 
     @property
     def admin_key(self) -> str:
-        """The key of the emulator's own controls; an account's key does not work there, nor this one elsewhere."""
+        """The key of the admin API. Keys of accounts are not valid there, and this key is valid nowhere else."""
         raise NotImplementedError
 
     @property
@@ -48,17 +53,21 @@ class BaseEmulator(Controls):
 
     @property
     def isolation_refused(self) -> list[str]:
-        """The stronger levels that were tried and do not work there, each with the reason."""
+        """The stronger isolation levels that do not work on the emulator's machine, each with the reason."""
         raise NotImplementedError
 
     def log_tail(self, count: int = 20) -> list[str]:
-        """The newest lines of the emulator's own log, oldest first."""
+        """Get the newest lines of the emulator's log, oldest first.
+
+        Args:
+            count: how many at most.
+        """
         raise NotImplementedError
 
     # --- accounts
 
     def for_account(self, account: IdOrObject) -> AccountView:
-        """The controls of one account.
+        """Get the controls of one account.
 
         Args:
             account: its id, or an object with one.
@@ -77,7 +86,7 @@ class BaseEmulator(Controls):
         except Refused as error:
             if error.status != 404:
                 raise
-            hint = "accounts() lists those that there are, create_account() creates one"
+            hint = "accounts() lists the existing ones, create_account() creates one"
             raise EmulatorError(f"there is no account {id} on this emulator; {hint}") from None
         return AccountView(self, Account(answer["id"], answer["api_key"]))
 
@@ -95,7 +104,7 @@ class BaseEmulator(Controls):
             CallbackError: it ended without an exception, and a function of a stub or reply had raised one.
         """
         view = AccountView(self, self.create_account(name))
-        self._link.accounts_created.pop(view.id, None)  # this block looks after it
+        self._link.usage.created_accounts.pop(view.id, None)  # this block deletes it
         unused: list[str] = []
         try:
             yield view
@@ -118,7 +127,7 @@ class BaseEmulator(Controls):
             return []  # the block has deleted the account, with its controls
 
     def _discard(self, view: AccountView, failed: bool) -> None:
-        """Delete the account of a view. After a failure, an emulator that is gone too must not hide that."""
+        """Delete the account of a view. After a failure, errors of a stopped emulator must not replace that failure."""
         try:
             try:
                 view.take_back()
@@ -129,18 +138,25 @@ class BaseEmulator(Controls):
                 raise
 
     def accounts(self) -> list[Account]:
-        """All accounts of the emulator, oldest first. `api_key` is empty where no full key is left."""
+        """List the accounts of the emulator, oldest first."""
         return [Account(one["id"], one["api_key"]) for one in self._link.call("GET", "/accounts", account="*")]
 
     def create_account(self, name: str = "test") -> Account:
         """Create an account with a full key of its own."""
         answer = self._link.call("POST", "/accounts", {"name": name}, account="*")
-        self._link.accounts_created[answer["id"]] = None
+        self._link.usage.created_accounts[answer["id"]] = None
         return Account(answer["id"], answer["api_key"])
 
     def delete_account(self, account_id: IdOrObject) -> None:
-        """Delete an account with everything in it. Harmless when it is gone already."""
-        self._link.accounts_created.pop(str(id_of(account_id)), None)
+        """Delete an account with everything in it. Does nothing if it does not exist any more.
+
+        Args:
+            account_id: the account, or its id.
+
+        Raises:
+            ValueError: `"*"`, which stands for all accounts.
+        """
+        self._link.usage.created_accounts.pop(str(id_of(account_id)), None)
         try:
             self._link.call("DELETE", f"/accounts/{id_of(account_id)}", account="*")
         except Refused as error:
@@ -148,7 +164,14 @@ class BaseEmulator(Controls):
                 raise
 
     def key_for(self, sandbox: str) -> str:
-        """A full API key of the account that a sandbox belongs to."""
+        """Get a full API key of the account that a sandbox belongs to.
+
+        Args:
+            sandbox: the sandbox's id.
+
+        Raises:
+            EmulatorError: there is no such sandbox.
+        """
         for held in self.inventory.sandboxes(account="*"):
             if held.id == sandbox:
                 return self.for_account(held.account).api_key
@@ -157,10 +180,10 @@ class BaseEmulator(Controls):
     # --- archives
 
     def export(self, path: Union[str, os.PathLike[str]], account: Optional[IdOrObject] = None) -> None:
-        """Write accounts, keys, sandboxes with their files, snapshots and histories into one `.tar.gz`.
+        """Write accounts, keys, sandboxes with their files, snapshots and histories to one `.tar.gz`.
 
-        The file holds secrets: only its owner can read it (mode 0600), also where it replaces another file. It appears
-        complete or not at all.
+        The file contains secrets: only its owner can read it (mode 0600), also if it replaces another file. It is
+        complete or does not exist.
 
         Args:
             path: the file to write.
@@ -168,7 +191,7 @@ class BaseEmulator(Controls):
                 to; all accounts where it is scoped to none.
 
         Warns:
-            UserWarning: for each sandbox whose files could not be saved, which is left out; the text says why.
+            UserWarning: for each sandbox that is left out because its files could not be saved; the text says why.
 
         Raises:
             ValueError: the archive cannot be made; the text says why.
@@ -185,8 +208,8 @@ class BaseEmulator(Controls):
         half = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
         try:
             with open(half, "xb", opener=_owner_only) as file:
-                with self._link.stream("GET", "/export", account=about, timeout=TRANSFER_SECONDS) as response:
-                    for piece in response.iter_bytes():
+                with self._link.download("/export", account=about, timeout=TRANSFER_SECONDS) as pieces:
+                    for piece in pieces:
                         file.write(piece)
                 file.flush()
                 os.fsync(file.fileno())
@@ -200,13 +223,16 @@ class BaseEmulator(Controls):
         warn_of_left_out(target)
 
     def import_(self, path: Union[str, os.PathLike[str]]) -> None:
-        """Add what `export` has written, here or on another emulator, all of it or nothing.
+        """Add the accounts of an archive that `export` has written, all of them or none.
 
-        Its sandboxes are stopped; `resume` starts them. It brings accounts of its own, whatever account this object is
-        scoped to.
+        Its sandboxes are stopped; `resume` starts them. The account that this object is scoped to is not changed.
+
+        Args:
+            path: the archive.
 
         Raises:
-            ValueError: the file is not an export, is damaged, or holds an id that exists here already.
+            ValueError: the file does not exist, is not an archive of `export`, is damaged, or has an id that exists on
+                this emulator already.
             OSError: the file cannot be read.
         """
         if not os.path.exists(path):
@@ -214,11 +240,11 @@ class BaseEmulator(Controls):
         with open(path, "rb") as file:
             content = iter(lambda: file.read(1 << 20), b"")
             try:
-                self._link.send("POST", "/import", account="*", content=content, timeout=TRANSFER_SECONDS)
+                self._link.upload("/import", content, account="*", timeout=TRANSFER_SECONDS)
             except ValueError as error:
                 raise ValueError(f"{os.fspath(path)}: {error}") from None
 
 
 def _owner_only(path: str, flags: int) -> int:
-    """Open a file that nobody but its owner may read, whatever the umask."""
+    """Open a file that only its owner may read, whatever the umask."""
     return os.open(path, flags, 0o600)

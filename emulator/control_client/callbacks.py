@@ -7,7 +7,8 @@ from typing import Any, Optional
 
 from ..control.identifiers import IdOrObject
 from ..control.records import CallbackErrorRecord
-from .transport import EmulatorError, Transport
+from .admin_client import AdminClient
+from .transport import EmulatorError
 
 
 class CallbackError(EmulatorError):
@@ -16,7 +17,7 @@ class CallbackError(EmulatorError):
 
 
 def list_errors(
-    link: Transport,
+    link: AdminClient,
     *,
     control: Optional[str] = None,
     sandbox: Optional[IdOrObject] = None,
@@ -33,7 +34,7 @@ def described(errors: Sequence[CallbackErrorRecord]) -> str:
     return "\n".join(str(one) for one in errors)
 
 
-def raise_errors(link: Transport, *, control: Optional[str] = None, account: Optional[IdOrObject] = None) -> None:
+def raise_errors(link: AdminClient, *, control: Optional[str] = None, account: Optional[IdOrObject] = None) -> None:
     """Raise and clear the recorded errors that were not allowed.
 
     Raises:
@@ -47,7 +48,7 @@ def raise_errors(link: Transport, *, control: Optional[str] = None, account: Opt
     raise CallbackError(described(errors)) from cause
 
 
-def _original(link: Transport, error: CallbackErrorRecord) -> Optional[BaseException]:
+def _original(link: AdminClient, error: CallbackErrorRecord) -> Optional[BaseException]:
     try:
         services: Any = link.local("")
     except EmulatorError:

@@ -7,7 +7,7 @@ from typing import Any, Optional, Union
 
 from ..control.identifiers import IdOrObject
 from ..control.values import number
-from .transport import Transport
+from .admin_client import AdminClient
 
 
 class Clock:
@@ -16,7 +16,7 @@ class Clock:
     time until it is moved. Commands take real time, and files have the machine's time.
     """
 
-    def __init__(self, link: Transport) -> None:
+    def __init__(self, link: AdminClient) -> None:
         self._link = link
 
     def now(self, account: Optional[IdOrObject] = None) -> datetime:

@@ -13,7 +13,7 @@ from ..control.identifiers import IdOrObject, id_of
 from ..control.patterns import TextPattern
 from ..control.stubs import StubInfo
 from ..control.values import seconds_of, to_json
-from .transport import Transport
+from .admin_client import AdminClient
 
 Info = TypeVar("Info", bound=Union[FaultInfo, StubInfo, ReplyInfo])
 
@@ -27,7 +27,7 @@ class Collection(Generic[Info]):
 
     _info: type[Info]
 
-    def __init__(self, link: Transport) -> None:
+    def __init__(self, link: AdminClient) -> None:
         self._link = link
 
     @property

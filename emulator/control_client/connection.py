@@ -1,4 +1,4 @@
-"""How an emulator's URL is connected to: certificates, proxies, and URLs that cannot be right."""
+"""Options of connections to an emulator's URL: certificates and proxies; checks of the URL."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Verify = Union[bool, str, ssl.SSLContext]
 
 
 class InsecureConnectionWarning(UserWarning):
-    """An emulator on another host is controlled by plain HTTP: whoever is on the way can read its admin key."""
+    """An emulator on another host is controlled over plain HTTP, so its admin key can be read on the network."""
 
 
 def client_options(base_url: str, verify: Verify = True) -> dict[str, Any]:
@@ -35,8 +35,8 @@ def client_options(base_url: str, verify: Verify = True) -> dict[str, Any]:
     local = is_loopback(host)
     if not encrypted and not local and verify is not False:
         warnings.warn(
-            f"{base_url} is not on this machine and not encrypted: its admin key can be read on the way. Use https or a"
-            " tunnel; in Python, verify=False accepts it",
+            f"{base_url} is not on this machine and not encrypted: its admin key can be read on the network. Use https"
+            " or a tunnel; in Python, verify=False accepts it",
             InsecureConnectionWarning,
             stacklevel=4,
         )
@@ -44,7 +44,14 @@ def client_options(base_url: str, verify: Verify = True) -> dict[str, Any]:
 
 
 def _checked(base_url: str) -> tuple[str, bool]:
-    """The host, and whether it is https. ValueError."""
+    """Check the URL.
+
+    Returns:
+        Its host, and whether it is https.
+
+    Raises:
+        ValueError: it cannot be an emulator's.
+    """
     try:
         parts = urlsplit(base_url)
         host, _port = parts.hostname, parts.port
@@ -69,8 +76,8 @@ def _verification(verify: Verify, encrypted: bool, local: bool) -> Union[bool, s
     if isinstance(verify, ssl.SSLContext) or not verify:
         return verify
     if encrypted:
-        # httpx heeds SSL_CERT_FILE together with proxies or not at all, and on loopback there is no proxy.
+        # httpx reads SSL_CERT_FILE only where it reads proxies, too, and on loopback no proxy is used.
         return httpx.create_ssl_context() if local else True
     if not local and any(proxy.lower().startswith("https:") for proxy in getproxies().values()):
         return True
-    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts nobody, and costs nothing: loading authorities takes 20 ms
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts no authority: loading them takes 20 ms

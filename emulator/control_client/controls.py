@@ -11,13 +11,14 @@ from ..control.identifiers import IdOrObject, id_of
 from ..control.records import CallbackErrorRecord
 from ..control.values import number
 from . import callbacks
+from .admin_client import AdminClient
 from .agents import Agent, Agents, unused_replies
 from .clock import Clock
 from .commands import Commands, unused_stubs
 from .faults import Faults, unused_faults
 from .inventory import Inventory
 from .journal import Journal
-from .transport import EmulatorError, Transport
+from .transport import EmulatorError
 
 if TYPE_CHECKING:
     from caged import AgentName, AsyncCaged, Caged
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: A scenario's sandboxes and commands take their time.
+#: Time limit for loading a scenario, in seconds; creating its sandboxes and running their commands takes long.
 SCENARIO_SECONDS = 600.0
 
 
@@ -40,7 +41,7 @@ class Controls:
     __slots__ = ()
 
     @property
-    def _link(self) -> Transport:
+    def _link(self) -> AdminClient:
         raise NotImplementedError
 
     @property
@@ -81,7 +82,7 @@ class Controls:
 
     @property
     def journal(self) -> Journal:
-        """The requests that came, and what happened in sandboxes."""
+        """The requests that were received, and the commands, prompts and events of sandboxes."""
         return Journal(self._link)
 
     @property
@@ -90,20 +91,27 @@ class Controls:
         return Inventory(self._link)
 
     def spend(self, sandbox: IdOrObject, usd: float) -> float:
-        """Spend money in a sandbox, as its agents do.
+        """Add to the cost of a sandbox, as its agents do. The alerts that follow from it, and the pause at the end of
+        the budget, have happened on return.
 
-        Alerts, and the pause at the end of the budget, have happened on return.
+        Args:
+            sandbox: a sandbox, or its id.
+            usd: the amount in US dollars; not negative.
 
         Returns:
-            The sandbox's total cost so far, in USD.
+            The sandbox's total cost so far, in US dollars.
+
+        Raises:
+            ValueError: `usd` is negative or not finite.
+            EmulatorError: there is no such sandbox.
         """
         answer = self._link.call("POST", f"/sandboxes/{id_of(sandbox)}/spend", {"usd": number("usd", usd)})
         return float(answer["total_cost"])
 
     def load_scenario(self, path: Union[str, os.PathLike[str]], *, account: Optional[IdOrObject] = None) -> Loaded:
-        """Make what a scenario file describes (sandboxes, keys, stubs, replies, faults, clock): all of it or nothing.
+        """Create what a scenario file describes (sandboxes, keys, stubs, replies, faults, clock): all of it or nothing.
 
-        No fault and no rate limit applies to what it does, and the journal of requests does not show it. Files that
+        Faults and rate limits do not apply to its calls, and the journal does not record them. Files that
         the scenario names with `from` are read here, relative to the scenario's file.
 
         Args:
@@ -115,7 +123,7 @@ class Controls:
             The ids of sandboxes and the secrets of keys, by name.
 
         Raises:
-            ScenarioError: a ValueError that names the entry that cannot be made. Nothing is left of the others.
+            ScenarioError: a ValueError that names the entry that cannot be created. The others have been removed again.
         """
         from ..scenario import Loaded, ScenarioError, read
 
@@ -133,12 +141,12 @@ class Controls:
     def allow_device_login(self, allowed: bool = True, *, account: Optional[IdOrObject] = None) -> None:
         """Approve device logins that come from the account's sandboxes.
 
-        `caged login` in a sandbox gets a full API key of the sandbox's own account then, and is denied otherwise. One
-        outside of sandboxes is approved for the emulator's first account either way.
+        `caged login` in a sandbox then gets a full API key of the sandbox's own account; by default it is denied. A
+        login from outside of sandboxes is always approved, for the emulator's first account.
 
         Args:
-            allowed: False takes it back.
-            account: The account, or its id. None: the account of this object.
+            allowed: False denies them again.
+            account: the account, or its id. None: the account of this object.
         """
         self._link.call("PUT", "/device-login", {"from_sandboxes": allowed}, account=account)
 
@@ -174,9 +182,9 @@ class Controls:
         return texts
 
     def _own_controls(self, controls: Iterable[T], path_of: Callable[[T], str]) -> list[T]:
-        """Those of the account, and of those for all accounts the ones that were added through this object: those
-        that were added elsewhere may still be used there."""
-        added = self._link.for_everybody
+        """Those of the account, and of those for all accounts the ones that were added through this object: the others
+        may still be used in other accounts."""
+        added = self._link.usage.added_for_all_accounts
         return [one for one in controls if getattr(one, "account", "") != "*" or path_of(one) in added]
 
     def callback_errors(
@@ -196,14 +204,14 @@ class Controls:
         return callbacks.list_errors(self._link, sandbox=sandbox, last=last, account=account)
 
     def clear_callback_errors(self, *, account: Optional[IdOrObject] = None) -> None:
-        """Forget them: they do not fail the test."""
+        """Remove the recorded exceptions, so that they do not fail the test."""
         self._link.call("DELETE", "/callback-errors", account=account)
 
     def raise_callback_errors(self, *, account: Optional[IdOrObject] = None) -> None:
-        """Raise those of `callback_errors` that were not allowed by `allow_errors`, and forget them.
+        """Raise the recorded exceptions that are not allowed (`allow_errors`), and clear them.
 
         Raises:
-            CallbackError: There are some. The text has their tracebacks, and the first is the cause.
+            CallbackError: there are some. The text has their tracebacks, and the first is the cause.
         """
         callbacks.raise_errors(self._link, account=account)
 
@@ -229,6 +237,6 @@ class Controls:
     def _usable_key(self) -> str:
         key = self.api_key
         if not key:
-            # An empty key would make the client fall back to CAGED_API_KEY: somebody else's account.
+            # With an empty key the client would use CAGED_API_KEY, which is of another account.
             raise EmulatorError("the account has no full API key left; pass one: client(api_key=...)")
         return key

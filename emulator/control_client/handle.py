@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Optional, TypeVar
 
+from .admin_client import AdminClient
 from .callbacks import raise_errors
-from .transport import EmulatorError, Refused, Transport
+from .transport import EmulatorError, Refused
 
 A = TypeVar("A", bound="Handle")
 
@@ -25,7 +26,7 @@ class Handle:
     """
 
     id: str
-    _link: Transport = field(repr=False, compare=False)
+    _link: AdminClient = field(repr=False, compare=False)
 
     @property
     def _path(self) -> str:

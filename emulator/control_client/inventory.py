@@ -6,13 +6,13 @@ from typing import Optional
 
 from ..control.identifiers import IdOrObject, id_of
 from ..control.records import LogLine, SandboxRecord, SnapshotRecord, SocketRecord
-from .transport import Transport
+from .admin_client import AdminClient
 
 
 class Inventory:
     """What one account has: the selected one, unless `account` names another, or `"*"` for all. Oldest first."""
 
-    def __init__(self, link: Transport) -> None:
+    def __init__(self, link: AdminClient) -> None:
         self._link = link
 
     def sandboxes(self, *, last: Optional[int] = None, account: Optional[IdOrObject] = None) -> list[SandboxRecord]:

@@ -12,7 +12,7 @@ from ..control.operations import OperationName
 from ..control.patterns import NEAREST, Pattern, TextPattern, nearest_lines
 from ..control.records import CommandRecord, CommandSource, EventRecord, PromptRecord, RequestRecord
 from ..control.values import check_int, check_str
-from .transport import Transport
+from .admin_client import AdminClient
 
 R = TypeVar("R")
 
@@ -26,7 +26,7 @@ class Journal:
     glob, as may the others but `status`.
     """
 
-    def __init__(self, link: Transport) -> None:
+    def __init__(self, link: AdminClient) -> None:
         self._link = link
 
     def requests(

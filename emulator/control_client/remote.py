@@ -1,4 +1,4 @@
-"""A test's hands on an emulator that runs elsewhere: another process, another worker's, `caged-emulator serve`."""
+"""The controls of an emulator in another process, such as that of `caged-emulator serve`."""
 
 from __future__ import annotations
 
@@ -7,25 +7,28 @@ from types import TracebackType
 from typing import Any, Optional
 
 from ..control.identifiers import IdOrObject, id_of
+from .admin_client import AdminClient
 from .base_emulator import BaseEmulator
 from .connection import Verify
-from .transport import EmulatorError, Transport
+from .http_transport import HttpTransport
+from .transport import EmulatorError
 
 
 class RemoteEmulator(BaseEmulator):
-    """An emulator that runs elsewhere, by its URL. Starts and stops nothing.
+    """The controls of an emulator in another process, by its URL. It does not start or stop the emulator.
 
-    What cannot be sent (functions) raises EmulatorError.
+    Functions cannot be sent: stubs and replies with a function raise EmulatorError.
 
     Args:
-        base_url: such as `http://127.0.0.1:4747`; None: CAGED_EMULATOR_URL. On another host use https: plain HTTP there
-            raises an InsecureConnectionWarning.
-        admin_key: None: CAGED_EMULATOR_ADMIN_KEY.
-        account: the id of the account that calls are about which name none; `"*"`: all. None: the emulator's first.
+        base_url: such as `http://127.0.0.1:4747`. None: the environment variable CAGED_EMULATOR_URL. On another host
+            use https: plain HTTP there raises an InsecureConnectionWarning.
+        admin_key: the emulator's admin key. None: the environment variable CAGED_EMULATOR_ADMIN_KEY.
+        account: the account, or the id of the account, that calls are about which name none; `"*"`: all. None: the
+            emulator's first.
         verify: whether an https certificate is verified (by the system's authorities, or those of SSL_CERT_FILE or
-            SSL_CERT_DIR), a file of authorities to trust, or an `ssl.SSLContext`. False accepts any certificate, and
-            plain HTTP without a warning. It is about this object's own requests; clients that `client()` makes
-            verify as `Caged` does.
+            SSL_CERT_DIR), the path of a file of authorities to trust, or an `ssl.SSLContext`. False accepts any
+            certificate, and plain HTTP without a warning. It applies to this object's own requests; clients that
+            `client()` creates verify as `Caged` does.
 
     Raises:
         EmulatorError: the URL or the key is missing.
@@ -49,14 +52,14 @@ class RemoteEmulator(BaseEmulator):
             )
         self._url = url.rstrip("/")
         self._admin_key = key
-        self._control = Transport(self._url, key, verify=verify)
+        self._client = AdminClient(HttpTransport(self._url, key, verify))
         if account is not None:
-            self._control = self._control.scoped(str(id_of(account)))
+            self._client = self._client.scoped(str(id_of(account)))
         self._key: Optional[str] = None
 
     @property
-    def _link(self) -> Transport:
-        return self._control
+    def _link(self) -> AdminClient:
+        return self._client
 
     @property
     def base_url(self) -> str:
@@ -68,9 +71,9 @@ class RemoteEmulator(BaseEmulator):
 
     @property
     def api_key(self) -> str:
-        """A full key of the account that calls are about; of the first one, where they are about all."""
+        """A full API key of the account that this object is scoped to; of the first account if that is none or all."""
         if self._key is None:
-            selected = self._control.account
+            selected = self._client.account
             if selected in (None, "*"):
                 self._key = self.accounts()[0].api_key
             else:
@@ -79,28 +82,33 @@ class RemoteEmulator(BaseEmulator):
 
     @property
     def selected_account(self) -> Optional[str]:
-        """The account that calls are about which name none; None: the emulator's first, `*`: all."""
-        return self._control.account
+        """Id of the account that this object is scoped to; None: the emulator's first, `*`: all."""
+        return self._client.account
 
     @property
     def isolation(self) -> str:
         """The isolation level in use."""
-        return str(self._health()["isolation"])
+        return str(self._status()["isolation"])
 
     @property
     def isolation_refused(self) -> list[str]:
-        """The stronger levels that were tried and do not work there."""
-        return list(self._health()["isolation_refused"])
+        """The stronger isolation levels that do not work on the emulator's machine, each with the reason."""
+        return list(self._status()["isolation_refused"])
 
-    def _health(self) -> dict[str, Any]:
-        return dict(self._control.call("GET", "/status", account="*"))
+    def _status(self) -> dict[str, Any]:
+        return dict(self._client.call("GET", "/status", account="*"))
 
     def log_tail(self, count: int = 20) -> list[str]:
-        """The newest lines of the emulator's own log, oldest first."""
-        return list(self._control.call("GET", "/log", account="*", query={"last": count})["lines"])
+        """Get the newest lines of the emulator's log, oldest first.
+
+        Args:
+            count: how many at most.
+        """
+        return list(self._client.call("GET", "/log", account="*", query={"last": count})["lines"])
 
     def close(self) -> None:
-        self._control.close()
+        """Close the connections. Harmless to repeat."""
+        self._client.close()
 
     def __enter__(self) -> RemoteEmulator:
         return self

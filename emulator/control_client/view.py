@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, NoReturn, Union
 
+from .admin_client import AdminClient
 from .controls import Controls
-from .transport import Transport
 
 if TYPE_CHECKING:
     from .base_emulator import Account, BaseEmulator
@@ -22,16 +22,16 @@ class AccountView(Controls):
         emulator: the emulator that the account is on.
     """
 
-    __slots__ = ("_account", "_double", "_scoped_link")
+    __slots__ = ("_account", "_client", "_emulator")
 
     def __init__(self, emulator: BaseEmulator, account: Account) -> None:
-        self._double = emulator
+        self._emulator = emulator
         self._account = account
-        self._scoped_link = emulator._link.scoped(account.id)
+        self._client = emulator._link.scoped(account.id)
 
     @property
-    def _link(self) -> Transport:
-        return self._scoped_link
+    def _link(self) -> AdminClient:
+        return self._client
 
     @property
     def id(self) -> str:
@@ -43,34 +43,41 @@ class AccountView(Controls):
 
     @property
     def base_url(self) -> str:
-        return self._double.base_url
+        return self._emulator.base_url
 
     @property
     def emulator(self) -> BaseEmulator:
-        return self._double
+        return self._emulator
 
     def export(self, path: Union[str, os.PathLike[str]]) -> None:
-        """Write the account (keys, sandboxes with their files, snapshots, histories) into one `.tar.gz`, as
+        """Write the account (keys, sandboxes with their files, snapshots, histories) to one `.tar.gz`, as
         `Emulator.export` does.
 
+        Args:
+            path: the file to write.
+
         Raises:
-            ValueError: it cannot be exported; the text says why.
+            ValueError: the account cannot be exported; the text says why.
             OSError: `path` cannot be written.
         """
-        self._double.export(path, account=self.id)
+        self._emulator.export(path, account=self.id)
 
     def log_tail(self, count: int = 20) -> list[str]:
-        """The newest lines of the emulator's log that are about this account or about no account, oldest first."""
+        """Get the newest lines of the emulator's log about this account and about the emulator itself, oldest first.
+
+        Args:
+            count: how many at most.
+        """
         return list(self._link.call("GET", "/log", query={"last": count})["lines"])
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.id} on {self._link.url}>"
 
-    if not TYPE_CHECKING:  # a checker knows the names without, and reports the others
+    if not TYPE_CHECKING:  # with these, a type checker would accept every name
 
         def __getattr__(self, name: str) -> NoReturn:
             text = f"{type(self).__name__} has no attribute {name!r}"
-            if not name.startswith("_") and hasattr(type(self._double), name):
+            if not name.startswith("_") and hasattr(type(self._emulator), name):
                 text += f"; it belongs to the emulator as a whole: use .emulator.{name}"
             raise AttributeError(text)
 

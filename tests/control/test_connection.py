@@ -120,7 +120,7 @@ def test_no_certificates_are_loaded_for_plain_http_on_this_machine(monkeypatch, 
 
 @pytest.mark.parametrize("url", ["http://emulator.example:4747", "http://192.0.2.7:4747"])
 def test_plain_http_to_another_host_warns_unless_it_is_accepted(url):
-    with pytest.warns(InsecureConnectionWarning, match="its admin key can be read on the way"):
+    with pytest.warns(InsecureConnectionWarning, match="its admin key can be read on the network"):
         RemoteEmulator(url, KEY).close()
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -93,24 +93,20 @@ def test_export_that_fails_leaves_what_was_there(held, tmp_path, name, account, 
 def test_export_that_breaks_off_leaves_what_was_there(held, tmp_path, monkeypatch):
     target = tmp_path / "x.tar.gz"
     target.write_text("before")
-    stream = type(held._link).stream
+    download = type(held._link).download
 
-    class Broken:
-        def __init__(self, response):
-            self._pieces = response.iter_bytes(64)
-
-        def iter_bytes(self):
-            yield next(self._pieces)
-            raise EmulatorError("the connection broke")
+    def broken(pieces):
+        yield next(pieces)[:64]
+        raise EmulatorError("the connection broke")
 
     import contextlib
 
     @contextlib.contextmanager
     def breaking(self, *arguments, **options):
-        with stream(self, *arguments, **options) as response:
-            yield Broken(response)
+        with download(self, *arguments, **options) as pieces:
+            yield broken(pieces)
 
-    monkeypatch.setattr(type(held._link), "stream", breaking)
+    monkeypatch.setattr(type(held._link), "download", breaking)
     with pytest.raises(EmulatorError, match="the connection broke"):
         held.export(target)
     assert [path.name for path in tmp_path.iterdir()] == ["x.tar.gz"]

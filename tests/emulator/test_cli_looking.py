@@ -142,7 +142,7 @@ class Answering(http.server.BaseHTTPRequestHandler):
     [
         (503, b'{"detail": "starting"}', "answers with HTTP 503: starting"),
         (401, b'{"detail": "not the admin key"}', "answers with HTTP 401: not the admin key"),
-        (200, b"<html>", "what answers is not an emulator"),
+        (200, b"<html>", "is not an emulator"),
         (200, b"[]", "what answers is not an emulator"),
         (301, b"", "redirects to nowhere; the admin key is not sent there"),
     ],

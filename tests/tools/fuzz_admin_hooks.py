@@ -1,10 +1,12 @@
-"""What schemathesis is told about the emulator's own calls. Loaded by schemathesis itself, see fuzz_admin.py.
+"""Hooks of schemathesis for the emulator's own calls. Loaded by schemathesis itself, see fuzz_admin.py.
 
 Where it thought of an id that nothing has it often gets one that something does have, which stays there.
 """
 
 from __future__ import annotations
 
+import gzip
+import json
 import os
 import random
 from typing import Any
@@ -35,3 +37,11 @@ def before_call(_context: Any, case: Any, _kwargs: Any) -> None:
     resident = RESIDENTS.get(case.operation.path)
     if resident and case.method != "DELETE" and meant_to_be_good(case, "path"):
         case.path_parameters["id"] = resident
+
+
+@schemathesis.serializer("application/gzip")
+def archive(_context: Any, value: Any) -> bytes:
+    """A body of /_emulator/import: as it is, packed, or packed and cut off."""
+    content = value if isinstance(value, bytes) else json.dumps(value, default=str).encode("utf-8", "surrogatepass")
+    packed = gzip.compress(content)
+    return CHANCE.choice([content, packed, packed[: len(packed) // 2]])

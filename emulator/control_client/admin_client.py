@@ -1,0 +1,171 @@
+"""A client of the admin API of an emulator, for the controls of one account."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Optional
+from urllib.parse import quote
+
+from ..control.identifiers import IdOrObject, id_of
+from .transport import SECONDS, AdminRequest, Answer, EmulatorError, Refused, Transport
+from .usage import ControlUsage
+
+if TYPE_CHECKING:
+    from ..platform.services import Services
+
+
+class AdminClient:
+    """Calls operations of the admin API. Threads may share it.
+
+    Args:
+        transport: how the calls reach the emulator; shared by the clients that `scoped` returns.
+        account: id of the account that calls are about which name none. None: the emulator's first account, `*`: all.
+        usage: the notes on its calls.
+
+    Attributes:
+        usage: the notes on its calls.
+    """
+
+    def __init__(
+        self, transport: Transport, account: Optional[str] = None, usage: Optional[ControlUsage] = None
+    ) -> None:
+        self._transport = transport
+        self._account = account
+        self.usage = usage or ControlUsage(account)
+
+    @property
+    def account(self) -> Optional[str]:
+        """Id of the account that calls are about which name none; None: the emulator's first account, `*`: all."""
+        return self._account
+
+    @property
+    def url(self) -> str:
+        """The emulator's URL."""
+        return self._transport.url
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the emulator runs in this process."""
+        return self._transport.is_local
+
+    def scoped(self, account: str) -> AdminClient:
+        """Create a client of the same transport for another account."""
+        return AdminClient(self._transport, account, self.usage.scoped(account))
+
+    def close(self) -> None:
+        """Close the transport, for all clients that share it."""
+        self._transport.close()
+
+    def local(self, what: str) -> Services:
+        """The services of an emulator in this process.
+
+        Args:
+            what: what needs them, for the error.
+
+        Raises:
+            EmulatorError: the emulator runs in another process.
+        """
+        services = self._transport.services
+        if services is None:
+            raise EmulatorError(f"{what} needs an emulator in this process; this one is reached by its URL")
+        return services
+
+    def about(self, account: Optional[IdOrObject]) -> Optional[str]:
+        """The id of the account that a call with `account=` is about; None: the emulator's first."""
+        return self._account if account is None else str(id_of(account))
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: Optional[Mapping[str, Any]] = None,
+        *,
+        account: Optional[IdOrObject] = None,
+        query: Optional[Mapping[str, Any]] = None,
+        timeout: float = SECONDS,
+    ) -> Any:
+        """Call an operation.
+
+        Args:
+            method: GET, POST, PUT or DELETE.
+            path: below `/_emulator`, such as `/faults`.
+            body: sent as JSON. Objects that have an id are sent as their id.
+            account: the account that the call is about, or its id; `"*"`: all. None: the account of this client.
+            query: other parameters; those that are None are left out.
+            timeout: seconds.
+
+        Returns:
+            The decoded body of the answer; None when it has none.
+
+        Raises:
+            ValueError: the emulator answered with 400.
+            EmulatorError: it answered with another error, or not at all.
+        """
+        content = b"" if body is None else _encoded(body)
+        answer = self._transport.send(self._request(method, path, account, query, content, timeout))
+        answer.raise_for_status()
+        try:
+            decoded = json.loads(answer.body) if answer.body else None
+        except ValueError:
+            raise EmulatorError(f"what answers at {self.url} is not an emulator") from None
+        self.usage.note(method, path, self.about(account), decoded)
+        return decoded
+
+    def upload(self, path: str, content: Iterable[bytes], *, account: IdOrObject, timeout: float) -> None:
+        """POST a body that is read piece by piece; raises as `call` does, and what reading `content` raises."""
+        self._transport.send(self._request("POST", path, account, None, content, timeout)).raise_for_status()
+
+    @contextmanager
+    def download(self, path: str, *, account: IdOrObject, timeout: float) -> Iterator[Iterator[bytes]]:
+        """GET a body that is read piece by piece in the `with` block; raises as `call` does.
+
+        Args:
+            timeout: seconds for each piece.
+        """
+        with self._transport.stream(self._request("GET", path, account, None, b"", timeout)) as answer:
+            if answer.status >= 300:
+                Answer(answer.status, b"".join(answer.pieces)).raise_for_status()
+            yield answer.pieces
+
+    def take_back(self) -> None:
+        """Remove the controls that were added for all accounts through this client, and reset all accounts' time if it
+        was changed through it. Controls of single accounts stay."""
+        added = self.usage.added_for_all_accounts
+        while added:
+            path = next(iter(added))
+            del added[path]
+            try:
+                self.call("DELETE", path, account="*")
+            except Refused as error:
+                if error.status != 404:
+                    raise
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        account: Optional[IdOrObject],
+        query: Optional[Mapping[str, Any]],
+        content: Any,
+        timeout: float,
+    ) -> AdminRequest:
+        parameters = {"account": self.about(account), **(query or {})}
+        return AdminRequest(
+            method,
+            quote(path, safe="/%:@!$&'()*+,;=~"),
+            {name: _as_text(id_of(value)) for name, value in parameters.items() if value is not None},
+            content,
+            timeout,
+        )
+
+
+def _encoded(body: Mapping[str, Any]) -> bytes:
+    plain = {name: id_of(value) for name, value in body.items()}
+    return json.dumps(plain, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+
+
+def _as_text(value: Any) -> str:
+    """A query parameter as it is sent."""
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,98 @@
+"""Calls of the admin API over HTTP, for an emulator in another process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from .transport import ADMIN_PREFIX, SECONDS, AdminRequest, Answer, EmulatorError, StreamedAnswer, Transport
+
+if TYPE_CHECKING:
+    import httpx
+
+    from .connection import Verify
+
+
+class HttpTransport(Transport):
+    """A pool of connections to the admin API of one emulator.
+
+    Args:
+        base_url: the emulator's URL, without a path.
+        admin_key: its admin key.
+        verify: how certificates are verified; see `connection.client_options`.
+
+    Raises:
+        ValueError: the URL cannot be an emulator's.
+    """
+
+    def __init__(self, base_url: str, admin_key: str, verify: Verify = True) -> None:
+        import httpx  # loaded late: an emulator in this process does without it
+
+        from .connection import client_options
+
+        self._url = base_url
+        self._client = httpx.Client(
+            base_url=f"{base_url}{ADMIN_PREFIX}",
+            headers={"Authorization": f"Bearer {admin_key}"},
+            timeout=SECONDS,
+            **client_options(base_url, verify),
+        )
+
+    @property
+    def url(self) -> str:
+        return self._url
+
+    @property
+    def services(self) -> None:
+        return None
+
+    def send(self, request: AdminRequest) -> Answer:
+        from httpx import HTTPError
+
+        if self._client.is_closed:
+            raise self._closed()
+        try:
+            response = self._client.request(**_arguments(request))
+        except HTTPError as error:
+            raise self._no_answer(error) from None
+        return Answer(_status(response), response.content)
+
+    @contextmanager
+    def stream(self, request: AdminRequest) -> Iterator[StreamedAnswer]:
+        from httpx import HTTPError
+
+        if self._client.is_closed:
+            raise self._closed()
+        try:
+            with self._client.stream(**_arguments(request)) as response:
+                yield StreamedAnswer(_status(response), response.iter_bytes())
+        except HTTPError as error:
+            raise self._no_answer(error) from None
+
+    def close(self) -> None:
+        self._client.close()
+
+
+def _arguments(request: AdminRequest) -> dict[str, Any]:
+    is_json = isinstance(request.content, bytes) and request.content
+    return {
+        "method": request.method,
+        "url": request.path,
+        "params": dict(request.query),
+        "content": request.content,
+        "headers": {"Content-Type": "application/json"} if is_json else {},
+        "timeout": request.timeout,
+    }
+
+
+def _status(response: httpx.Response) -> int:
+    """The status of an answer.
+
+    Raises:
+        EmulatorError: it is a redirect, which an emulator never sends.
+    """
+    if 300 <= response.status_code < 400:
+        target = response.headers.get("location", "nowhere")
+        raise EmulatorError(f"{response.url} redirects to {target}; the admin key is not sent there. Use that URL")
+    return response.status_code
