@@ -19,12 +19,13 @@ class Clock:
     def __init__(self, link: AdminClient) -> None:
         self._link = link
 
-    def now(self, account: Optional[IdOrObject] = None) -> datetime:
-        """In UTC."""
+    def now(self, *, account: Optional[IdOrObject] = None) -> datetime:
+        """Return the account's time, in UTC."""
         return _moment(self._link.call("GET", "/clock", account=account))
 
     @property
     def frozen(self) -> bool:
+        """Whether the time is frozen."""
         return bool(self._link.call("GET", "/clock")["frozen"])
 
     def freeze(self, at: Union[datetime, float, str, None] = None, *, account: Optional[IdOrObject] = None) -> datetime:
@@ -115,5 +116,5 @@ def _parts(minutes: float, hours: float, days: float) -> dict[str, float]:
     return {"minutes": minutes, "hours": hours, "days": days}
 
 
-def _moment(told: dict[str, Any]) -> datetime:
-    return datetime.fromisoformat(told["now"].replace("Z", "+00:00"))
+def _moment(answer: dict[str, Any]) -> datetime:
+    return datetime.fromisoformat(answer["now"].replace("Z", "+00:00"))
