@@ -19,7 +19,7 @@ class Clock:
     def __init__(self, link: AdminClient) -> None:
         self._link = link
 
-    def now(self, *, account: Optional[IdOrObject] = None) -> datetime:
+    def now(self, account: Optional[IdOrObject] = None) -> datetime:
         """Return the account's time, in UTC."""
         return _moment(self._link.call("GET", "/clock", account=account))
 
