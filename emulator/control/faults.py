@@ -69,7 +69,6 @@ class Fault(Control):
         seen: Requests that matched.
         fired: Requests for which the effect happened.
         pending: Requests that took it and whose effect is still to come. They count for `times`.
-        removed: Set when the fault is removed; requests that hang end then.
     """
 
     NOUN = "fault"
@@ -149,7 +148,7 @@ class Fault(Control):
     seen: int = 0
     fired: int = 0
     pending: int = 0
-    removed: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
+    _removed: Optional[asyncio.Event] = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         """Put what is written in one into its parts, and name the operation that an effect implies."""
@@ -194,6 +193,17 @@ class Fault(Control):
             raise ValueError(f"close_socket: {self.operation} is not a WebSocket; use one of {', '.join(SOCKETS)}")
         if (self.method or "GET").upper() != "GET":
             raise ValueError(f"method: a WebSocket is opened with GET, not {self.method}")
+
+    @property
+    def removed(self) -> asyncio.Event:
+        """Set when the fault is removed; requests that hang end then.
+
+        It is made on the emulator's loop: Python 3.9 cannot make one in a thread that has none, where the entries of a
+        scenario file are checked.
+        """
+        if self._removed is None:
+            self._removed = asyncio.Event()
+        return self._removed
 
     @property
     def has_effect(self) -> bool:
