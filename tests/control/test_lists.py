@@ -1,4 +1,4 @@
-"""Every list takes `last` and an account, and `sandbox` where its entries may be about one; HTTP refuses a wrong one."""
+"""Every list takes `last` and an account, and `sandbox` where its entries may be about one."""
 
 from __future__ import annotations
 
