@@ -1,4 +1,4 @@
-"""The examples of the SDK's public page, run in order against an emulator, each shown with what it did."""
+"""Runs the examples of the SDK's public page against an emulator, and prints each with its output."""
 
 from __future__ import annotations
 
@@ -17,11 +17,18 @@ _WIDTH = 100
 
 
 def run() -> int:
-    """0 when every example ran. Nothing is left behind."""
+    """Run all examples, and remove everything they created.
+
+    Returns:
+        The exit status, 0.
+
+    Raises:
+        Exception: An example has failed.
+    """
     started = time.perf_counter()
     with Emulator() as emulator, tempfile.TemporaryDirectory(dir=emulator.run_dir) as scratch:
-        _say(f"emulator on {emulator.base_url}, isolation {emulator.isolation}, ready in", started)
-        repo = _local_repo(Path(scratch))
+        _print_duration(f"emulator on {emulator.base_url}, isolation {emulator.isolation}, ready in", started)
+        repo = _make_local_repo(Path(scratch))
         names: dict[str, Any] = {"os": os}
         os.environ.setdefault("ANTHROPIC_API_KEY", "sk-ant-not-needed-here")
         for title, code in _examples(emulator, repo):
@@ -29,17 +36,17 @@ def run() -> int:
             print(textwrap.indent(code.strip(), "    "))
             begun = time.perf_counter()
             exec(compile(code, f"<{title}>", "exec"), names)
-            _say("    ->", begun)
-    _say("\neverything ran and everything is gone again:", started)
+            _print_duration("    ->", begun)
+    _print_duration("\nall examples ran, and everything was removed, in", started)
     return 0
 
 
-def _say(text: str, since: float) -> None:
+def _print_duration(text: str, since: float) -> None:
     print(f"{text} {(time.perf_counter() - since) * 1000:.0f} ms", flush=True)
 
 
-def _local_repo(scratch: Path) -> str:
-    """A real repository to clone, since the page's is on the network."""
+def _make_local_repo(scratch: Path) -> str:
+    """Make a local repository to clone in place of the page's, which is on the network. Returns its URL."""
     repo = scratch / "repo"
     repo.mkdir()
     (repo / "package.json").write_text('{"name": "demo"}\n', encoding="utf-8")
@@ -49,22 +56,22 @@ def _local_repo(scratch: Path) -> str:
     return f"file://{repo}"
 
 
-def _lend_pytest() -> Optional[str]:
-    """Where this interpreter has pytest, so that the page's `pytest -x` has something to run."""
+def _find_pytest() -> Optional[str]:
+    """Return the directory from which this interpreter imports pytest, for the page's `pytest -x`; None without it."""
     spec = importlib.util.find_spec("pytest")
     return str(Path(spec.origin).parent.parent) if spec and spec.origin else None
 
 
 def _examples(emulator: Emulator, repo: str) -> list[tuple[str, str]]:
     connect = f'from caged import Caged\n\ncaged = Caged(api_key="{emulator.api_key}", base_url="{emulator.base_url}")'
-    lent = _lend_pytest()
+    pytest_directory = _find_pytest()
     setup = f"""
 caged.files.write(sandbox.id, "/workspace/test_demo.py", "def test_it():\\n    assert 6 * 7 == 41\\n")
 caged.files.write(
     sandbox.id,
     "/root/.local/bin/pytest",
     "#!/bin/sh\\n"
-    "export PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 PYTHONPATH='{lent}'\\n"
+    "export PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 PYTHONPATH='{pytest_directory}'\\n"
     'exec python3 -m pytest -p no:cacheprovider "$@"\\n',
 )
 caged.sandboxes.exec(sandbox.id, "chmod +x /root/.local/bin/pytest")
@@ -124,8 +131,8 @@ caged.sandboxes.destroy(sb.id)
 """,
         ),
     ]
-    if lent:
-        steps.append(("a failing test, and this machine's pytest lent to the sandbox", setup))
+    if pytest_directory:
+        steps.append(("a failing test, and this machine's pytest for the sandbox", setup))
     steps += [
         (
             "run a command",
@@ -137,7 +144,7 @@ if not result.ok:
 """,
         ),
         (
-            "prompt an agent (emulated: no model is asked)",
+            "prompt an agent (emulated, without a model)",
             """
 answer = caged.sandboxes.exec(
     agent_box.id,

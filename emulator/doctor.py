@@ -1,4 +1,4 @@
-"""What this machine can do for the emulator, in lines for a person."""
+"""A report of what the emulator can do on this machine."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from .run_directory import RunDirectory, base_directory
 
 
 def report() -> Iterator[str]:
+    """Yield the lines of the report. Each isolation level is tried, so this takes up to some seconds."""
     yield f"caged {__version__}, Python {platform.python_version()} ({sys.executable}), {platform.platform()}"
     yield f"user: {'root' if os.geteuid() == 0 else 'uid ' + str(os.geteuid())}"
     try:
@@ -30,19 +31,20 @@ def report() -> Iterator[str]:
         yield f"sandboxes live in: nowhere. {error}"
     yield ""
     yield "isolation"
-    probe_results = asyncio.run(_verdicts())
+    probe_results = asyncio.run(_probe_levels())
     for probe_result in probe_results:
         yield f"  {probe_result.level:<10} {'yes' if probe_result.works else 'no ':<4} {probe_result.reason}"
         if probe_result.fix:
             yield f"  {'':<10}      to change that: {probe_result.fix}"
     automatic = next((probe_result.level for probe_result in probe_results if is_automatic(probe_result)), None)
-    yield f"  in use: {automatic or 'none: `process` lets a command end every process of root, and has to be named'}"
+    unusable = "none: `process` lets a command end every process of root, so it has to be selected"
+    yield f"  in use: {automatic or unusable}"
     yield ""
     yield "limits (off with --no-limits)"
-    yield f"  memory_mb  {_who_limits_memory()}"
+    yield f"  memory_mb  {_describe_memory_limit()}"
     yield "  cpus       by affinity"
-    yield "  disk_gb    of one file by RLIMIT_FSIZE; of a whole sandbox watched, and told in its log"
-    yield f"  processes  {PROCESSES} at a time, {_who_counts(os.geteuid() == 0)}"
+    yield "  disk_gb    of one file by RLIMIT_FSIZE; of a whole sandbox by watching it, reported in its log"
+    yield f"  processes  {PROCESSES} at a time, {_describe_process_limit(os.geteuid() == 0)}"
     yield ""
     yield "templates"
     chains = Toolchains()
@@ -53,8 +55,8 @@ def report() -> Iterator[str]:
     yield f"  shell: {chains.shell}, git: {chains.git or 'none (repo= and git diff will not work)'}"
 
 
-async def _verdicts() -> list[ProbeResult]:
-    """Every level really tried."""
+async def _probe_levels() -> list[ProbeResult]:
+    """Try every isolation level."""
     run_dir = RunDirectory.create(None)
     zygote = Zygote(run_dir.path, lambda line: None)
     try:
@@ -64,12 +66,12 @@ async def _verdicts() -> list[ProbeResult]:
         run_dir.remove()
 
 
-def _who_counts(root: bool) -> str:
-    how = {"nproc": "RLIMIT_NPROC", "pid_max": "pid_max of its process table"}.get(kernel_counts(not root))
+def _describe_process_limit(is_root: bool) -> str:
+    how = {"nproc": "RLIMIT_NPROC", "pid_max": "pid_max of its process table"}.get(kernel_counts(not is_root))
     return (f"in namespace isolation by {how}, " if how else "") + "by the sandbox's init otherwise"
 
 
-def _who_limits_memory() -> str:
+def _describe_memory_limit() -> str:
     run_dir = RunDirectory.create(None)
     try:
         groups = MemoryGroups.find(run_dir.path)

@@ -1,22 +1,27 @@
-"""How many values a JSON text has, before it is parsed: a parser holds the interpreter lock until it is done."""
+"""Counts the values of a JSON text before it is parsed: the parser holds the interpreter lock until it is done."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any, Union
 
-#: Of a message that a client sends, unless an operation says otherwise.
-MOST = 20_000
+#: Of a client's message, unless the operation has another limit.
+MOST_VALUES = 20_000
 _PIECE = 1 << 18
 
 
 def has_more_values(text: Union[str, bytes], most: int) -> bool:
-    """Whether a JSON text has more than about `most` values: elements, keys, objects and arrays."""
-    return any(count > most for count in counted(text, most))
+    """Whether a JSON text has more than about `most` values (elements, keys, objects and arrays)."""
+    return any(count > most for count in count_values(text, most))
 
 
-def counted(text: Union[str, bytes], most: int) -> Iterator[int]:
-    """The number of values so far, again and again, so that the caller can pause in between; ends beyond `most`."""
+def count_values(text: Union[str, bytes], most: int) -> Iterator[int]:
+    """Yield the number of values so far, piece by piece, so that the caller can pause in between.
+
+    Args:
+        text: The JSON text.
+        most: The count ends when it is larger.
+    """
     signs: Any = ('"', ",", "{", "[", "\\\\", '\\"', "") if isinstance(text, str) else _BYTES
     quote, comma, opening, array, slashes, escaped, nothing = signs
     rest: Any = text
@@ -25,7 +30,9 @@ def counted(text: Union[str, bytes], most: int) -> Iterator[int]:
         return int(piece.count(comma) + piece.count(opening) + piece.count(array))
 
     quick = 0
-    for at in range(0, len(rest), _PIECE):  # nearly always enough: what is in strings is counted too
+    for at in range(
+        0, len(rest), _PIECE
+    ):  # an upper bound, because it includes the content of strings; nearly always sufficient
         quick += values(rest[at : at + _PIECE])
         yield 0
     if quick <= most:
@@ -33,9 +40,9 @@ def counted(text: Union[str, bytes], most: int) -> Iterator[int]:
     pieces, at = [], 0
     while at < len(rest):
         end = at + _PIECE
-        row = len(rest[at:end]) - len(rest[at:end].rstrip(slashes))
-        end += row % 2  # no cut behind a backslash that belongs to what follows
-        # Without these, every quote begins or ends a string.
+        trailing = len(rest[at:end]) - len(rest[at:end].rstrip(slashes))
+        end += trailing % 2  # a piece must not end within an escape sequence
+        # Without escape sequences, every quote begins or ends a string.
         pieces.append(rest[at:end].replace(slashes, nothing).replace(escaped, nothing))
         at = end
         yield 0
@@ -51,7 +58,7 @@ def counted(text: Union[str, bytes], most: int) -> Iterator[int]:
         if not position:
             return
         strings += 1
-        if strings > 2 * most:  # of an object's entry, two may be strings
+        if strings > 2 * most:  # an entry of an object may have two strings
             yield most + 1
             return
 

@@ -1,4 +1,4 @@
-"""Long work on the event loop, in pieces."""
+"""Divides long work on the event loop into pieces, so that other tasks run in between."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import time
 from types import TracebackType
 from typing import Optional
 
-#: The loop is held for so long at most before others have their turn.
+#: How long a piece may occupy the event loop.
 SECONDS = 0.003
 
 
 class Turns:
-    """Of one emulator: of all its long pieces of work, one goes on in each round of the event loop."""
+    """The lock of an emulator's long work: in each iteration of the event loop, only one such task continues."""
 
     def __init__(self) -> None:
         self._lock: Optional[asyncio.Lock] = None
@@ -20,13 +20,20 @@ class Turns:
     @property
     def lock(self) -> asyncio.Lock:
         if self._lock is None:
-            self._lock = asyncio.Lock()  # in Python 3.9 it belongs to the loop that runs when it is made
+            self._lock = asyncio.Lock()  # in Python 3.9 a lock belongs to the loop that runs when it is created
         return self._lock
 
 
 class Pace:
-    """Wait for it between the pieces of a long piece of work: others have their turn when it has taken SECONDS. Nothing
-    else may be waited for in its block."""
+    """Pauses long work when it has taken SECONDS.
+
+    Await the object between the pieces, and nothing else in its block:
+
+        async with Pace(turns) as pace:
+            for piece in work:
+                piece.run()
+                await pace()
+    """
 
     def __init__(self, turns: Turns) -> None:
         self._lock = turns.lock

@@ -1,7 +1,7 @@
-"""The directory in which one emulator keeps its sandboxes, and the removal of those that were left behind.
+"""The directory in which an emulator keeps its sandboxes, and the removal of those that dead emulators have left.
 
-An emulator holds a lock on a file in its directory as long as it lives; the kernel drops the lock however it
-dies. A directory whose lock is free belongs to nobody any more, and the next emulator removes it.
+An emulator holds a lock on a file in its directory as long as it lives; the kernel releases the lock however it
+dies. The next emulator removes directories whose lock is free.
 """
 
 from __future__ import annotations
@@ -23,11 +23,16 @@ _PREFIX = "caged-run-"
 _NEW = "caged-new-"
 _LOCK = "lock"
 _SIGNATURE = b"The directory of a running caged-emulator.\n"
-_HALF_MADE_SECONDS = 60.0
+#: An empty directory that is older was abandoned while it was made.
+_UNFINISHED_SECONDS = 60.0
 
 
 class RunDirectory:
-    """Made by `create`, ended by `remove`. `path` is resolved and safe to stand in a shell word."""
+    """The locked directory of a running emulator.
+
+    Attributes:
+        path: The resolved path, which has only characters that need no quoting in a shell.
+    """
 
     def __init__(self, path: Path, lock: int) -> None:
         self.path = path
@@ -35,10 +40,18 @@ class RunDirectory:
 
     @classmethod
     def create(cls, state_dir: Optional[Path]) -> RunDirectory:
+        """Make a directory, after removing those of dead emulators beside it.
+
+        Args:
+            state_dir: The directory to make it in; None means the directory for temporary files.
+
+        Raises:
+            ConfigError: No suitable directory is writable.
+        """
         base = base_directory(state_dir)
         sweep(base)
         made = Path(tempfile.mkdtemp(prefix=_NEW, dir=base))
-        # The name that a sweep looks at appears only when the lock is held.
+        # The name that `sweep` looks for appears only when the lock is held.
         lock = os.open(made / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         os.write(lock, _SIGNATURE)
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -49,7 +62,7 @@ class RunDirectory:
         return cls(path, lock)
 
     def remove(self) -> None:
-        """Blocks. Harmless when the directory is gone already."""
+        """Remove the directory, if it still exists, and release the lock. Blocks."""
         _remove(self.path)
         if self._lock >= 0:
             os.close(self._lock)
@@ -57,7 +70,7 @@ class RunDirectory:
 
 
 def _remove(path: Path) -> None:
-    """The lock goes last: what has none was not an emulator's."""
+    """Remove a directory, its lock file last: without one it would not be recognised as an emulator's."""
     try:
         names = os.listdir(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -74,6 +87,14 @@ def _remove(path: Path) -> None:
 
 
 def base_directory(state_dir: Optional[Path]) -> Path:
+    """Return the directory in which emulators keep their files.
+
+    Args:
+        state_dir: A directory, which is made if it does not exist; None means the directory for temporary files.
+
+    Raises:
+        ConfigError: It cannot be made, or its path has characters that need quoting in a shell.
+    """
     if state_dir is not None:
         try:
             state_dir.mkdir(parents=True, exist_ok=True)
@@ -87,22 +108,23 @@ def base_directory(state_dir: Optional[Path]) -> Path:
         base = Path(candidate).resolve()
         if usable_base(str(base)) and os.access(base, os.W_OK | os.X_OK):
             return base
-    raise ConfigError("no temporary directory without spaces in its path; name one with state_dir")
+    raise ConfigError(
+        "there is no writable directory for temporary files without spaces in its path; give one as state_dir"
+    )
 
 
 def sweep(base: Path) -> None:
-    """Removes the directories of emulators that are dead. Another user's are left alone."""
-    for path in _ours(base):
+    """Remove the directories of dead emulators, except for those of other users."""
+    for path in _own_directories(base):
         try:
             _sweep_one(path)
         except OSError:
-            pass  # it cannot be removed, or is being removed by somebody else: no reason not to start
+            pass  # it cannot be removed, or another emulator is removing it; this emulator can start
 
 
 def _sweep_one(path: Path) -> None:
-    """A directory is removed only when it is an emulator's beyond doubt: it has a lock file as one makes it. One that
-    is empty is no loss."""
-    if time.time() - path.stat().st_mtime > _HALF_MADE_SECONDS and not os.listdir(path):
+    """Remove a directory if it is empty, or if its lock file is one that an emulator writes and the lock is free."""
+    if time.time() - path.stat().st_mtime > _UNFINISHED_SECONDS and not os.listdir(path):
         path.rmdir()
         return
     try:
@@ -116,17 +138,17 @@ def _sweep_one(path: Path) -> None:
         cgroups.remove_all(str(path))
         _remove(path)
     except BlockingIOError:
-        pass  # alive
+        pass  # its emulator is alive
     finally:
         os.close(lock)
 
 
-def _ours(base: Path) -> Iterator[Path]:
+def _own_directories(base: Path) -> Iterator[Path]:
     for path in base.glob("caged-*"):
         try:
             status = path.lstat()
         except FileNotFoundError:
             continue
-        named = path.name.startswith((_PREFIX, _NEW))
-        if named and status.st_uid == os.geteuid() and path.is_dir() and not path.is_symlink():
+        has_prefix = path.name.startswith((_PREFIX, _NEW))
+        if has_prefix and status.st_uid == os.geteuid() and path.is_dir() and not path.is_symlink():
             yield path

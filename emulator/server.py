@@ -93,7 +93,7 @@ class _Uvicorn(uvicorn.Server):
         return 1 if free > descriptors.kept_for_work() or self._clients.evict() else 0
 
     async def _connected(self, sock: socket.socket) -> None:
-        is_full = not descriptors.room_for_connection() and not self._clients.evict()
+        is_full = not descriptors.has_room_for_connection() and not self._clients.evict()
 
         def protocol() -> Http:
             return Http(

@@ -1,4 +1,4 @@
-"""Ask whether a server keeps to the platform's contract, and see exactly what differs when something is broken."""
+"""Verify that a server conforms to the platform's contract, and report exactly what differs when it does not."""
 
 from caged.emulator import Emulator
 from caged.emulator.verify import verify
@@ -6,7 +6,7 @@ from caged.emulator.verify import verify
 CHECKS = ["exec.*", "files.read*"]
 
 
-def test_what_is_broken_is_told():
+def test_verify_reports_broken_operation():
     with Emulator() as emulator:
         assert verify(emulator.base_url, emulator.api_key, only=CHECKS).different == []
         emulator.faults.add("files.read", status=418)

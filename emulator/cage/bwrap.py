@@ -4,71 +4,124 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
 from typing import Any
 
 from .inside.root_filesystem import OWN_TOP, SECRET_DIRS, SECRET_FILES, is_own
 from .isolation import PYTHON, interpreter
-from .paths import Layout
+from .paths import WRITABLE, Layout
 from .zygote import python_words
 
+#: Where init finds its modules inside. Needs `Layout.lend_library`.
 LIBRARY = "/opt/caged/lib"
-#: What bwrap writes to its standard error, in the sandbox's directory.
-SAID = "bwrap-said"
+#: The file in the sandbox's directory that gets the standard error of bwrap.
+ERRORS = "bwrap-errors"
+#: Replaced by the descriptor of the control socket when the zygote starts bwrap.
+CONTROL_FD = "@FD@"
 
 
 def command(bwrap: str, spec: dict[str, Any], layout: Layout) -> list[str]:
-    """`@FD@` stands for the control socket's descriptor. Needs `Layout.lend_library`."""
-    words = [bwrap, "--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--uid", "0", "--gid", "0"]
+    """Return the command that builds a sandbox's isolation and then becomes its init.
+
+    The order matters: a later mount covers an earlier one.
+
+    Args:
+        bwrap: The path of the program.
+        spec: What `IsolationLevel.spec` has made for this sandbox.
+        layout: The sandbox's directory, with `Layout.lend_library` done.
+
+    Returns:
+        Its words, with CONTROL_FD for the control socket.
+    """
+    program, prefix = interpreter()
+    python = spec["python"]  # the interpreter's prefix, when it is shown as PYTHON
+    if python and program.startswith(f"{prefix}/"):
+        program = PYTHON + program[len(prefix) :]
+    shown = {*spec["show"], *(() if python else (prefix,))}
+    return [
+        bwrap,
+        *_namespaces(spec),
+        *_host_directories(),
+        *_own_directories(layout),
+        *_hidden(spec["hide"]),
+        *_shown(shown),
+        *_secrets(),
+        *_network_files(spec),
+        *_programs(layout, python),
+        *("--remount-ro", "/", "--chdir", "/workspace", "--"),
+        *python_words(program, LIBRARY, "startup", f"it.main_of_bwrap({CONTROL_FD}, {spec!r})"),
+    ]
+
+
+def _namespaces(spec: dict[str, Any]) -> Iterator[str]:
+    yield from ("--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--uid", "0", "--gid", "0")
     if spec["network"] != "full":
-        words.append("--unshare-net")
-    words += ["--hostname", spec["id"], "--die-with-parent", "--as-pid-1"]
+        yield "--unshare-net"
+    yield from ("--hostname", spec["id"], "--die-with-parent", "--as-pid-1")
     # What init needs until it has given up its rights: it makes the devices read-only, which bwrap cannot.
-    words += ["--cap-add", "CAP_SETPCAP", "--cap-add", "CAP_SYS_ADMIN"]
+    yield from ("--cap-add", "CAP_SETPCAP", "--cap-add", "CAP_SYS_ADMIN")
+
+
+def _host_directories() -> Iterator[str]:
+    """The host's top-level directories and links. /opt consists of its entries, since /opt/caged is the sandbox's."""
     for name in sorted(os.listdir("/")):
         path = f"/{name}"
         mode = os.lstat(path).st_mode
         if stat.S_ISLNK(mode):
-            words += ["--symlink", os.readlink(path), path]
+            yield from ("--symlink", os.readlink(path), path)
         elif stat.S_ISDIR(mode) and name not in OWN_TOP and name != "opt":
-            words += ["--ro-bind-try", path, path]
+            yield from ("--ro-bind-try", path, path)
     for name in sorted(os.listdir("/opt")) if os.path.isdir("/opt") else ():
         if name != "caged" and os.path.isdir(f"/opt/{name}"):
-            words += ["--ro-bind-try", f"/opt/{name}", f"/opt/{name}"]
-    words += ["--ro-bind", "/sys", "/sys", "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/run", "--dir", "/home"]
+            yield from ("--ro-bind-try", f"/opt/{name}", f"/opt/{name}")
+
+
+def _own_directories(layout: Layout) -> Iterator[str]:
+    yield from ("--ro-bind", "/sys", "/sys", "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/run", "--dir", "/home")
     if os.path.isdir("/var/tmp"):
-        words += ["--tmpfs", "/var/tmp"]
-    for name in ("workspace", "root", "tmp"):
-        words += ["--bind", f"{layout.directory}/{name}", f"/{name}"]
-    for path in spec["hide"]:
+        yield from ("--tmpfs", "/var/tmp")
+    for name in WRITABLE:
+        yield from ("--bind", f"{layout.directory}/{name}", f"/{name}")
+
+
+def _hidden(paths: list[str]) -> Iterator[str]:
+    for path in paths:
         if os.path.isdir(path) and not is_own(path):
-            words += ["--tmpfs", path]
-    program, prefix = interpreter()
-    elsewhere = spec["python"]
-    if elsewhere and program.startswith(f"{prefix}/"):
-        program = PYTHON + program[len(prefix) :]
-    for path in sorted({*spec["show"], *(() if elsewhere else (prefix,))}, key=len):
-        words += ["--ro-bind-try", path, path]
+            yield from ("--tmpfs", path)
+
+
+def _shown(paths: set[str]) -> Iterator[str]:
+    for path in sorted(paths, key=len):
+        yield from ("--ro-bind-try", path, path)
+
+
+def _secrets() -> Iterator[str]:
     for path in SECRET_FILES:
         if os.path.isfile(path):
-            words += ["--ro-bind", "/dev/null", path]
+            yield from ("--ro-bind", "/dev/null", path)
     for path in SECRET_DIRS:
         if os.path.isdir(path):
-            words += ["--tmpfs", path]
+            yield from ("--tmpfs", path)
+
+
+def _network_files(spec: dict[str, Any]) -> Iterator[str]:
     resolver = os.path.realpath("/etc/resolv.conf")
-    if resolver.startswith("/run/"):
-        words += ["--ro-bind-try", resolver, resolver]
-    words += ["--ro-bind", str(layout.opt), "/opt/caged"]
-    if elsewhere:
+    if resolver.startswith("/run/"):  # where the sandbox has a directory of its own
+        yield from ("--ro-bind-try", resolver, resolver)
+    if spec["hosts"] and os.path.isfile(spec["hosts_target"]):
+        yield from ("--ro-bind", spec["hosts"], spec["hosts_target"])
+
+
+def _programs(layout: Layout, python: str) -> Iterator[str]:
+    yield from ("--ro-bind", str(layout.opt), "/opt/caged")
+    if python:
         # Where it is built to look for its own library, there is nothing now. Commands get an environment of their own.
-        words += ["--ro-bind", elsewhere, PYTHON, "--setenv", "LD_LIBRARY_PATH", f"{PYTHON}/lib"]
-    words += ["--remount-ro", "/", "--chdir", "/workspace", "--"]
-    start = f"it.main_of_bwrap(@FD@, {spec!r})"
-    return [*words, *python_words(program, LIBRARY, "init", start)]
+        yield from ("--ro-bind", python, PYTHON, "--setenv", "LD_LIBRARY_PATH", f"{PYTHON}/lib")
 
 
-def complaint(layout: Layout) -> str:
-    """Why bwrap gave up, in its own words; empty when it said nothing or was not asked."""
+def errors(layout: Layout) -> str:
+    """Return what bwrap has written to its standard error; "" when there is none, or bwrap was not used."""
     try:
-        return (layout.directory / SAID).read_text("utf-8", "replace").strip()
+        return (layout.directory / ERRORS).read_text("utf-8", "replace").strip()
     except OSError:
         return ""

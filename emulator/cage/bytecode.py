@@ -1,14 +1,14 @@
-"""Removal of Python bytecode caches that Python would wrongly take for current.
+"""Removing Python bytecode caches that Python would wrongly use.
 
 Python trusts a `.pyc` file as long as the source has the size and the modification time, in whole seconds, that are
 recorded in it. A source that is edited twice within a second, without a change of its size, keeps its old cache, and
-Python goes on running the old code. Callers of a remote platform hardly ever are that fast; callers of the emulator
+Python goes on running the old code. Callers of a remote platform are hardly ever that fast; callers of the emulator
 are. Only such a cache file is removed. Before a command, one that the command could make stale (its source was written
 in the current second) is invalidated: it stays, as a command may look for it, and Python compiles the source again.
 The sources, their times and all other cache files stay as they are.
 
-What was written through the API is compared at once (`drop_trusted`); what commands wrote, before the next command
-(`bytecode_sweep.py`). All functions block and are meant for a thread.
+Sources that were written through the API are compared at once (`drop_trusted`); those that commands have written,
+before the next command (`bytecode_sweep.py`). All functions block and are meant for a thread.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _WRITABLE = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
 def drop_trusted(directory: int, source: str) -> None:
-    """Removes the cache files of a source that was just replaced, if Python would take them for the new content.
+    """Remove the cache files of a source that was just replaced, if Python would use them for the new content.
 
     Args:
         directory: Descriptor of the directory that holds the source.
@@ -41,29 +41,29 @@ def drop_trusted(directory: int, source: str) -> None:
             if name.startswith(f"{stem}.") and name.endswith(".pyc"):
                 drop(cache, name, status)
     except OSError:
-        pass  # a command changes the same files, or closed the directory to us
+        pass  # a command changes the same files, or the mode of the directory
     finally:
         os.close(cache)
 
 
 def drop(cache: int, name: str, source: os.stat_result) -> None:
-    """Removes a cache file, if Python would take it for the source's content."""
+    """Remove a cache file, if Python would use it for the source."""
     try:
         if _is_trusted(cache, name, source):
             os.unlink(name, dir_fd=cache)
     except OSError:
-        pass  # gone, or closed to us
+        pass  # removed, or its mode does not allow it
 
 
 def invalidate(cache: int, name: str, source: os.stat_result) -> None:
-    """Makes Python compile the source again, if it would load this cache file for it. The file and its times stay.
+    """Make Python compile the source again, if it would use this cache file. The file and its times stay.
 
-    A file with several links is left alone: the others may be no cache files.
+    A file with several links is not changed: the other names may not be those of cache files.
     """
     try:
         fd = os.open(name, _WRITABLE, dir_fd=cache)
     except OSError:
-        return  # gone, or closed to us
+        return  # removed, or its mode does not allow it
     try:
         status = os.fstat(fd)
         if status.st_nlink == 1 and _trusts(os.read(fd, 16), source):
@@ -84,8 +84,8 @@ def _is_trusted(cache: int, name: str, source: os.stat_result) -> bool:
 
 
 def _trusts(header: bytes, source: os.stat_result) -> bool:
-    """Whether Python, having compared time and size, would load a cache file with this header for the source. False
-    for cache files that are validated by a hash, or not at all."""
+    """Return whether Python, which compares time and size, would use a cache file with this header for the source.
+    False for cache files that are validated by a hash, or not at all."""
     recorded = [int.from_bytes(header[at : at + 4], "little") for at in (4, 8, 12)]
     expected = [0, source.st_mtime_ns // 10**9 & 0xFFFFFFFF, source.st_size & 0xFFFFFFFF]
     return len(header) == 16 and recorded == expected

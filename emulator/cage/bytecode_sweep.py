@@ -1,5 +1,5 @@
-"""Before a command starts: removal of the bytecode caches that earlier commands have left stale, and invalidation of
-those that this command could make stale. Why: `bytecode.py`."""
+"""Before a command starts: removing bytecode caches that earlier commands have made stale, and invalidating those that
+this command could make stale. `bytecode.py` says why."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from .safe_files import OutsideOfSandbox, walk
 _CACHE_FILE = re.compile(r"(.+?)\.[a-z]+-?\d[^/]*\.pyc\Z")
 #: Never entered: their Python sources, if any, are installed and not edited.
 _SKIPPED = frozenset({CACHE, ".git", "node_modules", "site-packages", ".cache"})
-#: A tree with more directories is not looked at any further.
+#: Directories that are inspected; the others of a larger tree are ignored.
 DIRECTORIES_MOST = 20_000
-#: Up to so many directories, a look takes less time than handing it to a thread.
+#: Up to so many directories, a sweep takes less time than starting it in a thread.
 _FEW = 50
-#: A cache file that is older than the last look by more than this can no longer become stale: Python compares whole
+#: A cache file that is older than the last sweep by more than this can no longer become stale: Python compares whole
 #: seconds. The other second is for the resolution of a file system's times.
 _SETTLED_SECONDS = 2.0
 #: A file system's clock is behind `time.time()` by less than this.
@@ -30,9 +30,14 @@ _LAG_SECONDS = 0.02
 
 
 @dataclass
-class _Seen:
-    """A directory at the last look. `mtime`: 0 when it was changing too recently to be sure. `below`: its directories,
-    by path on the host and in the sandbox."""
+class _Directory:
+    """A directory at the last sweep.
+
+    Attributes:
+        mtime: Its modification time; 0 when that was too recent to notice the next change.
+        below: Its directories, by path on the host and in the sandbox.
+        has_cache: Whether it has a `__pycache__`.
+    """
 
     mtime: int
     below: list[tuple[str, str]] = field(default_factory=list)
@@ -40,22 +45,22 @@ class _Seen:
 
 
 class BytecodeSweep:
-    """Finds the cache files of one sandbox that are stale, or about to be, after what earlier commands did."""
+    """Finds the cache files of one sandbox that are stale, or can become stale by the next command."""
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
-        self._seen: dict[str, _Seen] = {}
+        self._seen: dict[str, _Directory] = {}
         self._last = 0.0
 
     @property
     def is_quick(self) -> bool:
-        """Whether a look is expected to take well under a millisecond."""
+        """Whether a sweep is expected to take well under a millisecond."""
         return 0 < len(self._seen) <= _FEW
 
     def drop(self) -> None:
-        """Looks at every directory of the sandbox's writable places that has cache files which could be stale."""
+        """Remove or invalidate cache files in the sandbox's writable directories."""
         began = time.time()
-        seen: dict[str, _Seen] = {}
+        seen: dict[str, _Directory] = {}
         suspects: list[str] = []
         for place, root in self._layout.roots().items():
             todo = [(root, f"/{place}")]
@@ -72,8 +77,8 @@ class BytecodeSweep:
             self._drop_in(directory)
         self._seen, self._last = seen, began
 
-    def _look(self, path: str, shown: str, now: float) -> Optional[_Seen]:
-        """What the directory holds, read anew if it has changed; None when it is no directory (any more)."""
+    def _look(self, path: str, shown: str, now: float) -> Optional[_Directory]:
+        """Return the content of a directory, read again if it has changed; None when it is not a directory."""
         try:
             status = os.lstat(path)
             if not stat.S_ISDIR(status.st_mode):
@@ -81,7 +86,7 @@ class BytecodeSweep:
             known = self._seen.get(path)
             if known is not None and known.mtime == status.st_mtime_ns:
                 return known
-            found = _Seen(status.st_mtime_ns if status.st_mtime < now - 0.1 else 0)
+            found = _Directory(status.st_mtime_ns if status.st_mtime < now - 0.1 else 0)
             with os.scandir(path) as entries:
                 for entry in entries:
                     if entry.name == CACHE:
@@ -93,15 +98,17 @@ class BytecodeSweep:
             return None
 
     def _was_written(self, cache: str) -> bool:
-        """Whether a cache file was written so recently that an edit since the last look could have made it stale."""
+        """Whether a cache file was written so recently that an edit since the last sweep could have made it stale."""
         try:
             return os.lstat(cache).st_mtime >= self._last - _SETTLED_SECONDS
         except OSError:
             return False
 
     def _drop_in(self, directory: str) -> None:
-        """Removes the stale cache files of the sources in a directory, given by its path in the sandbox. It is walked
-        to without following links: a command may have replaced any part of the path meanwhile."""
+        """Remove the stale cache files of a directory, given by its path in the sandbox.
+
+        The path is walked without following links: a command may have replaced any part of it meanwhile.
+        """
         try:
             with walk(self._layout, f"{directory}/{CACHE}/") as (place, _name):
                 if place.path != f"{directory}/{CACHE}":

@@ -1,4 +1,7 @@
-"""One sandbox: its directory, its programs and its processes, as one object."""
+"""One sandbox as the emulator uses it: commands, terminals, ports, files and snapshots by the sandbox's own paths.
+
+`init_client.py` starts the processes; this module gives them their environment and translates paths.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +12,19 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Optional
 
 from ..workers import Stop, Workers
-from . import disk, ports, safe_files
+from . import disk, ports, safe_files, shells
 from .bytecode_sweep import BytecodeSweep
 from .cgroups import MemoryGroup
+from .command_result import CommandResult, not_started
+from .init_client import CONNECT_LIMIT, InitClient, SandboxGone
 from .isolation import IsolationLevel
+from .output import OUTPUT_LIMIT
 from .paths import Layout
-from .process import CONNECT_LIMIT, OUTPUT_LIMIT, Result, SandboxGone, SandboxProcesses
 from .programs import Programs
 from .proxy import ENVIRONMENT as PROXY_ENVIRONMENT
 from .proxy import Proxy
@@ -26,27 +32,12 @@ from .terminal import Terminal
 from .toolchains import STANDARD_PATH
 from .zygote import Zygote
 
-#: Above this many bytes a command travels in a file: the kernel takes at most 128 KiB in one argument.
-_INLINE_COMMAND = 100_000
-#: The paths in a longer one are rewritten in a thread.
+#: The paths in a command that is longer than this are rewritten in a thread.
 _REWRITTEN_AT_ONCE = 256 * 1024
 
 
-#: What the shell of a terminal reads first: what a login shell reads, but not the host's own /etc/profile, which would
-#: replace PATH. It remembers no program's place: a test may put another one in front of it at any time.
-_PERSONAL_SHELL = r"""
-PS1='\u@${CAGED_SANDBOX_ID}:\w\$ '
-for __file in ~/.bash_profile ~/.bash_login ~/.profile; do
-    if [ -r "$__file" ]; then . "$__file"; break; fi
-done
-if [ "$__file" = ~/.profile ] && [ -r ~/.bashrc ]; then . ~/.bashrc; fi
-unset __file
-set +h
-"""
-
-
 class Cage:
-    """A sandbox behind its isolation. Made by `Site.open`, ended by `kill`."""
+    """A sandbox with its isolation. `Provisioner.open` makes it, `kill` ends it."""
 
     def __init__(
         self,
@@ -54,7 +45,7 @@ class Cage:
         layout: Layout,
         shell: str,
         zygote: Zygote,
-        processes: SandboxProcesses,
+        init: InitClient,
         programs: Optional[Programs] = None,
         proxy: Optional[Proxy] = None,
         memory: Optional[MemoryGroup] = None,
@@ -70,19 +61,21 @@ class Cage:
         self._id = sandbox_id
         self._shell = shell
         self._zygote = zygote
-        self._processes = processes
+        self._init = init
         self._bytecode = BytecodeSweep(layout)
-        # Where the sandboxes' directory lies inside a repository of the developer (a state_dir in the project), git
-        # must not take that for the sandbox's own. Looked up once; elsewhere the variable is not there at all.
+        # Where the sandbox's directory is inside a repository of the developer (a state_dir in the project), git must
+        # not use that repository. Elsewhere the variable is not set.
         in_repository = not layout.mounted and any((parent / ".git").exists() for parent in layout.directory.parents)
         self._git_ceiling = {"GIT_CEILING_DIRECTORIES": str(layout.directory)} if in_repository else {}
 
     @property
     def alive(self) -> bool:
-        return self._processes.alive
+        """Whether its init runs."""
+        return self._init.alive
 
     @property
     def init_pid(self) -> Optional[int]:
+        """The process number of its init (at level `bwrap`: of bwrap) on the host."""
         return self._zygote.inits.get(self._id)
 
     # --- commands
@@ -108,30 +101,39 @@ class Cage:
         command: str,
         env: Mapping[str, str],
         limit: int = OUTPUT_LIMIT,
-        apart: bool = False,
+        separate: bool = False,
         seconds: Optional[float] = None,
         posix: bool = False,
-    ) -> Result:
-        """Run `bash -c COMMAND` in /workspace, or `sh -c COMMAND` with `posix`. `apart`: standard error by itself.
-        Cancelled, or after `seconds`, it kills the command and all that came from it. Raises Gone when the sandbox's
-        processes are gone."""
+    ) -> CommandResult:
+        """Run a shell command in /workspace. When this is cancelled, the command is killed with its children.
+
+        Args:
+            command: The command, for `bash -c`.
+            env: Variables to add to the environment.
+            limit: The number of bytes to keep of each output.
+            separate: Whether standard error is kept separately.
+            seconds: The time after which the command is killed with its children; None for no limit.
+            posix: Use `sh -c`.
+
+        Raises:
+            SandboxGone: The sandbox's processes have ended.
+        """
         if len(command) > _REWRITTEN_AT_ONCE:
             command = await self.workers.walk.run(self.layout.to_host_text, command)
         else:
             command = self.layout.to_host_text(command)
-        # The word behind the command is $0, with which the shell's own messages begin.
+        # The word after the command is $0, with which the shell's own messages begin.
         shell, name = ("/bin/sh", ["sh"]) if posix else (self._shell, [])
-        if len(command.encode("utf-8", "surrogateescape")) < _INLINE_COMMAND:
-            return await self.program([shell, "-c", command, *name], env, limit, apart, seconds)
+        if shells.fits_argument(command):
+            return await self.program([shell, "-c", command, *name], env, limit, separate, seconds)
         script = self.layout.opt / f"command-{os.urandom(6).hex()}"
         try:
             await self.workers.small.run(script.write_text, command, "utf-8", "surrogateescape")
         except OSError as error:
-            return Result(b"", -1, False, f"/opt/caged cannot be written to ({error.strerror})")
+            return not_started(f"/opt/caged cannot be written to ({error.strerror})")
         try:
-            seen = f"{self.layout.seen('opt/caged')}/{script.name}"
-            read = f". {seen}" if posix else f'IFS= read -r -d "" __c < {seen}; eval "unset __c; $__c"'
-            return await self.program([shell, "-c", read, *name], env, limit, apart, seconds)
+            read = shells.reading(f"{self.layout.seen('opt/caged')}/{script.name}", posix)
+            return await self.program([shell, "-c", read, *name], env, limit, separate, seconds)
         finally:
             script.unlink(missing_ok=True)
 
@@ -140,51 +142,63 @@ class Cage:
         argv: Sequence[str],
         env: Mapping[str, str],
         limit: int = OUTPUT_LIMIT,
-        apart: bool = False,
+        separate: bool = False,
         seconds: Optional[float] = None,
-    ) -> Result:
-        """A program with its arguments as they are, in /workspace."""
+    ) -> CommandResult:
+        """Run a program in /workspace, with its arguments as they are. See `shell` for the options."""
         if not self.alive:
             raise SandboxGone("the sandbox's processes are gone")
         if not self.layout.workspace.is_dir():
             try:
                 self.layout.workspace.mkdir()
-            except OSError as error:  # a file or a dead link is in its place, or the whole directory is gone
-                return Result(b"", -1, False, f"/workspace is not a directory any more ({error.strerror})")
+            except OSError as error:  # a file or a dead link replaces it, or the whole directory was removed
+                return not_started(f"/workspace is not a directory any more ({error.strerror})")
         await self._drop_stale_bytecode()
-        result = await self._processes.run(
-            list(argv), self._environment(env), self.layout.seen("workspace"), limit, apart, seconds
+        result = await self._init.run(
+            list(argv), self._environment(env), self.layout.seen("workspace"), limit, separate, seconds
         )
-        return Result(
-            self.layout.to_sandbox_text(result.output),
-            result.code,
-            result.truncated,
-            result.error and os.fsdecode(self.layout.to_sandbox_text(os.fsencode(result.error))),
-            self.layout.to_sandbox_text(result.errors),
-            result.timed_out,
-            result.signal,
+        seen = self.layout.to_sandbox_text
+        return replace(
+            result,
+            output=seen(result.output),
+            error=result.error and os.fsdecode(seen(os.fsencode(result.error))),
+            errors=seen(result.errors),
         )
 
     async def terminal(self, env: Mapping[str, str], rows: int, cols: int, quiet: bool = False) -> Terminal:
-        """A shell in /workspace that a terminal controls: the one of a person, who sees a prompt; or, `quiet`, one that
-        says nothing of itself, for programs that type. Who gets it has to close it. Raises Gone, OSError."""
+        """Start a shell in /workspace on a terminal, which the caller has to close.
+
+        Args:
+            env: Variables to add to the environment.
+            rows: Lines of the terminal.
+            cols: Characters of a line.
+            quiet: False for a person, who gets a prompt and line editing; True for a program: the shell prints nothing
+                of its own.
+
+        Raises:
+            SandboxGone: The sandbox's processes have ended, or the shell cannot be started.
+            OSError: The shell's settings cannot be written.
+        """
         await self._drop_stale_bytecode()
         environment = self._environment(env)
+        is_bash = self._shell.endswith("bash")
         if quiet:
             environment.update(PS1="", PS2="", HISTFILE="")
-            words = [self._shell, "--noprofile", "--norc", "--noediting", "+H", "-i"]
         else:
             environment["TERM"] = "xterm-256color"
-            settings = self.layout.opt / "terminal.sh"
-            if not settings.exists():
-                await self.workers.small.run(settings.write_text, _PERSONAL_SHELL, "utf-8")
-            words = [self._shell, "--init-file", f"{self.layout.seen('opt/caged')}/terminal.sh", "-i"]
-        if not self._shell.endswith("bash"):
+        if not is_bash:
             environment.setdefault("PS1", "$ ")
             words = [self._shell, "-i"]
-        terminal = await self._processes.terminal(words, environment, self.layout.seen("workspace"), rows, cols, quiet)
+        elif quiet:
+            words = [self._shell, *shells.QUIET_OPTIONS]
+        else:
+            settings = self.layout.opt / "terminal.sh"
+            if not settings.exists():
+                await self.workers.small.run(settings.write_text, shells.PERSONAL_SETTINGS, "utf-8")
+            words = [self._shell, "--init-file", f"{self.layout.seen('opt/caged')}/terminal.sh", "-i"]
+        terminal = await self._init.terminal(words, environment, self.layout.seen("workspace"), rows, cols, quiet)
         terminal.layout = self.layout
-        terminal.edits_lines = self._shell.endswith("bash") and not quiet
+        terminal.edits_lines = is_bash and not quiet
         return terminal
 
     async def _drop_stale_bytecode(self) -> None:
@@ -193,16 +207,37 @@ class Cage:
         else:
             await self.workers.walk.run(self._bytecode.drop)
 
+    async def freeze(self) -> None:
+        """Stop every process. Raises SandboxGone."""
+        await self._init.freeze()
+
+    async def thaw(self) -> None:
+        """Continue the processes that `freeze` has stopped. Raises SandboxGone."""
+        await self._init.thaw()
+
     # --- ports
 
     async def ports(self) -> dict[int, str]:
-        """What its processes listen on: see `ports.listening`."""
+        """The ports on which its processes listen; see `ports.listening`."""
         return await self.workers.small.run(ports.listening, self.init_pid)
 
     async def connect(self, address: str, port: int, own_network: bool) -> socket.socket:
-        """A connected, non-blocking socket to one of them. Raises Gone, OSError."""
+        """Connect to one of its ports.
+
+        Args:
+            address: The address by which the port is reached from within.
+            port: The port.
+            own_network: Whether the sandbox has a network of its own.
+
+        Returns:
+            A connected, non-blocking socket.
+
+        Raises:
+            SandboxGone: The sandbox's processes have ended.
+            OSError: It cannot be reached within CONNECT_LIMIT seconds.
+        """
         if own_network:
-            connection = await self._processes.connect(address, port)
+            connection = await self._init.connect(address, port)
         else:
             connection = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
             connection.setblocking(False)
@@ -212,7 +247,7 @@ class Cage:
             connection.close()
             raise OSError(errno.ETIMEDOUT, f"no connection within {CONNECT_LIMIT:g} s") from None
         except OSError as error:
-            if error.errno != errno.EISCONN:  # it was on its way already, and has arrived
+            if error.errno != errno.EISCONN:  # init has started to connect, and the connection is complete
                 connection.close()
                 raise
         except BaseException:
@@ -220,88 +255,93 @@ class Cage:
             raise
         return connection
 
-    async def freeze(self) -> None:
-        await self._processes.freeze()
-
-    async def thaw(self) -> None:
-        await self._processes.thaw()
-
     # --- files (each in a thread)
 
     async def read(self, path: str, limit: int) -> bytes:
+        """See `safe_files.read`."""
         return await self.workers.small.run(safe_files.read, self.layout, path, limit)
 
     async def write(self, path: str, content: bytes) -> str:
+        """See `safe_files.write`."""
         return await self.workers.small.run(safe_files.write, self.layout, path, content)
 
     async def listing(self, path: str) -> list[safe_files.Entry]:
+        """See `safe_files.listing`."""
         return await self.workers.walk.run(safe_files.listing, self.layout, path)
 
     async def directory(self, path: str) -> str:
-        """A directory of the sandbox, links resolved, by the path that a command has to use."""
+        """See `safe_files.resolve_directory`."""
         return await self.workers.small.run(safe_files.resolve_directory, self.layout, path)
 
-    async def pack(self, target: Path, limit: Optional[int], stop: Optional[Stop] = None) -> int:
-        """Raises TooLarge, OSError; Stopped, which is one, by `stop`."""
-        from . import archive  # with what reads and writes tar files, for who takes snapshots
-
-        return await self.workers.copy.run(archive.pack, self.layout, target, limit, stop=stop)
-
     async def disk_usage(self) -> int:
-        """Bytes that the sandbox's writable places take on disk."""
+        """Bytes on disk in the sandbox's writable directories."""
         roots = self.layout.roots().values()
         return sum([await self.workers.walk.run(disk.size, root) for root in roots])
 
-    async def unpack(self, source: Path, stop: Optional[Stop] = None) -> None:
+    # --- snapshots
+
+    async def pack(self, target: Path, limit: Optional[int], stop: Optional[Stop] = None) -> int:
+        """Write the workspace into a tar file; see `tar_writer.pack`. Raises Stopped, an OSError, by `stop`."""
+        from . import tar_writer  # with `tarfile`, which only snapshots need
+
+        return await self.workers.copy.run(tar_writer.pack, self.layout, target, limit, stop=stop)
+
+    async def restore(self, source: Path, stop: Optional[Stop] = None) -> None:
+        """Replace the workspace by the content of a tar file; see `restore.restore_workspace`. Raises Stopped, an
+        OSError, by `stop`."""
         from . import restore
 
-        await self.workers.copy.run(restore.unpack, source, self.layout, stop=stop)
+        await self.workers.copy.run(restore.restore_workspace, source, self.layout, stop=stop)
 
-    # --- programs put into the sandbox
+    # --- the rest
 
     async def listen(self) -> None:
-        """Programs inside can ask the emulator from now on; harmless to repeat. Raises Gone."""
+        """Accept requests of shims from now on; repeating it has no effect. Raises SandboxGone."""
         if not self._listening:
-            await self._processes.listen(self.programs.ask_dir)
+            await self._init.listen(self.programs.shim_socket_dir)
             self._listening = True
 
     @asynccontextmanager
     async def outside(self) -> AsyncIterator[Cage]:
-        """The same directory without the isolation, for what the emulator itself does there and the host is needed for:
-        a clone from a path of the host, over the host's network. Its processes end with the block."""
+        """The same directory without isolation, for the emulator's own work that needs the host: a clone from a path of
+        the host, over the host's network. Its processes end with the block."""
         if not self.layout.mounted:
             yield self
             return
         layout = Layout(self.layout.directory)
         spec = IsolationLevel("process", confine=False).spec(f"{self._id}-outside", layout, "full", ())
-        processes = SandboxProcesses(await self._zygote.create(spec), lambda: None)
+        init = InitClient(await self._zygote.create(spec), lambda: None)
         try:
-            await processes.ready()
-            yield Cage(self._id, layout, self._shell, self._zygote, processes, workers=self.workers)
+            await init.ready()
+            yield Cage(self._id, layout, self._shell, self._zygote, init, workers=self.workers)
         finally:
-            await processes.stop()
+            await init.stop()
             self._zygote.inits.pop(spec["id"], None)
 
     def crash(self) -> None:
-        """Kills its first process, as the kernel might: everything in it dies, and it is lost."""
-        init = self.init_pid
-        if init is not None:
-            try:
-                os.kill(init, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+        """Kill its init, as the kernel might: every process in it ends, and it is lost."""
+        _kill(self.init_pid)
 
     async def kill(self) -> int:
-        """Kills everything in it, for good. Returns the number of processes that survived (0)."""
+        """Kill every process in it, for good.
+
+        Returns:
+            The number of processes that survived: 0, unless one is stuck in the kernel.
+        """
         if self._proxy is not None:
             self._proxy.close()
-        init = self._zygote.inits.pop(self._id, None)
-        survivors = await self._processes.stop()
-        if survivors and init is not None:
-            try:
-                os.kill(init, signal.SIGKILL)  # it did not do as it was told; the zygote takes what it leaves
-            except ProcessLookupError:
-                pass
+        pid = self._zygote.inits.pop(self._id, None)
+        survivors = await self._init.stop()
+        if survivors:
+            _kill(pid)  # init hangs; the zygote kills what it leaves
         if self.memory is not None:
             await self.memory.remove()
         return survivors
+
+
+def _kill(pid: Optional[int]) -> None:
+    if pid is not None:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass

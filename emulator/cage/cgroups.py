@@ -1,7 +1,7 @@
 """Memory limits for whole sandboxes, where this process may make control groups (version 2, or 1).
 
-On a desktop with systemd that is so for an ordinary user inside a delegated slice; in a container usually not.
-Where it is not, each process is limited by itself (`inside/limits.py`).
+On a desktop with systemd an ordinary user may do so in a delegated slice; in a container it is usually not
+permitted. Where it is not, each process is limited by itself (`inside/limits.py`).
 """
 
 from __future__ import annotations
@@ -22,14 +22,20 @@ _MIB = 1024 * 1024
 
 @dataclass(frozen=True)
 class MemoryGroup:
-    """The group of one sandbox. `limit` and `events` are its files for the limit and the count of kills."""
+    """The control group of one sandbox.
+
+    Attributes:
+        path: Its directory.
+        limit: The name of the file with its limit.
+        events: The name of the file with the number of kills.
+    """
 
     path: Path
     limit: str
     events: str
 
     def add(self, pids: Sequence[int]) -> None:
-        """Moves processes in; their children follow by themselves. One that is gone is passed over."""
+        """Move processes into the group, which their children inherit. One that has ended is ignored."""
         for pid in pids:
             try:
                 (self.path / "cgroup.procs").write_text(str(pid))
@@ -37,7 +43,7 @@ class MemoryGroup:
                 pass
 
     def kills(self) -> int:
-        """How many processes the kernel has killed here because the memory was used up."""
+        """Return the number of processes that the kernel has killed because the memory was used up."""
         try:
             for line in (self.path / self.events).read_text().splitlines():
                 name, _, value = line.partition(" ")
@@ -48,8 +54,8 @@ class MemoryGroup:
         return 0
 
     async def remove(self) -> None:
-        """After everything was killed. The kernel takes a moment to let go of the last process; a group that is held
-        longer stays for the sweep."""
+        """Remove the group after every process was killed. The kernel takes a moment to release the last one; a group
+        that is in use after REMOVE_SECONDS is left to `inside/cgroups.py`."""
         deadline = time.monotonic() + REMOVE_SECONDS
         while True:
             try:
@@ -64,7 +70,13 @@ class MemoryGroup:
 
 
 class MemoryGroups:
-    """A parent in which groups can be made. `version` is 1 or 2."""
+    """Makes the groups of one emulator.
+
+    Args:
+        parent: The directory in which they are made.
+        version: The version of control groups, 1 or 2.
+        run_dir: The emulator's directory, whose name is part of theirs.
+    """
 
     def __init__(self, parent: Path, version: int, run_dir: Path) -> None:
         self.parent = parent
@@ -76,7 +88,7 @@ class MemoryGroups:
 
     @classmethod
     def find(cls, run_dir: Path) -> Optional[MemoryGroups]:
-        """The nearest parent that lets us make a group with a limit, tried out; None when there is none."""
+        """Find the nearest parent in which a group with a limit can be made, by trying; None when there is none."""
         for parent, version in _candidates():
             groups = cls(parent, version, run_dir)
             try:
@@ -88,7 +100,7 @@ class MemoryGroups:
         return None
 
     def create(self, name: str, memory_mb: int) -> MemoryGroup:
-        """OSError when it cannot be made; then nothing is left of it."""
+        """Make a group with a limit. Raises OSError when that fails; then no group is left."""
         group = MemoryGroup(self.parent / f"{self._prefix}{name}", self._limit, self._events)
         group.path.mkdir()
         try:
@@ -100,7 +112,7 @@ class MemoryGroups:
 
 
 def _candidates() -> Iterator[tuple[Path, int]]:
-    """Directories that may serve as parents: our own group, then what is above it."""
+    """Yield possible parents with their version: the group of this process, then those above it."""
     try:
         mounts = [line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines()]
         own = [line.split(":", 2) for line in Path("/proc/self/cgroup").read_text().splitlines()]
@@ -120,7 +132,7 @@ def _candidates() -> Iterator[tuple[Path, int]]:
             continue
         here = Path(point) / path[len(root.rstrip("/")) :].lstrip("/")
         for parent in (here, *here.parents):
-            # Moving a process asks for the right to write to the nearest group above both places.
+            # To move a process, one must be able to write to the nearest group above both the old and the new one.
             ours = os.access(parent, os.W_OK) and os.access(parent / "cgroup.procs", os.W_OK)
             if ours and (version == 1 or "memory" in _controllers(parent)):
                 yield parent, version
@@ -129,7 +141,7 @@ def _candidates() -> Iterator[tuple[Path, int]]:
 
 
 def _controllers(group: Path) -> list[str]:
-    """What a version 2 group hands on to the groups below it."""
+    """Return the controllers that a version 2 group enables for the groups in it."""
     try:
         return (group / "cgroup.subtree_control").read_text().split()
     except OSError:

@@ -13,10 +13,12 @@ from .inside import frames
 
 
 class Channel:
-    """Sends messages with descriptors and hands every message that arrives to `on_message`.
+    """Sends and receives messages with descriptors.
 
-    Descriptors that arrive belong to `on_message`. `on_end` is called once, when the other side is gone or
-    `close` was called.
+    Args:
+        sock: The socket.
+        on_message: Called with every message that arrives, and its descriptors, which it has to close.
+        on_end: Called once, when the other side has closed the socket or `close` was called.
     """
 
     def __init__(
@@ -36,8 +38,13 @@ class Channel:
         self._loop.add_reader(sock, self._readable)
 
     def send(self, message: frames.Message, fds: Sequence[int] = ()) -> None:
-        """Sends now, or as soon as the other side reads. The caller keeps its descriptors: duplicates travel.
-        Does nothing when the channel is closed."""
+        """Send a message now, or as soon as the other side reads. Without effect when the channel is closed.
+
+        The caller keeps its descriptors, because duplicates are sent.
+
+        Raises:
+            OSError: There is no descriptor left for a duplicate.
+        """
         if self.closed:
             return
         self._unsent.append((frames.encode(message, fds), [os.dup(fd) for fd in fds]))
@@ -69,7 +76,7 @@ class Channel:
         except (BlockingIOError, InterruptedError):
             return
         except (EOFError, OSError, ValueError):
-            self.close()  # gone, or not what init and the zygote send: nothing that follows can be understood
+            self.close()  # closed, or not what init and the zygote send: what follows cannot be read
             return
         for message, fds in messages:
             self._on_message(message, fds)

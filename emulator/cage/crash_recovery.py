@@ -1,30 +1,30 @@
-"""The directory of a sandbox whose processes are gone, made ready for new ones. All functions block."""
+"""Making the directory of a sandbox whose processes have ended ready for new ones. All functions block."""
 
 from __future__ import annotations
 
 import os
 
 from . import disk
-from .directory_cursor import Cursor
+from .directory_cursor import DirectoryCursor
 from .paths import Layout
 from .safe_files import TEMPORARY
 
 
-def refurnish(layout: Layout) -> None:
-    """Writes that were cut off are taken back, a restore likewise; programs that the emulator puts into a sandbox go,
-    to be put there anew. The sandbox's own files stay as they are."""
-    from . import restore
+def recover_directory(layout: Layout) -> None:
+    """Undo what was interrupted, and remove the emulator's programs, which are installed again. The sandbox's own files
+    stay as they are."""
+    from . import restore  # loads what reads tar files
 
-    restore.finish(layout)
+    restore.finish_interrupted(layout)
     disk.remove(layout.opt)
     layout.make_opt()
-    complete(layout)
+    recreate_missing_places(layout)
     for path in layout.roots().values():
         _remove_half_written(path)
 
 
-def complete(layout: Layout) -> None:
-    """Each place is a directory of its own, whatever a command has put there instead."""
+def recreate_missing_places(layout: Layout) -> None:
+    """Make each writable directory that a command has removed, or replaced by a file or a link."""
     for name, path in layout.roots().items():
         if os.path.islink(path) or not os.path.isdir(path):
             if os.path.lexists(path):
@@ -35,10 +35,10 @@ def complete(layout: Layout) -> None:
 
 
 def _remove_half_written(root: str) -> None:
-    """What the file API writes has another name until it is whole. However deep; links are not followed. A tree that
-    cannot be read to its end is no reason not to start the sandbox."""
+    """Remove the temporary files of writes that were interrupted, at any depth, without following links. A tree that
+    cannot be read completely does not keep the sandbox from starting."""
     try:
-        cursor = Cursor(root)
+        cursor = DirectoryCursor(root)
     except OSError:
         return
     try:
@@ -62,7 +62,7 @@ def _remove_half_written(root: str) -> None:
 
 
 def _clean(directory: int) -> list[bytes]:
-    """Returns the directories in it."""
+    """Remove temporary files from a directory. Returns the names of the directories in it."""
     found = []
     with os.scandir(directory) as entries:
         for entry in entries:

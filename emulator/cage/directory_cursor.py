@@ -1,7 +1,7 @@
-"""A position in a directory tree that is moved by one name at a time, with one descriptor however deep the tree is.
+"""A position in a directory tree that moves by one name at a time, with one descriptor however deep the tree is.
 
-No path is handed to the kernel and no link is followed, so neither the depth of a tree (paths longer than PATH_MAX) nor
-a link in it matters.
+The kernel gets no path and follows no link, so neither the depth of a tree (paths longer than PATH_MAX) nor a link in
+it matters.
 """
 
 from __future__ import annotations
@@ -18,14 +18,17 @@ DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _ENTER = stat.S_IRUSR | stat.S_IXUSR
 
 
-class Cursor:
-    """Stands in a directory. `fd` is its descriptor and changes with every move. To be closed, which also gives back
-    the modes that `enter` has changed."""
+class DirectoryCursor:
+    """A current directory. `fd` is its descriptor and changes with every move.
+
+    Args:
+        top: The directory to begin in.
+
+    Raises:
+        OSError: `top` is a link or not a directory.
+    """
 
     def __init__(self, top: str) -> None:
-        """Args:
-        top: The directory to begin in; OSError when it is a link or not a directory.
-        """
         self._above: list[tuple[int, int]] = []  # device and inode of each directory on the way
         self._modes: dict[int, int] = {}  # by depth, of the directories that kept their owner out
         self.fd = self._open(top, None, 0)
@@ -35,8 +38,12 @@ class Cursor:
         return len(self._above)
 
     def enter(self, name: bytes) -> None:
-        """Go down into a directory. One whose mode keeps its owner out is open until it is left, as it would be to
-        root in a VM."""
+        """Move into a directory. One whose mode keeps its owner out gets another mode until it is left: root in a VM
+        could enter it.
+
+        Raises:
+            OSError: `name` is a link or not a directory.
+        """
         here = os.fstat(self.fd)
         below = self._open(os.fsdecode(name), self.fd, self.depth + 1)
         os.close(self.fd)
@@ -49,7 +56,7 @@ class Cursor:
         except PermissionError:
             mode = stat.S_IMODE(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode)
             if mode & _ENTER == _ENTER:
-                raise  # somebody else's
+                raise  # it belongs to another user
             unlock(name, parent)
             fd = os.open(name, DIRECTORY, dir_fd=parent)
             self._modes[depth] = mode
@@ -61,7 +68,11 @@ class Cursor:
         return fd
 
     def leave(self) -> None:
-        """Go back up. OSError (ESTALE) when the directory was moved elsewhere since it was entered."""
+        """Move to the parent directory.
+
+        Raises:
+            OSError: (ESTALE) The directory was moved elsewhere since it was entered.
+        """
         mode = self._modes.pop(self.depth, None)
         above = os.open("..", DIRECTORY, dir_fd=self.fd)
         if mode is not None:
@@ -75,7 +86,7 @@ class Cursor:
         self._above.pop()
 
     def close(self) -> None:
-        """Harmless to repeat."""
+        """Close the descriptor, and restore the modes that `enter` has changed. Repeating it has no effect."""
         if self.fd < 0:
             return
         try:
@@ -84,13 +95,17 @@ class Cursor:
             if self._modes:
                 os.fchmod(self.fd, self._modes.pop(0))
         except OSError:
-            pass  # moved away: its mode is not ours to give back any more
+            pass  # moved away: its mode cannot be restored
         os.close(self.fd)
         self.fd = -1
 
 
 def open_below(top: int, parts: Sequence[bytes]) -> int:
-    """A descriptor of the directory that the names lead to from `top`, to be closed. OSError for a link on the way."""
+    """Open the directory that the names lead to from `top`; the caller closes the descriptor.
+
+    Raises:
+        OSError: One of them is a link or not a directory.
+    """
     fd = os.dup(top)
     for part in parts:
         try:

@@ -1,4 +1,4 @@
-"""A directory on the host's disk with all that is below it: how large it is, and its removal.
+"""Measuring and removing directory trees on the host's disk.
 
 All functions block and are meant for a thread.
 """
@@ -15,7 +15,7 @@ from typing import Callable, Optional, Union
 
 from ..workers import checkpoint
 
-#: Ends the name of a directory that is being removed, should nobody come to the end of it.
+#: The end of the name of a directory that is being removed, so that an interrupted removal can be continued.
 REMOVED = ".removed"
 
 
@@ -24,7 +24,7 @@ class TooLarge(Exception):
 
 
 def size(path: str) -> int:
-    """Bytes on disk below a directory. Links are not followed; what cannot be looked into counts as nothing."""
+    """Return the bytes on disk below a directory. Links are not followed; what cannot be read is not counted."""
     total, todo = 0, [path]
     while todo:
         checkpoint()
@@ -40,10 +40,18 @@ def size(path: str) -> int:
 
 
 def remove(path: Union[Path, str], parent: Optional[int] = None, seconds: Optional[float] = None) -> None:
-    """Removes a tree, however deep and whatever modes its directories have. Missing is fine, also when somebody else
-    removes it too. Never follows a link, and touches the mode of no file: that may be a hard link to one outside.
-    `path` is below the descriptor `parent`, if there is one. `seconds` bounds it where something may go on filling the
-    tree: OSError (ENOTEMPTY) after that."""
+    """Remove a tree, however deep, whatever modes its directories have. Without effect when it does not exist.
+
+    Links are not followed, and the mode of a file is not changed, because it may be a hard link to a file outside.
+
+    Args:
+        path: The tree.
+        parent: The descriptor of the directory that `path` is relative to.
+        seconds: The time after which it gives up, where a process may go on filling the tree.
+
+    Raises:
+        OSError: It cannot be removed; ENOTEMPTY after `seconds`.
+    """
     deadline = time.monotonic() + seconds if seconds is not None else None
     for attempt in range(5):
         try:
@@ -60,12 +68,12 @@ def remove(path: Union[Path, str], parent: Optional[int] = None, seconds: Option
             if error.errno == errno.ELOOP:  # a link, where the system says it this way
                 return
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) or attempt == 4:
-                raise  # else somebody put something in meanwhile
+                raise  # else a process has made an entry meanwhile
 
 
 def discard(path: Path) -> None:
-    """Remove a sandbox's directory, which has another name from the first moment on: what is left of it when that is
-    cut off shows by its name that it was to go."""
+    """Remove a sandbox's directory. It is renamed first, so that its name shows that it was being removed if that is
+    interrupted."""
     doomed = path.with_name(path.name + REMOVED)
     try:
         path.rename(doomed)
@@ -77,8 +85,11 @@ def discard(path: Path) -> None:
 
 
 def _empty(top: int, deadline: Optional[float] = None) -> None:
-    """What a directory holds is moved up into `top` before it goes: so nothing here grows with the depth, neither
-    recursion nor descriptors nor paths."""
+    """Remove the content of a directory.
+
+    Nested directories are moved up into `top` first, so that neither recursion nor descriptors nor paths grow with the
+    depth.
+    """
     token, count = secrets.token_hex(4), 0
     while True:
         directories = _remove_files(top)
@@ -101,7 +112,7 @@ def _empty(top: int, deadline: Optional[float] = None) -> None:
 
 
 def _remove_files(directory: int) -> list[str]:
-    """Removes all but the directories, and returns those."""
+    """Remove all entries but directories, and return the names of those."""
     with os.scandir(directory) as found:
         entries = list(found)
     for entry in entries:
@@ -111,7 +122,7 @@ def _remove_files(directory: int) -> list[str]:
 
 
 def _open_directory(name: str, parent: Optional[int]) -> int:
-    """A descriptor of a directory that its owner may read and change from now on."""
+    """Open a directory, and let its owner read and change it."""
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         fd = os.open(name, flags, dir_fd=parent)
@@ -124,7 +135,7 @@ def _open_directory(name: str, parent: Optional[int]) -> int:
 
 
 def unlock(name: str, parent: Optional[int]) -> None:
-    """Lets its owner into a directory, and never through a link that was put in its place meanwhile."""
+    """Let its owner read and change a directory, without following a link that has replaced it meanwhile."""
     if not hasattr(os, "O_PATH"):
         os.chmod(name, stat.S_IRWXU, dir_fd=parent, follow_symlinks=False)
         return

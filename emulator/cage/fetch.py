@@ -1,4 +1,4 @@
-"""HTTP requests that come from a sandbox's own network."""
+"""Sending HTTP requests from a sandbox's own network."""
 
 from __future__ import annotations
 
@@ -13,17 +13,26 @@ from .cage import Cage
 from .isolation import interpreter
 from .zygote import python_words
 
-#: The answer of `inside/fetch.py` is base64 in JSON, headers included.
+#: `inside/fetch.py` returns base64 in JSON, with the headers.
 _OVERHEAD = 128 * 1024
 
 
 class FetchFailed(Exception):
-    """There was no answer; the text says why."""
+    """There was no response; the text says why."""
 
 
 @dataclass(frozen=True)
-class Answer:
-    """`url` is the one that answered, after redirects. `truncated`: `body` is only the beginning."""
+class FetchResponse:
+    """An HTTP response.
+
+    Attributes:
+        url: The URL that it came from, after redirects.
+        status: The status code.
+        reason: The status text.
+        headers: Names and values, in their order.
+        body: The body.
+        truncated: Whether `body` is only the beginning.
+    """
 
     url: str
     status: int
@@ -42,9 +51,23 @@ async def fetch(
     body: Optional[str],
     limit: int,
     seconds: float,
-) -> Answer:
-    """Asks from inside, with the Python that the emulator runs on, or the sandbox's where that is hidden. At most
-    `limit` bytes of the body, all within `seconds`. Raises FetchFailed and Gone."""
+) -> FetchResponse:
+    """Send a request from inside a sandbox, by the emulator's Python, or the sandbox's where that is hidden.
+
+    Args:
+        cage: The sandbox.
+        env: Variables of its environment, such as a proxy.
+        url: The URL.
+        method: The HTTP method.
+        headers: Headers to send.
+        body: The body to send.
+        limit: The number of bytes of the response's body to keep.
+        seconds: The time for all of it.
+
+    Raises:
+        FetchFailed: There was no response.
+        SandboxGone: The sandbox's processes have ended.
+    """
     request = {"url": url, "method": method, "headers": dict(headers), "body": body, "limit": limit, "seconds": seconds}
     program, *words = python_words(
         interpreter()[0], cage.layout.lend_library(), "fetch", "sys.exit(it.main(*sys.argv[1:]))"
@@ -60,17 +83,17 @@ async def fetch(
     if result.code in (126, 127):
         raise FetchFailed("there is no python3 in this sandbox to make the request with")
     try:
-        answer = json.loads(result.output)
-        if "error" in answer:
-            raise FetchFailed(str(answer["error"]))
-        return Answer(
-            str(answer["url"]),
-            int(answer["status"]),
-            str(answer["reason"]),
-            [(str(name), str(value)) for name, value in answer["headers"]],
-            base64.b64decode(answer["body"]),
-            bool(answer["truncated"]),
+        response = json.loads(result.output)
+        if "error" in response:
+            raise FetchFailed(str(response["error"]))
+        return FetchResponse(
+            str(response["url"]),
+            int(response["status"]),
+            str(response["reason"]),
+            [(str(name), str(value)) for name, value in response["headers"]],
+            base64.b64decode(response["body"]),
+            bool(response["truncated"]),
         )
     except (ValueError, KeyError, TypeError):
-        said = result.errors.decode("utf-8", "replace").strip().rpartition("\n")[2]
-        raise FetchFailed(said or f"the request ended with exit code {result.code}") from None
+        last_line = result.errors.decode("utf-8", "replace").strip().rpartition("\n")[2]
+        raise FetchFailed(last_line or f"the request ended with exit code {result.code}") from None

@@ -10,9 +10,10 @@ from typing import Optional
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from .cage import Cage
-from .process import OUTPUT_LIMIT, Result
+from .command_result import CommandResult
+from .output import OUTPUT_LIMIT
 
-#: Never ask for a password, never page, and leave the developer's own settings out of it.
+#: No prompt for a password, no pager, and not the developer's own settings.
 _ENV = {
     "GIT_TERMINAL_PROMPT": "0",
     "GIT_CONFIG_NOSYSTEM": "1",
@@ -39,7 +40,7 @@ DIFF_SECONDS = 20.0
 
 
 class CloneFailed(Exception):
-    """git refused; the text is git's, with credentials masked by the caller."""
+    """The clone failed; the text is git's. The caller redacts credentials in it."""
 
 
 class DiffTimeout(Exception):
@@ -52,6 +53,16 @@ class DiffTooLarge(Exception):
 
 @dataclass(frozen=True)
 class Repo:
+    """A repository to clone.
+
+    Attributes:
+        url: Its URL, possibly with credentials, or a path of the host.
+        token: A token for it.
+        branch: The branch to check out.
+        commit: The commit to check out.
+        subdir: The only directory to check out.
+    """
+
     url: str
     token: Optional[str] = None
     branch: Optional[str] = None
@@ -59,8 +70,12 @@ class Repo:
     subdir: Optional[str] = None
 
     def split_credentials(self) -> tuple[str, Optional[str], Optional[str]]:
-        """(URL without credentials, user, password or token). An ssh user is no credential and stays in the URL.
-        ValueError for something that looks like a URL and cannot be read as one."""
+        """Return the URL without credentials, the user, and the password or token. An ssh user is not a credential and
+        stays in the URL.
+
+        Raises:
+            ValueError: It looks like a URL, but is not one.
+        """
         parts = urlsplit(self.url)
         if not parts.scheme or "@" not in parts.netloc:
             return self.url, None, self.token
@@ -75,16 +90,28 @@ class Repo:
 
 @dataclass(frozen=True)
 class Diff:
+    """The changes of a work tree.
+
+    Attributes:
+        files: Path and status of each changed file, sorted.
+        unstaged: The diff of changes that are not staged.
+        staged: The diff of staged changes.
+    """
+
     files: list[tuple[str, str]] = field(default_factory=list)
     unstaged: str = ""
     staged: str = ""
 
 
 async def clone(cage: Cage, repo: Repo) -> None:
-    """A real clone into /workspace, then branch, commit and subdirectory. Raises CloneFailed and Gone.
+    """Clone a repository into /workspace, and check out the branch, commit and subdirectory.
 
-    The token is sent as a header that lives in the environment of the git processes of this call alone: it is
-    in no argument, no file and no remote's URL.
+    The token is sent as a header that is only in the environment of the git processes of this call: not in an argument,
+    a file or a remote's URL.
+
+    Raises:
+        CloneFailed: git failed.
+        SandboxGone: The sandbox's processes have ended.
     """
     url, user, token = repo.split_credentials()
     env = dict(_ENV)
@@ -116,13 +143,13 @@ async def clone(cage: Cage, repo: Repo) -> None:
 
 
 async def diff(cage: Cage, path: str) -> Optional[Diff]:
-    """Return the work tree's changes at `path`, or None when it is no repository.
+    """Return the work tree's changes at `path`, or None when it is not a repository.
 
     Raises:
-        OSError, Outside: for the path.
-        DiffTimeout: after DIFF_SECONDS, for example because the repository's own settings start a program that hangs.
-        DiffTooLarge: for more than DIFF_BYTES of output.
-        Gone: the sandbox ended.
+        OSError, OutsideOfSandbox: The path cannot be used.
+        DiffTimeout: DIFF_SECONDS have passed, for example because the repository's settings start a program that hangs.
+        DiffTooLarge: There are more than DIFF_BYTES of output.
+        SandboxGone: The sandbox's processes have ended.
     """
     directory = await cage.directory(path)
     deadline = time.monotonic() + DIFF_SECONDS
@@ -136,7 +163,7 @@ async def diff(cage: Cage, path: str) -> Optional[Diff]:
     return Diff(_parse_status(status.output), _text(unstaged), _text(staged))
 
 
-async def _diff_part(cage: Cage, deadline: float, what: str, arguments: list[str]) -> Result:
+async def _diff_part(cage: Cage, deadline: float, what: str, arguments: list[str]) -> CommandResult:
     seconds = max(0.0, deadline - time.monotonic())
     result = await _git(cage, [*arguments, "--", "."], _ENV, DIFF_BYTES, seconds)
     if result.timed_out:
@@ -160,7 +187,7 @@ def _parse_status(output: bytes) -> list[tuple[str, str]]:
     return sorted(files.items())
 
 
-def _text(result: Result) -> str:
+def _text(result: CommandResult) -> str:
     return result.output.decode("utf-8", "replace") if result.code == 0 else ""
 
 
@@ -170,13 +197,13 @@ async def _git(
     env: dict[str, str],
     limit: int = OUTPUT_LIMIT,
     seconds: Optional[float] = None,
-) -> Result:
+) -> CommandResult:
     return await cage.program(["/usr/bin/env", "git", *arguments], env, limit, seconds=seconds)
 
 
 async def _must(cage: Cage, arguments: list[str], env: dict[str, str]) -> None:
     result = await _git(cage, arguments, env)
     if result.code != 0:
-        said = result.error or result.output.decode("utf-8", "replace").strip()
-        lines = filter(None, map(str.strip, said.split("\n")))
+        text = result.error or result.output.decode("utf-8", "replace").strip()
+        lines = filter(None, map(str.strip, text.split("\n")))
         raise CloneFailed("; ".join(lines) or f"git {arguments[0]} ended with {result.code}")

@@ -1,4 +1,4 @@
-"""The isolation that a sandbox can have: what each level tells its init, and what its layout looks like."""
+"""The isolation levels: what each passes to the init of a sandbox, and which host directories it hides."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 from . import proxy
 from .inside.root_filesystem import is_own
@@ -19,14 +19,20 @@ from .paths import Layout
 
 #: Strongest first. `auto` takes the first that works; `namespace` by name takes the first two.
 LEVELS = ("namespace", "bwrap", "process")
-#: Where programs of the emulator find an interpreter whose own place is hidden.
+#: Where the emulator's programs inside find an interpreter whose own directory is hidden.
 PYTHON = "/opt/caged/python"
 
 
 @dataclass(frozen=True)
 class IsolationLevel:
-    """One level, ready to be used for any number of sandboxes. `hide`: host directories that no sandbox sees.
-    `confine`: False for what the emulator itself does without isolation."""
+    """An isolation level with the settings of this machine, for any number of sandboxes.
+
+    Attributes:
+        level: One of LEVELS.
+        hide: Host directories that no sandbox sees.
+        bwrap: The path of bubblewrap, for the level of that name.
+        confine: Whether signals are kept inside at level `process`; False for the emulator's own work.
+    """
 
     level: str
     hide: tuple[str, ...] = ()
@@ -42,30 +48,36 @@ class IsolationLevel:
         return Layout(directory, mounted=self.level != "process")
 
     def _may_show(self, path: str) -> bool:
-        """A toolchain's directory, but never a whole home (the prefix of a ~/bin/node)."""
+        """Whether a toolchain's directory may be shown: never a whole home (the prefix of a ~/bin/node)."""
         return not below(path, "/usr") and not any(below(hidden, path) for hidden in self.hide)
 
-    def ask_dir(self, layout: Layout) -> str:
-        """Where init listens for programs inside that ask the emulator."""
+    def shim_socket_dir(self, layout: Layout) -> str:
+        """The directory, as the sandbox has it, in which init listens for shims."""
         return str(layout.opt) if self.level == "process" else "/run"
 
     def _shown_as_python(self) -> str:
-        """The prefix of the emulator's interpreter, if it has to be shown in another place: its own is hidden, or is
-        the sandbox's."""
+        """The prefix of the emulator's interpreter if it has to be shown as PYTHON, because its own directory is hidden
+        or covered by one of the sandbox's; else ""."""
         prefix = interpreter()[1]
         hidden = is_own(prefix) or any(below(prefix, path) for path in self.hide)
         return prefix if self.level != "process" and hidden and self._may_show(prefix) else ""
 
     def python(self) -> str:
-        """The emulator's interpreter, as programs of its own inside have to call it."""
+        """The path by which the emulator's programs inside have to call its interpreter."""
         program, prefix = interpreter()
         if self._shown_as_python() and below(program, prefix):
             return PYTHON + program[len(prefix) :]
         return program
 
     def spec(self, sandbox_id: str, layout: Layout, network: str, show: Sequence[str]) -> dict[str, Any]:
-        """What the zygote and init need to know. `show`: host directories that must be seen although they may be
-        below a hidden one."""
+        """Return what the zygote and init need to know of a sandbox, as JSON.
+
+        Args:
+            sandbox_id: Its id, which is also its host name.
+            layout: Its directory.
+            network: "full", "none" or "allowlist".
+            show: Host directories that must be seen although they may be below a hidden one.
+        """
         spec: dict[str, Any] = {
             "id": sandbox_id,
             "isolation": self.level,
@@ -80,46 +92,52 @@ class IsolationLevel:
             "proxy_port": proxy.PORT,
             # Whether the kernel counts processes per sandbox: not for the machine's real root, whatever namespace.
             "counted": self.level != "process" and os.geteuid() != 0,
-            # Without namespaces: whether its processes are kept from signalling others, and the users of which the
-            # first that exists becomes its own where root cannot be kept from that.
+            # Without namespaces: whether its processes are kept from signalling others; and user numbers, the first of
+            # which that exists becomes its own user where root cannot be kept from that.
             "confine": self.level == "process" and self.confine,
             "own_users": _own_users(sandbox_id),
         }
         return spec
 
 
-#: User numbers that nobody is given: above those that systemd and subuid give to containers, and, for a container that
-#: has only the first 65536, above those of people and below those of services.
+#: User numbers that are normally unused: above those that systemd and subuid give to containers, and, for a container
+#: that has only the first 65536, above those of people and below those of services.
 _OWN_USERS = (0x70000000, 0x1000000), (40000, 20000)
 
 
 def _own_users(sandbox_id: str) -> list[int]:
-    """A sandbox's own user, the same each time; a number of each range, best first."""
+    """User numbers for one sandbox, the same each time: one of each range, best first."""
     number = zlib.crc32(sandbox_id.encode())
     return [first + number % count for first, count in _OWN_USERS]
 
 
 def isolation_for(level: str, run_dir: Path, key_directories: Sequence[str] = ()) -> IsolationLevel:
-    """The isolation of a level, whether they work here or not. `key_directories`: where the emulator writes its
-    keys."""
+    """Return a level with the settings of this machine, whether it works here or not.
+
+    Args:
+        level: One of LEVELS.
+        run_dir: The emulator's directory, which is hidden with those beside it.
+        key_directories: Directories in which the emulator writes keys.
+    """
     if level == "process":
         return IsolationLevel(level)
     hide = hidden_directories(run_dir, key_directories)
     return IsolationLevel(level, hide, shutil.which("bwrap") or "" if level == "bwrap" else "")
 
 
-#: Directories that everything lives in: some service accounts call one of them their home.
+#: System directories. Some service accounts have one of them as their home.
 _SHARED_TOP = ("", "bin", "boot", "dev", "etc", "lib", "lib32", "lib64", "proc", "run", "sbin", "sys", "usr")
 
-#: Those of them in which nothing at all can be spared.
+#: Those of them that hold nothing but programs and libraries.
 _PROGRAMS = ("bin", "boot", "lib", "lib32", "lib64", "sbin")
 
 
 def hidden_directories(run_dir: Path, key_directories: Sequence[str] = ()) -> tuple[str, ...]:
-    """The developer's homes, the emulators' files (this one's and, beside them, others'), and where keys are.
+    """Return the developer's homes, the directories of emulators (this one's and, beside it, others'), and those with
+    keys.
 
-    A file with a key is hidden by hiding its directory: what is mounted over a file goes when the file is replaced, and
-    nothing can be mounted over one that does not exist yet. Root in a sandbox reads a file of mode 0600.
+    A file with a key is hidden by hiding its directory: what is mounted over a file disappears when the file is
+    replaced, and nothing can be mounted over one that does not exist yet. Root in a sandbox reads a file of mode 0600.
     """
     homes = {os.path.expanduser("~"), "/home", "/root", str(run_dir.parent), tempfile.gettempdir()}
     try:
@@ -133,12 +151,12 @@ def hidden_directories(run_dir: Path, key_directories: Sequence[str] = ()) -> tu
 
 
 def needs_no_hiding(directory: str) -> bool:
-    """Whether a sandbox has something of its own over a directory, or, of the root and /opt, shows no files."""
+    """Whether a directory is never seen inside: a sandbox has one of its own there, or (/, /opt) shows no files."""
     return directory in ("/", "/opt") or is_own(directory)
 
 
 def can_be_hidden(directory: str) -> bool:
-    """Whether a sandbox can do without a directory; not one that holds programs, libraries or settings of all."""
+    """Whether a sandbox works without a directory: not one with the system's programs, libraries or settings."""
     parts = directory.strip("/").split("/")
     if needs_no_hiding(directory):
         return True
@@ -148,8 +166,7 @@ def can_be_hidden(directory: str) -> bool:
 
 
 def key_directory(path: Path) -> str:
-    """The directory to hide so that a file is: its own, or, as long as that does not exist, the one in which the first
-    of its parents will be made."""
+    """Return the directory that has to be hidden to hide a file: its own, or the deepest of its parents that exists."""
     directory = os.path.realpath(path.parent)
     while not os.path.isdir(directory):
         directory = os.path.dirname(directory)
@@ -162,70 +179,26 @@ def below(path: str, directory: str) -> bool:
 
 
 def interpreter() -> tuple[str, str]:
-    """(program, prefix) of the Python behind this one, a virtual environment's base: what programs of the
-    emulator inside a sandbox run on."""
+    """Return program and prefix of the Python that runs the emulator's programs inside a sandbox: the base of a virtual
+    environment."""
     program = os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
     return program, sys.base_prefix
 
 
 @dataclass(frozen=True)
 class ProbeResult:
-    """Whether a level works here. `reason` says why (not); `fix` what to do about it, empty when there is nothing
-    to be done or to be said. `confined`: signals of a command reach its sandbox alone."""
+    """Whether a level works on this machine.
+
+    Attributes:
+        level: One of LEVELS.
+        works: Whether it does.
+        reason: Why it does not; for one that works, what it consists of.
+        fix: What to do about it; "" when that is not known or not needed.
+        confined: Whether the signals of a command reach its own sandbox only.
+    """
 
     level: str
     works: bool
     reason: str
     fix: str = ""
     confined: bool = True
-
-
-def explain(level: str, error: str) -> ProbeResult:
-    """A failed probe in words a user can act on."""
-    reason, fix = error, ""
-    container = _in_container()
-    if level == "bwrap" and not shutil.which("bwrap"):
-        return ProbeResult(level, False, "there is no bwrap on this machine", "install bubblewrap")
-    if sys.platform != "linux":
-        return ProbeResult(level, False, "namespaces are Linux's", "run the emulator on Linux, or use `process`")
-    # The words of bwrap, and ours: "clone into new namespaces", "writing /proc/self/uid_map", the first mount.
-    making = "new namespace" in error or "uid map" in error or "/proc/self/" in error
-    mounting = "mount(b'', b'/')" in error
-    if making or mounting:
-        if _sysctl("kernel/apparmor_restrict_unprivileged_userns") == "1":
-            reason = "AppArmor refuses user namespaces to unprivileged programs"
-            fix = "install bubblewrap, or: sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0"
-        elif _sysctl("kernel/unprivileged_userns_clone") == "0":
-            reason = "user namespaces are off for ordinary users"
-            fix = "sudo sysctl kernel.unprivileged_userns_clone=1"
-        elif _sysctl("user/max_user_namespaces") == "0":
-            reason = "user namespaces are off"
-            fix = "sudo sysctl user.max_user_namespaces=15000"
-        elif "No space left" in error or "ENOSPC" in error:
-            reason = "the limit of namespaces is reached"
-            fix = "end some sandboxes, or raise user.max_user_namespaces"
-        elif mounting and container:
-            reason = "this container may not mount anything (AppArmor)"
-            fix = "docker run --security-opt apparmor=unconfined --security-opt systempaths=unconfined …"
-        elif container:
-            reason = "this container may not create namespaces (seccomp)"
-            fix = "docker run --security-opt seccomp=unconfined --security-opt systempaths=unconfined …"
-    elif "proc" in error and "not permitted" in error.lower():
-        reason = "a /proc of one's own cannot be mounted because parts of this one are masked"
-        fix = "docker run --security-opt systempaths=unconfined …" if container else "unmask /proc"
-    return ProbeResult(level, False, reason if reason == error else f"{reason} ({error})", fix)
-
-
-def _sysctl(name: str) -> Optional[str]:
-    try:
-        return Path("/proc/sys", name).read_text().strip()
-    except OSError:
-        return None
-
-
-def _in_container() -> bool:
-    try:
-        status = Path("/proc/self/status").read_text()
-    except OSError:
-        return False
-    return "Seccomp:\t2" in status or os.path.exists("/.dockerenv") or os.path.exists("/run/.containerenv")

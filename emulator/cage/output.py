@@ -1,4 +1,4 @@
-"""What a command writes: the emulator's end of its pipe."""
+"""The output of a command: the emulator's ends of its pipes."""
 
 from __future__ import annotations
 
@@ -9,10 +9,19 @@ import struct
 import termios
 from typing import Callable
 
+#: Bytes of one output that are kept, unless the caller says otherwise.
+OUTPUT_LIMIT = 16 * 1024 * 1024
+
 
 class Output:
-    """Reads a command's pipe, keeps the first `limit` bytes, and goes on emptying it as long as somebody in the
-    sandbox holds it: a server left in the background must not die of a closed pipe."""
+    """Reads a command's pipe, keeps the first bytes, and goes on reading as long as a process in the sandbox has the
+    pipe open: a server in the background must not end because of a closed pipe.
+
+    Args:
+        fd: The end to read from.
+        limit: The number of bytes to keep.
+        on_end: Called when the pipe is closed.
+    """
 
     def __init__(self, fd: int, limit: int, on_end: Callable[[Output], None]) -> None:
         os.set_blocking(fd, False)
@@ -24,13 +33,14 @@ class Output:
         self._on_end = on_end
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(fd, self._readable)
+        #: Whether there was more than `limit`.
         self.truncated = False
 
     def _readable(self) -> None:
-        self._take(1 << 18)
+        self._read(1 << 18)
 
-    def _take(self, most: int) -> int:
-        """Reads once; the number of bytes read, 0 when there was nothing."""
+    def _read(self, most: int) -> int:
+        """Read once. The number of bytes; 0 when none was there."""
         try:
             data = os.read(self._fd, most)
         except (BlockingIOError, InterruptedError):
@@ -45,12 +55,12 @@ class Output:
         return len(data)
 
     def finish(self) -> bytes:
-        """All that was written up to now; what comes later is thrown away."""
+        """Return what was written up to now; what is written later is read and dropped."""
         if self._fd >= 0:
             (waiting,) = struct.unpack("i", fcntl.ioctl(self._fd, termios.FIONREAD, bytes(4)))
             while waiting > 0 and self._fd >= 0:
-                taken = self._take(waiting)
-                waiting = waiting - taken if taken else 0
+                size = self._read(waiting)
+                waiting = waiting - size if size else 0
         self._keep = False
         output = b"".join(self._chunks)
         self._chunks.clear()

@@ -1,28 +1,30 @@
-"""Where a sandbox's paths live on the host, in both directions. No other module knows.
+"""Where a sandbox's paths are on the host, in both directions. This is the only module that knows.
 
-A sandbox directory holds the places that a command may write:
+A sandbox's directory holds:
 
     <directory>/workspace   /workspace
     <directory>/root        /root       (HOME)
     <directory>/tmp         /tmp        (TMPDIR)
-    <directory>/opt         /opt/caged  (programs put there by the emulator; read-only)
+    <directory>/opt         /opt/caged  (the emulator's programs; read-only)
+    <directory>/hosts       /etc/hosts  (read-only; see `hosts_file.py`)
 
-In `namespace` isolation these are mounts, and every path is what it says.
+At the levels `namespace` and `bwrap` these are mounts, and a command sees the paths on the right.
 
-In `process` isolation there is no mount that makes /workspace real, so path tokens of a command and of its
-environment are rewritten to the directory, and the directory in its output back to the sandbox's path.
+At level `process` there are no mounts. So the paths on the right are replaced by those on the left in a command and in
+its environment, and the other way round in its output.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import sys
 from pathlib import Path
 
 from ..workers import checkpoint
 
 WORKSPACE = "/workspace"
-#: A long text is looked through in windows, so that a thread can pause in between. No token is longer than this.
+#: A long text is searched in windows, so that a thread can pause in between; and the longest token.
 _WINDOW, _LONGEST_TOKEN = 64 * 1024, 32
 WRITABLE = ("workspace", "root", "tmp")
 _SAFE = re.compile(r"[A-Za-z0-9_./+@-]*\Z")
@@ -42,13 +44,17 @@ _TOKEN = re.compile(
 
 
 def usable_base(path: str) -> bool:
-    """Whether a directory can hold sandboxes: its path must stand in a shell word without quotes."""
+    """Return whether a directory can hold sandboxes: its path must not need quotes in a shell."""
     return os.path.isabs(path) and _SAFE.match(path) is not None
 
 
 class Layout:
-    """One sandbox's directory. `directory` must be absolute, resolved and `usable_base`. `mounted`: the sandbox's
-    paths are real for its commands, so nothing is rewritten."""
+    """The directory of one sandbox.
+
+    Args:
+        directory: Its path on the host: absolute, without links, and below a `usable_base`.
+        mounted: Whether the sandbox's paths are mounts, so that no text has to be rewritten.
+    """
 
     def __init__(self, directory: Path, mounted: bool = False) -> None:
         self.directory = directory
@@ -68,7 +74,7 @@ class Layout:
         }
 
     def make(self) -> None:
-        """Creates the empty directories. Blocks (microseconds)."""
+        """Make the empty directories. Blocks (microseconds)."""
         self.directory.mkdir(mode=0o700)
         for name in WRITABLE:
             (self.directory / name).mkdir()
@@ -76,37 +82,38 @@ class Layout:
         self.make_opt()
 
     def make_opt(self) -> None:
-        """/opt/caged, with the place where an interpreter may be shown (`isolation.PYTHON`)."""
+        """Make /opt/caged, with the directory on which an interpreter may be mounted (`isolation.PYTHON`)."""
         self.opt.mkdir()
         if self.mounted:
             (self.opt / "python").mkdir()
 
     def lend_library(self) -> str:
-        """Puts the modules that run inside where a sandbox can read them. Returns the path that it has to use."""
+        """Copy the modules of `inside` to where the sandbox can read them. Returns the path that it has to use."""
         target = self.opt / "lib" / "inside"
         if not target.exists():
-            target.parent.mkdir(exist_ok=True)  # without what is above it: the sandbox may just be removed
+            target.parent.mkdir(exist_ok=True)  # without its parents: the sandbox may just be removed
             target.mkdir()
+            (target / "__pycache__").mkdir()
             for module in (Path(__file__).parent / "inside").glob("*.py"):
-                (target / module.name).write_bytes(module.read_bytes())
+                _copy_module(module, target)
         return f"{self.seen('opt/caged')}/lib"
 
     def roots(self) -> dict[str, str]:
-        """The writable places: first component of the sandbox's path -> host directory."""
+        """Return the writable directories: the name in the sandbox's root, and the path on the host."""
         return {name: self._places[name] for name in WRITABLE}
 
     def seen(self, place: str) -> str:
-        """A place (`workspace`, `root`, `tmp`, `opt/caged`) by the path that a command has to use."""
+        """Return the path by which a command has to use `workspace`, `root`, `tmp` or `opt/caged`."""
         return f"/{place}" if self.mounted else self._places[place]
 
     def to_host_text(self, text: str) -> str:
-        """Path tokens of a command or an environment value, as host paths (`process` isolation)."""
+        """Replace the sandbox's paths in a command or an environment value by those of the host (level `process`)."""
         if self.mounted or "/" not in text:
             return text
         pieces, done = [], 0
         for at in range(0, len(text), _WINDOW):
             checkpoint()
-            # What is behind a window's end is seen by the pattern, but a token must begin before it.
+            # The pattern sees what follows a window, but a token must begin in it.
             for token in _TOKEN.finditer(text, max(at, done), at + _WINDOW + _LONGEST_TOKEN):
                 if token.start() < at + _WINDOW:
                     pieces += [text[done : token.start()], self._places[token.group(1)]]
@@ -114,7 +121,7 @@ class Layout:
         return "".join([*pieces, text[done:]])
 
     def to_sandbox_text(self, output: bytes) -> bytes:
-        """Host paths in output, as the sandbox's paths (`process` isolation)."""
+        """Replace host paths in output by the sandbox's paths (level `process`)."""
         if self.mounted or self._prefix_bytes not in output:
             return output
         output = output.replace(self._prefix_bytes + b"/opt", b"/opt/caged")
@@ -122,8 +129,9 @@ class Layout:
         return output.replace(self._prefix_bytes, b"/")
 
     def cut_path(self, output: bytes) -> int:
-        """How many bytes at the end of output may be the beginning of a host path that goes on in the next piece. Half
-        the directory's name is asked for: less is nearly always something else, and waiting would hide it."""
+        """Return how many bytes at the end of output may be the beginning of a host path that continues in the next
+        piece. Less than half of the directory's path does not count: it is nearly always something else, and holding
+        it back would hide it."""
         pattern = self._prefix_bytes + b"/opt"
         for length in range(min(len(pattern) - 1, len(output)), len(self._prefix_bytes) // 2, -1):
             if output.endswith(pattern[:length]):
@@ -131,13 +139,13 @@ class Layout:
         return 0
 
     def link_to_sandbox(self, target: str) -> str:
-        """An absolute symlink target as it is stored in an archive or followed by the file API."""
+        """Return the target of a link as it is stored in an archive, and followed by the file API."""
         if not self.mounted and (target == self._prefix or target.startswith(self._prefix + "/")):
             return os.fsdecode(self.to_sandbox_text(os.fsencode(target)))
         return target
 
     def link_to_host(self, target: str) -> str:
-        """The reverse, for a link that is put on disk: only absolute targets in the writable places change."""
+        """Return the target of a link as it is written on disk: absolute targets in the writable directories change."""
         if self.mounted:
             return target
         for name in WRITABLE:
@@ -146,8 +154,22 @@ class Layout:
         return target
 
 
+def _copy_module(module: Path, target: Path) -> None:
+    """Copy a module with its time and its bytecode, which takes less time than to compile it in each sandbox."""
+    copy = target / module.name
+    copy.write_bytes(module.read_bytes())
+    status = module.stat()
+    os.utime(copy, ns=(status.st_atime_ns, status.st_mtime_ns))
+    cache = Path("__pycache__", f"{module.stem}.{sys.implementation.cache_tag}.pyc")
+    try:
+        bytecode = (module.parent / cache).read_bytes()
+    except OSError:
+        return  # there is none; Python compiles the module
+    (target / cache).write_bytes(bytecode)
+
+
 def split(path: str) -> tuple[str, ...]:
-    """The components of a sandbox path; a relative one is under /workspace. `..` stays, `.` and empty go."""
+    """Return the components of a path, without "." and empty ones. A relative path is below /workspace."""
     if not path.startswith("/"):
         path = f"{WORKSPACE}/{path}"
     return tuple(part for part in path.split("/") if part not in ("", "."))

@@ -1,7 +1,7 @@
-"""Who is at the other end of a TCP connection on this machine: a sandbox, or a process outside all of them.
+"""The peer of a TCP connection on this machine: a sandbox, or a process outside all sandboxes.
 
-A sandbox with network `full` shares the host's loopback, so its address tells nothing. The kernel's tables do: they
-name the socket, and /proc names the processes that hold it. Everything here blocks and is meant for a thread.
+A sandbox with network `full` shares the host's loopback, so its address does not identify it. The kernel's tables do:
+they name the socket, and /proc names the processes that have it open. Everything here blocks and is meant for a thread.
 """
 
 from __future__ import annotations
@@ -23,9 +23,13 @@ _Key = tuple[_Ip, int, _Ip, int]
 
 @dataclass(frozen=True)
 class Peer:
-    """`is_host`: it is certain that a process outside every sandbox holds the connection, and that no sandbox does.
-    `sandbox`: the id of the sandbox that holds it; empty where none does, or it cannot be told which. `why`: what is
-    certain, for people."""
+    """The process at the other end of a connection.
+
+    Attributes:
+        is_host: Whether it is certain that a process outside every sandbox has the connection, and that no sandbox has.
+        sandbox: The id of the sandbox that has it; "" when none has, or when it is not known which.
+        why: What is known, for people.
+    """
 
     is_host: bool
     sandbox: str
@@ -45,13 +49,14 @@ def peer_of(
         relayed: The local addresses of connections that this process opens on behalf of sandboxes.
 
     Returns:
-        A peer that is not the host in every case of doubt: a connection whose process has closed it, is not visible to
-        this user, or has just handed it to another.
+        The peer. In every case of doubt it is not the host: when the process has closed the connection, is not visible
+        to this user, or has just passed it to another.
     """
     if _plain(client) in relayed:
         return Peer(False, "", "a sandbox's proxy")
     if zygote is None or not os.path.exists(f"/proc/{zygote}"):
-        return Peer(False, "", "a process that may be a sandbox's")  # what the zygote left behind cannot be told apart
+        # Processes that a dead zygote has left cannot be identified.
+        return Peer(False, "", "a process that may be a sandbox's")
     found = _socket_of(client, server)
     if found is None:
         return Peer(False, "", "a process that has closed the connection")
@@ -70,7 +75,7 @@ def peer_of(
     if outside:
         return Peer(True, "", "this machine")
     if user == 0 and os.geteuid() != 0:
-        return Peer(True, "", "this machine's root")  # no sandbox of an ordinary user's emulator is that
+        return Peer(True, "", "this machine's root")  # sandboxes of an ordinary user's emulator do not run as root
     return Peer(False, "", "a process that this user cannot see")
 
 
@@ -79,13 +84,13 @@ def _plain(address: Address) -> Address:
 
 
 def _ip(text: str) -> _Ip:
-    """An address, one of IPv4 in IPv6's clothes as what it is."""
+    """Parse an address; an IPv4-mapped IPv6 address becomes the IPv4 address."""
     ip = ipaddress.ip_address(text.partition("%")[0])
     return ip.ipv4_mapped or ip if isinstance(ip, ipaddress.IPv6Address) else ip
 
 
 def _socket_of(client: Address, server: Address) -> Optional[tuple[str, int]]:
-    """(inode, user) of the client's socket; None when no process has it."""
+    """Return inode and user of the client's socket; None when no process has it."""
     wanted = _ip(client[0]), client[1], _ip(server[0]), server[1]
     for name, family in (("tcp", socket.AF_INET), ("tcp6", socket.AF_INET6)):
         try:
@@ -106,14 +111,14 @@ def _key(columns: list[str], family: socket.AddressFamily) -> _Key:
 
 
 def _end(written: str, family: socket.AddressFamily) -> tuple[_Ip, int]:
-    """An address out of the table, which has it in words of 32 bits in the machine's byte order."""
+    """Parse an address of the table: words of 32 bits in the machine's byte order."""
     address, port = written.split(":")
     words = [int(address[start : start + 8], 16) for start in range(0, len(address), 8)]
     return _ip(socket.inet_ntop(family, struct.pack(f"={len(words)}I", *words))), int(port, 16)
 
 
 def _ancestors(pid: int) -> Optional[set[int]]:
-    """A process and all above it; None when one of them is gone."""
+    """Return a process and all its ancestors; None when one of them has ended."""
     found: set[int] = set()
     while pid > 0 and pid not in found:
         found.add(pid)

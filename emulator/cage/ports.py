@@ -1,4 +1,4 @@
-"""Which TCP ports the processes of a sandbox listen on, read from the host's /proc."""
+"""The TCP ports on which the processes of a sandbox listen, read from the host's /proc."""
 
 from __future__ import annotations
 
@@ -15,8 +15,16 @@ _ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
 def listening(init: Optional[int]) -> dict[int, str]:
-    """Ports with the address by which each is reached from within, of everything below a sandbox's init. Sockets of
-    the host's other processes do not count, also where the network is the host's. Blocks (microseconds per process)."""
+    """Return the ports of a sandbox's processes. Blocks (microseconds per process).
+
+    Sockets of the host's other processes are left out, also where the sandbox has the host's network.
+
+    Args:
+        init: The process number of the sandbox's init.
+
+    Returns:
+        The address by which each port is reached from within.
+    """
     by_network: dict[str, tuple[int, set[str]]] = {}
     for pid in descendants([init] if init is not None else []):
         sockets = set(sockets_of(pid))
@@ -37,7 +45,7 @@ def listening(init: Optional[int]) -> dict[int, str]:
 
 
 def sockets_of(pid: int) -> Iterator[str]:
-    """The inodes of a process's sockets."""
+    """Yield the inodes of a process's sockets."""
     directory = f"/proc/{pid}/fd"
     try:
         names = os.listdir(directory)
@@ -53,7 +61,7 @@ def sockets_of(pid: int) -> Iterator[str]:
 
 
 def _table(pid: int, name: str, family: int, sockets: Iterable[str]) -> Iterator[tuple[int, str]]:
-    """(port, address) of the listening ones among `sockets`, by the kernel's table of the process's network."""
+    """Yield port and address of those among `sockets` that listen, from the table of the process's network."""
     try:
         with open(f"/proc/{pid}/net/{name}", encoding="ascii") as table:
             lines = table.read().splitlines()[1:]
@@ -67,7 +75,7 @@ def _table(pid: int, name: str, family: int, sockets: Iterable[str]) -> Iterator
 
 
 def _reachable(written: str, family: int) -> str:
-    """An address out of the table, which has it in words of 32 bits in the machine's byte order."""
+    """Parse an address of the table: words of 32 bits in the machine's byte order."""
     words = [int(written[start : start + 8], 16) for start in range(0, len(written), 8)]
     address = socket.inet_ntop(family, struct.pack(f"={len(words)}I", *words))
     return _ANY.get(address, address)

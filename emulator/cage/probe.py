@@ -1,4 +1,4 @@
-"""Which level works on this machine: decided by building it, not by looking at version numbers."""
+"""Which isolation level works on this machine. Each is tried out, because version numbers do not tell."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from . import disk
-from .isolation import LEVELS, IsolationLevel, ProbeResult, explain, isolation_for
-from .process import SandboxGone
+from .init_client import SandboxGone
+from .isolation import LEVELS, IsolationLevel, ProbeResult, isolation_for
+from .probe_failures import explain
 from .provisioning import Provisioner, SandboxSpec
 from .zygote import Zygote, ZygoteError
 
@@ -23,16 +24,16 @@ _REASONS = {
 
 
 class IsolationUnavailable(Exception):
-    """The level that was asked for does not work here; the text says why and what to do."""
+    """The requested level does not work on this machine; the text says why and what to do."""
 
 
-#: Levels that were found to work in this process, with the directory of the emulator that tried: a fact about the
-#: machine that its emulators share. One that does not work is tried again: somebody may have followed the advice.
+#: Levels that work, by the directory that holds the emulators' own: all emulators of this process share it. A level
+#: that does not work is tried again, since the machine may have been changed meanwhile.
 _working: dict[tuple[str, Path], ProbeResult] = {}
 
 
 async def probe(level: str, zygote: Zygote, run_dir: Path) -> ProbeResult:
-    """Whether the isolation of a level work here, as found when the first emulator asked."""
+    """Return whether a level works on this machine; tried once per process when it does."""
     known = _working.get((level, run_dir.parent))
     probe_result = known or await _try(level, zygote, run_dir)
     if probe_result.works and probe_result.confined:
@@ -41,7 +42,7 @@ async def probe(level: str, zygote: Zygote, run_dir: Path) -> ProbeResult:
 
 
 async def _try(level: str, zygote: Zygote, run_dir: Path) -> ProbeResult:
-    """Builds the isolation, runs a command that writes and looks around, and tears them down again."""
+    """Build the isolation, run a command that writes and reads in it, and remove it again."""
     if level == "process":
         return await _try_process(zygote, run_dir)
     isolation = isolation_for(level, run_dir)
@@ -62,8 +63,8 @@ async def _try(level: str, zygote: Zygote, run_dir: Path) -> ProbeResult:
             await cage.kill()
         seen = (directory / "workspace" / "probe").read_text() if result.code == 0 else ""
         if not seen.startswith("/workspace "):
-            said = result.error or result.output.decode("utf-8", "replace").strip()
-            return explain(level, f"the isolation works, but a command in them failed: {said}")
+            failure = result.error or result.output.decode("utf-8", "replace").strip()
+            return explain(level, f"the isolation can be built, but a command in it failed: {failure}")
         return ProbeResult(level, True, _REASONS[level])
     except (SandboxGone, ZygoteError, OSError, asyncio.TimeoutError) as error:
         return explain(level, str(error) or type(error).__name__)
@@ -72,8 +73,8 @@ async def _try(level: str, zygote: Zygote, run_dir: Path) -> ProbeResult:
 
 
 async def _try_process(zygote: Zygote, run_dir: Path) -> ProbeResult:
-    """`process` works everywhere; whether a command's signals stay in its sandbox is tried with signal 0, which does
-    nothing to the one that gets it."""
+    """Find out whether a command's signals stay in its sandbox at level `process`, which works everywhere. Signal 0 has
+    no effect on the process that gets it."""
     directory = run_dir / "probe-process"
     provisioner = Provisioner(run_dir, zygote, isolation_for("process", run_dir), "/bin/sh")
     try:
@@ -97,15 +98,28 @@ def _user() -> str:
 
 
 def is_automatic(probe_result: ProbeResult) -> bool:
-    """Whether `auto` may take a level: not one in which a command can end every process of root."""
+    """Whether `auto` may choose a level: not one in which a command can end every process of root."""
     return probe_result.works and (probe_result.confined or os.geteuid() != 0)
 
 
 async def choose(
     wanted: str, zygote: Zygote, run_dir: Path, key_directories: Sequence[str] = ()
 ) -> tuple[IsolationLevel, list[ProbeResult]]:
-    """The isolation to use, and what was found on the way. `auto` takes the strongest that works; a level by name
-    never gives a weaker one: IsolationUnavailable. `key_directories`: where the emulator writes its keys."""
+    """Choose the isolation level.
+
+    Args:
+        wanted: "auto" for the strongest level that works, or a level. "namespace" includes "bwrap", which isolates as
+            well; apart from that, a level by name never results in a weaker one.
+        zygote: Starts the processes that are tried.
+        run_dir: The emulator's directory.
+        key_directories: Directories in which the emulator writes keys.
+
+    Returns:
+        The level, and the results of all that were tried.
+
+    Raises:
+        IsolationUnavailable: The level does not work on this machine.
+    """
     candidates = LEVELS if wanted == "auto" else ("namespace", "bwrap") if wanted == "namespace" else (wanted,)
     probe_results = []
     for level in candidates:

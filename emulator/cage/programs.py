@@ -1,5 +1,5 @@
-"""The programs that the emulator puts into a sandbox, in /opt/caged/bin: a template's, the agents', and those that
-stand in for others."""
+"""The programs that the emulator installs in a sandbox, in /opt/caged/bin: the template's toolchain, and shims for
+agents and stubbed programs."""
 
 from __future__ import annotations
 
@@ -17,11 +17,16 @@ _CALL = "sys.exit(it.main(*sys.argv[1:]))"
 
 
 class Programs:
-    """`ask_dir` and `python`: where init listens, and the interpreter, as programs inside see them. Everything here
-    blocks, for less than a millisecond, the first program that asks for a few."""
+    """The programs of one sandbox. All methods block for less than a millisecond; the first shim takes a few.
 
-    def __init__(self, layout: Layout, ask_dir: str = "", python: str = "") -> None:
-        self.ask_dir = ask_dir
+    Args:
+        layout: The sandbox's directory.
+        shim_socket_dir: The directory in which init listens for shims, as the sandbox has it.
+        python: The interpreter that runs shims, as the sandbox has it.
+    """
+
+    def __init__(self, layout: Layout, shim_socket_dir: str = "", python: str = "") -> None:
+        self.shim_socket_dir = shim_socket_dir
         self._layout = layout
         self._python = python
         self._real = layout.opt / "real"
@@ -31,12 +36,14 @@ class Programs:
         toolchains.install(chain, self._layout.bin)
 
     def install_agent(self, program: str) -> None:
-        """A command that asks the emulator for its answer. Needs `Cage.listen`."""
+        """Install the shim of an agent's command. Needs `Cage.listen`."""
         self._write(self._real if program in self._shims else self._layout.bin, program, "agent")
 
     def install_shim(self, program: str) -> None:
-        """The same in front of every other program of that name: a test stands in for it. What is there of ours is put
-        aside."""
+        """Install the shim of a stubbed program, in front of every other program of that name.
+
+        A program that the emulator has installed under that name is put aside.
+        """
         if program in self._shims:
             return
         path = self._layout.bin / program
@@ -47,7 +54,7 @@ class Programs:
         self._shims.add(program)
 
     def remove_shim(self, program: str) -> None:
-        """Harmless when there is none."""
+        """Remove the shim of a program, if there is one, and restore what was put aside."""
         if program not in self._shims:
             return
         self._shims.discard(program)
@@ -57,23 +64,24 @@ class Programs:
         else:
             (self._layout.bin / program).unlink(missing_ok=True)
 
-    def install_runner(self) -> str:
-        """A program that asks for the answer with the name that is its argument: its path, as the sandbox has it."""
-        if not (self._layout.opt / "stand-in").exists():
-            self._write(self._layout.opt, "stand-in", "answer")
-        return "/opt/caged/stand-in"
+    def install_stub_runner(self) -> str:
+        """Install the program that prints the output of a stubbed command in a shell; its argument is a token for the
+        output. Returns its path, as the sandbox has it."""
+        if not (self._layout.opt / "run-stub").exists():
+            self._write(self._layout.opt, "run-stub", "stub_output")
+        return "/opt/caged/run-stub"
 
     def _write(self, folder: Path, name: str, kind: str) -> None:
         opt = self._layout.seen("opt/caged")
         words = python_words(self._python, self._layout.lend_library(), "shim", _CALL)
-        line = " ".join(shlex.quote(word) for word in [*words, self.ask_dir, opt, kind, name])
+        line = " ".join(shlex.quote(word) for word in [*words, self.shim_socket_dir, opt, kind, name])
         text = f'{self._libraries()}exec {line} "$@"'
         folder.mkdir(exist_ok=True)
         toolchains.write_script(folder / f".{name}.new", text)
-        os.replace(folder / f".{name}.new", folder / name)  # somebody may be running it
+        os.replace(folder / f".{name}.new", folder / name)  # at once, because a process may be starting it
 
     def _libraries(self) -> str:
-        """An interpreter that is shown in another place than it was built for finds its own library by this."""
+        """The line by which an interpreter that is shown as PYTHON finds its own library."""
         if not self._python.startswith(f"{PYTHON}/"):
             return ""
         prefix = Path(interpreter()[1])

@@ -1,4 +1,4 @@
-"""Where the sandboxes of one emulator are opened: their directories and their first processes."""
+"""Opening sandboxes: their directories and their first processes."""
 
 from __future__ import annotations
 
@@ -9,24 +9,30 @@ from pathlib import Path
 from typing import Callable, Optional
 
 from ..workers import Workers
-from . import bwrap, disk
+from . import bwrap, disk, hosts_file
 from .cage import Cage
 from .cgroups import MemoryGroup
-from .crash_recovery import refurnish
+from .crash_recovery import recover_directory
+from .init_client import InitClient, SandboxGone
 from .inside.processes import descendants
 from .isolation import IsolationLevel
 from .paths import Layout
-from .process import SandboxGone, SandboxProcesses
 from .programs import Programs
 from .proxy import Proxy
-from .shim_rpc import Asked
+from .shim_rpc import ShimHandler
 from .zygote import Zygote
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a sandbox may take: memory of each process (0: limited otherwise), cores, size of a file, number of
-    processes."""
+    """The limits of one sandbox.
+
+    Attributes:
+        memory_mb: MiB of memory of each process; 0 where a control group limits the sandbox as a whole.
+        cpus: The number of cores.
+        disk_gb: GiB of a single file.
+        processes: The number of processes and threads at a time.
+    """
 
     memory_mb: int
     cpus: int
@@ -36,10 +42,20 @@ class Limits:
 
 @dataclass(frozen=True)
 class SandboxSpec:
-    """What one sandbox gets. `show`: host directories that its programs need. `proxy`: serves the network
-    `allowlist`. `memory`: the control group that it joins, removed with it. `on_lost`: its init died without having
-    been asked to. `on_ask`: answers programs inside. `on_overrun`: all was killed, there were too many processes.
-    `again`: over the directory that it has already, which stays whatever happens."""
+    """What a sandbox consists of.
+
+    Attributes:
+        sandbox_id: Its id, which is also its host name.
+        network: "full", "none" or "allowlist".
+        show: Host directories that its programs need, although they may be below a hidden one.
+        proxy: The proxy for the network "allowlist".
+        limits: Its limits; None for none.
+        again: Whether it has a directory already, which is then kept even when the start fails.
+        memory: The control group that it joins, and that is removed with it.
+        on_lost: Called when its init ends without having been stopped.
+        on_shim_request: Replies to the shims in it.
+        on_overrun: Called with the number of its processes after all were killed because there were too many.
+    """
 
     sandbox_id: str
     network: str = "full"
@@ -49,12 +65,20 @@ class SandboxSpec:
     again: bool = False
     memory: Optional[MemoryGroup] = None
     on_lost: Callable[[], None] = lambda: None
-    on_ask: Optional[Asked] = None
+    on_shim_request: Optional[ShimHandler] = None
     on_overrun: Callable[[int], None] = lambda count: None
 
 
 class Provisioner:
-    """`run_dir`: the emulator's, in which directories that are made ahead wait."""
+    """Opens the sandboxes of one emulator.
+
+    Args:
+        run_dir: The emulator's directory, in which the directory of the next sandbox is prepared.
+        zygote: Starts their first processes.
+        isolation: The level that all of them have.
+        shell: The path of the shell that runs commands.
+        workers: Threads for what blocks.
+    """
 
     def __init__(
         self, run_dir: Path, zygote: Zygote, isolation: IsolationLevel, shell: str, workers: Optional[Workers] = None
@@ -70,7 +94,7 @@ class Provisioner:
         self._shell = shell
 
     async def prepare(self) -> None:
-        """Makes the directory of the next sandbox: a dozen entries on a disk take longer than its processes."""
+        """Make the directory of the next sandbox: a dozen entries on a disk take longer than its processes."""
         if self._has_spare or self._preparing:
             return
         self._preparing = True
@@ -82,79 +106,91 @@ class Provisioner:
 
     def _make_spare(self) -> None:
         try:
-            _furnish(self.isolation.layout(self._spare))
+            _make_directory(self.isolation.layout(self._spare))
         except BaseException:
             disk.remove(self._spare)
             raise
 
-    def _take(self, layout: Layout) -> None:
-        """The directory of a new sandbox, its workspace as if made now."""
+    def _use_spare(self, layout: Layout) -> None:
+        """Make the directory of a new sandbox, from the prepared one if there is one, with the current time."""
         if layout.directory.exists():
-            raise FileExistsError(f"{layout.directory} is there already")
+            raise FileExistsError(f"{layout.directory} exists already")
         if not self._has_spare:
-            _furnish(layout)
+            _make_directory(layout)
             return
         self._has_spare = False
         self._spare.rename(layout.directory)
         for place in layout.roots().values():
             os.utime(place)
 
-    async def open(self, directory: Path, plan: SandboxSpec) -> Cage:
-        """Makes the directory and the init of a new sandbox. On failure nothing is left. Raises Gone, OSError,
-        ZygoteError."""
+    async def open(self, directory: Path, sandbox: SandboxSpec) -> Cage:
+        """Make the directory and the init of a sandbox. On failure neither is left.
+
+        Args:
+            directory: The sandbox's directory on the host.
+            sandbox: What it consists of.
+
+        Raises:
+            SandboxGone: Its isolation cannot be built.
+            OSError: The directory cannot be made.
+            ZygoteError: No process can be started.
+        """
         layout = self.isolation.layout(directory)
-        processes: Optional[SandboxProcesses] = None
+        init: Optional[InitClient] = None
         try:
-            if plan.again:
-                await self._workers.walk.run(refurnish, layout)
+            if sandbox.again:
+                await self._workers.walk.run(recover_directory, layout)
             else:
-                self._take(layout)
-            control = await self._zygote.create(self._spec(layout, plan))
-            processes = SandboxProcesses(control, plan.on_lost, plan.on_ask, plan.on_overrun)
-            listening = await processes.ready()
-            if listening is not None and plan.proxy is not None:
-                await plan.proxy.start(listening)
-            if plan.memory is not None:
-                init = await self._zygote.init_of(plan.sandbox_id)
-                plan.memory.add([init, *descendants([init])])  # behind bwrap, init is its child
-            programs = Programs(layout, self.isolation.ask_dir(layout), self.isolation.python())
+                self._use_spare(layout)
+            control = await self._zygote.create(self._spec(layout, sandbox))
+            init = InitClient(control, sandbox.on_lost, sandbox.on_shim_request, sandbox.on_overrun)
+            listening = await init.ready()
+            if listening is not None and sandbox.proxy is not None:
+                await sandbox.proxy.start(listening)
+            if sandbox.memory is not None:
+                pid = await self._zygote.init_of(sandbox.sandbox_id)
+                sandbox.memory.add([pid, *descendants([pid])])  # at level `bwrap`, init is a child of bwrap
+            programs = Programs(layout, self.isolation.shim_socket_dir(layout), self.isolation.python())
             return Cage(
-                plan.sandbox_id,
+                sandbox.sandbox_id,
                 layout,
                 self._shell,
                 self._zygote,
-                processes,
+                init,
                 programs,
-                plan.proxy,
-                plan.memory,
+                sandbox.proxy,
+                sandbox.memory,
                 self._workers,
             )
         except BaseException as error:
-            if processes is not None:
-                await processes.stop()
-            if plan.memory is not None:
-                await plan.memory.remove()
-            said = bwrap.complaint(layout) if isinstance(error, SandboxGone) else ""
-            if not plan.again and not isinstance(error, FileExistsError):
+            if init is not None:
+                await init.stop()
+            if sandbox.memory is not None:
+                await sandbox.memory.remove()
+            reason = bwrap.errors(layout) if isinstance(error, SandboxGone) else ""
+            if not sandbox.again and not isinstance(error, FileExistsError):
                 disk.remove(directory)
-            if said:
-                raise SandboxGone(said) from error
+            if reason:
+                raise SandboxGone(reason) from error
             raise
 
-    def _spec(self, layout: Layout, plan: SandboxSpec) -> dict[str, object]:
-        spec = self.isolation.spec(plan.sandbox_id, layout, plan.network, plan.show)
+    def _spec(self, layout: Layout, sandbox: SandboxSpec) -> dict[str, object]:
+        spec = self.isolation.spec(sandbox.sandbox_id, layout, sandbox.network, sandbox.show)
         spec["root"] = str(self._root)
-        if plan.limits is not None:
-            spec["limits"] = asdict(plan.limits)
+        if layout.mounted:
+            spec["hosts"] = hosts_file.write(layout.directory, sandbox.sandbox_id)
+            spec["hosts_target"] = hosts_file.target()
+        if sandbox.limits is not None:
+            spec["limits"] = asdict(sandbox.limits)
         if self.isolation.level == "bwrap":
             layout.lend_library()
             spec["bwrap"] = bwrap.command(self.isolation.bwrap, spec, layout)
-            spec["bwrap_said"] = str(layout.directory / bwrap.SAID)
+            spec["bwrap_errors"] = str(layout.directory / bwrap.ERRORS)
         return spec
 
 
-#: A login shell begins with the host's /etc/profile, which forgets where the emulator's programs are. No path of the
-#: directory stands here: it is made ahead, under another name.
+#: A login shell begins with the host's /etc/profile, which removes the emulator's programs from PATH. The path of the
+#: sandbox's directory cannot be in it, because the directory is prepared under another name.
 _PROFILE = """\
 __bin=/opt/caged/bin
 [ "$HOME" = /root ] || __bin=${HOME%/root}/opt/bin
@@ -166,8 +202,8 @@ unset __bin
 """
 
 
-def _furnish(layout: Layout) -> None:
-    """The directories, and settings by which package managers install into the sandbox's own home, never into the
+def _make_directory(layout: Layout) -> None:
+    """Make the directories, and settings by which package managers install into the sandbox's own home, never into the
     host's interpreter."""
     layout.make()
     for place in (layout.workspace, layout.home, layout.opt):

@@ -1,7 +1,7 @@
-"""The only way out of a sandbox with an allowlist: an HTTP proxy that lets listed hosts pass and no others.
+"""The HTTP proxy of a sandbox with an allowlist: its only way to other hosts, and only to those that are listed.
 
-Its listening socket was made by the sandbox's init inside the sandbox's own network; the connections that it
-opens are the emulator's, on the host's network.
+The sandbox's init has made its listening socket in the sandbox's own network; the connections that it opens are the
+emulator's, on the host's network.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from urllib.parse import urlsplit
 from .. import descriptors
 from ..accepting import Acceptor
 
-#: Where the proxy is found inside the sandbox.
+#: The port of the proxy inside the sandbox.
 PORT = 49128
 URL = f"http://127.0.0.1:{PORT}"
 HEAD_LIMIT = 64 * 1024
 HEAD_SECONDS = 30.0
 CONNECT_SECONDS = 30.0
 DISCARD_SECONDS = 1.0
-#: At the same time, of one sandbox; more have to wait.
+#: Connections of one sandbox at a time; others wait.
 CONNECTIONS = 256
 _WEB_PORTS = (80, 443)
 #: One label of a host name: letters, digits and hyphens; underscores, because names in use have them.
@@ -42,8 +42,13 @@ ENVIRONMENT = {
 
 
 def allowed(allowlist: Sequence[str], host: str, port: int) -> bool:
-    """Whether a host may be reached: an exact name, `*.name` for everything below it; ports 80 and 443, or the
-    one port of an entry `host:port`."""
+    """Return whether a host may be reached.
+
+    Args:
+        allowlist: Entries `host`, `*.host` for everything below it, `host:port` or `*.host:port`.
+        host: The host name or address.
+        port: The port; without one in the entry, 80 and 443 are allowed.
+    """
     host = host.lower().rstrip(".")
     for entry in allowlist:
         name, colon, only = entry.strip().lower().rpartition(":")
@@ -58,8 +63,14 @@ def allowed(allowlist: Sequence[str], host: str, port: int) -> bool:
 
 
 class Proxy:
-    """`on_refused` is called with (host, port) of every attempt that was not let through, `log` with lines for the
-    emulator's own log. `relayed` has the local addresses of the connections that are open."""
+    """The proxy of one sandbox.
+
+    Args:
+        allowlist: See `allowed`.
+        on_refused: Called with host and port of every attempt that was refused.
+        log: Writes to the emulator's log.
+        relayed: Receives the local addresses of the connections that are open.
+    """
 
     def __init__(
         self,
@@ -85,7 +96,7 @@ class Proxy:
             task.cancel()
 
     def _room(self) -> int:
-        return CONNECTIONS - len(self._connections) if descriptors.room_for_connection() else 0
+        return CONNECTIONS - len(self._connections) if descriptors.has_room_for_connection() else 0
 
     async def _connected(self, sock: socket.socket) -> None:
         reader = asyncio.StreamReader(limit=HEAD_LIMIT)
@@ -99,9 +110,9 @@ class Proxy:
         try:
             await self._serve(reader, writer)
         except (OSError, asyncio.TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            pass  # the client, or whom it spoke to, is gone
+            pass  # the client or the server has disconnected
         except asyncio.CancelledError:
-            pass  # the sandbox is
+            pass  # the sandbox has ended
         finally:
             self._connections.discard(task)
             writer.close()
@@ -147,7 +158,7 @@ class Proxy:
 
 
 def _request_line(head: bytes) -> tuple[str, str, str]:
-    """(method, target, version). ValueError for what is not HTTP/1."""
+    """Return method, target and version. Raises ValueError for what is not HTTP/1."""
     words = head.split(b"\r\n", 1)[0].decode("latin-1").split(" ")
     if len(words) != 3 or not _VERSION.fullmatch(words[2]) or not all(re.fullmatch(r"[!-~]+", word) for word in words):
         raise ValueError("the request line is not that of an HTTP/1.1 request")
@@ -155,7 +166,7 @@ def _request_line(head: bytes) -> tuple[str, str, str]:
 
 
 def _destination(method: str, target: str) -> tuple[str, int, str]:
-    """(host, port, path). ValueError, with the reason, for an address that the proxy does not take."""
+    """Return host, port and path. Raises ValueError, with the reason, for an address that the proxy does not accept."""
     url = urlsplit(f"//{target}" if method == "CONNECT" else target)
     if not url.hostname or (method == "CONNECT" and url.port is None):
         raise ValueError(f"{target[:300]!r} has no host, or no port")
@@ -167,7 +178,7 @@ def _destination(method: str, target: str) -> tuple[str, int, str]:
 
 
 def _check_host(host: str) -> None:
-    """ValueError for what is neither an address nor a host name that a resolver takes."""
+    """Raise ValueError for what is neither an address nor a host name that a resolver accepts."""
     try:
         ipaddress.ip_address(host.partition("%")[0])
         return
@@ -185,7 +196,7 @@ def _check_host(host: str) -> None:
 
 
 def _forwarded(head: bytes, method: str, path: str, version: str) -> bytes:
-    """The request head for the server itself. One request a connection, so that each is checked."""
+    """Return the request head for the server. A connection is closed after one request, so that each is checked."""
     kept = [
         line
         for line in head.split(b"\r\n")[1:]
@@ -203,7 +214,7 @@ def _answer(writer: asyncio.StreamWriter, status: int, text: str) -> None:
 
 
 async def _discard(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Read what the client still sends, for a while: closing with something unread takes the answer back."""
+    """Read what the client still sends, for a while: to close with unread data would discard the answer."""
     writer.write_eof()
     with contextlib.suppress(asyncio.TimeoutError):
         await asyncio.wait_for(_read_to_end(reader), DISCARD_SECONDS)
@@ -218,7 +229,7 @@ _Ends = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 async def _pump_both(near: _Ends, far: _Ends) -> None:
-    """Bytes both ways until both sides have ended; half-closed connections stay half open."""
+    """Copy bytes both ways until both sides have ended; half-closed connections stay half open."""
     await asyncio.gather(_pump(near[0], far[1]), _pump(far[0], near[1]))
 
 

@@ -1,4 +1,4 @@
-"""A snapshot put back into a workspace: all of it or nothing, whatever happens on the way, `kill -9` included.
+"""Restoring a workspace from a snapshot: completely or not at all, even when the emulator is killed meanwhile.
 
 All functions block and are meant for a thread.
 """
@@ -11,13 +11,21 @@ import os
 import stat
 from pathlib import Path
 
-from . import archive, disk
+from . import disk, tar_extractor
 from .paths import Layout
+from .tar_reader import ArchiveError, TarMember
 
 
 class _Paths:
-    """Beside the workspace while it is replaced. `staging`: what comes. `outgoing`: what goes; it is called `out` from
-    when all has gone until all has come. `note`: the workspace's own mode and times, before and after."""
+    """Files and directories beside the workspace while its content is replaced.
+
+    Attributes:
+        workspace: The workspace itself.
+        staging: The new content.
+        outgoing: The old content, until all of it has been moved here.
+        out: The old content from then on, until all of the new content is in place.
+        note: The workspace's own mode and times, before and after. Without it, no content was moved yet.
+    """
 
     def __init__(self, layout: Layout) -> None:
         self.workspace = layout.workspace
@@ -27,32 +35,40 @@ class _Paths:
         self.note = layout.directory / "restore.json"
 
     def clear(self) -> None:
-        """The note last: it says how what is left has to be read."""
+        """Remove all of them, the note last: it says how the others have to be read."""
         for leftover in (self.staging, self.outgoing, self.out):
             disk.remove(leftover)
         self.note.unlink(missing_ok=True)
 
-    def put_down(self, before: os.stat_result, after: archive.Member) -> None:
-        marks = {
+    def write_note(self, before: os.stat_result, after: TarMember) -> None:
+        attributes = {
             "before": [stat.S_IMODE(before.st_mode), before.st_atime_ns, before.st_mtime_ns],
             "after": [after.mode, *after.times],
         }
         temporary = self.note.with_suffix(".part")
-        temporary.write_text(json.dumps(marks), encoding="ascii")
+        temporary.write_text(json.dumps(attributes), encoding="ascii")
         temporary.replace(self.note)
 
-    def mark(self, when: str) -> None:
+    def set_attributes(self, when: str) -> None:
+        """Give the workspace the mode and times of the note. `when`: "before" or "after"."""
         mode, *times = json.loads(self.note.read_text(encoding="ascii"))[when]
         os.chmod(self.workspace, mode)
         os.utime(self.workspace, ns=(times[0], times[1]))
 
 
-def unpack(source: Path, layout: Layout) -> None:
-    """Replaces all that the workspace holds by the archive's content, or, when that fails, nothing.
+def restore_workspace(source: Path, layout: Layout) -> None:
+    """Replace the content of the workspace by that of an archive.
 
-    The directory itself stays the same, so that processes that stand in it (and a mount of it) see the new
-    content. Everything is unpacked beside it first; what is left then are renames, undone when one fails.
-    A workspace that a command has removed, or replaced by a file or a link, is made anew.
+    The directory itself stays the same, so that processes in it (and a mount of it) see the new content. Everything is
+    extracted beside it first; only renames follow, which are undone when one fails. A workspace that a command has
+    removed, or replaced by a file or a link, is made again.
+
+    Args:
+        source: The archive.
+        layout: The sandbox's directory.
+
+    Raises:
+        OSError: The archive is damaged, or the disk is full; then the workspace has its old content.
     """
     places = _Paths(layout)
     places.clear()
@@ -60,12 +76,12 @@ def unpack(source: Path, layout: Layout) -> None:
         places.staging.mkdir()
         places.outgoing.mkdir()
         try:
-            top = archive.extract(source, places.staging, layout)
-        except archive.ArchiveError as error:
+            top = tar_extractor.extract(source, places.staging, layout)
+        except ArchiveError as error:
             raise OSError(errno.EIO, f"the archive is damaged ({error})") from error
-        _complete(layout.workspace)
+        _ensure_directory(layout.workspace)
         before = layout.workspace.stat()
-        places.put_down(before, top)
+        places.write_note(before, top)
         os.chmod(layout.workspace, stat.S_IMODE(before.st_mode) | stat.S_IRWXU)
         _exchange(places)
     finally:
@@ -86,37 +102,37 @@ def _exchange(places: _Paths) -> None:
         if places.out.exists():
             places.out.rename(places.outgoing)
         _move_all(places.outgoing, places.workspace)
-        places.mark("before")
+        places.set_attributes("before")
         raise
-    places.mark("after")
+    places.set_attributes("after")
 
 
-def finish(layout: Layout) -> None:
-    """Ends a restore that the emulator's death has cut off, forwards when all that was there before is out of the
-    workspace, else back."""
+def finish_interrupted(layout: Layout) -> None:
+    """Finish a restore that was interrupted by the end of the emulator: forwards when all of the old content is out of
+    the workspace, else backwards."""
     places = _Paths(layout)
     if places.note.exists():
-        _complete(layout.workspace)
+        _ensure_directory(layout.workspace)
         os.chmod(layout.workspace, stat.S_IMODE(layout.workspace.stat().st_mode) | stat.S_IRWXU)
         if places.out.exists():
             if places.staging.exists():
                 _move_all(places.staging, layout.workspace)
-            places.mark("after")
+            places.set_attributes("after")
         elif places.outgoing.exists():
             _move_all(places.outgoing, layout.workspace)
-            places.mark("before")
+            places.set_attributes("before")
     places.clear()
 
 
-def _complete(workspace: Path) -> None:
-    """Make it anew when a command has removed it, or has put a file or a link there."""
+def _ensure_directory(workspace: Path) -> None:
+    """Make the workspace again when a command has removed it, or has put a file or a link there."""
     if workspace.is_symlink() or not workspace.is_dir():
         workspace.unlink(missing_ok=True)
         workspace.mkdir()
 
 
 def _move_all(source: Path, target: Path) -> None:
-    """OSError for a link: what it leads to is not ours to move."""
+    """Move all entries of a directory. Raises OSError for a link: what it leads to is not the sandbox's."""
     if source.is_symlink():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(source))
     for name in os.listdir(source):
@@ -124,7 +140,7 @@ def _move_all(source: Path, target: Path) -> None:
 
 
 def _move(source: Path, target: Path) -> None:
-    """A rename, also of a directory that its owner may not write to: its `..` changes, so the kernel asks for that."""
+    """Rename, also a directory that its owner may not write to: the kernel requires that, since its `..` changes."""
     try:
         os.rename(source, target)
     except PermissionError:

@@ -1,8 +1,8 @@
-"""The file API's view of a sandbox: every path is walked component by component with directory descriptors.
+"""Reading and writing a sandbox's files for the file API, without leaving its writable directories.
 
-No path string is ever handed to the kernel whole, and no symlink is ever followed by it: links are read and
-expanded here, in the sandbox's own terms. So neither `..`, nor a link of any kind, nor a directory swapped for
-a link between the check and the use, can lead outside the sandbox's writable places.
+Every path is walked component by component with directory descriptors. The kernel never gets a whole path, and never
+follows a symlink: links are read and resolved here, as the sandbox would resolve them. So neither `..`, nor a link, nor
+a directory that is replaced by a link between the check and the use, leads outside.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ..workers import checkpoint
 from .bytecode import drop_trusted
 from .paths import Layout, split
 
-#: Entries of a directory that is listed.
+#: Entries of a directory that can be listed.
 LISTING_MOST = 500_000
 _SORTED_AT_ONCE = 10_000
 MAX_LINKS = 40
@@ -33,12 +33,20 @@ _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | getattr(os,
 
 
 class OutsideOfSandbox(Exception):
-    """The path leads out of the sandbox's writable places."""
+    """The path leads out of the sandbox's writable directories."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of a listing. `kind`: file or directory; a link counts as what it leads to, if that is inside."""
+    """One entry of a listing. A link is listed as what it leads to, if that is inside.
+
+    Attributes:
+        name: Its name.
+        path: Its path in the sandbox.
+        kind: "file" or "directory".
+        size: Bytes of a file; 0 for a directory.
+        mtime: The time of its last change, in seconds since 1970.
+    """
 
     name: str
     path: str
@@ -48,8 +56,15 @@ class Entry:
 
 
 class Place:
-    """A position in the tree: the names from a writable place down, and the descriptor of the last of them
-    (-1 at the top). One descriptor, however deep: a path of a thousand levels must not take all there are."""
+    """A position in the sandbox's files.
+
+    It uses one descriptor, however deep it is: a path of a thousand levels must not use up all descriptors.
+
+    Attributes:
+        names: The components of the path.
+        fd: The descriptor of the directory; -1 at the top, which holds the writable directories.
+        links: The number of links that were followed.
+    """
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
@@ -58,20 +73,26 @@ class Place:
         self.links = 0
 
     def reset(self) -> None:
+        """Move to the top, and close the descriptor."""
         if self.fd >= 0:
             os.close(self.fd)
         self.fd = -1
         self.names.clear()
 
     def up(self) -> None:
-        """Walks down again from the top: `..` of a directory that was moved meanwhile may be anywhere."""
+        """Move to the parent, by walking down from the top: `..` of a directory that was moved may be anywhere."""
         names = self.names[:-1]
         self.reset()
         for name in names:
             self.enter(name)
 
     def enter(self, name: str) -> None:
-        """Goes into a directory that is no link. OSError as the kernel gives it; Outside at the top."""
+        """Move into a directory that is not a link.
+
+        Raises:
+            OSError: The kernel refuses, for example because it is a link.
+            OutsideOfSandbox: At the top: it is not a writable directory.
+        """
         if self.fd < 0:
             root = self._layout.roots().get(name)
             if root is None:
@@ -84,7 +105,7 @@ class Place:
         self.names.append(name)
 
     def link_target(self, name: str) -> Optional[str]:
-        """What the link `name` here points to, in the sandbox's terms; None when it is no link or absent."""
+        """Return the target of a link, as the sandbox has it; None when `name` is not a link, or does not exist."""
         if self.fd < 0:
             return None
         try:
@@ -102,8 +123,21 @@ class Place:
 
 @contextmanager
 def walk(layout: Layout, path: str, create: bool = False) -> Iterator[tuple[Place, Optional[str]]]:
-    """Resolves all links and yields (directory, name of the last component in it). The name may not exist; it is
-    None when the path is a directory that the walk ended in (the top, a place, or a path ending in `..` or `/`)."""
+    """Resolve a path with all its links.
+
+    Args:
+        layout: The sandbox's directory.
+        path: A path of the sandbox.
+        create: Whether to make missing directories.
+
+    Yields:
+        The directory, and the name of the last component in it, which may not exist. The name is None when the path is
+        the directory itself: the top, a writable directory, or a path that ends in `..` or `/`.
+
+    Raises:
+        OSError: The path is too long, does not exist, or has too many links.
+        OutsideOfSandbox: It leads outside.
+    """
     if len(os.fsencode(path)) >= MAX_PATH:
         raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), path)
     place = Place(layout)
@@ -147,7 +181,7 @@ def walk(layout: Layout, path: str, create: bool = False) -> Iterator[tuple[Plac
 
 
 def read(layout: Layout, path: str, limit: int) -> bytes:
-    """The file's bytes, at most `limit` of them plus one. Blocks. Raises OSError and Outside."""
+    """Return the bytes of a file, at most `limit` plus one. Blocks. Raises OSError and OutsideOfSandbox."""
     with walk(layout, path) as (place, name):
         if name is None:
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
@@ -171,8 +205,15 @@ def read(layout: Layout, path: str, limit: int) -> bytes:
 
 
 def write(layout: Layout, path: str, content: bytes) -> str:
-    """Replaces or creates a file in one step, parents included; the mode of one that exists is kept. Returns
-    the path that was written, links resolved. Blocks. Raises OSError and Outside."""
+    """Replace or create a file in one step, with its parents. The mode of an existing file is kept. Blocks.
+
+    Returns:
+        The path that was written, links resolved.
+
+    Raises:
+        OSError: It is a directory, or cannot be written.
+        OutsideOfSandbox: The path leads outside.
+    """
     if path.endswith(("/", "/.")):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
     with walk(layout, path, create=True) as (place, name):
@@ -208,7 +249,7 @@ def write(layout: Layout, path: str, content: bytes) -> str:
 
 
 def listing(layout: Layout, path: str) -> list[Entry]:
-    """The entries of a directory, by name. Blocks. Raises OSError and Outside."""
+    """Return the entries of a directory, sorted by name. Blocks. Raises OSError and OutsideOfSandbox."""
     with walk(layout, path) as (place, name):
         if name is not None:
             place.enter(name)
@@ -236,13 +277,13 @@ def listing(layout: Layout, path: str) -> list[Entry]:
 
 
 def in_order(names: list[str]) -> Iterable[str]:
-    """Sorted, in pieces: sorting holds the interpreter lock."""
+    """Sort names in pieces, because sorting holds the interpreter lock."""
     pieces = [sorted(names[at : at + _SORTED_AT_ONCE]) for at in range(0, len(names), _SORTED_AT_ONCE)]
     return pieces[0] if len(pieces) == 1 else heapq.merge(*pieces)
 
 
 def _behind_link(layout: Layout, path: str) -> Optional[os.stat_result]:
-    """The status of what a link leads to; None when that is missing or outside."""
+    """Return the status of what a link leads to; None when that is missing or outside."""
     try:
         with walk(layout, path) as (place, name):
             if name is not None:
@@ -254,7 +295,7 @@ def _behind_link(layout: Layout, path: str) -> Optional[os.stat_result]:
 
 def _entry(name: str, directory: str, status: os.stat_result) -> Entry:
     is_dir = stat.S_ISDIR(status.st_mode)
-    # A name that is no UTF-8 is shown with replacement characters; the wire is JSON.
+    # A name that is not UTF-8 is shown with replacement characters, because it is sent as JSON.
     shown = os.fsencode(name).decode("utf-8", "replace")
     return Entry(
         name=shown,
@@ -266,7 +307,8 @@ def _entry(name: str, directory: str, status: os.stat_result) -> Entry:
 
 
 def resolve_directory(layout: Layout, path: str) -> str:
-    """A directory of the sandbox, links resolved, by the path that a command (git) has to use. Blocks."""
+    """Return the path by which a command (git) has to use a directory of the sandbox, links resolved. Blocks. Raises
+    OSError and OutsideOfSandbox."""
     with walk(layout, path) as (place, name):
         if name is not None:
             place.enter(name)

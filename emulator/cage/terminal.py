@@ -1,4 +1,4 @@
-"""A terminal of a sandbox, as the emulator holds it: what its program writes, what is typed, how large it is."""
+"""A terminal of a sandbox at the emulator's end: reading output, writing input, resizing."""
 
 from __future__ import annotations
 
@@ -13,18 +13,24 @@ from .paths import Layout
 
 #: One read takes no more; as JSON text at most six times as much, which is below 1 MiB.
 CHUNK = 64 * 1024
-#: A piece as large as the kernel makes them: its program writes faster than we send. Then so many looks at whether
-#: there is more yet make messages fewer and larger, which is what they cost.
+#: A piece as large as the kernel makes them: the program writes faster than the emulator sends. Then reading is tried
+#: again this many times, because fewer and larger messages cost less.
 _FLOOD, _PATIENCE = 4000, 24
-_TIOCGSID = getattr(termios, "TIOCGSID", 0x5429)  # Python tells it on some systems only
+_TIOCGSID = getattr(termios, "TIOCGSID", 0x5429)  # Python has it on some systems only
 
 
 class Terminal:
-    """Reading and writing wait for each other side: a program that nobody reads is stopped by the kernel, and so is
-    whoever types what no program takes. `kill` ends the program and all that came from it."""
+    """The controlling side of a terminal.
+
+    The kernel stops the program when its output is not read; `write` waits when the program does not read.
+
+    Args:
+        fd: The controlling side's descriptor.
+        kill: Kills the program and all processes that it has started.
+    """
 
     def __init__(self, fd: int, kill: Callable[[], None]) -> None:
-        #: Where paths are rewritten (`process` isolation): what is typed, and what is shown.
+        #: Rewrites paths in input and output, at level `process`.
         self.layout: Optional[Layout] = None
         self._held = b""
         self._back = b""  # read by a call that was cancelled
@@ -36,17 +42,17 @@ class Terminal:
         self._loop = asyncio.get_running_loop()
         self._waiting: set[asyncio.Future[None]] = set()
         self._ended = False
-        #: 128+n after a signal; None as long as the program runs, and when the whole sandbox went.
+        #: 128+n after signal n; None while the program runs, and when the whole sandbox has ended.
         self.exit_code: Optional[int] = None
 
     async def read(self) -> bytes:
-        """The next piece of output, at most CHUNK bytes; b"" when the program has ended and all was read."""
+        """Return the next piece of output, at most CHUNK bytes; b"" when the program has ended and all was read."""
         pieces: list[bytes] = [self._back] if self._back else []
         size, patience, self._back = len(self._back), _PATIENCE, b""
         while self._fd >= 0:
             piece = self._read_now(CHUNK - size)
             if piece:
-                # The kernel gives a page at a time: what else is there already goes into the same message.
+                # The kernel returns a page at a time: what else is there already goes into the same message.
                 pieces.append(piece)
                 size += len(piece)
                 if size < CHUNK:
@@ -62,12 +68,12 @@ class Terminal:
             if pieces or piece == b"":
                 break
             if self._ended:
-                break  # what its children, which go on in the background, may write later is not waited for
+                break  # output of its children, which may go on in the background, is not waited for
             await self._ready(self._loop.add_reader, self._loop.remove_reader)
         return self._rewritten(b"".join(pieces))
 
     def _rewritten(self, data: bytes) -> bytes:
-        """As the sandbox's paths. A path that a read has cut waits for its rest."""
+        """Return output with the sandbox's paths. An incomplete path at the end is held back until the next read."""
         if self.layout is None or self.layout.mounted:
             return data
         whole, self._held = self._held + data, b""
@@ -77,16 +83,16 @@ class Terminal:
         return self.layout.to_sandbox_text(whole)
 
     def _read_now(self, most: int) -> Optional[bytes]:
-        """None when there is nothing yet, b"" at the end."""
+        """Read once: None when there is nothing yet, b"" at the end."""
         try:
             return os.read(self._fd, most)
         except (BlockingIOError, InterruptedError):
             return None
         except OSError:
-            return b""  # EIO: nobody holds the other side any more
+            return b""  # EIO: no process has the other side open any more
 
     async def write(self, text: str) -> None:
-        """Types. Returns when the terminal has taken it all, or the program has ended."""
+        """Write input. Returns when the terminal has taken all of it, or the program has ended."""
         data = (self.layout.to_host_text(text) if self.layout else text).encode("utf-8", "replace")
         while data and self._fd >= 0 and not self._ended:
             try:
@@ -113,13 +119,12 @@ class Terminal:
                 remove(fd)
 
     def resize(self, rows: int, cols: int) -> None:
-        """The program in front gets SIGWINCH."""
+        """Change the size; the foreground program gets SIGWINCH."""
         if self._fd >= 0:
             fcntl.ioctl(self._fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, cols, 0, 0))
 
     def at_prompt(self) -> bool:
-        """Whether what is typed is a command line: the shell is in front, not a program that it started, and reads one,
-        not an answer or a password (`read`, `read -s`)."""
+        """Return whether input is a command line: the shell is in the foreground, and does not execute `read`."""
         try:
             flags = termios.tcgetattr(self._fd)[3]
             if flags & termios.ICANON if self.edits_lines else not flags & termios.ECHO:
@@ -129,7 +134,7 @@ class Terminal:
         return self.shell_in_front()
 
     def shell_in_front(self) -> bool:
-        """Whether no program that the shell has started has the terminal: it reads a line, or will soon."""
+        """Return whether the shell itself is in the foreground: it reads a line, or will soon."""
         try:
             (session,) = struct.unpack("i", fcntl.ioctl(self._fd, _TIOCGSID, bytes(4)))
             return os.tcgetpgrp(self._fd) == int(session)
@@ -137,13 +142,13 @@ class Terminal:
             return False
 
     def ended(self, exit_code: Optional[int]) -> None:
-        """The program is gone; what it wrote can still be read."""
+        """Note that the program has ended; its output can still be read."""
         self._ended = True
         self.exit_code = exit_code
         self._wake()
 
     def close(self) -> None:
-        """Hangs up, and kills the program and all that came from it, if it has not ended. Harmless to repeat."""
+        """Close the terminal, and kill the program with all that it has started if it has not ended."""
         if self._fd < 0:
             return
         self._loop.remove_reader(self._fd)

@@ -1,4 +1,4 @@
-"""Which programs of the host stand behind each template."""
+"""The programs of the host that each template uses."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from typing import Optional
 STANDARD_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PROBE_LIMIT = 10.0
 
-#: template -> (language, version it stands for). From the platform's list of templates (platform-behaviour.md A).
+#: template -> (language, version). From the platform's list of templates (platform-behaviour.md A).
 LANGUAGE: dict[str, tuple[str, str]] = {
     "python-311": ("python", "3.11"),
     "python-312": ("python", "3.12"),
@@ -35,7 +35,15 @@ _PYTHON_PROBE = (
 
 @dataclass(frozen=True)
 class Toolchain:
-    """What a template gets: `links` (name -> host program), `scripts` (name -> shell text), and lines for the log."""
+    """The programs of a template.
+
+    Attributes:
+        template: Its name.
+        summary: What was found, for the log.
+        exact: Whether the version is the one that the template names.
+        links: Host programs, by name.
+        scripts: Shell scripts, by name.
+    """
 
     template: str
     summary: str
@@ -47,7 +55,7 @@ class Toolchain:
 
 
 class Toolchains:
-    """Looks programs up on the host's PATH when a template first needs them, and remembers. `find` blocks."""
+    """Finds programs on the host's PATH when a template first needs them, and caches the result."""
 
     def __init__(self, path: Optional[str] = None) -> None:
         self._path = path if path is not None else os.environ.get("PATH", os.defpath)
@@ -56,12 +64,13 @@ class Toolchains:
         self.git = shutil.which("git", path=f"{STANDARD_PATH}:{self._path}")
 
     async def find_soon(self, template: str) -> Toolchain:
-        """`find` without blocking the loop; at once when it was found before."""
+        """Do the same as `find` without blocking the loop."""
         if template in self._found:
             return self._found[template]
         return await asyncio.to_thread(self.find, template)
 
     def find(self, template: str) -> Toolchain:
+        """Return the programs of a template. Blocks when they are not cached."""
         if template not in self._found:
             language, version = LANGUAGE.get(template, ("", ""))
             look = {"python": self._python, "node": self._node, "go": self._go}.get(language)
@@ -94,7 +103,7 @@ class Toolchains:
         if not has_pip:
             summary += ", without pip"
         names = ["python", "python3", f"python{actual.rpartition('.')[0]}"]
-        # The real program, not a version manager's shim: a shim asks for the developer's home and environment.
+        # The real program, not a version manager's shim, which needs the developer's home and environment.
         pip = dict.fromkeys(("pip", "pip3"), 'exec python3 -m pip "$@"') if has_pip else {}
         return Toolchain(template, summary, exact, dict.fromkeys(names, program), pip, (prefix,))
 
@@ -158,7 +167,7 @@ class Toolchains:
 
 
 def _probe_python(program: str) -> Optional[tuple[str, str, bool, str]]:
-    """(real interpreter, version, has pip, prefix), or None when it does not start."""
+    """Return real interpreter, version, whether it has pip, and prefix; None when it does not start."""
     said = _output([program, "-I", "-c", _PYTHON_PROBE])
     try:
         executable, version, has_pip, prefix = json.loads(said or "")
@@ -183,7 +192,7 @@ def _output(command: list[str]) -> Optional[str]:
 
 
 def install(chain: Toolchain, bin_dir: Path) -> None:
-    """Puts a template's programs into a sandbox. Blocks (microseconds)."""
+    """Install a template's programs in a sandbox. Blocks (microseconds)."""
     if chain.links or chain.scripts:
         bin_dir.mkdir(exist_ok=True)
     for name, target in chain.links.items():
@@ -193,5 +202,6 @@ def install(chain: Toolchain, bin_dir: Path) -> None:
 
 
 def write_script(path: Path, text: str) -> None:
+    """Write an executable shell script. Blocks (microseconds)."""
     path.write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
     path.chmod(0o755)

@@ -1,7 +1,7 @@
-"""The workspace alone, as the MCP tools see it: /workspace and nothing beside it, not even /root and /tmp.
+"""Files of the workspace for the MCP tools, which see only /workspace, without /root and /tmp.
 
-Paths are walked as in `safe_files.py`, by descriptors, so whatever a command does to the tree meanwhile, neither `..`
-nor a link leads out. All functions block and are meant for a thread; they raise OSError and OutsideOfSandbox.
+Paths are walked by descriptors as in `safe_files.py`, so whatever a command does to the tree meanwhile, neither `..`
+nor a link leads outside. All functions block and are meant for a thread; they raise OSError and OutsideOfSandbox.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from . import disk, safe_files
 from .paths import WORKSPACE, Layout
 from .safe_files import Entry, OutsideOfSandbox, Place, walk
 
-#: A tree that something in the sandbox goes on filling is given up after this.
+#: Seconds after which the removal of a tree that a process goes on filling is given up.
 DELETE_SECONDS = 30.0
 SEARCH_SECONDS = 10.0
 SEARCH_ENTRIES = 500_000
 
 
-class _Alone(Layout):
-    """The layout of a sandbox of which only the workspace can be walked into."""
+class _WorkspaceOnly(Layout):
+    """The layout of a sandbox of which only the workspace can be entered."""
 
     def __init__(self, layout: Layout) -> None:
         super().__init__(layout.directory, layout.mounted)
@@ -38,8 +38,11 @@ class _Alone(Layout):
 
 
 def full_path(path: str) -> str:
-    """The absolute path that the text means: `.` and `..` are taken out of it before anything is looked at. Outside
-    when that is not in the workspace."""
+    """Return the absolute path that a text means, with `.` and `..` resolved as text, before the file system is read.
+
+    Raises:
+        OutsideOfSandbox: It is not in the workspace.
+    """
     full = "/" + posixpath.normpath(posixpath.join(WORKSPACE, path)).lstrip("/")
     if full != WORKSPACE and not full.startswith(f"{WORKSPACE}/"):
         raise OutsideOfSandbox
@@ -47,20 +50,22 @@ def full_path(path: str) -> str:
 
 
 def read(layout: Layout, path: str, limit: int) -> bytes:
-    """The file's bytes, at most `limit` of them plus one."""
-    return safe_files.read(_Alone(layout), full_path(path), limit)
+    """Return the bytes of a file, at most `limit` plus one."""
+    return safe_files.read(_WorkspaceOnly(layout), full_path(path), limit)
 
 
 def write(layout: Layout, path: str, content: bytes) -> str:
-    """Replaces or creates a file in one step, parents included. Returns the path that was written, links resolved."""
-    return safe_files.write(_Alone(layout), full_path(path), content)
+    """Replace or create a file in one step, with its parents. Returns the path that was written, links resolved."""
+    return safe_files.write(_WorkspaceOnly(layout), full_path(path), content)
 
 
 def listing(layout: Layout, path: str) -> list[Entry]:
-    """The entries of a directory, by name. A link is a file, with the size of the link itself; the size of a directory
-    is what the file system says."""
+    """Return the entries of a directory, sorted by name.
+
+    A link is a file, with the size of the link itself; the size of a directory is that of the file system.
+    """
     full = full_path(path)
-    with walk(_Alone(layout), full) as (place, name):
+    with walk(_WorkspaceOnly(layout), full) as (place, name):
         if name is not None:
             place.enter(name)
         if place.fd < 0:
@@ -86,14 +91,13 @@ def listing(layout: Layout, path: str) -> list[Entry]:
 
 
 def first_not_directory(layout: Layout, path: str) -> str:
-    """The shortest part of an absolute path, from its beginning, that is something else than a directory; its parent
-    when there is none."""
+    """Return the shortest beginning of an absolute path that is not a directory; its parent when there is none."""
     parent = posixpath.dirname(path)
     names = parent.strip("/").split("/")
     for count in range(1, len(names) + 1):
         beginning = "/" + "/".join(names[:count])
         try:
-            safe_files.resolve_directory(_Alone(layout), beginning)
+            safe_files.resolve_directory(_WorkspaceOnly(layout), beginning)
         except NotADirectoryError:
             return beginning
         except (OSError, OutsideOfSandbox):
@@ -102,14 +106,14 @@ def first_not_directory(layout: Layout, path: str) -> str:
 
 
 def delete(layout: Layout, path: str) -> bool:
-    """Removes a file, a link (not what it leads to) or a whole directory. False when there was none. OSError also for
-    the workspace itself."""
+    """Remove a file, a link (not what it leads to) or a whole directory. Returns False when it did not exist. Raises
+    OSError also for the workspace itself."""
     full = full_path(path)
     if full == WORKSPACE:
         raise OSError(errno.EBUSY, "the workspace itself cannot be deleted; name what is in it", path)
     parent, _, name = full.rpartition("/")
     try:
-        with walk(_Alone(layout), f"{parent}/") as (place, _none):
+        with walk(_WorkspaceOnly(layout), f"{parent}/") as (place, _none):
             if place.fd < 0:
                 raise OutsideOfSandbox
             if stat.S_ISDIR(os.stat(name, dir_fd=place.fd, follow_symlinks=False).st_mode):
@@ -122,11 +126,19 @@ def delete(layout: Layout, path: str) -> bool:
 
 
 def search(layout: Layout, matches: Callable[[str], bool], most: int) -> tuple[list[str], bool]:
-    """(paths relative to the workspace of everything whose name matches, whether there may be more). Directories and
-    hidden entries included, links not followed; a directory comes before what it holds, by name."""
+    """Search the workspace by name, including directories and hidden entries, without following links.
+
+    Args:
+        layout: The sandbox's directory.
+        matches: Returns whether a name matches.
+        most: The number of results to return.
+
+    Returns:
+        Paths relative to the workspace, a directory before what it holds, by name; and whether there may be more.
+    """
     found: list[str] = []
     deadline = time.monotonic() + SEARCH_SECONDS
-    with closing(_everything(_Alone(layout))) as everything:
+    with closing(_everything(_WorkspaceOnly(layout))) as everything:
         for count, path in enumerate(everything):
             checkpoint()
             if count >= SEARCH_ENTRIES or time.monotonic() > deadline:
@@ -149,14 +161,14 @@ def _everything(layout: Layout) -> Generator[str, None, None]:
                 try:
                     waiting.extend(_below(place, parts))
                 except (OSError, OutsideOfSandbox):
-                    pass  # gone, closed to us, or replaced by a link since it was seen
+                    pass  # removed, not readable, or replaced by a link since it was listed
     finally:
         place.reset()
 
 
 def _below(place: Place, parts: tuple[str, ...]) -> list[tuple[tuple[str, ...], bool]]:
-    """What a directory holds, last name first. It is entered from where `place` is if that is on the way to it, else
-    from the top: one descriptor, however deep."""
+    """Return the content of a directory, last name first. It is entered from the current position if that is an
+    ancestor, else from the top: one descriptor, however deep."""
     names = ["workspace", *parts]
     if place.names != names[: len(place.names)]:
         place.reset()

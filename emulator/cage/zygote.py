@@ -1,4 +1,4 @@
-"""The emulator's handle on its zygote: started once, restarted when it was killed."""
+"""The emulator's end of its zygote, which is started once, and again when it was killed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _BOOT = "import sys; sys.path.insert(0, {path!r}); from inside import {module} a
 
 
 def _ordinary_limit() -> str:
-    """A statement by which the zygote, and so every sandbox, has the ordinary number of descriptors."""
+    """A statement that gives the zygote, and so every sandbox, the ordinary limit of descriptors."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     ordinary = ordinary_limit()
     if soft == ordinary:
@@ -31,18 +31,30 @@ def _ordinary_limit() -> str:
 
 
 class ZygoteError(Exception):
-    """The zygote could not be started, or is gone."""
+    """The zygote cannot be started, or has ended."""
 
 
 def python_words(program: str, library: str, module: str, call: str) -> list[str]:
-    """The command line that runs one of the `inside` modules, found in `library`, in a bare interpreter."""
+    """Return the command that runs one of the `inside` modules in a bare interpreter.
+
+    Args:
+        program: The interpreter.
+        library: The directory that holds the package `inside`.
+        module: The module, which the call names `it`.
+        call: The statement to run.
+    """
     boot = _BOOT.format(path=library, module=module, call=call)
     return [program, "-I", "-S", "-X", "utf8", "-c", boot]
 
 
 class Zygote:
-    """Forks one init per sandbox. `run_dir` is removed by the zygote when the emulator dies; None leaves it.
-    `held`: a descriptor that it and its inits keep open as long as they live."""
+    """Forks one init per sandbox.
+
+    Args:
+        run_dir: A directory that the zygote removes when the emulator has ended without removing it; None for none.
+        log: Writes to the emulator's log.
+        held: A descriptor that the zygote and its inits keep open as long as they run.
+    """
 
     def __init__(self, run_dir: Optional[Path], log: Callable[[str], None], held: Optional[int] = None) -> None:
         self._held = [held] if held is not None else []
@@ -52,7 +64,7 @@ class Zygote:
         self._channel: Optional[Channel] = None
         self._ready: Optional[asyncio.Future[int]] = None
         self._socket: Optional[socket.socket] = None
-        #: Process number of each sandbox's init as the host sees it (bwrap's own, where bwrap stands in between).
+        #: Process number of each sandbox's init on the host; at level `bwrap`, that of bwrap, whose child init is.
         self.inits: dict[str, int] = {}
         self._expected: dict[str, asyncio.Future[int]] = {}
 
@@ -61,11 +73,15 @@ class Zygote:
         return self._process.pid if self._process else None
 
     def start(self) -> None:
-        """Starts the process without waiting for it; `create` waits. Harmless when it runs already."""
+        """Start the process without waiting for it; `create` waits. Without effect when it runs.
+
+        Raises:
+            ZygoteError: It cannot be started.
+        """
         if self._channel is not None and not self._channel.closed:
             return
         if self._process is not None:
-            self._process.kill()  # it has closed its socket: it is ending, or cannot
+            self._process.kill()  # it has closed its socket, so it is ending or hangs
             self._process.wait()
         if not sys.executable:
             raise ZygoteError("this Python does not know its own executable (sys.executable is empty)")
@@ -106,8 +122,17 @@ class Zygote:
             self._ready.cancel()
 
     async def create(self, spec: dict[str, Any]) -> socket.socket:
-        """Asks for a new init and returns the emulator's end of its control socket. The init announces itself
-        there with `ready`. ZygoteError when no zygote can be had within START_LIMIT seconds."""
+        """Fork a new init. It reports `ready` or `failed` on its control socket.
+
+        Args:
+            spec: What the zygote and init need to know; see `IsolationLevel.spec`.
+
+        Returns:
+            The emulator's end of the control socket.
+
+        Raises:
+            ZygoteError: The zygote has not started within START_LIMIT seconds.
+        """
         self.start()
         assert self._channel is not None
         assert self._ready is not None
@@ -123,17 +148,21 @@ class Zygote:
         return ours
 
     async def init_of(self, sandbox_id: str) -> int:
-        """The process number of a sandbox's init. Its own `ready` may be here before the zygote's word of it."""
+        """Return the process number of a sandbox's init, which the zygote may report after init's own `ready`.
+
+        Raises:
+            ZygoteError: It has not been reported within START_LIMIT seconds.
+        """
         if sandbox_id in self.inits:
             return self.inits[sandbox_id]
         waiting = self._expected.setdefault(sandbox_id, asyncio.get_running_loop().create_future())
         try:
             return await asyncio.wait_for(asyncio.shield(waiting), START_LIMIT)
         except asyncio.TimeoutError:
-            raise ZygoteError(f"the zygote did not tell of {sandbox_id} within {START_LIMIT:g} s") from None
+            raise ZygoteError(f"the zygote did not report the init of {sandbox_id} within {START_LIMIT:g} s") from None
 
     async def stop(self) -> None:
-        """Ends the zygote and, with it, every sandbox that is still there. Bounded by STOP_LIMIT seconds."""
+        """End the zygote and, with it, every sandbox that is left, within STOP_LIMIT seconds."""
         if self._channel is not None:
             self._channel.close()
         process = self._process
@@ -147,7 +176,7 @@ class Zygote:
             process.wait()
 
     def abandon(self) -> None:
-        """Ends the zygote and every sandbox without the event loop, from any thread. Bounded by STOP_LIMIT."""
+        """Do the same without the event loop, from any thread."""
         if self._socket is not None:
             try:
                 self._socket.shutdown(socket.SHUT_RDWR)

@@ -197,7 +197,7 @@ class BaseEmulator(Controls):
             ValueError: the archive cannot be made; the text says why.
             OSError: `path` cannot be written.
         """
-        from ..persistence.unpacking import warn_of_left_out
+        from ..persistence.archive_file import warn_of_left_out
 
         target = Path(path)
         if not target.parent.is_dir():

@@ -1,1 +1,1 @@
-"""State that survives: a state directory, its database, and archives of both. Imported only where one is asked for."""
+"""State that survives the emulator: a state directory with its database, and archives. Imported on first use only."""

@@ -1,4 +1,4 @@
-"""Records of the store as JSON objects, and back. What belongs to one run of an emulator is left out."""
+"""The records of the store as JSON objects, and back. The state of a run, such as locks and processes, is left out."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Callable, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
 from ..cage.git import Repo
 from ..config import TIERS
@@ -26,10 +26,11 @@ from ..store import (
     Snapshot,
     Subscription,
 )
+from .field_validation import DamagedRecord, Validator, is_count, is_number, is_text, validator
 
 T = TypeVar("T")
 
-#: Locks, processes, what is counted anew, and what has a place of its own in the database.
+#: Locks, processes, values that are computed again, and values that are stored elsewhere in the database.
 _LEFT_OUT: dict[type, frozenset[str]] = {
     Account: frozenset({"keys", "window", "history"}),
     Sandbox: frozenset(
@@ -40,8 +41,7 @@ _LEFT_OUT: dict[type, frozenset[str]] = {
     Snapshot: frozenset({"file"}),
 }
 
-
-#: Where only these values have a meaning.
+#: Fields that have one of these values.
 _ALLOWED: dict[type, dict[str, frozenset[str]]] = {
     Account: {"tier": frozenset(TIERS)},
     Key: {"scope": frozenset({"full", "read_only"})},
@@ -54,223 +54,193 @@ _ALLOWED: dict[type, dict[str, frozenset[str]]] = {
     Alert: {"state": frozenset({"open", "resolved", "muted"})},
 }
 
-_names: dict[type, tuple[str, ...]] = {}
+#: The key, in the JSON of a sandbox or an account, of the causes of its alerts. It belongs to the database's format.
+ALERT_CAUSES = "told"
+
+_stored_fields: dict[type, tuple[str, ...]] = {}
+_validators: dict[type, tuple[tuple[str, Validator], ...]] = {}
 
 
-def kept(kind: Any) -> tuple[str, ...]:
-    """The names of a record's fields that are kept."""
-    if kind not in _names:
+def stored_fields(kind: Any) -> tuple[str, ...]:
+    """Return the names of the fields of a record class that are stored."""
+    if kind not in _stored_fields:
         left_out = _LEFT_OUT.get(kind, ())
-        _names[kind] = tuple(f.name for f in dataclasses.fields(kind) if f.name not in left_out)
-    return _names[kind]
+        _stored_fields[kind] = tuple(f.name for f in dataclasses.fields(kind) if f.name not in left_out)
+    return _stored_fields[kind]
+
+
+# --- encoding
 
 
 def encode(record: Any) -> dict[str, Any]:
-    return {name: _plain(getattr(record, name)) for name in kept(type(record))}
+    """Return the stored fields of a record as a JSON object."""
+    return {name: _encode_value(getattr(record, name)) for name in stored_fields(type(record))}
 
 
-def _plain(value: Any) -> Any:
+def _encode_value(value: Any) -> Any:
     if value is None or isinstance(value, (str, int, float)):
         return value
     if isinstance(value, bytes):
         return value.hex()
     if isinstance(value, (set, frozenset)):
-        return sorted(_plain(inner) for inner in value)
+        return sorted(_encode_value(inner) for inner in value)
     if isinstance(value, (list, tuple)):
-        return [_plain(inner) for inner in value]
+        return [_encode_value(inner) for inner in value]
     if isinstance(value, dict):
-        return {str(name): _plain(inner) for name, inner in value.items()}
+        return {str(name): _encode_value(inner) for name, inner in value.items()}
     if dataclasses.is_dataclass(value):
         return encode(value)
-    raise TypeError(f"{value!r} cannot be kept; say in codec.py how, or leave its field out")
+    raise TypeError(f"{value!r} cannot be stored: extend _encode_value, or add its field to _LEFT_OUT")
 
 
-class DamagedRecord(ValueError):
-    """A record is not what an emulator writes; the text says which."""
+def encode_log_entry(entry: LogEntry) -> list[str]:
+    return [entry.timestamp, entry.type, entry.message]
 
 
-def _simple(kind: type[T], body: Any, **replaced: Any) -> T:
-    """A record whose fields have the types, and where only some values are possible one of them, that it is written
-    with. DamagedRecord otherwise."""
+def encode_event(kept_event: tuple[Event, int]) -> list[Any]:
+    """Encode an event and its weight, a pair of `History.kept`."""
+    event, weight = kept_event
+    return [weight, *(getattr(event, name) for name in stored_fields(Event))]
+
+
+# --- decoding: each function raises DamagedRecord, or KeyError, TypeError or ValueError, for what it cannot read
+
+
+def _decode(kind: type[T], body: Any, **decoded: Any) -> T:
+    """Build a record, and validate its fields.
+
+    Args:
+        kind: The class of the record.
+        body: The JSON object.
+        decoded: The values of fields that are not the same in JSON.
+    """
     if not isinstance(body, dict):
         raise DamagedRecord(f"a record of kind {kind.__name__} is not an object")
-    names = kept(kind)
+    names = stored_fields(kind)
     what = f"{kind.__name__} {str(body.get('id', ''))[:60]}".strip()
     try:
-        record = kind(**{**{name: value for name, value in body.items() if name in names}, **replaced})
+        record = kind(**{**{name: value for name, value in body.items() if name in names}, **decoded})
     except TypeError as error:
-        raise DamagedRecord(f"{what} has not the right fields ({error})") from None
-    for name, conforms in _conditions(kind):
-        if not conforms(getattr(record, name)):
-            raise DamagedRecord(f"{name} of {what} has a value that it cannot have")
+        raise DamagedRecord(f"{what} does not have the expected fields ({error})") from None
+    for name, is_valid in _field_validators(kind):
+        if not is_valid(getattr(record, name)):
+            raise DamagedRecord(f"{name} of {what} has an invalid value")
     return record
 
 
-_conditions_of: dict[type, tuple[tuple[str, Callable[[Any], bool]], ...]] = {}
-
-
-def _conditions(kind: type) -> tuple[tuple[str, Callable[[Any], bool]], ...]:
-    if kind not in _conditions_of:
-        hints, names = get_type_hints(kind), kept(kind)
-        allowed = _ALLOWED.get(kind, {})
-        _conditions_of[kind] = tuple(
-            (name, allowed[name].__contains__ if name in allowed else _condition(hints[name])) for name in names
+def _field_validators(kind: type) -> tuple[tuple[str, Validator], ...]:
+    if kind not in _validators:
+        hints, allowed = get_type_hints(kind), _ALLOWED.get(kind, {})
+        _validators[kind] = tuple(
+            (name, allowed[name].__contains__ if name in allowed else validator(hints[name]))
+            for name in stored_fields(kind)
         )
-    return _conditions_of[kind]
-
-
-def _condition(hint: Any) -> Callable[[Any], bool]:
-    """Whether a value is of an annotated type, its content included."""
-    origin, inner = get_origin(hint), [_condition(arg) for arg in get_args(hint) if arg is not Ellipsis]
-    if hint is Any:
-        return lambda value: True
-    if hint is str:
-        return _is_text
-    if hint is int:
-        return lambda value: type(value) is int and abs(value) < 1 << 63
-    if hint is float:
-        return lambda value: type(value) in (int, float) and abs(value) < 1e15  # not NaN either
-    if origin is Union:
-        return lambda value: any(conforms(value) for conforms in inner)
-    if origin in (list, set):
-        return lambda value: isinstance(value, origin) and all(map(inner[0], value))
-    if origin is tuple:
-        return lambda value: (
-            isinstance(value, tuple)
-            and len(value) == len(inner)
-            and all(test(part) for test, part in zip(inner, value))
-        )
-    if origin is dict:
-        return lambda value: (
-            isinstance(value, dict) and all(map(inner[0], value)) and all(map(inner[1], value.values()))
-        )
-    return lambda value: isinstance(value, hint)
-
-
-_NUMBER = _condition(float)
-
-
-def _is_text(value: Any) -> bool:
-    """One that can be sent, too: a half of a surrogate pair cannot."""
-    if type(value) is not str:
-        return False
-    try:
-        return value.isascii() or bool(value.encode())
-    except UnicodeEncodeError:
-        return False
+    return _validators[kind]
 
 
 def _object(body: Mapping[str, Any], name: str) -> dict[Any, Any]:
-    if not isinstance(body.get(name), dict):
+    value = body.get(name)
+    if not isinstance(value, dict):
         raise DamagedRecord(f"{name} of {str(body.get('id', 'a record'))[:60]} is not an object")
-    found: dict[Any, Any] = body[name]
-    return found
+    return value
 
 
-def texts(body: Any, of: str) -> list[str]:
-    if not isinstance(body, list) or not all(map(_is_text, body)):
-        raise DamagedRecord(f"a list of {of[:60]} is not of texts")
+def decode_texts(body: Any, owner: str) -> list[str]:
+    """Decode a list of strings; `owner` is the id that an error names."""
+    if not isinstance(body, list) or not all(map(is_text, body)):
+        raise DamagedRecord(f"a list of {owner[:60]} is not a list of strings")
     return body
 
 
-def check_documents(found: Mapping[str, Any]) -> None:
-    """Those that are read before the records are. DamagedRecord for one that has another form."""
-    chance = found.get("chance")
-    if chance is None:
+def check_documents(documents: Mapping[str, Any]) -> None:
+    """Raise DamagedRecord if one of the documents that are used before the records has another form."""
+    randomness = documents.get("chance")
+    if randomness is None:
         return
-    drawn = chance.get("drawn") if isinstance(chance, dict) else None
-    if not isinstance(drawn, dict) or type(chance.get("seed")) is not int or not all(map(_is_count, drawn.values())):
+    drawn = randomness.get("drawn") if isinstance(randomness, dict) else None
+    # Drawn numbers are skipped one by one, so their count is bounded by what takes seconds.
+    valid = isinstance(drawn, dict) and all(is_count(count, 1 << 32) for count in drawn.values())
+    if not valid or type(randomness.get("seed")) is not int:
         raise DamagedRecord("the document chance does not say how many numbers were drawn")
 
 
-def _is_count(value: Any) -> bool:
-    """As many as can be skipped in seconds."""
-    return type(value) is int and 0 <= value < 1 << 32
-
-
 def check_tally(body: Mapping[str, Any], name: str) -> None:
-    """What a history counts: events by type, and the outermost times."""
+    """Raise DamagedRecord unless a history's counts by type, and its first and last times, are numbers."""
     types, ends = body.get("types"), (body.get("first"), body.get("last"))
-    whole = isinstance(types, dict) and all(type(count) is int and 0 <= count < 1 << 63 for count in types.values())
-    if not whole or not all(end is None or _NUMBER(end) for end in ends):
+    valid = isinstance(types, dict) and all(map(is_count, types.values()))
+    if not valid or not all(end is None or is_number(end) for end in ends):
         raise DamagedRecord(f"the counts of {name[:60]} are not numbers")
 
 
-def account(body: Mapping[str, Any]) -> Account:
+def decode_account(body: Mapping[str, Any]) -> Account:
     salted = body.get("password")
-    return _simple(
+    return _decode(
         Account,
         body,
         password=(bytes.fromhex(salted[0]), bytes.fromhex(salted[1])) if salted else None,
-        subscription=_simple(Subscription, body["subscription"]),
-        rules={name: _simple(AlertRule, rule) for name, rule in _object(body, "rules").items()},
-        notification_config=_simple(NotificationConfig, body["notification_config"]),
+        subscription=_decode(Subscription, body["subscription"]),
+        rules={name: _decode(AlertRule, rule) for name, rule in _object(body, "rules").items()},
+        notification_config=_decode(NotificationConfig, body["notification_config"]),
     )
 
 
-def key(body: Mapping[str, Any]) -> Key:
-    return _simple(Key, body)
+def decode_key(body: Mapping[str, Any]) -> Key:
+    return _decode(Key, body)
 
 
-def login(body: Mapping[str, Any]) -> Login:
-    return _simple(Login, body, key=key(body["key"]))
+def decode_login(body: Mapping[str, Any]) -> Login:
+    return _decode(Login, body, key=decode_key(body["key"]))
 
 
-def sandbox(body: Mapping[str, Any]) -> Sandbox:
-    """Without its locks, until `awaken`: those belong to a loop, and this is read before there is one."""
-    return _simple(
+def decode_sandbox(body: Mapping[str, Any]) -> Sandbox:
+    """Decode a sandbox, without its locks: `create_locks` adds them on the event loop that they belong to."""
+    return _decode(
         Sandbox,
         body,
-        repo=_simple(Repo, body["repo"]) if body.get("repo") else None,
+        repo=_decode(Repo, body["repo"]) if body.get("repo") else None,
         budget_told=set(body["budget_told"]),
         port_passwords={int(port): password for port, password in _object(body, "port_passwords").items()},
         **dict.fromkeys(("lifecycle", "disk", "gone", "agent")),
     )
 
 
-def awaken(sandbox: Sandbox) -> None:
-    """On the loop that it will live on."""
+def create_locks(sandbox: Sandbox) -> None:
+    """Create the locks of a decoded sandbox, on the running event loop."""
     sandbox.lifecycle, sandbox.disk, sandbox.agent = asyncio.Lock(), asyncio.Lock(), asyncio.Lock()
     sandbox.gone = asyncio.Event()
 
 
-def session(body: Mapping[str, Any]) -> Session:
-    return _simple(Session, body, charged={(rule, what) for rule, what in body["charged"]})
+def decode_session(body: Mapping[str, Any]) -> Session:
+    return _decode(Session, body, charged={(rule, what) for rule, what in body["charged"]})
 
 
-def snapshot(body: Mapping[str, Any], directory: Path) -> Snapshot:
-    return _simple(Snapshot, body, file=snapshot_file(directory, body["id"]))
+def decode_snapshot(body: Mapping[str, Any], directory: Path) -> Snapshot:
+    """Decode a snapshot whose file is in a directory."""
+    return _decode(Snapshot, body, file=snapshot_file(directory, body["id"]))
 
 
 def snapshot_file(directory: Path, snapshot_id: str) -> Path:
+    """Return the path of a snapshot's file in the directory of all snapshots."""
     return directory / f"{snapshot_id}.tar"
 
 
-def alert(body: Mapping[str, Any]) -> Alert:
-    return _simple(Alert, body)
+def decode_alert(body: Mapping[str, Any]) -> Alert:
+    return _decode(Alert, body)
 
 
-def notification(body: Mapping[str, Any]) -> Notification:
-    return _simple(Notification, body)
+def decode_notification(body: Mapping[str, Any]) -> Notification:
+    return _decode(Notification, body)
 
 
-def encode_line(line: LogEntry) -> list[str]:
-    return [line.timestamp, line.type, line.message]
-
-
-def line(body: Any) -> LogEntry:
+def decode_log_entry(body: Any) -> LogEntry:
     if not isinstance(body, list) or len(body) != 3 or not all(type(text) is str for text in body):
-        raise DamagedRecord("a line of a log is not three texts")
+        raise DamagedRecord("a log entry is not a list of three strings")
     return LogEntry(*body)
 
 
-def encode_event(kept_event: tuple[Event, int]) -> list[Any]:
-    """Of an event and its weight, as a history holds them."""
-    event, weight = kept_event
-    return [weight, *(getattr(event, name) for name in kept(Event))]
-
-
-def event(body: Any) -> tuple[Event, int]:
-    if not isinstance(body, list) or len(body) != len(kept(Event)) + 1 or type(body[0]) is not int:
+def decode_event(body: Any) -> tuple[Event, int]:
+    """Decode an event and its weight."""
+    names = stored_fields(Event)
+    if not isinstance(body, list) or len(body) != len(names) + 1 or type(body[0]) is not int:
         raise DamagedRecord("an event is not a list of its fields")
-    return _simple(Event, dict(zip(kept(Event), body[1:]))), body[0]
+    return _decode(Event, dict(zip(names, body[1:]))), body[0]

@@ -1,4 +1,4 @@
-"""The state of one emulator in its state directory: read at the start, written before every answer."""
+"""The state of one emulator in its state directory: read at the start, written before every response."""
 
 from __future__ import annotations
 
@@ -12,43 +12,52 @@ from ..control.randomness import Randomness
 from ..history import Event
 from ..platform.platform import Platform
 from ..store import Sandbox
-from . import codec, loading, recovery
+from . import codec, loader, recovery
 from .change_tracker import ChangeTracker
 from .database import NAME, Error, advice, open_database
-from .recovery import Alive
+from .recovery import SignOfLife
 from .saved_randomness import SavedRandomness
 from .state_directory import StateDirectory
 
-#: How long what nobody has been told of yet may wait, and what is no reason for a transaction.
+#: How long a change may wait that no response has reported yet.
 INTERVAL = 0.05
-LATER_SECONDS = 0.25
+#: How long a change may wait that is not a reason for a transaction.
+DEFERRED_SECONDS = 0.25
 
 
-class NotKept(OSError):
+class StateWriteError(OSError):
     """A change could not be made durable; the text says why."""
 
 
 class Persistence:
-    """`open` in the caller's thread, then `load`, then `flush` from the loop, `close` from anywhere."""
+    """The state directory and its database.
+
+    `open` and `load` block and run before the event loop; `begin`, `run` and `flush` belong to the event loop; `close`
+    may be called from any thread.
+    """
 
     def __init__(self, directory: StateDirectory) -> None:
         self._directory = directory
-        self._guard = threading.Lock()
+        self._lock = threading.Lock()
         self._connection = open_database(directory.path / NAME)
         self._platform: Optional[Platform] = None
         self._changes: Optional[ChangeTracker] = None
-        self._kept: dict[str, Callable[[], Any]] = {}
-        self._later_at = 0.0
+        self._sources: dict[str, Callable[[], Any]] = {}
+        self._deferred_at = 0.0
         try:
-            self._documents = loading.documents(self._connection)
+            self._documents = loader.load_documents(self._connection)
             codec.check_documents(self._documents)
-        except Exception as error:  # whatever a damaged file leads to
+        except Exception as error:  # a damaged file leads to many kinds of errors
             self.close()
             raise self._unreadable(error) from error
 
     @classmethod
     def open(cls, state_dir: Path) -> Persistence:
-        """ConfigError when another emulator has the directory, or when what is in it cannot be read."""
+        """Open a state directory, which is made if it does not exist.
+
+        Raises:
+            ConfigError: Another emulator uses it, or its database cannot be read.
+        """
         directory = StateDirectory.open(state_dir)
         try:
             return cls(directory)
@@ -62,113 +71,132 @@ class Persistence:
 
     @property
     def lock(self) -> int:
-        """A descriptor for the processes that the directory must not be given away before."""
+        """The descriptor of the directory's lock. Processes that inherit it keep the directory locked."""
         return self._directory.lock
 
-    # --- small things by name
+    # --- documents
 
     def document(self, name: str) -> Any:
-        """The JSON value that was kept by this name, None when there is none."""
+        """Return the JSON document of a name as the previous emulator left it; None if there is none."""
         return self._documents.get(name)
 
     def keep(self, name: str, content: Callable[[], Any]) -> None:
-        """From now on what `content` gives is written with every change, when it is another than before. It is asked
-        before every answer, so it should be quick."""
-        self._kept[name] = content
+        """Store the result of `content` as the document of a name whenever it has changed.
+
+        Args:
+            name: The name of the document.
+            content: Is called before every response, so it has to be fast.
+        """
+        self._sources[name] = content
 
     def randomness(self, seed: Optional[int]) -> Randomness:
-        """The source of ids; with a seed one that goes on."""
+        """Return the source of ids; with a seed, it continues the sequence of the previous emulator."""
         if seed is None:
             return Randomness()
-        chance = SavedRandomness(seed, self.document("chance"))
-        self.keep("chance", chance.drawn)
-        return chance
+        randomness = SavedRandomness(seed, self.document("chance"))
+        self.keep("chance", randomness.drawn)
+        return randomness
 
     # --- life
 
     def load(self, platform: Platform) -> None:
-        """Fills the platform's store and puts right what was cut off. Blocks. ConfigError when it cannot be read."""
+        """Fill the platform's store, and repair what was interrupted. Blocks.
+
+        Raises:
+            ConfigError: The database cannot be read.
+        """
         services = platform.services
         try:
-            loaded = loading.load(self._connection, services.files_dir / "snapshots")
-            self._begin(platform, loaded)
-        except Exception as error:  # whatever a damaged record leads to; nothing has been written yet
+            loaded = loader.load_state(self._connection, services.files_dir / "snapshots")
+            self._restore(platform, loaded)
+        except Exception as error:  # a damaged record leads to many kinds of errors; nothing has been written yet
             raise self._unreadable(error) from error
-        recovery.look_after_files(services, self._directory)
+        recovery.repair_files(services, self._directory)
         self.flush()
 
-    def _begin(self, platform: Platform, loaded: loading.Loaded) -> None:
+    def _restore(self, platform: Platform, loaded: loader.LoadedState) -> None:
         services = platform.services
         vars(services.store).update(vars(loaded.store))
         services.clock.restore(self.document("clock"))
         self.keep("clock", services.clock.state)
-        for place, causes in loaded.told.items():
+        for place, causes in loaded.alert_causes.items():
             platform.alert_triggers.remember(place, causes)
         platform.alert_triggers.recall(services.store)
-        self._changes = ChangeTracker(self._connection, platform.alert_triggers.told)
-        self._changes.lists, self._changes.position = loaded.lists, loaded.position
-        self._changes.watch(services.store)
+        causes_of = platform.alert_triggers.told
+        self._changes = ChangeTracker(self._connection, causes_of, loaded.lists, loaded.position)
+        self._changes.attach(services.store)
         self._platform = platform
-        services.signals.connect("event", self._event)
+        services.signals.connect("event", self._on_event)
         if isinstance(self.document("signing_key"), str):
             platform.snapshots.signing_key = bytes.fromhex(self.document("signing_key"))
         self.keep("signing_key", lambda: platform.snapshots.signing_key.hex())
-        kept = self.document("alive")
-        recovery.recover(platform, Alive.read(kept) if kept else Alive.now(services))
+        alive = self.document("alive")
+        recovery.repair_records(platform, SignOfLife.decode(alive) if alive else SignOfLife.now(services))
 
     def begin(self) -> None:
-        """On the loop that the emulator will live on, before it answers."""
+        """Create the locks of the sandboxes, on the emulator's event loop, before it accepts requests."""
         if self._platform is not None:
             for sandbox in self._platform.services.store.sandboxes.values():
-                codec.awaken(sandbox)
+                codec.create_locks(sandbox)
 
-    def flush(self, all_of_it: bool = False) -> None:
-        """What has changed is durable when this returns. NotKept when it could not be made so."""
-        with self._guard:
-            platform, book = self._platform, self._changes
-            if platform is None or book is None:
-                raise NotKept("the emulator is being taken down; nothing is kept any more")
-            book.collect(platform.services.store)
-            for name, content in self._kept.items():
-                book.document(name, content())
-            runs = all_of_it and any(box.status == "running" for box in platform.services.store.sandboxes.values())
-            if book.pending or runs:
-                book.mention("alive", vars(Alive.now(platform.services)))
-            if book.pending or all_of_it:
+    def flush(self, include_deferred: bool = False) -> None:
+        """Make all changes durable.
+
+        Args:
+            include_deferred: Also write changes that are not a reason for a transaction.
+
+        Raises:
+            StateWriteError: They could not be written.
+        """
+        with self._lock:
+            platform, changes = self._platform, self._changes
+            if platform is None or changes is None:
+                raise StateWriteError("the emulator is shutting down; its state is not written any more")
+            changes.collect(platform.services.store)
+            for name, content in self._sources.items():
+                changes.set_document(name, content())
+            is_running = include_deferred and any(
+                box.status == "running" for box in platform.services.store.sandboxes.values()
+            )
+            if changes.pending or is_running:
+                changes.defer_document("alive", vars(SignOfLife.now(platform.services)))
+            if changes.pending or include_deferred:
                 try:
-                    book.write(all_of_it)
+                    changes.commit(include_deferred)
                 except Error as error:
-                    raise NotKept(f"the state cannot be written to {self.path / NAME}: {error}") from error
+                    raise StateWriteError(f"the state cannot be written to {self.path / NAME}: {error}") from error
 
     async def run(self) -> None:
-        """Writes what happens without anybody's asking, until it is cancelled."""
+        """Write changes that do not come from a request, until this is cancelled."""
         loop = asyncio.get_running_loop()
-        told = ""
+        logged = ""
         while True:
             await asyncio.sleep(INTERVAL)
-            late = loop.time() - self._later_at >= LATER_SECONDS
+            is_due = loop.time() - self._deferred_at >= DEFERRED_SECONDS
             try:
-                self.flush(all_of_it=late)
-                told = ""
-            except NotKept as error:
-                if str(error) != told and self._platform is not None:
+                self.flush(include_deferred=is_due)
+                logged = ""
+            except StateWriteError as error:
+                if str(error) != logged and self._platform is not None:
                     self._platform.services.log(str(error))
-                told = str(error)
-            if late:
-                self._later_at = loop.time()
+                logged = str(error)
+            if is_due:
+                self._deferred_at = loop.time()
 
     def close(self) -> None:
-        """Nothing is written after this. Harmless to repeat; from any thread."""
-        with self._guard:
+        """Close the database and release the directory. Can be called repeatedly, from any thread."""
+        with self._lock:
             if self._directory.lock >= 0:
                 self._platform = self._changes = None
                 self._connection.close()
                 self._directory.close()
 
-    def _event(self, sandbox: Optional[Sandbox], event: Event) -> None:
-        """It may belong to a session that is over, and cost it money or trust."""
+    def _on_event(self, sandbox: Optional[Sandbox], event: Event) -> None:
+        """Mark the event's session, which may have ended: an event can change its cost and its trust score."""
         if event.session_id and self._changes is not None and self._platform is not None:
-            self._changes.touch_session(self._platform.services.store, event.session_id)
+            self._changes.mark_session(self._platform.services.store, event.session_id)
 
     def _unreadable(self, error: Exception) -> ConfigError:
-        return ConfigError(f"{self.path / NAME} cannot be read ({loading.reason(error)}); {advice(self.path / NAME)}")
+        return ConfigError(
+            f"{self.path / NAME} cannot be read ({loader.describe_failure(error)}); {advice(self.path / NAME)}"
+        )

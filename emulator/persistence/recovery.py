@@ -1,4 +1,4 @@
-"""What an emulator finds when it takes over a state directory: nothing runs, and some things were cut off."""
+"""The repair of a state after an emulator has ended: nothing runs any more, and operations may be unfinished."""
 
 from __future__ import annotations
 
@@ -7,57 +7,68 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..cage import archive, disk
+from ..cage import disk, tar_extractor
+from ..cage.tar_reader import ArchiveError
 from ..control.clock import rfc3339
 from ..control.current_account import acting_for
 from ..platform import cost
 from ..platform.platform import Platform
 from ..platform.services import Services
-from ..store import Sandbox, Store
+from ..store import Sandbox, Snapshot, Store
 from .codec import snapshot_file
 from .state_directory import StateDirectory
 
-KILLED = "stopped: the emulator was killed; resume the sandbox to go on"
+_KILLED = "stopped: the emulator was killed; resume the sandbox to go on"
 
 
 @dataclass(frozen=True)
-class Alive:
-    """The last sign of life, in epoch seconds: of the emulator, and of accounts by their own clocks."""
+class SignOfLife:
+    """The newest time at which the emulator is known to have run, in epoch seconds.
+
+    Attributes:
+        common: By the emulator's clock.
+        accounts: By the clocks of accounts with running sandboxes.
+    """
 
     common: float
     accounts: Mapping[str, float]
 
     @classmethod
-    def now(cls, services: Services) -> Alive:
+    def now(cls, services: Services) -> SignOfLife:
         clock, boxes = services.clock, services.store.sandboxes.values()
         running = {box.account_id for box in boxes if box.status in ("running", "paused")}
         return cls(clock.now("")[0], {account_id: clock.now(account_id)[0] for account_id in running})
 
     @classmethod
-    def read(cls, kept: Any) -> Alive:
-        """KeyError, TypeError for what is none."""
-        return cls(float(kept["common"]), {str(name): float(at) for name, at in kept["accounts"].items()})
+    def decode(cls, body: Any) -> SignOfLife:
+        """Decode a JSON document. Raises KeyError, TypeError, ValueError or AttributeError for another form."""
+        return cls(float(body["common"]), {str(name): float(at) for name, at in body["accounts"].items()})
 
     def of(self, account_id: str) -> float:
+        """Return the time by the clock of an account."""
         return self.accounts.get(account_id, self.common)
 
 
-def recover(platform: Platform, alive: Alive) -> None:
-    """Put the records right. Files are not touched."""
+def repair_records(platform: Platform, sign_of_life: SignOfLife) -> None:
+    """Stop all sandboxes and end all sessions in the records. Files are not touched."""
     services = platform.services
     for sandbox in services.store.sandboxes.values():
         if sandbox.status in ("running", "paused"):
-            stop(services, sandbox, alive, KILLED)
-    end_sessions(services.store, alive)
+            stop(services, sandbox, sign_of_life, _KILLED)
+    end_sessions(services.store, sign_of_life)
 
 
-def look_after_files(services: Services, directory: StateDirectory) -> None:
-    """Remove what shows by its name that it was to go, and move aside what has no record. Blocks, as long as that
-    takes. A record that is older than the files, as a power cut or a backup may leave it, must not cost any of them."""
+def repair_files(services: Services, directory: StateDirectory) -> None:
+    """Finish interrupted removals, and move files without a record to lost+found. Blocks.
+
+    Only a name can mark a file for removal: the records may be older than the files, after a power cut or when they
+    come from a backup.
+    """
     for sandbox in list(services.store.sandboxes.values()):
         if sandbox.status == "pending":
-            del services.store.sandboxes[sandbox.id]  # no client has got its id
-    _snapshots(services)
+            del services.store.sandboxes[sandbox.id]  # no client has received its id
+    _repair_snapshots(services)
+    _report_missing_directories(services)
     store, files = services.store, services.files_dir
     known = {snapshot_file(files, snapshot_id).name for snapshot_id in store.snapshots}
     for path in sorted((files / "sandboxes").iterdir()):
@@ -67,7 +78,7 @@ def look_after_files(services: Services, directory: StateDirectory) -> None:
             _move_aside(services, directory, path, "no sandbox of this name is in state.db")
     for path in sorted((files / "snapshots").iterdir()):
         if path.suffix == ".part" and path.with_suffix(".tar").name in known:
-            _remove(services, path)  # its snapshot was being taken
+            _remove(services, path)  # it was being written
         elif path.name not in known:
             _move_aside(services, directory, path, "no snapshot of this name is in state.db")
 
@@ -79,20 +90,20 @@ def _move_aside(services: Services, directory: StateDirectory, path: Path, why: 
         services.log(f"{path} was left where it is: {why}, and it cannot be moved aside: {error.strerror}")
 
 
-def end_sessions(store: Store, alive: Alive) -> None:
-    """Those that were active have failed."""
+def end_sessions(store: Store, sign_of_life: SignOfLife) -> None:
+    """End all active sessions as failed."""
     for session in store.sessions.values():
         if session.ended_at is None:
             box = store.sandboxes.get(session.sandbox_id)
-            last = alive.of(session.account_id)
+            last = sign_of_life.of(session.account_id)
             session.ended_at = max(last, session.started_at)
             session.status = "failed"
             session.compute_cost = cost.compute(box, last) - session.compute_before if box is not None else 0.0
 
 
-def stop(services: Services, sandbox: Sandbox, alive: Alive, why: str) -> None:
-    """A record that says running, or paused, of a sandbox without processes."""
-    last = alive.of(sandbox.account_id)
+def stop(services: Services, sandbox: Sandbox, sign_of_life: SignOfLife, why: str) -> None:
+    """Set the record of a running or paused sandbox, which has no processes any more, to stopped."""
+    last = sign_of_life.of(sandbox.account_id)
     cost.stop(sandbox, last)
     sandbox.status = "stopped"
     sandbox.stopped_at = rfc3339(last)
@@ -100,35 +111,42 @@ def stop(services: Services, sandbox: Sandbox, alive: Alive, why: str) -> None:
         services.happened(sandbox, "stop", why)
 
 
-def _snapshots(services: Services) -> None:
+def _repair_snapshots(services: Services) -> None:
     for snapshot in list(services.store.snapshots.values()):
-        if snapshot.status == "pending" and _is_whole(snapshot.file):
-            snapshot.status = "completed"  # the file appears in one step; only the record of it was cut off
+        if snapshot.status == "pending" and _is_complete(snapshot.file):
+            snapshot.status = "completed"  # the file appears in one step; only the update of the record is missing
             snapshot.size_bytes = snapshot.file.stat().st_size
             with acting_for(snapshot.account_id):
                 snapshot.completed_at = services.clock.timestamp()
         elif snapshot.status == "pending":
-            snapshot.status = "failed"
-            sandbox = services.store.sandboxes.get(snapshot.sandbox_id)
-            with acting_for(snapshot.account_id):
-                snapshot.completed_at = services.clock.timestamp()
-                if sandbox is not None:
-                    why = f"snapshot {snapshot.name} ({snapshot.id}) failed: the emulator was killed while it was taken"
-                    services.failed(sandbox, why)
+            _fail_snapshot(services, snapshot)
         elif snapshot.status == "completed" and not snapshot.file.is_file():
             snapshot.status = "failed"
             services.log(f"snapshot {snapshot.id} cannot be used: its file {snapshot.file} is missing; put it back")
         elif snapshot.status == "failed" and snapshot.size_bytes and snapshot.file.is_file():
-            snapshot.status = "completed"  # its file is back
+            snapshot.status = "completed"  # its file was put back
+
+
+def _fail_snapshot(services: Services, snapshot: Snapshot) -> None:
+    snapshot.status = "failed"
+    sandbox = services.store.sandboxes.get(snapshot.sandbox_id)
+    with acting_for(snapshot.account_id):
+        snapshot.completed_at = services.clock.timestamp()
+        if sandbox is not None:
+            why = f"snapshot {snapshot.name} ({snapshot.id}) failed: the emulator was killed while it was taken"
+            services.failed(sandbox, why)
+
+
+def _report_missing_directories(services: Services) -> None:
     for sandbox in services.store.sandboxes.values():
         if sandbox.status == "stopped" and not (services.files_dir / "sandboxes" / sandbox.id).is_dir():
             services.log(f"sandbox {sandbox.id} cannot be resumed: its directory is missing; put it back")
 
 
-def _is_whole(file: Path) -> bool:
+def _is_complete(file: Path) -> bool:
     try:
-        archive.check(file)
-    except (OSError, archive.ArchiveError):
+        tar_extractor.check(file)
+    except (OSError, ArchiveError):
         return False
     return True
 

@@ -1,4 +1,4 @@
-"""A seeded source of ids that goes on where an emulator before has stopped."""
+"""A seeded source of ids that continues where the previous emulator with the state has stopped."""
 
 from __future__ import annotations
 
@@ -12,8 +12,12 @@ _WORD = 32
 _STEP = 1 << 16
 
 
-class _Counted(random.Random):
-    """`drawn`: how many words of 32 bits were taken of the generator."""
+class _CountingRandom(random.Random):
+    """A generator that counts.
+
+    Attributes:
+        drawn: The number of 32-bit words that were drawn.
+    """
 
     drawn = 0
 
@@ -26,28 +30,34 @@ class _Counted(random.Random):
         return super().getrandbits(k)
 
     def skip(self, words: int) -> None:
+        """Draw and discard words until this many were drawn."""
         while self.drawn < words:
             self.getrandbits(_WORD * min(words - self.drawn, _STEP))
 
 
 class SavedRandomness(Randomness):
-    """`before`: what `drawn` was then. A state that was begun with another seed begins anew with this one."""
+    """Streams of random numbers that skip what was drawn before.
+
+    Args:
+        seed: The seed.
+        before: The result of `drawn` of the previous emulator; ignored if that had another seed.
+    """
 
     def __init__(self, seed: int, before: Optional[Mapping[str, Any]]) -> None:
         super().__init__(seed)
-        self._kept_seed = seed
-        self._counted: dict[str, _Counted] = {}
+        self._saved_seed = seed
+        self._generators: dict[str, _CountingRandom] = {}
         self._before: Mapping[str, int] = before["drawn"] if before and before["seed"] == seed else {}
 
     def _stream(self, prefix: str) -> random.Random:
-        if prefix not in self._counted:
-            stream = self._streams[prefix] = self._counted[prefix] = _Counted(f"{self._kept_seed} {prefix}")
+        if prefix not in self._generators:
+            stream = self._streams[prefix] = self._generators[prefix] = _CountingRandom(f"{self._saved_seed} {prefix}")
             stream.skip(self._before.get(prefix, 0))
-        return self._counted[prefix]
+        return self._generators[prefix]
 
     def drawn(self) -> dict[str, Any]:
-        """By prefix, of this run and those before."""
+        """Return the seed, and how many words were drawn in total, by the prefix of ids."""
         return {
-            "seed": self._kept_seed,
-            "drawn": {**self._before, **{prefix: stream.drawn for prefix, stream in self._counted.items()}},
+            "seed": self._saved_seed,
+            "drawn": {**self._before, **{prefix: stream.drawn for prefix, stream in self._generators.items()}},
         }

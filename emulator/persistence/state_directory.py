@@ -1,7 +1,7 @@
-"""The directory that outlives its emulators, and the lock that lets one of them at a time have it.
+"""The directory in which state survives, and the lock that lets one emulator at a time use it.
 
-The zygote and the inits hold the lock too: it is free when the last process of the emulator before is gone, however
-that one ended.
+The zygote and the inits hold the lock, too, so it is free only when the last process of the previous emulator is gone,
+however that emulator ended.
 """
 
 from __future__ import annotations
@@ -17,25 +17,29 @@ from typing import Callable, Optional
 
 from ..config import ConfigError
 from ..run_directory import base_directory
-from .database import NAME, is_emulators
+from .database import NAME, is_state_database
 
 LOCK = "state.lock"
-#: How long the processes of an emulator that is dead may take to go.
-GOING_SECONDS = 15.0
-_INTERVAL = 0.01
+#: How long the processes of a dead emulator may take to end.
+EXIT_SECONDS = 15.0
+_POLL_SECONDS = 0.01
 
-
-#: Says that the directory is an emulator's. Written before anything else is put there.
+#: Marks the directory as an emulator's. Written before anything else.
 MARKER = "state.marker"
 LOST = "lost+found"
 REASONS = "reasons.txt"
 _MARKER_TEXT = "The state directory of a caged-emulator. What is in it belongs together: move it as a whole.\n"
-#: What a directory that is still to become ours may hold: it is not touched, and often there from the start.
-_HARMLESS = frozenset({LOCK, LOST, ".gitignore", ".gitkeep"})
+#: Entries that a directory may have before it becomes a state directory. They are not touched.
+_IGNORED = frozenset({LOCK, LOST, ".gitignore", ".gitkeep"})
 
 
 class StateDirectory:
-    """`path` is resolved. `lock`: the descriptor that holds the directory."""
+    """A locked state directory.
+
+    Attributes:
+        path: The resolved path.
+        lock: The descriptor that holds the lock; -1 after `close`.
+    """
 
     def __init__(self, path: Path, lock: int) -> None:
         self.path = path
@@ -43,12 +47,11 @@ class StateDirectory:
 
     @classmethod
     def open(cls, state_dir: Path) -> StateDirectory:
-        """Take a directory, which is made when it does not exist. Blocks while what an emulator that was killed has
-        left goes away.
+        """Lock a directory, which is made if it does not exist. Blocks while processes of a killed emulator end.
 
         Raises:
-            ConfigError: Another emulator has it; it is not empty and not a state directory; or it has files and no
-                database. Nothing in it has changed then.
+            ConfigError: Another emulator uses it; it is not empty and not a state directory; or it has files but no
+                database. Nothing in it has changed.
         """
         path = base_directory(state_dir)
         try:
@@ -57,8 +60,8 @@ class StateDirectory:
         except OSError as error:
             raise ConfigError(f"cannot use {path} as a state directory: {error.strerror}") from error
         try:
-            _hold(lock, path)
-            _check(path)  # again, now that no other emulator changes it
+            _acquire(lock, path)
+            _check(path)  # again, now that no other emulator can change it
             os.ftruncate(lock, 0)
             os.pwrite(lock, f"{os.getpid()}\n".encode("ascii"), 0)
             if not (path / MARKER).exists():
@@ -74,13 +77,13 @@ class StateDirectory:
         return cls(path, lock)
 
     def move_aside(self, path: Path, why: str) -> Path:
-        """Move an entry of the directory that has no record to lost+found, where the reason is written down.
+        """Move an entry that has no record to lost+found, and append the reason to `reasons.txt` there.
 
         Returns:
-            Where it is now.
+            The new path.
 
         Raises:
-            OSError: It cannot be moved. It is where it was.
+            OSError: It cannot be moved, and is where it was.
         """
         lost = self.path / LOST
         lost.mkdir(mode=0o700, exist_ok=True)
@@ -101,45 +104,45 @@ class StateDirectory:
         return target
 
     def close(self) -> None:
-        """Harmless to repeat."""
+        """Release the lock. Can be called repeatedly."""
         if self.lock >= 0:
             os.close(self.lock)
             self.lock = -1
 
 
 def _check(path: Path) -> None:
-    """ConfigError for a directory that must not be touched. Changes nothing."""
-    held = sorted(name for name in os.listdir(path) if name not in _HARMLESS)
+    """Raise ConfigError for a directory that cannot be used as a state directory. Changes nothing."""
+    entries = sorted(name for name in os.listdir(path) if name not in _IGNORED)
     _require_kind(path, (LOCK, MARKER, NAME, f"{NAME}-wal", f"{NAME}-shm"), stat.S_ISREG, "a regular file")
-    if held and MARKER not in held and not is_emulators(path / NAME):
-        if NAME in held and not (path / NAME).stat().st_size:
-            _refuse_without_database(path)
+    if entries and MARKER not in entries and not is_state_database(path / NAME):
+        if NAME in entries and not (path / NAME).stat().st_size:
+            _require_no_files(path)
         raise ConfigError(
-            f"{path} is not empty and not a state directory of an emulator: it holds {_listed(held)}. Nothing was"
-            " changed; name a directory that is empty or does not exist yet"
+            f"{path} is not empty and not a state directory of an emulator: it holds {_list_names(entries)}. Nothing"
+            " was changed; name an empty directory, or one that does not exist"
         )
-    if not held and _holder_text(path) is None:
+    if not entries and _read_lock_file(path) is None:
         raise ConfigError(f"{path} is not a state directory: its {LOCK} is not an emulator's; use an empty directory")
     _require_kind(path, ("sandboxes", "snapshots"), stat.S_ISDIR, "a directory")
     database = path / NAME
-    if held and not (database.is_file() and database.stat().st_size):
-        _refuse_without_database(path)
-    for written in (path, database):
-        if written.exists() and not os.access(written, os.W_OK):
-            raise ConfigError(f"cannot use {path} as a state directory: {written} may not be written to by this user")
+    if entries and not (database.is_file() and database.stat().st_size):
+        _require_no_files(path)
+    for target in (path, database):
+        if target.exists() and not os.access(target, os.W_OK):
+            raise ConfigError(f"cannot use {path} as a state directory: {target} is not writable for this user")
 
 
-def _refuse_without_database(path: Path) -> None:
-    """A new database would know none of the files that are here."""
+def _require_no_files(path: Path) -> None:
+    """Raise ConfigError if there are files: a new database would not have records of them."""
     found = {name: len(_entries(path / name)) for name in ("sandboxes", "snapshots")}
     changes = path / f"{NAME}-wal"
     if not any(found.values()) and not (changes.is_file() and changes.stat().st_size):
         return
     raise ConfigError(
         f"{path} holds the files of {found['sandboxes']} sandboxes and {found['snapshots']} snapshots, but its"
-        f" {NAME} is missing or empty. Nothing was changed. Put {NAME} back (and {changes.name}, if it was beside it)"
-        f" to go on with them. To begin anew, use another directory, or rename this one, which keeps all of its files:"
-        f" mv {path} {path}.old"
+        f" {NAME} is missing or empty. Nothing was changed. Put {NAME} back (and {changes.name}, if there was one)"
+        f" to continue with them. To start with an empty state, use another directory, or rename this one, which keeps"
+        f" all of its files: mv {path} {path}.old"
     )
 
 
@@ -164,13 +167,13 @@ def _entries(directory: Path) -> list[str]:
         return []
 
 
-def _listed(names: Sequence[str]) -> str:
+def _list_names(names: Sequence[str]) -> str:
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return ", ".join(repr(name[:60]) for name in names[:3]) + more
 
 
-def _holder_text(path: Path) -> Optional[str]:
-    """What the lock file says, "" without one; None when that is not what an emulator writes."""
+def _read_lock_file(path: Path) -> Optional[str]:
+    """Return the text of the lock file, "" if there is none; None if it is not one that an emulator writes."""
     try:
         with open(path / LOCK, "rb") as file:
             text = file.read(64).decode("ascii", "replace")
@@ -179,37 +182,38 @@ def _holder_text(path: Path) -> Optional[str]:
     return text if not text.strip() or text.strip().isdigit() else None
 
 
-def _hold(lock: int, path: Path) -> None:
-    deadline = time.monotonic() + GOING_SECONDS
+def _acquire(lock: int, path: Path) -> None:
+    """Wait for the lock as long as its holder is dead, for EXIT_SECONDS at most."""
+    deadline = time.monotonic() + EXIT_SECONDS
     while True:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return
         except BlockingIOError:
             pass
-        holder = _holder(lock)
-        if _lives(holder):
+        holder = _read_holder(lock)
+        if _is_alive(holder):
             raise ConfigError(
                 f"the state directory {path} is in use by the emulator with pid {holder}; stop that one, or use"
                 " another directory"
             )
         if time.monotonic() > deadline:
             raise ConfigError(
-                f"the emulator that had the state directory {path} (pid {holder}) is dead, but processes of it have"
-                f" not gone within {GOING_SECONDS:g} s; end them, or use another directory"
+                f"the emulator that used the state directory {path} (pid {holder}) is dead, but processes of it did"
+                f" not end within {EXIT_SECONDS:g} s; end them, or use another directory"
             )
-        time.sleep(_INTERVAL)
+        time.sleep(_POLL_SECONDS)
 
 
-def _holder(lock: int) -> int:
-    """0 when it has not said yet."""
+def _read_holder(lock: int) -> int:
+    """Return the process id in the lock file; 0 if it is not written yet."""
     try:
         return int(os.pread(lock, 32, 0) or b"0")
     except ValueError:
         return 0
 
 
-def _lives(pid: int) -> bool:
+def _is_alive(pid: int) -> bool:
     if pid == 0:
         return False
     try:
@@ -222,4 +226,4 @@ def _lives(pid: int) -> bool:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except (OSError, IndexError):
         return os.path.exists(f"/proc/{pid}") or not os.path.isdir("/proc/self")
-    return state not in "ZX"  # killed, and not yet waited for by whoever started it
+    return state not in "ZX"  # killed, and not yet waited for by its parent

@@ -11,7 +11,7 @@ from typing import Any, Optional
 
 from caged import __version__
 
-from ..cage.shim_rpc import Answer
+from ..cage.shim_rpc import ShimReply
 from ..control.agent_command_line import model_name, prompt_text
 from ..control.agent_replies import AgentReply, NoReplyLeft
 from ..control.agents import USAGE_ERROR, Prompt, Reply, default_reply
@@ -45,7 +45,7 @@ class AgentRuns:
         self._services = services
         self._sessions = sessions
 
-    async def answer(self, sandbox: Sandbox, question: dict[str, Any], answer: Answer) -> None:
+    async def answer(self, sandbox: Sandbox, question: dict[str, Any], answer: ShimReply) -> None:
         """One agent at a time in a sandbox; the next waits for its turn."""
         program = as_seen(sandbox, question.get("program", ""))
         arguments = [as_seen(sandbox, word) for word in question.get("arguments", ())]
@@ -63,7 +63,7 @@ class AgentRuns:
                 passing.used += 1
                 self._pass_through(sandbox, Prompt(agent, program, "", sandbox.id, cwd, arguments), answer)
             elif stdin is None:
-                answer.want_input()
+                answer.request_stdin()
             else:
                 answer.write(f"{program}: no prompt. Try: {program} -p 'Fix the failing test'\n")
                 answer.finish(USAGE_ERROR)
@@ -82,7 +82,7 @@ class AgentRuns:
         if code is not None:
             answer.finish(code)
 
-    async def _chosen(self, sandbox: Sandbox, prompt: Prompt, answer: Answer) -> Optional[int]:
+    async def _chosen(self, sandbox: Sandbox, prompt: Prompt, answer: ShimReply) -> Optional[int]:
         """Answer with the reply that applies to the prompt. The exit code; None when the program has become the host's
         own."""
         try:
@@ -98,7 +98,7 @@ class AgentRuns:
             return None
         return await self._session(sandbox, prompt, script.reply, answer, script)
 
-    def _pass_through(self, sandbox: Sandbox, prompt: Prompt, answer: Answer) -> None:
+    def _pass_through(self, sandbox: Sandbox, prompt: Prompt, answer: ShimReply) -> None:
         """No session: what the host's program takes and says, nobody here sees."""
         path = os.environ.get("PATH", os.defpath)
         found = shutil.which(prompt.program, path=path)
@@ -109,14 +109,14 @@ class AgentRuns:
             missing = f"{prompt.program}: {found} cannot be seen from within {level} isolation; use isolation='process'"
         self._services.note(sandbox, f"{prompt.agent} passes through to {found or 'nothing'}", "agent")
         self._asked(sandbox, prompt, Reply("", NO_EXIT_CODE))
-        answer.become_real(path=path, missing=missing)
+        answer.run_real(path=path, missing=missing)
 
     async def _session(
         self,
         sandbox: Sandbox,
         prompt: Prompt,
         reply: Reply,
-        answer: Answer,
+        answer: ShimReply,
         script: Optional[AgentReply] = None,
     ) -> int:
         """`script`: the control that the reply is of; its function replaces the reply."""
@@ -164,7 +164,7 @@ class AgentRuns:
                 return Reply(f"{prompt.program}: cannot write {path}: {refusal.detail}\n", 1)
         return reply
 
-    async def _print(self, form: Printed, reply: Reply, answer: Answer) -> None:
+    async def _print(self, form: Printed, reply: Reply, answer: ShimReply) -> None:
         answer.write(form.first())
         for piece in reply.pieces:
             await asyncio.sleep(reply.delay)

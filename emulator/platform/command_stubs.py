@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from typing import Any, Callable, Optional
 
 from ..cage.cage import Cage
-from ..cage.process import OUTPUT_LIMIT, Result, SandboxGone
-from ..cage.shim_rpc import Answer
+from ..cage.command_result import CommandResult
+from ..cage.init_client import SandboxGone
+from ..cage.output import OUTPUT_LIMIT
+from ..cage.shim_rpc import ShimReply
 from ..control.callbacks import CallbackRaised
 from ..control.stubs import Kind, Output, Question, Stub
 from ..store import Sandbox
@@ -67,23 +69,23 @@ class Chosen:
         cage: Cage,
         command: str,
         limit: int = OUTPUT_LIMIT,
-        apart: bool = False,
+        separate: bool = False,
         seconds: Optional[float] = None,
         posix: bool = False,
-    ) -> Result:
+    ) -> CommandResult:
         """As `Cage.shell`, with the sandbox's environment. Raises Gone."""
         if self.output is None:
-            return await cage.shell(command, sandbox.env, limit, apart, seconds, posix)
+            return await cage.shell(command, sandbox.env, limit, separate, seconds, posix)
         takes = self.output.seconds
         out_of_time = seconds is not None and takes > seconds
         if takes and await _gone_within(sandbox, seconds if out_of_time and seconds is not None else takes):
             raise SandboxGone("the sandbox's processes are gone")
         if out_of_time:
-            return Result(b"", 128 + signal.SIGKILL, False, timed_out=True)
+            return CommandResult(b"", 128 + signal.SIGKILL, False, timed_out=True)
         if self.output.error is not None:
-            return Result(b"", -1, False, self.output.error)
+            return CommandResult(b"", -1, False, self.output.error)
         said = self.output.text.encode("utf-8", "replace")
-        return Result(said[:limit], self.output.exit_code, len(said) > limit)
+        return CommandResult(said[:limit], self.output.exit_code, len(said) > limit)
 
     def not_started(self, error: str) -> str:
         """The error text of a command that could not be started, the same for every way to run one: a stub's `error`
@@ -111,7 +113,7 @@ async def command_line(services: Services, sandbox: Sandbox, cage: Cage, output:
     """What a shell has to run to give that answer: a process of its own, which takes its time, prints, can be
     interrupted and has the exit code. Raises Gone, OSError."""
     await cage.listen()
-    runner = await services.workers.small.run(cage.programs.install_runner)
+    runner = await services.workers.small.run(cage.programs.install_stub_runner)
     token = secrets.token_hex(8)
     services.stubs.leave(token, sandbox.id, output)
     return f"{runner} {token}"
@@ -124,20 +126,20 @@ class CommandStubs:
     def __init__(self, services: Services) -> None:
         self._services = services
 
-    async def answer(self, sandbox: Sandbox, question: dict[str, Any], answer: Answer) -> None:
-        if question.get("kind") == "answer":
+    async def answer(self, sandbox: Sandbox, question: dict[str, Any], answer: ShimReply) -> None:
+        if question.get("kind") == "stub_output":
             token = str(next(iter(question.get("arguments", ())), ""))
             output = self._services.stubs.fetch(token, sandbox.id)
             await play(answer, output or Output("there is no such answer\n", CANNOT_RUN))
             return
         asked = _question(sandbox, question)
         if asked.stdin is None and self._needs_input(sandbox, asked):
-            answer.want_input()
+            answer.request_stdin()
             return
         found = await stand_in(self._services, sandbox, asked, "program")
         if found is None:
             said = f"{asked.program}: command not found; none of its stubs fits {' '.join(asked.arguments)!r}"
-            answer.become_real(missing=said)
+            answer.run_real(missing=said)
             return
         stub, output = found
         line = " ".join([asked.program, *asked.arguments])
@@ -172,7 +174,7 @@ def as_seen(sandbox: Sandbox, text: object) -> str:
     return said.decode("utf-8", "surrogatepass").encode("utf-8", "replace").decode("utf-8")
 
 
-async def play(answer: Answer, output: Output) -> None:
+async def play(answer: ShimReply, output: Output) -> None:
     """To a program that asked, piece by piece."""
     if output.error is not None:
         await asyncio.sleep(output.delay)

@@ -9,7 +9,7 @@ from typing import Any, Optional
 
 from ..control.clock import rfc3339
 from ..control.redaction import LONGEST
-from ..history import Event, History, Ledger
+from ..history import Event, EventLimiter, History
 from ..pace import Pace
 from ..store import Account, Sandbox, Session
 from . import cost
@@ -93,13 +93,13 @@ class Events:
         #: By sandbox: its newest session that is over, and when it ended, by the account's clock of now.
         self._ended: dict[str, tuple[str, float]] = {}
         #: Of each account, the order of its events in all histories.
-        self._ledgers: dict[str, Ledger] = {}
+        self._limiters: dict[str, EventLimiter] = {}
         services.signals.connect("session_ended", self._session_ended)
         services.signals.connect("clock_set", self._clock_set)
 
     def forget(self, account: Account) -> None:
         """Its histories are begun anew."""
-        self._ledgers.pop(account.id, None)
+        self._limiters.pop(account.id, None)
 
     def _session_ended(self, sandbox: Sandbox, session: Session) -> None:
         self._ended[sandbox.id] = (session.id, session.ended_at or 0.0)
@@ -209,10 +209,10 @@ class Events:
             process_id=cleaned.text(told.process_id),
             meta={cleaned.text(name): cleaned.text(value) for name, value in islice(told.meta.items(), META_MOST)},
         )
-        ledger = self._ledgers.setdefault(account_id, Ledger())
-        counted.append(event, told.at, cleaned.weight, ledger)
+        limiter = self._limiters.setdefault(account_id, EventLimiter())
+        counted.append(event, told.at, cleaned.weight, limiter)
         if session is not None and sandbox is not None:
-            sandbox.history.append(event, told.at, cleaned.weight, ledger)
+            sandbox.history.append(event, told.at, cleaned.weight, limiter)
         self._services.journal.add_event(event, cleaned.weight)
         self._services.signals.send("event", sandbox=sandbox, event=event)
 

@@ -9,7 +9,8 @@ from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any, Optional
 
-from ..cage.process import Result, SandboxGone
+from ..cage.command_result import CommandResult
+from ..cage.init_client import SandboxGone
 from ..control.faults import Injection
 from ..store import Account, Sandbox
 from ..workers import checkpoint
@@ -65,7 +66,7 @@ class Execs:
             if not ending.done():
                 ending.set_result(None)
 
-    async def _unless_out_of_budget(self, sandbox: Sandbox, work: Coroutine[Any, Any, Result]) -> Result:
+    async def _unless_out_of_budget(self, sandbox: Sandbox, work: Coroutine[Any, Any, CommandResult]) -> CommandResult:
         """The result of `work`. Raises Gone, and kills the command, when the sandbox meets the end of its budget
         before: it will never be resumed, and the command not end."""
         ending: asyncio.Future[None] = asyncio.get_running_loop().create_future()

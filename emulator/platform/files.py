@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Union
 
 from ..cage import git
 from ..cage.cage import Cage
+from ..cage.init_client import SandboxGone
 from ..cage.paths import WORKSPACE
-from ..cage.process import SandboxGone
 from ..cage.safe_files import Entry, OutsideOfSandbox
 from ..store import Account, Sandbox
 from . import limits

@@ -10,7 +10,7 @@ import time
 from typing import Optional
 
 from .. import descriptors
-from ..cage.process import SandboxGone
+from ..cage.init_client import SandboxGone
 from ..control.current_account import act_for
 from ..store import Account, Port, Sandbox
 from . import limits
@@ -138,7 +138,7 @@ class Ports:
         """A connection to the port, wherever the sandbox's network is. 502 when it cannot be had, 503 when too few
         descriptors are left."""
         assert sandbox.cage is not None
-        require_descriptors(descriptors.room_for_stream(), "a preview")
+        require_descriptors(descriptors.has_room_for_stream(), "a preview")
         own_network = self._services.isolation.own_network and sandbox.network_mode != "full"
         try:
             return await sandbox.cage.connect(sandbox.ports[number].address, number, own_network)

@@ -10,12 +10,12 @@ from typing import Any, Optional, TypeVar
 from ..cage import git
 from ..cage.cage import Cage
 from ..cage.cgroups import MemoryGroup
+from ..cage.init_client import SandboxGone
 from ..cage.probe import describe
-from ..cage.process import SandboxGone
 from ..cage.provisioning import Limits, SandboxSpec
 from ..cage.proxy import Proxy
 from ..cage.safe_files import OutsideOfSandbox
-from ..cage.shim_rpc import Answer
+from ..cage.shim_rpc import ShimReply
 from ..cage.toolchains import Toolchain
 from ..cage.zygote import ZygoteError
 from ..control.current_account import acting_for
@@ -102,7 +102,7 @@ class SandboxSetup:
                 " or serve with --no-limits",
             )
 
-        async def asked(question: dict[str, Any], answer: Answer) -> None:
+        async def asked(question: dict[str, Any], answer: ShimReply) -> None:
             answering = self._agent_runs if question.get("kind") == "agent" else self._command_stubs
             with acting_for(sandbox.account_id):
                 try:
@@ -122,7 +122,7 @@ class SandboxSetup:
             again=again,
             memory=self._memory(sandbox),
             on_lost=lost,
-            on_ask=asked,
+            on_shim_request=asked,
             on_overrun=overrun,
         )
         try:

@@ -11,7 +11,7 @@ from .. import descriptors
 from ..cage import disk
 from ..cage.cage import Cage
 from ..cage.git import Repo
-from ..cage.process import SandboxGone
+from ..cage.init_client import SandboxGone
 from ..control.current_account import acting_for
 from ..store import Account, LogEntry, Sandbox
 from . import cost, limits
@@ -98,7 +98,7 @@ class Sandboxes:
         """A pending record from checked values. 403 when the plan's number of sandboxes is reached."""
         self._require_enforceable(network_mode)
         plan = self._require_room(account)
-        require_descriptors(descriptors.room_for_sandbox(), "a sandbox")
+        require_descriptors(descriptors.has_room_for_sandbox(), "a sandbox")
         store, clock = self._services.store, self._services.clock
         sandbox = Sandbox(
             id=self._services.randomness.identifier("cage", store.sandboxes),
@@ -220,7 +220,7 @@ class Sandboxes:
         when
         these isolation cannot enforce the sandbox's network mode."""
         self._require_room(self._services.store.accounts[sandbox.account_id])
-        require_descriptors(descriptors.room_for_sandbox(), "a sandbox")
+        require_descriptors(descriptors.has_room_for_sandbox(), "a sandbox")
         try:
             self._require_enforceable(sandbox.network_mode)
         except ApiError as refusal:

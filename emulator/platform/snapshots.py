@@ -8,7 +8,7 @@ import secrets
 from typing import TYPE_CHECKING, Callable, Optional
 
 from ..cage.disk import TooLarge
-from ..cage.process import SandboxGone
+from ..cage.init_client import SandboxGone
 from ..store import Account, Sandbox, Snapshot
 from ..workers import Stop
 from . import limits
@@ -16,8 +16,8 @@ from .errors import ApiError, not_found, not_running, plan_limit
 from .services import Services
 
 if TYPE_CHECKING:
-    from ..cage.archive import Gzipped
     from ..cage.cage import Cage
+    from ..cage.gzipped import Gzipped
 
 AUTOMATIC = "auto-pause"
 #: Download URLs whose expiry follows a clock that is set; of older ones the text alone counts.
@@ -178,7 +178,7 @@ class Snapshots:
                 await cage.freeze()
                 stop = self._restoring[target.id] = Stop()
                 try:
-                    await cage.unpack(snapshot.file, stop)
+                    await cage.restore(snapshot.file, stop)
                 finally:
                     del self._restoring[target.id]
                     await cage.thaw()
@@ -260,6 +260,6 @@ class Snapshots:
         snapshot = self._services.store.snapshots.get(snapshot_id)
         if snapshot is None:
             raise not_found("snapshot", snapshot_id)
-        from ..cage.archive import Gzipped
+        from ..cage.gzipped import Gzipped
 
         return Gzipped(snapshot.file)

@@ -9,7 +9,7 @@ import secrets
 import shlex
 from typing import Optional
 
-from ..cage.process import SandboxGone
+from ..cage.init_client import SandboxGone
 from ..cage.terminal import Terminal
 from ..control.stubs import Question, Stub
 from ..store import Sandbox

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Optional
 
 from .. import descriptors
-from ..cage.process import SandboxGone
+from ..cage.init_client import SandboxGone
 from ..cage.terminal import Terminal
 from ..store import Account, Sandbox
 from . import limits
@@ -62,7 +62,7 @@ class Terminals:
         sandbox cannot run it, 503 when too few descriptors are left."""
         if self._open[sandbox.id] >= MOST_PER_SANDBOX:
             raise ApiError(409, f"{sandbox.id} has {MOST_PER_SANDBOX} terminals open already; close one first")
-        require_descriptors(descriptors.room_for_stream(), "a terminal")
+        require_descriptors(descriptors.has_room_for_stream(), "a terminal")
         async with self._counted(sandbox.id), self._sandboxes.active(sandbox):
             async with sandbox.disk:  # a snapshot, a restore or a pause in progress comes first
                 cage = sandbox.cage

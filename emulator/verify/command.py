@@ -1,4 +1,4 @@
-"""The `verify` command: a thin shell over `verify()`."""
+"""The `verify` command, which calls `verify()`."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 
 
 class _Progress:
-    """How far it is, for a person who looks on; nothing where stderr is no terminal."""
+    """A line on stderr that shows the progress, if stderr is a terminal."""
 
     def __init__(self, total: int) -> None:
         self._total = total
-        self._made = 0
+        self._count = 0
         self._shown = sys.stderr.isatty()
 
     def __call__(self, result: Result) -> None:
-        self._made += 1
+        self._count += 1
         if self._shown:
-            print(f"\r\033[K{self._made} of {self._total}  {result.id}", end="", file=sys.stderr, flush=True)
+            print(f"\r\033[K{self._count} of {self._total}  {result.id}", end="", file=sys.stderr, flush=True)
 
     def clear(self) -> None:
         if self._shown:
@@ -33,17 +33,32 @@ class _Progress:
 
 
 @click.command()
-@click.option("--base-url", envvar="CAGED_BASE_URL", metavar="URL", help="The server, without /v1. [CAGED_BASE_URL]")
-@click.option("--api-key", envvar="CAGED_API_KEY", metavar="KEY", help="A full key of an account. [CAGED_API_KEY]")
-@click.option("--second-api-key", metavar="KEY", help="One of another account, for what only that may not see.")
-@click.option("--agent", metavar="NAME", help="Install and ask this agent once, for its session. May cost tokens.")
-@click.option("--level", type=click.Choice(["contract", "decision"]), help="Only what is known, or only what is not.")
-@click.option("--only", multiple=True, metavar="PATTERN", help="Only checks with such an id, `exec.*`. Repeatable.")
-@click.option("--timeout", default=30.0, show_default=True, help="Seconds for each check.")
-@click.option("--total", default=1800.0, show_default=True, help="Seconds for all of them.")
-@click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the report there.")
-@click.option("--list", "listing", is_flag=True, help="Show the checks and make none.")
-@click.option("--verbose", "-v", is_flag=True, help="Show what is equal, too.")
+@click.option(
+    "--base-url",
+    envvar="CAGED_BASE_URL",
+    metavar="URL",
+    help="The address of the server, without /v1. [CAGED_BASE_URL]",
+)
+@click.option(
+    "--api-key", envvar="CAGED_API_KEY", metavar="KEY", help="A full key of the account under test. [CAGED_API_KEY]"
+)
+@click.option(
+    "--second-api-key", metavar="KEY", help="A key of another account, for the checks of isolation between accounts."
+)
+@click.option(
+    "--agent", metavar="NAME", help="Install and prompt this agent once, for the checks of sessions. May cost tokens."
+)
+@click.option("--level", type=click.Choice(["contract", "decision"]), help="Only the checks of this level.")
+@click.option(
+    "--only", multiple=True, metavar="PATTERN", help="Only the checks whose id matches, such as `exec.*`. Repeatable."
+)
+@click.option("--timeout", default=30.0, show_default=True, help="Seconds that each check may take.")
+@click.option("--total", default=1800.0, show_default=True, help="Seconds that the run may take.")
+@click.option(
+    "--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the report to this file."
+)
+@click.option("--list", "listing", is_flag=True, help="List the checks and run none.")
+@click.option("--verbose", "-v", is_flag=True, help="Also show what is equal.")
 def verify(
     base_url: Optional[str],
     api_key: Optional[str],
@@ -57,26 +72,26 @@ def verify(
     listing: bool,
     verbose: bool,
 ) -> None:
-    """Tell where a server differs from the platform's contract.
+    """Show where a server differs from the platform's contract.
 
-    Runs against anything that claims to be the platform. A few sandboxes, snapshots and keys are made and removed
-    again, also on Ctrl-C; nothing is bought. A check of level `contract` is about what is known of the platform, one
+    Runs against any server that claims to be the platform. A few sandboxes, snapshots and keys are created and removed
+    again, also on Ctrl-C; nothing is bought. Checks of level `contract` are about what is known of the platform, those
     of level `decision` about what no source says.
 
-    Exits with 0 when nothing differs, 1 when something does, 2 when that could not be told.
+    Exit status: 0 if nothing differs, 1 if something does, 2 if the server could not be verified.
     """
-    from . import CannotRun
-    from .run import chosen
+    from . import VerificationError
+    from .run import select_checks
     from .run import verify as run
 
     try:
         if listing:
-            for check in chosen(level, only):
+            for check in select_checks(level, only):
                 click.echo(f"{check.level:<9} {check.id}: {check.claim} ({check.source})")
             return
-        # A polite end leaves nothing behind either.
+        # SIGTERM has to remove what was created, like Ctrl-C.
         signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
-        progress = _Progress(len(chosen(level, only)))
+        progress = _Progress(len(select_checks(level, only)))
         report = run(
             base_url or "",
             api_key or "",
@@ -89,11 +104,11 @@ def verify(
             on_result=progress,
         )
         progress.clear()
-    except CannotRun as error:
+    except VerificationError as error:
         click.echo(f"Error: {error}", err=True)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
-        click.echo("\nInterrupted; what was made is removed again", err=True)
+        click.echo("\nInterrupted; everything that was created is removed", err=True)
         raise SystemExit(128 + signal.SIGINT) from None
     for line in report.lines(verbose):
         click.echo(line)

@@ -1,4 +1,4 @@
-"""What came of the checks, as an object, as lines for a person, and as JSON."""
+"""The results of a run, as objects, as lines of text, and as JSON."""
 
 from __future__ import annotations
 
@@ -15,7 +15,16 @@ _WIDTH = 100
 
 @dataclass(frozen=True)
 class Result:
-    """`outcome`: `equal`, `different` (then with `expected` and `got`) or `not checked` (then with `why`)."""
+    """The result of one check.
+
+    Attributes:
+        check: The check.
+        outcome: `equal`, `different` or `not checked`.
+        expected: What the contract requires, if the outcome is `different`.
+        got: What the server sent instead, if the outcome is `different`.
+        why: The reason, if the outcome is `not checked`.
+        seconds: The duration of the check.
+    """
 
     check: Check
     outcome: str
@@ -30,41 +39,48 @@ class Result:
 
     def as_json(self) -> dict[str, Any]:
         check = self.check
-        told = {"expected": self.expected, "got": self.got} if self.outcome == DIFFERENT else {}
+        description = {"id": check.id, "claim": check.claim, "source": check.source, "level": check.level}
+        texts = {"expected": self.expected, "got": self.got} if self.outcome == DIFFERENT else {}
         if self.outcome == UNCHECKED:
-            told = {"why": self.why}
-        about = {"id": check.id, "claim": check.claim, "source": check.source, "level": check.level}
-        return {**about, "outcome": self.outcome, **told, "seconds": round(self.seconds, 3)}
+            texts = {"why": self.why}
+        return {**description, "outcome": self.outcome, **texts, "seconds": round(self.seconds, 3)}
 
 
 @dataclass
 class Report:
-    """`left`: what was made and could not be undone, in words. `gone`: why the run could not be finished, if so."""
+    """The results of a run.
+
+    Attributes:
+        base_url: The address of the server.
+        results: One for each check, in the order of the checks.
+        left_behind: What was created and could not be removed, as texts.
+        aborted: Why the run could not be finished; empty if it was.
+    """
 
     base_url: str
     results: list[Result] = field(default_factory=list)
-    left: list[str] = field(default_factory=list)
-    gone: str = ""
+    left_behind: list[str] = field(default_factory=list)
+    aborted: str = ""
 
-    def _of(self, outcome: str) -> list[Result]:
+    def _with_outcome(self, outcome: str) -> list[Result]:
         return [result for result in self.results if result.outcome == outcome]
 
     @property
     def equal(self) -> list[Result]:
-        return self._of(EQUAL)
+        return self._with_outcome(EQUAL)
 
     @property
     def different(self) -> list[Result]:
-        return self._of(DIFFERENT)
+        return self._with_outcome(DIFFERENT)
 
     @property
     def unchecked(self) -> list[Result]:
-        return self._of(UNCHECKED)
+        return self._with_outcome(UNCHECKED)
 
     @property
     def exit_code(self) -> int:
-        """0 nothing differs, 1 something does, 2 the run could not be finished."""
-        return 2 if self.gone else 1 if self.different else 0
+        """0 if nothing differs, 1 if something does, 2 if the run could not be finished."""
+        return 2 if self.aborted else 1 if self.different else 0
 
     @property
     def summary(self) -> str:
@@ -76,13 +92,17 @@ class Report:
             "equal": len(self.equal),
             "different": len(self.different),
             "not_checked": len(self.unchecked),
-            "left": self.left,
-            "gone": self.gone,
+            "left_behind": self.left_behind,
+            "aborted": self.aborted,
             "results": [result.as_json() for result in self.results],
         }
 
     def lines(self, verbose: bool = False) -> Iterator[str]:
-        """What differs, what was not checked and why, and the summary. `verbose`: what is equal, too."""
+        """Yield what differs, what was not checked and why, and the summary.
+
+        Args:
+            verbose: Also yield what is equal.
+        """
         if verbose:
             for result in self.equal:
                 yield f"equal        {result.id}: {result.check.claim} ({result.check.source})"
@@ -101,8 +121,8 @@ class Report:
             yield from textwrap.wrap(
                 f"not checked  {', '.join(ids)}: {why}", _WIDTH, subsequent_indent=" " * 13, break_on_hyphens=False
             )
-        for what in self.left:
+        for what in self.left_behind:
             yield f"left behind  {what}"
-        if self.gone:
-            yield f"stopped      {self.gone}"
+        if self.aborted:
+            yield f"stopped      {self.aborted}"
         yield self.summary

@@ -1,4 +1,4 @@
-"""Making the checks, one after the other: none stops the others, and what they made is undone whatever happens."""
+"""A run of checks, one after the other: a failure never stops the next check, and everything is removed at the end."""
 
 from __future__ import annotations
 
@@ -12,31 +12,41 @@ from urllib.parse import urlsplit
 import httpx
 from websockets.exceptions import WebSocketException
 
-from .check import LEVELS, CannotRun, Check, Different, Unchecked
+from .assertions import shorten
+from .check import LEVELS, Check
 from .checks import CHECKS
 from .context import Context
-from .expect import short
+from .errors import Mismatch, SkipCheck, VerificationError
+from .raw_client import RawClient
 from .report import DIFFERENT, EQUAL, UNCHECKED, Report, Result
-from .wire import Patience, Wire
+from .time_budget import TimeBudget
 
 CHECK_SECONDS = 30.0
-TOTAL_SECONDS = 1800.0  # at the slowest plan's rate limit a run takes a quarter of an hour
-_FIRST_SECONDS = 10.0
+TOTAL_SECONDS = 1800.0  # at the rate limit of the slowest plan a run takes a quarter of an hour
+_PROBE_SECONDS = 10.0
 
 
-def chosen(level: Optional[str] = None, only: Sequence[str] = ()) -> list[Check]:
-    """The checks of a level whose ids match one of the patterns, `exec.*` for one. CannotRun when there are none."""
+def select_checks(level: Optional[str] = None, only: Sequence[str] = ()) -> list[Check]:
+    """Return the checks of a level whose ids match one of the patterns.
+
+    Args:
+        level: `contract` or `decision`; None means both.
+        only: Shell patterns of ids, such as `exec.*`; none means all checks.
+
+    Raises:
+        VerificationError: The level is unknown, or no check matches.
+    """
     if level is not None and level not in LEVELS:
-        raise CannotRun(f"level {level!r} is unknown; use {' or '.join(LEVELS)}")
-    found = [
+        raise VerificationError(f"level {level!r} is unknown; use {' or '.join(LEVELS)}")
+    checks = [
         check
         for check in CHECKS
         if (level is None or check.level == level)
         and (not only or any(fnmatch.fnmatchcase(check.id, pattern) for pattern in only))
     ]
-    if not found:
-        raise CannotRun(f"no check matches {', '.join(only)}; --list shows them all")
-    return found
+    if not checks:
+        raise VerificationError(f"no check matches {', '.join(only)}; --list shows all checks")
+    return checks
 
 
 def verify(
@@ -51,100 +61,107 @@ def verify(
     total: float = TOTAL_SECONDS,
     on_result: Optional[Callable[[Result], None]] = None,
 ) -> Report:
-    """Compares a server that claims to be the platform with the platform's contract.
+    """Compare a server that claims to be the platform with the platform's contract.
 
-    At most three sandboxes, four snapshots and three keys are made, and undone in the end: also after an error, and
-    after Ctrl-C, which is raised then. Nothing is bought.
+    At most three sandboxes, four snapshots and three keys are created, and removed at the end, also after an error or
+    Ctrl-C. Nothing is bought.
 
     Args:
-        second_api_key: of another account, for what nobody but an account itself may see; not checked without.
-        agent: an agent to install and ask one question, such as `claude-code`; may cost tokens. Without it sessions
-            are looked at where the account has some.
-        level: `contract` or `decision`; None for both.
-        only: patterns of ids; none means all.
-        timeout: seconds that a check may take. What it has made for it, a sandbox for one, has time of its own.
-        total: seconds after which no other check is begun.
-        on_result: called with each result when it is there.
+        base_url: The address of the server, without `/v1`.
+        api_key: A full key of the account under test.
+        second_api_key: A key of another account, for the checks that one account cannot see the other's sandboxes;
+            without one they are skipped.
+        agent: An agent to install and prompt once, such as `claude-code`; may cost tokens. Without one, the checks of
+            agent sessions need an account that has some.
+        level: `contract` or `decision`; None means both.
+        only: Shell patterns of check ids, such as `exec.*`; none means all checks.
+        timeout: Seconds that each check may take. Creating what it needs, such as a sandbox, has a limit of its own.
+        total: Seconds after which no further check begins.
+        on_result: Called with each result when it is available.
+
+    Returns:
+        The results, in the order of the checks.
 
     Raises:
-        CannotRun: the server does not answer, or refuses the key; nothing was made.
+        VerificationError: The server does not answer, or rejects the key; nothing was created.
     """
-    checks = chosen(level, only)
+    checks = select_checks(level, only)
     if urlsplit(base_url).scheme not in ("http", "https") or not urlsplit(base_url).hostname:
-        raise CannotRun(f"{base_url!r} is no address; give one such as http://127.0.0.1:4747")
+        raise VerificationError(f"base URL {base_url!r} is not a URL; give one such as http://127.0.0.1:4747")
     if not api_key:
-        raise CannotRun("there is no API key; give --api-key, or set CAGED_API_KEY")
-    patience = Patience(timeout, total)
-    wire = Wire(base_url, api_key, patience)
+        raise VerificationError("there is no API key; give --api-key, or set CAGED_API_KEY")
+    client = RawClient(base_url, api_key, TimeBudget(timeout, total))
     try:
-        _first(wire)
-        bench = Context(wire, patience, second_api_key, agent)
-        report = Report(wire.base_url)
+        _probe(client)
+        context = Context(client, second_api_key, agent)
+        report = Report(client.base_url)
         try:
-            _make(bench, checks, report, on_result)
-            report.left = bench.clean()
+            _run_checks(context, checks, report, on_result)
+            report.left_behind = context.clean_up()
         except BaseException:
-            for what in bench.clean():
-                print(f"left behind  {what}", file=sys.stderr)  # nobody gets the report
+            for what in context.clean_up():
+                print(f"left behind  {what}", file=sys.stderr)  # there is no report to contain it
             raise
     finally:
-        wire.close()
+        client.close()
     return report
 
 
-def _first(wire: Wire) -> None:
-    """Whether there is a server that takes the key."""
-    wire.patience.begin(_FIRST_SECONDS)
+def _probe(client: RawClient) -> None:
+    """Raise VerificationError unless there is a server that accepts the key."""
+    client.time_budget.begin(_PROBE_SECONDS)
     try:
-        answer = wire.request("GET", "/sandboxes")
-    except (httpx.HTTPError, httpx.InvalidURL, Different) as error:
-        raise CannotRun(
-            f"{wire.base_url} does not answer ({short(str(error) or type(error).__name__)}); is it running, and is"
+        answer = client.request("GET", "/sandboxes")
+    except (httpx.HTTPError, httpx.InvalidURL, Mismatch) as error:
+        raise VerificationError(
+            f"{client.base_url} does not answer ({shorten(str(error) or type(error).__name__)}); is it running, and is"
             " --base-url its address without /v1?"
         ) from None
     if answer.status_code in (401, 403):
-        raise CannotRun(f"{wire.base_url} refuses the API key: HTTP {answer.status_code}; check --api-key")
+        raise VerificationError(f"{client.base_url} rejects the API key: HTTP {answer.status_code}; check --api-key")
     if answer.status_code == 404:
-        raise CannotRun(
-            f"{wire.base_url} has no /v1/sandboxes: it is not the platform; check --base-url, which goes without /v1"
+        raise VerificationError(
+            f"{client.base_url} has no /v1/sandboxes, so it is not the platform; check --base-url, which is given"
+            " without /v1"
         )
 
 
-def _make(
-    bench: Context, checks: Iterable[Check], report: Report, on_result: Optional[Callable[[Result], None]]
+def _run_checks(
+    context: Context, checks: Iterable[Check], report: Report, on_result: Optional[Callable[[Result], None]]
 ) -> None:
     for check in checks:
-        if report.gone or bench.patience.over:
-            report.gone = report.gone or "there was no time left; give --total more seconds, or --only some checks"
-            result = Result(check, UNCHECKED, why=report.gone)
+        if not report.aborted and context.time_budget.exhausted:
+            report.aborted = "there was no time left; give --total more seconds, or --only some checks"
+        if report.aborted:
+            result = Result(check, UNCHECKED, why=report.aborted)
         else:
-            result = _one(bench, check, report)
+            result = _run_check(context, check, report)
         report.results.append(result)
         if on_result is not None:
             on_result(result)
 
 
-def _one(bench: Context, check: Check, report: Report) -> Result:
-    bench.patience.begin()
+def _run_check(context: Context, check: Check, report: Report) -> Result:
+    context.time_budget.begin()
     began = time.monotonic()
 
-    def result(outcome: str, **told: str) -> Result:
-        return Result(check, outcome, seconds=time.monotonic() - began, **told)
+    def result(outcome: str, **texts: str) -> Result:
+        return Result(check, outcome, seconds=time.monotonic() - began, **texts)
 
     try:
-        check.look(bench)
-    except Different as difference:
-        return result(DIFFERENT, expected=difference.expected, got=difference.got)
-    except Unchecked as error:
+        check.run(context)
+    except Mismatch as mismatch:
+        return result(DIFFERENT, expected=mismatch.expected, got=mismatch.got)
+    except SkipCheck as error:
         return result(UNCHECKED, why=str(error))
     except httpx.TimeoutException:
-        return result(DIFFERENT, expected=f"an answer within {bench.patience.limit:g} s", got="none")
+        return result(DIFFERENT, expected=f"an answer within {context.time_budget.limit:g} s", got="none")
     except (httpx.ConnectError, ConnectionRefusedError) as error:
-        report.gone = f"the server is gone: {error}"
-        return result(UNCHECKED, why=report.gone)
+        report.aborted = f"the server is gone: {error}"
+        return result(UNCHECKED, why=report.aborted)
     except (httpx.HTTPError, WebSocketException, OSError) as error:
-        return result(DIFFERENT, expected="a whole answer", got=short(f"{type(error).__name__}: {error}"))
+        return result(DIFFERENT, expected="a complete answer", got=shorten(f"{type(error).__name__}: {error}"))
     except (LookupError, TypeError, ValueError, AttributeError) as error:
-        # What a check takes for granted about an answer is a part of the contract.
-        return result(DIFFERENT, expected="an answer of this form", got=short(f"{type(error).__name__}: {error}"))
+        # The form that a check presupposes of an answer is part of the contract.
+        return result(DIFFERENT, expected="an answer of this form", got=shorten(f"{type(error).__name__}: {error}"))
     return result(EQUAL)

@@ -1,4 +1,4 @@
-"""What is done once and looked at by several checks: a pause of a sandbox, and the end of one."""
+"""Sequences of requests that are sent once and examined by several checks: a pause, and a destruction."""
 
 from __future__ import annotations
 
@@ -7,16 +7,22 @@ from typing import Optional
 
 import httpx
 
-from .check import Different
 from .context import Context
-from .wire import Socket
+from .errors import Mismatch
+from .raw_client import Socket
+from .terminal_screen import TERMINAL_QUERY
 
 
 @dataclass(frozen=True)
-class Paused:
-    """The answers in the order in which they came. `handshake`: of a terminal, while it is paused."""
+class PauseRecord:
+    """The answers around a pause, in the order in which they came.
 
-    sandbox: str
+    Attributes:
+        sandbox_id: The sandbox that was paused.
+        handshake: The answer to the handshake of a terminal while the sandbox was paused.
+    """
+
+    sandbox_id: str
     resume_running: httpx.Response
     pause: httpx.Response
     get: httpx.Response
@@ -30,90 +36,93 @@ class Paused:
     exec_after: httpx.Response
 
 
-def paused(bench: Context) -> Paused:
-    """The second sandbox: a file is written, it is paused, and resumed again."""
+def record_pause(context: Context) -> PauseRecord:
+    """Write a file in the second sandbox, pause the sandbox, and resume it. Done once."""
 
-    def tell() -> Paused:
-        box = bench.python_box
-        bench.shell("echo kept > kept-by-the-pause", box)
-        at = f"/sandboxes/{box}"
-        return Paused(
-            sandbox=box,
-            resume_running=bench.post(f"{at}/resume"),
-            pause=bench.post(f"{at}/pause"),
-            get=bench.get(at),
-            pause_again=bench.post(f"{at}/pause"),
-            exec=bench.exec("echo ran", box),
-            files=bench.get(f"{at}/files", params={"path": "/workspace"}),
-            handshake=bench.wire.handshake(f"{at}/terminal?rows=24&cols=80", bench.ticket(), "terminal"),
-            snapshots=bench.get(f"{at}/snapshots"),
-            resume=bench.post(f"{at}/resume"),
-            get_after=bench.get(at),
-            exec_after=bench.exec("cat kept-by-the-pause", box),
+    def make() -> PauseRecord:
+        sandbox_id = context.second_sandbox_id
+        context.run_command("echo kept > kept-by-the-pause", sandbox_id)
+        path = f"/sandboxes/{sandbox_id}"
+        return PauseRecord(
+            sandbox_id=sandbox_id,
+            resume_running=context.post(f"{path}/resume"),
+            pause=context.post(f"{path}/pause"),
+            get=context.get(path),
+            pause_again=context.post(f"{path}/pause"),
+            exec=context.exec("echo ran", sandbox_id),
+            files=context.get(f"{path}/files", params={"path": "/workspace"}),
+            handshake=context.client.handshake(f"{path}/terminal{TERMINAL_QUERY}", context.ticket(), "terminal"),
+            snapshots=context.get(f"{path}/snapshots"),
+            resume=context.post(f"{path}/resume"),
+            get_after=context.get(path),
+            exec_after=context.exec("cat kept-by-the-pause", sandbox_id),
         )
 
-    return bench.shared("a pause", tell)
+    return context.shared("a pause", make)
 
 
 @dataclass(frozen=True)
-class Destroyed:
-    """`secret`: the value of a variable that is named as one, and that a command had in it before; `logs`: after that.
-    `socket_closed`: the code that an open terminal was closed with; None when it stayed open."""
+class DestructionRecord:
+    """The answers around the destruction of a sandbox, in the order in which they came.
 
-    sandbox: str
+    Attributes:
+        sandbox_id: The sandbox that was destroyed.
+        secret: The value of a variable that was declared as a secret, and that a command contained.
+        logs: The logs after that command.
+        close_code: The code with which an open terminal was closed; None when it stayed open.
+    """
+
+    sandbox_id: str
     secret: str
     logs: httpx.Response
     delete: httpx.Response
-    socket_closed: Optional[int]
+    close_code: Optional[int]
     get: httpx.Response
-    listed: httpx.Response
+    list: httpx.Response
     exec: httpx.Response
     delete_again: httpx.Response
     snapshot: httpx.Response
 
 
-def destroyed(bench: Context) -> Destroyed:
-    """A third sandbox: a snapshot is taken, a terminal opened, and it is destroyed."""
+def record_destruction(context: Context) -> DestructionRecord:
+    """Take a snapshot of a third sandbox, open a terminal, and destroy the sandbox. Done once."""
 
-    def tell() -> Destroyed:
-        secret = f"secret-of-{bench.name()}"
-        hidden = {"env": {"CAGED_VERIFY_SECRET": secret}, "secrets": ["CAGED_VERIFY_SECRET"]}
-        box = str(bench.sandbox("the third sandbox", **hidden).json()["id"])
-        at = f"/sandboxes/{box}"
-        bench.shell(f"echo {secret}", box)
-        logs = bench.get(f"{at}/logs")
-        made = bench.needed(bench.post(f"{at}/snapshots", json={"name": bench.name()}), "a snapshot")
-        snapshot = f"/snapshots/{made.get('id')}"
-        bench.undo("DELETE", snapshot, f"snapshot {made.get('id')}")
-        bench.eventually(lambda: _settled(bench.get(snapshot)), "the snapshot to be completed", 60)
-        with bench.socket("terminal", "?rows=24&cols=80", sandbox=box) as terminal:
-            delete = bench.delete(at)
-            closed = _closed(bench, terminal)
-        return Destroyed(
-            sandbox=box,
+    def make() -> DestructionRecord:
+        secret = f"secret-of-{context.unique_name()}"
+        fields = {"env": {"CAGED_VERIFY_SECRET": secret}, "secrets": ["CAGED_VERIFY_SECRET"]}
+        sandbox_id = str(context.shared_sandbox("the third sandbox", **fields).json()["id"])
+        path = f"/sandboxes/{sandbox_id}"
+        context.run_command(f"echo {secret}", sandbox_id)
+        logs = context.get(f"{path}/logs")
+        answer = context.post(f"{path}/snapshots", json={"name": context.unique_name()})
+        snapshot_id = str(context.require_json(answer, "a snapshot").get("id"))
+        context.add_cleanup("DELETE", f"/snapshots/{snapshot_id}", f"snapshot {snapshot_id}")
+        context.wait_for_snapshot(snapshot_id)
+        with context.socket("terminal", TERMINAL_QUERY, sandbox=sandbox_id) as terminal:
+            delete = context.delete(path)
+            close_code = _wait_for_close(context, terminal)
+        return DestructionRecord(
+            sandbox_id=sandbox_id,
             secret=secret,
             logs=logs,
             delete=delete,
-            socket_closed=closed,
-            get=bench.get(at),
-            listed=bench.get("/sandboxes"),
-            exec=bench.exec("echo ran", box),
-            delete_again=bench.delete(at),
-            snapshot=bench.get(snapshot),
+            close_code=close_code,
+            get=context.get(path),
+            list=context.get("/sandboxes"),
+            exec=context.exec("echo ran", sandbox_id),
+            delete_again=context.delete(path),
+            snapshot=context.get(f"/snapshots/{snapshot_id}"),
         )
 
-    return bench.shared("a destroyed sandbox", tell)
+    return context.shared("a destroyed sandbox", make)
 
 
-def _settled(answer: httpx.Response) -> Optional[bool]:
-    return None if '"pending"' in answer.text else True
-
-
-def _closed(bench: Context, terminal: Socket) -> Optional[int]:
+def _wait_for_close(context: Context, terminal: Socket) -> Optional[int]:
+    """Return the code with which the server closes the terminal; None when it does not within 10 s."""
     try:
-        with bench.patience.aside(min(10.0, bench.patience.limit)):
+        with context.time_budget.extra_time(min(10.0, context.time_budget.limit)):
             while terminal.receive() is not None:
                 pass
-    except Different:
+    except Mismatch:
         return None
-    return terminal.closed
+    return terminal.close_code

@@ -1,6 +1,6 @@
-"""The objects of the wire, as the platform's clients read them: keys and what stands under them.
+"""The shapes of the JSON objects on the wire, as the platform's clients read them: their keys, and the kinds of values.
 
-A key with `?` may be absent or null. `fault` looks at what is named, `extra_key` for what is not.
+A key with `?` may be absent or null. `find_mismatch` tests the keys of a shape, `find_extra_key` looks for other keys.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any, Optional
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
 
-#: What a value may be: a type, a set of texts, a shape, `[shape]`, or one of these names.
+#: The kind of a value is a type, a set of allowed texts, a shape, `[shape]`, or one of these names.
 NUMBER, COUNT, TIME, ANY, TEXTS, STRINGS = "a number", "a number from 0 up", "a time", "anything", "texts", "strings"
 
 SANDBOX = {
@@ -182,23 +182,32 @@ TICKET = {"ticket": str, "expires_in": COUNT, "expires_at": TIME}
 TOOL = {"name": str, "description": str, "inputSchema": dict}
 
 
-def fault(value: object, shape: Any, where: str = "") -> Optional[tuple[str, str]]:
-    """(what was expected, what is there) of the first place where a value has not this shape; None when it has."""
+def find_mismatch(value: object, shape: Any, where: str = "") -> Optional[tuple[str, str]]:
+    """Find the first place where a value does not have a shape.
+
+    Args:
+        value: Parsed JSON.
+        shape: The required shape.
+        where: The place of the value in the whole answer.
+
+    Returns:
+        What was expected and what is there; None when the value has the shape.
+    """
     if isinstance(shape, Mapping):
-        return _fault_of_object(value, shape, where)
+        return _find_object_mismatch(value, shape, where)
     if isinstance(shape, list):
         if value is None:
-            return None  # an empty list to the platform's clients
+            return None  # the platform's clients read null as an empty list
         if not isinstance(value, list):
             return f"{where}: an array", repr(value)
-        found = (fault(item, shape[0], f"{where}[{number}]") for number, item in enumerate(value))
-        return next((one for one in found if one is not None), None)
-    if _is(value, shape):
+        mismatches = (find_mismatch(item, shape[0], f"{where}[{number}]") for number, item in enumerate(value))
+        return next((mismatch for mismatch in mismatches if mismatch is not None), None)
+    if _is_of_kind(value, shape):
         return None
-    return f"{where}: {_name(shape)}", repr(value)
+    return f"{where}: {_describe_kind(shape)}", repr(value)
 
 
-def _fault_of_object(value: object, shape: Mapping[str, Any], where: str) -> Optional[tuple[str, str]]:
+def _find_object_mismatch(value: object, shape: Mapping[str, Any], where: str) -> Optional[tuple[str, str]]:
     if not isinstance(value, dict):
         return f"{where or 'it'}: an object", repr(value)
     for name, kind in shape.items():
@@ -208,38 +217,38 @@ def _fault_of_object(value: object, shape: Mapping[str, Any], where: str) -> Opt
             continue
         if key not in value:
             return f"a key {place}", f"only {', '.join(map(str, value))}"
-        found = fault(value[key], kind, place)
-        if found is not None:
-            return found
+        mismatch = find_mismatch(value[key], kind, place)
+        if mismatch is not None:
+            return mismatch
     return None
 
 
-def extra_key(value: object, shape: Any, where: str = "") -> Optional[str]:
-    """The first key of a value that its shape does not name, with its place; None when there is none."""
+def find_extra_key(value: object, shape: Any, where: str = "") -> Optional[str]:
+    """Return the place of the first key in a value that its shape does not contain; None when there is none."""
     if isinstance(shape, list) and isinstance(value, list):
-        found = (extra_key(item, shape[0], f"{where}[{number}]") for number, item in enumerate(value))
-        return next(filter(None, found), None)
+        extra_keys = (find_extra_key(item, shape[0], f"{where}[{number}]") for number, item in enumerate(value))
+        return next(filter(None, extra_keys), None)
     if not isinstance(shape, Mapping) or not isinstance(value, Mapping):
         return None
-    named = {name.rstrip("?"): kind for name, kind in shape.items()}
+    kinds = {name.rstrip("?"): kind for name, kind in shape.items()}
     for key, inner in value.items():
         place = f"{where}.{key}" if where else str(key)
-        found_inside = extra_key(inner, named[key], place) if key in named else place
-        if found_inside is not None:
-            return found_inside
+        extra_key = find_extra_key(inner, kinds[key], place) if key in kinds else place
+        if extra_key is not None:
+            return extra_key
     return None
 
 
-def _is(value: object, kind: Any) -> bool:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+def _is_of_kind(value: object, kind: Any) -> bool:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if kind == ANY:
         return True
     if kind == NUMBER:
-        return number
+        return is_number
     if kind == COUNT:
-        return isinstance(value, int) and number and value >= 0
+        return isinstance(value, int) and is_number and value >= 0
     if kind is int:
-        return isinstance(value, int) and number
+        return isinstance(value, int) and is_number
     if kind == TIME:
         return isinstance(value, str) and _TIME.fullmatch(value) is not None
     if kind == STRINGS:
@@ -251,7 +260,7 @@ def _is(value: object, kind: Any) -> bool:
     return isinstance(value, kind)
 
 
-def _name(kind: Any) -> str:
+def _describe_kind(kind: Any) -> str:
     if isinstance(kind, set):
         return " or ".join(sorted(kind))
     if kind == TIME:

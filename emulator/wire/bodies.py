@@ -8,7 +8,7 @@ from typing import Any, Optional
 from pydantic import ValidationError
 from starlette.requests import Request
 
-from ..json_values import counted, has_more_values
+from ..json_values import count_values, has_more_values
 from ..pace import Pace, Turns
 from ..platform import limits
 from ..platform.errors import ApiError, invalid
@@ -37,7 +37,7 @@ async def read_body(request: Request, operation: Operation, turns: Turns) -> byt
     most = _most_values(operation)
     if len(raw) > COUNTED_AT_ONCE:
         async with Pace(turns) as pace:
-            for count in counted(raw, most):
+            for count in count_values(raw, most):
                 if count > most:
                     raise _too_many(operation)
                 await pace()

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ..control.faults import Injection
-from ..json_values import MOST
+from ..json_values import MOST_VALUES
 from ..platform.errors import invalid
 from ..platform.platform import Platform
 from ..store import Account, Key
@@ -37,7 +37,7 @@ class Body(Model):
     """
 
     sizes: ClassVar[Mapping[str, int]] = {}
-    most_values: ClassVar[int] = MOST
+    most_values: ClassVar[int] = MOST_VALUES
 
     def hidden(self) -> list[str]:
         """Values in it that the journal must not show."""

@@ -17,7 +17,7 @@ from .client_disconnect import unless_hung_up
 from .operation import Body, Call, Model, NoBody, Operations, json_reply, no_content
 
 if TYPE_CHECKING:
-    from ..cage.archive import Gzipped
+    from ..cage.gzipped import Gzipped
 
 operations = Operations()
 

@@ -21,8 +21,9 @@ from archive_testing import directory, extended, file, hard, link, record, recor
 from state_testing import of, started
 
 from caged.emulator import Emulator
-from caged.emulator.cage import archive, restore
+from caged.emulator.cage import restore, tar_extractor, tar_writer
 from caged.emulator.cage.paths import Layout
+from caged.emulator.cage.tar_reader import ArchiveError
 
 #: {out} is a directory of the host; {up} leads from the archive's directory to it.
 TREES: dict[str, Callable[[bytes], bytes]] = {
@@ -195,16 +196,16 @@ def test_hostile_trees_are_refused_by_check_extract_and_restore(out, tmp_path, s
     """The layer below, where no earlier test of the archive stands in for another one."""
     source = tmp_path / "evil.tar"
     source.write_bytes(TREES[shape](os.fsencode(out)))
-    with pytest.raises(archive.ArchiveError):
-        archive.check(source)
+    with pytest.raises(ArchiveError):
+        tar_extractor.check(source)
     layout = Layout(tmp_path / "box", mounted)
     layout.make()
     (layout.workspace / "mine").write_text("mine")
     (tmp_path / "extracted").mkdir()
-    with pytest.raises(archive.ArchiveError):
-        archive.extract(source, tmp_path / "extracted", layout)
+    with pytest.raises(ArchiveError):
+        tar_extractor.extract(source, tmp_path / "extracted", layout)
     with pytest.raises(OSError, match="the archive is damaged"):
-        restore.unpack(source, layout)
+        restore.restore_workspace(source, layout)
     assert os.listdir(layout.workspace) == ["mine"]
     assert sorted(os.listdir(layout.directory)) == ["opt", "root", "tmp", "workspace"]
 
@@ -227,8 +228,8 @@ def test_odd_trees_that_do_no_harm_are_extracted(tmp_path, shape):
     (tmp_path / "a.tar").write_bytes(content)
     layout = Layout(tmp_path / "box", mounted=True)
     layout.make()
-    archive.check(tmp_path / "a.tar")
-    restore.unpack(tmp_path / "a.tar", layout)
+    tar_extractor.check(tmp_path / "a.tar")
+    restore.restore_workspace(tmp_path / "a.tar", layout)
     assert os.listdir(layout.workspace) == [name]
 
 
@@ -240,7 +241,7 @@ def test_trees_with_random_damage_never_leave_their_place(out, tmp_path, long_fo
     os.link(layout.workspace / "d" / "a", layout.workspace / "h")
     (layout.workspace / "l").symlink_to(out)
     (layout.workspace / ("n" * 150)).write_text("long")
-    archive.pack(layout, tmp_path / "whole.tar")
+    tar_writer.pack(layout, tmp_path / "whole.tar")
     whole = (tmp_path / "whole.tar").read_bytes()
     chance = random.Random(7)
     for _ in range(20_000 if long_form else 150):
@@ -249,7 +250,7 @@ def test_trees_with_random_damage_never_leave_their_place(out, tmp_path, long_fo
             damaged[chance.randrange(len(damaged))] = chance.choice([0, 0x2E, 0x2F, 0x35, 0x31, chance.randrange(256)])
         (tmp_path / "damaged.tar").write_bytes(damaged)
         try:
-            restore.unpack(tmp_path / "damaged.tar", layout)
+            restore.restore_workspace(tmp_path / "damaged.tar", layout)
         except OSError:
             pass
         assert sorted(os.listdir(layout.directory)) == ["opt", "root", "tmp", "workspace"]

@@ -11,7 +11,7 @@ import pytest
 from levels import need
 from state_testing import of, started
 
-from caged.emulator.cage import archive, crash_recovery, disk, restore
+from caged.emulator.cage import crash_recovery, disk, restore, tar_writer
 from caged.emulator.cage.paths import Layout
 
 #: (levels, length of each name): paths of 5 KB, of 12 KB, and of more directories than there may be descriptors.
@@ -93,12 +93,12 @@ def test_packing_the_same_deep_tree_gives_the_same_archive_with_one_descriptor(t
     try:
         deep(layouts[0], 150)
         before = len(os.listdir("/dev/fd"))
-        archive.pack(layouts[0], tmp_path / "first.tar")
-        restore.unpack(tmp_path / "first.tar", layouts[1])
-        archive.pack(layouts[1], tmp_path / "second.tar")
+        tar_writer.pack(layouts[0], tmp_path / "first.tar")
+        restore.restore_workspace(tmp_path / "first.tar", layouts[1])
+        tar_writer.pack(layouts[1], tmp_path / "second.tar")
         assert (tmp_path / "first.tar").read_bytes() == (tmp_path / "second.tar").read_bytes()
         assert len(os.listdir("/dev/fd")) == before
-        crash_recovery.refurnish(layouts[0])  # takes back the write that was cut off, at the bottom
+        crash_recovery.recover_directory(layouts[0])  # takes back the write that was cut off, at the bottom
         assert disk_has(layouts[0].workspace, 150) == ["kept"]
     finally:
         for layout in layouts:
@@ -117,13 +117,13 @@ def disk_has(top: Path, levels: int) -> list[str]:
 
 
 def test_a_tree_beyond_the_documented_bound_is_refused_with_the_bound(tmp_path, monkeypatch):
-    monkeypatch.setattr(archive, "MOST_PATH", 2000)
+    monkeypatch.setattr(tar_writer, "MOST_PATH", 2000)
     layout = Layout(tmp_path / "a", mounted=True)
     layout.make()
     try:
         deep(layout, 60)
         with pytest.raises(OSError, match="a path has more than 2,000 bytes"):
-            archive.pack(layout, tmp_path / "a.tar")
+            tar_writer.pack(layout, tmp_path / "a.tar")
         assert not list(tmp_path.glob("*.part"))
     finally:
         disk.remove(layout.directory)
@@ -136,7 +136,7 @@ def test_a_sandbox_that_cannot_be_saved_is_left_out_and_named_and_the_others_are
         good, bad = api.sandbox(), api.sandbox()
         api.write(good, "/workspace/a", "kept")
         api.output(bad, "mkdir -p d/d/d/d; touch d/d/d/d/" + "n" * 200)
-        monkeypatch.setattr(archive, "MOST_PATH", 150)
+        monkeypatch.setattr(tar_writer, "MOST_PATH", 150)
         with pytest.warns(UserWarning, match=f"sandbox {bad} is not in .*a path has more than 150 bytes"):
             emulator.export(file)
         assert f"sandbox {bad} was left out of an export" in "\n".join(emulator.log_tail(100))

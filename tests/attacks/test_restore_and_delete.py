@@ -35,8 +35,8 @@ class Gate:
 
 @pytest.fixture
 def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
-    gate = Gate(restore.unpack)
-    monkeypatch.setattr(restore, "unpack", gate)
+    gate = Gate(restore.restore_workspace)
+    monkeypatch.setattr(restore, "restore_workspace", gate)
     return gate
 
 

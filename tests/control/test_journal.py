@@ -15,6 +15,7 @@ from sockets import Term
 from caged import AsyncCaged, CagedAPIError, EventPayload
 from caged.emulator.control import journal as limits
 from caged.emulator.control.records import RequestRecord
+from caged.emulator.platform.limits import HTTP_PORTS
 
 # --- requests
 
@@ -102,10 +103,29 @@ def test_sockets_and_downloads_have_no_bodies(double, client, box):
     assert (content.status, content.response) == (200, "")
 
 
-def test_a_preview_is_told_of_its_account(double, client, box):
-    client.sandboxes.exec(box, "echo hello > index.html; python3 -m http.server 3000 >/dev/null 2>&1 &")
-    url = f"{double.base_url}/_preview/{box}/3000/index.html"
-    until(lambda: httpx.get(url, trust_env=False).status_code == 200)
+#: Serves its directory on a port with a preview that is free, and writes its number into a file: other sandboxes may
+#: share the network. It looks up no host name, unlike `python3 -m http.server`.
+SERVER = """
+import http.server, os, socketserver, sys
+for port in map(int, sys.argv[1:]):
+    try:
+        server = socketserver.TCPServer(("127.0.0.1", port), http.server.SimpleHTTPRequestHandler)
+    except OSError:
+        continue
+    with open("port.new", "w") as file:
+        file.write(str(port))
+    os.rename("port.new", "port")
+    server.serve_forever()
+"""
+
+
+def test_request_of_preview_is_recorded_for_the_sandboxs_account(double, client, box):
+    client.files.write(box, "index.html", "hello")
+    client.files.write(box, "server.py", SERVER)
+    client.sandboxes.exec(box, f"python3 server.py {' '.join(map(str, HTTP_PORTS))} >/dev/null 2>&1 &")
+    until(lambda: client.sandboxes.exec(box, "test -e port").exit_code == 0, 20)
+    url = f"{double.base_url}/_preview/{box}/{client.files.read(box, 'port')}/index.html"
+    until(lambda: httpx.get(url, trust_env=False).status_code == 200, 20)
     entry = double.journal.requests(operation="preview")[-1]
     assert (entry.method, entry.sandbox, entry.status, entry.response) == ("GET", box, 200, "")
 

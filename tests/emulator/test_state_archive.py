@@ -98,7 +98,7 @@ def test_an_id_that_is_here_already_refuses_all_of_it_before_anything_changes(fi
         emulator.delete_account(mine.id)
         with pytest.raises(ValueError, match=f"nothing was imported: .*{box}.* are here already"):
             emulator.import_(file)
-        moving = ("cost", "total_cost", "last_used_at", "last_used")
+        moving = ("cost", "total_cost", "pending_seconds", "last_used_at", "last_used")
         assert without(look(api), *moving) == without(before, *moving)
         with of(emulator, mine.api_key) as deleted:
             assert deleted.get("/sandboxes").status_code == 401

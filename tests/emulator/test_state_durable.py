@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from state_testing import of, started
 
-from caged.emulator.cage import restore
+from caged.emulator.cage import restore, tar_writer
 from caged.emulator.cage.paths import Layout
 
 
@@ -80,7 +80,7 @@ def test_a_restore_that_was_cut_off_anywhere_is_finished_or_taken_back(layout, t
     for name in ("b", "c"):
         (source.workspace / name).write_text("new")
     source.workspace.chmod(0o750)
-    restore.archive.pack(source, tmp_path / "new.tar")
+    tar_writer.pack(source, tmp_path / "new.tar")
     move, done = restore._move, 0
 
     def cut_off(*arguments):
@@ -94,11 +94,11 @@ def test_a_restore_that_was_cut_off_anywhere_is_finished_or_taken_back(layout, t
     # A kill runs no `finally`.
     monkeypatch.setattr(restore._Paths, "clear", lambda places: None)
     try:
-        restore.unpack(tmp_path / "new.tar", layout)
+        restore.restore_workspace(tmp_path / "new.tar", layout)
     except Killed:
         pass
     monkeypatch.undo()
-    restore.finish(layout)
+    restore.finish_interrupted(layout)
     found = {path.name: path.read_text() for path in layout.workspace.iterdir()}
     mode = layout.workspace.stat().st_mode & 0o777
     assert (found, mode) in (({"a": "old", "b": "old"}, 0o711), ({"b": "new", "c": "new"}, 0o750))

@@ -289,7 +289,7 @@ def test_the_command_says_so_too_and_serves_nothing(state):
     ("statement", "words"),
     [
         ("PRAGMA user_version = 99", "version 99, of a newer release"),
-        ("PRAGMA application_id = 1", "no state of an emulator"),
+        ("PRAGMA application_id = 1", "not the state of an emulator"),
         ("UPDATE record SET body = '{'", "cannot be read"),
     ],
 )

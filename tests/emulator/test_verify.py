@@ -18,9 +18,9 @@ import pytest
 from emulator_testing import Api, api_of, eventually
 from mutants import HONEST, OF_ANSWERS, OF_MCP, OF_SOCKETS, Mutant, lying_emulator
 
-from caged.emulator.verify import CHECKS, CannotRun, Different, verify
-from caged.emulator.verify.shapes import ALERT, SANDBOX, fault
-from caged.emulator.verify.wire import Patience
+from caged.emulator.verify import CHECKS, Mismatch, VerificationError, verify
+from caged.emulator.verify.shapes import ALERT, SANDBOX, find_mismatch
+from caged.emulator.verify.time_budget import TimeBudget
 
 #: What the emulator does not claim to have, and what the account of the tests has none of; a check says so then.
 NOT_CHECKED = ("third-party.", "keys.login")
@@ -77,7 +77,7 @@ def test_the_emulator_keeps_to_the_contract(run, name):
 
 def test_a_run_leaves_the_account_as_it_was(run):
     report, before, after = run
-    assert report.left == []
+    assert report.left_behind == []
     assert after == before
 
 
@@ -144,9 +144,9 @@ def differing(report):
 def test_exactly_three_injected_faults_are_reported(emulator, api, other):
     """A run of all checks: 3 s."""
     faults = emulator.faults
-    with faults.add(method="DELETE", path="/v1/account/keys/nobody", status=500, account=api.account_id):
-        with faults.add(path="/v1/trust/sandboxes/nobody", drop="before", account=api.account_id):
-            with faults.add("sessions.replay", path="*/nobody/*", status=403, reason="no", account=api.account_id):
+    with faults.add(method="DELETE", path="/v1/account/keys/unknown", status=500, account=api.account_id):
+        with faults.add(path="/v1/trust/sandboxes/unknown", drop="before", account=api.account_id):
+            with faults.add("sessions.replay", path="*/unknown/*", status=403, reason="no", account=api.account_id):
                 report = verify(emulator.base_url, api.key, second_api_key=other.key)
     assert differing(report) == ["errors.unknown-key-revoke", "errors.unknown-replay", "errors.unknown-trust"]
     assert report.exit_code == 1
@@ -238,7 +238,7 @@ def test_an_answer_that_drips_does_not_outlive_its_time():
     with socket.create_server(("127.0.0.1", 0)) as server:
         dripping = threading.Thread(target=_drip, args=(server,))
         dripping.start()
-        with pytest.raises(CannotRun, match="does not answer"):
+        with pytest.raises(VerificationError, match="does not answer"):
             verify(f"http://127.0.0.1:{server.getsockname()[1]}", "k", total=0.3)
         dripping.join(10)
         assert not dripping.is_alive()
@@ -272,10 +272,10 @@ def test_what_the_plan_does_not_allow_is_not_checked(emulator, api):
 
 
 def test_there_is_an_end_to_the_time_of_a_run():
-    patience = Patience(limit=5, total=0)
-    assert patience.over
-    with pytest.raises(Different, match="an answer within 5 s"):
-        patience.left()
+    budget = TimeBudget(limit=5, total=0)
+    assert budget.exhausted
+    with pytest.raises(Mismatch, match="an answer within 5 s"):
+        budget.remaining()
 
 
 def test_a_server_that_goes_in_the_middle_ends_the_run(own_emulator):
@@ -289,7 +289,7 @@ def test_a_server_that_goes_in_the_middle_ends_the_run(own_emulator):
     assert report.exit_code == 2
     assert [result.id for result in report.equal] == ["billing.subscription", "billing.tier"]
     assert "gone" in report.unchecked[-1].why
-    assert report.left  # nobody can tell what is left of what cannot be asked
+    assert report.left_behind  # nobody can tell what is left of what cannot be asked
 
 
 @pytest.mark.parametrize(
@@ -307,7 +307,7 @@ def test_a_server_that_goes_in_the_middle_ends_the_run(own_emulator):
     ],
 )
 def test_the_first_fault_of_a_shape_is_named(value, shape, expected):
-    assert fault(value, shape)[0] == expected
+    assert find_mismatch(value, shape)[0] == expected
 
 
 # --- nothing is left
@@ -333,7 +333,7 @@ def test_a_sandbox_whose_create_was_never_answered_is_removed(emulator, api):
     with emulator.faults.add("sandboxes.create", drop="after", times=1, account=api.account_id):
         report = verify(emulator.base_url, api.key, only=["exec.output", "exec.cwd"])
     assert len(report.unchecked) == 2
-    assert report.left == []
+    assert report.left_behind == []
     assert api.get("/sandboxes").json() == []
 
 
@@ -341,7 +341,7 @@ def test_what_cannot_be_removed_is_told(emulator, api):
     with emulator.faults.add("sandboxes.destroy", status=503, account=api.account_id):
         report = verify(emulator.base_url, api.key, only=["exec.output"])
     (box,) = api.get("/sandboxes").json()
-    assert any(box["id"] in what and "503" in what for what in report.left)
+    assert any(box["id"] in what and "503" in what for what in report.left_behind)
     assert "left behind" in "\n".join(report.lines())
     assert "caged-verify-" in box["init_script"]
 
@@ -385,8 +385,8 @@ def test_the_command_lists_the_checks():
     ("options", "said"),
     [
         (["--base-url", "http://127.0.0.1:1", "--api-key", "k"], "is it running"),
-        (["--base-url", "nonsense", "--api-key", "k"], "is no address"),
-        (["--api-key", "k"], "is no address"),
+        (["--base-url", "nonsense", "--api-key", "k"], "is not a URL"),
+        (["--api-key", "k"], "is not a URL"),
         (["--base-url", "http://127.0.0.1:1"], "give --api-key"),
         (["--base-url", "http://127.0.0.1:1", "--api-key", "k", "--only", "nothing"], "--list"),
     ],
@@ -398,7 +398,7 @@ def test_the_command_tells_why_it_cannot_run(options, said):
     assert len(done.stderr.splitlines()) == 1
 
 
-@pytest.mark.parametrize(("path", "key", "said"), [("", "wrong", "refuses the API key"), ("/v1", "", "without /v1")])
+@pytest.mark.parametrize(("path", "key", "said"), [("", "wrong", "rejects the API key"), ("/v1", "", "without /v1")])
 def test_a_server_that_is_another_is_told(emulator, path, key, said):
-    with pytest.raises(CannotRun, match=said):
+    with pytest.raises(VerificationError, match=said):
         verify(emulator.base_url + path, key or emulator.api_key, only=["billing.*"])

@@ -54,6 +54,10 @@ BEHAVIOURS = (
         "the host name is the sandbox's id", 'test "$(cat /proc/sys/kernel/hostname)" = "$CAGED_SANDBOX_ID"'
     ),
     isolation_only(
+        "the host name resolves without DNS",
+        'test "$(getent hosts "$CAGED_SANDBOX_ID")"',
+    ),
+    isolation_only(
         "`network_mode` `none` and `allowlist` are enforced",
         "! (: < /dev/tcp/127.0.0.1/{port}) 2>/dev/null",
         network_mode="none",

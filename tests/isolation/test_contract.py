@@ -13,4 +13,4 @@ def test_the_contract_is_kept_behind_every_kind_of_isolation(anywhere: Served) -
     groups = ["sandboxes", "exec", "files", "git", "snapshots", "tickets", "terminal", "streaming", "mcp", "ports"]
     report = verify(anywhere.base_url, anywhere.api_key, only=[f"{group}.*" for group in groups])
     assert report.summary == f"{len(report.results)} equal, 0 different, 0 not checked", "\n".join(report.lines())
-    assert report.left == []
+    assert report.left_behind == []

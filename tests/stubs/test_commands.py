@@ -365,7 +365,7 @@ def test_a_line_at_the_prompt_is_stubbed(emulator, account, client, box):
         shown = person.until("added 3 packages")
         person.prompt()
         assert "npm install\r\n" in shown
-        assert "stand-in" not in person.text
+        assert "run-stub" not in person.text
         assert "777" not in person.text
         person.type("echo code=$?\r")
         assert "code=6\r\n" in person.until("code=6\r\n")
@@ -385,7 +385,7 @@ def test_a_line_typed_key_by_key_is_stubbed(emulator, account, box):
         person.until("npm ix")
         person.type("\r")
         person.until("stubbed")
-        assert "stand-in" not in person.prompt().text
+        assert "run-stub" not in person.prompt().text
 
 
 def test_a_line_typed_before_the_first_prompt_is_stubbed(emulator, account, box):

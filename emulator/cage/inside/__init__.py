@@ -1,6 +1,7 @@
-"""What runs on the far side of the control sockets: the zygote, one init per sandbox, the agent programs.
+"""The programs at the other end of the control sockets: the zygote, one init per sandbox, and shims.
 
-These modules are loaded by a bare `python -I -S` as the top-level package `inside`, so they import the
-standard library and each other, nothing else, and as little of both as they can: every byte here is paid for
-in each sandbox. `frames` is the one module that the emulator itself shares with them.
+A bare `python -I -S` loads these modules as the top-level package `inside`. So they import only the standard library
+and each other, and as little as possible, because each sandbox pays for it in time and memory. The code for a platform
+is here, behind one interface: the functions of `startup.py`, and `ProcessTree`. The emulator itself uses `frames` and
+some constants and functions.
 """

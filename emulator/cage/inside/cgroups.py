@@ -1,7 +1,7 @@
-"""Removing control groups: the last thing that is left of a sandbox whose memory was limited by one.
+"""Removing the control groups of sandboxes, after an emulator that was killed.
 
-A run's directory holds a file that names the parent of its groups, so that whoever clears up after a killed
-emulator (its zygote, or the next emulator) finds them.
+An emulator's directory holds a file that names the parent of its groups, so that its zygote or the next emulator finds
+them.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ PARENT_FILE = "cgroup-parent"
 
 
 def prefix(run_dir: str) -> str:
-    """How the names of a run's groups begin."""
+    """Return how the names of an emulator's groups begin."""
     return os.path.basename(run_dir.rstrip("/")) + "-"
 
 
 def remove_all(run_dir: str) -> None:
-    """Removes what groups the run has; one that still has a process stays."""
+    """Remove the groups of an emulator; one that still has a process stays."""
     try:
         with open(os.path.join(run_dir, PARENT_FILE), encoding="utf-8") as file:
             parent = file.read().strip()

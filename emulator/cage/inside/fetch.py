@@ -1,9 +1,9 @@
-"""One HTTP request from inside a sandbox, so that the sandbox's network decides what can be reached.
+"""Sending one HTTP request from inside a sandbox, so that the sandbox's network decides what can be reached.
 
     fetch.py REQUEST
 
 REQUEST is JSON: url, method, headers (an object), body (a string or null), limit (bytes of the body that are kept)
-and seconds (for each wait on the network). The answer is one JSON object on standard output: url (after redirects),
+and seconds (for each wait on the network). The response is one JSON object on standard output: url (after redirects),
 status, reason, headers (a list of pairs), body (base64) and truncated; or error.
 """
 
@@ -22,20 +22,22 @@ if TYPE_CHECKING:
 
 
 def main(text: str) -> int:
+    """Send the request, print the response, and return the exit code."""
     request = json.loads(text)
     try:
-        answer = fetch(request)
+        response = fetch(request)
     except urllib.error.URLError as error:
-        answer = {"error": str(error.reason)}
+        response = {"error": str(error.reason)}
     except (OSError, ValueError, http.client.HTTPException) as error:
-        answer = {"error": str(error) or type(error).__name__}
-    json.dump(answer, sys.stdout)
+        response = {"error": str(error) or type(error).__name__}
+    json.dump(response, sys.stdout)
     return 0
 
 
 def fetch(request: dict[str, Any]) -> dict[str, Any]:
+    """Send the request and return the response. Raises OSError, ValueError, HTTPException."""
     body = request["body"]
-    asked = urllib.request.Request(
+    message = urllib.request.Request(
         request["url"],
         data=None if body is None else body.encode("utf-8"),
         headers=request["headers"],
@@ -53,9 +55,9 @@ def fetch(request: dict[str, Any]) -> dict[str, Any]:
     ):
         opener.add_handler(handler)
     try:
-        response: Any = opener.open(asked, timeout=request["seconds"])
+        response: Any = opener.open(message, timeout=request["seconds"])
     except urllib.error.HTTPError as error:
-        response = error  # an answer like any other, for who asked
+        response = error  # a status of 400 and above is a response, too
     with response:
         content = response.read(request["limit"] + 1)
         return {

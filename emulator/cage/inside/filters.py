@@ -1,4 +1,4 @@
-"""A seccomp filter for a sandbox's commands: system calls that reach the host whatever the mounts are.
+"""A seccomp filter for a sandbox's commands, against system calls that reach the host whatever is mounted.
 
 Refused are
 
@@ -47,7 +47,7 @@ _Step = tuple[int, int, int, int]
 
 
 def _of_abi(clone: int, unshare: int, keyring: tuple[int, int, int], flags_at: int, x32: bool) -> list[_Step]:
-    """The steps for one ABI; they begin with the call's number not loaded yet, and end in a decision."""
+    """The steps for one ABI. They load the number of the call first, and end in a decision."""
     steps: list[_Step] = [(_LOAD, 0, 0, _NUMBER_AT)]
     if x32:
         steps += [(_AT_LEAST, 0, 1, _X32_BIT), (_RETURN, 0, 0, _ERROR | errno.ENOSYS)]
@@ -61,7 +61,7 @@ def _of_abi(clone: int, unshare: int, keyring: tuple[int, int, int], flags_at: i
 
 
 def _program(machine: str) -> bytes:
-    """The filter for a machine; empty where the system calls' numbers are not known."""
+    """The filter for a machine; empty where the numbers of its system calls are not known."""
     if machine not in _ABIS:
         return b""
     steps: list[_Step] = [(_LOAD, 0, 0, _ARCHITECTURE_AT)]
@@ -78,8 +78,11 @@ _HELD = ctypes.create_string_buffer(_CODE, len(_CODE)) if _CODE else None
 
 
 def apply() -> None:
-    """Filters this process and all that it starts, for good. It must have given up new privileges before. Without
-    effect on a kernel without seccomp and on machines whose numbers are not known here."""
+    """Filter the system calls of this process, and of all that it starts, for good.
+
+    It must have given up new privileges before. Without effect on a kernel without seccomp, and on machines whose
+    numbers are not known here.
+    """
     if _HELD is None:
         return
     program = struct.pack("HxxxxxxP", len(_CODE) // 8, ctypes.addressof(_HELD))

@@ -1,7 +1,7 @@
-"""Messages over a stream socket: a 4-byte length, a JSON object, and file descriptors that travel with it.
+"""Messages over a stream socket: a 4-byte length, a JSON object, and file descriptors that are sent with it.
 
 A stream rather than SOCK_SEQPACKET, because a command may be larger than the largest packet. A message that
-carries descriptors says how many in its `fds` key; the kernel keeps them in the order they were sent.
+carries descriptors says how many in its `fds` key; the kernel keeps their order.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     Message = dict[str, Any]
 
 
-#: The longest question of a program inside a sandbox. JSON writes a byte of its input in up to six.
-QUESTION_BYTES = 4 * 1024 * 1024
+#: The longest request of a shim. JSON needs up to six bytes for a byte of its standard input.
+SHIM_REQUEST_BYTES = 4 * 1024 * 1024
 #: The longest message between the emulator, its zygote and the inits.
 MESSAGE_BYTES = 256 * 1024 * 1024
 
@@ -33,6 +33,7 @@ _CLOEXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 
 
 def encode(message: Message, fds: Sequence[int] = ()) -> bytes:
+    """Return the bytes of a message, which says how many descriptors are sent with it."""
     if fds:
         message = dict(message, fds=len(fds))
     payload = json.dumps(message, separators=(",", ":")).encode("ascii")
@@ -40,13 +41,13 @@ def encode(message: Message, fds: Sequence[int] = ()) -> bytes:
 
 
 def send_some(sock: socket.socket, data: bytes, fds: Sequence[int] = ()) -> int:
-    """One sendmsg: the number of bytes taken. The descriptors are gone with the first byte."""
+    """Call sendmsg once. Returns the number of bytes sent; the descriptors are sent with the first byte."""
     ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
     return sock.sendmsg([data], ancillary)
 
 
 def send(sock: socket.socket, message: Message, fds: Sequence[int] = ()) -> None:
-    """Sends a whole message on a blocking socket."""
+    """Send a whole message on a blocking socket."""
     data = encode(message, fds)
     sent = send_some(sock, data, fds)
     if sent < len(data):
@@ -64,12 +65,12 @@ def _parse(text: bytes) -> Message:
 
 
 class Receiver:
-    """Puts messages and their descriptors together again. Owns the descriptors until they are handed out.
+    """Reads messages with their descriptors. It owns the descriptors until it returns them.
 
     Args:
         sock: The stream socket to read.
         limit: The most bytes of one message.
-        accept_descriptors: False lets the kernel close what the other side passes, before it counts here.
+        accept_descriptors: False makes the kernel close descriptors that arrive, before they count in this process.
     """
 
     def __init__(self, sock: socket.socket, limit: int = MESSAGE_BYTES, accept_descriptors: bool = True) -> None:
@@ -80,7 +81,7 @@ class Receiver:
         self._fds: deque[int] = deque()
 
     def receive(self) -> list[tuple[Message, list[int]]]:
-        """One recvmsg and the messages it completed.
+        """Call recvmsg once, and return the messages that are complete, each with its descriptors.
 
         Raises:
             EOFError: The stream has ended.
@@ -112,7 +113,7 @@ class Receiver:
             yield message, self._take(message.get("fds", 0) if self._space else 0)
 
     def _take(self, count: int) -> list[int]:
-        """Fewer than were sent when this process has no room for more descriptors."""
+        """Take descriptors: fewer than were sent when this process could not have more."""
         return [self._fds.popleft() for _ in range(min(count, len(self._fds)))]
 
     @property

@@ -1,4 +1,4 @@
-"""The C library: system calls that Python has no function for, in the child that becomes a sandbox's init."""
+"""System calls that Python has no function for, by the C library."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ if TYPE_CHECKING:
 
 
 class IsolationError(Exception):
-    """A step of the building failed; the text names it."""
+    """A step of building the isolation failed; the text names it."""
 
 
 _libc: ctypes.CDLL
-#: For a call that comes back twice: nobody may take the lock of the interpreter meanwhile.
+#: For a call that returns twice: no other thread may take the lock of the interpreter meanwhile.
 holding_the_gil: ctypes.PyDLL
 
 
 def load() -> None:
-    """Loads the C library; done once in the zygote, so that no sandbox pays for it."""
+    """Load the C library, once in the zygote, so that sandboxes do not pay for it."""
     global _libc, holding_the_gil
     _libc = ctypes.CDLL(None, use_errno=True)
     holding_the_gil = ctypes.PyDLL(None, use_errno=True)
@@ -28,7 +28,7 @@ def load() -> None:
 
 
 def call(name: str, *arguments: Any) -> int:
-    """Its result; WallsError, caused by an OSError, when that is negative."""
+    """Call a function and return its result. Raises IsolationError, caused by an OSError, when that is negative."""
     result: int = getattr(_libc, name)(*arguments)
     if result < 0:
         number = ctypes.get_errno()
@@ -38,4 +38,5 @@ def call(name: str, *arguments: Any) -> int:
 
 
 def errno_of(error: IsolationError) -> int:
+    """Return the error number of a call that failed; 0 when there is none."""
     return error.__cause__.errno or 0 if isinstance(error.__cause__, OSError) else 0

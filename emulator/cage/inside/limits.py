@@ -1,10 +1,9 @@
-"""What one sandbox may take of the machine, set by init on itself and so inherited by all that it starts.
+"""The limits of one sandbox, which init sets on itself, so that all its commands inherit them.
 
-Memory is limited for the whole sandbox by a control group where the emulator could make one (memory_mb is 0 here
-then), else per process (RLIMIT_DATA: a command that goes over gets no more and usually dies of it; `memory.py` looks
-after shared memory), cores by affinity, a single file by RLIMIT_FSIZE. The number of processes is limited by the kernel
-where it counts them per sandbox, and otherwise by init, which looks now and then and kills everything when there are
-too many.
+Memory is limited for the whole sandbox by a control group where the emulator has made one (memory_mb is 0 here then),
+else per process (by RLIMIT_DATA: a command that exceeds it gets no more memory, and usually ends; `memory.py` limits
+shared memory). Cores are limited by affinity, a single file by RLIMIT_FSIZE. The number of processes is limited by the
+kernel where it counts them per sandbox, and otherwise by init (`process_limit.py`).
 """
 
 from __future__ import annotations
@@ -18,13 +17,20 @@ if TYPE_CHECKING:
     from typing import Any, Optional
 
 _MIB = 1024 * 1024
-#: The kernel gives the numbers below 300 out only once; what is left of the range is what can live at one time.
+#: The kernel uses the numbers below 300 only once; the rest of the range is the number of processes at a time.
 _FIRST_LASTING_PID = 300
 
 
 def apply(spec: dict[str, Any], own_table: bool) -> Optional[int]:
-    """Sets what the kernel enforces. Returns the number of processes that init has to watch, None when the kernel
-    does it."""
+    """Set the limits that the kernel enforces.
+
+    Args:
+        spec: `limits`, `number` and `counted`; see `IsolationLevel.spec`.
+        own_table: Whether the sandbox has a process table of its own.
+
+    Returns:
+        The number of processes that init has to enforce; None when the kernel does.
+    """
     limits = spec.get("limits")
     if not limits:
         return None
@@ -37,8 +43,10 @@ def apply(spec: dict[str, Any], own_table: bool) -> Optional[int]:
 
 
 def limit_segments(memory_mb: int, root: str = "") -> None:
-    """Sets the most that System V shared memory takes in a new IPC namespace, whose /proc is below `root` and not
-    read-only yet. Where that is not allowed, the kernel's own limit stays."""
+    """Limit System V shared memory in a new IPC namespace, whose /proc is below `root` and not read-only yet.
+
+    Where that is not permitted, the kernel's own limit stays.
+    """
     if not memory_mb:
         return
     try:
@@ -57,14 +65,14 @@ def _use_cores(count: int, number: int) -> None:
     if hasattr(os, "sched_setaffinity"):
         cores = sorted(os.sched_getaffinity(0))
         if count < len(cores):
-            # Different sandboxes on different cores, as far as there are any.
+            # Sandboxes are distributed over the cores.
             chosen = {cores[(number + more) % len(cores)] for more in range(count)}
             os.sched_setaffinity(0, chosen)
 
 
 def kernel_counts(counted: bool) -> str:
-    """How the kernel can limit one sandbox's processes and nobody else's: `nproc` where it counts per user
-    namespace (`counted`), `pid_max` where that is the process table's own, "" where it cannot."""
+    """Return how the kernel can limit the processes of one sandbox: "nproc" where it counts per user namespace
+    (`counted`), "pid_max" where each process table has its own, "" where it cannot."""
     release = re.match(r"(\d+)\.(\d+)", os.uname().release)
     known = (int(release.group(1)), int(release.group(2))) if release else (0, 0)
     if counted and known >= (5, 14):
@@ -73,14 +81,14 @@ def kernel_counts(counted: bool) -> str:
 
 
 def count_by_kernel(processes: int, counted: bool, root: str = "") -> None:
-    """Sets pid_max of a new process table, whose /proc is below `root` and not read-only yet, and passes over the
-    numbers that are given out only once, so that the limit holds from the first process on."""
+    """Set pid_max of a new process table, whose /proc is below `root` and not read-only yet, and skip the numbers that
+    are used only once, so that the limit applies from the first process on."""
     if kernel_counts(counted) == "pid_max":
         try:
             _write(root + "/proc/sys/kernel/pid_max", processes + _FIRST_LASTING_PID)
             _write(root + "/proc/sys/kernel/ns_last_pid", _FIRST_LASTING_PID - 1)
         except OSError:
-            pass  # init will see that it did not work
+            pass  # `apply` finds out that it did not work
 
 
 def _write(path: str, number: int) -> None:
@@ -94,14 +102,14 @@ def _read(path: str) -> int:
 
 
 def _kernel_limits(processes: int, counted: bool) -> bool:
-    """Whether the kernel limits this sandbox's processes from now on."""
+    """Return whether the kernel limits this sandbox's processes from now on."""
     how = kernel_counts(counted)
     if how == "nproc":
         _lower(resource.RLIMIT_NPROC, processes)
         return True
     if how == "pid_max":
         try:
-            # Without the second (a kernel without checkpointing) about 300 more could live at first: init watches.
+            # Without ns_last_pid (a kernel without checkpointing) there could be about 300 more at first: init counts.
             in_range = _read("/proc/sys/kernel/ns_last_pid") >= _FIRST_LASTING_PID - 1
             return _read("/proc/sys/kernel/pid_max") == processes + _FIRST_LASTING_PID and in_range
         except OSError:

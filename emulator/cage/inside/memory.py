@@ -1,7 +1,7 @@
-"""Shared memory of a sandbox's processes, which RLIMIT_DATA does not count: memfds, and what is mapped as shared.
+"""The shared memory of a sandbox's processes, which RLIMIT_DATA does not count: memfds and shared mappings.
 
-Looking at each process is slow. So it happens only when the whole machine has more shared memory than the sandbox may
-have, and the more seldom the longer it takes.
+To inspect each process is slow. So it is done only when the whole machine has more shared memory than the sandbox may
+have, and less often the longer it takes.
 """
 
 from __future__ import annotations
@@ -15,31 +15,32 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Callable
 
-#: Between two looks, at least; and how many times as long as the last one took.
+#: Seconds between two checks, at least.
 SECONDS = 0.5
+#: The time between two checks, as a multiple of the time that the last one took.
 _SHARE = 20
 _MIB = 1024 * 1024
 
 
 class SharedMemory:
-    """A limit of `memory_mb` for the shared memory of one sandbox, kept by looking now and then."""
+    """A limit of `memory_mb` for the shared memory of one sandbox, checked at intervals."""
 
     def __init__(self, memory_mb: int) -> None:
         self._limit = memory_mb * _MIB
-        self._next_look = 0.0
+        self._next_check = 0.0
 
     def enforce(self, processes: Callable[[], list[int]]) -> None:
-        """Kills the processes that hold shared memory when they have too much of it together; to be called often."""
+        """Kill the processes that hold shared memory when they have too much of it together. To be called often."""
         start = time.monotonic()
-        if start < self._next_look:
+        if start < self._next_check:
             return
         if _of_machine() > self._limit:
             _kill(self._over(processes()))
         now = time.monotonic()
-        self._next_look = now + max(SECONDS, _SHARE * (now - start))
+        self._next_check = now + max(SECONDS, _SHARE * (now - start))
 
     def _over(self, pids: Iterable[int]) -> list[int]:
-        """The processes that hold shared memory, when it is more than the limit altogether; none otherwise."""
+        """The processes that hold shared memory, when they exceed the limit together; else none."""
         memfds: dict[tuple[int, int], int] = {}
         mapped, holders = 0, []
         for pid in pids:
@@ -77,7 +78,7 @@ def _kibibytes(path: str, name: bytes) -> int:
                 if line.startswith(name):
                     return int(line.split()[1]) * 1024
     except OSError:
-        pass  # it has ended, or this kernel does not tell
+        pass  # it has ended, or this kernel does not have the number
     return 0
 
 

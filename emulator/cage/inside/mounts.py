@@ -1,4 +1,4 @@
-"""Mounting: a directory over another, read-only, or in the place of the root."""
+"""Mounts: binding, making read-only, and replacing the root."""
 
 from __future__ import annotations
 
@@ -41,13 +41,12 @@ def mount(source: str, target: str, kind: str, flags: int, data: str = "") -> No
 
 
 def bind(source: str, target: str, recursive: bool = True) -> None:
-    """Both exist already."""
+    """Bind a file or directory to a target that exists."""
     mount(source, target, "", MS_BIND | (MS_REC if recursive else 0))
 
 
 def bind_anew(source: str, target: str) -> None:
-    """The same for a directory, with a target that is made for it; a link becomes the same link, and anything else
-    nothing."""
+    """Bind a directory to a target that is made here. A link is copied, and anything else is ignored."""
     try:
         mode = os.lstat(source).st_mode
         if stat.S_ISLNK(mode):
@@ -57,11 +56,12 @@ def bind_anew(source: str, target: str) -> None:
             return
         os.mkdir(target)
     except FileNotFoundError:
-        return  # gone since it was listed
+        return  # removed since it was listed
     bind(source, target)
 
 
 def read_only(target: str, recursive: bool = True) -> None:
+    """Make a mount, and with `recursive` those below it, read-only and without setuid."""
     attributes = struct.pack("QQQQ", MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID, 0, 0, 0)
     flags = AT_RECURSIVE if recursive else 0
     try:
@@ -73,7 +73,7 @@ def read_only(target: str, recursive: bool = True) -> None:
 
 
 def _remount_each(target: str, recursive: bool) -> None:
-    """The same on kernels before 5.12: every mount below `target`, one by one, with the flags it has."""
+    """Do the same on kernels before 5.12: each mount by itself, with the flags that it has."""
     locked = {"nosuid": MS_NOSUID, "nodev": MS_NODEV, "noexec": MS_NOEXEC, "noatime": 1024, "relatime": 1 << 21}
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as table:
         mounts = [line.split(" ") for line in table]
@@ -87,12 +87,12 @@ def _remount_each(target: str, recursive: bool) -> None:
 
 
 def pivot(root: str) -> None:
-    """Makes it the root of this mount namespace, and lets go of the old one."""
+    """Make a mount the root of this mount namespace, and detach the old root."""
     number = _PIVOT_ROOT.get(platform.machine())
     if number is None:
         raise libc.IsolationError(f"pivot_root is not known for {platform.machine()}")
     os.chdir(root)
-    # The old root lands on top of the new one and is let go at once: no directory for it is needed.
+    # The old root is mounted on top of the new one and detached at once: no directory for it is needed.
     libc.call("syscall", number, b".", b".")
     libc.call("umount2", b".", MNT_DETACH)
     os.chdir("/")

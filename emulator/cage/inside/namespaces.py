@@ -1,4 +1,4 @@
-"""A child in namespaces of its own: one clone, and root's place in its user namespace."""
+"""Forking a child into namespaces of its own, and becoming root in a user namespace."""
 
 from __future__ import annotations
 
@@ -21,15 +21,26 @@ _CLONE = {"x86_64": 56, "aarch64": 220, "riscv64": 220, "ppc64le": 120, "s390x":
 
 
 def flags_for(network: str) -> int:
-    """The namespaces that a sandbox gets, apart from the user namespace."""
+    """Return the clone flags of a sandbox's namespaces, apart from the user namespace."""
     flags = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWPID
     return flags if network == "full" else flags | CLONE_NEWNET
 
 
 def fork_into_namespaces(network: str) -> tuple[int, bool]:
-    """Like os.fork, with the child as process 1 of new namespaces. In one step, because a process that unshares its
-    process table stays in the old one itself, and would have to fork again. Returns (pid or 0, whether there is a
-    user namespace, where the child must `become_root` first)."""
+    """Fork, with the child as process 1 of new namespaces.
+
+    In one step, because a process that unshares its process table stays in the old one, and would have to fork again.
+
+    Args:
+        network: "full" for the host's network; otherwise the child gets a network namespace.
+
+    Returns:
+        The process number, 0 in the child; and whether there is a user namespace, in which the child must call
+        `become_root` first.
+
+    Raises:
+        IsolationError: The kernel refuses.
+    """
     flags = flags_for(network)
     if os.geteuid() != 0:
         return _clone(flags | CLONE_NEWUSER), True
@@ -42,7 +53,7 @@ def fork_into_namespaces(network: str) -> tuple[int, bool]:
 
 
 def _clone(flags: int) -> int:
-    """clone(2) without a stack of its own is a fork. Python is told what os.fork would tell it."""
+    """Fork by clone(2) without a stack, and do for the interpreter what os.fork does."""
     number = _CLONE.get(platform.machine())
     if number is None:
         raise libc.IsolationError(f"clone is not known for {platform.machine()}")
@@ -62,7 +73,7 @@ def _clone(flags: int) -> int:
 
 
 def become_root(uid: int, gid: int) -> None:
-    """In a new user namespace: root there is the emulator's user, by these numbers outside."""
+    """Map root of a new user namespace to the emulator's user, who has these numbers outside. Raises IsolationError."""
     _write("/proc/self/setgroups", "deny")
     _write("/proc/self/uid_map", f"0 {uid} 1")
     _write("/proc/self/gid_map", f"0 {gid} 1")

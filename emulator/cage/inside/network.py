@@ -1,5 +1,5 @@
-"""The sandbox's own network. Its sockets are made here, because a socket belongs to the network it was made in; the
-emulator serves them, outside."""
+"""The sandbox's own network. Its sockets are made inside, because a socket belongs to the network in which it was made;
+the emulator uses them outside."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ import struct
 
 
 def loopback_up() -> None:
+    """Switch the loopback interface on."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         up = struct.pack("16sH14s", b"lo", 1 | 64, b"")  # IFF_UP | IFF_RUNNING
         fcntl.ioctl(sock, 0x8914, up)  # SIOCSIFFLAGS
 
 
 def listen_for_proxy(port: int) -> socket.socket:
+    """Return a socket that listens for the clients of the emulator's proxy."""
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listening.bind(("127.0.0.1", port))
     listening.listen(64)
@@ -24,7 +26,7 @@ def listen_for_proxy(port: int) -> socket.socket:
 
 
 def start_to_connect(host: str, port: int) -> socket.socket:
-    """A non-blocking socket on its way there. Nobody here waits for it. OSError when it fails at once."""
+    """Return a non-blocking socket that is connecting. Raises OSError when it fails at once."""
     connection = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     connection.setblocking(False)
     error = connection.connect_ex((host, port))

@@ -1,10 +1,10 @@
 """Finding, freezing and killing the processes of a sandbox.
 
-In `namespace` isolation they are all that its process table holds besides init. In `process` isolation they are the
-descendants of its init: init is a child subreaper, so a
-daemon that double-forks or calls setsid lands under it again. Which command a process came from is told by a
-tag that survives fork, exec, setsid and an emptied environment: the soft limit of RLIMIT_RTTIME, a limit that
-means nothing to a process without real-time scheduling and that anyone may read in /proc/PID/limits.
+With namespaces they are all processes in the sandbox's process table but init. At level `process` they are the
+descendants of its init, which is a child subreaper, so that a daemon that double-forks or calls setsid becomes its
+child again. A tag shows which command has started a process. It survives fork, exec, setsid and an emptied environment:
+the soft limit of RLIMIT_RTTIME, which has no effect without real-time scheduling, and which anyone may read in
+/proc/PID/limits.
 """
 
 from __future__ import annotations
@@ -29,11 +29,12 @@ PR_SET_CHILD_SUBREAPER = 36
 _RTTIME = getattr(resource, "RLIMIT_RTTIME", None)
 
 
-#: Looked up once, in the zygote: every sandbox's init would pay for it.
+#: Looked up once, in the zygote, so that sandboxes do not pay for it.
 _prctl = ctypes.CDLL(None, use_errno=True).prctl if LINUX else None
 
 
 def prctl(option: int, value: Union[int, bytes]) -> None:
+    """Call prctl; without effect on other systems than Linux. Raises OSError."""
     if _prctl is not None:
         argument = value if isinstance(value, bytes) else ctypes.c_ulong(value)
         if _prctl(option, argument, 0, 0, 0) != 0:
@@ -41,7 +42,7 @@ def prctl(option: int, value: Union[int, bytes]) -> None:
 
 
 def tag_children(tag: int) -> None:
-    """Every process that this one starts from now on carries `tag` (0 up to 2**32)."""
+    """Give every process that this one starts from now on a tag (0 up to 2**32)."""
     if _RTTIME is not None:
         _soft, hard = resource.getrlimit(_RTTIME)
         top = (1 << 62) if hard == resource.RLIM_INFINITY else hard
@@ -49,7 +50,7 @@ def tag_children(tag: int) -> None:
 
 
 def tag_of(pid: int) -> Optional[int]:
-    """The tag of a process, or None when it has none or is gone."""
+    """Return the tag of a process; None when it has none, or has ended."""
     try:
         with open(f"/proc/{pid}/limits", "rb") as limits:
             for line in limits:
@@ -64,7 +65,7 @@ def tag_of(pid: int) -> Optional[int]:
 
 
 def is_stopped(pid: int) -> bool:
-    """By a signal: SIGSTOP, or Ctrl-Z."""
+    """Return whether a process was stopped by a signal: SIGSTOP, or Ctrl-Z."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as stat:
             return stat.read().rpartition(b")")[2].split()[0] == b"T"
@@ -73,7 +74,7 @@ def is_stopped(pid: int) -> bool:
 
 
 def _children_by_task(pid: int) -> Optional[list[int]]:
-    """The direct children of a process; None where the kernel does not list them."""
+    """Return the direct children of a process; None where the kernel does not list them."""
     found: list[int] = []
     try:
         tasks = os.listdir(f"/proc/{pid}/task")
@@ -92,14 +93,14 @@ def _children_by_task(pid: int) -> Optional[list[int]]:
 
 
 def parent_in_proc() -> int:
-    """The parent of this process by the number that /proc shows, which may be that of an outer process table, where
-    os.getppid knows none. 0 when the parent is gone."""
+    """Return the parent's number as /proc shows it, also when that belongs to an outer process table, for which
+    os.getppid returns 0. 0 when the parent has ended."""
     with open("/proc/self/stat", "rb") as stat:
         return int(stat.read().rpartition(b")")[2].split()[1])
 
 
 def _parents() -> dict[int, int]:
-    """Parent of every process on the machine, by pid."""
+    """Return the parent of every process on the machine, by pid."""
     parents: dict[int, int] = {}
     for name in os.listdir("/proc"):
         if name.isdigit():
@@ -112,7 +113,7 @@ def _parents() -> dict[int, int]:
 
 
 def descendants(roots: Iterable[int]) -> list[int]:
-    """Every process below `roots` at this moment, without `roots` themselves."""
+    """Return every process below `roots` at this moment, without `roots` themselves."""
     if not LINUX:
         return []
     queue = list(roots)
@@ -166,7 +167,7 @@ class Wakeups:
 
 
 def reap() -> Iterator[tuple[int, int]]:
-    """(pid, wait status) of every child that has ended."""
+    """Yield pid and wait status of every child that has ended."""
     while True:
         try:
             pid, status = os.waitpid(-1, os.WNOHANG)
@@ -188,8 +189,8 @@ def signal_all(pids: Iterable[int], number: int) -> None:
 def signal_until_settled(
     find: Callable[[], list[int]], number: int, limit: float = 2.0, reap: Callable[[], None] = lambda: None
 ) -> bool:
-    """Signals what `find` returns, again and again, until a look finds nobody new. A process that forks while
-    it is being looked for is caught by the next look. False when it did not settle within `limit` seconds."""
+    """Send a signal to the processes that `find` returns, repeatedly, until it returns no new one: a process may fork
+    while it is being searched for. Returns False when that takes longer than `limit` seconds."""
     deadline = time.monotonic() + limit
     signalled: set[int] = set()
     while True:
@@ -204,8 +205,8 @@ def signal_until_settled(
 
 
 def kill_until_gone(find: Callable[[], list[int]], reap: Callable[[], None], limit: float = 5.0) -> bool:
-    """SIGKILL to all that `find` returns until it returns nobody. False when some outlived `limit` seconds
-    (a process stuck in the kernel)."""
+    """Send SIGKILL to the processes that `find` returns until it returns none. Returns False when some are left after
+    `limit` seconds (stuck in the kernel)."""
     deadline = time.monotonic() + limit
     pause = 0.0002
     while True:
@@ -221,33 +222,34 @@ def kill_until_gone(find: Callable[[], list[int]], reap: Callable[[], None], lim
         pause = min(pause * 2, 0.02)
 
 
-class Tree:
-    """The processes of a sandbox in `process` isolation: what descends from its init, `root`."""
+class ProcessTree:
+    """The processes of a sandbox at level `process`: the descendants of its init, `root`."""
 
     def __init__(self, root: int) -> None:
         self._root = root
-        self._held: set[int] = set()  # what its user had stopped before the freeze
+        self._stopped_before: set[int] = set()  # by a user, when `freeze` was called
 
     def freeze(self) -> None:
-        """Stops everything."""
-        self._held = {pid for pid in self.everything() if is_stopped(pid)}
+        """Stop every process."""
+        self._stopped_before = {pid for pid in self.everything() if is_stopped(pid)}
         self.signal_all(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Continues what `freeze` stopped, and not a job that a user had stopped before."""
+        """Continue what `freeze` has stopped, but not a job that a user had stopped before."""
         for pid in self.everything():
-            if pid not in self._held:
+            if pid not in self._stopped_before:
                 try:
                     os.kill(pid, signal.SIGCONT)
                 except (ProcessLookupError, PermissionError):
                     pass
-        self._held.clear()
+        self._stopped_before.clear()
 
     def everything(self) -> list[int]:
+        """Return the numbers of all processes, without init."""
         return descendants([self._root])
 
     def count_tasks(self) -> int:
-        """Processes and their threads, which the kernel counts alike."""
+        """Return the number of processes and threads, which the kernel counts alike."""
         count = 0
         for pid in self.everything():
             try:
@@ -257,18 +259,20 @@ class Tree:
         return count
 
     def of_command(self, tag: int) -> list[int]:
+        """Return the processes that a command has started, with their children."""
         return [pid for pid in self.everything() if tag_of(pid) == tag]
 
     def signal_all(self, number: int) -> None:
-        """To every process, those that are forked meanwhile included."""
+        """Send a signal to every process, including those that are forked meanwhile."""
         signal_until_settled(self.everything, number)
 
     def kill_all(self, reap: Callable[[], None]) -> bool:
+        """Kill every process. Returns False when some are left after five seconds."""
         return kill_until_gone(self.everything, reap)
 
 
-class Table(Tree):
-    """The processes of a sandbox that has a process table of its own, in which init is number 1."""
+class ProcessTable(ProcessTree):
+    """The processes of a sandbox with a process table of its own, in which init is number 1."""
 
     def __init__(self) -> None:
         super().__init__(1)
@@ -278,6 +282,6 @@ class Table(Tree):
 
     def signal_all(self, number: int) -> None:
         try:
-            os.kill(-1, number)  # all in this table but init itself; the kernel lets no fork slip through
+            os.kill(-1, number)  # all in this table but init; the kernel includes processes that are being forked
         except ProcessLookupError:
             pass

@@ -1,4 +1,4 @@
-"""What a sandbox's processes may not do, whatever user they are: capabilities, new privileges, keyrings, and a few
+"""The rights that a sandbox's processes lose, whatever user they are: capabilities, new privileges, keyrings, and a few
 system calls."""
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ _CAPABILITY_VERSION_3 = 0x20080522
 _KEYCTL = {"x86_64": 250, "aarch64": 219, "riscv64": 219, "ppc64le": 271, "s390x": 280}
 KEYCTL_JOIN_SESSION_KEYRING = 1
 
-#: What commands of a sandbox may not do, even as root: everything that would take the isolation down or reach the
-#: machine behind them. Numbers from linux/capability.h.
+#: Capabilities that commands do not have, even as root, since they would break the isolation or reach the machine
+#: behind it. Numbers from linux/capability.h.
 _DROPPED_CAPABILITIES = (
     2,  # DAC_READ_SEARCH: open_by_handle_at reaches files outside the root
     9,  # LINUX_IMMUTABLE
@@ -59,30 +59,30 @@ _DROPPED_CAPABILITIES = (
 )
 
 
-#: What the user of a sandbox without namespaces keeps of root's: the files of the sandbox and of the host, as before,
-#: and low ports. Without KILL, SETUID and SYS_PTRACE, as a user of its own, it reaches no process but its own.
+#: Capabilities that remain when root becomes a user of its own (`become_own_user`): access to files, as before, and low
+#: ports. Without KILL, SETUID and SYS_PTRACE it reaches only its own processes.
 _OWN_USER_CAPABILITIES = (0, 1, 2, 3, 4, 10)  # CHOWN, DAC_OVERRIDE, DAC_READ_SEARCH, FOWNER, FSETID, NET_BIND_SERVICE
 
 
 def lock() -> None:
-    """Takes from init's future children what they do not need. Init itself keeps it."""
+    """Take from init's future children the rights that they must not have. Init itself keeps them."""
     for capability in _DROPPED_CAPABILITIES:
         try:
             libc.call("prctl", PR_CAPBSET_DROP, ctypes.c_ulong(capability), 0, 0, 0)
         except libc.IsolationError as error:
             if libc.errno_of(error) != errno.EINVAL:
-                raise  # EINVAL: an older kernel does not know it
+                raise  # EINVAL: an older kernel does not have it
     _drop_inheritable()
     libc.call("prctl", PR_SET_NO_NEW_PRIVS, ctypes.c_ulong(1), 0, 0, 0)
-    # In `full`, services of the host listen on abstract sockets. Signals stay in the process table anyway.
+    # With network `full`, services of the host listen on abstract sockets. Signals stay in the process table anyway.
     landlock.confine(sockets=True)
     filters.apply()
-    # Behind an ordinary user's bwrap init has no more rights than its commands: they must not trace it.
+    # At level `bwrap`, as an ordinary user, init has the same rights as its commands: they must not trace it.
     libc.call("prctl", PR_SET_DUMPABLE, ctypes.c_ulong(0), 0, 0, 0)
 
 
 def lock_process_level() -> bool:
-    """The same for a sandbox without namespaces, which keeps its capabilities. Returns whether its signals are
+    """Do the same for a sandbox without namespaces, which keeps its capabilities. Returns whether its signals are
     confined to its own processes."""
     libc.call("prctl", PR_SET_NO_NEW_PRIVS, ctypes.c_ulong(1), 0, 0, 0)
     try:
@@ -94,8 +94,13 @@ def lock_process_level() -> bool:
 
 
 def become_own_user(users: list[int], directory: str) -> None:
-    """Root becomes the first of `users` that this machine has, with root's access to files: for sandboxes without
-    namespaces where signals cannot be confined. Without the right to change the user, nothing happens."""
+    """Change from root to another user with root's access to files, for sandboxes without namespaces where signals
+    cannot be confined. Without the right to change the user, nothing happens.
+
+    Args:
+        users: User numbers; the first that this machine has is used.
+        directory: The sandbox's directory, of which the user becomes the owner.
+    """
     # The capabilities survive the change of the user, and access(2) counts them although the user is not root.
     try:
         libc.call("prctl", PR_SET_SECUREBITS, ctypes.c_ulong(SECBIT_NO_SETUID_FIXUP), 0, 0, 0)
@@ -105,7 +110,7 @@ def become_own_user(users: list[int], directory: str) -> None:
         try:
             os.setresuid(user, user, user)
         except OSError:
-            continue  # not one of the numbers of this container
+            continue  # this container does not have the number
         break
     else:
         return
@@ -122,14 +127,14 @@ def become_own_user(users: list[int], directory: str) -> None:
 
 
 def _drop_inheritable() -> None:
-    """What bwrap hands on as inheritable and ambient would pass by the bounding set."""
+    """Clear the inheritable and ambient sets, which bwrap passes on, and which the bounding set does not limit."""
     libc.call("prctl", PR_CAP_AMBIENT, ctypes.c_ulong(PR_CAP_AMBIENT_CLEAR_ALL), 0, 0, 0)
     effective, permitted, _ = _capabilities()
     _set_capabilities(effective, permitted, 0)
 
 
 def _capabilities() -> tuple[int, int, int]:
-    """The effective, permitted and inheritable set of this process, as numbers."""
+    """Return the effective, permitted and inheritable set of this process, as numbers."""
     header = struct.pack("Ii", _CAPABILITY_VERSION_3, 0)
     data = ctypes.create_string_buffer(24)
     libc.call("capget", header, data)
@@ -138,14 +143,14 @@ def _capabilities() -> tuple[int, int, int]:
 
 
 def _set_capabilities(*sets: int) -> None:
-    """The same three sets."""
+    """Set the effective, permitted and inheritable set of this process."""
     header = struct.pack("Ii", _CAPABILITY_VERSION_3, 0)
     low, high = [one & 0xFFFFFFFF for one in sets], [one >> 32 for one in sets]
     libc.call("capset", header, struct.pack("6I", *low, *high))
 
 
 def leave_keyring() -> None:
-    """Joins a new session keyring: the developer's may hold keys. Without one, or without keyrings, nothing happens."""
+    """Join a new session keyring, because the developer's may hold keys. Without keyrings nothing happens."""
     number = _KEYCTL.get(platform.machine())
     if number is not None:
         try:

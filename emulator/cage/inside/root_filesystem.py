@@ -1,9 +1,9 @@
-"""Real isolation: namespaces of its own and a new root, built by the child that becomes a sandbox's init.
+"""The root file system of a sandbox at level `namespace`, built by the child that becomes its init.
 
-What a command finds inside: the host's directories read-only; `/workspace`, `/root` and `/tmp` writable, from
-the sandbox's directory; `/opt/caged` with the emulator's programs; a `/proc`, `/dev`, `/run` and `/var/tmp` of
-its own; no home directory of the host, apart from the toolchains that were asked for. Everything hangs under a
-tmpfs, so nothing is ever created on the host, and it all goes with the last process of the mount namespace.
+A command finds the host's directories read-only; `/workspace`, `/root` and `/tmp` writable, from the sandbox's
+directory; `/opt/caged` with the emulator's programs; a `/proc`, `/dev`, `/run`, `/var/tmp` and `/etc/hosts` of its own;
+no home directory of the host, apart from the toolchains that its template needs. Everything is mounted below a tmpfs,
+so nothing is created on the host, and all of it ends with the last process of the mount namespace.
 """
 
 from __future__ import annotations
@@ -31,18 +31,23 @@ if TYPE_CHECKING:
 
 OWN_TOP = ("dev", "home", "proc", "root", "run", "sys", "tmp", "workspace")
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
-#: Files that tell about the developer or the machine's accounts: an empty file stands in their place.
+#: Files about the developer or the machine's accounts, which are seen as empty.
 SECRET_FILES = ("/etc/shadow", "/etc/shadow-", "/etc/gshadow", "/etc/gshadow-", "/etc/sudoers")
 SECRET_DIRS = ("/etc/ssl/private", "/etc/sudoers.d", "/etc/ssh", "/var/spool/cron", "/var/lib/docker")
 
 
 def build(spec: dict[str, Any]) -> None:
-    """The second half, in init, process 1 of its namespaces. Afterwards the new root is all there is.
+    """Build the new root, and move into it. Called by init, which is process 1 of its namespaces.
 
-    `spec`: id, directory (the sandbox's), root (an empty directory, the same for all: nobody else sees what is mounted
-    there), network, hide (host directories that must not be seen), show (host
-    directories that must, though they are below a hidden one), python (an interpreter's, for programs of the emulator;
-    empty: they find it).
+    Args:
+        spec: `id`; `directory`: the sandbox's; `root`: an empty directory to mount on, the same for all sandboxes,
+            since each has mounts of its own; `network`; `hide`: host directories that must not be seen; `show`: those
+            that must, although they may be below a hidden one; `python`: the prefix of the interpreter for the
+            emulator's programs, when it has to be shown elsewhere; `hosts`, `hosts_target`: see `_hosts`; `limits`,
+            `counted`, `real_root`: see `IsolationLevel.spec`.
+
+    Raises:
+        IsolationError, OSError: A step failed; the text names it.
     """
     directory = spec["directory"]
     root = spec["root"]
@@ -63,6 +68,7 @@ def build(spec: dict[str, Any]) -> None:
     _shown(root, spec["show"])
     _secrets(root)
     _resolver(root)
+    _hosts(root, spec["hosts"], spec["hosts_target"])
     bind(directory + "/opt", root + "/opt/caged", recursive=False)
     if spec["python"]:
         bind(spec["python"], root + "/opt/caged/python", recursive=False)
@@ -74,7 +80,7 @@ def build(spec: dict[str, Any]) -> None:
 
 
 def protect_host_inodes(real_root: bool) -> None:
-    """Makes the devices read-only, and for the machine's real root the kernel's files, in a root that bwrap has
+    """Make the devices read-only, and for the machine's real root the kernel's files, in a root that bwrap has
     built."""
     for name in _DEVICES:
         read_only(f"/dev/{name}", recursive=False)
@@ -85,14 +91,14 @@ def protect_host_inodes(real_root: bool) -> None:
 
 
 def is_own(path: str) -> bool:
-    """Whether something of the sandbox's own lies over this path of the host."""
+    """Whether the sandbox has something of its own in place of this path of the host."""
     return path.split("/")[1] in OWN_TOP or path == "/var/tmp"
 
 
 def _host_top(root: str) -> None:
-    """The host's top-level directories and links, the former bound; /opt is made of its entries, since /opt/caged is
-    ours. No files: there one with keys could be. And empty directories for what is the sandbox's own. Then all of it is
-    read-only, in one step."""
+    """Bind the host's top-level directories, copy its links, and make empty directories for what is the sandbox's own.
+    Files are left out, because one may hold keys. /opt consists of its entries, since /opt/caged is the sandbox's. Then
+    all of it becomes read-only, in one step."""
     for name in OWN_TOP:
         os.mkdir(f"{root}/{name}")
     os.makedirs(root + "/opt/caged")
@@ -118,7 +124,7 @@ def _own_places(root: str, directory: str, network: str) -> None:
     if network == "full":
         bind("/sys", root + "/sys")
         read_only(root + "/sys")
-    else:  # one that shows the sandbox's own network
+    else:  # a sysfs that shows the sandbox's own network
         mount("sysfs", root + "/sys", "sysfs", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY)
 
 
@@ -128,7 +134,7 @@ def _devices(root: str) -> None:
     for name in _DEVICES:
         os.close(os.open(f"{dev}/{name}", os.O_CREAT | os.O_WRONLY, 0o666))
         bind(f"/dev/{name}", f"{dev}/{name}", recursive=False)
-        # Of the inode, not of the device: mode, owner, times and attributes stay the host's, reading and writing works.
+        # The inode is read-only, not the device: mode, owner and times cannot be changed, reading and writing works.
         read_only(f"{dev}/{name}", recursive=False)
     for name in ("pts", "shm"):
         os.mkdir(f"{dev}/{name}")
@@ -145,7 +151,7 @@ def _devices(root: str) -> None:
 
 
 def _hidden(root: str, paths: list[str]) -> None:
-    """An empty directory over each; those that are not in the new root, or are the sandbox's own, need none."""
+    """Mount an empty directory over each path that exists in the new root and is not the sandbox's own."""
     for path in paths:
         if os.path.isdir(root + path) and not os.path.islink(root + path) and not is_own(path):
             mount("hidden", root + path, "tmpfs", MS_NOSUID | MS_NODEV, "size=64k,mode=755")
@@ -153,14 +159,14 @@ def _hidden(root: str, paths: list[str]) -> None:
 
 def _shown(root: str, paths: list[str]) -> None:
     in_home = any(path.startswith("/home/") for path in paths)
-    if in_home:  # the new root is read-only by now, and this place has nothing of its own over it
+    if in_home:  # the new root is read-only by now, and nothing is mounted on /home
         mount("home", root + "/home", "tmpfs", MS_NOSUID | MS_NODEV, "size=64k,mode=755")
     for path in paths:
         if not os.path.isdir(path):
             continue
         target = root + path
         if os.path.isdir(target) and os.path.samefile(target, path):
-            continue  # it can be seen already
+            continue  # it can be seen without
         os.makedirs(target, exist_ok=True)
         bind(path, target)
         read_only(target)
@@ -178,7 +184,7 @@ def _secrets(root: str) -> None:
 
 
 def _resolver(root: str) -> None:
-    """/etc/resolv.conf is often a link into /run, which is not the host's any more."""
+    """Copy what /etc/resolv.conf leads to when that is in /run, which is the sandbox's own."""
     target = os.path.realpath("/etc/resolv.conf")
     if target.startswith("/run/") and os.path.isfile(target):
         os.makedirs(os.path.dirname(root + target), exist_ok=True)
@@ -186,12 +192,18 @@ def _resolver(root: str) -> None:
             copy.write(source.read())
 
 
+def _hosts(root: str, source: str, target: str) -> None:
+    """Mount a file with the sandbox's host name over /etc/hosts, if the new root has that file."""
+    if source and os.path.isfile(root + target):
+        bind(source, root + target, recursive=False)
+        read_only(root + target, recursive=False)
+
+
 def _protect_kernel_files(root: str) -> None:
-    """Binds everything in /proc that is not about a process over itself, read-only. The machine's real root may write
-    there without any capability, and a changed mode or owner shows in every other /proc too. (For an ordinary user they
-    stay as they are, which leaves room for namespaces inside of the sandbox: the kernel wants to see a whole /proc
-    there.)"""
-    proc, copy = root + "/proc", root + "/tmp"  # which gets something else over it
+    """Bind everything in /proc that is not about a process over itself, read-only. The machine's real root may write
+    there without any capability, and a changed mode or owner is seen in every other /proc, too. (For an ordinary user
+    they stay as they are: to allow namespaces inside the sandbox, the kernel requires a /proc without mounts on it.)"""
+    proc, copy = root + "/proc", root + "/tmp"  # over which the sandbox's own is mounted later
     bind(proc, copy, recursive=False)
     read_only(copy, recursive=False)
     for name in _kernel_files(proc):

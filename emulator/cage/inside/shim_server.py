@@ -1,11 +1,11 @@
-"""Init's side of the programs inside that ask the emulator: their questions go out, its answers come back.
+"""Init's end of the connections from shims: requests go to the emulator, its replies come back.
 
-They connect to the socket `init.sock` in a directory. A question is one frame; it becomes the event
-`ask {id, question}`. Answers arrive as `answer {id, output?, then?, exit_code?}`, and exit_code ends the conversation;
-`then` asks the program to do something, of which a new question may come. A program that goes before that is told of
-as `unasked {id}`.
+Shims connect to the socket `init.sock` in a directory. A request is one frame; it becomes the event
+`shim_request {id, request}`. Replies arrive as `shim_reply {id, output?, then?, exit_code?}`: `then` makes the shim do
+something, which may lead to another request, and `exit_code` ends the conversation. A shim that disconnects before
+that is reported as `shim_cancelled {id}`.
 
-Any process of the sandbox can connect and send anything. So what is accepted is bounded in every dimension, a question
+Any process of the sandbox can connect and send anything. So what is accepted is bounded in every dimension, a request
 is rebuilt from the fields that it may have, and nothing here waits for a client.
 """
 
@@ -21,33 +21,42 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Optional
 
-#: Conversations at a time; with one more, the oldest that has not asked anything yet ends.
+#: Conversations at a time; with one more, the oldest that has not sent a request yet ends.
 MOST_CONVERSATIONS = 64
-#: Bytes of questions that have not arrived completely, of all conversations together.
-MOST_PENDING_BYTES = 2 * frames.QUESTION_BYTES
-#: Bytes of answers that wait for one program to read them; with more, the next answer disconnects it.
+#: Bytes of requests that have not arrived completely, of all conversations together.
+MOST_PENDING_BYTES = 2 * frames.SHIM_REQUEST_BYTES
+#: Bytes of replies that wait for one shim to read them; with more, the next reply disconnects it.
 MOST_UNREAD_BYTES = 16 * 1024 * 1024
 _MOST_ARGUMENTS = 100_000
 #: What `shim.py` sends.
 _FIELDS = frozenset(("kind", "program", "arguments", "cwd", "stdin"))
-_KINDS = ("agent", "program", "answer")
+_KINDS = ("agent", "program", "stub_output")
 
 
 class _Conversation:
-    """With a program inside that asked. Its number is never used again, unlike its descriptor's."""
+    """The connection of one shim. Its id is never used again, unlike its descriptor."""
 
     def __init__(self, number: int, sock: socket.socket) -> None:
         self.id = number
         self.socket = sock
-        self.receiver = frames.Receiver(sock, frames.QUESTION_BYTES, accept_descriptors=False)
-        self.has_asked = False
-        self.is_answered = True  # nothing is waited for; a question may come
+        self.receiver = frames.Receiver(sock, frames.SHIM_REQUEST_BYTES, accept_descriptors=False)
+        self.has_requested = False
+        self.is_waiting = False  # for a reply; until then no other request is accepted
         self.unread = bytearray()
-        self.is_ending = False  # with the last of `unread`
+        self.is_ending = False  # once `unread` is sent
 
 
-class Conversations:
-    """Those of one sandbox. Their descriptors are registered with `poll`; `send` tells the emulator of a question."""
+class ShimServer:
+    """The conversations with the shims of one sandbox.
+
+    Args:
+        directory: Where `init.sock` is made.
+        poll: Where descriptors are registered; its owner calls `ready`.
+        send: Sends an event to the emulator.
+
+    Raises:
+        OSError: The socket cannot be made.
+    """
 
     def __init__(self, directory: str, poll: select.poll, send: Callable[[dict[str, Any]], None]) -> None:
         self._poll = poll
@@ -63,7 +72,7 @@ class Conversations:
         poll.register(self._listener, select.POLLIN)
 
     def ready(self, fd: int, event: int) -> None:
-        """To be called when `poll` reports a descriptor; one that is not ours is left alone."""
+        """Read and write what `poll` has reported as possible; a descriptor of others is ignored."""
         if fd == self._listener.fileno():
             self._accept()
             return
@@ -79,11 +88,11 @@ class Conversations:
         except OSError:
             return
         if len(self._open) >= MOST_CONVERSATIONS:
-            idle = next((one for one in self._open.values() if not one.has_asked), None)
+            idle = next((one for one in self._open.values() if not one.has_requested), None)
             if idle is None:
                 connection.close()
                 return
-            self._hang_up(idle)
+            self._close(idle)
         connection.setblocking(False)
         self._count += 1
         self._open[connection.fileno()] = _Conversation(self._count, connection)
@@ -92,36 +101,36 @@ class Conversations:
     def _read(self, conversation: _Conversation) -> None:
         try:
             for message, _ in conversation.receiver.receive():
-                self._ask(conversation, _checked(message))
+                self._pass_on(conversation, _checked(message))
             if sum(one.receiver.pending for one in self._open.values()) > MOST_PENDING_BYTES:
-                raise ValueError("too much is on its way")
+                raise ValueError("too many bytes of incomplete requests")
         except BlockingIOError:
             pass
         except (EOFError, OSError, ValueError, TypeError, AttributeError, RecursionError, MemoryError):
-            self._hang_up(conversation)  # gone, or no program of ours
+            self._close(conversation)  # disconnected, or not a shim
 
-    def _ask(self, conversation: _Conversation, question: dict[str, Any]) -> None:
-        if not conversation.is_answered:
-            raise ValueError("a question before the answer to the last one")
-        conversation.has_asked = True
-        conversation.is_answered = False
-        self._send({"ev": "ask", "id": conversation.id, "question": question})
+    def _pass_on(self, conversation: _Conversation, request: dict[str, Any]) -> None:
+        if conversation.is_waiting:
+            raise ValueError("a request before the reply to the last one")
+        conversation.has_requested = True
+        conversation.is_waiting = True
+        self._send({"ev": "shim_request", "id": conversation.id, "request": request})
 
-    def answer(self, message: dict[str, Any]) -> None:
-        """What the emulator answers; nothing happens when the program that asked is gone."""
+    def reply(self, message: dict[str, Any]) -> None:
+        """Send a reply of the emulator to its shim; without effect when that has disconnected."""
         conversation = next((one for one in self._open.values() if one.id == message["id"]), None)
         if conversation is None or conversation.is_ending:
             return
         if len(conversation.unread) > MOST_UNREAD_BYTES:
-            self._hang_up(conversation)
+            self._close(conversation)
             return
         conversation.unread += frames.encode({key: message[key] for key in message if key not in ("op", "id")})
-        conversation.is_answered = message.get("then") == "stdin"
+        conversation.is_waiting = message.get("then") != "stdin"
         conversation.is_ending = "exit_code" in message
         self._write(conversation)
 
     def _write(self, conversation: _Conversation) -> None:
-        """As much of the answers as the program takes now; the rest follows when it reads on."""
+        """Send as much of the replies as the shim takes now; the rest follows when it reads on."""
         try:
             while conversation.unread:
                 with memoryview(conversation.unread) as unread:
@@ -131,43 +140,43 @@ class Conversations:
             self._poll.modify(conversation.socket, select.POLLIN | select.POLLOUT)
             return
         except OSError:
-            self._hang_up(conversation)
+            self._close(conversation)
             return
         if conversation.is_ending:
-            self._hang_up(conversation)
+            self._close(conversation)
         else:
             self._poll.modify(conversation.socket, select.POLLIN)
 
-    def _hang_up(self, conversation: _Conversation) -> None:
+    def _close(self, conversation: _Conversation) -> None:
         if self._open.pop(conversation.socket.fileno(), None) is None:
             return
         self._poll.unregister(conversation.socket)
         conversation.receiver.close()
         conversation.socket.close()
-        if conversation.has_asked and not conversation.is_ending:
-            self._send({"ev": "unasked", "id": conversation.id})
+        if conversation.has_requested and not conversation.is_ending:
+            self._send({"ev": "shim_cancelled", "id": conversation.id})
 
 
 def _checked(message: Any) -> dict[str, Any]:
-    """The question with the fields that it may have, so that nothing deeper travels on. ValueError when there are
-    others, or one has another type."""
+    """The request with the fields that it may have, so that no nested value travels on. Raises ValueError for other
+    fields and other types."""
     if not _FIELDS.issuperset(message) or message.get("kind") not in _KINDS:
-        raise ValueError("not a question")
-    question: dict[str, Any] = {}
+        raise ValueError("not a request of a shim")
+    request: dict[str, Any] = {}
     for name in ("kind", "program", "cwd"):
-        question[name] = _text(message.get(name, ""))
+        request[name] = _text(message.get(name, ""))
     arguments = message.get("arguments", [])
     if not isinstance(arguments, list) or len(arguments) > _MOST_ARGUMENTS:
         raise ValueError("arguments is not a list, or too long")
-    question["arguments"] = [_text(word) for word in arguments]
+    request["arguments"] = [_text(word) for word in arguments]
     stdin: Optional[str] = message.get("stdin")
     if stdin is not None:
-        question["stdin"] = _text(stdin)
-    return question
+        request["stdin"] = _text(stdin)
+    return request
 
 
 def _text(value: Any) -> str:
-    """A string that the emulator can write into a UTF-8 file. ValueError for anything else."""
+    """A string that the emulator can write into a UTF-8 file. Raises ValueError for any other value."""
     if not isinstance(value, str):
         raise ValueError("not a string")
     value.encode("utf-8", "surrogateescape")  # a half of a surrogate pair raises UnicodeEncodeError

@@ -1,5 +1,5 @@
-"""A terminal inside of the sandbox, and the program that it controls. Loaded in the zygote, before the isolation hide
-where Python's modules are."""
+"""A terminal inside the sandbox, and the program on it. Loaded in the zygote, because the isolation may hide Python's
+modules."""
 
 from __future__ import annotations
 
@@ -16,8 +16,17 @@ IFLAG, OFLAG, _CFLAG, LFLAG = range(4)
 
 
 def open_pair(rows: int, cols: int, quiet: bool) -> tuple[int, int]:
-    """(controlling side, program's side) of a new terminal. `quiet`: no echo, input without line editing and without
-    the kernel's limit of 4095 bytes per line, output as it was written."""
+    """Open a new terminal.
+
+    Args:
+        rows: Lines.
+        cols: Characters of a line.
+        quiet: For programs instead of a person: without echo, without line editing and the kernel's limit of 4095 bytes
+            per line, and with output as it was written.
+
+    Returns:
+        The controlling side and the program's side.
+    """
     master, slave = os.openpty()
     try:
         attributes = termios.tcgetattr(slave)
@@ -35,7 +44,14 @@ def open_pair(rows: int, cols: int, quiet: bool) -> tuple[int, int]:
 
 
 def spawn(message: dict[str, Any], signals: list[Any]) -> tuple[int, int]:
-    """Starts `argv` in a session of its own that the new terminal controls. Returns (pid, controlling side).
+    """Start a program in a session of its own that a new terminal controls.
+
+    Args:
+        message: The request `pty`; see `init.py`.
+        signals: Signals that the program gets with their default effect.
+
+    Returns:
+        The process number and the controlling side of the terminal.
 
     Raises:
         OSError, ValueError, NotImplementedError: It could not be started.

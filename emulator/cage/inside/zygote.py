@@ -1,10 +1,9 @@
-"""The one process that forks: clean, single-threaded, started once per emulator.
+"""The process that forks: small, single-threaded, started once per emulator.
 
-It takes `create {spec} + [control socket]` from the emulator, forks, and the child becomes the init of a
-sandbox. It watches its emulator (end of file on the socket, and a pidfd, because a process forked by the
-emulator's owner may hold a copy of the socket) and its inits: what an init that was killed left behind is
-reparented here and killed here. When the emulator is gone, so is everything below, and then the run's
-directory.
+It receives `create {spec} + [control socket]` from the emulator and forks; the child becomes the init of a sandbox. It
+watches its emulator (by end of file on the socket, and by a pidfd, because a fork of the emulator's process may have a
+copy of the socket) and its inits: the processes of an init that was killed become its children, and are killed. When
+the emulator has ended, it kills everything below it, and removes the emulator's directory.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import signal
 import socket
 import time
 
-from . import cgroups, frames, init, libc, namespaces, processes
+from . import cgroups, frames, libc, namespaces, processes, startup
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,13 +23,15 @@ if TYPE_CHECKING:
 
 
 class Zygote:
+    """The event loop of the zygote. See `main` for the arguments."""
+
     def __init__(self, control: socket.socket, emulator: int, run_dir: str) -> None:
         self._control = control
         self._receiver = frames.Receiver(control)
         self._run_dir = run_dir
         self._pid = os.getpid()
         self._inits: set[int] = set()
-        self._walled: set[int] = set()  # those of them that are process 1 of a table, or bwrap
+        self._isolated: set[int] = set()  # those of them that are process 1 of a process table, or bwrap
         self._poll = select.poll()
         self._poll.register(control, select.POLLIN)
         self._pidfd = -1
@@ -41,15 +42,16 @@ class Zygote:
             except ProcessLookupError:
                 control.close()
             except OSError:
-                pass  # an older kernel: end of file has to do
+                pass  # an older kernel: end of file has to be enough
         self._wakeups = processes.Wakeups()
         self._poll.register(self._wakeups.fd, select.POLLIN)
 
     def run(self) -> None:
+        """Serve until the emulator has ended, or requests the end."""
         try:
             frames.send(self._control, {"ev": "ready", "pid": self._pid})
         except OSError:
-            return  # the emulator is gone already
+            return  # the emulator has ended already
         while True:
             for fd, _event in self._poll.poll():
                 if fd == self._wakeups.fd:
@@ -68,16 +70,16 @@ class Zygote:
                         self._create(message["spec"], fds)
 
     def _create(self, spec: dict[str, Any], fds: list[int]) -> None:
-        """A create that fails is that sandbox's misfortune, told over its own socket; the others live on."""
-        isolated = {"namespace": self._fork_into_namespaces, "bwrap": self._fork_bwrap}
+        """Fork an init. A failure is reported on that sandbox's own socket, and has no effect on the others."""
+        forks = {"namespace": self._fork_into_namespaces, "bwrap": self._fork_bwrap}
         if not fds:
-            return  # no descriptor was left to take it with; the emulator sees its end closed
+            return  # this process has no descriptor left to receive it; the emulator sees end of file
         try:
-            pid = isolated.get(spec["isolation"], self._fork)(dict(spec, zygote=self._pid), fds[0])
+            pid = forks.get(spec["isolation"], self._fork)(dict(spec, zygote=self._pid), fds[0])
             if pid is not None:
                 self._inits.add(pid)
                 if spec["isolation"] != "process":
-                    self._walled.add(pid)
+                    self._isolated.add(pid)
                 frames.send(self._control, {"ev": "created", "id": spec["id"], "pid": pid})
         except OSError as error:
             with socket.socket(fileno=os.dup(fds[0])) as control:
@@ -87,7 +89,7 @@ class Zygote:
                 os.close(fd)
 
     def _in_child(self, work: Callable[[], None]) -> None:
-        """The whole life of a forked child."""
+        """Do the work of a forked child, and end it."""
         status = 1
         try:
             self._wakeups.close()
@@ -102,21 +104,21 @@ class Zygote:
     def _fork(self, spec: dict[str, Any], control: int) -> int:
         pid = os.fork()
         if pid == 0:
-            self._in_child(lambda: init.main(socket.socket(fileno=control), spec))
+            self._in_child(lambda: startup.main(socket.socket(fileno=control), spec))
         return pid
 
     def _fork_into_namespaces(self, spec: dict[str, Any], control: int) -> Optional[int]:
-        """None when the kernel refuses; init's socket says why."""
+        """Returns None when the kernel refuses, which is reported on init's socket."""
         ids = os.geteuid(), os.getegid()
         try:
             pid, own_user = namespaces.fork_into_namespaces(spec["network"])
         except libc.IsolationError as error:
-            with socket.socket(fileno=os.dup(control)) as told:
-                frames.send(told, {"ev": "failed", "error": str(error)})
+            with socket.socket(fileno=os.dup(control)) as init:
+                frames.send(init, {"ev": "failed", "error": str(error)})
             return None
         if pid == 0:
             user = ids if own_user else None
-            self._in_child(lambda: init.main_in_namespaces(socket.socket(fileno=control), spec, user=user))
+            self._in_child(lambda: startup.main_in_namespaces(socket.socket(fileno=control), spec, user=user))
         return pid
 
     def _fork_bwrap(self, spec: dict[str, Any], control: int) -> int:
@@ -125,8 +127,8 @@ class Zygote:
 
             def become_bwrap() -> None:
                 os.set_inheritable(control, True)
-                # Its complaints are for whoever asked for the sandbox, not for the emulator's terminal.
-                os.dup2(os.open(spec["bwrap_said"], os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600), 2)
+                # Its messages belong into the error of the create, not on the emulator's terminal.
+                os.dup2(os.open(spec["bwrap_errors"], os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600), 2)
                 try:
                     os.execv(spec["bwrap"][0], [word.replace("@FD@", str(control)) for word in spec["bwrap"]])
                 except OSError as error:
@@ -139,26 +141,30 @@ class Zygote:
     def _reap(self) -> None:
         lost = {pid for pid, _status in processes.reap()} & self._inits
         self._inits -= lost
-        self._walled -= lost
+        self._isolated -= lost
         if lost:
             processes.kill_until_gone(self._orphans, self._reap_quietly)
 
     def _reap_quietly(self) -> None:
         for pid, _status in processes.reap():
             self._inits.discard(pid)
-            self._walled.discard(pid)
+            self._isolated.discard(pid)
 
     def _orphans(self) -> list[int]:
-        """What hangs below the zygote but not below a living init."""
+        """The processes below the zygote that are not below a living init."""
         below = processes.descendants([self._pid])
-        sheltered = set(processes.descendants(self._inits)) | self._inits
-        return [pid for pid in below if pid not in sheltered]
+        in_sandboxes = set(processes.descendants(self._inits)) | self._inits
+        return [pid for pid in below if pid not in in_sandboxes]
 
     def end(self, remove: bool) -> None:
-        """Takes every sandbox down: asks the inits, gives them a moment, then takes what is left by force."""
-        # Process 1 of a table of its own does not hear SIGTERM, and its SIGKILL takes everything along.
+        """End every sandbox: request it of the inits, wait a moment, and kill what is left.
+
+        Args:
+            remove: Whether to remove the emulator's directory, too.
+        """
+        # Process 1 of a process table ignores SIGTERM, and its SIGKILL ends everything in the table.
         processes.signal_all(self._inits, signal.SIGTERM)
-        processes.signal_all(self._walled, signal.SIGKILL)
+        processes.signal_all(self._isolated, signal.SIGKILL)
         deadline = time.monotonic() + 2.0
         while self._inits and time.monotonic() < deadline:
             self._reap_quietly()
@@ -168,20 +174,29 @@ class Zygote:
             import subprocess  # large, and not needed before
 
             cgroups.remove_all(self._run_dir)
-            # rm, because a sandbox may hold a tree deeper than Python's own removal goes.
-            # The lock goes last: without one, nothing would show the next emulator that it may remove the rest.
-            names = [os.path.join(self._run_dir, name) for name in os.listdir(self._run_dir) if name != "lock"]
+            # rm, because a tree in a sandbox may be deeper than Python's own removal can go.
+            # The lock is removed last: without it, the next emulator could not see that it may remove the rest.
+            try:
+                names = [os.path.join(self._run_dir, name) for name in os.listdir(self._run_dir) if name != "lock"]
+            except FileNotFoundError:
+                return
             for paths in (names, [self._run_dir]):
                 subprocess.run(["rm", "-rf", "--", *paths], stderr=subprocess.DEVNULL, check=False)
 
 
 def main(control_fd: int, emulator: int, run_dir: str, held: list[int]) -> None:
-    """`run_dir`: removed when the emulator has gone without doing so itself; empty for none. `held`: descriptors that
-    are open as long as this process and its inits live, and in no command."""
+    """Run the zygote.
+
+    Args:
+        control_fd: The socket that leads to the emulator.
+        emulator: The process number of the emulator.
+        run_dir: The directory to remove when the emulator has ended without removing it; "" for none.
+        held: Descriptors that stay open in this process and its inits, and are closed in commands.
+    """
     for fd in held:
         os.set_inheritable(fd, False)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
-        # Ctrl-C is for the emulator, which then takes this process down in order.
+        # Ctrl-C is for the emulator, which then ends this process in order.
         signal.signal(number, signal.SIG_IGN)
     processes.prctl(processes.PR_SET_CHILD_SUBREAPER, 1)
     if processes.LINUX:
@@ -192,6 +207,6 @@ def main(control_fd: int, emulator: int, run_dir: str, held: list[int]) -> None:
     remove = False
     try:
         zygote.run()
-        remove = True  # the emulator is gone; after a failure of our own it may be alive, and its files in use
+        remove = True  # the emulator has ended; after a failure of the zygote it may run, and use its files
     finally:
         zygote.end(remove)

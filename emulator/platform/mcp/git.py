@@ -9,7 +9,7 @@ import re
 import shlex
 from typing import Any
 
-from ...cage.process import Result
+from ...cage.command_result import CommandResult
 from .tool import TEXT_BYTES, Context, Outcome, Tool, ToolError, fitting_list
 
 #: Nothing that git does here may take longer: a hook may hang, or a remote.
@@ -30,13 +30,13 @@ _ENV = {
 _NOTHING = "(no output)"
 
 
-async def _git(context: Context, *words: str, apart: bool = False) -> Result:
-    """Run git, and return the result of one that succeeded. `apart`: standard output without standard error. Raises
+async def _git(context: Context, *words: str, separate: bool = False) -> CommandResult:
+    """Run git, and return the result of one that succeeded. `separate`: standard output without standard error. Raises
     ToolError with the whole output of one that failed, in the order in which git wrote it."""
     start = context.services.clock.stopwatch()
     sandbox = context.sandbox
     result = await context.cage.program(
-        ["/usr/bin/env", "git", *words], {**sandbox.env, **_ENV}, TEXT_BYTES, apart, SECONDS
+        ["/usr/bin/env", "git", *words], {**sandbox.env, **_ENV}, TEXT_BYTES, separate, SECONDS
     )
     if result.error is not None:
         raise ToolError(f"git could not be started: {result.error}")
@@ -52,19 +52,19 @@ async def _git(context: Context, *words: str, apart: bool = False) -> Result:
     return result
 
 
-def _text(result: Result) -> str:
-    """The output; for a failed run with `apart`, in which standard output is mostly empty, both."""
+def _text(result: CommandResult) -> str:
+    """The output; for a failed run with `separate`, in which standard output is mostly empty, both."""
     return (result.output + (result.errors if result.code else b"")).decode("utf-8", "replace")
 
 
-def _lines(result: Result) -> list[str]:
+def _lines(result: CommandResult) -> list[str]:
     """Complete lines only."""
     lines = _text(result).split("\n")
     return lines[:-1]
 
 
 async def _status(context: Context, arguments: dict[str, Any]) -> Outcome:
-    result = await _git(context, "status", "--porcelain=v1", apart=True)
+    result = await _git(context, "status", "--porcelain=v1", separate=True)
     files = [_changed(line) for line in _lines(result) if len(line) > 3]
     structured = fitting_list("files", files, result.truncated, clean=not files)
     return Outcome(_text(result) or _NOTHING, structured=structured)
@@ -97,14 +97,14 @@ def _unquoted(path: str) -> str:
 
 async def _diff(context: Context, arguments: dict[str, Any]) -> Outcome:
     staged = ["--cached"] if arguments.get("staged", False) else []
-    result = await _git(context, "diff", "--no-color", "--no-ext-diff", *staged, apart=True)
+    result = await _git(context, "diff", "--no-color", "--no-ext-diff", *staged, separate=True)
     return Outcome(_text(result) or _NOTHING)
 
 
 async def _log(context: Context, arguments: dict[str, Any]) -> Outcome:
     count = arguments.get("count", 0)
     count = min(count, _MOST) if count > 0 else DEFAULT_COUNT
-    result = await _git(context, "log", "--oneline", "--no-color", "--no-decorate", f"-n{count}", apart=True)
+    result = await _git(context, "log", "--oneline", "--no-color", "--no-decorate", f"-n{count}", separate=True)
     commits = [dict(zip(("sha", "subject"), line.partition(" ")[::2])) for line in _lines(result)]
     return Outcome(_text(result), structured=fitting_list("commits", commits, result.truncated))
 

@@ -7,7 +7,7 @@ import json
 import traceback
 from typing import Any, Optional
 
-from ...cage.process import SandboxGone
+from ...cage.init_client import SandboxGone
 from ...store import Sandbox
 from ..errors import not_running
 from ..sandboxes import Sandboxes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...cage.process import Result
+from ...cage.command_result import CommandResult
 from .. import limits
 from ..command_stubs import Chosen, choose
 from ..services import redacted
@@ -57,7 +57,7 @@ async def _exec(context: Context, arguments: dict[str, Any]) -> Outcome:
     return Outcome(report(output, errors, failed, result.truncated), is_error=bool(failed))
 
 
-def failure(result: Result) -> str:
+def failure(result: CommandResult) -> str:
     """How a command failed, in the words of the platform's server; empty when it succeeded."""
     if result.timed_out:
         return "signal: killed"

@@ -1,4 +1,4 @@
-"""The account, its keys and what they may do. A full and a read-only key are made, and revoked."""
+"""The account, its API keys and their scopes. A few keys are created, and revoked."""
 
 from __future__ import annotations
 
@@ -6,164 +6,186 @@ from typing import Any
 
 import httpx
 
-from ..check import Group, Unchecked
+from ..assertions import (
+    assert_detail_contains,
+    assert_equal,
+    assert_error,
+    assert_matches,
+    assert_no_content,
+    assert_reason,
+    assert_status,
+    assert_true,
+    read_array,
+    read_object,
+)
+from ..check import Group
 from ..context import Context
-from ..expect import an_array, an_object, matches, reason, refused, same, says, status, true
+from ..errors import SkipCheck
+from ..raw_client import path_segment
 from ..shapes import ACCOUNT, CREATED_KEY, KEY, LOGIN
-from ..wire import segment
+from ..terminal_screen import terminal_path
 
 group = Group("account")
 
 
-def _made(bench: Context, scope: str) -> httpx.Response:
-    """The answer to making a key; one of each scope is made."""
-
-    def make() -> httpx.Response:
-        answer = bench.post("/account/keys", json={"name": bench.name(), "scope": scope})
-        if "plan_limit_reached" in answer.text:
-            raise Unchecked("the plan allows no more API keys; revoke one to have these checked")
-        found = bench.needed(answer, "making a key")
-        info = found.get("info") if isinstance(found, dict) else None
-        if isinstance(info, dict):
-            bench.undo("DELETE", f"/account/keys/{segment(str(info.get('id')))}", f"key {info.get('name')}")
-        return answer
-
-    return bench.shared(f"a key of scope {scope}", make)
+def _create_key(context: Context, scope: str) -> httpx.Response:
+    """Create a key that is revoked at the end, or skip the check. Returns the answer."""
+    answer = context.post("/account/keys", json={"name": context.unique_name(), "scope": scope})
+    if "plan_limit_reached" in answer.text:
+        raise SkipCheck("the plan allows no more API keys; revoke one to have these checked")
+    body = context.require_json(answer, "creating a key")
+    info = body.get("info") if isinstance(body, dict) else None
+    if isinstance(info, dict):
+        context.add_cleanup("DELETE", _key_path(info), f"key {info.get('name')}")
+    return answer
 
 
-def created(bench: Context) -> httpx.Response:
-    """The answer to making the shared key of scope `full`."""
-    return _made(bench, "full")
+def _key_path(info: dict[str, Any]) -> str:
+    return f"/account/keys/{path_segment(str(info.get('id')))}"
 
 
-def _read_only(bench: Context) -> str:
-    return str(_made(bench, "read_only").json().get("key"))
+def create_shared_key(context: Context, scope: str = "full") -> httpx.Response:
+    """Create a key once for each scope, and return the answer."""
+    return context.shared(f"a key of scope {scope}", lambda: _create_key(context, scope))
 
 
-@group.contract("get", "The account has id, email, name, tier and whether its mail is verified.", "wire-contract 3.5")
-def get(bench: Context) -> None:
-    an_object(bench.get("/account"), ACCOUNT)
+def _read_only_key(context: Context) -> str:
+    return str(create_shared_key(context, "read_only").json().get("key"))
 
 
-@group.contract("keys", "The keys have name, prefix and scope.", "wire-contract 3.5")
-def keys(bench: Context) -> None:
-    true(an_array(bench.get("/account/keys"), KEY), "at least the key in use", "none")
+def _create_sandbox_read_only(context: Context) -> httpx.Response:
+    fields = {"template": "minimal", "init_script": context.label}
+    return context.post("/sandboxes", key=_read_only_key(context), json=fields)
 
 
-@group.contract("create-key", "A new key is a 201 with the secret and what it is.", "wire-contract 3.5")
-def create_key(bench: Context) -> None:
-    answer = _made(bench, "full")
-    status(answer, 201)
-    an_object(answer, CREATED_KEY)
+@group.contract("get", "The account has id, email, name, tier and email_verified.", "wire-contract 3.5")
+def get(context: Context) -> None:
+    read_object(context.get("/account"), ACCOUNT)
 
 
-@group.contract("key-form", "A secret begins with caged_sk_, and its prefix is its beginning.", "wire-contract 3.5")
-def key_form(bench: Context) -> None:
-    made = an_object(_made(bench, "full"))
-    secret = made.get("key")
-    matches("key", secret, r"caged_sk_\S+")
-    prefix = made["info"].get("prefix")
-    true(prefix and str(secret).startswith(prefix) and prefix != secret, "a prefix of the secret", repr(prefix))
+@group.contract("keys", "API keys have name, prefix and scope.", "wire-contract 3.5")
+def keys(context: Context) -> None:
+    assert_true(read_array(context.get("/account/keys"), KEY), "at least the key in use", "none")
 
 
-@group.contract("key-scope", "A new key has the scope that was asked for.", "wire-contract 3.5")
-def key_scope(bench: Context) -> None:
-    scopes = [an_object(_made(bench, scope))["info"].get("scope") for scope in ("full", "read_only")]
-    same("scopes", scopes, ["full", "read_only"])
+@group.contract(
+    "create-key", "Creating a key returns 201 with the secret and the key's description.", "wire-contract 3.5"
+)
+def create_key(context: Context) -> None:
+    answer = create_shared_key(context)
+    assert_status(answer, 201)
+    read_object(answer, CREATED_KEY)
 
 
-@group.contract("key-shown-once", "The secret of a key is never shown again.", "wire-contract 3.5")
-def key_shown_once(bench: Context) -> None:
-    secret = str(_made(bench, "full").json().get("key"))
-    answer = bench.get("/account/keys")
-    status(answer, 200)
-    true(secret not in answer.text, "a list without secrets", "the secret is in it")
+@group.contract("key-form", "A secret begins with caged_sk_, and the prefix is its beginning.", "wire-contract 3.5")
+def key_form(context: Context) -> None:
+    created = read_object(create_shared_key(context))
+    secret = created.get("key")
+    assert_matches("key", secret, r"caged_sk_\S+")
+    prefix = created["info"].get("prefix")
+    assert_true(prefix and str(secret).startswith(prefix) and prefix != secret, "a prefix of the secret", repr(prefix))
 
 
-@group.contract("key-works", "A new key is good at once.", "wire-contract 3.5")
-def key_works(bench: Context) -> None:
-    status(bench.get("/sandboxes", key=_read_only(bench)), 200)
+@group.contract("key-scope", "A created key has the requested scope.", "wire-contract 3.5")
+def key_scope(context: Context) -> None:
+    scopes = [read_object(create_shared_key(context, scope))["info"].get("scope") for scope in ("full", "read_only")]
+    assert_equal("scopes", scopes, ["full", "read_only"])
 
 
-@group.contract("read-only-refused", "A read-only key that creates is a 403 that says why.", "wire-contract 3.1")
-def read_only_refused(bench: Context) -> None:
-    answer = bench.post("/sandboxes", key=_read_only(bench), json={"template": "minimal", "init_script": bench.label})
-    refused(answer, 403)
-    says(answer, "read")
+@group.contract("key-shown-once", "The secret of a key is not in the list of keys.", "wire-contract 3.5")
+def key_shown_once(context: Context) -> None:
+    secret = str(create_shared_key(context).json().get("key"))
+    answer = context.get("/account/keys")
+    assert_status(answer, 200)
+    assert_true(secret not in answer.text, "a list without secrets", "the secret is in it")
 
 
-@group.decision("read-only-reason", "The reason is read_only_key.", "Part A, Auth")
-def read_only_reason(bench: Context) -> None:
-    answer = bench.post("/sandboxes", key=_read_only(bench), json={"template": "minimal", "init_script": bench.label})
-    status(answer, 403)
-    reason(answer, "read_only_key")
+@group.contract("key-works", "A created key works immediately.", "wire-contract 3.5")
+def key_works(context: Context) -> None:
+    assert_status(context.get("/sandboxes", key=_read_only_key(context)), 200)
 
 
-@group.decision("read-only-exec", "A read-only key runs no command.", "Part A, Auth")
-def read_only_exec(bench: Context) -> None:
-    path = f"/sandboxes/{bench.box}/exec"
-    refused(bench.post(path, key=_read_only(bench), json={"command": "true"}), 403)
+@group.contract(
+    "read-only-refused", "Creating a sandbox with a read-only key returns 403 with an explanation.", "wire-contract 3.1"
+)
+def read_only_refused(context: Context) -> None:
+    answer = _create_sandbox_read_only(context)
+    assert_error(answer, 403)
+    assert_detail_contains(answer, "read")
 
 
-@group.decision("read-only-write", "A read-only key writes no file.", "Part A, Auth")
-def read_only_write(bench: Context) -> None:
-    path = bench.files("/content")
-    refused(bench.put(path, key=_read_only(bench), params={"path": "x"}, json={"content": ""}), 403)
+@group.decision("read-only-reason", "The reason for rejecting a read-only key is read_only_key.", "Part A, Auth")
+def read_only_reason(context: Context) -> None:
+    answer = _create_sandbox_read_only(context)
+    assert_status(answer, 403)
+    assert_reason(answer, "read_only_key")
 
 
-@group.decision("read-only-terminal", "A read-only key opens no terminal: 403 before the upgrade.", "Part A, Auth")
-def read_only_terminal(bench: Context) -> None:
-    path = f"/sandboxes/{bench.box}/terminal?rows=24&cols=80"
-    status(bench.wire.handshake(path, _read_only(bench), "terminal"), 403)
+@group.decision("read-only-exec", "Running a command with a read-only key returns 403.", "Part A, Auth")
+def read_only_exec(context: Context) -> None:
+    path = f"/sandboxes/{context.sandbox_id}/exec"
+    assert_error(context.post(path, key=_read_only_key(context), json={"command": "true"}), 403)
 
 
-@group.contract("last-used", "last_used is null until a key is used.", "wire-contract 3.5")
-def last_used(bench: Context) -> None:
-    same("last_used", an_object(_made(bench, "full"))["info"].get("last_used"), None)
+@group.decision("read-only-write", "Writing a file with a read-only key returns 403.", "Part A, Auth")
+def read_only_write(context: Context) -> None:
+    path = context.files_path("/content")
+    assert_error(context.put(path, key=_read_only_key(context), params={"path": "x"}, json={"content": ""}), 403)
 
 
-@group.decision("bad-scope", "A scope that does not exist is a 400.", "Part A, Errors")
-def bad_scope(bench: Context) -> None:
-    answer = bench.post("/account/keys", json={"name": bench.name(), "scope": "caged-verify-none"})
+@group.decision(
+    "read-only-terminal", "Opening a terminal with a read-only key returns 403 before the upgrade.", "Part A, Auth"
+)
+def read_only_terminal(context: Context) -> None:
+    assert_status(context.client.handshake(terminal_path(context), _read_only_key(context), "terminal"), 403)
+
+
+@group.contract("last-used", "last_used is null until the key is used.", "wire-contract 3.5")
+def last_used(context: Context) -> None:
+    assert_equal("last_used", read_object(create_shared_key(context))["info"].get("last_used"), None)
+
+
+@group.decision("bad-scope", "An unknown scope returns 400.", "Part A, Errors")
+def bad_scope(context: Context) -> None:
+    answer = context.post("/account/keys", json={"name": context.unique_name(), "scope": "caged-verify-none"})
     if answer.status_code < 300:
-        found = answer.json()
-        bench.undo("DELETE", f"/account/keys/{segment(str(found['info']['id']))}", "a key of an unknown scope")
-    refused(answer, 400)
+        context.add_cleanup("DELETE", _key_path(answer.json()["info"]), "a key of an unknown scope")
+    assert_error(answer, 400)
 
 
-def _revoked(bench: Context) -> dict[str, Any]:
-    """What came of making a key, revoking it, and using it."""
+def _revoke_key(context: Context) -> dict[str, httpx.Response]:
+    """Create a key, use it, revoke it, and use it again. Done once.
 
-    def make() -> dict[str, Any]:
-        answer = bench.post("/account/keys", json={"name": bench.name(), "scope": "full"})
-        if "plan_limit_reached" in answer.text:
-            raise Unchecked("the plan allows no more API keys; revoke one to have these checked")
-        made = bench.needed(answer, "making a key")
-        path = f"/account/keys/{segment(str(made['info']['id']))}"
-        bench.undo("DELETE", path, f"key {made['info']['id']}")
-        bench.need(bench.get("/account", key=made["key"]), "using the new key")
-        return {"delete": bench.delete(path), "use": bench.get("/account", key=made["key"])}
+    Returns:
+        The answers to revoking the key (`delete`) and to using it afterwards (`use`).
+    """
 
-    return bench.shared("a revoked key", make)
+    def make() -> dict[str, httpx.Response]:
+        created = _create_key(context, "full").json()
+        context.require_success(context.get("/account", key=created["key"]), "using the new key")
+        return {
+            "delete": context.delete(_key_path(created["info"])),
+            "use": context.get("/account", key=created["key"]),
+        }
 
-
-@group.contract("revoke-204", "Revoking a key answers 204 and nothing.", "wire-contract 3.5")
-def revoke_204(bench: Context) -> None:
-    answer = _revoked(bench)["delete"]
-    status(answer, 204)
-    same("the body", answer.content, b"")
+    return context.shared("a revoked key", make)
 
 
-@group.contract("revoked-401", "A revoked key is a 401.", "platform-behaviour B3")
-def revoked_401(bench: Context) -> None:
-    refused(_revoked(bench)["use"], 401)
+@group.contract("revoke-204", "Revoking a key returns 204 with an empty body.", "wire-contract 3.5")
+def revoke_204(context: Context) -> None:
+    assert_no_content(_revoke_key(context)["delete"])
 
 
-@group.contract("logins", "Dashboard logins have user agent, ip and when they end.", "wire-contract 3.5")
-def logins(bench: Context) -> None:
-    an_array(bench.get("/account/sessions"), LOGIN)
+@group.contract("revoked-401", "A revoked key returns 401.", "platform-behaviour B3")
+def revoked_401(context: Context) -> None:
+    assert_error(_revoke_key(context)["use"], 401)
 
 
-@group.contract("tier", "The tier is a plan's name.", "wire-contract 3.5")
-def tier(bench: Context) -> None:
-    matches("tier", an_object(bench.get("/account"), ACCOUNT)["tier"], "free|pro|team|enterprise")
+@group.contract("logins", "Dashboard logins have user agent, IP address and expiry time.", "wire-contract 3.5")
+def logins(context: Context) -> None:
+    read_array(context.get("/account/sessions"), LOGIN)
+
+
+@group.contract("tier", "The tier is the name of a plan.", "wire-contract 3.5")
+def tier(context: Context) -> None:
+    assert_matches("tier", read_object(context.get("/account"), ACCOUNT)["tier"], "free|pro|team|enterprise")

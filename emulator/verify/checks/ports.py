@@ -1,19 +1,19 @@
-"""Ports that something in a sandbox listens on, and their previews."""
+"""Listening ports of sandboxes, and their previews."""
 
 from __future__ import annotations
 
 from typing import Any, Optional
 
+from ..assertions import assert_equal, assert_error, assert_shape, assert_status, assert_true, read_array, read_object
 from ..check import Group
 from ..context import Context
-from ..expect import an_array, an_object, refused, same, shaped, status, true
 from ..shapes import PORT
 
 group = Group("ports")
 
-#: The documented ones; one of them may be taken already, where sandboxes have the network of their machine.
-_WITH_PREVIEW = (3000, 4200, 5000, 5173, 8000, 8080, 8888)
-_FOUND_WITHIN = 15.0
+#: The documented ports. Some may be in use already, where sandboxes share the network of their machine.
+_PREVIEW_PORTS = (3000, 4200, 5000, 5173, 8000, 8080, 8888)
+_DETECTION_SECONDS = 15.0
 _SERVER = """
 import http.server, sys
 
@@ -42,101 +42,109 @@ with open(sys.argv[1], "w") as file:
 """
 
 
-def _serving(bench: Context) -> int:
-    """The port of a server in the second sandbox."""
+def _start_server(context: Context) -> int:
+    """Start a server in the second sandbox, once, and return its port."""
 
     def start() -> int:
-        box, name = bench.python_box, bench.name()
-        path = f"/sandboxes/{box}/files/content"
-        bench.need(bench.put(path, params={"path": f"{name}.py"}, json={"content": _SERVER}), "writing a server")
-        ports = " ".join(map(str, _WITH_PREVIEW))
-        bench.shell(f"python3 {name}.py {name}.port {ports} </dev/null >{name}.log 2>&1 &", box)
+        sandbox_id, name = context.second_sandbox_id, context.unique_name()
+        path = f"/sandboxes/{sandbox_id}/files/content"
+        context.require_success(
+            context.put(path, params={"path": f"{name}.py"}, json={"content": _SERVER}), "writing a server"
+        )
+        ports = " ".join(map(str, _PREVIEW_PORTS))
+        context.run_command(f"python3 {name}.py {name}.port {ports} </dev/null >{name}.log 2>&1 &", sandbox_id)
 
-        def look() -> Optional[str]:
-            return bench.shell(f"cat {name}.port 2>/dev/null || true", box).strip() or None
+        def poll() -> Optional[str]:
+            return context.run_command(f"cat {name}.port 2>/dev/null || true", sandbox_id).strip() or None
 
-        return int(bench.eventually(look, "a server in the sandbox", 20))
+        return int(context.wait_until(poll, "a server in the sandbox", 20))
 
-    return bench.shared("a server in the sandbox", start)
+    return context.shared("a server in the sandbox", start)
 
 
-def listening_port(bench: Context) -> dict[str, Any]:
-    """What the list of ports says of the server in the second sandbox."""
-    number = _serving(bench)
+def listening_port(context: Context) -> dict[str, Any]:
+    """Return the entry of the server in the list of ports of the second sandbox."""
+    number = _start_server(context)
 
-    def look() -> Optional[dict[str, Any]]:
-        found = an_array(bench.get(f"/sandboxes/{bench.python_box}/ports"))
+    def poll() -> Optional[dict[str, Any]]:
+        found = read_array(context.get(f"/sandboxes/{context.second_sandbox_id}/ports"))
         return next((port for port in found if isinstance(port, dict) and port.get("port") == number), None)
 
-    return bench.eventually(look, f"port {number} in the list", _FOUND_WITHIN)
+    return context.wait_until(poll, f"port {number} in the list", _DETECTION_SECONDS)
 
 
-@group.contract("none", "A sandbox where nothing listens has no ports.", "wire-contract 3.1")
-def none(bench: Context) -> None:
-    same("ports", an_array(bench.get(f"/sandboxes/{bench.box}/ports")), [])
+@group.contract("none", "A sandbox without listening processes has no ports.", "wire-contract 3.1")
+def none(context: Context) -> None:
+    assert_equal("ports", read_array(context.get(f"/sandboxes/{context.sandbox_id}/ports")), [])
 
 
-@group.contract("found", "What listens in a sandbox is found.", "platform-behaviour B15")
-def found(bench: Context) -> None:
-    listening_port(bench)
+@group.contract("found", "A listening port is found.", "platform-behaviour B15")
+def found(context: Context) -> None:
+    listening_port(context)
 
 
-@group.contract("shape", "A port has number, preview_url, protocol and whether it is protected.", "wire-contract 3.1")
-def shape(bench: Context) -> None:
-    shaped(listening_port(bench), PORT)
+@group.contract("shape", "A port has number, preview_url, protocol and protected.", "wire-contract 3.1")
+def shape(context: Context) -> None:
+    assert_shape(listening_port(context), PORT)
 
 
-@group.contract("protocol", "A usual port of the web is http, with a preview, and not protected.", "wire-contract 3.1")
-def protocol(bench: Context) -> None:
-    port = listening_port(bench)
-    same("protocol, protected", [port.get("protocol"), port.get("protected")], ["http", False])
-    true(str(port.get("preview_url")).startswith("http"), "a preview_url", repr(port.get("preview_url")))
+@group.contract(
+    "protocol", "A common web port has the protocol http and a preview, and is not protected.", "wire-contract 3.1"
+)
+def protocol(context: Context) -> None:
+    port = listening_port(context)
+    assert_equal("protocol, protected", [port.get("protocol"), port.get("protected")], ["http", False])
+    assert_true(str(port.get("preview_url")).startswith("http"), "a preview_url", repr(port.get("preview_url")))
 
 
-@group.contract("preview", "Behind the preview_url is what the sandbox serves.", "platform-behaviour B15")
-def preview(bench: Context) -> None:
-    url = str(listening_port(bench).get("preview_url"))
-    answer = bench.get(f"{url.rstrip('/')}/some/path?x=1", key="")
-    status(answer, 200)
-    true(answer.text.startswith("hello /some/path?x=1"), "hello /some/path?x=1", answer.text)
+@group.contract("preview", "The preview_url shows what the sandbox serves.", "platform-behaviour B15")
+def preview(context: Context) -> None:
+    url = str(listening_port(context).get("preview_url"))
+    answer = context.get(f"{url.rstrip('/')}/some/path?x=1", key="")
+    assert_status(answer, 200)
+    assert_true(answer.text.startswith("hello /some/path?x=1"), "hello /some/path?x=1", answer.text)
 
 
-def _protected(bench: Context) -> dict[str, Any]:
-    """Protecting the port, and a visit without and with the password. A protection cannot be taken back, so the
-    other checks come first."""
+def _protect(context: Context) -> dict[str, Any]:
+    """Protect the port, and request the preview without and with the password. Done once, after the other checks,
+    because a protection cannot be removed."""
 
-    def tell() -> dict[str, Any]:
-        number, url = _serving(bench), str(listening_port(bench).get("preview_url"))
-        path = f"/sandboxes/{bench.python_box}/ports/{number}/protect"
+    def make() -> dict[str, Any]:
+        number, url = _start_server(context), str(listening_port(context).get("preview_url"))
+        path = f"/sandboxes/{context.second_sandbox_id}/ports/{number}/protect"
         return {
-            "protect": bench.post(path, json={"password": "caged-verify"}),
-            "without": bench.get(url, key=""),
-            "with": bench.wire.request("GET", url, key="", basic=("anybody", "caged-verify")),
+            "protect": context.post(path, json={"password": "caged-verify"}),
+            "without": context.get(url, key=""),
+            "with": context.client.request("GET", url, key="", basic=("user", "caged-verify")),
         }
 
-    return bench.shared("a protected port", tell)
+    return context.shared("a protected port", make)
 
 
-@group.contract("protect", "Protecting a port answers 200 and that it is.", "platform-behaviour B15")
-def protect(bench: Context) -> None:
-    answer = _protected(bench)["protect"]
-    status(answer, 200)
-    answered = an_object(answer)
-    same("port, protected", [answered.get("port"), answered.get("protected")], [_serving(bench), True])
+@group.contract("protect", "Protecting a port returns 200 with protected set.", "platform-behaviour B15")
+def protect(context: Context) -> None:
+    answer = _protect(context)["protect"]
+    assert_status(answer, 200)
+    answered = read_object(answer)
+    assert_equal("port, protected", [answered.get("port"), answered.get("protected")], [_start_server(context), True])
 
 
 @group.contract("protected-refused", "A protected port is not shown without the password.", "platform-behaviour B15")
-def protected_refused(bench: Context) -> None:
-    answer = _protected(bench)["without"]
-    true(not (answer.status_code == 200 and answer.text.startswith("hello")), "no page without password", "the page")
+def protected_refused(context: Context) -> None:
+    answer = _protect(context)["without"]
+    assert_true(
+        not (answer.status_code == 200 and answer.text.startswith("hello")), "no page without password", "the page"
+    )
 
 
-@group.decision("protected-basic", "The password is taken by Basic authentication.", "Part A, Profile")
-def protected_basic(bench: Context) -> None:
-    status(_protected(bench)["without"], 401)
-    status(_protected(bench)["with"], 200)
+@group.decision("protected-basic", "The password is accepted by HTTP Basic authentication.", "Part A, Profile")
+def protected_basic(context: Context) -> None:
+    assert_status(_protect(context)["without"], 401)
+    assert_status(_protect(context)["with"], 200)
 
 
-@group.contract("protect-needs-password", "Protecting without a password is a 400.", "platform-behaviour B15")
-def protect_needs_password(bench: Context) -> None:
-    refused(bench.post(f"/sandboxes/{bench.python_box}/ports/{_serving(bench)}/protect", json={}), 400)
+@group.contract("protect-needs-password", "Protecting a port without a password returns 400.", "platform-behaviour B15")
+def protect_needs_password(context: Context) -> None:
+    assert_error(
+        context.post(f"/sandboxes/{context.second_sandbox_id}/ports/{_start_server(context)}/protect", json={}), 400
+    )

@@ -1,11 +1,23 @@
-"""Sandboxes: creating, looking, pausing, destroying."""
+"""Sandboxes: creation, retrieval, logs, pause and destruction."""
 
 from __future__ import annotations
 
+from ..assertions import (
+    assert_detail_contains,
+    assert_equal,
+    assert_error,
+    assert_no_content,
+    assert_one_of,
+    assert_reason,
+    assert_status,
+    assert_true,
+    read_array,
+    read_object,
+    read_text,
+)
 from ..check import Group
 from ..context import Context
-from ..expect import an_array, an_object, one_of, reason, refused, same, says, status, text_of, true
-from ..scenarios import destroyed, paused
+from ..scenarios import record_destruction, record_pause
 from ..shapes import LOG, SANDBOX, TRUST
 
 group = Group("sandboxes")
@@ -13,281 +25,291 @@ group = Group("sandboxes")
 TEMPLATES = ("minimal", "node-22", "node-20", "python-312", "python-311", "desktop")
 
 
-@group.contract("create-201", "A create answers 201.", "wire-contract 3.1")
-def create_201(bench: Context) -> None:
-    status(bench.created, 201)
+@group.contract("create-201", "Creating a sandbox returns 201.", "wire-contract 3.1")
+def create_201(context: Context) -> None:
+    assert_status(context.create_response, 201)
 
 
-@group.contract("create-shape", "A create answers a sandbox.", "wire-contract 3.1")
-def create_shape(bench: Context) -> None:
-    an_object(bench.created, SANDBOX)
+@group.contract("create-shape", "Creating a sandbox returns the sandbox.", "wire-contract 3.1")
+def create_shape(context: Context) -> None:
+    read_object(context.create_response, SANDBOX)
 
 
-@group.contract("create-template", "A create answers with the template that was asked for.", "wire-contract 3.1")
-def create_template(bench: Context) -> None:
-    same("template", text_of(bench.created, "template"), "minimal")
+@group.contract("create-template", "A created sandbox has the requested template.", "wire-contract 3.1")
+def create_template(context: Context) -> None:
+    assert_equal("template", read_text(context.create_response, "template"), "minimal")
 
 
-@group.decision("create-running", "A created sandbox is running when the create answers.", "Part A, Create")
-def create_running(bench: Context) -> None:
-    same("status", text_of(bench.created, "status"), "running")
+@group.decision("create-running", "A created sandbox is running when the create request returns.", "Part A, Create")
+def create_running(context: Context) -> None:
+    assert_equal("status", read_text(context.create_response, "status"), "running")
 
 
 _DEFAULTS = {"cpus": 2, "memory_mb": 512, "disk_gb": 5, "network_mode": "full", "timeout": 900}
 
 
 @group.decision("create-defaults", "The defaults are 2 cpus, 512 MB, 5 GB, network full, 900 s.", "Part A, Create")
-def create_defaults(bench: Context) -> None:
-    made = an_object(bench.created)
-    same("it", {name: made.get(name) for name in _DEFAULTS}, _DEFAULTS)
+def create_defaults(context: Context) -> None:
+    made = read_object(context.create_response)
+    assert_equal("it", {name: made.get(name) for name in _DEFAULTS}, _DEFAULTS)
 
 
-@group.contract("create-alias", "`python` is a name of a template.", "wire-contract 3.1")
-def create_alias(bench: Context) -> None:
-    status(bench.python_created, 201)
+@group.contract("create-alias", "`python` is an alias of a template.", "wire-contract 3.1")
+def create_alias(context: Context) -> None:
+    assert_status(context.second_create_response, 201)
 
 
-@group.decision("alias-resolved", "The answer names the template that an alias stands for.", "Part A, Create")
-def alias_resolved(bench: Context) -> None:
-    same("template", text_of(bench.python_created, "template"), "python-312")
+@group.decision(
+    "alias-resolved", "A sandbox created with an alias has the name of the template it stands for.", "Part A, Create"
+)
+def alias_resolved(context: Context) -> None:
+    assert_equal("template", read_text(context.second_create_response, "template"), "python-312")
 
 
-@group.contract("create-fields", "Sizes, budget, timeout and init_script are those asked for.", "wire-contract 3.1")
-def create_fields(bench: Context) -> None:
-    made = an_object(bench.python_created)
+@group.contract(
+    "create-fields", "A created sandbox has the requested sizes, budget, timeout and init_script.", "wire-contract 3.1"
+)
+def create_fields(context: Context) -> None:
+    made = read_object(context.second_create_response)
     wanted = {
         "cpus": 1,
-        "memory_mb": 1024 if bench.agent else 256,
+        "memory_mb": 1024 if context.agent else 256,
         "budget": 1.5,
         "timeout": 600,
-        "init_script": f": {bench.label}",
+        "init_script": f": {context.label}",
     }
-    same("it", {name: made.get(name) for name in wanted}, wanted)
+    assert_equal("it", {name: made.get(name) for name in wanted}, wanted)
 
 
 @group.decision("zero-is-default", "A size of 0 means the default.", "Part A, Create")
-def zero_is_default(bench: Context) -> None:
-    same("disk_gb", an_object(bench.python_created).get("disk_gb"), 5)
+def zero_is_default(context: Context) -> None:
+    assert_equal("disk_gb", read_object(context.second_create_response).get("disk_gb"), 5)
 
 
-@group.contract("unknown-template", "An unknown template is a 400 that names the valid ones.", "wire-contract 3.1")
-def unknown_template(bench: Context) -> None:
-    answer = bench.create(template="caged-verify-none")
-    refused(answer, 400)
-    says(answer, *TEMPLATES)
+@group.contract(
+    "unknown-template", "An unknown template returns 400 with the list of valid templates.", "wire-contract 3.1"
+)
+def unknown_template(context: Context) -> None:
+    answer = context.create(template="caged-verify-none")
+    assert_error(answer, 400)
+    assert_detail_contains(answer, *TEMPLATES)
 
 
-@group.contract("no-template", "A create without template is a 400.", "wire-contract 3.1")
-def no_template(bench: Context) -> None:
-    refused(bench.create(template=None), 400)
+@group.contract("no-template", "A create request without a template returns 400.", "wire-contract 3.1")
+def no_template(context: Context) -> None:
+    assert_error(context.create(template=None), 400)
 
 
-@group.contract("negative-timeout", "A negative timeout is a 400 with this very text.", "platform-behaviour B3")
-def negative_timeout(bench: Context) -> None:
-    answer = bench.create(timeout=-1)
-    refused(answer, 400)
-    says(answer, "timeout cannot be negative")
+@group.contract(
+    "negative-timeout",
+    "A negative timeout returns 400 with the text `timeout cannot be negative`.",
+    "platform-behaviour B3",
+)
+def negative_timeout(context: Context) -> None:
+    answer = context.create(timeout=-1)
+    assert_error(answer, 400)
+    assert_detail_contains(answer, "timeout cannot be negative")
 
 
-@group.contract("empty-allowlist", "The mode allowlist without a host is refused.", "platform-behaviour B14")
-def empty_allowlist(bench: Context) -> None:
-    refused(bench.create(network_mode="allowlist"), 400)
+@group.contract("empty-allowlist", "The network mode allowlist without a host returns 400.", "platform-behaviour B14")
+def empty_allowlist(context: Context) -> None:
+    assert_error(context.create(network_mode="allowlist"), 400)
 
 
-@group.decision("bad-env", "A variable's name with `=` in it is a 400.", "Part A, Create")
-def bad_env(bench: Context) -> None:
-    refused(bench.create(env={"A=B": "x"}), 400)
+@group.decision("bad-env", "A variable whose name contains `=` returns 400.", "Part A, Create")
+def bad_env(context: Context) -> None:
+    assert_error(context.create(env={"A=B": "x"}), 400)
 
 
-@group.decision("unknown-agent", "An unknown agent is a 400 that names the known ones.", "Part A, Create")
-def unknown_agent(bench: Context) -> None:
-    answer = bench.create(agents=["caged-verify-none"])
-    refused(answer, 400)
-    says(answer, "claude-code", "aider", "codex")
+@group.decision("unknown-agent", "An unknown agent returns 400 with the list of known agents.", "Part A, Create")
+def unknown_agent(context: Context) -> None:
+    answer = context.create(agents=["caged-verify-none"])
+    assert_error(answer, 400)
+    assert_detail_contains(answer, "claude-code", "aider", "codex")
 
 
-@group.decision("unknown-network", "An unknown network mode is a 400.", "Part A, Create")
-def unknown_network(bench: Context) -> None:
-    refused(bench.create(network_mode="caged-verify-none"), 400)
+@group.decision("unknown-network", "An unknown network mode returns 400.", "Part A, Create")
+def unknown_network(context: Context) -> None:
+    assert_error(context.create(network_mode="caged-verify-none"), 400)
 
 
-@group.contract("get", "A sandbox can be looked at by its id.", "wire-contract 3.1")
-def get(bench: Context) -> None:
-    same("id", an_object(bench.get(f"/sandboxes/{bench.box}"), SANDBOX)["id"], bench.box)
+@group.contract("get", "A sandbox can be retrieved by its id.", "wire-contract 3.1")
+def get(context: Context) -> None:
+    assert_equal("id", read_object(context.get(f"/sandboxes/{context.sandbox_id}"), SANDBOX)["id"], context.sandbox_id)
 
 
 @group.contract("total-cost", "total_cost is cost plus llm_cost.", "wire-contract 3.1")
-def total_cost(bench: Context) -> None:
-    found = an_object(bench.get(f"/sandboxes/{bench.box}"), SANDBOX)
+def total_cost(context: Context) -> None:
+    found = read_object(context.get(f"/sandboxes/{context.sandbox_id}"), SANDBOX)
     wanted = found["cost"] + found["llm_cost"]
-    true(abs(found["total_cost"] - wanted) < 1e-5, f"total_cost {wanted}", found["total_cost"])
+    assert_true(abs(found["total_cost"] - wanted) < 1e-5, f"total_cost {wanted}", found["total_cost"])
 
 
-@group.contract("list", "The list has every sandbox of the account, whole.", "wire-contract 3.1")
-def listed(bench: Context) -> None:
-    box = bench.box
-    found = [item["id"] for item in an_array(bench.get("/sandboxes"), SANDBOX)]
-    true(box in found, f"{box} in the list", found)
+@group.contract("list", "The list has every sandbox of the account, with all keys.", "wire-contract 3.1")
+def list_sandboxes(context: Context) -> None:
+    box = context.sandbox_id
+    found = [item["id"] for item in read_array(context.get("/sandboxes"), SANDBOX)]
+    assert_true(box in found, f"{box} in the list", found)
 
 
-@group.contract("logs", "Logs are lines with timestamp, type and message.", "wire-contract 3.1")
-def logs(bench: Context) -> None:
-    bench.shell("true")
-    lines = an_array(bench.get(f"/sandboxes/{bench.box}/logs"), LOG)
-    true(lines, "some lines", "none")
+@group.contract("logs", "Log lines have timestamp, type and message.", "wire-contract 3.1")
+def logs(context: Context) -> None:
+    context.run_command("true")
+    lines = read_array(context.get(f"/sandboxes/{context.sandbox_id}/logs"), LOG)
+    assert_true(lines, "some lines", "none")
 
 
-@group.contract("logs-tail", "`tail` is how many lines of the log are wanted.", "wire-contract 3.1")
-def logs_tail(bench: Context) -> None:
-    bench.shell("true")
-    lines = an_array(bench.get(f"/sandboxes/{bench.box}/logs", params={"tail": "1"}), LOG)
-    same("lines:", len(lines), 1)
+@group.contract("logs-tail", "`tail` is the number of log lines to return.", "wire-contract 3.1")
+def logs_tail(context: Context) -> None:
+    context.run_command("true")
+    lines = read_array(context.get(f"/sandboxes/{context.sandbox_id}/logs", params={"tail": "1"}), LOG)
+    assert_equal("lines:", len(lines), 1)
 
 
-@group.decision("logs-bad-tail", "A tail that is no number is a 400 that names it.", "Part A, Errors")
-def logs_bad_tail(bench: Context) -> None:
-    answer = bench.get(f"/sandboxes/{bench.box}/logs", params={"tail": "many"})
-    refused(answer, 400)
-    says(answer, "tail")
+@group.decision(
+    "logs-bad-tail", "A `tail` that is not a number returns 400 with the name of the parameter.", "Part A, Errors"
+)
+def logs_bad_tail(context: Context) -> None:
+    answer = context.get(f"/sandboxes/{context.sandbox_id}/logs", params={"tail": "many"})
+    assert_error(answer, 400)
+    assert_detail_contains(answer, "tail")
 
 
-@group.contract("trust", "Trust scores are session, score and time.", "wire-contract 3.1")
-def trust(bench: Context) -> None:
-    scores = an_array(bench.get(f"/trust/sandboxes/{bench.box}"), TRUST)
-    true(all(item["score"] <= 100 for item in scores), "scores from 0 to 100", scores)
+@group.contract("trust", "Trust scores have session, score and time.", "wire-contract 3.1")
+def trust(context: Context) -> None:
+    scores = read_array(context.get(f"/trust/sandboxes/{context.sandbox_id}"), TRUST)
+    assert_true(all(item["score"] <= 100 for item in scores), "scores from 0 to 100", scores)
 
 
 # --- pausing
 
 
-@group.contract("pause-204", "A pause answers 204 and nothing.", "wire-contract 3.1")
-def pause_204(bench: Context) -> None:
-    answer = paused(bench).pause
-    status(answer, 204)
-    same("the body", answer.content, b"")
+@group.contract("pause-204", "Pausing a sandbox returns 204 with an empty body.", "wire-contract 3.1")
+def pause_204(context: Context) -> None:
+    assert_no_content(record_pause(context).pause)
 
 
-@group.contract("paused", "A paused sandbox says so.", "wire-contract 3.1")
-def is_paused(bench: Context) -> None:
-    same("status", text_of(paused(bench).get, "status"), "paused")
+@group.contract("paused", "A paused sandbox has the status `paused`.", "wire-contract 3.1")
+def is_paused(context: Context) -> None:
+    assert_equal("status", read_text(record_pause(context).get, "status"), "paused")
 
 
-@group.contract("resume-204", "A resume answers 204 and nothing.", "wire-contract 3.1")
-def resume_204(bench: Context) -> None:
-    answer = paused(bench).resume
-    status(answer, 204)
-    same("the body", answer.content, b"")
+@group.contract("resume-204", "Resuming a sandbox returns 204 with an empty body.", "wire-contract 3.1")
+def resume_204(context: Context) -> None:
+    assert_no_content(record_pause(context).resume)
 
 
-@group.contract("resumed", "A resumed sandbox is running.", "wire-contract 3.1")
-def resumed(bench: Context) -> None:
-    same("status", text_of(paused(bench).get_after, "status"), "running")
+@group.contract("resumed", "A resumed sandbox has the status `running`.", "wire-contract 3.1")
+def resumed(context: Context) -> None:
+    assert_equal("status", read_text(record_pause(context).get_after, "status"), "running")
 
 
-@group.contract("pause-keeps", "Files outlive a pause.", "platform-behaviour B17")
-def pause_keeps(bench: Context) -> None:
-    same("output", an_object(paused(bench).exec_after).get("output"), "kept\n")
+@group.contract("pause-keeps", "Files survive a pause.", "platform-behaviour B17")
+def pause_keeps(context: Context) -> None:
+    assert_equal("output", read_object(record_pause(context).exec_after).get("output"), "kept\n")
 
 
-@group.decision("pause-twice", "Pausing a paused sandbox is a 409 that names its state.", "Part A, States")
-def pause_twice(bench: Context) -> None:
-    answer = paused(bench).pause_again
-    refused(answer, 409)
-    says(answer, "paused")
-    reason(answer, "invalid_state")
+@group.decision("pause-twice", "Pausing a paused sandbox returns 409 with its status.", "Part A, States")
+def pause_twice(context: Context) -> None:
+    answer = record_pause(context).pause_again
+    assert_error(answer, 409)
+    assert_detail_contains(answer, "paused")
+    assert_reason(answer, "invalid_state")
 
 
-@group.decision("resume-running", "Resuming a running sandbox is a 409 that names its state.", "Part A, States")
-def resume_running(bench: Context) -> None:
-    answer = paused(bench).resume_running
-    refused(answer, 409)
-    says(answer, "running")
-    reason(answer, "invalid_state")
+@group.decision("resume-running", "Resuming a running sandbox returns 409 with its status.", "Part A, States")
+def resume_running(context: Context) -> None:
+    answer = record_pause(context).resume_running
+    assert_error(answer, 409)
+    assert_detail_contains(answer, "running")
+    assert_reason(answer, "invalid_state")
 
 
-@group.decision("paused-exec", "A paused sandbox runs nothing: 200, error set, exit code -1.", "Part A, Exec")
-def paused_exec(bench: Context) -> None:
-    answer = paused(bench).exec
-    status(answer, 200)
-    result = an_object(answer)
-    same("exit_code", result.get("exit_code"), -1)
-    same("output", result.get("output"), "")
-    true(isinstance(result.get("error"), str) and result["error"], "error, a text", repr(result.get("error")))
+@group.decision(
+    "paused-exec", "A command in a paused sandbox returns 200 with error set and exit code -1.", "Part A, Exec"
+)
+def paused_exec(context: Context) -> None:
+    answer = record_pause(context).exec
+    assert_status(answer, 200)
+    result = read_object(answer)
+    assert_equal("exit_code", result.get("exit_code"), -1)
+    assert_equal("output", result.get("output"), "")
+    assert_true(isinstance(result.get("error"), str) and result["error"], "error, a text", repr(result.get("error")))
 
 
-@group.decision("paused-files", "The files of a paused sandbox are a 409.", "Part A, Not running")
-def paused_files(bench: Context) -> None:
-    answer = paused(bench).files
-    refused(answer, 409)
-    reason(answer, "sandbox_not_running")
+@group.decision("paused-files", "Listing the files of a paused sandbox returns 409.", "Part A, Not running")
+def paused_files(context: Context) -> None:
+    answer = record_pause(context).files
+    assert_error(answer, 409)
+    assert_reason(answer, "sandbox_not_running")
 
 
-@group.decision("paused-terminal", "A terminal of a paused sandbox is a 409 before the upgrade.", "Part A, Sockets")
-def paused_terminal(bench: Context) -> None:
-    status(paused(bench).handshake, 409)
+@group.decision("paused-terminal", "A terminal of a paused sandbox returns 409 before the upgrade.", "Part A, Sockets")
+def paused_terminal(context: Context) -> None:
+    assert_status(record_pause(context).handshake, 409)
 
 
-@group.contract("auto-snapshot", "A pause makes a snapshot named auto-pause.", "platform-behaviour B17")
-def auto_snapshot(bench: Context) -> None:
-    names = [item.get("name") for item in an_array(paused(bench).snapshots)]
-    true("auto-pause" in names, "a snapshot auto-pause", names)
+@group.contract("auto-snapshot", "A pause creates a snapshot named auto-pause.", "platform-behaviour B17")
+def auto_snapshot(context: Context) -> None:
+    names = [item.get("name") for item in read_array(record_pause(context).snapshots)]
+    assert_true("auto-pause" in names, "a snapshot auto-pause", names)
 
 
-@group.decision("auto-trigger", "The trigger of the snapshot of a pause is `auto`.", "Part A, States")
-def auto_trigger(bench: Context) -> None:
-    found = [item.get("trigger") for item in an_array(paused(bench).snapshots) if item.get("name") == "auto-pause"]
-    same("triggers", found, ["auto"])
+@group.decision("auto-trigger", "The snapshot that a pause creates has the trigger `auto`.", "Part A, States")
+def auto_trigger(context: Context) -> None:
+    found = [
+        item.get("trigger") for item in read_array(record_pause(context).snapshots) if item.get("name") == "auto-pause"
+    ]
+    assert_equal("triggers", found, ["auto"])
 
 
 # --- destroying
 
 
-@group.decision("secrets", "The value of a variable named as a secret is masked in the logs.", "Part A, Create")
-def secrets(bench: Context) -> None:
-    story = destroyed(bench)
-    lines = " ".join(item["message"] for item in an_array(story.logs, LOG))
-    true(story.secret not in lines and "***" in lines, "*** in its place", lines)
+@group.decision("secrets", "The value of a variable declared as a secret is masked in the logs.", "Part A, Create")
+def secrets(context: Context) -> None:
+    record = record_destruction(context)
+    lines = " ".join(item["message"] for item in read_array(record.logs, LOG))
+    assert_true(record.secret not in lines and "***" in lines, "*** in its place", lines)
 
 
-@group.contract("destroy-204", "A destroy answers 204 and nothing.", "wire-contract 3.1")
-def destroy_204(bench: Context) -> None:
-    answer = destroyed(bench).delete
-    status(answer, 204)
-    same("the body", answer.content, b"")
+@group.contract("destroy-204", "Destroying a sandbox returns 204 with an empty body.", "wire-contract 3.1")
+def destroy_204(context: Context) -> None:
+    assert_no_content(record_destruction(context).delete)
 
 
-@group.decision("destroyed-404", "A destroyed sandbox is a 404.", "Part A, States")
-def destroyed_404(bench: Context) -> None:
-    refused(destroyed(bench).get, 404)
+@group.decision("destroyed-404", "A destroyed sandbox returns 404.", "Part A, States")
+def destroyed_404(context: Context) -> None:
+    assert_error(record_destruction(context).get, 404)
 
 
-@group.decision("destroyed-list", "A destroyed sandbox leaves the list.", "Part A, States")
-def destroyed_list(bench: Context) -> None:
-    story = destroyed(bench)
-    found = [item.get("id") for item in an_array(story.listed)]
-    true(story.sandbox not in found, f"{story.sandbox} not in the list", "it is")
+@group.decision("destroyed-list", "A destroyed sandbox is not in the list.", "Part A, States")
+def destroyed_list(context: Context) -> None:
+    record = record_destruction(context)
+    found = [item.get("id") for item in read_array(record.list)]
+    assert_true(record.sandbox_id not in found, f"{record.sandbox_id} not in the list", "it is")
 
 
-@group.decision("destroyed-exec", "A destroyed sandbox runs nothing: 404.", "Part A, States")
-def destroyed_exec(bench: Context) -> None:
-    refused(destroyed(bench).exec, 404)
+@group.decision("destroyed-exec", "A command in a destroyed sandbox returns 404.", "Part A, States")
+def destroyed_exec(context: Context) -> None:
+    assert_error(record_destruction(context).exec, 404)
 
 
-@group.decision("destroy-twice", "Destroying it again is a 404.", "Part A, States")
-def destroy_twice(bench: Context) -> None:
-    refused(destroyed(bench).delete_again, 404)
+@group.decision("destroy-twice", "Destroying a destroyed sandbox returns 404.", "Part A, States")
+def destroy_twice(context: Context) -> None:
+    assert_error(record_destruction(context).delete_again, 404)
 
 
-@group.decision("destroyed-snapshots", "Snapshots outlive their sandbox.", "Part A, States")
-def destroyed_snapshots(bench: Context) -> None:
-    status(destroyed(bench).snapshot, 200)
+@group.decision("destroyed-snapshots", "Snapshots survive the destruction of their sandbox.", "Part A, States")
+def destroyed_snapshots(context: Context) -> None:
+    assert_status(record_destruction(context).snapshot, 200)
 
 
 @group.contract("destroyed-terminal", "A terminal is closed when its sandbox is destroyed.", "wire-contract 4.3")
-def destroyed_terminal(bench: Context) -> None:
-    true(destroyed(bench).socket_closed is not None, "the socket closed within 10 s", "open")
+def destroyed_terminal(context: Context) -> None:
+    assert_true(record_destruction(context).close_code is not None, "the socket closed within 10 s", "open")
 
 
 @group.contract("network-mode", "The network mode is full, none or allowlist.", "platform-behaviour B14")
-def network_mode(bench: Context) -> None:
-    one_of("network_mode", text_of(bench.created, "network_mode"), ("full", "none", "allowlist"))
+def network_mode(context: Context) -> None:
+    assert_one_of("network_mode", read_text(context.create_response, "network_mode"), ("full", "none", "allowlist"))

@@ -1,4 +1,4 @@
-"""Snapshots. One is taken and looked at by most of these checks; one more is deleted."""
+"""Snapshots. Most checks share one; another one is deleted."""
 
 from __future__ import annotations
 
@@ -10,223 +10,246 @@ from urllib.parse import urljoin
 
 import httpx
 
-from ..check import Different, Group
-from ..context import SNAPSHOT_SECONDS, Context
-from ..expect import an_array, an_object, detail_of, holds, one_of, refused, same, status, true
+from ..assertions import (
+    assert_contains,
+    assert_equal,
+    assert_error,
+    assert_no_content,
+    assert_one_of,
+    assert_status,
+    assert_true,
+    read_array,
+    read_detail,
+    read_object,
+)
+from ..check import Group
+from ..context import Context
+from ..errors import Mismatch
+from ..raw_client import path_segment
 from ..shapes import DOWNLOAD, SNAPSHOT
-from ..wire import segment
 
 group = Group("snapshots")
 
 
-def _take(bench: Context, body: dict[str, Any]) -> httpx.Response:
-    answer = bench.post(f"/sandboxes/{bench.box}/snapshots", json=body)
-    made = bench.needed(answer, "a snapshot")
-    identifier = str(made.get("id") if isinstance(made, dict) else "")
-    bench.undo("DELETE", f"/snapshots/{segment(identifier)}", f"snapshot {identifier}")
+def _create(context: Context, body: dict[str, Any]) -> httpx.Response:
+    """Create a snapshot that is deleted at the end, or skip the check. Returns the answer."""
+    answer = context.post(f"/sandboxes/{context.sandbox_id}/snapshots", json=body)
+    created = context.require_json(answer, "a snapshot")
+    snapshot_id = str(created.get("id") if isinstance(created, dict) else "")
+    context.add_cleanup("DELETE", f"/snapshots/{path_segment(snapshot_id)}", f"snapshot {snapshot_id}")
     return answer
 
 
-def taken(bench: Context) -> httpx.Response:
-    """The answer to taking the shared one: of a workspace with `in-the-snapshot`."""
+def create_shared_snapshot(context: Context) -> httpx.Response:
+    """Create the shared snapshot, of a workspace with the file `in-the-snapshot`, and return the answer. Done once."""
 
     def make() -> httpx.Response:
-        bench.shell("rm -rf snapshot-folder; mkdir -p snapshot-folder/empty; echo then > in-the-snapshot")
-        bench.shell("chmod 751 in-the-snapshot; ln -sf in-the-snapshot snapshot-link")
-        return _take(bench, {"name": bench.name(), "description": "made by caged-emulator verify"})
+        context.run_command("rm -rf snapshot-folder; mkdir -p snapshot-folder/empty; echo then > in-the-snapshot")
+        context.run_command("chmod 751 in-the-snapshot; ln -sf in-the-snapshot snapshot-link")
+        return _create(context, {"name": context.unique_name(), "description": "made by caged-emulator verify"})
 
-    return bench.shared("the snapshot", make)
-
-
-def _path(bench: Context) -> str:
-    return f"/snapshots/{segment(str(taken(bench).json()['id']))}"
+    return context.shared("the snapshot", make)
 
 
-def _completed(bench: Context) -> dict[str, Any]:
-    """The shared one, once it is not pending any more."""
-    path = _path(bench)
-
-    def look() -> Optional[dict[str, Any]]:
-        found = an_object(bench.get(path))
-        return None if found.get("status") == "pending" else found
-
-    return bench.shared("a completed snapshot", lambda: bench.eventually(look, "status completed", SNAPSHOT_SECONDS))
+def _id(context: Context) -> str:
+    return str(create_shared_snapshot(context).json()["id"])
 
 
-def completed_path(bench: Context) -> str:
-    """The path of the shared one, completed."""
-    found = _completed(bench)
-    if found.get("status") != "completed":
-        raise Different("status completed", repr(found.get("status")))
-    return _path(bench)
+def _path(context: Context) -> str:
+    return f"/snapshots/{path_segment(_id(context))}"
 
 
-@group.contract("create-201", "Taking one answers 201.", "wire-contract 3.4")
-def create_201(bench: Context) -> None:
-    status(taken(bench), 201)
+def _wait_for_completion(context: Context) -> dict[str, Any]:
+    """Return the shared snapshot when it is not pending any more."""
+    snapshot_id = _id(context)
+    return context.shared("a completed snapshot", lambda: read_object(context.wait_for_snapshot(snapshot_id)))
 
 
-@group.contract("create-shape", "Taking one answers a snapshot.", "wire-contract 3.4")
-def create_shape(bench: Context) -> None:
-    made = an_object(taken(bench), SNAPSHOT)
-    same("sandbox_id", made["sandbox_id"], bench.box)
+def completed_path(context: Context) -> str:
+    """Return the URL path of the shared snapshot, which is completed then."""
+    status = _wait_for_completion(context).get("status")
+    if status != "completed":
+        raise Mismatch("status completed", repr(status))
+    return _path(context)
 
 
-@group.contract("create-named", "It has the name and the description that were given.", "wire-contract 3.4")
-def create_named(bench: Context) -> None:
-    made = an_object(taken(bench))
-    holds("name", made.get("name"), bench.label)
-    same("description", made.get("description"), "made by caged-emulator verify")
+@group.contract("create-201", "Creating a snapshot returns 201.", "wire-contract 3.4")
+def create_201(context: Context) -> None:
+    assert_status(create_shared_snapshot(context), 201)
 
 
-@group.contract("create-manual", "The trigger of one that was asked for is `manual`.", "wire-contract 3.4")
-def create_manual(bench: Context) -> None:
-    same("trigger", an_object(taken(bench)).get("trigger"), "manual")
+@group.contract("create-shape", "Creating a snapshot returns the snapshot.", "wire-contract 3.4")
+def create_shape(context: Context) -> None:
+    made = read_object(create_shared_snapshot(context), SNAPSHOT)
+    assert_equal("sandbox_id", made["sandbox_id"], context.sandbox_id)
 
 
-@group.decision("create-pending", "It is pending when the create answers.", "Part A, Snapshots")
-def create_pending(bench: Context) -> None:
-    same("status", an_object(taken(bench)).get("status"), "pending")
+@group.contract("create-named", "A created snapshot has the requested name and description.", "wire-contract 3.4")
+def create_named(context: Context) -> None:
+    made = read_object(create_shared_snapshot(context))
+    assert_contains("name", made.get("name"), context.label)
+    assert_equal("description", made.get("description"), "made by caged-emulator verify")
 
 
-@group.contract("completes", "It becomes completed by itself.", "wire-contract 3.4")
-def completes(bench: Context) -> None:
-    same("status", _completed(bench).get("status"), "completed")
+@group.contract("create-manual", "The trigger of a requested snapshot is `manual`.", "wire-contract 3.4")
+def create_manual(context: Context) -> None:
+    assert_equal("trigger", read_object(create_shared_snapshot(context)).get("trigger"), "manual")
 
 
-@group.contract("get", "It can be looked at by its id.", "wire-contract 3.4")
-def get(bench: Context) -> None:
-    same("id", an_object(bench.get(_path(bench)), SNAPSHOT)["id"], taken(bench).json()["id"])
+@group.decision("create-pending", "A created snapshot is pending when the create request returns.", "Part A, Snapshots")
+def create_pending(context: Context) -> None:
+    assert_equal("status", read_object(create_shared_snapshot(context)).get("status"), "pending")
 
 
-@group.contract("list", "The list of a sandbox's snapshots has it.", "wire-contract 3.4")
-def listed(bench: Context) -> None:
-    wanted = taken(bench).json()["id"]
-    found = [item["id"] for item in an_array(bench.get(f"/sandboxes/{bench.box}/snapshots"), SNAPSHOT)]
-    true(wanted in found, f"{wanted} in the list", found)
+@group.contract("completes", "A pending snapshot becomes completed.", "wire-contract 3.4")
+def completes(context: Context) -> None:
+    assert_equal("status", _wait_for_completion(context).get("status"), "completed")
 
 
-@group.contract("no-target", "A restore without target is a 400, `target_sandbox_id required`.", "wire-contract 2.3")
-def no_target(bench: Context) -> None:
-    answer = bench.post(f"{_path(bench)}/restore", json={})
-    refused(answer, 400)
-    holds("a text", detail_of(answer), "target_sandbox_id required")
+@group.contract("get", "A snapshot can be retrieved by its id.", "wire-contract 3.4")
+def get(context: Context) -> None:
+    assert_equal(
+        "id", read_object(context.get(_path(context)), SNAPSHOT)["id"], create_shared_snapshot(context).json()["id"]
+    )
 
 
-@group.decision("unknown-target", "A restore into a sandbox that does not exist is a 404.", "Part A, Snapshots")
-def unknown_target(bench: Context) -> None:
-    refused(bench.post(f"{completed_path(bench)}/restore", json={"target_sandbox_id": "nobody"}), 404)
+@group.contract("list", "The list of a sandbox's snapshots contains a created snapshot.", "wire-contract 3.4")
+def list_snapshots(context: Context) -> None:
+    wanted = create_shared_snapshot(context).json()["id"]
+    snapshots = read_array(context.get(f"/sandboxes/{context.sandbox_id}/snapshots"), SNAPSHOT)
+    found = [snapshot["id"] for snapshot in snapshots]
+    assert_true(wanted in found, f"{wanted} in the list", found)
 
 
-def _restore(bench: Context) -> httpx.Response:
-    """Into the shared sandbox, after its workspace has changed; done once."""
+@group.contract(
+    "no-target", "A restore without a target returns 400, `target_sandbox_id required`.", "wire-contract 2.3"
+)
+def no_target(context: Context) -> None:
+    answer = context.post(f"{_path(context)}/restore", json={})
+    assert_error(answer, 400)
+    assert_contains("a text", read_detail(answer), "target_sandbox_id required")
+
+
+@group.decision("unknown-target", "A restore into an unknown sandbox returns 404.", "Part A, Snapshots")
+def unknown_target(context: Context) -> None:
+    assert_error(context.post(f"{completed_path(context)}/restore", json={"target_sandbox_id": "unknown"}), 404)
+
+
+def _restore(context: Context) -> httpx.Response:
+    """Restore the shared snapshot into its sandbox, whose workspace has changed, and return the answer. Done once."""
 
     def make() -> httpx.Response:
-        path = completed_path(bench)
-        bench.shell("echo now > in-the-snapshot; echo new > not-in-the-snapshot")
-        return bench.post(f"{path}/restore", json={"target_sandbox_id": bench.box})
+        path = completed_path(context)
+        context.run_command("echo now > in-the-snapshot; echo new > not-in-the-snapshot")
+        return context.post(f"{path}/restore", json={"target_sandbox_id": context.sandbox_id})
 
-    return bench.shared("a restore", make)
-
-
-@group.contract("restore", "A restore answers 200 and status restored.", "wire-contract 3.4")
-def restore(bench: Context) -> None:
-    answer = _restore(bench)
-    status(answer, 200)
-    same("status", an_object(answer).get("status"), "restored")
+    return context.shared("a restore", make)
 
 
-@group.contract("restore-content", "A restore brings back what files were.", "wire-contract 3.4")
-def restore_content(bench: Context) -> None:
-    bench.need(_restore(bench), "a restore")
-    same("output", bench.executed("cat in-the-snapshot")["output"], "then\n")
+@group.contract("restore", "A restore returns 200 with the status `restored`.", "wire-contract 3.4")
+def restore(context: Context) -> None:
+    answer = _restore(context)
+    assert_status(answer, 200)
+    assert_equal("status", read_object(answer).get("status"), "restored")
 
 
-@group.decision("restore-whole", "A restore removes what was not there.", "Part A, Snapshots")
-def restore_whole(bench: Context) -> None:
-    bench.need(_restore(bench), "a restore")
-    same("output", bench.executed("test -e not-in-the-snapshot && echo there || echo gone")["output"], "gone\n")
+@group.contract("restore-content", "A restore brings back the content of files.", "wire-contract 3.4")
+def restore_content(context: Context) -> None:
+    context.require_success(_restore(context), "a restore")
+    assert_equal("output", context.exec_result("cat in-the-snapshot")["output"], "then\n")
 
 
-@group.decision("restore-exact", "Modes, links and empty directories are restored.", "Part A, Snapshots")
-def restore_exact(bench: Context) -> None:
-    bench.need(_restore(bench), "a restore")
+@group.decision("restore-whole", "A restore removes files that are not in the snapshot.", "Part A, Snapshots")
+def restore_whole(context: Context) -> None:
+    context.require_success(_restore(context), "a restore")
+    assert_equal(
+        "output", context.exec_result("test -e not-in-the-snapshot && echo there || echo gone")["output"], "gone\n"
+    )
+
+
+@group.decision("restore-exact", "A restore brings back modes, links and empty directories.", "Part A, Snapshots")
+def restore_exact(context: Context) -> None:
+    context.require_success(_restore(context), "a restore")
     command = "stat -c %a in-the-snapshot; readlink snapshot-link; test -d snapshot-folder/empty && echo empty"
-    same("output", bench.executed(command)["output"], "751\nin-the-snapshot\nempty\n")
+    assert_equal("output", context.exec_result(command)["output"], "751\nin-the-snapshot\nempty\n")
 
 
-def _downloaded(bench: Context, key: Optional[str] = None) -> httpx.Response:
-    """What stands behind the URL; a relative one is below the server's own address."""
-    url = an_object(bench.get(f"{completed_path(bench)}/download"), DOWNLOAD)["url"]
+def _download(context: Context) -> dict[str, Any]:
+    return read_object(context.get(f"{completed_path(context)}/download"), DOWNLOAD)
+
+
+def _fetch_download(context: Context, key: Optional[str] = None) -> httpx.Response:
+    """Fetch the download URL; a relative one is resolved against the server's address."""
+    url = _download(context)["url"]
     if "://" in url:
-        return bench.get(url, key="" if key is None else key)
-    return bench.get(urljoin(bench.wire.base_url, url), key=key)
+        return context.get(url, key="" if key is None else key)
+    return context.get(urljoin(context.client.base_url, url), key=key)
 
 
-@group.contract("download", "A download is a URL and the seconds that it lives, 3600.", "wire-contract 3.4")
-def download(bench: Context) -> None:
-    found = an_object(bench.get(f"{completed_path(bench)}/download"), DOWNLOAD)
-    same("expires_in_seconds", found["expires_in_seconds"], 3600)
+@group.contract("download", "A download has a URL and its lifetime, 3600 seconds.", "wire-contract 3.4")
+def download(context: Context) -> None:
+    assert_equal("expires_in_seconds", _download(context)["expires_in_seconds"], 3600)
 
 
-@group.contract("download-content", "Behind the URL is a .tar.gz of the workspace.", "platform-behaviour B17")
-def download_content(bench: Context) -> None:
-    answer = _downloaded(bench)
-    status(answer, 200)
+@group.contract("download-content", "The download URL returns a .tar.gz of the workspace.", "platform-behaviour B17")
+def download_content(context: Context) -> None:
+    answer = _fetch_download(context)
+    assert_status(answer, 200)
     try:
         with tarfile.open(fileobj=io.BytesIO(gzip.decompress(answer.content))) as packed:
             names = packed.getnames()
     except (OSError, EOFError, tarfile.TarError) as error:
-        raise Different("a .tar.gz", error) from None
-    true(any(name.endswith("in-the-snapshot") for name in names), "in-the-snapshot in it", names)
+        raise Mismatch("a .tar.gz", error) from None
+    assert_true(any(name.endswith("in-the-snapshot") for name in names), "in-the-snapshot in it", names)
 
 
-@group.decision("download-url", "The URL is an absolute one and needs no key.", "Part A, Snapshots")
-def download_url(bench: Context) -> None:
-    url = an_object(bench.get(f"{completed_path(bench)}/download"), DOWNLOAD)["url"]
-    true("://" in url, "an absolute URL", url)
-    status(bench.get(url, key=""), 200)
+@group.decision("download-url", "The download URL is absolute and works without an API key.", "Part A, Snapshots")
+def download_url(context: Context) -> None:
+    url = _download(context)["url"]
+    assert_true("://" in url, "an absolute URL", url)
+    assert_status(context.get(url, key=""), 200)
 
 
-@group.decision("download-altered", "An altered URL is a 403.", "Part A, Snapshots")
-def download_altered(bench: Context) -> None:
-    url = an_object(bench.get(f"{completed_path(bench)}/download"), DOWNLOAD)["url"]
+@group.decision("download-altered", "An altered download URL returns 403.", "Part A, Snapshots")
+def download_altered(context: Context) -> None:
+    url = _download(context)["url"]
     altered = url[:-1] + ("0" if url[-1] != "0" else "1")
-    status(bench.get(altered, key=""), 403)
+    assert_status(context.get(altered, key=""), 403)
 
 
-@group.decision("old-target", "`sandbox_id` is an older name of the target.", "Part A, Snapshots")
-def old_target(bench: Context) -> None:
-    status(bench.post(f"{completed_path(bench)}/restore", json={"sandbox_id": bench.box}), 200)
+@group.decision("old-target", "`sandbox_id` is accepted as an older name of the target.", "Part A, Snapshots")
+def old_target(context: Context) -> None:
+    assert_status(context.post(f"{completed_path(context)}/restore", json={"sandbox_id": context.sandbox_id}), 200)
 
 
-def _deleted(bench: Context) -> tuple[httpx.Response, httpx.Response]:
-    """(deleting one that was taken with an empty body, looking at it afterwards)."""
+def _delete(context: Context) -> tuple[httpx.Response, httpx.Response]:
+    """Create a snapshot with an empty body, and delete it. Done once.
+
+    Returns:
+        The answers to deleting it, and to getting it afterwards.
+    """
 
     def make() -> tuple[httpx.Response, httpx.Response]:
-        identifier = str(_take(bench, {}).json()["id"])
-        path = f"/snapshots/{segment(identifier)}"
-        bench.eventually(
-            lambda: True if '"pending"' not in bench.get(path).text else None, "a snapshot", SNAPSHOT_SECONDS
-        )
-        return bench.delete(path), bench.get(path)
+        snapshot_id = str(_create(context, {}).json()["id"])
+        path = f"/snapshots/{path_segment(snapshot_id)}"
+        context.wait_for_snapshot(snapshot_id)
+        return context.delete(path), context.get(path)
 
-    return bench.shared("a deleted snapshot", make)
+    return context.shared("a deleted snapshot", make)
 
 
-@group.contract("delete-204", "Deleting one answers 204 and nothing.", "wire-contract 3.4")
-def delete_204(bench: Context) -> None:
-    answer, _after = _deleted(bench)
-    status(answer, 204)
-    same("the body", answer.content, b"")
+@group.contract("delete-204", "Deleting a snapshot returns 204 with an empty body.", "wire-contract 3.4")
+def delete_204(context: Context) -> None:
+    assert_no_content(_delete(context)[0])
 
 
-@group.contract("deleted-404", "One that was deleted is a 404.", "platform-behaviour B3")
-def deleted_404(bench: Context) -> None:
-    _answer, after = _deleted(bench)
-    refused(after, 404)
+@group.contract("deleted-404", "A deleted snapshot returns 404.", "platform-behaviour B3")
+def deleted_404(context: Context) -> None:
+    assert_error(_delete(context)[1], 404)
 
 
 @group.contract("status-words", "The status is pending, completed or failed.", "wire-contract 3.4")
-def status_words(bench: Context) -> None:
-    one_of("status", an_object(taken(bench)).get("status"), ("pending", "completed", "failed"))
+def status_words(context: Context) -> None:
+    assert_one_of(
+        "status", read_object(create_shared_snapshot(context)).get("status"), ("pending", "completed", "failed")
+    )

@@ -1,188 +1,139 @@
-"""The terminal of a person. Texts that are waited for are split by quotes where they are typed, so that their echo is
-not taken for what is printed."""
+"""Interactive terminals."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
-
-from ..check import Different, Group
+from ..assertions import assert_equal, assert_true
+from ..check import Group
 from ..context import Context
-from ..expect import same, short, true
-from ..wire import Socket
+from ..errors import Mismatch
+from ..terminal_screen import open_terminal, terminal_path
 
 group = Group("terminal")
 
 
-class Screen:
-    """A terminal that is looked at. `text` is all that it has shown, `messages` all that came."""
-
-    def __init__(self, socket: Socket) -> None:
-        self.socket = socket
-        self.text = ""
-        self.messages: list[Any] = []
-
-    def type(self, text: str) -> None:
-        self.socket.send({"type": "input", "data": text})
-
-    def take(self) -> bool:
-        """One message; False when the socket is closed."""
-        message = self.socket.receive()
-        if message is None:
-            return False
-        self.messages.append(message)
-        if isinstance(message, dict) and message.get("type") == "output" and isinstance(message.get("data"), str):
-            self.text += message["data"]
-        elif not isinstance(message, (dict, list, int, float)):
-            self.text += str(message)
-        return True
-
-    def until(self, shown: str) -> None:
-        """Waits for a text."""
-        try:
-            while shown not in self.text:
-                if not self.take():
-                    raise Different(f"{shown!r} on the screen", f"closed with {self.socket.closed} before it")
-        except Different as error:
-            if error.expected == "a message":
-                raise Different(f"{shown!r} on the screen", short(repr(self.text[-100:]))) from None
-            raise
+@group.contract("subprotocol", "The requested subprotocol is echoed, or none.", "wire-contract 4.1")
+def subprotocol(context: Context) -> None:
+    with open_terminal(context) as screen:
+        assert_true(screen.socket.subprotocol in (None, "terminal"), "terminal", repr(screen.socket.subprotocol))
 
 
-@contextmanager
-def opened(bench: Context, query: str = "?rows=24&cols=80") -> Iterator[Screen]:
-    with bench.socket("terminal", query) as socket:
-        yield Screen(socket)
+@group.decision("subprotocol-echoed", "The requested subprotocol is echoed.", "Part A, Sockets")
+def subprotocol_echoed(context: Context) -> None:
+    with open_terminal(context) as screen:
+        assert_equal("subprotocol", screen.socket.subprotocol, "terminal")
 
 
-@group.contract("subprotocol", "The subprotocol that is asked for is echoed, or none.", "wire-contract 4.1")
-def subprotocol(bench: Context) -> None:
-    with opened(bench) as screen:
-        true(screen.socket.subprotocol in (None, "terminal"), "terminal", repr(screen.socket.subprotocol))
+@group.contract("subprotocol-own", "A terminal accepts no other subprotocol than `terminal`.", "platform-behaviour B6")
+def subprotocol_own(context: Context) -> None:
+    with context.client.socket(terminal_path(context), context.ticket(), "mcp") as socket:
+        assert_equal("subprotocol", socket.subprotocol, None)
 
 
-@group.decision("subprotocol-echoed", "The subprotocol that is asked for is echoed.", "Part A, Sockets")
-def subprotocol_echoed(bench: Context) -> None:
-    with opened(bench) as screen:
-        same("subprotocol", screen.socket.subprotocol, "terminal")
-
-
-@group.contract("subprotocol-own", "A terminal agrees to no subprotocol but `terminal`.", "platform-behaviour B6")
-def subprotocol_own(bench: Context) -> None:
-    path = f"/sandboxes/{bench.box}/terminal?rows=24&cols=80"
-    with bench.wire.socket(path, bench.ticket(), "mcp") as socket:
-        same("subprotocol", socket.subprotocol, None)
-
-
-@group.contract("shell", "What is typed is run by a shell.", "wire-contract 4.2")
-def shell(bench: Context) -> None:
-    with opened(bench) as screen:
+@group.contract("shell", "Input is run by a shell.", "wire-contract 4.2")
+def shell(context: Context) -> None:
+    with open_terminal(context) as screen:
         screen.type("echo ver''ified $((6 * 7))\n")
-        screen.until("verified 42")
+        screen.wait_for("verified 42")
 
 
-@group.contract("tty", "It is a real terminal.", "wire-contract 4.2")
-def tty(bench: Context) -> None:
-    with opened(bench) as screen:
+@group.contract("tty", "stdin, stdout and stderr are a terminal.", "wire-contract 4.2")
+def tty(context: Context) -> None:
+    with open_terminal(context) as screen:
         screen.type("test -t 0 && test -t 1 && test -t 2 && echo a t''ty\n")
-        screen.until("a tty")
+        screen.wait_for("a tty")
 
 
-@group.contract("echo", "What is typed is shown.", "wire-contract 4.3")
-def echo(bench: Context) -> None:
-    with opened(bench) as screen:
+@group.contract("echo", "Input is echoed.", "wire-contract 4.3")
+def echo(context: Context) -> None:
+    with open_terminal(context) as screen:
         screen.type("true typed-and-shown\n")
-        screen.until("typed-and-shown")
+        screen.wait_for("typed-and-shown")
 
 
-@group.contract("size", "It has the size that the query asks for.", "wire-contract 4.1")
-def size(bench: Context) -> None:
-    with opened(bench, "?rows=31&cols=97") as screen:
+@group.contract("size", "A terminal has the size given in the query.", "wire-contract 4.1")
+def size(context: Context) -> None:
+    with open_terminal(context, "?rows=31&cols=97") as screen:
         screen.type("stty size\n")
-        screen.until("31 97")
+        screen.wait_for("31 97")
 
 
-@group.contract("resize", "A resize is seen in it.", "wire-contract 4.2")
-def resize(bench: Context) -> None:
-    with opened(bench) as screen:
+@group.contract("resize", "A resize message changes the size.", "wire-contract 4.2")
+def resize(context: Context) -> None:
+    with open_terminal(context) as screen:
         screen.type("echo rea''dy\n")
-        screen.until("ready")
+        screen.wait_for("ready")
         screen.socket.send({"type": "resize", "rows": 43, "cols": 131})
         screen.type("stty size\n")
-        screen.until("43 131")
+        screen.wait_for("43 131")
 
 
-@group.contract("output-form", "Output comes as JSON: type output, and data.", "wire-contract 4.2")
-def output_form(bench: Context) -> None:
-    with opened(bench) as screen:
+@group.contract("output-form", "Output messages are JSON objects with type `output` and data.", "wire-contract 4.2")
+def output_form(context: Context) -> None:
+    with open_terminal(context) as screen:
         screen.type("echo for''med\n")
-        screen.until("formed")
+        screen.wait_for("formed")
         bad = [message for message in screen.messages if not isinstance(message, dict) or "type" not in message]
-        true(not bad, "messages with a type", bad[:1])
+        assert_true(not bad, "messages with a type", bad[:1])
 
 
-@group.contract("unicode", "What is typed and shown is Unicode.", "wire-contract 4.1")
-def unicode(bench: Context) -> None:
-    with opened(bench) as screen:
+@group.contract("unicode", "Input and output are Unicode.", "wire-contract 4.1")
+def unicode(context: Context) -> None:
+    with open_terminal(context) as screen:
         screen.type("printf '%s\\n' 'gr'ü'ße 漢' | cat\n")
-        screen.until("grüße 漢")
+        screen.wait_for("grüße 漢")
 
 
 @group.contract("frames", "No message is larger than 1 MiB.", "wire-contract 4.1")
-def frames(bench: Context) -> None:
-    with opened(bench) as screen:  # a larger one makes our side close with 1009
+def frames(context: Context) -> None:
+    with open_terminal(context) as screen:  # a larger one makes our side close with 1009
         screen.type("head -c 3000000 /dev/zero | tr '\\0' x; echo; echo all of''it\n")
-        screen.until("all ofit")
+        screen.wait_for("all ofit")
 
 
-@group.contract("exit", "The socket is closed when the shell ends.", "wire-contract 4.3")
-def shell_exit(bench: Context) -> None:
-    with opened(bench) as screen:
+@group.contract("exit", "The socket is closed when the shell exits.", "wire-contract 4.3")
+def shell_exit(context: Context) -> None:
+    with open_terminal(context) as screen:
         screen.type("exit\n")
-        while screen.take():
-            pass
+        screen.wait_for_close()
 
 
-@group.contract("no-exit-message", "No message tells that the shell ended, or how.", "wire-contract 4.2")
-def no_exit_message(bench: Context) -> None:
-    with opened(bench) as screen:
+@group.contract("no-exit-message", "No message reports the exit of the shell or its exit code.", "wire-contract 4.2")
+def no_exit_message(context: Context) -> None:
+    with open_terminal(context) as screen:
         screen.type("exit 3\n")
-        while screen.take():
-            pass
+        screen.wait_for_close()
         kinds = {message.get("type") for message in screen.messages if isinstance(message, dict)}
-        true(kinds <= {"output"}, "output and then the end", sorted(map(str, kinds)))
+        assert_true(kinds <= {"output"}, "output and then the end", sorted(map(str, kinds)))
 
 
-@group.decision("exit-code-1000", "It is closed with 1000 then.", "Part A, Sockets")
-def exit_code_1000(bench: Context) -> None:
-    with opened(bench) as screen:
+@group.decision("exit-code-1000", "The socket is closed with code 1000 when the shell exits.", "Part A, Sockets")
+def exit_code_1000(context: Context) -> None:
+    with open_terminal(context) as screen:
         screen.type("exit\n")
-        while screen.take():
-            pass
-        same("close code", screen.socket.closed, 1000)
+        screen.wait_for_close()
+        assert_equal("close code", screen.socket.close_code, 1000)
 
 
-@group.contract("ping", "A ping of the protocol is answered by pong.", "wire-contract 4.2")
-def ping(bench: Context) -> None:
-    with opened(bench) as screen:
+@group.contract("ping", "A ping message is answered with a pong message.", "wire-contract 4.2")
+def ping(context: Context) -> None:
+    with open_terminal(context) as screen:
         screen.socket.send({"type": "ping"})
         while {"type": "pong"} not in [{"type": m.get("type")} for m in screen.messages if isinstance(m, dict)]:
-            if not screen.take():
-                raise Different("a pong", f"closed with {screen.socket.closed}")
+            if not screen.receive():
+                raise Mismatch("a pong", f"closed with {screen.socket.close_code}")
 
 
-@group.decision("nonsense", "What is no message is passed over.", "Part A, Sockets")
-def nonsense(bench: Context) -> None:
-    with opened(bench) as screen:
+@group.decision("nonsense", "An invalid message is ignored.", "Part A, Sockets")
+def nonsense(context: Context) -> None:
+    with open_terminal(context) as screen:
         for message in ("no JSON", "[]", '{"type": "caged-verify"}', '{"type": "input"}'):
             screen.socket.send(message)
         screen.type("echo still al''ive\n")
-        screen.until("still alive")
+        screen.wait_for("still alive")
 
 
-@group.decision("workspace", "It begins in /workspace.", "Part A, Exec")
-def workspace(bench: Context) -> None:
-    with opened(bench) as screen:
+@group.decision("workspace", "The working directory of the shell is /workspace.", "Part A, Exec")
+def workspace(context: Context) -> None:
+    with open_terminal(context) as screen:
         screen.type("echo at:$PWD:\n")
-        screen.until("at:/workspace:")
+        screen.wait_for("at:/workspace:")

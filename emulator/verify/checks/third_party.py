@@ -1,21 +1,22 @@
-"""Third-party MCP servers: that the lists are there. An emulator that says 501 does not claim to have them."""
+"""Third-party MCP servers: their lists. A server that returns 501 does not claim to have them."""
 
 from __future__ import annotations
 
-from ..check import Group, Unchecked
+from ..assertions import read_object, shorten
+from ..check import Group
 from ..context import Context
-from ..expect import an_object, short
+from ..errors import SkipCheck
 
 group = Group("third-party")
 
 
 def _listing(path: str, key: str, section: str) -> None:
-    @group.contract(f"{key}-of-{path.rsplit('/', 1)[1]}", f"GET {path} is an object with {key}.", section)
-    def look(bench: Context) -> None:
-        answer = bench.get(path)
+    @group.contract(f"{key}-of-{path.rsplit('/', 1)[1]}", f"GET {path} returns an object with {key}.", section)
+    def check_list(context: Context) -> None:
+        answer = context.get(path)
         if answer.status_code == 501:
-            raise Unchecked(f"the server says that it has none of this: {short(answer.text)}")
-        an_object(answer, {f"{key}": [{}]})
+            raise SkipCheck(f"the server does not implement this: {shorten(answer.text)}")
+        read_object(answer, {f"{key}": [{}]})
 
 
 _listing("/mcp/catalogue", "servers", "wire-contract 5.1")

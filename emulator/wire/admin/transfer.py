@@ -37,12 +37,13 @@ def _temporary(call: Call[NoBody]) -> Path:
 @operations.call("GET", "/export", "export", reply=bytes, media=ARCHIVE, errors=[400])
 async def export(call: Call[NoBody]) -> Response:
     """Write a `.tar.gz` of all accounts; with `account`, of that one. It holds secrets."""
-    from ...persistence.transfer import Transfer, TransferError
+    from ...persistence.archive_export import export_archive
+    from ...persistence.archive_file import TransferError
 
     path = _temporary(call)
     try:
         named = None if call.query("account") in (None, "*") else call.account.id
-        await Transfer(call.platform).export(path, named)
+        await export_archive(call.platform, path, named)
     except (TransferError, OSError) as error:
         path.unlink(missing_ok=True)
         raise invalid(str(error)) from None
@@ -55,12 +56,13 @@ async def export(call: Call[NoBody]) -> Response:
 @operations.call("POST", "/import", "import", reply=ImportedOut, status=201, errors=[400], upload=ARCHIVE)
 async def import_(call: Call[NoBody]) -> Response:
     """Add the accounts of an archive. When one of its ids exists already: 400, and nothing has changed."""
-    from ...persistence.transfer import Transfer, TransferError
+    from ...persistence.archive_file import TransferError
+    from ...persistence.archive_import import import_archive
 
     path = _temporary(call)
     try:
         await _receive(call.request.stream(), path)
-        contents = await Transfer(call.platform).import_(path)
+        contents = await import_archive(call.platform, path)
     except (TransferError, OSError) as error:
         raise invalid(str(error)) from None
     finally:

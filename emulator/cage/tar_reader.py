@@ -1,9 +1,8 @@
-"""A tar file of any origin, read member by member, and refused for whatever this emulator does not write itself.
+"""Reading a tar file of any origin, member by member. Whatever this emulator does not write itself is refused.
 
-Python's `tarfile` is made for archives that one trusts: its `filter=` is missing from early releases of 3.9, it
-recurses per extended header, and it hands out names that other parts of it read differently. Here every name has one
-form ("./a/b"), members come in the order of a walk through the tree, and every number has a bound. Names are bytes, as
-they are to the kernel.
+Python's `tarfile` is for archives that are trusted: its `filter=` is missing from early releases of 3.9, it recurses
+per extended header, and its parts read the same name differently. Here every name has one form ("./a/b"), members come
+in the order of a walk through the tree, and every number has a bound. Names are bytes, as they are to the kernel.
 """
 
 from __future__ import annotations
@@ -30,14 +29,21 @@ _TIME = re.compile(rb"(-?)(\d{1,12})(?:\.(\d{1,30}))?\Z")
 
 
 class ArchiveError(ValueError):
-    """The archive is damaged, or was made to do harm; the text names the member."""
+    """The archive is damaged, or not of the form that is accepted; the text names the member."""
 
 
 @dataclass
-class Member:
-    """`name`: its path below the archive's own directory, () for that directory itself. `kind`: file, directory, link,
-    hard link, fifo. `target`: of a link as it is written, of a hard link the other file's path (see `target_parts`).
-    `mtime`: nanoseconds."""
+class TarMember:
+    """One entry of an archive.
+
+    Attributes:
+        parts: Its path below the archive's own directory; () for that directory itself.
+        kind: "file", "directory", "link", "hard link" or "fifo".
+        mode: Its permission bits.
+        mtime: Its modification time in nanoseconds.
+        size: Bytes of its content.
+        target: Of a link as it is written; of a hard link the other file's path (see `target_parts`).
+    """
 
     parts: tuple[bytes, ...]
     kind: str
@@ -52,38 +58,38 @@ class Member:
 
     @property
     def times(self) -> tuple[int, int]:
-        """(access, modification), for os.utime."""
+        """Access and modification time, for os.utime."""
         return self.mtime, self.mtime
 
     @property
     def target_parts(self) -> tuple[bytes, ...]:
-        """Where the other name of a hard link is in the archive."""
+        """The path in the archive of the file that a hard link leads to."""
         return _split(self.target, f"the target of the hard link {self.shown}")
 
 
 def shown(name: bytes) -> str:
-    """A name for an error text: one line, whatever is in it, and not too long."""
+    """Return a name as an error text shows it: on one line, and not too long."""
     text = repr(os.fsdecode(name))
     return text if len(text) <= 200 else f"{text[:120]}…{text[-60:]}"
 
 
-class Tarball:
-    """Iterate for the members; `content` gives what the newest of them holds, once."""
+class TarReader:
+    """Iterates over the members of an archive; `content` yields the content of the newest one, once."""
 
     def __init__(self, file: IO[bytes], tree: bool = True) -> None:
         """Args:
-        file: What to read, from where it stands. Only `read` is used.
-        tree: Whether names are "./a/b" in the order of a walk. Otherwise a name is one part, and may be anything
-            that its reader accepts.
+        file: The archive, read from its current position. Only `read` is used.
+        tree: Whether names must be "./a/b" in the order of a walk. Otherwise a name is one part, which the caller
+            checks.
         """
         self._file = file
         self._tree = tree
         self._left = self._padding = 0
-        self._way: list[bytes] = []  # the directories around the newest member
+        self._path: list[bytes] = []  # the directories around the newest member
         self._names: list[bytes] = []  # the newest name in each of those, and in the archive's own
         self._count = 0
 
-    def __iter__(self) -> Iterator[Member]:
+    def __iter__(self) -> Iterator[TarMember]:
         while True:
             checkpoint()
             self._skip()
@@ -124,7 +130,7 @@ class Tarball:
             data += more
         return data
 
-    def _next(self) -> Optional[Member]:
+    def _next(self) -> Optional[TarMember]:
         header = self._exactly(BLOCK)
         if not header.strip(b"\0"):
             return None
@@ -149,7 +155,7 @@ class Tarball:
         if size > _MOST_SIZE or (size and _KINDS[kind] != "file"):
             raise ArchiveError(f"{shown(name)} claims to have {size:,} bytes of content")
         self._left, self._padding = size, -size % BLOCK
-        return Member(
+        return TarMember(
             parts=_split(name, "a member", kind == b"5") if self._tree else (name,),
             kind=_KINDS[kind],
             mode=_octal(header[100:108], "mode", name) & 0o7777,
@@ -158,9 +164,9 @@ class Tarball:
             target=_target(records.get(b"linkpath") or _text(header[157:257]), _KINDS[kind], name),
         )
 
-    def _check_order(self, member: Member) -> None:
-        """A walk goes through each directory once, names sorted. So a member's directory was made by the archive
-        itself, and no name can come twice."""
+    def _check_order(self, member: TarMember) -> None:
+        """Refuse members that are not in the order of a walk, which enters each directory once, names sorted. So the
+        archive itself has made a member's directory, and no name comes twice."""
         if not member.parts:
             if self._count > 1:
                 raise ArchiveError("'.' comes twice")
@@ -170,20 +176,20 @@ class Tarball:
         if self._count == 1:
             raise ArchiveError(f"it begins with {member.shown}, not with the directory itself")
         *above, name = member.parts
-        if above != self._way[: len(above)]:
+        if above != self._path[: len(above)]:
             raise ArchiveError(f"{member.shown} is not in a directory that the archive has just put there")
-        del self._way[len(above) :]
+        del self._path[len(above) :]
         if len(self._names) > len(above):
             if name <= self._names[len(above)]:
                 raise ArchiveError(f"{member.shown} comes twice, or out of order")
             del self._names[len(above) :]
         self._names.append(name)
         if member.kind == "directory":
-            self._way.append(name)
+            self._path.append(name)
 
 
 def _size_of(header: bytes) -> int:
-    """Of what follows a header, whose checksum is tested."""
+    """The size of the content after a header, whose checksum is tested."""
     if _octal(header[148:156], "checksum", header[0:100]) != sum(header) - sum(header[148:156]) + 8 * 32:
         raise ArchiveError("the checksum of a header is wrong")
     return _octal(header[124:136], "size", header[0:100])
@@ -212,7 +218,7 @@ def _text(field: bytes) -> bytes:
 
 
 def _records(data: bytes) -> dict[bytes, bytes]:
-    """The records of an extended header, each "LENGTH KEY=VALUE\\n"."""
+    """Parse the records of an extended header, each "LENGTH KEY=VALUE\\n"."""
     records: dict[bytes, bytes] = {}
     at = 0
     while at < len(data):
@@ -241,7 +247,7 @@ def _target(target: bytes, kind: str, name: bytes) -> bytes:
 
 
 def _split(name: bytes, what: str, directory: bool = False) -> tuple[bytes, ...]:
-    """The parts of "./a/b"; any other form of the same path is refused."""
+    """Split "./a/b" into its parts. Any other form of the same path is refused."""
     if len(name) > MOST_PATH:
         raise ArchiveError(f"{what}, {shown(name)}, has a path of {len(name):,} bytes; {MOST_PATH:,} are allowed")
     first, *parts = (name[:-1] if directory and name.endswith(b"/") else name).split(b"/")

@@ -1,8 +1,7 @@
 """The database of an archive, which may come from anywhere: its records are data, and no SQL in it is executed.
 
-The schema must be exactly ours, so there is no view, trigger, virtual table or expression. What may be done is
-restricted to reading our tables, within a limit of time, and no page may belong to two records, so that a small file
-stays small.
+The schema must be exactly ours, so there is no view, trigger, virtual table or expression. Only reading our tables is
+authorized, for a limited time, and no page may belong to two records, so that a small file stays small.
 """
 
 from __future__ import annotations
@@ -14,11 +13,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Optional
 
-from .database import APPLICATION, VERSION, Connection, check_schema
+from .database import APPLICATION_ID, VERSION, Connection, check_content, harden, header
 
 #: Of the database file.
 MOST_RECORD_BYTES = 1024**3
 READ_SECONDS = 60.0
+#: Between two looks at the clock.
 _INSTRUCTIONS = 10_000
 _TABLES = frozenset({"record", "entry", "document", "sqlite_master"})
 _FUNCTIONS = frozenset({"coalesce", "max", "count"})
@@ -26,11 +26,11 @@ _PRAGMAS = frozenset({"application_id", "user_version", "quick_check"})
 
 
 @contextmanager
-def foreign_database(file: Path) -> Iterator[Connection]:
+def open_archive_database(file: Path) -> Iterator[Connection]:
     """Open the database of an archive for reading.
 
     Raises:
-        sqlite3.Error: It is not ours, is of another version, damaged, too large, or takes too long.
+        sqlite3.Error: It is not an emulator's, has another version, is damaged or too large, or reading takes too long.
     """
     if file.stat().st_size > MOST_RECORD_BYTES:
         raise sqlite3.DatabaseError(f"they have more than {MOST_RECORD_BYTES:,} bytes")
@@ -38,24 +38,15 @@ def foreign_database(file: Path) -> Iterator[Connection]:
     try:
         deadline = time.monotonic() + READ_SECONDS
         connection.set_progress_handler(lambda: int(time.monotonic() > deadline), _INSTRUCTIONS)
-        connection.execute("PRAGMA trusted_schema = OFF")
-        connection.execute("PRAGMA cell_size_check = ON")
+        harden(connection)
         connection.set_authorizer(_authorize)
-        _check(connection)
+        application_id, version = header(connection)
+        if (application_id, version) != (APPLICATION_ID, VERSION):
+            raise sqlite3.DatabaseError(f"they are not an emulator's of version {VERSION}, but of {version}")
+        check_content(connection)
         yield connection
     finally:
         connection.close()
-
-
-def _check(connection: Connection) -> None:
-    (application,) = connection.execute("PRAGMA application_id").fetchone()
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if (application, version) != (APPLICATION, VERSION):
-        raise sqlite3.DatabaseError(f"they are not an emulator's of version {VERSION}, but of {version}")
-    check_schema(connection)
-    (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-    if verdict != "ok":
-        raise sqlite3.DatabaseError(f"they are damaged: {str(verdict)[:200]}")
 
 
 def _authorize(action: int, first: Optional[str], second: Optional[str], *_where: Optional[str]) -> int:

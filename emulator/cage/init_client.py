@@ -1,0 +1,350 @@
+"""The client of one sandbox's init: starts commands and terminals, opens connections, freezes, thaws and stops.
+
+The protocol is described in `inside/init.py`. Paths, environments and files are the business of `cage.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Sequence
+from typing import Any, Callable, Optional
+
+from .channel import Channel
+from .command_result import CommandResult, not_started
+from .inside import frames
+from .output import OUTPUT_LIMIT, Output
+from .shim_rpc import ShimHandler, ShimReply, ShimRequests
+from .terminal import Terminal
+
+READY_LIMIT = 10.0
+STOP_LIMIT = 8.0
+FREEZE_LIMIT = 5.0
+CONNECT_LIMIT = 5.0
+LISTEN_LIMIT = 5.0
+KILL_LIMIT = 5.0
+TERMINAL_LIMIT = 10.0
+
+
+class SandboxGone(Exception):
+    """The sandbox's processes have ended: its init died or was stopped."""
+
+
+class InitClient:
+    """The emulator's end of the control socket of one init.
+
+    Args:
+        control: The socket.
+        on_lost: Called when init ends without `stop`.
+        on_shim_request: Replies to shims in the sandbox.
+        on_overrun: Called with the number of processes after init has killed all because there were too many.
+    """
+
+    def __init__(
+        self,
+        control: socket.socket,
+        on_lost: Callable[[], None],
+        on_shim_request: Optional[ShimHandler] = None,
+        on_overrun: Callable[[int], None] = lambda count: None,
+    ) -> None:
+        self._on_overrun = on_overrun
+        self._loop = asyncio.get_running_loop()
+        self._on_lost = on_lost
+        self._shim_requests = ShimRequests(on_shim_request)
+        self._ready: asyncio.Future[Optional[socket.socket]] = self._loop.create_future()
+        self._stopped: asyncio.Future[int] = self._loop.create_future()
+        self._pending: dict[int, asyncio.Future[dict[str, Any]]] = {}  # requests, by id
+        self._outputs: set[Output] = set()
+        self._opening: dict[int, asyncio.Future[Terminal]] = {}
+        self._terminals: dict[int, Terminal] = {}
+        self._next_id = 0
+        self._stopping = False
+        self._channel = Channel(control, self._on_message, self._on_end)
+
+    @property
+    def alive(self) -> bool:
+        return not self._channel.closed and not self._stopping
+
+    async def ready(self) -> Optional[socket.socket]:
+        """Wait until init has started.
+
+        Returns:
+            The socket on which it listens for the proxy, if the sandbox has one.
+
+        Raises:
+            SandboxGone: Init cannot build its isolation, or has not started within READY_LIMIT seconds.
+        """
+        try:
+            return await asyncio.wait_for(asyncio.shield(self._ready), READY_LIMIT)
+        except asyncio.TimeoutError:
+            raise SandboxGone(f"the sandbox's init did not answer within {READY_LIMIT:g} s") from None
+
+    # --- events
+
+    def _on_message(self, message: frames.Message, fds: list[int]) -> None:
+        event = message["ev"]
+        if event == "exit" and message["id"] in self._terminals:
+            self._terminals.pop(message["id"]).ended(message["code"])
+        elif event in ("exit", "done", "connected"):
+            self._complete(message, fds)
+        elif event == "pty":
+            self._on_terminal(message["id"], fds)
+        elif event in ("ready", "failed"):
+            self._on_started(message, fds)
+        elif event == "stopped":
+            if not self._stopped.done():
+                self._stopped.set_result(message["survivors"])
+        elif event == "overrun":
+            self._on_overrun(message["processes"])
+        elif event == "shim_request":
+            self._shim_requests.start(message["id"], message["request"], ShimReply(self._channel, message["id"]))
+        elif event == "shim_cancelled":
+            self._shim_requests.cancel(message["id"])
+
+    def _complete(self, message: frames.Message, fds: list[int]) -> None:
+        future = self._pending.get(message["id"])
+        if future is not None and not future.done():
+            future.set_result({**message, "sockets": fds} if fds else message)
+        else:
+            _close_all(fds)  # the request was cancelled
+
+    def _on_started(self, message: frames.Message, fds: list[int]) -> None:
+        if self._ready.done():
+            _close_all(fds)  # `ready` was cancelled
+        elif message["ev"] == "ready":
+            self._ready.set_result(socket.socket(fileno=fds[0]) if fds else None)
+        else:
+            self._ready.set_exception(SandboxGone(message["error"]))
+
+    def _on_terminal(self, command: int, fds: list[int]) -> None:
+        opening = self._opening.pop(command, None)
+        if not fds or opening is None or opening.done():
+            self._kill(command)
+            _close_all(fds)
+            return
+        terminal = Terminal(fds[0], lambda: self._kill(command))
+        self._terminals[command] = terminal
+        opening.set_result(terminal)
+
+    def _on_end(self) -> None:
+        gone = SandboxGone("the sandbox's processes are gone")
+        failed_to_start = not self._ready.done() or self._ready.exception() is not None
+        pending: list[asyncio.Future[Any]] = [self._ready, *self._pending.values()]
+        for future in pending:
+            if not future.done():
+                future.set_exception(gone)
+                future.exception()  # marks it as retrieved: its caller may have been cancelled
+        if not self._stopped.done():
+            self._stopped.set_result(0)
+        for output in list(self._outputs):
+            output.close()
+        for terminal in self._terminals.values():
+            terminal.ended(None)
+        self._terminals.clear()
+        if not self._stopping and not failed_to_start:
+            self._on_lost()
+
+    # --- requests
+
+    def _new_request(self) -> int:
+        if not self.alive:
+            raise SandboxGone("the sandbox's processes are gone")
+        self._next_id += 1
+        self._pending[self._next_id] = self._loop.create_future()
+        return self._next_id
+
+    async def _request(self, op: str, limit: float, **fields: str) -> dict[str, Any]:
+        request = self._new_request()
+        try:
+            self._channel.send({"op": op, "id": request, **fields})
+            return await asyncio.wait_for(self._pending[request], limit)
+        except asyncio.TimeoutError:
+            raise SandboxGone(f"the sandbox's init did not {op} within {limit:g} s") from None
+        finally:
+            del self._pending[request]
+
+    def _kill(self, command: int) -> None:
+        self._channel.send({"op": "kill", "id": command})
+
+    async def connect(self, host: str, port: int) -> socket.socket:
+        """Return a non-blocking socket of the sandbox's own network that is connecting to a port in it.
+
+        Raises:
+            SandboxGone: The sandbox has ended, or init has not answered within CONNECT_LIMIT seconds.
+            OSError: The connection failed at once.
+        """
+        request = self._new_request()
+        future = self._pending[request]
+        try:
+            self._channel.send({"op": "connect", "id": request, "host": host, "port": port})
+            done, _ = await asyncio.wait({future}, timeout=CONNECT_LIMIT)
+            if not done:
+                raise SandboxGone(f"the sandbox's init did not open a connection within {CONNECT_LIMIT:g} s")
+            message = future.result()
+            if not message.get("sockets"):
+                raise OSError(message.get("error", "no descriptor left"))
+            return socket.socket(fileno=message["sockets"][0])
+        except asyncio.CancelledError:
+            if future.done() and not future.cancelled() and future.exception() is None:
+                _close_all(future.result().get("sockets", ()))
+            raise
+        finally:
+            del self._pending[request]
+
+    async def terminal(
+        self, argv: list[str], env: dict[str, str], cwd: str, rows: int, cols: int, quiet: bool
+    ) -> Terminal:
+        """Start a program on a new terminal, which the caller has to close.
+
+        Args:
+            argv: The program and its arguments.
+            env: Its environment.
+            cwd: Its working directory, as the sandbox has it.
+            rows: Lines of the terminal.
+            cols: Characters of a line.
+            quiet: See `inside/terminals.py`.
+
+        Raises:
+            SandboxGone: The sandbox has ended, or the program cannot be started.
+        """
+        command = self._new_request()
+        failed = self._pending[command]
+        opening: asyncio.Future[Terminal] = self._loop.create_future()
+        self._opening[command] = opening
+        size = {"rows": rows, "cols": cols, "quiet": quiet}
+        try:
+            self._channel.send({"op": "pty", "id": command, "argv": argv, "env": env, "cwd": cwd, **size})
+            either: set[asyncio.Future[Any]] = {opening, failed}
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED, timeout=TERMINAL_LIMIT)
+            if opening.done():
+                return opening.result()
+            if failed.done():
+                raise SandboxGone(failed.result()["error"])
+            raise SandboxGone(f"the sandbox's init did not open a terminal within {TERMINAL_LIMIT:g} s")
+        except asyncio.CancelledError:
+            if opening.done():
+                opening.result().close()
+            raise
+        finally:
+            self._opening.pop(command, None)
+            del self._pending[command]
+
+    async def run(
+        self,
+        argv: list[str],
+        env: dict[str, str],
+        cwd: str,
+        limit: int = OUTPUT_LIMIT,
+        separate: bool = False,
+        seconds: Optional[float] = None,
+    ) -> CommandResult:
+        """Run a program without input until it exits; processes that it has started may go on.
+
+        When this is cancelled, the program is killed with all processes that it has started.
+
+        Args:
+            argv: The program and its arguments.
+            env: Its environment.
+            cwd: Its working directory, as the sandbox has it.
+            limit: The number of bytes to keep of each output.
+            separate: Whether standard error gets a pipe of its own.
+            seconds: The time after which the program is killed as if this were cancelled; None for no limit.
+
+        Raises:
+            SandboxGone: The sandbox ends.
+        """
+        command = self._new_request()
+        outputs: list[Output] = []
+        try:
+            try:
+                self._send_run(command, {"argv": argv, "env": env, "cwd": cwd}, outputs, limit, 2 if separate else 1)
+                message, timed_out = await self._end_of(command, seconds)
+            except OSError as error:
+                _close_outputs(outputs)
+                return not_started(f"the emulator has no descriptor left ({error.strerror})")
+            except asyncio.CancelledError:
+                self._kill(command)
+                _close_outputs(outputs)
+                raise
+            if self._stopping:
+                raise SandboxGone("the sandbox was stopped while the command ran")
+            written = [output.finish() for output in outputs]
+            if "error" in message:
+                return not_started(message["error"])
+            truncated = any(output.truncated for output in outputs)
+            errors, ended_by = b"".join(written[1:]), message.get("signal", 0)
+            return CommandResult(written[0], message["code"], truncated, None, errors, timed_out, ended_by)
+        finally:
+            del self._pending[command]
+
+    def _send_run(self, command: int, fields: dict[str, object], outputs: list[Output], limit: int, pipes: int) -> None:
+        """Make the pipes and send the request. Raises OSError when there is no descriptor left."""
+        writers: list[int] = []
+        try:
+            for _ in range(pipes):
+                reader, writer = os.pipe()
+                writers.append(writer)
+                outputs.append(Output(reader, limit, self._outputs.discard))
+                self._outputs.add(outputs[-1])
+            self._channel.send({"op": "run", "id": command, **fields}, writers)
+        finally:
+            _close_all(writers)
+
+    async def _end_of(self, command: int, seconds: Optional[float]) -> tuple[dict[str, Any], bool]:
+        """Init's report of the end of a command, and whether it was killed because of its time limit."""
+        pending = self._pending[command]
+        done, _ = await asyncio.wait({pending}, timeout=seconds)
+        if done:
+            return pending.result(), False
+        self._kill(command)
+        done, _ = await asyncio.wait({pending}, timeout=KILL_LIMIT)
+        if not done:
+            raise SandboxGone(f"a command that was out of time could not be killed within {KILL_LIMIT:g} s")
+        return pending.result(), True
+
+    async def freeze(self) -> None:
+        """Stop every process of the sandbox by SIGSTOP; returns when all are stopped."""
+        await self._request("freeze", FREEZE_LIMIT)
+
+    async def thaw(self) -> None:
+        """Continue the processes that `freeze` has stopped."""
+        await self._request("thaw", FREEZE_LIMIT)
+
+    async def listen(self, directory: str) -> None:
+        """Accept requests of shims from now on; repeating it has no effect.
+
+        Raises:
+            SandboxGone: The sandbox has ended, or the socket cannot be made in `directory`.
+        """
+        message = await self._request("listen", LISTEN_LIMIT, directory=directory)
+        if "error" in message:
+            raise SandboxGone(f"programs in the sandbox cannot reach the emulator: {message['error']}")
+
+    async def stop(self) -> int:
+        """Kill every process, within STOP_LIMIT seconds. Calls of `run` raise SandboxGone.
+
+        Returns:
+            The number of processes that survived: 0, unless one is stuck in the kernel.
+        """
+        self._stopping = True
+        if self._channel.closed:
+            return 0
+        self._channel.send({"op": "stop"})
+        try:
+            survivors = await asyncio.wait_for(asyncio.shield(self._stopped), STOP_LIMIT)
+        except asyncio.TimeoutError:
+            survivors = 1
+        self._shim_requests.cancel_all()
+        self._channel.close()
+        return survivors
+
+
+def _close_all(fds: Sequence[int]) -> None:
+    for fd in fds:
+        os.close(fd)
+
+
+def _close_outputs(outputs: list[Output]) -> None:
+    for output in outputs:
+        output.close()

@@ -1,0 +1,179 @@
+"""Adds the content of an archive to an emulator (`archive_file.py`)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ..cage import disk
+from ..platform.platform import Platform
+from ..store import Store
+from . import recovery
+from .archive_database import open_archive_database
+from .archive_export import work_directory
+from .archive_file import IDENTIFIER, Contents, TransferError, extract_sandbox, unpack
+from .codec import create_locks, snapshot_file
+from .database import NAME
+from .loader import LoadedState, describe_failure, load_documents, load_state
+
+T = TypeVar("T")
+_STOPPED = "stopped: imported; resume the sandbox to go on"
+
+
+async def import_archive(platform: Platform, path: Path) -> Contents:
+    """Add the content of an archive; call it on the emulator's event loop. The sandboxes are stopped.
+
+    Raises:
+        TransferError: The file is not an export, is damaged, or has an id, key or address that exists here. Nothing was
+            imported.
+        OSError: The files cannot be written. Nothing was imported.
+    """
+    return await _Import(platform).run(path)
+
+
+class _Import:
+    def __init__(self, platform: Platform) -> None:
+        self._platform = platform
+        self._services = platform.services
+        #: Files and directories to remove if the import fails.
+        self._placed: list[Path] = []
+
+    async def run(self, path: Path) -> Contents:
+        copy, walk = self._services.workers.copy, self._services.workers.walk
+        work = work_directory(self._services, "import")
+        try:
+            await copy.run(unpack, Path(path), work)
+            state, sign_of_life = await copy.run(self._read, work)
+            _check_identifiers(state.store)
+            _check_files(state.store, work)
+            _check_owners(state.store)
+            self._check_conflicts(state.store)
+            await self._place_files(state.store, work)
+            self._check_conflicts(state.store)  # the store may have changed meanwhile
+            self._merge(state, sign_of_life)
+            self._placed.clear()
+            self._services.commit()
+        finally:
+            for placed in self._placed:
+                await walk.run(disk.remove, placed)
+                if placed.is_file():
+                    placed.unlink()
+            await walk.run(disk.remove, work)
+        return Contents.of(state.store)
+
+    def _read(self, work: Path) -> tuple[LoadedState, recovery.SignOfLife]:
+        """Read the records. Blocks."""
+        try:
+            with open_archive_database(work / NAME) as connection:
+                sign_of_life = recovery.SignOfLife.decode(load_documents(connection)["alive"])
+                return load_state(connection, self._services.files_dir / "snapshots"), sign_of_life
+        except Exception as error:  # a damaged record leads to many kinds of errors; nothing has been changed yet
+            raise TransferError(f"the archive's records cannot be read: {describe_failure(error)}") from error
+
+    def _check_conflicts(self, store: Store) -> None:
+        conflicts = list(_conflicts(store, self._services.store))
+        if conflicts:
+            more = f" and {len(conflicts) - 5} more" if len(conflicts) > 5 else ""
+            raise TransferError(
+                f"nothing was imported: {', '.join(conflicts[:5])}{more} are here already; import into an emulator"
+                " without them, such as a fresh one with another seed"
+            )
+
+    async def _place_files(self, store: Store, work: Path) -> None:
+        """Put the files of sandboxes and snapshots where the emulator expects them."""
+        isolation = self._services.provisioner.isolation
+        for sandbox in store.sandboxes.values():
+            layout = isolation.layout(self._services.files_dir / "sandboxes" / sandbox.id)
+            self._add_placed(layout.directory)
+            try:
+                source = work / "sandboxes" / sandbox.id
+                await self._services.workers.copy.run(extract_sandbox, layout, source)
+            except OSError as error:
+                raise TransferError(f"nothing was imported: the files of sandbox {sandbox.id}: {error}") from error
+        for snapshot in store.snapshots.values():
+            if snapshot.status == "completed":
+                self._add_placed(snapshot.file)
+                os.replace(snapshot_file(work / "snapshots", snapshot.id), snapshot.file)
+
+    def _add_placed(self, path: Path) -> None:
+        if path.exists():
+            raise TransferError(f"nothing was imported: {path} is there already")
+        self._placed.append(path)
+
+    def _merge(self, state: LoadedState, sign_of_life: recovery.SignOfLife) -> None:
+        """Add the records to the store, without an interruption in which other requests could see a part of them."""
+        here, imported = self._services.store, state.store
+        for sandbox in imported.sandboxes.values():
+            create_locks(sandbox)
+        here.accounts.update(imported.accounts)
+        here.keys.update(imported.keys)
+        here.logins.update(imported.logins)
+        here.sandboxes.update(imported.sandboxes)
+        _put_all(imported.sessions, here.sessions)
+        _put_all(imported.snapshots, here.snapshots)
+        _put_all(imported.alerts, here.alerts)
+        _put_all(imported.notifications, here.notifications)
+        for place, causes in state.alert_causes.items():
+            self._platform.alert_triggers.remember(place, causes)
+        self._platform.alert_triggers.recall(imported)
+        recovery.end_sessions(imported, sign_of_life)
+        for sandbox in imported.sandboxes.values():
+            if sandbox.status in ("running", "paused"):
+                recovery.stop(self._services, sandbox, sign_of_life, _STOPPED)
+
+
+def _check_identifiers(store: Store) -> None:
+    """Ids become names of files."""
+    for identifier in (*store.sandboxes, *store.snapshots):
+        if not IDENTIFIER.fullmatch(identifier):
+            raise TransferError(f"the archive is damaged: {identifier!r} is not an id")
+
+
+def _check_files(store: Store, work: Path) -> None:
+    for sandbox in store.sandboxes.values():
+        if not (work / "sandboxes" / sandbox.id / "workspace.tar").is_file():
+            raise TransferError(f"the archive is damaged: the files of sandbox {sandbox.id} are missing")
+    for snapshot in store.snapshots.values():
+        if snapshot.status == "completed" and not snapshot_file(work / "snapshots", snapshot.id).is_file():
+            raise TransferError(f"the archive is damaged: the file of snapshot {snapshot.id} is missing")
+
+
+def _check_owners(store: Store) -> None:
+    collections: tuple[dict[str, Any], ...] = (
+        store.sandboxes,
+        store.snapshots,
+        store.sessions,
+        store.alerts,
+        store.notifications,
+    )
+    owners = {record.account_id for records in collections for record in records.values()}
+    if not owners <= store.accounts.keys():
+        raise TransferError("the archive is damaged: it has records of accounts that are not in it")
+
+
+def _conflicts(imported: Store, here: Store) -> Iterator[str]:
+    """Yield what is in both stores."""
+    for name in ("account", "sandbox", "snapshot", "session", "alert", "notification"):
+        collection = "sandboxes" if name == "sandbox" else f"{name}s"
+        present = getattr(here, collection)
+        yield from (f"{name} {identifier}" for identifier in getattr(imported, collection) if identifier in present)
+    key_ids = {key.id for key in here.keys.values()}
+    for secret, key in imported.keys.items():
+        if secret in here.keys or key.id in key_ids:
+            yield f"API key {key.id}"
+    login_ids = {login.id for login in here.logins.values()}
+    for token, login in imported.logins.items():
+        if token in here.logins or login.id in login_ids:
+            yield f"login {login.id}"
+    emails = {account.email for account in here.accounts.values()}
+    for account in imported.accounts.values():
+        if account.email in emails:
+            yield f"e-mail address {account.email}"
+
+
+def _put_all(source: dict[str, T], target: dict[str, T]) -> None:
+    """Put the records one by one: the target may be a `TrackedDict`."""
+    for identifier, record in source.items():
+        target[identifier] = record

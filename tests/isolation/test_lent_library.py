@@ -1,0 +1,38 @@
+"""The modules that run inside a sandbox are copied into it together with their bytecode."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from caged.emulator.cage import inside
+from caged.emulator.cage.paths import Layout
+
+
+def test_bytecode_of_copied_modules_is_used_by_python(tmp_path: Path) -> None:
+    source = Path(inside.__file__).parent
+    layout = Layout(tmp_path / "box", mounted=True)
+    layout.make()
+    assert layout.lend_library() == "/opt/caged/lib"
+    library = layout.opt / "lib" / "inside"
+    assert {path.name for path in library.glob("*.py")} == {path.name for path in source.glob("*.py")}
+    for module in source.glob("*.py"):
+        cache = Path("__pycache__", f"{module.stem}.{sys.implementation.cache_tag}.pyc")
+        if (source / cache).exists():
+            assert (library / cache).read_bytes() == (source / cache).read_bytes()
+        # Python compares the time in whole seconds, and the size.
+        copy, original = (library / module.name).stat(), module.stat()
+        assert (copy.st_mtime_ns, copy.st_size) == (original.st_mtime_ns, original.st_size)
+
+
+def test_copied_modules_can_be_imported_without_their_origin(tmp_path: Path) -> None:
+    layout = Layout(tmp_path / "box", mounted=True)
+    layout.make()
+    layout.lend_library()
+    path = str(layout.opt / "lib")
+    code = f"import sys; sys.path.insert(0, {path!r}); from inside import shim, startup; print(shim.__file__)"
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, timeout=60, check=True, cwd="/"
+    )
+    assert done.stdout.strip() == str(layout.opt / "lib" / "inside" / "shim.py")

@@ -1,0 +1,161 @@
+"""An emulator whose installation, or whose directory, is removed while it runs still ends in order."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+from typing import Optional
+
+import pytest
+from leftovers import mounts, processes_with, run_dirs, unique_seconds, until
+from levels import LEVELS, isolation, need
+
+import caged
+import caged.emulator
+from caged import Caged
+
+#: From the signal to the end of the process, on a busy machine.
+SECONDS = 10.0
+
+
+def dependencies(name: str, extra: str = "", found: Optional[set[str]] = None) -> set[str]:
+    """The distributions that one needs, directly or indirectly."""
+    found = set() if found is None else found
+    for requirement in distribution(name).requires or ():
+        needed = re.match(r"[\w.-]+", requirement)
+        assert needed is not None, requirement
+        if needed[0] in found or ("extra ==" in requirement and (not extra or f'"{extra}"' not in requirement)):
+            continue
+        try:
+            distribution(needed[0])
+        except PackageNotFoundError:
+            continue  # for another version of Python, or another system
+        found.add(needed[0])
+        dependencies(needed[0], "", found)
+    return found
+
+
+@pytest.fixture(scope="module")
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the package with all that it needs, as a directory for PYTHONPATH."""
+    site = tmp_path_factory.mktemp("installation") / "site"
+    ignore = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(Path(caged.__file__).parent, site / "caged", ignore=ignore)
+    if not (site / "caged" / "emulator").exists():
+        shutil.copytree(Path(caged.emulator.__file__).parent, site / "caged" / "emulator", ignore=ignore)
+    for name in dependencies("caged", "emulator"):
+        for file in distribution(name).files or ():
+            if file.parts[0] == ".." or file.suffix == ".pyc":
+                continue
+            (site / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(str(file.locate()), site / file)
+    return site
+
+
+class Installed:
+    """`caged-emulator serve` from an installation of its own, which `remove` deletes."""
+
+    def __init__(self, folder: Path, installation: Path, level: str) -> None:
+        self.site = folder / "site"
+        shutil.copytree(installation, self.site)
+        self.tmp = folder / "tmp"
+        self.tmp.mkdir()
+        self.locators = folder / "locators"
+        ready = folder / "ready.json"
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("CAGED_")}
+        environment.update(
+            PYTHONPATH=str(self.site),
+            PYTHONDONTWRITEBYTECODE="1",
+            TMPDIR=str(self.tmp),
+            CAGED_EMULATOR_LOCATOR_DIR=str(self.locators),
+        )
+        # -S: nothing but the standard library can be imported from anywhere else.
+        self.process = subprocess.Popen(
+            [
+                sys.executable,
+                "-S",
+                "-m",
+                "caged.emulator",
+                "serve",
+                "--port",
+                "0",
+                "--isolation",
+                level,
+                "--ready-file",
+                str(ready),
+            ],
+            env=environment,
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        try:
+            until(lambda: ready.exists() or self.process.poll() is not None, 30)
+            assert self.process.poll() is None, self.process.communicate()[0]
+        except BaseException:
+            self.kill()
+            raise
+        content = json.loads(ready.read_text())
+        self.client = Caged(api_key=content["api_key"], base_url=content["base_url"])
+
+    def stop(self) -> tuple[float, str]:
+        """The seconds that it took to end after SIGTERM, and its output."""
+        began = time.monotonic()
+        self.process.send_signal(signal.SIGTERM)
+        output = self.process.communicate(timeout=60)[0]
+        return time.monotonic() - began, output
+
+    def kill(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.communicate(timeout=30)
+
+
+@pytest.fixture(params=[level for level in LEVELS if not level.endswith("-user")])
+def installed(request: pytest.FixtureRequest, tmp_path: Path, installation: Path) -> Iterator[Installed]:
+    need(request.param)
+    installed = Installed(tmp_path, installation, isolation(request.param))
+    yield installed
+    installed.client.close()
+    installed.kill()
+    assert mounts() == []
+
+
+def test_emulator_ends_in_order_when_its_installation_was_removed(installed: Installed) -> None:
+    mark = unique_seconds()
+    box = installed.client.sandboxes.create(template="minimal", agents=["claude"]).id
+    installed.client.sandboxes.exec(box, f"setsid sleep {mark} >/dev/null 2>&1 &")
+    installed.client.sandboxes.pause(installed.client.sandboxes.create(template="minimal").id)
+    assert processes_with(mark)
+    shutil.rmtree(installed.site)
+    seconds, output = installed.stop()
+    assert installed.process.returncode == 0, output
+    assert seconds < SECONDS
+    assert "Traceback" not in output
+    assert processes_with(mark) == processes_with(str(installed.tmp)) == []
+    assert run_dirs(installed.tmp) == []
+    assert list(installed.locators.glob("*.json")) == []
+
+
+def test_emulator_ends_in_order_when_its_directory_was_removed_too(installed: Installed) -> None:
+    mark = unique_seconds()
+    box = installed.client.sandboxes.create(template="minimal").id
+    installed.client.sandboxes.exec(box, f"setsid sleep {mark} >/dev/null 2>&1 &")
+    for directory in (installed.site, installed.tmp, installed.locators):
+        shutil.rmtree(directory)
+    seconds, output = installed.stop()
+    assert installed.process.returncode == 0, output
+    assert seconds < SECONDS
+    assert "Traceback" not in output
+    assert processes_with(mark) == []
