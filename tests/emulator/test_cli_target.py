@@ -76,7 +76,7 @@ def keys_of(call, *options):
     """The API keys of the accounts of the emulator that is meant."""
     done = call("accounts", "list", *options)
     assert done.returncode == 0, done.stderr
-    return [line.split()[1] for line in done.stdout.splitlines()]
+    return [line.split()[1] for line in done.stdout.splitlines()[1:]]
 
 
 def port_of(served):
@@ -211,12 +211,12 @@ def test_command_of_exec_reaches_its_own_emulator_though_others_run(two, call):
     script = f'{emulator} accounts list && echo "$CAGED_API_KEY" && {emulator} faults add sandboxes.exec --status 503'
     done = run("exec", "--", "sh", "-c", script, env=environment)
     assert done.returncode == 0, done.stderr
-    listed, key, fault = done.stdout.splitlines()
+    _header, listed, key, fault = done.stdout.splitlines()
     assert listed.split()[1] == key
     assert fault.startswith("fault_")
     done = run("exec", "--", *COMMAND, "exec", "--", "sh", "-c", script, env=environment)
     assert done.returncode == 0, done.stderr
-    listed, key, _fault = done.stdout.splitlines()
+    _header, listed, key, _fault = done.stdout.splitlines()
     assert listed.split()[1] == key
 
 
