@@ -6,8 +6,8 @@
         sandbox = caged.sandboxes.create(template="python-312")
         print(caged.sandboxes.exec(sandbox.id, "python --version").output)
 
-Names are loaded when first used: every pytest run of everyone who has the package installed imports it, with
-`caged.pytest_plugin`, and must not pay for httpx.
+Names are loaded when they are first used: every run of pytest where the package is installed imports it, with
+`caged.pytest_plugin`, and importing httpx takes time.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from ._models.account import Account, AccountSession, APIKey, CreatedAPIKey, Session
     from ._models.alerts import Alert, AlertPage, AlertRule, RuleConfig
     from ._models.billing import Subscription, Usage
+    from ._models.error_reasons import Refusal
     from ._models.events import EVENT_TYPES, EventPayload, IngestResponse
     from ._models.files import FileEntry, GitDiff, GitFileStatus
     from ._models.mcp import MCPPrompt, MCPResource, MCPTool
@@ -58,7 +59,6 @@ if TYPE_CHECKING:
         NotificationConfigUpdate,
         NotificationPage,
     )
-    from ._models.refusals import Refusal
     from ._models.sandboxes import (
         ExecResult,
         LogEntry,
@@ -196,7 +196,7 @@ _MODULES = {
         "NotificationConfigUpdate",
         "NotificationPage",
     ),
-    "_models.refusals": ("Refusal",),
+    "_models.error_reasons": ("Refusal",),
     "_models.sandboxes": (
         "ExecResult",
         "LogEntry",

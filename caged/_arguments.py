@@ -1,4 +1,4 @@
-"""Checks of what a caller passes in. Each refuses with a `CagedError` that names the argument.
+"""Checks of arguments. Each raises a `CagedError` that names the argument.
 
 Values are never quoted in the messages: some of them are secrets.
 """
@@ -21,7 +21,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def known_keywords(method: F) -> F:
-    """Refuse a keyword that a method does not have with a `CagedError` that names the nearest, before anything is sent.
+    """Raise a `CagedError` for an unknown keyword that names the nearest known one, before anything is sent.
 
     Static checkers see the method as it is written.
     """
@@ -33,7 +33,7 @@ def known_keywords(method: F) -> F:
             if name not in names:
                 raise CagedError(f"{called} has no argument {name!r}{did_you_mean(name, names)}")
 
-    # The method as a coroutine function stays one: some programs look.
+    # A coroutine function stays one, because some programs test for that.
     if inspect.iscoroutinefunction(method):
 
         @wraps(method)
@@ -52,7 +52,7 @@ def known_keywords(method: F) -> F:
 
 
 def segment(name: str, value: Any) -> str:
-    """An id as one path segment: percent-encoded, nothing safe but letters, digits and ``_.-~``."""
+    """An id as one path segment, percent-encoded except for letters, digits and ``_.-~``."""
     value = text(name, value)
     if not value:
         raise CagedError(f"{name} is empty; pass the id that the API gave")
@@ -73,7 +73,7 @@ def text(name: str, value: Any) -> str:
 
 
 def _text_hint(name: str, value: Any) -> str:
-    """What to pass in place of a value that is not a str; empty when there is no telling."""
+    """What to pass in place of a value that is not a str; empty when it is unknown."""
     if isinstance(value, (bytes, bytearray, memoryview)):
         return "; the API takes text only, decode it first"
     if isinstance(value, os.PathLike):
@@ -128,7 +128,7 @@ def seconds(name: str, value: Any) -> Optional[float]:
 
 
 def texts(name: str, value: Any) -> list[str]:
-    """A list or tuple of strings; a bare string is refused, it would be taken for its letters."""
+    """A list or tuple of strings. A bare string is an error: it would be read as a list of its letters."""
     if not isinstance(value, (list, tuple)):
         hint = f"; pass [{name}]" if isinstance(value, str) else ""
         raise CagedError(f"{name} must be a list of str, not {type(value).__name__}{hint}")

@@ -17,7 +17,7 @@ class Expect(enum.Enum):
     ARRAY = "a JSON array"  # null counts as an empty one
     TEXT = "text"
     BYTES = "bytes"
-    NOTHING = "nothing"  # the body is not looked at
+    NOTHING = "nothing"  # the body is not read
 
 
 class ClientDefault(enum.Enum):
@@ -38,7 +38,7 @@ class Call(Generic[T]):
         query: parameters; the None ones are not sent.
         body: sent as JSON; None sends no body and no Content-Type.
         timeout: seconds for each wait on the network; None means no limit.
-        repeatable: True when a second delivery does no harm, so that a lost answer may be asked for again.
+        repeatable: True when the request may be sent twice, so that it is repeated when its answer is lost.
     """
 
     method: str

@@ -1,4 +1,4 @@
-"""What is closed at the end of a `with` or `async with`: the clients, and what they open."""
+"""Base classes of what a `with` or `async with` block closes: the clients, and the sockets that they open."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Closing(ABC):
     def close(self) -> None: ...
 
     def _begin(self) -> None:  # noqa: B027 (most have nothing to do)
-        """What happens first in a `with`; what it raises is raised there."""
+        """Prepare for a `with` block; exceptions are raised there."""
 
     def __enter__(self: C) -> C:
         self._begin()
@@ -39,7 +39,7 @@ class AsyncClosing(ABC):
     async def close(self) -> None: ...
 
     async def _begin(self) -> None:  # noqa: B027 (most have nothing to do)
-        """What happens first in an `async with`; what it raises is raised there."""
+        """Prepare for an `async with` block; exceptions are raised there."""
 
     async def __aenter__(self: A) -> A:
         await self._begin()

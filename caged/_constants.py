@@ -1,4 +1,4 @@
-"""Every number and name the SDK runs on. Durations are in seconds."""
+"""The constants of the SDK. Durations are in seconds."""
 
 DEFAULT_BASE_URL = "https://api.caged.dev"
 API_PREFIX = "/v1"
@@ -14,14 +14,13 @@ DEFAULT_MAX_RETRIES = 2
 RETRY_STATUSES = frozenset({429, 502, 503, 504})
 BACKOFF_FIRST = 0.5  # upper bound of the first delay; doubles with every retry, drawn with full jitter
 BACKOFF_LONGEST = 8.0
-RETRY_AFTER_LONGEST = 60.0  # a server that asks for more gets no retry: the error goes to the caller
+RETRY_AFTER_LONGEST = 60.0  # no retry after a longer Retry-After; the error is raised
 
 SNAPSHOT_WAIT_TIMEOUT = 60.0
 SNAPSHOT_POLL_FIRST = 0.05
 SNAPSHOT_POLL_LONGEST = 1.0
 
-# httpx stops at 100 connections and then fails calls with a pool timeout; here many long execs at once are
-# normal.
+# httpx's default is 100 connections, after which calls fail with a pool timeout; many long execs at once are normal.
 MAX_CONNECTIONS = 1000
 MAX_KEEPALIVE_CONNECTIONS = 100
 
@@ -33,8 +32,8 @@ LARGEST_MESSAGE = 64 * 1024 * 1024
 LARGEST_INPUT = 64 * 1024
 SOCKET_PING_INTERVAL = 20.0
 SOCKET_PING_TIMEOUT = 20.0
-SOCKET_CLOSE_TIMEOUT = 2.0  # a server that does not answer the goodbye is not waited for
+SOCKET_CLOSE_TIMEOUT = 2.0  # the longest wait for the server's close frame
 # How long the digits of an exit code may stay without the line break that ends them.
 EXIT_CODE_PATIENCE = 1.0
-# Characters of a terminal's output that are kept until somebody asks for it.
+# Characters of a terminal's output that are kept until it is read.
 UNHEARD_OUTPUT = 1024 * 1024

@@ -1,9 +1,8 @@
-"""What happens around every call, without any I/O: build the request, judge the outcome, decide on retries.
+"""The steps of every call, without I/O: build the request, classify the outcome, decide on retries.
 
-`perform` is a generator. It yields what must be done (`Request`: send this; `Pause`: wait this long) and is
-sent what came of it; its return value is the result of the call. The two sessions in `_http` only do as told,
-so the sync and the async client cannot differ, and a helper made of several calls is one `yield from` after
-another.
+`perform` is a generator. It yields a step (`Request`: send this; `Pause`: wait this long) and receives its outcome; its
+return value is the result of the call. The two sessions in `_http` only carry out the steps, so the sync and the async
+client cannot differ, and a helper made of several calls is one `yield from` after another.
 """
 
 from __future__ import annotations
@@ -95,7 +94,7 @@ def perform(settings: Settings, call: Call[T], deadline: Optional[float] = None)
 
 
 def build(settings: Settings, call: Call[Any]) -> Request:
-    """The request that a call stands for.
+    """Build the request of a call.
 
     Raises:
         CagedError: the body cannot be written as JSON.
@@ -119,7 +118,7 @@ def _json_bytes(call: Call[Any], body: Mapping[str, Any]) -> bytes:
 
 
 def transport_error(call: Call[Any], cause: Exception, timeout: Optional[float], settings: Settings) -> CagedError:
-    """What a failure below HTTP means to the caller."""
+    """The error for a failure below HTTP."""
     if isinstance(cause, httpx.TimeoutException):
         limit = "" if timeout is None else f" after {timeout}s"
         unsent = isinstance(cause, _NEVER_SENT)
@@ -134,7 +133,7 @@ def transport_error(call: Call[Any], cause: Exception, timeout: Optional[float],
 
 
 def _delay(retries: int, wanted: Optional[float]) -> Optional[float]:
-    """Seconds until the next attempt; None when the server asks for more patience than there is."""
+    """Seconds until the next attempt; None when the server's Retry-After is too long to wait for."""
     if wanted is not None:
         return wanted if wanted <= RETRY_AFTER_LONGEST else None
     return random.uniform(0, min(BACKOFF_LONGEST, BACKOFF_FIRST * 2.0 ** min(retries, 30)))

@@ -13,7 +13,7 @@ from ._errors import CagedAPIError, CagedError, error_class
 from ._json import json_type
 
 if TYPE_CHECKING:
-    from ._models.refusals import Refusal
+    from ._models.error_reasons import Refusal
 
 T = TypeVar("T")
 
@@ -51,12 +51,12 @@ def decode(call: Call[T], response: httpx.Response) -> T:
 
 
 def api_error(call: Call[Any], response: httpx.Response) -> CagedAPIError:
-    """The error that an answer outside 2xx stands for."""
+    """The exception for an answer outside 2xx."""
     status, text, body = response.status_code, text_of(response), _json_body(response)
     fields: dict[str, Any] = body if isinstance(body, dict) else {}
     sentences = (fields.get("detail"), fields.get("error"))
     detail = next((sentence for sentence in sentences if sentence and isinstance(sentence, str)), None)
-    reason = _refusal(fields.get("reason"))
+    reason = _error_reason(fields.get("reason"))
     if status < 400:
         return CagedAPIError(
             _redirect_message(call, response),
@@ -98,7 +98,7 @@ def text_of(response: httpx.Response) -> str:
     """The body as text: by its charset, else UTF-8; what cannot be decoded becomes U+FFFD."""
     try:
         return response.content.decode(response.charset_encoding or "utf-8", "replace")
-    except (LookupError, ValueError):  # a charset nobody knows, or a codec that is not about text
+    except (LookupError, ValueError):  # an unknown charset, or a codec that is not for text
         return response.content.decode("utf-8", "replace")
 
 
@@ -111,10 +111,10 @@ def _json_body(response: httpx.Response) -> Any:
         return None
 
 
-def _refusal(reason: Any) -> Optional[Refusal]:
+def _error_reason(reason: Any) -> Optional[Refusal]:
     if not isinstance(reason, dict) or not reason.get("code") or not isinstance(reason["code"], str):
         return None
-    from ._models.refusals import Refusal  # errors are rare, start-up is not
+    from ._models.error_reasons import Refusal  # errors are rare, start-up is not
 
     return Refusal.from_api({key: value for key, value in reason.items() if isinstance(value, str)})
 

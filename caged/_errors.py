@@ -1,13 +1,13 @@
 """Every exception of the SDK.
 
     Exception
-      CagedError                   base of all; itself raised for what is refused or unreadable locally
-        CagedAPIError              the API answered with something other than success
+      CagedError                   base of all; itself raised for bad arguments and unreadable answers
+        CagedAPIError              the API answered with a status outside 2xx
           CagedValidationError     400, 422
           CagedAuthError           401, 403
           CagedNotFoundError       404
           CagedRateLimitError      429
-          CagedPlanLimitError      any refusal whose reason.code is plan_limit_reached
+          CagedPlanLimitError      any status whose reason.code is plan_limit_reached
           CagedServerError         500 and up
         CagedTimeoutError          no answer in time
         CagedConnectionError       no connection, or one that broke
@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Optional
 from ._naming import public
 
 if TYPE_CHECKING:
-    from ._models.refusals import Refusal
+    from ._models.error_reasons import Refusal
 
 
 def _revive(cls: type[CagedError], args: tuple[Any, ...], state: dict[str, Any]) -> CagedError:
@@ -44,12 +44,12 @@ class CagedError(Exception):
 
 @public
 class CagedAPIError(CagedError):
-    """Raised when the API answers outside 2xx with a status that no class below stands for, such as 409.
+    """Raised when the API answers with a status outside 2xx that has no class of its own, such as 409.
 
     Attributes:
         status: the HTTP status.
         detail: the server's sentence: its ``detail``, else its ``error``, else None.
-        reason: the classified refusal, when the server gave one.
+        reason: the classified reason, when the server gave one.
         body: the parsed JSON body, or None when the answer was not JSON.
         text: the body as text, always.
         request_id: the ``X-Request-Id`` header, for a support request.

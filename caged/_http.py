@@ -1,4 +1,4 @@
-"""The two places that do I/O: each drives the plans of `_core`, one blocking, one awaiting."""
+"""The two sessions that do I/O: each carries out the plans of `_core`, one blocking, one with asyncio."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ class AsyncSession:
 
 
 def check_open(session: Union[Session, AsyncSession]) -> None:
-    """Refuse to go on with a closed client."""
+    """Raise CagedError for a closed client."""
     if session.closed:
         raise CagedError("this client is closed; make a new one")
 
@@ -148,7 +148,7 @@ def _unusable(problem: Exception) -> CagedError:
 
 
 def _options(settings: Settings) -> dict[str, Any]:
-    """What both httpx clients are made with."""
+    """The options of both httpx clients."""
     local = is_loopback(settings.host)
     return {
         "headers": {

@@ -1,4 +1,4 @@
-"""What JSON calls things, for messages."""
+"""Names of JSON types, for messages."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""Names: where the public ones belong, and which one a misspelt one could be."""
+"""Public names: the module that they appear in, and suggestions for misspelt ones."""
 
 from __future__ import annotations
 

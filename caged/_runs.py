@@ -1,8 +1,8 @@
-"""What live runs of the pytest plugin created and did not yet destroy: a file per run, which survives whatever ends it.
+"""Ledgers of the pytest plugin's live runs: a file per run with what it created and has not destroyed yet.
 
-Here because the plugin writes and `caged-emulator sweep` reads it, and neither may need the other. A file holds one
-JSON object a line; every process of a run appends to it and holds a shared lock on it, which the kernel drops however
-the process ends. No API key is in it, only a fingerprint that tells one key from another.
+The module is part of the SDK because the plugin writes ledgers, `caged-emulator sweep` reads them, and neither may
+depend on the other. A file holds one JSON object per line; every process of a run appends to it and holds a shared lock
+on it, which the kernel releases however the process ends. It holds no API key, only a fingerprint of the key.
 """
 
 from __future__ import annotations
@@ -18,17 +18,18 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Optional
 
-#: In the environment of every sandbox that a run creates.
+#: An environment variable of every sandbox that a run creates; its value is the run's id.
 VARIABLE = "CAGED_RUN_ID"
 #: The description of a snapshot that was created without one is this and the id of the run.
 DESCRIPTION = "caged-run:"
-#: Where the files are, when it is set.
+#: When this environment variable is set, it names the directory of the ledgers.
 DIRECTORY_VARIABLE = "CAGED_RUNS_DIR"
 KINDS = ("snapshot", "sandbox", "key")  # in the order in which they are destroyed
 _ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
 
 
 def directory() -> Path:
+    """The directory of the ledgers."""
     named = os.environ.get(DIRECTORY_VARIABLE)
     if named:
         return Path(named).absolute()
@@ -39,11 +40,16 @@ def directory() -> Path:
 
 
 def fingerprint(api_key: str) -> str:
+    """A text that differs between API keys and does not reveal them."""
     return hashlib.sha256(f"caged-run {api_key}".encode()).hexdigest()[:16]
 
 
 class Ledger:
-    """A run's file, open for this process. OSError when there is no place for it."""
+    """A run's ledger, open for this process.
+
+    Raises:
+        OSError: The file cannot be created.
+    """
 
     def __init__(self, run: str, base_url: str, api_key: str) -> None:
         self._path = _path(run)
@@ -55,31 +61,33 @@ class Ledger:
         self._write(what="begin", run=run, base_url=base_url, key=key, began=began)
 
     def creating(self, kind: str) -> str:
-        """Before it is asked for. What is returned is for `created` or `refused`."""
+        """Note that something is about to be created. Returns a token for `created` or `refused`."""
         self._tokens += 1
         token = f"{os.getpid()}-{self._tokens}"
         self._write(what="creating", kind=kind, token=token)
         return token
 
     def created(self, kind: str, id: str, token: str = "") -> None:
+        """Note that it was created."""
         self._write(what="created", kind=kind, id=id, token=token)
 
     def refused(self, token: str) -> None:
-        """Nothing came of it."""
+        """Note that it was not created."""
         self._write(what="refused", token=token)
 
     def gone(self, kind: str, id: str) -> None:
+        """Note that it was destroyed."""
         self._write(what="gone", kind=kind, id=id)
 
     def close(self) -> None:
-        """The last process of the run removes the file when nothing is left of it. Harmless to repeat."""
+        """Close the file; the run's last process removes it when nothing is left. Harmless to repeat."""
         file, self._file = self._file, -1
         if file < 0:
             return
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            pass  # another process of the run lives, and will look
+            pass  # another process of the run lives, and does this at its end
         else:
             remove_if_empty(self._path)
         os.close(file)
@@ -91,7 +99,7 @@ class Ledger:
 
 def _path(run: str) -> Path:
     if not _ID.fullmatch(run) or run.startswith("."):
-        raise ValueError(f"{run!r} is no id of a run; they look like run_0123456789abcdef")
+        raise ValueError(f"{run!r} is not the id of a run; ids look like run_0123456789abcdef")
     return directory() / f"{run}.jsonl"
 
 
@@ -109,10 +117,15 @@ def _open_locked(path: Path) -> int:
 
 @dataclass
 class Run:
-    """`key`: the fingerprint of the API key. `held`: (kind, id) of what was created and not destroyed, oldest first.
-    `path`: None when nothing
-    is known of it here. `unanswered`: creations that were asked for and never answered. `running`: a process of it
-    still lives."""
+    """A live run, as its ledger describes it.
+
+    Attributes:
+        path: the ledger; None for a run that has none here.
+        key: the fingerprint of the API key.
+        running: whether a process of the run still lives.
+        held: (kind, id) of what was created and not destroyed, oldest first.
+        unanswered: how many requests to create something were never answered.
+    """
 
     id: str
     path: Optional[Path]
@@ -129,7 +142,7 @@ class Run:
 
 
 def runs() -> list[Run]:
-    """All that left something, oldest first."""
+    """The runs that have a ledger, oldest first."""
     try:
         paths = sorted(directory().glob("*.jsonl"))
     except OSError:
@@ -139,12 +152,16 @@ def runs() -> list[Run]:
 
 
 def find(id: str) -> Optional[Run]:
-    """ValueError for what is no id."""
+    """The run with an id; None when it has no ledger here.
+
+    Raises:
+        ValueError: It is not the id of a run.
+    """
     return _read(_path(id))
 
 
 def note_gone(run: Run, kind: str, id: str) -> None:
-    """It was destroyed by somebody else than the run."""
+    """Note that something was destroyed after the run."""
     assert run.path is not None
     file = os.open(run.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
@@ -154,14 +171,19 @@ def note_gone(run: Run, kind: str, id: str) -> None:
 
 
 def remove_if_empty(path: Optional[Path], unanswered: bool = False) -> None:
-    """`unanswered`: also when creations were never answered."""
+    """Remove a ledger that holds nothing any more.
+
+    Args:
+        path: The file; None does nothing.
+        unanswered: Remove it although some creations were never answered.
+    """
     run = _read(path) if path is not None else None
     if path is not None and run is not None and not run.held and (unanswered or not run.unanswered):
         path.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> Optional[Run]:
-    """None when there is no such file, or it is not ours."""
+    """Read a ledger; None when there is no such file, or it belongs to another user."""
     try:
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError:
@@ -194,7 +216,7 @@ def _lines(text: Any) -> Iterator[dict[str, Any]]:
         try:
             line = json.loads(raw)
         except ValueError:
-            continue  # the disk was full
+            continue  # a line that is cut, because the disk was full
         if isinstance(line, dict):
             yield line
 

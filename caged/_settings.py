@@ -1,4 +1,4 @@
-"""The settings of a client: key, address, limits. Checked here, once, before anything is opened."""
+"""The settings of a client: key, URL, limits. They are checked once, before anything is opened."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Settings:
 
 
 def resolve(api_key: Any, base_url: Any, timeout: Any, max_retries: Any) -> Settings:
-    """Check the arguments of a client and fill the gaps from the environment."""
+    """Check the arguments of a client; missing ones are taken from the environment."""
     retries = arguments.integer("max_retries", max_retries)
     if retries < 0:
         raise CagedError("max_retries must be 0 or more")
@@ -85,6 +85,6 @@ def _base_url(given: Any) -> str:
     if "?" in url or "#" in url:
         raise CagedError(f"{name} must not hold a query or a fragment")
     if parts.path.lower().endswith(API_PREFIX):
-        # A prefix of the path is kept, so every call would ask for /v1/v1/... and be a 404.
+        # A prefix of the path is kept, so every call would request /v1/v1/... and be a 404.
         raise CagedError(f"{name} must not end in {API_PREFIX}, which the client adds; leave it out")
     return url

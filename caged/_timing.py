@@ -1,4 +1,4 @@
-"""The only clock and the only sleeps of the SDK; tests replace these three names."""
+"""The clock and the sleeps of the SDK; tests replace these three functions."""
 
 from __future__ import annotations
 

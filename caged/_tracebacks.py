@@ -1,4 +1,4 @@
-"""Short tracebacks: what a user sees of an error begins with their own line, not with the SDK's inner workings.
+"""Short tracebacks: the traceback of an error ends at the user's own line, not inside the SDK.
 
 A public call goes through a *shell*, the only frame of the SDK that a traceback shows. pytest hides it, too
 (``__tracebackhide__``), so that a failure report and ``--pdb`` end at the line that made the call.

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import socket
 from collections.abc import Coroutine
 from typing import Any, Callable, Optional
+
+logger = logging.getLogger(__name__)
 
 #: Connections taken in one turn of the loop.
 BATCH = 32
@@ -19,19 +22,19 @@ _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 class Acceptor:
     """Passes each connection to `connected`, a coroutine function that owns it from then on. `room`: how many may be
-    taken now, asked before each batch; when it is 0 they wait in the kernel's queue. `log`: gets one line when
-    connections have to wait and one when they do not any more."""
+    taken now, asked before each batch; when it is 0 they wait in the kernel's queue. `label` is the
+    beginning of the lines that the log gets, one when connections have to wait and one when they do not any more."""
 
     def __init__(
         self,
         listening: socket.socket,
         connected: Callable[[socket.socket], Coroutine[Any, Any, Any]],
-        log: Callable[[str], None],
         room: Callable[[], int] = lambda: BATCH,
+        label: str = "",
     ) -> None:
         self._listening = listening
         self._connected = connected
-        self._log = log
+        self._label = f"{label}: " if label else ""
         self._room = room
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -56,11 +59,11 @@ class Acceptor:
                 return
             except OSError as error:
                 if error.errno not in _EXHAUSTED:
-                    self._log(f"accepting a connection failed: {error}")
+                    logger.error("%saccepting a connection failed: %s", self._label, error)
                 return self._back_off(str(error.strerror))
             if self._waiting:
                 self._waiting = False
-                self._log("connections are accepted again")
+                logger.info("%sconnections are accepted again", self._label)
             task = self._loop.create_task(self._connected(connection))
             self._tasks.add(task)
             task.add_done_callback(self._done)
@@ -68,12 +71,14 @@ class Acceptor:
     def _done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
-            self._log(f"a connection failed: {task.exception()!r}")
+            logger.error("%sa connection failed: %r", self._label, task.exception())
 
     def _back_off(self, why: str) -> None:
         if not self._waiting:
             self._waiting = True
-            self._log(f"connections have to wait: {why}; raise the limit (`ulimit -n`) or close some")
+            logger.warning(
+                "%sconnections have to wait: %s; raise the limit (`ulimit -n`) or close some", self._label, why
+            )
         self._loop.remove_reader(self._listening.fileno())
         self._retry = self._loop.call_later(RETRY_SECONDS, self._listen)
 

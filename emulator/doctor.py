@@ -58,7 +58,7 @@ def report() -> Iterator[str]:
 async def _probe_levels() -> list[ProbeResult]:
     """Try every isolation level."""
     run_dir = RunDirectory.create(None)
-    zygote = Zygote(run_dir.path, lambda line: None)
+    zygote = Zygote(run_dir.path)
     try:
         return [await probe(level, zygote, run_dir.path) for level in LEVELS]
     finally:

@@ -54,6 +54,7 @@ class Emulator(BaseEmulator):
         limits: Hold each sandbox to its memory, cores and processes.
         memory_limit: What memory_mb limits: each `process`, or by a control group the whole `sandbox`.
         scenario: File (TOML, YAML, JSON) that describes what is there from the start; see `loaded`.
+        allow_unused: Do not report unused controls at the end of a `with` block.
 
     Raises:
         ConfigError: A setting cannot be used.
@@ -76,10 +77,12 @@ class Emulator(BaseEmulator):
         limits: bool = True,
         memory_limit: MemoryLimit = "process",
         scenario: Union[str, os.PathLike[str], None] = None,
+        allow_unused: bool = False,
     ) -> None:
         settings = dict(locals())
-        del settings["self"]
+        del settings["self"], settings["allow_unused"]
         self.config = EmulatorConfig.make(**settings)
+        self._allow_unused = allow_unused
         self._runtime: Optional[Runtime] = None
         self._control: Optional[AdminClient] = None
         self._link_lock = threading.Lock()
@@ -166,18 +169,35 @@ class Emulator(BaseEmulator):
         error: Optional[BaseException],
         _traceback: Optional[TracebackType],
     ) -> None:
-        """Stop it. After a block that has not failed by itself, exceptions of the test's functions are raised.
+        """Stop it. A block that has ended without an exception fails when what a test set up did not work out.
 
         Raises:
             CallbackError: A function (of a stub, a program or an agent's reply) raised; it has no `allow_errors`.
+            AssertionError: A fault, stub or agent's reply was never used; it is not `optional`, and the emulator was
+                not made with `allow_unused=True`.
         """
         try:
             own = self._runtime if self._pid == os.getpid() else None
-            # Looked at directly first: most blocks end without any, and need no connection for that.
-            if error is None and own is not None and own.services.callback_errors.list("*"):
-                self.raise_callback_errors(account="*")
+            if error is None and own is not None:
+                self._raise_failures(own)
         finally:
             self.stop()
+
+    def _raise_failures(self, runtime: Runtime) -> None:
+        # Looked at directly first: most blocks end without any, and need no connection for that.
+        services = runtime.services
+        if services.callback_errors.list("*"):
+            self.raise_callback_errors(account="*")
+        if self._allow_unused:
+            return
+        first = runtime.platform.accounts.first()
+        controls = (services.faults, services.stubs, services.agent_replies)
+        texts = self.unused() if first is not None and any(one.of(first.id) for one in controls) else []
+        for account in list(self._control.usage.created_accounts) if self._control is not None else ():
+            if account in services.store.accounts:
+                texts += [f"in account {account}: {text}" for text in self.for_account(account).unused()]
+        if texts:
+            raise AssertionError("\n".join(texts))
 
     # --- looking
 
@@ -223,10 +243,10 @@ class Emulator(BaseEmulator):
 
     def log_tail(self, count: int = 20) -> list[str]:
         """The newest lines of the emulator's own log, oldest first."""
-        return self._running().log_tail(count)
+        return self._running().log.tail(count)
 
     def _log_text(self) -> str:
-        return "\n".join(self._runtime.log_tail(20)) if self._runtime is not None else ""
+        return "\n".join(self._runtime.log.tail(20)) if self._runtime is not None else ""
 
     @property
     def _link(self) -> AdminClient:

@@ -1,4 +1,4 @@
-"""A log on disk that cannot grow without bound, and reading one while it is written."""
+"""A log on disk of bounded size, and reading it while it is written."""
 
 from __future__ import annotations
 
@@ -10,13 +10,22 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Callable
 
-#: A full file becomes the older half, whose predecessor goes: never more than twice this on disk.
+#: A full file replaces the older half, so that a log takes at most twice this on disk.
 HALF_BYTES = 512 * 1024
-LOOK_SECONDS = 0.05
+#: Seconds between two checks for new lines.
+POLL_SECONDS = 0.05
 
 
 class LogFile:
-    """Mode 0600, in a directory that exists. OSError when it cannot be made; later failures lose lines, no more."""
+    """A log that only its owner can read (mode 0600). A write that fails, as on a full disk, loses its line.
+
+    Args:
+        path: The file, in a directory that exists.
+        half_bytes: The size at which a new file is begun.
+
+    Raises:
+        OSError: The file cannot be created, or exists already.
+    """
 
     def __init__(self, path: Path, half_bytes: int = HALF_BYTES) -> None:
         self.path = path
@@ -30,20 +39,20 @@ class LogFile:
         return os.open(self.path, flags, 0o600)
 
     def write(self, line: str) -> None:
-        """Adds a line, which may have further lines in it. From any thread."""
+        """Add a line, which may contain line breaks. May be called from any thread."""
         data = (line + "\n").encode("utf-8", "replace")[-self._half_bytes :]
         with self._lock:
             if self._file < 0:
                 return
             try:
                 if self._size + len(data) > self._half_bytes:
-                    self._begin_anew()
+                    self._rotate()
                 os.write(self._file, data)
                 self._size += len(data)
             except OSError:
                 pass  # a full disk must not take the emulator down
 
-    def _begin_anew(self) -> None:
+    def _rotate(self) -> None:
         os.replace(self.path, older(self.path))
         os.close(self._file)
         self._file = -1
@@ -51,7 +60,7 @@ class LogFile:
         self._size = 0
 
     def remove(self) -> None:
-        """Harmless to repeat."""
+        """Close and remove both files. Harmless to repeat."""
         with self._lock:
             if self._file >= 0:
                 os.close(self._file)
@@ -61,12 +70,16 @@ class LogFile:
 
 
 def older(path: Path) -> Path:
-    """Where the older half of a log is."""
+    """The file with the older half of a log."""
     return path.with_name(f"{path.name}.1")
 
 
 def tail(path: Path, count: int) -> list[str]:
-    """The newest `count` lines, oldest first. OSError when there is no such log."""
+    """Return the newest `count` lines, oldest first.
+
+    Raises:
+        OSError: The log does not exist.
+    """
     lines = deque(_lines(older(path)) if older(path).exists() else [], maxlen=count)
     lines.extend(_lines(path))
     return list(lines)
@@ -76,8 +89,17 @@ def _lines(path: Path) -> list[str]:
     return path.read_text(encoding="utf-8", errors="replace").splitlines()
 
 
-def follow(path: Path, count: int, alive: Callable[[], bool]) -> Iterator[str]:
-    """The newest `count` lines, then those that come, until `alive` says that none will. OSError as `tail`."""
+def follow(path: Path, count: int, is_alive: Callable[[], bool]) -> Iterator[str]:
+    """Yield the newest `count` lines, then new ones as they are written.
+
+    Args:
+        path: The log.
+        count: How many existing lines to begin with.
+        is_alive: Whether more lines may be written; when it returns False, the rest is read and the iteration ends.
+
+    Raises:
+        OSError: The log does not exist.
+    """
     shown = False
     while True:
         with open(path, encoding="utf-8", errors="replace", newline="\n") as file:
@@ -88,14 +110,14 @@ def follow(path: Path, count: int, alive: Callable[[], bool]) -> Iterator[str]:
                 shown = True
             replaced = False
             while not replaced:
-                # Both are asked first: what was written before is read below.
-                ended, replaced = not alive(), _replaced(file.fileno(), path)
+                # Checked before reading, so that what was written until then is read below.
+                ended, replaced = not is_alive(), _replaced(file.fileno(), path)
                 for line in file:
                     yield line.rstrip("\n")
                 if ended:
                     return
                 if not replaced:
-                    time.sleep(LOOK_SECONDS)
+                    time.sleep(POLL_SECONDS)
 
 
 def _replaced(descriptor: int, path: Path) -> bool:

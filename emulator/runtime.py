@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import socket
-from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
@@ -21,13 +21,13 @@ from .cage.zygote import Zygote
 from .config import ConfigError, EmulatorConfig
 from .control.agent_replies import AgentReplies
 from .control.clock import SEEDED_START, Clock
-from .control.current_account import ALL_ACCOUNTS, current
 from .control.faults import Faults
-from .control.journal import Journal, cut
+from .control.journal import Journal
 from .control.randomness import Randomness
 from .control.stubs import Stubs
+from .discovery import locator_directories
+from .emulator_log import EmulatorLog, LogOutput
 from .listening import bind, url_of
-from .locator import places
 from .platform.accounts import new_admin_key
 from .platform.platform import Platform
 from .platform.services import Services
@@ -42,9 +42,7 @@ if TYPE_CHECKING:
     from .scenario import Loaded, Scenario
     from .server import Server
 
-
-#: Lines of the emulator's log that are kept in memory, and characters of a line.
-LOG_LINES, LOG_CHARACTERS = 1000, 16 * 1024
+logger = logging.getLogger(__name__)
 
 
 class Runtime:
@@ -54,16 +52,18 @@ class Runtime:
     def __init__(
         self,
         config: EmulatorConfig,
-        echo: Optional[Callable[[str], None]] = None,
         key_files: Sequence[Path] = (),
+        log_outputs: Sequence[LogOutput] = (),
     ) -> None:
-        """`key_files`: files outside of the state directory that will hold keys of this emulator."""
+        """Make everything, and listen.
+
+        Args:
+            key_files: Files outside of the state directory that will hold keys of this emulator.
+            log_outputs: What gets the lines of its log, besides `log.tail`.
+        """
         self.config = config
         self._key_files = key_files
         self.admin_key = config.admin_key or new_admin_key()
-        self._echo = echo
-        #: The newest lines of the log, each with the account that it is about; empty: the emulator itself.
-        self._lines: deque[tuple[str, str]] = deque(maxlen=LOG_LINES)
         self._clock = Clock(None if config.seed is None else SEEDED_START)
         self._loop: Optional[asyncio.AbstractEventLoop] = None
         self._stop: Optional[asyncio.Event] = None
@@ -84,9 +84,10 @@ class Runtime:
                 self._persistence.close()
             self._socket.close()
             raise
+        self.log = EmulatorLog(self._clock, log_outputs)
         self.base_url = url_of(self._socket)
         kept = self._persistence
-        self._zygote = Zygote(self._run_dir.path, self.log, kept.lock if kept is not None else None)
+        self._zygote = Zygote(self._run_dir.path, kept.lock if kept is not None else None)
         self._toolchains = Toolchains()
         self._workers = Workers()
         randomness = kept.randomness(config.seed) if kept is not None else Randomness(config.seed)
@@ -106,24 +107,29 @@ class Runtime:
             files_dir=kept.path if kept is not None else self._run_dir.path,
             workers=self._workers,
             keeper=kept,
-            log=self.log,
             memory=self._memory_groups(),
             admin_key=self.admin_key,
             base_url=self.base_url,
-            log_tail=self.log_tail,
+            log_tail=self.log.tail,
         )
         self.platform = Platform(self.services)
         try:
             if kept is not None:
-                kept.load(self.platform)
-                if self.platform.accounts.first() is not None and self._scenario is not None:
-                    self._scenario = None  # what it made is there, with all that has happened to it since
-                    self.log(f"scenario {config.scenario} is not loaded: {config.state_dir} has a state already")
+                with self.log.selected():
+                    self._load_state(kept)
             self.api_key = self._first_key()
             self.services.commit()
         except BaseException:
             self.clean_up()
             raise
+
+    def _load_state(self, kept: Persistence) -> None:
+        kept.load(self.platform)
+        if self.platform.accounts.first() is not None and self._scenario is not None:
+            self._scenario = None  # what it made is there, with all that has happened to it since
+            logger.info(
+                "scenario %s is not loaded: %s has a state already", self.config.scenario, self.config.state_dir
+            )
 
     def _first_key(self) -> str:
         """A full key of the emulator's first account, which is made when the state holds none."""
@@ -153,24 +159,13 @@ class Runtime:
     def _make_provisioner(self, isolation: IsolationLevel) -> Provisioner:
         return Provisioner(self._run_dir.path, self._zygote, isolation, self._toolchains.shell, self._workers)
 
-    def log(self, line: str) -> None:
-        stamped = f"{self._clock.timestamp()} {cut(line, LOG_CHARACTERS)}"
-        self._lines.append((current(), stamped))
-        if self._echo is not None:
-            self._echo(stamped)
-
-    def log_tail(self, count: int, account: str = ALL_ACCOUNTS) -> list[str]:
-        """The newest lines, oldest first. `account`: only those about that account or about the emulator itself."""
-        shown = [line for of, line in list(self._lines) if account in (of, ALL_ACCOUNTS) or not of]
-        return shown[-count:]
-
     async def _choose_isolation(self) -> None:
         """Raises IsolationUnavailable when the level that was asked for does not work here, ConfigError when a file
         with keys cannot
         be kept from sandboxes."""
         keys = {key_directory(path): path for path in self._key_files}
         # Those of emulators that others start.
-        locators = [key_directory(directory / "locator") for directory, _ in places()]
+        locators = [key_directory(directory / "locator") for directory, _ in locator_directories()]
         isolation, self.services.probe_results = await choose(
             self.config.isolation, self._zygote, self._run_dir.path, [*keys, *locators]
         )
@@ -186,10 +181,10 @@ class Runtime:
             refused = "; ".join(
                 describe(probe_result) for probe_result in self.services.probe_results if not probe_result.works
             )
-            self.log(f"warning: sandboxes have process isolation only. {refused}")
+            logger.warning("sandboxes have process isolation only. %s", refused)
         if not self.services.probe_results[-1].confined and os.geteuid() == 0:
-            self.log(
-                "warning: sandboxes run as root, and a command can end every process of root on this machine"
+            logger.warning(
+                "sandboxes run as root, and a command can end every process of root on this machine"
                 " (kill -9 -1, pkill): isolation 'process' was chosen by name and signals cannot be confined here"
             )
 
@@ -215,6 +210,7 @@ class Runtime:
     async def _run(self, on_ready: Callable[[], None]) -> None:
         self._stop = asyncio.Event()
         self._loop = asyncio.get_running_loop()
+        self.log.use_loop(self._loop)
         if self._stop_requested:
             self._stop.set()
         app, server = await self._get_ready()
@@ -222,7 +218,7 @@ class Runtime:
             self._persistence.begin()
         answering = asyncio.Event()
         self.app = app.build(self.platform)
-        self._server = server.Server(self.app, self._socket, answering.set, self.log)
+        self._server = server.Server(self.app, self._socket, answering.set)
         await self.platform.start()
         serving = self._loop.create_task(self._server.serve())
         stopping = self._loop.create_task(self._stop.wait())
@@ -291,6 +287,7 @@ class Runtime:
         if self._persistence is not None:
             self._persistence.close()
         self._run_dir.remove()
+        self.log.detach()
 
     def abandon(self) -> None:
         """The short way out, from any thread, without the loop: the zygote takes every sandbox down."""

@@ -26,9 +26,7 @@ KEEP_ALIVE_SECONDS = 90
 class Server:
     """`serve` returns after `stop` was called. Signals are the caller's business."""
 
-    def __init__(
-        self, app: ASGIApp, sock: socket.socket, on_ready: Callable[[], None], log: Callable[[str], None]
-    ) -> None:
+    def __init__(self, app: ASGIApp, sock: socket.socket, on_ready: Callable[[], None]) -> None:
         self._sock = sock
         config = uvicorn.Config(
             app,
@@ -50,7 +48,7 @@ class Server:
             server_header=False,
             proxy_headers=False,
         )
-        self._uvicorn = _Uvicorn(config, on_ready, log)
+        self._uvicorn = _Uvicorn(config, on_ready)
 
     async def serve(self) -> None:
         await self._uvicorn.run_on(self._sock)
@@ -69,17 +67,16 @@ def _websocket(**options: Any) -> Any:
 
 
 class _Uvicorn(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None], log: Callable[[str], None]) -> None:
+    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
         super().__init__(config)
         self._on_ready = on_ready
-        self._log = log
         self._clients = Clients()
         self.stopping = asyncio.Event()
 
     async def startup(self, sockets: Optional[list[socket.socket]] = None) -> None:
         """As uvicorn's for listening sockets, with an acceptor that lives through a lack of descriptors."""
         await self.lifespan.startup()
-        acceptors: list[Any] = [Acceptor(sock, self._connected, self._log, self._room) for sock in sockets or ()]
+        acceptors: list[Any] = [Acceptor(sock, self._connected, self._room) for sock in sockets or ()]
         self.servers = acceptors
         self.started = True
         self._on_ready()

@@ -13,11 +13,12 @@ import errno
 import threading
 import time
 from collections import OrderedDict, deque
-from contextvars import Context, copy_context
+from contextvars import Context
 from dataclasses import dataclass, field
 from typing import IO, Any, Callable, Optional, TypeVar
 
 from .control.current_account import current
+from .emulator_log import context_for_thread
 
 T = TypeVar("T")
 
@@ -149,7 +150,7 @@ class Pool:
             except RuntimeError:
                 pass  # the loop is closed: the emulator has ended
 
-        job = _Job(current(), lambda: call(*args), copy_context(), stop or Stop(), deliver)
+        job = _Job(current(), lambda: call(*args), context_for_thread(), stop or Stop(), deliver)
         self._put(job)
         try:
             return await asyncio.shield(outcome)

@@ -16,10 +16,10 @@ from typing import Any
 
 import pytest
 
-from . import _hints, _markers, _policy
+from . import _markers, _policy, _scope_mismatch
 from ._factory import CagedFactory
 from ._fixtures import _caged_running, _caged_scope, async_caged, caged, caged_emulator, caged_factory, caged_sandbox
-from ._needs import _caged_isolation, require_isolation
+from ._isolation import _caged_isolation, require_isolation
 from ._policy import LEAKS, POLICY, UNUSED
 from ._summary import collect, write
 from ._target import RUN_INPUT, TARGET, resolve
@@ -36,7 +36,7 @@ __all__ = [
     "caged_sandbox",
 ]
 
-# marker -> (is it for live runs?, what the reason says is needed)
+# marker -> (whether its tests run in live runs, the reason's text)
 _ONLY = {
     "caged_emulator_only": (False, "needs the emulator"),
     "caged_live_only": (True, "needs the real API"),
@@ -65,19 +65,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--caged-leaks",
         choices=LEAKS,
-        help="what of sandboxes, snapshots and sockets that a test leaves open: ignore (default), warn at the end of "
-        "the run, or fail the test (env CAGED_LEAKS)",
+        help="when a test leaves sandboxes, snapshots or sockets open: ignore (default), warn at the end of the run, "
+        "or fail the test (error) (env CAGED_LEAKS)",
     )
     group.addoption(
         "--caged-unused",
         choices=UNUSED,
-        help="what of faults and stubs that met nothing in a test: fail it (error, the default), warn at the end of "
-        "the run, or ignore (env CAGED_UNUSED)",
+        help="when faults, stubs or replies of a test were never used: fail it (error, the default), warn at the end "
+        "of the run, or ignore (env CAGED_UNUSED)",
     )
     group.addoption(
         "--caged-keep-failed",
         action="store_true",
-        help="keep the sandboxes of failed tests, and tell how to open a shell in them",
+        help="keep the sandboxes of failed tests, and print how to open a shell in them",
     )
     parser.addini("caged_target", "emulator (default) or live, see --caged-target")
     parser.addini("caged_isolation", "isolation level of the emulator, see --caged-isolation")
@@ -98,9 +98,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[TARGET] = resolve(config)
     policy = config.stash[POLICY] = _policy.resolve(config)
     if policy.keep_failed and not hasattr(config, "workerinput"):
-        from . import _kept
+        from . import _kept_sandboxes
 
-        _kept.clear(config)
+        _kept_sandboxes.clear(config)
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
@@ -126,23 +126,23 @@ def pytest_collection_modifyitems(config: pytest.Config, items: Sequence[pytest.
                 item.add_marker(pytest.mark.skip(reason=reason))
         if "caged_needs" in names and not live and _markers.is_sound(item):
             require_isolation(item)
-    _hints.register(config, items)
+    _scope_mismatch.register(config, items)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """An xdist worker is about to start: what it has to know."""
+    """Send an xdist worker that is about to start the run's id, and the address of a shared emulator."""
     target = node.config.stash[TARGET]
     node.workerinput[RUN_INPUT] = target.run
     if target.shared:
-        from . import _emulators
+        from . import _emulator_source
 
-        _emulators.share(node.config, node.workerinput)
+        _emulator_source.share(node.config, node.workerinput)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    """An xdist worker has ended: what its emulator was like."""
+    """Add what an xdist worker that has ended says in the summary."""
     collect(node.config, getattr(node, "workeroutput", {}))
 
 

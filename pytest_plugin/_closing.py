@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def close_async(client: AsyncCaged) -> None:
-    """Close the client, in a loop of its own."""
+    """Close the client in a new event loop; in a thread of its own where a loop is running."""
 
     def run() -> None:
         # Not asyncio.run: it would take away the event loop that the thread has set.

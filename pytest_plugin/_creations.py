@@ -1,4 +1,4 @@
-"""What was created while a test ran, with one API key, told from the requests of this process and their answers."""
+"""What was created while a test ran, with one API key, as this process's requests and their answers show."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _CREATES = re.compile(r"(?P<kind>sandboxes|sandboxes/[^/]+/snapshots|account/key
 _PAUSE = re.compile(r"sandboxes/(?P<id>[^/]+)/pause")
 _THING = re.compile(r"(?P<kind>sandboxes|snapshots|account/keys)/(?P<id>[^/]+)")
 _KINDS = {"sandboxes": "sandbox", "snapshots": "snapshot", "account/keys": "key"}
-#: Of the requests, for the report of a failed test.
+#: The number of requests that are kept for the report of a failed test.
 _LAST = 20
 #: Seconds that a search for automatic snapshots may take, and that a request waits for one.
 LOOK = 5.0
@@ -31,8 +31,15 @@ _WAIT = 2.0
 
 
 class Creations:
-    """With one API key, or with a key created by it. Ids are in order of creation. `run`: the id that what is created
-    carries; `ledger`: where it is noted."""
+    """The resources that were created with an API key, or with a key created by it. Ids are in order of creation.
+
+    Args:
+        base_url: The API.
+        api_key: The key.
+        run: The id of the run, which sandboxes and snapshots carry.
+        ledger: Where creations are noted.
+        of_test: Whether the scope is a test's; else it is an account that a fixture has opened.
+    """
 
     def __init__(
         self, base_url: str, api_key: str, run: str = "", ledger: Optional[Ledger] = None, of_test: bool = True
@@ -41,14 +48,13 @@ class Creations:
         self._bearers = {f"Bearer {api_key}"}
         self._run = run
         self._ledger = ledger
-        #: Of a test; otherwise of an account that a fixture has opened.
         self.of_test = of_test
         self.sandboxes: list[str] = []
         self.snapshots: list[str] = []
         self.keys: list[str] = []
-        #: Snapshots that nobody asked for: a pause made them.
+        #: Snapshots that the platform made when a sandbox was paused.
         self.automatic: set[str] = set()
-        #: Clients whose creations belong here, whatever else is open.
+        #: Clients whose creations belong here, whatever other scope is open.
         self.clients: weakref.WeakSet[Any] = weakref.WeakSet()
         #: Searches for the snapshots that a pause made, by sandbox.
         self._searches: dict[str, threading.Thread] = {}
@@ -64,7 +70,7 @@ class Creations:
         return self._path(request) is not None
 
     def concerns(self, request: httpx.Request) -> bool:
-        """Does this request create something, pause a sandbox of ours, or destroy something of ours?"""
+        """Whether this request creates something, or pauses or destroys something that was created here."""
         path = self._path(request)
         if path is None:
             return False
@@ -73,7 +79,7 @@ class Creations:
         return request.method == "POST" and (bool(_CREATES.fullmatch(path)) or self._paused(path) is not None)
 
     def before(self, request: httpx.Request) -> tuple[httpx.Request, str]:
-        """What to send in its place, so that what it creates carries the run's id, and the ledger's token for
+        """The request to send in its place, so that what it creates carries the run's id, and the ledger's token for
         `after`."""
         kind = self._created_kind(request)
         if kind is None:
@@ -82,7 +88,7 @@ class Creations:
         return (_marked(request, kind, self._run) if self._run else request), token
 
     def after(self, token: str, request: httpx.Request, response: httpx.Response) -> None:
-        """It was answered. The body of a creation's answer must have been read."""
+        """Note the answer to a request. The body must have been read."""
         if token:
             id = _id(_created(self._created_kind(request), _json(response)))
             if response.is_success and id:
@@ -95,7 +101,7 @@ class Creations:
             self._in_ledger("refused", token)
 
     def _in_ledger(self, what: str, *arguments: str) -> str:
-        """A full disk must not become a failure of the request that is noted."""
+        """Write to the ledger. A failure, such as a full disk, must not fail the request that is noted."""
         if self._ledger is None:
             return ""
         try:
@@ -107,8 +113,8 @@ class Creations:
     def saw(self, request: httpx.Request, response: httpx.Response) -> Optional[tuple[str, httpx.Request]]:
         """Note what the answer to such a request created. The body must have been read.
 
-        Pausing makes an automatic snapshot without naming it: then the sandbox is returned with the request that lists
-        its snapshots. Its answer is to be handed to `saw_snapshots`.
+        Pausing makes an automatic snapshot without naming it. Then the sandbox is returned, with a request that lists
+        its snapshots and whose answer is passed to `saw_snapshots`.
         """
         path = self._path(request)
         if path is None:
@@ -135,13 +141,13 @@ class Creations:
             _note(self.snapshots, body)
         return None
 
-    def search(self, sandbox: str, ask: Callable[[], httpx.Response]) -> None:
-        """Ask for the sandbox's snapshots in a thread of its own: the request that paused it neither waits for this
+    def search(self, sandbox: str, request: Callable[[], httpx.Response]) -> None:
+        """Request the sandbox's snapshots in a thread of its own: the request that paused it neither waits for this
         nor fails with it. What is not found here is found by `destroy`, unless the sandbox is gone by then."""
 
         def work() -> None:
             try:
-                self.saw_snapshots(ask())
+                self.saw_snapshots(request())
             except Exception:  # best effort, whatever a transport raises
                 pass
 
@@ -150,7 +156,7 @@ class Creations:
         thread.start()
 
     def wait_for_searches(self, sandboxes: Iterable[str], seconds: float = _WAIT) -> None:
-        """Before these sandboxes are destroyed; all together no longer than `seconds`."""
+        """Wait before these sandboxes are destroyed, no longer than `seconds` altogether."""
         deadline = time.monotonic() + seconds
         for sandbox in sandboxes:
             thread = self._searches.pop(sandbox, None)
@@ -164,7 +170,7 @@ class Creations:
         return id if kind == "sandbox" else ""
 
     def has(self, request: httpx.Request) -> bool:
-        """Is this request about something that was created here: is it destroyed, or a sandbox paused?"""
+        """Whether this request pauses or destroys something that was created here."""
         path = self._path(request)
         return path is not None and bool(self._ours_by_path(path) or self._paused(path))
 
@@ -217,7 +223,7 @@ class Creations:
     # --- the end
 
     def destroy(self, client: Caged) -> list[str]:
-        """Destroy everything noted and not gone yet. One line per thing that would not go."""
+        """Destroy everything that still exists. Returns one line for each resource that could not be destroyed."""
         problems: list[str] = []
         self.wait_for_searches(list(self._searches), LOOK)
 

@@ -1,4 +1,4 @@
-"""CAGED_BASE_URL and CAGED_API_KEY while a fixture is active: a bare `Caged()` lands on the same target."""
+"""CAGED_BASE_URL and CAGED_API_KEY while a fixture is active, so that a bare `Caged()` uses the same account."""
 
 from __future__ import annotations
 

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from caged.emulator import CallbackError
 
     from ._accounts import EmulatorAccount
-    from ._emulators import AnyEmulator
+    from ._emulator_source import AnyEmulator
 
 
 class CagedFactory:
-    """What the fixture `caged_factory` is."""
+    """The object of the fixture `caged_factory`: opens accounts for fixtures of a wider scope than one test."""
 
     def __init__(self, session: pytest.Session, emulator: Optional[AnyEmulator]) -> None:
         self._session = session
@@ -60,19 +60,19 @@ class CagedFactory:
         from caged.emulator import EmulatorError
 
         from ._accounts import EmulatorAccount
-        from ._scopes import tell_unused
+        from ._scopes import report_unused
 
         config, emulator = self._session.config, self._emulator
         assert emulator is not None
         failed = self._session.testsfailed
         account = EmulatorAccount(emulator, emulator.create_account(name))
-        emulator._link.usage.created_accounts.pop(account.id, None)  # this block looks after it
+        emulator._link.usage.created_accounts.pop(account.id, None)  # this block deletes it
         unused: list[str] = []
         raised: Optional[CallbackError] = None
         try:
             yield account
             raised = _callback_error(account)
-            # After a failed test it is no news that something was not used.
+            # A test that failed did not come to its end, so unused controls are not reported.
             if not allow_unused and config.stash[POLICY].unused != "ignore" and failed == self._session.testsfailed:
                 unused = _unused(account)
         finally:
@@ -84,13 +84,13 @@ class CagedFactory:
                 pass  # the emulator was stopped, with everything in it
         if raised is not None:
             pytest.fail(f"{who}: {raised}", pytrace=False)
-        tell_unused(config, who, unused)
+        report_unused(config, who, unused)
 
     @contextmanager
     def _live(self, who: str) -> Iterator[Any]:
         from ._accounts import LiveAccount
-        from ._live import watching
-        from ._scopes import destroy, new_creations, still_there
+        from ._live_scope import destroy, fail_on_remains, new_creations
+        from ._request_recorder import recording
 
         config = self._session.config
         creations = new_creations(config, of_test=False)
@@ -98,12 +98,12 @@ class CagedFactory:
         account = LiveAccount(target.base_url, target.api_key or "", creations)
         problems: list[str] = []
         try:
-            with watching(creations):
+            with recording(creations):
                 yield account
         finally:
             account.close_clients()
             problems = destroy(config, creations)
-        still_there(config, [f"{problem} ({who})" for problem in problems])
+        fail_on_remains(config, [f"{problem} ({who})" for problem in problems])
 
 
 def _callback_error(account: EmulatorAccount) -> Optional[CallbackError]:

@@ -1,4 +1,4 @@
-"""The fixtures. Each imports what it needs when it runs: asyncio alone costs a pytest start a tenth."""
+"""The fixtures. Each imports what it needs when it runs: importing asyncio alone takes a tenth of pytest's start."""
 
 from __future__ import annotations
 
@@ -14,36 +14,40 @@ from ._target import TARGET
 if TYPE_CHECKING:
     from caged import AsyncCaged, Caged, Sandbox
 
-    from . import _scopes
     from ._accounts import EmulatorAccount
-    from ._emulators import AnyEmulator
+    from ._emulator_source import AnyEmulator
+    from ._scopes import Scope
 
 
 @pytest.fixture(scope="session")
 def _caged_running(request: pytest.FixtureRequest) -> Iterator[AnyEmulator]:
-    """The emulator of this run: one that runs already (--caged-emulator-url), the one that xdist's workers share
-    (--caged-shared), or one of this process, started when needed."""
+    """The emulator of this process: one that runs already (--caged-emulator-url), the one that xdist's workers share
+    (--caged-shared), or one that is started with the first test that needs it."""
     target = request.config.stash[TARGET]
-    from . import _emulators, _summary, _watch
+    from . import _emulator_source, _hooks, _summary
 
-    with _emulators.opened(target) as emulator:
-        _watch.start_watching(request.config, emulator)
-        _summary.note(request.config, emulator)
+    with _emulator_source.opened(target) as emulator:
+        _hooks.register(request.config, emulator)
+        _summary.add_emulator(request.config, emulator)
         yield emulator
 
 
 @pytest.fixture
-def _caged_scope(request: pytest.FixtureRequest) -> Iterator[_scopes.Scope]:
-    """Shared by all fixtures of one test, created with the first. Everything in it is destroyed when it ends."""
-    from . import _scopes, _watch
+def _caged_scope(request: pytest.FixtureRequest) -> Iterator[Scope]:
+    """The scope that all fixtures of one test share. Everything in it is destroyed when it ends."""
+    from . import _hooks
 
-    _watch.start_watching(request.config)
+    _hooks.register(request.config)
     if request.config.stash[TARGET].live:
-        with _scopes.live(request.node) as scope:
-            yield scope
+        from ._live_scope import live
+
+        with live(request.node) as live_scope:
+            yield live_scope
     else:
-        with _scopes.on_emulator(request.node, request.getfixturevalue("_caged_running")) as own:
-            yield own
+        from ._emulator_scope import on_emulator
+
+        with on_emulator(request.node, request.getfixturevalue("_caged_running")) as emulator_scope:
+            yield emulator_scope
 
 
 @pytest.fixture
@@ -67,7 +71,7 @@ def caged_factory(request: pytest.FixtureRequest) -> CagedFactory:
 
 
 @pytest.fixture
-def caged(_caged_scope: _scopes.Scope) -> Caged:
+def caged(_caged_scope: Scope) -> Caged:
     """A client for this test alone. On the emulator `sandboxes.list()` starts empty.
 
     What the test creates is destroyed after it, also when it fails. In live runs that is what this process
@@ -82,7 +86,7 @@ def caged(_caged_scope: _scopes.Scope) -> Caged:
 
 
 @pytest.fixture
-def async_caged(_caged_scope: _scopes.Scope) -> AsyncCaged:
+def async_caged(_caged_scope: Scope) -> AsyncCaged:
     """An AsyncCaged for any runner (asyncio.run, pytest-asyncio, anyio), on the same account as `caged`."""
     from caged import AsyncCaged
 
@@ -101,7 +105,7 @@ def async_caged(_caged_scope: _scopes.Scope) -> AsyncCaged:
 
 
 @pytest.fixture
-def caged_sandbox(request: pytest.FixtureRequest, _caged_scope: _scopes.Scope, caged: Caged) -> Sandbox:
+def caged_sandbox(request: pytest.FixtureRequest, _caged_scope: Scope, caged: Caged) -> Sandbox:
     """A running sandbox, made with the options of `@pytest.mark.caged(template=..., env=..., ...)`."""
     from caged import CagedError
 
@@ -110,9 +114,9 @@ def caged_sandbox(request: pytest.FixtureRequest, _caged_scope: _scopes.Scope, c
     try:
         sandbox = caged.sandboxes.create(**options)
     except CagedError as error:
-        # Names only: the values of env and repo_token are nobody's business in a CI log.
-        asked = f" (options of @pytest.mark.caged: {', '.join(options)})" if options else ""
-        pytest.fail(f"caged_sandbox: {error}{asked}", pytrace=False)
+        # Names only, because env and repo_token hold secrets.
+        given = f" (options of @pytest.mark.caged: {', '.join(options)})" if options else ""
+        pytest.fail(f"caged_sandbox: {error}{given}", pytrace=False)
     _caged_scope.fixtures.add(sandbox.id)
     if sandbox.status == "error":
         logs = "".join(f"\n  {entry.type}: {entry.message}" for entry in caged.sandboxes.logs(sandbox.id))

@@ -1,4 +1,4 @@
-"""What becomes of what a test leaves behind, decided once when pytest is configured."""
+"""What is done about leaks, unused controls and failed tests' sandboxes; read once when pytest is configured."""
 
 from __future__ import annotations
 
@@ -15,8 +15,13 @@ UNUSED = ("error", "warn", "ignore")
 
 @dataclass(frozen=True)
 class Policy:
-    """`leaks`: of sandboxes, snapshots and sockets left open. `unused`: of faults and stubs that met nothing.
-    `keep_failed`: the sandboxes of failed tests can be looked at afterwards."""
+    """The settings.
+
+    Attributes:
+        leaks: What is done about sandboxes, snapshots and sockets that a test left open; one of LEAKS.
+        unused: What is done about faults, stubs and replies that were never used; one of UNUSED.
+        keep_failed: Whether the sandboxes of failed tests are kept.
+    """
 
     leaks: str
     unused: str
@@ -27,7 +32,11 @@ POLICY = pytest.StashKey[Policy]()
 
 
 def resolve(config: pytest.Config) -> Policy:
-    """pytest.UsageError for a setting that does not exist."""
+    """Read the settings from options, environment and ini file.
+
+    Raises:
+        pytest.UsageError: A setting has a value that is not allowed.
+    """
     return Policy(
         leaks=choice(config, "caged_leaks", LEAKS, "caged_leaks"),
         unused=choice(config, "caged_unused", UNUSED, "caged_unused"),

@@ -1,4 +1,4 @@
-"""What a failed test's report says of its account: the last requests, its sandboxes' logs, the emulator's log."""
+"""Sections of a failed test's report: its account's last requests, its sandboxes' logs, the emulator's log."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 REQUESTS = 20
 LOG_LINES = 20
 SANDBOXES = 5
-#: Characters: of a line, and of the start of a body.
+#: Characters of a line, and of a body, that are shown.
 LINE, BODY = 500, 300
-#: Seconds for each look at the real API.
-LOOK = 5.0
+#: Timeout of a request to the real API, in seconds.
+REQUEST_SECONDS = 5.0
 
 #: Keys of bodies whose values, or the values in them, are not shown.
 _SECRET = {"env", "repo_token", "key", "token", "ticket", "password", "api_key", "device_code", "user_code"}
@@ -27,7 +27,7 @@ Section = tuple[str, str]
 
 
 def of_account(account: AccountView) -> list[Section]:
-    """About an account on the emulator. Nothing when the emulator is not there any more."""
+    """Sections about an account on the emulator. None when a test has stopped the emulator."""
     from caged.emulator import EmulatorError
 
     sections: list[Section] = []
@@ -44,12 +44,12 @@ def of_account(account: AccountView) -> list[Section]:
 
 
 def of_live_run(base_url: str, api_key: str, creations: Creations) -> list[Section]:
-    """As far as the API tells."""
+    """Sections about a live run: the requests without bodies, and the logs that the API returns."""
     from caged import Caged, CagedError
 
     sections: list[Section] = []
     _add(sections, f"caged last {REQUESTS} requests", creations.last)
-    with Caged(api_key=api_key, base_url=base_url, timeout=LOOK, max_retries=0) as client:
+    with Caged(api_key=api_key, base_url=base_url, timeout=REQUEST_SECONDS, max_retries=0) as client:
         for id in creations.sandboxes[-SANDBOXES:]:
             try:
                 logs = client.sandboxes.logs(id)[-LOG_LINES:]
@@ -77,7 +77,7 @@ def _requests(requests: list[RequestRecord]) -> Iterable[str]:
 
 
 def _masked(body: str) -> str:
-    """Without what is nobody's business in a CI log."""
+    """A body without secrets, for a log of CI."""
     try:
         content = json.loads(body)
     except ValueError:

@@ -1,4 +1,4 @@
-"""What the end of a run says: which isolation the sandboxes had, what tests left open or did not use, what was kept."""
+"""The plugin's part of the terminal summary: isolation levels, leaks, unused controls, kept sandboxes."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from ._emulators import AnyEmulator
+    from ._emulator_source import AnyEmulator
 
-#: (level, what was refused on the way there) of each emulator that ran, without repetition.
+#: (level, stronger levels that do not work, with reasons) of each emulator that ran, without repetition.
 _LEVELS = pytest.StashKey[dict[tuple[str, str], None]]()
-#: (section, test, lines) in the order in which they came.
-_SAID = pytest.StashKey[list[tuple[str, str, list[str]]]]()
-_LEVELS_OUTPUT, _SAID_OUTPUT = "caged_isolation", "caged_said"
+#: (section, test, lines) in the order in which they were added.
+_ENTRIES = pytest.StashKey[list[tuple[str, str, list[str]]]]()
+_LEVELS_OUTPUT, _ENTRIES_OUTPUT = "caged_isolation", "caged_entries"
 
 LEAKS = "left open"
-UNUSED = "asked for and not used"
+UNUSED = "never used"
 KEPT = "sandboxes of failed tests"
 NOTES = "notes"
 _SECTIONS = (LEAKS, UNUSED, KEPT, NOTES)
 
 
-def note(config: pytest.Config, emulator: AnyEmulator) -> None:
-    """An emulator runs. In an xdist worker the controller, which prints, is told when the worker ends."""
+def add_emulator(config: pytest.Config, emulator: AnyEmulator) -> None:
+    """Add the isolation level of an emulator. An xdist worker sends it to the controller, which prints, at its end."""
     isolation = (emulator.isolation, "; ".join(emulator.isolation_refused))
     config.stash.setdefault(_LEVELS, {})[isolation] = None
     output: Any = getattr(config, "workeroutput", None)
@@ -31,25 +31,33 @@ def note(config: pytest.Config, emulator: AnyEmulator) -> None:
         output[_LEVELS_OUTPUT] = [list(isolation)]
 
 
-def say(config: pytest.Config, section: str, who: str, lines: list[str]) -> None:
-    """For the end of the run, in one of the sections above; `who` is a test, as a rule."""
-    config.stash.setdefault(_SAID, []).append((section, who, lines))
+def add(config: pytest.Config, section: str, who: str, lines: list[str]) -> None:
+    """Add an entry.
+
+    Args:
+        section: One of the sections above.
+        who: What the entry is about, usually a test.
+        lines: Its text.
+    """
+    config.stash.setdefault(_ENTRIES, []).append((section, who, lines))
     output: Any = getattr(config, "workeroutput", None)
     if output is not None:
-        output.setdefault(_SAID_OUTPUT, []).append([section, who, lines])
+        output.setdefault(_ENTRIES_OUTPUT, []).append([section, who, lines])
 
 
 def collect(config: pytest.Config, output: dict[str, Any]) -> None:
+    """Add what an xdist worker has sent."""
     for level, refused in output.get(_LEVELS_OUTPUT, ()):
         config.stash.setdefault(_LEVELS, {})[(level, refused)] = None
-    for section, who, lines in output.get(_SAID_OUTPUT, ()):
-        config.stash.setdefault(_SAID, []).append((section, who, lines))
+    for section, who, lines in output.get(_ENTRIES_OUTPUT, ()):
+        config.stash.setdefault(_ENTRIES, []).append((section, who, lines))
 
 
 def write(terminal: Any, config: pytest.Config) -> None:
-    said = config.stash.get(_SAID, [])
+    """Print the sections that have entries, then the isolation levels."""
+    entries = config.stash.get(_ENTRIES, [])
     for section in _SECTIONS:
-        ours = [(who, lines) for of, who, lines in said if of == section]
+        ours = [(who, lines) for of, who, lines in entries if of == section]
         if ours:
             terminal.section(f"caged: {section}", sep="-", yellow=True)
         for who, lines in ours:

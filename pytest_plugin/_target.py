@@ -1,4 +1,4 @@
-"""What the fixtures point at, decided once when pytest is configured."""
+"""The target of the fixtures, the emulator or the real API; read once when pytest is configured."""
 
 from __future__ import annotations
 
@@ -14,16 +14,25 @@ if TYPE_CHECKING:
 # The SDK's own default, repeated because importing the SDK costs every suite its import of httpx.
 LIVE_BASE_URL = "https://api.caged.dev"
 
-#: What the controller of xdist tells its workers: the run's id, and the emulator that they share.
+#: Keys of what the controller of xdist sends its workers: the run's id, and the emulator that they share.
 RUN_INPUT = "caged_run"
 EMULATOR_INPUT = "caged_emulator"
 
 
 @dataclass(frozen=True)
 class Target:
-    """`api_key` and `base_url` are those of the real API, and used in live runs only; `run` is a live run's id, else
-    empty. `emulator_url` and `admin_key`: of a running emulator that is used in place of one of our own. `shared`: one
-    emulator serves all workers of xdist."""
+    """The settings.
+
+    Attributes:
+        live: Whether the target is the real API.
+        api_key: Key of the real API; used in live runs only.
+        base_url: URL of the real API; used in live runs only.
+        isolation: Isolation level of the emulator.
+        run: Id of a live run; empty on the emulator.
+        emulator_url: A running emulator to use; None: this process starts one.
+        admin_key: The admin key of the running emulator.
+        shared: Whether one emulator serves all workers of xdist.
+    """
 
     live: bool
     api_key: Optional[str]
@@ -39,28 +48,37 @@ TARGET = pytest.StashKey[Target]()
 
 
 def resolve(config: pytest.Config) -> Target:
-    """Option, else environment, else ini. Raises pytest.UsageError for a target that does not exist.
+    """Read the settings: option, else environment, else ini.
 
-    The environment is read here and never again: while a fixture is active it says where the fixture points.
+    The environment is read here and never again, because an active fixture changes it.
+
+    Raises:
+        pytest.UsageError: A setting is unknown, or has no effect on the chosen target.
     """
-    told: dict[str, Any] = getattr(config, "workerinput", {})
+    received: dict[str, Any] = getattr(config, "workerinput", {})
     live = choice(config, "caged_target", ("emulator", "live"), "the caged target") == "live"
     url, key = setting(config, "caged_emulator_url"), setting(config, "caged_emulator_admin_key")
     if config.getoption("caged_api_key", default=None) and not setting(config, "caged_target", ini=True):
         raise pytest.UsageError(
             "--caged-api-key has no effect on the emulator, which is the target by default; add --caged-target=live"
         )
+    for option in ("caged_emulator_url", "caged_emulator_admin_key"):
+        if live and config.getoption(option, default=None):
+            raise pytest.UsageError(
+                f"--{option.replace('_', '-')} has no effect on a live run, which uses the real API and no emulator; "
+                "remove it, or use --caged-target=emulator"
+            )
     if config.getoption("caged_emulator_admin_key", default=None) and not url:
         raise pytest.UsageError("--caged-emulator-admin-key has no effect without --caged-emulator-url=URL; add that")
-    if EMULATOR_INPUT in told:
-        url, key = told[EMULATOR_INPUT]
+    if EMULATOR_INPUT in received:
+        url, key = received[EMULATOR_INPUT]
     return Target(
         live=live,
         api_key=setting(config, "caged_api_key"),
         base_url=(setting(config, "caged_base_url") or LIVE_BASE_URL).rstrip("/"),
-        # Whether there is such a level is checked by the emulator that is started with it.
+        # The emulator that is started with it checks whether the level exists.
         isolation=cast("Isolation", setting(config, "caged_isolation", ini=True) or "auto"),
-        run=(told.get(RUN_INPUT) or f"run_{os.urandom(8).hex()}") if live else "",
+        run=(received.get(RUN_INPUT) or f"run_{os.urandom(8).hex()}") if live else "",
         emulator_url=url.rstrip("/") if url and not live else None,
         admin_key=key,
         shared=bool(config.getoption("caged_shared", default=False) or config.getini("caged_shared")),
@@ -68,7 +86,7 @@ def resolve(config: pytest.Config) -> Target:
 
 
 def choice(config: pytest.Config, name: str, allowed: tuple[str, ...], what: str) -> str:
-    """The first of `allowed` when nobody says anything."""
+    """The value of a setting that has a closed set of values. The first of `allowed` is the default."""
     value = setting(config, name, ini=True) or allowed[0]
     if value not in allowed:
         either = "neither" if len(allowed) == 2 else "none of"
@@ -78,7 +96,7 @@ def choice(config: pytest.Config, name: str, allowed: tuple[str, ...], what: str
 
 
 def setting(config: pytest.Config, name: str, ini: bool = False) -> Optional[str]:
-    """An empty string counts as unset everywhere, as in `CAGED_TARGET= pytest`."""
+    """The value of a setting. An empty string counts as unset, as in `CAGED_TARGET= pytest`."""
     value = config.getoption(name, default=None) or os.environ.get(name.upper())
     if not value and ini:
         value = config.getini(name)

@@ -12,7 +12,7 @@ from caged._http import is_loopback
 
 
 def unpooled_transport(base_url: str) -> httpx.AsyncHTTPTransport:
-    """Proxies and certificates as a client without a transport of its own would have them."""
+    """A transport with the proxies and certificates that a client has by default."""
     encrypted = base_url[:6].lower() == "https:"  # reading the certificates takes longer than a test
     return httpx.AsyncHTTPTransport(
         limits=httpx.Limits(max_keepalive_connections=0),
@@ -22,7 +22,7 @@ def unpooled_transport(base_url: str) -> httpx.AsyncHTTPTransport:
 
 
 def _proxy_for(base_url: str) -> Optional[str]:
-    """A client that is given a transport does not look for proxies itself."""
+    """The proxy of the environment: httpx ignores it for a client that has a transport of its own."""
     parts = urlsplit(base_url)
     host = parts.hostname or ""
     if is_loopback(host) or urllib.request.proxy_bypass(host):

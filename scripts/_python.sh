@@ -30,14 +30,19 @@ find_python() {
     return 1
 }
 
-# make_venv DIR REQUIREMENT...: a virtualenv in DIR with the requirements installed, run from the repo's top.
-# Does nothing when DIR was already made for this place, these requirements and this pyproject.toml.
+# Prints what of pyproject.toml an editable install depends on: not the list of subpackages, nor the settings of tools.
+installed_settings() {
+    awk '/^\[/ { wanted = /^\[(build-system|project|tool\.setuptools\.package-dir)/ } wanted' pyproject.toml
+}
+
+# make_venv DIR REQUIREMENT...: a virtualenv in DIR with the requirements installed, run from the repo's top. When DIR
+# was already made for this place, these requirements and these settings, only new files are made known to checkers.
 make_venv() {
     local venv=$1
     shift
     local stamp="$venv/.caged-installed" wanted
-    wanted=$(printf '%s\n' "$PWD" "${PYTHON:-}" "$@" && cat pyproject.toml)
-    if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ] && "$venv/bin/python" -c '' 2>/dev/null; then
+    wanted=$(printf '%s\n' "$PWD" "${PYTHON:-}" "$@" && installed_settings)
+    if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ] && "$venv/bin/python" scripts/editable.py 2>/dev/null; then
         return
     fi
     local python
@@ -46,6 +51,7 @@ make_venv() {
     rm -rf "$venv"
     "$python" -m venv "$venv"
     "$venv/bin/python" -m pip install -qq --disable-pip-version-check "$@"
+    "$venv/bin/python" scripts/editable.py
     printf '%s\n' "$wanted" >"$stamp"
 }
 

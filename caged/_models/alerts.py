@@ -11,7 +11,7 @@ from ._base import Model
 @public
 @dataclass(frozen=True)
 class Alert(Model):
-    """Something the platform wants seen.
+    """What the platform reports when an alert rule's condition holds.
 
     Attributes:
         rule_type: e.g. ``budget_exceeded``.
@@ -37,7 +37,7 @@ class Alert(Model):
 
     @property
     def resolved(self) -> bool:
-        """True when somebody resolved it."""
+        """Whether it was resolved."""
         return self.state == "resolved"
 
 
@@ -76,7 +76,7 @@ class RuleConfig(Model):
 @public
 @dataclass(frozen=True)
 class AlertRule(Model):
-    """A rule; `type` says what it watches and which fields of `config` it heeds."""
+    """A rule; `type` is the kind of condition, and determines which fields of `config` it uses."""
 
     id: str = ""
     account_id: str = ""

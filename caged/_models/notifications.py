@@ -1,4 +1,4 @@
-"""Notifications and where they go."""
+"""Notifications and their settings."""
 
 from dataclasses import dataclass, field
 from typing import Optional
@@ -7,13 +7,13 @@ from .._naming import public
 from ._base import Model
 
 CLEAR_CREDENTIAL = "__clear__"
-"""As a webhook URL in `NotificationConfigUpdate`: forget the one that is stored."""
+"""As a webhook URL in `NotificationConfigUpdate`: remove the stored one."""
 
 
 @public
 @dataclass(frozen=True)
 class Notification(Model):
-    """An alert on its way to somebody; `channel` is slack, discord, email or in_app."""
+    """An alert that is sent to the account's owner; `channel` is slack, discord, email or in_app."""
 
     id: str = ""
     account_id: str = ""
@@ -37,7 +37,7 @@ class NotificationPage(Model):
 @public
 @dataclass(frozen=True)
 class NotificationConfig(Model):
-    """Where notifications go. Credentials never come back: a hint holds their last characters."""
+    """Where notifications are sent. Credentials are not returned; a hint holds their last characters."""
 
     account_id: str = ""
     enabled_channels: list[str] = field(default_factory=list, hash=False)
@@ -54,7 +54,7 @@ class NotificationConfig(Model):
 @public
 @dataclass
 class NotificationConfigUpdate:
-    """What to change: None leaves a setting alone, `CLEAR_CREDENTIAL` removes a webhook."""
+    """The settings to change: None keeps a setting, `CLEAR_CREDENTIAL` removes a webhook."""
 
     enabled_channels: Optional[list[str]] = None
     slack_channel_id: Optional[str] = None

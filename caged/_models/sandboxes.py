@@ -1,4 +1,4 @@
-"""Sandboxes, what running a command in one gives, their logs, ports and trust scores."""
+"""Sandboxes, results of commands, log entries, ports and trust scores."""
 
 from dataclasses import dataclass, field
 from typing import Any, Optional
@@ -54,7 +54,7 @@ class Sandbox(Model):
 @public
 @dataclass(frozen=True)
 class ExecResult(Model):
-    """What a command left behind.
+    """The result of a command.
 
     Attributes:
         output: stdout and stderr, merged in the order written.
@@ -90,7 +90,7 @@ class Port(Model):
     Attributes:
         preview_url: where it can be reached from outside; empty for a port that has none.
         protocol: ``http`` or ``tcp``.
-        protected: whether visitors are asked for a password.
+        protected: whether visitors need a password.
         detected_at: RFC 3339; None when the server does not tell.
     """
 
@@ -131,7 +131,7 @@ class SandboxConfigSummary(Model):
 @public
 @dataclass
 class SandboxCreateParams:
-    """What a sandbox can be made with, for programs that keep it: ``create(**vars(params))``.
+    """The arguments of ``sandboxes.create``, for programs that store them: ``create(**vars(params))``.
 
     The fields are described at ``sandboxes.create``.
     """

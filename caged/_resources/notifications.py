@@ -84,7 +84,7 @@ class Notifications:
         return self._session.send(list_(True, limit)).notifications
 
     def unread_count(self) -> int:
-        """How many notifications nobody has read."""
+        """The number of unread notifications."""
         return self._session.send(unread_count())
 
     def mark_read(self, notification_id: str) -> None:

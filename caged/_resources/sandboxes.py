@@ -144,9 +144,8 @@ class Sandboxes(Sockets):
     ) -> Sandbox:
         """Create a sandbox and wait until it is ready: repository cloned, packages and agents installed.
 
-        What is None or an empty list or dict is not sent, and the platform's default holds; 0 and "" are
-        sent. Waits up to 360 s for the answer. A clone or `init_script` that fails gives a sandbox with
-        status ``error``.
+        None and empty lists and dicts are not sent, so that the platform's default applies; 0 and "" are sent.
+        Waits up to 360 s for the answer. When a clone or `init_script` fails, the sandbox has status ``error``.
 
         Args:
             template: minimal, node-20, node-22, python-311, python-312, desktop, ...; an unknown one is
@@ -165,7 +164,7 @@ class Sandboxes(Sockets):
             timeout: idle seconds until the sandbox pauses itself (default 900). Not the HTTP timeout.
             packages: installed at boot.
             agents: installed at boot, e.g. ``["claude"]``.
-            persona_id, harness_id: whose settings to start from.
+            persona_id, harness_id: ids whose settings apply.
 
         Raises:
             CagedValidationError: the API refuses a value.
@@ -180,15 +179,27 @@ class Sandboxes(Sockets):
         return self._session.send(list_())
 
     def get(self, sandbox_id: str) -> Sandbox:
-        """One sandbox as it is now. Raises `CagedNotFoundError` for an unknown or destroyed one."""
+        """One sandbox, as it is now.
+
+        Raises:
+            CagedNotFoundError: it is unknown or destroyed.
+        """
         return self._session.send(get(sandbox_id))
 
     def pause(self, sandbox_id: str) -> None:
-        """Freeze a running sandbox; it costs nothing until resumed. 409 (`CagedAPIError`) if not running."""
+        """Pause a running sandbox; it costs nothing until it is resumed.
+
+        Raises:
+            CagedAPIError: 409, it is not running.
+        """
         self._session.send(pause(sandbox_id))
 
     def resume(self, sandbox_id: str) -> None:
-        """Go on with a paused sandbox. 409 (`CagedAPIError`) if it is not paused or its budget is spent."""
+        """Resume a paused sandbox.
+
+        Raises:
+            CagedAPIError: 409, it is not paused, or its budget is spent.
+        """
         self._session.send(resume(sandbox_id))
 
     def destroy(self, sandbox_id: str) -> None:
@@ -215,7 +226,7 @@ class Sandboxes(Sockets):
         return self._session.send(logs(sandbox_id, tail))
 
     def ports(self, sandbox_id: str) -> PortList:
-        """What the sandbox's programs listen on, and where that can be reached from outside."""
+        """The ports on which the sandbox's programs listen, with their preview URLs."""
         return self._session.send(ports(sandbox_id))
 
     def trust_scores(self, sandbox_id: str) -> TrustScoreList:

@@ -56,7 +56,7 @@ def following(page: ReplayPage, after_seq: Optional[int]) -> Optional[int]:
     """Where the next page begins; None after the last one.
 
     Raises:
-        CagedError: the API promises more but names a place that was already asked for: it would go on forever.
+        CagedError: the API announces more pages but repeats a position, so that the loop would never end.
     """
     if not page.has_more:
         return None

@@ -69,7 +69,7 @@ def restore_into(snapshot_id: str, target_sandbox_id: str) -> Call[None]:
 
 
 def restore(settings: Settings, snapshot_id: str, target_sandbox_id: Optional[str]) -> Plan[None]:
-    """Restore; the API always wants a target, so without one the snapshot is asked where it came from."""
+    """Restore. The API requires a target; without one, the sandbox of the snapshot is looked up."""
     if target_sandbox_id is None:
         snapshot = yield from perform(settings, get(snapshot_id))
         if not snapshot.sandbox_id:
@@ -79,7 +79,7 @@ def restore(settings: Settings, snapshot_id: str, target_sandbox_id: Optional[st
 
 
 def wait(settings: Settings, snapshot_id: str, timeout: Optional[float]) -> Plan[Snapshot]:
-    """Ask for the snapshot, less and less often, until it is not pending any more."""
+    """Request the snapshot, less and less often, until it is not pending any more."""
     call = get(snapshot_id)
     limit = arguments.seconds("timeout", timeout)
     deadline = None if limit is None else _timing.now() + limit
@@ -165,11 +165,11 @@ class Snapshots:
         self._session.send(delete(snapshot_id))
 
     def download(self, snapshot_id: str) -> SnapshotDownload:
-        """Where the snapshot can be fetched as a ``.tar.gz``, and for how long."""
+        """The URL of the snapshot as a ``.tar.gz``, and its expiry."""
         return self._session.send(download(snapshot_id))
 
     def download_url(self, snapshot_id: str) -> str:
-        """Just the URL of `download`."""
+        """The URL of `download`."""
         return self._session.send(download_url(snapshot_id))
 
 

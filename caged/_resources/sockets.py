@@ -109,8 +109,8 @@ class Sockets(SocketMethods):
     def stream(self, sandbox_id: str, command: str, *, timeout: Optional[float] = None) -> ExecOutput:
         """Run a command and read its output while it runs: ``for text in caged.sandboxes.stream(...)``.
 
-        The command starts when the first piece is asked for, is typed into a shell of its own, in
-        ``/workspace``, and must not read its input. Afterwards ``exit_code`` is there.
+        The command starts when the first piece is read. It is typed into a shell of its own, in ``/workspace``, and
+        must not read its input. ``exit_code`` is set once the output has ended.
 
         Args:
             timeout: seconds the command may take; None, the default, means no limit.

@@ -1,4 +1,4 @@
-"""An open WebSocket: text goes out, text comes in, and None is its end, however it ended."""
+"""An open WebSocket that sends and receives texts; None is its end, whatever the cause."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from .target import Target
 
 # RuntimeError: two readers at once.
 _MISUSE = (RuntimeError, WebSocketException)
-# Seconds between two looks at whether somebody else is still reading.
+# Seconds between two checks whether another reader has finished.
 _OTHER_READER = 0.01
 
 
 class AsyncChannel:
-    """For coroutines."""
+    """The channel of coroutines."""
 
     def __init__(self, connection: AsyncConnection, target: Target) -> None:
         self._connection = connection
@@ -37,7 +37,7 @@ class AsyncChannel:
         return self._connection.state is not State.OPEN
 
     def check_loop(self) -> None:
-        """Refuse to be used from another event loop, where what is waited for would never come.
+        """Raise when another event loop is running, where the messages would never arrive.
 
         Raises:
             CagedError: another loop than that of the connection is running.
@@ -59,7 +59,7 @@ class AsyncChannel:
             raise _misused(self._target, problem) from None
 
     async def receive(self) -> Optional[str]:
-        """The next message, text or binary; bytes that are no UTF-8 become U+FFFD."""
+        """The next message, text or binary; bytes that are not UTF-8 become U+FFFD."""
         self.check_loop()
         try:
             return (await self._connection.recv(decode=False)).decode("utf-8", "replace")
@@ -69,11 +69,11 @@ class AsyncChannel:
             raise _misused(self._target, problem) from None
 
     async def receive_within(self, seconds: Optional[float]) -> Optional[str]:
-        """The same; raises `asyncio.TimeoutError` when nothing comes in time."""
+        """The next message; raises `asyncio.TimeoutError` when none arrives in time."""
         return await asyncio.wait_for(self.receive(), seconds)
 
     async def close(self) -> None:
-        """Say goodbye and wait a little for the answer. May be called twice."""
+        """Send a close frame and wait for the answer, for a limited time. May be called twice."""
         self.check_loop()
         draining = asyncio.ensure_future(self._drain())
         try:
@@ -83,7 +83,7 @@ class AsyncChannel:
             await asyncio.gather(draining, return_exceptions=True)
 
     async def _drain(self) -> None:
-        """Throw away what arrives: the server's goodbye comes after all that nobody has read."""
+        """Discard what arrives: the server's close frame comes after all unread messages."""
         while True:
             try:
                 await self._connection.recv(decode=False)
@@ -94,7 +94,7 @@ class AsyncChannel:
 
 
 class Channel:
-    """For threads. Hangs up when it is forgotten."""
+    """The channel of threads. It disconnects when it is garbage-collected."""
 
     def __init__(self, connection: ClientConnection, target: Target) -> None:
         self._connection = connection
@@ -113,7 +113,7 @@ class Channel:
             raise _misused(self._target, problem) from None
 
     def receive_within(self, seconds: Optional[float]) -> Optional[str]:
-        """The next message, as from `AsyncChannel.receive`; `TimeoutError` when nothing comes in time."""
+        """The next message, as from `AsyncChannel.receive`; `TimeoutError` when none arrives in time."""
         try:
             return self._connection.recv(seconds, decode=False).decode("utf-8", "replace")
         except ConnectionClosed:
@@ -122,11 +122,11 @@ class Channel:
             raise _misused(self._target, problem) from None
 
     def close(self) -> None:
-        """Say goodbye and wait a little for the answer. May be called twice, and from another thread."""
+        """Send a close frame and wait for the answer, for a limited time. May be called twice and by any thread."""
         self._finalizer.detach()
-        closing = threading.Thread(target=self._connection.close, name="caged-goodbye", daemon=True)
+        closing = threading.Thread(target=self._connection.close, name="caged-close", daemon=True)
         closing.start()
-        # The server's goodbye comes after all that nobody has read.
+        # The server's close frame comes after all unread messages.
         while closing.is_alive():
             try:
                 self._connection.recv(_OTHER_READER, decode=False)

@@ -32,7 +32,7 @@ class ExecOutput(Closing):
 
     @property
     def exit_code(self) -> Optional[int]:
-        """What the command exited with; None before its end, and when its shell died without telling."""
+        """The command's exit code; None before its end, and when its shell ended without one."""
         return self._run.exit_code
 
     def start(self) -> None:

@@ -36,7 +36,7 @@ class ExecStream(AsyncClosing):
 
     @property
     def exit_code(self) -> Optional[int]:
-        """What the command exited with; None before its end, and when its shell died without telling."""
+        """The command's exit code; None before its end, and when its shell ended without one."""
         return self._run.exit_code
 
     async def start(self) -> None:

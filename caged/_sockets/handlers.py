@@ -39,7 +39,7 @@ class Handlers(Generic[F]):
                 await self._finish(waiting)
 
     def start(self, *arguments: Any) -> list[asyncio.Task[None]]:
-        """Call all of them; gives the tasks of those that are coroutines, which nobody waits for."""
+        """Call all of them. Returns the tasks of those that are coroutines, without waiting for them."""
         called = [self._call(function, arguments) for function in list(self._functions)]
         return [asyncio.ensure_future(self._finish(waiting)) for waiting in called if waiting is not None]
 
@@ -58,7 +58,7 @@ class Handlers(Generic[F]):
             self._report(problem)
 
 
-def tell_loop(problem: Exception) -> None:
-    """Where an exception goes that nobody asked for: the event loop's log."""
+def report_to_loop(problem: Exception) -> None:
+    """Pass a handler's exception to the event loop's exception handler, which logs it."""
     context = {"message": "a handler of a Caged socket failed", "exception": problem}
     asyncio.get_running_loop().call_exception_handler(context)

@@ -1,9 +1,9 @@
-"""How a terminal runs one command and tells where its output begins, ends, and what it exited with.
+"""How a terminal runs one command, so that the begin and end of its output and its exit code are known.
 
 Two markers are printed around the command, with a number that nothing else prints. The platform's contract has
-the typed lines word for word; reading is stricter here than it asks for: an echo of the typed lines is told from
+the typed lines word for word; reading is stricter here than it requires: an echo of the typed lines differs from
 the markers by the quote that follows, only the first line break after BEGIN belongs to the marker, nothing is
-held back that cannot be part of a marker, and a number counts when something follows that is no digit.
+held back that cannot be part of a marker, and a number is complete when something other than a digit follows.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Markers:
         self.end = f"__CAGED_EXIT_{number}__"
 
     def lines(self, command: str) -> tuple[str, str, str]:
-        """What to type."""
+        """The lines to type into the shell."""
         return (
             f"stty -echo 2>/dev/null; printf '%s\\n' '{self.begin}'\n",
             command if command.endswith("\n") else f"{command}\n",
@@ -52,7 +52,7 @@ class MarkerReader:
         self.counting = False
 
     def feed(self, text: str) -> str:
-        """Take what was printed; gives the output that is certain by now."""
+        """Add what the terminal printed. Returns the output that is known so far and was not returned yet."""
         if self.exit_code is not None:
             return ""
         self._held += text
@@ -61,7 +61,7 @@ class MarkerReader:
         return self._release()
 
     def end(self) -> str:
-        """Nothing more will be printed; gives the rest of the output."""
+        """End the output. Returns the rest of it."""
         if self.counting:
             self._found(_NUMBER.match(self._held, len(self._markers.end)))
         rest, self._held = self._held, ""
@@ -99,11 +99,11 @@ class MarkerReader:
                 return output
             if last and len(number[1]) < 12:
                 self.counting = bool(number[2])
-                return self._let_go(at)
-            at = self._held.find(end, at + 1)  # the echo of the typed line, or somebody printed it
-        return self._let_go(len(self._held) - _overlap(self._held, end))
+                return self._take(at)
+            at = self._held.find(end, at + 1)  # the echo of the typed line, or output that resembles it
+        return self._take(len(self._held) - _overlap(self._held, end))
 
-    def _let_go(self, count: int) -> str:
+    def _take(self, count: int) -> str:
         output, self._held = self._held[:count], self._held[count:]
         return output
 

@@ -16,7 +16,7 @@ from .._models.mcp import MCPPrompt, MCPResource, MCPTool
 from .._naming import public
 from .._tracebacks import short_tracebacks
 from .._version import __version__
-from .handlers import Handlers, tell_loop
+from .handlers import Handlers, report_to_loop
 
 if TYPE_CHECKING:
     from .channel import AsyncChannel
@@ -43,8 +43,8 @@ class MCPClient(AsyncClosing):
         self._timeout = timeout
         self._last_id = 0
         self._waiting: dict[int, asyncio.Future[Any]] = {}
-        self._notifications: Handlers[Callable[[str, Any], Any]] = Handlers(tell_loop)
-        self._closes: Handlers[Callable[[], Any]] = Handlers(tell_loop)
+        self._notifications: Handlers[Callable[[str, Any], Any]] = Handlers(report_to_loop)
+        self._closes: Handlers[Callable[[], Any]] = Handlers(report_to_loop)
         self._tasks: set[asyncio.Task[None]] = set()
         self._ended = False
         self._reader = asyncio.ensure_future(self._read())
@@ -102,18 +102,18 @@ class MCPClient(AsyncClosing):
         return await self._request("prompts/get", _named(name, arguments), timeout)
 
     async def ping(self, *, timeout: Timeout = ClientDefault.TIMEOUT) -> None:
-        """See whether the server answers."""
+        """Check that the server answers."""
         await self._request("ping", {}, timeout)
 
     def on_notification(self, handler: OnNotification) -> OnNotification:
-        """Call `handler(method, params)` with what the server sends unasked; `params` may be None."""
+        """Call `handler(method, params)` for each notification of the server; `params` may be None."""
         self._notifications.add(handler)
         return handler
 
     def on_close(self, handler: OnClose) -> OnClose:
         """Call `handler()` once, when the connection is closed, whoever closed it; at once if it is already."""
         if self._ended:
-            late: Handlers[OnClose] = Handlers(tell_loop)
+            late: Handlers[OnClose] = Handlers(report_to_loop)
             late.add(handler)
             self._keep(late.start())
         else:
@@ -156,7 +156,7 @@ class MCPClient(AsyncClosing):
         try:
             await self._channel.send(message)
         except BaseException:
-            answer.cancel()  # nobody will ask for it
+            answer.cancel()  # it is not awaited any more
             raise
         return await answer
 

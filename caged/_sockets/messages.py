@@ -9,7 +9,7 @@ from .._constants import LARGEST_INPUT
 
 
 def typed(text: str) -> Iterator[str]:
-    """The messages that type a text; a long one is cut, servers take no message above 1 MiB."""
+    """The messages that type a text. A long text becomes several, because servers accept at most 1 MiB."""
     for begin in range(0, len(text) or 1, LARGEST_INPUT):
         yield json.dumps({"type": "input", "data": text[begin : begin + LARGEST_INPUT]})
 
@@ -19,7 +19,7 @@ def resized(rows: int, cols: int) -> str:
 
 
 def output_of(message: str) -> str:
-    """What a message adds to the output: its data, all of it when it is no JSON, or nothing."""
+    """What a message adds to the output: its data; the whole message when it is not JSON; or nothing."""
     try:
         content = json.loads(message)
     except (ValueError, RecursionError):

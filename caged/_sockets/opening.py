@@ -129,7 +129,7 @@ def _refusal(target: Target, response: Response) -> CagedError:
         return CagedConnectionError(
             f"{target}: the server answered HTTP {status} and opened no WebSocket; check base_url"
         )
-    # The body arrives as it was meant: it has been put together already, and no compression was asked for.
+    # The body is assembled already and not compressed, because no compression was offered.
     dropped = {"content-encoding", "transfer-encoding", "content-length"}
     headers = [(name, value) for name, value in response.headers.raw_items() if name.lower() not in dropped]
     call = Call("GET", target.path, Expect.NOTHING, ignore)

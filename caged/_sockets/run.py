@@ -1,4 +1,4 @@
-"""One command over a terminal, without any I/O: what to type, how long to wait, what the answers add up to.
+"""One command over a terminal, without I/O: what to type, how long to wait, what the messages mean.
 
 `ExecStream` and `ExecOutput` do the sending and the waiting, one for coroutines, one for threads.
 """
@@ -25,7 +25,7 @@ class Run:
         begin_limit: seconds until its shell is there; None means no limit.
 
     Attributes:
-        over: nothing more will come.
+        over: whether the output has ended.
     """
 
     def __init__(self, target: Target, command: Any, limit: Any, begin_limit: Optional[float]) -> None:

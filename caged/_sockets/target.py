@@ -20,7 +20,7 @@ class Target:
         path: below ``/v1``, with ids already encoded.
         subprotocol: the only one offered.
         patient: whether to stay connected to a server that answers no pings. True where the reader may be slow:
-            a pong waits behind the output that nobody has read yet.
+            a pong waits behind unread output.
     """
 
     path: str

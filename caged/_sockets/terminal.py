@@ -11,7 +11,7 @@ from .._closing import AsyncClosing
 from .._constants import SOCKET_CLOSE_TIMEOUT, UNHEARD_OUTPUT
 from .._naming import public
 from .._tracebacks import short_tracebacks
-from .handlers import Handlers, tell_loop
+from .handlers import Handlers, report_to_loop
 from .messages import output_of, resized, typed
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class TerminalSession(AsyncClosing):
         self._channel = channel
         self._outputs: Handlers[Callable[[str], Any]] = Handlers(self._report)
         self._closes: Handlers[Callable[[], Any]] = Handlers(self._report)
-        self._errors: Handlers[Callable[[Exception], Any]] = Handlers(tell_loop)
+        self._errors: Handlers[Callable[[Exception], Any]] = Handlers(report_to_loop)
         self._unheard: deque[str] = deque()
         self._unheard_size = 0
         self._delivery: Optional[asyncio.Task[None]] = None
@@ -58,7 +58,7 @@ class TerminalSession(AsyncClosing):
             await self._channel.send(message)
 
     async def resize(self, rows: int, cols: int) -> None:
-        """Tell the programs in it another size. Does nothing when it is closed."""
+        """Change its size, which its programs are notified of. Does nothing when it is closed."""
         message = resized(arguments.integer("rows", rows), arguments.integer("cols", cols))
         self._channel.check_loop()
         if not self.closed:
@@ -92,7 +92,7 @@ class TerminalSession(AsyncClosing):
         await asyncio.wait({self._reader})
 
     async def close(self) -> None:
-        """Close it, and with it what runs in it. May be called twice, and by a handler."""
+        """Close it and end what runs in it. May be called twice, and by a handler."""
         await self._channel.close()
         if asyncio.current_task() in (self._reader, self._delivery):
             return
@@ -138,7 +138,7 @@ class TerminalSession(AsyncClosing):
         if self._errors:
             self._keep(self._errors.start(problem))
         else:
-            tell_loop(problem)
+            report_to_loop(problem)
 
     def _keep(self, tasks: list[asyncio.Task[None]]) -> None:
         for task in tasks:  # the event loop holds tasks weakly

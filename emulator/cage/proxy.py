@@ -76,18 +76,18 @@ class Proxy:
         self,
         allowlist: Sequence[str],
         on_refused: Callable[[str, int], None],
-        log: Callable[[str], None] = lambda line: None,
+        label: str = "",
         relayed: Optional[set[tuple[str, int]]] = None,
     ) -> None:
         self._allowlist = tuple(allowlist)
         self._on_refused = on_refused
-        self._log = log
+        self._label = f"{label}: proxy" if label else "proxy"
         self._relayed = set() if relayed is None else relayed
         self._acceptor: Optional[Acceptor] = None
         self._connections: set[asyncio.Task[None]] = set()
 
     async def start(self, listening: socket.socket) -> None:
-        self._acceptor = Acceptor(listening, self._connected, lambda line: self._log(f"proxy: {line}"), self._room)
+        self._acceptor = Acceptor(listening, self._connected, self._room, self._label)
 
     def close(self) -> None:
         if self._acceptor is not None:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import resource
 import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Callable, Optional
+from typing import Any, Optional
 
 from ..descriptors import ordinary_limit
 from .channel import Channel
 from .inside import frames
+
+logger = logging.getLogger(__name__)
 
 START_LIMIT = 10.0
 STOP_LIMIT = 8.0
@@ -56,10 +59,9 @@ class Zygote:
         held: A descriptor that the zygote and its inits keep open as long as they run.
     """
 
-    def __init__(self, run_dir: Optional[Path], log: Callable[[str], None], held: Optional[int] = None) -> None:
+    def __init__(self, run_dir: Optional[Path], held: Optional[int] = None) -> None:
         self._held = [held] if held is not None else []
         self._run_dir = run_dir
-        self._log = log
         self._process: Optional[subprocess.Popen[bytes]] = None
         self._channel: Optional[Channel] = None
         self._ready: Optional[asyncio.Future[int]] = None
@@ -171,7 +173,7 @@ class Zygote:
         try:
             await asyncio.get_running_loop().run_in_executor(None, process.wait, STOP_LIMIT)
         except subprocess.TimeoutExpired:
-            self._log(f"zygote {process.pid} did not end within {STOP_LIMIT:g} s; killing it")
+            logger.warning("zygote %d did not end within %g s; killing it", process.pid, STOP_LIMIT)
             process.kill()
             process.wait()
 

@@ -1,4 +1,4 @@
-"""The `caged-emulator` command. Each of its commands is the module of that name here, loaded when it is asked for."""
+"""The `caged-emulator` command. Each of its commands is the module of that name here, loaded when it is used."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ COMMANDS = (
     "clock",
     "commands",
     "demo",
+    "device-login",
     "doctor",
     "env",
     "exec",
@@ -43,7 +44,7 @@ COMMANDS = (
     "verify",
 )
 #: Names that no module can have.
-_MODULES = {"import": "import_", "load-scenario": "load_scenario"}
+_MODULES = {"device-login": "device_login", "import": "import_", "load-scenario": "load_scenario"}
 
 
 class _Lazy(click.Group):

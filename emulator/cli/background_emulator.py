@@ -1,7 +1,7 @@
-"""An emulator in a process of its own, beside a command that somebody else runs.
+"""An emulator in a background process, while its parent runs a command in the foreground.
 
-It is forked, not started anew: nothing is imported twice. It has a session of its own, so that no key of the terminal
-reaches it, and a pipe from its parent: a byte on it asks for an orderly end, end of file for one at once.
+The process is forked, so that nothing is imported twice. It has a session of its own, so that no key of the terminal
+reaches it, and reads from a pipe of its parent: a byte requests an orderly end, end of file an immediate one.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ import signal
 import sys
 import time
 import traceback
-from typing import Any, Callable, Optional
+from typing import Any, Optional
 
 import click
 
 from ..cage.probe import IsolationUnavailable
 from ..config import ConfigError, EmulatorConfig
-from ..locator import variables
+from ..discovery import environment_variables
 from .foreground import Foreground
 from .orphans import kill_marked
 
@@ -30,19 +30,24 @@ _STOP = b"."
 
 
 class BackgroundEmulator:
-    """Started by `start`; `pid` may be waited for by whoever started it."""
+    """The parent's end of it, made by `start`."""
 
-    def __init__(self, pid: int, told: int, tether: int) -> None:
+    def __init__(self, pid: int, answer: int, tether: int) -> None:
         self.pid = pid
-        self._told = told
+        self._answer = answer
         self._tether = tether
         self._status: Optional[int] = None
 
     @classmethod
-    def start(cls, config: EmulatorConfig, mark: str, echo: Callable[[str], None]) -> BackgroundEmulator:
-        """Returns at once. Processes that have `mark` in their environment go with the emulator when its parent is
-        killed. To be called while there is one thread."""
-        told, tell = os.pipe()
+    def start(cls, config: EmulatorConfig, mark: str, stderr_level: int) -> BackgroundEmulator:
+        """Fork, and return at once. Call it while there is one thread.
+
+        Args:
+            config: The emulator's settings.
+            mark: `NAME=value`. When the parent is killed, processes with it in their environment end with the emulator.
+            stderr_level: The level from which on lines of the emulator's log are printed to stderr.
+        """
+        answer, answering = os.pipe()
         tethered, tether = os.pipe()
         parent = os.getpid()
         sys.stdout.flush()
@@ -51,103 +56,109 @@ class BackgroundEmulator:
         if pid == 0:
             code = 1
             try:
-                os.close(told)
+                os.close(answer)
                 os.close(tether)
                 os.setsid()
                 nothing = os.open(os.devnull, os.O_RDWR)
                 os.dup2(nothing, 0)
                 os.dup2(nothing, 1)
                 os.close(nothing)
-                code = _emulate(config, parent, tell, tethered, mark, echo)
+                code = _emulate(config, parent, answering, tethered, mark, stderr_level)
             except SystemExit as ending:
                 code = ending.code if isinstance(ending.code, int) else 1
             except BaseException:
                 traceback.print_exc()
             finally:
-                os._exit(code)  # what is above on the stack belongs to the parent
-        os.close(tell)
+                os._exit(code)  # without it, the parent's frames would run here, too
+        os.close(answering)
         os.close(tethered)
-        return cls(pid, told, tether)
+        return cls(pid, answer, tether)
 
     def variables(self, limit: float = START_LIMIT) -> dict[str, str]:
-        """What the command has to have in its environment. Waits until the emulator answers, `limit` seconds at most; a
-        ClickException tells why it does not."""
-        if not select.select([self._told], [], [], limit)[0]:
+        """Wait until the emulator answers, and return the environment variables that lead to it.
+
+        Args:
+            limit: The longest wait, in seconds.
+
+        Raises:
+            click.ClickException: It does not answer; the text says why.
+        """
+        if not select.select([self._answer], [], [], limit)[0]:
             raise click.ClickException(f"the emulator did not answer within {limit:g} s")
-        with open(self._told, encoding="utf-8") as file:
-            said = file.read()
-        answer: dict[str, Any] = json.loads(said) if said else {"failed": "the emulator ended before it answered"}
+        with open(self._answer, encoding="utf-8") as file:
+            text = file.read()
+        answer: dict[str, Any] = json.loads(text) if text else {"failed": "the emulator ended before it answered"}
         if "unusable" in answer:
             raise click.UsageError(answer["unusable"])
         if "failed" in answer:
             raise click.ClickException(answer["failed"])
         return answer
 
-    def ended(self) -> Optional[int]:
-        """Its exit code (negative: the signal that ended it), None as long as it runs."""
+    def exit_code(self) -> Optional[int]:
+        """Its exit code, negative for the signal that ended it; None as long as it runs."""
         if self._status is None:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             if pid:
                 self._status = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
         return self._status
 
-    def ask_to_stop(self) -> None:
+    def request_stop(self) -> None:
+        """Request an orderly end, and return at once."""
         try:
             os.write(self._tether, _STOP)
-        except (BrokenPipeError, OSError):
-            pass  # it has ended, or was let go
+        except OSError:
+            pass  # it has ended, or was abandoned
 
-    def let_go(self) -> None:
-        """Ends it at once, and what runs with its mark, unless it was asked to stop. Harmless to repeat."""
+    def abandon(self) -> None:
+        """End it at once, and the processes that have its mark, unless it was requested to stop. Harmless to repeat."""
         if self._tether >= 0:
             os.close(self._tether)
             self._tether = -1
 
     def wait(self, seconds: float) -> bool:
-        """Whether it has ended, after `seconds` at most."""
+        """Wait for its end, `seconds` at most. Returns whether it has ended."""
         deadline = time.monotonic() + seconds
-        while self.ended() is None and time.monotonic() < deadline:
+        while self.exit_code() is None and time.monotonic() < deadline:
             time.sleep(0.01)
-        return self.ended() is not None
+        return self.exit_code() is not None
 
     def kill(self) -> None:
+        """End it with SIGKILL; its zygote removes what it leaves."""
         os.kill(self.pid, signal.SIGKILL)
 
 
-def _emulate(
-    config: EmulatorConfig, parent: int, tell: int, tethered: int, mark: str, echo: Callable[[str], None]
-) -> int:
+def _emulate(config: EmulatorConfig, parent: int, answering: int, tethered: int, mark: str, stderr_level: int) -> int:
     def answer(content: dict[str, str]) -> None:
         try:
-            os.write(tell, json.dumps(content).encode())
-            os.close(tell)
+            os.write(answering, json.dumps(content).encode())
+            os.close(answering)
         except BrokenPipeError:
-            pass  # nobody waits for it any more
+            pass  # the parent has ended, or does not wait any more
 
-    asked = False
+    stop_requested = False
 
-    def pulled() -> None:
-        nonlocal asked
+    def on_tether() -> None:
+        nonlocal stop_requested
         if os.read(tethered, 1) == _STOP:
-            asked = True
+            stop_requested = True
             foreground.runtime.request_stop()
             return
-        if not asked:
+        if not stop_requested:
             kill_marked(mark)
         foreground.abandon()
         os._exit(0)
 
     try:
-        foreground = Foreground(config, "exec", parent, echo)
+        foreground = Foreground(config, "exec", parent, stderr_level)
         runtime = foreground.runtime
         foreground.run(
             lambda: answer(
                 {
-                    **variables(runtime.base_url, runtime.api_key, runtime.admin_key),
+                    **environment_variables(runtime.base_url, runtime.api_key, runtime.admin_key),
                     **(runtime.loaded.variables() if config.scenario is not None else {}),
                 }
             ),
-            (tethered, pulled),
+            (tethered, on_tether),
         )
     except ConfigError as error:
         answer({"unusable": str(error)})

@@ -18,7 +18,7 @@ from ..control_client.remote import RemoteEmulator
 from ..control_client.transport import EmulatorError
 from .derived_options import described_options
 from .tables import json_option, show
-from .target import Target, Wanted, plain_warnings, target_options
+from .target import Target, TargetSelection, plain_warnings, target_options
 
 
 def control_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -29,8 +29,8 @@ def control_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @target_options
     @click.option("--account", metavar="ID", help="Account, or `*` for all. [default: the first account]")
     @functools.wraps(command)
-    def controlling(wanted: Wanted, account: Optional[str], **options: Any) -> None:
-        with connected(wanted.choose(), account) as emulator:
+    def controlling(selection: TargetSelection, account: Optional[str], **options: Any) -> None:
+        with connected(selection.choose(), account) as emulator:
             command(emulator=emulator, **options)
 
     return controlling
@@ -41,8 +41,8 @@ def unscoped_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @target_options
     @functools.wraps(command)
-    def controlling(wanted: Wanted, **options: Any) -> None:
-        with connected(wanted.choose()) as emulator:
+    def controlling(selection: TargetSelection, **options: Any) -> None:
+        with connected(selection.choose()) as emulator:
             command(emulator=emulator, **options)
 
     return controlling

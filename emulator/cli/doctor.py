@@ -1,4 +1,4 @@
-"""`caged-emulator doctor`: what works on this machine."""
+"""`caged-emulator doctor`: reports what works on this machine."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import click
 
 @click.command("doctor")
 def command() -> None:
-    """Tell which isolation level works here and why, and which programs stand behind each template."""
+    """Report which isolation levels work here and why, and which programs each template uses."""
     from ..doctor import report
 
     for line in report():

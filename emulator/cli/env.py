@@ -1,4 +1,4 @@
-"""`caged-emulator env`: what a program needs to find a running emulator."""
+"""`caged-emulator env`: prints the environment variables that lead to a running emulator."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import shlex
 
 import click
 
-from .target import Wanted, target_options
+from .target import TargetSelection, target_options
 
 
 @click.command("env")
 @target_options
-@click.option("--json", "as_json", is_flag=True, help="As a JSON object.")
-def command(wanted: Wanted, as_json: bool) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
+def command(selection: TargetSelection, as_json: bool) -> None:
     """Print the environment variables of the running emulator: eval "$(caged-emulator env)"."""
     from ..control_client.transport import EmulatorError
 
     try:
-        variables = wanted.choose().variables()
+        variables = selection.choose().variables()
     except (EmulatorError, ValueError) as error:
         raise click.ClickException(str(error)) from error
     if as_json:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 import os
-import re
 import secrets
 import signal
 import sys
@@ -14,15 +14,16 @@ import click
 from .options import config_from, emulator_options
 
 STOP_LIMIT = 30.0
-#: In the environment of the command, and so of everything that it starts.
+#: An environment variable of the command, which everything that it starts inherits.
 MARK = "CAGED_EMULATOR_RUN"
-_WRONG = re.compile(r"\b(warning|failed|could not|did not)\b")
 _STARTING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @click.command("exec", context_settings={"allow_interspersed_args": False})
 @emulator_options(port=0)
-@click.option("-v", "--verbose", is_flag=True, help="Show the emulator's whole log on stderr.")
+@click.option(
+    "-v", "--verbose", is_flag=True, help="Print the emulator's whole log to stderr, not only its warnings and errors."
+)
 @click.argument("words", nargs=-1, required=True, type=click.UNPROCESSED, metavar="[--] COMMAND...")
 def command(words: tuple[str, ...], verbose: bool, **settings: Any) -> None:
     """Run a command with an emulator of its own, and stop that afterwards.
@@ -34,11 +35,7 @@ def command(words: tuple[str, ...], verbose: bool, **settings: Any) -> None:
         caged-emulator exec --seed 1 -- npm test
     """
     from .background_emulator import SCENARIO_LIMIT, START_LIMIT, BackgroundEmulator
-    from .supervisor import CannotRun, Interrupted, Supervisor
-
-    def echo(line: str) -> None:
-        if verbose or _WRONG.search(line):
-            print(line, file=sys.stderr, flush=True)
+    from .supervisor import CommandNotStarted, InterruptedTwice, Supervisor
 
     config = config_from(settings)
     for number in _STARTING:
@@ -46,40 +43,42 @@ def command(words: tuple[str, ...], verbose: bool, **settings: Any) -> None:
             # Until there is a command to forward to: leave by an exception, which ends the emulator.
             signal.signal(number, lambda number, _frame: sys.exit(128 + number))
     mark = secrets.token_hex(16)
-    beside = BackgroundEmulator.start(config, f"{MARK}={mark}", echo)
-    said_ended = False
+    emulator = BackgroundEmulator.start(config, f"{MARK}={mark}", logging.NOTSET if verbose else logging.WARNING)
+    has_ended = False
 
-    def look_after_emulator() -> None:
-        nonlocal said_ended
-        code = beside.ended()
-        if code is not None and not said_ended:
-            said_ended = True
-            click.echo(f"Error: the emulator has ended ({_in_words(code)}); the command goes on without it", err=True)
+    def check_emulator() -> None:
+        nonlocal has_ended
+        code = emulator.exit_code()
+        if code is not None and not has_ended:
+            has_ended = True
+            click.echo(
+                f"Error: the emulator has ended ({_describe_exit(code)}); the command goes on without it", err=True
+            )
 
     try:
-        variables = beside.variables(START_LIMIT if config.scenario is None else SCENARIO_LIMIT)
+        variables = emulator.variables(START_LIMIT if config.scenario is None else SCENARIO_LIMIT)
         supervisor = Supervisor()
         try:
-            code = supervisor.run(words, _environment({**variables, MARK: mark}), look_after_emulator)
-            look_after_emulator()
-            beside.ask_to_stop()
-            supervisor.wait_for(lambda: beside.ended() is not None, STOP_LIMIT)
-        except Interrupted:
+            code = supervisor.run(words, _environment({**variables, MARK: mark}), check_emulator)
+            check_emulator()
+            emulator.request_stop()
+            supervisor.wait_for(lambda: emulator.exit_code() is not None, STOP_LIMIT)
+        except InterruptedTwice:
             code = 128 + signal.SIGINT
-        except CannotRun as error:
+        except CommandNotStarted as error:
             click.echo(f"Error: {error}", err=True)
             code = error.code
     finally:
-        beside.let_go()
-        if not beside.wait(STOP_LIMIT):
+        emulator.abandon()
+        if not emulator.wait(STOP_LIMIT):
             click.echo(f"Error: the emulator did not end within {STOP_LIMIT:g} s and was killed", err=True)
-            beside.kill()
-    # A command that did well without the emulator has not shown anything.
-    raise SystemExit(code or int(said_ended))
+            emulator.kill()
+    # A command that succeeded without its emulator is not a success.
+    raise SystemExit(code or int(has_ended))
 
 
 def _environment(variables: dict[str, str]) -> dict[str, str]:
-    """Ours, with what leads to the emulator, past any proxy."""
+    """This process's environment with the variables that lead to the emulator, past any proxy."""
     environment = {**os.environ, **variables}
     for name in ("NO_PROXY", "no_proxy"):
         listed = [part.strip() for part in environment.get(name, "").split(",") if part.strip()]
@@ -89,5 +88,5 @@ def _environment(variables: dict[str, str]) -> dict[str, str]:
     return environment
 
 
-def _in_words(code: int) -> str:
+def _describe_exit(code: int) -> str:
     return f"signal {-code}" if code < 0 else f"exit code {code}"

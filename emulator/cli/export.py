@@ -1,4 +1,4 @@
-"""`caged-emulator export`: a running emulator's state as one file."""
+"""`caged-emulator export`: writes the state of a running emulator into one file."""
 
 from __future__ import annotations
 

@@ -1,59 +1,76 @@
-"""An emulator on the main thread of a process: its signals, its log, and how others find it."""
+"""An emulator on the main thread of a process, with its signals, its log and its locator."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Callable, Optional
 
 from ..config import EmulatorConfig
-from ..locator import Locator
+from ..discovery import Locator
+from ..emulator_log import LogOutput
 from ..runtime import Runtime
 from .stop_signals import StopSignals
 
+logger = logging.getLogger(__name__)
+_UNFINDABLE = "env, status, stop and logs will not find this emulator: %s"
+
 
 class Foreground:
-    """Made before anything listens: ConfigError for a setting that cannot be used. `kind`: serve or exec. `pid`: the
-    process that answers for it. `echo` gets each line of its log. `key_files`: files that will hold its keys."""
+    """The emulator of `serve` and `exec`. It listens once this object is made.
+
+    Args:
+        config: The emulator's settings.
+        kind: `serve` or `exec`.
+        pid: The process to signal in order to stop it.
+        stderr_level: The level from which on lines of its log are printed to stderr.
+        key_files: Files that will hold its keys.
+
+    Raises:
+        ConfigError: A setting cannot be used.
+    """
 
     def __init__(
         self,
         config: EmulatorConfig,
         kind: str,
         pid: int,
-        echo: Callable[[str], None],
+        stderr_level: int = logging.NOTSET,
         key_files: Sequence[Path] = (),
     ) -> None:
         self._signals = StopSignals()
         self._kind = kind
-        self._echo = echo
         self._locator: Optional[Locator] = None
         unfindable = ""
         try:
             self._locator = Locator.create(pid)
         except OSError as error:
-            unfindable = f"warning: env, status, stop and logs will not find this emulator: {error.strerror or error}"
+            unfindable = str(error.strerror or error)
         try:
+            outputs = [LogOutput(_print, stderr_level)]
             if self._locator is not None:
                 key_files = [*key_files, self._locator.path]
-            self.runtime = Runtime(config, echo=self._log, key_files=key_files)
+                outputs.append(LogOutput(self._locator.log.write))
+            self.runtime = Runtime(config, key_files, outputs)
             if unfindable:
-                self.runtime.log(unfindable)
+                with self.runtime.log.selected():
+                    logger.warning(_UNFINDABLE, unfindable)
         except BaseException:
             self._hide()
             raise
 
-    def _log(self, line: str) -> None:
-        if self._locator is not None:
-            self._locator.log.write(line)
-        self._echo(line)
-
     def run(self, on_ready: Callable[[], None], tether: Optional[tuple[int, Callable[[], None]]] = None) -> None:
-        """Serves until a signal or an error, and leaves nothing. `on_ready` is called once it answers and can be
-        found. `tether`: a descriptor, and what to do whenever it can be read."""
+        """Serve until a signal or an error, and leave nothing.
+
+        Args:
+            on_ready: Called once it answers and can be found.
+            tether: A descriptor, and what to call whenever it can be read.
+        """
         self._signals.hold()
         try:
             asyncio.run(self._run(on_ready, tether))
@@ -69,7 +86,7 @@ class Foreground:
             nonlocal received
             received += 1
             if received == 1:
-                self.runtime.log("stopping (again to stop at once)")
+                logger.info("stopping (again to stop at once)")
                 self.runtime.request_stop()
             else:
                 self.abandon()
@@ -97,19 +114,23 @@ class Foreground:
                 api_key=runtime.api_key,
                 admin_key=runtime.admin_key,
                 isolation=runtime.services.isolation.level,
-                # What was put where the user said so may have a reason to stay.
+                # Only the temporary directory is removed with the emulator.
                 run_dir=None if runtime.config.state_dir else str(runtime.services.run_dir),
             )
         except OSError as error:
             self._hide()
-            runtime.log(f"warning: env, status, stop and logs will not find this emulator: {error}")
+            logger.warning(_UNFINDABLE, error)
 
     def abandon(self) -> None:
-        """The short way out: everything of it goes at once."""
+        """End everything at once, without the event loop."""
         self.runtime.abandon()
-        self._hide()  # last: who waits for its end looks at this
+        self._hide()  # last: `stop` waits for this
 
     def _hide(self) -> None:
         locator, self._locator = self._locator, None
         if locator is not None:
             locator.remove()
+
+
+def _print(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""`caged-emulator import`: what `export` has written, into a running emulator."""
+"""`caged-emulator import`: adds what `export` has written to a running emulator."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`caged-emulator init`: a scenario to start from."""
+"""`caged-emulator init`: writes a scenario to start from."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 @click.command("init")
 @click.argument("path", type=click.Path(dir_okay=False, path_type=Path), default="caged-scenario.toml")
 def command(path: Path) -> None:
-    """Write a commented scenario to PATH; what is there already is left alone."""
+    """Write a commented scenario to PATH, which must not exist yet."""
     from ..scenario.starter import NAME, STARTER
 
     if path.suffix != ".toml":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from ..logfile import follow, tail
-from .target import Target, Wanted, target_options
+from .target import Target, TargetSelection, target_options
 
 
 @click.command("logs")
@@ -14,16 +14,16 @@ from .target import Target, Wanted, target_options
     "-n", "--lines", default=100, show_default=True, type=click.IntRange(min=0), help="How many of the newest."
 )
 @click.option("-f", "--follow", "following", is_flag=True, help="Go on until the emulator ends.")
-def command(wanted: Wanted, lines: int, following: bool) -> None:
+def command(selection: TargetSelection, lines: int, following: bool) -> None:
     """Print the running emulator's own log."""
-    target = wanted.choose()
+    target = selection.choose()
     if target.found is None:
         _print_remote(target, lines, following)
         return
     found = target.found
     try:
         if following:
-            for line in follow(found.log_file, lines, lambda: found.alive):
+            for line in follow(found.log_file, lines, lambda: found.is_alive):
                 click.echo(line)
         else:
             for line in tail(found.log_file, lines):

@@ -1,5 +1,8 @@
-"""Ending what a command left running, by a mark in its environment: a process takes it along wherever it goes, but can
-drop it (`env -i`), and another user's (sudo) cannot be seen. Where there is no /proc nothing is found."""
+"""Ends processes that a command left running, by a mark in their environment.
+
+Child processes inherit the mark, but can drop it (`env -i`), and another user's (sudo) cannot be read. Where there is
+no /proc nothing is found.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ _ROUNDS = 50
 
 
 def kill_marked(mark: str) -> None:
-    """Kills every process that was started with `mark` (NAME=value) in its environment, until a look finds none."""
+    """Kill every process that was started with `mark` (`NAME=value`) in its environment, until none is found."""
     for _ in range(_ROUNDS):
         found = _marked(mark.encode())
         if not found:

@@ -1,4 +1,4 @@
-"""`caged-emulator reset`: an emulator as at its start."""
+"""`caged-emulator reset`: removes everything in an account but its keys."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from caged import __version__
 
 from ..cage.probe import IsolationUnavailable
 from ..config import ConfigError
-from ..locator import variables
+from ..discovery import environment_variables
 from ..runtime import Runtime
 from .foreground import Foreground
 from .options import config_from, emulator_options
@@ -24,22 +24,24 @@ from .options import config_from, emulator_options
 
 @click.command("serve")
 @emulator_options(port=4747)
-@click.option("--ready-file", type=click.Path(dir_okay=False, path_type=Path), help="Written once it answers (JSON).")
+@click.option(
+    "--ready-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A file that is written (JSON) once the emulator answers.",
+)
 def command(ready_file: Optional[Path], **settings: Any) -> None:
     """Run the emulator in the foreground until Ctrl-C (a second one stops it at once)."""
     if ready_file is not None and not os.access(ready_file.absolute().parent, os.W_OK | os.X_OK):
-        raise click.UsageError(f"cannot write the ready file: {ready_file.parent} is no directory to write in")
+        raise click.UsageError(f"cannot write the ready file: {ready_file.parent} does not exist or is not writable")
     config = config_from(settings)
     key_files = [*_output_files(), *([ready_file.absolute()] if ready_file is not None else [])]
     try:
-        foreground = Foreground(
-            config, "serve", os.getpid(), lambda line: print(line, file=sys.stderr, flush=True), key_files
-        )
+        foreground = Foreground(config, "serve", os.getpid(), key_files=key_files)
     except ConfigError as error:
         raise click.UsageError(str(error)) from error
     try:
         if ready_file is not None:
-            ready_file.unlink(missing_ok=True)  # of one that was killed: nobody must take it for ours
+            ready_file.unlink(missing_ok=True)  # left by an emulator that was killed
         foreground.run(lambda: _announce(foreground.runtime, ready_file))
     except ConfigError as error:  # the scenario, which is made once it answers
         raise click.UsageError(str(error)) from error
@@ -53,7 +55,7 @@ def command(ready_file: Optional[Path], **settings: Any) -> None:
 
 def _announce(runtime: Runtime, ready_file: Optional[Path]) -> None:
     print(f"Caged emulator {__version__} on {runtime.base_url} (isolation: {runtime.services.isolation.level})")
-    exported = variables(runtime.base_url, runtime.api_key, runtime.admin_key)
+    exported = environment_variables(runtime.base_url, runtime.api_key, runtime.admin_key)
     if runtime.config.scenario is not None:
         exported.update(runtime.loaded.variables())
     for name, value in exported.items():
@@ -68,7 +70,7 @@ def _announce(runtime: Runtime, ready_file: Optional[Path]) -> None:
         }
         if runtime.config.scenario is not None:
             content.update(sandboxes=runtime.loaded.sandboxes, keys=runtime.loaded.keys)
-        # It holds a key, and a reader must never see half of it.
+        # It holds a key, and a reader must never see a part of it.
         temporary = ready_file.with_name(f".{ready_file.name}.{os.getpid()}")
         temporary.touch(mode=0o600)
         temporary.write_text(json.dumps(content) + "\n", encoding="utf-8")
@@ -76,7 +78,7 @@ def _announce(runtime: Runtime, ready_file: Optional[Path]) -> None:
 
 
 def _output_files() -> list[Path]:
-    """The file that standard output, where the keys are printed, goes to, if it is one."""
+    """The file that standard output, where the keys are printed, is redirected to, if it is one."""
     try:
         if stat.S_ISREG(os.fstat(1).st_mode):
             return [Path(os.readlink("/proc/self/fd/1"))]

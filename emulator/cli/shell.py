@@ -1,4 +1,4 @@
-"""`caged-emulator shell`: a terminal in a sandbox, for a person to look around."""
+"""`caged-emulator shell`: opens an interactive terminal in a sandbox."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Optional
 
 import click
 
-from .target import URL_VARIABLE, Wanted, target_options
+from .target import URL_VARIABLE, TargetSelection, target_options
 
 
 @click.command("shell")
@@ -17,34 +17,34 @@ from .target import URL_VARIABLE, Wanted, target_options
     "--from",
     "archive",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="An archive that the sandbox is in, as pytest --caged-keep-failed leaves them.",
+    help="An archive that holds the sandbox, as pytest --caged-keep-failed writes it.",
 )
 @target_options
-def command(sandbox: str, archive: Optional[Path], wanted: Wanted) -> None:
-    """Open a shell in SANDBOX; it ends as shells do, by `exit` or Ctrl-D.
+def command(sandbox: str, archive: Optional[Path], selection: TargetSelection) -> None:
+    """Open a shell in SANDBOX; `exit` or Ctrl-D ends it.
 
-    With --from, in an emulator of its own that holds what is in the archive, and that is gone afterwards, changes and
-    all. Otherwise in the emulator that the options or CAGED_EMULATOR_URL name; else, with CAGED_API_KEY set, where that
-    and CAGED_BASE_URL lead; else in the running emulator.
+    With --from: in a temporary emulator with the archive's content; changes are lost when the shell ends. Otherwise in
+    the emulator that the options or CAGED_EMULATOR_URL name; else, when CAGED_API_KEY is set, at CAGED_BASE_URL; else
+    in the running emulator.
     """
     if archive is not None:
-        if wanted.explicit:
-            raise click.UsageError("--from starts an emulator of its own; it goes without the options that name one")
+        if selection.is_explicit:
+            raise click.UsageError("--from starts an emulator of its own; remove the options that name one")
         _from_archive(sandbox, archive)
         return
-    if not wanted.explicit and os.environ.get("CAGED_API_KEY") and not _emulator_is_named():
+    if not selection.is_explicit and os.environ.get("CAGED_API_KEY") and not _emulator_is_named():
         _open(sandbox, None, None)
         return
     from .control import connected
 
-    target = wanted.choose()
+    target = selection.choose()
     with connected(target) as emulator:
         key = emulator.key_for(sandbox)
     _open(sandbox, target.base_url, key)
 
 
 def _emulator_is_named() -> bool:
-    """Whether the environment leads to an emulator and not, by CAGED_BASE_URL, to another API."""
+    """Whether the environment names an emulator, and CAGED_BASE_URL no other API."""
     emulator, api = os.environ.get(URL_VARIABLE, ""), os.environ.get("CAGED_BASE_URL", "")
     return bool(emulator) and (api or emulator).rstrip("/") == emulator.rstrip("/")
 

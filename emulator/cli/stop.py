@@ -1,4 +1,4 @@
-"""`caged-emulator stop`: ends a running emulator."""
+"""`caged-emulator stop`: stops a running emulator."""
 
 from __future__ import annotations
 
@@ -8,34 +8,34 @@ import time
 
 import click
 
-from ..running import DiscoveredEmulator, running
-from .target import Wanted, none_runs, target_options
+from ..discovery import DiscoveredEmulator, find_running
+from .target import TargetSelection, no_emulator_error, target_options
 
-#: An orderly end has 30 s at most; more means that something keeps it.
+#: An orderly end takes 30 s at most.
 LIMIT = 35.0
 
 
 @click.command("stop")
 @target_options
-@click.option("--all", "every", is_flag=True, help="Every running one.")
+@click.option("--all", "every", is_flag=True, help="Stop every running emulator of yours.")
 @click.option(
     "--timeout",
     default=LIMIT,
     show_default=True,
     type=click.FloatRange(min=0),
     metavar="SECONDS",
-    help="How long to wait.",
+    help="How long to wait for its end.",
 )
-def command(wanted: Wanted, every: bool, timeout: float) -> None:
+def command(selection: TargetSelection, every: bool, timeout: float) -> None:
     """Stop the running emulator and wait until it and its files are gone."""
-    if every and wanted.explicit:
-        raise click.UsageError("--all is every emulator of yours on this machine; it goes without naming one")
-    meant = running() if every else [wanted.choose().local("stop")]
-    if not meant:
-        raise none_runs()
-    failed = [one for one in meant if not _signal(one)]
+    if every and selection.is_explicit:
+        raise click.UsageError("--all stops every emulator of yours on this machine; remove the options that name one")
+    targets = find_running() if every else [selection.choose().local("stop")]
+    if not targets:
+        raise no_emulator_error()
+    failed = [one for one in targets if not _signal(one)]
     deadline = time.monotonic() + timeout
-    for one in meant:
+    for one in targets:
         if one in failed:
             continue
         if _ended(one, deadline):
@@ -49,9 +49,12 @@ def command(wanted: Wanted, every: bool, timeout: float) -> None:
 
 def _signal(found: DiscoveredEmulator) -> bool:
     if not found.process_runs:
-        if not found.alive:
+        if not found.is_alive:
             return True  # it ended meanwhile
-        click.echo(f"Error: {found.base_url} is served from where its process cannot be seen; stop it there", err=True)
+        click.echo(
+            f"Error: {found.base_url} runs where its process cannot be seen (another container?); stop it there",
+            err=True,
+        )
         return False
     try:
         os.kill(found.pid, signal.SIGTERM)
@@ -61,7 +64,7 @@ def _signal(found: DiscoveredEmulator) -> bool:
 
 
 def _ended(found: DiscoveredEmulator, deadline: float) -> bool:
-    while found.alive or found.process_runs or (found.run_dir is not None and found.run_dir.exists()):
+    while found.is_alive or found.process_runs or (found.run_dir is not None and found.run_dir.exists()):
         if time.monotonic() > deadline:
             return False
         time.sleep(0.02)

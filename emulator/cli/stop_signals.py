@@ -20,9 +20,11 @@ STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class StopSignals:
-    """Handles STOPPING in the main thread, in three steps: a signal raises SystemExit at first, so that what was built
-    so far is removed; from `hold` on it is kept; from `deliver` on it is passed to a function on the loop, those that
-    were kept first."""
+    """Handles the signals of STOPPING in the main thread.
+
+    At first a signal raises SystemExit, so that what was made so far is removed. From `hold` on signals are kept. From
+    `deliver` on they are passed to a function on the event loop, kept ones first.
+    """
 
     def __init__(self) -> None:
         self._held: Optional[list[int]] = None

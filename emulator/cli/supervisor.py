@@ -1,8 +1,8 @@
-"""Running one command as if it had been started in our place: its terminal, its signals, its exit code.
+"""Runs one command in the foreground: with this process's terminal, signals and exit code.
 
-The command stays in our process group, so that it is what the terminal talks to: it can read from it, Ctrl-C and
-Ctrl-Z reach it and us, and nothing of a shell's job control has to be played. A signal that came from the terminal is
-told by where the kernel says that it came from; the command has it already, and it is not forwarded.
+The command stays in this process group, so that it can read from the terminal, and Ctrl-C and Ctrl-Z reach both
+processes without an imitation of a shell's job control. The kernel says where a signal came from: one from the terminal
+has reached the command already and is not forwarded.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from typing import Callable, Optional
 
 _FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 _SI_KERNEL = 0x80
-#: A second Ctrl-C within this many seconds ends the command at once. Later ones are new first ones: a program that
-#: lives on after Ctrl-C (an interpreter's prompt) may see many.
+#: A second Ctrl-C within this many seconds ends the command at once. After that it counts as a first one again: an
+#: interpreter's prompt goes on after Ctrl-C and may receive many.
 AGAIN_SECONDS = 2.0
 NOT_FOUND = 127
 CANNOT_RUN = 126
@@ -27,44 +27,56 @@ _PR_SET_PDEATHSIG = 1
 _prctl: Optional[Callable[..., int]] = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
 
 
-class CannotRun(Exception):
-    """The command could not be started; `code` is what a shell would exit with."""
+class CommandNotStarted(Exception):
+    """The command could not be started; `code` is the exit code of a shell in that case."""
 
     def __init__(self, text: str, code: int) -> None:
         super().__init__(text)
         self.code = code
 
 
-class Interrupted(Exception):
+class InterruptedTwice(Exception):
     """The command was killed because Ctrl-C came twice."""
 
 
 class Supervisor:
-    """Blocks the signals of this process's only thread, so that none gets lost. Made when only the command is left to
-    be run, and exited after."""
+    """Runs the command, with the signals of this process's only thread blocked so that none gets lost. Make it when
+    only the command is left to be run, and exit afterwards."""
 
     def __init__(self) -> None:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # where it is ignored, children cannot be waited for
-        #: Signals that whoever started us wants ignored are not ours to act on.
+        #: Without the signals that the parent process has set to be ignored.
         self._forwarded = {number for number in _FORWARDED if signal.getsignal(number) != signal.SIG_IGN}
         self._watched = {*self._forwarded, signal.SIGCHLD}
         self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, self._watched)
         self._interrupted_at = -AGAIN_SECONDS
 
     def run(self, words: Sequence[str], environment: Mapping[str, str], on_child: Callable[[], None]) -> int:
-        """The command's exit code, 128 + n when signal n ended it. `on_child` is called when some child of this
-        process has changed. CannotRun, Interrupted."""
+        """Run the command.
+
+        Args:
+            words: The program and its arguments.
+            environment: Its environment.
+            on_child: Called when a child of this process has ended.
+
+        Returns:
+            Its exit code, 128 + n when signal n ended it.
+
+        Raises:
+            CommandNotStarted: There is no such program, or it cannot be run.
+            InterruptedTwice: Ctrl-C came twice; the command was killed.
+        """
         try:
             process = subprocess.Popen(words, env=environment, preexec_fn=self._become_command(), close_fds=False)
         except FileNotFoundError:
-            raise CannotRun(f"cannot run {words[0]!r}: there is no such program", NOT_FOUND) from None
+            raise CommandNotStarted(f"cannot run {words[0]!r}: there is no such program", NOT_FOUND) from None
         except OSError as error:
-            raise CannotRun(f"cannot run {words[0]!r}: {error.strerror}", CANNOT_RUN) from error
+            raise CommandNotStarted(f"cannot run {words[0]!r}: {error.strerror}", CANNOT_RUN) from error
         while True:
             code = process.poll()
             if code is not None:
                 return 128 - code if code < 0 else code
-            number, has_it = self._next(process.pid)
+            number, is_delivered = self._next(process.pid)
             if number == signal.SIGCHLD:
                 on_child()
                 continue
@@ -73,13 +85,13 @@ class Supervisor:
                 if now - self._interrupted_at < AGAIN_SECONDS:
                     process.kill()
                     process.wait()
-                    raise Interrupted
+                    raise InterruptedTwice
                 self._interrupted_at = now
-            if not has_it:
+            if not is_delivered:
                 process.send_signal(number)
 
     def wait_for(self, ended: Callable[[], bool], seconds: float) -> None:
-        """Until `ended`, which is about a child, is true; until a signal, or `seconds`, if those are sooner."""
+        """Wait until `ended`, a condition on a child, is true, a signal arrives, or `seconds` have passed."""
         deadline = time.monotonic() + seconds
         while not ended() and time.monotonic() < deadline:
             if sys.platform == "darwin":
@@ -90,7 +102,7 @@ class Supervisor:
                 return
 
     def _next(self, command: int) -> tuple[int, bool]:
-        """The next signal, and whether the command has got it as well."""
+        """The next signal, and whether the command has received it, too."""
         if sys.platform == "darwin":
             number = signal.sigwait(self._watched)
             return number, number in (signal.SIGINT, signal.SIGQUIT) and _same_group(command)  # most likely typed
@@ -104,7 +116,7 @@ class Supervisor:
             if _prctl is not None:
                 _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
                 if os.getppid() != parent:
-                    os._exit(1)  # it died before it could have been seen to
+                    os._exit(1)  # the parent died before the death signal was set
             for number in self._forwarded:
                 signal.signal(number, signal.SIG_DFL)  # a handler of ours must not run here
             signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)

@@ -1,4 +1,4 @@
-"""`caged-emulator sweep`: what live runs of the pytest plugin left in a real account."""
+"""`caged-emulator sweep`: lists and destroys what live runs of the pytest plugin left in a real account."""
 
 from __future__ import annotations
 
@@ -10,30 +10,32 @@ if TYPE_CHECKING:
     from caged import Caged
     from caged._runs import Run
 
-_ASK_SECONDS = 30
-Thing = tuple[str, str]
+#: Timeout of the command that reads a sandbox's run id.
+_EXEC_SECONDS = 30
+#: (kind, id)
+Resource = tuple[str, str]
 
 
 @click.command("sweep")
-@click.option("--live", is_flag=True, help="Has to be said: it looks at a real account.")
-@click.option("--run", "run_id", metavar="ID", help="Only of this run; asks the account's running sandboxes, too.")
-@click.option("--destroy", is_flag=True, help="Destroy what is left of the run.")
-@click.option("--base-url", envvar="CAGED_BASE_URL", help="The API [https://api.caged.dev].")
-@click.option("--api-key", envvar="CAGED_API_KEY", help="The account's key.")
+@click.option("--live", is_flag=True, help="Required: this command uses a real account.")
+@click.option("--run", "run_id", metavar="ID", help="Only this run; also searches the account's running sandboxes.")
+@click.option("--destroy", is_flag=True, help="Destroy what the run left.")
+@click.option("--base-url", envvar="CAGED_BASE_URL", help="URL of the API. [default: https://api.caged.dev]")
+@click.option("--api-key", envvar="CAGED_API_KEY", help="API key of the account.")
 def command(live: bool, run_id: Optional[str], destroy: bool, base_url: Optional[str], api_key: Optional[str]) -> None:
     """List what live runs of tests (pytest --caged-target=live) created and left, for example when they were killed.
 
-    Known are the runs of this user on this machine, by their ledgers. With --run, running sandboxes of the account that
-    have that id in their environment count too, and snapshots that have it in their description: so the leftovers of a
-    run on another machine are found.
+    It reads the ledgers of this user's runs on this machine. With --run it also finds running sandboxes of the account
+    that have that id in their environment, and snapshots that have it in their description, also of a run on another
+    machine.
     """
     from caged import Caged, CagedError
     from caged._constants import DEFAULT_BASE_URL
 
     if not live:
-        raise click.UsageError("sweep looks at a real account; say --live")
+        raise click.UsageError("sweep uses a real account; add --live")
     if destroy and not run_id:
-        raise click.UsageError("--destroy needs --run ID: what is left of one run is destroyed, and nothing else")
+        raise click.UsageError("--destroy needs --run ID: it destroys what one run left, and nothing else")
     if not api_key:
         raise click.UsageError("no API key: pass --api-key or set CAGED_API_KEY")
     url = (base_url or DEFAULT_BASE_URL).rstrip("/")
@@ -41,8 +43,8 @@ def command(live: bool, run_id: Optional[str], destroy: bool, base_url: Optional
         with Caged(api_key=api_key, base_url=url) as client:
             swept = [_Sweep(client, run, api_key) for run in _chosen(url, run_id)]
             for sweep in swept:
-                sweep.look(ask=run_id is not None)
-                sweep.tell()
+                sweep.search(in_account=run_id is not None)
+                sweep.report()
                 if destroy:
                     sweep.destroy()
     except CagedError as error:
@@ -62,7 +64,7 @@ def _chosen(url: str, run_id: Optional[str]) -> list[Run]:
             _runs.remove_if_empty(path)
         elsewhere = {run.base_url for run in every if run.base_url != url and not run.empty}
         for other in sorted(elsewhere):
-            click.echo(f"there are runs against {other}, too: sweep --live --base-url {other}", err=True)
+            click.echo(f"runs against {other} left something, too: sweep --live --base-url {other}", err=True)
         return [run for run in every if run.base_url == url and not run.empty]
     try:
         run = _runs.find(run_id)
@@ -76,7 +78,7 @@ def _chosen(url: str, run_id: Optional[str]) -> list[Run]:
 
 
 class _Sweep:
-    """Of one run."""
+    """What one run left."""
 
     def __init__(self, client: Caged, run: Run, api_key: str) -> None:
         from caged._runs import fingerprint
@@ -84,27 +86,28 @@ class _Sweep:
         self._client = client
         self._run = run
         self._same_key = run.key == fingerprint(api_key)
-        self._left: dict[Thing, str] = {}
-        self._unknown: list[Thing] = []
+        self._left: dict[Resource, str] = {}
+        self._unknown: list[Resource] = []
         self._paused = 0
         self.refused = False
 
-    # --- looking
+    # --- searching
 
-    def look(self, ask: bool) -> None:
+    def search(self, in_account: bool) -> None:
+        """Find what the ledger names and, with `in_account`, what carries the run's id."""
         for kind, id in self._run.held:
-            what = self._there(kind, id)
-            if what is not None:
-                self._left[kind, id] = what
+            description = self._describe(kind, id)
+            if description is not None:
+                self._left[kind, id] = description
             elif self._same_key:
                 self._gone(kind, id)
             else:
                 self._unknown.append((kind, id))
-        if ask:
-            self._ask()
+        if in_account:
+            self._search_account()
 
-    def _there(self, kind: str, id: str) -> Optional[str]:
-        """What it is like; None when it is gone."""
+    def _describe(self, kind: str, id: str) -> Optional[str]:
+        """A resource in one line; None when it does not exist any more."""
         from caged import CagedNotFoundError
 
         if kind == "key":
@@ -118,8 +121,8 @@ class _Sweep:
             return None
         return f"{sandbox.status}, {sandbox.template}, {sandbox.created_at}"
 
-    def _ask(self) -> None:
-        """The account's sandboxes, whose they are."""
+    def _search_account(self) -> None:
+        """Find the account's sandboxes and snapshots that carry the run's id."""
         from caged import CagedError
         from caged._runs import DESCRIPTION, VARIABLE
 
@@ -127,16 +130,16 @@ class _Sweep:
             found = ("sandbox", box.id) in self._left
             if not found and box.status == "running":
                 try:
-                    said = self._client.sandboxes.exec(box.id, f'printf %s "${VARIABLE}"', timeout=_ASK_SECONDS)
-                    found = said.output == self._run.id
+                    result = self._client.sandboxes.exec(box.id, f'printf %s "${VARIABLE}"', timeout=_EXEC_SECONDS)
+                    found = result.output == self._run.id
                 except CagedError as error:
-                    click.echo(f"{box.id} does not say whose it is: {error}", err=True)
+                    click.echo(f"the run of {box.id} cannot be read: {error}", err=True)
             elif not found:
                 self._paused += 1
             if found:
                 self._left.setdefault(("sandbox", box.id), f"{box.status}, {box.template}, {box.created_at}")
             for snapshot in self._client.snapshots.list(box.id):
-                # An automatic one has no description, and goes with its sandbox.
+                # An automatic one has no description; it belongs to the run of its sandbox.
                 if snapshot.description == f"{DESCRIPTION}{self._run.id}" or (found and snapshot.trigger == "auto"):
                     self._left.setdefault(("snapshot", snapshot.id), f"of {box.id}, {snapshot.created_at}")
 
@@ -146,24 +149,26 @@ class _Sweep:
         if self._run.path is not None:
             note_gone(self._run, kind, id)
 
-    # --- telling
+    # --- reporting
 
-    def tell(self) -> None:
+    def report(self) -> None:
+        """Print what was found."""
         run = self._run
         began = f" (began {run.began}{', still running' if run.running else ''})" if run.path is not None else ""
         click.echo(f"{run.id}{began}:" if self._left else f"{run.id}{began}: nothing is left")
-        for (kind, id), what in self._left.items():
-            click.echo(f"  {kind} {id}: {what}")
+        for (kind, id), description in self._left.items():
+            click.echo(f"  {kind} {id}: {description}")
         for kind, id in self._unknown:
-            click.echo(f"  {kind} {id}: not there for this API key; it was created with another one")
+            click.echo(f"  {kind} {id}: not found with this API key; it was created with another one")
         if run.unanswered:
-            click.echo(f"  {run.unanswered} more may have been created unanswered; --run {run.id} looks for them")
+            click.echo(f"  {run.unanswered} more may exist, of unanswered requests; --run {run.id} searches for them")
         if self._paused:
-            click.echo(f"  {self._paused} other sandboxes do not run and were not asked whose they are")
+            click.echo(f"  {self._paused} other sandboxes are not running, so their run cannot be read")
 
     # --- destroying
 
     def destroy(self) -> None:
+        """Destroy what was found."""
         from caged import CagedError, CagedNotFoundError, _runs
 
         if self._run.running:
@@ -173,7 +178,7 @@ class _Sweep:
             "sandbox": self._client.sandboxes.destroy,
             "key": self._client.account.revoke_key,
         }
-        for kind, id in sorted(self._left, key=lambda thing: _runs.KINDS.index(thing[0])):
+        for kind, id in sorted(self._left, key=lambda resource: _runs.KINDS.index(resource[0])):
             try:
                 calls[kind](id)
                 click.echo(f"destroyed {kind} {id}")

@@ -1,4 +1,4 @@
-"""This process's terminal, connected to one in a sandbox."""
+"""Connects this process's terminal to a terminal in a sandbox."""
 
 from __future__ import annotations
 
@@ -17,22 +17,29 @@ if TYPE_CHECKING:
     from caged import TerminalSession
 
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-#: What is typed when the input ends. Not Ctrl-D: between two commands the terminal would swallow it.
+#: Typed when the input ends. Not Ctrl-D, which has no effect while a command runs.
 _END_OF_INPUT = "exit\n"
 _PIECE = 4096
 
 
 async def attach(sandbox: str, base_url: Optional[str], api_key: Optional[str]) -> int:
-    """Until either side ends it: 0, or 128 + n when signal n ended it here. CagedError when it cannot be opened."""
+    """Connect until either side ends.
+
+    Returns:
+        0, or 128 + n when signal n ended it on this side.
+
+    Raises:
+        CagedError: The terminal cannot be opened.
+    """
     from caged import AsyncCaged
 
     rows, cols = _size()
     async with AsyncCaged(api_key=api_key, base_url=base_url) as caged:
         async with await caged.sandboxes.terminal(sandbox, rows=rows, cols=cols) as terminal:
-            return await _Attached(terminal).run()
+            return await _Connection(terminal).run()
 
 
-class _Attached:
+class _Connection:
     def __init__(self, terminal: TerminalSession) -> None:
         self._terminal = terminal
         self._typed: asyncio.Queue[str] = asyncio.Queue()
@@ -93,7 +100,7 @@ def _show(text: str) -> None:
 
 
 def _size() -> tuple[int, int]:
-    """Rows and columns; those of an ordinary terminal where there is none."""
+    """Rows and columns of the terminal; 24 and 80 when there is none."""
     try:
         size = os.get_terminal_size(sys.stdin.fileno())
     except OSError:
@@ -103,12 +110,12 @@ def _size() -> tuple[int, int]:
 
 @contextmanager
 def _raw(descriptor: int) -> Iterator[None]:
-    """Every key goes to the other side, Ctrl-C too. Nothing happens to what is no terminal."""
+    """Send every key to the other side, Ctrl-C included. Does nothing when the descriptor is not a terminal."""
     if not os.isatty(descriptor):
         yield
         return
     before = termios.tcgetattr(descriptor)
-    tty.setraw(descriptor, termios.TCSADRAIN)  # what was typed ahead stays
+    tty.setraw(descriptor, termios.TCSADRAIN)  # keeps what was typed ahead
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""`caged-emulator verify`: where a server differs from the platform's contract."""
+"""`caged-emulator verify`: checks a server against the platform's contract."""
 
 from ..verify.command import verify as command
 

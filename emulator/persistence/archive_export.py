@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import secrets
 import shutil
@@ -19,6 +20,8 @@ from .change_tracker import ChangeTracker
 from .codec import snapshot_file
 from .database import NAME, Error, merge_journal, open_database
 from .recovery import SignOfLife
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 #: Errors that concern the emulator, not one sandbox.
@@ -93,7 +96,7 @@ class _Export:
                 if error.errno in _EXHAUSTED:
                     raise
                 reason = self._left_out[sandbox.id] = f"its files cannot be saved: {error}"
-                self._services.log(f"sandbox {sandbox.id} was left out of an export: {reason}")
+                logger.warning("sandbox %s was left out of an export: %s", sandbox.id, reason)
                 await self._services.workers.walk.run(disk.remove, work / "sandboxes" / sandbox.id)
         return packed
 

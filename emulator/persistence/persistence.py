@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from pathlib import Path
 from typing import Any, Callable, Optional
@@ -18,6 +19,8 @@ from .database import NAME, Error, advice, open_database
 from .recovery import SignOfLife
 from .saved_randomness import SavedRandomness
 from .state_directory import StateDirectory
+
+logger = logging.getLogger(__name__)
 
 #: How long a change may wait that no response has reported yet.
 INTERVAL = 0.05
@@ -178,7 +181,7 @@ class Persistence:
                 logged = ""
             except StateWriteError as error:
                 if str(error) != logged and self._platform is not None:
-                    self._platform.services.log(str(error))
+                    logger.error("%s", error)
                 logged = str(error)
             if is_due:
                 self._deferred_at = loop.time()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ from ..platform.services import Services
 from ..store import Sandbox, Snapshot, Store
 from .codec import snapshot_file
 from .state_directory import StateDirectory
+
+logger = logging.getLogger(__name__)
 
 _KILLED = "stopped: the emulator was killed; resume the sandbox to go on"
 
@@ -85,9 +88,10 @@ def repair_files(services: Services, directory: StateDirectory) -> None:
 
 def _move_aside(services: Services, directory: StateDirectory, path: Path, why: str) -> None:
     try:
-        services.log(f"{path} was moved to {directory.move_aside(path, why)}: {why}")
+        moved = directory.move_aside(path, why)
+        logger.warning("%s was moved to %s: %s", path, moved, why)
     except OSError as error:
-        services.log(f"{path} was left where it is: {why}, and it cannot be moved aside: {error.strerror}")
+        logger.warning("%s was left where it is: %s, and it cannot be moved aside: %s", path, why, error.strerror)
 
 
 def end_sessions(store: Store, sign_of_life: SignOfLife) -> None:
@@ -122,7 +126,9 @@ def _repair_snapshots(services: Services) -> None:
             _fail_snapshot(services, snapshot)
         elif snapshot.status == "completed" and not snapshot.file.is_file():
             snapshot.status = "failed"
-            services.log(f"snapshot {snapshot.id} cannot be used: its file {snapshot.file} is missing; put it back")
+            logger.warning(
+                "snapshot %s cannot be used: its file %s is missing; put it back", snapshot.id, snapshot.file
+            )
         elif snapshot.status == "failed" and snapshot.size_bytes and snapshot.file.is_file():
             snapshot.status = "completed"  # its file was put back
 
@@ -140,7 +146,7 @@ def _fail_snapshot(services: Services, snapshot: Snapshot) -> None:
 def _report_missing_directories(services: Services) -> None:
     for sandbox in services.store.sandboxes.values():
         if sandbox.status == "stopped" and not (services.files_dir / "sandboxes" / sandbox.id).is_dir():
-            services.log(f"sandbox {sandbox.id} cannot be resumed: its directory is missing; put it back")
+            logger.warning("sandbox %s cannot be resumed: its directory is missing; put it back", sandbox.id)
 
 
 def _is_complete(file: Path) -> bool:
@@ -158,4 +164,4 @@ def _remove(services: Services, path: Path) -> None:
         else:
             path.unlink(missing_ok=True)
     except OSError as error:
-        services.log(f"{path} cannot be removed: {error.strerror}")
+        logger.warning("%s cannot be removed: %s", path, error.strerror)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import logging
 import os
 import shutil
 from dataclasses import replace
@@ -27,6 +28,8 @@ from .files import place
 from .services import Services, redacted
 from .sessions import Sessions
 from .user_functions import in_thread
+
+logger = logging.getLogger(__name__)
 
 #: How long an agent waits for another one in its sandbox: as long as clients wait for a command.
 TURN_SECONDS = 300.0
@@ -88,7 +91,7 @@ class AgentRuns:
         try:
             script = self._services.agent_replies.take(sandbox.account_id, prompt.agent, prompt.text)
         except NoReplyLeft as error:
-            self._services.log(f"{sandbox.id}: {prompt.program}: {error}")
+            logger.warning("%s: %s: %s", sandbox.id, prompt.program, error)
             nothing = Reply(f"{prompt.program}: {error}\n", 1)
             return await self._session(sandbox, prompt, nothing, answer)
         if script is None:

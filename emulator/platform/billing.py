@@ -6,6 +6,7 @@ they are opened. A period is 30 days; a subscription that was not cancelled rene
 
 from __future__ import annotations
 
+import logging
 import secrets
 from dataclasses import dataclass, replace
 
@@ -14,6 +15,8 @@ from ..store import Account, Subscription
 from . import cost
 from .errors import ApiError, invalid, not_found
 from .services import Services
+
+logger = logging.getLogger(__name__)
 
 FREE = "free"
 PLANS = ("pro", "team")
@@ -136,7 +139,7 @@ class Billing:
         account, plan = self._opened(name, checkout=True)
         del self._links[name]
         subscribe(account, plan, self._services.clock.time())
-        self._services.log(f"account {account.id} is on the {plan} plan now; nobody paid")
+        logger.info("account %s is on the %s plan now; no payment was made", account.id, plan)
         return account
 
     def shown_in_portal(self, name: str) -> Account:

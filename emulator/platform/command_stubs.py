@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import logging
 import secrets
 import signal
 from collections.abc import Awaitable
@@ -20,6 +21,8 @@ from ..control.stubs import Kind, Output, Question, Stub
 from ..store import Sandbox
 from .services import Services
 from .user_functions import in_thread
+
+logger = logging.getLogger(__name__)
 
 #: What a shell has for a command that cannot be run at all.
 CANNOT_RUN = 126
@@ -233,4 +236,4 @@ async def _everywhere(services: Services, stub: Stub, work: Callable[[Sandbox], 
         try:
             await work(sandbox)
         except (SandboxGone, OSError) as error:
-            services.log(f"{sandbox.id}: {stub}: {error}")
+            logger.warning("%s: %s: %s", sandbox.id, stub, error)

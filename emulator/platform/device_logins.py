@@ -9,6 +9,7 @@ that account and no other.
 from __future__ import annotations
 
 import ipaddress
+import logging
 import secrets
 from dataclasses import dataclass
 from typing import Optional
@@ -18,6 +19,8 @@ from ..store import Account
 from .accounts import Accounts
 from .errors import ApiError
 from .services import Services
+
+logger = logging.getLogger(__name__)
 
 EXPIRES_SECONDS = 600
 #: Seconds between polls; the client takes 5 when it is told less than 3.
@@ -77,7 +80,7 @@ class DeviceLogins:
         )
         self._devices[device.device_code] = device
         probe_result = f"approved for account {account_id}" if account_id else "denied"
-        self._services.log(f"device login {device.user_code} from {peer.why}: {probe_result}")
+        logger.info("device login %s from %s: %s", device.user_code, peer.why, probe_result)
         return device
 
     async def _peer(self, client: Optional[Address], server: Optional[Address]) -> Peer:
@@ -117,7 +120,7 @@ class DeviceLogins:
                 " account's sandboxes to log in (allow_device_login)",
             )
         device.used = True
-        self._services.log(f"device login {device.user_code} has the API key of account {account.id} now")
+        logger.info("device login %s has the API key of account %s now", device.user_code, account.id)
         return account, self._accounts.full_key(account).secret
 
     def describe(self, user_code: str) -> str:

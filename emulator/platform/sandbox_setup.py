@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import shlex
 from collections.abc import Awaitable, Coroutine
 from typing import Any, Optional, TypeVar
@@ -25,6 +26,8 @@ from .agent_runs import AgentRuns
 from .command_stubs import CommandStubs, choose, install_shims
 from .services import Services, mask
 from .sessions import Sessions
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 #: Where a repository may keep settings, and the most of them that a sandbox shows.
@@ -108,7 +111,7 @@ class SandboxSetup:
                 try:
                     await answering.answer(sandbox, question, answer)
                 except Exception as error:  # whoever can connect inside may ask anything
-                    services.log(f"{sandbox.id}: a program's question could not be answered: {error!r}")
+                    logger.error("%s: a request of the shim could not be answered: %r", sandbox.id, error)
                     answer.write("the emulator could not answer; its log says why\n")
                     answer.finish(1)
 
@@ -149,8 +152,7 @@ class SandboxSetup:
             self._services.note(sandbox, f"{host}:{port} was refused: it is not on the allowlist", "network")
             self._services.record(sandbox, "network", {"host": host, "port": port, "allowed": False})
 
-        log = self._services.log
-        return Proxy(sandbox.allowlist, refused, lambda line: log(f"{sandbox.id}: {line}"), self._services.relayed)
+        return Proxy(sandbox.allowlist, refused, sandbox.id, self._services.relayed)
 
     def _lost(self, sandbox: Sandbox) -> None:
         """The sandbox's init died without having been asked to."""

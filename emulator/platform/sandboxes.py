@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Callable, Optional
@@ -21,6 +22,8 @@ from .sandbox_setup import SandboxSetup, SetupFailed
 from .services import Services, redacted
 from .sessions import Sessions
 from .snapshots import Snapshots
+
+logger = logging.getLogger(__name__)
 
 
 class Sandboxes:
@@ -146,7 +149,7 @@ class Sandboxes:
                 raise SetupFailed(reason)
         except Exception as error:
             if not isinstance(error, (SetupFailed, SandboxGone)):
-                self._services.log(f"building {sandbox.id} failed: {error!r}")
+                logger.error("%s could not be built: %r", sandbox.id, error)
             if sandbox.status == "pending":
                 sandbox.status = "error"
                 reason = redacted(sandbox, str(error) or repr(error), limits.REASON)
@@ -299,7 +302,7 @@ class Sandboxes:
             await self._services.workers.walk.run(disk.discard, self._services.files_dir / "sandboxes" / sandbox.id)
         if survivors:
             with acting_for(sandbox.account_id):
-                self._services.log(f"{sandbox.id}: {survivors} processes could not be killed")
+                logger.error("%s: %d processes could not be killed", sandbox.id, survivors)
 
     async def destroy_all(self, account: Optional[Account] = None) -> None:
         boxes = list(self._services.store.sandboxes.values())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 from typing import Callable, Optional
 
@@ -12,6 +13,8 @@ from . import cost
 from .errors import ApiError
 from .sandboxes import Sandboxes
 from .services import Services
+
+logger = logging.getLogger(__name__)
 
 INTERVAL = 0.25
 #: In place of an account, for what belongs to none: it goes by the emulator's own clock.
@@ -135,8 +138,8 @@ class Scheduler:
         for look in self.also:
             try:
                 look()
-            except Exception as error:
-                self._services.log(f"looking further failed: {error!r}")
+            except Exception:
+                logger.exception("scheduled work failed")
 
     async def _finish_begun(self) -> None:
         if self._begun:
@@ -153,8 +156,8 @@ class Scheduler:
                 await self._look_at(sandbox)
             except ApiError:
                 pass  # it changed its state while we looked
-            except Exception as error:
-                self._services.log(f"looking after {sandbox.id} failed: {error!r}")
+            except Exception:
+                logger.exception("scheduled work for %s failed", sandbox.id)
             finally:
                 self._looking.discard(sandbox.id)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +29,8 @@ from ..pace import Turns
 from ..store import LogEntry, Sandbox, Store
 from ..workers import Workers
 from .signals import Signals
+
+logger = logging.getLogger(__name__)
 
 #: What may have a function of a test.
 Control = Union[Stub, AgentReply]
@@ -64,7 +67,6 @@ class Services:
     files_dir: Path
     #: Threads for what blocks.
     workers: Workers
-    log: Callable[[str], None]
     #: Opens the calls about the emulator itself.
     admin_key: str = ""
     base_url: str = ""
@@ -88,7 +90,7 @@ class Services:
     callback_errors: CallbackErrors = field(init=False)
 
     def __post_init__(self) -> None:
-        self.signals = Signals(self.log)
+        self.signals = Signals()
         self.callback_errors = CallbackErrors(self.randomness)
 
     @property
@@ -110,7 +112,7 @@ class Services:
     def _finished(self, task: asyncio.Task[Any]) -> None:
         self.tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
-            self.log(f"background work failed: {task.exception()!r}")
+            logger.error("background work failed", exc_info=task.exception())
 
     def record(self, sandbox: Sandbox, kind: str, data: dict[str, Any], duration_ms: float = 0.0) -> None:
         """Something happened in a sandbox: an event of one of the kinds of wire-contract.md 3.7, e.g. `command`."""
@@ -172,7 +174,7 @@ class Services:
             error=error,
             allowed=control.allow_errors,
         )
-        self.log(f"{sandbox.id}: {control} failed: {recorded.error}")
+        logger.error("%s: %s failed: %s", sandbox.id, control, recorded.error)
         return recorded.error
 
     def note(self, sandbox: Sandbox, message: str, kind: str = "lifecycle") -> None:

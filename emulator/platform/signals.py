@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any, Callable
+
+logger = logging.getLogger(__name__)
 
 #: Every signal with the keywords it is sent with.
 SIGNALS: dict[str, tuple[str, ...]] = {
@@ -33,8 +36,7 @@ class Signals:
     """Listeners are called at once, in the order they came, on the emulator's loop. They must not wait; for what takes
     time there is `services.in_background`. One that raises is logged and keeps nobody else from being told."""
 
-    def __init__(self, log: Callable[[str], None]) -> None:
-        self._log = log
+    def __init__(self) -> None:
         self._listeners: dict[str, list[Listener]] = {name: [] for name in SIGNALS}
 
     def connect(self, name: str, listener: Listener) -> None:
@@ -47,5 +49,5 @@ class Signals:
         for listener in tuple(self._listeners[name]):
             try:
                 listener(**data)
-            except Exception as error:
-                self._log(f"a listener to {name} failed: {error!r}")
+            except Exception:
+                logger.exception("a listener to the signal %s failed", name)

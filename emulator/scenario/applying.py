@@ -7,6 +7,7 @@ sends no request to itself.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Callable, Optional, Protocol
@@ -24,6 +25,8 @@ from ..store import Account
 from .loaded import Loaded
 from .reading import Scenario, sandbox_names
 from .schema import ScenarioError
+
+logger = logging.getLogger(__name__)
 
 Undo = Callable[[], Awaitable[None]]
 
@@ -236,11 +239,11 @@ class _Application:
             except ApiError:
                 pass  # it was removed already, by another call or with the account
             except Exception as error:
-                self._platform.services.log(f"warning: part of a scenario that failed was not removed: {error!r}")
+                logger.warning("part of a scenario that failed was not removed: %r", error)
 
     def _log_warnings(self) -> None:
         for warning in self._direct.warnings:
-            self._platform.services.log(f"warning: scenario: {warning}")
+            logger.warning("scenario: %s", warning)
 
 
 @contextmanager

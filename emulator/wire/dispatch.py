@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import functools
+import logging
 import secrets
 import time
-import traceback
 from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Optional
@@ -25,6 +25,8 @@ from .bodies import NAME_CHARACTERS, UNKNOWN_NAMED, parse_body, read_body, unkno
 from .operation import Body, Call, Operation
 from .other_accounts import note_foreign
 from .problem import problem
+
+logger = logging.getLogger(__name__)
 
 CLIENT_CLOSED_REQUEST = 499
 _NOBODY = Account("", "", "", "", "")
@@ -110,7 +112,7 @@ class Dispatcher:
         except ClientDisconnect:
             response = Response(status_code=CLIENT_CLOSED_REQUEST)
         except Exception:
-            services.log(f"{request.method} {request.scope['path']} failed:\n{traceback.format_exc()}")
+            logger.exception("%s %s failed", request.method, request.scope["path"])
             response = problem(ApiError(500, "the emulator failed; its log has the traceback. Please report it."))
         add_common_headers(response, self._platform, rate)
         if services.keeper is not None:
@@ -151,7 +153,7 @@ class Dispatcher:
         except ClientDisconnect:
             response = Response(status_code=CLIENT_CLOSED_REQUEST)
         except Exception:
-            platform.services.log(f"{request.method} {request.scope['path']} failed:\n{traceback.format_exc()}")
+            logger.exception("%s %s failed", request.method, request.scope["path"])
             response = problem(ApiError(500, "the emulator failed; its log has the traceback."))
         add_common_headers(response, platform, admin=True)
         if platform.services.keeper is not None:
@@ -163,7 +165,7 @@ class Dispatcher:
         try:
             self._platform.services.commit()
         except OSError as error:
-            self._platform.services.log(f"{request.method} {request.scope['path']}: {error}")
+            logger.error("%s %s: %s", request.method, request.scope["path"], error)
             response = problem(ApiError(507, str(error)))
             add_common_headers(response, self._platform)
         return response

@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import functools
+import logging
 import time
-import traceback
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from typing import Callable, Optional
@@ -26,6 +26,8 @@ from .dispatch import add_common_headers
 from .operation import Call, NoBody
 from .other_accounts import note_foreign
 from .problem import problem
+
+logger = logging.getLogger(__name__)
 
 #: The subprotocol of each kind of socket. A client that asks for another is given none (platform-behaviour.md B 6).
 SUBPROTOCOLS = {"terminal": "terminal", "stream": "terminal", "mcp": "mcp"}
@@ -132,7 +134,7 @@ class SocketDispatcher:
         except WebSocketDisconnect:
             pass
         except Exception:
-            services.log(f"{self._operation.name} failed:\n{traceback.format_exc()}")
+            logger.exception("%s failed", self._operation.name)
             entry.status = 500
             failure = ApiError(500, "the emulator failed; its log has the traceback. Please report it.")
             await refuse(socket, self._platform, problem(failure))

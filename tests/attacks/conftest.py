@@ -24,7 +24,7 @@ def long_form() -> bool:
 
 @pytest.fixture(scope="session")
 def emulator() -> Iterator[Emulator]:
-    with Emulator() as running:
+    with Emulator(allow_unused=True) as running:
         yield running
 
 

@@ -24,7 +24,7 @@ LONG = bool(os.environ.get("CAGED_ATTACKS_LONG"))
 
 @pytest.fixture(scope="module")
 def emulator() -> Iterator[Emulator]:
-    with Emulator() as running:
+    with Emulator(allow_unused=True) as running:
         yield running
 
 

@@ -29,9 +29,7 @@ def fill(loop):
 def attack(loop):
 {attack}
 
-foreground = Foreground(
-    EmulatorConfig.make(port=0, isolation="process"), "serve", os.getpid(), lambda line: print(line, flush=True)
-)
+foreground = Foreground(EmulatorConfig.make(port=0, isolation="process"), "serve", os.getpid())
 {before}
 foreground.run(lambda: attack(asyncio.get_running_loop()))
 print("the run ended", flush=True)
@@ -98,7 +96,7 @@ def left_in(directory: Path) -> list[str]:
 def test_signal_always_stops_the_emulator(tmp_path: Path, name: str, signal: str) -> None:
     done = run(tmp_path, ATTACKS[name].replace("{signal}", signal))
     assert done.returncode == 0, done.stderr
-    assert "stopping" in done.stdout
+    assert "stopping" in done.stderr
     assert done.stdout.rstrip().endswith("the run ended")
     assert "Traceback" not in done.stderr
     assert "wakeup fd" not in done.stderr
@@ -117,7 +115,7 @@ asyncio.run = run
 """
     done = run(tmp_path, "    raise AssertionError('it became ready')", before)
     assert done.returncode == 0, done.stderr
-    assert "stopping" in done.stdout
+    assert "stopping" in done.stderr
     assert "it became ready" not in done.stderr
     assert left_in(tmp_path) == []
 

@@ -17,7 +17,7 @@ from caged.emulator.control_client.remote import RemoteEmulator
 
 @pytest.fixture(scope="session")
 def emulator() -> Iterator[Emulator]:
-    with Emulator() as running:
+    with Emulator(allow_unused=True) as running:
         yield running
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -274,13 +275,14 @@ def test_a_404_for_another_accounts_sandbox_is_explained_in_the_journal_and_not_
 def test_the_log_of_a_view_leaves_out_other_accounts(emulator: Emulator, account: Account, other: Account) -> None:
     from caged.emulator.control.current_account import acting_for
 
-    runtime = emulator._running()
-    runtime.log("about nobody")
-    for one in (account, other):
-        with acting_for(one.id):
-            runtime.log(f"about {one.id}")
+    logger = logging.getLogger("caged.emulator.platform")
+    with emulator._running().log.selected():
+        logger.info("about no account")
+        for one in (account, other):
+            with acting_for(one.id):
+                logger.info("about %s", one.id)
     lines = "\n".join(emulator.for_account(account).log_tail())
-    assert "about nobody" in lines
+    assert "about no account" in lines
     assert f"about {account.id}" in lines
     assert other.id not in lines
     assert other.id in "\n".join(emulator.log_tail())

@@ -17,7 +17,7 @@ from caged.emulator import Emulator
 
 @pytest.fixture(scope="session")
 def emulator() -> Iterator[Emulator]:
-    with Emulator() as running:
+    with Emulator(allow_unused=True) as running:
         yield running
 
 
@@ -25,7 +25,7 @@ def emulator() -> Iterator[Emulator]:
 def process_emulator() -> Iterator[Emulator]:
     """One with process isolation, for what only they let happen: a place replaced by a link, process numbers that are
     the host's."""
-    with Emulator(isolation="process") as running:
+    with Emulator(isolation="process", allow_unused=True) as running:
         yield running
 
 

@@ -24,7 +24,7 @@ _NOT_LOOKED_AT = {
 
 @contextmanager
 def started(state: Optional[Path], **options: Any) -> Iterator[Emulator]:
-    with Emulator(state_dir=state, **options) as emulator:
+    with Emulator(state_dir=state, allow_unused=True, **options) as emulator:
         yield emulator
 
 

@@ -131,6 +131,24 @@ def test_spend_and_reset(call, client):
     assert client.sandboxes.list() == []
 
 
+def test_device_login_is_allowed_and_denied_in_an_accounts_sandboxes(served, call, client):
+    base = served.exports()["CAGED_BASE_URL"]
+    box = client.sandboxes.create(network_mode="full").id
+    begin = f"curl -sS --noproxy '*' -d '{{}}' {base}/v1/auth/device/code"
+
+    def outcome():
+        code = json.loads(client.sandboxes.exec(box, begin).output)["device_code"]
+        body = json.dumps({"device_code": code})
+        answer = client.sandboxes.exec(box, f"curl -sS --noproxy '*' -d '{body}' {base}/v1/auth/device/token").output
+        return json.loads(answer)
+
+    assert outcome()["error"] == "access_denied"
+    call("device-login", "allow")
+    assert outcome()["account_id"] == call.account
+    call("device-login", "deny")
+    assert outcome()["error"] == "access_denied"
+
+
 def test_accounts(call):
     rows = [line.split() for line in cli_testing.call("accounts", "list").stdout.splitlines()]
     assert rows[0] == ["ID", "API", "KEY"]

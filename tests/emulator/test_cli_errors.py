@@ -15,7 +15,7 @@ from caged.emulator.cli import COMMANDS
 
 @pytest.fixture(scope="module")
 def emulator():
-    with Emulator() as running:
+    with Emulator(allow_unused=True) as running:
         yield running
 
 
@@ -57,6 +57,8 @@ WRONG = [
     ("commands stub ls --times 0", 1, "times"),
     ("commands stub ls --account acct_nope", 1, "account not found: acct_nope"),
     ("commands program", 2, "Missing argument 'NAME'"),
+    ("device-login allow --account acct_nope", 1, "account not found: acct_nope"),
+    ("device-login allowed", 2, "No such command 'allowed'"),
     ("export missing/x.tar.gz", 1, "missing is not a directory; create it first"),
     ("export x.tar.gz --account acct_nope", 1, "account acct_nope is unknown"),
     ("export /proc/x.tar.gz", 1, "/proc"),
@@ -93,8 +95,8 @@ WRONG = [
     ("spend cage_nope 1 --usd 2", 2, "give the amount once"),
     ("spend cage_nope much", 2, "'much' is not a valid float"),
     ("stop --timeout=-1", 2, "is not in the range"),
-    ("stop --all --port 1", 2, "it goes without naming one"),
-    ("sweep", 2, "say --live"),
+    ("stop --all --port 1", 2, "remove the options that name one"),
+    ("sweep", 2, "add --live"),
     ("sweep --live --destroy", 2, "--destroy needs --run ID"),
     ("verify --base-url nope --api-key x", 2, "nope"),
 ]

@@ -61,7 +61,7 @@ def test_leftovers_are_listed_and_only_those_of_the_run_destroyed(sweep: Sweep, 
     lines = [line.split(":")[0].strip() for line in listed.stdout.splitlines()]
     assert lines[0].startswith("run_1 (began 20")
     assert lines[1:3] == [f"sandbox {left.id}", f"key {key.id}"]
-    assert "1 more may have been created unanswered; --run run_1 looks for them" in listed.stdout
+    assert "1 more may exist, of unanswered requests; --run run_1 searches for them" in listed.stdout
 
     listed = sweep("--live", "--run", "run_1")
     for id in (left.id, key.id, unnoted.id, marked.id):
@@ -95,22 +95,22 @@ def test_what_another_key_created_is_not_taken_for_gone(sweep: Sweep, api: Any, 
     ledger = _runs.Ledger("run_1", api.url, "caged_sk_of_another_account")
     ledger.created("sandbox", "cage_elsewhere")
     ledger.close()
-    assert "cage_elsewhere: not there for this API key" in sweep("--live").stdout
+    assert "cage_elsewhere: not found with this API key" in sweep("--live").stdout
     assert _runs.runs()[0].held == [("sandbox", "cage_elsewhere")]
 
 
 def test_paused_sandboxes_are_said_not_to_have_been_asked(sweep: Sweep, api: Any) -> None:
     box = api.sandboxes.create(env={"CAGED_RUN_ID": "run_1"})
     api.sandboxes.pause(box.id)
-    assert "1 other sandboxes do not run and were not asked" in sweep("--live", "--run", "run_1").stdout
+    assert "1 other sandboxes are not running" in sweep("--live", "--run", "run_1").stdout
 
 
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ((), "say --live"),
+        ((), "add --live"),
         (("--live", "--destroy"), "--destroy needs --run ID"),
-        (("--live", "--run", "../x"), "is no id of a run"),
+        (("--live", "--run", "../x"), "is not the id of a run"),
         (("--live", "--base-url", "http://127.0.0.1:9", "--run", "run_1"), "cannot connect"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 
@@ -51,7 +52,7 @@ def two(tmp_path_factory):
 @pytest.fixture(scope="module")
 def elsewhere():
     """An emulator that no locator leads to, as one on another machine."""
-    with Emulator() as emulator:
+    with Emulator(allow_unused=True) as emulator:
         yield emulator
 
 
@@ -134,7 +135,8 @@ def test_remote_emulator_is_controlled_completely(call, elsewhere, environment, 
     assert variables["CAGED_EMULATOR_URL"] == variables["CAGED_BASE_URL"] == elsewhere.base_url
     assert variables["CAGED_EMULATOR_ADMIN_KEY"] == elsewhere.admin_key
     assert variables["CAGED_API_KEY"] == elsewhere.api_key
-    elsewhere._runtime.log("a line of the emulator's log")
+    with elsewhere._runtime.log.selected():
+        logging.getLogger("caged.emulator").info("a line of the emulator's log")
     assert call("logs").stdout.endswith("a line of the emulator's log\n")
     assert call("logs", "-n", "0").stdout == ""
     status = call("status").stdout
@@ -154,8 +156,8 @@ def test_remote_emulator_is_controlled_completely(call, elsewhere, environment, 
             "--url (http://127.0.0.1:2) needs the emulator's admin key",
         ),
         ({}, ("--admin-key", "x"), "--admin-key needs the emulator's URL"),
-        ({}, ("--url", "http://127.0.0.1:1", "--port", "1"), "they go without --url, --admin-key"),
-        ({}, ("--admin-key", "x", "--pid", "1"), "they go without --url, --admin-key"),
+        ({}, ("--url", "http://127.0.0.1:1", "--port", "1"), "cannot be combined with --url and --admin-key"),
+        ({}, ("--admin-key", "x", "--pid", "1"), "cannot be combined with --url and --admin-key"),
     ],
 )
 @pytest.mark.parametrize("words", [("faults", "list"), ("env",), ("status",), ("logs",), ("shell", "x"), ("stop",)])

@@ -51,7 +51,7 @@ def free_port():
 @pytest.fixture(scope="module")
 def isolated():
     """An emulator whose sandboxes may have networks of their own."""
-    with Emulator() as running:
+    with Emulator(allow_unused=True) as running:
         if not running._runtime.services.isolation.own_network:
             pytest.skip("process isolation share the host's network")
         yield running

@@ -31,7 +31,7 @@ SOURCE = """
 
 @pytest.fixture(scope="module")
 def running_one() -> Iterator[Emulator]:
-    with Emulator(isolation="process") as emulator:
+    with Emulator(isolation="process", allow_unused=True) as emulator:
         yield emulator
 
 
@@ -85,7 +85,7 @@ def test_options_name_the_emulator_too(run_suite, attached, monkeypatch) -> None
         ({"CAGED_EMULATOR_URL": "nowhere"}, "*UsageError: cannot use the emulator at nowhere*"),
         ({"CAGED_EMULATOR_ADMIN_KEY": "wrong"}, "*UsageError: cannot use*the admin key is not its own*"),
         ({"CAGED_EMULATOR_ADMIN_KEY": ""}, "*UsageError: to use the emulator at*its admin key is needed*"),
-        ({"CAGED_ISOLATION": "namespace"}, "*UsageError: isolation=namespace was asked for*has process*"),
+        ({"CAGED_ISOLATION": "namespace"}, "*UsageError: isolation=namespace was requested*has process*"),
     ],
 )
 def test_an_emulator_that_cannot_be_used_is_an_error_that_says_what_to_do(

@@ -136,7 +136,7 @@ def test_a_fault_that_never_fired_fails_its_test_by_name(run_suite, workers: str
 def test_unused_faults_can_be_a_warning_or_nothing(run_suite, pytester, monkeypatch) -> None:
     result = run_suite(UNUSED, "--caged-unused=warn", "-n2")
     result.assert_outcomes(failed=1, passed=10, xfailed=1)
-    result.stdout.fnmatch_lines(["-* caged: asked for and not used -*"])
+    result.stdout.fnmatch_lines(["-* caged: never used -*"])
     said = [line for line in result.outlines if line.endswith("::test_by_name:")]
     assert len(said) == 1
     result.stdout.no_fnmatch_line("*::test_optional:")

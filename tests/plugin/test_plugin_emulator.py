@@ -40,8 +40,11 @@ def test_every_xdist_worker_has_an_emulator_of_its_own(run_suite, pytester) -> N
 def test_emulator_log_is_reported_for_a_failed_test_and_for_no_other(run_suite) -> None:
     result = run_suite(
         """
+        import logging
+
         def test_fails(caged, caged_emulator):
-            caged_emulator.emulator._runtime.log("the emulator stumbled")
+            with caged_emulator.emulator._runtime.log.selected():
+                logging.getLogger("caged.emulator").error("the emulator stumbled")
             assert 0
 
         def test_fails_with_sandbox(caged_sandbox): assert 0

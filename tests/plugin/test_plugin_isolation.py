@@ -95,7 +95,7 @@ def test_a_test_that_needs_namespaces_is_skipped_with_the_reason_where_there_are
 def test_a_test_that_needs_namespaces_is_skipped_where_process_was_asked_for(run_suite) -> None:
     result = run_suite(NEEDS, "--caged-isolation=process")
     result.assert_outcomes(passed=2, skipped=2)
-    result.stdout.fnmatch_lines(["SKIPPED*the emulator has process isolation. isolation=process was asked for"])
+    result.stdout.fnmatch_lines(["SKIPPED*the emulator has process isolation. isolation=process was requested"])
 
 
 def test_bwrap_counts_as_namespace(run_suite) -> None:

@@ -131,7 +131,7 @@ def test_a_wider_fixture_is_told_to_use_the_factory(run_suite, name: str, scope:
         """
     )
     result.assert_outcomes(errors=1)
-    lines = ["*ScopeMismatch*", f"{name} is one test's own. *", "*with caged_factory.account() as*"]
+    lines = ["*ScopeMismatch*", f"{name} has function scope. *", "*with caged_factory.account() as*"]
     result.stdout.fnmatch_lines(lines)
 
 
@@ -280,18 +280,20 @@ def test_a_sandbox_of_another_account_is_explained_in_the_report(run_suite) -> N
 def test_a_report_shows_nothing_of_another_account(run_suite) -> None:
     result = run_suite(
         """
+        import logging
         from caged.emulator.control.current_account import acting_for
 
         def test_fails(caged, caged_emulator):
-            runtime = caged_emulator.emulator._running()
+            logger = logging.getLogger("caged.emulator.platform")
             with caged_emulator.emulator.account() as other, other.client() as client:
                 box = client.sandboxes.create()
                 client.sandboxes.exec(box.id, "echo of_the_" + "other")
-                with acting_for(other.id):
-                    runtime.log("trouble of the " + "other")
-            with acting_for(caged_emulator.id):
-                runtime.log("trouble of " + "mine")
-            runtime.log("trouble of the " + "emulator")
+                with acting_for(other.id), caged_emulator.emulator._running().log.selected():
+                    logger.warning("trouble of the " + "other")
+            with caged_emulator.emulator._running().log.selected():
+                with acting_for(caged_emulator.id):
+                    logger.warning("trouble of " + "mine")
+                logger.warning("trouble of the " + "emulator")
             assert 0
         """
     )

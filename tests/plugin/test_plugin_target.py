@@ -62,6 +62,24 @@ def test_key_without_effect_is_a_usage_error(run_suite, options, text) -> None:
     result.stderr.fnmatch_lines([f"*{text}*"])
 
 
+@pytest.mark.parametrize("source", ["option", "environment"])
+@pytest.mark.parametrize("option", ["--caged-emulator-url", "--caged-emulator-admin-key"])
+def test_emulator_named_for_a_live_run_is_a_usage_error(run_suite, monkeypatch, option, source) -> None:
+    options = [f"{option}=http://127.0.0.1:1"]
+    if source == "option":
+        options.append("--caged-target=live")
+    else:
+        monkeypatch.setenv("CAGED_TARGET", "live")
+    result = run_suite(NOTHING, *options)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"*{option} has no effect on a live run*remove it*--caged-target=emulator*"])
+
+
+def test_emulator_of_the_environment_does_not_prevent_a_live_run(run_suite, monkeypatch) -> None:
+    monkeypatch.setenv("CAGED_EMULATOR_URL", "http://127.0.0.1:1")
+    run_suite(NOTHING, "--caged-target=live").assert_outcomes(passed=1)
+
+
 @pytest.mark.parametrize("workers", ["-n0", "-n1"])
 def test_key_beside_a_named_target_is_no_error(run_suite, workers) -> None:
     run_suite(NOTHING, "--caged-api-key=x", "--caged-target=emulator", workers).assert_outcomes(passed=1)

@@ -91,7 +91,7 @@ def test_stop_leaves_nothing(tmp_path: Path, level: str) -> None:
 
 
 def test_a_failed_start_leaves_nothing(tmp_path: Path) -> None:
-    with Emulator() as running:
+    with Emulator(allow_unused=True) as running:
         port = int(running.base_url.rpartition(":")[2])
         with pytest.raises(ConfigError, match="choose another port"):
             Emulator(port=port, state_dir=tmp_path).start()

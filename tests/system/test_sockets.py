@@ -65,7 +65,7 @@ def settled(emulator: Emulator, before: dict[str, int], told: pytest.CaptureFixt
 
 @pytest.fixture
 def emulator() -> Iterator[Emulator]:
-    with Emulator(limits=False) as running:
+    with Emulator(limits=False, allow_unused=True) as running:
         yield running
 
 

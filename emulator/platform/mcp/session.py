@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import traceback
+import logging
 from typing import Any, Optional
 
 from ...cage.init_client import SandboxGone
@@ -15,6 +15,8 @@ from ..services import Services, mask
 from . import filesystem, git, network, protocol, terminal
 from .protocol import ProtocolError, short
 from .tool import Context, Outcome, Tool, ToolError
+
+logger = logging.getLogger(__name__)
 
 #: In the order of `tools/list` (wire-other-clients.md 7.2); the last two exist only on the platform.
 TOOLS: tuple[Tool, ...] = (
@@ -75,7 +77,7 @@ class McpSession:
         except ProtocolError as error:
             reply = error.as_reply()
         except Exception:
-            self._services.log(f"MCP {method} failed:\n{traceback.format_exc()}")
+            logger.exception("MCP %s failed", method)
             reply = ProtocolError(
                 protocol.INTERNAL_ERROR, "Internal error: the emulator's log has the traceback. Please report it."
             ).as_reply()
@@ -138,7 +140,7 @@ class McpSession:
         tool = self._tools.get(name)
         if tool is None:
             if self._read_only and any(name == other.name for other in TOOLS):
-                self._services.log(f"{self._sandbox.id}: MCP tool {name} was refused because the API key is read-only")
+                logger.info("%s: MCP tool %s was refused because the API key is read-only", self._sandbox.id, name)
             raise ProtocolError(protocol.INVALID_PARAMS, f"Unknown tool: {short(name)}")
         start = self._services.clock.stopwatch()
         try:

@@ -1,4 +1,4 @@
-"""Hooks around each test, registered when a fixture is first used: a suite that uses none has none."""
+"""Hooks around each test, registered when a fixture is first used, so that they cost other suites nothing."""
 
 from __future__ import annotations
 
@@ -8,27 +8,22 @@ from typing import TYPE_CHECKING, Any, Optional
 import pytest
 
 from . import _environment
+from ._callbacks import accounts_with_functions, callback_sections, fail_on_callback_errors
+from ._emulator_scope import EmulatorScope
 from ._policy import POLICY
-from ._scopes import (
-    FAILED,
-    SAVED,
-    SCOPE,
-    EmulatorScope,
-    callback_sections,
-    every_account,
-    raise_callback_errors,
-    tell_unused,
-)
+from ._scopes import FAILED, SAVED, SCOPE, report_unused
 
 if TYPE_CHECKING:
-    from ._emulators import AnyEmulator
+    from ._emulator_source import AnyEmulator
 
-_NAME = "caged-watch"
+_NAME = "caged-hooks"
 
 
-class Watch:
+class Hooks:
+    """The plugin object with the hooks."""
+
     def __init__(self) -> None:
-        #: The emulator of this run, once there is one.
+        #: The emulator of this run, once it is started.
         self.emulator: Optional[AnyEmulator] = None
 
     @pytest.hookimpl(hookwrapper=True)
@@ -41,14 +36,14 @@ class Watch:
             self._check_functions(item, outcome)
             return
         if outcome.excinfo is not None or getattr(item, "_excinfo", None):
-            scope.excused = True
+            scope.is_excused = True
             return
         try:
-            scope.raise_callback_errors(item.nodeid)
+            scope.fail_on_callback_errors(item.nodeid)
             if item.config.stash[POLICY].unused != "ignore":
-                tell_unused(item.config, item.nodeid, scope.unused())
+                report_unused(item.config, item.nodeid, scope.unused())
         except pytest.fail.Exception as failure:
-            scope.excused = True
+            scope.is_excused = True
             outcome.force_exception(failure)
 
     def _check_functions(self, item: pytest.Item, outcome: Any) -> None:
@@ -56,35 +51,37 @@ class Watch:
         if self.emulator is None or outcome.excinfo is not None or getattr(item, "_excinfo", None):
             return
         try:
-            raise_callback_errors(every_account(self.emulator), item.nodeid)
+            fail_on_callback_errors(accounts_with_functions(self.emulator), item.nodeid)
         except pytest.fail.Exception as failure:
             outcome.force_exception(failure)
 
     @pytest.hookimpl(hookwrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+        """Add sections to the report of a failed test."""
         outcome: Any = yield
         report: pytest.TestReport = outcome.get_result()
         scope = item.stash.get(SCOPE, None)
         if report.skipped and isinstance(scope, EmulatorScope):
-            scope.excused = True  # also an xfail that failed
+            scope.is_excused = True  # also an xfail that failed
         if not report.failed:
             return
         item.stash[FAILED] = True
         if scope is not None:
             report.sections += scope.sections()
         elif self.emulator is not None:
-            report.sections += callback_sections(every_account(self.emulator))
+            report.sections += callback_sections(accounts_with_functions(self.emulator))
 
     @pytest.hookimpl(hookwrapper=True)
     def pytest_runtest_teardown(self, item: pytest.Item) -> Iterator[None]:
+        """Restore the environment and remove controls that are not the account's, after all fixtures."""
         scope = _emulator_scope(item)
         yield
-        # A monkeypatch set up before the fixture undoes after it, and would put our values back.
+        # A monkeypatch that was set up before our fixture is undone after it, and would restore our values.
         saved = item.stash.get(SAVED, None)
         if saved is not None:
             _environment.restore(saved)
         if scope is not None:
-            scope.take_back()
+            scope.remove_shared_controls()
 
 
 def _emulator_scope(item: pytest.Item) -> Optional[EmulatorScope]:
@@ -92,9 +89,10 @@ def _emulator_scope(item: pytest.Item) -> Optional[EmulatorScope]:
     return scope if isinstance(scope, EmulatorScope) else None
 
 
-def start_watching(config: pytest.Config, emulator: Optional[AnyEmulator] = None) -> None:
-    watch: Optional[Watch] = config.pluginmanager.get_plugin(_NAME)
-    if watch is None:
-        watch = Watch()
-        config.pluginmanager.register(watch, _NAME)
-    watch.emulator = emulator or watch.emulator
+def register(config: pytest.Config, emulator: Optional[AnyEmulator] = None) -> None:
+    """Register the hooks once, and the emulator when it is known."""
+    hooks: Optional[Hooks] = config.pluginmanager.get_plugin(_NAME)
+    if hooks is None:
+        hooks = Hooks()
+        config.pluginmanager.register(hooks, _NAME)
+    hooks.emulator = emulator or hooks.emulator

@@ -1,4 +1,4 @@
-"""This process's hold on the ledger of a live run."""
+"""The ledger of a live run, as this process writes it."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 _LEDGER: pytest.StashKey[Optional[Ledger]] = pytest.StashKey()
 
 
-def ledger(config: pytest.Config, api_key: str) -> Optional[Ledger]:
-    """Opened when it is first needed. None, and a line at the end of the run, when there is no place for it."""
+def open_ledger(config: pytest.Config, api_key: str) -> Optional[Ledger]:
+    """Open the ledger, once for the run. None, and a line at the end of the run, when it cannot be written."""
     if _LEDGER not in config.stash:
         from caged._runs import Ledger
 
@@ -26,6 +26,6 @@ def ledger(config: pytest.Config, api_key: str) -> Optional[Ledger]:
             config.add_cleanup(opened.close)
         except OSError as error:
             config.stash[_LEDGER] = None
-            why = f"what it creates is noted nowhere, and `caged-emulator sweep` will not know of it: {error}; "
-            _summary.say(config, _summary.NOTES, "live run", [why + "CAGED_RUNS_DIR names another place"])
+            why = f"what it creates is not recorded, and `caged-emulator sweep` cannot find it: {error}; "
+            _summary.add(config, _summary.NOTES, "live run", [why + "CAGED_RUNS_DIR names another place"])
     return config.stash[_LEDGER]

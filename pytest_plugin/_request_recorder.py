@@ -1,8 +1,8 @@
-"""Live runs: know what was created while a test ran, and destroy that and nothing else.
+"""Live runs: record what is created while a test runs, so that exactly that is destroyed afterwards.
 
-The account is somebody's own and may hold other sandboxes, so comparing `list()` before and after is no way
-to tell. Instead each answer of the API to a request of this process is looked at, whichever client sent it.
-What the code under test creates from another process is not seen.
+The account may hold other sandboxes and other programs may use it, so comparing `list()` before and after is not
+enough. Instead each answer of the API to a request of this process is read, whichever client sent it. What the code
+under test creates from another process is not seen.
 
 Several scopes may be open at a time: that of a test, and those of `caged_factory.account()`. What a client of such an
 account creates belongs to its scope, everything else to the test's.
@@ -21,21 +21,21 @@ from caged._http import is_loopback
 
 from ._creations import LOOK, Creations
 
-#: Of an exception that says that nothing reached the API.
+#: Exceptions which mean that the API did not receive the request.
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 #: The scopes that are open, outermost first.
 _open: list[Creations] = []
 
 
 @contextmanager
-def watching(creations: Creations) -> Iterator[None]:
-    """Note in `creations` what is created, until the end of the block."""
+def recording(creations: Creations) -> Iterator[None]:
+    """Record in `creations` what is created, until the end of the block."""
     _open.append(creations)
     try:
         if len(_open) > 1:
             yield
         else:
-            with _watched_httpx():
+            with _recorded_httpx():
                 yield
     finally:
         _open.remove(creations)
@@ -52,11 +52,11 @@ def _owner(client: Any, request: httpx.Request) -> Optional[Creations]:
 
 
 @contextmanager
-def _watched_httpx() -> Iterator[None]:
-    """httpx is the one place that every client passes, whoever built it and with whatever transport."""
+def _recorded_httpx() -> Iterator[None]:
+    """Replace the `send` methods of httpx, which every client calls, whatever its transport."""
     send, async_send = httpx.Client.send, httpx.AsyncClient.send
 
-    def watched_send(self: httpx.Client, request: httpx.Request, **options: Any) -> httpx.Response:
+    def recorded_send(self: httpx.Client, request: httpx.Request, **options: Any) -> httpx.Response:
         creations = _owner(self, request)
         if creations is None:
             return send(self, request, **options)
@@ -73,7 +73,7 @@ def _watched_httpx() -> Iterator[None]:
             _after(creations, request, token, response, send)
         return response
 
-    async def watched_async_send(self: httpx.AsyncClient, request: httpx.Request, **options: Any) -> httpx.Response:
+    async def recorded_async_send(self: httpx.AsyncClient, request: httpx.Request, **options: Any) -> httpx.Response:
         creations = _owner(self, request)
         if creations is None:
             return await async_send(self, request, **options)
@@ -91,8 +91,8 @@ def _watched_httpx() -> Iterator[None]:
         return response
 
     # setattr, because assigning to a method is an error to a type checker.
-    setattr(httpx.Client, "send", watched_send)  # noqa: B010
-    setattr(httpx.AsyncClient, "send", watched_async_send)  # noqa: B010
+    setattr(httpx.Client, "send", recorded_send)  # noqa: B010
+    setattr(httpx.AsyncClient, "send", recorded_async_send)  # noqa: B010
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""What to do about pytest's ScopeMismatch when it is about a fixture of this plugin."""
+"""A hint for pytest's ScopeMismatch error when a fixture of this plugin is used in a wider scope."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from typing import Any
 
 import pytest
 
-_OF_ONE_TEST = ("caged_emulator", "caged_sandbox", "async_caged", "_caged_scope", "caged")
-_NAME = "caged-hints"
+_FUNCTION_SCOPED = ("caged_emulator", "caged_sandbox", "async_caged", "_caged_scope", "caged")
+_NAME = "caged-scope-mismatch"
 _HINT = (
-    "{name} is one test's own. A fixture of class, module or session scope uses caged_factory instead:\n"
+    "{name} has function scope. A fixture of class, module or session scope uses caged_factory instead:\n"
     "    with caged_factory.account() as account:\n"
     "        client = account.client()"
 )
 
 
 def register(config: pytest.Config, items: Sequence[pytest.Item]) -> None:
-    """Only if a test uses one of the fixtures."""
-    wanted = set(_OF_ONE_TEST)
+    """Add the hook, if a test uses one of the fixtures."""
+    wanted = set(_FUNCTION_SCOPED)
     if config.pluginmanager.has_plugin(_NAME):
         return
     if any(not wanted.isdisjoint(getattr(item, "fixturenames", ())) for item in items):
-        config.pluginmanager.register(_Hints(), _NAME)
+        config.pluginmanager.register(_Hooks(), _NAME)
 
 
-class _Hints:
+class _Hooks:
     @pytest.hookimpl(hookwrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
         outcome: Any = yield
@@ -34,7 +34,7 @@ class _Hints:
         text = str(call.excinfo.value)
         if not text.startswith("ScopeMismatch"):
             return
-        name = next((name for name in _OF_ONE_TEST if f"fixture {name} " in text), None)
+        name = next((name for name in _FUNCTION_SCOPED if f"fixture {name} " in text), None)
         if name is not None:
             report: pytest.TestReport = outcome.get_result()
             report.longrepr = f"{report.longrepr}\n{_HINT.format(name=name)}"

@@ -1,4 +1,4 @@
-"""The sandboxes of failed tests, kept for a look."""
+"""The sandboxes of failed tests, kept so that they can be inspected (`--caged-keep-failed`)."""
 
 from __future__ import annotations
 
@@ -17,13 +17,17 @@ from ._target import TARGET
 if TYPE_CHECKING:
     from caged.emulator.control_client.view import AccountView
 
-#: Archives of one run.
+#: Archives that one run writes at most.
 MOST = 20
 _COUNT = pytest.StashKey[int]()
 
 
 def clear(config: pytest.Config) -> None:
-    """What earlier runs kept goes. pytest.UsageError when there is no cache directory."""
+    """Remove what earlier runs kept.
+
+    Raises:
+        pytest.UsageError: pytest has no cache directory.
+    """
     if not hasattr(config, "cache"):
         raise pytest.UsageError(
             "--caged-keep-failed keeps sandboxes in pytest's cache directory; run without -p no:cacheprovider"
@@ -37,39 +41,40 @@ def _directory(config: pytest.Config) -> Path:
 
 
 def keep(item: pytest.Item, account: AccountView) -> None:
-    """The account's archive, and how to open a shell in each of its sandboxes."""
+    """Write an archive of the account, and list at the end of the run how to open a shell in each of its sandboxes."""
     from caged.emulator import EmulatorError
 
     try:
         boxes = account.inventory.sandboxes()
-        if not boxes or not _counted(item.config):
+        if not boxes or not _may_keep(item.config):
             return
         directory = _directory(item.config)
         directory.mkdir(mode=0o700, exist_ok=True)
         path = directory / f"{_file_name(item.nodeid)}.tar.gz"
         account.export(path)
     except (EmulatorError, OSError, ValueError) as error:
-        _summary.say(item.config, _summary.KEPT, item.nodeid, [f"could not be kept: {error}"])
+        _summary.add(item.config, _summary.KEPT, item.nodeid, [f"could not be kept: {error}"])
         return
     commands = [f"caged-emulator shell {box.id} --from {shlex.quote(str(path))}" for box in boxes]
-    _summary.say(item.config, _summary.KEPT, item.nodeid, commands)
+    _summary.add(item.config, _summary.KEPT, item.nodeid, commands)
 
 
 def leave(item: pytest.Item, sandboxes: Sequence[str]) -> None:
-    """In live runs they simply stay, and what becomes of them is said."""
+    """Leave the sandboxes of a live run, and list at the end of the run how to open and how to destroy them."""
     target = item.config.stash[TARGET]
     lines = [f"CAGED_BASE_URL={target.base_url} caged-emulator shell {id}" for id in sandboxes]
     lines.append(f"they cost money until: caged-emulator sweep --live --run {target.run} --destroy")
-    _summary.say(item.config, _summary.KEPT, item.nodeid, lines)
+    _summary.add(item.config, _summary.KEPT, item.nodeid, lines)
 
 
-def _counted(config: pytest.Config) -> bool:
+def _may_keep(config: pytest.Config) -> bool:
+    """Count one more archive; False when there are enough."""
     count = config.stash[_COUNT] = config.stash.get(_COUNT, 0) + 1
     if count == MOST + 1:
-        _summary.say(config, _summary.KEPT, "more failed tests", [f"not kept: there are {MOST} already"])
+        _summary.add(config, _summary.KEPT, "more failed tests", [f"not kept: there are {MOST} already"])
     return count <= MOST
 
 
 def _file_name(nodeid: str) -> str:
-    """Of a test: its own name last, and never too long for a file."""
+    """A file name for a test: the end of its id, so that the name of its function is always part of it."""
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", nodeid).strip("-.")[-120:]

@@ -10,8 +10,7 @@ import sys
 
 import pytest
 
-from caged.emulator.locator import Locator, process_start
-from caged.emulator.running import DiscoveredEmulator, running
+from caged.emulator.discovery import DiscoveredEmulator, Locator, find_running, process_start
 
 FACTS = {
     "kind": "serve",
@@ -42,8 +41,8 @@ def published(place):
 
 
 def test_a_published_one_is_found_with_all_that_it_said(published):
-    (found,) = running()
-    assert found.alive
+    (found,) = find_running()
+    assert found.is_alive
     assert found.process_runs
     assert (found.pid, found.started) == (os.getpid(), process_start(os.getpid()))
     assert {name: getattr(found, name) for name in FACTS} == FACTS
@@ -58,17 +57,17 @@ def test_only_the_user_can_read_it(place, published):
 
 def test_it_is_not_found_before_it_is_published_nor_after_its_removal(place):
     one = Locator.create(os.getpid())
-    assert running() == []
+    assert find_running() == []
     one.publish(**FACTS)
-    (found,) = running()
+    (found,) = find_running()
     one.remove()
-    assert running() == []
-    assert not found.alive
+    assert find_running() == []
+    assert not found.is_alive
 
 
 DIE = """
 import os, signal
-from caged.emulator.locator import Locator
+from caged.emulator.discovery import Locator
 one = Locator.create(os.getpid())
 one.log.write("last words")
 one.publish(**{facts})
@@ -80,19 +79,19 @@ def test_what_a_killed_one_left_is_removed_by_the_next_look(place):
     done = subprocess.run([sys.executable, "-c", DIE.format(facts=FACTS)], timeout=30, check=False)
     assert done.returncode == -signal.SIGKILL
     assert sorted(path.suffix for path in place.iterdir()) == [".json", ".log"]
-    assert running() == []
+    assert find_running() == []
     assert list(place.iterdir()) == []
 
 
 def test_a_file_that_names_a_living_process_but_is_held_by_none_is_stale(place):
     place.mkdir()
     (place / "1-1.json").write_text(json.dumps({**FACTS, "pid": os.getpid(), "started": None, "log_file": "/x"}))
-    assert running() == []
+    assert find_running() == []
     assert list(place.iterdir()) == []
 
 
 def test_a_reused_process_number_is_not_taken_for_the_emulators(published):
-    (found,) = running()
+    (found,) = find_running()
     other = DiscoveredEmulator(**{**vars(found), "started": found.started + 1})
     assert not other.process_runs
 
@@ -114,7 +113,7 @@ def test_what_died_half_made_is_removed_when_it_is_old(place):
     for name in ("1-1.log", "1-1.new"):
         os.utime(place / name, (0, 0))
     (place / "somebody-elses").mkdir()
-    assert running() == []
+    assert find_running() == []
     assert sorted(path.name for path in place.iterdir()) == ["2-2.log", "somebody-elses"]
 
 
@@ -126,28 +125,28 @@ def test_a_held_file_that_is_no_locator_hides_nobody_else(place, published, cont
         file.write(content)
         file.flush()
         fcntl.flock(file, fcntl.LOCK_EX)
-        assert [found.pid for found in running()] == [os.getpid()]
+        assert [found.pid for found in find_running()] == [os.getpid()]
     (place / "0-0.json").unlink()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="giving a file away needs root")
 def test_another_users_file_is_neither_believed_nor_removed(place, published):
     os.chown(published.path, 65534, 65534)
-    assert running() == []
+    assert find_running() == []
     assert published.path.exists()
 
 
 def test_a_link_is_not_followed(place, published, tmp_path):
     published.path.rename(tmp_path / "elsewhere.json")
     published.path.symlink_to(tmp_path / "elsewhere.json")
-    assert running() == []
+    assert find_running() == []
 
 
 def test_the_oldest_is_first(place):
     first, second = Locator.create(os.getpid()), Locator.create(os.getppid())
     second.publish(**{**FACTS, "since": 2.0})
     first.publish(**{**FACTS, "since": 3.0})
-    assert [found.pid for found in running()] == [os.getppid(), os.getpid()]
+    assert [found.pid for found in find_running()] == [os.getppid(), os.getpid()]
     first.remove()
     second.remove()
 
@@ -172,7 +171,7 @@ def test_the_sessions_directory_is_preferred_and_a_shell_that_does_not_know_it_u
     one.publish(**FACTS)
     other.publish(**FACTS)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(homes / "session"))
-    assert {found.pid for found in running()} == {os.getpid(), os.getppid()}
+    assert {found.pid for found in find_running()} == {os.getpid(), os.getppid()}
     one.remove()
     other.remove()
 
@@ -197,4 +196,4 @@ def test_where_there_is_no_place_the_error_names_those_that_were_tried(monkeypat
     monkeypatch.setenv("CAGED_EMULATOR_LOCATOR_DIR", "/dev/null/x")
     with pytest.raises(OSError, match="/dev/null/x: Not a directory"):
         Locator.create(os.getpid())
-    assert running() == []
+    assert find_running() == []

@@ -1,4 +1,4 @@
-"""Using an emulator that somebody else started, and leaving nothing there."""
+"""Use of an emulator that runs already, so that nothing of this run is left there."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from caged.emulator.control_client.transport import Refused
 from ._target import Target
 
 
-class Attached(RemoteEmulator):
-    """In place of the emulator's first account, which is somebody's, stands one of this process's own."""
+class AttachedEmulator(RemoteEmulator):
+    """An emulator whose first account is replaced by an account of this process, which is deleted at the end."""
 
     def __init__(self, url: str, admin_key: str) -> None:
         super().__init__(url, admin_key)
         self._own: Optional[Account] = None
         self._created: dict[str, None] = {}
 
-    def __enter__(self) -> Attached:
+    def __enter__(self) -> AttachedEmulator:
         self._own = self.create_account("pytest")
         self._client = self._client.scoped(self._own.id)
         return self
 
     def create_account(self, name: str = "test") -> Account:
-        """One that is deleted at the end of the run, if not before."""
+        """Create an account that is deleted at the end of the run, if not before."""
         account = super().create_account(name)
         self._created[account.id] = None
         return account
@@ -52,12 +52,12 @@ class Attached(RemoteEmulator):
             for account_id in list(self._created):
                 self.delete_account(account_id)
         except EmulatorError:
-            pass  # it has ended, and took everything along
+            pass  # it has ended, with everything in it
         super().close()
 
 
 @contextlib.contextmanager
-def attached(target: Target) -> Iterator[Attached]:
+def attached(target: Target) -> Iterator[AttachedEmulator]:
     url = target.emulator_url or ""
     if not target.admin_key:
         raise pytest.UsageError(
@@ -66,7 +66,7 @@ def attached(target: Target) -> Iterator[Attached]:
         )
     with contextlib.ExitStack() as stack:
         try:
-            remote = stack.enter_context(Attached(url, target.admin_key))
+            remote = stack.enter_context(AttachedEmulator(url, target.admin_key))
             level = remote.isolation
         except Refused as error:
             if error.status == 401:
@@ -81,7 +81,7 @@ def attached(target: Target) -> Iterator[Attached]:
             ) from None
         if target.isolation not in ("auto", level) and (target.isolation, level) != ("namespace", "bwrap"):
             raise pytest.UsageError(
-                f"isolation={target.isolation} was asked for, and the emulator at {url} has {level}; start it with "
-                f"--isolation {target.isolation}, or ask for no isolation here"
+                f"isolation={target.isolation} was requested, and the emulator at {url} has {level}; start it with "
+                f"--isolation {target.isolation}, or request no isolation level here"
             )
         yield remote

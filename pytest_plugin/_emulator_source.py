@@ -1,4 +1,4 @@
-"""Which emulator a run works with: one of its own, one that runs already, or one that xdist's workers share."""
+"""Where a run's emulator comes from: started by this process, already running, or shared by xdist's workers."""
 
 from __future__ import annotations
 
@@ -20,21 +20,26 @@ _SHARED: pytest.StashKey[Emulator] = pytest.StashKey()
 
 @contextmanager
 def opened(target: Target) -> Iterator[AnyEmulator]:
-    """For this process. pytest.UsageError when one that runs already cannot be used."""
+    """Start this process's emulator, or connect to the one that runs already.
+
+    Raises:
+        pytest.UsageError: The running one cannot be used; the text says why.
+    """
     if target.emulator_url is not None:
-        from ._attached import attached
+        from ._attached_emulator import attached
 
         with attached(target) as remote:
             yield remote
         return
     from caged.emulator import Emulator
 
-    with Emulator(isolation=target.isolation) as emulator:
+    # Each test and each factory account reports its own.
+    with Emulator(isolation=target.isolation, allow_unused=True) as emulator:
         yield emulator
 
 
 def share(config: pytest.Config, workerinput: dict[str, Any]) -> None:
-    """In the controller of xdist, for each worker: tells it of the emulator, which the first one starts."""
+    """Pass a worker of xdist the address of the shared emulator. Called in the controller, which starts it once."""
     target = config.stash[TARGET]
     if target.live or target.emulator_url is not None:
         return

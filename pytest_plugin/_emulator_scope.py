@@ -1,0 +1,198 @@
+"""What one test works with on the emulator: an account of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from . import _kept_sandboxes, _report
+from ._callbacks import accounts_with_functions, callback_sections, fail_on_callback_errors, has_started
+from ._policy import POLICY
+from ._scopes import active, has_failed, keeps_sandboxes, report_leaks, report_unused, reports_leaks
+
+if TYPE_CHECKING:
+    from ._accounts import EmulatorAccount
+    from ._emulator_source import AnyEmulator
+
+#: Seconds that the emulator may take to notice that sockets were closed by a test that has just ended.
+SOCKETS_CLOSE_SECONDS = 1.0
+
+
+class EmulatorScope:
+    """The account of a test, and what the test did with the emulator as a whole."""
+
+    def __init__(self, account: EmulatorAccount) -> None:
+        self.account = account
+        self.base_url = account.base_url
+        self.api_key = account.api_key
+        #: Whether unused controls have been looked for.
+        self.is_checked = False
+        #: Whether the test did not come to its end, so that unused controls are not reported.
+        self.is_excused = False
+        #: Whether the controls of the emulator as a whole were untouched when the test began.
+        self._was_untouched = not _is_touched(account.emulator)
+        account.emulator._link.usage.consulted.clear()
+        #: Accounts that existed when the test began.
+        self._earlier = set(account.emulator._link.usage.created_accounts)
+        self.fixtures: set[str] = set()
+        self.closing = ExitStack()
+
+    def claim(self, client: object) -> None:
+        """Do nothing: everything in the account belongs to the test."""
+
+    def unused(self) -> list[str]:
+        """List the controls that the test did not use: those of its account, and those of the emulator as a whole if
+        the test has touched them. Empty when the emulator was stopped."""
+        from caged.emulator import EmulatorError
+
+        self.is_checked = True
+        self.account._link.usage.changed = False
+        try:
+            found = self.account.unused() + self._unused_elsewhere()
+            if self._touched_emulator():
+                elsewhere = self.account.emulator.unused()
+                found += [f"added by caged_emulator.emulator, not in the test's account: {text}" for text in elsewhere]
+            return found
+        except EmulatorError:  # the test stopped it
+            return []
+
+    def _unused_elsewhere(self) -> list[str]:
+        """The same for accounts that the test created, and for the emulator's first account, which is no test's."""
+        from caged.emulator import EmulatorError
+
+        emulator = self.account.emulator
+        found: list[str] = []
+        for id in [one for one in emulator._link.usage.created_accounts if one not in self._earlier]:
+            try:
+                texts = emulator.for_account(id).unused()
+            except EmulatorError:  # it was deleted
+                continue
+            found += [f"in account {id}, which the test created: {text}" for text in texts]
+        consulted = [name for name in ("clock", "journal") if name in emulator._link.usage.consulted]
+        if consulted and not len(emulator.journal):
+            found += [
+                f"caged_emulator.emulator.{name} is that of the emulator's first account, in which there was no"
+                f" request; use caged_emulator.{name}"
+                for name in consulted
+            ]
+        return found
+
+    def has_new_controls(self) -> bool:
+        """Whether the test has added something since `unused` was called."""
+        return self.account._link.usage.changed
+
+    def fail_on_callback_errors(self, who: str) -> None:
+        """Fail with the tracebacks of the test's own functions that raised an exception, and clear them.
+
+        Raises:
+            pytest.fail.Exception: There are some that were not allowed (`allow_errors=True`).
+        """
+        fail_on_callback_errors(self._with_functions(), who)
+
+    def _with_functions(self) -> list[Any]:
+        """The account, and the whole emulator if the test used its controls; nothing without stubs and replies. Of an
+        emulator in this process all accounts: functions of any are functions of this test or its fixtures."""
+        emulator = self.account.emulator
+        if not has_started(emulator) or not emulator._link.usage.callbacks_possible:
+            return []
+        if emulator._link.is_local:
+            return accounts_with_functions(emulator)
+        return [self.account, emulator] if self._touched_emulator() else [self.account]
+
+    def _touched_emulator(self) -> bool:
+        """Whether this test has added controls through the emulator itself."""
+        return self._was_untouched and _is_touched(self.account.emulator)
+
+    def remove_shared_controls(self) -> None:
+        """Remove the controls that are not deleted with the account."""
+        from caged.emulator import EmulatorError
+
+        emulator = self.account.emulator
+        try:
+            self.account.take_back()
+            if self._touched_emulator():
+                emulator.take_back()
+                if emulator._link.usage.changed:
+                    emulator.reset_controls()
+                    emulator.clear_callback_errors()
+                    emulator._link.usage.changed = False
+        except EmulatorError:
+            pass
+
+    def sections(self) -> list[tuple[str, str]]:
+        """Sections of the report of a failed test: exceptions of its functions, requests, logs."""
+        return callback_sections(self._with_functions()) + _report.of_account(self.account)
+
+    def left_open(self) -> list[str]:
+        """The sandboxes, snapshots and sockets that the test left open, one line each."""
+        held = self.account.inventory
+        found = [f"sandbox {one.id} ({one.status})" for one in held.sandboxes() if one.id not in self.fixtures]
+        found += [f"snapshot {one.id} of {one.sandbox}" for one in held.snapshots() if not one.automatic]
+        sockets = held.sockets(wait=SOCKETS_CLOSE_SECONDS)
+        return found + [f"{one.kind} socket into {one.sandbox}" for one in sockets]
+
+
+@contextmanager
+def on_emulator(item: pytest.Item, emulator: AnyEmulator) -> Iterator[EmulatorScope]:
+    """Create the account of a test, and delete it with everything in it at the end."""
+    from ._accounts import EmulatorAccount
+
+    scope = EmulatorScope(EmulatorAccount(emulator, emulator.create_account(name=item.name)))
+    leaks: list[str] = []
+    unused: list[str] = []
+    try:
+        with active(item, scope):
+            yield scope
+            unused = _failures_of_teardown(item, scope)
+            if reports_leaks(item):
+                leaks = scope.left_open()
+    finally:
+        _close(item, scope)
+    report_unused(item.config, item.nodeid, unused)
+    report_leaks(item, leaks)
+
+
+def _failures_of_teardown(item: pytest.Item, scope: EmulatorScope) -> list[str]:
+    """Controls that fixtures added in their teardown and that were not used. Raises for exceptions of functions."""
+    if has_failed(item):
+        return []
+    scope.fail_on_callback_errors(item.nodeid)
+    is_due = not scope.is_excused and (scope.has_new_controls() or not scope.is_checked)
+    return scope.unused() if is_due and item.config.stash[POLICY].unused != "ignore" else []
+
+
+def _close(item: pytest.Item, scope: EmulatorScope) -> None:
+    from caged.emulator import EmulatorError
+
+    account = scope.account
+    try:
+        scope.closing.close()
+        account.close_clients()
+        if keeps_sandboxes(item):
+            _kept_sandboxes.keep(item, account)
+    finally:
+        try:
+            account.emulator.delete_account(account.id)
+        except EmulatorError:
+            if _is_running(account.emulator):
+                raise
+
+
+def _is_running(emulator: Any) -> bool:
+    """Whether the emulator answers. A test may have stopped it; its accounts are gone with it."""
+    from caged.emulator import EmulatorError
+
+    try:
+        emulator.accounts()
+    except EmulatorError:
+        return False
+    return True
+
+
+def _is_touched(emulator: Any) -> bool:
+    """Whether controls were added through the emulator itself, not through an account's view."""
+    usage = emulator._link.usage
+    return bool(usage.changed or usage.added_for_all_accounts)

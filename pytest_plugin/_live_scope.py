@@ -1,0 +1,101 @@
+"""What one test works with in a live run: the account of the API key, and the record of what the test created there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from . import _kept_sandboxes, _report, _summary
+from ._scopes import active, keeps_sandboxes, report_leaks, reports_leaks
+from ._target import TARGET
+
+if TYPE_CHECKING:
+    from ._creations import Creations
+
+
+class LiveScope:
+    """What a test created in the account of a live run."""
+
+    def __init__(self, base_url: str, api_key: str, creations: Creations) -> None:
+        self.base_url = base_url
+        self.api_key = api_key
+        self.creations = creations
+        self.fixtures: set[str] = set()
+        self.closing = ExitStack()
+
+    def claim(self, client: Any) -> None:
+        """Make what the client creates belong to this scope."""
+        self.creations.clients.add(client._session._http)
+
+    def sections(self) -> list[tuple[str, str]]:
+        """Sections of the report of a failed test: requests and logs."""
+        return _report.of_live_run(self.base_url, self.api_key, self.creations)
+
+    def left_open(self) -> list[str]:
+        """What the test left open, one line each. Known after everything was destroyed."""
+        ignored = self.creations.automatic | self.fixtures
+        return [f"{kind} {id}" for kind, id in self.creations.destroyed if kind != "key" and id not in ignored]
+
+
+@contextmanager
+def live(item: pytest.Item) -> Iterator[LiveScope]:
+    """Record what a test creates, and destroy it at the end."""
+    from ._request_recorder import recording
+
+    creations = new_creations(item.config)
+    target = item.config.stash[TARGET]
+    scope = LiveScope(target.base_url, target.api_key or "", creations)
+    problems: list[str] = []
+    try:
+        with recording(creations), active(item, scope):
+            yield scope
+    finally:
+        scope.closing.close()
+        if keeps_sandboxes(item) and creations.sandboxes:
+            _kept_sandboxes.leave(item, creations.sandboxes)
+        else:
+            problems = destroy(item.config, creations)
+    fail_on_remains(item.config, problems)
+    report_leaks(item, scope.left_open() if reports_leaks(item) else [])
+
+
+def new_creations(config: pytest.Config, of_test: bool = True) -> Creations:
+    """Make the record of a scope of a live run.
+
+    Raises:
+        pytest.UsageError: There is no API key.
+    """
+    target = config.stash[TARGET]
+    if target.api_key is None:
+        raise pytest.UsageError(
+            "--caged-target=live needs an API key: pass --caged-api-key=KEY or set CAGED_API_KEY, "
+            "or run against the emulator with --caged-target=emulator"
+        )
+    from ._creations import Creations
+    from ._ledger import open_ledger
+
+    return Creations(target.base_url, target.api_key, target.run, open_ledger(config, target.api_key), of_test)
+
+
+def destroy(config: pytest.Config, creations: Creations) -> list[str]:
+    """Destroy what a scope of a live run has created. Returns one line for each thing that still exists."""
+    from caged import Caged
+
+    target = config.stash[TARGET]
+    with Caged(api_key=target.api_key, base_url=target.base_url) as client:
+        problems = creations.destroy(client)
+    if creations.ledger_failure:
+        why = f"the ledger could not be written, `caged-emulator sweep` may miss something: {creations.ledger_failure}"
+        _summary.add(config, _summary.NOTES, "live run", [why])
+    return problems
+
+
+def fail_on_remains(config: pytest.Config, problems: list[str]) -> None:
+    """Fail when something that was created could not be destroyed."""
+    if problems:
+        listed = "".join(f"\n  {problem}" for problem in problems)
+        url = config.stash[TARGET].base_url
+        pytest.fail(f"created on {url} and still there, destroy it by hand:{listed}", pytrace=False)
