@@ -192,7 +192,7 @@ class Emulator(BaseEmulator):
             return
         first = runtime.platform.accounts.first()
         controls = (services.faults, services.stubs, services.agent_replies)
-        texts = self.unused() if first is not None and any(one.of(first.id) for one in controls) else []
+        texts = self.unused() if first is not None and any(one.list(first.id) for one in controls) else []
         for account in list(self._control.usage.created_accounts) if self._control is not None else ():
             if account in services.store.accounts:
                 texts += [f"in account {account}: {text}" for text in self.for_account(account).unused()]
