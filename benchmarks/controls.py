@@ -68,28 +68,28 @@ def _unused(emulator: Emulator) -> list[Row]:
     with httpx.Client(base_url=f"{emulator.base_url}/v1") as http:
         http.headers["Authorization"] = f"Bearer {emulator.api_key}"
         box = http.post("/sandboxes", json={"template": "minimal"}).json()["id"]
-        services = emulator._running().services
-        take, finish, none = services.faults.take, services.journal.finish, dict(services.faults._faults)
+        platform = emulator._running().platform
+        take, finish, none = platform.faults.take, platform.journal.finish, dict(platform.faults._faults)
         other = emulator.create_account()
         for _ in range(FAULTS):
             emulator.faults.add("sandboxes.*", status=503, account=other.id)
-        theirs = dict(services.faults._faults)
+        theirs = dict(platform.faults._faults)
 
         def without(act: Callable[[], object]) -> Callable[[], None]:
             """As it was before there were faults, and bodies in the journal."""
 
             def run() -> None:
-                services.faults.take = lambda *_: None  # type: ignore[method-assign]
-                services.journal.finish = lambda *_: None  # type: ignore[method-assign]
+                platform.faults.take = lambda *_: None  # type: ignore[method-assign]
+                platform.journal.finish = lambda *_: None  # type: ignore[method-assign]
                 act()
-                services.faults.take = take  # type: ignore[method-assign]
-                services.journal.finish = finish  # type: ignore[method-assign]
+                platform.faults.take = take  # type: ignore[method-assign]
+                platform.journal.finish = finish  # type: ignore[method-assign]
 
             return run
 
         def among(faults: dict[str, object], act: Callable[[], object]) -> Callable[[], None]:
             def run() -> None:
-                services.faults._faults = faults  # type: ignore[assignment]
+                platform.faults._faults = faults  # type: ignore[assignment]
                 act()
 
             return run

@@ -69,7 +69,7 @@ def socket_operations() -> list[SocketOperation]:
 
 
 def build(platform: Platform) -> ASGIApp:
-    platform.services.faults.routes = _of_the_platform
+    platform.faults.routes = _of_the_platform
     routes = [
         Route(f"{PREFIX}/{{rest:path}}", _Later(platform, _of_the_emulator)),
         *_routes(platform, _core()),
@@ -139,7 +139,7 @@ class Gate:
     def __init__(self, app: ASGIApp, platform: Platform) -> None:
         self._app = app
         self._platform = platform
-        config = platform.services.config
+        config = platform.config
         self._hosts = {"localhost", config.host.lower(), *(name.lower() for name in config.allow_hosts)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

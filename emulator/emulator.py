@@ -1,4 +1,4 @@
-"""The emulator as one object, usable without pytest and without an event loop of one's own."""
+"""The emulator as one object, usable without pytest and without an event loop of the caller."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .scenario import Loaded
 
 START_LIMIT = 15.0
-#: Longer, when there is a scenario to be made: its sandboxes and commands take their time.
+#: The limit with a scenario, whose sandboxes and commands take time.
 SCENARIO_LIMIT = 600.0
 STOP_LIMIT = 30.0
 T = TypeVar("T")
@@ -93,11 +93,15 @@ class Emulator(BaseEmulator):
         self._pid = os.getpid()
         self._at_exit: Optional[Callable[[], None]] = None
 
-    # --- life
+    # --- start and stop
 
     def start(self) -> Emulator:
-        """Returns when it answers. EmulatorError after START_LIMIT seconds (SCENARIO_LIMIT where there is a
-        scenario); a failed start leaves nothing."""
+        """Start it, and return when it answers. A failed start leaves nothing behind.
+
+        Raises:
+            EmulatorError: It runs already, it has failed, or it did not answer within START_LIMIT seconds
+                (SCENARIO_LIMIT with a scenario).
+        """
         if self._runtime is not None:
             raise EmulatorError("this emulator is running already; make another Emulator for a second one")
         self._ready.clear()
@@ -133,8 +137,12 @@ class Emulator(BaseEmulator):
         await runtime.run(self._ready.set)
 
     def stop(self) -> None:
-        """Ends every sandbox and the server, and removes all files; with a state directory sandboxes are stopped, and
-        everything stays for the next start. Bounded by STOP_LIMIT; harmless to repeat."""
+        """End every sandbox and the server, and remove all files. With a state directory, stop the sandboxes and keep
+        everything for the next start. May be repeated.
+
+        Raises:
+            EmulatorError: It did not stop within STOP_LIMIT seconds; its sandboxes are gone.
+        """
         runtime, thread = self._runtime, self._thread
         if runtime is None or thread is None or self._pid != os.getpid():
             return
@@ -147,9 +155,9 @@ class Emulator(BaseEmulator):
             raise EmulatorError(f"the emulator did not stop within {STOP_LIMIT:g} s; its sandboxes are gone\n{text}")
 
     def _abandon(self) -> None:
-        """What is left after `stop`, and the way out when there is no time for it."""
+        """Release what is left after `stop`, or everything when there is no time for it."""
         if self._runtime is None or self._pid != os.getpid():
-            return  # a forked child has a copy of this object, and no business with the sandboxes
+            return  # a forked child has a copy of this object; the sandboxes are its parent's
         runtime, self._runtime, self._thread, self._loop = self._runtime, None, None, None
         if self._control is not None:
             self._control.close()
@@ -184,22 +192,22 @@ class Emulator(BaseEmulator):
             self.stop()
 
     def _raise_failures(self, runtime: Runtime) -> None:
-        # Looked at directly first: most blocks end without any, and need no connection for that.
-        services = runtime.services
-        if services.callback_errors.list("*"):
+        # Checked directly first: most blocks end without any, and need no connection for that.
+        platform = runtime.platform
+        if platform.callback_errors.list("*"):
             self.raise_callback_errors(account="*")
         if self._allow_unused:
             return
-        first = runtime.platform.accounts.first()
-        controls = (services.faults, services.stubs, services.agent_replies)
+        first = platform.accounts.first()
+        controls = (platform.faults, platform.stubs, platform.agent_replies)
         texts = self.unused() if first is not None and any(one.list(first.id) for one in controls) else []
         for account in list(self._control.usage.created_accounts) if self._control is not None else ():
-            if account in services.store.accounts:
+            if account in platform.store.accounts:
                 texts += [f"in account {account}: {text}" for text in self.for_account(account).unused()]
         if texts:
             raise AssertionError("\n".join(texts))
 
-    # --- looking
+    # --- properties
 
     def _running(self) -> Runtime:
         if self._runtime is None:
@@ -217,29 +225,29 @@ class Emulator(BaseEmulator):
 
     @property
     def admin_key(self) -> str:
-        """The key of the emulator's own controls; no account's key works there, and it works nowhere else."""
+        """The key of the emulator's own controls. No account's key works there, and it works nowhere else."""
         return self._running().admin_key
 
     @property
     def isolation(self) -> str:
-        """The isolation level in use; before the start, the one that was asked for."""
-        return self._runtime.services.isolation.level if self._runtime else self.config.isolation
+        """The isolation level in use; before the start, the requested one."""
+        return self._runtime.platform.isolation.level if self._runtime else self.config.isolation
 
     @property
     def isolation_refused(self) -> list[str]:
-        """The stronger levels that were tried and do not work here, each with the reason and what to do about it."""
-        probe_results = self._running().services.probe_results
+        """The stronger levels that do not work here, each with the reason and what to do about it."""
+        probe_results = self._running().platform.probe_results
         return [describe(probe_result) for probe_result in probe_results if not probe_result.works]
 
     @property
     def loaded(self) -> Loaded:
-        """What the scenario that it was started with has made: ids of sandboxes, secrets of keys, by name."""
+        """What its scenario has created: ids of sandboxes, secrets of keys, by name."""
         return self._running().loaded
 
     @property
     def run_dir(self) -> Path:
-        """The directory that holds everything of this emulator on disk that goes when it stops."""
-        return self._running().services.run_dir
+        """The directory of its files that are removed when it stops."""
+        return self._running().platform.run_dir
 
     def log_tail(self, count: int = 20) -> list[str]:
         """The newest lines of the emulator's own log, oldest first."""
@@ -261,19 +269,19 @@ class Emulator(BaseEmulator):
         assert app is not None, "`start` returns when the application answers"
         assert loop is not None
         return InProcessTransport(
-            app, loop, runtime.base_url, runtime.admin_key, lambda: self._running().services, self._pid
+            app, loop, runtime.base_url, runtime.admin_key, lambda: self._running().platform, self._pid
         )
 
     def _call(self, work: Coroutine[Any, Any, T], limit: float = STOP_LIMIT) -> T:
-        """Runs a coroutine on the emulator's loop, from any other thread. What it changes is durable afterwards."""
+        """Run a coroutine on the emulator's loop, from any other thread, and make its changes durable."""
         if self._loop is None or self._runtime is None:
             work.close()
             raise EmulatorError("this emulator is not running; call start() or use it in a `with` statement")
-        services = self._runtime.services
+        platform = self._runtime.platform
 
         async def kept() -> T:
             result = await work
-            services.commit()
+            platform.commit()
             return result
 
         return asyncio.run_coroutine_threadsafe(kept(), self._loop).result(limit)

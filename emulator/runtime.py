@@ -1,4 +1,4 @@
-"""One emulator at work on one event loop: everything is made here and taken down here."""
+"""One running emulator on one event loop: its start, its parts, and its shutdown, in this order."""
 
 from __future__ import annotations
 
@@ -13,26 +13,19 @@ from typing import TYPE_CHECKING, Callable, Optional
 
 from . import descriptors
 from .cage.cgroups import MemoryGroups
-from .cage.isolation import IsolationLevel, can_be_hidden, key_directory
+from .cage.chosen_isolation import ChosenIsolation
+from .cage.isolation import can_be_hidden, key_directory
 from .cage.probe import choose, describe
-from .cage.provisioning import Provisioner
-from .cage.toolchains import Toolchains
 from .cage.zygote import Zygote
+from .composition import compose
 from .config import ConfigError, EmulatorConfig
-from .control.agent_replies import AgentReplies
 from .control.clock import SEEDED_START, Clock
-from .control.faults import Faults
-from .control.journal import Journal
 from .control.randomness import Randomness
-from .control.stubs import Stubs
 from .discovery import locator_directories
 from .emulator_log import EmulatorLog, LogOutput
 from .listening import bind, url_of
 from .platform.accounts import new_admin_key
-from .platform.platform import Platform
-from .platform.services import Services
 from .run_directory import RunDirectory
-from .store import Store
 from .workers import Workers
 
 if TYPE_CHECKING:
@@ -46,8 +39,8 @@ logger = logging.getLogger(__name__)
 
 
 class Runtime:
-    """Made in the caller's thread, which is where a bad setting or a port in use shows. `run` belongs to a loop,
-    once; `request_stop` may be called from any thread."""
+    """Created in the caller's thread, where a bad setting or a port in use raises. `run` is awaited once, on an event
+    loop; `request_stop` may be called from any thread."""
 
     def __init__(
         self,
@@ -86,53 +79,45 @@ class Runtime:
             raise
         self.log = EmulatorLog(self._clock, log_outputs)
         self.base_url = url_of(self._socket)
-        kept = self._persistence
-        self._zygote = Zygote(self._run_dir.path, kept.lock if kept is not None else None)
-        self._toolchains = Toolchains()
+        persistence = self._persistence
+        self._zygote = Zygote(self._run_dir.path, persistence.lock if persistence is not None else None)
         self._workers = Workers()
-        randomness = kept.randomness(config.seed) if kept is not None else Randomness(config.seed)
-        self.services = Services(
+        self._isolation = ChosenIsolation()
+        self.platform = compose(
             config=config,
-            store=Store(),
-            clock=self._clock,
-            randomness=randomness,
-            journal=Journal(),
-            faults=Faults(randomness),
-            stubs=Stubs(randomness),
-            agent_replies=AgentReplies(randomness),
-            toolchains=self._toolchains,
-            zygote=self._zygote,
-            provisioner=self._make_provisioner(IsolationLevel("process")),
-            run_dir=self._run_dir.path,
-            files_dir=kept.path if kept is not None else self._run_dir.path,
-            workers=self._workers,
-            keeper=kept,
-            memory=self._memory_groups(),
             admin_key=self.admin_key,
             base_url=self.base_url,
+            clock=self._clock,
+            randomness=persistence.randomness(config.seed) if persistence is not None else Randomness(config.seed),
+            workers=self._workers,
+            zygote=self._zygote,
+            chosen_isolation=self._isolation,
+            memory_groups=self._memory_groups(),
+            run_dir=self._run_dir.path,
+            files_dir=persistence.path if persistence is not None else self._run_dir.path,
+            state_writer=persistence,
             log_tail=self.log.tail,
         )
-        self.platform = Platform(self.services)
         try:
-            if kept is not None:
+            if persistence is not None:
                 with self.log.selected():
-                    self._load_state(kept)
+                    self._load_state(persistence)
             self.api_key = self._first_key()
-            self.services.commit()
+            self.platform.commit()
         except BaseException:
             self.clean_up()
             raise
 
-    def _load_state(self, kept: Persistence) -> None:
-        kept.load(self.platform)
+    def _load_state(self, persistence: Persistence) -> None:
+        persistence.load(self.platform)
         if self.platform.accounts.first() is not None and self._scenario is not None:
-            self._scenario = None  # what it made is there, with all that has happened to it since
+            self._scenario = None  # its sandboxes are in the state, as they are now
             logger.info(
                 "scenario %s is not loaded: %s has a state already", self.config.scenario, self.config.state_dir
             )
 
     def _first_key(self) -> str:
-        """A full key of the emulator's first account, which is made when the state holds none."""
+        """Return a full key of the emulator's first account, which is created when the state has none."""
         accounts, secret = self.platform.accounts, self.config.api_key
         account = accounts.first()
         if account is None:
@@ -156,17 +141,17 @@ class Runtime:
             )
         return groups
 
-    def _make_provisioner(self, isolation: IsolationLevel) -> Provisioner:
-        return Provisioner(self._run_dir.path, self._zygote, isolation, self._toolchains.shell, self._workers)
-
     async def _choose_isolation(self) -> None:
-        """Raises IsolationUnavailable when the level that was asked for does not work here, ConfigError when a file
-        with keys cannot
-        be kept from sandboxes."""
+        """Choose the isolation level.
+
+        Raises:
+            IsolationUnavailable: The requested level does not work here.
+            ConfigError: A file with keys cannot be hidden from sandboxes.
+        """
         keys = {key_directory(path): path for path in self._key_files}
-        # Those of emulators that others start.
+        # The directories of other emulators' keys.
         locators = [key_directory(directory / "locator") for directory, _ in locator_directories()]
-        isolation, self.services.probe_results = await choose(
+        isolation, probe_results = await choose(
             self.config.isolation, self._zygote, self._run_dir.path, [*keys, *locators]
         )
         shown = next((path for directory, path in keys.items() if not can_be_hidden(directory)), None)
@@ -176,21 +161,19 @@ class Runtime:
                 " /etc, /usr, /var and their like, such as the project's, for the ready file, the output and"
                 " CAGED_EMULATOR_LOCATOR_DIR"
             )
-        self.services.provisioner = self._make_provisioner(isolation)
+        self._isolation.choose(isolation, probe_results)
         if isolation.level == "process" and self.config.isolation == "auto":
-            refused = "; ".join(
-                describe(probe_result) for probe_result in self.services.probe_results if not probe_result.works
-            )
+            refused = "; ".join(describe(probe_result) for probe_result in probe_results if not probe_result.works)
             logger.warning("sandboxes have process isolation only. %s", refused)
-        if not self.services.probe_results[-1].confined and os.geteuid() == 0:
+        if not probe_results[-1].confined and os.geteuid() == 0:
             logger.warning(
                 "sandboxes run as root, and a command can end every process of root on this machine"
                 " (kill -9 -1, pkill): isolation 'process' was chosen by name and signals cannot be confined here"
             )
 
-    async def _get_ready(self) -> tuple[ModuleType, ModuleType]:
-        """The modules of the application and of the server, which are loaded while the zygote starts and isolation is
-        tried: the longest part of a start has a core of its own."""
+    async def _prepare(self) -> tuple[ModuleType, ModuleType]:
+        """Start the zygote and choose the isolation. Meanwhile, load and return the modules of the application and of
+        the server, which is the longest part of a start, in a thread."""
         self._zygote.start()
         loading = asyncio.ensure_future(asyncio.to_thread(_load))
         try:
@@ -200,11 +183,15 @@ class Runtime:
         return loading.result()
 
     async def run(self, on_ready: Callable[[], None]) -> None:
-        """Serves until `request_stop`; then ends the sandboxes, the connections and the zygote, in this order."""
+        """Serve until `request_stop`; then end the sandboxes, the connections and the zygote, in this order.
+
+        Args:
+            on_ready: Called when the emulator answers, and its scenario has been applied.
+        """
         try:
             await self._run(on_ready)
         except BaseException:
-            await self._zygote.stop()  # where the start failed: harmless when it has ended
+            await self._zygote.stop()  # it still runs when the start has failed
             raise
 
     async def _run(self, on_ready: Callable[[], None]) -> None:
@@ -213,49 +200,47 @@ class Runtime:
         self.log.use_loop(self._loop)
         if self._stop_requested:
             self._stop.set()
-        app, server = await self._get_ready()
-        if self._persistence is not None:
-            self._persistence.begin()
+        app, server = await self._prepare()
         answering = asyncio.Event()
         self.app = app.build(self.platform)
         self._server = server.Server(self.app, self._socket, answering.set)
         await self.platform.start()
         serving = self._loop.create_task(self._server.serve())
         stopping = self._loop.create_task(self._stop.wait())
-        beginning = self._loop.create_task(self._begin(answering, on_ready))
-        keeping = self._loop.create_task(self._persistence.run()) if self._persistence is not None else None
+        preparing = self._loop.create_task(self._apply_scenario(answering, on_ready))
+        writing = self._loop.create_task(self._persistence.run()) if self._persistence is not None else None
         try:
-            await asyncio.wait({serving, stopping, beginning}, return_when=asyncio.FIRST_COMPLETED)
-            if not serving.done() and beginning.done() and beginning.exception() is None:
+            await asyncio.wait({serving, stopping, preparing}, return_when=asyncio.FIRST_COMPLETED)
+            if not serving.done() and preparing.done() and preparing.exception() is None:
                 await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             stopping.cancel()
-            beginning.cancel()
+            preparing.cancel()
             try:
                 await self.platform.stop()
-                self.services.commit()
+                self.platform.commit()
             finally:
-                if keeping is not None:
-                    keeping.cancel()
+                if writing is not None:
+                    writing.cancel()
                 self._server.stop()
                 await serving
-        if not beginning.cancelled() and beginning.done():
-            beginning.result()
+        if not preparing.cancelled() and preparing.done():
+            preparing.result()
 
     @property
     def loaded(self) -> Loaded:
-        """What the scenario has made."""
+        """What the scenario has created."""
         if self._loaded is not None:
             return self._loaded
         from .scenario import Loaded
 
         return Loaded()
 
-    async def _begin(self, answering: asyncio.Event, on_ready: Callable[[], None]) -> None:
-        """Once it answers: makes what the scenario says, then tells that it is ready. Raises ScenarioError."""
+    async def _apply_scenario(self, answering: asyncio.Event, on_ready: Callable[[], None]) -> None:
+        """When the server answers, apply the scenario, then call `on_ready`. Raises ScenarioError."""
         await answering.wait()
         if self._stop_requested:
-            return  # it ends already: nothing may take it for ready
+            return  # it is not ready, and will not be
         if self._scenario is not None:
             scenario, self._scenario = self._scenario, None
             self._loaded = await self._apply(scenario)
@@ -268,11 +253,11 @@ class Runtime:
         account = self.platform.accounts.first()
         assert account is not None, "an emulator has an account before it serves"
         loaded = await apply(self.platform, account, scenario, Direct(self.platform, account))
-        self.services.commit()
+        self.platform.commit()
         return loaded
 
     def request_stop(self) -> None:
-        """Make `run` end, from any thread; one that has not begun yet ends as soon as it begins."""
+        """Make `run` end, from any thread. If it has not begun, it ends as soon as it begins."""
         self._stop_requested = True
         if self._loop is not None and self._stop is not None:
             try:
@@ -281,7 +266,7 @@ class Runtime:
                 pass  # the loop is closed: it has ended
 
     def clean_up(self) -> None:
-        """Removes what `run` cannot: the directory and the socket. Harmless to repeat. Blocks."""
+        """Remove what `run` cannot: the directory and the socket. May be repeated. Blocks."""
         self._socket.close()
         self._workers.close()
         if self._persistence is not None:
@@ -290,7 +275,7 @@ class Runtime:
         self.log.detach()
 
     def abandon(self) -> None:
-        """The short way out, from any thread, without the loop: the zygote takes every sandbox down."""
+        """End at once, from any thread and without the loop: the zygote ends every sandbox."""
         self._zygote.abandon()
         self.clean_up()
 

@@ -1,4 +1,4 @@
-"""uvicorn around the application, on a socket that listens already; in a thread or in the foreground."""
+"""uvicorn around the application, on a socket that listens already. It may run in any thread."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from .clients import HEAD_BYTES, Clients
 from .http_protocol import Http
 from .listening import BACKLOG
 
-#: After the sandboxes are gone every request ends by itself; what has not after this is cut.
+#: When the sandboxes are gone, every request ends by itself; those that have not after this are cut off.
 GRACE_SECONDS = 3
 #: The largest message that a client may send, except to the MCP server (websocket_protocol.py).
 WS_MESSAGE_BYTES = 4 * 1024 * 1024
-#: Longer than any client keeps an idle connection, so that none meets one that is just being closed.
+#: Longer than any client keeps an idle connection, so that no client uses one that is just being closed.
 KEEP_ALIVE_SECONDS = 90
 
 
 class Server:
-    """`serve` returns after `stop` was called. Signals are the caller's business."""
+    """`serve` returns after `stop` was called. It handles no signals of the process."""
 
     def __init__(self, app: ASGIApp, sock: socket.socket, on_ready: Callable[[], None]) -> None:
         self._sock = sock
@@ -54,13 +54,13 @@ class Server:
         await self._uvicorn.run_on(self._sock)
 
     def stop(self) -> None:
-        """Stops taking connections and ends when the requests in progress have ended."""
+        """Stop accepting connections, and make `serve` return when the requests in progress have ended."""
         self._uvicorn.should_exit = True
         self._uvicorn.stopping.set()
 
 
 def _websocket(**options: Any) -> Any:
-    """What serves a WebSocket, loaded with the first of them: a server without any starts the faster."""
+    """Return what serves a WebSocket. It is loaded with the first one, so that a server starts faster."""
     from .websocket_protocol import WebSocket
 
     return WebSocket(**options)
@@ -74,7 +74,7 @@ class _Uvicorn(uvicorn.Server):
         self.stopping = asyncio.Event()
 
     async def startup(self, sockets: Optional[list[socket.socket]] = None) -> None:
-        """As uvicorn's for listening sockets, with an acceptor that lives through a lack of descriptors."""
+        """As uvicorn's for listening sockets, with an acceptor that survives a lack of descriptors."""
         await self.lifespan.startup()
         acceptors: list[Any] = [Acceptor(sock, self._connected, self._room) for sock in sockets or ()]
         self.servers = acceptors
@@ -82,8 +82,8 @@ class _Uvicorn(uvicorn.Server):
         self._on_ready()
 
     def _room(self) -> int:
-        """How many connections may be accepted now: many as long as nothing is short, then one at a time, in exchange
-        for a quiet one where there is one."""
+        """Return how many connections may be accepted now: many while there are enough descriptors, then one at a time,
+        in exchange for an idle one where there is one."""
         free = descriptors.free()
         if free > descriptors.reserve() + BATCH:
             return BATCH
@@ -104,7 +104,7 @@ class _Uvicorn(uvicorn.Server):
         await asyncio.get_running_loop().connect_accepted_socket(protocol, sock)
 
     async def main_loop(self) -> None:
-        """As uvicorn's, but it ends at once when it is told to."""
+        """As uvicorn's, but it ends at once when `stopping` is set."""
         counter = 0
         while not await self.on_tick(counter):
             counter = (counter + 1) % 864000
@@ -116,7 +116,7 @@ class _Uvicorn(uvicorn.Server):
                 pass
 
     async def run_on(self, sock: socket.socket) -> None:
-        """What uvicorn's own `serve` does, without taking over the process's signals."""
+        """Do what uvicorn's own `serve` does, without its handlers of the process's signals."""
         config = self.config
         if not config.loaded:
             config.load()

@@ -1,13 +1,11 @@
-"""All state of one emulator: plain records, per account, no globals."""
+"""The data of one emulator: plain records, without processes, locks or globals."""
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Optional
 
-from .cage.cage import Cage
 from .cage.git import Repo
 from .history import History
 
@@ -35,9 +33,9 @@ class Account:
     window: tuple[int, int] = (0, 0)
     #: Ingested events that name no sandbox.
     history: History = field(default_factory=History)
-    #: Of those who signed up with one: salt and hash.
+    #: Salt and hash, of an account that signed up with a password.
     password: Optional[tuple[bytes, bytes]] = None
-    #: What it pays for, and the running time of its sandboxes that are gone (seconds).
+    #: Its plan, and the running time (seconds) of its sandboxes that are gone.
     subscription: Subscription = field(default_factory=lambda: Subscription())
     past_seconds: float = 0.0
     rules: dict[str, AlertRule] = field(default_factory=dict)
@@ -46,8 +44,8 @@ class Account:
 
 @dataclass
 class Subscription:
-    """`period_end`: epoch seconds, None on the free plan. `reported_minutes`: running time that was reported to the
-    biller, at `reported_at`."""
+    """An account's plan. `period_end`: epoch seconds, None on the free plan. `reported_minutes`: running time that was
+    reported to the biller, at `reported_at`."""
 
     period_end: Optional[float] = None
     cancel_at_period_end: bool = False
@@ -57,8 +55,9 @@ class Subscription:
 
 
 @dataclass
-class Login:
-    """A dashboard session. `key` carries its token; it is none of the account's API keys. `expires`: epoch seconds."""
+class LoginSession:
+    """A session of the dashboard. `key` holds its token; it is not one of the account's API keys. `expires`: epoch
+    seconds."""
 
     id: str
     key: Key
@@ -70,7 +69,7 @@ class Login:
 
 @dataclass
 class AlertRule:
-    """`config`: only what was set; see `platform/rules.py` for the defaults."""
+    """A rule of alerts. `config`: only what was set; see `platform/rules.py` for the defaults."""
 
     id: str
     account_id: str
@@ -82,7 +81,7 @@ class AlertRule:
 
 @dataclass
 class Alert:
-    """`state`: open, resolved, muted."""
+    """An alert. `state`: open, resolved, muted."""
 
     id: str
     account_id: str
@@ -101,7 +100,7 @@ class Alert:
 
 @dataclass
 class NotificationConfig:
-    """The webhooks are credentials: they are kept and never shown."""
+    """Where an account gets notifications. The webhooks are credentials: never shown."""
 
     enabled_channels: list[str] = field(default_factory=list)
     slack_channel_id: str = ""
@@ -142,7 +141,7 @@ class LogEntry:
 
 @dataclass
 class Sandbox:
-    """`status`: pending, running, paused, stopped, error, destroyed. Money in USD, times in epoch seconds."""
+    """A sandbox. `status`: see `platform/sandbox_states.py`. Money in USD, times in epoch seconds."""
 
     id: str
     account_id: str
@@ -167,38 +166,30 @@ class Sandbox:
     status: str = "pending"
     started_at: Optional[str] = None
     stopped_at: Optional[str] = None
-    cage: Optional[Cage] = None
     logs: list[LogEntry] = field(default_factory=list)
     #: Cost of the finished stretches of running, and the start of the current one.
     spent_compute: float = 0.0
     spent_llm: float = 0.0
     running_since: Optional[float] = None
-    #: Shares of the budget (percent) that were already told.
-    budget_told: set[int] = field(default_factory=set)
-    #: Calls in progress that keep the sandbox from being idle, and the end of the last one.
-    busy: int = 0
-    #: Processes that the kernel has killed here for want of memory, as far as the log was told.
+    #: Percentages of the budget that were reported.
+    budget_marks: set[int] = field(default_factory=set)
+    #: Processes that the kernel has killed here for lack of memory, as far as the log says.
     memory_kills: int = 0
-    #: The last look at how much disk it uses, and whether the log was told of too much.
-    disk_looked: float = 0.0
-    disk_told: bool = False
+    #: When its disk usage was measured last, and whether that was more than `disk_gb`.
+    disk_checked: float = 0.0
+    disk_exceeded: bool = False
+    #: The end of the last call.
     last_active: float = 0.0
-    #: What it listens on, and the passwords of ports, which outlive the listening.
+    #: Ports that its processes listen on, and passwords of ports, which stay when the listening ends.
     ports: dict[int, Port] = field(default_factory=dict)
     port_passwords: dict[int, str] = field(default_factory=dict)
-    #: One change of state at a time; one at a time that needs the workspace to hold still.
-    lifecycle: asyncio.Lock = field(default_factory=asyncio.Lock)
-    disk: asyncio.Lock = field(default_factory=asyncio.Lock)
-    #: Set when its processes are gone for good: destroyed, or killed from outside.
-    gone: asyncio.Event = field(default_factory=asyncio.Event)
-    #: One agent at a time, and the newest session, which may be over.
-    agent: asyncio.Lock = field(default_factory=asyncio.Lock)
-    session: Optional[Session] = None
+    #: The newest agent session, which may be over.
+    agent_session: Optional[AgentSession] = None
     history: History = field(default_factory=History)
 
 
 @dataclass
-class Session:
+class AgentSession:
     """One agent interaction. `status`: active, completed, failed. Money in USD, times in epoch seconds."""
 
     id: str
@@ -218,7 +209,7 @@ class Session:
     compute_cost: float = 0.0
     trust_score: int = 100
     trust_updated_at: float = 0.0
-    #: What trust was taken for that is taken once only, and when files were deleted lately.
+    #: Charges of trust that are made once only, as (rule, cause), and the times of recent deletions of files.
     charged: set[tuple[str, str]] = field(default_factory=set)
     deletions: list[float] = field(default_factory=list)
     history: History = field(default_factory=History)
@@ -245,7 +236,7 @@ class Store:
         self.keys: dict[str, Key] = {}  # by secret
         self.sandboxes: dict[str, Sandbox] = {}
         self.snapshots: dict[str, Snapshot] = {}
-        self.sessions: dict[str, Session] = {}  # oldest first
-        self.logins: dict[str, Login] = {}  # by token
+        self.sessions: dict[str, AgentSession] = {}  # oldest first
+        self.logins: dict[str, LoginSession] = {}  # by token
         self.alerts: dict[str, Alert] = {}  # oldest first, as the notifications
         self.notifications: dict[str, Notification] = {}

@@ -22,20 +22,20 @@ from .emulator_log import context_for_thread
 
 T = TypeVar("T")
 
-#: Of a kind: its threads, and how many of them one account may have at once.
+#: By kind of work: the threads, and how many of them one account may use at once.
 THREADS: dict[str, tuple[int, int]] = {
     "small": (32, 8),  # reads and writes of one file, settings
     "walk": (24, 3),  # whatever looks at many files, or makes a large answer: listings, searches, sizes, removals
     "copy": (32, 3),  # snapshots, restores, downloads
 }
-#: Calls that wait for a thread, of one account and kind. More are refused.
+#: Calls of one account and kind that may wait for a thread.
 MOST_WAITING = 10_000
-#: How long a thread without work stays.
+#: How long an idle thread is kept.
 IDLE_SECONDS = 10.0
-#: How long a stopped call is waited for: it ends at its next checkpoint. Then it is left to itself.
+#: How long a stopped call is waited for: it ends at its next checkpoint.
 STOP_SECONDS = 5.0
-#: At a checkpoint a thread that has been computing for so long gives up the interpreter lock for a moment. Else the
-#: event loop would wait for the lock at each of its system calls.
+#: At a checkpoint, a thread that has been computing for so long releases the interpreter lock for a moment. Otherwise
+#: the event loop would wait for the lock after each of its system calls.
 COMPUTING_SECONDS = 0.002
 _PAUSE_SECONDS = 0.0002
 
@@ -58,12 +58,13 @@ class Busy(OSError):
 
 
 class Stop:
-    """Stops a call from outside, before it begins or at its next checkpoint."""
+    """Stops a call, before it begins or at its next checkpoint."""
 
     def __init__(self) -> None:
         self.reason: Optional[str] = None
 
     def set(self, reason: str) -> None:
+        """Stop the call. The first reason counts."""
         self.reason = self.reason or reason
 
 
@@ -81,8 +82,8 @@ _local = threading.local()
 
 
 def checkpoint() -> None:
-    """In a thread of a `Pool`: raise Stopped when the call was stopped; else let others have the interpreter lock if
-    it was held for long. Anywhere else: nothing."""
+    """In a thread of a `Pool`, raise Stopped when the call was stopped, and release the interpreter lock when it was
+    held for long. Anywhere else, do nothing."""
     job: Optional[_Job] = getattr(_local, "job", None)
     if job is None:
         return
@@ -112,12 +113,12 @@ class Pool:
         self._most = threads
         self._share = share
         self._changed = threading.Condition()
-        #: Of each account with waiting calls; the account whose turn it is comes first.
+        #: The waiting calls by account; the account whose turn it is comes first.
         self._waiting: OrderedDict[str, deque[_Job]] = OrderedDict()
         self._running: dict[str, set[_Job]] = {}
-        #: `_woken`: of the idle threads, those that were called and have not come yet.
+        #: `_woken`: the idle threads that were notified and are not running yet.
         self._threads = self._idle = self._woken = 0
-        #: Why nothing is taken any more; None while it is.
+        #: Why calls are refused; None while the pool is open.
         self._closed: Optional[str] = None
 
     async def run(self, call: Callable[..., T], *args: Any, stop: Optional[Stop] = None) -> T:
@@ -155,7 +156,7 @@ class Pool:
         try:
             return await asyncio.shield(outcome)
         except asyncio.CancelledError:
-            job.stop.set("nobody waits for it any more")
+            job.stop.set("its caller was cancelled")
             if not self._withdraw(job):
                 await asyncio.wait({outcome}, timeout=STOP_SECONDS)
             if outcome.done() and not outcome.cancelled():
@@ -163,7 +164,7 @@ class Pool:
             raise
 
     def close(self, reason: str) -> None:
-        """Stop what runs and what waits, and refuse what comes. The threads are not waited for."""
+        """Stop all calls, and refuse new ones. The threads are not waited for."""
         with self._changed:
             self._closed = reason
             self._changed.notify_all()
@@ -186,7 +187,7 @@ class Pool:
                 raise Busy
             jobs.append(job)
             if len(self._running.get(job.owner, ())) >= self._share:
-                return  # the thread that is done with one of the account's calls takes it
+                return  # taken by the thread that finishes one of the account's calls
             if self._idle > self._woken:
                 self._woken += 1
                 self._changed.notify()
@@ -195,7 +196,7 @@ class Pool:
                 threading.Thread(target=self._work, name=f"caged-{self._kind}", daemon=True).start()
 
     def _withdraw(self, job: _Job) -> bool:
-        """Take back a call that has not begun."""
+        """Remove a call that has not begun. Return False when it has."""
         with self._changed:
             jobs = self._waiting.get(job.owner)
             if jobs is None or job not in jobs:
@@ -206,7 +207,7 @@ class Pool:
             return True
 
     def _next(self) -> Optional[_Job]:
-        """The call whose turn it is; its account goes to the end of the queue."""
+        """Return the call whose turn it is; its account goes to the end of the queue."""
         for owner, jobs in self._waiting.items():
             if len(self._running.get(owner, ())) < self._share:
                 job = jobs.popleft()
@@ -218,7 +219,7 @@ class Pool:
         return None
 
     def _wait_for_job(self) -> Optional[_Job]:
-        """None: the thread is not needed any more."""
+        """Return the next call; None when the thread is not needed any more."""
         with self._changed:
             deadline = time.monotonic() + IDLE_SECONDS
             while True:
@@ -259,7 +260,7 @@ class Pool:
                 _local.job = None
                 self._done(job)
             job.deliver(result, error)
-            del job, result, error  # nothing is kept while the thread waits
+            del job, result, error  # not kept alive while the thread waits
 
 
 class Workers:
@@ -269,5 +270,6 @@ class Workers:
         self.small, self.walk, self.copy = (Pool(kind, *THREADS[kind]) for kind in ("small", "walk", "copy"))
 
     def close(self) -> None:
+        """Close all pools."""
         for pool in (self.small, self.walk, self.copy):
             pool.close("the emulator has ended")

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from . import disk
+from .chosen_isolation import ChosenIsolation
 from .init_client import SandboxGone
 from .isolation import LEVELS, IsolationLevel, ProbeResult, isolation_for
 from .probe_failures import explain
@@ -51,7 +52,7 @@ async def _try(level: str, zygote: Zygote, run_dir: Path) -> ProbeResult:
     directory = run_dir / f"probe-{level}"
     try:
         cage = await asyncio.wait_for(
-            Provisioner(run_dir, zygote, isolation, "/bin/sh").open(
+            Provisioner(run_dir, zygote, ChosenIsolation(isolation), "/bin/sh").open(
                 directory, SandboxSpec("caged-probe", network="none")
             ),
             LIMIT,
@@ -76,7 +77,7 @@ async def _try_process(zygote: Zygote, run_dir: Path) -> ProbeResult:
     """Find out whether a command's signals stay in its sandbox at level `process`, which works everywhere. Signal 0 has
     no effect on the process that gets it."""
     directory = run_dir / "probe-process"
-    provisioner = Provisioner(run_dir, zygote, isolation_for("process", run_dir), "/bin/sh")
+    provisioner = Provisioner(run_dir, zygote, ChosenIsolation(isolation_for("process", run_dir)), "/bin/sh")
     try:
         cage = await asyncio.wait_for(provisioner.open(directory, SandboxSpec("caged-probe")), LIMIT)
         try:

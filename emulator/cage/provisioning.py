@@ -12,6 +12,7 @@ from ..workers import Workers
 from . import bwrap, disk, hosts_file
 from .cage import Cage
 from .cgroups import MemoryGroup
+from .chosen_isolation import ChosenIsolation
 from .crash_recovery import recover_directory
 from .init_client import InitClient, SandboxGone
 from .inside.processes import descendants
@@ -81,9 +82,9 @@ class Provisioner:
     """
 
     def __init__(
-        self, run_dir: Path, zygote: Zygote, isolation: IsolationLevel, shell: str, workers: Optional[Workers] = None
+        self, run_dir: Path, zygote: Zygote, isolation: ChosenIsolation, shell: str, workers: Optional[Workers] = None
     ) -> None:
-        self.isolation = isolation
+        self._chosen = isolation
         self._workers = workers or Workers()
         self._root = run_dir / "isolation"
         self._root.mkdir(exist_ok=True)
@@ -92,6 +93,10 @@ class Provisioner:
         self._preparing = False
         self._zygote = zygote
         self._shell = shell
+
+    @property
+    def isolation(self) -> IsolationLevel:
+        return self._chosen.current
 
     async def prepare(self) -> None:
         """Make the directory of the next sandbox: a dozen entries on a disk take longer than its processes."""

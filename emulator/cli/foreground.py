@@ -113,9 +113,9 @@ class Foreground:
                 port=int(runtime.base_url.rpartition(":")[2]),
                 api_key=runtime.api_key,
                 admin_key=runtime.admin_key,
-                isolation=runtime.services.isolation.level,
+                isolation=runtime.platform.isolation.level,
                 # Only the temporary directory is removed with the emulator.
-                run_dir=None if runtime.config.state_dir else str(runtime.services.run_dir),
+                run_dir=None if runtime.config.state_dir else str(runtime.platform.run_dir),
             )
         except OSError as error:
             self._hide()

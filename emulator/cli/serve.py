@@ -54,7 +54,7 @@ def command(ready_file: Optional[Path], **settings: Any) -> None:
 
 
 def _announce(runtime: Runtime, ready_file: Optional[Path]) -> None:
-    print(f"Caged emulator {__version__} on {runtime.base_url} (isolation: {runtime.services.isolation.level})")
+    print(f"Caged emulator {__version__} on {runtime.base_url} (isolation: {runtime.platform.isolation.level})")
     exported = environment_variables(runtime.base_url, runtime.api_key, runtime.admin_key)
     if runtime.config.scenario is not None:
         exported.update(runtime.loaded.variables())

@@ -7,11 +7,15 @@ from bisect import bisect
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
+from .credentials import LONGEST_CREDENTIAL, credentials_hidden
+
 #: Every body is searched for each of them; a suite with a new secret for every sandbox must not slow down by it.
 MOST = 500
 #: A longer value is found by its beginning, and replaced as far as the text agrees with it. So no more than this has to
 #: be searched behind the place where a text is cut.
 LONGEST = 512
+#: What has to be searched behind the place where a text is cut, so that no part of a hidden value is left at its end.
+SPARE = max(LONGEST, LONGEST_CREDENTIAL)
 #: Of length of the text times number of values: beyond it, values are ruled out before they are searched for.
 _SEARCHED_AT_ONCE, _MANY, _PAIRS = 1_000_000, 100, 24
 
@@ -71,6 +75,26 @@ def _agreeing(text: Text, at: int, value: Text) -> int:
             count += step
         step //= 2
     return count
+
+
+def redact(text: str, hidden: Sequence[str], most: int, mark: bool = True) -> str:
+    """Return what may be kept of a text: valid Unicode, credentials and hidden values replaced by `***`.
+
+    No more than what is kept is searched, however long the text is.
+
+    Args:
+        hidden: Values to replace besides credentials, longest first.
+        most: Characters to keep.
+        mark: Whether a cut text says at its end how much is missing.
+    """
+    piece = text[: most + SPARE].encode("utf-8", "replace").decode("utf-8")
+    piece = credentials_hidden(without(piece, hidden, "***"))
+    if len(text) > most + SPARE:
+        piece = without_end(piece, SPARE, "***")
+    elif len(piece) <= most:
+        return piece
+    piece = piece[:most]
+    return f"{piece} … ({len(text) - len(piece)} more characters)" if mark else piece
 
 
 class Redactor:

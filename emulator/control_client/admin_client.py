@@ -13,7 +13,7 @@ from .transport import SECONDS, AdminRequest, Answer, EmulatorError, Refused, Tr
 from .usage import ControlUsage
 
 if TYPE_CHECKING:
-    from ..platform.services import Services
+    from ..platform.platform import Platform
 
 
 class AdminClient:
@@ -58,8 +58,8 @@ class AdminClient:
         """Close the transport, for all clients that share it."""
         self._transport.close()
 
-    def local(self, what: str) -> Services:
-        """The services of an emulator in this process.
+    def local(self, what: str) -> Platform:
+        """The platform of an emulator in this process.
 
         Args:
             what: what needs them, for the error.
@@ -67,10 +67,10 @@ class AdminClient:
         Raises:
             EmulatorError: the emulator runs in another process.
         """
-        services = self._transport.services
-        if services is None:
+        platform = self._transport.platform
+        if platform is None:
             raise EmulatorError(f"{what} needs an emulator in this process; this one is reached by its URL")
-        return services
+        return platform
 
     def about(self, account: Optional[IdOrObject]) -> Optional[str]:
         """The id of the account that a call with `account=` is about; None: the emulator's first."""

@@ -22,7 +22,7 @@ from .journal import Journal
 from .transport import EmulatorError
 
 if TYPE_CHECKING:
-    from ..platform.services import Services
+    from ..platform.platform import Platform
 
 #: What a reply's text may also be, for error texts.
 _ALSO = ", a Reply or a function"
@@ -200,12 +200,12 @@ def _check_beside_reply(arguments: Mapping[str, Any]) -> None:
 
 def _answering(function: Answerer, link: AdminClient) -> Callable[[Prompt], Optional[Reply]]:
     """The function as the emulator calls it, in a thread of its own."""
-    services = link.local("a function that answers prompts")
+    platform = link.local("a function that answers prompts")
 
     def answer(prompt: Prompt) -> Optional[Reply]:
         from caged import Caged
 
-        with Caged(api_key=_key(services, prompt.sandbox_id), base_url=services.base_url) as client:
+        with Caged(api_key=_key(platform, prompt.sandbox_id), base_url=platform.base_url) as client:
             said = function(PromptText.of(prompt), Workplace(prompt.sandbox_id, prompt.cwd, client))
         if isinstance(said, str):
             return Reply(said)
@@ -216,8 +216,8 @@ def _answering(function: Answerer, link: AdminClient) -> Callable[[Prompt], Opti
     return answer
 
 
-def _key(services: Services, sandbox_id: str) -> str:
-    account = services.store.accounts[services.store.sandboxes[sandbox_id].account_id]
+def _key(platform: Platform, sandbox_id: str) -> str:
+    account = platform.store.accounts[platform.store.sandboxes[sandbox_id].account_id]
     key = next((key.secret for key in account.keys.values() if key.scope == "full"), None)
     if key is None:
         raise EmulatorError(f"account {account.id} has no full API key left, which the function would need")

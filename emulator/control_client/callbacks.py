@@ -50,10 +50,10 @@ def raise_errors(link: AdminClient, *, control: Optional[str] = None, account: O
 
 def _original(link: AdminClient, error: CallbackErrorRecord) -> Optional[BaseException]:
     try:
-        services: Any = link.local("")
+        platform: Any = link.local("")
     except EmulatorError:
         return None
-    for one in services.callback_errors.list("*", error.control):
+    for one in platform.callback_errors.list("*", error.control):
         if one.id == error.id:
             original: BaseException = one.original
             return original

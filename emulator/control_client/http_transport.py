@@ -44,7 +44,7 @@ class HttpTransport(Transport):
         return self._url
 
     @property
-    def services(self) -> None:
+    def platform(self) -> None:
         return None
 
     def send(self, request: AdminRequest) -> Answer:

@@ -19,7 +19,7 @@ from .transport import ADMIN_PREFIX, AdminRequest, Answer, EmulatorError, Stream
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
-    from ..platform.services import Services
+    from ..platform.platform import Platform
     from .application_call import ApplicationCall
     from .http_transport import HttpTransport
 
@@ -39,7 +39,7 @@ class InProcessTransport(Transport):
         loop: the event loop that it runs on.
         base_url: the emulator's URL, without a path.
         admin_key: its admin key.
-        services: returns the services of the emulator.
+        platform: returns the platform of the emulator.
         pid: the process that the emulator runs in.
     """
 
@@ -49,14 +49,14 @@ class InProcessTransport(Transport):
         loop: asyncio.AbstractEventLoop,
         base_url: str,
         admin_key: str,
-        services: Callable[[], Services],
+        platform: Callable[[], Platform],
         pid: int,
     ) -> None:
         self._app = app
         self._loop = loop
         self._url = base_url
         self._admin_key = admin_key
-        self._services = services
+        self._platform = platform
         self._pid = pid
         self._is_closed = False
         self._of_child: Optional[HttpTransport] = None
@@ -70,8 +70,8 @@ class InProcessTransport(Transport):
         return self._pid == os.getpid()
 
     @property
-    def services(self) -> Optional[Services]:
-        return self._services() if self.is_local else None
+    def platform(self) -> Optional[Platform]:
+        return self._platform() if self.is_local else None
 
     def send(self, request: AdminRequest) -> Answer:
         self._check_usable()

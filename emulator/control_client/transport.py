@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Optional, Union
 
 if TYPE_CHECKING:
-    from ..platform.services import Services
+    from ..platform.platform import Platform
 
 #: The path below which the admin API is, at the emulator's URL.
 ADMIN_PREFIX = "/_emulator"
@@ -104,8 +104,8 @@ class Transport(ABC):
 
     @property
     @abstractmethod
-    def services(self) -> Optional[Services]:
-        """The services of the emulator, for what cannot be sent (functions). None: it runs in another process."""
+    def platform(self) -> Optional[Platform]:
+        """The platform of the emulator, for what cannot be sent (functions). None: it runs in another process."""
 
     @property
     def is_local(self) -> bool:

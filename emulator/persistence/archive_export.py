@@ -13,7 +13,6 @@ from typing import Callable, Optional, TypeVar
 from ..cage import crash_recovery, disk, tar_writer
 from ..cage.init_client import SandboxGone
 from ..platform.platform import Platform
-from ..platform.services import Services
 from ..store import Sandbox, Store
 from .archive_file import PLACES, Contents, TransferError, pack, write_manifest
 from .change_tracker import ChangeTracker
@@ -28,9 +27,9 @@ T = TypeVar("T")
 _EXHAUSTED = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.EROFS, errno.ECANCELED})
 
 
-def work_directory(services: Services, purpose: str) -> Path:
+def work_directory(platform: Platform, purpose: str) -> Path:
     """Make a directory for the members of an archive."""
-    work = services.run_dir / f"{purpose}-{secrets.token_hex(6)}"
+    work = platform.run_dir / f"{purpose}-{secrets.token_hex(6)}"
     work.mkdir(mode=0o700)
     (work / "sandboxes").mkdir()
     (work / "snapshots").mkdir()
@@ -59,34 +58,33 @@ async def export_archive(platform: Platform, path: Path, account_id: Optional[st
 class _Export:
     def __init__(self, platform: Platform, account_id: Optional[str]) -> None:
         self._platform = platform
-        self._services = platform.services
         self._account_id = account_id
         self._left_out: dict[str, str] = {}
 
     async def write(self, path: Path) -> Contents:
-        if self._account_id is not None and self._account_id not in self._services.store.accounts:
+        if self._account_id is not None and self._account_id not in self._platform.store.accounts:
             raise TransferError(f"account {self._account_id} is unknown; nothing was exported")
         path = Path.cwd() / path
         if not path.parent.is_dir():
             raise TransferError(f"{path.parent} is not a directory; make it first")
-        work = work_directory(self._services, "export")
+        work = work_directory(self._platform, "export")
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
         try:
             packed = await self._pack_sandboxes(work)
             contents = await self._write_records(work, packed)
-            await self._services.workers.copy.run(pack, work, temporary)
+            await self._platform.workers.copy.run(pack, work, temporary)
             os.replace(temporary, path)
             return contents
         finally:
             temporary.unlink(missing_ok=True)
-            await self._services.workers.walk.run(disk.remove, work)
+            await self._platform.workers.walk.run(disk.remove, work)
 
     def _is_exported(self, account_id: str) -> bool:
         return self._account_id in (None, account_id)
 
     async def _pack_sandboxes(self, work: Path) -> set[str]:
         """Pack the files of all sandboxes. Returns the ids of those that were packed."""
-        sandboxes = self._services.store.sandboxes.values()
+        sandboxes = self._platform.store.sandboxes.values()
         packed = set()
         for sandbox in [box for box in sandboxes if self._is_exported(box.account_id) and box.status != "pending"]:
             try:
@@ -97,20 +95,21 @@ class _Export:
                     raise
                 reason = self._left_out[sandbox.id] = f"its files cannot be saved: {error}"
                 logger.warning("sandbox %s was left out of an export: %s", sandbox.id, reason)
-                await self._services.workers.walk.run(disk.remove, work / "sandboxes" / sandbox.id)
+                await self._platform.workers.walk.run(disk.remove, work / "sandboxes" / sandbox.id)
         return packed
 
     async def _pack_sandbox(self, sandbox: Sandbox, work: Path) -> bool:
         """Pack the files of a sandbox. Returns False if it was destroyed meanwhile."""
-        directory = self._services.files_dir / "sandboxes" / sandbox.id
-        copy = self._services.workers.copy
+        directory = self._platform.files_dir / "sandboxes" / sandbox.id
+        copy = self._platform.workers.copy
         target = work / "sandboxes" / sandbox.id
         target.mkdir()
-        async with sandbox.disk:
+        live = self._platform.live.of(sandbox)
+        async with live.workspace_lock:
             if sandbox.status == "destroyed":
                 return False
-            cage = sandbox.cage
-            layout = cage.layout if cage is not None else self._services.provisioner.isolation.layout(directory)
+            cage = live.cage
+            layout = cage.layout if cage is not None else self._platform.isolation.layout(directory)
             frozen = cage is not None and sandbox.status == "running"
             try:
                 if frozen and cage is not None:
@@ -128,11 +127,11 @@ class _Export:
 
     async def _write_records(self, work: Path, packed: set[str]) -> Contents:
         """Write the records and the manifest, and add the files of the snapshots, all of the same moment."""
-        sign_of_life = SignOfLife.now(self._services)
+        sign_of_life = SignOfLife.now(self._platform)
         selection = Store()
         connection = open_database(work / NAME)
         try:
-            tracker = ChangeTracker(connection, self._platform.alert_triggers.told)
+            tracker = ChangeTracker(connection, self._platform.alert_triggers.reported)
             tracker.attach(selection)
             self._select(selection, packed)
             contents = Contents.of(selection)
@@ -143,8 +142,8 @@ class _Export:
             tracker.collect(selection)
             tracker.set_document("alive", vars(sign_of_life))
             write_manifest(work, contents)
-            await self._services.workers.copy.run(tracker.commit)
-            await self._services.workers.copy.run(merge_journal, connection)
+            await self._platform.workers.copy.run(tracker.commit)
+            await self._platform.workers.copy.run(merge_journal, connection)
         except Error as error:
             raise TransferError(f"the records cannot be written: {error}") from error
         finally:
@@ -159,7 +158,7 @@ class _Export:
                 if self._is_exported(owner(record)):
                     target[identifier] = record
 
-        store = self._services.store
+        store = self._platform.store
         select(store.accounts, selection.accounts, lambda account: account.id)
         select(store.keys, selection.keys, lambda key: key.account_id)
         select(store.logins, selection.logins, lambda login: login.key.account_id)

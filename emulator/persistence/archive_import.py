@@ -14,7 +14,7 @@ from . import recovery
 from .archive_database import open_archive_database
 from .archive_export import work_directory
 from .archive_file import IDENTIFIER, Contents, TransferError, extract_sandbox, unpack
-from .codec import create_locks, snapshot_file
+from .codec import snapshot_file
 from .database import NAME
 from .loader import LoadedState, describe_failure, load_documents, load_state
 
@@ -36,13 +36,12 @@ async def import_archive(platform: Platform, path: Path) -> Contents:
 class _Import:
     def __init__(self, platform: Platform) -> None:
         self._platform = platform
-        self._services = platform.services
         #: Files and directories to remove if the import fails.
         self._placed: list[Path] = []
 
     async def run(self, path: Path) -> Contents:
-        copy, walk = self._services.workers.copy, self._services.workers.walk
-        work = work_directory(self._services, "import")
+        copy, walk = self._platform.workers.copy, self._platform.workers.walk
+        work = work_directory(self._platform, "import")
         try:
             await copy.run(unpack, Path(path), work)
             state, sign_of_life = await copy.run(self._read, work)
@@ -54,7 +53,7 @@ class _Import:
             self._check_conflicts(state.store)  # the store may have changed meanwhile
             self._merge(state, sign_of_life)
             self._placed.clear()
-            self._services.commit()
+            self._platform.commit()
         finally:
             for placed in self._placed:
                 await walk.run(disk.remove, placed)
@@ -68,12 +67,12 @@ class _Import:
         try:
             with open_archive_database(work / NAME) as connection:
                 sign_of_life = recovery.SignOfLife.decode(load_documents(connection)["alive"])
-                return load_state(connection, self._services.files_dir / "snapshots"), sign_of_life
+                return load_state(connection, self._platform.files_dir / "snapshots"), sign_of_life
         except Exception as error:  # a damaged record leads to many kinds of errors; nothing has been changed yet
             raise TransferError(f"the archive's records cannot be read: {describe_failure(error)}") from error
 
     def _check_conflicts(self, store: Store) -> None:
-        conflicts = list(_conflicts(store, self._services.store))
+        conflicts = list(_conflicts(store, self._platform.store))
         if conflicts:
             more = f" and {len(conflicts) - 5} more" if len(conflicts) > 5 else ""
             raise TransferError(
@@ -83,13 +82,13 @@ class _Import:
 
     async def _place_files(self, store: Store, work: Path) -> None:
         """Put the files of sandboxes and snapshots where the emulator expects them."""
-        isolation = self._services.provisioner.isolation
+        isolation = self._platform.isolation
         for sandbox in store.sandboxes.values():
-            layout = isolation.layout(self._services.files_dir / "sandboxes" / sandbox.id)
+            layout = isolation.layout(self._platform.files_dir / "sandboxes" / sandbox.id)
             self._add_placed(layout.directory)
             try:
                 source = work / "sandboxes" / sandbox.id
-                await self._services.workers.copy.run(extract_sandbox, layout, source)
+                await self._platform.workers.copy.run(extract_sandbox, layout, source)
             except OSError as error:
                 raise TransferError(f"nothing was imported: the files of sandbox {sandbox.id}: {error}") from error
         for snapshot in store.snapshots.values():
@@ -104,9 +103,7 @@ class _Import:
 
     def _merge(self, state: LoadedState, sign_of_life: recovery.SignOfLife) -> None:
         """Add the records to the store, without an interruption in which other requests could see a part of them."""
-        here, imported = self._services.store, state.store
-        for sandbox in imported.sandboxes.values():
-            create_locks(sandbox)
+        here, imported = self._platform.store, state.store
         here.accounts.update(imported.accounts)
         here.keys.update(imported.keys)
         here.logins.update(imported.logins)
@@ -117,11 +114,11 @@ class _Import:
         _put_all(imported.notifications, here.notifications)
         for place, causes in state.alert_causes.items():
             self._platform.alert_triggers.remember(place, causes)
-        self._platform.alert_triggers.recall(imported)
+        self._platform.alert_triggers.restore(imported)
         recovery.end_sessions(imported, sign_of_life)
         for sandbox in imported.sandboxes.values():
             if sandbox.status in ("running", "paused"):
-                recovery.stop(self._services, sandbox, sign_of_life, _STOPPED)
+                recovery.stop(self._platform, sandbox, sign_of_life, _STOPPED)
 
 
 def _check_identifiers(store: Store) -> None:

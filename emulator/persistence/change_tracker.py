@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any, Callable, Optional
 
 from ..history import History
-from ..store import Account, Key, Login, Sandbox, Session, Snapshot, Store
+from ..store import Account, AgentSession, Key, LoginSession, Sandbox, Snapshot, Store
 from . import codec, fingerprints
 from .database import Connection
 from .list_writer import ListPosition, ListWriter, events_name, log_name
@@ -140,7 +140,7 @@ class ChangeTracker:
             self._queue.defer_record("key", key.id, self._position, codec.encode(key))
         return fingerprint, key.last_used
 
-    def _update_login(self, login: Login, before: Any) -> Any:
+    def _update_login(self, login: LoginSession, before: Any) -> Any:
         fingerprint = fingerprints.login_fingerprint(login)
         if fingerprint != before:
             self._put("login", login)
@@ -149,7 +149,7 @@ class ChangeTracker:
     def _update_sandbox(self, sandbox: Sandbox, before: Any) -> Any:
         self._lists.update(log_name(sandbox.id), sandbox.logs, codec.encode_log_entry)
         self._update_history(sandbox.id, sandbox.history)
-        session_id = sandbox.session.id if sandbox.session is not None else None
+        session_id = sandbox.agent_session.id if sandbox.agent_session is not None else None
         causes = frozenset(self._alert_causes(sandbox.id))
         fingerprint = fingerprints.sandbox_fingerprint(sandbox, session_id, causes)
         if fingerprint != before:
@@ -174,7 +174,7 @@ class ChangeTracker:
                 if kind == "session":
                     self._delete_history(identifier)
 
-    def _update_session(self, session: Session) -> None:
+    def _update_session(self, session: AgentSession) -> None:
         self._update_history(session.id, session.history)
         self._put_if_changed("session", session, session.ended_at is None)
 

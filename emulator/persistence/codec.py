@@ -1,8 +1,7 @@
-"""The records of the store as JSON objects, and back. The state of a run, such as locks and processes, is left out."""
+"""The records of the store as JSON objects, and back. The state of a run is left out."""
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,17 +11,18 @@ from ..cage.git import Repo
 from ..config import TIERS
 from ..history import Event
 from ..platform.limits import NETWORK_MODES
+from ..platform.sandbox_states import STATES
 from ..store import (
     Account,
+    AgentSession,
     Alert,
     AlertRule,
     Key,
     LogEntry,
-    Login,
+    LoginSession,
     Notification,
     NotificationConfig,
     Sandbox,
-    Session,
     Snapshot,
     Subscription,
 )
@@ -30,26 +30,28 @@ from .field_validation import DamagedRecord, Validator, is_count, is_number, is_
 
 T = TypeVar("T")
 
-#: Locks, processes, values that are computed again, and values that are stored elsewhere in the database.
+#: Values that are computed again, and values that are stored elsewhere in the database.
 _LEFT_OUT: dict[type, frozenset[str]] = {
     Account: frozenset({"keys", "window", "history"}),
     Sandbox: frozenset(
-        {"cage", "logs", "busy", "memory_kills", "disk_looked", "disk_told", "last_active", "ports", "lifecycle"}
-        | {"disk", "gone", "agent", "session", "history"}
+        {"logs", "memory_kills", "disk_checked", "disk_exceeded", "last_active", "ports", "agent_session", "history"}
     ),
-    Session: frozenset({"history"}),
+    AgentSession: frozenset({"history"}),
     Snapshot: frozenset({"file"}),
 }
+
+#: Fields that have another name in the database.
+_STORED_NAMES = {"budget_marks": "budget_told"}
 
 #: Fields that have one of these values.
 _ALLOWED: dict[type, dict[str, frozenset[str]]] = {
     Account: {"tier": frozenset(TIERS)},
     Key: {"scope": frozenset({"full", "read_only"})},
     Sandbox: {
-        "status": frozenset({"pending", "running", "paused", "stopped", "error", "destroyed"}),
+        "status": frozenset(STATES),
         "network_mode": frozenset(NETWORK_MODES),
     },
-    Session: {"status": frozenset({"active", "completed", "failed"})},
+    AgentSession: {"status": frozenset({"active", "completed", "failed"})},
     Snapshot: {"status": frozenset({"pending", "completed", "failed"})},
     Alert: {"state": frozenset({"open", "resolved", "muted"})},
 }
@@ -74,7 +76,7 @@ def stored_fields(kind: Any) -> tuple[str, ...]:
 
 def encode(record: Any) -> dict[str, Any]:
     """Return the stored fields of a record as a JSON object."""
-    return {name: _encode_value(getattr(record, name)) for name in stored_fields(type(record))}
+    return {_STORED_NAMES.get(name, name): _encode_value(getattr(record, name)) for name in stored_fields(type(record))}
 
 
 def _encode_value(value: Any) -> Any:
@@ -188,30 +190,22 @@ def decode_key(body: Mapping[str, Any]) -> Key:
     return _decode(Key, body)
 
 
-def decode_login(body: Mapping[str, Any]) -> Login:
-    return _decode(Login, body, key=decode_key(body["key"]))
+def decode_login(body: Mapping[str, Any]) -> LoginSession:
+    return _decode(LoginSession, body, key=decode_key(body["key"]))
 
 
 def decode_sandbox(body: Mapping[str, Any]) -> Sandbox:
-    """Decode a sandbox, without its locks: `create_locks` adds them on the event loop that they belong to."""
     return _decode(
         Sandbox,
         body,
         repo=_decode(Repo, body["repo"]) if body.get("repo") else None,
-        budget_told=set(body["budget_told"]),
+        budget_marks=set(body["budget_told"]),
         port_passwords={int(port): password for port, password in _object(body, "port_passwords").items()},
-        **dict.fromkeys(("lifecycle", "disk", "gone", "agent")),
     )
 
 
-def create_locks(sandbox: Sandbox) -> None:
-    """Create the locks of a decoded sandbox, on the running event loop."""
-    sandbox.lifecycle, sandbox.disk, sandbox.agent = asyncio.Lock(), asyncio.Lock(), asyncio.Lock()
-    sandbox.gone = asyncio.Event()
-
-
-def decode_session(body: Mapping[str, Any]) -> Session:
-    return _decode(Session, body, charged={(rule, what) for rule, what in body["charged"]})
+def decode_session(body: Mapping[str, Any]) -> AgentSession:
+    return _decode(AgentSession, body, charged={(rule, what) for rule, what in body["charged"]})
 
 
 def decode_snapshot(body: Mapping[str, Any], directory: Path) -> Snapshot:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from operator import attrgetter
 from typing import Any
 
-from ..store import Account, Key, Login, NotificationConfig, Sandbox, Subscription
+from ..store import Account, Key, LoginSession, NotificationConfig, Sandbox, Subscription
 from .codec import stored_fields
 
 
@@ -24,7 +24,7 @@ def key_fingerprint(key: Key) -> tuple[Any, ...]:
     return key.name, key.scope, key.secret
 
 
-def login_fingerprint(login: Login) -> tuple[Any, ...]:
+def login_fingerprint(login: LoginSession) -> tuple[Any, ...]:
     return login.expires, login.key.secret
 
 
@@ -44,6 +44,6 @@ _ACCOUNT_FIELDS = attrgetter(
     *(f"subscription.{name}" for name in stored_fields(Subscription)),
     *(f"notification_config.{name}" for name in stored_fields(NotificationConfig) if name != "enabled_channels"),
 )
-_COLLECTION_NAMES = ("allowlist", "env", "secrets", "packages", "agents", "budget_told", "port_passwords")
+_COLLECTION_NAMES = ("allowlist", "env", "secrets", "packages", "agents", "budget_marks", "port_passwords")
 _SANDBOX_FIELDS = attrgetter(*(name for name in stored_fields(Sandbox) if name not in _COLLECTION_NAMES))
 _SANDBOX_COLLECTIONS = attrgetter(*_COLLECTION_NAMES)

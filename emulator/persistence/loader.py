@@ -101,7 +101,7 @@ class _Loader:
 
     def _load_sandbox(self, body: dict[str, Any]) -> Sandbox:
         sandbox = codec.decode_sandbox(body)
-        sandbox.session = self._state.store.sessions.get(body["session_id"] or "")
+        sandbox.agent_session = self._state.store.sessions.get(body["session_id"] or "")
         self._state.alert_causes[sandbox.id] = codec.decode_texts(body[codec.ALERT_CAUSES], sandbox.id)
         name = log_name(sandbox.id)
         sandbox.logs = [codec.decode_log_entry(entry) for entry in self._entries(name)]

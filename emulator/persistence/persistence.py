@@ -35,7 +35,7 @@ class StateWriteError(OSError):
 class Persistence:
     """The state directory and its database.
 
-    `open` and `load` block and run before the event loop; `begin`, `run` and `flush` belong to the event loop; `close`
+    `open` and `load` block and run before the event loop; `run` and `flush` belong to the event loop; `close`
     may be called from any thread.
     """
 
@@ -108,39 +108,31 @@ class Persistence:
         Raises:
             ConfigError: The database cannot be read.
         """
-        services = platform.services
         try:
-            loaded = loader.load_state(self._connection, services.files_dir / "snapshots")
+            loaded = loader.load_state(self._connection, platform.files_dir / "snapshots")
             self._restore(platform, loaded)
         except Exception as error:  # a damaged record leads to many kinds of errors; nothing has been written yet
             raise self._unreadable(error) from error
-        recovery.repair_files(services, self._directory)
+        recovery.repair_files(platform, self._directory)
         self.flush()
 
     def _restore(self, platform: Platform, loaded: loader.LoadedState) -> None:
-        services = platform.services
-        vars(services.store).update(vars(loaded.store))
-        services.clock.restore(self.document("clock"))
-        self.keep("clock", services.clock.state)
+        vars(platform.store).update(vars(loaded.store))
+        platform.clock.restore(self.document("clock"))
+        self.keep("clock", platform.clock.state)
         for place, causes in loaded.alert_causes.items():
             platform.alert_triggers.remember(place, causes)
-        platform.alert_triggers.recall(services.store)
-        causes_of = platform.alert_triggers.told
+        platform.alert_triggers.restore(platform.store)
+        causes_of = platform.alert_triggers.reported
         self._changes = ChangeTracker(self._connection, causes_of, loaded.lists, loaded.position)
-        self._changes.attach(services.store)
+        self._changes.attach(platform.store)
         self._platform = platform
-        services.signals.connect("event", self._on_event)
+        platform.signals.connect("event", self._on_event)
         if isinstance(self.document("signing_key"), str):
             platform.snapshots.signing_key = bytes.fromhex(self.document("signing_key"))
         self.keep("signing_key", lambda: platform.snapshots.signing_key.hex())
         alive = self.document("alive")
-        recovery.repair_records(platform, SignOfLife.decode(alive) if alive else SignOfLife.now(services))
-
-    def begin(self) -> None:
-        """Create the locks of the sandboxes, on the emulator's event loop, before it accepts requests."""
-        if self._platform is not None:
-            for sandbox in self._platform.services.store.sandboxes.values():
-                codec.create_locks(sandbox)
+        recovery.repair_records(platform, SignOfLife.decode(alive) if alive else SignOfLife.now(platform))
 
     def flush(self, include_deferred: bool = False) -> None:
         """Make all changes durable.
@@ -155,14 +147,12 @@ class Persistence:
             platform, changes = self._platform, self._changes
             if platform is None or changes is None:
                 raise StateWriteError("the emulator is shutting down; its state is not written any more")
-            changes.collect(platform.services.store)
+            changes.collect(platform.store)
             for name, content in self._sources.items():
                 changes.set_document(name, content())
-            is_running = include_deferred and any(
-                box.status == "running" for box in platform.services.store.sandboxes.values()
-            )
+            is_running = include_deferred and any(box.status == "running" for box in platform.store.sandboxes.values())
             if changes.pending or is_running:
-                changes.defer_document("alive", vars(SignOfLife.now(platform.services)))
+                changes.defer_document("alive", vars(SignOfLife.now(platform)))
             if changes.pending or include_deferred:
                 try:
                     changes.commit(include_deferred)
@@ -197,7 +187,7 @@ class Persistence:
     def _on_event(self, sandbox: Optional[Sandbox], event: Event) -> None:
         """Mark the event's session, which may have ended: an event can change its cost and its trust score."""
         if event.session_id and self._changes is not None and self._platform is not None:
-            self._changes.mark_session(self._platform.services.store, event.session_id)
+            self._changes.mark_session(self._platform.store, event.session_id)
 
     def _unreadable(self, error: Exception) -> ConfigError:
         return ConfigError(

@@ -12,9 +12,8 @@ from ..cage import disk, tar_extractor
 from ..cage.tar_reader import ArchiveError
 from ..control.clock import rfc3339
 from ..control.current_account import acting_for
-from ..platform import cost
+from ..platform import cost, sandbox_states
 from ..platform.platform import Platform
-from ..platform.services import Services
 from ..store import Sandbox, Snapshot, Store
 from .codec import snapshot_file
 from .state_directory import StateDirectory
@@ -37,8 +36,8 @@ class SignOfLife:
     accounts: Mapping[str, float]
 
     @classmethod
-    def now(cls, services: Services) -> SignOfLife:
-        clock, boxes = services.clock, services.store.sandboxes.values()
+    def now(cls, platform: Platform) -> SignOfLife:
+        clock, boxes = platform.clock, platform.store.sandboxes.values()
         running = {box.account_id for box in boxes if box.status in ("running", "paused")}
         return cls(clock.now("")[0], {account_id: clock.now(account_id)[0] for account_id in running})
 
@@ -54,39 +53,38 @@ class SignOfLife:
 
 def repair_records(platform: Platform, sign_of_life: SignOfLife) -> None:
     """Stop all sandboxes and end all sessions in the records. Files are not touched."""
-    services = platform.services
-    for sandbox in services.store.sandboxes.values():
+    for sandbox in platform.store.sandboxes.values():
         if sandbox.status in ("running", "paused"):
-            stop(services, sandbox, sign_of_life, _KILLED)
-    end_sessions(services.store, sign_of_life)
+            stop(platform, sandbox, sign_of_life, _KILLED)
+    end_sessions(platform.store, sign_of_life)
 
 
-def repair_files(services: Services, directory: StateDirectory) -> None:
+def repair_files(platform: Platform, directory: StateDirectory) -> None:
     """Finish interrupted removals, and move files without a record to lost+found. Blocks.
 
     Only a name can mark a file for removal: the records may be older than the files, after a power cut or when they
     come from a backup.
     """
-    for sandbox in list(services.store.sandboxes.values()):
+    for sandbox in list(platform.store.sandboxes.values()):
         if sandbox.status == "pending":
-            del services.store.sandboxes[sandbox.id]  # no client has received its id
-    _repair_snapshots(services)
-    _report_missing_directories(services)
-    store, files = services.store, services.files_dir
+            del platform.store.sandboxes[sandbox.id]  # no client has received its id
+    _repair_snapshots(platform)
+    _report_missing_directories(platform)
+    store, files = platform.store, platform.files_dir
     known = {snapshot_file(files, snapshot_id).name for snapshot_id in store.snapshots}
     for path in sorted((files / "sandboxes").iterdir()):
         if path.name.endswith(disk.REMOVED):
-            _remove(services, path)
+            _remove(path)
         elif path.name not in store.sandboxes:
-            _move_aside(services, directory, path, "no sandbox of this name is in state.db")
+            _move_aside(directory, path, "no sandbox of this name is in state.db")
     for path in sorted((files / "snapshots").iterdir()):
         if path.suffix == ".part" and path.with_suffix(".tar").name in known:
-            _remove(services, path)  # it was being written
+            _remove(path)  # it was being written
         elif path.name not in known:
-            _move_aside(services, directory, path, "no snapshot of this name is in state.db")
+            _move_aside(directory, path, "no snapshot of this name is in state.db")
 
 
-def _move_aside(services: Services, directory: StateDirectory, path: Path, why: str) -> None:
+def _move_aside(directory: StateDirectory, path: Path, why: str) -> None:
     try:
         moved = directory.move_aside(path, why)
         logger.warning("%s was moved to %s: %s", path, moved, why)
@@ -105,25 +103,25 @@ def end_sessions(store: Store, sign_of_life: SignOfLife) -> None:
             session.compute_cost = cost.compute(box, last) - session.compute_before if box is not None else 0.0
 
 
-def stop(services: Services, sandbox: Sandbox, sign_of_life: SignOfLife, why: str) -> None:
+def stop(platform: Platform, sandbox: Sandbox, sign_of_life: SignOfLife, why: str) -> None:
     """Set the record of a running or paused sandbox, which has no processes any more, to stopped."""
     last = sign_of_life.of(sandbox.account_id)
     cost.stop(sandbox, last)
-    sandbox.status = "stopped"
+    sandbox_states.apply(sandbox, "stop")
     sandbox.stopped_at = rfc3339(last)
     with acting_for(sandbox.account_id):
-        services.happened(sandbox, "stop", why)
+        platform.recorder.record_lifecycle(sandbox, "stop", why)
 
 
-def _repair_snapshots(services: Services) -> None:
-    for snapshot in list(services.store.snapshots.values()):
+def _repair_snapshots(platform: Platform) -> None:
+    for snapshot in list(platform.store.snapshots.values()):
         if snapshot.status == "pending" and _is_complete(snapshot.file):
             snapshot.status = "completed"  # the file appears in one step; only the update of the record is missing
             snapshot.size_bytes = snapshot.file.stat().st_size
             with acting_for(snapshot.account_id):
-                snapshot.completed_at = services.clock.timestamp()
+                snapshot.completed_at = platform.clock.timestamp()
         elif snapshot.status == "pending":
-            _fail_snapshot(services, snapshot)
+            _fail_snapshot(platform, snapshot)
         elif snapshot.status == "completed" and not snapshot.file.is_file():
             snapshot.status = "failed"
             logger.warning(
@@ -133,19 +131,19 @@ def _repair_snapshots(services: Services) -> None:
             snapshot.status = "completed"  # its file was put back
 
 
-def _fail_snapshot(services: Services, snapshot: Snapshot) -> None:
+def _fail_snapshot(platform: Platform, snapshot: Snapshot) -> None:
     snapshot.status = "failed"
-    sandbox = services.store.sandboxes.get(snapshot.sandbox_id)
+    sandbox = platform.store.sandboxes.get(snapshot.sandbox_id)
     with acting_for(snapshot.account_id):
-        snapshot.completed_at = services.clock.timestamp()
+        snapshot.completed_at = platform.clock.timestamp()
         if sandbox is not None:
             why = f"snapshot {snapshot.name} ({snapshot.id}) failed: the emulator was killed while it was taken"
-            services.failed(sandbox, why)
+            platform.recorder.record_error(sandbox, why)
 
 
-def _report_missing_directories(services: Services) -> None:
-    for sandbox in services.store.sandboxes.values():
-        if sandbox.status == "stopped" and not (services.files_dir / "sandboxes" / sandbox.id).is_dir():
+def _report_missing_directories(platform: Platform) -> None:
+    for sandbox in platform.store.sandboxes.values():
+        if sandbox.status == "stopped" and not (platform.files_dir / "sandboxes" / sandbox.id).is_dir():
             logger.warning("sandbox %s cannot be resumed: its directory is missing; put it back", sandbox.id)
 
 
@@ -157,7 +155,7 @@ def _is_complete(file: Path) -> bool:
     return True
 
 
-def _remove(services: Services, path: Path) -> None:
+def _remove(path: Path) -> None:
     try:
         if path.is_dir() and not path.is_symlink():
             disk.remove(path)

@@ -1,4 +1,4 @@
-"""Accounts, their keys, and who a request comes from."""
+"""Accounts, their API keys, and the authentication of requests."""
 
 from __future__ import annotations
 
@@ -6,23 +6,24 @@ import secrets
 import string
 from typing import Optional
 
-from ..control.clock import rfc3339
+from ..config import EmulatorConfig
+from ..control.clock import Clock, rfc3339
 from ..control.current_account import ALL_ACCOUNTS, act_for
-from ..store import Account, Key
+from ..control.randomness import Randomness
+from ..store import Account, Key, Store
 from . import billing, limits
 from .errors import ApiError, not_found, plan_limit
-from .services import Services
 
 _SECRET_ALPHABET = string.ascii_lowercase + string.digits
 
 
 def new_secret() -> str:
-    """`caged_sk_` and 32 characters, as the platform's (Part B, 1)."""
+    """Return a new API key: `caged_sk_` and 32 characters (docs/contract/platform-behaviour.md B 1)."""
     return "caged_sk_" + _random_text()
 
 
 def new_admin_key() -> str:
-    """`caged_adm_` and 32 characters: the emulator's own, no key of the platform."""
+    """Return a new admin key: `caged_adm_` and 32 characters. It is the emulator's own; the platform has none."""
     return "caged_adm_" + _random_text()
 
 
@@ -31,42 +32,48 @@ def _random_text() -> str:
 
 
 class Accounts:
-    def __init__(self, services: Services) -> None:
-        self._services = services
-        self._store = services.store
+    def __init__(self, config: EmulatorConfig, store: Store, clock: Clock, randomness: Randomness) -> None:
+        self._config = config
+        self._store = store
+        self._clock = clock
+        self._randomness = randomness
+        self._store = self._store
         #: The plan of every new account.
-        self.tier = limits.TIERS.get(services.config.tier or "", limits.UNLIMITED)
+        self.tier = limits.TIERS.get(self._config.tier or "", limits.UNLIMITED)
 
     def create(self, name: str, secret: Optional[str] = None) -> tuple[Account, Key]:
-        """A new account with one full key."""
+        """Create an account with one full key."""
         account = self.create_bare(name)
         return account, self._add_key(account, "default", "full", secret or new_secret())
 
     def create_bare(self, name: str, email: str = "") -> Account:
-        """A new account without keys."""
-        identifier = self._services.randomness.identifier("acct", self._store.accounts)
+        """Create an account without keys."""
+        identifier = self._randomness.identifier("acct", self._store.accounts)
         account = Account(
             id=identifier,
             name=name,
             email=email or f"{identifier}@emulator.invalid",
             tier=self.tier.name,
-            created_at=self._services.clock.timestamp(),
+            created_at=self._clock.timestamp(),
         )
-        billing.subscribe(account, account.tier, self._services.clock.time())
+        billing.subscribe(account, account.tier, self._clock.time())
         self._store.accounts[identifier] = account
         return account
 
     def limits_of(self, account: Account) -> limits.Tier:
-        """What the account's plan allows; no limits at all when the emulator was started without a tier."""
-        return self.tier if self._services.config.tier is None else limits.TIERS[account.tier]
+        """The limits of the account's plan; UNLIMITED when the emulator was started without a tier."""
+        return self.tier if self._config.tier is None else limits.TIERS[account.tier]
 
     def first(self) -> Optional[Account]:
-        """The account that the emulator was started with, as long as nobody deleted it."""
+        """The emulator's oldest account; None when all were deleted."""
         return next(iter(self._store.accounts.values()), None)
 
     def administered(self, account_id: Optional[str]) -> Account:
-        """Whom an administrator means: the account of that id, the first one where none is named, and for `*` one that
-        stands for everybody. 404 for an unknown one."""
+        """Return the account that an admin call is about. 404 for an unknown one.
+
+        Args:
+            account_id: The account's id; None: the first account; `*`: a placeholder with that id, for all accounts.
+        """
         if account_id == ALL_ACCOUNTS:
             return Account(ALL_ACCOUNTS, "", "", "", "")
         account = self.first() if account_id is None else self._store.accounts.get(account_id)
@@ -75,14 +82,14 @@ class Accounts:
         return account
 
     def full_key(self, account: Account) -> Key:
-        """The account's oldest key with all rights; a new one where none is left."""
+        """Return the account's oldest full key; create one when none is left."""
         for key in account.keys.values():
             if key.scope == "full":
                 return key
         return self._add_key(account, "default", "full", new_secret())
 
     def adopt(self, account: Account, secret: str) -> bool:
-        """Makes `secret` a full key of the account, if it is not yet. False when it is another account's."""
+        """Make `secret` a full key of the account unless it is one. Return False when it is another account's."""
         key = self._store.keys.get(secret)
         if key is None:
             self._add_key(account, "default", "full", secret)
@@ -91,20 +98,20 @@ class Accounts:
     def _add_key(self, account: Account, name: str, scope: str, secret: str) -> Key:
         taken = {key.id for key in self._store.keys.values()}
         key = Key(
-            id=self._services.randomness.identifier("key", taken),
+            id=self._randomness.identifier("key", taken),
             account_id=account.id,
             name=name,
             secret=secret,
             scope=scope,
-            created_at=self._services.clock.timestamp(),
+            created_at=self._clock.timestamp(),
         )
         account.keys[key.id] = key
         self._store.keys[secret] = key
         return key
 
     def authenticate(self, secret: str) -> tuple[Account, Key]:
-        """By an API key, or by the token of a dashboard session that has not expired. What this task does from here on
-        is for that account."""
+        """Return the account and key of an API key, or of the token of a login session. 401 for any other secret, and
+        for a session that has expired. The current task acts for that account from then on."""
         key, login = self._store.keys.get(secret), None
         if key is None:
             login = self._store.logins.get(secret)
@@ -112,7 +119,7 @@ class Accounts:
                 raise ApiError(401, "invalid API key")
             key = login.key
         act_for(key.account_id)
-        now = self._services.clock.time()
+        now = self._clock.time()
         if login is not None and now >= login.expires:
             del self._store.logins[secret]
             raise ApiError(401, "the session has expired; log in again")
@@ -122,14 +129,14 @@ class Accounts:
         return account, key
 
     def count_request(self, account: Account) -> tuple[int, int, int]:
-        """(limit, remaining, reset as epoch seconds) after counting one request. Refuses with 429 when a tier
-        was chosen and its minute is used up."""
-        now = self._services.clock.time()
+        """Count one request. Return the limit per minute, the remaining requests, and the epoch second of the reset.
+        429 when the emulator has a tier and the account's minute is used up."""
+        now = self._clock.time()
         most = self.limits_of(account).requests
         minute = int(now // 60)
         seen = account.window[1] if account.window[0] == minute else 0
         reset = (minute + 1) * 60
-        if self._services.config.tier is None:
+        if self._config.tier is None:
             return most, most, reset
         if seen >= most:
             raise ApiError(
@@ -141,8 +148,9 @@ class Accounts:
         return most, most - seen - 1, reset
 
     def rate_window(self, account: Optional[Account] = None) -> tuple[int, int, int]:
-        """The figures of a response that was counted for nobody, or of one that `account` is refused."""
-        reset = (int(self._services.clock.time() // 60) + 1) * 60
+        """Return the figures of `count_request` for a request that is not counted: of no account, or of one whose
+        minute is used up."""
+        reset = (int(self._clock.time() // 60) + 1) * 60
         if account is None:
             return self.tier.requests, self.tier.requests, reset
         return self.limits_of(account).requests, 0, reset
@@ -150,9 +158,11 @@ class Accounts:
     # --- keys
 
     def keys(self, account: Account) -> list[Key]:
+        """The account's keys, oldest first."""
         return list(account.keys.values())
 
     def create_key(self, account: Account, name: str, scope: str) -> Key:
+        """Create a key of scope `full` or `read_only`. 403 when the plan's number of keys is reached."""
         most = self.limits_of(account).keys
         if most is not None and len(account.keys) >= most:
             count = len(account.keys)
@@ -163,12 +173,14 @@ class Accounts:
         return self._add_key(account, name, scope, new_secret())
 
     def revoke_key(self, account: Account, key_id: str) -> None:
+        """Delete a key. 404 for one that the account does not have."""
         key = account.keys.pop(key_id, None)
         if key is None:
             raise not_found("API key", key_id)
         del self._store.keys[key.secret]
 
     def remove(self, account: Account) -> None:
+        """Delete an account with its keys and login sessions, so that all of them are refused."""
         for key in account.keys.values():
             self._store.keys.pop(key.secret, None)
         for token, login in list(self._store.logins.items()):

@@ -1,4 +1,4 @@
-"""How an agent's reply is printed: as text, or as the JSON that `claude --output-format` prints."""
+"""The output of an agent's command: text, or the JSON that `claude --output-format` prints."""
 
 from __future__ import annotations
 
@@ -7,30 +7,31 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..control.agents import Prompt, Reply
-from ..store import Session
+from ..store import AgentSession
 
 
-class Printed:
+class TextOutput:
     """Text: the pieces as they come, and the end of the last line."""
 
-    def __init__(self, prompt: Prompt, reply: Reply, session: Session) -> None:
+    def __init__(self, prompt: Prompt, reply: Reply, session: AgentSession) -> None:
         self._prompt = prompt
         self._reply = reply
         self._session = session
 
     def first(self) -> str:
-        """Before the reply."""
+        """Return what comes before the reply."""
         return ""
 
     def piece(self, text: str) -> str:
+        """Return one piece of the reply as it is printed."""
         return text
 
     def last(self, milliseconds: float) -> str:
-        """After the reply, which took so long."""
+        """Return what comes after the reply, which took so long."""
         return "" if self._reply.whole.endswith("\n") or not self._reply.whole else "\n"
 
 
-class Json(Printed):
+class JsonOutput(TextOutput):
     """One object, at the end."""
 
     def piece(self, text: str) -> str:
@@ -59,7 +60,7 @@ class Json(Printed):
         return self._reply.model or self._session.model or "emulated"
 
 
-class StreamJson(Json):
+class StreamJsonOutput(JsonOutput):
     """A line for the start, one for each piece, and the object at the end."""
 
     def first(self) -> str:
@@ -87,15 +88,15 @@ class StreamJson(Json):
         return _line({"type": "assistant", "message": message, "session_id": self._session.id})
 
 
-def printed(prompt: Prompt, reply: Reply, session: Session) -> Printed:
-    """As the command line asks for it. Only claude's formats are known here."""
+def output_for(prompt: Prompt, reply: Reply, session: AgentSession) -> TextOutput:
+    """Return the output in the format of the command line. Only claude has other formats than text."""
     if prompt.program == "claude":
-        asked = _option(prompt.arguments, "--output-format")
-        if asked == "json":
-            return Json(prompt, reply, session)
-        if asked == "stream-json":
-            return StreamJson(prompt, reply, session)
-    return Printed(prompt, reply, session)
+        output_format = _option(prompt.arguments, "--output-format")
+        if output_format == "json":
+            return JsonOutput(prompt, reply, session)
+        if output_format == "stream-json":
+            return StreamJsonOutput(prompt, reply, session)
+    return TextOutput(prompt, reply, session)
 
 
 def _permission_mode(arguments: Sequence[str]) -> str:

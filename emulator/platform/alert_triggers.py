@@ -1,8 +1,8 @@
-"""What is worth an alert: listens to what happens and looks, now and then, at what does not.
+"""The triggers of alerts: signals, and regular checks for what no signal reports.
 
-One cause, one alert: a mark of a budget once per sandbox, a mark of trust once per agent session, an average once per
-session; silence and a burst of errors again only after they were over. What is asked of a rule is decided when it
-happens, by the rule's numbers of that moment; a rule that is enabled later still tells of a budget or of silence.
+One cause triggers one alert: a mark of a budget once per sandbox, a mark of trust once per agent session, a cost
+anomaly once per session; silence and an error spike again only after they have ended. A rule applies with its numbers
+of that moment; one that is enabled later still reports a budget or silence.
 """
 
 from __future__ import annotations
@@ -12,16 +12,17 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Optional
 
-from ..control.clock import from_rfc3339, rfc3339
+from ..control.clock import Clock, from_rfc3339, rfc3339
 from ..control.current_account import acting_for
 from ..history import Event
-from ..store import Account, Sandbox, Session, Store
+from ..store import Account, AgentSession, Sandbox, Store
 from . import cost
 from .alerts import Alerts
+from .background import BackgroundTasks
 from .errors import ApiError
 from .rules import Rules, config_of
-from .sandboxes import Sandboxes
-from .services import Services
+from .sandbox_lifecycle import SandboxLifecycle
+from .signals import Signals
 
 #: Percentages of a budget and trust scores that are critical whatever the rule says (platform-behaviour.md B 10, 12).
 BUDGET_CRITICAL, BUDGET_EXCEEDED = 95, 100
@@ -30,31 +31,43 @@ TRUST_CRITICAL = 50
 TRUST_PAUSE = 30
 #: An average of fewer sessions means nothing; and how many of the newest it is of.
 SESSIONS_LEAST, SESSIONS_MOST = 3, 100
-#: USD below which nobody wants to hear of a session's cost: those of an emulated agent take millionths.
+#: USD below which a session's cost is not an anomaly: sessions of an emulated agent cost millionths.
 ANOMALY_LEAST = 0.01
-#: The largest share of a budget that is told; that of the smallest budgets is not finite.
+#: The largest percentage of a budget that is reported; that of the smallest budgets is not finite.
 MOST_PERCENT = 1_000_000
-#: So many errors are remembered at most; a threshold above it is never reached.
+#: Errors that are remembered at most; a threshold above it is never reached.
 _MOST_ERRORS = 100_000
 
 
 class AlertTriggers:
-    """`look` is called again and again; the rest is called by signals."""
+    """`check` is called regularly; the rest is called by signals."""
 
-    def __init__(self, services: Services, sandboxes: Sandboxes, rules: Rules, alerts: Alerts) -> None:
-        self._services = services
-        self._sandboxes = sandboxes
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        signals: Signals,
+        background: BackgroundTasks,
+        lifecycle: SandboxLifecycle,
+        rules: Rules,
+        alerts: Alerts,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._signals = signals
+        self._background = background
+        self._lifecycle = lifecycle
         self._rules = rules
         self._alerts = alerts
-        #: By sandbox (or account, for events of none): what was told, and the times of its newest errors.
-        self._told: dict[str, set[str]] = {}
+        #: By sandbox (or account, for events of none): the causes that were reported, and the times of newest errors.
+        self._reported: dict[str, set[str]] = {}
         self._errors: dict[str, deque[float]] = {}
-        #: By account: what its newest sessions cost.
+        #: By account: the costs of its newest sessions.
         self._costs: dict[str, deque[float]] = {}
-        #: By active session: when something happened in it last, by the account's clock. Not what a client claims.
+        #: By active session: the time of its newest event, by the account's clock and not as a client reports it.
         self._active: dict[str, float] = {}
-        signals = services.signals
-        signals.connect("budget_told", self._budget_told)
+        signals = self._signals
+        signals.connect("budget_mark", self._budget_mark)
         signals.connect("trust_changed", self._trust_changed)
         signals.connect("sandbox_error", self._sandbox_error)
         signals.connect("idle_timeout", self._idle_timeout)
@@ -62,18 +75,18 @@ class AlertTriggers:
         signals.connect("event", self._event)
         signals.connect("clock_set", self._clock_set)
 
-    def look(self) -> None:
-        """One look at every account's sandboxes."""
-        store = self._services.store
+    def check(self) -> None:
+        """Check the budgets and sessions of all sandboxes."""
+        store = self._store
         for sandbox in list(store.sandboxes.values()):
             account = store.accounts.get(sandbox.account_id)
             if account is None or sandbox.status not in ("running", "paused"):
                 continue
             with acting_for(account.id):
-                self._look_at_budget(account, sandbox)
+                self._check_budget(account, sandbox)
                 if sandbox.status == "running":
-                    self._look_at_session(account, sandbox)
-        for known in (self._told, self._errors):
+                    self._check_session(account, sandbox)
+        for known in (self._reported, self._errors):
             for identifier in [name for name in known if name not in store.sandboxes and name not in store.accounts]:
                 del known[identifier]
         for identifier in [name for name in self._costs if name not in store.accounts]:
@@ -82,8 +95,8 @@ class AlertTriggers:
             del self._active[identifier]
 
     def _clock_set(self, account_id: str, seconds: float) -> None:
-        """Errors and silence are as long ago as they were before the clock was set."""
-        store = self._services.store
+        """Keep errors and silence as long ago as they were before the clock was set."""
+        store = self._store
         for place, times in self._errors.items():
             sandbox = store.sandboxes.get(place)
             if account_id == (sandbox.account_id if sandbox is not None else place):
@@ -92,52 +105,52 @@ class AlertTriggers:
             if session.account_id == account_id and session.status == "active":
                 self._active[session.id] = self._last_activity(session) + seconds
 
-    def _last_activity(self, session: Session) -> float:
-        """When something happened in a session last; for one from before a restart, what its events say."""
+    def _last_activity(self, session: AgentSession) -> float:
+        """Return the time of a session's newest event; for a session from before a restart, as its events have it."""
         known = self._active.get(session.id)
         return known if known is not None else max(session.started_at, session.history.last or 0.0)
 
     def forget(self, account: Account) -> None:
-        """What was told of an account, its errors and its costs."""
-        for known in (self._told, self._errors, self._costs):
+        """Forget the reported causes, errors and costs of an account."""
+        for known in (self._reported, self._errors, self._costs):
             known.pop(account.id, None)
 
     def due(self, sandbox: Sandbox, now: float) -> list[float]:
-        """Seconds until there is something to see here for `look`, if nothing else happens."""
-        account = self._services.store.accounts.get(sandbox.account_id)
+        """Return the seconds until `check` has something to report of a sandbox, if nothing else happens."""
+        account = self._store.accounts.get(sandbox.account_id)
         if account is None:
             return []
         waits = []
         own = self._config(account, "budget_exceeded")["threshold_percent"]
         for mark in (own, BUDGET_CRITICAL, BUDGET_EXCEEDED):
-            if self._first_time(sandbox.id, f"budget {mark:g}"):
+            if self._is_new(sandbox.id, f"budget {mark:g}"):
                 waits.append(cost.until_share(sandbox, now, mark))
-        session = sandbox.session
+        session = sandbox.agent_session
         if session is not None and session.status == "active":
             last = self._last_activity(session)
-            if self._first_time(sandbox.id, _silence(session)):
+            if self._is_new(sandbox.id, _silence(session)):
                 waits.append(last + 60 * self._config(account, "agent_stuck")["idle_minutes"] - now + 0.001)
-        # What is late was looked at and not told, because its rule is off.
+        # What is late was checked and not reported, because its rule is disabled.
         return [wait for wait in waits if wait > 0.001]
 
-    def told(self, place: str) -> Iterable[str]:
-        """What was told of a sandbox, or of an account."""
-        return self._told.get(place, ())
+    def reported(self, place: str) -> Iterable[str]:
+        """Return the causes that were reported of a sandbox, or of an account."""
+        return self._reported.get(place, ())
 
     def remember(self, place: str, causes: Iterable[str]) -> None:
-        """What was told by an emulator before."""
+        """Take the causes that an earlier emulator has reported."""
         if causes:
-            self._told[place] = set(causes)
+            self._reported[place] = set(causes)
 
-    def recall(self, store: Store) -> None:
-        """Counts again what records from before tell: errors, and what sessions cost."""
+    def restore(self, store: Store) -> None:
+        """Count the errors and costs of records that were loaded."""
         for place, account_id, history in [
             *((box.id, box.account_id, box.history) for box in store.sandboxes.values()),
             *((account.id, account.id, account.history) for account in store.accounts.values()),
         ]:
-            # A client may have claimed any time, and the clock may have been set back since.
+            # A client may have reported any time, and the clock may have been set back since.
             errors = [from_rfc3339(event.timestamp) for event in history.events() if event.type == "error"]
-            past = [at for at in errors if at <= self._services.clock.now(account_id)[0]]
+            past = [at for at in errors if at <= self._clock.now(account_id)[0]]
             if past:
                 self._errors[place] = deque(sorted(past), maxlen=_MOST_ERRORS)
         ended = [session for session in store.sessions.values() if session.ended_at is not None]
@@ -145,29 +158,29 @@ class AlertTriggers:
             costs = self._costs.setdefault(session.account_id, deque(maxlen=SESSIONS_MOST))
             costs.append(session.llm_cost + session.compute_cost)
 
-    def _first_time(self, place: str, cause: str) -> bool:
-        return cause not in self._told.setdefault(place, set())
+    def _is_new(self, place: str, cause: str) -> bool:
+        return cause not in self._reported.setdefault(place, set())
 
     def _config(self, account: Account, rule_type: str) -> dict[str, float]:
         return config_of(self._rules.of_type(account, rule_type))
 
     # --- budgets
 
-    def _budget_told(self, sandbox: Sandbox, percent: int, spent: float) -> None:
-        account = self._services.store.accounts.get(sandbox.account_id)
+    def _budget_mark(self, sandbox: Sandbox, percent: int, spent: float) -> None:
+        account = self._store.accounts.get(sandbox.account_id)
         if account is not None:
-            self._look_at_budget(account, sandbox)
+            self._check_budget(account, sandbox)
 
-    def _look_at_budget(self, account: Account, sandbox: Sandbox) -> None:
-        """At the rule's share of the budget, and at 95 and 100 percent."""
+    def _check_budget(self, account: Account, sandbox: Sandbox) -> None:
+        """Report the rule's percentage of the budget, 95 and 100 percent."""
         if not sandbox.budget:
             return
-        spent = cost.total(sandbox, self._services.clock.time())
+        spent = cost.total(sandbox, self._clock.time())
         share = 100 * spent / sandbox.budget
         own = self._config(account, "budget_exceeded")["threshold_percent"]
         for mark in sorted({own, BUDGET_CRITICAL, BUDGET_EXCEEDED}):
             cause = f"budget {mark:g}"
-            if share < mark or not self._first_time(sandbox.id, cause):
+            if share < mark or not self._is_new(sandbox.id, cause):
                 continue
             percent = str(math.floor(min(share, MOST_PERCENT)))
             fired = self._alerts.fire(
@@ -186,18 +199,18 @@ class AlertTriggers:
                 },
             )
             if fired:
-                self._told[sandbox.id].add(cause)
+                self._reported[sandbox.id].add(cause)
 
     # --- trust
 
-    def _trust_changed(self, sandbox: Sandbox, session: Session, before: int, score: int) -> None:
-        account = self._services.store.accounts.get(sandbox.account_id)
+    def _trust_changed(self, sandbox: Sandbox, session: AgentSession, before: int, score: int) -> None:
+        account = self._store.accounts.get(sandbox.account_id)
         if account is None:
             return
         low = self._config(account, "trust_score_low")["score_threshold"]
         for mark in sorted({low, min(low, TRUST_CRITICAL)}, reverse=True):
             cause = f"trust {session.id} {mark:g}"
-            if score >= mark or not self._first_time(sandbox.id, cause):
+            if score >= mark or not self._is_new(sandbox.id, cause):
                 continue
             critical = mark <= TRUST_CRITICAL
             fired = self._alerts.fire(
@@ -211,17 +224,17 @@ class AlertTriggers:
                 meta={"score": str(score), "score_threshold": f"{mark:g}"},
             )
             if fired:
-                self._told[sandbox.id].add(cause)
+                self._reported[sandbox.id].add(cause)
         if score < TRUST_PAUSE <= before:
-            self._services.in_background(self._pause(sandbox, score))
+            self._background.start(self._pause(sandbox, score))
 
     async def _pause(self, sandbox: Sandbox, score: int) -> None:
         try:
-            await self._sandboxes.pause(sandbox, f"paused: trust score {score} is below {TRUST_PAUSE}", "trust")
+            await self._lifecycle.pause(sandbox, f"paused: trust score {score} is below {TRUST_PAUSE}", "trust")
         except ApiError:
             pass  # it is not running any more
 
-    # --- what the platform tells of, without a rule
+    # --- alerts without a rule
 
     def _sandbox_error(self, sandbox: Sandbox, reason: str) -> None:
         self._alerts.fire(
@@ -246,16 +259,16 @@ class AlertTriggers:
 
     # --- agent sessions
 
-    def _look_at_session(self, account: Account, sandbox: Sandbox) -> None:
-        """An active session in which nothing has happened for some time is stuck."""
-        session = sandbox.session
+    def _check_session(self, account: Account, sandbox: Sandbox) -> None:
+        """Report an active session without an event for some time: it is stuck."""
+        session = sandbox.agent_session
         if session is None or session.status != "active":
             return
         minutes = self._config(account, "agent_stuck")["idle_minutes"]
         last = self._last_activity(session)
-        idle = self._services.clock.time() - last
+        idle = self._clock.time() - last
         cause = _silence(session)
-        if idle < 60 * minutes or not self._first_time(sandbox.id, cause):
+        if idle < 60 * minutes or not self._is_new(sandbox.id, cause):
             return
         fired = self._alerts.fire(
             account.id,
@@ -268,12 +281,12 @@ class AlertTriggers:
             meta={"idle_minutes": f"{minutes:g}", "last_event_at": rfc3339(last)},
         )
         if fired:
-            self._told[sandbox.id].add(cause)
+            self._reported[sandbox.id].add(cause)
 
-    def _session_ended(self, sandbox: Sandbox, session: Session) -> None:
-        """A session that cost many times what the account's earlier ones did on average is an anomaly."""
+    def _session_ended(self, sandbox: Sandbox, session: AgentSession) -> None:
+        """Report a session that cost many times the average of the account's earlier ones."""
         self._active.pop(session.id, None)
-        account = self._services.store.accounts.get(session.account_id)
+        account = self._store.accounts.get(session.account_id)
         if account is None:
             return
         earlier = self._costs.setdefault(account.id, deque(maxlen=SESSIONS_MOST))
@@ -297,28 +310,29 @@ class AlertTriggers:
     # --- errors
 
     def _event(self, sandbox: Optional[Sandbox], event: Event) -> None:
-        """Error events of one sandbox, or of none, in the window up to now. Told again after a window without any."""
-        session = self._services.store.sessions.get(event.session_id)
+        """Report many error events of one sandbox, or of none, in the window up to now; again only after a window
+        without any."""
+        session = self._store.sessions.get(event.session_id)
         if session is not None and session.status == "active":
-            self._active[session.id] = self._services.clock.time()
-        account = self._services.store.accounts.get(event.account_id)
+            self._active[session.id] = self._clock.time()
+        account = self._store.accounts.get(event.account_id)
         if event.type != "error" or account is None:
             return
         config = self._config(account, "error_spike")
         most, minutes = int(config["error_count_threshold"]), config["window_minutes"]
         place = event.sandbox_id or account.id
-        now = self._services.clock.time()
+        now = self._clock.time()
         times = self._errors.setdefault(place, deque(maxlen=_MOST_ERRORS))
         while times and times[0] <= now - 60 * minutes:
             times.popleft()
-        told = self._told.setdefault(place, set())
+        reported = self._reported.setdefault(place, set())
         if not times:
-            told.discard("errors")
+            reported.discard("errors")
         times.append(now)
         where = f" in sandbox {event.sandbox_id}" if event.sandbox_id else ""
         if (
             len(times) >= most
-            and "errors" not in told
+            and "errors" not in reported
             and self._alerts.fire(
                 account.id,
                 "error_spike",
@@ -330,15 +344,15 @@ class AlertTriggers:
                 meta={"errors": str(len(times)), "window_minutes": f"{minutes:g}"},
             )
         ):
-            told.add("errors")
+            reported.add("errors")
 
 
-def _silence(session: Session) -> str:
-    """The name of the time since a session's last event, which is alerted of once."""
+def _silence(session: AgentSession) -> str:
+    """Return the cause of an alert about the time since a session's newest event."""
     return f"stuck {session.id} {session.history.count}"
 
 
 def _active_session(sandbox: Sandbox) -> str:
-    """The id of the sandbox's agent session while it is active; empty otherwise."""
-    session = sandbox.session
+    """Return the id of the sandbox's agent session while it is active; empty otherwise."""
+    session = sandbox.agent_session
     return session.id if session is not None and session.status == "active" else ""

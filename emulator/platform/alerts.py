@@ -1,16 +1,17 @@
-"""Alerts: they stay when their sandbox is gone, and go with their account (wire-contract.md 3.8)."""
+"""Alerts. They outlive their sandbox and are deleted with their account (docs/contract/wire-contract.md 3.8)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Optional
 
+from ..control.clock import Clock
 from ..control.journal import cut
-from ..store import Account, Alert
+from ..control.randomness import Randomness
+from ..store import Account, Alert, Store
 from .errors import not_found
 from .notifications import Notifications
 from .rules import DEFAULTS, Rules
-from .services import Services
 
 PAGE = 50
 PAGE_MOST = 100
@@ -20,13 +21,17 @@ MESSAGE_CHARACTERS = 1000
 
 
 def page_size(limit: Optional[int]) -> int:
-    """1 to 100; anything else is 50."""
+    """Return the page size for a `limit` of the query: 1 to 100; anything else means 50."""
     return limit if limit is not None and 1 <= limit <= PAGE_MOST else PAGE
 
 
 class Alerts:
-    def __init__(self, services: Services, rules: Rules, notifications: Notifications) -> None:
-        self._services = services
+    def __init__(
+        self, store: Store, clock: Clock, randomness: Randomness, rules: Rules, notifications: Notifications
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._randomness = randomness
         self._rules = rules
         self._notifications = notifications
 
@@ -43,7 +48,7 @@ class Alerts:
         meta: Optional[Mapping[str, str]] = None,
     ) -> bool:
         """Open an alert and create its notifications. False when the account is gone or has disabled the rule."""
-        store = self._services.store
+        store = self._store
         account = store.accounts.get(account_id)
         if account is None:
             return False
@@ -51,7 +56,7 @@ class Alerts:
         if rule is not None and not rule.enabled:
             return False
         alert = Alert(
-            id=self._services.randomness.identifier("alert", store.alerts),
+            id=self._randomness.identifier("alert", store.alerts),
             account_id=account.id,
             rule_id=rule.id if rule is not None else "",
             rule_type=rule_type,
@@ -61,32 +66,32 @@ class Alerts:
             sandbox_id=sandbox_id,
             session_id=session_id,
             meta=dict(meta or {}),
-            created_at=self._services.clock.timestamp(),
+            created_at=self._clock.timestamp(),
         )
         store.alerts[alert.id] = alert
         if len(store.alerts) > MOST:
             del store.alerts[next(iter(store.alerts))]
-        self._notifications.tell(account, alert)
+        self._notifications.create_for(account, alert)
         return True
 
     def of(self, account: Account) -> list[Alert]:
-        """Newest first."""
-        alerts = [alert for alert in self._services.store.alerts.values() if alert.account_id == account.id]
+        """The account's alerts, newest first."""
+        alerts = [alert for alert in self._store.alerts.values() if alert.account_id == account.id]
         return alerts[::-1]
 
     def get(self, account: Account, alert_id: str) -> Alert:
-        alert = self._services.store.alerts.get(alert_id)
+        alert = self._store.alerts.get(alert_id)
         if alert is None or alert.account_id != account.id:
             raise not_found("alert", alert_id)
         return alert
 
     def resolve(self, alert: Alert) -> None:
-        """Resolving again changes nothing."""
+        """Resolve an alert. Repeating it changes nothing."""
         if alert.state != "resolved":
             alert.state = "resolved"
-            alert.resolved_at = self._services.clock.timestamp()
-            self._services.store.alerts[alert.id] = alert  # put again: who keeps the store sees what is put
+            alert.resolved_at = self._clock.timestamp()
+            self._store.alerts[alert.id] = alert  # the change tracker sees what is put
 
     def delete_all(self, account: Account) -> None:
         for alert in self.of(account):
-            del self._services.store.alerts[alert.id]
+            del self._store.alerts[alert.id]

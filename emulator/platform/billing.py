@@ -1,7 +1,7 @@
-"""What an account pays for: its plan, its period, and how long its sandboxes ran. No money moves anywhere.
+"""Billing: an account's plan, its period, and the running time of its sandboxes. No money moves anywhere.
 
-wire-contract.md 3.10. The pages that the platform would leave to its payment provider are ours, and take effect when
-they are opened. A period is 30 days; a subscription that was not cancelled renews itself.
+Source: docs/contract/wire-contract.md 3.10. The pages that the platform would leave to its payment provider are ours,
+and take effect when they are opened. A period is 30 days; a subscription that was not cancelled renews itself.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import logging
 import secrets
 from dataclasses import dataclass, replace
 
-from ..control.clock import rfc3339
-from ..store import Account, Subscription
+from ..control.clock import Clock, rfc3339
+from ..store import Account, Store, Subscription
 from . import cost
 from .errors import ApiError, invalid, not_found
-from .services import Services
+from .signals import Signals
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ REPORT_SECONDS = 300
 
 
 def subscribe(account: Account, plan: str, now: float) -> None:
-    """From now on, for one period after the other. The free plan has no periods."""
+    """Begin a plan now, for one period after the other. The free plan has no periods."""
     account.tier = plan
     account.subscription.period_end = None if plan == FREE else now + PERIOD_SECONDS
     account.subscription.cancel_at_period_end = False
@@ -37,7 +37,7 @@ def subscribe(account: Account, plan: str, now: float) -> None:
 
 
 def settle(account: Account, now: float) -> None:
-    """Renews or ends what has come to the end of its period by `now`."""
+    """Renew or end a subscription whose period has ended by `now`."""
     subscription = account.subscription
     if subscription.period_end is None or now < subscription.period_end:
         return
@@ -60,7 +60,7 @@ class Usage:
 
 @dataclass(frozen=True)
 class Link:
-    """A page that somebody may open without a key. `plan`: what opening it buys; empty for the portal."""
+    """A page that can be opened without a key. `plan`: what opening it buys; empty for the portal."""
 
     account_id: str
     plan: str
@@ -68,10 +68,12 @@ class Link:
 
 
 class Billing:
-    def __init__(self, services: Services) -> None:
-        self._services = services
+    def __init__(self, store: Store, clock: Clock, signals: Signals) -> None:
+        self._store = store
+        self._clock = clock
+        self._signals = signals
         self._links: dict[str, Link] = {}
-        services.signals.connect("clock_set", self._clock_set)
+        self._signals.connect("clock_set", self._clock_set)
 
     def _clock_set(self, account_id: str, seconds: float) -> None:
         for name, link in self._links.items():
@@ -79,9 +81,10 @@ class Billing:
                 self._links[name] = replace(link, expires=link.expires + seconds)
 
     def usage(self, account: Account) -> Usage:
-        """Counted on the emulator's clock, pauses left out, sandboxes that are gone included."""
-        now = self._services.clock.time()
-        boxes = [box for box in self._services.store.sandboxes.values() if box.account_id == account.id]
+        """Return the running time of the account's sandboxes, destroyed ones included, without pauses, by the
+        account's clock."""
+        now = self._clock.time()
+        boxes = [box for box in self._store.sandboxes.values() if box.account_id == account.id]
         seconds = account.past_seconds + sum(cost.running_seconds(box, now) for box in boxes)
         subscription = account.subscription
         # Rounded first: 3600 s come out of the division by the rate as 3599.9999999.
@@ -92,14 +95,14 @@ class Billing:
         pending = max(0, whole - 60 * subscription.reported_minutes)
         return Usage(subscription.reported_minutes + pending // 60, subscription.reported_minutes, pending)
 
-    def begin_anew(self, account: Account, plan: str) -> None:
-        """Without a past."""
+    def reset(self, account: Account, plan: str) -> None:
+        """Begin a plan, with no running time from before."""
         account.past_seconds = 0.0
         account.subscription = Subscription()
-        subscribe(account, plan, self._services.clock.time())
+        subscribe(account, plan, self._clock.time())
 
     def cancel(self, account: Account) -> None:
-        """At the end of the period. Asking again changes nothing; 409 when there is nothing to cancel."""
+        """Cancel the subscription at the end of its period. Repeating it changes nothing; 409 on the free plan."""
         if account.subscription.period_end is None:
             raise ApiError(
                 409,
@@ -114,7 +117,7 @@ class Billing:
     # --- pages
 
     def checkout(self, account: Account, plan: str) -> str:
-        """The path of the page that buys `plan`."""
+        """Return the path of the page that buys `plan`. 400 for an unknown one."""
         if not plan:
             raise invalid("plan_id: is required; use pro or team")
         if plan not in PLANS:
@@ -122,11 +125,11 @@ class Billing:
         return f"/billing/checkout/{self._link(account, plan)}"
 
     def portal(self, account: Account) -> str:
-        """The path of the page that shows the subscription."""
+        """Return the path of the page that shows the subscription."""
         return f"/billing/portal/{self._link(account, '')}"
 
     def _link(self, account: Account, plan: str) -> str:
-        now = self._services.clock.time()
+        now = self._clock.time()
         self._links = {name: link for name, link in self._links.items() if now < link.expires}
         while len(self._links) >= LINKS_KEPT:
             del self._links[next(iter(self._links))]
@@ -135,21 +138,22 @@ class Billing:
         return name
 
     def pay(self, name: str) -> Account:
-        """Opens a checkout page, once: the account is on the plan afterwards."""
+        """Open a checkout page, which works once: put the account on its plan. 404 for an unknown page."""
         account, plan = self._opened(name, checkout=True)
         del self._links[name]
-        subscribe(account, plan, self._services.clock.time())
+        subscribe(account, plan, self._clock.time())
         logger.info("account %s is on the %s plan now; no payment was made", account.id, plan)
         return account
 
     def shown_in_portal(self, name: str) -> Account:
+        """Return the account of a portal page. 404 for an unknown page."""
         account, _plan = self._opened(name, checkout=False)
         return account
 
     def _opened(self, name: str, checkout: bool) -> tuple[Account, str]:
-        now = self._services.clock.time()
+        now = self._clock.time()
         link = self._links.get(name)
-        account = None if link is None else self._services.store.accounts.get(link.account_id)
+        account = None if link is None else self._store.accounts.get(link.account_id)
         if link is None or account is None or now >= link.expires or bool(link.plan) is not checkout:
             kind = "checkout" if checkout else "portal session"
             raise not_found(kind, f"{name} (used, expired, or never made; ask the API for a new URL)")

@@ -1,4 +1,4 @@
-"""Stubs in sandboxes: which one answers a command or a program, and how its answer gets there."""
+"""Command stubs in sandboxes: which stub answers a command, and the shims in front of stubbed programs."""
 
 from __future__ import annotations
 
@@ -7,64 +7,41 @@ import functools
 import logging
 import secrets
 import signal
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
-from typing import Any, Callable, Optional
+from typing import Callable, Optional
 
 from ..cage.cage import Cage
 from ..cage.command_result import CommandResult
 from ..cage.init_client import SandboxGone
 from ..cage.output import OUTPUT_LIMIT
-from ..cage.shim_rpc import ShimReply
 from ..control.callbacks import CallbackRaised
-from ..control.stubs import Kind, Output, Question, Stub
-from ..store import Sandbox
-from .services import Services
+from ..control.stubs import Kind, Output, Question, Stub, Stubs
+from ..store import Sandbox, Store
+from ..workers import Workers
+from .live_sandboxes import LiveSandboxes
+from .recorder import SandboxRecorder
 from .user_functions import in_thread
 
 logger = logging.getLogger(__name__)
 
-#: What a shell has for a command that cannot be run at all.
+#: The exit code that shells give to a command that cannot be run at all.
 CANNOT_RUN = 126
 
 
-async def stand_in(
-    services: Services, sandbox: Sandbox, question: Question, kind: Kind = "command"
-) -> Optional[tuple[Stub, Output]]:
-    """The first stub that answers, which counts as used, and its output; None: the command really runs.
-
-    A function that raises has answered, with its exception as text. The exception is recorded and fails the test.
-    """
-    for stub in services.stubs.usable(sandbox.account_id, sandbox.id, kind) if services.stubs else ():
-        if stub.is_exhausted or not stub.matches(question):
-            continue
-        output: Optional[Output] = stub.output
-        if stub.function is not None:
-            try:
-                said = await in_thread(functools.partial(stub.function, question), f"stub-{stub.id}")
-                output = stub.outcome(said)
-            except (CallbackRaised, TypeError, ValueError) as error:
-                raised = error.original if isinstance(error, CallbackRaised) else error
-                text = services.callback_failed(sandbox, stub, raised)
-                output = Output(f"the function of {stub} failed: {text}\n", 1)
-        if output is not None and not stub.is_exhausted:
-            stub.used += 1
-            return stub, output
-    return None
-
-
-def may_stand_in(services: Services, sandbox: Sandbox, command: str) -> bool:
-    """Whether some stub may answer, as far as texts tell."""
-    usable = services.stubs.usable(sandbox.account_id, sandbox.id) if services.stubs else ()
-    return any(not stub.is_exhausted and stub.matches(Question(sandbox.id, command)) for stub in usable)
-
-
 @dataclass(frozen=True)
-class Chosen:
-    """What a command comes to. `stub`: the id of the one that answers; empty, with `output` None: it really runs."""
+class StubChoice:
+    """What runs in place of a command.
+
+    Attributes:
+        stub: The id of the stub that answers; empty when the command really runs.
+        output: The stub's output; None when the command really runs.
+        gone: Set when the sandbox's processes are gone; needed with an output.
+    """
 
     stub: str = ""
     output: Optional[Output] = None
+    gone: Optional[asyncio.Event] = None
 
     async def run(
         self,
@@ -76,164 +53,155 @@ class Chosen:
         seconds: Optional[float] = None,
         posix: bool = False,
     ) -> CommandResult:
-        """As `Cage.shell`, with the sandbox's environment. Raises Gone."""
+        """Return the stub's output, or the command's as `Cage.shell` does with the sandbox's environment.
+
+        Raises:
+            SandboxGone: The sandbox's processes ended before.
+        """
         if self.output is None:
             return await cage.shell(command, sandbox.env, limit, separate, seconds, posix)
         takes = self.output.seconds
         out_of_time = seconds is not None and takes > seconds
-        if takes and await _gone_within(sandbox, seconds if out_of_time and seconds is not None else takes):
+        if takes and await self._gone_within(seconds if out_of_time and seconds is not None else takes):
             raise SandboxGone("the sandbox's processes are gone")
         if out_of_time:
             return CommandResult(b"", 128 + signal.SIGKILL, False, timed_out=True)
         if self.output.error is not None:
             return CommandResult(b"", -1, False, self.output.error)
-        said = self.output.text.encode("utf-8", "replace")
-        return CommandResult(said[:limit], self.output.exit_code, len(said) > limit)
+        text = self.output.text.encode("utf-8", "replace")
+        return CommandResult(text[:limit], self.output.exit_code, len(text) > limit)
+
+    async def _gone_within(self, seconds: float) -> bool:
+        assert self.gone is not None
+        try:
+            await asyncio.wait_for(self.gone.wait(), seconds)
+        except asyncio.TimeoutError:
+            return False
+        return True
 
     def not_started(self, error: str) -> str:
-        """The error text of a command that could not be started, the same for every way to run one: a stub's `error`
-        word for word."""
+        """The error text of a command that could not be started: a stub's `error` unchanged."""
         return error if self.stub else f"the command could not be started: {error}"
 
 
-async def _gone_within(sandbox: Sandbox, seconds: float) -> bool:
-    try:
-        await asyncio.wait_for(sandbox.gone.wait(), seconds)
-    except asyncio.TimeoutError:
-        return False
-    return True
-
-
-async def choose(services: Services, sandbox: Sandbox, command: str) -> Chosen:
-    found = await stand_in(services, sandbox, Question(sandbox.id, command)) if services.stubs else None
-    return Chosen() if found is None else Chosen(found[0].id, found[1])
-
-
-# --- in shells that a client types into
-
-
-async def command_line(services: Services, sandbox: Sandbox, cage: Cage, output: Output) -> str:
-    """What a shell has to run to give that answer: a process of its own, which takes its time, prints, can be
-    interrupted and has the exit code. Raises Gone, OSError."""
-    await cage.listen()
-    runner = await services.workers.small.run(cage.programs.install_stub_runner)
-    token = secrets.token_hex(8)
-    services.stubs.leave(token, sandbox.id, output)
-    return f"{runner} {token}"
-
-
-# --- programs that ask
-
-
 class CommandStubs:
-    def __init__(self, services: Services) -> None:
-        self._services = services
+    def __init__(
+        self,
+        stubs: Stubs,
+        store: Store,
+        live: LiveSandboxes,
+        workers: Workers,
+        recorder: SandboxRecorder,
+    ) -> None:
+        self._stubs = stubs
+        self._store = store
+        self._live = live
+        self._workers = workers
+        self._recorder = recorder
 
-    async def answer(self, sandbox: Sandbox, question: dict[str, Any], answer: ShimReply) -> None:
-        if question.get("kind") == "stub_output":
-            token = str(next(iter(question.get("arguments", ())), ""))
-            output = self._services.stubs.fetch(token, sandbox.id)
-            await play(answer, output or Output("there is no such answer\n", CANNOT_RUN))
+    # --- choosing
+
+    async def answer(
+        self, sandbox: Sandbox, question: Question, kind: Kind = "command"
+    ) -> Optional[tuple[Stub, Output]]:
+        """Return the first stub that answers, which counts as used, and its output; None: the command really runs.
+
+        A function that raises has answered, with its exception as text. The exception is recorded and fails the test.
+        """
+        for stub in self._usable(sandbox, kind):
+            if stub.is_exhausted or not stub.matches(question):
+                continue
+            output: Optional[Output] = stub.output
+            if stub.function is not None:
+                try:
+                    returned = await in_thread(functools.partial(stub.function, question), f"stub-{stub.id}")
+                    output = stub.outcome(returned)
+                except (CallbackRaised, TypeError, ValueError) as error:
+                    raised = error.original if isinstance(error, CallbackRaised) else error
+                    text = self._recorder.record_callback_error(sandbox, stub, raised)
+                    output = Output(f"the function of {stub} failed: {text}\n", 1)
+            if output is not None and not stub.is_exhausted:
+                stub.used += 1
+                return stub, output
+        return None
+
+    def may_answer(self, sandbox: Sandbox, command: str) -> bool:
+        """Whether a stub's pattern matches the command; its function may still decline."""
+        return self.first_match(sandbox, Question(sandbox.id, command)) is not None
+
+    def first_match(self, sandbox: Sandbox, question: Question, kind: Kind = "command") -> Optional[Stub]:
+        """The stub that decides next, not used by this."""
+        return next(
+            (stub for stub in self._usable(sandbox, kind) if not stub.is_exhausted and stub.matches(question)), None
+        )
+
+    def has_any(self, sandbox: Sandbox) -> bool:
+        """Whether some stub of commands applies to the sandbox."""
+        return bool(self._usable(sandbox, "command"))
+
+    def _usable(self, sandbox: Sandbox, kind: Kind) -> Sequence[Stub]:
+        return self._stubs.usable(sandbox.account_id, sandbox.id, kind) if self._stubs else []
+
+    async def choose(self, sandbox: Sandbox, command: str) -> StubChoice:
+        """Decide what runs in place of a command."""
+        found = await self.answer(sandbox, Question(sandbox.id, command)) if self._stubs else None
+        return StubChoice() if found is None else StubChoice(found[0].id, found[1], self._live.of(sandbox).gone)
+
+    # --- in shells that a client types into
+
+    async def command_line(self, sandbox: Sandbox, cage: Cage, output: Output) -> str:
+        """Return what a shell has to run to print an output: a process of its own, which takes its time, can be
+        interrupted and has the exit code.
+
+        Raises:
+            SandboxGone, OSError: The program that prints cannot be installed.
+        """
+        await cage.listen()
+        runner = await self._workers.small.run(cage.programs.install_stub_runner)
+        token = secrets.token_hex(8)
+        self._stubs.leave(token, sandbox.id, output)
+        return f"{runner} {token}"
+
+    # --- shims in front of programs
+
+    async def install_shims(self, sandbox: Sandbox) -> None:
+        """Install a shim for each stubbed program. Raises SandboxGone, OSError."""
+        cage = self._live.of(sandbox).cage
+        programs = set(self._stubs.programs(sandbox.account_id, sandbox.id)) if self._stubs else set()
+        if not programs or cage is None:
             return
-        asked = _question(sandbox, question)
-        if asked.stdin is None and self._needs_input(sandbox, asked):
-            answer.request_stdin()
+        await cage.listen()
+        for program in programs:
+            cage.programs.install_shim(program)
+
+    async def install(self, stub: Stub) -> None:
+        """Install a new stub's shim in every sandbox that runs."""
+        await self._in_each_sandbox(stub, lambda sandbox, _cage: self.install_shims(sandbox))
+
+    async def remove(self, stub: Stub) -> None:
+        """Remove a stub, and its shims where no other stub of the program is left."""
+        self._stubs.remove(stub)
+
+        async def remove_shim(sandbox: Sandbox, cage: Cage) -> None:
+            program = stub.program or ""
+            if program not in self._stubs.programs(sandbox.account_id, sandbox.id):
+                cage.programs.remove_shim(program)
+
+        await self._in_each_sandbox(stub, remove_shim)
+
+    async def clear(self, account_id: str) -> None:
+        """Remove the stubs that were added for exactly this account, or for `*`."""
+        for stub in self._stubs.added_for(account_id):
+            await self.remove(stub)
+
+    async def _in_each_sandbox(self, stub: Stub, work: Callable[[Sandbox, Cage], Awaitable[None]]) -> None:
+        if stub.kind != "program":
             return
-        found = await stand_in(self._services, sandbox, asked, "program")
-        if found is None:
-            said = f"{asked.program}: command not found; none of its stubs fits {' '.join(asked.arguments)!r}"
-            answer.run_real(missing=said)
-            return
-        stub, output = found
-        line = " ".join([asked.program, *asked.arguments])
-        self._services.note(sandbox, f"$ {line} ({stub.id} stands in: exit {output.exit_code})", "command")
-        await play(answer, output)
-
-    def _needs_input(self, sandbox: Sandbox, question: Question) -> bool:
-        """Only what decides next: what is never asked for stays unread for the real program."""
-        for stub in self._services.stubs.usable(sandbox.account_id, sandbox.id, "program"):
-            if not stub.is_exhausted and stub.matches(question):
-                return stub.reads_stdin
-        return False
-
-
-def _question(sandbox: Sandbox, question: dict[str, Any]) -> Question:
-    stdin = question.get("stdin")
-    return Question(
-        sandbox.id,
-        program=as_seen(sandbox, question.get("program", "")),
-        arguments=tuple(as_seen(sandbox, word) for word in question.get("arguments", ())),
-        cwd=as_seen(sandbox, question.get("cwd", "")),
-        stdin=None if stdin is None else as_seen(sandbox, stdin),
-    )
-
-
-def as_seen(sandbox: Sandbox, text: object) -> str:
-    """What a program inside has said, with the sandbox's own paths. A command line may hold bytes that are no text;
-    what is kept of it has to be sent as JSON later."""
-    said = str(text).encode("utf-8", "surrogatepass")
-    if sandbox.cage is not None:
-        said = sandbox.cage.layout.to_sandbox_text(said)
-    return said.decode("utf-8", "surrogatepass").encode("utf-8", "replace").decode("utf-8")
-
-
-async def play(answer: ShimReply, output: Output) -> None:
-    """To a program that asked, piece by piece."""
-    if output.error is not None:
-        await asyncio.sleep(output.delay)
-        answer.write(f"{output.error}\n")
-        answer.finish(CANNOT_RUN)
-        return
-    for piece in output.pieces:
-        await asyncio.sleep(output.delay)
-        answer.write(piece)
-    answer.finish(output.exit_code)
-
-
-# --- adding and removing
-
-
-async def install_shims(services: Services, sandbox: Sandbox) -> None:
-    """Those of the programs that are stood in for in it. Raises Gone, OSError."""
-    cage = sandbox.cage
-    wanted = set(services.stubs.programs(sandbox.account_id, sandbox.id)) if services.stubs else set()
-    if not wanted or cage is None:
-        return
-    await cage.listen()
-    for program in wanted:
-        cage.programs.install_shim(program)
-
-
-async def added(services: Services, stub: Stub) -> None:
-    """Puts it in front of the real program in every sandbox that there is."""
-    await _everywhere(services, stub, functools.partial(install_shims, services))
-
-
-async def removed(services: Services, stub: Stub) -> None:
-    services.stubs.remove(stub)
-
-    async def settle(sandbox: Sandbox) -> None:
-        assert sandbox.cage is not None
-        program = stub.program or ""
-        if program not in services.stubs.programs(sandbox.account_id, sandbox.id):
-            sandbox.cage.programs.remove_shim(program)
-
-    await _everywhere(services, stub, settle)
-
-
-async def clear(services: Services, account_id: str) -> None:
-    """Remove those that were added for exactly this account, or for `*`."""
-    for stub in services.stubs.added_for(account_id):
-        await removed(services, stub)
-
-
-async def _everywhere(services: Services, stub: Stub, work: Callable[[Sandbox], Awaitable[None]]) -> None:
-    if stub.kind != "program":
-        return
-    for sandbox in list(services.store.sandboxes.values()):
-        if sandbox.cage is None or not sandbox.cage.alive or not stub.applies_in(sandbox.account_id, sandbox.id):
-            continue  # one that is started again gets its programs then
-        try:
-            await work(sandbox)
-        except (SandboxGone, OSError) as error:
-            logger.warning("%s: %s: %s", sandbox.id, stub, error)
+        for sandbox in list(self._store.sandboxes.values()):
+            cage = self._live.of(sandbox).cage
+            if cage is None or not cage.alive or not stub.applies_in(sandbox.account_id, sandbox.id):
+                continue  # a stopped one gets its shims when it is started again
+            try:
+                await work(sandbox, cage)
+            except (SandboxGone, OSError) as error:
+                logger.warning("%s: %s: %s", sandbox.id, stub, error)

@@ -1,6 +1,6 @@
-"""What a shell command says that it does, as far as its text tells: programs, words, hosts, paths written to.
+"""The text of a shell command, taken apart: programs, words, hosts, paths written to.
 
-Nothing is run or expanded here. A text that no shell would take is read as well as it can be.
+Nothing is run or expanded here. A text with a syntax error is read as far as possible.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Optional
 
-#: Simple commands of one command line that are looked at.
+#: Simple commands of one command line that are examined.
 MOST_STEPS = 1000
 #: Words of each of them.
 MOST_WORDS = 1000
@@ -36,10 +36,10 @@ _WITH_VALUE = {
     "scp": "-P -i -l -o -F -J -c",
     "nc": "-p -s -w -X -x",
 }
-#: Programs whose business is another host. Some name it by URL only.
+#: Programs that connect to another host. Those of _BY_URL name it by URL only.
 _BY_NAME = frozenset(["curl", "wget", "ssh", "scp", "sftp", "ftp", "nc", "ncat", "netcat", "telnet", "rsync"])
 _BY_URL = frozenset(["git", "http", "https", "xh", "aria2c", "lynx"])
-_GIT_FAR = frozenset(["clone", "fetch", "pull", "push", "ls-remote", "submodule", "archive"])
+_GIT_REMOTE = frozenset(["clone", "fetch", "pull", "push", "ls-remote", "submodule", "archive"])
 #: Programs that change each of their paths; `cp`, `ln` and `install` only the last.
 _CHANGE_ALL = frozenset(
     ["tee", "mv", "rm", "rmdir", "chmod", "chown", "chgrp", "touch", "truncate", "mkdir", "unlink", "shred"]
@@ -77,7 +77,7 @@ class Step:
         )
 
     def value(self, *names: str) -> Optional[str]:
-        """Of `--name VALUE` or `--name=VALUE`."""
+        """Return VALUE of `--name VALUE` or `--name=VALUE`."""
         for index, word in enumerate(self.words):
             name, equals, value = word.partition("=")
             if name in names:
@@ -85,10 +85,10 @@ class Step:
         return None
 
     def hosts(self) -> list[str]:
-        """Whom it speaks to, where the text says so. Lower case."""
+        """Return the hosts that it connects to, as far as the text names them, in lower case."""
         if self.program not in _BY_NAME and self.program not in _BY_URL:
             return []
-        if self.program == "git" and not _GIT_FAR.intersection(self.operands[:1]):
+        if self.program == "git" and not _GIT_REMOTE.intersection(self.operands[:1]):
             return []
         urls = hosts_in_urls(self.text)
         if urls:
@@ -106,7 +106,7 @@ class Step:
         return [match[1].lower() for match in found if match is not None][:1]
 
     def changed_paths(self) -> list[str]:
-        """Files that it writes, removes or gives other rights, by the paths it names."""
+        """Return the full paths of the files that it writes, removes or changes the mode of."""
         paths = []
         for index, word in enumerate(self._all):
             found = _REDIRECTION.fullmatch(word)
@@ -123,18 +123,19 @@ class Step:
 
 
 def hosts_in_urls(text: str) -> list[str]:
+    """Return the hosts of the URLs in a text, in lower case."""
     return [host.strip("[]").lower() for host in _URL.findall(text)]
 
 
 def full_path(path: str) -> str:
-    """As seen from /workspace, `~` and `..` resolved."""
+    """Return an absolute path: relative to /workspace, with `~` and `..` resolved."""
     if path == "~" or path.startswith("~/"):
         path = "/root" + path[1:]
     return posixpath.normpath(posixpath.join("/workspace", path))
 
 
 def steps(command: str, depth: int = 0) -> Iterator[Step]:
-    """The simple commands of a command line, and those of `sh -c '...'` in it; the first MOST_STEPS of them."""
+    """Yield the simple commands of a command line and of each `sh -c '...'` in it, MOST_STEPS at most."""
     return islice(_steps(command, depth), MOST_STEPS)
 
 

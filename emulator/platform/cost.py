@@ -1,15 +1,15 @@
-"""What a sandbox has cost so far, and what its budget says to that."""
+"""The cost of a sandbox, and the marks of its budget."""
 
 from __future__ import annotations
 
 import math
 
-from ..store import Sandbox, Session
+from ..store import AgentSession, Sandbox
 from . import limits
 
 
 def per_second(sandbox: Sandbox) -> float:
-    """USD per second of running."""
+    """Return USD per second of running."""
     return (
         limits.CPU_RATE * sandbox.cpus
         + limits.MEMORY_RATE * sandbox.memory_mb / 1024
@@ -18,18 +18,18 @@ def per_second(sandbox: Sandbox) -> float:
 
 
 def compute(sandbox: Sandbox, now: float) -> float:
-    """USD of machine time. Only running costs."""
+    """Return USD of machine time. Only running costs."""
     running = 0.0 if sandbox.running_since is None else max(0.0, now - sandbox.running_since)
     return sandbox.spent_compute + running * per_second(sandbox)
 
 
 def running_seconds(sandbox: Sandbox, now: float) -> float:
-    """How long it has been running so far, pauses left out."""
+    """Return how long it has been running so far, without pauses."""
     return compute(sandbox, now) / per_second(sandbox)
 
 
-def spend(sandbox: Sandbox, session: Session, tokens_in: int, tokens_out: int, llm_cost: float) -> None:
-    """What a model took, in tokens and USD."""
+def spend(sandbox: Sandbox, session: AgentSession, tokens_in: int, tokens_out: int, llm_cost: float) -> None:
+    """Count what a model took, in tokens and USD."""
     session.tokens_in += max(0, tokens_in)
     session.tokens_out += max(0, tokens_out)
     session.llm_cost += max(0.0, llm_cost)
@@ -37,29 +37,33 @@ def spend(sandbox: Sandbox, session: Session, tokens_in: int, tokens_out: int, l
 
 
 def total(sandbox: Sandbox, now: float) -> float:
+    """Return USD of machine time and of models."""
     return compute(sandbox, now) + sandbox.spent_llm
 
 
 def start(sandbox: Sandbox, now: float) -> None:
+    """Begin a stretch of running."""
     sandbox.running_since = now
 
 
 def stop(sandbox: Sandbox, now: float) -> None:
+    """End a stretch of running."""
     sandbox.spent_compute = compute(sandbox, now)
     sandbox.running_since = None
 
 
 def exceeded(sandbox: Sandbox, now: float) -> bool:
+    """Whether the budget is used up."""
     return sandbox.budget is not None and total(sandbox, now) >= sandbox.budget
 
 
 def until_marks(sandbox: Sandbox, now: float) -> list[float]:
-    """Seconds of running until each mark of the budget that was not told yet."""
-    return [until_share(sandbox, now, mark) for mark in limits.BUDGET_MARKS if mark not in sandbox.budget_told]
+    """Return the seconds of running until each mark of the budget that was not reported yet."""
+    return [until_share(sandbox, now, mark) for mark in limits.BUDGET_MARKS if mark not in sandbox.budget_marks]
 
 
 def until_share(sandbox: Sandbox, now: float, percent: float) -> float:
-    """Seconds of running until so much of the budget is used; a little more, so that it is reached."""
+    """Return the seconds of running until so much of the budget is used; a little more, so that it is reached."""
     if not sandbox.budget or sandbox.running_since is None:
         return math.inf
     missing = sandbox.budget * percent / 100 - total(sandbox, now)
@@ -67,10 +71,11 @@ def until_share(sandbox: Sandbox, now: float, percent: float) -> float:
 
 
 def newly_reached(sandbox: Sandbox, now: float) -> tuple[list[int], bool]:
-    """(percentages of the budget reached since the last look, whether it is used up)."""
+    """Return the percentages of the budget that are reached and not reported yet, which count as reported now, and
+    whether the budget is used up."""
     if sandbox.budget is None:
         return [], False
     share = 100 * total(sandbox, now) / sandbox.budget
-    reached = [mark for mark in limits.BUDGET_WARNINGS if share >= mark and mark not in sandbox.budget_told]
-    sandbox.budget_told.update(reached)
+    reached = [mark for mark in limits.BUDGET_WARNINGS if share >= mark and mark not in sandbox.budget_marks]
+    sandbox.budget_marks.update(reached)
     return reached, share >= 100

@@ -1,4 +1,4 @@
-"""The one exception by which the platform says no. The wire turns it into a problem response."""
+"""The errors of the platform. The wire turns an ApiError into a problem response."""
 
 from __future__ import annotations
 
@@ -10,8 +10,18 @@ from .. import descriptors
 
 @dataclass
 class ApiError(Exception):
-    """`code` is the machine-readable half (platform-behaviour.md A, Errors); without one there is no `reason`.
-    `error`: the word of a refusal of device login, whose client reads nothing else."""
+    """An error that a client gets.
+
+    Attributes:
+        status: The HTTP status.
+        detail: The text for people.
+        code: The machine-readable reason (docs/contract/platform-behaviour.md A, Errors); without one the problem has
+            no `reason`.
+        action: What the client should do, as a code, e.g. `upgrade_plan`.
+        subject_type, subject_id: What the reason is about.
+        retry_after: Seconds for the header of that name.
+        error: The OAuth error code of a device login, the only part that its client reads.
+    """
 
     status: int
     detail: str
@@ -27,15 +37,17 @@ class ApiError(Exception):
 
 
 def invalid(detail: str) -> ApiError:
+    """Return a 400."""
     return ApiError(400, detail)
 
 
 def not_found(kind: str, identifier: str) -> ApiError:
+    """Return a 404."""
     return ApiError(404, f"{kind} not found: {identifier}")
 
 
 def not_running(sandbox_id: str, status: str) -> ApiError:
-    """409; 404 for a sandbox that was destroyed while the call waited for its turn."""
+    """Return a 409; a 404 for a sandbox that was destroyed while the call waited."""
     if status == "destroyed":
         return not_found("sandbox", sandbox_id)
     hint = "; resume it first" if status in ("paused", "stopped") else ""
@@ -50,7 +62,7 @@ def not_running(sandbox_id: str, status: str) -> ApiError:
 
 
 def invalid_state(sandbox_id: str, status: str, wanted: str, call: str) -> ApiError:
-    """409; 404 for a sandbox that was destroyed while the call waited for its turn."""
+    """Return a 409; a 404 for a sandbox that was destroyed while the call waited."""
     if status == "destroyed":
         return not_found("sandbox", sandbox_id)
     return ApiError(
@@ -64,11 +76,12 @@ def invalid_state(sandbox_id: str, status: str, wanted: str, call: str) -> ApiEr
 
 
 def plan_limit(detail: str, subject_type: str = "", subject_id: str = "") -> ApiError:
+    """Return a 403 for a limit of the plan."""
     return ApiError(403, detail, "plan_limit_reached", "upgrade_plan", subject_type, subject_id)
 
 
 def require_descriptors(has_room: bool, what: str) -> None:
-    """503 when too few file descriptors are left for `what`: those that there are keep existing sandboxes at work."""
+    """Raise a 503 when too few file descriptors are left for `what`; the rest is reserved for existing sandboxes."""
     if not has_room:
         raise ApiError(
             503,

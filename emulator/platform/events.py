@@ -1,4 +1,4 @@
-"""Events: what happened in a sandbox, as the emulator sees it or as a client tells it. wire-contract.md 3.7."""
+"""Events of sandboxes, as the emulator sees them or a client reports them (docs/contract/wire-contract.md 3.7)."""
 
 from __future__ import annotations
 
@@ -7,33 +7,36 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Optional
 
-from ..control.clock import rfc3339
-from ..control.redaction import LONGEST
+from ..control.clock import Clock, rfc3339
+from ..control.journal import Journal
+from ..control.randomness import Randomness
+from ..control.redaction import LONGEST, SPARE, redact
 from ..history import Event, EventLimiter, History
-from ..pace import Pace
-from ..store import Account, Sandbox, Session
+from ..pace import Pace, Turns
+from ..store import Account, AgentSession, Sandbox, Store
 from . import cost
 from .errors import invalid
-from .services import SPARE, Services, hidden_values, redact
+from .redaction import hidden_values
+from .signals import Signals
 
 TYPES = ("llm_call", "tool_call", "file_op", "command", "network", "error", "lifecycle", "desktop")
 OTHER = "other"
 BATCH = 1000
-#: A longer text in an event is cut, after masking.
+#: A longer text in an event is cut, after redaction.
 TEXT = 32 * 1024
-#: Characters of all that one event says; what is beyond them is dropped.
+#: Characters of all texts of one event; the rest is dropped.
 EVENT = 256 * 1024
 #: Entries of an event's `meta`.
 META_MOST = 1000
-#: In place of what was dropped.
+#: The text in place of what was dropped.
 DROPPED = f"(dropped: the event has more than {EVENT // 1024} KiB)"
-#: What an event holds is deeper nowhere.
+#: The data of an event is nested no deeper.
 DEPTH_MOST = 100
 
 
 @dataclass(frozen=True)
-class Told:
-    """An event before it has its place. `at`: epoch seconds."""
+class EventReport:
+    """An event that is not recorded yet. `at`: epoch seconds."""
 
     type: str
     at: float
@@ -46,7 +49,7 @@ class Told:
     meta: dict[str, str] = field(default_factory=dict)
 
 
-#: What the payload of a model's call may count.
+#: The keys of a model call's payload that are counted.
 _COUNTED = ("cost_usd", "tokens_in", "tokens_out")
 
 
@@ -54,9 +57,9 @@ def _is_amount(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 1e12
 
 
-def _without_effect(told: Told, sandbox: Optional[Sandbox]) -> list[str]:
-    """What a client has reported of a model's call and that is not counted, a sentence for each."""
-    given = {name: value for name, value in (told.payload or {}).items() if name in _COUNTED and value is not None}
+def _without_effect(report: EventReport, sandbox: Optional[Sandbox]) -> list[str]:
+    """Return a sentence for each key of a reported model call that is not counted."""
+    given = {name: value for name, value in (report.payload or {}).items() if name in _COUNTED and value is not None}
     bad = [name for name, value in given.items() if not _is_amount(value)]
     wanted = "it must be a number from 0 up"
     sentences = [f"payload.{name} is not counted: {wanted}, not {repr(given[name])[:60]}" for name in bad]
@@ -65,8 +68,8 @@ def _without_effect(told: Told, sandbox: Optional[Sandbox]) -> list[str]:
     return sentences
 
 
-def _spend(sandbox: Sandbox, session: Optional[Session], payload: dict[str, Any]) -> None:
-    """Count a model's call that a client has reported: towards the sandbox's `llm_cost` and budget, and towards the
+def _spend(sandbox: Sandbox, session: Optional[AgentSession], payload: dict[str, Any]) -> None:
+    """Count a model call that a client has reported: towards the sandbox's `llm_cost` and budget, and towards the
     session where there is one. The names are those of a session's keys, because no source says how the platform
     spells them. Anything but a finite number from 0 up is ignored."""
 
@@ -82,52 +85,58 @@ def _spend(sandbox: Sandbox, session: Optional[Session], payload: dict[str, Any]
     cost.spend(sandbox, session, int(number("tokens_in")), int(number("tokens_out")), float(number("cost_usd")))
 
 
-class Unknown(Exception):
+class UnknownSubject(Exception):
     """An event names a sandbox that the account does not have, or one that is not its session's."""
 
 
 class Events:
-    def __init__(self, services: Services) -> None:
-        self._services = services
-        services.recorder = self.record
-        #: By sandbox: its newest session that is over, and when it ended, by the account's clock of now.
+    def __init__(
+        self, store: Store, clock: Clock, randomness: Randomness, journal: Journal, turns: Turns, signals: Signals
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._randomness = randomness
+        self._journal = journal
+        self._turns = turns
+        self._signals = signals
+        #: By sandbox: its newest session that has ended, and when, moved along when the account's clock is set.
         self._ended: dict[str, tuple[str, float]] = {}
-        #: Of each account, the order of its events in all histories.
+        #: By account: the order of its events in all histories.
         self._limiters: dict[str, EventLimiter] = {}
-        services.signals.connect("session_ended", self._session_ended)
-        services.signals.connect("clock_set", self._clock_set)
+        self._signals.connect("session_ended", self._session_ended)
+        self._signals.connect("clock_set", self._clock_set)
 
     def forget(self, account: Account) -> None:
-        """Its histories are begun anew."""
+        """Forget the order of the account's events: its histories are emptied."""
         self._limiters.pop(account.id, None)
 
-    def _session_ended(self, sandbox: Sandbox, session: Session) -> None:
+    def _session_ended(self, sandbox: Sandbox, session: AgentSession) -> None:
         self._ended[sandbox.id] = (session.id, session.ended_at or 0.0)
 
     def _clock_set(self, account_id: str, seconds: float) -> None:
-        sandboxes = self._services.store.sandboxes
+        sandboxes = self._store.sandboxes
         for place, (session_id, at) in list(self._ended.items()):
             if place not in sandboxes:
                 del self._ended[place]
             elif sandboxes[place].account_id == account_id:
                 self._ended[place] = (session_id, at + seconds)
 
-    def _session_during(self, sandbox: Sandbox, began: float) -> Optional[Session]:
-        """The sandbox's session that was active at `began` or later: an event that took time belongs to it, the command
-        that asked the agent included."""
-        session = sandbox.session
+    def _session_during(self, sandbox: Sandbox, began: float) -> Optional[AgentSession]:
+        """Return the sandbox's session that was active at `began` or later: an event that took time belongs to it, that
+        of the agent's own command included."""
+        session = sandbox.agent_session
         if session is None or session.ended_at is None:
             return session
         known, ended = self._ended.get(sandbox.id, ("", 0.0))
         return session if (ended if known == session.id else session.ended_at) >= began else None
 
     def record(self, sandbox: Sandbox, kind: str, data: dict[str, Any], duration_ms: float = 0.0) -> None:
-        """Something was seen to happen, and is just over."""
-        now = self._services.clock.time()
+        """Record an event of the emulator's own that is just over."""
+        now = self._clock.time()
         session = self._session_during(sandbox, now - duration_ms / 1000)
-        self._add(sandbox.account_id, sandbox, session, sandbox.history, Told(kind, now, duration_ms, data))
+        self._add(sandbox.account_id, sandbox, session, sandbox.history, EventReport(kind, now, duration_ms, data))
 
-    async def ingest(self, account: Account, batch: Sequence[Told], warnings: list[str]) -> tuple[int, int]:
+    async def ingest(self, account: Account, batch: Sequence[EventReport], warnings: list[str]) -> tuple[int, int]:
         """Record events that a client reports.
 
         An event that names a sandbox that is not the account's, or a sandbox that is not its session's, is an error;
@@ -144,89 +153,98 @@ class Events:
         if len(batch) > BATCH:
             raise invalid(f"events: {len(batch)} in one batch; send at most {BATCH}")
         accepted = 0
-        async with Pace(self._services.turns) as pace:
-            for number, told in enumerate(batch):
+        async with Pace(self._turns) as pace:
+            for number, report in enumerate(batch):
                 await pace()
                 try:
-                    sandbox, session = self._named(account, told)
-                except Unknown as error:
+                    sandbox, session = self._named(account, report)
+                except UnknownSubject as error:
                     warnings.append(f"events.{number} is not recorded: {error}")
                     continue
-                if told.session_id and session is None:
+                if report.session_id and session is None:
                     warnings.append(
-                        f"events.{number}: the account has no session {told.session_id!r}; the event is recorded under"
-                        " that id, but makes no session (an agent does)"
+                        f"events.{number}: the account has no session {report.session_id!r}; the event is recorded"
+                        " under that id, but makes no session (an agent does)"
                     )
                 history = account.history
                 if session is not None:
                     history = session.history
                 elif sandbox is not None:
                     history = sandbox.history
-                self._add(account.id, sandbox, session, history, told)
-                if told.type == "llm_call":
-                    warnings.extend(f"events.{number}: {sentence}" for sentence in _without_effect(told, sandbox))
+                self._add(account.id, sandbox, session, history, report)
+                if report.type == "llm_call":
+                    warnings.extend(f"events.{number}: {sentence}" for sentence in _without_effect(report, sandbox))
                     if sandbox is not None:
-                        _spend(sandbox, session, told.payload or {})
+                        _spend(sandbox, session, report.payload or {})
                 accepted += 1
         return accepted, len(batch) - accepted
 
-    def _named(self, account: Account, told: Told) -> tuple[Optional[Sandbox], Optional[Session]]:
+    def _named(self, account: Account, report: EventReport) -> tuple[Optional[Sandbox], Optional[AgentSession]]:
         """The sandbox and the session that an event belongs to.
 
         The sandbox is None when the event names none, or when its session has outlived it. The session is None when
-        the account has none of that id. Another account's session counts as unknown, so that nothing tells of it.
+        the account has none of that id. Another account's session counts as unknown, so that no answer reveals it.
         """
-        store = self._services.store
-        session = store.sessions.get(told.session_id)
+        store = self._store
+        session = store.sessions.get(report.session_id)
         if session is not None and session.account_id != account.id:
             session = None
-        sandbox_id = told.sandbox_id or (session.sandbox_id if session is not None else "")
+        sandbox_id = report.sandbox_id or (session.sandbox_id if session is not None else "")
         if session is not None and session.sandbox_id != sandbox_id:
-            raise Unknown(f"session {session.id} is not one of sandbox {sandbox_id!r}")
+            raise UnknownSubject(f"session {session.id} is not one of sandbox {sandbox_id!r}")
         sandbox = store.sandboxes.get(sandbox_id)
-        if told.sandbox_id and session is None and (sandbox is None or sandbox.account_id != account.id):
-            raise Unknown(f"the account has no sandbox {told.sandbox_id!r}")
-        if not told.session_id and sandbox is not None:
-            session = self._session_during(sandbox, self._services.clock.time())
+        if report.sandbox_id and session is None and (sandbox is None or sandbox.account_id != account.id):
+            raise UnknownSubject(f"the account has no sandbox {report.sandbox_id!r}")
+        if not report.session_id and sandbox is not None:
+            session = self._session_during(sandbox, self._clock.time())
         return sandbox, session
 
     def _add(
-        self, account_id: str, sandbox: Optional[Sandbox], session: Optional[Session], history: History, told: Told
+        self,
+        account_id: str,
+        sandbox: Optional[Sandbox],
+        session: Optional[AgentSession],
+        history: History,
+        report: EventReport,
     ) -> None:
         cleaned = Cleaned(hidden_values(sandbox) if sandbox is not None else ())
-        data = cleaned(told.payload)
+        data = cleaned(report.payload)
         counted = session.history if session is not None else history
         event = Event(
-            id=cleaned.text(told.id) or self._services.randomness.identifier("evt"),
+            id=cleaned.text(report.id) or self._randomness.identifier("evt"),
             account_id=account_id,
             sandbox_id=session.sandbox_id if session is not None else (sandbox.id if sandbox is not None else ""),
-            session_id=session.id if session is not None else cleaned.text(told.session_id),
+            session_id=session.id if session is not None else cleaned.text(report.session_id),
             sequence=counted.count + 1,
-            type=told.type if told.type in TYPES else OTHER,
-            timestamp=rfc3339(told.at),
-            duration_ms=round(told.duration_ms, 3),
+            type=report.type if report.type in TYPES else OTHER,
+            timestamp=rfc3339(report.at),
+            duration_ms=round(report.duration_ms, 3),
             data=data,
-            process_id=cleaned.text(told.process_id),
-            meta={cleaned.text(name): cleaned.text(value) for name, value in islice(told.meta.items(), META_MOST)},
+            process_id=cleaned.text(report.process_id),
+            meta={cleaned.text(name): cleaned.text(value) for name, value in islice(report.meta.items(), META_MOST)},
         )
         limiter = self._limiters.setdefault(account_id, EventLimiter())
-        counted.append(event, told.at, cleaned.weight, limiter)
+        counted.append(event, report.at, cleaned.weight, limiter)
         if session is not None and sandbox is not None:
-            sandbox.history.append(event, told.at, cleaned.weight, limiter)
-        self._services.journal.add_event(event, cleaned.weight)
-        self._services.signals.send("event", sandbox=sandbox, event=event)
+            sandbox.history.append(event, report.at, cleaned.weight, limiter)
+        self._journal.add_event(event, cleaned.weight)
+        self._signals.send("event", sandbox=sandbox, event=event)
 
 
 class Cleaned:
-    """Make data of an event safe to keep and to show: secrets and credentials masked, no endless texts, nothing that is
-    not Unicode. `weight` is how many characters were kept."""
+    """Makes the data of an event safe to keep and to show: secrets and credentials redacted, long texts cut, valid
+    Unicode.
+
+    Attributes:
+        weight: Characters that were kept.
+    """
 
     def __init__(self, hidden: Sequence[str]) -> None:
         self._hidden = hidden
         self.weight = 0
 
     def __call__(self, value: Any) -> Any:
-        """One event's data. No more than what is kept is looked at."""
+        """Return the data of one event. No more than what is kept is searched."""
         texts: list[str] = []
         self._collect(value, texts, [0], 0)
         everything = "\n".join(texts)
@@ -237,7 +255,7 @@ class Cleaned:
             self._hidden = own
 
     def _collect(self, value: Any, texts: list[str], size: list[int], depth: int) -> None:
-        """The texts in a value, as far as they may be kept."""
+        """Collect the texts in a value, as far as they may be kept."""
         if size[0] > EVENT or depth > DEPTH_MOST:
             return
         if isinstance(value, str):
@@ -279,6 +297,7 @@ class Cleaned:
         return value
 
     def text(self, text: str) -> str:
+        """Return one text, redacted and cut."""
         text = redact(text, self._hidden, TEXT)
         self.weight += len(text) + 8
         return text

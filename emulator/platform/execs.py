@@ -5,36 +5,39 @@ from __future__ import annotations
 import asyncio
 import codecs
 import re
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Optional
 
 from ..cage.command_result import CommandResult
 from ..cage.init_client import SandboxGone
+from ..control.clock import Clock
 from ..control.faults import Injection
 from ..store import Account, Sandbox
-from ..workers import checkpoint
+from ..workers import Workers, checkpoint
 from . import limits
-from .command_stubs import Chosen, choose
+from .command_stubs import CommandStubs, StubChoice
 from .errors import not_found
+from .live_sandboxes import LiveSandbox, LiveSandboxes
+from .recorder import SandboxRecorder
+from .redaction import redact_for
 from .sandboxes import Sandboxes
-from .services import Services, redacted
+from .signals import Signals
 
-#: How programs say that they were given no more memory. The kernel tells nobody about a process's own limit.
+#: How programs report that they were given no more memory. The kernel reports nothing about a process's own limit.
 _OUT_OF_MEMORY = re.compile(rb"MemoryError|[Cc]annot allocate memory|out of memory|bad_alloc|memory exhausted")
+#: Bytes of output that are decoded on the event loop.
+DECODED_AT_ONCE = 64 * 1024
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """`error` is set, and `exit_code` -1, only when the command could not be run at all."""
+    """The result of a command. `error` is set, and `exit_code` -1, only when the command could not be run at all."""
 
     output: str
     exit_code: int
     error: Optional[str] = None
-
-
-#: Bytes of output that are decoded on the event loop.
-DECODED_AT_ONCE = 64 * 1024
 
 
 def _decode(output: bytes) -> str:
@@ -47,19 +50,151 @@ def _decode(output: bytes) -> str:
     return "".join([*pieces, decoder.decode(b"", final=True)])
 
 
-def _die(sandbox: Sandbox, injection: Injection) -> None:
-    if sandbox.cage is not None and sandbox.cage.alive:
-        sandbox.cage.crash()
+def _crash(live: LiveSandbox, injection: Injection) -> None:
+    if live.cage is not None and live.cage.alive:
+        live.cage.crash()
         injection.trigger()
 
 
+@asynccontextmanager
+async def _dying(live: LiveSandbox, injection: Optional[Injection]) -> AsyncIterator[None]:
+    """Kill the sandbox's processes during the block, after the fault's delay, when the fault says so."""
+    if injection is None or injection.fault.outcome != "dies":
+        yield
+        return
+    dying = asyncio.get_running_loop().call_later(injection.fault.delay, _crash, live, injection)
+    try:
+        if not injection.fault.delay:
+            await asyncio.sleep(0)  # before a stub that answers at once
+        yield
+    finally:
+        dying.cancel()
+
+
+class _Run:
+    """One command: what is recorded of it."""
+
+    def __init__(self, clock: Clock, recorder: SandboxRecorder, sandbox: Sandbox, command: str) -> None:
+        self._clock = clock
+        self._recorder = recorder
+        self._sandbox = sandbox
+        self._command = command
+        self._start = clock.stopwatch()
+        self.choice = StubChoice()
+
+    @property
+    def milliseconds(self) -> float:
+        return (self._clock.stopwatch() - self._start) * 1000
+
+    def record(
+        self, outcome: str, code: Optional[int] = None, output: Optional[str] = None, truncated: bool = False
+    ) -> None:
+        """Record its end in the log, the journal and among the events. `code` is None when it has none."""
+        stub = self.choice.stub
+        data: dict[str, Any] = {"command": self._command, "exit_code": code}
+        if code is None:
+            data["error"] = outcome
+        milliseconds = self.milliseconds
+        self._recorder.record_command(self._sandbox, data, milliseconds, output=output, stub=stub, truncated=truncated)
+        shown = redact_for(self._sandbox, self._command, limits.LOGGED_COMMAND)
+        self._recorder.log(self._sandbox, f"$ {shown} ({outcome}{f', {stub}' if stub else ''})", "command")
+
+
 class Execs:
-    def __init__(self, services: Services, sandboxes: Sandboxes) -> None:
-        self._services = services
+    def __init__(
+        self,
+        clock: Clock,
+        live: LiveSandboxes,
+        workers: Workers,
+        sandboxes: Sandboxes,
+        command_stubs: CommandStubs,
+        recorder: SandboxRecorder,
+        signals: Signals,
+    ) -> None:
+        self._clock = clock
+        self._live = live
+        self._workers = workers
         self._sandboxes = sandboxes
-        #: By sandbox: what ends the waiting for a command.
+        self._command_stubs = command_stubs
+        self._recorder = recorder
+        #: By sandbox: what ends the wait for a command.
         self._waiting: dict[str, set[asyncio.Future[None]]] = {}
-        services.signals.connect("out_of_budget", self._end_waiting)
+        signals.connect("out_of_budget", self._end_waiting)
+
+    async def run(
+        self, account: Account, sandbox_id: str, command: str, injection: Optional[Injection] = None
+    ) -> Outcome:
+        """Run a command and wait for its end. When this is cancelled (the client has disconnected), kill the command
+        and its children.
+
+        Args:
+            injection: A fault for the command.
+        """
+        sandbox = self._sandboxes.get(account, sandbox_id)
+        if injection is not None and injection.fault.unreachable:
+            injection.trigger()
+            return Outcome("", -1, injection.fault.detail or f"sandbox {sandbox_id} cannot be reached")
+        live = self._live.of(sandbox)
+        if sandbox.status != "running" or live.cage is None:
+            return _not_running(sandbox)
+        run = _Run(self._clock, self._recorder, sandbox, command)
+        async with self._sandboxes.active(sandbox):
+            async with live.workspace_lock:
+                pass  # a snapshot, a restore or a pause in progress comes first
+            if sandbox.status == "destroyed":
+                raise not_found("sandbox", sandbox_id)
+            if sandbox.status != "running":
+                return _not_running(sandbox)
+            try:
+                result = await self._result(run, live, sandbox, command, injection)
+            except asyncio.CancelledError:
+                run.record("killed: the client hung up")
+                raise
+            except SandboxGone as error:
+                run.record(f"not run: {error}")
+                return Outcome("", -1, f"sandbox {sandbox_id} cannot run commands: {error}")
+        return await self._outcome(run, live, sandbox, result)
+
+    async def _result(
+        self, run: _Run, live: LiveSandbox, sandbox: Sandbox, command: str, injection: Optional[Injection]
+    ) -> CommandResult:
+        run.choice = await self._command_stubs.choose(sandbox, command)
+        assert live.cage is not None
+        async with _dying(live, injection):
+            work = run.choice.run(sandbox, live.cage, command, limits.OUTPUT_BYTES)
+            return await self._unless_out_of_budget(sandbox, work)
+
+    async def _outcome(self, run: _Run, live: LiveSandbox, sandbox: Sandbox, result: CommandResult) -> Outcome:
+        milliseconds = round(run.milliseconds)
+        if result.error is not None:
+            run.record(f"not started: {result.error}")
+            return Outcome("", -1, run.choice.not_started(result.error))
+        output = await self._decoded(result.output)
+        if result.truncated:
+            output += f"\n[caged: output cut after {limits.OUTPUT_BYTES // 1024**2} MiB]\n"
+        run.record(f"exit {result.code}, {milliseconds} ms", result.code, output, result.truncated)
+        if result.code:
+            self._record_lack_of_memory(live, sandbox, result.output[-4000:])
+        return Outcome(output, result.code)
+
+    async def _decoded(self, output: bytes) -> str:
+        """A large output is decoded in a thread, in pieces: bytes that are not text take long."""
+        if len(output) <= DECODED_AT_ONCE:
+            return output.decode("utf-8", "replace")
+        return await self._workers.walk.run(_decode, output)
+
+    def _record_lack_of_memory(self, live: LiveSandbox, sandbox: Sandbox, output: bytes) -> None:
+        """Record an error when a command failed for lack of memory."""
+        group = live.cage.memory if live.cage is not None else None
+        if group is not None:
+            before, sandbox.memory_kills = sandbox.memory_kills, group.kills()
+            if sandbox.memory_kills > before:
+                memory = sandbox.memory_mb
+                self._recorder.record_error(sandbox, f"killed for want of memory: the sandbox has {memory} MB")
+        elif _OUT_OF_MEMORY.search(output):
+            self._recorder.record_error(sandbox, f"out of memory: a process here has {sandbox.memory_mb} MB")
+
+    # --- the end of a budget
 
     def _end_waiting(self, sandbox: Sandbox) -> None:
         for ending in self._waiting.get(sandbox.id, ()):
@@ -67,8 +202,8 @@ class Execs:
                 ending.set_result(None)
 
     async def _unless_out_of_budget(self, sandbox: Sandbox, work: Coroutine[Any, Any, CommandResult]) -> CommandResult:
-        """The result of `work`. Raises Gone, and kills the command, when the sandbox meets the end of its budget
-        before: it will never be resumed, and the command not end."""
+        """Return the result of `work`. Kill the command and raise SandboxGone when the sandbox's budget is used up
+        before: the sandbox will never be resumed, so the command would not end."""
         ending: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         waiting = self._waiting.setdefault(sandbox.id, set())
         waiting.add(ending)
@@ -88,95 +223,7 @@ class Execs:
                 working.cancel()
                 await asyncio.gather(working, return_exceptions=True)
 
-    async def run(
-        self, account: Account, sandbox_id: str, command: str, injection: Optional[Injection] = None
-    ) -> Outcome:
-        """Cancelled (the client hung up), it kills the command and its children. `injection`: a fault
-        for it."""
-        fault = injection.fault if injection is not None else None
-        sandbox = self._sandboxes.get(account, sandbox_id)
-        if injection is not None and fault is not None and fault.unreachable:
-            injection.trigger()
-            return Outcome("", -1, fault.detail or f"sandbox {sandbox_id} cannot be reached")
-        if sandbox.status != "running" or sandbox.cage is None:
-            return self._not_running(sandbox)
-        start = self._services.clock.stopwatch()
-        async with self._sandboxes.active(sandbox):
-            async with sandbox.disk:
-                pass  # a snapshot, a restore or a pause in progress comes first
-            if sandbox.status == "destroyed":
-                raise not_found("sandbox", sandbox_id)
-            if sandbox.status != "running":
-                return self._not_running(sandbox)
-            dying = None
-            chosen = Chosen()
-            try:
-                chosen = await choose(self._services, sandbox, command)
-                if injection is not None and fault is not None and fault.outcome == "dies":
-                    dying = asyncio.get_running_loop().call_later(fault.delay, _die, sandbox, injection)
-                    if not fault.delay:
-                        await asyncio.sleep(0)  # before a stub that answers at once
-                work = chosen.run(sandbox, sandbox.cage, command, limits.OUTPUT_BYTES)
-                result = await self._unless_out_of_budget(sandbox, work)
-            except asyncio.CancelledError:
-                self._over(sandbox, command, None, start, "killed: the client hung up", stub=chosen.stub)
-                raise
-            except SandboxGone as error:
-                self._over(sandbox, command, None, start, f"not run: {error}", stub=chosen.stub)
-                return Outcome("", -1, f"sandbox {sandbox_id} cannot run commands: {error}")
-            finally:
-                if dying is not None:
-                    dying.cancel()
-        milliseconds = round((self._services.clock.stopwatch() - start) * 1000)
-        if result.error is not None:
-            self._over(sandbox, command, None, start, f"not started: {result.error}", stub=chosen.stub)
-            return Outcome("", -1, chosen.not_started(result.error))
-        output = await self._decoded(result.output)
-        if result.truncated:
-            output += f"\n[caged: output cut after {limits.OUTPUT_BYTES // 1024**2} MiB]\n"
-        ended = f"exit {result.code}, {milliseconds} ms"
-        self._over(sandbox, command, result.code, start, ended, output, chosen.stub, result.truncated)
-        if result.code:
-            self._note_memory(sandbox, result.output[-4000:])
-        return Outcome(output, result.code)
 
-    async def _decoded(self, output: bytes) -> str:
-        """A large one in a thread, in pieces: bytes that are no text take long."""
-        if len(output) <= DECODED_AT_ONCE:
-            return output.decode("utf-8", "replace")
-        return await self._services.workers.walk.run(_decode, output)
-
-    def _note_memory(self, sandbox: Sandbox, said: bytes) -> None:
-        """A line in the log when a command failed for want of memory."""
-        group = sandbox.cage.memory if sandbox.cage is not None else None
-        if group is not None:
-            before, sandbox.memory_kills = sandbox.memory_kills, group.kills()
-            if sandbox.memory_kills > before:
-                memory = sandbox.memory_mb
-                self._services.failed(sandbox, f"killed for want of memory: the sandbox has {memory} MB")
-        elif _OUT_OF_MEMORY.search(said):
-            self._services.failed(sandbox, f"out of memory: a process here has {sandbox.memory_mb} MB")
-
-    def _not_running(self, sandbox: Sandbox) -> Outcome:
-        hint = "; resume it first" if sandbox.status in ("paused", "stopped") else ""
-        return Outcome("", -1, f"sandbox {sandbox.id} is {sandbox.status}, not running{hint}")
-
-    def _over(
-        self,
-        sandbox: Sandbox,
-        command: str,
-        code: Optional[int],
-        start: float,
-        outcome: str,
-        output: Optional[str] = None,
-        stub: str = "",
-        truncated: bool = False,
-    ) -> None:
-        """Into the log and among the events. `code` is None for a command that has none, `start` of the stopwatch."""
-        data = {"command": command, "exit_code": code}
-        if code is None:
-            data["error"] = outcome
-        milliseconds = (self._services.clock.stopwatch() - start) * 1000
-        self._services.ran(sandbox, data, milliseconds, output=output, stub=stub, truncated=truncated)
-        shown = redacted(sandbox, command, limits.LOGGED_COMMAND)
-        self._services.note(sandbox, f"$ {shown} ({outcome}{f', {stub}' if stub else ''})", "command")
+def _not_running(sandbox: Sandbox) -> Outcome:
+    hint = "; resume it first" if sandbox.status in ("paused", "stopped") else ""
+    return Outcome("", -1, f"sandbox {sandbox.id} is {sandbox.status}, not running{hint}")

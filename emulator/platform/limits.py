@@ -1,4 +1,4 @@
-"""The platform's numbers and catalogues. Source, unless told otherwise: platform-behaviour.md, Part A."""
+"""The platform's numbers and catalogues. Source unless noted: docs/contract/platform-behaviour.md, Part A."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ AGENT_MEMORY_MB = 1024
 
 
 def agent_name(name: str) -> Optional[str]:
-    """The platform's name of an agent, by that, by its other name or by its command; None for an unknown one."""
+    """Return the platform's name of an agent, given that name, an alias or its command; None for an unknown one."""
     by_command = {command: agent for agent, command in AGENTS.items()}
     found = AGENT_ALIASES.get(name) or by_command.get(name) or name
     return found if found in AGENTS else None
 
 
 def agent_names() -> list[str]:
-    """All names that `agent_name` knows."""
+    """Return all names that `agent_name` knows."""
     return [*AGENTS, *AGENT_ALIASES, *(command for command in AGENTS.values() if command not in AGENT_ALIASES)]
 
 
@@ -60,8 +60,8 @@ IDLE_SECONDS = 900
 #: Processes in one sandbox at the same time; the platform names no number, this one is ours.
 PROCESSES = 512
 
-#: Part B, 15: how many ports of a sandbox are told, which have a preview, requests per minute to each. Looked for
-#: every second, so that each is found within two.
+#: Part B, 15: ports of a sandbox that are listed, those with a preview, requests per minute to each. Seconds between
+#: two searches: each port is found within two.
 PORTS = 20
 HTTP_PORTS = (80, 3000, 4200, 5000, 5173, 8000, 8080, 8888)
 PREVIEW_REQUESTS = 100
@@ -90,7 +90,8 @@ BUILD_SECONDS = 300.0
 
 @dataclass(frozen=True)
 class Tier:
-    """`requests`: per minute. `idle_seconds`: the longest idle timeout; no source gives it, the values are ours."""
+    """A plan. `requests`: per minute. `idle_seconds`: the longest idle timeout; no source gives it, the values are
+    ours."""
 
     name: str
     requests: int
@@ -105,7 +106,7 @@ TIERS: dict[str, Tier] = {
     "pro": Tier("pro", 300, 10, None, 6 * 3600),
     "team": Tier("team", 1000, 50, None, 24 * 3600),
 }
-#: Without --tier the account looks like a team's and nothing is limited.
+#: Without --tier an account has the team's name and no limits.
 UNLIMITED = Tier("team", 1000, None, None, 24 * 3600)
 
 #: USD per hour: per core, per GB of memory, per GB of disk (Part B, 11).

@@ -1,6 +1,6 @@
-"""Notifications: what an account would be told of an alert, and where (wire-contract.md 3.9).
+"""Notifications of alerts, by channel (docs/contract/wire-contract.md 3.9).
 
-Nothing is sent anywhere: a notification for slack, discord or e-mail is a record that says what would have been sent.
+Nothing is sent: a notification for slack, discord or e-mail is a record of what the platform would send.
 """
 
 from __future__ import annotations
@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from typing import Optional
 
-from ..store import Account, Alert, Notification, NotificationConfig
+from ..control.randomness import Randomness
+from ..store import Account, Alert, Notification, NotificationConfig, Store
 from .errors import invalid, not_found
-from .services import Services
 
 IN_APP = "in_app"
 CHANNELS = ("slack", "discord", "email", IN_APP)
@@ -26,15 +26,16 @@ EMAIL_MOST = 254
 
 
 class Notifications:
-    def __init__(self, services: Services) -> None:
-        self._services = services
+    def __init__(self, store: Store, randomness: Randomness) -> None:
+        self._store = store
+        self._randomness = randomness
 
-    def tell(self, account: Account, alert: Alert) -> None:
-        """One in the app, and one for every other channel that is enabled."""
-        store = self._services.store
+    def create_for(self, account: Account, alert: Alert) -> None:
+        """Create one notification in the app, and one for every other channel that is enabled."""
+        store = self._store
         others = [name for name in account.notification_config.enabled_channels if name != IN_APP]
         for channel in (IN_APP, *others):
-            identifier = self._services.randomness.identifier("ntf", store.notifications)
+            identifier = self._randomness.identifier("ntf", store.notifications)
             store.notifications[identifier] = Notification(
                 id=identifier,
                 account_id=account.id,
@@ -48,8 +49,8 @@ class Notifications:
                 del store.notifications[next(iter(store.notifications))]
 
     def of(self, account: Account, unread_only: bool = False) -> list[Notification]:
-        """Newest first."""
-        everything = self._services.store.notifications.values()
+        """The account's notifications, newest first."""
+        everything = self._store.notifications.values()
         mine = [found for found in everything if found.account_id == account.id and not (unread_only and found.read)]
         return mine[::-1]
 
@@ -57,7 +58,7 @@ class Notifications:
         return len(self.of(account, unread_only=True))
 
     def mark_read(self, account: Account, notification_id: str) -> None:
-        found = self._services.store.notifications.get(notification_id)
+        found = self._store.notifications.get(notification_id)
         if found is None or found.account_id != account.id:
             raise not_found("notification", notification_id)
         self._mark(found)
@@ -68,7 +69,7 @@ class Notifications:
 
     def _mark(self, found: Notification) -> None:
         found.read = True
-        self._services.store.notifications[found.id] = found  # put again: who keeps the store sees what is put
+        self._store.notifications[found.id] = found  # the change tracker sees what is put
 
     def configure(
         self,
@@ -80,8 +81,12 @@ class Notifications:
         slack_webhook_url: Optional[str] = None,
         discord_webhook_url: Optional[str] = None,
     ) -> NotificationConfig:
-        """Changes what is given, all of it or, when refused, nothing. A webhook that is empty is left alone; CLEAR
-        removes it."""
+        """Change the given settings. 400, and no change at all, when one of them is wrong.
+
+        Args:
+            enabled_channels: Names of CHANNELS.
+            slack_webhook_url, discord_webhook_url: An http or https URL; empty: unchanged; CLEAR: removed.
+        """
         for name in enabled_channels or ():
             if name not in CHANNELS:
                 raise invalid(f"enabled_channels: {name!r} is unknown; use {', '.join(CHANNELS)}")
@@ -106,11 +111,11 @@ class Notifications:
 
     def delete_all(self, account: Account) -> None:
         for found in self.of(account):
-            del self._services.store.notifications[found.id]
+            del self._store.notifications[found.id]
 
 
 def hint(credential: str) -> Optional[str]:
-    """What may be shown of a credential: three dots and its last four characters. None when there is none."""
+    """Return what may be shown of a credential: three dots and its last four characters. None when there is none."""
     return f"...{credential[-4:]}" if credential else None
 
 

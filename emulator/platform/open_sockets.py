@@ -1,4 +1,4 @@
-"""The WebSockets that are open now: whose, and into which sandbox."""
+"""The WebSockets that are open now, with their account and sandbox."""
 
 from __future__ import annotations
 
@@ -26,21 +26,23 @@ class OpenSockets:
         self._waiting: set[asyncio.Future[None]] = set()
 
     def of(self, account_id: str) -> list[OpenSocket]:
-        """Oldest first."""
+        """The account's open sockets (`*`: all), oldest first."""
         return [socket for socket in self._open if account_id in (socket.account_id, ALL_ACCOUNTS)]
 
     def add(self, socket: OpenSocket) -> None:
+        """Register a socket that was opened."""
         self._open.append(socket)
 
     def remove(self, socket: OpenSocket) -> None:
+        """Unregister a socket that was closed."""
         self._open.remove(socket)
         for waiter in self._waiting:
             if not waiter.done():
                 waiter.set_result(None)
 
     async def wait_for_none(self, account_id: str, seconds: float) -> None:
-        """Returns when the account has none open, and after so many seconds when it still has: a client has closed its
-        end a moment before this side knows."""
+        """Return when the account has no open socket, and after so many seconds in any case: a client's close takes a
+        moment to arrive."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds
         while self.of(account_id) and loop.time() < deadline:

@@ -1,31 +1,55 @@
-"""All rules of one emulator, wired together."""
+"""One emulator's platform: its parts by name, and what concerns several of them."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Optional
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Callable, Optional
 
+from ..cage.cgroups import MemoryGroups
+from ..cage.chosen_isolation import ChosenIsolation
+from ..cage.isolation import IsolationLevel, ProbeResult
+from ..cage.provisioning import Provisioner
+from ..cage.toolchains import Toolchains
+from ..cage.zygote import Zygote
+from ..config import EmulatorConfig
+from ..control.agent_replies import AgentReplies
+from ..control.callbacks import CallbackErrors
+from ..control.clock import Clock
 from ..control.current_account import ALL_ACCOUNTS
+from ..control.faults import Faults
+from ..control.journal import Journal
+from ..control.randomness import Randomness
+from ..control.stubs import Stubs
 from ..history import History
-from ..store import Account, NotificationConfig
-from . import command_stubs
+from ..pace import Turns
+from ..store import Account, NotificationConfig, Store
+from ..workers import Workers
 from .accounts import Accounts
+from .agent_sessions import AgentSessions
 from .alert_triggers import AlertTriggers
 from .alerts import Alerts
+from .background import BackgroundTasks
 from .billing import Billing
+from .command_stubs import CommandStubs
 from .device_logins import DeviceLogins
+from .durability import Durability
 from .events import Events
 from .execs import Execs
 from .files import Files
+from .live_sandboxes import LiveSandboxes
 from .logins import Logins
+from .mcp_server import McpServer
 from .notifications import Notifications
 from .open_sockets import OpenSockets
 from .ports import Ports
+from .recorder import SandboxRecorder
 from .rules import Rules
+from .sandbox_lifecycle import SandboxLifecycle
 from .sandboxes import Sandboxes
 from .scheduler import Scheduler
-from .services import Services
-from .sessions import Sessions
+from .signals import Signals
 from .snapshots import Snapshots
 from .terminals import Terminals
 from .tickets import Tickets
@@ -34,98 +58,151 @@ from .trust import Trust
 BACKGROUND_LIMIT = 10.0
 
 
+@dataclass
 class Platform:
-    """`start` and `stop` run on the emulator's loop."""
+    """Made by `composition.compose`. `start` and `stop` run on the emulator's loop.
 
-    def __init__(self, services: Services) -> None:
-        self.services = services
-        self.accounts = Accounts(services)
-        self.billing = Billing(services)
-        self.logins = Logins(services, self.accounts)
-        self.device_logins = DeviceLogins(services, self.accounts)
-        self.snapshots = Snapshots(services)
-        self.events = Events(services)
-        self.sessions = Sessions(services)
-        self.sandboxes = Sandboxes(services, self.accounts, self.snapshots, self.sessions)
-        self.trust = Trust(services)
-        self.execs = Execs(services, self.sandboxes)
-        self.files = Files(services, self.sandboxes)
-        self.terminals = Terminals(services, self.sandboxes)
-        self.sockets = OpenSockets()
-        self.tickets = Tickets(services, self.accounts)
-        self.rules = Rules(services)
-        self.notifications = Notifications(services)
-        self.alerts = Alerts(services, self.rules, self.notifications)
-        self.alert_triggers = AlertTriggers(services, self.sandboxes, self.rules, self.alerts)
-        self.scheduler = Scheduler(services, self.sandboxes)
-        self.scheduler.also.append(self.alert_triggers.look)
-        self.scheduler.also_due.append(self.alert_triggers.due)
-        self.ports = Ports(services, self.sandboxes)
-        self.scheduler.also.append(self.ports.tick)
-        self._watching: Optional[asyncio.Task[None]] = None
+    Attributes:
+        admin_key: Opens the calls about the emulator itself.
+        log_tail: Returns the newest lines of the emulator's own log: so many, about one account and the emulator
+            itself, or all with `*`.
+        functions: Functions of a test in this process, by the handle that is sent in their place.
+        run_dir: The directory of what goes when the emulator stops.
+        files_dir: The directory of sandboxes and snapshots: the state directory, or `run_dir`.
+    """
+
+    config: EmulatorConfig
+    admin_key: str
+    base_url: str
+    log_tail: Callable[[int, str], list[str]]
+    run_dir: Path
+    files_dir: Path
+    # What everything below is built on.
+    store: Store
+    clock: Clock
+    randomness: Randomness
+    workers: Workers
+    turns: Turns
+    background: BackgroundTasks
+    signals: Signals
+    durability: Durability
+    # The controls of a test.
+    journal: Journal
+    faults: Faults
+    stubs: Stubs
+    agent_replies: AgentReplies
+    callback_errors: CallbackErrors
+    # Processes and their isolation.
+    chosen_isolation: ChosenIsolation
+    zygote: Zygote
+    toolchains: Toolchains
+    provisioner: Provisioner
+    memory_groups: Optional[MemoryGroups]
+    # The rules of the platform.
+    accounts: Accounts
+    billing: Billing
+    logins: Logins
+    device_logins: DeviceLogins
+    tickets: Tickets
+    events: Events
+    recorder: SandboxRecorder
+    agent_sessions: AgentSessions
+    snapshots: Snapshots
+    live: LiveSandboxes
+    sandboxes: Sandboxes
+    lifecycle: SandboxLifecycle
+    command_stubs: CommandStubs
+    execs: Execs
+    files: Files
+    terminals: Terminals
+    mcp: McpServer
+    ports: Ports
+    trust: Trust
+    rules: Rules
+    notifications: Notifications
+    alerts: Alerts
+    alert_triggers: AlertTriggers
+    scheduler: Scheduler
+    sockets: OpenSockets = field(default_factory=OpenSockets)
+    functions: dict[str, Callable[..., Any]] = field(default_factory=dict)
+    _scheduling: Optional[asyncio.Task[None]] = None
+
+    @property
+    def isolation(self) -> IsolationLevel:
+        """The isolation level of sandboxes."""
+        return self.chosen_isolation.current
+
+    @property
+    def probe_results(self) -> list[ProbeResult]:
+        """What was found out about isolation when the emulator was started."""
+        return self.chosen_isolation.probe_results
+
+    @property
+    def is_persistent(self) -> bool:
+        """Whether the state survives the emulator."""
+        return self.durability.is_persistent
+
+    def commit(self) -> None:
+        """Make all changes durable. Raises OSError when that fails."""
+        self.durability.commit()
 
     async def start(self) -> None:
-        self.services.zygote.start()
-        self._watching = asyncio.get_running_loop().create_task(self.scheduler.run())
+        self.zygote.start()
+        self._scheduling = asyncio.get_running_loop().create_task(self.scheduler.run())
+
+    async def stop(self) -> None:
+        """End every sandbox (stop those that are kept), then the background work, then the zygote. Bounded."""
+        self.workers.copy.close("the emulator is stopping")
+        self.faults.clear_all()  # requests that hang would delay the end
+        if self._scheduling is not None:
+            self._scheduling.cancel()
+            await asyncio.gather(self._scheduling, return_exceptions=True)
+        if self.is_persistent:
+            await self.lifecycle.stop_all()
+        else:
+            await self.lifecycle.destroy_all()
+        await self.background.finish(BACKGROUND_LIMIT)
+        await self.zygote.stop()
 
     async def reset(self, account: Account) -> None:
-        """Everything that an account has goes, but for its keys, and what a test asked of it. `*`: every account.
-        Exceptions of a test's functions stay: a test must not become green by it."""
-        await self._empty(account)
+        """Delete everything that an account has but its keys, and its controls. `*`: of every account. Exceptions of a
+        test's functions stay: a reset must not turn a failed test into a passed one."""
+        for each in list(self.store.accounts.values()) if account.id == ALL_ACCOUNTS else [account]:
+            await self._empty(each)
+        await self._reset_controls(account.id)
 
     async def _empty(self, account: Account) -> None:
-        services = self.services
-        for each in list(services.store.accounts.values()) if account.id == ALL_ACCOUNTS else [account]:
-            await self.sandboxes.destroy_all(each)
-            self.snapshots.delete_all(each)
-            self.notifications.delete_all(each)
-            self.alerts.delete_all(each)
-            self.sessions.delete_all(each)
-            each.history = History()
-            self.events.forget(each)
-            self.alert_triggers.forget(each)
-            self.billing.begin_anew(each, self.accounts.tier.name)
-            each.window = (0, 0)
-            each.rules, each.notification_config = {}, NotificationConfig()
-            await self._reset_controls(each.id)
+        await self.lifecycle.destroy_all(account)
+        self.snapshots.delete_all(account)
+        self.notifications.delete_all(account)
+        self.alerts.delete_all(account)
+        self.agent_sessions.delete_all(account)
+        account.history = History()
+        self.events.forget(account)
+        self.alert_triggers.forget(account)
+        self.billing.reset(account, self.accounts.tier.name)
+        account.window = (0, 0)
+        account.rules, account.notification_config = {}, NotificationConfig()
         await self._reset_controls(account.id)
 
     async def reset_controls(self, account: Account) -> None:
-        """What a test asked of an account, and what was noted of it. `*`: of every account. Exceptions of a test's
-        functions stay."""
-        for each in list(self.services.store.accounts.values()) if account.id == ALL_ACCOUNTS else ():
+        """Remove an account's controls and its journal. `*`: of every account. Exceptions of a test's functions
+        stay."""
+        for each in list(self.store.accounts.values()) if account.id == ALL_ACCOUNTS else ():
             await self._reset_controls(each.id)
         await self._reset_controls(account.id)
 
     async def _reset_controls(self, account_id: str) -> None:
-        services = self.services
-        services.faults.clear(account_id)
-        await command_stubs.clear(services, account_id)
-        services.agent_replies.clear(account_id)
+        self.faults.clear(account_id)
+        await self.command_stubs.clear(account_id)
+        self.agent_replies.clear(account_id)
         self.device_logins.allow_sandboxes(account_id, False)
-        services.clock.reset(account_id)
-        services.journal.clear(None if account_id == ALL_ACCOUNTS else account_id)
+        self.clock.reset(account_id)
+        self.journal.clear(None if account_id == ALL_ACCOUNTS else account_id)
 
     async def delete_account(self, account: Account) -> None:
-        """With everything in it. Its keys are refused from this call on. Exceptions of a test's functions stay: who
-        has not looked at them would miss them."""
+        """Delete an account with everything in it. Its keys are refused from this call on. Exceptions of a test's
+        functions stay: a test that has not looked at them yet would miss them."""
         self.accounts.remove(account)
-        await self._empty(account)
-        self.services.journal.drop(account.id)
-
-    async def stop(self) -> None:
-        """Ends every sandbox (those that are kept are stopped), then the background work, then the zygote. Bounded."""
-        self.services.workers.copy.close("the emulator is stopping")
-        self.services.faults.clear_all()  # requests that hang would delay the end
-        if self._watching is not None:
-            self._watching.cancel()
-            await asyncio.gather(self._watching, return_exceptions=True)
-        if self.services.keeper is not None:
-            await self.sandboxes.stop_all()
-        else:
-            await self.sandboxes.destroy_all()
-        if self.services.tasks:
-            _done, late = await asyncio.wait(set(self.services.tasks), timeout=BACKGROUND_LIMIT)
-            for task in late:
-                task.cancel()
-        await self.services.zygote.stop()
+        await self.reset(account)
+        self.journal.drop(account.id)

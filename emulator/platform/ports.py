@@ -1,5 +1,5 @@
-"""The ports that a sandbox's programs listen on: found by themselves, protected by a password, open to previews
-(platform-behaviour.md B, 15)."""
+"""The ports that a sandbox's programs listen on: found regularly, protected by passwords, open to previews
+(docs/contract/platform-behaviour.md B, 15)."""
 
 from __future__ import annotations
 
@@ -10,18 +10,39 @@ import time
 from typing import Optional
 
 from .. import descriptors
+from ..cage.chosen_isolation import ChosenIsolation
 from ..cage.init_client import SandboxGone
+from ..config import EmulatorConfig
+from ..control.clock import Clock
 from ..control.current_account import act_for
-from ..store import Account, Port, Sandbox
+from ..store import Account, Port, Sandbox, Store
 from . import limits
+from .background import BackgroundTasks
 from .errors import ApiError, not_found, not_running, require_descriptors
+from .live_sandboxes import LiveSandboxes
+from .recorder import SandboxRecorder
 from .sandboxes import Sandboxes
-from .services import Services
 
 
 class Ports:
-    def __init__(self, services: Services, sandboxes: Sandboxes) -> None:
-        self._services = services
+    def __init__(
+        self,
+        config: EmulatorConfig,
+        store: Store,
+        clock: Clock,
+        live: LiveSandboxes,
+        isolation: ChosenIsolation,
+        recorder: SandboxRecorder,
+        background: BackgroundTasks,
+        sandboxes: Sandboxes,
+    ) -> None:
+        self._config = config
+        self._store = store
+        self._clock = clock
+        self._live = live
+        self._isolation = isolation
+        self._recorder = recorder
+        self._background = background
         self._sandboxes = sandboxes
         self._looking: set[str] = set()
         self._looked = 0.0
@@ -29,20 +50,20 @@ class Ports:
     # --- finding
 
     async def of_sandbox(self, account: Account, sandbox_id: str) -> list[Port]:
-        """By number, as of now. 409 when the sandbox is not running."""
+        """The sandbox's ports as of now, by number. 409 when it is not running."""
         sandbox = self._sandboxes.running(account, sandbox_id)
         await self._look(sandbox)
         return sorted(sandbox.ports.values(), key=lambda port: port.port)
 
     def tick(self) -> None:
-        """Looks at every running sandbox when it is time to. Does not wait."""
+        """Begin to look for ports in every running sandbox, every `limits.PORTS_SECONDS`. Does not wait."""
         if time.monotonic() - self._looked < limits.PORTS_SECONDS:
             return
         self._looked = time.monotonic()
-        for sandbox in self._services.store.sandboxes.values():
+        for sandbox in self._store.sandboxes.values():
             if sandbox.status == "running" and sandbox.id not in self._looking:
                 self._looking.add(sandbox.id)
-                self._services.in_background(self._look_once(sandbox))
+                self._background.start(self._look_once(sandbox))
 
     async def _look_once(self, sandbox: Sandbox) -> None:
         act_for(sandbox.account_id)
@@ -52,12 +73,13 @@ class Ports:
             self._looking.discard(sandbox.id)
 
     async def _look(self, sandbox: Sandbox) -> None:
-        if sandbox.cage is None:
+        cage = self._live.of(sandbox).cage
+        if cage is None:
             return
-        found = await sandbox.cage.ports()
+        found = await cage.ports()
         if sandbox.status != "running":
             return
-        # When there are too many: those with a preview first, then those that are known already.
+        # Of too many, keep those with a preview first, then those that are known already.
         order = sorted(found, key=lambda port: (port not in limits.HTTP_PORTS, port not in sandbox.ports, port))
         chosen = sorted(order[: limits.PORTS])
         for number in [number for number in sandbox.ports if number not in chosen]:
@@ -68,26 +90,27 @@ class Ports:
             if number in sandbox.ports:
                 sandbox.ports[number].address = address
             else:
-                sandbox.ports[number] = Port(number, address, self._services.clock.timestamp())
+                sandbox.ports[number] = Port(number, address, self._clock.timestamp())
                 self._record(sandbox, number, "opened")
 
     def _record(self, sandbox: Sandbox, number: int, state: str) -> None:
-        self._services.note(sandbox, f"port {number} {state}", "network")
-        self._services.record(sandbox, "network", {"operation": f"port_{state}", "port": number})
+        self._recorder.log(sandbox, f"port {number} {state}", "network")
+        self._recorder.record_event(sandbox, "network", {"operation": f"port_{state}", "port": number})
 
     # --- protecting
 
     def is_protected(self, sandbox_id: str, number: int) -> bool:
-        sandbox = self._services.store.sandboxes.get(sandbox_id)
+        """Whether previews of the port need a password."""
+        sandbox = self._store.sandboxes.get(sandbox_id)
         return sandbox is not None and number in sandbox.port_passwords
 
     async def protect(self, account: Account, sandbox_id: str, number: int, password: str) -> Port:
-        """Previews of the port ask for the password from now on, also after it was closed and opened again. 404 when
+        """Require a password for previews of the port from now on, also after it was closed and opened again. 404 when
         nothing listens on it, 409 when the sandbox is not running."""
         sandbox = self._sandboxes.running(account, sandbox_id)
         port = await self._listening(sandbox, number)
         sandbox.port_passwords[number] = password
-        self._services.note(sandbox, f"port {number} is protected by a password", "network")
+        self._recorder.log(sandbox, f"port {number} is protected by a password", "network")
         return port
 
     async def _listening(self, sandbox: Sandbox, number: int) -> Port:
@@ -102,9 +125,9 @@ class Ports:
     # --- previewing
 
     async def admit(self, sandbox_id: str, number: int, password: Optional[str]) -> Sandbox:
-        """The sandbox whose port a visitor may see. 404, 409, 401 without the password of a protected one, and 429
-        when a plan was chosen and the port's minute is used up."""
-        sandbox = self._services.store.sandboxes.get(sandbox_id)
+        """Return the sandbox of a preview, and count the request. 404, 409; 401 without the password of a protected
+        port; 429 when the emulator has a tier and the port's minute is used up."""
+        sandbox = self._store.sandboxes.get(sandbox_id)
         if sandbox is None:
             raise not_found("sandbox", sandbox_id)
         act_for(sandbox.account_id)
@@ -121,9 +144,9 @@ class Ports:
         return sandbox
 
     def _count(self, port: Port) -> None:
-        if self._services.config.tier is None:
+        if self._config.tier is None:
             return
-        now = self._services.clock.time()
+        now = self._clock.time()
         minute = int(now // 60)
         seen = port.window[1] if port.window[0] == minute else 0
         if seen >= limits.PREVIEW_REQUESTS:
@@ -135,12 +158,12 @@ class Ports:
         port.window = (minute, seen + 1)
 
     async def connect(self, sandbox: Sandbox, number: int) -> socket.socket:
-        """A connection to the port, wherever the sandbox's network is. 502 when it cannot be had, 503 when too few
-        descriptors are left."""
-        assert sandbox.cage is not None
+        """Connect to the port in the sandbox's network. 502 when that fails, 503 when too few descriptors are left."""
+        cage = self._live.of(sandbox).cage
+        assert cage is not None
         require_descriptors(descriptors.has_room_for_stream(), "a preview")
-        own_network = self._services.isolation.own_network and sandbox.network_mode != "full"
+        own_network = self._isolation.current.own_network and sandbox.network_mode != "full"
         try:
-            return await sandbox.cage.connect(sandbox.ports[number].address, number, own_network)
+            return await cage.connect(sandbox.ports[number].address, number, own_network)
         except (OSError, SandboxGone, KeyError, asyncio.TimeoutError) as error:
             raise ApiError(502, f"port {number} of sandbox {sandbox.id} cannot be reached: {error}") from None

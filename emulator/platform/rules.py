@@ -1,6 +1,6 @@
-"""Alert rules: every account has one of each type, with numbers that it may change (wire-contract.md 3.8).
+"""Alert rules: every account has one of each type (docs/contract/wire-contract.md 3.8).
 
-No source gives the platform's defaults but the 80 % of a budget and the trust score of 70; the other numbers are ours.
+Of the defaults only the 80 % of a budget and the trust score of 70 have a source; the others are ours.
 """
 
 from __future__ import annotations
@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Optional
 
+from ..control.randomness import Randomness
 from ..store import Account, AlertRule
 from .errors import invalid, not_found
-from .services import Services
 
-#: Type of rule -> its knobs with their defaults. `threshold_percent` is of a budget, `multiplier_threshold` times the
-#: average cost of the account's earlier agent sessions, `score_threshold` a trust score of 0 to 100.
+#: Type of rule -> its settings with their defaults. `threshold_percent` is of a budget, `multiplier_threshold` times
+#: the average cost of the account's earlier agent sessions, `score_threshold` a trust score of 0 to 100.
 DEFAULTS: dict[str, dict[str, float]] = {
     "budget_exceeded": {"threshold_percent": 80},
     "cost_anomaly": {"multiplier_threshold": 3},
@@ -21,28 +21,29 @@ DEFAULTS: dict[str, dict[str, float]] = {
     "error_spike": {"error_count_threshold": 10, "window_minutes": 5},
     "trust_score_low": {"score_threshold": 70},
 }
-#: The largest number a knob takes: a year of minutes, and then some.
+#: The largest value of a setting: more than a year of minutes.
 MOST = 1_000_000
 SCORE_MOST = 100
 
 
 class Rules:
-    def __init__(self, services: Services) -> None:
-        self._services = services
+    def __init__(self, randomness: Randomness) -> None:
+        self._randomness = randomness
 
     def of(self, account: Account) -> list[AlertRule]:
-        """One per type, in the order of DEFAULTS; made when they are first asked for."""
+        """The account's rules, one per type in the order of DEFAULTS, created with the first call."""
         if not account.rules:
             for kind in DEFAULTS:
-                identifier = self._services.randomness.identifier("rule", account.rules)
+                identifier = self._randomness.identifier("rule", account.rules)
                 account.rules[identifier] = AlertRule(identifier, account.id, kind, account.created_at)
         return list(account.rules.values())
 
     def of_type(self, account: Account, kind: str) -> AlertRule:
+        """The account's rule of a type in DEFAULTS."""
         return next(rule for rule in self.of(account) if rule.type == kind)
 
     def update(self, account: Account, rule_id: str, enabled: Optional[bool], config: Mapping[str, float]) -> AlertRule:
-        """Changes what is given and leaves the rest. A knob of 0 goes back to its default."""
+        """Change the given settings. 0 restores a default. 404 for an unknown rule, 400 for a wrong value."""
         self.of(account)
         rule = account.rules.get(rule_id)
         if rule is None:
@@ -58,5 +59,5 @@ class Rules:
 
 
 def config_of(rule: AlertRule) -> dict[str, float]:
-    """What the rule goes by: its own numbers over the defaults, and what else was set without being of use to it."""
+    """Return the rule's settings: its own over the defaults, unknown ones included."""
     return {**DEFAULTS[rule.type], **{name: value for name, value in rule.config.items() if value}}

@@ -5,35 +5,61 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+from pathlib import Path
 from typing import TYPE_CHECKING, Callable, Optional
 
 from ..cage.disk import TooLarge
 from ..cage.init_client import SandboxGone
-from ..store import Account, Sandbox, Snapshot
+from ..control.clock import Clock
+from ..control.randomness import Randomness
+from ..store import Account, Sandbox, Snapshot, Store
 from ..workers import Stop
 from . import limits
+from .background import BackgroundTasks
+from .durability import Durability
 from .errors import ApiError, not_found, not_running, plan_limit
-from .services import Services
+from .live_sandboxes import LiveSandboxes
+from .recorder import SandboxRecorder
+from .signals import Signals
 
 if TYPE_CHECKING:
     from ..cage.cage import Cage
     from ..cage.gzipped import Gzipped
 
 AUTOMATIC = "auto-pause"
-#: Download URLs whose expiry follows a clock that is set; of older ones the text alone counts.
+#: Download URLs whose expiry is moved along when the clock is set; an older one expires at the time in its text.
 _DOWNLOADS_KEPT = 1000
 
 
 class Snapshots:
-    def __init__(self, services: Services) -> None:
-        self._services = services
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        live: LiveSandboxes,
+        randomness: Randomness,
+        files_dir: Path,
+        signals: Signals,
+        recorder: SandboxRecorder,
+        background: BackgroundTasks,
+        durability: Durability,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._live = live
+        self._randomness = randomness
+        self._files_dir = files_dir
+        self._signals = signals
+        self._recorder = recorder
+        self._background = background
+        self._durability = durability
         self.signing_key = secrets.token_bytes(32)
-        #: Of each download URL, by signature: its account, and when it expires if the clock was set since.
+        #: By signature of a download URL: its account, and when it expires, moved along when the clock is set.
         self._downloads: dict[str, tuple[str, float]] = {}
-        #: What stops the copies that are being made: of a snapshot, by its id; into a sandbox, by its id.
+        #: What stops a copy that is being made: by snapshot that is taken; by sandbox that is restored.
         self._taking: dict[str, Stop] = {}
         self._restoring: dict[str, Stop] = {}
-        services.signals.connect("clock_set", self._clock_set)
+        self._signals.connect("clock_set", self._clock_set)
 
     def _clock_set(self, account_id: str, seconds: float) -> None:
         for signature, (owner, expires) in self._downloads.items():
@@ -41,28 +67,30 @@ class Snapshots:
                 self._downloads[signature] = (owner, expires + seconds)
 
     def get(self, account: Account, snapshot_id: str) -> Snapshot:
-        snapshot = self._services.store.snapshots.get(snapshot_id)
+        """Return a snapshot. 404 for an unknown one, and for another account's."""
+        snapshot = self._store.snapshots.get(snapshot_id)
         if snapshot is None or snapshot.account_id != account.id:
             raise not_found("snapshot", snapshot_id)
         return snapshot
 
     def owner(self, snapshot_id: str) -> Optional[Account]:
-        snapshot = self._services.store.snapshots.get(snapshot_id)
-        return None if snapshot is None else self._services.store.accounts.get(snapshot.account_id)
+        """Return the account of a snapshot; None for an unknown one."""
+        snapshot = self._store.snapshots.get(snapshot_id)
+        return None if snapshot is None else self._store.accounts.get(snapshot.account_id)
 
     def of_sandbox(self, account: Account, sandbox_id: str) -> list[Snapshot]:
-        """Oldest first. 404 for a sandbox that is gone: its snapshots stay, and are found by their own ids."""
-        sandbox = self._services.store.sandboxes.get(sandbox_id)
+        """The snapshots of a sandbox, oldest first. 404 for a sandbox that is gone: its snapshots are found by id."""
+        sandbox = self._store.sandboxes.get(sandbox_id)
         if sandbox is None or sandbox.account_id != account.id:
             raise not_found("sandbox", sandbox_id)
         return self._of(sandbox_id, account.id)
 
     def of_account(self, account: Account) -> list[Snapshot]:
-        """Oldest first."""
-        return [snap for snap in self._services.store.snapshots.values() if snap.account_id == account.id]
+        """The account's snapshots, oldest first."""
+        return [snap for snap in self._store.snapshots.values() if snap.account_id == account.id]
 
     def _of(self, sandbox_id: str, account_id: str) -> list[Snapshot]:
-        everything = self._services.store.snapshots.values()
+        everything = self._store.snapshots.values()
         return [snap for snap in everything if snap.sandbox_id == sandbox_id and snap.account_id == account_id]
 
     # --- taking
@@ -70,7 +98,11 @@ class Snapshots:
     def create(
         self, sandbox: Sandbox, name: str, description: str, failing: Callable[[], Optional[str]] = lambda: None
     ) -> Snapshot:
-        """A pending snapshot that completes by itself, or fails with the reason that `failing` returns."""
+        """Begin a snapshot, and return it while it is pending. 403 when the sandbox has too many, 409 in a wrong state.
+
+        Args:
+            failing: Returns the reason why the snapshot fails, or None.
+        """
         if sandbox.status not in ("running", "paused"):
             raise not_running(sandbox.id, sandbox.status)
         manual = [snap for snap in self._of(sandbox.id, sandbox.account_id) if snap.trigger == "manual"]
@@ -83,13 +115,14 @@ class Snapshots:
         return self._begin(sandbox, name, description, "manual", failing())
 
     def take_automatic(self, sandbox: Sandbox) -> Snapshot:
+        """Begin the snapshot of a pause. It replaces the sandbox's earlier automatic ones."""
         return self._begin(sandbox, AUTOMATIC, "", "auto")
 
     def _begin(
         self, sandbox: Sandbox, name: str, description: str, trigger: str, failing: Optional[str] = None
     ) -> Snapshot:
-        store = self._services.store
-        identifier = self._services.randomness.identifier("snap", store.snapshots)
+        store = self._store
+        identifier = self._randomness.identifier("snap", store.snapshots)
         snapshot = Snapshot(
             id=identifier,
             account_id=sandbox.account_id,
@@ -97,18 +130,18 @@ class Snapshots:
             name=name or identifier,
             description=description,
             trigger=trigger,
-            created_at=self._services.clock.timestamp(),
-            file=self._services.files_dir / "snapshots" / f"{identifier}.tar",
+            created_at=self._clock.timestamp(),
+            file=self._files_dir / "snapshots" / f"{identifier}.tar",
         )
         store.snapshots[identifier] = snapshot
-        self._services.in_background(self._take(sandbox, snapshot, failing))
+        self._background.start(self._take(sandbox, snapshot, failing))
         return snapshot
 
     async def _take(self, sandbox: Sandbox, snapshot: Snapshot, failing: Optional[str]) -> None:
         if failing is not None:
             self._failed(sandbox, snapshot, failing)
             return
-        cage = sandbox.cage
+        cage = self._live.of(sandbox).cage
         assert cage is not None
         stop = self._taking[snapshot.id] = Stop()
         try:
@@ -116,37 +149,37 @@ class Snapshots:
                 return
         finally:
             del self._taking[snapshot.id]
-        if snapshot.id not in self._services.store.snapshots:
+        if snapshot.id not in self._store.snapshots:
             snapshot.file.unlink(missing_ok=True)  # deleted while it was taken
             return
         snapshot.size_bytes = snapshot.file.stat().st_size
-        snapshot.completed_at = self._services.clock.timestamp()
+        snapshot.completed_at = self._clock.timestamp()
         snapshot.status = "completed"
         message = f"snapshot {snapshot.name} ({snapshot.id}) completed"
-        self._services.happened(sandbox, "snapshot", message, snapshot_id=snapshot.id, trigger=snapshot.trigger)
+        self._recorder.record_lifecycle(sandbox, "snapshot", message, snapshot_id=snapshot.id, trigger=snapshot.trigger)
         if snapshot.trigger == "auto":
             self._drop_older_automatic(snapshot)
 
     async def _copy(self, sandbox: Sandbox, cage: Cage, snapshot: Snapshot, stop: Stop) -> bool:
-        """Write the snapshot's file while the sandbox is held still. False when that failed."""
-        async with sandbox.disk:
-            held = sandbox.status == "running"
+        """Write the snapshot's file while the sandbox is frozen. Return False when that fails."""
+        async with self._live.of(sandbox).workspace_lock:
+            is_frozen = sandbox.status == "running"
             try:
-                if held:
+                if is_frozen:
                     try:
                         await cage.freeze()
                     except SandboxGone:
-                        held = False  # its processes are dead; its files are as still as they get
+                        is_frozen = False  # its processes have ended; nothing changes the files
                 try:
                     await cage.pack(snapshot.file, limits.SNAPSHOT_BYTES, stop)
                 finally:
-                    if held and cage.alive and sandbox.status == "running":
+                    if is_frozen and cage.alive and sandbox.status == "running":
                         await cage.thaw()
             except TooLarge:
                 self._failed(sandbox, snapshot, f"larger than {limits.SNAPSHOT_BYTES // 1024**3} GB")
                 return False
             except (OSError, SandboxGone) as error:
-                if snapshot.id in self._services.store.snapshots:  # else it was deleted, which has stopped it
+                if snapshot.id in self._store.snapshots:  # else it was deleted, which has stopped it
                     self._failed(sandbox, snapshot, str(error))
                 return False
             except Exception as error:
@@ -156,8 +189,8 @@ class Snapshots:
 
     def _failed(self, sandbox: Sandbox, snapshot: Snapshot, why: str) -> None:
         snapshot.status = "failed"
-        snapshot.completed_at = self._services.clock.timestamp()
-        self._services.failed(sandbox, f"snapshot {snapshot.name} ({snapshot.id}) failed: {why}")
+        snapshot.completed_at = self._clock.timestamp()
+        self._recorder.record_error(sandbox, f"snapshot {snapshot.name} ({snapshot.id}) failed: {why}")
 
     def _drop_older_automatic(self, newest: Snapshot) -> None:
         for snapshot in self._of(newest.sandbox_id, newest.account_id):
@@ -167,12 +200,13 @@ class Snapshots:
     # --- using
 
     async def restore(self, snapshot: Snapshot, target: Sandbox) -> None:
-        """Replaces the target's whole workspace, or leaves it untouched."""
-        if target.status != "running" or target.cage is None:
+        """Replace the target's whole workspace, or leave it unchanged. 404, 409; 507 when files cannot be written."""
+        live = self._live.of(target)
+        if target.status != "running" or live.cage is None:
             raise not_running(target.id, target.status)
         self._require_completed(snapshot)
-        cage = target.cage
-        async with target.disk:
+        cage = live.cage
+        async with live.workspace_lock:
             self._require_restorable(snapshot, target)
             try:
                 await cage.freeze()
@@ -187,19 +221,18 @@ class Snapshots:
                 raise not_running(target.id, target.status) from None
             except OSError as error:
                 self._require_restorable(snapshot, target)
-                self._services.failed(target, f"restore of {snapshot.id} failed: {error}")
+                self._recorder.record_error(target, f"restore of {snapshot.id} failed: {error}")
                 raise ApiError(507, f"restoring {snapshot.id} failed, the workspace is untouched: {error}") from None
         message = f"restored snapshot {snapshot.name} ({snapshot.id})"
-        self._services.happened(target, "restore", message, snapshot_id=snapshot.id)
+        self._recorder.record_lifecycle(target, "restore", message, snapshot_id=snapshot.id)
 
     def _require_restorable(self, snapshot: Snapshot, target: Sandbox) -> None:
-        """404 for a snapshot or a sandbox that was deleted while the restore waited or ran, 409 for a sandbox that is
-        not running any more."""
+        """Raise 404 for a snapshot or sandbox that was deleted meanwhile, 409 for a sandbox that is not running."""
         if target.status == "destroyed":
             raise not_found("sandbox", target.id)
         if target.status != "running":
             raise not_running(target.id, target.status)
-        if snapshot.id not in self._services.store.snapshots:
+        if snapshot.id not in self._store.snapshots:
             raise not_found("snapshot", snapshot.id)
 
     def stop_restoring(self, sandbox: Sandbox) -> None:
@@ -208,14 +241,15 @@ class Snapshots:
             self._restoring[sandbox.id].set("the sandbox was destroyed")
 
     def delete(self, snapshot: Snapshot) -> None:
-        """Delete it; one that is pending is stopped."""
-        self._services.store.snapshots.pop(snapshot.id, None)
+        """Delete a snapshot; stop one that is pending."""
+        self._store.snapshots.pop(snapshot.id, None)
         if snapshot.id in self._taking:
             self._taking[snapshot.id].set("the snapshot was deleted")
-        self._services.commit()  # no record without its file
+        self._durability.commit()  # no record without its file
         snapshot.file.unlink(missing_ok=True)
 
     def delete_all(self, account: Account) -> None:
+        """Delete the account's snapshots."""
         for snapshot in self.of_account(account):
             self.delete(snapshot)
 
@@ -233,9 +267,9 @@ class Snapshots:
     # --- downloading
 
     def sign_download(self, snapshot: Snapshot) -> str:
-        """Path and query of a URL that needs no key, for `limits.DOWNLOAD_SECONDS`."""
+        """Return path and query of a URL that works without a key, for `limits.DOWNLOAD_SECONDS`."""
         self._require_completed(snapshot)
-        expires = int(self._services.clock.time()) + limits.DOWNLOAD_SECONDS
+        expires = int(self._clock.time()) + limits.DOWNLOAD_SECONDS
         signature = self._signature(snapshot.id, expires)
         while len(self._downloads) >= _DOWNLOADS_KEPT:
             del self._downloads[next(iter(self._downloads))]
@@ -247,7 +281,7 @@ class Snapshots:
         return hmac.new(self.signing_key, text, hashlib.sha256).hexdigest()
 
     def signed_content(self, snapshot_id: str, expires: str, signature: str) -> Gzipped:
-        """The `.tar.gz` behind a signed URL, to be closed. 403 for one that is expired or altered. Iterating blocks."""
+        """Return the `.tar.gz` of a signed URL, to be closed. 403 for an expired or altered URL. Iterating blocks."""
         try:
             until = int(expires)
         except ValueError:
@@ -255,9 +289,9 @@ class Snapshots:
         good = hmac.compare_digest(self._signature(snapshot_id, until).encode(), signature.encode())
         if not good or str(until) != expires:
             raise ApiError(403, "the download URL is not valid; ask for a new one", "policy_denied")
-        if self._services.clock.time() > self._downloads.get(signature, ("", float(until)))[1]:
+        if self._clock.time() > self._downloads.get(signature, ("", float(until)))[1]:
             raise ApiError(403, "the download URL has expired; ask for a new one", "policy_denied")
-        snapshot = self._services.store.snapshots.get(snapshot_id)
+        snapshot = self._store.snapshots.get(snapshot_id)
         if snapshot is None:
             raise not_found("snapshot", snapshot_id)
         from ..cage.gzipped import Gzipped

@@ -1,15 +1,18 @@
-"""Trust scores: how far an agent session may be trusted by what happened in it. It begins with 100.
+"""Trust scores of agent sessions: 100 at first, and less by the events in the session.
 
-What an event costs: trust_rules.py. What follows from a low score: alarms.py, told by the signal `trust_changed`.
+What an event costs is in trust_rules.py. A low score triggers alerts (alert_triggers.py) by the signal
+`trust_changed`.
 """
 
 from __future__ import annotations
 
 from typing import Optional
 
+from ..control.clock import Clock
 from ..history import Event
-from ..store import Sandbox, Session
-from .services import Services
+from ..store import AgentSession, Sandbox, Store
+from .recorder import SandboxRecorder
+from .signals import Signals
 
 #: Charges of a session that are remembered, so that they are made once.
 CHARGED_MOST = 10_000
@@ -19,21 +22,24 @@ AT_ONCE = 10.0
 
 
 class Trust:
-    def __init__(self, services: Services) -> None:
-        self._services = services
-        services.signals.connect("event", self._happened)
+    def __init__(self, store: Store, clock: Clock, signals: Signals, recorder: SandboxRecorder) -> None:
+        self._store = store
+        self._clock = clock
+        self._signals = signals
+        self._recorder = recorder
+        self._signals.connect("event", self._event)
 
-    def _happened(self, sandbox: Optional[Sandbox], event: Event) -> None:
-        session = self._services.store.sessions.get(event.session_id)
+    def _event(self, sandbox: Optional[Sandbox], event: Event) -> None:
+        session = self._store.sessions.get(event.session_id)
         if session is None or session.account_id != event.account_id:  # clients may choose any session id
             return
-        from .trust_rules import CommandFacts, charges  # reading commands, for those who have an agent
+        from .trust_rules import EventFacts, charges  # loaded with the first event of an agent session
 
-        seen = CommandFacts(event, _known_hosts(sandbox))
-        if seen.operation == "delete":
-            seen.deletions = self._deletions(session)
+        facts = EventFacts(event, _known_hosts(sandbox))
+        if facts.operation == "delete":
+            facts.deletions = self._deletions(session)
         points = 0
-        for rule, what in charges(seen):
+        for rule, what in charges(facts):
             if rule.once:
                 if (rule.name, what) in session.charged:
                     continue
@@ -42,32 +48,32 @@ class Trust:
             points += rule.points
             if sandbox is not None:
                 message = f"trust of {session.id}: -{rule.points} for {rule.looks_at} ({what})"
-                self._services.note(sandbox, message, "trust")
+                self._recorder.log(sandbox, message, "trust")
         if points:
             self._lower(sandbox, session, points)
 
-    def _deletions(self, session: Session) -> int:
-        """How many there were at once, this one included. Once they were too many, counting begins anew."""
+    def _deletions(self, session: AgentSession) -> int:
+        """Return how many deletions there were at once, this one included. After too many, counting starts again."""
         from .trust_rules import MANY_FILES
 
-        now = self._services.clock.time()
+        now = self._clock.time()
         session.deletions = [at for at in session.deletions if now - at <= AT_ONCE] + [now]
         count = len(session.deletions)
         if count > MANY_FILES:
             session.deletions.clear()
         return count
 
-    def _lower(self, sandbox: Optional[Sandbox], session: Session, points: int) -> None:
+    def _lower(self, sandbox: Optional[Sandbox], session: AgentSession, points: int) -> None:
         before = session.trust_score
         session.trust_score = max(0, before - points)
-        session.trust_updated_at = self._services.clock.time()
+        session.trust_updated_at = self._clock.time()
         if sandbox is not None and session.trust_score != before:
             score = session.trust_score
-            self._services.signals.send("trust_changed", sandbox=sandbox, session=session, before=before, score=score)
+            self._signals.send("trust_changed", sandbox=sandbox, session=session, before=before, score=score)
 
 
 def _known_hosts(sandbox: Optional[Sandbox]) -> list[str]:
-    """Hosts that whoever made the sandbox has named."""
+    """Return the hosts that the create of the sandbox names."""
     if sandbox is None:
         return []
     named = [entry.rpartition(":")[0] or entry for entry in sandbox.allowlist]

@@ -1,7 +1,7 @@
-"""What costs an agent session trust: the rule table. Source: platform-behaviour.md, Part B, 10.
+"""The table of trust rules: what costs an agent session trust. Source: docs/contract/platform-behaviour.md, Part B, 10.
 
-Where the documents give one number, it is theirs; where they give a range, ours lies inside it; where they give a word,
-minor is 5 to 10 points, moderate 10 to 20, severe 20 to 30.
+A number of the source is taken over; within a range of the source ours is chosen; of its words, minor is 5 to 10
+points, moderate 10 to 20, severe 20 to 30.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from ..history import Event
 from .commands import Step, full_path, hosts_in_urls, steps
 
 LARGE_DOWNLOAD = 100 * 1000**2
-#: "Large transfers" is all the documents say; this one is ours.
+#: The source says "large transfers" only; the number is ours.
 LARGE_UPLOAD = 10 * 1000**2
 MANY_FILES = 10
 
-#: Registries, code hosts and model providers. With what is below them.
+#: Registries, code hosts and model providers, with all of their subdomains.
 KNOWN_HOSTS = (
     *("localhost", "caged.dev"),
     *("pypi.org", "pythonhosted.org", "npmjs.org", "npmjs.com", "yarnpkg.com", "nodejs.org", "golang.org", "go.dev"),
@@ -39,7 +39,7 @@ _SENSITIVE_VARIABLE = re.compile(rf"\$\{{?{_SENSITIVE}|\bprintenv\s+{_SENSITIVE}
 _SETTINGS_FILE = re.compile(r"/\.env(?:\.(?!example|sample|template)[\w-]+)?$")
 #: White space is bounded, so that a search takes time in proportion to the command.
 _SPACE = r"\s{0,50}"
-#: One that runs its standard input: not `python -m json.tool`, `sh -c ...`, `node script.js`.
+#: An interpreter that runs its standard input: not `python -m json.tool`, `sh -c ...`, `node script.js`.
 _INTERPRETER = (
     rf"(?:sudo\s{_SPACE})?(?:/\S{{0,40}}/)?"
     rf"(?:(?:ba|da|z|a|k)?sh\b(?!\s{_SPACE}-c)"
@@ -53,15 +53,15 @@ _FETCH_SUBSTITUTED = re.compile(
 )
 _HOST_NETWORK = re.compile(r"\bnsenter\b|\bip\s+netns\b|--net(?:work)?[= ]host\b|/proc/1/ns/net")
 _NEW_KEYS = re.compile(r"\bssh-keygen\b|\bopenssl\s+(?:req|genrsa|genpkey|ecparam)\b|\bgpg2?\s.{0,80}--(?:full-)?gen")
-#: Directories that are made to be removed.
+#: Directories that are regularly removed.
 _DISPOSABLE = re.compile(
     r"(?:^|/)(?:node_modules|dist|build|target|out|coverage|__pycache__|\.?venv|tmp|\.[\w-]*cache)(?:/|$)"
 )
 _WIDE = re.compile(r"(?:/|/root|/workspace)?(?:/?[*.]|/?\.\*|\.\.)?/?|~/?\**|.*/\*")
 
 
-class CommandFacts:
-    """An event as the rules look at it. `known`: hosts that are known in this sandbox besides KNOWN_HOSTS."""
+class EventFacts:
+    """An event as the rules examine it. `known`: hosts that are known in this sandbox besides KNOWN_HOSTS."""
 
     def __init__(self, event: Event, known: Sequence[str]) -> None:
         self.data: dict[str, Any] = event.data if isinstance(event.data, dict) else {}
@@ -83,7 +83,7 @@ class CommandFacts:
         return value if isinstance(value, (int, float)) and not isinstance(value, bool) else 0
 
     def unknown(self, hosts: Sequence[str]) -> str:
-        """The first of them that nobody knows, or nothing."""
+        """Return the first host that is not known; empty when all are."""
         return next((host for host in hosts if not self._is_known(host)), "")
 
     def _is_known(self, host: str) -> bool:
@@ -94,21 +94,21 @@ class CommandFacts:
 
     @property
     def host(self) -> str:
-        """Of a network event."""
+        """The host of a network event."""
         return self._text("host").lower() if self.kind == "network" else ""
 
-    def speaking(self) -> list[Step]:
-        """Steps that do more than print their words."""
+    def effective_steps(self) -> list[Step]:
+        """Return the steps that do more than print their words."""
         return [step for step in self.steps if step.program not in ("echo", "printf", ":", "#")]
 
 
-# Each of these returns what it found, for the log, or nothing.
+# Each of these returns what it found, for the log, or an empty text.
 
 
-def deleted_many(seen: CommandFacts) -> str:
-    if seen.deletions > MANY_FILES:
-        return f"{seen.deletions} files deleted"
-    for step in seen.speaking():
+def deleted_many(facts: EventFacts) -> str:
+    if facts.deletions > MANY_FILES:
+        return f"{facts.deletions} files deleted"
+    for step in facts.effective_steps():
         operands = [word for word in step.operands if not _DISPOSABLE.search(word)]
         if step.program in ("rm", "unlink", "shred", "rmdir"):
             wide = [word for word in operands if _WIDE.fullmatch(word)]
@@ -122,56 +122,56 @@ def deleted_many(seen: CommandFacts) -> str:
     return ""
 
 
-def unknown_registry(seen: CommandFacts) -> str:
-    for step in seen.steps:
+def unknown_registry(facts: EventFacts) -> str:
+    for step in facts.steps:
         words = step.operands
         if "install" not in words and "add" not in words and step.program not in ("npx", "uvx"):
             continue
         if step.program.startswith(("pip", "python", "uv", "npm", "npx", "yarn", "pnpm", "gem", "cargo", "apt")):
             index = [step.value("-i", "--index-url", "--extra-index-url", "--registry", "--source") or ""]
-            host = seen.unknown(hosts_in_urls(" ".join([*index, *words])))
+            host = facts.unknown(hosts_in_urls(" ".join([*index, *words])))
             if host:
                 return host
         if step.program == "go" and words[:1] == ["install"]:
-            return seen.unknown([word.split("/")[0] for word in words[1:] if "." in word.split("/")[0]])
+            return facts.unknown([word.split("/")[0] for word in words[1:] if "." in word.split("/")[0]])
     return ""
 
 
-def large_download(seen: CommandFacts) -> str:
-    size = seen.number("bytes_received") if seen.kind == "network" else 0
-    return f"{size / 1000**2:.0f} MB from {seen.host or 'somewhere'}" if size > LARGE_DOWNLOAD else ""
+def large_download(facts: EventFacts) -> str:
+    size = facts.number("bytes_received") if facts.kind == "network" else 0
+    return f"{size / 1000**2:.0f} MB from {facts.host or 'an unknown host'}" if size > LARGE_DOWNLOAD else ""
 
 
-def config_outside_project(seen: CommandFacts) -> str:
-    return next((path for path in _changed(seen) if _OWN_CONFIG.match(path)), "")
+def config_outside_project(facts: EventFacts) -> str:
+    return next((path for path in _changed(facts) if _OWN_CONFIG.match(path)), "")
 
 
-def unknown_host(seen: CommandFacts) -> str:
-    return seen.unknown([seen.host]) or next(filter(None, (seen.unknown(step.hosts()) for step in seen.steps)), "")
+def unknown_host(facts: EventFacts) -> str:
+    return facts.unknown([facts.host]) or next(filter(None, (facts.unknown(step.hosts()) for step in facts.steps)), "")
 
 
-def as_root(seen: CommandFacts) -> str:
-    return next((s.text for s in seen.steps if "sudo" in s.wrappers or "doas" in s.wrappers or s.program == "su"), "")
+def as_root(facts: EventFacts) -> str:
+    return next((s.text for s in facts.steps if "sudo" in s.wrappers or "doas" in s.wrappers or s.program == "su"), "")
 
 
-def sensitive_variable(seen: CommandFacts) -> str:
-    found = _SENSITIVE_VARIABLE.search(seen.command)
+def sensitive_variable(facts: EventFacts) -> str:
+    found = _SENSITIVE_VARIABLE.search(facts.command)
     if found:
         return found[0]
-    return seen.path if _SETTINGS_FILE.search(seen.path) else ""
+    return facts.path if _SETTINGS_FILE.search(facts.path) else ""
 
 
-def new_keys(seen: CommandFacts) -> str:
-    return next((found[0] for found in (_NEW_KEYS.search(step.text) for step in seen.speaking()) if found), "")
+def new_keys(facts: EventFacts) -> str:
+    return next((found[0] for found in (_NEW_KEYS.search(step.text) for step in facts.effective_steps()) if found), "")
 
 
-def credential_file(seen: CommandFacts) -> str:
-    texts = [seen.path] if seen.operation not in ("", "list") else [step.text for step in seen.speaking()]
+def credential_file(facts: EventFacts) -> str:
+    texts = [facts.path] if facts.operation not in ("", "list") else [step.text for step in facts.effective_steps()]
     return next((found[0] for found in map(_CREDENTIALS.search, texts) if found), "")
 
 
-def remote_execution(seen: CommandFacts) -> str:
-    command = seen.command
+def remote_execution(facts: EventFacts) -> str:
+    command = facts.command
     for pipe in _PIPED_TO_INTERPRETER.finditer(command):
         before = max(command.rfind(end, 0, pipe.start()) for end in "|;\n")
         fetch = _FETCH.search(command, max(before + 1, pipe.start() - 500), pipe.start())
@@ -181,45 +181,54 @@ def remote_execution(seen: CommandFacts) -> str:
     return found[0].strip() if found else ""
 
 
-def host_network(seen: CommandFacts) -> str:
-    return next((found[0] for found in (_HOST_NETWORK.search(step.text) for step in seen.speaking()) if found), "")
+def host_network(facts: EventFacts) -> str:
+    return next(
+        (found[0] for found in (_HOST_NETWORK.search(step.text) for step in facts.effective_steps()) if found), ""
+    )
 
 
-def system_files(seen: CommandFacts) -> str:
-    return next((path for path in _changed(seen) if _SYSTEM.match(path)), "")
+def system_files(facts: EventFacts) -> str:
+    return next((path for path in _changed(facts) if _SYSTEM.match(path)), "")
 
 
-def exfiltration(seen: CommandFacts) -> str:
-    if seen.number("bytes_sent") > LARGE_UPLOAD and seen.unknown([seen.host]):
-        return seen.host
-    for step in seen.steps:
+def exfiltration(facts: EventFacts) -> str:
+    if facts.number("bytes_sent") > LARGE_UPLOAD and facts.unknown([facts.host]):
+        return facts.host
+    for step in facts.steps:
         if step.program == "curl":
             upload = step.has("T", "--upload-file") or "@" in " ".join(w for w in step.words if "://" not in w)
         elif step.program == "wget":
             upload = step.value("--post-file", "--body-file") is not None
         else:
             upload = step.program in ("scp", "rsync") and ":" in (step.operands or [""])[-1]
-        host = seen.unknown(step.hosts()) if upload else ""
+        host = facts.unknown(step.hosts()) if upload else ""
         if host:
             return host
     return ""
 
 
-def _changed(seen: CommandFacts) -> list[str]:
-    if seen.operation in ("write", "create", "delete", "rename"):
-        return [seen.path] if seen.path else []
-    return [path for step in seen.steps for path in step.changed_paths()]
+def _changed(facts: EventFacts) -> list[str]:
+    if facts.operation in ("write", "create", "delete", "rename"):
+        return [facts.path] if facts.path else []
+    return [path for step in facts.steps for path in step.changed_paths()]
 
 
 @dataclass(frozen=True)
 class Rule:
-    """`covered_by`: rules that charge for the same thing, so that it is not charged twice. `once`: a program that tries
-    the same host again and again is charged for it once a session."""
+    """A rule of the table.
+
+    Attributes:
+        points: What a match costs.
+        looks_at: What the rule looks for, in words.
+        find: Returns what it has found in an event, or an empty text.
+        covered_by: Rules that charge for the same thing, so that it is not charged twice.
+        once: The same finding is charged once a session, e.g. for a program that tries a host again and again.
+    """
 
     name: str
     points: int
     looks_at: str
-    look: Callable[[CommandFacts], str]
+    find: Callable[[EventFacts], str]
     covered_by: tuple[str, ...] = ()
     once: bool = False
 
@@ -251,11 +260,11 @@ RULES = (
 )
 
 
-def charges(seen: CommandFacts) -> list[tuple[Rule, str]]:
-    """The rules that an event broke, each with what it found."""
+def charges(facts: EventFacts) -> list[tuple[Rule, str]]:
+    """Return the rules that an event breaks, each with what it has found."""
     found: list[tuple[Rule, str]] = []
     for rule in RULES:
-        what: Optional[str] = rule.look(seen)
+        what: Optional[str] = rule.find(facts)
         if what and not any(other.name in rule.covered_by for other, _what in found):
             found.append((rule, what[:200]))
     return found

@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 async def in_thread(call: Callable[[], T], name: str) -> T:
-    """Run a function of a test in a thread of its own: it may block, and the loop's pool is for files. When the caller
+    """Run a function of a test in a thread of its own: it may block, and other threads are for files. When the caller
     is cancelled the thread goes on, and its result is dropped.
 
     Raises:

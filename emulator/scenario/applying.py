@@ -103,7 +103,7 @@ class _Application:
                 name = entry.get("sandbox")
                 if name is None or name in self._names:
                     continue
-                box = self._platform.services.store.sandboxes.get(str(name))
+                box = self._platform.store.sandboxes.get(str(name))
                 if box is None or self._account.id not in (box.account_id, ALL_ACCOUNTS):
                     hint = suggestion(str(name), self._names)
                     raise ScenarioError(f"{kind}[{index}]: sandbox: there is no sandbox {name!r} in the scenario{hint}")
@@ -139,7 +139,7 @@ class _Application:
         return options
 
     async def _freeze(self, moment: Any) -> None:
-        clock, account = self._platform.services.clock, self._account.id
+        clock, account = self._platform.clock, self._account.id
         before = clock.state()
         kept = before if account == ALL_ACCOUNTS else {name: dial for name, dial in before.items() if name == account}
 
@@ -224,10 +224,10 @@ class _Application:
 
     async def _remove(self, box: str) -> None:
         """A sandbox, and the snapshots that were taken of it."""
-        store = self._platform.services.store
+        store = self._platform.store
         known = store.sandboxes.get(box)
         if known is not None:
-            await self._platform.sandboxes.destroy(known)
+            await self._platform.lifecycle.destroy(known)
         for snapshot in [one for one in store.snapshots.values() if one.sandbox_id == box]:
             self._platform.snapshots.delete(snapshot)
 

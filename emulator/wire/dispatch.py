@@ -56,11 +56,11 @@ class Dispatcher:
         act_for("")  # a request that came together with another inherits from that
         if operation.admin:
             return await self._administer(request, operation)
-        services = self._platform.services
+        platform = self._platform
         started = time.perf_counter()
-        entry = services.journal.add(
+        entry = platform.journal.add(
             RequestRecord(
-                at=services.clock.timestamp(),
+                at=platform.clock.timestamp(),
                 method=request.method,
                 path=request.scope["path"],
                 operation=operation.name,
@@ -78,14 +78,14 @@ class Dispatcher:
             elif not operation.public:
                 account, key = self._platform.accounts.authenticate(bearer(request))
             if account.id:
-                services.journal.assign(entry, account.id, services.clock.timestamp())
+                platform.journal.assign(entry, account.id, platform.clock.timestamp())
             if key is not None:
                 rate = self._platform.accounts.rate_window(account)
                 rate = self._platform.accounts.count_request(account)
                 if key.scope == "read_only" and method != "GET":
                     raise ApiError(403, "this key is read-only", "read_only_key", "", "api_key", key.id)
-            raw = await read_body(request, operation, services.turns)
-            injection = services.faults.take(
+            raw = await read_body(request, operation, platform.turns)
+            injection = platform.faults.take(
                 account.id,
                 operation.name,
                 request.method,
@@ -101,7 +101,7 @@ class Dispatcher:
                 injection = None  # the fault has had its effect
             else:
                 body = parse_body(raw, operation)
-                services.journal.hide(account.id, body.hidden())
+                platform.journal.hide(account.id, body.hidden())
                 entry.warnings += unknown_keys(body)
                 entry.warnings += unused_parts(request, operation)
                 call = Call(request, self._platform, account, key, body, entry.warnings, injection)
@@ -115,7 +115,7 @@ class Dispatcher:
             logger.exception("%s %s failed", request.method, request.scope["path"])
             response = problem(ApiError(500, "the emulator failed; its log has the traceback. Please report it."))
         add_common_headers(response, self._platform, rate)
-        if services.keeper is not None:
+        if platform.is_persistent:
             response = self._durable(response, request)
         if injection is not None and response.status_code != CLIENT_CLOSED_REQUEST:
             passed, response = response, fault_injection.after(injection, response, request)
@@ -123,7 +123,7 @@ class Dispatcher:
                 injection.release()  # the effect cannot happen any more
         entry.status = response.status_code
         entry.duration_ms = round((time.perf_counter() - started) * 1000, 3)
-        services.journal.finish(entry, self._kept(operation, account, raw), getattr(response, "body", b""))
+        platform.journal.finish(entry, self._kept(operation, account, raw), getattr(response, "body", b""))
         return response
 
     def _kept(self, operation: Operation, account: Account, raw: bytes) -> bytes:
@@ -131,7 +131,7 @@ class Dispatcher:
         if operation.body is None or operation.body.hidden is Body.hidden:
             return raw
         try:
-            self._platform.services.journal.hide(account.id, parse_body(raw, operation).hidden())
+            self._platform.journal.hide(account.id, parse_body(raw, operation).hidden())
         except ApiError:
             return b""
         return raw
@@ -140,12 +140,12 @@ class Dispatcher:
         """A call about the emulator itself: by the admin key, about the account that `?account=` names."""
         platform = self._platform
         try:
-            if not secrets.compare_digest(bearer(request).encode(), platform.services.admin_key.encode()):
+            if not secrets.compare_digest(bearer(request).encode(), platform.admin_key.encode()):
                 raise ApiError(401, "not the admin key; `caged-emulator serve` prints it, and --admin-key sets it")
             _check_query(request, operation)
             await _check_no_body(request, operation)
             account = platform.accounts.administered(request.query_params.get("account"))
-            raw = await read_body(request, operation, platform.services.turns)
+            raw = await read_body(request, operation, platform.turns)
             body = parse_body(raw, operation, unknown_keys=False)
             response = await operation.handler(Call(request, platform, account, None, body))
         except ApiError as refusal:
@@ -156,14 +156,14 @@ class Dispatcher:
             logger.exception("%s %s failed", request.method, request.scope["path"])
             response = problem(ApiError(500, "the emulator failed; its log has the traceback."))
         add_common_headers(response, platform, admin=True)
-        if platform.services.keeper is not None:
+        if platform.is_persistent:
             response = self._durable(response, request)
         return response
 
     def _durable(self, response: Response, request: Request) -> Response:
         """The response, once all that it may tell of is durable."""
         try:
-            self._platform.services.commit()
+            self._platform.commit()
         except OSError as error:
             logger.error("%s %s: %s", request.method, request.scope["path"], error)
             response = problem(ApiError(507, str(error)))
@@ -211,7 +211,7 @@ def add_common_headers(
     a call about the emulator, which changes no id that a seed makes repeatable."""
     limit, remaining, reset = rate or platform.accounts.rate_window()
     response.raw_headers += [
-        (b"x-request-id", b"req_%016x" % platform.services.randomness.bits("admin" if admin else "req", 64)),
+        (b"x-request-id", b"req_%016x" % platform.randomness.bits("admin" if admin else "req", 64)),
         (b"x-ratelimit-limit", b"%d" % limit),
         (b"x-ratelimit-remaining", b"%d" % remaining),
         (b"x-ratelimit-reset", b"%d" % reset),

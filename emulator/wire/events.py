@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from ..control.clock import from_rfc3339
 from ..platform import limits
-from ..platform.events import Told
+from ..platform.events import EventReport
 from .bodies import NAME_CHARACTERS
 from .operation import Body, Call, Model, Operations, json_reply
 
@@ -65,14 +65,14 @@ async def ingest(call: Call[IngestEvents]) -> Response:
     named = [name[:NAME_CHARACTERS] for name in sorted(ignored)[:WARNINGS_MOST]]
     call.warnings.extend(f"unknown key {name!r} of an event is ignored" for name in named)
     warnings: list[str] = []
-    told = [_told(event) for event in call.body.events]
-    accepted, errors = await call.platform.events.ingest(call.account, told, warnings)
+    reports = [_report(event) for event in call.body.events]
+    accepted, errors = await call.platform.events.ingest(call.account, reports, warnings)
     call.warnings.extend(warnings[:WARNINGS_MOST])
     return json_reply(Ingested(accepted=accepted, errors=errors))
 
 
-def _told(event: EventIn) -> Told:
-    return Told(
+def _report(event: EventIn) -> EventReport:
+    return EventReport(
         type=event.type,
         at=from_rfc3339(event.timestamp),
         duration_ms=(event.duration_ns or 0) / 1e6,

@@ -41,5 +41,5 @@ async def run(call: Call[Exec]) -> Response:
     outcome = await unless_hung_up(call.request, work)
     if len(outcome.output) > CHARACTERS:
         fields = {"output": outcome.output, "exit_code": outcome.exit_code}
-        return LargeJson(await call.platform.services.workers.walk.run(json_object, fields))
+        return LargeJson(await call.platform.workers.walk.run(json_object, fields))
     return json_reply(ExecOut(output=outcome.output, exit_code=outcome.exit_code, error=outcome.error))

@@ -62,7 +62,7 @@ async def list_directory(call: Call[NoBody]) -> Response:
     path = call.query("path") or WORKSPACE
     entries = await call.platform.files.entries(call.account, call.param("id"), path)
     if len(entries) > ENTRIES_MADE_AT_ONCE:
-        return LargeJson(await call.platform.services.workers.walk.run(_listed, entries))
+        return LargeJson(await call.platform.workers.walk.run(_listed, entries))
     return json_reply(
         [FileOut(name=e.name, path=e.path, type=e.kind, size=e.size, mod_time=rfc3339(e.mtime)) for e in entries]
     )

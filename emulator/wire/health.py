@@ -21,8 +21,8 @@ class Health(Model):
 
 @operations.add("GET", "/healthz", "health.get", public=True, reply=Health)
 async def get(call: Call[NoBody]) -> Response:
-    services = call.platform.services
-    refused = [describe(verdict) for verdict in services.probe_results if not verdict.works]
+    platform = call.platform
+    refused = [describe(verdict) for verdict in platform.probe_results if not verdict.works]
     return json_reply(
-        Health(status="ok", version=__version__, isolation=services.isolation.level, isolation_refused=refused)
+        Health(status="ok", version=__version__, isolation=platform.isolation.level, isolation_refused=refused)
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Optional
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from ..platform.services import Services
+from ..platform.platform import Platform
 from .operation import Operations
 from .sockets import Connection, SocketOperation, close, upgrade_required
 
@@ -26,16 +26,12 @@ MOST_REQUESTS = 1056
 
 
 async def mcp(connection: Connection) -> None:
-    from ..platform.mcp import McpSession  # a fifth of the emulator, for those who ask for it
-
     platform = connection.platform
-    session = McpSession(
-        platform.services, platform.sandboxes, connection.sandbox, read_only=connection.key.scope == "read_only"
-    )
+    session = platform.mcp.open(connection.sandbox, read_only=connection.key.scope == "read_only")
     async with platform.sandboxes.active(connection.sandbox):
         await connection.accept("mcp")
-        serving = asyncio.ensure_future(_serve(connection.socket, session, platform.services))
-        gone = asyncio.ensure_future(connection.sandbox.gone.wait())
+        serving = asyncio.ensure_future(_serve(connection.socket, session, platform))
+        gone = asyncio.ensure_future(platform.live.of(connection.sandbox).gone.wait())
         try:
             await asyncio.wait({serving, gone}, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -44,11 +40,11 @@ async def mcp(connection: Connection) -> None:
             results = await asyncio.gather(serving, gone, return_exceptions=True)
         if isinstance(results[0], Exception):
             raise results[0]
-        if connection.sandbox.gone.is_set():
+        if platform.live.of(connection.sandbox).gone.is_set():
             await close(connection.socket, 1001)
 
 
-async def _serve(socket: WebSocket, session: McpSession, services: Services) -> None:
+async def _serve(socket: WebSocket, session: McpSession, platform: Platform) -> None:
     """Serve until the client disconnects. Reading never waits for a tool: only a reader sees a disconnect and a
     cancellation. It waits only while a refusal is sent, so that a client that does not read cannot fill the memory."""
     working: set[asyncio.Task[None]] = set()
@@ -64,7 +60,7 @@ async def _serve(socket: WebSocket, session: McpSession, services: Services) -> 
             if refused is not None:
                 await _send(socket, refused.reply)
                 continue
-            task = asyncio.ensure_future(_answer(socket, session, services, text))
+            task = asyncio.ensure_future(_answer(socket, session, platform, text))
             working.add(task)
             task.add_done_callback(working.discard)
     finally:
@@ -98,10 +94,10 @@ def _is_notification(text: str) -> bool:
     return '"notifications/' in text[:1000]
 
 
-async def _answer(socket: WebSocket, session: McpSession, services: Services, text: str) -> None:
+async def _answer(socket: WebSocket, session: McpSession, platform: Platform, text: str) -> None:
     reply = await session.handle(text)
     if reply is not None:
-        services.commit()
+        platform.commit()
         await _send(socket, reply)
 
 

@@ -25,7 +25,7 @@ def note_foreign(
     """
     if refusal.status != 404 or not account.id:
         return
-    store = platform.services.store
+    store = platform.store
     for id in dict.fromkeys([*ids, *refusal.detail.replace("'", " ").split()]):
         found: Union[Sandbox, Snapshot, None] = store.sandboxes.get(id) or store.snapshots.get(id)
         if found is None or found.account_id == account.id:

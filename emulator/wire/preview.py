@@ -29,16 +29,16 @@ class Previews:
         self._platform = platform
 
     async def __call__(self, target: Target, scope: Scope, receive: Receive, send: Send) -> None:
-        services = self._platform.services
+        platform = self._platform
         method = scope.get("method", "GET")
-        entry = services.journal.add(
-            RequestRecord(services.clock.timestamp(), method, scope["path"], "preview", sandbox=target.sandbox_id)
+        entry = platform.journal.add(
+            RequestRecord(platform.clock.timestamp(), method, scope["path"], "preview", sandbox=target.sandbox_id)
         )
         act_for("")
-        sandbox = services.store.sandboxes.get(target.sandbox_id)
+        sandbox = platform.store.sandboxes.get(target.sandbox_id)
         if sandbox is not None:
             act_for(sandbox.account_id)
-            services.journal.assign(entry, sandbox.account_id, services.clock.timestamp())
+            platform.journal.assign(entry, sandbox.account_id, platform.clock.timestamp())
 
         async def answer(message: Message) -> None:
             if message["type"] == "http.response.start":

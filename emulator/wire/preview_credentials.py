@@ -31,16 +31,16 @@ class Credentials:
     """Tells the emulator's credentials from other text."""
 
     def __init__(self, platform: Platform) -> None:
-        self._services = platform.services
+        self._platform = platform
 
     def is_ours(self, token: bytes) -> bool:
         text = token.decode("latin-1")
-        store = self._services.store
+        store = self._platform.store
         return (
             text in store.keys
             or text in store.logins
             or text.startswith(PREFIX)
-            or secrets.compare_digest(token, self._services.admin_key.encode())
+            or secrets.compare_digest(token, self._platform.admin_key.encode())
         )
 
     def are_in(self, value: bytes) -> bool:

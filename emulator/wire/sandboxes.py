@@ -167,46 +167,46 @@ def shown(sandbox: Sandbox, now: float) -> SandboxOut:
     "POST", "/v1/sandboxes", "sandboxes.create", CreateSandbox, reply=SandboxOut, status=201, errors=[404, 503]
 )
 async def create(call: Call[CreateSandbox]) -> Response:
-    services = call.platform.services
-    sandbox = call.platform.sandboxes.new(call.account, **checked(call.body))
-    for warning in unused_options(call.body, sandbox, services):
+    platform = call.platform
+    sandbox = call.platform.lifecycle.new(call.account, **checked(call.body))
+    for warning in unused_options(call.body, sandbox, platform.config):
         call.warnings.append(warning)
-        services.note(sandbox, warning, "warning")
-    if sandbox.network_mode != "full" and not services.isolation.own_network:  # the log says so later
+        platform.recorder.log(sandbox, warning, "warning")
+    if sandbox.network_mode != "full" and not platform.isolation.own_network:  # the log says so later
         call.warnings.append(f"network_mode {sandbox.network_mode} is not enforced: the network is open")
     if sandbox.template in limits.OLDER_TEMPLATES:
         call.warnings.append(f"template {sandbox.template} is in older documentation only; the platform may refuse it")
-    await call.platform.sandboxes.build(sandbox, lambda: call.failing("error"))
-    return json_reply(shown(sandbox, call.platform.services.clock.time()), 201)
+    await call.platform.lifecycle.build(sandbox, lambda: call.failing("error"))
+    return json_reply(shown(sandbox, call.platform.clock.time()), 201)
 
 
 @operations.add("GET", "/v1/sandboxes", "sandboxes.list", reply=list[SandboxOut])
 async def list_all(call: Call[NoBody]) -> Response:
-    now = call.platform.services.clock.time()
+    now = call.platform.clock.time()
     return json_reply([shown(sandbox, now) for sandbox in call.platform.sandboxes.of(call.account)])
 
 
 @operations.add("GET", "/v1/sandboxes/{id}", "sandboxes.get", reply=SandboxOut)
 async def get(call: Call[NoBody]) -> Response:
     sandbox = call.platform.sandboxes.get(call.account, call.param("id"))
-    return json_reply(shown(sandbox, call.platform.services.clock.time()))
+    return json_reply(shown(sandbox, call.platform.clock.time()))
 
 
 @operations.add("DELETE", "/v1/sandboxes/{id}", "sandboxes.destroy")
 async def destroy(call: Call[NoBody]) -> Response:
-    await call.platform.sandboxes.destroy(call.platform.sandboxes.get(call.account, call.param("id")))
+    await call.platform.lifecycle.destroy(call.platform.sandboxes.get(call.account, call.param("id")))
     return no_content()
 
 
 @operations.add("POST", "/v1/sandboxes/{id}/pause", "sandboxes.pause", errors=[409])
 async def pause(call: Call[NoBody]) -> Response:
-    await call.platform.sandboxes.pause(call.platform.sandboxes.get(call.account, call.param("id")))
+    await call.platform.lifecycle.pause(call.platform.sandboxes.get(call.account, call.param("id")))
     return no_content()
 
 
 @operations.add("POST", "/v1/sandboxes/{id}/resume", "sandboxes.resume", errors=[409, 503])
 async def resume(call: Call[NoBody]) -> Response:
-    await call.platform.sandboxes.resume(call.platform.sandboxes.get(call.account, call.param("id")))
+    await call.platform.lifecycle.resume(call.platform.sandboxes.get(call.account, call.param("id")))
     return no_content()
 
 

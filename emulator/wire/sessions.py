@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from ..control.clock import rfc3339
 from ..platform.platform import Platform
-from ..store import Session
+from ..store import AgentSession
 from .operation import Call, Model, NoBody, Operations, json_reply
 
 operations = Operations()
@@ -82,9 +82,9 @@ class SummaryOut(Model):
     types: dict[str, int]
 
 
-def shown(platform: Platform, session: Session) -> SessionOut:
+def shown(platform: Platform, session: AgentSession) -> SessionOut:
     # Most sessions are short: a millisecond of a small machine is a few billionths of a dollar.
-    llm, compute = round(session.llm_cost, 9), round(platform.sessions.compute_cost(session), 9)
+    llm, compute = round(session.llm_cost, 9), round(platform.agent_sessions.compute_cost(session), 9)
     total = round(llm + compute, 9)
     ended = session.ended_at
     return SessionOut(
@@ -116,14 +116,14 @@ def _within(value: Optional[int], default: int, most: int) -> int:
 @operations.add("GET", "/v1/sandboxes/{id}/sessions", "sessions.list_by_sandbox", reply=list[SessionOut])
 async def list_by_sandbox(call: Call[NoBody]) -> Response:
     sandbox = call.platform.sandboxes.get(call.account, call.param("id"))
-    return json_reply([shown(call.platform, session) for session in call.platform.sessions.of_sandbox(sandbox)])
+    return json_reply([shown(call.platform, session) for session in call.platform.agent_sessions.of_sandbox(sandbox)])
 
 
 @operations.add("GET", "/v1/sessions", "sessions.list", reply=SessionPage, query={"page": int, "per_page": int})
 async def list_all(call: Call[NoBody]) -> Response:
     page = max(1, call.query_int("page") or 1)
     size = _within(call.query_int("per_page"), PER_PAGE, PER_PAGE_MOST)
-    sessions = call.platform.sessions.of(call.account)
+    sessions = call.platform.agent_sessions.of(call.account)
     start = (page - 1) * size
     return json_reply(
         SessionPage(
@@ -137,7 +137,7 @@ async def list_all(call: Call[NoBody]) -> Response:
 
 @operations.add("GET", "/v1/sessions/{id}", "sessions.get", reply=SessionOut)
 async def get(call: Call[NoBody]) -> Response:
-    return json_reply(shown(call.platform, call.platform.sessions.get(call.account, call.param("id"))))
+    return json_reply(shown(call.platform, call.platform.agent_sessions.get(call.account, call.param("id"))))
 
 
 @operations.add(
@@ -148,7 +148,7 @@ async def get(call: Call[NoBody]) -> Response:
     query={"after_seq": int, "limit": int, "type": str},
 )
 async def replay(call: Call[NoBody]) -> Response:
-    session = call.platform.sessions.get(call.account, call.param("id"))
+    session = call.platform.agent_sessions.get(call.account, call.param("id"))
     limit = _within(call.query_int("limit"), REPLAY, REPLAY_MOST)
     page = session.history.page(call.query_int("after_seq") or 0, limit, call.query("type") or "")
     events = [
@@ -168,7 +168,7 @@ async def replay(call: Call[NoBody]) -> Response:
 
 @operations.add("GET", "/v1/sessions/{id}/replay/summary", "sessions.replay_summary", reply=SummaryOut)
 async def replay_summary(call: Call[NoBody]) -> Response:
-    session = call.platform.sessions.get(call.account, call.param("id"))
+    session = call.platform.agent_sessions.get(call.account, call.param("id"))
     history = session.history
     start = session.started_at if history.first is None else history.first
     end = start if history.last is None else history.last

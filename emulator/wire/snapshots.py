@@ -155,7 +155,7 @@ async def content(call: Call[NoBody]) -> Response:
     pieces = call.platform.snapshots.signed_content(
         identifier, call.query("expires") or "", call.query("signature") or ""
     )
-    return _Content(pieces, call.platform.services.workers.copy, f'attachment; filename="{identifier}.tar.gz"')
+    return _Content(pieces, call.platform.workers.copy, f'attachment; filename="{identifier}.tar.gz"')
 
 
 async def _each(pieces: Gzipped, threads: Pool) -> AsyncIterator[bytes]:

@@ -53,7 +53,7 @@ class Connection:
         """
         name = SUBPROTOCOLS[kind]
         await self.socket.accept(subprotocol=name if name in subprotocols(self.socket.scope) else None)
-        opened_at = self.platform.services.clock.timestamp()
+        opened_at = self.platform.clock.timestamp()
         self._opened = OpenSocket(self.account.id, self.sandbox.id, kind, opened_at)
         self.platform.sockets.add(self._opened)
 
@@ -91,9 +91,9 @@ class SocketDispatcher:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         socket = WebSocket(scope, receive, send)
-        services = self._platform.services
-        entry = services.journal.add(
-            RequestRecord(services.clock.timestamp(), "GET", scope["path"], self._operation.name)
+        platform = self._platform
+        entry = platform.journal.add(
+            RequestRecord(platform.clock.timestamp(), "GET", scope["path"], self._operation.name)
         )
         entry.status = 101
         started = time.perf_counter()
@@ -102,11 +102,11 @@ class SocketDispatcher:
         account: Optional[Account] = None
         try:
             account, key = self._platform.tickets.admit(socket.query_params.get("token", ""))
-            services.journal.assign(entry, account.id, services.clock.timestamp())
+            platform.journal.assign(entry, account.id, platform.clock.timestamp())
             self._platform.accounts.count_request(account)
             entry.sandbox = unquote(socket.path_params["id"], errors="replace")
             sandbox = self._platform.sandboxes.running(account, entry.sandbox)
-            injection = services.faults.take(
+            injection = platform.faults.take(
                 account.id, entry.operation, "GET", entry.path, sandbox.id, functools.partial(setattr, entry, "fault")
             )
             if injection is not None:
@@ -119,8 +119,9 @@ class SocketDispatcher:
                 connection = Connection(socket, self._platform, account, key, sandbox)
                 await self._operation.handler(connection)
                 return
-            assert sandbox.cage is not None
-            interrupted = fault_injection.Interrupted(injection, scope, send, sandbox.cage.crash)
+            cage = self._platform.live.of(sandbox).cage
+            assert cage is not None
+            interrupted = fault_injection.Interrupted(injection, scope, send, cage.crash)
             socket = WebSocket(scope, receive, interrupted.send)
             connection = Connection(socket, self._platform, account, key, sandbox)
             await interrupted.run(self._operation.handler(connection))

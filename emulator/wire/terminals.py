@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import codecs
 import json
-import re
 from collections import deque
 from typing import Optional
 
@@ -14,7 +13,9 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from ..json_values import has_more_values
 from ..platform.errors import ApiError
-from ..platform.terminals import Session, Transcript
+from ..platform.stream_markers import UNFINISHED_EXIT
+from ..platform.terminals import OpenTerminal
+from ..platform.transcripts import Transcript
 from .operation import Call, Model, NoBody, Operations, json_reply
 from .sockets import Connection, SocketOperation, close, upgrade_required
 
@@ -27,7 +28,6 @@ FIRST_OUTPUT_SECONDS = 0.05
 UNREAD_CHARACTERS = 8 * 1024 * 1024
 #: How long the digits behind an exit marker are waited for, so that they travel in one message with it.
 DIGITS_SECONDS = 1.0
-_UNFINISHED_EXIT = re.compile(r"__CAGED_EXIT_[0-9a-f]{16}__[ \t]*\d*\Z")
 
 
 class TerminalSession(Model):
@@ -49,7 +49,7 @@ async def sessions(call: Call[NoBody]) -> Response:
     return json_reply([_shown(session) for session in found])
 
 
-def _shown(session: Session) -> TerminalSession:
+def _shown(session: OpenTerminal) -> TerminalSession:
     return TerminalSession(
         id=session.id,
         sandbox_id=session.sandbox_id,
@@ -81,7 +81,7 @@ async def terminal(connection: Connection) -> None:
             for task in tasks:
                 task.cancel()
             results = await asyncio.gather(*tasks, return_exceptions=True)
-            transcript.end()
+            transcript.close()
         for result in results:
             if isinstance(result, Exception) and not isinstance(result, WebSocketDisconnect):
                 raise result
@@ -94,20 +94,20 @@ def _size(rows: int, cols: int) -> tuple[int, int]:
     return min(rows or ROWS, MOST), min(cols or COLS, MOST)
 
 
-async def _show(socket: WebSocket, session: Session, transcript: Transcript) -> None:
+async def _show(socket: WebSocket, session: OpenTerminal, transcript: Transcript) -> None:
     """Sends what the shell writes, until it ends. A client that does not read stops the program that writes."""
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     await asyncio.sleep(FIRST_OUTPUT_SECONDS)
     held, sent_tail, ended = "", "", False
     while not ended:
-        data = await _read(session, DIGITS_SECONDS if held else transcript.showing_patience)
+        data = await _read(session, DIGITS_SECONDS if held else transcript.output_patience)
         ended = data == b""
         text, held = held + decoder.decode(data or b"", final=ended), ""
         if session.quiet and data:
             text, held = _whole_exit(sent_tail, text)
         text = transcript.shown(text) if text else text
         if not data:
-            text += transcript.nothing_shown()
+            text += transcript.release_output()
         if text:
             await _send_output(socket, text)
             sent_tail = (sent_tail + text)[-64:]
@@ -117,7 +117,7 @@ async def _send_output(socket: WebSocket, text: str) -> None:
     await socket.send_text(json.dumps({"type": "output", "data": text}, ensure_ascii=False))
 
 
-async def _read(session: Session, limit: Optional[float]) -> Optional[bytes]:
+async def _read(session: OpenTerminal, limit: Optional[float]) -> Optional[bytes]:
     """The next output; None when there was none within `limit` seconds."""
     if limit is None:
         return await session.terminal.read()
@@ -129,7 +129,7 @@ async def _read(session: Session, limit: Optional[float]) -> Optional[bytes]:
 
 def _whole_exit(before: str, text: str) -> tuple[str, str]:
     """(what can be sent, what waits): the digits of an exit code must not come in two messages."""
-    unfinished = _UNFINISHED_EXIT.search(before + text)
+    unfinished = UNFINISHED_EXIT.search(before + text)
     if unfinished is None:
         return text, ""
     start = max(unfinished.start() - len(before), 0)
@@ -162,16 +162,16 @@ class Typed:
         return text
 
 
-async def _type(socket: WebSocket, typed: Typed, session: Session, transcript: Transcript) -> None:
+async def _type(socket: WebSocket, typed: Typed, session: OpenTerminal, transcript: Transcript) -> None:
     while True:
-        text = await typed.next(transcript.typing_patience)
-        shown, passed = await transcript.typed(text) if text else ("", transcript.nothing_typed())
+        text = await typed.next(transcript.input_patience)
+        shown, passed = await transcript.typed(text) if text else ("", transcript.release_input())
         if shown:
             await _send_output(socket, shown)
         await session.terminal.write(passed)
 
 
-async def _listen(socket: WebSocket, session: Session, typed: Typed) -> None:
+async def _listen(socket: WebSocket, session: OpenTerminal, typed: Typed) -> None:
     """Takes what the client sends, until it goes: always, because only so its end is seen. What is no message of the
     protocol is passed over."""
     while True:

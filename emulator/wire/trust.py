@@ -27,6 +27,6 @@ async def scores(call: Call[NoBody]) -> Response:
             TrustScoreOut(
                 session_id=session.id, score=session.trust_score, updated_at=rfc3339(session.trust_updated_at)
             )
-            for session in call.platform.sessions.of_sandbox(sandbox)
+            for session in call.platform.agent_sessions.of_sandbox(sandbox)
         ]
     )

@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from ..config import EmulatorConfig
 from ..platform import limits
-from ..platform.services import Services
 from ..store import Sandbox
 
 if TYPE_CHECKING:
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 _HOST = re.compile(r"(\*\.)?[^\s*/:@\[\]]+(:\d+)?|\[?[0-9a-fA-F:.]+\]?(:\d+)?")
 
 
-def unused_options(body: CreateSandbox, sandbox: Sandbox, services: Services) -> list[str]:
+def unused_options(body: CreateSandbox, sandbox: Sandbox, config: EmulatorConfig) -> list[str]:
     """What of a create has no effect, or another one than it says; a sentence each."""
     return [
         *_network(body, sandbox),
         *_repository(body),
         *_secrets(body),
-        *_numbers(body, sandbox, services),
+        *_numbers(body, sandbox, config),
         *(
             f"{name} has no effect: personas and harnesses are not emulated"
             for name in ("persona_id", "harness_id")
@@ -72,7 +72,7 @@ def _secrets(body: CreateSandbox) -> Iterator[str]:
             yield f"secrets: {name!r} has no effect: its value in env is empty"
 
 
-def _numbers(body: CreateSandbox, sandbox: Sandbox, services: Services) -> Iterator[str]:
+def _numbers(body: CreateSandbox, sandbox: Sandbox, config: EmulatorConfig) -> Iterator[str]:
     if body.timeout and sandbox.timeout < body.timeout:
         yield f"timeout is cut to the plan's most, {sandbox.timeout} s"
     if body.budget == 0:
@@ -82,7 +82,7 @@ def _numbers(body: CreateSandbox, sandbox: Sandbox, services: Services) -> Itera
             yield f"{name} 0 means the default, {getattr(sandbox, name)}"
     if body.agents and body.memory_mb and body.memory_mb < limits.AGENT_MEMORY_MB:
         yield f"memory_mb is raised to {limits.AGENT_MEMORY_MB}, which agents need"
-    if not services.config.limits:
+    if not config.limits:
         given = [name for name in ("cpus", "memory_mb", "disk_gb") if getattr(body, name)]
         if given:
             yield f"{', '.join(given)}: not enforced, because the emulator runs without limits"

@@ -272,10 +272,10 @@ def test_commands_of_megabytes_keep_the_journal_small(api):
 
 def test_a_long_line_of_a_log_is_cut(api):
     box = api.sandbox()
-    services = api.emulator._running().services
+    platform = api.emulator._running().platform
 
     async def note() -> None:
-        services.note(services.store.sandboxes[box], "x" * 1_000_000)
+        platform.recorder.log(platform.store.sandboxes[box], "x" * 1_000_000)
 
     api.emulator._call(note())
     assert len(api.logs(box)[-1]["message"]) < 9000

@@ -207,7 +207,7 @@ def test_a_pending_snapshot_that_is_deleted_is_not_finished(api):
     assert api.delete(f"/snapshots/{snapshot['id']}").status_code == 204
     api.write(box, "after", "x")  # waits for the copy's end
     assert time.monotonic() - begun < 5
-    files = Path(api.emulator._running().services.files_dir, "snapshots")
+    files = Path(api.emulator._running().platform.files_dir, "snapshots")
     assert not list(files.glob(f"{snapshot['id']}*"))
     assert not [line for line in api.logs(box) if "failed" in line["message"]]
 
@@ -230,7 +230,7 @@ def test_a_restore_that_nobody_waits_for_is_stopped_and_changes_nothing(api, how
     else:
         with ThreadPoolExecutor() as threads:
             restoring = threads.submit(api.post, path, json=body)
-            staging = Path(api.emulator._running().services.files_dir, "sandboxes", target, "restore-new", "big")
+            staging = Path(api.emulator._running().platform.files_dir, "sandboxes", target, "restore-new", "big")
             eventually(staging.exists, "the copy to begin")
             begun = time.monotonic()
             assert api.delete(f"/sandboxes/{target}").status_code == 204

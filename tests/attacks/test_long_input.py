@@ -18,7 +18,7 @@ import caged.emulator
 from caged.emulator.cage.git import CloneFailed, Repo, _must
 from caged.emulator.cage.paths import Layout
 from caged.emulator.control.credentials import credentials_masked
-from caged.emulator.control.redaction import LONGEST, Redactor
+from caged.emulator.control.redaction import LONGEST, Redactor, redact
 from caged.emulator.history import Event
 from caged.emulator.json_values import has_more_values
 from caged.emulator.platform import limits, trust_rules
@@ -26,8 +26,7 @@ from caged.emulator.platform.commands import steps
 from caged.emulator.platform.events import TEXT, Cleaned
 from caged.emulator.platform.mcp.glob import Glob
 from caged.emulator.platform.mcp.protocol import ProtocolError, decode
-from caged.emulator.platform.services import redact
-from caged.emulator.platform.terminal_stubs import Streamed
+from caged.emulator.platform.stream_transcript import StreamTranscript
 
 ROOT = Path(caged.emulator.__file__).parent
 #: Repeated, these are bad input for some pattern.
@@ -199,7 +198,7 @@ def test_a_pattern_takes_time_in_proportion(name: str, method: str, pattern: re.
 
 def _charges(command: str) -> None:
     data = Cleaned(())({"command": command})
-    trust_rules.charges(trust_rules.CommandFacts(Event("e", "a", "s", "t", 1, "command", "", 0.0, data), ()))
+    trust_rules.charges(trust_rules.EventFacts(Event("e", "a", "s", "t", 1, "command", "", 0.0, data), ()))
 
 
 def _clone_error(text: str) -> None:
@@ -211,9 +210,12 @@ def _clone_error(text: str) -> None:
 
 
 def _typed(text: str) -> None:
-    services = SimpleNamespace(stubs=SimpleNamespace(usable=lambda *_: [1]))
-    streamed = Streamed(services, SimpleNamespace(account_id="a", id="b", cage=None))  # type: ignore[arg-type]
-    asyncio.run(streamed.typed(text))
+    stubs = SimpleNamespace(has_any=lambda sandbox: True)
+    clock, recorder = SimpleNamespace(stopwatch=lambda: 0.0), None
+    live = SimpleNamespace(of=lambda sandbox: SimpleNamespace(cage=None))
+    sandbox = SimpleNamespace(account_id="a", id="b")
+    transcript = StreamTranscript(clock, live, recorder, stubs, sandbox)  # type: ignore[arg-type]
+    asyncio.run(transcript.typed(text))
 
 
 def _hidden(text: str) -> None:

@@ -88,5 +88,5 @@ def test_archive_that_the_disk_lost_is_still_a_507(api: Api) -> None:
     snapshot = api.snapshot(box)
     runtime = api.emulator._runtime
     assert runtime is not None
-    runtime.services.store.snapshots[snapshot].file.unlink()
+    runtime.platform.store.snapshots[snapshot].file.unlink()
     assert_problem(api.restore(snapshot, box), 507, "the workspace is untouched")

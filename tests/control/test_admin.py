@@ -149,7 +149,7 @@ def test_a_deleted_account_leaves_no_sandboxes(own_emulator):
         box = client.sandboxes.create(template="minimal").id
         client.snapshots.wait(client.snapshots.create(box).id)
     emulator.delete_account(account.id)
-    store = emulator._running().services.store
+    store = emulator._running().platform.store
     assert (store.sandboxes, store.snapshots, list(store.keys)) == ({}, {}, [emulator.api_key])
     until(lambda: list((emulator.run_dir / "snapshots").iterdir()) == [])
 

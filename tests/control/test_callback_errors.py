@@ -187,11 +187,11 @@ def test_they_are_bounded(double, client, box):
     double.commands.stub("x", long)
     client.sandboxes.exec(box, "x")
     assert len(double.callback_errors()[0].traceback) < 25_000
-    services = double._running().services
-    sandbox = services.store.sandboxes[box]
-    stub = services.stubs.list(sandbox.account_id)[0]
+    platform = double._running().platform
+    sandbox = platform.store.sandboxes[box]
+    stub = platform.stubs.list(sandbox.account_id)[0]
     for _ in range(150):
-        services.callback_failed(sandbox, stub, ValueError("again"))
+        platform.recorder.record_callback_error(sandbox, stub, ValueError("again"))
     assert len(double.callback_errors()) == 100
     double.clear_callback_errors()
 

@@ -207,7 +207,7 @@ def test_an_agent_that_says_nothing_is_told_of_at_its_moment(double, account, cl
 
     async def begin():
         with acting_for(account.id):
-            runtime.platform.sessions.begin(runtime.services.store.sandboxes[box], "claude-code", None)
+            runtime.platform.agent_sessions.begin(runtime.platform.store.sandboxes[box], "claude-code", None)
 
     double._call(begin())  # no call of the API leaves a session open
     double.clock.advance(hours=1)

@@ -254,7 +254,7 @@ def test_a_fault_in_use_is_not_used_twice(double, emulator, account, client, box
 
     with double.faults.add("sandboxes.exec", drop="after", times=1) as fault, ThreadPoolExecutor(2) as pool:
         first = pool.submit(client.sandboxes.exec, box, "sleep 1")
-        until(lambda: double._running().services.faults.get(fault.id).pending == 1)
+        until(lambda: double._running().platform.faults.get(fault.id).pending == 1)
         with emulator.client(account.api_key, max_retries=0) as second:
             assert second.sandboxes.exec(box, "echo second").output == "second\n"
         with pytest.raises(CagedError):

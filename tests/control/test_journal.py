@@ -369,8 +369,8 @@ def test_passwords_and_tokens_of_a_login_are_masked(own_emulator):
 def test_it_keeps_the_newest_ten_thousand_entries(own_emulator):
     emulator = own_emulator()
     runtime = emulator._running()
-    journal = runtime.services.journal
-    account = next(iter(runtime.services.store.accounts))
+    journal = runtime.platform.journal
+    account = next(iter(runtime.platform.store.accounts))
 
     async def fill():  # over HTTP it would take half a minute
         for number in range(limits.KEEP + 5):
@@ -388,7 +388,7 @@ def test_it_keeps_the_newest_ten_thousand_entries(own_emulator):
 def test_it_keeps_so_many_bytes_of_bodies(own_emulator):
     emulator = own_emulator()
     runtime = emulator._running()
-    journal = runtime.services.journal
+    journal = runtime.platform.journal
     accounts = [emulator.create_account().id for _ in range(2)]
     count = limits.KEEP_BYTES // limits.BODY_BYTES + 10
 
@@ -413,4 +413,4 @@ def test_a_deleted_account_leaves_no_pages(own_emulator):
     with emulator.client(account.api_key) as client:
         client.sandboxes.exec(client.sandboxes.create(template="minimal").id, "true")
     emulator.delete_account(account.id)
-    assert account.id not in emulator._running().services.journal._pages
+    assert account.id not in emulator._running().platform.journal._pages

@@ -241,7 +241,7 @@ def test_another_admin_key_is_refused_by_both(emulator: Emulator) -> None:
     assert runtime.app is not None
     assert emulator._loop is not None
     url = emulator.base_url
-    local = InProcessTransport(runtime.app, emulator._loop, url, "wrong", lambda: runtime.services, os.getpid())
+    local = InProcessTransport(runtime.app, emulator._loop, url, "wrong", lambda: runtime.platform, os.getpid())
     with contextlib.closing(HttpTransport(url, "wrong")) as remote:
         answers = [transport.send(AdminRequest("GET", "/clock")) for transport in (local, remote)]
     assert answers[0] == answers[1]
@@ -493,9 +493,9 @@ def test_a_forked_child_calls_over_http(own_emulator: Any) -> None:
 def test_what_a_call_changes_is_durable_when_it_returns(own_emulator: Any, tmp_path: Any) -> None:
     emulator = own_emulator(state_dir=tmp_path / "state")
     commits = []
-    services = emulator._running().services
-    commit = services.commit
-    services.commit = lambda: (commits.append(1), commit())[1]
+    platform = emulator._running().platform
+    commit = platform.commit
+    platform.commit = lambda: (commits.append(1), commit())[1]
     account = emulator.create_account("kept")
     assert commits
     emulator.stop()

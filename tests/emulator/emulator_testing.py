@@ -14,6 +14,12 @@ import httpx
 from caged.emulator import Account, Emulator
 
 
+def live(emulator: Emulator, sandbox_id: str) -> Any:
+    """The processes and locks of a sandbox."""
+    platform = emulator._runtime.platform  # type: ignore[union-attr]
+    return platform.live.of(platform.store.sandboxes[sandbox_id])
+
+
 class Api(httpx.Client):
     """The wire as one account speaks it. Every answer must be one that the OpenAPI document names. The shortcuts
     assert that they succeeded."""
@@ -101,7 +107,7 @@ class FakeClock:
 
     def __init__(self, emulator: Emulator) -> None:
         self._emulator = emulator
-        self._clock = emulator._runtime.services.clock  # type: ignore[union-attr]
+        self._clock = emulator._runtime.platform.clock  # type: ignore[union-attr]
         self._real = time.time
 
     @property
@@ -115,7 +121,7 @@ class FakeClock:
     def advance(self, seconds: float) -> None:
         """Moves on, and lets the emulator look at its sandboxes."""
         self.offset += seconds
-        self._emulator._call(self._emulator._runtime.platform.scheduler.look())  # type: ignore[union-attr]
+        self._emulator._call(self._emulator._runtime.platform.scheduler.check())  # type: ignore[union-attr]
 
 
 def api_of(emulator: Emulator, account: Optional[Account] = None) -> Api:

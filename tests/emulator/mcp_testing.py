@@ -9,8 +9,6 @@ from typing import Any, Optional
 
 from emulator_testing import Api
 
-from caged.emulator.platform.mcp import McpSession
-
 MODERN = {"io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {}}
 ORDER = [
     "filesystem_read",
@@ -34,8 +32,8 @@ class Mcp:
         self.emulator = api.emulator
         self.sandbox = sandbox
         platform = api.emulator._runtime.platform  # type: ignore[union-attr]
-        record = platform.services.store.sandboxes[sandbox]
-        self.session = McpSession(platform.services, platform.sandboxes, record, read_only)
+        record = platform.store.sandboxes[sandbox]
+        self.session = platform.mcp.open(record, read_only)
 
     def start(self, text: str) -> Future[Optional[str]]:
         assert self.emulator._loop is not None

@@ -16,7 +16,7 @@ from caged.emulator.platform import limits
 
 def recorded(api: Api, sandbox: str, kind: str = "") -> list[Any]:
     """The events of a sandbox as the emulator keeps them, whether there was a session or not."""
-    events = api.emulator._runtime.services.store.sandboxes[sandbox].history.events()  # type: ignore[union-attr]
+    events = api.emulator._runtime.platform.store.sandboxes[sandbox].history.events()  # type: ignore[union-attr]
     return [event for event in events if not kind or event.type == kind]
 
 

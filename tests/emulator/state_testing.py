@@ -61,7 +61,7 @@ def fill(emulator: Emulator, api: Api) -> str:
         {**told, "type": "tool_call", "payload": {"tool": "t"}, "meta": {"a": "b"}, "id": "evt_mine"},
         *({"type": "error", "payload": {"n": n}} for n in range(12)),
     )
-    emulator._call(emulator._runtime.platform.scheduler.look())  # type: ignore[union-attr]
+    emulator._call(emulator._runtime.platform.scheduler.check())  # type: ignore[union-attr]
     rules = {rule["type"]: rule["id"] for rule in api.get("/alerts/rules").json()}
     change = {"enabled": False, "config": {"idle_minutes": 7}}
     assert api.put(f"/alerts/rules/{rules['agent_stuck']}", json=change).status_code == 200

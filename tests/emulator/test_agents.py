@@ -71,7 +71,7 @@ def test_no_prompt_is_a_usage_error(api):
 def test_what_was_asked_is_in_the_log(api):
     box = api.sandbox(agents=["claude"])
     api.output(box, "claude -p 'Fix the bug'")
-    assert "claude-code was asked: Fix the bug" in [
+    assert "claude-code received the prompt: Fix the bug" in [
         line["message"] for line in api.logs(box) if line["type"] == "agent"
     ]
 

@@ -33,7 +33,7 @@ def platform(api):
 
 
 def record(api, box):
-    return platform(api).services.store.sandboxes[box]
+    return platform(api).store.sandboxes[box]
 
 
 def on_loop(api, call):
@@ -47,7 +47,7 @@ def on_loop(api, call):
 
 def a_session(api, box, spend=0.0, over=False):
     """An agent session of a sandbox, as it is when an agent has been asked something."""
-    sandbox, sessions = record(api, box), platform(api).sessions
+    sandbox, sessions = record(api, box), platform(api).agent_sessions
 
     def begin():
         session = sessions.begin(sandbox, "claude-code", None)
@@ -60,7 +60,7 @@ def a_session(api, box, spend=0.0, over=False):
 
 
 def trust(api, box, session, before, score):
-    signals = platform(api).services.signals
+    signals = platform(api).signals
     sandbox = record(api, box)
     on_loop(api, lambda: signals.send("trust_changed", sandbox=sandbox, session=session, before=before, score=score))
 
@@ -506,7 +506,7 @@ def test_a_deleted_accounts_alerts_are_gone(timed):
     api.sandbox(timeout=60)
     clock.advance(61)
     assert alerts(api)
-    store = platform(api).services.store
+    store = platform(api).store
     api.emulator.delete_account(api.account_id)
     assert (store.alerts, store.notifications) == ({}, {})
 
@@ -546,7 +546,7 @@ def test_a_change_of_nothing_changes_nothing(api, body):
 def warnings_of_change(api):
     (entry,) = [
         entry
-        for entry in platform(api).services.journal.entries()
+        for entry in platform(api).journal.entries()
         if entry.account == api.account_id and entry.operation == "alerts.update_rule"
     ]
     return entry.warnings

@@ -18,7 +18,7 @@ def money(api, box):
 
 def hours(api, clock, box, count):
     """Moves on without letting the sandbox fall asleep."""
-    api.emulator._runtime.services.store.sandboxes[box].timeout = 10**9
+    api.emulator._runtime.platform.store.sandboxes[box].timeout = 10**9
     clock.advance(count * 3600)
 
 
@@ -121,7 +121,7 @@ def test_a_sandbox_over_its_budget_is_not_resumed(timed):
 def test_model_spend_counts_towards_the_budget(timed):
     api, clock = timed
     box = api.sandbox(budget=1.0)
-    api.emulator._runtime.services.store.sandboxes[box].spent_llm = 0.999
+    api.emulator._runtime.platform.store.sandboxes[box].spent_llm = 0.999
     clock.advance(0)
     found = api.get(f"/sandboxes/{box}").json()
     assert (found["llm_cost"], found["status"]) == (0.999, "running")
@@ -134,7 +134,7 @@ def test_what_a_model_took_is_told_of_a_paused_sandbox_once(timed):
     box = api.sandbox(budget=1.0)
     api.post(f"/sandboxes/{box}/pause")
     for spent, told in ((0.85, 1), (0.96, 2), (1.5, 3), (2.0, 3)):
-        api.emulator._runtime.services.store.sandboxes[box].spent_llm = spent
+        api.emulator._runtime.platform.store.sandboxes[box].spent_llm = spent
         clock.advance(0)
         assert len(budget_lines(api, box)) == told
         assert api.get("/alerts").json()["total"] == told
@@ -265,11 +265,11 @@ def test_each_sandbox_has_its_own_timeout(timed):
 def test_a_sandbox_that_cannot_be_looked_after_does_not_keep_the_others_awake(timed):
     api, clock = timed
     broken, box = api.sandbox(timeout=60), api.sandbox(timeout=60)
-    api.emulator._runtime.services.store.sandboxes[broken].timeout = None
+    api.emulator._runtime.platform.store.sandboxes[broken].timeout = None
     clock.advance(61)
     assert api.status(box) == "paused"
     assert broken in "\n".join(api.emulator.log_tail(50))
-    api.emulator._runtime.services.store.sandboxes[broken].timeout = 60
+    api.emulator._runtime.platform.store.sandboxes[broken].timeout = 60
     eventually(lambda: api.status(broken) == "paused", "the emulator to go on looking by itself")
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from emulator_testing import Api
+from emulator_testing import Api, live
 from levels import need
 from mcp_testing import Mcp
 
@@ -192,8 +192,7 @@ def test_cache_directory_that_leads_elsewhere_is_left_alone(process_api, tmp_pat
     box = process_api.sandbox(template="python")
     process_api.write(box, "fix.py", "VALUE = 'old'\n")
     process_api.output(box, IMPORT)
-    record = process_api.emulator._runtime.services.store.sandboxes[box]
-    workspace = record.cage.layout.workspace
+    workspace = live(process_api.emulator, box).cage.layout.workspace
     outside = tmp_path / "outside"
     os.rename(workspace / "__pycache__", outside)
     os.symlink(outside, workspace / "__pycache__")

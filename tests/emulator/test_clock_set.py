@@ -100,8 +100,8 @@ def platform(api: Api) -> Any:
 
 
 def begin_session(api: Api, box: str) -> Any:
-    record = platform(api).services.store.sandboxes[box]
-    return on_loop(api, lambda: platform(api).sessions.begin(record, "claude-code", None))
+    record = platform(api).store.sandboxes[box]
+    return on_loop(api, lambda: platform(api).agent_sessions.begin(record, "claude-code", None))
 
 
 # --- alert rules
@@ -199,12 +199,12 @@ def test_trust_is_lost_by_deletions_at_once_alone(api, setting):
 def test_cost_of_sessions_is_compared_whatever_the_time(api, setting):
     box = api.sandbox(timeout=86400)
     configure(api, "cost_anomaly", multiplier_threshold=3)
-    record = platform(api).services.store.sandboxes[box]
+    record = platform(api).store.sandboxes[box]
 
     def spend(usd: float) -> None:
         session = begin_session(api, box)
-        on_loop(api, lambda: platform(api).sessions.spend(record, session, 0, 0, usd))
-        on_loop(api, lambda: platform(api).sessions.end(record, session, completed=True))
+        on_loop(api, lambda: platform(api).agent_sessions.spend(record, session, 0, 0, usd))
+        on_loop(api, lambda: platform(api).agent_sessions.end(record, session, completed=True))
 
     for _ in range(3):
         spend(0.1)
@@ -229,9 +229,9 @@ def test_sandbox_falls_asleep_as_long_after(api, setting):
 
 def test_command_after_a_session_is_not_of_the_session(api, setting):
     box = api.sandbox(timeout=86400)
-    record = platform(api).services.store.sandboxes[box]
+    record = platform(api).store.sandboxes[box]
     session = begin_session(api, box)
-    on_loop(api, lambda: platform(api).sessions.end(record, session, completed=True))
+    on_loop(api, lambda: platform(api).agent_sessions.end(record, session, completed=True))
     setting()
     advance(api, seconds=60)
     api.output(box, "true")
@@ -268,7 +268,7 @@ def test_dashboard_session_expires_as_long_after(emulator, api, name):
     signed = httpx.post(f"{emulator.base_url}/signup", json=body, trust_env=False, verify=False)
     assert signed.status_code == 201, signed.text
     token = signed.json()["token"]
-    account = platform(api).services.store.logins[token].key.account_id
+    account = platform(api).store.logins[token].key.account_id
     try:
         with Api(emulator, token, account) as dashboard:
             if name == "reset after it was advanced":  # by less than the session lasts

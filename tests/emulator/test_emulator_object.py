@@ -54,7 +54,7 @@ def test_the_public_names_are_these():
 def test_with_starts_and_stops_it():
     with Emulator() as emulator:
         assert httpx.get(f"{emulator.base_url}/healthz", trust_env=False).status_code == 200
-        url, run_dir, zygote = emulator.base_url, emulator.run_dir, emulator._runtime.services.zygote.pid
+        url, run_dir, zygote = emulator.base_url, emulator.run_dir, emulator._runtime.platform.zygote.pid
         assert run_dir.exists()
     assert not run_dir.exists()
     assert gone(zygote)
@@ -377,7 +377,7 @@ def test_the_end_of_the_interpreter_leaves_nothing(tmp_path, end):
         emulator = Emulator(isolation="process").start()
         client = emulator.client()
         box = client.sandboxes.create()
-        print(emulator._runtime.services.zygote.pid)
+        print(emulator._runtime.platform.zygote.pid)
         print(client.sandboxes.exec(box.id, "sleep 1000 & echo $!").output.strip())
         {end}
         """,
@@ -398,7 +398,7 @@ def test_an_exit_without_handlers_leaves_no_process_and_no_directory(tmp_path):
         emulator = Emulator(isolation="process").start()
         client = emulator.client()
         box = client.sandboxes.create()
-        print(emulator._runtime.services.zygote.pid)
+        print(emulator._runtime.platform.zygote.pid)
         print(client.sandboxes.exec(box.id, "sleep 1000 & echo $!").output.strip(), flush=True)
         os._exit(0)
         """,
@@ -437,11 +437,11 @@ def test_its_zygote_can_be_killed_and_the_next_sandbox_has_a_new_one(own_emulato
     emulator = own_emulator()
     api = new_api(emulator)
     box = api.sandbox()
-    first = emulator._runtime.services.zygote.pid
+    first = emulator._runtime.platform.zygote.pid
     os.kill(first, 9)
     eventually(lambda: api.status(box) == "error", "the sandbox to be lost")
     assert api.output(api.sandbox(), "echo again") == "again\n"
-    assert emulator._runtime.services.zygote.pid != first
+    assert emulator._runtime.platform.zygote.pid != first
 
 
 def test_no_thread_is_left_after_the_end():

@@ -331,8 +331,8 @@ def test_two_requests_sent_at_once_are_both_answered(api):
     ("tail", "count"), [(None, 100), ("1", 1), ("7", 7), ("0", 100), ("-5", 100), ("1000", 110), ("9" * 50, 110)]
 )
 def test_the_newest_log_lines_come_oldest_first(api, box, tail, count):
-    log = api.emulator._runtime.services.note
-    sandbox = api.emulator._runtime.services.store.sandboxes[box]
+    log = api.emulator._runtime.platform.recorder.log
+    sandbox = api.emulator._runtime.platform.store.sandboxes[box]
     sandbox.logs.clear()
     for number in range(110):
         log(sandbox, f"line {number}")
@@ -343,9 +343,9 @@ def test_the_newest_log_lines_come_oldest_first(api, box, tail, count):
 
 
 def test_logs_are_never_more_than_a_thousand_lines(api, box):
-    sandbox = api.emulator._runtime.services.store.sandboxes[box]
+    sandbox = api.emulator._runtime.platform.store.sandboxes[box]
     for number in range(1100):
-        api.emulator._runtime.services.note(sandbox, f"line {number}")
+        api.emulator._runtime.platform.recorder.log(sandbox, f"line {number}")
     lines = api.get(f"/sandboxes/{box}/logs", params={"tail": "5000"}).json()
     assert (len(lines), lines[-1]["message"]) == (1000, "line 1099")
 

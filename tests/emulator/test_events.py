@@ -6,7 +6,7 @@ import signal
 
 import httpx
 import pytest
-from emulator_testing import assert_problem, eventually
+from emulator_testing import assert_problem, eventually, live
 from sessions_testing import at_work, ingest, recorded, replay, session
 
 from caged.emulator.control.clock import from_rfc3339, rfc3339
@@ -59,7 +59,7 @@ def test_the_life_of_a_sandbox_is_in_its_events(api, tmp_path):
     api.post(f"/sandboxes/{box}/pause")
     api.post(f"/sandboxes/{box}/resume")
     heard = []
-    api.emulator._runtime.services.signals.connect(
+    api.emulator._runtime.platform.signals.connect(
         "event", lambda sandbox, event: heard.append(event) if event.sandbox_id == box else None
     )
     events = list(recorded(api, box))
@@ -98,7 +98,7 @@ def test_processes_that_are_killed_from_outside_are_an_error_and_end_the_session
     api, _clock = timed
     box = api.sandbox(agents=["claude"])
     with at_work(api, box) as session_id:
-        os.kill(api.emulator._runtime.services.store.sandboxes[box].cage.init_pid, signal.SIGKILL)
+        os.kill(live(api.emulator, box).cage.init_pid, signal.SIGKILL)
         eventually(lambda: api.status(box) == "error", "the emulator to see it")
         assert api.get(f"/sessions/{session_id}").json()["status"] == "failed"
     assert "killed from outside" in recorded(api, box, "error")[0].data["message"]
@@ -255,7 +255,7 @@ def test_an_event_that_names_only_its_sandbox_belongs_to_the_session_that_is_act
 
 def test_an_event_that_names_nothing_is_the_accounts(api):
     assert ingest(api, {"type": "network"}) == {"accepted": 1, "errors": 0}
-    account = api.emulator._runtime.services.store.accounts[api.account_id]
+    account = api.emulator._runtime.platform.store.accounts[api.account_id]
     (kept,) = account.history.events()
     assert (kept.account_id, kept.sandbox_id, kept.session_id) == (api.account_id, "", "")
 

@@ -6,7 +6,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from emulator_testing import assert_problem, eventually
+from emulator_testing import assert_problem, eventually, live
 
 
 def test_the_answer_has_output_and_exit_code_and_the_journal_has_the_duration(api, box):
@@ -167,14 +167,14 @@ def test_what_a_background_child_writes_later_is_in_no_other_output(api, box):
 )
 def test_a_client_that_hangs_up_kills_the_command_and_its_children(api, box, command):
     post_and_leave(api, box, f"touch begun; {command}")
-    cage = api.emulator._runtime.services.store.sandboxes[box].cage
+    cage = live(api.emulator, box).cage
     eventually(lambda: not children_of(cage.init_pid), "the command to be killed")
 
 
 def test_hanging_up_leaves_other_commands_alone(api, box):
     api.output(box, "sleep 1000 & echo $! > pid")
     post_and_leave(api, box, "touch begun; sleep 1000")
-    cage = api.emulator._runtime.services.store.sandboxes[box].cage
+    cage = live(api.emulator, box).cage
     eventually(lambda: len(children_of(cage.init_pid)) == 1, "the abandoned command to be killed")
     assert api.run(box, "kill -0 $(cat pid)")["exit_code"] == 0
 

@@ -58,7 +58,7 @@ def own(own_emulator, new_api):
 @pytest.fixture
 def lone(own, request):
     """A sandbox that shares its network with nobody, where the isolation can do that."""
-    isolated = own.emulator._runtime.services.isolation.own_network
+    isolated = own.emulator._runtime.platform.isolation.own_network
     return own.sandbox(network_mode="none") if isolated else pytest.skip("process isolation share the host's network")
 
 
@@ -146,13 +146,11 @@ def test_in_the_hosts_network_only_its_own_processes_ports_are_told(shared):
 
 
 def test_a_port_is_an_event(own, lone):
-    services = own.emulator._runtime.services
     seen = []
-    before = services.recorder
-    services.recorder = lambda sandbox, kind, data, ms: (seen.append((kind, data)), before(sandbox, kind, data, ms))
+    own.emulator._runtime.platform.signals.connect("event", lambda sandbox, event: seen.append(event))
     listen(own, lone, "127.0.0.1@3000")
     ports(own, lone)
-    assert [data for kind, data in seen if kind == "network"] == [{"operation": "port_opened", "port": 3000}]
+    assert [event.data for event in seen if event.type == "network"] == [{"operation": "port_opened", "port": 3000}]
 
 
 def test_looking_at_ports_does_not_keep_a_sandbox_awake(timed):

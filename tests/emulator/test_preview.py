@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from emulator_testing import FakeClock, assert_problem, eventually
+from emulator_testing import FakeClock, assert_problem, eventually, live
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
@@ -52,7 +52,7 @@ def free_port():
 def isolated():
     """An emulator whose sandboxes may have networks of their own."""
     with Emulator(allow_unused=True) as running:
-        if not running._runtime.services.isolation.own_network:
+        if not running._runtime.platform.isolation.own_network:
             pytest.skip("process isolation share the host's network")
         yield running
 
@@ -158,13 +158,13 @@ def test_a_preview_keeps_its_sandbox_awake(own_emulator, new_api):
     emulator = own_emulator()
     api, clock = new_api(emulator), FakeClock(emulator)
     box, port = api.sandbox(timeout=60), PORT
-    if emulator._runtime.services.isolation.own_network:
+    if emulator._runtime.platform.isolation.own_network:
         box = api.sandbox(timeout=60, network_mode="none")
     serve(api, box, port)
     for _ in range(3):
         clock.advance(50)
         assert Site(api, box).ask().status_code == 200
-        eventually(lambda: not emulator._runtime.services.store.sandboxes[box].busy, "the visit to end")
+        eventually(lambda: not live(emulator, box).calls, "the visit to end")
     clock.advance(50)
     assert api.status(box) == "running"
     clock.advance(20)
@@ -234,7 +234,7 @@ def test_the_rate_of_a_preview_is_limited_only_with_a_tier(own_emulator, new_api
     emulator = own_emulator(tier="pro")
     api, clock = new_api(emulator), FakeClock(emulator)
     clock.offset = 60 - clock._real() % 60
-    box = api.sandbox(**({"network_mode": "none"} if emulator._runtime.services.isolation.own_network else {}))
+    box = api.sandbox(**({"network_mode": "none"} if emulator._runtime.platform.isolation.own_network else {}))
     serve(api, box)
     visitor = Site(api, box)
     assert {visitor.ask().status_code for _ in range(100)} == {200}
@@ -297,12 +297,12 @@ def test_a_destroyed_sandboxs_preview_ends(site):
 
 
 def test_a_visitor_who_hangs_up_leaves_nothing_behind(site):
-    record = site.api.emulator._runtime.services.store.sandboxes[site.box]
+    sandbox = live(site.api.emulator, site.box)
     with site.stream("/stream") as answer:
         pieces = answer.iter_raw()  # kept: the answer is closed when this goes
         assert next(pieces) == b"first"
-        assert record.busy == 1
-    eventually(lambda: record.busy == 0, "the emulator to let go")
+        assert sandbox.calls == 1
+    eventually(lambda: sandbox.calls == 0, "the emulator to close its side")
 
 
 # --- WebSockets

@@ -99,7 +99,7 @@ def test_a_secret_in_the_output_of_an_init_script_is_masked(api):
 def test_a_secret_in_a_prompt_is_masked(api):
     box = sandbox_with_secret(api, agents=["claude"])
     api.output(box, 'claude -p "use $TOKEN"')
-    assert "was asked: use ***" in api.log_text(box)
+    assert "received the prompt: use ***" in api.log_text(box)
     assert SECRET not in api.log_text(box)
 
 
@@ -164,7 +164,7 @@ def test_the_journal_has_no_secret_and_no_key(api):
     box = sandbox_with_secret(api)
     api.write(box, f"{SECRET}.txt", SECRET)
     api.run(box, f"echo {SECRET}")
-    entries = [entry for entry in api.emulator._runtime.services.journal.entries() if entry.account == api.account_id]
+    entries = [entry for entry in api.emulator._runtime.platform.journal.entries() if entry.account == api.account_id]
     assert [entry.operation for entry in entries] == ["sandboxes.create", "files.write", "sandboxes.exec"]
     assert [entry.status for entry in entries] == [201, 200, 200]
     assert SECRET not in repr(entries)

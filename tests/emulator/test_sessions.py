@@ -236,7 +236,7 @@ def test_sessions_go_with_their_account(own_emulator, new_api):
     api = new_api(emulator)
     api.output(api.sandbox(agents=["claude"]), "claude -p hi")
     emulator.delete_account(api.account_id)
-    assert emulator._runtime.services.store.sessions == {}
+    assert emulator._runtime.platform.store.sessions == {}
 
 
 # --- paging
@@ -430,7 +430,7 @@ def test_a_prompt_that_is_no_text_is_shown_all_the_same(api, agent_box):
 
 
 def test_the_oldest_sessions_are_forgotten_first(own_emulator, new_api, monkeypatch):
-    monkeypatch.setattr("caged.emulator.platform.sessions.MOST", 3)
+    monkeypatch.setattr("caged.emulator.platform.agent_sessions.MOST", 3)
     api = new_api(own_emulator())
     box = api.sandbox(agents=["claude"])
     api.output(box, "for i in 1 2 3 4 5; do claude -p $i; done")

@@ -4,7 +4,7 @@ import os
 import signal
 
 import pytest
-from emulator_testing import eventually
+from emulator_testing import eventually, live
 
 from caged.emulator.control.clock import Clock
 from caged.emulator.emulator_log import EmulatorLog
@@ -15,7 +15,7 @@ from caged.emulator.platform.signals import SIGNALS, Signals
 def heard(timed):
     """Every signal of the emulator of `timed`, as (name, data)."""
     found = []
-    signals = timed[0].emulator._runtime.services.signals
+    signals = timed[0].emulator._runtime.platform.signals
     for name in SIGNALS:
         signals.connect(name, lambda _name=name, **data: found.append((_name, data)))
     return found
@@ -30,7 +30,7 @@ def test_a_budget_is_told_at_80_95_and_100_percent(timed, heard):
     box = api.sandbox(budget=0.0275, timeout=10_000)
     for seconds in (2900, 2990, 3500, 3700):
         clock.advance(seconds - clock.offset)
-    told = of(heard, "budget_told")
+    told = of(heard, "budget_mark")
     assert [data["percent"] for data in told] == [80, 95, 100]
     assert {data["sandbox"].id for data in told} == {box}
     assert told[-1]["spent"] >= 0.0275
@@ -66,7 +66,7 @@ def test_a_create_that_fails_is_told_with_secrets_masked(timed, heard):
 def test_a_sandbox_that_is_killed_from_outside_is_told(timed, heard):
     api, _clock = timed
     box = api.sandbox()
-    cage = api.emulator._runtime.services.store.sandboxes[box].cage
+    cage = live(api.emulator, box).cage
     os.kill(cage.init_pid, signal.SIGKILL)
     eventually(lambda: of(heard, "sandbox_error"), "the emulator to see it")
     assert api.status(box) == "error"

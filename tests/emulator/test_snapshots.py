@@ -294,7 +294,7 @@ def test_the_older_spelling_of_the_target_is_taken_with_a_warning(api, box):
     snapshot = api.snapshot(box)
     response = api.post(f"/snapshots/{snapshot}/restore", json={"sandbox_id": box})
     assert response.json() == {"status": "restored"}
-    entry = [e for e in api.emulator._runtime.services.journal.entries() if e.account == api.account_id][-1]
+    entry = [e for e in api.emulator._runtime.platform.journal.entries() if e.account == api.account_id][-1]
     assert entry.operation == "snapshots.restore"
     assert "target_sandbox_id" in " ".join(entry.warnings)
 
@@ -323,7 +323,7 @@ def test_a_target_in_error_is_a_409(api, box):
 
 
 def test_a_pending_snapshot_is_not_restored_or_downloaded(api, box):
-    record = api.emulator._runtime.services.store.snapshots[api.snapshot(box)]
+    record = api.emulator._runtime.platform.store.snapshots[api.snapshot(box)]
     record.status = "pending"
     assert_problem(api.restore(record.id, box), 409, "is pending", "snapshot_not_ready")
     assert_problem(api.get(f"/snapshots/{record.id}/download"), 409, "is pending", "snapshot_not_ready")
@@ -344,7 +344,7 @@ def test_a_failed_snapshot_is_not_restored_or_downloaded(process_api, process_bo
 def test_a_restore_that_fails_leaves_the_workspace_untouched(api, box, damage):
     api.output(box, "mkdir d; head -c 100000 /dev/urandom > d/f; touch a z")
     snapshot = api.snapshot(box)
-    file = api.emulator._runtime.services.store.snapshots[snapshot].file
+    file = api.emulator._runtime.platform.store.snapshots[snapshot].file
     if damage == "cut":
         os.truncate(file, 50_000)
     elif damage == "garbage":

@@ -213,7 +213,7 @@ def test_files_of_a_sandbox_that_lead_out_of_it_are_refused(file, tmp_path, entr
             emulator.import_(evil)
         assert list((emulator.run_dir / "sandboxes").iterdir()) == []
         with of(emulator, emulator.api_key) as api:
-            assert len(emulator._runtime.services.store.accounts) == 1
+            assert len(emulator._runtime.platform.store.accounts) == 1
 
 
 def test_an_emulator_that_does_not_run_says_so(file):

@@ -28,10 +28,11 @@ class Watched:
     def __init__(self, api: Api, **fields: Any) -> None:
         self.api = api
         self.id = api.sandbox(**fields)
-        services = api.emulator._runtime.services  # type: ignore[union-attr]
-        self.store = services.store
-        self.record = services.store.sandboxes[self.id]
-        self.directory: Path = services.files_dir / "sandboxes" / self.id
+        platform = api.emulator._runtime.platform  # type: ignore[union-attr]
+        self.store = platform.store
+        self.record = platform.store.sandboxes[self.id]
+        self.live = platform.live.of(self.record)
+        self.directory: Path = platform.files_dir / "sandboxes" / self.id
         self.mark = unique_seconds()
         api.output(self.id, f"sleep {self.mark} > /dev/null 2>&1 &")
 
@@ -98,7 +99,7 @@ def test_pause_that_waits_while_the_sandbox_is_destroyed_answers_404(api, togeth
     api.output(box.id, SLOW)
     manual = api.post(f"/sandboxes/{box.id}/snapshots", json={"name": "manual"}).json()["id"]
     together.start("pause", lambda: api.post(f"/sandboxes/{box.id}/pause"))
-    eventually(lambda: waiting(box.record.disk, 1), "pause to wait for the snapshot")
+    eventually(lambda: waiting(box.live.workspace_lock, 1), "pause to wait for the snapshot")
     together.start("destroy", lambda: api.delete(f"/sandboxes/{box.id}"))
     answers = together.finish()
     assert answers["destroy"].status_code == 204
@@ -122,10 +123,10 @@ def test_call_that_waits_while_the_sandbox_is_destroyed_changes_nothing(api, tog
         "snapshot": lambda: api.post(f"/sandboxes/{box.id}/snapshots", json={}),
     }
     api.post(f"/sandboxes/{box.id}/snapshots", json={})
-    eventually(box.record.disk.locked, "the snapshot to begin")
+    eventually(box.live.workspace_lock.locked, "the snapshot to begin")
     together.start(call, calls[call])
     if call != "snapshot":
-        eventually(lambda: waiting(box.record.disk, 1), f"{call} to wait for the snapshot")
+        eventually(lambda: waiting(box.live.workspace_lock, 1), f"{call} to wait for the snapshot")
     together.start("destroy", lambda: api.delete(f"/sandboxes/{box.id}"))
     answers = together.finish()
     assert answers["destroy"].status_code == 204
@@ -139,9 +140,9 @@ def test_resume_that_waits_while_the_sandbox_is_destroyed_answers_404(api, toget
     box = Watched(api)
     api.output(box.id, SLOW)
     api.post(f"/sandboxes/{box.id}/pause")
-    eventually(box.record.disk.locked, "the automatic snapshot to begin")
+    eventually(box.live.workspace_lock.locked, "the automatic snapshot to begin")
     together.start("resume", lambda: api.post(f"/sandboxes/{box.id}/resume"))
-    eventually(lambda: waiting(box.record.disk, 1), "resume to wait for the snapshot")
+    eventually(lambda: waiting(box.live.workspace_lock, 1), "resume to wait for the snapshot")
     together.start("destroy", lambda: api.delete(f"/sandboxes/{box.id}"))
     answers = together.finish()
     assert answers["destroy"].status_code == 204
@@ -248,34 +249,34 @@ def test_destroy_during_a_create_ends_it_at_once(api, together, silent_server, s
     (made,) = eventually(lambda: api.get("/sandboxes").json(), "the sandbox to be listed")
     sign = silent_server if step == "clone" else mark
     eventually(lambda: processes_with(sign), f"the {step} to run")
-    services = api.emulator._runtime.services
-    record = services.store.sandboxes[made["id"]]
+    platform = api.emulator._runtime.platform
+    record = platform.store.sandboxes[made["id"]]
     assert api.delete(f"/sandboxes/{made['id']}").status_code == 204
     assert processes_with(sign) == []
-    assert not (services.files_dir / "sandboxes" / made["id"]).exists()
+    assert not (platform.files_dir / "sandboxes" / made["id"]).exists()
     assert together.finish()["create"].status_code == 404
     assert record.status == "destroyed"
 
 
 def test_destroy_at_any_moment_of_a_create_leaves_nothing(api):
-    services = api.emulator._runtime.services
+    platform = api.emulator._runtime.platform
     for _ in range(10):
         together = Together()
         body = {"template": "minimal", "agents": ["claude"], "init_script": "mkdir -p a/b; echo > a/b/c"}
         together.start("create", lambda body=body: api.post("/sandboxes", json=body))
         found = eventually(
-            lambda: [box for box in list(services.store.sandboxes.values()) if box.account_id == api.account_id],
+            lambda: [box for box in list(platform.store.sandboxes.values()) if box.account_id == api.account_id],
             "the sandbox to be there",
         )
         assert api.delete(f"/sandboxes/{found[0].id}").status_code == 204
-        assert not (services.files_dir / "sandboxes" / found[0].id).exists()
+        assert not (platform.files_dir / "sandboxes" / found[0].id).exists()
         assert together.finish()["create"].status_code in (201, 404)
         assert found[0].status == "destroyed"
-        assert not (services.files_dir / "sandboxes" / found[0].id).exists()
+        assert not (platform.files_dir / "sandboxes" / found[0].id).exists()
 
 
 def test_stub_added_while_a_sandbox_is_destroyed_makes_no_directory(api):
-    services = api.emulator._runtime.services
+    platform = api.emulator._runtime.platform
     commands = api.emulator.for_account(api.account_id).commands
     for number in range(10):
         box = Watched(api)
@@ -284,7 +285,7 @@ def test_stub_added_while_a_sandbox_is_destroyed_makes_no_directory(api):
         commands.stub(f"tool{number}", output="said")
         together.finish()
         box.assert_gone()
-    assert services.store is not None
+    assert platform.store is not None
 
 
 def test_stopped_sandbox_resumed_and_destroyed_at_once_is_gone(tmp_path, own_emulator, new_api):
@@ -297,8 +298,8 @@ def test_stopped_sandbox_resumed_and_destroyed_at_once_is_gone(tmp_path, own_emu
     with Api(emulator, account.api_key, account.id) as api:
         for box in boxes:
             assert api.status(box) == "stopped"
-            directory = emulator._runtime.services.files_dir / "sandboxes" / box
-            record = emulator._runtime.services.store.sandboxes[box]
+            directory = emulator._runtime.platform.files_dir / "sandboxes" / box
+            record = emulator._runtime.platform.store.sandboxes[box]
             assert directory.exists()
             together = Together()
             together.start("resume", lambda box=box: api.post(f"/sandboxes/{box}/resume"))

@@ -183,12 +183,12 @@ def test_what_was_told_is_not_told_again(state):
         api.output(box, "claude -p x")
         (session,) = api.get(f"/sandboxes/{box}/sessions").json()
         ingest(api, {"type": "llm_call", "session_id": session["id"], "payload": {"cost_usd": 0.9}})
-        emulator._call(emulator._runtime.platform.scheduler.look())
+        emulator._call(emulator._runtime.platform.scheduler.check())
         told = api.get("/alerts").json()["alerts"]
         assert [alert["rule_type"] for alert in told] == ["budget_exceeded"]
     with started(state) as emulator, of(emulator, emulator.api_key) as api:
         api.post(f"/sandboxes/{box}/resume")
-        emulator._call(emulator._runtime.platform.scheduler.look())
+        emulator._call(emulator._runtime.platform.scheduler.check())
         assert api.get("/alerts").json()["alerts"] == told
 
 
@@ -209,13 +209,13 @@ def test_events_and_their_numbers_go_on(state):
 def test_only_the_newest_lines_of_a_log_are_kept_in_the_database_too(state):
     with started(state) as emulator, of(emulator, emulator.api_key) as api:
         box = api.sandbox()
-        services = emulator._runtime.services
+        platform = emulator._runtime.platform
 
         async def talk() -> None:
             for number in range(12_000):
-                services.note(services.store.sandboxes[box], f"line {number}")
+                platform.recorder.log(platform.store.sandboxes[box], f"line {number}")
                 if number % 1000 == 0:
-                    services.commit()
+                    platform.commit()
 
         emulator._call(talk())
     rows = sqlite3.connect(f"file:{state / 'state.db'}?mode=ro", uri=True)

@@ -7,7 +7,7 @@ import threading
 import time
 
 import pytest
-from emulator_testing import assert_problem, eventually
+from emulator_testing import assert_problem, eventually, live
 
 NEEDS_RUNNING = [
     ("GET", "/files", None),
@@ -206,8 +206,8 @@ def test_many_at_once_destroy_it_once(api, box):
 
 def test_a_command_that_waits_for_a_pause_does_not_run_in_the_paused_sandbox(api, box):
     """What waits for the disk while it is paused finds a paused sandbox, not the running one it was let in by."""
-    sandbox = api.emulator._runtime.services.store.sandboxes[box]
-    hold(api, sandbox.disk)
+    sandbox = live(api.emulator, box)
+    hold(api, sandbox.workspace_lock)
     answers = {}
     calls = {
         "exec": lambda: answers.update(exec=api.run(box, "touch ran")),
@@ -215,12 +215,12 @@ def test_a_command_that_waits_for_a_pause_does_not_run_in_the_paused_sandbox(api
     }
     pausing = threading.Thread(target=lambda: api.post(f"/sandboxes/{box}/pause"))
     pausing.start()
-    eventually(sandbox.lifecycle.locked, "the pause to wait")
+    eventually(sandbox.state_lock.locked, "the pause to wait")
     threads = [threading.Thread(target=call) for call in calls.values()]
     for thread in threads:
         thread.start()
-    eventually(lambda: sandbox.busy == 2, "both calls to wait")
-    release(api, sandbox.disk)
+    eventually(lambda: sandbox.calls == 2, "both calls to wait")
+    release(api, sandbox.workspace_lock)
     for thread in [pausing, *threads]:
         thread.join(10)
     assert "is paused" in answers["exec"]["error"]
@@ -230,7 +230,7 @@ def test_a_command_that_waits_for_a_pause_does_not_run_in_the_paused_sandbox(api
 
 
 def test_a_sandbox_whose_processes_are_killed_from_outside_is_in_error(api, box):
-    os.kill(api.emulator._runtime.services.store.sandboxes[box].cage.init_pid, signal.SIGKILL)
+    os.kill(live(api.emulator, box).cage.init_pid, signal.SIGKILL)
     eventually(lambda: api.status(box) == "error", "the loss to be noticed")
     assert "killed from outside" in api.log_text(box)
     assert api.get(f"/sandboxes/{box}").json()["stopped_at"]
@@ -254,7 +254,7 @@ def release(api, lock):
 
 def test_a_command_that_arrives_in_a_frozen_sandbox_waits_for_the_thaw(api, box):
     emulator = api.emulator
-    cage = emulator._runtime.services.store.sandboxes[box].cage
+    cage = live(emulator, box).cage
 
     async def scenario():
         await cage.freeze()

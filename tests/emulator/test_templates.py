@@ -49,10 +49,10 @@ def test_a_template_whose_program_is_missing_still_creates_and_says_so(
     own_emulator, new_api, monkeypatch, template, program
 ):
     emulator = own_emulator()
-    chains = Toolchains(path="/nonexistent")
+    chains = emulator._runtime.platform.toolchains
+    monkeypatch.setattr(chains, "_path", "/nonexistent")
     for look in ("_python_candidates", "_by_version"):
         monkeypatch.setattr(chains, look, nothing_found)
-    monkeypatch.setattr(emulator._runtime.services, "toolchains", chains)
     api = new_api(emulator)
     box = api.sandbox(template=template)
     assert f"template {template}: no " in api.log_text(box)

@@ -10,7 +10,7 @@ import socket
 import time
 
 import pytest
-from emulator_testing import eventually
+from emulator_testing import eventually, live
 from leftovers import processes_with, unique_seconds
 from sockets import Term, open_socket
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -250,7 +250,7 @@ def test_a_destroyed_sandbox_closes_it(api, box, term):
 def test_a_sandbox_killed_from_outside_closes_it(api, box, term):
     term.type("echo he''re\n")
     term.until("here")
-    cage = api.emulator._runtime.services.store.sandboxes[box].cage
+    cage = live(api.emulator, box).cage
     os.kill(cage.init_pid, signal.SIGKILL)
     term.until_closed()
 

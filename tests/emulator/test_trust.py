@@ -9,7 +9,7 @@ from sessions_testing import at_work, ingest, script, session
 
 from caged.emulator.control.agents import Reply
 from caged.emulator.history import Event
-from caged.emulator.platform.trust_rules import RULES, CommandFacts, charges
+from caged.emulator.platform.trust_rules import RULES, EventFacts, charges
 
 
 @pytest.fixture
@@ -177,7 +177,7 @@ def test_an_event_of_an_unusual_shape_costs_nothing(api, agent_box, session_id, 
 def test_the_signal_tells_of_each_change(own_emulator, new_api):
     api = new_api(own_emulator())
     heard = []
-    api.emulator._runtime.services.signals.connect("trust_changed", lambda **data: heard.append(data))
+    api.emulator._runtime.platform.signals.connect("trust_changed", lambda **data: heard.append(data))
     script(api.emulator, Reply("ok\n"))
     box = api.sandbox(agents=["claude"])
     api.run(box, "claude -p hi; cat /etc/shadow")
@@ -208,7 +208,7 @@ def test_below_30_the_sandbox_is_paused_once(api, agent_box, session_id):
 
 def broken(kind, known=(), **data):
     """name: points of the rules that an event breaks."""
-    found = charges(CommandFacts(Event("evt", "acct", "box", "sess", 1, kind, "", 0, data), known))
+    found = charges(EventFacts(Event("evt", "acct", "box", "sess", 1, kind, "", 0, data), known))
     return {rule.name: rule.points for rule, _what in found}
 
 

@@ -53,7 +53,7 @@ def _alert(api: Api) -> None:
 
 def _holdings(api: Api) -> dict[str, object]:
     """What an account has and has set."""
-    snapshots = api.emulator._runtime.services.store.snapshots.values()  # type: ignore[union-attr]
+    snapshots = api.emulator._runtime.platform.store.snapshots.values()  # type: ignore[union-attr]
     return {
         "sandboxes": api.get("/sandboxes").json(),
         "snapshots": [snapshot.id for snapshot in snapshots if snapshot.account_id == api.account_id],

@@ -20,5 +20,5 @@ def test_a_sandbox_over_its_disk_has_a_line_in_its_log() -> None:
         # Two files that really take their place on disk, without a gigabyte of writing.
         assert client.sandboxes.exec(box.id, "fallocate -l 700M a && fallocate -l 700M b").ok
         platform = emulator._runtime.platform  # type: ignore[union-attr]
-        emulator._call(platform.scheduler.look())
+        emulator._call(platform.scheduler.check())
         assert "GB on disk, disk_gb is 1" in client.sandboxes.logs(box.id)[-1].message

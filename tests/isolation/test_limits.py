@@ -27,7 +27,7 @@ def test_a_group_limits_what_processes_take_together(level: str) -> None:
         emulator = Emulator(isolation=level, memory_limit="sandbox").start()
     except (ConfigError, EmulatorError) as error:
         pytest.skip(str(error).splitlines()[0])
-    groups = emulator._runtime.services.memory  # type: ignore[union-attr]
+    groups = emulator._runtime.platform.memory_groups  # type: ignore[union-attr]
     assert groups is not None
     with emulator.client() as client:
         box = client.sandboxes.create(template="python-312", memory_mb=128)

@@ -56,7 +56,7 @@ class World:
         self.client = emulator.client()
 
     def make_cage_abc123(self) -> None:
-        chance = self.emulator._runtime.services.randomness  # type: ignore[union-attr]
+        chance = self.emulator._runtime.platform.randomness  # type: ignore[union-attr]
         real = chance.identifier
         chance.identifier = lambda prefix, taken=(): "cage_abc123" if prefix == "cage" else real(prefix, taken)
         try:

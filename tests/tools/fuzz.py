@@ -41,7 +41,7 @@ class Counted:
 
     def __init__(self, emulator: Emulator) -> None:
         assert emulator._runtime is not None
-        self.journal = emulator._runtime.services.journal
+        self.journal = emulator._runtime.platform.journal
         self._add = self.journal.add
         self._recent: list[RequestRecord] = []
         self.statuses: dict[str, Counter[int]] = {}
@@ -101,7 +101,7 @@ def residents(api: httpx.Client) -> dict[str, str]:
 
 def environment(emulator: Emulator, account_id: str) -> dict[str, str]:
     assert emulator._runtime is not None
-    key = next(iter(emulator._runtime.services.store.accounts[account_id].keys))
+    key = next(iter(emulator._runtime.platform.store.accounts[account_id].keys))
     return {"SCHEMATHESIS_HOOKS": "fuzz_hooks", "CAGED_FUZZ_KEY": key}
 
 

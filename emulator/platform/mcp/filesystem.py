@@ -1,4 +1,4 @@
-"""The filesystem tools. They reach only /workspace. Texts and shapes: wire-other-clients.md 7.2."""
+"""The filesystem tools. They reach only /workspace. Source: docs/contract/wire-other-clients.md 7.2."""
 
 from __future__ import annotations
 

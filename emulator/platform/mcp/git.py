@@ -1,4 +1,5 @@
-"""The git tools. git runs in the sandbox, with its settings; what it says is passed on (wire-other-clients.md 7.2).
+"""The git tools. git runs in the sandbox, with its settings, and its output is the result
+(docs/contract/wire-other-clients.md 7.2).
 
 Of `git_push` only the name is known. Its arguments are ours: remote, branch and set_upstream.
 """
@@ -12,13 +13,13 @@ from typing import Any
 from ...cage.command_result import CommandResult
 from .tool import TEXT_BYTES, Context, Outcome, Tool, ToolError, fitting_list
 
-#: Nothing that git does here may take longer: a hook may hang, or a remote.
+#: The longest run of git: a hook or a remote may hang.
 SECONDS = 120
 DEFAULT_COUNT = 10
 _MESSAGE_BYTES = 100_000  # the kernel takes at most 128 KiB in one argument
 _MOST = 2**31 - 1
 
-#: Never ask for a password, never page or edit, and leave the host's own settings out of it.
+#: No prompt for a password, no pager, no editor, and not the host's own settings.
 _ENV = {
     "GIT_TERMINAL_PROMPT": "0",
     "GIT_CONFIG_NOSYSTEM": "1",
@@ -33,7 +34,7 @@ _NOTHING = "(no output)"
 async def _git(context: Context, *words: str, separate: bool = False) -> CommandResult:
     """Run git, and return the result of one that succeeded. `separate`: standard output without standard error. Raises
     ToolError with the whole output of one that failed, in the order in which git wrote it."""
-    start = context.services.clock.stopwatch()
+    start = context.clock.stopwatch()
     sandbox = context.sandbox
     result = await context.cage.program(
         ["/usr/bin/env", "git", *words], {**sandbox.env, **_ENV}, TEXT_BYTES, separate, SECONDS
@@ -45,7 +46,7 @@ async def _git(context: Context, *words: str, separate: bool = False) -> Command
     if result.code == 127:
         raise ToolError("there is no git in this sandbox")
     if words[0] in ("commit", "push"):
-        milliseconds = (context.services.clock.stopwatch() - start) * 1000
+        milliseconds = (context.clock.stopwatch() - start) * 1000
         context.record("command", {"command": shlex.join(["git", *words]), "exit_code": result.code}, milliseconds)
     if result.code != 0:
         raise ToolError(_text(result) or f"git {words[0]} ended with exit status {result.code}")

@@ -1,6 +1,8 @@
 """The patterns of the search tool: those of Go's `filepath.Match`, which the platform's open-source server uses.
 
-`*` matches any characters, `?` one, `[a-z]` and `[^a-z]` one of a set; `\\` escapes the next character. Matching takes
+`*` matches any characters, `?` one, `[a-z]` and `[^a-z]` one of a set; `\\` escapes the next character. Python's
+fnmatch has other rules: it knows no escapes, negates with `!`, and takes a malformed pattern literally, where Go
+reports an error. As in fnmatch, a pattern becomes a regular expression in which no `*` is tried twice: matching takes
 time in proportion to the name, whatever the pattern, because the pattern comes from a client.
 """
 
@@ -19,50 +21,43 @@ class Glob:
     """A pattern for one name. With a `/` in it (`**/*.py`, `src/*.py`) it matches nothing, as a name has none."""
 
     def __init__(self, pattern: str) -> None:
+        """Raises BadPattern."""
         if not pattern:
             raise BadPattern("it is empty")
         if len(pattern) > MOST:
             raise BadPattern(f"it is longer than {MOST} characters")
-        #: What is between the stars: how many characters, and what they have to be.
-        self._pieces = [(count, re.compile(text, re.DOTALL)) for count, text in _pieces(pattern)]
+        first, *others = _pieces(pattern)
+        expression = first
+        for number, piece in enumerate(others[:-1]):
+            # The nearest match of each piece is enough, and a lookahead is not tried again.
+            expression += f"(?=(?P<g{number}>.*?{piece}))(?P=g{number})"
+        if others:
+            expression += f".*{others[-1]}"
+        self._expression = re.compile(expression, re.DOTALL)
 
     def matches(self, name: str) -> bool:
-        (count, first), *others = self._pieces
-        if not others:
-            return len(name) == count and first.match(name) is not None
-        if not first.match(name):
-            return False
-        at = count
-        for _count, piece in others[:-1]:
-            found = piece.search(name, at)
-            if found is None:
-                return False
-            at = found.end()
-        count, last = others[-1]
-        return len(name) - count >= at and last.match(name, len(name) - count) is not None
+        """Whether the whole name matches."""
+        return self._expression.fullmatch(name) is not None
 
 
-def _pieces(pattern: str) -> list[tuple[int, str]]:
-    pieces: list[tuple[int, str]] = []
-    count, text, at = 0, "", 0
+def _pieces(pattern: str) -> list[str]:
+    """Return what is between the stars, as regular expressions."""
+    pieces, at = [""], 0
     while at < len(pattern):
         character = pattern[at]
         at += 1
         if character == "*":
-            pieces.append((count, text))
-            count, text = 0, ""
-            continue
-        count += 1
-        if character == "?":
-            text += "."
+            pieces.append("")
+        elif character == "?":
+            pieces[-1] += "."
         elif character == "[":
             expression, at = _set(pattern, at)
-            text += expression
+            pieces[-1] += expression
         else:
             if character == "\\":
                 character, at = _escaped(pattern, at)
-            text += re.escape(character)
-    return [*pieces, (count, text)]
+            pieces[-1] += re.escape(character)
+    return pieces
 
 
 def _escaped(pattern: str, at: int) -> tuple[str, int]:
@@ -72,7 +67,7 @@ def _escaped(pattern: str, at: int) -> tuple[str, int]:
 
 
 def _set(pattern: str, at: int) -> tuple[str, int]:
-    """The set that begins at `at`, behind its bracket, as a regular expression; and where it ends."""
+    """Return the set that begins at `at`, behind its bracket, as a regular expression; and where it ends."""
     negated = pattern.startswith("^", at)
     at += negated
     ranges = ""

@@ -1,8 +1,8 @@
 """The tool that makes an HTTP request from the sandbox's own network, so that its network mode holds.
 
 Only its name is known. Arguments and answer are ours: url, method, headers, body and timeout; the answer is the status
-line, the headers and the body as text, whatever the status is. It is not for read-only keys, also not as a GET: what
-is asked for can carry something out, or change something in a server of the sandbox.
+line, the headers and the body as text, whatever the status is. Read-only keys do not have it, not even
+for a GET: a request can carry data out of the sandbox, or change something in one of its servers.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ async def _fetch(context: Context, arguments: dict[str, Any]) -> Outcome:
         raise ToolError("invalid arguments: url must begin with http:// or https:// and name a host")
     if len(json.dumps([url, headers, body])) > _REQUEST_BYTES:
         raise ToolError(f"the request is too large: url, headers and body may take {_REQUEST_BYTES} bytes as JSON")
-    start, status = context.services.clock.stopwatch(), 0
+    start, status = context.clock.stopwatch(), 0
     sent = {"User-Agent": "caged-mcp", **headers}
     try:
         answer = await fetch(context.cage, context.sandbox.env, url, method, sent, body, BODY_BYTES, seconds)
@@ -42,7 +42,7 @@ async def _fetch(context: Context, arguments: dict[str, Any]) -> Outcome:
     except FetchFailed as error:
         raise ToolError(f"fetch error: {error}") from None
     finally:
-        milliseconds = (context.services.clock.stopwatch() - start) * 1000
+        milliseconds = (context.clock.stopwatch() - start) * 1000
         data = {"url": url, "method": method, "host": parts.hostname or "", "status": status}
         context.record("network", data, milliseconds)
     head = [f"HTTP {answer.status} {answer.reason}".rstrip(), *(f"{name}: {value}" for name, value in answer.headers)]

@@ -19,7 +19,7 @@ from ...json_values import has_more_values
 MODERN = "2026-07-28"
 LEGACY = ("2025-11-25", "2024-11-05")
 SUPPORTED = (MODERN, *LEGACY)
-#: From this one on results may be structured.
+#: The first version with structured results.
 STRUCTURED_SINCE = "2025-06-18"
 
 _META = "io.modelcontextprotocol/"
@@ -59,7 +59,7 @@ class ProtocolError(Exception):
 
 
 def _no_constant(name: str) -> float:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not JSON")
 
 
 def _finite(text: str) -> float:
@@ -91,7 +91,7 @@ def encode(reply: dict[str, Any]) -> str:
 
 
 def refuse(text: str, code: int, reason: str) -> Optional[str]:
-    """The reply to a message that is not processed; None when it is a notification or a reply, which get none."""
+    """Return the reply to a message that is not processed; None for a notification or a reply, which get none."""
     try:
         message = decode(text)
     except ProtocolError as error:
@@ -108,10 +108,10 @@ def short(text: str) -> str:
 
 def negotiate(params: Any) -> str:
     """Return the newest legacy version that is not newer than the requested one; the oldest when there is none."""
-    asked = params.get("protocolVersion") if isinstance(params, dict) else None
-    if asked is not None and not isinstance(asked, str):
+    requested = params.get("protocolVersion") if isinstance(params, dict) else None
+    if requested is not None and not isinstance(requested, str):
         raise ProtocolError(INVALID_PARAMS, "Invalid params: protocolVersion must be a string")
-    return next((version for version in LEGACY if version <= (asked or "")), LEGACY[-1])
+    return next((version for version in LEGACY if version <= (requested or "")), LEGACY[-1])
 
 
 def version_of(params: Any, negotiated: str) -> str:
@@ -121,20 +121,20 @@ def version_of(params: Any, negotiated: str) -> str:
         return negotiated
     if not isinstance(meta, dict):
         raise ProtocolError(INVALID_PARAMS, "Invalid params: _meta must be an object")
-    asked = meta.get(f"{_META}protocolVersion")
-    if asked is None:
+    requested = meta.get(f"{_META}protocolVersion")
+    if requested is None:
         return negotiated
-    if not isinstance(asked, str):
+    if not isinstance(requested, str):
         raise ProtocolError(INVALID_PARAMS, f"Invalid params: _meta.{_META}protocolVersion must be a string")
-    if asked not in SUPPORTED:
+    if requested not in SUPPORTED:
         raise ProtocolError(
             UNSUPPORTED_VERSION,
             "Unsupported protocol version",
-            {"supported": list(SUPPORTED), "requested": short(asked)},
+            {"supported": list(SUPPORTED), "requested": short(requested)},
         )
-    if asked == MODERN and not isinstance(meta.get(f"{_META}clientCapabilities"), dict):
+    if requested == MODERN and not isinstance(meta.get(f"{_META}clientCapabilities"), dict):
         raise ProtocolError(INVALID_PARAMS, f"Invalid params: _meta.{_META}clientCapabilities is required")
-    return asked
+    return requested
 
 
 def in_version(result: dict[str, Any], version: str, cached: bool = False) -> dict[str, Any]:
@@ -146,9 +146,10 @@ def in_version(result: dict[str, Any], version: str, cached: bool = False) -> di
 
 
 def initialized(version: str) -> dict[str, Any]:
+    """Return the result of `initialize`."""
     return {"protocolVersion": version, "capabilities": CAPABILITIES, "serverInfo": SERVER}
 
 
 def discovered() -> dict[str, Any]:
-    """The answer to `server/discover`, always a modern one."""
+    """Return the result of `server/discover`, always in the modern version."""
     return in_version({"supportedVersions": list(SUPPORTED), "capabilities": CAPABILITIES}, MODERN, cached=True)

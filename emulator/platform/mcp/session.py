@@ -7,11 +7,16 @@ import json
 import logging
 from typing import Any, Optional
 
+from ...cage.cage import Cage
 from ...cage.init_client import SandboxGone
+from ...control.clock import Clock
 from ...store import Sandbox
-from ..errors import not_running
+from ..command_stubs import CommandStubs
+from ..errors import ApiError
+from ..live_sandboxes import LiveSandboxes
+from ..recorder import SandboxRecorder
+from ..redaction import mask
 from ..sandboxes import Sandboxes
-from ..services import Services, mask
 from . import filesystem, git, network, protocol, terminal
 from .protocol import ProtocolError, short
 from .tool import Context, Outcome, Tool, ToolError
@@ -41,8 +46,20 @@ _RECORDED_CHARACTERS = 1000
 class McpSession:
     """`handle` may be called concurrently. `read_only`: the tools that change something are neither listed nor run."""
 
-    def __init__(self, services: Services, sandboxes: Sandboxes, sandbox: Sandbox, read_only: bool = False) -> None:
-        self._services = services
+    def __init__(
+        self,
+        clock: Clock,
+        live: LiveSandboxes,
+        sandboxes: Sandboxes,
+        command_stubs: CommandStubs,
+        recorder: SandboxRecorder,
+        sandbox: Sandbox,
+        read_only: bool = False,
+    ) -> None:
+        self._clock = clock
+        self._live = live
+        self._command_stubs = command_stubs
+        self._recorder = recorder
         self._sandboxes = sandboxes
         self._sandbox = sandbox
         self._read_only = read_only
@@ -142,21 +159,23 @@ class McpSession:
             if self._read_only and any(name == other.name for other in TOOLS):
                 logger.info("%s: MCP tool %s was refused because the API key is read-only", self._sandbox.id, name)
             raise ProtocolError(protocol.INVALID_PARAMS, f"Unknown tool: {short(name)}")
-        start = self._services.clock.stopwatch()
+        start = self._clock.stopwatch()
         try:
             outcome = await self._run(tool, params.get("arguments"))
         except ToolError as error:
             outcome = Outcome(str(error), is_error=True)
-        self._record(tool, params.get("arguments"), outcome, (self._services.clock.stopwatch() - start) * 1000)
+        self._record(tool, params.get("arguments"), outcome, (self._clock.stopwatch() - start) * 1000)
         return protocol.in_version(outcome.as_result(version), version)
 
     async def _run(self, tool: Tool, arguments: Any) -> Outcome:
         sandbox = self._sandbox
-        self._require_running()
+        self._cage()
         given = tool.checked(arguments)
         async with self._sandboxes.active(sandbox):
             try:
-                async with sandbox.disk:  # a snapshot, a restore or a pause in progress comes first
+                async with self._live.of(
+                    sandbox
+                ).workspace_lock:  # a snapshot, a restore or a pause in progress comes first
                     context = self._context()
                     if tool.locks_workspace:
                         return await tool.run(context, given)
@@ -164,21 +183,22 @@ class McpSession:
             except SandboxGone as error:
                 raise ToolError(f"sandbox {sandbox.id} cannot run tools: {error}") from None
 
-    def _require_running(self) -> None:
-        if self._sandbox.status != "running" or self._sandbox.cage is None:
-            raise ToolError(not_running(self._sandbox.id, self._sandbox.status).detail)
+    def _cage(self) -> Cage:
+        """Raise ToolError when the sandbox is not running."""
+        try:
+            return self._sandboxes.running_cage(self._sandbox)
+        except ApiError as error:
+            raise ToolError(error.detail) from None
 
     def _context(self) -> Context:
-        self._require_running()
-        assert self._sandbox.cage is not None
-        return Context(self._services, self._sandbox, self._sandbox.cage)
+        return Context(self._sandbox, self._cage(), self._clock, self._recorder, self._command_stubs)
 
     def _record(self, tool: Tool, arguments: Any, outcome: Outcome, milliseconds: float) -> None:
         shown = {}
         if isinstance(arguments, dict):
             shown = {name: self._shown(value) for name, value in arguments.items() if name in tool.properties}
         data = {"tool": tool.name, "arguments": shown, "is_error": outcome.is_error}
-        self._services.record(self._sandbox, "tool_call", data, milliseconds)
+        self._recorder.record_event(self._sandbox, "tool_call", data, milliseconds)
 
     def _masked(self, value: Any) -> Any:
         """Redact secrets in a structure, before JSON escapes some of their characters."""

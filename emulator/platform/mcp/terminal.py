@@ -1,4 +1,4 @@
-"""The tool that runs a command with `sh -c` (wire-other-clients.md 7.2)."""
+"""The tool that runs a command with `sh -c` (docs/contract/wire-other-clients.md 7.2)."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import Any
 
 from ...cage.command_result import CommandResult
 from .. import limits
-from ..command_stubs import Chosen, choose
-from ..services import redacted
+from ..command_stubs import StubChoice
+from ..redaction import redact_for
 from .tool import TEXT_BYTES, TRUNCATED, Context, Outcome, Tool, ToolError, cut, ended, size
 
 DEFAULT_SECONDS = 30
@@ -37,22 +37,22 @@ async def _exec(context: Context, arguments: dict[str, Any]) -> Outcome:
     command, seconds = arguments["command"], arguments.get("timeout", 0)
     if seconds <= 0:
         seconds = DEFAULT_SECONDS
-    sandbox, start = context.sandbox, context.services.clock.stopwatch()
-    ending, code, chosen = "killed: the client hung up", None, Chosen()
+    sandbox, start = context.sandbox, context.clock.stopwatch()
+    outcome, code, choice = "killed: the client hung up", None, StubChoice()
     try:
-        chosen = await choose(context.services, sandbox, command)
-        result = await chosen.run(sandbox, context.cage, command, TEXT_BYTES, True, seconds, posix=True)
+        choice = await context.command_stubs.choose(sandbox, command)
+        result = await choice.run(sandbox, context.cage, command, TEXT_BYTES, True, seconds, posix=True)
         if result.error is not None:
-            ending = f"not started: {result.error}"
-            raise ToolError(chosen.not_started(result.error))
+            outcome = f"not started: {result.error}"
+            raise ToolError(choice.not_started(result.error))
         failed = failure(result)
-        ending, code = failed or "exit status 0", None if result.timed_out else result.code
+        outcome, code = failed or "exit status 0", None if result.timed_out else result.code
     finally:
-        shown = redacted(sandbox, command, limits.LOGGED_COMMAND)
-        context.services.note(sandbox, f"$ {shown} (mcp, {ending})", "command")
-        milliseconds = (context.services.clock.stopwatch() - start) * 1000
+        shown = redact_for(sandbox, command, limits.LOGGED_COMMAND)
+        context.recorder.log(sandbox, f"$ {shown} (mcp, {outcome})", "command")
+        milliseconds = (context.clock.stopwatch() - start) * 1000
         data = {"command": command, "exit_code": code, "source": "mcp"}
-        context.services.ran(sandbox, data, milliseconds, "mcp", stub=chosen.stub)
+        context.recorder.record_command(sandbox, data, milliseconds, "mcp", stub=choice.stub)
     output, errors = result.output.decode("utf-8", "replace"), result.errors.decode("utf-8", "replace")
     return Outcome(report(output, errors, failed, result.truncated), is_error=bool(failed))
 

@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any, Callable, Optional
 
 from ...cage.cage import Cage
+from ...control.clock import Clock
 from ...store import Sandbox
-from ..services import Services
+from ..command_stubs import CommandStubs
+from ..recorder import SandboxRecorder
 from .protocol import STRUCTURED_SINCE, short
 
 #: A reply has to stay well below 1 MiB, at which clients disconnect (wire-contract.md 4.1). Sizes as JSON.
@@ -48,13 +50,15 @@ class Outcome:
 class Context:
     """The sandbox that a tool is called in."""
 
-    services: Services
     sandbox: Sandbox
     cage: Cage
+    clock: Clock
+    recorder: SandboxRecorder
+    command_stubs: CommandStubs
 
     def record(self, kind: str, data: Mapping[str, Any], milliseconds: float = 0.0) -> None:
         """Add an event of another kind than `tool_call` to the sandbox's history."""
-        self.services.record(self.sandbox, kind, {**data, "source": "mcp"}, milliseconds)
+        self.recorder.record_event(self.sandbox, kind, {**data, "source": "mcp"}, milliseconds)
 
 
 Run = Callable[[Context, dict[str, Any]], Awaitable[Outcome]]

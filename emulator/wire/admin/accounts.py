@@ -50,7 +50,7 @@ async def create(call: Call[NewAccount]) -> Response:
 @operations.call("GET", "/accounts", "accounts.list", reply=list[AccountOut])
 async def list_accounts(call: Call[NoBody]) -> Response:
     """All accounts, oldest first."""
-    return json_reply([_shown(call, account) for account in call.platform.services.store.accounts.values()])
+    return json_reply([_shown(call, account) for account in call.platform.store.accounts.values()])
 
 
 @operations.call("GET", "/accounts/{id}", "accounts.get", reply=AccountOut)

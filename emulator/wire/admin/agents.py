@@ -29,7 +29,7 @@ ReplyOut = record_model("ReplyOut", ReplyInfo, Model)
 
 
 def _replies(call: Call[Any]) -> AgentReplies:
-    return call.platform.services.agent_replies
+    return call.platform.agent_replies
 
 
 def _agent(call: Call[Any]) -> str:

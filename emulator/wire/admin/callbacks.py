@@ -30,7 +30,7 @@ async def list_errors(call: Call[NoBody]) -> Response:
     sandbox = call.query("sandbox")
     errors = [
         one
-        for one in call.platform.services.callback_errors.list(call.account.id, call.query("control"))
+        for one in call.platform.callback_errors.list(call.account.id, call.query("control"))
         if sandbox in (None, one.sandbox)
     ]
     return json_reply(
@@ -41,5 +41,5 @@ async def list_errors(call: Call[NoBody]) -> Response:
 @operations.call("DELETE", "/callback-errors", "callback_errors.clear", query={"control": str})
 async def clear(call: Call[NoBody]) -> Response:
     """Remove all; with `control`, those of one stub or reply."""
-    call.platform.services.callback_errors.clear(call.account.id, call.query("control"))
+    call.platform.callback_errors.clear(call.account.id, call.query("control"))
     return no_content()

@@ -36,7 +36,7 @@ TickIn = options_model("Tick", Tick, Body, "How far.")
 
 
 def _shown(call: Call[Any]) -> Response:
-    now, frozen = call.platform.services.clock.now(call.account.id)
+    now, frozen = call.platform.clock.now(call.account.id)
     return json_reply(Time(now=rfc3339(now), epoch=now, frozen=frozen))
 
 
@@ -63,7 +63,7 @@ async def freeze(call: Call[Freeze]) -> Response:
 @operations.call("POST", "/clock/unfreeze", "clock.unfreeze", reply=Time)
 async def unfreeze(call: Call[NoBody]) -> Response:
     """Let the time go on from where it stands."""
-    call.platform.services.clock.unfreeze(call.account.id)
+    call.platform.clock.unfreeze(call.account.id)
     return _shown(call)
 
 
@@ -92,7 +92,7 @@ async def reset(call: Call[NoBody]) -> Response:
 async def _advance(call: Call[Any], seconds: float) -> Response:
     if not 0 <= seconds <= _LONGEST:
         raise invalid("time goes forward only, and by a hundred years at the most")
-    if call.platform.services.clock.latest(call.account.id) + seconds > _LATEST:
+    if call.platform.clock.latest(call.account.id) + seconds > _LATEST:
         raise invalid("time ends with the year 9000")
     await call.platform.scheduler.advance(call.account.id, seconds)
     return _shown(call)

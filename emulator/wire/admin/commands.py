@@ -9,7 +9,6 @@ from starlette.responses import Response
 
 from ...control.schema import options_model, record_model, values_in
 from ...control.stubs import Stub, StubInfo
-from ...platform import command_stubs
 from ..operation import Body, Call, Model
 from .controls import add_operations, refusing, reply_with
 from .names import check_sandbox
@@ -41,8 +40,8 @@ async def add(call: Call[Body]) -> Response:
         options = values_in(Stub, call.body)
         check_sandbox(call, options["sandbox"])
         function = function_of(call)
-        stub = call.platform.services.stubs.add(call.account.id, **options, function=function)
-    await command_stubs.added(call.platform.services, stub)
+        stub = call.platform.stubs.add(call.account.id, **options, function=function)
+    await call.platform.command_stubs.install(stub)
     return reply_with(StubOut, stub, 201)
 
 
@@ -55,7 +54,7 @@ def function_of(call: Call[Body]) -> Any:
     handle = call.body.model_dump()["function"]
     if handle is None:
         return None
-    function = call.platform.services.functions.pop(handle, None)
+    function = call.platform.functions.pop(handle, None)
     if function is None:
         raise ValueError("function: cannot be sent; it needs an emulator in the caller's own process")
     return function
@@ -66,6 +65,6 @@ add_operations(
     "commands",
     "stub",
     StubOut,
-    lambda platform: platform.services.stubs,
-    lambda platform, stub: command_stubs.removed(platform.services, stub),
+    lambda platform: platform.stubs,
+    lambda platform, stub: platform.command_stubs.remove(stub),
 )

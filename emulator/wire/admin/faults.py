@@ -28,8 +28,8 @@ async def add(call: Call[Body]) -> Response:
     with refusing():
         options = values_in(Fault, call.body)
         check_sandbox(call, options["sandbox"])
-        fault = call.platform.services.faults.add(call.account.id, **options)
+        fault = call.platform.faults.add(call.account.id, **options)
     return reply_with(FaultOut, fault, 201)
 
 
-add_operations(operations, "faults", "fault", FaultOut, lambda platform: platform.services.faults)
+add_operations(operations, "faults", "fault", FaultOut, lambda platform: platform.faults)

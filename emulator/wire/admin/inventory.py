@@ -27,7 +27,7 @@ LogLineOut = record_model("SandboxLogLine", LogLine, Model)
 
 
 def _accounts(call: Call[Any]) -> list[Account]:
-    return list(call.platform.services.store.accounts.values()) if call.account.id == ALL_ACCOUNTS else [call.account]
+    return list(call.platform.store.accounts.values()) if call.account.id == ALL_ACCOUNTS else [call.account]
 
 
 def _sandbox(call: Call[Any]) -> Optional[str]:

@@ -44,7 +44,7 @@ def _account(call: Call[Any]) -> Optional[str]:
 
 
 def _pages(call: Call[Any]) -> Iterable[Pages]:
-    return call.platform.services.journal.known(_account(call))
+    return call.platform.journal.known(_account(call))
 
 
 def _answer(call: Call[Any], model: type[Model], found: list[R]) -> Response:
@@ -175,5 +175,5 @@ async def counts(call: Call[NoBody]) -> Response:
 @operations.call("DELETE", "/journal", "journal.clear")
 async def clear(call: Call[NoBody]) -> Response:
     """Remove all entries."""
-    call.platform.services.journal.clear(_account(call))
+    call.platform.journal.clear(_account(call))
     return no_content()

@@ -48,7 +48,7 @@ def check_requests(call: Call[Any], found: bool) -> None:
         ApiError: 400, when no request can match its operation, method and path together.
     """
     operation = call.query("operation")
-    routes = [*call.platform.services.faults.routes(), *(_PREVIEW if operation is not None else ())]
+    routes = [*call.platform.faults.routes(), *(_PREVIEW if operation is not None else ())]
     try:
         if not found:
             path = call.query("path")
@@ -100,11 +100,11 @@ def check_sandbox(call: Call[Any], given: Optional[str]) -> None:
     if not given:
         raise ValueError("sandbox: is empty; give the id of a sandbox, or leave it out for all")
     account = call.account.id
-    services = call.platform.services
-    if services.journal.has_sandbox(account, given):
+    platform = call.platform
+    if platform.journal.has_sandbox(account, given):
         return
-    now = [box for box in services.store.sandboxes.values() if account in (box.account_id, ALL_ACCOUNTS)]
-    snapshots = [snap for snap in services.store.snapshots.values() if account in (snap.account_id, ALL_ACCOUNTS)]
+    now = [box for box in platform.store.sandboxes.values() if account in (box.account_id, ALL_ACCOUNTS)]
+    snapshots = [snap for snap in platform.store.snapshots.values() if account in (snap.account_id, ALL_ACCOUNTS)]
     if given in {box.id for box in now} | {snap.sandbox_id for snap in snapshots}:
         return
     raise ValueError(f"sandbox: {given!r} has never existed in {_whom(account)}{suggestion(given, _ids(now))}")
@@ -113,7 +113,7 @@ def check_sandbox(call: Call[Any], given: Optional[str]) -> None:
 def _check_sandbox_in_path(call: Call[Any], sandbox: str) -> None:
     """A path may also be of a request with a wrong key, which belongs to no account."""
     sandbox = unquote(sandbox)
-    if call.platform.services.journal.has_sandbox(ALL_ACCOUNTS, sandbox):
+    if call.platform.journal.has_sandbox(ALL_ACCOUNTS, sandbox):
         return
     try:
         check_sandbox(call, sandbox)

@@ -26,4 +26,4 @@ async def spend(call: Call[Spend]) -> Response:
         raise invalid("usd: must not be negative; nothing is taken back")
     sandbox = call.platform.sandboxes.of_any(call.param("id"))
     await call.platform.scheduler.spend(sandbox, call.body.usd)
-    return json_reply(shown(sandbox, call.platform.services.clock.now(sandbox.account_id)[0]))
+    return json_reply(shown(sandbox, call.platform.clock.now(sandbox.account_id)[0]))

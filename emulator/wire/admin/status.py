@@ -28,15 +28,15 @@ class LogOut(Model):
 
 @operations.call("GET", "/status", "status", reply=Status)
 async def status(call: Call[NoBody]) -> Response:
-    services = call.platform.services
+    platform = call.platform
     return json_reply(
         Status(
             version=__version__,
-            isolation=services.isolation.level,
-            isolation_refused=[describe(verdict) for verdict in services.probe_results if not verdict.works],
-            accounts=len(services.store.accounts),
-            sandboxes=len(services.store.sandboxes),
-            snapshots=len(services.store.snapshots),
+            isolation=platform.isolation.level,
+            isolation_refused=[describe(verdict) for verdict in platform.probe_results if not verdict.works],
+            accounts=len(platform.store.accounts),
+            sandboxes=len(platform.store.sandboxes),
+            snapshots=len(platform.store.snapshots),
         )
     )
 
@@ -47,4 +47,4 @@ async def log(call: Call[NoBody]) -> Response:
     accounts are left out, unless `account` is `*`."""
     last = call.query_int("last")
     count = 20 if last is None or last <= 0 else last
-    return json_reply(LogOut(lines=call.platform.services.log_tail(count, call.account.id)))
+    return json_reply(LogOut(lines=call.platform.log_tail(count, call.account.id)))

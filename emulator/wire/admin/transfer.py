@@ -29,7 +29,7 @@ class ImportedOut(Model):
 
 
 def _temporary(call: Call[NoBody]) -> Path:
-    made, name = tempfile.mkstemp(prefix="transfer-", suffix=".tar.gz", dir=call.platform.services.run_dir)
+    made, name = tempfile.mkstemp(prefix="transfer-", suffix=".tar.gz", dir=call.platform.run_dir)
     os.close(made)
     return Path(name)
 

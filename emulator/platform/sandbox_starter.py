@@ -1,0 +1,176 @@
+"""The processes of a sandbox: started behind its isolation, with its template's programs; and their loss."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Optional
+
+from ..cage.cage import Cage
+from ..cage.cgroups import MemoryGroup, MemoryGroups
+from ..cage.chosen_isolation import ChosenIsolation
+from ..cage.init_client import SandboxGone
+from ..cage.probe import describe
+from ..cage.provisioning import Limits, Provisioner, SandboxSpec
+from ..cage.proxy import Proxy
+from ..cage.toolchains import Toolchain, Toolchains
+from ..cage.zygote import ZygoteError
+from ..config import EmulatorConfig
+from ..control.clock import Clock
+from ..store import Sandbox
+from . import cost, limits, sandbox_states
+from .agent_sessions import AgentSessions
+from .background import BackgroundTasks
+from .command_stubs import CommandStubs
+from .live_sandboxes import LiveSandboxes
+from .recorder import SandboxRecorder
+from .shim_requests import ShimRequests
+from .signals import Signals
+
+
+class SetupFailed(Exception):
+    """A step of the create failed; the text goes to the sandbox's log."""
+
+
+class ProcessLoss:
+    """What follows when the processes of a sandbox end that was neither stopped nor destroyed."""
+
+    def __init__(
+        self, clock: Clock, live: LiveSandboxes, recorder: SandboxRecorder, sessions: AgentSessions, signals: Signals
+    ) -> None:
+        self._clock = clock
+        self._live = live
+        self._recorder = recorder
+        self._sessions = sessions
+        self._signals = signals
+
+    def lost(self, sandbox: Sandbox) -> None:
+        """Its init has died: the sandbox is in error for good, unless it was being stopped or destroyed."""
+        if not sandbox_states.can(sandbox, "lose"):
+            return
+        cost.stop(sandbox, self._clock.time())
+        sandbox_states.apply(sandbox, "lose")
+        self._live.of(sandbox).gone.set()
+        sandbox.stopped_at = self._clock.timestamp()
+        reason = "the sandbox's processes were killed from outside; destroy it and create a new one"
+        self._recorder.record_error(sandbox, reason)
+        self._sessions.cut_off(sandbox)
+        self._signals.send("sandbox_error", sandbox=sandbox, reason=reason)
+
+    def overrun(self, sandbox: Sandbox, count: int) -> None:
+        """All commands were killed, because there were `count` processes."""
+        self._recorder.record_error(
+            sandbox,
+            f"ended all processes: there were {count}, and {limits.PROCESSES} are allowed at a time; start fewer,"
+            " or serve with --no-limits",
+        )
+
+
+class SandboxStarter:
+    def __init__(
+        self,
+        config: EmulatorConfig,
+        live: LiveSandboxes,
+        isolation: ChosenIsolation,
+        provisioner: Provisioner,
+        toolchains: Toolchains,
+        memory_groups: Optional[MemoryGroups],
+        files_dir: Path,
+        relayed: set[tuple[str, int]],
+        command_stubs: CommandStubs,
+        shim_requests: ShimRequests,
+        loss: ProcessLoss,
+        recorder: SandboxRecorder,
+        background: BackgroundTasks,
+    ) -> None:
+        """
+        Args:
+            memory_groups: Where control groups can be made for sandboxes; None: not here, or limits are off.
+            files_dir: The directory that holds the sandboxes' directories.
+            relayed: Receives the local addresses of connections that are made on behalf of sandboxes.
+        """
+        self._config = config
+        self._live = live
+        self._isolation = isolation
+        self._provisioner = provisioner
+        self._toolchains = toolchains
+        self._memory_groups = memory_groups
+        self._files_dir = files_dir
+        self._relayed = relayed
+        self._command_stubs = command_stubs
+        self._shim_requests = shim_requests
+        self._loss = loss
+        self._recorder = recorder
+        self._background = background
+
+    async def start(self, sandbox: Sandbox, again: bool = False) -> Cage:
+        """Start the sandbox's processes and install its template's programs.
+
+        Args:
+            again: Over the directory that it has, which stays whatever happens.
+
+        Raises:
+            SetupFailed: The processes cannot be started.
+            SandboxGone: The sandbox was destroyed meanwhile.
+        """
+        chain = await self._toolchains.find_soon(sandbox.template)
+        cage = await self._open(sandbox, chain, again)
+        self._log_isolation(sandbox)
+        cage.programs.install_toolchain(chain)
+        await self._command_stubs.install_shims(sandbox)
+        if not chain.exact or chain.links:
+            self._recorder.log(sandbox, f"template {sandbox.template}: {chain.summary}")
+        return cage
+
+    def _log_isolation(self, sandbox: Sandbox) -> None:
+        isolation = self._isolation.current
+        self._recorder.log(sandbox, f"sandbox started (isolation: {isolation.level})")
+        refused = [describe(result) for result in self._isolation.probe_results if not result.works]
+        if refused and isolation.level == "process":
+            self._recorder.log(sandbox, f"stronger isolation does not work here. {'; '.join(refused)}")
+        if sandbox.network_mode != "full" and not isolation.own_network:
+            mode = sandbox.network_mode
+            self._recorder.log(
+                sandbox, f"network_mode {mode} is not enforced by {isolation.level} isolation: the network is open"
+            )
+
+    async def _open(self, sandbox: Sandbox, chain: Toolchain, again: bool) -> Cage:
+        own_network = self._isolation.current.own_network
+        spec = SandboxSpec(
+            sandbox.id,
+            network=sandbox.network_mode if own_network else "full",
+            show=chain.needs,
+            proxy=self._proxy(sandbox) if sandbox.network_mode == "allowlist" and own_network else None,
+            limits=self._limits(sandbox),
+            again=again,
+            memory=self._memory(sandbox),
+            on_lost=functools.partial(self._loss.lost, sandbox),
+            on_shim_request=functools.partial(self._shim_requests.answer, sandbox),
+            on_overrun=functools.partial(self._loss.overrun, sandbox),
+        )
+        live = self._live.of(sandbox)
+        try:
+            live.cage = await self._provisioner.open(self._files_dir / "sandboxes" / sandbox.id, spec)
+        except (OSError, SandboxGone, ZygoteError) as error:
+            raise SetupFailed(f"the sandbox's processes could not be started: {error}") from error
+        if sandbox.status == "destroyed":
+            raise SandboxGone("the sandbox was destroyed while it was started")
+        self._background.start(self._provisioner.prepare())
+        return live.cage
+
+    def _limits(self, sandbox: Sandbox) -> Optional[Limits]:
+        if not self._config.limits:
+            return None
+        per_process = 0 if self._memory_groups else sandbox.memory_mb
+        return Limits(per_process, sandbox.cpus, sandbox.disk_gb, limits.PROCESSES)
+
+    def _memory(self, sandbox: Sandbox) -> Optional[MemoryGroup]:
+        groups = self._memory_groups
+        return groups.create(sandbox.id, sandbox.memory_mb) if groups else None
+
+    def _proxy(self, sandbox: Sandbox) -> Proxy:
+        def refused(host: str, port: int) -> None:
+            self._recorder.log(sandbox, f"{host}:{port} was refused: it is not on the allowlist", "network")
+            self._recorder.record_event(sandbox, "network", {"host": host, "port": port, "allowed": False})
+
+        return Proxy(sandbox.allowlist, refused, sandbox.id, self._relayed)

@@ -1,0 +1,147 @@
+"""The terminal of a streaming client: the states of its command, as its markers tell them.
+
+At first, and when its command has ended, the terminal is *idle*: what is typed goes to the shell at once. The line that
+prints BEGIN begins a command. Where command stubs apply to the sandbox, the command is *held* back until the line that
+prints EXIT is typed, because a stub can only answer a whole command; else it is *passed* to the shell as it comes. A
+held command is released, and passed from then on, when nothing more is typed for some time, or when it is very long.
+With the line that prints EXIT the command, or the line that a stub has put in its place, is *running*, until the shell
+shows EXIT with the exit code. A client may type the next command before that; the end of the first one is then not
+recorded. Closing the terminal ends a running command without an exit code.
+"""
+
+from __future__ import annotations
+
+import shlex
+from typing import Literal, Optional
+
+from ..cage.init_client import SandboxGone
+from ..control.clock import Clock
+from ..control.stubs import Question
+from ..store import Sandbox
+from . import stream_markers
+from .command_stubs import CANNOT_RUN, CommandStubs
+from .live_sandboxes import LiveSandboxes
+from .recorder import SandboxRecorder
+from .transcripts import Transcript
+
+State = Literal["idle", "held", "passed", "running"]
+Event = Literal["begin", "begin stubbed", "release", "end", "exit", "close"]
+
+#: For each state: the events that are possible in it, each with the state that it leads to. `begin stubbed` is a BEGIN
+#: line in a sandbox to which stubs apply, `end` the line that prints EXIT, `exit` what that line has printed.
+TRANSITIONS: dict[State, dict[Event, State]] = {
+    "idle": {"begin": "passed", "begin stubbed": "held", "close": "idle"},
+    "held": {"release": "passed", "end": "running", "close": "idle"},
+    "passed": {"end": "running", "close": "idle"},
+    "running": {"exit": "idle", "begin": "passed", "begin stubbed": "held", "close": "idle"},
+}
+
+#: How long the rest of a held command is waited for.
+LINES_SECONDS = 1.0
+#: Characters of a command that are held, and of one that is passed that are remembered.
+HELD_CHARACTERS, PASSED_CHARACTERS = 4 * 1024 * 1024, 64 * 1024
+#: Characters before which a BEGIN line must have ended.
+_BEGIN_LINE_CHARACTERS = 256
+
+
+class StreamTranscript(Transcript):
+    source = "stream"
+
+    def __init__(
+        self, clock: Clock, live: LiveSandboxes, recorder: SandboxRecorder, stubs: CommandStubs, sandbox: Sandbox
+    ) -> None:
+        super().__init__(clock, recorder, sandbox)
+        self._live = live
+        self._stubs = stubs
+        self.state: State = "idle"
+        self._number = ""  # of the newest markers
+        self._before = ""  # typed since the last command
+        self._lines = ""  # typed since BEGIN
+        self._command = ""
+        self._begun = 0.0
+        self._stub = ""
+        self._tail = ""  # of what was shown
+
+    def _move(self, event: Event) -> None:
+        self.state = TRANSITIONS[self.state][event]
+
+    # --- typed
+
+    async def typed(self, text: str) -> tuple[str, str]:
+        if self.state in ("held", "passed"):
+            return "", await self._typed_command(text)
+        self._before += text
+        begin = stream_markers.BEGIN.search(self._before)
+        newline = -1 if begin is None else self._before.find("\n", begin.end())
+        if begin is None or newline < 0:
+            self._before = self._before[-_BEGIN_LINE_CHARACTERS:]
+            return "", text
+        rest = self._before[newline + 1 :]
+        self._number, self._before, self._lines = begin[1], "", ""
+        self._move("begin stubbed" if self._stubs.has_any(self._sandbox) else "begin")
+        return "", text[: len(text) - len(rest)] + await self._typed_command(rest)
+
+    async def _typed_command(self, text: str) -> str:
+        """Take more of the lines behind BEGIN, and return what the shell gets."""
+        searched = max(0, len(self._lines) - stream_markers.LONGEST)
+        self._lines += text
+        end = self._lines.find(stream_markers.exit_marker(self._number), searched)
+        if end < 0:
+            if self.state == "passed":
+                self._lines = self._lines[-PASSED_CHARACTERS:]
+                return text
+            return "" if len(self._lines) < HELD_CHARACTERS else self.release_input()
+        start = self._lines.rfind("\n", 0, end) + 1
+        lines, rest, held = self._lines[:start], self._lines[start:], self.state == "held"
+        self._move("end")
+        self._lines, self._command, self._stub = "", lines.strip("\n"), ""
+        self._begun = self._clock.stopwatch()
+        return await self._stubbed(lines) + rest if held else text
+
+    async def _stubbed(self, lines: str) -> str:
+        """Return what the shell runs in place of a command: the command itself when no stub answers."""
+        cage = self._live.of(self._sandbox).cage
+        if cage is None or not self._command:
+            return lines
+        found = await self._stubs.answer(self._sandbox, Question(self._sandbox.id, self._command))
+        if found is None:
+            return lines
+        self._stub = found[0].id
+        try:
+            return await self._stubs.command_line(self._sandbox, cage, found[1]) + "\n"
+        except (SandboxGone, OSError) as error:
+            return f"echo {shlex.quote(f'no stub can answer here: {error}')}; (exit {CANNOT_RUN})\n"
+
+    @property
+    def input_patience(self) -> Optional[float]:
+        return LINES_SECONDS if self.state == "held" and self._lines else None
+
+    def release_input(self) -> str:
+        if self.state != "held":
+            return ""
+        self._move("release")
+        held, self._lines = self._lines, self._lines[-PASSED_CHARACTERS:]
+        return held
+
+    # --- shown
+
+    def shown(self, text: str) -> str:
+        if self.state == "running" and self._command:
+            self._tail = self._tail[-stream_markers.LONGEST :] + text
+            for found in stream_markers.EXIT.finditer(self._tail):
+                if found[1] == self._number:
+                    self._record_end(int(found[2]))
+                    self._move("exit")
+                    break
+        return text
+
+    def close(self) -> None:
+        """Record a running command without an exit code: it was killed, or it has killed its shell."""
+        if self.state == "running" and self._command:
+            self._record_end(None)
+        self._move("close")
+
+    def _record_end(self, exit_code: Optional[int]) -> None:
+        milliseconds = (self._clock.stopwatch() - self._begun) * 1000
+        self._record(self._command, {"exit_code": exit_code}, milliseconds, self._stub)
+        self._command = ""
