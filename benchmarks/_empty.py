@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from caged.emulator.config import EmulatorConfig
-from caged.emulator.listening import bind, url_of
+from caged.emulator.listening_socket import bind, url_of
 from caged.emulator.server import Server
 
 

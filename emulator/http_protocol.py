@@ -1,4 +1,4 @@
-"""What uvicorn does with an HTTP connection, with what faults need and limits on what a client may leave unfinished."""
+"""uvicorn's HTTP protocol, with access to the connection for faults and with limits on unfinished requests."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ import h11
 from starlette.types import Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from .clients import BODY_RATE, BODY_SECONDS, HEAD_SECONDS, Clients
+from .connections import BODY_RATE, BODY_SECONDS, HEAD_SECONDS, Connections
 from .platform.errors import ApiError
-from .wire.fault_injection import TRANSPORT
+from .wire.fault_injection.connection import TRANSPORT
 from .wire.problem import problem
 
+#: The response for a connection that has no descriptor of its own.
 FULL = ApiError(
     503,
     "too few file descriptors are left for another connection; close some, or raise the limit (`ulimit -n`) and start"
@@ -24,60 +25,65 @@ FULL = ApiError(
 )
 
 
-class Http(H11Protocol):
-    """As uvicorn's; its requests know their connection, for faults that break it.
+class HttpProtocol(H11Protocol):
+    """Serve one HTTP connection.
 
-    A client that leaves a request unfinished is answered with 408 after a while (see clients.py), and a connection on
-    which nothing is in progress is closed when its descriptor is needed. `is_full`: this one has a descriptor of those
-    that are kept for work, so it serves one request and no WebSocket.
+    The scope of each request holds the connection's transport, so that a fault can break it. A client that leaves a
+    request unfinished gets a 408 after a while (see connections.py), and a connection on which no request is in
+    progress is closed when its descriptor is needed.
+
+    Args:
+        connections: Where this connection is listed while it waits for its client.
+        is_full: This connection uses one of the descriptors that are reserved for work, so it serves one request and
+            no WebSocket.
     """
 
-    def __init__(self, *arguments: Any, clients: Clients, is_full: bool = False, **options: Any) -> None:
+    def __init__(self, *arguments: Any, connections: Connections, is_full: bool = False, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._clients = clients
+        self._connections = connections
         self._is_full = is_full
-        self._awaited = ""  # head, body, idle (another request, or none), or nothing
+        self._awaited = ""  # head, body, idle (another request, or none), or empty: nothing
         self._since = 0.0
         self._received = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.app = with_transport(_for_one_request(self.app) if self._is_full else self.app, transport)
-        self._follow(0)
+        self._update_awaited(0)
 
     def connection_lost(self, exc: Optional[Exception]) -> None:
-        self._clients.forget(self)
+        self._connections.forget(self)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        if self.transport.get_protocol() is self:  # not a WebSocket's now
-            self._follow(len(data))
+        if self.transport.get_protocol() is self:  # otherwise it is a WebSocket's now
+            self._update_awaited(len(data))
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        self._follow(0)
+        self._update_awaited(0)
 
-    # --- what the client has not sent
+    # --- what the client has to send
 
-    def _follow(self, received: int) -> None:
+    def _update_awaited(self, received: int) -> None:
         """Note what the client has to send now, and that it sent `received` bytes."""
-        awaited = self._unsent()
+        awaited = self._awaited_part()
         if not awaited:
             self._awaited = ""
-            self._clients.forget(self)
+            self._connections.forget(self)
             return
         if awaited != self._awaited:
             self._awaited, self._since, self._received = awaited, self.loop.time(), 0
         self._received += received
-        self._clients.wait_for(self, awaited == "idle")
+        self._connections.wait_for(self, awaited == "idle")
 
-    def _unsent(self) -> str:
+    def _awaited_part(self) -> str:
         if self.transport.is_closing():
             return ""
         cycle = self.cycle
         if self.conn.their_state is h11.SEND_BODY:
-            # A server that has begun to answer wants the rest as it comes, or not at all.
+            # A server that has begun to answer reads the rest at its own pace, or not at all.
             return "" if cycle is not None and cycle.response_started and not cycle.response_complete else "body"
         if cycle is not None and not cycle.response_complete:
             return ""
@@ -88,7 +94,7 @@ class Http(H11Protocol):
         if self._awaited == "head" and now - self._since > HEAD_SECONDS:
             self._give_up(f"the head of the request did not arrive within {HEAD_SECONDS:g} s", self._received > 0)
         elif self._awaited == "body":
-            if self.flow.read_paused:  # what has come is not read yet
+            if self.flow.read_paused:  # the application has not read what has arrived
                 self._since, self._received = now, 0
             elif now - self._since > BODY_SECONDS + self._received / BODY_RATE:
                 self._give_up(f"the body of the request was sent too slowly ({self._received} bytes so far)", True)
@@ -108,18 +114,18 @@ class Http(H11Protocol):
         else:
             self.transport.close()
 
-    def _answer(self, refusal: ApiError) -> None:
-        """Answer in place of the application, which learns that its client is gone, and close the connection."""
-        self._clients.forget(self)
+    def _answer(self, error: ApiError) -> None:
+        """Answer in place of the application, to which the client appears disconnected, and close the connection."""
+        self._connections.forget(self)
         cycle = self.cycle
         if cycle is not None and not cycle.response_complete:
             cycle.disconnected = True
             cycle.message_event.set()
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE) and not self.transport.is_closing():
-            response = problem(refusal)
+            response = problem(error)
             headers = [*response.raw_headers, (b"connection", b"close")]
             events = [
-                h11.Response(status_code=refusal.status, headers=headers),
+                h11.Response(status_code=error.status, headers=headers),
                 h11.Data(data=bytes(response.body)),
                 h11.EndOfMessage(),
             ]
@@ -130,7 +136,7 @@ class Http(H11Protocol):
     # --- requests that uvicorn does not pass on
 
     def send_400_response(self, msg: str) -> None:
-        """Called where h11 refuses a request; it knows of one case that is another status: a head that is too large."""
+        """Answer a request that h11 rejects: with 431 when its head is too large, and with 400 otherwise."""
         error = sys.exc_info()[1]
         status = getattr(error, "error_status_hint", 400)
         self._answer(ApiError(status if status == 431 else 400, f"the request is not valid HTTP: {error or msg}"))
@@ -142,32 +148,34 @@ class Http(H11Protocol):
         elif b"transfer-encoding" in headers or headers.get(b"content-length", b"0").strip(b"0"):
             self._answer(ApiError(400, "the handshake of a WebSocket has no body"))
         else:
-            self._clients.forget(self)
+            self._connections.forget(self)
             super().handle_websocket_upgrade(event)
 
 
 def _has_input(transport: asyncio.Transport) -> bool:
-    """Whether something has arrived that was not read yet."""
-    look = select.poll()
-    look.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
-    return bool(look.poll(0)) and not transport.is_closing()
+    """Whether data has arrived that is not read yet."""
+    poller = select.poll()
+    poller.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+    return bool(poller.poll(0)) and not transport.is_closing()
 
 
 def _for_one_request(app: Any) -> Any:
-    """The application, with answers that say that the connection is closed after them."""
+    """The application, with `Connection: close` in its responses."""
 
     async def closing(scope: Scope, receive: Receive, send: Send) -> None:
-        async def answer(message: Message) -> None:
+        async def send_with_close(message: Message) -> None:
             if message["type"] == "http.response.start":
                 message = {**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]}
             await send(message)
 
-        await app(scope, receive, answer)
+        await app(scope, receive, send_with_close)
 
     return closing
 
 
 def with_transport(app: Any, transport: asyncio.Transport) -> Any:
+    """The application, with the connection's transport in the scope of each request."""
+
     async def connected(scope: Scope, receive: Receive, send: Send) -> None:
         scope[TRANSPORT] = transport
         await app(scope, receive, send)

@@ -23,7 +23,7 @@ from .control.clock import SEEDED_START, Clock
 from .control.randomness import Randomness
 from .discovery import locator_directories
 from .emulator_log import EmulatorLog, LogOutput
-from .listening import bind, url_of
+from .listening_socket import bind, url_of
 from .platform.accounts import new_admin_key
 from .run_directory import RunDirectory
 from .workers import Workers

@@ -10,10 +10,10 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from . import descriptors
-from .accepting import BATCH, Acceptor
-from .clients import HEAD_BYTES, Clients
-from .http_protocol import Http
-from .listening import BACKLOG
+from .connections import HEAD_BYTES, Connections
+from .http_protocol import HttpProtocol
+from .listener import BATCH, Listener
+from .listening_socket import BACKLOG
 
 #: When the sandboxes are gone, every request ends by itself; those that have not after this are cut off.
 GRACE_SECONDS = 3
@@ -39,7 +39,7 @@ class Server:
             ws_ping_interval=None,
             ws_ping_timeout=None,
             ws_per_message_deflate=False,  # on one machine it costs more than it saves
-            http=Http,
+            http=HttpProtocol,
             h11_max_incomplete_event_size=HEAD_BYTES,
             loop="asyncio",
             backlog=BACKLOG,
@@ -61,23 +61,23 @@ class Server:
 
 def _websocket(**options: Any) -> Any:
     """Return what serves a WebSocket. It is loaded with the first one, so that a server starts faster."""
-    from .websocket_protocol import WebSocket
+    from .websocket_protocol import WebSocketProtocol
 
-    return WebSocket(**options)
+    return WebSocketProtocol(**options)
 
 
 class _Uvicorn(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
         super().__init__(config)
         self._on_ready = on_ready
-        self._clients = Clients()
+        self._connections = Connections()
         self.stopping = asyncio.Event()
 
     async def startup(self, sockets: Optional[list[socket.socket]] = None) -> None:
-        """As uvicorn's for listening sockets, with an acceptor that survives a lack of descriptors."""
+        """As uvicorn's for listening sockets, with a listener that survives a lack of descriptors."""
         await self.lifespan.startup()
-        acceptors: list[Any] = [Acceptor(sock, self._connected, self._room) for sock in sockets or ()]
-        self.servers = acceptors
+        listeners: list[Any] = [Listener(sock, self._connected, self._room) for sock in sockets or ()]
+        self.servers = listeners
         self.started = True
         self._on_ready()
 
@@ -87,17 +87,17 @@ class _Uvicorn(uvicorn.Server):
         free = descriptors.free()
         if free > descriptors.reserve() + BATCH:
             return BATCH
-        return 1 if free > descriptors.kept_for_work() or self._clients.evict() else 0
+        return 1 if free > descriptors.kept_for_work() or self._connections.evict() else 0
 
     async def _connected(self, sock: socket.socket) -> None:
-        is_full = not descriptors.has_room_for_connection() and not self._clients.evict()
+        is_full = not descriptors.has_room_for_connection() and not self._connections.evict()
 
-        def protocol() -> Http:
-            return Http(
+        def protocol() -> HttpProtocol:
+            return HttpProtocol(
                 config=self.config,
                 server_state=self.server_state,
                 app_state=self.lifespan.state,
-                clients=self._clients,
+                connections=self._connections,
                 is_full=is_full,
             )
 
@@ -109,7 +109,7 @@ class _Uvicorn(uvicorn.Server):
         while not await self.on_tick(counter):
             counter = (counter + 1) % 864000
             if counter % 10 == 0:
-                self._clients.expire(asyncio.get_running_loop().time())
+                self._connections.expire(asyncio.get_running_loop().time())
             try:
                 await asyncio.wait_for(self.stopping.wait(), 0.1)
             except asyncio.TimeoutError:

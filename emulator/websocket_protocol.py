@@ -1,4 +1,4 @@
-"""What uvicorn does with a WebSocket, with what differs between its releases and what faults need."""
+"""uvicorn's WebSocket protocol, made alike across its releases, with access to the connection for faults."""
 
 from __future__ import annotations
 
@@ -12,40 +12,46 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 
 from .http_protocol import with_transport
 
-#: A message to the MCP server is read up to this size: one that is larger than the limit of its own gets an error in
-#: reply, and only one that is larger than this closes the connection.
+#: A message to the MCP server is read up to this size: a message above that server's own limit gets an error in reply,
+#: and only one above this limit closes the connection.
 MCP_READ_BYTES = 64 * 1024 * 1024
-#: A client whose message is refused is read from until it has sent nothing for so long, and at most so long.
+#: After a message is rejected, the client's data is read until none has come for so long, and at most for so long.
 LINGER_QUIET_SECONDS, LINGER_MOST_SECONDS = 0.1, 5.0
 _silent = logging.getLogger(f"{__name__}.sockets")
 _silent.setLevel(logging.WARNING)
 
 
-class WebSocket(WebSocketsSansIOProtocol):
-    """As uvicorn's, with what differs between the releases that our Pythons get, or fails there: waiting for a client
-    that does not read, empty messages, answering a handshake with a response (headers twice, a false complaint in the
-    log), and telling a client why its message is refused."""
+class WebSocketProtocol(WebSocketsSansIOProtocol):
+    """Serve one WebSocket connection.
+
+    It corrects what differs between the releases of uvicorn for the supported versions of Python, or fails in them:
+    back pressure, empty messages, a response to a handshake (doubled headers, a false error in the log), and the close
+    code of a message that is rejected.
+    """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.logger = self.conn.logger = _silent  # both write the whole URL, with the credential in it
 
-    _refusal: Any = None
-    _refusal_body = b""
-    _lingering: Optional[asyncio.TimerHandle] = None  # there once a message was refused
-    _refused_at = _heard_at = 0.0
+    _denial: Any = None
+    _denial_body = b""
+    _lingering: Optional[asyncio.TimerHandle] = None  # set once a message is rejected
+    _rejected_at = _heard_at = 0.0
 
     def handle_parser_exception(self) -> None:
-        """A message that is too large, or none. A connection that is closed with something unread is reset, and what
-        is on its way to the client (the code, 1009 or another) with it: so the rest is read, and thrown away."""
+        """Reject a message that is too large, or invalid.
+
+        A connection that is closed with unread data is reset, and the close code on its way to the client (1009 or
+        another) is lost. So the rest is read and discarded first.
+        """
         self.close_sent = True
         self.transport.write(b"".join(self.conn.data_to_send()))
-        self._refused_at = self._heard_at = self.loop.time()
+        self._rejected_at = self._heard_at = self.loop.time()
         self._lingering = self.loop.call_later(LINGER_QUIET_SECONDS, self._linger)
 
     def _linger(self) -> None:
         now = self.loop.time()
-        if now - self._refused_at >= LINGER_MOST_SECONDS:
+        if now - self._rejected_at >= LINGER_MOST_SECONDS:
             self.transport.abort()
         elif now - self._heard_at >= LINGER_QUIET_SECONDS:
             self.transport.close()
@@ -56,12 +62,12 @@ class WebSocket(WebSocketsSansIOProtocol):
         if self._lingering is None:
             super().data_received(data)
             if self.conn.handshake_exc is not None and not self.handshake_initiated and not self.transport.is_closing():
-                self._refuse_handshake(self.conn.handshake_exc)
+                self._reject_handshake(self.conn.handshake_exc)
         else:
             self._heard_at = self.loop.time()
 
-    def _refuse_handshake(self, error: Exception) -> None:
-        """One that cannot be read, which uvicorn leaves open."""
+    def _reject_handshake(self, error: Exception) -> None:
+        """Answer a handshake that cannot be read, which uvicorn leaves open."""
         answer = b"".join(self.conn.data_to_send())
         if not answer:
             cause = error.__cause__ or error
@@ -99,20 +105,20 @@ class WebSocket(WebSocketsSansIOProtocol):
         if self._lingering is not None:
             raise ClientDisconnected
         if message["type"] == "websocket.http.response.start":
-            self._refusal = message
+            self._denial = message
         elif message["type"] == "websocket.http.response.body":
-            self._refusal_body += message.get("body", b"")
+            self._denial_body += message.get("body", b"")
             if not message.get("more_body"):
-                self._refuse()
+                self._deny()
         elif message["type"] == "websocket.send" and not message.get("text") and not message.get("bytes"):
             await self._send_empty(is_text=message.get("text") is not None)
         elif message["type"] == "websocket.close" and self.handshake_complete and self.transport.is_closing():
-            pass  # the client was faster
+            pass  # the client has closed it already
         else:
             await super().send(message)
 
     async def _send_empty(self, is_text: bool) -> None:
-        """Some releases take an empty message for none."""
+        """Send an empty message, which some releases of uvicorn drop."""
         await self.writable.wait()
         if self.close_sent or self.transport.is_closing():
             return
@@ -122,18 +128,19 @@ class WebSocket(WebSocketsSansIOProtocol):
             self.conn.send_binary(b"")
         self.transport.write(b"".join(self.conn.data_to_send()))
 
-    def _refuse(self) -> None:
+    def _deny(self) -> None:
+        """Answer the handshake with the application's response."""
         response = self.conn.reject(HTTPStatus.FORBIDDEN, "")
-        response.status_code = self._refusal["status"]
+        response.status_code = self._denial["status"]
         response.reason_phrase = _phrase(response.status_code)
-        response.body = self._refusal_body
-        for name, value in self._refusal["headers"]:
+        response.body = self._denial_body
+        for name, value in self._denial["headers"]:
             key = name.decode("latin-1")
             if key in response.headers:
                 del response.headers[key]
             response.headers[key] = value.decode("latin-1")
         del response.headers["Content-Length"]
-        response.headers["Content-Length"] = str(len(self._refusal_body))
+        response.headers["Content-Length"] = str(len(self._denial_body))
         self.conn.send_response(response)
         self.handshake_complete = self.close_sent = True
         self.queue.put_nowait({"type": "websocket.disconnect", "code": 1006})
@@ -150,4 +157,4 @@ def _phrase(status: int) -> str:
     try:
         return HTTPStatus(status).phrase
     except ValueError:
-        return ""  # one that no standard names
+        return ""  # a status without a standard phrase

@@ -17,7 +17,7 @@ from typing import Callable, Optional
 from urllib.parse import urlsplit
 
 from .. import descriptors
-from ..accepting import Acceptor
+from ..listener import Listener
 
 #: The port of the proxy inside the sandbox.
 PORT = 49128
@@ -83,15 +83,15 @@ class Proxy:
         self._on_refused = on_refused
         self._label = f"{label}: proxy" if label else "proxy"
         self._relayed = set() if relayed is None else relayed
-        self._acceptor: Optional[Acceptor] = None
+        self._listener: Optional[Listener] = None
         self._connections: set[asyncio.Task[None]] = set()
 
     async def start(self, listening: socket.socket) -> None:
-        self._acceptor = Acceptor(listening, self._connected, self._room, self._label)
+        self._listener = Listener(listening, self._connected, self._room, self._label)
 
     def close(self) -> None:
-        if self._acceptor is not None:
-            self._acceptor.close()
+        if self._listener is not None:
+            self._listener.close()
         for task in self._connections:
             task.cancel()
 

@@ -1,6 +1,6 @@
 """Faults that are injected into requests: the options of a fault, and which request takes which fault.
 
-A fault option is one field of `Fault`, and one parameter of `FaultMethods.add`. `wire/fault_injection.py` has the
+A fault option is one field of `Fault`, and one parameter of `FaultMethods.add`. `wire/fault_injection/` has the
 effects.
 
 A request that matches a fault is *seen*. When it is the fault's turn, the request *takes* it (an Injection), and only

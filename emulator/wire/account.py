@@ -1,4 +1,4 @@
-"""/v1/account and its keys: wire-contract.md 3.5."""
+"""The account and its API keys (wire-contract.md 3.5)."""
 
 from __future__ import annotations
 
@@ -25,12 +25,13 @@ class AccountOut(Model):
 
 
 class CreateKey(Body):
-    name: str = Field(json_schema_extra={"pattern": r"[^\s\x1c-\x1f\x85]"})  # what Python calls white space
+    #: Not only white space, as Python defines it.
+    name: str = Field(json_schema_extra={"pattern": r"[^\s\x1c-\x1f\x85]"})
     scope: Optional[str] = Field(None, json_schema_extra={"enum": [*SCOPES, "", None]})
 
 
 class KeyOut(Model):
-    """`prefix` is what may be shown of the secret."""
+    """An API key. `prefix`: the first characters of the secret, which identify it."""
 
     id: str
     name: str
@@ -42,13 +43,14 @@ class KeyOut(Model):
 
 
 class CreatedKey(Model):
-    """The only response that ever holds the secret."""
+    """A new API key with its secret, which no other response holds."""
 
     key: str
     info: KeyOut
 
 
-def shown_account(account: Account) -> AccountOut:
+def serialize_account(account: Account) -> AccountOut:
+    """The account as clients read it."""
     return AccountOut(
         id=account.id,
         email=account.email,
@@ -59,7 +61,8 @@ def shown_account(account: Account) -> AccountOut:
     )
 
 
-def shown(key: Key) -> KeyOut:
+def serialize_key(key: Key) -> KeyOut:
+    """The key as clients read it, without its secret."""
     return KeyOut(
         id=key.id,
         name=key.name,
@@ -73,12 +76,12 @@ def shown(key: Key) -> KeyOut:
 
 @operations.add("GET", "/v1/account", "account.get", reply=AccountOut)
 async def get(call: Call[NoBody]) -> Response:
-    return json_reply(shown_account(call.account))
+    return json_reply(serialize_account(call.account))
 
 
 @operations.add("GET", "/v1/account/keys", "account.list_keys", reply=list[KeyOut])
 async def list_keys(call: Call[NoBody]) -> Response:
-    return json_reply([shown(key) for key in call.platform.accounts.keys(call.account)])
+    return json_reply([serialize_key(key) for key in call.platform.accounts.keys(call.account)])
 
 
 @operations.add("POST", "/v1/account/keys", "account.create_key", CreateKey, reply=CreatedKey, status=201)
@@ -89,7 +92,7 @@ async def create_key(call: Call[CreateKey]) -> Response:
     if scope not in SCOPES:
         raise invalid(f"scope: {scope!r} is unknown; use one of {', '.join(SCOPES)}")
     key = call.platform.accounts.create_key(call.account, call.body.name, scope)
-    return json_reply(CreatedKey(key=key.secret, info=shown(key)), 201)
+    return json_reply(CreatedKey(key=key.secret, info=serialize_key(key)), 201)
 
 
 @operations.add("DELETE", "/v1/account/keys/{id}", "account.revoke_key")

@@ -1,4 +1,4 @@
-"""Alerts and their rules: wire-contract.md 3.8."""
+"""Alerts and their rules (wire-contract.md 3.8)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ operations = Operations()
 
 
 class AlertOut(Model):
-    """An alert. `resolved_at` is left out while the alert is open."""
+    """An alert. `resolved_at` is absent while the alert is open."""
 
     id: str
     account_id: str
@@ -47,7 +47,8 @@ class AlertPage(Model):
 
 
 class RuleConfig(Model):
-    """Percent of a budget; times the average session's cost; minutes; errors in so many minutes; a trust score."""
+    """The thresholds of a rule: percent of a budget; a multiple of the average session's cost; minutes of idleness; a
+    number of errors within a number of minutes; a trust score. Those of other types of rules are absent."""
 
     threshold_percent: Optional[float] = None
     multiplier_threshold: Optional[float] = None
@@ -62,7 +63,7 @@ def _number(most: int = MOST) -> Any:
 
 
 class RuleConfigIn(Body):
-    """0 means the default."""
+    """New thresholds of a rule; 0 means the default."""
 
     threshold_percent: Optional[float] = _number()
     multiplier_threshold: Optional[float] = _number()
@@ -89,7 +90,8 @@ class RuleOut(Model):
         return super().model_dump_json(exclude_none=True)
 
 
-def shown(alert: Alert) -> AlertOut:
+def serialize(alert: Alert) -> AlertOut:
+    """The alert as clients read it."""
     return AlertOut(
         id=alert.id,
         account_id=alert.account_id,
@@ -107,7 +109,8 @@ def shown(alert: Alert) -> AlertOut:
     )
 
 
-def shown_rule(rule: AlertRule) -> RuleOut:
+def serialize_rule(rule: AlertRule) -> RuleOut:
+    """The rule as clients read it."""
     return RuleOut(
         id=rule.id,
         account_id=rule.account_id,
@@ -118,15 +121,15 @@ def shown_rule(rule: AlertRule) -> RuleOut:
     )
 
 
-# The rules come first: `rules` would be an alert's id otherwise.
+# The rules precede /v1/alerts/{id}, which would take `rules` for an id.
 @operations.add("GET", "/v1/alerts/rules", "alerts.list_rules", reply=list[RuleOut])
 async def list_rules(call: Call[NoBody]) -> Response:
-    return json_reply([shown_rule(rule) for rule in call.platform.rules.of(call.account)])
+    return json_reply([serialize_rule(rule) for rule in call.platform.rules.of(call.account)])
 
 
 @operations.add("PUT", "/v1/alerts/rules/{id}", "alerts.update_rule", UpdateRule, reply=RuleOut)
 async def update_rule(call: Call[UpdateRule]) -> Response:
-    """Changes what is given of `enabled` and `config`, and of the numbers in it."""
+    """Change `enabled` and the thresholds in `config`, as far as they are given."""
     config = call.body.config
     numbers: dict[str, float] = {}
     if config is not None:
@@ -134,13 +137,13 @@ async def update_rule(call: Call[UpdateRule]) -> Response:
         given = config.model_dump(include=set(RuleConfig.model_fields))
         numbers = {name: value for name, value in given.items() if value is not None}
     rule = call.platform.rules.update(call.account, call.param("id"), call.body.enabled, numbers)
-    knobs = DEFAULTS[rule.type]
+    thresholds = DEFAULTS[rule.type]
     call.warnings += [
-        f"config.{name} has no effect on a rule of type {rule.type}; it goes by {' and '.join(knobs)}"
+        f"config.{name} has no effect on a rule of type {rule.type}; it goes by {' and '.join(thresholds)}"
         for name in numbers
-        if name not in knobs
+        if name not in thresholds
     ]
-    return json_reply(shown_rule(rule))
+    return json_reply(serialize_rule(rule))
 
 
 @operations.add("GET", "/v1/alerts", "alerts.list", reply=AlertPage, query={"limit": int, "offset": int})
@@ -148,13 +151,13 @@ async def list_all(call: Call[NoBody]) -> Response:
     """Newest first. A limit that is not 1 to 100 is 50."""
     limit, offset = page_size(call.query_int("limit")), max(0, call.query_int("offset") or 0)
     alerts = call.platform.alerts.of(call.account)
-    page = [shown(alert) for alert in alerts[offset : offset + limit]]
+    page = [serialize(alert) for alert in alerts[offset : offset + limit]]
     return json_reply(AlertPage(alerts=page, total=len(alerts), limit=limit, offset=offset))
 
 
 @operations.add("GET", "/v1/alerts/{id}", "alerts.get", reply=AlertOut)
 async def get(call: Call[NoBody]) -> Response:
-    return json_reply(shown(call.platform.alerts.get(call.account, call.param("id"))))
+    return json_reply(serialize(call.platform.alerts.get(call.account, call.param("id"))))
 
 
 @operations.add("POST", "/v1/alerts/{id}/resolve", "alerts.resolve")

@@ -1,4 +1,4 @@
-"""Billing: wire-contract.md 3.10. The two pages behind its URLs are plain text and the emulator's own."""
+"""Billing (wire-contract.md 3.10). The two pages behind its URLs are the emulator's own, in plain text."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ operations = Operations()
 
 
 class SubscriptionOut(Model):
-    """The account's plan. `current_period_end` is left out on the free plan."""
+    """The account's plan. `current_period_end` is absent on the free plan."""
 
     tier: str
     status: str
@@ -52,7 +52,8 @@ class Page(Model):
     url: str
 
 
-def shown(account: Account) -> SubscriptionOut:
+def serialize(account: Account) -> SubscriptionOut:
+    """The account's subscription as clients read it."""
     end = account.subscription.period_end
     return SubscriptionOut(
         tier=account.tier,
@@ -69,7 +70,7 @@ def _page(call: Call[Any], path: str) -> Response:
 
 @operations.add("GET", "/v1/billing/subscription", "billing.get_subscription", reply=SubscriptionOut)
 async def subscription(call: Call[NoBody]) -> Response:
-    return json_reply(shown(call.account))
+    return json_reply(serialize(call.account))
 
 
 @operations.add("GET", "/v1/billing/usage", "billing.get_usage", reply=UsageOut)
@@ -104,7 +105,7 @@ async def cancel(call: Call[NoBody]) -> Response:
 @operations.add("GET", "/billing/checkout/{id}", "billing.checkout_page", public=True, reply=str)
 async def checkout_page(call: Call[NoBody]) -> Response:
     if call.request.method == "HEAD":
-        return PlainTextResponse()  # a look must not buy anything
+        return PlainTextResponse()  # only opening the page buys the plan
     account = call.platform.billing.pay(call.param("id"))
     return PlainTextResponse(
         f"Account {account.id} is on the {account.tier} plan now.\n"
@@ -115,7 +116,7 @@ async def checkout_page(call: Call[NoBody]) -> Response:
 @operations.add("GET", "/billing/portal/{id}", "billing.portal_page", public=True, reply=str)
 async def portal_page(call: Call[NoBody]) -> Response:
     account = call.platform.billing.shown_in_portal(call.param("id"))
-    found = shown(account)
+    found = serialize(account)
     lines = [f"Account {account.id}", f"Plan: {found.tier} ({found.status})"]
     if found.current_period_end is not None:
         verb = "ends" if found.cancel_at_period_end else "renews"

@@ -1,4 +1,4 @@
-"""Bodies of requests: read, bounded, parsed."""
+"""The bodies of requests: reading, limits, parsing."""
 
 from __future__ import annotations
 
@@ -14,16 +14,21 @@ from ..platform import limits
 from ..platform.errors import ApiError, invalid
 from .operation import Body, NoBody, Operation
 
-#: Of an unknown key, and of the place of a fault, in an error or a warning.
+#: The length of an unknown key, or of a field's name, in an error or a warning; what is longer is cut.
 NAME_CHARACTERS = 100
-#: Unknown keys that are named in warnings; the others are counted.
+#: Unknown keys that warnings name; the others are counted.
 UNKNOWN_NAMED = 20
-#: The values of a larger body are counted in pieces.
-COUNTED_AT_ONCE = 64 * 1024
+#: The values of a larger body are counted in pieces, so that the event loop serves other requests between them.
+COUNT_AT_ONCE_BYTES = 64 * 1024
 
 
 async def read_body(request: Request, operation: Operation, turns: Turns) -> bytes:
-    """The body, when it is not too large and has not too many values. Raises Refusal (413, 400), ClientDisconnect."""
+    """Read the body of a request.
+
+    Raises:
+        ApiError: 413 for a body that is too large, 400 for one with too many values.
+        ClientDisconnect: The client disconnected before the end of the body.
+    """
     if operation.body is None:
         return b""
     chunks: list[bytes] = []
@@ -35,7 +40,7 @@ async def read_body(request: Request, operation: Operation, turns: Turns) -> byt
         chunks.append(chunk)
     raw = b"".join(chunks)
     most = _most_values(operation)
-    if len(raw) > COUNTED_AT_ONCE:
+    if len(raw) > COUNT_AT_ONCE_BYTES:
         async with Pace(turns) as pace:
             for count in count_values(raw, most):
                 if count > most:
@@ -47,37 +52,46 @@ async def read_body(request: Request, operation: Operation, turns: Turns) -> byt
 
 
 def parse_body(raw: bytes, operation: Operation, unknown_keys: bool = True) -> Body:
-    """400 for what is not JSON or not of the right types, for what is too long, and for unknown keys where they are not
-    taken."""
+    """Parse the body of a request.
+
+    Args:
+        raw: The body.
+        operation: The operation.
+        unknown_keys: Whether the operation ignores unknown keys.
+
+    Raises:
+        ApiError: 400 for a body that is not JSON, a wrong type, a text or list that is too long, and an unknown key
+            where none is ignored.
+    """
     if operation.body is None:
         return NoBody()
     try:
         body = operation.body.model_validate_json(raw.strip() or b"{}")
     except ValidationError as error:
-        raise invalid(_describe(error)) from None
+        raise invalid(_describe_error(error)) from None
     for name in () if unknown_keys else body.model_extra or ():
-        raise invalid(f"{_named(name)}: unknown; known are {', '.join(operation.body.model_fields)}")
+        raise invalid(f"{_shorten(name)}: unknown; known are {', '.join(operation.body.model_fields)}")
     if not operation.admin:
         _check_sizes(body)
     return body
 
 
 def check_values(raw: bytes, operation: Operation) -> None:
-    """400 for a body with too many values that was not read by `read_body`."""
+    """Reject a body with too many values with 400. `read_body` includes this check."""
     if has_more_values(raw, _most_values(operation)):
         raise _too_many(operation)
 
 
 def unknown_keys(body: Body) -> Iterator[str]:
-    """A warning for each key that the call does not know; the first UNKNOWN_NAMED of them by name."""
+    """Yield warnings about unknown keys: one for each of the first UNKNOWN_NAMED, one for all others."""
     names = list(body.model_extra or ())
     for name in names[:UNKNOWN_NAMED]:
-        yield f"unknown key {_named(name)!r} in the body is ignored"
+        yield f"unknown key {_shorten(name)!r} in the body is ignored"
     if len(names) > UNKNOWN_NAMED:
         yield f"{len(names) - UNKNOWN_NAMED} more unknown keys in the body are ignored"
 
 
-def _named(name: str) -> str:
+def _shorten(name: str) -> str:
     return name if len(name) <= NAME_CHARACTERS else f"{name[:NAME_CHARACTERS]}…"
 
 
@@ -90,7 +104,7 @@ def _too_many(operation: Operation) -> ApiError:
 
 
 def _check_sizes(body: Body, prefix: str = "") -> None:
-    """400 for a text or a list that is too long, naming the field and the limit."""
+    """Reject a text or a list that is too long with 400, naming the field and the limit."""
     for name in type(body).model_fields:
         value = getattr(body, name)
         if value is not None:
@@ -112,7 +126,7 @@ def _check_size(value: Any, name: str, most: Optional[int], each: Optional[int])
             elif isinstance(entry, str):
                 _check_length(entry, f"{name}.{index}" if isinstance(value, list) else f"{name}, a key", each)
             if isinstance(value, dict) and isinstance(value[entry], str):
-                _check_length(value[entry], f"{name}.{_named(entry)}", each)
+                _check_length(value[entry], f"{name}.{_shorten(entry)}", each)
 
 
 def _check_length(text: str, name: str, most: Optional[int]) -> None:
@@ -121,8 +135,8 @@ def _check_length(text: str, name: str, most: Optional[int]) -> None:
         raise invalid(f"{name}: has {len(text):,} characters; at most {most:,} are allowed")
 
 
-def _describe(error: ValidationError) -> str:
-    """The first fault, naming its field: `cpus: Input should be a valid integer`."""
-    fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    where = ".".join(_named(str(part)) for part in fault["loc"] if part != "[key]") or "body"
-    return f"{where}: {fault['msg']}"
+def _describe_error(error: ValidationError) -> str:
+    """The first error, with its field: `cpus: Input should be a valid integer`."""
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    where = ".".join(_shorten(str(part)) for part in first["loc"] if part != "[key]") or "body"
+    return f"{where}: {first['msg']}"

@@ -1,4 +1,4 @@
-"""Work that ends when the client who asked for it goes away."""
+"""Work that ends when the client that requested it disconnects."""
 
 from __future__ import annotations
 
@@ -11,32 +11,39 @@ from starlette.requests import ClientDisconnect, Request
 T = TypeVar("T")
 
 
-async def unless_hung_up(request: Request, work: Awaitable[T]) -> T:
-    """The result of `work`, which is cancelled when the client goes away first. Raises ClientDisconnect then."""
-    me = asyncio.current_task()
-    assert me is not None
-    watcher = asyncio.ensure_future(_hung_up(request))
-    gone = over = False
+async def cancel_on_disconnect(request: Request, work: Awaitable[T]) -> T:
+    """Run `work`, and cancel it when the client disconnects first.
+
+    Returns:
+        The result of `work`.
+
+    Raises:
+        ClientDisconnect: The client disconnected.
+    """
+    task = asyncio.current_task()
+    assert task is not None
+    watcher = asyncio.ensure_future(_until_disconnected(request))
+    is_disconnected = is_over = False
 
     def cancel(_: object) -> None:
-        nonlocal gone
-        if not watcher.cancelled() and not over:  # it may have been on its way here when the work ended
-            gone = True
-            me.cancel()
+        nonlocal is_disconnected
+        if not watcher.cancelled() and not is_over:  # this callback may be scheduled when the work ends
+            is_disconnected = True
+            task.cancel()
 
     watcher.add_done_callback(cancel)
     try:
         return await work
     except asyncio.CancelledError:
-        if gone:
+        if is_disconnected:
             raise ClientDisconnect from None
         raise
     finally:
-        over = True
+        is_over = True
         watcher.remove_done_callback(cancel)
         watcher.cancel()
 
 
-async def _hung_up(request: Request) -> None:
+async def _until_disconnected(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass

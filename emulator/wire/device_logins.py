@@ -1,6 +1,6 @@
-"""Device login, as the command line client asks for it (wire-other-clients.md 2.4). No key is needed.
+"""Device login of the command line client (wire-other-clients.md 2.4). No key is needed.
 
-The client goes by the word in `error`: authorization_pending, access_denied, expired_token; it gives up at any other.
+The client branches on `error`: authorization_pending, access_denied, expired_token; any other value ends its login.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class AskForToken(Body):
 
 
 class Code(Model):
-    """The client opens `<verification_url>?code=<user_code>` in a browser. Times in seconds."""
+    """A device code. The client opens `<verification_url>?code=<user_code>` in a browser. Times are in seconds."""
 
     device_code: str
     user_code: str
@@ -39,7 +39,7 @@ class Code(Model):
 
 
 class Token(Model):
-    """`access_token` is an API key."""
+    """The result of a login. `access_token` is an API key."""
 
     access_token: str
     token_type: str
@@ -48,7 +48,7 @@ class Token(Model):
 
 
 def _addresses(call: Call[Any]) -> tuple[Optional[Address], Optional[Address]]:
-    """The client's end of the connection and ours."""
+    """The addresses of the client's end and of the emulator's end of the connection."""
     client, server = call.request.client, call.request.scope.get("server")
     return (
         (client.host, client.port) if client else None,
@@ -57,8 +57,10 @@ def _addresses(call: Call[Any]) -> tuple[Optional[Address], Optional[Address]]:
 
 
 def _require_no_page(call: Call[Any]) -> None:
-    """403 for what a web page sends: previews have pages of the same origin as this API, and only the command line
-    client logs in here."""
+    """Reject a request of a web page with 403.
+
+    A preview's page has the same origin as this API, and only the command line client logs in here.
+    """
     headers = call.request.headers
     for name in ("origin", "referer", "sec-fetch-site", "sec-fetch-mode"):
         if name in headers:

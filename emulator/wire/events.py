@@ -1,4 +1,4 @@
-"""POST /v1/events/ingest: wire-contract.md 3.7, wire-other-clients.md 2.6."""
+"""Events that clients send: POST /v1/events/ingest (wire-contract.md 3.7, wire-other-clients.md 2.6)."""
 
 from __future__ import annotations
 
@@ -16,21 +16,22 @@ from .operation import Body, Call, Model, Operations, json_reply
 operations = Operations()
 
 _INT64 = 2**63 - 1
-#: Warnings of each kind that one batch leaves in the journal.
+#: Warnings of each kind that one batch adds to the journal.
 WARNINGS_MOST = 20
 
 
 def _rfc3339(text: str) -> str:
-    from_rfc3339(text)  # a ValueError names the field
+    from_rfc3339(text)  # pydantic turns a ValueError into an error that names the field
     return text
 
 
 class EventIn(Body):
-    """`timestamp` is mandatory. `data` is the old name of `payload`, and not read; the account is the key's."""
+    """An event. `timestamp` is mandatory. `data`, the former name of `payload`, is ignored. The account is that of the
+    API key."""
 
     sizes = {
         **dict.fromkeys(("type", "timestamp", "id", "sandbox_id", "session_id", "process_id"), 1000),
-        "payload": 50_000,  # its texts are cut: `platform/events.py`
+        "payload": 50_000,  # platform/events.py cuts its texts
         "payload[]": limits.BODY_BYTES,
     }
 
@@ -46,14 +47,15 @@ class EventIn(Body):
 
 
 class IngestEvents(Body):
-    sizes = {"events": limits.BODY_BYTES}  # how many there may be in a batch is another sentence
+    sizes = {"events": limits.BODY_BYTES}  # platform/events.py limits the number, with an error text of its own
     most_values = 50_000
 
     events: list[EventIn]
 
 
 class Ingested(Model):
-    """`errors`: events that name a sandbox that the account does not have, or one that is not their session's."""
+    """The number of accepted and of rejected events. An event is rejected when its sandbox is not the account's, or not
+    that of its session."""
 
     accepted: int
     errors: int

@@ -1,19 +1,18 @@
-"""POST /v1/sandboxes/{id}/exec: wire-contract.md 3.2."""
+"""Run a command in a sandbox: POST /v1/sandboxes/{id}/exec (wire-contract.md 3.2)."""
 
 from __future__ import annotations
 
-from typing import Any, Optional, TypeVar
+from typing import Any, Optional
 
 from starlette.responses import Response
 
 from ..platform import limits
 from ..platform.errors import invalid
-from .client_disconnect import unless_hung_up
+from .client_disconnect import cancel_on_disconnect
 from .large_bodies import CHARACTERS, LargeJson, json_object
 from .operation import Body, Call, Model, Operations, json_reply
 
 operations = Operations()
-T = TypeVar("T")
 
 
 class Exec(Body):
@@ -23,7 +22,7 @@ class Exec(Body):
 
 
 class ExecOut(Model):
-    """`error` is there only when the command could not be run at all."""
+    """The outcome of a command. `error` is present only when the command could not be run at all."""
 
     output: str
     exit_code: int
@@ -38,7 +37,7 @@ async def run(call: Call[Exec]) -> Response:
     if "\0" in call.body.command:
         raise invalid("command: must not contain a NUL character")
     work = call.platform.execs.run(call.account, call.param("id"), call.body.command, call.injection)
-    outcome = await unless_hung_up(call.request, work)
+    outcome = await cancel_on_disconnect(call.request, work)
     if len(outcome.output) > CHARACTERS:
         fields = {"output": outcome.output, "exit_code": outcome.exit_code}
         return LargeJson(await call.platform.workers.walk.run(json_object, fields))

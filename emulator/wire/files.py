@@ -1,4 +1,4 @@
-"""Files and git of a sandbox: wire-contract.md 3.3."""
+"""The files of a sandbox, and its git diff (wire-contract.md 3.3)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ..cage.paths import WORKSPACE
 from ..cage.safe_files import Entry
 from ..control.clock import rfc3339
 from ..platform import limits
-from .client_disconnect import unless_hung_up
+from .client_disconnect import cancel_on_disconnect
 from .large_bodies import LargeJson, json_array
 from .operation import Body, Call, Model, NoBody, Operations, json_reply
 
@@ -45,11 +45,11 @@ class GitDiffOut(Model):
     staged_diff: str
 
 
-#: A longer listing is made in a thread.
+#: The JSON of a longer listing is made in a thread.
 ENTRIES_MADE_AT_ONCE = 500
 
 
-def _listed(entries: list[Entry]) -> bytes:
+def _serialize(entries: list[Entry]) -> bytes:
     return json_array(
         {"name": e.name, "path": e.path, "type": e.kind, "size": e.size, "mod_time": rfc3339(e.mtime)} for e in entries
     )
@@ -62,7 +62,7 @@ async def list_directory(call: Call[NoBody]) -> Response:
     path = call.query("path") or WORKSPACE
     entries = await call.platform.files.entries(call.account, call.param("id"), path)
     if len(entries) > ENTRIES_MADE_AT_ONCE:
-        return LargeJson(await call.platform.workers.walk.run(_listed, entries))
+        return LargeJson(await call.platform.workers.walk.run(_serialize, entries))
     return json_reply(
         [FileOut(name=e.name, path=e.path, type=e.kind, size=e.size, mod_time=rfc3339(e.mtime)) for e in entries]
     )
@@ -103,6 +103,6 @@ async def write(call: Call[WriteFile]) -> Response:
 )
 async def git_diff(call: Call[NoBody]) -> Response:
     work = call.platform.files.diff(call.account, call.param("id"), call.query("path") or WORKSPACE)
-    found = await unless_hung_up(call.request, work)
+    found = await cancel_on_disconnect(call.request, work)
     files = [ChangedFile(path=path, status=status) for path, status in found.files]
     return json_reply(GitDiffOut(files=files, diff=found.unstaged, staged_diff=found.staged))

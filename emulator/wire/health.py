@@ -1,4 +1,4 @@
-"""GET /healthz: whether it answers, and how it isolates. Not part of the platform's API."""
+"""GET /healthz: the emulator's version and how it isolates. Not part of the platform's API."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Health(Model):
 @operations.add("GET", "/healthz", "health.get", public=True, reply=Health)
 async def get(call: Call[NoBody]) -> Response:
     platform = call.platform
-    refused = [describe(verdict) for verdict in platform.probe_results if not verdict.works]
+    rejected = [describe(result) for result in platform.probe_results if not result.works]
     return json_reply(
-        Health(status="ok", version=__version__, isolation=platform.isolation.level, isolation_refused=refused)
+        Health(status="ok", version=__version__, isolation=platform.isolation.level, isolation_refused=rejected)
     )

@@ -1,5 +1,7 @@
-"""Operations called from within the emulator: without a socket, and past authentication, faults, limits and the
-journal of requests. An emulator that sent requests to itself would wait for threads that these requests need."""
+"""Calls of operations from within the emulator: without a socket, authentication, faults, limits and the journal.
+
+An emulator that sent requests to itself would wait for threads that these requests need.
+"""
 
 from __future__ import annotations
 
@@ -22,11 +24,14 @@ from .operation import Call, Operation
 
 
 class Direct:
-    """Performs operations for one account, on the emulator's loop. `account` may stand for all (`*`) in operations
-    about the emulator itself.
+    """Calls operations for one account, on the emulator's loop.
+
+    Args:
+        platform: The emulator's platform.
+        account: The account; the one with the id `*` stands for all accounts in admin calls.
 
     Attributes:
-        warnings: what the operations so far would have noted in the journal of requests.
+        warnings: The warnings that the journal would have recorded for the calls so far.
     """
 
     def __init__(self, platform: Platform, account: Account) -> None:
@@ -42,21 +47,21 @@ class Direct:
         query: Optional[Mapping[str, Any]] = None,
         account: Optional[Account] = None,
     ) -> Any:
-        """Perform one operation.
+        """Call one operation.
 
         Args:
             method: GET, POST, PUT or DELETE.
-            path: with its prefix, ids encoded: `/v1/sandboxes/cage_1/exec`, `/_emulator/faults`.
-            body: sent as JSON.
-            query: parameters; None values are left out.
-            account: another account than this object's.
+            path: The full path, with encoded ids: `/v1/sandboxes/cage_1/exec`, `/_emulator/faults`.
+            body: The body, as JSON values.
+            query: The query parameters; those that are None are omitted.
+            account: Another account than this object's.
 
         Returns:
-            The answer's JSON; None when there is none.
+            The response's JSON values; None for an empty response.
 
         Raises:
-            Refusal: the operation refuses the call, as a client would be told.
-            LookupError: there is no such operation.
+            ApiError: The error that a client would get.
+            LookupError: There is no such operation.
         """
         operation, parameters = _find(method, path)
         account = account or self._account
@@ -64,11 +69,11 @@ class Direct:
         if operation.admin:
             given.setdefault("account", account.id)
         raw = b"" if body is None else json.dumps(body).encode()
-        # An operation of the emulator itself acts for no account, as when it comes by HTTP.
+        # As over HTTP, an admin call acts for no account.
         with acting_for("" if operation.admin else account.id):
             check_values(raw, operation)
             parsed = parse_body(raw, operation, unknown_keys=False)
-            self._platform.journal.hide(account.id, parsed.hidden())
+            self._platform.journal.hide(account.id, parsed.secret_values())
             request = _request(method, path, parameters, given)
             call = Call(request, self._platform, account, None, parsed, self.warnings)
             response = await operation.handler(call)
@@ -85,9 +90,9 @@ def _find(method: str, path: str) -> tuple[Operation, dict[str, str]]:
 
 @functools.cache
 def _routes() -> list[tuple[re.Pattern[str], Operation]]:
-    from ..app import operations
+    from .all_operations import all_operations
 
-    return [(compile_path(operation.path)[0], operation) for operation in operations()]
+    return [(compile_path(operation.path)[0], operation) for operation in all_operations()]
 
 
 def _request(method: str, path: str, parameters: dict[str, str], query: Mapping[str, Any]) -> Request:

@@ -1,4 +1,4 @@
-"""Large answers: made in a thread, in pieces, and sent in pieces, so that they delay nobody else's."""
+"""Large responses: encoded in a thread, and sent in pieces, so that they delay no other response."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from starlette.types import Receive, Scope, Send
 
 from ..workers import checkpoint
 
-#: An answer with a longer text is made by this module.
+#: A response with a longer text is encoded by this module.
 CHARACTERS = 64 * 1024
 _SENT_BYTES = 256 * 1024
 
 
 class LargeJson(Response):
-    """JSON that is made already. What is sent at once is bounded, so that the event loop has others' turns between."""
+    """Encoded JSON, sent in pieces: the event loop serves other requests between them."""
 
     media_type = "application/json"
 
@@ -31,7 +31,7 @@ class LargeJson(Response):
 
 
 def json_object(fields: Mapping[str, Any]) -> bytes:
-    """A JSON object as pydantic writes it. Blocks: for a thread."""
+    """Encode a JSON object as pydantic does. Blocks: run it in a thread."""
     pieces = [b"{"]
     for name, value in fields.items():
         pieces.append(b"," if len(pieces) > 1 else b"")
@@ -41,7 +41,7 @@ def json_object(fields: Mapping[str, Any]) -> bytes:
 
 
 def json_array(items: Iterable[Mapping[str, Any]]) -> bytes:
-    """A JSON array of objects as pydantic writes it. Blocks: for a thread."""
+    """Encode a JSON array of objects as pydantic does. Blocks: run it in a thread."""
     encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
     pieces: list[bytes] = []
     for number, item in enumerate(items):

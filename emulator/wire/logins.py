@@ -1,4 +1,4 @@
-"""POST /signup and /login (platform-behaviour.md B 1) and the dashboard sessions of wire-contract.md 3.5."""
+"""Sign-up and login (platform-behaviour.md B 1), and dashboard sessions (wire-contract.md 3.5)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from starlette.responses import Response
 from ..control.clock import rfc3339
 from ..platform.logins import EMAIL, EMAIL_MOST, PASSWORD_LEAST, PASSWORD_MOST
 from ..store import Account, LoginSession
-from .account import AccountOut, shown_account
+from .account import AccountOut, serialize_account
 from .operation import Body, Call, Model, NoBody, Operations, json_reply, no_content
 
 operations = Operations()
@@ -28,7 +28,7 @@ class Credentials(Body):
 
 
 class LoggedIn(Model):
-    """`token` goes where an API key would: `Authorization: Bearer <token>`."""
+    """A login to the dashboard. `token` is used like an API key: `Authorization: Bearer <token>`."""
 
     token: str
     expires_at: str
@@ -36,7 +36,7 @@ class LoggedIn(Model):
 
 
 class SessionOut(Model):
-    """One login to the dashboard."""
+    """A dashboard session."""
 
     id: str
     user_agent: str
@@ -46,14 +46,14 @@ class SessionOut(Model):
 
 
 def _visitor(call: Call[Signup] | Call[Credentials]) -> tuple[str, str]:
-    """(user agent, address)."""
+    """The user agent and the address of the client."""
     client = call.request.client
     return call.request.headers.get("user-agent", ""), client.host if client else ""
 
 
 def _logged_in(account: Account, login: LoginSession, status: int) -> Response:
     return json_reply(
-        LoggedIn(token=login.key.secret, expires_at=rfc3339(login.expires), account=shown_account(account)), status
+        LoggedIn(token=login.key.secret, expires_at=rfc3339(login.expires), account=serialize_account(account)), status
     )
 
 

@@ -1,5 +1,8 @@
-"""What the platform has and this emulator does not: 501, naming the feature. The list is that of wire-contract.md 5 and
-wire-other-clients.md 2.10, 2.11 and 3; of personas, harnesses and policies only the names are known."""
+"""Operations of the platform that are not implemented here: 501, naming the feature.
+
+The list is that of wire-contract.md 5 and wire-other-clients.md 2.10, 2.11 and 3. Of personas, harnesses and policies
+only the names are known.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,8 @@ from .operation import Call, Handler, NoBody, Operation
 
 NOT_IMPLEMENTED = 501
 
-#: feature -> {path -> {method -> name of the call}}
-UNSERVED: dict[str, dict[str, dict[str, str]]] = {
+#: feature -> {path -> {method -> name of the operation}}
+NOT_IMPLEMENTED_OPERATIONS: dict[str, dict[str, dict[str, str]]] = {
     "third-party MCP servers": {
         "/v1/mcp/catalogue": {"GET": "mcp.catalogue"},
         "/v1/mcp/servers": {"GET": "mcp.servers.list", "POST": "mcp.servers.add"},
@@ -42,7 +45,7 @@ UNSERVED: dict[str, dict[str, dict[str, str]]] = {
         "/v1/pipelines/{id}/runs/{run}": {"GET": "pipelines.get_run"},
         "/v1/pipelines/{id}/runs/{run}/cancel": {"POST": "pipelines.cancel_run"},
         "/v1/pipelines/{id}/runs/{run}/state": {"GET": "pipelines.list_state"},
-        # The key is not encoded by its clients (wire-other-clients.md 2.10), so it may hold slashes.
+        # Clients do not encode the key (wire-other-clients.md 2.10), so it may hold slashes.
         "/v1/pipelines/{id}/runs/{run}/state/{key:path}": {
             "GET": "pipelines.get_state",
             "PUT": "pipelines.set_state",
@@ -55,31 +58,31 @@ UNSERVED: dict[str, dict[str, dict[str, str]]] = {
     },
 }
 
-#: Features whose calls no source lists: everything at and below the path.
-UNLISTED = {"personas": "/v1/personas", "harnesses": "/v1/harnesses", "policies": "/v1/policies"}
+#: Features whose operations are not known, with the path at and below which they are.
+NOT_IMPLEMENTED_PATHS = {"personas": "/v1/personas", "harnesses": "/v1/harnesses", "policies": "/v1/policies"}
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
-def _refusing(feature: str) -> Handler:
-    async def refuse(call: Call[NoBody]) -> Response:
+def _handler_for(feature: str) -> Handler:
+    async def raise_not_implemented(call: Call[NoBody]) -> Response:
         raise ApiError(
             NOT_IMPLEMENTED,
             f"{feature}: not emulated. Test what needs it against the platform, or against a fake of your own",
         )
 
-    return refuse
+    return raise_not_implemented
 
 
 def _operations() -> list[Operation]:
     found: list[Operation] = []
-    for feature, paths in UNSERVED.items():
-        handler: Any = _refusing(feature)
+    for feature, paths in NOT_IMPLEMENTED_OPERATIONS.items():
+        handler: Any = _handler_for(feature)
         for path, methods in paths.items():
             found += [
                 Operation(method, path, name, handler, status=NOT_IMPLEMENTED) for method, name in methods.items()
             ]
-    for feature, top in UNLISTED.items():
-        handler = _refusing(feature)
+    for feature, top in NOT_IMPLEMENTED_PATHS.items():
+        handler = _handler_for(feature)
         for path in (top, f"{top}/{{rest:path}}"):
             found += [
                 Operation(method, path, f"{feature}.{method.lower()}", handler, status=NOT_IMPLEMENTED)

@@ -1,4 +1,4 @@
-"""Notifications and where they would go: wire-contract.md 3.9."""
+"""Notifications and their configuration (wire-contract.md 3.9)."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class UnreadCount(Model):
 
 
 class UpdateConfig(Body):
-    """What is left out stays. `__clear__` removes a webhook; the Slack bot token cannot be set here."""
+    """A change of the configuration. An absent key is not changed; `__clear__` removes a webhook."""
 
     enabled_channels: Optional[list[str]] = Field(None, json_schema_extra={"items": {"enum": list(CHANNELS)}})
     slack_channel_id: Optional[str] = Field(None, json_schema_extra={"maxLength": TEXT_MOST})
@@ -48,7 +48,7 @@ class UpdateConfig(Body):
 
 
 class ConfigOut(Model):
-    """Never a credential: only whether there is one, and its last four characters."""
+    """The configuration of notifications. Of a webhook: whether there is one, and its last four characters."""
 
     account_id: str
     enabled_channels: list[str]
@@ -64,20 +64,22 @@ class ConfigOut(Model):
         return super().model_dump_json(exclude_none=True)
 
 
-def shown(found: Notification) -> NotificationOut:
+def serialize(notification: Notification) -> NotificationOut:
+    """The notification as clients read it."""
     return NotificationOut(
-        id=found.id,
-        account_id=found.account_id,
-        alert_id=found.alert_id,
-        channel=found.channel,
-        title=found.title,
-        message=found.message,
-        read=found.read,
-        created_at=found.created_at,
+        id=notification.id,
+        account_id=notification.account_id,
+        alert_id=notification.alert_id,
+        channel=notification.channel,
+        title=notification.title,
+        message=notification.message,
+        read=notification.read,
+        created_at=notification.created_at,
     )
 
 
-def shown_config(account: Account) -> ConfigOut:
+def serialize_config(account: Account) -> ConfigOut:
+    """The account's configuration as clients read it."""
     config = account.notification_config
     return ConfigOut(
         account_id=account.id,
@@ -103,7 +105,7 @@ async def list_all(call: Call[NoBody]) -> Response:
         call.warnings.append(f"unread={call.query('unread')} has no effect: use unread=true")
     found = call.platform.notifications.of(call.account, unread)[:limit]
     count = call.platform.notifications.unread_count(call.account)
-    return json_reply(NotificationPage(notifications=[shown(one) for one in found], unread_count=count))
+    return json_reply(NotificationPage(notifications=[serialize(one) for one in found], unread_count=count))
 
 
 @operations.add("GET", "/v1/notifications/unread-count", "notifications.unread_count", reply=UnreadCount)
@@ -125,7 +127,7 @@ async def mark_read(call: Call[NoBody]) -> Response:
 
 @operations.add("GET", "/v1/notifications/config", "notifications.get_config", reply=ConfigOut)
 async def get_config(call: Call[NoBody]) -> Response:
-    return json_reply(shown_config(call.account))
+    return json_reply(serialize_config(call.account))
 
 
 @operations.add("PUT", "/v1/notifications/config", "notifications.update_config", UpdateConfig, reply=ConfigOut)
@@ -139,4 +141,4 @@ async def update_config(call: Call[UpdateConfig]) -> Response:
         slack_webhook_url=body.slack_webhook_url,
         discord_webhook_url=body.discord_webhook_url,
     )
-    return json_reply(shown_config(call.account))
+    return json_reply(serialize_config(call.account))

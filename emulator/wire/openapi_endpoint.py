@@ -1,4 +1,4 @@
-"""GET /openapi.json. What makes the document is loaded when somebody asks for it."""
+"""GET /openapi.json. The code that makes the document is loaded with the first request for it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from .operation import Call, NoBody, Operation
 PATH = "/openapi.json"
 
 
-def describing(operations: Callable[[], Sequence[Operation]]) -> Operation:
-    """The operation that answers with the document of these operations, of which it is one."""
+def operation_for(operations: Callable[[], Sequence[Operation]]) -> Operation:
+    """The operation that returns the OpenAPI document of `operations`, of which it is one."""
     text: Optional[bytes] = None
 
     async def get(call: Call[NoBody]) -> Response:

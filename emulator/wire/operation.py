@@ -1,4 +1,4 @@
-"""One call of the API: its route, what it takes, and the function behind it."""
+"""One operation of the API: its route, what it takes and returns, and the function that handles its calls."""
 
 from __future__ import annotations
 
@@ -21,38 +21,48 @@ B = TypeVar("B", bound=BaseModel)
 
 
 class Model(BaseModel):
-    """What is sent. Its validator is built when it is first used: all of them at once would make the start slow."""
+    """A JSON response. Its validator is built when it is first used: all of them at once would make the start slow."""
 
     model_config = ConfigDict(defer_build=True)
 
 
 class Body(Model):
-    """A JSON request body. Types are exact, as on the platform; keys that we do not know are kept for the
-    journal's warning and otherwise ignored.
+    """A JSON request body. Types are exact, as on the platform; unknown keys are ignored, apart from a warning in the
+    journal.
 
     Attributes:
-        sizes: By field, the most characters of a text or entries of a list or object; `name[]` is about the texts in
-            it. For others `limits.TEXT_CHARACTERS` and `limits.LIST_ENTRIES` hold.
-        most_values: Keys, elements, objects and arrays in all.
+        sizes: By field, the maximum number of characters of a text, or of entries of a list or object; `name[]` is the
+            maximum for the texts in it. The default is `limits.TEXT_CHARACTERS` and `limits.LIST_ENTRIES`.
+        most_values: The maximum number of keys, elements, objects and arrays together.
     """
 
     sizes: ClassVar[Mapping[str, int]] = {}
     most_values: ClassVar[int] = MOST_VALUES
 
-    def hidden(self) -> list[str]:
-        """Values in it that the journal must not show."""
+    def secret_values(self) -> list[str]:
+        """The values in the body that the journal must not show."""
         return []
 
     model_config = ConfigDict(strict=True, extra="allow", allow_inf_nan=False, defer_build=True)
 
 
 class NoBody(Body):
-    """For calls that take none; one that comes all the same is not read."""
+    """The body of a call that takes none. One that is sent is not read."""
 
 
 @dataclass
 class Call(Generic[B]):
-    """One request on its way: who asks, and for what. `params` are decoded path segments."""
+    """One call of an operation.
+
+    Attributes:
+        request: The HTTP request.
+        platform: The emulator's platform.
+        account: The account that the call is for.
+        key: The API key; None for a public operation and for an admin call.
+        body: The parsed body.
+        warnings: Warnings that the journal records with the request.
+        injection: The fault that the request has taken.
+    """
 
     request: Request
     platform: Platform
@@ -62,23 +72,32 @@ class Call(Generic[B]):
     warnings: list[str] = field(default_factory=list)
     injection: Optional[Injection] = None
 
-    def failing(self, outcome: str) -> Optional[str]:
-        """Why the call has to end in `outcome`, if a fault says so, which has triggered by that: the caller makes the
-        outcome happen."""
+    def injected_failure(self, outcome: str) -> Optional[str]:
+        """Trigger the call's fault if it injects `outcome`; the caller makes that outcome happen.
+
+        Returns:
+            The reason of the failure; None without such a fault.
+        """
         if self.injection is None or self.injection.fault.outcome != outcome:
             return None
         self.injection.trigger()
         fault = self.injection.fault
-        return fault.detail or f"a test asked for it ({fault.id})"
+        return fault.detail or f"injected by fault {fault.id}"
 
     def param(self, name: str) -> str:
-        """A path segment, decoded after routing: `a%2Fb` is the id `a/b`."""
+        """The decoded path segment of a parameter: `a%2Fb` is the id `a/b`."""
         return unquote(self.request.path_params[name], errors="replace")
 
     def query(self, name: str) -> Optional[str]:
+        """The value of a query parameter; None when it is absent."""
         return self.request.query_params.get(name)
 
     def query_int(self, name: str) -> Optional[int]:
+        """The number in a query parameter; None when it is absent.
+
+        Raises:
+            ApiError: 400 for a value that is not a whole number.
+        """
         value = self.query(name)
         if value is None:
             return None
@@ -94,16 +113,27 @@ Owner = Callable[[Platform, str], Optional[Account]]
 
 @dataclass(frozen=True)
 class Operation:
-    """`name` is resource.call, as the SDK spells it. `body`: the model of the request body, None when the call
-    takes none. `public`: no API key is asked for; `owner` then says from the id in the path whose call it is all the
-    same, so that it has that account's time and faults, and stands in its journal.
+    """An operation of the API.
 
-    The rest is for the OpenAPI document. `reply`: the model of the answer, or `list[Model]`, or `str` (text), `bytes`;
-    None for an empty one (204). `status`: of success. `query`: parameters by name, with their type (`int`, `str`,
-    `bool`); those in `required` are refused when they are missing. `errors`: refusals of this call, apart from those
-    that all calls share (401, 403, 429, 400 with a body or query, 404 with an id, 413 with a body). `media`: the
-    content type of an answer in bytes. `upload`: the content type of a body that the call reads by itself.
-    `most_bytes`: of the body, where it may be larger than that of other calls.
+    Attributes:
+        method: The HTTP method. GET answers HEAD, too.
+        path: The path's template, such as /v1/sandboxes/{id}.
+        name: `resource.call`, as in the SDK.
+        handler: The function that handles a call.
+        body: The model of the request body; None when the operation takes none.
+        public: Whether it needs no API key.
+        reply: The model of the response, or `list[Model]`, or `str` (text), `bytes`, `dict`; None for an empty one.
+        status: The status of a success.
+        query: The type (`int`, `str`, `bool`) of each query parameter.
+        errors: The statuses of errors of this operation, for the OpenAPI document, apart from those that operations
+            have in common (see `openapi.py`).
+        required: The query parameters without which the handler rejects a call, for the OpenAPI document.
+        media: The content type of a response in bytes.
+        admin: Whether it is about the emulator itself, and needs the admin key.
+        owner: For a public operation: returns the account that owns what the id in the path names, whose time, faults
+            and journal apply to the call.
+        upload: The content type of a body that the handler reads itself.
+        most_bytes: The maximum size of the body in bytes; 0 for `limits.BODY_BYTES`.
     """
 
     method: str
@@ -125,7 +155,7 @@ class Operation:
 
 
 class Operations(list[Operation]):
-    """Collects a resource's operations by decorator."""
+    """The operations of one resource, collected by a decorator."""
 
     def add(
         self,
@@ -146,7 +176,13 @@ class Operations(list[Operation]):
         upload: str = "",
         most_bytes: int = 0,
     ) -> Callable[[Handler], Handler]:
-        """`status`: 200 where there is a reply and 204 where there is none, unless said otherwise."""
+        """Add an operation with the decorated function as its handler.
+
+        Args:
+            status: By default 200 with a `reply` and 204 without.
+
+        The others are those of Operation.
+        """
         status = status or (204 if reply is None else 200)
 
         def register(handler: Handler) -> Handler:
@@ -176,7 +212,7 @@ class Operations(list[Operation]):
 
 
 def json_reply(content: BaseModel | Sequence[BaseModel], status: int = 200) -> Response:
-    """A model or a bare array of models as JSON."""
+    """A response with a model, or with an array of models, as JSON."""
     if isinstance(content, BaseModel):
         text = content.model_dump_json()
     else:
@@ -185,4 +221,5 @@ def json_reply(content: BaseModel | Sequence[BaseModel], status: int = 200) -> R
 
 
 def no_content() -> Response:
+    """An empty response."""
     return Response(status_code=204)

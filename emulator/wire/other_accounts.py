@@ -1,4 +1,4 @@
-"""A 404 for a sandbox or snapshot of another account: the journal says so. The wire never does."""
+"""Explain a 404 for a sandbox or snapshot of another account in the journal. The response never does."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from ..platform.platform import Platform
 from ..store import Account, Sandbox, Snapshot
 
 
-def note_foreign(
-    platform: Platform, entry: RequestRecord, account: Account, refusal: ApiError, ids: Iterable[str]
+def note_if_of_other_account(
+    platform: Platform, record: RequestRecord, account: Account, error: ApiError, ids: Iterable[str]
 ) -> None:
-    """Add a warning to the entry of a request that was refused with 404, if what it asked for exists.
+    """Add a warning to the journal's record of a request that got a 404 for something that exists.
 
     Args:
-        platform: has the sandboxes and snapshots.
-        entry: the request's entry in the journal.
-        account: the account that asked; one without an id was not authenticated.
-        refusal: the answer.
-        ids: the ids in the request's path. Those of its body are found in the refusal's text.
+        platform: Has the sandboxes and snapshots.
+        record: The request's record.
+        account: The account that the request is for. Without an id, it is not authenticated.
+        error: The error.
+        ids: The ids in the request's path. Those in its body are found in the error's text.
     """
-    if refusal.status != 404 or not account.id:
+    if error.status != 404 or not account.id:
         return
     store = platform.store
-    for id in dict.fromkeys([*ids, *refusal.detail.replace("'", " ").split()]):
+    for id in dict.fromkeys([*ids, *error.detail.replace("'", " ").split()]):
         found: Union[Sandbox, Snapshot, None] = store.sandboxes.get(id) or store.snapshots.get(id)
         if found is None or found.account_id == account.id:
             continue
@@ -34,4 +34,4 @@ def note_foreign(
         owner = store.accounts.get(found.account_id)
         name = f", {owner.name!r}" if owner is not None else ""
         other = f"another account ({found.account_id}{name})"
-        entry.warnings.append(f"{kind} {id} exists, but belongs to {other}; use a client of that account")
+        record.warnings.append(f"{kind} {id} exists, but belongs to {other}; use a client of that account")

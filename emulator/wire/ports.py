@@ -1,4 +1,4 @@
-"""The ports of a sandbox and their previews' URLs: wire-contract.md 3.1, platform-behaviour.md B, 15."""
+"""The ports of a sandbox and the URLs of their previews (wire-contract.md 3.1, platform-behaviour.md B, 15)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ _HIGHEST = 65535
 
 
 class PortOut(Model):
-    """`protocol`: `http` for the ports that have a preview, `tcp` for all others, whose `preview_url` is empty."""
+    """A port on which a process listens. `protocol`: `http` for a port that has a preview; `tcp` for any other, whose
+    `preview_url` is empty."""
 
     port: int
     protocol: str
@@ -43,7 +44,7 @@ def _url(call: Call[Any], number: int) -> Optional[str]:
 
 @operations.add("GET", "/v1/sandboxes/{id}/ports", "sandboxes.ports", reply=list[PortOut], errors=[409])
 async def list_ports(call: Call[NoBody]) -> Response:
-    """What the sandbox's processes listen on, by number."""
+    """The ports on which the sandbox's processes listen, in the order of their numbers."""
     sandbox_id = call.param("id")
     return json_reply(
         [
@@ -68,7 +69,7 @@ async def list_ports(call: Call[NoBody]) -> Response:
     errors=[409],
 )
 async def protect(call: Call[Protect]) -> Response:
-    """Asks visitors of a port's preview for a password. There is no way back."""
+    """Require a password from visitors of a port's preview. It cannot be undone."""
     number = call.param("port")
     if not (number.isascii() and number.isdigit() and len(number) <= 5 and 0 < int(number) <= _HIGHEST):
         raise invalid(f"port: must be a number between 1 and {_HIGHEST}")

@@ -1,4 +1,4 @@
-"""Serving previews; their addresses are in preview_address.py."""
+"""Serve previews (see preview_address.py)."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from ..control.current_account import act_for
 from ..control.records import RequestRecord
 from ..platform.errors import ApiError
 from ..platform.platform import Platform
-from .dispatch import add_common_headers
+from .common_headers import add_common_headers
 from .preview_address import Target, with_query
-from .preview_credentials import Credentials
+from .preview_credentials import CredentialFilter
 from .preview_http import forward
 from .problem import problem
-from .sockets import refuse
+from .sockets import deny
 
 
 class Previews:
-    """Answers the requests that are previews."""
+    """Passes previews' requests on to the servers in sandboxes."""
 
     def __init__(self, platform: Platform) -> None:
         self._platform = platform
@@ -31,65 +31,65 @@ class Previews:
     async def __call__(self, target: Target, scope: Scope, receive: Receive, send: Send) -> None:
         platform = self._platform
         method = scope.get("method", "GET")
-        entry = platform.journal.add(
+        record = platform.journal.add(
             RequestRecord(platform.clock.timestamp(), method, scope["path"], "preview", sandbox=target.sandbox_id)
         )
         act_for("")
         sandbox = platform.store.sandboxes.get(target.sandbox_id)
         if sandbox is not None:
             act_for(sandbox.account_id)
-            platform.journal.assign(entry, sandbox.account_id, platform.clock.timestamp())
+            platform.journal.assign(record, sandbox.account_id, platform.clock.timestamp())
 
-        async def answer(message: Message) -> None:
+        async def send_and_record(message: Message) -> None:
             if message["type"] == "http.response.start":
-                entry.status = message["status"]
+                record.status = message["status"]
             await send(message)
 
         try:
-            await self._serve(target, scope, receive, answer)
-            entry.status = entry.status or 101
-        except ApiError as refusal:
-            entry.status = refusal.status
-            await self._refuse(refusal, scope, receive, send)
+            await self._serve(target, scope, receive, send_and_record)
+            record.status = record.status or 101
+        except ApiError as error:
+            record.status = error.status
+            await self._answer_error(error, scope, receive, send)
 
     async def _serve(self, target: Target, scope: Scope, receive: Receive, send: Send) -> None:
         ports = self._platform.ports
         sandbox = await ports.admit(target.sandbox_id, target.port, _password(scope))
-        scope = Credentials(self._platform).without(scope)
+        scope = CredentialFilter(self._platform).filter(scope)
         target = replace(target, path=with_query(target.path, scope["query_string"]))
         protected = ports.is_protected(sandbox.id, target.port)
         async with self._platform.sandboxes.active(sandbox):
             connection = await ports.connect(sandbox, target.port)
             if scope["type"] == "websocket":
-                from .preview_socket import forward_socket  # brings all of a WebSocket client along
+                from .preview_socket import forward_socket  # imports a WebSocket client
 
                 await forward_socket(target.port, target.path, scope, receive, send, connection, protected)
             elif not target.path.startswith("/"):
                 connection.close()
-                await _to_the_directory(target, send)
+                await _redirect_to_directory(target, send)
             else:
                 await forward(target.port, target.prefix, target.path, scope, receive, send, connection, protected)
 
-    async def _refuse(self, refusal: ApiError, scope: Scope, receive: Receive, send: Send) -> None:
-        response = problem(refusal)
-        if refusal.status == 401:
+    async def _answer_error(self, error: ApiError, scope: Scope, receive: Receive, send: Send) -> None:
+        response = problem(error)
+        if error.status == 401:
             response.headers["WWW-Authenticate"] = 'Basic realm="preview"'
         if scope["type"] == "websocket":
-            await refuse(WebSocket(scope, receive, send), self._platform, response)
+            await deny(WebSocket(scope, receive, send), self._platform, response)
             return
         add_common_headers(response, self._platform)
         await response(scope, receive, send)
 
 
-async def _to_the_directory(target: Target, send: Send) -> None:
-    """Relative links of a page need the slash at the end of its address."""
+async def _redirect_to_directory(target: Target, send: Send) -> None:
+    """Add the slash at the end of a preview's address, without which relative links of its page are wrong."""
     location = f"{target.prefix}/{target.path}".encode("latin-1")
     await send({"type": "http.response.start", "status": 307, "headers": [(b"location", location)]})
     await send({"type": "http.response.body", "body": b""})
 
 
 def _password(scope: Scope) -> Optional[str]:
-    """Of Basic authentication; the user name does not matter."""
+    """The password of Basic authentication, with any user name; None without one."""
     text = dict(scope["headers"]).get(b"authorization", b"").decode("latin-1")
     scheme, _, encoded = text.partition(" ")
     if scheme.lower() != "basic":

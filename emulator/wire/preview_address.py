@@ -1,10 +1,10 @@
-"""Previews: what a program in a sandbox serves on one of its ports, shown to a browser or any other HTTP client.
+"""The addresses of previews. A preview passes requests to a server that listens on a port in a sandbox.
 
     http://127.0.0.1:4747/_preview/cage_ab12cd34/3000/any/path     works everywhere; this is the `preview_url`
     http://cage_ab12cd34-3000.localhost:4747/any/path              for pages whose links begin with a slash
 
-The second needs a resolver that takes `*.localhost` for this machine, as browsers and curl do and Python may not. No
-API key is asked for, but the port's password, where one is set, by Basic authentication.
+The second needs a resolver that resolves `*.localhost` to this machine, as browsers and curl have and Python may not.
+A preview needs no API key. A port with a password requires it by Basic authentication.
 """
 
 from __future__ import annotations
@@ -26,7 +26,14 @@ def url_of(base: str, sandbox_id: str, port: int) -> str:
 
 @dataclass(frozen=True)
 class Target:
-    """`prefix`: what the visitor's path has in front of the server's own. `path`: raw, with its query."""
+    """What a preview's request is for.
+
+    Attributes:
+        sandbox_id: The id in the address; the sandbox may not exist.
+        port: The port of the server.
+        prefix: The part of the visitor's path that the server does not get.
+        path: The path that the server gets, encoded, with the query.
+    """
 
     sandbox_id: str
     port: int
@@ -35,7 +42,7 @@ class Target:
 
 
 def target_of(scope: Scope) -> Optional[Target]:
-    """What a request is a preview of, if it is one."""
+    """The target of a preview's request; None for any other request."""
     headers = dict(scope["headers"])
     path = scope["raw_path"].decode("latin-1").partition("?")[0]
     found = _HOST.match(headers.get(b"host", b"").decode("latin-1").lower())
@@ -50,6 +57,6 @@ def target_of(scope: Scope) -> Optional[Target]:
 
 
 def with_query(path: str, query: bytes) -> str:
-    """`path` with `query` in place of the query that it may have."""
+    """Replace the query of a path; an empty one removes it."""
     path = path.partition("?")[0]
     return f"{path}?{query.decode('latin-1')}" if query else path

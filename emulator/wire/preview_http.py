@@ -1,4 +1,4 @@
-"""One HTTP request of a visitor, passed on to a server in a sandbox; bodies flow both ways as they come."""
+"""Pass an HTTP request of a preview's visitor on to a server in a sandbox. Bodies are streamed both ways."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from starlette.types import Receive, Scope, Send
 from ..platform.errors import ApiError
 
 PIECE = 64 * 1024
-#: For the head of an answer: as long as the platform's clients wait for a command.
+#: The limit for the head of a response: the time that the platform's clients wait for a command.
 ANSWER_SECONDS = 300.0
-#: Of what belongs to one connection and not to the request that travels on it.
+#: Headers that belong to one connection, not to the request on it (RFC 9110, 7.6.1).
 _HOP_BY_HOP = frozenset(
     b"connection keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer transfer-encoding"
     b" upgrade".split()
 )
 Headers = list[tuple[bytes, bytes]]
-Shown = Callable[[h11.Response], Headers]
+HeaderRewriter = Callable[[h11.Response], Headers]
 
 
 async def forward(
@@ -33,24 +33,38 @@ async def forward(
     receive: Receive,
     send: Send,
     connection: socket.socket,
-    protected: bool,
+    is_protected: bool,
 ) -> None:
-    """Refuses with 502 what is not HTTP, or cannot be passed on, and no answer with 504. An answer that breaks off
-    breaks off for the visitor too."""
+    """Pass a request on, and send the visitor the server's response. One that breaks off breaks off for the visitor.
+
+    Args:
+        port: The server's port.
+        prefix: The part of the visitor's path that the server does not get, for its redirects.
+        path: The path and query that the server gets, encoded.
+        scope: The request, without the emulator's credentials.
+        receive: Receives the visitor's body.
+        send: Sends the response.
+        connection: A connection to the server, which is closed afterwards.
+        is_protected: Whether the port has a password, which the server must not get.
+
+    Raises:
+        ApiError: 400 for a request that cannot be passed on; 502 for a response that is not HTTP; 504 for none within
+            ANSWER_SECONDS.
+    """
     reader, writer = await asyncio.open_connection(sock=connection)
-    exchange = _Exchange(reader, writer, receive, send)
+    forwarding = _Forwarding(reader, writer, receive, send)
     headers = end_to_end(scope["headers"])
     if any(name == b"transfer-encoding" for name, _ in scope["headers"]):
-        # It says how long the body is; a length beside it would be another opinion (RFC 9112, 6.3).
+        # It delimits the body; a length beside it could contradict it (RFC 9112, 6.3).
         headers = [(key, value) for key, value in headers if key != b"content-length"]
         headers.append((b"transfer-encoding", b"chunked"))
     try:
         request = h11.Request(
             method=scope["method"],
             target=path.encode("latin-1"),
-            headers=[*forwarded(headers, port, prefix, scope, protected), (b"connection", b"close")],
+            headers=[*server_headers(headers, port, prefix, scope, is_protected), (b"connection", b"close")],
         )
-        await exchange.run(request, lambda found: _shown(found, port, prefix))
+        await forwarding.run(request, lambda response: _visitor_headers(response, port, prefix))
     except h11.LocalProtocolError as error:
         raise ApiError(400, f"the request cannot be passed on to the server in the sandbox: {error}") from None
     finally:
@@ -58,7 +72,7 @@ async def forward(
 
 
 def end_to_end(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
-    """Without those of one connection, the ones that it names itself included."""
+    """The headers without those of one connection, and without those that `Connection` names."""
     listed = list(headers)
     named = {
         name.strip().lower() for key, value in listed if key.lower() == b"connection" for name in value.split(b",")
@@ -66,15 +80,18 @@ def end_to_end(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
     return [(key, value) for key, value in listed if key.lower() not in _HOP_BY_HOP | named]
 
 
-def forwarded(headers: Headers, port: int, prefix: str, scope: Scope, protected: bool) -> Headers:
-    """As the server gets them: asked as localhost, which development servers insist on, with who really asked for
-    what beside it, and without the preview's own password."""
+def server_headers(headers: Headers, port: int, prefix: str, scope: Scope, is_protected: bool) -> Headers:
+    """The request's headers as the server gets them.
+
+    `Host` is localhost, which development servers insist on; `X-Forwarded-` headers have the visitor's address and the
+    requested host. The preview's password is removed.
+    """
     old = dict(headers)
-    dropped = {b"host", b"authorization"} if protected else {b"host"}
+    removed = {b"host", b"authorization"} if is_protected else {b"host"}
     client = scope.get("client")
     return [
         (b"host", f"localhost:{port}".encode("ascii")),
-        *((key, value) for key, value in headers if key not in dropped and not key.startswith(b"x-forwarded-")),
+        *((key, value) for key, value in headers if key not in removed and not key.startswith(b"x-forwarded-")),
         (b"x-forwarded-host", old.get(b"host", b"")),
         (b"x-forwarded-proto", b"http"),
         (b"x-forwarded-for", (client[0] if client else "127.0.0.1").encode("latin-1")),
@@ -82,8 +99,12 @@ def forwarded(headers: Headers, port: int, prefix: str, scope: Scope, protected:
     ]
 
 
-def check_answer(status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
-    """EOFError, with the reason, for the head of an answer that can be read and means nothing, or two things."""
+def check_response_head(status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
+    """Check that the head of a response has exactly one meaning.
+
+    Raises:
+        EOFError: It does not; the text has the reason.
+    """
     names = {key.lower() for key, _ in headers}
     if not 200 <= status <= 599:
         raise EOFError(f"its status is {status}; a final status is from 200 to 599")
@@ -91,30 +112,33 @@ def check_answer(status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
         raise EOFError("it has both Content-Length and Transfer-Encoding, which leaves open where it ends")
 
 
-def _shown(response: h11.Response, port: int, prefix: str) -> Headers:
-    """As the visitor gets them: redirects stay in the preview. The emulator puts a date of its own."""
-    shown: Headers = []
+def _visitor_headers(response: h11.Response, port: int, prefix: str) -> Headers:
+    """The response's headers as the visitor gets them: redirects stay in the preview; the emulator adds a date."""
+    headers: Headers = []
     for key, value in end_to_end(response.headers):
         if key == b"location":
             value = _location(value.decode("latin-1"), port, prefix).encode("latin-1")
         if key != b"date":
-            shown.append((key, value))
-    return shown
+            headers.append((key, value))
+    return headers
 
 
 def _location(location: str, port: int, prefix: str) -> str:
+    """The target of a server's redirect, as an address of the preview if it is the server's own."""
     try:
         url = urlsplit(location)
-        own = (url.hostname, url.port) in (("localhost", port), ("127.0.0.1", port))
+        is_own = (url.hostname, url.port) in (("localhost", port), ("127.0.0.1", port))
     except ValueError:
         return location
-    if own:
+    if is_own:
         location = location.split("//", 1)[1].partition("/")[2]
         return f"{prefix}/{location}"
     return f"{prefix}{location}" if location.startswith("/") and not location.startswith("//") else location
 
 
-class _Exchange:
+class _Forwarding:
+    """One request to the server, and its response."""
+
     def __init__(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, receive: Receive, send: Send
     ) -> None:
@@ -123,39 +147,39 @@ class _Exchange:
         self._receive = receive
         self._send = send
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=PIECE)
-        self._started = False
+        self._has_started = False
 
-    async def run(self, request: h11.Request, shown: Shown) -> None:
+    async def run(self, request: h11.Request, rewrite_headers: HeaderRewriter) -> None:
         self._write(request)
-        up = asyncio.ensure_future(self._up())
-        down = asyncio.ensure_future(self._down(shown))
-        late = asyncio.get_running_loop().call_later(ANSWER_SECONDS, self._give_up, down)
+        sending = asyncio.ensure_future(self._send_body())
+        receiving = asyncio.ensure_future(self._receive_response(rewrite_headers))
+        timeout = asyncio.get_running_loop().call_later(ANSWER_SECONDS, self._give_up, receiving)
         try:
-            # The way up ends only when the visitor goes away; a server that answers early is not waited for.
-            await asyncio.wait({up, down}, return_when=asyncio.FIRST_COMPLETED)
-            if down.cancelled():
+            # Sending ends only when the visitor disconnects; a server may respond before it has read the body.
+            await asyncio.wait({sending, receiving}, return_when=asyncio.FIRST_COMPLETED)
+            if receiving.cancelled():
                 raise ApiError(504, f"the server in the sandbox did not answer within {ANSWER_SECONDS:g} s")
-            if down.done():
-                down.result()
+            if receiving.done():
+                receiving.result()
         except (h11.ProtocolError, OSError, EOFError) as error:
-            if not self._started:
+            if not self._has_started:
                 raise ApiError(502, f"the server in the sandbox did not answer in HTTP: {error}") from None
         finally:
-            late.cancel()
-            for task in (up, down):
+            timeout.cancel()
+            for task in (sending, receiving):
                 task.cancel()
-            await asyncio.gather(up, down, return_exceptions=True)
+            await asyncio.gather(sending, receiving, return_exceptions=True)
 
-    def _give_up(self, down: asyncio.Future[None]) -> None:
-        if not self._started:
-            down.cancel()
+    def _give_up(self, receiving: asyncio.Future[None]) -> None:
+        if not self._has_started:
+            receiving.cancel()
 
     def _write(self, event: h11.Event) -> None:
         data = self._http.send(event)
         if data:
             self._writer.write(data)
 
-    async def _up(self) -> None:
+    async def _send_body(self) -> None:
         try:
             while True:
                 message = await self._receive()
@@ -169,11 +193,11 @@ class _Exchange:
                 if not message.get("more_body"):
                     self._write(h11.EndOfMessage())
         except (OSError, h11.LocalProtocolError):
-            # The server takes no more; what it answers is still of interest, and so is the visitor's end.
+            # The server reads no more. Its response still counts, and so does a disconnect of the visitor.
             while (await self._receive())["type"] != "http.disconnect":
                 pass
 
-    async def _event(self) -> h11.Event:
+    async def _next_event(self) -> h11.Event:
         while True:
             event = self._http.next_event()
             if isinstance(event, h11.Event):
@@ -182,13 +206,13 @@ class _Exchange:
                 raise EOFError("it answered with another protocol")
             self._http.receive_data(await self._reader.read(PIECE))
 
-    async def _down(self, shown: Shown) -> None:
+    async def _receive_response(self, rewrite_headers: HeaderRewriter) -> None:
         while True:
-            event = await self._event()
+            event = await self._next_event()
             if isinstance(event, h11.Response):
-                check_answer(event.status_code, event.headers)
-                self._started = True
-                start = {"type": "http.response.start", "status": event.status_code, "headers": shown(event)}
+                check_response_head(event.status_code, event.headers)
+                self._has_started = True
+                start = {"type": "http.response.start", "status": event.status_code, "headers": rewrite_headers(event)}
                 await self._send(start)
             elif isinstance(event, h11.Data):
                 await self._send({"type": "http.response.body", "body": bytes(event.data), "more_body": True})

@@ -1,11 +1,11 @@
-"""A visitor's WebSocket, passed on to a server in a sandbox, message by message."""
+"""Pass the messages of a preview's WebSocket on, between the visitor and a server in a sandbox."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
 from collections.abc import AsyncIterator
-from typing import Any, Union
+from typing import Any, Optional, Union
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -17,36 +17,51 @@ from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
 from ..platform.errors import ApiError
-from .preview_http import PIECE, check_answer, end_to_end, forwarded
+from .preview_http import PIECE, check_response_head, end_to_end, server_headers
 from .sockets import subprotocols
 
 HANDSHAKE_SECONDS = 30.0
-#: The largest message that a server in a sandbox may send to a visitor: it is kept until it is complete. The other way
-#: the limit is server.WS_MESSAGE_BYTES.
+#: The largest message that a server in a sandbox may send to a visitor, which is buffered until it is complete. In the
+#: other direction the limit is server.WS_MESSAGE_BYTES.
 MESSAGE_BYTES = 16 * 1024 * 1024
 _NORMAL = 1000
 _GOING_AWAY = 1001
 _PROTOCOL_ERROR = 1002
 _NO_STATUS = 1005
 _TOO_BIG = 1009
-#: What only ever says how a connection ended, and is never sent.
-_LOCAL = (_NO_STATUS, 1006, 1015)
+#: Codes that report how a connection ended, and are never sent.
+_LOCAL_CODES = (_NO_STATUS, 1006, 1015)
 
 
 async def forward_socket(
-    port: int, path: str, scope: Scope, receive: Receive, send: Send, connection: socket.socket, protected: bool
+    port: int, path: str, scope: Scope, receive: Receive, send: Send, connection: socket.socket, is_protected: bool
 ) -> None:
-    """The server's refusal of a handshake becomes that of the visitor's; 502 when it answers with none."""
+    """Open a WebSocket to the server, and pass messages on until either side closes.
+
+    A response by which the server denies the handshake is the response to the visitor's.
+
+    Args:
+        port: The server's port.
+        path: The path and query that the server gets, encoded.
+        scope: The visitor's request, without the emulator's credentials.
+        receive: Receives the visitor's messages.
+        send: Sends messages to the visitor.
+        connection: A connection to the server, which is closed afterwards.
+        is_protected: Whether the port has a password, which the server must not get.
+
+    Raises:
+        ApiError: 400 for an address that cannot be passed on; 502 when the server does not answer the handshake.
+    """
     reader, writer = await asyncio.open_connection(sock=connection)
     visitor = WebSocket(scope, receive, send)
     try:
-        far = _Far(port, path or "/", visitor, reader, writer, protected)
-        refusal = await asyncio.wait_for(far.handshake(), HANDSHAKE_SECONDS)
-        if refusal is not None:
-            await visitor.send_denial_response(refusal)
+        server = _ServerSocket(port, path or "/", visitor, reader, writer, is_protected)
+        denial = await asyncio.wait_for(server.handshake(), HANDSHAKE_SECONDS)
+        if denial is not None:
+            await visitor.send_denial_response(denial)
             return
-        await visitor.accept(subprotocol=far.subprotocol)
-        await _pass_on(visitor, far)
+        await visitor.accept(subprotocol=server.subprotocol)
+        await _pass_on(visitor, server)
     except InvalidURI as error:
         raise ApiError(400, f"the address cannot be passed on to the server in the sandbox: {error}") from None
     except (asyncio.TimeoutError, OSError, EOFError) as error:
@@ -58,47 +73,49 @@ async def forward_socket(
         writer.close()
 
 
-async def _pass_on(visitor: WebSocket, far: _Far) -> None:
-    up, down = asyncio.ensure_future(_up(visitor, far)), asyncio.ensure_future(_down(visitor, far))
+async def _pass_on(visitor: WebSocket, server: _ServerSocket) -> None:
+    to_server = asyncio.ensure_future(_pass_to_server(visitor, server))
+    to_visitor = asyncio.ensure_future(_pass_to_visitor(visitor, server))
     try:
-        await asyncio.wait({up, down}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({to_server, to_visitor}, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for task in (up, down):
+        for task in (to_server, to_visitor):
             task.cancel()
-        await asyncio.gather(up, down, return_exceptions=True)
+        await asyncio.gather(to_server, to_visitor, return_exceptions=True)
 
 
-async def _up(visitor: WebSocket, far: _Far) -> None:
+async def _pass_to_server(visitor: WebSocket, server: _ServerSocket) -> None:
     while True:
         message = await visitor.receive()
         if message["type"] == "websocket.disconnect":
-            await far.close(message.get("code", _NO_STATUS), message.get("reason") or "")
+            await server.close(message.get("code", _NO_STATUS), message.get("reason") or "")
             return
         text, data = message.get("text"), message.get("bytes")
-        await far.send(text if text is not None else data or b"")
+        await server.send(text if text is not None else data or b"")
 
 
-async def _down(visitor: WebSocket, far: _Far) -> None:
-    async for message in far.messages():
+async def _pass_to_visitor(visitor: WebSocket, server: _ServerSocket) -> None:
+    async for message in server.messages():
         if isinstance(message, str):
             await visitor.send_text(message)
         else:
             await visitor.send_bytes(message)
-    await visitor.close(far.close_code, far.close_reason)
+    await visitor.close(server.close_code, server.close_reason)
 
 
-def _raw(headers: Any) -> list[tuple[bytes, bytes]]:
+def _encode_headers(headers: Any) -> list[tuple[bytes, bytes]]:
     return [
         (name.encode("latin-1", "replace"), value.encode("latin-1", "replace")) for name, value in headers.raw_items()
     ]
 
 
 def _sendable(code: int) -> int:
-    return _NORMAL if code in _LOCAL else code
+    """A code that may be sent in a close frame."""
+    return _NORMAL if code in _LOCAL_CODES else code
 
 
-class _Far:
-    """The server's side."""
+class _ServerSocket:
+    """The WebSocket between the emulator and the server in the sandbox."""
 
     def __init__(
         self,
@@ -107,7 +124,7 @@ class _Far:
         visitor: WebSocket,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
-        protected: bool,
+        is_protected: bool,
     ) -> None:
         self._reader = reader
         self._writer = writer
@@ -118,7 +135,7 @@ class _Far:
             parse_uri(f"ws://localhost:{port}{path}"), subprotocols=offered, max_size=MESSAGE_BYTES
         )
         self._request = self._protocol.connect()
-        for key, value in forwarded(end_to_end(scope["headers"]), port, "", scope, protected):
+        for key, value in server_headers(end_to_end(scope["headers"]), port, "", scope, is_protected):
             name = key.decode("latin-1")
             if name != "host" and not name.startswith("sec-websocket-"):
                 self._request.headers[name] = value.decode("latin-1")
@@ -127,18 +144,18 @@ class _Far:
     def subprotocol(self) -> Any:
         return self._protocol.subprotocol
 
-    async def handshake(self) -> Union[Response, None]:
-        """None when it was taken, else the server's answer."""
+    async def handshake(self) -> Optional[Response]:
+        """Open the WebSocket. Returns None, or the response by which the server denied it."""
         self._protocol.send_request(self._request)
         await self._flush()
         while self._protocol.handshake_exc is None and self._protocol.state.name == "CONNECTING":
             await self._read()
-        refused = self._protocol.handshake_exc
-        if isinstance(refused, InvalidStatus):
-            check_answer(refused.response.status_code, _raw(refused.response.headers))
-            return Response(bytes(refused.response.body or b""), refused.response.status_code)
-        if refused is not None:
-            raise EOFError(str(refused))
+        error = self._protocol.handshake_exc
+        if isinstance(error, InvalidStatus):
+            check_response_head(error.response.status_code, _encode_headers(error.response.headers))
+            return Response(bytes(error.response.body or b""), error.response.status_code)
+        if error is not None:
+            raise EOFError(str(error))
         return None
 
     async def _read(self) -> None:
@@ -158,7 +175,7 @@ class _Far:
         await self._writer.drain()
 
     async def messages(self) -> AsyncIterator[Union[str, bytes]]:
-        """Whole ones, until the server closes."""
+        """The server's messages, each when it is complete, until the server closes."""
         parts: list[bytes] = []
         is_text = False
         while True:
@@ -169,14 +186,14 @@ class _Far:
                     self._note_close(bytes(event.data))
                     return
                 if event.opcode not in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
-                    continue  # pings are answered by the protocol
+                    continue  # the protocol answers pings
                 if event.opcode is not Opcode.CONT:
                     is_text = event.opcode is Opcode.TEXT
                 parts.append(bytes(event.data))
                 if event.fin:
-                    whole = b"".join(parts)
+                    message = b"".join(parts)
                     parts.clear()
-                    yield whole.decode("utf-8", "replace") if is_text else whole
+                    yield message.decode("utf-8", "replace") if is_text else message
             if self._protocol.parser_exc is not None:
                 self._note_failure(self._protocol.parser_exc)
                 return
@@ -185,7 +202,7 @@ class _Far:
             await self._read()
 
     def _note_failure(self, error: Exception) -> None:
-        """The server sent what is too large, or not a WebSocket's frames; it was sent a close frame that says so."""
+        """Note the close code for a message that is too large or invalid, which the server was sent as well."""
         if isinstance(error, PayloadTooBig):
             self.close_code = _TOO_BIG
             self.close_reason = f"the server in the sandbox sent a message of more than {MESSAGE_BYTES // 1024**2} MiB"
@@ -204,7 +221,7 @@ class _Far:
         await self._flush()
 
     async def close(self, code: int, reason: str) -> None:
-        """As the visitor closed."""
+        """Close the WebSocket as the visitor closed its own."""
         if self._protocol.state.name == "OPEN":
             self._protocol.send_close(_sendable(code), reason)
             await self._flush()

@@ -1,7 +1,7 @@
-"""Refusals as `application/problem+json` (wire-contract.md 2.3, platform-behaviour.md A, Errors).
+"""Errors as `application/problem+json` (wire-contract.md 2.3, platform-behaviour.md A, Errors).
 
-A problem holds `type`, `title`, `status`, `detail` and, where a program may want to branch on it, `reason`. Device
-login alone adds `error`, the word that its client reads (wire-other-clients.md 2.4).
+A problem holds `type`, `title`, `status`, `detail` and, where a program may branch on it, `reason`. Device login adds
+`error`, the code that its client reads (wire-other-clients.md 2.4).
 """
 
 from __future__ import annotations
@@ -15,32 +15,33 @@ from starlette.responses import Response
 from ..platform.errors import ApiError
 
 
-def problem(refusal: ApiError) -> Response:
-    title = HTTPStatus(refusal.status).phrase
+def problem(error: ApiError) -> Response:
+    """The response that reports an error."""
+    title = HTTPStatus(error.status).phrase
     body: dict[str, Any] = {
         "type": f"https://caged.dev/errors/{title}",
         "title": title,
-        "status": refusal.status,
-        "detail": refusal.detail,
+        "status": error.status,
+        "detail": error.detail,
     }
-    if refusal.error is not None:
-        body["error"] = refusal.error
-    if refusal.code:
+    if error.error is not None:
+        body["error"] = error.error
+    if error.code:
         optional = {
-            "action": refusal.action,
-            "subject_type": refusal.subject_type,
-            "subject_id": refusal.subject_id,
+            "action": error.action,
+            "subject_type": error.subject_type,
+            "subject_id": error.subject_id,
         }
         body["reason"] = {
-            "code": refusal.code,
-            "message": refusal.detail,
+            "code": error.code,
+            "message": error.detail,
             **{name: value for name, value in optional.items() if value},
         }
     response = Response(
         json.dumps(body, ensure_ascii=True).encode("ascii"),
-        refusal.status,
+        error.status,
         media_type="application/problem+json",
     )
-    if refusal.retry_after is not None:
-        response.headers["Retry-After"] = str(refusal.retry_after)
+    if error.retry_after is not None:
+        response.headers["Retry-After"] = str(error.retry_after)
     return response

@@ -1,4 +1,4 @@
-"""Agent sessions and their replay: wire-contract.md 3.6, wire-other-clients.md 2.5."""
+"""Agent sessions and their replay (wire-contract.md 3.6, wire-other-clients.md 2.5)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ REPLAY_MOST = 1000
 
 
 class SessionOut(Model):
-    """Nullable keys are there, with null. `llm_cost` + `compute_cost` = `total_cost` = `cost_usd`, in USD."""
+    """An agent session. Nullable keys are present, with null. `llm_cost` + `compute_cost` = `total_cost` = `cost_usd`,
+    in USD."""
 
     id: str
     sandbox_id: str
@@ -65,7 +66,8 @@ class ReplayEventOut(Model):
 
 
 class ReplayOut(Model):
-    """The next page is `after_seq` = `next_seq`. `total`: the events of this session and type that are kept."""
+    """A page of a session's events. The next page is that of `after_seq` = `next_seq`. `total`: the number of kept
+    events of the session, of the requested type."""
 
     events: list[ReplayEventOut]
     has_more: bool
@@ -82,8 +84,9 @@ class SummaryOut(Model):
     types: dict[str, int]
 
 
-def shown(platform: Platform, session: AgentSession) -> SessionOut:
-    # Most sessions are short: a millisecond of a small machine is a few billionths of a dollar.
+def serialize(platform: Platform, session: AgentSession) -> SessionOut:
+    """The session as clients read it."""
+    # Most sessions are short, and a millisecond of a small machine costs a few billionths of a dollar.
     llm, compute = round(session.llm_cost, 9), round(platform.agent_sessions.compute_cost(session), 9)
     total = round(llm + compute, 9)
     ended = session.ended_at
@@ -108,26 +111,28 @@ def shown(platform: Platform, session: AgentSession) -> SessionOut:
     )
 
 
-def _within(value: Optional[int], default: int, most: int) -> int:
-    """Nothing, or what is no number of things, is the default."""
+def _page_size(value: Optional[int], default: int, most: int) -> int:
+    """The size of a page: the default for an absent or non-positive value, and at most `most`."""
     return default if value is None or value <= 0 else min(value, most)
 
 
 @operations.add("GET", "/v1/sandboxes/{id}/sessions", "sessions.list_by_sandbox", reply=list[SessionOut])
 async def list_by_sandbox(call: Call[NoBody]) -> Response:
     sandbox = call.platform.sandboxes.get(call.account, call.param("id"))
-    return json_reply([shown(call.platform, session) for session in call.platform.agent_sessions.of_sandbox(sandbox)])
+    return json_reply(
+        [serialize(call.platform, session) for session in call.platform.agent_sessions.of_sandbox(sandbox)]
+    )
 
 
 @operations.add("GET", "/v1/sessions", "sessions.list", reply=SessionPage, query={"page": int, "per_page": int})
 async def list_all(call: Call[NoBody]) -> Response:
     page = max(1, call.query_int("page") or 1)
-    size = _within(call.query_int("per_page"), PER_PAGE, PER_PAGE_MOST)
+    size = _page_size(call.query_int("per_page"), PER_PAGE, PER_PAGE_MOST)
     sessions = call.platform.agent_sessions.of(call.account)
     start = (page - 1) * size
     return json_reply(
         SessionPage(
-            data=[shown(call.platform, session) for session in sessions[start : start + size]],
+            data=[serialize(call.platform, session) for session in sessions[start : start + size]],
             pagination=Pagination(
                 page=page, per_page=size, total=len(sessions), total_pages=math.ceil(len(sessions) / size)
             ),
@@ -137,7 +142,7 @@ async def list_all(call: Call[NoBody]) -> Response:
 
 @operations.add("GET", "/v1/sessions/{id}", "sessions.get", reply=SessionOut)
 async def get(call: Call[NoBody]) -> Response:
-    return json_reply(shown(call.platform, call.platform.agent_sessions.get(call.account, call.param("id"))))
+    return json_reply(serialize(call.platform, call.platform.agent_sessions.get(call.account, call.param("id"))))
 
 
 @operations.add(
@@ -149,7 +154,7 @@ async def get(call: Call[NoBody]) -> Response:
 )
 async def replay(call: Call[NoBody]) -> Response:
     session = call.platform.agent_sessions.get(call.account, call.param("id"))
-    limit = _within(call.query_int("limit"), REPLAY, REPLAY_MOST)
+    limit = _page_size(call.query_int("limit"), REPLAY, REPLAY_MOST)
     page = session.history.page(call.query_int("after_seq") or 0, limit, call.query("type") or "")
     events = [
         ReplayEventOut(

@@ -1,4 +1,4 @@
-"""Snapshots: wire-contract.md 3.4, platform-behaviour.md A, Snapshots."""
+"""Snapshots (wire-contract.md 3.4, platform-behaviour.md A, Snapshots)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..platform.errors import invalid
 from ..platform.limits import DOWNLOAD_SECONDS
 from ..store import Snapshot
 from ..workers import Pool
-from .client_disconnect import unless_hung_up
+from .client_disconnect import cancel_on_disconnect
 from .operation import Body, Call, Model, NoBody, Operations, json_reply, no_content
 
 if TYPE_CHECKING:
@@ -27,22 +27,22 @@ class CreateSnapshot(Body):
     description: Optional[str] = None
 
 
-def _named(field: str) -> dict[str, Any]:
-    """That a body says which sandbox, for the OpenAPI document."""
+def _has_field(field: str) -> dict[str, Any]:
+    """The JSON schema of a body that has the field."""
     return {"properties": {field: {"type": "string", "minLength": 1}}, "required": [field]}
 
 
 class RestoreSnapshot(Body):
     """`sandbox_id` is the documentation's older spelling of `target_sandbox_id`."""
 
-    model_config = ConfigDict(json_schema_extra={"anyOf": [_named("target_sandbox_id"), _named("sandbox_id")]})
+    model_config = ConfigDict(json_schema_extra={"anyOf": [_has_field("target_sandbox_id"), _has_field("sandbox_id")]})
 
     target_sandbox_id: Optional[str] = None
     sandbox_id: Optional[str] = None
 
 
 class SnapshotOut(Model):
-    """A snapshot. `completed_at` is left out until it is completed."""
+    """A snapshot. `completed_at` is absent until it is complete."""
 
     id: str
     sandbox_id: str
@@ -67,7 +67,8 @@ class Download(Model):
     expires_in_seconds: int
 
 
-def shown(snapshot: Snapshot) -> SnapshotOut:
+def serialize(snapshot: Snapshot) -> SnapshotOut:
+    """The snapshot as clients read it."""
     return SnapshotOut(
         id=snapshot.id,
         sandbox_id=snapshot.sandbox_id,
@@ -83,7 +84,7 @@ def shown(snapshot: Snapshot) -> SnapshotOut:
 
 @operations.add("GET", "/v1/sandboxes/{id}/snapshots", "snapshots.list", reply=list[SnapshotOut])
 async def list_of_sandbox(call: Call[NoBody]) -> Response:
-    return json_reply([shown(snap) for snap in call.platform.snapshots.of_sandbox(call.account, call.param("id"))])
+    return json_reply([serialize(snap) for snap in call.platform.snapshots.of_sandbox(call.account, call.param("id"))])
 
 
 @operations.add(
@@ -98,13 +99,13 @@ async def list_of_sandbox(call: Call[NoBody]) -> Response:
 async def create(call: Call[CreateSnapshot]) -> Response:
     sandbox = call.platform.sandboxes.get(call.account, call.param("id"))
     name, description = call.body.name or "", call.body.description or ""
-    snapshot = call.platform.snapshots.create(sandbox, name, description, lambda: call.failing("failed"))
-    return json_reply(shown(snapshot), 201)
+    snapshot = call.platform.snapshots.create(sandbox, name, description, lambda: call.injected_failure("failed"))
+    return json_reply(serialize(snapshot), 201)
 
 
 @operations.add("GET", "/v1/snapshots/{id}", "snapshots.get", reply=SnapshotOut)
 async def get(call: Call[NoBody]) -> Response:
-    return json_reply(shown(call.platform.snapshots.get(call.account, call.param("id"))))
+    return json_reply(serialize(call.platform.snapshots.get(call.account, call.param("id"))))
 
 
 @operations.add("DELETE", "/v1/snapshots/{id}", "snapshots.delete")
@@ -127,7 +128,7 @@ async def restore(call: Call[RestoreSnapshot]) -> Response:
         call.warnings.append("sandbox_id has no effect: target_sandbox_id is set")
     target = call.platform.sandboxes.get(call.account, target_id)
     async with call.platform.sandboxes.active(target):
-        await unless_hung_up(call.request, call.platform.snapshots.restore(snapshot, target))
+        await cancel_on_disconnect(call.request, call.platform.snapshots.restore(snapshot, target))
     return json_reply(Restored(status="restored"))
 
 
@@ -158,9 +159,12 @@ async def content(call: Call[NoBody]) -> Response:
     return _Content(pieces, call.platform.workers.copy, f'attachment; filename="{identifier}.tar.gz"')
 
 
-async def _each(pieces: Gzipped, threads: Pool) -> AsyncIterator[bytes]:
-    """One call of a thread for each piece: so a download takes turns with what else the account copies, and ends with
-    the piece at which its client hung up."""
+async def _iterate(pieces: Gzipped, threads: Pool) -> AsyncIterator[bytes]:
+    """Read each piece in a thread by a call of its own.
+
+    So a download takes turns with the other copies of the account, and ends after the piece during which its client
+    disconnected.
+    """
     remaining = iter(pieces)
     while True:
         piece = await threads.run(next, remaining, None)
@@ -170,11 +174,11 @@ async def _each(pieces: Gzipped, threads: Pool) -> AsyncIterator[bytes]:
 
 
 class _Content(StreamingResponse):
-    """Closes the file also when the client goes away in the middle."""
+    """The content of a snapshot. Its file is closed also when the client disconnects before the end."""
 
     def __init__(self, pieces: Gzipped, threads: Pool, disposition: str) -> None:
         headers = {"Content-Disposition": disposition}
-        super().__init__(_each(pieces, threads), media_type="application/gzip", headers=headers)
+        super().__init__(_iterate(pieces, threads), media_type="application/gzip", headers=headers)
         self.close = pieces.close
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,4 +1,5 @@
-"""The terminal socket and the list of open ones: wire-contract.md 4.2 and 4.3, wire-other-clients.md 5."""
+"""The terminal of a sandbox, over a WebSocket, and the list of open ones (wire-contract.md 4.2, 4.3;
+wire-other-clients.md 5)."""
 
 from __future__ import annotations
 
@@ -17,21 +18,22 @@ from ..platform.stream_markers import UNFINISHED_EXIT
 from ..platform.terminals import OpenTerminal
 from ..platform.transcripts import Transcript
 from .operation import Call, Model, NoBody, Operations, json_reply
-from .sockets import Connection, SocketOperation, close, upgrade_required
+from .sockets import SocketCall, SocketOperation, close, upgrade_required
 
 operations = Operations()
 
 ROWS, COLS, MOST = 24, 80, 1000
-#: Some clients attach their listener a moment after the upgrade and lose what came with it (wire-other-clients.md 5).
+#: Some clients attach their listener a moment after the handshake, and lose earlier output (wire-other-clients.md 5).
 FIRST_OUTPUT_SECONDS = 0.05
-#: A client may be so much ahead of what the program in front reads.
+#: How much a client may type ahead of what the foreground program has read.
 UNREAD_CHARACTERS = 8 * 1024 * 1024
-#: How long the digits behind an exit marker are waited for, so that they travel in one message with it.
+#: How long output is held back for the digits that follow an exit marker, which have to be in the same message.
 DIGITS_SECONDS = 1.0
 
 
 class TerminalSession(Model):
-    """The platform's shape is not public; these are the facts that there are. `kind`: interactive or stream."""
+    """An open terminal. The platform's fields are not public; these are the emulator's. `kind`: interactive or
+    stream."""
 
     id: str
     sandbox_id: str
@@ -46,10 +48,10 @@ class TerminalSession(Model):
 )
 async def sessions(call: Call[NoBody]) -> Response:
     found = call.platform.terminals.of_sandbox(call.account, call.param("id"))
-    return json_reply([_shown(session) for session in found])
+    return json_reply([_serialize(session) for session in found])
 
 
-def _shown(session: OpenTerminal) -> TerminalSession:
+def _serialize(session: OpenTerminal) -> TerminalSession:
     return TerminalSession(
         id=session.id,
         sandbox_id=session.sandbox_id,
@@ -60,23 +62,23 @@ def _shown(session: OpenTerminal) -> TerminalSession:
     )
 
 
-async def terminal(connection: Connection) -> None:
-    if connection.key.scope == "read_only":
-        key = connection.key
-        raise ApiError(403, "this key is read-only", "read_only_key", "", "api_key", key.id)
-    query = connection.socket.query_params
+async def terminal(call: SocketCall) -> None:
+    """Serve one terminal, until its shell ends or the client disconnects."""
+    if call.key.scope == "read_only":
+        raise ApiError(403, "this key is read-only", "read_only_key", "", "api_key", call.key.id)
+    query = call.socket.query_params
     quiet = "rows" not in query and "cols" not in query
-    rows, cols = _size(connection.query_int("rows"), connection.query_int("cols"))
-    async with connection.platform.terminals.open(connection.sandbox, rows, cols, quiet) as session:
-        transcript = connection.platform.terminals.transcript(connection.sandbox, session)
-        await connection.accept("stream" if quiet else "terminal")
-        showing = asyncio.ensure_future(_show(connection.socket, session, transcript))
-        typed = Typed()
-        typing = asyncio.ensure_future(_type(connection.socket, typed, session, transcript))
-        listening = asyncio.ensure_future(_listen(connection.socket, session, typed))
-        tasks = (showing, typing, listening)
+    rows, cols = _size(call.query_int("rows"), call.query_int("cols"))
+    async with call.platform.terminals.open(call.sandbox, rows, cols, quiet) as session:
+        transcript = call.platform.terminals.transcript(call.sandbox, session)
+        await call.accept("stream" if quiet else "terminal")
+        output = asyncio.ensure_future(_forward_output(call.socket, session, transcript))
+        typed = TypedInput()
+        forwarding = asyncio.ensure_future(_forward_input(call.socket, typed, session, transcript))
+        receiving = asyncio.ensure_future(_receive_messages(call.socket, session, typed))
+        tasks = (output, forwarding, receiving)
         try:
-            await asyncio.wait({showing, listening}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({output, receiving}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in tasks:
                 task.cancel()
@@ -85,17 +87,17 @@ async def terminal(connection: Connection) -> None:
         for result in results:
             if isinstance(result, Exception) and not isinstance(result, WebSocketDisconnect):
                 raise result
-        if showing.done() and not showing.cancelled():
-            await close(connection.socket, 1000)
+        if output.done() and not output.cancelled():
+            await close(call.socket, 1000)
 
 
 def _size(rows: int, cols: int) -> tuple[int, int]:
-    """0 comes from clients whose own terminal has no size."""
+    """A usable size. A client whose own terminal has no size sends 0."""
     return min(rows or ROWS, MOST), min(cols or COLS, MOST)
 
 
-async def _show(socket: WebSocket, session: OpenTerminal, transcript: Transcript) -> None:
-    """Sends what the shell writes, until it ends. A client that does not read stops the program that writes."""
+async def _forward_output(socket: WebSocket, session: OpenTerminal, transcript: Transcript) -> None:
+    """Send what the shell writes, until it ends. A client that does not read blocks the program that writes."""
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     await asyncio.sleep(FIRST_OUTPUT_SECONDS)
     held, sent_tail, ended = "", "", False
@@ -118,7 +120,7 @@ async def _send_output(socket: WebSocket, text: str) -> None:
 
 
 async def _read(session: OpenTerminal, limit: Optional[float]) -> Optional[bytes]:
-    """The next output; None when there was none within `limit` seconds."""
+    """The next output, empty at the end; None when there was none within `limit` seconds."""
     if limit is None:
         return await session.terminal.read()
     try:
@@ -128,7 +130,12 @@ async def _read(session: OpenTerminal, limit: Optional[float]) -> Optional[bytes
 
 
 def _whole_exit(before: str, text: str) -> tuple[str, str]:
-    """(what can be sent, what waits): the digits of an exit code must not come in two messages."""
+    """Split text before an exit marker whose digits may be incomplete: (what can be sent, what is held back).
+
+    Args:
+        before: The end of what was sent before.
+        text: The text to send.
+    """
     unfinished = UNFINISHED_EXIT.search(before + text)
     if unfinished is None:
         return text, ""
@@ -136,33 +143,35 @@ def _whole_exit(before: str, text: str) -> tuple[str, str]:
     return text[:start], text[start:]
 
 
-class Typed:
-    """What a client has typed and no program has read yet."""
+class TypedInput:
+    """The queue of what a client has typed and no program has read yet."""
 
     def __init__(self) -> None:
         self._texts: deque[str] = deque()
-        self._some = asyncio.Event()
+        self._is_not_empty = asyncio.Event()
         self.characters = 0
 
     def add(self, text: str) -> None:
+        """Append text to the queue."""
         self._texts.append(text)
         self.characters += len(text)
-        self._some.set()
+        self._is_not_empty.set()
 
     async def next(self, limit: Optional[float]) -> str:
-        """Empty when nothing was typed within `limit` seconds."""
+        """Wait for the next text, at most `limit` seconds; None is no limit. Returns an empty text after that."""
         try:
-            await asyncio.wait_for(self._some.wait(), limit)
+            await asyncio.wait_for(self._is_not_empty.wait(), limit)
         except asyncio.TimeoutError:
             return ""
         text = self._texts.popleft()
         self.characters -= len(text)
         if not self._texts:
-            self._some.clear()
+            self._is_not_empty.clear()
         return text
 
 
-async def _type(socket: WebSocket, typed: Typed, session: OpenTerminal, transcript: Transcript) -> None:
+async def _forward_input(socket: WebSocket, typed: TypedInput, session: OpenTerminal, transcript: Transcript) -> None:
+    """Pass on what the client types to the shell, and answer what a stub answers."""
     while True:
         text = await typed.next(transcript.input_patience)
         shown, passed = await transcript.typed(text) if text else ("", transcript.release_input())
@@ -171,9 +180,11 @@ async def _type(socket: WebSocket, typed: Typed, session: OpenTerminal, transcri
         await session.terminal.write(passed)
 
 
-async def _listen(socket: WebSocket, session: OpenTerminal, typed: Typed) -> None:
-    """Takes what the client sends, until it goes: always, because only so its end is seen. What is no message of the
-    protocol is passed over."""
+async def _receive_messages(socket: WebSocket, session: OpenTerminal, typed: TypedInput) -> None:
+    """Process what the client sends, until it disconnects. Invalid messages are ignored.
+
+    It never waits for the program, because only a reader notices a disconnect.
+    """
     while True:
         received = await socket.receive()
         if received["type"] == "websocket.disconnect":
@@ -186,18 +197,18 @@ async def _listen(socket: WebSocket, session: OpenTerminal, typed: Typed) -> Non
         kind = message.get("type") if isinstance(message, dict) else None
         if kind == "input" and isinstance(message.get("data"), str):
             if typed.characters > UNREAD_CHARACTERS:
-                await close(socket, 1009, "nothing in the sandbox reads what is typed")
+                await close(socket, 1009, "no program in the sandbox reads what is typed")
                 return
             typed.add(message["data"])
         elif kind == "resize":
-            # 0 or nothing comes from a client that does not know: what it is now stays.
-            rows, cols = _whole(message.get("rows")) or session.rows, _whole(message.get("cols")) or session.cols
+            # A client that does not know a size sends 0 or omits it: the present one stays.
+            rows, cols = _positive(message.get("rows")) or session.rows, _positive(message.get("cols")) or session.cols
             session.resize(min(rows, MOST), min(cols, MOST))
         elif kind == "ping":
             await socket.send_text('{"type":"pong"}')
 
 
-def _whole(value: object) -> int:
+def _positive(value: object) -> int:
     return value if isinstance(value, int) and value > 0 else 0
 
 

@@ -1,4 +1,4 @@
-"""POST /v1/auth/socket-ticket: wire-contract.md 3.11."""
+"""Tickets for WebSockets: POST /v1/auth/socket-ticket (wire-contract.md 3.11)."""
 
 from __future__ import annotations
 

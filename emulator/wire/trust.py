@@ -1,4 +1,4 @@
-"""GET /v1/trust/sandboxes/{id}: wire-contract.md 3.1, wire-other-clients.md 2.1."""
+"""Trust scores: GET /v1/trust/sandboxes/{id} (wire-contract.md 3.1, wire-other-clients.md 2.1)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ operations = Operations()
 
 
 class TrustScoreOut(Model):
-    """0-100. What was deducted for is in the sandbox's log."""
+    """The trust score of an agent session, from 0 to 100. The sandbox's log has the reason of each deduction."""
 
     session_id: str
     score: int
@@ -20,7 +20,7 @@ class TrustScoreOut(Model):
 
 @operations.add("GET", "/v1/trust/sandboxes/{id}", "sandboxes.trust_scores", reply=list[TrustScoreOut])
 async def scores(call: Call[NoBody]) -> Response:
-    """One row for each agent session, newest first; none for what happened without an agent."""
+    """One score for each agent session, newest first."""
     sandbox = call.platform.sandboxes.get(call.account, call.param("id"))
     return json_reply(
         [

@@ -1,27 +1,24 @@
-"""Options of a create that the platform accepts and that have no effect.
+"""Options of a create that are accepted and have no effect.
 
-The answer is the same as without them, so each leaves a warning in the journal and a line in the sandbox's log.
+The response is the same as without them, so each adds a warning to the journal and a line to the sandbox's log.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from ..config import EmulatorConfig
 from ..platform import limits
 from ..store import Sandbox
+from .create_body import CreateSandbox
 
-if TYPE_CHECKING:
-    from .sandboxes import CreateSandbox
-
-#: What `cage.proxy.allowed` can match: a host, `*.host`, either with a port, or an address.
+#: The entries that `cage.proxy.allowed` can match: a host or `*.host`, either with a port, or an address.
 _HOST = re.compile(r"(\*\.)?[^\s*/:@\[\]]+(:\d+)?|\[?[0-9a-fA-F:.]+\]?(:\d+)?")
 
 
 def unused_options(body: CreateSandbox, sandbox: Sandbox, config: EmulatorConfig) -> list[str]:
-    """What of a create has no effect, or another one than it says; a sentence each."""
+    """One sentence for each option of a create that has no effect, or another effect than it suggests."""
     return [
         *_network(body, sandbox),
         *_repository(body),

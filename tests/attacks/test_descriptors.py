@@ -21,7 +21,7 @@ from emulator_testing import Api, api_of, eventually
 from net_testing import LONG, SECONDS, api, connect, emulator, read_all, status_of
 from sockets import open_socket
 
-from caged.emulator import Emulator, clients, descriptors
+from caged.emulator import Emulator, connections, descriptors
 
 HANDSHAKE = (
     "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
@@ -357,4 +357,4 @@ def test_number_of_descriptors_is_known() -> None:
         for _ in range(10):
             held.enter_context(open(os.devnull))
         assert descriptors.used() == before + 10
-    assert clients.HEAD_SECONDS >= 10
+    assert connections.HEAD_SECONDS >= 10

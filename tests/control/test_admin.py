@@ -8,11 +8,11 @@ from leftovers import until
 
 from caged import CagedAuthError
 from caged.emulator import EmulatorError
-from caged.emulator.app import operations
 from caged.emulator.control_client.remote import RemoteEmulator
 from caged.emulator.control_client.transport import Refused
+from caged.emulator.wire.all_operations import all_operations
 
-ADMIN = sorted((one.method, one.path.replace("{id}", "some_id")) for one in operations() if one.admin)
+ADMIN = sorted((one.method, one.path.replace("{id}", "some_id")) for one in all_operations() if one.admin)
 
 # --- who
 

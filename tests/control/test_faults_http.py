@@ -32,7 +32,7 @@ def test_a_status_comes_as_a_problem_of_the_platform(double, api):
         "type": "https://caged.dev/errors/Service Unavailable",
         "title": "Service Unavailable",
         "status": 503,
-        "detail": f"this answer was asked for by a test ({fault.id})",
+        "detail": f"injected by fault {fault.id}",
     }
 
 

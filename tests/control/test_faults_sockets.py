@@ -253,4 +253,4 @@ def test_another_socket_is_fine_afterwards(double, client, account, box, fault):
         except (InvalidMessage, ConnectionError, EOFError):
             pass
     assert stream(client, box, "echo fine") == ("fine\n", 0)
-    until(lambda: not double._running().platform.terminals._sessions)
+    until(lambda: not double._running().platform.terminals._terminals)

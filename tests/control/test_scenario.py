@@ -511,7 +511,7 @@ def test_over_http_too(admin, client):
 
 
 def test_an_emulator_starts_with_one(file):
-    with Emulator(scenario=file) as emulator:
+    with Emulator(scenario=file, allow_unused=True) as emulator:
         with emulator.client() as caged:
             assert {box.id for box in caged.sandboxes.list()} == set(emulator.loaded.sandboxes.values())
         assert emulator.loaded.keys["reader"].startswith("caged_sk_")
@@ -534,9 +534,9 @@ def test_a_file_that_is_not_there_is_a_setting_that_cannot_be_used(tmp_path):
 
 def test_a_state_directory_that_holds_something_has_its_own(tmp_path, file):
     state: Path = tmp_path / "state"
-    with Emulator(state_dir=state, scenario=file) as emulator:
+    with Emulator(state_dir=state, scenario=file, allow_unused=True) as emulator:
         first = set(emulator.loaded.sandboxes.values())
-    with Emulator(state_dir=state, scenario=file) as emulator, emulator.client() as caged:
+    with Emulator(state_dir=state, scenario=file, allow_unused=True) as emulator, emulator.client() as caged:
         assert {box.id for box in caged.sandboxes.list()} == first
         assert emulator.loaded.sandboxes == {}
 

@@ -20,15 +20,15 @@ import pytest
 
 from caged import Caged
 from caged.emulator import Emulator, EmulatorError
-from caged.emulator.app import operations
 from caged.emulator.control_client.http_transport import HttpTransport
 from caged.emulator.control_client.in_process_transport import InProcessTransport
 from caged.emulator.control_client.remote import RemoteEmulator
 from caged.emulator.control_client.transport import AdminRequest, Answer, Transport
 from caged.emulator.wire.admin.scenario import MOST_BYTES
+from caged.emulator.wire.all_operations import all_operations
 
 #: The status of success of each operation, by method and path.
-ADMIN = {(one.method, one.path): one.status for one in operations() if one.admin}
+ADMIN = {(one.method, one.path): one.status for one in all_operations() if one.admin}
 SCENARIO = {"faults": [{"operation": "account.get", "status": 503, "optional": True}]}
 
 #: Each operation, with bodies and queries that work in this order. `{sandbox}` and `{added}`: ids, the second of what

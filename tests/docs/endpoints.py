@@ -8,7 +8,7 @@ from typing import Optional
 
 from contract_endpoints import ENDPOINTS
 
-from caged.emulator.app import operations
+from caged.emulator.wire.all_operations import all_operations
 from caged.emulator.wire.operation import Operation
 
 NOT_EMULATED = 501
@@ -44,7 +44,7 @@ def serving(endpoint: str) -> Optional[Operation]:
     """What answers an endpoint of the contract, if anything does."""
     method, path = endpoint.split(" ")
     wanted = _shape(method, path)
-    return next((found for found in operations() if _shape(found.method, found.path) == wanted), None)
+    return next((found for found in all_operations() if _shape(found.method, found.path) == wanted), None)
 
 
 def rows(tests: Mapping[str, Sequence[str]]) -> list[tuple[str, str, str, str]]:

@@ -12,7 +12,7 @@ from emulator_testing import Api
 from sessions_testing import ingest
 
 from caged.emulator import Emulator
-from caged.emulator.app import operations
+from caged.emulator.wire.all_operations import all_operations
 
 #: Answers that are not about records: files of a sandbox that would have to run, downloads, what opening changes.
 _NOT_LOOKED_AT = {
@@ -91,7 +91,7 @@ def look(api: Api) -> dict[str, Any]:
     alerts = [alert["id"] for alert in api.get("/alerts").json()["alerts"]]
     ids = {"sandboxes": boxes, "snapshots": snapshots, "sessions": sessions, "alerts": alerts, "trust": boxes}
     answers = {}
-    for operation in operations():
+    for operation in all_operations():
         if operation.admin or operation.method != "GET" or operation.status >= 400 or operation.name in _NOT_LOOKED_AT:
             continue
         kind = operation.path.split("/")[2]

@@ -19,9 +19,9 @@ from emulator_testing import api_of, eventually, live
 from sessions_testing import at_work
 
 import caged
-from caged.emulator.app import operations
+from caged.emulator.wire.all_operations import all_operations
 
-SERVED = {operation.name: operation for operation in operations() if operation.status != 501 and not operation.admin}
+SERVED = {found.name: found for found in all_operations() if found.status != 501 and not found.admin}
 
 #: Optional keys that never have a value here, and that always have one, and why.
 NEVER = {

@@ -6,7 +6,7 @@ import httpx
 import pytest
 from emulator_testing import Api, FakeClock, assert_problem
 
-from caged.emulator.app import operations
+from caged.emulator.wire.all_operations import all_operations
 
 #: What is asked without a key, and why.
 PUBLIC = {
@@ -21,7 +21,7 @@ PUBLIC = {
     "billing.portal_page",
     "snapshots.content",
 }
-OPERATIONS = operations()
+OPERATIONS = all_operations()
 CALLS = [
     (found.method, re.sub(r"{[^}]+}", "x", found.path), found.name)
     for found in OPERATIONS
@@ -35,7 +35,7 @@ def named(calls):
 
 
 def test_only_these_are_public():
-    assert {found.name for found in operations() if found.public} == PUBLIC
+    assert {found.name for found in all_operations() if found.public} == PUBLIC
 
 
 @pytest.mark.parametrize(("method", "path"), named(CALLS))

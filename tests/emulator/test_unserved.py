@@ -3,11 +3,11 @@
 import pytest
 from emulator_testing import assert_problem, segment
 
-from caged.emulator.wire.not_implemented import UNLISTED, UNSERVED
+from caged.emulator.wire.not_implemented import NOT_IMPLEMENTED_OPERATIONS, NOT_IMPLEMENTED_PATHS
 
 CALLS = [
     (method, path, name, feature)
-    for feature, paths in UNSERVED.items()
+    for feature, paths in NOT_IMPLEMENTED_OPERATIONS.items()
     for path, methods in paths.items()
     for method, name in methods.items()
 ]
@@ -27,7 +27,7 @@ def test_a_call_that_is_not_emulated_is_a_501_that_names_the_feature(api, method
     assert [entry.operation for entry in entries if entry.account == api.account_id] == [name]
 
 
-@pytest.mark.parametrize(("feature", "path"), UNLISTED.items())
+@pytest.mark.parametrize(("feature", "path"), NOT_IMPLEMENTED_PATHS.items())
 @pytest.mark.parametrize("below", ["", "/x", "/x/y"])
 def test_features_whose_calls_are_unknown_are_501s_altogether(api, feature, path, below):
     for method in ("GET", "POST", "PUT", "DELETE"):

@@ -18,12 +18,12 @@ FOLDERS = {"caged": "caged", "emulator": "caged.emulator", "pytest_plugin": "cag
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("sdk",),
     ("verify", "cage.inside"),
-    ("history", "json_values", "pace", "descriptors", "control", "logfile", "accepting", "clients"),
+    ("history", "json_values", "pace", "descriptors", "control", "logfile", "listener", "connections"),
     ("emulator_log",),
     ("workers", "discovery"),
     ("cage",),
     ("config", "store"),
-    ("platform", "listening", "run_directory"),
+    ("platform", "listening_socket", "run_directory"),
     ("persistence", "composition", "doctor", "scenario"),
     ("wire", "http_protocol", "websocket_protocol"),
     ("app", "server"),
@@ -38,15 +38,13 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 
 #: Imports upwards that are known, each as (layer, layer above it).
 KNOWN_UPWARDS = {
-    ("wire", "app"),  # internal calls and the OpenAPI document look up all operations
 }
 
 #: Circles that are known, by one of their modules.
 KNOWN_CIRCLES = {
     "caged._errors",
-    "caged.emulator.app",
     "caged.emulator.control_client.view",
-    "caged.emulator.wire.unused_options",
+    "caged.emulator.wire.all_operations",
 }
 
 

@@ -15,10 +15,10 @@ from sdk_driver import js
 
 import caged
 import caged.emulator
-from caged.emulator.app import operations
 from caged.emulator.cage import isolation
 from caged.emulator.control import faults
 from caged.emulator.platform import limits
+from caged.emulator.wire.all_operations import all_operations
 
 ROOT = Path(__file__).parents[2]
 HEAVY = {"httpx", "websockets", "starlette", "uvicorn", "pydantic", "pytest", "click"}
@@ -149,7 +149,7 @@ def test_types_of_closed_sets_are_what_the_emulator_accepts():
 
 def test_operation_names_are_those_that_the_emulator_serves():
     (names, _) = get_args(caged.emulator.OperationName)
-    served = {operation.name for operation in operations()}
+    served = {operation.name for operation in all_operations()}
     assert sorted(get_args(names)) == sorted(name for name in served if not name.startswith("emulator."))
 
 

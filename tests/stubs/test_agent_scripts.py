@@ -377,7 +377,7 @@ def test_from_another_process_all_but_functions_works(emulator, account, client,
 
 def test_a_seed_makes_sessions_and_replies_repeatable():
     def run():
-        with Emulator(seed=7) as emulator, emulator.client() as client:
+        with Emulator(seed=7, allow_unused=True) as emulator, emulator.client() as client:
             box = client.sandboxes.create(agents=["claude"]).id
             added = [emulator.agent("claude").reply("a").id, emulator.commands.stub("x").id]
             output = client.sandboxes.exec(box, "claude -p hi --output-format json").output

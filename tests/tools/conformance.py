@@ -10,13 +10,13 @@ import contract_answers
 import httpx
 from jsonschema import Draft202012Validator
 
-from caged.emulator.app import operations
+from caged.emulator.wire.all_operations import all_operations
 from caged.emulator.wire.openapi import document
 
 
 @functools.cache
 def described() -> dict[str, Any]:
-    return document(operations())
+    return document(all_operations())
 
 
 @functools.cache

@@ -6,7 +6,7 @@ from starlette.responses import Response
 
 from ...platform.errors import invalid
 from ..operation import Body, Call, json_reply
-from ..sandboxes import SandboxOut, shown
+from ..sandboxes import SandboxOut, serialize
 from .operations import Admin
 
 operations = Admin()
@@ -26,4 +26,4 @@ async def spend(call: Call[Spend]) -> Response:
         raise invalid("usd: must not be negative; nothing is taken back")
     sandbox = call.platform.sandboxes.of_any(call.param("id"))
     await call.platform.scheduler.spend(sandbox, call.body.usd)
-    return json_reply(shown(sandbox, call.platform.clock.now(sandbox.account_id)[0]))
+    return json_reply(serialize(sandbox, call.platform.clock.now(sandbox.account_id)[0]))

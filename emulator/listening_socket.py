@@ -1,4 +1,4 @@
-"""Where the emulator listens."""
+"""The socket on which the emulator listens, and its URL."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ BACKLOG = 512
 
 
 def bind(config: EmulatorConfig) -> socket.socket:
-    """A listening socket, so that a port in use shows at once and port 0 is resolved at once."""
+    """Make the listening socket, so that a port in use is reported at once and port 0 is resolved at once.
+
+    Raises:
+        ConfigError: The host or the port cannot be used.
+    """
     try:
         family, kind, proto, _name, address = socket.getaddrinfo(
             config.host, config.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -31,6 +35,7 @@ def bind(config: EmulatorConfig) -> socket.socket:
 
 
 def url_of(sock: socket.socket) -> str:
+    """The base URL under which a listening socket is reached from this machine."""
     host, port = sock.getsockname()[:2]
     if host in ("0.0.0.0", "::"):
         host = "127.0.0.1" if host == "0.0.0.0" else "::1"

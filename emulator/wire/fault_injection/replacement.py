@@ -1,0 +1,65 @@
+"""The effects that HTTP requests and handshakes of WebSockets have in common: a delay, a hang, another response."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Optional
+
+from starlette.responses import Response
+
+from ...control.faults import HANG_SECONDS, Fault, Injection
+from ...platform.errors import ApiError
+from ..problem import problem
+
+
+def trigger_if_only_delay(injection: Injection) -> None:
+    """Trigger a fault that does nothing but delay.
+
+    Its effect counts also when the client gives up, which did not get its response in time. Together with another
+    effect only that one counts, and the client may disconnect before it.
+    """
+    fault = injection.fault
+    has_other_effect = (
+        fault.hang
+        or fault.drop
+        or fault.unreachable
+        or fault.outcome
+        or fault.truncate is not None
+        or fault.status is not None
+        or fault.rate_limit is not None
+        or fault.close_socket is not None
+    )
+    if not has_other_effect:
+        injection.trigger()
+
+
+async def until_removed(fault: Fault) -> None:
+    """Wait until a fault that hangs is removed; at most HANG_SECONDS."""
+    try:
+        await asyncio.wait_for(fault.removed.wait(), HANG_SECONDS)
+    except asyncio.TimeoutError:
+        pass
+
+
+def replacement_response(injection: Injection) -> Optional[Response]:
+    """Trigger `status` or `rate_limit`, and return its response; None for a fault with neither."""
+    fault = injection.fault
+    if fault.rate_limit is not None:
+        injection.trigger()
+        return problem(ApiError(429, fault.detail or "rate limit reached", retry_after=fault.rate_limit))
+    if fault.status is None:
+        return None
+    injection.trigger()
+    if fault.body is not None:
+        response = Response(fault.body.encode("utf-8"), fault.status, media_type=_media_type(fault.body))
+    else:
+        detail = fault.detail or f"injected by fault {fault.id}"
+        response = problem(ApiError(fault.status, detail, fault.reason))
+    if fault.retry_after is not None:
+        response.headers["Retry-After"] = str(fault.retry_after)
+    return response
+
+
+def _media_type(body: str) -> str:
+    start = body.lstrip()[:1]
+    return {"<": "text/html", "{": "application/json", "[": "application/json"}.get(start, "text/plain")

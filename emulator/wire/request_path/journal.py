@@ -1,0 +1,42 @@
+"""Record a request in the journal: at once, and again when its response is known."""
+
+from __future__ import annotations
+
+from ...platform.errors import ApiError
+from ..bodies import parse_body
+from ..operation import Body
+from .exchange import Exchange, HttpExchange
+
+
+async def begin(exchange: Exchange) -> None:
+    """Add the request to the journal, before anything can end it."""
+    exchange.record.at = exchange.platform.clock.timestamp()
+    exchange.platform.journal.add(exchange.record)
+
+
+def assign(exchange: Exchange) -> None:
+    """Record which account the request belongs to, and the time that the account's clock shows."""
+    platform = exchange.platform
+    platform.journal.assign(exchange.record, exchange.account.id, platform.clock.timestamp())
+
+
+async def finish(exchange: HttpExchange) -> None:
+    """Record the status, the duration and both bodies, without secrets."""
+    assert exchange.response is not None
+    exchange.record.status = exchange.response.status_code
+    exchange.record.duration_ms = exchange.elapsed_ms
+    response_body = getattr(exchange.response, "body", b"")
+    exchange.platform.journal.finish(exchange.record, _request_body(exchange), response_body)
+
+
+def _request_body(exchange: HttpExchange) -> bytes:
+    """The body, unless it may hold secrets that are not known: those of a body that cannot be parsed."""
+    model = exchange.served.body
+    if model is None or model.secret_values is Body.secret_values or exchange.body is not None:
+        return exchange.raw_body
+    try:
+        body = parse_body(exchange.raw_body, exchange.served)
+    except ApiError:
+        return b""
+    exchange.platform.journal.hide(exchange.account.id, body.secret_values())
+    return exchange.raw_body
