@@ -17,7 +17,7 @@ from caged.emulator.control.patterns import TextPattern
 from caged.emulator.control.randomness import Randomness
 from caged.emulator.control.records import CommandRecord, PromptRecord, RequestRecord
 from caged.emulator.control.stubs import PENDING_CHARACTERS, Output, Stubs
-from caged.emulator.history import ACCOUNT_BYTES, MOST_BYTES, PAGE_BYTES, Event, History, Ledger
+from caged.emulator.history import ACCOUNT_BYTES, MOST_BYTES, PAGE_BYTES, Event, EventLimiter, History
 from caged.emulator.platform.events import EVENT, TEXT, Cleaned
 
 MIB = 1024**2
@@ -113,7 +113,7 @@ def test_one_history_has_a_bound():
 
 
 def test_all_histories_of_an_account_have_a_bound_and_the_oldest_events_go_first():
-    ledger, histories = Ledger(), [History() for _ in range(40)]
+    ledger, histories = EventLimiter(), [History() for _ in range(40)]
     for number in range(120):
         for history in histories:
             history.append(event(f"{number} " + "x" * 50_000, number), 0.0, 50_000, ledger)
@@ -124,7 +124,7 @@ def test_all_histories_of_an_account_have_a_bound_and_the_oldest_events_go_first
 
 
 def test_a_history_that_is_gone_makes_room_and_is_not_kept_by_its_account():
-    ledger = Ledger()
+    ledger = EventLimiter()
     for _ in range(10):
         history = History()
         for number in range(300):
@@ -138,7 +138,7 @@ def test_a_history_that_is_gone_makes_room_and_is_not_kept_by_its_account():
 
 
 def test_a_restored_history_counts_too():
-    ledger, old, new = Ledger(), History(), History()
+    ledger, old, new = EventLimiter(), History(), History()
     old.restore([(event("x", n), 30 * MIB // 300) for n in range(300)], {"command": 300}, 0.0, 1.0)
     old.append(event("x", 301), 0.0, 100, ledger)
     for number in range(5):

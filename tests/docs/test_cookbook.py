@@ -10,6 +10,7 @@ import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
+import fork_server
 import pytest
 from cookbook import FOLDER, PAGE, THEMES, page
 
@@ -28,7 +29,8 @@ def environment() -> dict[str, str]:
 
 
 def run(command: list[str], where: Path, limit: float = 60) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, cwd=where, env=environment(), capture_output=True, text=True, timeout=limit)
+    start = fork_server.run if command[0] == sys.executable else subprocess.run
+    return start(command, cwd=where, env=environment(), capture_output=True, text=True, timeout=limit)
 
 
 def test_there_are_at_least_25_and_all_are_on_the_page() -> None:

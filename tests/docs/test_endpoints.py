@@ -1,4 +1,4 @@
-"""docs/endpoints.md is what scripts/endpoints would write, as far as that can be told without running all tests."""
+"""docs/endpoints.md is what scripts/endpoints would write, as far as that can be known without running all tests."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import fork_server
 import pytest
 
 from caged.emulator import Emulator
@@ -112,7 +113,7 @@ def test_around_any_command(tmp_path: Path) -> None:
 
 def test_fixtures_quickstart(tmp_path: Path) -> None:
     (tmp_path / "test_readme_example.py").write_text(snippet("The pytest fixtures", "python"), encoding="utf-8")
-    done = subprocess.run(
+    done = fork_server.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)],
         cwd=tmp_path,
         capture_output=True,

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import fork_server
 import pytest
 
 from caged import Caged
@@ -31,7 +32,7 @@ def run_sample(tmp_path: Path) -> Any:
 
     def run(*options: str) -> tuple[str, dict[str, int]]:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("CAGED_")}
-        done = subprocess.run(
+        done = fork_server.run(
             [sys.executable, "-m", "pytest", "-n", "4", "-p", "randomly", *options],
             cwd=project,
             env={**environment, "TMPDIR": str(temp), "CAGED_RUNS_DIR": str(temp / "runs")},

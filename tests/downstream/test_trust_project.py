@@ -14,6 +14,7 @@ import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
+import fork_server
 import pytest
 
 PROJECT = Path(__file__).parent / "trust_project"
@@ -64,7 +65,7 @@ def results(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, tuple[s
     shutil.copytree(PROJECT, project, ignore=shutil.ignore_patterns("__pycache__"))
     temporary.mkdir()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("CAGED_")}
-    done = subprocess.run(
+    done = fork_server.run(
         [sys.executable, "-m", "pytest", "--junit-xml=report.xml", "--color=no", *ORDERS[request.param]],
         cwd=project,
         env={**environment, "TMPDIR": str(temporary), "CAGED_RUNS_DIR": str(temporary / "runs")},

@@ -8,8 +8,9 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+import fork_server
 import httpx
 from emulator_testing import eventually
 
@@ -23,7 +24,7 @@ class Served:
 
     def __init__(self, tmp: Path, *options: str, env: dict[str, str]) -> None:
         tmp.mkdir(exist_ok=True)
-        self.process = subprocess.Popen(
+        self.process = fork_server.Process(
             [*COMMAND, "serve", *options],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -64,9 +65,19 @@ class Served:
 
 
 def run(*arguments: str, env: dict[str, str], **options: Any) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
+    return fork_server.run(
         [*COMMAND, *arguments], capture_output=True, text=True, timeout=30, check=False, env=env, **options
     )
+
+
+def next_line(pipe: IO[str], seconds: float = 20) -> str:
+    """The next line of a program's output; an empty string at its end. Fails when none comes in time."""
+    lines: list[str] = []
+    reader = threading.Thread(target=lambda: lines.append(pipe.readline()), daemon=True)
+    reader.start()
+    reader.join(seconds)
+    assert not reader.is_alive(), f"waited {seconds} s for a line of output"
+    return lines[0]
 
 
 def call(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -16,7 +16,7 @@ from caged.emulator import EmulatorConfig
 from caged.emulator.cli import COMMANDS, main
 
 
-def test_doctor_tells_isolation_and_templates(env):
+def test_doctor_reports_isolation_and_templates(env):
     done = run("doctor", env=env)
     assert (done.returncode, done.stderr) == (0, "")
     assert re.search(r"^  process +yes ", done.stdout, re.MULTILINE)
@@ -66,7 +66,7 @@ def test_a_command_that_starts_an_emulator_has_every_setting_of_one(name, own):
 
 
 @pytest.mark.parametrize("name", ["serve", "exec"])
-def test_what_nobody_says_is_the_configs_default(name):
+def test_option_that_is_not_given_has_the_default_of_the_config(name):
     command = main.get_command(click.Context(main), name)
     context = command.make_context(name, ["true"] if name == "exec" else [])
     settings = {key: context.params[key] for key in (field.name for field in dataclasses.fields(EmulatorConfig))}

@@ -157,7 +157,7 @@ def test_archive_of_an_export_is_its_owners_alone(tmp_path):
 
 
 def test_plain_http_to_another_host_is_a_line_on_stderr(monkeypatch):
-    monkeypatch.setattr("caged.emulator.cli.status.ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr("caged.emulator.cli.status.STATUS_SECONDS", 0.2)
     monkeypatch.setenv("CAGED_EMULATOR_URL", "http://192.0.2.7:4747")
     done = cli_testing.call("status")
     assert done.returncode == 1

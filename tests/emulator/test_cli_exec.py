@@ -13,8 +13,9 @@ import subprocess
 import sys
 import time
 
+import fork_server
 import pytest
-from cli_testing import COMMAND, run
+from cli_testing import COMMAND, next_line, run
 from emulator_testing import eventually
 from leftovers import children_of, processes_with, unique_seconds
 
@@ -38,7 +39,8 @@ def begin(around):
 
     def start(*words, **options):
         pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-        started.append(subprocess.Popen([*EXEC, *words], text=True, env=around, **pipes, **options))
+        start_process = subprocess.Popen if "preexec_fn" in options else fork_server.Process
+        started.append(start_process([*EXEC, *words], text=True, env=around, **pipes, **options))
         return started[-1]
 
     yield start
@@ -47,7 +49,7 @@ def begin(around):
         process.communicate(timeout=10)
 
 
-def test_the_command_uses_the_emulator_and_nothing_else_is_heard_of_it(around):
+def test_the_command_uses_the_emulator_and_exec_prints_nothing_itself(around):
     code = "from caged import Caged; print(Caged().account.get().name)"
     done = run("exec", "--", *PYTHON, code, env=around)
     assert (done.stdout, done.returncode) == ("emulator\n", 0)
@@ -69,13 +71,13 @@ def test_the_command_has_the_variables_and_the_options_are_those_of_serve(around
     assert seen["TMPDIR"] == around["TMPDIR"]
 
 
-def test_a_star_in_no_proxy_is_everything_already(around):
+def test_no_proxy_that_is_a_star_stays_as_it_is(around):
     done = run("exec", "--", "sh", "-c", 'echo "$NO_PROXY"', env={**around, "NO_PROXY": "*"})
     assert done.stdout == "*\n"
 
 
 @pytest.mark.parametrize("dashes", [["--"], []])
-def test_the_commands_own_options_are_not_ours(around, dashes):
+def test_options_after_the_command_belong_to_the_command(around, dashes):
     done = run("exec", *dashes, "printf", "%s\n", "--port", "-h", "--", "", "a b", env=around)
     assert done.stdout == "--port\n-h\n--\n\na b\n"
 
@@ -127,7 +129,7 @@ def test_a_port_in_use_is_a_usage_error_and_nothing_runs(around):
     assert "choose another port" in done.stderr
 
 
-def test_the_emulators_log_is_shown_when_asked_for(around):
+def test_the_emulators_log_is_shown_with_the_option(around):
     code = "import os, urllib.request as u; u.urlopen(os.environ['CAGED_BASE_URL'] + '/v1/auth/device/code', b'{}')"
     assert "device login" in run("exec", "-v", "--", *PYTHON, code, env=around).stderr
 
@@ -168,24 +170,24 @@ while True:
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_a_signal_reaches_the_command_once_and_the_command_decides(begin, name):
     process = begin("--", *PYTHON, COUNTER)
-    assert process.stdout.readline().startswith("ready")
+    assert next_line(process.stdout).startswith("ready")
     process.send_signal(getattr(signal, name))
-    assert process.stdout.readline() == f"{name}\n"
+    assert next_line(process.stdout) == f"{name}\n"
     process.send_signal(signal.SIGUSR1)
-    assert process.stdout.readline() == f"{name} SIGUSR1\n"
+    assert next_line(process.stdout) == f"{name} SIGUSR1\n"
     assert process.wait(10) == 7
 
 
 def test_a_command_that_a_signal_ends_gives_its_code(begin):
     process = begin("--", "sh", "-c", "echo ready; exec sleep 1000")
-    process.stdout.readline()
+    next_line(process.stdout)
     process.send_signal(signal.SIGTERM)
     assert process.wait(10) == 143
 
 
 def test_stop_ends_the_command_and_its_emulator(begin, around):
     process = begin("--", "sh", "-c", "echo ready; exec sleep 1000")
-    process.stdout.readline()
+    next_line(process.stdout)
     said = run("stop", env=around)
     assert (said.returncode, said.stderr) == (0, "")
     assert f"(pid {process.pid})" in said.stdout
@@ -203,10 +205,10 @@ def test_a_signal_while_the_emulator_starts_ends_it(begin, around):
 
 def test_a_signal_that_the_caller_ignores_is_the_commands_to_ignore(begin):
     process = begin("--", *PYTHON, COUNTER.replace("signal.SIGHUP, ", ""), preexec_fn=ignore_hangup)
-    process.stdout.readline()
+    next_line(process.stdout)
     process.send_signal(signal.SIGHUP)
     process.send_signal(signal.SIGUSR1)
-    assert process.stdout.readline() == "SIGUSR1\n"
+    assert next_line(process.stdout) == "SIGUSR1\n"
     assert process.wait(10) == 7
 
 
@@ -332,10 +334,10 @@ def test_what_a_command_leaves_in_the_background_on_purpose_may_stay(around):
 
 def test_a_command_that_does_well_after_its_emulator_died_has_not_done_well(begin, around):
     process = begin("--", "sh", "-c", "echo $$; read -r x; exit 0")
-    command = int(process.stdout.readline())
+    command = int(next_line(process.stdout))
     (emulator,) = set(children_of(process.pid)) - {command}
     os.kill(emulator, signal.SIGKILL)
-    assert "the emulator has ended (signal 9); the command goes on without it" in process.stderr.readline()
+    assert "the emulator has ended (signal 9); the command goes on without it" in next_line(process.stderr)
     process.stdin.write("\n")
     process.stdin.flush()
     assert process.wait(10) == 1

@@ -13,8 +13,9 @@ import subprocess
 import sys
 
 import cli_testing
+import fork_server
 import pytest
-from cli_testing import COMMAND, Served
+from cli_testing import COMMAND, Served, next_line
 from emulator_testing import eventually
 
 from caged.emulator.cli.status import _duration
@@ -81,7 +82,7 @@ def test_env_prints_json(two, call_two):
 
 
 @pytest.mark.parametrize("command", ["env", "stop", "logs"])
-def test_several_are_listed_and_one_has_to_be_named(two, call_two, command):
+def test_several_running_emulators_are_an_error_that_lists_them(two, call_two, command):
     said = call_two(command)
     assert (said.returncode, said.stdout) == (1, "")
     assert "2 emulators are running; say which with --port or --pid" in said.stderr
@@ -90,7 +91,7 @@ def test_several_are_listed_and_one_has_to_be_named(two, call_two, command):
 
 
 @pytest.mark.parametrize("command", ["env", "stop", "logs"])
-def test_one_that_does_not_run_is_an_error_that_names_those_that_do(two, call_two, command):
+def test_pid_without_an_emulator_is_an_error_that_lists_the_running_ones(two, call_two, command):
     said = call_two(command, "--pid", "1")
     assert (said.returncode, said.stdout) == (1, "")
     assert "no emulator of yours has process number 1; running are:" in said.stderr
@@ -98,14 +99,14 @@ def test_one_that_does_not_run_is_an_error_that_names_those_that_do(two, call_tw
 
 
 @pytest.mark.parametrize("words", [["env"], ["status"], ["stop"], ["stop", "--all"], ["logs"], ["env", "--port", "1"]])
-def test_none_is_an_error_that_says_what_to_do(call, env, words):
+def test_no_running_emulator_is_an_error_that_says_what_to_do(call, env, words):
     said = call(*words)
     assert (said.returncode, said.stdout) == (1, "")
     assert NONE_RUNS in said.stderr
     assert env["CAGED_EMULATOR_LOCATOR_DIR"] in said.stderr
 
 
-def test_status_tells_of_all(two, call_two):
+def test_status_has_a_line_for_each_emulator(two, call_two):
     two[0][1].post("/v1/sandboxes", {"template": "minimal"})
     said = call_two("status")
     assert said.returncode == 0
@@ -115,8 +116,8 @@ def test_status_tells_of_all(two, call_two):
     assert re.fullmatch(pattern.format(port_of(two[0][1]), two[0][1].process.pid, "1 sandbox"), second)
 
 
-def test_status_says_so_when_one_does_not_answer(serve, call, monkeypatch):
-    monkeypatch.setattr("caged.emulator.cli.status.ANSWER_SECONDS", 0.1)
+def test_status_reports_an_emulator_that_does_not_answer(serve, call, monkeypatch):
+    monkeypatch.setattr("caged.emulator.cli.status.STATUS_SECONDS", 0.1)
     served = serve()
     served.exports()
     served.process.send_signal(signal.SIGSTOP)
@@ -133,8 +134,10 @@ def test_a_duration_is_readable(monkeypatch):
 
 def test_stop_returns_when_it_and_its_files_are_gone(env, call, tmp_path):
     command = [*COMMAND, "serve", "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**env, "TMPDIR": str(tmp_path)}) as process:
-        url = process.stdout.readline().split(" on ")[1].split()[0]
+    with fork_server.Process(
+        command, stdout=subprocess.PIPE, text=True, env={**env, "TMPDIR": str(tmp_path)}
+    ) as process:
+        url = next_line(process.stdout).split(" on ")[1].split()[0]
         said = call("stop")
         assert (said.returncode, said.stdout) == (0, f"stopped {url} (pid {process.pid})\n")
         assert list(tmp_path.iterdir()) == []
@@ -169,7 +172,7 @@ def test_stop_all_and_one_is_a_usage_error(call):
     assert call("stop", "--all", "--pid", "1").returncode == 2
 
 
-def test_a_killed_one_is_not_found(serve, call, env):
+def test_a_killed_emulator_is_not_found(serve, call, env):
     served = serve()
     served.exports()
     served.process.kill()
@@ -193,13 +196,13 @@ def test_logs_prints_the_newest_lines(two, call_two):
 def test_logs_follows_until_the_end(serve, env):
     served = serve()
     served.post("/v1/auth/device/code", {})
-    follower = subprocess.Popen([*COMMAND, "logs", "-f"], stdout=subprocess.PIPE, text=True, env=env)
+    follower = fork_server.Process([*COMMAND, "logs", "-f"], stdout=subprocess.PIPE, text=True, env=env)
     with follower:
-        assert "device login" in follower.stdout.readline()
+        assert "device login" in next_line(follower.stdout)
         served.post("/v1/auth/device/code", {})
-        assert "device login" in follower.stdout.readline()
+        assert "device login" in next_line(follower.stdout)
         served.process.terminate()
-        assert "stopping" in follower.stdout.readline()
+        assert "stopping" in next_line(follower.stdout)
         assert follower.stdout.read() == ""
         assert follower.wait(10) == 0
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 
+import fork_server
 import httpx
 import pytest
 from cli_testing import COMMAND, run
@@ -87,7 +88,7 @@ def test_a_ready_file_that_cannot_be_written_is_a_usage_error(env, tmp_path):
 
 
 def test_a_ready_file_may_be_named_relative_to_the_current_directory(env, tmp_path):
-    process = subprocess.Popen(
+    process = fork_server.Process(
         [*COMMAND, "serve", "--port", "0", "--ready-file", "ready"],
         cwd=tmp_path,
         env={**env, "TMPDIR": str(tmp_path)},

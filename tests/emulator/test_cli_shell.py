@@ -8,12 +8,12 @@ import pty
 import select
 import signal
 import struct
-import subprocess
 import termios
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import fork_server
 import pytest
 from cli_testing import COMMAND, Served, run
 
@@ -26,7 +26,7 @@ class Person:
         self.size(30, 90)
         self.before = termios.tcgetattr(self.screen)
         ends = dict.fromkeys(("stdin", "stdout", "stderr"), self.screen)
-        self.process = subprocess.Popen([*COMMAND, "shell", *words], env=env, start_new_session=True, **ends)
+        self.process = fork_server.Process([*COMMAND, "shell", *words], env=env, start_new_session=True, **ends)
         self.text = ""
 
     def size(self, rows: int, cols: int) -> None:

@@ -99,7 +99,7 @@ def test_what_another_key_created_is_not_taken_for_gone(sweep: Sweep, api: Any, 
     assert _runs.runs()[0].held == [("sandbox", "cage_elsewhere")]
 
 
-def test_paused_sandboxes_are_said_not_to_have_been_asked(sweep: Sweep, api: Any) -> None:
+def test_sweep_reports_the_paused_sandboxes_that_it_did_not_query(sweep: Sweep, api: Any) -> None:
     box = api.sandboxes.create(env={"CAGED_RUN_ID": "run_1"})
     api.sandboxes.pause(box.id)
     assert "1 other sandboxes are not running" in sweep("--live", "--run", "run_1").stdout

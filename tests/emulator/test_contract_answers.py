@@ -32,7 +32,7 @@ NEVER = {
 }
 ALWAYS = {
     "Sandbox.ip": "every sandbox has one",
-    "Sandbox.timeout": "the default is told",
+    "Sandbox.timeout": "the default is answered",
     "Port.detected_at": "it is always known",
     "Session.agent_type": "an agent makes every session",
     "Session.trust_score": "every session has one",
@@ -268,8 +268,8 @@ def test_a_difference_is_found(value, kind, said):
         ("/snapshots/{snapshot}/download", "expires_at"),
         ("/notifications/unread-count", "count"),
         ("/billing/subscription", "plan"),
-        ("/sandboxes/nobody", "error"),
-        ("/sandboxes/nobody", "instance"),
+        ("/sandboxes/missing", "error"),
+        ("/sandboxes/missing", "instance"),
         ("/alerts/{alert}", "type"),
         ("/alerts/{alert}", "resolved"),
     ],

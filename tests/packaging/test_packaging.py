@@ -52,7 +52,7 @@ def build(work: Path) -> None:
     source = work / "source"
     shutil.rmtree(source, ignore_errors=True)
     ignore = shutil.ignore_patterns("__pycache__", "*.pyc")
-    # Tests are copied too: setuptools would pack tests/test*.py if nothing told it not to.
+    # Tests are copied too: setuptools would pack tests/test*.py if it were not configured otherwise.
     for folder in (*artifacts.FOLDERS, "tests/packaging"):
         shutil.copytree(ROOT / folder, source / folder, ignore=ignore)
     (source / "tests" / "test_nothing.py").touch()

@@ -51,9 +51,9 @@ def pyright(interpreter: Path, file: Path) -> dict[int, list[str]]:
     done = run([*command, "--project", str(file.parent)], file)
     assert done.returncode in (0, 1), done.stdout + done.stderr
     found: dict[int, list[str]] = {}
-    for told in json.loads(done.stdout)["generalDiagnostics"]:
-        if told["severity"] == "error":
-            found.setdefault(told["range"]["start"]["line"] + 1, []).append(told["message"])
+    for diagnostic in json.loads(done.stdout)["generalDiagnostics"]:
+        if diagnostic["severity"] == "error":
+            found.setdefault(diagnostic["range"]["start"]["line"] + 1, []).append(diagnostic["message"])
     return found
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Optional
 
+import fork_server
 import pytest
 
 from caged import Caged
@@ -30,14 +33,40 @@ def no_settings_from_outside(
 
 @pytest.fixture
 def run_suite(pytester: pytest.Pytester) -> RunSuite:
-    """Run the given source as a test module: in the order written, with warnings as errors."""
+    """Run the given source as a test module: in the order written, with warnings as errors.
 
-    def run(source: Optional[str], *options: str, cache: bool = False) -> pytest.RunResult:
+    In a fork of a process that has pytest, the plugin and the emulator imported; with `new_interpreter` in one that
+    has to import them, for what depends on when that happens.
+    """
+
+    def run(
+        source: Optional[str],
+        *options: str,
+        cache: bool = False,
+        strict: bool = True,
+        new_interpreter: bool = False,
+    ) -> pytest.RunResult:
         if source is not None:
             pytester.makepyfile(source)
-        always = ("-p", "no:randomly", "-W", "error", "--strict-markers", "-rA")
+        always = ("-p", "no:randomly", "-rA", *(("-W", "error", "--strict-markers") if strict else ()))
         uncached = () if cache else ("-p", "no:cacheprovider")
-        return pytester.runpytest_subprocess(*always, *uncached, *options, timeout=60)
+        if new_interpreter:
+            return pytester.runpytest_subprocess(*always, *uncached, *options, timeout=60)
+        begun = time.monotonic()
+        done = fork_server.run(
+            [sys.executable, "-m", "pytest", *always, *uncached, f"--basetemp={pytester.path / 'basetemp'}", *options],
+            cwd=pytester.path,
+            env={**os.environ, "PYTHONPATH": str(pytester.path)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+        )
+        print(done.stdout, done.stderr, sep="\n")  # for the report, when the test fails
+        return pytest.RunResult(
+            done.returncode, done.stdout.splitlines(), done.stderr.splitlines(), time.monotonic() - begun
+        )
 
     return run
 
@@ -79,7 +108,7 @@ def eventually() -> Callable[[Callable[[], bool], str], None]:
 @pytest.fixture
 def account(caged_factory: Any) -> Iterator[Any]:
     # Not caged_emulator: that sets CAGED_API_KEY and CAGED_BASE_URL, also for the suites that the test runs.
-    with caged_factory.account("somebody's own") as account:
+    with caged_factory.account("the owner") as account:
         yield account
 
 

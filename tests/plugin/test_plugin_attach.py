@@ -37,7 +37,7 @@ def running_one() -> Iterator[Emulator]:
 
 @pytest.fixture
 def attached(running_one: Emulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
-    """Somebody's emulator with something in it, which is as it was in the end."""
+    """A running emulator with a sandbox and a fault in it, which has both, and nothing else, at the end."""
     monkeypatch.setenv("CAGED_EMULATOR_URL", running_one.base_url)
     monkeypatch.setenv("CAGED_EMULATOR_ADMIN_KEY", running_one.admin_key)
     with running_one.client() as owner:
@@ -99,7 +99,9 @@ def test_an_emulator_that_cannot_be_used_is_an_error_that_says_what_to_do(
 
 
 @pytest.mark.parametrize("how", ["option", "ini"])
-def test_workers_share_one_emulator_when_asked_to(run_suite, pytester, running, tmp_path, monkeypatch, how) -> None:
+def test_workers_share_one_emulator_with_the_option_or_setting(
+    run_suite, pytester, running, tmp_path, monkeypatch, how
+) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     if how == "ini":
         pytester.makeini("[pytest]\ncaged_shared = true")

@@ -40,13 +40,13 @@ CONTROLS = """
         with first.client() as client:
             client.sandboxes.list()
 
-    def test_for_everybody(caged, caged_emulator):
+    def test_for_all_accounts(caged, caged_emulator):
         caged_emulator.faults.add("sandboxes.list", status=500, account="*")
         caged_emulator.clock.freeze("2031-01-01T00:00:00Z", account="*")
         with pytest.raises(CagedServerError):
             caged.sandboxes.list()
 
-    def test_everybody_is_cleared_too(caged, caged_emulator):
+    def test_controls_of_all_accounts_are_cleared_too(caged, caged_emulator):
         assert caged_emulator.faults.list(account="*") == []
         assert caged_emulator.clock.now("*").year < 2031
         caged.sandboxes.list()
@@ -64,7 +64,7 @@ UNUSED = """
     def test_on_the_first_account(caged_emulator):
         caged_emulator.emulator.faults.add("sessions.list", status=503)
 
-    def test_for_everybody(caged, caged_emulator):
+    def test_for_all_accounts(caged, caged_emulator):
         caged_emulator.faults.add("billing.get_usage", status=503, account="*")
 
     def test_stub(caged, caged_emulator, caged_sandbox):
@@ -75,7 +75,7 @@ UNUSED = """
     def test_reply(caged, caged_emulator):
         caged_emulator.agent("claude").reply("done")
 
-    def test_stub_and_reply_for_everybody(caged, caged_emulator):
+    def test_stub_and_reply_for_all_accounts(caged, caged_emulator):
         caged_emulator.commands.program("cargo", "done", account="*")
         caged_emulator.agent("cn").reply("done", account="*")
 
@@ -117,7 +117,7 @@ def test_a_fault_that_never_fired_fails_its_test_by_name(run_suite, workers: str
     for name, operation in (
         ("test_by_name", "snapshots.*"),
         ("test_without_a_client", "alerts.list"),
-        ("test_for_everybody", "billing.get_usage"),
+        ("test_for_all_accounts", "billing.get_usage"),
     ):
         assert f"::{name}: a fault never fired:" in text
         assert f"operation='{operation}', status=503" in text
@@ -127,8 +127,8 @@ def test_a_fault_that_never_fired_fails_its_test_by_name(run_suite, workers: str
     assert "npm audit" not in text.partition("::test_stub: ")[2].partition("____")[0]
     assert "  echo npm" in text  # which ran instead
     assert "::test_reply: a reply was never used:" in text
-    assert "::test_stub_and_reply_for_everybody: a stub was never used:" in text
-    assert "cargo" in text.partition("::test_stub_and_reply_for_everybody: ")[2]
+    assert "::test_stub_and_reply_for_all_accounts: a stub was never used:" in text
+    assert "cargo" in text.partition("::test_stub_and_reply_for_all_accounts: ")[2]
     assert "::test_that_fails_anyhow: a fault never fired" not in text
     assert "by itself" in text
 

@@ -21,6 +21,7 @@ def test_suite_without_fixtures_imports_neither_sdk_nor_emulator(run_suite) -> N
         "no:anyio",  # imports asyncio
         "-p",
         "no:xdist",
+        new_interpreter=True,
     )
     result.assert_outcomes(passed=1)
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import fork_server
 import pytest
 
 from caged import Caged
@@ -38,7 +39,7 @@ def interrupted(
     )
 
     def run(workers: int, *options: str) -> None:
-        process = subprocess.Popen(
+        process = fork_server.Process(
             [sys.executable, "-m", "pytest", "-p", "no:randomly", f"-n{workers}", *options],
             env={**os.environ, "TMPDIR": str(tmp_path)},
             stdout=subprocess.PIPE,

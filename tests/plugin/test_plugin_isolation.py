@@ -57,7 +57,7 @@ def test_the_summary_names_the_level_in_use(run_suite) -> None:
 
 
 def test_the_summary_says_nothing_when_no_emulator_ran(run_suite) -> None:
-    run_suite("def test_nothing(): pass").stdout.no_fnmatch_line("*isolation*")
+    run_suite("def test_nothing(): pass").stdout.no_fnmatch_line("caged: sandboxes had*")
 
 
 def test_the_summary_of_xdist_workers_is_one_line(run_suite) -> None:
@@ -68,7 +68,7 @@ def test_the_summary_of_xdist_workers_is_one_line(run_suite) -> None:
 
 
 def test_the_summary_of_a_degraded_run_says_why_and_what_to_do(run_suite, refused_by_the_kernel) -> None:
-    result = run_suite(USES, "-s")
+    result = run_suite(USES, "-s", new_interpreter=True)
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(
         [
@@ -86,13 +86,13 @@ def test_a_test_that_needs_namespaces_runs_where_there_are(run_suite) -> None:
 def test_a_test_that_needs_namespaces_is_skipped_with_the_reason_where_there_are_none(
     run_suite, refused_by_the_kernel
 ) -> None:
-    result = run_suite(NEEDS, "-s")
+    result = run_suite(NEEDS, "-s", new_interpreter=True)
     result.assert_outcomes(passed=2, skipped=2)
     expected = f"SKIPPED*caged_needs('namespace'): the emulator has process isolation. namespace: {REFUSED}*"
     result.stdout.fnmatch_lines([expected, expected])
 
 
-def test_a_test_that_needs_namespaces_is_skipped_where_process_was_asked_for(run_suite) -> None:
+def test_a_test_that_needs_namespaces_is_skipped_with_process_isolation(run_suite) -> None:
     result = run_suite(NEEDS, "--caged-isolation=process")
     result.assert_outcomes(passed=2, skipped=2)
     result.stdout.fnmatch_lines(["SKIPPED*the emulator has process isolation. isolation=process was requested"])
@@ -103,7 +103,7 @@ def test_bwrap_counts_as_namespace(run_suite) -> None:
     run_suite(NEEDS, "--caged-isolation=bwrap").assert_outcomes(passed=4)
 
 
-def test_the_real_platform_has_all_the_walls_one_can_need(run_suite) -> None:
+def test_live_run_satisfies_every_needed_level(run_suite) -> None:
     source = NEEDS.replace("(caged_sandbox, caged)", "()").replace("(caged_sandbox)", "()")
     source = source[: source.index("assert")] + "pass" + source[source.index("\n\n    @", source.index("assert")) :]
     run_suite(source, "--caged-target=live").assert_outcomes(passed=4)

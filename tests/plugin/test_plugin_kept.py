@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import shlex
 import stat
-import subprocess
 import sys
 from typing import Any
 
+import fork_server
 import pytest
 
 from caged import Caged
@@ -42,7 +42,7 @@ def test_a_shell_opens_in_what_a_failed_test_left(run_suite, pytester, running, 
     assert archive.startswith(str(pytester.path))
     (directory,) = pytester.path.glob(".pytest_cache/d/caged/kept")
     assert stat.S_IMODE(directory.stat().st_mode) == 0o700
-    looked = subprocess.run(
+    looked = fork_server.run(
         [sys.executable, "-m", "caged.emulator", *words[1:]],
         input="cat /workspace/left.txt; echo; cat left.txt\n",
         capture_output=True,
@@ -57,13 +57,13 @@ def test_a_shell_opens_in_what_a_failed_test_left(run_suite, pytester, running, 
     assert list(pytester.path.glob(".pytest_cache/d/caged/kept/*")) == []
 
 
-def test_nothing_is_kept_unless_asked_for(run_suite, pytester) -> None:
+def test_nothing_is_kept_without_the_option(run_suite, pytester) -> None:
     result = run_suite(SOURCE, cache=True)
     assert kept(result) == []
     assert list(pytester.path.glob(".pytest_cache/d/caged/**/*")) == []
 
 
-def test_it_needs_the_cache_directory(run_suite) -> None:
+def test_keep_failed_without_the_cache_plugin_is_a_usage_error(run_suite) -> None:
     result = run_suite(SOURCE, "--caged-keep-failed")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*--caged-keep-failed keeps sandboxes in pytest's cache directory*"])

@@ -20,7 +20,7 @@ LEAKS = """
         with caged.sandboxes.stream(caged_sandbox.id, "sleep 60"):
             pass
         caged.snapshots.delete(caged.snapshots.wait(caged.snapshots.create(tidy.id).id, timeout=20).id)
-        caged.sandboxes.pause(caged_sandbox.id)  # makes a snapshot that nobody asked for
+        caged.sandboxes.pause(caged_sandbox.id)  # makes a snapshot automatically
 
     def test_sandbox(caged):
         print("left:", caged.sandboxes.create().id)

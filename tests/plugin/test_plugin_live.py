@@ -21,7 +21,7 @@ def test_only_what_the_tests_created_is_destroyed(run_suite, api: Caged, live: A
         from caged import AsyncCaged, Caged
 
         def test_fixtures(caged, caged_sandbox, async_caged):
-            assert len(caged.sandboxes.list()) == 2  # live: not empty, it is somebody's account
+            assert len(caged.sandboxes.list()) == 2  # live: not empty, the account has an owner
             caged.snapshots.create(caged_sandbox.id)
             asyncio.run(async_caged.sandboxes.create())
 

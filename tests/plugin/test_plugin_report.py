@@ -52,7 +52,7 @@ def test_requests_and_logs_are_in_the_report(run_suite) -> None:
     assert max(map(len, result.outlines)) < 700
 
 
-def test_live_runs_show_what_the_api_tells(run_suite, live: Any) -> None:
+def test_report_of_a_live_run_shows_the_logs_of_the_api(run_suite, live: Any) -> None:
     result = run_suite(
         """
         def test_fails(caged, caged_sandbox):

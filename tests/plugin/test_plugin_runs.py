@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import fork_server
 import httpx
 import pytest
 
@@ -69,7 +70,7 @@ def test_what_a_killed_run_created_stands_in_its_ledger(
             caged.sandboxes.exec(caged_sandbox.id, "sleep 600")
         """
     )
-    process = subprocess.Popen(
+    process = fork_server.Process(
         [sys.executable, "-m", "pytest", "-p", "no:randomly", f"-n{workers}", *live],
         stdout=subprocess.DEVNULL,
         start_new_session=True,
@@ -125,7 +126,7 @@ def request(path: str, **options: Any) -> httpx.Request:
     return httpx.Request("POST", f"https://api.example/v1/{path}", headers=headers, **options)
 
 
-def test_a_creation_that_was_never_answered_is_told_apart_from_one_that_was_refused() -> None:
+def test_ledger_separates_unanswered_creations_from_refused_ones() -> None:
     ledger = _runs.Ledger("run_unsure", "https://api.example", "key")
     creations = Creations("https://api.example", "key", "run_unsure", ledger)
     for status in (400, 503, None):

@@ -119,7 +119,9 @@ def test_unused_controls_are_reported_when_the_first_fixture_of_the_run_is_set_u
 
 @pytest.mark.parametrize("name", ["caged", "async_caged", "caged_sandbox", "caged_emulator"])
 @pytest.mark.parametrize("scope", ["class", "module", "session"])
-def test_a_wider_fixture_is_told_to_use_the_factory(run_suite, name: str, scope: str) -> None:
+def test_fixture_of_one_test_in_a_wider_fixture_is_an_error_that_names_the_factory(
+    run_suite, name: str, scope: str
+) -> None:
     result = run_suite(
         f"""
         import pytest

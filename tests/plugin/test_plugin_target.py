@@ -86,7 +86,7 @@ def test_key_beside_a_named_target_is_no_error(run_suite, workers) -> None:
     run_suite(NOTHING, "--caged-api-key=x", "--caged-target=live", workers).assert_outcomes(passed=1)
 
 
-def test_header_names_the_isolation_that_was_asked_for(run_suite) -> None:
+def test_header_names_the_configured_isolation(run_suite) -> None:
     run_suite(NOTHING).stdout.fnmatch_lines(["caged: target=emulator, isolation=auto"])
     result = run_suite(NOTHING, "--caged-isolation=process")
     result.stdout.fnmatch_lines(["caged: target=emulator, isolation=process"])

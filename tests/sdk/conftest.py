@@ -1,4 +1,4 @@
-"""Fixtures of the SDK's tests: both clients for each behaviour, and a clock that nobody waits for."""
+"""Fixtures of the SDK's tests: both clients for each behaviour, and a clock that needs no waiting."""
 
 import asyncio
 

@@ -152,14 +152,14 @@ def test_a_refused_handshake_is_the_error_that_its_status_stands_for(sockets, st
 
 
 @pytest.mark.parametrize("content", [b"", b"no", b"\xff", b"[" * 9000, b"<html>" * 100])
-def test_a_refusal_with_an_unreadable_body_is_told_by_its_status(sockets, content):
+def test_refusal_with_an_unreadable_body_is_mapped_by_its_status(sockets, content):
     with Peer(None, refusal=refusal(409, content)) as peer:
         with pytest.raises(caged.CagedAPIError, match="HTTP 409") as caught:
             sockets.run(peer, open_terminal)
     assert caught.value.status == 409
 
 
-def test_a_plan_limit_is_told_by_its_code(sockets):
+def test_plan_limit_is_recognized_by_its_code(sockets):
     answer = refusal(403, body(403, "too many", reason={"code": "plan_limit_reached"}))
     with Peer(None, refusal=answer) as peer:
         with pytest.raises(caged.CagedPlanLimitError, match="too many"):
@@ -183,7 +183,7 @@ def test_a_server_that_answers_without_opening_a_socket_is_a_connection_error(so
             sockets.run(peer, open_terminal)
 
 
-def test_another_subprotocol_than_the_one_asked_for_is_a_connection_error(sockets):
+def test_another_subprotocol_than_the_requested_one_is_a_connection_error(sockets):
     with Peer(answer_initialize, subprotocol="other") as peer:
         with pytest.raises(CagedConnectionError, match="subprotocol"):
             sockets.run(peer, open_terminal)
@@ -206,7 +206,7 @@ def both(sockets, url, **options):
     return errors
 
 
-def test_nobody_listening_is_a_connection_error(sockets):
+def test_port_without_a_server_is_a_connection_error(sockets):
     with SocketServer() as server:
         pass
     for error in both(sockets, server.url):
@@ -234,9 +234,9 @@ def test_silence_is_a_timeout_in_the_time_of_the_client(sockets):
 def test_no_error_shows_the_ticket_or_the_key(sockets):
     secret = refusal(401, body(401, "no"))
     with Peer(None, refusal=secret) as peer, Peer(answer_initialize, subprotocol="other") as other:
-        with SocketServer() as nobody:
+        with SocketServer() as third:
             pass
-        for url in (peer.url, other.url, nobody.url):
+        for url in (peer.url, other.url, third.url):
             for error in both(sockets, url):
                 text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
                 assert "wst" not in text

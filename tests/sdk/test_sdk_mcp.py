@@ -224,7 +224,7 @@ def test_no_answer_is_a_timeout_of_the_client(sockets):
     assert run(sockets, behave, use, timeout=0.3)[0] == 0.3
 
 
-def test_a_late_answer_harms_nobody(sockets):
+def test_a_late_answer_does_not_disturb_other_calls(sockets):
     def behave(peer):
         greet(peer)
         first = peer.read()

@@ -57,7 +57,7 @@ def test_a_read_that_timed_out_is_not_repeated(driver):
     assert len(server.requests) == 1
 
 
-def test_nobody_listening_is_a_connection_error_after_the_retries(driver, clock):
+def test_port_without_a_server_is_a_connection_error_after_the_retries(driver, clock):
     with SocketServer() as server:
         pass
     with pytest.raises(CagedConnectionError, match=f"cannot connect to {server.url}"):

@@ -168,7 +168,7 @@ def test_billing(call):
     assert call(lambda c: c.billing.get_subscription()).cancel_at_period_end
 
 
-def test_nobody_is_logged_in_to_a_new_account(call):
+def test_new_account_has_no_login_sessions(call):
     assert call(lambda c: c.account.list_sessions()) == []
 
 

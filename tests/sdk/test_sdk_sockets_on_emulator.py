@@ -120,7 +120,7 @@ def test_threads_may_stream_at_once(emulator, sandbox_id):
     assert {number: text.split()[0] for number, text in results.items()} == {n: str(n) for n in range(5)}
 
 
-def test_a_terminal_is_a_login_shell_with_the_size_asked_for(on, sandbox_id):
+def test_a_terminal_is_a_login_shell_of_the_requested_size(on, sandbox_id):
     async def use(client):
         printed = []
         async with await client.sandboxes.terminal(sandbox_id, rows=30, cols=111) as terminal:

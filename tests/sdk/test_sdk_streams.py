@@ -171,7 +171,7 @@ def test_a_finished_blocking_stream_stays_finished():
     output.close()
 
 
-def test_nothing_is_sent_before_the_first_piece_is_asked_for(sockets):
+def test_nothing_is_sent_before_the_first_iteration(sockets):
     async def use(client):
         client.sandboxes.stream("cage_1", "ls")
 

@@ -92,7 +92,7 @@ def test_output_before_the_first_handler_is_kept_for_it(sockets):
     assert run(sockets, behave, use)[0] == ["banner\n", "$ ", "later"]
 
 
-def test_what_nobody_hears_is_forgotten_from_the_front(sockets):
+def test_output_that_is_not_read_is_dropped_from_the_front(sockets):
     def behave(peer):
         for number in range(40):
             peer.send(out(f"{number:02}" + "." * 60_000))
@@ -184,14 +184,14 @@ def test_a_handler_that_fails_is_reported_and_the_others_go_on(sockets):
     assert run(sockets, behaviour, use)[0] == (["a", "b"], [ValueError, KeyError] * 2)
 
 
-def test_a_failing_handler_that_nobody_asks_about_goes_to_the_event_loop(sockets):
+def test_exception_of_a_handler_that_is_not_awaited_goes_to_the_event_loop(sockets):
     async def use(terminal):
-        told = []
-        asyncio.get_running_loop().set_exception_handler(lambda loop, context: told.append(context["exception"]))
+        reported = []
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: reported.append(context["exception"]))
         terminal.on_output(lambda text: 1 / 0)
         await terminal.send("x")
         await terminal.wait_closed()
-        return [type(problem) for problem in told]
+        return [type(problem) for problem in reported]
 
     assert run(sockets, waiting_for_a_key(out("a"), then=hang_up), use)[0] == [ZeroDivisionError]
 

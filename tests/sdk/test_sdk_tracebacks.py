@@ -3,12 +3,12 @@
 import asyncio
 import os
 import re
-import subprocess
 import sys
 import textwrap
 import traceback
 from pathlib import Path
 
+import fork_server
 import pytest
 from sdk_driver import KEY, SocketServer
 
@@ -266,7 +266,7 @@ def suite(tmp_path, emulator):
         command = [sys.executable, "-m", "pytest", "-p", "no:randomly", "-p", "no:cacheprovider", "-p", "no:xdist"]
         environment = {**os.environ, "SUITE_URL": emulator.base_url, "SUITE_KEY": emulator.api_key, "COLUMNS": "200"}
         environment.pop("PYTEST_ADDOPTS", None)
-        done = subprocess.run(
+        done = fork_server.run(
             [*command, *options], input=typed, capture_output=True, text=True, timeout=120, cwd=tmp_path,
             env=environment,
         )  # fmt: skip

@@ -1,0 +1,449 @@
+"""Start Python programs as forks of a process that has imported pytest, the SDK and the emulator already.
+
+Most of the time that a small program needs goes into imports: 0.5 s of CPU time for `python -m pytest`, 1 s more once
+an emulator starts. A fork of a process that has them loaded needs a few milliseconds. It is a process of its own, with
+its own environment, directory, standard streams, signals, exit handlers and exit code, so a test that runs one sees
+what a user's process does. Two things differ: what is imported at which time, and the entries `cmdline` and `environ`
+in /proc. A test that is about these starts an interpreter with `subprocess`.
+
+    done = run([sys.executable, "-m", "caged.emulator", "status"], capture_output=True, text=True, timeout=30)
+
+The server is one thread that waits for requests on a socket, one connection for each program. It starts with the first
+request of a test process and ends with that process, and with it all programs that still run. Linux only; elsewhere
+`Process` and `run` are those of `subprocess`, because the system libraries of macOS do not survive a fork.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import gc
+import importlib
+import io
+import json
+import os
+import pkgutil
+import runpy
+import secrets
+import select
+import selectors
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import types
+from collections.abc import Mapping, Sequence
+from typing import IO, Any, Optional, Union
+
+#: Names the server's socket in the environment of its forks: a pytest that is one starts its xdist workers there.
+ADDRESS = "TESTS_FORK_SERVER"
+START_SECONDS = 60
+_LENGTH = struct.Struct("!I")
+
+# --- the client
+
+
+class Process:
+    """A Python program that the server runs, with the part of the interface of `subprocess.Popen` that tests use."""
+
+    def __init__(
+        self,
+        args: Sequence[str],
+        *,
+        stdin: Union[int, IO[Any], None] = None,
+        stdout: Union[int, IO[Any], None] = None,
+        stderr: Union[int, IO[Any], None] = None,
+        cwd: Optional[Union[str, os.PathLike[str]]] = None,
+        env: Optional[Mapping[str, str]] = None,
+        text: bool = False,
+        start_new_session: bool = False,
+    ) -> None:
+        """Start the program.
+
+        Args:
+            args: The interpreter of this process, then `-m MODULE`, `-c CODE` or a script, then arguments.
+            start_new_session: Whether the program leads a session of its own, with all processes that it starts.
+        """
+        if args[0] != sys.executable or (args[1].startswith("-") and args[1] not in ("-m", "-c")):
+            raise ValueError(f"the fork server runs [sys.executable, '-m' or '-c' or a script, ...], not {list(args)}")
+        self.args = list(args)
+        self.returncode: Optional[int] = None
+        self._received = b""
+        self._readers: list[threading.Thread] = []
+        theirs: list[int] = []  # what the program has as its descriptors 0, 1 and 2
+        to_close: list[int] = []
+        self.stdin = self._pipe(stdin, 0, theirs, to_close, text)
+        self.stdout = self._pipe(stdout, 1, theirs, to_close, text)
+        self.stderr = self._pipe(stderr, 2, theirs, to_close, text)
+        environment = dict(os.environ if env is None else env)
+        request = {
+            "words": self.args[1:],
+            "cwd": os.path.abspath(cwd or "."),
+            "env": {**environment, ADDRESS: _address()},
+            "session": start_new_session,
+        }
+        try:
+            self._connection = _connect(request["env"][ADDRESS])
+            message = json.dumps(request).encode()
+            socket.send_fds(self._connection, [_LENGTH.pack(len(message))], theirs)
+            self._connection.sendall(message)
+            self.pid = int(self._line(START_SECONDS))
+        finally:
+            for number in to_close:
+                os.close(number)
+
+    @staticmethod
+    def _pipe(given: Any, number: int, theirs: list[int], to_close: list[int], text: bool) -> Optional[IO[Any]]:
+        if given == subprocess.PIPE:
+            reading, writing = os.pipe()
+            ours, other = (writing, reading) if number == 0 else (reading, writing)
+            theirs.append(other)
+            to_close.append(other)
+            raw = open(ours, "wb" if number == 0 else "rb", 0 if number == 0 else -1)  # noqa: SIM115
+            return io.TextIOWrapper(raw, write_through=True) if text else raw  # type: ignore[type-var]
+        if given == subprocess.STDOUT:
+            theirs.append(theirs[1])
+        elif given == subprocess.DEVNULL:
+            theirs.append(os.open(os.devnull, os.O_RDWR))
+            to_close.append(theirs[-1])
+        else:
+            theirs.append(number if given is None else given if isinstance(given, int) else given.fileno())
+        return None
+
+    def _line(self, seconds: Optional[float]) -> str:
+        """The next line of the server. TimeoutError when it does not come in time."""
+        deadline = None if seconds is None else time.monotonic() + seconds
+        while b"\n" not in self._received:
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            if not select.select([self._connection], [], [], left)[0]:
+                raise TimeoutError
+            piece = self._connection.recv(100)
+            if not piece:
+                raise RuntimeError(f"the fork server ended while it ran {self.args}")
+            self._received += piece
+        line, _, self._received = self._received.partition(b"\n")
+        return line.decode()
+
+    def wait(self, timeout: Optional[float] = None) -> int:
+        """Wait for the end and return the exit code. subprocess.TimeoutExpired after `timeout` seconds."""
+        if self.returncode is None:
+            try:
+                self.returncode = int(self._line(timeout))
+            except TimeoutError:
+                raise subprocess.TimeoutExpired(self.args, timeout or 0) from None
+            self._connection.close()
+        return self.returncode
+
+    def poll(self) -> Optional[int]:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.wait(0)
+        return self.returncode
+
+    def communicate(self, input: Any = None, timeout: Optional[float] = None) -> tuple[Any, Any]:
+        """Send the input, read all output, wait for the end. subprocess.TimeoutExpired after `timeout` seconds."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        pipes = (self.stdout, self.stderr)
+        parts: list[list[Any]] = [[], []]
+        threads = [
+            threading.Thread(target=lambda pipe=pipe, part=part: part.append(pipe.read()), daemon=True)
+            for pipe, part in zip(pipes, parts)
+            if pipe is not None
+        ]
+        self._readers = threads
+        for thread in threads:
+            thread.start()
+        if self.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):
+                if input:
+                    self.stdin.write(input)
+                self.stdin.close()
+        for thread in threads:
+            thread.join(None if deadline is None else max(0.0, deadline - time.monotonic()))
+            if thread.is_alive():
+                raise subprocess.TimeoutExpired(self.args, timeout or 0)
+        self.wait(None if deadline is None else max(0.0, deadline - time.monotonic()))
+        self._close()
+        out, err = (None if pipe is None else part[0] for pipe, part in zip(pipes, parts))
+        return out, err
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def _close(self) -> None:
+        for reader in self._readers:
+            reader.join(1)  # after the program's end; one that it left may hold the other end still
+            if reader.is_alive():
+                return
+        for pipe in (self.stdin, self.stdout, self.stderr):
+            if pipe is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    pipe.close()
+
+    def __enter__(self) -> Process:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+        self.wait()
+
+
+def run(
+    args: Sequence[str],
+    *,
+    input: Any = None,
+    capture_output: bool = False,
+    timeout: Optional[float] = None,
+    check: bool = False,
+    **options: Any,
+) -> subprocess.CompletedProcess[Any]:
+    """As `subprocess.run`, by the fork server."""
+    if capture_output:
+        options.update(stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    if input is not None:
+        options["stdin"] = subprocess.PIPE
+    process = Process(args, **options)
+    try:
+        out, err = process.communicate(input, timeout)
+    except BaseException:
+        process.kill()
+        process.wait(10)
+        process._close()
+        raise
+    done = subprocess.CompletedProcess(process.args, process.wait(), out, err)
+    if check:
+        done.check_returncode()
+    return done
+
+
+_server: Optional[subprocess.Popen[bytes]] = None
+
+
+def _address() -> str:
+    """The server's address. Starts the server with the first call in a process."""
+    global _server
+    if ADDRESS in os.environ:
+        return os.environ[ADDRESS]
+    if _server is None or _server.poll() is not None:
+        name = f"caged-tests-{os.getpid()}-{secrets.token_hex(8)}"
+        env = {key: value for key, value in os.environ.items() if not key.startswith(("CAGED_", "PYTHON", "PYTEST_"))}
+        _server = subprocess.Popen(
+            [sys.executable, os.path.abspath(__file__), name],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=env,
+        )
+        _server.address = name  # type: ignore[attr-defined]
+        assert _server.stdout is not None
+        if not select.select([_server.stdout], [], [], START_SECONDS)[0] or not _server.stdout.readline():
+            _server.kill()
+            raise RuntimeError(f"the fork server did not start within {START_SECONDS} s, or failed: see its errors")
+        atexit.register(stop)
+    return str(_server.address)  # type: ignore[attr-defined]
+
+
+def stop() -> None:
+    """End the server of this process, and the programs that it still runs."""
+    global _server
+    if _server is not None and _server.stdin is not None and _server.stdout is not None:
+        _server.stdin.close()
+        _server.stdout.close()
+        _server.wait(10)
+        _server = None
+
+
+def _connect(address: str) -> socket.socket:
+    connection = socket.socket(socket.AF_UNIX)
+    connection.connect(f"\0{address}")  # the abstract namespace of Linux: no file is left behind
+    return connection
+
+
+# --- the server
+
+
+class _Server:
+    """Forks a process for each connection and reports its number and its exit code, a line each."""
+
+    def __init__(self, address: str) -> None:
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(f"\0{address}")
+        self._listener.listen(100)
+        self._woken, self._wake = os.pipe()
+        os.set_blocking(self._woken, False)
+        os.set_blocking(self._wake, False)
+        self._running: dict[int, socket.socket] = {}
+
+    def serve(self) -> Optional[dict[str, Any]]:
+        """Return the request in a fork that has to fulfil it, and None in the server when its client has gone."""
+        signal.signal(signal.SIGCHLD, lambda number, frame: None)
+        signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
+        print("ready", flush=True)
+        with selectors.DefaultSelector() as self._selector:
+            for source in (self._listener, self._woken, 0):
+                self._selector.register(source, selectors.EVENT_READ)
+            while True:
+                for key, _ in self._selector.select():
+                    if key.fileobj == 0:
+                        self._kill(list(self._running))
+                        return None
+                    if key.fileobj == self._woken:
+                        self._reap()
+                    elif key.fileobj is self._listener:
+                        request = self._accept()
+                        if request is not None:
+                            return request
+                    elif key.data in self._running:  # its client has gone
+                        self._selector.unregister(key.fileobj)
+                        self._kill([key.data])
+
+    def _accept(self) -> Optional[dict[str, Any]]:
+        connection, _ = self._listener.accept()
+        connection.settimeout(10)
+        head, streams, _, _ = socket.recv_fds(connection, _LENGTH.size, 3)
+        with connection.makefile("rb") as file:
+            request: dict[str, Any] = json.loads(file.read(*_LENGTH.unpack(head)))
+        pid = os.fork()
+        if pid == 0:
+            self._become_program(connection, streams)
+            return request
+        for number in streams:
+            os.close(number)
+        self._running[pid] = connection
+        self._selector.register(connection, selectors.EVENT_READ, pid)
+        connection.sendall(f"{pid}\n".encode())
+        return None
+
+    def _become_program(self, connection: socket.socket, streams: list[int]) -> None:
+        signal.set_wakeup_fd(-1)
+        # Whatever this run of the tests ignores, as nohup and a shell's background jobs do.
+        for number in (signal.SIGCHLD, signal.SIGHUP, signal.SIGTERM, signal.SIGQUIT):
+            signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        self._selector.close()
+        for other in (connection, self._listener, *self._running.values()):
+            other.close()
+        # As copies above 2, for no stream to overwrite one that has not been copied yet.
+        for target, source in enumerate(streams):
+            os.dup2(source, target)
+        for number in (self._woken, self._wake, *streams):
+            os.close(number)
+
+    def _reap(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            while os.read(self._woken, 1000):
+                pass
+        while self._running:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid == 0:
+                return
+            with self._running.pop(pid) as connection:
+                with contextlib.suppress(KeyError):
+                    self._selector.unregister(connection)
+                with contextlib.suppress(OSError):  # its client has gone
+                    connection.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
+
+    @staticmethod
+    def _kill(pids: list[int]) -> None:
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def _preload() -> None:
+    """Import what the programs import. First pytest's plugins by a run without tests, because it warns of any that was
+    imported before and so without rewritten assertions."""
+    import pytest
+
+    with tempfile.TemporaryDirectory() as empty, open(os.devnull, "w") as nowhere:
+        before = os.getcwd()
+        os.chdir(empty)
+        with contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
+            pytest.main(["--collect-only", "-p", "no:cacheprovider", f"--rootdir={empty}"])
+        os.chdir(before)
+    import caged.emulator
+
+    for module in pkgutil.walk_packages(caged.emulator.__path__, "caged.emulator."):
+        if ".inside" not in module.name and not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    tempfile.tempdir = None  # each program has its own TMPDIR
+    gc.collect()
+    gc.freeze()  # the forks share these pages for longer
+
+
+def _run_program(request: dict[str, Any]) -> None:
+    """Be the program that was requested, as `python WORDS...` is in its environment and directory."""
+    if request["session"]:
+        os.setsid()
+    os.environ.clear()
+    os.environ.update(request["env"])
+    os.chdir(request["cwd"])
+    _open_streams()
+    words: list[str] = request["words"]
+    paths = [path for path in request["env"].get("PYTHONPATH", "").split(os.pathsep) if path]
+    sys.path[0:1] = paths  # the server's own script was started from the directory that this removes
+    importlib.invalidate_caches()
+    if "xdist" in sys.modules and not request["session"]:
+        _fork_xdist_workers()
+    if words[0] == "-m":
+        sys.argv = words[1:]
+        sys.path.insert(0, request["cwd"])
+        runpy.run_module(words[1], run_name="__main__", alter_sys=True)
+    elif words[0] == "-c":
+        sys.argv = ["-c", *words[2:]]
+        sys.path.insert(0, "")
+        main = sys.modules["__main__"] = types.ModuleType("__main__")
+        exec(compile(words[1], "<string>", "exec"), main.__dict__)
+    else:
+        sys.argv = words
+        sys.path.insert(0, os.path.dirname(os.path.abspath(words[0])))
+        runpy.run_path(words[0], run_name="__main__")
+
+
+def _open_streams() -> None:
+    """New objects for the standard streams: how they buffer depends on what they lead to."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        buffered = open(number, "wb" if number else "rb", closefd=False)  # noqa: SIM115
+        eager = number == 2 or os.isatty(number)
+        errors = "backslashreplace" if number == 2 else "strict"
+        stream = io.TextIOWrapper(buffered, encoding="utf-8", errors=errors, line_buffering=eager)
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
+
+
+def _fork_xdist_workers() -> None:
+    """Let xdist start its workers by the server, too. Not in a program that leads a session: they are to be in that."""
+    from execnet import gateway_io
+    from execnet.gateway_base import Popen2IO
+
+    def start(self: Any, args: list[str], execmodel: Any) -> None:
+        words = [word for word in args if word != "-u"]
+        self.popen = Process(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        Popen2IO.__init__(self, self.popen.stdin, self.popen.stdout, execmodel=execmodel)
+
+    gateway_io.Popen2IOMaster.__init__ = start  # type: ignore[method-assign]
+
+
+def _main() -> None:
+    _preload()
+    request = _Server(sys.argv[1]).serve()
+    if request is not None:
+        _run_program(request)
+
+
+if sys.platform != "linux" and not os.environ.get(ADDRESS):
+    Process = subprocess.Popen  # type: ignore[misc,assignment]
+    run = subprocess.run  # type: ignore[assignment]
+
+if __name__ == "__main__":
+    sys.modules["fork_server"] = sys.modules["__main__"]
+    _main()

@@ -1,0 +1,125 @@
+"""A program of the fork server behaves as one that an interpreter of its own runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import fork_server
+import pytest
+
+PYTHON = [sys.executable, "-c"]
+BOTH = pytest.mark.parametrize("start", [fork_server, subprocess], ids=["fork", "interpreter"])
+
+
+def run(start: Any, code: str, **options: Any) -> Any:
+    return start.run([*PYTHON, code, "an argument"], capture_output=True, text=True, timeout=30, **options)
+
+
+@BOTH
+def test_output_errors_and_exit_code_are_the_programs(start: Any) -> None:
+    done = run(start, "import sys; print('out'); print('err', file=sys.stderr); sys.exit(3)")
+    assert (done.stdout, done.stderr, done.returncode) == ("out\n", "err\n", 3)
+
+
+@BOTH
+def test_exception_ends_the_program_with_a_traceback_and_1(start: Any) -> None:
+    done = run(start, "raise KeyError('no idea')")
+    assert done.returncode == 1
+    assert done.stderr.startswith("Traceback")
+    assert done.stderr.endswith("KeyError: 'no idea'\n")
+
+
+@BOTH
+def test_environment_directory_and_arguments_are_those_that_were_given(start: Any, tmp_path: Path) -> None:
+    code = """if True:
+        import json, os, sys, tempfile
+        print(json.dumps([os.getcwd(), sys.argv, tempfile.gettempdir(), "HOME" in os.environ]))
+    """
+    done = run(start, code, cwd=tmp_path, env={"PATH": os.environ["PATH"], "TMPDIR": str(tmp_path)})
+    assert json.loads(done.stdout) == [str(tmp_path), ["-c", "an argument"], str(tmp_path), False]
+
+
+@BOTH
+def test_module_of_the_directory_is_found(start: Any, tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text("import sys; print(__name__, sys.argv[1:])")
+    done = start.run([sys.executable, "-m", "own", "x"], cwd=tmp_path, capture_output=True, text=True, timeout=30)
+    assert done.stdout == "__main__ ['x']\n", done.stderr
+
+
+@BOTH
+def test_script_runs_with_its_own_directory_on_the_path(start: Any, tmp_path: Path) -> None:
+    (tmp_path / "beside.py").write_text("VALUE = 7")
+    (tmp_path / "script.py").write_text("import beside; print(__name__, beside.VALUE)")
+    command = [sys.executable, str(tmp_path / "script.py")]
+    assert start.run(command, capture_output=True, text=True, timeout=30).stdout == "__main__ 7\n"
+
+
+@BOTH
+def test_standard_input_is_read_to_its_end(start: Any) -> None:
+    assert run(start, "import sys; print(sys.stdin.read().upper())", input="text").stdout == "TEXT\n"
+
+
+@BOTH
+def test_exit_handlers_run_and_what_was_printed_last_arrives(start: Any) -> None:
+    done = run(start, "import atexit; atexit.register(print, 'at exit'); print('x' * 100_000)")
+    assert done.stdout == "x" * 100_000 + "\nat exit\n"
+
+
+@BOTH
+def test_program_that_takes_too_long_is_killed(start: Any) -> None:
+    with pytest.raises(subprocess.TimeoutExpired):
+        start.run([*PYTHON, "import time; time.sleep(600)"], stdout=subprocess.PIPE, timeout=0.2)
+
+
+@pytest.mark.parametrize("start", [fork_server.Process, subprocess.Popen], ids=["fork", "interpreter"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+def test_signal_ends_the_program_as_an_interpreters(start: Any, number: int) -> None:
+    if start is subprocess.Popen and signal.getsignal(number) is signal.SIG_IGN:
+        pytest.skip("this run ignores the signal, and so does an interpreter that it starts")
+    code = "import time\nprint('ready', flush=True)\ntime.sleep(600)"
+    process = start([*PYTHON, code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(number)
+    assert process.wait(10) == -number
+    process.communicate(timeout=10)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is no fork server")
+def test_programs_end_with_their_client() -> None:
+    """A test process that is killed leaves neither its fork server nor what that runs."""
+    code = f"""
+import sys, time
+sys.path.insert(0, {str(Path(fork_server.__file__).parent)!r})
+import fork_server
+program = fork_server.Process([sys.executable, "-c", "import time; time.sleep(600)"])
+print(program.pid, fork_server._server.pid, flush=True)
+time.sleep(600)
+"""
+    environment = {name: value for name, value in os.environ.items() if name != fork_server.ADDRESS}
+    with subprocess.Popen([*PYTHON, code], stdout=subprocess.PIPE, text=True, env=environment) as client:
+        assert client.stdout is not None
+        pids = [int(word) for word in client.stdout.readline().split()]
+        client.kill()
+    for pid in pids:
+        _wait_for_end(pid)
+
+
+def _wait_for_end(pid: int) -> None:
+    deadline = time.monotonic() + 20
+    while _runs(pid):
+        assert time.monotonic() < deadline, f"process {pid} still runs"
+        time.sleep(0.02)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return " Z " not in Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
