@@ -15,20 +15,33 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .config import BudgetAction, ConfigError, EmulatorConfig, Isolation, MemoryLimit, Tier
+    from .control.agent_replies import PromptText, ReplyInfo, Workplace
     from .control.agents import Reply
-    from .control.faults import Drop, Outcome
-    from .control.stubs import Output
-    from .control_client.agents import Agent, Agents, PromptText, ReplyHandle, ReplyInfo, Workplace
+    from .control.faults import Drop, FaultInfo, Outcome
+    from .control.operations import OperationName
+    from .control.records import (
+        CallbackErrorRecord,
+        CommandRecord,
+        CommandSource,
+        EventRecord,
+        LogLine,
+        PromptRecord,
+        RequestRecord,
+        SandboxRecord,
+        SnapshotRecord,
+        SocketRecord,
+    )
+    from .control.stubs import Output, StubInfo
+    from .control_client.agents import Agent, Agents, ReplyHandle
     from .control_client.base_emulator import Account, BaseEmulator
-    from .control_client.callbacks import CallbackError, CallbackErrorInfo
+    from .control_client.callbacks import CallbackError
     from .control_client.clock import Clock
-    from .control_client.commands import Commands, Stub, StubInfo
+    from .control_client.commands import Commands, StubHandle
     from .control_client.connection import InsecureConnectionWarning
     from .control_client.controls import Controls
-    from .control_client.faults import Fault, FaultInfo, Faults
-    from .control_client.inventory import HeldSandbox, HeldSnapshot, HeldSocket, Inventory, LogLine
-    from .control_client.journal import Command, CommandSource, Event, Journal, Prompt, Request
-    from .control_client.operations import OperationName
+    from .control_client.faults import FaultHandle, Faults
+    from .control_client.inventory import Inventory
+    from .control_client.journal import Journal
     from .control_client.remote import RemoteEmulator
     from .control_client.transport import EmulatorError
     from .control_client.view import AccountView
@@ -43,9 +56,9 @@ __all__ = [
     "BaseEmulator",
     "BudgetAction",
     "CallbackError",
-    "CallbackErrorInfo",
+    "CallbackErrorRecord",
     "Clock",
-    "Command",
+    "CommandRecord",
     "CommandSource",
     "Commands",
     "ConfigError",
@@ -54,13 +67,10 @@ __all__ = [
     "Emulator",
     "EmulatorConfig",
     "EmulatorError",
-    "Event",
-    "Fault",
+    "EventRecord",
+    "FaultHandle",
     "FaultInfo",
     "Faults",
-    "HeldSandbox",
-    "HeldSnapshot",
-    "HeldSocket",
     "InsecureConnectionWarning",
     "Inventory",
     "Isolation",
@@ -71,15 +81,18 @@ __all__ = [
     "OperationName",
     "Outcome",
     "Output",
-    "Prompt",
+    "PromptRecord",
     "PromptText",
     "RemoteEmulator",
     "Reply",
     "ReplyHandle",
     "ReplyInfo",
-    "Request",
+    "RequestRecord",
+    "SandboxRecord",
     "ScenarioError",
-    "Stub",
+    "SnapshotRecord",
+    "SocketRecord",
+    "StubHandle",
     "StubInfo",
     "Tier",
     "Workplace",
@@ -87,22 +100,35 @@ __all__ = [
 
 _MODULES = {
     "config": ("BudgetAction", "ConfigError", "EmulatorConfig", "Isolation", "MemoryLimit", "Tier"),
+    "control.agent_replies": ("PromptText", "ReplyInfo", "Workplace"),
     "control.agents": ("Reply",),
-    "control.faults": ("Drop", "Outcome"),
-    "control.stubs": ("Output",),
-    "control_client.agents": ("Agent", "Agents", "PromptText", "ReplyHandle", "ReplyInfo", "Workplace"),
-    "control_client.callbacks": ("CallbackError", "CallbackErrorInfo"),
+    "control.faults": ("Drop", "FaultInfo", "Outcome"),
+    "control.operations": ("OperationName",),
+    "control.records": (
+        "CallbackErrorRecord",
+        "CommandRecord",
+        "CommandSource",
+        "EventRecord",
+        "LogLine",
+        "PromptRecord",
+        "RequestRecord",
+        "SandboxRecord",
+        "SnapshotRecord",
+        "SocketRecord",
+    ),
+    "control.stubs": ("Output", "StubInfo"),
+    "control_client.agents": ("Agent", "Agents", "ReplyHandle"),
+    "control_client.base_emulator": ("Account", "BaseEmulator"),
+    "control_client.callbacks": ("CallbackError",),
     "control_client.clock": ("Clock",),
-    "control_client.commands": ("Commands", "Stub", "StubInfo"),
+    "control_client.commands": ("Commands", "StubHandle"),
     "control_client.connection": ("InsecureConnectionWarning",),
     "control_client.controls": ("Controls",),
-    "control_client.base_emulator": ("Account", "BaseEmulator"),
-    "control_client.faults": ("Fault", "FaultInfo", "Faults"),
-    "control_client.inventory": ("HeldSandbox", "HeldSnapshot", "HeldSocket", "Inventory", "LogLine"),
-    "control_client.journal": ("Command", "CommandSource", "Event", "Journal", "Prompt", "Request"),
-    "control_client.transport": ("EmulatorError",),
-    "control_client.operations": ("OperationName",),
+    "control_client.faults": ("FaultHandle", "Faults"),
+    "control_client.inventory": ("Inventory",),
+    "control_client.journal": ("Journal",),
     "control_client.remote": ("RemoteEmulator",),
+    "control_client.transport": ("EmulatorError",),
     "control_client.view": ("AccountView",),
     "emulator": ("Emulator",),
     "scenario": ("Loaded", "ScenarioError"),

@@ -16,7 +16,6 @@ from .cage.toolchains import Toolchains
 from .cage.zygote import Zygote
 from .config import EmulatorConfig
 from .control.agent_replies import AgentReplies
-from .control.agents import Agents
 from .control.callbacks import CallbackErrors
 from .control.clock import Clock
 from .control.faults import Faults
@@ -88,7 +87,7 @@ def compose(
     """
     store, live, turns = Store(), LiveSandboxes(), Turns()
     signals, background, durability = Signals(), BackgroundTasks(), Durability(state_writer)
-    journal, faults, stubs, agents = Journal(), Faults(randomness), Stubs(randomness), Agents()
+    journal, faults, stubs = Journal(), Faults(randomness), Stubs(randomness)
     agent_replies, callback_errors = AgentReplies(randomness), CallbackErrors(randomness)
     toolchains = Toolchains()
     provisioner = Provisioner(run_dir, zygote, chosen_isolation, toolchains.shell, workers)
@@ -103,9 +102,7 @@ def compose(
 
     command_stubs = CommandStubs(stubs, store, live, workers, recorder)
     file_writes = FileWrites(clock, live, recorder)
-    agent_runs = AgentRuns(
-        clock, live, journal, agent_replies, agents, chosen_isolation, sessions, file_writes, recorder
-    )
+    agent_runs = AgentRuns(clock, live, journal, agent_replies, chosen_isolation, sessions, file_writes, recorder)
     starter = SandboxStarter(
         config,
         live,
@@ -174,7 +171,6 @@ def compose(
         faults=faults,
         stubs=stubs,
         agent_replies=agent_replies,
-        agents=agents,
         callback_errors=callback_errors,
         chosen_isolation=chosen_isolation,
         zygote=zygote,

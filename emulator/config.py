@@ -1,15 +1,15 @@
-"""Every setting of an emulator: its default, what it may be, and where it comes from."""
+"""The settings of an emulator, each described once: `Emulator(...)` and the command line have the same."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Optional, Union, get_args
+from typing import Any, Literal, Optional, get_args
 
-from .cage.isolation import LEVELS
+from .control.description import check_values, option, options_of
+from .control.names import suggestion
 
-ISOLATION_LEVELS = ("auto", *LEVELS)
 #: How sandboxes are kept apart; `auto` takes the strongest level that works on the machine.
 Isolation = Literal["auto", "namespace", "bwrap", "process"]
 #: Plans, with their rate and plan limits.
@@ -19,8 +19,6 @@ MemoryLimit = Literal["process", "sandbox"]
 #: What happens to a sandbox whose budget is spent.
 BudgetAction = Literal["pause", "destroy"]
 TIERS = get_args(Tier)
-MEMORY_LIMITS = get_args(MemoryLimit)
-BUDGET_ACTIONS = get_args(BudgetAction)
 
 
 class ConfigError(ValueError):
@@ -31,81 +29,71 @@ class ConfigError(ValueError):
 
 @dataclass(frozen=True)
 class EmulatorConfig:
-    """host, port: where to listen; port 0 takes a free one. api_key: None makes a random one.
-    admin_key: what the emulator's own controls want (`/_emulator/…`); None makes a random one.
-    isolation: `auto`, or a level by name, which then never degrades. state_dir: a directory in which
-    everything survives the emulator's end, by `kill -9` too; None: a temporary one, removed at the end.
-    seed: makes ids repeatable. tier: free, pro or team turns rate and plan limits on.
-    budget_action: what happens at 100 % of a budget. allow_hosts: names that may stand in a Host header besides
-    loopback names and plain addresses. allow_unenforced: create sandboxes with network modes that the isolation in use
-    cannot enforce, instead of refusing them. limits: hold each sandbox to its memory, cores and processes.
-    memory_limit: what memory_mb holds: each `process`, or by a control group the whole `sandbox`, which makes a create
-    slower and needs the right to make groups. scenario: a file (TOML, YAML, JSON) of what is there from the start; a
-    state directory that holds something already has its own."""
+    """The settings of an emulator."""
 
-    host: str = "127.0.0.1"
-    port: int = 0
-    api_key: Optional[str] = None
-    admin_key: Optional[str] = None
-    isolation: str = "auto"
-    state_dir: Optional[Path] = None
-    seed: Optional[int] = None
-    tier: Optional[str] = None
-    budget_action: str = "pause"
-    allow_hosts: tuple[str, ...] = ()
-    allow_unenforced: bool = False
-    limits: bool = True
-    memory_limit: str = "process"
-    scenario: Optional[Path] = None
+    host: str = option("127.0.0.1", "Address to listen on.")
+    port: int = option(0, "Port to listen on; 0: a free one.", at_least=0, at_most=65535)
+    api_key: Optional[str] = option(
+        None, "API key of the first account; a random one by default.", environment="CAGED_EMULATOR_API_KEY"
+    )
+    admin_key: Optional[str] = option(
+        None,
+        "Key of the emulator's own controls (`/_emulator/…`); a random one by default.",
+        environment="CAGED_EMULATOR_ADMIN_KEY",
+    )
+    isolation: Isolation = option(
+        "auto",
+        "How sandboxes are isolated: a level, which never degrades, or the strongest that works (`auto`).",
+        environment="CAGED_ISOLATION",
+    )
+    state_dir: Optional[Path] = option(
+        None, "Directory in which everything survives the emulator's end; a temporary one by default."
+    )
+    seed: Optional[int] = option(None, "Makes ids the same on every run.")
+    tier: Optional[Tier] = option(None, "Plan whose rate and plan limits apply; none by default.")
+    budget_action: BudgetAction = option("pause", "What happens to a sandbox whose budget is spent.")
+    allow_hosts: tuple[str, ...] = option(
+        (), "Names to accept in the Host header, besides loopback names and plain addresses.", flag="--allow-host"
+    )
+    allow_unenforced: bool = option(
+        False, "Create sandboxes whose network mode the isolation cannot enforce, instead of refusing them."
+    )
+    limits: bool = option(True, "Hold each sandbox to its memory, cores and processes.", flag="--limits/--no-limits")
+    memory_limit: MemoryLimit = option(
+        "process",
+        "What memory_mb limits: each process, or by a control group the whole sandbox (a create is slower then, and the"
+        " right to make groups is needed).",
+    )
+    scenario: Optional[Path] = option(
+        None,
+        "File (TOML, YAML, JSON) that describes what is there from the start; `caged-emulator init` writes one. A state"
+        " directory that holds something already keeps its own.",
+    )
 
     def __post_init__(self) -> None:
-        if not isinstance(self.port, int) or not 0 <= self.port <= 65535:
-            raise ConfigError(f"port {self.port} is not between 0 and 65535")
+        try:
+            check_values(self)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(str(error)) from None
         for name, key in (("api_key", self.api_key), ("admin_key", self.admin_key)):
             if key is not None and not (key and key.isascii() and key.isprintable()):
                 raise ConfigError(f"{name} must be printable ASCII and not empty; leave it out for a random one")
-        if self.isolation not in ISOLATION_LEVELS:
-            raise ConfigError(f"isolation {self.isolation!r} is unknown; use one of {', '.join(ISOLATION_LEVELS)}")
-        if self.tier is not None and self.tier not in TIERS:
-            raise ConfigError(f"tier {self.tier!r} is unknown; use one of {', '.join(TIERS)}, or none")
-        if self.memory_limit not in MEMORY_LIMITS:
-            raise ConfigError(f"memory limit {self.memory_limit!r} is unknown; use process or sandbox")
-        if self.budget_action not in BUDGET_ACTIONS:
-            raise ConfigError(f"budget action {self.budget_action!r} is unknown; use pause or destroy")
 
     @classmethod
-    def make(
-        cls,
-        *,
-        host: str = "127.0.0.1",
-        port: int = 0,
-        api_key: Optional[str] = None,
-        admin_key: Optional[str] = None,
-        isolation: Optional[str] = None,
-        state_dir: Union[os.PathLike[str], str, None] = None,
-        seed: Optional[int] = None,
-        tier: Optional[str] = None,
-        budget_action: str = "pause",
-        allow_hosts: tuple[str, ...] = (),
-        allow_unenforced: bool = False,
-        limits: bool = True,
-        memory_limit: str = "process",
-        scenario: Union[os.PathLike[str], str, None] = None,
-    ) -> EmulatorConfig:
-        """From loosely typed arguments; isolation falls back to CAGED_ISOLATION, then `auto`."""
-        return cls(
-            host=host,
-            port=port,
-            api_key=api_key,
-            admin_key=admin_key,
-            isolation=isolation or os.environ.get("CAGED_ISOLATION") or "auto",
-            state_dir=Path(state_dir) if state_dir is not None else None,
-            seed=seed,
-            tier=tier,
-            budget_action=budget_action,
-            allow_hosts=tuple(allow_hosts),
-            allow_unenforced=allow_unenforced,
-            limits=limits,
-            memory_limit=memory_limit,
-            scenario=Path(scenario) if scenario is not None else None,
-        )
+    def make(cls, **settings: Any) -> EmulatorConfig:
+        """Make the settings from loosely typed values: paths may be texts, and `isolation` may be None, which means
+        CAGED_ISOLATION, then `auto`.
+
+        Raises:
+            TypeError: There is no such setting.
+            ConfigError: A setting cannot be used.
+        """
+        known = [one.name for one in options_of(cls)]
+        for name in settings:
+            if name not in known:
+                raise TypeError(f"{name}: is not a setting of an emulator{suggestion(name, known)}")
+        settings["isolation"] = settings.get("isolation") or os.environ.get("CAGED_ISOLATION") or "auto"
+        settings["allow_hosts"] = tuple(settings.get("allow_hosts", ()))
+        for name in ("state_dir", "scenario"):
+            settings[name] = Path(settings[name]) if settings.get(name) is not None else None
+        return cls(**settings)

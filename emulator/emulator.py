@@ -34,20 +34,30 @@ T = TypeVar("T")
 class Emulator(BaseEmulator):
     """A whole platform on 127.0.0.1, served from a thread.
 
-    Keyword arguments: host, port (0: a free one), api_key and admin_key (None: random ones), isolation (`auto`,
-    `namespace`, `bwrap`, `process`; None: CAGED_ISOLATION, then auto), state_dir (a directory in which everything
-    survives the end; None: nothing does), seed (repeatable ids), tier (`free`, `pro`, `team`: rate and plan limits on),
-    budget_action (`pause`, `destroy`), allow_hosts (names accepted in the Host header), allow_unenforced (create
-    sandboxes whose network mode the isolation cannot enforce), limits (hold sandboxes to memory, cores, processes),
-    memory_limit (memory_mb is of each `process`, or of the whole `sandbox`, by control groups), scenario
-    (a file that says what is there from the start: see `loaded`), allow_unused (do not report unused controls at the
-    end of a `with` block).
+    `start` and `stop` it, or use it as `with Emulator() as emulator:`. Its controls (faults, clock, journal …) are
+    those of its first account; `for_account` and `account` have those of another one. Two emulators in one process do
+    not know of each other.
 
-    Its controls (faults, clock, journal …) are those of its first account; `for_account` and `account` have those of
-    another one.
+    Args:
+        host: Address to listen on.
+        port: Port to listen on; 0: a free one.
+        api_key: API key of the first account; a random one by default.
+        admin_key: Key of the emulator's own controls (`/_emulator/…`); a random one by default.
+        isolation: How sandboxes are isolated: a level, which never degrades (`namespace`, `bwrap`, `process`), or the
+            strongest that works (`auto`). None: CAGED_ISOLATION, then `auto`.
+        state_dir: Directory in which everything survives the emulator's end; a temporary one by default.
+        seed: Makes ids the same on every run.
+        tier: Plan whose rate and plan limits apply (`free`, `pro`, `team`); none by default.
+        budget_action: What happens to a sandbox whose budget is spent: `pause` or `destroy`.
+        allow_hosts: Names to accept in the Host header, besides loopback names and plain addresses.
+        allow_unenforced: Create sandboxes whose network mode the isolation cannot enforce, instead of refusing them.
+        limits: Hold each sandbox to its memory, cores and processes.
+        memory_limit: What memory_mb limits: each `process`, or by a control group the whole `sandbox`.
+        scenario: File (TOML, YAML, JSON) that describes what is there from the start; see `loaded`.
+        allow_unused: Do not report unused controls at the end of a `with` block.
 
-    `start` and `stop`, or `with Emulator() as emulator:`. ConfigError for a setting that cannot be used.
-    Two emulators in one process do not know of each other.
+    Raises:
+        ConfigError: A setting cannot be used.
     """
 
     def __init__(
@@ -69,22 +79,9 @@ class Emulator(BaseEmulator):
         scenario: Union[str, os.PathLike[str], None] = None,
         allow_unused: bool = False,
     ) -> None:
-        self.config = EmulatorConfig.make(
-            host=host,
-            port=port,
-            api_key=api_key,
-            admin_key=admin_key,
-            isolation=isolation,
-            state_dir=state_dir,
-            seed=seed,
-            tier=tier,
-            budget_action=budget_action,
-            allow_hosts=allow_hosts,
-            allow_unenforced=allow_unenforced,
-            limits=limits,
-            memory_limit=memory_limit,
-            scenario=scenario,
-        )
+        settings = dict(locals())
+        del settings["self"], settings["allow_unused"]
+        self.config = EmulatorConfig.make(**settings)
         self._allow_unused = allow_unused
         self._runtime: Optional[Runtime] = None
         self._control: Optional[AdminClient] = None
@@ -197,13 +194,13 @@ class Emulator(BaseEmulator):
     def _raise_failures(self, runtime: Runtime) -> None:
         # Checked directly first: most blocks end without any, and need no connection for that.
         platform = runtime.platform
-        if platform.callback_errors.of("*"):
+        if platform.callback_errors.list("*"):
             self.raise_callback_errors(account="*")
         if self._allow_unused:
             return
         first = platform.accounts.first()
         controls = (platform.faults, platform.stubs, platform.agent_replies)
-        texts = self.unused() if first is not None and any(one.of(first.id) for one in controls) else []
+        texts = self.unused() if first is not None and any(one.list(first.id) for one in controls) else []
         for account in list(self._control.usage.created_accounts) if self._control is not None else ():
             if account in platform.store.accounts:
                 texts += [f"in account {account}: {text}" for text in self.for_account(account).unused()]

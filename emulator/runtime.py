@@ -248,10 +248,11 @@ class Runtime:
 
     async def _apply(self, scenario: Scenario) -> Loaded:
         from .scenario.applying import apply
+        from .wire.internal_calls import Direct
 
         account = self.platform.accounts.first()
         assert account is not None, "an emulator has an account before it serves"
-        loaded = await apply(self.platform, account, scenario)
+        loaded = await apply(self.platform, account, scenario, Direct(self.platform, account))
         self.platform.commit()
         return loaded
 

@@ -10,7 +10,8 @@ import httpx
 import pytest
 
 from caged.emulator import Account, EmulatorError, RemoteEmulator
-from caged.emulator.control_client.transport import IdOrObject, Refused, id_of
+from caged.emulator.control.identifiers import IdOrObject, id_of
+from caged.emulator.control_client.transport import Refused
 
 from ._target import Target
 

@@ -116,7 +116,7 @@ class EmulatorScope:
             if self._touched_emulator():
                 emulator.take_back()
                 if emulator._link.usage.changed:
-                    emulator.forget()
+                    emulator.reset_controls()
                     emulator.clear_callback_errors()
                     emulator._link.usage.changed = False
         except EmulatorError:

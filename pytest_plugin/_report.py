@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from caged.emulator.control_client.journal import Request
+    from caged.emulator.control.records import RequestRecord
     from caged.emulator.control_client.view import AccountView
 
     from ._creations import Creations
@@ -66,7 +66,7 @@ def _add(sections: list[Section], title: str, lines: Iterable[str]) -> None:
         sections.append((title, text))
 
 
-def _requests(requests: list[Request]) -> Iterable[str]:
+def _requests(requests: list[RequestRecord]) -> Iterable[str]:
     for request in requests:
         yield f"{request} ({request.duration_ms:.0f} ms)"
         for warning in request.warnings:

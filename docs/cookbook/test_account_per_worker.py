@@ -11,7 +11,7 @@ def work(url, admin_key, name):
             account.commands.stub("whoami", f"{name}\n")
             box = client.sandboxes.create()
             said = client.sandboxes.exec(box.id, "whoami").output
-            return said, len(client.sandboxes.list()), len(account.journal.execs())
+            return said, len(client.sandboxes.list()), len(account.journal.commands())
 
 
 def test_four_workers_share_one_emulator():

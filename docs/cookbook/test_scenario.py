@@ -26,7 +26,7 @@ times = 3
 
 def test_it_begins_with_a_scenario(caged, caged_emulator, tmp_path):
     (tmp_path / "web.toml").write_text(SCENARIO)
-    web = caged_emulator.load(tmp_path / "web.toml").sandboxes["web"]
+    web = caged_emulator.load_scenario(tmp_path / "web.toml").sandboxes["web"]
     assert caged.sandboxes.exec(web, 'cat app.py; claude -p "Look"').output == "print('hello')\nI have looked at it.\n"
     with pytest.raises(CagedServerError):
         caged_emulator.client(max_retries=0).files.write(web, "app.py", "")

@@ -19,7 +19,7 @@ import click
 #: Each is the `command` of the module of its name.
 COMMANDS = (
     "accounts",
-    "agent",
+    "agents",
     "clock",
     "commands",
     "demo",
@@ -32,7 +32,7 @@ COMMANDS = (
     "import",
     "init",
     "journal",
-    "load",
+    "load-scenario",
     "logs",
     "reset",
     "serve",
@@ -44,7 +44,7 @@ COMMANDS = (
     "verify",
 )
 #: Names that no module can have.
-_MODULES = {"device-login": "device_login", "import": "import_"}
+_MODULES = {"device-login": "device_login", "import": "import_", "load-scenario": "load_scenario"}
 
 
 class _Lazy(click.Group):

@@ -6,34 +6,35 @@ import click
 
 from ..control_client.base_emulator import BaseEmulator
 from .control import require_known, unscoped_options
+from .tables import json_option, show
 
 
 @click.group("accounts")
 def command() -> None:
-    """Make and remove accounts of the running emulator; each sees nothing of the others."""
+    """Create, list and delete accounts of the running emulator; each sees nothing of the others."""
 
 
 @command.command("create")
 @click.argument("name", default="test")
 @unscoped_options
 def create(emulator: BaseEmulator, name: str) -> None:
-    """Prints the id and the key of a new one."""
+    """Create an account. Prints its id and its API key."""
     made = emulator.create_account(name)
     click.echo(f"{made.id} {made.api_key}")
 
 
 @command.command("list")
+@json_option
 @unscoped_options
-def listed(emulator: BaseEmulator) -> None:
-    """Oldest first."""
-    for account in emulator.accounts():
-        click.echo(f"{account.id} {account.api_key}")
+def list_accounts(emulator: BaseEmulator, as_json: bool) -> None:
+    """List accounts with a full API key of each, oldest first."""
+    show(emulator.accounts(), as_json, ["id", "api_key"])
 
 
 @command.command("delete")
 @click.argument("account_id", metavar="ID")
 @unscoped_options
 def delete(emulator: BaseEmulator, account_id: str) -> None:
-    """Remove one with everything in it."""
+    """Delete an account with everything in it."""
     require_known("account", account_id, [account.id for account in emulator.accounts()])
     emulator.delete_account(account_id)

@@ -7,15 +7,15 @@ from typing import Any, Optional
 
 import click
 
+from ..control.clock import Advance, Tick
 from ..control_client.base_emulator import BaseEmulator
-from ..control_client.clock import Clock
-from .control import control_options, given
-from .signature import options_of
+from .control import control_options
+from .derived_options import described_options
 
 
 @click.group("clock")
 def command() -> None:
-    """Look at, stop and move the time that the running emulator goes by."""
+    """Show, stop and move the time of the running emulator."""
 
 
 def _show(now: datetime, emulator: BaseEmulator) -> None:
@@ -25,7 +25,7 @@ def _show(now: datetime, emulator: BaseEmulator) -> None:
 @command.command("now")
 @control_options
 def now(emulator: BaseEmulator) -> None:
-    """Print it."""
+    """Print the time."""
     _show(emulator.clock.now(), emulator)
 
 
@@ -33,37 +33,37 @@ def now(emulator: BaseEmulator) -> None:
 @click.argument("at", required=False)
 @control_options
 def freeze(emulator: BaseEmulator, at: Optional[str]) -> None:
-    """Stop it, now or AT a moment (2030-01-01T00:00:00Z)."""
+    """Stop the time, now or AT a moment (2030-01-01T00:00:00Z)."""
     _show(emulator.clock.freeze(at), emulator)
 
 
 @command.command("unfreeze")
 @control_options
 def unfreeze(emulator: BaseEmulator) -> None:
-    """Let it go on from where it stands."""
+    """Let the time go on from where it stands."""
     _show(emulator.clock.unfreeze(), emulator)
 
 
 @command.command("advance")
-@options_of(Clock.advance)
+@described_options(Advance)
 @control_options
 def advance(emulator: BaseEmulator, **options: Any) -> None:
-    """Move it on. What becomes due on the way has happened when this returns."""
-    if not given(options):
+    """Move the time on. What becomes due on the way has happened when this returns."""
+    if not options:
         raise click.UsageError("say how far, by one or more of --seconds, --minutes, --hours, --days")
-    _show(emulator.clock.advance(**given(options)), emulator)
+    _show(emulator.clock.advance(**options), emulator)
 
 
 @command.command("tick")
-@options_of(Clock.tick)
+@described_options(Tick)
 @control_options
 def tick(emulator: BaseEmulator, **options: Any) -> None:
-    """Move it on by a second."""
-    _show(emulator.clock.tick(**given(options)), emulator)
+    """Move the time on by a second."""
+    _show(emulator.clock.tick(**options), emulator)
 
 
 @command.command("reset")
 @control_options
 def reset(emulator: BaseEmulator) -> None:
-    """Back to the emulator's own time."""
+    """Return to the emulator's own time."""
     _show(emulator.clock.reset(), emulator)

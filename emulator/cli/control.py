@@ -1,26 +1,33 @@
-"""What the commands that control a running emulator have in common."""
+"""The options and commands that the groups for controlling a running emulator have in common."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Optional, Union
 
 import click
 
 from ..control.names import suggestion
+from ..control.queries import ControlQuery
+from ..control_client.agents import Agents
+from ..control_client.commands import Commands
+from ..control_client.faults import Faults
 from ..control_client.remote import RemoteEmulator
 from ..control_client.transport import EmulatorError
+from .derived_options import described_options
+from .tables import json_option, show
 from .target import Target, TargetSelection, plain_warnings, target_options
 
 
 def control_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that choose an emulator, and `--account`; the command gets the emulator, scoped to that account, as
-    `emulator`."""
+    """Give a command the options that choose an emulator, and `--account`.
+
+    It gets the emulator, scoped to that account, as `emulator`."""
 
     @target_options
-    @click.option("--account", metavar="ID", help="Whose; `*` for all. [the first account]")
+    @click.option("--account", metavar="ID", help="Account, or `*` for all. [default: the first account]")
     @functools.wraps(command)
     def controlling(selection: TargetSelection, account: Optional[str], **options: Any) -> None:
         with connected(selection.choose(), account) as emulator:
@@ -30,7 +37,7 @@ def control_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def unscoped_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """As `control_options`, for a command that is about no account."""
+    """Give a command the options that choose an emulator, which it gets as `emulator`."""
 
     @target_options
     @functools.wraps(command)
@@ -43,7 +50,7 @@ def unscoped_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @contextmanager
 def connected(target: Target, account: Optional[str] = None) -> Iterator[RemoteEmulator]:
-    """The emulator, scoped to an account; what it refuses becomes the command's error."""
+    """Connect to the emulator, scoped to an account. Its errors become the command's."""
     try:
         with plain_warnings(), RemoteEmulator(target.base_url, target.admin_key, account=account) as emulator:
             yield emulator
@@ -51,13 +58,8 @@ def connected(target: Target, account: Optional[str] = None) -> Iterator[RemoteE
         raise click.ClickException(str(error)) from error
 
 
-def given(options: dict[str, Any]) -> dict[str, Any]:
-    """The options that were given."""
-    return {name: value for name, value in options.items() if value is not None and value is not False}
-
-
 def require_known(kind: str, identifier: str, known: Iterable[str], where: str = "") -> None:
-    """ClickException when an id is not one of those that exist where the command looks."""
+    """Raise ClickException unless an id is one of those that exist where the command looks."""
     ids = list(known)
     if identifier not in ids:
         raise click.ClickException(f"{kind} not found{where}: {identifier}{suggestion(identifier, ids)}")
@@ -67,3 +69,35 @@ def scope_of(emulator: RemoteEmulator) -> str:
     """Where a command looks, for an error's text."""
     selected = emulator.selected_account
     return "" if selected in (None, "*") else f" in account {selected}"
+
+
+def add_list_commands(
+    group: click.Group, noun: str, collection: Callable[[RemoteEmulator], Union[Faults, Commands, Agents]]
+) -> None:
+    """Add the commands that are the same for each kind of control: list, remove, clear.
+
+    Args:
+        group: Where they are added.
+        noun: What one control is called.
+        collection: Returns the controls of an emulator.
+    """
+
+    @group.command("list", help=f"List each {noun} that applies to the account, in the order in which they are tried.")
+    @described_options(ControlQuery)
+    @json_option
+    @control_options
+    def list_controls(emulator: RemoteEmulator, as_json: bool, **options: Any) -> None:
+        show(collection(emulator).list(**options), as_json)
+
+    @group.command("remove", help=f"Remove one {noun} by its ID.")
+    @click.argument("identifier", metavar="ID")
+    @control_options
+    def remove(emulator: RemoteEmulator, identifier: str) -> None:
+        known = collection(emulator).list(account=emulator.selected_account or "*")
+        require_known(noun, identifier, [one.id for one in known], scope_of(emulator))
+        collection(emulator).remove(identifier)
+
+    @group.command("clear", help=f"Remove each {noun} that was added for exactly the account.")
+    @control_options
+    def clear(emulator: RemoteEmulator) -> None:
+        collection(emulator).clear()

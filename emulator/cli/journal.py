@@ -1,70 +1,61 @@
-"""`caged-emulator journal`: what was asked of a running emulator, and what happened."""
+"""`caged-emulator journal`: the requests to a running emulator, and what happened in its sandboxes."""
 
 from __future__ import annotations
 
-import dataclasses
-import json
-from collections.abc import Sequence
 from typing import Any
 
 import click
 
+from ..control.queries import CommandQuery, EventQuery, PromptQuery, RequestQuery
 from ..control_client.base_emulator import BaseEmulator
-from ..control_client.journal import Journal
-from .control import control_options, given
-from .signature import options_of
-
-_as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object a line, with everything.")
+from .control import control_options
+from .derived_options import described_options
+from .tables import json_option, show
 
 
 @click.group("journal")
 def command() -> None:
-    """Look at what was asked of the running emulator. Oldest first."""
-
-
-def _print(entries: Sequence[Any], as_json: bool) -> None:
-    for entry in entries:
-        click.echo(json.dumps(dataclasses.asdict(entry)) if as_json else str(entry))
+    """List what the running emulator has recorded, oldest first."""
 
 
 @command.command("requests")
-@options_of(Journal.requests)
-@_as_json
+@described_options(RequestQuery)
+@json_option
 @control_options
 def requests(emulator: BaseEmulator, as_json: bool, **options: Any) -> None:
-    """Requests with their answers. `--path` and `--operation` are patterns."""
-    _print(emulator.journal.requests(**given(options)), as_json)
+    """List requests with their answers."""
+    show(emulator.journal.requests(**options), as_json)
 
 
 @command.command("commands")
-@options_of(Journal.execs)
-@_as_json
+@described_options(CommandQuery)
+@json_option
 @control_options
 def commands(emulator: BaseEmulator, as_json: bool, **options: Any) -> None:
-    """Commands, by whatever way they came."""
-    _print(emulator.journal.execs(**given(options)), as_json)
+    """List commands, by whatever way they came into a sandbox."""
+    show(emulator.journal.commands(**options), as_json)
 
 
 @command.command("prompts")
-@options_of(Journal.prompts)
-@_as_json
+@described_options(PromptQuery)
+@json_option
 @control_options
 def prompts(emulator: BaseEmulator, as_json: bool, **options: Any) -> None:
-    """What agents were asked."""
-    _print(emulator.journal.prompts(**given(options)), as_json)
+    """List prompts to agents, with their replies."""
+    show(emulator.journal.prompts(**options), as_json)
 
 
 @command.command("events")
-@options_of(Journal.events)
-@_as_json
+@described_options(EventQuery)
+@json_option
 @control_options
 def events(emulator: BaseEmulator, as_json: bool, **options: Any) -> None:
-    """What the platform records."""
-    _print(emulator.journal.events(**given(options)), as_json)
+    """List events as the platform records them."""
+    show(emulator.journal.events(**options), as_json)
 
 
 @command.command("clear")
 @control_options
 def clear(emulator: BaseEmulator) -> None:
-    """Forget it."""
+    """Remove all entries."""
     emulator.journal.clear()

@@ -29,7 +29,7 @@ def command(selection: TargetSelection, lines: int, following: bool) -> None:
             for line in tail(found.log_file, lines):
                 click.echo(line)
     except FileNotFoundError:
-        raise click.ClickException(f"{found.base_url} has no log any more: it has just ended") from None
+        raise click.ClickException(f"{found.base_url} has no log: it has just ended") from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None
 

@@ -1,4 +1,4 @@
-"""`caged-emulator spend`: money that agents in a sandbox have spent."""
+"""`caged-emulator spend`: spend money in a sandbox, as its agents do."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from .control import control_options, require_known, scope_of
 @click.command("spend")
 @click.argument("sandbox")
 @click.argument("usd", type=float, required=False)
-@click.option("--usd", "as_option", type=float, help="The same.")
+@click.option("--usd", "as_option", type=float, help="The amount, in place of the argument USD.")
 @control_options
 def command(emulator: RemoteEmulator, sandbox: str, usd: Optional[float], as_option: Optional[float]) -> None:
-    """Agents in SANDBOX have spent USD. Prints its whole cost; alerts, and the pause at its budget, have happened."""
+    """Spend USD in SANDBOX. Prints its total cost; alerts, and the pause at its budget, have happened by then."""
     if usd is not None and as_option is not None:
         raise click.UsageError("give the amount once: as USD, or as --usd")
     spent = usd if as_option is None else as_option

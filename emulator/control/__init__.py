@@ -1,2 +1,2 @@
-"""What makes the emulator a test double: clock, chance, journal, agents. Handed in from the top; the layers
-below ask through the small interfaces here and never look behind them."""
+"""Controls and records of the emulator: faults, stubs, replies, clock, randomness and journal. The platform receives
+them and decides by them."""

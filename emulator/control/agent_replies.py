@@ -1,121 +1,360 @@
-"""Replies of agents: in turn, by prompt, by a function, or from the host's real program."""
+"""Replies of agents: used one after the other, chosen by prompt, made by a function, or printed by the real program.
+
+An option of a reply is one field of `AgentReply` or `Reply`, and one parameter of the methods in `ReplyMethods` that
+take it. `platform/agent_runs.py` gives the replies.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
-from typing import Callable, Optional
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Callable, Generic, Optional, TypeVar, Union, overload
 
 from .agents import Prompt, Reply
-from .capacity import Capacity
-from .current_account import ALL_ACCOUNTS, in_order
-from .patterns import TextPattern
+from .current_account import ALL_ACCOUNTS
+from .description import given_values, nested, option
+from .identifiers import IdOrObject
+from .patterns import Pattern, TextPattern
 from .randomness import Randomness
+from .records import value
+from .registry import Control, ControlInfo, Registry
+from .values import Files, Text
 
-_EMPTY = Reply("")
+if TYPE_CHECKING:
+    from caged import Caged, ExecResult
+
+H = TypeVar("H")
+HS = TypeVar("HS")
+#: Characters of a reply's text in its description.
+_SHOWN = 60
 
 
 class NoReplyLeft(Exception):
     """Every reply of an agent was used as often as it may be."""
 
 
-@dataclass
-class AgentReply:
-    """One reply of an agent (the platform's name).
+class PromptText(str):
+    """The prompt's text, with what belongs to it: `agent`, `program`, `sandbox_id`, `session_id`, `cwd`, `arguments`;
+    `text` is the same as itself."""
+
+    agent: str
+    program: str
+    sandbox_id: str
+    session_id: str
+    cwd: str
+    arguments: Sequence[str]
+    text: str
+
+    @classmethod
+    def of(cls, prompt: Prompt) -> PromptText:
+        made = cls(prompt.text)
+        vars(made).update(vars(prompt))
+        return made
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """The sandbox of a prompt, for the function that answers it. Its calls are requests of the account, so that the
+    journal shows them.
 
     Attributes:
-        prompt: Pattern of the prompts that it answers; None: all.
-        function: Makes the reply instead of `reply`; when it returns None, the agent gives its default reply.
-        passthrough: The host's program answers.
-        times: How often it is used. Without it, replies for the same prompts are used in turn, the last one repeatedly.
-        optional: Not reported when it is never used.
-        allow_errors: An exception of `function`, or a file that cannot be written, does not fail the test.
+        id: Id of the sandbox.
+        cwd: The agent's working directory.
+        client: A client of the account.
     """
 
     id: str
-    account: str
+    cwd: str
+    client: Caged = field(repr=False)
+
+    def read(self, path: str) -> str:
+        """Read a file of the sandbox."""
+        return self.client.files.read(self.id, path)
+
+    def write(self, path: str, content: str) -> None:
+        """Write a file of the sandbox."""
+        self.client.files.write(self.id, path, content)
+
+    def exec(self, command: str) -> ExecResult:
+        """Run a command in the sandbox."""
+        return self.client.sandboxes.exec(self.id, command)
+
+
+#: A function that answers; with None the agent gives its default reply.
+Answerer = Callable[[PromptText, Workplace], Union[Reply, str, None]]
+
+
+@dataclass(frozen=True)
+class ReplyInfo(ControlInfo):
+    """A reply as the emulator has it."""
+
+    agent: str = value("The platform's name of the agent.", column=True)
+    used: int = value("How often it was given.", column=True)
+
+    @property
+    def is_unused(self) -> bool:
+        """Whether it was never given and is not optional."""
+        return not self.used and not self.optional
+
+    def __str__(self) -> str:
+        return f"{self.described}: used {self.used} times"
+
+
+@dataclass
+class AgentReply(Control):
+    """One reply of an agent: its options, and how often it was given.
+
+    Attributes:
+        agent: The platform's name of the agent.
+        reply: What the agent prints and does.
+        function: Makes the reply instead of `reply`; when it returns None, the agent gives its default reply.
+        used: How often it was given.
+    """
+
+    NOUN = "reply"
+
     agent: str
-    prompt: Optional[TextPattern] = None
-    reply: Reply = field(default_factory=lambda: Reply(""))
+    prompt: Optional[TextPattern] = option(
+        None,
+        "The exact prompt, or a glob with `*`, `?` and `[`; a regular expression, searched for in it.",
+        methods=("reply_to",),
+        is_required=True,
+    )
+    reply: Reply = nested(Reply)
+    times: Optional[int] = option(
+        None,
+        "How often it is given. Without it, replies for the same prompts are used in turn, the last one repeatedly.",
+        at_least=1,
+        methods=("reply", "reply_to"),
+    )
+    passthrough: bool = option(
+        False, "The real program of the host answers what no other reply matches.", methods=("http",)
+    )
+    optional: bool = option(False, "Do not report it when it is never used.")
+    allow_errors: bool = option(
+        False,
+        "An exception of the function, or a file that cannot be written, does not fail the test.",
+        methods=("reply", "reply_to"),
+    )
     function: Optional[Callable[[Prompt], Optional[Reply]]] = field(default=None, repr=False)
-    passthrough: bool = False
-    times: Optional[int] = None
-    optional: bool = False
-    allow_errors: bool = False
     used: int = 0
 
     def check(self) -> None:
-        """Check the options.
-
-        Raises:
-            ValueError: An option is wrong; the text starts with its name.
-        """
         if self.passthrough and self.prompt is not None:
             raise ValueError("passthrough: applies to every prompt that no other reply matches; leave prompt out")
-        if self.times is not None and self.times < 1:
-            raise ValueError("times: must be at least 1")
+        super().check()
         if self.allow_errors and self.function is None and not self.reply.files:
             raise ValueError("allow_errors: applies to functions and files; this reply has none")
         self.reply.check()
         self._check_effect()
 
     def _check_effect(self) -> None:
-        """Nothing of `reply` is used where something else answers."""
-        if not self.passthrough and self.function is None:
-            return
-        unused = [one.name for one in fields(Reply) if getattr(self.reply, one.name) != getattr(_EMPTY, one.name)]
-        if not unused:
-            return
-        if self.passthrough:
+        """Refuse options of a reply that is not given, because something else answers."""
+        unused = [one.name for one in given_values(self.reply)]
+        if unused and self.passthrough:
             raise ValueError(f"{unused[0]}: has no effect with passthrough, where the real program answers")
-        raise ValueError(
-            f"{unused[0]}: has no effect beside a function; let the function return Reply(..., {unused[0]}=...)"
-        )
+        if unused and self.function is not None:
+            raise ValueError(
+                f"{unused[0]}: has no effect beside a function; let the function return Reply(..., {unused[0]}=...)"
+            )
+
+    @property
+    def is_unused(self) -> bool:
+        return self.info().is_unused
+
+    def info(self) -> ReplyInfo:
+        return ReplyInfo(**self._reported(), agent=self.agent, used=self.used)
 
     def __str__(self) -> str:
-        what = "passthrough" if self.passthrough else "a function" if self.function else repr(self.reply.whole[:60])
+        what = "passthrough" if self.passthrough else "a function" if self.function else repr(self.reply.whole[:_SHOWN])
         when = "" if self.prompt is None else f", prompt={self.prompt!r}"
         where = ", account='*'" if self.account == ALL_ACCOUNTS else ""
         return f"reply {self.id} of {self.agent} ({what}{when}{where})"
 
 
-class AgentReplies:
+class ReplyMethods(Generic[H, HS]):
+    """The methods that add replies of an agent, as callers see them.
+
+    H: the class of the handles that they return. HS: that of several handles.
+    """
+
+    def reply(
+        self,
+        text: Union[Text, Reply, Answerer] = "",
+        *,
+        exit_code: int = 0,
+        tokens_in: int = 0,
+        tokens_out: int = 0,
+        cost_usd: float = 0.0,
+        model: Optional[str] = None,
+        files: Optional[Files] = None,
+        delay: float = 0.0,
+        times: Optional[int] = None,
+        optional: bool = False,
+        allow_errors: bool = False,
+        account: Optional[IdOrObject] = None,
+    ) -> H:
+        """Answer every prompt that no `reply_to` matches. Several are used in turn, the last one repeatedly; one with
+        `times` that often. When all are used up, a prompt is an error.
+
+        Args:
+            text: The text, or pieces that are printed one by one. Or a Reply; or a function of the prompt and the
+                sandbox, which returns a Reply, a text, or None for the default reply.
+            exit_code: Of the agent's command. From 0 to 255.
+            tokens_in: Tokens of the session.
+            tokens_out: Tokens of the session.
+            cost_usd: Spent from the sandbox's budget. When that uses it up, the pause follows within a second, or at
+                once with `clock.tick()`. In USD.
+            model: The session's model.
+            files: Path -> content, written before the text; a relative path is in the workspace.
+            delay: Time before the text, or before each piece. In seconds.
+            times: How often it is given. Without it, replies for the same prompts are used in turn, the last one
+                repeatedly.
+            optional: Do not report it when it is never used.
+            allow_errors: An exception of the function, or a file that cannot be written, does not fail the test.
+            account: An account or its id; `"*"`: all accounts. The default is the selected account.
+
+        Returns:
+            The handle of the reply.
+
+        Raises:
+            ValueError, TypeError: An argument is wrong.
+            EmulatorError: A function is given and the emulator is in another process.
+        """
+        return self._add_reply(dict(locals()))
+
+    @overload
+    def reply_to(
+        self,
+        prompt: Pattern,
+        text: Union[Text, Reply, Answerer] = "",
+        *,
+        exit_code: int = 0,
+        tokens_in: int = 0,
+        tokens_out: int = 0,
+        cost_usd: float = 0.0,
+        model: Optional[str] = None,
+        files: Optional[Files] = None,
+        delay: float = 0.0,
+        times: Optional[int] = None,
+        optional: bool = False,
+        allow_errors: bool = False,
+        account: Optional[IdOrObject] = None,
+    ) -> H: ...
+    @overload
+    def reply_to(
+        self,
+        prompt: Mapping[Pattern, Union[str, Reply, Answerer]],
+        *,
+        exit_code: int = 0,
+        tokens_in: int = 0,
+        tokens_out: int = 0,
+        cost_usd: float = 0.0,
+        model: Optional[str] = None,
+        files: Optional[Files] = None,
+        delay: float = 0.0,
+        times: Optional[int] = None,
+        optional: bool = False,
+        allow_errors: bool = False,
+        account: Optional[IdOrObject] = None,
+    ) -> HS: ...
+
+    def reply_to(
+        self,
+        prompt: Union[Pattern, Mapping[Pattern, Union[str, Reply, Answerer]]],
+        text: Union[Text, Reply, Answerer] = "",
+        *,
+        exit_code: int = 0,
+        tokens_in: int = 0,
+        tokens_out: int = 0,
+        cost_usd: float = 0.0,
+        model: Optional[str] = None,
+        files: Optional[Files] = None,
+        delay: float = 0.0,
+        times: Optional[int] = None,
+        optional: bool = False,
+        allow_errors: bool = False,
+        account: Optional[IdOrObject] = None,
+    ) -> Union[H, HS]:
+        """Answer prompts that match a pattern.
+
+        Args:
+            prompt: The exact prompt, or a glob with `*`, `?` and `[`; a regular expression, searched for in it. Or a
+                mapping of such patterns to replies.
+            text: The text, or pieces that are printed one by one. Or a Reply; or a function, as of `reply`.
+            exit_code: Of the agent's command. From 0 to 255.
+            tokens_in: Tokens of the session.
+            tokens_out: Tokens of the session.
+            cost_usd: Spent from the sandbox's budget. When that uses it up, the pause follows within a second, or at
+                once with `clock.tick()`. In USD.
+            model: The session's model.
+            files: Path -> content, written before the text; a relative path is in the workspace.
+            delay: Time before the text, or before each piece. In seconds.
+            times: How often it is given. Without it, replies for the same prompts are used in turn, the last one
+                repeatedly.
+            optional: Do not report it when it is never used.
+            allow_errors: An exception of the function, or a file that cannot be written, does not fail the test.
+            account: An account or its id; `"*"`: all accounts. The default is the selected account.
+
+        Returns:
+            The handle of the reply; of a mapping, the handles of all, which can be used together in one `with`
+            statement.
+
+        Raises:
+            ValueError, TypeError: An argument is wrong.
+            EmulatorError: A function is given and the emulator is in another process.
+        """
+        return self._add_reply_to(dict(locals()))
+
+    def passthrough(self, *, optional: bool = False, account: Optional[IdOrObject] = None) -> H:
+        """Let the real program of this machine answer what no `reply_to` matches, in the sandbox and with its
+        environment. It is searched for on the emulator's PATH; exit code 127 when it is not there, or the isolation
+        level hides it.
+
+        Args:
+            optional: Do not report it when it is never used.
+            account: An account or its id; `"*"`: all accounts. The default is the selected account.
+
+        Returns:
+            The handle of the reply.
+        """
+        return self._add_passthrough(dict(locals()))
+
+    def _add_reply(self, arguments: dict[str, Any]) -> H:
+        """Add a reply. `arguments`: the local names of `reply`, `self` and `account` among them."""
+        raise NotImplementedError
+
+    def _add_reply_to(self, arguments: dict[str, Any]) -> Union[H, HS]:
+        """Add a reply to a pattern, or several. `arguments`: the local names of `reply_to`."""
+        raise NotImplementedError
+
+    def _add_passthrough(self, arguments: dict[str, Any]) -> H:
+        """Add a reply by the real program. `arguments`: the local names of `passthrough`."""
+        raise NotImplementedError
+
+
+class AgentReplies(Registry[AgentReply]):
+    """All replies of agents."""
+
     def __init__(self, randomness: Randomness) -> None:
-        self._randomness = randomness
-        self._scripts: dict[str, AgentReply] = {}
-        self._room = Capacity("replies")
+        super().__init__(AgentReply, "replies", randomness)
 
-    def add(self, account: str, agent: str, **options: object) -> AgentReply:
-        """ValueError for options that make no sense."""
-        script = AgentReply(self._randomness.identifier("reply", self._scripts), account, agent, **options)  # type: ignore[arg-type]
-        script.check()
-        self._room.take(script, self._scripts)
-        self._scripts[script.id] = script
-        return script
+    def of(self, account: str, agent: str) -> Sequence[AgentReply]:
+        """Those of one agent that apply to an account, in the order of `list`."""
+        return [reply for reply in self.list(account) if reply.agent == agent]
 
-    def of(self, account: str, agent: Optional[str] = None) -> list[AgentReply]:
-        """All that apply to an account (those of every account alone for `*`), its own first, in the order in which
-        they were added."""
-        return [script for script in in_order(self._scripts.values(), account) if agent in (None, script.agent)]
+    def clear_agent(self, account: str, agent: str) -> None:
+        """Remove those of one agent that were added for exactly this account, or for `*`."""
+        for reply in self.added_for(account):
+            if reply.agent == agent:
+                self.remove(reply)
 
-    def get(self, script_id: str) -> Optional[AgentReply]:
-        return self._scripts.get(script_id)
-
-    def remove(self, script: AgentReply) -> None:
-        self._scripts.pop(script.id, None)
-
-    def clear(self, account: str, agent: Optional[str] = None) -> None:
-        """Remove those that were added for exactly this account, or for `*`."""
-        for script in self.of(account, agent):
-            if script.account == account:
-                self.remove(script)
-
-    def passes(self, account: str, agent: str) -> Optional[AgentReply]:
+    def passthrough(self, account: str, agent: str) -> Optional[AgentReply]:
         """The reply that makes the host's program answer, if there is one."""
-        return next((script for script in self.of(account, agent) if script.passthrough), None)
+        return next((reply for reply in self.of(account, agent) if reply.passthrough), None)
 
     def take(self, account: str, agent: str, prompt: str) -> Optional[AgentReply]:
-        """The reply to a prompt, which counts as used. None when no reply applies.
+        """Choose the reply to a prompt, which counts as used. None when no reply applies.
 
         The account's own replies come before those of every account. Of each: first those whose `prompt` matches,
         grouped by it, then passthrough, then those for all prompts.
@@ -124,10 +363,10 @@ class AgentReplies:
             NoReplyLeft: All that apply are used up.
         """
         usable = self.of(account, agent)
-        own = [script for script in usable if script.account == account]
-        queues = _queues(own, prompt)
-        if account != ALL_ACCOUNTS:
-            queues += _queues([script for script in usable if script.account == ALL_ACCOUNTS], prompt)
+        accounts = dict.fromkeys((account, ALL_ACCOUNTS))
+        queues = [
+            queue for each in accounts for queue in _queues([one for one in usable if one.account == each], prompt)
+        ]
         for queue in queues:
             taken = _next(queue)
             if taken is not None:
@@ -139,18 +378,18 @@ class AgentReplies:
         return None
 
 
-def _queues(scripts: Sequence[AgentReply], prompt: str) -> list[list[AgentReply]]:
+def _queues(replies: Sequence[AgentReply], prompt: str) -> list[list[AgentReply]]:
     groups: dict[TextPattern, list[AgentReply]] = {}
-    for script in scripts:
-        if script.prompt is not None and script.prompt.matches(prompt):
-            groups.setdefault(script.prompt, []).append(script)
-    passing = [script for script in scripts if script.passthrough][:1]
-    rest = [script for script in scripts if script.prompt is None and not script.passthrough]
+    for reply in replies:
+        if reply.prompt is not None and reply.prompt.matches(prompt):
+            groups.setdefault(reply.prompt, []).append(reply)
+    passing = [reply for reply in replies if reply.passthrough][:1]
+    rest = [reply for reply in replies if reply.prompt is None and not reply.passthrough]
     return [*groups.values(), passing, rest]
 
 
 def _next(queue: Sequence[AgentReply]) -> Optional[AgentReply]:
-    for script in queue:
-        if script.used < (script.times or 1) or (script is queue[-1] and script.times is None):
-            return script
+    for reply in queue:
+        if reply.used < (reply.times or 1) or (reply is queue[-1] and reply.times is None):
+            return reply
     return None

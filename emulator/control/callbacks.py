@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import traceback
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +17,7 @@ from typing import Optional
 from .current_account import ALL_ACCOUNTS
 from .journal import cut
 from .randomness import Randomness
+from .records import CallbackErrorRecord
 
 #: Errors that are kept; the oldest are dropped first.
 KEEP_PER_ACCOUNT, KEEP = 100, 1000
@@ -34,27 +35,14 @@ class CallbackRaised(Exception):
 
 
 @dataclass(frozen=True)
-class CallbackError:
+class CallbackError(CallbackErrorRecord):
     """One exception of a callback.
 
     Attributes:
-        control: Id of the stub or reply whose function raised.
-        described: The control, in one line.
-        error: The exception, as the last line of its traceback.
-        allowed: The control was added with `allow_errors=True`: the error does not fail the test.
         original: The exception itself.
     """
 
-    id: str
-    at: str
-    account: str
-    sandbox: str
-    control: str
-    described: str
-    error: str
-    traceback: str
-    allowed: bool
-    original: BaseException = field(repr=False, compare=False)
+    original: Optional[BaseException] = field(default=None, repr=False, compare=False)
 
 
 class CallbackErrors:
@@ -67,6 +55,7 @@ class CallbackErrors:
     def add(
         self, *, at: str, account: str, sandbox: str, control: str, described: str, error: BaseException, allowed: bool
     ) -> CallbackError:
+        """Record one; the oldest of its account is dropped when there are more than KEEP_PER_ACCOUNT."""
         made = CallbackError(
             id=self._randomness.identifier("cberr", {one.id for one in self._errors}),
             at=at,
@@ -85,18 +74,16 @@ class CallbackErrors:
         self._errors.append(made)
         return made
 
-    def of(self, account: str, control: Optional[str] = None) -> list[CallbackError]:
+    def clear(self, account: str, control: Optional[str] = None) -> None:
+        """Remove those that `list` returns."""
+        removed = {one.id for one in self.list(account, control)}
+        self._errors = deque((one for one in self._errors if one.id not in removed), maxlen=KEEP)
+
+    def list(self, account: str, control: Optional[str] = None) -> Sequence[CallbackError]:
         """Those of one account, or of all with `*`; with `control`, those of one stub or reply."""
         return [
             one for one in self._errors if account in (one.account, ALL_ACCOUNTS) and control in (None, one.control)
         ]
-
-    def clear(self, account: str, control: Optional[str] = None) -> None:
-        self._remove(self.of(account, control))
-
-    def _remove(self, errors: Iterable[CallbackError]) -> None:
-        gone = {one.id for one in errors}
-        self._errors = deque((one for one in self._errors if one.id not in gone), maxlen=KEEP)
 
 
 def formatted(error: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""How much the controls of an account may hold: stubs, replies of agents, faults."""
+"""Limits on the controls of an account: how many of each kind, and how much text."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ def size_of(value: Any) -> int:
 
 
 class Capacity:
-    """What is taken of one kind of control. `what`: its name, in the plural."""
+    """Counts the controls of one kind. `what`: what they are called, in the plural."""
 
     def __init__(self, what: str) -> None:
         self._what = what
         self._sizes: dict[str, dict[str, int]] = {}  # account -> control -> size
 
     def take(self, control: _Control, held: Mapping[str, object]) -> None:
-        """Count a new control. `held`: all that there are, by id; others count no more.
+        """Count a new control. `held`: all that exist, by id; others are no longer counted.
 
         Raises:
-            ValueError: There is no room for it.
+            ValueError: There are too many, or too much text.
         """
         sizes = self._sizes.setdefault(control.account, {})
         for gone in [each for each in sizes if each not in held]:

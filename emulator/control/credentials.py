@@ -1,4 +1,4 @@
-"""What opens something, wherever it stands in a request or an answer: the journal shows it to nobody."""
+"""Credentials in requests and answers, which the journal redacts wherever they stand."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _FIELDS = (
     b"slack_webhook_url",
     b"discord_webhook_url",
 )
-#: The first group that took part stays.
+#: The first group that matched is kept.
 _CREDENTIAL = re.compile(
     rb'("(?:' + b"|".join(_FIELDS) + rb')"\s*:\s*")[^"\\]*(?:\\.[^"\\]*)*'
     # JSON in JSON, or in a shell's word: each quote has backslashes before it.
@@ -26,7 +26,7 @@ _CREDENTIAL = re.compile(
     rb"|(/billing/(?:checkout|portal)/)[A-Za-z0-9_-]+",
     re.S,
 )
-#: In whatever the expression finds; looking for these takes a fraction of its time.
+#: Each match of the expression contains one of these; searching for them takes a fraction of its time.
 _HINTS = (
     *(name + end for name in (b"password", b"token", b"device_code", b"ticket") for end in (b'"', b"\\")),
     *(b"caged_", b"signature=", b"_webhook_url", b"/billing/"),
@@ -42,7 +42,7 @@ def credentials_hidden(text: str) -> str:
 
 
 def credentials_masked(text: bytes) -> bytes:
-    """Passwords, API keys, tickets, tokens of sessions and devices, webhooks, and what signs a URL, as ***."""
+    """Replace passwords, API keys, tickets, tokens of sessions and devices, webhooks and signatures of URLs by ***."""
     if not any(hint in text for hint in _HINTS):
         return text
     return _CREDENTIAL.sub(lambda found: found[found.lastindex or 0] + b"***", text)

@@ -1,6 +1,7 @@
-"""Faults that are injected into requests: which requests, when, and with what effect.
+"""Faults that are injected into requests: the options of a fault, and which request takes which fault.
 
-`wire/fault_injection/` has the effects.
+A fault option is one field of `Fault`, and one parameter of `FaultMethods.add`. `wire/fault_injection/` has the
+effects.
 
 A request that matches a fault is *seen*. When it is the fault's turn, the request *takes* it (an Injection), and only
 when the effect has happened the fault has *triggered*: a connection was broken, an answer replaced or cut, a process
@@ -12,152 +13,211 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import math
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from http import HTTPStatus
-from typing import Callable, Literal, Optional, get_args
+from typing import Any, Callable, Generic, Literal, Optional, TypeVar
 
-from .capacity import Capacity
-from .current_account import ALL_ACCOUNTS, in_order
+from .description import option, options_of
+from .identifiers import IdOrObject
+from .operations import OperationName
 from .randomness import Randomness
+from .records import value
+from .registry import Control, ControlInfo, Registry
 from .routes import Route, check_reachable
+from .values import RetryAfter, seconds_of
 
-#: When the connection breaks: before the call is done, after it, or in the middle of its answer.
+#: When the connection breaks: before the operation has run, after it, or in the middle of its answer.
 Drop = Literal["before", "after", "mid-body"]
-#: How what a call begins ends: a sandbox, a snapshot, or the processes of a sandbox.
+#: How what an operation begins ends: a sandbox, a snapshot, or the processes of a sandbox.
 Outcome = Literal["error", "failed", "dies"]
-DROPS = get_args(Drop)
-#: outcome -> the calls that it is of
+#: outcome -> the operations that can have it, the default first
 OUTCOMES = {
     "error": ("sandboxes.create",),
     "failed": ("snapshots.create",),
     "dies": ("sandboxes.exec", "sandboxes.terminal", "sandboxes.mcp"),
 }
-#: The calls that are WebSockets.
+#: The operations that are WebSockets.
 SOCKETS = ("sandboxes.terminal", "sandboxes.mcp")
-#: A call that hangs ends by itself after this, also when its client would wait for ever.
+#: A request that hangs ends by itself after this, also when its client would wait longer.
 HANG_SECONDS = 600.0
+H = TypeVar("H")
+
+
+@dataclass(frozen=True)
+class FaultInfo(ControlInfo):
+    """A fault as the emulator has it."""
+
+    seen: int = value("Requests that matched.", column=True)
+    fired: int = value("Requests on which it had its effect.", column=True)
+
+    @property
+    def is_unused(self) -> bool:
+        """Whether it never triggered and is not optional."""
+        return not self.fired and not self.optional
+
+    def __str__(self) -> str:
+        return f"{self.described}: triggered by {self.fired} of {self.seen} matching requests"
 
 
 @dataclass
-class Fault:
-    """One fault. `control_client/faults.py` describes the options.
+class Fault(Control):
+    """One fault: its options, and what has become of it.
 
     Attributes:
         seen: Requests that matched.
         fired: Requests for which the effect happened.
         pending: Requests that took it and whose effect is still to come. They count for `times`.
-        removed: Set when the fault is removed; requests that hang end then.
     """
 
-    id: str
-    account: str
-    operation: Optional[str] = None
-    method: Optional[str] = None
-    path: Optional[str] = None
-    sandbox: Optional[str] = None
-    status: Optional[int] = None
-    reason: Optional[str] = None
-    detail: Optional[str] = None
-    body: Optional[str] = None
-    retry_after: Optional[int] = None
-    times: Optional[int] = None
-    after: int = 0
-    probability: float = 1.0
-    delay: float = 0.0
-    drop: Optional[str] = None
-    truncate: Optional[int] = None
-    hang: bool = False
-    close_socket: Optional[int] = None
-    unreachable: bool = False
-    rate_limit: Optional[int] = None
-    outcome: Optional[str] = None
-    optional: bool = False
+    NOUN = "fault"
+
+    operation: Optional[str] = option(
+        None,
+        "The SDK's name of the operation such as `sandboxes.exec`, a glob (`snapshots.*`), or method and path in one"
+        ' ("POST /v1/sandboxes/*/exec"). All of `operation`, `method`, `path` and `sandbox` that are given have to'
+        " match.",
+    )
+    method: Optional[str] = option(None, "HTTP method.")
+    path: Optional[str] = option(None, "A glob such as `/v1/sandboxes/*/files`.")
+    sandbox: Optional[str] = option(None, "A sandbox of the account, or its id.")
+    status: Optional[int] = option(
+        None,
+        "Answer with this HTTP status, from 400 to 599, and the platform's problem, without running the operation.",
+        is_effect=True,
+    )
+    reason: Optional[str] = option(None, "Code of the problem (with `status`).", needs=("status",))
+    detail: Optional[str] = option(
+        None,
+        "Text of the problem (with `status` or `rate_limit`) or of the error (`unreachable`, `outcome`).",
+        needs=("status", "rate_limit", "unreachable", "outcome"),
+    )
+    body: Optional[str] = option(None, "Replaces the problem (with `status`).", needs=("status",))
+    retry_after: Optional[int] = option(
+        None, "The `Retry-After` header (with `status`).", unit="seconds", at_least=0, needs=("status",)
+    )
+    times: Optional[int] = option(None, "How often it triggers; always by default.", at_least=1)
+    after: int = option(0, "Matching requests that pass before that.", at_least=0)
+    probability: float = option(
+        1.0, "Of each request, above 0 and at most 1, by the emulator's seed.", above=0, at_most=1
+    )
+    delay: float = option(
+        0.0,
+        "Time before the effect. Alone, the answer is late; that has triggered also on a client that gives up by then.",
+        unit="seconds",
+        at_least=0,
+    )
+    drop: Optional[Drop] = option(
+        None,
+        'Break the connection "before" the operation runs, "after" it, or in its answer ("mid-body"; an answer without'
+        ' a body is dropped whole). Of a WebSocket: "before" it is open, or else `delay` seconds later.',
+        is_effect=True,
+    )
+    truncate: Optional[int] = option(
+        None,
+        "Cut the answer after so many bytes (of a WebSocket: whole messages, up to so many characters). A shorter"
+        " answer is left as it is.",
+        unit="bytes",
+        at_least=0,
+        is_effect=True,
+    )
+    hang: bool = option(False, "Never answer.", is_effect=True)
+    close_socket: Optional[int] = option(
+        None, "Close a WebSocket with this code, `delay` seconds after it was opened.", is_effect=True
+    )
+    unreachable: bool = option(
+        False, "exec answers with `error`, as for a sandbox that cannot be reached.", is_effect=True
+    )
+    rate_limit: Optional[int] = option(
+        None,
+        'Answer 429, to be retried after so many seconds (or `{"retry_after": 7}`).',
+        type=RetryAfter,
+        unit="seconds",
+        at_least=0,
+        is_effect=True,
+    )
+    outcome: Optional[Outcome] = option(
+        None,
+        '"error" (the new sandbox), "failed" (the new snapshot), or "dies": all processes of the sandbox are killed'
+        " `delay` seconds into the exec, terminal or MCP socket, if that is not over by then. For terminals and streams"
+        ' use operation="sandboxes.terminal".',
+        is_effect=True,
+    )
+    optional: bool = option(False, "Do not report it when it never triggers.")
     seen: int = 0
     fired: int = 0
     pending: int = 0
-    removed: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
+    _removed: Optional[asyncio.Event] = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        """Put what is written in one into its parts, and name the operation that an effect implies."""
+        self.rate_limit = seconds_of(self.rate_limit)
+        method, space, path = self.operation.partition(" ") if isinstance(self.operation, str) else ("", "", "")
+        if space and path.startswith("/"):
+            self.operation, self.method, self.path = None, method, path
+        if self.operation is None and self.unreachable:
+            self.operation = "sandboxes.exec"
+        if self.operation is None and self.outcome in OUTCOMES:
+            self.operation = OUTCOMES[self.outcome or ""][0]
 
     def check(self) -> None:
-        """Check the options.
-
-        Raises:
-            ValueError: An option is wrong or would be without effect; the text starts with its name.
-        """
-        effects = {
-            "status": self.status is not None,
-            "rate_limit": self.rate_limit is not None,
-            "drop": self.drop is not None,
-            "truncate": self.truncate is not None,
-            "hang": self.hang,
-            "close_socket": self.close_socket is not None,
-            "unreachable": self.unreachable,
-            "outcome": self.outcome is not None,
-        }
-        chosen = [name for name, given in effects.items() if given]
-        if len(chosen) > 1:
-            raise ValueError(f"{chosen[1]}: cannot be had together with {chosen[0]}; add two faults")
-        if not chosen and not self.delay:
-            raise ValueError(f"the fault has no effect: give one of {', '.join(effects)} or a delay")
-        self._check_numbers()
-        if self.drop is not None and self.drop not in DROPS:
-            raise ValueError(f"drop: {self.drop!r} is unknown; use one of {', '.join(DROPS)}")
-        if self.status is None and (self.reason is not None or self.body is not None or self.retry_after is not None):
-            raise ValueError("reason, body and retry_after: need a status")
-        if self.body is not None and (self.reason is not None or self.detail is not None):
-            raise ValueError("body: replaces the whole answer; leave out reason and detail")
-        if self.detail is not None and chosen not in (["status"], ["rate_limit"], ["unreachable"], ["outcome"]):
-            raise ValueError("detail: needs status, rate_limit, unreachable or outcome")
-        if self.detail is not None and self.outcome == "dies":
-            raise ValueError("detail: is not used with outcome='dies'")
-        if self.outcome is not None:
-            self._check_outcome(self.outcome)
-        if self.unreachable:
-            self.operation = self.operation or "sandboxes.exec"
-            if self.operation != "sandboxes.exec":
-                raise ValueError("unreachable: only exec answers so; use operation='sandboxes.exec'")
-        if self.close_socket is not None and not self._may_be(SOCKETS):
-            raise ValueError(f"close_socket: {self.operation} is not a WebSocket; use one of {', '.join(SOCKETS)}")
-        if self.close_socket is not None and (self.method or "GET").upper() != "GET":
-            raise ValueError(f"method: a WebSocket is opened with GET, not {self.method}")
-
-    def _check_numbers(self) -> None:
+        if not self.has_effect and not self.delay:
+            raise ValueError(f"the fault has no effect: give one of {', '.join(_effects())} or a delay")
+        super().check()
         if self.status is not None and not _is_error(self.status):
             raise ValueError(f"status: {self.status} is not an HTTP error; use one from 400 to 599 that has a name")
-        if self.times is not None and self.times < 1:
-            raise ValueError("times: must be at least 1")
-        for name in ("after", "delay", "truncate", "rate_limit", "retry_after"):
-            number = getattr(self, name) or 0
-            if not math.isfinite(number) or number < 0:
-                raise ValueError(f"{name}: must be a finite number and must not be negative, not {number}")
-        if not 0 < self.probability <= 1:
-            raise ValueError("probability: must be above 0 and at most 1")
-        if self.close_socket is not None and not _is_close_code(self.close_socket):
-            raise ValueError(
-                f"close_socket: {self.close_socket} cannot be sent; use 1000 to 1003, 1007 to 1014 or 3000 to 4999"
-            )
+        if self.body is not None and (self.reason is not None or self.detail is not None):
+            raise ValueError("body: replaces the whole answer; leave out reason and detail")
         if self.path is not None and not self.path.startswith(("/", "*")):
             raise ValueError(
                 f"path: {self.path!r} matches nothing; a path begins with a slash, as in /v1/sandboxes/*/exec"
             )
+        if self.unreachable and self.operation != "sandboxes.exec":
+            raise ValueError("unreachable: only exec answers so; use operation='sandboxes.exec'")
+        if self.outcome is not None:
+            self._check_outcome(self.outcome)
+        if self.close_socket is not None:
+            self._check_close(self.close_socket)
 
     def _check_outcome(self, outcome: str) -> None:
-        if outcome not in OUTCOMES:
-            raise ValueError(f"outcome: {outcome!r} is unknown; use one of {', '.join(OUTCOMES)}")
-        if self.operation is None:
-            self.operation = OUTCOMES[outcome][0]
         if self.operation not in OUTCOMES[outcome]:
             raise ValueError(f"outcome: {outcome!r} applies to {', '.join(OUTCOMES[outcome])}, not to {self.operation}")
+        if self.detail is not None and outcome == "dies":
+            raise ValueError("detail: is not used with outcome='dies'")
+
+    def _check_close(self, code: int) -> None:
+        if not _is_close_code(code):
+            raise ValueError(f"close_socket: {code} cannot be sent; use 1000 to 1003, 1007 to 1014 or 3000 to 4999")
+        if self.operation is not None and not any(fnmatchcase(name, self.operation) for name in SOCKETS):
+            raise ValueError(f"close_socket: {self.operation} is not a WebSocket; use one of {', '.join(SOCKETS)}")
+        if (self.method or "GET").upper() != "GET":
+            raise ValueError(f"method: a WebSocket is opened with GET, not {self.method}")
 
     @property
-    def exhausted(self) -> bool:
+    def removed(self) -> asyncio.Event:
+        """Set when the fault is removed; requests that hang end then.
+
+        It is made on the emulator's loop: Python 3.9 cannot make one in a thread that has none, where the entries of a
+        scenario file are checked.
+        """
+        if self._removed is None:
+            self._removed = asyncio.Event()
+        return self._removed
+
+    @property
+    def has_effect(self) -> bool:
+        """Whether it does more than to delay the answer."""
+        return any(getattr(self, name) is not None and getattr(self, name) is not False for name in _effects())
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether it has triggered as often as it may, or will have."""
         return self.times is not None and self.fired + self.pending >= self.times
 
     @property
     def interrupts(self) -> bool:
-        """A WebSocket, after it was opened."""
+        """Whether its effect comes after a WebSocket was opened."""
         return (
             self.close_socket is not None
             or self.truncate is not None
@@ -165,28 +225,122 @@ class Fault:
             or self.drop in ("after", "mid-body")
         )
 
-    def _may_be(self, operations: Collection[str]) -> bool:
-        return self.operation is None or any(fnmatchcase(name, self.operation) for name in operations)
-
-    def fits(self, account: str, operation: str, method: str, path: str, sandbox: str) -> bool:
+    def matches(self, operation: str, method: str, path: str, sandbox: str) -> bool:
+        """Whether a request matches; it is one of an account to which the fault applies."""
         return (
-            self.account in (account, ALL_ACCOUNTS)
-            and (self.close_socket is None or operation in SOCKETS)
+            (self.close_socket is None or operation in SOCKETS)
             and (self.operation is None or fnmatchcase(operation, self.operation))
             and (self.method is None or method.upper() == self.method.upper())
             and (self.path is None or fnmatchcase(path, self.path))
             and (self.sandbox is None or self.sandbox == sandbox)
         )
 
+    @property
+    def is_unused(self) -> bool:
+        return self.info().is_unused
+
+    def info(self) -> FaultInfo:
+        return FaultInfo(**self._reported(), seen=self.seen, fired=self.fired)
+
     def __str__(self) -> str:
-        """With its options: operation='sandboxes.exec', status=503."""
-        names = ["operation", "method", "path", "sandbox", "status", "reason", "rate_limit", "drop", "truncate"]
-        names += ["close_socket", "outcome", "hang", "unreachable", "delay", "after", "times", "probability"]
-        given = {name: getattr(self, name) for name in names}
-        shown = [f"{name}={value!r}" for name, value in given.items() if value is not None and value is not False]
-        shown = [text for text in shown if text not in ("delay=0.0", "after=0", "probability=1.0")]
-        shown += ["account='*'"] if self.account == ALL_ACCOUNTS else []
-        return f"fault {self.id} ({', '.join(shown)})"
+        return self._described(leave=["detail", "body", "retry_after"])
+
+
+@functools.cache
+def _effects() -> tuple[str, ...]:
+    return tuple(one.name for one in options_of(Fault) if one.is_effect)
+
+
+def _is_close_code(code: int) -> bool:
+    """Whether a close frame may carry it: RFC 6455 7.4 reserves 1004 to 1006 and 1015."""
+    return 1000 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999
+
+
+def _is_error(status: int) -> bool:
+    try:
+        return HTTPStatus(status) >= 400
+    except ValueError:
+        return False
+
+
+class FaultMethods(Generic[H]):
+    """The methods that add faults, as callers see them. H: the class of the handles that they return."""
+
+    def add(
+        self,
+        operation: Optional[OperationName] = None,
+        *,
+        method: Optional[str] = None,
+        path: Optional[str] = None,
+        sandbox: Optional[IdOrObject] = None,
+        status: Optional[int] = None,
+        reason: Optional[str] = None,
+        detail: Optional[str] = None,
+        body: Optional[str] = None,
+        retry_after: Optional[int] = None,
+        times: Optional[int] = None,
+        after: int = 0,
+        probability: float = 1.0,
+        delay: float = 0.0,
+        drop: Optional[Drop] = None,
+        truncate: Optional[int] = None,
+        hang: bool = False,
+        close_socket: Optional[int] = None,
+        unreachable: bool = False,
+        rate_limit: Optional[RetryAfter] = None,
+        outcome: Optional[Outcome] = None,
+        optional: bool = False,
+        account: Optional[IdOrObject] = None,
+    ) -> H:
+        """Inject a fault into matching requests, until it is removed.
+
+        It has triggered when its effect has happened, and only such requests count for `times`, for `fired` and in the
+        journal. Where a request ends before (the command is over before `delay`, the answer has less than `truncate`
+        bytes, the client disconnects, the operation is refused), the fault stays armed.
+
+        Args:
+            operation: The SDK's name of the operation such as `sandboxes.exec`, a glob (`snapshots.*`), or method and
+                path in one ("POST /v1/sandboxes/*/exec"). All of `operation`, `method`, `path` and `sandbox` that are
+                given have to match.
+            method: HTTP method.
+            path: A glob such as `/v1/sandboxes/*/files`.
+            sandbox: A sandbox of the account, or its id.
+            status: Answer with this HTTP status, from 400 to 599, and the platform's problem, without running the
+                operation.
+            reason: Code of the problem (with `status`).
+            detail: Text of the problem (with `status` or `rate_limit`) or of the error (`unreachable`, `outcome`).
+            body: Replaces the problem (with `status`).
+            retry_after: The `Retry-After` header (with `status`). In seconds.
+            times: How often it triggers; always by default.
+            after: Matching requests that pass before that.
+            probability: Of each request, above 0 and at most 1, by the emulator's seed.
+            delay: Time before the effect. Alone, the answer is late; that has triggered also on a client that gives up
+                by then. In seconds.
+            drop: Break the connection "before" the operation runs, "after" it, or in its answer ("mid-body"; an answer
+                without a body is dropped whole). Of a WebSocket: "before" it is open, or else `delay` seconds later.
+            truncate: Cut the answer after so many bytes (of a WebSocket: whole messages, up to so many characters). A
+                shorter answer is left as it is. In bytes.
+            hang: Never answer.
+            close_socket: Close a WebSocket with this code, `delay` seconds after it was opened.
+            unreachable: exec answers with `error`, as for a sandbox that cannot be reached.
+            rate_limit: Answer 429, to be retried after so many seconds (or `{"retry_after": 7}`). In seconds.
+            outcome: "error" (the new sandbox), "failed" (the new snapshot), or "dies": all processes of the sandbox are
+                killed `delay` seconds into the exec, terminal or MCP socket, if that is not over by then. For terminals
+                and streams use operation="sandboxes.terminal".
+            optional: Do not report it when it never triggers.
+            account: An account or its id; `"*"`: all accounts. The default is the selected account.
+
+        Returns:
+            The handle of the fault.
+
+        Raises:
+            ValueError, TypeError: An argument is wrong, or would be without effect; the text starts with its name.
+        """
+        return self._add_fault(dict(locals()))
+
+    def _add_fault(self, arguments: dict[str, Any]) -> H:
+        """Add a fault. `arguments`: the local names of `add`, `self` and `account` among them."""
+        raise NotImplementedError
 
 
 class Injection:
@@ -200,85 +354,43 @@ class Injection:
     def __init__(self, fault: Fault, on_trigger: Callable[[], None] = lambda: None) -> None:
         self.fault = fault
         self._on_trigger = on_trigger
-        self._open = True
+        self._is_open = True
         fault.pending += 1
 
     def trigger(self) -> None:
-        """The effect has happened. Harmless to repeat."""
-        if self._open:
-            self._open = False
+        """Count the effect, which has happened. Harmless to repeat."""
+        if self._is_open:
+            self._is_open = False
             self.fault.pending -= 1
             self.fault.fired += 1
             self._on_trigger()
 
     def release(self) -> None:
-        """The request is over. Without a trigger by then, the fault is armed again."""
-        if self._open:
-            self._open = False
+        """End the injection with its request. Without a trigger by then, the fault is armed again."""
+        if self._is_open:
+            self._is_open = False
             self.fault.pending -= 1
 
 
-def _is_close_code(code: int) -> bool:
-    """One that may travel: 1004 to 1006 and 1015 only ever stand for what did not."""
-    return 1000 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999
+class Faults(Registry[Fault]):
+    """All faults."""
 
-
-def _is_error(status: int) -> bool:
-    try:
-        return HTTPStatus(status) >= 400
-    except ValueError:
-        return False
-
-
-class Faults:
     def __init__(self, randomness: Randomness) -> None:
-        self._randomness = randomness
-        self._faults: dict[str, Fault] = {}
-        self._room = Capacity("faults")
+        super().__init__(Fault, "faults", randomness)
         #: All routes of the API, so that what no request matches is refused; set when they are made.
         self.routes: Callable[[], Collection[Route]] = tuple
 
-    def add(self, account: str, **options: object) -> Fault:
-        """Add a fault. An operation like `POST /v1/sandboxes` is a method and a path.
-
-        Raises:
-            ValueError: An option is wrong; the text starts with its name.
-        """
-        method, space, path = str(options.get("operation") or "").partition(" ")
-        if space and path.startswith("/"):
-            options = {**options, "operation": None, "method": method, "path": path}
-        fault = Fault(id=self._randomness.identifier("fault", self._faults), account=account, **options)  # type: ignore[arg-type]
-        fault.check()
+    def check(self, control: Fault) -> None:
         routes = self.routes()
         if routes:
             check_reachable(
-                routes, operation=fault.operation, method=fault.method, path=fault.path, sandbox=fault.sandbox
+                routes, operation=control.operation, method=control.method, path=control.path, sandbox=control.sandbox
             )
-        self._room.take(fault, self._faults)
-        self._faults[fault.id] = fault
-        return fault
 
-    def of(self, account: str) -> list[Fault]:
-        """All that apply to an account (those of every account alone for `*`), in the order in which they are tried."""
-        return in_order(self._faults.values(), account)
-
-    def get(self, fault_id: str) -> Optional[Fault]:
-        return self._faults.get(fault_id)
-
-    def remove(self, fault: Fault) -> None:
-        """Requests that hang end."""
-        self._faults.pop(fault.id, None)
-        fault.removed.set()
-
-    def clear(self, account: str) -> None:
-        """Remove those that were added for exactly this account, or for `*`."""
-        for fault in self.of(account):
-            if fault.account == account:
-                self.remove(fault)
-
-    def clear_all(self) -> None:
-        for fault in tuple(self._faults.values()):
-            self.remove(fault)
+    def remove(self, control: Fault) -> None:
+        """Remove a fault; requests that hang by it end."""
+        super().remove(control)
+        control.removed.set()
 
     def take(
         self,
@@ -289,16 +401,21 @@ class Faults:
         sandbox: str,
         on_trigger: Callable[[str], None] = lambda _id: None,
     ) -> Optional[Injection]:
-        """The first fault whose turn it is with this request. To be released when the request is over.
+        """Find the first fault whose turn it is with a request. To be released when the request is over.
 
         Args:
+            account: Id of the account whose request it is.
+            operation: Its operation, by the SDK's name.
+            method: Its HTTP method.
+            path: Its path.
+            sandbox: Id of the sandbox that the path names; empty when it names none.
             on_trigger: Called with the fault's id when its effect has happened.
         """
-        for fault in self.of(account) if self._faults else ():
-            if not fault.fits(account, operation, method, path, sandbox):
+        for fault in self.list(account) if self else ():
+            if not fault.matches(operation, method, path, sandbox):
                 continue
             fault.seen += 1
-            if fault.seen <= fault.after or fault.exhausted:
+            if fault.seen <= fault.after or fault.is_exhausted:
                 continue
             if fault.probability < 1 and self._randomness.number("fault") >= fault.probability:
                 continue

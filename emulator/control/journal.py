@@ -1,17 +1,18 @@
-"""What was asked of the emulator and what happened in its sandboxes, per account: requests with their answers,
-commands, prompts, events. The newest of each; the oldest are forgotten first."""
+"""The journal of each account: requests with their answers, commands, prompts to agents, events. The newest of each are
+kept, and the oldest are dropped first."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Callable, Generic, Optional, TypeVar
 from urllib.parse import unquote_plus
 
 from ..history import Event
 from .credentials import LONGEST_CREDENTIAL, credentials_masked
 from .current_account import ALL_ACCOUNTS
+from .records import CommandRecord, PromptRecord, RequestRecord
 from .redaction import LONGEST, Redactor, without_end
 
 T = TypeVar("T")
@@ -34,68 +35,8 @@ KEEP_SANDBOXES = 100_000
 BODY_BYTES = 64 * 1024
 
 
-@dataclass
-class RequestRecord:
-    """One request. `operation` is the resource and call, e.g. `sandboxes.exec`. `status` 0: not answered (yet).
-    `warnings`: what was accepted though a client should not rely on it, such as an unknown key. `fault`: the id of the
-    one that fired. `duration_ms`: of real time. Bodies are cut after BODY_BYTES, secrets masked; empty for streams and
-    previews."""
-
-    at: str
-    method: str
-    path: str
-    operation: str
-    account: Optional[str] = None
-    status: int = 0
-    warnings: list[str] = field(default_factory=list)
-    query: str = ""
-    sandbox: str = ""
-    fault: str = ""
-    duration_ms: float = 0.0
-    request: bytes = b""
-    response: bytes = b""
-
-
-@dataclass(frozen=True)
-class CommandRecord:
-    """One command. `source`: exec, stream, terminal, mcp or build. `exit_code` None: it has none (killed, or typed in a
-    terminal). `output` is known of exec alone. `stub`: the id of the stub that answered in its place. `truncated`: the
-    answer of the exec did not hold all of the output."""
-
-    at: str
-    account: str
-    sandbox: str
-    command: str
-    exit_code: Optional[int]
-    source: str
-    duration_ms: float
-    output: Optional[str] = None
-    stub: str = ""
-    truncated: bool = False
-
-
-@dataclass(frozen=True)
-class PromptRecord:
-    """One prompt of an agent program, with what was answered. Money in USD."""
-
-    at: str
-    account: str
-    sandbox: str
-    session: str
-    agent: str
-    program: str
-    prompt: str
-    arguments: tuple[str, ...]
-    cwd: str
-    reply: str
-    exit_code: int
-    tokens_in: int
-    tokens_out: int
-    cost_usd: float
-
-
 def _rest(text: str) -> str:
-    """What stays of a text when the account has too much."""
+    """The part of a text that is kept when the journal of the account is too large."""
     more = len(text) - REST_CHARACTERS
     return text if more <= 0 else f"{text[:REST_CHARACTERS]} … ({more} more characters, dropped: {_TOO_MUCH})"
 
@@ -104,13 +45,13 @@ _TOO_MUCH = f"the journal of the account had more than {KEEP_BYTES // 1024**2} M
 DROPPED = f"[dropped: {_TOO_MUCH}]"
 
 
-def _shrink_command(ran: CommandRecord) -> CommandRecord:
-    output = None if ran.output is None else DROPPED
-    return replace(ran, command=_rest(ran.command), output=output, truncated=ran.output is not None)
+def _shrink_command(record: CommandRecord) -> CommandRecord:
+    output = None if record.output is None else DROPPED
+    return replace(record, command=_rest(record.command), output=output, truncated=record.output is not None)
 
 
-def _shrink_prompt(asked: PromptRecord) -> PromptRecord:
-    return replace(asked, prompt=_rest(asked.prompt), arguments=(), cwd=_rest(asked.cwd), reply=DROPPED)
+def _shrink_prompt(record: PromptRecord) -> PromptRecord:
+    return replace(record, prompt=_rest(record.prompt), arguments=[], cwd=_rest(record.cwd), reply=DROPPED)
 
 
 def _shrink_event(event: Event) -> Event:
@@ -150,7 +91,7 @@ class Kept(Generic[T]):
 
 
 class Pages:
-    """Of one account."""
+    """The journal of one account."""
 
     def __init__(self) -> None:
         self.requests: deque[RequestRecord] = deque(maxlen=KEEP)
@@ -160,13 +101,13 @@ class Pages:
         #: Those of the requests that have bodies, with their bytes, and how many bytes these are in all.
         self._with_bodies: deque[tuple[RequestRecord, int]] = deque()
         self._bytes = 0
-        #: Values that nobody may see, as they stand in bodies.
+        #: Secret values, which are redacted in bodies and URLs.
         self.hidden = Redactor()
-        #: Ids of all sandboxes that there were, oldest first; a query about any other is a mistake.
+        #: Ids of all sandboxes that there were, oldest first; a query about another one is refused.
         self.sandboxes: dict[str, None] = {}
 
     def weigh(self, entry: RequestRecord) -> None:
-        """Forgets the oldest bodies when there are too many bytes of them, and what else is long."""
+        """Count an entry's bytes. When there are too many, the oldest entries lose their bodies and long texts."""
         weight = len(entry.request) + len(entry.response) + len(entry.path) + len(entry.query)
         weight += sum(map(len, entry.warnings)) + ENTRY_BYTES
         self._with_bodies.append((entry, weight))
@@ -174,42 +115,44 @@ class Pages:
         while self._bytes > KEEP_BYTES or len(self._with_bodies) > KEEP:
             old, weight = self._with_bodies.popleft()
             self._bytes -= weight
-            old.request = old.response = b""
+            old.request = old.response = ""
             old.path, old.query = _rest(old.path), _rest(old.query)
             old.warnings = list(map(_rest, old.warnings[:1]))
 
 
 class Journal:
+    """The journals of all accounts."""
+
     def __init__(self) -> None:
         self._pages: dict[str, Pages] = {}
 
-    def of(self, account: Optional[str]) -> Pages:
-        """Of an account; of nobody, for requests that did not say who they are."""
-        pages = self._pages.get(account or "")
+    def of(self, account: str) -> Pages:
+        """The journal of an account; of none (an empty id) for requests that were not authenticated."""
+        pages = self._pages.get(account)
         if pages is None:
-            pages = self._pages[account or ""] = Pages()
+            pages = self._pages[account] = Pages()
         return pages
 
     def known(self, account: Optional[str]) -> Iterable[Pages]:
-        """The pages of one account, or, None, of everybody."""
+        """The journal of one account, or, with None, of each account."""
         return list(self._pages.values()) if account is None else [self._pages.get(account, Pages())]
 
     def add(self, entry: RequestRecord) -> RequestRecord:
-        """Of nobody, until `belongs` says whose it is."""
+        """Add a request, for no account until `assign` names one."""
         self.of(entry.account).requests.append(entry)
         return entry
 
-    def belongs(self, entry: RequestRecord, account: str, at: str) -> None:
-        """Whose it is, and when it came by that account's time. To be said before anything else is added."""
-        nobody = self.of(entry.account).requests
-        if nobody and nobody[-1] is entry:
-            nobody.pop()
+    def assign(self, entry: RequestRecord, account: str, at: str) -> None:
+        """Assign a request to an account, before anything else is added. `at`: the account's time."""
+        unassigned = self.of(entry.account).requests
+        if unassigned and unassigned[-1] is entry:
+            unassigned.pop()
         entry.account, entry.at = account, at
         self.of(account).requests.append(entry)
 
     def finish(self, entry: RequestRecord, request: bytes, response: bytes) -> None:
-        """The entry's bodies; from now on it says nothing that is hidden."""
-        pages = self._pages.get(entry.account or "") or Pages()  # none: its account is gone
+        """Add the bodies to an entry, and redact all of it."""
+        pages = self._pages.get(entry.account) or Pages()  # a new one where the account was deleted meanwhile
         entry.request = _kept(request, pages.hidden)
         entry.response = _kept(response, pages.hidden)
         if "=" in entry.query or entry.path.startswith("/billing/"):
@@ -225,63 +168,63 @@ class Journal:
         pages.weigh(entry)
 
     def hide(self, account: str, values: Iterable[str]) -> None:
-        """From now on these stand as *** in bodies, also as JSON writes them."""
+        """Redact these values in bodies from now on, also as JSON writes them."""
         self.of(account).hidden.add(values)
 
-    def ran(self, command: CommandRecord) -> None:
+    def add_command(self, command: CommandRecord) -> None:
+        """Add a command."""
         self.of(command.account).commands.append(command, len(command.command) + len(command.output or ""))
 
-    def asked(self, prompt: PromptRecord) -> None:
+    def add_prompt(self, prompt: PromptRecord) -> None:
+        """Add a prompt to an agent."""
         texts = (prompt.prompt, prompt.reply, prompt.cwd, *prompt.arguments)
         self.of(prompt.account).prompts.append(prompt, sum(map(len, texts)))
 
-    def happened(self, event: Event, weight: int) -> None:
-        """`weight`: bytes of the event's data, about."""
+    def add_event(self, event: Event, weight: int) -> None:
+        """Add an event. `weight`: bytes of its data, about."""
         pages = self.of(event.account_id)
         pages.events.append(event, weight)
         if event.sandbox_id:
-            self._knows(pages, event.sandbox_id)
+            self._add_sandbox(pages, event.sandbox_id)
 
     @staticmethod
-    def _knows(pages: Pages, sandbox: str) -> None:
+    def _add_sandbox(pages: Pages, sandbox: str) -> None:
         pages.sandboxes.setdefault(sandbox, None)
         if len(pages.sandboxes) > KEEP_SANDBOXES:
             del pages.sandboxes[next(iter(pages.sandboxes))]
 
     def has_sandbox(self, account: str, sandbox: str) -> bool:
-        """Whether the account (any, for `*`) has, had or asked for such a sandbox, as far as the journal knows."""
+        """Whether the account (any, for `*`) has or had such a sandbox, or named it in a request, as far as the journal
+        knows."""
         return any(
             sandbox in pages.sandboxes or any(entry.sandbox == sandbox for entry in pages.requests)
             for pages in self.known(None if account == ALL_ACCOUNTS else account)
         )
 
-    def entries(self) -> tuple[RequestRecord, ...]:
-        """Every account's requests that are kept, oldest first."""
-        every = [entry for pages in self._pages.values() for entry in pages.requests]
-        return tuple(sorted(every, key=lambda entry: entry.at))
-
-    def forget(self, account: Optional[str] = None) -> None:
-        """Everything of one account, or of all. What is hidden stays so, and which sandboxes there were stays known."""
+    def clear(self, account: Optional[str] = None) -> None:
+        """Remove the entries of one account, or of all. Secrets stay redacted, and ids of sandboxes stay known."""
         for name in list(self._pages) if account is None else [account]:
             old = self._pages.pop(name, None)
             if old is not None and (old.hidden or old.sandboxes):
                 self.of(name).hidden, self.of(name).sandboxes = old.hidden, old.sandboxes
 
     def drop(self, account: str) -> None:
-        """The account is gone."""
+        """Remove all that is known of an account, which was deleted."""
         self._pages.pop(account, None)
 
 
-def _kept(body: bytes, hidden: Redactor) -> bytes:
+def _kept(body: bytes, hidden: Redactor) -> str:
     if not body:
-        return b""
+        return ""
     spare = max(LONGEST_CREDENTIAL, LONGEST)
     piece = credentials_masked(hidden.masked(body[: BODY_BYTES + spare]))
-    # What was at the end of a cut body may be part of something hidden, which was not found therefore.
-    return (piece if len(body) <= BODY_BYTES + spare else without_end(piece, spare, b"***"))[:BODY_BYTES]
+    # The end of a cut body may be part of a secret, which is not found there.
+    kept = (piece if len(body) <= BODY_BYTES + spare else without_end(piece, spare, b"***"))[:BODY_BYTES]
+    return kept.decode("utf-8", "replace")
 
 
 def cut(text: str, most: int) -> str:
+    """The first `most` characters of a text, with a mark where there are more."""
     return text if len(text) <= most else f"{text[:most]} … ({len(text) - most} more characters)"
 
 

@@ -1,15 +1,29 @@
-"""Text patterns of controls. Each carries its own kind, so two patterns of one control never change each other."""
+"""Text patterns of controls and of the journal's assertions, and the texts that come nearest to one.
+
+Each pattern carries its own kind, so two patterns of one control never change each other.
+"""
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Optional, Union
+from typing import Any, Optional, Union
 
+#: In Python: the exact text or a glob with `*`, `?` and `[`; or a compiled regular expression, which is searched for.
+Pattern = Union[str, "re.Pattern[str]"]
 #: As JSON: a text, or `{"regex": "..."}`.
 Json = Union[str, dict[str, str]]
+
+_FLAGS = {re.I: "i", re.M: "m", re.S: "s", re.X: "x", re.A: "a"}
+_OWN_FLAGS = re.compile(r"\A\(\?[aimsux]+\)")
+#: How many of the nearest texts are listed.
+NEAREST = 5
+#: How many of the newest texts are compared for that, and how many characters of each.
+_COMPARED, _CHARACTERS = 1000, 300
 
 
 @dataclass(frozen=True)
@@ -43,6 +57,24 @@ class TextPattern:
             raise ValueError(f"{name}: {pattern.text!r} is not a regular expression: {error}") from None
         return pattern
 
+    @classmethod
+    def of_python(cls, name: str, given: Any) -> TextPattern:
+        """Make the pattern of the option `name` from what Python code gives. Flags become part of the expression.
+
+        Raises:
+            TypeError: It is neither a str nor a regular expression compiled from a str.
+        """
+        if isinstance(given, str):
+            return cls(given)
+        if not isinstance(given, re.Pattern) or not isinstance(given.pattern, str):
+            raise TypeError(
+                f"{name}: must be a str (exact, or a glob with * ? [) or a regular expression compiled from a str,"
+                f" not {given!r}"
+            )
+        letters = "".join(letter for flag, letter in _FLAGS.items() if given.flags & flag)
+        text = _OWN_FLAGS.sub("", given.pattern)
+        return cls(f"(?{letters}){text}" if letters else text, regex=True)
+
     @property
     def json(self) -> Json:
         return {"regex": self.text} if self.regex else self.text
@@ -59,3 +91,19 @@ class TextPattern:
 def matches(pattern: Optional[TextPattern], text: str) -> bool:
     """Whether `text` matches; every text matches None."""
     return pattern is None or pattern.matches(text)
+
+
+def nearest(wanted: str, texts: Sequence[str]) -> list[str]:
+    """The texts that are most similar to `wanted`, then the newest others; at most NEAREST, each once."""
+    similar = difflib.get_close_matches(wanted, texts[-_COMPARED:], NEAREST, 0.4)
+    others = [text for text in dict.fromkeys(reversed(texts)) if text not in similar]
+    return [*dict.fromkeys(similar), *others][:NEAREST]
+
+
+def nearest_lines(wanted: str, texts: Sequence[str]) -> list[str]:
+    """The lines of a message that lists the nearest texts, each cut, with how often it occurs."""
+    texts = [text[:_CHARACTERS] for text in texts]
+    listed, counts = nearest(wanted[:_CHARACTERS], texts), Counter(texts)
+    lines = [f"  {text}" + (f" ({counts[text]} times)" if counts[text] > 1 else "") for text in listed]
+    more = len(texts) - sum(counts[text] for text in listed)
+    return [*lines, f"  … and {more} more"] if more > 0 else lines

@@ -1,4 +1,4 @@
-"""What nobody may see of an account: the newest values of its sandboxes' secrets, as they stand in bodies."""
+"""Redaction of secrets: the newest values of an account's sandboxes are replaced wherever a text is kept or shown."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import TypeVar
 
 from .credentials import LONGEST_CREDENTIAL, credentials_hidden
 
-#: Every body is searched for each of them; a suite that makes up a secret for every sandbox must not slow down by it.
+#: Every body is searched for each of them; a suite with a new secret for every sandbox must not slow down by it.
 MOST = 500
-#: A longer value is found by its beginning, and goes as far as the text agrees with it. So no more than this has to be
-#: looked at behind the place where a text is cut.
+#: A longer value is found by its beginning, and replaced as far as the text agrees with it. So no more than this has to
+#: be searched behind the place where a text is cut.
 LONGEST = 512
 #: What has to be searched behind the place where a text is cut, so that no part of a hidden value is left at its end.
 SPARE = max(LONGEST, LONGEST_CREDENTIAL)
@@ -23,7 +23,7 @@ Text = TypeVar("Text", str, bytes)
 
 
 def without(text: Text, values: Sequence[Text], stars: Text) -> Text:
-    """`text` with `stars` in place of each of the values. The longest come first: one may be part of another."""
+    """Replace each of the values by `stars`. The longest come first, because one may be part of another."""
     many = len(values) > _MANY and len(text) * len(values) > _SEARCHED_AT_ONCE
     if many and (isinstance(text, bytes) or text.isascii()):
         values = _possible(text, values)
@@ -40,15 +40,15 @@ def without(text: Text, values: Sequence[Text], stars: Text) -> Text:
 
 
 def _possible(text: Text, values: Sequence[Text]) -> list[Text]:
-    """The values whose beginnings have no pair of characters that the text has not: nearly always none, or those that
-    are in it. Looking through the text once takes less than searching it for hundreds of values."""
+    """The values whose pairs of characters at the beginning all occur in the text: nearly always none, or those that
+    are in it. One pass over the text takes less time than searching it for hundreds of values."""
     pairs = set(zip(text, text[1:]))
     return [value for value in values if pairs.issuperset(zip(value[:_PAIRS], value[1:_PAIRS]))]
 
 
 def without_end(piece: Text, spare: int, stars: Text) -> Text:
-    """The beginning of a longer text, after masking, without its last `spare` characters: they may be part of something
-    that was not found because the text is cut. What was found ends with stars and may stay."""
+    """Cut the last `spare` characters of a redacted text that continues: they may be part of a value that was not found
+    because the text is cut. A value that was found ends with stars and may stay."""
     return piece if piece.endswith(stars) else piece[: max(0, len(piece) - spare)]
 
 
@@ -68,7 +68,7 @@ def _without_long(text: Text, beginning: Text, values: list[Text], stars: Text) 
 
 
 def _agreeing(text: Text, at: int, value: Text) -> int:
-    """How much of a value's beginning stands at `at`."""
+    """How many characters of a value's beginning the text has at `at`."""
     count, step = 0, len(value)
     while step:
         while count + step <= len(value) and text[at + count : at + count + step] == value[count : count + step]:
@@ -98,14 +98,14 @@ def redact(text: str, hidden: Sequence[str], most: int, mark: bool = True) -> st
 
 
 class Redactor:
-    """The newest MOST values."""
+    """Redacts the newest MOST values."""
 
     def __init__(self) -> None:
         self._values: dict[str, tuple[bytes, ...]] = {}  # oldest first; as they may stand in bodies
         self._sorted: tuple[bytes, ...] = ()
 
     def add(self, values: Iterable[str]) -> None:
-        """Hide these, also as JSON writes them. One that is known already becomes the newest."""
+        """Redact these values, also as JSON writes them. One that is known already becomes the newest."""
         changed = False
         for value in filter(None, values):
             known = self._values.pop(value, None)

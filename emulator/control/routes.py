@@ -1,4 +1,4 @@
-"""What the API's routes are, so that a control or a query that no request can match is refused."""
+"""The routes of the API, by which a control or a query that no request can match is refused."""
 
 from __future__ import annotations
 

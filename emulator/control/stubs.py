@@ -1,34 +1,52 @@
-"""Stubs: outputs in place of whole commands, and of programs wherever they are called."""
+"""Stubs: outputs in place of whole commands, and of programs wherever they are called.
+
+An option of a stub is one field of `Stub` or `Output`, and one parameter of the methods in `StubMethods` that take it.
+`platform/command_stubs.py` decides which stub answers.
+"""
 
 from __future__ import annotations
 
-import math
 import re
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Callable, Optional, Union
+from typing import Any, Callable, Generic, Literal, Optional, TypeVar, Union
 
-from .capacity import Capacity, size_of
-from .current_account import ALL_ACCOUNTS, in_order
-from .patterns import TextPattern, matches
+from .capacity import size_of
+from .current_account import ALL_ACCOUNTS
+from .description import check_values, nested, option
+from .identifiers import IdOrObject
+from .patterns import Pattern, TextPattern, matches
 from .randomness import Randomness
+from .records import value
+from .registry import Control, ControlInfo, Registry
+from .values import Text
 
-KINDS = ("command", "program")
+#: What a stub answers: a whole command, or a program wherever it is called.
+Kind = Literal["command", "program"]
 _PROGRAM = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9._+@-]{1,200}")
-#: Answers that a shell was told to fetch and has not fetched; the oldest are given up.
+#: Outputs that a shell has not fetched yet: how many are kept, and how many characters in all. The oldest are dropped.
 MOST_PENDING, PENDING_CHARACTERS = 1000, 32 * 1024**2
+H = TypeVar("H")
 
 
 @dataclass(frozen=True)
 class Output:
-    """What stands in place of a command's work. `output`: a text, or pieces of it. `delay`: seconds before the text, or
-    before each piece. `error`: it could not be run at all: exec answers with `error`, a shell says so and has 126."""
+    """The output of a stub.
 
-    output: Union[str, Sequence[str]] = ""
-    exit_code: int = 0
-    delay: float = 0.0
-    error: Optional[str] = None
+    Attributes:
+        output: A text, or pieces of it.
+        exit_code: From 0 to 255.
+        delay: Seconds before the text, or before each piece.
+        error: The command cannot be run at all: exec answers with this error; a shell prints it and exits with 126.
+    """
+
+    output: Text = option("", "What it prints: a text, or pieces, each printed `delay` seconds after the one before.")
+    exit_code: int = option(0, "Its exit code.", at_least=0, at_most=255)
+    delay: float = option(0.0, "Time before the text, or before each piece.", unit="seconds", at_least=0)
+    error: Optional[str] = option(
+        None, "The command cannot be run at all: exec, MCP and shells report this text, word for word."
+    )
 
     def check(self) -> None:
         """Check values and types; a function of a test may return anything.
@@ -36,26 +54,24 @@ class Output:
         Raises:
             ValueError, TypeError: An attribute is wrong; the text starts with its name.
         """
-        check_text_pieces("output", self.output)
-        check_exit_code(self.exit_code)
-        check_amount("delay", self.delay)
-        if self.error is not None and not isinstance(self.error, str):
-            raise TypeError(f"error: must be a str, not {self.error!r}")
+        check_values(self)
         if self.error is not None and (self.text or self.exit_code):
             given = "output" if self.text else "exit_code"
-            raise ValueError(f"{given}: cannot be had together with error, which is the whole answer")
+            raise ValueError(f"{given}: cannot be combined with error, which is the whole answer")
 
     @property
     def pieces(self) -> list[str]:
+        """The pieces of the text, one for a text that is not in pieces."""
         return [self.output] if isinstance(self.output, str) else list(self.output)
 
     @property
     def text(self) -> str:
+        """The whole text."""
         return "".join(self.pieces)
 
     @property
     def seconds(self) -> float:
-        """Until all of it is there."""
+        """Seconds until all of it is printed."""
         return self.delay * max(1, len(self.pieces))
 
 
@@ -71,47 +87,69 @@ class Question:
     stdin: Optional[str] = None
 
 
-#: Of a function that answers: None or False (not this one), True (as the stub says), a text, or all of it.
+#: Of a function that answers: None or False (does not match), True (the stub's own output), a text, or an Output.
 Said = Union[None, bool, str, Output]
 
 
+@dataclass(frozen=True)
+class StubInfo(ControlInfo):
+    """A stub as the emulator has it."""
+
+    kind: str = value("`command` or `program`.", column=True)
+    used: int = value("How often it has answered.", column=True)
+
+    @property
+    def is_unused(self) -> bool:
+        """Whether it has answered nothing and is not optional."""
+        return not self.used and not self.optional
+
+    def __str__(self) -> str:
+        return f"{self.described}: used {self.used} times"
+
+
 @dataclass
-class Stub:
-    """One stub.
+class Stub(Control):
+    """One stub: its options, and how often it has answered.
 
     Attributes:
-        match: Pattern of the whole command (kind `command`).
-        program: Name of the program (kind `program`), with patterns of its `args`, joined by spaces, and its `stdin`.
-        sandbox: Id of the only sandbox in which it applies.
-        times: How often it answers; None: always.
-        optional: Not reported when it is never used.
+        output: The output, with its exit code and delay.
         function: Decides and answers instead of `output`.
-        allow_errors: An exception of `function` does not fail the test.
+        used: How often it has answered.
     """
 
-    id: str
-    account: str
-    kind: str = "command"
-    match: Optional[TextPattern] = None
-    program: Optional[str] = None
-    args: Optional[TextPattern] = None
-    stdin: Optional[TextPattern] = None
-    sandbox: Optional[str] = None
-    output: Output = field(default_factory=Output)
-    times: Optional[int] = None
-    optional: bool = False
+    NOUN = "stub"
+
+    kind: Optional[Kind] = option(
+        None, "`command`, or `program` (the default where a `program` is given).", methods=("http",)
+    )
+    match: Optional[TextPattern] = option(
+        None,
+        "The whole command: exact, or a glob with `*`, `?` and `[`; a regular expression, searched for in it; or a"
+        " function of the command that returns None or False (does not match), True, a text or an Output.",
+        methods=("stub",),
+        is_required=True,
+    )
+    program: Optional[str] = option(
+        None, "The program's name, without a directory.", methods=("program",), is_required=True
+    )
+    output: Output = nested(Output)
+    args: Optional[TextPattern] = option(
+        None, "Pattern of the arguments, joined by spaces; as `match`, without functions.", methods=("program",)
+    )
+    stdin: Optional[TextPattern] = option(
+        None, "Pattern of the input. Each pattern is of its own kind.", methods=("program",)
+    )
+    sandbox: Optional[str] = option(None, "Applies in this sandbox only.")
+    times: Optional[int] = option(None, "How often it answers; always by default.", at_least=1)
+    optional: bool = option(False, "Do not report it when it is never used.")
+    allow_errors: bool = option(False, "An exception of the function does not fail the test.", is_local=True)
     function: Optional[Callable[[Question], Said]] = field(default=None, repr=False)
-    allow_errors: bool = False
     used: int = 0
 
-    def check(self) -> None:
-        """Check the options.
+    def __post_init__(self) -> None:
+        self.kind = self.kind or ("program" if self.program is not None else "command")
 
-        Raises:
-            ValueError: An option is wrong; the text starts with its name.
-        """
-        if self.kind not in KINDS:
-            raise ValueError(f"kind: {self.kind!r} is unknown; use one of {', '.join(KINDS)}")
+    def check(self) -> None:
         if self.kind == "command":
             if self.match is None and self.function is None:
                 raise ValueError("match: is missing; give the command, a pattern or a function")
@@ -121,24 +159,30 @@ class Stub:
             raise ValueError(f"program: {self.program!r} is not the name of a program; give it without a directory")
         elif self.match is not None:
             raise ValueError("match: is an option of commands; for a program use args")
-        if self.times is not None and self.times < 1:
-            raise ValueError("times: must be at least 1")
+        super().check()
         if self.allow_errors and self.function is None:
             raise ValueError("allow_errors: applies to functions only; this stub has none")
         self.output.check()
 
     @property
-    def exhausted(self) -> bool:
+    def is_exhausted(self) -> bool:
+        """Whether it has answered as often as it may."""
         return self.times is not None and self.used >= self.times
 
     @property
+    def is_unused(self) -> bool:
+        return self.info().is_unused
+
+    @property
     def reads_stdin(self) -> bool:
+        """Whether its decision depends on the program's input."""
         return self.stdin is not None or (self.kind == "program" and self.function is not None)
 
-    def of(self, account: str, sandbox: str) -> bool:
+    def applies_in(self, account: str, sandbox: str) -> bool:
+        """Whether it applies in a sandbox of an account."""
         return self.account in (account, ALL_ACCOUNTS) and self.sandbox in (None, sandbox)
 
-    def fits(self, question: Question) -> bool:
+    def matches(self, question: Question) -> bool:
         """Whether the patterns match; the function is not called. Input that was not read matches."""
         if self.kind == "command":
             return matches(self.match, question.command)
@@ -149,7 +193,7 @@ class Stub:
         )
 
     def outcome(self, said: Said) -> Optional[Output]:
-        """The output that the function's result stands for; None when the stub does not apply to the command.
+        """The output that a result of the function means; None when the stub does not apply to the command.
 
         Raises:
             ValueError, TypeError: The function returned something else.
@@ -165,91 +209,135 @@ class Stub:
             return said
         raise TypeError(f"the function returned {said!r}, not a bool, a str, an Output or None")
 
+    def info(self) -> StubInfo:
+        return StubInfo(**self._reported(), kind=self.kind or "command", used=self.used)
+
     def __str__(self) -> str:
-        """With its options: 'npm *', times=2."""
-        match = "a function" if self.match is None else repr(self.match)
-        pattern = repr(self.program) if self.kind == "program" else match
-        given = {"args": self.args, "stdin": self.stdin, "sandbox": self.sandbox, "times": self.times}
-        shown = [pattern, *(f"{name}={value!r}" for name, value in given.items() if value is not None)]
-        shown += ["account='*'"] if self.account == ALL_ACCOUNTS else []
-        return f"stub {self.id} ({', '.join(shown)})"
+        pattern = "a function" if self.match is None else repr(self.match)
+        first = repr(self.program) if self.kind == "program" else pattern
+        return self._described(first, leave=["match", "program", "output", "exit_code", "delay", "error"])
 
 
-def check_text_pieces(name: str, text: object) -> None:
-    if isinstance(text, str):
-        return
-    if isinstance(text, (bytes, bytearray)) or not isinstance(text, Sequence):
-        raise TypeError(f"{name}: must be a str or a list of str, not {text!r}")
-    for piece in text:
-        if not isinstance(piece, str):
-            raise TypeError(f"{name}: must be a str or a list of str; it contains {piece!r}")
+class StubMethods(Generic[H]):
+    """The methods that add stubs, as callers see them. H: the class of the handles that they return."""
+
+    def stub(
+        self,
+        match: Union[Pattern, Callable[[str], Said]],
+        output: Union[Text, Callable[[str], Said]] = "",
+        exit_code: int = 0,
+        delay: float = 0.0,
+        *,
+        error: Optional[str] = None,
+        sandbox: Optional[IdOrObject] = None,
+        times: Optional[int] = None,
+        optional: bool = False,
+        allow_errors: bool = False,
+        account: Optional[IdOrObject] = None,
+    ) -> H:
+        """Answer matching commands instead of running them: of exec, streams, terminals, MCP, and of a create's
+        init_script and packages. A command that no stub matches really runs.
+
+        Args:
+            match: The whole command: exact, or a glob with `*`, `?` and `[`; a regular expression, searched for in it;
+                or a function of the command that returns None or False (does not match), True, a text or an Output.
+            output: What it prints: a text, or pieces, each printed `delay` seconds after the one before. Or a function
+                of the command, as above.
+            exit_code: Its exit code. From 0 to 255.
+            delay: Time before the text, or before each piece. In seconds.
+            error: The command cannot be run at all: exec, MCP and shells report this text, word for word.
+            sandbox: Applies in this sandbox only.
+            times: How often it answers; always by default.
+            optional: Do not report it when it is never used.
+            allow_errors: An exception of the function does not fail the test.
+            account: An account or its id; `"*"`: all accounts. The default is the selected account.
+
+        Returns:
+            The handle of the stub.
+
+        Raises:
+            ValueError, TypeError: An argument is wrong.
+            EmulatorError: A function is given and the emulator is in another process.
+        """
+        return self._add_stub(dict(locals()))
+
+    def program(
+        self,
+        program: str,
+        output: Union[Text, Callable[[list[str], str, str], Said]] = "",
+        exit_code: int = 0,
+        delay: float = 0.0,
+        *,
+        error: Optional[str] = None,
+        args: Optional[Pattern] = None,
+        stdin: Optional[Pattern] = None,
+        sandbox: Optional[IdOrObject] = None,
+        times: Optional[int] = None,
+        optional: bool = False,
+        allow_errors: bool = False,
+        account: Optional[IdOrObject] = None,
+    ) -> H:
+        """Answer a program wherever it is called by its name, also in scripts and by other programs, in all sandboxes,
+        existing and new ones. A call that no stub matches runs the real program, with its input.
+
+        Args:
+            program: The program's name, without a directory.
+            output: What it prints: a text, or pieces, each printed `delay` seconds after the one before. Or a function
+                of the arguments, the working directory and the input.
+            exit_code: Its exit code. From 0 to 255.
+            delay: Time before the text, or before each piece. In seconds.
+            error: The command cannot be run at all: exec, MCP and shells report this text, word for word.
+            args: Pattern of the arguments, joined by spaces; as `match`, without functions.
+            stdin: Pattern of the input. Each pattern is of its own kind.
+            sandbox: Applies in this sandbox only.
+            times: How often it answers; always by default.
+            optional: Do not report it when it is never used.
+            allow_errors: An exception of the function does not fail the test.
+            account: An account or its id; `"*"`: all accounts. The default is the selected account.
+
+        Returns:
+            The handle of the stub.
+
+        Raises:
+            ValueError, TypeError: An argument is wrong.
+            EmulatorError: A function is given and the emulator is in another process.
+        """
+        return self._add_program(dict(locals()))
+
+    def _add_stub(self, arguments: dict[str, Any]) -> H:
+        """Add a stub of commands. `arguments`: the local names of `stub`, `self` and `account` among them."""
+        raise NotImplementedError
+
+    def _add_program(self, arguments: dict[str, Any]) -> H:
+        """Add a stub of a program. `arguments`: the local names of `program`, `self` and `account` among them."""
+        raise NotImplementedError
 
 
-def check_exit_code(code: object) -> None:
-    if isinstance(code, bool) or not isinstance(code, int):
-        raise TypeError(f"exit_code: must be an int from 0 to 255, not {code!r}")
-    if not 0 <= code <= 255:
-        raise ValueError(f"exit_code: must be from 0 to 255, not {code}")
+class Stubs(Registry[Stub]):
+    """All stubs, and their outputs that shells have not fetched yet."""
 
-
-def check_amount(name: str, amount: object) -> None:
-    if isinstance(amount, bool) or not isinstance(amount, (int, float)):
-        raise TypeError(f"{name}: must be a number, not {amount!r}")
-    if not math.isfinite(amount) or amount < 0:
-        raise ValueError(f"{name}: must be a finite number and must not be negative, not {amount!r}")
-
-
-class Stubs:
     def __init__(self, randomness: Randomness) -> None:
-        self._randomness = randomness
-        self._stubs: dict[str, Stub] = {}
-        self._room = Capacity("stubs")
+        super().__init__(Stub, "stubs", randomness)
         self._pending: OrderedDict[str, tuple[str, Output]] = OrderedDict()
         self._pending_size = 0
 
-    def add(self, account: str, **options: object) -> Stub:
-        """ValueError for options that make no sense."""
-        stub = Stub(id=self._randomness.identifier("stub", self._stubs), account=account, **options)  # type: ignore[arg-type]
-        stub.check()
-        self._room.take(stub, self._stubs)
-        self._stubs[stub.id] = stub
-        return stub
-
-    def __bool__(self) -> bool:
-        return bool(self._stubs)
-
-    def of(self, account: str) -> list[Stub]:
-        """All that apply to an account (those of every account alone for `*`), in the order in which they are tried."""
-        return in_order(self._stubs.values(), account)
-
-    def own(self, account: str) -> list[Stub]:
-        """Those that were added for exactly this account, or for `*`."""
-        return [stub for stub in self._stubs.values() if stub.account == account]
-
-    def get(self, stub_id: str) -> Optional[Stub]:
-        return self._stubs.get(stub_id)
-
-    def remove(self, stub: Stub) -> None:
-        self._stubs.pop(stub.id, None)
-
-    def usable(self, account: str, sandbox: str, kind: str = "command") -> list[Stub]:
-        """Those that may answer there, in the order in which they are tried."""
-        return [stub for stub in self.of(account) if stub.kind == kind and stub.of(account, sandbox)]
+    def usable(self, account: str, sandbox: str, kind: Kind = "command") -> Sequence[Stub]:
+        """Those of a kind that apply in a sandbox, in the order in which they are tried."""
+        return [stub for stub in self.list(account) if stub.kind == kind and stub.applies_in(account, sandbox)]
 
     def programs(self, account: str, sandbox: str) -> Iterable[str]:
-        """Names of the programs that are stood in for, each once."""
+        """Names of the programs that are stubbed in a sandbox, each once."""
         return dict.fromkeys(stub.program or "" for stub in self.usable(account, sandbox, "program"))
 
-    # --- answers that a shell fetches by their token
-
     def leave(self, token: str, sandbox: str, output: Output) -> None:
+        """Keep an output until a shell of the sandbox fetches it by its token."""
         self._pending[token] = (sandbox, output)
         self._pending_size += size_of(output)
         while len(self._pending) > MOST_PENDING or (self._pending_size > PENDING_CHARACTERS and len(self._pending) > 1):
             self._pending_size -= size_of(self._pending.popitem(last=False)[1][1])
 
     def fetch(self, token: str, sandbox: str) -> Optional[Output]:
-        """Once, and there only where it was left for."""
+        """Remove and return the output that was kept under a token for this sandbox; None when there is none."""
         if self._pending.get(token, ("",))[0] != sandbox:
             return None
         output = self._pending.pop(token)[1]

@@ -1,2 +1,2 @@
-"""The emulator's controls as a test holds them: faults, clock, commands, agents, journal, accounts. They speak the
-admin API (`/_emulator/…`), so they are the same for an emulator in this process and for one that runs elsewhere."""
+"""The Python objects that set up controls and read records: faults, clock, commands, agents, journal, accounts. They
+call the admin API (`/_emulator/…`), and are the same for an emulator in this process and for one elsewhere."""

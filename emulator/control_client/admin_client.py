@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Optional
 from urllib.parse import quote
 
-from .transport import SECONDS, AdminRequest, Answer, EmulatorError, IdOrObject, Refused, Transport, id_of
+from ..control.identifiers import IdOrObject, id_of
+from .transport import SECONDS, AdminRequest, Answer, EmulatorError, Refused, Transport
 from .usage import ControlUsage
 
 if TYPE_CHECKING:

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Optional, Union
 from urllib.parse import quote
 
+from ..control.identifiers import IdOrObject, id_of
 from .controls import Controls
-from .transport import EmulatorError, IdOrObject, Refused, id_of
+from .transport import EmulatorError, Refused
 from .view import AccountView
 
 #: Time limit of an import, and of each piece of an export, in seconds. Sandboxes may be large.

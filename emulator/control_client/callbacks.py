@@ -3,37 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Optional
 
+from ..control.identifiers import IdOrObject
+from ..control.records import CallbackErrorRecord
 from .admin_client import AdminClient
-from .transport import EmulatorError, IdOrObject
-
-
-@dataclass(frozen=True)
-class CallbackErrorInfo:
-    """An exception that the function of a stub or a reply raised, or a wrong value that it returned, or a reply's file
-    that could not be written.
-
-    Attributes:
-        control: Id of the stub or reply.
-        described: The stub or reply, in one line.
-        error: The last line of the traceback.
-        allowed: It was added with `allow_errors=True`.
-    """
-
-    id: str
-    at: str
-    account: str
-    sandbox: str
-    control: str
-    described: str
-    error: str
-    traceback: str
-    allowed: bool
-
-    def __str__(self) -> str:
-        return f"{self.described} failed in {self.sandbox}:\n{self.traceback}"
+from .transport import EmulatorError
 
 
 class CallbackError(EmulatorError):
@@ -41,14 +16,20 @@ class CallbackError(EmulatorError):
     its traceback; when the emulator is in this process, the exception itself is the cause."""
 
 
-def listed(
-    link: AdminClient, *, control: Optional[str] = None, account: Optional[IdOrObject] = None
-) -> list[CallbackErrorInfo]:
-    found = link.call("GET", "/callback-errors", account=account, query={"control": control})
-    return [CallbackErrorInfo(**one) for one in found]
+def list_errors(
+    link: AdminClient,
+    *,
+    control: Optional[str] = None,
+    sandbox: Optional[IdOrObject] = None,
+    last: Optional[int] = None,
+    account: Optional[IdOrObject] = None,
+) -> list[CallbackErrorRecord]:
+    """List the recorded errors, oldest first; see `Controls.callback_errors`. `control`: of one stub or reply."""
+    query = {"control": control, "sandbox": sandbox, "last": last}
+    return [CallbackErrorRecord(**one) for one in link.call("GET", "/callback-errors", account=account, query=query)]
 
 
-def described(errors: Sequence[CallbackErrorInfo]) -> str:
+def described(errors: Sequence[CallbackErrorRecord]) -> str:
     """One text of all of them."""
     return "\n".join(str(one) for one in errors)
 
@@ -59,7 +40,7 @@ def raise_errors(link: AdminClient, *, control: Optional[str] = None, account: O
     Raises:
         CallbackError: There are some; its cause is the first of them, where that is known.
     """
-    errors = [one for one in listed(link, control=control, account=account) if not one.allowed]
+    errors = [one for one in list_errors(link, control=control, account=account) if not one.allowed]
     if not errors:
         return
     cause = _original(link, errors[0])
@@ -67,12 +48,12 @@ def raise_errors(link: AdminClient, *, control: Optional[str] = None, account: O
     raise CallbackError(described(errors)) from cause
 
 
-def _original(link: AdminClient, error: CallbackErrorInfo) -> Optional[BaseException]:
+def _original(link: AdminClient, error: CallbackErrorRecord) -> Optional[BaseException]:
     try:
         platform: Any = link.local("")
     except EmulatorError:
         return None
-    for one in platform.callback_errors.of("*", error.control):
+    for one in platform.callback_errors.list("*", error.control):
         if one.id == error.id:
             original: BaseException = one.original
             return original

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any, Optional, Union
 
+from ..control.identifiers import IdOrObject
+from ..control.values import number
 from .admin_client import AdminClient
-from .checking import amount, duration
-from .transport import IdOrObject
 
 
 class Clock:
@@ -20,11 +20,12 @@ class Clock:
         self._link = link
 
     def now(self, account: Optional[IdOrObject] = None) -> datetime:
-        """In UTC."""
+        """Return the account's time, in UTC."""
         return _moment(self._link.call("GET", "/clock", account=account))
 
     @property
     def frozen(self) -> bool:
+        """Whether the time is frozen."""
         return bool(self._link.call("GET", "/clock")["frozen"])
 
     def freeze(self, at: Union[datetime, float, str, None] = None, *, account: Optional[IdOrObject] = None) -> datetime:
@@ -45,7 +46,7 @@ class Clock:
             at = at.timestamp()
         if at is not None and not isinstance(at, str):
             try:
-                at = amount("at", at)
+                at = number("at", at)
             except TypeError:
                 allowed = "a datetime with a time zone, seconds since the epoch, or a text in RFC 3339"
                 hint = "; to move the time by a timedelta use advance()" if isinstance(at, timedelta) else ""
@@ -83,7 +84,7 @@ class Clock:
         if seconds is None and not (minutes or hours or days):
             raise ValueError("advance: say how far, e.g. advance(60), advance(hours=1) or advance(timedelta(hours=1))")
         body = {"seconds": duration("seconds", seconds or 0)}
-        body.update({name: amount(name, part) for name, part in _parts(minutes, hours, days).items()})
+        body.update({name: number(name, part) for name, part in _parts(minutes, hours, days).items()})
         return _moment(self._link.call("POST", "/clock/advance", body, account=account))
 
     def tick(self, seconds: Union[float, timedelta] = 1, *, account: Optional[IdOrObject] = None) -> datetime:
@@ -96,9 +97,24 @@ class Clock:
         return _moment(self._link.call("DELETE", "/clock", account=account))
 
 
+def duration(name: str, time: Union[float, timedelta, Any]) -> float:
+    """The argument in seconds; a number is seconds already.
+
+    Raises:
+        TypeError: It is neither a number nor a timedelta.
+        ValueError: It is not finite.
+    """
+    if isinstance(time, timedelta):
+        return time.total_seconds()
+    try:
+        return number(name, time)
+    except TypeError:
+        raise TypeError(f"{name}: must be a number of seconds or a timedelta, not {time!r}") from None
+
+
 def _parts(minutes: float, hours: float, days: float) -> dict[str, float]:
     return {"minutes": minutes, "hours": hours, "days": days}
 
 
-def _moment(told: dict[str, Any]) -> datetime:
-    return datetime.fromisoformat(told["now"].replace("Z", "+00:00"))
+def _moment(answer: dict[str, Any]) -> datetime:
+    return datetime.fromisoformat(answer["now"].replace("Z", "+00:00"))

@@ -7,18 +7,18 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar, Union
 
+from ..control.identifiers import IdOrObject, id_of
+from ..control.records import CallbackErrorRecord
+from ..control.values import number
 from . import callbacks
 from .admin_client import AdminClient
-from .agents import Agent, Agents, unsaid
-from .callbacks import CallbackErrorInfo
-from .checking import amount
+from .agents import Agent, Agents, unused_replies
 from .clock import Clock
-from .commands import Commands
-from .commands import unused as never_used
-from .faults import Faults, unfired
+from .commands import Commands, unused_stubs
+from .faults import Faults, unused_faults
 from .inventory import Inventory
 from .journal import Journal
-from .transport import EmulatorError, IdOrObject, id_of
+from .transport import EmulatorError
 
 if TYPE_CHECKING:
     from caged import AgentName, AsyncCaged, Caged
@@ -105,10 +105,10 @@ class Controls:
             ValueError: `usd` is negative or not finite.
             EmulatorError: there is no such sandbox.
         """
-        answer = self._link.call("POST", f"/sandboxes/{id_of(sandbox)}/spend", {"usd": amount("usd", usd)})
+        answer = self._link.call("POST", f"/sandboxes/{id_of(sandbox)}/spend", {"usd": number("usd", usd)})
         return float(answer["total_cost"])
 
-    def load(self, path: Union[str, os.PathLike[str]], *, account: Optional[IdOrObject] = None) -> Loaded:
+    def load_scenario(self, path: Union[str, os.PathLike[str]], *, account: Optional[IdOrObject] = None) -> Loaded:
         """Create what a scenario file describes (sandboxes, keys, stubs, replies, faults, clock): all of it or nothing.
 
         Faults and rate limits do not apply to its calls, and the journal does not record them. Files that
@@ -155,10 +155,10 @@ class Controls:
         journal, its time. Its keys stay, and so do exceptions of its functions until they were raised or cleared."""
         self._link.call("POST", "/reset", account=account)
 
-    def forget(self, *, account: Optional[IdOrObject] = None) -> None:
+    def reset_controls(self, *, account: Optional[IdOrObject] = None) -> None:
         """Remove the account's controls (faults, stubs, agents' replies, its time) and clear its journal. Its
         sandboxes, snapshots and keys stay, and so do exceptions of its functions."""
-        self._link.call("POST", "/forget", account=account)
+        self._link.call("POST", "/reset-controls", account=account)
 
     def unused(self) -> list[str]:
         """List the faults, stubs and agents' replies that were never used and are not optional.
@@ -169,17 +169,16 @@ class Controls:
             A text for each kind, which names them.
         """
         texts: list[str] = []
-        faults = self._own_controls(self.faults.list(), lambda fault: f"/faults/{fault.id}")
-        faults = [fault for fault in faults if not (fault.fired or fault.optional)]
+        faults = self._own_controls(self.faults.unused(), lambda fault: f"/faults/{fault.id}")
         if faults:
-            texts.append(unfired(faults))
+            texts.append(unused_faults(faults))
         stubs = self._own_controls(self.commands.unused(), lambda stub: f"/commands/{stub.id}")
         if stubs:
-            ran = [] if self._link.account == "*" else [command.command for command in self.journal.execs()]
-            texts.append(never_used(stubs, ran))
+            commands = [] if self._link.account == "*" else [one.command for one in self.journal.commands()]
+            texts.append(unused_stubs(stubs, commands))
         replies = self._own_controls(self.agents.unused(), lambda reply: f"/agents/{reply.agent}/replies/{reply.id}")
         if replies:
-            texts.append(unsaid(replies))
+            texts.append(unused_replies(replies))
         return texts
 
     def _own_controls(self, controls: Iterable[T], path_of: Callable[[T], str]) -> list[T]:
@@ -188,9 +187,21 @@ class Controls:
         added = self._link.usage.added_for_all_accounts
         return [one for one in controls if getattr(one, "account", "") != "*" or path_of(one) in added]
 
-    def callback_errors(self, *, account: Optional[IdOrObject] = None) -> list[CallbackErrorInfo]:
-        """Exceptions that the account's functions (of stubs, programs and agents' replies) raised, oldest first."""
-        return callbacks.listed(self._link, account=account)
+    def callback_errors(
+        self,
+        *,
+        sandbox: Optional[IdOrObject] = None,
+        last: Optional[int] = None,
+        account: Optional[IdOrObject] = None,
+    ) -> list[CallbackErrorRecord]:
+        """List exceptions that the account's functions (of stubs, programs and agents' replies) raised, oldest first.
+
+        Args:
+            sandbox: Only those raised for this sandbox, or its id.
+            last: Only the newest so many.
+            account: An account or its id; `"*"`: all accounts. The default is the selected account.
+        """
+        return callbacks.list_errors(self._link, sandbox=sandbox, last=last, account=account)
 
     def clear_callback_errors(self, *, account: Optional[IdOrObject] = None) -> None:
         """Remove the recorded exceptions, so that they do not fail the test."""

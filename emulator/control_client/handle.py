@@ -20,6 +20,9 @@ class Handle:
     In a `with` statement the control is removed at the end. Unless the block has failed by itself, the end of the
     statement raises AssertionError when the control was never used and is not `optional`, and CallbackError when its
     function raised an exception and does not have `allow_errors`.
+
+    Attributes:
+        id: The control's id.
     """
 
     id: str
@@ -56,7 +59,7 @@ class Handle:
         except EmulatorError as error:
             if kind is None and not (isinstance(error, Refused) and error.status == 404):
                 raise
-            complaint = ""  # removed in the block, by hand or with its account; or the block failed, and says why
+            complaint = ""  # the block has removed it, or its account; or the block failed, which is the error to show
         if kind is not None:
             return
         raise_errors(self._link, control=self.id, account="*")
@@ -86,7 +89,7 @@ class Handles(list[A]):
         error: Optional[BaseException],
         traceback: Optional[TracebackType],
     ) -> None:
-        """As the end of each; all are removed, also when one of them raises."""
+        """Leave each block; all are removed, also when one of them raises."""
         raised: Optional[BaseException] = None
         for one in reversed(self):
             try:

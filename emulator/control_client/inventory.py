@@ -1,77 +1,64 @@
-"""What an account has now, seen past all faults, limits and the journal."""
+"""What an account has now, regardless of faults, limits and the journal."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Optional
 
+from ..control.identifiers import IdOrObject, id_of
+from ..control.records import LogLine, SandboxRecord, SnapshotRecord, SocketRecord
 from .admin_client import AdminClient
-from .transport import IdOrObject
-
-
-@dataclass(frozen=True)
-class HeldSandbox:
-    id: str
-    account: str
-    status: str
-    template: str
-    created_at: str
-
-
-@dataclass(frozen=True)
-class HeldSnapshot:
-    """`automatic`: taken because its sandbox was paused."""
-
-    id: str
-    account: str
-    sandbox: str
-    name: str
-    description: str
-    status: str
-    automatic: bool
-
-
-@dataclass(frozen=True)
-class HeldSocket:
-    """`kind`: terminal, stream (the terminal of a streaming exec) or mcp."""
-
-    account: str
-    sandbox: str
-    kind: str
-    opened_at: str
-
-
-@dataclass(frozen=True)
-class LogLine:
-    timestamp: str
-    type: str
-    message: str
-
-    def __str__(self) -> str:
-        return f"{self.timestamp} {self.type}: {self.message}"
 
 
 class Inventory:
-    """Of one account (the one that the test works with, unless `account` names another, or `"*"` for all). Oldest
-    first."""
+    """What one account has: the selected one, unless `account` names another, or `"*"` for all. Oldest first."""
 
     def __init__(self, link: AdminClient) -> None:
         self._link = link
 
-    def sandboxes(self, *, account: Optional[IdOrObject] = None) -> list[HeldSandbox]:
-        return [HeldSandbox(**told) for told in self._link.call("GET", "/sandboxes", account=account)]
+    def sandboxes(self, *, last: Optional[int] = None, account: Optional[IdOrObject] = None) -> list[SandboxRecord]:
+        """List sandboxes; with `last`, only the newest so many."""
+        return [
+            SandboxRecord(**one) for one in self._link.call("GET", "/sandboxes", account=account, query={"last": last})
+        ]
 
-    def logs(self, sandbox: str, *, last: Optional[int] = None) -> list[LogLine]:
-        """Of a sandbox of any account. `last`: the newest so many lines only."""
-        told = self._link.call("GET", f"/sandboxes/{sandbox}/logs", account="*", query={"last": last})
-        return [LogLine(**line) for line in told]
+    def logs(self, sandbox: IdOrObject, *, last: Optional[int] = None) -> list[LogLine]:
+        """List the lines of the log of a sandbox of any account; with `last`, only the newest so many."""
+        lines = self._link.call("GET", f"/sandboxes/{id_of(sandbox)}/logs", account="*", query={"last": last})
+        return [LogLine(**line) for line in lines]
 
-    def snapshots(self, *, account: Optional[IdOrObject] = None) -> list[HeldSnapshot]:
-        """Also of sandboxes that are gone."""
-        return [HeldSnapshot(**told) for told in self._link.call("GET", "/snapshots", account=account)]
+    def snapshots(
+        self,
+        *,
+        sandbox: Optional[IdOrObject] = None,
+        last: Optional[int] = None,
+        account: Optional[IdOrObject] = None,
+    ) -> list[SnapshotRecord]:
+        """List snapshots, also of sandboxes that are gone.
 
-    def sockets(self, *, wait: float = 0.0, account: Optional[IdOrObject] = None) -> list[HeldSocket]:
-        """Those open into the account's sandboxes. `wait`: seconds (5 at the most) that are given to sockets which are
-        being closed; it returns as soon as none is left."""
-        told = self._link.call("GET", "/sockets", account=account, query={"wait": wait or None})
-        return [HeldSocket(**one) for one in told]
+        Args:
+            sandbox: Only those of this sandbox, or its id.
+            last: Only the newest so many.
+            account: An account or its id; `"*"`: all accounts. The default is the selected account.
+        """
+        query = {"sandbox": sandbox, "last": last}
+        return [SnapshotRecord(**one) for one in self._link.call("GET", "/snapshots", account=account, query=query)]
+
+    def sockets(
+        self,
+        *,
+        sandbox: Optional[IdOrObject] = None,
+        last: Optional[int] = None,
+        wait: float = 0.0,
+        account: Optional[IdOrObject] = None,
+    ) -> list[SocketRecord]:
+        """List open connections into the account's sandboxes.
+
+        Args:
+            sandbox: Only those into this sandbox, or its id.
+            last: Only the newest so many.
+            wait: Seconds, at most 5, that are given to connections which are being closed; it returns as soon as the
+                account has none.
+            account: An account or its id; `"*"`: all accounts. The default is the selected account.
+        """
+        query = {"sandbox": sandbox, "last": last, "wait": wait or None}
+        return [SocketRecord(**one) for one in self._link.call("GET", "/sockets", account=account, query=query)]

@@ -6,11 +6,12 @@ import os
 from types import TracebackType
 from typing import Any, Optional
 
+from ..control.identifiers import IdOrObject, id_of
 from .admin_client import AdminClient
 from .base_emulator import BaseEmulator
 from .connection import Verify
 from .http_transport import HttpTransport
-from .transport import EmulatorError, IdOrObject, id_of
+from .transport import EmulatorError
 
 
 class RemoteEmulator(BaseEmulator):

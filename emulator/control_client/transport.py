@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Optional, Protocol, Union
+from typing import TYPE_CHECKING, Optional, Union
 
 if TYPE_CHECKING:
     from ..platform.platform import Platform
@@ -17,22 +17,6 @@ if TYPE_CHECKING:
 ADMIN_PREFIX = "/_emulator"
 #: Time limit of one call, in seconds. Moving the clock may pause many sandboxes.
 SECONDS = 120.0
-
-
-class HasId(Protocol):
-    """A sandbox, an account …, as the SDK or an emulator returns it."""
-
-    @property
-    def id(self) -> str: ...
-
-
-#: An object that has an id, or the id itself.
-IdOrObject = Union[str, HasId]
-
-
-def id_of(what: Any) -> Any:
-    """The id of an object that has one; anything else unchanged."""
-    return what if isinstance(what, (str, int, float, dict, list, tuple, type(None))) else getattr(what, "id", what)
 
 
 class EmulatorError(RuntimeError):

@@ -8,17 +8,19 @@ import logging
 import os
 import shutil
 from dataclasses import replace
-from typing import Any, Callable, Optional, Union
+from typing import Any, Optional
 
 from caged import __version__
 
 from ..cage.chosen_isolation import ChosenIsolation
 from ..cage.shim_rpc import ShimReply
+from ..control.agent_command_line import model_name, prompt_text
 from ..control.agent_replies import AgentReplies, AgentReply, NoReplyLeft
-from ..control.agents import USAGE_ERROR, Agents, Prompt, Reply, model_name, prompt_text
+from ..control.agents import USAGE_ERROR, Prompt, Reply, default_reply
 from ..control.callbacks import CallbackRaised
 from ..control.clock import Clock
-from ..control.journal import TEXT_CHARACTERS, Journal, PromptRecord
+from ..control.journal import TEXT_CHARACTERS, Journal
+from ..control.records import PromptRecord
 from ..store import AgentSession, Sandbox
 from . import limits
 from .agent_output import TextOutput, output_for
@@ -38,13 +40,11 @@ TURN_SECONDS = 300.0
 #: In the journal: the program ended before it got its reply, or it is the host's own, whose end is not seen.
 NO_EXIT_CODE = -1
 
-ReplyFunction = Callable[[Prompt], Reply]
 
-
-def _scripted(script: AgentReply, agents: Agents, prompt: Prompt) -> Reply:
+def _scripted(script: AgentReply, prompt: Prompt) -> Reply:
     assert script.function is not None
     reply = script.function(prompt)
-    return agents.reply(prompt) if reply is None else reply
+    return default_reply(prompt) if reply is None else reply
 
 
 class AgentRuns:
@@ -54,7 +54,6 @@ class AgentRuns:
         live: LiveSandboxes,
         journal: Journal,
         agent_replies: AgentReplies,
-        agents: Agents,
         isolation: ChosenIsolation,
         sessions: AgentSessions,
         files: FileWrites,
@@ -64,7 +63,6 @@ class AgentRuns:
         self._live = live
         self._journal = journal
         self._agent_replies = agent_replies
-        self._agents = agents
         self._isolation = isolation
         self._sessions = sessions
         self._files = files
@@ -92,7 +90,7 @@ class AgentRuns:
     def _answer_without_prompt(
         self, sandbox: Sandbox, prompt: Prompt, input_is_unread: bool, answer: ShimReply
     ) -> None:
-        passthrough = self._agent_replies.passes(sandbox.account_id, prompt.agent)
+        passthrough = self._agent_replies.passthrough(sandbox.account_id, prompt.agent)
         if passthrough is not None:
             passthrough.used += 1
             self._pass_through(sandbox, prompt, answer)
@@ -126,14 +124,11 @@ class AgentRuns:
             logger.warning("%s: %s: %s", sandbox.id, prompt.program, error)
             return await self._run(sandbox, prompt, Reply(f"{prompt.program}: {error}\n", 1), answer)
         if script is None:
-            return await self._run(sandbox, prompt, self._agents.reply, answer)
+            return await self._run(sandbox, prompt, default_reply(prompt), answer)
         if script.passthrough:
             self._pass_through(sandbox, prompt, answer)
             return None
-        if script.function is None:
-            return await self._run(sandbox, prompt, script.reply, answer, script)
-        function = functools.partial(_scripted, script, self._agents)
-        return await self._run(sandbox, prompt, function, answer, script)
+        return await self._run(sandbox, prompt, script.reply, answer, script)
 
     def _pass_through(self, sandbox: Sandbox, prompt: Prompt, answer: ShimReply) -> None:
         """Let the host's own program run. There is no session: what that program sends and prints is not seen here."""
@@ -154,15 +149,15 @@ class AgentRuns:
         self,
         sandbox: Sandbox,
         prompt: Prompt,
-        source: Union[Reply, ReplyFunction],
+        reply: Reply,
         answer: ShimReply,
         script: Optional[AgentReply] = None,
     ) -> int:
         """Run one session, and return its exit code.
 
         Args:
-            source: The reply, or the function that makes it.
-            script: The reply of a test that applies.
+            reply: The reply.
+            script: The control that it is of; its function makes another reply.
         """
         self._recorder.log(sandbox, f"{prompt.agent} received the prompt: {prompt.text}", "agent")
         session = self._sessions.begin(sandbox, prompt.agent, model_name(prompt.program, prompt.arguments))
@@ -170,7 +165,8 @@ class AgentRuns:
         done = Reply("", NO_EXIT_CODE)
         start = self._clock.stopwatch()
         try:
-            reply = source if isinstance(source, Reply) else await self._call(sandbox, prompt, source, script)
+            if script is not None and script.function is not None:
+                reply = await self._call(sandbox, prompt, script)
             reply = await self._write_files(sandbox, prompt, reply, script)
             output = output_for(prompt, reply, session)
             await self._print(output, reply, answer)
@@ -184,20 +180,15 @@ class AgentRuns:
             self._record_prompt(sandbox, prompt, done)
             self._sessions.end(sandbox, session, done.exit_code == 0)
 
-    async def _call(
-        self, sandbox: Sandbox, prompt: Prompt, function: ReplyFunction, script: Optional[AgentReply]
-    ) -> Reply:
+    async def _call(self, sandbox: Sandbox, prompt: Prompt, script: AgentReply) -> Reply:
         """Return the reply that a function makes. When it raises, the exception is recorded, and the agent fails with
         it."""
         try:
-            reply = await in_thread(functools.partial(function, prompt), f"agent-{sandbox.id}")
+            reply = await in_thread(functools.partial(_scripted, script, prompt), f"agent-{sandbox.id}")
             reply.check()
             return reply
         except (CallbackRaised, TypeError, ValueError) as error:
             raised = error.original if isinstance(error, CallbackRaised) else error
-            if script is None:
-                logger.error("%s: a prompt of %s could not be answered: %r", sandbox.id, prompt.program, raised)
-                return Reply(f"the emulator could not answer: {raised}\n", 1)
             text = self._recorder.record_callback_error(sandbox, script, raised)
             return Reply(f"the function of {script} failed: {text}\n", 1)
 
@@ -240,7 +231,7 @@ class AgentRuns:
 
     def _record_prompt(self, sandbox: Sandbox, prompt: Prompt, reply: Reply) -> None:
         """Record the prompt and its reply in the journal."""
-        self._journal.asked(
+        self._journal.add_prompt(
             PromptRecord(
                 at=self._clock.timestamp(),
                 account=sandbox.account_id,
@@ -249,7 +240,7 @@ class AgentRuns:
                 agent=prompt.agent,
                 program=prompt.program,
                 prompt=redact_for(sandbox, prompt.text, TEXT_CHARACTERS),
-                arguments=tuple(redact_for(sandbox, word, TEXT_CHARACTERS) for word in prompt.arguments),
+                arguments=[redact_for(sandbox, word, TEXT_CHARACTERS) for word in prompt.arguments],
                 cwd=prompt.cwd,
                 reply=redact_for(sandbox, reply.whole, TEXT_CHARACTERS),
                 exit_code=reply.exit_code,

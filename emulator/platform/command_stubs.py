@@ -7,7 +7,7 @@ import functools
 import logging
 import secrets
 import signal
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from typing import Callable, Optional
 
@@ -16,7 +16,7 @@ from ..cage.command_result import CommandResult
 from ..cage.init_client import SandboxGone
 from ..cage.output import OUTPUT_LIMIT
 from ..control.callbacks import CallbackRaised
-from ..control.stubs import Output, Question, Stub, Stubs
+from ..control.stubs import Kind, Output, Question, Stub, Stubs
 from ..store import Sandbox, Store
 from ..workers import Workers
 from .live_sandboxes import LiveSandboxes
@@ -102,14 +102,14 @@ class CommandStubs:
     # --- choosing
 
     async def answer(
-        self, sandbox: Sandbox, question: Question, kind: str = "command"
+        self, sandbox: Sandbox, question: Question, kind: Kind = "command"
     ) -> Optional[tuple[Stub, Output]]:
         """Return the first stub that answers, which counts as used, and its output; None: the command really runs.
 
         A function that raises has answered, with its exception as text. The exception is recorded and fails the test.
         """
         for stub in self._usable(sandbox, kind):
-            if stub.exhausted or not stub.fits(question):
+            if stub.is_exhausted or not stub.matches(question):
                 continue
             output: Optional[Output] = stub.output
             if stub.function is not None:
@@ -120,7 +120,7 @@ class CommandStubs:
                     raised = error.original if isinstance(error, CallbackRaised) else error
                     text = self._recorder.record_callback_error(sandbox, stub, raised)
                     output = Output(f"the function of {stub} failed: {text}\n", 1)
-            if output is not None and not stub.exhausted:
+            if output is not None and not stub.is_exhausted:
                 stub.used += 1
                 return stub, output
         return None
@@ -129,15 +129,17 @@ class CommandStubs:
         """Whether a stub's pattern matches the command; its function may still decline."""
         return self.first_match(sandbox, Question(sandbox.id, command)) is not None
 
-    def first_match(self, sandbox: Sandbox, question: Question, kind: str = "command") -> Optional[Stub]:
+    def first_match(self, sandbox: Sandbox, question: Question, kind: Kind = "command") -> Optional[Stub]:
         """The stub that decides next, not used by this."""
-        return next((stub for stub in self._usable(sandbox, kind) if not stub.exhausted and stub.fits(question)), None)
+        return next(
+            (stub for stub in self._usable(sandbox, kind) if not stub.is_exhausted and stub.matches(question)), None
+        )
 
     def has_any(self, sandbox: Sandbox) -> bool:
         """Whether some stub of commands applies to the sandbox."""
         return bool(self._usable(sandbox, "command"))
 
-    def _usable(self, sandbox: Sandbox, kind: str) -> list[Stub]:
+    def _usable(self, sandbox: Sandbox, kind: Kind) -> Sequence[Stub]:
         return self._stubs.usable(sandbox.account_id, sandbox.id, kind) if self._stubs else []
 
     async def choose(self, sandbox: Sandbox, command: str) -> StubChoice:
@@ -189,7 +191,7 @@ class CommandStubs:
 
     async def clear(self, account_id: str) -> None:
         """Remove the stubs that were added for exactly this account, or for `*`."""
-        for stub in self._stubs.own(account_id):
+        for stub in self._stubs.added_for(account_id):
             await self.remove(stub)
 
     async def _in_each_sandbox(self, stub: Stub, work: Callable[[Sandbox, Cage], Awaitable[None]]) -> None:
@@ -197,7 +199,7 @@ class CommandStubs:
             return
         for sandbox in list(self._store.sandboxes.values()):
             cage = self._live.of(sandbox).cage
-            if cage is None or not cage.alive or not stub.of(sandbox.account_id, sandbox.id):
+            if cage is None or not cage.alive or not stub.applies_in(sandbox.account_id, sandbox.id):
                 continue  # a stopped one gets its shims when it is started again
             try:
                 await work(sandbox, cage)

@@ -227,7 +227,7 @@ class Events:
         counted.append(event, report.at, cleaned.weight, limiter)
         if session is not None and sandbox is not None:
             sandbox.history.append(event, report.at, cleaned.weight, limiter)
-        self._journal.happened(event, cleaned.weight)
+        self._journal.add_event(event, cleaned.weight)
         self._signals.send("event", sandbox=sandbox, event=event)
 
 

@@ -15,7 +15,6 @@ from ..cage.toolchains import Toolchains
 from ..cage.zygote import Zygote
 from ..config import EmulatorConfig
 from ..control.agent_replies import AgentReplies
-from ..control.agents import Agents
 from ..control.callbacks import CallbackErrors
 from ..control.clock import Clock
 from ..control.current_account import ALL_ACCOUNTS
@@ -92,7 +91,6 @@ class Platform:
     faults: Faults
     stubs: Stubs
     agent_replies: AgentReplies
-    agents: Agents
     callback_errors: CallbackErrors
     # Processes and their isolation.
     chosen_isolation: ChosenIsolation
@@ -171,7 +169,7 @@ class Platform:
         test's functions stay: a reset must not turn a failed test into a passed one."""
         for each in list(self.store.accounts.values()) if account.id == ALL_ACCOUNTS else [account]:
             await self._empty(each)
-        await self._forget(account.id)
+        await self._reset_controls(account.id)
 
     async def _empty(self, account: Account) -> None:
         await self.lifecycle.destroy_all(account)
@@ -185,22 +183,22 @@ class Platform:
         self.billing.reset(account, self.accounts.tier.name)
         account.window = (0, 0)
         account.rules, account.notification_config = {}, NotificationConfig()
-        await self._forget(account.id)
+        await self._reset_controls(account.id)
 
-    async def forget(self, account: Account) -> None:
+    async def reset_controls(self, account: Account) -> None:
         """Remove an account's controls and its journal. `*`: of every account. Exceptions of a test's functions
         stay."""
         for each in list(self.store.accounts.values()) if account.id == ALL_ACCOUNTS else ():
-            await self._forget(each.id)
-        await self._forget(account.id)
+            await self._reset_controls(each.id)
+        await self._reset_controls(account.id)
 
-    async def _forget(self, account_id: str) -> None:
+    async def _reset_controls(self, account_id: str) -> None:
         self.faults.clear(account_id)
         await self.command_stubs.clear(account_id)
         self.agent_replies.clear(account_id)
         self.device_logins.allow_sandboxes(account_id, False)
         self.clock.reset(account_id)
-        self.journal.forget(None if account_id == ALL_ACCOUNTS else account_id)
+        self.journal.clear(None if account_id == ALL_ACCOUNTS else account_id)
 
     async def delete_account(self, account: Account) -> None:
         """Delete an account with everything in it. Its keys are refused from this call on. Exceptions of a test's

@@ -8,7 +8,8 @@ from typing import Any, Optional, Protocol, Union
 from ..control.agent_replies import AgentReply
 from ..control.callbacks import CallbackErrors
 from ..control.clock import Clock
-from ..control.journal import TEXT_CHARACTERS, CommandRecord, Journal
+from ..control.journal import TEXT_CHARACTERS, Journal
+from ..control.records import CommandRecord
 from ..control.stubs import Stub
 from ..store import LogEntry, Sandbox
 from .redaction import redact_for
@@ -73,7 +74,7 @@ class SandboxRecorder:
             truncated: The output was cut at its limit.
         """
         self.record_event(sandbox, "command", data, duration_ms)
-        self._journal.ran(
+        self._journal.add_command(
             CommandRecord(
                 self._clock.timestamp(),
                 sandbox.account_id,

@@ -4,6 +4,7 @@
 event loop."""
 
 from .loaded import Loaded
-from .reading import Scenario, ScenarioError, read
+from .reading import Scenario, read
+from .schema import ScenarioError
 
 __all__ = ["Loaded", "Scenario", "ScenarioError", "read"]

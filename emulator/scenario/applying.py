@@ -1,18 +1,16 @@
 """Making what a scenario describes, on the emulator's event loop: all of it or nothing.
 
-Each entry is a call of the emulator's controls or of the SDK, with the entry's keys as options: what can be called can
-be written in a file. The calls are described by the very functions that a test calls, and performed within the emulator
-(`wire/internal_calls.py`), so that no fault or rate limit applies to a setup, and the emulator sends no request to
-itself.
+Each entry is a call of the emulator's controls or of the SDK, with the entry's keys as options. The calls are performed
+within the emulator (`wire/internal_calls.py`), so that no fault or rate limit applies to a setup, and the emulator
+sends no request to itself.
 """
 
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Awaitable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Callable, NoReturn, Optional, cast
+from typing import Any, Callable, Optional, Protocol
 
 from caged import CagedError
 from caged._call import Call
@@ -21,43 +19,56 @@ from caged._resources import files, sandboxes
 
 from ..control.current_account import ALL_ACCOUNTS
 from ..control.names import suggestion
-from ..control_client.admin_client import AdminClient
-from ..control_client.agents import Agent
-from ..control_client.clock import Clock
-from ..control_client.commands import Commands
-from ..control_client.faults import Faults
 from ..platform.errors import ApiError
 from ..platform.platform import Platform
 from ..store import Account
-from ..wire.internal_calls import Direct
-from .checking import sandbox_names
 from .loaded import Loaded
-from .reading import Scenario, ScenarioError
+from .reading import Scenario, sandbox_names
+from .schema import ScenarioError
 
 logger = logging.getLogger(__name__)
 
 Undo = Callable[[], Awaitable[None]]
 
 
-async def apply(platform: Platform, account: Account, scenario: Scenario) -> Loaded:
+class Calls(Protocol):
+    """Performs operations within the emulator: `wire/internal_calls.py`."""
+
+    warnings: list[str]
+
+    async def perform(
+        self,
+        method: str,
+        path: str,
+        body: Optional[Mapping[str, Any]] = None,
+        query: Optional[Mapping[str, Any]] = None,
+        account: Optional[Account] = None,
+    ) -> Any:
+        """Perform one operation, and return the answer's JSON."""
+
+
+async def apply(platform: Platform, account: Account, scenario: Scenario, calls: Calls) -> Loaded:
     """Make everything that a scenario describes: the clock first, faults last.
 
     Args:
-        account: whose it is. The one that stands for all (`*`) may have a clock, stubs, programs, agents and faults,
-            but no sandboxes and keys.
+        platform: Where it is made.
+        account: The account. The one that means all accounts (`*`) may have a clock, stubs, programs, agents and
+            faults, but no sandboxes and keys.
+        scenario: What is made.
+        calls: Performs the operations for the account.
 
     Raises:
-        ScenarioError: an entry cannot be made; the text names it. What was made before it has been removed again.
+        ScenarioError: An entry cannot be made; the text names it. What was made before it has been removed again.
     """
-    return await _Applying(platform, account, scenario).run()
+    return await _Application(platform, account, scenario, calls).run()
 
 
-class _Applying:
-    def __init__(self, platform: Platform, account: Account, scenario: Scenario) -> None:
+class _Application:
+    def __init__(self, platform: Platform, account: Account, scenario: Scenario, calls: Calls) -> None:
         self._platform = platform
         self._account = account
         self._scenario = scenario
-        self._direct = Direct(platform, account)
+        self._direct = calls
         self._names = sandbox_names(scenario)
         self._loaded = Loaded()
         self._undo: list[Undo] = []
@@ -68,7 +79,7 @@ class _Applying:
         try:
             await self._make()
         except BaseException:
-            await self._take_back()
+            await self._remove_all()
             raise
         self._log_warnings()
         return self._loaded
@@ -119,7 +130,7 @@ class _Applying:
                 await self._fill(box, entry)
         for index, entry in enumerate(scenario.faults):
             with _at(f"faults[{index}]"):
-                await self._control("/faults", Faults(_RECORDER).add, **self._with_id(entry))
+                await self._add("/faults", self._with_id(entry))
 
     def _with_id(self, entry: Mapping[str, Any]) -> dict[str, Any]:
         options = dict(entry)
@@ -137,45 +148,41 @@ class _Applying:
             clock.restore(kept)
 
         self._undo.append(undo)
-        await self._control("", Clock(_RECORDER).freeze, moment)
+        await self._direct.perform("POST", "/_emulator/clock/freeze", {"at": moment}, account=self._account)
         self._loaded.added.append("/clock")
 
     async def _make_stubs(self, of: Optional[str]) -> None:
         """Stubs of commands and of programs that belong to the scenario's sandbox of that name, or to none of its
         sandboxes."""
-        commands = Commands(_RECORDER)
-        for kind, function in (("stubs", commands.stub), ("programs", commands.program)):
+        for kind in ("stubs", "programs"):
             for index, entry in enumerate(getattr(self._scenario, kind)):
                 name = entry.get("sandbox")
                 if (name if name in self._names else None) == of:
                     with _at(f"{kind}[{index}]"):
-                        options = _patterns(self._with_id(entry), "match", "args", "stdin")
-                        await self._control("/commands", function, **options)
+                        await self._add("/commands", self._with_id(entry))
 
     async def _make_replies(self, name: str, table: Mapping[str, Any]) -> None:
-        agent = Agent(_RECORDER, name)
         path = f"/agents/{name}/replies"
         if table.get("passthrough"):
-            await self._control(path, agent.passthrough)
+            await self._add(path, {"passthrough": True})
         for entry in table.get("reply_to", ()):
-            await self._control(path, agent.reply_to, **_patterns(entry, "prompt"))
+            await self._add(path, entry)
         for entry in table.get("replies", ()):
-            await self._control(path, agent.reply, **({"text": entry} if isinstance(entry, str) else entry))
+            await self._add(path, {"text": entry} if isinstance(entry, str) else entry)
 
-    async def _control(self, path: str, function: Callable[..., Any], *arguments: Any, **options: Any) -> None:
-        """Perform the call that a function of a test's controls makes. `path`: below which what it adds is deleted by
-        its id."""
-        request = _recorded(function, *arguments, **options)
-        account = self._account if request.account is None else self._platform.accounts.administered(request.account)
-        made = await self._direct.perform(request.method, f"/_emulator{request.path}", request.body, account=account)
-        if path:
-            added = f"{path}/{made['id']}"
-            self._loaded.added.append(added)
-            self._undo.append(lambda: self._delete(f"/_emulator{added}"))
+    async def _add(self, path: str, entry: Mapping[str, Any]) -> None:
+        """Add a control. `path`: below which it is added, and deleted by its id."""
+        body = dict(entry)
+        account = body.pop("account", None)
+        whose = self._account if account is None else self._platform.accounts.administered(account)
+        made = await self._direct.perform("POST", f"/_emulator{path}", body, account=whose)
+        added = f"{path}/{made['id']}"
+        self._loaded.added.append(added)
+        self._undo.append(lambda: self._delete(f"/_emulator{added}"))
 
     async def _delete(self, path: str) -> None:
-        everybody = self._platform.accounts.administered(ALL_ACCOUNTS)
-        await self._direct.perform("DELETE", path, account=everybody)
+        all_accounts = self._platform.accounts.administered(ALL_ACCOUNTS)
+        await self._direct.perform("DELETE", path, account=all_accounts)
 
     async def _call(self, call: Call[Any]) -> Any:
         """Perform a call of the SDK."""
@@ -213,7 +220,7 @@ class _Applying:
         if entry.get("state") == "paused":
             await self._call(sandboxes.pause(box))
 
-    # --- taking back
+    # --- removal after a failure
 
     async def _remove(self, box: str) -> None:
         """A sandbox, and the snapshots that were taken of it."""
@@ -224,13 +231,13 @@ class _Applying:
         for snapshot in [one for one in store.snapshots.values() if one.sandbox_id == box]:
             self._platform.snapshots.delete(snapshot)
 
-    async def _take_back(self) -> None:
+    async def _remove_all(self) -> None:
         while self._undo:
             undo = self._undo.pop()
             try:
                 await undo()
             except ApiError:
-                pass  # it is gone already: removed by another call, or with the account
+                pass  # it was removed already, by another call or with the account
             except Exception as error:
                 logger.warning("part of a scenario that failed was not removed: %r", error)
 
@@ -246,50 +253,5 @@ def _at(place: str) -> Iterator[None]:
         yield
     except ScenarioError as error:
         raise ScenarioError(f"{place}: {error}") from error
-    except (ApiError, CagedError, AttributeError, LookupError, TypeError, ValueError, RuntimeError, re.error) as error:
+    except (ApiError, CagedError, AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
         raise ScenarioError(f"{place}: {error}") from error
-
-
-def _patterns(entry: Mapping[str, Any], *names: str) -> dict[str, Any]:
-    """The entry as options of a call: a table `{ regex = "…" }` is a regular expression."""
-    options = dict(entry)
-    for name in names:
-        if isinstance(options.get(name), dict):
-            options[name] = re.compile(options[name]["regex"])
-    return options
-
-
-class _Recorded(Exception):
-    """The call that a function of the controls would have made."""
-
-    def __init__(self, method: str, path: str, body: Optional[Mapping[str, Any]], account: Optional[str]) -> None:
-        super().__init__(f"{method} {path}")
-        self.method, self.path, self.body, self.account = method, path, body, account
-
-
-class _Recorder:
-    """Replaces a client of an emulator: sends nothing, and raises the call that would have been sent."""
-
-    account: Optional[str] = None
-
-    def call(
-        self,
-        method: str,
-        path: str,
-        body: Optional[Mapping[str, Any]] = None,
-        *,
-        account: Optional[str] = None,
-        query: Optional[Mapping[str, Any]] = None,
-    ) -> NoReturn:
-        raise _Recorded(method, path, body, account)
-
-
-_RECORDER = cast(AdminClient, _Recorder())
-
-
-def _recorded(function: Callable[..., Any], *arguments: Any, **options: Any) -> _Recorded:
-    try:
-        function(*arguments, **options)
-    except _Recorded as request:
-        return request
-    raise AssertionError(f"{function!r} made no call")

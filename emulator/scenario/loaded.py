@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Loaded:
-    """What a scenario has made.
+    """The result of loading a scenario.
 
     Attributes:
-        sandboxes: ids of sandboxes by their `name`; one without a name is `sandbox-1`, `sandbox-2`, … by its position.
-        keys: secrets of API keys by their `name`.
-        added: what to DELETE below `/_emulator` to remove its controls (also `/clock`), oldest first.
+        sandboxes: Ids of sandboxes by their `name`; one without a name is `sandbox-1`, `sandbox-2`, … by its position.
+        keys: Secrets of API keys by their `name`.
+        added: Paths to DELETE below `/_emulator` to remove its controls (also `/clock`), oldest first.
     """
 
     sandboxes: dict[str, str] = field(default_factory=dict)

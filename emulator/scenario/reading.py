@@ -10,22 +10,24 @@ from datetime import date, datetime, time
 from pathlib import Path
 from typing import Any, Optional, Union
 
-from ..config import ConfigError
 from ..control.names import suggestion
+from ..platform import limits
+from . import schema
+from .schema import ScenarioError
 
-#: Top-level tables, and those that are lists of tables.
+#: Top-level tables, and those that are lists of tables, each with the check of its entries.
 TABLES = ("clock", "agents")
-LISTS = ("keys", "stubs", "programs", "sandboxes", "faults")
+LISTS = {
+    "keys": schema.check_key,
+    "stubs": schema.check_stub,
+    "programs": schema.check_program,
+    "sandboxes": schema.check_sandbox,
+    "faults": schema.check_fault,
+}
 #: Of the scenario's own file.
 MOST_BYTES = 16 * 1024**2
 #: Of one file in a sandbox: as much as `files.write` takes.
 MOST_FILE_BYTES = 10 * 1024**2
-
-
-class ScenarioError(ConfigError):
-    """A scenario that cannot be used. The text names the entry and what to change."""
-
-    __module__ = "caged.emulator"
 
 
 @dataclass(frozen=True)
@@ -128,8 +130,6 @@ def from_document(document: Any, folder: Optional[Path] = None) -> Scenario:
     Raises:
         ScenarioError: names the entry that cannot be used.
     """
-    from .checking import check  # loads the controls, whose options are what a scenario may hold
-
     if not isinstance(document, dict):
         raise ScenarioError("a scenario is a table (mapping) with some of: " + ", ".join((*TABLES, *LISTS)))
     known = (*TABLES, *LISTS)
@@ -143,10 +143,33 @@ def from_document(document: Any, folder: Optional[Path] = None) -> Scenario:
     plain = {name: _plain(value, name) for name, value in document.items()}
     for index, entry in enumerate(plain.get("sandboxes", ())):
         _resolve_files(entry, f"sandboxes[{index}]", folder)
+    _check(plain)
     given: dict[str, Any] = {name: tuple(value) if name in LISTS else value for name, value in plain.items()}
-    scenario = Scenario(**given)
-    check(scenario)
-    return scenario
+    return Scenario(**given)
+
+
+def _check(document: Mapping[str, Any]) -> None:
+    """Raise ScenarioError for the first entry that cannot be used."""
+    if document.get("clock"):
+        schema.check_clock("clock", document["clock"])
+    for name, check in LISTS.items():
+        for index, entry in enumerate(document.get(name, ())):
+            check(f"{name}[{index}]", entry)
+    for name, table in document.get("agents", {}).items():
+        if limits.agent_name(name) is None:
+            hint = suggestion(name, limits.agent_names())
+            raise ScenarioError(f"agents.{name}: agent {name!r} does not exist{hint}")
+        schema.check_agent(f"agents.{name}", table)
+    for kind in ("sandboxes", "keys"):
+        names = [entry["name"] for entry in document.get(kind, ()) if "name" in entry]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise ScenarioError(f"{kind}: the name {twice!r} must be a text, and only one entry's")
+
+
+def sandbox_names(scenario: Scenario) -> list[str]:
+    """The names by which a result and the scenario's faults and stubs refer to its sandboxes."""
+    return [entry.get("name", f"sandbox-{index + 1}") for index, entry in enumerate(scenario.sandboxes)]
 
 
 def _plain(value: Any, place: str) -> Any:

@@ -8,7 +8,7 @@ STARTER = """\
 #
 #     caged-emulator serve --scenario caged-scenario.toml
 #     caged-emulator exec --scenario caged-scenario.toml -- npm test
-#     emulator.load("caged-scenario.toml")            # in a test
+#     emulator.load_scenario("caged-scenario.toml")            # in a test
 #
 # Every entry is a call, and its keys are that call's options. Everything is optional.
 

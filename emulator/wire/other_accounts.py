@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Union
 
-from ..control.journal import RequestRecord
+from ..control.records import RequestRecord
 from ..platform.errors import ApiError
 from ..platform.platform import Platform
 from ..store import Account, Sandbox, Snapshot

@@ -11,7 +11,7 @@ from starlette.types import Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from ..control.current_account import act_for
-from ..control.journal import RequestRecord
+from ..control.records import RequestRecord
 from ..platform.errors import ApiError
 from ..platform.platform import Platform
 from .common_headers import add_common_headers
@@ -38,7 +38,7 @@ class Previews:
         sandbox = platform.store.sandboxes.get(target.sandbox_id)
         if sandbox is not None:
             act_for(sandbox.account_id)
-            platform.journal.belongs(record, sandbox.account_id, platform.clock.timestamp())
+            platform.journal.assign(record, sandbox.account_id, platform.clock.timestamp())
 
         async def send_and_record(message: Message) -> None:
             if message["type"] == "http.response.start":

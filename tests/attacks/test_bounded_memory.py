@@ -12,8 +12,10 @@ from caged.emulator.control import capacity, journal
 from caged.emulator.control.agent_replies import AgentReplies
 from caged.emulator.control.callbacks import TRACEBACK_CHARACTERS, CallbackErrors
 from caged.emulator.control.faults import Faults
-from caged.emulator.control.journal import CommandRecord, Journal, PromptRecord, RequestRecord
+from caged.emulator.control.journal import Journal
+from caged.emulator.control.patterns import TextPattern
 from caged.emulator.control.randomness import Randomness
+from caged.emulator.control.records import CommandRecord, PromptRecord, RequestRecord
 from caged.emulator.control.stubs import PENDING_CHARACTERS, Output, Stubs
 from caged.emulator.history import ACCOUNT_BYTES, MOST_BYTES, PAGE_BYTES, Event, EventLimiter, History
 from caged.emulator.platform.events import EVENT, TEXT, Cleaned
@@ -26,7 +28,7 @@ def command(text: str, output: str) -> CommandRecord:
 
 
 def prompt(text: str, reply: str) -> PromptRecord:
-    return PromptRecord("", "acct", "cage", "sess", "claude", "claude", text, (text,), "/", reply, 0, 0, 0, 0.0)
+    return PromptRecord("", "acct", "cage", "sess", "claude", "claude", text, [text], "/", reply, 0, 0, 0, 0.0)
 
 
 def event(data: object, number: int = 1) -> Event:
@@ -39,10 +41,10 @@ def texts_of(kept: object) -> int:
 
 
 FILL: dict[str, Callable[[Journal, int], None]] = {
-    "commands": lambda pages, n: pages.ran(command(f"{n} " + "c" * 60_000, "o" * 16_000)),
-    "commands without output": lambda pages, n: pages.ran(command(f"{n} " + "c" * 65_000, "")),
-    "prompts": lambda pages, n: pages.asked(prompt(f"{n} " + "p" * 100_000, "r" * 100_000)),
-    "events": lambda pages, n: pages.happened(event({"n": n, "x": "e" * 200_000}, n), 200_000),
+    "commands": lambda pages, n: pages.add_command(command(f"{n} " + "c" * 60_000, "o" * 16_000)),
+    "commands without output": lambda pages, n: pages.add_command(command(f"{n} " + "c" * 65_000, "")),
+    "prompts": lambda pages, n: pages.add_prompt(prompt(f"{n} " + "p" * 100_000, "r" * 100_000)),
+    "events": lambda pages, n: pages.add_event(event({"n": n, "x": "e" * 200_000}, n), 200_000),
 }
 
 
@@ -69,9 +71,9 @@ def test_a_kind_of_the_journal_has_a_bound_and_every_record_stays(kind: str):
 def test_a_kind_of_the_journal_has_a_number_of_records(kind: str):
     pages = Journal()
     add = {
-        "commands": lambda n: pages.ran(command(str(n), "")),
-        "prompts": lambda n: pages.asked(prompt(str(n), "")),
-        "events": lambda n: pages.happened(event(n, n), 1),
+        "commands": lambda n: pages.add_command(command(str(n), "")),
+        "prompts": lambda n: pages.add_prompt(prompt(str(n), "")),
+        "events": lambda n: pages.add_event(event(n, n), 1),
     }[kind.partition(" ")[0]]
     for number in range(journal.KEEP + 50):
         add(number)
@@ -93,10 +95,10 @@ def test_requests_have_a_bound_whatever_is_long_in_them(path: str, query: str, w
     for _ in range(1200):
         entry = pages.add(RequestRecord("", "PUT", path, "x", query=query, warnings=list(warnings)))
         pages.finish(entry, body, body)
-    assert len(pages.of(None).requests) == 1200
-    size = sum(capacity.size_of(vars(entry)) for entry in pages.of(None).requests)
+    assert len(pages.of("").requests) == 1200
+    size = sum(capacity.size_of(vars(entry)) for entry in pages.of("").requests)
     assert size < journal.KEEP_BYTES + 1200 * 1000
-    assert len(pages.of(None).requests[-1].warnings) <= journal.WARNINGS + 1
+    assert len(pages.of("").requests[-1].warnings) <= journal.WARNINGS + 1
 
 
 # --- events
@@ -195,14 +197,14 @@ def test_stubs_of_an_account_have_room_for_so_much_text(text: object):
 
     def add_many() -> None:
         for _ in range(100):
-            stubs.add("acct", match="x", output=Output(text))  # type: ignore[arg-type]
+            stubs.add("acct", match=TextPattern("x"), output=text)  # type: ignore[arg-type]
 
     with pytest.raises(ValueError, match="the texts of all stubs would have more than 67,108,864 characters"):
         add_many()
-    assert capacity.CHARACTERS // MIB - 1 <= len(stubs.of("acct")) <= capacity.CHARACTERS // MIB
-    stubs.add("other", match="x", output=Output(text))  # type: ignore[arg-type]
-    stubs.remove(stubs.of("acct")[0])
-    stubs.add("acct", match="x", output=Output("small"))
+    assert capacity.CHARACTERS // MIB - 1 <= len(stubs.list("acct")) <= capacity.CHARACTERS // MIB
+    stubs.add("other", match=TextPattern("x"), output=text)  # type: ignore[arg-type]
+    stubs.remove(stubs.list("acct")[0])
+    stubs.add("acct", match=TextPattern("x"), output="small")
 
 
 @pytest.mark.parametrize("kind", ["stubs", "replies", "faults"])
@@ -220,9 +222,9 @@ def _check_number_of_controls(kind: str, monkeypatch) -> None:
 
     def add(account: str) -> None:
         if kind == "stubs":
-            held.add(account, match="x", output=Output("y"))
+            held.add(account, match=TextPattern("x"), output="y")
         elif kind == "replies":
-            held.add(account, "claude-code")
+            held.add(account, agent="claude-code")
         else:
             held.add(account, operation="sandboxes.get", status=500)
 
@@ -259,7 +261,7 @@ def test_commands_of_megabytes_keep_the_journal_small(api):
     for number in range(5):
         answer = api.post(f"/sandboxes/{box}/exec", json={"command": f"true {number} # " + "x" * 5_000_000})
         assert answer.json()["exit_code"] == 0
-    ran = api.emulator.journal.execs(box, account=api.account_id)
+    ran = api.emulator.journal.commands(box, account=api.account_id)
     assert [one.command.split()[1] for one in ran] == [str(number) for number in range(5)]
     assert all(len(one.command) < journal.TEXT_CHARACTERS + 100 for one in ran)
     assert "more characters" in ran[0].command

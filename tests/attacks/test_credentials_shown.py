@@ -65,7 +65,7 @@ def everything_shown(api, box: str) -> dict[str, str]:
     shown = api.emulator.journal
     account = api.account_id
     texts = {
-        "commands": [(one.command, one.output) for one in shown.execs(account=account)],
+        "commands": [(one.command, one.output) for one in shown.commands(account=account)],
         "prompts": [(one.prompt, one.arguments, one.reply) for one in shown.prompts(account=account)],
         "events": [(one.data, one.id) for one in shown.events(account=account)],
         "requests": [(one.path, one.query, one.response, one.warnings) for one in shown.requests(account=account)],
@@ -92,5 +92,5 @@ def test_a_credential_is_shown_nowhere(api, text: str):
 def test_a_credential_at_the_place_where_output_is_cut_is_not_shown_in_part(api, before: int):
     box = api.sandbox()
     api.output(box, f"printf 'x%.0s' $(seq {before}); printf {KEY}; printf ' y%.0s' $(seq 9000)")
-    (ran,) = api.emulator.journal.execs(box, account=api.account_id)
+    (ran,) = api.emulator.journal.commands(box, account=api.account_id)
     assert "0123" not in (ran.output or "")

@@ -131,7 +131,7 @@ def test_a_large_output_is_redacted_and_sent_in_pieces(api, command: str, secret
     assert raw.status_code == 200
     assert lag.longest < lag.BOUND
     assert len(raw.json()["output"]) > 7_000_000
-    (ran,) = api.emulator.journal.execs(box, account=api.account_id)
+    (ran,) = api.emulator.journal.commands(box, account=api.account_id)
     assert ran.output is not None
     assert len(ran.output) == 16_384
 
@@ -141,7 +141,7 @@ def test_a_secret_at_the_place_where_an_output_is_cut_is_not_shown_in_part(api):
     box = api.sandbox(env={"S": secret}, secrets=["S"])
     for before in range(16_384 - 320, 16_384 + 20, 17):
         api.output(box, f"printf 'x%.0s' $(seq {before}); printf %s $S; printf 'y%.0s' $(seq 9000)")
-    for ran in api.emulator.journal.execs(box, account=api.account_id):
+    for ran in api.emulator.journal.commands(box, account=api.account_id):
         assert "012" not in (ran.output or "")
 
 
@@ -149,10 +149,10 @@ def test_a_long_secret_is_hidden_as_a_whole(api):
     secret = "".join(f"{number:07d}" for number in range(10_000))
     box = api.sandbox(env={"S": secret}, secrets=["S"])
     api.output(box, "printf 'before %s after' $S; printf %s ${S:0:600}")
-    (ran,) = api.emulator.journal.execs(box, account=api.account_id)
+    (ran,) = api.emulator.journal.commands(box, account=api.account_id)
     assert ran.output == "before ***", "what comes behind so much is not kept"
     api.output(box, "printf 'before %s after' ${S:0:9000}; printf %s ${S:0:600}")
-    assert api.emulator.journal.execs(box, account=api.account_id)[-1].output == "before *** after***"
+    assert api.emulator.journal.commands(box, account=api.account_id)[-1].output == "before *** after***"
     requests = api.emulator.journal.requests(operation="sandboxes.exec", account=api.account_id)
     assert requests[0].response.startswith('{"output":"before ***')
     assert "0000001" not in requests[0].response

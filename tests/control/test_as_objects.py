@@ -10,9 +10,9 @@ from caged import CagedRateLimitError, CagedServerError
 def test_sandbox_object_is_accepted_in_place_of_its_id(either, client):
     box, other = client.sandboxes.create(budget=5.0), client.sandboxes.create()
     client.sandboxes.exec(box.id, "rm -rf /workspace/x")
-    assert [ran.command for ran in either.journal.execs(box)] == ["rm -rf /workspace/x"]
+    assert [ran.command for ran in either.journal.commands(box)] == ["rm -rf /workspace/x"]
     assert len(either.journal.requests(operation="sandboxes.exec", sandbox=box)) == 1
-    assert either.journal.execs(other) == []
+    assert either.journal.commands(other) == []
     with pytest.raises(AssertionError, match="ran 1 times"):
         either.journal.assert_not_ran("rm *", sandbox=box)
     assert either.spend(box, usd=1.0) >= 1.0

@@ -80,7 +80,7 @@ WRONG = [
     ("command", b"x", "the function returned b'x'"),
     ("command", Output(3), "output: must be a str or a list of str, not 3"),
     ("command", Output("x", exit_code=300), "exit_code: must be from 0 to 255, not 300"),
-    ("command", Output("x", delay=-1), "delay: must be a finite number and must not be negative"),
+    ("command", Output("x", delay=-1), "delay: must be at least 0, not -1"),
     ("program", ["x"], "the function returned ['x']"),
     ("reply", 12, "the function returned 12, not a Reply, a str or None"),
     ("reply", Output("x"), "the function returned Output("),
@@ -88,7 +88,7 @@ WRONG = [
     ("reply", Reply("x", files={"/etc/x": "y"}), "files: '/etc/x' is not below"),
     ("reply", Reply("x", files={"a": 3}), "files['a']: must be a str or bytes, not 3"),
     ("reply", Reply("x", cost_usd=float("nan")), "cost_usd: must be a finite number"),
-    ("reply", Reply("x", tokens_in="3"), "tokens_in: must be a number"),
+    ("reply", Reply("x", tokens_in="3"), "tokens_in: must be an int"),
     ("reply", Reply("x", exit_code="3"), "exit_code: must be an int"),
 ]
 
@@ -159,7 +159,7 @@ def test_errors_are_of_one_account(double, emulator, account, other, client, box
     double.clear_callback_errors()
 
 
-@pytest.mark.parametrize("call", ["reset", "forget"])
+@pytest.mark.parametrize("call", ["reset", "reset_controls"])
 def test_errors_outlive_the_removal_of_the_controls(double, client, box, call):
     double.commands.stub("x", broken)
     client.sandboxes.exec(box, "x")
@@ -189,7 +189,7 @@ def test_they_are_bounded(double, client, box):
     assert len(double.callback_errors()[0].traceback) < 25_000
     platform = double._running().platform
     sandbox = platform.store.sandboxes[box]
-    stub = platform.stubs.of(sandbox.account_id)[0]
+    stub = platform.stubs.list(sandbox.account_id)[0]
     for _ in range(150):
         platform.recorder.record_callback_error(sandbox, stub, ValueError("again"))
     assert len(double.callback_errors()) == 100

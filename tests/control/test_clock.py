@@ -144,7 +144,7 @@ def test_the_journal_goes_by_the_accounts_time(double, client, box):
     assert {entry.at for entry in requests[:-1]} == {"2030-01-01T00:00:00.000Z"}
     assert requests[-1].operation == "sandboxes.list", "the order is the one in which they came"
     assert requests[-1].at < "2030"
-    assert {ran.at for ran in double.journal.execs()} == {"2030-01-01T00:00:00.000Z"}
+    assert {ran.at for ran in double.journal.commands()} == {"2030-01-01T00:00:00.000Z"}
 
 
 # --- what time does
@@ -325,7 +325,7 @@ def test_a_command_takes_as_long_as_it_takes_and_frozen_no_time_at_all(double, c
     def taken():
         """Milliseconds that a command took, as the journal says."""
         client.sandboxes.exec(box, "sleep 0.2")
-        return double.journal.execs()[-1].duration_ms
+        return double.journal.commands()[-1].duration_ms
 
     assert taken() >= 200
     double.clock.advance(hours=1)
@@ -346,7 +346,7 @@ def test_freezing_in_the_middle_of_a_command_makes_no_nonsense_of_its_duration(d
     double.clock.freeze(at)
     client.files.write(box, "go", "")
     running.join(10)
-    assert 0 <= double.journal.execs()[-1].duration_ms <= (time.monotonic() - begun) * 1000
+    assert 0 <= double.journal.commands()[-1].duration_ms <= (time.monotonic() - begun) * 1000
 
 
 def test_an_unknown_account_has_no_time(double):

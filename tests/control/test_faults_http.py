@@ -101,7 +101,7 @@ def test_an_unreachable_sandbox_answers_with_an_error(double, api, client, box):
     result = client.sandboxes.exec(box, "echo here")
     assert (result.ok, result.exit_code, result.error) == (False, -1, "no route to the machine")
     assert client.sandboxes.exec(box, "echo here").output == "here\n"
-    assert [ran.command for ran in double.journal.execs()] == ["echo here"], "the first did not run"
+    assert [ran.command for ran in double.journal.commands()] == ["echo here"], "the first did not run"
 
 
 # --- lateness

@@ -157,7 +157,7 @@ def test_it_closes_in_the_middle_of_a_command(double, client, box):
         assert stream(client, box, f"echo begun; sleep {mark}") == ("begun\n", None)
     assert time.monotonic() - begun >= 0.3
     until(lambda: not processes_with(mark), what=lambda: processes_with(mark))
-    assert double.journal.execs(source="stream")[0].exit_code is None
+    assert double.journal.commands(source="stream")[0].exit_code is None
     assert double.journal.requests(operation="sandboxes.terminal")[0].fault
 
 

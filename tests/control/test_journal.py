@@ -14,6 +14,7 @@ from sockets import Term
 
 from caged import AsyncCaged, CagedAPIError, EventPayload
 from caged.emulator.control import journal as limits
+from caged.emulator.control.records import RequestRecord
 from caged.emulator.platform.limits import HTTP_PORTS
 
 # --- requests
@@ -138,14 +139,14 @@ def test_it_is_one_accounts(either, emulator, client, other, box):
         elsewhere.sandboxes.exec(theirs, "echo theirs")
     client.sandboxes.exec(box, "echo ours")
     journal = either.journal
-    assert [ran.command for ran in journal.execs()] == ["echo ours"]
+    assert [ran.command for ran in journal.commands()] == ["echo ours"]
     assert {event.sandbox for event in journal.events()} == {box}
-    assert [ran.command for ran in journal.execs(account=other.id)] == ["echo theirs"]
-    everything = journal.execs(account="*")
+    assert [ran.command for ran in journal.commands(account=other.id)] == ["echo theirs"]
+    everything = journal.commands(account="*")
     assert {"echo ours", "echo theirs"} <= {ran.command for ran in everything}
     assert {entry.sandbox for entry in journal.requests(account="*")} >= {box, theirs}
     journal.clear()
-    assert (len(journal), journal.execs(), journal.events()) == (0, [], [])
+    assert (len(journal), journal.commands(), journal.events()) == (0, [], [])
     assert journal.requests(account=other.id)
 
 
@@ -181,8 +182,8 @@ def test_commands_of_every_source_have_their_exit_codes(double, client, account,
 
     asyncio.run(by_mcp())
     built = client.sandboxes.create(template="minimal", init_script="echo from build").id
-    until(lambda: len(double.journal.execs()) == 5, what=lambda: double.journal.execs())
-    recorded = {ran.source: (ran.command, ran.exit_code, ran.sandbox) for ran in double.journal.execs()}
+    until(lambda: len(double.journal.commands()) == 5, what=lambda: double.journal.commands())
+    recorded = {ran.source: (ran.command, ran.exit_code, ran.sandbox) for ran in double.journal.commands()}
     assert recorded == {
         "exec": ("echo from exec; exit 3", 3, box),
         "stream": ("echo from stream; (exit 4)", 4, box),
@@ -190,20 +191,20 @@ def test_commands_of_every_source_have_their_exit_codes(double, client, account,
         "mcp": ("echo from mcp; exit 5", 5, box),
         "build": ("echo from build", 0, built),
     }
-    (ran,) = double.journal.execs(box, source="exec")
+    (ran,) = double.journal.commands(box, source="exec")
     assert (ran.output, ran.stub, ran.account) == ("from exec\n", "", account.id)
     assert str(ran) == f"{ran.at} {box} $ echo from exec; exit 3 (exec, exit 3)"
 
 
 def test_output_is_cut(double, client, box):
     client.sandboxes.exec(box, "head -c 100000 /dev/zero | tr '\\0' x")
-    assert double.journal.execs()[0].output == "x" * 16_384
+    assert double.journal.commands()[0].output == "x" * 16_384
 
 
 def test_a_command_that_was_killed_has_no_exit_code(double, client, box):
     with double.faults.add(outcome="dies", delay=0.1):
         client.sandboxes.exec(box, "sleep 60")
-    assert [(ran.command, ran.exit_code) for ran in double.journal.execs()] == [("sleep 60", None)]
+    assert [(ran.command, ran.exit_code) for ran in double.journal.commands()] == [("sleep 60", None)]
 
 
 # --- asserting
@@ -281,7 +282,7 @@ SECRET = 'tr0ub4dor&3 "ü"'
 def everything(double):
     """All that the journal says, as one text."""
     journal = double.journal
-    recorded = [journal.requests(), journal.execs(), journal.prompts(), journal.events()]
+    recorded = [journal.requests(), journal.commands(), journal.prompts(), journal.events()]
     return json.dumps(recorded, default=lambda one: vars(one), ensure_ascii=False)
 
 
@@ -306,7 +307,7 @@ def test_secrets_are_masked_wherever_they_stand(double, client, box):
     assert hides(double, SECRET)
     created = double.journal.requests(operation="sandboxes.create")[-1].json()
     assert created["env"] == {"TOKEN": "***", "PLAIN": "shown"}
-    assert double.journal.execs()[-1].output == "***\n***\n"
+    assert double.journal.commands()[-1].output == "***\n***\n"
     double.journal.clear()
     client.files.read(box, "a")
     assert hides(double, SECRET), "what was hidden once stays so"
@@ -375,15 +376,15 @@ def test_it_keeps_the_newest_ten_thousand_entries(own_emulator):
 
     async def fill():  # over HTTP it would take half a minute
         for number in range(limits.KEEP + 5):
-            entry = journal.add(limits.RequestRecord("", "GET", f"/{number}", "x"))
-            journal.belongs(entry, account, "")
+            entry = journal.add(RequestRecord("", "GET", f"/{number}", "x"))
+            journal.assign(entry, account, "")
             journal.finish(entry, b"", b"x" * 100)
 
     emulator._call(fill())
     entries = journal.of(account).requests
     assert len(entries) == limits.KEEP == 10_000
     assert (entries[0].path, entries[-1].path) == ("/5", f"/{limits.KEEP + 4}")
-    assert not journal.of(None).requests
+    assert not journal.of("").requests
 
 
 def test_it_keeps_so_many_bytes_of_bodies(own_emulator):
@@ -396,8 +397,8 @@ def test_it_keeps_so_many_bytes_of_bodies(own_emulator):
     async def fill():
         for account in accounts:
             for _ in range(count if account == accounts[0] else 1):
-                entry = journal.add(limits.RequestRecord("", "PUT", "/", "x"))
-                journal.belongs(entry, account, "")
+                entry = journal.add(RequestRecord("", "PUT", "/", "x"))
+                journal.assign(entry, account, "")
                 journal.finish(entry, b"x" * 100_000, b"")
 
     emulator._call(fill())

@@ -52,8 +52,8 @@ NAMES = [
     ),
     ("assert_ran never", lambda e: e.journal.assert_ran("x", sandbox="cage_nope", times=0), "has never existed"),
     ("assert_ran, times", lambda e: e.journal.assert_ran("x", times=-1), "times: must be at least 0"),
-    ("execs, source", lambda e: e.journal.execs(source="exce"), "'exce' is not a source of commands; did you"),
-    ("execs, sandbox", lambda e: e.journal.execs("cage_nope"), "has never existed"),
+    ("execs, source", lambda e: e.journal.commands(source="exce"), "'exce' is not a source of commands; did you"),
+    ("execs, sandbox", lambda e: e.journal.commands("cage_nope"), "has never existed"),
     ("events, type", lambda e: e.journal.events(type="comand"), "is not a type of events; did you mean 'command'"),
     ("events, sandbox", lambda e: e.journal.events("cage_nope"), "has never existed"),
     ("prompts, agent", lambda e: e.journal.prompts(agent="claudee"), "'claudee' is not an agent; did you mean"),
@@ -138,13 +138,13 @@ def test_names_that_exist_are_accepted_in_every_form(either, client, box):
         {"operation": "sandboxes.terminal"},
     ):
         assert journal.requests(**none) == [], none
-    assert journal.execs(source="mcp") == journal.events(type="other") == []
+    assert journal.commands(source="mcp") == journal.events(type="other") == []
 
 
 def test_a_sandbox_that_existed_can_be_queried_also_after_the_journal_was_cleared(either, client, box):
     client.sandboxes.destroy(box)
     either.journal.clear()
-    assert either.journal.execs(box) == []
+    assert either.journal.commands(box) == []
     either.journal.assert_requested(sandbox=box, times=0)
     either.faults.add(sandbox=box, status=500)
 
@@ -158,8 +158,8 @@ def test_a_sandbox_of_another_account_has_never_existed(either, emulator, other)
     with emulator.client(other.api_key) as elsewhere:
         theirs = elsewhere.sandboxes.create(template="minimal").id
         with pytest.raises(ValueError, match="has never existed in account"):
-            either.journal.execs(theirs)
-        assert either.journal.execs(theirs, account="*") == []
+            either.journal.commands(theirs)
+        assert either.journal.commands(theirs, account="*") == []
         with pytest.raises(ValueError, match="has never existed in account"):
             either.faults.add(sandbox=theirs, status=500)
 
@@ -179,7 +179,7 @@ ALIASES = [
 def test_every_name_of_an_agent_means_the_agent(either, client, names, program):
     box = client.sandboxes.create(template="minimal", agents=[names[0]]).id
     for name in names:
-        either.agents.reset()
+        either.agents.clear()
         reply = either.agent(name).reply(f"by {name}")
         ask = {"aider": "aider --message hi"}.get(program, f"{program} hi")
         assert client.sandboxes.exec(box, ask).output == f"by {name}\n"
@@ -206,7 +206,7 @@ TYPES = [
     ("assert_requested", lambda e: e.journal.assert_requested(status="200"), "status: must be an int"),
     ("requests", lambda e: e.journal.requests(3), "method: must be a str"),
     ("requests, last", lambda e: e.journal.requests(last="3"), "last: must be an int"),
-    ("execs", lambda e: e.journal.execs(source=3), "source: must be a str"),
+    ("execs", lambda e: e.journal.commands(source=3), "source: must be a str"),
     ("events", lambda e: e.journal.events(type=3), "type: must be a str"),
     ("prompts", lambda e: e.journal.prompts(agent=3), "agent: must be a str"),
     ("stub", lambda e: e.commands.stub(5), "match: must be a str"),
@@ -403,7 +403,7 @@ def test_a_list_shows_what_applies_own_account_first(shared, kind):
     assert listed(mine.id) == ["mine 1", "mine 2", "everyone 1", "everyone 2"]
     assert listed(theirs.id) == ["theirs", "everyone 1", "everyone 2"]
     assert listed("*") == ["everyone 1", "everyone 2"]
-    clear = of(emulator).reset if "replies" in kind else of(emulator).clear
+    clear = of(emulator).clear
     clear(account=mine.id)
     assert listed(mine.id) == ["everyone 1", "everyone 2"], "clear removes what was added for the account"
     clear(account="*")
@@ -634,13 +634,13 @@ def of_create(e, **options):
 
 
 IGNORED = [
-    ("stub, error with output", lambda e: e.commands.stub("x", "out", error="e"), "output: cannot be had together"),
-    ("stub, error with code", lambda e: e.commands.stub("x", exit_code=3, error="e"), "exit_code: cannot be had"),
-    ("program, error with output", lambda e: e.commands.program("x", "out", error="e"), "output: cannot be had"),
+    ("stub, error with output", lambda e: e.commands.stub("x", "out", error="e"), "output: cannot be combined"),
+    ("stub, error with code", lambda e: e.commands.stub("x", exit_code=3, error="e"), "exit_code: cannot be combined"),
+    ("program, error with output", lambda e: e.commands.program("x", "out", error="e"), "output: cannot be combined"),
     ("reply, Reply and cost", lambda e: e.agent("claude").reply(Reply("x"), cost_usd=1), "cost_usd: has no effect"),
     ("reply, Reply and files", lambda e: e.agent("claude").reply(Reply("x"), files={"a": "b"}), "files: has no effect"),
     ("replies, mapping", lambda e: e.agent("claude").reply_to({"x": Reply("x")}, model="m"), "model: has no effect"),
-    ("execs, sandbox empty", lambda e: e.journal.execs(""), "sandbox: is empty"),
+    ("execs, sandbox empty", lambda e: e.journal.commands(""), "sandbox: is empty"),
     ("assert_not_ran, sandbox empty", lambda e: e.journal.assert_not_ran("x", sandbox=""), "sandbox: is empty"),
     ("fault, sandbox empty", lambda e: e.faults.add("sandboxes.exec", status=500, sandbox=""), "sandbox: is empty"),
     (
@@ -685,7 +685,7 @@ def test_fault_of_a_sandbox_in_an_operation_without_one_is_refused(either, box):
     ("method", "path", "options", "text"),
     [
         ("POST", "/reset", {"json": {"account": "acct_nope"}}, "the call takes no body"),
-        ("POST", "/forget", {"content": b"x"}, "the call takes no body"),
+        ("POST", "/reset-controls", {"content": b"x"}, "the call takes no body"),
         ("POST", "/clock/unfreeze", {"json": {"account": "*"}}, "the call takes no body"),
         ("DELETE", "/faults", {"json": {"id": "fault_x"}}, "the call takes no body"),
         ("GET", "/journal/requests", {"json": {"method": "GET"}}, "the call takes no body"),
@@ -695,7 +695,7 @@ def test_fault_of_a_sandbox_in_an_operation_without_one_is_refused(either, box):
         ("POST", "/clock/advance", {}, "say how far"),
         ("POST", "/agents/claude/replies", {"json": {"passthrough": True, "text": "x"}}, "text: has no effect with"),
         ("POST", "/agents/cn/replies", {"json": {"passthrough": True, "cost_usd": 1}}, "cost_usd: has no effect with"),
-        ("POST", "/commands", {"json": {"match": "x", "output": "y", "error": "z"}}, "output: cannot be had"),
+        ("POST", "/commands", {"json": {"match": "x", "output": "y", "error": "z"}}, "output: cannot be combined"),
     ],
 )
 def test_part_of_an_admin_request_without_effect_is_refused(admin, method, path, options, text):

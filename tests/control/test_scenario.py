@@ -77,7 +77,7 @@ def file(tmp_path):
 
 
 def test_everything_that_it_says_is_there(either, client, file):
-    loaded = either.load(file)
+    loaded = either.load_scenario(file)
     assert set(loaded.sandboxes) == {"web", "sandbox-2"}
     web = client.sandboxes.get(loaded.sandboxes["web"])
     assert (web.template, web.budget, web.status) == ("node-20", 4.0, "running")
@@ -106,7 +106,7 @@ def test_everything_that_it_says_is_there(either, client, file):
 def test_the_starter_loads(double, client, tmp_path):
     path = tmp_path / "starter.toml"
     path.write_text(STARTER)
-    loaded = double.load(path)
+    loaded = double.load_scenario(path)
     assert client.sandboxes.exec(loaded.sandboxes["web"], "python3 app.py || python app.py").output == "hello\n"
 
 
@@ -121,7 +121,7 @@ def test_every_commented_line_of_the_starter_loads_too(double, tmp_path):
     scenario = read(path)
     assert scenario.clock
     assert scenario.faults
-    loaded = double.load(path)
+    loaded = double.load_scenario(path)
     assert set(loaded.sandboxes) == {"web"}
     assert double.clock.frozen
     double.faults.clear()
@@ -204,7 +204,7 @@ def test_an_entry_that_cannot_be_made_is_named(double, tmp_path, text, said):
     path = tmp_path / "s.toml"
     path.write_text(text)
     with pytest.raises(ScenarioError, match=said):
-        double.load(path)
+        double.load_scenario(path)
 
 
 MISSPELT = [
@@ -237,7 +237,7 @@ def test_misspelt_name_is_refused_with_a_suggestion_and_nothing_is_made(either, 
     document = {**document, "sandboxes": [{"name": "web"}, *document.get("sandboxes", [])]}
     (tmp_path / "s.json").write_text(json.dumps(document))
     with pytest.raises(ScenarioError, match=said):
-        either.load(tmp_path / "s.json")
+        either.load_scenario(tmp_path / "s.json")
     assert client.sandboxes.list() == []
 
 
@@ -292,11 +292,11 @@ def test_value_of_a_wrong_type_is_refused_by_its_place_and_nothing_is_made(doubl
 
 def test_moment_of_toml_is_a_time(double, tmp_path):
     (tmp_path / "s.toml").write_text("[clock]\nfreeze = 2030-01-01T00:00:00Z")
-    double.load(tmp_path / "s.toml")
+    double.load_scenario(tmp_path / "s.toml")
     assert double.clock.now().isoformat() == "2030-01-01T00:00:00+00:00"
     (tmp_path / "s.toml").write_text("[clock]\nfreeze = 2030-01-01T00:00:00")
     with pytest.raises(ScenarioError, match=r"clock\.freeze: 2030-01-01T00:00:00 needs its time zone"):
-        double.load(tmp_path / "s.toml")
+        double.load_scenario(tmp_path / "s.toml")
 
 
 def everything(double, client):
@@ -328,7 +328,7 @@ def test_failed_load_leaves_nothing(either, client, file, bad):
     before = everything(either, client)
     file.write_text(f"{FULL}\n{bad}")
     with pytest.raises(ScenarioError, match=r"^(sandboxes\[2\]|faults\[1\]): "):
-        either.load(file)
+        either.load_scenario(file)
     assert everything(either, client) == before
     assert client.sandboxes.exec(kept.id, "npm install || echo not stubbed").output.endswith("not stubbed\n")
 
@@ -337,7 +337,7 @@ def test_failed_load_puts_a_clock_back_that_was_frozen_before(double, file):
     double.clock.freeze("2029-06-01T00:00:00Z")
     file.write_text(f'{FULL}\n[[sandboxes]]\ntemplate = "nope"')
     with pytest.raises(ScenarioError):
-        double.load(file)
+        double.load_scenario(file)
     assert double.clock.now().isoformat() == "2029-06-01T00:00:00+00:00"
     assert double.clock.frozen
 
@@ -345,7 +345,7 @@ def test_failed_load_puts_a_clock_back_that_was_frozen_before(double, file):
 def test_no_fault_applies_to_a_load_and_the_journal_shows_no_request_of_it(either, client, file):
     fault = either.faults.add(status=503, times=1)
     either.journal.clear()
-    loaded = either.load(file)
+    loaded = either.load_scenario(file)
     assert fault.fired == 0
     assert list(either.journal.requests()) == []
     with pytest.raises(CagedServerError):
@@ -356,7 +356,7 @@ def test_load_needs_none_of_the_requests_of_a_tier(own_emulator, tmp_path):
     emulator = own_emulator(tier="free")
     files = {str(number): "x" for number in range(200)}
     (tmp_path / "s.json").write_text(json.dumps({"sandboxes": [{"files": files}]}))
-    emulator.load(tmp_path / "s.json")
+    emulator.load_scenario(tmp_path / "s.json")
     with emulator.client(max_retries=0) as caged:
         assert len(caged.sandboxes.list()) == 1
 
@@ -368,7 +368,7 @@ def test_stub_of_one_sandbox_of_the_scenario_answers_there_alone(either, client,
         "programs": [{"program": "hullo", "sandbox": "b", "output": "stubbed too"}],
     }
     (tmp_path / "s.json").write_text(json.dumps(document))
-    boxes = either.load(tmp_path / "s.json").sandboxes
+    boxes = either.load_scenario(tmp_path / "s.json").sandboxes
     said = [client.sandboxes.exec(boxes[name], "hello").output for name in "ab"]
     assert said[0] == "stubbed"
     assert "not found" in said[1]
@@ -409,7 +409,7 @@ def test_controls_can_be_for_every_account_but_sandboxes_and_keys_cannot(either_
     emulator, chosen = either_of_its_own
     file = tmp_path / "s.toml"
     file.write_text(CONTROLS)
-    chosen.load(file, account="*")
+    chosen.load_scenario(file, account="*")
     for account in (emulator.create_account(), emulator.create_account()):
         with emulator.client(account.api_key, max_retries=0) as caged:
             box = caged.sandboxes.create(agents=["claude"])
@@ -422,17 +422,17 @@ def test_controls_can_be_for_every_account_but_sandboxes_and_keys_cannot(either_
     for entry, named in (("[[sandboxes]]", "sandboxes"), ("[[keys]]\nname = 'a'", "keys")):
         file.write_text(CONTROLS.replace("2030", "2031") + entry)
         with pytest.raises(ScenarioError, match=rf"{named}\[0\]: belongs to one account"):
-            chosen.load(file, account="*")
+            chosen.load_scenario(file, account="*")
     assert emulator.clock.now() == before
 
 
 def test_load_for_an_account_that_does_not_exist_is_refused(either, file):
     with pytest.raises(EmulatorError, match="account not found: acct_nope"):
-        either.load(file, account="acct_nope")
+        either.load_scenario(file, account="acct_nope")
 
 
 def test_load_for_another_account_goes_there(either, client, other, file):
-    loaded = either.load(file, account=other.id)
+    loaded = either.load_scenario(file, account=other.id)
     assert client.sandboxes.list() == []
     with either.client(other.api_key) as caged:
         assert {box.id for box in caged.sandboxes.list()} == set(loaded.sandboxes.values())
@@ -490,7 +490,7 @@ def test_from_is_read_beside_the_scenario_file_and_not_where_the_emulator_runs(e
     (here / "data.txt").write_text("where the program runs")
     (there / "s.json").write_text(json.dumps({"sandboxes": [{"files": {"x": {"from": "data.txt"}}}]}))
     monkeypatch.chdir(here)
-    box = either.load("../there/s.json").sandboxes["sandbox-1"]
+    box = either.load_scenario("../there/s.json").sandboxes["sandbox-1"]
     assert client.files.read_bytes(box, "x") == b"beside the scenario\r\n"
 
 
@@ -499,7 +499,7 @@ def test_scenario_with_more_files_than_another_request_may_hold_loads(double, cl
         (tmp_path / name).write_text(name * 7 * 1024**2)
     files = {name: {"from": name} for name in ("a", "b")}
     (tmp_path / "s.json").write_text(json.dumps({"sandboxes": [{"files": files}]}))
-    box = double.load(tmp_path / "s.json").sandboxes["sandbox-1"]
+    box = double.load_scenario(tmp_path / "s.json").sandboxes["sandbox-1"]
     assert client.sandboxes.exec(box, "cat a b | wc -c").output.strip() == str(14 * 1024**2)
 
 
@@ -513,7 +513,7 @@ def test_over_http_too(admin, client):
 
 
 def test_an_emulator_starts_with_one(file):
-    with Emulator(scenario=file) as emulator:
+    with Emulator(scenario=file, allow_unused=True) as emulator:
         with emulator.client() as caged:
             assert {box.id for box in caged.sandboxes.list()} == set(emulator.loaded.sandboxes.values())
         assert emulator.loaded.keys["reader"].startswith("caged_sk_")
@@ -536,9 +536,9 @@ def test_a_file_that_is_not_there_is_a_setting_that_cannot_be_used(tmp_path):
 
 def test_a_state_directory_that_holds_something_has_its_own(tmp_path, file):
     state: Path = tmp_path / "state"
-    with Emulator(state_dir=state, scenario=file) as emulator:
+    with Emulator(state_dir=state, scenario=file, allow_unused=True) as emulator:
         first = set(emulator.loaded.sandboxes.values())
-    with Emulator(state_dir=state, scenario=file) as emulator, emulator.client() as caged:
+    with Emulator(state_dir=state, scenario=file, allow_unused=True) as emulator, emulator.client() as caged:
         assert {box.id for box in caged.sandboxes.list()} == first
         assert emulator.loaded.sandboxes == {}
 
@@ -546,4 +546,4 @@ def test_a_state_directory_that_holds_something_has_its_own(tmp_path, file):
 @pytest.mark.parametrize("path", [{"sandboxes": []}, None, 5])
 def test_load_of_what_is_no_path_says_what_is_needed(emulator, path):
     with pytest.raises(TypeError, match=r"path: must be the path of a scenario file \(a str or a Path\), not "):
-        emulator.load(path)
+        emulator.load_scenario(path)

@@ -104,7 +104,7 @@ def test_frozen_clock_of_a_seed_can_be_unfrozen(own_emulator):
     with emulator.client() as client:
         box = client.sandboxes.create(template="minimal").id
         client.sandboxes.exec(box, "sleep 0.1")
-    assert 100 <= emulator.journal.execs()[-1].duration_ms < 60_000
+    assert 100 <= emulator.journal.commands()[-1].duration_ms < 60_000
 
 
 def test_looking_at_the_emulator_changes_no_id(own_emulator):

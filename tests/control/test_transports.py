@@ -81,7 +81,7 @@ CALLS: list[tuple[str, str, Any, dict[str, str]]] = [
     ("GET", "/log", None, {"last": "1"}),
     ("GET", "/export", None, {}),
     ("POST", "/import", b"not an archive", {}),
-    ("POST", "/forget", None, {}),
+    ("POST", "/reset-controls", None, {}),
     ("POST", "/reset", None, {"account": "*"}),
 ]
 
@@ -193,7 +193,7 @@ def test_every_operation_gives_the_same_errors(pair: tuple[Transport, Transport]
     local, remote = pair
     below = path[len("/_emulator") :].replace("{id}", "no%20such%2Fid").replace("{name}", "claude")
     for query, content in WRONG:
-        if below in ("/reset", "/forget", "/import", "/export") and not query:
+        if below in ("/reset", "/reset-controls", "/import", "/export") and not query:
             continue  # without a mistake in the query they take effect, or their answer has a path of its own
         request = AdminRequest(method, below, query, content)
         answer = local.send(request)

@@ -61,7 +61,7 @@ def test_views_are_used_at_the_same_time_in_one_thread(whole: BaseEmulator, acco
         lambda view: [reply.account for reply in view.agents.list()],
         lambda view: [reply.account for reply in view.agent("claude").list()],
         lambda view: [entry.account for entry in view.journal.requests()],
-        lambda view: [entry.account for entry in view.journal.execs()],
+        lambda view: [entry.account for entry in view.journal.commands()],
         lambda view: [box.account for box in view.inventory.sandboxes()],
         lambda view: [snapshot.account for snapshot in view.inventory.snapshots()],
     ],
@@ -86,11 +86,11 @@ def test_reset_forget_spend_and_load_act_in_the_views_account(
     mine, theirs = whole.for_account(account), whole.for_account(other)
     (tmp_path / "one.toml").write_text('[[sandboxes]]\nname = "web"\n')
     for view in (mine, theirs):
-        loaded = view.load(tmp_path / "one.toml").sandboxes["web"]
+        loaded = view.load_scenario(tmp_path / "one.toml").sandboxes["web"]
         assert [box.id for box in view.inventory.sandboxes()] == [loaded]
         assert view.spend(loaded, 0.5) >= 0.5
         view.faults.add("alerts.list", status=503)
-    mine.forget()
+    mine.reset_controls()
     assert (mine.faults.list(), len(theirs.faults.list())) == ([], 1)
     mine.reset()
     assert (mine.inventory.sandboxes(), len(theirs.inventory.sandboxes())) == ([], 1)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from emulator_testing import Api, eventually
 
-from caged.emulator import Reply
+from caged.emulator import PromptText, Reply, Workplace
+from caged.emulator.control.agents import Prompt
+from caged.emulator.platform import limits
 
 
 def recorded(api: Api, sandbox: str, kind: str = "") -> list[Any]:
@@ -45,9 +47,24 @@ def ingest(api: Api, *events: dict[str, Any]) -> dict[str, int]:
     return counts
 
 
-def script(api: Api, *replies: Reply) -> None:
-    """Have the account's Claude give these replies in turn, the last one repeatedly."""
-    api.emulator.for_account(api.account_id).agent("claude").replies(replies)
+def script(api: Api, *replies: Reply) -> list[Prompt]:
+    """Let all agents of the account give these replies in turn, the last one repeatedly. Return what they receive."""
+    prompts: list[Prompt] = []
+
+    def reply(prompt: PromptText, _box: Workplace) -> Reply:
+        prompts.append(Prompt(**vars(prompt)))
+        return replies[min(len(prompts), len(replies)) - 1]
+
+    answer_all(api, reply)
+    return prompts
+
+
+def answer_all(api: Api, function: Callable[[PromptText, Workplace], Reply]) -> None:
+    """Let a function answer all prompts of the account, in place of one that did so before."""
+    controls = api.emulator.for_account(api.account_id)
+    controls.agents.clear()
+    for agent in limits.AGENTS:
+        controls.agent(agent).reply(function, optional=True, allow_errors=True)
 
 
 @contextmanager
@@ -55,11 +72,11 @@ def at_work(api: Api, sandbox: str, reply: Sequence[Any] = ("done\n",)) -> Itera
     """The id of a session that is active as long as the block; its agent answers `Reply(*reply)` then."""
     go = threading.Event()
 
-    def slow(*_prompt_and_workplace: object) -> Reply:
+    def slow(_prompt: PromptText, _box: Workplace) -> Reply:
         assert go.wait(20)
         return Reply(*reply)
 
-    given = api.emulator.for_account(api.account_id).agent("claude").reply(slow)
+    answer_all(api, slow)
     before = {found["id"] for found in sessions(api, sandbox)}
     asking = threading.Thread(target=lambda: api.run(sandbox, "claude -p work"))
     asking.start()
@@ -69,4 +86,4 @@ def at_work(api: Api, sandbox: str, reply: Sequence[Any] = ("done\n",)) -> Itera
     finally:
         go.set()
         asking.join(20)
-        given.remove()
+        api.emulator.for_account(api.account_id).agents.clear()

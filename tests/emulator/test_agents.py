@@ -4,8 +4,10 @@ import threading
 
 import pytest
 from emulator_testing import eventually
+from sessions_testing import answer_all, script
 
-from caged.emulator.control.agents import Prompt, Reply, prompt_text
+from caged.emulator.control.agent_command_line import prompt_text
+from caged.emulator.control.agents import Reply
 
 PROGRAMS = {
     "claude-code": "claude",
@@ -98,20 +100,12 @@ def test_prompt_in_a_paused_sandbox_is_answered_after_the_resume(api):
     assert results[0]["output"].endswith("Prompt: late\n")
 
 
-def test_source_of_replies_receives_the_prompt(own_emulator, new_api, monkeypatch):
-    emulator = own_emulator()
-    asked = []
-
-    def reply(prompt: Prompt) -> Reply:
-        asked.append(prompt)
-        return Reply("scripted\n", 3)
-
-    monkeypatch.setattr(emulator._runtime.platform.agents, "_reply", reply)
-    api = new_api(emulator)
+def test_function_of_a_reply_gets_the_prompt_with_its_arguments(api):
+    prompts = script(api, Reply("scripted\n", 3))
     box = api.sandbox(agents=["codex"])
     result = api.run(box, "codex exec --model o3 'Do it'")
     assert (result["output"], result["exit_code"]) == ("scripted\n", 3)
-    (prompt,) = asked
+    (prompt,) = prompts
     assert (prompt.agent, prompt.program, prompt.text, prompt.sandbox_id) == ("codex", "codex", "Do it", box)
     assert list(prompt.arguments) == ["exec", "--model", "o3", "Do it"]
 
@@ -161,10 +155,10 @@ def test_a_reply_that_raises_is_an_exit_code_and_a_line_in_the_log(own_emulator,
     emulator = own_emulator()
     api = new_api(emulator)
 
-    def broken(_prompt: Prompt) -> Reply:
+    def broken(_prompt, _box) -> Reply:
         raise ValueError("no idea")
 
-    emulator._runtime.platform.agents._reply = broken
+    answer_all(api, broken)
     result = api.run(api.sandbox(agents=["claude"]), "claude -p hi")
     assert result["exit_code"] == 1
     assert "no idea" in result["output"]

@@ -12,7 +12,6 @@ import pytest
 from cli_testing import Served, run
 
 from caged import Caged, CagedServerError
-from caged.emulator.control_client.faults import Faults
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +66,12 @@ def test_faults(call, client):
     fault = call("faults", "add", "sandboxes.exec", "--status", "503", "--times", "1", "--detail", "busy")
     with pytest.raises(CagedServerError, match="busy"):
         client.sandboxes.exec(box, "true")
-    assert "triggered by 1 of 1" in call("faults", "list")
+    (listed,) = map(json.loads, call("faults", "list", "--json").splitlines())
+    assert (listed["id"], listed["seen"], listed["fired"], listed["options"]["status"]) == (fault, 1, 1, 503)
+    header, row = call("faults", "list").splitlines()
+    assert header.split() == ["ID", "ACCOUNT", "SEEN", "FIRED", "OPTIONS"]
+    assert row.split()[:4] == [fault, call.account, "1", "1"]
+    assert "operation='sandboxes.exec', status=503" in row
     call("faults", "remove", fault)
     assert call("faults", "list") == ""
     assert "fault not found" in call("faults", "remove", fault, code=1)
@@ -77,19 +81,15 @@ def test_faults(call, client):
     assert "is not an HTTP error" in call("faults", "add", "--status", "200", code=1)
 
 
-def test_every_option_of_a_fault_can_be_typed():
-    text = cli_testing.call("faults", "add", "--help").stdout
-    names = set(Faults.add.__annotations__) - {"operation", "return"}
-    assert [name for name in names if f"--{name.replace('_', '-')}" not in text] == []
-
-
 def test_stubs_and_programs(call, client):
     box = client.sandboxes.create().id
     stub = call("commands", "stub", "npm install", "--output", "added", "--exit-code", "3")
     call("commands", "program", "npm", "--args", "run *", "--output", "built")
     assert client.sandboxes.exec(box, "npm install").exit_code == 3
     assert client.sandboxes.exec(box, "true && npm run x").output == "built"
-    assert call("commands", "list").count("used 1 times") == 2
+    assert [json.loads(line)["used"] for line in call("commands", "list", "--json").splitlines()] == [1, 1]
+    assert call("commands", "list", "--unused") == ""
+    assert len(call("commands", "list", "--last", "1").splitlines()) == 2, "a header and one stub"
     call("commands", "remove", stub)
     call("commands", "clear")
     assert call("commands", "list") == ""
@@ -97,18 +97,23 @@ def test_stubs_and_programs(call, client):
 
 def test_agents(call, client):
     box = client.sandboxes.create(agents=["claude"]).id
-    call("agent", "reply", "claude", "done", "--cost-usd", "0.25", "--file", "/workspace/a=b")
-    call("agent", "reply", "claude", "to tests", "--to", "*tests*")
+    call("agents", "reply", "claude", "done", "--cost-usd", "0.25", "--file", "/workspace/a=b")
+    reply = call("agents", "reply", "claude", "to tests", "--prompt", "*tests*")
     assert client.sandboxes.exec(box, "claude -p hello; cat a; claude -p 'the tests'").output == "done\nbto tests\n"
-    assert "'hello' -> 'done' ($0.2500)" in call("agent", "prompts", "claude")
-    call("agent", "reset", "claude")
+    assert json.loads(call("agents", "prompts", "claude", "--last", "1", "--sandbox", box, "--json"))["cost_usd"] == 0.0
+    assert len(call("agents", "list").splitlines()) == 3
+    call("agents", "remove", reply)
+    assert "reply not found" in call("agents", "remove", reply, code=1)
+    call("agents", "clear")
     assert "was not really asked" in client.sandboxes.exec(box, "claude -p hello").output
 
 
 def test_the_journal(call, client):
     box = client.sandboxes.create().id
     client.sandboxes.exec(box, "echo hello")
-    assert call("journal", "requests", "--operation", "sandboxes.exec").endswith("-> 200")
+    header, row = call("journal", "requests", "--operation", "sandboxes.exec").splitlines()
+    assert header.split()[:5] == ["AT", "METHOD", "PATH", "OPERATION", "STATUS"]
+    assert row.split()[1:5] == ["POST", f"/v1/sandboxes/{box}/exec", "sandboxes.exec", "200"]
     command = json.loads(call("journal", "commands", "--json"))
     assert (command["command"], command["exit_code"], command["output"]) == ("echo hello", 0, "hello\n")
     assert "lifecycle" in call("journal", "events", "--sandbox", box)
@@ -145,14 +150,19 @@ def test_device_login_is_allowed_and_denied_in_an_accounts_sandboxes(served, cal
 
 
 def test_accounts(call):
-    assert f"{call.account} {call.key}" in cli_testing.call("accounts", "list").stdout.splitlines()
+    rows = [line.split() for line in cli_testing.call("accounts", "list").stdout.splitlines()]
+    assert rows[0] == ["ID", "API", "KEY"]
+    assert [call.account, call.key] in rows
+    listed = [json.loads(line) for line in cli_testing.call("accounts", "list", "--json").stdout.splitlines()]
+    assert {"id": call.account, "api_key": call.key} in listed
 
 
 def test_a_scenario_and_an_archive(call, client, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert cli_testing.call("init").returncode == 0
     assert cli_testing.call("init").returncode == 1  # nothing is written over
-    loaded = dict(line[len("export ") :].split("=") for line in call("load", "caged-scenario.toml").splitlines())
+    exports = call("load-scenario", "caged-scenario.toml").splitlines()
+    loaded = dict(line[len("export ") :].split("=") for line in exports)
     assert [box.id for box in client.sandboxes.list()] == [loaded["CAGED_SANDBOX_WEB"]]
     call("export", "all.tar.gz")
     assert (tmp_path / "all.tar.gz").stat().st_size > 0
@@ -206,7 +216,7 @@ def test_patterns_are_of_their_own_kind(call, client):
     call("commands", "stub", "^np", "--regex", "--output", "regex")
     call("commands", "stub", "a.c", "--output", "exact")
     call("commands", "program", "tool", "--args-regex", "^b", "--stdin", "y*", "--output", "tool")
-    call("agent", "reply", "claude", "to code", "--to-regex", "code$")
+    call("agents", "reply", "claude", "to code", "--prompt-regex", "code$")
     assert client.sandboxes.exec(box, "npx").output == "regex"
     assert client.sandboxes.exec(box, "a.c").output == "exact"
     assert client.sandboxes.exec(box, "echo yes | tool build").output == "tool"
@@ -226,8 +236,8 @@ def test_patterns_are_of_their_own_kind(call, client):
         (["journal", "commands", "--sandbox", "cage_nope"], "has never existed"),
         (["journal", "prompts", "--agent", "claudee"], "did you mean 'claude'"),
         (["journal", "events", "--type", "comand"], "did you mean 'command'"),
-        (["agent", "prompts", "claudee"], "did you mean 'claude'"),
-        (["agent", "reply", "claudee", "x"], "did you mean 'claude'"),
+        (["agents", "prompts", "claudee"], "did you mean 'claude'"),
+        (["agents", "reply", "claudee", "x"], "did you mean 'claude'"),
         (["faults", "add", "sandboxes.exce", "--status", "500"], "did you mean 'sandboxes.exec'"),
         (["faults", "add", "--sandbox", "cage_nope", "--status", "500"], "has never existed"),
         (["commands", "stub", "x", "--sandbox", "cage_nope"], "has never existed"),

@@ -83,7 +83,7 @@ WRONG = [
     ("logs -n -1", 2, "-1 is not in the range"),
     ("logs --port 1", 1, "no emulator of yours is running"),
     ("reset --account acct_nope", 1, "account not found: acct_nope"),
-    ("serve --port 99999", 2, "port 99999 is not between"),
+    ("serve --port 99999", 2, "port: must be from 0 to 65535, not 99999"),
     ("serve --port 0 --scenario nope.toml", 2, "cannot read the scenario nope.toml"),
     ("serve --port 0 --scenario bad.toml", 2, "sandboxes[0]: templat: unknown; did you mean 'template'"),
     ("serve --port 0 --ready-file missing/ready", 2, "cannot write the ready file"),

@@ -15,7 +15,8 @@ from caged.emulator import RemoteEmulator
 
 LOOKS = [
     ("accounts", "list"),
-    ("agent", "prompts", "claude"),
+    ("agents", "list"),
+    ("agents", "prompts", "claude"),
     ("clock", "now"),
     ("commands", "list"),
     ("env",),

@@ -16,8 +16,9 @@ from caged.emulator import Emulator
 CONTROLS = [
     ("accounts", "list"),
     ("accounts", "create", "x"),
-    ("agent", "prompts", "claude"),
-    ("agent", "reset", "claude"),
+    ("agents", "list"),
+    ("agents", "prompts", "claude"),
+    ("agents", "clear"),
     ("clock", "now"),
     ("clock", "reset"),
     ("commands", "list"),
@@ -76,7 +77,7 @@ def keys_of(call, *options):
     """The API keys of the accounts of the emulator that is meant."""
     done = call("accounts", "list", *options)
     assert done.returncode == 0, done.stderr
-    return [line.split()[1] for line in done.stdout.splitlines()]
+    return [line.split()[1] for line in done.stdout.splitlines()[1:]]
 
 
 def port_of(served):
@@ -123,7 +124,7 @@ def test_remote_emulator_is_controlled_completely(call, elsewhere, environment, 
     (tmp_path / "data.txt").write_text("read where the command runs")
     (tmp_path / "s.toml").write_text("[[sandboxes]]\nname = 'web'\n[sandboxes.files]\nx = { from = 'data.txt' }")
     scope = ("--account", account)
-    box = call("load", str(tmp_path / "s.toml"), *scope).stdout.strip().rpartition("=")[2]
+    box = call("load-scenario", str(tmp_path / "s.toml"), *scope).stdout.strip().rpartition("=")[2]
     with elsewhere.client(key) as caged:
         assert caged.files.read(box, "x") == "read where the command runs"
     assert float(call("spend", box, "0.5", *scope).stdout) >= 0.5
@@ -212,12 +213,12 @@ def test_command_of_exec_reaches_its_own_emulator_though_others_run(two, call):
     script = f'{emulator} accounts list && echo "$CAGED_API_KEY" && {emulator} faults add sandboxes.exec --status 503'
     done = run("exec", "--", "sh", "-c", script, env=environment)
     assert done.returncode == 0, done.stderr
-    listed, key, fault = done.stdout.splitlines()
+    _header, listed, key, fault = done.stdout.splitlines()
     assert listed.split()[1] == key
     assert fault.startswith("fault_")
     done = run("exec", "--", *COMMAND, "exec", "--", "sh", "-c", script, env=environment)
     assert done.returncode == 0, done.stderr
-    listed, key, _fault = done.stdout.splitlines()
+    _header, listed, key, _fault = done.stdout.splitlines()
     assert listed.split()[1] == key
 
 

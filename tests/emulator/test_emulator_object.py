@@ -220,7 +220,7 @@ def test_a_start_that_fails_in_its_thread_leaves_nothing(tmp_path, monkeypatch):
         ({"admin_key": "a b\n"}, "admin_key"),
         ({"isolation": "vm"}, "auto, namespace, bwrap, process"),
         ({"tier": "gold"}, "free, pro, team"),
-        ({"budget_action": "warn"}, "pause or destroy"),
+        ({"budget_action": "warn"}, "use one of pause, destroy"),
     ],
 )
 def test_a_setting_that_cannot_be_used_is_refused_at_once(options, text):
@@ -526,7 +526,7 @@ def test_end_of_a_block_accepts_used_optional_removed_and_allowed_controls():
         use_nothing(emulator.for_account(emulator.create_account()))
     with Emulator() as emulator:
         use_nothing(emulator)
-        emulator.forget()
+        emulator.reset_controls()
 
 
 def test_block_that_raised_shows_its_own_exception_and_no_unused_controls():

@@ -16,7 +16,7 @@ def test_the_answer_has_output_and_exit_code_and_the_journal_has_the_duration(ap
 
 def journal_entry(api):
     """The account's newest command in the emulator's journal."""
-    return api.emulator.journal.execs(account=api.account_id)[-1]
+    return api.emulator.journal.commands(account=api.account_id)[-1]
 
 
 @pytest.mark.parametrize(

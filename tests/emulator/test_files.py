@@ -192,7 +192,7 @@ def test_a_look_whether_a_path_exists_leaves_no_trace(api, box):
     for path in ("/etc/hostname", "/nothing", "/-e", "/it's", '/"; touch /workspace/trace; "', "/$(touch trace)"):
         assert api.read(box, path).status_code in (400, 404)
     assert api.logs(box) == before
-    assert api.emulator.journal.execs(account=api.account_id) == []
+    assert api.emulator.journal.commands(account=api.account_id) == []
     assert api.listing(box).json() == []
 
 

@@ -79,7 +79,7 @@ def test_forgetting_leaves_what_the_account_has(double: ScopedEmulator, account:
         client.sandboxes.create()
         double.faults.add("sandboxes.list", status=500)
         double.clock.freeze("2031-01-01T00:00:00Z")
-        double.forget()
+        double.reset_controls()
         assert len(client.sandboxes.list()) == 1
     assert double.faults.list() == []
     assert not double.clock.frozen

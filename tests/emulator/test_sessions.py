@@ -5,9 +5,10 @@ import threading
 
 import pytest
 from emulator_testing import assert_problem, eventually
-from sessions_testing import at_work, ingest, replay, script, session, sessions
+from sessions_testing import answer_all, at_work, ingest, replay, script, session, sessions
 
-from caged.emulator.control.agents import Reply, model_name
+from caged.emulator.control.agent_command_line import model_name
+from caged.emulator.control.agents import Reply
 
 SESSION_KEYS = {
     *("id", "sandbox_id", "persona_id", "status", "agent_type", "model", "tokens_in", "tokens_out", "cost_usd"),
@@ -116,9 +117,8 @@ def test_an_agent_that_fails_is_a_failed_session(api, reply):
     assert session(api, box)["status"] == "failed"
 
 
-def test_a_reply_that_raises_is_a_failed_session(own_emulator, new_api):
-    api = new_api(own_emulator())
-    api.emulator._runtime.platform.agents._reply = lambda prompt: 1 / 0
+def test_a_reply_that_raises_is_a_failed_session(api):
+    answer_all(api, lambda prompt, box: 1 / 0)
     box = api.sandbox(agents=["claude"])
     assert api.run(box, "claude -p hi")["exit_code"] == 1
     assert session(api, box)["status"] == "failed"
@@ -151,9 +151,8 @@ def test_tokens_and_cost_of_a_reply_are_the_sessions_and_the_sandboxes(api):
     assert box_now["total_cost"] == pytest.approx(box_now["cost"] + 0.5)
 
 
-def test_a_reply_that_claims_to_give_back_costs_nothing(own_emulator, new_api):
-    api = new_api(own_emulator())
-    api.emulator._runtime.platform.agents._reply = lambda prompt: Reply("ok\n", tokens_in=-5, cost_usd=-1.0)
+def test_a_reply_that_claims_to_give_back_costs_nothing(api):
+    script(api, Reply("ok\n", tokens_in=-5, cost_usd=-1.0))
     box = api.sandbox(agents=["claude"])
     assert "tokens_in" in api.post(f"/sandboxes/{box}/exec", json={"command": "claude -p hi"}).json()["output"]
     assert (session(api, box)["llm_cost"], session(api, box)["tokens_in"]) == (0, 0)

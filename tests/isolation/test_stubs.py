@@ -16,7 +16,7 @@ def double(anywhere: Served) -> Iterator[RemoteEmulator]:
     with RemoteEmulator(anywhere.base_url, anywhere.admin_key) as remote:
         yield remote
         remote.commands.clear()
-        remote.agents.reset()
+        remote.agents.clear()
 
 
 def test_a_program_is_stood_in_for_and_the_real_one_is_back(anywhere: Served, box: str, double: RemoteEmulator) -> None:

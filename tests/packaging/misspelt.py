@@ -61,6 +61,6 @@ with RemoteEmulator() as emulator:
     emulator.faults.add("snapshots.*", status=503)
     emulator.faults.add("sandboxes.exec", drop="befor")  # wrong
     emulator.faults.add(outcome="dead")  # wrong
-    emulator.journal.execs(source="exec")
-    emulator.journal.execs(source="sandboxes.exec")  # wrong
+    emulator.journal.commands(source="exec")
+    emulator.journal.commands(source="sandboxes.exec")  # wrong
     emulator.journal.requests(operation="files.*")

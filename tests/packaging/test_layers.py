@@ -24,10 +24,10 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("cage",),
     ("config", "store"),
     ("platform", "listening_socket", "run_directory"),
-    ("persistence", "composition", "doctor"),
+    ("persistence", "composition", "doctor", "scenario"),
     ("wire", "http_protocol", "websocket_protocol"),
     ("app", "server"),
-    ("scenario", "control_client"),
+    ("control_client",),
     ("runtime",),
     ("emulator",),
     ("api",),
@@ -38,14 +38,12 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 
 #: Imports upwards that are known, each as (layer, layer above it).
 KNOWN_UPWARDS = {
-    ("wire", "scenario"),  # the admin call that applies a scenario
 }
 
 #: Circles that are known, by one of their modules.
 KNOWN_CIRCLES = {
     "caged._errors",
     "caged.emulator.control_client.view",
-    "caged.emulator.scenario.checking",
     "caged.emulator.wire.all_operations",
 }
 

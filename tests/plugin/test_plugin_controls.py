@@ -126,7 +126,7 @@ def test_a_fault_that_never_fired_fails_its_test_by_name(run_suite, workers: str
     assert "npm install" in text
     assert "npm audit" not in text.partition("::test_stub: ")[2].partition("____")[0]
     assert "  echo npm" in text  # which ran instead
-    assert "::test_reply: an agent's reply was never said:" in text
+    assert "::test_reply: a reply was never used:" in text
     assert "::test_stub_and_reply_for_all_accounts: a stub was never used:" in text
     assert "cargo" in text.partition("::test_stub_and_reply_for_all_accounts: ")[2]
     assert "::test_that_fails_anyhow: a fault never fired" not in text

@@ -15,7 +15,7 @@ from sdk_driver import js
 
 import caged
 import caged.emulator
-from caged.emulator import config
+from caged.emulator.cage import isolation
 from caged.emulator.control import faults
 from caged.emulator.platform import limits
 from caged.emulator.wire.all_operations import all_operations
@@ -143,8 +143,7 @@ def test_types_of_closed_sets_are_what_the_emulator_accepts():
     assert values(caged.NetworkMode) == set(limits.NETWORK_MODES)
     assert values(caged.Template) == {*limits.TEMPLATES, *limits.TEMPLATE_ALIASES}
     assert values(caged.AgentName) == {*limits.AGENTS, *limits.AGENT_ALIASES}
-    assert values(caged.emulator.Isolation) == set(config.ISOLATION_LEVELS)
-    assert values(caged.emulator.Drop) == set(faults.DROPS)
+    assert values(caged.emulator.Isolation) == {"auto", *isolation.LEVELS}
     assert values(caged.emulator.Outcome) == set(faults.OUTCOMES)
 
 

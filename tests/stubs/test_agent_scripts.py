@@ -75,7 +75,7 @@ def test_one_agent_is_not_another(emulator, client, box):
     assert say(client, box, "claude -p hi") == ("c\n", 0)
     assert say(client, box, "codex exec hi") == ("x\n", 3)
     assert "not really asked" in say(client, box, "aider -m hi")[0]
-    emulator.agent("codex").reset()
+    emulator.agent("codex").clear()
     assert "not really asked" in say(client, box, "codex exec hi")[0]
     assert say(client, box, "claude -p hi") == ("c\n", 0)
     with pytest.raises(ValueError, match="agent 'clippy' does not exist; did you mean 'cline'"):
@@ -217,7 +217,7 @@ def test_json_has_the_shape_of_claudes(emulator, client, box):
         "total_cost_usd": 0.03,
         "usage": {"input_tokens": 5, "output_tokens": 7},
     }
-    emulator.agent("claude").reset()
+    emulator.agent("claude").clear()
     emulator.agent("claude").reply("no", exit_code=1)
     output, code = say(client, box, "claude --output-format=json -p hi")
     assert (json.loads(output)["is_error"], code) == (True, 1)
@@ -302,7 +302,7 @@ def test_passthrough_runs_the_hosts_program_with_its_words_and_input(emulators, 
         assert say(client, box, "echo input | claude -p") == ("real -p\ninput\n", 4)
         assert say(client, box, "claude -p scripted") == ("yes\n", 0)
         assert passing.used == 2
-        claude.reset()
+        claude.clear()
         assert "not really asked" in say(client, box, "claude -p hi")[0]
     emulator.delete_account(account.id)
 
@@ -323,7 +323,7 @@ def test_unused_replies_are_reported(emulator, client, box):
     assert [reply.options["text"] for reply in emulator.agent("claude").unused()] == ["b"]
     used.remove()
     assert len(emulator.agents.list()) == 3
-    emulator.agents.reset()
+    emulator.agents.clear()
     assert emulator.agents.list() == []
 
 
@@ -377,7 +377,7 @@ def test_from_another_process_all_but_functions_works(emulator, account, client,
 
 def test_a_seed_makes_sessions_and_replies_repeatable():
     def run():
-        with Emulator(seed=7) as emulator, emulator.client() as client:
+        with Emulator(seed=7, allow_unused=True) as emulator, emulator.client() as client:
             box = client.sandboxes.create(agents=["claude"]).id
             added = [emulator.agent("claude").reply("a").id, emulator.commands.stub("x").id]
             output = client.sandboxes.exec(box, "claude -p hi --output-format json").output

@@ -62,7 +62,7 @@ def test_a_stub_has_the_output_the_exit_code_and_the_time_that_were_configured(e
     emulator.commands.stub("b", error="the disk is on fire")
     result = client.sandboxes.exec(box, "a")
     assert (result.output, result.exit_code, result.error) == ("one\ntwo\n", 7, None)
-    assert emulator.journal.execs()[-1].duration_ms >= 100
+    assert emulator.journal.commands()[-1].duration_ms >= 100
     result = client.sandboxes.exec(box, "b")
     assert (result.output, result.exit_code, result.error) == ("", -1, "the disk is on fire")
 
@@ -222,7 +222,7 @@ def test_a_stubbed_exec_leaves_the_traces_of_a_real_one(emulator, client, box):
         re.sub(r"\d+ ms", "0 ms", line.message) for line in client.sandboxes.logs(box)
     ]
     client.sandboxes.exec(box, "true")
-    assert emulator.journal.execs(box)[-1].stub == ""
+    assert emulator.journal.commands(box)[-1].stub == ""
 
 
 def test_client_that_disconnects_ends_the_delay_of_a_stub(emulator, account, box):
@@ -234,8 +234,8 @@ def test_client_that_disconnects_ends_the_delay_of_a_stub(emulator, account, box
                 json={"command": "long"},
                 headers={"Authorization": f"Bearer {account.api_key}"},
             )
-    until(lambda: emulator.journal.execs(box), "the command to end")
-    (ran,) = emulator.journal.execs(box)
+    until(lambda: emulator.journal.commands(box), "the command to end")
+    (ran,) = emulator.journal.commands(box)
     assert ran.exit_code is None
     assert ran.stub
 
@@ -262,7 +262,7 @@ def test_a_command_of_a_create_is_stubbed_too(emulator, client):
     emulator.commands.stub("make *", "no rule\n", 2)
     made = client.sandboxes.create(template="python", packages=["left-pad"])
     assert made.status == "running"
-    assert [(ran.source, bool(ran.stub)) for ran in emulator.journal.execs(made.id)] == [("build", True)]
+    assert [(ran.source, bool(ran.stub)) for ran in emulator.journal.commands(made.id)] == [("build", True)]
     failed = client.sandboxes.create(init_script="make all")
     assert failed.status == "error"
     assert "no rule" in "\n".join(line.message for line in client.sandboxes.logs(failed.id))
@@ -289,7 +289,7 @@ def test_mcp_commands_are_stubbed(emulator, account, box):
     assert call_tool(emulator, account, box, "echo real") == ("real\n", False)
     assert call_tool(emulator, account, box, "long", timeout=1)[0] == "exit: signal: killed"  # the least there is
     assert call_tool(emulator, account, box, "broken") == ("no shell", True)  # as exec says it in `error`
-    assert [bool(ran.stub) for ran in emulator.journal.execs(box, source="mcp")] == [True, True, False, True, True]
+    assert [bool(ran.stub) for ran in emulator.journal.commands(box, source="mcp")] == [True, True, False, True, True]
 
 
 def test_mcp_commands_find_stubbed_programs(emulator, account, box):
@@ -308,7 +308,7 @@ def test_a_streamed_command_is_stubbed(emulator, account, client, box):
         assert streamed(quiet, "npm install") == ("added 1\nadded 2\n", 5)
     with term(emulator, account, box, size="") as quiet:
         assert streamed(quiet, "echo real; (exit 4)") == ("real\n", 4)
-    stubbed, real = emulator.journal.execs(box, source="stream")
+    stubbed, real = emulator.journal.commands(box, source="stream")
     assert (stubbed.command, stubbed.exit_code, stubbed.stub) == ("npm install", 5, stub.id)
     assert (real.command, real.stub) == ("echo real; (exit 4)", "")
     assert stub.used == 1
@@ -350,8 +350,8 @@ def test_a_streamed_stub_ends_with_its_client(emulator, account, box):
     with term(emulator, account, box, size="") as quiet:
         quiet.type("printf '%s\\n' '__CAGED_BEGIN_0123456789abcdef__'\nlong\necho '__CAGED_EXIT_0123456789abcdef__'\n")
         quiet.until("__CAGED_BEGIN_0123456789abcdef__\n")
-    until(lambda: emulator.journal.execs(box), "its end")
-    assert [(ran.exit_code, bool(ran.stub)) for ran in emulator.journal.execs(box)] == [(None, True)]
+    until(lambda: emulator.journal.commands(box), "its end")
+    assert [(ran.exit_code, bool(ran.stub)) for ran in emulator.journal.commands(box)] == [(None, True)]
 
 
 # --- terminals
@@ -372,7 +372,7 @@ def test_a_line_at_the_prompt_is_stubbed(emulator, account, client, box):
         assert "\x1b]" not in person.text
         person.prompt().type("history | tail -3 | head -1\r")
         person.until(re.compile(r"\d+  npm install\r\n").search)
-    ran = emulator.journal.execs(box, source="terminal")
+    ran = emulator.journal.commands(box, source="terminal")
     assert [(one.command, one.stub) for one in ran[:2]] == [("npm install", stub.id), ("echo code=$?", "")]
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 import httpx
 
 from caged.emulator import Emulator
-from caged.emulator.control.journal import RequestRecord
+from caged.emulator.control.records import RequestRecord
 
 HERE = Path(__file__).parent
 WANTED = 20_000

@@ -20,7 +20,8 @@ def begin() -> None:
     """Notes every call to an emulator of this process from now on."""
     if not os.environ.get(DIRECTORY):
         return
-    from caged.emulator.control.journal import Journal, RequestRecord
+    from caged.emulator.control.journal import Journal
+    from caged.emulator.control.records import RequestRecord
 
     add = Journal.add
 

@@ -1,3 +1,2 @@
-"""`/_emulator/…`: what makes it a test double, for any client. Every call takes the admin key as its bearer, and
-`?account=` says which account it is about: an id, `*` for all, or nothing for the first. No part of the platform's
-API."""
+"""`/_emulator/…`: controls and records of the emulator, for any client. Each call needs the admin key as its bearer,
+and `?account=` names the account: an id, `*` for all, or nothing for the first. The platform's API has none of it."""

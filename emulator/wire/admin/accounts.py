@@ -1,4 +1,4 @@
-"""/_emulator/accounts: accounts of their own, so that many workers share one emulator; and starting afresh."""
+"""/_emulator/accounts: create, list and delete accounts, so that many workers share one emulator; and reset one."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ operations = Admin()
 
 
 class NewAccount(Body):
-    """`name`: for people."""
+    """`name`: a label; it need not be unique."""
 
     name: Optional[str] = None
 
 
 class AccountOut(Model):
-    """`api_key`: a full one; empty where none is left."""
+    """`api_key`: a key of scope `full`; empty where the account has none left."""
 
     id: str
     name: str
@@ -48,8 +48,8 @@ async def create(call: Call[NewAccount]) -> Response:
 
 
 @operations.call("GET", "/accounts", "accounts.list", reply=list[AccountOut])
-async def listed(call: Call[NoBody]) -> Response:
-    """All of them, oldest first."""
+async def list_accounts(call: Call[NoBody]) -> Response:
+    """All accounts, oldest first."""
     return json_reply([_shown(call, account) for account in call.platform.store.accounts.values()])
 
 
@@ -61,7 +61,7 @@ async def get(call: Call[NoBody]) -> Response:
 
 @operations.call("DELETE", "/accounts/{id}", "accounts.delete")
 async def delete(call: Call[NoBody]) -> Response:
-    """With everything in it: sandboxes, snapshots, keys, faults, stubs, its journal, its time."""
+    """Delete an account with everything in it: sandboxes, snapshots, keys, faults, stubs, its journal, its time."""
     account = call.platform.accounts.administered(call.param("id"))
     await call.platform.delete_account(one(account))
     return no_content()
@@ -69,7 +69,7 @@ async def delete(call: Call[NoBody]) -> Response:
 
 @operations.call("POST", "/reset", "reset")
 async def reset(call: Call[NoBody]) -> Response:
-    """Everything in the account goes: sandboxes, snapshots, sessions, alerts, faults, stubs, journal, time. Its keys
+    """Remove everything in the account: sandboxes, snapshots, sessions, alerts, faults, stubs, journal, time. Its keys
     stay."""
     await call.platform.reset(call.account)
     return no_content()

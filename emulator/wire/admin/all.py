@@ -1,4 +1,4 @@
-"""Every call about the emulator itself. Loaded when the first one comes: a server that nobody administers starts the
+"""All operations of the admin API. The module is loaded with the first call, so that a server without one starts
 faster."""
 
 from __future__ import annotations

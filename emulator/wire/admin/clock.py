@@ -1,4 +1,4 @@
-"""/_emulator/clock: the time that an account has."""
+"""/_emulator/clock: the time of an account."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from typing import Any, Optional, Union
 
 from starlette.responses import Response
 
-from ...control.clock import from_rfc3339, rfc3339
+from ...control.clock import Advance, Tick, from_rfc3339, rfc3339
+from ...control.schema import options_model, values_in
 from ...platform.errors import invalid
 from ..operation import Body, Call, Model, NoBody, json_reply
 from .operations import Admin
@@ -17,7 +18,7 @@ _LATEST = from_rfc3339("9000-01-01T00:00:00Z")
 
 
 class Time(Model):
-    """`now`: RFC 3339. `epoch`: the same in seconds. `frozen`: it moves only when it is told to."""
+    """`now`: RFC 3339. `epoch`: the same in seconds. `frozen`: it moves only by `advance` and `tick`."""
 
     now: str
     epoch: float
@@ -30,17 +31,8 @@ class Freeze(Body):
     at: Optional[Union[float, str]] = None
 
 
-class Advance(Body):
-    """How far, all parts added up."""
-
-    seconds: float = 0
-    minutes: float = 0
-    hours: float = 0
-    days: float = 0
-
-
-class Tick(Body):
-    seconds: float = 1
+AdvanceIn = options_model("Advance", Advance, Body, "How far, all parts added up.")
+TickIn = options_model("Tick", Tick, Body, "How far.")
 
 
 def _shown(call: Call[Any]) -> Response:
@@ -55,7 +47,7 @@ async def get(call: Call[NoBody]) -> Response:
 
 @operations.call("POST", "/clock/freeze", "clock.freeze", Freeze, reply=Time)
 async def freeze(call: Call[Freeze]) -> Response:
-    """Time stands from here on. Setting it costs nothing: no sandbox has been running or idle for longer by it."""
+    """Stop the time. Setting it costs nothing: no sandbox has been running or idle for longer by it."""
     at = call.body.at
     if isinstance(at, str):
         try:
@@ -70,30 +62,29 @@ async def freeze(call: Call[Freeze]) -> Response:
 
 @operations.call("POST", "/clock/unfreeze", "clock.unfreeze", reply=Time)
 async def unfreeze(call: Call[NoBody]) -> Response:
-    """Time goes on from where it stands."""
+    """Let the time go on from where it stands."""
     call.platform.clock.unfreeze(call.account.id)
     return _shown(call)
 
 
-@operations.call("POST", "/clock/advance", "clock.advance", Advance, reply=Time)
-async def advance(call: Call[Advance]) -> Response:
-    """Moves time on, frozen or not. What becomes due on the way (sleep, budgets, alerts) has happened when this is
+@operations.call("POST", "/clock/advance", "clock.advance", AdvanceIn, reply=Time)
+async def advance(call: Call[Body]) -> Response:
+    """Move the time on, frozen or not. What becomes due on the way (sleep, budgets, alerts) has happened when this is
     answered."""
-    body = call.body
-    if not body.model_fields_set:
-        raise invalid(f"say how far: give one of {', '.join(Advance.model_fields)}")
-    return await _advance(call, body.seconds + 60 * body.minutes + 3600 * body.hours + 86400 * body.days)
+    if not call.body.model_fields_set:
+        raise invalid(f"say how far: give one of {', '.join(AdvanceIn.model_fields)}")
+    return await _advance(call, Advance(**values_in(Advance, call.body)).total)
 
 
-@operations.call("POST", "/clock/tick", "clock.tick", Tick, reply=Time)
-async def tick(call: Call[Tick]) -> Response:
-    """A second more, or as many as it says."""
-    return await _advance(call, call.body.seconds)
+@operations.call("POST", "/clock/tick", "clock.tick", TickIn, reply=Time)
+async def tick(call: Call[Body]) -> Response:
+    """Move the time on by a second, or by as many as given."""
+    return await _advance(call, Tick(**values_in(Tick, call.body)).seconds)
 
 
 @operations.call("DELETE", "/clock", "clock.reset", reply=Time)
 async def reset(call: Call[NoBody]) -> Response:
-    """The emulator's own time again."""
+    """Return to the emulator's own time."""
     call.platform.scheduler.reset(call.account.id)
     return _shown(call)
 

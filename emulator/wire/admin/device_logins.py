@@ -18,6 +18,6 @@ class DeviceLogin(Body):
 
 @operations.call("PUT", "/device-login", "device_login", DeviceLogin)
 async def allow(call: Call[DeviceLogin]) -> Response:
-    """Logins from sandboxes are denied otherwise."""
+    """Approve or deny device logins from the account's sandboxes; they are denied by default."""
     call.platform.device_logins.allow_sandboxes(one(call.account).id, call.body.from_sandboxes)
     return no_content()

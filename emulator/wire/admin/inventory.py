@@ -3,112 +3,125 @@ journal does not show it."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Optional
 
 from starlette.responses import Response
 
 from ...control.current_account import ALL_ACCOUNTS
+from ...control.records import LogLine, SandboxRecord, SnapshotRecord, SocketRecord
+from ...control.schema import record_model
 from ...platform.errors import invalid
 from ...store import Account
 from ..operation import Call, Model, NoBody, json_reply, no_content
-from ..sandboxes import LogLine
+from .controls import last_of, refusing
+from .names import check_sandbox
 from .operations import Admin
 
 operations = Admin()
 _LONGEST_WAIT = 5.0
-
-
-class HeldSandbox(Model):
-    id: str
-    account: str
-    status: str
-    template: str
-    created_at: str
-
-
-class HeldSnapshot(Model):
-    """`automatic`: taken because its sandbox was paused."""
-
-    id: str
-    account: str
-    sandbox: str
-    name: str
-    description: str
-    status: str
-    automatic: bool
-
-
-class HeldSocket(Model):
-    """`kind`: terminal, stream or mcp."""
-
-    account: str
-    sandbox: str
-    kind: str
-    opened_at: str
+SandboxRecordOut = record_model("SandboxRecord", SandboxRecord, Model)
+SnapshotRecordOut = record_model("SnapshotRecord", SnapshotRecord, Model)
+SocketRecordOut = record_model("SocketRecord", SocketRecord, Model)
+LogLineOut = record_model("SandboxLogLine", LogLine, Model)
 
 
 def _accounts(call: Call[Any]) -> list[Account]:
     return list(call.platform.store.accounts.values()) if call.account.id == ALL_ACCOUNTS else [call.account]
 
 
-@operations.call("GET", "/sandboxes", "inventory.sandboxes", reply=list[HeldSandbox])
+def _sandbox(call: Call[Any]) -> Optional[str]:
+    """The sandbox that the query names."""
+    with refusing():
+        check_sandbox(call, call.query("sandbox"))
+    return call.query("sandbox")
+
+
+def _answer(call: Call[Any], model: type[Model], records: Iterable[Any]) -> Response:
+    return json_reply([model(**vars(one)) for one in last_of(call, list(records))])
+
+
+@operations.call(
+    "GET",
+    "/sandboxes",
+    "inventory.sandboxes",
+    reply=list[SandboxRecordOut],  # type: ignore[valid-type]
+    query={"last": int},
+)
 async def sandboxes(call: Call[NoBody]) -> Response:
-    """Oldest first."""
-    return json_reply(
-        [
-            HeldSandbox(
-                id=sandbox.id,
-                account=account.id,
-                status=sandbox.status,
-                template=sandbox.template,
-                created_at=sandbox.created_at,
-            )
-            for account in _accounts(call)
-            for sandbox in call.platform.sandboxes.of(account)
-        ]
-    )
+    """Oldest first; `last`: the newest so many only."""
+    found = [
+        SandboxRecord(
+            id=sandbox.id,
+            account=account.id,
+            status=sandbox.status,
+            template=sandbox.template,
+            created_at=sandbox.created_at,
+        )
+        for account in _accounts(call)
+        for sandbox in call.platform.sandboxes.of(account)
+    ]
+    return _answer(call, SandboxRecordOut, found)
 
 
-@operations.call("GET", "/sandboxes/{id}/logs", "inventory.logs", reply=list[LogLine], query={"last": int})
+@operations.call(
+    "GET",
+    "/sandboxes/{id}/logs",
+    "inventory.logs",
+    reply=list[LogLineOut],  # type: ignore[valid-type]
+    query={"last": int},
+)
 async def logs(call: Call[NoBody]) -> Response:
-    """Of a sandbox of any account; `last`: the newest so many lines only."""
+    """Lines of the log of a sandbox of any account; `last`: the newest so many lines only."""
     lines = call.platform.sandboxes.logs(call.platform.sandboxes.of_any(call.param("id")), call.query_int("last"))
-    return json_reply([LogLine(timestamp=x.timestamp, type=x.type, message=x.message) for x in lines])
+    return json_reply([LogLineOut(**vars(LogLine(line.timestamp, line.type, line.message))) for line in lines])
 
 
-@operations.call("GET", "/snapshots", "inventory.snapshots", reply=list[HeldSnapshot])
+@operations.call(
+    "GET",
+    "/snapshots",
+    "inventory.snapshots",
+    reply=list[SnapshotRecordOut],  # type: ignore[valid-type]
+    query={"sandbox": str, "last": int},
+)
 async def snapshots(call: Call[NoBody]) -> Response:
-    """Oldest first, also of sandboxes that are gone."""
-    return json_reply(
-        [
-            HeldSnapshot(
-                id=snapshot.id,
-                account=account.id,
-                sandbox=snapshot.sandbox_id,
-                name=snapshot.name,
-                description=snapshot.description,
-                status=snapshot.status,
-                automatic=snapshot.trigger == "auto",
-            )
-            for account in _accounts(call)
-            for snapshot in call.platform.snapshots.of_account(account)
-        ]
-    )
+    """Oldest first, also of sandboxes that are gone; `sandbox`: taken of it; `last`: the newest so many only."""
+    wanted = _sandbox(call)
+    found = [
+        SnapshotRecord(
+            id=snapshot.id,
+            account=account.id,
+            sandbox=snapshot.sandbox_id,
+            name=snapshot.name,
+            description=snapshot.description,
+            status=snapshot.status,
+            automatic=snapshot.trigger == "auto",
+        )
+        for account in _accounts(call)
+        for snapshot in call.platform.snapshots.of_account(account)
+        if wanted in (None, snapshot.sandbox_id)
+    ]
+    return _answer(call, SnapshotRecordOut, found)
 
 
-@operations.call("GET", "/sockets", "inventory.sockets", reply=list[HeldSocket], query={"wait": float})
+@operations.call(
+    "GET",
+    "/sockets",
+    "inventory.sockets",
+    reply=list[SocketRecordOut],  # type: ignore[valid-type]
+    query={"wait": float, "sandbox": str, "last": int},
+)
 async def sockets(call: Call[NoBody]) -> Response:
     """Open terminals, streaming execs and MCP connections, oldest first. `wait`: look again until there are none, for
     so many seconds at the most."""
+    wanted = _sandbox(call)
     await call.platform.sockets.wait_for_none(call.account.id, _seconds(call.query("wait")))
-    return json_reply(
-        [
-            HeldSocket(
-                account=socket.account_id, sandbox=socket.sandbox_id, kind=socket.kind, opened_at=socket.opened_at
-            )
-            for socket in call.platform.sockets.of(call.account.id)
-        ]
-    )
+    found = [
+        SocketRecord(account=socket.account_id, sandbox=socket.sandbox_id, kind=socket.kind, opened_at=socket.opened_at)
+        for socket in call.platform.sockets.of(call.account.id)
+        if wanted in (None, socket.sandbox_id)
+    ]
+    return _answer(call, SocketRecordOut, found)
 
 
 def _seconds(text: Any) -> float:
@@ -121,9 +134,9 @@ def _seconds(text: Any) -> float:
     return seconds
 
 
-@operations.call("POST", "/forget", "forget")
-async def forget(call: Call[NoBody]) -> Response:
-    """What a test asked of the account (faults, stubs, agents' replies, its time) and its journal go. What the account
-    has (sandboxes, snapshots, keys) stays."""
-    await call.platform.forget(call.account)
+@operations.call("POST", "/reset-controls", "reset_controls")
+async def reset_controls(call: Call[NoBody]) -> Response:
+    """Remove the account's controls (faults, stubs, agents' replies, its time) and its journal. What the account has
+    (sandboxes, snapshots, keys) stays."""
+    await call.platform.reset_controls(call.account)
     return no_content()

@@ -1,4 +1,4 @@
-"""Checks of names in controls and queries: what does not exist is refused, because nothing would match it."""
+"""Checks of names in controls and queries: a name that does not exist is refused, because nothing would match it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def check_query(call: Call[Any]) -> None:
     """Check every query parameter of a call that looks into the journal.
 
     Raises:
-        Refusal: 400, for a name that does not exist or a value that nothing can have.
+        ApiError: 400, for a name that does not exist or a value that nothing can have.
     """
     try:
         _check("source", call, lambda given: check_known("source", given, SOURCES, "a source of commands"))
@@ -45,7 +45,7 @@ def check_requests(call: Call[Any], found: bool) -> None:
         found: The query has found something, and so is possible.
 
     Raises:
-        Refusal: 400, when no request can match its operation, method and path together.
+        ApiError: 400, when no request can match its operation, method and path together.
     """
     operation = call.query("operation")
     routes = [*call.platform.faults.routes(), *(_PREVIEW if operation is not None else ())]

@@ -8,7 +8,7 @@ from typing import Any, Callable, Optional
 from ...control.current_account import ALL_ACCOUNTS
 from ...platform.errors import invalid
 from ...store import Account
-from ..operation import Body, Call, Handler, Operations
+from ..operation import Body, Handler, Operations
 
 PREFIX = "/_emulator"
 
@@ -46,15 +46,8 @@ class Admin(Operations):
         )
 
 
-def applies(call: Call[Any], account: str) -> bool:
-    """Whether a control of `account` is visible to a call: without `?account=`, or with `*`, every one is; otherwise
-    those that apply to the account named."""
-    named = call.query("account")
-    return named is None or named == ALL_ACCOUNTS or account in (named, ALL_ACCOUNTS)
-
-
 def one(account: Account) -> Account:
-    """400 when everybody was meant where it has to be somebody."""
+    """The account, or 400 where a call for one account was made for all."""
     if account.id == ALL_ACCOUNTS:
         raise invalid("account: this call is about one account; name its id, or leave it out for the first")
     return account

@@ -1,4 +1,4 @@
-"""/_emulator/sandboxes: what can be done to a sandbox that its user cannot."""
+"""/_emulator/sandboxes: spend money in a sandbox."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ operations = Admin()
 
 
 class Spend(Body):
-    """USD that its agents have spent, from now on."""
+    """`usd`: what is added to the sandbox's cost, in US dollars."""
 
     usd: float
 
 
 @operations.call("POST", "/sandboxes/{id}/spend", "spend", Spend, reply=SandboxOut)
 async def spend(call: Call[Spend]) -> Response:
-    """Counts against its budget: alerts, and the pause at its end, have happened when this is answered."""
+    """Spend money in a sandbox, as its agents do. Alerts, and the pause at the end of the budget, have happened when
+    this is answered."""
     if call.body.usd < 0:
         raise invalid("usd: must not be negative; nothing is taken back")
     sandbox = call.platform.sandboxes.of_any(call.param("id"))

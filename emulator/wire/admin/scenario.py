@@ -1,4 +1,4 @@
-"""/_emulator/scenario: everything that a suite starts with, in one call."""
+"""/_emulator/scenario: make what a scenario file describes, in one call."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 from starlette.responses import Response
 
 from ...platform.errors import invalid
+from ..internal_calls import Direct
 from ..operation import Body, Call, Model, json_reply
 from .operations import Admin
 
@@ -30,7 +31,7 @@ class LoadedOut(Model):
     added: list[str]
 
 
-@operations.call("POST", "/scenario", "scenario", LoadScenario, reply=LoadedOut, status=201, most_bytes=MOST_BYTES)
+@operations.call("POST", "/scenario", "load_scenario", LoadScenario, reply=LoadedOut, status=201, most_bytes=MOST_BYTES)
 async def load(call: Call[LoadScenario]) -> Response:
     """Make what the scenario describes, in the account: all of it or nothing. 400 names the entry that cannot be made.
     For all accounts (`*`) it may have no sandboxes and keys."""
@@ -38,8 +39,9 @@ async def load(call: Call[LoadScenario]) -> Response:
     from ...scenario.applying import apply
     from ...scenario.reading import from_document
 
+    calls = Direct(call.platform, call.account)
     try:
-        loaded = await apply(call.platform, call.account, from_document(call.body.scenario))
+        loaded = await apply(call.platform, call.account, from_document(call.body.scenario), calls)
     except ScenarioError as error:
         raise invalid(str(error)) from None
     return json_reply(LoadedOut(sandboxes=loaded.sandboxes, keys=loaded.keys, added=loaded.added), 201)

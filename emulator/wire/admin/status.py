@@ -1,4 +1,4 @@
-"""/_emulator/status and /_emulator/log: how the emulator itself is."""
+"""/_emulator/status and /_emulator/log: the state and the log of the emulator itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""/_emulator/export and /_emulator/import: everything, or one account, as one archive."""
+"""/_emulator/export and /_emulator/import: all accounts, or one, as an archive."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MOST_BYTES = 16 * 1024**3
 
 
 class ImportedOut(Model):
-    """Ids of what is there now. Sandboxes are stopped; resume starts them."""
+    """Ids of what was imported. Sandboxes are stopped; resume starts them."""
 
     accounts: list[str]
     sandboxes: list[str]
@@ -36,7 +36,7 @@ def _temporary(call: Call[NoBody]) -> Path:
 
 @operations.call("GET", "/export", "export", reply=bytes, media=ARCHIVE, errors=[400])
 async def export(call: Call[NoBody]) -> Response:
-    """A `.tar.gz` of everything; with `account`, of that account. It holds secrets."""
+    """Write a `.tar.gz` of all accounts; with `account`, of that one. It holds secrets."""
     from ...persistence.archive_export import export_archive
     from ...persistence.archive_file import TransferError
 
@@ -55,7 +55,7 @@ async def export(call: Call[NoBody]) -> Response:
 
 @operations.call("POST", "/import", "import", reply=ImportedOut, status=201, errors=[400], upload=ARCHIVE)
 async def import_(call: Call[NoBody]) -> Response:
-    """Adds what an export has written. When an id in it is here already, 400, and nothing has changed."""
+    """Add the accounts of an archive. When one of its ids exists already: 400, and nothing has changed."""
     from ...persistence.archive_file import TransferError
     from ...persistence.archive_import import import_archive
 

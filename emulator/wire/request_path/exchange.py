@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from ...control.faults import Injection
-from ...control.journal import RequestRecord
+from ...control.records import RequestRecord
 from ...platform.platform import Platform
 from ...store import Account, Key, Sandbox
 from ..operation import Body, Operation

@@ -17,7 +17,7 @@ async def begin(exchange: Exchange) -> None:
 def assign(exchange: Exchange) -> None:
     """Record which account the request belongs to, and the time that the account's clock shows."""
     platform = exchange.platform
-    platform.journal.belongs(exchange.record, exchange.account.id, platform.clock.timestamp())
+    platform.journal.assign(exchange.record, exchange.account.id, platform.clock.timestamp())
 
 
 async def finish(exchange: HttpExchange) -> None:

@@ -61,12 +61,12 @@ def test_misspelt_agent__fails(caged_emulator):
 
 
 def test_misspelt_source_in_a_query__fails(caged_emulator):
-    assert caged_emulator.journal.execs(source="terminl") == []
+    assert caged_emulator.journal.commands(source="terminl") == []
 
 
 def test_misspelt_name_in_a_scenario__fails(caged_emulator, tmp_path):
     (tmp_path / "s.toml").write_text('[[faults]]\noperation = "sandboxes.exce"\nstatus = 503\n')
-    caged_emulator.load(tmp_path / "s.toml")
+    caged_emulator.load_scenario(tmp_path / "s.toml")
 
 
 @pytest.mark.caged(templat="node-20")
@@ -138,7 +138,7 @@ def test_empty_journal_is_true__passes(caged_emulator):
 def test_failed_scenario_leaves_nothing__passes(caged_emulator, caged, tmp_path):
     (tmp_path / "s.toml").write_text('[[sandboxes]]\nname = "web"\n[[faults]]\nstatus = 503\ntimes = 0\n')
     with pytest.raises(ValueError, match=r"faults\[0\]"):
-        caged_emulator.load(tmp_path / "s.toml")
+        caged_emulator.load_scenario(tmp_path / "s.toml")
     assert caged.sandboxes.list() == []
 
 

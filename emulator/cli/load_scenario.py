@@ -1,4 +1,4 @@
-"""`caged-emulator load`: applies a scenario to a running emulator."""
+"""`caged-emulator load-scenario`: load a scenario into a running emulator."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from ..control_client.base_emulator import BaseEmulator
 from .control import control_options
 
 
-@click.command("load")
+@click.command("load-scenario")
 @click.argument("scenario", type=click.Path(exists=True, dir_okay=False))
 @control_options
 def command(emulator: BaseEmulator, scenario: str) -> None:
-    """Create what the file SCENARIO describes. Prints the ids and keys as `export` lines for a shell."""
-    for name, value in emulator.load(scenario).variables().items():
+    """Make what the file SCENARIO describes. Prints the ids and keys as lines for a shell."""
+    for name, value in emulator.load_scenario(scenario).variables().items():
         click.echo(f"export {name}={shlex.quote(value)}")

@@ -1,0 +1,54 @@
+"""`caged-emulator agents`: the replies of agents in sandboxes of a running emulator."""
+
+from __future__ import annotations
+
+from typing import Any, Optional
+
+import click
+
+from ..control.agent_replies import AgentReply
+from ..control.queries import PromptQuery
+from ..control_client.remote import RemoteEmulator
+from .control import add_list_commands, control_options
+from .derived_options import described_options
+from .tables import json_option, show
+
+
+@click.group("agents")
+def command() -> None:
+    """Define the replies of agents (claude, codex, aider …) in the running emulator."""
+
+
+@command.command("reply")
+@click.argument("name")
+@click.argument("text")
+@described_options(AgentReply, "reply_to", leave=["text"])
+@control_options
+def reply(emulator: RemoteEmulator, name: str, text: str, prompt: Any = None, **options: Any) -> None:
+    """Let the agent NAME reply with TEXT; several replies are given in turn. Prints the reply's id."""
+    agent = emulator.agent(name)
+    added = agent.reply(text, **options) if prompt is None else agent.reply_to(prompt, text, **options)
+    click.echo(added.id)
+
+
+@command.command("passthrough")
+@click.argument("name")
+@described_options(AgentReply, "passthrough")
+@control_options
+def passthrough(emulator: RemoteEmulator, name: str, **options: Any) -> None:
+    """Let the real program of this machine answer for the agent NAME. Prints the reply's id."""
+    agent = emulator.agent(name)
+    click.echo(agent.passthrough(**options).id)
+
+
+@command.command("prompts")
+@click.argument("name", required=False)
+@described_options(PromptQuery, leave=["agent"])
+@json_option
+@control_options
+def prompts(emulator: RemoteEmulator, as_json: bool, name: Optional[str], **options: Any) -> None:
+    """List the prompts of all agents, or of the agent NAME, with their replies, oldest first."""
+    show(emulator.journal.prompts(agent=name, **options), as_json)
+
+
+add_list_commands(command, "reply", lambda emulator: emulator.agents)

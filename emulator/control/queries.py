@@ -1,0 +1,76 @@
+"""Queries: the options that select entries of a list, each described once for Python, HTTP and the command line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Optional
+
+from .description import option, options_of
+
+_SANDBOX = "A sandbox or its id."
+_LAST = "Only the newest so many."
+
+
+def parameters_of(query: type) -> dict[str, Any]:
+    """The query parameters of a description, with their types."""
+    return {one.name: one.type if one.type in (int, float, bool) else str for one in options_of(query)}
+
+
+@dataclass
+class ControlQuery:
+    """Which controls of a kind are listed."""
+
+    sandbox: Optional[str] = option(None, "Only those that apply in this sandbox, or its id.")
+    last: Optional[int] = option(None, "Only the last so many.", at_least=1)
+    unused: bool = option(False, "Only those that were never used and are not optional.")
+
+
+@dataclass
+class RequestQuery:
+    """Which requests of the journal are listed: those that match all that is given."""
+
+    method: Optional[str] = option(None, "HTTP method.")
+    path: Optional[str] = option(None, "A path or a glob (`/v1/sandboxes/*`).")
+    operation: Optional[str] = option(None, "The SDK's name or a glob (`files.*`).")
+    sandbox: Optional[str] = option(None, _SANDBOX)
+    status: Optional[int] = option(None, "HTTP status; 0: not answered.", at_least=0, at_most=599)
+    last: Optional[int] = option(None, _LAST, at_least=1)
+
+
+@dataclass
+class CommandQuery:
+    """Which commands of the journal are listed."""
+
+    sandbox: Optional[str] = option(None, _SANDBOX)
+    source: Optional[str] = option(None, "`exec`, `stream`, `terminal`, `mcp` or `build`.")
+    last: Optional[int] = option(None, _LAST, at_least=1)
+
+
+@dataclass
+class PromptQuery:
+    """Which prompts of the journal are listed."""
+
+    sandbox: Optional[str] = option(None, _SANDBOX)
+    agent: Optional[str] = option(None, "Any name of an agent: `claude-code`, `claude`, `continue`, `cn`.")
+    last: Optional[int] = option(None, _LAST, at_least=1)
+
+
+@dataclass
+class EventQuery:
+    """Which events of the journal are listed."""
+
+    sandbox: Optional[str] = option(None, _SANDBOX)
+    type: Optional[str] = option(
+        None,
+        "`command`, `file_op`, `llm_call`, `lifecycle`, `network`, `error`, `tool_call`, `desktop` or `other`.",
+    )
+    last: Optional[int] = option(None, _LAST, at_least=1)
+
+
+@dataclass
+class CallbackErrorQuery:
+    """Which errors of callbacks are listed."""
+
+    control: Optional[str] = option(None, "Id of a stub or reply.")
+    sandbox: Optional[str] = option(None, _SANDBOX)
+    last: Optional[int] = option(None, _LAST, at_least=1)

@@ -1,0 +1,137 @@
+"""What the collections of faults, stubs and replies have in common."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from typing import Any, Callable, Generic, Optional, TypeVar, Union
+
+from ..control.agent_replies import ReplyInfo
+from ..control.description import options_of
+from ..control.faults import FaultInfo
+from ..control.identifiers import IdOrObject, id_of
+from ..control.patterns import TextPattern
+from ..control.stubs import StubInfo
+from ..control.values import seconds_of, to_json
+from .admin_client import AdminClient
+
+Info = TypeVar("Info", bound=Union[FaultInfo, StubInfo, ReplyInfo])
+
+
+class Collection(Generic[Info]):
+    """The controls of one kind that apply to an account: the selected one, unless `account` names another.
+
+    An account's own controls are tried first, then those of all accounts (`account="*"`), each in the order in which
+    they were added. `list` returns them in this order.
+    """
+
+    _info: type[Info]
+
+    def __init__(self, link: AdminClient) -> None:
+        self._link = link
+
+    @property
+    def _path(self) -> str:
+        """Their path below `/_emulator`."""
+        raise NotImplementedError
+
+    @property
+    def _item_path(self) -> str:
+        """The path below which each is found by its id."""
+        return self._path
+
+    def get(self, id: str) -> Info:
+        """Return one control, of whatever account.
+
+        Raises:
+            EmulatorError: There is none with this id.
+        """
+        return self._info(**self._link.call("GET", f"{self._item_path}/{id}", account="*"))
+
+    def remove(self, id: str) -> None:
+        """Remove one control, of whatever account. Requests that hang by a fault end, without an answer.
+
+        Raises:
+            EmulatorError: There is none with this id.
+        """
+        self._link.call("DELETE", f"{self._item_path}/{id}", account="*")
+
+    def clear(self, *, account: Optional[IdOrObject] = None) -> None:
+        """Remove all that were added for exactly this account, or for `*`."""
+        self._link.call("DELETE", self._path, account=account)
+
+    def unused(self, *, account: Optional[IdOrObject] = None) -> list[Info]:
+        """List those that were never used and are not optional: `list(unused=True)`."""
+        return self.list(unused=True, account=account)
+
+    def list(
+        self,
+        *,
+        sandbox: Optional[IdOrObject] = None,
+        last: Optional[int] = None,
+        unused: bool = False,
+        account: Optional[IdOrObject] = None,
+    ) -> list[Info]:
+        """List all that apply to the account, in the order in which they are tried.
+
+        Args:
+            sandbox: Only those that apply in this sandbox, or its id.
+            last: Only the last so many.
+            unused: Only those that were never used and are not optional.
+            account: An account or its id; `"*"`: only those of all accounts. The default is the selected account.
+
+        Raises:
+            ValueError: `last` is below 1, or the account never had the sandbox.
+        """
+        query = {"sandbox": sandbox, "last": last, "unused": "true" if unused else None}
+        return [self._info(**one) for one in self._link.call("GET", self._path, account=account, query=query)]
+
+    def _add(
+        self,
+        description: type,
+        arguments: Mapping[str, Any],
+        account: Optional[IdOrObject],
+        function: Optional[Callable[..., Any]] = None,
+        also: str = "",
+    ) -> dict[str, Any]:
+        """Add a control.
+
+        Args:
+            description: Its class.
+            arguments: Values of its options; None stands for the default.
+            account: The account.
+            function: Answers in its place. It is registered with the emulator of this process.
+            also: What a text may also be, for error texts.
+
+        Raises:
+            ValueError, TypeError: An option is wrong; the text starts with its name.
+            EmulatorError: A function is given and the emulator is in another process.
+        """
+        body = options_as_json(description, arguments, also)
+        if function is None:
+            return dict(self._link.call("POST", self._path, body, account=account))
+        functions, handle = self._link.local("a function").functions, secrets.token_hex(8)
+        functions[handle] = function
+        try:
+            return dict(self._link.call("POST", self._path, {**body, "function": handle}, account=account))
+        finally:
+            functions.pop(handle, None)
+
+
+def options_as_json(description: type, arguments: Mapping[str, Any], also: str = "") -> dict[str, Any]:
+    """Check arguments by their description, and write them as JSON; those that are the defaults are left out.
+
+    Raises:
+        ValueError, TypeError: An argument is wrong; the text starts with its name.
+    """
+    body: dict[str, Any] = {}
+    for one in options_of(description):
+        value = seconds_of(id_of(arguments.get(one.name)))
+        if one.name not in arguments or (value is None and not isinstance(one.default, (str, int, float))):
+            continue
+        if one.type == TextPattern:
+            value = TextPattern.of_python(one.name, value)
+        one.check(value, also)
+        if one.is_given(value):
+            body[one.name] = to_json(value)
+    return body
