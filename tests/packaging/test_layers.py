@@ -41,7 +41,6 @@ KNOWN_UPWARDS = {}
 
 #: Circles that are known, by one of their modules.
 KNOWN_CIRCLES = {
-    "caged._errors",
     "caged.emulator.control_client.view",
     "caged.emulator.wire.all_operations",
 }
