@@ -35,21 +35,26 @@ def operations_for(all_operations: Callable[[], Iterable[Operation]]) -> Admin:
     """The operations on scenarios, which call `all_operations`, of which they are some."""
     operations = Admin()
 
-    @operations.call(
+    async def handle(call: Call[LoadScenario]) -> Response:
+        return await load(call, Direct(call.platform, call.account, all_operations))
+
+    handle.__doc__ = load.__doc__
+    register = operations.call(
         "POST", "/scenario", "load_scenario", LoadScenario, reply=LoadedOut, status=201, most_bytes=MOST_BYTES
     )
-    async def load(call: Call[LoadScenario]) -> Response:
-        """Make what the scenario describes, in the account: all of it or nothing. 400 names the entry that cannot be
-        made. For all accounts (`*`) it may have no sandboxes and keys."""
-        from ...scenario import ScenarioError
-        from ...scenario.applying import apply
-        from ...scenario.reading import from_document
-
-        calls = Direct(call.platform, call.account, all_operations)
-        try:
-            loaded = await apply(call.platform, call.account, from_document(call.body.scenario), calls)
-        except ScenarioError as error:
-            raise invalid(str(error)) from None
-        return json_reply(LoadedOut(sandboxes=loaded.sandboxes, keys=loaded.keys, added=loaded.added), 201)
-
+    register(handle)
     return operations
+
+
+async def load(call: Call[LoadScenario], calls: Direct) -> Response:
+    """Make what the scenario describes, in the account: all of it or nothing. 400 names the entry that cannot be made.
+    For all accounts (`*`) it may have no sandboxes and keys."""
+    from ...scenario import ScenarioError
+    from ...scenario.applying import apply
+    from ...scenario.reading import from_document
+
+    try:
+        loaded = await apply(call.platform, call.account, from_document(call.body.scenario), calls)
+    except ScenarioError as error:
+        raise invalid(str(error)) from None
+    return json_reply(LoadedOut(sandboxes=loaded.sandboxes, keys=loaded.keys, added=loaded.added), 201)
