@@ -123,8 +123,8 @@ def main() -> int:
                     assert serving.poll() is None, "the emulator did not start"
                     assert time.monotonic() < deadline, "the emulator was not ready within 20 s"
                     time.sleep(0.01)
-                told = json.loads(ready.read_text())
-                return report(measure(told["base_url"], told["api_key"]))
+                served = json.loads(ready.read_text())
+                return report(measure(served["base_url"], served["api_key"]))
             finally:
                 serving.terminate()
 

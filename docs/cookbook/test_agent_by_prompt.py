@@ -1,4 +1,4 @@
-"""Agents answer by what they are asked, or as a function of yours that works in their sandbox."""
+"""Agents answer by the prompt, or as a function of yours that works in their sandbox."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""An agent is asked to fix something, and the fix is there: no model, no cost, the same every time."""
+"""An agent has to fix something, and the fix is there: no model, no cost, the same every time."""
 
 
 def test_the_fix_is_in_the_workspace(caged, caged_emulator):

@@ -1,4 +1,4 @@
-"""Assert what your code asked of the agent and with which options, and see what the platform made of it."""
+"""Assert the prompt that your code gave the agent and with which options, and see what the platform made of it."""
 
 
 def review(client, box, path):  # code under test

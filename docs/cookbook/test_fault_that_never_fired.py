@@ -1,4 +1,4 @@
-"""A fault that never fires or a stub that nobody uses shows nothing, so it fails and says what came in its place."""
+"""A fault that never fires or an unused stub shows nothing, so it fails and says what came in its place."""
 
 import pytest
 

@@ -7,7 +7,7 @@ def run(client, box_id, command):  # code under test
     return client.sandboxes.exec(box_id, command)
 
 
-def test_nobody_waits_fifteen_minutes(caged, caged_emulator, caged_sandbox):
+def test_sandbox_idle_for_fifteen_minutes_pauses_at_once(caged, caged_emulator, caged_sandbox):
     caged_emulator.clock.advance(minutes=14)
     assert caged.sandboxes.get(caged_sandbox.id).status == "running"
     caged_emulator.clock.advance(minutes=2)

@@ -1,4 +1,4 @@
-"""Your client is told to come back later, and must know when."""
+"""Your client has to come back later, and must know when."""
 
 import pytest
 

@@ -118,4 +118,4 @@ def check_files(files: object) -> None:
 def default_reply(prompt: Prompt) -> Reply:
     """The reply to a prompt for which none was added. It says that it is emulated, so that no test mistakes it for a
     model's; it is the same for the same prompt, on every machine."""
-    return Reply(f"[caged emulator] {prompt.agent} was not really asked. Prompt: {prompt.text}\n")
+    return Reply(f"[caged emulator] {prompt.agent} called no model. Prompt: {prompt.text}\n")

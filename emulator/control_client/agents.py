@@ -66,7 +66,7 @@ def unused_replies(replies: Sequence[ReplyInfo]) -> str:
 
 class Agent(Collection[ReplyInfo], ReplyMethods[ReplyHandle, Handles[ReplyHandle]]):
     """One agent in the sandboxes of an account: the selected one, unless `account` names another. `account="*"` applies
-    to every account. Without any reply the agent prints that no model was asked.
+    to every account. Without any reply the agent prints that no model was called.
 
     A prompt is answered by the replies of its own account first, then by those of every account; within these by the
     first `reply_to` whose pattern matches, then by `passthrough`, then by `reply`.

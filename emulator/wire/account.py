@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from ..platform.errors import invalid
 from ..store import Account, Key
-from .operation import Body, Call, Model, NoBody, Operations, json_reply, no_content
+from .operation import Body, Call, EmptyBody, Model, Operations, json_reply, no_content
 
 operations = Operations()
 SCOPES = ("full", "read_only")
@@ -75,12 +75,12 @@ def serialize_key(key: Key) -> KeyOut:
 
 
 @operations.add("GET", "/v1/account", "account.get", reply=AccountOut)
-async def get(call: Call[NoBody]) -> Response:
+async def get(call: Call[EmptyBody]) -> Response:
     return json_reply(serialize_account(call.account))
 
 
 @operations.add("GET", "/v1/account/keys", "account.list_keys", reply=list[KeyOut])
-async def list_keys(call: Call[NoBody]) -> Response:
+async def list_keys(call: Call[EmptyBody]) -> Response:
     return json_reply([serialize_key(key) for key in call.platform.accounts.keys(call.account)])
 
 
@@ -96,6 +96,6 @@ async def create_key(call: Call[CreateKey]) -> Response:
 
 
 @operations.add("DELETE", "/v1/account/keys/{id}", "account.revoke_key")
-async def revoke_key(call: Call[NoBody]) -> Response:
+async def revoke_key(call: Call[EmptyBody]) -> Response:
     call.platform.accounts.revoke_key(call.account, call.param("id"))
     return no_content()

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from ..platform.alerts import page_size
 from ..platform.rules import DEFAULTS, MOST, SCORE_MOST, config_of
 from ..store import Alert, AlertRule
-from .operation import Body, Call, Model, NoBody, Operations, json_reply, no_content
+from .operation import Body, Call, EmptyBody, Model, Operations, json_reply, no_content
 
 operations = Operations()
 
@@ -123,7 +123,7 @@ def serialize_rule(rule: AlertRule) -> RuleOut:
 
 # The rules precede /v1/alerts/{id}, which would take `rules` for an id.
 @operations.add("GET", "/v1/alerts/rules", "alerts.list_rules", reply=list[RuleOut])
-async def list_rules(call: Call[NoBody]) -> Response:
+async def list_rules(call: Call[EmptyBody]) -> Response:
     return json_reply([serialize_rule(rule) for rule in call.platform.rules.of(call.account)])
 
 
@@ -147,7 +147,7 @@ async def update_rule(call: Call[UpdateRule]) -> Response:
 
 
 @operations.add("GET", "/v1/alerts", "alerts.list", reply=AlertPage, query={"limit": int, "offset": int})
-async def list_all(call: Call[NoBody]) -> Response:
+async def list_all(call: Call[EmptyBody]) -> Response:
     """Newest first. A limit that is not 1 to 100 is 50."""
     limit, offset = page_size(call.query_int("limit")), max(0, call.query_int("offset") or 0)
     alerts = call.platform.alerts.of(call.account)
@@ -156,11 +156,11 @@ async def list_all(call: Call[NoBody]) -> Response:
 
 
 @operations.add("GET", "/v1/alerts/{id}", "alerts.get", reply=AlertOut)
-async def get(call: Call[NoBody]) -> Response:
+async def get(call: Call[EmptyBody]) -> Response:
     return json_reply(serialize(call.platform.alerts.get(call.account, call.param("id"))))
 
 
 @operations.add("POST", "/v1/alerts/{id}/resolve", "alerts.resolve")
-async def resolve(call: Call[NoBody]) -> Response:
+async def resolve(call: Call[EmptyBody]) -> Response:
     call.platform.alerts.resolve(call.platform.alerts.get(call.account, call.param("id")))
     return no_content()

@@ -10,7 +10,7 @@ from starlette.responses import PlainTextResponse, Response
 from ..control.clock import rfc3339
 from ..platform.billing import PLANS
 from ..store import Account
-from .operation import Body, Call, Model, NoBody, Operations, json_reply, no_content
+from .operation import Body, Call, EmptyBody, Model, Operations, json_reply, no_content
 
 operations = Operations()
 
@@ -69,12 +69,12 @@ def _page(call: Call[Any], path: str) -> Response:
 
 
 @operations.add("GET", "/v1/billing/subscription", "billing.get_subscription", reply=SubscriptionOut)
-async def subscription(call: Call[NoBody]) -> Response:
+async def subscription(call: Call[EmptyBody]) -> Response:
     return json_reply(serialize(call.account))
 
 
 @operations.add("GET", "/v1/billing/usage", "billing.get_usage", reply=UsageOut)
-async def usage(call: Call[NoBody]) -> Response:
+async def usage(call: Call[EmptyBody]) -> Response:
     found = call.platform.billing.usage(call.account)
     return json_reply(
         UsageOut(
@@ -97,13 +97,13 @@ async def portal(call: Call[Portal]) -> Response:
 
 
 @operations.add("POST", "/v1/billing/cancel", "billing.cancel", errors=[409])
-async def cancel(call: Call[NoBody]) -> Response:
+async def cancel(call: Call[EmptyBody]) -> Response:
     call.platform.billing.cancel(call.account)
     return no_content()
 
 
 @operations.add("GET", "/billing/checkout/{id}", "billing.checkout_page", public=True, reply=str)
-async def checkout_page(call: Call[NoBody]) -> Response:
+async def checkout_page(call: Call[EmptyBody]) -> Response:
     if call.request.method == "HEAD":
         return PlainTextResponse()  # only opening the page buys the plan
     account = call.platform.billing.pay(call.param("id"))
@@ -114,7 +114,7 @@ async def checkout_page(call: Call[NoBody]) -> Response:
 
 
 @operations.add("GET", "/billing/portal/{id}", "billing.portal_page", public=True, reply=str)
-async def portal_page(call: Call[NoBody]) -> Response:
+async def portal_page(call: Call[EmptyBody]) -> Response:
     account = call.platform.billing.shown_in_portal(call.param("id"))
     found = serialize(account)
     lines = [f"Account {account.id}", f"Plan: {found.tier} ({found.status})"]

@@ -12,7 +12,7 @@ from ..json_values import count_values, has_more_values
 from ..pace import Pace, Turns
 from ..platform import limits
 from ..platform.errors import ApiError, invalid
-from .operation import Body, NoBody, Operation
+from .operation import Body, EmptyBody, Operation
 
 #: The length of an unknown key, or of a field's name, in an error or a warning; what is longer is cut.
 NAME_CHARACTERS = 100
@@ -64,7 +64,7 @@ def parse_body(raw: bytes, operation: Operation, unknown_keys: bool = True) -> B
             where none is ignored.
     """
     if operation.body is None:
-        return NoBody()
+        return EmptyBody()
     try:
         body = operation.body.model_validate_json(raw.strip() or b"{}")
     except ValidationError as error:

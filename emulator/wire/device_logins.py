@@ -13,7 +13,7 @@ from starlette.responses import PlainTextResponse, Response
 from ..cage.peers import Address
 from ..platform.device_logins import EXPIRES_SECONDS, INTERVAL_SECONDS, refused
 from ..platform.errors import ApiError
-from .operation import Body, Call, Model, NoBody, Operations, json_reply
+from .operation import Body, Call, EmptyBody, Model, Operations, json_reply
 
 operations = Operations()
 
@@ -96,6 +96,6 @@ async def token(call: Call[AskForToken]) -> Response:
 
 
 @operations.add("GET", "/device", "auth.device_page", public=True, reply=str, query={"code": str})
-async def page(call: Call[NoBody]) -> Response:
+async def page(call: Call[EmptyBody]) -> Response:
     about = call.platform.device_logins.describe(call.query("code") or "")
     return PlainTextResponse(f"Caged emulator, device login\n{about}\n")

@@ -10,7 +10,7 @@ from ..control.clock import rfc3339
 from ..platform import limits
 from .client_disconnect import cancel_on_disconnect
 from .large_bodies import LargeJson, json_array
-from .operation import Body, Call, Model, NoBody, Operations, json_reply
+from .operation import Body, Call, EmptyBody, Model, Operations, json_reply
 
 operations = Operations()
 
@@ -58,7 +58,7 @@ def _serialize(entries: list[Entry]) -> bytes:
 @operations.add(
     "GET", "/v1/sandboxes/{id}/files", "files.list", reply=list[FileOut], query={"path": str}, errors=[409, 507]
 )
-async def list_directory(call: Call[NoBody]) -> Response:
+async def list_directory(call: Call[EmptyBody]) -> Response:
     path = call.query("path") or WORKSPACE
     entries = await call.platform.files.entries(call.account, call.param("id"), path)
     if len(entries) > ENTRIES_MADE_AT_ONCE:
@@ -77,7 +77,7 @@ async def list_directory(call: Call[NoBody]) -> Response:
     required=["path"],
     errors=[409, 507],
 )
-async def read(call: Call[NoBody]) -> Response:
+async def read(call: Call[EmptyBody]) -> Response:
     content = await call.platform.files.read(call.account, call.param("id"), call.query("path") or "")
     return Response(content, media_type="text/plain; charset=utf-8")
 
@@ -101,7 +101,7 @@ async def write(call: Call[WriteFile]) -> Response:
 @operations.add(
     "GET", "/v1/sandboxes/{id}/git/diff", "files.git_diff", reply=GitDiffOut, query={"path": str}, errors=[409, 507]
 )
-async def git_diff(call: Call[NoBody]) -> Response:
+async def git_diff(call: Call[EmptyBody]) -> Response:
     work = call.platform.files.diff(call.account, call.param("id"), call.query("path") or WORKSPACE)
     found = await cancel_on_disconnect(call.request, work)
     files = [ChangedFile(path=path, status=status) for path, status in found.files]

@@ -7,7 +7,7 @@ from starlette.responses import Response
 from caged import __version__
 
 from ..cage.probe import describe
-from .operation import Call, Model, NoBody, Operations, json_reply
+from .operation import Call, EmptyBody, Model, Operations, json_reply
 
 operations = Operations()
 
@@ -20,7 +20,7 @@ class Health(Model):
 
 
 @operations.add("GET", "/healthz", "health.get", public=True, reply=Health)
-async def get(call: Call[NoBody]) -> Response:
+async def get(call: Call[EmptyBody]) -> Response:
     platform = call.platform
     rejected = [describe(result) for result in platform.probe_results if not result.works]
     return json_reply(

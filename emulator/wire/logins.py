@@ -11,7 +11,7 @@ from ..control.clock import rfc3339
 from ..platform.logins import EMAIL, EMAIL_MOST, PASSWORD_LEAST, PASSWORD_MOST
 from ..store import Account, LoginSession
 from .account import AccountOut, serialize_account
-from .operation import Body, Call, Model, NoBody, Operations, json_reply, no_content
+from .operation import Body, Call, EmptyBody, Model, Operations, json_reply, no_content
 
 operations = Operations()
 
@@ -71,7 +71,7 @@ async def login(call: Call[Credentials]) -> Response:
 
 
 @operations.add("GET", "/v1/account/sessions", "account.list_sessions", reply=list[SessionOut])
-async def list_sessions(call: Call[NoBody]) -> Response:
+async def list_sessions(call: Call[EmptyBody]) -> Response:
     return json_reply(
         [
             SessionOut(
@@ -87,6 +87,6 @@ async def list_sessions(call: Call[NoBody]) -> Response:
 
 
 @operations.add("DELETE", "/v1/account/sessions/{id}", "account.revoke_session")
-async def revoke_session(call: Call[NoBody]) -> Response:
+async def revoke_session(call: Call[EmptyBody]) -> Response:
     call.platform.logins.revoke(call.account, call.param("id"))
     return no_content()

@@ -11,7 +11,7 @@ from typing import Any
 from starlette.responses import Response
 
 from ..platform.errors import ApiError
-from .operation import Call, Handler, NoBody, Operation
+from .operation import Call, EmptyBody, Handler, Operation
 
 NOT_IMPLEMENTED = 501
 
@@ -64,7 +64,7 @@ _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
 def _handler_for(feature: str) -> Handler:
-    async def raise_not_implemented(call: Call[NoBody]) -> Response:
+    async def raise_not_implemented(call: Call[EmptyBody]) -> Response:
         raise ApiError(
             NOT_IMPLEMENTED,
             f"{feature}: not emulated. Test what needs it against the platform, or against a fake of your own",

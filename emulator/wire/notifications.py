@@ -10,7 +10,7 @@ from starlette.responses import Response
 from ..platform.alerts import page_size
 from ..platform.notifications import CHANNELS, CLEAR, EMAIL_MOST, TEXT_MOST, WEBHOOK, hint
 from ..store import Account, Notification
-from .operation import Body, Call, Model, NoBody, Operations, json_reply, no_content
+from .operation import Body, Call, EmptyBody, Model, Operations, json_reply, no_content
 
 operations = Operations()
 
@@ -97,7 +97,7 @@ def serialize_config(account: Account) -> ConfigOut:
 @operations.add(
     "GET", "/v1/notifications", "notifications.list", reply=NotificationPage, query={"limit": int, "unread": str}
 )
-async def list_all(call: Call[NoBody]) -> Response:
+async def list_all(call: Call[EmptyBody]) -> Response:
     """Newest first. A limit that is not 1 to 100 is 50; `unread` counts when it is `true`."""
     limit = page_size(call.query_int("limit"))
     unread = call.query("unread") == "true"
@@ -109,24 +109,24 @@ async def list_all(call: Call[NoBody]) -> Response:
 
 
 @operations.add("GET", "/v1/notifications/unread-count", "notifications.unread_count", reply=UnreadCount)
-async def unread_count(call: Call[NoBody]) -> Response:
+async def unread_count(call: Call[EmptyBody]) -> Response:
     return json_reply(UnreadCount(unread_count=call.platform.notifications.unread_count(call.account)))
 
 
 @operations.add("POST", "/v1/notifications/read-all", "notifications.mark_all_read")
-async def mark_all_read(call: Call[NoBody]) -> Response:
+async def mark_all_read(call: Call[EmptyBody]) -> Response:
     call.platform.notifications.mark_all_read(call.account)
     return no_content()
 
 
 @operations.add("POST", "/v1/notifications/{id}/read", "notifications.mark_read")
-async def mark_read(call: Call[NoBody]) -> Response:
+async def mark_read(call: Call[EmptyBody]) -> Response:
     call.platform.notifications.mark_read(call.account, call.param("id"))
     return no_content()
 
 
 @operations.add("GET", "/v1/notifications/config", "notifications.get_config", reply=ConfigOut)
-async def get_config(call: Call[NoBody]) -> Response:
+async def get_config(call: Call[EmptyBody]) -> Response:
     return json_reply(serialize_config(call.account))
 
 

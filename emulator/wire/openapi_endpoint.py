@@ -8,7 +8,7 @@ from typing import Callable, Optional
 
 from starlette.responses import Response
 
-from .operation import Call, NoBody, Operation
+from .operation import Call, EmptyBody, Operation
 
 PATH = "/openapi.json"
 
@@ -17,7 +17,7 @@ def operation_for(operations: Callable[[], Sequence[Operation]]) -> Operation:
     """The operation that returns the OpenAPI document of `operations`, of which it is one."""
     text: Optional[bytes] = None
 
-    async def get(call: Call[NoBody]) -> Response:
+    async def get(call: Call[EmptyBody]) -> Response:
         from .openapi import document
 
         nonlocal text

@@ -46,7 +46,7 @@ class Body(Model):
     model_config = ConfigDict(strict=True, extra="allow", allow_inf_nan=False, defer_build=True)
 
 
-class NoBody(Body):
+class EmptyBody(Body):
     """The body of a call that takes none. One that is sent is not read."""
 
 

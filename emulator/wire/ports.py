@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from ..platform.errors import invalid
 from ..platform.limits import HTTP_PORTS
-from .operation import Body, Call, Model, NoBody, Operations, json_reply
+from .operation import Body, Call, EmptyBody, Model, Operations, json_reply
 from .preview_address import url_of
 
 operations = Operations()
@@ -43,7 +43,7 @@ def _url(call: Call[Any], number: int) -> Optional[str]:
 
 
 @operations.add("GET", "/v1/sandboxes/{id}/ports", "sandboxes.ports", reply=list[PortOut], errors=[409])
-async def list_ports(call: Call[NoBody]) -> Response:
+async def list_ports(call: Call[EmptyBody]) -> Response:
     """The ports on which the sandbox's processes listen, in the order of their numbers."""
     sandbox_id = call.param("id")
     return json_reply(

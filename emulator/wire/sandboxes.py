@@ -10,7 +10,7 @@ from ..platform import cost, limits
 from ..store import Sandbox
 from .create_body import CreateSandbox
 from .create_options import sandbox_fields
-from .operation import Call, Model, NoBody, Operations, json_reply, no_content
+from .operation import Call, EmptyBody, Model, Operations, json_reply, no_content
 from .unused_options import unused_options
 
 operations = Operations()
@@ -104,31 +104,31 @@ async def create(call: Call[CreateSandbox]) -> Response:
 
 
 @operations.add("GET", "/v1/sandboxes", "sandboxes.list", reply=list[SandboxOut])
-async def list_all(call: Call[NoBody]) -> Response:
+async def list_all(call: Call[EmptyBody]) -> Response:
     now = call.platform.clock.time()
     return json_reply([serialize(sandbox, now) for sandbox in call.platform.sandboxes.of(call.account)])
 
 
 @operations.add("GET", "/v1/sandboxes/{id}", "sandboxes.get", reply=SandboxOut)
-async def get(call: Call[NoBody]) -> Response:
+async def get(call: Call[EmptyBody]) -> Response:
     sandbox = call.platform.sandboxes.get(call.account, call.param("id"))
     return json_reply(serialize(sandbox, call.platform.clock.time()))
 
 
 @operations.add("DELETE", "/v1/sandboxes/{id}", "sandboxes.destroy")
-async def destroy(call: Call[NoBody]) -> Response:
+async def destroy(call: Call[EmptyBody]) -> Response:
     await call.platform.lifecycle.destroy(call.platform.sandboxes.get(call.account, call.param("id")))
     return no_content()
 
 
 @operations.add("POST", "/v1/sandboxes/{id}/pause", "sandboxes.pause", errors=[409])
-async def pause(call: Call[NoBody]) -> Response:
+async def pause(call: Call[EmptyBody]) -> Response:
     await call.platform.lifecycle.pause(call.platform.sandboxes.get(call.account, call.param("id")))
     return no_content()
 
 
 @operations.add("POST", "/v1/sandboxes/{id}/resume", "sandboxes.resume", errors=[409, 503])
-async def resume(call: Call[NoBody]) -> Response:
+async def resume(call: Call[EmptyBody]) -> Response:
     await call.platform.lifecycle.resume(call.platform.sandboxes.get(call.account, call.param("id")))
     return no_content()
 
@@ -136,7 +136,7 @@ async def resume(call: Call[NoBody]) -> Response:
 @operations.add(
     "GET", "/v1/sandboxes/{id}/logs", "sandboxes.logs", reply=list[LogLine], query={"tail": int, "follow": str}
 )
-async def logs(call: Call[NoBody]) -> Response:
+async def logs(call: Call[EmptyBody]) -> Response:
     sandbox = call.platform.sandboxes.get(call.account, call.param("id"))
     tail = call.query_int("tail")
     if (tail or 0) > limits.LOGS_MOST:

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from ..control.clock import rfc3339
 from ..platform.platform import Platform
 from ..store import AgentSession
-from .operation import Call, Model, NoBody, Operations, json_reply
+from .operation import Call, EmptyBody, Model, Operations, json_reply
 
 operations = Operations()
 
@@ -117,7 +117,7 @@ def _page_size(value: Optional[int], default: int, most: int) -> int:
 
 
 @operations.add("GET", "/v1/sandboxes/{id}/sessions", "sessions.list_by_sandbox", reply=list[SessionOut])
-async def list_by_sandbox(call: Call[NoBody]) -> Response:
+async def list_by_sandbox(call: Call[EmptyBody]) -> Response:
     sandbox = call.platform.sandboxes.get(call.account, call.param("id"))
     return json_reply(
         [serialize(call.platform, session) for session in call.platform.agent_sessions.of_sandbox(sandbox)]
@@ -125,7 +125,7 @@ async def list_by_sandbox(call: Call[NoBody]) -> Response:
 
 
 @operations.add("GET", "/v1/sessions", "sessions.list", reply=SessionPage, query={"page": int, "per_page": int})
-async def list_all(call: Call[NoBody]) -> Response:
+async def list_all(call: Call[EmptyBody]) -> Response:
     page = max(1, call.query_int("page") or 1)
     size = _page_size(call.query_int("per_page"), PER_PAGE, PER_PAGE_MOST)
     sessions = call.platform.agent_sessions.of(call.account)
@@ -141,7 +141,7 @@ async def list_all(call: Call[NoBody]) -> Response:
 
 
 @operations.add("GET", "/v1/sessions/{id}", "sessions.get", reply=SessionOut)
-async def get(call: Call[NoBody]) -> Response:
+async def get(call: Call[EmptyBody]) -> Response:
     return json_reply(serialize(call.platform, call.platform.agent_sessions.get(call.account, call.param("id"))))
 
 
@@ -152,7 +152,7 @@ async def get(call: Call[NoBody]) -> Response:
     reply=ReplayOut,
     query={"after_seq": int, "limit": int, "type": str},
 )
-async def replay(call: Call[NoBody]) -> Response:
+async def replay(call: Call[EmptyBody]) -> Response:
     session = call.platform.agent_sessions.get(call.account, call.param("id"))
     limit = _page_size(call.query_int("limit"), REPLAY, REPLAY_MOST)
     page = session.history.page(call.query_int("after_seq") or 0, limit, call.query("type") or "")
@@ -172,7 +172,7 @@ async def replay(call: Call[NoBody]) -> Response:
 
 
 @operations.add("GET", "/v1/sessions/{id}/replay/summary", "sessions.replay_summary", reply=SummaryOut)
-async def replay_summary(call: Call[NoBody]) -> Response:
+async def replay_summary(call: Call[EmptyBody]) -> Response:
     session = call.platform.agent_sessions.get(call.account, call.param("id"))
     history = session.history
     start = session.started_at if history.first is None else history.first

@@ -14,7 +14,7 @@ from ..platform.limits import DOWNLOAD_SECONDS
 from ..store import Snapshot
 from ..workers import Pool
 from .client_disconnect import cancel_on_disconnect
-from .operation import Body, Call, Model, NoBody, Operations, json_reply, no_content
+from .operation import Body, Call, EmptyBody, Model, Operations, json_reply, no_content
 
 if TYPE_CHECKING:
     from ..cage.gzipped import Gzipped
@@ -83,7 +83,7 @@ def serialize(snapshot: Snapshot) -> SnapshotOut:
 
 
 @operations.add("GET", "/v1/sandboxes/{id}/snapshots", "snapshots.list", reply=list[SnapshotOut])
-async def list_of_sandbox(call: Call[NoBody]) -> Response:
+async def list_of_sandbox(call: Call[EmptyBody]) -> Response:
     return json_reply([serialize(snap) for snap in call.platform.snapshots.of_sandbox(call.account, call.param("id"))])
 
 
@@ -104,12 +104,12 @@ async def create(call: Call[CreateSnapshot]) -> Response:
 
 
 @operations.add("GET", "/v1/snapshots/{id}", "snapshots.get", reply=SnapshotOut)
-async def get(call: Call[NoBody]) -> Response:
+async def get(call: Call[EmptyBody]) -> Response:
     return json_reply(serialize(call.platform.snapshots.get(call.account, call.param("id"))))
 
 
 @operations.add("DELETE", "/v1/snapshots/{id}", "snapshots.delete")
-async def delete(call: Call[NoBody]) -> Response:
+async def delete(call: Call[EmptyBody]) -> Response:
     call.platform.snapshots.delete(call.platform.snapshots.get(call.account, call.param("id")))
     return no_content()
 
@@ -133,7 +133,7 @@ async def restore(call: Call[RestoreSnapshot]) -> Response:
 
 
 @operations.add("GET", "/v1/snapshots/{id}/download", "snapshots.download", reply=Download, errors=[409])
-async def download(call: Call[NoBody]) -> Response:
+async def download(call: Call[EmptyBody]) -> Response:
     snapshot = call.platform.snapshots.get(call.account, call.param("id"))
     base = f"{call.request.url.scheme}://{call.request.headers['host']}"
     path = call.platform.snapshots.sign_download(snapshot)
@@ -151,7 +151,7 @@ async def download(call: Call[NoBody]) -> Response:
     required=["expires", "signature"],
     owner=lambda platform, identifier: platform.snapshots.owner(identifier),
 )
-async def content(call: Call[NoBody]) -> Response:
+async def content(call: Call[EmptyBody]) -> Response:
     identifier = call.param("id")
     pieces = call.platform.snapshots.signed_content(
         identifier, call.query("expires") or "", call.query("signature") or ""

@@ -15,7 +15,7 @@ from ..platform.open_sockets import OpenSocket
 from ..platform.platform import Platform
 from ..store import Account, Key, Sandbox
 from .common_headers import add_common_headers
-from .operation import Call, NoBody
+from .operation import Call, EmptyBody
 
 #: The subprotocol of each kind of socket. A client that requests another one gets none (platform-behaviour.md B 6).
 SUBPROTOCOLS = {"terminal": "terminal", "stream": "terminal", "mcp": "mcp"}
@@ -70,7 +70,7 @@ class SocketOperation:
     handler: Handler
 
 
-async def upgrade_required(call: Call[NoBody]) -> Response:
+async def upgrade_required(call: Call[EmptyBody]) -> Response:
     """Reject a request that is not a handshake on the path of a WebSocket."""
     raise ApiError(426, "this is a WebSocket: connect with ws:// and `?token=<ticket or API key>`")
 

@@ -17,7 +17,7 @@ from ..platform.errors import ApiError
 from ..platform.stream_markers import UNFINISHED_EXIT
 from ..platform.terminals import OpenTerminal
 from ..platform.transcripts import Transcript
-from .operation import Call, Model, NoBody, Operations, json_reply
+from .operation import Call, EmptyBody, Model, Operations, json_reply
 from .sockets import SocketCall, SocketOperation, close, upgrade_required
 
 operations = Operations()
@@ -46,7 +46,7 @@ class TerminalSession(Model):
 @operations.add(
     "GET", "/v1/sandboxes/{id}/terminal/sessions", "sandboxes.terminal_sessions", reply=list[TerminalSession]
 )
-async def sessions(call: Call[NoBody]) -> Response:
+async def sessions(call: Call[EmptyBody]) -> Response:
     found = call.platform.terminals.of_sandbox(call.account, call.param("id"))
     return json_reply([_serialize(session) for session in found])
 

@@ -6,7 +6,7 @@ from starlette.responses import Response
 
 from ..control.clock import rfc3339
 from ..platform.tickets import TICKET_SECONDS
-from .operation import Call, Model, NoBody, Operations, json_reply
+from .operation import Call, EmptyBody, Model, Operations, json_reply
 
 operations = Operations()
 
@@ -18,7 +18,7 @@ class TicketOut(Model):
 
 
 @operations.add("POST", "/v1/auth/socket-ticket", "socket_ticket", reply=TicketOut)
-async def mint(call: Call[NoBody]) -> Response:
+async def mint(call: Call[EmptyBody]) -> Response:
     assert call.key is not None
     ticket = call.platform.tickets.mint(call.key)
     return json_reply(TicketOut(ticket=ticket.secret, expires_in=TICKET_SECONDS, expires_at=rfc3339(ticket.expires)))

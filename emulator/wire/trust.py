@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.responses import Response
 
 from ..control.clock import rfc3339
-from .operation import Call, Model, NoBody, Operations, json_reply
+from .operation import Call, EmptyBody, Model, Operations, json_reply
 
 operations = Operations()
 
@@ -19,7 +19,7 @@ class TrustScoreOut(Model):
 
 
 @operations.add("GET", "/v1/trust/sandboxes/{id}", "sandboxes.trust_scores", reply=list[TrustScoreOut])
-async def scores(call: Call[NoBody]) -> Response:
+async def scores(call: Call[EmptyBody]) -> Response:
     """One score for each agent session, newest first."""
     sandbox = call.platform.sandboxes.get(call.account, call.param("id"))
     return json_reply(

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from leftovers import until
-from levels import ISOLATED, NOBODY, as_nobody, isolation, need
+from levels import ISOLATED, ORDINARY_USER, as_ordinary_user, isolation, need
 
 from caged import Caged
 
@@ -48,8 +48,8 @@ def start(level: str, project: Path, *options: str) -> subprocess.Popen[bytes]:
     wrap = []
     if level.endswith("-user"):
         for path in (project, *project.iterdir()):
-            os.chown(path, NOBODY, NOBODY)
-        wrap = as_nobody([project])
+            os.chown(path, ORDINARY_USER, ORDINARY_USER)
+        wrap = as_ordinary_user([project])
     with open(project / "output" / "out.log", "wb") as output:
         return subprocess.Popen(
             [

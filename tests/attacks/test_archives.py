@@ -348,7 +348,7 @@ RECORDS: dict[str, Callable[[sqlite3.Connection], object]] = {
     "rules_of_null": body("account", rules={"a": None}),
     "subscription_null": body("account", subscription=None),
     "password_odd": body("account", password=["zz", "zz"]),
-    "told_null": body("account", told=None),
+    "causes_null": body("account", **{"told": None}),
     "name_half_a_pair": body("account", name="\ud800"),
     "secret_a_number": body("key", secret=5),
     "key_of_an_unknown_account": body("key", account_id="acct_unknown"),

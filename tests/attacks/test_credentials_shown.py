@@ -43,14 +43,14 @@ def agent_reply(api, box: str, text: str) -> None:
 
 
 def event(api, box: str, text: str) -> None:
-    told = {
+    event = {
         "type": "llm_call",
         "timestamp": "2026-01-01T00:00:00Z",
         "sandbox_id": box,
         "payload": {"a": [text], text: 1},
         "meta": {"m": text},
     }
-    assert api.post("/events/ingest", json={"events": [told]}).json()["accepted"] == 1
+    assert api.post("/events/ingest", json={"events": [event]}).json()["accepted"] == 1
 
 
 def stub_output(api, box: str, text: str) -> None:

@@ -1,4 +1,4 @@
-"""One account's slow work never holds up another's, and copies end when nobody needs them any more."""
+"""One account's slow work never holds up another's, and copies end when they are not needed any more."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_an_account_has_no_more_than_its_share_of_the_threads(kind: str):
 
         greedy = [start(pool, "greedy", wait, f"greedy {number}") for number in range(50)]
         await until(lambda: len(running) >= THREADS[kind][1])
-        # Everybody else still has a thread at once, as long as there are accounts for them.
+        # All others still have a thread at once, as long as there are accounts for them.
         others = [start(pool, f"other {number}", wait, f"other {number}") for number in range(4)]
         await until(lambda: len(running) >= THREADS[kind][1] + 4)
         assert sum(name.startswith("greedy") for name in running) == THREADS[kind][1]

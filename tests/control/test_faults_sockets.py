@@ -171,7 +171,7 @@ def test_one_that_is_over_in_time_does_not_notice(double, client, box):
 def test_an_open_connection_breaks(double, account, box, kind, drop):
     with double.faults.add(f"sandboxes.{kind}", drop=drop, delay=0.1), connect(double, box, account, kind) as socket:
         caught = until_closed(socket)
-    assert caught.rcvd is None, "nobody said goodbye"
+    assert caught.rcvd is None, "no close frame was sent"
 
 
 def test_a_stream_whose_connection_breaks(double, client, box):

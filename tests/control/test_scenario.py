@@ -195,7 +195,7 @@ def test_what_is_no_scenario_is_refused_before_anything_is_made(document, said):
         ("[agents.claudee]\nreplies = ['x']", r"agents.claudee: agent 'claudee' does not exist; did you mean 'claude'"),
         ("[[keys]]\nscope = 'full'", r"keys\[0\]: .*name"),
         ("[agents.claude]\nreplys = []", r"agents.claude: replys: unknown; did you mean 'replies'"),
-        ("[agents.nobody]\nreplies = ['x']", r"agents.nobody: agent 'nobody' does not exist; known are aider"),
+        ("[agents.unknown]\nreplies = ['x']", r"agents.unknown: agent 'unknown' does not exist; known are aider"),
         ("[clock]\nat = 3", r"clock: at: unknown; "),
         ("x = ", "not well-formed"),
     ],

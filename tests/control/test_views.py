@@ -152,7 +152,7 @@ def test_a_misspelt_name_has_no_such_hint(whole: BaseEmulator, account: Account)
 def test_a_client_without_a_key_does_not_fall_back_to_the_environment(
     whole: BaseEmulator, account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("CAGED_API_KEY", "somebody-elses")
+    monkeypatch.setenv("CAGED_API_KEY", "of-another")
     with whole.client(account.api_key) as client:
         for key in client.account.list_keys():
             client.account.revoke_key(key.id)

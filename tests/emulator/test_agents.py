@@ -1,4 +1,4 @@
-"""The agent programs in a sandbox: on PATH when asked for, with a reply that says that it is emulated."""
+"""The agent programs in a sandbox: on PATH when requested, with a reply that says that it is emulated."""
 
 import threading
 
@@ -24,7 +24,7 @@ PROGRAMS = {
 def test_an_agent_puts_its_command_on_the_path(api, agent, program):
     box = api.sandbox(agents=[agent])
     name = "claude-code" if agent == "claude" else agent
-    reply = f"[caged emulator] {name} was not really asked. Prompt: Fix it\n"
+    reply = f"[caged emulator] {name} called no model. Prompt: Fix it\n"
     assert api.output(box, f"{program} -p 'Fix it'") == reply
     assert api.output(box, f"{program} 'Fix it'") == reply
 
@@ -147,7 +147,7 @@ def test_the_prompt_is_found_in_a_command_line(line, stdin, text):
 def test_a_prompt_larger_than_one_read_arrives_whole(api):
     box = api.sandbox(agents=["claude"])
     assert api.output(box, "head -c 600000 /dev/zero | tr '\\0' x | claude | wc -c").strip() == str(
-        len("[caged emulator] claude-code was not really asked. Prompt: \n") + 600_000
+        len("[caged emulator] claude-code called no model. Prompt: \n") + 600_000
     )
 
 

@@ -46,7 +46,7 @@ def on_loop(api, call):
 
 
 def a_session(api, box, spend=0.0, over=False):
-    """An agent session of a sandbox, as it is when an agent has been asked something."""
+    """An agent session of a sandbox, as it is when an agent has got a prompt."""
     sandbox, sessions = record(api, box), platform(api).agent_sessions
 
     def begin():
@@ -403,7 +403,7 @@ def test_one_sandboxs_errors_are_not_anothers(timed):
 
 
 @pytest.fixture
-def told(timed):
+def reported(timed):
     """A client with 60 alerts, and their messages' numbers, oldest first."""
     api, _clock = timed
     fire = platform(api).alerts.fire
@@ -427,8 +427,8 @@ def told(timed):
         ({"offset": -5}, 50, 0, 59, 50),
     ],
 )
-def test_the_list_is_newest_first_by_page(told, query, limit, offset, first, count):
-    page = told.get("/alerts", params=query).json()
+def test_the_list_is_newest_first_by_page(reported, query, limit, offset, first, count):
+    page = reported.get("/alerts", params=query).json()
     assert (page["total"], page["limit"], page["offset"]) == (60, limit, offset)
     messages = [int(alert["message"]) for alert in page["alerts"]]
     assert messages == ([] if first is None else list(range(first, first - count, -1)))

@@ -1,4 +1,4 @@
-"""What time does: cost, budgets, and falling asleep. The emulator's clock is moved; nobody waits."""
+"""What time does: cost, budgets, and falling asleep. The emulator's clock is moved; no test waits."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -133,11 +133,11 @@ def test_spend_of_a_model_in_a_paused_sandbox_is_logged_once(timed):
     api, clock = timed
     box = api.sandbox(budget=1.0)
     api.post(f"/sandboxes/{box}/pause")
-    for spent, told in ((0.85, 1), (0.96, 2), (1.5, 3), (2.0, 3)):
+    for spent, reported in ((0.85, 1), (0.96, 2), (1.5, 3), (2.0, 3)):
         api.emulator._runtime.platform.store.sandboxes[box].spent_llm = spent
         clock.advance(0)
-        assert len(budget_lines(api, box)) == told
-        assert api.get("/alerts").json()["total"] == told
+        assert len(budget_lines(api, box)) == reported
+        assert api.get("/alerts").json()["total"] == reported
     assert api.status(box) == "paused"
     assert_problem(api.post(f"/sandboxes/{box}/resume"), 409, code="budget_exceeded")
 
@@ -276,7 +276,7 @@ def test_a_sandbox_that_cannot_be_looked_after_does_not_keep_the_others_awake(ti
 def test_it_happens_by_itself(timed):
     api, clock = timed
     box = api.sandbox(timeout=60)
-    clock.offset += 61  # nobody tells the emulator to look
+    clock.offset += 61  # without a call that makes the emulator look
     eventually(lambda: api.status(box) == "paused", "the emulator to look")
 
 

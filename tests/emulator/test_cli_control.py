@@ -105,7 +105,7 @@ def test_agents(call, client):
     call("agents", "remove", reply)
     assert "reply not found" in call("agents", "remove", reply, code=1)
     call("agents", "clear")
-    assert "was not really asked" in client.sandboxes.exec(box, "claude -p hello").output
+    assert "called no model" in client.sandboxes.exec(box, "claude -p hello").output
 
 
 def test_the_journal(call, client):

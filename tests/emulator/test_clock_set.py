@@ -287,7 +287,7 @@ def test_dashboard_session_expires_as_long_after(emulator, api, name):
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_device_code_expires_as_long_after(own_emulator, new_api, name):
-    """A code belongs to no account, so it goes by everybody's clock."""
+    """A code belongs to no account, so it goes by the clock of all accounts."""
     first, then = SETTINGS[name]
     api = new_api(own_emulator())
     first(api, account="*")

@@ -190,9 +190,9 @@ def test_an_unknown_agent_is_a_400_that_lists_the_valid_ones(api):
         assert name in detail
 
 
-@pytest.mark.parametrize(("asked", "given"), [(None, 1024), (512, 1024), (1023, 1024), (2048, 2048)])
-def test_agents_raise_the_memory(api, asked, given):
-    assert create(api, agents=["claude"], memory_mb=asked).json()["memory_mb"] == given
+@pytest.mark.parametrize(("requested", "given"), [(None, 1024), (512, 1024), (1023, 1024), (2048, 2048)])
+def test_agents_raise_the_memory(api, requested, given):
+    assert create(api, agents=["claude"], memory_mb=requested).json()["memory_mb"] == given
 
 
 def test_unknown_keys_are_ignored_and_noted_in_the_journal(api):

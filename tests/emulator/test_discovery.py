@@ -112,13 +112,13 @@ def test_what_died_half_made_is_removed_when_it_is_old(place):
         (place / name).touch()
     for name in ("1-1.log", "1-1.new"):
         os.utime(place / name, (0, 0))
-    (place / "somebody-elses").mkdir()
+    (place / "of-another").mkdir()
     assert find_running() == []
-    assert sorted(path.name for path in place.iterdir()) == ["2-2.log", "somebody-elses"]
+    assert sorted(path.name for path in place.iterdir()) == ["2-2.log", "of-another"]
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", "null", '{"pid": "x"}'])
-def test_a_held_file_that_is_no_locator_hides_nobody_else(place, published, content):
+def test_a_held_file_that_is_not_a_locator_hides_no_other(place, published, content):
     import fcntl
 
     with open(place / "0-0.json", "w") as file:

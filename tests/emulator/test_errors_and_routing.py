@@ -160,7 +160,7 @@ def test_head_is_get_without_the_body(api, box):
     head, get = api.head(f"/sandboxes/{box}"), api.get(f"/sandboxes/{box}")
     assert (head.status_code, head.content) == (200, b"")
     assert head.headers["content-length"] == get.headers["content-length"]
-    assert api.head("/sandboxes/nobody").status_code == 404
+    assert api.head("/sandboxes/unknown").status_code == 404
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_head_is_get_without_the_body(api, box):
         ("GET", "/account", {}),
         ("HEAD", "/account", {}),
         ("GET", "/account", {"Authorization": "x"}),
-        ("GET", "/sandboxes/nobody", {}),
+        ("GET", "/sandboxes/unknown", {}),
         ("POST", "/sandboxes", {}),
         ("GET", "/nothing", {}),
         ("PATCH", "/sandboxes", {}),

@@ -82,9 +82,9 @@ def test_falling_asleep_and_budgets_are_events(timed):
     assert [pause["cause"] for pause in pauses] == ["idle_timeout"]
     api.post(f"/sandboxes/{box}/resume")
     clock.advance(3600)
-    told = [event.data for event in recorded(api, box, "lifecycle") if event.data["action"] == "budget"]
-    assert [data["percent"] for data in told] == [80, 95, 100]
-    assert told[-1]["spent"] >= 0.0275
+    event = [event.data for event in recorded(api, box, "lifecycle") if event.data["action"] == "budget"]
+    assert [data["percent"] for data in event] == [80, 95, 100]
+    assert event[-1]["spent"] >= 0.0275
 
 
 def test_an_init_script_that_fails_is_an_error(api):
@@ -194,7 +194,7 @@ def session_id(api):
 
 
 def test_ingested_event_is_in_the_replay_of_its_session(api, session_id):
-    told = {
+    event = {
         "type": "tool_call",
         "session_id": session_id,
         "id": "mine-1",
@@ -206,7 +206,7 @@ def test_ingested_event_is_in_the_replay_of_its_session(api, session_id):
         "process_id": "p1",
         "meta": {"budget_usd": "1"},
     }
-    assert ingest(api, told) == {"accepted": 1, "errors": 0}
+    assert ingest(api, event) == {"accepted": 1, "errors": 0}
     recorded = replay(api, session_id, type="tool_call")["events"]
     assert recorded == [
         {
@@ -216,7 +216,7 @@ def test_ingested_event_is_in_the_replay_of_its_session(api, session_id):
             "type": "tool_call",
             "timestamp": "2026-01-31T12:00:00.123Z",
             "duration_ms": 1.5,
-            "data": told["payload"],
+            "data": event["payload"],
         }
     ]
 
@@ -333,8 +333,8 @@ def test_session_whose_sandbox_is_gone_still_takes_events(api):
     api.output(box, "claude -p hi")
     session_id = session(api, box)["id"]
     api.delete(f"/sandboxes/{box}")
-    told = {"type": "error", "session_id": session_id, "sandbox_id": box}
-    assert ingest(api, told, {"type": "error", "sandbox_id": box}) == {"accepted": 1, "errors": 1}
+    event = {"type": "error", "session_id": session_id, "sandbox_id": box}
+    assert ingest(api, event, {"type": "error", "sandbox_id": box}) == {"accepted": 1, "errors": 1}
     assert replay(api, session_id)["events"][-1]["type"] == "error"
 
 
@@ -438,8 +438,8 @@ def test_what_a_client_tells_of_a_models_call_is_spent(api):
     found = session(api, box)
     payload = {"model": "some-model", "tokens_in": 1000, "tokens_out": 20, "cost_usd": 0.25}
     odd = {"tokens_in": -5, "tokens_out": "many", "cost_usd": True, "model": 7}
-    told = {"type": "llm_call", "session_id": found["id"]}
-    assert ingest(api, {**told, "payload": payload}, {**told, "payload": odd}, told) == {"accepted": 3, "errors": 0}
+    event = {"type": "llm_call", "session_id": found["id"]}
+    assert ingest(api, {**event, "payload": payload}, {**event, "payload": odd}, event) == {"accepted": 3, "errors": 0}
     after = session(api, box)
     assert (after["model"], after["llm_cost"]) == ("some-model", 0.25)
     assert after["tokens_in"] - found["tokens_in"] == 1000
@@ -450,14 +450,14 @@ def test_what_a_client_tells_of_a_models_call_is_spent(api):
 @pytest.mark.parametrize("session", [{}, {"session_id": "chosen-by-the-client"}])
 def test_a_models_call_that_names_only_its_sandbox_costs_the_sandbox(api, session):
     box = api.sandbox(budget=1.0)
-    told = {"type": "llm_call", "sandbox_id": box, "payload": {"model": "some-model", "cost_usd": 0.25}, **session}
-    odd = [{**told, "payload": {"cost_usd": cost}} for cost in (-1, "0.25", True, None)]
-    assert ingest(api, told, told, *odd) == {"accepted": 6, "errors": 0}
+    event = {"type": "llm_call", "sandbox_id": box, "payload": {"model": "some-model", "cost_usd": 0.25}, **session}
+    odd = [{**event, "payload": {"cost_usd": cost}} for cost in (-1, "0.25", True, None)]
+    assert ingest(api, event, event, *odd) == {"accepted": 6, "errors": 0}
     found = api.get(f"/sandboxes/{box}").json()
     assert found["llm_cost"] == 0.5
     assert found["total_cost"] == pytest.approx(0.5, abs=0.001)
     assert api.status(box) == "running"
-    ingest(api, told, told)
+    ingest(api, event, event)
     eventually(lambda: api.status(box) == "paused", "the budget to end")
     assert "budget_exceeded" in [alert["rule_type"] for alert in api.get("/alerts").json()["alerts"]]
 
@@ -469,11 +469,11 @@ def test_a_models_call_that_names_no_sandbox_costs_nothing(api, box):
 
 def test_cost_that_is_not_counted_is_a_warning_in_the_journal(api, box):
     """Otherwise a client's misspelt report costs nothing, and no test notices."""
-    told = {"type": "llm_call", "sandbox_id": box}
+    event = {"type": "llm_call", "sandbox_id": box}
     text, negative = {"cost_usd": "0.25", "tokens_in": -1}, {"cost_usd": -1}
     homeless = {"type": "llm_call", "payload": {"cost_usd": 0.25}}
-    good = {**told, "payload": {"cost_usd": 0.25, "tokens_in": 5, "tokens_out": None}}
-    ingest(api, {**told, "payload": text}, {**told, "payload": negative}, homeless, good, told)
+    good = {**event, "payload": {"cost_usd": 0.25, "tokens_in": 5, "tokens_out": None}}
+    ingest(api, {**event, "payload": text}, {**event, "payload": negative}, homeless, good, event)
     (entry,) = api.emulator.journal.requests(operation="events.ingest", account=api.account_id)
     assert entry.warnings == [
         "events.0: payload.cost_usd is not counted: it must be a number from 0 up, not '0.25'",

@@ -193,7 +193,7 @@ def test_a_sandbox_that_does_not_run_answers_200_with_an_error(api, state):
 
 
 def test_an_unknown_sandbox_is_a_404(api):
-    assert_problem(api.post("/sandboxes/cage_nobody00/exec", json={"command": "true"}), 404, "sandbox not found")
+    assert_problem(api.post("/sandboxes/cage_unknown0/exec", json={"command": "true"}), 404, "sandbox not found")
 
 
 def test_output_over_16_mib_is_cut_and_says_so(api, box):  # 17 MiB through a pipe and JSON

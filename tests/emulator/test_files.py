@@ -255,7 +255,7 @@ def test_a_write_to_a_hard_link_leaves_the_other_name_alone(api, box):
     assert api.read(box, "a").text == "old\n"
 
 
-def test_nobody_ever_reads_half_a_file(api, box):
+def test_half_a_file_is_never_read(api, box):
     old, new = "a" * 300_000, "b" * 300_000
     api.write(box, "f", old)
     api.output(
@@ -310,7 +310,7 @@ def test_an_entry_has_name_path_type_size_and_time(api, box):
 
 
 @pytest.mark.parametrize(
-    ("asked", "shown"),
+    ("requested", "shown"),
     [
         (None, "/workspace/d"),
         ("", "/workspace/d"),
@@ -323,9 +323,9 @@ def test_an_entry_has_name_path_type_size_and_time(api, box):
         ("/root/../workspace/d", "/workspace/d/e"),
     ],
 )
-def test_the_paths_of_a_listing_are_absolute(api, box, asked, shown):
+def test_the_paths_of_a_listing_are_absolute(api, box, requested, shown):
     api.output(box, "mkdir -p d/e")
-    assert [entry["path"] for entry in api.listing(box, asked).json()] == [shown]
+    assert [entry["path"] for entry in api.listing(box, requested).json()] == [shown]
 
 
 def test_the_listing_of_the_top_shows_the_writable_places(api, box):

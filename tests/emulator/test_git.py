@@ -34,7 +34,7 @@ def test_a_clean_work_tree_has_no_changes(api, repo):
     assert diff(api, repo) == {"files": [], "diff": "", "staged_diff": ""}
 
 
-def test_staged_and_unstaged_changes_are_told_apart(api, repo):
+def test_staged_and_unstaged_changes_are_distinguished(api, repo):
     api.output(repo, "echo two > changed; echo two > staged; git add staged; rm removed; echo new > new; git add new")
     found = diff(api, repo)
     assert files(found) == {"changed": "modified", "staged": "modified", "removed": "deleted", "new": "added"}
@@ -62,7 +62,7 @@ def test_untracked_files_are_named_one_by_one_but_not_shown(api, repo):
     assert found["diff"] == found["staged_diff"] == ""
 
 
-def test_a_staged_deletion_and_a_rename_are_told(api, repo):
+def test_a_staged_deletion_and_a_rename_are_reported(api, repo):
     api.output(repo, "git rm -q removed; git mv kept moved")
     found = diff(api, repo)
     assert files(found)["removed"] == "deleted"

@@ -124,7 +124,7 @@ def test_names_can_be_allowed(own_emulator, new_api):
     assert api.get("/account", headers={"Host": "x.caged.internal"}).status_code == 403
 
 
-def test_a_download_url_names_the_host_that_was_asked(api, box):
+def test_a_download_url_names_the_host_of_the_request(api, box):
     snapshot = api.snapshot(box)
     url = api.get(f"/snapshots/{snapshot}/download", headers={"Host": "localhost:1234"}).json()["url"]
     assert url.startswith("http://localhost:1234/v1/snapshots/")

@@ -1,4 +1,4 @@
-"""What an account has, seen by the emulator's own calls, and what a test asked of it, taken back."""
+"""What an account has, seen by the emulator's own calls, and the removal of the controls of a test."""
 
 from __future__ import annotations
 
@@ -86,16 +86,16 @@ def test_forgetting_leaves_what_the_account_has(double: ScopedEmulator, account:
     assert [one.operation for one in double.journal] == ["sandboxes.list"]
 
 
-def test_what_was_asked_for_everybody_is_taken_back_and_other_accounts_own_is_not(
+def test_controls_for_all_accounts_are_removed_and_those_of_other_accounts_are_not(
     double: ScopedEmulator, account: Account
 ) -> None:
     other = double.create_account()
     kept = double.faults.add("alerts.list", status=503, account=other.id)
     mine = double.faults.add("sandboxes.list", status=503, account="*")
     double.clock.advance(hours=1, account="*")
-    told = "\n".join(double.unused())
-    assert mine.id in told
-    assert kept.id not in told
+    reported = "\n".join(double.unused())
+    assert mine.id in reported
+    assert kept.id not in reported
     double.take_back()
     assert double.faults.list(account="*") == []
     assert [fault.id for fault in double.faults.list(account=other)] == [kept.id]

@@ -38,7 +38,7 @@ def test_a_line_longer_than_the_log_loses_its_beginning(log):
 
 
 @pytest.mark.parametrize(("count", "lines"), [(0, []), (2, ["8", "9"]), (100, [str(n) for n in range(10)])])
-def test_a_tail_has_as_many_lines_as_asked_for(log, count, lines):
+def test_a_tail_has_the_requested_number_of_lines(log, count, lines):
     for number in range(10):
         log.write(str(number))
     assert tail(log.path, count) == lines

@@ -29,7 +29,7 @@ def meta(version):
 
 
 @pytest.mark.parametrize(
-    ("asked", "agreed"),
+    ("requested", "agreed"),
     [
         ("2026-07-28", "2025-11-25"),
         ("2025-11-25", "2025-11-25"),
@@ -41,8 +41,8 @@ def meta(version):
         ("banana", "2025-11-25"),
     ],
 )
-def test_initialize_agrees_on_the_newest_legacy_version_that_is_not_newer(mcp, asked, agreed):
-    params = {"protocolVersion": asked, "capabilities": {}, "clientInfo": {"name": "x", "version": "1"}}
+def test_initialize_agrees_on_the_newest_legacy_version_that_is_not_newer(mcp, requested, agreed):
+    params = {"protocolVersion": requested, "capabilities": {}, "clientInfo": {"name": "x", "version": "1"}}
     assert mcp.result("initialize", params) == {
         "protocolVersion": agreed,
         "capabilities": {"tools": {"listChanged": False}},
@@ -317,7 +317,7 @@ def test_wrong_arguments_are_a_failure_that_says_what_is_wrong(mcp, tool, argume
     assert mcp.failure(tool, **arguments).startswith(text)
 
 
-def test_arguments_that_nobody_knows_are_ignored(mcp):
+def test_unknown_arguments_are_ignored(mcp):
     assert mcp.text("terminal_exec", command="echo x", cwd="/", shell=5) == "x\n"
 
 

@@ -105,7 +105,7 @@ def test_it_runs_commands_at_the_same_time(drive):
     drive(talk)
 
 
-def test_it_is_told_what_is_not_there(drive):
+def test_missing_features_are_reported(drive):
     async def talk(session, _):
         with pytest.raises(McpError, match="Unknown tool: nothing"):
             await session.call_tool("nothing", {})

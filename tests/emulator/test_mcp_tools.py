@@ -291,7 +291,7 @@ def test_a_large_directory_is_cut_in_both_shapes(mcp, api, box):
 
 
 @pytest.mark.parametrize("command", ["yes", "yes >&2", "yes & yes >&2", "cat /dev/urandom"])
-def test_endless_output_is_cut_and_its_end_still_told(mcp, command):
+def test_endless_output_is_cut_and_its_end_still_reported(mcp, command):
     lines = mcp.failure("terminal_exec", command=f"{command} & sleep 0.3; kill $!; exit 7", timeout=5).split("\n")
     assert lines[-1] == TRUNCATED
     assert lines[-2] == "exit: exit status 7"

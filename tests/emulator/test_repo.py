@@ -16,7 +16,7 @@ from caged import Caged, SandboxConfigSummary
 
 TOKEN = "s3cr3t/t0ken+x"
 #: Too long to turn up by chance in an id of the shared emulator's journal.
-WRONG_TOKEN = "wr0ng/t0ken+of-nobody"
+WRONG_TOKEN = "wr0ng/t0ken+of-none"
 #: A token that stands alone in a URL is sent as user and password both: some hosts look at the one, some at the other.
 USERS = ["x-access-token", "me", TOKEN]
 

@@ -1,4 +1,4 @@
-"""Who listens is told, by the emulator that runs."""
+"""Listeners receive signals of the running emulator."""
 
 import os
 import signal
@@ -30,10 +30,10 @@ def test_signal_is_sent_at_80_95_and_100_percent_of_the_budget(timed, heard):
     box = api.sandbox(budget=0.0275, timeout=10_000)
     for seconds in (2900, 2990, 3500, 3700):
         clock.advance(seconds - clock.offset)
-    told = of(heard, "budget_mark")
-    assert [data["percent"] for data in told] == [80, 95, 100]
-    assert {data["sandbox"].id for data in told} == {box}
-    assert told[-1]["spent"] >= 0.0275
+    reported = of(heard, "budget_mark")
+    assert [data["percent"] for data in reported] == [80, 95, 100]
+    assert {data["sandbox"].id for data in reported} == {box}
+    assert reported[-1]["spent"] >= 0.0275
 
 
 def test_signal_of_the_idle_timeout_is_sent_once(timed, heard):

@@ -131,8 +131,8 @@ def test_a_sandbox_is_held_still_while_it_is_exported(file):
 def test_what_stood_at_the_path_stays_when_the_export_fails_and_goes_when_it_is_done(file):
     file.write_text("before")
     with started(None) as emulator:
-        with pytest.raises(ValueError, match="acct_nobody is unknown"):
-            emulator.export(file, account="acct_nobody")
+        with pytest.raises(ValueError, match="acct_unknown is unknown"):
+            emulator.export(file, account="acct_unknown")
         assert file.read_text() == "before"
         with pytest.raises(ValueError, match="is not a directory; create it first"):
             emulator.export(file.parent / "missing" / "x.tar.gz")

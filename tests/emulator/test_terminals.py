@@ -327,7 +327,7 @@ def test_a_client_that_does_not_read_stops_the_program_that_writes(api, box):
         assert api.output(box, "echo the emulator does not") == "the emulator does not\n"
 
 
-# --- several, and what is told of them
+# --- several, and what is reported about them
 
 
 def test_several_terminals_are_listed_while_they_are_open(api, box):

@@ -1,4 +1,4 @@
-"""Which level is used: one asked for by name never degrades, `auto` does with one warning, and both say why."""
+"""Which level is used: one that is chosen by name never degrades, `auto` does with one warning, and both say why."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ REFUSING = [sys.executable, "-I", str(Path(__file__).parents[1] / "tools" / "ref
 # A machine where this is not possible: what comes before the command, and what is then said of `namespace`.
 SECCOMP = [*REFUSING, "namespaces"]
 ONLY_BWRAP = [*REFUSING, "mount"]
-# The limits of a user namespace are its own, so that this needs no rights and harms nobody. Then without any rights.
+# The limits of a user namespace are its own, so that this needs no rights and does no harm. Then without any rights.
 TURNED_OFF = [
     *("unshare", "--map-root-user", "sh", "-c"),
     'echo 0 > /proc/sys/user/max_user_namespaces && exec setpriv --bounding-set=-all --inh-caps=-all "$@"',

@@ -16,8 +16,8 @@ def test_a_command_over_its_memory_dies_and_the_sandbox_lives_on(client: Caged) 
     assert over.error is None
     assert over.exit_code == 137 or "MemoryError" in over.output  # killed by its group's limit, or by its own
     assert client.sandboxes.exec(box.id, "python3 -c 'print(len(b\"x\" * (30 << 20)))'").ok
-    told = [entry.message for entry in client.sandboxes.logs(box.id) if "128 MB" in entry.message]
-    assert len(told) == 1
+    reported = [entry.message for entry in client.sandboxes.logs(box.id) if "128 MB" in entry.message]
+    assert len(reported) == 1
     client.sandboxes.destroy(box.id)
 
 

@@ -37,8 +37,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 )
 
 #: Imports upwards that are known, each as (layer, layer above it).
-KNOWN_UPWARDS = {
-}
+KNOWN_UPWARDS = {}
 
 #: Circles that are known, by one of their modules.
 KNOWN_CIRCLES = {

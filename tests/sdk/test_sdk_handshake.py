@@ -60,7 +60,7 @@ def test_the_handshake_has_path_subprotocol_and_the_ticket_as_its_last_parameter
     assert ticket.headers["authorization"] == f"Bearer {KEY}"
 
 
-def test_a_terminal_has_24_rows_and_80_columns_unless_told_otherwise(sockets):
+def test_a_terminal_has_24_rows_and_80_columns_unless_given(sockets):
     async def use(client):
         await (await client.sandboxes.terminal("cage_1")).close()
 

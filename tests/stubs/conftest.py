@@ -18,7 +18,7 @@ Emulators = Callable[[str], Emulator]
 
 @pytest.fixture(scope="session")
 def emulators() -> Iterator[Emulators]:
-    """By isolation level, each started when it is first asked for. Skips when this machine cannot have the level."""
+    """By isolation level, each started when it is first requested. Skips when this machine cannot have the level."""
     started: dict[str, Emulator] = {}
 
     def emulator(level: str) -> Emulator:

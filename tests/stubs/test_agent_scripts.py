@@ -54,7 +54,7 @@ def test_a_reply_is_said_its_files_are_written_and_its_cost_is_the_sessions(emul
 
 def test_the_default_reply_is_recorded_too(emulator, client, box):
     output, _ = say(client, box, "claude -p hi")
-    assert "was not really asked" in output
+    assert "called no model" in output
     (prompt,) = emulator.agent("claude").prompts
     assert (prompt.prompt, prompt.cost_usd) == ("hi", 0.0)
     assert prompt.reply == output
@@ -74,9 +74,9 @@ def test_one_agent_is_not_another(emulator, client, box):
     emulator.agent("codex").reply("x", exit_code=3)
     assert say(client, box, "claude -p hi") == ("c\n", 0)
     assert say(client, box, "codex exec hi") == ("x\n", 3)
-    assert "not really asked" in say(client, box, "aider -m hi")[0]
+    assert "called no model" in say(client, box, "aider -m hi")[0]
     emulator.agent("codex").clear()
-    assert "not really asked" in say(client, box, "codex exec hi")[0]
+    assert "called no model" in say(client, box, "codex exec hi")[0]
     assert say(client, box, "claude -p hi") == ("c\n", 0)
     with pytest.raises(ValueError, match="agent 'clippy' does not exist; did you mean 'cline'"):
         emulator.agent("clippy").reply("x")
@@ -109,7 +109,7 @@ def test_replies_by_prompt_come_before_the_others(emulator, client, box):
     claude = emulator.agent("claude")
     claude.reply("else")
     claude.reply_to("Fix *", "fixed")
-    claude.reply_to({re.compile("test(s|ed)", re.I): "tested", "hello": Reply("hi", 1), "[x]": lambda *_asked: "x"})
+    claude.reply_to({re.compile("test(s|ed)", re.I): "tested", "hello": Reply("hi", 1), "[x]": lambda *_prompt: "x"})
     claude.reply_to("hello", "again")
     prompts = ("Fix it", "run the TESTS", "hello", "other")
     said = [say(client, box, f"claude -p '{text}'")[0].strip() for text in prompts]
@@ -140,7 +140,7 @@ def test_a_function_may_leave_it_to_the_emulator_or_fail(emulator, client, box):
     emulator.agent("claude").reply(lambda prompt, sandbox: None, times=1)
     emulator.agent("claude").reply(lambda prompt, sandbox: 1 / 0, times=1, allow_errors=True)
     emulator.agent("claude").reply(lambda prompt, sandbox: Output("wrong kind"), times=1, allow_errors=True)
-    assert "not really asked" in say(client, box, "claude -p hi")[0]
+    assert "called no model" in say(client, box, "claude -p hi")[0]
     output, code = say(client, box, "claude -p hi")
     assert code == 1
     assert "division by zero" in output
@@ -203,11 +203,11 @@ def test_the_command_that_has_used_up_the_budget_is_answered_before_the_pause(em
 def test_json_has_the_shape_of_claudes(emulator, client, box):
     emulator.agent("claude").reply("all done\n", tokens_in=5, tokens_out=7, cost_usd=0.03)
     output, code = say(client, box, "claude -p hi --output-format json")
-    told = json.loads(output)
+    reported = json.loads(output)
     assert code == 0
-    assert told.pop("duration_ms") >= 0
-    assert told.pop("duration_api_ms") >= 0
-    assert told == {
+    assert reported.pop("duration_ms") >= 0
+    assert reported.pop("duration_api_ms") >= 0
+    assert reported == {
         "type": "result",
         "subtype": "success",
         "is_error": False,
@@ -236,7 +236,7 @@ def test_stream_json_has_a_line_for_each_piece(emulator, client, box):
 
 def test_the_default_reply_speaks_json_too(emulator, client, box):
     output, _ = say(client, box, "claude -p hi --output-format json")
-    assert "was not really asked" in json.loads(output)["result"]
+    assert "called no model" in json.loads(output)["result"]
 
 
 def test_the_version_is_the_emulators_and_no_session(emulator, client, box):
@@ -258,10 +258,10 @@ def test_standard_input_is_left_alone_when_the_prompt_is_a_word(emulator, client
 
 def test_secrets_are_masked_in_what_is_recorded(emulator, client):
     box = client.sandboxes.create(agents=["claude"], env={"TOKEN": "hunter2hunter2"}, secrets=["TOKEN"]).id
-    emulator.agent("claude").reply(lambda prompt, sandbox: f"I was told {prompt.text}")
+    emulator.agent("claude").reply(lambda prompt, sandbox: f"I received {prompt.text}")
     say(client, box, 'claude -p "use $TOKEN"')
     (prompt,) = emulator.agent("claude").prompts
-    assert (prompt.prompt, prompt.reply) == ("use ***", "I was told use ***")
+    assert (prompt.prompt, prompt.reply) == ("use ***", "I received use ***")
 
 
 def test_in_a_terminal_an_agent_answers(emulator, account, client, box):
@@ -303,7 +303,7 @@ def test_passthrough_runs_the_hosts_program_with_its_words_and_input(emulators, 
         assert say(client, box, "claude -p scripted") == ("yes\n", 0)
         assert passing.used == 2
         claude.clear()
-        assert "not really asked" in say(client, box, "claude -p hi")[0]
+        assert "called no model" in say(client, box, "claude -p hi")[0]
     emulator.delete_account(account.id)
 
 
@@ -330,7 +330,7 @@ def test_unused_replies_are_reported(emulator, client, box):
 def test_in_a_with_statement_a_reply_is_removed_at_the_end(emulator, client, box):
     with emulator.agent("claude").reply("done"):
         assert say(client, box, "claude -p hi") == ("done\n", 0)
-    assert "not really asked" in say(client, box, "claude -p hi")[0]
+    assert "called no model" in say(client, box, "claude -p hi")[0]
     with pytest.raises(AssertionError, match=r"a reply was never used:\n  reply .* of codex"):
         with emulator.agent("codex").reply("done"):
             pass
@@ -341,7 +341,7 @@ def test_replies_are_of_one_account(emulator, client, box):
     other = emulator.create_account()
     with emulator.client(other.api_key) as stranger:
         theirs = stranger.sandboxes.create(agents=["claude"]).id
-        assert "not really asked" in say(stranger, theirs, "claude -p hi")[0]
+        assert "called no model" in say(stranger, theirs, "claude -p hi")[0]
         assert emulator.for_account(other).agents.list() == []
     emulator.delete_account(other.id)
     assert say(client, box, "claude -p hi") == ("mine\n", 0)

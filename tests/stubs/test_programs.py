@@ -89,17 +89,17 @@ def test_after_so_many_times_the_real_program_runs(emulator, client, box):
 
 @at_every_level
 def test_a_function_gets_arguments_directory_and_input(emulator, client, box):
-    asked = []
+    requested = []
 
     def answer(arguments, cwd, stdin):
-        asked.append((arguments, cwd, stdin))
-        return Output(f"{len(asked)}\n", 5) if arguments else None
+        requested.append((arguments, cwd, stdin))
+        return Output(f"{len(requested)}\n", 5) if arguments else None
 
     emulator.commands.program("wc", answer)
     result = client.sandboxes.exec(box, "mkdir sub; cd sub; echo hello | wc -c 'a b' /workspace/x")
     assert (result.output, result.exit_code) == ("1\n", 5)
     assert output(client, box, "echo hello | wc | tr -s ' '").split() == ["1", "1", "6"]
-    assert asked == [(["-c", "a b", "/workspace/x"], "/workspace/sub", "hello\n"), ([], "/workspace", "hello\n")]
+    assert requested == [(["-c", "a b", "/workspace/x"], "/workspace/sub", "hello\n"), ([], "/workspace", "hello\n")]
 
 
 def test_a_program_of_the_template_comes_back(emulator, client):

@@ -53,13 +53,13 @@ async def many(emulator: Emulator, box: str, count: int, each: Callable[[object]
     await asyncio.gather(*[one() for _ in range(count)])
 
 
-def settled(emulator: Emulator, before: dict[str, int], told: pytest.CaptureFixture[str], what: str) -> None:
+def settled(emulator: Emulator, before: dict[str, int], reported: pytest.CaptureFixture[str], what: str) -> None:
     """Waits until all figures are what they were, and prints them."""
     until(
         lambda: all(now <= before[name] for name, now in figures(emulator).items()),
         what=lambda: f"before {before}, now {figures(emulator)}",
     )
-    with told.disabled():
+    with reported.disabled():
         print(f"\n{what}: before {before}, after {figures(emulator)}")
 
 

@@ -1,4 +1,4 @@
-"""What schemathesis is told about this API. Loaded by schemathesis itself, see tests/tools/fuzz.py.
+"""Hooks of schemathesis for this API. Loaded by schemathesis itself, see tests/tools/fuzz.py.
 
 It must not contact other machines, nor revoke the key that it works with. And where it thought of an id that nothing
 has, it often gets one that something does have, which must not be destroyed then: a 404 says little about the call

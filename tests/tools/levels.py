@@ -26,7 +26,7 @@ from caged.emulator import Emulator, EmulatorError
 #: As the tests name them: `…-user` is the level for an ordinary user when the suite runs as root.
 LEVELS = ("namespace", "namespace-user", "bwrap", "bwrap-user", "process")
 ISOLATED = LEVELS[:-1]
-NOBODY = 65534
+ORDINARY_USER = 65534
 SECRETS = (".ssh/id_ed25519", ".aws/credentials", ".config/gh/hosts.yml", ".netrc")
 SECRET = "the-developers-secret"
 
@@ -51,17 +51,17 @@ def need(level: str) -> None:
 
 @functools.cache
 def why_not(level: str) -> Optional[str]:
-    asked = os.environ.get("CAGED_TEST_LEVELS")
-    if asked and level not in asked.split(","):
-        return f"CAGED_TEST_LEVELS asks for {asked} alone"
+    selected = os.environ.get("CAGED_TEST_LEVELS")
+    if selected and level not in selected.split(","):
+        return f"CAGED_TEST_LEVELS selects {selected} alone"
     if level == "process":
         return None
     if sys.platform != "linux":
         return "namespaces are Linux's"
     if level.endswith("-user") and os.geteuid() != 0:
         return f"the suite runs as an ordinary user: its `{isolation(level)}` is that already"
-    as_user = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
-    start_as_user = [*as_nobody([]), sys.executable, "-c", "import caged.emulator"]
+    as_user = ["setpriv", f"--reuid={ORDINARY_USER}", f"--regid={ORDINARY_USER}", "--clear-groups"]
+    start_as_user = [*as_ordinary_user([]), sys.executable, "-c", "import caged.emulator"]
     if isolation(level) == "bwrap":
         if not shutil.which("bwrap"):
             return "there is no bwrap here"
@@ -86,10 +86,10 @@ def _refused(command: Sequence[str]) -> Optional[str]:
     return None if done.returncode == 0 else f"`{' '.join(command)}` fails: {done.stderr.strip()[-300:]}"
 
 
-def as_nobody(writable: Sequence[Path]) -> list[str]:
+def as_ordinary_user(writable: Sequence[Path]) -> list[str]:
     packages = [Path(path).parent for module in (caged, caged.emulator) for path in module.__path__]
     installed = [Path(sys.prefix), Path(sys.base_prefix), *packages]
-    helper = str(Path(__file__).with_name("as_nobody.py"))
+    helper = str(Path(__file__).with_name("as_ordinary_user.py"))
     return ["unshare", "--mount", sys.executable, "-I", helper, *map(str, [*installed, *writable]), "--"]
 
 
@@ -121,11 +121,11 @@ class Served:
         user = level.endswith("-user")
         if user:
             for path in (folder, self.tmp, self.tmp / "host-file", self.home, *self.home.rglob("*")):
-                os.chown(path, NOBODY, NOBODY)
+                os.chown(path, ORDINARY_USER, ORDINARY_USER)
         serve = [sys.executable, "-m", "caged.emulator", "serve", "--isolation", isolation(level)]
         serve += ["--port", "0", "--ready-file", str(self._ready), *options]
         self.process = subprocess.Popen(
-            [*(as_nobody([folder]) if user else ()), *wrap, *serve],
+            [*(as_ordinary_user([folder]) if user else ()), *wrap, *serve],
             env={
                 **_environment(),
                 "TMPDIR": str(self.tmp),
@@ -145,8 +145,8 @@ class Served:
         except BaseException:
             self._kill()
             raise
-        told = json.loads(self._ready.read_text())
-        self.base_url, self.api_key, self.admin_key = told["base_url"], told["api_key"], told["admin_key"]
+        served = json.loads(self._ready.read_text())
+        self.base_url, self.api_key, self.admin_key = served["base_url"], served["api_key"], served["admin_key"]
         self.client = Caged(api_key=self.api_key, base_url=self.base_url)
         # Those of dead emulators go when a new one starts; one may be in the middle of being removed.
         until(lambda: len(run_dirs(run_base or self.tmp)) == 1, 1.0, lambda: run_dirs(run_base or self.tmp))

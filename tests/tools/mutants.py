@@ -327,7 +327,7 @@ def _number(_key: str, value: Any) -> Any:
 
 
 def _one_more_key(value: Any) -> Any:
-    """Every object has a key that nobody has named."""
+    """Every object has a key that the contract does not name."""
     if isinstance(value, dict):
         return {**{name: _one_more_key(inner) for name, inner in value.items()}, "caged_more": 1}
     return [_one_more_key(inner) for inner in value] if isinstance(value, list) else value
@@ -369,14 +369,14 @@ class _EverySubprotocol:
     """Agrees to whatever subprotocol a client asks for."""
 
     def __init__(self) -> None:
-        self._asked: list[str] = []
+        self._offered: list[str] = []
 
     def request(self, scope: Scope) -> None:
-        self._asked = list(scope.get("subprotocols") or ())
+        self._offered = list(scope.get("subprotocols") or ())
 
     def socket(self, message: Message) -> list[Message]:
-        agrees = message["type"] == "websocket.accept" and self._asked
-        return [{**message, "subprotocol": self._asked[0]}] if agrees else [message]
+        agrees = message["type"] == "websocket.accept" and self._offered
+        return [{**message, "subprotocol": self._offered[0]}] if agrees else [message]
 
 
 _AGREEING = _EverySubprotocol()

@@ -35,7 +35,7 @@ def sandboxes(client: Any) -> str:
     box = note("sandboxes.create", lambda: client.sandboxes.create(template="python-312", agents=["claude"])).id
     note("sandboxes.list", client.sandboxes.list)
     note("sandboxes.get", lambda: client.sandboxes.get(box))
-    note("sandboxes.get unknown", lambda: client.sandboxes.get("cage_nobody00"))
+    note("sandboxes.get unknown", lambda: client.sandboxes.get("cage_unknown0"))
     note("sandboxes.exec", lambda: client.sandboxes.exec(box, "echo hello; exit 3"))
     note("sandboxes.logs", lambda: client.sandboxes.logs(box, tail=5))
     note("sandboxes.ports none", lambda: client.sandboxes.ports(box))

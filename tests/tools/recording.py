@@ -33,7 +33,7 @@ def begin() -> None:
 
 
 def finish() -> None:
-    """Writes down what has succeeded, and what was told to be not emulated."""
+    """Writes down what has succeeded, and what was reported as not emulated."""
     if not os.environ.get(DIRECTORY):
         return
     good = [(x.operation, test) for test, x in _seen if test and (0 < x.status < 400 or x.status == NOT_EMULATED)]

@@ -1,7 +1,7 @@
 """`refusing.py SYSCALL[,SYSCALL] COMMAND...`: runs COMMAND where the kernel refuses these, as Docker's seccomp does.
 
 `namespaces` refuses clone(2), clone3(2) and unshare(2) that make any. `mount` refuses the first mount of isolation
-that the emulator builds itself, told by its flags from those of bwrap: it is what AppArmor's rule by program comes to.
+that the emulator builds itself, recognised by its flags, which are not those of bwrap: as AppArmor's rule by program.
 `landlock` refuses Landlock, as a kernel without it. `setuid` refuses to change the user.
 """
 

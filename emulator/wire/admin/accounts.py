@@ -7,7 +7,7 @@ from typing import Any, Optional
 from starlette.responses import Response
 
 from ...store import Account
-from ..operation import Body, Call, Model, NoBody, json_reply, no_content
+from ..operation import Body, Call, EmptyBody, Model, json_reply, no_content
 from .operations import Admin, one
 
 operations = Admin()
@@ -48,19 +48,19 @@ async def create(call: Call[NewAccount]) -> Response:
 
 
 @operations.call("GET", "/accounts", "accounts.list", reply=list[AccountOut])
-async def list_accounts(call: Call[NoBody]) -> Response:
+async def list_accounts(call: Call[EmptyBody]) -> Response:
     """All accounts, oldest first."""
     return json_reply([_shown(call, account) for account in call.platform.store.accounts.values()])
 
 
 @operations.call("GET", "/accounts/{id}", "accounts.get", reply=AccountOut)
-async def get(call: Call[NoBody]) -> Response:
+async def get(call: Call[EmptyBody]) -> Response:
     """One account, with a full key of it."""
     return json_reply(_shown(call, one(call.platform.accounts.administered(call.param("id")))))
 
 
 @operations.call("DELETE", "/accounts/{id}", "accounts.delete")
-async def delete(call: Call[NoBody]) -> Response:
+async def delete(call: Call[EmptyBody]) -> Response:
     """Delete an account with everything in it: sandboxes, snapshots, keys, faults, stubs, its journal, its time."""
     account = call.platform.accounts.administered(call.param("id"))
     await call.platform.delete_account(one(account))
@@ -68,7 +68,7 @@ async def delete(call: Call[NoBody]) -> Response:
 
 
 @operations.call("POST", "/reset", "reset")
-async def reset(call: Call[NoBody]) -> Response:
+async def reset(call: Call[EmptyBody]) -> Response:
     """Remove everything in the account: sandboxes, snapshots, sessions, alerts, faults, stubs, journal, time. Its keys
     stay."""
     await call.platform.reset(call.account)

@@ -11,7 +11,7 @@ from ...control.names import suggestion
 from ...control.schema import options_model, record_model, values_in
 from ...platform import limits
 from ...platform.errors import ApiError, not_found
-from ..operation import Body, Call, Model, NoBody, no_content
+from ..operation import Body, Call, EmptyBody, Model, no_content
 from .commands import FUNCTION, function_of
 from .controls import LIST_QUERY, found, listed, refusing, reply_with, reply_with_all
 from .operations import Admin
@@ -42,14 +42,14 @@ def _agent(call: Call[Any]) -> str:
 
 
 @operations.call("GET", "/agents", "agents.list", reply=list[ReplyOut], query=LIST_QUERY)  # type: ignore[valid-type]
-async def list_all(call: Call[NoBody]) -> Response:
+async def list_all(call: Call[EmptyBody]) -> Response:
     """The replies of all agents that apply to the account: its own first, then those of `*`. `sandbox`: of the account
     whose sandbox it is; `unused`: those that were never used and are not optional; `last`: the last so many."""
     return reply_with_all(ReplyOut, listed(call, _replies(call).list(call.account.id)))
 
 
 @operations.call("DELETE", "/agents", "agents.clear")
-async def clear_all(call: Call[NoBody]) -> Response:
+async def clear_all(call: Call[EmptyBody]) -> Response:
     """Remove the replies of all agents that were added for exactly this account, or for `*`."""
     _replies(call).clear(call.account.id)
     return no_content()
@@ -73,13 +73,13 @@ async def add(call: Call[Body]) -> Response:
     reply=list[ReplyOut],  # type: ignore[valid-type]
     query=LIST_QUERY,
 )
-async def list_replies(call: Call[NoBody]) -> Response:
+async def list_replies(call: Call[EmptyBody]) -> Response:
     """Those of one agent, as `agents.list`."""
     return reply_with_all(ReplyOut, listed(call, _replies(call).of(call.account.id, _agent(call))))
 
 
 @operations.call("DELETE", "/agents/{name}/replies", "agents.replies.clear")
-async def clear(call: Call[NoBody]) -> Response:
+async def clear(call: Call[EmptyBody]) -> Response:
     """Remove the agent's replies that were added for exactly this account, or for `*`."""
     _replies(call).clear_agent(call.account.id, _agent(call))
     return no_content()
@@ -94,11 +94,11 @@ def _found(call: Call[Any]) -> AgentReply:
 
 
 @operations.call("GET", "/agents/{name}/replies/{id}", "agents.replies.get", reply=ReplyOut)
-async def get(call: Call[NoBody]) -> Response:
+async def get(call: Call[EmptyBody]) -> Response:
     return reply_with(ReplyOut, _found(call))
 
 
 @operations.call("DELETE", "/agents/{name}/replies/{id}", "agents.replies.remove")
-async def remove(call: Call[NoBody]) -> Response:
+async def remove(call: Call[EmptyBody]) -> Response:
     _replies(call).remove(_found(call))
     return no_content()

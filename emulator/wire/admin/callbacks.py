@@ -9,7 +9,7 @@ from starlette.responses import Response
 from ...control.queries import CallbackErrorQuery, parameters_of
 from ...control.records import CallbackErrorRecord
 from ...control.schema import record_model
-from ..operation import Call, Model, NoBody, json_reply, no_content
+from ..operation import Call, EmptyBody, Model, json_reply, no_content
 from .controls import last_of
 from .operations import Admin
 
@@ -25,7 +25,7 @@ _NAMES = [field.name for field in dataclasses.fields(CallbackErrorRecord)]
     reply=list[CallbackErrorOut],  # type: ignore[valid-type]
     query=parameters_of(CallbackErrorQuery),
 )
-async def list_errors(call: Call[NoBody]) -> Response:
+async def list_errors(call: Call[EmptyBody]) -> Response:
     """Oldest first. `control`: of one stub or reply; `sandbox`: raised for it; `last`: the newest so many."""
     sandbox = call.query("sandbox")
     errors = [
@@ -39,7 +39,7 @@ async def list_errors(call: Call[NoBody]) -> Response:
 
 
 @operations.call("DELETE", "/callback-errors", "callback_errors.clear", query={"control": str})
-async def clear(call: Call[NoBody]) -> Response:
+async def clear(call: Call[EmptyBody]) -> Response:
     """Remove all; with `control`, those of one stub or reply."""
     call.platform.callback_errors.clear(call.account.id, call.query("control"))
     return no_content()

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from ...control.clock import Advance, Tick, from_rfc3339, rfc3339
 from ...control.schema import options_model, values_in
 from ...platform.errors import invalid
-from ..operation import Body, Call, Model, NoBody, json_reply
+from ..operation import Body, Call, EmptyBody, Model, json_reply
 from .operations import Admin
 
 operations = Admin()
@@ -41,7 +41,7 @@ def _shown(call: Call[Any]) -> Response:
 
 
 @operations.call("GET", "/clock", "clock.get", reply=Time)
-async def get(call: Call[NoBody]) -> Response:
+async def get(call: Call[EmptyBody]) -> Response:
     return _shown(call)
 
 
@@ -61,7 +61,7 @@ async def freeze(call: Call[Freeze]) -> Response:
 
 
 @operations.call("POST", "/clock/unfreeze", "clock.unfreeze", reply=Time)
-async def unfreeze(call: Call[NoBody]) -> Response:
+async def unfreeze(call: Call[EmptyBody]) -> Response:
     """Let the time go on from where it stands."""
     call.platform.clock.unfreeze(call.account.id)
     return _shown(call)
@@ -83,7 +83,7 @@ async def tick(call: Call[Body]) -> Response:
 
 
 @operations.call("DELETE", "/clock", "clock.reset", reply=Time)
-async def reset(call: Call[NoBody]) -> Response:
+async def reset(call: Call[EmptyBody]) -> Response:
     """Return to the emulator's own time."""
     call.platform.scheduler.reset(call.account.id)
     return _shown(call)

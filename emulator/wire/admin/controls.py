@@ -13,7 +13,7 @@ from ...control.queries import ControlQuery, parameters_of
 from ...control.registry import Control, Registry
 from ...platform.errors import invalid, not_found
 from ...platform.platform import Platform
-from ..operation import Call, Model, NoBody, json_reply, no_content
+from ..operation import Call, EmptyBody, Model, json_reply, no_content
 from .names import check_sandbox
 from .operations import Admin
 
@@ -107,24 +107,24 @@ def add_operations(
             await remove(platform, control)
 
     @operations.call("GET", f"/{name}", f"{name}.list", reply=list[model], query=LIST_QUERY)  # type: ignore[valid-type]
-    async def list_controls(call: Call[NoBody]) -> Response:
+    async def list_controls(call: Call[EmptyBody]) -> Response:
         """All that apply to the account, in the order in which they are tried: its own first, then those of `*`.
         `sandbox`: those that apply in it; `unused`: those that were never used and are not optional; `last`: the last
         so many."""
         return reply_with_all(model, listed(call, registry(call.platform).list(call.account.id)))
 
     @operations.call("GET", f"/{name}/{{id}}", f"{name}.get", reply=model)
-    async def get(call: Call[NoBody]) -> Response:
+    async def get(call: Call[EmptyBody]) -> Response:
         return reply_with(model, found(call, registry(call.platform), noun))
 
     @operations.call("DELETE", f"/{name}/{{id}}", f"{name}.remove")
-    async def remove_control(call: Call[NoBody]) -> Response:
+    async def remove_control(call: Call[EmptyBody]) -> Response:
         """Remove one; requests that hang by a fault end, without an answer."""
         await remove_one(call.platform, found(call, registry(call.platform), noun))
         return no_content()
 
     @operations.call("DELETE", f"/{name}", f"{name}.clear")
-    async def clear(call: Call[NoBody]) -> Response:
+    async def clear(call: Call[EmptyBody]) -> Response:
         """Remove all that were added for exactly this account, or for `*`."""
         for control in registry(call.platform).added_for(call.account.id):
             await remove_one(call.platform, control)

@@ -13,7 +13,7 @@ from ...control.records import LogLine, SandboxRecord, SnapshotRecord, SocketRec
 from ...control.schema import record_model
 from ...platform.errors import invalid
 from ...store import Account
-from ..operation import Call, Model, NoBody, json_reply, no_content
+from ..operation import Call, EmptyBody, Model, json_reply, no_content
 from .controls import last_of, refusing
 from .names import check_sandbox
 from .operations import Admin
@@ -48,7 +48,7 @@ def _answer(call: Call[Any], model: type[Model], records: Iterable[Any]) -> Resp
     reply=list[SandboxRecordOut],  # type: ignore[valid-type]
     query={"last": int},
 )
-async def sandboxes(call: Call[NoBody]) -> Response:
+async def sandboxes(call: Call[EmptyBody]) -> Response:
     """Oldest first; `last`: the newest so many only."""
     found = [
         SandboxRecord(
@@ -71,7 +71,7 @@ async def sandboxes(call: Call[NoBody]) -> Response:
     reply=list[LogLineOut],  # type: ignore[valid-type]
     query={"last": int},
 )
-async def logs(call: Call[NoBody]) -> Response:
+async def logs(call: Call[EmptyBody]) -> Response:
     """Lines of the log of a sandbox of any account; `last`: the newest so many lines only."""
     lines = call.platform.sandboxes.logs(call.platform.sandboxes.of_any(call.param("id")), call.query_int("last"))
     return json_reply([LogLineOut(**vars(LogLine(line.timestamp, line.type, line.message))) for line in lines])
@@ -84,7 +84,7 @@ async def logs(call: Call[NoBody]) -> Response:
     reply=list[SnapshotRecordOut],  # type: ignore[valid-type]
     query={"sandbox": str, "last": int},
 )
-async def snapshots(call: Call[NoBody]) -> Response:
+async def snapshots(call: Call[EmptyBody]) -> Response:
     """Oldest first, also of sandboxes that are gone; `sandbox`: taken of it; `last`: the newest so many only."""
     wanted = _sandbox(call)
     found = [
@@ -111,7 +111,7 @@ async def snapshots(call: Call[NoBody]) -> Response:
     reply=list[SocketRecordOut],  # type: ignore[valid-type]
     query={"wait": float, "sandbox": str, "last": int},
 )
-async def sockets(call: Call[NoBody]) -> Response:
+async def sockets(call: Call[EmptyBody]) -> Response:
     """Open terminals, streaming execs and MCP connections, oldest first. `wait`: look again until there are none, for
     so many seconds at the most."""
     wanted = _sandbox(call)
@@ -135,7 +135,7 @@ def _seconds(text: Any) -> float:
 
 
 @operations.call("POST", "/reset-controls", "reset_controls")
-async def reset_controls(call: Call[NoBody]) -> Response:
+async def reset_controls(call: Call[EmptyBody]) -> Response:
     """Remove the account's controls (faults, stubs, agents' replies, its time) and its journal. What the account has
     (sandboxes, snapshots, keys) stays."""
     await call.platform.reset_controls(call.account)

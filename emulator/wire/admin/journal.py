@@ -17,7 +17,7 @@ from ...control.queries import CommandQuery, EventQuery, PromptQuery, RequestQue
 from ...control.records import CommandRecord, EventRecord, PromptRecord, RequestRecord
 from ...control.schema import record_model
 from ...history import Event
-from ..operation import Call, Model, NoBody, json_reply, no_content
+from ..operation import Call, EmptyBody, Model, json_reply, no_content
 from .controls import last_of
 from .names import agents_of, check_query, check_requests
 from .operations import Admin
@@ -68,7 +68,7 @@ def _matches(call: Call[Any], name: str, text: str) -> bool:
     reply=list[RequestOut],  # type: ignore[valid-type]
     query=parameters_of(RequestQuery),
 )
-async def requests(call: Call[NoBody]) -> Response:
+async def requests(call: Call[EmptyBody]) -> Response:
     """`method`, `path`, `operation` and `sandbox` are globs; `last`: the newest so many only."""
     check_query(call)
     status, method = call.query_int("status"), call.query("method")
@@ -93,7 +93,7 @@ async def requests(call: Call[NoBody]) -> Response:
     reply=list[CommandOut],  # type: ignore[valid-type]
     query=parameters_of(CommandQuery),
 )
-async def commands(call: Call[NoBody]) -> Response:
+async def commands(call: Call[EmptyBody]) -> Response:
     """`sandbox` and `source` (exec, stream, terminal, mcp or build) are globs; `last`: the newest so many only."""
     check_query(call)
     found = [
@@ -112,7 +112,7 @@ async def commands(call: Call[NoBody]) -> Response:
     reply=list[PromptOut],  # type: ignore[valid-type]
     query=parameters_of(PromptQuery),
 )
-async def prompts(call: Call[NoBody]) -> Response:
+async def prompts(call: Call[EmptyBody]) -> Response:
     """`agent`: any of an agent's names, e.g. claude-code or claude, or a glob; `last`: the newest so many only."""
     check_query(call)
     agent = call.query("agent")
@@ -133,7 +133,7 @@ async def prompts(call: Call[NoBody]) -> Response:
     reply=list[EventOut],  # type: ignore[valid-type]
     query=parameters_of(EventQuery),
 )
-async def events(call: Call[NoBody]) -> Response:
+async def events(call: Call[EmptyBody]) -> Response:
     """`type`: as the platform names them, e.g. command or lifecycle, or a glob; `last`: the newest so many only."""
     check_query(call)
     found = [
@@ -159,7 +159,7 @@ def _record(event: Event) -> EventRecord:
 
 
 @operations.call("GET", "/journal", "journal.counts", reply=CountsOut)
-async def counts(call: Call[NoBody]) -> Response:
+async def counts(call: Call[EmptyBody]) -> Response:
     """How many entries of each kind there are."""
     pages = list(_pages(call))
     return json_reply(
@@ -173,7 +173,7 @@ async def counts(call: Call[NoBody]) -> Response:
 
 
 @operations.call("DELETE", "/journal", "journal.clear")
-async def clear(call: Call[NoBody]) -> Response:
+async def clear(call: Call[EmptyBody]) -> Response:
     """Remove all entries."""
     call.platform.journal.clear(_account(call))
     return no_content()

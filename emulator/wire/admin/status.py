@@ -7,7 +7,7 @@ from starlette.responses import Response
 from caged import __version__
 
 from ...cage.probe import describe
-from ..operation import Call, Model, NoBody, json_reply
+from ..operation import Call, EmptyBody, Model, json_reply
 from .operations import Admin
 
 operations = Admin()
@@ -27,7 +27,7 @@ class LogOut(Model):
 
 
 @operations.call("GET", "/status", "status", reply=Status)
-async def status(call: Call[NoBody]) -> Response:
+async def status(call: Call[EmptyBody]) -> Response:
     platform = call.platform
     return json_reply(
         Status(
@@ -42,7 +42,7 @@ async def status(call: Call[NoBody]) -> Response:
 
 
 @operations.call("GET", "/log", "log", reply=LogOut, query={"last": int})
-async def log(call: Call[NoBody]) -> Response:
+async def log(call: Call[EmptyBody]) -> Response:
     """The newest lines of the emulator's own log, oldest first: 20, or as many as `last` says. Lines about other
     accounts are left out, unless `account` is `*`."""
     last = call.query_int("last")

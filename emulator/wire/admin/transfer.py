@@ -12,7 +12,7 @@ from starlette.background import BackgroundTask
 from starlette.responses import FileResponse, Response
 
 from ...platform.errors import invalid
-from ..operation import Call, Model, NoBody, json_reply
+from ..operation import Call, EmptyBody, Model, json_reply
 from .operations import Admin
 
 operations = Admin()
@@ -28,14 +28,14 @@ class ImportedOut(Model):
     snapshots: list[str]
 
 
-def _temporary(call: Call[NoBody]) -> Path:
+def _temporary(call: Call[EmptyBody]) -> Path:
     made, name = tempfile.mkstemp(prefix="transfer-", suffix=".tar.gz", dir=call.platform.run_dir)
     os.close(made)
     return Path(name)
 
 
 @operations.call("GET", "/export", "export", reply=bytes, media=ARCHIVE, errors=[400])
-async def export(call: Call[NoBody]) -> Response:
+async def export(call: Call[EmptyBody]) -> Response:
     """Write a `.tar.gz` of all accounts; with `account`, of that one. It holds secrets."""
     from ...persistence.archive_export import export_archive
     from ...persistence.archive_file import TransferError
@@ -54,7 +54,7 @@ async def export(call: Call[NoBody]) -> Response:
 
 
 @operations.call("POST", "/import", "import", reply=ImportedOut, status=201, errors=[400], upload=ARCHIVE)
-async def import_(call: Call[NoBody]) -> Response:
+async def import_(call: Call[EmptyBody]) -> Response:
     """Add the accounts of an archive. When one of its ids exists already: 400, and nothing has changed."""
     from ...persistence.archive_file import TransferError
     from ...persistence.archive_import import import_archive

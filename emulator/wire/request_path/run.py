@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..fault_injection.socket_effects import SocketInterruption
-from ..operation import Call, NoBody
+from ..operation import Call, EmptyBody
 from ..sockets import SocketCall
 from .exchange import HttpExchange, SocketExchange
 
@@ -16,7 +16,7 @@ async def run(exchange: HttpExchange) -> None:
             exchange.platform,
             exchange.account,
             exchange.key,
-            exchange.body or NoBody(),
+            exchange.body or EmptyBody(),
             exchange.record.warnings,
             exchange.injection,
         )

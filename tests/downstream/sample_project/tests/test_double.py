@@ -1,4 +1,4 @@
-"""The bot when the platform misbehaves, and what it asked of it: only the emulator does and tells that on demand."""
+"""The bot when the platform misbehaves, and what the bot requested: only the emulator does and shows that on demand."""
 
 import pytest
 from buildbot import build
@@ -27,7 +27,7 @@ def test_build_that_loses_its_sandbox_is_an_error(caged_emulator):
         build({}, "sleep 60")
 
 
-def test_kept_sandbox_sleeps_when_nobody_looks_at_it(caged, caged_emulator, caged_sandbox):
+def test_kept_sandbox_sleeps_when_it_is_idle(caged, caged_emulator, caged_sandbox):
     caged_emulator.clock.advance(minutes=20)
     assert caged.sandboxes.get(caged_sandbox.id).status == "paused"
 
@@ -47,7 +47,7 @@ def test_agent_says_and_writes_what_the_test_wants(caged, caged_emulator, caged_
     caged_emulator.agent("claude").reply("done", files={"fix.py": "fixed = True\n"}, cost_usd=0.02)
     assert caged.sandboxes.exec(caged_sandbox.id, 'claude -p "Fix it"').output.strip() == "done"
     assert caged.files.read(caged_sandbox.id, "fix.py") == "fixed = True\n"
-    assert [asked.prompt for asked in caged_emulator.agent("claude").prompts] == ["Fix it"]
+    assert [record.prompt for record in caged_emulator.agent("claude").prompts] == ["Fix it"]
 
 
 @pytest.mark.usefixtures("caged")

@@ -1,4 +1,4 @@
-"""Run by root in a mount namespace of its own: `as_nobody.py PATH... -- COMMAND...` becomes COMMAND as user 65534.
+"""Run by root in a mount namespace of its own: `as_ordinary_user.py PATH... -- COMMAND...` runs COMMAND as user 65534.
 
 The interpreter, the tree and the temp directory may lie where only root may go (/root/.pyenv, /tmp/pytest-of-root).
 So what stands in the way is covered by an empty directory, and in it the PATHs are bound to where they were.
@@ -11,7 +11,7 @@ import ctypes
 import os
 import sys
 
-NOBODY = 65534
+ORDINARY_USER = 65534
 MS_BIND, MS_REC, MS_PRIVATE = 4096, 16384, 1 << 18
 
 
@@ -22,7 +22,7 @@ def mount(source: str, target: str, kind: str, flags: int, data: str = "") -> No
 
 
 def obstacle(path: str) -> str:
-    """The first directory on the way to `path` that nobody may not pass, or nothing."""
+    """The first directory on the way to `path` that an ordinary user may not pass, or nothing."""
     parts = path.split("/")
     for length in range(2, len(parts) + 1):
         above = "/".join(parts[:length])
@@ -47,8 +47,8 @@ def main() -> None:
     for fd in held.values():
         os.close(fd)
     os.setgroups([])
-    os.setresgid(NOBODY, NOBODY, NOBODY)
-    os.setresuid(NOBODY, NOBODY, NOBODY)
+    os.setresgid(ORDINARY_USER, ORDINARY_USER, ORDINARY_USER)
+    os.setresuid(ORDINARY_USER, ORDINARY_USER, ORDINARY_USER)
     os.execvp(sys.argv[end + 1], sys.argv[end + 1 :])
 
 
