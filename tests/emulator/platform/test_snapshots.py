@@ -294,7 +294,7 @@ def test_the_older_spelling_of_the_target_is_taken_with_a_warning(api, box):
     snapshot = api.snapshot(box)
     response = api.post(f"/snapshots/{snapshot}/restore", json={"sandbox_id": box})
     assert response.json() == {"status": "restored"}
-    entry = [e for e in api.emulator._runtime.platform.journal.entries() if e.account == api.account_id][-1]
+    entry = api.emulator.journal.requests(account=api.account_id)[-1]
     assert entry.operation == "snapshots.restore"
     assert "target_sandbox_id" in " ".join(entry.warnings)
 
