@@ -356,10 +356,9 @@ def test_a_restore_that_fails_leaves_the_workspace_untouched(api, box, damage):
     assert api.restore(snapshot, box).status_code >= 400
     assert api.output(box, FACTS) == before
     assert "untouched" in api.log_text(box) or "failed" in api.log_text(box)
-    assert sorted(os.listdir(api.emulator.run_dir / "sandboxes" / box)) in (
-        ["opt", "root", "tmp", "workspace"],
-        ["opt", "root", "tmp", "workspace"],
-    )
+    # The hosts file is there at the levels that have one.
+    left = {"opt", "root", "tmp", "workspace"}
+    assert set(os.listdir(api.emulator.run_dir / "sandboxes" / box)) - {"hosts"} == left
 
 
 def test_restores_at_once_leave_one_of_the_two(api, box):
