@@ -17,20 +17,17 @@ from typing import TYPE_CHECKING
 from ._version import __version__
 
 if TYPE_CHECKING:
-    from ._client import AsyncCaged, Caged
-    from ._errors import (
+    from ._api_errors import (
         CagedAPIError,
         CagedAuthError,
-        CagedConnectionError,
-        CagedError,
         CagedNotFoundError,
         CagedPlanLimitError,
         CagedRateLimitError,
         CagedServerError,
-        CagedTimeoutError,
         CagedValidationError,
-        MCPError,
     )
+    from ._client import AsyncCaged, Caged
+    from ._errors import CagedConnectionError, CagedError, CagedTimeoutError, MCPError
     from ._literals import (
         AgentName,
         AlertSeverity,
@@ -155,20 +152,17 @@ __all__ = [
 ]
 
 _MODULES = {
-    "_client": ("AsyncCaged", "Caged"),
-    "_errors": (
+    "_api_errors": (
         "CagedAPIError",
         "CagedAuthError",
-        "CagedConnectionError",
-        "CagedError",
         "CagedNotFoundError",
         "CagedPlanLimitError",
         "CagedRateLimitError",
         "CagedServerError",
-        "CagedTimeoutError",
         "CagedValidationError",
-        "MCPError",
     ),
+    "_client": ("AsyncCaged", "Caged"),
+    "_errors": ("CagedConnectionError", "CagedError", "CagedTimeoutError", "MCPError"),
     "_literals": (
         "AgentName",
         "AlertSeverity",

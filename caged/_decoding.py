@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Optional, TypeVar
 
 import httpx
 
+from ._api_errors import CagedAPIError, error_class
 from ._call import Call, Expect
-from ._errors import CagedAPIError, CagedError, error_class
+from ._errors import CagedError
 from ._json import json_type
 
 if TYPE_CHECKING:

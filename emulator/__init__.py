@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     )
     from .control.stubs import Output, StubInfo
     from .control_client.agents import Agent, Agents, ReplyHandle
-    from .control_client.base_emulator import Account, BaseEmulator
+    from .control_client.base_emulator import Account, AccountView, BaseEmulator
     from .control_client.callbacks import CallbackError
     from .control_client.clock import Clock
     from .control_client.commands import Commands, StubHandle
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     from .control_client.journal import Journal
     from .control_client.remote import RemoteEmulator
     from .control_client.transport import EmulatorError
-    from .control_client.view import AccountView
     from .emulator import Emulator
     from .scenario import Loaded, ScenarioError
 
@@ -118,7 +117,7 @@ _MODULES = {
     ),
     "control.stubs": ("Output", "StubInfo"),
     "control_client.agents": ("Agent", "Agents", "ReplyHandle"),
-    "control_client.base_emulator": ("Account", "BaseEmulator"),
+    "control_client.base_emulator": ("Account", "AccountView", "BaseEmulator"),
     "control_client.callbacks": ("CallbackError",),
     "control_client.clock": ("Clock",),
     "control_client.commands": ("Commands", "StubHandle"),
@@ -129,7 +128,6 @@ _MODULES = {
     "control_client.journal": ("Journal",),
     "control_client.remote": ("RemoteEmulator",),
     "control_client.transport": ("EmulatorError",),
-    "control_client.view": ("AccountView",),
     "emulator": ("Emulator",),
     "scenario": ("Loaded", "ScenarioError"),
 }

@@ -19,7 +19,6 @@ from .wire.all_operations import (
     admin_operations,
     all_operations,
     core_operations,
-    platform_routes,
     socket_operations,
 )
 from .wire.common_headers import add_common_headers
@@ -32,7 +31,6 @@ from .wire.sockets import not_found
 
 def build(platform: Platform) -> ASGIApp:
     """Build the application that serves a platform."""
-    platform.faults.routes = platform_routes
     routes = [
         Route(f"{PREFIX}/{{rest:path}}", _DeferredRoutes(platform, admin_operations)),
         *_routes(platform, core_operations()),

@@ -6,6 +6,7 @@ constructor. Objects that would need each other are connected by `Signals`, or b
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Callable, Optional
 
@@ -21,6 +22,7 @@ from .control.clock import Clock
 from .control.faults import Faults
 from .control.journal import Journal
 from .control.randomness import Randomness
+from .control.routes import Route
 from .control.stubs import Stubs
 from .pace import Turns
 from .platform.accounts import Accounts
@@ -76,6 +78,7 @@ def compose(
     files_dir: Path,
     state_writer: Optional[StateWriter],
     log_tail: Callable[[int, str], list[str]],
+    routes: Callable[[], Collection[Route]],
 ) -> Platform:
     """Make a platform.
 
@@ -84,10 +87,11 @@ def compose(
         files_dir: The directory of sandboxes and snapshots: the state directory, or `run_dir`.
         state_writer: Writes the state to where it survives the emulator; None: nothing survives.
         memory_groups: Where control groups can be made for sandboxes; None: not here, or limits are off.
+        routes: Returns the routes of the platform's API. Not called before a control or a query is checked.
     """
     store, live, turns = Store(), LiveSandboxes(), Turns()
     signals, background, durability = Signals(), BackgroundTasks(), Durability(state_writer)
-    journal, faults, stubs = Journal(), Faults(randomness), Stubs(randomness)
+    journal, faults, stubs = Journal(), Faults(randomness, routes), Stubs(randomness)
     agent_replies, callback_errors = AgentReplies(randomness), CallbackErrors(randomness)
     toolchains = Toolchains()
     provisioner = Provisioner(run_dir, zygote, chosen_isolation, toolchains.shell, workers)

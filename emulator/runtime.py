@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Callable, Optional
@@ -21,6 +21,7 @@ from .composition import compose
 from .config import ConfigError, EmulatorConfig
 from .control.clock import SEEDED_START, Clock
 from .control.randomness import Randomness
+from .control.routes import Route
 from .discovery import locator_directories
 from .emulator_log import EmulatorLog, LogOutput
 from .listening_socket import bind, url_of
@@ -97,6 +98,7 @@ class Runtime:
             files_dir=persistence.path if persistence is not None else self._run_dir.path,
             state_writer=persistence,
             log_tail=self.log.tail,
+            routes=_platform_routes,
         )
         try:
             if persistence is not None:
@@ -248,11 +250,12 @@ class Runtime:
 
     async def _apply(self, scenario: Scenario) -> Loaded:
         from .scenario.applying import apply
+        from .wire.all_operations import all_operations
         from .wire.internal_calls import Direct
 
         account = self.platform.accounts.first()
         assert account is not None, "an emulator has an account before it serves"
-        loaded = await apply(self.platform, account, scenario, Direct(self.platform, account))
+        loaded = await apply(self.platform, account, scenario, Direct(self.platform, account, all_operations))
         self.platform.commit()
         return loaded
 
@@ -284,6 +287,12 @@ def _load() -> tuple[ModuleType, ModuleType]:
     from . import app, server
 
     return app, server
+
+
+def _platform_routes() -> Collection[Route]:
+    from .wire.all_operations import platform_routes  # slow to import, and first used when a control is checked
+
+    return platform_routes()
 
 
 def _read(path: Optional[Path]) -> Optional[Scenario]:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, Optional
 
 import pytest
 
+from caged.emulator.control_client.base_emulator import AccountView
 from caged.emulator.control_client.controls import Controls
-from caged.emulator.control_client.view import AccountView
 
 from ._closing import close_async
 from ._transport import unpooled_transport

@@ -15,7 +15,7 @@ from . import _summary
 from ._target import TARGET
 
 if TYPE_CHECKING:
-    from caged.emulator.control_client.view import AccountView
+    from caged.emulator.control_client.base_emulator import AccountView
 
 #: Archives that one run writes at most.
 MOST = 20

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from caged.emulator.control.records import RequestRecord
-    from caged.emulator.control_client.view import AccountView
+    from caged.emulator.control_client.base_emulator import AccountView
 
     from ._creations import Creations
 

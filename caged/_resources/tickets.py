@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from .._api_errors import CagedAPIError
 from .._call import Call, Expect
 from .._core import Plan, perform
-from .._errors import CagedAPIError
 from .._models.tickets import SocketTicket
 from .._settings import Settings
 

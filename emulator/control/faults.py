@@ -373,19 +373,25 @@ class Injection:
 
 
 class Faults(Registry[Fault]):
-    """All faults."""
+    """All faults.
 
-    def __init__(self, randomness: Randomness) -> None:
+    Args:
+        randomness: The source of their ids.
+        routes: Returns all routes of the API, so that a fault that matches no request is refused.
+    """
+
+    def __init__(self, randomness: Randomness, routes: Callable[[], Collection[Route]]) -> None:
         super().__init__(Fault, "faults", randomness)
-        #: All routes of the API, so that what no request matches is refused; set when they are made.
-        self.routes: Callable[[], Collection[Route]] = tuple
+        self.routes = routes
 
     def check(self, control: Fault) -> None:
-        routes = self.routes()
-        if routes:
-            check_reachable(
-                routes, operation=control.operation, method=control.method, path=control.path, sandbox=control.sandbox
-            )
+        check_reachable(
+            self.routes(),
+            operation=control.operation,
+            method=control.method,
+            path=control.path,
+            sandbox=control.sandbox,
+        )
 
     def remove(self, control: Fault) -> None:
         """Remove a fault; requests that hang by it end."""

@@ -1,23 +1,22 @@
-"""The base class of `Emulator` (in this process) and `RemoteEmulator` (in another one)."""
+"""The base class of `Emulator` (in this process) and `RemoteEmulator` (in another one), and the views of its accounts.
+
+Both are in one module because each returns the other: `emulator.for_account(id)` a view, `view.emulator` the emulator.
+"""
 
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional, Union
+from typing import TYPE_CHECKING, Any, NoReturn, Optional, Union
 from urllib.parse import quote
 
 from ..control.identifiers import IdOrObject, id_of
+from .admin_client import AdminClient
 from .controls import Controls
 from .transport import EmulatorError, Refused
-from .view import AccountView
-
-#: Time limit of an import, and of each piece of an export, in seconds. Sandboxes may be large.
-TRANSFER_SECONDS = 600.0
 
 
 @dataclass(frozen=True)
@@ -31,6 +30,82 @@ class Account:
 
     id: str
     api_key: str
+
+
+class AccountView(Controls):
+    """The controls of one account, which never changes: `emulator.for_account(id)`, or
+    `with emulator.account() as view:`. Threads may use several views of one emulator at the same time.
+
+    Attributes:
+        id: the account's id.
+        api_key: a full API key of it, as of when the view was made; empty if it had none left.
+        emulator: the emulator that the account is on.
+    """
+
+    __slots__ = ("_account", "_client", "_emulator")
+
+    def __init__(self, emulator: BaseEmulator, account: Account) -> None:
+        self._emulator = emulator
+        self._account = account
+        self._client = emulator._link.scoped(account.id)
+
+    @property
+    def _link(self) -> AdminClient:
+        return self._client
+
+    @property
+    def id(self) -> str:
+        return self._account.id
+
+    @property
+    def api_key(self) -> str:
+        return self._account.api_key
+
+    @property
+    def base_url(self) -> str:
+        return self._emulator.base_url
+
+    @property
+    def emulator(self) -> BaseEmulator:
+        return self._emulator
+
+    def export(self, path: Union[str, os.PathLike[str]]) -> None:
+        """Write the account (keys, sandboxes with their files, snapshots, histories) to one `.tar.gz`, as
+        `Emulator.export` does.
+
+        Args:
+            path: the file to write.
+
+        Raises:
+            ValueError: the account cannot be exported; the text says why.
+            OSError: `path` cannot be written.
+        """
+        self._emulator.export(path, account=self.id)
+
+    def log_tail(self, count: int = 20) -> list[str]:
+        """Get the newest lines of the emulator's log about this account and about the emulator itself, oldest first.
+
+        Args:
+            count: how many at most.
+        """
+        return list(self._link.call("GET", "/log", query={"last": count})["lines"])
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.id} on {self._link.url}>"
+
+    if not TYPE_CHECKING:  # with these, a type checker would accept every name
+
+        def __getattr__(self, name: str) -> NoReturn:
+            text = f"{type(self).__name__} has no attribute {name!r}"
+            if not name.startswith("_") and hasattr(type(self._emulator), name):
+                text += f"; it belongs to the emulator as a whole: use .emulator.{name}"
+            raise AttributeError(text)
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            if name.startswith("_"):
+                object.__setattr__(self, name, value)
+                return
+            raise AttributeError(f"{name!r} of {type(self).__name__} cannot be set: a view is immutable")
 
 
 class BaseEmulator(Controls):
@@ -198,28 +273,10 @@ class BaseEmulator(Controls):
             OSError: `path` cannot be written.
         """
         from ..persistence.archive_file import warn_of_left_out
+        from .archives import download
 
         target = Path(path)
-        if not target.parent.is_dir():
-            raise ValueError(f"{target.parent} is not a directory; create it first")
-        if target.is_dir():
-            raise ValueError(f"{target} is a directory; name a file, such as {target / 'state.tar.gz'}")
-        about = self._link.about(account) or "*"
-        half = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
-        try:
-            with open(half, "xb", opener=_owner_only) as file:
-                with self._link.download("/export", account=about, timeout=TRANSFER_SECONDS) as pieces:
-                    for piece in pieces:
-                        file.write(piece)
-                file.flush()
-                os.fsync(file.fileno())
-            half.replace(target)
-        except Refused as error:
-            if error.status != 404:
-                raise
-            raise ValueError(f"account {about} is unknown; nothing was exported") from None
-        finally:
-            half.unlink(missing_ok=True)
+        download(self._link, target, self._link.about(account) or "*")
         warn_of_left_out(target)
 
     def import_(self, path: Union[str, os.PathLike[str]]) -> None:
@@ -235,16 +292,6 @@ class BaseEmulator(Controls):
                 this emulator already.
             OSError: the file cannot be read.
         """
-        if not os.path.exists(path):
-            raise ValueError(f"{os.fspath(path)} does not exist; name a file that `export` has written")
-        with open(path, "rb") as file:
-            content = iter(lambda: file.read(1 << 20), b"")
-            try:
-                self._link.upload("/import", content, account="*", timeout=TRANSFER_SECONDS)
-            except ValueError as error:
-                raise ValueError(f"{os.fspath(path)}: {error}") from None
+        from .archives import upload
 
-
-def _owner_only(path: str, flags: int) -> int:
-    """Open a file that only its owner may read, whatever the umask."""
-    return os.open(path, flags, 0o600)
+        upload(self._link, path)

@@ -48,9 +48,9 @@ def core_operations() -> list[Operation]:
 
 def admin_operations() -> list[Operation]:
     """The operations about the emulator itself."""
-    from .admin.all import operations
+    from .admin.all import operations_for
 
-    return operations
+    return operations_for(all_operations)
 
 
 def socket_operations() -> list[SocketOperation]:

@@ -9,8 +9,8 @@ import asyncio
 import functools
 import json
 import re
-from collections.abc import Mapping, MutableMapping
-from typing import Any, Optional
+from collections.abc import Iterable, Mapping, MutableMapping
+from typing import Any, Callable, Optional
 from urllib.parse import urlencode
 
 from starlette.requests import Request
@@ -29,14 +29,16 @@ class Direct:
     Args:
         platform: The emulator's platform.
         account: The account; the one with the id `*` stands for all accounts in admin calls.
+        operations: Returns the operations that can be called.
 
     Attributes:
         warnings: The warnings that the journal would have recorded for the calls so far.
     """
 
-    def __init__(self, platform: Platform, account: Account) -> None:
+    def __init__(self, platform: Platform, account: Account, operations: Callable[[], Iterable[Operation]]) -> None:
         self._platform = platform
         self._account = account
+        self._operations = operations
         self.warnings: list[str] = []
 
     async def perform(
@@ -63,7 +65,7 @@ class Direct:
             ApiError: The error that a client would get.
             LookupError: There is no such operation.
         """
-        operation, parameters = _find(method, path)
+        operation, parameters = self._find(method, path)
         account = account or self._account
         given = {name: value for name, value in (query or {}).items() if value is not None}
         if operation.admin:
@@ -79,20 +81,17 @@ class Direct:
             response = await operation.handler(call)
         return json.loads(bytes(response.body)) if response.body else None
 
-
-def _find(method: str, path: str) -> tuple[Operation, dict[str, str]]:
-    for pattern, operation in _routes():
-        found = pattern.match(path)
-        if found is not None and operation.method == method:
-            return operation, found.groupdict()
-    raise LookupError(f"there is no operation {method} {path}")
+    def _find(self, method: str, path: str) -> tuple[Operation, dict[str, str]]:
+        for pattern, operation in _routes(self._operations):
+            found = pattern.match(path)
+            if found is not None and operation.method == method:
+                return operation, found.groupdict()
+        raise LookupError(f"there is no operation {method} {path}")
 
 
 @functools.cache
-def _routes() -> list[tuple[re.Pattern[str], Operation]]:
-    from .all_operations import all_operations
-
-    return [(compile_path(operation.path)[0], operation) for operation in all_operations()]
+def _routes(operations: Callable[[], Iterable[Operation]]) -> list[tuple[re.Pattern[str], Operation]]:
+    return [(compile_path(operation.path)[0], operation) for operation in operations()]
 
 
 def _request(method: str, path: str, parameters: dict[str, str], query: Mapping[str, Any]) -> Request:

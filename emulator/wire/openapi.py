@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Iterable, Sequence
 from http import HTTPStatus
@@ -108,7 +109,7 @@ def _describe(operation: Operation, refs: SchemaRefs) -> dict[str, Any]:
         "responses": _responses(operation, refs),
     }
     if operation.handler.__doc__:
-        description["description"] = operation.handler.__doc__
+        description["description"] = inspect.cleandoc(operation.handler.__doc__)  # the same on each Python
     if operation.body is not None:
         schema = operation.body.model_json_schema()
         description["requestBody"] = {

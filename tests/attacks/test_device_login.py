@@ -189,7 +189,7 @@ def test_code_of_one_accounts_sandbox_is_not_for_anothers(api: Api, other: Api) 
     assert log_in(api, box, PLAIN, "command", code)["account_id"] == api.account_id
 
 
-@pytest.mark.parametrize("end", ["reset", "forget"])
+@pytest.mark.parametrize("end", ["reset", "reset_controls"])
 def test_permission_ends_with_what_a_test_has_set(api: Api, end: str) -> None:
     api.emulator.allow_device_login(account=api.account_id)
     getattr(api.emulator, end)(account=api.account_id)

@@ -118,17 +118,14 @@ BOUNDED = {"cage.bytecode_sweep._CACHE_FILE", "control.routes._GLOB_TOKEN"}
 IN_PLACE = {
     "cage/inside/limits.py": "the kernel's version",
     "cage/toolchains.py": "what an interpreter says of its version",
-    "cli/signature.py": "annotations of this package",
     "control/patterns.py": "a test's own patterns",
     "cage/proxy.py": "a port, or a host of bounded length",
-    "cli/patterns.py": "a test's own patterns",
-    "scenario/checking.py": "a scenario, which the developer wrote",
+    "cli/derived_options.py": "a test's own patterns",
     "scenario/loaded.py": "a scenario, which the developer wrote",
     "platform/commands.py": "one word, from its beginning",
     "platform/logins.py": "an address of bounded length",
     "platform/notifications.py": "a URL of bounded length",
     "platform/mcp/glob.py": "pieces of a pattern between its stars, against one name",
-    "scenario/applying.py": "a scenario, which the developer wrote",
     "verify/assertions.py": "what another server answers to `verify`",
 }
 

@@ -9,6 +9,8 @@ from typing import Any, Optional
 
 from emulator_testing import Api
 
+from caged.emulator.control.current_account import acting_for
+
 MODERN = {"io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {}}
 ORDER = [
     "filesystem_read",
@@ -34,10 +36,15 @@ class Mcp:
         platform = api.emulator._runtime.platform  # type: ignore[union-attr]
         record = platform.store.sandboxes[sandbox]
         self.session = platform.mcp.open(record, read_only)
+        self.account = record.account_id
 
     def start(self, text: str) -> Future[Optional[str]]:
         assert self.emulator._loop is not None
-        return asyncio.run_coroutine_threadsafe(self.session.handle(text), self.emulator._loop)
+        return asyncio.run_coroutine_threadsafe(self._handle(text), self.emulator._loop)
+
+    async def _handle(self, text: str) -> Optional[str]:
+        with acting_for(self.account):
+            return await self.session.handle(text)
 
     def send(self, text: str) -> Any:
         """The reply as JSON, or None; it must fit in a frame."""

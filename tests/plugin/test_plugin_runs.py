@@ -117,7 +117,7 @@ def test_the_last_process_of_a_run_removes_an_empty_ledger() -> None:
 
 @pytest.mark.parametrize("name", ["../x", "", ".hidden", "a/b"])
 def test_what_is_no_id_is_refused(name: str) -> None:
-    with pytest.raises(ValueError, match="is no id of a run"):
+    with pytest.raises(ValueError, match="is not the id of a run"):
         _runs.find(name)
 
 
@@ -154,4 +154,4 @@ def test_a_run_without_a_place_for_its_ledger_says_so(run_suite, live: Any, monk
     monkeypatch.setenv("CAGED_RUNS_DIR", str(tmp_path / "file" / "runs"))
     result = run_suite("def test_it(caged): caged.sandboxes.create()", *live)
     result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["-* caged: notes -*", "live run:", "*noted nowhere*CAGED_RUNS_DIR*"])
+    result.stdout.fnmatch_lines(["-* caged: notes -*", "live run:", "*is not recorded*CAGED_RUNS_DIR*"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from caged.emulator.control_client.view import AccountView
+from caged.emulator.control_client.base_emulator import AccountView
 
 
 class ScopedEmulator(AccountView):

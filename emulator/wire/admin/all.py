@@ -3,6 +3,10 @@ faster."""
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterable
+from typing import Callable
+
 from ..operation import Operation
 from . import (
     accounts,
@@ -20,18 +24,22 @@ from . import (
     transfer,
 )
 
-operations: list[Operation] = [
-    *clock.operations,
-    *faults.operations,
-    *commands.operations,
-    *agents.operations,
-    *callbacks.operations,
-    *journal.operations,
-    *accounts.operations,
-    *inventory.operations,
-    *sandboxes.operations,
-    *device_logins.operations,
-    *scenario.operations,
-    *status.operations,
-    *transfer.operations,
-]
+
+@functools.cache
+def operations_for(all_operations: Callable[[], Iterable[Operation]]) -> list[Operation]:
+    """The admin API's operations. Some of them call `all_operations`, of which they are a part."""
+    return [
+        *clock.operations,
+        *faults.operations,
+        *commands.operations,
+        *agents.operations,
+        *callbacks.operations,
+        *journal.operations,
+        *accounts.operations,
+        *inventory.operations,
+        *sandboxes.operations,
+        *device_logins.operations,
+        *scenario.operations_for(all_operations),
+        *status.operations,
+        *transfer.operations,
+    ]

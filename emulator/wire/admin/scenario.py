@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Callable
 
 from starlette.responses import Response
 
 from ...platform.errors import invalid
 from ..internal_calls import Direct
-from ..operation import Body, Call, Model, json_reply
+from ..operation import Body, Call, Model, Operation, json_reply
 from .operations import Admin
 
-operations = Admin()
 #: Of a scenario with the content of all its files.
 MOST_BYTES = 64 * 1024**2
 
@@ -31,15 +31,28 @@ class LoadedOut(Model):
     added: list[str]
 
 
-@operations.call("POST", "/scenario", "load_scenario", LoadScenario, reply=LoadedOut, status=201, most_bytes=MOST_BYTES)
-async def load(call: Call[LoadScenario]) -> Response:
+def operations_for(all_operations: Callable[[], Iterable[Operation]]) -> Admin:
+    """The operations on scenarios, which call `all_operations`, of which they are some."""
+    operations = Admin()
+
+    async def handle(call: Call[LoadScenario]) -> Response:
+        return await load(call, Direct(call.platform, call.account, all_operations))
+
+    handle.__doc__ = load.__doc__
+    register = operations.call(
+        "POST", "/scenario", "load_scenario", LoadScenario, reply=LoadedOut, status=201, most_bytes=MOST_BYTES
+    )
+    register(handle)
+    return operations
+
+
+async def load(call: Call[LoadScenario], calls: Direct) -> Response:
     """Make what the scenario describes, in the account: all of it or nothing. 400 names the entry that cannot be made.
     For all accounts (`*`) it may have no sandboxes and keys."""
     from ...scenario import ScenarioError
     from ...scenario.applying import apply
     from ...scenario.reading import from_document
 
-    calls = Direct(call.platform, call.account)
     try:
         loaded = await apply(call.platform, call.account, from_document(call.body.scenario), calls)
     except ScenarioError as error:

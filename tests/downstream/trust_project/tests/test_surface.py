@@ -24,14 +24,14 @@ def test_what_a_tester_holds_can_be_imported__passes():
         Agent,
         BaseEmulator,
         Clock,
-        Command,
+        CommandRecord,
         Controls,
-        Event,
-        Fault,
+        EventRecord,
+        FaultHandle,
         Journal,
-        Prompt,
-        Request,
-        Stub,
+        PromptRecord,
+        RequestRecord,
+        StubHandle,
     )
 
 

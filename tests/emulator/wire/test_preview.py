@@ -14,7 +14,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from caged.emulator import Emulator, EmulatorError
 
-SERVER = (Path(__file__).parent / "preview_server.py").read_text(encoding="utf-8")
+SERVER = (Path(__file__).parents[1] / "preview_server.py").read_text(encoding="utf-8")
 PORT = 3000
 
 

@@ -14,8 +14,7 @@ from websockets.sync.client import connect
 
 from caged import CagedNotFoundError, CagedServerError
 from caged.emulator import Account, Emulator, EmulatorError
-from caged.emulator.control_client.base_emulator import BaseEmulator
-from caged.emulator.control_client.view import AccountView
+from caged.emulator.control_client.base_emulator import AccountView, BaseEmulator
 
 
 @pytest.fixture(params=["local", "remote"])

@@ -544,11 +544,7 @@ def test_a_change_of_nothing_changes_nothing(api, body):
 
 
 def warnings_of_change(api):
-    (entry,) = [
-        entry
-        for entry in platform(api).journal.entries()
-        if entry.account == api.account_id and entry.operation == "alerts.update_rule"
-    ]
+    (entry,) = api.emulator.journal.requests(operation="alerts.update_rule", account=api.account_id)
     return entry.warnings
 
 

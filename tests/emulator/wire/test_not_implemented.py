@@ -23,7 +23,7 @@ def filled(path):
 def test_a_call_that_is_not_emulated_is_a_501_that_names_the_feature(api, method, path, name, feature):
     response = api.request(method, filled(path), json={"name": "x"} if method in ("POST", "PUT") else None)
     assert_problem(response, 501, f"{feature}: not emulated")
-    entries = api.emulator._runtime.platform.journal.entries()
+    entries = api.emulator.journal.requests(account="*")
     assert [entry.operation for entry in entries if entry.account == api.account_id] == [name]
 
 
@@ -51,5 +51,5 @@ def test_what_the_platform_does_not_have_either_is_an_unknown_route(api):
 
 def test_a_persona_in_a_create_is_ignored_with_a_warning(api):
     api.sandbox(persona_id="p", harness_id="h")
-    (entry,) = [e for e in api.emulator._runtime.platform.journal.entries() if e.account == api.account_id]
+    (entry,) = api.emulator.journal.requests(account=api.account_id)
     assert [warning.split()[0] for warning in entry.warnings] == ["persona_id", "harness_id"]

@@ -199,7 +199,7 @@ def test_unknown_keys_are_ignored_and_noted_in_the_journal(api):
     response = create(api, colour="red", budget_usd=3, model_config=1, __class__=2)
     assert response.status_code == 201
     assert "budget" not in response.json()
-    entry = [e for e in api.emulator._runtime.platform.journal.entries() if e.account == api.account_id][-1]
+    entry = api.emulator.journal.requests(account=api.account_id)[-1]
     assert (entry.operation, entry.status) == ("sandboxes.create", 201)
     for name in ("colour", "budget_usd", "model_config", "__class__"):
         assert any(repr(name) in warning for warning in entry.warnings)
@@ -208,7 +208,7 @@ def test_unknown_keys_are_ignored_and_noted_in_the_journal(api):
 def test_idle_timeout_beyond_the_plans_is_cut_and_noted_in_the_journal(api):
     response = create(api, timeout=10**7)
     assert response.json()["timeout"] == 86400
-    (entry,) = [e for e in api.emulator._runtime.platform.journal.entries() if e.account == api.account_id]
+    (entry,) = api.emulator.journal.requests(account=api.account_id)
     assert entry.warnings == ["timeout is cut to the plan's most, 86400 s"]
 
 

@@ -234,7 +234,7 @@ def everywhere(api, box):
         api.get("/sandboxes").text,
         api.get(f"/sandboxes/{box}/logs", params={"tail": 1000}).text,
         "\n".join(emulator.log_tail(1000)),
-        repr(emulator._runtime.platform.journal.entries()),
+        repr([vars(one) for one in emulator.journal.requests(account="*")]),
     ]
     if api.status(box) == "running":
         command = "env; git remote -v; git config --list --show-origin; cat .git/config; git reflog; grep -r . ~ /tmp"

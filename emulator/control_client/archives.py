@@ -1,0 +1,69 @@
+"""The files of `export` and `import_`: downloads to them and uploads of them."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+from typing import Union
+
+from .admin_client import AdminClient
+from .transport import Refused
+
+#: Time limit of an upload, and of each piece of a download, in seconds. Sandboxes may be large.
+TRANSFER_SECONDS = 600.0
+
+
+def download(link: AdminClient, target: Path, account: str) -> None:
+    """Write an archive of an account to a file, which is complete or does not exist.
+
+    Args:
+        link: The connection to the emulator.
+        target: The file to write.
+        account: The account's id; `*` for all accounts.
+
+    Raises:
+        ValueError: The archive cannot be made; the text says why.
+        OSError: `target` cannot be written.
+    """
+    if not target.parent.is_dir():
+        raise ValueError(f"{target.parent} is not a directory; create it first")
+    if target.is_dir():
+        raise ValueError(f"{target} is a directory; name a file, such as {target / 'state.tar.gz'}")
+    half = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+    try:
+        with open(half, "xb", opener=_owner_only) as file:
+            with link.download("/export", account=account, timeout=TRANSFER_SECONDS) as pieces:
+                for piece in pieces:
+                    file.write(piece)
+            file.flush()
+            os.fsync(file.fileno())
+        half.replace(target)
+    except Refused as error:
+        if error.status != 404:
+            raise
+        raise ValueError(f"account {account} is unknown; nothing was exported") from None
+    finally:
+        half.unlink(missing_ok=True)
+
+
+def upload(link: AdminClient, source: Union[str, os.PathLike[str]]) -> None:
+    """Add the accounts of an archive file to the emulator.
+
+    Raises:
+        ValueError: The file does not exist, or cannot be imported; the text says why.
+        OSError: The file cannot be read.
+    """
+    if not os.path.exists(source):
+        raise ValueError(f"{os.fspath(source)} does not exist; name a file that `export` has written")
+    with open(source, "rb") as file:
+        content = iter(lambda: file.read(1 << 20), b"")
+        try:
+            link.upload("/import", content, account="*", timeout=TRANSFER_SECONDS)
+        except ValueError as error:
+            raise ValueError(f"{os.fspath(source)}: {error}") from None
+
+
+def _owner_only(path: str, flags: int) -> int:
+    """Open a file that only its owner may read, whatever the umask."""
+    return os.open(path, flags, 0o600)
