@@ -1,6 +1,6 @@
 """Short tracebacks: the traceback of an error ends at the user's own line, not inside the SDK.
 
-A public call goes through a *shell*, the only frame of the SDK that a traceback shows. pytest hides it, too
+A public call goes through a wrapper, the only frame of the SDK that a traceback shows. pytest hides it, too
 (``__tracebackhide__``), so that a failure report and ``--pdb`` end at the line that made the call.
 """
 
@@ -18,25 +18,25 @@ _SPECIAL = frozenset({"__init__", "__enter__", "__exit__", "__aenter__", "__aexi
 
 
 def short_tracebacks(cls: C) -> C:
-    """Put a shell around every public method that a class defines itself."""
+    """Wrap every public method that a class defines itself."""
     for name, value in list(vars(cls).items()):
         if inspect.isfunction(value) and (name in _SPECIAL or not name.startswith("_")):
-            setattr(cls, name, shell(value))
+            setattr(cls, name, wrap(value))
     return cls
 
 
-def shell(function: Callable[..., Any]) -> Callable[..., Any]:
+def wrap(function: Callable[..., Any]) -> Callable[..., Any]:
     """The same function, of the same kind; a `CagedError` that leaves it has no frames of what it called."""
     if inspect.iscoroutinefunction(function):
-        return _coroutine_shell(function)
+        return _coroutine_wrapper(function)
     if inspect.isasyncgenfunction(function):
-        return _async_generator_shell(function)
+        return _async_generator_wrapper(function)
     if inspect.isgeneratorfunction(function):
-        return _generator_shell(function)
-    return _plain_shell(function)
+        return _generator_wrapper(function)
+    return _plain_wrapper(function)
 
 
-def _plain_shell(function: Callable[..., Any]) -> Callable[..., Any]:
+def _plain_wrapper(function: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         __tracebackhide__ = True
@@ -48,7 +48,7 @@ def _plain_shell(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-def _coroutine_shell(function: Callable[..., Any]) -> Callable[..., Any]:
+def _coroutine_wrapper(function: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(function)
     async def call(*args: Any, **kwargs: Any) -> Any:
         __tracebackhide__ = True
@@ -60,7 +60,7 @@ def _coroutine_shell(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-def _generator_shell(function: Callable[..., Any]) -> Callable[..., Any]:
+def _generator_wrapper(function: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         __tracebackhide__ = True
@@ -72,7 +72,7 @@ def _generator_shell(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-def _async_generator_shell(function: Callable[..., Any]) -> Callable[..., Any]:
+def _async_generator_wrapper(function: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(function)
     async def call(*args: Any, **kwargs: Any) -> Any:
         __tracebackhide__ = True

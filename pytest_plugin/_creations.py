@@ -111,7 +111,7 @@ class Creations:
             return ""
 
     def saw(self, request: httpx.Request, response: httpx.Response) -> Optional[tuple[str, httpx.Request]]:
-        """Note what the answer to such a request created. The body must have been read.
+        """Note what the answer to a request of `concerns` created. The body must have been read.
 
         Pausing makes an automatic snapshot without naming it. Then the sandbox is returned, with a request that lists
         its snapshots and whose answer is passed to `saw_snapshots`.

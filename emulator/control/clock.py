@@ -46,7 +46,7 @@ class Dial:
     Attributes:
         offset: Seconds ahead of real time, while it is not frozen.
         frozen: The epoch second at which it is frozen.
-        stood: Seconds for which it was frozen, up to now or to `since`.
+        stood: Seconds for which it was frozen in all; while it is frozen, without the current freeze.
         since: When it was frozen last, by `time.perf_counter`.
     """
 

@@ -33,7 +33,7 @@ class Option:
         help: What it does, as a sentence.
         unit: The unit of a number, such as `seconds`.
         at_least: The smallest allowed number.
-        above: A number that is too small by itself.
+        above: The number that the value must exceed.
         at_most: The largest allowed number.
         needs: It has no effect unless one of these options is given.
         is_effect: At most one of the options with this mark can be given.

@@ -1,7 +1,8 @@
 """Faults that are injected into requests: the options of a fault, and which request takes which fault.
 
-A fault option is one field of `Fault`, and one parameter of `FaultMethods.add`. `wire/fault_injection/` has the
-effects.
+A fault option is one field of `Fault`, and one parameter of `FaultMethods.add`. The effects on requests and WebSockets
+are in `wire/fault_injection/`; `unreachable` and the end of an exec's processes are in `platform/execs.py`; a create or
+snapshot that fails takes its reason from `injected_failure` in `wire/operation.py`.
 
 A request that matches a fault is *seen*. When it is the fault's turn, the request *takes* it (an Injection), and only
 when the effect has happened the fault has *triggered*: a connection was broken, an answer replaced or cut, a process
@@ -151,7 +152,7 @@ class Fault(Control):
     _removed: Optional[asyncio.Event] = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        """Put what is written in one into its parts, and name the operation that an effect implies."""
+        """Split an operation such as `POST /path`; fill in the operation that the effect implies."""
         self.rate_limit = seconds_of(self.rate_limit)
         method, space, path = self.operation.partition(" ") if isinstance(self.operation, str) else ("", "", "")
         if space and path.startswith("/"):

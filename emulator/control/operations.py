@@ -1,6 +1,6 @@
 """The names of the platform's calls as a type, so that editors complete them.
 
-The list is that of `caged.emulator.app.operations`, without the emulator's own controls; a test compares the two.
+The list is that of `caged.emulator.wire.all_operations`, without the emulator's own controls; a test compares the two.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ MOST = 500
 LONGEST = 512
 #: What has to be searched behind the place where a text is cut, so that no part of a hidden value is left at its end.
 SPARE = max(LONGEST, LONGEST_CREDENTIAL)
-#: Of length of the text times number of values: beyond it, values are ruled out before they are searched for.
+#: Characters times values: above it, values that cannot be in the text are left out of the search.
 _SEARCHED_AT_ONCE, _MANY, _PAIRS = 1_000_000, 100, 24
 
 Text = TypeVar("Text", str, bytes)

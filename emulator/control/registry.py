@@ -145,10 +145,6 @@ class Registry(Generic[C]):
         """Those that were added for exactly this account, or for `*`, oldest first."""
         return [one for one in self._controls.values() if one.account == account]
 
-    def unused(self, account: str) -> Sequence[C]:
-        """Those of `list` that were never used and are not optional."""
-        return [one for one in self.list(account) if one.is_unused]
-
     def list(self, account: str) -> Sequence[C]:
         """All that apply to an account, in the order in which they are tried; for `*`, those of all accounts only."""
         own = self.added_for(account)

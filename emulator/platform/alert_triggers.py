@@ -1,8 +1,8 @@
 """The triggers of alerts: signals, and regular checks for what no signal reports.
 
-One cause triggers one alert: a mark of a budget once per sandbox, a mark of trust once per agent session, a cost
-anomaly once per session; silence and an error spike again only after they have ended. A rule applies with its numbers
-of that moment; one that is enabled later still reports a budget or silence.
+Each cause triggers one alert: a percentage of the budget once per sandbox, a trust score once per agent session, a cost
+anomaly once per session. Silence and an error spike can trigger again after they have ended. A rule applies with the
+numbers that it has at that moment; a rule that is enabled later still reports a budget or silence.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ BUDGET_CRITICAL, BUDGET_EXCEEDED = 95, 100
 TRUST_CRITICAL = 50
 #: Below this score the sandbox is paused.
 TRUST_PAUSE = 30
-#: An average of fewer sessions means nothing; and how many of the newest it is of.
+#: Sessions that are needed before an average counts, and how many of the newest are averaged.
 SESSIONS_LEAST, SESSIONS_MOST = 3, 100
 #: USD below which a session's cost is not an anomaly: sessions of an emulated agent cost millionths.
 ANOMALY_LEAST = 0.01

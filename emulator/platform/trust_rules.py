@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Callable, Optional
 
 from ..history import Event
-from .commands import Step, full_path, hosts_in_urls, steps
+from .shell_words import Step, full_path, hosts_in_urls, steps
 
 LARGE_DOWNLOAD = 100 * 1000**2
 #: The source says "large transfers" only; the number is ours.

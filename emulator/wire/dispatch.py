@@ -1,7 +1,9 @@
-"""What happens to a request: its handlers, in the order in which they run. Each is a file in `request_path/`.
+"""What happens to a request: the steps before and after its operation, in the order in which they run. Each is a file
+in `request_path/`.
 
-A handler raises ApiError to reject the request, or sets `exchange.response` to answer it; later handlers of its list
-do not run then. With the response, those of the second list run, whatever the response is.
+A step raises ApiError to reject the request, or sets `exchange.response` to answer it; later steps of its list do not
+run then. With the response of an HTTP request, the steps of the second list run, whatever the response is. A WebSocket
+has no second list: its end is recorded by `SocketDispatcher` itself.
 """
 
 from __future__ import annotations
@@ -22,14 +24,14 @@ from .request_path.add_headers import add_headers
 from .request_path.check_scope import check_scope
 from .request_path.commit import commit
 from .request_path.errors import response_to
-from .request_path.exchange import HttpExchange, HttpHandler, SocketExchange, SocketHandler
+from .request_path.exchange import HttpExchange, HttpStep, SocketExchange, SocketStep
 from .request_path.find_sandbox import find_sandbox
 from .request_path.read_body import read_body
 from .request_path.run import run, run_socket
 from .sockets import SocketOperation, deny
 
 #: A call of the platform's API.
-API_REQUEST: Sequence[HttpHandler] = (
+API_REQUEST: Sequence[HttpStep] = (
     journal.begin,
     authenticate.by_api_key,
     limit_rate.count,
@@ -40,7 +42,7 @@ API_REQUEST: Sequence[HttpHandler] = (
     parse.parse,
     run,
 )
-API_RESPONSE: Sequence[HttpHandler] = (
+API_RESPONSE: Sequence[HttpStep] = (
     add_headers,
     commit,
     inject_fault.after_operation,
@@ -48,7 +50,7 @@ API_RESPONSE: Sequence[HttpHandler] = (
 )
 
 #: A call about the emulator itself, below /_emulator: not in the journal, not limited, and without faults.
-ADMIN_REQUEST: Sequence[HttpHandler] = (
+ADMIN_REQUEST: Sequence[HttpStep] = (
     authenticate.by_admin_key,
     parse.check_query,
     parse.check_no_body,
@@ -57,13 +59,13 @@ ADMIN_REQUEST: Sequence[HttpHandler] = (
     parse.parse_strictly,
     run,
 )
-ADMIN_RESPONSE: Sequence[HttpHandler] = (
+ADMIN_RESPONSE: Sequence[HttpStep] = (
     add_headers,
     commit,
 )
 
 #: The handshake of a WebSocket of the platform's API.
-SOCKET_REQUEST: Sequence[SocketHandler] = (
+SOCKET_REQUEST: Sequence[SocketStep] = (
     journal.begin,
     authenticate.by_ticket,
     limit_rate.count,

@@ -20,7 +20,8 @@ from .sockets import deny
 class FrontDoor:
     """The outermost ASGI application.
 
-    Host may be any address, because DNS rebinding needs a name; a name has to be this machine's or an allowed one.
+    Any IP address is accepted as Host: an attack by DNS rebinding can only send a name, so only names are checked. They
+    have to be this machine's or allowed ones.
     Origin has to be this machine's.
     """
 

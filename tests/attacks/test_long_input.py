@@ -22,10 +22,10 @@ from caged.emulator.control.redaction import LONGEST, Redactor, redact
 from caged.emulator.history import Event
 from caged.emulator.json_values import has_more_values
 from caged.emulator.platform import limits, trust_rules
-from caged.emulator.platform.commands import steps
 from caged.emulator.platform.events import TEXT, Cleaned
 from caged.emulator.platform.mcp.glob import Glob
 from caged.emulator.platform.mcp.protocol import ProtocolError, decode
+from caged.emulator.platform.shell_words import steps
 from caged.emulator.platform.stream_transcript import StreamTranscript
 
 ROOT = Path(caged.emulator.__file__).parent
@@ -122,7 +122,7 @@ IN_PLACE = {
     "cage/proxy.py": "a port, or a host of bounded length",
     "cli/derived_options.py": "a test's own patterns",
     "scenario/loaded.py": "a scenario, which the developer wrote",
-    "platform/commands.py": "one word, from its beginning",
+    "platform/shell_words.py": "one word, from its beginning",
     "platform/logins.py": "an address of bounded length",
     "platform/notifications.py": "a URL of bounded length",
     "platform/mcp/glob.py": "pieces of a pattern between its stars, against one name",

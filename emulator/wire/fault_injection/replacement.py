@@ -18,18 +18,7 @@ def trigger_if_only_delay(injection: Injection) -> None:
     Its effect counts also when the client gives up, which did not get its response in time. Together with another
     effect only that one counts, and the client may disconnect before it.
     """
-    fault = injection.fault
-    has_other_effect = (
-        fault.hang
-        or fault.drop
-        or fault.unreachable
-        or fault.outcome
-        or fault.truncate is not None
-        or fault.status is not None
-        or fault.rate_limit is not None
-        or fault.close_socket is not None
-    )
-    if not has_other_effect:
+    if not injection.fault.has_effect:
         injection.trigger()
 
 

@@ -110,5 +110,5 @@ class SocketExchange(Exchange):
         self.socket = WebSocket(self.socket.scope, self._receive, send)
 
 
-HttpHandler = Callable[[HttpExchange], Awaitable[None]]
-SocketHandler = Callable[[SocketExchange], Awaitable[None]]
+HttpStep = Callable[[HttpExchange], Awaitable[None]]
+SocketStep = Callable[[SocketExchange], Awaitable[None]]
