@@ -19,6 +19,7 @@ from caged.emulator.control.records import CommandRecord, PromptRecord, RequestR
 from caged.emulator.control.stubs import PENDING_CHARACTERS, Output, Stubs
 from caged.emulator.history import ACCOUNT_BYTES, MOST_BYTES, PAGE_BYTES, Event, EventLimiter, History
 from caged.emulator.platform.events import EVENT, TEXT, Cleaned
+from caged.emulator.wire.all_operations import platform_routes
 
 MIB = 1024**2
 
@@ -217,8 +218,12 @@ def test_there_is_a_number_of_controls(kind: str, monkeypatch):
 
 def _check_number_of_controls(kind: str, monkeypatch) -> None:
     monkeypatch.setattr(capacity, "MOST", 20)
-    chance = Randomness(1)
-    held = {"stubs": Stubs, "replies": AgentReplies, "faults": Faults}[kind](chance)
+    randomness = Randomness(1)
+    held = (
+        Faults(randomness, platform_routes)
+        if kind == "faults"
+        else {"stubs": Stubs, "replies": AgentReplies}[kind](randomness)
+    )
 
     def add(account: str) -> None:
         if kind == "stubs":
