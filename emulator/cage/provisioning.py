@@ -211,12 +211,14 @@ def _make_directory(layout: Layout) -> None:
     """Make the directories, and settings by which package managers install into the sandbox's own home, never into the
     host's interpreter."""
     layout.make()
-    for place in (layout.workspace, layout.home, layout.opt):
-        place.chmod(0o755)  # whatever the umask of the emulator is
     pip = layout.home / ".pip"
     pip.mkdir()
-    (pip / "pip.conf").write_text(
-        "[global]\nuser = true\nbreak-system-packages = true\ndisable-pip-version-check = true\n", encoding="utf-8"
-    )
-    (layout.home / ".npmrc").write_text("prefix=${HOME}/.local\n", encoding="utf-8")
-    (layout.home / ".profile").write_text(_PROFILE, encoding="utf-8")
+    for place in (layout.workspace, layout.home, layout.opt, pip):
+        place.chmod(0o755)  # whatever the umask of the emulator is
+    for path, content in (
+        (pip / "pip.conf", "[global]\nuser = true\nbreak-system-packages = true\ndisable-pip-version-check = true\n"),
+        (layout.home / ".npmrc", "prefix=${HOME}/.local\n"),
+        (layout.home / ".profile", _PROFILE),
+    ):
+        path.write_text(content, encoding="utf-8")
+        path.chmod(0o644)

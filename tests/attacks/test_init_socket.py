@@ -63,6 +63,9 @@ DEPTHS = (50, 300, 900, 970, 980, 985, 990, 1000, 5000, 100_000)
 
 SINGLE = {
     "not JSON": 'assert closed(send(frame(b"\\xff\\xfe{")))',
+    "other encodings": """
+for text in (bytes(4), b'{\\0}\\0', b'\\0{\\0}', b'\\xef\\xbb\\xbf{}', bytes(1000), bytes(range(256)) * 100):
+    assert closed(send(frame(text))), text""",
     "not an object": 'assert all(closed(send(frame(text))) for text in (b"1", b"null", b"[]", b"true", b"NaN"))',
     "empty": 'assert closed(send(frame(b"")))',
     "huge number": 'assert closed(send(frame(b"9" * 10_000)))',

@@ -18,6 +18,7 @@ import caged.emulator
 from caged.emulator.cage.git import CloneFailed, Repo, _must
 from caged.emulator.cage.paths import Layout
 from caged.emulator.control.credentials import credentials_masked
+from caged.emulator.control.patterns import TextPattern
 from caged.emulator.control.redaction import LONGEST, Redactor, redact
 from caged.emulator.history import Event
 from caged.emulator.json_values import has_more_values
@@ -274,7 +275,23 @@ def test_eight_times_the_input_takes_about_eight_times_as_long(name: str, act: C
     pytest.fail(f"{name}: {small * 1000:.1f} ms for an eighth, {took * 1000:.1f} ms for all of it")
 
 
+@pytest.mark.parametrize("fragment", ["[a", "[", "[]", "a[!"])
+def test_glob_of_many_brackets_is_compiled_at_once(fragment: str):
+    glob = fragment * 8000
+    assert once(lambda: TextPattern(glob).matches("x")) < 1
+
+
 # --- over the wire
+
+
+@pytest.mark.parametrize("name", ["path", "operation", "method"])
+def test_a_long_pattern_of_a_fault_or_query_is_refused_by_name_and_limit(emulator, name: str):
+    given = {name: "/" + "*a" * 20_000}
+    for act in (lambda: emulator.faults.add(status=500, **given), lambda: emulator.journal.requests(**given)):
+        began = time.perf_counter()
+        with pytest.raises(ValueError, match=f"{name}: has 40,001 characters; at most 1,000 are allowed"):
+            act()
+        assert time.perf_counter() - began < 1
 
 
 @pytest.mark.parametrize("size", [20_000, 60_000, 1_000_000])

@@ -102,6 +102,9 @@ def test_the_emulators_umask_does_not_reach_a_sandbox(tmp_path: Path, level: str
         with served.sandbox() as box:
             assert served.run(box, "umask; sh -c umask; mkdir d; touch f; stat -c %a d f") == "0022\n0022\n755\n644\n"
             assert served.run(box, "stat -c %a /workspace /root") == "755\n755\n"
+            settings = "/root/.profile /root/.npmrc /root/.pip /root/.pip/pip.conf"
+            if level != "process":
+                assert served.run(box, f"stat -c %a {settings}") == "644\n644\n755\n644\n"
             served.client.files.write(box, "/workspace/made/by/api", "x")
             assert served.run(box, "stat -c %a made made/by made/by/api") == "755\n755\n644\n"
     finally:

@@ -101,7 +101,7 @@ def test_leaving_a_flood_early_is_quick_and_ends_the_command(on, emulator, sandb
             await output.close()
         return time.perf_counter() - begun
 
-    assert on(use) < 1.5
+    assert on(use) < 5  # it does not wait for the end of the flood, nor for the handshake of the close
     gone(emulator, sandbox_id)
 
 

@@ -56,7 +56,8 @@ def send(sock: socket.socket, message: Message, fds: Sequence[int] = ()) -> None
 
 def _parse(text: bytes) -> Message:
     try:
-        message = json.loads(text)
+        # Decoded here: json would detect other encodings, whose codecs this interpreter may be unable to import.
+        message = json.loads(text.decode("utf-8"))
     except RecursionError:
         raise ValueError("nested too deeply") from None
     if not isinstance(message, dict):
