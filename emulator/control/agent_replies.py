@@ -158,10 +158,6 @@ class AgentReply(Control):
                 f"{unused[0]}: has no effect beside a function; let the function return Reply(..., {unused[0]}=...)"
             )
 
-    @property
-    def is_unused(self) -> bool:
-        return self.info().is_unused
-
     def info(self) -> ReplyInfo:
         return ReplyInfo(**self._reported(), agent=self.agent, used=self.used)
 

@@ -236,10 +236,6 @@ class Fault(Control):
             and (self.sandbox is None or self.sandbox == sandbox)
         )
 
-    @property
-    def is_unused(self) -> bool:
-        return self.info().is_unused
-
     def info(self) -> FaultInfo:
         return FaultInfo(**self._reported(), seen=self.seen, fired=self.fired)
 

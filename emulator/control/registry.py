@@ -31,6 +31,11 @@ class ControlInfo:
     optional: bool = value("Whether it is not reported when it is never used.")
     described: str = value("The control in one line.")
 
+    @property
+    def is_unused(self) -> bool:
+        """Whether it was never used and is not optional."""
+        raise NotImplementedError
+
 
 @dataclass
 class Control:
@@ -49,7 +54,7 @@ class Control:
     @property
     def is_unused(self) -> bool:
         """Whether it was never used and is to be reported for that."""
-        raise NotImplementedError
+        return self.info().is_unused
 
     def check(self) -> None:
         """Check the options.

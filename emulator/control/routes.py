@@ -64,10 +64,12 @@ def check_reachable(
     if path is not None:
         _check_path(path)
     fitting = [route for route in known if operation is None or fnmatchcase(route.operation, operation)]
-    if path is not None and not any(may_match(path, route.path) for route in fitting):
-        of = "any operation of the API" if operation is None else ", ".join(map(str, fitting[:3]))
-        raise ValueError(f"path: {path!r} does not match the path of {of}")
-    fitting = [route for route in fitting if path is None or may_match(path, route.path)]
+    if path is not None:
+        on_path = [route for route in fitting if may_match(path, route.path)]
+        if not on_path:
+            of = "any operation of the API" if operation is None else ", ".join(map(str, fitting[:3]))
+            raise ValueError(f"path: {path!r} does not match the path of {of}")
+        fitting = on_path
     if method is not None and not any(fnmatchcase(one, method.upper()) for route in fitting for one in _methods(route)):
         raise ValueError(f"method: {method!r} is not the method of {', '.join(map(str, fitting[:3]))}")
     if sandbox is not None and not any(route.is_of_sandbox for route in fitting):

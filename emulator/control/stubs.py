@@ -170,10 +170,6 @@ class Stub(Control):
         return self.times is not None and self.used >= self.times
 
     @property
-    def is_unused(self) -> bool:
-        return self.info().is_unused
-
-    @property
     def reads_stdin(self) -> bool:
         """Whether its decision depends on the program's input."""
         return self.stdin is not None or (self.kind == "program" and self.function is not None)
