@@ -16,13 +16,13 @@ import asyncio
 import functools
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from http import HTTPStatus
 from typing import Any, Callable, Generic, Literal, Optional, TypeVar
 
 from .description import option, options_of
 from .identifiers import IdOrObject
 from .operations import OperationName
+from .patterns import matches_glob
 from .randomness import Randomness
 from .records import value
 from .registry import Control, ControlInfo, Registry
@@ -190,7 +190,7 @@ class Fault(Control):
     def _check_close(self, code: int) -> None:
         if not _is_close_code(code):
             raise ValueError(f"close_socket: {code} cannot be sent; use 1000 to 1003, 1007 to 1014 or 3000 to 4999")
-        if self.operation is not None and not any(fnmatchcase(name, self.operation) for name in SOCKETS):
+        if self.operation is not None and not any(matches_glob(name, self.operation) for name in SOCKETS):
             raise ValueError(f"close_socket: {self.operation} is not a WebSocket; use one of {', '.join(SOCKETS)}")
         if (self.method or "GET").upper() != "GET":
             raise ValueError(f"method: a WebSocket is opened with GET, not {self.method}")
@@ -230,9 +230,9 @@ class Fault(Control):
         """Whether a request matches; it is one of an account to which the fault applies."""
         return (
             (self.close_socket is None or operation in SOCKETS)
-            and (self.operation is None or fnmatchcase(operation, self.operation))
+            and (self.operation is None or matches_glob(operation, self.operation))
             and (self.method is None or method.upper() == self.method.upper())
-            and (self.path is None or fnmatchcase(path, self.path))
+            and (self.path is None or matches_glob(path, self.path))
             and (self.sandbox is None or self.sandbox == sandbox)
         )
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from fnmatch import fnmatchcase
+
+from .patterns import matches_glob
 
 _GLOB = frozenset("*?[")
 #: Longer lists are not printed in full.
@@ -28,7 +29,7 @@ def check_known(option: str, pattern: str, known: Iterable[str], what: str) -> N
         ValueError: None matches; the text suggests similar names.
     """
     names = sorted(set(known))
-    if not any(name == pattern or fnmatchcase(name, pattern) for name in names):
+    if not any(name == pattern or matches_glob(name, pattern) for name in names):
         raise ValueError(f"{option}: {pattern!r} is not {what}{suggestion(pattern, names)}")
 
 

@@ -26,11 +26,14 @@ NEAREST = 5
 _COMPARED, _CHARACTERS = 1000, 300
 
 
-def _with_literal_brackets(glob: str) -> str:
-    """The glob, with each `[` that no `]` follows marked as literal. fnmatch takes it so, too, but searches the whole
-    rest of the pattern for each, which takes seconds for thousands of them."""
+def matches_glob(text: str, glob: str) -> bool:
+    """Whether a text matches a glob with `*`, `?` and `[`, as in fnmatch.
+
+    A `[` that no `]` follows is marked as literal before. fnmatch takes it so, too, but searches the whole rest of the
+    pattern for each, which takes seconds for thousands of them.
+    """
     closed = glob.rfind("]") + 1
-    return glob[:closed] + glob[closed:].replace("[", "[[]")
+    return fnmatchcase(text, glob[:closed] + glob[closed:].replace("[", "[[]"))
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,7 @@ class TextPattern:
     def matches(self, text: str) -> bool:
         if self.regex:
             return re.search(self.text, text) is not None
-        return text.strip() == self.text.strip() or fnmatchcase(text.strip(), _with_literal_brackets(self.text.strip()))
+        return text.strip() == self.text.strip() or matches_glob(text.strip(), self.text.strip())
 
     def __repr__(self) -> str:
         return f"{'regex ' if self.regex else ''}{self.text!r}"

@@ -6,10 +6,10 @@ import functools
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Optional
 
 from .names import check_known
+from .patterns import matches_glob
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT")
 _PARAMETER = re.compile(r"{\w+(?::\w+)?}")
@@ -63,14 +63,16 @@ def check_reachable(
         check_known("method", method.upper(), METHODS, "an HTTP method")
     if path is not None:
         _check_path(path)
-    fitting = [route for route in known if operation is None or fnmatchcase(route.operation, operation)]
+    fitting = [route for route in known if operation is None or matches_glob(route.operation, operation)]
     if path is not None:
         on_path = [route for route in fitting if may_match(path, route.path)]
         if not on_path:
             of = "any operation of the API" if operation is None else ", ".join(map(str, fitting[:3]))
             raise ValueError(f"path: {path!r} does not match the path of {of}")
         fitting = on_path
-    if method is not None and not any(fnmatchcase(one, method.upper()) for route in fitting for one in _methods(route)):
+    if method is not None and not any(
+        matches_glob(one, method.upper()) for route in fitting for one in _methods(route)
+    ):
         raise ValueError(f"method: {method!r} is not the method of {', '.join(map(str, fitting[:3]))}")
     if sandbox is not None and not any(route.is_of_sandbox for route in fitting):
         raise ValueError(f"sandbox: the path names none in {', '.join(map(str, fitting[:3]))}; leave sandbox out")

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import pytest
 
 import caged.emulator
@@ -279,6 +280,13 @@ def test_eight_times_the_input_takes_about_eight_times_as_long(name: str, act: C
 def test_glob_of_many_brackets_is_compiled_at_once(fragment: str):
     glob = fragment * 8000
     assert once(lambda: TextPattern(glob).matches("x")) < 1
+
+
+@pytest.mark.parametrize("query", ["commands?sandbox=", "commands?source=", "prompts?agent=", "events?type="])
+def test_query_of_many_brackets_is_answered_at_once(emulator, query: str):
+    url = f"{emulator.base_url}/_emulator/journal/{query}{'[a' * 8000}"
+    headers = {"Authorization": f"Bearer {emulator.admin_key}"}
+    assert once(lambda: httpx.get(url, headers=headers, trust_env=False, verify=False)) < 1
 
 
 # --- over the wire

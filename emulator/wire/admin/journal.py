@@ -6,13 +6,13 @@ never had) is refused with 400."""
 from __future__ import annotations
 
 from collections.abc import Iterable
-from fnmatch import fnmatchcase
 from typing import Any, Optional, TypeVar, Union
 
 from starlette.responses import Response
 
 from ...control.current_account import ALL_ACCOUNTS
 from ...control.journal import Pages
+from ...control.patterns import matches_glob
 from ...control.queries import CommandQuery, EventQuery, PromptQuery, RequestQuery, parameters_of
 from ...control.records import CommandRecord, EventRecord, PromptRecord, RequestRecord
 from ...control.schema import record_model
@@ -58,7 +58,7 @@ def _answer(call: Call[Any], model: type[Model], found: list[R]) -> Response:
 def _matches(call: Call[Any], name: str, text: str) -> bool:
     """Whether a text matches the glob that the query has under a name, if it has one."""
     pattern = call.query(name)
-    return pattern is None or fnmatchcase(text, pattern)
+    return pattern is None or matches_glob(text, pattern)
 
 
 @operations.call(
@@ -76,7 +76,7 @@ async def requests(call: Call[EmptyBody]) -> Response:
         entry
         for pages in _pages(call)
         for entry in pages.requests
-        if (method is None or fnmatchcase(entry.method.upper(), method.upper()))
+        if (method is None or matches_glob(entry.method.upper(), method.upper()))
         and _matches(call, "path", entry.path)
         and _matches(call, "operation", entry.operation)
         and _matches(call, "sandbox", entry.sandbox)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from fnmatch import fnmatchcase
 from typing import Any, Optional
 from urllib.parse import unquote
 
 from ...control.current_account import ALL_ACCOUNTS
 from ...control.names import check_known, is_glob, suggestion
+from ...control.patterns import matches_glob
 from ...control.routes import Route, check_reachable
 from ...platform import limits
 from ...platform.errors import invalid
@@ -86,7 +86,7 @@ def agents_of(given: str) -> set[str]:
     check_known("agent", given, limits.agent_names(), "an agent")
     if not is_glob(given):
         return {limits.agent_name(given) or given}
-    return {limits.agent_name(name) or name for name in limits.agent_names() if fnmatchcase(name, given)}
+    return {limits.agent_name(name) or name for name in limits.agent_names() if matches_glob(name, given)}
 
 
 def check_sandbox(call: Call[Any], given: Optional[str]) -> None:
