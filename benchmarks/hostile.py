@@ -32,19 +32,30 @@ PAUSE_BOUND, MEMORY_BOUND = 100.0, 3 * (4 * 32 + 128) * 2 + 200.0
 TICK = 0.002
 
 SERVE = """
-import json, sys, threading, asyncio, time
-from caged.emulator import Emulator
+import json, os, sys, threading, asyncio, time
+from caged.emulator.cli.foreground import Foreground
+from caged.emulator.config import EmulatorConfig
 {probe}
-with Emulator() as emulator:
-    longest = [0.0, 0.0]
-    over = threading.Event()
-    probing = asyncio.run_coroutine_threadsafe(probe(longest, over), emulator._loop)
-    print(json.dumps({{"base_url": emulator.base_url, "admin_key": emulator.admin_key}}), flush=True)
+foreground = Foreground(EmulatorConfig.make(port=0), "serve", os.getpid())
+longest = [0.0, 0.0]
+over = threading.Event()
+
+def control():
+    runtime = foreground.runtime
+    print(json.dumps({{"base_url": runtime.base_url, "admin_key": runtime.admin_key}}), flush=True)
     sys.stdin.readline()
     over.set()
     probing.result()
     print(json.dumps(longest), flush=True)
     sys.stdin.readline()
+    runtime.request_stop()
+
+def on_ready():
+    global probing
+    probing = asyncio.run_coroutine_threadsafe(probe(longest, over), asyncio.get_running_loop())
+    threading.Thread(target=control).start()
+
+foreground.run(on_ready)
 """
 IDLE = """
 import json, sys, threading, asyncio, time
