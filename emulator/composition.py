@@ -23,6 +23,7 @@ from .control.faults import Faults
 from .control.journal import Journal
 from .control.randomness import Randomness
 from .control.routes import Route
+from .control.steps import Steps
 from .control.stubs import Stubs
 from .pace import Turns
 from .platform.accounts import Accounts
@@ -91,7 +92,8 @@ def compose(
     """
     store, live, turns = Store(), LiveSandboxes(), Turns()
     signals, background, durability = Signals(), BackgroundTasks(), Durability(state_writer)
-    journal, faults, stubs = Journal(), Faults(randomness, routes), Stubs(randomness)
+    journal, steps = Journal(), Steps(clock)
+    faults, stubs = Faults(randomness, routes), Stubs(randomness)
     agent_replies, callback_errors = AgentReplies(randomness), CallbackErrors(randomness)
     toolchains = Toolchains()
     provisioner = Provisioner(run_dir, zygote, chosen_isolation, toolchains.shell, workers)
@@ -99,14 +101,16 @@ def compose(
     relayed: set[tuple[str, int]] = set()
 
     accounts = Accounts(config, store, clock, randomness)
-    events = Events(store, clock, randomness, journal, turns, signals)
-    recorder = SandboxRecorder(clock, journal, events, callback_errors)
+    events = Events(store, clock, randomness, journal, steps, turns, signals)
+    recorder = SandboxRecorder(clock, journal, events, callback_errors, steps)
     sessions = AgentSessions(store, clock, randomness, signals)
     snapshots = Snapshots(store, clock, live, randomness, files_dir, signals, recorder, background, durability)
 
     command_stubs = CommandStubs(stubs, store, live, workers, recorder)
     file_writes = FileWrites(clock, live, recorder)
-    agent_runs = AgentRuns(clock, live, journal, agent_replies, chosen_isolation, sessions, file_writes, recorder)
+    agent_runs = AgentRuns(
+        clock, live, journal, agent_replies, chosen_isolation, sessions, file_writes, recorder, steps
+    )
     starter = SandboxStarter(
         config,
         live,
@@ -117,7 +121,7 @@ def compose(
         files_dir,
         relayed,
         command_stubs,
-        ShimRequests(stubs, live, command_stubs, agent_runs, recorder),
+        ShimRequests(stubs, live, command_stubs, agent_runs, recorder, steps),
         ProcessLoss(clock, live, recorder, sessions, signals),
         recorder,
         background,
@@ -140,7 +144,7 @@ def compose(
     )
 
     rules, notifications = Rules(randomness), Notifications(store, randomness)
-    alerts = Alerts(store, clock, randomness, rules, notifications)
+    alerts = Alerts(store, clock, randomness, rules, notifications, steps)
     trust = Trust(store, clock, signals, recorder)
     alert_triggers = AlertTriggers(store, clock, signals, background, lifecycle, rules, alerts)
     ports = Ports(config, store, clock, live, chosen_isolation, recorder, background, sandboxes)
@@ -172,6 +176,7 @@ def compose(
         signals=signals,
         durability=durability,
         journal=journal,
+        steps=steps,
         faults=faults,
         stubs=stubs,
         agent_replies=agent_replies,
@@ -194,7 +199,7 @@ def compose(
         sandboxes=sandboxes,
         lifecycle=lifecycle,
         command_stubs=command_stubs,
-        execs=Execs(clock, live, workers, sandboxes, command_stubs, recorder, signals),
+        execs=Execs(live, workers, sandboxes, command_stubs, recorder, signals),
         files=Files(clock, live, sandboxes, file_writes, recorder),
         terminals=Terminals(clock, randomness, live, sandboxes, command_stubs, recorder),
         mcp=McpServer(clock, live, sandboxes, command_stubs, recorder),

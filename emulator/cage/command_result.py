@@ -18,6 +18,7 @@ class CommandResult:
         errors: Standard error, when it was requested separately.
         timed_out: Whether the command was killed because of its time limit.
         signal: The signal that ended it; 0 when it exited by itself.
+        times: Seconds since it was started, and the part of `output`, from 0 to 1, that was printed by then.
     """
 
     output: bytes
@@ -27,6 +28,7 @@ class CommandResult:
     errors: bytes = b""
     timed_out: bool = False
     signal: int = 0
+    times: tuple[tuple[float, float], ...] = ()
 
 
 def not_started(reason: str) -> CommandResult:

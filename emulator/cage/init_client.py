@@ -274,7 +274,8 @@ class InitClient:
                 return not_started(message["error"])
             truncated = any(output.truncated for output in outputs)
             errors, ended_by = b"".join(written[1:]), message.get("signal", 0)
-            return CommandResult(written[0], message["code"], truncated, None, errors, timed_out, ended_by)
+            times = outputs[0].relative_times()
+            return CommandResult(written[0], message["code"], truncated, None, errors, timed_out, ended_by, times)
         finally:
             del self._pending[command]
 

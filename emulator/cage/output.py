@@ -7,8 +7,11 @@ import fcntl
 import os
 import struct
 import termios
+import time
 from typing import Callable
 
+#: Times of one output that are kept, and how much later the next must be, in seconds.
+TIMES, TIMES_APART = 200, 0.01
 #: Bytes of one output that are kept, unless the caller says otherwise.
 OUTPUT_LIMIT = 16 * 1024 * 1024
 
@@ -35,6 +38,9 @@ class Output:
         self._loop.add_reader(fd, self._readable)
         #: Whether there was more than `limit`.
         self.truncated = False
+        #: When there were how many bytes: seconds since this was made, and a number. At least TIMES_APART between two.
+        self.times: list[tuple[float, int]] = []
+        self._begun = time.perf_counter()
 
     def _readable(self) -> None:
         self._read(1 << 18)
@@ -51,8 +57,16 @@ class Output:
             kept = data[: self._limit - self._size]
             self._size += len(kept)
             self._chunks.append(kept)
+            self._note_time()
             self.truncated = self.truncated or len(kept) < len(data)
         return len(data)
+
+    def _note_time(self) -> None:
+        now = time.perf_counter() - self._begun
+        if self.times and (now - self.times[-1][0] < TIMES_APART or len(self.times) == TIMES):
+            self.times[-1] = self.times[-1][0], self._size
+        else:
+            self.times.append((now, self._size))
 
     def finish(self) -> bytes:
         """Return what was written up to now; what is written later is read and dropped."""
@@ -65,6 +79,10 @@ class Output:
         output = b"".join(self._chunks)
         self._chunks.clear()
         return output
+
+    def relative_times(self) -> tuple[tuple[float, float], ...]:
+        """Seconds since this was made, and the part of the output, from 0 to 1, that had been read by then."""
+        return tuple((seconds, size / self._size) for seconds, size in self.times)
 
     def close(self) -> None:
         if self._fd >= 0:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Optional
 
 from .description import option, options_of
+from .steps import KINDS
 
 _SANDBOX = "A sandbox or its id."
 _LAST = "Only the newest so many."
@@ -64,6 +65,17 @@ class EventQuery:
         None,
         "`command`, `file_op`, `llm_call`, `lifecycle`, `network`, `error`, `tool_call`, `desktop` or `other`.",
     )
+    last: Optional[int] = option(None, _LAST, at_least=1)
+
+
+@dataclass
+class StepQuery:
+    """Which steps of the journal are listed."""
+
+    sandbox: Optional[str] = option(None, _SANDBOX)
+    kind: Optional[str] = option(None, f"{', '.join(f'`{kind}`' for kind in KINDS[:-1])} or `{KINDS[-1]}`.")
+    status: Optional[str] = option(None, "`running`, `ok` or `error`.")
+    after: Optional[int] = option(None, "Only those that were added or changed after this revision.", at_least=0)
     last: Optional[int] = option(None, _LAST, at_least=1)
 
 

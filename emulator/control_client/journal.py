@@ -11,6 +11,7 @@ from ..control.identifiers import IdOrObject
 from ..control.operations import OperationName
 from ..control.patterns import NEAREST, Pattern, TextPattern, nearest_lines
 from ..control.records import CommandRecord, CommandSource, EventRecord, PromptRecord, RequestRecord
+from ..control.steps import Step, StepKind, StepStatus
 from ..control.values import check_int, check_str
 from .admin_client import AdminClient
 
@@ -121,6 +122,40 @@ class Journal:
             ValueError, TypeError: An argument is wrong, or names something that does not exist.
         """
         return self._listed("events", EventRecord, {"type": type}, {"sandbox": sandbox}, last, account)
+
+    def steps(
+        self,
+        sandbox: Optional[IdOrObject] = None,
+        *,
+        kind: Optional[StepKind] = None,
+        status: Optional[StepStatus] = None,
+        after: Optional[int] = None,
+        last: Optional[int] = None,
+        account: Optional[IdOrObject] = None,
+    ) -> list[Step]:
+        """List everything that happened as steps that nest, in the order in which they began.
+
+        Args:
+            sandbox: A sandbox or its id.
+            kind: `test`, `call`, `request`, `command`, `prompt`, `file`, `sandbox`, `control`, `alert`, `event` or
+                `error`.
+            status: `running`, `ok` or `error`.
+            after: Only those that were added or changed after this revision.
+            last: Only the newest so many.
+            account: An account or its id; `"*"`: all accounts. The default is the selected account.
+
+        Raises:
+            ValueError, TypeError: An argument is wrong, or names something that does not exist.
+        """
+        for name, text in (("kind", kind), ("status", status)):
+            if text is not None:
+                check_str(name, text)
+        for name, number in (("after", after), ("last", last)):
+            if number is not None:
+                check_int(name, number)
+        query = {"sandbox": sandbox, "kind": kind, "status": status, "after": after, "last": last}
+        answer = self._link.call("GET", "/journal/steps", account=account, query=query)
+        return [Step(**one) for one in answer["steps"]]
 
     def _listed(
         self,

@@ -21,6 +21,7 @@ from ..control.callbacks import CallbackRaised
 from ..control.clock import Clock
 from ..control.journal import TEXT_CHARACTERS, Journal
 from ..control.records import PromptRecord
+from ..control.steps import Steps, set_current
 from ..store import AgentSession, Sandbox
 from . import limits
 from .agent_output import TextOutput, output_for
@@ -58,6 +59,7 @@ class AgentRuns:
         sessions: AgentSessions,
         files: FileWrites,
         recorder: SandboxRecorder,
+        steps: Steps,
     ) -> None:
         self._clock = clock
         self._live = live
@@ -67,6 +69,7 @@ class AgentRuns:
         self._sessions = sessions
         self._files = files
         self._recorder = recorder
+        self._steps = steps
 
     async def answer(self, sandbox: Sandbox, request: dict[str, Any], answer: ShimReply) -> None:
         """Answer the request of an agent's command. One agent at a time in a sandbox; the next waits for its turn."""
@@ -164,6 +167,13 @@ class AgentRuns:
         prompt = replace(prompt, session_id=session.id)
         done = Reply("", NO_EXIT_CODE)
         start = self._clock.stopwatch()
+        step = self._steps.begin(
+            "prompt",
+            f"{prompt.agent}: {redact_for(sandbox, prompt.text, TEXT_CHARACTERS)}",
+            account=sandbox.account_id,
+            sandbox=sandbox.id,
+        )
+        set_current(step)
         try:
             if script is not None and script.function is not None:
                 reply = await self._call(sandbox, prompt, script)
@@ -177,7 +187,9 @@ class AgentRuns:
             done = reply
             return reply.exit_code
         finally:
-            self._record_prompt(sandbox, prompt, done)
+            record = self._record_prompt(sandbox, prompt, done)
+            step.controls = [script.id] if script is not None else []
+            self._steps.finish(step, "ok" if done.exit_code == 0 else "error", **_detail(record, session))
             self._sessions.end(sandbox, session, done.exit_code == 0)
 
     async def _call(self, sandbox: Sandbox, prompt: Prompt, script: AgentReply) -> Reply:
@@ -227,25 +239,37 @@ class AgentRuns:
             "cost_usd": session.llm_cost,
             "exit_code": reply.exit_code,
         }
-        self._recorder.record_event(sandbox, "llm_call", data, milliseconds)
+        self._recorder.record_event(sandbox, "llm_call", data, milliseconds, has_step=True)
 
-    def _record_prompt(self, sandbox: Sandbox, prompt: Prompt, reply: Reply) -> None:
+    def _record_prompt(self, sandbox: Sandbox, prompt: Prompt, reply: Reply) -> PromptRecord:
         """Record the prompt and its reply in the journal."""
-        self._journal.add_prompt(
-            PromptRecord(
-                at=self._clock.timestamp(),
-                account=sandbox.account_id,
-                sandbox=sandbox.id,
-                session=prompt.session_id,
-                agent=prompt.agent,
-                program=prompt.program,
-                prompt=redact_for(sandbox, prompt.text, TEXT_CHARACTERS),
-                arguments=[redact_for(sandbox, word, TEXT_CHARACTERS) for word in prompt.arguments],
-                cwd=prompt.cwd,
-                reply=redact_for(sandbox, reply.whole, TEXT_CHARACTERS),
-                exit_code=reply.exit_code,
-                tokens_in=max(0, reply.tokens_in),
-                tokens_out=max(0, reply.tokens_out),
-                cost_usd=max(0.0, reply.cost_usd),
-            )
+        record = PromptRecord(
+            at=self._clock.timestamp(),
+            account=sandbox.account_id,
+            sandbox=sandbox.id,
+            session=prompt.session_id,
+            agent=prompt.agent,
+            program=prompt.program,
+            prompt=redact_for(sandbox, prompt.text, TEXT_CHARACTERS),
+            arguments=[redact_for(sandbox, word, TEXT_CHARACTERS) for word in prompt.arguments],
+            cwd=prompt.cwd,
+            reply=redact_for(sandbox, reply.whole, TEXT_CHARACTERS),
+            exit_code=reply.exit_code,
+            tokens_in=max(0, reply.tokens_in),
+            tokens_out=max(0, reply.tokens_out),
+            cost_usd=max(0.0, reply.cost_usd),
         )
+        self._journal.add_prompt(record)
+        return record
+
+
+def _detail(record: PromptRecord, session: AgentSession) -> dict[str, Any]:
+    """The detail of a prompt's step."""
+    names = ("agent", "program", "prompt", "arguments", "cwd", "reply", "exit_code", "session")
+    return {
+        **{name: getattr(record, name) for name in names},
+        "model": session.model,
+        "tokens_in": record.tokens_in,
+        "tokens_out": record.tokens_out,
+        "cost_usd": record.cost_usd,
+    }

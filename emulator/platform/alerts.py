@@ -8,6 +8,7 @@ from typing import Optional
 from ..control.clock import Clock
 from ..control.journal import cut
 from ..control.randomness import Randomness
+from ..control.steps import Steps
 from ..store import Account, Alert, Store
 from .errors import not_found
 from .notifications import Notifications
@@ -27,13 +28,20 @@ def page_size(limit: Optional[int]) -> int:
 
 class Alerts:
     def __init__(
-        self, store: Store, clock: Clock, randomness: Randomness, rules: Rules, notifications: Notifications
+        self,
+        store: Store,
+        clock: Clock,
+        randomness: Randomness,
+        rules: Rules,
+        notifications: Notifications,
+        steps: Steps,
     ) -> None:
         self._store = store
         self._clock = clock
         self._randomness = randomness
         self._rules = rules
         self._notifications = notifications
+        self._steps = steps
 
     def fire(
         self,
@@ -72,6 +80,18 @@ class Alerts:
         if len(store.alerts) > MOST:
             del store.alerts[next(iter(store.alerts))]
         self._notifications.create_for(account, alert)
+        self._steps.add(
+            "alert",
+            f"{severity}: {title}",
+            account=account.id,
+            sandbox=sandbox_id,
+            rule=rule_type,
+            severity=severity,
+            message=alert.message,
+            alert=alert.id,
+            session=session_id,
+            meta=alert.meta,
+        )
         return True
 
     def of(self, account: Account) -> list[Alert]:

@@ -11,6 +11,7 @@ from ..control.clock import Clock, rfc3339
 from ..control.journal import Journal
 from ..control.randomness import Randomness
 from ..control.redaction import LONGEST, SPARE, redact
+from ..control.steps import StepKind, Steps
 from ..history import Event, EventLimiter, History
 from ..pace import Pace, Turns
 from ..store import Account, AgentSession, Sandbox, Store
@@ -49,6 +50,8 @@ class EventReport:
     meta: dict[str, str] = field(default_factory=dict)
 
 
+#: The keys of an event's data that name what it is about; the first that is there is in the title of its step.
+_NAMING = ("operation", "tool", "name", "host", "command", "path", "message")
 #: The keys of a model call's payload that are counted.
 _COUNTED = ("cost_usd", "tokens_in", "tokens_out")
 
@@ -91,12 +94,20 @@ class UnknownSubject(Exception):
 
 class Events:
     def __init__(
-        self, store: Store, clock: Clock, randomness: Randomness, journal: Journal, turns: Turns, signals: Signals
+        self,
+        store: Store,
+        clock: Clock,
+        randomness: Randomness,
+        journal: Journal,
+        steps: Steps,
+        turns: Turns,
+        signals: Signals,
     ) -> None:
         self._store = store
         self._clock = clock
         self._randomness = randomness
         self._journal = journal
+        self._steps = steps
         self._turns = turns
         self._signals = signals
         #: By sandbox: its newest session that has ended, and when, moved along when the account's clock is set.
@@ -130,11 +141,14 @@ class Events:
         known, ended = self._ended.get(sandbox.id, ("", 0.0))
         return session if (ended if known == session.id else session.ended_at) >= began else None
 
-    def record(self, sandbox: Sandbox, kind: str, data: dict[str, Any], duration_ms: float = 0.0) -> None:
-        """Record an event of the emulator's own that is just over."""
+    def record(
+        self, sandbox: Sandbox, kind: str, data: dict[str, Any], duration_ms: float = 0.0, has_step: bool = False
+    ) -> None:
+        """Record an event of the emulator's own that is just over. `has_step`: another step shows it."""
         now = self._clock.time()
         session = self._session_during(sandbox, now - duration_ms / 1000)
-        self._add(sandbox.account_id, sandbox, session, sandbox.history, EventReport(kind, now, duration_ms, data))
+        report = EventReport(kind, now, duration_ms, data)
+        self._add(sandbox.account_id, sandbox, session, sandbox.history, report, has_step)
 
     async def ingest(self, account: Account, batch: Sequence[EventReport], warnings: list[str]) -> tuple[int, int]:
         """Record events that a client reports.
@@ -206,6 +220,7 @@ class Events:
         session: Optional[AgentSession],
         history: History,
         report: EventReport,
+        has_step: bool = False,
     ) -> None:
         cleaned = Cleaned(hidden_values(sandbox) if sandbox is not None else ())
         data = cleaned(report.payload)
@@ -228,7 +243,36 @@ class Events:
         if session is not None and sandbox is not None:
             sandbox.history.append(event, report.at, cleaned.weight, limiter)
         self._journal.add_event(event, cleaned.weight)
+        if not has_step:
+            self._add_step(event)
         self._signals.send("event", sandbox=sandbox, event=event)
+
+    def _add_step(self, event: Event) -> None:
+        kind, title = step_of(event)
+        self._steps.add(
+            kind,
+            title,
+            outcome="error" if event.type == "error" else "ok",
+            duration_ms=event.duration_ms,
+            account=event.account_id,
+            sandbox=event.sandbox_id,
+            event=event.type,
+            session=event.session_id,
+            data=event.data,
+        )
+
+
+def step_of(event: Event) -> tuple[StepKind, str]:
+    """The kind and the title of the step that shows an event."""
+    data = event.data if isinstance(event.data, dict) else {}
+    if event.type == "file_op":
+        return "file", f"{data.get('operation', 'file')} {data.get('path', '')}"
+    if event.type == "lifecycle":
+        return "sandbox", str(data.get("message") or data.get("action") or "lifecycle")
+    if event.type == "error":
+        return "error", str(data.get("message") or "error")
+    known = next((data[name] for name in _NAMING if isinstance(data.get(name), str)), "")
+    return "event", f"{event.type} {known}".rstrip()
 
 
 class Cleaned:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import codecs
 import re
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Optional
 
 from ..cage.command_result import CommandResult
 from ..cage.init_client import SandboxGone
-from ..control.clock import Clock
 from ..control.faults import Injection
+from ..control.steps import Step, within
 from ..store import Account, Sandbox
 from ..workers import Workers, checkpoint
 from . import limits
@@ -74,28 +74,40 @@ async def _dying(live: LiveSandbox, injection: Optional[Injection]) -> AsyncIter
 class _Run:
     """One command: what is recorded of it."""
 
-    def __init__(self, clock: Clock, recorder: SandboxRecorder, sandbox: Sandbox, command: str) -> None:
-        self._clock = clock
+    def __init__(self, recorder: SandboxRecorder, sandbox: Sandbox, command: str) -> None:
         self._recorder = recorder
         self._sandbox = sandbox
         self._command = command
-        self._start = clock.stopwatch()
+        self._running = recorder.begin_command(sandbox, command, "exec")
         self.choice = StubChoice()
 
     @property
     def milliseconds(self) -> float:
-        return (self._clock.stopwatch() - self._start) * 1000
+        return self._running.milliseconds
+
+    @property
+    def step(self) -> Step:
+        return self._running.step
 
     def record(
-        self, outcome: str, code: Optional[int] = None, output: Optional[str] = None, truncated: bool = False
+        self,
+        outcome: str,
+        code: Optional[int] = None,
+        output: Optional[str] = None,
+        truncated: bool = False,
+        times: Iterable[tuple[float, float]] = (),
     ) -> None:
         """Record its end in the log, the journal and among the events. `code` is None when it has none."""
         stub = self.choice.stub
-        data: dict[str, Any] = {"command": self._command, "exit_code": code}
-        if code is None:
-            data["error"] = outcome
-        milliseconds = self.milliseconds
-        self._recorder.record_command(self._sandbox, data, milliseconds, output=output, stub=stub, truncated=truncated)
+        self._running.end(
+            code,
+            error=outcome if code is None else "",
+            output=output,
+            printed=output,
+            times=times,
+            stub=stub,
+            truncated=truncated,
+        )
         shown = redact_for(self._sandbox, self._command, limits.LOGGED_COMMAND)
         self._recorder.log(self._sandbox, f"$ {shown} ({outcome}{f', {stub}' if stub else ''})", "command")
 
@@ -103,7 +115,6 @@ class _Run:
 class Execs:
     def __init__(
         self,
-        clock: Clock,
         live: LiveSandboxes,
         workers: Workers,
         sandboxes: Sandboxes,
@@ -111,7 +122,6 @@ class Execs:
         recorder: SandboxRecorder,
         signals: Signals,
     ) -> None:
-        self._clock = clock
         self._live = live
         self._workers = workers
         self._sandboxes = sandboxes
@@ -137,7 +147,6 @@ class Execs:
         live = self._live.of(sandbox)
         if sandbox.status != "running" or live.cage is None:
             return _not_running(sandbox)
-        run = _Run(self._clock, self._recorder, sandbox, command)
         async with self._sandboxes.active(sandbox):
             async with live.workspace_lock:
                 pass  # a snapshot, a restore or a pause in progress comes first
@@ -145,8 +154,10 @@ class Execs:
                 raise not_found("sandbox", sandbox_id)
             if sandbox.status != "running":
                 return _not_running(sandbox)
+            run = _Run(self._recorder, sandbox, command)
             try:
-                result = await self._result(run, live, sandbox, command, injection)
+                with within(run.step):
+                    result = await self._result(run, live, sandbox, command, injection)
             except asyncio.CancelledError:
                 run.record("killed: the client hung up")
                 raise
@@ -172,7 +183,7 @@ class Execs:
         output = await self._decoded(result.output)
         if result.truncated:
             output += f"\n[caged: output cut after {limits.OUTPUT_BYTES // 1024**2} MiB]\n"
-        run.record(f"exit {result.code}, {milliseconds} ms", result.code, output, result.truncated)
+        run.record(f"exit {result.code}, {milliseconds} ms", result.code, output, result.truncated, result.times)
         if result.code:
             self._record_lack_of_memory(live, sandbox, result.output[-4000:])
         return Outcome(output, result.code)

@@ -21,6 +21,7 @@ from ..control.current_account import ALL_ACCOUNTS
 from ..control.faults import Faults
 from ..control.journal import Journal
 from ..control.randomness import Randomness
+from ..control.steps import Steps
 from ..control.stubs import Stubs
 from ..history import History
 from ..pace import Turns
@@ -88,6 +89,7 @@ class Platform:
     durability: Durability
     # The controls of a test.
     journal: Journal
+    steps: Steps
     faults: Faults
     stubs: Stubs
     agent_replies: AgentReplies
@@ -199,6 +201,7 @@ class Platform:
         self.device_logins.allow_sandboxes(account_id, False)
         self.clock.reset(account_id)
         self.journal.clear(None if account_id == ALL_ACCOUNTS else account_id)
+        self.steps.clear(None if account_id == ALL_ACCOUNTS else account_id)
 
     async def delete_account(self, account: Account) -> None:
         """Delete an account with everything in it. Its keys are refused from this call on. Exceptions of a test's
@@ -206,3 +209,4 @@ class Platform:
         self.accounts.remove(account)
         await self.reset(account)
         self.journal.drop(account.id)
+        self.steps.drop(account.id)

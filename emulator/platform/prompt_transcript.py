@@ -154,7 +154,7 @@ class PromptTranscript(Transcript):
         self._output.replace(f"\x1b]777;caged;{name}\x07")
         # The shell's history has what was typed, in place of this.
         remember = f"history -s -- {shlex.quote(line)}; " if self._terminal.edits_lines else ""
-        self._record(line, stub=stub.id)
+        self._record(line, stub.id)
         return f"\x15{remember}printf '\\033]777;caged;%s\\007' {name}; {run}\r"
 
     async def _waits_at_prompt(self) -> bool:
@@ -172,7 +172,18 @@ class PromptTranscript(Transcript):
         return True
 
     def shown(self, text: str) -> str:
-        return self._output.take(text)
+        shown = self._output.take(text)
+        self._note_printed(shown)
+        return shown
+
+    def close(self) -> None:
+        self._finish_output()
+
+    def _record(self, line: str, stub: str = "") -> None:
+        """Record a command at once: its end is not seen."""
+        self._finish_output()
+        self._begin(line)
+        self._end(None, has_exit_code=False, stub=stub)
 
     @property
     def output_patience(self) -> Optional[float]:

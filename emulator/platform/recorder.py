@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import logging
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, Optional, Protocol, Union
 
 from ..control.agent_replies import AgentReply
 from ..control.callbacks import CallbackErrors
 from ..control.clock import Clock
 from ..control.journal import TEXT_CHARACTERS, Journal
-from ..control.records import CommandRecord
+from ..control.records import CommandRecord, CommandSource
+from ..control.redaction import redact
+from ..control.steps import OUTPUT_HEAD, OUTPUT_TAIL, KeptOutput, Step, Steps, StepStatus
 from ..control.stubs import Stub
 from ..store import LogEntry, Sandbox
-from .redaction import redact_for
+from .redaction import hidden_values, redact_for, redacted_end
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +32,9 @@ LOG_LINES, LOG_CHARACTERS = 5000, 8192
 class EventRecorder(Protocol):
     """Records events of sandboxes."""
 
-    def record(self, sandbox: Sandbox, kind: str, data: dict[str, Any], duration_ms: float = 0.0) -> None: ...
+    def record(
+        self, sandbox: Sandbox, kind: str, data: dict[str, Any], duration_ms: float = 0.0, has_step: bool = False
+    ) -> None: ...
 
 
 class SandboxRecorder:
@@ -39,10 +46,12 @@ class SandboxRecorder:
         journal: Journal,
         events: EventRecorder,
         callback_errors: CallbackErrors,
+        steps: Steps,
     ) -> None:
         self._clock = clock
         self._journal = journal
         self._events = events
+        self._steps = steps
         self._callback_errors = callback_errors
 
     def log(self, sandbox: Sandbox, message: str, kind: str = "lifecycle") -> None:
@@ -50,43 +59,92 @@ class SandboxRecorder:
         sandbox.logs.append(LogEntry(self._clock.timestamp(), kind, redact_for(sandbox, message, LOG_CHARACTERS)))
         del sandbox.logs[:-LOG_LINES]
 
-    def record_event(self, sandbox: Sandbox, kind: str, data: dict[str, Any], duration_ms: float = 0.0) -> None:
-        """Record an event that is just over. `kind`: one of docs/contract/wire-contract.md 3.7, e.g. `file_op`."""
-        self._events.record(sandbox, kind, data, duration_ms)
+    def record_event(
+        self, sandbox: Sandbox, kind: str, data: dict[str, Any], duration_ms: float = 0.0, has_step: bool = False
+    ) -> None:
+        """Record an event that is just over.
+
+        Args:
+            kind: One of docs/contract/wire-contract.md 3.7, e.g. `file_op`.
+            has_step: Whether another step shows it.
+        """
+        self._events.record(sandbox, kind, data, duration_ms, has_step)
+
+    def begin_command(self, sandbox: Sandbox, command: str, source: CommandSource) -> RunningCommand:
+        """Note that a command begins. `source`: what runs it."""
+        shown = redact_for(sandbox, command, TEXT_CHARACTERS)
+        step = self._steps.begin(
+            "command", f"$ {shown}", account=sandbox.account_id, sandbox=sandbox.id, command=shown, source=source
+        )
+        return RunningCommand(self, self._clock, sandbox, command, source, step)
 
     def record_command(
         self,
-        sandbox: Sandbox,
+        run: RunningCommand,
         data: dict[str, Any],
-        duration_ms: float,
-        source: str = "exec",
-        output: Optional[str] = None,
-        stub: str = "",
-        truncated: bool = False,
+        milliseconds: float,
+        reason: str,
+        output: Optional[str],
+        printed: Optional[str],
+        times: Iterable[tuple[float, float]],
+        stub: str,
+        truncated: bool,
     ) -> None:
-        """Record a command that was run, or typed into a terminal, as an event and in the journal.
-
-        Args:
-            data: The event's data: `command`, `exit_code` (None when there is none) and more.
-            source: What ran the command: `exec`, `stream`, `terminal`, `mcp` or `build`.
-            output: What it printed, None when that is not known.
-            stub: The id of the stub that answered; empty when the command really ran.
-            truncated: The output was cut at its limit.
-        """
-        self.record_event(sandbox, "command", data, duration_ms)
+        """Record the end of a command, as an event, in the journal and in its step; see `RunningCommand.end`."""
+        sandbox, code = run.sandbox, data.get("exit_code")
+        self._events.record(sandbox, "command", data, milliseconds, has_step=True)
         self._journal.add_command(
             CommandRecord(
                 self._clock.timestamp(),
                 sandbox.account_id,
                 sandbox.id,
-                redact_for(sandbox, data["command"], TEXT_CHARACTERS),
-                data.get("exit_code"),
-                source,
-                round(duration_ms, 3),
+                run.step.detail.get("command", ""),
+                code,
+                run.source,
+                round(milliseconds, 3),
                 None if output is None else redact_for(sandbox, output, OUTPUT_KEPT, mark=False),
                 stub,
                 truncated,
             )
+        )
+        run.step.controls = [stub] if stub else []
+        kept = {} if printed is None else self.kept_output(sandbox, printed).detail(times)
+        if reason:
+            kept["error"] = redact_for(sandbox, reason, OUTPUT_KEPT)
+        status: StepStatus = "error" if reason or code not in (None, 0) else "ok"
+        self._steps.finish(run.step, status, exit_code=code, truncated=truncated, **kept)
+
+    def abandon_command(self, run: RunningCommand, reason: str) -> None:
+        """End the step of a command that did not come to an end. `reason`: why."""
+        self._steps.finish(run.step, "error", error=redact_for(run.sandbox, reason, OUTPUT_KEPT))
+
+    def record_output(self, run: RunningCommand, printed: str, times: Iterable[tuple[float, float]]) -> None:
+        """Add to the step of a command, which is over, what it printed; see `RunningCommand.end`."""
+        self._steps.finish(run.step, run.step.status, **self.kept_output(run.sandbox, printed).detail(times))
+
+    @staticmethod
+    def kept_output(sandbox: Sandbox, text: str) -> KeptOutput:
+        """What a step keeps of a command's output."""
+        if len(text) <= OUTPUT_HEAD + OUTPUT_TAIL:
+            return KeptOutput(len(text), redact_for(sandbox, text, OUTPUT_HEAD + OUTPUT_TAIL, mark=False))
+        hidden = hidden_values(sandbox)
+        head = redact(text, hidden, OUTPUT_HEAD, mark=False)
+        return KeptOutput(len(text), head, redacted_end(text, hidden, OUTPUT_TAIL))
+
+    def record_stubbed_program(self, sandbox: Sandbox, line: str, exit_code: int, output: str, stub: str) -> None:
+        """Record a call of a stubbed program as a step of the command that makes it. `line`: its words."""
+        shown = redact_for(sandbox, line, TEXT_CHARACTERS)
+        self._steps.add(
+            "command",
+            f"$ {shown}",
+            outcome="ok" if exit_code == 0 else "error",
+            account=sandbox.account_id,
+            sandbox=sandbox.id,
+            controls=[stub],
+            command=shown,
+            source="program",
+            exit_code=exit_code,
+            **self.kept_output(sandbox, output).detail(),
         )
 
     def record_lifecycle(
@@ -119,3 +177,87 @@ class SandboxRecorder:
         )
         logger.error("%s: %s failed: %s", sandbox.id, control, recorded.error)
         return recorded.error
+
+
+class RunningCommand:
+    """A command between its begin and its end.
+
+    Attributes:
+        sandbox: Its sandbox.
+        command: The command, with secrets in it.
+        source: What runs it.
+        step: Its step.
+    """
+
+    def __init__(
+        self,
+        recorder: SandboxRecorder,
+        clock: Clock,
+        sandbox: Sandbox,
+        command: str,
+        source: CommandSource,
+        step: Step,
+    ) -> None:
+        self.sandbox = sandbox
+        self.source: CommandSource = source
+        self.step = step
+        self._recorder = recorder
+        self._clock = clock
+        self.command = command
+        self._begun = clock.stopwatch()
+        self._begun_really = time.perf_counter()
+
+    @property
+    def milliseconds(self) -> float:
+        """How long it has run, by the account's clock."""
+        return (self._clock.stopwatch() - self._begun) * 1000
+
+    @property
+    def seconds(self) -> float:
+        """How long ago it began, in real time."""
+        return time.perf_counter() - self._begun_really
+
+    @contextmanager
+    def abandoned_on_error(self) -> Iterator[None]:
+        """When the block raises, end its step with the reason, and record nothing else."""
+        try:
+            yield
+        except BaseException as error:
+            self._recorder.abandon_command(self, str(error) or type(error).__name__)
+            raise
+
+    def end(
+        self,
+        exit_code: Optional[int],
+        *,
+        error: str = "",
+        reason: str = "",
+        output: Optional[str] = None,
+        printed: Optional[str] = None,
+        times: Iterable[tuple[float, float]] = (),
+        stub: str = "",
+        truncated: bool = False,
+        has_exit_code: bool = True,
+        duration_ms: Optional[float] = None,
+        **more: Any,
+    ) -> None:
+        """Record its end.
+
+        Args:
+            exit_code: None when it has none.
+            error: Why it has none, for its event.
+            reason: Why it has none, for its step; by default `error`.
+            output: What it printed, for its record in the journal.
+            printed: What it printed, for its step; None when that is not known.
+            times: Seconds since it began, and the part of `printed`, from 0 to 1, that was printed by then.
+            stub: The id of the stub that answered it.
+            truncated: Whether the output was cut at its limit.
+            has_exit_code: Whether its event has an exit code, which may be null.
+            duration_ms: How long it took; by default the time since it began.
+            more: More data of its event.
+        """
+        data = {"command": self.command, **({"exit_code": exit_code} if has_exit_code else {}), **more}
+        if error:
+            data["error"] = error
+        duration = self.milliseconds if duration_ms is None else duration_ms
+        self._recorder.record_command(self, data, duration, reason or error, output, printed, times, stub, truncated)

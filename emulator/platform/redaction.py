@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from ..control.redaction import redact, without
+from collections.abc import Sequence
+
+from ..control.credentials import credentials_hidden
+from ..control.redaction import SPARE, redact, without
 from ..store import Sandbox
 
 
@@ -23,3 +26,13 @@ def mask(sandbox: Sandbox, text: str) -> str:
 def redact_for(sandbox: Sandbox, text: str, most: int, mark: bool = True) -> str:
     """Return what the journal, a log or an event may show of a text: `redact` with the sandbox's hidden values."""
     return redact(text, hidden_values(sandbox), most, mark)
+
+
+def redacted_end(text: str, hidden: Sequence[str], most: int) -> str:
+    """Return the end of a longer text, at most so many characters of it, redacted.
+
+    A value of which only the end is in the searched part is not found there, so that the beginning of that part is not
+    returned.
+    """
+    piece = text[-(most + SPARE) :].encode("utf-8", "replace").decode("utf-8")
+    return credentials_hidden(without(piece, hidden, "***"))[SPARE:][-most:]

@@ -13,6 +13,7 @@ from ..cage.init_client import SandboxGone
 from ..cage.safe_files import OutsideOfSandbox
 from ..cage.zygote import ZygoteError
 from ..control.clock import Clock
+from ..control.steps import within
 from ..store import Sandbox
 from . import limits
 from .command_stubs import CommandStubs
@@ -107,13 +108,13 @@ class SandboxSetup:
         await self._run_step(sandbox, cage, f"{installer} {names}", f"packages {', '.join(sandbox.packages)}")
 
     async def _run_step(self, sandbox: Sandbox, cage: Cage, command: str, name: str) -> None:
-        start = self._clock.stopwatch()
-        choice = await self._command_stubs.choose(sandbox, command)
-        result = await _bounded(name, choice.run(sandbox, cage, command))
-        milliseconds = (self._clock.stopwatch() - start) * 1000
-        data = {"command": command, "exit_code": result.code}
-        self._recorder.record_command(sandbox, data, milliseconds, "build", stub=choice.stub)
-        output = mask(sandbox, result.output.decode("utf-8", "replace").strip())  # before any cut
+        run = self._recorder.begin_command(sandbox, command, "build")
+        with within(run.step), run.abandoned_on_error():
+            choice = await self._command_stubs.choose(sandbox, command)
+            result = await _bounded(name, choice.run(sandbox, cage, command))
+        text = result.output.decode("utf-8", "replace")
+        run.end(result.code, printed=text, times=result.times, stub=choice.stub)
+        output = mask(sandbox, text.strip())  # before any cut
         if result.code != 0:
             tail = "\n".join(output.splitlines()[-20:])
             raise SetupFailed(f"{name} failed with exit code {result.code}: {result.error or tail}")

@@ -9,6 +9,7 @@ from typing import Any, Optional
 from ..cage.cage import Cage
 from ..cage.shim_rpc import ShimReply
 from ..control.current_account import acting_for
+from ..control.steps import Steps, within
 from ..control.stubs import Output, Question, Stubs
 from ..store import Sandbox
 from .agent_runs import AgentRuns
@@ -31,16 +32,18 @@ class ShimRequests:
         command_stubs: CommandStubs,
         agent_runs: AgentRuns,
         recorder: SandboxRecorder,
+        steps: Steps,
     ) -> None:
         self._stubs = stubs
         self._live = live
         self._command_stubs = command_stubs
         self._agent_runs = agent_runs
         self._recorder = recorder
+        self._steps = steps
 
     async def answer(self, sandbox: Sandbox, request: dict[str, Any], answer: ShimReply) -> None:
         """Answer a request. A failure is logged, and the program prints that the log has the reason."""
-        with acting_for(sandbox.account_id):
+        with acting_for(sandbox.account_id), within(self._steps.running_command(sandbox.id)):
             try:
                 await self._answer(sandbox, request, answer)
             except Exception as error:  # any program inside may send any request
@@ -73,6 +76,7 @@ class ShimRequests:
         stub, output = found
         line = " ".join([question.program, *question.arguments])
         self._recorder.log(sandbox, f"$ {line} (exit {output.exit_code}, {stub.id})", "command")
+        self._recorder.record_stubbed_program(sandbox, line, output.exit_code, output.text, stub.id)
         await _play(answer, output)
 
 

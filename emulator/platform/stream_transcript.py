@@ -58,7 +58,6 @@ class StreamTranscript(Transcript):
         self._before = ""  # typed since the last command
         self._lines = ""  # typed since BEGIN
         self._command = ""
-        self._begun = 0.0
         self._stub = ""
         self._tail = ""  # of what was shown
 
@@ -95,7 +94,8 @@ class StreamTranscript(Transcript):
         lines, rest, held = self._lines[:start], self._lines[start:], self.state == "held"
         self._move("end")
         self._lines, self._command, self._stub = "", lines.strip("\n"), ""
-        self._begun = self._clock.stopwatch()
+        if self._command:
+            self._begin(self._command)
         return await self._stubbed(lines) + rest if held else text
 
     async def _stubbed(self, lines: str) -> str:
@@ -126,6 +126,8 @@ class StreamTranscript(Transcript):
     # --- shown
 
     def shown(self, text: str) -> str:
+        if self.state == "running":
+            self._note_printed(text)
         if self.state == "running" and self._command:
             self._tail = self._tail[-stream_markers.LONGEST :] + text
             for found in stream_markers.EXIT.finditer(self._tail):
@@ -142,6 +144,6 @@ class StreamTranscript(Transcript):
         self._move("close")
 
     def _record_end(self, exit_code: Optional[int]) -> None:
-        milliseconds = (self._clock.stopwatch() - self._begun) * 1000
-        self._record(self._command, {"exit_code": exit_code}, milliseconds, self._stub)
+        self._end(exit_code, has_exit_code=True, stub=self._stub)
+        self._finish_output()
         self._command = ""

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Optional
+from typing import Any, Optional
 
 from ..control.clock import Clock
+from ..control.records import CommandSource
+from ..control.steps import PIECES
 from ..store import Sandbox
 from . import limits
-from .recorder import SandboxRecorder
+from .recorder import RunningCommand, SandboxRecorder
 from .redaction import redact_for
+
+#: Characters of what a terminal shows after one command that are kept.
+PRINTED_CHARACTERS = 1024**2
 
 
 class Transcript:
@@ -19,12 +24,17 @@ class Transcript:
         source: The commands' `source` in the journal.
     """
 
-    source = "terminal"
+    source: CommandSource = "terminal"
 
     def __init__(self, clock: Clock, recorder: SandboxRecorder, sandbox: Sandbox) -> None:
         self._clock = clock
         self._recorder = recorder
         self._sandbox = sandbox
+        #: The command that was typed last, and what was shown since then, with its times.
+        self._run: Optional[RunningCommand] = None
+        self._printed: list[str] = []
+        self._printed_size = 0
+        self._times: list[tuple[float, int]] = []
 
     async def typed(self, text: str) -> tuple[str, str]:
         """Take what the client has typed. Return what the client is shown at once (shells show what is typed
@@ -56,13 +66,35 @@ class Transcript:
     def close(self) -> None:
         """Record what is left: the terminal is closed."""
 
-    def _record(
-        self, command: str, more: Optional[dict[str, object]] = None, milliseconds: float = 0.0, stub: str = ""
-    ) -> None:
-        """`more`: with an `exit_code`, None when there is none, where the end of the command was seen."""
-        data = {"command": command, "source": self.source, **(more or {})}
-        self._recorder.record_command(self._sandbox, data, milliseconds, self.source, stub=stub)
-        shown = redact_for(self._sandbox, command, limits.LOGGED_COMMAND)
-        code = more.get("exit_code") if more else None
-        outcome = "terminal" if not more else "no exit code" if code is None else f"exit {code}"
+    def _begin(self, command: str) -> None:
+        """Note that a command begins."""
+        if self._run is not None:
+            self._recorder.abandon_command(self._run, "its end was not seen: the next command was typed before")
+        self._run = self._recorder.begin_command(self._sandbox, command, self.source)
+        self._printed, self._printed_size, self._times = [], 0, []
+
+    def _note_printed(self, text: str) -> None:
+        """Keep what the terminal shows after a command has begun."""
+        if self._run is not None and text and self._printed_size < PRINTED_CHARACTERS:
+            self._printed.append(text)
+            self._printed_size += len(text)
+            if len(self._times) < PIECES:
+                self._times.append((self._run.seconds, self._printed_size))
+
+    def _end(self, exit_code: Optional[int], has_exit_code: bool, stub: str = "") -> None:
+        """Record the end of the command. `has_exit_code`: whether its end was seen."""
+        run = self._run
+        if run is None:
+            return
+        duration: dict[str, Any] = {} if has_exit_code else {"duration_ms": 0.0}
+        run.end(exit_code, has_exit_code=has_exit_code, stub=stub, source=self.source, **duration)
+        shown = redact_for(self._sandbox, run.command, limits.LOGGED_COMMAND)
+        outcome = "terminal" if not has_exit_code else "no exit code" if exit_code is None else f"exit {exit_code}"
         self._recorder.log(self._sandbox, f"$ {shown} ({outcome})", "command")
+
+    def _finish_output(self) -> None:
+        """Add what was printed to the command's step: nothing more of it is shown."""
+        run, self._run = self._run, None
+        if run is not None and self._printed:
+            times = [(seconds, size / self._printed_size) for seconds, size in self._times]
+            self._recorder.record_output(run, "".join(self._printed), times)

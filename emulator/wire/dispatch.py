@@ -16,10 +16,11 @@ from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocketDisconnect
 
 from ..control.current_account import act_for
+from ..control.steps import set_current
 from ..platform.platform import Platform
 from .fault_injection.socket_effects import HandshakeBroken
 from .operation import Operation
-from .request_path import authenticate, inject_fault, journal, limit_rate, parse
+from .request_path import authenticate, inject_fault, journal, limit_rate, parse, record_control, record_step
 from .request_path.add_headers import add_headers
 from .request_path.check_scope import check_scope
 from .request_path.commit import commit
@@ -57,11 +58,13 @@ ADMIN_REQUEST: Sequence[HttpStep] = (
     authenticate.select_account,
     read_body,
     parse.parse_strictly,
+    record_control.begin,
     run,
 )
 ADMIN_RESPONSE: Sequence[HttpStep] = (
     add_headers,
     commit,
+    record_control.finish,
 )
 
 #: The handshake of a WebSocket of the platform's API.
@@ -92,6 +95,7 @@ class Dispatcher:
         request = Request(scope, receive)
         operation = self._operations["GET" if request.method == "HEAD" else request.method]
         act_for("")  # a pipelined request runs in the context of the one before
+        set_current(None)
         exchange = HttpExchange(self._platform, request, operation)
         try:
             response = await respond(exchange)
@@ -127,6 +131,7 @@ class SocketDispatcher:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         act_for("")  # the handshake may be pipelined after a request
+        set_current(None)
         exchange = SocketExchange(self._platform, scope, receive, send, self._operation)
         exchange.record.status = 101
         try:
@@ -146,6 +151,7 @@ class SocketDispatcher:
             if exchange.call is not None:
                 exchange.call.end()
             exchange.record.duration_ms = exchange.elapsed_ms
+            record_step.finish_socket(exchange)
 
     async def _deny(self, exchange: SocketExchange, response: Response) -> None:
         exchange.record.status = response.status_code

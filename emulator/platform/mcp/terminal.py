@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Optional
 
 from ...cage.command_result import CommandResult
+from ...control.steps import within
 from .. import limits
 from ..command_stubs import StubChoice
 from ..redaction import redact_for
@@ -37,11 +38,12 @@ async def _exec(context: Context, arguments: dict[str, Any]) -> Outcome:
     command, seconds = arguments["command"], arguments.get("timeout", 0)
     if seconds <= 0:
         seconds = DEFAULT_SECONDS
-    sandbox, start = context.sandbox, context.clock.stopwatch()
-    outcome, code, choice = "killed: the client hung up", None, StubChoice()
+    sandbox, run = context.sandbox, context.recorder.begin_command(context.sandbox, command, "mcp")
+    outcome, code, choice, result = "killed: the client hung up", None, StubChoice(), None
     try:
-        choice = await context.command_stubs.choose(sandbox, command)
-        result = await choice.run(sandbox, context.cage, command, TEXT_BYTES, True, seconds, posix=True)
+        with within(run.step):
+            choice = await context.command_stubs.choose(sandbox, command)
+            result = await choice.run(sandbox, context.cage, command, TEXT_BYTES, True, seconds, posix=True)
         if result.error is not None:
             outcome = f"not started: {result.error}"
             raise ToolError(choice.not_started(result.error))
@@ -50,11 +52,17 @@ async def _exec(context: Context, arguments: dict[str, Any]) -> Outcome:
     finally:
         shown = redact_for(sandbox, command, limits.LOGGED_COMMAND)
         context.recorder.log(sandbox, f"$ {shown} (mcp, {outcome})", "command")
-        milliseconds = (context.clock.stopwatch() - start) * 1000
-        data = {"command": command, "exit_code": code, "source": "mcp"}
-        context.recorder.record_command(sandbox, data, milliseconds, "mcp", stub=choice.stub)
-    output, errors = result.output.decode("utf-8", "replace"), result.errors.decode("utf-8", "replace")
+        output, errors = _texts(result)
+        reason = outcome if code is None else ""
+        run.end(code, reason=reason, printed=output + errors, stub=choice.stub, source="mcp")
     return Outcome(report(output, errors, failed, result.truncated), is_error=bool(failed))
+
+
+def _texts(result: Optional[CommandResult]) -> tuple[str, str]:
+    """Standard output and standard error."""
+    if result is None:
+        return "", ""
+    return result.output.decode("utf-8", "replace"), result.errors.decode("utf-8", "replace")
 
 
 def failure(result: CommandResult) -> str:

@@ -21,6 +21,7 @@ from . import (
     sandboxes,
     scenario,
     status,
+    steps,
     transfer,
 )
 
@@ -35,6 +36,7 @@ def operations_for(all_operations: Callable[[], Iterable[Operation]]) -> list[Op
         *agents.operations,
         *callbacks.operations,
         *journal.operations,
+        *steps.operations,
         *accounts.operations,
         *inventory.operations,
         *sandboxes.operations,

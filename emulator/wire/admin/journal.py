@@ -176,4 +176,5 @@ async def counts(call: Call[EmptyBody]) -> Response:
 async def clear(call: Call[EmptyBody]) -> Response:
     """Remove all entries."""
     call.platform.journal.clear(_account(call))
+    call.platform.steps.clear(_account(call))
     return no_content()

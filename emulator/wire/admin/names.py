@@ -22,8 +22,8 @@ _SANDBOX_IN_PATH = re.compile("/v1/(?:trust/)?sandboxes/([^/]+)")
 SOURCES = ("exec", "stream", "terminal", "mcp", "build")
 
 
-def check_query(call: Call[Any]) -> None:
-    """Check every query parameter of a call that looks into the journal.
+def check_query(call: Call[Any], statuses: bool = True) -> None:
+    """Check every query parameter of a call that looks into the journal. `statuses`: whether `status` is of HTTP.
 
     Raises:
         ApiError: 400, for a name that does not exist or a value that nothing can have.
@@ -31,7 +31,8 @@ def check_query(call: Call[Any]) -> None:
     try:
         _check("source", call, lambda given: check_known("source", given, SOURCES, "a source of commands"))
         _check("type", call, lambda given: check_known("type", given, (*TYPES, OTHER), "a type of events"))
-        _check("status", call, _check_status)
+        if statuses:
+            _check("status", call, _check_status)
         _check("agent", call, agents_of)
         _check("sandbox", call, lambda given: check_sandbox(call, given))
     except ValueError as error:

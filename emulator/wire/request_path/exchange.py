@@ -14,6 +14,7 @@ from starlette.websockets import WebSocket
 
 from ...control.faults import Injection
 from ...control.records import RequestRecord
+from ...control.steps import Step
 from ...platform.platform import Platform
 from ...store import Account, Key, Sandbox
 from ..operation import Body, Operation
@@ -33,6 +34,7 @@ class Exchange:
         key: The API key, or the key of a dashboard session. None for a call without one.
         rate_window: For the response's headers: limit, remaining requests, reset in seconds since the epoch.
         injection: The fault that the request has taken.
+        step: The request's step, from `journal.begin` on.
         response: Set by the handler that ends the path. For a WebSocket: the response in place of a handshake.
     """
 
@@ -44,6 +46,7 @@ class Exchange:
         self.account = UNAUTHENTICATED
         self.key: Optional[Key] = None
         self.injection: Optional[Injection] = None
+        self.step: Optional[Step] = None
         self.response: Optional[Response] = None
         self._started = time.perf_counter()
 

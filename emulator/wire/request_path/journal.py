@@ -5,6 +5,7 @@ from __future__ import annotations
 from ...platform.errors import ApiError
 from ..bodies import parse_body
 from ..operation import Body
+from . import record_step
 from .exchange import Exchange, HttpExchange
 
 
@@ -12,12 +13,14 @@ async def begin(exchange: Exchange) -> None:
     """Add the request to the journal, before anything can end it."""
     exchange.record.at = exchange.platform.clock.timestamp()
     exchange.platform.journal.add(exchange.record)
+    record_step.begin(exchange)
 
 
 def assign(exchange: Exchange) -> None:
     """Record which account the request belongs to, and the time that the account's clock shows."""
     platform = exchange.platform
     platform.journal.assign(exchange.record, exchange.account.id, platform.clock.timestamp())
+    record_step.assign(exchange)
 
 
 async def finish(exchange: HttpExchange) -> None:
@@ -27,6 +30,7 @@ async def finish(exchange: HttpExchange) -> None:
     exchange.record.duration_ms = exchange.elapsed_ms
     response_body = getattr(exchange.response, "body", b"")
     exchange.platform.journal.finish(exchange.record, _request_body(exchange), response_body)
+    record_step.finish(exchange)
 
 
 def _request_body(exchange: HttpExchange) -> bytes:

@@ -1,0 +1,135 @@
+"""/_emulator/journal/steps: everything that happened, as one list that nests, and as it happens."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import ExitStack
+from dataclasses import asdict
+from typing import Any, Optional
+
+from starlette.responses import Response, StreamingResponse
+
+from ...control.current_account import ALL_ACCOUNTS
+from ...control.names import check_known
+from ...control.patterns import matches_glob
+from ...control.queries import StepQuery, parameters_of
+from ...control.schema import record_model
+from ...control.steps import FORMAT, KINDS, STATUSES, Step, StepLog
+from ...platform.errors import invalid
+from ..operation import Call, EmptyBody, Model, json_reply
+from .controls import last_of, refusing
+from .names import check_query
+from .operations import Admin
+
+operations = Admin()
+StepOut = record_model("StepOut", Step, Model)
+#: Seconds without a step after which a stream sends a comment, so that both ends see a lost connection.
+HEARTBEAT_SECONDS = 15.0
+#: Steps that may wait for a client that reads slowly. Then its stream ends; it comes back with the revision it has.
+WAITING_STEPS = 2000
+
+
+class StepsOut(Model):
+    """Steps, oldest first."""
+
+    format: int
+    #: Ask for what comes after it by `after`. 0 for all accounts: each has its own revisions.
+    revision: int
+    #: How many were dropped, because there were more than are kept.
+    dropped: int
+    steps: list[StepOut]  # type: ignore[valid-type]
+
+
+def _logs(call: Call[Any]) -> list[StepLog]:
+    account = call.account.id
+    return list(call.platform.steps.known(None if account == ALL_ACCOUNTS else account))
+
+
+def _check(call: Call[Any]) -> None:
+    with refusing():
+        for name, known in (("kind", KINDS), ("status", STATUSES)):
+            given = call.query(name)
+            if given is not None:
+                check_known(name, given, known, f"a {name} of steps")
+    after = call.query_int("after")
+    if after is not None and after < 0:
+        raise invalid("after: must be at least 0; leave it out for all")
+    check_query(call, statuses=False)
+
+
+def _matches(call: Call[Any], step: Step) -> bool:
+    sandbox, after = call.query("sandbox"), call.query_int("after")
+    return (
+        call.query("kind") in (None, step.kind)
+        and call.query("status") in (None, step.status)
+        and (sandbox is None or matches_glob(step.sandbox, sandbox))
+        and (after is None or step.revision > after)
+    )
+
+
+@operations.call("GET", "/journal/steps", "journal.steps", reply=StepsOut, query=parameters_of(StepQuery))
+async def list_steps(call: Call[EmptyBody]) -> Response:
+    """All kinds of entries of the journal as steps, in the order in which they began. `sandbox` is a glob."""
+    _check(call)
+    logs = _logs(call)
+    found = [step for log in logs for step in log if _matches(call, step)]
+    found.sort(key=lambda step: step.start)
+    revision = 0 if call.account.id == ALL_ACCOUNTS else max(log.revision for log in logs)
+    dropped = sum(log.dropped for log in logs)
+    steps = [StepOut(**asdict(step)) for step in last_of(call, found)]
+    return json_reply(StepsOut(format=FORMAT, revision=revision, dropped=dropped, steps=steps))
+
+
+@operations.call(
+    "GET",
+    "/journal/steps/stream",
+    "journal.steps.stream",
+    media="text/event-stream",
+    query=parameters_of(StepQuery),
+)
+async def stream_steps(call: Call[EmptyBody]) -> Response:
+    """Server-sent events: each step that is added or changed, with the step as JSON and its revision as the id, after
+    those that there are. A client that was disconnected sends the last id that it has as `Last-Event-ID`."""
+    if call.account.id == ALL_ACCOUNTS:
+        raise invalid("account: a stream is of one account, because revisions are; name its id")
+    _check(call)
+    return StreamingResponse(_events(call), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+
+
+async def _events(call: Call[Any]) -> AsyncIterator[bytes]:
+    log = call.platform.steps.of(call.account.id)
+    changed: dict[str, Step] = {}
+    wake = asyncio.Event()
+
+    def note(step: Step) -> None:
+        if _matches(call, step):
+            changed.pop(step.id, None)
+            changed[step.id] = step
+            wake.set()
+
+    with ExitStack() as stack:
+        stack.enter_context(log.listening(note))
+        since = _last_event_id(call)
+        for step in sorted(log, key=lambda step: step.revision):
+            if step.revision > since:
+                note(step)
+        yield b"retry: 500\n\n"
+        while len(changed) <= WAITING_STEPS or len(changed) <= len(log):
+            while changed:
+                yield _event(changed.pop(next(iter(changed))))
+            wake.clear()
+            try:
+                await asyncio.wait_for(wake.wait(), HEARTBEAT_SECONDS)
+            except asyncio.TimeoutError:
+                yield b": nothing new\n\n"
+
+
+def _last_event_id(call: Call[Any]) -> int:
+    given: Optional[str] = call.request.headers.get("last-event-id")
+    return int(given) if given and given.isdigit() else 0
+
+
+def _event(step: Step) -> bytes:
+    return f"id: {step.revision}\ndata: {json.dumps(asdict(step), ensure_ascii=False)}\n\n".encode()

@@ -1,0 +1,74 @@
+"""Record a call that changes a control, such as a fault or the clock, as a step."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from ...control.credentials import credentials_masked
+from ...control.current_account import ALL_ACCOUNTS
+from ...control.steps import set_current
+from .exchange import HttpExchange
+
+#: Calls that only look, or whose body is not JSON.
+_NOT_RECORDED = ("emulator.import", "emulator.journal.clear")
+#: Bytes of a body that are recorded.
+BODY_BYTES = 16 * 1024
+
+
+async def begin(exchange: HttpExchange) -> None:
+    """Begin the step of a call that changes something. It belongs to the account that the call names; a call for all
+    accounts belongs to none."""
+    served = exchange.served
+    if exchange.is_read or served.name in _NOT_RECORDED:
+        return
+    account = exchange.account.id
+    exchange.step = exchange.platform.steps.begin(
+        "control",
+        _title(exchange),
+        account="" if account == ALL_ACCOUNTS else account,
+        parent="",
+        operation=served.name,
+        path=exchange.record.path,
+        body=_body(exchange),
+        all_accounts=account == ALL_ACCOUNTS,
+    )
+    set_current(exchange.step)
+
+
+async def finish(exchange: HttpExchange) -> None:
+    """End the step with the status of the answer, and with the id of the control that was added."""
+    step, response = exchange.step, exchange.response
+    if step is None or response is None:
+        return
+    failed = response.status_code >= 400
+    added = "" if failed else _added(getattr(response, "body", b""))
+    step.controls = [added] if added and exchange.request.method == "POST" else []
+    exchange.platform.steps.finish(step, "error" if failed else "ok", status=response.status_code)
+
+
+def _title(exchange: HttpExchange) -> str:
+    """The operation in words, with the id that the path names: `faults remove fault_ab12`."""
+    name = exchange.served.name.partition(".")[2].replace(".", " ").replace("_", " ")
+    return f"{name} {exchange.id_in_path}".strip()
+
+
+def _body(exchange: HttpExchange) -> Any:
+    """The body, redacted; an empty text where there is none, or where it is too long."""
+    raw = exchange.raw_body
+    if not raw or len(raw) > BODY_BYTES:
+        return "" if not raw else f"({len(raw)} bytes)"
+    hidden = exchange.platform.journal.of(exchange.account.id).hidden
+    try:
+        return json.loads(credentials_masked(hidden.masked(raw)))
+    except ValueError:
+        return ""
+
+
+def _added(body: bytes) -> str:
+    if not body.startswith(b"{"):
+        return ""
+    try:
+        return str(json.loads(body).get("id", ""))
+    except ValueError:
+        return ""
