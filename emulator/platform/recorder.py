@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, Optional, Protocol, Union
+from typing import Any, Optional, Protocol, Union, cast
 
 from ..control.agent_replies import AgentReply
 from ..control.callbacks import CallbackErrors
@@ -120,7 +120,8 @@ class SandboxRecorder:
 
     def record_output(self, run: RunningCommand, printed: str, times: Iterable[tuple[float, float]]) -> None:
         """Add to the step of a command, which is over, what it printed; see `RunningCommand.end`."""
-        self._steps.finish(run.step, run.step.status, **self.kept_output(run.sandbox, printed).detail(times))
+        status = cast(StepStatus, run.step.status)
+        self._steps.finish(run.step, status, **self.kept_output(run.sandbox, printed).detail(times))
 
     @staticmethod
     def kept_output(sandbox: Sandbox, text: str) -> KeptOutput:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 from types import SimpleNamespace
 from typing import Any, Optional, get_args
 
 import pytest
 
+from caged.emulator.control.callbacks import CallbackErrors
+from caged.emulator.control.clock import Clock
+from caged.emulator.control.journal import Journal
+from caged.emulator.control.randomness import Randomness
+from caged.emulator.control.steps import Steps
 from caged.emulator.platform import prompt_transcript, stream_transcript
 from caged.emulator.platform.prompt_transcript import StubbedOutput
+from caged.emulator.platform.recorder import SandboxRecorder
 from caged.emulator.platform.stream_transcript import StreamTranscript
 
 NUMBER = "0123456789abcdef"
@@ -53,16 +58,19 @@ class Stream:
     """A transcript of a streaming client, and what it has recorded."""
 
     def __init__(self, stubs: Optional[Stubs] = None) -> None:
-        self.recorded: list[tuple[str, Optional[int], str]] = []
-        clock = SimpleNamespace(stopwatch=itertools.count().__next__)
-        recorder = SimpleNamespace(record_command=self._record, log=lambda *_: None)
+        clock = Clock()
+        self._journal, self.steps = Journal(), Steps(clock)
+        events = SimpleNamespace(record=lambda *_, **__: None)
+        recorder = SandboxRecorder(clock, self._journal, events, CallbackErrors(Randomness(None)), self.steps)
         live = SimpleNamespace(of=lambda _sandbox: SimpleNamespace(cage=object()))
-        sandbox = SimpleNamespace(id="cage_1", env={}, secrets=[], repo=None)
+        sandbox = SimpleNamespace(id="cage_1", account_id="acct_1", env={}, secrets=[], repo=None, logs=[])
         self.transcript = StreamTranscript(clock, live, recorder, stubs or Stubs(), sandbox)  # type: ignore[arg-type]
 
-    def _record(self, _sandbox: Any, data: dict[str, Any], _ms: float, source: str, stub: str) -> None:
-        assert source == "stream"
-        self.recorded.append((data["command"], data["exit_code"], stub))
+    @property
+    def recorded(self) -> list[tuple[str, Optional[int], str]]:
+        commands = list(self._journal.of("acct_1").commands)
+        assert {one.source for one in commands} <= {"stream"}
+        return [(one.command, one.exit_code, one.stub) for one in commands]
 
     @property
     def state(self) -> str:
