@@ -252,7 +252,7 @@ class AgentRuns:
             program=prompt.program,
             prompt=redact_for(sandbox, prompt.text, TEXT_CHARACTERS),
             arguments=[redact_for(sandbox, word, TEXT_CHARACTERS) for word in prompt.arguments],
-            cwd=prompt.cwd,
+            cwd=redact_for(sandbox, prompt.cwd, TEXT_CHARACTERS),
             reply=redact_for(sandbox, reply.whole, TEXT_CHARACTERS),
             exit_code=reply.exit_code,
             tokens_in=max(0, reply.tokens_in),

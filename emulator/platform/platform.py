@@ -164,6 +164,7 @@ class Platform:
         else:
             await self.lifecycle.destroy_all()
         await self.background.finish(BACKGROUND_LIMIT)
+        self.steps.close()  # streams of steps never end by themselves
         await self.zygote.stop()
 
     async def reset(self, account: Account) -> None:

@@ -118,19 +118,28 @@ class SandboxRecorder:
         """End the step of a command that did not come to an end. `reason`: why."""
         self._steps.finish(run.step, "error", error=redact_for(run.sandbox, reason, OUTPUT_KEPT))
 
-    def record_output(self, run: RunningCommand, printed: str, times: Iterable[tuple[float, float]]) -> None:
-        """Add to the step of a command, which is over, what it printed; see `RunningCommand.end`."""
+    def record_output(
+        self, run: RunningCommand, printed: str, length: int, times: Iterable[tuple[float, float]]
+    ) -> None:
+        """Add to the step of a command, which is over, what it printed.
+
+        Args:
+            printed: Its beginning and its end; between them something may be missing.
+            length: Characters of all of it.
+            times: As of `RunningCommand.end`.
+        """
         status = cast(StepStatus, run.step.status)
-        self._steps.finish(run.step, status, **self.kept_output(run.sandbox, printed).detail(times))
+        self._steps.finish(run.step, status, **self.kept_output(run.sandbox, printed, length).detail(times))
 
     @staticmethod
-    def kept_output(sandbox: Sandbox, text: str) -> KeptOutput:
-        """What a step keeps of a command's output."""
-        if len(text) <= OUTPUT_HEAD + OUTPUT_TAIL:
-            return KeptOutput(len(text), redact_for(sandbox, text, OUTPUT_HEAD + OUTPUT_TAIL, mark=False))
+    def kept_output(sandbox: Sandbox, text: str, length: Optional[int] = None) -> KeptOutput:
+        """What a step keeps of a command's output. `length`: its characters, where there are more than in `text`."""
+        length = len(text) if length is None else length
+        if length <= OUTPUT_HEAD + OUTPUT_TAIL:
+            return KeptOutput(length, redact_for(sandbox, text, OUTPUT_HEAD + OUTPUT_TAIL, mark=False))
         hidden = hidden_values(sandbox)
         head = redact(text, hidden, OUTPUT_HEAD, mark=False)
-        return KeptOutput(len(text), head, redacted_end(text, hidden, OUTPUT_TAIL))
+        return KeptOutput(length, head, redacted_end(text, hidden, OUTPUT_TAIL))
 
     def record_stubbed_program(self, sandbox: Sandbox, line: str, exit_code: int, output: str, stub: str) -> None:
         """Record a call of a stubbed program as a step of the command that makes it. `line`: its words."""
