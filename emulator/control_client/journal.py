@@ -14,7 +14,7 @@ from ..control.operations import OperationName
 from ..control.patterns import NEAREST, Pattern, TextPattern, nearest_lines
 from ..control.records import CommandRecord, CommandSource, EventRecord, PromptRecord, RequestRecord
 from ..control.steps import Step, StepKind, StepStatus
-from ..control.values import check_int, check_number, check_str
+from ..control.values import check_bool, check_int, check_number, check_str
 from .admin_client import AdminClient
 
 R = TypeVar("R")
@@ -190,6 +190,20 @@ class Journal:
         query = {"sandbox": sandbox, "kind": kind, "status": status, "after": after, "wait": wait}
         lines = self._link.lines("/journal/steps/stream", account=account, query=query)
         return _steps_in(lines)
+
+    def record_file_changes(self, enabled: bool = True, *, account: Optional[IdOrObject] = None) -> None:
+        """Record in the steps of commands, agents' prompts and restores which files of /workspace they have changed, as
+        `changes` in the step's detail. It is off by default; a reset of the account switches it off again.
+
+        Args:
+            enabled: False switches it off.
+            account: An account or its id; `"*"`: all accounts. The default is the selected account.
+
+        Raises:
+            TypeError: `enabled` is not a bool.
+        """
+        check_bool("enabled", enabled)
+        self._link.call("PUT", "/journal/file-changes", {"enabled": enabled}, account=account)
 
     def _listed(
         self,

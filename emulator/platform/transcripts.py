@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, Optional
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Optional
 
 from ..control.clock import Clock
 from ..control.records import CommandSource
@@ -12,6 +13,9 @@ from ..store import Sandbox
 from . import limits
 from .recorder import RunningCommand, SandboxRecorder
 from .redaction import redact_for
+
+if TYPE_CHECKING:
+    from ..cage.file_changes import Look
 
 #: Characters of what a terminal shows after one command that are kept: of its beginning, and of its end.
 PRINTED_CHARACTERS = 128 * 1024
@@ -34,6 +38,7 @@ class Transcript:
         #: The command that was typed last, and what was shown since then, with its times.
         self._run: Optional[RunningCommand] = None
         self._printed = _Printed()
+        self._files_before: Optional[Look] = None
 
     async def typed(self, text: str) -> tuple[str, str]:
         """Take what the client has typed. Return what the client is shown at once (shells show what is typed
@@ -70,12 +75,19 @@ class Transcript:
         if self._run is not None:
             self._recorder.abandon_command(self._run, "its end was not seen: the next command was typed before")
         self._run = self._recorder.begin_command(self._sandbox, command, self.source)
+        self._files_before = self._recorder.file_changes.look_now(self._sandbox)
         self._printed = _Printed()
 
     def _note_printed(self, text: str) -> None:
         """Keep what the terminal shows after a command has begun."""
         if self._run is not None and text:
             self._printed.add(text, self._run.seconds)
+
+    def _note_near_misses(self, lines: Sequence[str]) -> None:
+        """Note why no stub has answered the command."""
+        if self._run is not None:
+            self._run.near_misses = lines
+            self._recorder.note_near_misses(self._sandbox, self._run.step, lines)
 
     def _end(self, exit_code: Optional[int], has_exit_code: bool, stub: str = "") -> None:
         """Record the end of the command. `has_exit_code`: whether its end was seen."""
@@ -89,8 +101,12 @@ class Transcript:
         self._recorder.log(self._sandbox, f"$ {shown} ({outcome})", "command")
 
     def _finish_output(self) -> None:
-        """Add what was printed to the command's step: nothing more of it is shown."""
+        """Add to the command's step what was printed, of which nothing more is shown, and which files were changed."""
         run, self._run = self._run, None
+        before, self._files_before = self._files_before, None
+        if run is not None and before is not None:
+            files = self._recorder.file_changes
+            files.add(self._sandbox, run.step, before, files.look_now(self._sandbox))
         if run is not None and self._printed.size:
             self._recorder.record_output(run, self._printed.text, self._printed.size, self._printed.times)
 

@@ -16,7 +16,7 @@ from ...control.schema import record_model
 from ...control.step_reader import StepReader
 from ...control.steps import FORMAT, KINDS, STATUSES, Step, StepLog
 from ...platform.errors import invalid
-from ..operation import Call, EmptyBody, Model, json_reply
+from ..operation import Body, Call, EmptyBody, Model, json_reply, no_content
 from .controls import last_of, refusing
 from .names import check_query
 from .operations import Admin
@@ -24,6 +24,12 @@ from .step_stream import StepStream
 
 operations = Admin()
 StepOut = record_model("StepOut", Step, Model)
+
+
+class FileChangesIn(Body):
+    """`enabled`: record which files a command, an agent's prompt or a restore has changed."""
+
+    enabled: bool
 
 
 class StepsOut(Model):
@@ -115,3 +121,12 @@ def _wait(call: Call[Any]) -> Optional[float]:
 def _last_event_id(call: Call[Any]) -> int:
     given: Optional[str] = call.request.headers.get("last-event-id")
     return int(given) if given and given.isdecimal() and len(given) < 20 else 0
+
+
+@operations.call("PUT", "/journal/file-changes", "journal.file_changes", FileChangesIn)
+async def file_changes(call: Call[FileChangesIn]) -> Response:
+    """Record in each step of a command, an agent's prompt or a restore which files of /workspace it has changed, with
+    their texts before and after (`changes` in its detail). Off by default, because each command is answered a little
+    later; a reset switches it off again."""
+    call.platform.file_changes.enable(call.account.id, call.body.enabled)
+    return no_content()

@@ -66,6 +66,7 @@ CALLS: list[tuple[str, str, Any, dict[str, str]]] = [
     ("GET", "/journal/events", None, {"sandbox": "{sandbox}"}),
     ("GET", "/journal/steps", None, {"kind": "command"}),
     ("GET", "/journal/steps/stream", None, {"kind": "command", "wait": "0"}),
+    ("PUT", "/journal/file-changes", {"enabled": False}, {}),
     ("GET", "/journal", None, {}),
     ("DELETE", "/journal", None, {"account": "*"}),
     ("GET", "/sandboxes", None, {"account": "*"}),
