@@ -77,7 +77,7 @@ class EmulatorConfig:
             raise ConfigError(str(error)) from None
         if self.memory_limit == "sandbox" and not self.limits:
             raise ConfigError(
-                "memory_limit: 'sandbox' has no effect with limits off (limits=False, --no-limits); leave one of them out"
+                "memory_limit: 'sandbox' has no effect with limits off (limits=False, --no-limits); use one of them"
             )
         for name, key in (("api_key", self.api_key), ("admin_key", self.admin_key)):
             if key is not None and not (key and key.isascii() and key.isprintable()):

@@ -43,8 +43,8 @@ class SignOfLife:
 
     @classmethod
     def decode(cls, body: Any) -> SignOfLife:
-        """Decode a JSON document. Raises KeyError, TypeError, ValueError or AttributeError for another form."""
-        return cls(float(body["common"]), {str(name): float(at) for name, at in body["accounts"].items()})
+        """Decode the document `alive`, which `codec.check_documents` has accepted."""
+        return cls(float(body["common"]), {name: float(at) for name, at in body["accounts"].items()})
 
     def of(self, account_id: str) -> float:
         """Return the time by the clock of an account."""
