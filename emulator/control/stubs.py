@@ -76,7 +76,7 @@ class Output:
 
 
 @dataclass(frozen=True)
-class Question:
+class Invocation:
     """What was called: a `command`, or a `program` with its `arguments` in `cwd`. `stdin` None: it was not read."""
 
     sandbox: str
@@ -88,7 +88,7 @@ class Question:
 
 
 #: Of a function that answers: None or False (does not match), True (the stub's own output), a text, or an Output.
-Said = Union[None, bool, str, Output]
+FunctionResult = Union[None, bool, str, Output]
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ class Stub(Control):
     times: Optional[int] = option(None, "How often it answers; always by default.", at_least=1)
     optional: bool = option(False, "Do not report it when it is never used.")
     allow_errors: bool = option(False, "An exception of the function does not fail the test.", is_local=True)
-    function: Optional[Callable[[Question], Said]] = field(default=None, repr=False)
+    function: Optional[Callable[[Invocation], FunctionResult]] = field(default=None, repr=False)
     used: int = 0
 
     def __post_init__(self) -> None:
@@ -178,32 +178,32 @@ class Stub(Control):
         """Whether it applies in a sandbox of an account."""
         return self.account in (account, ALL_ACCOUNTS) and self.sandbox in (None, sandbox)
 
-    def matches(self, question: Question) -> bool:
+    def matches(self, invocation: Invocation) -> bool:
         """Whether the patterns match; the function is not called. Input that was not read matches."""
         if self.kind == "command":
-            return matches(self.match, question.command)
+            return matches(self.match, invocation.command)
         return (
-            self.program == question.program
-            and matches(self.args, " ".join(question.arguments))
-            and (question.stdin is None or matches(self.stdin, question.stdin))
+            self.program == invocation.program
+            and matches(self.args, " ".join(invocation.arguments))
+            and (invocation.stdin is None or matches(self.stdin, invocation.stdin))
         )
 
-    def outcome(self, said: Said) -> Optional[Output]:
+    def outcome(self, result: FunctionResult) -> Optional[Output]:
         """The output that a result of the function means; None when the stub does not apply to the command.
 
         Raises:
             ValueError, TypeError: The function returned something else.
         """
-        if said is None or said is False:
+        if result is None or result is False:
             return None
-        if said is True:
+        if result is True:
             return self.output
-        if isinstance(said, str):
-            return replace(self.output, output=said)
-        if isinstance(said, Output):
-            said.check()
-            return said
-        raise TypeError(f"the function returned {said!r}, not a bool, a str, an Output or None")
+        if isinstance(result, str):
+            return replace(self.output, output=result)
+        if isinstance(result, Output):
+            result.check()
+            return result
+        raise TypeError(f"the function returned {result!r}, not a bool, a str, an Output or None")
 
     def info(self) -> StubInfo:
         return StubInfo(**self._reported(), kind=self.kind or "command", used=self.used)
@@ -219,8 +219,8 @@ class StubMethods(Generic[H]):
 
     def stub(
         self,
-        match: Union[Pattern, Callable[[str], Said]],
-        output: Union[Text, Callable[[str], Said]] = "",
+        match: Union[Pattern, Callable[[str], FunctionResult]],
+        output: Union[Text, Callable[[str], FunctionResult]] = "",
         exit_code: int = 0,
         delay: float = 0.0,
         *,
@@ -260,7 +260,7 @@ class StubMethods(Generic[H]):
     def program(
         self,
         program: str,
-        output: Union[Text, Callable[[list[str], str, str], Said]] = "",
+        output: Union[Text, Callable[[list[str], str, str], FunctionResult]] = "",
         exit_code: int = 0,
         delay: float = 0.0,
         *,

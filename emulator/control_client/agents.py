@@ -152,15 +152,15 @@ class Agent(Collection[ReplyInfo], ReplyMethods[ReplyHandle, Handles[ReplyHandle
         )
 
     def _added(self, arguments: dict[str, Any]) -> ReplyHandle:
-        said = arguments["text"]
-        _check_text("text", said)
+        reply = arguments["text"]
+        _check_text("text", reply)
         function = None
-        if isinstance(said, Reply):
-            said.check()
+        if isinstance(reply, Reply):
+            reply.check()
             _check_beside_reply(arguments)
-            arguments = {**arguments, **{one.name: value for one, value in values_of(said).items()}}
-        elif callable(said):
-            function = _answering(said, self._link)
+            arguments = {**arguments, **{one.name: value for one, value in values_of(reply).items()}}
+        elif callable(reply):
+            function = _answering(reply, self._link)
             arguments = {**arguments, "text": ""}
         if arguments.get("files") is not None:
             check_files(arguments["files"])
@@ -206,12 +206,12 @@ def _answering(function: Answerer, link: AdminClient) -> Callable[[Prompt], Opti
         from caged import Caged
 
         with Caged(api_key=_key(platform, prompt.sandbox_id), base_url=platform.base_url) as client:
-            said = function(PromptText.of(prompt), Workplace(prompt.sandbox_id, prompt.cwd, client))
-        if isinstance(said, str):
-            return Reply(said)
-        if said is None or isinstance(said, Reply):
-            return said
-        raise TypeError(f"the function returned {said!r}, not a Reply, a str or None")
+            result = function(PromptText.of(prompt), Workplace(prompt.sandbox_id, prompt.cwd, client))
+        if isinstance(result, str):
+            return Reply(result)
+        if result is None or isinstance(result, Reply):
+            return result
+        raise TypeError(f"the function returned {result!r}, not a Reply, a str or None")
 
     return answer
 

@@ -17,7 +17,7 @@ from typing import Literal, Optional
 from ..cage.init_client import SandboxGone
 from ..cage.terminal import Terminal
 from ..control.clock import Clock
-from ..control.stubs import Question, Stub
+from ..control.stubs import Invocation, Stub
 from ..store import Sandbox
 from .command_stubs import CommandStubs
 from .live_sandboxes import LiveSandboxes
@@ -142,7 +142,7 @@ class PromptTranscript(Transcript):
         cage = self._live.of(self._sandbox).cage
         if cage is None:
             return None
-        found = await self._stubs.answer(self._sandbox, Question(self._sandbox.id, line))
+        found = await self._stubs.answer(self._sandbox, Invocation(self._sandbox.id, line))
         if found is None:
             return None
         stub: Stub = found[0]

@@ -215,8 +215,8 @@ class _Application:
         for command in entry.get("commands", ()):
             result = await self._call(sandboxes.exec_(box, command, None))
             if result["exit_code"] != 0:
-                said = result.get("error") or result["output"][-500:]
-                raise ScenarioError(f"{command!r} failed with {result['exit_code']}: {said}")
+                reason = result.get("error") or result["output"][-500:]
+                raise ScenarioError(f"{command!r} failed with {result['exit_code']}: {reason}")
         if entry.get("state") == "paused":
             await self._call(sandboxes.pause(box))
 

@@ -36,13 +36,13 @@ class Stubs:
     def __init__(self, answers: bool = False, applies: Optional[bool] = None) -> None:
         self.answers = answers
         self.applies = answers if applies is None else applies
-        self.questions: list[str] = []
+        self.commands: list[str] = []
 
     def has_any(self, _sandbox: Any) -> bool:
         return self.applies
 
-    async def answer(self, _sandbox: Any, question: Any) -> Any:
-        self.questions.append(question.command)
+    async def answer(self, _sandbox: Any, invocation: Any) -> Any:
+        self.commands.append(invocation.command)
         return (SimpleNamespace(id="stub_1"), "output") if self.answers else None
 
     async def command_line(self, _sandbox: Any, _cage: Any, output: str) -> str:
@@ -113,7 +113,7 @@ def test_a_command_that_a_stub_answers_is_held_and_replaced(size):
     assert stream.state == "held"
     assert stream.type("npm\ntest\n", size) == ""
     assert stream.type(END, size) == f"run output\n{END}"
-    assert stubs.questions == ["npm\ntest"]
+    assert stubs.commands == ["npm\ntest"]
     stream.transcript.shown(EXIT)
     assert stream.recorded == [("npm\ntest", 7, "stub_1")]
 
