@@ -48,7 +48,7 @@ class AttachedEmulator(RemoteEmulator):
         own, self._own = self._own, None
         try:
             if own is not None:
-                self.take_back()
+                self.remove_shared_controls()
             for account_id in list(self._created):
                 self.delete_account(account_id)
         except EmulatorError:

@@ -112,9 +112,9 @@ class EmulatorScope:
 
         emulator = self.account.emulator
         try:
-            self.account.take_back()
+            self.account.remove_shared_controls()
             if self._touched_emulator():
-                emulator.take_back()
+                emulator.remove_shared_controls()
                 if emulator._link.usage.changed:
                     emulator.reset_controls()
                     emulator.clear_callback_errors()

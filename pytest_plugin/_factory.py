@@ -78,7 +78,7 @@ class CagedFactory:
         finally:
             account.close_clients()
             try:
-                account.take_back()
+                account.remove_shared_controls()
                 emulator.delete_account(account.id)
             except EmulatorError:
                 pass  # the emulator was stopped, with everything in it

@@ -129,7 +129,7 @@ class AdminClient:
                 Answer(answer.status, b"".join(answer.pieces)).raise_for_status()
             yield answer.pieces
 
-    def take_back(self) -> None:
+    def remove_shared_controls(self) -> None:
         """Remove the controls that were added for all accounts through this client, and reset all accounts' time if it
         was changed through it. Controls of single accounts stay."""
         added = self.usage.added_for_all_accounts

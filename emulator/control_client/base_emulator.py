@@ -205,7 +205,7 @@ class BaseEmulator(Controls):
         """Delete the account of a view. After a failure, errors of a stopped emulator must not replace that failure."""
         try:
             try:
-                view.take_back()
+                view.remove_shared_controls()
             finally:
                 self.delete_account(view.id)
         except EmulatorError:

@@ -215,10 +215,10 @@ class Controls:
         """
         callbacks.raise_errors(self._link, account=account)
 
-    def take_back(self) -> None:
+    def remove_shared_controls(self) -> None:
         """Remove the faults, stubs and agents' replies that were added for all accounts (`account="*"`) through this
         object, and reset all accounts' time if it was changed through it."""
-        self._link.take_back()
+        self._link.remove_shared_controls()
 
     # --- clients
 
