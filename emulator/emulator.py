@@ -257,7 +257,7 @@ class Emulator(BaseEmulator):
         return "\n".join(self._runtime.log.tail(20)) if self._runtime is not None else ""
 
     @property
-    def _link(self) -> AdminClient:
+    def _admin(self) -> AdminClient:
         runtime = self._running()
         with self._link_lock:  # threads share the emulator
             if self._control is None:

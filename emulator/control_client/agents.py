@@ -45,7 +45,7 @@ class ReplyHandle(Handle):
     @property
     def info(self) -> ReplyInfo:
         """The reply as the emulator has it now."""
-        return ReplyInfo(**self._link.call("GET", self._path, account="*"))
+        return ReplyInfo(**self._admin.call("GET", self._path, account="*"))
 
     @property
     def used(self) -> int:
@@ -80,8 +80,8 @@ class Agent(Collection[ReplyInfo], ReplyMethods[ReplyHandle, Handles[ReplyHandle
 
     _info = ReplyInfo
 
-    def __init__(self, link: AdminClient, name: str) -> None:
-        super().__init__(link)
+    def __init__(self, admin: AdminClient, name: str) -> None:
+        super().__init__(admin)
         agent = limits.agent_name(name) if isinstance(name, str) else None
         if agent is None:
             hint = suggestion(str(name), limits.agent_names())
@@ -127,7 +127,7 @@ class Agent(Collection[ReplyInfo], ReplyMethods[ReplyHandle, Handles[ReplyHandle
     @property
     def prompts(self) -> list[PromptRecord]:
         """Its prompts with their replies, oldest first. `journal.prompts` takes a sandbox and an account, too."""
-        return Journal(self._link).prompts(agent=self._name)
+        return Journal(self._admin).prompts(agent=self._name)
 
     def _add_reply(self, arguments: dict[str, Any]) -> ReplyHandle:
         return self._added(arguments)
@@ -160,12 +160,12 @@ class Agent(Collection[ReplyInfo], ReplyMethods[ReplyHandle, Handles[ReplyHandle
             _check_beside_reply(arguments)
             arguments = {**arguments, **{one.name: value for one, value in values_of(reply).items()}}
         elif callable(reply):
-            function = _answering(reply, self._link)
+            function = _answering(reply, self._admin)
             arguments = {**arguments, "text": ""}
         if arguments.get("files") is not None:
             check_files(arguments["files"])
         added = self._add(AgentReply, arguments, arguments["account"], function, _ALSO)
-        return ReplyHandle(added["id"], self._link, added["agent"])
+        return ReplyHandle(added["id"], self._admin, added["agent"])
 
 
 class Agents(Collection[ReplyInfo]):
@@ -198,9 +198,9 @@ def _check_beside_reply(arguments: Mapping[str, Any]) -> None:
             raise ValueError(f"{one.name}: has no effect beside a Reply; write Reply(..., {one.name}={given!r})")
 
 
-def _answering(function: Answerer, link: AdminClient) -> Callable[[Prompt], Optional[Reply]]:
+def _answering(function: Answerer, admin: AdminClient) -> Callable[[Prompt], Optional[Reply]]:
     """The function as the emulator calls it, in a thread of its own."""
-    platform = link.local("a function that answers prompts")
+    platform = admin.local("a function that answers prompts")
 
     def answer(prompt: Prompt) -> Optional[Reply]:
         from caged import Caged

@@ -32,7 +32,7 @@ class StubHandle(Handle):
     @property
     def info(self) -> StubInfo:
         """The stub as the emulator has it now."""
-        return StubInfo(**self._link.call("GET", self._path, account="*"))
+        return StubInfo(**self._admin.call("GET", self._path, account="*"))
 
     @property
     def used(self) -> int:
@@ -45,10 +45,10 @@ class StubHandle(Handle):
 
     def _commands(self) -> list[str]:
         """The commands of the account to which it applies; of the selected account for a stub of every account."""
-        account = self.account if self.account != "*" else self._link.account
+        account = self.account if self.account != "*" else self._admin.account
         if account == "*":
             return []  # they would be those of any account
-        return [one["command"] for one in self._link.call("GET", "/journal/commands", account=account)]
+        return [one["command"] for one in self._admin.call("GET", "/journal/commands", account=account)]
 
 
 def unused_stubs(stubs: Sequence[StubInfo], commands: Sequence[str] = ()) -> str:
@@ -102,7 +102,7 @@ class Commands(Collection[StubInfo], StubMethods[StubHandle]):
         self, arguments: dict[str, Any], function: Optional[Callable[[Invocation], FunctionResult]]
     ) -> StubHandle:
         added = self._add(Stub, arguments, arguments["account"], function, _ALSO)
-        return StubHandle(added["id"], self._link, added["account"])
+        return StubHandle(added["id"], self._admin, added["account"])
 
 
 def _combined(

@@ -23,7 +23,7 @@ class FaultHandle(Handle):
     @property
     def info(self) -> FaultInfo:
         """The fault as the emulator has it now."""
-        return FaultInfo(**self._link.call("GET", self._path, account="*"))
+        return FaultInfo(**self._admin.call("GET", self._path, account="*"))
 
     @property
     def fired(self) -> int:
@@ -66,4 +66,4 @@ class Faults(Collection[FaultInfo], FaultMethods[FaultHandle]):
 
     def _add_fault(self, arguments: dict[str, Any]) -> FaultHandle:
         added = self._add(Fault, arguments, arguments["account"])
-        return FaultHandle(added["id"], self._link)
+        return FaultHandle(added["id"], self._admin)

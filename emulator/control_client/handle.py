@@ -26,7 +26,7 @@ class Handle:
     """
 
     id: str
-    _link: AdminClient = field(repr=False, compare=False)
+    _admin: AdminClient = field(repr=False, compare=False)
 
     @property
     def _path(self) -> str:
@@ -42,7 +42,7 @@ class Handle:
         Raises:
             EmulatorError: It does not exist any more.
         """
-        self._link.call("DELETE", self._path, account="*")
+        self._admin.call("DELETE", self._path, account="*")
 
     def __enter__(self: A) -> A:
         return self
@@ -62,7 +62,7 @@ class Handle:
             complaint = ""  # the block has removed it, or its account; or the block failed, which is the error to show
         if kind is not None:
             return
-        raise_errors(self._link, control=self.id, account="*")
+        raise_errors(self._admin, control=self.id, account="*")
         if complaint:
             raise AssertionError(complaint)
 
