@@ -240,7 +240,7 @@ class Fault(Control):
         return FaultInfo(**self._reported(), seen=self.seen, fired=self.fired)
 
     def __str__(self) -> str:
-        return self._described(leave=["detail", "body", "retry_after"])
+        return self._described(omit=["detail", "body", "retry_after"])
 
 
 @functools.cache

@@ -211,7 +211,7 @@ class Stub(Control):
     def __str__(self) -> str:
         pattern = "a function" if self.match is None else repr(self.match)
         first = repr(self.program) if self.kind == "program" else pattern
-        return self._described(first, leave=["match", "program", "output", "exit_code", "delay", "error"])
+        return self._described(first, omit=["match", "program", "output", "exit_code", "delay", "error"])
 
 
 class StubMethods(Generic[H]):
