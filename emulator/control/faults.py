@@ -51,15 +51,15 @@ class FaultInfo(ControlInfo):
     """A fault as the emulator has it."""
 
     seen: int = value("Requests that matched.", column=True)
-    fired: int = value("Requests on which it had its effect.", column=True)
+    triggered: int = value("Requests on which it had its effect.", column=True)
 
     @property
     def is_unused(self) -> bool:
         """Whether it never triggered and is not optional."""
-        return not self.fired and not self.optional
+        return not self.triggered and not self.optional
 
     def __str__(self) -> str:
-        return f"{self.described}: triggered by {self.fired} of {self.seen} matching requests"
+        return f"{self.described}: triggered by {self.triggered} of {self.seen} matching requests"
 
 
 @dataclass
@@ -68,7 +68,7 @@ class Fault(Control):
 
     Attributes:
         seen: Requests that matched.
-        fired: Requests for which the effect happened.
+        triggered: Requests for which the effect happened.
         pending: Requests that took it and whose effect is still to come. They count for `times`.
     """
 
@@ -147,7 +147,7 @@ class Fault(Control):
     )
     optional: bool = option(False, "Do not report it when it never triggers.")
     seen: int = 0
-    fired: int = 0
+    triggered: int = 0
     pending: int = 0
     _removed: Optional[asyncio.Event] = field(default=None, repr=False)
 
@@ -214,7 +214,7 @@ class Fault(Control):
     @property
     def is_exhausted(self) -> bool:
         """Whether it has triggered as often as it may, or will have."""
-        return self.times is not None and self.fired + self.pending >= self.times
+        return self.times is not None and self.triggered + self.pending >= self.times
 
     @property
     def interrupts(self) -> bool:
@@ -237,7 +237,7 @@ class Fault(Control):
         )
 
     def info(self) -> FaultInfo:
-        return FaultInfo(**self._reported(), seen=self.seen, fired=self.fired)
+        return FaultInfo(**self._reported(), seen=self.seen, triggered=self.triggered)
 
     def __str__(self) -> str:
         return self._described(omit=["detail", "body", "retry_after"])
@@ -291,9 +291,9 @@ class FaultMethods(Generic[H]):
     ) -> H:
         """Inject a fault into matching requests, until it is removed.
 
-        It has triggered when its effect has happened, and only such requests count for `times`, for `fired` and in the
-        journal. Where a request ends before (the command is over before `delay`, the answer has less than `truncate`
-        bytes, the client disconnects, the operation is refused), the fault stays armed.
+        It has triggered when its effect has happened, and only such requests count for `times`, for `triggered` and in
+        the journal. Where a request ends before (the command is over before `delay`, the answer has less than
+        `truncate` bytes, the client disconnects, the operation is refused), the fault stays armed.
 
         Args:
             operation: The SDK's name of the operation such as `sandboxes.exec`, a glob (`snapshots.*`), or method and
@@ -359,7 +359,7 @@ class Injection:
         if self._is_open:
             self._is_open = False
             self.fault.pending -= 1
-            self.fault.fired += 1
+            self.fault.triggered += 1
             self._on_trigger()
 
     def release(self) -> None:

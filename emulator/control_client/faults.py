@@ -26,9 +26,9 @@ class FaultHandle(Handle):
         return FaultInfo(**self._admin.call("GET", self._path, account="*"))
 
     @property
-    def fired(self) -> int:
+    def triggered(self) -> int:
         """How often it has triggered so far: on how many requests it had its effect."""
-        return self.info.fired
+        return self.info.triggered
 
     def _complaint(self) -> str:
         info = self.info
@@ -39,7 +39,7 @@ def unused_faults(faults: Sequence[FaultInfo]) -> str:
     """The message about faults that never triggered."""
     lines = [f"  {fault.described} ({_why(fault)})" for fault in faults]
     hint = "remove it, correct what it matches, or add it with optional=True"
-    return "\n".join(["a fault never fired:" if len(lines) == 1 else "faults never fired:", *lines, hint])
+    return "\n".join(["a fault never triggered:" if len(lines) == 1 else "faults never triggered:", *lines, hint])
 
 
 def _why(fault: FaultInfo) -> str:

@@ -311,7 +311,7 @@ with Emulator(isolation="process") as emulator:
     port = int(emulator.base_url.rpartition(":")[2])
     with emulator.account() as view:
         with view.faults.add("account.get", status=503, optional=True) as fault:
-            assert fault.fired == 0
+            assert fault.triggered == 0
         with view.commands.stub("make", lambda command: "made", optional=True):
             view.clock.freeze()
         assert view.agents.unused() == view.unused() == view.inventory.sandboxes() == []
