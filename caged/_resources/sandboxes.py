@@ -160,7 +160,7 @@ class Sandboxes(Sockets):
             repo_token, repo_branch, repo_commit, repo_subdir: how to clone it; a commit wins over a branch.
             budget: US dollars; the sandbox is paused when they are spent.
             init_script: shell command run after the clone.
-            secrets: names of `env` variables whose values are masked in logs.
+            secrets: names of `env` variables whose values are redacted in logs.
             timeout: idle seconds until the sandbox pauses itself (default 900). Not the HTTP timeout.
             packages: installed at boot.
             agents: installed at boot, e.g. ``["claude"]``.

@@ -10,10 +10,10 @@ from typing import Callable, Generic, Optional, TypeVar
 from urllib.parse import unquote_plus
 
 from ..history import Event
-from .credentials import LONGEST_CREDENTIAL, credentials_masked
+from .credentials import LONGEST_CREDENTIAL, redact_credentials
 from .current_account import ALL_ACCOUNTS
 from .records import CommandRecord, PromptRecord, RequestRecord
-from .redaction import LONGEST, Redactor, without_end
+from .redaction import LONGEST, Redactor, cut_unsearched_end
 
 T = TypeVar("T")
 
@@ -101,8 +101,8 @@ class Pages:
         #: Those of the requests that have bodies, with their bytes, and how many bytes these are in all.
         self._with_bodies: deque[tuple[RequestRecord, int]] = deque()
         self._bytes = 0
-        #: Secret values, which are redacted in bodies and URLs.
-        self.hidden = Redactor()
+        #: Redacts secret values in bodies, URLs and warnings.
+        self.redactor = Redactor()
         #: Ids of all sandboxes that there were, oldest first; a query about another one is refused.
         self.sandboxes: dict[str, None] = {}
 
@@ -153,23 +153,23 @@ class Journal:
     def finish(self, entry: RequestRecord, request: bytes, response: bytes) -> None:
         """Add the bodies to an entry, and redact all of it."""
         pages = self._pages.get(entry.account) or Pages()  # a new one where the account was deleted meanwhile
-        entry.request = _kept(request, pages.hidden)
-        entry.response = _kept(response, pages.hidden)
+        entry.request = _redact_body(request, pages.redactor)
+        entry.response = _redact_body(response, pages.redactor)
         if "=" in entry.query or entry.path.startswith("/billing/"):
-            entry.path = credentials_masked(entry.path.encode()).decode()
-            entry.query = credentials_masked(entry.query.encode()).decode()
-        if pages.hidden:
-            entry.path, entry.query = _shown(entry.path, pages.hidden), _shown(entry.query, pages.hidden)
+            entry.path = redact_credentials(entry.path)
+            entry.query = redact_credentials(entry.query)
+        if pages.redactor:
+            entry.path, entry.query = _redact_url(entry.path, pages.redactor), _redact_url(entry.query, pages.redactor)
         more = len(entry.warnings) - WARNINGS
         warnings = entry.warnings[:WARNINGS] + ([f"… and {more} more warnings"] if more > 0 else [])
-        entry.warnings[:] = [_hidden_and_cut(text, WARNING_CHARACTERS, pages.hidden) for text in warnings]
+        entry.warnings[:] = [_redact_text(text, WARNING_CHARACTERS, pages.redactor) for text in warnings]
         entry.path = cut(entry.path, URL_CHARACTERS)
         entry.query = cut(entry.query, URL_CHARACTERS)
         pages.weigh(entry)
 
-    def hide(self, account: str, values: Iterable[str]) -> None:
+    def redact(self, account: str, values: Iterable[str]) -> None:
         """Redact these values in bodies from now on, also as JSON writes them."""
-        self.of(account).hidden.add(values)
+        self.of(account).redactor.add(values)
 
     def add_command(self, command: CommandRecord) -> None:
         """Add a command."""
@@ -205,21 +205,21 @@ class Journal:
         """Remove the entries of one account, or of all. Secrets stay redacted, and ids of sandboxes stay known."""
         for name in list(self._pages) if account is None else [account]:
             old = self._pages.pop(name, None)
-            if old is not None and (old.hidden or old.sandboxes):
-                self.of(name).hidden, self.of(name).sandboxes = old.hidden, old.sandboxes
+            if old is not None and (old.redactor or old.sandboxes):
+                self.of(name).redactor, self.of(name).sandboxes = old.redactor, old.sandboxes
 
     def drop(self, account: str) -> None:
         """Remove all that is known of an account, which was deleted."""
         self._pages.pop(account, None)
 
 
-def _kept(body: bytes, hidden: Redactor) -> str:
+def _redact_body(body: bytes, redactor: Redactor) -> str:
     if not body:
         return ""
     spare = max(LONGEST_CREDENTIAL, LONGEST)
-    piece = credentials_masked(hidden.masked(body[: BODY_BYTES + spare]))
+    piece = redact_credentials(redactor.redact(body[: BODY_BYTES + spare]))
     # The end of a cut body may be part of a secret, which is not found there.
-    kept = (piece if len(body) <= BODY_BYTES + spare else without_end(piece, spare, b"***"))[:BODY_BYTES]
+    kept = (piece if len(body) <= BODY_BYTES + spare else cut_unsearched_end(piece, spare))[:BODY_BYTES]
     return kept.decode("utf-8", "replace")
 
 
@@ -228,17 +228,17 @@ def cut(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[:most]} … ({len(text) - most} more characters)"
 
 
-def _hidden_and_cut(text: str, most: int, hidden: Redactor) -> str:
-    if hidden:
-        piece = hidden.masked(text[: most + LONGEST].encode("utf-8", "replace"))
+def _redact_text(text: str, most: int, redactor: Redactor) -> str:
+    if redactor:
+        piece = redactor.redact(text[: most + LONGEST].encode("utf-8", "replace"))
         if len(text) > most + LONGEST:
-            piece = without_end(piece, LONGEST, b"***")
+            piece = cut_unsearched_end(piece, LONGEST)
         text = piece.decode("utf-8", "replace")
     return cut(text, most)
 
 
-def _shown(url: str, hidden: Redactor) -> str:
-    """Part of a URL, decoded where something in it is hidden."""
+def _redact_url(url: str, redactor: Redactor) -> str:
+    """Part of a URL, decoded where something in it is redacted."""
     plain = unquote_plus(url, errors="replace").encode()
-    masked = hidden.masked(plain)
-    return url if masked == plain else masked.decode("utf-8", "replace")
+    redacted = redactor.redact(plain)
+    return url if redacted == plain else redacted.decode("utf-8", "replace")

@@ -18,7 +18,7 @@ from . import limits
 from .command_stubs import CommandStubs
 from .live_sandboxes import LiveSandboxes
 from .recorder import SandboxRecorder
-from .redaction import mask
+from .redaction import redact_secrets
 from .sandbox_starter import SandboxStarter, SetupFailed
 
 T = TypeVar("T")
@@ -93,8 +93,9 @@ class SandboxSetup:
             content = await cage.read(CONFIG_FILE, CONFIG_BYTES)
         except (OSError, OutsideOfSandbox):
             return  # there is none, or it is not a file of the sandbox
-        raw = {"raw": mask(sandbox, content.decode("utf-8", "replace"))} if len(content) <= CONFIG_BYTES else {}
-        sandbox.config = {"source": "yaml", **raw}
+        sandbox.config = {"source": "yaml"}
+        if len(content) <= CONFIG_BYTES:
+            sandbox.config["raw"] = redact_secrets(sandbox, content.decode("utf-8", "replace"))
         self._recorder.log(
             sandbox, ".caged.yaml is in the repository; its settings are not applied, only those of the create are"
         )
@@ -113,7 +114,7 @@ class SandboxSetup:
         milliseconds = (self._clock.stopwatch() - start) * 1000
         data = {"command": command, "exit_code": result.code}
         self._recorder.record_command(sandbox, data, milliseconds, "build", stub=choice.stub)
-        output = mask(sandbox, result.output.decode("utf-8", "replace").strip())  # before any cut
+        output = redact_secrets(sandbox, result.output.decode("utf-8", "replace").strip())  # before any cut
         if result.code != 0:
             tail = "\n".join(output.splitlines()[-20:])
             raise SetupFailed(f"{name} failed with exit code {result.code}: {result.error or tail}")

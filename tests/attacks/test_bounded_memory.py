@@ -18,7 +18,7 @@ from caged.emulator.control.randomness import Randomness
 from caged.emulator.control.records import CommandRecord, PromptRecord, RequestRecord
 from caged.emulator.control.stubs import PENDING_CHARACTERS, Output, Stubs
 from caged.emulator.history import ACCOUNT_BYTES, MOST_BYTES, PAGE_BYTES, Event, EventLimiter, History
-from caged.emulator.platform.events import EVENT, TEXT, Cleaned
+from caged.emulator.platform.event_redaction import EVENT, TEXT, EventRedactor
 from caged.emulator.wire.all_operations import platform_routes
 
 MIB = 1024**2
@@ -167,10 +167,10 @@ def test_one_event_has_a_bound_whatever_it_holds(name: str):
     if name == "a deep list":
         for _ in range(500):
             value = [value]
-    cleaned = Cleaned(())
-    data = cleaned({"value": value})
+    redactor = EventRedactor(())
+    data = redactor.redact({"value": value})
     assert capacity.size_of(data) <= EVENT + TEXT + 1000
-    assert cleaned.weight <= EVENT + TEXT + 1000
+    assert redactor.weight <= EVENT + TEXT + 1000
     assert "dropped" in str(data) or "more characters" in str(data)
 
 

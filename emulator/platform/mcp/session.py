@@ -15,7 +15,7 @@ from ..command_stubs import CommandStubs
 from ..errors import ApiError
 from ..live_sandboxes import LiveSandboxes
 from ..recorder import SandboxRecorder
-from ..redaction import mask
+from ..redaction import redact_secrets
 from ..sandboxes import Sandboxes
 from . import filesystem, git, network, protocol, terminal
 from .protocol import ProtocolError, short
@@ -194,25 +194,25 @@ class McpSession:
         return Context(self._sandbox, self._cage(), self._clock, self._recorder, self._command_stubs)
 
     def _record(self, tool: Tool, arguments: Any, outcome: Outcome, milliseconds: float) -> None:
-        shown = {}
+        recorded = {}
         if isinstance(arguments, dict):
-            shown = {name: self._shown(value) for name, value in arguments.items() if name in tool.properties}
-        data = {"tool": tool.name, "arguments": shown, "is_error": outcome.is_error}
+            recorded = {name: self._recorded(value) for name, value in arguments.items() if name in tool.properties}
+        data = {"tool": tool.name, "arguments": recorded, "is_error": outcome.is_error}
         self._recorder.record_event(self._sandbox, "tool_call", data, milliseconds)
 
-    def _masked(self, value: Any) -> Any:
+    def _redact(self, value: Any) -> Any:
         """Redact secrets in a structure, before JSON escapes some of their characters."""
         if isinstance(value, str):
-            return mask(self._sandbox, value)
+            return redact_secrets(self._sandbox, value)
         if isinstance(value, dict):
-            return {mask(self._sandbox, str(name)): self._masked(inner) for name, inner in value.items()}
-        return [self._masked(inner) for inner in value] if isinstance(value, list) else value
+            return {redact_secrets(self._sandbox, str(name)): self._redact(inner) for name, inner in value.items()}
+        return [self._redact(inner) for inner in value] if isinstance(value, list) else value
 
-    def _shown(self, value: Any) -> Any:
+    def _recorded(self, value: Any) -> Any:
         """Return an argument as it is recorded: redacted, valid Unicode, and short."""
         if isinstance(value, (bool, int)):
             return value
-        text = value if isinstance(value, str) else json.dumps(self._masked(value), ensure_ascii=False)
-        text = mask(self._sandbox, text)
+        text = value if isinstance(value, str) else json.dumps(self._redact(value), ensure_ascii=False)
+        text = redact_secrets(self._sandbox, text)
         text = text.encode("utf-8", "replace").decode("utf-8")
         return text if len(text) <= _RECORDED_CHARACTERS else text[:_RECORDED_CHARACTERS] + " …"

@@ -266,7 +266,7 @@ def auto_trigger(context: Context) -> None:
 # --- destroying
 
 
-@group.decision("secrets", "The value of a variable declared as a secret is masked in the logs.", "Part A, Create")
+@group.decision("secrets", "The value of a variable declared as a secret is redacted in the logs.", "Part A, Create")
 def secrets(context: Context) -> None:
     record = record_destruction(context)
     lines = " ".join(item["message"] for item in read_array(record.logs, LOG))
