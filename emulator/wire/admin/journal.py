@@ -11,7 +11,7 @@ from typing import Any, Optional, TypeVar, Union
 from starlette.responses import Response
 
 from ...control.current_account import ALL_ACCOUNTS
-from ...control.journal import Pages
+from ...control.journal import AccountJournal
 from ...control.patterns import matches_glob
 from ...control.queries import CommandQuery, EventQuery, PromptQuery, RequestQuery, parameters_of
 from ...control.records import CommandRecord, EventRecord, PromptRecord, RequestRecord
@@ -43,7 +43,7 @@ def _account(call: Call[Any]) -> Optional[str]:
     return None if call.account.id == ALL_ACCOUNTS else call.account.id
 
 
-def _pages(call: Call[Any]) -> Iterable[Pages]:
+def _journals(call: Call[Any]) -> Iterable[AccountJournal]:
     return call.platform.journal.known(_account(call))
 
 
@@ -74,8 +74,8 @@ async def requests(call: Call[EmptyBody]) -> Response:
     status, method = call.query_int("status"), call.query("method")
     found = [
         entry
-        for pages in _pages(call)
-        for entry in pages.requests
+        for journal in _journals(call)
+        for entry in journal.requests
         if (method is None or matches_glob(entry.method.upper(), method.upper()))
         and _matches(call, "path", entry.path)
         and _matches(call, "operation", entry.operation)
@@ -98,8 +98,8 @@ async def commands(call: Call[EmptyBody]) -> Response:
     check_query(call)
     found = [
         record
-        for pages in _pages(call)
-        for record in pages.commands
+        for journal in _journals(call)
+        for record in journal.commands
         if _matches(call, "sandbox", record.sandbox) and _matches(call, "source", record.source)
     ]
     return _answer(call, CommandOut, found)
@@ -119,8 +119,8 @@ async def prompts(call: Call[EmptyBody]) -> Response:
     named = None if agent is None else agents_of(agent)
     found = [
         record
-        for pages in _pages(call)
-        for record in pages.prompts
+        for journal in _journals(call)
+        for record in journal.prompts
         if _matches(call, "sandbox", record.sandbox) and (named is None or record.agent in named)
     ]
     return _answer(call, PromptOut, found)
@@ -138,8 +138,8 @@ async def events(call: Call[EmptyBody]) -> Response:
     check_query(call)
     found = [
         _record(event)
-        for pages in _pages(call)
-        for event in pages.events
+        for journal in _journals(call)
+        for event in journal.events
         if _matches(call, "sandbox", event.sandbox_id) and _matches(call, "type", event.type)
     ]
     return _answer(call, EventOut, found)
@@ -161,13 +161,13 @@ def _record(event: Event) -> EventRecord:
 @operations.call("GET", "/journal", "journal.counts", reply=CountsOut)
 async def counts(call: Call[EmptyBody]) -> Response:
     """How many entries of each kind there are."""
-    pages = list(_pages(call))
+    journals = list(_journals(call))
     return json_reply(
         CountsOut(
-            requests=sum(len(one.requests) for one in pages),
-            commands=sum(len(one.commands) for one in pages),
-            prompts=sum(len(one.prompts) for one in pages),
-            events=sum(len(one.events) for one in pages),
+            requests=sum(len(one.requests) for one in journals),
+            commands=sum(len(one.commands) for one in journals),
+            prompts=sum(len(one.prompts) for one in journals),
+            events=sum(len(one.events) for one in journals),
         )
     )
 
