@@ -141,7 +141,7 @@ class _Application:
     async def _freeze(self, moment: Any) -> None:
         clock, account = self._platform.clock, self._account.id
         before = clock.state()
-        kept = before if account == ALL_ACCOUNTS else {name: dial for name, dial in before.items() if name == account}
+        kept = before if account == ALL_ACCOUNTS else {name: own for name, own in before.items() if name == account}
 
         async def undo() -> None:
             self._platform.scheduler.reset(account)
