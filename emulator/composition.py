@@ -24,7 +24,7 @@ from .control.journal import Journal
 from .control.randomness import Randomness
 from .control.routes import Route
 from .control.stubs import Stubs
-from .pace import Turns
+from .pace import LongWorkLock
 from .platform.accounts import Accounts
 from .platform.agent_runs import AgentRuns
 from .platform.agent_sessions import AgentSessions
@@ -89,7 +89,7 @@ def compose(
         memory_groups: Where control groups can be made for sandboxes; None: not here, or limits are off.
         routes: Returns the routes of the platform's API. Not called before a control or a query is checked.
     """
-    store, live, turns = Store(), LiveSandboxes(), Turns()
+    store, live, long_work = Store(), LiveSandboxes(), LongWorkLock()
     signals, background, durability = Signals(), BackgroundTasks(), Durability(state_writer)
     journal, faults, stubs = Journal(), Faults(randomness, routes), Stubs(randomness)
     agent_replies, callback_errors = AgentReplies(randomness), CallbackErrors(randomness)
@@ -99,7 +99,7 @@ def compose(
     relayed: set[tuple[str, int]] = set()
 
     accounts = Accounts(config, store, clock, randomness)
-    events = Events(store, clock, randomness, journal, turns, signals)
+    events = Events(store, clock, randomness, journal, long_work, signals)
     recorder = SandboxRecorder(clock, journal, events, callback_errors)
     sessions = AgentSessions(store, clock, randomness, signals)
     snapshots = Snapshots(store, clock, live, randomness, files_dir, signals, recorder, background, durability)
@@ -167,7 +167,7 @@ def compose(
         clock=clock,
         randomness=randomness,
         workers=workers,
-        turns=turns,
+        long_work=long_work,
         background=background,
         signals=signals,
         durability=durability,

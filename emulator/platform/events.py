@@ -11,7 +11,7 @@ from ..control.clock import Clock, rfc3339
 from ..control.journal import Journal
 from ..control.randomness import Randomness
 from ..history import Event, EventLimiter, History
-from ..pace import Pace, Turns
+from ..pace import LongWorkLock, Pace
 from ..store import Account, AgentSession, Sandbox, Store
 from . import cost
 from .errors import invalid
@@ -83,13 +83,19 @@ class UnknownSubject(Exception):
 
 class Events:
     def __init__(
-        self, store: Store, clock: Clock, randomness: Randomness, journal: Journal, turns: Turns, signals: Signals
+        self,
+        store: Store,
+        clock: Clock,
+        randomness: Randomness,
+        journal: Journal,
+        long_work: LongWorkLock,
+        signals: Signals,
     ) -> None:
         self._store = store
         self._clock = clock
         self._randomness = randomness
         self._journal = journal
-        self._turns = turns
+        self._long_work = long_work
         self._signals = signals
         #: By sandbox: its newest session that has ended, and when, moved along when the account's clock is set.
         self._ended: dict[str, tuple[str, float]] = {}
@@ -145,7 +151,7 @@ class Events:
         if len(batch) > BATCH:
             raise invalid(f"events: {len(batch)} in one batch; send at most {BATCH}")
         accepted = 0
-        async with Pace(self._turns) as pace:
+        async with Pace(self._long_work) as pace:
             for number, report in enumerate(batch):
                 await pace()
                 try:

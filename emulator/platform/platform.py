@@ -23,7 +23,7 @@ from ..control.journal import Journal
 from ..control.randomness import Randomness
 from ..control.stubs import Stubs
 from ..history import History
-from ..pace import Turns
+from ..pace import LongWorkLock
 from ..store import Account, NotificationConfig, Store
 from ..workers import Workers
 from .accounts import Accounts
@@ -82,7 +82,7 @@ class Platform:
     clock: Clock
     randomness: Randomness
     workers: Workers
-    turns: Turns
+    long_work: LongWorkLock
     background: BackgroundTasks
     signals: Signals
     durability: Durability
