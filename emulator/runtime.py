@@ -251,11 +251,11 @@ class Runtime:
     async def _apply(self, scenario: Scenario) -> Loaded:
         from .scenario.applying import apply
         from .wire.all_operations import all_operations
-        from .wire.internal_calls import Direct
+        from .wire.internal_calls import InternalCaller
 
         account = self.platform.accounts.first()
         assert account is not None, "an emulator has an account before it serves"
-        loaded = await apply(self.platform, account, scenario, Direct(self.platform, account, all_operations))
+        loaded = await apply(self.platform, account, scenario, InternalCaller(self.platform, account, all_operations))
         self.platform.commit()
         return loaded
 

@@ -23,7 +23,7 @@ from .bodies import check_values, parse_body
 from .operation import Call, Operation
 
 
-class Direct:
+class InternalCaller:
     """Calls operations for one account, on the emulator's loop.
 
     Args:
