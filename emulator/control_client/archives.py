@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Union
 
 from .admin_client import AdminClient
-from .transport import Refused
+from .transport import AdminRequestError
 
 #: Time limit of an upload, and of each piece of a download, in seconds. Sandboxes may be large.
 TRANSFER_SECONDS = 600.0
@@ -39,7 +39,7 @@ def download(admin: AdminClient, target: Path, account: str) -> None:
             file.flush()
             os.fsync(file.fileno())
         half.replace(target)
-    except Refused as error:
+    except AdminRequestError as error:
         if error.status != 404:
             raise
         raise ValueError(f"account {account} is unknown; nothing was exported") from None

@@ -16,7 +16,7 @@ from urllib.parse import quote
 from ..control.identifiers import IdOrObject, id_of
 from .admin_client import AdminClient
 from .controls import Controls
-from .transport import EmulatorError, Refused
+from .transport import AdminRequestError, EmulatorError
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ class BaseEmulator(Controls):
             raise ValueError(f"for_account: needs an account or its id, not {account!r}")
         try:
             answer = self._admin.call("GET", f"/accounts/{quote(id, safe='')}", account="*")
-        except Refused as error:
+        except AdminRequestError as error:
             if error.status != 404:
                 raise
             hint = "accounts() lists the existing ones, create_account() creates one"
@@ -196,7 +196,7 @@ class BaseEmulator(Controls):
         try:
             view.raise_callback_errors()
             return [] if allow_unused else view.unused()
-        except Refused as error:
+        except AdminRequestError as error:
             if error.status != 404:
                 raise
             return []  # the block has deleted the account, with its controls
@@ -234,7 +234,7 @@ class BaseEmulator(Controls):
         self._admin.usage.created_accounts.pop(str(id_of(account_id)), None)
         try:
             self._admin.call("DELETE", f"/accounts/{id_of(account_id)}", account="*")
-        except Refused as error:
+        except AdminRequestError as error:
             if error.status != 404:
                 raise
 

@@ -8,7 +8,7 @@ from typing import Optional, TypeVar
 
 from .admin_client import AdminClient
 from .callbacks import raise_errors
-from .transport import EmulatorError, Refused
+from .transport import AdminRequestError, EmulatorError
 
 A = TypeVar("A", bound="Handle")
 
@@ -57,7 +57,7 @@ class Handle:
             complaint = self._complaint()
             self.remove()
         except EmulatorError as error:
-            if kind is None and not (isinstance(error, Refused) and error.status == 404):
+            if kind is None and not (isinstance(error, AdminRequestError) and error.status == 404):
                 raise
             complaint = ""  # the block has removed it, or its account; or the block failed, which is the error to show
         if kind is not None:
@@ -76,7 +76,7 @@ class Handles(list[A]):
         for one in self:
             try:
                 one.remove()
-            except Refused as error:
+            except AdminRequestError as error:
                 if error.status != 404:
                     raise
 

@@ -9,7 +9,7 @@ from leftovers import until
 from caged import CagedAuthError
 from caged.emulator import EmulatorError
 from caged.emulator.control_client.remote import RemoteEmulator
-from caged.emulator.control_client.transport import Refused
+from caged.emulator.control_client.transport import AdminRequestError
 from caged.emulator.wire.all_operations import all_operations
 
 ADMIN = sorted((one.method, one.path.replace("{id}", "some_id")) for one in all_operations() if one.admin)
@@ -212,7 +212,7 @@ def test_spending_tells_of_each_mark_and_pauses_in_the_end(either, client):
 def test_spending_makes_no_sense(either, box):
     with pytest.raises(ValueError, match="usd: must not be negative; nothing is taken back"):
         either.spend(box, -1)
-    with pytest.raises(Refused, match="sandbox not found: cage_x"):
+    with pytest.raises(AdminRequestError, match="sandbox not found: cage_x"):
         either.spend("cage_x", 1)
     assert either.spend(box, 0) < 0.001
 

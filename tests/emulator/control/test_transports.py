@@ -23,7 +23,7 @@ from caged.emulator import Emulator, EmulatorError
 from caged.emulator.control_client.http_transport import HttpTransport
 from caged.emulator.control_client.in_process_transport import InProcessTransport
 from caged.emulator.control_client.remote import RemoteEmulator
-from caged.emulator.control_client.transport import AdminRequest, Answer, Transport
+from caged.emulator.control_client.transport import AdminRequest, AdminResponse, Transport
 from caged.emulator.wire.admin.scenario import MOST_BYTES
 from caged.emulator.wire.all_operations import all_operations
 
@@ -110,7 +110,7 @@ class Side:
         return re.sub(r"\{(\w+)\}", lambda name: self.ids.get(name[1], "some_id"), text)
 
 
-def _decoded(answer: Answer) -> Any:
+def _decoded(answer: AdminResponse) -> Any:
     if answer.body.startswith(b"\x1f\x8b"):
         return "an archive"
     text = re.sub(r"caged_[0-9A-Za-z_-]{16,}", "<key>", answer.body.decode())
