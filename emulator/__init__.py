@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .config import BudgetAction, ConfigError, EmulatorConfig, Isolation, MemoryLimit, Tier
-    from .control.agent_replies import PromptText, ReplyInfo, Workplace
+    from .control.agent_replies import PromptSandbox, PromptText, ReplyInfo
     from .control.agents import Reply
     from .control.faults import Drop, FaultInfo, Outcome
     from .control.operations import OperationName
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from .control_client.remote import RemoteEmulator
     from .control_client.transport import EmulatorError
     from .emulator import Emulator
-    from .scenario import Loaded, ScenarioError
+    from .scenario import LoadedScenario, ScenarioError
 
 __all__ = [
     "Account",
@@ -74,13 +74,14 @@ __all__ = [
     "Inventory",
     "Isolation",
     "Journal",
-    "Loaded",
+    "LoadedScenario",
     "LogLine",
     "MemoryLimit",
     "OperationName",
     "Outcome",
     "Output",
     "PromptRecord",
+    "PromptSandbox",
     "PromptText",
     "RemoteEmulator",
     "Reply",
@@ -94,12 +95,11 @@ __all__ = [
     "StubHandle",
     "StubInfo",
     "Tier",
-    "Workplace",
 ]
 
 _MODULES = {
     "config": ("BudgetAction", "ConfigError", "EmulatorConfig", "Isolation", "MemoryLimit", "Tier"),
-    "control.agent_replies": ("PromptText", "ReplyInfo", "Workplace"),
+    "control.agent_replies": ("PromptSandbox", "PromptText", "ReplyInfo"),
     "control.agents": ("Reply",),
     "control.faults": ("Drop", "FaultInfo", "Outcome"),
     "control.operations": ("OperationName",),
@@ -129,7 +129,7 @@ _MODULES = {
     "control_client.remote": ("RemoteEmulator",),
     "control_client.transport": ("EmulatorError",),
     "emulator": ("Emulator",),
-    "scenario": ("Loaded", "ScenarioError"),
+    "scenario": ("LoadedScenario", "ScenarioError"),
 }
 
 

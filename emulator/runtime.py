@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from .persistence.persistence import Persistence
-    from .scenario import Loaded, Scenario
+    from .scenario import LoadedScenario, Scenario
     from .server import Server
 
 logger = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ class Runtime:
         self._loop: Optional[asyncio.AbstractEventLoop] = None
         self._stop: Optional[asyncio.Event] = None
         self._stop_requested = False
-        self._loaded: Optional[Loaded] = None
+        self._loaded: Optional[LoadedScenario] = None
         self._server: Optional[Server] = None
         #: The application, once `run` has built it; for calls from within this process.
         self.app: Optional[ASGIApp] = None
@@ -230,13 +230,13 @@ class Runtime:
             preparing.result()
 
     @property
-    def loaded(self) -> Loaded:
+    def loaded(self) -> LoadedScenario:
         """What the scenario has created."""
         if self._loaded is not None:
             return self._loaded
-        from .scenario import Loaded
+        from .scenario import LoadedScenario
 
-        return Loaded()
+        return LoadedScenario()
 
     async def _apply_scenario(self, answering: asyncio.Event, on_ready: Callable[[], None]) -> None:
         """When the server answers, apply the scenario, then call `on_ready`. Raises ScenarioError."""
@@ -248,7 +248,7 @@ class Runtime:
             self._loaded = await self._apply(scenario)
         on_ready()
 
-    async def _apply(self, scenario: Scenario) -> Loaded:
+    async def _apply(self, scenario: Scenario) -> LoadedScenario:
         from .scenario.applying import apply
         from .wire.all_operations import all_operations
         from .wire.internal_calls import InternalCaller

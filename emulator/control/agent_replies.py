@@ -53,7 +53,7 @@ class PromptText(str):
 
 
 @dataclass(frozen=True)
-class Workplace:
+class PromptSandbox:
     """The sandbox of a prompt, for the function that answers it. Its calls are requests of the account, so that the
     journal shows them.
 
@@ -81,7 +81,7 @@ class Workplace:
 
 
 #: A function that answers; with None the agent gives its default reply.
-Answerer = Callable[[PromptText, Workplace], Union[Reply, str, None]]
+Answerer = Callable[[PromptText, PromptSandbox], Union[Reply, str, None]]
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 
-from ..control.agent_replies import AgentReply, Answerer, PromptText, ReplyInfo, ReplyMethods, Workplace
+from ..control.agent_replies import AgentReply, Answerer, PromptSandbox, PromptText, ReplyInfo, ReplyMethods
 from ..control.agents import Prompt, Reply, check_files
 from ..control.description import options_of, values_of
 from ..control.identifiers import IdOrObject
@@ -206,7 +206,7 @@ def _answering(function: Answerer, admin: AdminClient) -> Callable[[Prompt], Opt
         from caged import Caged
 
         with Caged(api_key=_key(platform, prompt.sandbox_id), base_url=platform.base_url) as client:
-            result = function(PromptText.of(prompt), Workplace(prompt.sandbox_id, prompt.cwd, client))
+            result = function(PromptText.of(prompt), PromptSandbox(prompt.sandbox_id, prompt.cwd, client))
         if isinstance(result, str):
             return Reply(result)
         if result is None or isinstance(result, Reply):

@@ -23,7 +23,7 @@ from .transport import EmulatorError
 if TYPE_CHECKING:
     from caged import AgentName, AsyncCaged, Caged
 
-    from ..scenario import Loaded
+    from ..scenario import LoadedScenario
 
 T = TypeVar("T")
 
@@ -108,7 +108,9 @@ class Controls:
         answer = self._admin.call("POST", f"/sandboxes/{id_of(sandbox)}/spend", {"usd": number("usd", usd)})
         return float(answer["total_cost"])
 
-    def load_scenario(self, path: Union[str, os.PathLike[str]], *, account: Optional[IdOrObject] = None) -> Loaded:
+    def load_scenario(
+        self, path: Union[str, os.PathLike[str]], *, account: Optional[IdOrObject] = None
+    ) -> LoadedScenario:
         """Create what a scenario file describes (sandboxes, keys, stubs, replies, faults, clock): all of it or nothing.
 
         Faults and rate limits do not apply to its calls, and the journal does not record them. Files that
@@ -125,7 +127,7 @@ class Controls:
         Raises:
             ScenarioError: a ValueError that names the entry that cannot be created. The others have been removed again.
         """
-        from ..scenario import Loaded, ScenarioError, read
+        from ..scenario import LoadedScenario, ScenarioError, read
 
         if not isinstance(path, (str, os.PathLike)):
             raise TypeError(f"path: must be the path of a scenario file (a str or a Path), not {path!r}")
@@ -136,7 +138,7 @@ class Controls:
             )
         except ValueError as error:
             raise ScenarioError(str(error)) from None
-        return Loaded(answer["sandboxes"], answer["keys"], answer["added"])
+        return LoadedScenario(answer["sandboxes"], answer["keys"], answer["added"])
 
     def allow_device_login(self, allowed: bool = True, *, account: Optional[IdOrObject] = None) -> None:
         """Approve device logins that come from the account's sandboxes.

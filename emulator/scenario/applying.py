@@ -22,7 +22,7 @@ from ..control.names import suggestion
 from ..platform.errors import ApiError
 from ..platform.platform import Platform
 from ..store import Account
-from .loaded import Loaded
+from .loaded_scenario import LoadedScenario
 from .reading import Scenario, sandbox_names
 from .schema import ScenarioError
 
@@ -47,7 +47,7 @@ class OperationCaller(Protocol):
         """Perform one operation, and return the answer's JSON."""
 
 
-async def apply(platform: Platform, account: Account, scenario: Scenario, caller: OperationCaller) -> Loaded:
+async def apply(platform: Platform, account: Account, scenario: Scenario, caller: OperationCaller) -> LoadedScenario:
     """Make everything that a scenario describes: the clock first, faults last.
 
     Args:
@@ -70,10 +70,10 @@ class _Application:
         self._scenario = scenario
         self._caller = caller
         self._names = sandbox_names(scenario)
-        self._loaded = Loaded()
+        self._loaded = LoadedScenario()
         self._undo: list[Undo] = []
 
-    async def run(self) -> Loaded:
+    async def run(self) -> LoadedScenario:
         self._check_account()
         self._check_sandboxes_named()
         try:

@@ -123,7 +123,7 @@ IN_PLACE = {
     "control/patterns.py": "a test's own patterns",
     "cage/proxy.py": "a port, or a host of bounded length",
     "cli/derived_options.py": "a test's own patterns",
-    "scenario/loaded.py": "a scenario, which the developer wrote",
+    "scenario/loaded_scenario.py": "a scenario, which the developer wrote",
     "platform/shell_words.py": "one word, from its beginning",
     "platform/logins.py": "an address of bounded length",
     "platform/notifications.py": "a URL of bounded length",
