@@ -17,7 +17,7 @@ from .zygote import python_words
 _OVERHEAD = 128 * 1024
 
 
-class FetchFailed(Exception):
+class FetchError(Exception):
     """There was no response; the text says why."""
 
 
@@ -77,15 +77,15 @@ async def fetch(
         ["/bin/sh", "-c", line, "fetch", json.dumps(request)], env, limit * 4 // 3 + _OVERHEAD, True, seconds
     )
     if result.timed_out:
-        raise FetchFailed(f"no complete answer within {seconds:g} s")
+        raise FetchError(f"no complete answer within {seconds:g} s")
     if result.error is not None:
-        raise FetchFailed(f"the request could not be started: {result.error}")
+        raise FetchError(f"the request could not be started: {result.error}")
     if result.code in (126, 127):
-        raise FetchFailed("there is no python3 in this sandbox to make the request with")
+        raise FetchError("there is no python3 in this sandbox to make the request with")
     try:
         response = json.loads(result.output)
         if "error" in response:
-            raise FetchFailed(str(response["error"]))
+            raise FetchError(str(response["error"]))
         return FetchResponse(
             str(response["url"]),
             int(response["status"]),
@@ -96,4 +96,4 @@ async def fetch(
         )
     except (ValueError, KeyError, TypeError):
         last_line = result.errors.decode("utf-8", "replace").strip().rpartition("\n")[2]
-        raise FetchFailed(last_line or f"the request ended with exit code {result.code}") from None
+        raise FetchError(last_line or f"the request ended with exit code {result.code}") from None

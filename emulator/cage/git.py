@@ -39,7 +39,7 @@ DIFF_BYTES = 4 * 1024 * 1024
 DIFF_SECONDS = 20.0
 
 
-class CloneFailed(Exception):
+class CloneError(Exception):
     """The clone failed; the text is git's. The caller redacts credentials in it."""
 
 
@@ -134,7 +134,7 @@ async def clone(cage: Cage, repo: Repo) -> None:
         target = repo.commit or "HEAD"
         kind = await _git(cage, ["cat-file", "-t", f"{target}:{subdir}"], env)
         if kind.output.strip() != b"tree":
-            raise CloneFailed(f"the repository has no directory {subdir!r} at {target}")
+            raise CloneError(f"the repository has no directory {subdir!r} at {target}")
         await _must(cage, ["sparse-checkout", "set", subdir], env)
     if repo.commit:
         await _must(cage, ["checkout", "--quiet", "--detach", repo.commit], env)
@@ -206,4 +206,4 @@ async def _must(cage: Cage, arguments: list[str], env: dict[str, str]) -> None:
     if result.code != 0:
         text = result.error or result.output.decode("utf-8", "replace").strip()
         lines = filter(None, map(str.strip, text.split("\n")))
-        raise CloneFailed("; ".join(lines) or f"git {arguments[0]} ended with {result.code}")
+        raise CloneError("; ".join(lines) or f"git {arguments[0]} ended with {result.code}")

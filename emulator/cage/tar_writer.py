@@ -18,7 +18,7 @@ from typing import IO, Optional
 
 from ..workers import checkpoint
 from .directory_cursor import DirectoryCursor
-from .disk import TooLarge
+from .disk import WorkspaceTooLarge
 from .paths import Layout
 from .safe_files import TEMPORARY
 from .tar_reader import MOST_MEMBERS, MOST_PATH
@@ -156,7 +156,7 @@ class _Packer:
             member.size = os.fstat(content.fileno()).st_size
             self._total += member.size
             if self._limit is not None and self._total > self._limit:
-                raise TooLarge
+                raise WorkspaceTooLarge
             self._archive.addfile(member, _Exactly(content, member.size))
 
 

@@ -16,7 +16,7 @@ from ..store import Sandbox
 from . import codec, loader, recovery
 from .change_tracker import ChangeTracker
 from .database import NAME, Error, advice, open_database
-from .recovery import SignOfLife
+from .recovery import Heartbeat
 from .saved_randomness import SavedRandomness
 from .state_directory import StateDirectory
 
@@ -132,7 +132,7 @@ class Persistence:
             platform.snapshots.signing_key = bytes.fromhex(self.document("signing_key"))
         self.keep("signing_key", lambda: platform.snapshots.signing_key.hex())
         alive = self.document("alive")
-        recovery.repair_records(platform, SignOfLife.decode(alive) if alive else SignOfLife.now(platform))
+        recovery.repair_records(platform, Heartbeat.decode(alive) if alive else Heartbeat.now(platform))
 
     def flush(self, include_deferred: bool = False) -> None:
         """Make all changes durable.
@@ -152,7 +152,7 @@ class Persistence:
                 changes.set_document(name, content())
             is_running = include_deferred and any(box.status == "running" for box in platform.store.sandboxes.values())
             if changes.pending or is_running:
-                changes.defer_document("alive", vars(SignOfLife.now(platform)))
+                changes.defer_document("alive", vars(Heartbeat.now(platform)))
             if changes.pending or include_deferred:
                 try:
                     changes.commit(include_deferred)

@@ -77,7 +77,7 @@ def _spend(sandbox: Sandbox, session: Optional[AgentSession], payload: dict[str,
     cost.spend(sandbox, session, int(number("tokens_in")), int(number("tokens_out")), float(number("cost_usd")))
 
 
-class UnknownSubject(Exception):
+class EventSandboxError(Exception):
     """An event names a sandbox that the account does not have, or one that is not its session's."""
 
 
@@ -156,7 +156,7 @@ class Events:
                 await pace()
                 try:
                     sandbox, session = self._named(account, report)
-                except UnknownSubject as error:
+                except EventSandboxError as error:
                     warnings.append(f"events.{number} is not recorded: {error}")
                     continue
                 if report.session_id and session is None:
@@ -189,10 +189,10 @@ class Events:
             session = None
         sandbox_id = report.sandbox_id or (session.sandbox_id if session is not None else "")
         if session is not None and session.sandbox_id != sandbox_id:
-            raise UnknownSubject(f"session {session.id} is not one of sandbox {sandbox_id!r}")
+            raise EventSandboxError(f"session {session.id} is not one of sandbox {sandbox_id!r}")
         sandbox = store.sandboxes.get(sandbox_id)
         if report.sandbox_id and session is None and (sandbox is None or sandbox.account_id != account.id):
-            raise UnknownSubject(f"the account has no sandbox {report.sandbox_id!r}")
+            raise EventSandboxError(f"the account has no sandbox {report.sandbox_id!r}")
         if not report.session_id and sandbox is not None:
             session = self._session_during(sandbox, self._clock.time())
         return sandbox, session

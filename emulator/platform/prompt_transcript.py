@@ -49,7 +49,7 @@ _LINE = re.compile(r"([^\r\n]*)([\r\n]?)(.*)", re.S)
 _ERASE, _KILL_LINE, _INTERRUPT = "\x7f\b", "\x15", "\x03\x04"
 
 
-class StubbedOutput:
+class ShellOutput:
     """The output of a shell, hidden from the line that is run in place of a stubbed one up to its mark."""
 
     def __init__(self) -> None:
@@ -104,7 +104,7 @@ class PromptTranscript(Transcript):
         self._live = live
         self._stubs = stubs
         self._terminal = terminal
-        self._output = StubbedOutput()
+        self._output = ShellOutput()
         self._line = ""
         self._is_ahead = False
 

@@ -25,7 +25,7 @@ from .recorder import SandboxRecorder
 from .redaction import redact_for
 from .sandbox_limits import SandboxLimits
 from .sandbox_setup import SandboxSetup
-from .sandbox_starter import SetupFailed
+from .sandbox_starter import SetupError
 from .signals import Signals
 from .snapshots import Snapshots
 
@@ -110,9 +110,9 @@ class SandboxLifecycle:
             await self._setup.build(sandbox)
             reason = failing() if sandbox.status == "pending" else None
             if reason is not None:
-                raise SetupFailed(reason)
+                raise SetupError(reason)
         except Exception as error:
-            if not isinstance(error, (SetupFailed, SandboxGone)):
+            if not isinstance(error, (SetupError, SandboxGone)):
                 logger.error("%s could not be built: %r", sandbox.id, error)
             if sandbox.status == "pending":
                 self._fail(sandbox, error)
@@ -226,7 +226,7 @@ class SandboxLifecycle:
         why = redact_for(sandbox, str(error) or repr(error), limits.REASON)
         reason = f"sandbox {sandbox.id} cannot be started: {why}"
         self._recorder.record_error(sandbox, reason)
-        if not isinstance(error, (SetupFailed, SandboxGone, OSError)):
+        if not isinstance(error, (SetupError, SandboxGone, OSError)):
             raise error
         raise ApiError(503, reason) from None
 

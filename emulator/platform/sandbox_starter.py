@@ -28,7 +28,7 @@ from .shim_requests import ShimRequests
 from .signals import Signals
 
 
-class SetupFailed(Exception):
+class SetupError(Exception):
     """A step of the create failed; the text goes to the sandbox's log."""
 
 
@@ -152,7 +152,7 @@ class SandboxStarter:
         try:
             live.cage = await self._provisioner.open(self._files_dir / "sandboxes" / sandbox.id, spec)
         except (OSError, SandboxGone, ZygoteError) as error:
-            raise SetupFailed(f"the sandbox's processes could not be started: {error}") from error
+            raise SetupError(f"the sandbox's processes could not be started: {error}") from error
         if sandbox.status == "destroyed":
             raise SandboxGone("the sandbox was destroyed while it was started")
         self._background.start(self._provisioner.prepare())

@@ -8,7 +8,7 @@ import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable, Optional
 
-from ..cage.disk import TooLarge
+from ..cage.disk import WorkspaceTooLarge
 from ..cage.init_client import SandboxGone
 from ..control.clock import Clock
 from ..control.randomness import Randomness
@@ -175,7 +175,7 @@ class Snapshots:
                 finally:
                     if is_frozen and cage.alive and sandbox.status == "running":
                         await cage.thaw()
-            except TooLarge:
+            except WorkspaceTooLarge:
                 self._failed(sandbox, snapshot, f"larger than {limits.SNAPSHOT_BYTES // 1024**3} GB")
                 return False
             except (OSError, SandboxGone) as error:

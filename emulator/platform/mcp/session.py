@@ -19,7 +19,7 @@ from ..redaction import redact_secrets
 from ..sandboxes import Sandboxes
 from . import filesystem, git, network, protocol, terminal
 from .protocol import ProtocolError, short
-from .tool import Context, Outcome, Tool, ToolError
+from .tool import Tool, ToolContext, ToolError, ToolOutcome
 
 logger = logging.getLogger(__name__)
 
@@ -163,11 +163,11 @@ class McpSession:
         try:
             outcome = await self._run(tool, params.get("arguments"))
         except ToolError as error:
-            outcome = Outcome(str(error), is_error=True)
+            outcome = ToolOutcome(str(error), is_error=True)
         self._record(tool, params.get("arguments"), outcome, (self._clock.stopwatch() - start) * 1000)
         return protocol.in_version(outcome.as_result(version), version)
 
-    async def _run(self, tool: Tool, arguments: Any) -> Outcome:
+    async def _run(self, tool: Tool, arguments: Any) -> ToolOutcome:
         sandbox = self._sandbox
         self._cage()
         given = tool.checked(arguments)
@@ -190,10 +190,10 @@ class McpSession:
         except ApiError as error:
             raise ToolError(error.detail) from None
 
-    def _context(self) -> Context:
-        return Context(self._sandbox, self._cage(), self._clock, self._recorder, self._command_stubs)
+    def _context(self) -> ToolContext:
+        return ToolContext(self._sandbox, self._cage(), self._clock, self._recorder, self._command_stubs)
 
-    def _record(self, tool: Tool, arguments: Any, outcome: Outcome, milliseconds: float) -> None:
+    def _record(self, tool: Tool, arguments: Any, outcome: ToolOutcome, milliseconds: float) -> None:
         recorded = {}
         if isinstance(arguments, dict):
             recorded = {name: self._recorded(value) for name, value in arguments.items() if name in tool.properties}

@@ -28,7 +28,7 @@ class ToolError(Exception):
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ToolOutcome:
     """`structured` is sent only on success, and only to clients whose protocol version has it."""
 
     text: str
@@ -47,7 +47,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Context:
+class ToolContext:
     """The sandbox that a tool is called in."""
 
     sandbox: Sandbox
@@ -61,7 +61,7 @@ class Context:
         self.recorder.record_event(self.sandbox, kind, {**data, "source": "mcp"}, milliseconds)
 
 
-Run = Callable[[Context, dict[str, Any]], Awaitable[Outcome]]
+Run = Callable[[ToolContext, dict[str, Any]], Awaitable[ToolOutcome]]
 
 
 @dataclass(frozen=True)

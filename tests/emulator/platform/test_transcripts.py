@@ -10,7 +10,7 @@ from typing import Any, Optional, get_args
 import pytest
 
 from caged.emulator.platform import prompt_transcript, stream_transcript
-from caged.emulator.platform.prompt_transcript import StubbedOutput
+from caged.emulator.platform.prompt_transcript import ShellOutput
 from caged.emulator.platform.stream_transcript import StreamTranscript
 
 NUMBER = "0123456789abcdef"
@@ -187,7 +187,7 @@ def test_closing_records_a_running_command_only_without_an_exit_code(typed, stub
 
 
 def test_output_is_hidden_up_to_the_mark():
-    output = StubbedOutput()
+    output = ShellOutput()
     assert output.take("$ ") == "$ "
     output.replace("<mark>")
     assert output.take("\x15printf ...; run") + output.take("\r\n<ma") == ""
@@ -196,7 +196,7 @@ def test_output_is_hidden_up_to_the_mark():
 
 
 def test_hidden_output_is_released_whole_when_the_mark_does_not_come():
-    output = StubbedOutput()
+    output = ShellOutput()
     output.replace("<mark>")
     output.take("one ")
     output.take("two")
@@ -205,7 +205,7 @@ def test_hidden_output_is_released_whole_when_the_mark_does_not_come():
 
 
 def test_hidden_output_of_a_mebibyte_is_released():
-    output = StubbedOutput()
+    output = ShellOutput()
     output.replace("<mark>")
     assert output.take("x" * 1024 * 1024) == "x" * 1024 * 1024
     assert output.state == "shown"
