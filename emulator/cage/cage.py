@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Optional
 
-from ..workers import Stop, Workers
+from ..workers import StopToken, Workers
 from . import disk, ports, safe_files, shells
 from .bytecode_sweep import BytecodeSweep
 from .cgroups import MemoryGroup
@@ -280,13 +280,13 @@ class Cage:
 
     # --- snapshots
 
-    async def pack(self, target: Path, limit: Optional[int], stop: Optional[Stop] = None) -> int:
-        """Write the workspace into a tar file; see `tar_writer.pack`. Raises Stopped, an OSError, by `stop`."""
+    async def pack(self, target: Path, limit: Optional[int], stop: Optional[StopToken] = None) -> int:
+        """Write the workspace into a tar file; see `tar_writer.pack`. Raises CallStopped, an OSError, by `stop`."""
         from . import tar_writer  # with `tarfile`, which only snapshots need
 
         return await self.workers.copy.run(tar_writer.pack, self.layout, target, limit, stop=stop)
 
-    async def restore(self, source: Path, stop: Optional[Stop] = None) -> None:
+    async def restore(self, source: Path, stop: Optional[StopToken] = None) -> None:
         """Replace the workspace by the content of a tar file; see `restore.restore_workspace`. Raises Stopped, an
         OSError, by `stop`."""
         from . import restore

@@ -26,7 +26,7 @@ from ..cage import tar_extractor
 from ..cage.paths import Layout
 from ..cage.tar_reader import ArchiveError, TarMember, TarReader, shown
 from ..store import Store
-from ..workers import Stoppable
+from ..workers import StoppableFile
 from .archive_database import MOST_RECORD_BYTES
 from .database import NAME
 
@@ -84,7 +84,7 @@ def pack(work: Path, target: Path) -> None:
                 member.uid = member.gid = 0
                 member.uname = member.gname = "root"
                 with open(work / name, "rb") as content:
-                    packed.addfile(member, Stoppable(content))
+                    packed.addfile(member, StoppableFile(content))
         file.flush()
         os.fsync(file.fileno())
 
