@@ -50,7 +50,7 @@ from .platform.rules import Rules
 from .platform.sandbox_lifecycle import SandboxLifecycle
 from .platform.sandbox_limits import SandboxLimits
 from .platform.sandbox_setup import SandboxSetup
-from .platform.sandbox_starter import ProcessLoss, SandboxStarter
+from .platform.sandbox_starter import ProcessLossHandler, SandboxStarter
 from .platform.sandboxes import Sandboxes
 from .platform.scheduler import Scheduler
 from .platform.shim_requests import ShimRequests
@@ -118,7 +118,7 @@ def compose(
         relayed,
         command_stubs,
         ShimRequests(stubs, live, command_stubs, agent_runs, recorder),
-        ProcessLoss(clock, live, recorder, sessions, signals),
+        ProcessLossHandler(clock, live, recorder, sessions, signals),
         recorder,
         background,
     )

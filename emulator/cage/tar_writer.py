@@ -157,7 +157,7 @@ class _Packer:
             self._total += member.size
             if self._limit is not None and self._total > self._limit:
                 raise WorkspaceTooLarge
-            self._archive.addfile(member, _Exactly(content, member.size))
+            self._archive.addfile(member, _ExactSizeReader(content, member.size))
 
 
 def _member(entry: _Entry) -> tarfile.TarInfo:
@@ -209,7 +209,7 @@ def _open_closed(entry: _Entry) -> int:
         os.close(handle)
 
 
-class _Exactly:
+class _ExactSizeReader:
     """Reads exactly `size` bytes of a file that may change meanwhile: it is cut, or filled with zero bytes."""
 
     def __init__(self, content: IO[bytes], size: int) -> None:

@@ -27,7 +27,7 @@ SEARCH_SECONDS = 10.0
 SEARCH_ENTRIES = 500_000
 
 
-class _WorkspaceOnly(Layout):
+class _WorkspaceLayout(Layout):
     """The layout of a sandbox of which only the workspace can be entered."""
 
     def __init__(self, layout: Layout) -> None:
@@ -51,12 +51,12 @@ def full_path(path: str) -> str:
 
 def read(layout: Layout, path: str, limit: int) -> bytes:
     """Return the bytes of a file, at most `limit` plus one."""
-    return safe_files.read(_WorkspaceOnly(layout), full_path(path), limit)
+    return safe_files.read(_WorkspaceLayout(layout), full_path(path), limit)
 
 
 def write(layout: Layout, path: str, content: bytes) -> str:
     """Replace or create a file in one step, with its parents. Returns the path that was written, links resolved."""
-    return safe_files.write(_WorkspaceOnly(layout), full_path(path), content)
+    return safe_files.write(_WorkspaceLayout(layout), full_path(path), content)
 
 
 def listing(layout: Layout, path: str) -> list[Entry]:
@@ -65,7 +65,7 @@ def listing(layout: Layout, path: str) -> list[Entry]:
     A link is a file, with the size of the link itself; the size of a directory is that of the file system.
     """
     full = full_path(path)
-    with walk(_WorkspaceOnly(layout), full) as (place, name):
+    with walk(_WorkspaceLayout(layout), full) as (place, name):
         if name is not None:
             place.enter(name)
         if place.fd < 0:
@@ -97,7 +97,7 @@ def first_not_directory(layout: Layout, path: str) -> str:
     for count in range(1, len(names) + 1):
         beginning = "/" + "/".join(names[:count])
         try:
-            safe_files.resolve_directory(_WorkspaceOnly(layout), beginning)
+            safe_files.resolve_directory(_WorkspaceLayout(layout), beginning)
         except NotADirectoryError:
             return beginning
         except (OSError, OutsideOfSandbox):
@@ -113,7 +113,7 @@ def delete(layout: Layout, path: str) -> bool:
         raise OSError(errno.EBUSY, "the workspace itself cannot be deleted; name what is in it", path)
     parent, _, name = full.rpartition("/")
     try:
-        with walk(_WorkspaceOnly(layout), f"{parent}/") as (place, _none):
+        with walk(_WorkspaceLayout(layout), f"{parent}/") as (place, _none):
             if place.fd < 0:
                 raise OutsideOfSandbox
             if stat.S_ISDIR(os.stat(name, dir_fd=place.fd, follow_symlinks=False).st_mode):
@@ -138,7 +138,7 @@ def search(layout: Layout, matches: Callable[[str], bool], most: int) -> tuple[l
     """
     found: list[str] = []
     deadline = time.monotonic() + SEARCH_SECONDS
-    with closing(_everything(_WorkspaceOnly(layout))) as everything:
+    with closing(_everything(_WorkspaceLayout(layout))) as everything:
         for count, path in enumerate(everything):
             checkpoint()
             if count >= SEARCH_ENTRIES or time.monotonic() > deadline:

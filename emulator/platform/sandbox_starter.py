@@ -32,7 +32,7 @@ class SetupError(Exception):
     """A step of the create failed; the text goes to the sandbox's log."""
 
 
-class ProcessLoss:
+class ProcessLossHandler:
     """What follows when the processes of a sandbox end that was neither stopped nor destroyed."""
 
     def __init__(
@@ -79,7 +79,7 @@ class SandboxStarter:
         relayed: set[tuple[str, int]],
         command_stubs: CommandStubs,
         shim_requests: ShimRequests,
-        loss: ProcessLoss,
+        loss: ProcessLossHandler,
         recorder: SandboxRecorder,
         background: BackgroundTasks,
     ) -> None:

@@ -24,7 +24,7 @@ from .signals import Signals
 
 if TYPE_CHECKING:
     from ..cage.cage import Cage
-    from ..cage.gzipped import Gzipped
+    from ..cage.gzip_stream import GzipStream
 
 AUTOMATIC = "auto-pause"
 #: Download URLs whose expiry is moved along when the clock is set; an older one expires at the time in its text.
@@ -280,7 +280,7 @@ class Snapshots:
         text = f"{snapshot_id}:{expires}".encode()
         return hmac.new(self.signing_key, text, hashlib.sha256).hexdigest()
 
-    def signed_content(self, snapshot_id: str, expires: str, signature: str) -> Gzipped:
+    def signed_content(self, snapshot_id: str, expires: str, signature: str) -> GzipStream:
         """Return the `.tar.gz` of a signed URL, to be closed. 403 for an expired or altered URL. Iterating blocks."""
         try:
             until = int(expires)
@@ -294,6 +294,6 @@ class Snapshots:
         snapshot = self._store.snapshots.get(snapshot_id)
         if snapshot is None:
             raise not_found("snapshot", snapshot_id)
-        from ..cage.gzipped import Gzipped
+        from ..cage.gzip_stream import GzipStream
 
-        return Gzipped(snapshot.file)
+        return GzipStream(snapshot.file)

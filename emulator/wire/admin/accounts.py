@@ -8,9 +8,9 @@ from starlette.responses import Response
 
 from ...store import Account
 from ..operation import Body, Call, EmptyBody, Model, json_reply, no_content
-from .operations import Admin, one
+from .operations import AdminOperations, one
 
-operations = Admin()
+operations = AdminOperations()
 
 
 class NewAccount(Body):

@@ -14,9 +14,9 @@ from ...platform.errors import ApiError, not_found
 from ..operation import Body, Call, EmptyBody, Model, no_content
 from .commands import FUNCTION, function_of
 from .controls import LIST_QUERY, found, listed, refusing, reply_with, reply_with_all
-from .operations import Admin
+from .operations import AdminOperations
 
-operations = Admin()
+operations = AdminOperations()
 AddReply = options_model(
     "AddReply",
     AgentReply,

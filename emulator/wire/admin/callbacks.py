@@ -11,9 +11,9 @@ from ...control.records import CallbackErrorRecord
 from ...control.schema import record_model
 from ..operation import Call, EmptyBody, Model, json_reply, no_content
 from .controls import last_of
-from .operations import Admin
+from .operations import AdminOperations
 
-operations = Admin()
+operations = AdminOperations()
 CallbackErrorOut = record_model("CallbackErrorOut", CallbackErrorRecord, Model)
 _NAMES = [field.name for field in dataclasses.fields(CallbackErrorRecord)]
 

@@ -10,9 +10,9 @@ from ...control.clock import Advance, Tick, from_rfc3339, rfc3339
 from ...control.schema import options_model, values_in
 from ...platform.errors import invalid
 from ..operation import Body, Call, EmptyBody, Model, json_reply
-from .operations import Admin
+from .operations import AdminOperations
 
-operations = Admin()
+operations = AdminOperations()
 _LONGEST = 100 * 366 * 86400.0
 _LATEST = from_rfc3339("9000-01-01T00:00:00Z")
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from starlette.responses import Response
 
 from ..operation import Body, Call, no_content
-from .operations import Admin, one
+from .operations import AdminOperations, one
 
-operations = Admin()
+operations = AdminOperations()
 
 
 class DeviceLogin(Body):

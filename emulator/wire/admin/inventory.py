@@ -16,9 +16,9 @@ from ...store import Account
 from ..operation import Call, EmptyBody, Model, json_reply, no_content
 from .controls import last_of, refusing
 from .names import check_sandbox
-from .operations import Admin
+from .operations import AdminOperations
 
-operations = Admin()
+operations = AdminOperations()
 _LONGEST_WAIT = 5.0
 SandboxRecordOut = record_model("SandboxRecord", SandboxRecord, Model)
 SnapshotRecordOut = record_model("SnapshotRecord", SnapshotRecord, Model)

@@ -20,9 +20,9 @@ from ...history import Event
 from ..operation import Call, EmptyBody, Model, json_reply, no_content
 from .controls import last_of
 from .names import agents_of, check_query, check_requests
-from .operations import Admin
+from .operations import AdminOperations
 
-operations = Admin()
+operations = AdminOperations()
 R = TypeVar("R", bound=Union[RequestRecord, CommandRecord, PromptRecord, EventRecord])
 RequestOut = record_model("RequestOut", RequestRecord, Model)
 CommandOut = record_model("CommandOut", CommandRecord, Model)

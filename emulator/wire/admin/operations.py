@@ -13,7 +13,7 @@ from ..operation import Body, Handler, Operations
 PREFIX = "/_emulator"
 
 
-class Admin(Operations):
+class AdminOperations(Operations):
     def call(
         self,
         method: str,

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from ...platform.errors import invalid
 from ..internal_calls import InternalCaller
 from ..operation import Body, Call, Model, Operation, json_reply
-from .operations import Admin
+from .operations import AdminOperations
 
 #: Of a scenario with the content of all its files.
 MOST_BYTES = 64 * 1024**2
@@ -31,9 +31,9 @@ class LoadedOut(Model):
     added: list[str]
 
 
-def operations_for(all_operations: Callable[[], Iterable[Operation]]) -> Admin:
+def operations_for(all_operations: Callable[[], Iterable[Operation]]) -> AdminOperations:
     """The operations on scenarios, which call `all_operations`, of which they are some."""
-    operations = Admin()
+    operations = AdminOperations()
 
     async def handle(call: Call[LoadScenario]) -> Response:
         return await load(call, InternalCaller(call.platform, call.account, all_operations))
