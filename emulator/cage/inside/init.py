@@ -30,7 +30,7 @@ import select
 import signal
 import socket
 
-from . import commands, frames, memory, network, processes, shim_server
+from . import command_start, frames, memory, network, processes, shim_server
 from .process_limit import ProcessLimit
 
 TYPE_CHECKING = False
@@ -154,7 +154,7 @@ class Init:
         error = self.process_limit.make_room()
         if error is None:
             try:
-                self._commands[commands.start(message, self._devnull, outputs)] = command
+                self._commands[command_start.start(message, self._devnull, outputs)] = command
                 return
             except (OSError, ValueError) as failure:
                 error = self.process_limit.explain(failure)
@@ -167,7 +167,7 @@ class Init:
             self._send({"ev": "exit", "id": command, "error": error})
             return
         try:
-            pid, controlling = commands.start_in_terminal(message)
+            pid, controlling = command_start.start_in_terminal(message)
         except (OSError, ValueError, NotImplementedError) as failure:
             self._send({"ev": "exit", "id": command, "error": self.process_limit.explain(failure)})
             return
