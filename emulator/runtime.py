@@ -127,7 +127,7 @@ class Runtime:
             return key.secret
         if secret is None:
             return accounts.full_key(account).secret
-        if not accounts.adopt(account, secret):
+        if not accounts.ensure_key(account, secret):
             raise ConfigError("api_key is the key of another account in the state directory; use another key, or none")
         return secret
 

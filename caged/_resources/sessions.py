@@ -52,7 +52,7 @@ def replay_summary(session_id: str) -> Call[ReplaySummary]:
     return Call("GET", path, ExpectedContent.OBJECT, ReplaySummary.from_api, repeatable=True)
 
 
-def following(page: ReplayPage, after_seq: Optional[int]) -> Optional[int]:
+def next_position(page: ReplayPage, after_seq: Optional[int]) -> Optional[int]:
     """Where the next page begins; None after the last one.
 
     Raises:
@@ -115,7 +115,7 @@ class Sessions:
         while True:
             page = self._session.send(replay(session_id, position, None, type))
             yield from page.events
-            position = following(page, position)
+            position = next_position(page, position)
             if position is None:
                 return
 
@@ -162,7 +162,7 @@ class AsyncSessions:
             page = await self._session.send(replay(session_id, position, None, type))
             for event in page.events:
                 yield event
-            position = following(page, position)
+            position = next_position(page, position)
             if position is None:
                 return
 

@@ -12,7 +12,7 @@ from .isolation import PYTHON, interpreter
 from .paths import WRITABLE, Layout
 from .zygote import python_words
 
-#: Where init finds its modules inside. Needs `Layout.lend_library`.
+#: Where init finds its modules inside. Needs `Layout.copy_library`.
 LIBRARY = "/opt/caged/lib"
 #: The file in the sandbox's directory that gets the standard error of bwrap.
 ERRORS = "bwrap-errors"
@@ -28,7 +28,7 @@ def command(bwrap: str, spec: dict[str, Any], layout: Layout) -> list[str]:
     Args:
         bwrap: The path of the program.
         spec: What `IsolationLevel.spec` has made for this sandbox.
-        layout: The sandbox's directory, with `Layout.lend_library` done.
+        layout: The sandbox's directory, with `Layout.copy_library` done.
 
     Returns:
         Its words, with CONTROL_FD for the control socket.

@@ -83,13 +83,13 @@ class Cage:
     def _environment(self, env: Mapping[str, str]) -> dict[str, str]:
         layout = self.layout
         base = {
-            "HOME": layout.seen("root"),
+            "HOME": layout.command_path("root"),
             "USER": "root",
             "SHELL": self._shell,
             "LANG": "C.UTF-8",
             "TERM": "dumb",
-            "PATH": f"{layout.seen('opt/caged')}/bin:{layout.seen('root')}/.local/bin:{STANDARD_PATH}",
-            "TMPDIR": layout.seen("tmp"),
+            "PATH": f"{layout.command_path('opt/caged')}/bin:{layout.command_path('root')}/.local/bin:{STANDARD_PATH}",
+            "TMPDIR": layout.command_path("tmp"),
             "CAGED_SANDBOX_ID": self._id,
             **self._git_ceiling,
             **(PROXY_ENVIRONMENT if self._proxy else {}),
@@ -124,7 +124,7 @@ class Cage:
             command = self.layout.to_host_text(command)
         # The word after the command is $0, with which the shell's own messages begin.
         shell, name = ("/bin/sh", ["sh"]) if posix else (self._shell, [])
-        if shells.fits_argument(command):
+        if shells.fits_in_argument(command):
             return await self.program([shell, "-c", command, *name], env, limit, separate, seconds)
         script = self.layout.opt / f"command-{os.urandom(6).hex()}"
         try:
@@ -132,7 +132,7 @@ class Cage:
         except OSError as error:
             return not_started(f"/opt/caged cannot be written to ({error.strerror})")
         try:
-            read = shells.reading(f"{self.layout.seen('opt/caged')}/{script.name}", posix)
+            read = shells.run_file_command(f"{self.layout.command_path('opt/caged')}/{script.name}", posix)
             return await self.program([shell, "-c", read, *name], env, limit, separate, seconds)
         finally:
             script.unlink(missing_ok=True)
@@ -155,7 +155,7 @@ class Cage:
                 return not_started(f"/workspace is not a directory any more ({error.strerror})")
         await self._drop_stale_bytecode()
         result = await self._init.run(
-            list(argv), self._environment(env), self.layout.seen("workspace"), limit, separate, seconds
+            list(argv), self._environment(env), self.layout.command_path("workspace"), limit, separate, seconds
         )
         seen = self.layout.to_sandbox_text
         return replace(
@@ -195,8 +195,10 @@ class Cage:
             settings = self.layout.opt / "terminal.sh"
             if not settings.exists():
                 await self.workers.small.run(settings.write_text, shells.PERSONAL_SETTINGS, "utf-8")
-            words = [self._shell, "--init-file", f"{self.layout.seen('opt/caged')}/terminal.sh", "-i"]
-        terminal = await self._init.terminal(words, environment, self.layout.seen("workspace"), rows, cols, quiet)
+            words = [self._shell, "--init-file", f"{self.layout.command_path('opt/caged')}/terminal.sh", "-i"]
+        terminal = await self._init.terminal(
+            words, environment, self.layout.command_path("workspace"), rows, cols, quiet
+        )
         terminal.layout = self.layout
         terminal.edits_lines = is_bash and not quiet
         return terminal

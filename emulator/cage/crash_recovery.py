@@ -17,7 +17,7 @@ def recover_directory(layout: Layout) -> None:
 
     restore.finish_interrupted(layout)
     disk.remove(layout.opt)
-    layout.make_opt()
+    layout.make_opt_directory()
     recreate_missing_places(layout)
     for path in layout.roots().values():
         _remove_half_written(path)

@@ -314,4 +314,4 @@ def resolve_directory(layout: Layout, path: str) -> str:
             place.enter(name)
         if not place.names:
             raise OutsideOfSandbox
-        return os.path.join(layout.seen(place.names[0]), *place.names[1:])
+        return os.path.join(layout.command_path(place.names[0]), *place.names[1:])

@@ -138,7 +138,7 @@ def search(layout: Layout, matches: Callable[[str], bool], most: int) -> tuple[l
     """
     found: list[str] = []
     deadline = time.monotonic() + SEARCH_SECONDS
-    with closing(_everything(_WorkspaceLayout(layout))) as everything:
+    with closing(_walk(_WorkspaceLayout(layout))) as everything:
         for count, path in enumerate(everything):
             checkpoint()
             if count >= SEARCH_ENTRIES or time.monotonic() > deadline:
@@ -150,23 +150,23 @@ def search(layout: Layout, matches: Callable[[str], bool], most: int) -> tuple[l
     return found, False
 
 
-def _everything(layout: Layout) -> Generator[str, None, None]:
+def _walk(layout: Layout) -> Generator[str, None, None]:
     place = Place(layout)
     try:
-        waiting = _below(place, ())
+        waiting = _list_directory(place, ())
         while waiting:
             parts, is_dir = waiting.pop()
             yield os.fsencode("/".join(parts)).decode("utf-8", "replace")
             if is_dir:
                 try:
-                    waiting.extend(_below(place, parts))
+                    waiting.extend(_list_directory(place, parts))
                 except (OSError, OutsideOfSandbox):
                     pass  # removed, not readable, or replaced by a link since it was listed
     finally:
         place.reset()
 
 
-def _below(place: Place, parts: tuple[str, ...]) -> list[tuple[tuple[str, ...], bool]]:
+def _list_directory(place: Place, parts: tuple[str, ...]) -> list[tuple[tuple[str, ...], bool]]:
     """Return the content of a directory, last name first. It is entered from the current position if that is an
     ancestor, else from the top: one descriptor, however deep."""
     names = ["workspace", *parts]

@@ -159,7 +159,7 @@ class AgentReply(Control):
             )
 
     def info(self) -> ReplyInfo:
-        return ReplyInfo(**self._reported(), agent=self.agent, used=self.used)
+        return ReplyInfo(**self._info_fields(), agent=self.agent, used=self.used)
 
     def __str__(self) -> str:
         what = "passthrough" if self.passthrough else "a function" if self.function else repr(self.reply.whole[:_SHOWN])

@@ -237,7 +237,7 @@ class Fault(Control):
         )
 
     def info(self) -> FaultInfo:
-        return FaultInfo(**self._reported(), seen=self.seen, triggered=self.triggered)
+        return FaultInfo(**self._info_fields(), seen=self.seen, triggered=self.triggered)
 
     def __str__(self) -> str:
         return self._described(omit=["detail", "body", "retry_after"])

@@ -24,7 +24,7 @@ def redact_values(text: Text, values: Sequence[Text]) -> Text:
     stars = _stars(text)
     many = len(values) > _MANY and len(text) * len(values) > _SEARCHED_AT_ONCE
     if many and (isinstance(text, bytes) or text.isascii()):
-        values = _possible(text, values)
+        values = _possible_values(text, values)
     long: dict[Text, list[Text]] = {}
     for value in values:
         if len(value) > LONGEST:
@@ -41,7 +41,7 @@ def _stars(text: Text) -> Text:
     return "***" if isinstance(text, str) else b"***"
 
 
-def _possible(text: Text, values: Sequence[Text]) -> list[Text]:
+def _possible_values(text: Text, values: Sequence[Text]) -> list[Text]:
     """The values whose pairs of characters at the beginning all occur in the text: nearly always none, or those that
     are in it. One pass over the text takes less time than searching it for hundreds of values."""
     pairs = set(zip(text, text[1:]))
@@ -67,10 +67,10 @@ def _redact_long(text: Text, beginning: Text, values: list[Text]) -> Text:
         pieces.append(text[done:at])
         # Of sorted values, one of the two around the text agrees with it the furthest.
         place = bisect(values, text[at : at + longest])
-        done = at + max(_agreeing(text, at, value) for value in values[max(0, place - 1) : place + 1])
+        done = at + max(_matching_length(text, at, value) for value in values[max(0, place - 1) : place + 1])
 
 
-def _agreeing(text: Text, at: int, value: Text) -> int:
+def _matching_length(text: Text, at: int, value: Text) -> int:
     """How many characters of a value's beginning the text has at `at`."""
     count, step = 0, len(value)
     while step:

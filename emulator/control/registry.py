@@ -68,7 +68,7 @@ class Control:
         """What the emulator reports of it."""
         raise NotImplementedError
 
-    def _reported(self) -> dict[str, Any]:
+    def _info_fields(self) -> dict[str, Any]:
         """The values of ControlInfo."""
         return {
             "id": self.id,

@@ -206,7 +206,7 @@ class Stub(Control):
         raise TypeError(f"the function returned {result!r}, not a bool, a str, an Output or None")
 
     def info(self) -> StubInfo:
-        return StubInfo(**self._reported(), kind=self.kind or "command", used=self.used)
+        return StubInfo(**self._info_fields(), kind=self.kind or "command", used=self.used)
 
     def __str__(self) -> str:
         pattern = "a function" if self.match is None else repr(self.match)
@@ -325,14 +325,14 @@ class Stubs(Registry[Stub]):
         """Names of the programs that are stubbed in a sandbox, each once."""
         return dict.fromkeys(stub.program or "" for stub in self.usable(account, sandbox, "program"))
 
-    def leave(self, token: str, sandbox: str, output: Output) -> None:
+    def add_pending(self, token: str, sandbox: str, output: Output) -> None:
         """Keep an output until a shell of the sandbox fetches it by its token."""
         self._pending[token] = (sandbox, output)
         self._pending_size += size_of(output)
         while len(self._pending) > MOST_PENDING or (self._pending_size > PENDING_CHARACTERS and len(self._pending) > 1):
             self._pending_size -= size_of(self._pending.popitem(last=False)[1][1])
 
-    def fetch(self, token: str, sandbox: str) -> Optional[Output]:
+    def take_pending(self, token: str, sandbox: str) -> Optional[Output]:
         """Remove and return the output that was kept under a token for this sandbox; None when there is none."""
         if self._pending.get(token, ("",))[0] != sandbox:
             return None

@@ -272,12 +272,12 @@ class BaseEmulator(Controls):
             ValueError: the archive cannot be made; the text says why.
             OSError: `path` cannot be written.
         """
-        from ..persistence.archive_file import warn_of_left_out
+        from ..persistence.archive_file import warn_of_missing_sandboxes
         from .archives import download
 
         target = Path(path)
         download(self._admin, target, self._admin.about(account) or "*")
-        warn_of_left_out(target)
+        warn_of_missing_sandboxes(target)
 
     def import_(self, path: Union[str, os.PathLike[str]]) -> None:
         """Add the accounts of an archive that `export` has written, all of them or none.

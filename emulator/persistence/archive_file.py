@@ -156,7 +156,7 @@ def _check_manifest(name: str, member: TarMember, packed: TarReader) -> None:
         )
 
 
-def warn_of_left_out(path: Path) -> None:
+def warn_of_missing_sandboxes(path: Path) -> None:
     """Warn (UserWarning) of each sandbox that an archive does not contain, with the reason. Ignores other files."""
     try:
         with tarfile.open(path, "r:gz") as packed:

@@ -83,7 +83,7 @@ class Persistence:
         """Return the JSON document of a name as the previous emulator left it; None if there is none."""
         return self._documents.get(name)
 
-    def keep(self, name: str, content: Callable[[], Any]) -> None:
+    def register_document(self, name: str, content: Callable[[], Any]) -> None:
         """Store the result of `content` as the document of a name whenever it has changed.
 
         Args:
@@ -97,7 +97,7 @@ class Persistence:
         if seed is None:
             return Randomness()
         randomness = SavedRandomness(seed, self.document("chance"))
-        self.keep("chance", randomness.drawn)
+        self.register_document("chance", randomness.drawn)
         return randomness
 
     # --- life
@@ -119,7 +119,7 @@ class Persistence:
     def _restore(self, platform: Platform, loaded: loader.LoadedState) -> None:
         vars(platform.store).update(vars(loaded.store))
         platform.clock.restore(self.document("clock"))
-        self.keep("clock", platform.clock.state)
+        self.register_document("clock", platform.clock.state)
         for place, causes in loaded.alert_causes.items():
             platform.alert_triggers.remember(place, causes)
         platform.alert_triggers.restore(platform.store)
@@ -130,7 +130,7 @@ class Persistence:
         platform.signals.connect("event", self._on_event)
         if isinstance(self.document("signing_key"), str):
             platform.snapshots.signing_key = bytes.fromhex(self.document("signing_key"))
-        self.keep("signing_key", lambda: platform.snapshots.signing_key.hex())
+        self.register_document("signing_key", lambda: platform.snapshots.signing_key.hex())
         alive = self.document("alive")
         recovery.repair_records(platform, Heartbeat.decode(alive) if alive else Heartbeat.now(platform))
 

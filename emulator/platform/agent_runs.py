@@ -41,7 +41,7 @@ TURN_SECONDS = 300.0
 NO_EXIT_CODE = -1
 
 
-def _scripted(script: AgentReply, prompt: Prompt) -> Reply:
+def _call_reply_function(script: AgentReply, prompt: Prompt) -> Reply:
     assert script.function is not None
     reply = script.function(prompt)
     return default_reply(prompt) if reply is None else reply
@@ -184,7 +184,7 @@ class AgentRuns:
         """Return the reply that a function makes. When it raises, the exception is recorded, and the agent fails with
         it."""
         try:
-            reply = await in_thread(functools.partial(_scripted, script, prompt), f"agent-{sandbox.id}")
+            reply = await in_thread(functools.partial(_call_reply_function, script, prompt), f"agent-{sandbox.id}")
             reply.check()
             return reply
         except (CallbackRaised, TypeError, ValueError) as error:

@@ -159,7 +159,7 @@ class CommandStubs:
         await cage.listen()
         runner = await self._workers.small.run(cage.programs.install_stub_runner)
         token = secrets.token_hex(8)
-        self._stubs.leave(token, sandbox.id, output)
+        self._stubs.add_pending(token, sandbox.id, output)
         return f"{runner} {token}"
 
     # --- shims in front of programs

@@ -155,7 +155,7 @@ class Events:
             for number, report in enumerate(batch):
                 await pace()
                 try:
-                    sandbox, session = self._named(account, report)
+                    sandbox, session = self._subject_of(account, report)
                 except EventSandboxError as error:
                     warnings.append(f"events.{number} is not recorded: {error}")
                     continue
@@ -177,7 +177,7 @@ class Events:
                 accepted += 1
         return accepted, len(batch) - accepted
 
-    def _named(self, account: Account, report: EventReport) -> tuple[Optional[Sandbox], Optional[AgentSession]]:
+    def _subject_of(self, account: Account, report: EventReport) -> tuple[Optional[Sandbox], Optional[AgentSession]]:
         """The sandbox and the session that an event belongs to.
 
         The sandbox is None when the event names none, or when its session has outlived it. The session is None when

@@ -57,7 +57,7 @@ def _crash(live: LiveSandbox, injection: Injection) -> None:
 
 
 @asynccontextmanager
-async def _dying(live: LiveSandbox, injection: Optional[Injection]) -> AsyncIterator[None]:
+async def _kill_during(live: LiveSandbox, injection: Optional[Injection]) -> AsyncIterator[None]:
     """Kill the sandbox's processes during the block, after the fault's delay, when the fault says so."""
     if injection is None or injection.fault.outcome != "dies":
         yield
@@ -160,7 +160,7 @@ class Execs:
     ) -> CommandResult:
         run.choice = await self._command_stubs.choose(sandbox, command)
         assert live.cage is not None
-        async with _dying(live, injection):
+        async with _kill_during(live, injection):
             work = run.choice.run(sandbox, live.cage, command, limits.OUTPUT_BYTES)
             return await self._unless_out_of_budget(sandbox, work)
 

@@ -246,7 +246,7 @@ class SandboxLifecycle:
                 sandbox.stopped_at = self._clock.timestamp()
                 message = "stopped with the emulator; resume the sandbox to go on"
                 self._recorder.record_lifecycle(sandbox, "stop", message)
-                self._sessions.cut_off(sandbox)
+                self._sessions.fail_active(sandbox)
         live = self._live.of(sandbox)
         live.gone.set()
         if live.cage is not None:
@@ -261,7 +261,7 @@ class SandboxLifecycle:
         known = self._store.sandboxes.pop(sandbox.id, None)
         if known is not None:
             self._recorder.record_lifecycle(sandbox, "destroy", "destroyed")
-            self._sessions.cut_off(sandbox)
+            self._sessions.fail_active(sandbox)
         cost.stop(sandbox, self._clock.time())
         account = self._store.accounts.get(sandbox.account_id)
         if known is not None and account is not None:

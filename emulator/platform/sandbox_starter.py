@@ -44,7 +44,7 @@ class ProcessLossHandler:
         self._sessions = sessions
         self._signals = signals
 
-    def lost(self, sandbox: Sandbox) -> None:
+    def handle_loss(self, sandbox: Sandbox) -> None:
         """Its init has died: the sandbox is in error for good, unless it was being stopped or destroyed."""
         if not sandbox_states.can(sandbox, "lose"):
             return
@@ -54,10 +54,10 @@ class ProcessLossHandler:
         sandbox.stopped_at = self._clock.timestamp()
         reason = "the sandbox's processes were killed from outside; destroy it and create a new one"
         self._recorder.record_error(sandbox, reason)
-        self._sessions.cut_off(sandbox)
+        self._sessions.fail_active(sandbox)
         self._signals.send("sandbox_error", sandbox=sandbox, reason=reason)
 
-    def overrun(self, sandbox: Sandbox, count: int) -> None:
+    def handle_overrun(self, sandbox: Sandbox, count: int) -> None:
         """All commands were killed, because there were `count` processes."""
         self._recorder.record_error(
             sandbox,
@@ -144,9 +144,9 @@ class SandboxStarter:
             limits=self._limits(sandbox),
             again=again,
             memory=self._memory(sandbox),
-            on_lost=functools.partial(self._loss.lost, sandbox),
+            on_lost=functools.partial(self._loss.handle_loss, sandbox),
             on_shim_request=functools.partial(self._shim_requests.answer, sandbox),
-            on_overrun=functools.partial(self._loss.overrun, sandbox),
+            on_overrun=functools.partial(self._loss.handle_overrun, sandbox),
         )
         live = self._live.of(sandbox)
         try:

@@ -54,7 +54,7 @@ class ShimRequests:
             await self._agent_runs.answer(sandbox, request, answer)
         elif kind == "stub_output":
             token = str(next(iter(request.get("arguments", ())), ""))
-            output = self._stubs.fetch(token, sandbox.id)
+            output = self._stubs.take_pending(token, sandbox.id)
             await _play(answer, output or Output("there is no such answer\n", CANNOT_RUN))
         else:
             await self._answer_program(sandbox, _invocation(sandbox, self._live.of(sandbox).cage, request), answer)

@@ -106,7 +106,7 @@ async def _forward_output(socket: WebSocket, session: OpenTerminal, transcript: 
         ended = data == b""
         text, held = held + decoder.decode(data or b"", final=ended), ""
         if session.quiet and data:
-            text, held = _whole_exit(sent_tail, text)
+            text, held = _hold_unfinished_exit(sent_tail, text)
         text = transcript.shown(text) if text else text
         if not data:
             text += transcript.release_output()
@@ -129,7 +129,7 @@ async def _read(session: OpenTerminal, limit: Optional[float]) -> Optional[bytes
         return None
 
 
-def _whole_exit(before: str, text: str) -> tuple[str, str]:
+def _hold_unfinished_exit(before: str, text: str) -> tuple[str, str]:
     """Split text before an exit marker whose digits may be incomplete: (what can be sent, what is held back).
 
     Args:

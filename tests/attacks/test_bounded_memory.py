@@ -243,11 +243,11 @@ def _check_number_of_controls(kind: str, monkeypatch) -> None:
 def test_answers_that_no_shell_fetches_have_a_bound():
     stubs = Stubs(Randomness(1))
     for number in range(100):
-        stubs.leave(str(number), "cage", Output("x" * MIB))
-    left = [number for number in range(100) if stubs.fetch(str(number), "cage") is not None]
+        stubs.add_pending(str(number), "cage", Output("x" * MIB))
+    left = [number for number in range(100) if stubs.take_pending(str(number), "cage") is not None]
     assert left == list(range(100 - PENDING_CHARACTERS // MIB, 100))
-    stubs.leave("after", "cage", Output("x"))
-    assert stubs.fetch("after", "cage") is not None
+    stubs.add_pending("after", "cage", Output("x"))
+    assert stubs.take_pending("after", "cage") is not None
 
 
 def test_the_message_of_a_callback_error_has_a_bound():

@@ -196,7 +196,7 @@ def test_a_pattern_takes_time_in_proportion(name: str, method: str, pattern: re.
 
 def _charges(command: str) -> None:
     data = EventRedactor(()).redact({"command": command})
-    trust_rules.charges(trust_rules.EventFacts(Event("e", "a", "s", "t", 1, "command", "", 0.0, data), ()))
+    trust_rules.broken_rules(trust_rules.EventFacts(Event("e", "a", "s", "t", 1, "command", "", 0.0, data), ()))
 
 
 def _clone_error(text: str) -> None:
@@ -241,7 +241,10 @@ def _mcp(text: str) -> None:
 LAYOUT = Layout(Path("/tmp/place"))
 FUNCTIONS: dict[str, tuple[Callable[[str], object], list[str]]] = {
     "steps": (lambda text: list(steps(text)), ["sudo ", "\\a", "a;", "'", "\"'", "env A=1 ", "sh -c 'a;", "> a ", "-"]),
-    "charges": (_charges, ["> a ", "curl ", "rm a;", "a;", "sudo ", "curl http://a.b;", "\\a", "ssh a.a.", "/a/../"]),
+    "rules": (
+        _charges,
+        ["> a ", "curl ", "rm a;", "a;", "sudo ", "curl http://a.b;", "\\a", "ssh a.a.", "/a/../"],
+    ),
     "charges of a pipe": (lambda text: _charges("curl " * 99 + "|" + text), [" ", "python3", "tee a "]),
     "credentials": (
         lambda text: redact_credentials(text.encode()),

@@ -14,7 +14,7 @@ def test_bytecode_of_copied_modules_is_used_by_python(tmp_path: Path) -> None:
     source = Path(inside.__file__).parent
     layout = Layout(tmp_path / "box", mounted=True)
     layout.make()
-    assert layout.lend_library() == "/opt/caged/lib"
+    assert layout.copy_library() == "/opt/caged/lib"
     library = layout.opt / "lib" / "inside"
     assert {path.name for path in library.glob("*.py")} == {path.name for path in source.glob("*.py")}
     for module in source.glob("*.py"):
@@ -29,7 +29,7 @@ def test_bytecode_of_copied_modules_is_used_by_python(tmp_path: Path) -> None:
 def test_copied_modules_can_be_imported_without_their_origin(tmp_path: Path) -> None:
     layout = Layout(tmp_path / "box", mounted=True)
     layout.make()
-    layout.lend_library()
+    layout.copy_library()
     path = str(layout.opt / "lib")
     code = f"import sys; sys.path.insert(0, {path!r}); from inside import shim, startup; print(shim.__file__)"
     done = subprocess.run(

@@ -9,8 +9,8 @@ from typing import Any
 from ...cage import workspace
 from ...cage.safe_files import Entry, OutsideOfSandbox
 from .glob import Glob, GlobError
-from .protocol import short
-from .tool import TEXT_BYTES, Tool, ToolContext, ToolError, ToolOutcome, fitting_list
+from .protocol import shorten
+from .tool import TEXT_BYTES, Tool, ToolContext, ToolError, ToolOutcome, truncate_list
 
 SEARCH_RESULTS = 1000
 
@@ -26,7 +26,7 @@ def _as_tool_error(context: ToolContext, verb: str, path: str) -> Iterator[None]
     try:
         yield
     except OutsideOfSandbox:
-        raise ToolError(f"path traversal blocked: {short(path)}") from None
+        raise ToolError(f"path traversal blocked: {shorten(path)}") from None
     except OSError as error:
         full = workspace.full_path(path)
         if verb == "write" and isinstance(error, NotADirectoryError):
@@ -34,7 +34,7 @@ def _as_tool_error(context: ToolContext, verb: str, path: str) -> Iterator[None]
             verb, full = "mkdir", workspace.first_not_directory(context.cage.layout, full)
         call = "read" if verb == "read" and isinstance(error, IsADirectoryError) else _CALLS[verb]
         reason = error.strerror or str(error)
-        raise ToolError(f"{verb} error: {call} {short(full)}: {reason[:1].lower()}{reason[1:]}") from None
+        raise ToolError(f"{verb} error: {call} {shorten(full)}: {reason[:1].lower()}{reason[1:]}") from None
 
 
 def _record_operation(context: ToolContext, operation: str, path: str) -> None:
@@ -61,7 +61,7 @@ def _listed(entries: list[Entry], path: str) -> ToolOutcome:
     """Blocks when there are many."""
     lines = [f"{'d ' if entry.kind == 'directory' else '  '}{entry.size:>8}  {entry.name}" for entry in entries]
     items = [{"name": entry.name, "type": entry.kind, "size": entry.size} for entry in entries]
-    return ToolOutcome("\n".join(lines), structured=fitting_list("entries", items, path=path))
+    return ToolOutcome("\n".join(lines), structured=truncate_list("entries", items, path=path))
 
 
 async def _search(context: ToolContext, arguments: dict[str, Any]) -> ToolOutcome:

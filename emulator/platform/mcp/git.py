@@ -11,7 +11,7 @@ import shlex
 from typing import Any
 
 from ...cage.command_result import CommandResult
-from .tool import TEXT_BYTES, Tool, ToolContext, ToolError, ToolOutcome, fitting_list
+from .tool import TEXT_BYTES, Tool, ToolContext, ToolError, ToolOutcome, truncate_list
 
 #: The longest run of git: a hook or a remote may hang.
 SECONDS = 120
@@ -67,7 +67,7 @@ def _lines(result: CommandResult) -> list[str]:
 async def _status(context: ToolContext, arguments: dict[str, Any]) -> ToolOutcome:
     result = await _git(context, "status", "--porcelain=v1", separate=True)
     files = [_changed(line) for line in _lines(result) if len(line) > 3]
-    structured = fitting_list("files", files, result.truncated, clean=not files)
+    structured = truncate_list("files", files, result.truncated, clean=not files)
     return ToolOutcome(_text(result) or _NOTHING, structured=structured)
 
 
@@ -107,7 +107,7 @@ async def _log(context: ToolContext, arguments: dict[str, Any]) -> ToolOutcome:
     count = min(count, _MOST) if count > 0 else DEFAULT_COUNT
     result = await _git(context, "log", "--oneline", "--no-color", "--no-decorate", f"-n{count}", separate=True)
     commits = [dict(zip(("sha", "subject"), line.partition(" ")[::2])) for line in _lines(result)]
-    return ToolOutcome(_text(result), structured=fitting_list("commits", commits, result.truncated))
+    return ToolOutcome(_text(result), structured=truncate_list("commits", commits, result.truncated))
 
 
 async def _commit(context: ToolContext, arguments: dict[str, Any]) -> ToolOutcome:

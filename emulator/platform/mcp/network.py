@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ...cage.fetch import FetchError, fetch
-from .tool import Tool, ToolContext, ToolError, ToolOutcome, ended
+from .tool import Tool, ToolContext, ToolError, ToolOutcome, end_with_newline
 
 BODY_BYTES = 256 * 1024
 DEFAULT_SECONDS = 30
@@ -50,7 +50,7 @@ async def _fetch(context: ToolContext, arguments: dict[str, Any]) -> ToolOutcome
         head.insert(1, f"(from {answer.url})")
     text = "\n".join(head) + "\n\n" + answer.body.decode("utf-8", "replace")
     if answer.truncated:
-        text = f"{ended(text)}[truncated: the first {BODY_BYTES // 1024} KiB of the body]"
+        text = f"{end_with_newline(text)}[truncated: the first {BODY_BYTES // 1024} KiB of the body]"
     return ToolOutcome(text)
 
 

@@ -18,7 +18,7 @@ from ..recorder import SandboxRecorder
 from ..redaction import redact_secrets
 from ..sandboxes import Sandboxes
 from . import filesystem, git, network, protocol, terminal
-from .protocol import ProtocolError, short
+from .protocol import ProtocolError, shorten
 from .tool import Tool, ToolContext, ToolError, ToolOutcome
 
 logger = logging.getLogger(__name__)
@@ -115,7 +115,7 @@ class McpSession:
             return protocol.in_version({"tools": described}, version, cached=True)
         if method == "tools/call":
             return await self._cancellable(params, version, json.dumps(identifier, sort_keys=True))
-        raise ProtocolError(protocol.METHOD_NOT_FOUND, f"Method not found: {short(method)}")
+        raise ProtocolError(protocol.METHOD_NOT_FOUND, f"Method not found: {shorten(method)}")
 
     # --- calls of tools
 
@@ -158,7 +158,7 @@ class McpSession:
         if tool is None:
             if self._read_only and any(name == other.name for other in TOOLS):
                 logger.info("%s: MCP tool %s was refused because the API key is read-only", self._sandbox.id, name)
-            raise ProtocolError(protocol.INVALID_PARAMS, f"Unknown tool: {short(name)}")
+            raise ProtocolError(protocol.INVALID_PARAMS, f"Unknown tool: {shorten(name)}")
         start = self._clock.stopwatch()
         try:
             outcome = await self._run(tool, params.get("arguments"))

@@ -8,7 +8,7 @@ from ...cage.command_result import CommandResult
 from .. import limits
 from ..command_stubs import StubChoice
 from ..redaction import redact_for
-from .tool import TEXT_BYTES, TRUNCATED, Tool, ToolContext, ToolError, ToolOutcome, cut, ended, size
+from .tool import TEXT_BYTES, TRUNCATED, Tool, ToolContext, ToolError, ToolOutcome, cut, end_with_newline, size
 
 DEFAULT_SECONDS = 30
 _ERRORS_BYTES = 128 * 1024
@@ -77,7 +77,7 @@ def report(output: str, errors: str, failed: str, truncated: bool) -> str:
         text = f"{kept}\nSTDERR:\n{kept_errors}" if kept else f"STDERR:\n{kept_errors}"
     if failed:
         text = f"{text}\nexit: {failed}" if text else f"exit: {failed}"
-    return f"{ended(text)}{TRUNCATED}" if truncated else text
+    return f"{end_with_newline(text)}{TRUNCATED}" if truncated else text
 
 
 EXEC = Tool(

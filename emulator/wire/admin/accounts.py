@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from ...store import Account
 from ..operation import Body, Call, EmptyBody, Model, json_reply, no_content
-from .operations import AdminOperations, one
+from .operations import AdminOperations, require_single
 
 operations = AdminOperations()
 
@@ -56,14 +56,14 @@ async def list_accounts(call: Call[EmptyBody]) -> Response:
 @operations.call("GET", "/accounts/{id}", "accounts.get", reply=AccountOut)
 async def get(call: Call[EmptyBody]) -> Response:
     """One account, with a full key of it."""
-    return json_reply(_shown(call, one(call.platform.accounts.administered(call.param("id")))))
+    return json_reply(_shown(call, require_single(call.platform.accounts.administered(call.param("id")))))
 
 
 @operations.call("DELETE", "/accounts/{id}", "accounts.delete")
 async def delete(call: Call[EmptyBody]) -> Response:
     """Delete an account with everything in it: sandboxes, snapshots, keys, faults, stubs, its journal, its time."""
     account = call.platform.accounts.administered(call.param("id"))
-    await call.platform.delete_account(one(account))
+    await call.platform.delete_account(require_single(account))
     return no_content()
 
 

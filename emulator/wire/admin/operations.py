@@ -46,7 +46,7 @@ class AdminOperations(Operations):
         )
 
 
-def one(account: Account) -> Account:
+def require_single(account: Account) -> Account:
     """The account, or 400 where a call for one account was made for all."""
     if account.id == ALL_ACCOUNTS:
         raise invalid("account: this call is about one account; name its id, or leave it out for the first")
