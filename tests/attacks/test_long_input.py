@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 import caged.emulator
-from caged.emulator.cage.git import CloneError, Repo, _must
+from caged.emulator.cage.git import CloneError, Repo, _git_or_raise
 from caged.emulator.cage.paths import Layout
 from caged.emulator.control.credentials import redact_credentials
 from caged.emulator.control.patterns import TextPattern
@@ -204,7 +204,7 @@ def _clone_error(text: str) -> None:
         return SimpleNamespace(code=1, error=None, output=text.encode())
 
     with pytest.raises(CloneError):
-        asyncio.run(_must(SimpleNamespace(program=fail), ["clone"], {}))  # type: ignore[arg-type]
+        asyncio.run(_git_or_raise(SimpleNamespace(program=fail), ["clone"], {}))  # type: ignore[arg-type]
 
 
 def _typed(text: str) -> None:
