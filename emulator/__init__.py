@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .config import BudgetAction, ConfigError, EmulatorConfig, Isolation, MemoryLimit, Tier
-    from .control.agent_replies import PromptSandbox, PromptText, ReplyInfo
+    from .control.agent_replies import ReplyInfo
     from .control.agents import Reply
     from .control.faults import Drop, FaultInfo, Outcome
     from .control.operations import OperationName
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         SnapshotRecord,
         SocketRecord,
     )
+    from .control.reply_functions import PromptSandbox, PromptText
     from .control.stubs import Output, StubInfo
     from .control_client.agents import Agent, Agents, ReplyHandle
     from .control_client.base_emulator import Account, AccountView, BaseEmulator
@@ -99,7 +100,7 @@ __all__ = [
 
 _MODULES = {
     "config": ("BudgetAction", "ConfigError", "EmulatorConfig", "Isolation", "MemoryLimit", "Tier"),
-    "control.agent_replies": ("PromptSandbox", "PromptText", "ReplyInfo"),
+    "control.agent_replies": ("ReplyInfo",),
     "control.agents": ("Reply",),
     "control.faults": ("Drop", "FaultInfo", "Outcome"),
     "control.operations": ("OperationName",),
@@ -115,6 +116,7 @@ _MODULES = {
         "SnapshotRecord",
         "SocketRecord",
     ),
+    "control.reply_functions": ("PromptSandbox", "PromptText"),
     "control.stubs": ("Output", "StubInfo"),
     "control_client.agents": ("Agent", "Agents", "ReplyHandle"),
     "control_client.base_emulator": ("Account", "AccountView", "BaseEmulator"),

@@ -16,18 +16,19 @@ from .cage.provisioning import Provisioner
 from .cage.toolchains import Toolchains
 from .cage.zygote import Zygote
 from .config import EmulatorConfig
-from .control.agent_replies import AgentReplies
 from .control.callbacks import CallbackErrors
 from .control.clock import Clock
-from .control.faults import Faults
+from .control.fault_registry import Faults
 from .control.journal import Journal
 from .control.randomness import Randomness
+from .control.reply_registry import AgentReplies
 from .control.routes import Route
-from .control.stubs import Stubs
+from .control.stub_registry import Stubs
 from .pace import LongWorkLock
 from .platform.accounts import Accounts
 from .platform.agent_runs import AgentRuns
 from .platform.agent_sessions import AgentSessions
+from .platform.alert_history import AlertHistory
 from .platform.alert_triggers import AlertTriggers
 from .platform.alerts import Alerts
 from .platform.background import BackgroundTasks
@@ -142,7 +143,8 @@ def compose(
     rules, notifications = Rules(randomness), Notifications(store, randomness)
     alerts = Alerts(store, clock, randomness, rules, notifications)
     trust = Trust(store, clock, signals, recorder)
-    alert_triggers = AlertTriggers(store, clock, signals, background, lifecycle, rules, alerts)
+    alert_history = AlertHistory(store, clock)
+    alert_triggers = AlertTriggers(store, clock, signals, background, lifecycle, rules, alerts, alert_history)
     ports = Ports(config, store, clock, live, chosen_isolation, recorder, background, sandboxes)
     scheduler = Scheduler(
         config,
@@ -203,6 +205,6 @@ def compose(
         rules=rules,
         notifications=notifications,
         alerts=alerts,
-        alert_triggers=alert_triggers,
+        alert_history=alert_history,
         scheduler=scheduler,
     )

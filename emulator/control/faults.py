@@ -1,32 +1,24 @@
-"""Faults that are injected into requests: the options of a fault, and which request takes which fault.
+"""Faults that are injected into requests: the options of a fault, and which requests it matches.
 
 A fault option is one field of `Fault`, and one parameter of `FaultMethods.add`. The effects on requests and WebSockets
 are in `wire/fault_injection/`; `unreachable` and the end of an exec's processes are in `platform/execs.py`; a create or
 snapshot that fails takes its reason from `injected_failure` in `wire/operation.py`.
-
-A request that matches a fault is *seen*. When it is the fault's turn, the request *takes* it (an Injection), and only
-when the effect has happened the fault has *triggered*: a connection was broken, an answer replaced or cut, a process
-was killed. A request that took the fault and ended before the effect gives it back, so that a fault with `times=1`
-stays armed for the next request.
 """
 
 from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Collection
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any, Callable, Generic, Literal, Optional, TypeVar
+from typing import Any, Generic, Literal, Optional, TypeVar
 
 from .description import option, options_of
 from .identifiers import IdOrObject
 from .operations import OperationName
 from .patterns import matches_glob
-from .randomness import Randomness
 from .records import value
-from .registry import Control, ControlInfo, Registry
-from .routes import Route, check_reachable
+from .registry import Control, ControlInfo
 from .values import RetryAfter, seconds_of
 
 #: When the connection breaks: before the operation has run, after it, or in the middle of its answer.
@@ -338,89 +330,3 @@ class FaultMethods(Generic[H]):
     def _add_fault(self, arguments: dict[str, Any]) -> H:
         """Add a fault. `arguments`: the local names of `add`, `self` and `account` among them."""
         raise NotImplementedError
-
-
-class Injection:
-    """One fault, taken by one request.
-
-    Args:
-        fault: The fault.
-        on_trigger: Called once, when the effect has happened.
-    """
-
-    def __init__(self, fault: Fault, on_trigger: Callable[[], None] = lambda: None) -> None:
-        self.fault = fault
-        self._on_trigger = on_trigger
-        self._is_open = True
-        fault.pending += 1
-
-    def trigger(self) -> None:
-        """Count the effect, which has happened. Harmless to repeat."""
-        if self._is_open:
-            self._is_open = False
-            self.fault.pending -= 1
-            self.fault.triggered += 1
-            self._on_trigger()
-
-    def release(self) -> None:
-        """End the injection with its request. Without a trigger by then, the fault is armed again."""
-        if self._is_open:
-            self._is_open = False
-            self.fault.pending -= 1
-
-
-class Faults(Registry[Fault]):
-    """All faults.
-
-    Args:
-        randomness: The source of their ids.
-        routes: Returns all routes of the API, so that a fault that matches no request is refused.
-    """
-
-    def __init__(self, randomness: Randomness, routes: Callable[[], Collection[Route]]) -> None:
-        super().__init__(Fault, "faults", randomness)
-        self.routes = routes
-
-    def check(self, control: Fault) -> None:
-        check_reachable(
-            self.routes(),
-            operation=control.operation,
-            method=control.method,
-            path=control.path,
-            sandbox=control.sandbox,
-        )
-
-    def remove(self, control: Fault) -> None:
-        """Remove a fault; requests that hang by it end."""
-        super().remove(control)
-        control.removed.set()
-
-    def take(
-        self,
-        account: str,
-        operation: str,
-        method: str,
-        path: str,
-        sandbox: str,
-        on_trigger: Callable[[str], None] = lambda _id: None,
-    ) -> Optional[Injection]:
-        """Find the first fault whose turn it is with a request. To be released when the request is over.
-
-        Args:
-            account: Id of the account whose request it is.
-            operation: Its operation, by the SDK's name.
-            method: Its HTTP method.
-            path: Its path.
-            sandbox: Id of the sandbox that the path names; empty when it names none.
-            on_trigger: Called with the fault's id when its effect has happened.
-        """
-        for fault in self.list(account) if self else ():
-            if not fault.matches(operation, method, path, sandbox):
-                continue
-            fault.seen += 1
-            if fault.seen <= fault.after or fault.is_exhausted:
-                continue
-            if fault.probability < 1 and self._randomness.number("fault") >= fault.probability:
-                continue
-            return Injection(fault, functools.partial(on_trigger, fault.id))
-        return None

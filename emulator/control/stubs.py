@@ -7,26 +7,20 @@ An option of a stub is one field of `Stub` or `Output`, and one parameter of the
 from __future__ import annotations
 
 import re
-from collections import OrderedDict
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Callable, Generic, Literal, Optional, TypeVar, Union
 
-from .capacity import size_of
 from .current_account import ALL_ACCOUNTS
 from .description import check_values, nested, option
 from .identifiers import IdOrObject
 from .patterns import Pattern, TextPattern, matches
-from .randomness import Randomness
 from .records import value
-from .registry import Control, ControlInfo, Registry
+from .registry import Control, ControlInfo
 from .values import Text
 
 #: What a stub answers: a whole command, or a program wherever it is called.
 Kind = Literal["command", "program"]
 _PROGRAM = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9._+@-]{1,200}")
-#: Outputs that a shell has not fetched yet: how many are kept, and how many characters in all. The oldest are dropped.
-MOST_PENDING, PENDING_CHARACTERS = 1000, 32 * 1024**2
 H = TypeVar("H")
 
 
@@ -307,35 +301,3 @@ class StubMethods(Generic[H]):
     def _add_program(self, arguments: dict[str, Any]) -> H:
         """Add a stub of a program. `arguments`: the local names of `program`, `self` and `account` among them."""
         raise NotImplementedError
-
-
-class Stubs(Registry[Stub]):
-    """All stubs, and their outputs that shells have not fetched yet."""
-
-    def __init__(self, randomness: Randomness) -> None:
-        super().__init__(Stub, "stubs", randomness)
-        self._pending: OrderedDict[str, tuple[str, Output]] = OrderedDict()
-        self._pending_size = 0
-
-    def usable(self, account: str, sandbox: str, kind: Kind = "command") -> Sequence[Stub]:
-        """Those of a kind that apply in a sandbox, in the order in which they are tried."""
-        return [stub for stub in self.list(account) if stub.kind == kind and stub.applies_in(account, sandbox)]
-
-    def programs(self, account: str, sandbox: str) -> Iterable[str]:
-        """Names of the programs that are stubbed in a sandbox, each once."""
-        return dict.fromkeys(stub.program or "" for stub in self.usable(account, sandbox, "program"))
-
-    def add_pending(self, token: str, sandbox: str, output: Output) -> None:
-        """Keep an output until a shell of the sandbox fetches it by its token."""
-        self._pending[token] = (sandbox, output)
-        self._pending_size += size_of(output)
-        while len(self._pending) > MOST_PENDING or (self._pending_size > PENDING_CHARACTERS and len(self._pending) > 1):
-            self._pending_size -= size_of(self._pending.popitem(last=False)[1][1])
-
-    def take_pending(self, token: str, sandbox: str) -> Optional[Output]:
-        """Remove and return the output that was kept under a token for this sandbox; None when there is none."""
-        if self._pending.get(token, ("",))[0] != sandbox:
-            return None
-        output = self._pending.pop(token)[1]
-        self._pending_size -= size_of(output)
-        return output

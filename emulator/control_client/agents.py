@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 
-from ..control.agent_replies import AgentReply, Answerer, PromptSandbox, PromptText, ReplyInfo, ReplyMethods
+from ..control.agent_replies import AgentReply, ReplyInfo, ReplyMethods
 from ..control.agents import Prompt, Reply, check_files
 from ..control.description import options_of, values_of
 from ..control.identifiers import IdOrObject
 from ..control.names import suggestion
 from ..control.patterns import TextPattern
 from ..control.records import PromptRecord
+from ..control.reply_functions import Answerer, PromptSandbox, PromptText
 from ..control.values import check_text
 from ..platform import limits
 from .admin_client import AdminClient

@@ -131,7 +131,7 @@ class _Export:
         selection = Store()
         connection = open_database(work / NAME)
         try:
-            tracker = ChangeTracker(connection, self._platform.alert_triggers.reported)
+            tracker = ChangeTracker(connection, self._platform.alert_history.reported)
             tracker.attach(selection)
             self._select(selection, packed)
             contents = Contents.of(selection)

@@ -113,8 +113,8 @@ class _Import:
         _put_all(imported.alerts, here.alerts)
         _put_all(imported.notifications, here.notifications)
         for place, causes in state.alert_causes.items():
-            self._platform.alert_triggers.remember(place, causes)
-        self._platform.alert_triggers.restore(imported)
+            self._platform.alert_history.remember(place, causes)
+        self._platform.alert_history.restore(imported)
         recovery.end_sessions(imported, heartbeat)
         for sandbox in imported.sandboxes.values():
             if sandbox.status in ("running", "paused"):

@@ -121,9 +121,9 @@ class Persistence:
         platform.clock.restore(self.document("clock"))
         self.register_document("clock", platform.clock.state)
         for place, causes in loaded.alert_causes.items():
-            platform.alert_triggers.remember(place, causes)
-        platform.alert_triggers.restore(platform.store)
-        causes_of = platform.alert_triggers.reported
+            platform.alert_history.remember(place, causes)
+        platform.alert_history.restore(platform.store)
+        causes_of = platform.alert_history.reported
         self._changes = ChangeTracker(self._connection, causes_of, loaded.lists, loaded.position)
         self._changes.attach(platform.store)
         self._platform = platform

@@ -15,12 +15,13 @@ from caged import __version__
 from ..cage.chosen_isolation import ChosenIsolation
 from ..cage.shim_rpc import ShimReply
 from ..control.agent_command_line import model_name, prompt_text
-from ..control.agent_replies import AgentReplies, AgentReply, NoReplyLeft
+from ..control.agent_replies import AgentReply
 from ..control.agents import USAGE_ERROR, Prompt, Reply, default_reply
 from ..control.callbacks import CallbackRaised
 from ..control.clock import Clock
 from ..control.journal import TEXT_CHARACTERS, Journal
 from ..control.records import PromptRecord
+from ..control.reply_registry import AgentReplies, NoReplyLeft
 from ..store import AgentSession, Sandbox
 from . import limits
 from .agent_output import TextOutput, output_for

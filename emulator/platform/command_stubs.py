@@ -16,7 +16,8 @@ from ..cage.command_result import CommandResult
 from ..cage.init_client import SandboxGone
 from ..cage.output import OUTPUT_LIMIT
 from ..control.callbacks import CallbackRaised
-from ..control.stubs import Invocation, Kind, Output, Stub, Stubs
+from ..control.stub_registry import Stubs
+from ..control.stubs import Invocation, Kind, Output, Stub
 from ..store import Sandbox, Store
 from ..workers import Workers
 from .live_sandboxes import LiveSandboxes

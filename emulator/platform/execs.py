@@ -13,7 +13,7 @@ from typing import Any, Optional
 from ..cage.command_result import CommandResult
 from ..cage.init_client import SandboxGone
 from ..control.clock import Clock
-from ..control.faults import Injection
+from ..control.fault_registry import Injection
 from ..store import Account, Sandbox
 from ..workers import Workers, checkpoint
 from . import limits

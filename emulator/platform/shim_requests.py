@@ -9,7 +9,8 @@ from typing import Any, Optional
 from ..cage.cage import Cage
 from ..cage.shim_rpc import ShimReply
 from ..control.current_account import acting_for
-from ..control.stubs import Invocation, Output, Stubs
+from ..control.stub_registry import Stubs
+from ..control.stubs import Invocation, Output
 from ..store import Sandbox
 from .agent_runs import AgentRuns
 from .command_stubs import CANNOT_RUN, CommandStubs

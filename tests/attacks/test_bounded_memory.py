@@ -9,14 +9,15 @@ from collections.abc import Callable
 import pytest
 
 from caged.emulator.control import capacity, journal
-from caged.emulator.control.agent_replies import AgentReplies
 from caged.emulator.control.callbacks import TRACEBACK_CHARACTERS, CallbackErrors
-from caged.emulator.control.faults import Faults
+from caged.emulator.control.fault_registry import Faults
 from caged.emulator.control.journal import Journal
 from caged.emulator.control.patterns import TextPattern
 from caged.emulator.control.randomness import Randomness
 from caged.emulator.control.records import CommandRecord, PromptRecord, RequestRecord
-from caged.emulator.control.stubs import PENDING_CHARACTERS, Output, Stubs
+from caged.emulator.control.reply_registry import AgentReplies
+from caged.emulator.control.stub_registry import PENDING_CHARACTERS, Stubs
+from caged.emulator.control.stubs import Output
 from caged.emulator.history import ACCOUNT_BYTES, MOST_BYTES, PAGE_BYTES, Event, EventLimiter, History
 from caged.emulator.platform.event_redaction import EVENT, TEXT, EventRedactor
 from caged.emulator.wire.all_operations import platform_routes

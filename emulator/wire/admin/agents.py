@@ -6,8 +6,9 @@ from typing import Any
 
 from starlette.responses import Response
 
-from ...control.agent_replies import AgentReplies, AgentReply, ReplyInfo
+from ...control.agent_replies import AgentReply, ReplyInfo
 from ...control.names import suggestion
+from ...control.reply_registry import AgentReplies
 from ...control.schema import options_model, record_model, values_in
 from ...platform import limits
 from ...platform.errors import ApiError, not_found

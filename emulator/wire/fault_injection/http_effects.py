@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ...control.faults import Injection
+from ...control.fault_registry import Injection
 from ..client_disconnect import cancel_on_disconnect
 from .connection import TRANSPORT, break_connection, until_break_is_noticed
 from .replacement import replacement_response, trigger_if_only_delay, until_removed

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.types import Message, Scope, Send
 from starlette.websockets import WebSocket
 
-from ...control.faults import Injection
+from ...control.fault_registry import Injection
 from .connection import TRANSPORT, break_connection, until_break_is_noticed, until_disconnected
 from .replacement import replacement_response, trigger_if_only_delay, until_removed
 
