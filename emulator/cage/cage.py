@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Optional
 
 from ..workers import StopToken, Workers
-from . import disk, ports, safe_files, shells
+from . import disk, ports, safe_files, safe_paths, shells
 from .bytecode_sweep import BytecodeSweep
 from .cgroups import MemoryGroup
 from .command_result import CommandResult, not_started
@@ -272,8 +272,8 @@ class Cage:
         return await self.workers.walk.run(safe_files.listing, self.layout, path)
 
     async def directory(self, path: str) -> str:
-        """See `safe_files.resolve_directory`."""
-        return await self.workers.small.run(safe_files.resolve_directory, self.layout, path)
+        """See `safe_paths.resolve_directory`."""
+        return await self.workers.small.run(safe_paths.resolve_directory, self.layout, path)
 
     async def disk_usage(self) -> int:
         """Bytes on disk in the sandbox's writable directories."""
@@ -289,8 +289,8 @@ class Cage:
         return await self.workers.copy.run(tar_writer.pack, self.layout, target, limit, stop=stop)
 
     async def restore(self, source: Path, stop: Optional[StopToken] = None) -> None:
-        """Replace the workspace by the content of a tar file; see `restore.restore_workspace`. Raises Stopped, an
-        OSError, by `stop`."""
+        """Replace the workspace by the content of a tar file; see `restore.restore_workspace`. Raises CallStopped,
+        an OSError, by `stop`."""
         from . import restore
 
         await self.workers.copy.run(restore.restore_workspace, source, self.layout, stop=stop)

@@ -1,6 +1,6 @@
 """Files of the workspace for the MCP tools, which see only /workspace, without /root and /tmp.
 
-Paths are walked by descriptors as in `safe_files.py`, so whatever a command does to the tree meanwhile, neither `..`
+Paths are walked by descriptors as in `safe_paths.py`, so whatever a command does to the tree meanwhile, neither `..`
 nor a link leads outside. All functions block and are meant for a thread; they raise OSError and OutsideOfSandbox.
 """
 
@@ -17,9 +17,10 @@ from itertools import islice
 from typing import Callable
 
 from ..workers import checkpoint
-from . import disk, safe_files
+from . import disk, safe_files, safe_paths
 from .paths import WORKSPACE, Layout
-from .safe_files import Entry, OutsideOfSandbox, Place, walk
+from .safe_files import Entry
+from .safe_paths import OutsideOfSandbox, PathCursor, walk
 
 #: Seconds after which the removal of a tree that a process goes on filling is given up.
 DELETE_SECONDS = 30.0
@@ -97,7 +98,7 @@ def first_not_directory(layout: Layout, path: str) -> str:
     for count in range(1, len(names) + 1):
         beginning = "/" + "/".join(names[:count])
         try:
-            safe_files.resolve_directory(_WorkspaceLayout(layout), beginning)
+            safe_paths.resolve_directory(_WorkspaceLayout(layout), beginning)
         except NotADirectoryError:
             return beginning
         except (OSError, OutsideOfSandbox):
@@ -151,7 +152,7 @@ def search(layout: Layout, matches: Callable[[str], bool], most: int) -> tuple[l
 
 
 def _walk(layout: Layout) -> Generator[str, None, None]:
-    place = Place(layout)
+    place = PathCursor(layout)
     try:
         waiting = _list_directory(place, ())
         while waiting:
@@ -166,7 +167,7 @@ def _walk(layout: Layout) -> Generator[str, None, None]:
         place.reset()
 
 
-def _list_directory(place: Place, parts: tuple[str, ...]) -> list[tuple[tuple[str, ...], bool]]:
+def _list_directory(place: PathCursor, parts: tuple[str, ...]) -> list[tuple[tuple[str, ...], bool]]:
     """Return the content of a directory, last name first. It is entered from the current position if that is an
     ancestor, else from the top: one descriptor, however deep."""
     names = ["workspace", *parts]

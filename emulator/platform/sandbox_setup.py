@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from ..cage import git
 from ..cage.cage import Cage
 from ..cage.init_client import SandboxGone
-from ..cage.safe_files import OutsideOfSandbox
+from ..cage.safe_paths import OutsideOfSandbox
 from ..cage.zygote import ZygoteError
 from ..control.clock import Clock
 from ..store import Sandbox

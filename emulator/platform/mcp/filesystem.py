@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from ...cage import workspace
-from ...cage.safe_files import Entry, OutsideOfSandbox
+from ...cage.safe_files import Entry
+from ...cage.safe_paths import OutsideOfSandbox
 from .glob import Glob, GlobError
 from .protocol import shorten
 from .tool import TEXT_BYTES, Tool, ToolContext, ToolError, ToolOutcome, truncate_list
