@@ -48,7 +48,7 @@ def of_live_run(base_url: str, api_key: str, creations: Creations) -> list[Secti
     from caged import Caged, CagedError
 
     sections: list[Section] = []
-    _add(sections, f"caged last {REQUESTS} requests", creations.last)
+    _add(sections, f"caged last {REQUESTS} requests", creations.recent_requests)
     with Caged(api_key=api_key, base_url=base_url, timeout=REQUEST_SECONDS, max_retries=0) as client:
         for id in creations.sandboxes[-SANDBOXES:]:
             try:
