@@ -70,7 +70,7 @@ async def fetch(
     """
     request = {"url": url, "method": method, "headers": dict(headers), "body": body, "limit": limit, "seconds": seconds}
     program, *words = python_words(
-        interpreter()[0], cage.layout.copy_library(), "fetch", "sys.exit(it.main(*sys.argv[1:]))"
+        interpreter()[0], cage.layout.copy_library("fetch"), "fetch", "sys.exit(it.main(*sys.argv[1:]))"
     )
     line = f'p={shlex.quote(program)}; [ -x "$p" ] || p=python3; exec "$p" {shlex.join(words)} "$1"'
     result = await cage.program(

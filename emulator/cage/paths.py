@@ -19,6 +19,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import threading
 from pathlib import Path
 
 from ..workers import checkpoint
@@ -87,15 +88,24 @@ class Layout:
         if self.mounted:
             (self.opt / "python").mkdir()
 
-    def copy_library(self) -> str:
-        """Copy the modules of `inside` to where the sandbox can read them. Returns the path that it has to use."""
-        target = self.opt / "lib" / "inside"
-        if not target.exists():
-            target.parent.mkdir(exist_ok=True)  # without its parents: the sandbox may just be removed
-            target.mkdir()
-            (target / "__pycache__").mkdir()
-            for module in (Path(__file__).parent / "inside").glob("*.py"):
-                _copy_module(module, target)
+    def copy_library(self, *modules: str) -> str:
+        """Copy modules of `inside` to where the sandbox can read them.
+
+        Args:
+            modules: Their names, with those that they import; none for all.
+
+        Returns:
+            The directory that holds the package `inside`, as the sandbox has it.
+        """
+        library = self.opt / "lib"
+        target = library / "inside"
+        for folder in (library, target, target / "__pycache__"):
+            folder.mkdir(exist_ok=True)  # without its parents: the sandbox may just be removed
+        source = Path(__file__).parent / "inside"
+        names = ("__init__", *modules) if modules else [module.stem for module in source.glob("*.py")]
+        for name in names:
+            if not (target / f"{name}.py").exists():
+                _copy_module(source / f"{name}.py", target)
         return f"{self.command_path('opt/caged')}/lib"
 
     def roots(self) -> dict[str, str]:
@@ -156,16 +166,18 @@ class Layout:
 
 def _copy_module(module: Path, target: Path) -> None:
     """Copy a module with its time and its bytecode, which takes less time than to compile it in each sandbox."""
-    copy = target / module.name
-    copy.write_bytes(module.read_bytes())
-    status = module.stat()
-    os.utime(copy, ns=(status.st_atime_ns, status.st_mtime_ns))
     cache = Path("__pycache__", f"{module.stem}.{sys.implementation.cache_tag}.pyc")
     try:
         bytecode = (module.parent / cache).read_bytes()
     except OSError:
-        return  # there is none; Python compiles the module
-    (target / cache).write_bytes(bytecode)
+        pass  # there is none; Python compiles the module
+    else:
+        (target / cache).write_bytes(bytecode)
+    part = target / f"{module.name}.{threading.get_ident()}"
+    part.write_bytes(module.read_bytes())
+    status = module.stat()
+    os.utime(part, ns=(status.st_atime_ns, status.st_mtime_ns))
+    os.replace(part, target / module.name)  # at once, because a process may be importing it
 
 
 def split(path: str) -> tuple[str, ...]:

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from caged.emulator.cage import inside
 from caged.emulator.cage.paths import Layout
 
@@ -26,13 +28,31 @@ def test_bytecode_of_copied_modules_is_used_by_python(tmp_path: Path) -> None:
         assert (copy.st_mtime_ns, copy.st_size) == (original.st_mtime_ns, original.st_size)
 
 
-def test_copied_modules_can_be_imported_without_their_origin(tmp_path: Path) -> None:
+@pytest.mark.parametrize("modules", [("shim", "frames"), ("fetch",), ()], ids=" ".join)
+def test_copied_modules_can_be_imported_without_their_origin(tmp_path: Path, modules: tuple[str, ...]) -> None:
     layout = Layout(tmp_path / "box", mounted=True)
     layout.make()
-    layout.copy_library()
+    layout.copy_library(*modules)
     path = str(layout.opt / "lib")
-    code = f"import sys; sys.path.insert(0, {path!r}); from inside import shim, startup; print(shim.__file__)"
+    module = modules[0] if modules else "startup"
+    code = f"import sys; sys.path.insert(0, {path!r}); from inside import {module} as it; print(it.__file__)"
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, timeout=60, check=True, cwd="/"
     )
-    assert done.stdout.strip() == str(layout.opt / "lib" / "inside" / "shim.py")
+    assert done.stdout.strip() == str(layout.opt / "lib" / "inside" / f"{module}.py")
+    if modules:
+        copied = {path.stem for path in (layout.opt / "lib" / "inside").glob("*.py")}
+        assert copied == {"__init__", *modules}
+
+
+def test_more_modules_are_added_to_those_that_are_there(tmp_path: Path) -> None:
+    layout = Layout(tmp_path / "box", mounted=True)
+    layout.make()
+    library = layout.opt / "lib" / "inside"
+    layout.copy_library("shim", "frames")
+    first = (library / "frames.py").stat().st_ino
+    layout.copy_library("fetch")
+    layout.copy_library()
+    assert (library / "frames.py").stat().st_ino == first, "a module that is there may be in use"
+    assert (library / "startup.py").exists()
+    assert not [path for path in library.iterdir() if path.suffix not in (".py", "")]

@@ -225,6 +225,8 @@ class Terminal:
     def __init__(self, words, env):
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
+            for number in (signal.SIGINT, signal.SIGQUIT):  # ignored where the suite runs in the background
+                signal.signal(number, signal.SIG_DFL)
             os.execve(sys.executable, [*EXEC, *words], env)
         self.text = ""
         self.code = None
