@@ -43,8 +43,8 @@ def command(bwrap: str, spec: dict[str, Any], layout: Layout) -> list[str]:
         *_namespaces(spec),
         *_host_directories(),
         *_own_directories(layout),
-        *_hidden(spec["hide"]),
-        *_shown(shown),
+        *_hiding_mounts(spec["hide"]),
+        *_visible_mounts(shown),
         *_secrets(),
         *_network_files(spec),
         *_programs(layout, python),
@@ -84,13 +84,13 @@ def _own_directories(layout: Layout) -> Iterator[str]:
         yield from ("--bind", f"{layout.directory}/{name}", f"/{name}")
 
 
-def _hidden(paths: list[str]) -> Iterator[str]:
+def _hiding_mounts(paths: list[str]) -> Iterator[str]:
     for path in paths:
         if os.path.isdir(path) and not is_own(path):
             yield from ("--tmpfs", path)
 
 
-def _shown(paths: set[str]) -> Iterator[str]:
+def _visible_mounts(paths: set[str]) -> Iterator[str]:
     for path in sorted(paths, key=len):
         yield from ("--ro-bind-try", path, path)
 

@@ -24,7 +24,7 @@ from typing import IO, cast
 
 from ..cage import tar_extractor
 from ..cage.paths import Layout
-from ..cage.tar_reader import ArchiveError, TarMember, TarReader, shown
+from ..cage.tar_reader import ArchiveError, TarMember, TarReader, printable
 from ..store import Store
 from ..workers import StoppableFile
 from .archive_database import MOST_RECORD_BYTES
@@ -117,7 +117,7 @@ def _unpack_members(packed: TarReader, work: Path) -> None:
             _check_manifest(name, member, packed)
             continue
         if member.kind != "file" or name == MANIFEST or not _MEMBER.fullmatch(name):
-            raise TransferError(f"the archive is not an export of an emulator: it holds {shown(member.parts[0])}")
+            raise TransferError(f"the archive is not an export of an emulator: it holds {printable(member.parts[0])}")
         total += member.size
         _check_size(name, member.size, total, shutil.disk_usage(work).free)
         target = work / name

@@ -145,7 +145,7 @@ class Billing:
         logger.info("account %s is on the %s plan now; no payment was made", account.id, plan)
         return account
 
-    def shown_in_portal(self, name: str) -> Account:
+    def open_portal(self, name: str) -> Account:
         """Return the account of a portal page. 404 for an unknown page."""
         account, _plan = self._opened(name, checkout=False)
         return account

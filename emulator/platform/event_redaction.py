@@ -36,7 +36,7 @@ class EventRedactor:
         everything = "\n".join(texts)
         own, self._secrets = self._secrets, [one for one in self._secrets if one[:LONGEST] in everything]
         try:
-            return self._redacted(value, 0)
+            return self._redact_value(value, 0)
         finally:
             self._secrets = own
 
@@ -58,7 +58,7 @@ class EventRedactor:
         else:
             size[0] += 8
 
-    def _redacted(self, value: Any, depth: int) -> Any:
+    def _redact_value(self, value: Any, depth: int) -> Any:
         if self.weight > EVENT or depth > DEPTH_MOST:
             return DROPPED
         if isinstance(value, str):
@@ -70,7 +70,7 @@ class EventRedactor:
                 if self.weight > EVENT:
                     kept["…"] = DROPPED
                     break
-                kept[self.text(str(name))] = self._redacted(inner, depth + 1)
+                kept[self.text(str(name))] = self._redact_value(inner, depth + 1)
             return kept
         if isinstance(value, (list, tuple)):
             items: list[Any] = []
@@ -78,7 +78,7 @@ class EventRedactor:
                 if self.weight > EVENT:
                     items.append(DROPPED)
                     break
-                items.append(self._redacted(inner, depth + 1))
+                items.append(self._redact_value(inner, depth + 1))
             return items
         return value
 

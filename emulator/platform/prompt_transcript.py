@@ -108,7 +108,7 @@ class PromptTranscript(Transcript):
         self._line = ""
         self._is_ahead = False
 
-    async def typed(self, text: str) -> tuple[str, str]:
+    async def handle_input(self, text: str) -> tuple[str, str]:
         # Only the first line of a message: what will read the others is not known yet. They are typed ahead.
         first, ended, rest = _LINE.match(text).groups()  # type: ignore[union-attr]
         shown, passed = "", text
@@ -171,7 +171,7 @@ class PromptTranscript(Transcript):
             await asyncio.sleep(_LOOK_SECONDS)
         return True
 
-    def shown(self, text: str) -> str:
+    def handle_output(self, text: str) -> str:
         return self._output.take(text)
 
     @property

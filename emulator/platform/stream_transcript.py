@@ -67,7 +67,7 @@ class StreamTranscript(Transcript):
 
     # --- typed
 
-    async def typed(self, text: str) -> tuple[str, str]:
+    async def handle_input(self, text: str) -> tuple[str, str]:
         if self.state in ("held", "passed"):
             return "", await self._typed_command(text)
         self._before += text
@@ -125,7 +125,7 @@ class StreamTranscript(Transcript):
 
     # --- shown
 
-    def shown(self, text: str) -> str:
+    def handle_output(self, text: str) -> str:
         if self.state == "running" and self._command:
             self._tail = self._tail[-stream_markers.LONGEST :] + text
             for found in stream_markers.EXIT.finditer(self._tail):

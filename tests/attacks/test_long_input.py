@@ -213,7 +213,7 @@ def _typed(text: str) -> None:
     live = SimpleNamespace(of=lambda sandbox: SimpleNamespace(cage=None))
     sandbox = SimpleNamespace(account_id="a", id="b")
     transcript = StreamTranscript(clock, live, recorder, stubs, sandbox)  # type: ignore[arg-type]
-    asyncio.run(transcript.typed(text))
+    asyncio.run(transcript.handle_input(text))
 
 
 def _redact(text: str) -> None:

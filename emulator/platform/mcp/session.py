@@ -196,7 +196,9 @@ class McpSession:
     def _record(self, tool: Tool, arguments: Any, outcome: ToolOutcome, milliseconds: float) -> None:
         recorded = {}
         if isinstance(arguments, dict):
-            recorded = {name: self._recorded(value) for name, value in arguments.items() if name in tool.properties}
+            recorded = {
+                name: self._recorded_value(value) for name, value in arguments.items() if name in tool.properties
+            }
         data = {"tool": tool.name, "arguments": recorded, "is_error": outcome.is_error}
         self._recorder.record_event(self._sandbox, "tool_call", data, milliseconds)
 
@@ -208,7 +210,7 @@ class McpSession:
             return {redact_secrets(self._sandbox, str(name)): self._redact(inner) for name, inner in value.items()}
         return [self._redact(inner) for inner in value] if isinstance(value, list) else value
 
-    def _recorded(self, value: Any) -> Any:
+    def _recorded_value(self, value: Any) -> Any:
         """Return an argument as it is recorded: redacted, valid Unicode, and short."""
         if isinstance(value, (bool, int)):
             return value

@@ -29,7 +29,7 @@ class AccountOut(Model):
     snapshots: int
 
 
-def _shown(call: Call[Any], account: Account) -> AccountOut:
+def _account_out(call: Call[Any], account: Account) -> AccountOut:
     platform = call.platform
     key = next((key.secret for key in account.keys.values() if key.scope == "full"), "")
     return AccountOut(
@@ -44,19 +44,19 @@ def _shown(call: Call[Any], account: Account) -> AccountOut:
 @operations.call("POST", "/accounts", "accounts.create", NewAccount, reply=AccountOut, status=201)
 async def create(call: Call[NewAccount]) -> Response:
     account, _key = call.platform.accounts.create(call.body.name or "test")
-    return json_reply(_shown(call, account), 201)
+    return json_reply(_account_out(call, account), 201)
 
 
 @operations.call("GET", "/accounts", "accounts.list", reply=list[AccountOut])
 async def list_accounts(call: Call[EmptyBody]) -> Response:
     """All accounts, oldest first."""
-    return json_reply([_shown(call, account) for account in call.platform.store.accounts.values()])
+    return json_reply([_account_out(call, account) for account in call.platform.store.accounts.values()])
 
 
 @operations.call("GET", "/accounts/{id}", "accounts.get", reply=AccountOut)
 async def get(call: Call[EmptyBody]) -> Response:
     """One account, with a full key of it."""
-    return json_reply(_shown(call, require_single(call.platform.accounts.administered(call.param("id")))))
+    return json_reply(_account_out(call, require_single(call.platform.accounts.administered(call.param("id")))))
 
 
 @operations.call("DELETE", "/accounts/{id}", "accounts.delete")

@@ -71,7 +71,7 @@ class Stream:
     def type(self, text: str, size: int = 0) -> str:
         """Type it whole, or in pieces of `size` characters. What the shell gets."""
         pieces = [text[at : at + size] for at in range(0, len(text), size)] if size else [text]
-        return "".join(asyncio.run(self.transcript.typed(piece))[1] for piece in pieces)
+        return "".join(asyncio.run(self.transcript.handle_input(piece))[1] for piece in pieces)
 
 
 def test_the_stream_table_is_the_expected_one():
@@ -100,7 +100,7 @@ def test_a_command_without_stubs_is_passed_as_it_comes_and_recorded(size):
     typed = f"{BEGIN}echo one\necho two\n{END}"
     assert stream.type(typed, size) == typed
     assert stream.state == "running"
-    stream.transcript.shown(f"one\ntwo\n{EXIT}")
+    stream.transcript.handle_output(f"one\ntwo\n{EXIT}")
     assert stream.state == "idle"
     assert stream.recorded == [("echo one\necho two", 7, "")]
 
@@ -114,14 +114,14 @@ def test_a_command_that_a_stub_answers_is_held_and_replaced(size):
     assert stream.type("npm\ntest\n", size) == ""
     assert stream.type(END, size) == f"run output\n{END}"
     assert stubs.commands == ["npm\ntest"]
-    stream.transcript.shown(EXIT)
+    stream.transcript.handle_output(EXIT)
     assert stream.recorded == [("npm\ntest", 7, "stub_1")]
 
 
 def test_a_held_command_that_no_stub_answers_runs_unchanged():
     stream = Stream(Stubs(applies=True))
     assert stream.type(f"{BEGIN}true\n{END}") == f"{BEGIN}true\n{END}"
-    stream.transcript.shown(EXIT)
+    stream.transcript.handle_output(EXIT)
     assert stream.recorded == [("true", 7, "")]
 
 
@@ -132,7 +132,7 @@ def test_a_held_command_is_released_when_nothing_more_is_typed():
     assert stream.transcript.release_input() == "slow\n"
     assert (stream.state, stream.transcript.input_patience) == ("passed", None)
     assert stream.type(f"typist\n{END}") == f"typist\n{END}"
-    stream.transcript.shown(EXIT)
+    stream.transcript.handle_output(EXIT)
     assert stream.recorded == [("slow\ntypist", 7, "")]
 
 
@@ -147,14 +147,14 @@ def test_begin_in_a_command_does_not_begin_another_one():
     stream = Stream()
     command = "echo '__CAGED_BEGIN_ffffffffffffffff__'\n"
     stream.type(f"{BEGIN}{command}{END}")
-    stream.transcript.shown(EXIT)
+    stream.transcript.handle_output(EXIT)
     assert stream.recorded == [(command.strip(), 7, "")]
 
 
 def test_the_exit_of_another_number_is_not_the_commands():
     stream = Stream()
     stream.type(f"{BEGIN}true\n{END}")
-    stream.transcript.shown("__CAGED_EXIT_ffffffffffffffff__1\n")
+    stream.transcript.handle_output("__CAGED_EXIT_ffffffffffffffff__1\n")
     assert (stream.state, stream.recorded) == ("running", [])
 
 
@@ -162,7 +162,7 @@ def test_an_exit_marker_in_pieces_is_found():
     stream = Stream()
     stream.type(f"{BEGIN}true\n{END}")
     for character in EXIT:
-        stream.transcript.shown(character)
+        stream.transcript.handle_output(character)
     assert stream.recorded == [("true", 7, "")]
 
 
@@ -171,7 +171,7 @@ def test_a_command_typed_before_the_exit_of_the_first_is_recorded():
     stream = Stream()
     stream.type(f"{BEGIN}first\n{END}")
     stream.type((BEGIN + "second\n" + END).replace(NUMBER, second))
-    stream.transcript.shown(EXIT + EXIT.replace(NUMBER, second))
+    stream.transcript.handle_output(EXIT + EXIT.replace(NUMBER, second))
     assert stream.recorded == [("second", 7, "")]
 
 
