@@ -126,10 +126,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: Sequence[pytest.
         if names:
             _markers.check(item)
         for name, (for_live, needs) in _ONLY.items():
-            if for_live is not live and name in names and _markers.is_sound(item):
+            if for_live is not live and name in names and _markers.has_valid_markers(item):
                 reason = f"{name}: {needs}, and the caged target is {'live' if live else 'emulator'}"
                 item.add_marker(pytest.mark.skip(reason=reason))
-        if "caged_needs" in names and not live and _markers.is_sound(item):
+        if "caged_needs" in names and not live and _markers.has_valid_markers(item):
             require_isolation(item)
     _scope_mismatch.register(config, items)
 

@@ -35,7 +35,7 @@ def recover_directory(layout: Layout) -> list[str]:
     check_directory(layout)
     restore.finish_interrupted(layout)
     disk.remove(layout.opt)
-    layout.make_opt()
+    layout.make_opt_directory()
     for name in (hosts_file.NAME, bwrap.ERRORS):
         (layout.directory / name).unlink(missing_ok=True)  # a hard link may have taken its place
     missing = recreate_missing_places(layout)

@@ -191,7 +191,7 @@ class Provisioner:
         if sandbox.limits is not None:
             spec["limits"] = asdict(sandbox.limits)
         if self.isolation.level == "bwrap":
-            layout.lend_library()
+            layout.copy_library()
             spec["bwrap"] = bwrap.command(self.isolation.bwrap, spec, layout)
             spec["bwrap_errors"] = str(layout.directory / bwrap.ERRORS)
         return spec

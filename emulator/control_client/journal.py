@@ -26,8 +26,8 @@ class Journal:
     glob, as may the others but `status`.
     """
 
-    def __init__(self, link: AdminClient) -> None:
-        self._link = link
+    def __init__(self, admin: AdminClient) -> None:
+        self._admin = admin
 
     def requests(
         self,
@@ -137,11 +137,11 @@ class Journal:
         if last is not None:
             check_int("last", last)
         query = {**texts, **query, "last": last}
-        return [record(**one) for one in self._link.call("GET", f"/journal/{kind}", account=account, query=query)]
+        return [record(**one) for one in self._admin.call("GET", f"/journal/{kind}", account=account, query=query)]
 
     def clear(self, *, account: Optional[IdOrObject] = None) -> None:
         """Remove all entries."""
-        self._link.call("DELETE", "/journal", account=account)
+        self._admin.call("DELETE", "/journal", account=account)
 
     # --- as a sequence of requests
 
@@ -150,7 +150,7 @@ class Journal:
 
     def __len__(self) -> int:
         """Count the requests without fetching them."""
-        return int(self._link.call("GET", "/journal")["requests"])
+        return int(self._admin.call("GET", "/journal")["requests"])
 
     def __bool__(self) -> bool:
         """Always True: this is an object, also when there are no requests."""

@@ -24,9 +24,9 @@ from typing import IO, cast
 
 from ..cage import tar_extractor
 from ..cage.paths import Layout
-from ..cage.tar_reader import ArchiveError, TarMember, TarReader, shown
+from ..cage.tar_reader import ArchiveError, TarMember, TarReader, printable
 from ..store import Store
-from ..workers import Stoppable
+from ..workers import StoppableFile
 from .archive_database import MOST_RECORD_BYTES
 from .database import NAME
 from .field_validation import IDENTIFIER
@@ -84,7 +84,7 @@ def pack(work: Path, target: Path) -> None:
                 member.uid = member.gid = 0
                 member.uname = member.gname = "root"
                 with open(work / name, "rb") as content:
-                    packed.addfile(member, Stoppable(content))
+                    packed.addfile(member, StoppableFile(content))
         file.flush()
         os.fsync(file.fileno())
 
@@ -117,7 +117,7 @@ def _unpack_members(packed: TarReader, work: Path) -> None:
             _check_manifest(name, member, packed)
             continue
         if member.kind != "file" or name == MANIFEST or not _MEMBER.fullmatch(name):
-            raise TransferError(f"the archive is not an export of an emulator: it holds {shown(member.parts[0])}")
+            raise TransferError(f"the archive is not an export of an emulator: it holds {printable(member.parts[0])}")
         total += member.size
         _check_size(name, member.size, total, shutil.disk_usage(work).free)
         target = work / name
@@ -156,7 +156,7 @@ def _check_manifest(name: str, member: TarMember, packed: TarReader) -> None:
         )
 
 
-def warn_of_left_out(path: Path) -> None:
+def warn_of_missing_sandboxes(path: Path) -> None:
     """Warn (UserWarning) of each sandbox that an archive does not contain, with the reason. Ignores other files."""
     try:
         with tarfile.open(path, "r:gz") as packed:

@@ -23,7 +23,7 @@ from .tracked_dict import TrackedDict
 from .write_queue import WriteQueue
 
 #: Returns the causes of the alerts that were raised for a sandbox or an account, so that a restart does not raise
-#: them again (`platform/alert_triggers.py`).
+#: them again (`platform/alert_history.py`).
 AlertCauses = Callable[[str], Iterable[str]]
 
 

@@ -16,7 +16,8 @@ from ..cage.command_result import CommandResult
 from ..cage.init_client import SandboxGone
 from ..cage.output import OUTPUT_LIMIT
 from ..control.callbacks import CallbackRaised
-from ..control.stubs import Kind, Output, Question, Stub, Stubs
+from ..control.stub_registry import Stubs
+from ..control.stubs import Invocation, Kind, Output, Stub
 from ..store import Sandbox, Store
 from ..workers import Workers
 from .live_sandboxes import LiveSandboxes
@@ -102,19 +103,19 @@ class CommandStubs:
     # --- choosing
 
     async def answer(
-        self, sandbox: Sandbox, question: Question, kind: Kind = "command"
+        self, sandbox: Sandbox, invocation: Invocation, kind: Kind = "command"
     ) -> Optional[tuple[Stub, Output]]:
         """Return the first stub that answers, which counts as used, and its output; None: the command really runs.
 
         A function that raises has answered, with its exception as text. The exception is recorded and fails the test.
         """
         for stub in self._usable(sandbox, kind):
-            if stub.is_exhausted or not stub.matches(question):
+            if stub.is_exhausted or not stub.matches(invocation):
                 continue
             output: Optional[Output] = stub.output
             if stub.function is not None:
                 try:
-                    returned = await in_thread(functools.partial(stub.function, question), f"stub-{stub.id}")
+                    returned = await in_thread(functools.partial(stub.function, invocation), f"stub-{stub.id}")
                     output = stub.outcome(returned)
                 except (CallbackRaised, TypeError, ValueError) as error:
                     raised = error.original if isinstance(error, CallbackRaised) else error
@@ -127,12 +128,12 @@ class CommandStubs:
 
     def may_answer(self, sandbox: Sandbox, command: str) -> bool:
         """Whether a stub's pattern matches the command; its function may still decline."""
-        return self.first_match(sandbox, Question(sandbox.id, command)) is not None
+        return self.first_match(sandbox, Invocation(sandbox.id, command)) is not None
 
-    def first_match(self, sandbox: Sandbox, question: Question, kind: Kind = "command") -> Optional[Stub]:
+    def first_match(self, sandbox: Sandbox, invocation: Invocation, kind: Kind = "command") -> Optional[Stub]:
         """The stub that decides next, not used by this."""
         return next(
-            (stub for stub in self._usable(sandbox, kind) if not stub.is_exhausted and stub.matches(question)), None
+            (stub for stub in self._usable(sandbox, kind) if not stub.is_exhausted and stub.matches(invocation)), None
         )
 
     def has_any(self, sandbox: Sandbox) -> bool:
@@ -144,7 +145,7 @@ class CommandStubs:
 
     async def choose(self, sandbox: Sandbox, command: str) -> StubChoice:
         """Decide what runs in place of a command."""
-        found = await self.answer(sandbox, Question(sandbox.id, command)) if self._stubs else None
+        found = await self.answer(sandbox, Invocation(sandbox.id, command)) if self._stubs else None
         return StubChoice() if found is None else StubChoice(found[0].id, found[1], self._live.of(sandbox).gone)
 
     # --- in shells that a client types into
@@ -159,7 +160,7 @@ class CommandStubs:
         await cage.listen()
         runner = await self._workers.small.run(cage.programs.install_stub_runner)
         token = secrets.token_hex(8)
-        self._stubs.leave(token, sandbox.id, output)
+        self._stubs.add_pending(token, sandbox.id, output)
         return f"{runner} {token}"
 
     # --- shims in front of programs

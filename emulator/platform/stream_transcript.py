@@ -16,7 +16,7 @@ from typing import Literal, Optional
 
 from ..cage.init_client import SandboxGone
 from ..control.clock import Clock
-from ..control.stubs import Question
+from ..control.stubs import Invocation
 from ..store import Sandbox
 from . import stream_markers
 from .command_stubs import CANNOT_RUN, CommandStubs
@@ -67,7 +67,7 @@ class StreamTranscript(Transcript):
 
     # --- typed
 
-    async def typed(self, text: str) -> tuple[str, str]:
+    async def handle_input(self, text: str) -> tuple[str, str]:
         if self.state in ("held", "passed"):
             return "", await self._typed_command(text)
         self._before += text
@@ -103,7 +103,7 @@ class StreamTranscript(Transcript):
         cage = self._live.of(self._sandbox).cage
         if cage is None or not self._command:
             return lines
-        found = await self._stubs.answer(self._sandbox, Question(self._sandbox.id, self._command))
+        found = await self._stubs.answer(self._sandbox, Invocation(self._sandbox.id, self._command))
         if found is None:
             return lines
         self._stub = found[0].id
@@ -125,7 +125,7 @@ class StreamTranscript(Transcript):
 
     # --- shown
 
-    def shown(self, text: str) -> str:
+    def handle_output(self, text: str) -> str:
         if self.state == "running" and self._command:
             self._tail = self._tail[-stream_markers.LONGEST :] + text
             for found in stream_markers.EXIT.finditer(self._tail):

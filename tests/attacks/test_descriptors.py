@@ -357,9 +357,9 @@ def test_head_has_a_limit_in_bytes(emulator: Emulator, head: bytes, status: int)
 
 
 def test_number_of_descriptors_is_known() -> None:
-    before = descriptors.used()
+    before = descriptors.count_used()
     with contextlib.ExitStack() as held:
         for _ in range(10):
             held.enter_context(open(os.devnull))
-        assert descriptors.used() == before + 10
+        assert descriptors.count_used() == before + 10
     assert connections.HEAD_SECONDS >= 10

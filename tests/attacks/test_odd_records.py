@@ -554,7 +554,7 @@ def test_what_is_still_being_made_is_refused_in_an_archive(place, kind) -> None:
     place.assert_import_refused(set_record(kind, place.ids[kind], body), f"{kind} {place.ids[kind]}", "status")
 
 
-def test_archive_without_a_sign_of_life_is_refused(place) -> None:
+def test_archive_without_a_heartbeat_is_refused(place) -> None:
     place.assert_import_refused(update("DELETE FROM document WHERE name = 'alive'"), "document alive is missing")
 
 

@@ -111,17 +111,17 @@ class FakeClock:
         self._emulator = emulator
         self._account_id = account_id
         clock = emulator._runtime.platform.clock  # type: ignore[union-attr]
-        clock.advance(account_id, 0)  # an account has a dial of its own from then on
-        self._dial = clock._moved(account_id)[0]
+        clock.advance(account_id, 0)  # an account has a clock of its own from then on
+        self._clock = clock._clocks_of(account_id)[0]
         self._real = time.time
 
     @property
     def offset(self) -> float:
-        return self._dial.offset
+        return self._clock.offset
 
     @offset.setter
     def offset(self, seconds: float) -> None:
-        self._dial.offset = seconds
+        self._clock.offset = seconds
 
     def advance(self, seconds: float) -> None:
         """Moves on, and lets the emulator look at its sandboxes."""

@@ -267,7 +267,7 @@ def _drip(server):
 def test_a_rate_limit_is_waited_for(emulator, api):
     with emulator.faults.add("billing.get_usage", rate_limit=0, times=1, account=api.account_id) as fault_:
         report = verify(emulator.base_url, api.key, only=["billing.usage"])
-        assert fault_.fired == 1
+        assert fault_.triggered == 1
     assert (differing(report), len(report.equal)) == ([], 1)
 
 
@@ -328,7 +328,7 @@ def test_an_interrupted_run_leaves_nothing(emulator, api, number):
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
-        eventually(lambda: fault_.fired, "the run to hang")
+        eventually(lambda: fault_.triggered, "the run to hang")
         assert len(api.get("/sandboxes").json()) == 1
         process.send_signal(number)
         process.communicate(timeout=15)

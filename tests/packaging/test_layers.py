@@ -24,7 +24,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("cage",),
     ("config", "store"),
     ("platform", "listening_socket", "run_directory"),
-    ("persistence", "composition", "doctor", "scenario"),
+    ("persistence", "composition", "doctor", "isolation_choice", "scenario"),
     ("wire", "half_closed", "http_protocol", "websocket_protocol"),
     ("app", "server"),
     ("control_client",),

@@ -8,7 +8,7 @@ from ...cage.command_result import CommandResult
 from .. import limits
 from ..command_stubs import StubChoice
 from ..redaction import redact_for
-from .tool import TEXT_BYTES, TRUNCATED, Context, Outcome, Tool, ToolError, cut, ended, size
+from .tool import TEXT_BYTES, TRUNCATED, Tool, ToolContext, ToolError, ToolOutcome, cut, end_with_newline, size
 
 DEFAULT_SECONDS = 30
 _ERRORS_BYTES = 128 * 1024
@@ -33,7 +33,7 @@ _SIGNALS = {
 }
 
 
-async def _exec(context: Context, arguments: dict[str, Any]) -> Outcome:
+async def _exec(context: ToolContext, arguments: dict[str, Any]) -> ToolOutcome:
     command, seconds = arguments["command"], arguments.get("timeout", 0)
     if seconds <= 0:
         seconds = DEFAULT_SECONDS
@@ -54,7 +54,7 @@ async def _exec(context: Context, arguments: dict[str, Any]) -> Outcome:
         data = {"command": command, "exit_code": code, "source": "mcp"}
         context.recorder.record_command(sandbox, data, milliseconds, "mcp", stub=choice.stub)
     output, errors = result.output.decode("utf-8", "replace"), result.errors.decode("utf-8", "replace")
-    return Outcome(report(output, errors, failed, result.truncated), is_error=bool(failed))
+    return ToolOutcome(report(output, errors, failed, result.truncated), is_error=bool(failed))
 
 
 def failure(result: CommandResult) -> str:
@@ -77,7 +77,7 @@ def report(output: str, errors: str, failed: str, truncated: bool) -> str:
         text = f"{kept}\nSTDERR:\n{kept_errors}" if kept else f"STDERR:\n{kept_errors}"
     if failed:
         text = f"{text}\nexit: {failed}" if text else f"exit: {failed}"
-    return f"{ended(text)}{TRUNCATED}" if truncated else text
+    return f"{end_with_newline(text)}{TRUNCATED}" if truncated else text
 
 
 EXEC = Tool(
