@@ -211,6 +211,26 @@ class Served:
             self.process.communicate(timeout=30)
 
 
+class SharedBoxes:
+    """Sandboxes that tests share, one for each level and set of options, created when it is first needed: for tests
+    that leave a sandbox as it was."""
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[str, str], tuple[Served, str]] = {}
+
+    def get(self, served: Served, **options: object) -> str:
+        key = (served.level, repr(options))
+        if key not in self._made:
+            self._made[key] = (served, served.client.sandboxes.create(**options).id)  # type: ignore[arg-type]
+        return self._made[key][1]
+
+    def destroy(self) -> None:
+        """Destroy them all. The next `get` creates a new one."""
+        while self._made:
+            _, (served, box) = self._made.popitem()
+            served.client.sandboxes.destroy(box)
+
+
 def _environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("CAGED_")}
 
