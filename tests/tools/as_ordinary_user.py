@@ -3,8 +3,6 @@
 The interpreter, the tree and the temp directory may lie where only root may go (/root/.pyenv, /tmp/pytest-of-root).
 So what stands in the way is covered by an empty directory, and in it the PATHs are bound to where they were.
 Nothing of that is seen outside this mount namespace.
-
-A program of the fork server that is to run Python stays in its process, because `exec` would start a new interpreter.
 """
 
 from __future__ import annotations
@@ -12,6 +10,8 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+
+from continuing import continue_as
 
 ORDINARY_USER = 65534
 MS_BIND, MS_REC, MS_PRIVATE = 4096, 16384, 1 << 18
@@ -61,13 +61,9 @@ def main() -> None:
     os.setgroups([])
     os.setresgid(ORDINARY_USER, ORDINARY_USER, ORDINARY_USER)
     os.setresuid(ORDINARY_USER, ORDINARY_USER, ORDINARY_USER)
-    command = sys.argv[end + 1 :]
-    server = sys.modules.get("fork_server")
-    if server is None or command[0] != sys.executable:
-        os.execvp(command[0], command)
     # As after an exec: a process that has changed its user may otherwise not open its own files in /proc.
     check(libc.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0), "PR_SET_DUMPABLE")
-    server.become(command[1:])
+    continue_as(sys.argv[end + 1 :])
 
 
 main()
