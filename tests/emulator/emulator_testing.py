@@ -136,13 +136,14 @@ def api_of(emulator: Emulator, account: Optional[Account] = None) -> Api:
 
 def eventually(look: Callable[[], Any], what: str, seconds: float = 10.0) -> Any:
     """The first true result of `look`, called again and again."""
-    deadline = time.monotonic() + seconds
+    begun = time.monotonic()
     while True:
         found = look()
         if found:
             return found
-        assert time.monotonic() < deadline, f"waited {seconds:g} s for {what}"
-        time.sleep(0.005)
+        passed = time.monotonic() - begun
+        assert passed < seconds, f"waited {seconds:g} s for {what}"
+        time.sleep(min(max(0.002, passed / 5), 0.1))  # more seldom as it takes longer: a look costs processor time
 
 
 def segment(text: str) -> str:

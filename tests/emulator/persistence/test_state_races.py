@@ -18,7 +18,7 @@ from leftovers import processes_with, unique_seconds
 from caged.emulator import Emulator
 
 #: A workspace of this size takes long enough to copy that what waits for the copy is seen to wait.
-SLOW = "truncate -s 300M slow"
+SLOW = "truncate -s 150M slow"
 ROUNDS = 3
 
 
