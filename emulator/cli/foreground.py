@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import sys
@@ -95,6 +96,8 @@ class Foreground:
         def ready() -> None:
             self._publish()
             on_ready()
+            # The modules stay. Without them, a collection of all generations holds up the loop for half the time.
+            gc.freeze()
 
         self._signals.deliver(loop, interrupted)
         if tether is not None:
