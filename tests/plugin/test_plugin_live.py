@@ -184,13 +184,20 @@ PAUSES = """
 )
 @pytest.mark.parametrize("which", ["transport", "async"])
 def test_the_search_for_automatic_snapshots_never_fails_or_delays_a_pause(
-    run_suite, account: Any, live: Any, fault: dict[str, Any], which: str
+    run_suite, pytester: pytest.Pytester, account: Any, live: Any, fault: dict[str, Any], which: str
 ) -> None:
     account.faults.add("snapshots.list", times=1, **fault)  # the destruction after the test lists them, too
+    # The end of the test waits for the search: 5 s without this.
+    pytester.makeconftest(
+        """
+        from caged.pytest_plugin import _creations, _request_recorder
+        _creations.LOOK = _request_recorder.LOOK = 3.0
+        """
+    )
     result = run_suite(PAUSES, *live, "-k", which)
     result.assert_outcomes(passed=1, deselected=1)
     (took,) = [float(line.split()[1]) for line in result.outlines if line.startswith("took: ")]
-    assert took < 4  # a search may take 5 s
+    assert took < 2.5
 
 
 def test_a_ledger_that_cannot_be_written_is_no_failure_of_a_request(run_suite, api: Caged, live: Any) -> None:

@@ -361,8 +361,28 @@ class _Server:
                 os.kill(pid, signal.SIGKILL)
 
 
-#: What the emulator and the client import when they first need it.
-_IMPORTED_LATER = ("concurrent.futures.thread", "encodings.idna", "httpcore", "uvicorn.lifespan.off")
+#: Modules of the libraries that are imported where they are first used.
+_LIBRARIES = (
+    "concurrent.futures.thread",
+    "encodings.idna",
+    "httpcore",
+    "uvicorn.lifespan.off",
+    "websockets.asyncio.client",
+    "websockets.sync.client",
+    "xdist.dsession",
+    "xdist.remote",
+    "xdist.workermanage",
+)
+
+
+class _PluginModules:
+    """A plugin of pytest that imports the modules of our plugin, as rewritten as they are in any run of pytest."""
+
+    def pytest_collection(self) -> None:
+        import caged.pytest_plugin
+
+        for module in pkgutil.walk_packages(caged.pytest_plugin.__path__, "caged.pytest_plugin."):
+            importlib.import_module(module.name)
 
 
 def _preload() -> None:
@@ -374,15 +394,17 @@ def _preload() -> None:
         before = os.getcwd()
         os.chdir(empty)
         with contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
-            pytest.main(["--collect-only", "-p", "no:cacheprovider", f"--rootdir={empty}"])
+            options = ["--collect-only", "-p", "no:cacheprovider", f"--rootdir={empty}"]
+            pytest.main(options, plugins=[_PluginModules()])
         os.chdir(before)
-    import caged.emulator
+    import caged
 
-    for module in pkgutil.walk_packages(caged.emulator.__path__, "caged.emulator."):
+    for module in pkgutil.walk_packages(caged.__path__, "caged."):
         if ".inside" not in module.name and not module.name.endswith("__main__"):
             importlib.import_module(module.name)
-    for name in _IMPORTED_LATER:
-        importlib.import_module(name)
+    for name in _LIBRARIES:
+        with contextlib.suppress(ImportError):  # another release of a library does not have it
+            importlib.import_module(name)
     tempfile.tempdir = None  # each program has its own TMPDIR
     gc.collect()
     gc.freeze()  # the forks share these pages for longer
