@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Callable
 
@@ -46,6 +47,13 @@ def emulators(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[st
     yield emulator
     for served in started.values():
         served.stop()
+
+
+def pytest_collection_finish() -> None:
+    """A garbage collection does not look at the modules and at what was collected here, which stay anyhow: one that a
+    test asks for takes 10 ms in place of 300."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_sessionfinish() -> None:

@@ -18,7 +18,7 @@ from typing import IO, Optional
 
 from ..workers import checkpoint
 from .directory_cursor import DirectoryCursor
-from .disk import TooLarge
+from .disk import WorkspaceTooLarge
 from .paths import Layout
 from .safe_files import TEMPORARY
 from .tar_reader import MOST_MEMBERS, MOST_PATH
@@ -156,8 +156,8 @@ class _Packer:
             member.size = os.fstat(content.fileno()).st_size
             self._total += member.size
             if self._limit is not None and self._total > self._limit:
-                raise TooLarge
-            self._archive.addfile(member, _Exactly(content, member.size))
+                raise WorkspaceTooLarge
+            self._archive.addfile(member, _ExactSizeReader(content, member.size))
 
 
 def _member(entry: _Entry) -> tarfile.TarInfo:
@@ -209,7 +209,7 @@ def _open_closed(entry: _Entry) -> int:
         os.close(handle)
 
 
-class _Exactly:
+class _ExactSizeReader:
     """Reads exactly `size` bytes of a file that may change meanwhile: it is cut, or filled with zero bytes."""
 
     def __init__(self, content: IO[bytes], size: int) -> None:

@@ -17,7 +17,7 @@ from cli_testing import Served
 from emulator_testing import eventually
 
 from caged.emulator.control.current_account import acting_for
-from caged.emulator.workers import THREADS, Busy, Pool, Stop, Stopped, Workers, checkpoint
+from caged.emulator.workers import THREADS, CallStopped, Pool, StopToken, TooManyCalls, Workers, checkpoint
 
 # --- the pools
 
@@ -107,7 +107,7 @@ def spin(began: threading.Event, over: threading.Event) -> None:
 @pytest.mark.parametrize("how", ["cancelled", "stopped", "closed"])
 def test_work_ends_at_its_next_checkpoint(how: str):
     async def scenario(workers: Workers) -> None:
-        began, over, stop = threading.Event(), threading.Event(), Stop()
+        began, over, stop = threading.Event(), threading.Event(), StopToken()
         task = asyncio.ensure_future(workers.copy.run(spin, began, over, stop=stop))
         await until(began.is_set)
         if how == "cancelled":
@@ -116,7 +116,7 @@ def test_work_ends_at_its_next_checkpoint(how: str):
             stop.set("enough")
         else:
             workers.copy.close("enough")
-        with pytest.raises(asyncio.CancelledError if how == "cancelled" else Stopped, match=None):
+        with pytest.raises(asyncio.CancelledError if how == "cancelled" else CallStopped, match=None):
             await task
         assert over.is_set(), "the caller goes on before its thread has ended"
 
@@ -149,7 +149,7 @@ def test_more_waiting_calls_than_may_wait_are_refused(monkeypatch):
         await asyncio.sleep(0.05)
         running += [start(workers.copy, "one", gate.wait, 20) for _ in range(5)]
         await asyncio.sleep(0)
-        with pytest.raises(Busy):
+        with pytest.raises(TooManyCalls):
             await start(workers.copy, "one", gate.wait, 20)
         assert await start(workers.copy, "two", lambda: 2) == 2
         gate.set()

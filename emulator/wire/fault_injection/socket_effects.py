@@ -10,12 +10,12 @@ from starlette.responses import Response
 from starlette.types import Message, Scope, Send
 from starlette.websockets import WebSocket
 
-from ...control.faults import Injection
+from ...control.fault_registry import Injection
 from .connection import TRANSPORT, break_connection, until_break_is_noticed, until_disconnected
 from .replacement import replacement_response, trigger_if_only_delay, until_removed
 
 
-class HandshakeBroken(Exception):
+class BrokenHandshake(Exception):
     """The connection of a WebSocket broke before the handshake was complete."""
 
 
@@ -40,7 +40,7 @@ async def before_handshake(injection: Injection, socket: WebSocket) -> Optional[
     if fault.hang or fault.drop is not None:
         break_connection(socket.scope[TRANSPORT], injection)
         await until_break_is_noticed(socket.receive)
-        raise HandshakeBroken
+        raise BrokenHandshake
     return replacement_response(injection)
 
 
@@ -53,7 +53,7 @@ async def _unless_disconnected(socket: WebSocket, work: Awaitable[None]) -> None
     try:
         await asyncio.wait({working, disconnected}, return_when=asyncio.FIRST_COMPLETED)
         if disconnected.done():
-            raise HandshakeBroken
+            raise BrokenHandshake
     finally:
         for task in (working, disconnected):
             task.cancel()
