@@ -11,6 +11,7 @@ from starlette.types import ASGIApp
 
 from . import descriptors
 from .connections import HEAD_BYTES, Connections
+from .half_closed import HalfClosedConnections
 from .http_protocol import HttpProtocol
 from .listener import BATCH, Listener
 from .listening_socket import BACKLOG
@@ -71,6 +72,7 @@ class _Uvicorn(uvicorn.Server):
         super().__init__(config)
         self._on_ready = on_ready
         self._connections = Connections()
+        self._half_closed = HalfClosedConnections()
         self.stopping = asyncio.Event()
 
     async def startup(self, sockets: Optional[list[socket.socket]] = None) -> None:
@@ -98,6 +100,7 @@ class _Uvicorn(uvicorn.Server):
                 server_state=self.server_state,
                 app_state=self.lifespan.state,
                 connections=self._connections,
+                half_closed=self._half_closed,
                 is_full=is_full,
             )
 

@@ -21,6 +21,7 @@ from . import disk, ports, safe_files, safe_paths, shells
 from .bytecode_sweep import BytecodeSweep
 from .cgroups import MemoryGroup
 from .command_result import CommandResult, not_started
+from .crash_recovery import require_directory
 from .init_client import CONNECT_LIMIT, InitClient, SandboxGone
 from .isolation import IsolationLevel
 from .output import OUTPUT_LIMIT
@@ -77,6 +78,10 @@ class Cage:
     def init_pid(self) -> Optional[int]:
         """The process number of its init (at level `bwrap`: of bwrap) on the host."""
         return self._zygote.inits.get(self._id)
+
+    def require_directory(self) -> None:
+        """Raise DirectoryReplaced if its directory was moved away, or something else is in its place."""
+        require_directory(self.layout)
 
     # --- commands
 

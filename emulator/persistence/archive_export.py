@@ -117,6 +117,7 @@ class _Export:
                         await cage.freeze()
                     except SandboxGone:
                         frozen = False  # without processes, its files do not change
+                await copy.run(crash_recovery.require_directory, layout)
                 await copy.run(crash_recovery.recreate_missing_places, layout)
                 for place in PLACES:
                     await copy.run(tar_writer.pack, layout, target / f"{place}.tar", None, place)

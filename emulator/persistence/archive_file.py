@@ -29,6 +29,7 @@ from ..store import Store
 from ..workers import StoppableFile
 from .archive_database import MOST_RECORD_BYTES
 from .database import NAME
+from .field_validation import IDENTIFIER
 
 FORMAT, VERSION = "caged-state", 1
 MANIFEST = "manifest.json"
@@ -36,7 +37,6 @@ PLACES = ("workspace", "root", "tmp")
 #: Of the unpacked content.
 MOST_BYTES = 64 * 1024**3
 _MOST_MANIFEST_BYTES = 16 << 20
-IDENTIFIER = re.compile(r"[a-z]{1,16}_[a-z0-9]{1,32}")
 _MEMBER = re.compile(
     rf"{re.escape(MANIFEST)}|{re.escape(NAME)}|sandboxes/{IDENTIFIER.pattern}/(?:{'|'.join(PLACES)})\.tar"
     rf"|snapshots/{IDENTIFIER.pattern}\.tar"

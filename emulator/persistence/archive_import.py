@@ -13,9 +13,10 @@ from ..store import Store
 from . import recovery
 from .archive_database import open_archive_database
 from .archive_export import work_directory
-from .archive_file import IDENTIFIER, Contents, TransferError, extract_sandbox, unpack
-from .codec import snapshot_file
+from .archive_file import Contents, TransferError, extract_sandbox, unpack
+from .codec import check_documents, snapshot_file
 from .database import NAME
+from .field_validation import DamagedRecord
 from .loader import LoadedState, describe_failure, load_documents, load_state
 
 T = TypeVar("T")
@@ -45,7 +46,6 @@ class _Import:
         try:
             await copy.run(unpack, Path(path), work)
             state, heartbeat = await copy.run(self._read, work)
-            _check_identifiers(state.store)
             _check_files(state.store, work)
             _check_owners(state.store)
             self._check_conflicts(state.store)
@@ -66,8 +66,13 @@ class _Import:
         """Read the records. Blocks."""
         try:
             with open_archive_database(work / NAME) as connection:
-                heartbeat = recovery.Heartbeat.decode(load_documents(connection)["alive"])
-                return load_state(connection, self._platform.files_dir / "snapshots"), heartbeat
+                documents = load_documents(connection)
+                check_documents(documents)
+                if "alive" not in documents:
+                    raise DamagedRecord("document alive is missing")
+                state = load_state(connection, self._platform.files_dir / "snapshots")
+                _check_pending(state.store)
+                return state, recovery.Heartbeat.decode(documents["alive"])
         except Exception as error:  # a damaged record leads to many kinds of errors; nothing has been changed yet
             raise TransferError(f"the archive's records cannot be read: {describe_failure(error)}") from error
 
@@ -121,11 +126,12 @@ class _Import:
                 recovery.stop(self._platform, sandbox, heartbeat, _STOPPED)
 
 
-def _check_identifiers(store: Store) -> None:
-    """Ids become names of files."""
-    for identifier in (*store.sandboxes, *store.snapshots):
-        if not IDENTIFIER.fullmatch(identifier):
-            raise TransferError(f"the archive is damaged: {identifier!r} is not an id")
+def _check_pending(store: Store) -> None:
+    """Raise DamagedRecord for what is still being made: an export leaves it out, and nothing would finish it."""
+    for kind, records in (("sandbox", store.sandboxes), ("snapshot", store.snapshots)):
+        for record in records.values():
+            if record.status == "pending":
+                raise DamagedRecord(f"{kind} {record.id}: status must not be 'pending' in an archive")
 
 
 def _check_files(store: Store, work: Path) -> None:

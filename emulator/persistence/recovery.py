@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..cage import disk, tar_extractor
+from ..cage import crash_recovery, disk, tar_extractor
+from ..cage.crash_recovery import DirectoryReplaced
 from ..cage.tar_reader import ArchiveError
 from ..control.clock import rfc3339
 from ..control.current_account import acting_for
@@ -43,8 +44,8 @@ class Heartbeat:
 
     @classmethod
     def decode(cls, body: Any) -> Heartbeat:
-        """Decode a JSON document. Raises KeyError, TypeError, ValueError or AttributeError for another form."""
-        return cls(float(body["common"]), {str(name): float(at) for name, at in body["accounts"].items()})
+        """Decode the document `alive`, which `codec.check_documents` has accepted."""
+        return cls(float(body["common"]), {name: float(at) for name, at in body["accounts"].items()})
 
     def of(self, account_id: str) -> float:
         """Return the time by the clock of an account."""
@@ -143,8 +144,11 @@ def _fail_snapshot(platform: Platform, snapshot: Snapshot) -> None:
 
 def _report_missing_directories(platform: Platform) -> None:
     for sandbox in platform.store.sandboxes.values():
-        if sandbox.status == "stopped" and not (platform.files_dir / "sandboxes" / sandbox.id).is_dir():
-            logger.warning("sandbox %s cannot be resumed: its directory is missing; put it back", sandbox.id)
+        if sandbox.status == "stopped":
+            try:
+                crash_recovery.check_directory(platform.isolation.layout(platform.files_dir / "sandboxes" / sandbox.id))
+            except DirectoryReplaced as error:
+                logger.warning("sandbox %s cannot be resumed: %s", sandbox.id, error)
 
 
 def _is_complete(file: Path) -> bool:

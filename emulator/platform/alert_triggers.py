@@ -23,6 +23,8 @@ from .rules import Rules, config_of
 from .sandbox_lifecycle import SandboxLifecycle
 from .signals import Signals
 
+#: Types of alerts that no rule of the account is about.
+WITHOUT_RULE = ("sandbox_error", "idle_timeout")
 #: Percentages of a budget and trust scores that are critical whatever the rule says (platform-behaviour.md B 10, 12).
 BUDGET_CRITICAL, BUDGET_EXCEEDED = 95, 100
 TRUST_CRITICAL = 50

@@ -9,6 +9,7 @@ from typing import Callable, Optional
 
 from ..cage import disk
 from ..cage.cage import Cage
+from ..cage.crash_recovery import DirectoryReplaced
 from ..cage.git import Repo
 from ..cage.init_client import SandboxGone
 from ..control.clock import Clock
@@ -175,7 +176,10 @@ class SandboxLifecycle:
                 sandbox_states.require(sandbox, "resume", "paused")
                 assert live.cage is not None
                 try:
+                    live.cage.require_directory()
                     await live.cage.thaw()
+                except DirectoryReplaced as error:
+                    raise ApiError(503, f"sandbox {sandbox.id} cannot be resumed: {error}") from None
                 except SandboxGone:
                     raise invalid_state(sandbox.id, sandbox.status, "paused", "resume") from None
                 sandbox_states.require(sandbox, "resume", "paused")

@@ -110,7 +110,7 @@ class SandboxStarter:
             again: Over the directory that it has, which stays whatever happens.
 
         Raises:
-            SetupFailed: The processes cannot be started.
+            SetupError: The processes cannot be started.
             SandboxGone: The sandbox was destroyed meanwhile.
         """
         chain = await self._toolchains.find_soon(sandbox.template)
@@ -147,6 +147,7 @@ class SandboxStarter:
             on_lost=functools.partial(self._loss.handle_loss, sandbox),
             on_shim_request=functools.partial(self._shim_requests.answer, sandbox),
             on_overrun=functools.partial(self._loss.handle_overrun, sandbox),
+            on_missing=functools.partial(self._log_missing, sandbox),
         )
         live = self._live.of(sandbox)
         try:
@@ -157,6 +158,9 @@ class SandboxStarter:
             raise SandboxGone("the sandbox was destroyed while it was started")
         self._background.start(self._provisioner.prepare())
         return live.cage
+
+    def _log_missing(self, sandbox: Sandbox, name: str) -> None:
+        self._recorder.log(sandbox, f"/{name} was missing; it is there again, and empty", "error")
 
     def _limits(self, sandbox: Sandbox) -> Optional[Limits]:
         if not self._config.limits:

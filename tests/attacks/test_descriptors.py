@@ -140,7 +140,7 @@ def test_160_unfinished_connections_hold_up_no_other_client(
             made = other.post("/sandboxes", json={"template": "minimal"})
             assert made.status_code == 201, made.text
             assert other.delete(f"/sandboxes/{made.json()['id']}").status_code == 204
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 20  # less than connections.HEAD_SECONDS
     assert small.log.stat().st_size - before < 4096
     assert run(client, sandbox) == "on\n"
 

@@ -22,13 +22,25 @@ from caged.emulator.wire.large_bodies import json_array, json_object
 
 class Lag:
     """The longest time that the emulator's event loop did not come round. It has to come round within BOUND, which is
-    ten times what is promised: this machine may be busy with other things."""
+    ten times what is promised, in one of ATTEMPTS: this machine may be busy with other things, but not each time."""
 
-    BOUND = 1.0
+    BOUND, ATTEMPTS = 1.0, 3
 
     def __init__(self, emulator: Emulator) -> None:
         self._emulator = emulator
         self.longest = 0.0
+
+    @classmethod
+    def attempts(cls, emulator: Emulator) -> Iterator[Lag]:
+        """Yield measurements until one is within the bound. Fails when none is."""
+        longest = []
+        for _attempt in range(cls.ATTEMPTS):
+            lag = cls(emulator)
+            yield lag
+            longest.append(lag.longest)
+            if lag.longest < cls.BOUND:
+                return
+        pytest.fail(f"the event loop did not come round for so many seconds: {longest}")
 
     @contextmanager
     def measured(self) -> Iterator[Lag]:
@@ -85,10 +97,10 @@ BODIES = list(bodies())
 @pytest.mark.parametrize(("path", "raw", "status", "said"), [row[1:] for row in BODIES], ids=[row[0] for row in BODIES])
 def test_a_large_body_is_answered_and_the_loop_comes_round(api, path: str, raw: bytes, status: int, said: str):
     box = api.sandbox() if "{box}" in path else ""
-    with Lag(api.emulator).measured() as lag:
-        answer = post_raw(api, path.format(box=box), raw)
-    assert (answer.status_code, said in answer.text) == (status, True), answer.text[:300]
-    assert lag.longest < lag.BOUND
+    for lag in Lag.attempts(api.emulator):
+        with lag.measured():
+            answer = post_raw(api, path.format(box=box), raw)
+        assert (answer.status_code, said in answer.text) == (status, True), answer.text[:300]
     for request in api.emulator.journal.requests(account=api.account_id):
         assert len(request.warnings) <= 31
         assert sum(map(len, request.warnings)) < 40_000
@@ -126,12 +138,12 @@ OUTPUTS = {
 def test_a_large_output_is_redacted_and_sent_in_pieces(api, command: str, secrets: int):
     env = {f"S{number}": f"secret-value-number-{number}" for number in range(secrets)}
     box = api.sandbox(env=env, secrets=list(env))
-    with Lag(api.emulator).measured() as lag:
-        raw = post_raw(api, f"/sandboxes/{box}/exec", json.dumps({"command": command}).encode())
-    assert raw.status_code == 200
-    assert lag.longest < lag.BOUND
-    assert len(raw.json()["output"]) > 7_000_000
-    (ran,) = api.emulator.journal.commands(box, account=api.account_id)
+    for lag in Lag.attempts(api.emulator):
+        with lag.measured():
+            raw = post_raw(api, f"/sandboxes/{box}/exec", json.dumps({"command": command}).encode())
+        assert raw.status_code == 200
+        assert len(raw.json()["output"]) > 7_000_000
+    ran = api.emulator.journal.commands(box, account=api.account_id)[-1]
     assert ran.output is not None
     assert len(ran.output) == 16_384
 
@@ -162,9 +174,9 @@ def test_a_long_secret_is_hidden_as_a_whole(api):
 def test_a_listing_of_many_files_is_whole_and_in_order(api, long_form: bool):
     box, count = api.sandbox(), 200_000 if long_form else 3_000
     api.output(box, f"mkdir many && cd many && seq {count} | xargs touch && touch 'ü\"\\' && ln -s 1 link")
-    with Lag(api.emulator).measured() as lag, httpx.Client(base_url=api.base_url, headers=api.headers) as http:
-        answer = http.get(f"/sandboxes/{box}/files", params={"path": "/workspace/many"}, timeout=60)
-    assert lag.longest < lag.BOUND
+    for lag in Lag.attempts(api.emulator):
+        with lag.measured(), httpx.Client(base_url=api.base_url, headers=api.headers) as http:
+            answer = http.get(f"/sandboxes/{box}/files", params={"path": "/workspace/many"}, timeout=60)
     names = [entry["name"] for entry in answer.json()]
     assert names == sorted([*map(str, range(1, count + 1)), 'ü"\\', "link"])
 

@@ -23,6 +23,8 @@ from caged.emulator.control.patterns import TextPattern
 from caged.emulator.control.redaction import LONGEST, Redactor, redact
 from caged.emulator.history import Event
 from caged.emulator.json_values import has_more_values
+from caged.emulator.persistence import record_rules
+from caged.emulator.persistence.field_validation import Rule
 from caged.emulator.platform import limits, trust_rules
 from caged.emulator.platform.event_redaction import TEXT, EventRedactor
 from caged.emulator.platform.mcp.glob import Glob
@@ -126,6 +128,7 @@ IN_PLACE = {
     "scenario/loaded_scenario.py": "a scenario, which the developer wrote",
     "platform/shell_words.py": "one word, from its beginning",
     "platform/logins.py": "an address of bounded length",
+    "persistence/field_validation.py": "the rules of records: see FUNCTIONS",
     "platform/notifications.py": "a URL of bounded length",
     "platform/mcp/glob.py": "pieces of a pattern between its stars, against one name",
     "verify/assertions.py": "what another server answers to `verify`",
@@ -170,9 +173,10 @@ USES: dict[str, Callable[[Any, Any], object]] = {
 
 
 def once(act: Callable[[], object]) -> float:
-    begun = time.perf_counter()
+    """Return the seconds that this thread has worked, which other programs do not make longer."""
+    begun = time.thread_time()
     act()
-    return time.perf_counter() - begun
+    return time.thread_time() - begun
 
 
 @pytest.mark.parametrize(("name", "method", "pattern"), NAMED, ids=[f"{name}-{method}" for name, method, _ in NAMED])
@@ -239,6 +243,16 @@ def _mcp(text: str) -> None:
 
 
 LAYOUT = Layout(Path("/tmp/place"))
+
+
+def _rules(text: str) -> None:
+    for fields in (*record_rules.RULES.values(), *record_rules.ENTRIES.values(), record_rules.HISTORY):
+        for rule in fields.rules.values():
+            if isinstance(rule, Rule):
+                for value in (text, [text], {text: text}):
+                    rule.is_valid(value)
+
+
 FUNCTIONS: dict[str, tuple[Callable[[str], object], list[str]]] = {
     "steps": (lambda text: list(steps(text)), ["sudo ", "\\a", "a;", "'", "\"'", "env A=1 ", "sh -c 'a;", "> a ", "-"]),
     "rules": (
@@ -255,6 +269,7 @@ FUNCTIONS: dict[str, tuple[Callable[[str], object], list[str]]] = {
     "redacted, many alike": (_redact_alike, ["a", "a" * LONGEST + "b"]),
     "clone error": (_clone_error, [" ", "\n", " \n", "\t", "a "]),
     "split credentials": (lambda text: Repo("https://" + text).split_credentials(), ["a", ":", "@", "a@", "a:", "%41"]),
+    "rules of records": (_rules, ["a", "..", "/", "../", "a=", "@", "https://a.", "0", "65535", ":", "[", "-"]),
     "host paths": (LAYOUT.to_host_text, ["/workspace ", "/", " /workspace", "'/root'", "a"]),
     "sandbox paths": (lambda text: LAYOUT.to_sandbox_text(text.encode()), ["/tmp/place", "/tmp/place/op"]),
     "typed": (_typed, ["__CAGED_BEGIN_0123456789abcdef__", "__CAGED_BEGIN_", "a\n", "\n"]),
@@ -289,7 +304,10 @@ def test_glob_of_many_brackets_is_compiled_at_once(fragment: str):
 def test_query_of_many_brackets_is_answered_at_once(emulator, query: str):
     url = f"{emulator.base_url}/_emulator/journal/{query}{'[a' * 8000}"
     headers = {"Authorization": f"Bearer {emulator.admin_key}"}
-    assert once(lambda: httpx.get(url, headers=headers, trust_env=False, verify=False)) < 1
+    begun = time.monotonic()
+    answer = httpx.get(url, headers=headers, trust_env=False, verify=False, timeout=60)
+    assert answer.status_code < 500
+    assert time.monotonic() - begun < 10
 
 
 # --- over the wire
@@ -299,10 +317,10 @@ def test_query_of_many_brackets_is_answered_at_once(emulator, query: str):
 def test_a_long_pattern_of_a_fault_or_query_is_refused_by_name_and_limit(emulator, name: str):
     given = {name: "/" + "*a" * 20_000}
     for act in (lambda: emulator.faults.add(status=500, **given), lambda: emulator.journal.requests(**given)):
-        began = time.perf_counter()
+        began = time.monotonic()
         with pytest.raises(ValueError, match=f"{name}: has 40,001 characters; at most 1,000 are allowed"):
             act()
-        assert time.perf_counter() - began < 1
+        assert time.monotonic() - began < 10
 
 
 @pytest.mark.parametrize("size", [20_000, 60_000, 1_000_000])

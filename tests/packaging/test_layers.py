@@ -25,7 +25,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("config", "store"),
     ("platform", "listening_socket", "run_directory"),
     ("persistence", "composition", "doctor", "isolation_choice", "scenario"),
-    ("wire", "http_protocol", "websocket_protocol"),
+    ("wire", "half_closed", "http_protocol", "websocket_protocol"),
     ("app", "server"),
     ("control_client",),
     ("runtime",),

@@ -392,6 +392,6 @@ def test_other_events_cost_nothing(kind):
 )
 def test_no_command_takes_long_to_look_at(text):
     command = (text * 33_000)[: 32 * 1024]
-    start = time.perf_counter()
+    start = time.thread_time()  # which other programs do not make longer
     names("command", command=command)
-    assert time.perf_counter() - start < 1.0
+    assert time.thread_time() - start < 1.0
