@@ -128,8 +128,10 @@ _REPO = Fields(
 
 _CONFIG_FILE = Rule(
     "an object with the texts source and raw, or null",
-    lambda value: value is None
-    or (isinstance(value, dict) and set(value) <= {"source", "raw"} and all(map(TEXT.is_valid, value.values()))),
+    lambda value: (
+        value is None
+        or (isinstance(value, dict) and set(value) <= {"source", "raw"} and all(map(TEXT.is_valid, value.values())))
+    ),
 )
 
 #: The rules of the records by their class.
@@ -219,8 +221,12 @@ RULES: dict[type, Fields] = {
             "trust_updated_at": EPOCH,
             "charged": Rule(
                 "a list of pairs of texts",
-                lambda value: isinstance(value, list)
-                and all(isinstance(pair, list) and len(pair) == 2 and all(map(TEXT.is_valid, pair)) for pair in value),
+                lambda value: (
+                    isinstance(value, list)
+                    and all(
+                        isinstance(pair, list) and len(pair) == 2 and all(map(TEXT.is_valid, pair)) for pair in value
+                    )
+                ),
             ),
             "deletions": list_of(EPOCH),
         },
@@ -303,10 +309,12 @@ HISTORY = Fields({"types": mapping(_EVENT_TYPE, COUNT), "first": EPOCH.or_none()
 
 _DIAL = Rule(
     "a list of an offset in seconds and of the frozen time in epoch seconds, or null",
-    lambda value: isinstance(value, list)
-    and len(value) == 2
-    and (value[0] is None or EPOCH.is_valid(value[0]))
-    and (value[1] is None or EPOCH.is_valid(value[1])),
+    lambda value: (
+        isinstance(value, list)
+        and len(value) == 2
+        and (value[0] is None or EPOCH.is_valid(value[0]))
+        and (value[1] is None or EPOCH.is_valid(value[1]))
+    ),
 )
 
 #: The documents that are stored beside the records, by name.

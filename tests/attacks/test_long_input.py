@@ -243,6 +243,8 @@ def _mcp(text: str) -> None:
 
 
 LAYOUT = Layout(Path("/tmp/place"))
+
+
 def _rules(text: str) -> None:
     for fields in (*record_rules.RULES.values(), *record_rules.ENTRIES.values(), record_rules.HISTORY):
         for rule in fields.rules.values():
