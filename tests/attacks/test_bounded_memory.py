@@ -150,20 +150,21 @@ def test_a_restored_history_counts_too():
     assert old.count == 301
 
 
-VALUES = {
-    "a long text": "x" * 5_000_000,
-    "many texts": ["x" * 30_000] * 300,
-    "many numbers": list(range(1_000_000)),
-    "many empty lists": [[] for _ in range(300_000)],
-    "many keys": {str(number): 1 for number in range(300_000)},
-    "long keys": {"k" * 100_000 + str(number): 1 for number in range(50)},
-    "a deep list": None,
+#: What makes each value, because every worker of a parallel run imports this file.
+VALUES: dict[str, Callable[[], object]] = {
+    "a long text": lambda: "x" * 5_000_000,
+    "many texts": lambda: ["x" * 30_000] * 300,
+    "many numbers": lambda: list(range(1_000_000)),
+    "many empty lists": lambda: [[] for _ in range(300_000)],
+    "many keys": lambda: {str(number): 1 for number in range(300_000)},
+    "long keys": lambda: {"k" * 100_000 + str(number): 1 for number in range(50)},
+    "a deep list": lambda: None,
 }
 
 
 @pytest.mark.parametrize("name", VALUES)
 def test_one_event_has_a_bound_whatever_it_holds(name: str):
-    value = VALUES[name]
+    value = VALUES[name]()
     if name == "a deep list":
         for _ in range(500):
             value = [value]
