@@ -62,3 +62,7 @@ def emulators(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[st
     yield emulator
     for served in started.values():
         served.stop()
+
+
+def pytest_sessionfinish() -> None:
+    recording.finish()
