@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Callable
 
 # httpx imports httpcore when it is first used and remembers its exceptions by class. An in-process run of pytester
@@ -17,6 +17,21 @@ if TYPE_CHECKING:
     from levels import Served
 
 recording.begin()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Keep what collection has made out of garbage collections.
+
+    The modules and the tests of the whole suite are a million objects, which live until the end. Each full collection
+    would visit them all, in the process in which emulators run.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.freeze()
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -47,13 +62,6 @@ def emulators(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[st
     yield emulator
     for served in started.values():
         served.stop()
-
-
-def pytest_collection_finish() -> None:
-    """A garbage collection does not look at the modules and at what was collected here, which stay anyhow: one that a
-    test asks for takes 10 ms in place of 300."""
-    gc.collect()
-    gc.freeze()
 
 
 def pytest_sessionfinish() -> None:

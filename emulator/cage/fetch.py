@@ -65,7 +65,7 @@ async def fetch(
         seconds: The time for all of it.
 
     Raises:
-        FetchFailed: There was no response.
+        FetchError: There was no response.
         SandboxGone: The sandbox's processes have ended.
     """
     request = {"url": url, "method": method, "headers": dict(headers), "body": body, "limit": limit, "seconds": seconds}

@@ -110,7 +110,7 @@ async def clone(cage: Cage, repo: Repo) -> None:
     a file or a remote's URL.
 
     Raises:
-        CloneFailed: git failed.
+        CloneError: git failed.
         SandboxGone: The sandbox's processes have ended.
     """
     url, user, token = repo.split_credentials()

@@ -39,7 +39,7 @@ def pack(layout: Layout, target: Path, limit: Optional[int] = None, name: str = 
         The number of bytes in its files.
 
     Raises:
-        TooLarge: There are more than `limit`.
+        WorkspaceTooLarge: There are more than `limit`.
         OSError: The directory cannot be read, or has more entries or longer paths than an archive may hold.
     """
     temporary = target.with_suffix(".part")

@@ -69,7 +69,7 @@ class AdminResponse:
 
         Raises:
             ValueError: the status is 400; the text is the detail of the problem.
-            Refused: it is another error.
+            AdminRequestError: it is another error.
         """
         if self.status < 300:
             return

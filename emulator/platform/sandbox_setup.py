@@ -46,7 +46,7 @@ class SandboxSetup:
         """Take all steps, in the platform's order.
 
         Raises:
-            SetupFailed: A step failed.
+            SetupError: A step failed.
             SandboxGone: The sandbox was destroyed meanwhile.
         """
         async with self._live.of(sandbox).workspace_lock:  # destroy waits for it, and then finds what was started

@@ -110,7 +110,7 @@ class SandboxStarter:
             again: Over the directory that it has, which stays whatever happens.
 
         Raises:
-            SetupFailed: The processes cannot be started.
+            SetupError: The processes cannot be started.
             SandboxGone: The sandbox was destroyed meanwhile.
         """
         chain = await self._toolchains.find_soon(sandbox.template)

@@ -173,6 +173,8 @@ def test_threads_end_with_their_emulator():
 # --- over the wire
 
 MEGABYTES = 200
+#: Seconds within which a copy ends that is to be stopped: a fraction of one on an idle machine.
+STOPPED_WITHIN = 30
 
 
 def fill(api, box: str, megabytes: int = MEGABYTES) -> None:
@@ -206,7 +208,7 @@ def test_a_pending_snapshot_that_is_deleted_is_not_finished(api):
     snapshot = api.post(f"/sandboxes/{box}/snapshots", json={}).json()
     assert api.delete(f"/snapshots/{snapshot['id']}").status_code == 204
     api.write(box, "after", "x")  # waits for the copy's end
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < STOPPED_WITHIN
     files = Path(api.emulator._running().platform.files_dir, "snapshots")
     assert not list(files.glob(f"{snapshot['id']}*"))
     assert not [line for line in api.logs(box) if "failed" in line["message"]]
@@ -235,7 +237,7 @@ def test_restore_without_a_waiting_client_is_stopped_and_changes_nothing(api, ho
             begun = time.monotonic()
             assert api.delete(f"/sandboxes/{target}").status_code == 204
             assert restoring.result().status_code in (404, 409)
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < STOPPED_WITHIN
     api.delete(f"/snapshots/{snapshot}")
 
 
@@ -250,8 +252,8 @@ def test_a_sigterm_stops_within_seconds_while_copies_run(tmp_path: Path, state: 
             assert served.post(f"/v1/sandboxes/{box}/snapshots", {}).status_code == 201
         begun = time.monotonic()
         served.process.send_signal(signal.SIGTERM)
-        assert served.end(30) == 0
-        assert time.monotonic() - begun < 10
+        assert served.end(60) == 0
+        assert time.monotonic() - begun < STOPPED_WITHIN
     finally:
         served.process.kill()
     if state:

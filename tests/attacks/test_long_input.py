@@ -173,10 +173,10 @@ USES: dict[str, Callable[[Any, Any], object]] = {
 
 
 def once(act: Callable[[], object]) -> float:
-    """Return the seconds that this thread has worked, which other programs do not make longer."""
-    begun = time.thread_time()
+    """The seconds of processor time that this process takes for it, which other processes do not lengthen."""
+    begun = time.process_time()
     act()
-    return time.thread_time() - begun
+    return time.process_time() - begun
 
 
 @pytest.mark.parametrize(("name", "method", "pattern"), NAMED, ids=[f"{name}-{method}" for name, method, _ in NAMED])
@@ -195,7 +195,7 @@ def test_a_pattern_takes_time_in_proportion(name: str, method: str, pattern: re.
         assert took < 0.4, f"{name}.{method} of {fragment!r}: {took:.1f} s"
 
 
-# --- functions, with one megabyte
+# --- functions
 
 
 def _charges(command: str) -> None:
@@ -243,6 +243,8 @@ def _mcp(text: str) -> None:
 
 
 LAYOUT = Layout(Path("/tmp/place"))
+
+
 def _rules(text: str) -> None:
     for fields in (*record_rules.RULES.values(), *record_rules.ENTRIES.values(), record_rules.HISTORY):
         for rule in fields.rules.values():
@@ -281,9 +283,12 @@ CASES = [(name, act, fragment) for name, (act, fragments) in FUNCTIONS.items() f
 
 
 @pytest.mark.parametrize(("name", "act", "fragment"), CASES, ids=[f"{name}-{text!r}" for name, _act, text in CASES])
-def test_eight_times_the_input_takes_about_eight_times_as_long(name: str, act: Callable[[str], object], fragment: str):
+def test_eight_times_the_input_takes_about_eight_times_as_long(
+    name: str, act: Callable[[str], object], fragment: str, long_form: bool
+):
     """Were it quadratic, it would take 64 times as long."""
-    large = (fragment * (1024**2 // len(fragment) + 1))[: 1024**2]
+    size = 1024**2 if long_form else 256 * 1024
+    large = (fragment * (size // len(fragment) + 1))[:size]
     for _attempt in range(3):
         small = min(once(lambda: act(large[: len(large) // 8])) for _ in range(2))
         took = once(lambda: act(large))
@@ -315,18 +320,18 @@ def test_query_of_many_brackets_is_answered_at_once(emulator, query: str):
 def test_a_long_pattern_of_a_fault_or_query_is_refused_by_name_and_limit(emulator, name: str):
     given = {name: "/" + "*a" * 20_000}
     for act in (lambda: emulator.faults.add(status=500, **given), lambda: emulator.journal.requests(**given)):
-        began = time.monotonic()
+        began = time.process_time()
         with pytest.raises(ValueError, match=f"{name}: has 40,001 characters; at most 1,000 are allowed"):
             act()
-        assert time.monotonic() - began < 10
+        assert time.process_time() - began < 1
 
 
 @pytest.mark.parametrize("size", [20_000, 60_000, 1_000_000])
 @pytest.mark.parametrize("url", ["{}", "https://{}", "a+{}", "https://{}@host/x", "ssh://{}", "https://u:{}", "{}://"])
 def test_a_long_url_of_a_repository_is_refused_at_once(api, url: str, size: int):
-    begun = time.monotonic()
+    begun = time.process_time()
     answer = api.post("/sandboxes", json={"template": "minimal", "repo": url.format("a" * size)})
-    assert time.monotonic() - begun < 5
+    assert time.process_time() - begun < 5
     assert answer.status_code == 400
     assert re.search(rf"repo: has [\d,]+ characters; at most {limits.REPO_CHARACTERS:,} are allowed", answer.text)
 

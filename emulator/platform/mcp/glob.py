@@ -21,7 +21,7 @@ class Glob:
     """A pattern for one name. With a `/` in it (`**/*.py`, `src/*.py`) it matches nothing, as a name has none."""
 
     def __init__(self, pattern: str) -> None:
-        """Raises BadPattern."""
+        """Raises GlobError."""
         if not pattern:
             raise GlobError("it is empty")
         if len(pattern) > MOST:

@@ -26,7 +26,7 @@ async def before_handshake(injection: Injection, socket: WebSocket) -> Optional[
         The response in place of a completed handshake; None when the handshake goes on.
 
     Raises:
-        HandshakeBroken: The connection is broken, by the fault or by the client.
+        BrokenHandshake: The connection is broken, by the fault or by the client.
     """
     fault = injection.fault
     if fault.interrupts:
@@ -45,7 +45,7 @@ async def before_handshake(injection: Injection, socket: WebSocket) -> Optional[
 
 
 async def _unless_disconnected(socket: WebSocket, work: Awaitable[None]) -> None:
-    """Run `work`; raise HandshakeBroken when the client disconnects first."""
+    """Run `work`; raise BrokenHandshake when the client disconnects first."""
     if socket.client_state.name == "CONNECTING":
         await socket.receive()  # the first message of every handshake, which `accept` would have received
     working = asyncio.ensure_future(work)

@@ -227,6 +227,7 @@ def test_a_large_answer_is_cut_with_a_last_line_that_says_so(mcp, server):
 
 
 def test_a_slow_answer_is_given_up(mcp, server):
+    GIVEN_UP.clear()
     start = time.monotonic()
     try:
         assert mcp.failure("network_fetch", url=f"{server}/slow", timeout=1).startswith("fetch error: ")
