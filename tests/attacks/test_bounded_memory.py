@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
+import tracemalloc
 from collections.abc import Callable
 
 import pytest
 
-from caged.emulator.control import capacity, journal
+from caged.emulator.control import capacity, journal, steps
 from caged.emulator.control.callbacks import TRACEBACK_CHARACTERS, CallbackErrors
+from caged.emulator.control.clock import Clock
 from caged.emulator.control.fault_registry import Faults
 from caged.emulator.control.journal import Journal
 from caged.emulator.control.patterns import TextPattern
 from caged.emulator.control.randomness import Randomness
 from caged.emulator.control.records import CommandRecord, PromptRecord, RequestRecord
 from caged.emulator.control.reply_registry import AgentReplies
+from caged.emulator.control.steps import Steps
 from caged.emulator.control.stub_registry import PENDING_CHARACTERS, Stubs
 from caged.emulator.control.stubs import Output
 from caged.emulator.history import ACCOUNT_BYTES, MOST_BYTES, PAGE_BYTES, Event, EventLimiter, History
@@ -289,3 +293,81 @@ def test_a_long_line_of_a_log_is_cut(api):
 
     api.emulator._call(note())
     assert len(api.logs(box)[-1]["message"]) < 9000
+
+
+# --- steps
+
+
+def fill_steps(steps: Steps, count: int, **detail: object) -> None:
+    for number in range(count):
+        step = steps.begin("command", f"$ {number}", account="acct", sandbox="cage", command=f"{number}", source="exec")
+        steps.finish(step, "ok", **detail)
+
+
+@pytest.mark.parametrize(
+    "detail",
+    [
+        {"output": [[0.1, "x" * 60_000]]},
+        {"output": [[0.1, "\U0001f600" * 15_000]]},
+        {"output": [[0.1, "xy"] for _ in range(200)]},
+        {"changes": [{"path": f"/workspace/{number}", "change": "added", "after": "x" * 100} for number in range(200)]},
+    ],
+    ids=["a long text", "wide characters", "short pieces", "changes"],
+)
+def test_details_of_steps_have_a_bound_in_memory_and_every_step_stays(detail: dict[str, object]):
+    kept = Steps(Clock())
+    tracemalloc.start()
+    try:
+        for number in range(3000):
+            fill_steps(kept, 1, **json.loads(json.dumps({**detail, "error": f"{number}"})))
+        gc.collect()
+        used = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    log = list(kept.of("acct"))
+    assert len(log) == 3000, "steps stay"
+    assert used < steps.KEEP_BYTES + 3000 * 2 * steps.STEP_BYTES
+    assert "dropped" in log[0].detail
+    assert "dropped" not in log[-1].detail
+
+
+def test_steps_have_a_bound_and_the_oldest_go_first():
+    kept = Steps(Clock())
+    fill_steps(kept, steps.KEEP + 500)
+    log = kept.of("acct")
+    assert (len(log), log.dropped) == (steps.KEEP, 500)
+    assert next(iter(log)).title == "$ 500"
+
+
+def test_a_step_takes_about_what_is_counted_for_it():
+    kept = Steps(Clock())
+    tracemalloc.start()
+    try:
+        fill_steps(kept, 2000)
+        used = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert used / 2000 < 2 * steps.STEP_BYTES
+
+
+def test_step_that_ends_after_it_was_removed_does_not_come_back():
+    kept = Steps(Clock())
+    long = kept.begin("command", "$ long", account="acct", command="long", source="exec")
+    fill_steps(kept, steps.KEEP)
+    kept.finish(long, "ok", exit_code=0)
+    assert long.id not in [step.id for step in kept.of("acct")]
+    assert len(kept.of("acct")) == steps.KEEP
+
+
+def test_step_of_an_account_that_was_deleted_makes_no_log():
+    kept = Steps(Clock())
+    late = kept.begin("command", "$ late", account="acct", command="late", source="exec")
+    kept.drop("acct")
+    kept.finish(late, "ok")
+    assert kept.known(None) == []
+
+
+def test_running_commands_of_sandboxes_are_forgotten_when_they_end():
+    kept = Steps(Clock())
+    fill_steps(kept, 100)
+    assert kept._running == {}

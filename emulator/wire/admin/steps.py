@@ -108,7 +108,7 @@ async def list_steps(call: Call[EmptyBody]) -> Response:
     "GET",
     "/journal/steps/stream",
     "journal.steps.stream",
-    status=200,
+    reply=bytes,
     media="text/event-stream",
     query=parameters_of(StepStreamQuery),
 )

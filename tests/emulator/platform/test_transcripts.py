@@ -47,6 +47,9 @@ class Stubs:
     def has_any(self, _sandbox: Any) -> bool:
         return self.applies
 
+    def near_misses(self, _sandbox: Any, _invocation: Any) -> list[str]:
+        return []
+
     async def answer(self, _sandbox: Any, invocation: Any) -> Any:
         self.commands.append(invocation.command)
         return (SimpleNamespace(id="stub_1"), "output") if self.answers else None
