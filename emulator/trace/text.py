@@ -74,12 +74,11 @@ def middle_cut(text: str, most: int) -> str:
 
 
 def source_lines(source: Any) -> list[tuple[int, str, bool]]:
-    """The lines of a source, each with its number and whether it is the one that is meant."""
+    """The lines of a source without the indentation that all have, each with its number and whether it is meant."""
     if not isinstance(source, dict) or not isinstance(source.get("code"), list):
         return []
     pairs = [pair for pair in source["code"] if isinstance(pair, (list, tuple)) and len(pair) == 2]
-    return [
-        (number, plain(str(text)).rstrip("\n"), number == source.get("line"))
-        for number, text in pairs
-        if isinstance(number, int)
-    ]
+    lines = [(number, plain(str(text)).rstrip()) for number, text in pairs if isinstance(number, int)]
+    indents = [len(text) - len(text.lstrip()) for _number, text in lines if text]
+    least = min(indents, default=0)
+    return [(number, text[least:], number == source.get("line")) for number, text in lines]

@@ -189,8 +189,32 @@ def _error(line: int) -> str:
 def hostile_trace(text: str) -> Trace:
     """A trace with `text` in each field that a test, a sandbox or an agent can choose."""
     everything = dict.fromkeys(
-        "method path operation query request response command source error agent program prompt cwd reply session "
-        "model rule severity message alert event call phase outcome".split(),
+        [
+            "method",
+            "path",
+            "operation",
+            "query",
+            "request",
+            "response",
+            "command",
+            "source",
+            "error",
+            "agent",
+            "program",
+            "prompt",
+            "cwd",
+            "reply",
+            "session",
+            "model",
+            "rule",
+            "severity",
+            "message",
+            "alert",
+            "event",
+            "call",
+            "phase",
+            "outcome",
+        ],
         text,
     )
     code = {"path": text, "line": 3, "code": [[2, text], [3, text]]}
@@ -204,7 +228,7 @@ def hostile_trace(text: str) -> Trace:
         "data": {text: text},
         "body": {"operation": text, text: text},
     }
-    kinds = "test call request command prompt file sandbox control alert event error".split()
+    kinds = ["test", "call", "request", "command", "prompt", "file", "sandbox", "control", "alert", "event", "error"]
     steps = [
         step(
             f"{text}{number}",
