@@ -53,7 +53,7 @@ def money(dollars: float) -> str:
     """An amount with as many digits as matter: `$0.25`, `$12.50`, `$0.0004`."""
     if dollars >= 0.1 or dollars <= 0:
         return f"${dollars:.2f}"
-    return f"${dollars:.4f}".rstrip("0") if dollars >= 0.0001 else f"${dollars:.1g}"
+    return f"${dollars:.4f}".rstrip("0") if dollars >= 0.0001 else "<$0.0001"
 
 
 def counted(number: int, word: str, plural: str = "s") -> str:

@@ -20,7 +20,7 @@ def test_agent_repairs_the_sum(caged_client, caged_emulator):
     caged_emulator.faults.add("sandboxes.exec", status=503, times=1)
     caged_emulator.faults.add("snapshots.create", status=500)
     caged_emulator.commands.stub("npm install*", "added 42 packages\\n")
-    caged_emulator.agent("claude-code").reply("I changed add() so that it adds.", files={"calc.py": WRONG}, cost_usd=0.25)
+    caged_emulator.agent("claude-code").reply("I changed add() so that it adds.", files=REPAIRED, cost_usd=0.25)
     box = caged_client.sandboxes.create(template="minimal", agents=["claude-code"])
     caged_client.files.write(box.id, "/workspace/calc.py", BROKEN)
     caged_client.files.write(box.id, "/workspace/run_tests.sh", RUNNER)

@@ -24,7 +24,7 @@ export function offset(seconds) {
 export function money(dollars) {
   if (!Number.isFinite(dollars)) return "";
   if (dollars >= 0.1 || dollars <= 0) return `$${dollars.toFixed(2)}`;
-  return dollars >= 0.0001 ? `$${dollars.toFixed(4).replace(/0+$/, "")}` : `$${dollars.toPrecision(1)}`;
+  return dollars >= 0.0001 ? `$${dollars.toFixed(4).replace(/0+$/, "")}` : "<$0.0001";
 }
 
 /** A number with its word: 1 step, 2 steps. */
