@@ -22,14 +22,14 @@ async def begin(exchange: HttpExchange) -> None:
     served = exchange.served
     if exchange.is_read or served.name in _NOT_RECORDED:
         return
-    account = exchange.account.id
+    account = _account(exchange)
     exchange.step = exchange.platform.steps.begin(
         "control",
         _title(exchange),
         account="" if account == ALL_ACCOUNTS else account,
         parent="",
         operation=served.name,
-        path=exchange.record.path,
+        path=exchange.platform.journal.shown_path(account, exchange.record.path),
         body=_body(exchange),
         all_accounts=account == ALL_ACCOUNTS,
     )
@@ -47,10 +47,25 @@ async def finish(exchange: HttpExchange) -> None:
     exchange.platform.steps.finish(step, "error" if failed else "ok", status=response.status_code)
 
 
+def _account(exchange: HttpExchange) -> str:
+    """The id of the account that a call is about: the one of the query, or of what the path names."""
+    platform, named = exchange.platform, exchange.id_in_path
+    if named and exchange.request.query_params.get("account") in (None, ALL_ACCOUNTS):
+        for found in (platform.faults, platform.stubs, platform.agent_replies):
+            control = found.get(named)
+            if control is not None:
+                return control.account
+        sandbox = platform.store.sandboxes.get(named)
+        if sandbox is not None:
+            return sandbox.account_id
+    return exchange.account.id
+
+
 def _title(exchange: HttpExchange) -> str:
     """The operation in words, with the id that the path names: `faults remove fault_ab12`."""
     name = exchange.served.name.partition(".")[2].replace(".", " ").replace("_", " ")
-    return f"{name} {exchange.id_in_path}".strip()
+    named = exchange.platform.journal.shown_path(exchange.account.id, exchange.id_in_path)
+    return f"{name} {named}".strip()
 
 
 def _body(exchange: HttpExchange) -> Any:
