@@ -41,6 +41,7 @@ COMMANDS = (
     "status",
     "stop",
     "sweep",
+    "trace",
     "verify",
 )
 #: Names that no module can have.

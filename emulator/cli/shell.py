@@ -30,7 +30,7 @@ def command(sandbox: str, archive: Optional[Path], selection: TargetSelection) -
     if archive is not None:
         if selection.is_explicit:
             raise click.UsageError("--from starts an emulator of its own; remove the options that name one")
-        _from_archive(sandbox, archive)
+        open_from_archive(sandbox, archive)
         return
     if not selection.is_explicit and os.environ.get("CAGED_API_KEY") and not _emulator_is_named():
         _open(sandbox, None, None)
@@ -49,7 +49,8 @@ def _emulator_is_named() -> bool:
     return bool(emulator) and (api or emulator).rstrip("/") == emulator.rstrip("/")
 
 
-def _from_archive(sandbox: str, archive: Path) -> None:
+def open_from_archive(sandbox: str, archive: Path) -> None:
+    """Open a shell in a sandbox of an archive, in a temporary emulator."""
     from ..control_client.transport import EmulatorError
     from ..emulator import Emulator
 
