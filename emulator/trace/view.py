@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Optional
 
@@ -151,9 +151,14 @@ def _short_ids(ids: list[str]) -> Mapping[str, str]:
     order = sorted(set(ids))
     found = {}
     for before, one, after in zip(["", *order], order, [*order[1:], ""]):
-        shared = max(len(os.path.commonprefix([one, other])) for other in (before, after))
+        shared = max(_shared(one, other) for other in (before, after))
         found[one] = plain(one[: max(SHORT_ID, shared + 1)])
     return found
+
+
+def _shared(one: str, other: str) -> int:
+    """How many characters two texts have in common at their beginnings."""
+    return sum(1 for _pair in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(one, other)))
 
 
 def _found_in(step: Step, text: str) -> Iterator[tuple[str, str]]:
