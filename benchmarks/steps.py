@@ -13,7 +13,7 @@ from _timing import Row, alternate, report
 from caged.emulator import Emulator
 from caged.emulator.control.steps import Step, Steps
 
-ROUNDS = 400
+ROUNDS = 600
 _NONE = Step("s0", "event", "", "", "", "", 0.0)
 _RECORDING = ("begin", "assign", "finish", "add", "changed", "running_command")
 _WITH = {name: getattr(Steps, name) for name in _RECORDING}

@@ -11,18 +11,19 @@ from collections.abc import Callable
 import pytest
 
 from caged.emulator.control import capacity, journal, steps
-from caged.emulator.control.agent_replies import AgentReplies
 from caged.emulator.control.callbacks import TRACEBACK_CHARACTERS, CallbackErrors
 from caged.emulator.control.clock import Clock
-from caged.emulator.control.faults import Faults
+from caged.emulator.control.fault_registry import Faults
 from caged.emulator.control.journal import Journal
 from caged.emulator.control.patterns import TextPattern
 from caged.emulator.control.randomness import Randomness
 from caged.emulator.control.records import CommandRecord, PromptRecord, RequestRecord
+from caged.emulator.control.reply_registry import AgentReplies
 from caged.emulator.control.steps import Steps
-from caged.emulator.control.stubs import PENDING_CHARACTERS, Output, Stubs
+from caged.emulator.control.stub_registry import PENDING_CHARACTERS, Stubs
+from caged.emulator.control.stubs import Output
 from caged.emulator.history import ACCOUNT_BYTES, MOST_BYTES, PAGE_BYTES, Event, EventLimiter, History
-from caged.emulator.platform.events import EVENT, TEXT, Cleaned
+from caged.emulator.platform.event_redaction import EVENT, TEXT, EventRedactor
 from caged.emulator.wire.all_operations import platform_routes
 
 MIB = 1024**2
@@ -154,27 +155,31 @@ def test_a_restored_history_counts_too():
     assert old.count == 301
 
 
-VALUES = {
-    "a long text": "x" * 5_000_000,
-    "many texts": ["x" * 30_000] * 300,
-    "many numbers": list(range(1_000_000)),
-    "many empty lists": [[] for _ in range(300_000)],
-    "many keys": {str(number): 1 for number in range(300_000)},
-    "long keys": {"k" * 100_000 + str(number): 1 for number in range(50)},
-    "a deep list": None,
+def deep_list() -> object:
+    value: object = None
+    for _ in range(500):
+        value = [value]
+    return value
+
+
+VALUES: dict[str, Callable[[], object]] = {
+    "a long text": lambda: "x" * 5_000_000,
+    "many texts": lambda: ["x" * 30_000] * 300,
+    "many numbers": lambda: list(range(1_000_000)),
+    "many empty lists": lambda: [[] for _ in range(300_000)],
+    "many keys": lambda: {str(number): 1 for number in range(300_000)},
+    "long keys": lambda: {"k" * 100_000 + str(number): 1 for number in range(50)},
+    "a deep list": deep_list,
 }
 
 
 @pytest.mark.parametrize("name", VALUES)
 def test_one_event_has_a_bound_whatever_it_holds(name: str):
-    value = VALUES[name]
-    if name == "a deep list":
-        for _ in range(500):
-            value = [value]
-    cleaned = Cleaned(())
-    data = cleaned({"value": value})
+    value = VALUES[name]()
+    redactor = EventRedactor(())
+    data = redactor.redact({"value": value})
     assert capacity.size_of(data) <= EVENT + TEXT + 1000
-    assert cleaned.weight <= EVENT + TEXT + 1000
+    assert redactor.weight <= EVENT + TEXT + 1000
     assert "dropped" in str(data) or "more characters" in str(data)
 
 
@@ -247,11 +252,11 @@ def _check_number_of_controls(kind: str, monkeypatch) -> None:
 def test_answers_that_no_shell_fetches_have_a_bound():
     stubs = Stubs(Randomness(1))
     for number in range(100):
-        stubs.leave(str(number), "cage", Output("x" * MIB))
-    left = [number for number in range(100) if stubs.fetch(str(number), "cage") is not None]
+        stubs.add_pending(str(number), "cage", Output("x" * MIB))
+    left = [number for number in range(100) if stubs.take_pending(str(number), "cage") is not None]
     assert left == list(range(100 - PENDING_CHARACTERS // MIB, 100))
-    stubs.leave("after", "cage", Output("x"))
-    assert stubs.fetch("after", "cage") is not None
+    stubs.add_pending("after", "cage", Output("x"))
+    assert stubs.take_pending("after", "cage") is not None
 
 
 def test_the_message_of_a_callback_error_has_a_bound():

@@ -39,10 +39,10 @@ def assign(exchange: Exchange) -> None:
 
 def _show_path(exchange: Exchange, step: Step) -> None:
     """Redact what names the request by what is known of its account."""
-    shown = exchange.platform.journal.shown_path
-    path = shown(exchange.account.id, exchange.record.path)
+    redacted = exchange.platform.journal.redacted_path
+    path = redacted(exchange.account.id, exchange.record.path)
     step.detail["path"], step.title = path, one_line(f"{exchange.record.method} {path}")
-    step.sandbox = shown(exchange.account.id, step.sandbox) if step.sandbox else ""
+    step.sandbox = redacted(exchange.account.id, step.sandbox) if step.sandbox else ""
 
 
 def finish(exchange: HttpExchange) -> None:
