@@ -119,6 +119,7 @@ export class TimeAxis {
   }
 
   _draw() {
+    this._steps = new WeakMap();
     this._drawnWidth = this._box.clientWidth;
     this._width = Math.max(120, this._drawnWidth - LABEL - 16);
     const height = TOP + this._lanes.length * LANE + 4;
@@ -205,10 +206,17 @@ export class TimeAxis {
       const height = isInner ? BAR - 6 : BAR;
       const y = TOP + lane * LANE + (LANE - height) / 2;
       found.push(
-        svg("rect", { class: look, x, y, width, height, rx: 2 }, svg("title", {}, `${step.title}  ${duration(step.duration_ms)}`)),
+        this._of(step, "rect", { class: look, x, y, width, height, rx: 2 }, svg("title", {}, `${step.title}  ${duration(step.duration_ms)}`)),
       );
     }
     return found;
+  }
+
+  /** An element that a click takes for a step. */
+  _of(step, name, properties, ...children) {
+    const element = svg(name, properties, ...children);
+    this._steps.set(element, step);
+    return element;
   }
 
   _isInside(step, lane) {
@@ -229,7 +237,7 @@ export class TimeAxis {
         if (taken.has(key)) continue;
         taken.add(key);
         const title = name === "clock" ? step.title : step.controls.map((id) => this._tree.described(id)).join(", ") || step.title;
-        found.push(svg("g", { transform: `translate(${x + 1} ${y})` }, mark(name), svg("title", {}, title)));
+        found.push(this._of(step, "g", { transform: `translate(${x + 1} ${y})` }, mark(name), svg("title", {}, title)));
       }
     }
     return found;
@@ -259,8 +267,13 @@ export class TimeAxis {
     }
   }
 
-  /** Select the step that is nearest to a click in its lane; of several, the innermost. */
+  /** Select the step of a bar or mark, or the one that is nearest to a click in its lane; of several, the innermost. */
   _click(event, drawn) {
+    const drawnFor = this._steps.get(event.target.closest("rect, g"));
+    if (drawnFor) {
+      this._onSelect(drawnFor);
+      return;
+    }
     const box = drawn.getBoundingClientRect();
     const [x, y] = [event.clientX - box.left, event.clientY - box.top];
     const lane = Math.floor((y - TOP) / LANE);
