@@ -66,7 +66,7 @@ class CagedFactory:
         assert emulator is not None
         failed = self._session.testsfailed
         account = EmulatorAccount(emulator, emulator.create_account(name))
-        emulator._link.usage.created_accounts.pop(account.id, None)  # this block deletes it
+        emulator._admin.usage.created_accounts.pop(account.id, None)  # this block deletes it
         unused: list[str] = []
         raised: Optional[CallbackError] = None
         try:
@@ -78,7 +78,7 @@ class CagedFactory:
         finally:
             account.close_clients()
             try:
-                account.take_back()
+                account.remove_shared_controls()
                 emulator.delete_account(account.id)
             except EmulatorError:
                 pass  # the emulator was stopped, with everything in it
@@ -110,7 +110,7 @@ def _callback_error(account: EmulatorAccount) -> Optional[CallbackError]:
     from caged.emulator import CallbackError, EmulatorError
 
     try:
-        if account._link.usage.callbacks_possible:
+        if account._admin.usage.callbacks_possible:
             account.raise_callback_errors()
     except CallbackError as error:
         return error

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -27,8 +28,8 @@ STATUSES: tuple[str, ...] = get_args(StepStatus)
 #: Kept of each account: steps, and bytes of their details. The oldest steps lose their details first.
 KEEP = 10_000
 KEEP_BYTES = 32 * 1024**2
-#: What a step takes besides its texts, about.
-STEP_BYTES = 600
+#: What a step takes besides its detail, about; also one that has lost it.
+STEP_BYTES = 1000
 #: Characters of a title, which is one line.
 TITLE_CHARACTERS = 300
 #: Of the output of a command: characters at its beginning and at its end that a step keeps, and pieces with a time.
@@ -381,11 +382,10 @@ class KeptOutput:
 
 
 def _weight(value_: Any) -> int:
-    """About how many bytes a detail takes."""
-    if isinstance(value_, str):
-        return len(value_)
+    """About how many bytes a detail takes. Keys are shared, and so not counted."""
+    weight = sys.getsizeof(value_)
     if isinstance(value_, Mapping):
-        return sum(16 + _weight(one) for one in value_.values())
+        return weight + sum(map(_weight, value_.values()))
     if isinstance(value_, (list, tuple)):
-        return sum(16 + _weight(one) for one in value_)
-    return 8
+        return weight + sum(map(_weight, value_))
+    return weight

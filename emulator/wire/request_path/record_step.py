@@ -14,7 +14,7 @@ _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-([0-9a-f]{16})-[0-9a-f]{2}\
 def begin(exchange: Exchange) -> None:
     """Begin the step of a request, for no account yet. Its title has no query, which may hold a credential."""
     record = exchange.record
-    path = exchange.platform.journal.shown_path("", record.path)
+    path = exchange.platform.journal.redacted_path("", record.path)
     found = _TRACEPARENT.match(exchange.connection.headers.get("traceparent", ""))
     exchange.step = exchange.platform.steps.begin(
         "request",
@@ -33,9 +33,9 @@ def assign(exchange: Exchange) -> None:
     """Move the step to the account of the request, before anything else is recorded."""
     step = exchange.step
     if step is not None:
-        step.detail["path"] = exchange.platform.journal.shown_path(exchange.account.id, exchange.record.path)
+        step.detail["path"] = exchange.platform.journal.redacted_path(exchange.account.id, exchange.record.path)
         step.title = one_line(f"{exchange.record.method} {step.detail['path']}")
-        step.sandbox = exchange.platform.journal.shown_path(exchange.account.id, step.sandbox)
+        step.sandbox = exchange.platform.journal.redacted_path(exchange.account.id, step.sandbox)
         exchange.platform.steps.assign(step, exchange.account.id)
 
 
