@@ -276,9 +276,21 @@ def test_axis_has_a_lane_for_the_client_and_each_sandbox_and_selects(page: Page,
     assert len(lanes) == 2
     assert "client" in lanes[0]
     assert "cage_" in lanes[1]
-    page.locator(".bar.prompt").click(force=True)
+    page.locator(".bar.prompt").dispatch_event("click")
     assert page.get_by_role("tab", name="Agent").get_attribute("aria-selected") == "true"
     assert selected(page).startswith("claude-code:")
+
+
+def test_click_near_a_step_on_the_axis_selects_it(page: Page) -> None:
+    bar, view = page.locator(".bar.command").last.bounding_box(), page.locator(".lanes svg").bounding_box()
+    assert bar
+    assert view
+    page.keyboard.press("Home")
+    top = view["y"] + 22 + 26  # the lane of the sandbox, in which no bar begins at its upper edge
+    page.mouse.click(bar["x"] + bar["width"] / 2, top + 2)
+    assert selected(page) == "sh run_tests.sh"
+    page.locator(".lanes .mark.fault").dispatch_event("click")
+    assert "503" in page.locator("[role=treeitem][aria-selected=true]").inner_text()
 
 
 def test_tabs_by_keyboard(page: Page) -> None:
