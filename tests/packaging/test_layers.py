@@ -19,7 +19,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("sdk",),
     ("verify", "cage.inside"),
     ("history", "json_values", "pace", "descriptors", "control", "logfile", "listener", "connections"),
-    ("emulator_log",),
+    ("emulator_log", "trace"),
     ("workers", "discovery"),
     ("cage",),
     ("config", "store"),

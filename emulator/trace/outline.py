@@ -1,0 +1,183 @@
+"""The steps of a trace as a tree, and the parts of it that answer "what happened?"."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Optional
+
+from ..control.steps import Step
+from .file import Trace
+from .text import one_line
+
+#: Characters of the description of a control.
+DESCRIPTION_CHARACTERS = 120
+#: Options of a control that say nothing about what it does.
+_PLAIN_OPTIONS = ("account", "body", "detail", "optional", "allow_errors", "headers", "agent", "kind", "output")
+#: The option that names what a control is about; its value is shown without its name.
+_MAIN_OPTIONS = ("operation", "match", "program", "text", "status")
+
+
+class Outline:
+    """The steps of a trace as a tree.
+
+    A parent that is not in the trace, or that is below its own child, counts as none, so that each step is reached
+    exactly once.
+
+    Args:
+        trace: The trace.
+
+    Attributes:
+        trace: The trace.
+        steps: Its steps in the order in which they began.
+        begin: The value of `Step.start` at which its time begins.
+    """
+
+    def __init__(self, trace: Trace) -> None:
+        self.trace = trace
+        self.steps = sorted(trace.steps, key=lambda step: step.start)
+        self._by_id: dict[str, Step] = {}
+        for step in self.steps:
+            self._by_id.setdefault(step.id, step)
+        self._children: dict[str, list[Step]] = {}
+        self._roots: list[Step] = []
+        for step in self.steps:
+            parent = self.parent(step)
+            if parent is None:
+                self._roots.append(step)
+            else:
+                self._children.setdefault(parent.id, []).append(step)
+        starts = [step.start for step in self.steps[:1]]
+        self.begin = min([trace.header.start, *starts]) if trace.header.start > 0 else sum(starts)
+        self._described = self._descriptions()
+
+    def get(self, step_id: str) -> Optional[Step]:
+        """The step with an id; None without one."""
+        return self._by_id.get(step_id)
+
+    def parent(self, step: Step) -> Optional[Step]:
+        """The step that caused a step, if it is in the trace."""
+        return self._by_id.get(step.parent) if step.parent != step.id else None
+
+    def children(self, step: Step) -> list[Step]:
+        """The steps that a step caused."""
+        return self._children.get(step.id, []) if self._by_id.get(step.id) is step else []
+
+    def walk(self) -> Iterator[tuple[Step, int]]:
+        """Each step with its depth: a step comes before its children, and siblings come in order."""
+        seen: set[int] = set()
+        for start in (self._roots, self.steps):  # steps of a circle of parents have no root
+            for root in start:
+                if id(root) not in seen:
+                    yield from self._below(root, seen)
+
+    def _below(self, root: Step, seen: set[int]) -> Iterator[tuple[Step, int]]:
+        waiting = [(root, 0)]
+        while waiting:
+            step, depth = waiting.pop()
+            if id(step) in seen:
+                continue
+            seen.add(id(step))
+            yield step, depth
+            waiting.extend((child, depth + 1) for child in reversed(self.children(step)))
+
+    def ancestors(self, step: Step) -> Iterator[Step]:
+        """The steps above a step, the nearest first."""
+        seen = {id(step)}
+        above = self.parent(step)
+        while above is not None and id(above) not in seen:
+            seen.add(id(above))
+            yield above
+            above = self.parent(above)
+
+    def seconds(self, step: Step) -> float:
+        """When a step began, in seconds since the beginning of the trace."""
+        return max(0.0, step.start - self.begin)
+
+    @property
+    def last_command(self) -> Optional[Step]:
+        """The last command with output, or else the last command. Calls of stubbed programs do not count."""
+        commands = [step for step in self.steps if step.kind == "command" and step.detail.get("source") != "program"]
+        with_output = [step for step in commands if output_of(step).strip()]
+        found = with_output or commands
+        return found[-1] if found else None
+
+    @property
+    def last_prompt(self) -> Optional[Step]:
+        """The last prompt that began before the last command was over, or, without a command, the last prompt."""
+        command = self.last_command
+        end = float("inf") if command is None else command.start + (command.duration_ms or 0) / 1000
+        prompts = [step for step in self.steps if step.kind == "prompt" and step.start <= end]
+        return prompts[-1] if prompts else None
+
+    @property
+    def sandboxes(self) -> list[str]:
+        """The ids of the sandboxes, in the order in which something happened in them."""
+        return list(dict.fromkeys(step.sandbox for step in self.steps if step.sandbox))
+
+    def described(self, control: str) -> str:
+        """A control in one line; its id where the trace does not have the step that added it."""
+        return self._described.get(control) or control
+
+    def is_applied(self, step: Step) -> bool:
+        """Whether a control applied to a step. The step that adds a control has its id, too."""
+        return bool(step.controls) and step.kind != "control"
+
+    def _descriptions(self) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for step in self.steps:
+            if step.kind == "control":
+                for control in step.controls:
+                    found.setdefault(control, describe(control, step))
+        for unused in self.trace.header.unused:
+            found[unused.id] = one_line(unused.described)
+        return found
+
+
+def noun(control: str) -> str:
+    """What a control is, by its id: `fault`, `stub` or `reply`."""
+    word = control.partition("_")[0]
+    return {"cmd": "stub", "command": "stub"}.get(word, word)
+
+
+def describe(control: str, step: Step) -> str:
+    """A control in one line, such as `fault sandboxes.exec 503 times=2`. `step`: the step that added it."""
+    body = step.detail.get("body")
+    if not isinstance(body, dict):
+        return control
+    agents = str(step.detail.get("path", "")).partition("/agents/")[2].partition("/")[0]
+    main = [_short(body[name]) for name in _MAIN_OPTIONS if body.get(name) not in (None, "")]
+    rest = [
+        f"{name}={_short(value)}"
+        for name, value in body.items()
+        if name not in (*_MAIN_OPTIONS, *_PLAIN_OPTIONS) and value not in (None, "", [], {}, 0, False)
+    ]
+    text = " ".join(word for word in [noun(control), agents, *main, *rest] if word)
+    return text if len(text) <= DESCRIPTION_CHARACTERS else f"{text[:DESCRIPTION_CHARACTERS]}…"
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, dict):
+        return ",".join(str(key) for key in value)
+    text = one_line(str(value))
+    shown = text if len(text) <= 40 else f"{text[:40]}…"
+    return repr(shown) if isinstance(value, str) and " " in shown else shown
+
+
+def output_of(step: Step) -> str:
+    """The output of a command, without its times."""
+    pieces = step.detail.get("output")
+    if not isinstance(pieces, list):
+        return ""
+    return "".join(str(piece[1]) for piece in pieces if isinstance(piece, (list, tuple)) and len(piece) == 2)
+
+
+def text_of(step: Step, name: str) -> str:
+    """A text of a step's detail; empty where it has none of this name."""
+    value = step.detail.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def mappings_of(step: Step, name: str) -> list[dict[str, Any]]:
+    """The mappings in a list of a step's detail."""
+    value = step.detail.get(name)
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []

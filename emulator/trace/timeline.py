@@ -1,0 +1,227 @@
+"""The timeline of a trace: its steps in a few lines of plain text, as the report of a failed test shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Optional
+
+from ..control.steps import Step
+from .file import Trace
+from .outline import Outline, output_of, text_of
+from .text import duration, money, one_line, plain, shortened
+
+#: Characters of a line.
+WIDTH = 140
+#: Characters of a title in it.
+TITLE_WIDTH = 80
+#: Lines of output below the last command, and below the last failed command before it.
+OUTPUT_LINES, EARLIER_OUTPUT_LINES = 8, 4
+#: Controls that never applied which are named, and near misses of each.
+UNUSED, NEAREST = 5, 2
+
+
+def timeline(trace: Trace, lines: int = 40) -> list[str]:
+    """The steps of a trace in a few lines of plain text, for a terminal.
+
+    The steps that explain most are kept when there are too many: errors, steps that a fault, stub or reply applied
+    to, prompts, and the last commands with the end of their output. Controls that never applied come last.
+
+    Args:
+        trace: The trace.
+        lines: The most lines, at least 1.
+
+    Returns:
+        The lines, without line breaks and escape sequences. `!` marks a step that failed.
+    """
+    outline = Outline(trace)
+    unused = _unused_lines(trace, max(0, lines // 3))
+    entries = _entries(outline)
+    _add_outputs(outline, entries, max(0, (lines - len(unused)) // 3))
+    kept = _chosen(entries, lines - len(unused))
+    shown: list[str] = []
+    for entry in kept:
+        shown += entry.lines
+    return [_cut(line) for line in shown[: lines - len(unused)] + unused]
+
+
+@dataclass
+class _Entry:
+    """A line of the timeline, with the lines below it."""
+
+    text: str
+    weight: float
+    step: Optional[Step] = None
+    below: list[str] = field(default_factory=list)
+    times: int = 1
+
+    @property
+    def lines(self) -> list[str]:
+        """The line with those below it."""
+        return [f"{self.text} (x{self.times})" if self.times > 1 else self.text, *self.below]
+
+
+def _entries(outline: Outline) -> list[_Entry]:
+    """All steps but those that another line stands for."""
+    entries: list[_Entry] = []
+    hidden_above: dict[int, int] = {}
+    last_key: object = None
+    for step, depth in outline.walk():
+        parent = outline.parent(step)
+        hidden = hidden_above.get(id(parent), 0)
+        if _is_covered(outline, step):
+            hidden_above[id(step)] = hidden + 1
+            continue
+        hidden_above[id(step)] = hidden
+        key = (step.kind, step.title, step.status, step.sandbox, depth, tuple(step.controls))
+        has_children = bool(outline.children(step))
+        if key == last_key and not has_children and step.kind in ("request", "call"):
+            entries[-1].times += 1
+            continue
+        last_key = None if has_children else key
+        entries.append(_Entry(_line(outline, step, depth - hidden), _weight(outline, step), step))
+    return entries
+
+
+def _is_covered(outline: Outline, step: Step) -> bool:
+    """Whether the line of another step says all that the line of this one would: a request whose call or command is
+    shown, or a call whose command is."""
+    if step.status == "error" or outline.is_applied(step) or step.kind not in ("request", "call"):
+        return False
+    parent = outline.parent(step)
+    if step.kind == "request" and parent is not None and parent.kind == "call":
+        return True
+    below = outline.children(step)
+    if step.kind == "call":
+        below = [child for request in below for child in outline.children(request)]
+    return any(child.kind == "command" for child in below)
+
+
+def _weight(outline: Outline, step: Step) -> float:
+    """How much the line of a step explains."""
+    if step.status == "error" or outline.is_applied(step) or step.kind in ("prompt", "error"):
+        return 4
+    if step.kind in ("command", "alert", "test"):
+        return 3
+    if step.kind == "sandbox":
+        return 2.5
+    return {"call": 2, "file": 1.5, "request": 1, "control": 1}.get(step.kind, 0)
+
+
+def _line(outline: Outline, step: Step, depth: int) -> str:
+    parts = [f"{'  ' * min(depth, 8)}{shortened(title(step), TITLE_WIDTH)}{result(step)}"]
+    if step.kind == "control":
+        parts += [outline.described(control) for control in step.controls]
+    parts += [f"<- {outline.described(control)}" for control in step.controls if outline.is_applied(step)]
+    line = line_number(outline, step)
+    if line and step.kind in ("call", "command"):
+        parts.append(f"(line {line})")
+    if step.sandbox and len(outline.sandboxes) > 1 and step.sandbox not in step.title:
+        parts.append(f"[{step.sandbox}]")
+    if step.duration_ms:
+        parts.append(duration(step.duration_ms))
+    mark = "!" if step.status == "error" else " "
+    return f"{outline.seconds(step):8.3f} {mark} {'  '.join(parts)}"
+
+
+def title(step: Step) -> str:
+    """The title of a step in one line, without escape sequences."""
+    return one_line(plain(step.title)) or step.kind
+
+
+def result(step: Step) -> str:
+    """What became of a step, to follow its title: ` -> exit 1`, ` -> 503`; empty where there is nothing to say."""
+    if step.status == "running":
+        return " (did not end)"
+    detail = step.detail
+    if step.kind == "prompt":
+        reply, cost = one_line(plain(text_of(step, "reply"))), detail.get("cost_usd")
+        words = [shortened(reply, 60)] if reply else []
+        words += [f"exit {detail['exit_code']}"] if detail.get("exit_code") not in (0, None) else []
+        words += [money(cost)] if isinstance(cost, (int, float)) and cost > 0 else []
+        return f" -> {', '.join(words)}" if words else ""
+    if step.kind == "command" and detail.get("exit_code") is not None:
+        return f" -> exit {detail['exit_code']}"
+    if step.kind == "control" and step.status == "ok":
+        return ""
+    if step.kind in ("request", "control") and detail.get("status") is not None:
+        return f" -> {detail['status']}"
+    reason = one_line(plain(text_of(step, "error")))
+    return f" -> {shortened(reason, 80)}" if reason else ""
+
+
+def line_number(outline: Outline, step: Step) -> Optional[int]:
+    """The line of the test that caused a step, where a call above it has one."""
+    for one in (step, *outline.ancestors(step)):
+        source = one.detail.get("source")
+        if isinstance(source, dict) and isinstance(source.get("line"), int):
+            return int(source["line"])
+    return None
+
+
+def _add_outputs(outline: Outline, entries: list[_Entry], most: int) -> None:
+    """Put the end of the output below the last command, and below the last one before it that failed."""
+    last = outline.last_command
+    if last is None:
+        return
+    earlier = [
+        step
+        for step in outline.steps
+        if step.kind == "command" and step.status == "error" and step.start < last.start and output_of(step).strip()
+    ]
+    wanted = [(last, min(OUTPUT_LINES, most))]
+    wanted += [(earlier[-1], min(EARLIER_OUTPUT_LINES, most - wanted[0][1]))] if earlier else []
+    for step, count in wanted:
+        for entry in entries:
+            if entry.step is step:
+                entry.below = [f"{'':11}| {line}" for line in output_lines(step, count)]
+                entry.weight = 5
+
+
+def output_lines(step: Step, count: int) -> list[str]:
+    """The last lines of a command's output as plain text; the first of them says how many are before it."""
+    lines = [line.rstrip() for line in plain(output_of(step)).split("\n")]
+    while lines and not lines[-1]:
+        lines.pop()
+    if len(lines) <= count:
+        return lines
+    return [] if count < 1 else [f"… {len(lines) - count + 1} lines before", *lines[len(lines) - count + 1 :]]
+
+
+def _chosen(entries: list[_Entry], lines: int) -> list[_Entry]:
+    """As many entries as there are lines for, those that explain most and of these the newest, with a note in place
+    of those that are left out."""
+    if sum(len(entry.lines) for entry in entries) <= lines:
+        return entries
+    order = sorted(range(len(entries)), key=lambda index: (entries[index].weight, index), reverse=True)
+    for count in range(min(lines, len(entries)), 0, -1):
+        kept = sorted(order[:count])
+        found = list(_with_gaps(entries, kept))
+        if sum(len(entry.lines) for entry in found) <= lines:
+            return found
+    return [entries[index] for index in order[:1]]
+
+
+def _with_gaps(entries: list[_Entry], kept: list[int]) -> Iterator[_Entry]:
+    done = 0
+    for index in [*kept, len(entries)]:
+        if (left := index - done) > 0:
+            yield _Entry(f"{'':11}… {left} step{'s' if left > 1 else ''} left out", 0)
+        if index < len(entries):
+            yield entries[index]
+        done = index + 1
+
+
+def _unused_lines(trace: Trace, most: int) -> list[str]:
+    unused, lines = trace.header.unused, []
+    for one in unused[:UNUSED]:
+        where = f" ({one_line(one.source)})" if one.source else ""
+        lines.append(f"never triggered: {one_line(plain(one.described))}{where}")
+        lines += [f"    nearest: {one_line(plain(text))}" for text in one.nearest[:NEAREST]]
+    if len(unused) > UNUSED:
+        lines.append(f"never triggered: {len(unused) - UNUSED} more")
+    return lines[:most]
+
+
+def _cut(line: str) -> str:
+    return shortened(line.rstrip(), WIDTH)
