@@ -38,6 +38,7 @@ from .platform.device_logins import DeviceLogins
 from .platform.durability import Durability, StateWriter
 from .platform.events import Events
 from .platform.execs import Execs
+from .platform.file_change_recording import FileChangeRecording
 from .platform.file_writes import FileWrites
 from .platform.files import Files
 from .platform.live_sandboxes import LiveSandboxes
@@ -102,7 +103,8 @@ def compose(
 
     accounts = Accounts(config, store, clock, randomness)
     events = Events(store, clock, randomness, journal, steps, turns, signals)
-    recorder = SandboxRecorder(clock, journal, events, callback_errors, steps)
+    file_changes = FileChangeRecording(live, steps)
+    recorder = SandboxRecorder(clock, journal, events, callback_errors, steps, file_changes)
     sessions = AgentSessions(store, clock, randomness, signals)
     snapshots = Snapshots(store, clock, live, randomness, files_dir, signals, recorder, background, durability)
 
@@ -177,6 +179,7 @@ def compose(
         durability=durability,
         journal=journal,
         steps=steps,
+        file_changes=file_changes,
         faults=faults,
         stubs=stubs,
         agent_replies=agent_replies,

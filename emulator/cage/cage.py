@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Optional
+from typing import TYPE_CHECKING, Optional
 
 from ..workers import Stop, Workers
 from . import disk, ports, safe_files, shells
@@ -31,6 +31,9 @@ from .proxy import Proxy
 from .terminal import Terminal
 from .toolchains import STANDARD_PATH
 from .zygote import Zygote
+
+if TYPE_CHECKING:
+    from .file_changes import FileChanges
 
 #: The paths in a command that is longer than this are rewritten in a thread.
 _REWRITTEN_AT_ONCE = 256 * 1024
@@ -63,6 +66,7 @@ class Cage:
         self._zygote = zygote
         self._init = init
         self._bytecode = BytecodeSweep(layout)
+        self._file_changes: Optional[FileChanges] = None
         # Where the sandbox's directory is inside a repository of the developer (a state_dir in the project), git must
         # not use that repository. Elsewhere the variable is not set.
         in_repository = not layout.mounted and any((parent / ".git").exists() for parent in layout.directory.parents)
@@ -277,6 +281,15 @@ class Cage:
         """Bytes on disk in the sandbox's writable directories."""
         roots = self.layout.roots().values()
         return sum([await self.workers.walk.run(disk.size, root) for root in roots])
+
+    @property
+    def file_changes(self) -> FileChanges:
+        """Looks at the workspace; made when it is first needed."""
+        if self._file_changes is None:
+            from .file_changes import FileChanges
+
+            self._file_changes = FileChanges(self.layout)
+        return self._file_changes
 
     # --- snapshots
 

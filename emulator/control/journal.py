@@ -167,6 +167,12 @@ class Journal:
         entry.query = cut(entry.query, URL_CHARACTERS)
         pages.weigh(entry)
 
+    def shown_path(self, account: str, path: str) -> str:
+        """What may be shown of a path before its request is finished."""
+        pages = self._pages.get(account)
+        path = credentials_masked(path.encode("utf-8", "replace")).decode("utf-8", "replace")
+        return cut(_shown(path, pages.hidden) if pages is not None and pages.hidden else path, URL_CHARACTERS)
+
     def hide(self, account: str, values: Iterable[str]) -> None:
         """Redact these values in bodies from now on, also as JSON writes them."""
         self.of(account).hidden.add(values)

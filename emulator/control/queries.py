@@ -80,6 +80,22 @@ class StepQuery:
 
 
 @dataclass
+class StepStreamQuery:
+    """Which steps a stream has, and when it ends."""
+
+    sandbox: Optional[str] = option(None, _SANDBOX)
+    kind: Optional[str] = option(None, f"{', '.join(f'`{kind}`' for kind in KINDS[:-1])} or `{KINDS[-1]}`.")
+    status: Optional[str] = option(None, "`running`, `ok` or `error`.")
+    after: Optional[int] = option(None, "Only those that were added or changed after this revision.", at_least=0)
+    wait: Optional[float] = option(
+        None,
+        "It ends after so long without a new step; 0: when all that there are were read. Never by default.",
+        unit="seconds",
+        at_least=0,
+    )
+
+
+@dataclass
 class CallbackErrorQuery:
     """Which errors of callbacks are listed."""
 

@@ -92,11 +92,13 @@ class StepLog:
         #: Bytes of the details of those steps that have them, oldest first.
         self._weights: dict[str, int] = {}
         self._bytes = 0
-        self._listeners: list[Callable[[Step], None]] = []
+        self._listeners: list[Callable[[Optional[Step]], None]] = []
         #: That of the step that was changed last.
         self.revision = 0
         #: How many steps were dropped because there were more than KEEP.
         self.dropped = 0
+        #: Whether nothing is added any more.
+        self.is_closed = False
 
     def __iter__(self) -> Iterator[Step]:
         return iter(list(self._steps.values()))
@@ -107,17 +109,23 @@ class StepLog:
     def get(self, step_id: str) -> Optional[Step]:
         return self._steps.get(step_id)
 
+    def add(self, step: Step) -> None:
+        """Add a step, and call the listeners."""
+        if self.is_closed:
+            return
+        self._steps[step.id] = step
+        self.changed(step)
+
     def changed(self, step: Step) -> None:
-        """Note that a step was added or changed, and call the listeners."""
+        """Note that a step was added or changed, and call the listeners. One that was removed stays removed."""
+        if step.id not in self._steps:
+            return
         self.revision += 1
         step.revision = self.revision
-        self._steps.setdefault(step.id, step)
         self._bytes += (weight := _weight(step.detail) + STEP_BYTES) - self._weights.pop(step.id, 0)
         self._weights[step.id] = weight
         while self._bytes > KEEP_BYTES and len(self._weights) > 1:
-            oldest = next(iter(self._weights))
-            self._bytes -= self._weights.pop(oldest)
-            self._steps[oldest].detail = dict(DROPPED)
+            self._drop_detail(next(iter(self._weights)))
         while len(self._steps) > KEEP:
             oldest = next(iter(self._steps))
             self._bytes -= self._weights.pop(oldest, 0)
@@ -125,6 +133,10 @@ class StepLog:
             self.dropped += 1
         for listener in tuple(self._listeners):
             listener(step)
+
+    def _drop_detail(self, step_id: str) -> None:
+        self._bytes -= self._weights.pop(step_id)
+        self._steps[step_id].detail = dict(DROPPED)
 
     def remove(self, step: Step) -> None:
         """Remove one step, as if it had not been added."""
@@ -137,14 +149,26 @@ class StepLog:
         self._weights.clear()
         self._bytes = 0
 
+    def close(self) -> None:
+        """Add nothing any more, and call the listeners with None."""
+        self.is_closed = True
+        for listener in tuple(self._listeners):
+            listener(None)
+
     @contextmanager
-    def listening(self, listener: Callable[[Step], None]) -> Iterator[None]:
-        """Call `listener(step)` during the block for each step that is added or changed. It must not wait."""
+    def listening(self, listener: Callable[[Optional[Step]], None]) -> Iterator[None]:
+        """Call `listener(step)` during the block for each step that is added or changed, and `listener(None)` when the
+        log is closed. It must not wait."""
         self._listeners.append(listener)
         try:
             yield
         finally:
             self._listeners.remove(listener)
+
+    @property
+    def listeners(self) -> int:
+        """How many listeners there are."""
+        return len(self._listeners)
 
 
 class Steps:
@@ -161,12 +185,14 @@ class Steps:
         self._logs: dict[str, StepLog] = {}
         #: The commands that run, by sandbox, oldest first.
         self._running: dict[str, list[Step]] = {}
+        self._is_closed = False
 
     def of(self, account: str) -> StepLog:
         """The steps of an account; of none (an empty id) for requests that were not authenticated."""
         log = self._logs.get(account)
         if log is None:
             log = self._logs[account] = StepLog()
+            log.is_closed = self._is_closed
         return log
 
     def known(self, account: Optional[str]) -> Iterable[StepLog]:
@@ -179,8 +205,17 @@ class Steps:
             log.clear()
 
     def drop(self, account: str) -> None:
-        """Remove all that is known of an account, which was deleted."""
-        self._logs.pop(account, None)
+        """Remove all that is known of an account, which was deleted, and end what listens to it."""
+        log = self._logs.pop(account, None)
+        if log is not None:
+            log.clear()
+            log.close()
+
+    def close(self) -> None:
+        """End what listens to any account: the emulator stops."""
+        self._is_closed = True
+        for log in self.known(None):
+            log.close()
 
     def begin(
         self,
@@ -216,7 +251,7 @@ class Steps:
             sandbox=sandbox,
             detail=detail,
         )
-        self.of(account).changed(step)
+        self.of(account).add(step)
         if kind == "command":
             self._running.setdefault(sandbox, []).append(step)
         return step
@@ -225,7 +260,7 @@ class Steps:
         """Move a step that has just begun to another account, whose clock it shows."""
         self.of(step.account).remove(step)
         step.account, step.at = account, self._clock.timestamp()
-        self.of(account).changed(step)
+        self.of(account).add(step)
 
     def finish(self, step: Step, outcome: StepStatus = "ok", **detail: Any) -> None:
         """End a step now, if it has not ended, and add to its detail. `outcome`: its status."""
@@ -234,7 +269,13 @@ class Steps:
         if step.duration_ms is None:
             step.duration_ms = max(0.0, round((time.perf_counter() - self._started - step.start) * 1000, 3))
         step.detail.update(detail)
-        self.of(step.account).changed(step)
+        self.changed(step)
+
+    def changed(self, step: Step) -> None:
+        """Note that a step was changed. Of an account that was deleted nothing is kept."""
+        log = self._logs.get(step.account)
+        if log is not None:
+            log.changed(step)
 
     def add(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Optional
 from urllib.parse import quote
@@ -117,14 +117,35 @@ class AdminClient:
         """POST a body that is read piece by piece; raises as `call` does, and what reading `content` raises."""
         self._transport.send(self._request("POST", path, account, None, content, timeout)).raise_for_status()
 
+    def lines(
+        self, path: str, *, account: Optional[IdOrObject], query: Mapping[str, Any], timeout: float = SECONDS
+    ) -> Generator[bytes, None, None]:
+        """GET a text that is read line by line, as it comes; close the iterator to end it. Raises as `call` does.
+
+        Args:
+            timeout: seconds for each piece.
+        """
+        with self.download(path, account=account, query=query, timeout=timeout) as pieces:
+            rest = b""
+            for piece in pieces:
+                *lines, rest = (rest + piece).split(b"\n")
+                yield from lines
+
     @contextmanager
-    def download(self, path: str, *, account: IdOrObject, timeout: float) -> Iterator[Iterator[bytes]]:
+    def download(
+        self,
+        path: str,
+        *,
+        account: Optional[IdOrObject],
+        query: Optional[Mapping[str, Any]] = None,
+        timeout: float,
+    ) -> Iterator[Iterator[bytes]]:
         """GET a body that is read piece by piece in the `with` block; raises as `call` does.
 
         Args:
             timeout: seconds for each piece.
         """
-        with self._transport.stream(self._request("GET", path, account, None, b"", timeout)) as answer:
+        with self._transport.stream(self._request("GET", path, account, query, b"", timeout)) as answer:
             if answer.status >= 300:
                 Answer(answer.status, b"".join(answer.pieces)).raise_for_status()
             yield answer.pieces

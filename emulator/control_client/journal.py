@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from typing import Any, Optional, TypeVar, Union, overload
 
 from caged._literals import AgentName, EventType
@@ -12,7 +14,7 @@ from ..control.operations import OperationName
 from ..control.patterns import NEAREST, Pattern, TextPattern, nearest_lines
 from ..control.records import CommandRecord, CommandSource, EventRecord, PromptRecord, RequestRecord
 from ..control.steps import Step, StepKind, StepStatus
-from ..control.values import check_int, check_str
+from ..control.values import check_bool, check_int, check_number, check_str
 from .admin_client import AdminClient
 
 R = TypeVar("R")
@@ -147,15 +149,61 @@ class Journal:
         Raises:
             ValueError, TypeError: An argument is wrong, or names something that does not exist.
         """
-        for name, text in (("kind", kind), ("status", status)):
-            if text is not None:
-                check_str(name, text)
-        for name, number in (("after", after), ("last", last)):
-            if number is not None:
-                check_int(name, number)
+        _check_step_query(kind, status, after)
+        if last is not None:
+            check_int("last", last)
         query = {"sandbox": sandbox, "kind": kind, "status": status, "after": after, "last": last}
         answer = self._link.call("GET", "/journal/steps", account=account, query=query)
         return [Step(**one) for one in answer["steps"]]
+
+    def follow(
+        self,
+        sandbox: Optional[IdOrObject] = None,
+        *,
+        kind: Optional[StepKind] = None,
+        status: Optional[StepStatus] = None,
+        after: Optional[int] = None,
+        wait: Optional[float] = None,
+        account: Optional[IdOrObject] = None,
+    ) -> Iterator[Step]:
+        """Iterate over the steps that there are, and over those that are added or changed from then on, in the order of
+        their revisions. A step that changes comes again. Close the iterator, or leave the loop, to end it; it also ends
+        when the account is deleted or the emulator stops.
+
+        Args:
+            sandbox: A sandbox or its id.
+            kind: `test`, `call`, `request`, `command`, `prompt`, `file`, `sandbox`, `control`, `alert`, `event` or
+                `error`.
+            status: `running`, `ok` or `error`.
+            after: Only those that were added or changed after this revision.
+            wait: It ends after so long without a new step; 0: when all that there are were read. Never by default. In
+                seconds.
+            account: An account or its id. The default is the selected account.
+
+        Raises:
+            ValueError, TypeError: An argument is wrong, or names something that does not exist.
+            EmulatorError: The emulator was killed.
+        """
+        _check_step_query(kind, status, after)
+        if wait is not None:
+            check_number("wait", wait)
+        query = {"sandbox": sandbox, "kind": kind, "status": status, "after": after, "wait": wait}
+        lines = self._link.lines("/journal/steps/stream", account=account, query=query)
+        return _steps_in(lines)
+
+    def record_file_changes(self, enabled: bool = True, *, account: Optional[IdOrObject] = None) -> None:
+        """Record in the steps of commands, agents' prompts and restores which files of /workspace they have changed, as
+        `changes` in the step's detail. It is off by default; a reset of the account switches it off again.
+
+        Args:
+            enabled: False switches it off.
+            account: An account or its id; `"*"`: all accounts. The default is the selected account.
+
+        Raises:
+            TypeError: `enabled` is not a bool.
+        """
+        check_bool("enabled", enabled)
+        self._link.call("PUT", "/journal/file-changes", {"enabled": enabled}, account=account)
 
     def _listed(
         self,
@@ -318,6 +366,22 @@ class Journal:
             what = f"the prompt {pattern.text!r} {_count('came', len(found), times)}"
             raise AssertionError(_near_misses(what, pattern.text, [one.prompt for one in every], "prompts"))
         return found
+
+
+def _check_step_query(kind: Any, status: Any, after: Any) -> None:
+    for name, text in (("kind", kind), ("status", status)):
+        if text is not None:
+            check_str(name, text)
+    if after is not None:
+        check_int("after", after)
+
+
+def _steps_in(lines: Generator[bytes, None, None]) -> Iterator[Step]:
+    """The steps in lines of server-sent events."""
+    with closing(lines):
+        for line in lines:
+            if line.startswith(b"data: "):
+                yield Step(**json.loads(line[len(b"data: ") :]))
 
 
 def _check_times(times: Any) -> None:

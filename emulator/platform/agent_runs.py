@@ -14,6 +14,7 @@ from caged import __version__
 
 from ..cage.chosen_isolation import ChosenIsolation
 from ..cage.shim_rpc import ShimReply
+from ..control import near_misses
 from ..control.agent_command_line import model_name, prompt_text
 from ..control.agent_replies import AgentReplies, AgentReply, NoReplyLeft
 from ..control.agents import USAGE_ERROR, Prompt, Reply, default_reply
@@ -174,10 +175,15 @@ class AgentRuns:
             sandbox=sandbox.id,
         )
         set_current(step)
+        replies = self._agent_replies.list(sandbox.account_id) if script is None and self._agent_replies else ()
+        if replies:
+            lines = near_misses.of_replies(prompt.agent, prompt.text, replies)
+            self._recorder.note_near_misses(sandbox, step, lines)
         try:
-            if script is not None and script.function is not None:
-                reply = await self._call(sandbox, prompt, script)
-            reply = await self._write_files(sandbox, prompt, reply, script)
+            async with self._recorder.file_changes.noting(sandbox, step):
+                if script is not None and script.function is not None:
+                    reply = await self._call(sandbox, prompt, script)
+                reply = await self._write_files(sandbox, prompt, reply, script)
             output = output_for(prompt, reply, session)
             await self._print(output, reply, answer)
             milliseconds = (self._clock.stopwatch() - start) * 1000
@@ -252,7 +258,7 @@ class AgentRuns:
             program=prompt.program,
             prompt=redact_for(sandbox, prompt.text, TEXT_CHARACTERS),
             arguments=[redact_for(sandbox, word, TEXT_CHARACTERS) for word in prompt.arguments],
-            cwd=prompt.cwd,
+            cwd=redact_for(sandbox, prompt.cwd, TEXT_CHARACTERS),
             reply=redact_for(sandbox, reply.whole, TEXT_CHARACTERS),
             exit_code=reply.exit_code,
             tokens_in=max(0, reply.tokens_in),

@@ -15,6 +15,7 @@ from ..cage.cage import Cage
 from ..cage.command_result import CommandResult
 from ..cage.init_client import SandboxGone
 from ..cage.output import OUTPUT_LIMIT
+from ..control import near_misses
 from ..control.callbacks import CallbackRaised
 from ..control.stubs import Kind, Output, Question, Stub, Stubs
 from ..store import Sandbox, Store
@@ -37,11 +38,13 @@ class StubChoice:
         stub: The id of the stub that answers; empty when the command really runs.
         output: The stub's output; None when the command really runs.
         gone: Set when the sandbox's processes are gone; needed with an output.
+        near_misses: Why no stub answers, where stubs apply in the sandbox.
     """
 
     stub: str = ""
     output: Optional[Output] = None
     gone: Optional[asyncio.Event] = None
+    near_misses: Sequence[str] = ()
 
     async def run(
         self,
@@ -144,8 +147,18 @@ class CommandStubs:
 
     async def choose(self, sandbox: Sandbox, command: str) -> StubChoice:
         """Decide what runs in place of a command."""
-        found = await self.answer(sandbox, Question(sandbox.id, command)) if self._stubs else None
-        return StubChoice() if found is None else StubChoice(found[0].id, found[1], self._live.of(sandbox).gone)
+        if not self._stubs:
+            return StubChoice()
+        question = Question(sandbox.id, command)
+        found = await self.answer(sandbox, question)
+        if found is None:
+            return StubChoice(near_misses=self.near_misses(sandbox, question))
+        return StubChoice(found[0].id, found[1], self._live.of(sandbox).gone)
+
+    def near_misses(self, sandbox: Sandbox, question: Question, kind: Kind = "command") -> Sequence[str]:
+        """Why no stub of those that apply in the sandbox answers; to be called when none has."""
+        usable = self._usable(sandbox, kind)
+        return near_misses.of_stubs(question, usable) if usable else ()
 
     # --- in shells that a client types into
 

@@ -11,7 +11,7 @@ from ..control.clock import Clock, rfc3339
 from ..control.journal import Journal
 from ..control.randomness import Randomness
 from ..control.redaction import LONGEST, SPARE, redact
-from ..control.steps import StepKind, Steps
+from ..control.steps import Step, StepKind, Steps
 from ..history import Event, EventLimiter, History
 from ..pace import Pace, Turns
 from ..store import Account, AgentSession, Sandbox, Store
@@ -143,12 +143,19 @@ class Events:
 
     def record(
         self, sandbox: Sandbox, kind: str, data: dict[str, Any], duration_ms: float = 0.0, has_step: bool = False
-    ) -> None:
-        """Record an event of the emulator's own that is just over. `has_step`: another step shows it."""
+    ) -> Optional[Step]:
+        """Record an event of the emulator's own that is just over.
+
+        Args:
+            has_step: Another step shows it.
+
+        Returns:
+            The step that was added for it.
+        """
         now = self._clock.time()
         session = self._session_during(sandbox, now - duration_ms / 1000)
         report = EventReport(kind, now, duration_ms, data)
-        self._add(sandbox.account_id, sandbox, session, sandbox.history, report, has_step)
+        return self._add(sandbox.account_id, sandbox, session, sandbox.history, report, has_step)
 
     async def ingest(self, account: Account, batch: Sequence[EventReport], warnings: list[str]) -> tuple[int, int]:
         """Record events that a client reports.
@@ -221,7 +228,7 @@ class Events:
         history: History,
         report: EventReport,
         has_step: bool = False,
-    ) -> None:
+    ) -> Optional[Step]:
         cleaned = Cleaned(hidden_values(sandbox) if sandbox is not None else ())
         data = cleaned(report.payload)
         counted = session.history if session is not None else history
@@ -243,13 +250,13 @@ class Events:
         if session is not None and sandbox is not None:
             sandbox.history.append(event, report.at, cleaned.weight, limiter)
         self._journal.add_event(event, cleaned.weight)
-        if not has_step:
-            self._add_step(event)
+        step = None if has_step else self._add_step(event)
         self._signals.send("event", sandbox=sandbox, event=event)
+        return step
 
-    def _add_step(self, event: Event) -> None:
+    def _add_step(self, event: Event) -> Step:
         kind, title = step_of(event)
-        self._steps.add(
+        return self._steps.add(
             kind,
             title,
             outcome="error" if event.type == "error" else "ok",

@@ -81,6 +81,11 @@ class _Run:
         self._running = recorder.begin_command(sandbox, command, "exec")
         self.choice = StubChoice()
 
+    def choose(self, choice: StubChoice) -> None:
+        """Note what runs in place of the command."""
+        self.choice = choice
+        self._running.near_misses = choice.near_misses
+
     @property
     def milliseconds(self) -> float:
         return self._running.milliseconds
@@ -169,11 +174,12 @@ class Execs:
     async def _result(
         self, run: _Run, live: LiveSandbox, sandbox: Sandbox, command: str, injection: Optional[Injection]
     ) -> CommandResult:
-        run.choice = await self._command_stubs.choose(sandbox, command)
+        run.choose(await self._command_stubs.choose(sandbox, command))
         assert live.cage is not None
         async with _dying(live, injection):
-            work = run.choice.run(sandbox, live.cage, command, limits.OUTPUT_BYTES)
-            return await self._unless_out_of_budget(sandbox, work)
+            async with self._recorder.file_changes.noting(sandbox, run.step):
+                work = run.choice.run(sandbox, live.cage, command, limits.OUTPUT_BYTES)
+                return await self._unless_out_of_budget(sandbox, work)
 
     async def _outcome(self, run: _Run, live: LiveSandbox, sandbox: Sandbox, result: CommandResult) -> Outcome:
         milliseconds = round(run.milliseconds)

@@ -38,6 +38,7 @@ from .device_logins import DeviceLogins
 from .durability import Durability
 from .events import Events
 from .execs import Execs
+from .file_change_recording import FileChangeRecording
 from .files import Files
 from .live_sandboxes import LiveSandboxes
 from .logins import Logins
@@ -90,6 +91,7 @@ class Platform:
     # The controls of a test.
     journal: Journal
     steps: Steps
+    file_changes: FileChangeRecording
     faults: Faults
     stubs: Stubs
     agent_replies: AgentReplies
@@ -164,6 +166,7 @@ class Platform:
         else:
             await self.lifecycle.destroy_all()
         await self.background.finish(BACKGROUND_LIMIT)
+        self.steps.close()  # streams of steps never end by themselves
         await self.zygote.stop()
 
     async def reset(self, account: Account) -> None:
@@ -199,6 +202,7 @@ class Platform:
         await self.command_stubs.clear(account_id)
         self.agent_replies.clear(account_id)
         self.device_logins.allow_sandboxes(account_id, False)
+        self.file_changes.enable(account_id, False)
         self.clock.reset(account_id)
         self.journal.clear(None if account_id == ALL_ACCOUNTS else account_id)
         self.steps.clear(None if account_id == ALL_ACCOUNTS else account_id)

@@ -121,6 +121,8 @@ class PromptTranscript(Transcript):
                     shown, passed = f"{first}\r\n", replacement + rest
                 elif self._terminal.at_prompt():
                     self._record(line)
+                    question = Question(self._sandbox.id, line)
+                    self._note_near_misses(self._stubs.near_misses(self._sandbox, question))
         if ended:
             self._line = ""
             self._is_ahead = rest != "" and rest[-1] not in "\r\n"

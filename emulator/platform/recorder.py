@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Optional, Protocol, Union, cast
 
@@ -17,6 +17,7 @@ from ..control.redaction import redact
 from ..control.steps import OUTPUT_HEAD, OUTPUT_TAIL, KeptOutput, Step, Steps, StepStatus
 from ..control.stubs import Stub
 from ..store import LogEntry, Sandbox
+from .file_change_recording import FileChangeRecording
 from .redaction import hidden_values, redact_for, redacted_end
 
 logger = logging.getLogger(__name__)
@@ -25,6 +26,8 @@ logger = logging.getLogger(__name__)
 Control = Union[Stub, AgentReply]
 #: Characters of a command's output that the journal keeps.
 OUTPUT_KEPT = 16_384
+#: Near misses of one step, and characters of one.
+NEAR_MISSES, NEAR_MISS_CHARACTERS = 10, 1000
 #: Lines of a sandbox's log, and characters of one.
 LOG_LINES, LOG_CHARACTERS = 5000, 8192
 
@@ -34,11 +37,15 @@ class EventRecorder(Protocol):
 
     def record(
         self, sandbox: Sandbox, kind: str, data: dict[str, Any], duration_ms: float = 0.0, has_step: bool = False
-    ) -> None: ...
+    ) -> Optional[Step]: ...
 
 
 class SandboxRecorder:
-    """Writes a sandbox's log, events and journal records. Secrets and credentials are redacted in all of them."""
+    """Writes a sandbox's log, events and journal records. Secrets and credentials are redacted in all of them.
+
+    Attributes:
+        file_changes: Records what is changed in a workspace.
+    """
 
     def __init__(
         self,
@@ -47,7 +54,9 @@ class SandboxRecorder:
         events: EventRecorder,
         callback_errors: CallbackErrors,
         steps: Steps,
+        file_changes: FileChangeRecording,
     ) -> None:
+        self.file_changes = file_changes
         self._clock = clock
         self._journal = journal
         self._events = events
@@ -61,14 +70,14 @@ class SandboxRecorder:
 
     def record_event(
         self, sandbox: Sandbox, kind: str, data: dict[str, Any], duration_ms: float = 0.0, has_step: bool = False
-    ) -> None:
-        """Record an event that is just over.
+    ) -> Optional[Step]:
+        """Record an event that is just over. Return the step that shows it, if it has one of its own.
 
         Args:
             kind: One of docs/contract/wire-contract.md 3.7, e.g. `file_op`.
             has_step: Whether another step shows it.
         """
-        self._events.record(sandbox, kind, data, duration_ms, has_step)
+        return self._events.record(sandbox, kind, data, duration_ms, has_step)
 
     def begin_command(self, sandbox: Sandbox, command: str, source: CommandSource) -> RunningCommand:
         """Note that a command begins. `source`: what runs it."""
@@ -109,6 +118,7 @@ class SandboxRecorder:
         )
         run.step.controls = [stub] if stub else []
         kept = {} if printed is None else self.kept_output(sandbox, printed).detail(times)
+        self.note_near_misses(sandbox, run.step, run.near_misses)
         if reason:
             kept["error"] = redact_for(sandbox, reason, OUTPUT_KEPT)
         status: StepStatus = "error" if reason or code not in (None, 0) else "ok"
@@ -116,21 +126,39 @@ class SandboxRecorder:
 
     def abandon_command(self, run: RunningCommand, reason: str) -> None:
         """End the step of a command that did not come to an end. `reason`: why."""
+        self.note_near_misses(run.sandbox, run.step, run.near_misses)
         self._steps.finish(run.step, "error", error=redact_for(run.sandbox, reason, OUTPUT_KEPT))
 
-    def record_output(self, run: RunningCommand, printed: str, times: Iterable[tuple[float, float]]) -> None:
-        """Add to the step of a command, which is over, what it printed; see `RunningCommand.end`."""
+    def note_near_misses(self, sandbox: Sandbox, step: Optional[Step], lines: Sequence[str]) -> None:
+        """Add near misses to a step, up to NEAR_MISSES in all."""
+        if step is not None and lines:
+            known = step.detail.get("near_misses", ())
+            found = [redact_for(sandbox, line, NEAR_MISS_CHARACTERS) for line in lines]
+            step.detail["near_misses"] = [*dict.fromkeys([*known, *found])][:NEAR_MISSES]
+            self._steps.changed(step)
+
+    def record_output(
+        self, run: RunningCommand, printed: str, length: int, times: Iterable[tuple[float, float]]
+    ) -> None:
+        """Add to the step of a command, which is over, what it printed.
+
+        Args:
+            printed: Its beginning and its end; between them something may be missing.
+            length: Characters of all of it.
+            times: As of `RunningCommand.end`.
+        """
         status = cast(StepStatus, run.step.status)
-        self._steps.finish(run.step, status, **self.kept_output(run.sandbox, printed).detail(times))
+        self._steps.finish(run.step, status, **self.kept_output(run.sandbox, printed, length).detail(times))
 
     @staticmethod
-    def kept_output(sandbox: Sandbox, text: str) -> KeptOutput:
-        """What a step keeps of a command's output."""
-        if len(text) <= OUTPUT_HEAD + OUTPUT_TAIL:
-            return KeptOutput(len(text), redact_for(sandbox, text, OUTPUT_HEAD + OUTPUT_TAIL, mark=False))
+    def kept_output(sandbox: Sandbox, text: str, length: Optional[int] = None) -> KeptOutput:
+        """What a step keeps of a command's output. `length`: its characters, where there are more than in `text`."""
+        length = len(text) if length is None else length
+        if length <= OUTPUT_HEAD + OUTPUT_TAIL:
+            return KeptOutput(length, redact_for(sandbox, text, OUTPUT_HEAD + OUTPUT_TAIL, mark=False))
         hidden = hidden_values(sandbox)
         head = redact(text, hidden, OUTPUT_HEAD, mark=False)
-        return KeptOutput(len(text), head, redacted_end(text, hidden, OUTPUT_TAIL))
+        return KeptOutput(length, head, redacted_end(text, hidden, OUTPUT_TAIL))
 
     def record_stubbed_program(self, sandbox: Sandbox, line: str, exit_code: int, output: str, stub: str) -> None:
         """Record a call of a stubbed program as a step of the command that makes it. `line`: its words."""
@@ -150,10 +178,10 @@ class SandboxRecorder:
 
     def record_lifecycle(
         self, sandbox: Sandbox, action: str, message: str, kind: str = "lifecycle", **more: Any
-    ) -> None:
+    ) -> Optional[Step]:
         """Record a step in a sandbox's life, as a line of type `kind` in its log and as a lifecycle event."""
         self.log(sandbox, message, kind)
-        self.record_event(sandbox, "lifecycle", {"action": action, "message": message, **more})
+        return self.record_event(sandbox, "lifecycle", {"action": action, "message": message, **more})
 
     def record_error(self, sandbox: Sandbox, message: str) -> None:
         """Record an error in a sandbox, as a line in its log and as an error event."""
@@ -188,6 +216,7 @@ class RunningCommand:
         command: The command, with secrets in it.
         source: What runs it.
         step: Its step.
+        near_misses: Why no stub has answered it, where stubs apply in the sandbox.
     """
 
     def __init__(
@@ -205,6 +234,7 @@ class RunningCommand:
         self._recorder = recorder
         self._clock = clock
         self.command = command
+        self.near_misses: Sequence[str] = ()
         self._begun = clock.stopwatch()
         self._begun_really = time.perf_counter()
 

@@ -34,5 +34,12 @@ def redacted_end(text: str, hidden: Sequence[str], most: int) -> str:
     A value of which only the end is in the searched part is not found there, so that the beginning of that part is not
     returned.
     """
-    piece = text[-(most + SPARE) :].encode("utf-8", "replace").decode("utf-8")
-    return credentials_hidden(without(piece, hidden, "***"))[SPARE:][-most:]
+    spare = spare_for(hidden)
+    piece = text[-(most + spare) :].encode("utf-8", "replace").decode("utf-8")
+    return credentials_hidden(without(piece, hidden, "***"))[spare:][-most:]
+
+
+def spare_for(hidden: Sequence[str]) -> int:
+    """Characters in front of a text that have to be searched with it, so that no end of a hidden value is left at its
+    beginning."""
+    return max(SPARE, *map(len, hidden)) if hidden else SPARE

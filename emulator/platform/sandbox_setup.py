@@ -111,7 +111,9 @@ class SandboxSetup:
         run = self._recorder.begin_command(sandbox, command, "build")
         with within(run.step), run.abandoned_on_error():
             choice = await self._command_stubs.choose(sandbox, command)
-            result = await _bounded(name, choice.run(sandbox, cage, command))
+            run.near_misses = choice.near_misses
+            async with self._recorder.file_changes.noting(sandbox, run.step):
+                result = await _bounded(name, choice.run(sandbox, cage, command))
         text = result.output.decode("utf-8", "replace")
         run.end(result.code, printed=text, times=result.times, stub=choice.stub)
         output = mask(sandbox, text.strip())  # before any cut

@@ -9,7 +9,7 @@ from typing import Any, Optional
 from ..cage.cage import Cage
 from ..cage.shim_rpc import ShimReply
 from ..control.current_account import acting_for
-from ..control.steps import Steps, within
+from ..control.steps import Steps, current, within
 from ..control.stubs import Output, Question, Stubs
 from ..store import Sandbox
 from .agent_runs import AgentRuns
@@ -69,6 +69,8 @@ class ShimRequests:
             return
         found = await self._command_stubs.answer(sandbox, question, "program")
         if found is None:
+            lines = self._command_stubs.near_misses(sandbox, question, "program")
+            self._recorder.note_near_misses(sandbox, current(), lines)
             arguments = " ".join(question.arguments)
             missing = f"{question.program}: command not found; none of its stubs fits {arguments!r}"
             answer.run_real(missing=missing)

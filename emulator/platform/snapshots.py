@@ -208,6 +208,7 @@ class Snapshots:
         cage = live.cage
         async with live.workspace_lock:
             self._require_restorable(snapshot, target)
+            before = await self._recorder.file_changes.look(target)
             try:
                 await cage.freeze()
                 stop = self._restoring[target.id] = Stop()
@@ -224,7 +225,9 @@ class Snapshots:
                 self._recorder.record_error(target, f"restore of {snapshot.id} failed: {error}")
                 raise ApiError(507, f"restoring {snapshot.id} failed, the workspace is untouched: {error}") from None
         message = f"restored snapshot {snapshot.name} ({snapshot.id})"
-        self._recorder.record_lifecycle(target, "restore", message, snapshot_id=snapshot.id)
+        step = self._recorder.record_lifecycle(target, "restore", message, snapshot_id=snapshot.id)
+        after = None if before is None else await self._recorder.file_changes.look(target)
+        self._recorder.file_changes.add(target, step, before, after)
 
     def _require_restorable(self, snapshot: Snapshot, target: Sandbox) -> None:
         """Raise 404 for a snapshot or sandbox that was deleted meanwhile, 409 for a sandbox that is not running."""

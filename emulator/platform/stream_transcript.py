@@ -103,8 +103,10 @@ class StreamTranscript(Transcript):
         cage = self._live.of(self._sandbox).cage
         if cage is None or not self._command:
             return lines
-        found = await self._stubs.answer(self._sandbox, Question(self._sandbox.id, self._command))
+        question = Question(self._sandbox.id, self._command)
+        found = await self._stubs.answer(self._sandbox, question)
         if found is None:
+            self._note_near_misses(self._stubs.near_misses(self._sandbox, question))
             return lines
         self._stub = found[0].id
         try:

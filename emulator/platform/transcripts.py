@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from collections import deque
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Optional
 
 from ..control.clock import Clock
 from ..control.records import CommandSource
@@ -12,8 +14,11 @@ from . import limits
 from .recorder import RunningCommand, SandboxRecorder
 from .redaction import redact_for
 
-#: Characters of what a terminal shows after one command that are kept.
-PRINTED_CHARACTERS = 1024**2
+if TYPE_CHECKING:
+    from ..cage.file_changes import Look
+
+#: Characters of what a terminal shows after one command that are kept: of its beginning, and of its end.
+PRINTED_CHARACTERS = 128 * 1024
 
 
 class Transcript:
@@ -32,9 +37,8 @@ class Transcript:
         self._sandbox = sandbox
         #: The command that was typed last, and what was shown since then, with its times.
         self._run: Optional[RunningCommand] = None
-        self._printed: list[str] = []
-        self._printed_size = 0
-        self._times: list[tuple[float, int]] = []
+        self._printed = _Printed()
+        self._files_before: Optional[Look] = None
 
     async def typed(self, text: str) -> tuple[str, str]:
         """Take what the client has typed. Return what the client is shown at once (shells show what is typed
@@ -71,15 +75,19 @@ class Transcript:
         if self._run is not None:
             self._recorder.abandon_command(self._run, "its end was not seen: the next command was typed before")
         self._run = self._recorder.begin_command(self._sandbox, command, self.source)
-        self._printed, self._printed_size, self._times = [], 0, []
+        self._files_before = self._recorder.file_changes.look_now(self._sandbox)
+        self._printed = _Printed()
 
     def _note_printed(self, text: str) -> None:
         """Keep what the terminal shows after a command has begun."""
-        if self._run is not None and text and self._printed_size < PRINTED_CHARACTERS:
-            self._printed.append(text)
-            self._printed_size += len(text)
-            if len(self._times) < PIECES:
-                self._times.append((self._run.seconds, self._printed_size))
+        if self._run is not None and text:
+            self._printed.add(text, self._run.seconds)
+
+    def _note_near_misses(self, lines: Sequence[str]) -> None:
+        """Note why no stub has answered the command."""
+        if self._run is not None:
+            self._run.near_misses = lines
+            self._recorder.note_near_misses(self._sandbox, self._run.step, lines)
 
     def _end(self, exit_code: Optional[int], has_exit_code: bool, stub: str = "") -> None:
         """Record the end of the command. `has_exit_code`: whether its end was seen."""
@@ -93,8 +101,50 @@ class Transcript:
         self._recorder.log(self._sandbox, f"$ {shown} ({outcome})", "command")
 
     def _finish_output(self) -> None:
-        """Add what was printed to the command's step: nothing more of it is shown."""
+        """Add to the command's step what was printed, of which nothing more is shown, and which files were changed."""
         run, self._run = self._run, None
-        if run is not None and self._printed:
-            times = [(seconds, size / self._printed_size) for seconds, size in self._times]
-            self._recorder.record_output(run, "".join(self._printed), times)
+        before, self._files_before = self._files_before, None
+        if run is not None and before is not None:
+            files = self._recorder.file_changes
+            files.add(self._sandbox, run.step, before, files.look_now(self._sandbox))
+        if run is not None and self._printed.size:
+            self._recorder.record_output(run, self._printed.text, self._printed.size, self._printed.times)
+
+
+class _Printed:
+    """What a terminal shows: its beginning, its end and the times.
+
+    Attributes:
+        size: Characters of all of it.
+    """
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._beginning: list[str] = []
+        self._end: deque[str] = deque()
+        self._end_size = 0
+        self._times: list[tuple[float, int]] = []
+
+    def add(self, text: str, seconds: float) -> None:
+        """Add a text. `seconds`: when it was shown, after the beginning of the command."""
+        room = max(0, PRINTED_CHARACTERS - self.size)
+        if room:
+            self._beginning.append(text[:room])
+        if text[room:]:
+            self._end.append(text[room:])
+            self._end_size += len(text) - room
+            while self._end_size - len(self._end[0]) >= PRINTED_CHARACTERS:
+                self._end_size -= len(self._end.popleft())
+        self.size += len(text)
+        if len(self._times) < PIECES:
+            self._times.append((seconds, self.size))
+
+    @property
+    def text(self) -> str:
+        """All of it; where that is much, its beginning and its end, each of at least PRINTED_CHARACTERS."""
+        return "".join([*self._beginning, *self._end])
+
+    @property
+    def times(self) -> list[tuple[float, float]]:
+        """Seconds, and the part of the output, from 0 to 1, that was shown by then."""
+        return [(seconds, size / self.size) for seconds, size in self._times]

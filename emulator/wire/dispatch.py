@@ -104,6 +104,7 @@ class Dispatcher:
             pass  # the client disconnected while a large response was being sent
         finally:
             inject_fault.release(exchange)
+            record_step.abandon(exchange)
 
 
 async def respond(exchange: HttpExchange) -> Response:

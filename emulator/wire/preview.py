@@ -12,6 +12,7 @@ from starlette.websockets import WebSocket
 
 from ..control.current_account import act_for
 from ..control.records import RequestRecord
+from ..control.steps import Step, set_current
 from ..platform.errors import ApiError
 from ..platform.platform import Platform
 from .common_headers import add_common_headers
@@ -35,10 +36,12 @@ class Previews:
             RequestRecord(platform.clock.timestamp(), method, scope["path"], "preview", sandbox=target.sandbox_id)
         )
         act_for("")
+        set_current(None)
         sandbox = platform.store.sandboxes.get(target.sandbox_id)
         if sandbox is not None:
             act_for(sandbox.account_id)
             platform.journal.assign(record, sandbox.account_id, platform.clock.timestamp())
+        step = self._begin_step(record)
 
         async def send_and_record(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -51,6 +54,23 @@ class Previews:
         except ApiError as error:
             record.status = error.status
             await self._answer_error(error, scope, receive, send)
+        finally:
+            is_answered = 100 <= record.status < 400
+            platform.steps.finish(step, "ok" if is_answered else "error", status=record.status)
+
+    def _begin_step(self, record: RequestRecord) -> Step:
+        """Begin the step of a request. Its query, which may hold a credential, is not recorded."""
+        path = self._platform.journal.shown_path(record.account, record.path)
+        return self._platform.steps.begin(
+            "request",
+            f"{record.method} {path}",
+            account=record.account,
+            sandbox=record.sandbox,
+            parent="",
+            method=record.method,
+            path=path,
+            operation="preview",
+        )
 
     async def _serve(self, target: Target, scope: Scope, receive: Receive, send: Send) -> None:
         ports = self._platform.ports

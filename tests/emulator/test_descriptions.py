@@ -32,6 +32,8 @@ METHODS = [
     (Journal.commands, queries.CommandQuery, ""),
     (Journal.prompts, queries.PromptQuery, ""),
     (Journal.events, queries.EventQuery, ""),
+    (Journal.steps, queries.StepQuery, ""),
+    (Journal.follow, queries.StepStreamQuery, ""),
     (Faults.list, queries.ControlQuery, ""),
     (Commands.list, queries.ControlQuery, ""),
     (Agent.list, queries.ControlQuery, ""),

@@ -43,7 +43,9 @@ async def _exec(context: Context, arguments: dict[str, Any]) -> Outcome:
     try:
         with within(run.step):
             choice = await context.command_stubs.choose(sandbox, command)
-            result = await choice.run(sandbox, context.cage, command, TEXT_BYTES, True, seconds, posix=True)
+            run.near_misses = choice.near_misses
+            async with context.recorder.file_changes.noting(sandbox, run.step):
+                result = await choice.run(sandbox, context.cage, command, TEXT_BYTES, True, seconds, posix=True)
         if result.error is not None:
             outcome = f"not started: {result.error}"
             raise ToolError(choice.not_started(result.error))

@@ -2,33 +2,34 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-from collections.abc import AsyncIterator
-from contextlib import ExitStack
+import math
 from dataclasses import asdict
 from typing import Any, Optional
 
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from ...control.current_account import ALL_ACCOUNTS
 from ...control.names import check_known
 from ...control.patterns import matches_glob
-from ...control.queries import StepQuery, parameters_of
+from ...control.queries import StepQuery, StepStreamQuery, parameters_of
 from ...control.schema import record_model
+from ...control.step_reader import StepReader
 from ...control.steps import FORMAT, KINDS, STATUSES, Step, StepLog
 from ...platform.errors import invalid
-from ..operation import Call, EmptyBody, Model, json_reply
+from ..operation import Body, Call, EmptyBody, Model, json_reply, no_content
 from .controls import last_of, refusing
 from .names import check_query
 from .operations import Admin
+from .step_stream import StepStream
 
 operations = Admin()
 StepOut = record_model("StepOut", Step, Model)
-#: Seconds without a step after which a stream sends a comment, so that both ends see a lost connection.
-HEARTBEAT_SECONDS = 15.0
-#: Steps that may wait for a client that reads slowly. Then its stream ends; it comes back with the revision it has.
-WAITING_STEPS = 2000
+
+
+class FileChangesIn(Body):
+    """`enabled`: record which files a command, an agent's prompt or a restore has changed."""
+
+    enabled: bool
 
 
 class StepsOut(Model):
@@ -86,50 +87,46 @@ async def list_steps(call: Call[EmptyBody]) -> Response:
     "GET",
     "/journal/steps/stream",
     "journal.steps.stream",
+    status=200,
     media="text/event-stream",
-    query=parameters_of(StepQuery),
+    query=parameters_of(StepStreamQuery),
 )
 async def stream_steps(call: Call[EmptyBody]) -> Response:
     """Server-sent events: each step that is added or changed, with the step as JSON and its revision as the id, after
-    those that there are. A client that was disconnected sends the last id that it has as `Last-Event-ID`."""
+    those that there are. A client that was disconnected sends the last id that it has as `Last-Event-ID`. The stream
+    ends when the account is deleted or the emulator stops, or with `wait`: so many seconds after the newest step."""
     if call.account.id == ALL_ACCOUNTS:
         raise invalid("account: a stream is of one account, because revisions are; name its id")
     _check(call)
-    return StreamingResponse(_events(call), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
-
-
-async def _events(call: Call[Any]) -> AsyncIterator[bytes]:
+    wait = _wait(call)
     log = call.platform.steps.of(call.account.id)
-    changed: dict[str, Step] = {}
-    wake = asyncio.Event()
+    # A larger revision is of an emulator that ran before at this address: nothing of this one was seen.
+    since = seen if (seen := _last_event_id(call)) <= log.revision else 0
+    return StepStream(StepReader(log, since, lambda step: _matches(call, step)), wait)
 
-    def note(step: Step) -> None:
-        if _matches(call, step):
-            changed.pop(step.id, None)
-            changed[step.id] = step
-            wake.set()
 
-    with ExitStack() as stack:
-        stack.enter_context(log.listening(note))
-        since = _last_event_id(call)
-        for step in sorted(log, key=lambda step: step.revision):
-            if step.revision > since:
-                note(step)
-        yield b"retry: 500\n\n"
-        while len(changed) <= WAITING_STEPS or len(changed) <= len(log):
-            while changed:
-                yield _event(changed.pop(next(iter(changed))))
-            wake.clear()
-            try:
-                await asyncio.wait_for(wake.wait(), HEARTBEAT_SECONDS)
-            except asyncio.TimeoutError:
-                yield b": nothing new\n\n"
+def _wait(call: Call[Any]) -> Optional[float]:
+    given = call.query("wait")
+    if given is None:
+        return None
+    try:
+        seconds = float(given)
+    except ValueError:
+        seconds = -1.0
+    if not math.isfinite(seconds) or seconds < 0:
+        raise invalid("wait: must be seconds from 0 up; leave it out for a stream that does not end")
+    return seconds
 
 
 def _last_event_id(call: Call[Any]) -> int:
     given: Optional[str] = call.request.headers.get("last-event-id")
-    return int(given) if given and given.isdigit() else 0
+    return int(given) if given and given.isdecimal() and len(given) < 20 else 0
 
 
-def _event(step: Step) -> bytes:
-    return f"id: {step.revision}\ndata: {json.dumps(asdict(step), ensure_ascii=False)}\n\n".encode()
+@operations.call("PUT", "/journal/file-changes", "journal.file_changes", FileChangesIn)
+async def file_changes(call: Call[FileChangesIn]) -> Response:
+    """Record in each step of a command, an agent's prompt or a restore which files of /workspace it has changed, with
+    their texts before and after (`changes` in its detail). Off by default, because each command is answered a little
+    later; a reset switches it off again."""
+    call.platform.file_changes.enable(call.account.id, call.body.enabled)
+    return no_content()

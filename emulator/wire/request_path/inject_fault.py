@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 
+from ...control import near_misses
 from ..fault_injection import http_effects, socket_effects
 from .errors import CLIENT_CLOSED_REQUEST
 from .exchange import Exchange, HttpExchange, SocketExchange
@@ -11,15 +12,14 @@ from .exchange import Exchange, HttpExchange, SocketExchange
 
 async def take(exchange: Exchange) -> None:
     """Take the first fault whose turn it is with this request."""
-    record = exchange.record
-    exchange.injection = exchange.platform.faults.take(
-        exchange.account.id,
-        record.operation,
-        record.method,
-        record.path,
-        record.sandbox,
-        functools.partial(setattr, record, "fault"),
-    )
+    record, faults = exchange.record, exchange.platform.faults
+    request = (record.operation, record.method, record.path, record.sandbox)
+    exchange.injection = faults.take(exchange.account.id, *request, functools.partial(setattr, record, "fault"))
+    if exchange.injection is None and faults and exchange.step is not None:
+        misses = near_misses.of_faults(*request, faults.list(exchange.account.id))
+        if misses:
+            shown = exchange.platform.journal.shown_path
+            exchange.step.detail["near_misses"] = [shown(exchange.account.id, miss) for miss in misses]
 
 
 async def before_operation(exchange: HttpExchange) -> None:

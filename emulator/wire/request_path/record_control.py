@@ -29,7 +29,7 @@ async def begin(exchange: HttpExchange) -> None:
         account="" if account == ALL_ACCOUNTS else account,
         parent="",
         operation=served.name,
-        path=exchange.record.path,
+        path=exchange.platform.journal.shown_path(account, exchange.record.path),
         body=_body(exchange),
         all_accounts=account == ALL_ACCOUNTS,
     )
@@ -50,7 +50,8 @@ async def finish(exchange: HttpExchange) -> None:
 def _title(exchange: HttpExchange) -> str:
     """The operation in words, with the id that the path names: `faults remove fault_ab12`."""
     name = exchange.served.name.partition(".")[2].replace(".", " ").replace("_", " ")
-    return f"{name} {exchange.id_in_path}".strip()
+    named = exchange.platform.journal.shown_path(exchange.account.id, exchange.id_in_path)
+    return f"{name} {named}".strip()
 
 
 def _body(exchange: HttpExchange) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ...control.steps import StepStatus, set_current
+from ...control.steps import StepStatus, one_line, set_current
 from .exchange import Exchange, HttpExchange
 
 #: The header by which a client says which of its spans a request belongs to (W3C Trace Context): the span's id.
@@ -14,15 +14,16 @@ _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-([0-9a-f]{16})-[0-9a-f]{2}\
 def begin(exchange: Exchange) -> None:
     """Begin the step of a request, for no account yet. Its title has no query, which may hold a credential."""
     record = exchange.record
+    path = exchange.platform.journal.shown_path("", record.path)
     found = _TRACEPARENT.match(exchange.connection.headers.get("traceparent", ""))
     exchange.step = exchange.platform.steps.begin(
         "request",
-        f"{record.method} {record.path}",
+        f"{record.method} {path}",
         account="",
         sandbox=record.sandbox,
         parent=found[1] if found else "",
         method=record.method,
-        path=record.path,
+        path=path,
         operation=record.operation,
     )
     set_current(exchange.step)
@@ -30,8 +31,11 @@ def begin(exchange: Exchange) -> None:
 
 def assign(exchange: Exchange) -> None:
     """Move the step to the account of the request, before anything else is recorded."""
-    if exchange.step is not None:
-        exchange.platform.steps.assign(exchange.step, exchange.account.id)
+    step = exchange.step
+    if step is not None:
+        step.detail["path"] = exchange.platform.journal.shown_path(exchange.account.id, exchange.record.path)
+        step.title = one_line(f"{exchange.record.method} {step.detail['path']}")
+        exchange.platform.steps.assign(step, exchange.account.id)
 
 
 def finish(exchange: HttpExchange) -> None:
@@ -39,7 +43,7 @@ def finish(exchange: HttpExchange) -> None:
     record, step = exchange.record, exchange.step
     if step is None:
         return
-    step.title = f"{record.method} {record.path}"
+    step.title = one_line(f"{record.method} {record.path}")
     step.controls = [record.fault] if record.fault else []
     status: StepStatus = "ok" if 100 <= record.status < 400 else "error"
     exchange.platform.steps.finish(
@@ -60,3 +64,9 @@ def finish_socket(exchange: Exchange) -> None:
     if step is not None:
         step.controls = [record.fault] if record.fault else []
         exchange.platform.steps.finish(step, "ok" if record.status == 101 else "error", status=record.status)
+
+
+def abandon(exchange: Exchange) -> None:
+    """End the step of a request whose handling was cancelled."""
+    if exchange.step is not None and exchange.step.status == "running":
+        exchange.platform.steps.finish(exchange.step, "error", error="it was cancelled")

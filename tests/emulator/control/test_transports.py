@@ -64,6 +64,9 @@ CALLS: list[tuple[str, str, Any, dict[str, str]]] = [
     ("GET", "/journal/commands", None, {"source": "exec"}),
     ("GET", "/journal/prompts", None, {"agent": "claude"}),
     ("GET", "/journal/events", None, {"sandbox": "{sandbox}"}),
+    ("GET", "/journal/steps", None, {"kind": "command"}),
+    ("GET", "/journal/steps/stream", None, {"kind": "command", "wait": "0"}),
+    ("PUT", "/journal/file-changes", {"enabled": False}, {}),
     ("GET", "/journal", None, {}),
     ("DELETE", "/journal", None, {"account": "*"}),
     ("GET", "/sandboxes", None, {"account": "*"}),
@@ -115,7 +118,9 @@ def _decoded(answer: Answer) -> Any:
         return "an archive"
     text = re.sub(r"caged_[0-9A-Za-z_-]{16,}", "<key>", answer.body.decode())
     # Real time passes in both while the clock is not frozen; a cost is in proportion to it.
-    text = re.sub(r'"(duration|duration_ms|cost|total_cost)":[0-9.]+', r'"\1":0', text)
+    text = re.sub(r'"(duration|duration_ms|cost|total_cost|start)": ?[0-9.]+', r'"\1":0', text)
+    text = re.sub(r'"wall": ?"[^"]+"', '"wall":""', text)
+    text = re.sub(r"\[\[[0-9.]+, ?\"", '[[0, "', text)  # of an output: seconds since the command began
     try:
         return json.loads(text) if text else None
     except ValueError:

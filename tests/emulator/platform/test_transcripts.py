@@ -14,6 +14,7 @@ from caged.emulator.control.journal import Journal
 from caged.emulator.control.randomness import Randomness
 from caged.emulator.control.steps import Steps
 from caged.emulator.platform import prompt_transcript, stream_transcript
+from caged.emulator.platform.file_change_recording import FileChangeRecording
 from caged.emulator.platform.prompt_transcript import StubbedOutput
 from caged.emulator.platform.recorder import SandboxRecorder
 from caged.emulator.platform.stream_transcript import StreamTranscript
@@ -61,8 +62,9 @@ class Stream:
         clock = Clock()
         self._journal, self.steps = Journal(), Steps(clock)
         events = SimpleNamespace(record=lambda *_, **__: None)
-        recorder = SandboxRecorder(clock, self._journal, events, CallbackErrors(Randomness(None)), self.steps)
-        live = SimpleNamespace(of=lambda _sandbox: SimpleNamespace(cage=object()))
+        live: Any = SimpleNamespace(of=lambda _sandbox: SimpleNamespace(cage=object()))
+        errors, files = CallbackErrors(Randomness(None)), FileChangeRecording(live, self.steps)
+        recorder = SandboxRecorder(clock, self._journal, events, errors, self.steps, files)
         sandbox = SimpleNamespace(id="cage_1", account_id="acct_1", env={}, secrets=[], repo=None, logs=[])
         self.transcript = StreamTranscript(clock, live, recorder, stubs or Stubs(), sandbox)  # type: ignore[arg-type]
 

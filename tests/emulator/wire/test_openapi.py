@@ -31,6 +31,8 @@ def request(api, operation, **options):
     if operation.admin:
         options["headers"] = {"Authorization": f"Bearer {api.emulator.admin_key}"}
         options["params"] = {"account": api.account_id, **options.get("params", {})}
+        if operation.name == "emulator.journal.steps.stream":
+            options["params"].setdefault("wait", "0")  # otherwise it never ends
     return api.request(operation.method, url, **options)
 
 

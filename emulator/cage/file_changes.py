@@ -1,0 +1,283 @@
+"""Which files of a workspace were changed between two looks at it, with the texts before and after.
+
+A look is bounded in entries and time, because it delays the answer of the command before which and after which it
+takes place. Directories are walked by descriptors and links are not followed, as in `safe_files.py`: a command may
+replace any of them meanwhile.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Literal, Optional
+
+from .bytecode import CACHE
+from .paths import WORKSPACE, Layout
+from .safe_files import TEMPORARY
+
+#: Of one look: entries, time, and how deep directories are entered.
+ENTRIES, SECONDS, DEPTH = 2000, 0.020, 32
+#: Bytes of a text that is kept, and of all texts of one look.
+TEXT_BYTES, TEXTS_BYTES = 64 * 1024, 2 * 1024**2
+#: Of one comparison: changes that are listed, and characters of their texts.
+CHANGES, CHANGES_CHARACTERS = 200, 256 * 1024
+#: Directories that are not looked into.
+SKIPPED = (".git", "node_modules", CACHE)
+#: A file that was changed so shortly before a look may be changed again without another time.
+_SETTLED_NS = 20_000_000
+#: A look that took less is repeated on the event loop: a thread would take longer.
+_QUICK_SECONDS = 0.001
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | getattr(os, "O_NOCTTY", 0)
+_TOO_LONG = f"it has more than {TEXT_BYTES // 1024} KiB"
+_TOO_MUCH = f"the texts of the workspace have more than {TEXTS_BYTES // 1024**2} MiB"
+_NO_TIME = "there was no time to read it"
+_NOT_TEXT, _LINK, _NOT_A_FILE, _NOT_READ = "it is not text", "it is a link", "it is not a regular file", "not readable"
+_LEFT_OUT = f"the changes have more than {CHANGES_CHARACTERS // 1024} KiB of texts"
+
+Change = Literal["added", "changed", "removed"]
+
+
+@dataclass(frozen=True)
+class FileState:
+    """A file at one look.
+
+    Attributes:
+        size: Bytes.
+        mtime_ns: When it was changed.
+        inode: Its number.
+        text: Its content, where that is kept.
+        note: Why not.
+        is_settled: A later change would change the time.
+    """
+
+    size: int
+    mtime_ns: int
+    inode: int
+    text: Optional[str] = None
+    note: str = ""
+    is_settled: bool = True
+
+    def is_same(self, other: FileState) -> bool:
+        """Whether the content is that of the other, as far as it is known."""
+        if self.text is not None and other.text is not None:
+            return self.text == other.text
+        return (self.size, self.mtime_ns) == (other.size, other.mtime_ns)  # a restore makes files with other numbers
+
+
+@dataclass
+class Look:
+    """The files of a workspace at one time, by path.
+
+    Attributes:
+        notes: What was not looked at.
+        is_complete: Whether all files were, apart from those in skipped directories.
+        seconds: How long it took.
+    """
+
+    files: dict[str, FileState] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    is_complete: bool = True
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class FileChange:
+    """A file that was changed between two looks.
+
+    Attributes:
+        path: Its path in the sandbox.
+        change: What happened to it.
+        before, after: Its text, where there was one and it is known.
+        note: Why a text is missing.
+    """
+
+    path: str
+    change: Change
+    before: Optional[str] = None
+    after: Optional[str] = None
+    note: str = ""
+
+
+class FileChanges:
+    """Looks at the workspace of one sandbox. Its texts are not read again as long as a file is the same."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._root = layout.roots()["workspace"]
+        self._last = Look()
+
+    @property
+    def is_quick(self) -> bool:
+        """Whether a look is expected to take well under a millisecond."""
+        return 0 < self._last.seconds < _QUICK_SECONDS
+
+    def look(self) -> Look:
+        """Look at all files. Blocks, about SECONDS at most."""
+        self._last = _Walk(self._root, self._last.files).run()
+        return self._last
+
+
+class _Walk:
+    """One look."""
+
+    def __init__(self, root: str, known: dict[str, FileState]) -> None:
+        self._root = root
+        self._known = known
+        self._look = Look()
+        self._begun = time.perf_counter()
+        self._entries = 0
+        self._bytes = 0
+        self._skipped: set[str] = set()
+
+    def run(self) -> Look:
+        look = self._look
+        try:
+            fd = os.open(self._root, _DIRECTORY)
+        except OSError:
+            look.is_complete = False
+            look.notes.append(f"{WORKSPACE} could not be looked at")
+        else:
+            self._enter(fd, WORKSPACE, 0)
+        if self._skipped:
+            look.notes.append(f"not looked into: {', '.join(sorted(self._skipped))}")
+        look.seconds = time.perf_counter() - self._begun
+        return look
+
+    def _enter(self, fd: int, path: str, depth: int) -> bool:
+        """Look at a directory, and close its descriptor. False: the bounds are reached."""
+        try:
+            with os.scandir(fd) as entries:
+                for entry in entries:
+                    if not self._has_room():
+                        return False
+                    if not TEMPORARY.match(entry.name) and not self._entry(fd, entry, f"{path}/{entry.name}", depth):
+                        return False
+        except OSError:
+            self._cut(f"{_shown(path)} could not be looked into")
+        finally:
+            os.close(fd)
+        return True
+
+    def _entry(self, directory: int, entry: os.DirEntry[str], path: str, depth: int) -> bool:
+        self._entries += 1
+        try:
+            if not entry.is_dir(follow_symlinks=False):
+                self._look.files[path] = self._file(directory, entry.name, path, entry.stat(follow_symlinks=False))
+                return True
+        except OSError:
+            return True  # it was removed meanwhile
+        if entry.name in SKIPPED:
+            self._skipped.add(entry.name)
+            return True
+        if depth == DEPTH:
+            self._cut(f"not looked into: directories more than {DEPTH} deep")
+            return True
+        try:
+            below = os.open(entry.name, _DIRECTORY, dir_fd=directory)
+        except FileNotFoundError:
+            return True
+        except OSError:
+            self._cut(f"{_shown(path)} could not be looked into")
+            return True
+        return self._enter(below, path, depth + 1)
+
+    def _has_room(self) -> bool:
+        if self._entries >= ENTRIES:
+            self._cut(f"only {ENTRIES:,} entries of {WORKSPACE} were looked at")
+            return False
+        if time.perf_counter() - self._begun > SECONDS:
+            self._cut(f"{WORKSPACE} was looked at for {SECONDS * 1000:g} ms only")
+            return False
+        return True
+
+    def _cut(self, note: str) -> None:
+        self._look.is_complete = False
+        if note not in self._look.notes:
+            self._look.notes.append(note)
+
+    def _file(self, directory: int, name: str, path: str, status: os.stat_result) -> FileState:
+        known = self._known.get(path)
+        identity = (status.st_size, status.st_mtime_ns, status.st_ino)
+        if known is not None and known.is_settled and (known.size, known.mtime_ns, known.inode) == identity:
+            state = known
+        else:
+            is_settled = time.time_ns() - status.st_mtime_ns > _SETTLED_NS
+            state = FileState(*identity, is_settled=is_settled)
+            if time.perf_counter() - self._begun > SECONDS / 2:
+                return replace(state, note=_NO_TIME, is_settled=False)
+            text, note = _content(directory, name, status, TEXTS_BYTES - self._bytes)
+            state = replace(state, text=text, note=note)
+        if state.text is not None:
+            if self._bytes + state.size > TEXTS_BYTES:
+                return replace(state, text=None, note=_TOO_MUCH, is_settled=False)
+            self._bytes += state.size
+        return state
+
+
+def _content(directory: int, name: str, status: os.stat_result, room: int) -> tuple[Optional[str], str]:
+    """The text of a file, or None and why it is not kept."""
+    if stat.S_ISLNK(status.st_mode):
+        return None, _LINK
+    if not stat.S_ISREG(status.st_mode):
+        return None, _NOT_A_FILE
+    if status.st_size > TEXT_BYTES:
+        return None, _TOO_LONG
+    if status.st_size > room:
+        return None, _TOO_MUCH
+    try:
+        fd = os.open(name, _FILE, dir_fd=directory)
+    except OSError:
+        return None, _NOT_READ
+    try:
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode) or found.st_ino != status.st_ino:
+            return None, _NOT_READ
+        raw = os.read(fd, TEXT_BYTES + 1)
+    except OSError:
+        return None, _NOT_READ
+    finally:
+        os.close(fd)
+    if len(raw) > TEXT_BYTES:
+        return None, _TOO_LONG
+    try:
+        return (None, _NOT_TEXT) if b"\0" in raw else (raw.decode("utf-8"), "")
+    except UnicodeDecodeError:
+        return None, _NOT_TEXT
+
+
+def compare(before: Look, after: Look) -> tuple[list[FileChange], list[str]]:
+    """Return the changes between two looks, by path, and what is not known about them."""
+    notes = list(dict.fromkeys([*before.notes, *after.notes]))
+    changes: list[FileChange] = []
+    characters = 0
+    for change in _changes(before, after):
+        if len(changes) == CHANGES:
+            notes.append(f"more than {CHANGES} files were changed; the others are not listed")
+            break
+        texts = sum(len(text) for text in (change.before, change.after) if text is not None)
+        if characters + texts > CHANGES_CHARACTERS:
+            change = replace(change, before=None, after=None, note=_LEFT_OUT)
+        else:
+            characters += texts
+        changes.append(change)
+    return changes, notes
+
+
+def _changes(before: Look, after: Look) -> Iterator[FileChange]:
+    for path in sorted({*before.files, *after.files}):
+        old, new = before.files.get(path), after.files.get(path)
+        if old is not None and new is not None:
+            if old is not new and not old.is_same(new):
+                yield FileChange(_shown(path), "changed", old.text, new.text, new.note or old.note)
+        elif new is not None and before.is_complete:
+            yield FileChange(_shown(path), "added", None, new.text, new.note)
+        elif old is not None and after.is_complete:
+            yield FileChange(_shown(path), "removed", old.text, None, old.note)
+
+
+def _shown(path: str) -> str:
+    """A path as valid text: a name may be any bytes."""
+    return os.fsencode(path).decode("utf-8", "replace")

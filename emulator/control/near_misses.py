@@ -1,0 +1,124 @@
+"""Near misses: why the controls that were set up did not apply to a command, a prompt or a request.
+
+They are texts of a step, so that a person sees which control was meant. They are computed only where controls of the
+kind exist.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from typing import Optional
+
+from .agent_replies import AgentReply
+from .faults import Fault
+from .patterns import TextPattern, matches_glob
+from .stubs import Question, Stub
+
+#: How many are listed, and how many of the newest controls are compared.
+LISTED, COMPARED = 3, 50
+#: Characters of a text that is compared, and of one that is shown.
+CHARACTERS, SHOWN = 300, 160
+
+#: How near it is (larger is nearer), and the text.
+_Miss = tuple[float, str]
+
+
+def of_stubs(question: Question, stubs: Sequence[Stub]) -> list[str]:
+    """Why none of the stubs that apply in the sandbox has answered, the nearest first."""
+    return _nearest(_of_stub(question, stub) for stub in stubs[-COMPARED:])
+
+
+def of_replies(agent: str, prompt: str, replies: Sequence[AgentReply]) -> list[str]:
+    """Why none of an account's scripted replies was given to a prompt of an agent, the nearest first."""
+    return _nearest(_of_reply(agent, prompt, reply) for reply in replies[-COMPARED:])
+
+
+def of_faults(operation: str, method: str, path: str, sandbox: str, faults: Sequence[Fault]) -> list[str]:
+    """Why none of an account's faults for an operation was injected into a request, the nearest first."""
+    named = [fault for fault in faults if _is_about(fault, operation, path)]
+    return _nearest(_of_fault(fault, operation, method, path, sandbox) for fault in named[-COMPARED:])
+
+
+def _nearest(misses: Iterable[_Miss]) -> list[str]:
+    found = sorted(misses, key=lambda miss: -miss[0])
+    lines = [text for _nearness, text in found[:LISTED]]
+    return lines if len(found) <= LISTED else [*lines, f"and {len(found) - LISTED} more"]
+
+
+def _of_stub(question: Question, stub: Stub) -> _Miss:
+    if stub.kind == "program":
+        return _of_program(question, stub)
+    named = f"stub {stub.id}"
+    if stub.is_exhausted and stub.matches(question):
+        return 2.0, f"{named}: {_used_up(stub.used)}"
+    if stub.match is None:
+        return 0.9, f"{named}: its function did not apply to the command"
+    if stub.match.matches(question.command):
+        return 1.0, f"{named}: its function did not apply to the command"
+    return _similarity(stub.match, question.command), f"{named}: {_differs('the command', stub.match)}"
+
+
+def _of_program(question: Question, stub: Stub) -> _Miss:
+    named, arguments = f"stub {stub.id} of {stub.program}", " ".join(question.arguments)
+    if stub.program != question.program:
+        return -1.0, f"{named}: is of another program"
+    if stub.is_exhausted and stub.matches(question):
+        return 2.0, f"{named}: {_used_up(stub.used)}"
+    if stub.args is not None and not stub.args.matches(arguments):
+        return _similarity(stub.args, arguments), f"{named}: {_differs('the arguments', stub.args)}"
+    if stub.stdin is not None and not stub.stdin.matches(question.stdin or ""):
+        return 1.0, f"{named}: {_differs('the input', stub.stdin)}"
+    return 1.0, f"{named}: its function did not apply to the call"
+
+
+def _of_reply(agent: str, prompt: str, reply: AgentReply) -> _Miss:
+    named = f"reply {reply.id}"
+    if reply.agent != agent:
+        return -1.0, f"{named}: is of {_cut(reply.agent)}, not of {agent}"
+    if reply.prompt is None or reply.prompt.matches(prompt):
+        return 2.0, f"{named}: {_used_up(reply.used)}"
+    return _similarity(reply.prompt, prompt), f"{named}: {_differs('the prompt', reply.prompt)}"
+
+
+def _is_about(fault: Fault, operation: str, path: str) -> bool:
+    if fault.operation is not None:
+        return matches_glob(operation, fault.operation)
+    return fault.path is not None and matches_glob(path, fault.path)
+
+
+def _of_fault(fault: Fault, operation: str, method: str, path: str, sandbox: str) -> _Miss:
+    named = f"fault {fault.id}"
+    if fault.matches(operation, method, path, sandbox):
+        if fault.seen <= fault.after:
+            return 2.0, f"{named}: lets {fault.after} matching requests pass first; this was number {fault.seen}"
+        if fault.is_exhausted:
+            return 2.0, f"{named}: {_used_up(fault.fired + fault.pending)}"
+        return 1.5, f"{named}: its probability of {fault.probability:g} left this request out"
+    if fault.sandbox is not None and fault.sandbox != sandbox:
+        return 1.0, f"{named}: applies in sandbox {_cut(fault.sandbox)}, not in {sandbox or 'none'}"
+    if fault.method is not None and fault.method.upper() != method.upper():
+        return 0.9, f"{named}: applies to {_cut(fault.method)}, not to {method}"
+    if fault.path is not None and not matches_glob(path, fault.path):
+        return 0.5, f"{named}: the path does not match {_cut(fault.path)!r}"
+    return 0.0, f"{named}: applies to WebSockets only"
+
+
+def _used_up(times: int) -> str:
+    return f"is used up: it has applied {times} times" if times != 1 else "is used up: it has applied once"
+
+
+def _differs(what: str, pattern: TextPattern) -> str:
+    kind = "the regular expression" if pattern.regex else "the pattern"
+    return f"{what} does not match {kind} {_cut(pattern.text)!r}"
+
+
+def _similarity(pattern: Optional[TextPattern], text: str) -> float:
+    if pattern is None:
+        return 0.0
+    matcher = difflib.SequenceMatcher(None, pattern.text[:CHARACTERS], text[:CHARACTERS], autojunk=False)
+    return matcher.quick_ratio()
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"

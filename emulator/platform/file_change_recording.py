@@ -1,0 +1,96 @@
+"""Recording which files of its workspace a command, an agent or a restore has changed, for accounts that want it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Optional
+
+from ..cage.cage import Cage
+from ..control.current_account import ALL_ACCOUNTS
+from ..control.steps import Step, Steps
+from ..store import Sandbox
+from .live_sandboxes import LiveSandboxes
+from .redaction import redact_for
+
+if TYPE_CHECKING:
+    from ..cage.file_changes import FileChange, Look
+
+#: Characters of a path or a note that a step keeps.
+PATH_CHARACTERS = 4096
+
+
+class FileChangeRecording:
+    """Looks at a sandbox's workspace before and after something, and adds the difference to its step. It is off until
+    an account switches it on."""
+
+    def __init__(self, live: LiveSandboxes, steps: Steps) -> None:
+        self._live = live
+        self._steps = steps
+        self._accounts: set[str] = set()
+
+    def enable(self, account: str, enabled: bool) -> None:
+        """Switch it on or off for an account, or for all (`*`)."""
+        if enabled:
+            self._accounts.add(account)
+        elif account == ALL_ACCOUNTS:
+            self._accounts.clear()
+        else:
+            self._accounts.discard(account)
+
+    def is_on(self, account: str) -> bool:
+        """Whether it is on for an account."""
+        return account in self._accounts or ALL_ACCOUNTS in self._accounts
+
+    @asynccontextmanager
+    async def noting(self, sandbox: Sandbox, step: Step) -> AsyncIterator[None]:
+        """Add what the block changes to a step that is finished later. Nothing is added when the block raises."""
+        if not self._accounts:
+            yield
+            return
+        before = await self.look(sandbox)
+        yield
+        self.add(sandbox, step, before, await self.look(sandbox))
+
+    async def look(self, sandbox: Sandbox) -> Optional[Look]:
+        """Look at the workspace; None when it is off, or when the sandbox has no processes."""
+        cage = self._watched(sandbox)
+        if cage is None:
+            return None
+        if cage.file_changes.is_quick:
+            return cage.file_changes.look()
+        return await cage.workers.walk.run(cage.file_changes.look)
+
+    def look_now(self, sandbox: Sandbox) -> Optional[Look]:
+        """As `look`, on the event loop. Blocks for a few milliseconds."""
+        cage = self._watched(sandbox)
+        return None if cage is None else cage.file_changes.look()
+
+    def add(self, sandbox: Sandbox, step: Optional[Step], before: Optional[Look], after: Optional[Look]) -> None:
+        """Add the changes between two looks to a step."""
+        if step is None or before is None or after is None:
+            return
+        from ..cage.file_changes import compare
+
+        changes, notes = compare(before, after)
+        if changes:
+            step.detail["changes"] = [_shown(sandbox, change) for change in changes]
+        if notes:
+            step.detail["changes_note"] = redact_for(sandbox, "; ".join(notes), PATH_CHARACTERS)
+        if changes or notes:
+            self._steps.changed(step)
+
+    def _watched(self, sandbox: Sandbox) -> Optional[Cage]:
+        if not self._accounts or not self.is_on(sandbox.account_id):
+            return None
+        cage = self._live.of(sandbox).cage
+        return cage if cage is not None and cage.alive else None
+
+
+def _shown(sandbox: Sandbox, change: FileChange) -> dict[str, Any]:
+    """A change as a step shows it, redacted."""
+    shown = {"path": redact_for(sandbox, change.path, PATH_CHARACTERS), "change": change.change}
+    for name, text in (("before", change.before), ("after", change.after)):
+        if text is not None:
+            shown[name] = redact_for(sandbox, text, len(text), mark=False)
+    return {**shown, "note": change.note} if change.note else shown

@@ -1,0 +1,93 @@
+"""A response of server-sent events, one for each step that is added or changed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import asdict
+from typing import Optional
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from ...control.step_reader import StepReader
+from ...control.steps import Step
+from ..fault_injection.connection import TRANSPORT, until_disconnected
+
+#: Seconds without a step after which a stream sends a comment, so that both ends see a lost connection.
+HEARTBEAT_SECONDS = 15.0
+#: Seconds that a client has for what is left, when the emulator stops or the account is deleted.
+LAST_SECONDS = 0.5
+#: Milliseconds after which a client of `EventSource` comes back when it has lost the connection.
+RETRY_MILLISECONDS = 500
+
+
+class StepStream(Response):
+    """The events of a reader, each with the step as JSON and its revision as the id.
+
+    Args:
+        reader: What is sent.
+        wait: Seconds without a new step after which it ends; None: it ends when the reader has.
+    """
+
+    media_type = "text/event-stream"
+
+    def __init__(self, reader: StepReader, wait: Optional[float]) -> None:
+        super().__init__(headers={"Cache-Control": "no-store"})
+        del self.headers["content-length"]
+        self._reader = reader
+        self._wait = wait
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        if scope["method"] == "HEAD":
+            await send({"type": "http.response.body"})
+            return
+        with self._reader.listening():
+            sending = asyncio.ensure_future(self._send(send))
+            gone = asyncio.ensure_future(until_disconnected(receive))
+            ended = asyncio.ensure_future(self._ended())
+            try:
+                await asyncio.wait({sending, gone, ended}, return_when=asyncio.FIRST_COMPLETED)
+                if not sending.done() and not gone.done():
+                    await asyncio.wait({sending, gone}, timeout=LAST_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+                if not sending.done() and not gone.done() and scope.get(TRANSPORT) is not None:
+                    scope[TRANSPORT].abort()  # it does not read, and the rest would be waited for
+            finally:
+                for task in (sending, gone, ended):
+                    task.cancel()
+                results = await asyncio.gather(sending, gone, ended, return_exceptions=True)
+            if isinstance(results[0], Exception):
+                raise results[0]
+
+    async def _send(self, send: Send) -> None:
+        await _send_piece(send, f"retry: {RETRY_MILLISECONDS}\n\n".encode())
+        loop = asyncio.get_running_loop()
+        newest = loop.time()
+        while True:
+            step = self._reader.take()
+            if step is not None:
+                await _send_piece(send, _event(step))
+                newest = loop.time()
+            elif self._reader.has_ended:
+                break
+            else:
+                rest = None if self._wait is None else max(0.0, newest + self._wait - loop.time())
+                seconds = HEARTBEAT_SECONDS if rest is None else min(rest, HEARTBEAT_SECONDS)
+                if await self._reader.wait(seconds):
+                    continue
+                if rest is not None and rest <= HEARTBEAT_SECONDS:
+                    break
+                await _send_piece(send, b": nothing new\n\n")
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _ended(self) -> None:
+        await self._reader.ended.wait()
+
+
+async def _send_piece(send: Send, piece: bytes) -> None:
+    await send({"type": "http.response.body", "body": piece, "more_body": True})
+
+
+def _event(step: Step) -> bytes:
+    return f"id: {step.revision}\ndata: {json.dumps(asdict(step), ensure_ascii=False)}\n\n".encode("utf-8", "replace")
