@@ -60,7 +60,7 @@ def perform(settings: Settings, call: Call[T], deadline: Optional[float] = None)
     Args:
         deadline: a moment of `_timing.now` after which no retry may begin.
     """
-    observed = _observation.begin(settings, call.path)
+    observed = _observation.begin(settings, call.path, call.body)
     if observed is None:
         return (yield from _attempts(settings, call, deadline, _observation.headers()))
     try:

@@ -14,6 +14,9 @@ _INSTALLED = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}"
 #: Files of the user, and whether a file is one of a library, by the names of the files: a stack has the same few.
 _kinds: dict[str, str] = {}
 
+#: Files of this package that only pass a call on.
+_PASSING = ("_tracebacks.py", "_arguments.py", "_closing.py")
+
 #: A file and the number of a line in it.
 Place = tuple[str, int]
 
@@ -34,7 +37,7 @@ def user_line(preferred: Optional[str] = None) -> tuple[Optional[Place], Optiona
         code = frame.f_code
         kind = _kind(frame, code.co_filename)
         if kind is _OURS:
-            if nearest is None and not code.co_filename.endswith("_tracebacks.py"):
+            if nearest is None and not _passes_on(frame, code):
                 called = code
         elif kind is _USERS:
             if code.co_filename == preferred:
@@ -45,6 +48,11 @@ def user_line(preferred: Optional[str] = None) -> tuple[Optional[Place], Optiona
                     break
         frame = frame.f_back
     return nearest, called
+
+
+def _passes_on(frame: FrameType, code: CodeType) -> bool:
+    module = str(frame.f_globals.get("__name__"))
+    return code.co_filename.endswith(_PASSING) or module.startswith(("caged.emulator", "caged.pytest_plugin"))
 
 
 def _kind(frame: FrameType, path: str) -> str:

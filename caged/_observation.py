@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Optional, Protocol
+from typing import TYPE_CHECKING, Any, Optional, Protocol
 
 if TYPE_CHECKING:
     from ._settings import Settings
@@ -32,8 +32,14 @@ class ObservedCall(Protocol):
 class Observer(Protocol):
     """Sees the calls of all clients of this process."""
 
-    def begin(self, settings: Settings, path: str) -> Optional[ObservedCall]:
-        """Observe a call that begins; None for one of no interest. `path`: below ``/v1``."""
+    def begin(self, settings: Settings, path: str, body: Optional[Mapping[str, Any]]) -> Optional[ObservedCall]:
+        """Observe a call that begins; None for one of no interest.
+
+        Args:
+            settings: Those of the client.
+            path: Below ``/v1``.
+            body: What is sent as JSON; None for nothing.
+        """
 
 
 _observer: Optional[Observer] = None
@@ -49,11 +55,11 @@ def install(observer: Optional[Observer]) -> Optional[Observer]:
     return before
 
 
-def begin(settings: Settings, path: str) -> Optional[ObservedCall]:
+def begin(settings: Settings, path: str, body: Optional[Mapping[str, Any]] = None) -> Optional[ObservedCall]:
     """Observe a call that begins, unless it is a part of one that is observed already."""
     if _observer is None or _current.get() is not None:
         return None
-    return _observer.begin(settings, path)
+    return _observer.begin(settings, path, body)
 
 
 def headers() -> Mapping[str, str]:

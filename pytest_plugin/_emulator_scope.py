@@ -14,6 +14,8 @@ from ._policy import POLICY
 from ._scopes import active, has_failed, keeps_sandboxes, report_leaks, report_unused, reports_leaks
 
 if TYPE_CHECKING:
+    from caged.emulator.trace.file import UnusedControl
+
     from ._accounts import EmulatorAccount
     from ._emulator_source import AnyEmulator
 
@@ -122,9 +124,26 @@ class EmulatorScope:
         except EmulatorError:
             pass
 
-    def sections(self) -> list[tuple[str, str]]:
-        """Sections of the report of a failed test: exceptions of its functions, requests, logs."""
-        return callback_sections(self._with_functions()) + _report.of_account(self.account)
+    def describe_unused(self) -> list[UnusedControl]:
+        """The controls of `unused`, each with the line that added it and with what came nearest to it.
+
+        Raises:
+            EmulatorError: The emulator was stopped.
+        """
+        emulator = self.account.emulator
+        found = self.account.describe_unused()
+        for id in [one for one in emulator._link.usage.created_accounts if one not in self._earlier]:
+            if id != self.account.id:
+                found += emulator.for_account(id).describe_unused()
+        return found + (emulator.describe_unused() if self._touched_emulator() else [])
+
+    def callback_sections(self) -> list[tuple[str, str]]:
+        """Sections of the report of a failed test: exceptions of its functions."""
+        return callback_sections(self._with_functions())
+
+    def sections(self, style: str) -> list[tuple[str, str]]:
+        """Sections of the report of a failed test besides its timeline. `style`: `short` or `full`."""
+        return _report.of_account(self.account, style == "full")
 
     def left_open(self) -> list[str]:
         """The sandboxes, snapshots and sockets that the test left open, one line each."""
@@ -139,8 +158,12 @@ class EmulatorScope:
 def on_emulator(item: pytest.Item, emulator: AnyEmulator) -> Iterator[EmulatorScope]:
     """Create the account of a test, and delete it with everything in it at the end."""
     from ._accounts import EmulatorAccount
+    from ._hooks import traces_of
 
     scope = EmulatorScope(EmulatorAccount(emulator, emulator.create_account(name=item.name)))
+    traces = traces_of(item.config)
+    if traces is not None:
+        traces.name_account(scope.account.id, item.name)
     leaks: list[str] = []
     unused: list[str] = []
     try:

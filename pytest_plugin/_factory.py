@@ -60,6 +60,7 @@ class CagedFactory:
         from caged.emulator import EmulatorError
 
         from ._accounts import EmulatorAccount
+        from ._hooks import traces_of
         from ._scopes import report_unused
 
         config, emulator = self._session.config, self._emulator
@@ -67,6 +68,9 @@ class CagedFactory:
         failed = self._session.testsfailed
         account = EmulatorAccount(emulator, emulator.create_account(name))
         emulator._link.usage.created_accounts.pop(account.id, None)  # this block deletes it
+        traces = traces_of(config)
+        if traces is not None:
+            traces.name_account(account.id, name)
         unused: list[str] = []
         raised: Optional[CallbackError] = None
         try:

@@ -65,7 +65,7 @@ def _recorded_httpx() -> Iterator[None]:
         try:
             response = send(self, request, **options)
         except httpx.HTTPError as error:
-            _unanswered(creations, request, token, error)
+            _unanswered(creations, request, token, error, began)
             raise
         _answered(creations, request, response, began)
         if creations.concerns(request):
@@ -82,7 +82,7 @@ def _recorded_httpx() -> Iterator[None]:
         try:
             response = await async_send(self, request, **options)
         except httpx.HTTPError as error:
-            _unanswered(creations, request, token, error)
+            _unanswered(creations, request, token, error, began)
             raise
         _answered(creations, request, response, began)
         if creations.concerns(request):
@@ -127,13 +127,17 @@ def _ask(request: httpx.Request, send: Callable[..., httpx.Response]) -> httpx.R
         return send(client, request)
 
 
-def _unanswered(creations: Creations, request: httpx.Request, token: str, error: httpx.HTTPError) -> None:
+def _unanswered(
+    creations: Creations, request: httpx.Request, token: str, error: httpx.HTTPError, began: float
+) -> None:
+    creations.seen(request.method, request.url.path, 0, type(error).__name__, began)
     if isinstance(error, _NEVER_SENT):
         creations.never_sent(token)
     creations.last.append(f"{request.method} {request.url.path} -> {type(error).__name__}")
 
 
 def _answered(creations: Creations, request: httpx.Request, response: httpx.Response, began: float) -> None:
+    creations.seen(request.method, request.url.path, response.status_code, "", began)
     milliseconds = (time.perf_counter() - began) * 1000
     shown = f"{request.method} {request.url.path} -> {response.status_code} ({milliseconds:.0f} ms)"
     creations.last.append(shown)

@@ -29,8 +29,11 @@ class Scope(Protocol):
     def claim(self, client: object) -> None:
         """In live runs: what the client creates belongs to this scope."""
 
-    def sections(self) -> list[tuple[str, str]]:
-        """Sections of the report of a failed test."""
+    def callback_sections(self) -> list[tuple[str, str]]:
+        """Sections of the report of a failed test: exceptions of its functions."""
+
+    def sections(self, style: str) -> list[tuple[str, str]]:
+        """Sections of the report of a failed test besides its timeline. `style`: `short` or `full`."""
 
     def left_open(self) -> list[str]:
         """What the test left open, one line each."""

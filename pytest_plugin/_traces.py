@@ -1,0 +1,322 @@
+"""The trace of each test that uses the fixtures: gathered while the test runs, written once it is over."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Optional
+
+import pytest
+
+from caged._observation import install
+from caged._version import __version__
+from caged.emulator import EmulatorError
+from caged.emulator.control.clock import rfc3339
+from caged.emulator.control.steps import Step
+from caged.emulator.trace.file import Trace, TraceHeader, UnusedControl
+
+from . import _summary, _trace_files
+from ._calls import CallLog
+from ._emulator_scope import EmulatorScope
+from ._kept_sandboxes import KEPT
+from ._policy import POLICY
+from ._scopes import SCOPE
+from ._target import TARGET
+from ._trace_steps import Phase, StepSource, assemble, shown_path, source_of
+
+if TYPE_CHECKING:
+    from caged._observation import Observer
+
+    from ._emulator_source import AnyEmulator
+
+#: Lines of the emulator's log, or of a live sandbox's, in a trace.
+LOG_LINES = 100
+#: Characters of the text of a failure.
+ERROR_CHARACTERS = 64 * 1024
+#: The name of the property in JUnit XML.
+PROPERTY = "caged_trace"
+#: Fixtures of which one makes a test one of ours, besides a scope of its own.
+_FIXTURES = {"_caged_scope", "caged_factory", "_caged_running"}
+_PHASES = ("setup", "call", "teardown")
+
+
+class TestTrace:
+    """What is known of a test so far."""
+
+    __test__ = False  # no test, in spite of its name
+
+    def __init__(self, item: pytest.Item, began: float) -> None:
+        self.item = item
+        self.attempt = int(getattr(item, "execution_count", 1))
+        self.began = began
+        self.phases: list[Phase] = []
+        self.page: Optional[Path] = None
+        self.problem = ""
+        self.header = TraceHeader(title=item.nodeid, wall=rfc3339(began), version=__version__, outcome="passed")
+
+        self._is_ours = not _FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
+
+    @property
+    def has_failed(self) -> bool:
+        return self.header.outcome in ("failed", "error")
+
+    def is_ours(self) -> bool:
+        """Whether the test uses the fixtures, also those that it requests while it runs."""
+        self._is_ours = self._is_ours or SCOPE in self.item.stash
+        return self._is_ours
+
+
+class Traces:
+    """Gathers and writes the traces of a run."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._root = str(config.rootpath)
+        self.calls = CallLog()
+        self._source: Optional[StepSource] = None
+        self._current: Optional[TestTrace] = None
+        #: The test that is set up, and since when.
+        self._starting: Optional[tuple[pytest.Item, float]] = None
+        self._trace = config.stash[POLICY].trace
+        if self._trace != "off":
+            target = config.stash[TARGET]
+            if target.live:
+                self.calls.observe(target.base_url, False)
+            before = install(self.calls)
+            config.add_cleanup(lambda: _uninstall(before))
+
+    def add_emulator(self, emulator: AnyEmulator) -> None:
+        """Record what happens on an emulator."""
+        if self._source is not None:
+            self._source.close()
+        self._source = StepSource(emulator, fetch=self._trace != "off")
+        self.calls.observe(emulator.base_url, True)
+
+    def name_account(self, id: str, name: str) -> None:
+        """Note the name of an account that a fixture has made."""
+        if self._source is not None:
+            self._source.names[id] = name
+
+    def starts(self, item: pytest.Item) -> None:
+        """Note that a test is set up."""
+        self.calls.test_file = str(getattr(item, "path", "")) or None
+        self._starting, self._current = (item, time.time()), None
+
+    # --- the phases of a test
+
+    def reported(self, item: pytest.Item, report: pytest.TestReport, call: pytest.CallInfo[None]) -> Optional[Trace]:
+        """Note how a phase of a test ended.
+
+        Returns:
+            The trace so far, where the phase has failed.
+        """
+        if report.when == "setup" or self._current is None or self._current.item is not item:
+            self._current = TestTrace(item, call.start)
+        current = self._current
+        current.phases.append(Phase(report.when or "", report.outcome, call.start, call.duration))
+        if not current.is_ours():
+            return None
+        if report.failed:
+            self._note_failure(current, report, call)
+        elif report.skipped and not current.has_failed:
+            current.header.outcome = "skipped"
+        if report.failed or (report.when == "call" and self._trace == "on"):
+            self._gather(current)
+        if not report.failed:
+            return None
+        if self._trace != "off":
+            self._reserve(current)
+            self._link(current, report)
+        return self._build(current)
+
+    def page(self, item: pytest.Item) -> Optional[str]:
+        """The file of the trace of the test that runs, as reports show it; None where there will be none."""
+        current = self._current
+        return _summary.shown(str(current.page), self._config) if current is not None and current.page else None
+
+    def finished(self, item: pytest.Item) -> None:
+        """Write the trace of a test that is over, if it is to be kept, and forget what was gathered."""
+        current, self._current = self._current, None
+        if current is not None and current.item is item and current.is_ours():
+            if self._trace == "on" or (self._trace == "retain-on-failure" and current.has_failed):
+                self._reserve(current)
+                self._write(current)
+        self.calls.clear()
+        if self._source is not None:
+            self._source.clear()
+
+    def interrupted(self) -> None:
+        """Write the trace of the test that was interrupted by the keyboard, or by `pytest.exit`."""
+        current, self._current = self._current, None
+        if self._trace == "off":
+            return
+        if current is None and self._starting is not None:
+            current = TestTrace(*self._starting)  # in its setup
+        if current is None or not current.is_ours():
+            return
+        phase = _PHASES[min(len(current.phases), 2)]
+        began = max([current.began, *(one.began + one.duration for one in current.phases)])
+        current.phases.append(Phase(phase, "running", began, 0.0))
+        header = current.header
+        header.outcome, header.phase, header.error_summary = "unknown", phase, "KeyboardInterrupt"
+        header.notes.append("The run was interrupted during this test.")
+        self._gather(current)
+        self._reserve(current)
+        self._write(current)
+
+    # --- parts of a trace
+
+    def _note_failure(self, current: TestTrace, report: pytest.TestReport, call: pytest.CallInfo[None]) -> None:
+        """Note the text and the line of a failure; of the first one, where several phases fail."""
+        header, redacted = current.header, self.calls.redacted
+        summary = redacted(_first_line(call))
+        if current.has_failed:
+            header.notes.append(f"The {report.when} failed as well: {summary}")
+            return
+        header.outcome = "failed" if report.when == "call" else "error"
+        header.phase = report.when or ""
+        header.error = redacted(report.longreprtext)[:ERROR_CHARACTERS]
+        header.error_summary = summary
+        line = _failing_line(current.item, call)
+        if line is not None:
+            header.error_source = source_of(*line, self._root, redacted)
+
+    def _gather(self, current: TestTrace) -> None:
+        """Note what is known only while the test's account exists."""
+        scope, header, redacted = current.item.stash.get(SCOPE, None), current.header, self.calls.redacted
+        if scope is None:
+            return
+        if not isinstance(scope, EmulatorScope):
+            header.target = "live"
+            with self.calls.paused():
+                logs = scope.logs()
+            header.log = [redacted(f"{id}: {line}") for id, lines in logs.items() for line in lines]
+            return
+        try:
+            header.isolation = scope.account.emulator.isolation
+            header.log = [redacted(line) for line in scope.account.log_tail(LOG_LINES)]
+            header.unused = [self._shown(one) for one in scope.describe_unused()]
+        except EmulatorError:  # the test stopped it
+            pass
+
+    def _shown(self, control: UnusedControl) -> UnusedControl:
+        redacted = self.calls.redacted
+        path, _colon, line = control.source.rpartition(":")
+        return UnusedControl(
+            control.id,
+            redacted(control.described),
+            f"{shown_path(path, self._root)}:{line}" if path else "",
+            [redacted(one) for one in control.nearest],
+        )
+
+    def _build(self, current: TestTrace) -> Trace:
+        header, source = current.header, self._source
+        steps = [] if source is None else source.steps(current.began)
+        every, clock = assemble(header.title, self._root, steps, current.phases, self.calls)
+        end = max([time.time() if one.outcome == "running" else one.began + one.duration for one in current.phases])
+        accounts = {step.account for step in steps}
+        names = {} if source is None else source.names
+        return Trace(
+            replace(
+                header,
+                start=round(current.began + clock, 6),
+                duration_ms=round((end - current.began) * 1000, 3),
+                accounts={id: self.calls.redacted(name) for id, name in names.items() if id in accounts},
+                cost_usd=round(sum(map(_cost, steps)), 6),
+                kept=dict(current.item.stash.get(KEPT, {})),
+                notes=[*header.notes, *self._notes()],
+            ),
+            every,
+        )
+
+    def _notes(self) -> list[str]:
+        dropped = self.calls.dropped
+        return [f"{dropped} further calls were not recorded."] if dropped else []
+
+    # --- files
+
+    def _reserve(self, current: TestTrace) -> None:
+        """Make the file, so that reports can name it. A failure to do so is reported at the end of the run."""
+        if current.page is not None or current.problem:
+            return
+        try:
+            current.page = _trace_files.reserve(self._config, current.item.nodeid, current.attempt)
+            current.problem = "" if current.page is not None else "pytest has no cache directory"
+        except Exception as error:
+            self._fail(current, error)
+
+    def _write(self, current: TestTrace) -> None:
+        if current.page is None:
+            return
+        try:
+            _trace_files.write(self._build(current), current.page)
+        except Exception as error:
+            # Whatever goes wrong here is no failure of the test.
+            self._fail(current, error)
+            return
+        header = current.header
+        _summary.add_trace(self._config, header.title, header.error_summary, str(current.page), header.outcome)
+
+    def _fail(self, current: TestTrace, error: Exception) -> None:
+        current.page, current.problem = None, str(error) or type(error).__name__
+        text = f"its trace could not be written: {type(error).__name__}: {error}"
+        _summary.add(self._config, _summary.NOTES, current.item.nodeid, [text])
+
+    def _link(self, current: TestTrace, report: pytest.TestReport) -> None:
+        """Name the file in the report: as a property in JUnit XML, as a link where pytest-html is used."""
+        if current.page is None:
+            return
+        config, page = self._config, current.page
+        value = (PROPERTY, _relative(page, config.getoption("xmlpath", default=None), config))
+        for properties in (current.item.user_properties, report.user_properties):
+            properties[:] = [one for one in properties if one[0] != PROPERTY] + [value]
+        if config.pluginmanager.hasplugin("html"):
+            with contextlib.suppress(Exception):
+                import pytest_html.extras
+
+                target = _relative(page, config.getoption("htmlpath", default=None), config)
+                extras: list[Any] = getattr(report, "extras", [])
+                setattr(report, "extras", [*extras, pytest_html.extras.url(target, name="caged trace")])  # noqa: B010
+
+
+def _uninstall(before: Optional[Observer]) -> None:
+    install(before)
+
+
+def _relative(page: Path, report: Optional[str], config: pytest.Config) -> str:
+    """The path of a trace as the report in a file names it: relative to that file."""
+    directory = config.invocation_params.dir
+    if report:
+        directory = (directory / os.path.expanduser(os.path.expandvars(report))).parent
+    try:
+        return Path(os.path.relpath(page, directory)).as_posix()
+    except ValueError:  # another drive
+        return page.as_posix()
+
+
+def _first_line(call: pytest.CallInfo[None]) -> str:
+    text = call.excinfo.exconly().strip() if call.excinfo is not None else ""
+    return text.split("\n", 1)[0]
+
+
+def _failing_line(item: pytest.Item, call: pytest.CallInfo[None]) -> Optional[tuple[str, int]]:
+    """The line of the test's file at which it failed."""
+    path = str(getattr(item, "path", ""))
+    entries = call.excinfo.traceback if call.excinfo is not None else []
+    lines = [entry.lineno + 1 for entry in entries if str(entry.path) == path]
+    return (path, lines[-1]) if lines else None
+
+
+def _cost(step: Step) -> float:
+    """What a step has cost: that of a prompt, or what `spend` added."""
+    detail = step.detail
+    cost: Any = 0
+    if step.kind == "prompt":
+        cost = detail.get("cost_usd")
+    elif step.kind == "control" and step.status == "ok" and str(detail.get("path", "")).endswith("/spend"):
+        body = detail.get("body")
+        cost = body.get("usd") if isinstance(body, dict) else 0
+    return float(cost) if isinstance(cost, (int, float)) else 0.0
