@@ -60,8 +60,8 @@ class CagedFactory:
         from caged.emulator import EmulatorError
 
         from ._accounts import EmulatorAccount
-        from ._hooks import traces_of
         from ._scopes import report_unused
+        from ._traces import traces_of
 
         config, emulator = self._session.config, self._emulator
         assert emulator is not None

@@ -128,9 +128,3 @@ def register(request: pytest.FixtureRequest, emulator: Optional[AnyEmulator] = N
         if hooks.traces is not None:
             hooks.traces.add_emulator(emulator)
     return hooks
-
-
-def traces_of(config: pytest.Config) -> Optional[Traces]:
-    """The traces of the run, once a fixture was used."""
-    hooks: Optional[Hooks] = config.pluginmanager.get_plugin(_NAME)
-    return None if hooks is None else hooks.traces

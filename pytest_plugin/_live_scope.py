@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Optional
 import pytest
 
 from . import _kept_sandboxes, _report, _summary
-from ._scopes import active, keeps_sandboxes, report_leaks, reports_leaks
+from ._scopes import Facts, active, keeps_sandboxes, report_leaks, reports_leaks
 from ._target import TARGET
 
 if TYPE_CHECKING:
@@ -32,8 +32,12 @@ class LiveScope:
         self.creations.clients.add(client._session._http)
 
     def callback_sections(self) -> list[tuple[str, str]]:
-        """None: there are no functions of the test in a live run."""
+        """None: a live run calls no functions of the test."""
         return []
+
+    def facts(self, log_lines: int) -> Facts:
+        """What the trace of a failed test says of it: the logs that the API returns."""
+        return Facts("live", log=[f"{id}: {line}" for id, lines in self.logs().items() for line in lines])
 
     def logs(self) -> dict[str, list[str]]:
         """The logs of the test's newest sandboxes, by their ids, requested once: when a phase has failed."""
@@ -86,8 +90,8 @@ def new_creations(config: pytest.Config, of_test: bool = True) -> Creations:
             "or run against the emulator with --caged-target=emulator"
         )
     from ._creations import Creations
-    from ._hooks import traces_of
     from ._ledger import open_ledger
+    from ._traces import traces_of
 
     ledger = open_ledger(config, target.api_key)
     creations = Creations(target.base_url, target.api_key, target.run, ledger, of_test)

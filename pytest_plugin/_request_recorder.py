@@ -127,9 +127,7 @@ def _ask(request: httpx.Request, send: Callable[..., httpx.Response]) -> httpx.R
         return send(client, request)
 
 
-def _unanswered(
-    creations: Creations, request: httpx.Request, token: str, error: httpx.HTTPError, began: float
-) -> None:
+def _unanswered(creations: Creations, request: httpx.Request, token: str, error: httpx.HTTPError, began: float) -> None:
     creations.seen(request.method, request.url.path, 0, type(error).__name__, began)
     if isinstance(error, _NEVER_SENT):
         creations.never_sent(token)

@@ -19,6 +19,7 @@ _ENTRIES = pytest.StashKey[list[tuple[str, str, list[str]]]]()
 TRACES = pytest.StashKey[list["TraceEntry"]]()
 _LEVELS_OUTPUT, _ENTRIES_OUTPUT, _TRACES_OUTPUT = "caged_isolation", "caged_entries", "caged_traces"
 
+
 class TraceEntry(NamedTuple):
     """A trace that was written.
 

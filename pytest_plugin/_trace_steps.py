@@ -73,9 +73,9 @@ class StepSource:
         """Keep the steps of an account that is about to be deleted."""
         link = self._emulator._link
         if link.is_local:
-            # The list itself, which the emulator drops: nothing is copied for a test that passes.
-            log = link.local("the steps of a test").steps.of(account)
-            self._deleted[account] = lambda: [replace(step, detail=dict(step.detail)) for step in log]
+            # The steps themselves, which the emulator drops: nothing is copied for a test that passes.
+            kept = list(link.local("the steps of a test").steps.of(account))
+            self._deleted[account] = lambda: [replace(step, detail=dict(step.detail)) for step in kept]
             return
         steps: list[Step] = []
         try:

@@ -13,14 +13,13 @@ import pytest
 
 from caged._observation import install
 from caged._version import __version__
-from caged.emulator import EmulatorError
 from caged.emulator.control.clock import rfc3339
 from caged.emulator.control.steps import Step
 from caged.emulator.trace.file import Trace, TraceHeader, UnusedControl
+from caged.emulator.trace.outline import describe
 
 from . import _summary, _trace_files
 from ._calls import CallLog
-from ._emulator_scope import EmulatorScope
 from ._kept_sandboxes import KEPT
 from ._policy import POLICY
 from ._scopes import SCOPE
@@ -41,6 +40,7 @@ PROPERTY = "caged_trace"
 #: Fixtures of which one makes a test one of ours, besides a scope of its own.
 _FIXTURES = {"_caged_scope", "caged_factory", "_caged_running"}
 _PHASES = ("setup", "call", "teardown")
+_TRACES: pytest.StashKey[Traces] = pytest.StashKey()
 
 
 class TestTrace:
@@ -73,6 +73,7 @@ class Traces:
     """Gathers and writes the traces of a run."""
 
     def __init__(self, config: pytest.Config) -> None:
+        config.stash[_TRACES] = self
         self._config = config
         self._root = str(config.rootpath)
         self.calls = CallLog()
@@ -140,13 +141,15 @@ class Traces:
     def finished(self, item: pytest.Item) -> None:
         """Write the trace of a test that is over, if it is to be kept, and forget what was gathered."""
         current, self._current = self._current, None
-        if current is not None and current.item is item and current.is_ours():
-            if self._trace == "on" or (self._trace == "retain-on-failure" and current.has_failed):
-                self._reserve(current)
-                self._write(current)
+        if current is not None and current.item is item and current.is_ours() and self._keeps(current):
+            self._reserve(current)
+            self._write(current)
         self.calls.clear()
         if self._source is not None:
             self._source.clear()
+
+    def _keeps(self, current: TestTrace) -> bool:
+        return self._trace == "on" or (self._trace == "retain-on-failure" and current.has_failed)
 
     def interrupted(self) -> None:
         """Write the trace of the test that was interrupted by the keyboard, or by `pytest.exit`."""
@@ -189,18 +192,11 @@ class Traces:
         scope, header, redacted = current.item.stash.get(SCOPE, None), current.header, self.calls.redacted
         if scope is None:
             return
-        if not isinstance(scope, EmulatorScope):
-            header.target = "live"
-            with self.calls.paused():
-                logs = scope.logs()
-            header.log = [redacted(f"{id}: {line}") for id, lines in logs.items() for line in lines]
-            return
-        try:
-            header.isolation = scope.account.emulator.isolation
-            header.log = [redacted(line) for line in scope.account.log_tail(LOG_LINES)]
-            header.unused = [self._shown(one) for one in scope.describe_unused()]
-        except EmulatorError:  # the test stopped it
-            pass
+        with self.calls.paused():
+            found = scope.facts(LOG_LINES)
+        header.target, header.isolation = found.target, found.isolation
+        header.log = [redacted(line) for line in found.log]
+        header.unused = [self._shown(one) for one in found.unused]
 
     def _shown(self, control: UnusedControl) -> UnusedControl:
         redacted = self.calls.redacted
@@ -226,6 +222,7 @@ class Traces:
                 duration_ms=round((end - current.began) * 1000, 3),
                 accounts={id: self.calls.redacted(name) for id, name in names.items() if id in accounts},
                 cost_usd=round(sum(map(_cost, steps)), 6),
+                unused=[_described(one, steps) for one in header.unused],
                 kept=dict(current.item.stash.get(KEPT, {})),
                 notes=[*header.notes, *self._notes()],
             ),
@@ -282,6 +279,11 @@ class Traces:
                 setattr(report, "extras", [*extras, pytest_html.extras.url(target, name="caged trace")])  # noqa: B010
 
 
+def traces_of(config: pytest.Config) -> Optional[Traces]:
+    """The traces of the run, once a fixture was used; None where neither a trace nor a report is wanted."""
+    return config.stash.get(_TRACES, None)
+
+
 def _uninstall(before: Optional[Observer]) -> None:
     install(before)
 
@@ -308,6 +310,12 @@ def _failing_line(item: pytest.Item, call: pytest.CallInfo[None]) -> Optional[tu
     entries = call.excinfo.traceback if call.excinfo is not None else []
     lines = [entry.lineno + 1 for entry in entries if str(entry.path) == path]
     return (path, lines[-1]) if lines else None
+
+
+def _described(control: UnusedControl, steps: list[Step]) -> UnusedControl:
+    """A control in the words of the step that added it, where the trace has that."""
+    added = next((step for step in steps if step.kind == "control" and control.id in step.controls), None)
+    return control if added is None else replace(control, described=describe(control.id, added))
 
 
 def _cost(step: Step) -> float:
