@@ -7,7 +7,7 @@ from typing import Any, Optional
 
 from ..control.steps import Step
 from .file import Trace
-from .text import one_line
+from .text import one_line, plain
 
 #: Characters of the description of a control.
 DESCRIPTION_CHARACTERS = 120
@@ -181,3 +181,15 @@ def mappings_of(step: Step, name: str) -> list[dict[str, Any]]:
     """The mappings in a list of a step's detail."""
     value = step.detail.get(name)
     return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+
+
+def diff(change: dict[str, Any]) -> list[str]:
+    """The unified diff of a change; empty where its texts are not known."""
+    import difflib  # not needed by most
+
+    before, after = change.get("before"), change.get("after")
+    if not isinstance(before, str) and not isinstance(after, str):
+        return []
+    old = plain(before).splitlines() if isinstance(before, str) else []
+    new = plain(after).splitlines() if isinstance(after, str) else []
+    return list(difflib.unified_diff(old, new, n=2, lineterm=""))[2:]

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any
 
 from .file import Trace
-from .outline import Outline, mappings_of, text_of
+from .outline import Outline, diff, mappings_of, text_of
 from .text import counted, duration, middle_cut, money, one_line, plain, shortened, source_lines
 from .timeline import NEAREST, output_lines, result, timeline, title
 
@@ -105,18 +104,6 @@ def _file_blocks(outline: Outline) -> Iterator[str]:
             yield _fenced("\n".join(lines[:DIFF_LINES] + more), "diff")
     if len(changes) > DIFFS:
         yield f"{len(changes) - DIFFS} more changes are in the trace."
-
-
-def diff(change: dict[str, Any]) -> list[str]:
-    """The unified diff of a change; empty where its texts are not known."""
-    import difflib  # not needed by most
-
-    before, after = change.get("before"), change.get("after")
-    if not isinstance(before, str) and not isinstance(after, str):
-        return []
-    old = plain(before).splitlines() if isinstance(before, str) else []
-    new = plain(after).splitlines() if isinstance(after, str) else []
-    return list(difflib.unified_diff(old, new, n=2, lineterm=""))[2:]
 
 
 def _code(text: str) -> str:

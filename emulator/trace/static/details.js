@@ -1,0 +1,318 @@
+// The details of a step, in tabs. A tab also shows what belongs to the step: the call and the request above it, and
+// the commands, files and prompts below it.
+
+import { hunks } from "./diff.js";
+import { h, spoken } from "./dom.js";
+import { counted, duration, isApplied, listOf, money, offset, result, textOf } from "./format.js";
+import { kindIcon, markIcon } from "./icons.js";
+import { noun } from "./format.js";
+import { OutputView } from "./output.js";
+
+/** Steps below a step that its tabs look at. */
+const MOST_BELOW = 2000;
+/** Lines of a diff, and changes, that are shown at once. */
+const MOST_DIFF_LINES = 2000;
+const MOST_CHANGES = 100;
+
+/** The details of one step of a tree in `root`. It calls `onSelect(step)` for a link to another step. */
+export class StepDetails {
+  constructor(root, tree, { onSelect = () => {}, log = [], unused = [] } = {}) {
+    this._tree = tree;
+    this._onSelect = onSelect;
+    this._log = log;
+    this._unused = unused;
+    this._wanted = null;
+    this._root = root;
+    this._heading = h("div", { class: "heading" });
+    this._tabs = h("div", { class: "tabs", role: "tablist", "aria-label": "Details of the step", onkeydown: (event) => this._key(event) });
+    this._panel = h("div", { class: "panel", id: "details-panel", role: "tabpanel", tabindex: "0" });
+    root.append(this._heading, this._tabs, this._panel);
+  }
+
+  /** Show a step. */
+  show(step) {
+    this._step = step;
+    this._views = viewsOf(this._tree, step, this._log, (other) => this._link(other));
+    const names = this._views.map((view) => view.name);
+    this._open = names.includes(this._wanted) ? this._wanted : usual(step, names);
+    this._heading.replaceChildren(...this._headline(step));
+    this._tabs.replaceChildren(...this._views.map((view) => this._tab(view)));
+    this._fill();
+  }
+
+  _headline(step) {
+    const above = this._tree.ancestors(step).reverse();
+    const facts = [
+      statusWord(step),
+      duration(step.duration_ms),
+      `at ${offset(this._tree.seconds(step))} s`,
+      step.sandbox,
+    ].filter(Boolean);
+    return [
+      h("p", { class: "path" }, above.map((one) => [this._link(one), h("span", { class: "muted", "aria-hidden": "true" }, " › ")])),
+      h("h2", { tabindex: "-1" }, kindIcon(step.kind), spoken(`${step.kind}: `), h("span", { class: "text" }, step.title || step.kind)),
+      h("p", { class: "facts" }, facts.map((fact, i) => h("span", { class: i === 0 ? `status ${step.status}` : "" }, fact))),
+    ];
+  }
+
+  _link(step) {
+    const short = step.title.length > 48 ? `${step.title.slice(0, 47)}…` : step.title || step.kind;
+    return h("button", { type: "button", class: "link", onclick: () => this._onSelect(step) }, short);
+  }
+
+  _tab(view) {
+    const isOpen = view.name === this._open;
+    return h(
+      "button",
+      {
+        type: "button", role: "tab", id: `tab-${view.name}`, "aria-selected": String(isOpen), "aria-controls": "details-panel",
+        tabindex: isOpen ? "0" : "-1",
+        onclick: () => this._choose(view.name),
+      },
+      view.name,
+      view.count > 1 && h("span", { class: "badge" }, String(view.count)),
+    );
+  }
+
+  _choose(name, { focus = false } = {}) {
+    this._wanted = this._open = name;
+    for (const tab of this._tabs.children) {
+      const isOpen = tab.id === `tab-${name}`;
+      tab.setAttribute("aria-selected", String(isOpen));
+      tab.setAttribute("tabindex", isOpen ? "0" : "-1");
+      if (isOpen && focus) tab.focus();
+    }
+    this._fill();
+  }
+
+  _fill() {
+    this._closing?.();
+    this._closing = null;
+    const view = this._views.find((one) => one.name === this._open);
+    this._panel.setAttribute("aria-labelledby", `tab-${this._open}`);
+    this._panel.replaceChildren(...view.make((close) => (this._closing = close)).flat().filter(Boolean));
+    this._panel.scrollTop = 0;
+  }
+
+  _key(event) {
+    const names = this._views.map((view) => view.name);
+    const index = names.indexOf(this._open);
+    const to = { ArrowRight: index + 1, ArrowLeft: index - 1, Home: 0, End: names.length - 1 }[event.key];
+    if (to === undefined) return;
+    event.preventDefault();
+    event.stopPropagation();
+    this._choose(names[(to + names.length) % names.length], { focus: true });
+  }
+}
+
+function statusWord(step) {
+  const outcome = result(step);
+  if (step.status === "running") return "◐ running";
+  if (step.status === "error") return `✕ ${outcome}`;
+  return outcome ? `✓ ok, ${outcome}` : "✓ ok";
+}
+
+/** The tab that shows most of a step. */
+function usual(step, names) {
+  const wanted = {
+    command: ["Output", "Files"],
+    prompt: ["Agent"],
+    file: ["Files", "Data"],
+    call: step.status === "error" ? ["Call"] : ["Output", "Call"],
+    request: step.status === "error" ? ["Response"] : ["Output", "Response"],
+    control: ["Matched", "Data"],
+  }[step.kind] ?? ["Call", "Data"];
+  return wanted.find((name) => names.includes(name)) ?? names[0];
+}
+
+/** The tabs of a step: { name, count, make }, where make(closing) returns the elements. */
+function viewsOf(tree, step, log, link) {
+  const below = tree.subtree(step).slice(0, MOST_BELOW);
+  const above = tree.ancestors(step);
+  const near = [step, ...above];
+  const call = near.find((one) => one.kind === "call" || one.detail?.source?.code);
+  const request = near.find((one) => one.kind === "request") ?? (step.kind === "call" ? last(tree.children(step).filter((one) => one.kind === "request")) : undefined);
+  const isLeaf = step.kind !== "test";
+  const commands = isLeaf ? below.filter((one) => one.kind === "command") : [];
+  const ran = commands.length ? commands : near.filter((one) => one.kind === "command").slice(0, 1);
+  const prompts = isLeaf ? below.filter((one) => one.kind === "prompt") : [];
+  const agents = prompts.length ? prompts : above.filter((one) => one.kind === "prompt").slice(0, 1);
+  const changes = below.flatMap((one) => listOf(one, "changes").filter((change) => change && typeof change === "object"));
+  const files = below.filter((one) => one.kind === "file");
+  const ids = [...new Set((isLeaf ? below : [step]).flatMap((one) => one.controls))];
+  const misses = (isLeaf ? below : [step]).flatMap((one) => listOf(one, "near_misses"));
+  const printing = ran.filter((one) => listOf(one, "output").length || one === step || one.detail?.error);
+  return [
+    printing.length && { name: "Output", count: printing.length, make: (closing) => outputs(printing, step, link, closing) },
+    call && { name: "Call", make: () => callView(call) },
+    request && { name: "Request", make: () => requestView(request) },
+    request && request.detail?.status && { name: "Response", make: () => responseView(request) },
+    (changes.length || files.length) && { name: "Files", count: changes.length || files.length, make: () => filesView(changes, files) },
+    agents.length && { name: "Agent", count: agents.length, make: () => agents.map((one) => agentView(one)) },
+    (ids.length || misses.length) && { name: "Matched", count: ids.length, make: () => matchedView(tree, ids, misses, link) },
+    log.length && { name: "Log", make: () => [h("pre", { class: "code" }, log.join("\n"))] },
+    { name: "Data", make: () => dataView(step) },
+  ].filter(Boolean);
+}
+
+function last(list) {
+  return list[list.length - 1];
+}
+
+function outputs(commands, step, link, closing) {
+  const views = [];
+  closing(() => views.forEach((view) => view.close()));
+  return commands.slice(0, 20).map((one) => {
+    const reason = textOf(one, "error");
+    const parts = [one !== step && h("p", { class: "of" }, "Of ", link(one), result(one) && ` ${result(one)}`)];
+    if (reason) parts.push(h("p", { class: "problem" }, reason));
+    if (listOf(one, "output").length) {
+      const view = new OutputView(one.detail);
+      views.push(view);
+      parts.push(view.element);
+    } else parts.push(h("p", { class: "empty" }, one.status === "running" ? "Nothing printed yet." : "It printed nothing."));
+    if (one.detail?.truncated) parts.push(h("p", { class: "note" }, "The output was cut at its limit."));
+    return parts;
+  });
+}
+
+function callView(call) {
+  const source = call.detail?.source;
+  const parts = [];
+  if (source && Array.isArray(source.code)) {
+    parts.push(h("p", { class: "where" }, `${source.path}:${source.line}`), codeLines(source));
+  }
+  return [...parts, textOf(call, "error") && h("p", { class: "problem" }, textOf(call, "error")), ...field("Arguments", call.detail?.arguments)];
+}
+
+/** Lines of source, with the one that is meant marked. */
+function codeLines(source) {
+  return h(
+    "pre",
+    { class: "code source", tabindex: "0" },
+    source.code.filter(Array.isArray).map(([number, text]) =>
+      h("span", { class: number === source.line ? "here" : "" }, h("span", { class: "number" }, String(number)), `${text}\n`),
+    ),
+  );
+}
+
+function requestView(request) {
+  const query = textOf(request, "query");
+  return [
+    h("p", { class: "where" }, `${textOf(request, "method")} ${textOf(request, "path")}${query ? `?${query}` : ""}`),
+    ...listOf(request, "warnings").map((text) => h("p", { class: "note" }, String(text))),
+    ...field("Operation", textOf(request, "operation")),
+    ...body("Body", textOf(request, "request")),
+  ];
+}
+
+function responseView(request) {
+  return [h("p", { class: "where" }, `Status ${request.detail.status}`), ...body("Body", textOf(request, "response"))];
+}
+
+function body(name, text) {
+  if (!text) return [h("p", { class: "empty" }, "No body.")];
+  let shown = text;
+  try {
+    shown = JSON.stringify(JSON.parse(text), null, 2);
+  } catch {
+    // It is not JSON, or it was cut.
+  }
+  return field(name, shown);
+}
+
+function field(name, value) {
+  if (value === undefined || value === null || value === "") return [];
+  const text = typeof value === "string" ? value : JSON.stringify(value, null, 2);
+  return [h("h3", {}, name), h("pre", { class: "code", tabindex: "0" }, text)];
+}
+
+function filesView(changes, files) {
+  const parts = changes.slice(0, MOST_CHANGES).map((change) => changeView(change));
+  if (changes.length > MOST_CHANGES) parts.push(h("p", { class: "note" }, `${changes.length - MOST_CHANGES} more changes are not shown.`));
+  if (files.length) parts.push(h("h3", {}, "Operations on files"), h("ul", { class: "plain" }, files.map((one) => h("li", {}, one.title))));
+  return parts;
+}
+
+function changeView(change) {
+  const texts = [change.before, change.after].filter((text) => typeof text === "string");
+  const found = texts.length ? hunks(change.before, change.after) : [];
+  const count = (sign) => found.flat().filter((line) => line.sign === sign).length;
+  const numbers = texts.length ? [h("span", { class: "plus" }, `+${count("+")}`), h("span", { class: "minus" }, `−${count("-")}`)] : [];
+  return h(
+    "section",
+    { class: "change", "aria-label": String(change.path) },
+    h("h3", {}, h("span", { class: `tag ${change.change}` }, String(change.change)), h("span", { class: "text" }, String(change.path)), ...numbers),
+    change.note && h("p", { class: "note" }, String(change.note)),
+    found.length > 0 && diffView(found),
+  );
+}
+
+function diffView(found) {
+  const rows = found.flatMap((hunk, i) => [...(i ? [null] : []), ...hunk]);
+  const shown = rows.slice(0, MOST_DIFF_LINES).map((line) =>
+    line === null
+      ? h("div", { class: "skip" }, "⋯")
+      : h(
+          "div",
+          { class: { "+": "added", "-": "removed", " ": "same" }[line.sign] },
+          h("span", { class: "number" }, String(line.old ?? "")),
+          h("span", { class: "number" }, String(line.now ?? "")),
+          h("span", { class: "sign" }, line.sign),
+          h("span", { class: "text" }, line.text || " "),
+        ),
+  );
+  if (rows.length > MOST_DIFF_LINES) shown.push(h("div", { class: "skip" }, `${rows.length - MOST_DIFF_LINES} more lines are not shown`));
+  return h("div", { class: "diff", tabindex: "0", role: "region", "aria-label": "Changes" }, shown);
+}
+
+function agentView(prompt) {
+  const detail = prompt.detail ?? {};
+  const facts = [
+    textOf(prompt, "model"),
+    detail.cost_usd > 0 && money(detail.cost_usd),
+    (detail.tokens_in > 0 || detail.tokens_out > 0) && `${counted(detail.tokens_in ?? 0, "token")} in, ${counted(detail.tokens_out ?? 0, "token")} out`,
+    duration(prompt.duration_ms),
+    detail.exit_code ? `exit ${detail.exit_code}` : "",
+    textOf(prompt, "session"),
+  ].filter(Boolean);
+  return h(
+    "section",
+    { class: "agent" },
+    h("h3", {}, textOf(prompt, "agent") || "Agent"),
+    h("div", { class: "said prompt" }, h("h4", {}, "Prompt"), h("p", { class: "speech" }, textOf(prompt, "prompt"))),
+    h("div", { class: "said reply" }, h("h4", {}, "Reply"), h("p", { class: "speech" }, textOf(prompt, "reply") || "(none)")),
+    h("p", { class: "facts" }, facts.map((fact) => h("span", {}, fact))),
+    ...field("Command line", [textOf(prompt, "program"), ...listOf(prompt, "arguments")].map(quoted).join(" ")),
+    ...field("Directory", textOf(prompt, "cwd")),
+  );
+}
+
+function quoted(word) {
+  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${String(word).replace(/'/g, "'\\''")}'`;
+}
+
+function matchedView(tree, ids, misses, link) {
+  const parts = ids.map((id) => {
+    const added = tree.addedBy(id);
+    const applied = tree.appliedTo(id);
+    return h(
+      "section",
+      { class: "control" },
+      h("h3", {}, markIcon(noun(id)), h("span", { class: "text" }, tree.described(id))),
+      h("p", {}, `${noun(id)} ${id} applied to ${counted(applied.length, "step")}`, applied.length ? ": " : ".", applied.slice(0, 10).map((one) => [link(one), " "])),
+      added && h("p", {}, "It was added by ", link(added), "."),
+      ...(added ? field("Options", added.detail?.body) : []),
+    );
+  });
+  if (misses.length) parts.push(h("h3", {}, "Near misses"), h("ul", { class: "plain" }, misses.slice(0, 50).map((text) => h("li", {}, String(text)))));
+  return parts;
+}
+
+function dataView(step) {
+  const rows = { id: step.id, kind: step.kind, status: step.status, "account's clock": step.at, "real time": step.wall, sandbox: step.sandbox, account: step.account, parent: step.parent };
+  return [
+    h("dl", { class: "facts" }, Object.entries(rows).filter(([, value]) => value).map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, String(value))))),
+    ...field("Detail", JSON.stringify(step.detail, (name, value) => (name === "output" && Array.isArray(value) ? `(${counted(value.length, "piece")})` : value), 2)),
+  ];
+}

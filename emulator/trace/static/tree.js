@@ -1,0 +1,142 @@
+// The steps as a tree that grows.
+
+import { isApplied, listOf, noun, textOf } from "./format.js";
+
+/** Steps by their parents. A parent that is not there, or that is below its own child, counts as none. */
+export class StepTree {
+  constructor() {
+    /** All steps, in the order in which they began. */
+    this.steps = [];
+    this.begin = 0;
+    this._byId = new Map();
+    this._children = new Map();
+    this._corpus = new Map();
+    this._described = new Map();
+    this._order = null;
+  }
+
+  /** Add steps, or replace those that have the same ids. */
+  update(steps) {
+    for (const step of steps) {
+      const known = this._byId.get(step.id);
+      if (known) Object.assign(known, step);
+      else this._byId.set(step.id, step) && this.steps.push(step);
+      this._corpus.delete(step.id);
+      if (step.kind === "control") this._describe(step);
+    }
+    this.steps.sort((a, b) => a.start - b.start);
+    this._children.clear();
+    for (const step of this.steps) {
+      const parent = this._byId.get(step.parent);
+      const key = parent && parent !== step ? parent.id : null;
+      if (!this._children.has(key)) this._children.set(key, []);
+      this._children.get(key).push(step);
+    }
+    this._order = null;
+  }
+
+  get(id) {
+    return this._byId.get(id);
+  }
+
+  children(step) {
+    return this._children.get(step.id) ?? [];
+  }
+
+  parent(step) {
+    return step.parent === step.id ? undefined : this._byId.get(step.parent);
+  }
+
+  /** The steps above a step, the nearest first. */
+  ancestors(step) {
+    const found = [];
+    const seen = new Set([step]);
+    for (let above = this.parent(step); above && !seen.has(above); above = this.parent(above)) {
+      seen.add(above);
+      found.push(above);
+    }
+    return found;
+  }
+
+  /** The steps below a step, and the step itself. */
+  subtree(step) {
+    return this._walk([step], new Set()).map((row) => row.step);
+  }
+
+  /** All steps as rows { step, depth, position, of }, each before its children. */
+  rows() {
+    if (this._order === null) {
+      const seen = new Set();
+      const roots = this._walk(this._children.get(null) ?? [], seen);
+      const circles = this.steps.filter((step) => !seen.has(step));
+      this._order = circles.length ? roots.concat(this._walk(circles, seen)) : roots;
+    }
+    return this._order;
+  }
+
+  _walk(roots, seen) {
+    const rows = [];
+    const waiting = [];
+    const put = (steps, depth) => {
+      for (let i = steps.length - 1; i >= 0; i--) waiting.push({ step: steps[i], depth, position: i + 1, of: steps.length });
+    };
+    put(roots, 0);
+    while (waiting.length) {
+      const row = waiting.pop();
+      if (seen.has(row.step)) continue;
+      seen.add(row.step);
+      rows.push(row);
+      put(this.children(row.step), row.depth + 1);
+    }
+    return rows;
+  }
+
+  /** When a step began, in seconds since the beginning. */
+  seconds(step) {
+    return Math.max(0, step.start - this.begin);
+  }
+
+  /** Whether all words are in the texts of a step. */
+  matches(step, words) {
+    let corpus = this._corpus.get(step.id);
+    if (corpus === undefined) {
+      const names = step.controls.map((id) => this.described(id)).join(" ");
+      const printed = listOf(step, "output").map((piece) => piece?.[1] ?? "").join("");
+      const rest = JSON.stringify(step.detail, (name, value) => (name === "output" ? undefined : value));
+      corpus = `${step.id} ${step.kind} ${step.title} ${step.sandbox} ${names} ${printed} ${rest}`.toLowerCase();
+      this._corpus.set(step.id, corpus);
+    }
+    return words.every((word) => corpus.includes(word));
+  }
+
+  /** Name a control whose step is not here. */
+  name(id, described) {
+    this._described.set(id, described);
+  }
+
+  /** A control in one line; its id where the step that added it is not known. */
+  described(id) {
+    return this._described.get(id) ?? id;
+  }
+
+  /** The step that added a control, if it is here. */
+  addedBy(id) {
+    return this.steps.find((step) => step.kind === "control" && step.controls.includes(id));
+  }
+
+  /** The steps that a control applied to. */
+  appliedTo(id) {
+    return this.steps.filter((step) => isApplied(step) && step.controls.includes(id));
+  }
+
+  _describe(step) {
+    const body = step.detail?.body;
+    if (body === null || typeof body !== "object") return;
+    const agent = /\/agents\/([^/]+)/.exec(textOf(step, "path"))?.[1] ?? "";
+    const main = ["operation", "match", "program", "text", "status"].map((name) => body[name]).filter((value) => value);
+    const words = main.map((value) => (String(value).includes(" ") ? `'${String(value).slice(0, 60).trim()}'` : value));
+    for (const id of step.controls) {
+      if (!this._described.has(id)) this.name(id, [noun(id), agent, ...words].filter(Boolean).join(" "));
+    }
+  }
+}
