@@ -110,7 +110,8 @@ def _used_up(times: int) -> str:
 
 def _differs(what: str, pattern: TextPattern) -> str:
     kind = "the regular expression" if pattern.regex else "the pattern"
-    return f"{what} does not match {kind} {_cut(pattern.text)!r}"
+    verb = "do" if what.endswith("s") else "does"
+    return f"{what} {verb} not match {kind} {_cut(pattern.text)!r}"
 
 
 def _similarity(pattern: Optional[TextPattern], text: str) -> float:

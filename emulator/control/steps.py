@@ -57,7 +57,7 @@ class Step:
         "How long it took in real time; null while it runs.", column=True, default=None
     )
     controls: list[str] = value("Ids of the faults, stubs and replies that applied to it.", default=[])
-    detail: dict[str, Any] = field(default_factory=dict, metadata={"help": "What is known of it, by its kind."})
+    detail: dict[str, Any] = field(default_factory=dict, metadata={"help": "What is known of it, by its kind: below."})
     revision: int = value("Grows with each change of a step of the account.", default=0)
 
 

@@ -144,7 +144,9 @@ class AgentRuns:
             level = self._isolation.current.level
             missing = f"{prompt.program}: {found} cannot be seen from within {level} isolation; use isolation='process'"
         self._recorder.log(sandbox, f"{prompt.agent} passes through to {found or 'nothing'}", "agent")
-        self._record_prompt(sandbox, prompt, Reply("", NO_EXIT_CODE))
+        record = self._record_prompt(sandbox, prompt, Reply("", NO_EXIT_CODE))
+        title = f"{prompt.agent} passes through: {record.prompt}"
+        self._steps.add("prompt", title, account=sandbox.account_id, sandbox=sandbox.id, **_detail(record, model=""))
         answer.run_real(path=path, missing=missing)
 
     # --- a session
@@ -168,11 +170,15 @@ class AgentRuns:
         prompt = replace(prompt, session_id=session.id)
         done = Reply("", NO_EXIT_CODE)
         start = self._clock.stopwatch()
+        shown = redact_for(sandbox, prompt.text, TEXT_CHARACTERS)
         step = self._steps.begin(
             "prompt",
-            f"{prompt.agent}: {redact_for(sandbox, prompt.text, TEXT_CHARACTERS)}",
+            f"{prompt.agent}: {shown}",
             account=sandbox.account_id,
             sandbox=sandbox.id,
+            agent=prompt.agent,
+            program=prompt.program,
+            prompt=shown,
         )
         set_current(step)
         replies = self._agent_replies.list(sandbox.account_id) if script is None and self._agent_replies else ()
@@ -195,7 +201,7 @@ class AgentRuns:
         finally:
             record = self._record_prompt(sandbox, prompt, done)
             step.controls = [script.id] if script is not None else []
-            self._steps.finish(step, "ok" if done.exit_code == 0 else "error", **_detail(record, session))
+            self._steps.finish(step, "ok" if done.exit_code == 0 else "error", **_detail(record, session.model or ""))
             self._sessions.end(sandbox, session, done.exit_code == 0)
 
     async def _call(self, sandbox: Sandbox, prompt: Prompt, script: AgentReply) -> Reply:
@@ -269,12 +275,12 @@ class AgentRuns:
         return record
 
 
-def _detail(record: PromptRecord, session: AgentSession) -> dict[str, Any]:
+def _detail(record: PromptRecord, model: str) -> dict[str, Any]:
     """The detail of a prompt's step."""
     names = ("agent", "program", "prompt", "arguments", "cwd", "reply", "exit_code", "session")
     return {
         **{name: getattr(record, name) for name in names},
-        "model": session.model,
+        "model": model,
         "tokens_in": record.tokens_in,
         "tokens_out": record.tokens_out,
         "cost_usd": record.cost_usd,

@@ -19,6 +19,11 @@ UNFINISHED_EXIT = re.compile(rf"__CAGED_EXIT_{_NUMBER}__[ \t]*\d*\Z")
 LONGEST = 64
 
 
+def begin_marker(number: str) -> str:
+    """The BEGIN marker with this number."""
+    return f"__CAGED_BEGIN_{number}__"
+
+
 def exit_marker(number: str) -> str:
     """The EXIT marker of the command whose BEGIN had this number."""
     return f"__CAGED_EXIT_{number}__"

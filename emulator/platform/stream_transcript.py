@@ -11,6 +11,7 @@ recorded. Closing the terminal ends a running command without an exit code.
 
 from __future__ import annotations
 
+import re
 import shlex
 from typing import Literal, Optional
 
@@ -22,7 +23,7 @@ from . import stream_markers
 from .command_stubs import CANNOT_RUN, CommandStubs
 from .live_sandboxes import LiveSandboxes
 from .recorder import SandboxRecorder
-from .transcripts import Transcript
+from .transcripts import PRINTED_CHARACTERS, Transcript
 
 State = Literal["idle", "held", "passed", "running"]
 Event = Literal["begin", "begin stubbed", "release", "end", "exit", "close"]
@@ -40,8 +41,55 @@ TRANSITIONS: dict[State, dict[Event, State]] = {
 LINES_SECONDS = 1.0
 #: Characters of a command that are held, and of one that is passed that are remembered.
 HELD_CHARACTERS, PASSED_CHARACTERS = 4 * 1024 * 1024, 64 * 1024
+#: The beginning of each marker.
+_MARK = "__CAGED_"
 #: Characters before which a BEGIN line must have ended.
 _BEGIN_LINE_CHARACTERS = 256
+
+
+class StreamedOutput:
+    """What a command prints: what is shown between the line BEGIN and the marker EXIT.
+
+    Args:
+        number: That of the markers.
+    """
+
+    def __init__(self, number: str) -> None:
+        self._begin = re.compile(rf"{re.escape(stream_markers.begin_marker(number))}\r?\n")
+        self._end = re.compile(rf"{re.escape(stream_markers.exit_marker(number))}\s*[0-9]")
+        self._held = ""
+        self._has_begun = self._has_ended = False
+
+    def take(self, text: str) -> str:
+        """Take what is shown, and return what the command printed of it. What may be the beginning of a marker is held
+        back until more is shown."""
+        if self._has_ended:
+            return ""
+        self._held += text
+        if not self._has_begun:
+            begin = self._begin.search(self._held)
+            if begin is None:
+                self._held = self._held[-stream_markers.LONGEST :]
+                return ""
+            self._has_begun, self._held = True, self._held[begin.end() :]
+        end = self._end.search(self._held)
+        if end is not None:
+            self._has_ended = True
+            return self._held[: end.start()]
+        place = self._held.find(_MARK, max(0, len(self._held) - stream_markers.LONGEST))
+        if place < 0:
+            place = len(self._held) - _partial(self._held)
+        printed, self._held = self._held[:place], self._held[place:]
+        return printed
+
+    def rest(self) -> str:
+        """What was held back: nothing more is shown."""
+        return self._held if self._has_begun and not self._has_ended else ""
+
+
+def _partial(text: str) -> int:
+    """How many characters at the end of a text may be the beginning of a marker."""
+    return next((size for size in range(len(_MARK), 0, -1) if text.endswith(_MARK[:size])), 0)
 
 
 class StreamTranscript(Transcript):
@@ -60,6 +108,8 @@ class StreamTranscript(Transcript):
         self._command = ""
         self._stub = ""
         self._tail = ""  # of what was shown
+        self._output = StreamedOutput("")
+        self._early = ""  # the output of a command that is not typed to its end yet
 
     def _move(self, event: Event) -> None:
         self.state = TRANSITIONS[self.state][event]
@@ -77,6 +127,7 @@ class StreamTranscript(Transcript):
             return "", text
         rest = self._before[newline + 1 :]
         self._number, self._before, self._lines = begin[1], "", ""
+        self._output, self._early = StreamedOutput(self._number), ""
         self._move("begin stubbed" if self._stubs.has_any(self._sandbox) else "begin")
         return "", text[: len(text) - len(rest)] + await self._typed_command(rest)
 
@@ -96,6 +147,8 @@ class StreamTranscript(Transcript):
         self._lines, self._command, self._stub = "", lines.strip("\n"), ""
         if self._command:
             self._begin(self._command)
+            self._note_printed(self._early)
+            self._early = ""
         return await self._stubbed(lines) + rest if held else text
 
     async def _stubbed(self, lines: str) -> str:
@@ -128,8 +181,11 @@ class StreamTranscript(Transcript):
     # --- shown
 
     def shown(self, text: str) -> str:
+        printed = self._output.take(text) if self.state != "idle" else ""
         if self.state == "running":
-            self._note_printed(text)
+            self._note_printed(printed)
+        else:
+            self._early = (self._early + printed)[:PRINTED_CHARACTERS]
         if self.state == "running" and self._command:
             self._tail = self._tail[-stream_markers.LONGEST :] + text
             for found in stream_markers.EXIT.finditer(self._tail):
@@ -142,6 +198,7 @@ class StreamTranscript(Transcript):
     def close(self) -> None:
         """Record a running command without an exit code: it was killed, or it has killed its shell."""
         if self.state == "running" and self._command:
+            self._note_printed(self._output.rest())
             self._record_end(None)
         self._move("close")
 

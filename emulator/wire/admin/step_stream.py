@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import asdict
-from typing import Optional
+from typing import Any, Callable, Optional
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -28,15 +27,17 @@ class StepStream(Response):
     Args:
         reader: What is sent.
         wait: Seconds without a new step after which it ends; None: it ends when the reader has.
+        shown: Returns a step as it is sent.
     """
 
     media_type = "text/event-stream"
 
-    def __init__(self, reader: StepReader, wait: Optional[float]) -> None:
+    def __init__(self, reader: StepReader, wait: Optional[float], shown: Callable[[Step], dict[str, Any]]) -> None:
         super().__init__(headers={"Cache-Control": "no-store"})
         del self.headers["content-length"]
         self._reader = reader
         self._wait = wait
+        self._shown = shown
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
@@ -67,7 +68,7 @@ class StepStream(Response):
         while True:
             step = self._reader.take()
             if step is not None:
-                await _send_piece(send, _event(step))
+                await _send_piece(send, _event(step.revision, self._shown(step)))
                 newest = loop.time()
             elif self._reader.has_ended:
                 break
@@ -89,5 +90,5 @@ async def _send_piece(send: Send, piece: bytes) -> None:
     await send({"type": "http.response.body", "body": piece, "more_body": True})
 
 
-def _event(step: Step) -> bytes:
-    return f"id: {step.revision}\ndata: {json.dumps(asdict(step), ensure_ascii=False)}\n\n".encode("utf-8", "replace")
+def _event(revision: int, step: dict[str, Any]) -> bytes:
+    return f"id: {revision}\ndata: {json.dumps(step, ensure_ascii=False)}\n\n".encode("utf-8", "replace")

@@ -12,10 +12,12 @@ from ...control.current_account import ALL_ACCOUNTS
 from ...control.names import check_known
 from ...control.patterns import matches_glob
 from ...control.queries import StepQuery, StepStreamQuery, parameters_of
+from ...control.redaction import Redactor
 from ...control.schema import record_model
 from ...control.step_reader import StepReader
 from ...control.steps import FORMAT, KINDS, STATUSES, Step, StepLog
 from ...platform.errors import invalid
+from ...platform.platform import Platform
 from ..operation import Body, Call, EmptyBody, Model, json_reply, no_content
 from .controls import last_of, refusing
 from .names import check_query
@@ -46,6 +48,25 @@ class StepsOut(Model):
 def _logs(call: Call[Any]) -> list[StepLog]:
     account = call.account.id
     return list(call.platform.steps.known(None if account == ALL_ACCOUNTS else account))
+
+
+def shown_step(platform: Platform, step: Step) -> dict[str, Any]:
+    """A step as it is answered. A test often sets up a control with a secret before the sandbox to which the secret
+    belongs is created: then it is redacted here."""
+    shown = asdict(step)
+    hidden = platform.journal.of(step.account).hidden if step.kind == "control" and step.account else None
+    if hidden:
+        shown["detail"]["body"] = _without(shown["detail"].get("body", ""), hidden)
+    return shown
+
+
+def _without(value: Any, hidden: Redactor) -> Any:
+    """A value of JSON with the hidden values replaced in its texts."""
+    if isinstance(value, str):
+        return hidden.masked(value.encode("utf-8", "replace")).decode("utf-8", "replace")
+    if isinstance(value, dict):
+        return {_without(name, hidden): _without(inner, hidden) for name, inner in value.items()}
+    return [_without(inner, hidden) for inner in value] if isinstance(value, list) else value
 
 
 def _check(call: Call[Any]) -> None:
@@ -79,7 +100,7 @@ async def list_steps(call: Call[EmptyBody]) -> Response:
     found.sort(key=lambda step: step.start)
     revision = 0 if call.account.id == ALL_ACCOUNTS else max(log.revision for log in logs)
     dropped = sum(log.dropped for log in logs)
-    steps = [StepOut(**asdict(step)) for step in last_of(call, found)]
+    steps = [StepOut(**shown_step(call.platform, step)) for step in last_of(call, found)]
     return json_reply(StepsOut(format=FORMAT, revision=revision, dropped=dropped, steps=steps))
 
 
@@ -102,7 +123,8 @@ async def stream_steps(call: Call[EmptyBody]) -> Response:
     log = call.platform.steps.of(call.account.id)
     # A larger revision is of an emulator that ran before at this address: nothing of this one was seen.
     since = seen if (seen := _last_event_id(call)) <= log.revision else 0
-    return StepStream(StepReader(log, since, lambda step: _matches(call, step)), wait)
+    reader = StepReader(log, since, lambda step: _matches(call, step))
+    return StepStream(reader, wait, lambda step: shown_step(call.platform, step))
 
 
 def _wait(call: Call[Any]) -> Optional[float]:

@@ -22,7 +22,8 @@ from ..sockets import SocketCall, SocketOperation
 
 #: The account of a request that is not authenticated, or needs not be.
 UNAUTHENTICATED = Account("", "", "", "", "")
-_SANDBOX_PATHS = ("/v1/sandboxes/", "/v1/trust/sandboxes/")
+#: Paths whose id is that of a sandbox.
+SANDBOX_PATHS = ("/v1/sandboxes/", "/v1/trust/sandboxes/")
 
 
 class Exchange:
@@ -77,7 +78,7 @@ class HttpExchange(Exchange):
         self.request = request
         self.served = served
         self.record.query = request.scope["query_string"].decode("latin-1")
-        if self.record.path.startswith(_SANDBOX_PATHS):
+        if self.record.path.startswith(SANDBOX_PATHS):
             self.record.sandbox = self.id_in_path
         self.raw_body = b""
         self.body: Optional[Body] = None

@@ -22,7 +22,7 @@ async def begin(exchange: HttpExchange) -> None:
     served = exchange.served
     if exchange.is_read or served.name in _NOT_RECORDED:
         return
-    account = exchange.account.id
+    account = _account(exchange)
     exchange.step = exchange.platform.steps.begin(
         "control",
         _title(exchange),
@@ -45,6 +45,20 @@ async def finish(exchange: HttpExchange) -> None:
     added = "" if failed else _added(getattr(response, "body", b""))
     step.controls = [added] if added and exchange.request.method == "POST" else []
     exchange.platform.steps.finish(step, "error" if failed else "ok", status=response.status_code)
+
+
+def _account(exchange: HttpExchange) -> str:
+    """The id of the account that a call is about: the one of the query, or of what the path names."""
+    platform, named = exchange.platform, exchange.id_in_path
+    if named and exchange.request.query_params.get("account") in (None, ALL_ACCOUNTS):
+        for found in (platform.faults, platform.stubs, platform.agent_replies):
+            control = found.get(named)
+            if control is not None:
+                return control.account
+        sandbox = platform.store.sandboxes.get(named)
+        if sandbox is not None:
+            return sandbox.account_id
+    return exchange.account.id
 
 
 def _title(exchange: HttpExchange) -> str:

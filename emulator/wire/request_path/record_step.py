@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from ...control.steps import StepStatus, one_line, set_current
-from .exchange import Exchange, HttpExchange
+from .exchange import SANDBOX_PATHS, Exchange, HttpExchange
 
 #: The header by which a client says which of its spans a request belongs to (W3C Trace Context): the span's id.
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-([0-9a-f]{16})-[0-9a-f]{2}\Z")
@@ -20,7 +20,7 @@ def begin(exchange: Exchange) -> None:
         "request",
         f"{record.method} {path}",
         account="",
-        sandbox=record.sandbox,
+        sandbox=record.sandbox or (exchange.id_in_path if path.startswith(SANDBOX_PATHS) else ""),
         parent=found[1] if found else "",
         method=record.method,
         path=path,
@@ -35,6 +35,7 @@ def assign(exchange: Exchange) -> None:
     if step is not None:
         step.detail["path"] = exchange.platform.journal.shown_path(exchange.account.id, exchange.record.path)
         step.title = one_line(f"{exchange.record.method} {step.detail['path']}")
+        step.sandbox = exchange.platform.journal.shown_path(exchange.account.id, step.sandbox)
         exchange.platform.steps.assign(step, exchange.account.id)
 
 
