@@ -25,6 +25,8 @@ MOST = 5_000
 ERROR_CHARACTERS = 500
 #: A shorter value of an environment is no secret, and would be replaced in every other word.
 SHORTEST_SECRET = 8
+#: Ends of the names of variables that hold paths.
+_PATHS = ("PATH", "DIR", "HOME", "ROOT", "FILE")
 _NO_HEADERS: dict[str, str] = {}
 #: Modules of the SDK of which one group of calls is not named like the module.
 _GROUPS = {"sockets": "sandboxes", "_client": ""}
@@ -156,9 +158,10 @@ class CallLog:
         self.requests.append(RequestSeen(method, path, status, error, began, call.id if call else ""))
 
     def hide(self, body: Mapping[str, Any]) -> None:
-        """Redact the secrets of a body from now on."""
+        """Redact the secrets of a body from now on: which of its values are secrets is not known here, so it is all of
+        its environment, but for paths and short words."""
         env, repo = body.get("env"), body.get("repo")
-        found = list(env.values()) if isinstance(env, Mapping) else []
+        found = [value for name, value in env.items() if not _is_path(name, value)] if isinstance(env, Mapping) else []
         found += [body.get("repo_token"), body.get("password")]
         if isinstance(repo, str) and "@" in repo:
             found.append(_password(repo))
@@ -167,10 +170,15 @@ class CallLog:
             self.secrets.add(values)
 
     def redacted(self, text: str) -> str:
-        """A text without the secrets that this process has sent, and without credentials of the platform."""
+        """A text without the secrets that are known, and without credentials of the platform."""
         if self.secrets:
             text = self.secrets.masked(text.encode("utf-8", "replace")).decode("utf-8", "replace")
         return credentials_hidden(text)
+
+
+def _is_path(name: Any, value: Any) -> bool:
+    """Whether a variable holds paths, such as PYTHONPATH; without them a trace could not be read."""
+    return str(name).endswith(_PATHS) and isinstance(value, str) and value.startswith(("/", "./", "~/"))
 
 
 def _password(url: str) -> Optional[str]:

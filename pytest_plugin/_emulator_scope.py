@@ -176,7 +176,7 @@ def on_emulator(item: pytest.Item, emulator: AnyEmulator) -> Iterator[EmulatorSc
     scope = EmulatorScope(EmulatorAccount(emulator, emulator.create_account(name=item.name)))
     traces = traces_of(item.config)
     if traces is not None:
-        traces.name_account(scope.account.id, item.name)
+        traces.add_account(scope.account, item.name)
     leaks: list[str] = []
     unused: list[str] = []
     try:

@@ -70,7 +70,7 @@ class CagedFactory:
         emulator._link.usage.created_accounts.pop(account.id, None)  # this block deletes it
         traces = traces_of(config)
         if traces is not None:
-            traces.name_account(account.id, name)
+            traces.add_account(account, name)
         unused: list[str] = []
         raised: Optional[CallbackError] = None
         try:

@@ -37,7 +37,9 @@ def file_name(nodeid: str, attempt: int = 1) -> str:
     Args:
         attempt: 1, or more where a test was run again.
     """
-    readable = re.sub(r"[^A-Za-z0-9_.]+", "-", nodeid.replace(".py::", "-")).strip("-.")[-NAME_CHARACTERS:].lstrip("-.")
+    file, _colons, rest = nodeid.partition("::")
+    readable = f"{Path(file).stem}-{rest}"
+    readable = re.sub(r"[^A-Za-z0-9_.]+", "-", readable).strip("-.")[-NAME_CHARACTERS:].lstrip("-.")
     digest = hashlib.sha256(nodeid.encode("utf-8", "surrogatepass")).hexdigest()[:8]
     return "-".join(filter(None, (readable, digest, f"attempt{attempt}" if attempt > 1 else "")))
 
@@ -105,10 +107,7 @@ def write(trace: Trace, page: Path) -> None:
     Raises:
         OSError: They cannot be written. The rest of what was written is removed, as far as possible.
     """
-    try:
-        from caged.emulator.trace.page import build_page
-    except ImportError:
-        build_page = str
+    from caged.emulator.trace.page import build_page
 
     lines = page.with_suffix(".jsonl")
     temporary = page.with_name(f".{page.name}.new")

@@ -24,10 +24,12 @@ from ._kept_sandboxes import KEPT
 from ._policy import POLICY
 from ._scopes import SCOPE
 from ._target import TARGET
+from ._trace_redaction import redact_header, redact_steps
 from ._trace_steps import Phase, StepSource, assemble, shown_path, source_of
 
 if TYPE_CHECKING:
     from caged._observation import Observer
+    from caged.emulator.control_client.base_emulator import AccountView
 
     from ._emulator_source import AnyEmulator
 
@@ -57,7 +59,8 @@ class TestTrace:
         self.problem = ""
         self.header = TraceHeader(title=item.nodeid, wall=rfc3339(began), version=__version__, outcome="passed")
 
-        self._is_ours = not _FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
+        self.has_scope = False
+        self._uses_fixture = not _FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
 
     @property
     def has_failed(self) -> bool:
@@ -65,8 +68,8 @@ class TestTrace:
 
     def is_ours(self) -> bool:
         """Whether the test uses the fixtures, also those that it requests while it runs."""
-        self._is_ours = self._is_ours or SCOPE in self.item.stash
-        return self._is_ours
+        self.has_scope = self.has_scope or SCOPE in self.item.stash
+        return self.has_scope or self._uses_fixture
 
 
 class Traces:
@@ -96,10 +99,12 @@ class Traces:
         self._source = StepSource(emulator, fetch=self._trace != "off")
         self.calls.observe(emulator.base_url, True)
 
-    def name_account(self, id: str, name: str) -> None:
-        """Note the name of an account that a fixture has made."""
+    def add_account(self, account: AccountView, name: str) -> None:
+        """Note an account that a fixture has made, and record in it which files commands and agents change."""
         if self._source is not None:
-            self._source.names[id] = name
+            self._source.names[account.id] = name
+        if self._trace != "off":
+            account.journal.record_file_changes()
 
     def starts(self, item: pytest.Item) -> None:
         """Note that a test is set up."""
@@ -149,7 +154,8 @@ class Traces:
             self._source.clear()
 
     def _keeps(self, current: TestTrace) -> bool:
-        return self._trace == "on" or (self._trace == "retain-on-failure" and current.has_failed)
+        has_begun = current.has_scope or current.header.outcome != "skipped"  # a marker skips before any fixture
+        return (self._trace == "on" and has_begun) or (self._trace == "retain-on-failure" and current.has_failed)
 
     def interrupted(self) -> None:
         """Write the trace of the test that was interrupted by the keyboard, or by `pytest.exit`."""
@@ -174,44 +180,38 @@ class Traces:
 
     def _note_failure(self, current: TestTrace, report: pytest.TestReport, call: pytest.CallInfo[None]) -> None:
         """Note the text and the line of a failure; of the first one, where several phases fail."""
-        header, redacted = current.header, self.calls.redacted
-        summary = redacted(_first_line(call))
+        header, summary = current.header, _first_line(call)
         if current.has_failed:
             header.notes.append(f"The {report.when} failed as well: {summary}")
             return
         header.outcome = "failed" if report.when == "call" else "error"
         header.phase = report.when or ""
-        header.error = redacted(report.longreprtext)[:ERROR_CHARACTERS]
+        header.error = report.longreprtext[:ERROR_CHARACTERS]
         header.error_summary = summary
         line = _failing_line(current.item, call)
         if line is not None:
-            header.error_source = source_of(*line, self._root, redacted)
+            header.error_source = source_of(*line, self._root, self.calls.redacted)
 
     def _gather(self, current: TestTrace) -> None:
         """Note what is known only while the test's account exists."""
-        scope, header, redacted = current.item.stash.get(SCOPE, None), current.header, self.calls.redacted
+        scope, header = current.item.stash.get(SCOPE, None), current.header
         if scope is None:
             return
         with self.calls.paused():
             found = scope.facts(LOG_LINES)
-        header.target, header.isolation = found.target, found.isolation
-        header.log = [redacted(line) for line in found.log]
+        header.target, header.isolation, header.log = found.target, found.isolation, found.log
         header.unused = [self._shown(one) for one in found.unused]
 
     def _shown(self, control: UnusedControl) -> UnusedControl:
-        redacted = self.calls.redacted
         path, _colon, line = control.source.rpartition(":")
-        return UnusedControl(
-            control.id,
-            redacted(control.described),
-            f"{shown_path(path, self._root)}:{line}" if path else "",
-            [redacted(one) for one in control.nearest],
-        )
+        return replace(control, source=f"{shown_path(path, self._root)}:{line}" if path else "")
 
     def _build(self, current: TestTrace) -> Trace:
         header, source = current.header, self._source
         steps = [] if source is None else source.steps(current.began)
         every, clock = assemble(header.title, self._root, steps, current.phases, self.calls)
+        redact_steps(every, self.calls)
+        header = redact_header(header, self.calls.redacted)
         end = max([time.time() if one.outcome == "running" else one.began + one.duration for one in current.phases])
         accounts = {step.account for step in steps}
         names = {} if source is None else source.names
@@ -220,7 +220,7 @@ class Traces:
                 header,
                 start=round(current.began + clock, 6),
                 duration_ms=round((end - current.began) * 1000, 3),
-                accounts={id: self.calls.redacted(name) for id, name in names.items() if id in accounts},
+                accounts={id: name for id, name in names.items() if id in accounts},
                 cost_usd=round(sum(map(_cost, steps)), 6),
                 unused=[_described(one, steps) for one in header.unused],
                 kept=dict(current.item.stash.get(KEPT, {})),
@@ -255,7 +255,8 @@ class Traces:
             self._fail(current, error)
             return
         header = current.header
-        _summary.add_trace(self._config, header.title, header.error_summary, str(current.page), header.outcome)
+        cause = self.calls.redacted(header.error_summary)
+        _summary.add_trace(self._config, header.title, cause, str(current.page), header.outcome)
 
     def _fail(self, current: TestTrace, error: Exception) -> None:
         current.page, current.problem = None, str(error) or type(error).__name__

@@ -76,7 +76,7 @@ def _entries(outline: Outline) -> list[_Entry]:
             continue
         hidden_above[id(step)] = hidden
         key = (step.kind, step.title, step.status, step.sandbox, depth, tuple(step.controls))
-        has_children = bool(outline.children(step))
+        has_children = any(not _is_covered(outline, child) for child in outline.children(step))
         if key == last_key and not has_children and step.kind in ("request", "call"):
             entries[-1].times += 1
             continue

@@ -73,18 +73,18 @@ def test_short_report_is_a_timeline_without_bodies(run_suite) -> None:
         "test_with_many",
         "test_long_bodies",
     }
-    assert any("$ echo hello -> exit 0  (line 6)" in line for line in shown["test_fails"])
+    assert any("$ echo hello -> exit 0  (line 5)" in line for line in shown["test_fails"])
     assert any("! setup" in line for line in shown["test_in_setup"])
     many = shown["test_with_many"]
     assert len(many) <= 40
     listed = "\n".join(many)
-    assert "account.get  (line 28)" in listed
+    assert "account.get  (line 26)" in listed
     assert "GET /v1/account -> 503  <- fault account.get 503" in listed
     assert "claude-code: repair it -> repaired it, $0.25" in listed
-    assert "$ npm test; seq 1000; exit 3 -> exit 3  (line 30)" in listed
+    assert "$ npm test; seq 1000; exit 3 -> exit 3  (line 28)" in listed
     assert "| 1000" in listed, "the end of the output of a command in a sandbox that is gone"
     assert "destroyed" in listed
-    assert "never triggered: stub 'npm tset' (test_short_report_is_a_timeline_without_bodies.py:25)" in listed
+    assert "never triggered: stub 'npm tset' (test_short_report_is_a_timeline_without_bodies.py:23)" in listed
     assert "nearest: npm test" in listed
     assert "caged last 20 requests" not in text
     assert "hidden-value" not in text.replace('@pytest.mark.caged(env={"TOKEN": "hidden-value"})', "")
@@ -130,7 +130,7 @@ def test_report_of_a_live_run_shows_the_calls_and_the_logs_of_the_api(run_suite,
     result = run_suite(source, *live)
     result.assert_outcomes(failed=1)
     listed = "\n".join(timelines(result)["test_fails"])
-    assert re.search(r"sandboxes\.exec cage_\w+  \(line 5\)", listed)
+    assert re.search(r"sandboxes\.exec cage_\w+  \(line 4\)", listed)
     assert "GET /v1/sandboxes/cage_nope -> 404" in listed
     text = result.stdout.str()
     assert "$ echo hello (exit 0" in text
