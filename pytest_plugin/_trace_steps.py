@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 #: Lines around the line of a call that its step shows.
 CONTEXT_LINES = 2
 #: Calls of the plugin itself, which are no part of a test.
-_OWN = ("emulator.accounts.create", "emulator.accounts.delete", "emulator.journal.file_changes")
+_OWN = (
+    "emulator.accounts.create",
+    "emulator.accounts.delete",
+    "emulator.callback_errors.clear",
+    "emulator.journal.file_changes",
+)
 
 
 @dataclass

@@ -301,8 +301,10 @@ def _relative(page: Path, report: Optional[str], config: pytest.Config) -> str:
 
 
 def _first_line(call: pytest.CallInfo[None]) -> str:
+    """The first line of a failure, with the second where that says what the first one announces."""
     text = call.excinfo.exconly().strip() if call.excinfo is not None else ""
-    return text.split("\n", 1)[0]
+    first, _newline, rest = text.partition("\n")
+    return f"{first} {rest.strip().splitlines()[0].strip()}" if first.endswith(":") and rest.strip() else first
 
 
 def _failing_line(item: pytest.Item, call: pytest.CallInfo[None]) -> Optional[tuple[str, int]]:
