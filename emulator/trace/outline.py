@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import Any, Optional
 
@@ -29,6 +30,7 @@ class Outline:
     Attributes:
         trace: The trace.
         steps: Its steps in the order in which they began.
+        sandboxes: The ids of the sandboxes, in the order in which something happened in them.
         begin: The value of `Step.start` at which its time begins.
     """
 
@@ -48,6 +50,7 @@ class Outline:
                 self._children.setdefault(parent.id, []).append(step)
         starts = [step.start for step in self.steps[:1]]
         self.begin = min([trace.header.start, *starts]) if trace.header.start > 0 else sum(starts)
+        self.sandboxes = list(dict.fromkeys(step.sandbox for step in self.steps if step.sandbox))
         self._described = self._descriptions()
 
     def get(self, step_id: str) -> Optional[Step]:
@@ -93,7 +96,7 @@ class Outline:
         """When a step began, in seconds since the beginning of the trace."""
         return max(0.0, step.start - self.begin)
 
-    @property
+    @functools.cached_property
     def last_command(self) -> Optional[Step]:
         """The last command with output, or else the last command. Calls of stubbed programs do not count."""
         commands = [step for step in self.steps if step.kind == "command" and step.detail.get("source") != "program"]
@@ -101,18 +104,13 @@ class Outline:
         found = with_output or commands
         return found[-1] if found else None
 
-    @property
+    @functools.cached_property
     def last_prompt(self) -> Optional[Step]:
         """The last prompt that began before the last command was over, or, without a command, the last prompt."""
         command = self.last_command
         end = float("inf") if command is None else command.start + (command.duration_ms or 0) / 1000
         prompts = [step for step in self.steps if step.kind == "prompt" and step.start <= end]
         return prompts[-1] if prompts else None
-
-    @property
-    def sandboxes(self) -> list[str]:
-        """The ids of the sandboxes, in the order in which something happened in them."""
-        return list(dict.fromkeys(step.sandbox for step in self.steps if step.sandbox))
 
     def described(self, control: str) -> str:
         """A control in one line; its id where the trace does not have the step that added it."""

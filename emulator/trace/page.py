@@ -75,7 +75,7 @@ def _packed(outline: Outline) -> str:
     last = outline.last_command or next((step for step in outline.steps if step.status == "error"), None)
     data = {
         "header": asdict(trace.header),
-        "steps": [asdict(step) for step in trace.steps],
+        "steps": [vars(step) for step in trace.steps],
         "markdown": markdown(trace),
         "first": last.id if last is not None else "",
     }

@@ -38,7 +38,7 @@ def heading(outline: Outline) -> Html:
         element(
             "p",
             element("span", f"{_OUTCOMES.get(outcome, '○')} {header.outcome}", class_=f"badge {outcome}"),
-            *[element("span", fact) for fact in facts(outline)],
+            *[element("span", fact) for fact in facts(outline) if not fact.startswith("failed in")],
             when,
             class_="facts",
         ),
@@ -82,20 +82,26 @@ def _error_card(outline: Outline) -> Optional[Html]:
     text = summary if isinstance(summary, str) else summary[0]
     return element(
         "section",
-        element("h2", "Failure" if not header.phase else f"Failure in {header.phase}"),
+        _card_head(
+            "Failure" if not header.phase else f"Failure in {header.phase}",
+            element("span", where, class_="where") if where else None,
+        ),
         element("p", shortened(plain(text), 600), class_="message"),
-        element("p", where, class_="where") if where else None,
         element("pre", *lines, class_="code source", tabindex="0") if lines else None,
         _whole_error(header.error),
         class_="card failure",
     )
 
 
+def _card_head(name: str, *facts_: Optional[Html]) -> Html:
+    return element("div", element("h2", name), element("p", *facts_, class_="facts"), class_="head")
+
+
 def _whole_error(error: str) -> Optional[Html]:
     if not error:
         return None
     text = middle_cut(plain(error), ERROR_CHARACTERS)
-    return element("details", element("summary", "The whole error"), element("pre", text, class_="code", tabindex="0"))
+    return element("details", element("summary", "Whole error"), element("pre", text, class_="code", tabindex="0"))
 
 
 def _command_card(outline: Outline) -> Optional[Html]:
@@ -108,16 +114,14 @@ def _command_card(outline: Outline) -> Optional[Html]:
     lines = output_lines(step, OUTPUT_LINES)
     return element(
         "section",
-        element("h2", "Last command"),
-        element("p", _step_link(step, text_of(step, "command") or title(step)), class_="command"),
-        element(
-            "p",
+        _card_head(
+            "Last command",
             element("span", f"{'✕' if failed else '✓'} {outcome}", class_="status error" if failed else "status ok"),
             element("span", took),
             _line_of(outline, step),
-            class_="facts",
         ),
-        element("pre", "\n".join(lines), class_="code tail", tabindex="0") if lines else None,
+        element("p", _step_link(step, text_of(step, "command") or title(step)), class_="command"),
+        element("div", element("pre", "\n".join(lines)), class_="code tail", tabindex="0") if lines else None,
         class_="card",
     )
 
@@ -135,13 +139,15 @@ def _prompt_card(outline: Outline) -> Optional[Html]:
     facts_ = [text_of(step, "model"), money(cost) if isinstance(cost, (int, float)) and cost > 0 else ""]
     return element(
         "section",
-        element("h2", "Prompt before it" if outline.last_command is not None else "Last prompt"),
-        element("p", _step_link(step, text_of(step, "agent") or "agent"), class_="command"),
-        element("p", *[element("span", fact) for fact in facts_ if fact], class_="facts"),
+        _card_head(
+            "Prompt before it" if outline.last_command is not None else "Last prompt",
+            _step_link(step, text_of(step, "agent") or "agent"),
+            *[element("span", fact) for fact in facts_ if fact],
+        ),
         element("h3", "Prompt"),
-        element("p", middle_cut(plain(text_of(step, "prompt")), SPEECH_CHARACTERS), class_="speech"),
+        element("p", middle_cut(plain(text_of(step, "prompt")), SPEECH_CHARACTERS).strip(), class_="speech"),
         element("h3", "Reply"),
-        element("p", middle_cut(plain(text_of(step, "reply")), SPEECH_CHARACTERS), class_="speech"),
+        element("p", middle_cut(plain(text_of(step, "reply")), SPEECH_CHARACTERS).strip() or "(none)", class_="speech"),
         _changed_files(outline, step),
         class_="card",
     )

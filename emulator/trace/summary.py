@@ -14,8 +14,8 @@ __all__ = ["markdown", "timeline"]
 
 #: In the summary: characters of the error, and lines of an output, of a diff and of the timeline; files with a diff.
 ERROR_CHARACTERS, SUMMARY_OUTPUT_LINES, DIFF_LINES, TIMELINE_LINES, DIFFS = 4000, 30, 40, 40, 8
-#: Characters of a prompt or reply, and of a command.
-PROMPT_CHARACTERS, COMMAND_CHARACTERS = 1500, 400
+#: Characters of a prompt or reply, of a command, and of a line of a diff.
+PROMPT_CHARACTERS, COMMAND_CHARACTERS, DIFF_WIDTH = 1500, 400, 300
 
 
 def markdown(trace: Trace) -> str:
@@ -101,7 +101,7 @@ def _file_blocks(outline: Outline) -> Iterator[str]:
         yield f"{name}{note}"
         if lines := diff(change):
             more = [f"… {len(lines) - DIFF_LINES} lines more"] if len(lines) > DIFF_LINES else []
-            yield _fenced("\n".join(lines[:DIFF_LINES] + more), "diff")
+            yield _fenced("\n".join([shortened(line, DIFF_WIDTH) for line in lines[:DIFF_LINES]] + more), "diff")
     if len(changes) > DIFFS:
         yield f"{len(changes) - DIFFS} more changes are in the trace."
 

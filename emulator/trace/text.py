@@ -53,7 +53,7 @@ def money(dollars: float) -> str:
     """An amount with as many digits as matter: `$0.25`, `$12.50`, `$0.0004`."""
     if dollars >= 0.1 or dollars <= 0:
         return f"${dollars:.2f}"
-    return f"${dollars:.4f}".rstrip("0") if dollars >= 0.0001 else f"${dollars:.1g}"
+    return f"${dollars:.4f}".rstrip("0") if dollars >= 0.0001 else "<$0.0001"
 
 
 def counted(number: int, word: str, plural: str = "s") -> str:
@@ -74,12 +74,11 @@ def middle_cut(text: str, most: int) -> str:
 
 
 def source_lines(source: Any) -> list[tuple[int, str, bool]]:
-    """The lines of a source, each with its number and whether it is the one that is meant."""
+    """The lines of a source without the indentation that all have, each with its number and whether it is meant."""
     if not isinstance(source, dict) or not isinstance(source.get("code"), list):
         return []
     pairs = [pair for pair in source["code"] if isinstance(pair, (list, tuple)) and len(pair) == 2]
-    return [
-        (number, plain(str(text)).rstrip("\n"), number == source.get("line"))
-        for number, text in pairs
-        if isinstance(number, int)
-    ]
+    lines = [(number, plain(str(text)).rstrip()) for number, text in pairs if isinstance(number, int)]
+    indents = [len(text) - len(text.lstrip()) for _number, text in lines if text]
+    least = min(indents, default=0)
+    return [(number, text[least:], number == source.get("line")) for number, text in lines]

@@ -15,6 +15,8 @@ from .text import duration, money, one_line, plain, shortened
 WIDTH = 140
 #: Characters of a title in it.
 TITLE_WIDTH = 80
+#: Characters of a line of output, before it is a line of the timeline.
+OUTPUT_WIDTH = 400
 #: Lines of output below the last command, and below the last failed command before it.
 OUTPUT_LINES, EARLIER_OUTPUT_LINES = 8, 4
 #: Warnings below a request that failed.
@@ -189,7 +191,7 @@ def _add_outputs(outline: Outline, entries: list[_Entry], most: int) -> None:
 
 def output_lines(step: Step, count: int) -> list[str]:
     """The last lines of a command's output as plain text; the first of them says how many are before it."""
-    lines = [line.rstrip() for line in plain(output_of(step)).split("\n")]
+    lines = [shortened(line.rstrip(), OUTPUT_WIDTH) for line in plain(output_of(step)).split("\n")]
     while lines and not lines[-1]:
         lines.pop()
     if len(lines) <= count:

@@ -242,7 +242,7 @@ function styleOf(key, set) {
   if (background !== undefined && !set.inverse) {
     const rgb = typeof background === "number" ? SIXTEEN[background] : background;
     if (typeof color === "number") style.color = css(SIXTEEN[color]);
-    else style.color = color ? css(color) : luminance(rgb) > 0.3 ? "#14171c" : "#f4f6f8";
+    else style.color = color ? css(color) : luminance(rgb) > 0.179 ? "#000" : "#fff";
     if (typeof background === "number") style.background = css(rgb);
   } else if (typeof color === "number") classes.push(`t-${color}`);
   else if (color) style.color = `light-dark(${css(readable(color, false))}, ${css(readable(color, true))})`;

@@ -3,9 +3,8 @@
 
 import { hunks } from "./diff.js";
 import { h, spoken } from "./dom.js";
-import { counted, duration, isApplied, listOf, money, offset, result, textOf } from "./format.js";
+import { counted, duration, listOf, money, noun, offset, result, textOf } from "./format.js";
 import { kindIcon, markIcon } from "./icons.js";
-import { noun } from "./format.js";
 import { OutputView } from "./output.js";
 
 /** Steps below a step that its tabs look at. */
@@ -49,7 +48,7 @@ export class StepDetails {
       step.sandbox,
     ].filter(Boolean);
     return [
-      h("p", { class: "path" }, above.map((one) => [this._link(one), h("span", { class: "muted", "aria-hidden": "true" }, " › ")])),
+      h("p", { class: "path" }, above.map((one, i) => [i > 0 && h("span", { class: "muted", "aria-hidden": "true" }, " › "), this._link(one)])),
       h("h2", { tabindex: "-1" }, kindIcon(step.kind), spoken(`${step.kind}: `), h("span", { class: "text" }, step.title || step.kind)),
       h("p", { class: "facts" }, facts.map((fact, i) => h("span", { class: i === 0 ? `status ${step.status}` : "" }, fact))),
     ];

@@ -24,7 +24,7 @@ export function offset(seconds) {
 export function money(dollars) {
   if (!Number.isFinite(dollars)) return "";
   if (dollars >= 0.1 || dollars <= 0) return `$${dollars.toFixed(2)}`;
-  return dollars >= 0.0001 ? `$${dollars.toFixed(4).replace(/0+$/, "")}` : `$${dollars.toPrecision(1)}`;
+  return dollars >= 0.0001 ? `$${dollars.toFixed(4).replace(/0+$/, "")}` : "<$0.0001";
 }
 
 /** A number with its word: 1 step, 2 steps. */
@@ -65,8 +65,17 @@ export function result(step) {
   const detail = step.detail ?? {};
   if (step.status === "running") return "running";
   if (step.kind === "command" && detail.exit_code) return `exit ${detail.exit_code}`;
-  if (step.kind === "request" && detail.status) return String(detail.status);
-  if (step.kind === "control" && detail.status >= 400) return String(detail.status);
+  if ((step.kind === "request" || step.kind === "control") && detail.status >= 400) return String(detail.status);
   if (step.kind === "prompt" && detail.cost_usd > 0) return money(detail.cost_usd);
   return step.status === "error" ? "failed" : "";
+}
+
+/** How long ago a time was: just now, 5 min ago, 3 days ago; empty where the text is not a time. */
+export function ago(text, now = Date.now()) {
+  const seconds = (now - Date.parse(text)) / 1000;
+  if (!Number.isFinite(seconds)) return "";
+  if (seconds < 60) return "just now";
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ago`;
+  if (seconds < 86400) return `${Math.floor(seconds / 3600)} h ago`;
+  return `${counted(Math.floor(seconds / 86400), "day")} ago`;
 }

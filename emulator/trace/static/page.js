@@ -3,6 +3,7 @@
 import { TimeAxis } from "./axis.js";
 import { StepDetails } from "./details.js";
 import { h } from "./dom.js";
+import { ago } from "./format.js";
 import { inflate } from "./inflate.js";
 import { StepList } from "./steps.js";
 import { applyTheme, themeButton } from "./theme.js";
@@ -50,6 +51,10 @@ function show({ header, steps, markdown, first }) {
     },
   });
   tools(markdown);
+  for (const time of document.querySelectorAll("time[datetime]")) {
+    time.title = time.dateTime;
+    time.textContent = ago(time.dateTime) || time.textContent;
+  }
   for (const link of document.querySelectorAll("a[data-step]")) {
     link.addEventListener("click", (event) => {
       event.preventDefault();
@@ -87,7 +92,7 @@ function key(event, list) {
   else if (event.key === "?") document.getElementById("keys").showModal();
   else if (["ArrowDown", "ArrowUp"].includes(event.key) && event.target === document.body) {
     list.focus();
-    list._key(event);
+    list.move(event.key === "ArrowDown" ? 1 : -1);
   } else return;
   event.preventDefault();
 }
@@ -112,7 +117,7 @@ function tools(markdown) {
     answer.hidden = !answer.hidden;
     fold.setAttribute("aria-expanded", String(!answer.hidden));
   } }, "Summary");
-  document.getElementById("tools").append(...[said, fold, copy, themeButton(), help].filter(Boolean));
+  document.getElementById("tools").append(...[fold, copy, themeButton(), help, said].filter(Boolean));
   document.body.append(keys);
 }
 

@@ -49,6 +49,13 @@ export class StepList {
     if (changed) this._onSelect(step);
   }
 
+  /** Move the selection by so many rows. */
+  move(by) {
+    const index = this._index(this.selected);
+    const to = index < 0 ? 0 : Math.min(this._rows.length - 1, Math.max(0, index + by));
+    this.select(this._rows[to]?.step);
+  }
+
   focus() {
     this._scroller.focus({ preventScroll: true });
   }
@@ -231,7 +238,6 @@ export class StepList {
     const isSelected = step === this.selected;
     const outcome = result(step);
     const failed = step.status === "error";
-    const shown = step.kind === "command" ? step.title.replace(/^\$ /, "") : step.title;
     const row = h(
       "div",
       {
@@ -250,7 +256,7 @@ export class StepList {
       isParent ? h("span", { class: `twisty${isOpen ? " open" : ""}` }, drawing("", TWISTY)) : h("span", { class: "twisty" }),
       kindIcon(step.kind),
       spoken(step.kind),
-      h("span", { class: `title ${step.kind}`, title: step.title }, shown || step.kind),
+      h("span", { class: "title", title: step.title }, this.tree.title(step)),
       this._marks(step),
       outcome && h("span", { class: `outcome${failed ? " failed" : ""}` }, failed ? `✕ ${outcome}` : outcome),
       step.status === "ok" && spoken("ok"),
@@ -289,8 +295,7 @@ export class StepList {
     const page = Math.max(1, Math.floor(this._scroller.clientHeight / ROW) - 1);
     const move = { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page, Home: -Infinity, End: Infinity }[event.key];
     if (move !== undefined) {
-      const to = index < 0 ? 0 : Math.min(this._rows.length - 1, Math.max(0, index + move));
-      this.select(this._rows[to]?.step);
+      this.move(move);
     } else if (event.key === "ArrowRight" && row) {
       if (row.isParent && !row.isOpen) this._toggle(row.step, true);
       else if (row.isParent) this.select(this._rows[index + 1]?.step);
@@ -299,6 +304,7 @@ export class StepList {
       else this.select(this.tree.parent(row.step));
     } else return;
     event.preventDefault();
+    event.stopPropagation();
   }
 
   _filterKey(event) {

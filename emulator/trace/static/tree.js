@@ -102,11 +102,19 @@ export class StepTree {
     if (corpus === undefined) {
       const names = step.controls.map((id) => this.described(id)).join(" ");
       const printed = listOf(step, "output").map((piece) => piece?.[1] ?? "").join("");
-      const rest = JSON.stringify(step.detail, (name, value) => (name === "output" ? undefined : value));
+      // Output is searched without its times; lines of source around a call would match for many calls.
+      const rest = JSON.stringify(step.detail, (name, value) => (name === "output" || name === "code" ? undefined : value));
       corpus = `${step.id} ${step.kind} ${step.title} ${step.sandbox} ${names} ${printed} ${rest}`.toLowerCase();
       this._corpus.set(step.id, corpus);
     }
     return words.every((word) => corpus.includes(word));
+  }
+
+  /** The title of a step as a list shows it. */
+  title(step) {
+    if (step.kind === "command") return step.title.replace(/^\$ /, "");
+    const added = step.kind === "control" ? step.controls.map((id) => this.described(id)) : [];
+    return added.length ? `${step.title}: ${added.join(", ")}` : step.title || step.kind;
   }
 
   /** Name a control whose step is not here. */

@@ -20,7 +20,7 @@ def test_agent_repairs_the_sum(caged_client, caged_emulator):
     caged_emulator.faults.add("sandboxes.exec", status=503, times=1)
     caged_emulator.faults.add("snapshots.create", status=500)
     caged_emulator.commands.stub("npm install*", "added 42 packages\\n")
-    caged_emulator.agent("claude-code").reply("I changed add() so that it adds.", files={"calc.py": WRONG}, cost_usd=0.25)
+    caged_emulator.agent("claude-code").reply("I changed add() so that it adds.", files=REPAIRED, cost_usd=0.25)
     box = caged_client.sandboxes.create(template="minimal", agents=["claude-code"])
     caged_client.files.write(box.id, "/workspace/calc.py", BROKEN)
     caged_client.files.write(box.id, "/workspace/run_tests.sh", RUNNER)
@@ -189,8 +189,32 @@ def _error(line: int) -> str:
 def hostile_trace(text: str) -> Trace:
     """A trace with `text` in each field that a test, a sandbox or an agent can choose."""
     everything = dict.fromkeys(
-        "method path operation query request response command source error agent program prompt cwd reply session "
-        "model rule severity message alert event call phase outcome".split(),
+        [
+            "method",
+            "path",
+            "operation",
+            "query",
+            "request",
+            "response",
+            "command",
+            "source",
+            "error",
+            "agent",
+            "program",
+            "prompt",
+            "cwd",
+            "reply",
+            "session",
+            "model",
+            "rule",
+            "severity",
+            "message",
+            "alert",
+            "event",
+            "call",
+            "phase",
+            "outcome",
+        ],
         text,
     )
     code = {"path": text, "line": 3, "code": [[2, text], [3, text]]}
@@ -204,7 +228,7 @@ def hostile_trace(text: str) -> Trace:
         "data": {text: text},
         "body": {"operation": text, text: text},
     }
-    kinds = "test call request command prompt file sandbox control alert event error".split()
+    kinds = ["test", "call", "request", "command", "prompt", "file", "sandbox", "control", "alert", "event", "error"]
     steps = [
         step(
             f"{text}{number}",

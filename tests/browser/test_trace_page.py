@@ -1,0 +1,564 @@
+"""The page of a trace in a real browser."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Callable
+
+import pytest
+from trace_testing import NODE_ID, hostile_trace, large_output, many_steps, real_trace, step
+
+from caged.emulator.trace.file import Trace, TraceHeader
+from caged.emulator.trace.page import build_page
+from caged.emulator.trace.summary import markdown
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Locator, Page
+
+Open = Callable[..., "Page"]
+AXE = Path(__file__).parent / "vendor" / "axe-core" / "axe.min.js"
+#: The file of axe-core 4.14.1 on the npm registry.
+AXE_HASH = "29348999450cdf2849a8e70b7912fc2da85a849da39c0d0d5394f51d4a9ed95c"
+
+
+@pytest.fixture(scope="module")
+def trace() -> Trace:
+    return real_trace()
+
+
+@pytest.fixture(scope="module")
+def path(trace: Trace, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write(trace, tmp_path_factory.mktemp("page"))
+
+
+@pytest.fixture
+def page(path: Path, open_page: Open) -> Page:
+    return ready(open_page(path))
+
+
+def write(trace: Trace, directory: Path, name: str = "trace.html") -> Path:
+    file = directory / name
+    file.write_text(build_page(trace), encoding="utf-8")
+    return file
+
+
+def ready(page: Page) -> Page:
+    page.wait_for_selector("[role=treeitem]")
+    return page
+
+
+def rows(page: Page) -> list[str]:
+    return page.locator("[role=treeitem] .title").all_inner_texts()
+
+
+def selected(page: Page) -> str:
+    return page.locator("[role=treeitem][aria-selected=true] .title").inner_text()
+
+
+def row(page: Page, text: str) -> Locator:
+    return page.locator("[role=treeitem]", has=page.locator(".title", has_text=text)).first
+
+
+def choose(page: Page, text: str, tab: str = "") -> Locator:
+    """Select a step, and a tab of it; returns the tab's panel."""
+    row(page, text).click()
+    if tab:
+        page.get_by_role("tab", name=tab).click()
+    return page.get_by_role("tabpanel")
+
+
+def test_answer_is_on_the_screen_without_a_click(page: Page) -> None:
+    for text in (
+        "FAILED",
+        "AssertionError: assert 1 == 0",
+        "assert result.exit_code == 0, result.output",
+        "fault snapshots.create 500",
+        "the sum is wrong, repair calc.py",
+        "I changed add() so that it adds.",
+    ):
+        box = page.get_by_text(text).locator("visible=true").first.bounding_box()
+        assert box is not None, text
+        assert box["y"] + box["height"] <= 800, text
+    tail = page.locator(".tail").bounding_box()
+    assert tail is not None
+    assert tail["y"] + tail["height"] <= 800
+    assert page.locator(".tail").inner_text().rstrip().endswith("===== 1 failed, 1 passed in 0.61s =====")
+    assert selected(page) == "sh run_tests.sh"
+    assert page.locator("[aria-selected=true][role=treeitem]").bounding_box()["y"] < 800  # type: ignore[index]
+
+
+def test_list_has_all_steps_nested(page: Page, trace: Trace) -> None:
+    assert len(rows(page)) == len(trace.steps)
+    levels = {
+        text: int(page.locator("[role=treeitem]").nth(i).get_attribute("aria-level") or 0)
+        for i, text in enumerate(rows(page))
+    }
+    prompt = next(text for text in levels if text.startswith("claude-code:"))
+    assert [levels["call"], levels[prompt], levels["write /workspace/run_tests.sh"]] == [1, 5, 4]
+    assert page.get_by_role("status").filter(has_text=f"{len(trace.steps)} steps").is_visible()
+
+
+def test_selection_by_click_does_not_move_the_list(page: Page) -> None:
+    scroller = page.locator(".rows")
+    scroller.evaluate("(box) => (box.scrollTop = 201)")
+    texts = ("claude -p", "write /workspace/run_tests.sh", "clock advance")
+    for text in texts:
+        element = row(page, text)
+        box, view = element.bounding_box(), scroller.bounding_box()
+        assert box
+        assert view
+        if not view["y"] <= box["y"] <= view["y"] + view["height"] - 28:
+            continue
+        element.click()
+        assert scroller.evaluate("(box) => box.scrollTop") == 201
+        assert selected(page).startswith(text)
+        break
+    else:
+        pytest.fail("no row was in view")
+
+
+def test_arrows_move_open_and_close(page: Page) -> None:
+    row(page, "sandboxes.create").click()
+    page.keyboard.press("ArrowRight")
+    assert selected(page) == "POST /v1/sandboxes"
+    page.keyboard.press("ArrowLeft")
+    assert row(page, "POST /v1/sandboxes").get_attribute("aria-expanded") == "false"
+    assert "sandbox is ready" not in rows(page)
+    page.keyboard.press("ArrowLeft")
+    assert selected(page) == "sandboxes.create"
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowRight")
+    assert "sandbox is ready" in rows(page)
+    page.keyboard.press("End")
+    assert selected(page) == "destroyed"
+    page.keyboard.press("Home")
+    assert selected(page) == "call"
+    page.keyboard.press("ArrowUp")
+    assert selected(page) == "call"
+    page.keyboard.press("PageDown")
+    assert selected(page) != "call"
+
+
+def test_active_row_is_named_for_a_screen_reader(page: Page) -> None:
+    row(page, "claude -p").click()
+    active = page.get_by_role("tree").get_attribute("aria-activedescendant")
+    assert page.locator(f"#{active}").get_attribute("aria-selected") == "true"
+
+
+def test_e_selects_the_next_error_and_begins_again(page: Page, trace: Trace) -> None:
+    page.keyboard.press("e")
+    seen = [page.evaluate("location.hash")]
+    for _ in range(sum(one.status == "error" for one in trace.steps)):
+        page.keyboard.press("e")
+        seen.append(page.evaluate("location.hash"))
+    assert seen[-1] == seen[0]
+    failed = {f"#step-{one.id}" for one in trace.steps if one.status == "error"}
+    assert set(seen) == failed
+
+
+def test_e_opens_what_an_error_is_in(page: Page) -> None:
+    row(page, "call").first.click()
+    page.keyboard.press("ArrowLeft")
+    assert rows(page) == ["call"]
+    page.keyboard.press("e")
+    assert selected(page) == "sandboxes.exec"
+
+
+def test_filter_by_text_searches_outputs_and_keeps_what_steps_are_in(page: Page, trace: Trace) -> None:
+    page.keyboard.press("/")
+    page.keyboard.type("assert add(1, 2)")
+    found = page.locator("[role=treeitem]:not(.aside) .title").all_inner_texts()
+    assert "sh run_tests.sh" in found
+    assert all("claude -p" not in text for text in rows(page))
+    assert rows(page)[0] == "call"
+    assert page.locator("[role=treeitem].aside .title").first.inner_text() == "call"
+    assert re.fullmatch(rf"\d+ of {len(trace.steps)} steps", page.locator(".count").inner_text())
+    page.keyboard.press("Escape")
+    assert len(rows(page)) == len(trace.steps)
+    page.keyboard.press("/")
+    page.keyboard.type("there is no such text")
+    assert page.get_by_text("No step matches the filter").is_visible()
+
+
+def test_filter_by_kind_and_by_errors(page: Page) -> None:
+    page.get_by_text("Errors only").click()
+    assert set(rows(page)) == {
+        "call",
+        "sandboxes.exec",
+        row(page, "POST /v1").locator(".title").inner_text(),
+        "sh run_tests.sh",
+    }
+    page.get_by_text("Errors only").click()
+    page.locator(".kinds summary").click()
+    for kind in ("request", "call", "control"):
+        page.locator(".menu label", has_text=kind).click()
+    assert (
+        not [text for text in rows(page) if text.startswith(("POST", "faults add"))] or page.locator(".aside").count()
+    )
+    assert "faults add" not in " ".join(rows(page))
+    page.keyboard.press("Escape")
+    assert not page.locator(".menu").is_visible()
+
+
+def test_selecting_a_step_that_is_filtered_out_clears_the_filter(page: Page) -> None:
+    page.keyboard.press("/")
+    page.keyboard.type("42 packages")
+    page.locator("#answer a[data-step]").first.click()
+    assert selected(page) == "sh run_tests.sh"
+    assert page.locator("input[type=search]").input_value() == ""
+
+
+def test_output_has_colors_times_and_overwritten_lines(page: Page) -> None:
+    panel = choose(page, "sh run_tests.sh")
+    assert panel.locator(".screen").inner_text().count("collect") == 1
+    assert panel.locator(".t-2", has_text="1 passed").count() == 1
+    assert panel.locator(".t-1.t-bold, .t-bold.t-1").count() >= 1
+    orange = panel.locator(".text span", has_text="test_calc.py").last.evaluate("(e) => getComputedStyle(e).color")
+    assert orange not in ("rgb(27, 35, 48)", "rgb(255, 135, 0)")  # it has a color, which is readable on light
+    times = [float(text) for text in panel.locator(".at").all_inner_texts() if text]
+    assert times == sorted(times)
+    assert times[-1] >= 0.5
+
+
+def test_output_plays_like_a_recording(page: Page) -> None:
+    panel = choose(page, "sh run_tests.sh")
+    whole = panel.locator(".screen").inner_text()
+    slider = panel.get_by_label("Position in the recording")
+    slider.fill("0.05")
+    assert "1 failed" not in panel.locator(".screen").inner_text()
+    assert "collecting" in panel.locator(".screen").inner_text()
+    panel.get_by_label("Speed").select_option("0.5")
+    panel.get_by_role("button", name="Play").click()
+    assert panel.get_by_role("button", name="Pause").is_visible()
+    panel.locator(".screen", has_text="1 failed").wait_for()
+    panel.get_by_role("button", name="Play").wait_for()
+    assert panel.locator(".screen").inner_text() == whole
+
+
+def test_tabs_show_call_request_response_files_agent_and_matched(page: Page) -> None:
+    assert "npm install" in choose(page, "npm install --silent", "Call").locator(".here").inner_text()
+    assert '"command": "npm install --silent"' in choose(page, "npm install --silent", "Request").inner_text()
+    assert "added 42 packages" in choose(page, "npm install --silent", "Response").inner_text()
+    assert "stub 'npm install*'" in choose(page, "npm install --silent", "Matched").inner_text()
+    files = choose(page, "claude -p", "Files")
+    assert files.locator(".removed .text").all_inner_texts() == ["    return a - b"]
+    assert files.locator(".added .text").all_inner_texts() == ["    return a + b + 1"]
+    assert "+1" in files.inner_text()
+    assert "is not text" in files.inner_text()
+    agent = choose(page, "claude -p", "Agent").inner_text()
+    assert "the sum is wrong, repair calc.py" in agent
+    assert "$0.25" in agent
+    assert "sonnet" in agent
+    assert "sess_" in agent
+    assert "does not match" in choose(page, "sh run_tests.sh", "Matched").inner_text()
+    assert "snapshots.create" in choose(page, "faults add: fault snapshots", "Matched").inner_text()
+
+
+def test_fault_is_marked_in_the_list_and_on_the_axis(page: Page) -> None:
+    failed = page.locator("[role=treeitem]", has=page.locator(".mark.fault"))
+    assert "POST /v1/sandboxes" in failed.inner_text()
+    assert "503" in failed.inner_text()
+    for name in ("fault", "stub", "reply", "clock"):
+        assert page.locator(f".lanes .mark.{name}").count() == 1, name
+    legend = page.locator(".legend").inner_text()
+    assert all(word in legend for word in ("fault", "stub", "prompt", "clock moved"))
+    failed.click()
+    page.get_by_role("tab", name="Matched").click()
+    assert "fault sandboxes.exec 503" in page.get_by_role("tabpanel").inner_text()
+
+
+def test_axis_has_a_lane_for_the_client_and_each_sandbox_and_selects(page: Page, trace: Trace) -> None:
+    lanes = page.locator(".lanes text.lane").all_text_contents()
+    assert len(lanes) == 2
+    assert "client" in lanes[0]
+    assert "cage_" in lanes[1]
+    page.locator(".bar.prompt").click(force=True)
+    assert page.get_by_role("tab", name="Agent").get_attribute("aria-selected") == "true"
+    assert selected(page).startswith("claude-code:")
+
+
+def test_tabs_by_keyboard(page: Page) -> None:
+    choose(page, "claude -p")
+    page.get_by_role("tab", name="Output").focus()
+    page.keyboard.press("ArrowRight")
+    assert page.get_by_role("tab", name="Call").get_attribute("aria-selected") == "true"
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowLeft")
+    assert page.get_by_role("tab", name="Data").get_attribute("aria-selected") == "true"
+    assert selected(page).startswith("claude -p")
+
+
+def test_copy_as_markdown(path: Path, open_page: Open, trace: Trace) -> None:
+    page = ready(open_page(path, permissions=["clipboard-read", "clipboard-write"]))
+    page.get_by_role("button", name="Copy as Markdown").click()
+    page.get_by_text("Copied").wait_for()
+    assert page.evaluate("navigator.clipboard.readText()") == markdown(trace)
+
+
+def test_copy_without_the_clipboard_api(path: Path, open_page: Open) -> None:
+    script = """
+      Object.defineProperty(navigator, 'clipboard', { value: undefined });
+      document.addEventListener('copy', () => { window.copied = document.activeElement.value; });
+    """
+    page = ready(open_page(path, script=script))
+    page.get_by_role("button", name="Copy as Markdown").click()
+    page.get_by_text("Copied").wait_for()
+    assert page.evaluate("window.copied").startswith("# FAILED")
+
+
+def test_fragment_names_the_step(path: Path, open_page: Open, trace: Trace) -> None:
+    prompt = next(one for one in trace.steps if one.kind == "prompt")
+    page = ready(open_page(path, f"#step-{prompt.id}"))
+    assert selected(page).startswith("claude-code:")
+    row(page, "npm install --silent").click()
+    stub = next(one for one in trace.steps if one.title.startswith("$ npm"))
+    assert page.evaluate("location.hash") == f"#step-{stub.id}"
+    page.evaluate(f"location.hash = '#step-{prompt.id}'")
+    page.locator("[role=treeitem][aria-selected=true]", has_text="claude-code").wait_for()
+    unknown = ready(open_page(path, "#step-%E0%A4%A"))
+    assert selected(unknown) == "sh run_tests.sh"
+
+
+def test_keys_are_shown(page: Page) -> None:
+    page.keyboard.press("?")
+    dialog = page.get_by_role("dialog")
+    assert "next step that failed" in dialog.inner_text()
+    page.keyboard.press("Escape")
+    assert not dialog.is_visible()
+
+
+def test_summary_folds(page: Page) -> None:
+    button = page.get_by_role("button", name="Summary")
+    button.click()
+    assert not page.locator("#answer").is_visible()
+    assert button.get_attribute("aria-expanded") == "false"
+    button.click()
+    assert page.locator("#answer").is_visible()
+
+
+@pytest.mark.parametrize(("scheme", "is_dark"), [("light", False), ("dark", True)])
+def test_theme_follows_the_system_and_can_be_switched(path: Path, open_page: Open, scheme: str, is_dark: bool) -> None:
+    page = ready(open_page(path, color_scheme=scheme))
+
+    def looks_dark() -> bool:
+        color = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        return sum(map(int, re.findall(r"\d+", color)[:3])) < 300
+
+    assert looks_dark() is is_dark
+    button = page.get_by_role("button", name="Theme")
+    button.click()
+    assert (button.inner_text(), looks_dark()) == ("Theme: light", False)
+    button.click()
+    assert (button.inner_text(), looks_dark()) == ("Theme: dark", True)
+    button.click()
+    assert (button.inner_text(), looks_dark()) == ("Theme: auto", is_dark)
+
+
+def test_vendored_axe_is_the_published_one() -> None:
+    assert hashlib.sha256(AXE.read_bytes()).hexdigest() == AXE_HASH
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 800])
+def test_accessibility(path: Path, open_page: Open, scheme: str, width: int) -> None:
+    # The page's policy forbids the script of axe, as it should; here the policy is not what is tested.
+    page = ready(open_page(path, color_scheme=scheme, viewport={"width": width, "height": 900}, bypass_csp=True))
+    page.add_script_tag(content=AXE.read_text(encoding="utf-8"))
+    for text, tabs in (
+        ("sh run_tests.sh", ["Output", "Call", "Request", "Matched", "Data"]),
+        ("claude -p", ["Files", "Agent"]),
+    ):
+        for tab in tabs:
+            choose(page, text, tab)
+            assert violations(page) == [], tab
+    page.locator(".kinds summary").click()
+    assert violations(page) == []
+    page.keyboard.press("Escape")
+    page.keyboard.press("?")
+    assert violations(page) == []
+
+
+def violations(page: Page) -> list[str]:
+    found = page.evaluate("axe.run()")["violations"]
+    return [f"{one['id']}: {one['nodes'][0]['html'][:200]} {one['nodes'][0].get('failureSummary')}" for one in found]
+
+
+def test_all_colors_of_a_terminal_are_readable(tmp_path: Path, open_page: Open) -> None:
+    codes = [*range(30, 38), *range(90, 98)]
+    text = "".join(f"\x1b[{code}mcolor {code}\x1b[0m \x1b[7;{code}minverse {code}\x1b[0m\n" for code in codes)
+    text += "".join(f"\x1b[38;5;{code}mpalette {code}\x1b[0m\n" for code in range(0, 256, 9))
+    text += "".join(f"\x1b[48;5;{code}mground {code}\x1b[0m\n" for code in range(0, 256, 9)) + "\x1b[2mdim\x1b[0m\n"
+    command = step("s1", "command", "$ colors", detail={"output": [[0.0, text]], "exit_code": 0})
+    path = write(Trace(TraceHeader("colors"), [command]), tmp_path)
+    for scheme in ("light", "dark"):
+        page = ready(open_page(path, color_scheme=scheme, viewport={"width": 1280, "height": 3000}, bypass_csp=True))
+        page.add_style_tag(
+            content=".screen { max-height: none !important } .line { content-visibility: visible !important }"
+        )
+        page.add_script_tag(content=AXE.read_text(encoding="utf-8"))
+        options = {"runOnly": ["color-contrast"]}
+        result = page.evaluate("(options) => axe.run('.screen', options)", options)
+        assert [node["html"] for one in result["violations"] for node in one["nodes"]] == [], scheme
+        assert result["passes"], "axe looked at nothing"
+
+
+HOSTILE = [
+    "</script><script>window.hacked=1</script>",
+    "<img src=x onerror=window.hacked=1>",
+    '"><svg onload=window.hacked=1>',
+    "' onmouseover='window.hacked=1' autofocus onfocus='window.hacked=1",
+    "javascript:window.hacked=1",
+    "<!--<script>window.hacked=1",
+    "--></style></noscript></textarea><iframe srcdoc='<script>parent.hacked=1</script>'>",
+    "${window.hacked=1} {{constructor.constructor('window.hacked=1')()}}",
+    "\x1b]8;;javascript:window.hacked=1\x07link\x1b]8;;\x07 \x1b[99999999C\x1b[99999999;99999999H\x1b[38;2;1;2;3;4mx",
+    "\ud800\udfff\x00\u202e\u2028\uffff\x7f\x9b",
+    "__proto__",
+    "constructor",
+]
+
+
+#: Select each step, and each tab of it; returns how many tabs there were.
+VISIT_ALL = """() => {
+  let tabs = 0;
+  for (let i = 0; i < document.querySelectorAll('[role=treeitem]').length; i += 1) {
+    document.querySelectorAll('[role=treeitem]')[i].click();
+    for (let j = 0; j < document.querySelectorAll('[role=tab]').length; j += 1, tabs += 1) {
+      document.querySelectorAll('[role=tab]')[j].click();
+    }
+  }
+  return tabs;
+}"""
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+def test_hostile_strings_execute_nothing(tmp_path: Path, open_page: Open, text: str) -> None:
+    page = ready(open_page(write(hostile_trace(text), tmp_path)))
+    assert page.evaluate(VISIT_ALL) > 40
+    for one in page.locator(".card a, .row.selected, .bar").all()[:4]:
+        one.hover(force=True)
+    page.keyboard.press("/")
+    page.keyboard.type(text[:20].replace("\x00", "") if text.isprintable() else "x")
+    assert page.evaluate("window.hacked") is None
+    # The data and the script.
+    assert page.evaluate("document.querySelectorAll('iframe, img, svg[onload], script').length") == 2
+    assert page.url.startswith("file://")
+
+
+def test_without_a_script_the_page_has_a_list(path: Path, open_page: Open, trace: Trace) -> None:
+    page = open_page(path, java_script_enabled=False)
+    listed = page.locator(".static > *").count() - 1
+    assert listed == len(trace.steps)
+    page.locator("summary", has_text="$ npm install").click()
+    assert page.locator(".static details[open] pre").inner_text().strip() == "added 42 packages"
+    assert "fault sandboxes.exec 503" in page.locator(".static").inner_html()
+
+
+def test_without_decompression_streams(path: Path, open_page: Open, trace: Trace, tmp_path: Path) -> None:
+    script = "delete window.DecompressionStream"
+    page = ready(open_page(path, script=script))
+    assert page.evaluate("typeof DecompressionStream") == "undefined"
+    assert len(rows(page)) == len(trace.steps)
+    large = ready(open_page(write(large_output(), tmp_path), script=script))
+    large.keyboard.press("End")
+    assert selected(large) == "step 199"
+
+
+def test_reading_of_damaged_data_is_reported(path: Path, browser: Any, tmp_path: Path) -> None:
+    damaged = tmp_path / "damaged.html"
+    damaged.write_text(
+        path.read_text("utf-8").replace('id="trace-data">H4sI', 'id="trace-data">AAAA'), encoding="utf-8"
+    )
+    page = browser.new_page()
+    page.goto(damaged.as_uri())
+    assert "cannot be shown" in page.get_by_role("alert").inner_text()
+    page.close()
+
+
+def test_ten_thousand_steps_stay_usable(tmp_path: Path, open_page: Open) -> None:
+    page = ready(open_page(write(many_steps(10_000), tmp_path)))
+    assert page.locator("[role=treeitem]").count() < 150
+    page.get_by_role("tree").focus()
+    page.keyboard.press("Home")
+    page.keyboard.press("End")
+    assert selected(page) == "run --number 9999"
+    box, view = page.locator(".row.selected").bounding_box(), page.locator(".rows").bounding_box()
+    assert box
+    assert view
+    assert view["y"] <= box["y"] <= view["y"] + view["height"]
+    page.keyboard.press("/")
+    page.keyboard.type("number 77")
+    page.locator(".count", has_text=" of ").wait_for()
+    page.keyboard.press("Escape")
+    page.keyboard.press("e")
+    assert page.locator("[role=treeitem][aria-selected=true]").get_attribute("class") == "row selected failed"
+    assert page.evaluate(TIME_OF_A_KEY) < 250
+    assert page.locator(".lanes rect.bar").count() < 6000
+
+
+#: Milliseconds that a move of the selection takes, of several the shortest.
+TIME_OF_A_KEY = """() => {
+  const tree = document.querySelector('[role=tree]');
+  const times = [];
+  for (let i = 0; i < 10; i += 1) {
+    const start = performance.now();
+    tree.dispatchEvent(new KeyboardEvent('keydown', { key: 'ArrowUp', bubbles: true }));
+    times.push(performance.now() - start);
+  }
+  return Math.min(...times);
+}"""
+
+
+def test_trace_without_steps(tmp_path: Path, open_page: Open) -> None:
+    page = open_page(write(Trace(TraceHeader("tests/test_nothing.py::test_nothing"), []), tmp_path))
+    page.get_by_text("Nothing happened yet").wait_for()
+    page.keyboard.press("e")
+    page.keyboard.press("ArrowDown")
+
+
+def test_steps_that_are_running_or_that_have_no_parent_are_shown(tmp_path: Path, open_page: Open) -> None:
+    steps = [
+        step("a", "command", "$ one", 0.0, status="running", duration_ms=None, parent="b"),
+        step("b", "command", "$ two", 0.1, parent="a"),
+        step("c", "command", "$ three", 0.2, parent="c"),
+        step("d", "prompt", "agent: four", 0.3, parent="gone"),
+    ]
+    page = ready(open_page(write(Trace(TraceHeader("t"), steps), tmp_path)))
+    assert sorted(rows(page)) == ["agent: four", "one", "three", "two"]
+    assert "running" in row(page, "one").inner_text()
+
+
+def test_long_pauses_are_compressed(tmp_path: Path, open_page: Open) -> None:
+    steps = [step(f"s{i}", "request", f"GET /{i}", i * 0.1 + (3600 if i > 4 else 0)) for i in range(10)]
+    page = ready(open_page(write(Trace(TraceHeader("t"), steps), tmp_path)))
+    assert page.locator(".break").count() == 1
+    assert (
+        "1 h of pauses compressed" in page.locator(".legend").inner_text()
+        or "60 min" in page.locator(".legend").inner_text()
+    )
+    first, last = page.locator(".bar").nth(0).bounding_box(), page.locator(".bar").nth(3).bounding_box()
+    assert first
+    assert last
+    assert last["x"] - first["x"] > 200
+
+
+def test_output_that_was_cut_is_marked(tmp_path: Path, open_page: Open) -> None:
+    detail = {
+        "output": [[0.1, "first\n"], [0.2, "before after\n"]],
+        "output_cut": {"after": 13, "characters": 12345},
+        "exit_code": 0,
+    }
+    page = ready(open_page(write(Trace(TraceHeader("t"), [step("s", "command", "$ x", detail=detail)]), tmp_path)))
+    lines = page.locator(".screen .line").all_inner_texts()
+    assert [re.sub(r"^\d\.\d\d", "", line.replace("\n", "")) for line in lines] == [
+        "first", "before ", "12,345 characters of output are not kept", "after",
+    ]  # fmt: skip
+
+
+def test_header_json_in_the_page_is_the_trace(page: Page, trace: Trace) -> None:
+    assert NODE_ID.rpartition("::")[2] == page.locator("h1").inner_text()
+    data = choose(page, "clock advance", "Data").inner_text()
+    assert json.dumps("emulator.clock.advance") in data

@@ -1,0 +1,247 @@
+"""A trace as text: the timeline and the summary in Markdown."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from trace_testing import NODE_ID, hostile_trace, many_steps, real_trace, step
+
+from caged.emulator.trace.file import Trace, TraceHeader, UnusedControl
+from caged.emulator.trace.summary import markdown, timeline
+from caged.emulator.trace.text import duration, money, plain
+
+
+@pytest.fixture(scope="module")
+def trace() -> Trace:
+    return real_trace()
+
+
+def made(*steps, **header) -> Trace:
+    return Trace(TraceHeader("tests/test_x.py::test_x", **header), list(steps))
+
+
+def command(step_id="c", line="pytest -x", output="", start=0.0, exit_code=0, **more):
+    detail = {"command": line, "source": "exec", "exit_code": exit_code, "output": [[0.01, output]] if output else []}
+    status = "error" if exit_code else "ok"
+    return step(step_id, "command", f"$ {line}", start, status=status, detail=detail, **more)
+
+
+def test_timeline_of_a_failed_test_names_what_happened(trace):
+    lines = timeline(trace)
+    text = "\n".join(lines)
+    assert len(lines) <= 40
+    for part in (
+        "$ sh run_tests.sh -> exit 1",
+        "| ===== 1 failed, 1 passed in 0.61s =====",
+        "claude-code: the sum is wrong, repair calc.py -> I changed add() so that it adds., $0.25",
+        "-> 503  <- fault sandboxes.exec 503 times=1",
+        "<- stub 'npm install*'",
+        "clock advance",
+        "destroyed",
+        "never triggered: fault snapshots.create 500 (tests/test_checkout.py:14)",
+        "nearest: POST /v1/sandboxes",
+    ):
+        assert part in text, part
+    assert "\x1b" not in text
+
+
+def test_timeline_marks_failed_steps_and_names_lines_of_the_test(trace):
+    lines = timeline(trace)
+    failed = [line for line in lines if re.match(r" *\d+\.\d{3} !", line)]
+    assert any("$ sh run_tests.sh" in line and "(line " in line for line in failed)
+    assert not any("sandboxes.create" in line for line in failed)
+
+
+def test_timeline_shows_a_call_or_its_command_once(trace):
+    lines = timeline(trace)
+    assert not any("POST /v1/sandboxes" in line and "503" not in line and "nearest" not in line for line in lines)
+    assert sum("npm install" in line and "$" in line for line in lines) == 1
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 12, 20, 40])
+def test_timeline_has_no_more_lines_than_requested(trace, count):
+    for one in (trace, many_steps(300), hostile_trace("a\nb\nc")):
+        assert 1 <= len(timeline(one, count)) <= count
+
+
+def test_timeline_that_is_short_keeps_errors_prompts_and_the_last_output(trace):
+    text = "\n".join(timeline(trace, 14))
+    assert "$ sh run_tests.sh -> exit 1" in text
+    assert "1 failed, 1 passed" in text
+    assert "claude-code:" in text
+    assert "steps left out" in text
+    assert "never triggered" in text
+
+
+def test_timeline_counts_what_it_leaves_out():
+    trace = many_steps(200)
+    lines = timeline(trace, 30)
+    left = sum(int(found[1]) for line in lines if (found := re.search(r"… (\d+) steps? left out", line)))
+    shown = sum(bool(re.match(r" *\d+\.\d{3} ", line)) for line in lines)
+    covered = sum(one.kind == "request" for one in trace.steps) - sum("GET " in line for line in lines)
+    assert shown + left <= 200
+    assert shown + left + covered >= 200
+
+
+def test_timeline_joins_requests_that_repeat():
+    steps = [step(f"s{i}", "request", "GET /v1/account", i / 10, detail={"status": 200}) for i in range(30)]
+    assert timeline(made(*steps)) == ["   0.000   GET /v1/account -> 200  1.0 ms (x30)"]
+
+
+def test_timeline_has_one_line_for_a_text_with_line_breaks_and_escapes():
+    shown = timeline(
+        made(command(line="echo \x1b[31mred\x1b[0m\nsecond\r\x07", output="\x1b[1mone\x1b[0m\r\ntwo\rTWO\n"))
+    )
+    assert shown[0].endswith("$ echo red second -> exit 0  1.0 ms")
+    assert [line.strip() for line in shown[1:]] == ["| one", "| TWO"]
+
+
+def test_timeline_names_sandboxes_where_there_are_two():
+    first = command("a", sandbox="cage_1")
+    assert "cage_1" not in timeline(made(first))[0]
+    assert "[cage_1]" in timeline(made(first, command("b", start=1.0, sandbox="cage_2")))[0]
+
+
+def test_timeline_says_what_did_not_end():
+    assert "(did not end)" in timeline(made(step("s", "command", "$ sleep 9", status="running", duration_ms=None)))[0]
+
+
+def test_timeline_of_no_steps_is_empty():
+    assert timeline(made()) == []
+
+
+def test_timeline_has_steps_whose_parents_are_a_circle_or_missing():
+    steps = [
+        step("a", parent="b", title="one"),
+        step("b", parent="a", title="two"),
+        step("c", parent="c", title="three"),
+    ]
+    text = "\n".join(timeline(made(*steps, step("d", parent="gone", title="four"))))
+    assert all(name in text for name in ("one", "two", "three", "four"))
+
+
+def test_timeline_of_steps_that_nest_deeply_ends():
+    steps = [step(f"s{i}", "event", f"e{i}", i, parent=f"s{i - 1}") for i in range(5000)]
+    assert len(timeline(made(*steps))) == 40
+
+
+def test_markdown_has_what_a_reader_needs(trace):
+    text = markdown(trace)
+    for part in (
+        "# FAILED: tests/test\\_checkout.py::test\\_agent\\_repairs\\_the\\_sum",
+        "AssertionError: collected 2 items",
+        "assert result.exit_code == 0, result.output",
+        "## Set up, never triggered\n\n- `fault snapshots.create 500`, added at `tests/test_checkout.py:14`",
+        "## Last command\n\n`sh run_tests.sh` -> exit 1",
+        "===== 1 failed, 1 passed in 0.61s =====",
+        "## Prompt before it",
+        "the sum is wrong, repair calc.py",
+        "I changed add() so that it adds.",
+        "-    return a - b\n+    return a + b + 1",
+        "## Timeline",
+    ):
+        assert part in text, part
+    assert NODE_ID not in text.splitlines()[0]  # escaped
+    assert len(text) < 10_000
+    assert "\x1b" not in text
+
+
+def test_markdown_is_bounded():
+    long = "x" * 1_000_000
+    changes = [{"path": f"f{i}", "change": "changed", "before": "", "after": "line\n" * 5000} for i in range(50)]
+    steps = [command(line=long, output=f"{long}\n" * 3)]
+    steps[0].detail["changes"] = changes
+    steps += [step("p", "prompt", "agent: x", detail={"agent": "a", "prompt": long, "reply": long})]
+    text = markdown(made(*steps, outcome="failed", error=long))
+    assert "lines more" in text
+    assert "more changes are in the trace" in text
+    assert len(text) < 60_000
+
+
+def test_markdown_fences_hold_texts_with_fences():
+    text = markdown(made(command(output="```\n# no heading\n````\n"), outcome="failed", error="``` `x`"))
+    assert "`````\n```\n# no heading\n````\n`````" in text
+    fences = [line for line in text.splitlines() if re.fullmatch(r"`{3,}\w*", line)]
+    assert fences[0] == fences[1] == "````"
+
+
+def test_markdown_of_a_passed_test_without_steps():
+    text = markdown(made(outcome="passed", notes=["cut <b>"]))
+    assert text.startswith("# PASSED: tests/test\\_x.py::test\\_x\n\n0 steps, 0 errors, 0 sandboxes\n")
+    assert "- cut \\<b\\>" in text
+
+
+def test_last_command_is_the_one_with_output_and_the_prompt_the_one_before_its_end():
+    text = markdown(
+        made(
+            step("p1", "prompt", "a: early", 0.0, detail={"agent": "a", "prompt": "early", "reply": "r"}),
+            command("c1", "make test", "it broke\n", 1.0, exit_code=2),
+            command("c2", "true", "", 2.0),
+            step("p2", "prompt", "a: late", 3.0, detail={"agent": "a", "prompt": "late", "reply": "r"}),
+        )
+    )
+    assert "## Last command\n\n`make test` -> exit 2, 1.0 ms" in text
+    assert "received:\n\n```\nearly\n```" in text
+
+
+def test_a_step_without_the_texts_of_its_kind_is_shown():
+    dropped = {"dropped": "the steps of the account had more than 32 MiB of details"}
+    kinds = "test call request command prompt file sandbox control alert event error unknown"
+    steps = [step(f"s{i}", kind, f"{kind} x", i, detail=dropped) for i, kind in enumerate(kinds.split())]
+    assert len(timeline(made(*steps))) == 12
+    assert "# UNKNOWN" in markdown(made(*steps))
+
+
+@pytest.mark.parametrize("value", [None, 1, "text", [], [1], [[1]], [["a", "b"]], {"a": 1}, [None]])
+def test_details_of_another_form_do_not_raise(value):
+    names = ("output", "changes", "near_misses", "body", "source", "exit_code", "error", "cost_usd", "reply", "code")
+    steps = [step(f"s{k}", k, detail=dict.fromkeys(names, value)) for k in ("command", "prompt", "call", "control")]
+    trace = made(*steps, error_source=value if isinstance(value, dict) else None)
+    assert timeline(trace)
+    assert markdown(trace)
+
+
+def test_unused_controls_are_bounded():
+    unused = [UnusedControl(f"fault_{i}", f"fault {i}", "t.py:1", ["a", "b", "c", "d"]) for i in range(50)]
+    lines = timeline(made(command(), unused=unused))
+    assert len(lines) <= 40
+    assert "$ pytest -x" in lines[0]
+    assert "never triggered: fault 0 (t.py:1)" in lines
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("\x1b[1;31mred\x1b[0m", "red"),
+        ("\x1b]0;title\x07text", "text"),
+        ("\x1b]8;;http://x\x1b\\link\x1b]8;;\x1b\\", "link"),
+        ("\x1b]0;never ended\nnext", "\nnext"),
+        ("10%\r20%\r100%\n", "100%\n"),
+        ("long line\rLONG", "LONG line"),
+        ("a\r\nb", "a\nb"),
+        ("bell\x07 null\x00 c1\x9b", "bell null c1"),
+        ("\u202eabc\u2066", "abc"),
+        ("\ud800", "?"),
+        ("tab\tand ünïcödé ✓", "tab\tand ünïcödé ✓"),
+    ],
+)
+def test_plain_text_is_what_a_terminal_would_show(text, shown):
+    assert plain(text) == shown
+
+
+def test_durations_and_amounts():
+    found = [duration(ms) for ms in (0.04, 9.94, 41.2, 999.6, 1840, 12_340, 99_600, 185_000, 3_600_000, 5_400_000)]
+    assert found == [
+        "0.0 ms",
+        "9.9 ms",
+        "41 ms",
+        "1.00 s",
+        "1.84 s",
+        "12.3 s",
+        "1 min 40 s",
+        "3 min 5 s",
+        "1 h",
+        "1 h 30 min",
+    ]
+    assert [money(x) for x in (0, 0.25, 12.5, 0.0123, 0.00004)] == ["$0.00", "$0.25", "$12.50", "$0.0123", "<$0.0001"]
