@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 import pytest
 
-from . import _environment, _report
+from . import _environment
 from ._callbacks import accounts_with_functions, callback_sections, fail_on_callback_errors
 from ._emulator_scope import EmulatorScope
 from ._policy import POLICY
@@ -84,7 +84,7 @@ class Hooks:
                 report.sections += callback_sections(accounts_with_functions(self.emulator))
             if self._report != "none":
                 if trace is not None and self.traces is not None:
-                    report.sections.append(_report.of_trace(trace, self.traces.page(item), self._report))
+                    report.sections += self.traces.sections(item, trace, self._report)
                 if scope is not None:
                     report.sections += scope.sections(self._report)
         if report.when == "teardown" and self.traces is not None:

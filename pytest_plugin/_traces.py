@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import os
+import importlib
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
@@ -14,16 +16,15 @@ import pytest
 from caged._observation import install
 from caged._version import __version__
 from caged.emulator.control.clock import rfc3339
-from caged.emulator.control.steps import Step
 from caged.emulator.trace.file import Trace, TraceHeader, UnusedControl
-from caged.emulator.trace.outline import describe
 
-from . import _summary, _trace_files
+from . import _report, _summary, _trace_files
 from ._calls import CallLog
 from ._kept_sandboxes import KEPT
 from ._policy import POLICY
 from ._scopes import SCOPE
 from ._target import TARGET
+from ._trace_header import cost, described, failing_line, first_line, relative
 from ._trace_redaction import redact_header, redact_steps
 from ._trace_steps import Phase, StepSource, assemble, shown_path, source_of
 
@@ -119,6 +120,20 @@ class Traces:
         Returns:
             The trace so far, where the phase has failed.
         """
+        with self._guarded(item):
+            return self._reported(item, report, call)
+        return None
+
+    @contextmanager
+    def _guarded(self, item: pytest.Item) -> Iterator[None]:
+        """Make a line of the summary of whatever goes wrong: a trace must not end the run, nor fail its test."""
+        try:
+            yield
+        except Exception as error:
+            text = f"its trace could not be made: {type(error).__name__}: {error}"
+            _summary.add(self._config, _summary.NOTES, item.nodeid, [text])
+
+    def _reported(self, item: pytest.Item, report: pytest.TestReport, call: pytest.CallInfo[None]) -> Optional[Trace]:
         if report.when == "setup" or self._current is None or self._current.item is not item:
             self._current = TestTrace(item, call.start)
         current = self._current
@@ -138,17 +153,24 @@ class Traces:
             self._link(current, report)
         return self._build(current)
 
-    def page(self, item: pytest.Item) -> Optional[str]:
-        """The file of the trace of the test that runs, as reports show it; None where there will be none."""
-        current = self._current
-        return _summary.shown(str(current.page), self._config) if current is not None and current.page else None
+    def sections(self, item: pytest.Item, trace: Trace, style: str) -> list[tuple[str, str]]:
+        """The section of the report with the timeline, and with the file of the trace of the test that runs.
+
+        Args:
+            style: `short` or `full`.
+        """
+        page = self._current.page if self._current is not None else None
+        with self._guarded(item):
+            return [_report.of_trace(trace, _summary.shown(str(page), self._config) if page else None, style)]
+        return []
 
     def finished(self, item: pytest.Item) -> None:
         """Write the trace of a test that is over, if it is to be kept, and forget what was gathered."""
         current, self._current = self._current, None
-        if current is not None and current.item is item and current.is_ours() and self._keeps(current):
-            self._reserve(current)
-            self._write(current)
+        with self._guarded(item):
+            if current is not None and current.item is item and current.is_ours() and self._keeps(current):
+                self._reserve(current)
+                self._write(current)
         self.calls.clear()
         if self._source is not None:
             self._source.clear()
@@ -160,8 +182,12 @@ class Traces:
     def interrupted(self) -> None:
         """Write the trace of the test that was interrupted by the keyboard, or by `pytest.exit`."""
         current, self._current = self._current, None
-        if self._trace == "off":
-            return
+        item = current.item if current is not None else self._starting and self._starting[0]
+        if self._trace != "off" and item:
+            with self._guarded(item):
+                self._interrupted(current)
+
+    def _interrupted(self, current: Optional[TestTrace]) -> None:
         if current is None and self._starting is not None:
             current = TestTrace(*self._starting)  # in its setup
         if current is None or not current.is_ours():
@@ -180,7 +206,7 @@ class Traces:
 
     def _note_failure(self, current: TestTrace, report: pytest.TestReport, call: pytest.CallInfo[None]) -> None:
         """Note the text and the line of a failure; of the first one, where several phases fail."""
-        header, summary = current.header, _first_line(call)
+        header, summary = current.header, first_line(call)
         if current.has_failed:
             header.notes.append(f"The {report.when} failed as well: {summary}")
             return
@@ -188,7 +214,7 @@ class Traces:
         header.phase = report.when or ""
         header.error = report.longreprtext[:ERROR_CHARACTERS]
         header.error_summary = summary
-        line = _failing_line(current.item, call)
+        line = failing_line(current.item, call)
         if line is not None:
             header.error_source = source_of(*line, self._root, self.calls.redacted)
 
@@ -215,15 +241,16 @@ class Traces:
         end = max([time.time() if one.outcome == "running" else one.began + one.duration for one in current.phases])
         accounts = {step.account for step in steps}
         names = {} if source is None else source.names
+        kept: dict[str, str] = current.item.stash.get(KEPT, {})
         return Trace(
             replace(
                 header,
                 start=round(current.began + clock, 6),
                 duration_ms=round((end - current.began) * 1000, 3),
                 accounts={id: name for id, name in names.items() if id in accounts},
-                cost_usd=round(sum(map(_cost, steps)), 6),
-                unused=[_described(one, steps) for one in header.unused],
-                kept=dict(current.item.stash.get(KEPT, {})),
+                cost_usd=round(sum(map(cost, steps)), 6),
+                unused=[described(one, steps) for one in header.unused],
+                kept=dict(kept),
                 notes=[*header.notes, *self._notes()],
             ),
             every,
@@ -268,16 +295,15 @@ class Traces:
         if current.page is None:
             return
         config, page = self._config, current.page
-        value = (PROPERTY, _relative(page, config.getoption("xmlpath", default=None), config))
+        value = (PROPERTY, relative(page, config.getoption("xmlpath", default=None), config))
         for properties in (current.item.user_properties, report.user_properties):
             properties[:] = [one for one in properties if one[0] != PROPERTY] + [value]
         if config.pluginmanager.hasplugin("html"):
             with contextlib.suppress(Exception):
-                import pytest_html.extras
-
-                target = _relative(page, config.getoption("htmlpath", default=None), config)
+                extras_of = importlib.import_module("pytest_html.extras")
+                target = relative(page, config.getoption("htmlpath", default=None), config)
                 extras: list[Any] = getattr(report, "extras", [])
-                setattr(report, "extras", [*extras, pytest_html.extras.url(target, name="caged trace")])  # noqa: B010
+                setattr(report, "extras", [*extras, extras_of.url(target, name="caged trace")])  # noqa: B010
 
 
 def traces_of(config: pytest.Config) -> Optional[Traces]:
@@ -287,47 +313,3 @@ def traces_of(config: pytest.Config) -> Optional[Traces]:
 
 def _uninstall(before: Optional[Observer]) -> None:
     install(before)
-
-
-def _relative(page: Path, report: Optional[str], config: pytest.Config) -> str:
-    """The path of a trace as the report in a file names it: relative to that file."""
-    directory = config.invocation_params.dir
-    if report:
-        directory = (directory / os.path.expanduser(os.path.expandvars(report))).parent
-    try:
-        return Path(os.path.relpath(page, directory)).as_posix()
-    except ValueError:  # another drive
-        return page.as_posix()
-
-
-def _first_line(call: pytest.CallInfo[None]) -> str:
-    """The first line of a failure, with the second where that says what the first one announces."""
-    text = call.excinfo.exconly().strip() if call.excinfo is not None else ""
-    first, _newline, rest = text.partition("\n")
-    return f"{first} {rest.strip().splitlines()[0].strip()}" if first.endswith(":") and rest.strip() else first
-
-
-def _failing_line(item: pytest.Item, call: pytest.CallInfo[None]) -> Optional[tuple[str, int]]:
-    """The line of the test's file at which it failed."""
-    path = str(getattr(item, "path", ""))
-    entries = call.excinfo.traceback if call.excinfo is not None else []
-    lines = [entry.lineno + 1 for entry in entries if str(entry.path) == path]
-    return (path, lines[-1]) if lines else None
-
-
-def _described(control: UnusedControl, steps: list[Step]) -> UnusedControl:
-    """A control in the words of the step that added it, where the trace has that."""
-    added = next((step for step in steps if step.kind == "control" and control.id in step.controls), None)
-    return control if added is None else replace(control, described=describe(control.id, added))
-
-
-def _cost(step: Step) -> float:
-    """What a step has cost: that of a prompt, or what `spend` added."""
-    detail = step.detail
-    cost: Any = 0
-    if step.kind == "prompt":
-        cost = detail.get("cost_usd")
-    elif step.kind == "control" and step.status == "ok" and str(detail.get("path", "")).endswith("/spend"):
-        body = detail.get("body")
-        cost = body.get("usd") if isinstance(body, dict) else 0
-    return float(cost) if isinstance(cost, (int, float)) else 0.0

@@ -502,6 +502,31 @@ def test_a_failure_to_write_is_a_line_of_the_summary(tmp_path: Path, source: str
         assert list((tmp_path / "traces").glob(".*.new")) == []
 
 
+@pytest.mark.parametrize("broken", ["page.build_page", "summary.timeline", "outline.describe"])
+def test_an_error_of_the_trace_itself_is_a_line_of_the_summary(tmp_path: Path, broken: str) -> None:
+    module, _dot, name = broken.partition(".")
+    conftest = f"""
+        import caged.emulator.trace.{module} as module
+        import caged.pytest_plugin._trace_header as header
+
+        def broken(*arguments): raise RuntimeError("a mistake")
+        module.{name} = broken
+        if hasattr(header, "{name}"):
+            header.{name} = broken
+    """
+    source = """
+        def test_fails(caged, caged_emulator):
+            caged_emulator.faults.add("account.get", status=503)
+            assert 0
+
+        def test_passes(caged): pass
+    """
+    run = trace_runs.run(tmp_path, {"conftest.py": conftest, "test_suite.py": source})
+    assert "1 failed, 1 passed" in run.output
+    assert "INTERNALERROR" not in run.output
+    assert "RuntimeError: a mistake" in run.output.partition("- caged: notes -")[2]
+
+
 def test_an_interrupted_test_has_a_trace(tmp_path: Path, running: Any, eventually: Any) -> None:
     seconds = f"4321.{os.getpid()}"
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
