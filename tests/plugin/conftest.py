@@ -26,6 +26,7 @@ def no_settings_from_outside(
     for name in list(os.environ):
         if name.startswith("CAGED_") and name != "CAGED_EMULATOR_LOCATOR_DIR":
             monkeypatch.delenv(name)
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
     for name in ("CI", "BUILD_NUMBER"):  # pytest prints whole messages in its summary where one of them is set
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("CAGED_RUNS_DIR", str(tmp_path_factory.mktemp("runs")))
