@@ -10,7 +10,7 @@ from typing import Any, Callable, Generic, Optional, TypeVar, Union
 T = TypeVar("T")
 
 
-class Expect(enum.Enum):
+class ExpectedContent(enum.Enum):
     """What a successful answer must hold."""
 
     OBJECT = "a JSON object"
@@ -43,7 +43,7 @@ class Call(Generic[T]):
 
     method: str
     path: str
-    expect: Expect
+    expect: ExpectedContent
     decode: Callable[[Any], T]
     query: Optional[Mapping[str, Union[str, int, None]]] = None
     body: Optional[Mapping[str, Any]] = None

@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Optional
 
-from ._closing import AsyncClosing, Closing
+from ._closeable import AsyncCloseable, Closeable
 from ._constants import DEFAULT_MAX_RETRIES, DEFAULT_TIMEOUT
 from ._http import AsyncSession, Session, check_open
 from ._naming import public
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @public
 @short_tracebacks
-class Caged(Closing):
+class Caged(Closeable):
     """The Caged platform, blocking. Threads may share one client.
 
     Args:
@@ -143,7 +143,7 @@ class Caged(Closing):
 
 @public
 @short_tracebacks
-class AsyncCaged(AsyncClosing):
+class AsyncCaged(AsyncCloseable):
     """The Caged platform for asyncio: the arguments, methods, results and errors of `Caged`, awaited.
 
     ``transport`` is an ``httpx.AsyncBaseTransport``. A client belongs to the event loop of its first call, because

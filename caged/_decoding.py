@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Optional, TypeVar
 import httpx
 
 from ._api_errors import CagedAPIError, error_class
-from ._call import Call, Expect
+from ._call import Call, ExpectedContent
 from ._errors import CagedError
 from ._json import json_type
 
@@ -25,11 +25,11 @@ def decode(call: Call[T], response: httpx.Response) -> T:
     Raises:
         CagedError: the body is empty, is not JSON, or is not of the expected shape.
     """
-    if call.expect is Expect.NOTHING:
+    if call.expect is ExpectedContent.NOTHING:
         return call.decode(None)
-    if call.expect is Expect.TEXT:
+    if call.expect is ExpectedContent.TEXT:
         return call.decode(text_of(response))
-    if call.expect is Expect.BYTES:
+    if call.expect is ExpectedContent.BYTES:
         return call.decode(response.content)
     if not response.content:
         wanted = call.expect.value
@@ -42,7 +42,7 @@ def decode(call: Call[T], response: httpx.Response) -> T:
             f"{call}: the answer is not JSON (HTTP {response.status_code}, content type {content_type!r}); "
             "check that base_url points at the API"
         ) from None
-    kind = dict if call.expect is Expect.OBJECT else list
+    kind = dict if call.expect is ExpectedContent.OBJECT else list
     if not isinstance(data, kind) and not (data is None and kind is list):
         raise CagedError(f"{call}: expected {call.expect.value}, got {json_type(data)}")
     try:

@@ -24,7 +24,7 @@ from typing import Any, Optional
 from ._naming import public
 
 
-def _revive(cls: type[CagedError], args: tuple[Any, ...], state: dict[str, Any]) -> CagedError:
+def _unpickle(cls: type[CagedError], args: tuple[Any, ...], state: dict[str, Any]) -> CagedError:
     error = cls.__new__(cls)
     error.args = args
     error.__dict__.update(state)
@@ -37,7 +37,7 @@ class CagedError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The default would call __init__ with the message alone and lose the keyword-only attributes.
-        return _revive, (type(self), self.args, dict(self.__dict__))
+        return _unpickle, (type(self), self.args, dict(self.__dict__))
 
 
 @public

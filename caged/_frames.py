@@ -15,7 +15,7 @@ _INSTALLED = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}"
 _kinds: dict[str, str] = {}
 
 #: Files of this package that only pass a call on.
-_PASSING = ("_tracebacks.py", "_arguments.py", "_closing.py")
+_PASSING = ("_tracebacks.py", "_arguments.py", "_closeable.py")
 
 #: A file and the number of a line in it.
 Place = tuple[str, int]

@@ -160,7 +160,7 @@ def find(id: str) -> Optional[Run]:
     return _read(_path(id))
 
 
-def note_gone(run: Run, kind: str, id: str) -> None:
+def note_removed(run: Run, kind: str, id: str) -> None:
     """Note that something was destroyed after the run."""
     assert run.path is not None
     file = os.open(run.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW)

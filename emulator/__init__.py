@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .config import BudgetAction, ConfigError, EmulatorConfig, Isolation, MemoryLimit, Tier
-    from .control.agent_replies import PromptText, ReplyInfo, Workplace
+    from .control.agent_replies import ReplyInfo
     from .control.agents import Reply
     from .control.faults import Drop, FaultInfo, Outcome
     from .control.operations import OperationName
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         SnapshotRecord,
         SocketRecord,
     )
+    from .control.reply_functions import PromptSandbox, PromptText
     from .control.stubs import Output, StubInfo
     from .control_client.agents import Agent, Agents, ReplyHandle
     from .control_client.base_emulator import Account, AccountView, BaseEmulator
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     from .control_client.remote import RemoteEmulator
     from .control_client.transport import EmulatorError
     from .emulator import Emulator
-    from .scenario import Loaded, ScenarioError
+    from .scenario import LoadedScenario, ScenarioError
 
 __all__ = [
     "Account",
@@ -74,13 +75,14 @@ __all__ = [
     "Inventory",
     "Isolation",
     "Journal",
-    "Loaded",
+    "LoadedScenario",
     "LogLine",
     "MemoryLimit",
     "OperationName",
     "Outcome",
     "Output",
     "PromptRecord",
+    "PromptSandbox",
     "PromptText",
     "RemoteEmulator",
     "Reply",
@@ -94,12 +96,11 @@ __all__ = [
     "StubHandle",
     "StubInfo",
     "Tier",
-    "Workplace",
 ]
 
 _MODULES = {
     "config": ("BudgetAction", "ConfigError", "EmulatorConfig", "Isolation", "MemoryLimit", "Tier"),
-    "control.agent_replies": ("PromptText", "ReplyInfo", "Workplace"),
+    "control.agent_replies": ("ReplyInfo",),
     "control.agents": ("Reply",),
     "control.faults": ("Drop", "FaultInfo", "Outcome"),
     "control.operations": ("OperationName",),
@@ -115,6 +116,7 @@ _MODULES = {
         "SnapshotRecord",
         "SocketRecord",
     ),
+    "control.reply_functions": ("PromptSandbox", "PromptText"),
     "control.stubs": ("Output", "StubInfo"),
     "control_client.agents": ("Agent", "Agents", "ReplyHandle"),
     "control_client.base_emulator": ("Account", "AccountView", "BaseEmulator"),
@@ -129,7 +131,7 @@ _MODULES = {
     "control_client.remote": ("RemoteEmulator",),
     "control_client.transport": ("EmulatorError",),
     "emulator": ("Emulator",),
-    "scenario": ("Loaded", "ScenarioError"),
+    "scenario": ("LoadedScenario", "ScenarioError"),
 }
 
 

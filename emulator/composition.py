@@ -16,19 +16,20 @@ from .cage.provisioning import Provisioner
 from .cage.toolchains import Toolchains
 from .cage.zygote import Zygote
 from .config import EmulatorConfig
-from .control.agent_replies import AgentReplies
 from .control.callbacks import CallbackErrors
 from .control.clock import Clock
-from .control.faults import Faults
+from .control.fault_registry import Faults
 from .control.journal import Journal
 from .control.randomness import Randomness
+from .control.reply_registry import AgentReplies
 from .control.routes import Route
 from .control.steps import Steps
-from .control.stubs import Stubs
-from .pace import Turns
+from .control.stub_registry import Stubs
+from .pace import LongWorkLock
 from .platform.accounts import Accounts
 from .platform.agent_runs import AgentRuns
 from .platform.agent_sessions import AgentSessions
+from .platform.alert_history import AlertHistory
 from .platform.alert_triggers import AlertTriggers
 from .platform.alerts import Alerts
 from .platform.background import BackgroundTasks
@@ -52,7 +53,7 @@ from .platform.rules import Rules
 from .platform.sandbox_lifecycle import SandboxLifecycle
 from .platform.sandbox_limits import SandboxLimits
 from .platform.sandbox_setup import SandboxSetup
-from .platform.sandbox_starter import ProcessLoss, SandboxStarter
+from .platform.sandbox_starter import ProcessLossHandler, SandboxStarter
 from .platform.sandboxes import Sandboxes
 from .platform.scheduler import Scheduler
 from .platform.shim_requests import ShimRequests
@@ -91,7 +92,7 @@ def compose(
         memory_groups: Where control groups can be made for sandboxes; None: not here, or limits are off.
         routes: Returns the routes of the platform's API. Not called before a control or a query is checked.
     """
-    store, live, turns = Store(), LiveSandboxes(), Turns()
+    store, live, long_work = Store(), LiveSandboxes(), LongWorkLock()
     signals, background, durability = Signals(), BackgroundTasks(), Durability(state_writer)
     journal, steps = Journal(), Steps(clock)
     faults, stubs = Faults(randomness, routes), Stubs(randomness)
@@ -102,7 +103,7 @@ def compose(
     relayed: set[tuple[str, int]] = set()
 
     accounts = Accounts(config, store, clock, randomness)
-    events = Events(store, clock, randomness, journal, steps, turns, signals)
+    events = Events(store, clock, randomness, journal, steps, long_work, signals)
     file_changes = FileChangeRecording(live, steps)
     recorder = SandboxRecorder(clock, journal, events, callback_errors, steps, file_changes)
     sessions = AgentSessions(store, clock, randomness, signals)
@@ -124,7 +125,7 @@ def compose(
         relayed,
         command_stubs,
         ShimRequests(stubs, live, command_stubs, agent_runs, recorder, steps),
-        ProcessLoss(clock, live, recorder, sessions, signals),
+        ProcessLossHandler(clock, live, recorder, sessions, signals),
         recorder,
         background,
     )
@@ -148,7 +149,8 @@ def compose(
     rules, notifications = Rules(randomness), Notifications(store, randomness)
     alerts = Alerts(store, clock, randomness, rules, notifications, steps)
     trust = Trust(store, clock, signals, recorder)
-    alert_triggers = AlertTriggers(store, clock, signals, background, lifecycle, rules, alerts)
+    alert_history = AlertHistory(store, clock)
+    alert_triggers = AlertTriggers(store, clock, signals, background, lifecycle, rules, alerts, alert_history)
     ports = Ports(config, store, clock, live, chosen_isolation, recorder, background, sandboxes)
     scheduler = Scheduler(
         config,
@@ -173,7 +175,7 @@ def compose(
         clock=clock,
         randomness=randomness,
         workers=workers,
-        turns=turns,
+        long_work=long_work,
         background=background,
         signals=signals,
         durability=durability,
@@ -211,6 +213,6 @@ def compose(
         rules=rules,
         notifications=notifications,
         alerts=alerts,
-        alert_triggers=alert_triggers,
+        alert_history=alert_history,
         scheduler=scheduler,
     )

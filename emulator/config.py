@@ -75,6 +75,10 @@ class EmulatorConfig:
             check_values(self)
         except (TypeError, ValueError) as error:
             raise ConfigError(str(error)) from None
+        if self.memory_limit == "sandbox" and not self.limits:
+            raise ConfigError(
+                "memory_limit: 'sandbox' has no effect with limits off (limits=False, --no-limits); use one of them"
+            )
         for name, key in (("api_key", self.api_key), ("admin_key", self.admin_key)):
             if key is not None and not (key and key.isascii() and key.isprintable()):
                 raise ConfigError(f"{name} must be printable ASCII and not empty; leave it out for a random one")

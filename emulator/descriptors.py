@@ -41,7 +41,7 @@ def limit() -> int:
     return WANTED if soft == resource.RLIM_INFINITY else soft
 
 
-def used() -> int:
+def count_used() -> int:
     """Return how many descriptors this process has."""
     try:
         # Since Linux 6.2 the size of the directory is their number; before that it is 0.
@@ -52,16 +52,16 @@ def used() -> int:
 
 def _lowest_free() -> int:
     try:
-        free = os.dup(0)
+        fd = os.dup(0)
     except OSError:
         return limit()
-    os.close(free)
-    return free
+    os.close(fd)
+    return fd
 
 
-def free() -> int:
+def count_free() -> int:
     """Return how many descriptors this process may still open."""
-    return max(0, limit() - used())
+    return max(0, limit() - count_used())
 
 
 def reserve() -> int:
@@ -69,21 +69,21 @@ def reserve() -> int:
     return min(RESERVE_MOST, limit() // 4)
 
 
-def kept_for_work() -> int:
+def reserved_for_work() -> int:
     """Return the part of the reserve for the work in sandboxes."""
     return reserve() // 4
 
 
 def has_room_for_connection() -> bool:
     """Whether a connection that may stay open can be accepted."""
-    return free() > reserve()
+    return count_free() > reserve()
 
 
 def has_room_for_sandbox() -> bool:
     """Whether a sandbox can be created."""
-    return free() > reserve() // 2
+    return count_free() > reserve() // 2
 
 
 def has_room_for_stream() -> bool:
     """Whether a terminal, or a preview's connection into a sandbox, can be opened."""
-    return free() > reserve() // 2
+    return count_free() > reserve() // 2

@@ -22,7 +22,7 @@ from .runtime import Runtime
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from .scenario import Loaded
+    from .scenario import LoadedScenario
 
 START_LIMIT = 15.0
 #: The limit with a scenario, whose sandboxes and commands take time.
@@ -240,7 +240,7 @@ class Emulator(BaseEmulator):
         return [describe(probe_result) for probe_result in probe_results if not probe_result.works]
 
     @property
-    def loaded(self) -> Loaded:
+    def loaded(self) -> LoadedScenario:
         """What its scenario has created: ids of sandboxes, secrets of keys, by name."""
         return self._running().loaded
 
@@ -257,7 +257,7 @@ class Emulator(BaseEmulator):
         return "\n".join(self._runtime.log.tail(20)) if self._runtime is not None else ""
 
     @property
-    def _link(self) -> AdminClient:
+    def _admin(self) -> AdminClient:
         runtime = self._running()
         with self._link_lock:  # threads share the emulator
             if self._control is None:

@@ -86,7 +86,7 @@ class EventLimiter:
             self._bytes -= weight
             oldest_history = oldest()
             if oldest_history is not None:
-                oldest_history.drop_through(number)
+                oldest_history.drop_up_to(number)
 
 
 class History:
@@ -132,7 +132,7 @@ class History:
         if limiter is not None:
             limiter.add(self, self.count, weight)
 
-    def drop_through(self, number: int) -> None:
+    def drop_up_to(self, number: int) -> None:
         """Remove the events up to a number, counted from the very first event."""
         while self._kept and self.count - len(self._kept) + 1 <= number:
             self._bytes -= self._kept.popleft()[1]

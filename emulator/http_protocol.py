@@ -11,7 +11,9 @@ import h11
 from starlette.types import Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from .cage.peers import Address
 from .connections import BODY_RATE, BODY_SECONDS, HEAD_SECONDS, Connections
+from .half_closed import HalfClosedConnections
 from .platform.errors import ApiError
 from .wire.fault_injection.connection import TRANSPORT
 from .wire.problem import problem
@@ -34,13 +36,23 @@ class HttpProtocol(H11Protocol):
 
     Args:
         connections: Where this connection is listed while it waits for its client.
+        half_closed: Where it is listed while it responds to a client that has closed its sending side.
         is_full: This connection uses one of the descriptors that are reserved for work, so it serves one request and
             no WebSocket.
     """
 
-    def __init__(self, *arguments: Any, connections: Connections, is_full: bool = False, **options: Any) -> None:
+    def __init__(
+        self,
+        *arguments: Any,
+        connections: Connections,
+        half_closed: HalfClosedConnections,
+        is_full: bool = False,
+        **options: Any,
+    ) -> None:
         super().__init__(*arguments, **options)
         self._connections = connections
+        self._half_closed = half_closed
+        self._has_eof = False
         self._is_full = is_full
         self._awaited = ""  # head, body, idle (another request, or none), or empty: nothing
         self._since = 0.0
@@ -53,6 +65,7 @@ class HttpProtocol(H11Protocol):
 
     def connection_lost(self, exc: Optional[Exception]) -> None:
         self._connections.forget(self)
+        self._half_closed.discard(self)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -63,6 +76,40 @@ class HttpProtocol(H11Protocol):
     def on_response_complete(self) -> None:
         super().on_response_complete()
         self._update_awaited(0)
+        if self._has_eof:
+            self._finish_input()
+
+    # --- the end of what the client sends
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Decide about a client that sends no more. Returns whether the connection stays open, to respond."""
+        self._has_eof = True
+        return self._finish_input()
+
+    def _finish_input(self) -> bool:
+        """Go on with a request that is complete; answer one that cannot become complete, and close the connection."""
+        if self.transport.is_closing():
+            return False
+        cycle = self.cycle
+        has_request = cycle is not None and not cycle.response_complete
+        if has_request and (self.conn.their_state is not h11.SEND_BODY or cycle.response_started):
+            self._half_closed.add(self)
+            return True
+        self._half_closed.discard(self)
+        if has_request:
+            self._answer(ApiError(400, "the request ended before its body was complete"))
+        elif self.conn.trailing_data[0]:
+            self._answer(ApiError(400, "the request ended before its head was complete"))
+        else:
+            self.transport.close()
+        return False
+
+    @property
+    def ends(self) -> tuple[Address, Address]:
+        return self.client or ("", 0), (self.server[0], self.server[1] or 0) if self.server else ("", 0)
+
+    def client_is_gone(self) -> None:
+        self.transport.abort()
 
     # --- what the client has to send
 

@@ -11,7 +11,7 @@ from typing import Optional
 SECONDS = 0.003
 
 
-class Turns:
+class LongWorkLock:
     """The lock of an emulator's long work: in each iteration of the event loop, only one such task continues."""
 
     def __init__(self) -> None:
@@ -29,14 +29,14 @@ class Pace:
 
     Await the object between the pieces, and nothing else in its block:
 
-        async with Pace(turns) as pace:
+        async with Pace(long_work) as pace:
             for piece in work:
                 piece.run()
                 await pace()
     """
 
-    def __init__(self, turns: Turns) -> None:
-        self._lock = turns.lock
+    def __init__(self, long_work: LongWorkLock) -> None:
+        self._lock = long_work.lock
         self._since = 0.0
         self._held = False
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import socket
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -14,16 +13,14 @@ from typing import TYPE_CHECKING, Callable, Optional
 from . import descriptors
 from .cage.cgroups import MemoryGroups
 from .cage.chosen_isolation import ChosenIsolation
-from .cage.isolation import can_be_hidden, key_directory
-from .cage.probe import choose, describe
 from .cage.zygote import Zygote
 from .composition import compose
 from .config import ConfigError, EmulatorConfig
 from .control.clock import SEEDED_START, Clock
 from .control.randomness import Randomness
 from .control.routes import Route
-from .discovery import locator_directories
 from .emulator_log import EmulatorLog, LogOutput
+from .isolation_choice import choose_isolation
 from .listening_socket import bind, url_of
 from .platform.accounts import new_admin_key
 from .run_directory import RunDirectory
@@ -33,7 +30,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from .persistence.persistence import Persistence
-    from .scenario import Loaded, Scenario
+    from .scenario import LoadedScenario, Scenario
     from .server import Server
 
 logger = logging.getLogger(__name__)
@@ -62,7 +59,7 @@ class Runtime:
         self._loop: Optional[asyncio.AbstractEventLoop] = None
         self._stop: Optional[asyncio.Event] = None
         self._stop_requested = False
-        self._loaded: Optional[Loaded] = None
+        self._loaded: Optional[LoadedScenario] = None
         self._server: Optional[Server] = None
         #: The application, once `run` has built it; for calls from within this process.
         self.app: Optional[ASGIApp] = None
@@ -127,7 +124,7 @@ class Runtime:
             return key.secret
         if secret is None:
             return accounts.full_key(account).secret
-        if not accounts.adopt(account, secret):
+        if not accounts.ensure_key(account, secret):
             raise ConfigError("api_key is the key of another account in the state directory; use another key, or none")
         return secret
 
@@ -143,43 +140,13 @@ class Runtime:
             )
         return groups
 
-    async def _choose_isolation(self) -> None:
-        """Choose the isolation level.
-
-        Raises:
-            IsolationUnavailable: The requested level does not work here.
-            ConfigError: A file with keys cannot be hidden from sandboxes.
-        """
-        keys = {key_directory(path): path for path in self._key_files}
-        # The directories of other emulators' keys.
-        locators = [key_directory(directory / "locator") for directory, _ in locator_directories()]
-        isolation, probe_results = await choose(
-            self.config.isolation, self._zygote, self._run_dir.path, [*keys, *locators]
-        )
-        shown = next((path for directory, path in keys.items() if not can_be_hidden(directory)), None)
-        if isolation.own_network and shown is not None:
-            raise ConfigError(
-                f"{shown} would hold keys in a directory that every sandbox needs to see; use a directory outside of"
-                " /etc, /usr, /var and their like, such as the project's, for the ready file, the output and"
-                " CAGED_EMULATOR_LOCATOR_DIR"
-            )
-        self._isolation.choose(isolation, probe_results)
-        if isolation.level == "process" and self.config.isolation == "auto":
-            refused = "; ".join(describe(probe_result) for probe_result in probe_results if not probe_result.works)
-            logger.warning("sandboxes have process isolation only. %s", refused)
-        if not probe_results[-1].confined and os.geteuid() == 0:
-            logger.warning(
-                "sandboxes run as root, and a command can end every process of root on this machine"
-                " (kill -9 -1, pkill): isolation 'process' was chosen by name and signals cannot be confined here"
-            )
-
     async def _prepare(self) -> tuple[ModuleType, ModuleType]:
         """Start the zygote and choose the isolation. Meanwhile, load and return the modules of the application and of
         the server, which is the longest part of a start, in a thread."""
         self._zygote.start()
         loading = asyncio.ensure_future(asyncio.to_thread(_load))
         try:
-            await self._choose_isolation()
+            await choose_isolation(self.config, self._zygote, self._run_dir.path, self._key_files, self._isolation)
         finally:
             await asyncio.wait({loading})
         return loading.result()
@@ -230,13 +197,13 @@ class Runtime:
             preparing.result()
 
     @property
-    def loaded(self) -> Loaded:
+    def loaded(self) -> LoadedScenario:
         """What the scenario has created."""
         if self._loaded is not None:
             return self._loaded
-        from .scenario import Loaded
+        from .scenario import LoadedScenario
 
-        return Loaded()
+        return LoadedScenario()
 
     async def _apply_scenario(self, answering: asyncio.Event, on_ready: Callable[[], None]) -> None:
         """When the server answers, apply the scenario, then call `on_ready`. Raises ScenarioError."""
@@ -248,14 +215,14 @@ class Runtime:
             self._loaded = await self._apply(scenario)
         on_ready()
 
-    async def _apply(self, scenario: Scenario) -> Loaded:
+    async def _apply(self, scenario: Scenario) -> LoadedScenario:
         from .scenario.applying import apply
         from .wire.all_operations import all_operations
-        from .wire.internal_calls import Direct
+        from .wire.internal_calls import InternalCaller
 
         account = self.platform.accounts.first()
         assert account is not None, "an emulator has an account before it serves"
-        loaded = await apply(self.platform, account, scenario, Direct(self.platform, account, all_operations))
+        loaded = await apply(self.platform, account, scenario, InternalCaller(self.platform, account, all_operations))
         self.platform.commit()
         return loaded
 

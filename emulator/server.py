@@ -11,6 +11,7 @@ from starlette.types import ASGIApp
 
 from . import descriptors
 from .connections import HEAD_BYTES, Connections
+from .half_closed import HalfClosedConnections
 from .http_protocol import HttpProtocol
 from .listener import BATCH, Listener
 from .listening_socket import BACKLOG
@@ -71,23 +72,24 @@ class _Uvicorn(uvicorn.Server):
         super().__init__(config)
         self._on_ready = on_ready
         self._connections = Connections()
+        self._half_closed = HalfClosedConnections()
         self.stopping = asyncio.Event()
 
     async def startup(self, sockets: Optional[list[socket.socket]] = None) -> None:
         """As uvicorn's for listening sockets, with a listener that survives a lack of descriptors."""
         await self.lifespan.startup()
-        listeners: list[Any] = [Listener(sock, self._connected, self._room) for sock in sockets or ()]
+        listeners: list[Any] = [Listener(sock, self._connected, self._free_slots) for sock in sockets or ()]
         self.servers = listeners
         self.started = True
         self._on_ready()
 
-    def _room(self) -> int:
+    def _free_slots(self) -> int:
         """Return how many connections may be accepted now: many while there are enough descriptors, then one at a time,
         in exchange for an idle one where there is one."""
-        free = descriptors.free()
+        free = descriptors.count_free()
         if free > descriptors.reserve() + BATCH:
             return BATCH
-        return 1 if free > descriptors.kept_for_work() or self._connections.evict() else 0
+        return 1 if free > descriptors.reserved_for_work() or self._connections.evict() else 0
 
     async def _connected(self, sock: socket.socket) -> None:
         is_full = not descriptors.has_room_for_connection() and not self._connections.evict()
@@ -98,6 +100,7 @@ class _Uvicorn(uvicorn.Server):
                 server_state=self.server_state,
                 app_state=self.lifespan.state,
                 connections=self._connections,
+                half_closed=self._half_closed,
                 is_full=is_full,
             )
 

@@ -40,7 +40,7 @@ COMPUTING_SECONDS = 0.002
 _PAUSE_SECONDS = 0.0002
 
 
-class Stopped(OSError):
+class CallStopped(OSError):
     """The call was stopped before it was done."""
 
     def __init__(self, why: str) -> None:
@@ -50,14 +50,14 @@ class Stopped(OSError):
         return str(self.strerror)
 
 
-class Busy(OSError):
+class TooManyCalls(OSError):
     """Too many calls of the account wait already."""
 
     def __init__(self) -> None:
         super().__init__(errno.EAGAIN, f"{MOST_WAITING:,} calls of this account wait for a thread already")
 
 
-class Stop:
+class StopToken:
     """Stops a call, before it begins or at its next checkpoint."""
 
     def __init__(self) -> None:
@@ -73,7 +73,7 @@ class _Job:
     owner: str
     call: Callable[[], Any]
     context: Context
-    stop: Stop
+    stop: StopToken
     deliver: Callable[[Any, Optional[BaseException]], None]
     computing_since: float = field(default=0.0)
 
@@ -82,19 +82,19 @@ _local = threading.local()
 
 
 def checkpoint() -> None:
-    """In a thread of a `Pool`, raise Stopped when the call was stopped, and release the interpreter lock when it was
+    """In a thread of a `Pool`, raise CallStopped if the call was stopped, and release the interpreter lock if it was
     held for long. Anywhere else, do nothing."""
     job: Optional[_Job] = getattr(_local, "job", None)
     if job is None:
         return
     if job.stop.reason is not None:
-        raise Stopped(job.stop.reason)
+        raise CallStopped(job.stop.reason)
     if time.monotonic() - job.computing_since > COMPUTING_SECONDS:
         time.sleep(_PAUSE_SECONDS)
         job.computing_since = time.monotonic()
 
 
-class Stoppable:
+class StoppableFile:
     """A file that is read in a thread of a `Pool`, with a checkpoint before each piece."""
 
     def __init__(self, file: IO[bytes]) -> None:
@@ -121,7 +121,7 @@ class Pool:
         #: Why calls are refused; None while the pool is open.
         self._closed: Optional[str] = None
 
-    async def run(self, call: Callable[..., T], *args: Any, stop: Optional[Stop] = None) -> T:
+    async def run(self, call: Callable[..., T], *args: Any, stop: Optional[StopToken] = None) -> T:
         """Return the result of `call(*args)`, made in a thread. When the caller is cancelled, the call is stopped and
         waited for, up to STOP_SECONDS.
 
@@ -129,8 +129,8 @@ class Pool:
             stop: With it others can stop the call.
 
         Raises:
-            Stopped: It was stopped by `stop`, or the pool was closed.
-            Busy: MOST_WAITING calls of the account wait already.
+            CallStopped: It was stopped by `stop`, or the pool was closed.
+            TooManyCalls: MOST_WAITING calls of the account wait already.
         """
         loop = asyncio.get_running_loop()
         outcome: asyncio.Future[T] = loop.create_future()
@@ -151,7 +151,7 @@ class Pool:
             except RuntimeError:
                 pass  # the loop is closed: the emulator has ended
 
-        job = _Job(current(), lambda: call(*args), context_for_thread(), stop or Stop(), deliver)
+        job = _Job(current(), lambda: call(*args), context_for_thread(), stop or StopToken(), deliver)
         self._put(job)
         try:
             return await asyncio.shield(outcome)
@@ -174,17 +174,17 @@ class Pool:
         for job in running:
             job.stop.set(reason)
         for job in waiting:
-            job.deliver(None, Stopped(reason))
+            job.deliver(None, CallStopped(reason))
 
     def _put(self, job: _Job) -> None:
         with self._changed:
             if self._closed is not None:
-                raise Stopped(self._closed)
+                raise CallStopped(self._closed)
             jobs = self._waiting.get(job.owner)
             if jobs is None:
                 jobs = self._waiting[job.owner] = deque()
             if len(jobs) >= MOST_WAITING:
-                raise Busy
+                raise TooManyCalls
             jobs.append(job)
             if len(self._running.get(job.owner, ())) >= self._share:
                 return  # taken by the thread that finishes one of the account's calls
@@ -252,7 +252,7 @@ class Pool:
             job.computing_since = time.monotonic()
             try:
                 if job.stop.reason is not None:
-                    raise Stopped(job.stop.reason)
+                    raise CallStopped(job.stop.reason)
                 result = job.context.run(job.call)
             except BaseException as failure:
                 error = failure

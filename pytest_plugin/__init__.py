@@ -23,7 +23,7 @@ from ._fixtures import _caged_running, _caged_scope, async_caged, caged, caged_e
 from ._isolation import _caged_isolation, require_isolation
 from ._policy import LEAKS, POLICY, REPORT, TRACE, UNUSED
 from ._summary import collect, write
-from ._target import RUN_INPUT, TARGET, resolve
+from ._target import RUN_INPUT, TARGET, resolve, settings_without_effect
 
 __all__ = [
     "CagedFactory",
@@ -127,7 +127,12 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_report_header(config: pytest.Config) -> list[str]:
     target = config.stash[TARGET]
     if target.live:
-        return [f"caged: target=live, base_url={target.base_url}", f"caged: run={target.run}"]
+        unused = settings_without_effect(config)
+        return [
+            f"caged: target=live, base_url={target.base_url}",
+            f"caged: run={target.run}",
+            *([f"caged: without effect in a live run: {', '.join(unused)}"] if unused else []),
+        ]
     if target.emulator_url is not None:
         return [f"caged: target=emulator, running at {target.emulator_url}"]
     shared = ", shared by all workers" if target.shared else ""
@@ -142,10 +147,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: Sequence[pytest.
         if names:
             _markers.check(item)
         for name, (for_live, needs) in _ONLY.items():
-            if for_live is not live and name in names and _markers.is_sound(item):
+            if for_live is not live and name in names and _markers.has_valid_markers(item):
                 reason = f"{name}: {needs}, and the caged target is {'live' if live else 'emulator'}"
                 item.add_marker(pytest.mark.skip(reason=reason))
-        if "caged_needs" in names and not live and _markers.is_sound(item):
+        if "caged_needs" in names and not live and _markers.has_valid_markers(item):
             require_isolation(item)
     _scope_mismatch.register(config, items)
 

@@ -72,7 +72,7 @@ class LiveAccount(_Clients):
         self._base_url, self._api_key, self._creations = base_url, api_key, creations
 
     @property
-    def _link(self) -> NoReturn:
+    def _admin(self) -> NoReturn:
         pytest.skip("caged_factory: the caged target is live, there is no emulator with faults, stubs or a clock")
 
     @property
@@ -90,5 +90,5 @@ class LiveAccount(_Clients):
 
         def __getattr__(self, name: str) -> Any:
             if name in ("id", "emulator", "export", "log_tail"):
-                return self._link
+                return self._admin
             raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")

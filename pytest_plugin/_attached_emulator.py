@@ -11,7 +11,7 @@ import pytest
 
 from caged.emulator import Account, EmulatorError, RemoteEmulator
 from caged.emulator.control.identifiers import IdOrObject, id_of
-from caged.emulator.control_client.transport import Refused
+from caged.emulator.control_client.transport import AdminRequestError
 
 from ._target import Target
 
@@ -48,7 +48,7 @@ class AttachedEmulator(RemoteEmulator):
         own, self._own = self._own, None
         try:
             if own is not None:
-                self.take_back()
+                self.remove_shared_controls()
             for account_id in list(self._created):
                 self.delete_account(account_id)
         except EmulatorError:
@@ -68,7 +68,7 @@ def attached(target: Target) -> Iterator[AttachedEmulator]:
         try:
             remote = stack.enter_context(AttachedEmulator(url, target.admin_key))
             level = remote.isolation
-        except Refused as error:
+        except AdminRequestError as error:
             if error.status == 401:
                 why = "the admin key is not its own; `caged-emulator env` prints that of a running one"
             else:

@@ -29,8 +29,8 @@ class AllAccounts:
 
 def accounts_with_functions(emulator: BaseEmulator) -> list[Any]:
     """All accounts of an emulator in this process if a function was added there; it is a function of this process."""
-    link = emulator._link if has_started(emulator) else None
-    return [AllAccounts(emulator)] if link is not None and link.is_local and link.usage.callbacks_possible else []
+    admin = emulator._admin if has_started(emulator) else None
+    return [AllAccounts(emulator)] if admin is not None and admin.is_local and admin.usage.callbacks_possible else []
 
 
 def fail_on_callback_errors(accounts: Sequence[Any], who: str) -> None:
@@ -74,6 +74,6 @@ def has_started(emulator: BaseEmulator) -> bool:
     from caged.emulator import EmulatorError
 
     try:
-        return emulator._link is not None
+        return emulator._admin is not None
     except EmulatorError:
         return False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import threading
 import time
@@ -14,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Callable, Optional
 import httpx
 
 from caged import Caged, CagedError, CagedNotFoundError
-from caged._runs import DESCRIPTION, VARIABLE
+
+from ._creation_messages import created_resource, id_of, json_of, mark_request
 
 if TYPE_CHECKING:
     from caged._runs import Ledger
@@ -62,43 +62,47 @@ class Creations:
         self.ledger_failure = ""
         #: (kind, id) of what `destroy` found still there.
         self.destroyed: list[tuple[str, str]] = []
+<<<<<<< HEAD
         self.last: deque[str] = deque(maxlen=_LAST)
         #: Called with method, path, status (0: no answer), error and beginning (`time.perf_counter`) of each request.
         self.seen: Callable[[str, str, int, str, float], None] = lambda *_: None
+=======
+        self.recent_requests: deque[str] = deque(maxlen=_LAST)
+>>>>>>> trace
 
     # --- a request and its answer
 
-    def ours(self, request: httpx.Request) -> bool:
+    def is_own_request(self, request: httpx.Request) -> bool:
         return self._path(request) is not None
 
-    def concerns(self, request: httpx.Request) -> bool:
+    def is_relevant(self, request: httpx.Request) -> bool:
         """Whether this request creates something, or pauses or destroys something that was created here."""
         path = self._path(request)
         if path is None:
             return False
         if request.method == "DELETE":
-            return self._ours_by_path(path) is not None
+            return self._own_resource(path) is not None
         return request.method == "POST" and (bool(_CREATES.fullmatch(path)) or self._paused(path) is not None)
 
-    def before(self, request: httpx.Request) -> tuple[httpx.Request, str]:
+    def prepare(self, request: httpx.Request) -> tuple[httpx.Request, str]:
         """The request to send in its place, so that what it creates carries the run's id, and the ledger's token for
-        `after`."""
+        `note_answer`."""
         kind = self._created_kind(request)
         if kind is None:
             return request, ""
         token = self._in_ledger("creating", kind)
-        return (_marked(request, kind, self._run) if self._run else request), token
+        return (mark_request(request, kind, self._run) if self._run else request), token
 
-    def after(self, token: str, request: httpx.Request, response: httpx.Response) -> None:
+    def note_answer(self, token: str, request: httpx.Request, response: httpx.Response) -> None:
         """Note the answer to a request. The body must have been read."""
         if token:
-            id = _id(_created(self._created_kind(request), _json(response)))
+            id = id_of(created_resource(self._created_kind(request), json_of(response)))
             if response.is_success and id:
                 self._in_ledger("created", self._created_kind(request) or "", id, token)
             elif response.status_code < 500:
                 self._in_ledger("refused", token)
 
-    def never_sent(self, token: str) -> None:
+    def note_unsent(self, token: str) -> None:
         if token:
             self._in_ledger("refused", token)
 
@@ -112,11 +116,11 @@ class Creations:
             self.ledger_failure = self.ledger_failure or str(error)
             return ""
 
-    def saw(self, request: httpx.Request, response: httpx.Response) -> Optional[tuple[str, httpx.Request]]:
-        """Note what the answer to a request of `concerns` created. The body must have been read.
+    def record(self, request: httpx.Request, response: httpx.Response) -> Optional[tuple[str, httpx.Request]]:
+        """Note what the answer to a request of `is_relevant` created. The body must have been read.
 
         Pausing makes an automatic snapshot without naming it. Then the sandbox is returned, with a request that lists
-        its snapshots and whose answer is passed to `saw_snapshots`.
+        its snapshots and whose answer is passed to `record_snapshots`.
         """
         path = self._path(request)
         if path is None:
@@ -132,11 +136,11 @@ class Creations:
             url = f"{self._prefix}sandboxes/{paused}/snapshots"
             headers = {"Authorization": request.headers["Authorization"], "Accept": "application/json"}
             return paused, httpx.Request("GET", url, headers=headers)
-        body = _json(response)
+        body = json_of(response)
         if path == "sandboxes":
             _note(self.sandboxes, body)
         elif path == "account/keys":
-            _note(self.keys, _created("key", body))
+            _note(self.keys, created_resource("key", body))
             if isinstance(body, dict) and isinstance(body.get("key"), str):
                 self._bearers.add(f"Bearer {body['key']}")
         else:
@@ -149,7 +153,7 @@ class Creations:
 
         def work() -> None:
             try:
-                self.saw_snapshots(request())
+                self.record_snapshots(request())
             except Exception:  # best effort, whatever a transport raises
                 pass
 
@@ -168,18 +172,18 @@ class Creations:
     def destroys(self, request: httpx.Request) -> str:
         """The sandbox of ours that this request destroys; empty: none."""
         path = self._path(request) if request.method == "DELETE" else None
-        kind, id = (self._ours_by_path(path) if path is not None else None) or ("", "")
+        kind, id = (self._own_resource(path) if path is not None else None) or ("", "")
         return id if kind == "sandbox" else ""
 
-    def has(self, request: httpx.Request) -> bool:
+    def is_about_own_resource(self, request: httpx.Request) -> bool:
         """Whether this request pauses or destroys something that was created here."""
         path = self._path(request)
-        return path is not None and bool(self._ours_by_path(path) or self._paused(path))
+        return path is not None and bool(self._own_resource(path) or self._paused(path))
 
-    def saw_snapshots(self, response: httpx.Response) -> None:
-        body = _json(response)
+    def record_snapshots(self, response: httpx.Response) -> None:
+        body = json_of(response)
         for snapshot in body if response.is_success and isinstance(body, list) else []:
-            self._note_found(_id(snapshot))
+            self._note_found(id_of(snapshot))
 
     def _note_found(self, snapshot: str) -> None:
         if snapshot and snapshot not in self.snapshots:
@@ -188,12 +192,12 @@ class Creations:
             self._in_ledger("created", "snapshot", snapshot)
 
     def _forget(self, path: str) -> None:
-        kind, id = self._ours_by_path(path) or ("", "")
+        kind, id = self._own_resource(path) or ("", "")
         if kind:
             self._of(kind).remove(id)
-            self._gone(kind, id)
+            self._note_removed(kind, id)
 
-    def _gone(self, kind: str, id: str) -> None:
+    def _note_removed(self, kind: str, id: str) -> None:
         self._in_ledger("gone", kind, id)
 
     def _of(self, kind: str) -> list[str]:
@@ -216,7 +220,7 @@ class Creations:
         match = _PAUSE.fullmatch(path)
         return match["id"] if match and match["id"] in self.sandboxes else None
 
-    def _ours_by_path(self, path: str) -> Optional[tuple[str, str]]:
+    def _own_resource(self, path: str) -> Optional[tuple[str, str]]:
         match = _THING.fullmatch(path)
         if match is None or match["id"] not in self._of(_KINDS[match["kind"]]):
             return None
@@ -238,7 +242,7 @@ class Creations:
             except CagedError as error:
                 problems.append(f"{_NAMES[kind]} {id}: {error}")
                 return
-            self._gone(kind, id)
+            self._note_removed(kind, id)
 
         for id in self.sandboxes:
             # A sandbox's snapshots outlive it, also those it got by pausing when idle.
@@ -261,42 +265,7 @@ class Creations:
 _NAMES = {"sandbox": "sandbox", "snapshot": "snapshot", "key": "API key"}
 
 
-def _marked(request: httpx.Request, kind: str, run: str) -> httpx.Request:
-    """With the run's id in the environment of a sandbox, or as the description of a snapshot that has none."""
-    try:
-        body = json.loads(request.content)
-    except (httpx.RequestNotRead, ValueError):
-        return request
-    if not isinstance(body, dict) or kind == "key":
-        return request
-    if kind == "snapshot":
-        body["description"] = body.get("description") or f"{DESCRIPTION}{run}"
-    elif isinstance(body.get("env") or {}, dict):
-        body["env"] = {VARIABLE: run, **(body.get("env") or {})}
-    bodily = (b"content-length", b"transfer-encoding")
-    headers = [(name, value) for name, value in request.headers.raw if name.lower() not in bodily]
-    content = json.dumps(body).encode()
-    return httpx.Request(request.method, request.url, headers=headers, content=content, extensions=request.extensions)
-
-
-def _created(kind: Optional[str], body: Any) -> Any:
-    """The thing in the answer to its creation."""
-    return (body.get("info") if isinstance(body, dict) else None) if kind == "key" else body
-
-
-def _id(thing: Any) -> str:
-    id = thing.get("id") if isinstance(thing, dict) else None
-    return id if isinstance(id, str) else ""
-
-
 def _note(ids: list[str], thing: Any) -> None:
-    id = _id(thing)
+    id = id_of(thing)
     if id and id not in ids:
         ids.append(id)
-
-
-def _json(response: httpx.Response) -> Any:
-    try:
-        return response.json()
-    except ValueError:
-        return None

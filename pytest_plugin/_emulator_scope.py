@@ -36,9 +36,9 @@ class EmulatorScope:
         self.is_excused = False
         #: Whether the controls of the emulator as a whole were untouched when the test began.
         self._was_untouched = not _is_touched(account.emulator)
-        account.emulator._link.usage.consulted.clear()
+        account.emulator._admin.usage.consulted.clear()
         #: Accounts that existed when the test began.
-        self._earlier = set(account.emulator._link.usage.created_accounts)
+        self._earlier = set(account.emulator._admin.usage.created_accounts)
         self.fixtures: set[str] = set()
         self.closing = ExitStack()
 
@@ -51,7 +51,7 @@ class EmulatorScope:
         from caged.emulator import EmulatorError
 
         self.is_checked = True
-        self.account._link.usage.changed = False
+        self.account._admin.usage.changed = False
         try:
             found = self.account.unused() + self._unused_elsewhere()
             if self._touched_emulator():
@@ -67,13 +67,13 @@ class EmulatorScope:
 
         emulator = self.account.emulator
         found: list[str] = []
-        for id in [one for one in emulator._link.usage.created_accounts if one not in self._earlier]:
+        for id in [one for one in emulator._admin.usage.created_accounts if one not in self._earlier]:
             try:
                 texts = emulator.for_account(id).unused()
             except EmulatorError:  # it was deleted
                 continue
             found += [f"in account {id}, which the test created: {text}" for text in texts]
-        consulted = [name for name in ("clock", "journal") if name in emulator._link.usage.consulted]
+        consulted = [name for name in ("clock", "journal") if name in emulator._admin.usage.consulted]
         if consulted and not len(emulator.journal):
             found += [
                 f"caged_emulator.emulator.{name} is that of the emulator's first account, in which there was no"
@@ -84,7 +84,7 @@ class EmulatorScope:
 
     def has_new_controls(self) -> bool:
         """Whether the test has added something since `unused` was called."""
-        return self.account._link.usage.changed
+        return self.account._admin.usage.changed
 
     def fail_on_callback_errors(self, who: str) -> None:
         """Fail with the tracebacks of the test's own functions that raised an exception, and clear them.
@@ -98,9 +98,9 @@ class EmulatorScope:
         """The account, and the whole emulator if the test used its controls; nothing without stubs and replies. Of an
         emulator in this process all accounts: functions of any are functions of this test or its fixtures."""
         emulator = self.account.emulator
-        if not has_started(emulator) or not emulator._link.usage.callbacks_possible:
+        if not has_started(emulator) or not emulator._admin.usage.callbacks_possible:
             return []
-        if emulator._link.is_local:
+        if emulator._admin.is_local:
             return accounts_with_functions(emulator)
         return [self.account, emulator] if self._touched_emulator() else [self.account]
 
@@ -114,13 +114,13 @@ class EmulatorScope:
 
         emulator = self.account.emulator
         try:
-            self.account.take_back()
+            self.account.remove_shared_controls()
             if self._touched_emulator():
-                emulator.take_back()
-                if emulator._link.usage.changed:
+                emulator.remove_shared_controls()
+                if emulator._admin.usage.changed:
                     emulator.reset_controls()
                     emulator.clear_callback_errors()
-                    emulator._link.usage.changed = False
+                    emulator._admin.usage.changed = False
         except EmulatorError:
             pass
 
@@ -230,5 +230,5 @@ def _is_running(emulator: Any) -> bool:
 
 def _is_touched(emulator: Any) -> bool:
     """Whether controls were added through the emulator itself, not through an account's view."""
-    usage = emulator._link.usage
+    usage = emulator._admin.usage
     return bool(usage.changed or usage.added_for_all_accounts)

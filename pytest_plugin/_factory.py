@@ -67,10 +67,14 @@ class CagedFactory:
         assert emulator is not None
         failed = self._session.testsfailed
         account = EmulatorAccount(emulator, emulator.create_account(name))
+<<<<<<< HEAD
         emulator._link.usage.created_accounts.pop(account.id, None)  # this block deletes it
         traces = traces_of(config)
         if traces is not None:
             traces.add_account(account, name)
+=======
+        emulator._admin.usage.created_accounts.pop(account.id, None)  # this block deletes it
+>>>>>>> trace
         unused: list[str] = []
         raised: Optional[CallbackError] = None
         try:
@@ -82,7 +86,7 @@ class CagedFactory:
         finally:
             account.close_clients()
             try:
-                account.take_back()
+                account.remove_shared_controls()
                 emulator.delete_account(account.id)
             except EmulatorError:
                 pass  # the emulator was stopped, with everything in it
@@ -114,7 +118,7 @@ def _callback_error(account: EmulatorAccount) -> Optional[CallbackError]:
     from caged.emulator import CallbackError, EmulatorError
 
     try:
-        if account._link.usage.callbacks_possible:
+        if account._admin.usage.callbacks_possible:
             account.raise_callback_errors()
     except CallbackError as error:
         return error

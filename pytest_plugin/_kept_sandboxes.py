@@ -62,8 +62,8 @@ def keep(item: pytest.Item, account: AccountView) -> None:
     _summary.add(item.config, _summary.KEPT, item.nodeid, commands)
 
 
-def leave(item: pytest.Item, sandboxes: Sequence[str]) -> None:
-    """Leave the sandboxes of a live run, and list at the end of the run how to open and how to destroy them."""
+def report(item: pytest.Item, sandboxes: Sequence[str]) -> None:
+    """Report the sandboxes that a live run keeps: the end of the run says how to open and how to destroy them."""
     target = item.config.stash[TARGET]
     lines = [f"CAGED_BASE_URL={target.base_url} caged-emulator shell {id}" for id in sandboxes]
     lines.append(f"they cost money until: caged-emulator sweep --live --run {target.run} --destroy")

@@ -70,7 +70,7 @@ def live(item: pytest.Item) -> Iterator[LiveScope]:
     finally:
         scope.closing.close()
         if keeps_sandboxes(item) and creations.sandboxes:
-            _kept_sandboxes.leave(item, creations.sandboxes)
+            _kept_sandboxes.report(item, creations.sandboxes)
         else:
             problems = destroy(item.config, creations)
     fail_on_remains(item.config, problems)

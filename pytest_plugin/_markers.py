@@ -35,7 +35,7 @@ def check(item: pytest.Item) -> None:
         item.config.pluginmanager.register(_Checks(), _HOOKS)
 
 
-def is_sound(item: pytest.Item) -> bool:
+def has_valid_markers(item: pytest.Item) -> bool:
     return _PROBLEM not in item.stash
 
 

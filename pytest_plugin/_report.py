@@ -83,7 +83,12 @@ def live_logs(base_url: str, api_key: str, creations: Creations) -> dict[str, li
     """The last lines of the logs of the newest sandboxes of a live run, by their ids."""
     from caged import Caged, CagedError
 
+<<<<<<< HEAD
     found: dict[str, list[str]] = {}
+=======
+    sections: list[Section] = []
+    _add(sections, f"caged last {REQUESTS} requests", creations.recent_requests)
+>>>>>>> trace
     with Caged(api_key=api_key, base_url=base_url, timeout=REQUEST_SECONDS, max_retries=0) as client:
         for id in creations.sandboxes[-SANDBOXES:]:
             try:
@@ -107,23 +112,23 @@ def _requests(requests: list[RequestRecord]) -> Iterable[str]:
             yield f"  ! {warning}"
         for mark, body in (("  >", request.request), ("  <", request.response)):
             if body.strip():
-                yield f"{mark} {_cut(' '.join(_masked(body)[: 4 * BODY].split()), BODY)}"
+                yield f"{mark} {_cut(' '.join(_redact_body(body)[: 4 * BODY].split()), BODY)}"
 
 
-def _masked(body: str) -> str:
-    """A body without secrets, for a log of CI."""
+def _redact_body(body: str) -> str:
+    """Redact the secrets of a body, for a log of CI."""
     try:
         content = json.loads(body)
     except ValueError:
         return body if not any(f'"{name}"' in body for name in _SECRET) else "(not shown: it was cut)"
-    return json.dumps(_mask(content), ensure_ascii=False)
+    return json.dumps(_redact(content), ensure_ascii=False)
 
 
-def _mask(thing: Any, secret: bool = False) -> Any:
+def _redact(thing: Any, secret: bool = False) -> Any:
     if isinstance(thing, dict):
-        return {name: _mask(value, secret or name in _SECRET) for name, value in thing.items()}
+        return {name: _redact(value, secret or name in _SECRET) for name, value in thing.items()}
     if isinstance(thing, list):
-        return [_mask(value, secret) for value in thing]
+        return [_redact(value, secret) for value in thing]
     return "***" if secret and thing else thing
 
 

@@ -43,8 +43,8 @@ def recording(creations: Creations) -> Iterator[None]:
 
 def _owner(client: Any, request: httpx.Request) -> Optional[Creations]:
     """The scope that a request belongs to; None: it is not one to the API with a known key."""
-    known = [creations for creations in reversed(_open) if creations.ours(request)]
-    for belongs in (lambda one: one.has(request), lambda one: client in one.clients):
+    known = [creations for creations in reversed(_open) if creations.is_own_request(request)]
+    for belongs in (lambda one: one.is_about_own_resource(request), lambda one: client in one.clients):
         for creations in known:
             if belongs(creations):
                 return creations
@@ -60,34 +60,42 @@ def _recorded_httpx() -> Iterator[None]:
         creations = _owner(self, request)
         if creations is None:
             return send(self, request, **options)
-        request, token = _before(creations, request)
+        request, token = _prepare(creations, request)
         began = time.perf_counter()
         try:
             response = send(self, request, **options)
         except httpx.HTTPError as error:
+<<<<<<< HEAD
             _unanswered(creations, request, token, error, began)
+=======
+            _note_failure(creations, request, token, error)
+>>>>>>> trace
             raise
-        _answered(creations, request, response, began)
-        if creations.concerns(request):
+        _note_answer(creations, request, response, began)
+        if creations.is_relevant(request):
             response.read()
-            _after(creations, request, token, response, send)
+            _note_created(creations, request, token, response, send)
         return response
 
     async def recorded_async_send(self: httpx.AsyncClient, request: httpx.Request, **options: Any) -> httpx.Response:
         creations = _owner(self, request)
         if creations is None:
             return await async_send(self, request, **options)
-        request, token = _before(creations, request)
+        request, token = _prepare(creations, request)
         began = time.perf_counter()
         try:
             response = await async_send(self, request, **options)
         except httpx.HTTPError as error:
+<<<<<<< HEAD
             _unanswered(creations, request, token, error, began)
+=======
+            _note_failure(creations, request, token, error)
+>>>>>>> trace
             raise
-        _answered(creations, request, response, began)
-        if creations.concerns(request):
+        _note_answer(creations, request, response, began)
+        if creations.is_relevant(request):
             await response.aread()
-            _after(creations, request, token, response, send)
+            _note_created(creations, request, token, response, send)
         return response
 
     # setattr, because assigning to a method is an error to a type checker.
@@ -100,42 +108,50 @@ def _recorded_httpx() -> Iterator[None]:
         setattr(httpx.AsyncClient, "send", async_send)  # noqa: B010
 
 
-def _before(creations: Creations, request: httpx.Request) -> tuple[httpx.Request, str]:
+def _prepare(creations: Creations, request: httpx.Request) -> tuple[httpx.Request, str]:
     destroyed = creations.destroys(request)
     if destroyed:
         creations.wait_for_searches([destroyed])
-    return creations.before(request)
+    return creations.prepare(request)
 
 
-def _after(
+def _note_created(
     creations: Creations,
     request: httpx.Request,
     token: str,
     response: httpx.Response,
     send: Callable[..., httpx.Response],
 ) -> None:
-    creations.after(token, request, response)
-    search = creations.saw(request, response)
+    creations.note_answer(token, request, response)
+    search = creations.record(request, response)
     if search is not None:
         sandbox, listing = search
-        creations.search(sandbox, lambda: _ask(listing, send))
+        creations.search(sandbox, lambda: _send_by_own_client(listing, send))
 
 
-def _ask(request: httpx.Request, send: Callable[..., httpx.Response]) -> httpx.Response:
+def _send_by_own_client(request: httpx.Request, send: Callable[..., httpx.Response]) -> httpx.Response:
     """Send a request by a client of our own: the user's may have hooks, a mock transport or an event loop."""
     with httpx.Client(timeout=LOOK, trust_env=not is_loopback(request.url.host)) as client:
         return send(client, request)
 
 
+<<<<<<< HEAD
 def _unanswered(creations: Creations, request: httpx.Request, token: str, error: httpx.HTTPError, began: float) -> None:
     creations.seen(request.method, request.url.path, 0, type(error).__name__, began)
+=======
+def _note_failure(creations: Creations, request: httpx.Request, token: str, error: httpx.HTTPError) -> None:
+>>>>>>> trace
     if isinstance(error, _NEVER_SENT):
-        creations.never_sent(token)
-    creations.last.append(f"{request.method} {request.url.path} -> {type(error).__name__}")
+        creations.note_unsent(token)
+    creations.recent_requests.append(f"{request.method} {request.url.path} -> {type(error).__name__}")
 
 
+<<<<<<< HEAD
 def _answered(creations: Creations, request: httpx.Request, response: httpx.Response, began: float) -> None:
     creations.seen(request.method, request.url.path, response.status_code, "", began)
+=======
+def _note_answer(creations: Creations, request: httpx.Request, response: httpx.Response, began: float) -> None:
+>>>>>>> trace
     milliseconds = (time.perf_counter() - began) * 1000
     shown = f"{request.method} {request.url.path} -> {response.status_code} ({milliseconds:.0f} ms)"
-    creations.last.append(shown)
+    creations.recent_requests.append(shown)

@@ -18,6 +18,18 @@ LIVE_BASE_URL = "https://api.caged.dev"
 RUN_INPUT = "caged_run"
 EMULATOR_INPUT = "caged_emulator"
 
+#: Settings that have an effect on the emulator only, with the sources that they have besides an option.
+_EMULATOR_SETTINGS: dict[str, tuple[str, ...]] = {
+    "caged_isolation": ("environment", "ini"),
+    "caged_emulator_url": ("environment",),
+    "caged_emulator_admin_key": ("environment",),
+    "caged_shared": ("ini",),
+    "caged_unused": ("environment", "ini"),
+}
+#: Settings that have an effect in live runs only. Their variables are those of the SDK, so no source but the option
+#: says that they are meant for pytest.
+_LIVE_SETTINGS = ("caged_api_key", "caged_base_url")
+
 
 @dataclass(frozen=True)
 class Target:
@@ -58,16 +70,7 @@ def resolve(config: pytest.Config) -> Target:
     received: dict[str, Any] = getattr(config, "workerinput", {})
     live = choice(config, "caged_target", ("emulator", "live"), "the caged target") == "live"
     url, key = setting(config, "caged_emulator_url"), setting(config, "caged_emulator_admin_key")
-    if config.getoption("caged_api_key", default=None) and not setting(config, "caged_target", ini=True):
-        raise pytest.UsageError(
-            "--caged-api-key has no effect on the emulator, which is the target by default; add --caged-target=live"
-        )
-    for option in ("caged_emulator_url", "caged_emulator_admin_key"):
-        if live and config.getoption(option, default=None):
-            raise pytest.UsageError(
-                f"--{option.replace('_', '-')} has no effect on a live run, which uses the real API and no emulator; "
-                "remove it, or use --caged-target=emulator"
-            )
+    _refuse_options_without_effect(config, live)
     if config.getoption("caged_emulator_admin_key", default=None) and not url:
         raise pytest.UsageError("--caged-emulator-admin-key has no effect without --caged-emulator-url=URL; add that")
     if EMULATOR_INPUT in received:
@@ -83,6 +86,44 @@ def resolve(config: pytest.Config) -> Target:
         admin_key=key,
         shared=bool(config.getoption("caged_shared", default=False) or config.getini("caged_shared")),
     )
+
+
+def _refuse_options_without_effect(config: pytest.Config, live: bool) -> None:
+    """Raise pytest.UsageError for an option of the other target.
+
+    Environment and ini file may have settings for both targets, so these are not refused: see
+    `settings_without_effect`. With a target that was named, a key or a URL of live runs may stay, too.
+    """
+    if not live and not setting(config, "caged_target", ini=True):
+        for name in _LIVE_SETTINGS:
+            if config.getoption(name, default=None):
+                raise pytest.UsageError(
+                    f"{_flag(name)} has no effect on the emulator, which is the target by default; "
+                    "add --caged-target=live"
+                )
+    if live:
+        for name, sources in _EMULATOR_SETTINGS.items():
+            if config.getoption(name, default=None):
+                kept = f"; the ini option {name} may stay for runs on the emulator" if "ini" in sources else ""
+                raise pytest.UsageError(
+                    f"{_flag(name)} has no effect on a live run, which uses the real API and no emulator; "
+                    f"remove it, or use --caged-target=emulator{kept}"
+                )
+
+
+def settings_without_effect(config: pytest.Config) -> list[str]:
+    """Return the emulator's settings that environment and ini file have, which a live run does not use."""
+    found = []
+    for name, sources in _EMULATOR_SETTINGS.items():
+        if "environment" in sources and os.environ.get(name.upper()):
+            found.append(name.upper())
+        if "ini" in sources and config.getini(name):
+            found.append(f"{name} (ini)")
+    return found
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def choice(config: pytest.Config, name: str, allowed: tuple[str, ...], what: str) -> str:

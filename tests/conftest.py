@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import gc
+from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Callable
 
 # httpx imports httpcore when it is first used and remembers its exceptions by class. An in-process run of pytester
@@ -16,6 +17,21 @@ if TYPE_CHECKING:
     from levels import Served
 
 recording.begin()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Keep what collection has made out of garbage collections.
+
+    The modules and the tests of the whole suite are a million objects, which live until the end. Each full collection
+    would visit them all, in the process in which emulators run.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.freeze()
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -103,7 +103,7 @@ def _number(value: Any) -> float:
     return float(value)
 
 
-def _anything(value: Any) -> Any:
+def _any_value(value: Any) -> Any:
     return value
 
 
@@ -130,5 +130,5 @@ _SCALARS: dict[Any, Reader] = {
     bool: _exactly(bool),
     int: _integer,
     float: _number,
-    Any: _anything,
+    Any: _any_value,
 }

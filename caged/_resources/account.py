@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .. import _arguments as arguments
-from .._call import Call, Expect, ignore
+from .._call import Call, ExpectedContent, ignore
 from .._http import AsyncSession, Session
 from .._literals import KeyScope
 from .._models.account import Account, AccountSession, APIKey, CreatedAPIKey
@@ -11,30 +11,30 @@ from .._tracebacks import short_tracebacks
 
 
 def get() -> Call[Account]:
-    return Call("GET", "/account", Expect.OBJECT, Account.from_api, repeatable=True)
+    return Call("GET", "/account", ExpectedContent.OBJECT, Account.from_api, repeatable=True)
 
 
 def list_keys() -> Call[list[APIKey]]:
-    return Call("GET", "/account/keys", Expect.ARRAY, APIKey.list_from_api, repeatable=True)
+    return Call("GET", "/account/keys", ExpectedContent.ARRAY, APIKey.list_from_api, repeatable=True)
 
 
 def create_key(name: str, scope: str) -> Call[CreatedAPIKey]:
     body = {"name": arguments.text("name", name), "scope": arguments.text("scope", scope)}
-    return Call("POST", "/account/keys", Expect.OBJECT, CreatedAPIKey.from_api, body=body)
+    return Call("POST", "/account/keys", ExpectedContent.OBJECT, CreatedAPIKey.from_api, body=body)
 
 
 def revoke_key(key_id: str) -> Call[None]:
     path = f"/account/keys/{arguments.segment('key_id', key_id)}"
-    return Call("DELETE", path, Expect.NOTHING, ignore, repeatable=True)
+    return Call("DELETE", path, ExpectedContent.NOTHING, ignore, repeatable=True)
 
 
 def list_sessions() -> Call[list[AccountSession]]:
-    return Call("GET", "/account/sessions", Expect.ARRAY, AccountSession.list_from_api, repeatable=True)
+    return Call("GET", "/account/sessions", ExpectedContent.ARRAY, AccountSession.list_from_api, repeatable=True)
 
 
 def revoke_session(session_id: str) -> Call[None]:
     path = f"/account/sessions/{arguments.segment('session_id', session_id)}"
-    return Call("DELETE", path, Expect.NOTHING, ignore, repeatable=True)
+    return Call("DELETE", path, ExpectedContent.NOTHING, ignore, repeatable=True)
 
 
 @short_tracebacks

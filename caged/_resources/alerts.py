@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any, Optional
 
 from .. import _arguments as arguments
-from .._call import Call, Expect, ignore
+from .._call import Call, ExpectedContent, ignore
 from .._errors import CagedError
 from .._http import AsyncSession, Session
 from .._models.alerts import Alert, AlertPage, AlertRule, RuleConfig
@@ -21,21 +21,21 @@ def list_(limit: Optional[int], offset: Optional[int]) -> Call[AlertPage]:
         "limit": arguments.optional_integer("limit", limit),
         "offset": arguments.optional_integer("offset", offset),
     }
-    return Call("GET", "/alerts", Expect.OBJECT, AlertPage.from_api, query=query, repeatable=True)
+    return Call("GET", "/alerts", ExpectedContent.OBJECT, AlertPage.from_api, query=query, repeatable=True)
 
 
 def get(alert_id: str) -> Call[Alert]:
     path = f"/alerts/{arguments.segment('alert_id', alert_id)}"
-    return Call("GET", path, Expect.OBJECT, Alert.from_api, repeatable=True)
+    return Call("GET", path, ExpectedContent.OBJECT, Alert.from_api, repeatable=True)
 
 
 def resolve(alert_id: str) -> Call[None]:
     path = f"/alerts/{arguments.segment('alert_id', alert_id)}/resolve"
-    return Call("POST", path, Expect.NOTHING, ignore)
+    return Call("POST", path, ExpectedContent.NOTHING, ignore)
 
 
 def list_rules() -> Call[RuleList]:
-    return Call("GET", "/alerts/rules", Expect.ARRAY, AlertRule.list_from_api, repeatable=True)
+    return Call("GET", "/alerts/rules", ExpectedContent.ARRAY, AlertRule.list_from_api, repeatable=True)
 
 
 def update_rule(rule_id: str, enabled: Optional[bool], config: Optional[RuleConfig]) -> Call[AlertRule]:
@@ -50,7 +50,7 @@ def update_rule(rule_id: str, enabled: Optional[bool], config: Optional[RuleConf
         body["config"] = {name: value for name, value in values.items() if value}
     if not body:
         raise CagedError("there is nothing to change; pass enabled or config")
-    return Call("PUT", path, Expect.OBJECT, AlertRule.from_api, body=body, repeatable=True)
+    return Call("PUT", path, ExpectedContent.OBJECT, AlertRule.from_api, body=body, repeatable=True)
 
 
 @short_tracebacks

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .. import _arguments as arguments
-from .._call import Call, Expect, ignore
+from .._call import Call, ExpectedContent, ignore
 from .._errors import CagedError
 from .._http import AsyncSession, Session
 from .._json import json_type
@@ -15,22 +15,22 @@ from .._tracebacks import short_tracebacks
 
 
 def get_subscription() -> Call[Subscription]:
-    return Call("GET", "/billing/subscription", Expect.OBJECT, Subscription.from_api, repeatable=True)
+    return Call("GET", "/billing/subscription", ExpectedContent.OBJECT, Subscription.from_api, repeatable=True)
 
 
 def get_usage() -> Call[Usage]:
-    return Call("GET", "/billing/usage", Expect.OBJECT, Usage.from_api, repeatable=True)
+    return Call("GET", "/billing/usage", ExpectedContent.OBJECT, Usage.from_api, repeatable=True)
 
 
 def create_checkout(plan: str) -> Call[str]:
     if not plan:
         raise CagedError("plan is empty; name one, such as 'pro' or 'team'")
     body = {"plan_id": arguments.text("plan", plan)}
-    return Call("POST", "/billing/checkout", Expect.OBJECT, _url, body=body)
+    return Call("POST", "/billing/checkout", ExpectedContent.OBJECT, _url, body=body)
 
 
 def create_portal() -> Call[str]:
-    return Call("POST", "/billing/portal", Expect.OBJECT, _url, body={})
+    return Call("POST", "/billing/portal", ExpectedContent.OBJECT, _url, body={})
 
 
 def _url(data: Any) -> str:
@@ -41,7 +41,7 @@ def _url(data: Any) -> str:
 
 
 def cancel() -> Call[None]:
-    return Call("POST", "/billing/cancel", Expect.NOTHING, ignore)
+    return Call("POST", "/billing/cancel", ExpectedContent.NOTHING, ignore)
 
 
 @short_tracebacks

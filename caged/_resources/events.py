@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .. import _arguments as arguments
-from .._call import Call, Expect
+from .._call import Call, ExpectedContent
 from .._constants import LARGEST_EVENT_BATCH
 from .._errors import CagedError
 from .._http import AsyncSession, Session
@@ -26,7 +26,7 @@ def ingest(events: Sequence[EventPayload]) -> Call[IngestResponse]:
         rendered.append(_render(f"events[{index}]", event))
     body = {"events": rendered}
     # Not repeatable: events without an id would count twice.
-    return Call("POST", "/events/ingest", Expect.OBJECT, IngestResponse.from_api, body=body)
+    return Call("POST", "/events/ingest", ExpectedContent.OBJECT, IngestResponse.from_api, body=body)
 
 
 def _render(name: str, event: Any) -> dict[str, Any]:

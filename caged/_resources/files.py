@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Optional
 
 from .. import _arguments as arguments
-from .._call import Call, Expect, as_is, ignore
+from .._call import Call, ExpectedContent, as_is, ignore
 from .._http import AsyncSession, Session
 from .._models.files import FileEntry, GitDiff
 from .._tracebacks import short_tracebacks
@@ -18,24 +18,24 @@ FileList = list[FileEntry]
 def list_(sandbox_id: str, path: Optional[str]) -> Call[FileList]:
     query = {"path": arguments.optional_text("path", path)}
     where = at(sandbox_id, "/files")
-    return Call("GET", where, Expect.ARRAY, FileEntry.list_from_api, query=query, repeatable=True)
+    return Call("GET", where, ExpectedContent.ARRAY, FileEntry.list_from_api, query=query, repeatable=True)
 
 
 def read(sandbox_id: str, path: str) -> Call[str]:
     query = {"path": arguments.text("path", path)}
-    return Call("GET", at(sandbox_id, "/files/content"), Expect.TEXT, as_is, query=query, repeatable=True)
+    return Call("GET", at(sandbox_id, "/files/content"), ExpectedContent.TEXT, as_is, query=query, repeatable=True)
 
 
 def read_bytes(sandbox_id: str, path: str) -> Call[bytes]:
     query = {"path": arguments.text("path", path)}
-    return Call("GET", at(sandbox_id, "/files/content"), Expect.BYTES, as_is, query=query, repeatable=True)
+    return Call("GET", at(sandbox_id, "/files/content"), ExpectedContent.BYTES, as_is, query=query, repeatable=True)
 
 
 def write(sandbox_id: str, path: str, content: str) -> Call[None]:
     return Call(
         "PUT",
         at(sandbox_id, "/files/content"),
-        Expect.NOTHING,
+        ExpectedContent.NOTHING,
         ignore,
         query={"path": arguments.text("path", path)},
         body={"content": arguments.text("content", content)},
@@ -46,7 +46,7 @@ def write(sandbox_id: str, path: str, content: str) -> Call[None]:
 def git_diff(sandbox_id: str, path: Optional[str]) -> Call[GitDiff]:
     query = {"path": arguments.optional_text("path", path)}
     where = at(sandbox_id, "/git/diff")
-    return Call("GET", where, Expect.OBJECT, GitDiff.from_api, query=query, repeatable=True)
+    return Call("GET", where, ExpectedContent.OBJECT, GitDiff.from_api, query=query, repeatable=True)
 
 
 @short_tracebacks

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Optional
 
 from .. import _arguments as arguments
-from .._call import Call, Expect, ignore
+from .._call import Call, ExpectedContent, ignore
 from .._errors import CagedError
 from .._http import AsyncSession, Session
 from .._json import json_type
@@ -26,11 +26,13 @@ def list_(unread_only: bool, limit: Optional[int]) -> Call[NotificationPage]:
         "limit": arguments.optional_integer("limit", limit),
         "unread": "true" if arguments.boolean("unread_only", unread_only) else None,
     }
-    return Call("GET", "/notifications", Expect.OBJECT, NotificationPage.from_api, query=query, repeatable=True)
+    return Call(
+        "GET", "/notifications", ExpectedContent.OBJECT, NotificationPage.from_api, query=query, repeatable=True
+    )
 
 
 def unread_count() -> Call[int]:
-    return Call("GET", "/notifications/unread-count", Expect.OBJECT, _count, repeatable=True)
+    return Call("GET", "/notifications/unread-count", ExpectedContent.OBJECT, _count, repeatable=True)
 
 
 def _count(data: Any) -> int:
@@ -42,16 +44,16 @@ def _count(data: Any) -> int:
 
 def mark_read(notification_id: str) -> Call[None]:
     path = f"/notifications/{arguments.segment('notification_id', notification_id)}/read"
-    return Call("POST", path, Expect.NOTHING, ignore, repeatable=True)
+    return Call("POST", path, ExpectedContent.NOTHING, ignore, repeatable=True)
 
 
 def mark_all_read() -> Call[None]:
-    return Call("POST", "/notifications/read-all", Expect.NOTHING, ignore, repeatable=True)
+    return Call("POST", "/notifications/read-all", ExpectedContent.NOTHING, ignore, repeatable=True)
 
 
 def get_config() -> Call[NotificationConfig]:
     path = "/notifications/config"
-    return Call("GET", path, Expect.OBJECT, NotificationConfig.from_api, repeatable=True)
+    return Call("GET", path, ExpectedContent.OBJECT, NotificationConfig.from_api, repeatable=True)
 
 
 def update_config(update: NotificationConfigUpdate) -> Call[NotificationConfig]:
@@ -65,7 +67,7 @@ def update_config(update: NotificationConfigUpdate) -> Call[NotificationConfig]:
         if value is not None:
             body[name] = value
     path = "/notifications/config"
-    return Call("PUT", path, Expect.OBJECT, NotificationConfig.from_api, body=body, repeatable=True)
+    return Call("PUT", path, ExpectedContent.OBJECT, NotificationConfig.from_api, body=body, repeatable=True)
 
 
 @short_tracebacks

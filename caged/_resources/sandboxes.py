@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Callable, Optional
 
 from .. import _arguments as arguments
-from .._call import Call, Expect, ignore
+from .._call import Call, ExpectedContent, ignore
 from .._constants import CREATE_TIMEOUT, EXEC_TIMEOUT
 from .._errors import CagedError
 from .._http import AsyncSession, Session
@@ -55,35 +55,35 @@ def create(template: Any, fields: Mapping[str, Any]) -> Call[Sandbox]:
         checked = _CREATE_FIELDS[name](name, value)
         if checked not in ([], {}):
             body[name] = checked
-    return Call("POST", "/sandboxes", Expect.OBJECT, Sandbox.from_api, body=body, timeout=CREATE_TIMEOUT)
+    return Call("POST", "/sandboxes", ExpectedContent.OBJECT, Sandbox.from_api, body=body, timeout=CREATE_TIMEOUT)
 
 
 def list_() -> Call[SandboxList]:
-    return Call("GET", "/sandboxes", Expect.ARRAY, Sandbox.list_from_api, repeatable=True)
+    return Call("GET", "/sandboxes", ExpectedContent.ARRAY, Sandbox.list_from_api, repeatable=True)
 
 
 def get(sandbox_id: str) -> Call[Sandbox]:
-    return Call("GET", at(sandbox_id), Expect.OBJECT, Sandbox.from_api, repeatable=True)
+    return Call("GET", at(sandbox_id), ExpectedContent.OBJECT, Sandbox.from_api, repeatable=True)
 
 
 def pause(sandbox_id: str) -> Call[None]:
     # Not repeatable: when the first one worked, a second is a 409. The same for resume.
-    return Call("POST", at(sandbox_id, "/pause"), Expect.NOTHING, ignore)
+    return Call("POST", at(sandbox_id, "/pause"), ExpectedContent.NOTHING, ignore)
 
 
 def resume(sandbox_id: str) -> Call[None]:
-    return Call("POST", at(sandbox_id, "/resume"), Expect.NOTHING, ignore)
+    return Call("POST", at(sandbox_id, "/resume"), ExpectedContent.NOTHING, ignore)
 
 
 def destroy(sandbox_id: str) -> Call[None]:
-    return Call("DELETE", at(sandbox_id), Expect.NOTHING, ignore, repeatable=True)
+    return Call("DELETE", at(sandbox_id), ExpectedContent.NOTHING, ignore, repeatable=True)
 
 
 def exec_(sandbox_id: str, command: str, timeout: Optional[float]) -> Call[ExecResult]:
     return Call(
         "POST",
         at(sandbox_id, "/exec"),
-        Expect.OBJECT,
+        ExpectedContent.OBJECT,
         ExecResult.from_api,
         body={"command": arguments.text("command", command)},
         timeout=EXEC_TIMEOUT if timeout is None else arguments.seconds("timeout", timeout),
@@ -93,16 +93,16 @@ def exec_(sandbox_id: str, command: str, timeout: Optional[float]) -> Call[ExecR
 def logs(sandbox_id: str, tail: Optional[int]) -> Call[LogList]:
     query = {"tail": None if tail is None else arguments.integer("tail", tail)}
     path = at(sandbox_id, "/logs")
-    return Call("GET", path, Expect.ARRAY, LogEntry.list_from_api, query=query, repeatable=True)
+    return Call("GET", path, ExpectedContent.ARRAY, LogEntry.list_from_api, query=query, repeatable=True)
 
 
 def ports(sandbox_id: str) -> Call[PortList]:
-    return Call("GET", at(sandbox_id, "/ports"), Expect.ARRAY, Port.list_from_api, repeatable=True)
+    return Call("GET", at(sandbox_id, "/ports"), ExpectedContent.ARRAY, Port.list_from_api, repeatable=True)
 
 
 def trust_scores(sandbox_id: str) -> Call[TrustScoreList]:
     path = f"/trust{at(sandbox_id)}"
-    return Call("GET", path, Expect.ARRAY, TrustScoreSummary.list_from_api, repeatable=True)
+    return Call("GET", path, ExpectedContent.ARRAY, TrustScoreSummary.list_from_api, repeatable=True)
 
 
 def at(sandbox_id: str, rest: str = "") -> str:
@@ -160,7 +160,7 @@ class Sandboxes(Sockets):
             repo_token, repo_branch, repo_commit, repo_subdir: how to clone it; a commit wins over a branch.
             budget: US dollars; the sandbox is paused when they are spent.
             init_script: shell command run after the clone.
-            secrets: names of `env` variables whose values are masked in logs.
+            secrets: names of `env` variables whose values are redacted in logs.
             timeout: idle seconds until the sandbox pauses itself (default 900). Not the HTTP timeout.
             packages: installed at boot.
             agents: installed at boot, e.g. ``["claude"]``.

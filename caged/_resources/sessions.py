@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Optional
 
 from .. import _arguments as arguments
-from .._call import Call, Expect
+from .._call import Call, ExpectedContent
 from .._errors import CagedError
 from .._http import AsyncSession, Session
 from .._literals import EventType
@@ -20,7 +20,7 @@ AgentSessionList = list[AgentSession]
 
 def list_by_sandbox(sandbox_id: str) -> Call[AgentSessionList]:
     path = sandbox_at(sandbox_id, "/sessions")
-    return Call("GET", path, Expect.ARRAY, AgentSession.list_from_api, repeatable=True)
+    return Call("GET", path, ExpectedContent.ARRAY, AgentSession.list_from_api, repeatable=True)
 
 
 def list_(page: Optional[int], per_page: Optional[int]) -> Call[AgentSessionPage]:
@@ -28,11 +28,11 @@ def list_(page: Optional[int], per_page: Optional[int]) -> Call[AgentSessionPage
         "page": arguments.optional_integer("page", page),
         "per_page": arguments.optional_integer("per_page", per_page),
     }
-    return Call("GET", "/sessions", Expect.OBJECT, AgentSessionPage.from_api, query=query, repeatable=True)
+    return Call("GET", "/sessions", ExpectedContent.OBJECT, AgentSessionPage.from_api, query=query, repeatable=True)
 
 
 def get(session_id: str) -> Call[AgentSession]:
-    return Call("GET", at(session_id), Expect.OBJECT, AgentSession.from_api, repeatable=True)
+    return Call("GET", at(session_id), ExpectedContent.OBJECT, AgentSession.from_api, repeatable=True)
 
 
 def replay(
@@ -44,15 +44,15 @@ def replay(
         "type": arguments.optional_text("type", type),
     }
     path = at(session_id, "/replay")
-    return Call("GET", path, Expect.OBJECT, ReplayPage.from_api, query=query, repeatable=True)
+    return Call("GET", path, ExpectedContent.OBJECT, ReplayPage.from_api, query=query, repeatable=True)
 
 
 def replay_summary(session_id: str) -> Call[ReplaySummary]:
     path = at(session_id, "/replay/summary")
-    return Call("GET", path, Expect.OBJECT, ReplaySummary.from_api, repeatable=True)
+    return Call("GET", path, ExpectedContent.OBJECT, ReplaySummary.from_api, repeatable=True)
 
 
-def following(page: ReplayPage, after_seq: Optional[int]) -> Optional[int]:
+def next_position(page: ReplayPage, after_seq: Optional[int]) -> Optional[int]:
     """Where the next page begins; None after the last one.
 
     Raises:
@@ -115,7 +115,7 @@ class Sessions:
         while True:
             page = self._session.send(replay(session_id, position, None, type))
             yield from page.events
-            position = following(page, position)
+            position = next_position(page, position)
             if position is None:
                 return
 
@@ -162,7 +162,7 @@ class AsyncSessions:
             page = await self._session.send(replay(session_id, position, None, type))
             for event in page.events:
                 yield event
-            position = following(page, position)
+            position = next_position(page, position)
             if position is None:
                 return
 

@@ -7,7 +7,7 @@ from typing import Any, Optional
 
 from .. import _arguments as arguments
 from .. import _timing
-from .._call import Call, Expect, ignore
+from .._call import Call, ExpectedContent, ignore
 from .._constants import SNAPSHOT_POLL_FIRST, SNAPSHOT_POLL_LONGEST, SNAPSHOT_WAIT_TIMEOUT
 from .._core import Pause, Plan, perform
 from .._errors import CagedError, CagedTimeoutError
@@ -23,7 +23,7 @@ SnapshotList = list[Snapshot]
 
 def list_(sandbox_id: str) -> Call[SnapshotList]:
     path = sandbox_at(sandbox_id, "/snapshots")
-    return Call("GET", path, Expect.ARRAY, Snapshot.list_from_api, repeatable=True)
+    return Call("GET", path, ExpectedContent.ARRAY, Snapshot.list_from_api, repeatable=True)
 
 
 def create(sandbox_id: str, name: Optional[str], description: Optional[str]) -> Call[Snapshot]:
@@ -32,25 +32,25 @@ def create(sandbox_id: str, name: Optional[str], description: Optional[str]) -> 
         checked = arguments.optional_text(key, value)
         if checked:
             body[key] = checked
-    return Call("POST", sandbox_at(sandbox_id, "/snapshots"), Expect.OBJECT, Snapshot.from_api, body=body)
+    return Call("POST", sandbox_at(sandbox_id, "/snapshots"), ExpectedContent.OBJECT, Snapshot.from_api, body=body)
 
 
 def get(snapshot_id: str) -> Call[Snapshot]:
-    return Call("GET", at(snapshot_id), Expect.OBJECT, Snapshot.from_api, repeatable=True)
+    return Call("GET", at(snapshot_id), ExpectedContent.OBJECT, Snapshot.from_api, repeatable=True)
 
 
 def delete(snapshot_id: str) -> Call[None]:
-    return Call("DELETE", at(snapshot_id), Expect.NOTHING, ignore, repeatable=True)
+    return Call("DELETE", at(snapshot_id), ExpectedContent.NOTHING, ignore, repeatable=True)
 
 
 def download(snapshot_id: str) -> Call[SnapshotDownload]:
     path = at(snapshot_id, "/download")
-    return Call("GET", path, Expect.OBJECT, SnapshotDownload.from_api, repeatable=True)
+    return Call("GET", path, ExpectedContent.OBJECT, SnapshotDownload.from_api, repeatable=True)
 
 
 def download_url(snapshot_id: str) -> Call[str]:
     path = at(snapshot_id, "/download")
-    return Call("GET", path, Expect.OBJECT, _url, repeatable=True)
+    return Call("GET", path, ExpectedContent.OBJECT, _url, repeatable=True)
 
 
 def _url(data: Any) -> str:
@@ -65,7 +65,7 @@ def restore_into(snapshot_id: str, target_sandbox_id: str) -> Call[None]:
     if not target:
         raise CagedError("target_sandbox_id is empty; leave it out to restore the snapshot's own sandbox")
     body = {"target_sandbox_id": target}
-    return Call("POST", at(snapshot_id, "/restore"), Expect.NOTHING, ignore, body=body)
+    return Call("POST", at(snapshot_id, "/restore"), ExpectedContent.NOTHING, ignore, body=body)
 
 
 def restore(settings: Settings, snapshot_id: str, target_sandbox_id: Optional[str]) -> Plan[None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .._api_errors import CagedAPIError
-from .._call import Call, Expect
+from .._call import Call, ExpectedContent
 from .._core import Plan, perform
 from .._models.tickets import SocketTicket
 from .._settings import Settings
@@ -12,7 +12,7 @@ from .._settings import Settings
 def socket_ticket() -> Call[SocketTicket]:
     path = "/auth/socket-ticket"
     # A ticket whose answer was lost opens nothing and ends by itself: asking again does no harm.
-    return Call("POST", path, Expect.OBJECT, SocketTicket.from_api, repeatable=True)
+    return Call("POST", path, ExpectedContent.OBJECT, SocketTicket.from_api, repeatable=True)
 
 
 def credential(settings: Settings) -> Plan[str]:

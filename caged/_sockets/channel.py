@@ -56,7 +56,7 @@ class AsyncChannel:
         except ConnectionClosed:
             raise _closed(self._target) from None
         except _MISUSE as problem:
-            raise _misused(self._target, problem) from None
+            raise _misuse_error(self._target, problem) from None
 
     async def receive(self) -> Optional[str]:
         """The next message, text or binary; bytes that are not UTF-8 become U+FFFD."""
@@ -66,7 +66,7 @@ class AsyncChannel:
         except ConnectionClosed:
             return None
         except _MISUSE as problem:
-            raise _misused(self._target, problem) from None
+            raise _misuse_error(self._target, problem) from None
 
     async def receive_within(self, seconds: Optional[float]) -> Optional[str]:
         """The next message; raises `asyncio.TimeoutError` when none arrives in time."""
@@ -110,7 +110,7 @@ class Channel:
         except ConnectionClosed:
             raise _closed(self._target) from None
         except _MISUSE as problem:
-            raise _misused(self._target, problem) from None
+            raise _misuse_error(self._target, problem) from None
 
     def receive_within(self, seconds: Optional[float]) -> Optional[str]:
         """The next message, as from `AsyncChannel.receive`; `TimeoutError` when none arrives in time."""
@@ -119,7 +119,7 @@ class Channel:
         except ConnectionClosed:
             return None
         except _MISUSE as problem:
-            raise _misused(self._target, problem) from None
+            raise _misuse_error(self._target, problem) from None
 
     def close(self) -> None:
         """Send a close frame and wait for the answer, for a limited time. May be called twice and by any thread."""
@@ -150,5 +150,5 @@ def _closed(target: Target) -> CagedConnectionError:
     return CagedConnectionError(f"{target} is closed; open a new one")
 
 
-def _misused(target: Target, problem: Exception) -> CagedError:
+def _misuse_error(target: Target, problem: Exception) -> CagedError:
     return CagedError(f"{target}: {problem}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Callable, Optional, TypeVar
 
-from .._closing import Closing
+from .._closeable import Closeable
 from .._naming import public
 from .._tracebacks import short_tracebacks
 from .run import Run
@@ -17,7 +17,7 @@ S = TypeVar("S", bound="ExecOutput")
 
 @public
 @short_tracebacks
-class ExecOutput(Closing):
+class ExecOutput(Closeable):
     """The output of one command, in pieces, as it comes: ``for text in output``.
 
     What is not read makes the command wait. Once the pieces have ended, `exit_code` is there; whoever stops

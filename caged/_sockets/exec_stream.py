@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Callable, Optional, TypeVar
 
-from .._closing import AsyncClosing
+from .._closeable import AsyncCloseable
 from .._errors import CagedError
 from .._naming import public
 from .._tracebacks import short_tracebacks
@@ -20,7 +20,7 @@ S = TypeVar("S", bound="ExecStream")
 
 @public
 @short_tracebacks
-class ExecStream(AsyncClosing):
+class ExecStream(AsyncCloseable):
     """The output of one command, in pieces, as it comes: ``async for text in stream``.
 
     What is not read makes the command wait. Once the pieces have ended, `exit_code` is there; whoever stops

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar, Union
 
 from .. import _arguments as arguments
 from .._call import ClientDefault
-from .._closing import AsyncClosing
+from .._closeable import AsyncCloseable
 from .._constants import SOCKET_CLOSE_TIMEOUT
 from .._errors import CagedConnectionError, CagedError, CagedTimeoutError, MCPError
 from .._models.mcp import MCPPrompt, MCPResource, MCPTool
@@ -30,7 +30,7 @@ PROTOCOL_VERSION = "2024-11-05"
 
 @public
 @short_tracebacks
-class MCPClient(AsyncClosing):
+class MCPClient(AsyncCloseable):
     """A connection to a sandbox's MCP server: its tools, resources and prompts.
 
     Every request takes a ``timeout`` in seconds, None for no limit; the default is the client's. All raise

@@ -14,7 +14,7 @@ from websockets.exceptions import InvalidStatus, InvalidURI, WebSocketException
 from websockets.http11 import Response
 from websockets.sync.client import ClientConnection, connect
 
-from .._call import Call, Expect, ignore
+from .._call import Call, ExpectedContent, ignore
 from .._constants import (
     LARGEST_MESSAGE,
     SOCKET_CLOSE_TIMEOUT,
@@ -134,5 +134,5 @@ def _refusal(target: Target, response: Response) -> CagedError:
     # The body is assembled already and not compressed, because no compression was offered.
     dropped = {"content-encoding", "transfer-encoding", "content-length"}
     headers = [(name, value) for name, value in response.headers.raw_items() if name.lower() not in dropped]
-    call = Call("GET", target.path, Expect.NOTHING, ignore)
+    call = Call("GET", target.path, ExpectedContent.NOTHING, ignore)
     return api_error(call, httpx.Response(status, headers=headers, content=bytes(response.body or b"")))

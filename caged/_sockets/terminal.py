@@ -7,7 +7,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar
 
 from .. import _arguments as arguments
-from .._closing import AsyncClosing
+from .._closeable import AsyncCloseable
 from .._constants import SOCKET_CLOSE_TIMEOUT, UNHEARD_OUTPUT
 from .._naming import public
 from .._tracebacks import short_tracebacks
@@ -24,7 +24,7 @@ OnError = TypeVar("OnError", bound=Callable[[Exception], Any])
 
 @public
 @short_tracebacks
-class TerminalSession(AsyncClosing):
+class TerminalSession(AsyncCloseable):
     """A login shell on a terminal, as a person would use it. The caller types the line breaks, too.
 
     Handlers are functions or coroutine functions; each ``on_...`` gives its function back, so it can be a

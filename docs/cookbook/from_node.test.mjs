@@ -21,5 +21,5 @@ test("a 503 is survived", async () => {
   assert.equal(box.status, "running");
   const ran = await api("POST", `/v1/sandboxes/${box.id}/exec`, { command: "echo from node" });
   assert.equal(ran.output, "from node\n");
-  assert.equal((await admin("GET", `/_emulator/faults/${fault.id}`)).fired, 1);
+  assert.equal((await admin("GET", `/_emulator/faults/${fault.id}`)).triggered, 1);
 });

@@ -9,4 +9,4 @@ def test_no_answer_ends_in_a_timeout(caged, caged_emulator, caged_sandbox):
     with caged_emulator.faults.add("sandboxes.exec", hang=True) as fault:
         with pytest.raises(CagedTimeoutError, match="no answer"):
             caged.sandboxes.exec(caged_sandbox.id, "make release", timeout=0.5)
-        assert fault.fired == 1
+        assert fault.triggered == 1

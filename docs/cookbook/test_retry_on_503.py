@@ -4,5 +4,5 @@
 def test_two_503s_are_survived(caged, caged_emulator):
     with caged_emulator.faults.add("sandboxes.list", status=503, retry_after=0, times=2) as fault:
         assert caged.sandboxes.list() == []  # your code in place of this line
-        assert fault.fired == 2
+        assert fault.triggered == 2
     caged_emulator.journal.assert_requested(operation="sandboxes.list", times=3)

@@ -5,7 +5,7 @@ from caged.emulator import Emulator
 
 with Emulator() as emulator, emulator.client(max_retries=0) as client:
     box = client.sandboxes.create()
-    with emulator.faults.add("sandboxes.exec", status=503, times=1):  # fails the script if it never fires
+    with emulator.faults.add("sandboxes.exec", status=503, times=1):  # fails the script if it never triggers
         try:
             client.sandboxes.exec(box.id, "true")
         except CagedServerError as error:

@@ -12,7 +12,7 @@ from .isolation import PYTHON, interpreter
 from .paths import WRITABLE, Layout
 from .zygote import python_words
 
-#: Where init finds its modules inside. Needs `Layout.lend_library`.
+#: Where init finds its modules inside. Needs `Layout.copy_library`.
 LIBRARY = "/opt/caged/lib"
 #: The file in the sandbox's directory that gets the standard error of bwrap.
 ERRORS = "bwrap-errors"
@@ -28,7 +28,7 @@ def command(bwrap: str, spec: dict[str, Any], layout: Layout) -> list[str]:
     Args:
         bwrap: The path of the program.
         spec: What `IsolationLevel.spec` has made for this sandbox.
-        layout: The sandbox's directory, with `Layout.lend_library` done.
+        layout: The sandbox's directory, with `Layout.copy_library` done.
 
     Returns:
         Its words, with CONTROL_FD for the control socket.
@@ -43,8 +43,8 @@ def command(bwrap: str, spec: dict[str, Any], layout: Layout) -> list[str]:
         *_namespaces(spec),
         *_host_directories(),
         *_own_directories(layout),
-        *_hidden(spec["hide"]),
-        *_shown(shown),
+        *_hiding_mounts(spec["hide"]),
+        *_visible_mounts(shown),
         *_secrets(),
         *_network_files(spec),
         *_programs(layout, python),
@@ -84,13 +84,13 @@ def _own_directories(layout: Layout) -> Iterator[str]:
         yield from ("--bind", f"{layout.directory}/{name}", f"/{name}")
 
 
-def _hidden(paths: list[str]) -> Iterator[str]:
+def _hiding_mounts(paths: list[str]) -> Iterator[str]:
     for path in paths:
         if os.path.isdir(path) and not is_own(path):
             yield from ("--tmpfs", path)
 
 
-def _shown(paths: set[str]) -> Iterator[str]:
+def _visible_mounts(paths: set[str]) -> Iterator[str]:
     for path in sorted(paths, key=len):
         yield from ("--ro-bind-try", path, path)
 

@@ -12,7 +12,7 @@ from typing import Optional
 
 from .bytecode import CACHE, DIRECTORY, drop, invalidate
 from .paths import Layout
-from .safe_files import OutsideOfSandbox, walk
+from .safe_paths import OutsideOfSandbox, walk
 
 #: `module.cpython-311.pyc`, `module.cpython-311.opt-1.pyc`, `test_module.cpython-311-pytest-8.3.2.pyc`.
 _CACHE_FILE = re.compile(r"(.+?)\.[a-z]+-?\d[^/]*\.pyc\Z")

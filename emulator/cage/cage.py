@@ -16,11 +16,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 
-from ..workers import Stop, Workers
-from . import disk, ports, safe_files, shells
+from ..workers import StopToken, Workers
+from . import disk, ports, safe_files, safe_paths, shells
 from .bytecode_sweep import BytecodeSweep
 from .cgroups import MemoryGroup
 from .command_result import CommandResult, not_started
+from .crash_recovery import require_directory
 from .init_client import CONNECT_LIMIT, InitClient, SandboxGone
 from .isolation import IsolationLevel
 from .output import OUTPUT_LIMIT
@@ -82,18 +83,22 @@ class Cage:
         """The process number of its init (at level `bwrap`: of bwrap) on the host."""
         return self._zygote.inits.get(self._id)
 
+    def require_directory(self) -> None:
+        """Raise DirectoryReplaced if its directory was moved away, or something else is in its place."""
+        require_directory(self.layout)
+
     # --- commands
 
     def _environment(self, env: Mapping[str, str]) -> dict[str, str]:
         layout = self.layout
         base = {
-            "HOME": layout.seen("root"),
+            "HOME": layout.command_path("root"),
             "USER": "root",
             "SHELL": self._shell,
             "LANG": "C.UTF-8",
             "TERM": "dumb",
-            "PATH": f"{layout.seen('opt/caged')}/bin:{layout.seen('root')}/.local/bin:{STANDARD_PATH}",
-            "TMPDIR": layout.seen("tmp"),
+            "PATH": f"{layout.command_path('opt/caged')}/bin:{layout.command_path('root')}/.local/bin:{STANDARD_PATH}",
+            "TMPDIR": layout.command_path("tmp"),
             "CAGED_SANDBOX_ID": self._id,
             **self._git_ceiling,
             **(PROXY_ENVIRONMENT if self._proxy else {}),
@@ -128,7 +133,7 @@ class Cage:
             command = self.layout.to_host_text(command)
         # The word after the command is $0, with which the shell's own messages begin.
         shell, name = ("/bin/sh", ["sh"]) if posix else (self._shell, [])
-        if shells.fits_argument(command):
+        if shells.fits_in_argument(command):
             return await self.program([shell, "-c", command, *name], env, limit, separate, seconds)
         script = self.layout.opt / f"command-{os.urandom(6).hex()}"
         try:
@@ -136,7 +141,7 @@ class Cage:
         except OSError as error:
             return not_started(f"/opt/caged cannot be written to ({error.strerror})")
         try:
-            read = shells.reading(f"{self.layout.seen('opt/caged')}/{script.name}", posix)
+            read = shells.run_file_command(f"{self.layout.command_path('opt/caged')}/{script.name}", posix)
             return await self.program([shell, "-c", read, *name], env, limit, separate, seconds)
         finally:
             script.unlink(missing_ok=True)
@@ -159,7 +164,7 @@ class Cage:
                 return not_started(f"/workspace is not a directory any more ({error.strerror})")
         await self._drop_stale_bytecode()
         result = await self._init.run(
-            list(argv), self._environment(env), self.layout.seen("workspace"), limit, separate, seconds
+            list(argv), self._environment(env), self.layout.command_path("workspace"), limit, separate, seconds
         )
         seen = self.layout.to_sandbox_text
         return replace(
@@ -199,8 +204,10 @@ class Cage:
             settings = self.layout.opt / "terminal.sh"
             if not settings.exists():
                 await self.workers.small.run(settings.write_text, shells.PERSONAL_SETTINGS, "utf-8")
-            words = [self._shell, "--init-file", f"{self.layout.seen('opt/caged')}/terminal.sh", "-i"]
-        terminal = await self._init.terminal(words, environment, self.layout.seen("workspace"), rows, cols, quiet)
+            words = [self._shell, "--init-file", f"{self.layout.command_path('opt/caged')}/terminal.sh", "-i"]
+        terminal = await self._init.terminal(
+            words, environment, self.layout.command_path("workspace"), rows, cols, quiet
+        )
         terminal.layout = self.layout
         terminal.edits_lines = is_bash and not quiet
         return terminal
@@ -274,8 +281,8 @@ class Cage:
         return await self.workers.walk.run(safe_files.listing, self.layout, path)
 
     async def directory(self, path: str) -> str:
-        """See `safe_files.resolve_directory`."""
-        return await self.workers.small.run(safe_files.resolve_directory, self.layout, path)
+        """See `safe_paths.resolve_directory`."""
+        return await self.workers.small.run(safe_paths.resolve_directory, self.layout, path)
 
     async def disk_usage(self) -> int:
         """Bytes on disk in the sandbox's writable directories."""
@@ -293,15 +300,15 @@ class Cage:
 
     # --- snapshots
 
-    async def pack(self, target: Path, limit: Optional[int], stop: Optional[Stop] = None) -> int:
-        """Write the workspace into a tar file; see `tar_writer.pack`. Raises Stopped, an OSError, by `stop`."""
+    async def pack(self, target: Path, limit: Optional[int], stop: Optional[StopToken] = None) -> int:
+        """Write the workspace into a tar file; see `tar_writer.pack`. Raises CallStopped, an OSError, by `stop`."""
         from . import tar_writer  # with `tarfile`, which only snapshots need
 
         return await self.workers.copy.run(tar_writer.pack, self.layout, target, limit, stop=stop)
 
-    async def restore(self, source: Path, stop: Optional[Stop] = None) -> None:
-        """Replace the workspace by the content of a tar file; see `restore.restore_workspace`. Raises Stopped, an
-        OSError, by `stop`."""
+    async def restore(self, source: Path, stop: Optional[StopToken] = None) -> None:
+        """Replace the workspace by the content of a tar file; see `restore.restore_workspace`. Raises CallStopped,
+        an OSError, by `stop`."""
         from . import restore
 
         await self.workers.copy.run(restore.restore_workspace, source, self.layout, stop=stop)

@@ -19,7 +19,7 @@ from ..workers import checkpoint
 REMOVED = ".removed"
 
 
-class TooLarge(Exception):
+class WorkspaceTooLarge(Exception):
     """The workspace is larger than a snapshot may be."""
 
 

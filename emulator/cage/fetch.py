@@ -17,7 +17,7 @@ from .zygote import python_words
 _OVERHEAD = 128 * 1024
 
 
-class FetchFailed(Exception):
+class FetchError(Exception):
     """There was no response; the text says why."""
 
 
@@ -65,27 +65,27 @@ async def fetch(
         seconds: The time for all of it.
 
     Raises:
-        FetchFailed: There was no response.
+        FetchError: There was no response.
         SandboxGone: The sandbox's processes have ended.
     """
     request = {"url": url, "method": method, "headers": dict(headers), "body": body, "limit": limit, "seconds": seconds}
     program, *words = python_words(
-        interpreter()[0], cage.layout.lend_library("fetch"), "fetch", "sys.exit(it.main(*sys.argv[1:]))"
+        interpreter()[0], cage.layout.copy_library("fetch"), "fetch", "sys.exit(it.main(*sys.argv[1:]))"
     )
     line = f'p={shlex.quote(program)}; [ -x "$p" ] || p=python3; exec "$p" {shlex.join(words)} "$1"'
     result = await cage.program(
         ["/bin/sh", "-c", line, "fetch", json.dumps(request)], env, limit * 4 // 3 + _OVERHEAD, True, seconds
     )
     if result.timed_out:
-        raise FetchFailed(f"no complete answer within {seconds:g} s")
+        raise FetchError(f"no complete answer within {seconds:g} s")
     if result.error is not None:
-        raise FetchFailed(f"the request could not be started: {result.error}")
+        raise FetchError(f"the request could not be started: {result.error}")
     if result.code in (126, 127):
-        raise FetchFailed("there is no python3 in this sandbox to make the request with")
+        raise FetchError("there is no python3 in this sandbox to make the request with")
     try:
         response = json.loads(result.output)
         if "error" in response:
-            raise FetchFailed(str(response["error"]))
+            raise FetchError(str(response["error"]))
         return FetchResponse(
             str(response["url"]),
             int(response["status"]),
@@ -96,4 +96,4 @@ async def fetch(
         )
     except (ValueError, KeyError, TypeError):
         last_line = result.errors.decode("utf-8", "replace").strip().rpartition("\n")[2]
-        raise FetchFailed(last_line or f"the request ended with exit code {result.code}") from None
+        raise FetchError(last_line or f"the request ended with exit code {result.code}") from None

@@ -39,7 +39,7 @@ DIFF_BYTES = 4 * 1024 * 1024
 DIFF_SECONDS = 20.0
 
 
-class CloneFailed(Exception):
+class CloneError(Exception):
     """The clone failed; the text is git's. The caller redacts credentials in it."""
 
 
@@ -110,7 +110,7 @@ async def clone(cage: Cage, repo: Repo) -> None:
     a file or a remote's URL.
 
     Raises:
-        CloneFailed: git failed.
+        CloneError: git failed.
         SandboxGone: The sandbox's processes have ended.
     """
     url, user, token = repo.split_credentials()
@@ -128,18 +128,18 @@ async def clone(cage: Cage, repo: Repo) -> None:
         command += ["--no-checkout"]
     if repo.branch:
         command += ["--branch", repo.branch]
-    await _must(cage, [*command, "--", url, "."], env)
+    await _git_or_raise(cage, [*command, "--", url, "."], env)
     if repo.subdir:
         subdir = repo.subdir.strip("/")
         target = repo.commit or "HEAD"
         kind = await _git(cage, ["cat-file", "-t", f"{target}:{subdir}"], env)
         if kind.output.strip() != b"tree":
-            raise CloneFailed(f"the repository has no directory {subdir!r} at {target}")
-        await _must(cage, ["sparse-checkout", "set", subdir], env)
+            raise CloneError(f"the repository has no directory {subdir!r} at {target}")
+        await _git_or_raise(cage, ["sparse-checkout", "set", subdir], env)
     if repo.commit:
-        await _must(cage, ["checkout", "--quiet", "--detach", repo.commit], env)
+        await _git_or_raise(cage, ["checkout", "--quiet", "--detach", repo.commit], env)
     elif repo.subdir:
-        await _must(cage, ["checkout", "--quiet"], env)
+        await _git_or_raise(cage, ["checkout", "--quiet"], env)
 
 
 async def diff(cage: Cage, path: str) -> Optional[Diff]:
@@ -201,9 +201,9 @@ async def _git(
     return await cage.program(["/usr/bin/env", "git", *arguments], env, limit, seconds=seconds)
 
 
-async def _must(cage: Cage, arguments: list[str], env: dict[str, str]) -> None:
+async def _git_or_raise(cage: Cage, arguments: list[str], env: dict[str, str]) -> None:
     result = await _git(cage, arguments, env)
     if result.code != 0:
         text = result.error or result.output.decode("utf-8", "replace").strip()
         lines = filter(None, map(str.strip, text.split("\n")))
-        raise CloneFailed("; ".join(lines) or f"git {arguments[0]} ended with {result.code}")
+        raise CloneError("; ".join(lines) or f"git {arguments[0]} ended with {result.code}")

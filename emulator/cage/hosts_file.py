@@ -10,6 +10,8 @@ import os
 from pathlib import Path
 
 PATH = "/etc/hosts"
+#: In the sandbox's directory.
+NAME = "hosts"
 #: As Debian does it: an address of the loopback network that is not `localhost`.
 ADDRESS = "127.0.1.1"
 
@@ -31,10 +33,16 @@ def write(directory: Path, sandbox_id: str) -> str:
         return ""
     if content and not content.endswith(b"\n"):
         content += b"\n"
-    path = directory / "hosts"
-    path.write_bytes(content + f"{ADDRESS} {sandbox_id}\n".encode())
-    path.chmod(0o644)
+    path = directory / NAME
+    with open(path, "wb", opener=_open_anew) as file:
+        file.write(content + f"{ADDRESS} {sandbox_id}\n".encode())
+        os.fchmod(file.fileno(), 0o644)
     return str(path)
+
+
+def _open_anew(path: str, flags: int) -> int:
+    """Open a file that does not exist yet. A link is not followed."""
+    return os.open(path, flags | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
 
 
 def target() -> str:

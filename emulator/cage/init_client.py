@@ -14,7 +14,7 @@ from typing import Any, Callable, Optional
 from .channel import Channel
 from .command_result import CommandResult, not_started
 from .inside import frames
-from .output import OUTPUT_LIMIT, Output
+from .output import OUTPUT_LIMIT, OutputReader
 from .shim_rpc import ShimHandler, ShimReply, ShimRequests
 from .terminal import Terminal
 
@@ -55,7 +55,7 @@ class InitClient:
         self._ready: asyncio.Future[Optional[socket.socket]] = self._loop.create_future()
         self._stopped: asyncio.Future[int] = self._loop.create_future()
         self._pending: dict[int, asyncio.Future[dict[str, Any]]] = {}  # requests, by id
-        self._outputs: set[Output] = set()
+        self._outputs: set[OutputReader] = set()
         self._opening: dict[int, asyncio.Future[Terminal]] = {}
         self._terminals: dict[int, Terminal] = {}
         self._next_id = 0
@@ -255,7 +255,7 @@ class InitClient:
             SandboxGone: The sandbox ends.
         """
         command = self._new_request()
-        outputs: list[Output] = []
+        outputs: list[OutputReader] = []
         try:
             try:
                 self._send_run(command, {"argv": argv, "env": env, "cwd": cwd}, outputs, limit, 2 if separate else 1)
@@ -279,14 +279,16 @@ class InitClient:
         finally:
             del self._pending[command]
 
-    def _send_run(self, command: int, fields: dict[str, object], outputs: list[Output], limit: int, pipes: int) -> None:
+    def _send_run(
+        self, command: int, fields: dict[str, object], outputs: list[OutputReader], limit: int, pipes: int
+    ) -> None:
         """Make the pipes and send the request. Raises OSError when there is no descriptor left."""
         writers: list[int] = []
         try:
             for _ in range(pipes):
                 reader, writer = os.pipe()
                 writers.append(writer)
-                outputs.append(Output(reader, limit, self._outputs.discard))
+                outputs.append(OutputReader(reader, limit, self._outputs.discard))
                 self._outputs.add(outputs[-1])
             self._channel.send({"op": "run", "id": command, **fields}, writers)
         finally:
@@ -346,6 +348,6 @@ def _close_all(fds: Sequence[int]) -> None:
         os.close(fd)
 
 
-def _close_outputs(outputs: list[Output]) -> None:
+def _close_outputs(outputs: list[OutputReader]) -> None:
     for output in outputs:
         output.close()

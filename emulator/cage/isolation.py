@@ -146,11 +146,11 @@ def hidden_directories(run_dir: Path, key_directories: Sequence[str] = ()) -> tu
         pass
     resolved = {os.path.realpath(path) for path in homes if path}
     hidden = {p for p in resolved if p.split("/")[1] not in _SHARED_TOP and p not in ("/var", "/opt")}
-    hidden.update(path for path in key_directories if can_be_hidden(path) and not needs_no_hiding(path))
+    hidden.update(path for path in key_directories if can_be_hidden(path) and not is_never_visible(path))
     return tuple(sorted(path for path in hidden if not any(below(path, other) for other in hidden - {path})))
 
 
-def needs_no_hiding(directory: str) -> bool:
+def is_never_visible(directory: str) -> bool:
     """Whether a directory is never seen inside: a sandbox has one of its own there, or (/, /opt) shows no files."""
     return directory in ("/", "/opt") or is_own(directory)
 
@@ -158,7 +158,7 @@ def needs_no_hiding(directory: str) -> bool:
 def can_be_hidden(directory: str) -> bool:
     """Whether a sandbox works without a directory: not one with the system's programs, libraries or settings."""
     parts = directory.strip("/").split("/")
-    if needs_no_hiding(directory):
+    if is_never_visible(directory):
         return True
     if parts[0] == "usr":  # /usr/local/share and its like are shared, what is below /usr/bin and /usr/lib is in use
         return len(parts) > 3 and parts[1] in ("local", "share") and parts[2] not in ("bin", "lib", "sbin")

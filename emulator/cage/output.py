@@ -16,7 +16,7 @@ TIMES, TIMES_APART = 200, 0.01
 OUTPUT_LIMIT = 16 * 1024 * 1024
 
 
-class Output:
+class OutputReader:
     """Reads a command's pipe, keeps the first bytes, and goes on reading as long as a process in the sandbox has the
     pipe open: a server in the background must not end because of a closed pipe.
 
@@ -26,7 +26,7 @@ class Output:
         on_end: Called when the pipe is closed.
     """
 
-    def __init__(self, fd: int, limit: int, on_end: Callable[[Output], None]) -> None:
+    def __init__(self, fd: int, limit: int, on_end: Callable[[OutputReader], None]) -> None:
         os.set_blocking(fd, False)
         self._fd = fd
         self._limit = limit

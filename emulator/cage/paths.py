@@ -80,15 +80,15 @@ class Layout:
         for name in WRITABLE:
             (self.directory / name).mkdir()
         self.tmp.chmod(0o1777)
-        self.make_opt()
+        self.make_opt_directory()
 
-    def make_opt(self) -> None:
+    def make_opt_directory(self) -> None:
         """Make /opt/caged, with the directory on which an interpreter may be mounted (`isolation.PYTHON`)."""
         self.opt.mkdir()
         if self.mounted:
             (self.opt / "python").mkdir()
 
-    def lend_library(self, *modules: str) -> str:
+    def copy_library(self, *modules: str) -> str:
         """Copy modules of `inside` to where the sandbox can read them.
 
         Args:
@@ -106,13 +106,13 @@ class Layout:
         for name in names:
             if not (target / f"{name}.py").exists():
                 _copy_module(source / f"{name}.py", target)
-        return f"{self.seen('opt/caged')}/lib"
+        return f"{self.command_path('opt/caged')}/lib"
 
     def roots(self) -> dict[str, str]:
         """Return the writable directories: the name in the sandbox's root, and the path on the host."""
         return {name: self._places[name] for name in WRITABLE}
 
-    def seen(self, place: str) -> str:
+    def command_path(self, place: str) -> str:
         """Return the path by which a command has to use `workspace`, `root`, `tmp` or `opt/caged`."""
         return f"/{place}" if self.mounted else self._places[place]
 

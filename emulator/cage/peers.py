@@ -10,7 +10,7 @@ import ipaddress
 import os
 import socket
 import struct
-from collections.abc import Container, Mapping
+from collections.abc import Collection, Container, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Optional, Union
 
@@ -79,6 +79,42 @@ def peer_of(
     return Peer(False, "", "a process that this user cannot see")
 
 
+def open_clients(connections: Collection[tuple[Address, Address]]) -> set[tuple[Address, Address]]:
+    """Return those of the connections whose client's socket is open in a process of this machine.
+
+    Args:
+        connections: The addresses of each client and of our end.
+    """
+    wanted: dict[_Key, tuple[Address, Address]] = {}
+    for ends in connections:
+        client, server = ends
+        try:
+            wanted[_ip(client[0]), client[1], _ip(server[0]), server[1]] = ends
+        except ValueError:
+            continue  # not a connection over IP
+    ports = {f"{key[1]:04X}" for key in wanted}
+    found = set()
+    for line, family in _table():
+        columns = line.split()
+        if columns[1][-4:] in ports and columns[9] != "0":
+            ends_or_none = wanted.get(_key(columns, family))
+            if ends_or_none is not None:
+                found.add(ends_or_none)
+    return found
+
+
+def _table() -> Iterator[tuple[str, socket.AddressFamily]]:
+    """Yield the lines of the kernel's tables of TCP sockets."""
+    for name, family in (("tcp", socket.AF_INET), ("tcp6", socket.AF_INET6)):
+        try:
+            with open(f"/proc/self/net/{name}", encoding="ascii") as table:
+                lines = table.read().splitlines()[1:]
+        except OSError:
+            continue
+        for line in lines:
+            yield line, family
+
+
 def _plain(address: Address) -> Address:
     return str(_ip(address[0])), address[1]
 
@@ -92,17 +128,11 @@ def _ip(text: str) -> _Ip:
 def _socket_of(client: Address, server: Address) -> Optional[tuple[str, int]]:
     """Return inode and user of the client's socket; None when no process has it."""
     wanted = _ip(client[0]), client[1], _ip(server[0]), server[1]
-    for name, family in (("tcp", socket.AF_INET), ("tcp6", socket.AF_INET6)):
-        try:
-            with open(f"/proc/self/net/{name}", encoding="ascii") as table:
-                lines = table.read().splitlines()[1:]
-        except OSError:
-            continue
-        port = f":{client[1]:04X}"
-        for line in lines:
-            columns = line.split()
-            if columns[1].endswith(port) and _key(columns, family) == wanted and columns[9] != "0":
-                return columns[9], int(columns[7])
+    port = f":{client[1]:04X}"
+    for line, family in _table():
+        columns = line.split()
+        if columns[1].endswith(port) and _key(columns, family) == wanted and columns[9] != "0":
+            return columns[9], int(columns[7])
     return None
 
 

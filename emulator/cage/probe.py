@@ -36,16 +36,16 @@ _working: dict[tuple[str, Path], ProbeResult] = {}
 async def probe(level: str, zygote: Zygote, run_dir: Path) -> ProbeResult:
     """Return whether a level works on this machine; tried once per process when it does."""
     known = _working.get((level, run_dir.parent))
-    probe_result = known or await _try(level, zygote, run_dir)
+    probe_result = known or await _probe_level(level, zygote, run_dir)
     if probe_result.works and probe_result.confined:
         _working[level, run_dir.parent] = probe_result
     return probe_result
 
 
-async def _try(level: str, zygote: Zygote, run_dir: Path) -> ProbeResult:
+async def _probe_level(level: str, zygote: Zygote, run_dir: Path) -> ProbeResult:
     """Build the isolation, run a command that writes and reads in it, and remove it again."""
     if level == "process":
-        return await _try_process(zygote, run_dir)
+        return await _probe_process_level(zygote, run_dir)
     isolation = isolation_for(level, run_dir)
     if level == "bwrap" and not isolation.bwrap:
         return explain(level, "no bwrap")
@@ -73,7 +73,7 @@ async def _try(level: str, zygote: Zygote, run_dir: Path) -> ProbeResult:
         disk.remove(directory)
 
 
-async def _try_process(zygote: Zygote, run_dir: Path) -> ProbeResult:
+async def _probe_process_level(zygote: Zygote, run_dir: Path) -> ProbeResult:
     """Find out whether a command's signals stay in its sandbox at level `process`, which works everywhere. Signal 0 has
     no effect on the process that gets it."""
     directory = run_dir / "probe-process"

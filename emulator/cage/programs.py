@@ -72,8 +72,8 @@ class Programs:
         return "/opt/caged/run-stub"
 
     def _write(self, folder: Path, name: str, kind: str) -> None:
-        opt = self._layout.seen("opt/caged")
-        words = python_words(self._python, self._layout.lend_library("shim", "frames"), "shim", _CALL)
+        opt = self._layout.command_path("opt/caged")
+        words = python_words(self._python, self._layout.copy_library("shim", "frames"), "shim", _CALL)
         line = " ".join(shlex.quote(word) for word in [*words, self.shim_socket_dir, opt, kind, name])
         text = f'{self._libraries()}exec {line} "$@"'
         folder.mkdir(exist_ok=True)

@@ -56,6 +56,7 @@ class SandboxSpec:
         on_lost: Called when its init ends without having been stopped.
         on_shim_request: Replies to the shims in it.
         on_overrun: Called with the number of its processes after all were killed because there were too many.
+        on_missing: Called with the name of each writable directory that was missing `again`, and is empty now.
     """
 
     sandbox_id: str
@@ -68,6 +69,7 @@ class SandboxSpec:
     on_lost: Callable[[], None] = lambda: None
     on_shim_request: Optional[ShimHandler] = None
     on_overrun: Callable[[int], None] = lambda count: None
+    on_missing: Callable[[str], None] = lambda name: None
 
 
 class Provisioner:
@@ -137,14 +139,15 @@ class Provisioner:
 
         Raises:
             SandboxGone: Its isolation cannot be built.
-            OSError: The directory cannot be made.
+            OSError: The directory cannot be made. DirectoryReplaced: the one that it has was replaced.
             ZygoteError: No process can be started.
         """
         layout = self.isolation.layout(directory)
         init: Optional[InitClient] = None
         try:
             if sandbox.again:
-                await self._workers.walk.run(recover_directory, layout)
+                for name in await self._workers.walk.run(recover_directory, layout):
+                    sandbox.on_missing(name)
             else:
                 self._use_spare(layout)
             control = await self._zygote.create(self._spec(layout, sandbox))
@@ -188,7 +191,7 @@ class Provisioner:
         if sandbox.limits is not None:
             spec["limits"] = asdict(sandbox.limits)
         if self.isolation.level == "bwrap":
-            layout.lend_library()
+            layout.copy_library()
             spec["bwrap"] = bwrap.command(self.isolation.bwrap, spec, layout)
             spec["bwrap_errors"] = str(layout.directory / bwrap.ERRORS)
         return spec

@@ -87,7 +87,7 @@ class Proxy:
         self._connections: set[asyncio.Task[None]] = set()
 
     async def start(self, listening: socket.socket) -> None:
-        self._listener = Listener(listening, self._connected, self._room, self._label)
+        self._listener = Listener(listening, self._connected, self._free_slots, self._label)
 
     def close(self) -> None:
         if self._listener is not None:
@@ -95,7 +95,7 @@ class Proxy:
         for task in self._connections:
             task.cancel()
 
-    def _room(self) -> int:
+    def _free_slots(self) -> int:
         return CONNECTIONS - len(self._connections) if descriptors.has_room_for_connection() else 0
 
     async def _connected(self, sock: socket.socket) -> None:

@@ -21,12 +21,12 @@ set +h
 QUIET_OPTIONS = ("--noprofile", "--norc", "--noediting", "+H", "-i")
 
 
-def fits_argument(command: str) -> bool:
+def fits_in_argument(command: str) -> bool:
     """Whether a command can be an argument of its shell."""
     return len(command.encode("utf-8", "surrogateescape")) < _ARGUMENT_BYTES
 
 
-def reading(path: str, posix: bool) -> str:
+def run_file_command(path: str, posix: bool) -> str:
     """Return a short command that runs the one in a file.
 
     Args:

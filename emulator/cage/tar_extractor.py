@@ -87,7 +87,7 @@ class _Extraction:
             try:
                 self._extract(member, archive)
             except FileExistsError:
-                raise ArchiveError(f"{member.shown} comes twice") from None
+                raise ArchiveError(f"{member.printable} comes twice") from None
         while self._path:
             self._leave()
         for member in self._closed:
@@ -161,4 +161,4 @@ class _Extraction:
 
 
 def _missing(member: TarMember) -> ArchiveError:
-    return ArchiveError(f"{member.shown} is a hard link to a file that the archive does not hold before it")
+    return ArchiveError(f"{member.printable} is a hard link to a file that the archive does not hold before it")

@@ -53,8 +53,8 @@ class TarMember:
     target: bytes
 
     @property
-    def shown(self) -> str:
-        return shown(b"/".join((b".", *self.parts)))
+    def printable(self) -> str:
+        return printable(b"/".join((b".", *self.parts)))
 
     @property
     def times(self) -> tuple[int, int]:
@@ -64,10 +64,10 @@ class TarMember:
     @property
     def target_parts(self) -> tuple[bytes, ...]:
         """The path in the archive of the file that a hard link leads to."""
-        return _split(self.target, f"the target of the hard link {self.shown}")
+        return _split(self.target, f"the target of the hard link {self.printable}")
 
 
-def shown(name: bytes) -> str:
+def printable(name: bytes) -> str:
     """Return a name as an error text shows it: on one line, and not too long."""
     text = repr(os.fsdecode(name))
     return text if len(text) <= 200 else f"{text[:120]}…{text[-60:]}"
@@ -147,13 +147,13 @@ class TarReader:
         if header[257:263] == b"ustar\0" and header[345] and b"path" not in records:
             name = _text(header[345:500]) + b"/" + name
         if kind not in _KINDS:
-            raise ArchiveError(f"{shown(name)} is of a kind that is not allowed (type {kind!r})")
+            raise ArchiveError(f"{printable(name)} is of a kind that is not allowed (type {kind!r})")
         if b"size" in records:
             if not _DIGITS.match(records[b"size"]):
-                raise ArchiveError(f"the size of {shown(name)} is not a number")
+                raise ArchiveError(f"the size of {printable(name)} is not a number")
             size = int(records[b"size"])
         if size > _MOST_SIZE or (size and _KINDS[kind] != "file"):
-            raise ArchiveError(f"{shown(name)} claims to have {size:,} bytes of content")
+            raise ArchiveError(f"{printable(name)} claims to have {size:,} bytes of content")
         self._left, self._padding = size, -size % BLOCK
         return TarMember(
             parts=_split(name, "a member", kind == b"5") if self._tree else (name,),
@@ -174,14 +174,14 @@ class TarReader:
                 raise ArchiveError("it does not begin with the directory itself")
             return
         if self._count == 1:
-            raise ArchiveError(f"it begins with {member.shown}, not with the directory itself")
+            raise ArchiveError(f"it begins with {member.printable}, not with the directory itself")
         *above, name = member.parts
         if above != self._path[: len(above)]:
-            raise ArchiveError(f"{member.shown} is not in a directory that the archive has just put there")
+            raise ArchiveError(f"{member.printable} is not in a directory that the archive has just put there")
         del self._path[len(above) :]
         if len(self._names) > len(above):
             if name <= self._names[len(above)]:
-                raise ArchiveError(f"{member.shown} comes twice, or out of order")
+                raise ArchiveError(f"{member.printable} comes twice, or out of order")
             del self._names[len(above) :]
         self._names.append(name)
         if member.kind == "directory":
@@ -200,14 +200,14 @@ def _octal(field: bytes, what: str, name: bytes) -> int:
         return 0
     found = _OCTAL.match(field)
     if found is None:
-        raise ArchiveError(f"the {what} of {shown(_text(name))} is not an octal number")
+        raise ArchiveError(f"the {what} of {printable(_text(name))} is not an octal number")
     return int(found[1], 8)
 
 
 def _time(text: bytes, name: bytes) -> int:
     found = _TIME.match(text)
     if found is None:
-        raise ArchiveError(f"the time of {shown(name)} is not a number of seconds")
+        raise ArchiveError(f"the time of {printable(name)} is not a number of seconds")
     sign, seconds, rest = found[1], found[2], found[3] or b""
     nanoseconds = int(seconds) * 10**9 + int(rest[:9].ljust(9, b"0"))
     return -nanoseconds if sign else nanoseconds
@@ -228,9 +228,9 @@ def _records(data: bytes) -> dict[bytes, bytes]:
         if not at < end <= len(data) or not equals or not value.endswith(b"\n"):
             raise ArchiveError("an extended header is damaged")
         if key in records or key.startswith((b"GNU.", b"SUN.")):
-            raise ArchiveError(f"an extended header holds {shown(key)}, or holds it twice, which is not allowed")
+            raise ArchiveError(f"an extended header holds {printable(key)}, or holds it twice, which is not allowed")
         if b"\0" in value and key in (b"path", b"linkpath"):
-            raise ArchiveError(f"the name {shown(value[:-1])} holds a zero byte")
+            raise ArchiveError(f"the name {printable(value[:-1])} holds a zero byte")
         records[key] = value[:-1]
         at = end
     return records
@@ -242,18 +242,20 @@ def _target(target: bytes, kind: str, name: bytes) -> bytes:
     if kind != "link":
         return b""
     if not 0 < len(target) <= MOST_TARGET:
-        raise ArchiveError(f"the target of the link {shown(name)} has {len(target)} bytes, not 1 to {MOST_TARGET}")
+        raise ArchiveError(f"the target of the link {printable(name)} has {len(target)} bytes, not 1 to {MOST_TARGET}")
     return target
 
 
 def _split(name: bytes, what: str, directory: bool = False) -> tuple[bytes, ...]:
     """Split "./a/b" into its parts. Any other form of the same path is refused."""
     if len(name) > MOST_PATH:
-        raise ArchiveError(f"{what}, {shown(name)}, has a path of {len(name):,} bytes; {MOST_PATH:,} are allowed")
+        raise ArchiveError(f"{what}, {printable(name)}, has a path of {len(name):,} bytes; {MOST_PATH:,} are allowed")
     first, *parts = (name[:-1] if directory and name.endswith(b"/") else name).split(b"/")
     if first != b"." or not _NOT_NAMES.isdisjoint(parts):
-        raise ArchiveError(f"{what}, {shown(name)}, leads out of its directory, or is not written as './name'")
+        raise ArchiveError(f"{what}, {printable(name)}, leads out of its directory, or is not written as './name'")
     longest = max(parts, key=len, default=b"")
     if len(longest) > MOST_NAME:
-        raise ArchiveError(f"{what} has a name of {len(longest):,} bytes, {shown(longest)}; {MOST_NAME} are allowed")
+        raise ArchiveError(
+            f"{what} has a name of {len(longest):,} bytes, {printable(longest)}; {MOST_NAME} are allowed"
+        )
     return tuple(parts)

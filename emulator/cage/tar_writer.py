@@ -18,7 +18,7 @@ from typing import IO, Optional
 
 from ..workers import checkpoint
 from .directory_cursor import DirectoryCursor
-from .disk import TooLarge
+from .disk import WorkspaceTooLarge
 from .paths import Layout
 from .safe_files import TEMPORARY
 from .tar_reader import MOST_MEMBERS, MOST_PATH
@@ -39,7 +39,7 @@ def pack(layout: Layout, target: Path, limit: Optional[int] = None, name: str = 
         The number of bytes in its files.
 
     Raises:
-        TooLarge: There are more than `limit`.
+        WorkspaceTooLarge: There are more than `limit`.
         OSError: The directory cannot be read, or has more entries or longer paths than an archive may hold.
     """
     temporary = target.with_suffix(".part")
@@ -156,8 +156,8 @@ class _Packer:
             member.size = os.fstat(content.fileno()).st_size
             self._total += member.size
             if self._limit is not None and self._total > self._limit:
-                raise TooLarge
-            self._archive.addfile(member, _Exactly(content, member.size))
+                raise WorkspaceTooLarge
+            self._archive.addfile(member, _ExactSizeReader(content, member.size))
 
 
 def _member(entry: _Entry) -> tarfile.TarInfo:
@@ -209,7 +209,7 @@ def _open_closed(entry: _Entry) -> int:
         os.close(handle)
 
 
-class _Exactly:
+class _ExactSizeReader:
     """Reads exactly `size` bytes of a file that may change meanwhile: it is cut, or filled with zero bytes."""
 
     def __init__(self, content: IO[bytes], size: int) -> None:

@@ -142,16 +142,16 @@ class Toolchains:
         for candidate in [shutil.which(program, path=self._path) or "", *homes]:
             if not candidate or not os.path.exists(candidate):
                 continue
-            said = _output([candidate, "version" if program == "go" else "--version"])
-            match = re.search(pattern, said or "")
+            printed = _output([candidate, "version" if program == "go" else "--version"])
+            match = re.search(pattern, printed or "")
             if match and (best is None or match.group(1) == version):
                 best = (candidate, match.group(0), match.group(1) == version)
                 if best[2]:
                     break
         if best is None:
             return Toolchain(template, f"no {program} on this host: `{program}` will not be found", False)
-        path, said, exact = best
-        summary = f"{program} {said} ({path})"
+        path, found_version, exact = best
+        summary = f"{program} {found_version} ({path})"
         if not exact:
             summary = f"no {program} {version} on this host; {program} is {summary}"
         links = {program: os.path.realpath(path)}
@@ -168,9 +168,9 @@ class Toolchains:
 
 def _probe_python(program: str) -> Optional[tuple[str, str, bool, str]]:
     """Return real interpreter, version, whether it has pip, and prefix; None when it does not start."""
-    said = _output([program, "-I", "-c", _PYTHON_PROBE])
+    printed = _output([program, "-I", "-c", _PYTHON_PROBE])
     try:
-        executable, version, has_pip, prefix = json.loads(said or "")
+        executable, version, has_pip, prefix = json.loads(printed or "")
     except ValueError:
         return None
     return os.path.realpath(executable), version, has_pip, prefix

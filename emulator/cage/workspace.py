@@ -1,6 +1,6 @@
 """Files of the workspace for the MCP tools, which see only /workspace, without /root and /tmp.
 
-Paths are walked by descriptors as in `safe_files.py`, so whatever a command does to the tree meanwhile, neither `..`
+Paths are walked by descriptors as in `safe_paths.py`, so whatever a command does to the tree meanwhile, neither `..`
 nor a link leads outside. All functions block and are meant for a thread; they raise OSError and OutsideOfSandbox.
 """
 
@@ -17,9 +17,10 @@ from itertools import islice
 from typing import Callable
 
 from ..workers import checkpoint
-from . import disk, safe_files
+from . import disk, safe_files, safe_paths
 from .paths import WORKSPACE, Layout
-from .safe_files import Entry, OutsideOfSandbox, Place, walk
+from .safe_files import Entry
+from .safe_paths import OutsideOfSandbox, PathCursor, walk
 
 #: Seconds after which the removal of a tree that a process goes on filling is given up.
 DELETE_SECONDS = 30.0
@@ -27,7 +28,7 @@ SEARCH_SECONDS = 10.0
 SEARCH_ENTRIES = 500_000
 
 
-class _WorkspaceOnly(Layout):
+class _WorkspaceLayout(Layout):
     """The layout of a sandbox of which only the workspace can be entered."""
 
     def __init__(self, layout: Layout) -> None:
@@ -51,12 +52,12 @@ def full_path(path: str) -> str:
 
 def read(layout: Layout, path: str, limit: int) -> bytes:
     """Return the bytes of a file, at most `limit` plus one."""
-    return safe_files.read(_WorkspaceOnly(layout), full_path(path), limit)
+    return safe_files.read(_WorkspaceLayout(layout), full_path(path), limit)
 
 
 def write(layout: Layout, path: str, content: bytes) -> str:
     """Replace or create a file in one step, with its parents. Returns the path that was written, links resolved."""
-    return safe_files.write(_WorkspaceOnly(layout), full_path(path), content)
+    return safe_files.write(_WorkspaceLayout(layout), full_path(path), content)
 
 
 def listing(layout: Layout, path: str) -> list[Entry]:
@@ -65,7 +66,7 @@ def listing(layout: Layout, path: str) -> list[Entry]:
     A link is a file, with the size of the link itself; the size of a directory is that of the file system.
     """
     full = full_path(path)
-    with walk(_WorkspaceOnly(layout), full) as (place, name):
+    with walk(_WorkspaceLayout(layout), full) as (place, name):
         if name is not None:
             place.enter(name)
         if place.fd < 0:
@@ -97,7 +98,7 @@ def first_not_directory(layout: Layout, path: str) -> str:
     for count in range(1, len(names) + 1):
         beginning = "/" + "/".join(names[:count])
         try:
-            safe_files.resolve_directory(_WorkspaceOnly(layout), beginning)
+            safe_paths.resolve_directory(_WorkspaceLayout(layout), beginning)
         except NotADirectoryError:
             return beginning
         except (OSError, OutsideOfSandbox):
@@ -113,7 +114,7 @@ def delete(layout: Layout, path: str) -> bool:
         raise OSError(errno.EBUSY, "the workspace itself cannot be deleted; name what is in it", path)
     parent, _, name = full.rpartition("/")
     try:
-        with walk(_WorkspaceOnly(layout), f"{parent}/") as (place, _none):
+        with walk(_WorkspaceLayout(layout), f"{parent}/") as (place, _none):
             if place.fd < 0:
                 raise OutsideOfSandbox
             if stat.S_ISDIR(os.stat(name, dir_fd=place.fd, follow_symlinks=False).st_mode):
@@ -138,7 +139,7 @@ def search(layout: Layout, matches: Callable[[str], bool], most: int) -> tuple[l
     """
     found: list[str] = []
     deadline = time.monotonic() + SEARCH_SECONDS
-    with closing(_everything(_WorkspaceOnly(layout))) as everything:
+    with closing(_walk(_WorkspaceLayout(layout))) as everything:
         for count, path in enumerate(everything):
             checkpoint()
             if count >= SEARCH_ENTRIES or time.monotonic() > deadline:
@@ -150,23 +151,23 @@ def search(layout: Layout, matches: Callable[[str], bool], most: int) -> tuple[l
     return found, False
 
 
-def _everything(layout: Layout) -> Generator[str, None, None]:
-    place = Place(layout)
+def _walk(layout: Layout) -> Generator[str, None, None]:
+    place = PathCursor(layout)
     try:
-        waiting = _below(place, ())
+        waiting = _list_directory(place, ())
         while waiting:
             parts, is_dir = waiting.pop()
             yield os.fsencode("/".join(parts)).decode("utf-8", "replace")
             if is_dir:
                 try:
-                    waiting.extend(_below(place, parts))
+                    waiting.extend(_list_directory(place, parts))
                 except (OSError, OutsideOfSandbox):
                     pass  # removed, not readable, or replaced by a link since it was listed
     finally:
         place.reset()
 
 
-def _below(place: Place, parts: tuple[str, ...]) -> list[tuple[tuple[str, ...], bool]]:
+def _list_directory(place: PathCursor, parts: tuple[str, ...]) -> list[tuple[tuple[str, ...], bool]]:
     """Return the content of a directory, last name first. It is entered from the current position if that is an
     ancestor, else from the top: one descriptor, however deep."""
     names = ["workspace", *parts]

@@ -47,7 +47,7 @@ COMMANDS = (
 _MODULES = {"device-login": "device_login", "import": "import_", "load-scenario": "load_scenario"}
 
 
-class _Lazy(click.Group):
+class _LazyGroup(click.Group):
     def list_commands(self, _context: click.Context) -> list[str]:
         return sorted(COMMANDS)
 
@@ -67,7 +67,7 @@ class _Lazy(click.Group):
         return super().resolve_command(context, words)
 
 
-@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="caged-emulator")
 def main() -> None:
     """A local emulator of the Caged platform."""

@@ -22,7 +22,7 @@ def command() -> None:
 @command.command("reply")
 @click.argument("name")
 @click.argument("text")
-@described_options(AgentReply, "reply_to", leave=["text"])
+@described_options(AgentReply, "reply_to", omit=["text"])
 @control_options
 def reply(emulator: RemoteEmulator, name: str, text: str, prompt: Any = None, **options: Any) -> None:
     """Let the agent NAME reply with TEXT; several replies are given in turn. Prints the reply's id."""
@@ -43,7 +43,7 @@ def passthrough(emulator: RemoteEmulator, name: str, **options: Any) -> None:
 
 @command.command("prompts")
 @click.argument("name", required=False)
-@described_options(PromptQuery, leave=["agent"])
+@described_options(PromptQuery, omit=["agent"])
 @json_option
 @control_options
 def prompts(emulator: RemoteEmulator, as_json: bool, name: Optional[str], **options: Any) -> None:

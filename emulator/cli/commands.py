@@ -20,7 +20,7 @@ def command() -> None:
 @command.command("stub")
 @click.argument("match")
 @click.option("--regex", is_flag=True, help="MATCH is a regular expression, searched for in the command.")
-@described_options(Stub, "stub", leave=["match"])
+@described_options(Stub, "stub", omit=["match"])
 @control_options
 def stub(emulator: RemoteEmulator, match: str, regex: bool, **options: Any) -> None:
     """Answer the command MATCH: its whole text, or a glob with *. Prints the stub's id."""
@@ -29,7 +29,7 @@ def stub(emulator: RemoteEmulator, match: str, regex: bool, **options: Any) -> N
 
 @command.command("program")
 @click.argument("program")
-@described_options(Stub, "program", leave=["program"])
+@described_options(Stub, "program", omit=["program"])
 @control_options
 def program(emulator: RemoteEmulator, program: str, **options: Any) -> None:
     """Answer PROGRAM wherever it is called, also inside scripts. Prints the stub's id."""

@@ -18,7 +18,7 @@ _TYPES: dict[Any, Any] = {int: int, float: float, str: str, Text: str, RetryAfte
 
 
 def described_options(
-    description: type, method: str = "", leave: Sequence[str] = ()
+    description: type, method: str = "", omit: Sequence[str] = ()
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Make a decorator that gives a command the options of a description.
 
@@ -28,9 +28,9 @@ def described_options(
     Args:
         description: The dataclass that describes them.
         method: Only the options of this Python method.
-        leave: Options that the command declares itself.
+        omit: Options that the command declares itself.
     """
-    described = [one for one in options_of(description, method) if one.name not in leave and not one.is_local]
+    described = [one for one in options_of(description, method) if one.name not in omit and not one.is_local]
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(command)

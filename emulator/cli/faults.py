@@ -19,7 +19,7 @@ def command() -> None:
 
 @command.command("add")
 @click.argument("operation", required=False)
-@described_options(Fault, leave=["operation"])
+@described_options(Fault, omit=["operation"])
 @control_options
 def add(emulator: RemoteEmulator, operation: Optional[str], **options: Any) -> None:
     """Inject a fault into requests of OPERATION (sandboxes.exec, or a glob), or into those that the options name.

@@ -53,7 +53,7 @@ def _query(target: Target) -> tuple[bool, str]:
 
     from ..control_client.admin_client import AdminClient
     from ..control_client.http_transport import HttpTransport
-    from ..control_client.transport import EmulatorError, Refused
+    from ..control_client.transport import AdminRequestError, EmulatorError
 
     try:
         with plain_warnings():
@@ -63,7 +63,7 @@ def _query(target: Target) -> tuple[bool, str]:
         finally:
             admin.close()
         return True, _count(int(facts["sandboxes"]))
-    except Refused as error:
+    except AdminRequestError as error:
         return False, f"answers with HTTP {error.status}: {error}"
     except EmulatorError as error:
         cause = error.__context__  # what httpx raised; it is not part of the printed traceback

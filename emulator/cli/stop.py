@@ -42,7 +42,7 @@ def command(selection: TargetSelection, every: bool, timeout: float) -> None:
             click.echo(f"stopped {one.base_url} (pid {one.pid})")
         else:
             failed.append(one)
-            click.echo(f"Error: {_late(one, timeout)}", err=True)
+            click.echo(f"Error: {_timeout_message(one, timeout)}", err=True)
     if failed:
         raise SystemExit(1)
 
@@ -71,7 +71,7 @@ def _ended(found: DiscoveredEmulator, deadline: float) -> bool:
     return True
 
 
-def _late(found: DiscoveredEmulator, timeout: float) -> str:
+def _timeout_message(found: DiscoveredEmulator, timeout: float) -> str:
     if found.kind == "exec":
         return (
             f"the command that runs around {found.base_url} was sent SIGTERM and has not ended within {timeout:g} s;"

@@ -144,10 +144,10 @@ class _Sweep:
                     self._left.setdefault(("snapshot", snapshot.id), f"of {box.id}, {snapshot.created_at}")
 
     def _gone(self, kind: str, id: str) -> None:
-        from caged._runs import note_gone
+        from caged._runs import note_removed
 
         if self._run.path is not None:
-            note_gone(self._run, kind, id)
+            note_removed(self._run, kind, id)
 
     # --- reporting
 

@@ -6,82 +6,24 @@ take it. `platform/agent_runs.py` gives the replies.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Callable, Generic, Optional, TypeVar, Union, overload
+from typing import Any, Callable, Generic, Optional, TypeVar, Union, overload
 
 from .agents import Prompt, Reply
 from .current_account import ALL_ACCOUNTS
 from .description import given_values, nested, option
 from .identifiers import IdOrObject
 from .patterns import Pattern, TextPattern
-from .randomness import Randomness
 from .records import value
-from .registry import Control, ControlInfo, Registry
+from .registry import Control, ControlInfo
+from .reply_functions import Answerer
 from .values import Files, Text
-
-if TYPE_CHECKING:
-    from caged import Caged, ExecResult
 
 H = TypeVar("H")
 HS = TypeVar("HS")
 #: Characters of a reply's text in its description.
 _SHOWN = 60
-
-
-class NoReplyLeft(Exception):
-    """Every reply of an agent was used as often as it may be."""
-
-
-class PromptText(str):
-    """The prompt's text, with what belongs to it: `agent`, `program`, `sandbox_id`, `session_id`, `cwd`, `arguments`;
-    `text` is the same as itself."""
-
-    agent: str
-    program: str
-    sandbox_id: str
-    session_id: str
-    cwd: str
-    arguments: Sequence[str]
-    text: str
-
-    @classmethod
-    def of(cls, prompt: Prompt) -> PromptText:
-        made = cls(prompt.text)
-        vars(made).update(vars(prompt))
-        return made
-
-
-@dataclass(frozen=True)
-class Workplace:
-    """The sandbox of a prompt, for the function that answers it. Its calls are requests of the account, so that the
-    journal shows them.
-
-    Attributes:
-        id: Id of the sandbox.
-        cwd: The agent's working directory.
-        client: A client of the account.
-    """
-
-    id: str
-    cwd: str
-    client: Caged = field(repr=False)
-
-    def read(self, path: str) -> str:
-        """Read a file of the sandbox."""
-        return self.client.files.read(self.id, path)
-
-    def write(self, path: str, content: str) -> None:
-        """Write a file of the sandbox."""
-        self.client.files.write(self.id, path, content)
-
-    def exec(self, command: str) -> ExecResult:
-        """Run a command in the sandbox."""
-        return self.client.sandboxes.exec(self.id, command)
-
-
-#: A function that answers; with None the agent gives its default reply.
-Answerer = Callable[[PromptText, Workplace], Union[Reply, str, None]]
 
 
 @dataclass(frozen=True)
@@ -159,7 +101,7 @@ class AgentReply(Control):
             )
 
     def info(self) -> ReplyInfo:
-        return ReplyInfo(**self._reported(), agent=self.agent, used=self.used)
+        return ReplyInfo(**self._info_fields(), agent=self.agent, used=self.used)
 
     def __str__(self) -> str:
         what = "passthrough" if self.passthrough else "a function" if self.function else repr(self.reply.whole[:_SHOWN])
@@ -327,65 +269,3 @@ class ReplyMethods(Generic[H, HS]):
     def _add_passthrough(self, arguments: dict[str, Any]) -> H:
         """Add a reply by the real program. `arguments`: the local names of `passthrough`."""
         raise NotImplementedError
-
-
-class AgentReplies(Registry[AgentReply]):
-    """All replies of agents."""
-
-    def __init__(self, randomness: Randomness) -> None:
-        super().__init__(AgentReply, "replies", randomness)
-
-    def of(self, account: str, agent: str) -> Sequence[AgentReply]:
-        """Those of one agent that apply to an account, in the order of `list`."""
-        return [reply for reply in self.list(account) if reply.agent == agent]
-
-    def clear_agent(self, account: str, agent: str) -> None:
-        """Remove those of one agent that were added for exactly this account, or for `*`."""
-        for reply in self.added_for(account):
-            if reply.agent == agent:
-                self.remove(reply)
-
-    def passthrough(self, account: str, agent: str) -> Optional[AgentReply]:
-        """The reply that makes the host's program answer, if there is one."""
-        return next((reply for reply in self.of(account, agent) if reply.passthrough), None)
-
-    def take(self, account: str, agent: str, prompt: str) -> Optional[AgentReply]:
-        """Choose the reply to a prompt, which counts as used. None when no reply applies.
-
-        The account's own replies come before those of every account. Of each: first those whose `prompt` matches,
-        grouped by it, then passthrough, then those for all prompts.
-
-        Raises:
-            NoReplyLeft: All that apply are used up.
-        """
-        usable = self.of(account, agent)
-        accounts = dict.fromkeys((account, ALL_ACCOUNTS))
-        queues = [
-            queue for each in accounts for queue in _queues([one for one in usable if one.account == each], prompt)
-        ]
-        for queue in queues:
-            taken = _next(queue)
-            if taken is not None:
-                taken.used += 1
-                return taken
-        if any(queues):
-            count = sum(map(len, queues))
-            raise NoReplyLeft(f"no reply is left for this prompt: {count} that match it are used up")
-        return None
-
-
-def _queues(replies: Sequence[AgentReply], prompt: str) -> list[list[AgentReply]]:
-    groups: dict[TextPattern, list[AgentReply]] = {}
-    for reply in replies:
-        if reply.prompt is not None and reply.prompt.matches(prompt):
-            groups.setdefault(reply.prompt, []).append(reply)
-    passing = [reply for reply in replies if reply.passthrough][:1]
-    rest = [reply for reply in replies if reply.prompt is None and not reply.passthrough]
-    return [*groups.values(), passing, rest]
-
-
-def _next(queue: Sequence[AgentReply]) -> Optional[AgentReply]:
-    for reply in queue:
-        if reply.used < (reply.times or 1) or (reply is queue[-1] and reply.times is None):
-            return reply
-    return None

@@ -40,7 +40,7 @@ class Tick:
 
 
 @dataclass
-class Dial:
+class AccountClock:
     """The time of one account, or of all that have none of their own.
 
     Attributes:
@@ -79,17 +79,17 @@ class Dial:
 
 
 class Clock:
-    """The only source of time for what the platform shows and decides. An account whose time was changed has a dial of
+    """The only source of time for what the platform shows and decides. An account whose time was changed has a clock of
     its own from then on."""
 
     def __init__(self, frozen: Optional[float] = None) -> None:
-        self._start = Dial(frozen=frozen)
+        self._start = AccountClock(frozen=frozen)
         self._common = replace(self._start)
-        self._dials: dict[str, Dial] = {}
+        self._account_clocks: dict[str, AccountClock] = {}
 
     def time(self) -> float:
         """Seconds since the epoch, by the time of the current account (`current_account.py`)."""
-        return self._dial().time()
+        return self._current().time()
 
     def timestamp(self) -> str:
         """The time of the current account in RFC 3339."""
@@ -98,68 +98,68 @@ class Clock:
     def stopwatch(self) -> float:
         """Seconds, for differences. They are real while the time is not frozen, because advancing it does not make a
         command take longer; frozen, nothing takes any time, so that a run can be repeated."""
-        return self._dial().stopwatch()
+        return self._current().stopwatch()
 
-    def _dial(self) -> Dial:
-        if not self._dials:
+    def _current(self) -> AccountClock:
+        if not self._account_clocks:
             return self._common
-        return self._dials.get(current_account.current(), self._common)
+        return self._account_clocks.get(current_account.current(), self._common)
 
     # --- for tests. `account`: an id, or ALL_ACCOUNTS
 
     def now(self, account: str) -> tuple[float, bool]:
         """Epoch seconds of an account's time, and whether it is frozen."""
-        dial = self._dials.get(account, self._common)
-        return dial.time(), dial.frozen is not None
+        clock = self._account_clocks.get(account, self._common)
+        return clock.time(), clock.frozen is not None
 
     def latest(self, account: str) -> float:
-        """Epoch seconds of the dial that is furthest ahead, of those that a change of this account's time changes."""
+        """Epoch seconds of the clock that is furthest ahead, of those that a change of this account's time changes."""
         if account == current_account.ALL_ACCOUNTS:
-            return max(dial.time() for dial in [self._common, *self._dials.values()])
+            return max(clock.time() for clock in [self._common, *self._account_clocks.values()])
         return self.now(account)[0]
 
     def freeze(self, account: str, at: Optional[float] = None) -> None:
         """Freeze the time, now or at the epoch second `at`."""
-        for dial in self._moved(account):
-            dial.freeze(at)
+        for clock in self._clocks_of(account):
+            clock.freeze(at)
 
     def unfreeze(self, account: str) -> None:
         """Let the time go on from where it was frozen."""
-        for dial in self._moved(account):
-            dial.unfreeze()
+        for clock in self._clocks_of(account):
+            clock.unfreeze()
 
     def advance(self, account: str, seconds: float) -> None:
-        """Advance the dial only; `platform.scheduler` does what becomes due by that."""
-        for dial in self._moved(account):
-            dial.advance(seconds)
+        """Advance the clock only; `platform.scheduler` does what becomes due by that."""
+        for clock in self._clocks_of(account):
+            clock.advance(seconds)
 
     def reset(self, account: str) -> None:
         """Return to the emulator's own time, as it was at the start."""
         if account == current_account.ALL_ACCOUNTS:
-            self._dials.clear()
+            self._account_clocks.clear()
             self._common = replace(self._start)
         else:
-            self._dials.pop(account, None)
+            self._account_clocks.pop(account, None)
 
     def state(self) -> dict[str, list[Optional[float]]]:
-        """The dials as JSON, for `restore`: (offset, frozen) by account; empty while no time was changed."""
-        dials = {current_account.ALL_ACCOUNTS: self._common, **self._dials}
-        found = {name: [dial.offset, dial.frozen] for name, dial in dials.items()}
+        """The clocks as JSON, for `restore`: (offset, frozen) by account; empty while no time was changed."""
+        clocks = {current_account.ALL_ACCOUNTS: self._common, **self._account_clocks}
+        found = {name: [clock.offset, clock.frozen] for name, clock in clocks.items()}
         return found if found != {current_account.ALL_ACCOUNTS: [0.0, None]} else {}
 
     def restore(self, state: Optional[dict[str, list[Optional[float]]]]) -> None:
-        """Restore dials: a frozen one is frozen at the same time, another one is as far ahead as it was."""
+        """Restore clocks: a frozen one is frozen at the same time, another one is as far ahead as it was."""
         for name, (offset, frozen) in (state or {}).items():
-            dial = Dial(offset=offset or 0.0, frozen=frozen)
+            clock = AccountClock(offset=offset or 0.0, frozen=frozen)
             if name == current_account.ALL_ACCOUNTS:
-                self._common = dial
+                self._common = clock
             else:
-                self._dials[name] = dial
+                self._account_clocks[name] = clock
 
-    def _moved(self, account: str) -> list[Dial]:
+    def _clocks_of(self, account: str) -> list[AccountClock]:
         if account == current_account.ALL_ACCOUNTS:
-            return [self._common, *self._dials.values()]
-        return [self._dials.setdefault(account, replace(self._common))]
+            return [self._common, *self._account_clocks.values()]
+        return [self._account_clocks.setdefault(account, replace(self._common))]
 
 
 def rfc3339(seconds: float) -> str:

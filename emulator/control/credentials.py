@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from typing import TypeVar
+
+Text = TypeVar("Text", str, bytes)
 
 #: No credential of the platform is longer.
 LONGEST_CREDENTIAL = 4096
@@ -34,15 +37,12 @@ _HINTS = (
 _TEXT_HINTS = tuple(hint.decode() for hint in _HINTS)
 
 
-def credentials_hidden(text: str) -> str:
-    """`credentials_masked` for a text."""
-    if not any(hint in text for hint in _TEXT_HINTS):
-        return text
-    return credentials_masked(text.encode("utf-8", "surrogatepass")).decode("utf-8", "surrogatepass")
-
-
-def credentials_masked(text: bytes) -> bytes:
-    """Replace passwords, API keys, tickets, tokens of sessions and devices, webhooks and signatures of URLs by ***."""
+def redact_credentials(text: Text) -> Text:
+    """Replace passwords, API keys, tickets, tokens of sessions and devices, webhooks and signatures in URLs by ***."""
+    if isinstance(text, str):
+        if not any(hint in text for hint in _TEXT_HINTS):
+            return text
+        return redact_credentials(text.encode("utf-8", "surrogatepass")).decode("utf-8", "surrogatepass")
     if not any(hint in text for hint in _HINTS):
         return text
     return _CREDENTIAL.sub(lambda found: found[found.lastindex or 0] + b"***", text)

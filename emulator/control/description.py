@@ -213,6 +213,6 @@ def check_values(control: Any) -> None:
             raise ValueError(f"{name}: needs {', '.join(others) + ' or ' if others else ''}{last}")
 
 
-def given_as_json(control: Any, leave: Iterable[str] = ()) -> dict[str, Any]:
+def given_as_json(control: Any, omit: Iterable[str] = ()) -> dict[str, Any]:
     """Those options that are not the defaults, as JSON has them."""
-    return {one.name: to_json(value) for one, value in given_values(control).items() if one.name not in leave}
+    return {one.name: to_json(value) for one, value in given_values(control).items() if one.name not in omit}

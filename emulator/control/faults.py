@@ -1,32 +1,24 @@
-"""Faults that are injected into requests: the options of a fault, and which request takes which fault.
+"""Faults that are injected into requests: the options of a fault, and which requests it matches.
 
 A fault option is one field of `Fault`, and one parameter of `FaultMethods.add`. The effects on requests and WebSockets
 are in `wire/fault_injection/`; `unreachable` and the end of an exec's processes are in `platform/execs.py`; a create or
 snapshot that fails takes its reason from `injected_failure` in `wire/operation.py`.
-
-A request that matches a fault is *seen*. When it is the fault's turn, the request *takes* it (an Injection), and only
-when the effect has happened the fault has *triggered*: a connection was broken, an answer replaced or cut, a process
-was killed. A request that took the fault and ended before the effect gives it back, so that a fault with `times=1`
-stays armed for the next request.
 """
 
 from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Collection
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any, Callable, Generic, Literal, Optional, TypeVar
+from typing import Any, Generic, Literal, Optional, TypeVar
 
 from .description import option, options_of
 from .identifiers import IdOrObject
 from .operations import OperationName
 from .patterns import matches_glob
-from .randomness import Randomness
 from .records import value
-from .registry import Control, ControlInfo, Registry
-from .routes import Route, check_reachable
+from .registry import Control, ControlInfo
 from .values import RetryAfter, seconds_of
 
 #: When the connection breaks: before the operation has run, after it, or in the middle of its answer.
@@ -51,15 +43,15 @@ class FaultInfo(ControlInfo):
     """A fault as the emulator has it."""
 
     seen: int = value("Requests that matched.", column=True)
-    fired: int = value("Requests on which it had its effect.", column=True)
+    triggered: int = value("Requests on which it had its effect.", column=True)
 
     @property
     def is_unused(self) -> bool:
         """Whether it never triggered and is not optional."""
-        return not self.fired and not self.optional
+        return not self.triggered and not self.optional
 
     def __str__(self) -> str:
-        return f"{self.described}: triggered by {self.fired} of {self.seen} matching requests"
+        return f"{self.described}: triggered by {self.triggered} of {self.seen} matching requests"
 
 
 @dataclass
@@ -68,7 +60,7 @@ class Fault(Control):
 
     Attributes:
         seen: Requests that matched.
-        fired: Requests for which the effect happened.
+        triggered: Requests for which the effect happened.
         pending: Requests that took it and whose effect is still to come. They count for `times`.
     """
 
@@ -147,7 +139,7 @@ class Fault(Control):
     )
     optional: bool = option(False, "Do not report it when it never triggers.")
     seen: int = 0
-    fired: int = 0
+    triggered: int = 0
     pending: int = 0
     _removed: Optional[asyncio.Event] = field(default=None, repr=False)
 
@@ -214,7 +206,7 @@ class Fault(Control):
     @property
     def is_exhausted(self) -> bool:
         """Whether it has triggered as often as it may, or will have."""
-        return self.times is not None and self.fired + self.pending >= self.times
+        return self.times is not None and self.triggered + self.pending >= self.times
 
     @property
     def interrupts(self) -> bool:
@@ -237,10 +229,10 @@ class Fault(Control):
         )
 
     def info(self) -> FaultInfo:
-        return FaultInfo(**self._reported(), seen=self.seen, fired=self.fired)
+        return FaultInfo(**self._info_fields(), seen=self.seen, triggered=self.triggered)
 
     def __str__(self) -> str:
-        return self._described(leave=["detail", "body", "retry_after"])
+        return self._described(omit=["detail", "body", "retry_after"])
 
 
 @functools.cache
@@ -291,9 +283,9 @@ class FaultMethods(Generic[H]):
     ) -> H:
         """Inject a fault into matching requests, until it is removed.
 
-        It has triggered when its effect has happened, and only such requests count for `times`, for `fired` and in the
-        journal. Where a request ends before (the command is over before `delay`, the answer has less than `truncate`
-        bytes, the client disconnects, the operation is refused), the fault stays armed.
+        It has triggered when its effect has happened, and only such requests count for `times`, for `triggered` and in
+        the journal. Where a request ends before (the command is over before `delay`, the answer has less than
+        `truncate` bytes, the client disconnects, the operation is refused), the fault stays armed.
 
         Args:
             operation: The SDK's name of the operation such as `sandboxes.exec`, a glob (`snapshots.*`), or method and
@@ -338,89 +330,3 @@ class FaultMethods(Generic[H]):
     def _add_fault(self, arguments: dict[str, Any]) -> H:
         """Add a fault. `arguments`: the local names of `add`, `self` and `account` among them."""
         raise NotImplementedError
-
-
-class Injection:
-    """One fault, taken by one request.
-
-    Args:
-        fault: The fault.
-        on_trigger: Called once, when the effect has happened.
-    """
-
-    def __init__(self, fault: Fault, on_trigger: Callable[[], None] = lambda: None) -> None:
-        self.fault = fault
-        self._on_trigger = on_trigger
-        self._is_open = True
-        fault.pending += 1
-
-    def trigger(self) -> None:
-        """Count the effect, which has happened. Harmless to repeat."""
-        if self._is_open:
-            self._is_open = False
-            self.fault.pending -= 1
-            self.fault.fired += 1
-            self._on_trigger()
-
-    def release(self) -> None:
-        """End the injection with its request. Without a trigger by then, the fault is armed again."""
-        if self._is_open:
-            self._is_open = False
-            self.fault.pending -= 1
-
-
-class Faults(Registry[Fault]):
-    """All faults.
-
-    Args:
-        randomness: The source of their ids.
-        routes: Returns all routes of the API, so that a fault that matches no request is refused.
-    """
-
-    def __init__(self, randomness: Randomness, routes: Callable[[], Collection[Route]]) -> None:
-        super().__init__(Fault, "faults", randomness)
-        self.routes = routes
-
-    def check(self, control: Fault) -> None:
-        check_reachable(
-            self.routes(),
-            operation=control.operation,
-            method=control.method,
-            path=control.path,
-            sandbox=control.sandbox,
-        )
-
-    def remove(self, control: Fault) -> None:
-        """Remove a fault; requests that hang by it end."""
-        super().remove(control)
-        control.removed.set()
-
-    def take(
-        self,
-        account: str,
-        operation: str,
-        method: str,
-        path: str,
-        sandbox: str,
-        on_trigger: Callable[[str], None] = lambda _id: None,
-    ) -> Optional[Injection]:
-        """Find the first fault whose turn it is with a request. To be released when the request is over.
-
-        Args:
-            account: Id of the account whose request it is.
-            operation: Its operation, by the SDK's name.
-            method: Its HTTP method.
-            path: Its path.
-            sandbox: Id of the sandbox that the path names; empty when it names none.
-            on_trigger: Called with the fault's id when its effect has happened.
-        """
-        for fault in self.list(account) if self else ():
-            if not fault.matches(operation, method, path, sandbox):
-                continue
-            fault.seen += 1
-            if fault.seen <= fault.after or fault.is_exhausted:
-                continue
-            if fault.probability < 1 and self._randomness.number("fault") >= fault.probability:
-                continue
-            return Injection(fault, functools.partial(on_trigger, fault.id))
-        return None

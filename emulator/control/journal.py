@@ -10,14 +10,14 @@ from typing import Callable, Generic, Optional, TypeVar
 from urllib.parse import unquote_plus
 
 from ..history import Event
-from .credentials import LONGEST_CREDENTIAL, credentials_masked
+from .credentials import LONGEST_CREDENTIAL, redact_credentials
 from .current_account import ALL_ACCOUNTS
 from .records import CommandRecord, PromptRecord, RequestRecord
-from .redaction import LONGEST, Redactor, without_end
+from .redaction import LONGEST, Redactor, cut_unsearched_end
 
 T = TypeVar("T")
 
-#: Kept of each account: entries of each kind, and bytes of each kind.
+#: What is kept of each account: entries of each kind, and bytes of each kind.
 KEEP = 10_000
 KEEP_BYTES = 32 * 1024**2
 #: What an entry takes besides its texts, about.
@@ -58,7 +58,7 @@ def _shrink_event(event: Event) -> Event:
     return replace(event, data={"dropped": _TOO_MUCH}, meta={})
 
 
-class Kept(Generic[T]):
+class RecordBuffer(Generic[T]):
     """The newest KEEP entries. When they have more than KEEP_BYTES, the oldest lose their texts, with a mark."""
 
     def __init__(self, shrink: Callable[[T], T]) -> None:
@@ -90,19 +90,19 @@ class Kept(Generic[T]):
             yield entry
 
 
-class Pages:
+class AccountJournal:
     """The journal of one account."""
 
     def __init__(self) -> None:
         self.requests: deque[RequestRecord] = deque(maxlen=KEEP)
-        self.commands: Kept[CommandRecord] = Kept(_shrink_command)
-        self.prompts: Kept[PromptRecord] = Kept(_shrink_prompt)
-        self.events: Kept[Event] = Kept(_shrink_event)
+        self.commands: RecordBuffer[CommandRecord] = RecordBuffer(_shrink_command)
+        self.prompts: RecordBuffer[PromptRecord] = RecordBuffer(_shrink_prompt)
+        self.events: RecordBuffer[Event] = RecordBuffer(_shrink_event)
         #: Those of the requests that have bodies, with their bytes, and how many bytes these are in all.
         self._with_bodies: deque[tuple[RequestRecord, int]] = deque()
         self._bytes = 0
-        #: Secret values, which are redacted in bodies and URLs.
-        self.hidden = Redactor()
+        #: Redacts secret values in bodies, URLs and warnings.
+        self.redactor = Redactor()
         #: Ids of all sandboxes that there were, oldest first; a query about another one is refused.
         self.sandboxes: dict[str, None] = {}
 
@@ -124,18 +124,18 @@ class Journal:
     """The journals of all accounts."""
 
     def __init__(self) -> None:
-        self._pages: dict[str, Pages] = {}
+        self._accounts: dict[str, AccountJournal] = {}
 
-    def of(self, account: str) -> Pages:
+    def of(self, account: str) -> AccountJournal:
         """The journal of an account; of none (an empty id) for requests that were not authenticated."""
-        pages = self._pages.get(account)
-        if pages is None:
-            pages = self._pages[account] = Pages()
-        return pages
+        journal = self._accounts.get(account)
+        if journal is None:
+            journal = self._accounts[account] = AccountJournal()
+        return journal
 
-    def known(self, account: Optional[str]) -> Iterable[Pages]:
+    def known(self, account: Optional[str]) -> Iterable[AccountJournal]:
         """The journal of one account, or, with None, of each account."""
-        return list(self._pages.values()) if account is None else [self._pages.get(account, Pages())]
+        return list(self._accounts.values()) if account is None else [self._accounts.get(account, AccountJournal())]
 
     def add(self, entry: RequestRecord) -> RequestRecord:
         """Add a request, for no account until `assign` names one."""
@@ -152,30 +152,34 @@ class Journal:
 
     def finish(self, entry: RequestRecord, request: bytes, response: bytes) -> None:
         """Add the bodies to an entry, and redact all of it."""
-        pages = self._pages.get(entry.account) or Pages()  # a new one where the account was deleted meanwhile
-        entry.request = _kept(request, pages.hidden)
-        entry.response = _kept(response, pages.hidden)
+        # A new one where the account was deleted meanwhile.
+        journal = self._accounts.get(entry.account) or AccountJournal()
+        redactor = journal.redactor
+        entry.request = _redact_body(request, redactor)
+        entry.response = _redact_body(response, redactor)
         if "=" in entry.query or entry.path.startswith("/billing/"):
-            entry.path = credentials_masked(entry.path.encode()).decode()
-            entry.query = credentials_masked(entry.query.encode()).decode()
-        if pages.hidden:
-            entry.path, entry.query = _shown(entry.path, pages.hidden), _shown(entry.query, pages.hidden)
+            entry.path = redact_credentials(entry.path)
+            entry.query = redact_credentials(entry.query)
+        if redactor:
+            entry.path, entry.query = _redact_url(entry.path, redactor), _redact_url(entry.query, redactor)
         more = len(entry.warnings) - WARNINGS
         warnings = entry.warnings[:WARNINGS] + ([f"… and {more} more warnings"] if more > 0 else [])
-        entry.warnings[:] = [_hidden_and_cut(text, WARNING_CHARACTERS, pages.hidden) for text in warnings]
+        entry.warnings[:] = [_redact_text(text, WARNING_CHARACTERS, redactor) for text in warnings]
         entry.path = cut(entry.path, URL_CHARACTERS)
         entry.query = cut(entry.query, URL_CHARACTERS)
-        pages.weigh(entry)
+        journal.weigh(entry)
 
-    def shown_path(self, account: str, path: str) -> str:
+    def redacted_path(self, account: str, path: str) -> str:
         """What may be shown of a path before its request is finished."""
-        pages = self._pages.get(account)
-        path = credentials_masked(path.encode("utf-8", "replace")).decode("utf-8", "replace")
-        return cut(_shown(path, pages.hidden) if pages is not None and pages.hidden else path, URL_CHARACTERS)
+        journal = self._accounts.get(account)
+        path = redact_credentials(path)
+        if journal is not None and journal.redactor:
+            path = _redact_url(path, journal.redactor)
+        return cut(path, URL_CHARACTERS)
 
-    def hide(self, account: str, values: Iterable[str]) -> None:
+    def redact(self, account: str, values: Iterable[str]) -> None:
         """Redact these values in bodies from now on, also as JSON writes them."""
-        self.of(account).hidden.add(values)
+        self.of(account).redactor.add(values)
 
     def add_command(self, command: CommandRecord) -> None:
         """Add a command."""
@@ -188,44 +192,44 @@ class Journal:
 
     def add_event(self, event: Event, weight: int) -> None:
         """Add an event. `weight`: bytes of its data, about."""
-        pages = self.of(event.account_id)
-        pages.events.append(event, weight)
+        journal = self.of(event.account_id)
+        journal.events.append(event, weight)
         if event.sandbox_id:
-            self._add_sandbox(pages, event.sandbox_id)
+            self._add_sandbox(journal, event.sandbox_id)
 
     @staticmethod
-    def _add_sandbox(pages: Pages, sandbox: str) -> None:
-        pages.sandboxes.setdefault(sandbox, None)
-        if len(pages.sandboxes) > KEEP_SANDBOXES:
-            del pages.sandboxes[next(iter(pages.sandboxes))]
+    def _add_sandbox(journal: AccountJournal, sandbox: str) -> None:
+        journal.sandboxes.setdefault(sandbox, None)
+        if len(journal.sandboxes) > KEEP_SANDBOXES:
+            del journal.sandboxes[next(iter(journal.sandboxes))]
 
     def has_sandbox(self, account: str, sandbox: str) -> bool:
         """Whether the account (any, for `*`) has or had such a sandbox, or named it in a request, as far as the journal
         knows."""
         return any(
-            sandbox in pages.sandboxes or any(entry.sandbox == sandbox for entry in pages.requests)
-            for pages in self.known(None if account == ALL_ACCOUNTS else account)
+            sandbox in journal.sandboxes or any(entry.sandbox == sandbox for entry in journal.requests)
+            for journal in self.known(None if account == ALL_ACCOUNTS else account)
         )
 
     def clear(self, account: Optional[str] = None) -> None:
         """Remove the entries of one account, or of all. Secrets stay redacted, and ids of sandboxes stay known."""
-        for name in list(self._pages) if account is None else [account]:
-            old = self._pages.pop(name, None)
-            if old is not None and (old.hidden or old.sandboxes):
-                self.of(name).hidden, self.of(name).sandboxes = old.hidden, old.sandboxes
+        for name in list(self._accounts) if account is None else [account]:
+            old = self._accounts.pop(name, None)
+            if old is not None and (old.redactor or old.sandboxes):
+                self.of(name).redactor, self.of(name).sandboxes = old.redactor, old.sandboxes
 
     def drop(self, account: str) -> None:
         """Remove all that is known of an account, which was deleted."""
-        self._pages.pop(account, None)
+        self._accounts.pop(account, None)
 
 
-def _kept(body: bytes, hidden: Redactor) -> str:
+def _redact_body(body: bytes, redactor: Redactor) -> str:
     if not body:
         return ""
     spare = max(LONGEST_CREDENTIAL, LONGEST)
-    piece = credentials_masked(hidden.masked(body[: BODY_BYTES + spare]))
+    piece = redact_credentials(redactor.redact(body[: BODY_BYTES + spare]))
     # The end of a cut body may be part of a secret, which is not found there.
-    kept = (piece if len(body) <= BODY_BYTES + spare else without_end(piece, spare, b"***"))[:BODY_BYTES]
+    kept = (piece if len(body) <= BODY_BYTES + spare else cut_unsearched_end(piece, spare))[:BODY_BYTES]
     return kept.decode("utf-8", "replace")
 
 
@@ -234,17 +238,17 @@ def cut(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[:most]} … ({len(text) - most} more characters)"
 
 
-def _hidden_and_cut(text: str, most: int, hidden: Redactor) -> str:
-    if hidden:
-        piece = hidden.masked(text[: most + LONGEST].encode("utf-8", "replace"))
+def _redact_text(text: str, most: int, redactor: Redactor) -> str:
+    if redactor:
+        piece = redactor.redact(text[: most + LONGEST].encode("utf-8", "replace"))
         if len(text) > most + LONGEST:
-            piece = without_end(piece, LONGEST, b"***")
+            piece = cut_unsearched_end(piece, LONGEST)
         text = piece.decode("utf-8", "replace")
     return cut(text, most)
 
 
-def _shown(url: str, hidden: Redactor) -> str:
-    """Part of a URL, decoded where something in it is hidden."""
+def _redact_url(url: str, redactor: Redactor) -> str:
+    """Part of a URL, decoded where something in it is redacted."""
     plain = unquote_plus(url, errors="replace").encode()
-    masked = hidden.masked(plain)
-    return url if masked == plain else masked.decode("utf-8", "replace")
+    redacted = redactor.redact(plain)
+    return url if redacted == plain else redacted.decode("utf-8", "replace")

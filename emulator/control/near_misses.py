@@ -13,7 +13,7 @@ from typing import Optional
 from .agent_replies import AgentReply
 from .faults import Fault
 from .patterns import TextPattern, matches_glob
-from .stubs import Question, Stub
+from .stubs import Invocation, Stub
 
 #: How many are listed, and how many of the newest controls are compared.
 LISTED, COMPARED = 3, 50
@@ -24,9 +24,9 @@ CHARACTERS, SHOWN = 300, 160
 _Miss = tuple[float, str]
 
 
-def of_stubs(question: Question, stubs: Sequence[Stub]) -> list[str]:
+def of_stubs(invocation: Invocation, stubs: Sequence[Stub]) -> list[str]:
     """Why none of the stubs that apply in the sandbox has answered, the nearest first."""
-    return _nearest(_of_stub(question, stub) for stub in stubs[-COMPARED:])
+    return _nearest(_of_stub(invocation, stub) for stub in stubs[-COMPARED:])
 
 
 def of_replies(agent: str, prompt: str, replies: Sequence[AgentReply]) -> list[str]:
@@ -46,28 +46,28 @@ def _nearest(misses: Iterable[_Miss]) -> list[str]:
     return lines if len(found) <= LISTED else [*lines, f"and {len(found) - LISTED} more"]
 
 
-def _of_stub(question: Question, stub: Stub) -> _Miss:
+def _of_stub(invocation: Invocation, stub: Stub) -> _Miss:
     if stub.kind == "program":
-        return _of_program(question, stub)
+        return _of_program(invocation, stub)
     named = f"stub {stub.id}"
-    if stub.is_exhausted and stub.matches(question):
+    if stub.is_exhausted and stub.matches(invocation):
         return 2.0, f"{named}: {_used_up(stub.used)}"
     if stub.match is None:
         return 0.9, f"{named}: its function did not apply to the command"
-    if stub.match.matches(question.command):
+    if stub.match.matches(invocation.command):
         return 1.0, f"{named}: its function did not apply to the command"
-    return _similarity(stub.match, question.command), f"{named}: {_differs('the command', stub.match)}"
+    return _similarity(stub.match, invocation.command), f"{named}: {_differs('the command', stub.match)}"
 
 
-def _of_program(question: Question, stub: Stub) -> _Miss:
-    named, arguments = f"stub {stub.id} of {stub.program}", " ".join(question.arguments)
-    if stub.program != question.program:
+def _of_program(invocation: Invocation, stub: Stub) -> _Miss:
+    named, arguments = f"stub {stub.id} of {stub.program}", " ".join(invocation.arguments)
+    if stub.program != invocation.program:
         return -1.0, f"{named}: is of another program"
-    if stub.is_exhausted and stub.matches(question):
+    if stub.is_exhausted and stub.matches(invocation):
         return 2.0, f"{named}: {_used_up(stub.used)}"
     if stub.args is not None and not stub.args.matches(arguments):
         return _similarity(stub.args, arguments), f"{named}: {_differs('the arguments', stub.args)}"
-    if stub.stdin is not None and not stub.stdin.matches(question.stdin or ""):
+    if stub.stdin is not None and not stub.stdin.matches(invocation.stdin or ""):
         return 1.0, f"{named}: {_differs('the input', stub.stdin)}"
     return 1.0, f"{named}: its function did not apply to the call"
 
@@ -93,7 +93,7 @@ def _of_fault(fault: Fault, operation: str, method: str, path: str, sandbox: str
         if fault.seen <= fault.after:
             return 2.0, f"{named}: lets {fault.after} matching requests pass first; this was number {fault.seen}"
         if fault.is_exhausted:
-            return 2.0, f"{named}: {_used_up(fault.fired + fault.pending)}"
+            return 2.0, f"{named}: {_used_up(fault.triggered + fault.pending)}"
         return 1.5, f"{named}: its probability of {fault.probability:g} left this request out"
     if fault.sandbox is not None and fault.sandbox != sandbox:
         return 1.0, f"{named}: applies in sandbox {_cut(fault.sandbox)}, not in {sandbox or 'none'}"

@@ -5,54 +5,57 @@ from __future__ import annotations
 import json
 from bisect import bisect
 from collections.abc import Iterable, Sequence
-from typing import TypeVar
 
-from .credentials import LONGEST_CREDENTIAL, credentials_hidden
+from .credentials import LONGEST_CREDENTIAL, Text, redact_credentials
 
 #: Every body is searched for each of them; a suite with a new secret for every sandbox must not slow down by it.
 MOST = 500
 #: A longer value is found by its beginning, and replaced as far as the text agrees with it. So no more than this has to
 #: be searched behind the place where a text is cut.
 LONGEST = 512
-#: What has to be searched behind the place where a text is cut, so that no part of a hidden value is left at its end.
+#: What has to be searched behind the place where a text is cut, so that no part of a secret is left at its end.
 SPARE = max(LONGEST, LONGEST_CREDENTIAL)
 #: Characters times values: above it, values that cannot be in the text are left out of the search.
 _SEARCHED_AT_ONCE, _MANY, _PAIRS = 1_000_000, 100, 24
 
-Text = TypeVar("Text", str, bytes)
 
-
-def without(text: Text, values: Sequence[Text], stars: Text) -> Text:
-    """Replace each of the values by `stars`. The longest come first, because one may be part of another."""
+def redact_values(text: Text, values: Sequence[Text]) -> Text:
+    """Replace each of the values by `***`. The longest come first, because one may be part of another."""
+    stars = _stars(text)
     many = len(values) > _MANY and len(text) * len(values) > _SEARCHED_AT_ONCE
     if many and (isinstance(text, bytes) or text.isascii()):
-        values = _possible(text, values)
+        values = _possible_values(text, values)
     long: dict[Text, list[Text]] = {}
     for value in values:
         if len(value) > LONGEST:
             long.setdefault(value[:LONGEST], []).append(value)
     for beginning, whole in long.items():
-        text = _without_long(text, beginning, whole, stars)
+        text = _redact_long(text, beginning, whole)
     for value in values:
         if len(value) <= LONGEST and value in text:
             text = text.replace(value, stars)
     return text
 
 
-def _possible(text: Text, values: Sequence[Text]) -> list[Text]:
+def _stars(text: Text) -> Text:
+    return "***" if isinstance(text, str) else b"***"
+
+
+def _possible_values(text: Text, values: Sequence[Text]) -> list[Text]:
     """The values whose pairs of characters at the beginning all occur in the text: nearly always none, or those that
     are in it. One pass over the text takes less time than searching it for hundreds of values."""
     pairs = set(zip(text, text[1:]))
     return [value for value in values if pairs.issuperset(zip(value[:_PAIRS], value[1:_PAIRS]))]
 
 
-def without_end(piece: Text, spare: int, stars: Text) -> Text:
+def cut_unsearched_end(piece: Text, spare: int) -> Text:
     """Cut the last `spare` characters of a redacted text that continues: they may be part of a value that was not found
     because the text is cut. A value that was found ends with stars and may stay."""
-    return piece if piece.endswith(stars) else piece[: max(0, len(piece) - spare)]
+    return piece if piece.endswith(_stars(piece)) else piece[: max(0, len(piece) - spare)]
 
 
-def _without_long(text: Text, beginning: Text, values: list[Text], stars: Text) -> Text:
+def _redact_long(text: Text, beginning: Text, values: list[Text]) -> Text:
+    """Replace the values that have this beginning, each as far as the text agrees with it."""
     pieces: list[Text] = []
     values, longest = sorted(values), max(map(len, values))
     done = 0
@@ -60,14 +63,14 @@ def _without_long(text: Text, beginning: Text, values: list[Text], stars: Text) 
         at = text.find(beginning, done)
         if at < 0:
             pieces.append(text[done:])
-            return stars.join(pieces)
+            return _stars(text).join(pieces)
         pieces.append(text[done:at])
         # Of sorted values, one of the two around the text agrees with it the furthest.
         place = bisect(values, text[at : at + longest])
-        done = at + max(_agreeing(text, at, value) for value in values[max(0, place - 1) : place + 1])
+        done = at + max(_matching_length(text, at, value) for value in values[max(0, place - 1) : place + 1])
 
 
-def _agreeing(text: Text, at: int, value: Text) -> int:
+def _matching_length(text: Text, at: int, value: Text) -> int:
     """How many characters of a value's beginning the text has at `at`."""
     count, step = 0, len(value)
     while step:
@@ -77,20 +80,20 @@ def _agreeing(text: Text, at: int, value: Text) -> int:
     return count
 
 
-def redact(text: str, hidden: Sequence[str], most: int, mark: bool = True) -> str:
-    """Return what may be kept of a text: valid Unicode, credentials and hidden values replaced by `***`.
+def redact(text: str, secrets: Sequence[str], most: int, mark: bool = True) -> str:
+    """Return what may be kept of a text: valid Unicode, credentials and secrets replaced by `***`.
 
     No more than what is kept is searched, however long the text is.
 
     Args:
-        hidden: Values to replace besides credentials, longest first.
+        secrets: Values to replace besides credentials, longest first.
         most: Characters to keep.
         mark: Whether a cut text says at its end how much is missing.
     """
     piece = text[: most + SPARE].encode("utf-8", "replace").decode("utf-8")
-    piece = credentials_hidden(without(piece, hidden, "***"))
+    piece = redact_credentials(redact_values(piece, secrets))
     if len(text) > most + SPARE:
-        piece = without_end(piece, SPARE, "***")
+        piece = cut_unsearched_end(piece, SPARE)
     elif len(piece) <= most:
         return piece
     piece = piece[:most]
@@ -120,8 +123,9 @@ class Redactor:
     def __bool__(self) -> bool:
         return bool(self._sorted)
 
-    def masked(self, text: bytes) -> bytes:
-        return without(text, self._sorted, b"***")
+    def redact(self, text: bytes) -> bytes:
+        """Replace the values in a text by `***`."""
+        return redact_values(text, self._sorted)
 
 
 def _forms(value: str) -> tuple[bytes, ...]:

@@ -68,20 +68,20 @@ class Control:
         """What the emulator reports of it."""
         raise NotImplementedError
 
-    def _reported(self) -> dict[str, Any]:
+    def _info_fields(self) -> dict[str, Any]:
         """The values of ControlInfo."""
         return {
             "id": self.id,
             "account": self.account,
-            "options": given_as_json(self, leave=["optional", "allow_errors", "function", "kind"]),
+            "options": given_as_json(self, omit=["optional", "allow_errors", "function", "kind"]),
             "optional": getattr(self, "optional", False),
             "described": str(self),
         }
 
-    def _described(self, *first: str, leave: Sequence[str] = ()) -> str:
+    def _described(self, *first: str, omit: Sequence[str] = ()) -> str:
         """The control in one line, with its options: `fault fault_1 (operation='sandboxes.exec', status=503)`."""
-        hidden = ("optional", "allow_errors", "function", "kind", *leave)
-        shown = [f"{one.name}={value!r}" for one, value in given_values(self).items() if one.name not in hidden]
+        omitted = ("optional", "allow_errors", "function", "kind", *omit)
+        shown = [f"{one.name}={value!r}" for one, value in given_values(self).items() if one.name not in omitted]
         everywhere = ["account='*'"] if self.account == ALL_ACCOUNTS else []
         return f"{self.NOUN} {self.id} ({', '.join([*first, *shown, *everywhere])})"
 

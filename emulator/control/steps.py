@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import itertools
+import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -27,8 +28,8 @@ STATUSES: tuple[str, ...] = get_args(StepStatus)
 #: Kept of each account: steps, and bytes of their details. The oldest steps lose their details first.
 KEEP = 10_000
 KEEP_BYTES = 32 * 1024**2
-#: What a step takes besides its texts, about.
-STEP_BYTES = 600
+#: What a step takes besides its detail, about; also one that has lost it.
+STEP_BYTES = 1000
 #: Characters of a title, which is one line.
 TITLE_CHARACTERS = 300
 #: Of the output of a command: characters at its beginning and at its end that a step keeps, and pieces with a time.
@@ -138,11 +139,6 @@ class StepLog:
         self._bytes -= self._weights.pop(step_id)
         self._steps[step_id].detail = dict(DROPPED)
 
-    def remove(self, step: Step) -> None:
-        """Remove one step, as if it had not been added."""
-        if self._steps.pop(step.id, None) is not None:
-            self._bytes -= self._weights.pop(step.id, 0)
-
     def clear(self) -> None:
         """Remove all steps. Revisions go on, so that a reader does not take a new step for one that it has seen."""
         self._steps.clear()
@@ -225,6 +221,7 @@ class Steps:
         account: Optional[str] = None,
         sandbox: str = "",
         parent: Optional[str] = None,
+        is_assigned: bool = True,
         **detail: Any,
     ) -> Step:
         """Add a step that begins now.
@@ -236,6 +233,7 @@ class Steps:
             sandbox: Id of the sandbox in which it happens.
             parent: Id of the step that causes it; by default the current step, or else the command that was started
                 last in the sandbox and runs.
+            is_assigned: Whether its account is known. Otherwise it is added by `assign`, or when it ends.
             detail: What is known of it, redacted.
         """
         account = current_account.current() if account is None else account
@@ -251,14 +249,14 @@ class Steps:
             sandbox=sandbox,
             detail=detail,
         )
-        self.of(account).add(step)
+        if is_assigned:
+            self.of(account).add(step)
         if kind == "command":
             self._running.setdefault(sandbox, []).append(step)
         return step
 
     def assign(self, step: Step, account: str) -> None:
-        """Move a step that has just begun to another account, whose clock it shows."""
-        self.of(step.account).remove(step)
+        """Add a step that has just begun to its account, whose clock it shows."""
         step.account, step.at = account, self._clock.timestamp()
         self.of(account).add(step)
 
@@ -269,7 +267,10 @@ class Steps:
         if step.duration_ms is None:
             step.duration_ms = max(0.0, round((time.perf_counter() - self._started - step.start) * 1000, 3))
         step.detail.update(detail)
-        self.changed(step)
+        if step.revision:
+            self.changed(step)
+        else:
+            self.of(step.account).add(step)
 
     def changed(self, step: Step) -> None:
         """Note that a step was changed. Of an account that was deleted nothing is kept."""
@@ -381,11 +382,10 @@ class KeptOutput:
 
 
 def _weight(value_: Any) -> int:
-    """About how many bytes a detail takes."""
-    if isinstance(value_, str):
-        return len(value_)
-    if isinstance(value_, Mapping):
-        return sum(16 + _weight(one) for one in value_.values())
-    if isinstance(value_, (list, tuple)):
-        return sum(16 + _weight(one) for one in value_)
-    return 8
+    """About how many bytes a detail takes. Keys are shared, and so not counted."""
+    kind = type(value_)
+    if kind is dict:
+        return sys.getsizeof(value_) + sum(map(_weight, value_.values()))
+    if kind is list or kind is tuple:
+        return sys.getsizeof(value_) + sum(map(_weight, value_))
+    return sys.getsizeof(value_)

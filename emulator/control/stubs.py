@@ -7,26 +7,20 @@ An option of a stub is one field of `Stub` or `Output`, and one parameter of the
 from __future__ import annotations
 
 import re
-from collections import OrderedDict
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Callable, Generic, Literal, Optional, TypeVar, Union
 
-from .capacity import size_of
 from .current_account import ALL_ACCOUNTS
 from .description import check_values, nested, option
 from .identifiers import IdOrObject
 from .patterns import Pattern, TextPattern, matches
-from .randomness import Randomness
 from .records import value
-from .registry import Control, ControlInfo, Registry
+from .registry import Control, ControlInfo
 from .values import Text
 
 #: What a stub answers: a whole command, or a program wherever it is called.
 Kind = Literal["command", "program"]
 _PROGRAM = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9._+@-]{1,200}")
-#: Outputs that a shell has not fetched yet: how many are kept, and how many characters in all. The oldest are dropped.
-MOST_PENDING, PENDING_CHARACTERS = 1000, 32 * 1024**2
 H = TypeVar("H")
 
 
@@ -76,7 +70,7 @@ class Output:
 
 
 @dataclass(frozen=True)
-class Question:
+class Invocation:
     """What was called: a `command`, or a `program` with its `arguments` in `cwd`. `stdin` None: it was not read."""
 
     sandbox: str
@@ -88,7 +82,7 @@ class Question:
 
 
 #: Of a function that answers: None or False (does not match), True (the stub's own output), a text, or an Output.
-Said = Union[None, bool, str, Output]
+FunctionResult = Union[None, bool, str, Output]
 
 
 @dataclass(frozen=True)
@@ -143,7 +137,7 @@ class Stub(Control):
     times: Optional[int] = option(None, "How often it answers; always by default.", at_least=1)
     optional: bool = option(False, "Do not report it when it is never used.")
     allow_errors: bool = option(False, "An exception of the function does not fail the test.", is_local=True)
-    function: Optional[Callable[[Question], Said]] = field(default=None, repr=False)
+    function: Optional[Callable[[Invocation], FunctionResult]] = field(default=None, repr=False)
     used: int = 0
 
     def __post_init__(self) -> None:
@@ -178,40 +172,40 @@ class Stub(Control):
         """Whether it applies in a sandbox of an account."""
         return self.account in (account, ALL_ACCOUNTS) and self.sandbox in (None, sandbox)
 
-    def matches(self, question: Question) -> bool:
+    def matches(self, invocation: Invocation) -> bool:
         """Whether the patterns match; the function is not called. Input that was not read matches."""
         if self.kind == "command":
-            return matches(self.match, question.command)
+            return matches(self.match, invocation.command)
         return (
-            self.program == question.program
-            and matches(self.args, " ".join(question.arguments))
-            and (question.stdin is None or matches(self.stdin, question.stdin))
+            self.program == invocation.program
+            and matches(self.args, " ".join(invocation.arguments))
+            and (invocation.stdin is None or matches(self.stdin, invocation.stdin))
         )
 
-    def outcome(self, said: Said) -> Optional[Output]:
+    def outcome(self, result: FunctionResult) -> Optional[Output]:
         """The output that a result of the function means; None when the stub does not apply to the command.
 
         Raises:
             ValueError, TypeError: The function returned something else.
         """
-        if said is None or said is False:
+        if result is None or result is False:
             return None
-        if said is True:
+        if result is True:
             return self.output
-        if isinstance(said, str):
-            return replace(self.output, output=said)
-        if isinstance(said, Output):
-            said.check()
-            return said
-        raise TypeError(f"the function returned {said!r}, not a bool, a str, an Output or None")
+        if isinstance(result, str):
+            return replace(self.output, output=result)
+        if isinstance(result, Output):
+            result.check()
+            return result
+        raise TypeError(f"the function returned {result!r}, not a bool, a str, an Output or None")
 
     def info(self) -> StubInfo:
-        return StubInfo(**self._reported(), kind=self.kind or "command", used=self.used)
+        return StubInfo(**self._info_fields(), kind=self.kind or "command", used=self.used)
 
     def __str__(self) -> str:
         pattern = "a function" if self.match is None else repr(self.match)
         first = repr(self.program) if self.kind == "program" else pattern
-        return self._described(first, leave=["match", "program", "output", "exit_code", "delay", "error"])
+        return self._described(first, omit=["match", "program", "output", "exit_code", "delay", "error"])
 
 
 class StubMethods(Generic[H]):
@@ -219,8 +213,8 @@ class StubMethods(Generic[H]):
 
     def stub(
         self,
-        match: Union[Pattern, Callable[[str], Said]],
-        output: Union[Text, Callable[[str], Said]] = "",
+        match: Union[Pattern, Callable[[str], FunctionResult]],
+        output: Union[Text, Callable[[str], FunctionResult]] = "",
         exit_code: int = 0,
         delay: float = 0.0,
         *,
@@ -260,7 +254,7 @@ class StubMethods(Generic[H]):
     def program(
         self,
         program: str,
-        output: Union[Text, Callable[[list[str], str, str], Said]] = "",
+        output: Union[Text, Callable[[list[str], str, str], FunctionResult]] = "",
         exit_code: int = 0,
         delay: float = 0.0,
         *,
@@ -307,35 +301,3 @@ class StubMethods(Generic[H]):
     def _add_program(self, arguments: dict[str, Any]) -> H:
         """Add a stub of a program. `arguments`: the local names of `program`, `self` and `account` among them."""
         raise NotImplementedError
-
-
-class Stubs(Registry[Stub]):
-    """All stubs, and their outputs that shells have not fetched yet."""
-
-    def __init__(self, randomness: Randomness) -> None:
-        super().__init__(Stub, "stubs", randomness)
-        self._pending: OrderedDict[str, tuple[str, Output]] = OrderedDict()
-        self._pending_size = 0
-
-    def usable(self, account: str, sandbox: str, kind: Kind = "command") -> Sequence[Stub]:
-        """Those of a kind that apply in a sandbox, in the order in which they are tried."""
-        return [stub for stub in self.list(account) if stub.kind == kind and stub.applies_in(account, sandbox)]
-
-    def programs(self, account: str, sandbox: str) -> Iterable[str]:
-        """Names of the programs that are stubbed in a sandbox, each once."""
-        return dict.fromkeys(stub.program or "" for stub in self.usable(account, sandbox, "program"))
-
-    def leave(self, token: str, sandbox: str, output: Output) -> None:
-        """Keep an output until a shell of the sandbox fetches it by its token."""
-        self._pending[token] = (sandbox, output)
-        self._pending_size += size_of(output)
-        while len(self._pending) > MOST_PENDING or (self._pending_size > PENDING_CHARACTERS and len(self._pending) > 1):
-            self._pending_size -= size_of(self._pending.popitem(last=False)[1][1])
-
-    def fetch(self, token: str, sandbox: str) -> Optional[Output]:
-        """Remove and return the output that was kept under a token for this sandbox; None when there is none."""
-        if self._pending.get(token, ("",))[0] != sandbox:
-            return None
-        output = self._pending.pop(token)[1]
-        self._pending_size -= size_of(output)
-        return output

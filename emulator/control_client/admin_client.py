@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Optional
 from urllib.parse import quote
 
 from ..control.identifiers import IdOrObject, id_of
-from .transport import SECONDS, AdminRequest, Answer, EmulatorError, Refused, Transport
+from .transport import SECONDS, AdminRequest, AdminRequestError, AdminResponse, EmulatorError, Transport
 from .usage import ControlUsage
 
 if TYPE_CHECKING:
@@ -147,10 +147,10 @@ class AdminClient:
         """
         with self._transport.stream(self._request("GET", path, account, query, b"", timeout)) as answer:
             if answer.status >= 300:
-                Answer(answer.status, b"".join(answer.pieces)).raise_for_status()
+                AdminResponse(answer.status, b"".join(answer.pieces)).raise_for_status()
             yield answer.pieces
 
-    def take_back(self) -> None:
+    def remove_shared_controls(self) -> None:
         """Remove the controls that were added for all accounts through this client, and reset all accounts' time if it
         was changed through it. Controls of single accounts stay."""
         added = self.usage.added_for_all_accounts
@@ -159,7 +159,7 @@ class AdminClient:
             del added[path]
             try:
                 self.call("DELETE", path, account="*")
-            except Refused as error:
+            except AdminRequestError as error:
                 if error.status != 404:
                     raise
 

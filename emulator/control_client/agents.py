@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 
-from ..control.agent_replies import AgentReply, Answerer, PromptText, ReplyInfo, ReplyMethods, Workplace
+from ..control.agent_replies import AgentReply, ReplyInfo, ReplyMethods
 from ..control.agents import Prompt, Reply, check_files
 from ..control.description import options_of, values_of
 from ..control.identifiers import IdOrObject
 from ..control.names import suggestion
 from ..control.patterns import TextPattern, nearest_lines
 from ..control.records import PromptRecord
+from ..control.reply_functions import Answerer, PromptSandbox, PromptText
 from ..control.values import check_text
 from ..platform import limits
 from .admin_client import AdminClient
@@ -45,7 +46,7 @@ class ReplyHandle(Handle):
     @property
     def info(self) -> ReplyInfo:
         """The reply as the emulator has it now."""
-        return ReplyInfo(**self._link.call("GET", self._path, account="*"))
+        return ReplyInfo(**self._admin.call("GET", self._path, account="*"))
 
     @property
     def used(self) -> int:
@@ -87,8 +88,8 @@ class Agent(Collection[ReplyInfo], ReplyMethods[ReplyHandle, Handles[ReplyHandle
 
     _info = ReplyInfo
 
-    def __init__(self, link: AdminClient, name: str) -> None:
-        super().__init__(link)
+    def __init__(self, admin: AdminClient, name: str) -> None:
+        super().__init__(admin)
         agent = limits.agent_name(name) if isinstance(name, str) else None
         if agent is None:
             hint = suggestion(str(name), limits.agent_names())
@@ -134,7 +135,7 @@ class Agent(Collection[ReplyInfo], ReplyMethods[ReplyHandle, Handles[ReplyHandle
     @property
     def prompts(self) -> list[PromptRecord]:
         """Its prompts with their replies, oldest first. `journal.prompts` takes a sandbox and an account, too."""
-        return Journal(self._link).prompts(agent=self._name)
+        return Journal(self._admin).prompts(agent=self._name)
 
     def _add_reply(self, arguments: dict[str, Any]) -> ReplyHandle:
         return self._added(arguments)
@@ -159,20 +160,20 @@ class Agent(Collection[ReplyInfo], ReplyMethods[ReplyHandle, Handles[ReplyHandle
         )
 
     def _added(self, arguments: dict[str, Any]) -> ReplyHandle:
-        said = arguments["text"]
-        _check_text("text", said)
+        reply = arguments["text"]
+        _check_text("text", reply)
         function = None
-        if isinstance(said, Reply):
-            said.check()
+        if isinstance(reply, Reply):
+            reply.check()
             _check_beside_reply(arguments)
-            arguments = {**arguments, **{one.name: value for one, value in values_of(said).items()}}
-        elif callable(said):
-            function = _answering(said, self._link)
+            arguments = {**arguments, **{one.name: value for one, value in values_of(reply).items()}}
+        elif callable(reply):
+            function = _answering(reply, self._admin)
             arguments = {**arguments, "text": ""}
         if arguments.get("files") is not None:
             check_files(arguments["files"])
         added = self._add(AgentReply, arguments, arguments["account"], function, _ALSO)
-        return ReplyHandle(added["id"], self._link, added["agent"])
+        return ReplyHandle(added["id"], self._admin, added["agent"])
 
 
 class Agents(Collection[ReplyInfo]):
@@ -205,20 +206,20 @@ def _check_beside_reply(arguments: Mapping[str, Any]) -> None:
             raise ValueError(f"{one.name}: has no effect beside a Reply; write Reply(..., {one.name}={given!r})")
 
 
-def _answering(function: Answerer, link: AdminClient) -> Callable[[Prompt], Optional[Reply]]:
+def _answering(function: Answerer, admin: AdminClient) -> Callable[[Prompt], Optional[Reply]]:
     """The function as the emulator calls it, in a thread of its own."""
-    platform = link.local("a function that answers prompts")
+    platform = admin.local("a function that answers prompts")
 
     def answer(prompt: Prompt) -> Optional[Reply]:
         from caged import Caged
 
         with Caged(api_key=_key(platform, prompt.sandbox_id), base_url=platform.base_url) as client:
-            said = function(PromptText.of(prompt), Workplace(prompt.sandbox_id, prompt.cwd, client))
-        if isinstance(said, str):
-            return Reply(said)
-        if said is None or isinstance(said, Reply):
-            return said
-        raise TypeError(f"the function returned {said!r}, not a Reply, a str or None")
+            result = function(PromptText.of(prompt), PromptSandbox(prompt.sandbox_id, prompt.cwd, client))
+        if isinstance(result, str):
+            return Reply(result)
+        if result is None or isinstance(result, Reply):
+            return result
+        raise TypeError(f"the function returned {result!r}, not a Reply, a str or None")
 
     return answer
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Optional, Union
 
-from .transport import Answer, EmulatorError
+from .transport import AdminResponse, EmulatorError
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message
@@ -40,7 +40,7 @@ class ApplicationCall:
         self._queue: Optional[asyncio.Queue[Any]] = None
         self._task: Optional[asyncio.Task[None]] = None
 
-    async def answer(self) -> Answer:
+    async def answer(self) -> AdminResponse:
         """The whole answer.
 
         Raises:
@@ -62,7 +62,7 @@ class ApplicationCall:
             raise self._upload_failure
         if failure is not None:
             raise failure
-        return Answer(status, b"".join(pieces))
+        return AdminResponse(status, b"".join(pieces))
 
     async def start(self) -> int:
         """The status of the answer, whose body is then read by `next_piece`.

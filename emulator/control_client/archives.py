@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import Union
 
 from .admin_client import AdminClient
-from .transport import Refused
+from .transport import AdminRequestError
 
 #: Time limit of an upload, and of each piece of a download, in seconds. Sandboxes may be large.
 TRANSFER_SECONDS = 600.0
 
 
-def download(link: AdminClient, target: Path, account: str) -> None:
+def download(admin: AdminClient, target: Path, account: str) -> None:
     """Write an archive of an account to a file, which is complete or does not exist.
 
     Args:
-        link: The connection to the emulator.
+        admin: The client of the emulator's admin API.
         target: The file to write.
         account: The account's id; `*` for all accounts.
 
@@ -33,13 +33,13 @@ def download(link: AdminClient, target: Path, account: str) -> None:
     half = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     try:
         with open(half, "xb", opener=_owner_only) as file:
-            with link.download("/export", account=account, timeout=TRANSFER_SECONDS) as pieces:
+            with admin.download("/export", account=account, timeout=TRANSFER_SECONDS) as pieces:
                 for piece in pieces:
                     file.write(piece)
             file.flush()
             os.fsync(file.fileno())
         half.replace(target)
-    except Refused as error:
+    except AdminRequestError as error:
         if error.status != 404:
             raise
         raise ValueError(f"account {account} is unknown; nothing was exported") from None
@@ -47,7 +47,7 @@ def download(link: AdminClient, target: Path, account: str) -> None:
         half.unlink(missing_ok=True)
 
 
-def upload(link: AdminClient, source: Union[str, os.PathLike[str]]) -> None:
+def upload(admin: AdminClient, source: Union[str, os.PathLike[str]]) -> None:
     """Add the accounts of an archive file to the emulator.
 
     Raises:
@@ -59,7 +59,7 @@ def upload(link: AdminClient, source: Union[str, os.PathLike[str]]) -> None:
     with open(source, "rb") as file:
         content = iter(lambda: file.read(1 << 20), b"")
         try:
-            link.upload("/import", content, account="*", timeout=TRANSFER_SECONDS)
+            admin.upload("/import", content, account="*", timeout=TRANSFER_SECONDS)
         except ValueError as error:
             raise ValueError(f"{os.fspath(source)}: {error}") from None
 

@@ -16,7 +16,7 @@ from urllib.parse import quote
 from ..control.identifiers import IdOrObject, id_of
 from .admin_client import AdminClient
 from .controls import Controls
-from .transport import EmulatorError, Refused
+from .transport import AdminRequestError, EmulatorError
 
 
 @dataclass(frozen=True)
@@ -47,10 +47,10 @@ class AccountView(Controls):
     def __init__(self, emulator: BaseEmulator, account: Account) -> None:
         self._emulator = emulator
         self._account = account
-        self._client = emulator._link.scoped(account.id)
+        self._client = emulator._admin.scoped(account.id)
 
     @property
-    def _link(self) -> AdminClient:
+    def _admin(self) -> AdminClient:
         return self._client
 
     @property
@@ -88,10 +88,10 @@ class AccountView(Controls):
         Args:
             count: how many at most.
         """
-        return list(self._link.call("GET", "/log", query={"last": count})["lines"])
+        return list(self._admin.call("GET", "/log", query={"last": count})["lines"])
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.id} on {self._link.url}>"
+        return f"<{type(self).__name__} {self.id} on {self._admin.url}>"
 
     if not TYPE_CHECKING:  # with these, a type checker would accept every name
 
@@ -157,8 +157,8 @@ class BaseEmulator(Controls):
         if not isinstance(id, str) or not id:
             raise ValueError(f"for_account: needs an account or its id, not {account!r}")
         try:
-            answer = self._link.call("GET", f"/accounts/{quote(id, safe='')}", account="*")
-        except Refused as error:
+            answer = self._admin.call("GET", f"/accounts/{quote(id, safe='')}", account="*")
+        except AdminRequestError as error:
             if error.status != 404:
                 raise
             hint = "accounts() lists the existing ones, create_account() creates one"
@@ -179,7 +179,7 @@ class BaseEmulator(Controls):
             CallbackError: it ended without an exception, and a function of a stub or reply had raised one.
         """
         view = AccountView(self, self.create_account(name))
-        self._link.usage.created_accounts.pop(view.id, None)  # this block deletes it
+        self._admin.usage.created_accounts.pop(view.id, None)  # this block deletes it
         unused: list[str] = []
         try:
             yield view
@@ -196,7 +196,7 @@ class BaseEmulator(Controls):
         try:
             view.raise_callback_errors()
             return [] if allow_unused else view.unused()
-        except Refused as error:
+        except AdminRequestError as error:
             if error.status != 404:
                 raise
             return []  # the block has deleted the account, with its controls
@@ -205,7 +205,7 @@ class BaseEmulator(Controls):
         """Delete the account of a view. After a failure, errors of a stopped emulator must not replace that failure."""
         try:
             try:
-                view.take_back()
+                view.remove_shared_controls()
             finally:
                 self.delete_account(view.id)
         except EmulatorError:
@@ -214,12 +214,12 @@ class BaseEmulator(Controls):
 
     def accounts(self) -> list[Account]:
         """List the accounts of the emulator, oldest first."""
-        return [Account(one["id"], one["api_key"]) for one in self._link.call("GET", "/accounts", account="*")]
+        return [Account(one["id"], one["api_key"]) for one in self._admin.call("GET", "/accounts", account="*")]
 
     def create_account(self, name: str = "test") -> Account:
         """Create an account with a full key of its own."""
-        answer = self._link.call("POST", "/accounts", {"name": name}, account="*")
-        self._link.usage.created_accounts[answer["id"]] = None
+        answer = self._admin.call("POST", "/accounts", {"name": name}, account="*")
+        self._admin.usage.created_accounts[answer["id"]] = None
         return Account(answer["id"], answer["api_key"])
 
     def delete_account(self, account_id: IdOrObject) -> None:
@@ -231,13 +231,17 @@ class BaseEmulator(Controls):
         Raises:
             ValueError: `"*"`, which stands for all accounts.
         """
+<<<<<<< HEAD
         usage = self._link.usage
         usage.created_accounts.pop(str(id_of(account_id)), None)
         for function in tuple(usage.before_deletion):
             function(str(id_of(account_id)))
+=======
+        self._admin.usage.created_accounts.pop(str(id_of(account_id)), None)
+>>>>>>> trace
         try:
-            self._link.call("DELETE", f"/accounts/{id_of(account_id)}", account="*")
-        except Refused as error:
+            self._admin.call("DELETE", f"/accounts/{id_of(account_id)}", account="*")
+        except AdminRequestError as error:
             if error.status != 404:
                 raise
 
@@ -275,12 +279,12 @@ class BaseEmulator(Controls):
             ValueError: the archive cannot be made; the text says why.
             OSError: `path` cannot be written.
         """
-        from ..persistence.archive_file import warn_of_left_out
+        from ..persistence.archive_file import warn_of_missing_sandboxes
         from .archives import download
 
         target = Path(path)
-        download(self._link, target, self._link.about(account) or "*")
-        warn_of_left_out(target)
+        download(self._admin, target, self._admin.about(account) or "*")
+        warn_of_missing_sandboxes(target)
 
     def import_(self, path: Union[str, os.PathLike[str]]) -> None:
         """Add the accounts of an archive that `export` has written, all of them or none.
@@ -297,4 +301,4 @@ class BaseEmulator(Controls):
         """
         from .archives import upload
 
-        upload(self._link, path)
+        upload(self._admin, path)

@@ -17,7 +17,7 @@ class CallbackError(EmulatorError):
 
 
 def list_errors(
-    link: AdminClient,
+    admin: AdminClient,
     *,
     control: Optional[str] = None,
     sandbox: Optional[IdOrObject] = None,
@@ -26,7 +26,7 @@ def list_errors(
 ) -> list[CallbackErrorRecord]:
     """List the recorded errors, oldest first; see `Controls.callback_errors`. `control`: of one stub or reply."""
     query = {"control": control, "sandbox": sandbox, "last": last}
-    return [CallbackErrorRecord(**one) for one in link.call("GET", "/callback-errors", account=account, query=query)]
+    return [CallbackErrorRecord(**one) for one in admin.call("GET", "/callback-errors", account=account, query=query)]
 
 
 def described(errors: Sequence[CallbackErrorRecord]) -> str:
@@ -34,23 +34,23 @@ def described(errors: Sequence[CallbackErrorRecord]) -> str:
     return "\n".join(str(one) for one in errors)
 
 
-def raise_errors(link: AdminClient, *, control: Optional[str] = None, account: Optional[IdOrObject] = None) -> None:
+def raise_errors(admin: AdminClient, *, control: Optional[str] = None, account: Optional[IdOrObject] = None) -> None:
     """Raise and clear the recorded errors that were not allowed.
 
     Raises:
         CallbackError: There are some; its cause is the first of them, where that is known.
     """
-    errors = [one for one in list_errors(link, control=control, account=account) if not one.allowed]
+    errors = [one for one in list_errors(admin, control=control, account=account) if not one.allowed]
     if not errors:
         return
-    cause = _original(link, errors[0])
-    link.call("DELETE", "/callback-errors", account=account, query={"control": control})
+    cause = _original(admin, errors[0])
+    admin.call("DELETE", "/callback-errors", account=account, query={"control": control})
     raise CallbackError(described(errors)) from cause
 
 
-def _original(link: AdminClient, error: CallbackErrorRecord) -> Optional[BaseException]:
+def _original(admin: AdminClient, error: CallbackErrorRecord) -> Optional[BaseException]:
     try:
-        platform: Any = link.local("")
+        platform: Any = admin.local("")
     except EmulatorError:
         return None
     for one in platform.callback_errors.list("*", error.control):

@@ -16,17 +16,17 @@ class Clock:
     time until it is moved. Commands take real time, and files have the machine's time.
     """
 
-    def __init__(self, link: AdminClient) -> None:
-        self._link = link
+    def __init__(self, admin: AdminClient) -> None:
+        self._admin = admin
 
     def now(self, account: Optional[IdOrObject] = None) -> datetime:
         """Return the account's time, in UTC."""
-        return _moment(self._link.call("GET", "/clock", account=account))
+        return _moment(self._admin.call("GET", "/clock", account=account))
 
     @property
     def frozen(self) -> bool:
         """Whether the time is frozen."""
-        return bool(self._link.call("GET", "/clock")["frozen"])
+        return bool(self._admin.call("GET", "/clock")["frozen"])
 
     def freeze(self, at: Union[datetime, float, str, None] = None, *, account: Optional[IdOrObject] = None) -> datetime:
         """Stop the time. No time passes by that: no sandbox costs more, or has been idle for longer.
@@ -52,11 +52,11 @@ class Clock:
                 hint = "; to move the time by a timedelta use advance()" if isinstance(at, timedelta) else ""
                 raise TypeError(f"at: must be {allowed}, not {at!r}{hint}") from None
         body = {} if at is None else {"at": at}
-        return _moment(self._link.call("POST", "/clock/freeze", body, account=account))
+        return _moment(self._admin.call("POST", "/clock/freeze", body, account=account))
 
     def unfreeze(self, *, account: Optional[IdOrObject] = None) -> datetime:
         """Let the time go on from where it stands."""
-        return _moment(self._link.call("POST", "/clock/unfreeze", account=account))
+        return _moment(self._admin.call("POST", "/clock/unfreeze", account=account))
 
     def advance(
         self,
@@ -85,16 +85,16 @@ class Clock:
             raise ValueError("advance: say how far, e.g. advance(60), advance(hours=1) or advance(timedelta(hours=1))")
         body = {"seconds": duration("seconds", seconds or 0)}
         body.update({name: number(name, part) for name, part in _parts(minutes, hours, days).items()})
-        return _moment(self._link.call("POST", "/clock/advance", body, account=account))
+        return _moment(self._admin.call("POST", "/clock/advance", body, account=account))
 
     def tick(self, seconds: Union[float, timedelta] = 1, *, account: Optional[IdOrObject] = None) -> datetime:
         """Move the time on by a second, or by another number of seconds or a timedelta."""
         body = {"seconds": duration("seconds", seconds)}
-        return _moment(self._link.call("POST", "/clock/tick", body, account=account))
+        return _moment(self._admin.call("POST", "/clock/tick", body, account=account))
 
     def reset(self, *, account: Optional[IdOrObject] = None) -> datetime:
         """Return to the emulator's own time."""
-        return _moment(self._link.call("DELETE", "/clock", account=account))
+        return _moment(self._admin.call("DELETE", "/clock", account=account))
 
 
 def duration(name: str, time: Union[float, timedelta, Any]) -> float:

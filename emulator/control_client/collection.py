@@ -27,8 +27,8 @@ class Collection(Generic[Info]):
 
     _info: type[Info]
 
-    def __init__(self, link: AdminClient) -> None:
-        self._link = link
+    def __init__(self, admin: AdminClient) -> None:
+        self._admin = admin
 
     @property
     def _path(self) -> str:
@@ -46,7 +46,7 @@ class Collection(Generic[Info]):
         Raises:
             EmulatorError: There is none with this id.
         """
-        return self._info(**self._link.call("GET", f"{self._item_path}/{id}", account="*"))
+        return self._info(**self._admin.call("GET", f"{self._item_path}/{id}", account="*"))
 
     def remove(self, id: str) -> None:
         """Remove one control, of whatever account. Requests that hang by a fault end, without an answer.
@@ -54,11 +54,11 @@ class Collection(Generic[Info]):
         Raises:
             EmulatorError: There is none with this id.
         """
-        self._link.call("DELETE", f"{self._item_path}/{id}", account="*")
+        self._admin.call("DELETE", f"{self._item_path}/{id}", account="*")
 
     def clear(self, *, account: Optional[IdOrObject] = None) -> None:
         """Remove all that were added for exactly this account, or for `*`."""
-        self._link.call("DELETE", self._path, account=account)
+        self._admin.call("DELETE", self._path, account=account)
 
     def unused(self, *, account: Optional[IdOrObject] = None) -> list[Info]:
         """List those that were never used and are not optional: `list(unused=True)`."""
@@ -84,7 +84,7 @@ class Collection(Generic[Info]):
             ValueError: `last` is below 1, or the account never had the sandbox.
         """
         query = {"sandbox": sandbox, "last": last, "unused": "true" if unused else None}
-        return [self._info(**one) for one in self._link.call("GET", self._path, account=account, query=query)]
+        return [self._info(**one) for one in self._admin.call("GET", self._path, account=account, query=query)]
 
     def _add(
         self,
@@ -109,11 +109,11 @@ class Collection(Generic[Info]):
         """
         body = options_as_json(description, arguments, also)
         if function is None:
-            return dict(self._link.call("POST", self._path, body, account=account))
-        functions, handle = self._link.local("a function").functions, secrets.token_hex(8)
+            return dict(self._admin.call("POST", self._path, body, account=account))
+        functions, handle = self._admin.local("a function").functions, secrets.token_hex(8)
         functions[handle] = function
         try:
-            return dict(self._link.call("POST", self._path, {**body, "function": handle}, account=account))
+            return dict(self._admin.call("POST", self._path, {**body, "function": handle}, account=account))
         finally:
             functions.pop(handle, None)
 

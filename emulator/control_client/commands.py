@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Callable, Optional
 
 from ..control.patterns import nearest_lines
-from ..control.stubs import Question, Said, Stub, StubInfo, StubMethods
+from ..control.stubs import FunctionResult, Invocation, Stub, StubInfo, StubMethods
 from .collection import Collection
 from .handle import Handle
 
@@ -32,7 +32,7 @@ class StubHandle(Handle):
     @property
     def info(self) -> StubInfo:
         """The stub as the emulator has it now."""
-        return StubInfo(**self._link.call("GET", self._path, account="*"))
+        return StubInfo(**self._admin.call("GET", self._path, account="*"))
 
     @property
     def used(self) -> int:
@@ -45,10 +45,10 @@ class StubHandle(Handle):
 
     def _commands(self) -> list[str]:
         """The commands of the account to which it applies; of the selected account for a stub of every account."""
-        account = self.account if self.account != "*" else self._link.account
+        account = self.account if self.account != "*" else self._admin.account
         if account == "*":
             return []  # they would be those of any account
-        return [one["command"] for one in self._link.call("GET", "/journal/commands", account=account)]
+        return [one["command"] for one in self._admin.call("GET", "/journal/commands", account=account)]
 
 
 def unused_stubs(stubs: Sequence[StubInfo], commands: Sequence[str] = ()) -> str:
@@ -96,30 +96,32 @@ class Commands(Collection[StubInfo], StubMethods[StubHandle]):
 
     def _add_program(self, arguments: dict[str, Any]) -> StubHandle:
         output = arguments["output"]
-        function: Optional[Callable[[Question], Said]] = None
+        function: Optional[Callable[[Invocation], FunctionResult]] = None
         if callable(output):
             arguments["output"] = ""
 
-            def function(question: Question) -> Said:
-                said: Said = output(list(question.arguments), question.cwd, question.stdin or "")
-                return said
+            def function(invocation: Invocation) -> FunctionResult:
+                result: FunctionResult = output(list(invocation.arguments), invocation.cwd, invocation.stdin or "")
+                return result
 
         return self._added({**arguments, "kind": "program"}, function)
 
-    def _added(self, arguments: dict[str, Any], function: Optional[Callable[[Question], Said]]) -> StubHandle:
+    def _added(
+        self, arguments: dict[str, Any], function: Optional[Callable[[Invocation], FunctionResult]]
+    ) -> StubHandle:
         added = self._add(Stub, arguments, arguments["account"], function, _ALSO)
-        return StubHandle(added["id"], self._link, added["account"])
+        return StubHandle(added["id"], self._admin, added["account"])
 
 
 def _combined(
-    match: Optional[Callable[[str], Said]], output: Optional[Callable[[str], Said]]
-) -> Optional[Callable[[Question], Said]]:
+    match: Optional[Callable[[str], FunctionResult]], output: Optional[Callable[[str], FunctionResult]]
+) -> Optional[Callable[[Invocation], FunctionResult]]:
     """One function of both: the result of `match`, and where that is True, the result of `output`."""
     if match is None and output is None:
         return None
 
-    def combined(question: Question) -> Said:
-        said: Said = True if match is None else match(question.command)
-        return output(question.command) if said is True and output is not None else said
+    def combined(invocation: Invocation) -> FunctionResult:
+        result: FunctionResult = True if match is None else match(invocation.command)
+        return output(invocation.command) if result is True and output is not None else result
 
     return combined

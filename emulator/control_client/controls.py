@@ -27,7 +27,7 @@ from .transport import EmulatorError
 if TYPE_CHECKING:
     from caged import AgentName, AsyncCaged, Caged
 
-    from ..scenario import Loaded
+    from ..scenario import LoadedScenario
 
 T = TypeVar("T")
 
@@ -45,7 +45,7 @@ class Controls:
     __slots__ = ()
 
     @property
-    def _link(self) -> AdminClient:
+    def _admin(self) -> AdminClient:
         raise NotImplementedError
 
     @property
@@ -63,36 +63,36 @@ class Controls:
     @property
     def faults(self) -> Faults:
         """Faults injected into matching requests."""
-        return Faults(self._link)
+        return Faults(self._admin)
 
     @property
     def commands(self) -> Commands:
         """Stubs of commands and programs."""
-        return Commands(self._link)
+        return Commands(self._admin)
 
     def agent(self, name: AgentName) -> Agent:
         """The replies and the prompts of one agent (`claude`, `codex`, …: the platform's name, or its command)."""
-        return Agent(self._link, name)
+        return Agent(self._admin, name)
 
     @property
     def agents(self) -> Agents:
         """The replies of all agents."""
-        return Agents(self._link)
+        return Agents(self._admin)
 
     @property
     def clock(self) -> Clock:
         """The account's time."""
-        return Clock(self._link)
+        return Clock(self._admin)
 
     @property
     def journal(self) -> Journal:
         """The requests that were received, and the commands, prompts and events of sandboxes."""
-        return Journal(self._link)
+        return Journal(self._admin)
 
     @property
     def inventory(self) -> Inventory:
         """The sandboxes, snapshots and open sockets of the account."""
-        return Inventory(self._link)
+        return Inventory(self._admin)
 
     def spend(self, sandbox: IdOrObject, usd: float) -> float:
         """Add to the cost of a sandbox, as its agents do. The alerts that follow from it, and the pause at the end of
@@ -109,10 +109,12 @@ class Controls:
             ValueError: `usd` is negative or not finite.
             EmulatorError: there is no such sandbox.
         """
-        answer = self._link.call("POST", f"/sandboxes/{id_of(sandbox)}/spend", {"usd": number("usd", usd)})
+        answer = self._admin.call("POST", f"/sandboxes/{id_of(sandbox)}/spend", {"usd": number("usd", usd)})
         return float(answer["total_cost"])
 
-    def load_scenario(self, path: Union[str, os.PathLike[str]], *, account: Optional[IdOrObject] = None) -> Loaded:
+    def load_scenario(
+        self, path: Union[str, os.PathLike[str]], *, account: Optional[IdOrObject] = None
+    ) -> LoadedScenario:
         """Create what a scenario file describes (sandboxes, keys, stubs, replies, faults, clock): all of it or nothing.
 
         Faults and rate limits do not apply to its calls, and the journal does not record them. Files that
@@ -129,18 +131,18 @@ class Controls:
         Raises:
             ScenarioError: a ValueError that names the entry that cannot be created. The others have been removed again.
         """
-        from ..scenario import Loaded, ScenarioError, read
+        from ..scenario import LoadedScenario, ScenarioError, read
 
         if not isinstance(path, (str, os.PathLike)):
             raise TypeError(f"path: must be the path of a scenario file (a str or a Path), not {path!r}")
         document = read(Path(path)).document()
         try:
-            answer = self._link.call(
+            answer = self._admin.call(
                 "POST", "/scenario", {"scenario": document}, account=account, timeout=SCENARIO_SECONDS
             )
         except ValueError as error:
             raise ScenarioError(str(error)) from None
-        return Loaded(answer["sandboxes"], answer["keys"], answer["added"])
+        return LoadedScenario(answer["sandboxes"], answer["keys"], answer["added"])
 
     def allow_device_login(self, allowed: bool = True, *, account: Optional[IdOrObject] = None) -> None:
         """Approve device logins that come from the account's sandboxes.
@@ -152,17 +154,17 @@ class Controls:
             allowed: False denies them again.
             account: the account, or its id. None: the account of this object.
         """
-        self._link.call("PUT", "/device-login", {"from_sandboxes": allowed}, account=account)
+        self._admin.call("PUT", "/device-login", {"from_sandboxes": allowed}, account=account)
 
     def reset(self, *, account: Optional[IdOrObject] = None) -> None:
         """Remove everything in the account: sandboxes, snapshots, sessions, alerts, faults, stubs, agents' replies, the
         journal, its time. Its keys stay, and so do exceptions of its functions until they were raised or cleared."""
-        self._link.call("POST", "/reset", account=account)
+        self._admin.call("POST", "/reset", account=account)
 
     def reset_controls(self, *, account: Optional[IdOrObject] = None) -> None:
         """Remove the account's controls (faults, stubs, agents' replies, its time) and clear its journal. Its
         sandboxes, snapshots and keys stay, and so do exceptions of its functions."""
-        self._link.call("POST", "/reset-controls", account=account)
+        self._admin.call("POST", "/reset-controls", account=account)
 
     def unused(self) -> list[str]:
         """List the faults, stubs and agents' replies that were never used and are not optional.
@@ -177,7 +179,13 @@ class Controls:
         if faults:
             texts.append(unused_faults(faults))
         if stubs:
+<<<<<<< HEAD
             texts.append(unused_stubs(stubs, self._commands_that_ran()))
+=======
+            commands = [] if self._admin.account == "*" else [one.command for one in self.journal.commands()]
+            texts.append(unused_stubs(stubs, commands))
+        replies = self._own_controls(self.agents.unused(), lambda reply: f"/agents/{reply.agent}/replies/{reply.id}")
+>>>>>>> trace
         if replies:
             texts.append(unused_replies(replies))
         return texts
@@ -209,7 +217,7 @@ class Controls:
     def _own_controls(self, controls: Iterable[T], path_of: Callable[[T], str]) -> list[T]:
         """Those of the account, and of those for all accounts the ones that were added through this object: the others
         may still be used in other accounts."""
-        added = self._link.usage.added_for_all_accounts
+        added = self._admin.usage.added_for_all_accounts
         return [one for one in controls if getattr(one, "account", "") != "*" or path_of(one) in added]
 
     def callback_errors(
@@ -226,11 +234,11 @@ class Controls:
             last: Only the newest so many.
             account: An account or its id; `"*"`: all accounts. The default is the selected account.
         """
-        return callbacks.list_errors(self._link, sandbox=sandbox, last=last, account=account)
+        return callbacks.list_errors(self._admin, sandbox=sandbox, last=last, account=account)
 
     def clear_callback_errors(self, *, account: Optional[IdOrObject] = None) -> None:
         """Remove the recorded exceptions, so that they do not fail the test."""
-        self._link.call("DELETE", "/callback-errors", account=account)
+        self._admin.call("DELETE", "/callback-errors", account=account)
 
     def raise_callback_errors(self, *, account: Optional[IdOrObject] = None) -> None:
         """Raise the recorded exceptions that are not allowed (`allow_errors`), and clear them.
@@ -238,12 +246,12 @@ class Controls:
         Raises:
             CallbackError: there are some. The text has their tracebacks, and the first is the cause.
         """
-        callbacks.raise_errors(self._link, account=account)
+        callbacks.raise_errors(self._admin, account=account)
 
-    def take_back(self) -> None:
+    def remove_shared_controls(self) -> None:
         """Remove the faults, stubs and agents' replies that were added for all accounts (`account="*"`) through this
         object, and reset all accounts' time if it was changed through it."""
-        self._link.take_back()
+        self._admin.remove_shared_controls()
 
     # --- clients
 

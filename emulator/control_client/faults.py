@@ -23,12 +23,12 @@ class FaultHandle(Handle):
     @property
     def info(self) -> FaultInfo:
         """The fault as the emulator has it now."""
-        return FaultInfo(**self._link.call("GET", self._path, account="*"))
+        return FaultInfo(**self._admin.call("GET", self._path, account="*"))
 
     @property
-    def fired(self) -> int:
+    def triggered(self) -> int:
         """How often it has triggered so far: on how many requests it had its effect."""
-        return self.info.fired
+        return self.info.triggered
 
     def _complaint(self) -> str:
         info = self.info
@@ -37,13 +37,21 @@ class FaultHandle(Handle):
 
 def unused_faults(faults: Sequence[FaultInfo]) -> str:
     """The message about faults that never triggered."""
+<<<<<<< HEAD
     lines = [f"  {fault.described} ({reason_unused(fault)})" for fault in faults]
+=======
+    lines = [f"  {fault.described} ({_reason(fault)})" for fault in faults]
+>>>>>>> trace
     hint = "remove it, correct what it matches, or add it with optional=True"
-    return "\n".join(["a fault never fired:" if len(lines) == 1 else "faults never fired:", *lines, hint])
+    return "\n".join(["a fault never triggered:" if len(lines) == 1 else "faults never triggered:", *lines, hint])
 
 
+<<<<<<< HEAD
 def reason_unused(fault: FaultInfo) -> str:
     """Why a fault never triggered."""
+=======
+def _reason(fault: FaultInfo) -> str:
+>>>>>>> trace
     if not fault.seen:
         return "no request matched"
     if fault.seen <= int(fault.options.get("after", 0)):
@@ -67,4 +75,4 @@ class Faults(Collection[FaultInfo], FaultMethods[FaultHandle]):
 
     def _add_fault(self, arguments: dict[str, Any]) -> FaultHandle:
         added = self._add(Fault, arguments, arguments["account"])
-        return FaultHandle(added["id"], self._link)
+        return FaultHandle(added["id"], self._admin)

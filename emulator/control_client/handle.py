@@ -8,7 +8,7 @@ from typing import Optional, TypeVar
 
 from .admin_client import AdminClient
 from .callbacks import raise_errors
-from .transport import EmulatorError, Refused
+from .transport import AdminRequestError, EmulatorError
 
 A = TypeVar("A", bound="Handle")
 
@@ -26,7 +26,7 @@ class Handle:
     """
 
     id: str
-    _link: AdminClient = field(repr=False, compare=False)
+    _admin: AdminClient = field(repr=False, compare=False)
 
     @property
     def _path(self) -> str:
@@ -42,7 +42,7 @@ class Handle:
         Raises:
             EmulatorError: It does not exist any more.
         """
-        self._link.call("DELETE", self._path, account="*")
+        self._admin.call("DELETE", self._path, account="*")
 
     def __enter__(self: A) -> A:
         return self
@@ -57,12 +57,12 @@ class Handle:
             complaint = self._complaint()
             self.remove()
         except EmulatorError as error:
-            if kind is None and not (isinstance(error, Refused) and error.status == 404):
+            if kind is None and not (isinstance(error, AdminRequestError) and error.status == 404):
                 raise
             complaint = ""  # the block has removed it, or its account; or the block failed, which is the error to show
         if kind is not None:
             return
-        raise_errors(self._link, control=self.id, account="*")
+        raise_errors(self._admin, control=self.id, account="*")
         if complaint:
             raise AssertionError(complaint)
 
@@ -76,7 +76,7 @@ class Handles(list[A]):
         for one in self:
             try:
                 one.remove()
-            except Refused as error:
+            except AdminRequestError as error:
                 if error.status != 404:
                     raise
 

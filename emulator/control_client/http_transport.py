@@ -6,7 +6,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from .transport import ADMIN_PREFIX, SECONDS, AdminRequest, Answer, EmulatorError, StreamedAnswer, Transport
+from .transport import (
+    ADMIN_PREFIX,
+    SECONDS,
+    AdminRequest,
+    AdminResponse,
+    EmulatorError,
+    StreamedAdminResponse,
+    Transport,
+)
 
 if TYPE_CHECKING:
     import httpx
@@ -47,7 +55,7 @@ class HttpTransport(Transport):
     def platform(self) -> None:
         return None
 
-    def send(self, request: AdminRequest) -> Answer:
+    def send(self, request: AdminRequest) -> AdminResponse:
         from httpx import HTTPError
 
         if self._client.is_closed:
@@ -56,17 +64,17 @@ class HttpTransport(Transport):
             response = self._client.request(**_arguments(request))
         except HTTPError as error:
             raise self._no_answer(error) from None
-        return Answer(_status(response), response.content)
+        return AdminResponse(_status(response), response.content)
 
     @contextmanager
-    def stream(self, request: AdminRequest) -> Iterator[StreamedAnswer]:
+    def stream(self, request: AdminRequest) -> Iterator[StreamedAdminResponse]:
         from httpx import HTTPError
 
         if self._client.is_closed:
             raise self._closed()
         try:
             with self._client.stream(**_arguments(request)) as response:
-                yield StreamedAnswer(_status(response), response.iter_bytes())
+                yield StreamedAdminResponse(_status(response), response.iter_bytes())
         except HTTPError as error:
             raise self._no_answer(error) from None
 

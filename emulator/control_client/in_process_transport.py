@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar
 from urllib.parse import urlencode
 
-from .transport import ADMIN_PREFIX, AdminRequest, Answer, EmulatorError, StreamedAnswer, Transport
+from .transport import ADMIN_PREFIX, AdminRequest, AdminResponse, EmulatorError, StreamedAdminResponse, Transport
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -73,7 +73,7 @@ class InProcessTransport(Transport):
     def platform(self) -> Optional[Platform]:
         return self._platform() if self.is_local else None
 
-    def send(self, request: AdminRequest) -> Answer:
+    def send(self, request: AdminRequest) -> AdminResponse:
         self._check_usable()
         if not self.is_local:
             return self._http().send(request)
@@ -81,7 +81,7 @@ class InProcessTransport(Transport):
         return self._wait(call, call.answer(), request.timeout)
 
     @contextmanager
-    def stream(self, request: AdminRequest) -> Iterator[StreamedAnswer]:
+    def stream(self, request: AdminRequest) -> Iterator[StreamedAdminResponse]:
         self._check_usable()
         if not self.is_local:
             with self._http().stream(request) as answer:
@@ -90,7 +90,7 @@ class InProcessTransport(Transport):
         call = self._call(request)
         try:
             status = self._wait(call, call.start(), request.timeout)
-            yield StreamedAnswer(status, self._pieces(call, request.timeout))
+            yield StreamedAdminResponse(status, self._pieces(call, request.timeout))
         finally:
             self._disconnect(call)
 

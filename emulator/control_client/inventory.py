@@ -12,18 +12,18 @@ from .admin_client import AdminClient
 class Inventory:
     """What one account has: the selected one, unless `account` names another, or `"*"` for all. Oldest first."""
 
-    def __init__(self, link: AdminClient) -> None:
-        self._link = link
+    def __init__(self, admin: AdminClient) -> None:
+        self._admin = admin
 
     def sandboxes(self, *, last: Optional[int] = None, account: Optional[IdOrObject] = None) -> list[SandboxRecord]:
         """List sandboxes; with `last`, only the newest so many."""
         return [
-            SandboxRecord(**one) for one in self._link.call("GET", "/sandboxes", account=account, query={"last": last})
+            SandboxRecord(**one) for one in self._admin.call("GET", "/sandboxes", account=account, query={"last": last})
         ]
 
     def logs(self, sandbox: IdOrObject, *, last: Optional[int] = None) -> list[LogLine]:
         """List the lines of the log of a sandbox of any account; with `last`, only the newest so many."""
-        lines = self._link.call("GET", f"/sandboxes/{id_of(sandbox)}/logs", account="*", query={"last": last})
+        lines = self._admin.call("GET", f"/sandboxes/{id_of(sandbox)}/logs", account="*", query={"last": last})
         return [LogLine(**line) for line in lines]
 
     def snapshots(
@@ -41,7 +41,7 @@ class Inventory:
             account: An account or its id; `"*"`: all accounts. The default is the selected account.
         """
         query = {"sandbox": sandbox, "last": last}
-        return [SnapshotRecord(**one) for one in self._link.call("GET", "/snapshots", account=account, query=query)]
+        return [SnapshotRecord(**one) for one in self._admin.call("GET", "/snapshots", account=account, query=query)]
 
     def sockets(
         self,
@@ -61,4 +61,4 @@ class Inventory:
             account: An account or its id; `"*"`: all accounts. The default is the selected account.
         """
         query = {"sandbox": sandbox, "last": last, "wait": wait or None}
-        return [SocketRecord(**one) for one in self._link.call("GET", "/sockets", account=account, query=query)]
+        return [SocketRecord(**one) for one in self._admin.call("GET", "/sockets", account=account, query=query)]

@@ -29,8 +29,8 @@ class Journal:
     glob, as may the others but `status`.
     """
 
-    def __init__(self, link: AdminClient) -> None:
-        self._link = link
+    def __init__(self, admin: AdminClient) -> None:
+        self._admin = admin
 
     def requests(
         self,
@@ -153,7 +153,7 @@ class Journal:
         if last is not None:
             check_int("last", last)
         query = {"sandbox": sandbox, "kind": kind, "status": status, "after": after, "last": last}
-        answer = self._link.call("GET", "/journal/steps", account=account, query=query)
+        answer = self._admin.call("GET", "/journal/steps", account=account, query=query)
         return [Step(**one) for one in answer["steps"]]
 
     def follow(
@@ -188,7 +188,7 @@ class Journal:
         if wait is not None:
             check_number("wait", wait)
         query = {"sandbox": sandbox, "kind": kind, "status": status, "after": after, "wait": wait}
-        lines = self._link.lines("/journal/steps/stream", account=account, query=query)
+        lines = self._admin.lines("/journal/steps/stream", account=account, query=query)
         return _steps_in(lines)
 
     def record_file_changes(self, enabled: bool = True, *, account: Optional[IdOrObject] = None) -> None:
@@ -203,7 +203,7 @@ class Journal:
             TypeError: `enabled` is not a bool.
         """
         check_bool("enabled", enabled)
-        self._link.call("PUT", "/journal/file-changes", {"enabled": enabled}, account=account)
+        self._admin.call("PUT", "/journal/file-changes", {"enabled": enabled}, account=account)
 
     def _listed(
         self,
@@ -220,11 +220,11 @@ class Journal:
         if last is not None:
             check_int("last", last)
         query = {**texts, **query, "last": last}
-        return [record(**one) for one in self._link.call("GET", f"/journal/{kind}", account=account, query=query)]
+        return [record(**one) for one in self._admin.call("GET", f"/journal/{kind}", account=account, query=query)]
 
     def clear(self, *, account: Optional[IdOrObject] = None) -> None:
         """Remove all entries."""
-        self._link.call("DELETE", "/journal", account=account)
+        self._admin.call("DELETE", "/journal", account=account)
 
     # --- as a sequence of requests
 
@@ -233,7 +233,7 @@ class Journal:
 
     def __len__(self) -> int:
         """Count the requests without fetching them."""
-        return int(self._link.call("GET", "/journal")["requests"])
+        return int(self._admin.call("GET", "/journal")["requests"])
 
     def __bool__(self) -> bool:
         """Always True: this is an object, also when there are no requests."""

@@ -58,7 +58,7 @@ class RemoteEmulator(BaseEmulator):
         self._key: Optional[str] = None
 
     @property
-    def _link(self) -> AdminClient:
+    def _admin(self) -> AdminClient:
         return self._client
 
     @property

@@ -26,7 +26,7 @@ class EmulatorError(RuntimeError):
     __module__ = "caged.emulator"
 
 
-class Refused(EmulatorError):
+class AdminRequestError(EmulatorError):
     """The emulator answered a call with an error.
 
     Attributes:
@@ -58,7 +58,7 @@ class AdminRequest:
 
 
 @dataclass(frozen=True)
-class Answer:
+class AdminResponse:
     """The answer to a request, with its whole body."""
 
     status: int
@@ -69,7 +69,7 @@ class Answer:
 
         Raises:
             ValueError: the status is 400; the text is the detail of the problem.
-            Refused: it is another error.
+            AdminRequestError: it is another error.
         """
         if self.status < 300:
             return
@@ -79,11 +79,11 @@ class Answer:
             detail = f"HTTP {self.status}: {self.body.decode(errors='replace')[:200]}"
         if self.status == 400:
             raise ValueError(detail)
-        raise Refused(detail, self.status)
+        raise AdminRequestError(detail, self.status)
 
 
 @dataclass(frozen=True)
-class StreamedAnswer:
+class StreamedAdminResponse:
     """An answer whose body is read piece by piece. Iterating raises EmulatorError when the answer breaks off."""
 
     status: int
@@ -113,11 +113,11 @@ class Transport(ABC):
         return False
 
     @abstractmethod
-    def send(self, request: AdminRequest) -> Answer:
+    def send(self, request: AdminRequest) -> AdminResponse:
         """Send a request and read the whole answer."""
 
     @abstractmethod
-    def stream(self, request: AdminRequest) -> AbstractContextManager[StreamedAnswer]:
+    def stream(self, request: AdminRequest) -> AbstractContextManager[StreamedAdminResponse]:
         """Send a request, and read the body of its answer in the `with` block."""
 
     @abstractmethod

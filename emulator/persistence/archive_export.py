@@ -18,7 +18,7 @@ from .archive_file import PLACES, Contents, TransferError, pack, write_manifest
 from .change_tracker import ChangeTracker
 from .codec import snapshot_file
 from .database import NAME, Error, merge_journal, open_database
-from .recovery import SignOfLife
+from .recovery import Heartbeat
 
 logger = logging.getLogger(__name__)
 
@@ -117,6 +117,7 @@ class _Export:
                         await cage.freeze()
                     except SandboxGone:
                         frozen = False  # without processes, its files do not change
+                await copy.run(crash_recovery.require_directory, layout)
                 await copy.run(crash_recovery.recreate_missing_places, layout)
                 for place in PLACES:
                     await copy.run(tar_writer.pack, layout, target / f"{place}.tar", None, place)
@@ -127,11 +128,11 @@ class _Export:
 
     async def _write_records(self, work: Path, packed: set[str]) -> Contents:
         """Write the records and the manifest, and add the files of the snapshots, all of the same moment."""
-        sign_of_life = SignOfLife.now(self._platform)
+        heartbeat = Heartbeat.now(self._platform)
         selection = Store()
         connection = open_database(work / NAME)
         try:
-            tracker = ChangeTracker(connection, self._platform.alert_triggers.reported)
+            tracker = ChangeTracker(connection, self._platform.alert_history.reported)
             tracker.attach(selection)
             self._select(selection, packed)
             contents = Contents.of(selection)
@@ -140,7 +141,7 @@ class _Export:
                 if snapshot.status == "completed":
                     _link_or_copy(snapshot.file, snapshot_file(work / "snapshots", snapshot.id))
             tracker.collect(selection)
-            tracker.set_document("alive", vars(sign_of_life))
+            tracker.set_document("alive", vars(heartbeat))
             write_manifest(work, contents)
             await self._platform.workers.copy.run(tracker.commit)
             await self._platform.workers.copy.run(merge_journal, connection)

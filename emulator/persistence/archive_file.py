@@ -24,11 +24,12 @@ from typing import IO, cast
 
 from ..cage import tar_extractor
 from ..cage.paths import Layout
-from ..cage.tar_reader import ArchiveError, TarMember, TarReader, shown
+from ..cage.tar_reader import ArchiveError, TarMember, TarReader, printable
 from ..store import Store
-from ..workers import Stoppable
+from ..workers import StoppableFile
 from .archive_database import MOST_RECORD_BYTES
 from .database import NAME
+from .field_validation import IDENTIFIER
 
 FORMAT, VERSION = "caged-state", 1
 MANIFEST = "manifest.json"
@@ -36,7 +37,6 @@ PLACES = ("workspace", "root", "tmp")
 #: Of the unpacked content.
 MOST_BYTES = 64 * 1024**3
 _MOST_MANIFEST_BYTES = 16 << 20
-IDENTIFIER = re.compile(r"[a-z]{1,16}_[a-z0-9]{1,32}")
 _MEMBER = re.compile(
     rf"{re.escape(MANIFEST)}|{re.escape(NAME)}|sandboxes/{IDENTIFIER.pattern}/(?:{'|'.join(PLACES)})\.tar"
     rf"|snapshots/{IDENTIFIER.pattern}\.tar"
@@ -84,7 +84,7 @@ def pack(work: Path, target: Path) -> None:
                 member.uid = member.gid = 0
                 member.uname = member.gname = "root"
                 with open(work / name, "rb") as content:
-                    packed.addfile(member, Stoppable(content))
+                    packed.addfile(member, StoppableFile(content))
         file.flush()
         os.fsync(file.fileno())
 
@@ -117,7 +117,7 @@ def _unpack_members(packed: TarReader, work: Path) -> None:
             _check_manifest(name, member, packed)
             continue
         if member.kind != "file" or name == MANIFEST or not _MEMBER.fullmatch(name):
-            raise TransferError(f"the archive is not an export of an emulator: it holds {shown(member.parts[0])}")
+            raise TransferError(f"the archive is not an export of an emulator: it holds {printable(member.parts[0])}")
         total += member.size
         _check_size(name, member.size, total, shutil.disk_usage(work).free)
         target = work / name
@@ -156,7 +156,7 @@ def _check_manifest(name: str, member: TarMember, packed: TarReader) -> None:
         )
 
 
-def warn_of_left_out(path: Path) -> None:
+def warn_of_missing_sandboxes(path: Path) -> None:
     """Warn (UserWarning) of each sandbox that an archive does not contain, with the reason. Ignores other files."""
     try:
         with tarfile.open(path, "r:gz") as packed:

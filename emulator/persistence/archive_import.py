@@ -13,9 +13,10 @@ from ..store import Store
 from . import recovery
 from .archive_database import open_archive_database
 from .archive_export import work_directory
-from .archive_file import IDENTIFIER, Contents, TransferError, extract_sandbox, unpack
-from .codec import snapshot_file
+from .archive_file import Contents, TransferError, extract_sandbox, unpack
+from .codec import check_documents, snapshot_file
 from .database import NAME
+from .field_validation import DamagedRecord
 from .loader import LoadedState, describe_failure, load_documents, load_state
 
 T = TypeVar("T")
@@ -44,14 +45,13 @@ class _Import:
         work = work_directory(self._platform, "import")
         try:
             await copy.run(unpack, Path(path), work)
-            state, sign_of_life = await copy.run(self._read, work)
-            _check_identifiers(state.store)
+            state, heartbeat = await copy.run(self._read, work)
             _check_files(state.store, work)
             _check_owners(state.store)
             self._check_conflicts(state.store)
             await self._place_files(state.store, work)
             self._check_conflicts(state.store)  # the store may have changed meanwhile
-            self._merge(state, sign_of_life)
+            self._merge(state, heartbeat)
             self._placed.clear()
             self._platform.commit()
         finally:
@@ -62,12 +62,17 @@ class _Import:
             await walk.run(disk.remove, work)
         return Contents.of(state.store)
 
-    def _read(self, work: Path) -> tuple[LoadedState, recovery.SignOfLife]:
+    def _read(self, work: Path) -> tuple[LoadedState, recovery.Heartbeat]:
         """Read the records. Blocks."""
         try:
             with open_archive_database(work / NAME) as connection:
-                sign_of_life = recovery.SignOfLife.decode(load_documents(connection)["alive"])
-                return load_state(connection, self._platform.files_dir / "snapshots"), sign_of_life
+                documents = load_documents(connection)
+                check_documents(documents)
+                if "alive" not in documents:
+                    raise DamagedRecord("document alive is missing")
+                state = load_state(connection, self._platform.files_dir / "snapshots")
+                _check_pending(state.store)
+                return state, recovery.Heartbeat.decode(documents["alive"])
         except Exception as error:  # a damaged record leads to many kinds of errors; nothing has been changed yet
             raise TransferError(f"the archive's records cannot be read: {describe_failure(error)}") from error
 
@@ -101,7 +106,7 @@ class _Import:
             raise TransferError(f"nothing was imported: {path} is there already")
         self._placed.append(path)
 
-    def _merge(self, state: LoadedState, sign_of_life: recovery.SignOfLife) -> None:
+    def _merge(self, state: LoadedState, heartbeat: recovery.Heartbeat) -> None:
         """Add the records to the store, without an interruption in which other requests could see a part of them."""
         here, imported = self._platform.store, state.store
         here.accounts.update(imported.accounts)
@@ -113,19 +118,20 @@ class _Import:
         _put_all(imported.alerts, here.alerts)
         _put_all(imported.notifications, here.notifications)
         for place, causes in state.alert_causes.items():
-            self._platform.alert_triggers.remember(place, causes)
-        self._platform.alert_triggers.restore(imported)
-        recovery.end_sessions(imported, sign_of_life)
+            self._platform.alert_history.remember(place, causes)
+        self._platform.alert_history.restore(imported)
+        recovery.end_sessions(imported, heartbeat)
         for sandbox in imported.sandboxes.values():
             if sandbox.status in ("running", "paused"):
-                recovery.stop(self._platform, sandbox, sign_of_life, _STOPPED)
+                recovery.stop(self._platform, sandbox, heartbeat, _STOPPED)
 
 
-def _check_identifiers(store: Store) -> None:
-    """Ids become names of files."""
-    for identifier in (*store.sandboxes, *store.snapshots):
-        if not IDENTIFIER.fullmatch(identifier):
-            raise TransferError(f"the archive is damaged: {identifier!r} is not an id")
+def _check_pending(store: Store) -> None:
+    """Raise DamagedRecord for what is still being made: an export leaves it out, and nothing would finish it."""
+    for kind, records in (("sandbox", store.sandboxes), ("snapshot", store.snapshots)):
+        for record in records.values():
+            if record.status == "pending":
+                raise DamagedRecord(f"{kind} {record.id}: status must not be 'pending' in an archive")
 
 
 def _check_files(store: Store, work: Path) -> None:

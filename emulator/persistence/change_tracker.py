@@ -18,11 +18,12 @@ from ..store import Account, AgentSession, Key, LoginSession, Sandbox, Snapshot,
 from . import codec, fingerprints
 from .database import Connection
 from .list_writer import ListPosition, ListWriter, events_name, log_name
+from .record_rules import ALERT_CAUSES
 from .tracked_dict import TrackedDict
 from .write_queue import WriteQueue
 
 #: Returns the causes of the alerts that were raised for a sandbox or an account, so that a restart does not raise
-#: them again (`platform/alert_triggers.py`).
+#: them again (`platform/alert_history.py`).
 AlertCauses = Callable[[str], Iterable[str]]
 
 
@@ -128,7 +129,7 @@ class ChangeTracker:
         causes = frozenset(self._alert_causes(account.id))
         fingerprint = fingerprints.account_fingerprint(account, causes)
         if fingerprint != before:
-            self._put("account", account, {codec.ALERT_CAUSES: sorted(causes)})
+            self._put("account", account, {ALERT_CAUSES: sorted(causes)})
         return fingerprint
 
     def _update_key(self, key: Key, before: Any) -> Any:
@@ -153,7 +154,7 @@ class ChangeTracker:
         causes = frozenset(self._alert_causes(sandbox.id))
         fingerprint = fingerprints.sandbox_fingerprint(sandbox, session_id, causes)
         if fingerprint != before:
-            self._put("sandbox", sandbox, {"session_id": session_id, codec.ALERT_CAUSES: sorted(causes)})
+            self._put("sandbox", sandbox, {"session_id": session_id, ALERT_CAUSES: sorted(causes)})
         return fingerprint
 
     # --- records in tracked dictionaries

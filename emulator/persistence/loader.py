@@ -10,14 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from ..history import History
-from ..store import Sandbox, Store
+from ..store import Key, Sandbox, Store
 from . import codec
 from .database import Connection
 from .field_validation import DamagedRecord
 from .list_writer import ListPosition, events_name, log_name
+from .record_rules import ALERT_CAUSES
 
 #: More than any stored number has. Parsing an integer takes a time that grows with its digits.
 _MOST_DIGITS = 400
+#: Far more than an emulator can write, and far less than SQLite's largest integer.
+_LAST_POSITION = 1 << 62
 
 
 @dataclass
@@ -51,7 +54,7 @@ def load_state(connection: Connection, snapshots: Path) -> LoadedState:
         snapshots: The directory of the snapshots' files.
 
     Raises:
-        KeyError, TypeError, ValueError, sqlite3.Error: A record cannot be read (`describe_failure`).
+        DamagedRecord, sqlite3.Error: A record cannot be read, or has an invalid field (`describe_failure`).
     """
     return _Loader(connection, snapshots).load()
 
@@ -90,21 +93,32 @@ class _Loader:
     def _load_accounts(self, store: Store) -> None:
         for body in self._records("account"):
             account = store.accounts[body["id"]] = codec.decode_account(body)
-            self._state.alert_causes[account.id] = codec.decode_texts(body[codec.ALERT_CAUSES], account.id)
+            self._state.alert_causes[account.id] = body[ALERT_CAUSES]
             self._load_history(account.id, account.history)
         for body in self._records("key"):
-            key = store.keys[body["secret"]] = codec.decode_key(body)
+            key = codec.decode_key(body)
+            self._check_key(key, f"key {key.id}")
+            store.keys[key.secret] = key
             store.accounts[key.account_id].keys[key.id] = key
         for body in self._records("login"):
             login = codec.decode_login(body)
+            self._check_key(login.key, f"login {login.id}")
             store.logins[login.key.secret] = login
+
+    def _check_key(self, key: Key, record: str) -> None:
+        """Raise DamagedRecord for a key of no account, or one that opens two things."""
+        store = self._state.store
+        if key.account_id not in store.accounts:
+            raise DamagedRecord(f"{record}: account_id must be the id of an account, and {key.account_id} is none")
+        if key.secret in store.keys or key.secret in store.logins:
+            raise DamagedRecord(f"{record}: secret must be unique, and another record has the same")
 
     def _load_sandbox(self, body: dict[str, Any]) -> Sandbox:
         sandbox = codec.decode_sandbox(body)
         sandbox.agent_session = self._state.store.sessions.get(body["session_id"] or "")
-        self._state.alert_causes[sandbox.id] = codec.decode_texts(body[codec.ALERT_CAUSES], sandbox.id)
+        self._state.alert_causes[sandbox.id] = body[ALERT_CAUSES]
         name = log_name(sandbox.id)
-        sandbox.logs = [codec.decode_log_entry(entry) for entry in self._entries(name)]
+        sandbox.logs = [codec.decode_log_entry(entry, what) for entry, what in self._entries(name)]
         self._end_list(name, sandbox.logs)
         self._load_history(sandbox.id, sandbox.history)
         return sandbox
@@ -115,28 +129,34 @@ class _Loader:
         if row is None:
             return
         tally = _parse_object(row[0], f"history {name}")
-        kept = [codec.decode_event(body) for body in self._entries(name)]
         codec.check_tally(tally, name)
+        kept = [codec.decode_event(body, what) for body, what in self._entries(name)]
         history.restore(kept, tally["types"], tally["first"], tally["last"])
         self._end_list(name, history.kept)
 
     def _records(self, kind: str) -> Iterator[dict[str, Any]]:
         """Yield the bodies of the records of a kind, oldest first."""
-        rows = self._connection.execute("SELECT id, body FROM record WHERE kind = ? ORDER BY position", (kind,))
-        for identifier, text in rows:
+        query = "SELECT id, position, body FROM record WHERE kind = ? ORDER BY position"
+        for identifier, position, text in self._connection.execute(query, (kind,)):
+            if not _is_number(position):
+                raise DamagedRecord(f"{kind} {identifier} has a position that is not a number")
             body = _parse_object(text, f"{kind} {identifier}")
             if body.get("id") != identifier:
                 raise DamagedRecord(f"{kind} {identifier} has another id in its body")
             yield body
 
-    def _entries(self, name: str) -> Iterator[Any]:
-        """Yield the values of a list, oldest first, and record which numbers they have."""
+    def _entries(self, name: str) -> Iterator[tuple[Any, str]]:
+        """Yield the values of a list, oldest first, each with what an error calls it. Record which numbers they
+        have."""
         position = self._state.lists[name] = ListPosition()
         for number, body in self._connection.execute("SELECT n, body FROM entry WHERE list = ? ORDER BY n", (name,)):
+            what = f"entry {str(number)[:60]} of {name}"
+            if not _is_number(number):
+                raise DamagedRecord(f"{what} has a number that is not one")
             if position.number == 0:
                 position.first = number
             position.number = number
-            yield _parse(body, f"entry {number} of {name}")
+            yield _parse(body, what), what
 
     def _end_list(self, name: str, items: Sequence[Any]) -> None:
         """Record the newest item of a list that has been read; an empty list counts as one that does not exist."""
@@ -144,6 +164,11 @@ class _Loader:
             self._state.lists[name].newest = items[-1]
         else:
             del self._state.lists[name]
+
+
+def _is_number(position: Any) -> bool:
+    """Whether a position can be counted on from: SQLite's columns accept other types."""
+    return type(position) is int and 0 < position < _LAST_POSITION
 
 
 def _parse(body: Any, what: str) -> Any:

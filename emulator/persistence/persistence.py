@@ -16,7 +16,7 @@ from ..store import Sandbox
 from . import codec, loader, recovery
 from .change_tracker import ChangeTracker
 from .database import NAME, Error, advice, open_database
-from .recovery import SignOfLife
+from .recovery import Heartbeat
 from .saved_randomness import SavedRandomness
 from .state_directory import StateDirectory
 
@@ -83,7 +83,7 @@ class Persistence:
         """Return the JSON document of a name as the previous emulator left it; None if there is none."""
         return self._documents.get(name)
 
-    def keep(self, name: str, content: Callable[[], Any]) -> None:
+    def register_document(self, name: str, content: Callable[[], Any]) -> None:
         """Store the result of `content` as the document of a name whenever it has changed.
 
         Args:
@@ -97,7 +97,7 @@ class Persistence:
         if seed is None:
             return Randomness()
         randomness = SavedRandomness(seed, self.document("chance"))
-        self.keep("chance", randomness.drawn)
+        self.register_document("chance", randomness.drawn)
         return randomness
 
     # --- life
@@ -119,20 +119,20 @@ class Persistence:
     def _restore(self, platform: Platform, loaded: loader.LoadedState) -> None:
         vars(platform.store).update(vars(loaded.store))
         platform.clock.restore(self.document("clock"))
-        self.keep("clock", platform.clock.state)
+        self.register_document("clock", platform.clock.state)
         for place, causes in loaded.alert_causes.items():
-            platform.alert_triggers.remember(place, causes)
-        platform.alert_triggers.restore(platform.store)
-        causes_of = platform.alert_triggers.reported
+            platform.alert_history.remember(place, causes)
+        platform.alert_history.restore(platform.store)
+        causes_of = platform.alert_history.reported
         self._changes = ChangeTracker(self._connection, causes_of, loaded.lists, loaded.position)
         self._changes.attach(platform.store)
         self._platform = platform
         platform.signals.connect("event", self._on_event)
         if isinstance(self.document("signing_key"), str):
             platform.snapshots.signing_key = bytes.fromhex(self.document("signing_key"))
-        self.keep("signing_key", lambda: platform.snapshots.signing_key.hex())
+        self.register_document("signing_key", lambda: platform.snapshots.signing_key.hex())
         alive = self.document("alive")
-        recovery.repair_records(platform, SignOfLife.decode(alive) if alive else SignOfLife.now(platform))
+        recovery.repair_records(platform, Heartbeat.decode(alive) if alive else Heartbeat.now(platform))
 
     def flush(self, include_deferred: bool = False) -> None:
         """Make all changes durable.
@@ -152,7 +152,7 @@ class Persistence:
                 changes.set_document(name, content())
             is_running = include_deferred and any(box.status == "running" for box in platform.store.sandboxes.values())
             if changes.pending or is_running:
-                changes.defer_document("alive", vars(SignOfLife.now(platform)))
+                changes.defer_document("alive", vars(Heartbeat.now(platform)))
             if changes.pending or include_deferred:
                 try:
                     changes.commit(include_deferred)

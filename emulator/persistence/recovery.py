@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..cage import disk, tar_extractor
+from ..cage import crash_recovery, disk, tar_extractor
+from ..cage.crash_recovery import DirectoryReplaced
 from ..cage.tar_reader import ArchiveError
 from ..control.clock import rfc3339
 from ..control.current_account import acting_for
@@ -24,7 +25,7 @@ _KILLED = "stopped: the emulator was killed; resume the sandbox to go on"
 
 
 @dataclass(frozen=True)
-class SignOfLife:
+class Heartbeat:
     """The newest time at which the emulator is known to have run, in epoch seconds.
 
     Attributes:
@@ -36,27 +37,27 @@ class SignOfLife:
     accounts: Mapping[str, float]
 
     @classmethod
-    def now(cls, platform: Platform) -> SignOfLife:
+    def now(cls, platform: Platform) -> Heartbeat:
         clock, boxes = platform.clock, platform.store.sandboxes.values()
         running = {box.account_id for box in boxes if box.status in ("running", "paused")}
         return cls(clock.now("")[0], {account_id: clock.now(account_id)[0] for account_id in running})
 
     @classmethod
-    def decode(cls, body: Any) -> SignOfLife:
-        """Decode a JSON document. Raises KeyError, TypeError, ValueError or AttributeError for another form."""
-        return cls(float(body["common"]), {str(name): float(at) for name, at in body["accounts"].items()})
+    def decode(cls, body: Any) -> Heartbeat:
+        """Decode the document `alive`, which `codec.check_documents` has accepted."""
+        return cls(float(body["common"]), {name: float(at) for name, at in body["accounts"].items()})
 
     def of(self, account_id: str) -> float:
         """Return the time by the clock of an account."""
         return self.accounts.get(account_id, self.common)
 
 
-def repair_records(platform: Platform, sign_of_life: SignOfLife) -> None:
+def repair_records(platform: Platform, heartbeat: Heartbeat) -> None:
     """Stop all sandboxes and end all sessions in the records. Files are not touched."""
     for sandbox in platform.store.sandboxes.values():
         if sandbox.status in ("running", "paused"):
-            stop(platform, sandbox, sign_of_life, _KILLED)
-    end_sessions(platform.store, sign_of_life)
+            stop(platform, sandbox, heartbeat, _KILLED)
+    end_sessions(platform.store, heartbeat)
 
 
 def repair_files(platform: Platform, directory: StateDirectory) -> None:
@@ -92,20 +93,20 @@ def _move_aside(directory: StateDirectory, path: Path, why: str) -> None:
         logger.warning("%s was left where it is: %s, and it cannot be moved aside: %s", path, why, error.strerror)
 
 
-def end_sessions(store: Store, sign_of_life: SignOfLife) -> None:
+def end_sessions(store: Store, heartbeat: Heartbeat) -> None:
     """End all active sessions as failed."""
     for session in store.sessions.values():
         if session.ended_at is None:
             box = store.sandboxes.get(session.sandbox_id)
-            last = sign_of_life.of(session.account_id)
+            last = heartbeat.of(session.account_id)
             session.ended_at = max(last, session.started_at)
             session.status = "failed"
             session.compute_cost = cost.compute(box, last) - session.compute_before if box is not None else 0.0
 
 
-def stop(platform: Platform, sandbox: Sandbox, sign_of_life: SignOfLife, why: str) -> None:
+def stop(platform: Platform, sandbox: Sandbox, heartbeat: Heartbeat, why: str) -> None:
     """Set the record of a running or paused sandbox, which has no processes any more, to stopped."""
-    last = sign_of_life.of(sandbox.account_id)
+    last = heartbeat.of(sandbox.account_id)
     cost.stop(sandbox, last)
     sandbox_states.apply(sandbox, "stop")
     sandbox.stopped_at = rfc3339(last)
@@ -143,8 +144,11 @@ def _fail_snapshot(platform: Platform, snapshot: Snapshot) -> None:
 
 def _report_missing_directories(platform: Platform) -> None:
     for sandbox in platform.store.sandboxes.values():
-        if sandbox.status == "stopped" and not (platform.files_dir / "sandboxes" / sandbox.id).is_dir():
-            logger.warning("sandbox %s cannot be resumed: its directory is missing; put it back", sandbox.id)
+        if sandbox.status == "stopped":
+            try:
+                crash_recovery.check_directory(platform.isolation.layout(platform.files_dir / "sandboxes" / sandbox.id))
+            except DirectoryReplaced as error:
+                logger.warning("sandbox %s cannot be resumed: %s", sandbox.id, error)
 
 
 def _is_complete(file: Path) -> bool:

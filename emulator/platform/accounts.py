@@ -88,7 +88,7 @@ class Accounts:
                 return key
         return self._add_key(account, "default", "full", new_secret())
 
-    def adopt(self, account: Account, secret: str) -> bool:
+    def ensure_key(self, account: Account, secret: str) -> bool:
         """Make `secret` a full key of the account unless it is one. Return False when it is another account's."""
         key = self._store.keys.get(secret)
         if key is None:

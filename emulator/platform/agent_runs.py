@@ -16,12 +16,13 @@ from ..cage.chosen_isolation import ChosenIsolation
 from ..cage.shim_rpc import ShimReply
 from ..control import near_misses
 from ..control.agent_command_line import model_name, prompt_text
-from ..control.agent_replies import AgentReplies, AgentReply, NoReplyLeft
+from ..control.agent_replies import AgentReply
 from ..control.agents import USAGE_ERROR, Prompt, Reply, default_reply
 from ..control.callbacks import CallbackRaised
 from ..control.clock import Clock
 from ..control.journal import TEXT_CHARACTERS, Journal
 from ..control.records import PromptRecord
+from ..control.reply_registry import AgentReplies, NoReplyLeft
 from ..control.steps import Steps, set_current
 from ..store import AgentSession, Sandbox
 from . import limits
@@ -43,7 +44,7 @@ TURN_SECONDS = 300.0
 NO_EXIT_CODE = -1
 
 
-def _scripted(script: AgentReply, prompt: Prompt) -> Reply:
+def _call_reply_function(script: AgentReply, prompt: Prompt) -> Reply:
     assert script.function is not None
     reply = script.function(prompt)
     return default_reply(prompt) if reply is None else reply
@@ -208,7 +209,7 @@ class AgentRuns:
         """Return the reply that a function makes. When it raises, the exception is recorded, and the agent fails with
         it."""
         try:
-            reply = await in_thread(functools.partial(_scripted, script, prompt), f"agent-{sandbox.id}")
+            reply = await in_thread(functools.partial(_call_reply_function, script, prompt), f"agent-{sandbox.id}")
             reply.check()
             return reply
         except (CallbackRaised, TypeError, ValueError) as error:

@@ -82,7 +82,7 @@ class AgentSessions:
         session.status = "completed" if completed else "failed"
         self._signals.send("session_ended", sandbox=sandbox, session=session)
 
-    def cut_off(self, sandbox: Sandbox) -> None:
+    def fail_active(self, sandbox: Sandbox) -> None:
         """Fail the sandbox's active session: the sandbox is gone, or its processes are."""
         if sandbox.agent_session is not None:
             self.end(sandbox, sandbox.agent_session, completed=False)

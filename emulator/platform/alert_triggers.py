@@ -8,15 +8,14 @@ numbers that it has at that moment; a rule that is enabled later still reports a
 from __future__ import annotations
 
 import math
-from collections import deque
-from collections.abc import Iterable
 from typing import Optional
 
-from ..control.clock import Clock, from_rfc3339, rfc3339
+from ..control.clock import Clock, rfc3339
 from ..control.current_account import acting_for
 from ..history import Event
 from ..store import Account, AgentSession, Sandbox, Store
 from . import cost
+from .alert_history import AlertHistory
 from .alerts import Alerts
 from .background import BackgroundTasks
 from .errors import ApiError
@@ -24,19 +23,19 @@ from .rules import Rules, config_of
 from .sandbox_lifecycle import SandboxLifecycle
 from .signals import Signals
 
+#: Types of alerts that no rule of the account is about.
+WITHOUT_RULE = ("sandbox_error", "idle_timeout")
 #: Percentages of a budget and trust scores that are critical whatever the rule says (platform-behaviour.md B 10, 12).
 BUDGET_CRITICAL, BUDGET_EXCEEDED = 95, 100
 TRUST_CRITICAL = 50
 #: Below this score the sandbox is paused.
 TRUST_PAUSE = 30
-#: Sessions that are needed before an average counts, and how many of the newest are averaged.
-SESSIONS_LEAST, SESSIONS_MOST = 3, 100
+#: Sessions that are needed before an average counts.
+SESSIONS_LEAST = 3
 #: USD below which a session's cost is not an anomaly: sessions of an emulated agent cost millionths.
 ANOMALY_LEAST = 0.01
 #: The largest percentage of a budget that is reported; that of the smallest budgets is not finite.
 MOST_PERCENT = 1_000_000
-#: Errors that are remembered at most; a threshold above it is never reached.
-_MOST_ERRORS = 100_000
 
 
 class AlertTriggers:
@@ -51,6 +50,7 @@ class AlertTriggers:
         lifecycle: SandboxLifecycle,
         rules: Rules,
         alerts: Alerts,
+        history: AlertHistory,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -59,21 +59,14 @@ class AlertTriggers:
         self._lifecycle = lifecycle
         self._rules = rules
         self._alerts = alerts
-        #: By sandbox (or account, for events of none): the causes that were reported, and the times of newest errors.
-        self._reported: dict[str, set[str]] = {}
-        self._errors: dict[str, deque[float]] = {}
-        #: By account: the costs of its newest sessions.
-        self._costs: dict[str, deque[float]] = {}
-        #: By active session: the time of its newest event, by the account's clock and not as a client reports it.
-        self._active: dict[str, float] = {}
-        signals = self._signals
+        self._history = history
         signals.connect("budget_mark", self._budget_mark)
         signals.connect("trust_changed", self._trust_changed)
         signals.connect("sandbox_error", self._sandbox_error)
         signals.connect("idle_timeout", self._idle_timeout)
         signals.connect("session_ended", self._session_ended)
         signals.connect("event", self._event)
-        signals.connect("clock_set", self._clock_set)
+        signals.connect("clock_set", history.shift)
 
     def check(self) -> None:
         """Check the budgets and sessions of all sandboxes."""
@@ -86,34 +79,7 @@ class AlertTriggers:
                 self._check_budget(account, sandbox)
                 if sandbox.status == "running":
                     self._check_session(account, sandbox)
-        for known in (self._reported, self._errors):
-            for identifier in [name for name in known if name not in store.sandboxes and name not in store.accounts]:
-                del known[identifier]
-        for identifier in [name for name in self._costs if name not in store.accounts]:
-            del self._costs[identifier]
-        for identifier in [name for name in self._active if name not in store.sessions]:
-            del self._active[identifier]
-
-    def _clock_set(self, account_id: str, seconds: float) -> None:
-        """Keep errors and silence as long ago as they were before the clock was set."""
-        store = self._store
-        for place, times in self._errors.items():
-            sandbox = store.sandboxes.get(place)
-            if account_id == (sandbox.account_id if sandbox is not None else place):
-                self._errors[place] = deque((at + seconds for at in times), maxlen=_MOST_ERRORS)
-        for session in store.sessions.values():
-            if session.account_id == account_id and session.status == "active":
-                self._active[session.id] = self._last_activity(session) + seconds
-
-    def _last_activity(self, session: AgentSession) -> float:
-        """Return the time of a session's newest event; for a session from before a restart, as its events have it."""
-        known = self._active.get(session.id)
-        return known if known is not None else max(session.started_at, session.history.last or 0.0)
-
-    def forget(self, account: Account) -> None:
-        """Forget the reported causes, errors and costs of an account."""
-        for known in (self._reported, self._errors, self._costs):
-            known.pop(account.id, None)
+        self._history.remove_stale()
 
     def due(self, sandbox: Sandbox, now: float) -> list[float]:
         """Return the seconds until `check` has something to report of a sandbox, if nothing else happens."""
@@ -123,43 +89,15 @@ class AlertTriggers:
         waits = []
         own = self._config(account, "budget_exceeded")["threshold_percent"]
         for mark in (own, BUDGET_CRITICAL, BUDGET_EXCEEDED):
-            if self._is_new(sandbox.id, f"budget {mark:g}"):
+            if self._history.is_new(sandbox.id, f"budget {mark:g}"):
                 waits.append(cost.until_share(sandbox, now, mark))
         session = sandbox.agent_session
         if session is not None and session.status == "active":
-            last = self._last_activity(session)
-            if self._is_new(sandbox.id, _silence(session)):
+            last = self._history.last_activity(session)
+            if self._history.is_new(sandbox.id, _silence(session)):
                 waits.append(last + 60 * self._config(account, "agent_stuck")["idle_minutes"] - now + 0.001)
         # What is late was checked and not reported, because its rule is disabled.
         return [wait for wait in waits if wait > 0.001]
-
-    def reported(self, place: str) -> Iterable[str]:
-        """Return the causes that were reported of a sandbox, or of an account."""
-        return self._reported.get(place, ())
-
-    def remember(self, place: str, causes: Iterable[str]) -> None:
-        """Take the causes that an earlier emulator has reported."""
-        if causes:
-            self._reported[place] = set(causes)
-
-    def restore(self, store: Store) -> None:
-        """Count the errors and costs of records that were loaded."""
-        for place, account_id, history in [
-            *((box.id, box.account_id, box.history) for box in store.sandboxes.values()),
-            *((account.id, account.id, account.history) for account in store.accounts.values()),
-        ]:
-            # A client may have reported any time, and the clock may have been set back since.
-            errors = [from_rfc3339(event.timestamp) for event in history.events() if event.type == "error"]
-            past = [at for at in errors if at <= self._clock.now(account_id)[0]]
-            if past:
-                self._errors[place] = deque(sorted(past), maxlen=_MOST_ERRORS)
-        ended = [session for session in store.sessions.values() if session.ended_at is not None]
-        for session in sorted(ended, key=lambda session: session.ended_at or 0.0):
-            costs = self._costs.setdefault(session.account_id, deque(maxlen=SESSIONS_MOST))
-            costs.append(session.llm_cost + session.compute_cost)
-
-    def _is_new(self, place: str, cause: str) -> bool:
-        return cause not in self._reported.setdefault(place, set())
 
     def _config(self, account: Account, rule_type: str) -> dict[str, float]:
         return config_of(self._rules.of_type(account, rule_type))
@@ -180,7 +118,7 @@ class AlertTriggers:
         own = self._config(account, "budget_exceeded")["threshold_percent"]
         for mark in sorted({own, BUDGET_CRITICAL, BUDGET_EXCEEDED}):
             cause = f"budget {mark:g}"
-            if share < mark or not self._is_new(sandbox.id, cause):
+            if share < mark or not self._history.is_new(sandbox.id, cause):
                 continue
             percent = str(math.floor(min(share, MOST_PERCENT)))
             fired = self._alerts.fire(
@@ -199,7 +137,7 @@ class AlertTriggers:
                 },
             )
             if fired:
-                self._reported[sandbox.id].add(cause)
+                self._history.add_cause(sandbox.id, cause)
 
     # --- trust
 
@@ -210,7 +148,7 @@ class AlertTriggers:
         low = self._config(account, "trust_score_low")["score_threshold"]
         for mark in sorted({low, min(low, TRUST_CRITICAL)}, reverse=True):
             cause = f"trust {session.id} {mark:g}"
-            if score >= mark or not self._is_new(sandbox.id, cause):
+            if score >= mark or not self._history.is_new(sandbox.id, cause):
                 continue
             critical = mark <= TRUST_CRITICAL
             fired = self._alerts.fire(
@@ -224,7 +162,7 @@ class AlertTriggers:
                 meta={"score": str(score), "score_threshold": f"{mark:g}"},
             )
             if fired:
-                self._reported[sandbox.id].add(cause)
+                self._history.add_cause(sandbox.id, cause)
         if score < TRUST_PAUSE <= before:
             self._background.start(self._pause(sandbox, score))
 
@@ -265,10 +203,10 @@ class AlertTriggers:
         if session is None or session.status != "active":
             return
         minutes = self._config(account, "agent_stuck")["idle_minutes"]
-        last = self._last_activity(session)
+        last = self._history.last_activity(session)
         idle = self._clock.time() - last
         cause = _silence(session)
-        if idle < 60 * minutes or not self._is_new(sandbox.id, cause):
+        if idle < 60 * minutes or not self._history.is_new(sandbox.id, cause):
             return
         fired = self._alerts.fire(
             account.id,
@@ -281,15 +219,15 @@ class AlertTriggers:
             meta={"idle_minutes": f"{minutes:g}", "last_event_at": rfc3339(last)},
         )
         if fired:
-            self._reported[sandbox.id].add(cause)
+            self._history.add_cause(sandbox.id, cause)
 
     def _session_ended(self, sandbox: Sandbox, session: AgentSession) -> None:
         """Report a session that cost many times the average of the account's earlier ones."""
-        self._active.pop(session.id, None)
+        self._history.end_session(session)
         account = self._store.accounts.get(session.account_id)
         if account is None:
             return
-        earlier = self._costs.setdefault(account.id, deque(maxlen=SESSIONS_MOST))
+        earlier = self._history.costs(account.id)
         average = sum(earlier) / len(earlier) if earlier else 0.0
         spent = session.llm_cost + session.compute_cost
         times = self._config(account, "cost_anomaly")["multiplier_threshold"]
@@ -314,7 +252,7 @@ class AlertTriggers:
         without any."""
         session = self._store.sessions.get(event.session_id)
         if session is not None and session.status == "active":
-            self._active[session.id] = self._clock.time()
+            self._history.note_activity(session)
         account = self._store.accounts.get(event.account_id)
         if event.type != "error" or account is None:
             return
@@ -322,17 +260,16 @@ class AlertTriggers:
         most, minutes = int(config["error_count_threshold"]), config["window_minutes"]
         place = event.sandbox_id or account.id
         now = self._clock.time()
-        times = self._errors.setdefault(place, deque(maxlen=_MOST_ERRORS))
+        times = self._history.errors(place)
         while times and times[0] <= now - 60 * minutes:
             times.popleft()
-        reported = self._reported.setdefault(place, set())
         if not times:
-            reported.discard("errors")
+            self._history.remove_cause(place, "errors")
         times.append(now)
         where = f" in sandbox {event.sandbox_id}" if event.sandbox_id else ""
         if (
             len(times) >= most
-            and "errors" not in reported
+            and self._history.is_new(place, "errors")
             and self._alerts.fire(
                 account.id,
                 "error_spike",
@@ -344,7 +281,7 @@ class AlertTriggers:
                 meta={"errors": str(len(times)), "window_minutes": f"{minutes:g}"},
             )
         ):
-            reported.add("errors")
+            self._history.add_cause(place, "errors")
 
 
 def _silence(session: AgentSession) -> str:

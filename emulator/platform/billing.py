@@ -59,7 +59,7 @@ class Usage:
 
 
 @dataclass(frozen=True)
-class Link:
+class BillingLink:
     """A page that can be opened without a key. `plan`: what opening it buys; empty for the portal."""
 
     account_id: str
@@ -72,7 +72,7 @@ class Billing:
         self._store = store
         self._clock = clock
         self._signals = signals
-        self._links: dict[str, Link] = {}
+        self._links: dict[str, BillingLink] = {}
         self._signals.connect("clock_set", self._clock_set)
 
     def _clock_set(self, account_id: str, seconds: float) -> None:
@@ -134,7 +134,7 @@ class Billing:
         while len(self._links) >= LINKS_KEPT:
             del self._links[next(iter(self._links))]
         name = secrets.token_urlsafe(18)
-        self._links[name] = Link(account.id, plan, now + LINK_SECONDS)
+        self._links[name] = BillingLink(account.id, plan, now + LINK_SECONDS)
         return name
 
     def pay(self, name: str) -> Account:
@@ -145,7 +145,7 @@ class Billing:
         logger.info("account %s is on the %s plan now; no payment was made", account.id, plan)
         return account
 
-    def shown_in_portal(self, name: str) -> Account:
+    def open_portal(self, name: str) -> Account:
         """Return the account of a portal page. 404 for an unknown page."""
         account, _plan = self._opened(name, checkout=False)
         return account

@@ -17,7 +17,8 @@ from ..cage.init_client import SandboxGone
 from ..cage.output import OUTPUT_LIMIT
 from ..control import near_misses
 from ..control.callbacks import CallbackRaised
-from ..control.stubs import Kind, Output, Question, Stub, Stubs
+from ..control.stub_registry import Stubs
+from ..control.stubs import Invocation, Kind, Output, Stub
 from ..store import Sandbox, Store
 from ..workers import Workers
 from .live_sandboxes import LiveSandboxes
@@ -105,19 +106,19 @@ class CommandStubs:
     # --- choosing
 
     async def answer(
-        self, sandbox: Sandbox, question: Question, kind: Kind = "command"
+        self, sandbox: Sandbox, invocation: Invocation, kind: Kind = "command"
     ) -> Optional[tuple[Stub, Output]]:
         """Return the first stub that answers, which counts as used, and its output; None: the command really runs.
 
         A function that raises has answered, with its exception as text. The exception is recorded and fails the test.
         """
         for stub in self._usable(sandbox, kind):
-            if stub.is_exhausted or not stub.matches(question):
+            if stub.is_exhausted or not stub.matches(invocation):
                 continue
             output: Optional[Output] = stub.output
             if stub.function is not None:
                 try:
-                    returned = await in_thread(functools.partial(stub.function, question), f"stub-{stub.id}")
+                    returned = await in_thread(functools.partial(stub.function, invocation), f"stub-{stub.id}")
                     output = stub.outcome(returned)
                 except (CallbackRaised, TypeError, ValueError) as error:
                     raised = error.original if isinstance(error, CallbackRaised) else error
@@ -130,12 +131,12 @@ class CommandStubs:
 
     def may_answer(self, sandbox: Sandbox, command: str) -> bool:
         """Whether a stub's pattern matches the command; its function may still decline."""
-        return self.first_match(sandbox, Question(sandbox.id, command)) is not None
+        return self.first_match(sandbox, Invocation(sandbox.id, command)) is not None
 
-    def first_match(self, sandbox: Sandbox, question: Question, kind: Kind = "command") -> Optional[Stub]:
+    def first_match(self, sandbox: Sandbox, invocation: Invocation, kind: Kind = "command") -> Optional[Stub]:
         """The stub that decides next, not used by this."""
         return next(
-            (stub for stub in self._usable(sandbox, kind) if not stub.is_exhausted and stub.matches(question)), None
+            (stub for stub in self._usable(sandbox, kind) if not stub.is_exhausted and stub.matches(invocation)), None
         )
 
     def has_any(self, sandbox: Sandbox) -> bool:
@@ -149,16 +150,16 @@ class CommandStubs:
         """Decide what runs in place of a command."""
         if not self._stubs:
             return StubChoice()
-        question = Question(sandbox.id, command)
-        found = await self.answer(sandbox, question)
+        invocation = Invocation(sandbox.id, command)
+        found = await self.answer(sandbox, invocation)
         if found is None:
-            return StubChoice(near_misses=self.near_misses(sandbox, question))
+            return StubChoice(near_misses=self.near_misses(sandbox, invocation))
         return StubChoice(found[0].id, found[1], self._live.of(sandbox).gone)
 
-    def near_misses(self, sandbox: Sandbox, question: Question, kind: Kind = "command") -> Sequence[str]:
+    def near_misses(self, sandbox: Sandbox, invocation: Invocation, kind: Kind = "command") -> Sequence[str]:
         """Why no stub of those that apply in the sandbox answers; to be called when none has."""
         usable = self._usable(sandbox, kind)
-        return near_misses.of_stubs(question, usable) if usable else ()
+        return near_misses.of_stubs(invocation, usable) if usable else ()
 
     # --- in shells that a client types into
 
@@ -172,7 +173,7 @@ class CommandStubs:
         await cage.listen()
         runner = await self._workers.small.run(cage.programs.install_stub_runner)
         token = secrets.token_hex(8)
-        self._stubs.leave(token, sandbox.id, output)
+        self._stubs.add_pending(token, sandbox.id, output)
         return f"{runner} {token}"
 
     # --- shims in front of programs

@@ -85,7 +85,8 @@ def require_descriptors(has_room: bool, what: str) -> None:
     if not has_room:
         raise ApiError(
             503,
-            f"too few file descriptors are left for {what}: {descriptors.used()} of {descriptors.limit()} are in use;"
-            " destroy sandboxes or close connections, or raise the limit (`ulimit -n`) and start the emulator again",
+            f"too few file descriptors are left for {what}: {descriptors.count_used()} of {descriptors.limit()} are in"
+            " use; destroy sandboxes or close connections, or raise the limit (`ulimit -n`) and start the emulator"
+            " again",
             retry_after=1,
         )

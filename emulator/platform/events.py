@@ -10,29 +10,21 @@ from typing import Any, Optional
 from ..control.clock import Clock, rfc3339
 from ..control.journal import Journal
 from ..control.randomness import Randomness
-from ..control.redaction import LONGEST, SPARE, redact
 from ..control.steps import Step, StepKind, Steps
 from ..history import Event, EventLimiter, History
-from ..pace import Pace, Turns
+from ..pace import LongWorkLock, Pace
 from ..store import Account, AgentSession, Sandbox, Store
 from . import cost
 from .errors import invalid
-from .redaction import hidden_values
+from .event_redaction import EventRedactor
+from .redaction import secret_values
 from .signals import Signals
 
 TYPES = ("llm_call", "tool_call", "file_op", "command", "network", "error", "lifecycle", "desktop")
 OTHER = "other"
 BATCH = 1000
-#: A longer text in an event is cut, after redaction.
-TEXT = 32 * 1024
-#: Characters of all texts of one event; the rest is dropped.
-EVENT = 256 * 1024
 #: Entries of an event's `meta`.
 META_MOST = 1000
-#: The text in place of what was dropped.
-DROPPED = f"(dropped: the event has more than {EVENT // 1024} KiB)"
-#: The data of an event is nested no deeper.
-DEPTH_MOST = 100
 
 
 @dataclass(frozen=True)
@@ -88,7 +80,7 @@ def _spend(sandbox: Sandbox, session: Optional[AgentSession], payload: dict[str,
     cost.spend(sandbox, session, int(number("tokens_in")), int(number("tokens_out")), float(number("cost_usd")))
 
 
-class UnknownSubject(Exception):
+class EventSandboxError(Exception):
     """An event names a sandbox that the account does not have, or one that is not its session's."""
 
 
@@ -100,7 +92,7 @@ class Events:
         randomness: Randomness,
         journal: Journal,
         steps: Steps,
-        turns: Turns,
+        long_work: LongWorkLock,
         signals: Signals,
     ) -> None:
         self._store = store
@@ -108,7 +100,7 @@ class Events:
         self._randomness = randomness
         self._journal = journal
         self._steps = steps
-        self._turns = turns
+        self._long_work = long_work
         self._signals = signals
         #: By sandbox: its newest session that has ended, and when, moved along when the account's clock is set.
         self._ended: dict[str, tuple[str, float]] = {}
@@ -174,12 +166,12 @@ class Events:
         if len(batch) > BATCH:
             raise invalid(f"events: {len(batch)} in one batch; send at most {BATCH}")
         accepted = 0
-        async with Pace(self._turns) as pace:
+        async with Pace(self._long_work) as pace:
             for number, report in enumerate(batch):
                 await pace()
                 try:
-                    sandbox, session = self._named(account, report)
-                except UnknownSubject as error:
+                    sandbox, session = self._subject_of(account, report)
+                except EventSandboxError as error:
                     warnings.append(f"events.{number} is not recorded: {error}")
                     continue
                 if report.session_id and session is None:
@@ -200,7 +192,7 @@ class Events:
                 accepted += 1
         return accepted, len(batch) - accepted
 
-    def _named(self, account: Account, report: EventReport) -> tuple[Optional[Sandbox], Optional[AgentSession]]:
+    def _subject_of(self, account: Account, report: EventReport) -> tuple[Optional[Sandbox], Optional[AgentSession]]:
         """The sandbox and the session that an event belongs to.
 
         The sandbox is None when the event names none, or when its session has outlived it. The session is None when
@@ -212,10 +204,10 @@ class Events:
             session = None
         sandbox_id = report.sandbox_id or (session.sandbox_id if session is not None else "")
         if session is not None and session.sandbox_id != sandbox_id:
-            raise UnknownSubject(f"session {session.id} is not one of sandbox {sandbox_id!r}")
+            raise EventSandboxError(f"session {session.id} is not one of sandbox {sandbox_id!r}")
         sandbox = store.sandboxes.get(sandbox_id)
         if report.sandbox_id and session is None and (sandbox is None or sandbox.account_id != account.id):
-            raise UnknownSubject(f"the account has no sandbox {report.sandbox_id!r}")
+            raise EventSandboxError(f"the account has no sandbox {report.sandbox_id!r}")
         if not report.session_id and sandbox is not None:
             session = self._session_during(sandbox, self._clock.time())
         return sandbox, session
@@ -229,27 +221,27 @@ class Events:
         report: EventReport,
         has_step: bool = False,
     ) -> Optional[Step]:
-        cleaned = Cleaned(hidden_values(sandbox) if sandbox is not None else ())
-        data = cleaned(report.payload)
+        redactor = EventRedactor(secret_values(sandbox) if sandbox is not None else ())
+        data = redactor.redact(report.payload)
         counted = session.history if session is not None else history
         event = Event(
-            id=cleaned.text(report.id) or self._randomness.identifier("evt"),
+            id=redactor.text(report.id) or self._randomness.identifier("evt"),
             account_id=account_id,
             sandbox_id=session.sandbox_id if session is not None else (sandbox.id if sandbox is not None else ""),
-            session_id=session.id if session is not None else cleaned.text(report.session_id),
+            session_id=session.id if session is not None else redactor.text(report.session_id),
             sequence=counted.count + 1,
             type=report.type if report.type in TYPES else OTHER,
             timestamp=rfc3339(report.at),
             duration_ms=round(report.duration_ms, 3),
             data=data,
-            process_id=cleaned.text(report.process_id),
-            meta={cleaned.text(name): cleaned.text(value) for name, value in islice(report.meta.items(), META_MOST)},
+            process_id=redactor.text(report.process_id),
+            meta={redactor.text(name): redactor.text(value) for name, value in islice(report.meta.items(), META_MOST)},
         )
         limiter = self._limiters.setdefault(account_id, EventLimiter())
-        counted.append(event, report.at, cleaned.weight, limiter)
+        counted.append(event, report.at, redactor.weight, limiter)
         if session is not None and sandbox is not None:
-            sandbox.history.append(event, report.at, cleaned.weight, limiter)
-        self._journal.add_event(event, cleaned.weight)
+            sandbox.history.append(event, report.at, redactor.weight, limiter)
+        self._journal.add_event(event, redactor.weight)
         step = None if has_step else self._add_step(event)
         self._signals.send("event", sandbox=sandbox, event=event)
         return step
@@ -280,75 +272,3 @@ def step_of(event: Event) -> tuple[StepKind, str]:
         return "error", str(data.get("message") or "error")
     known = next((data[name] for name in _NAMING if isinstance(data.get(name), str)), "")
     return "event", f"{event.type} {known}".rstrip()
-
-
-class Cleaned:
-    """Makes the data of an event safe to keep and to show: secrets and credentials redacted, long texts cut, valid
-    Unicode.
-
-    Attributes:
-        weight: Characters that were kept.
-    """
-
-    def __init__(self, hidden: Sequence[str]) -> None:
-        self._hidden = hidden
-        self.weight = 0
-
-    def __call__(self, value: Any) -> Any:
-        """Return the data of one event. No more than what is kept is searched."""
-        texts: list[str] = []
-        self._collect(value, texts, [0], 0)
-        everything = "\n".join(texts)
-        own, self._hidden = self._hidden, [one for one in self._hidden if one[:LONGEST] in everything]
-        try:
-            return self._cleaned(value, 0)
-        finally:
-            self._hidden = own
-
-    def _collect(self, value: Any, texts: list[str], size: list[int], depth: int) -> None:
-        """Collect the texts in a value, as far as they may be kept."""
-        if size[0] > EVENT or depth > DEPTH_MOST:
-            return
-        if isinstance(value, str):
-            texts.append(value[: TEXT + SPARE])
-            size[0] += min(len(value), TEXT) + 8
-        elif isinstance(value, (dict, list, tuple)):
-            size[0] += 8
-            for each in value:
-                if size[0] > EVENT:
-                    return
-                self._collect(each, texts, size, depth + 1)
-                if isinstance(value, dict):
-                    self._collect(value[each], texts, size, depth + 1)
-        else:
-            size[0] += 8
-
-    def _cleaned(self, value: Any, depth: int) -> Any:
-        if self.weight > EVENT or depth > DEPTH_MOST:
-            return DROPPED
-        if isinstance(value, str):
-            return self.text(value)
-        self.weight += 8
-        if isinstance(value, dict):
-            kept: dict[str, Any] = {}
-            for name, inner in value.items():
-                if self.weight > EVENT:
-                    kept["…"] = DROPPED
-                    break
-                kept[self.text(str(name))] = self._cleaned(inner, depth + 1)
-            return kept
-        if isinstance(value, (list, tuple)):
-            items: list[Any] = []
-            for inner in value:
-                if self.weight > EVENT:
-                    items.append(DROPPED)
-                    break
-                items.append(self._cleaned(inner, depth + 1))
-            return items
-        return value
-
-    def text(self, text: str) -> str:
-        """Return one text, redacted and cut."""
-        text = redact(text, self._hidden, TEXT)
-        self.weight += len(text) + 8
-        return text

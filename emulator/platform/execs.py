@@ -12,7 +12,7 @@ from typing import Any, Optional
 
 from ..cage.command_result import CommandResult
 from ..cage.init_client import SandboxGone
-from ..control.faults import Injection
+from ..control.fault_registry import Injection
 from ..control.steps import Step, within
 from ..store import Account, Sandbox
 from ..workers import Workers, checkpoint
@@ -32,7 +32,7 @@ DECODED_AT_ONCE = 64 * 1024
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ExecOutcome:
     """The result of a command. `error` is set, and `exit_code` -1, only when the command could not be run at all."""
 
     output: str
@@ -57,7 +57,7 @@ def _crash(live: LiveSandbox, injection: Injection) -> None:
 
 
 @asynccontextmanager
-async def _dying(live: LiveSandbox, injection: Optional[Injection]) -> AsyncIterator[None]:
+async def _kill_during(live: LiveSandbox, injection: Optional[Injection]) -> AsyncIterator[None]:
     """Kill the sandbox's processes during the block, after the fault's delay, when the fault says so."""
     if injection is None or injection.fault.outcome != "dies":
         yield
@@ -138,7 +138,7 @@ class Execs:
 
     async def run(
         self, account: Account, sandbox_id: str, command: str, injection: Optional[Injection] = None
-    ) -> Outcome:
+    ) -> ExecOutcome:
         """Run a command and wait for its end. When this is cancelled (the client has disconnected), kill the command
         and its children.
 
@@ -148,7 +148,7 @@ class Execs:
         sandbox = self._sandboxes.get(account, sandbox_id)
         if injection is not None and injection.fault.unreachable:
             injection.trigger()
-            return Outcome("", -1, injection.fault.detail or f"sandbox {sandbox_id} cannot be reached")
+            return ExecOutcome("", -1, injection.fault.detail or f"sandbox {sandbox_id} cannot be reached")
         live = self._live.of(sandbox)
         if sandbox.status != "running" or live.cage is None:
             return _not_running(sandbox)
@@ -168,7 +168,7 @@ class Execs:
                 raise
             except SandboxGone as error:
                 run.record(f"not run: {error}")
-                return Outcome("", -1, f"sandbox {sandbox_id} cannot run commands: {error}")
+                return ExecOutcome("", -1, f"sandbox {sandbox_id} cannot run commands: {error}")
         return await self._outcome(run, live, sandbox, result)
 
     async def _result(
@@ -176,23 +176,23 @@ class Execs:
     ) -> CommandResult:
         run.choose(await self._command_stubs.choose(sandbox, command))
         assert live.cage is not None
-        async with _dying(live, injection):
+        async with _kill_during(live, injection):
             async with self._recorder.file_changes.noting(sandbox, run.step):
                 work = run.choice.run(sandbox, live.cage, command, limits.OUTPUT_BYTES)
                 return await self._unless_out_of_budget(sandbox, work)
 
-    async def _outcome(self, run: _Run, live: LiveSandbox, sandbox: Sandbox, result: CommandResult) -> Outcome:
+    async def _outcome(self, run: _Run, live: LiveSandbox, sandbox: Sandbox, result: CommandResult) -> ExecOutcome:
         milliseconds = round(run.milliseconds)
         if result.error is not None:
             run.record(f"not started: {result.error}")
-            return Outcome("", -1, run.choice.not_started(result.error))
+            return ExecOutcome("", -1, run.choice.not_started(result.error))
         output = await self._decoded(result.output)
         if result.truncated:
             output += f"\n[caged: output cut after {limits.OUTPUT_BYTES // 1024**2} MiB]\n"
         run.record(f"exit {result.code}, {milliseconds} ms", result.code, output, result.truncated, result.times)
         if result.code:
             self._record_lack_of_memory(live, sandbox, result.output[-4000:])
-        return Outcome(output, result.code)
+        return ExecOutcome(output, result.code)
 
     async def _decoded(self, output: bytes) -> str:
         """A large output is decoded in a thread, in pieces: bytes that are not text take long."""
@@ -241,6 +241,6 @@ class Execs:
                 await asyncio.gather(working, return_exceptions=True)
 
 
-def _not_running(sandbox: Sandbox) -> Outcome:
+def _not_running(sandbox: Sandbox) -> ExecOutcome:
     hint = "; resume it first" if sandbox.status in ("paused", "stopped") else ""
-    return Outcome("", -1, f"sandbox {sandbox.id} is {sandbox.status}, not running{hint}")
+    return ExecOutcome("", -1, f"sandbox {sandbox.id} is {sandbox.status}, not running{hint}")

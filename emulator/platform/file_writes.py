@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Union
 
 from ..cage.paths import WORKSPACE
-from ..cage.safe_files import OutsideOfSandbox
+from ..cage.safe_paths import OutsideOfSandbox
 from ..control.clock import Clock
 from ..store import Sandbox
 from .errors import ApiError, invalid, not_running

@@ -63,14 +63,14 @@ class Files:
     async def entries(self, account: Account, sandbox_id: str, path: str) -> list[Entry]:
         """The entries of a directory, sorted by name, hidden files included."""
         check_path(path)
-        async with self._sandboxes.using(account, sandbox_id) as cage, _missing_is_404(cage, path):
+        async with self._sandboxes.use_cage(account, sandbox_id) as cage, _missing_is_404(cage, path):
             with self._operation(account, sandbox_id, "list", path):
                 return await cage.listing(path)
 
     async def read(self, account: Account, sandbox_id: str, path: str) -> bytes:
         """The content of a file. 400 when it is larger than `limits.READ_BYTES`."""
         check_path(path)
-        async with self._sandboxes.using(account, sandbox_id) as cage, _missing_is_404(cage, path):
+        async with self._sandboxes.use_cage(account, sandbox_id) as cage, _missing_is_404(cage, path):
             with self._operation(account, sandbox_id, "read", path):
                 content = await cage.read(path, limits.READ_BYTES)
                 if len(content) > limits.READ_BYTES:
@@ -79,7 +79,7 @@ class Files:
 
     async def write(self, account: Account, sandbox_id: str, path: str, content: str) -> None:
         check_path(path)
-        async with self._sandboxes.using(account, sandbox_id) as cage:
+        async with self._sandboxes.use_cage(account, sandbox_id) as cage:
             sandbox = self._sandboxes.get(account, sandbox_id)
             async with self._live.of(sandbox).workspace_lock:
                 if sandbox.status != "running":
@@ -91,7 +91,7 @@ class Files:
         """The changes at `path`; empty, with a line in the sandbox's log, when it is in no repository. 409 when git
         takes too long, 400 when its output is too large."""
         check_path(path)
-        async with self._sandboxes.using(account, sandbox_id) as cage:
+        async with self._sandboxes.use_cage(account, sandbox_id) as cage:
             found = await self._git_diff(cage, sandbox_id, path)
         if found is None:
             sandbox = self._sandboxes.get(account, sandbox_id)

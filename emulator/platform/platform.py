@@ -14,22 +14,22 @@ from ..cage.provisioning import Provisioner
 from ..cage.toolchains import Toolchains
 from ..cage.zygote import Zygote
 from ..config import EmulatorConfig
-from ..control.agent_replies import AgentReplies
 from ..control.callbacks import CallbackErrors
 from ..control.clock import Clock
 from ..control.current_account import ALL_ACCOUNTS
-from ..control.faults import Faults
+from ..control.fault_registry import Faults
 from ..control.journal import Journal
 from ..control.randomness import Randomness
+from ..control.reply_registry import AgentReplies
 from ..control.steps import Steps
-from ..control.stubs import Stubs
+from ..control.stub_registry import Stubs
 from ..history import History
-from ..pace import Turns
+from ..pace import LongWorkLock
 from ..store import Account, NotificationConfig, Store
 from ..workers import Workers
 from .accounts import Accounts
 from .agent_sessions import AgentSessions
-from .alert_triggers import AlertTriggers
+from .alert_history import AlertHistory
 from .alerts import Alerts
 from .background import BackgroundTasks
 from .billing import Billing
@@ -84,7 +84,7 @@ class Platform:
     clock: Clock
     randomness: Randomness
     workers: Workers
-    turns: Turns
+    long_work: LongWorkLock
     background: BackgroundTasks
     signals: Signals
     durability: Durability
@@ -125,7 +125,7 @@ class Platform:
     rules: Rules
     notifications: Notifications
     alerts: Alerts
-    alert_triggers: AlertTriggers
+    alert_history: AlertHistory
     scheduler: Scheduler
     sockets: OpenSockets = field(default_factory=OpenSockets)
     functions: dict[str, Callable[..., Any]] = field(default_factory=dict)
@@ -184,7 +184,7 @@ class Platform:
         self.agent_sessions.delete_all(account)
         account.history = History()
         self.events.forget(account)
-        self.alert_triggers.forget(account)
+        self.alert_history.forget(account)
         self.billing.reset(account, self.accounts.tier.name)
         account.window = (0, 0)
         account.rules, account.notification_config = {}, NotificationConfig()

@@ -17,7 +17,7 @@ from typing import Literal, Optional
 from ..cage.init_client import SandboxGone
 from ..cage.terminal import Terminal
 from ..control.clock import Clock
-from ..control.stubs import Question, Stub
+from ..control.stubs import Invocation, Stub
 from ..store import Sandbox
 from .command_stubs import CommandStubs
 from .live_sandboxes import LiveSandboxes
@@ -49,7 +49,7 @@ _LINE = re.compile(r"([^\r\n]*)([\r\n]?)(.*)", re.S)
 _ERASE, _KILL_LINE, _INTERRUPT = "\x7f\b", "\x15", "\x03\x04"
 
 
-class StubbedOutput:
+class ShellOutput:
     """The output of a shell, hidden from the line that is run in place of a stubbed one up to its mark."""
 
     def __init__(self) -> None:
@@ -104,11 +104,11 @@ class PromptTranscript(Transcript):
         self._live = live
         self._stubs = stubs
         self._terminal = terminal
-        self._output = StubbedOutput()
+        self._output = ShellOutput()
         self._line = ""
         self._is_ahead = False
 
-    async def typed(self, text: str) -> tuple[str, str]:
+    async def handle_input(self, text: str) -> tuple[str, str]:
         # Only the first line of a message: what will read the others is not known yet. They are typed ahead.
         first, ended, rest = _LINE.match(text).groups()  # type: ignore[union-attr]
         shown, passed = "", text
@@ -121,8 +121,8 @@ class PromptTranscript(Transcript):
                     shown, passed = f"{first}\r\n", replacement + rest
                 elif self._terminal.at_prompt():
                     self._record(line)
-                    question = Question(self._sandbox.id, line)
-                    self._note_near_misses(self._stubs.near_misses(self._sandbox, question))
+                    invocation = Invocation(self._sandbox.id, line)
+                    self._note_near_misses(self._stubs.near_misses(self._sandbox, invocation))
         if ended:
             self._line = ""
             self._is_ahead = rest != "" and rest[-1] not in "\r\n"
@@ -144,7 +144,7 @@ class PromptTranscript(Transcript):
         cage = self._live.of(self._sandbox).cage
         if cage is None:
             return None
-        found = await self._stubs.answer(self._sandbox, Question(self._sandbox.id, line))
+        found = await self._stubs.answer(self._sandbox, Invocation(self._sandbox.id, line))
         if found is None:
             return None
         stub: Stub = found[0]
@@ -173,7 +173,7 @@ class PromptTranscript(Transcript):
             await asyncio.sleep(_LOOK_SECONDS)
         return True
 
-    def shown(self, text: str) -> str:
+    def handle_output(self, text: str) -> str:
         shown = self._output.take(text)
         self._note_printed(shown)
         return shown

@@ -18,7 +18,7 @@ from ..control.steps import OUTPUT_HEAD, OUTPUT_TAIL, KeptOutput, Step, Steps, S
 from ..control.stubs import Stub
 from ..store import LogEntry, Sandbox
 from .file_change_recording import FileChangeRecording
-from .redaction import hidden_values, redact_for, redacted_end
+from .redaction import redact_for, redacted_end, secret_values
 
 logger = logging.getLogger(__name__)
 
@@ -156,9 +156,9 @@ class SandboxRecorder:
         length = len(text) if length is None else length
         if length <= OUTPUT_HEAD + OUTPUT_TAIL:
             return KeptOutput(length, redact_for(sandbox, text, OUTPUT_HEAD + OUTPUT_TAIL, mark=False))
-        hidden = hidden_values(sandbox)
-        head = redact(text, hidden, OUTPUT_HEAD, mark=False)
-        return KeptOutput(length, head, redacted_end(text, hidden, OUTPUT_TAIL))
+        secrets = secret_values(sandbox)
+        head = redact(text, secrets, OUTPUT_HEAD, mark=False)
+        return KeptOutput(length, head, redacted_end(text, secrets, OUTPUT_TAIL))
 
     def record_stubbed_program(self, sandbox: Sandbox, line: str, exit_code: int, output: str, stub: str) -> None:
         """Record a call of a stubbed program as a step of the command that makes it. `line`: its words."""

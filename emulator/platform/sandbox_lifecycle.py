@@ -9,6 +9,7 @@ from typing import Callable, Optional
 
 from ..cage import disk
 from ..cage.cage import Cage
+from ..cage.crash_recovery import DirectoryReplaced
 from ..cage.git import Repo
 from ..cage.init_client import SandboxGone
 from ..control.clock import Clock
@@ -25,7 +26,7 @@ from .recorder import SandboxRecorder
 from .redaction import redact_for
 from .sandbox_limits import SandboxLimits
 from .sandbox_setup import SandboxSetup
-from .sandbox_starter import SetupFailed
+from .sandbox_starter import SetupError
 from .signals import Signals
 from .snapshots import Snapshots
 
@@ -110,9 +111,9 @@ class SandboxLifecycle:
             await self._setup.build(sandbox)
             reason = failing() if sandbox.status == "pending" else None
             if reason is not None:
-                raise SetupFailed(reason)
+                raise SetupError(reason)
         except Exception as error:
-            if not isinstance(error, (SetupFailed, SandboxGone)):
+            if not isinstance(error, (SetupError, SandboxGone)):
                 logger.error("%s could not be built: %r", sandbox.id, error)
             if sandbox.status == "pending":
                 self._fail(sandbox, error)
@@ -175,7 +176,10 @@ class SandboxLifecycle:
                 sandbox_states.require(sandbox, "resume", "paused")
                 assert live.cage is not None
                 try:
+                    live.cage.require_directory()
                     await live.cage.thaw()
+                except DirectoryReplaced as error:
+                    raise ApiError(503, f"sandbox {sandbox.id} cannot be resumed: {error}") from None
                 except SandboxGone:
                     raise invalid_state(sandbox.id, sandbox.status, "paused", "resume") from None
                 sandbox_states.require(sandbox, "resume", "paused")
@@ -226,7 +230,7 @@ class SandboxLifecycle:
         why = redact_for(sandbox, str(error) or repr(error), limits.REASON)
         reason = f"sandbox {sandbox.id} cannot be started: {why}"
         self._recorder.record_error(sandbox, reason)
-        if not isinstance(error, (SetupFailed, SandboxGone, OSError)):
+        if not isinstance(error, (SetupError, SandboxGone, OSError)):
             raise error
         raise ApiError(503, reason) from None
 
@@ -246,7 +250,7 @@ class SandboxLifecycle:
                 sandbox.stopped_at = self._clock.timestamp()
                 message = "stopped with the emulator; resume the sandbox to go on"
                 self._recorder.record_lifecycle(sandbox, "stop", message)
-                self._sessions.cut_off(sandbox)
+                self._sessions.fail_active(sandbox)
         live = self._live.of(sandbox)
         live.gone.set()
         if live.cage is not None:
@@ -261,7 +265,7 @@ class SandboxLifecycle:
         known = self._store.sandboxes.pop(sandbox.id, None)
         if known is not None:
             self._recorder.record_lifecycle(sandbox, "destroy", "destroyed")
-            self._sessions.cut_off(sandbox)
+            self._sessions.fail_active(sandbox)
         cost.stop(sandbox, self._clock.time())
         account = self._store.accounts.get(sandbox.account_id)
         if known is not None and account is not None:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from ..cage import git
 from ..cage.cage import Cage
 from ..cage.init_client import SandboxGone
-from ..cage.safe_files import OutsideOfSandbox
+from ..cage.safe_paths import OutsideOfSandbox
 from ..cage.zygote import ZygoteError
 from ..control.clock import Clock
 from ..control.steps import within
@@ -19,8 +19,8 @@ from . import limits
 from .command_stubs import CommandStubs
 from .live_sandboxes import LiveSandboxes
 from .recorder import SandboxRecorder
-from .redaction import mask
-from .sandbox_starter import SandboxStarter, SetupFailed
+from .redaction import redact_secrets
+from .sandbox_starter import SandboxStarter, SetupError
 
 T = TypeVar("T")
 #: Where a repository may keep settings, and the most of them that a sandbox shows.
@@ -46,7 +46,7 @@ class SandboxSetup:
         """Take all steps, in the platform's order.
 
         Raises:
-            SetupFailed: A step failed.
+            SetupError: A step failed.
             SandboxGone: The sandbox was destroyed meanwhile.
         """
         async with self._live.of(sandbox).workspace_lock:  # destroy waits for it, and then finds what was started
@@ -82,8 +82,8 @@ class SandboxSetup:
                 async with cage.outside() as outside:
                     clone = _bounded("git clone", git.clone(outside, sandbox.repo))
                     await _unless_gone(self._live.of(sandbox).gone, clone)
-        except (git.CloneFailed, SandboxGone, ZygoteError) as error:
-            raise SetupFailed(f"cloning {url} failed: {error}") from error
+        except (git.CloneError, SandboxGone, ZygoteError) as error:
+            raise SetupError(f"cloning {url} failed: {error}") from error
         self._recorder.record_lifecycle(sandbox, "clone", f"cloned {url} into /workspace", repo=url)
         await self._read_config(sandbox, cage)
 
@@ -94,8 +94,9 @@ class SandboxSetup:
             content = await cage.read(CONFIG_FILE, CONFIG_BYTES)
         except (OSError, OutsideOfSandbox):
             return  # there is none, or it is not a file of the sandbox
-        raw = {"raw": mask(sandbox, content.decode("utf-8", "replace"))} if len(content) <= CONFIG_BYTES else {}
-        sandbox.config = {"source": "yaml", **raw}
+        sandbox.config = {"source": "yaml"}
+        if len(content) <= CONFIG_BYTES:
+            sandbox.config["raw"] = redact_secrets(sandbox, content.decode("utf-8", "replace"))
         self._recorder.log(
             sandbox, ".caged.yaml is in the repository; its settings are not applied, only those of the create are"
         )
@@ -116,10 +117,10 @@ class SandboxSetup:
                 result = await _bounded(name, choice.run(sandbox, cage, command))
         text = result.output.decode("utf-8", "replace")
         run.end(result.code, printed=text, times=result.times, stub=choice.stub)
-        output = mask(sandbox, text.strip())  # before any cut
+        output = redact_secrets(sandbox, text.strip())  # before any cut
         if result.code != 0:
             tail = "\n".join(output.splitlines()[-20:])
-            raise SetupFailed(f"{name} failed with exit code {result.code}: {result.error or tail}")
+            raise SetupError(f"{name} failed with exit code {result.code}: {result.error or tail}")
         self._recorder.log(sandbox, f"{name}: done")
         if output:
             self._recorder.log(sandbox, output[-4000:], "output")
@@ -129,7 +130,7 @@ async def _bounded(step: str, work: Awaitable[T]) -> T:
     try:
         return await asyncio.wait_for(work, limits.BUILD_SECONDS)
     except asyncio.TimeoutError:
-        raise SetupFailed(f"{step} took longer than {limits.BUILD_SECONDS:g} s") from None
+        raise SetupError(f"{step} took longer than {limits.BUILD_SECONDS:g} s") from None
 
 
 async def _unless_gone(sandbox_gone: asyncio.Event, work: Coroutine[Any, Any, T]) -> T:

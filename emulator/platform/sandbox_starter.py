@@ -28,11 +28,11 @@ from .shim_requests import ShimRequests
 from .signals import Signals
 
 
-class SetupFailed(Exception):
+class SetupError(Exception):
     """A step of the create failed; the text goes to the sandbox's log."""
 
 
-class ProcessLoss:
+class ProcessLossHandler:
     """What follows when the processes of a sandbox end that was neither stopped nor destroyed."""
 
     def __init__(
@@ -44,7 +44,7 @@ class ProcessLoss:
         self._sessions = sessions
         self._signals = signals
 
-    def lost(self, sandbox: Sandbox) -> None:
+    def handle_loss(self, sandbox: Sandbox) -> None:
         """Its init has died: the sandbox is in error for good, unless it was being stopped or destroyed."""
         if not sandbox_states.can(sandbox, "lose"):
             return
@@ -54,10 +54,10 @@ class ProcessLoss:
         sandbox.stopped_at = self._clock.timestamp()
         reason = "the sandbox's processes were killed from outside; destroy it and create a new one"
         self._recorder.record_error(sandbox, reason)
-        self._sessions.cut_off(sandbox)
+        self._sessions.fail_active(sandbox)
         self._signals.send("sandbox_error", sandbox=sandbox, reason=reason)
 
-    def overrun(self, sandbox: Sandbox, count: int) -> None:
+    def handle_overrun(self, sandbox: Sandbox, count: int) -> None:
         """All commands were killed, because there were `count` processes."""
         self._recorder.record_error(
             sandbox,
@@ -79,7 +79,7 @@ class SandboxStarter:
         relayed: set[tuple[str, int]],
         command_stubs: CommandStubs,
         shim_requests: ShimRequests,
-        loss: ProcessLoss,
+        loss: ProcessLossHandler,
         recorder: SandboxRecorder,
         background: BackgroundTasks,
     ) -> None:
@@ -110,7 +110,7 @@ class SandboxStarter:
             again: Over the directory that it has, which stays whatever happens.
 
         Raises:
-            SetupFailed: The processes cannot be started.
+            SetupError: The processes cannot be started.
             SandboxGone: The sandbox was destroyed meanwhile.
         """
         chain = await self._toolchains.find_soon(sandbox.template)
@@ -144,19 +144,23 @@ class SandboxStarter:
             limits=self._limits(sandbox),
             again=again,
             memory=self._memory(sandbox),
-            on_lost=functools.partial(self._loss.lost, sandbox),
+            on_lost=functools.partial(self._loss.handle_loss, sandbox),
             on_shim_request=functools.partial(self._shim_requests.answer, sandbox),
-            on_overrun=functools.partial(self._loss.overrun, sandbox),
+            on_overrun=functools.partial(self._loss.handle_overrun, sandbox),
+            on_missing=functools.partial(self._log_missing, sandbox),
         )
         live = self._live.of(sandbox)
         try:
             live.cage = await self._provisioner.open(self._files_dir / "sandboxes" / sandbox.id, spec)
         except (OSError, SandboxGone, ZygoteError) as error:
-            raise SetupFailed(f"the sandbox's processes could not be started: {error}") from error
+            raise SetupError(f"the sandbox's processes could not be started: {error}") from error
         if sandbox.status == "destroyed":
             raise SandboxGone("the sandbox was destroyed while it was started")
         self._background.start(self._provisioner.prepare())
         return live.cage
+
+    def _log_missing(self, sandbox: Sandbox, name: str) -> None:
+        self._recorder.log(sandbox, f"/{name} was missing; it is there again, and empty", "error")
 
     def _limits(self, sandbox: Sandbox) -> Optional[Limits]:
         if not self._config.limits:

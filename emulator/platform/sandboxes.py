@@ -58,7 +58,7 @@ class Sandboxes:
         return cage
 
     @asynccontextmanager
-    async def using(self, account: Account, sandbox_id: str) -> AsyncIterator[Cage]:
+    async def use_cage(self, account: Account, sandbox_id: str) -> AsyncIterator[Cage]:
         """The cage of a running sandbox, for a call that keeps it from being idle. 404, 409."""
         sandbox = self.get(account, sandbox_id)
         cage = self.running_cage(sandbox)

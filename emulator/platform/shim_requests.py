@@ -10,7 +10,8 @@ from ..cage.cage import Cage
 from ..cage.shim_rpc import ShimReply
 from ..control.current_account import acting_for
 from ..control.steps import Steps, current, within
-from ..control.stubs import Output, Question, Stubs
+from ..control.stub_registry import Stubs
+from ..control.stubs import Invocation, Output
 from ..store import Sandbox
 from .agent_runs import AgentRuns
 from .command_stubs import CANNOT_RUN, CommandStubs
@@ -57,34 +58,34 @@ class ShimRequests:
             await self._agent_runs.answer(sandbox, request, answer)
         elif kind == "stub_output":
             token = str(next(iter(request.get("arguments", ())), ""))
-            output = self._stubs.fetch(token, sandbox.id)
+            output = self._stubs.take_pending(token, sandbox.id)
             await _play(answer, output or Output("there is no such answer\n", CANNOT_RUN))
         else:
-            await self._answer_program(sandbox, _question(sandbox, self._live.of(sandbox).cage, request), answer)
+            await self._answer_program(sandbox, _invocation(sandbox, self._live.of(sandbox).cage, request), answer)
 
-    async def _answer_program(self, sandbox: Sandbox, question: Question, answer: ShimReply) -> None:
-        deciding = self._command_stubs.first_match(sandbox, question, "program")
-        if question.stdin is None and deciding is not None and deciding.reads_stdin:
+    async def _answer_program(self, sandbox: Sandbox, invocation: Invocation, answer: ShimReply) -> None:
+        deciding = self._command_stubs.first_match(sandbox, invocation, "program")
+        if invocation.stdin is None and deciding is not None and deciding.reads_stdin:
             answer.request_stdin()  # input that no stub reads stays unread, for the real program
             return
-        found = await self._command_stubs.answer(sandbox, question, "program")
+        found = await self._command_stubs.answer(sandbox, invocation, "program")
         if found is None:
-            lines = self._command_stubs.near_misses(sandbox, question, "program")
+            lines = self._command_stubs.near_misses(sandbox, invocation, "program")
             self._recorder.note_near_misses(sandbox, current(), lines)
-            arguments = " ".join(question.arguments)
-            missing = f"{question.program}: command not found; none of its stubs fits {arguments!r}"
+            arguments = " ".join(invocation.arguments)
+            missing = f"{invocation.program}: command not found; none of its stubs fits {arguments!r}"
             answer.run_real(missing=missing)
             return
         stub, output = found
-        line = " ".join([question.program, *question.arguments])
+        line = " ".join([invocation.program, *invocation.arguments])
         self._recorder.log(sandbox, f"$ {line} (exit {output.exit_code}, {stub.id})", "command")
         self._recorder.record_stubbed_program(sandbox, line, output.exit_code, output.text, stub.id)
         await _play(answer, output)
 
 
-def _question(sandbox: Sandbox, cage: Optional[Cage], request: dict[str, Any]) -> Question:
+def _invocation(sandbox: Sandbox, cage: Optional[Cage], request: dict[str, Any]) -> Invocation:
     stdin = request.get("stdin")
-    return Question(
+    return Invocation(
         sandbox.id,
         program=sandbox_text(cage, request.get("program", "")),
         arguments=tuple(sandbox_text(cage, word) for word in request.get("arguments", ())),

@@ -13,7 +13,7 @@ SIGNALS: dict[str, tuple[str, ...]] = {
     "trust_changed": ("sandbox", "session", "before", "score"),
     # `percent` (80, 95 or 100) of the budget is used. At 100 before the sandbox is paused or destroyed.
     "budget_mark": ("sandbox", "percent", "spent"),
-    # The sandbox's status became `error`; `reason` is text for people, secrets masked.
+    # The sandbox's status became `error`; `reason` is text for people, secrets redacted.
     "sandbox_error": ("sandbox", "reason"),
     # The sandbox was paused at the end of its budget: its commands will never go on.
     "out_of_budget": ("sandbox",),

@@ -8,12 +8,12 @@ import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable, Optional
 
-from ..cage.disk import TooLarge
+from ..cage.disk import WorkspaceTooLarge
 from ..cage.init_client import SandboxGone
 from ..control.clock import Clock
 from ..control.randomness import Randomness
 from ..store import Account, Sandbox, Snapshot, Store
-from ..workers import Stop
+from ..workers import StopToken
 from . import limits
 from .background import BackgroundTasks
 from .durability import Durability
@@ -24,7 +24,7 @@ from .signals import Signals
 
 if TYPE_CHECKING:
     from ..cage.cage import Cage
-    from ..cage.gzipped import Gzipped
+    from ..cage.gzip_stream import GzipStream
 
 AUTOMATIC = "auto-pause"
 #: Download URLs whose expiry is moved along when the clock is set; an older one expires at the time in its text.
@@ -57,8 +57,8 @@ class Snapshots:
         #: By signature of a download URL: its account, and when it expires, moved along when the clock is set.
         self._downloads: dict[str, tuple[str, float]] = {}
         #: What stops a copy that is being made: by snapshot that is taken; by sandbox that is restored.
-        self._taking: dict[str, Stop] = {}
-        self._restoring: dict[str, Stop] = {}
+        self._taking: dict[str, StopToken] = {}
+        self._restoring: dict[str, StopToken] = {}
         self._signals.connect("clock_set", self._clock_set)
 
     def _clock_set(self, account_id: str, seconds: float) -> None:
@@ -143,7 +143,7 @@ class Snapshots:
             return
         cage = self._live.of(sandbox).cage
         assert cage is not None
-        stop = self._taking[snapshot.id] = Stop()
+        stop = self._taking[snapshot.id] = StopToken()
         try:
             if not await self._copy(sandbox, cage, snapshot, stop):
                 return
@@ -160,7 +160,7 @@ class Snapshots:
         if snapshot.trigger == "auto":
             self._drop_older_automatic(snapshot)
 
-    async def _copy(self, sandbox: Sandbox, cage: Cage, snapshot: Snapshot, stop: Stop) -> bool:
+    async def _copy(self, sandbox: Sandbox, cage: Cage, snapshot: Snapshot, stop: StopToken) -> bool:
         """Write the snapshot's file while the sandbox is frozen. Return False when that fails."""
         async with self._live.of(sandbox).workspace_lock:
             is_frozen = sandbox.status == "running"
@@ -175,7 +175,7 @@ class Snapshots:
                 finally:
                     if is_frozen and cage.alive and sandbox.status == "running":
                         await cage.thaw()
-            except TooLarge:
+            except WorkspaceTooLarge:
                 self._failed(sandbox, snapshot, f"larger than {limits.SNAPSHOT_BYTES // 1024**3} GB")
                 return False
             except (OSError, SandboxGone) as error:
@@ -211,7 +211,7 @@ class Snapshots:
             before = await self._recorder.file_changes.look(target)
             try:
                 await cage.freeze()
-                stop = self._restoring[target.id] = Stop()
+                stop = self._restoring[target.id] = StopToken()
                 try:
                     await cage.restore(snapshot.file, stop)
                 finally:
@@ -283,7 +283,7 @@ class Snapshots:
         text = f"{snapshot_id}:{expires}".encode()
         return hmac.new(self.signing_key, text, hashlib.sha256).hexdigest()
 
-    def signed_content(self, snapshot_id: str, expires: str, signature: str) -> Gzipped:
+    def signed_content(self, snapshot_id: str, expires: str, signature: str) -> GzipStream:
         """Return the `.tar.gz` of a signed URL, to be closed. 403 for an expired or altered URL. Iterating blocks."""
         try:
             until = int(expires)
@@ -297,6 +297,6 @@ class Snapshots:
         snapshot = self._store.snapshots.get(snapshot_id)
         if snapshot is None:
             raise not_found("snapshot", snapshot_id)
-        from ..cage.gzipped import Gzipped
+        from ..cage.gzip_stream import GzipStream
 
-        return Gzipped(snapshot.file)
+        return GzipStream(snapshot.file)

@@ -17,7 +17,7 @@ from typing import Literal, Optional
 
 from ..cage.init_client import SandboxGone
 from ..control.clock import Clock
-from ..control.stubs import Question
+from ..control.stubs import Invocation
 from ..store import Sandbox
 from . import stream_markers
 from .command_stubs import CANNOT_RUN, CommandStubs
@@ -116,7 +116,7 @@ class StreamTranscript(Transcript):
 
     # --- typed
 
-    async def typed(self, text: str) -> tuple[str, str]:
+    async def handle_input(self, text: str) -> tuple[str, str]:
         if self.state in ("held", "passed"):
             return "", await self._typed_command(text)
         self._before += text
@@ -156,10 +156,10 @@ class StreamTranscript(Transcript):
         cage = self._live.of(self._sandbox).cage
         if cage is None or not self._command:
             return lines
-        question = Question(self._sandbox.id, self._command)
-        found = await self._stubs.answer(self._sandbox, question)
+        invocation = Invocation(self._sandbox.id, self._command)
+        found = await self._stubs.answer(self._sandbox, invocation)
         if found is None:
-            self._note_near_misses(self._stubs.near_misses(self._sandbox, question))
+            self._note_near_misses(self._stubs.near_misses(self._sandbox, invocation))
             return lines
         self._stub = found[0].id
         try:
@@ -180,7 +180,7 @@ class StreamTranscript(Transcript):
 
     # --- shown
 
-    def shown(self, text: str) -> str:
+    def handle_output(self, text: str) -> str:
         printed = self._output.take(text) if self.state != "idle" else ""
         if self.state == "running":
             self._note_printed(printed)

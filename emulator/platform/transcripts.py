@@ -40,12 +40,12 @@ class Transcript:
         self._printed = _Printed()
         self._files_before: Optional[Look] = None
 
-    async def typed(self, text: str) -> tuple[str, str]:
+    async def handle_input(self, text: str) -> tuple[str, str]:
         """Take what the client has typed. Return what the client is shown at once (shells show what is typed
         themselves), and what the shell gets."""
         raise NotImplementedError
 
-    def shown(self, text: str) -> str:
+    def handle_output(self, text: str) -> str:
         """Take what the shell shows, and return what the client is shown."""
         raise NotImplementedError
 

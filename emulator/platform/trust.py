@@ -33,13 +33,13 @@ class Trust:
         session = self._store.sessions.get(event.session_id)
         if session is None or session.account_id != event.account_id:  # clients may choose any session id
             return
-        from .trust_rules import EventFacts, charges  # loaded with the first event of an agent session
+        from .trust_rules import EventFacts, broken_rules  # loaded with the first event of an agent session
 
         facts = EventFacts(event, _known_hosts(sandbox))
         if facts.operation == "delete":
             facts.deletions = self._deletions(session)
         points = 0
-        for rule, what in charges(facts):
+        for rule, what in broken_rules(facts):
             if rule.once:
                 if (rule.name, what) in session.charged:
                     continue

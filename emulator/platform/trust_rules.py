@@ -260,7 +260,7 @@ RULES = (
 )
 
 
-def charges(facts: EventFacts) -> list[tuple[Rule, str]]:
+def broken_rules(facts: EventFacts) -> list[tuple[Rule, str]]:
     """Return the rules that an event breaks, each with what it has found."""
     found: list[tuple[Rule, str]] = []
     for rule in RULES:

@@ -3,8 +3,8 @@
 `read` checks the file and resolves the files that it names; `applying.apply` makes what it describes, on the emulator's
 event loop."""
 
-from .loaded import Loaded
+from .loaded_scenario import LoadedScenario
 from .reading import Scenario, read
 from .schema import ScenarioError
 
-__all__ = ["Loaded", "Scenario", "ScenarioError", "read"]
+__all__ = ["LoadedScenario", "Scenario", "ScenarioError", "read"]

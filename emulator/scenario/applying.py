@@ -22,7 +22,7 @@ from ..control.names import suggestion
 from ..platform.errors import ApiError
 from ..platform.platform import Platform
 from ..store import Account
-from .loaded import Loaded
+from .loaded_scenario import LoadedScenario
 from .reading import Scenario, sandbox_names
 from .schema import ScenarioError
 
@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 Undo = Callable[[], Awaitable[None]]
 
 
-class Calls(Protocol):
+class OperationCaller(Protocol):
     """Performs operations within the emulator: `wire/internal_calls.py`."""
 
     warnings: list[str]
@@ -47,7 +47,7 @@ class Calls(Protocol):
         """Perform one operation, and return the answer's JSON."""
 
 
-async def apply(platform: Platform, account: Account, scenario: Scenario, calls: Calls) -> Loaded:
+async def apply(platform: Platform, account: Account, scenario: Scenario, caller: OperationCaller) -> LoadedScenario:
     """Make everything that a scenario describes: the clock first, faults last.
 
     Args:
@@ -55,25 +55,25 @@ async def apply(platform: Platform, account: Account, scenario: Scenario, calls:
         account: The account. The one that means all accounts (`*`) may have a clock, stubs, programs, agents and
             faults, but no sandboxes and keys.
         scenario: What is made.
-        calls: Performs the operations for the account.
+        caller: Performs the operations for the account.
 
     Raises:
         ScenarioError: An entry cannot be made; the text names it. What was made before it has been removed again.
     """
-    return await _Application(platform, account, scenario, calls).run()
+    return await _Application(platform, account, scenario, caller).run()
 
 
 class _Application:
-    def __init__(self, platform: Platform, account: Account, scenario: Scenario, calls: Calls) -> None:
+    def __init__(self, platform: Platform, account: Account, scenario: Scenario, caller: OperationCaller) -> None:
         self._platform = platform
         self._account = account
         self._scenario = scenario
-        self._direct = calls
+        self._caller = caller
         self._names = sandbox_names(scenario)
-        self._loaded = Loaded()
+        self._loaded = LoadedScenario()
         self._undo: list[Undo] = []
 
-    async def run(self) -> Loaded:
+    async def run(self) -> LoadedScenario:
         self._check_account()
         self._check_sandboxes_named()
         try:
@@ -141,14 +141,14 @@ class _Application:
     async def _freeze(self, moment: Any) -> None:
         clock, account = self._platform.clock, self._account.id
         before = clock.state()
-        kept = before if account == ALL_ACCOUNTS else {name: dial for name, dial in before.items() if name == account}
+        kept = before if account == ALL_ACCOUNTS else {name: own for name, own in before.items() if name == account}
 
         async def undo() -> None:
             self._platform.scheduler.reset(account)
             clock.restore(kept)
 
         self._undo.append(undo)
-        await self._direct.perform("POST", "/_emulator/clock/freeze", {"at": moment}, account=self._account)
+        await self._caller.perform("POST", "/_emulator/clock/freeze", {"at": moment}, account=self._account)
         self._loaded.added.append("/clock")
 
     async def _make_stubs(self, of: Optional[str]) -> None:
@@ -175,18 +175,18 @@ class _Application:
         body = dict(entry)
         account = body.pop("account", None)
         whose = self._account if account is None else self._platform.accounts.administered(account)
-        made = await self._direct.perform("POST", f"/_emulator{path}", body, account=whose)
+        made = await self._caller.perform("POST", f"/_emulator{path}", body, account=whose)
         added = f"{path}/{made['id']}"
         self._loaded.added.append(added)
         self._undo.append(lambda: self._delete(f"/_emulator{added}"))
 
     async def _delete(self, path: str) -> None:
         all_accounts = self._platform.accounts.administered(ALL_ACCOUNTS)
-        await self._direct.perform("DELETE", path, account=all_accounts)
+        await self._caller.perform("DELETE", path, account=all_accounts)
 
     async def _call(self, call: Call[Any]) -> Any:
         """Perform a call of the SDK."""
-        return await self._direct.perform(call.method, f"/v1{call.path}", call.body, call.query)
+        return await self._caller.perform(call.method, f"/v1{call.path}", call.body, call.query)
 
     async def _make_key(self, entry: Mapping[str, Any]) -> None:
         created = await self._call(keys.create_key(**{"scope": "full", **entry}))
@@ -215,8 +215,8 @@ class _Application:
         for command in entry.get("commands", ()):
             result = await self._call(sandboxes.exec_(box, command, None))
             if result["exit_code"] != 0:
-                said = result.get("error") or result["output"][-500:]
-                raise ScenarioError(f"{command!r} failed with {result['exit_code']}: {said}")
+                reason = result.get("error") or result["output"][-500:]
+                raise ScenarioError(f"{command!r} failed with {result['exit_code']}: {reason}")
         if entry.get("state") == "paused":
             await self._call(sandboxes.pause(box))
 
@@ -242,7 +242,7 @@ class _Application:
                 logger.warning("part of a scenario that failed was not removed: %r", error)
 
     def _log_warnings(self) -> None:
-        for warning in self._direct.warnings:
+        for warning in self._caller.warnings:
             logger.warning("scenario: %s", warning)
 
 

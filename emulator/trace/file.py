@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Optional
 
@@ -108,15 +108,15 @@ class Trace:
         """
         header: Optional[TraceHeader] = None
         steps = []
-        with path.open(encoding="utf-8") as file:
+        with path.open("rb") as file:
             for number, line in enumerate(file, 1):
                 try:
-                    entry = json.loads(line)
+                    entry = json.loads(line.decode("utf-8"))
                     kind = entry.pop("type")
                     if header is None:
                         header = _header(entry, kind, path)
                     elif kind == "step":
-                        steps.append(Step(**entry))
+                        steps.append(Step(**_known(Step, entry)))
                 except TraceError:
                     raise
                 except (ValueError, TypeError, KeyError, AttributeError) as error:
@@ -131,5 +131,11 @@ def _header(entry: dict[str, Any], kind: str, path: Path) -> TraceHeader:
         raise TraceError(f"{path}: its first line is not the header of a trace")
     if entry.pop("format", None) != FORMAT:
         raise TraceError(f"{path}: is of another format than {FORMAT}; read it with the version that has written it")
-    unused = [UnusedControl(**one) for one in entry.pop("unused", [])]
-    return TraceHeader(**entry, unused=unused)
+    unused = [UnusedControl(**_known(UnusedControl, one)) for one in entry.pop("unused", [])]
+    return TraceHeader(**_known(TraceHeader, entry), unused=unused)
+
+
+def _known(record: type, entry: dict[str, Any]) -> dict[str, Any]:
+    """The values that this version knows: a later one may have written more."""
+    names = {one.name for one in fields(record)}
+    return {name: value for name, value in entry.items() if name in names}

@@ -98,10 +98,11 @@ class Outline:
 
     @functools.cached_property
     def last_command(self) -> Optional[Step]:
-        """The last command with output, or else the last command. Calls of stubbed programs do not count."""
+        """The last command that printed something or failed, or else the last one. Calls of stubbed programs do not
+        count."""
         commands = [step for step in self.steps if step.kind == "command" and step.detail.get("source") != "program"]
-        with_output = [step for step in commands if output_of(step).strip()]
-        found = with_output or commands
+        notable = [step for step in commands if step.status == "error" or output_of(step).strip()]
+        found = notable or commands
         return found[-1] if found else None
 
     @functools.cached_property
@@ -111,6 +112,14 @@ class Outline:
         end = float("inf") if command is None else command.start + (command.duration_ms or 0) / 1000
         prompts = [step for step in self.steps if step.kind == "prompt" and step.start <= end]
         return prompts[-1] if prompts else None
+
+    def changes(self, step: Step) -> list[dict[str, Any]]:
+        """The changes of files that a step has, without those that a step above it has, too."""
+        changes = mappings_of(step, "changes")
+        if not changes:
+            return []
+        known = [change for above in self.ancestors(step) for change in mappings_of(above, "changes")]
+        return [change for change in changes if change not in known]
 
     def described(self, control: str) -> str:
         """A control in one line; its id where the trace does not have the step that added it."""
@@ -185,8 +194,8 @@ def diff(change: dict[str, Any]) -> list[str]:
     """The unified diff of a change; empty where its texts are not known."""
     import difflib  # not needed by most
 
-    before, after = change.get("before"), change.get("after")
-    if not isinstance(before, str) and not isinstance(after, str):
+    before, after, kind = change.get("before"), change.get("after"), change.get("change")
+    if not (kind == "added" or isinstance(before, str)) or not (kind == "removed" or isinstance(after, str)):
         return []
     old = plain(before).splitlines() if isinstance(before, str) else []
     new = plain(after).splitlines() if isinstance(after, str) else []

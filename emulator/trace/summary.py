@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from .file import Trace
-from .outline import Outline, diff, mappings_of, text_of
+from .outline import Outline, diff, text_of
 from .text import counted, duration, middle_cut, money, one_line, plain, shortened, source_lines
 from .timeline import NEAREST, output_lines, result, timeline, title
 
@@ -91,7 +91,7 @@ def _prompt_blocks(outline: Outline) -> Iterator[str]:
 
 
 def _file_blocks(outline: Outline) -> Iterator[str]:
-    changes = [change for step in outline.steps for change in mappings_of(step, "changes")]
+    changes = [change for step in outline.steps for change in outline.changes(step)]
     if not changes:
         return
     yield "## Changed files"

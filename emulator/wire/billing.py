@@ -115,7 +115,7 @@ async def checkout_page(call: Call[EmptyBody]) -> Response:
 
 @operations.add("GET", "/billing/portal/{id}", "billing.portal_page", public=True, reply=str)
 async def portal_page(call: Call[EmptyBody]) -> Response:
-    account = call.platform.billing.shown_in_portal(call.param("id"))
+    account = call.platform.billing.open_portal(call.param("id"))
     found = serialize(account)
     lines = [f"Account {account.id}", f"Plan: {found.tier} ({found.status})"]
     if found.current_period_end is not None:

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from starlette.requests import Request
 
 from ..json_values import count_values, has_more_values
-from ..pace import Pace, Turns
+from ..pace import LongWorkLock, Pace
 from ..platform import limits
 from ..platform.errors import ApiError, invalid
 from .operation import Body, EmptyBody, Operation
@@ -22,7 +22,7 @@ UNKNOWN_NAMED = 20
 COUNT_AT_ONCE_BYTES = 64 * 1024
 
 
-async def read_body(request: Request, operation: Operation, turns: Turns) -> bytes:
+async def read_body(request: Request, operation: Operation, long_work: LongWorkLock) -> bytes:
     """Read the body of a request.
 
     Raises:
@@ -41,7 +41,7 @@ async def read_body(request: Request, operation: Operation, turns: Turns) -> byt
     raw = b"".join(chunks)
     most = _most_values(operation)
     if len(raw) > COUNT_AT_ONCE_BYTES:
-        async with Pace(turns) as pace:
+        async with Pace(long_work) as pace:
             for count in count_values(raw, most):
                 if count > most:
                     raise _too_many(operation)

@@ -18,7 +18,7 @@ from starlette.websockets import WebSocketDisconnect
 from ..control.current_account import act_for
 from ..control.steps import set_current
 from ..platform.platform import Platform
-from .fault_injection.socket_effects import HandshakeBroken
+from .fault_injection.socket_effects import BrokenHandshake
 from .operation import Operation
 from .request_path import authenticate, inject_fault, journal, limit_rate, parse, record_control, record_step
 from .request_path.add_headers import add_headers
@@ -141,7 +141,7 @@ class SocketDispatcher:
                 if exchange.response is not None:
                     await self._deny(exchange, exchange.response)
                     return
-        except HandshakeBroken:
+        except BrokenHandshake:
             exchange.record.status = 0
         except WebSocketDisconnect:
             pass

@@ -23,7 +23,7 @@ from .bodies import check_values, parse_body
 from .operation import Call, Operation
 
 
-class Direct:
+class InternalCaller:
     """Calls operations for one account, on the emulator's loop.
 
     Args:
@@ -75,7 +75,7 @@ class Direct:
         with acting_for("" if operation.admin else account.id):
             check_values(raw, operation)
             parsed = parse_body(raw, operation, unknown_keys=False)
-            self._platform.journal.hide(account.id, parsed.secret_values())
+            self._platform.journal.redact(account.id, parsed.secret_values())
             request = _request(method, path, parameters, given)
             call = Call(request, self._platform, account, None, parsed, self.warnings)
             response = await operation.handler(call)

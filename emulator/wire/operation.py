@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ..control.faults import Injection
+from ..control.fault_registry import Injection
 from ..json_values import MOST_VALUES
 from ..platform.errors import invalid
 from ..platform.platform import Platform

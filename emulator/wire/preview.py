@@ -60,7 +60,7 @@ class Previews:
 
     def _begin_step(self, record: RequestRecord) -> Step:
         """Begin the step of a request. Its query, which may hold a credential, is not recorded."""
-        path = self._platform.journal.shown_path(record.account, record.path)
+        path = self._platform.journal.redacted_path(record.account, record.path)
         return self._platform.steps.begin(
             "request",
             f"{record.method} {path}",

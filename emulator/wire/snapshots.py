@@ -17,7 +17,7 @@ from .client_disconnect import cancel_on_disconnect
 from .operation import Body, Call, EmptyBody, Model, Operations, json_reply, no_content
 
 if TYPE_CHECKING:
-    from ..cage.gzipped import Gzipped
+    from ..cage.gzip_stream import GzipStream
 
 operations = Operations()
 
@@ -159,7 +159,7 @@ async def content(call: Call[EmptyBody]) -> Response:
     return _Content(pieces, call.platform.workers.copy, f'attachment; filename="{identifier}.tar.gz"')
 
 
-async def _iterate(pieces: Gzipped, threads: Pool) -> AsyncIterator[bytes]:
+async def _iterate(pieces: GzipStream, threads: Pool) -> AsyncIterator[bytes]:
     """Read each piece in a thread by a call of its own.
 
     So a download takes turns with the other copies of the account, and ends after the piece during which its client
@@ -176,7 +176,7 @@ async def _iterate(pieces: Gzipped, threads: Pool) -> AsyncIterator[bytes]:
 class _Content(StreamingResponse):
     """The content of a snapshot. Its file is closed also when the client disconnects before the end."""
 
-    def __init__(self, pieces: Gzipped, threads: Pool, disposition: str) -> None:
+    def __init__(self, pieces: GzipStream, threads: Pool, disposition: str) -> None:
         headers = {"Content-Disposition": disposition}
         super().__init__(_iterate(pieces, threads), media_type="application/gzip", headers=headers)
         self.close = pieces.close

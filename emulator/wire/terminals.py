@@ -106,8 +106,8 @@ async def _forward_output(socket: WebSocket, session: OpenTerminal, transcript: 
         ended = data == b""
         text, held = held + decoder.decode(data or b"", final=ended), ""
         if session.quiet and data:
-            text, held = _whole_exit(sent_tail, text)
-        text = transcript.shown(text) if text else text
+            text, held = _hold_unfinished_exit(sent_tail, text)
+        text = transcript.handle_output(text) if text else text
         if not data:
             text += transcript.release_output()
         if text:
@@ -129,7 +129,7 @@ async def _read(session: OpenTerminal, limit: Optional[float]) -> Optional[bytes
         return None
 
 
-def _whole_exit(before: str, text: str) -> tuple[str, str]:
+def _hold_unfinished_exit(before: str, text: str) -> tuple[str, str]:
     """Split text before an exit marker whose digits may be incomplete: (what can be sent, what is held back).
 
     Args:
@@ -174,7 +174,7 @@ async def _forward_input(socket: WebSocket, typed: TypedInput, session: OpenTerm
     """Pass on what the client types to the shell, and answer what a stub answers."""
     while True:
         text = await typed.next(transcript.input_patience)
-        shown, passed = await transcript.typed(text) if text else ("", transcript.release_input())
+        shown, passed = await transcript.handle_input(text) if text else ("", transcript.release_input())
         if shown:
             await _send_output(socket, shown)
         await session.terminal.write(passed)

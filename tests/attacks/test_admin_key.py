@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import fork_server
 import pytest
 from leftovers import until
 from levels import ISOLATED, ORDINARY_USER, as_ordinary_user, isolation, need
@@ -41,7 +42,7 @@ def level(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def start(level: str, project: Path, *options: str) -> subprocess.Popen[bytes]:
+def start(level: str, project: Path, *options: str) -> fork_server.Process:
     """An emulator whose ready file, output, log, locator and state lie in different directories of a project."""
     for name in ("ready", "output", "home"):
         (project / name).mkdir()
@@ -51,7 +52,7 @@ def start(level: str, project: Path, *options: str) -> subprocess.Popen[bytes]:
             os.chown(path, ORDINARY_USER, ORDINARY_USER)
         wrap = as_ordinary_user([project])
     with open(project / "output" / "out.log", "wb") as output:
-        return subprocess.Popen(
+        return fork_server.Process(
             [
                 *(*wrap, sys.executable, "-m", "caged.emulator", "serve", "--isolation", isolation(level)),
                 *("--port", "0", "--ready-file", str(project / "ready" / "ready.json"), *options),
@@ -105,7 +106,7 @@ def test_no_sandbox_reads_a_key(level: str, outside: Path) -> None:
 def test_a_ready_file_that_cannot_be_hidden_is_refused(tmp_path: Path, directory: str) -> None:
     need("namespace")
     ready_file = Path(directory) / "caged-test-ready.json"
-    done = subprocess.run(
+    done = fork_server.run(
         [
             *(sys.executable, "-m", "caged.emulator", "serve", "--isolation", "namespace"),
             *("--port", "0", "--ready-file", str(ready_file)),

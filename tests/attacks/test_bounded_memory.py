@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
+import tracemalloc
 from collections.abc import Callable
 
 import pytest
 
-from caged.emulator.control import capacity, journal
-from caged.emulator.control.agent_replies import AgentReplies
+from caged.emulator.control import capacity, journal, steps
 from caged.emulator.control.callbacks import TRACEBACK_CHARACTERS, CallbackErrors
-from caged.emulator.control.faults import Faults
+from caged.emulator.control.clock import Clock
+from caged.emulator.control.fault_registry import Faults
 from caged.emulator.control.journal import Journal
 from caged.emulator.control.patterns import TextPattern
 from caged.emulator.control.randomness import Randomness
 from caged.emulator.control.records import CommandRecord, PromptRecord, RequestRecord
-from caged.emulator.control.stubs import PENDING_CHARACTERS, Output, Stubs
+from caged.emulator.control.reply_registry import AgentReplies
+from caged.emulator.control.steps import Steps
+from caged.emulator.control.stub_registry import PENDING_CHARACTERS, Stubs
+from caged.emulator.control.stubs import Output
 from caged.emulator.history import ACCOUNT_BYTES, MOST_BYTES, PAGE_BYTES, Event, EventLimiter, History
-from caged.emulator.platform.events import EVENT, TEXT, Cleaned
+from caged.emulator.platform.event_redaction import EVENT, TEXT, EventRedactor
 from caged.emulator.wire.all_operations import platform_routes
 
 MIB = 1024**2
@@ -150,27 +155,31 @@ def test_a_restored_history_counts_too():
     assert old.count == 301
 
 
-VALUES = {
-    "a long text": "x" * 5_000_000,
-    "many texts": ["x" * 30_000] * 300,
-    "many numbers": list(range(1_000_000)),
-    "many empty lists": [[] for _ in range(300_000)],
-    "many keys": {str(number): 1 for number in range(300_000)},
-    "long keys": {"k" * 100_000 + str(number): 1 for number in range(50)},
-    "a deep list": None,
+def deep_list() -> object:
+    value: object = None
+    for _ in range(500):
+        value = [value]
+    return value
+
+
+VALUES: dict[str, Callable[[], object]] = {
+    "a long text": lambda: "x" * 5_000_000,
+    "many texts": lambda: ["x" * 30_000] * 300,
+    "many numbers": lambda: list(range(1_000_000)),
+    "many empty lists": lambda: [[] for _ in range(300_000)],
+    "many keys": lambda: {str(number): 1 for number in range(300_000)},
+    "long keys": lambda: {"k" * 100_000 + str(number): 1 for number in range(50)},
+    "a deep list": deep_list,
 }
 
 
 @pytest.mark.parametrize("name", VALUES)
 def test_one_event_has_a_bound_whatever_it_holds(name: str):
-    value = VALUES[name]
-    if name == "a deep list":
-        for _ in range(500):
-            value = [value]
-    cleaned = Cleaned(())
-    data = cleaned({"value": value})
+    value = VALUES[name]()
+    redactor = EventRedactor(())
+    data = redactor.redact({"value": value})
     assert capacity.size_of(data) <= EVENT + TEXT + 1000
-    assert cleaned.weight <= EVENT + TEXT + 1000
+    assert redactor.weight <= EVENT + TEXT + 1000
     assert "dropped" in str(data) or "more characters" in str(data)
 
 
@@ -243,11 +252,11 @@ def _check_number_of_controls(kind: str, monkeypatch) -> None:
 def test_answers_that_no_shell_fetches_have_a_bound():
     stubs = Stubs(Randomness(1))
     for number in range(100):
-        stubs.leave(str(number), "cage", Output("x" * MIB))
-    left = [number for number in range(100) if stubs.fetch(str(number), "cage") is not None]
+        stubs.add_pending(str(number), "cage", Output("x" * MIB))
+    left = [number for number in range(100) if stubs.take_pending(str(number), "cage") is not None]
     assert left == list(range(100 - PENDING_CHARACTERS // MIB, 100))
-    stubs.leave("after", "cage", Output("x"))
-    assert stubs.fetch("after", "cage") is not None
+    stubs.add_pending("after", "cage", Output("x"))
+    assert stubs.take_pending("after", "cage") is not None
 
 
 def test_the_message_of_a_callback_error_has_a_bound():
@@ -284,3 +293,81 @@ def test_a_long_line_of_a_log_is_cut(api):
 
     api.emulator._call(note())
     assert len(api.logs(box)[-1]["message"]) < 9000
+
+
+# --- steps
+
+
+def fill_steps(steps: Steps, count: int, **detail: object) -> None:
+    for number in range(count):
+        step = steps.begin("command", f"$ {number}", account="acct", sandbox="cage", command=f"{number}", source="exec")
+        steps.finish(step, "ok", **detail)
+
+
+@pytest.mark.parametrize(
+    "detail",
+    [
+        {"output": [[0.1, "x" * 60_000]]},
+        {"output": [[0.1, "\U0001f600" * 15_000]]},
+        {"output": [[0.1, "xy"] for _ in range(200)]},
+        {"changes": [{"path": f"/workspace/{number}", "change": "added", "after": "x" * 100} for number in range(200)]},
+    ],
+    ids=["a long text", "wide characters", "short pieces", "changes"],
+)
+def test_details_of_steps_have_a_bound_in_memory_and_every_step_stays(detail: dict[str, object]):
+    kept = Steps(Clock())
+    tracemalloc.start()
+    try:
+        for number in range(3000):
+            fill_steps(kept, 1, **json.loads(json.dumps({**detail, "error": f"{number}"})))
+        gc.collect()
+        used = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    log = list(kept.of("acct"))
+    assert len(log) == 3000, "steps stay"
+    assert used < steps.KEEP_BYTES + 3000 * 2 * steps.STEP_BYTES
+    assert "dropped" in log[0].detail
+    assert "dropped" not in log[-1].detail
+
+
+def test_steps_have_a_bound_and_the_oldest_go_first():
+    kept = Steps(Clock())
+    fill_steps(kept, steps.KEEP + 500)
+    log = kept.of("acct")
+    assert (len(log), log.dropped) == (steps.KEEP, 500)
+    assert next(iter(log)).title == "$ 500"
+
+
+def test_a_step_takes_about_what_is_counted_for_it():
+    kept = Steps(Clock())
+    tracemalloc.start()
+    try:
+        fill_steps(kept, 2000)
+        used = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert used / 2000 < 2 * steps.STEP_BYTES
+
+
+def test_step_that_ends_after_it_was_removed_does_not_come_back():
+    kept = Steps(Clock())
+    long = kept.begin("command", "$ long", account="acct", command="long", source="exec")
+    fill_steps(kept, steps.KEEP)
+    kept.finish(long, "ok", exit_code=0)
+    assert long.id not in [step.id for step in kept.of("acct")]
+    assert len(kept.of("acct")) == steps.KEEP
+
+
+def test_step_of_an_account_that_was_deleted_makes_no_log():
+    kept = Steps(Clock())
+    late = kept.begin("command", "$ late", account="acct", command="late", source="exec")
+    kept.drop("acct")
+    kept.finish(late, "ok")
+    assert kept.known(None) == []
+
+
+def test_running_commands_of_sandboxes_are_forgotten_when_they_end():
+    kept = Steps(Clock())
+    fill_steps(kept, 100)
+    assert kept._running == {}

@@ -140,7 +140,7 @@ def test_160_unfinished_connections_hold_up_no_other_client(
             made = other.post("/sandboxes", json={"template": "minimal"})
             assert made.status_code == 201, made.text
             assert other.delete(f"/sandboxes/{made.json()['id']}").status_code == 204
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 20  # less than connections.HEAD_SECONDS
     assert small.log.stat().st_size - before < 4096
     assert run(client, sandbox) == "on\n"
 
@@ -357,9 +357,9 @@ def test_head_has_a_limit_in_bytes(emulator: Emulator, head: bytes, status: int)
 
 
 def test_number_of_descriptors_is_known() -> None:
-    before = descriptors.used()
+    before = descriptors.count_used()
     with contextlib.ExitStack() as held:
         for _ in range(10):
             held.enter_context(open(os.devnull))
-        assert descriptors.used() == before + 10
+        assert descriptors.count_used() == before + 10
     assert connections.HEAD_SECONDS >= 10

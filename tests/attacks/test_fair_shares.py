@@ -17,7 +17,7 @@ from cli_testing import Served
 from emulator_testing import eventually
 
 from caged.emulator.control.current_account import acting_for
-from caged.emulator.workers import THREADS, Busy, Pool, Stop, Stopped, Workers, checkpoint
+from caged.emulator.workers import THREADS, CallStopped, Pool, StopToken, TooManyCalls, Workers, checkpoint
 
 # --- the pools
 
@@ -107,7 +107,7 @@ def spin(began: threading.Event, over: threading.Event) -> None:
 @pytest.mark.parametrize("how", ["cancelled", "stopped", "closed"])
 def test_work_ends_at_its_next_checkpoint(how: str):
     async def scenario(workers: Workers) -> None:
-        began, over, stop = threading.Event(), threading.Event(), Stop()
+        began, over, stop = threading.Event(), threading.Event(), StopToken()
         task = asyncio.ensure_future(workers.copy.run(spin, began, over, stop=stop))
         await until(began.is_set)
         if how == "cancelled":
@@ -116,7 +116,7 @@ def test_work_ends_at_its_next_checkpoint(how: str):
             stop.set("enough")
         else:
             workers.copy.close("enough")
-        with pytest.raises(asyncio.CancelledError if how == "cancelled" else Stopped, match=None):
+        with pytest.raises(asyncio.CancelledError if how == "cancelled" else CallStopped, match=None):
             await task
         assert over.is_set(), "the caller goes on before its thread has ended"
 
@@ -149,7 +149,7 @@ def test_more_waiting_calls_than_may_wait_are_refused(monkeypatch):
         await asyncio.sleep(0.05)
         running += [start(workers.copy, "one", gate.wait, 20) for _ in range(5)]
         await asyncio.sleep(0)
-        with pytest.raises(Busy):
+        with pytest.raises(TooManyCalls):
             await start(workers.copy, "one", gate.wait, 20)
         assert await start(workers.copy, "two", lambda: 2) == 2
         gate.set()
@@ -173,6 +173,8 @@ def test_threads_end_with_their_emulator():
 # --- over the wire
 
 MEGABYTES = 200
+#: Seconds within which a copy ends that is to be stopped: a fraction of one on an idle machine.
+STOPPED_WITHIN = 30
 
 
 def fill(api, box: str, megabytes: int = MEGABYTES) -> None:
@@ -206,7 +208,7 @@ def test_a_pending_snapshot_that_is_deleted_is_not_finished(api):
     snapshot = api.post(f"/sandboxes/{box}/snapshots", json={}).json()
     assert api.delete(f"/snapshots/{snapshot['id']}").status_code == 204
     api.write(box, "after", "x")  # waits for the copy's end
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < STOPPED_WITHIN
     files = Path(api.emulator._running().platform.files_dir, "snapshots")
     assert not list(files.glob(f"{snapshot['id']}*"))
     assert not [line for line in api.logs(box) if "failed" in line["message"]]
@@ -235,7 +237,7 @@ def test_restore_without_a_waiting_client_is_stopped_and_changes_nothing(api, ho
             begun = time.monotonic()
             assert api.delete(f"/sandboxes/{target}").status_code == 204
             assert restoring.result().status_code in (404, 409)
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < STOPPED_WITHIN
     api.delete(f"/snapshots/{snapshot}")
 
 
@@ -250,8 +252,8 @@ def test_a_sigterm_stops_within_seconds_while_copies_run(tmp_path: Path, state: 
             assert served.post(f"/v1/sandboxes/{box}/snapshots", {}).status_code == 201
         begun = time.monotonic()
         served.process.send_signal(signal.SIGTERM)
-        assert served.end(30) == 0
-        assert time.monotonic() - begun < 10
+        assert served.end(60) == 0
+        assert time.monotonic() - begun < STOPPED_WITHIN
     finally:
         served.process.kill()
     if state:

@@ -54,7 +54,7 @@ def test_git_that_hangs_is_stopped_by_the_time_limit(
     api.output(box, HANGS[shape])
     started = time.monotonic()
     assert_problem(api.get(f"/sandboxes/{box}/git/diff"), 409, "longer than 0.7 s")
-    assert time.monotonic() - started < 6
+    assert time.monotonic() - started < 25
     if api.emulator.isolation != "process":
         assert gits(api, box) == []
     assert api.output(box, "echo on") == "on\n"

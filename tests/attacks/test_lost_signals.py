@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import fork_server
 import pytest
 from net_testing import LONG
 
@@ -78,7 +79,7 @@ CASES = [(name, signal) for name in ATTACKS for signal in SIGNALS[: 3 if LONG or
 def run(tmp_path: Path, attack: str, before: str = "") -> subprocess.CompletedProcess[str]:
     """The program with an attack, which must end by itself."""
     env = {**os.environ, "TMPDIR": str(tmp_path), "CAGED_EMULATOR_LOCATOR_DIR": str(tmp_path / "locators")}
-    return subprocess.run(
+    return fork_server.run(
         [sys.executable, "-c", PROGRAM.format(attack=attack, before=before)],
         capture_output=True,
         text=True,

@@ -13,12 +13,13 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import fork_server
 import pytest
 from isolation_testing import python
 from leftovers import until
 from levels import Served, has_landlock_scopes
 
-REFUSING = [sys.executable, "-I", str(Path(__file__).parents[1] / "tools" / "refusing.py")]
+REFUSING = [sys.executable, str(Path(__file__).parents[1] / "tools" / "refusing.py")]
 ROOT = os.geteuid() == 0
 
 # What the kernel refuses, so that the next best way has to be taken.
@@ -27,7 +28,7 @@ NEITHER = [*REFUSING, "landlock,setuid"]
 
 
 def need(words: list[str]) -> None:
-    done = subprocess.run([*words, "true"], capture_output=True, text=True, check=False) if words else None
+    done = fork_server.run([*words, "true"], capture_output=True, text=True) if words else None
     if done is not None and done.returncode != 0:
         pytest.skip(f"cannot make this machine refuse it: {done.stderr.strip()}")
 
@@ -126,7 +127,7 @@ def test_files_git_and_agents_work(served: Served) -> None:
 def test_auto_as_root_fails_with_advice_where_signals_cannot_be_confined(tmp_path: Path) -> None:
     words = [*REFUSING, "landlock,setuid,namespaces"]
     need(words)
-    done = subprocess.run(
+    done = fork_server.run(
         [*words, sys.executable, "-m", "caged.emulator", "serve", "--port", "0"],
         env={**os.environ, "TMPDIR": str(tmp_path)},
         capture_output=True,

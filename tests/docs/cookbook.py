@@ -49,7 +49,7 @@ THEMES = {
         "Assert what ran": "test_what_ran.py",
         "Requests in the journal": "test_requests.py",
         "Preview of a server": "test_preview.py",
-        "Faults that never fired": "test_fault_that_never_fired.py",
+        "Faults that never triggered": "test_fault_that_never_triggered.py",
         "Leaks": "test_leaks.py",
         "Keep what a failed test left": "test_keep_failed.py",
     },

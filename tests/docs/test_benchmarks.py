@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
+import fork_server
 import pytest
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
@@ -15,5 +15,5 @@ NAMES = sorted(path.stem for path in FOLDER.glob("*.py"))
 @pytest.mark.parametrize("name", NAMES)
 def test_a_benchmark_finds_all_that_it_uses(name: str) -> None:
     code = f"import {name}; assert {name!r}.startswith('_') or callable({name}.main)"
-    done = subprocess.run([sys.executable, "-c", code], cwd=FOLDER, capture_output=True, text=True, check=False)
+    done = fork_server.run([sys.executable, "-c", code], cwd=FOLDER, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr

@@ -16,6 +16,7 @@ from cookbook import FOLDER, PAGE, THEMES, page
 
 NAMES = [name for names in THEMES.values() for name in names.values()]
 SUITES = [name for name in NAMES if name.startswith("test_")]
+FORKS = "forked_interpreters"
 INI = "[pytest]\nfilterwarnings = error\naddopts = --strict-markers --strict-config\n"
 
 
@@ -61,6 +62,9 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[ET.Elem
         if not report.exists():
             (place / "pytest.ini").write_text(INI)
             options = ["-p", "no:cacheprovider", "-o", "junit_family=xunit1", f"--junitxml={report}"]
+            if sys.platform == "linux":
+                shutil.copy(Path(__file__).with_name(f"{FORKS}.py"), place)
+                options += ["-p", FORKS]
             files = [str(FOLDER / name) for name in SUITES]
             command = [sys.executable, "-m", "pytest", "-c", "pytest.ini", "--rootdir", str(FOLDER), *options, *files]
             done = run(command, place, 240)
@@ -71,7 +75,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[ET.Elem
     return found
 
 
-# The first one waits for all recipes: a dozen emulators and as many interpreters, some 10 s.
+# The first one waits for all recipes: a dozen emulators and as many programs, some 10 s.
 @pytest.mark.parametrize("name", SUITES)
 def test_a_recipe_for_pytest_passes(outcomes: dict[str, list[ET.Element]], name: str) -> None:
     cases = outcomes.get(name, [])

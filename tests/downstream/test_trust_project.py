@@ -20,8 +20,7 @@ import pytest
 PROJECT = Path(__file__).parent / "trust_project"
 ORDERS = {
     "as written": ["-p", "no:randomly"],
-    "random": ["-p", "randomly"],
-    "two workers": ["-p", "no:randomly", "-n", "2"],
+    "random, two workers": ["-p", "randomly", "-n", "2"],
 }
 OUTCOMES = {"passes": "passed", "fails": "failed", "errors": "error"}
 

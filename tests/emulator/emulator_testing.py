@@ -111,17 +111,17 @@ class FakeClock:
         self._emulator = emulator
         self._account_id = account_id
         clock = emulator._runtime.platform.clock  # type: ignore[union-attr]
-        clock.advance(account_id, 0)  # an account has a dial of its own from then on
-        self._dial = clock._moved(account_id)[0]
+        clock.advance(account_id, 0)  # an account has a clock of its own from then on
+        self._clock = clock._clocks_of(account_id)[0]
         self._real = time.time
 
     @property
     def offset(self) -> float:
-        return self._dial.offset
+        return self._clock.offset
 
     @offset.setter
     def offset(self, seconds: float) -> None:
-        self._dial.offset = seconds
+        self._clock.offset = seconds
 
     def advance(self, seconds: float) -> None:
         """Moves on, and lets the emulator look at its sandboxes."""
@@ -136,13 +136,14 @@ def api_of(emulator: Emulator, account: Optional[Account] = None) -> Api:
 
 def eventually(look: Callable[[], Any], what: str, seconds: float = 10.0) -> Any:
     """The first true result of `look`, called again and again."""
-    deadline = time.monotonic() + seconds
+    begun = time.monotonic()
     while True:
         found = look()
         if found:
             return found
-        assert time.monotonic() < deadline, f"waited {seconds:g} s for {what}"
-        time.sleep(0.005)
+        passed = time.monotonic() - begun
+        assert passed < seconds, f"waited {seconds:g} s for {what}"
+        time.sleep(min(max(0.002, passed / 5), 0.1))  # more seldom as it takes longer: a look costs processor time
 
 
 def segment(text: str) -> str:

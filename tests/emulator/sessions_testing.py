@@ -9,7 +9,7 @@ from typing import Any
 
 from emulator_testing import Api, eventually
 
-from caged.emulator import PromptText, Reply, Workplace
+from caged.emulator import PromptSandbox, PromptText, Reply
 from caged.emulator.control.agents import Prompt
 from caged.emulator.platform import limits
 
@@ -51,7 +51,7 @@ def script(api: Api, *replies: Reply) -> list[Prompt]:
     """Let all agents of the account give these replies in turn, the last one repeatedly. Return what they receive."""
     prompts: list[Prompt] = []
 
-    def reply(prompt: PromptText, _box: Workplace) -> Reply:
+    def reply(prompt: PromptText, _box: PromptSandbox) -> Reply:
         prompts.append(Prompt(**vars(prompt)))
         return replies[min(len(prompts), len(replies)) - 1]
 
@@ -59,7 +59,7 @@ def script(api: Api, *replies: Reply) -> list[Prompt]:
     return prompts
 
 
-def answer_all(api: Api, function: Callable[[PromptText, Workplace], Reply]) -> None:
+def answer_all(api: Api, function: Callable[[PromptText, PromptSandbox], Reply]) -> None:
     """Let a function answer all prompts of the account, in place of one that did so before."""
     controls = api.emulator.for_account(api.account_id)
     controls.agents.clear()
@@ -72,7 +72,7 @@ def at_work(api: Api, sandbox: str, reply: Sequence[Any] = ("done\n",)) -> Itera
     """The id of a session that is active as long as the block; its agent answers `Reply(*reply)` then."""
     go = threading.Event()
 
-    def slow(_prompt: PromptText, _box: Workplace) -> Reply:
+    def slow(_prompt: PromptText, _box: PromptSandbox) -> Reply:
         assert go.wait(20)
         return Reply(*reply)
 

@@ -12,6 +12,7 @@ import textwrap
 import threading
 from pathlib import Path
 
+import fork_server
 import httpx
 import pytest
 from emulator_testing import api_of, eventually
@@ -30,16 +31,13 @@ def gone(pid):
         return stat.read().rpartition(")")[2].split()[0] == "Z"
 
 
-def in_new_process(source, *arguments, **options):
-    """Runs a program with this Python; its output's lines."""
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", textwrap.dedent(source), *arguments],
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-        **options,
-    )
+def in_new_process(source, *arguments, start=fork_server):
+    """Runs a program with this Python, where each warning is an error; its exit code and its output's lines.
+
+    In a fork of a process that has the emulator imported, and with `start=subprocess` in an interpreter of its own.
+    """
+    program = f"import warnings; warnings.simplefilter('error')\n{textwrap.dedent(source)}"
+    done = start.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, timeout=30)
     assert done.stderr == ""
     return done.returncode, done.stdout.splitlines()
 
@@ -365,10 +363,16 @@ def test_a_fork_of_the_process_neither_stops_nor_breaks_it():
 
 
 @pytest.mark.parametrize(
-    "end",
-    ["", "sys.exit(3)", "raise SystemExit(3)", "import threading; threading.Thread(target=lambda: None).start()"],
+    ("start", "end"),
+    [
+        (subprocess, ""),
+        (fork_server, "sys.exit(3)"),
+        (fork_server, "raise SystemExit(3)"),
+        (fork_server, "import threading; threading.Thread(target=lambda: None).start()"),
+    ],
+    ids=["no exit", "sys.exit", "SystemExit", "thread"],
 )
-def test_the_end_of_the_interpreter_leaves_nothing(tmp_path, end):
+def test_the_end_of_the_interpreter_leaves_nothing(tmp_path, start, end):
     code, (zygote, child) = in_new_process(
         f"""
         import os, sys, tempfile
@@ -382,6 +386,7 @@ def test_the_end_of_the_interpreter_leaves_nothing(tmp_path, end):
         {end}
         """,
         str(tmp_path),
+        start=start,
     )
     assert code == (3 if "3" in end else 0)
     assert list(tmp_path.iterdir()) == []
@@ -403,6 +408,7 @@ def test_an_exit_without_handlers_leaves_no_process_and_no_directory(tmp_path):
         os._exit(0)
         """,
         str(tmp_path),
+        start=subprocess,
     )
     eventually(lambda: gone(int(zygote)) and gone(int(child)), "the processes to go")
     eventually(lambda: list(tmp_path.iterdir()) == [], "the directory to go")

@@ -15,12 +15,12 @@ def double(request: pytest.FixtureRequest, emulator: Emulator, account: Account)
     if request.param == "here":
         scoped = ScopedEmulator(emulator, account)
         yield scoped
-        scoped.take_back()
+        scoped.remove_shared_controls()
     else:
         with RemoteEmulator(emulator.base_url, emulator.admin_key) as remote:
             scoped = ScopedEmulator(remote, account)
             yield scoped
-            scoped.take_back()
+            scoped.remove_shared_controls()
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_controls_for_all_accounts_are_removed_and_those_of_other_accounts_are_n
     reported = "\n".join(double.unused())
     assert mine.id in reported
     assert kept.id not in reported
-    double.take_back()
+    double.remove_shared_controls()
     assert double.faults.list(account="*") == []
     assert [fault.id for fault in double.faults.list(account=other)] == [kept.id]
     assert double.unused() == []

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Callable
 
 import pytest
-from levels import ISOLATED, LEVELS, Served, client_of
+from levels import ISOLATED, LEVELS, Served, SharedBoxes, client_of
 
 from caged import Caged
 
@@ -31,6 +31,20 @@ def box(request: pytest.FixtureRequest) -> Iterator[str]:
     name = "isolated" if "isolated" in request.fixturenames else "anywhere"
     with request.getfixturevalue(name).sandbox() as sandbox_id:
         yield sandbox_id
+
+
+@pytest.fixture(scope="module")
+def shared_boxes() -> Iterator[SharedBoxes]:
+    boxes = SharedBoxes()
+    yield boxes
+    boxes.destroy()
+
+
+@pytest.fixture
+def shared_box(request: pytest.FixtureRequest, shared_boxes: SharedBoxes) -> str:
+    """A sandbox of the test's emulator that the tests of a module share: for those that leave it as it was."""
+    name = "isolated" if "isolated" in request.fixturenames else "anywhere"
+    return shared_boxes.get(request.getfixturevalue(name))
 
 
 @pytest.fixture(scope="module", params=["namespace", "bwrap", "process"])

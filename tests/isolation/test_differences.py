@@ -16,7 +16,7 @@ from differences import (
     Behaviour,
     table,
 )
-from levels import Served, has_landlock_scopes
+from levels import Served, SharedBoxes, has_landlock_scopes
 
 from caged import CagedValidationError
 
@@ -24,7 +24,7 @@ README = Path(__file__).parents[2] / "README.md"
 
 
 @pytest.mark.parametrize("behaviour", BEHAVIOURS, ids=lambda behaviour: behaviour.says)
-def test_behaviour_is_as_written_down(anywhere: Served, behaviour: Behaviour) -> None:
+def test_behaviour_is_as_written_down(anywhere: Served, shared_boxes: SharedBoxes, behaviour: Behaviour) -> None:
     root, landlock = os.geteuid() == 0, has_landlock_scopes()
     conditions = {
         IF_ROOT: root,
@@ -34,30 +34,30 @@ def test_behaviour_is_as_written_down(anywhere: Served, behaviour: Behaviour) ->
     expected = behaviour.expected(anywhere.level)
     if expected in conditions:
         expected = YES if conditions[expected] else NO
-    assert tried(anywhere, behaviour) == expected
+    assert tried(anywhere, shared_boxes, behaviour) == expected
 
 
-def tried(served: Served, behaviour: Behaviour) -> str:
-    with served.sandbox() as other:
-        served.client.files.write(other, "file", "of another sandbox")
-        outside = served.home / "project"
-        outside.mkdir(exist_ok=True)
-        outside.chmod(0o777)
-        places = {
-            "home": served.home,
-            "tmp": served.tmp,
-            "other": served.sandbox_dir(other),
-            "run_dir": served.run_dir,
-            "outside": outside,
-        }
-        # `process` isolation take /tmp/... in a command for the sandbox's own, unless a quote is in it.
-        words = {name: f"/''{str(path)[1:]}" for name, path in places.items()}
-        command = behaviour.command.format(pid=served.process.pid, port=served.base_url.rpartition(":")[2], **words)
-        try:
-            with served.sandbox(**behaviour.create) as box:
-                return YES if served.client.sandboxes.exec(box, command).exit_code == 0 else NO
-        except CagedValidationError:
-            return NO
+def tried(served: Served, boxes: SharedBoxes, behaviour: Behaviour) -> str:
+    other = boxes.get(served, env={"IS": "another"})
+    served.client.files.write(other, "file", "of another sandbox")
+    outside = served.home / "project"
+    outside.mkdir(exist_ok=True)
+    outside.chmod(0o777)
+    places = {
+        "home": served.home,
+        "tmp": served.tmp,
+        "other": served.sandbox_dir(other),
+        "run_dir": served.run_dir,
+        "outside": outside,
+    }
+    # `process` isolation take /tmp/... in a command for the sandbox's own, unless a quote is in it.
+    words = {name: f"/''{str(path)[1:]}" for name, path in places.items()}
+    command = behaviour.command.format(pid=served.process.pid, port=served.base_url.rpartition(":")[2], **words)
+    try:
+        box = boxes.get(served, **behaviour.create)
+    except CagedValidationError:
+        return NO
+    return YES if served.client.sandboxes.exec(box, command).exit_code == 0 else NO
 
 
 def test_readme_has_this_table() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from levels import LEVELS, Served, need
+from levels import LEVELS, Served, SharedBoxes, need
 
 NAME = 'name=$(cat /proc/sys/kernel/hostname); getent hosts "$name"'
 
@@ -28,47 +28,49 @@ def restartable(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Serv
 
 
 @pytest.mark.parametrize("mode", ["full", "none"])
-def test_host_name_resolves_to_a_loopback_address(isolated: Served, mode: str) -> None:
-    with isolated.sandbox(network_mode=mode) as box:
-        assert isolated.run(box, NAME).split() == ["127.0.1.1", box]
-
-
-def test_host_name_still_resolves_after_pause_and_resume(isolated: Served, box: str) -> None:
-    isolated.client.sandboxes.pause(box)
-    isolated.client.sandboxes.resume(box)
+def test_host_name_resolves_to_a_loopback_address(isolated: Served, shared_boxes: SharedBoxes, mode: str) -> None:
+    box = shared_boxes.get(isolated, network_mode=mode)
     assert isolated.run(box, NAME).split() == ["127.0.1.1", box]
 
 
-def test_hosts_file_keeps_the_entries_of_the_host(isolated: Served, box: str) -> None:
-    content = isolated.run(box, "cat /etc/hosts")
-    assert content.splitlines() == [*Path("/etc/hosts").read_text().splitlines(), f"127.0.1.1 {box}"]
-    assert isolated.run(box, "stat -c %a /etc/hosts") == "644\n"
+def test_host_name_still_resolves_after_pause_and_resume(isolated: Served, shared_box: str) -> None:
+    isolated.client.sandboxes.pause(shared_box)
+    isolated.client.sandboxes.resume(shared_box)
+    assert isolated.run(shared_box, NAME).split() == ["127.0.1.1", shared_box]
 
 
-def test_hosts_file_is_read_only(isolated: Served, box: str) -> None:
+def test_hosts_file_keeps_the_entries_of_the_host(isolated: Served, shared_box: str) -> None:
+    content = isolated.run(shared_box, "cat /etc/hosts")
+    assert content.splitlines() == [*Path("/etc/hosts").read_text().splitlines(), f"127.0.1.1 {shared_box}"]
+    assert isolated.run(shared_box, "stat -c %a /etc/hosts") == "644\n"
+
+
+def test_hosts_file_is_read_only(isolated: Served, shared_box: str) -> None:
     before = Path("/etc/hosts").read_text()
-    said = isolated.client.sandboxes.exec(box, "echo 192.0.2.1 evil >> /etc/hosts; rm -f /etc/hosts; cat /etc/hosts")
+    said = isolated.client.sandboxes.exec(
+        shared_box, "echo 192.0.2.1 evil >> /etc/hosts; rm -f /etc/hosts; cat /etc/hosts"
+    )
     assert "evil" not in said.output.splitlines()[-1]
     assert Path("/etc/hosts").read_text() == before
-    assert isolated.run(box, NAME).split() == ["127.0.1.1", box]
+    assert isolated.run(shared_box, NAME).split() == ["127.0.1.1", shared_box]
 
 
-def test_hosts_file_of_one_sandbox_does_not_name_another(isolated: Served, box: str) -> None:
+def test_hosts_file_of_one_sandbox_does_not_name_another(isolated: Served, shared_box: str) -> None:
     with isolated.sandbox() as other:
-        assert other not in isolated.run(box, "cat /etc/hosts")
+        assert other not in isolated.run(shared_box, "cat /etc/hosts")
         assert isolated.run(other, NAME).split() == ["127.0.1.1", other]
 
 
-def test_full_host_name_is_found_without_network(isolated: Served) -> None:
+def test_full_host_name_is_found_without_network(isolated: Served, shared_boxes: SharedBoxes) -> None:
     """`python3 -m http.server` looks it up before it listens."""
-    with isolated.sandbox(network_mode="none") as box:
-        assert isolated.run(box, "python3 -c 'import socket; print(socket.getfqdn())'") == f"{box}\n"
+    box = shared_boxes.get(isolated, network_mode="none")
+    assert isolated.run(box, "python3 -c 'import socket; print(socket.getfqdn())'") == f"{box}\n"
 
 
-def test_process_level_keeps_the_hosts_file(anywhere: Served, box: str) -> None:
+def test_process_level_keeps_the_hosts_file(anywhere: Served, shared_box: str) -> None:
     if anywhere.level == "process":
-        assert box not in anywhere.run(box, "cat /etc/hosts")
-        assert not (anywhere.sandbox_dir(box) / "hosts").exists()
+        assert shared_box not in anywhere.run(shared_box, "cat /etc/hosts")
+        assert not (anywhere.sandbox_dir(shared_box) / "hosts").exists()
 
 
 def test_host_name_resolves_after_restart_of_the_emulator(restartable: Served, tmp_path: Path) -> None:

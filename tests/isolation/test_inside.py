@@ -9,9 +9,10 @@ import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
+import fork_server
 import pytest
 from leftovers import mounts
-from levels import SECRET, SECRETS, Served, need
+from levels import SECRET, SECRETS, Served, SharedBoxes, need
 
 SCRIPT = """
 import os, socket, json
@@ -20,11 +21,11 @@ print(json.dumps([os.getcwd(), os.path.expanduser("~"), socket.gethostname(), os
 """
 
 
-def test_a_script_with_workspace_hard_coded_works(isolated: Served, box: str) -> None:
-    isolated.client.files.write(box, "/workspace/tool/script.py", SCRIPT)
-    said = json.loads(isolated.run(box, "mkdir out; python3 tool/script.py"))
-    assert said == ["/workspace", "/root", box, ["made.txt"]]
-    assert isolated.client.files.read(box, "/workspace/out/made.txt") == "by a script"
+def test_a_script_with_workspace_hard_coded_works(isolated: Served, shared_box: str) -> None:
+    isolated.client.files.write(shared_box, "/workspace/tool/script.py", SCRIPT)
+    said = json.loads(isolated.run(shared_box, "mkdir out; python3 tool/script.py"))
+    assert said == ["/workspace", "/root", shared_box, ["made.txt"]]
+    assert isolated.client.files.read(shared_box, "/workspace/out/made.txt") == "by a script"
     assert not os.path.lexists("/workspace"), "on the host"
 
 
@@ -37,24 +38,24 @@ def test_the_process_table_holds_its_own_processes_only(isolated: Served, box: s
         assert len(isolated.run(box, "ps -e --no-headers; true").splitlines()) == 4
 
 
-def test_the_hosts_directories_cannot_be_written(isolated: Served, box: str) -> None:
+def test_the_hosts_directories_cannot_be_written(isolated: Served, shared_box: str) -> None:
     for place in ("/etc", "/usr", "/usr/bin", "/var", "/", "/opt/caged", "/sys"):
         if not os.path.isdir(place) and place != "/opt/caged":
             continue  # this host has none
         tried = isolated.client.sandboxes.exec(
-            box, f"touch {place}/caged-was-here; chmod 777 {place}; rm -rf {place}/*bash*"
+            shared_box, f"touch {place}/caged-was-here; chmod 777 {place}; rm -rf {place}/*bash*"
         )
         assert tried.output.count("Read-only file system") >= 1, place
         assert not os.path.lexists(f"{place}/caged-was-here"), place
-        assert isolated.run(box, "echo still there") == "still there\n", place
+        assert isolated.run(shared_box, "echo still there") == "still there\n", place
 
 
-def test_writable_places_are_seen_neither_by_the_host_nor_by_another_sandbox(isolated: Served, box: str) -> None:
+def test_writable_places_are_seen_neither_by_the_host_nor_by_another_sandbox(isolated: Served, shared_box: str) -> None:
     places = ["/workspace", "/root", "/tmp", "/dev/shm", "/run"]
     if os.path.isdir("/var/tmp"):
         places.append("/var/tmp")
-    isolated.run(box, "set -e; " + "; ".join(f"echo mine > {place}/caged-mark-{box}" for place in places))
-    on_the_host = [place for place in places if os.path.lexists(f"{place}/caged-mark-{box}")]
+    isolated.run(shared_box, "set -e; " + "; ".join(f"echo mine > {place}/caged-mark-{shared_box}" for place in places))
+    on_the_host = [place for place in places if os.path.lexists(f"{place}/caged-mark-{shared_box}")]
     assert on_the_host == []
     with isolated.sandbox() as other:
         listed = isolated.run(other, "set -e; " + "; ".join(f"ls -a {place}" for place in places))
@@ -62,29 +63,29 @@ def test_writable_places_are_seen_neither_by_the_host_nor_by_another_sandbox(iso
         assert "caged-mark" not in listed
 
 
-def test_the_developers_secrets_cannot_be_read(isolated: Served, box: str) -> None:
+def test_the_developers_secrets_cannot_be_read(isolated: Served, shared_box: str) -> None:
     homes = (isolated.home, "/root", f"/proc/1/root{isolated.home}")
     for name in SECRETS:
         assert (isolated.home / name).read_text() == SECRET
     paths = [f"{home}/{name}" for name in SECRETS for home in homes]
-    tried = isolated.client.sandboxes.exec(box, "".join(f"cat {path}; " for path in paths) + "echo tried all")
+    tried = isolated.client.sandboxes.exec(shared_box, "".join(f"cat {path}; " for path in paths) + "echo tried all")
     assert tried.output.endswith("tried all\n")
     assert SECRET not in tried.output
 
 
-def test_no_home_of_the_host_can_be_seen(isolated: Served, box: str) -> None:
-    assert isolated.run(box, "ls -A /home").strip() == ""
-    seen = set(isolated.run(box, "ls -A /root").split())
+def test_no_home_of_the_host_can_be_seen(isolated: Served, shared_box: str) -> None:
+    assert isolated.run(shared_box, "ls -A /home").strip() == ""
+    seen = set(isolated.run(shared_box, "ls -A /root").split())
     assert not seen & {".ssh", ".aws", ".bash_history", ".bashrc", ".gitconfig"}
 
 
-def test_a_search_of_the_whole_file_system_does_not_find_the_secret(isolated: Served, box: str) -> None:
+def test_a_search_of_the_whole_file_system_does_not_find_the_secret(isolated: Served, shared_box: str) -> None:
     """The host's /tmp, the emulator's own files, and other sandboxes' included."""
     with isolated.sandbox() as other:
         isolated.client.files.write(other, "file", SECRET)
         # In every mount, apart from the kernel's and the distribution's.
         found = isolated.client.sandboxes.exec(
-            box,
+            shared_box,
             "find / \\( -path /proc -o -path /sys -o -path /usr -o -path '*/site-packages' -o -path '*/lib/python*' "
             "-o -name node_modules \\) -prune -o -type f -size -2k "
             f"\\( -path '*{isolated.tmp.name}*' -o -path '*{isolated.home.name}*' -o -path '*caged-run*' "
@@ -94,7 +95,7 @@ def test_a_search_of_the_whole_file_system_does_not_find_the_secret(isolated: Se
     assert found.output == ""
 
 
-def test_the_hosts_tmp_and_the_emulators_state_do_not_exist(isolated: Served, box: str) -> None:
+def test_the_hosts_tmp_and_the_emulators_state_do_not_exist(isolated: Served, shared_box: str) -> None:
     with isolated.sandbox() as other:
         isolated.client.files.write(other, "file", "x")
         state = [isolated.run_dir / name for name in ("", "lock", "sandboxes")]
@@ -102,7 +103,7 @@ def test_the_hosts_tmp_and_the_emulators_state_do_not_exist(isolated: Served, bo
         hidden = [isolated.tmp / "host-file", *state, of_other, of_other / "workspace" / "file"]
         assert [path for path in hidden if not path.exists()] == []
         tests = "".join(f"test -e {path} && echo {path}; " for path in hidden)
-        assert isolated.run(box, f"{tests}echo no more") == "no more\n"
+        assert isolated.run(shared_box, f"{tests}echo no more") == "no more\n"
 
 
 def test_a_state_dir_outside_of_tmp_is_hidden_too(tmp_path: Path) -> None:
@@ -188,18 +189,44 @@ HANDLE = """
 """
 
 
-# Each in a sandbox of its own, as one that succeeded in part could be what makes another fail.
+@pytest.fixture(scope="module")
+def jails() -> Iterator[SharedBoxes]:
+    boxes = SharedBoxes()
+    yield boxes
+    boxes.destroy()
+
+
+@pytest.fixture(scope="module")
+def states() -> dict[str, str]:
+    """The state of each jail at its begin."""
+    return {}
+
+
+#: Prints what a breakout could change for those after it.
+STATE = "cat /proc/sys/kernel/hostname /proc/self/mountinfo; stat -c '%n %a %u %F' /* /etc/* /dev/* | sort"
+
+
+# One sandbox does for all of a level, because none may change it: one that succeeded in part could be what makes
+# another fail. After one that has changed it, the others get a new one.
 @pytest.mark.parametrize("name", BREAKOUTS)
-def test_does_not_break_out(isolated: Served, box: str, name: str) -> None:
+def test_does_not_break_out(isolated: Served, jails: SharedBoxes, states: dict[str, str], name: str) -> None:
+    box = jails.get(isolated)
     places = {"home": isolated.home, "tmp": isolated.tmp, "run_dir": isolated.run_dir, "pid": isolated.process.pid}
     breakout = BREAKOUTS[name].format(**places)
     for file, text in (("call.py", CALL), ("chroot.py", CHROOT.format(**places)), ("handle.py", HANDLE)):
         if file in breakout:
             isolated.client.files.write(box, file, textwrap.dedent(text))
+    if box not in states:
+        states[box] = isolated.run(box, STATE)
+        assert states[box].startswith(f"{box}\n")
     result = isolated.client.sandboxes.exec(box, f"exec 2>&1; {breakout}")
-    assert result.exit_code != 0, result.output
-    assert SECRET not in result.output
-    assert isolated.run(box, "cat /proc/sys/kernel/hostname").strip() == box
+    try:
+        assert result.exit_code != 0, result.output
+        assert SECRET not in result.output
+        assert isolated.run(box, f"rm -rf /workspace/*; {STATE}") == states[box]
+    except BaseException:
+        jails.destroy()
+        raise
     assert not [top for top in ("", "/etc", "/usr") if os.path.lexists(f"{top}/caged-was-here")]
     assert mounts() == []
 
@@ -212,14 +239,15 @@ def test_kill_minus_1_reaches_no_process_outside(isolated: Served, box: str) -> 
         assert "sleep" in isolated.run(other, "cat /proc/[0-9]*/comm")
 
 
-def test_descriptors_of_the_emulator_do_not_reach_a_command(isolated: Served, box: str) -> None:
-    assert isolated.run(box, "exec ls /proc/self/fd").split() == ["0", "1", "2", "3"]  # 3: ls's own
+def test_descriptors_of_the_emulator_do_not_reach_a_command(isolated: Served, shared_box: str) -> None:
+    assert isolated.run(shared_box, "exec ls /proc/self/fd").split() == ["0", "1", "2", "3"]  # 3: ls's own
 
 
-def test_no_environment_of_the_host_is_readable(isolated: Served, box: str) -> None:
-    seen = isolated.client.sandboxes.exec(box, "env; cat /proc/*/environ | tr '\\0' '\\n'").output
+def test_no_environment_of_the_host_is_readable(isolated: Served, shared_box: str) -> None:
+    seen = isolated.client.sandboxes.exec(shared_box, "env; cat /proc/*/environ | tr '\\0' '\\n'").output
     assert str(isolated.home) not in seen
     assert isolated.api_key not in seen
+    assert fork_server.address() not in seen  # in the environment that the emulator's process was started with
 
 
 @pytest.fixture(autouse=True)
@@ -233,5 +261,5 @@ def test_a_signal_to_process_1_does_nothing(isolated: Served, box: str) -> None:
     assert isolated.run(box, "echo still alive") == "still alive\n"
 
 
-def test_any_user_may_write_to_tmp(isolated: Served, box: str) -> None:
-    assert isolated.run(box, "stat -c %a /tmp").strip() == "1777"
+def test_any_user_may_write_to_tmp(isolated: Served, shared_box: str) -> None:
+    assert isolated.run(shared_box, "stat -c %a /tmp").strip() == "1777"

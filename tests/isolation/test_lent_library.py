@@ -16,7 +16,7 @@ def test_bytecode_of_copied_modules_is_used_by_python(tmp_path: Path) -> None:
     source = Path(inside.__file__).parent
     layout = Layout(tmp_path / "box", mounted=True)
     layout.make()
-    assert layout.lend_library() == "/opt/caged/lib"
+    assert layout.copy_library() == "/opt/caged/lib"
     library = layout.opt / "lib" / "inside"
     assert {path.name for path in library.glob("*.py")} == {path.name for path in source.glob("*.py")}
     for module in source.glob("*.py"):
@@ -32,7 +32,7 @@ def test_bytecode_of_copied_modules_is_used_by_python(tmp_path: Path) -> None:
 def test_copied_modules_can_be_imported_without_their_origin(tmp_path: Path, modules: tuple[str, ...]) -> None:
     layout = Layout(tmp_path / "box", mounted=True)
     layout.make()
-    layout.lend_library(*modules)
+    layout.copy_library(*modules)
     path = str(layout.opt / "lib")
     module = modules[0] if modules else "startup"
     code = f"import sys; sys.path.insert(0, {path!r}); from inside import {module} as it; print(it.__file__)"
@@ -49,10 +49,10 @@ def test_more_modules_are_added_to_those_that_are_there(tmp_path: Path) -> None:
     layout = Layout(tmp_path / "box", mounted=True)
     layout.make()
     library = layout.opt / "lib" / "inside"
-    layout.lend_library("shim", "frames")
+    layout.copy_library("shim", "frames")
     first = (library / "frames.py").stat().st_ino
-    layout.lend_library("fetch")
-    layout.lend_library()
+    layout.copy_library("fetch")
+    layout.copy_library()
     assert (library / "frames.py").stat().st_ino == first, "a module that is there may be in use"
     assert (library / "startup.py").exists()
     assert not [path for path in library.iterdir() if path.suffix not in (".py", "")]

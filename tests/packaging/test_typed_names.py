@@ -8,7 +8,6 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -19,87 +18,94 @@ import caged
 import caged.emulator
 
 MISSPELT = Path(__file__).with_name("misspelt.py")
+KEYWORD, NAMES = "misspelt_keyword.py", "public_names.py"
 PACKAGES = {"caged": caged, "caged.emulator": caged.emulator}
 SECONDS = 300
 
 
-@pytest.fixture(scope="session")
-def interpreter(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return typed_tree.make(tmp_path_factory.mktemp("typed") / "venv")
+Errors = dict[str, dict[int, list[str]]]
 
 
-def mypy(interpreter: Path, file: Path) -> dict[int, list[str]]:
-    """The errors of a file, by line."""
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with the files that are checked, and with `venv`. Both checkers look at all of them in one run each:
+    most of its time goes into the packages, not into the files."""
+    directory = tmp_path_factory.mktemp("typed")
+    typed_tree.make(directory / "venv")
+    (directory / MISSPELT.name).write_text(MISSPELT.read_text())
+    (directory / KEYWORD).write_text("import caged\ncaged.Caged('k').sandboxes.create(templat='minimal')\n")
+    lines = [*(f"import {name}" for name in PACKAGES), *(f"print({name}.{candidate})" for name, candidate in probes())]
+    (directory / NAMES).write_text("\n".join(lines) + "\n")
+    return directory
+
+
+def probes() -> list[tuple[str, str]]:
+    return [(name, candidate) for name, package in PACKAGES.items() for candidate in sorted(candidates(package))]
+
+
+@pytest.fixture(scope="module", params=["mypy", "pyright"])
+def errors(request: pytest.FixtureRequest, sources: Path) -> Errors:
+    """What a checker reports, by name of the file and by line."""
+    check = {"mypy": mypy, "pyright": pyright}[request.param]
+    return check(sources / "venv" / "bin" / "python", [sources / name for name in (MISSPELT.name, KEYWORD, NAMES)])
+
+
+def mypy(interpreter: Path, files: list[Path]) -> Errors:
     command = [sys.executable, "-m", "mypy", "--strict", "--python-executable", str(interpreter)]
-    command += ["--cache-dir", str(interpreter.parents[1] / "mypy"), "--no-pretty", str(file)]
-    done = run(command, file)
+    command += ["--cache-dir", os.devnull, "--no-pretty", *map(str, files)]
+    done = run(command, files[0].parent)
     assert done.returncode in (0, 1), done.stdout + done.stderr
-    found: dict[int, list[str]] = {}
+    found: Errors = {file.name: {} for file in files}
     for line in done.stdout.splitlines():
-        matched = re.fullmatch(r".*\.py:(\d+): error: (.*)", line)
+        matched = re.fullmatch(r"(.*\.py):(\d+): error: (.*)", line)
         if matched:
-            found.setdefault(int(matched[1]), []).append(matched[2])
+            found[Path(matched[1]).name].setdefault(int(matched[2]), []).append(matched[3])
     return found
 
 
-def pyright(interpreter: Path, file: Path) -> dict[int, list[str]]:
-    """The same."""
+def pyright(interpreter: Path, files: list[Path]) -> Errors:
     rules = {"reportUnnecessaryComparison": "error"}
-    settings = {"typeCheckingMode": "standard", "include": [file.name], **rules}
-    (file.parent / "pyrightconfig.json").write_text(json.dumps(settings))
+    settings = {"typeCheckingMode": "standard", "include": [file.name for file in files], **rules}
+    directory = files[0].parent
+    (directory / "pyrightconfig.json").write_text(json.dumps(settings))
     command = [sys.executable, "-m", "basedpyright", "--outputjson", "--pythonpath", str(interpreter)]
-    done = run([*command, "--project", str(file.parent)], file)
+    done = run([*command, "--project", str(directory)], directory)
     assert done.returncode in (0, 1), done.stdout + done.stderr
-    found: dict[int, list[str]] = {}
+    found: Errors = {file.name: {} for file in files}
     for diagnostic in json.loads(done.stdout)["generalDiagnostics"]:
         if diagnostic["severity"] == "error":
-            found.setdefault(diagnostic["range"]["start"]["line"] + 1, []).append(diagnostic["message"])
+            of = found[Path(diagnostic["file"]).name]
+            of.setdefault(diagnostic["range"]["start"]["line"] + 1, []).append(diagnostic["message"])
     return found
 
 
-def run(command: list[str], file: Path) -> subprocess.CompletedProcess[str]:
+def run(command: list[str], directory: Path) -> subprocess.CompletedProcess[str]:
     # Nothing may be fetched: what the checkers need is installed with them.
     offline = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), "http://127.0.0.1:1")
     environment = {**os.environ, **offline}
     return subprocess.run(
-        command, capture_output=True, text=True, timeout=SECONDS, cwd=file.parent, env=environment, check=False
+        command, capture_output=True, text=True, timeout=SECONDS, cwd=directory, env=environment, check=False
     )
 
 
-CHECKERS = pytest.mark.parametrize("check", [mypy, pyright], ids=["mypy", "pyright"])
-Check = Callable[[Path, Path], "dict[int, list[str]]"]
-
-
-@CHECKERS
-def test_misspelt_names_and_values_are_errors_and_others_are_not(
-    check: Check, interpreter: Path, tmp_path: Path
-) -> None:
-    file = tmp_path / MISSPELT.name
-    file.write_text(MISSPELT.read_text())
-    lines = file.read_text().splitlines()
+def test_misspelt_names_and_values_are_errors_and_others_are_not(errors: Errors) -> None:
+    lines = MISSPELT.read_text().splitlines()
     wrong = {number for number, line in enumerate(lines, 1) if line.endswith("# wrong")}
-    found = check(interpreter, file)
+    found = errors[MISSPELT.name]
     assert {number: lines[number - 1] for number in wrong - set(found)} == {}
     assert {number: found[number] for number in set(found) - wrong} == {}
 
 
-def test_mypy_suggests_the_keyword_that_was_meant(interpreter: Path, tmp_path: Path) -> None:
-    file = tmp_path / "keyword.py"
-    file.write_text("import caged\ncaged.Caged('k').sandboxes.create(templat='minimal')\n")
-    assert 'did you mean "template"?' in mypy(interpreter, file)[2][0]
-
-
-@CHECKERS
-def test_public_names_are_those_that_a_checker_sees(check: Check, interpreter: Path, tmp_path: Path) -> None:
-    file = tmp_path / "names.py"
-    probes = [(name, candidate) for name, package in PACKAGES.items() for candidate in sorted(candidates(package))]
-    lines = [*(f"import {name}" for name in PACKAGES), *(f"print({name}.{candidate})" for name, candidate in probes)]
-    file.write_text("\n".join(lines) + "\n")
-    found = check(interpreter, file)
+def test_public_names_are_those_that_a_checker_sees(errors: Errors) -> None:
     first = len(PACKAGES) + 1
     for name, package in PACKAGES.items():
-        seen = {probe for line, (of, probe) in enumerate(probes, first) if of == name and line not in found}
+        seen = {probe for line, (of, probe) in enumerate(probes(), first) if of == name and line not in errors[NAMES]}
         assert seen == set(package.__all__)
+
+
+@pytest.mark.parametrize("errors", ["mypy"], indirect=True)
+def test_mypy_suggests_the_keyword_that_was_meant(errors: Errors) -> None:
+    assert 'did you mean "template"?' in errors[KEYWORD][2][0]
 
 
 def candidates(package: ModuleType) -> set[str]:

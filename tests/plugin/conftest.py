@@ -101,7 +101,7 @@ def eventually() -> Callable[[Callable[[], bool], str], None]:
         deadline = time.monotonic() + 20
         while not condition():
             assert time.monotonic() < deadline, f"waited 20 s for {what}"
-            time.sleep(0.02)
+            time.sleep(0.05)  # conditions read the whole process table
 
     return wait
 

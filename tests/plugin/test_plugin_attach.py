@@ -47,7 +47,7 @@ def attached(running_one: Emulator, monkeypatch: pytest.MonkeyPatch) -> Iterator
         assert [box.id for box in owner.sandboxes.list()] == [owned.id]
         assert len(running_one.faults.list()) == 1
         assert running_one.clock.frozen is False
-        status = running_one._link.call("GET", "/status")
+        status = running_one._admin.call("GET", "/status")
         assert (status["accounts"], status["sandboxes"]) == (1, 1)
         running_one.reset()
 

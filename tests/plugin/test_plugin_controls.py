@@ -119,7 +119,7 @@ def test_a_fault_that_never_fired_fails_its_test_by_name(run_suite, workers: str
         ("test_without_a_client", "alerts.list"),
         ("test_for_all_accounts", "billing.get_usage"),
     ):
-        assert f"::{name}: a fault never fired:" in text
+        assert f"::{name}: a fault never triggered:" in text
         assert f"operation='{operation}', status=503" in text
     assert "::test_on_the_first_account: added by caged_emulator.emulator, not in the test's account: a fault" in text
     assert "::test_stub: a stub was never used:" in text
@@ -129,7 +129,7 @@ def test_a_fault_that_never_fired_fails_its_test_by_name(run_suite, workers: str
     assert "::test_reply: a reply was never used:" in text
     assert "::test_stub_and_reply_for_all_accounts: a stub was never used:" in text
     assert "cargo" in text.partition("::test_stub_and_reply_for_all_accounts: ")[2]
-    assert "::test_that_fails_anyhow: a fault never fired" not in text
+    assert "::test_that_fails_anyhow: a fault never triggered" not in text
     assert "by itself" in text
 
 

@@ -39,7 +39,7 @@ def refused_by_the_kernel(pytester: pytest.Pytester) -> None:
         import os, sys
         if "CAGED_TEST_REFUSED" not in os.environ:
             os.environ["CAGED_TEST_REFUSED"] = "1"
-            os.execv(sys.executable, [sys.executable, "-I", {str(refusing)!r}, "namespaces", *sys.orig_argv])
+            os.execv(sys.executable, [sys.executable, "-E", {str(refusing)!r}, "namespaces", *sys.orig_argv])
         """
         if sys.version_info >= (3, 10)
         else "raise SystemExit('sys.orig_argv came with 3.10')"
@@ -67,29 +67,22 @@ def test_the_summary_of_xdist_workers_is_one_line(run_suite) -> None:
     assert said == ["caged: sandboxes had process isolation"]
 
 
-def test_the_summary_of_a_degraded_run_says_why_and_what_to_do(run_suite, refused_by_the_kernel) -> None:
-    result = run_suite(USES, "-s", new_interpreter=True)
-    result.assert_outcomes(passed=1)
+def test_a_test_that_needs_namespaces_runs_where_there_are(run_suite) -> None:
+    need("namespace")
+    run_suite(NEEDS).assert_outcomes(passed=4)
+
+
+def test_the_summary_and_the_skipped_tests_of_a_degraded_run_say_why(run_suite, refused_by_the_kernel) -> None:
+    result = run_suite(NEEDS, "-s", new_interpreter=True)
+    result.assert_outcomes(passed=2, skipped=2)
+    expected = f"SKIPPED*caged_needs('namespace'): the emulator has process isolation. namespace: {REFUSED}*"
+    result.stdout.fnmatch_lines([expected, expected])
     result.stdout.fnmatch_lines(
         [
             f"caged: sandboxes had process isolation only. namespace: {REFUSED}*To change that: docker run"
             " --security-opt*"
         ]
     )
-
-
-def test_a_test_that_needs_namespaces_runs_where_there_are(run_suite) -> None:
-    need("namespace")
-    run_suite(NEEDS).assert_outcomes(passed=4)
-
-
-def test_a_test_that_needs_namespaces_is_skipped_with_the_reason_where_there_are_none(
-    run_suite, refused_by_the_kernel
-) -> None:
-    result = run_suite(NEEDS, "-s", new_interpreter=True)
-    result.assert_outcomes(passed=2, skipped=2)
-    expected = f"SKIPPED*caged_needs('namespace'): the emulator has process isolation. namespace: {REFUSED}*"
-    result.stdout.fnmatch_lines([expected, expected])
 
 
 def test_a_test_that_needs_namespaces_is_skipped_with_process_isolation(run_suite) -> None:

@@ -104,8 +104,8 @@ def test_tests_that_need_the_emulator_object_are_skipped(run_suite, live: Any) -
 
 def test_what_cannot_be_destroyed_is_reported() -> None:
     creations = Creations("https://api.example", "key")
-    creations.saw(request("POST", "sandboxes"), httpx.Response(201, json={"id": "cage_1"}))
-    creations.saw(request("POST", "sandboxes"), httpx.Response(201, json={"id": "cage_2"}))
+    creations.record(request("POST", "sandboxes"), httpx.Response(201, json={"id": "cage_1"}))
+    creations.record(request("POST", "sandboxes"), httpx.Response(201, json={"id": "cage_2"}))
     broken = httpx.MockTransport(lambda sent: httpx.Response(404 if "cage_1" in sent.url.path else 500))
     with Caged("key", "https://api.example", max_retries=0, transport=broken) as client:
         problems = creations.destroy(client)
@@ -127,14 +127,14 @@ def test_what_cannot_be_destroyed_is_reported() -> None:
 def test_requests_that_create_nothing_of_ours_are_left_alone(method, path, key, status) -> None:
     creations = Creations("https://api.example", "key")
     sent = request(method, path, key)
-    if creations.concerns(sent):
-        assert creations.saw(sent, httpx.Response(status, json={"id": "thing_1"})) is None
+    if creations.is_relevant(sent):
+        assert creations.record(sent, httpx.Response(status, json={"id": "thing_1"})) is None
     assert (creations.sandboxes, creations.snapshots, creations.keys) == ([], [], [])
 
 
 def test_another_api_with_the_same_key_is_left_alone() -> None:
     creations = Creations("https://api.example", "key")
-    assert not creations.concerns(request("POST", "sandboxes", base="https://api.example.evil"))
+    assert not creations.is_relevant(request("POST", "sandboxes", base="https://api.example.evil"))
 
 
 def request(method: str, path: str, key: str = "key", base: str = "https://api.example") -> httpx.Request:
@@ -184,13 +184,20 @@ PAUSES = """
 )
 @pytest.mark.parametrize("which", ["transport", "async"])
 def test_the_search_for_automatic_snapshots_never_fails_or_delays_a_pause(
-    run_suite, account: Any, live: Any, fault: dict[str, Any], which: str
+    run_suite, pytester: pytest.Pytester, account: Any, live: Any, fault: dict[str, Any], which: str
 ) -> None:
     account.faults.add("snapshots.list", times=1, **fault)  # the destruction after the test lists them, too
+    # The end of the test waits for the search: 5 s without this.
+    pytester.makeconftest(
+        """
+        from caged.pytest_plugin import _creations, _request_recorder
+        _creations.LOOK = _request_recorder.LOOK = 3.0
+        """
+    )
     result = run_suite(PAUSES, *live, "-k", which)
     result.assert_outcomes(passed=1, deselected=1)
     (took,) = [float(line.split()[1]) for line in result.outlines if line.startswith("took: ")]
-    assert took < 4  # a search may take 5 s
+    assert took < 2.5
 
 
 def test_a_ledger_that_cannot_be_written_is_no_failure_of_a_request(run_suite, api: Caged, live: Any) -> None:

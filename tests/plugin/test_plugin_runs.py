@@ -130,11 +130,11 @@ def test_ledger_separates_unanswered_creations_from_refused_ones() -> None:
     ledger = _runs.Ledger("run_unsure", "https://api.example", "key")
     creations = Creations("https://api.example", "key", "run_unsure", ledger)
     for status in (400, 503, None):
-        sent, token = creations.before(request("sandboxes", json={"template": "minimal"}))
+        sent, token = creations.prepare(request("sandboxes", json={"template": "minimal"}))
         if status is not None:
-            creations.after(token, sent, httpx.Response(status, json={}))
-    _sent, token = creations.before(request("account/keys", json={}))
-    creations.never_sent(token)
+            creations.note_answer(token, sent, httpx.Response(status, json={}))
+    _sent, token = creations.prepare(request("account/keys", json={}))
+    creations.note_unsent(token)
     ledger.close()
     (run,) = _runs.runs()
     assert (run.held, run.unanswered, run.running) == ([], 2, False)
@@ -145,7 +145,7 @@ def test_ledger_separates_unanswered_creations_from_refused_ones() -> None:
     [("sandboxes", b"no json"), ("sandboxes", b"[1]"), ("sandboxes", b'{"env": "x"}'), ("account/keys", b"{}")],
 )
 def test_bodies_that_can_carry_no_id_are_sent_as_they_are(path: str, body: bytes) -> None:
-    sent, _token = Creations("https://api.example", "key", "run_1").before(request(path, content=body))
+    sent, _token = Creations("https://api.example", "key", "run_1").prepare(request(path, content=body))
     assert sent.content.replace(b" ", b"") == body.replace(b" ", b"")
 
 

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, distribution
+from importlib.util import cache_from_source
 from pathlib import Path
 from typing import Optional
 
@@ -46,18 +47,25 @@ def dependencies(name: str, extra: str = "", found: Optional[set[str]] = None) -
 
 @pytest.fixture(scope="module")
 def installation(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the package with all that it needs, as a directory for PYTHONPATH."""
+    """A copy of the package with all that it needs, as a directory for PYTHONPATH.
+
+    With its bytecode, because no process of these tests writes any: each would compile everything again.
+    """
     site = tmp_path_factory.mktemp("installation") / "site"
-    ignore = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(Path(caged.__file__).parent, site / "caged", ignore=ignore)
+    shutil.copytree(Path(caged.__file__).parent, site / "caged")
     if not (site / "caged" / "emulator").exists():
-        shutil.copytree(Path(caged.emulator.__file__).parent, site / "caged" / "emulator", ignore=ignore)
+        shutil.copytree(Path(caged.emulator.__file__).parent, site / "caged" / "emulator")
     for name in dependencies("caged", "emulator"):
         for file in distribution(name).files or ():
             if file.parts[0] == ".." or file.suffix == ".pyc":
                 continue
-            (site / file).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(str(file.locate()), site / file)
+            source, target = str(file.locate()), site / file
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, target)
+            if file.suffix == ".py" and os.path.exists(bytecode := cache_from_source(source)):
+                compiled = Path(cache_from_source(str(target)))
+                compiled.parent.mkdir(exist_ok=True)
+                shutil.copy2(bytecode, compiled)
     return site
 
 
@@ -66,7 +74,7 @@ class Installed:
 
     def __init__(self, folder: Path, installation: Path, level: str) -> None:
         self.site = folder / "site"
-        shutil.copytree(installation, self.site)
+        shutil.copytree(installation, self.site, copy_function=os.link)
         self.tmp = folder / "tmp"
         self.tmp.mkdir()
         self.locators = folder / "locators"

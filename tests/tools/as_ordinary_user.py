@@ -1,4 +1,4 @@
-"""Run by root in a mount namespace of its own: `as_ordinary_user.py PATH... -- COMMAND...` runs COMMAND as user 65534.
+"""Run by root: `as_ordinary_user.py PATH... -- COMMAND...` runs COMMAND as user 65534, in a mount namespace of its own.
 
 The interpreter, the tree and the temp directory may lie where only root may go (/root/.pyenv, /tmp/pytest-of-root).
 So what stands in the way is covered by an empty directory, and in it the PATHs are bound to where they were.
@@ -11,14 +11,25 @@ import ctypes
 import os
 import sys
 
+from continuing import continue_as
+
 ORDINARY_USER = 65534
 MS_BIND, MS_REC, MS_PRIVATE = 4096, 16384, 1 << 18
+CLONE_NEWNS = 1 << 17
+PR_SET_DUMPABLE = 4
+
+
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+def check(result: int, what: str) -> None:
+    if result != 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), what)
 
 
 def mount(source: str, target: str, kind: str, flags: int, data: str = "") -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.mount(source.encode(), target.encode(), kind.encode(), ctypes.c_ulong(flags), data.encode()) != 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), target)
+    done = libc.mount(source.encode(), target.encode(), kind.encode(), ctypes.c_ulong(flags), data.encode())
+    check(done, target)
 
 
 def obstacle(path: str) -> str:
@@ -34,6 +45,7 @@ def obstacle(path: str) -> str:
 def main() -> None:
     end = sys.argv.index("--")
     paths = sorted({os.path.realpath(path) for path in sys.argv[1:end]}, key=len)
+    check(libc.unshare(CLONE_NEWNS), "a mount namespace")
     mount("none", "/", "", MS_REC | MS_PRIVATE)
     held = {path: os.open(path, os.O_PATH) for path in paths}
     blocked = {path: obstacle(path) for path in paths}
@@ -49,7 +61,9 @@ def main() -> None:
     os.setgroups([])
     os.setresgid(ORDINARY_USER, ORDINARY_USER, ORDINARY_USER)
     os.setresuid(ORDINARY_USER, ORDINARY_USER, ORDINARY_USER)
-    os.execvp(sys.argv[end + 1], sys.argv[end + 1 :])
+    # As after an exec: a process that has changed its user may otherwise not open its own files in /proc.
+    check(libc.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0), "PR_SET_DUMPABLE")
+    continue_as(sys.argv[end + 1 :])
 
 
 main()

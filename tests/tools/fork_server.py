@@ -35,6 +35,7 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 import types
 from collections.abc import Mapping, Sequence
 from typing import IO, Any, Optional, Union
@@ -83,7 +84,7 @@ class Process:
         request = {
             "words": self.args[1:],
             "cwd": os.path.abspath(cwd or "."),
-            "env": {**environment, ADDRESS: _address()},
+            "env": {**environment, ADDRESS: address()},
             "session": start_new_session,
         }
         try:
@@ -229,7 +230,7 @@ def run(
 _server: Optional[subprocess.Popen[bytes]] = None
 
 
-def _address() -> str:
+def address() -> str:
     """The server's address. Starts the server with the first call in a process."""
     global _server
     if ADDRESS in os.environ:
@@ -237,6 +238,7 @@ def _address() -> str:
     if _server is None or _server.poll() is not None:
         name = f"caged-tests-{os.getpid()}-{secrets.token_hex(8)}"
         env = {key: value for key, value in os.environ.items() if not key.startswith(("CAGED_", "PYTHON", "PYTEST_"))}
+        env[ADDRESS] = name  # in /proc/PID/environ of every program, where a test can look for it
         _server = subprocess.Popen(
             [sys.executable, os.path.abspath(__file__), name],
             stdin=subprocess.PIPE,
@@ -359,6 +361,30 @@ class _Server:
                 os.kill(pid, signal.SIGKILL)
 
 
+#: Modules of the libraries that are imported where they are first used.
+_LIBRARIES = (
+    "concurrent.futures.thread",
+    "encodings.idna",
+    "httpcore",
+    "uvicorn.lifespan.off",
+    "websockets.asyncio.client",
+    "websockets.sync.client",
+    "xdist.dsession",
+    "xdist.remote",
+    "xdist.workermanage",
+)
+
+
+class _PluginModules:
+    """A plugin of pytest that imports the modules of our plugin, as rewritten as they are in any run of pytest."""
+
+    def pytest_collection(self) -> None:
+        import caged.pytest_plugin
+
+        for module in pkgutil.walk_packages(caged.pytest_plugin.__path__, "caged.pytest_plugin."):
+            importlib.import_module(module.name)
+
+
 def _preload() -> None:
     """Import what the programs import. First pytest's plugins by a run without tests, because it warns of any that was
     imported before and so without rewritten assertions."""
@@ -368,13 +394,17 @@ def _preload() -> None:
         before = os.getcwd()
         os.chdir(empty)
         with contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
-            pytest.main(["--collect-only", "-p", "no:cacheprovider", f"--rootdir={empty}"])
+            options = ["--collect-only", "-p", "no:cacheprovider", f"--rootdir={empty}"]
+            pytest.main(options, plugins=[_PluginModules()])
         os.chdir(before)
-    import caged.emulator
+    import caged
 
-    for module in pkgutil.walk_packages(caged.emulator.__path__, "caged.emulator."):
+    for module in pkgutil.walk_packages(caged.__path__, "caged."):
         if ".inside" not in module.name and not module.name.endswith("__main__"):
             importlib.import_module(module.name)
+    for name in _LIBRARIES:
+        with contextlib.suppress(ImportError):  # another release of a library does not have it
+            importlib.import_module(name)
     tempfile.tempdir = None  # each program has its own TMPDIR
     gc.collect()
     gc.freeze()  # the forks share these pages for longer
@@ -388,15 +418,19 @@ def _run_program(request: dict[str, Any]) -> None:
     os.environ.update(request["env"])
     os.chdir(request["cwd"])
     _open_streams()
-    words: list[str] = request["words"]
     paths = [path for path in request["env"].get("PYTHONPATH", "").split(os.pathsep) if path]
     sys.path[0:1] = paths  # the server's own script was started from the directory that this removes
     importlib.invalidate_caches()
     if "xdist" in sys.modules and not request["session"]:
         _fork_xdist_workers()
+    become(request["words"])
+
+
+def become(words: list[str]) -> None:
+    """Run a program in this process: the words are what follows `python` on a command line."""
     if words[0] == "-m":
         sys.argv = words[1:]
-        sys.path.insert(0, request["cwd"])
+        sys.path.insert(0, os.getcwd())
         runpy.run_module(words[1], run_name="__main__", alter_sys=True)
     elif words[0] == "-c":
         sys.argv = ["-c", *words[2:]]
@@ -437,7 +471,42 @@ def _main() -> None:
     _preload()
     request = _Server(sys.argv[1]).serve()
     if request is not None:
+        _end(_exit_code(request))
+
+
+def _exit_code(request: dict[str, Any]) -> int:
+    """Run the program and return what `python` exits with after it."""
+    try:
         _run_program(request)
+    except SystemExit as ending:
+        if ending.code is None or isinstance(ending.code, int):
+            return ending.code or 0
+        print(ending.code, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        raise  # Python then ends itself by the signal
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+        return 1
+    return 0
+
+
+def _end(code: int) -> None:
+    """End as Python does, without the destruction of every module: in a fork that copies all memory, and takes ten
+    times as long as the rest of a small program."""
+    for step in (threading._shutdown, atexit._run_exitfuncs):  # type: ignore[attr-defined]
+        try:
+            step()
+        except BaseException:
+            traceback.print_exc()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except ValueError:
+            pass  # the program has closed it
+        except OSError:
+            raise SystemExit(code) from None  # Python reports it, and exits with 120
+    os._exit(code & 0xFF)
 
 
 if sys.platform != "linux" and not os.environ.get(ADDRESS):

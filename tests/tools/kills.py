@@ -205,8 +205,12 @@ class Kills:
         self.start_seconds.append(time.monotonic() - begun)
         return served
 
-    def round(self) -> None:
-        """Load, a kill at a random moment, a new start, and a look at everything."""
+    def round(self, calls: int = 0) -> None:
+        """Load, a kill at a random moment, a new start, and a look at everything.
+
+        Args:
+            calls: How many are answered at least before the kill.
+        """
         served = self._serve()
         try:
             with self._client(served.base_url, served.api_key) as http:
@@ -220,7 +224,13 @@ class Kills:
             before = sum(ledger.answered for ledger in self._ledgers)
             for worker in workers:
                 worker.start()
-            time.sleep(self._randomness.uniform(0.05, 1.0))  # the moment of the kill is what is random here
+            deadline = time.monotonic() + 60
+            while sum(ledger.answered for ledger in self._ledgers) - before < calls:
+                assert time.monotonic() < deadline, f"fewer than {calls} calls were answered within a minute"
+                time.sleep(0.02)
+            time.sleep(
+                self._randomness.uniform(0.05, 1.0 if not calls else 0.3)
+            )  # the moment of the kill is what is random here
             served.process.kill()
             for worker in workers:
                 worker.join(30)

@@ -255,8 +255,12 @@ def _named(name: Optional[str]) -> Callable[[Message], list[Message]]:
 
 
 def _slowly(message: dict[str, Any]) -> list[Any]:
+    """A message for each letter. A long text comes in 100 parts: a million messages would occupy the server's loop."""
     data = message.get("data")
-    return [message] if not isinstance(data, str) else [{**message, "data": letter} for letter in data]
+    if not isinstance(data, str):
+        return [message]
+    size = 1 + len(data) // 100
+    return [{**message, "data": data[start : start + size]} for start in range(0, len(data), size)]
 
 
 def _other_result(message: dict[str, Any]) -> list[Any]:
@@ -420,7 +424,29 @@ OF_SOCKETS = (
     Mutant("terminals tell how they end", socket=_tells_the_end),
     Mutant("another close code", socket=_closes_otherwise),
     Mutant("sockets stay open", socket=_never_closes, lingers=True),
-    # These two fail everything, so they come last.
     Mutant("another subprotocol", socket=_named("other")),
     Mutant("sockets are refused", request=_no_token),
+)
+
+#: Names of those that the most checks find: in this order nearly all checks need one run each, and only a few of them
+#: wait for what never comes.
+FOUND_BY_MOST = (
+    "refusals are 418",
+    "texts are others",
+    "secrets look otherwise",
+    "objects have one more key",
+    "success is 299",
+    "outputs are others",
+    "arrays are wrapped and objects are not",
+    "exit codes are others",
+    "numbers are larger",
+    "headers are gone",
+    "truths of updates are turned",
+    "refusals say more",
+    "refusals say nothing",
+    "nulls are filled",
+    "null for an empty list",
+    "calls fail",
+    "sockets stay open",
+    "another subprotocol",
 )

@@ -13,6 +13,8 @@ import platform
 import struct
 import sys
 
+from continuing import continue_as
+
 PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 38, 22, 2
 LOAD, EQUAL, ANY_BIT, RETURN = 0x20, 0x15, 0x45, 0x06
 ALLOW, REFUSE = 0x7FFF0000, 0x00050000  # + the error number
@@ -56,7 +58,7 @@ def main() -> None:
     for option, value, pointer in ((PR_SET_NO_NEW_PRIVS, 1, None), (PR_SET_SECCOMP, SECCOMP_MODE_FILTER, described)):
         if libc.prctl(option, ctypes.c_ulong(value), pointer, 0, 0) != 0:
             sys.exit(os.strerror(ctypes.get_errno()))
-    os.execvp(sys.argv[2], sys.argv[2:])
+    continue_as(sys.argv[2:])
 
 
 main()

@@ -29,9 +29,15 @@ class Term:
     def __init__(self, base_url: str, sandbox: str, token: str, size: str = "?rows=24&cols=80", **options: Any) -> None:
         self._connecting = open_socket(base_url, f"/sandboxes/{sandbox}/terminal{size}", token, "terminal", **options)
         self.socket = self._connecting.__enter__()
-        self.text = ""
+        self._parts: list[str] = []
         self.messages: list[dict[str, Any]] = []
         self.closed: Optional[int] = None
+
+    @property
+    def text(self) -> str:
+        if len(self._parts) > 1:
+            self._parts = ["".join(self._parts)]
+        return self._parts[0] if self._parts else ""
 
     def __enter__(self) -> Term:
         return self
@@ -58,7 +64,7 @@ class Term:
             return False
         self.messages.append(message)
         if message["type"] == "output":
-            self.text += message["data"]
+            self._parts.append(message["data"])
         return True
 
     def until(self, shown: str | Callable[[str], object], seconds: float = SECONDS) -> str:
@@ -99,9 +105,11 @@ def streamed(term: Term, command: str, seconds: float = 30.0) -> tuple[str, Opti
         term.type(line)
     end = f"__CAGED_EXIT_{MARK}__"
     deadline = time.monotonic() + seconds
-    while end not in term.text and term.closed is None:
+    recent = term.text
+    while end not in recent and term.closed is None:
         assert time.monotonic() < deadline, f"no end within {seconds:g} s: {term.text[-500:]!r}"
-        term.take(0.5)
+        if term.take(0.5):  # of many megabytes only what is new, and what an end in two parts may have begun with
+            recent = recent[-len(end) :] + term.messages[-1].get("data", "")
     output = term.text.partition(f"__CAGED_BEGIN_{MARK}__\n")[2]
     output, found, rest = output.partition(end)
     return output, int(rest.partition("\n")[0]) if found else None

@@ -73,6 +73,35 @@ def test_exit_handlers_run_and_what_was_printed_last_arrives(start: Any) -> None
 
 
 @BOTH
+def test_text_of_an_exit_is_printed_and_the_code_is_1(start: Any) -> None:
+    done = run(start, "import sys; sys.exit('that went wrong')")
+    assert (done.stderr, done.returncode) == ("that went wrong\n", 1)
+
+
+@BOTH
+def test_threads_are_waited_for_before_the_exit_handlers_run(start: Any) -> None:
+    code = """if True:
+        import atexit, threading, time
+        atexit.register(print, "at exit")
+        threading.Thread(target=lambda: (time.sleep(0.1), print("thread"))).start()
+    """
+    assert run(start, code).stdout == "thread\nat exit\n"
+
+
+@BOTH
+def test_output_that_cannot_be_written_at_the_end_is_reported(start: Any) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    done = run(start, "import os; print('x'); os.close(1)", env=environment)
+    assert done.returncode == 120
+    assert "Bad file descriptor" in done.stderr
+
+
+@BOTH
+def test_closed_output_is_no_error(start: Any) -> None:
+    assert run(start, "import sys; sys.stdout.close()").returncode == 0
+
+
+@BOTH
 def test_program_that_takes_too_long_is_killed(start: Any) -> None:
     with pytest.raises(subprocess.TimeoutExpired):
         start.run([*PYTHON, "import time; time.sleep(600)"], stdout=subprocess.PIPE, timeout=0.2)

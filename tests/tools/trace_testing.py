@@ -66,6 +66,7 @@ def step(step_id: str, kind: Any = "request", title: str = "GET /v1/account", st
 def real_trace() -> Trace:
     """The trace of a test in which an agent repairs a file wrongly: a fault, a stub, a prompt, a move of the clock."""
     with Emulator(allow_unused=True) as emulator, emulator.client() as client:
+        emulator.journal.record_file_changes(True)
         emulator.faults.add("sandboxes.exec", status=503, times=1)
         never = emulator.faults.add("snapshots.create", status=500)
         emulator.commands.stub("npm install*", "added 42 packages\n")
@@ -110,12 +111,7 @@ def with_client_side(steps: list[Step], unused: UnusedControl, isolation: str, l
         elif one.kind == "control" and not one.parent:
             one.parent = test.id
         if one.kind == "command" and one.title.startswith("$ claude"):
-            one.detail["changes"] = [
-                {"path": "/workspace/calc.py", "change": "changed", "before": BROKEN, "after": WRONG},
-                {"path": "/workspace/.cache/model.bin", "change": "added", "note": "is not text"},
-            ]
-        if one.kind == "command" and one.title.startswith("$ sh"):
-            one.detail["near_misses"] = ["stub 'npm install*': does not match: the command begins with 'sh'"]
+            one.detail["changes"].append({"path": "/workspace/model.bin", "change": "added", "note": "is not text"})
         made.append(one)
     end = max(one.start + (one.duration_ms or 0) / 1000 for one in made)
     test.duration_ms = round((end - begin) * 1000 + 3, 3)

@@ -8,6 +8,7 @@ import pytest
 from trace_testing import NODE_ID, hostile_trace, many_steps, real_trace, step
 
 from caged.emulator.trace.file import Trace, TraceHeader, UnusedControl
+from caged.emulator.trace.outline import diff
 from caged.emulator.trace.summary import markdown, timeline
 from caged.emulator.trace.text import duration, money, plain
 
@@ -143,6 +144,7 @@ def test_markdown_has_what_a_reader_needs(trace):
     ):
         assert part in text, part
     assert NODE_ID not in text.splitlines()[0]  # escaped
+    assert text.count("+    return a + b + 1") == 1  # the prompt and the command that it was in have the same change
     assert len(text) < 10_000
     assert "\x1b" not in text
 
@@ -185,6 +187,11 @@ def test_last_command_is_the_one_with_output_and_the_prompt_the_one_before_its_e
     assert "received:\n\n```\nearly\n```" in text
 
 
+def test_last_command_that_failed_without_output_is_the_last_one():
+    text = markdown(made(command("c1", "make test", "fine\n"), command("c2", "sleep 99", "", 1.0, exit_code=137)))
+    assert "## Last command\n\n`sleep 99` -> exit 137" in text
+
+
 def test_a_step_without_the_texts_of_its_kind_is_shown():
     dropped = {"dropped": "the steps of the account had more than 32 MiB of details"}
     kinds = "test call request command prompt file sandbox control alert event error unknown"
@@ -200,6 +207,21 @@ def test_details_of_another_form_do_not_raise(value):
     trace = made(*steps, error_source=value if isinstance(value, dict) else None)
     assert timeline(trace)
     assert markdown(trace)
+
+
+@pytest.mark.parametrize(
+    ("change", "lines"),
+    [
+        ({"change": "added", "after": "a\n"}, ["@@ -0,0 +1 @@", "+a"]),
+        ({"change": "removed", "before": "a\n"}, ["@@ -1 +0,0 @@", "-a"]),
+        ({"change": "changed", "before": "a\n", "after": "b\n"}, ["@@ -1 +1 @@", "-a", "+b"]),
+        ({"change": "changed", "after": "b\n", "note": "too large"}, []),
+        ({"change": "added", "note": "is not text"}, []),
+        ({"change": "removed", "note": "is not text"}, []),
+    ],
+)
+def test_diff_needs_the_texts_of_the_change(change, lines):
+    assert diff(change) == lines
 
 
 def test_unused_controls_are_bounded():

@@ -30,7 +30,7 @@ import select
 import signal
 import socket
 
-from . import commands, frames, memory, network, processes, shim_server
+from . import command_start, frames, memory, network, processes, shim_server
 from .process_limit import ProcessLimit
 
 TYPE_CHECKING = False
@@ -117,14 +117,14 @@ class Init:
         """Milliseconds until the next check of limits that the kernel does not enforce; None without any, or without a
         process: an idle sandbox costs nothing."""
         counted = self.process_limit.watched
-        if not (counted or self._shared_memory) or not self._processes.everything():
+        if not (counted or self._shared_memory) or not self._processes.all_pids():
             return None
         return _COUNT_MILLISECONDS if counted else int(memory.SECONDS * 1000)
 
     def _enforce_limits(self) -> None:
         self.process_limit.enforce()
         if self._shared_memory is not None:
-            self._shared_memory.enforce(self._processes.everything)
+            self._shared_memory.enforce(self._processes.all_pids)
 
     # --- requests
 
@@ -154,7 +154,7 @@ class Init:
         error = self.process_limit.make_room()
         if error is None:
             try:
-                self._commands[commands.start(message, self._devnull, outputs)] = command
+                self._commands[command_start.start(message, self._devnull, outputs)] = command
                 return
             except (OSError, ValueError) as failure:
                 error = self.process_limit.explain(failure)
@@ -167,7 +167,7 @@ class Init:
             self._send({"ev": "exit", "id": command, "error": error})
             return
         try:
-            pid, controlling = commands.start_in_terminal(message)
+            pid, controlling = command_start.start_in_terminal(message)
         except (OSError, ValueError, NotImplementedError) as failure:
             self._send({"ev": "exit", "id": command, "error": self.process_limit.explain(failure)})
             return
@@ -224,7 +224,7 @@ class Init:
 
     def _stop(self, _message: dict[str, Any], _fds: list[int]) -> None:
         all_ended = self._kill_everything()
-        self._send({"ev": "stopped", "survivors": 0 if all_ended else len(self._processes.everything())})
+        self._send({"ev": "stopped", "survivors": 0 if all_ended else len(self._processes.all_pids())})
         self._ending = True
 
     def _send(self, message: dict[str, Any], fds: Sequence[int] = ()) -> None:

@@ -35,11 +35,11 @@ class SharedMemory:
         if start < self._next_check:
             return
         if _of_machine() > self._limit:
-            _kill(self._over(processes()))
+            _kill(self._holders_over_limit(processes()))
         now = time.monotonic()
         self._next_check = now + max(SECONDS, _SHARE * (now - start))
 
-    def _over(self, pids: Iterable[int]) -> list[int]:
+    def _holders_over_limit(self, pids: Iterable[int]) -> list[int]:
         """The processes that hold shared memory, when they exceed the limit together; else none."""
         memfds: dict[tuple[int, int], int] = {}
         mapped, holders = 0, []

@@ -47,7 +47,7 @@ class ProcessLimit:
 
     def enforce(self) -> None:
         """End all processes if there are more than `watched`."""
-        count = len(self._tree.everything())
+        count = len(self._tree.all_pids())
         if count > (self.watched or count):
             self._end_all(count)
 
@@ -57,7 +57,7 @@ class ProcessLimit:
         Returns:
             Why the command must not be started; None when it may be.
         """
-        count = len(self._tree.everything()) if self._limit and self._counts_cheaply else 0
+        count = len(self._tree.all_pids()) if self._limit and self._counts_cheaply else 0
         return self._end_all(count) if self._is_reached(count) else None
 
     def explain(self, error: Exception) -> str:

@@ -231,12 +231,12 @@ class ProcessTree:
 
     def freeze(self) -> None:
         """Stop every process."""
-        self._stopped_before = {pid for pid in self.everything() if is_stopped(pid)}
+        self._stopped_before = {pid for pid in self.all_pids() if is_stopped(pid)}
         self.signal_all(signal.SIGSTOP)
 
     def thaw(self) -> None:
         """Continue what `freeze` has stopped, but not a job that a user had stopped before."""
-        for pid in self.everything():
+        for pid in self.all_pids():
             if pid not in self._stopped_before:
                 try:
                     os.kill(pid, signal.SIGCONT)
@@ -244,14 +244,14 @@ class ProcessTree:
                     pass
         self._stopped_before.clear()
 
-    def everything(self) -> list[int]:
+    def all_pids(self) -> list[int]:
         """Return the numbers of all processes, without init."""
         return descendants([self._root])
 
     def count_tasks(self) -> int:
         """Return the number of processes and threads, which the kernel counts alike."""
         count = 0
-        for pid in self.everything():
+        for pid in self.all_pids():
             try:
                 count += len(os.listdir(f"/proc/{pid}/task"))
             except OSError:
@@ -260,15 +260,15 @@ class ProcessTree:
 
     def of_command(self, tag: int) -> list[int]:
         """Return the processes that a command has started, with their children."""
-        return [pid for pid in self.everything() if tag_of(pid) == tag]
+        return [pid for pid in self.all_pids() if tag_of(pid) == tag]
 
     def signal_all(self, number: int) -> None:
         """Send a signal to every process, including those that are forked meanwhile."""
-        signal_until_settled(self.everything, number)
+        signal_until_settled(self.all_pids, number)
 
     def kill_all(self, reap: Callable[[], None]) -> bool:
         """Kill every process. Returns False when some are left after five seconds."""
-        return kill_until_gone(self.everything, reap)
+        return kill_until_gone(self.all_pids, reap)
 
 
 class ProcessTable(ProcessTree):
@@ -277,7 +277,7 @@ class ProcessTable(ProcessTree):
     def __init__(self) -> None:
         super().__init__(1)
 
-    def everything(self) -> list[int]:
+    def all_pids(self) -> list[int]:
         return [int(name) for name in os.listdir("/proc") if name.isdigit() and name != "1"]
 
     def signal_all(self, number: int) -> None:

@@ -64,8 +64,8 @@ def build(spec: dict[str, Any]) -> None:
         _protect_kernel_files(root)
     _own_places(root, directory, spec["network"])
     _devices(root)
-    _hidden(root, spec["hide"])
-    _shown(root, spec["show"])
+    _hide_directories(root, spec["hide"])
+    _show_directories(root, spec["show"])
     _secrets(root)
     _resolver(root)
     _hosts(root, spec["hosts"], spec["hosts_target"])
@@ -150,14 +150,14 @@ def _devices(root: str) -> None:
         os.symlink(target, f"{dev}/{name}")
 
 
-def _hidden(root: str, paths: list[str]) -> None:
+def _hide_directories(root: str, paths: list[str]) -> None:
     """Mount an empty directory over each path that exists in the new root and is not the sandbox's own."""
     for path in paths:
         if os.path.isdir(root + path) and not os.path.islink(root + path) and not is_own(path):
             mount("hidden", root + path, "tmpfs", MS_NOSUID | MS_NODEV, "size=64k,mode=755")
 
 
-def _shown(root: str, paths: list[str]) -> None:
+def _show_directories(root: str, paths: list[str]) -> None:
     in_home = any(path.startswith("/home/") for path in paths)
     if in_home:  # the new root is read-only by now, and nothing is mounted on /home
         mount("home", root + "/home", "tmpfs", MS_NOSUID | MS_NODEV, "size=64k,mode=755")

@@ -128,7 +128,8 @@ class Zygote:
             def become_bwrap() -> None:
                 os.set_inheritable(control, True)
                 # Its messages belong into the error of the create, not on the emulator's terminal.
-                os.dup2(os.open(spec["bwrap_errors"], os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600), 2)
+                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+                os.dup2(os.open(spec["bwrap_errors"], flags, 0o600), 2)
                 try:
                     os.execv(spec["bwrap"][0], [word.replace("@FD@", str(control)) for word in spec["bwrap"]])
                 except OSError as error:

@@ -7,10 +7,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from ...cage import workspace
-from ...cage.safe_files import Entry, OutsideOfSandbox
-from .glob import BadPattern, Glob
-from .protocol import short
-from .tool import TEXT_BYTES, Context, Outcome, Tool, ToolError, fitting_list
+from ...cage.safe_files import Entry
+from ...cage.safe_paths import OutsideOfSandbox
+from .glob import Glob, GlobError
+from .protocol import shorten
+from .tool import TEXT_BYTES, Tool, ToolContext, ToolError, ToolOutcome, truncate_list
 
 SEARCH_RESULTS = 1000
 
@@ -20,13 +21,13 @@ _CALLS = {"read": "open", "list": "open", "search": "open", "write": "open", "mk
 
 
 @contextmanager
-def _as_tool_error(context: Context, verb: str, path: str) -> Iterator[None]:
+def _as_tool_error(context: ToolContext, verb: str, path: str) -> Iterator[None]:
     """Turn errors of the file system into the texts of the platform's server: `read error: open /workspace/x: no such
     file or directory`."""
     try:
         yield
     except OutsideOfSandbox:
-        raise ToolError(f"path traversal blocked: {short(path)}") from None
+        raise ToolError(f"path traversal blocked: {shorten(path)}") from None
     except OSError as error:
         full = workspace.full_path(path)
         if verb == "write" and isinstance(error, NotADirectoryError):
@@ -34,22 +35,22 @@ def _as_tool_error(context: Context, verb: str, path: str) -> Iterator[None]:
             verb, full = "mkdir", workspace.first_not_directory(context.cage.layout, full)
         call = "read" if verb == "read" and isinstance(error, IsADirectoryError) else _CALLS[verb]
         reason = error.strerror or str(error)
-        raise ToolError(f"{verb} error: {call} {short(full)}: {reason[:1].lower()}{reason[1:]}") from None
+        raise ToolError(f"{verb} error: {call} {shorten(full)}: {reason[:1].lower()}{reason[1:]}") from None
 
 
-def _record_operation(context: Context, operation: str, path: str) -> None:
+def _record_operation(context: ToolContext, operation: str, path: str) -> None:
     context.record("file_op", {"operation": operation, "path": workspace.full_path(path)})
 
 
-async def _read(context: Context, arguments: dict[str, Any]) -> Outcome:
+async def _read(context: ToolContext, arguments: dict[str, Any]) -> ToolOutcome:
     path = arguments.get("path", "")
     with _as_tool_error(context, "read", path):
         content = await context.cage.workers.small.run(workspace.read, context.cage.layout, path, TEXT_BYTES)
     _record_operation(context, "read", path)
-    return Outcome(content.decode("utf-8", "replace"))
+    return ToolOutcome(content.decode("utf-8", "replace"))
 
 
-async def _list(context: Context, arguments: dict[str, Any]) -> Outcome:
+async def _list(context: ToolContext, arguments: dict[str, Any]) -> ToolOutcome:
     path = arguments.get("path") or "."
     with _as_tool_error(context, "list", path):
         entries = await context.cage.workers.walk.run(workspace.listing, context.cage.layout, path)
@@ -57,17 +58,17 @@ async def _list(context: Context, arguments: dict[str, Any]) -> Outcome:
     return await context.cage.workers.walk.run(_listed, entries, path)
 
 
-def _listed(entries: list[Entry], path: str) -> Outcome:
+def _listed(entries: list[Entry], path: str) -> ToolOutcome:
     """Blocks when there are many."""
     lines = [f"{'d ' if entry.kind == 'directory' else '  '}{entry.size:>8}  {entry.name}" for entry in entries]
     items = [{"name": entry.name, "type": entry.kind, "size": entry.size} for entry in entries]
-    return Outcome("\n".join(lines), structured=fitting_list("entries", items, path=path))
+    return ToolOutcome("\n".join(lines), structured=truncate_list("entries", items, path=path))
 
 
-async def _search(context: Context, arguments: dict[str, Any]) -> Outcome:
+async def _search(context: ToolContext, arguments: dict[str, Any]) -> ToolOutcome:
     try:
         glob = Glob(arguments["pattern"])
-    except BadPattern as error:
+    except GlobError as error:
         raise ToolError(f"invalid pattern: {error}") from None
     with _as_tool_error(context, "search", "."):
         found, more = await context.cage.workers.walk.run(
@@ -75,24 +76,24 @@ async def _search(context: Context, arguments: dict[str, Any]) -> Outcome:
         )
     if more:
         found.append(f"[truncated: {len(found)} matches so far; use a narrower pattern]")
-    return Outcome("\n".join(found) or "no matches found")
+    return ToolOutcome("\n".join(found) or "no matches found")
 
 
-async def _write(context: Context, arguments: dict[str, Any]) -> Outcome:
+async def _write(context: ToolContext, arguments: dict[str, Any]) -> ToolOutcome:
     path, content = arguments.get("path", ""), arguments.get("content", "").encode("utf-8")
     with _as_tool_error(context, "write", path):
         await context.cage.workers.small.run(workspace.write, context.cage.layout, path, content)
     _record_operation(context, "write", path)
-    return Outcome(f"wrote {len(content)} bytes to {path}")
+    return ToolOutcome(f"wrote {len(content)} bytes to {path}")
 
 
-async def _delete(context: Context, arguments: dict[str, Any]) -> Outcome:
+async def _delete(context: ToolContext, arguments: dict[str, Any]) -> ToolOutcome:
     path = arguments.get("path", "")
     with _as_tool_error(context, "delete", path):
         existed = await context.cage.workers.walk.run(workspace.delete, context.cage.layout, path)
     if existed:
         _record_operation(context, "delete", path)
-    return Outcome(f"deleted: {path}")
+    return ToolOutcome(f"deleted: {path}")
 
 
 _LISTING = {

@@ -11,7 +11,7 @@ import shlex
 from typing import Any
 
 from ...cage.command_result import CommandResult
-from .tool import TEXT_BYTES, Context, Outcome, Tool, ToolError, fitting_list
+from .tool import TEXT_BYTES, Tool, ToolContext, ToolError, ToolOutcome, truncate_list
 
 #: The longest run of git: a hook or a remote may hang.
 SECONDS = 120
@@ -31,7 +31,7 @@ _ENV = {
 _NOTHING = "(no output)"
 
 
-async def _git(context: Context, *words: str, separate: bool = False) -> CommandResult:
+async def _git(context: ToolContext, *words: str, separate: bool = False) -> CommandResult:
     """Run git, and return the result of one that succeeded. `separate`: standard output without standard error. Raises
     ToolError with the whole output of one that failed, in the order in which git wrote it."""
     start = context.clock.stopwatch()
@@ -64,11 +64,11 @@ def _lines(result: CommandResult) -> list[str]:
     return lines[:-1]
 
 
-async def _status(context: Context, arguments: dict[str, Any]) -> Outcome:
+async def _status(context: ToolContext, arguments: dict[str, Any]) -> ToolOutcome:
     result = await _git(context, "status", "--porcelain=v1", separate=True)
     files = [_changed(line) for line in _lines(result) if len(line) > 3]
-    structured = fitting_list("files", files, result.truncated, clean=not files)
-    return Outcome(_text(result) or _NOTHING, structured=structured)
+    structured = truncate_list("files", files, result.truncated, clean=not files)
+    return ToolOutcome(_text(result) or _NOTHING, structured=structured)
 
 
 def _changed(line: str) -> dict[str, Any]:
@@ -96,36 +96,36 @@ def _unquoted(path: str) -> str:
     return plain.decode("utf-8", "replace")
 
 
-async def _diff(context: Context, arguments: dict[str, Any]) -> Outcome:
+async def _diff(context: ToolContext, arguments: dict[str, Any]) -> ToolOutcome:
     staged = ["--cached"] if arguments.get("staged", False) else []
     result = await _git(context, "diff", "--no-color", "--no-ext-diff", *staged, separate=True)
-    return Outcome(_text(result) or _NOTHING)
+    return ToolOutcome(_text(result) or _NOTHING)
 
 
-async def _log(context: Context, arguments: dict[str, Any]) -> Outcome:
+async def _log(context: ToolContext, arguments: dict[str, Any]) -> ToolOutcome:
     count = arguments.get("count", 0)
     count = min(count, _MOST) if count > 0 else DEFAULT_COUNT
     result = await _git(context, "log", "--oneline", "--no-color", "--no-decorate", f"-n{count}", separate=True)
     commits = [dict(zip(("sha", "subject"), line.partition(" ")[::2])) for line in _lines(result)]
-    return Outcome(_text(result), structured=fitting_list("commits", commits, result.truncated))
+    return ToolOutcome(_text(result), structured=truncate_list("commits", commits, result.truncated))
 
 
-async def _commit(context: Context, arguments: dict[str, Any]) -> Outcome:
+async def _commit(context: ToolContext, arguments: dict[str, Any]) -> ToolOutcome:
     message = arguments["message"]
     if len(message.encode("utf-8")) > _MESSAGE_BYTES:
         raise ToolError(f"the message is larger than {_MESSAGE_BYTES} bytes")
     await _git(context, "add", "-A")
-    return Outcome(_text(await _git(context, "commit", "-m", message)))
+    return ToolOutcome(_text(await _git(context, "commit", "-m", message)))
 
 
-async def _push(context: Context, arguments: dict[str, Any]) -> Outcome:
+async def _push(context: ToolContext, arguments: dict[str, Any]) -> ToolOutcome:
     remote, branch = arguments.get("remote", "origin"), arguments.get("branch", "HEAD")
     for name, value in (("remote", remote), ("branch", branch)):
         if not value or value.startswith("-"):
             raise ToolError(f"invalid arguments: {name} must be a name, not {value[:100]!r}")
     remote = context.cage.layout.to_host_text(remote)  # it may be a path of the sandbox
     upstream = ["--set-upstream"] if arguments.get("set_upstream", False) else []
-    return Outcome(_text(await _git(context, "push", *upstream, "--", remote, branch)) or _NOTHING)
+    return ToolOutcome(_text(await _git(context, "push", *upstream, "--", remote, branch)) or _NOTHING)
 
 
 def _listed(name: str, properties: dict[str, Any], required: list[str], **more: Any) -> dict[str, Any]:

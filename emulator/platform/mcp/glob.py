@@ -13,7 +13,7 @@ import re
 MOST = 1000
 
 
-class BadPattern(Exception):
+class GlobError(Exception):
     """A malformed pattern; the text says what is wrong."""
 
 
@@ -21,11 +21,11 @@ class Glob:
     """A pattern for one name. With a `/` in it (`**/*.py`, `src/*.py`) it matches nothing, as a name has none."""
 
     def __init__(self, pattern: str) -> None:
-        """Raises BadPattern."""
+        """Raises GlobError."""
         if not pattern:
-            raise BadPattern("it is empty")
+            raise GlobError("it is empty")
         if len(pattern) > MOST:
-            raise BadPattern(f"it is longer than {MOST} characters")
+            raise GlobError(f"it is longer than {MOST} characters")
         first, *others = _pieces(pattern)
         expression = first
         for number, piece in enumerate(others[:-1]):
@@ -62,7 +62,7 @@ def _pieces(pattern: str) -> list[str]:
 
 def _escaped(pattern: str, at: int) -> tuple[str, int]:
     if at >= len(pattern):
-        raise BadPattern("nothing follows the last backslash")
+        raise GlobError("nothing follows the last backslash")
     return pattern[at], at + 1
 
 
@@ -79,15 +79,15 @@ def _set(pattern: str, at: int) -> tuple[str, int]:
         if pattern.startswith("-", at):
             high, at = _member(pattern, at + 1)
         if high < low:
-            raise BadPattern(f"the range {low}-{high} is empty")
+            raise GlobError(f"the range {low}-{high} is empty")
         ranges += f"{re.escape(low)}-{re.escape(high)}"
 
 
 def _member(pattern: str, at: int) -> tuple[str, int]:
     if at >= len(pattern):
-        raise BadPattern("a [ has no ]")
+        raise GlobError("a [ has no ]")
     if pattern[at] == "\\":
         return _escaped(pattern, at + 1)
     if pattern[at] in "-]":
-        raise BadPattern(f"a set cannot have {pattern[at]} there")
+        raise GlobError(f"a set cannot have {pattern[at]} there")
     return pattern[at], at + 1

@@ -11,8 +11,8 @@ import json
 from typing import Any
 from urllib.parse import urlsplit
 
-from ...cage.fetch import FetchFailed, fetch
-from .tool import Context, Outcome, Tool, ToolError, ended
+from ...cage.fetch import FetchError, fetch
+from .tool import Tool, ToolContext, ToolError, ToolOutcome, end_with_newline
 
 BODY_BYTES = 256 * 1024
 DEFAULT_SECONDS = 30
@@ -21,7 +21,7 @@ _REQUEST_BYTES = 90_000  # it travels as one argument, of which the kernel takes
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 
 
-async def _fetch(context: Context, arguments: dict[str, Any]) -> Outcome:
+async def _fetch(context: ToolContext, arguments: dict[str, Any]) -> ToolOutcome:
     url, method = arguments["url"], arguments.get("method", "GET")
     headers, body = arguments.get("headers", {}), arguments.get("body")
     seconds = arguments.get("timeout", 0)
@@ -39,7 +39,7 @@ async def _fetch(context: Context, arguments: dict[str, Any]) -> Outcome:
     try:
         answer = await fetch(context.cage, context.sandbox.env, url, method, sent, body, BODY_BYTES, seconds)
         status = answer.status
-    except FetchFailed as error:
+    except FetchError as error:
         raise ToolError(f"fetch error: {error}") from None
     finally:
         milliseconds = (context.clock.stopwatch() - start) * 1000
@@ -50,8 +50,8 @@ async def _fetch(context: Context, arguments: dict[str, Any]) -> Outcome:
         head.insert(1, f"(from {answer.url})")
     text = "\n".join(head) + "\n\n" + answer.body.decode("utf-8", "replace")
     if answer.truncated:
-        text = f"{ended(text)}[truncated: the first {BODY_BYTES // 1024} KiB of the body]"
-    return Outcome(text)
+        text = f"{end_with_newline(text)}[truncated: the first {BODY_BYTES // 1024} KiB of the body]"
+    return ToolOutcome(text)
 
 
 FETCH = Tool(

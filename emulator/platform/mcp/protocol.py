@@ -101,7 +101,7 @@ def refuse(text: str, code: int, reason: str) -> Optional[str]:
     return encode({"id": message["id"], **ProtocolError(code, reason).as_reply()})
 
 
-def short(text: str) -> str:
+def shorten(text: str) -> str:
     """Shorten a client's text that is repeated in a reply."""
     return text if len(text) <= 500 else text[:500] + " …"
 
@@ -130,7 +130,7 @@ def version_of(params: Any, negotiated: str) -> str:
         raise ProtocolError(
             UNSUPPORTED_VERSION,
             "Unsupported protocol version",
-            {"supported": list(SUPPORTED), "requested": short(requested)},
+            {"supported": list(SUPPORTED), "requested": shorten(requested)},
         )
     if requested == MODERN and not isinstance(meta.get(f"{_META}clientCapabilities"), dict):
         raise ProtocolError(INVALID_PARAMS, f"Invalid params: _meta.{_META}clientCapabilities is required")

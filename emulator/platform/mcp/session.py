@@ -15,11 +15,11 @@ from ..command_stubs import CommandStubs
 from ..errors import ApiError
 from ..live_sandboxes import LiveSandboxes
 from ..recorder import SandboxRecorder
-from ..redaction import mask
+from ..redaction import redact_secrets
 from ..sandboxes import Sandboxes
 from . import filesystem, git, network, protocol, terminal
-from .protocol import ProtocolError, short
-from .tool import Context, Outcome, Tool, ToolError
+from .protocol import ProtocolError, shorten
+from .tool import Tool, ToolContext, ToolError, ToolOutcome
 
 logger = logging.getLogger(__name__)
 
@@ -115,7 +115,7 @@ class McpSession:
             return protocol.in_version({"tools": described}, version, cached=True)
         if method == "tools/call":
             return await self._cancellable(params, version, json.dumps(identifier, sort_keys=True))
-        raise ProtocolError(protocol.METHOD_NOT_FOUND, f"Method not found: {short(method)}")
+        raise ProtocolError(protocol.METHOD_NOT_FOUND, f"Method not found: {shorten(method)}")
 
     # --- calls of tools
 
@@ -158,16 +158,16 @@ class McpSession:
         if tool is None:
             if self._read_only and any(name == other.name for other in TOOLS):
                 logger.info("%s: MCP tool %s was refused because the API key is read-only", self._sandbox.id, name)
-            raise ProtocolError(protocol.INVALID_PARAMS, f"Unknown tool: {short(name)}")
+            raise ProtocolError(protocol.INVALID_PARAMS, f"Unknown tool: {shorten(name)}")
         start = self._clock.stopwatch()
         try:
             outcome = await self._run(tool, params.get("arguments"))
         except ToolError as error:
-            outcome = Outcome(str(error), is_error=True)
+            outcome = ToolOutcome(str(error), is_error=True)
         self._record(tool, params.get("arguments"), outcome, (self._clock.stopwatch() - start) * 1000)
         return protocol.in_version(outcome.as_result(version), version)
 
-    async def _run(self, tool: Tool, arguments: Any) -> Outcome:
+    async def _run(self, tool: Tool, arguments: Any) -> ToolOutcome:
         sandbox = self._sandbox
         self._cage()
         given = tool.checked(arguments)
@@ -190,29 +190,31 @@ class McpSession:
         except ApiError as error:
             raise ToolError(error.detail) from None
 
-    def _context(self) -> Context:
-        return Context(self._sandbox, self._cage(), self._clock, self._recorder, self._command_stubs)
+    def _context(self) -> ToolContext:
+        return ToolContext(self._sandbox, self._cage(), self._clock, self._recorder, self._command_stubs)
 
-    def _record(self, tool: Tool, arguments: Any, outcome: Outcome, milliseconds: float) -> None:
-        shown = {}
+    def _record(self, tool: Tool, arguments: Any, outcome: ToolOutcome, milliseconds: float) -> None:
+        recorded = {}
         if isinstance(arguments, dict):
-            shown = {name: self._shown(value) for name, value in arguments.items() if name in tool.properties}
-        data = {"tool": tool.name, "arguments": shown, "is_error": outcome.is_error}
+            recorded = {
+                name: self._recorded_value(value) for name, value in arguments.items() if name in tool.properties
+            }
+        data = {"tool": tool.name, "arguments": recorded, "is_error": outcome.is_error}
         self._recorder.record_event(self._sandbox, "tool_call", data, milliseconds)
 
-    def _masked(self, value: Any) -> Any:
+    def _redact(self, value: Any) -> Any:
         """Redact secrets in a structure, before JSON escapes some of their characters."""
         if isinstance(value, str):
-            return mask(self._sandbox, value)
+            return redact_secrets(self._sandbox, value)
         if isinstance(value, dict):
-            return {mask(self._sandbox, str(name)): self._masked(inner) for name, inner in value.items()}
-        return [self._masked(inner) for inner in value] if isinstance(value, list) else value
+            return {redact_secrets(self._sandbox, str(name)): self._redact(inner) for name, inner in value.items()}
+        return [self._redact(inner) for inner in value] if isinstance(value, list) else value
 
-    def _shown(self, value: Any) -> Any:
+    def _recorded_value(self, value: Any) -> Any:
         """Return an argument as it is recorded: redacted, valid Unicode, and short."""
         if isinstance(value, (bool, int)):
             return value
-        text = value if isinstance(value, str) else json.dumps(self._masked(value), ensure_ascii=False)
-        text = mask(self._sandbox, text)
+        text = value if isinstance(value, str) else json.dumps(self._redact(value), ensure_ascii=False)
+        text = redact_secrets(self._sandbox, text)
         text = text.encode("utf-8", "replace").decode("utf-8")
         return text if len(text) <= _RECORDED_CHARACTERS else text[:_RECORDED_CHARACTERS] + " …"

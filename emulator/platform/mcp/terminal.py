@@ -9,7 +9,7 @@ from ...control.steps import within
 from .. import limits
 from ..command_stubs import StubChoice
 from ..redaction import redact_for
-from .tool import TEXT_BYTES, TRUNCATED, Context, Outcome, Tool, ToolError, cut, ended, size
+from .tool import TEXT_BYTES, TRUNCATED, Tool, ToolContext, ToolError, ToolOutcome, cut, end_with_newline, size
 
 DEFAULT_SECONDS = 30
 _ERRORS_BYTES = 128 * 1024
@@ -34,7 +34,7 @@ _SIGNALS = {
 }
 
 
-async def _exec(context: Context, arguments: dict[str, Any]) -> Outcome:
+async def _exec(context: ToolContext, arguments: dict[str, Any]) -> ToolOutcome:
     command, seconds = arguments["command"], arguments.get("timeout", 0)
     if seconds <= 0:
         seconds = DEFAULT_SECONDS
@@ -57,7 +57,7 @@ async def _exec(context: Context, arguments: dict[str, Any]) -> Outcome:
         output, errors = _texts(result)
         reason = outcome if code is None else ""
         run.end(code, reason=reason, printed=output + errors, stub=choice.stub, source="mcp")
-    return Outcome(report(output, errors, failed, result.truncated), is_error=bool(failed))
+    return ToolOutcome(report(output, errors, failed, result.truncated), is_error=bool(failed))
 
 
 def _texts(result: Optional[CommandResult]) -> tuple[str, str]:
@@ -87,7 +87,7 @@ def report(output: str, errors: str, failed: str, truncated: bool) -> str:
         text = f"{kept}\nSTDERR:\n{kept_errors}" if kept else f"STDERR:\n{kept_errors}"
     if failed:
         text = f"{text}\nexit: {failed}" if text else f"exit: {failed}"
-    return f"{ended(text)}{TRUNCATED}" if truncated else text
+    return f"{end_with_newline(text)}{TRUNCATED}" if truncated else text
 
 
 EXEC = Tool(

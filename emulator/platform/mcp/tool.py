@@ -12,7 +12,7 @@ from ...control.clock import Clock
 from ...store import Sandbox
 from ..command_stubs import CommandStubs
 from ..recorder import SandboxRecorder
-from .protocol import STRUCTURED_SINCE, short
+from .protocol import STRUCTURED_SINCE, shorten
 
 #: A reply has to stay well below 1 MiB, at which clients disconnect (wire-contract.md 4.1). Sizes as JSON.
 TEXT_BYTES = 512 * 1024
@@ -28,7 +28,7 @@ class ToolError(Exception):
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ToolOutcome:
     """`structured` is sent only on success, and only to clients whose protocol version has it."""
 
     text: str
@@ -37,7 +37,7 @@ class Outcome:
 
     def as_result(self, version: str) -> dict[str, Any]:
         """The result of `tools/call`. The platform's server leaves the key `text` out when the text is empty."""
-        block = {"type": "text", "text": fitting(self.text)} if self.text else {"type": "text"}
+        block = {"type": "text", "text": truncate_text(self.text)} if self.text else {"type": "text"}
         result: dict[str, Any] = {"content": [block]}
         if self.is_error:
             result["isError"] = True
@@ -47,7 +47,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Context:
+class ToolContext:
     """The sandbox that a tool is called in."""
 
     sandbox: Sandbox
@@ -61,7 +61,7 @@ class Context:
         self.recorder.record_event(self.sandbox, kind, {**data, "source": "mcp"}, milliseconds)
 
 
-Run = Callable[[Context, dict[str, Any]], Awaitable[Outcome]]
+Run = Callable[[ToolContext, dict[str, Any]], Awaitable[ToolOutcome]]
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class Tool:
                 raise ToolError("invalid arguments: unexpected end of JSON input")
             arguments = {}
         if not isinstance(arguments, dict):
-            raise ToolError(f"invalid arguments: an object is needed, not {_named(arguments)}")
+            raise ToolError(f"invalid arguments: an object is needed, not {_type_name(arguments)}")
         given: dict[str, Any] = {}
         for name, schema in self.properties.items():
             value = arguments.get(name)
@@ -116,7 +116,7 @@ def _check(name: str, value: Any, schema: Mapping[str, Any]) -> None:
     wanted = schema["type"]
     fits = isinstance(value, _TYPES[wanted]) and not (wanted == "integer" and isinstance(value, bool))
     if not fits:
-        raise ToolError(f"invalid arguments: {name} must be of type {wanted}, not {_named(value)}")
+        raise ToolError(f"invalid arguments: {name} must be of type {wanted}, not {_type_name(value)}")
     if wanted == "integer" and abs(value) > _LARGEST:
         raise ToolError(f"invalid arguments: {name} is too large a number")
     if "enum" in schema and value not in schema["enum"]:
@@ -124,7 +124,9 @@ def _check(name: str, value: Any, schema: Mapping[str, Any]) -> None:
     if wanted == "object":
         for key, text in value.items():
             if not isinstance(text, str):
-                raise ToolError(f"invalid arguments: {name}.{short(key)} must be of type string, not {_named(text)}")
+                raise ToolError(
+                    f"invalid arguments: {name}.{shorten(key)} must be of type string, not {_type_name(text)}"
+                )
             _check_text(name, key + text)
     if wanted == "string":
         _check_text(name, value, nul=name == "content")
@@ -140,7 +142,7 @@ def _check_text(name: str, text: str, nul: bool = False) -> None:
         raise ToolError(f"invalid arguments: {name} must not contain a NUL character")
 
 
-def _named(value: Any) -> str:
+def _type_name(value: Any) -> str:
     kinds = {bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "an array"}
     return kinds.get(type(value), "an object")
 
@@ -167,18 +169,18 @@ def cut(text: str, most: int) -> str:
     return text[:at]
 
 
-def fitting(text: str) -> str:
+def truncate_text(text: str) -> str:
     """Return the text, or its beginning and a last line that says that it was cut."""
     kept = cut(text, TEXT_BYTES)
-    return text if len(kept) == len(text) else ended(cut(kept, TEXT_BYTES - 200)) + TRUNCATED
+    return text if len(kept) == len(text) else end_with_newline(cut(kept, TEXT_BYTES - 200)) + TRUNCATED
 
 
-def ended(text: str) -> str:
+def end_with_newline(text: str) -> str:
     """Return the text with a newline at its end."""
     return text if not text or text.endswith("\n") else text + "\n"
 
 
-def fitting_list(name: str, items: list[dict[str, Any]], more: bool = False, **fields: Any) -> dict[str, Any]:
+def truncate_list(name: str, items: list[dict[str, Any]], more: bool = False, **fields: Any) -> dict[str, Any]:
     """Return a structured result whose list `name` has as many items as fit; `truncated` when some do not."""
     room, count = STRUCTURED_BYTES - size(fields) - 100, 0
     for item in items:

@@ -136,22 +136,32 @@ function viewsOf(tree, step, log, link) {
   const ran = commands.length ? commands : near.filter((one) => one.kind === "command").slice(0, 1);
   const prompts = isLeaf ? below.filter((one) => one.kind === "prompt") : [];
   const agents = prompts.length ? prompts : above.filter((one) => one.kind === "prompt").slice(0, 1);
-  const changes = below.flatMap((one) => listOf(one, "changes").filter((change) => change && typeof change === "object"));
+  const changes = below.flatMap((one) => changesOf(tree, one));
+  const notes = [...new Set(below.map((one) => textOf(one, "changes_note")).filter(Boolean))];
   const files = below.filter((one) => one.kind === "file");
   const ids = [...new Set((isLeaf ? below : [step]).flatMap((one) => one.controls))];
-  const misses = (isLeaf ? below : [step]).flatMap((one) => listOf(one, "near_misses"));
+  const misses = [...new Set((isLeaf ? below : [step]).flatMap((one) => listOf(one, "near_misses")))];
   const printing = ran.filter((one) => listOf(one, "output").length || one === step || one.detail?.error);
   return [
     printing.length && { name: "Output", count: printing.length, make: (closing) => outputs(printing, step, link, closing) },
     call && { name: "Call", make: () => callView(call) },
     request && { name: "Request", make: () => requestView(request) },
     request && request.detail?.status && { name: "Response", make: () => responseView(request) },
-    (changes.length || files.length) && { name: "Files", count: changes.length || files.length, make: () => filesView(changes, files) },
+    (changes.length || files.length) && { name: "Files", count: changes.length || files.length, make: () => filesView(changes, files, notes) },
     agents.length && { name: "Agent", count: agents.length, make: () => agents.map((one) => agentView(one)) },
     (ids.length || misses.length) && { name: "Matched", count: ids.length, make: () => matchedView(tree, ids, misses, link) },
     log.length && { name: "Log", make: () => [h("pre", { class: "code" }, log.join("\n"))] },
     { name: "Data", make: () => dataView(step) },
   ].filter(Boolean);
+}
+
+/** The changes of files that a step has, without those that a step above it has, too. */
+function changesOf(tree, step) {
+  const changes = listOf(step, "changes").filter((change) => change && typeof change === "object");
+  if (!changes.length) return [];
+  const key = (change) => JSON.stringify([change.path, change.change, change.before, change.after]);
+  const known = new Set(tree.ancestors(step).flatMap((above) => listOf(above, "changes").filter(Boolean).map(key)));
+  return changes.filter((change) => !known.has(key(change)));
 }
 
 function last(list) {
@@ -169,10 +179,15 @@ function outputs(commands, step, link, closing) {
       const view = new OutputView(one.detail);
       views.push(view);
       parts.push(view.element);
-    } else parts.push(h("p", { class: "empty" }, one.status === "running" ? "Nothing printed yet." : "It printed nothing."));
+    } else parts.push(h("p", { class: "empty" }, nothing(one)));
     if (one.detail?.truncated) parts.push(h("p", { class: "note" }, "The output was cut at its limit."));
     return parts;
   });
+}
+
+function nothing(command) {
+  if (command.status === "running") return "Nothing printed yet.";
+  return Array.isArray(command.detail?.output) ? "It printed nothing." : "What it printed is not known.";
 }
 
 function callView(call) {
@@ -226,18 +241,19 @@ function field(name, value) {
   return [h("h3", {}, name), h("pre", { class: "code", tabindex: "0" }, text)];
 }
 
-function filesView(changes, files) {
-  const parts = changes.slice(0, MOST_CHANGES).map((change) => changeView(change));
+function filesView(changes, files, notes) {
+  const parts = notes.map((text) => h("p", { class: "note" }, text)).concat(changes.slice(0, MOST_CHANGES).map((change) => changeView(change)));
   if (changes.length > MOST_CHANGES) parts.push(h("p", { class: "note" }, `${changes.length - MOST_CHANGES} more changes are not shown.`));
   if (files.length) parts.push(h("h3", {}, "Operations on files"), h("ul", { class: "plain" }, files.map((one) => h("li", {}, one.title))));
   return parts;
 }
 
 function changeView(change) {
-  const texts = [change.before, change.after].filter((text) => typeof text === "string");
-  const found = texts.length ? hunks(change.before, change.after) : [];
+  // Both texts are needed, but that of a file which was not there before, or is not there any more.
+  const hasTexts = (change.change === "added" || typeof change.before === "string") && (change.change === "removed" || typeof change.after === "string");
+  const found = hasTexts ? hunks(change.before, change.after) : [];
   const count = (sign) => found.flat().filter((line) => line.sign === sign).length;
-  const numbers = texts.length ? [h("span", { class: "plus" }, `+${count("+")}`), h("span", { class: "minus" }, `−${count("-")}`)] : [];
+  const numbers = hasTexts ? [h("span", { class: "plus" }, `+${count("+")}`), h("span", { class: "minus" }, `−${count("-")}`)] : [];
   return h(
     "section",
     { class: "change", "aria-label": String(change.path) },
@@ -304,7 +320,7 @@ function matchedView(tree, ids, misses, link) {
       ...(added ? field("Options", added.detail?.body) : []),
     );
   });
-  if (misses.length) parts.push(h("h3", {}, "Near misses"), h("ul", { class: "plain" }, misses.slice(0, 50).map((text) => h("li", {}, String(text)))));
+  if (misses.length) parts.push(h("h3", {}, "Near misses"), h("ul", { class: "plain" }, misses.slice(0, 50).map((text) => h("li", {}, tree.withNames(String(text))))));
   return parts;
 }
 

@@ -127,6 +127,11 @@ export class StepTree {
     return this._described.get(id) ?? id;
   }
 
+  /** A text in which controls are described instead of named by their ids. */
+  withNames(text) {
+    return text.replace(/\b(?:(?:fault|stub|reply) )?((?:fault|stub|reply)_\w+)/g, (found, id) => this._described.get(id) ?? found);
+  }
+
   /** The step that added a control, if it is here. */
   addedBy(id) {
     return this.steps.find((step) => step.kind === "control" && step.controls.includes(id));

@@ -1,4 +1,4 @@
-"""Sandboxes: creation, retrieval, logs, pause and destruction."""
+"""Sandboxes: creation, retrieval and logs."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ from ..assertions import (
     assert_detail_contains,
     assert_equal,
     assert_error,
-    assert_no_content,
     assert_one_of,
-    assert_reason,
     assert_status,
     assert_true,
     read_array,
@@ -17,7 +15,6 @@ from ..assertions import (
 )
 from ..check import Group
 from ..context import Context
-from ..scenarios import record_destruction, record_pause
 from ..shapes import LOG, SANDBOX, TRUST
 
 group = Group("sandboxes")
@@ -179,135 +176,6 @@ def logs_bad_tail(context: Context) -> None:
 def trust(context: Context) -> None:
     scores = read_array(context.get(f"/trust/sandboxes/{context.sandbox_id}"), TRUST)
     assert_true(all(item["score"] <= 100 for item in scores), "scores from 0 to 100", scores)
-
-
-# --- pausing
-
-
-@group.contract("pause-204", "Pausing a sandbox returns 204 with an empty body.", "wire-contract 3.1")
-def pause_204(context: Context) -> None:
-    assert_no_content(record_pause(context).pause)
-
-
-@group.contract("paused", "A paused sandbox has the status `paused`.", "wire-contract 3.1")
-def is_paused(context: Context) -> None:
-    assert_equal("status", read_text(record_pause(context).get, "status"), "paused")
-
-
-@group.contract("resume-204", "Resuming a sandbox returns 204 with an empty body.", "wire-contract 3.1")
-def resume_204(context: Context) -> None:
-    assert_no_content(record_pause(context).resume)
-
-
-@group.contract("resumed", "A resumed sandbox has the status `running`.", "wire-contract 3.1")
-def resumed(context: Context) -> None:
-    assert_equal("status", read_text(record_pause(context).get_after, "status"), "running")
-
-
-@group.contract("pause-keeps", "Files survive a pause.", "platform-behaviour B17")
-def pause_keeps(context: Context) -> None:
-    assert_equal("output", read_object(record_pause(context).exec_after).get("output"), "kept\n")
-
-
-@group.decision("pause-twice", "Pausing a paused sandbox returns 409 with its status.", "Part A, States")
-def pause_twice(context: Context) -> None:
-    answer = record_pause(context).pause_again
-    assert_error(answer, 409)
-    assert_detail_contains(answer, "paused")
-    assert_reason(answer, "invalid_state")
-
-
-@group.decision("resume-running", "Resuming a running sandbox returns 409 with its status.", "Part A, States")
-def resume_running(context: Context) -> None:
-    answer = record_pause(context).resume_running
-    assert_error(answer, 409)
-    assert_detail_contains(answer, "running")
-    assert_reason(answer, "invalid_state")
-
-
-@group.decision(
-    "paused-exec", "A command in a paused sandbox returns 200 with error set and exit code -1.", "Part A, Exec"
-)
-def paused_exec(context: Context) -> None:
-    answer = record_pause(context).exec
-    assert_status(answer, 200)
-    result = read_object(answer)
-    assert_equal("exit_code", result.get("exit_code"), -1)
-    assert_equal("output", result.get("output"), "")
-    assert_true(isinstance(result.get("error"), str) and result["error"], "error, a text", repr(result.get("error")))
-
-
-@group.decision("paused-files", "Listing the files of a paused sandbox returns 409.", "Part A, Not running")
-def paused_files(context: Context) -> None:
-    answer = record_pause(context).files
-    assert_error(answer, 409)
-    assert_reason(answer, "sandbox_not_running")
-
-
-@group.decision("paused-terminal", "A terminal of a paused sandbox returns 409 before the upgrade.", "Part A, Sockets")
-def paused_terminal(context: Context) -> None:
-    assert_status(record_pause(context).handshake, 409)
-
-
-@group.contract("auto-snapshot", "A pause creates a snapshot named auto-pause.", "platform-behaviour B17")
-def auto_snapshot(context: Context) -> None:
-    names = [item.get("name") for item in read_array(record_pause(context).snapshots)]
-    assert_true("auto-pause" in names, "a snapshot auto-pause", names)
-
-
-@group.decision("auto-trigger", "The snapshot that a pause creates has the trigger `auto`.", "Part A, States")
-def auto_trigger(context: Context) -> None:
-    found = [
-        item.get("trigger") for item in read_array(record_pause(context).snapshots) if item.get("name") == "auto-pause"
-    ]
-    assert_equal("triggers", found, ["auto"])
-
-
-# --- destroying
-
-
-@group.decision("secrets", "The value of a variable declared as a secret is masked in the logs.", "Part A, Create")
-def secrets(context: Context) -> None:
-    record = record_destruction(context)
-    lines = " ".join(item["message"] for item in read_array(record.logs, LOG))
-    assert_true(record.secret not in lines and "***" in lines, "*** in its place", lines)
-
-
-@group.contract("destroy-204", "Destroying a sandbox returns 204 with an empty body.", "wire-contract 3.1")
-def destroy_204(context: Context) -> None:
-    assert_no_content(record_destruction(context).delete)
-
-
-@group.decision("destroyed-404", "A destroyed sandbox returns 404.", "Part A, States")
-def destroyed_404(context: Context) -> None:
-    assert_error(record_destruction(context).get, 404)
-
-
-@group.decision("destroyed-list", "A destroyed sandbox is not in the list.", "Part A, States")
-def destroyed_list(context: Context) -> None:
-    record = record_destruction(context)
-    found = [item.get("id") for item in read_array(record.list)]
-    assert_true(record.sandbox_id not in found, f"{record.sandbox_id} not in the list", "it is")
-
-
-@group.decision("destroyed-exec", "A command in a destroyed sandbox returns 404.", "Part A, States")
-def destroyed_exec(context: Context) -> None:
-    assert_error(record_destruction(context).exec, 404)
-
-
-@group.decision("destroy-twice", "Destroying a destroyed sandbox returns 404.", "Part A, States")
-def destroy_twice(context: Context) -> None:
-    assert_error(record_destruction(context).delete_again, 404)
-
-
-@group.decision("destroyed-snapshots", "Snapshots survive the destruction of their sandbox.", "Part A, States")
-def destroyed_snapshots(context: Context) -> None:
-    assert_status(record_destruction(context).snapshot, 200)
-
-
-@group.contract("destroyed-terminal", "A terminal is closed when its sandbox is destroyed.", "wire-contract 4.3")
-def destroyed_terminal(context: Context) -> None:
-    assert_true(record_destruction(context).close_code is not None, "the socket closed within 10 s", "open")
 
 
 @group.contract("network-mode", "The network mode is full, none or allowlist.", "platform-behaviour B14")

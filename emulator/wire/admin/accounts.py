@@ -8,9 +8,9 @@ from starlette.responses import Response
 
 from ...store import Account
 from ..operation import Body, Call, EmptyBody, Model, json_reply, no_content
-from .operations import Admin, one
+from .operations import AdminOperations, require_single
 
-operations = Admin()
+operations = AdminOperations()
 
 
 class NewAccount(Body):
@@ -29,7 +29,7 @@ class AccountOut(Model):
     snapshots: int
 
 
-def _shown(call: Call[Any], account: Account) -> AccountOut:
+def _account_out(call: Call[Any], account: Account) -> AccountOut:
     platform = call.platform
     key = next((key.secret for key in account.keys.values() if key.scope == "full"), "")
     return AccountOut(
@@ -44,26 +44,26 @@ def _shown(call: Call[Any], account: Account) -> AccountOut:
 @operations.call("POST", "/accounts", "accounts.create", NewAccount, reply=AccountOut, status=201)
 async def create(call: Call[NewAccount]) -> Response:
     account, _key = call.platform.accounts.create(call.body.name or "test")
-    return json_reply(_shown(call, account), 201)
+    return json_reply(_account_out(call, account), 201)
 
 
 @operations.call("GET", "/accounts", "accounts.list", reply=list[AccountOut])
 async def list_accounts(call: Call[EmptyBody]) -> Response:
     """All accounts, oldest first."""
-    return json_reply([_shown(call, account) for account in call.platform.store.accounts.values()])
+    return json_reply([_account_out(call, account) for account in call.platform.store.accounts.values()])
 
 
 @operations.call("GET", "/accounts/{id}", "accounts.get", reply=AccountOut)
 async def get(call: Call[EmptyBody]) -> Response:
     """One account, with a full key of it."""
-    return json_reply(_shown(call, one(call.platform.accounts.administered(call.param("id")))))
+    return json_reply(_account_out(call, require_single(call.platform.accounts.administered(call.param("id")))))
 
 
 @operations.call("DELETE", "/accounts/{id}", "accounts.delete")
 async def delete(call: Call[EmptyBody]) -> Response:
     """Delete an account with everything in it: sandboxes, snapshots, keys, faults, stubs, its journal, its time."""
     account = call.platform.accounts.administered(call.param("id"))
-    await call.platform.delete_account(one(account))
+    await call.platform.delete_account(require_single(account))
     return no_content()
 
 

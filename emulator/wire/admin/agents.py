@@ -6,17 +6,18 @@ from typing import Any
 
 from starlette.responses import Response
 
-from ...control.agent_replies import AgentReplies, AgentReply, ReplyInfo
+from ...control.agent_replies import AgentReply, ReplyInfo
 from ...control.names import suggestion
+from ...control.reply_registry import AgentReplies
 from ...control.schema import options_model, record_model, values_in
 from ...platform import limits
 from ...platform.errors import ApiError, not_found
 from ..operation import Body, Call, EmptyBody, Model, no_content
 from .commands import FUNCTION, function_of
 from .controls import LIST_QUERY, found, listed, refusing, reply_with, reply_with_all
-from .operations import Admin
+from .operations import AdminOperations
 
-operations = Admin()
+operations = AdminOperations()
 AddReply = options_model(
     "AddReply",
     AgentReply,

@@ -2,40 +2,31 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 from starlette.responses import Response
 
+from ...control.callbacks import CallbackError
 from ...control.queries import CallbackErrorQuery, parameters_of
 from ...control.records import CallbackErrorRecord
-from ...control.schema import record_model
-from ..operation import Call, EmptyBody, Model, json_reply, no_content
-from .controls import last_of
-from .operations import Admin
+from ..operation import Call, EmptyBody, no_content
+from .operations import AdminOperations
+from .record_lists import record_list
 
-operations = Admin()
-CallbackErrorOut = record_model("CallbackErrorOut", CallbackErrorRecord, Model)
-_NAMES = [field.name for field in dataclasses.fields(CallbackErrorRecord)]
+operations = AdminOperations()
 
 
-@operations.call(
-    "GET",
+@record_list(
+    operations,
     "/callback-errors",
     "callback_errors.list",
-    reply=list[CallbackErrorOut],  # type: ignore[valid-type]
+    CallbackErrorRecord,
+    "CallbackErrorOut",
     query=parameters_of(CallbackErrorQuery),
 )
-async def list_errors(call: Call[EmptyBody]) -> Response:
+async def list_errors(call: Call[EmptyBody]) -> list[CallbackError]:
     """Oldest first. `control`: of one stub or reply; `sandbox`: raised for it; `last`: the newest so many."""
     sandbox = call.query("sandbox")
-    errors = [
-        one
-        for one in call.platform.callback_errors.list(call.account.id, call.query("control"))
-        if sandbox in (None, one.sandbox)
-    ]
-    return json_reply(
-        [CallbackErrorOut(**{name: getattr(one, name) for name in _NAMES}) for one in last_of(call, errors)]
-    )
+    errors = call.platform.callback_errors.list(call.account.id, call.query("control"))
+    return [one for one in errors if sandbox in (None, one.sandbox)]
 
 
 @operations.call("DELETE", "/callback-errors", "callback_errors.clear", query={"control": str})

@@ -10,9 +10,9 @@ from ...control.clock import Advance, Tick, from_rfc3339, rfc3339
 from ...control.schema import options_model, values_in
 from ...platform.errors import invalid
 from ..operation import Body, Call, EmptyBody, Model, json_reply
-from .operations import Admin
+from .operations import AdminOperations
 
-operations = Admin()
+operations = AdminOperations()
 _LONGEST = 100 * 366 * 86400.0
 _LATEST = from_rfc3339("9000-01-01T00:00:00Z")
 
@@ -35,14 +35,14 @@ AdvanceIn = options_model("Advance", Advance, Body, "How far, all parts added up
 TickIn = options_model("Tick", Tick, Body, "How far.")
 
 
-def _shown(call: Call[Any]) -> Response:
+def _clock_reply(call: Call[Any]) -> Response:
     now, frozen = call.platform.clock.now(call.account.id)
     return json_reply(Time(now=rfc3339(now), epoch=now, frozen=frozen))
 
 
 @operations.call("GET", "/clock", "clock.get", reply=Time)
 async def get(call: Call[EmptyBody]) -> Response:
-    return _shown(call)
+    return _clock_reply(call)
 
 
 @operations.call("POST", "/clock/freeze", "clock.freeze", Freeze, reply=Time)
@@ -57,14 +57,14 @@ async def freeze(call: Call[Freeze]) -> Response:
     if at is not None and not 0 <= at <= _LATEST:
         raise invalid("at: must be between 1970-01-01T00:00:00Z and 9000-01-01T00:00:00Z")
     call.platform.scheduler.freeze(call.account.id, at)
-    return _shown(call)
+    return _clock_reply(call)
 
 
 @operations.call("POST", "/clock/unfreeze", "clock.unfreeze", reply=Time)
 async def unfreeze(call: Call[EmptyBody]) -> Response:
     """Let the time go on from where it stands."""
     call.platform.clock.unfreeze(call.account.id)
-    return _shown(call)
+    return _clock_reply(call)
 
 
 @operations.call("POST", "/clock/advance", "clock.advance", AdvanceIn, reply=Time)
@@ -86,7 +86,7 @@ async def tick(call: Call[Body]) -> Response:
 async def reset(call: Call[EmptyBody]) -> Response:
     """Return to the emulator's own time."""
     call.platform.scheduler.reset(call.account.id)
-    return _shown(call)
+    return _clock_reply(call)
 
 
 async def _advance(call: Call[Any], seconds: float) -> Response:
@@ -95,4 +95,4 @@ async def _advance(call: Call[Any], seconds: float) -> Response:
     if call.platform.clock.latest(call.account.id) + seconds > _LATEST:
         raise invalid("time ends with the year 9000")
     await call.platform.scheduler.advance(call.account.id, seconds)
-    return _shown(call)
+    return _clock_reply(call)

@@ -12,9 +12,9 @@ from ...control.stubs import Stub, StubInfo
 from ..operation import Body, Call, Model
 from .controls import add_operations, refusing, reply_with
 from .names import check_sandbox
-from .operations import Admin
+from .operations import AdminOperations
 
-operations = Admin()
+operations = AdminOperations()
 #: How a function of the emulator's own process is named in a request.
 FUNCTION = {
     "function": (

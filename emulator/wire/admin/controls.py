@@ -15,7 +15,7 @@ from ...platform.errors import invalid, not_found
 from ...platform.platform import Platform
 from ..operation import Call, EmptyBody, Model, json_reply, no_content
 from .names import check_sandbox
-from .operations import Admin
+from .operations import AdminOperations
 
 C = TypeVar("C", bound=Control)
 T = TypeVar("T")
@@ -82,7 +82,7 @@ def found(call: Call[Any], registry: Registry[C], noun: str) -> C:
 
 
 def add_operations(
-    operations: Admin,
+    operations: AdminOperations,
     name: str,
     noun: str,
     model: type[Model],

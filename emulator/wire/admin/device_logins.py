@@ -5,9 +5,9 @@ from __future__ import annotations
 from starlette.responses import Response
 
 from ..operation import Body, Call, no_content
-from .operations import Admin, one
+from .operations import AdminOperations, require_single
 
-operations = Admin()
+operations = AdminOperations()
 
 
 class DeviceLogin(Body):
@@ -19,5 +19,5 @@ class DeviceLogin(Body):
 @operations.call("PUT", "/device-login", "device_login", DeviceLogin)
 async def allow(call: Call[DeviceLogin]) -> Response:
     """Approve or deny device logins from the account's sandboxes; they are denied by default."""
-    call.platform.device_logins.allow_sandboxes(one(call.account).id, call.body.from_sandboxes)
+    call.platform.device_logins.allow_sandboxes(require_single(call.account).id, call.body.from_sandboxes)
     return no_content()

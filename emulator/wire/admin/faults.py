@@ -9,9 +9,9 @@ from ...control.schema import options_model, record_model, values_in
 from ..operation import Body, Call, Model
 from .controls import add_operations, refusing, reply_with
 from .names import check_sandbox
-from .operations import Admin
+from .operations import AdminOperations
 
-operations = Admin()
+operations = AdminOperations()
 AddFault = options_model(
     "AddFault",
     Fault,

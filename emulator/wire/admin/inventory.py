@@ -3,27 +3,22 @@ journal does not show it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any, Optional
 
 from starlette.responses import Response
 
 from ...control.current_account import ALL_ACCOUNTS
 from ...control.records import LogLine, SandboxRecord, SnapshotRecord, SocketRecord
-from ...control.schema import record_model
 from ...platform.errors import invalid
 from ...store import Account
-from ..operation import Call, EmptyBody, Model, json_reply, no_content
-from .controls import last_of, refusing
+from ..operation import Call, EmptyBody, no_content
+from .controls import refusing
 from .names import check_sandbox
-from .operations import Admin
+from .operations import AdminOperations
+from .record_lists import record_list
 
-operations = Admin()
+operations = AdminOperations()
 _LONGEST_WAIT = 5.0
-SandboxRecordOut = record_model("SandboxRecord", SandboxRecord, Model)
-SnapshotRecordOut = record_model("SnapshotRecord", SnapshotRecord, Model)
-SocketRecordOut = record_model("SocketRecord", SocketRecord, Model)
-LogLineOut = record_model("SandboxLogLine", LogLine, Model)
 
 
 def _accounts(call: Call[Any]) -> list[Account]:
@@ -37,20 +32,10 @@ def _sandbox(call: Call[Any]) -> Optional[str]:
     return call.query("sandbox")
 
 
-def _answer(call: Call[Any], model: type[Model], records: Iterable[Any]) -> Response:
-    return json_reply([model(**vars(one)) for one in last_of(call, list(records))])
-
-
-@operations.call(
-    "GET",
-    "/sandboxes",
-    "inventory.sandboxes",
-    reply=list[SandboxRecordOut],  # type: ignore[valid-type]
-    query={"last": int},
-)
-async def sandboxes(call: Call[EmptyBody]) -> Response:
+@record_list(operations, "/sandboxes", "inventory.sandboxes", SandboxRecord, "SandboxRecord", query={"last": int})
+async def sandboxes(call: Call[EmptyBody]) -> list[SandboxRecord]:
     """Oldest first; `last`: the newest so many only."""
-    found = [
+    return [
         SandboxRecord(
             id=sandbox.id,
             account=account.id,
@@ -61,33 +46,27 @@ async def sandboxes(call: Call[EmptyBody]) -> Response:
         for account in _accounts(call)
         for sandbox in call.platform.sandboxes.of(account)
     ]
-    return _answer(call, SandboxRecordOut, found)
 
 
-@operations.call(
-    "GET",
-    "/sandboxes/{id}/logs",
-    "inventory.logs",
-    reply=list[LogLineOut],  # type: ignore[valid-type]
-    query={"last": int},
-)
-async def logs(call: Call[EmptyBody]) -> Response:
+@record_list(operations, "/sandboxes/{id}/logs", "inventory.logs", LogLine, "SandboxLogLine", query={"last": int})
+async def logs(call: Call[EmptyBody]) -> list[LogLine]:
     """Lines of the log of a sandbox of any account; `last`: the newest so many lines only."""
     lines = call.platform.sandboxes.logs(call.platform.sandboxes.of_any(call.param("id")), call.query_int("last"))
-    return json_reply([LogLineOut(**vars(LogLine(line.timestamp, line.type, line.message))) for line in lines])
+    return [LogLine(line.timestamp, line.type, line.message) for line in lines]
 
 
-@operations.call(
-    "GET",
+@record_list(
+    operations,
     "/snapshots",
     "inventory.snapshots",
-    reply=list[SnapshotRecordOut],  # type: ignore[valid-type]
+    SnapshotRecord,
+    "SnapshotRecord",
     query={"sandbox": str, "last": int},
 )
-async def snapshots(call: Call[EmptyBody]) -> Response:
+async def snapshots(call: Call[EmptyBody]) -> list[SnapshotRecord]:
     """Oldest first, also of sandboxes that are gone; `sandbox`: taken of it; `last`: the newest so many only."""
     wanted = _sandbox(call)
-    found = [
+    return [
         SnapshotRecord(
             id=snapshot.id,
             account=account.id,
@@ -101,27 +80,26 @@ async def snapshots(call: Call[EmptyBody]) -> Response:
         for snapshot in call.platform.snapshots.of_account(account)
         if wanted in (None, snapshot.sandbox_id)
     ]
-    return _answer(call, SnapshotRecordOut, found)
 
 
-@operations.call(
-    "GET",
+@record_list(
+    operations,
     "/sockets",
     "inventory.sockets",
-    reply=list[SocketRecordOut],  # type: ignore[valid-type]
+    SocketRecord,
+    "SocketRecord",
     query={"wait": float, "sandbox": str, "last": int},
 )
-async def sockets(call: Call[EmptyBody]) -> Response:
+async def sockets(call: Call[EmptyBody]) -> list[SocketRecord]:
     """Open terminals, streaming execs and MCP connections, oldest first. `wait`: look again until there are none, for
     so many seconds at the most."""
     wanted = _sandbox(call)
     await call.platform.sockets.wait_for_none(call.account.id, _seconds(call.query("wait")))
-    found = [
+    return [
         SocketRecord(account=socket.account_id, sandbox=socket.sandbox_id, kind=socket.kind, opened_at=socket.opened_at)
         for socket in call.platform.sockets.of(call.account.id)
         if wanted in (None, socket.sandbox_id)
     ]
-    return _answer(call, SocketRecordOut, found)
 
 
 def _seconds(text: Any) -> float:

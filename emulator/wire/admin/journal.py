@@ -6,28 +6,22 @@ never had) is refused with 400."""
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Optional, TypeVar, Union
+from typing import Any, Optional
 
 from starlette.responses import Response
 
 from ...control.current_account import ALL_ACCOUNTS
-from ...control.journal import Pages
+from ...control.journal import AccountJournal
 from ...control.patterns import matches_glob
 from ...control.queries import CommandQuery, EventQuery, PromptQuery, RequestQuery, parameters_of
 from ...control.records import CommandRecord, EventRecord, PromptRecord, RequestRecord
-from ...control.schema import record_model
 from ...history import Event
 from ..operation import Call, EmptyBody, Model, json_reply, no_content
-from .controls import last_of
 from .names import agents_of, check_query, check_requests
-from .operations import Admin
+from .operations import AdminOperations
+from .record_lists import record_list
 
-operations = Admin()
-R = TypeVar("R", bound=Union[RequestRecord, CommandRecord, PromptRecord, EventRecord])
-RequestOut = record_model("RequestOut", RequestRecord, Model)
-CommandOut = record_model("CommandOut", CommandRecord, Model)
-PromptOut = record_model("PromptOut", PromptRecord, Model)
-EventOut = record_model("EventOut", EventRecord, Model)
+operations = AdminOperations()
 
 
 class CountsOut(Model):
@@ -43,16 +37,8 @@ def _account(call: Call[Any]) -> Optional[str]:
     return None if call.account.id == ALL_ACCOUNTS else call.account.id
 
 
-def _pages(call: Call[Any]) -> Iterable[Pages]:
+def _journals(call: Call[Any]) -> Iterable[AccountJournal]:
     return call.platform.journal.known(_account(call))
-
-
-def _answer(call: Call[Any], model: type[Model], found: list[R]) -> Response:
-    """Answer with the records in the order in which they were added, also where an account's time was set back; those
-    of several accounts by time."""
-    if call.account.id == ALL_ACCOUNTS:
-        found.sort(key=lambda one: one.at)
-    return json_reply([model(**vars(one)) for one in last_of(call, found)])
 
 
 def _matches(call: Call[Any], name: str, text: str) -> bool:
@@ -61,21 +47,23 @@ def _matches(call: Call[Any], name: str, text: str) -> bool:
     return pattern is None or matches_glob(text, pattern)
 
 
-@operations.call(
-    "GET",
+@record_list(
+    operations,
     "/journal/requests",
     "journal.requests",
-    reply=list[RequestOut],  # type: ignore[valid-type]
+    RequestRecord,
+    "RequestOut",
     query=parameters_of(RequestQuery),
+    by_time=True,
 )
-async def requests(call: Call[EmptyBody]) -> Response:
+async def requests(call: Call[EmptyBody]) -> list[RequestRecord]:
     """`method`, `path`, `operation` and `sandbox` are globs; `last`: the newest so many only."""
     check_query(call)
     status, method = call.query_int("status"), call.query("method")
     found = [
         entry
-        for pages in _pages(call)
-        for entry in pages.requests
+        for journal in _journals(call)
+        for entry in journal.requests
         if (method is None or matches_glob(entry.method.upper(), method.upper()))
         and _matches(call, "path", entry.path)
         and _matches(call, "operation", entry.operation)
@@ -83,66 +71,69 @@ async def requests(call: Call[EmptyBody]) -> Response:
         and status in (None, entry.status)
     ]
     check_requests(call, bool(found))
-    return _answer(call, RequestOut, found)
+    return found
 
 
-@operations.call(
-    "GET",
+@record_list(
+    operations,
     "/journal/commands",
     "journal.commands",
-    reply=list[CommandOut],  # type: ignore[valid-type]
+    CommandRecord,
+    "CommandOut",
     query=parameters_of(CommandQuery),
+    by_time=True,
 )
-async def commands(call: Call[EmptyBody]) -> Response:
+async def commands(call: Call[EmptyBody]) -> list[CommandRecord]:
     """`sandbox` and `source` (exec, stream, terminal, mcp or build) are globs; `last`: the newest so many only."""
     check_query(call)
-    found = [
+    return [
         record
-        for pages in _pages(call)
-        for record in pages.commands
+        for journal in _journals(call)
+        for record in journal.commands
         if _matches(call, "sandbox", record.sandbox) and _matches(call, "source", record.source)
     ]
-    return _answer(call, CommandOut, found)
 
 
-@operations.call(
-    "GET",
+@record_list(
+    operations,
     "/journal/prompts",
     "journal.prompts",
-    reply=list[PromptOut],  # type: ignore[valid-type]
+    PromptRecord,
+    "PromptOut",
     query=parameters_of(PromptQuery),
+    by_time=True,
 )
-async def prompts(call: Call[EmptyBody]) -> Response:
+async def prompts(call: Call[EmptyBody]) -> list[PromptRecord]:
     """`agent`: any of an agent's names, e.g. claude-code or claude, or a glob; `last`: the newest so many only."""
     check_query(call)
     agent = call.query("agent")
     named = None if agent is None else agents_of(agent)
-    found = [
+    return [
         record
-        for pages in _pages(call)
-        for record in pages.prompts
+        for journal in _journals(call)
+        for record in journal.prompts
         if _matches(call, "sandbox", record.sandbox) and (named is None or record.agent in named)
     ]
-    return _answer(call, PromptOut, found)
 
 
-@operations.call(
-    "GET",
+@record_list(
+    operations,
     "/journal/events",
     "journal.events",
-    reply=list[EventOut],  # type: ignore[valid-type]
+    EventRecord,
+    "EventOut",
     query=parameters_of(EventQuery),
+    by_time=True,
 )
-async def events(call: Call[EmptyBody]) -> Response:
+async def events(call: Call[EmptyBody]) -> list[EventRecord]:
     """`type`: as the platform names them, e.g. command or lifecycle, or a glob; `last`: the newest so many only."""
     check_query(call)
-    found = [
+    return [
         _record(event)
-        for pages in _pages(call)
-        for event in pages.events
+        for journal in _journals(call)
+        for event in journal.events
         if _matches(call, "sandbox", event.sandbox_id) and _matches(call, "type", event.type)
     ]
-    return _answer(call, EventOut, found)
 
 
 def _record(event: Event) -> EventRecord:
@@ -161,13 +152,13 @@ def _record(event: Event) -> EventRecord:
 @operations.call("GET", "/journal", "journal.counts", reply=CountsOut)
 async def counts(call: Call[EmptyBody]) -> Response:
     """How many entries of each kind there are."""
-    pages = list(_pages(call))
+    journals = list(_journals(call))
     return json_reply(
         CountsOut(
-            requests=sum(len(one.requests) for one in pages),
-            commands=sum(len(one.commands) for one in pages),
-            prompts=sum(len(one.prompts) for one in pages),
-            events=sum(len(one.events) for one in pages),
+            requests=sum(len(one.requests) for one in journals),
+            commands=sum(len(one.commands) for one in journals),
+            prompts=sum(len(one.prompts) for one in journals),
+            events=sum(len(one.events) for one in journals),
         )
     )
 

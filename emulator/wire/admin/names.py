@@ -108,7 +108,9 @@ def check_sandbox(call: Call[Any], given: Optional[str]) -> None:
     snapshots = [snap for snap in platform.store.snapshots.values() if account in (snap.account_id, ALL_ACCOUNTS)]
     if given in {box.id for box in now} | {snap.sandbox_id for snap in snapshots}:
         return
-    raise ValueError(f"sandbox: {given!r} has never existed in {_whom(account)}{suggestion(given, _ids(now))}")
+    raise ValueError(
+        f"sandbox: {given!r} has never existed in {_account_phrase(account)}{suggestion(given, _ids(now))}"
+    )
 
 
 def _check_sandbox_in_path(call: Call[Any], sandbox: str) -> None:
@@ -126,5 +128,5 @@ def _ids(sandboxes: Iterable[Any]) -> list[str]:
     return [box.id for box in sandboxes]
 
 
-def _whom(account: str) -> str:
+def _account_phrase(account: str) -> str:
     return "any account" if account == ALL_ACCOUNTS else f"account {account}"

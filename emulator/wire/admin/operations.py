@@ -13,7 +13,7 @@ from ..operation import Body, Handler, Operations
 PREFIX = "/_emulator"
 
 
-class Admin(Operations):
+class AdminOperations(Operations):
     def call(
         self,
         method: str,
@@ -46,7 +46,7 @@ class Admin(Operations):
         )
 
 
-def one(account: Account) -> Account:
+def require_single(account: Account) -> Account:
     """The account, or 400 where a call for one account was made for all."""
     if account.id == ALL_ACCOUNTS:
         raise invalid("account: this call is about one account; name its id, or leave it out for the first")

@@ -7,9 +7,9 @@ from starlette.responses import Response
 from ...platform.errors import invalid
 from ..operation import Body, Call, json_reply
 from ..sandboxes import SandboxOut, serialize
-from .operations import Admin
+from .operations import AdminOperations
 
-operations = Admin()
+operations = AdminOperations()
 
 
 class Spend(Body):

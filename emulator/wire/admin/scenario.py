@@ -8,9 +8,9 @@ from typing import Any, Callable
 from starlette.responses import Response
 
 from ...platform.errors import invalid
-from ..internal_calls import Direct
+from ..internal_calls import InternalCaller
 from ..operation import Body, Call, Model, Operation, json_reply
-from .operations import Admin
+from .operations import AdminOperations
 
 #: Of a scenario with the content of all its files.
 MOST_BYTES = 64 * 1024**2
@@ -31,12 +31,12 @@ class LoadedOut(Model):
     added: list[str]
 
 
-def operations_for(all_operations: Callable[[], Iterable[Operation]]) -> Admin:
+def operations_for(all_operations: Callable[[], Iterable[Operation]]) -> AdminOperations:
     """The operations on scenarios, which call `all_operations`, of which they are some."""
-    operations = Admin()
+    operations = AdminOperations()
 
     async def handle(call: Call[LoadScenario]) -> Response:
-        return await load(call, Direct(call.platform, call.account, all_operations))
+        return await load(call, InternalCaller(call.platform, call.account, all_operations))
 
     handle.__doc__ = load.__doc__
     register = operations.call(
@@ -46,7 +46,7 @@ def operations_for(all_operations: Callable[[], Iterable[Operation]]) -> Admin:
     return operations
 
 
-async def load(call: Call[LoadScenario], calls: Direct) -> Response:
+async def load(call: Call[LoadScenario], caller: InternalCaller) -> Response:
     """Make what the scenario describes, in the account: all of it or nothing. 400 names the entry that cannot be made.
     For all accounts (`*`) it may have no sandboxes and keys."""
     from ...scenario import ScenarioError
@@ -54,7 +54,7 @@ async def load(call: Call[LoadScenario], calls: Direct) -> Response:
     from ...scenario.reading import from_document
 
     try:
-        loaded = await apply(call.platform, call.account, from_document(call.body.scenario), calls)
+        loaded = await apply(call.platform, call.account, from_document(call.body.scenario), caller)
     except ScenarioError as error:
         raise invalid(str(error)) from None
     return json_reply(LoadedOut(sandboxes=loaded.sandboxes, keys=loaded.keys, added=loaded.added), 201)

@@ -8,9 +8,9 @@ from caged import __version__
 
 from ...cage.probe import describe
 from ..operation import Call, EmptyBody, Model, json_reply
-from .operations import Admin
+from .operations import AdminOperations
 
-operations = Admin()
+operations = AdminOperations()
 
 
 class Status(Model):

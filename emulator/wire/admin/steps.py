@@ -21,10 +21,10 @@ from ...platform.platform import Platform
 from ..operation import Body, Call, EmptyBody, Model, json_reply, no_content
 from .controls import last_of, refusing
 from .names import check_query
-from .operations import Admin
+from .operations import AdminOperations
 from .step_stream import StepStream
 
-operations = Admin()
+operations = AdminOperations()
 StepOut = record_model("StepOut", Step, Model)
 
 
@@ -50,23 +50,23 @@ def _logs(call: Call[Any]) -> list[StepLog]:
     return list(call.platform.steps.known(None if account == ALL_ACCOUNTS else account))
 
 
-def shown_step(platform: Platform, step: Step) -> dict[str, Any]:
+def redacted_step(platform: Platform, step: Step) -> dict[str, Any]:
     """A step as it is answered. A test often sets up a control with a secret before the sandbox to which the secret
     belongs is created: then it is redacted here."""
-    shown = asdict(step)
-    hidden = platform.journal.of(step.account).hidden if step.kind == "control" and step.account else None
-    if hidden:
-        shown["detail"]["body"] = _without(shown["detail"].get("body", ""), hidden)
-    return shown
+    redacted = asdict(step)
+    redactor = platform.journal.of(step.account).redactor if step.kind == "control" and step.account else None
+    if redactor:
+        redacted["detail"]["body"] = _redact(redacted["detail"].get("body", ""), redactor)
+    return redacted
 
 
-def _without(value: Any, hidden: Redactor) -> Any:
-    """A value of JSON with the hidden values replaced in its texts."""
+def _redact(value: Any, redactor: Redactor) -> Any:
+    """A value of JSON with secrets redacted in its texts."""
     if isinstance(value, str):
-        return hidden.masked(value.encode("utf-8", "replace")).decode("utf-8", "replace")
+        return redactor.redact(value.encode("utf-8", "replace")).decode("utf-8", "replace")
     if isinstance(value, dict):
-        return {_without(name, hidden): _without(inner, hidden) for name, inner in value.items()}
-    return [_without(inner, hidden) for inner in value] if isinstance(value, list) else value
+        return {_redact(name, redactor): _redact(inner, redactor) for name, inner in value.items()}
+    return [_redact(inner, redactor) for inner in value] if isinstance(value, list) else value
 
 
 def _check(call: Call[Any]) -> None:
@@ -100,7 +100,7 @@ async def list_steps(call: Call[EmptyBody]) -> Response:
     found.sort(key=lambda step: step.start)
     revision = 0 if call.account.id == ALL_ACCOUNTS else max(log.revision for log in logs)
     dropped = sum(log.dropped for log in logs)
-    steps = [StepOut(**shown_step(call.platform, step)) for step in last_of(call, found)]
+    steps = [StepOut(**redacted_step(call.platform, step)) for step in last_of(call, found)]
     return json_reply(StepsOut(format=FORMAT, revision=revision, dropped=dropped, steps=steps))
 
 
@@ -108,7 +108,7 @@ async def list_steps(call: Call[EmptyBody]) -> Response:
     "GET",
     "/journal/steps/stream",
     "journal.steps.stream",
-    status=200,
+    reply=bytes,
     media="text/event-stream",
     query=parameters_of(StepStreamQuery),
 )
@@ -124,7 +124,7 @@ async def stream_steps(call: Call[EmptyBody]) -> Response:
     # A larger revision is of an emulator that ran before at this address: nothing of this one was seen.
     since = seen if (seen := _last_event_id(call)) <= log.revision else 0
     reader = StepReader(log, since, lambda step: _matches(call, step))
-    return StepStream(reader, wait, lambda step: shown_step(call.platform, step))
+    return StepStream(reader, wait, lambda step: redacted_step(call.platform, step))
 
 
 def _wait(call: Call[Any]) -> Optional[float]:

@@ -13,9 +13,9 @@ from starlette.responses import FileResponse, Response
 
 from ...platform.errors import invalid
 from ..operation import Call, EmptyBody, Model, json_reply
-from .operations import Admin
+from .operations import AdminOperations
 
-operations = Admin()
+operations = AdminOperations()
 ARCHIVE = "application/gzip"
 MOST_BYTES = 16 * 1024**3
 

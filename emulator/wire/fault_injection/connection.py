@@ -8,7 +8,7 @@ from typing import Any, Optional
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
-from ...control.faults import Injection
+from ...control.fault_registry import Injection
 
 #: The key of a scope that holds the transport of the request's connection; `http_protocol.py` sets it.
 TRANSPORT = "caged.transport"

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ...control.faults import Injection
+from ...control.fault_registry import Injection
 from ..client_disconnect import cancel_on_disconnect
 from .connection import TRANSPORT, break_connection, until_break_is_noticed
 from .replacement import replacement_response, trigger_if_only_delay, until_removed
@@ -31,9 +31,9 @@ async def before(injection: Injection, request: Request) -> Optional[Response]:
     if fault.hang:
         injection.trigger()
         await cancel_on_disconnect(request, until_removed(fault))
-        return ConnectionDropped()
+        return DroppedResponse()
     if fault.drop == "before":
-        return ConnectionDropped(injection)
+        return DroppedResponse(injection)
     return replacement_response(injection)
 
 
@@ -45,17 +45,17 @@ def after(injection: Injection, response: Response, request: Request) -> Respons
     """
     fault = injection.fault
     if fault.drop == "after":
-        return ConnectionDropped(injection, response)
+        return DroppedResponse(injection, response)
     is_empty = request.method == "HEAD" or getattr(response, "body", None) == b""
     if fault.drop == "mid-body":
         # A response without a body has no middle: nothing of it is sent.
-        return ConnectionDropped(injection, response) if is_empty else Truncated(injection, response, None)
+        return DroppedResponse(injection, response) if is_empty else TruncatedResponse(injection, response, None)
     if fault.truncate is not None and not is_empty:
-        return Truncated(injection, response, fault.truncate)
+        return TruncatedResponse(injection, response, fault.truncate)
     return response
 
 
-class ConnectionDropped(Response):
+class DroppedResponse(Response):
     """No response: the connection breaks.
 
     Args:
@@ -76,7 +76,7 @@ class ConnectionDropped(Response):
         await until_break_is_noticed(receive)
 
 
-class Truncated(Response):
+class TruncatedResponse(Response):
     """The first bytes of a response's body, then the end of the connection. A shorter response is not changed.
 
     Args:

@@ -7,7 +7,8 @@ from typing import Optional
 
 from starlette.responses import Response
 
-from ...control.faults import HANG_SECONDS, Fault, Injection
+from ...control.fault_registry import Injection
+from ...control.faults import HANG_SECONDS, Fault
 from ...platform.errors import ApiError
 from ..problem import problem
 

@@ -10,12 +10,12 @@ from starlette.responses import Response
 from starlette.types import Message, Scope, Send
 from starlette.websockets import WebSocket
 
-from ...control.faults import Injection
+from ...control.fault_registry import Injection
 from .connection import TRANSPORT, break_connection, until_break_is_noticed, until_disconnected
 from .replacement import replacement_response, trigger_if_only_delay, until_removed
 
 
-class HandshakeBroken(Exception):
+class BrokenHandshake(Exception):
     """The connection of a WebSocket broke before the handshake was complete."""
 
 
@@ -26,7 +26,7 @@ async def before_handshake(injection: Injection, socket: WebSocket) -> Optional[
         The response in place of a completed handshake; None when the handshake goes on.
 
     Raises:
-        HandshakeBroken: The connection is broken, by the fault or by the client.
+        BrokenHandshake: The connection is broken, by the fault or by the client.
     """
     fault = injection.fault
     if fault.interrupts:
@@ -40,12 +40,12 @@ async def before_handshake(injection: Injection, socket: WebSocket) -> Optional[
     if fault.hang or fault.drop is not None:
         break_connection(socket.scope[TRANSPORT], injection)
         await until_break_is_noticed(socket.receive)
-        raise HandshakeBroken
+        raise BrokenHandshake
     return replacement_response(injection)
 
 
 async def _unless_disconnected(socket: WebSocket, work: Awaitable[None]) -> None:
-    """Run `work`; raise HandshakeBroken when the client disconnects first."""
+    """Run `work`; raise BrokenHandshake when the client disconnects first."""
     if socket.client_state.name == "CONNECTING":
         await socket.receive()  # the first message of every handshake, which `accept` would have received
     working = asyncio.ensure_future(work)
@@ -53,7 +53,7 @@ async def _unless_disconnected(socket: WebSocket, work: Awaitable[None]) -> None
     try:
         await asyncio.wait({working, disconnected}, return_when=asyncio.FIRST_COMPLETED)
         if disconnected.done():
-            raise HandshakeBroken
+            raise BrokenHandshake
     finally:
         for task in (working, disconnected):
             task.cancel()

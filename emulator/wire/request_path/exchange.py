@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from ...control.faults import Injection
+from ...control.fault_registry import Injection
 from ...control.records import RequestRecord
 from ...control.steps import Step
 from ...platform.platform import Platform

@@ -18,7 +18,7 @@ async def take(exchange: Exchange) -> None:
     if exchange.injection is None and faults and exchange.step is not None:
         misses = near_misses.of_faults(*request, faults.list(exchange.account.id))
         if misses:
-            shown = exchange.platform.journal.shown_path
+            shown = exchange.platform.journal.redacted_path
             exchange.step.detail["near_misses"] = [shown(exchange.account.id, miss) for miss in misses]
 
 

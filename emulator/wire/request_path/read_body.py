@@ -7,4 +7,4 @@ from .exchange import HttpExchange
 
 
 async def read_body(exchange: HttpExchange) -> None:
-    exchange.raw_body = await bodies.read_body(exchange.request, exchange.served, exchange.platform.turns)
+    exchange.raw_body = await bodies.read_body(exchange.request, exchange.served, exchange.platform.long_work)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ...control.credentials import credentials_masked
+from ...control.credentials import redact_credentials
 from ...control.current_account import ALL_ACCOUNTS
 from ...control.steps import set_current
 from .exchange import HttpExchange
@@ -29,7 +29,7 @@ async def begin(exchange: HttpExchange) -> None:
         account="" if account == ALL_ACCOUNTS else account,
         parent="",
         operation=served.name,
-        path=exchange.platform.journal.shown_path(account, exchange.record.path),
+        path=exchange.platform.journal.redacted_path(account, exchange.record.path),
         body=_body(exchange),
         all_accounts=account == ALL_ACCOUNTS,
     )
@@ -64,7 +64,7 @@ def _account(exchange: HttpExchange) -> str:
 def _title(exchange: HttpExchange) -> str:
     """The operation in words, with the id that the path names: `faults remove fault_ab12`."""
     name = exchange.served.name.partition(".")[2].replace(".", " ").replace("_", " ")
-    named = exchange.platform.journal.shown_path(exchange.account.id, exchange.id_in_path)
+    named = exchange.platform.journal.redacted_path(exchange.account.id, exchange.id_in_path)
     return f"{name} {named}".strip()
 
 
@@ -73,9 +73,9 @@ def _body(exchange: HttpExchange) -> Any:
     raw = exchange.raw_body
     if not raw or len(raw) > BODY_BYTES:
         return "" if not raw else f"({len(raw)} bytes)"
-    hidden = exchange.platform.journal.of(exchange.account.id).hidden
+    redactor = exchange.platform.journal.of(exchange.account.id).redactor
     try:
-        return json.loads(credentials_masked(hidden.masked(raw)))
+        return json.loads(redact_credentials(redactor.redact(raw)))
     except ValueError:
         return ""
 

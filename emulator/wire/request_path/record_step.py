@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ...control.steps import StepStatus, one_line, set_current
+from ...control.steps import Step, StepStatus, one_line, set_current
 from .exchange import SANDBOX_PATHS, Exchange, HttpExchange
 
 #: The header by which a client says which of its spans a request belongs to (W3C Trace Context): the span's id.
@@ -12,18 +12,19 @@ _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-([0-9a-f]{16})-[0-9a-f]{2}\
 
 
 def begin(exchange: Exchange) -> None:
-    """Begin the step of a request, for no account yet. Its title has no query, which may hold a credential."""
+    """Begin the step of a request. It is added when its account is known, or when the request ends without one. Its
+    title has no query, which may hold a credential."""
     record = exchange.record
-    path = exchange.platform.journal.shown_path("", record.path)
     found = _TRACEPARENT.match(exchange.connection.headers.get("traceparent", ""))
     exchange.step = exchange.platform.steps.begin(
         "request",
-        f"{record.method} {path}",
+        record.method,
         account="",
-        sandbox=record.sandbox or (exchange.id_in_path if path.startswith(SANDBOX_PATHS) else ""),
+        is_assigned=False,
+        sandbox=record.sandbox or (exchange.id_in_path if record.path.startswith(SANDBOX_PATHS) else ""),
         parent=found[1] if found else "",
         method=record.method,
-        path=path,
+        path="",
         operation=record.operation,
     )
     set_current(exchange.step)
@@ -31,12 +32,17 @@ def begin(exchange: Exchange) -> None:
 
 def assign(exchange: Exchange) -> None:
     """Move the step to the account of the request, before anything else is recorded."""
-    step = exchange.step
-    if step is not None:
-        step.detail["path"] = exchange.platform.journal.shown_path(exchange.account.id, exchange.record.path)
-        step.title = one_line(f"{exchange.record.method} {step.detail['path']}")
-        step.sandbox = exchange.platform.journal.shown_path(exchange.account.id, step.sandbox)
-        exchange.platform.steps.assign(step, exchange.account.id)
+    if exchange.step is not None:
+        _show_path(exchange, exchange.step)
+        exchange.platform.steps.assign(exchange.step, exchange.account.id)
+
+
+def _show_path(exchange: Exchange, step: Step) -> None:
+    """Redact what names the request by what is known of its account."""
+    redacted = exchange.platform.journal.redacted_path
+    path = redacted(exchange.account.id, exchange.record.path)
+    step.detail["path"], step.title = path, one_line(f"{exchange.record.method} {path}")
+    step.sandbox = redacted(exchange.account.id, step.sandbox) if step.sandbox else ""
 
 
 def finish(exchange: HttpExchange) -> None:
@@ -44,6 +50,8 @@ def finish(exchange: HttpExchange) -> None:
     record, step = exchange.record, exchange.step
     if step is None:
         return
+    if not step.detail["path"]:
+        _show_path(exchange, step)
     step.title = one_line(f"{record.method} {record.path}")
     step.controls = [record.fault] if record.fault else []
     status: StepStatus = "ok" if 100 <= record.status < 400 else "error"
@@ -64,10 +72,14 @@ def finish_socket(exchange: Exchange) -> None:
     record, step = exchange.record, exchange.step
     if step is not None:
         step.controls = [record.fault] if record.fault else []
+        if not step.detail["path"]:
+            _show_path(exchange, step)
         exchange.platform.steps.finish(step, "ok" if record.status == 101 else "error", status=record.status)
 
 
 def abandon(exchange: Exchange) -> None:
     """End the step of a request whose handling was cancelled."""
     if exchange.step is not None and exchange.step.status == "running":
+        if not exchange.step.detail["path"]:
+            _show_path(exchange, exchange.step)
         exchange.platform.steps.finish(exchange.step, "error", error="it was cancelled")

@@ -67,9 +67,9 @@ def test_faults(call, client):
     with pytest.raises(CagedServerError, match="busy"):
         client.sandboxes.exec(box, "true")
     (listed,) = map(json.loads, call("faults", "list", "--json").splitlines())
-    assert (listed["id"], listed["seen"], listed["fired"], listed["options"]["status"]) == (fault, 1, 1, 503)
+    assert (listed["id"], listed["seen"], listed["triggered"], listed["options"]["status"]) == (fault, 1, 1, 503)
     header, row = call("faults", "list").splitlines()
-    assert header.split() == ["ID", "ACCOUNT", "SEEN", "FIRED", "OPTIONS"]
+    assert header.split() == ["ID", "ACCOUNT", "SEEN", "TRIGGERED", "OPTIONS"]
     assert row.split()[:4] == [fault, call.account, "1", "1"]
     assert "operation='sandboxes.exec', status=503" in row
     call("faults", "remove", fault)

@@ -69,7 +69,7 @@ def armed(remote):
 
 
 def state(emulator):
-    faults = [(fault.id, fault.seen, fault.fired) for fault in emulator.faults.list(account="*")]
+    faults = [(fault.id, fault.seen, fault.triggered) for fault in emulator.faults.list(account="*")]
     return faults, list(emulator.journal.requests(account="*")), emulator.clock.now(), emulator.clock.frozen
 
 

@@ -9,7 +9,7 @@ from leftovers import until
 from caged import CagedAuthError
 from caged.emulator import EmulatorError
 from caged.emulator.control_client.remote import RemoteEmulator
-from caged.emulator.control_client.transport import Refused
+from caged.emulator.control_client.transport import AdminRequestError
 from caged.emulator.wire.all_operations import all_operations
 
 ADMIN = sorted((one.method, one.path.replace("{id}", "some_id")) for one in all_operations() if one.admin)
@@ -72,7 +72,7 @@ def test_a_remote_emulator_is_found_by_the_environment(monkeypatch, emulator):
 
 def test_what_cannot_travel_says_so(remote_emulator):
     with pytest.raises(EmulatorError, match="a function needs an emulator in this process; this one is reached by its"):
-        remote_emulator._link.local("a function")
+        remote_emulator._admin.local("a function")
 
 
 # --- for which account
@@ -108,7 +108,7 @@ def test_an_unknown_account_is_404(emulator):
 
 def test_without_a_name_it_is_the_first(own_emulator):
     emulator = own_emulator()
-    first = emulator._link.call("GET", "/accounts")[0]["id"]
+    first = emulator._admin.call("GET", "/accounts")[0]["id"]
     emulator.create_account()
     emulator.faults.add(status=503, operation="account.get")
     assert emulator.faults.list()[0].account == first
@@ -130,7 +130,7 @@ def test_accounts_are_made_seen_and_deleted(own_emulator):
         with remote.client(made.api_key) as client:
             client.sandboxes.create(template="minimal")
             assert client.account.get().name == "worker 1"
-            listed = {one["id"]: one for one in remote._link.call("GET", "/accounts")}
+            listed = {one["id"]: one for one in remote._admin.call("GET", "/accounts")}
             assert listed[made.id] == {
                 "id": made.id,
                 "name": "worker 1",
@@ -144,7 +144,7 @@ def test_accounts_are_made_seen_and_deleted(own_emulator):
         emulator.delete_account(made.id)  # harmless
         with pytest.raises(ValueError, match="this call is about one account"):
             emulator.delete_account("*")
-        assert len(remote._link.call("GET", "/accounts")) == 1
+        assert len(remote._admin.call("GET", "/accounts")) == 1
 
 
 def test_a_deleted_account_leaves_no_sandboxes(own_emulator):
@@ -212,7 +212,7 @@ def test_spending_tells_of_each_mark_and_pauses_in_the_end(either, client):
 def test_spending_makes_no_sense(either, box):
     with pytest.raises(ValueError, match="usd: must not be negative; nothing is taken back"):
         either.spend(box, -1)
-    with pytest.raises(Refused, match="sandbox not found: cage_x"):
+    with pytest.raises(AdminRequestError, match="sandbox not found: cage_x"):
         either.spend("cage_x", 1)
     assert either.spend(box, 0) < 0.001
 

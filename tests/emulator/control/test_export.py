@@ -95,7 +95,7 @@ def test_export_that_fails_leaves_what_was_there(held, tmp_path, name, account, 
 def test_export_that_breaks_off_leaves_what_was_there(held, tmp_path, monkeypatch):
     target = tmp_path / "x.tar.gz"
     target.write_text("before")
-    download = type(held._link).download
+    download = type(held._admin).download
 
     def broken(pieces):
         yield next(pieces)[:64]
@@ -108,7 +108,7 @@ def test_export_that_breaks_off_leaves_what_was_there(held, tmp_path, monkeypatc
         with download(self, *arguments, **options) as pieces:
             yield broken(pieces)
 
-    monkeypatch.setattr(type(held._link), "download", breaking)
+    monkeypatch.setattr(type(held._admin), "download", breaking)
     with pytest.raises(EmulatorError, match="the connection broke"):
         held.export(target)
     assert [path.name for path in tmp_path.iterdir()] == ["x.tar.gz"]

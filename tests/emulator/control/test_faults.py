@@ -1,4 +1,4 @@
-"""Which calls a fault is for, when it fires, and what is said of one that never did or makes no sense."""
+"""Which calls a fault is for, when it triggers, and what is said of one that never did or makes no sense."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_a_fault_may_be_of_one_sandbox(double, client, box):
     double.faults.add("sandboxes.exec", sandbox=box, unreachable=True)
     assert client.sandboxes.exec(other_box, "echo here").output == "here\n"
     assert client.sandboxes.exec(box, "echo here").error == f"sandbox {box} cannot be reached"
-    assert [fault.fired for fault in double.faults.list()] == [1]
+    assert [fault.triggered for fault in double.faults.list()] == [1]
 
 
 def test_calls_of_all_resources_have_the_names_of_the_sdk(double, client, box):
@@ -78,7 +78,7 @@ def test_fault_of_all_accounts_applies_to_each_and_to_calls_without_a_key(own_em
             with emulator.client(key, max_retries=0) as client, pytest.raises(CagedServerError):
                 client.account.get()
         assert httpx.get(f"{emulator.base_url}/healthz", trust_env=False, verify=False).status_code == 503
-        assert fault.fired == 3
+        assert fault.triggered == 3
         assert [one.account for one in emulator.faults.list(account="*")] == ["*"]
     assert emulator.faults.list(account="*") == []
 
@@ -100,7 +100,7 @@ def test_the_emulators_own_calls_meet_none(double, admin):
 def test_after_and_times(double, api):
     fault = double.faults.add("sandboxes.list", status=503, after=2, times=3)
     assert statuses(api, 7) == [200, 200, 503, 503, 503, 200, 200]
-    assert (fault.info.seen, fault.fired) == (7, 3)
+    assert (fault.info.seen, fault.triggered) == (7, 3)
 
 
 def test_the_first_that_fits_is_the_one_and_then_the_next(double, api):
@@ -108,7 +108,7 @@ def test_the_first_that_fits_is_the_one_and_then_the_next(double, api):
     double.faults.add("sandboxes.*", status=502, times=2)
     double.faults.add(status=504)
     assert statuses(api, 5) == [500, 502, 502, 504, 504]
-    assert [(fault.seen, fault.fired) for fault in double.faults.list()] == [(5, 1), (4, 2), (2, 2)]
+    assert [(fault.seen, fault.triggered) for fault in double.faults.list()] == [(5, 1), (4, 2), (2, 2)]
 
 
 def test_probability_is_repeatable_with_a_seed(own_emulator):
@@ -156,7 +156,7 @@ def test_one_that_never_fired_fails_and_says_what_it_was(either, api):
         with either.faults.add("files.read", method="GET", status=503, times=2) as fault:
             api.get("/v1/sandboxes")
     assert str(caught.value) == (
-        f"a fault never fired:\n  fault {fault.id} (operation='files.read', method='GET', status=503, times=2)"
+        f"a fault never triggered:\n  fault {fault.id} (operation='files.read', method='GET', status=503, times=2)"
         " (no request matched)\nremove it, correct what it matches, or add it with optional=True"
     )
     assert either.faults.list() == []
@@ -197,7 +197,7 @@ def test_clear_and_reset_are_of_one_account(either, emulator, other, api):
     either.faults.add(status=503)
     either.reset()
     assert statuses(api, 1) == [200]
-    assert kept.fired == 0
+    assert kept.triggered == 0
 
 
 def test_the_journal_says_which_fault_fired(double, api):
@@ -210,7 +210,7 @@ def test_the_journal_says_which_fault_fired(double, api):
 def test_options_of_a_fault_can_be_read_back(either, account):
     fault = either.faults.add("sandboxes.exec", status=503, reason="busy", times=2)
     info = fault.info
-    assert (info.id, info.account, info.seen, info.fired, info.optional) == (fault.id, account.id, 0, 0, False)
+    assert (info.id, info.account, info.seen, info.triggered, info.optional) == (fault.id, account.id, 0, 0, False)
     assert info.options == {"operation": "sandboxes.exec", "status": 503, "reason": "busy", "times": 2}
     assert str(info).endswith("triggered by 0 of 0 matching requests")
 

@@ -127,7 +127,7 @@ def test_a_client_that_does_not_wait_for_a_late_answer_times_out(double, emulato
         with pytest.raises(CagedTimeoutError, match="no answer"):
             hasty.sandboxes.list()
     until(lambda: double.journal[-1].status == 499, what=lambda: double.journal[-1])
-    assert fault.fired == 1
+    assert fault.triggered == 1
 
 
 def test_a_hang_ends_when_the_client_goes(double, emulator, account):
@@ -157,7 +157,7 @@ def hanging(client):
 def test_a_hang_ends_with_its_fault(double, client, how):
     fault = double.faults.add("sandboxes.list", hang=True)
     thread, errors = hanging(client)
-    until(lambda: fault.fired == 1)
+    until(lambda: fault.triggered == 1)
     {"removed": fault.remove, "cleared": double.faults.clear, "reset": double.reset}[how]()
     thread.join(10)
     assert isinstance(errors[0], CagedConnectionError)
@@ -169,7 +169,7 @@ def test_a_hang_ends_with_the_emulator(own_emulator):
     fault = emulator.faults.add("sandboxes.list", hang=True)
     with emulator.client(max_retries=0, timeout=60) as client:
         thread, errors = hanging(client)
-        until(lambda: fault.fired == 1)
+        until(lambda: fault.triggered == 1)
         begun = time.monotonic()
         emulator.stop()
         thread.join(10)
@@ -241,7 +241,7 @@ def test_an_answer_that_is_short_enough_arrives_whole(double, client, box):
     client.files.write(box, "a", "x")
     with double.faults.add("files.read", truncate=10_000, optional=True) as fault:
         assert client.files.read(box, "a") == "x"
-        assert fault.fired == 0, "nothing was cut"
+        assert fault.triggered == 0, "nothing was cut"
 
 
 def big_snapshot(client, box):
@@ -331,7 +331,7 @@ def test_reading_is_tried_again_until_it_works(double, patient, status):
     client, waits = patient
     with double.faults.add("sandboxes.list", status=status, times=2) as fault:
         assert client.sandboxes.list() == []
-        assert fault.fired == 2
+        assert fault.triggered == 2
     assert len(waits) == 2
     assert [entry.status for entry in double.journal] == [status, status, 200]
 
@@ -341,7 +341,7 @@ def test_in_the_end_it_gives_up(double, patient):
     with double.faults.add("sandboxes.list", status=503) as fault:
         with pytest.raises(CagedServerError):
             client.sandboxes.list()
-        assert fault.fired == 3
+        assert fault.triggered == 3
     assert len(waits) == 2
 
 
@@ -351,7 +351,7 @@ def test_what_another_try_does_not_help_is_not_tried_again(double, patient, stat
     with double.faults.add("sandboxes.list", status=status) as fault:
         with pytest.raises(CagedAPIError):
             client.sandboxes.list()
-        assert fault.fired == 1
+        assert fault.triggered == 1
     assert waits == []
 
 
@@ -362,7 +362,7 @@ def test_what_does_harm_twice_is_not_tried_again(double, patient, box, act, faul
     with double.faults.add(f"sandboxes.{act}", **fault) as met:
         with pytest.raises((CagedServerError, CagedConnectionError)):
             client.sandboxes.create() if act == "create" else client.sandboxes.exec(box, "true")
-        assert met.fired == 1
+        assert met.triggered == 1
     assert waits == []
 
 

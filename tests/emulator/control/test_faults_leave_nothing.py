@@ -68,7 +68,7 @@ def test_nothing_is_left_of_two_hundred_drops(own_emulator):
             lambda: tasks(emulator) <= before[0] and descriptors() <= before[1],
             what=lambda: f"tasks and descriptors: {before} before, {tasks(emulator), descriptors()} after",
         )
-        fired = sum(1 for entry in emulator.journal if entry.fault)
-        assert fired == DROPS
+        triggered = sum(1 for entry in emulator.journal if entry.fault)
+        assert triggered == DROPS
         assert client.sandboxes.exec(box, "echo fine").output == "fine\n"
         assert not [line for line in emulator.log_tail(1000) if "failed" in line or "Traceback" in line]

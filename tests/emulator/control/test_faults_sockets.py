@@ -120,7 +120,7 @@ def test_a_hanging_handshake_ends_with_its_fault(double, client, account, box):
     async def act():
         loop = asyncio.get_running_loop()
         opening = loop.run_in_executor(None, stream, client, box, "true")
-        await loop.run_in_executor(None, lambda: until(lambda: fault.fired == 1))
+        await loop.run_in_executor(None, lambda: until(lambda: fault.triggered == 1))
         await loop.run_in_executor(None, fault.remove)
         with pytest.raises(CagedConnectionError):
             await opening
@@ -147,7 +147,7 @@ def test_only_sockets_can_be_closed(double, client, account, box):
         assert fault.info.seen == 0
         with connect(double, box, account, "terminal") as socket:
             until_closed(socket)
-        assert fault.fired == 1
+        assert fault.triggered == 1
 
 
 def test_it_closes_in_the_middle_of_a_command(double, client, box):

@@ -224,7 +224,7 @@ def test_triggered_is_what_had_its_effect(world, options, act, triggers):
     fault = world.double.faults.add(times=1, **options)
     act(world)
     until(lambda: request_of(world).duration_ms > 0)  # it is over
-    assert (fault.info.seen, fault.fired) == (1, triggers)
+    assert (fault.info.seen, fault.triggered) == (1, triggers)
     entry = request_of(world)
     assert entry.fault == ("" if not triggers else fault.id)
     unused = [one for one in world.double.unused() if fault.id in one]
@@ -245,7 +245,7 @@ def test_times_counts_triggers_and_not_attempts(double, client, box):
             except CagedError:
                 results.append("cut")
         assert results == [1, "cut", 1, "cut", 1000, 1]
-        assert (fault.info.seen, fault.fired) == (6, 2)
+        assert (fault.info.seen, fault.triggered) == (6, 2)
 
 
 def test_a_fault_in_use_is_not_used_twice(double, emulator, account, client, box):
@@ -259,14 +259,14 @@ def test_a_fault_in_use_is_not_used_twice(double, emulator, account, client, box
             assert second.sandboxes.exec(box, "echo second").output == "second\n"
         with pytest.raises(CagedError):
             first.result(20)
-        assert fault.fired == 1
+        assert fault.triggered == 1
 
 
 def test_dying_at_once_comes_before_a_stub_that_answers_at_once(double, client, box):
     double.commands.stub("quick", "done")
     with double.faults.add(outcome="dies", times=1) as fault:
         client.sandboxes.exec(box, "quick")
-        assert fault.fired == 1
+        assert fault.triggered == 1
     until(lambda: client.sandboxes.get(box).status == "error")
 
 
@@ -290,11 +290,11 @@ def test_a_stream_of_an_answer_is_cut(double, client, box, count):
     with double.faults.add("snapshots.content", times=1, **options) as fault:
         with pytest.raises(httpx.TransportError):
             httpx.get(url, trust_env=False, verify=False)
-        assert fault.fired == 1
+        assert fault.triggered == 1
         assert len(httpx.get(url, trust_env=False, verify=False).content) == size
     with double.faults.add("snapshots.content", truncate=size, optional=True) as fault:
         assert len(httpx.get(url, trust_env=False, verify=False).content) == size
-        assert (fault.info.seen, fault.fired) == (1, 0)
+        assert (fault.info.seen, fault.triggered) == (1, 0)
 
 
 def test_an_answer_is_cut_after_so_many_bytes(double, emulator, account, box):
@@ -317,7 +317,7 @@ def test_an_answer_is_cut_after_so_many_bytes(double, emulator, account, box):
                     verify=False,
                 )
             assert (got is None) is bool(triggers)
-            assert fault.fired == triggers
+            assert fault.triggered == triggers
     assert json.loads(whole.content)
 
 

@@ -409,10 +409,10 @@ def test_it_keeps_so_many_bytes_of_bodies(own_emulator):
     assert [len(entry.request) for entry in journal.of(accounts[1]).requests] == [limits.BODY_BYTES]
 
 
-def test_a_deleted_account_leaves_no_pages(own_emulator):
+def test_a_deleted_account_leaves_no_journal(own_emulator):
     emulator = own_emulator()
     account = emulator.create_account()
     with emulator.client(account.api_key) as client:
         client.sandboxes.exec(client.sandboxes.create(template="minimal").id, "true")
     emulator.delete_account(account.id)
-    assert account.id not in emulator._running().platform.journal._pages
+    assert account.id not in emulator._running().platform.journal._accounts

@@ -422,7 +422,7 @@ def test_a_fault_of_the_own_account_comes_first(shared):
                 client.sandboxes.list()
             seen.append(caught.value.status)
     assert seen == [500, 502]
-    assert (own.fired, everyone.fired) == (1, 1)
+    assert (own.triggered, everyone.triggered) == (1, 1)
 
 
 def test_a_stub_of_the_own_account_comes_first(shared):

@@ -346,7 +346,7 @@ def test_no_fault_applies_to_a_load_and_the_journal_shows_no_request_of_it(eithe
     fault = either.faults.add(status=503, times=1)
     either.journal.clear()
     loaded = either.load_scenario(file)
-    assert fault.fired == 0
+    assert fault.triggered == 0
     assert list(either.journal.requests()) == []
     with pytest.raises(CagedServerError):
         client.sandboxes.get(loaded.sandboxes["web"])

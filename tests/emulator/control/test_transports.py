@@ -23,7 +23,7 @@ from caged.emulator import Emulator, EmulatorError
 from caged.emulator.control_client.http_transport import HttpTransport
 from caged.emulator.control_client.in_process_transport import InProcessTransport
 from caged.emulator.control_client.remote import RemoteEmulator
-from caged.emulator.control_client.transport import AdminRequest, Answer, Transport
+from caged.emulator.control_client.transport import AdminRequest, AdminResponse, Transport
 from caged.emulator.wire.admin.scenario import MOST_BYTES
 from caged.emulator.wire.all_operations import all_operations
 
@@ -113,7 +113,7 @@ class Side:
         return re.sub(r"\{(\w+)\}", lambda name: self.ids.get(name[1], "some_id"), text)
 
 
-def _decoded(answer: Answer) -> Any:
+def _decoded(answer: AdminResponse) -> Any:
     if answer.body.startswith(b"\x1f\x8b"):
         return "an archive"
     text = re.sub(r"caged_[0-9A-Za-z_-]{16,}", "<key>", answer.body.decode())
@@ -145,7 +145,7 @@ def sides() -> Iterator[tuple[Side, Side]]:
     with _new_emulator() as one, _new_emulator() as other:
         http = HttpTransport(other.base_url, other.admin_key)
         with contextlib.closing(http):
-            local = one._link._transport
+            local = one._admin._transport
             assert isinstance(local, InProcessTransport)
             yield Side(one, local, _with_sandbox(one)), Side(other, http, _with_sandbox(other))
 
@@ -156,7 +156,7 @@ def pair(sides: tuple[Side, Side]) -> Iterator[tuple[Transport, Transport]]:
     emulator = sides[0].emulator
     http = HttpTransport(emulator.base_url, emulator.admin_key)
     with contextlib.closing(http):
-        yield emulator._link._transport, http
+        yield emulator._admin._transport, http
 
 
 # --- the same answers and errors
@@ -282,7 +282,7 @@ def test_a_download_that_is_left_early_leaves_nothing_and_blocks_nothing(own_emu
     with emulator.client() as client:
         box = client.sandboxes.create(template="minimal").id
         client.sandboxes.exec(box, "head -c 3000000 /dev/urandom > noise")
-    with emulator._link.download("/export", account="*", timeout=60) as pieces:
+    with emulator._admin.download("/export", account="*", timeout=60) as pieces:
         assert next(pieces).startswith(b"\x1f\x8b")
     deadline = time.monotonic() + 20
     while list(emulator.run_dir.glob("transfer-*")):
@@ -316,7 +316,7 @@ with Emulator(isolation="process") as emulator:
     port = int(emulator.base_url.rpartition(":")[2])
     with emulator.account() as view:
         with view.faults.add("account.get", status=503, optional=True) as fault:
-            assert fault.fired == 0
+            assert fault.triggered == 0
         with view.commands.stub("make", lambda command: "made", optional=True):
             view.clock.freeze()
         assert view.agents.unused() == view.unused() == view.inventory.sandboxes() == []
@@ -444,7 +444,7 @@ def test_a_call_that_is_waiting_ends_when_the_emulator_stops(own_emulator: Any, 
         entered.set()
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(emulator._link._transport, "_app", silent)
+    monkeypatch.setattr(emulator._admin._transport, "_app", silent)
     raised: list[BaseException] = []
 
     def call() -> None:
@@ -485,7 +485,7 @@ def test_a_forked_child_calls_over_http(own_emulator: Any) -> None:
         code = 1
         try:
             view.faults.add("account.get", status=503)
-            assert not view._link.is_local
+            assert not view._admin.is_local
             with pytest.raises(EmulatorError, match="needs an emulator in this process"):
                 view.commands.stub("make", lambda command: command)
             code = 0

@@ -21,7 +21,7 @@ def test_a_command_is_an_event(api, box):
     assert event.data == {"command": "sleep 0.05; exit 3", "exit_code": 3}
     assert re.fullmatch(r"evt_[a-z0-9]{8}", event.id)
     assert (event.sandbox_id, event.session_id, event.account_id) == (box, "", api.account_id)
-    assert 50 <= event.duration_ms < 5000
+    assert 50 <= event.duration_ms < 60_000
 
 
 def test_a_command_that_is_not_run_is_no_command_event(api, box):

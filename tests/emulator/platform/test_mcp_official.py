@@ -8,21 +8,26 @@ import warnings
 import pytest
 from mcp_testing import ORDER
 
-pytest.importorskip("mcp", reason="the official MCP client is not installed (it needs Python 3.10; dev extra)")
-pytest.importorskip("mcp.client.websocket", reason="this release of the official MCP client has no WebSocket transport")
 
-from mcp import ClientSession, McpError
-from mcp.client.websocket import websocket_client
+@pytest.fixture(scope="module")
+def official():
+    """The library, which takes a second to import: by the worker that runs these tests, not by every one."""
+    absent = "the official MCP client is not installed (it needs Python 3.10; dev extra)"
+    mcp = pytest.importorskip("mcp", reason=absent)
+    without_sockets = "this release of the official MCP client has no WebSocket transport"
+    pytest.importorskip("mcp.client.websocket", reason=without_sockets)
+    return mcp
 
 
 @pytest.fixture
-def drive(api, box):
+def drive(api, box, official):
     """Runs a coroutine function with an initialized session, the whole within 20 s."""
+    open_socket, open_session = official.client.websocket.websocket_client, official.ClientSession
 
     def run(talk):
         async def main():
             url = f"{api.emulator.base_url.replace('http', 'ws', 1)}/v1/sandboxes/{box}/mcp?token={api.key}"
-            async with websocket_client(url) as streams, ClientSession(*streams) as session:
+            async with open_socket(url) as streams, open_session(*streams) as session:
                 return await talk(session, await session.initialize())
 
         with warnings.catch_warnings():
@@ -105,11 +110,11 @@ def test_it_runs_commands_at_the_same_time(drive):
     drive(talk)
 
 
-def test_missing_features_are_reported(drive):
+def test_missing_features_are_reported(drive, official):
     async def talk(session, _):
-        with pytest.raises(McpError, match="Unknown tool: nothing"):
+        with pytest.raises(official.McpError, match="Unknown tool: nothing"):
             await session.call_tool("nothing", {})
-        with pytest.raises(McpError, match="Method not found: resources/list"):
+        with pytest.raises(official.McpError, match="Method not found: resources/list"):
             await session.list_resources()
 
     drive(talk)

@@ -251,7 +251,7 @@ def test_no_pattern_takes_long(mcp, api, box):
     api.output(box, "touch " + " ".join("a" * 200 + str(number) for number in range(20)))
     start = time.monotonic()
     assert mcp.text("filesystem_search", pattern="a*" * 100 + "b") == "no matches found"
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - start < 20  # one whose time is exponential would never end
 
 
 def test_a_search_that_finds_a_lot_says_so_in_its_last_line(mcp, api, box, monkeypatch):
@@ -373,7 +373,7 @@ def test_out_of_time_kills_all_that_the_command_started(mcp, child):
     child = child.format(mark)
     start = time.monotonic()
     text = mcp.failure("terminal_exec", command=f"echo begun; {child} & {child} | cat; wait", timeout=1)
-    assert 1 <= time.monotonic() - start < 5
+    assert 1 <= time.monotonic() - start < 30
     assert text == "begun\n\nexit: signal: killed"
     eventually(lambda: not processes_with(mark), "everything of it to be gone")
 

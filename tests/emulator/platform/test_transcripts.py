@@ -15,7 +15,7 @@ from caged.emulator.control.randomness import Randomness
 from caged.emulator.control.steps import Steps
 from caged.emulator.platform import prompt_transcript, stream_transcript
 from caged.emulator.platform.file_change_recording import FileChangeRecording
-from caged.emulator.platform.prompt_transcript import StubbedOutput
+from caged.emulator.platform.prompt_transcript import ShellOutput
 from caged.emulator.platform.recorder import SandboxRecorder
 from caged.emulator.platform.stream_transcript import StreamTranscript
 
@@ -42,13 +42,16 @@ class Stubs:
     def __init__(self, answers: bool = False, applies: Optional[bool] = None) -> None:
         self.answers = answers
         self.applies = answers if applies is None else applies
-        self.questions: list[str] = []
+        self.commands: list[str] = []
 
     def has_any(self, _sandbox: Any) -> bool:
         return self.applies
 
-    async def answer(self, _sandbox: Any, question: Any) -> Any:
-        self.questions.append(question.command)
+    def near_misses(self, _sandbox: Any, _invocation: Any) -> list[str]:
+        return []
+
+    async def answer(self, _sandbox: Any, invocation: Any) -> Any:
+        self.commands.append(invocation.command)
         return (SimpleNamespace(id="stub_1"), "output") if self.answers else None
 
     async def command_line(self, _sandbox: Any, _cage: Any, output: str) -> str:
@@ -81,7 +84,7 @@ class Stream:
     def type(self, text: str, size: int = 0) -> str:
         """Type it whole, or in pieces of `size` characters. What the shell gets."""
         pieces = [text[at : at + size] for at in range(0, len(text), size)] if size else [text]
-        return "".join(asyncio.run(self.transcript.typed(piece))[1] for piece in pieces)
+        return "".join(asyncio.run(self.transcript.handle_input(piece))[1] for piece in pieces)
 
 
 def test_the_stream_table_is_the_expected_one():
@@ -110,7 +113,7 @@ def test_a_command_without_stubs_is_passed_as_it_comes_and_recorded(size):
     typed = f"{BEGIN}echo one\necho two\n{END}"
     assert stream.type(typed, size) == typed
     assert stream.state == "running"
-    stream.transcript.shown(f"one\ntwo\n{EXIT}")
+    stream.transcript.handle_output(f"one\ntwo\n{EXIT}")
     assert stream.state == "idle"
     assert stream.recorded == [("echo one\necho two", 7, "")]
 
@@ -123,15 +126,15 @@ def test_a_command_that_a_stub_answers_is_held_and_replaced(size):
     assert stream.state == "held"
     assert stream.type("npm\ntest\n", size) == ""
     assert stream.type(END, size) == f"run output\n{END}"
-    assert stubs.questions == ["npm\ntest"]
-    stream.transcript.shown(EXIT)
+    assert stubs.commands == ["npm\ntest"]
+    stream.transcript.handle_output(EXIT)
     assert stream.recorded == [("npm\ntest", 7, "stub_1")]
 
 
 def test_a_held_command_that_no_stub_answers_runs_unchanged():
     stream = Stream(Stubs(applies=True))
     assert stream.type(f"{BEGIN}true\n{END}") == f"{BEGIN}true\n{END}"
-    stream.transcript.shown(EXIT)
+    stream.transcript.handle_output(EXIT)
     assert stream.recorded == [("true", 7, "")]
 
 
@@ -142,7 +145,7 @@ def test_a_held_command_is_released_when_nothing_more_is_typed():
     assert stream.transcript.release_input() == "slow\n"
     assert (stream.state, stream.transcript.input_patience) == ("passed", None)
     assert stream.type(f"typist\n{END}") == f"typist\n{END}"
-    stream.transcript.shown(EXIT)
+    stream.transcript.handle_output(EXIT)
     assert stream.recorded == [("slow\ntypist", 7, "")]
 
 
@@ -157,14 +160,14 @@ def test_begin_in_a_command_does_not_begin_another_one():
     stream = Stream()
     command = "echo '__CAGED_BEGIN_ffffffffffffffff__'\n"
     stream.type(f"{BEGIN}{command}{END}")
-    stream.transcript.shown(EXIT)
+    stream.transcript.handle_output(EXIT)
     assert stream.recorded == [(command.strip(), 7, "")]
 
 
 def test_the_exit_of_another_number_is_not_the_commands():
     stream = Stream()
     stream.type(f"{BEGIN}true\n{END}")
-    stream.transcript.shown("__CAGED_EXIT_ffffffffffffffff__1\n")
+    stream.transcript.handle_output("__CAGED_EXIT_ffffffffffffffff__1\n")
     assert (stream.state, stream.recorded) == ("running", [])
 
 
@@ -172,7 +175,7 @@ def test_an_exit_marker_in_pieces_is_found():
     stream = Stream()
     stream.type(f"{BEGIN}true\n{END}")
     for character in EXIT:
-        stream.transcript.shown(character)
+        stream.transcript.handle_output(character)
     assert stream.recorded == [("true", 7, "")]
 
 
@@ -181,7 +184,7 @@ def test_a_command_typed_before_the_exit_of_the_first_is_recorded():
     stream = Stream()
     stream.type(f"{BEGIN}first\n{END}")
     stream.type((BEGIN + "second\n" + END).replace(NUMBER, second))
-    stream.transcript.shown(EXIT + EXIT.replace(NUMBER, second))
+    stream.transcript.handle_output(EXIT + EXIT.replace(NUMBER, second))
     assert stream.recorded == [("second", 7, "")]
 
 
@@ -197,7 +200,7 @@ def test_closing_records_a_running_command_only_without_an_exit_code(typed, stub
 
 
 def test_output_is_hidden_up_to_the_mark():
-    output = StubbedOutput()
+    output = ShellOutput()
     assert output.take("$ ") == "$ "
     output.replace("<mark>")
     assert output.take("\x15printf ...; run") + output.take("\r\n<ma") == ""
@@ -206,7 +209,7 @@ def test_output_is_hidden_up_to_the_mark():
 
 
 def test_hidden_output_is_released_whole_when_the_mark_does_not_come():
-    output = StubbedOutput()
+    output = ShellOutput()
     output.replace("<mark>")
     output.take("one ")
     output.take("two")
@@ -215,7 +218,7 @@ def test_hidden_output_is_released_whole_when_the_mark_does_not_come():
 
 
 def test_hidden_output_of_a_mebibyte_is_released():
-    output = StubbedOutput()
+    output = ShellOutput()
     output.replace("<mark>")
     assert output.take("x" * 1024 * 1024) == "x" * 1024 * 1024
     assert output.state == "shown"

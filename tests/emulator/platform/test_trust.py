@@ -9,7 +9,7 @@ from sessions_testing import at_work, ingest, script, session
 
 from caged.emulator.control.agents import Reply
 from caged.emulator.history import Event
-from caged.emulator.platform.trust_rules import RULES, EventFacts, charges
+from caged.emulator.platform.trust_rules import RULES, EventFacts, broken_rules
 
 
 @pytest.fixture
@@ -208,7 +208,7 @@ def test_below_30_the_sandbox_is_paused_once(api, agent_box, session_id):
 
 def broken(kind, known=(), **data):
     """name: points of the rules that an event breaks."""
-    found = charges(EventFacts(Event("evt", "acct", "box", "sess", 1, kind, "", 0, data), known))
+    found = broken_rules(EventFacts(Event("evt", "acct", "box", "sess", 1, kind, "", 0, data), known))
     return {rule.name: rule.points for rule, _what in found}
 
 
@@ -392,6 +392,6 @@ def test_other_events_cost_nothing(kind):
 )
 def test_no_command_takes_long_to_look_at(text):
     command = (text * 33_000)[: 32 * 1024]
-    start = time.perf_counter()
+    start = time.thread_time()  # which other programs do not make longer
     names("command", command=command)
-    assert time.perf_counter() - start < 1.0
+    assert time.thread_time() - start < 1.0

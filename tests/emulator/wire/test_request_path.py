@@ -55,7 +55,7 @@ def test_request_beyond_the_rate_limit_takes_no_fault(own_emulator, new_api):
     assert last.status_code == 429
     assert last.headers["X-RateLimit-Remaining"] == "0"
     assert api.get("/account").status_code == 429
-    assert fault.fired == 0
+    assert fault.triggered == 0
 
 
 def test_change_by_read_only_key_is_rejected_before_its_body_is_read(api, read_only):
@@ -67,13 +67,13 @@ def test_change_by_read_only_key_is_rejected_before_its_body_is_read(api, read_o
 def test_change_by_read_only_key_takes_no_fault(api, read_only):
     fault = api.emulator.faults.add("account.create_key", status=507, account=api.account_id, optional=True)
     assert read_only.post("/account/keys", json={"name": "x"}).status_code == 403
-    assert fault.fired == 0
+    assert fault.triggered == 0
 
 
 def test_body_that_is_too_large_is_rejected_before_a_fault_is_taken(api):
     fault = api.emulator.faults.add("account.create_key", status=507, account=api.account_id, optional=True)
     assert api.post("/account/keys", content=TOO_LARGE).status_code == 413
-    assert fault.fired == 0
+    assert fault.triggered == 0
 
 
 def test_fault_answers_a_body_that_cannot_be_parsed(api):
@@ -101,7 +101,7 @@ def test_fault_of_an_unknown_sandbox_is_not_taken_by_a_handshake(api):
             return error.response.status_code
 
     assert asyncio.run(handshake()) == 404
-    assert fault.fired == 0
+    assert fault.triggered == 0
     assert records(api, operation="sandboxes.terminal")[-1].status == 404
 
 
@@ -111,7 +111,7 @@ def test_admin_call_is_not_in_the_journal_and_has_no_fault(own_emulator):
     with emulator.faults.add(status=507, account="*", optional=True) as fault:
         answer = httpx.get(f"{emulator.base_url}/_emulator/faults", headers=headers, trust_env=False)
         assert answer.status_code == 200
-        assert fault.fired == 0
+        assert fault.triggered == 0
     assert emulator.journal.requests(account="*") == []
 
 

@@ -1,4 +1,4 @@
-"""Nothing fires silently without effect."""
+"""No control is silently without effect."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""A fault that never fires or an unused stub shows nothing, so it fails and says what came in its place."""
+"""A fault that never triggers or an unused stub shows nothing, so it fails and says what came in its place."""
 
 import pytest
 
 
 def test_a_fault_for_nothing_is_an_error(caged, caged_emulator, caged_sandbox):
-    with pytest.raises(AssertionError, match=r"a fault never fired:\n.*files\.read.*\(no request matched\)"):
+    with pytest.raises(AssertionError, match=r"a fault never triggered:\n.*files\.read.*\(no request matched\)"):
         with caged_emulator.faults.add("files.read", status=503):
             caged.files.list(caged_sandbox.id)
     with pytest.raises(AssertionError, match="nearest first:\n  echo npm ci"):

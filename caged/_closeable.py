@@ -8,12 +8,12 @@ from typing import Optional, TypeVar
 
 from ._tracebacks import short_tracebacks
 
-C = TypeVar("C", bound="Closing")
-A = TypeVar("A", bound="AsyncClosing")
+C = TypeVar("C", bound="Closeable")
+A = TypeVar("A", bound="AsyncCloseable")
 
 
 @short_tracebacks
-class Closing(ABC):
+class Closeable(ABC):
     @abstractmethod
     def close(self) -> None: ...
 
@@ -34,7 +34,7 @@ class Closing(ABC):
 
 
 @short_tracebacks
-class AsyncClosing(ABC):
+class AsyncCloseable(ABC):
     @abstractmethod
     async def close(self) -> None: ...
 

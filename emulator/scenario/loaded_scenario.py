@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass
-class Loaded:
+class LoadedScenario:
     """The result of loading a scenario.
 
     Attributes:

@@ -10,7 +10,7 @@ from typing import IO
 from .tar_reader import CHUNK
 
 
-class Gzipped:
+class GzipStream:
     """A tar file compressed as `.tar.gz`, to iterate in pieces. The same file gives the same bytes.
 
     The caller closes it, also when it was not read to its end.

@@ -1,0 +1,632 @@
+"""Guard: every field of every record is validated, in an archive and in a state directory. What is wrong is refused by
+the names of the record and of the field, and nothing is imported, changed or served."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tarfile
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Callable
+
+import fork_server
+import httpx
+import pytest
+from archive_testing import rewritten
+from state_testing import fill, of, started
+
+from caged.emulator import ConfigError, Emulator
+from caged.emulator.config import EmulatorConfig
+from caged.emulator.persistence import codec, loader, record_rules
+from caged.emulator.persistence.codec import _STORED_NAMES, stored_fields
+from caged.emulator.persistence.field_validation import DamagedRecord
+from caged.emulator.runtime import Runtime
+
+Change = Callable[[sqlite3.Connection], None]
+
+NAN, INFINITE = float("nan"), float("inf")
+#: No record has it.
+MISSING = object()
+
+IDS = ["", None, 5, "x", "../x", "cage_a/b", "cage_A1", "CAGE_a1", "cage_a1\n", "cage_" + "a" * 33, ["cage_a"]]
+ID_OR_EMPTY = [value for value in IDS if value != ""]
+OPTIONAL_ID = [value for value in IDS if value is not None]
+TEXTS = [None, 5, True, ["a"], {"a": "b"}, "\ud800"]
+OPTIONAL_TEXTS = [value for value in TEXTS if value is not None]
+FLAGS = [None, 0, 1, "true", []]
+NUMBERS = [None, "1", True, NAN, INFINITE, -INFINITE, [1]]
+AMOUNTS = [*NUMBERS, -0.01, -1]
+COUNTS = [None, "1", True, -1, 0.5, 1.0, NAN, INFINITE, 1 << 63, int("9" * 399)]
+TIMES = [None, 5, "", "yesterday", "2026-13-01T00:00:00Z", "2026-02-30T00:00:00Z", "2026-01-01", "2026-01-01T25:00:00Z"]
+OPTIONAL_TIMES = [value for value in TIMES if value is not None]
+EPOCHS = [*NUMBERS, 1e18, -1e18, 1 << 70]
+OPTIONAL_EPOCHS = [value for value in EPOCHS if value is not None]
+LISTS_OF_TEXTS = [None, "a", {"a": 1}, [5], [None], ["a", ["b"]], ["\ud800"]]
+
+
+def enums(*near: str) -> list[Any]:
+    return [None, "", 5, True, ["a"], {}, *near]
+
+
+KEY: dict[str, list[Any]] = {
+    "id": IDS,
+    "account_id": [*IDS, MISSING],
+    "name": TEXTS,
+    "secret": [*TEXTS, "", "a\nb", "\xe4", MISSING],
+    "scope": enums("root", "FULL", "read-only"),
+    "created_at": [*TIMES, MISSING],
+    "last_used": OPTIONAL_TIMES,
+}
+SUBSCRIPTION: dict[str, list[Any]] = {
+    "period_end": OPTIONAL_EPOCHS,
+    "cancel_at_period_end": FLAGS,
+    "ended": FLAGS,
+    "reported_minutes": COUNTS,
+    "reported_at": OPTIONAL_TIMES,
+}
+CONFIG: dict[str, list[Any]] = {
+    "enabled_channels": [None, "slack", [5], ["pager"], ["slack", ["email"]], {}],
+    "slack_channel_id": TEXTS,
+    "email_address": [*TEXTS, "nowhere"],
+    "slack_webhook_url": [*TEXTS, "ftp://x", "https://a b", "javascript:x"],
+    "discord_webhook_url": [*TEXTS, "x", "http://"],
+}
+RULE: dict[str, list[Any]] = {
+    "id": [*IDS, "rule_other"],
+    "account_id": IDS,
+    "type": [*enums("budget", "BUDGET_EXCEEDED"), "agent_stuck"],  # there is one of that type already
+    "created_at": TIMES,
+    "enabled": FLAGS,
+    "config": [None, [], {"a": "b"}, {"a": NAN}, {"a": -1}, {"a": 1e9}, {"a": None}, {"a": {}}],
+}
+REPO: dict[str, list[Any]] = {
+    "url": [*TEXTS, "", "-x", "a\0b", MISSING],
+    "token": [*OPTIONAL_TEXTS, "a\0"],
+    "branch": [*OPTIONAL_TEXTS, "", "--upload-pack=x"],
+    "commit": [*OPTIONAL_TEXTS, "", "-c"],
+    "subdir": [*OPTIONAL_TEXTS, "..", "../x", "a/../b", "a/.."],
+}
+
+
+def inside(place: str, fields: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    return {f"{place}.{name}": values for name, values in fields.items()}
+
+
+#: kind -> field -> wrong values. `RULE` stands for one of the account's rules.
+WRONG: dict[str, dict[str, list[Any]]] = {
+    "account": {
+        "id": IDS,
+        "name": TEXTS,
+        "email": [*TEXTS, "", "nowhere", MISSING],
+        "tier": enums("gold", "Team", "unlimited"),
+        "created_at": TIMES,
+        "password": [5, "ab", [], ["ab"], ["zz", "zz"], ["ab", None], ["ab", "abc"], ["ab", "ab", "ab"], {"a": "b"}],
+        "subscription": [None, 5, [], "x", MISSING],
+        **inside("subscription", SUBSCRIPTION),
+        "past_seconds": AMOUNTS,
+        "rules": [None, 5, [], {"rule_a1": None}, {"rule_a1": []}, {"rule_a1": {}}, MISSING],
+        **inside("rules.RULE", RULE),
+        "notification_config": [None, 5, [], "x", MISSING],
+        **inside("notification_config", CONFIG),
+        "told": [*LISTS_OF_TEXTS, MISSING],
+    },
+    "key": KEY,
+    "login": {
+        "id": IDS,
+        "key": [None, 5, [], {}, MISSING],
+        **inside("key", KEY),
+        "user_agent": TEXTS,
+        "ip": TEXTS,
+        "created_at": TIMES,
+        "expires": [*EPOCHS, MISSING],
+    },
+    "sandbox": {
+        "id": IDS,
+        "account_id": IDS,
+        "template": enums("node", "python-27", "minimal "),
+        "cpus": [*COUNTS, 0, 9, 10_000],
+        "memory_mb": [*COUNTS, 0, 127, 8193, 1 << 40],
+        "disk_gb": [*COUNTS, 0, 51],
+        "network_mode": enums("moon", "Full", "host"),
+        "timeout": [*COUNTS, 0, 86_401],
+        "created_at": [*TIMES, MISSING],
+        "allowlist": LISTS_OF_TEXTS,
+        "env": [None, [], ["a"], {"": "x"}, {"a=b": "x"}, {"a b": "x"}, {"a": 1}, {"a": None}, {"a": "x\0"}],
+        "secrets": LISTS_OF_TEXTS,
+        "packages": LISTS_OF_TEXTS,
+        "agents": [None, "codex", {}, [5], ["claude"], ["codex", "hal"]],
+        "repo": [5, [], "x", {}],
+        **inside("repo", REPO),
+        "budget": [value for value in AMOUNTS if value is not None],
+        "init_script": [*OPTIONAL_TEXTS, "a\0"],
+        "config": [5, [], "x", {"source": 5}, {"source": None}, {"other": "x"}],
+        "ip": [5, "", "x", "localhost", "127.0.0.1/8", ["::1"]],
+        "status": enums("flying", "Running", "destroyed", "completed"),
+        "started_at": OPTIONAL_TIMES,
+        "stopped_at": OPTIONAL_TIMES,
+        "spent_compute": AMOUNTS,
+        "spent_llm": AMOUNTS,
+        "running_since": OPTIONAL_EPOCHS,
+        "budget_told": [None, 80, ["80"], [NAN], [-1], [101], [True], {}, MISSING],
+        "port_passwords": [
+            *(None, [], {"x": "y"}, {"0": "y"}, {"-1": "y"}, {"65536": "y"}, {"080": "y"}, {"80.0": "y"}),
+            *({"80": ""}, {"80": 5}, {"80": None}, MISSING),
+        ],
+        "session_id": [*OPTIONAL_ID, MISSING],
+        "told": [*LISTS_OF_TEXTS, MISSING],
+    },
+    "session": {
+        "id": IDS,
+        "account_id": IDS,
+        "sandbox_id": IDS,
+        "agent_type": enums("claude", "hal"),
+        "model": OPTIONAL_TEXTS,
+        "started_at": [*EPOCHS, MISSING],
+        "compute_before": AMOUNTS,
+        "status": enums("running", "Active"),
+        "ended_at": OPTIONAL_EPOCHS,
+        "tokens_in": COUNTS,
+        "tokens_out": COUNTS,
+        "llm_cost": AMOUNTS,
+        "compute_cost": NUMBERS,
+        "trust_score": [*COUNTS, 101],
+        "trust_updated_at": EPOCHS,
+        "charged": [None, "ab", ["ab"], [["a"]], [["a", "b", "c"]], [["a", 5]], [{"a": "b"}], {"a": "b"}, MISSING],
+        "deletions": [None, 5, ["x"], [NAN], [None], [1e18], {}],
+    },
+    "snapshot": {
+        "id": IDS,
+        "account_id": IDS,
+        "sandbox_id": IDS,
+        "name": [*TEXTS, "", MISSING],
+        "description": TEXTS,
+        "trigger": enums("hourly", "Manual"),
+        "created_at": TIMES,
+        "status": enums("running", "complete"),
+        "size_bytes": COUNTS,
+        "completed_at": OPTIONAL_TIMES,
+    },
+    "alert": {
+        "id": IDS,
+        "account_id": IDS,
+        "rule_id": ID_OR_EMPTY,
+        "rule_type": enums("weather"),
+        "severity": enums("fatal", "Warning"),
+        "title": TEXTS,
+        "message": TEXTS,
+        "sandbox_id": ID_OR_EMPTY,
+        "session_id": TEXTS,
+        "meta": [None, [], "x", {"a": 5}, {"a": None}, {"a": {}}, MISSING],
+        "created_at": TIMES,
+        "state": enums("closed", "Open"),
+        "resolved_at": OPTIONAL_TIMES,
+    },
+    "notification": {
+        "id": IDS,
+        "account_id": IDS,
+        "alert_id": IDS,
+        "channel": enums("pager", "Slack"),
+        "title": TEXTS,
+        "message": TEXTS,
+        "created_at": TIMES,
+        "read": FLAGS,
+    },
+    "history": {
+        "types": [None, [], "x", {"command": -1}, {"command": 0.5}, {"command": None}, {"flying": 1}, MISSING],
+        "first": OPTIONAL_EPOCHS,
+        "last": OPTIONAL_EPOCHS,
+    },
+}
+CLASSES = {
+    "account": record_rules.Account,
+    "key": record_rules.Key,
+    "login": record_rules.LoginSession,
+    "sandbox": record_rules.Sandbox,
+    "session": record_rules.AgentSession,
+    "snapshot": record_rules.Snapshot,
+    "alert": record_rules.Alert,
+    "notification": record_rules.Notification,
+}
+PARTS = {
+    "account.subscription": record_rules.Subscription,
+    "account.notification_config": record_rules.NotificationConfig,
+    "account.rules.RULE": record_rules.AlertRule,
+    "login.key": record_rules.Key,
+    "sandbox.repo": record_rules.Repo,
+}
+
+#: Items of lists: list -> item -> wrong values.
+ENTRIES: dict[str, dict[str, list[Any]]] = {
+    "log": {"timestamp": TIMES, "type": [*enums(), "a b", "x" * 33], "message": TEXTS},
+    "events": {
+        "weight": COUNTS,
+        "id": [*TEXTS, ""],
+        "account_id": IDS,
+        "sandbox_id": ID_OR_EMPTY,
+        "session_id": TEXTS,
+        "sequence": [*COUNTS, 0],
+        "type": enums("weather"),
+        "timestamp": TIMES,
+        "duration_ms": NUMBERS,
+        "data": [NAN, {"a": INFINITE}, {"a": [NAN]}, "\ud800", {"\ud800": 1}],
+        "process_id": TEXTS,
+        "meta": [None, [], {"a": 5}, {"a": None}],
+    },
+}
+DOCUMENTS: dict[str, list[Any]] = {
+    "alive": [
+        *(None, 5, [], {}, "x", {"common": None, "accounts": {}}, {"common": "1", "accounts": {}}),
+        *({"common": NAN, "accounts": {}}, {"common": 1e18, "accounts": {}}, {"common": 5}),
+        *({"common": 5, "accounts": None}, {"common": 5, "accounts": []}, {"common": 5, "accounts": {"a/b": 5}}),
+        *({"common": 5, "accounts": {"acct_a": NAN}}, {"common": 5, "accounts": {"acct_a": None}}),
+    ],
+    "chance": [
+        *(None, 5, [], {}, {"seed": "1", "drawn": {}}, {"seed": 1, "drawn": []}, {"seed": 1, "drawn": {"a": -1}}),
+        *({"seed": 1, "drawn": {"a": 1 << 40}}, {"seed": NAN, "drawn": {}}, {"seed": 1, "drawn": {"a": 0.5}}),
+    ],
+    "clock": [
+        *(None, 5, [], "x", {"*": None}, {"*": []}, {"*": [0]}, {"*": [NAN, None]}, {"*": [0, "x"]}),
+        *({"*": [0, INFINITE]}, {"*": [1e18, None]}, {"a/b": [0, None]}, {"*": [0, None, 0]}, {"*": [True, None]}),
+    ],
+    "signing_key": [None, 5, "", "zz", "abc", ["ab"]],
+}
+
+#: What Python's own errors look like, which say nothing to a user.
+RAW = re.compile(r"\b(Type|Key|Value|Attribute|Index|Recursion|Overflow)Error\b|Traceback|NoneType|unexpected keyword")
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory) -> tuple[Path, Path, dict[str, Any]]:
+    """(a state directory with something of everything; its export; the id of a record of each kind)"""
+    folder = tmp_path_factory.mktemp("filled")
+    state = folder / "state"
+    with started(state, seed=3) as emulator, of(emulator, emulator.api_key) as api:
+        fill(emulator, api)
+        signup = {"email": "a@b.example", "password": "long enough", "name": "x"}
+        form = httpx.post(f"{emulator.base_url}/signup", json=signup, trust_env=False, verify=False)
+        assert form.status_code in (200, 201), form.text
+        emulator.export(folder / "export.tar.gz")
+    database = sqlite3.connect(state / "state.db")
+    database.execute("PRAGMA journal_mode = DELETE")
+    found = dict(database.execute("SELECT kind, id FROM record"))
+    account = database.execute("SELECT id FROM record WHERE kind = 'account' ORDER BY position").fetchone()
+    database.close()
+    assert set(found) == set(WRONG)
+    return state, folder / "export.tar.gz", {**found, "account": account[0]}
+
+
+@pytest.fixture(scope="module")
+def target() -> Iterator[Emulator]:
+    with Emulator() as emulator:
+        yield emulator
+
+
+def update(statement: str, *values: Any) -> Change:
+    def change(database: sqlite3.Connection) -> None:
+        assert database.execute(statement, values).rowcount >= 1
+
+    return change
+
+
+def record(database: sqlite3.Connection, kind: str, identifier: str) -> dict[str, Any]:
+    query = "SELECT body FROM record WHERE kind = ? AND id = ?"
+    return dict(json.loads(database.execute(query, (kind, identifier)).fetchone()[0]))
+
+
+def set_record(kind: str, identifier: str, body: dict[str, Any]) -> Change:
+    new = body.get("id", identifier)
+    new = new if isinstance(new, str) else identifier
+    query = "UPDATE record SET body = ?, id = ? WHERE kind = ? AND id = ?"
+    return update(query, json.dumps(body), new, kind, identifier)
+
+
+def with_value(body: dict[str, Any], path: str, value: Any) -> tuple[dict[str, Any], str]:
+    """A copy of a record with one field changed, and the field's name as an error has it."""
+    copy = json.loads(json.dumps(body))
+    if path.startswith("repo."):
+        copy["repo"] = {"url": "https://x.example/y", "token": None, "branch": "b", "commit": None, "subdir": "a/b"}
+    inner, names = copy, path.split(".")
+    for position, name in enumerate(names[:-1]):
+        if name == "RULE":
+            name = names[position] = next(key for key, rule in inner.items() if rule["type"] != "agent_stuck")
+        inner = inner[name]
+    if value is MISSING:
+        del inner[names[-1]]
+    else:
+        inner[names[-1]] = value
+    return copy, ".".join(names)
+
+
+class Place:
+    """A state directory and an archive, whose databases are changed and put back.
+
+    Attributes:
+        ids: The id of a record of each kind.
+        memory: The database of the state directory, as a copy in memory.
+    """
+
+    def __init__(self, filled: tuple[Path, Path, dict[str, Any]], folder: Path, target: Emulator) -> None:
+        self._whole, self.export, self.ids = filled
+        self.state, self._folder, self._target = folder / "state", folder, target
+        shutil.copytree(self._whole, self.state, symlinks=True)
+        self.packed = folder / "packed.db"
+        with tarfile.open(self.export) as members:
+            self._packed = members.extractfile("state.db").read()  # type: ignore[union-attr]
+        self.memory = sqlite3.connect(":memory:", isolation_level=None)
+        with closing(sqlite3.connect(self._whole / "state.db")) as database:
+            database.backup(self.memory)
+
+    def assert_not_loaded(self, change: Change, *words: str) -> None:
+        """Without files: what both ways in have in common."""
+        self.memory.execute("BEGIN")
+        try:
+            change(self.memory)
+            with pytest.raises(DamagedRecord) as raised:
+                self._load()
+        finally:
+            self.memory.execute("ROLLBACK")
+        assert_names(str(raised.value), *words)
+
+    def _load(self) -> None:
+        codec.check_documents(loader.load_documents(self.memory))
+        loader.load_state(self.memory, self.state / "snapshots")
+
+    def refusal_of_start(self, change: Change) -> str:
+        """The error of a start; empty when it works. Nothing is served: all that reads is in the constructor."""
+        file = self.state / "state.db"
+        for left in self.state.glob("state.db*"):
+            left.unlink()
+        shutil.copy(self._whole / "state.db", file)
+        with closing(sqlite3.connect(file, isolation_level=None)) as database:
+            change(database)
+            before = list(database.iterdump())
+        try:
+            runtime = Runtime(EmulatorConfig.make(state_dir=self.state, port=0, seed=3))
+        except ConfigError as error:
+            with closing(sqlite3.connect(file)) as database:
+                assert list(database.iterdump()) == before
+            return str(error)
+        runtime.clean_up()
+        return ""
+
+    def assert_start_refused(self, change: Change, *words: str) -> None:
+        error = self.refusal_of_start(change)
+        assert error, ("it starts", words)
+        assert str(self.state / "state.db") in error
+        assert "another directory" in error, error
+        assert_names(error, *words)
+
+    def changed_archive(self, change: Change) -> Path:
+        self.packed.write_bytes(self._packed)
+        with closing(sqlite3.connect(self.packed, isolation_level=None)) as database:
+            change(database)
+        content, evil = self.packed.read_bytes(), self._folder / "evil.tar.gz"
+        return rewritten(self.export, evil, lambda name, old: content if name == "state.db" else old)
+
+    def assert_import_refused(self, change: Change, *words: str) -> None:
+        """Over HTTP: 400, and nothing is imported."""
+        answer = httpx.post(
+            f"{self._target.base_url}/_emulator/import",
+            content=self.changed_archive(change).read_bytes(),
+            headers={"Authorization": f"Bearer {self._target.admin_key}"},
+            timeout=60,
+            trust_env=False,
+            verify=False,
+        )
+        assert answer.status_code == 400, (answer.status_code, answer.text, words)
+        assert_names(answer.json()["detail"], *words)
+        with of(self._target, self._target.api_key) as api:
+            assert api.get("/sandboxes").json() == []
+        assert len(self._target.accounts()) == 1
+
+    def assert_refused(self, change: Change, *words: str) -> None:
+        self.assert_not_loaded(change, *words)
+        self.assert_start_refused(change, *words)
+        self.assert_import_refused(change, *words)
+
+
+def assert_names(error: str, *words: str) -> None:
+    for word in words:
+        assert word in error, (word, error)
+    assert not RAW.search(error), error
+
+
+@pytest.fixture(scope="module")
+def place(filled, tmp_path_factory, target) -> Place:
+    return Place(filled, tmp_path_factory.mktemp("place"), target)
+
+
+def test_tables_name_every_stored_field() -> None:
+    for kind, record_class in CLASSES.items():
+        own = {_STORED_NAMES.get(name, name) for name in stored_fields(record_class)}
+        own |= {"told"} if kind in ("account", "sandbox") else set()
+        own |= {"session_id"} if kind == "sandbox" else set()
+        assert {name for name in WRONG[kind] if "." not in name} == own, kind
+        assert set(record_rules.RULES[record_class].rules) == own, kind
+    for place, record_class in PARTS.items():
+        kind, _, path = place.partition(".")
+        named = {name[len(path) + 1 :] for name in WRONG[kind] if name.startswith(f"{path}.")}
+        assert named == set(stored_fields(record_class)) == set(record_rules.RULES[record_class].rules), place
+    assert set(DOCUMENTS) == set(record_rules.DOCUMENTS)
+    assert list(ENTRIES["events"])[1:] == list(stored_fields(record_rules.Event))
+    assert list(ENTRIES["log"]) == [*stored_fields(record_rules.LogEntry)]
+
+
+@pytest.mark.parametrize(("kind", "field"), [(kind, field) for kind, fields in WRONG.items() for field in fields])
+def test_wrong_field_of_a_record_is_refused_by_its_name(place, kind, field, long_form) -> None:
+    identifier = place.ids[kind]
+    for number, value in enumerate(WRONG[kind][field]):
+        body, name = with_value(record(place.memory, kind, identifier), field, value)
+        if field == "id":
+            name = ""  # an id that is not that of the row is refused before
+        elif field == "rules.RULE.id" or (field == "rules.RULE.type" and value == "agent_stuck"):
+            name = "rules"
+        changed = set_record(kind, identifier, body)
+        place.assert_not_loaded(changed, kind, name)
+        turn = list(WRONG[kind]).index(field)
+        if long_form or (number == 0 and turn % 3 == 0):
+            place.assert_start_refused(changed, kind, name)
+        if long_form or (number == 0 and turn % 8 == 1):
+            place.assert_import_refused(changed, kind, name)
+
+
+@pytest.mark.parametrize(("kind", "item"), [(kind, item) for kind, items in ENTRIES.items() for item in items])
+def test_wrong_item_of_a_log_or_history_is_refused_by_its_name(place, kind, item, long_form) -> None:
+    query = "SELECT list, n, body FROM entry WHERE list LIKE ? ORDER BY list, n LIMIT 1"
+    listed, entry, text = place.memory.execute(query, (f"{kind} %",)).fetchone()
+    for number, value in enumerate(ENTRIES[kind][item]):
+        body = json.loads(text)
+        body[list(ENTRIES[kind]).index(item)] = value
+        changed = update("UPDATE entry SET body = ? WHERE list = ? AND n = ?", json.dumps(body), listed, entry)
+        words = (f"entry {entry} of {listed}", item)
+        place.assert_not_loaded(changed, *words)
+        if long_form or (number == 0 and item in ("timestamp", "message", "data")):
+            place.assert_start_refused(changed, *words)
+            place.assert_import_refused(changed, *words)
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_wrong_document_is_refused_by_its_name(place, name, long_form) -> None:
+    for number, value in enumerate(DOCUMENTS[name]):
+        changed = update("INSERT OR REPLACE INTO document VALUES (?, ?)", name, json.dumps(value))
+        place.assert_not_loaded(changed, f"document {name}")
+        if long_form or number == 0:
+            place.assert_start_refused(changed, f"document {name}")
+            place.assert_import_refused(changed, f"document {name}")
+
+
+def one_rule_only(database: sqlite3.Connection) -> None:
+    query = "SELECT id, body FROM record WHERE kind = 'account' ORDER BY position LIMIT 1"
+    identifier, text = database.execute(query).fetchone()
+    body = json.loads(text)
+    body["rules"] = dict(list(body["rules"].items())[:1])
+    assert body["rules"]
+    set_record("account", identifier, body)(database)
+
+
+#: What is wrong between records, or in the database around them, with words of the refusal.
+BETWEEN: dict[str, tuple[Change, str]] = {
+    "key_of_no_account": (
+        update("UPDATE record SET body = json_set(body, '$.account_id', 'acct_none') WHERE kind = 'key'"),
+        "account_id must be the id of an account",
+    ),
+    "login_of_no_account": (
+        update("UPDATE record SET body = json_set(body, '$.key.account_id', 'acct_none') WHERE kind = 'login'"),
+        "account_id must be the id of an account",
+    ),
+    "secret_of_another": (
+        update(
+            "UPDATE record SET body = json_set(body, '$.key.secret', (SELECT json_extract(k.body, '$.secret')"
+            " FROM record k WHERE k.kind = 'key' LIMIT 1)) WHERE kind = 'login'"
+        ),
+        "secret must be unique",
+    ),
+    "rules_not_of_each_type": (one_rule_only, "one of each type"),
+    "position_a_text": (update("UPDATE record SET position = 'x' WHERE kind = 'account'"), "position"),
+    "position_a_fraction": (update("UPDATE record SET position = 1.5 WHERE kind = 'sandbox'"), "position"),
+    "position_the_largest": (
+        update("UPDATE record SET position = 9223372036854775807 WHERE kind = 'notification'"),
+        "position",
+    ),
+    "entry_number_a_text": (update("UPDATE entry SET n = 'x' || n WHERE list LIKE 'log %'"), "number"),
+    "entry_number_negative": (update("UPDATE entry SET n = -n WHERE list LIKE 'events %'"), "number"),
+    "entry_number_the_largest": (
+        update("UPDATE entry SET n = n + 9223372036854770000 WHERE list LIKE 'log %'"),
+        "number",
+    ),
+}
+
+
+@pytest.mark.parametrize("shape", BETWEEN)
+def test_records_that_contradict_each_other_are_refused(place, shape) -> None:
+    place.assert_refused(*BETWEEN[shape])
+
+
+@pytest.mark.parametrize("kind", ["sandbox", "snapshot"])
+def test_what_is_still_being_made_is_refused_in_an_archive(place, kind) -> None:
+    body = {**record(place.memory, kind, place.ids[kind]), "status": "pending"}
+    place.assert_import_refused(set_record(kind, place.ids[kind], body), f"{kind} {place.ids[kind]}", "status")
+
+
+def test_archive_without_a_heartbeat_is_refused(place) -> None:
+    place.assert_import_refused(update("DELETE FROM document WHERE name = 'alive'"), "document alive is missing")
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [
+        ("key", {"secret": "a\nsecret-value"}),
+        ("sandbox", {"env": {"A B": "secret-value"}}),
+        ("sandbox", {"init_script": "secret-value\0"}),
+        ("sandbox", {"port_passwords": {"0": "secret-value"}}),
+        ("sandbox", {"repo": {"url": "-https://a:secret-value@x"}}),
+        ("account", {"password": "secret-value"}),
+    ],
+)
+def test_refusal_shows_no_secret(place, kind, changes) -> None:
+    body = {**record(place.memory, kind, place.ids[kind]), **changes}
+    error = place.refusal_of_start(set_record(kind, place.ids[kind], body))
+    assert next(iter(changes)) in error
+    assert "secret-value" not in error
+
+
+#: Values at the limits, and those that records seldom have. All of them are accepted.
+RIGHT: dict[str, list[dict[str, Any]]] = {
+    "account": [
+        {"name": "", "password": None, "told": [], "past_seconds": 0, "rules": {}},
+        {"password": ["ab", "cd"], "past_seconds": 1e12, "tier": "free", "name": "ä/\n"},
+    ],
+    "key": [{"last_used": None, "scope": "read_only", "name": "a/b"}],
+    "login": [{"user_agent": "", "ip": "", "expires": 253402300799}],
+    "sandbox": [
+        {"cpus": 1, "memory_mb": 128, "disk_gb": 1, "timeout": 1, "budget": None, "init_script": None, "ip": None},
+        {"cpus": 8, "memory_mb": 8192, "disk_gb": 50, "timeout": 86_400, "budget": 1e300, "ip": "::1"},
+        {"status": "error", "port_passwords": {"1": "x", "65535": "y"}, "config": {"source": "yaml", "raw": "a: 1"}},
+        {"status": "paused", "config": {"source": "yaml"}, "session_id": None, "running_since": 0, "budget_told": [80]},
+        {"repo": {"url": "/srv/x", "token": "t", "branch": "b", "commit": "c", "subdir": "a..b/c"}, "env": {"A.b": ""}},
+        {"started_at": None, "network_mode": "allowlist", "allowlist": ["*.example"], "agents": ["codex", "goose"]},
+    ],
+    "session": [
+        {
+            "model": None,
+            "compute_cost": -0.5,
+            "trust_score": 0,
+            "charged": [["a", "b"], ["a", "c"]],
+            "deletions": [-5.0],
+        },
+        {"ended_at": None, "status": "active", "tokens_in": 1 << 62},
+    ],
+    "snapshot": [{"name": "../x", "description": "\n", "trigger": "auto", "status": "failed", "completed_at": None}],
+    "alert": [{"rule_id": "", "sandbox_id": "", "session_id": "mine/1", "rule_type": "idle_timeout", "state": "muted"}],
+    "notification": [{"channel": "discord", "read": True, "title": ""}],
+    "history": [{"first": None, "last": None}, {"first": -62135596800, "last": 253402300799}],
+}
+
+
+@pytest.mark.parametrize("kind", RIGHT)
+def test_valid_values_at_the_limits_are_accepted(place, kind) -> None:
+    for changes in RIGHT[kind]:
+        body = {**record(place.memory, kind, place.ids[kind]), **changes}
+        assert place.refusal_of_start(set_record(kind, place.ids[kind], body)) == "", changes
+
+
+def test_shell_from_an_archive_with_an_odd_record_names_the_field(place) -> None:
+    sandbox = place.ids["sandbox"]
+    body = {**record(place.memory, "sandbox", sandbox), "memory_mb": -1}
+    evil = place.changed_archive(set_record("sandbox", sandbox, body))
+    done = fork_server.run(
+        [sys.executable, "-m", "caged.emulator", "shell", sandbox, "--from", str(evil)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        stdin=subprocess.DEVNULL,
+    )
+    assert done.returncode == 1, done.stdout
+    assert f"sandbox {sandbox}: memory_mb must be an integer from 128 to 8192, not -1" in done.stderr
+    assert "Traceback" not in done.stderr

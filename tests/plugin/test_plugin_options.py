@@ -1,0 +1,162 @@
+"""Every option of the plugin, for the emulator and for a live run: it has an effect, or it is a usage error."""
+
+from __future__ import annotations
+
+import pytest
+from click.testing import CliRunner
+
+import caged.pytest_plugin as plugin
+from caged.emulator.cli import COMMANDS, main
+from caged.emulator.config import EmulatorConfig
+from caged.emulator.control.description import options_of
+
+NOTHING = "def test_nothing(): pass"
+EFFECT, ERROR = "has an effect", "is a usage error"
+
+#: option -> a value, then what it is: with no target named, on a named emulator, in a live run.
+#: A key or URL of live runs may stay on the command line while `--caged-target` switches between the two.
+OPTIONS: dict[str, tuple[str, str, str, str]] = {
+    "--caged-target": ("", EFFECT, EFFECT, EFFECT),
+    "--caged-api-key": ("key", ERROR, EFFECT, EFFECT),
+    "--caged-base-url": ("http://127.0.0.1:1", ERROR, EFFECT, EFFECT),
+    "--caged-isolation": ("process", EFFECT, EFFECT, ERROR),
+    "--caged-emulator-url": ("http://127.0.0.1:1", EFFECT, EFFECT, ERROR),
+    "--caged-emulator-admin-key": ("key", ERROR, ERROR, ERROR),  # without a URL
+    "--caged-shared": ("", EFFECT, EFFECT, ERROR),
+    "--caged-leaks": ("warn", EFFECT, EFFECT, EFFECT),
+    "--caged-unused": ("warn", EFFECT, EFFECT, ERROR),
+    "--caged-keep-failed": ("", EFFECT, EFFECT, EFFECT),
+}
+FLAGS = ("--caged-shared", "--caged-keep-failed")
+#: Environment and ini file may have settings for both targets: what a live run does not use, its header names.
+ELSEWHERE = {
+    "CAGED_ISOLATION": ("environment", "process"),
+    "CAGED_EMULATOR_URL": ("environment", "http://127.0.0.1:1"),
+    "CAGED_EMULATOR_ADMIN_KEY": ("environment", "key"),
+    "CAGED_UNUSED": ("environment", "warn"),
+    "caged_isolation": ("ini", "process"),
+    "caged_shared": ("ini", "true"),
+    "caged_unused": ("ini", "warn"),
+}
+USED_IN_LIVE_RUNS = {"CAGED_LEAKS": ("environment", "warn"), "caged_leaks": ("ini", "warn")}
+
+
+class Parser:
+    """Records what the plugin adds to pytest's parser."""
+
+    def __init__(self) -> None:
+        self.options: list[str] = []
+        self.ini: list[str] = []
+
+    def getgroup(self, name: str, description: str) -> Parser:
+        return self
+
+    def addoption(self, name: str, **details: object) -> None:
+        self.options.append(name)
+
+    def addini(self, name: str, *help: str, **details: object) -> None:
+        self.ini.append(name)
+
+
+def test_tables_name_every_option_and_every_ini_setting() -> None:
+    parser = Parser()
+    plugin.pytest_addoption(parser)  # type: ignore[arg-type]
+    assert set(parser.options) == set(OPTIONS)
+    assert set(parser.ini) == {"caged_target"} | {
+        name for name, (source, _) in {**ELSEWHERE, **USED_IN_LIVE_RUNS}.items() if source == "ini"
+    }
+
+
+@pytest.mark.parametrize("target", [None, "emulator", "live"])
+@pytest.mark.parametrize("option", [name for name in OPTIONS if name != "--caged-target"])
+def test_option_has_an_effect_on_the_target_or_is_a_usage_error(run_suite, option, target) -> None:
+    value, *expected = OPTIONS[option]
+    given = option if option in FLAGS else f"{option}={value}"
+    result = run_suite(NOTHING, given, *([f"--caged-target={target}"] if target else []), cache=True)
+    if expected[[None, "emulator", "live"].index(target)] == EFFECT:
+        result.assert_outcomes(passed=1)
+        assert not result.stderr.lines
+        return
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    what_to_do = "*remove it, or use --caged-target=emulator*" if target == "live" else "*; add *"
+    result.stderr.fnmatch_lines([f"*{option} has no effect {what_to_do}"])
+
+
+@pytest.mark.parametrize("source", ["environment", "ini"])
+@pytest.mark.parametrize("option", ["--caged-isolation=process", "--caged-shared", "--caged-unused=error"])
+def test_option_of_the_emulator_is_an_error_wherever_the_live_target_comes_from(
+    run_suite, pytester, monkeypatch, option, source
+) -> None:
+    if source == "environment":
+        monkeypatch.setenv("CAGED_TARGET", "live")
+    else:
+        pytester.makeini("[pytest]\ncaged_target = live")
+    result = run_suite(NOTHING, option)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"*{option.split('=')[0]} has no effect on a live run*the ini option*may stay*"])
+
+
+@pytest.mark.parametrize("workers", ["-n0", "-n1"])
+@pytest.mark.parametrize("option", ["--caged-isolation=process", "--caged-shared"])
+def test_option_of_the_emulator_in_addopts_is_an_error_under_xdist_too(run_suite, pytester, option, workers) -> None:
+    pytester.makeini(f"[pytest]\naddopts = {option}")
+    assert run_suite(NOTHING, "--caged-target=live", workers).ret == pytest.ExitCode.USAGE_ERROR
+
+
+@pytest.mark.parametrize("name", [*ELSEWHERE, *USED_IN_LIVE_RUNS])
+def test_header_of_a_live_run_names_settings_without_effect(run_suite, pytester, monkeypatch, name) -> None:
+    source, value = {**ELSEWHERE, **USED_IN_LIVE_RUNS}[name]
+    if source == "environment":
+        monkeypatch.setenv(name, value)
+    else:
+        pytester.makeini(f"[pytest]\n{name} = {value}")
+    result = run_suite(NOTHING, "--caged-target=live")
+    result.assert_outcomes(passed=1)
+    if name in USED_IN_LIVE_RUNS:
+        result.stdout.no_fnmatch_line("caged: without effect*")
+    else:
+        shown = name if source == "environment" else f"{name} (ini)"
+        result.stdout.fnmatch_lines([f"caged: without effect in a live run: {shown}"])
+
+
+def test_header_of_an_emulator_run_names_no_setting_without_effect(run_suite, pytester, monkeypatch) -> None:
+    monkeypatch.setenv("CAGED_ISOLATION", "process")
+    pytester.makeini("[pytest]\ncaged_shared = true\ncaged_unused = warn")
+    run_suite(NOTHING).stdout.no_fnmatch_line("caged: without effect*")
+
+
+# --- settings of the emulator, for each command
+
+STARTS_WITH_SETTINGS = {"serve", "exec"}
+#: Options of other commands that have the name of a setting, and another meaning: which emulator to control.
+NAMES_AN_EMULATOR = {"--port", "--admin-key"}
+#: Commands that use an API, and take its key.
+USES_AN_API = {("sweep", "--api-key"), ("verify", "--api-key")}
+
+
+def flags() -> list[str]:
+    return [one.flag.split("/")[0] or f"--{one.name.replace('_', '-')}" for one in options_of(EmulatorConfig)]
+
+
+@pytest.mark.parametrize("flag", flags())
+def test_setting_of_the_emulator_is_refused_by_commands_that_do_not_use_it(flag) -> None:
+    for name in COMMANDS:
+        if name in STARTS_WITH_SETTINGS or (name, flag) in USES_AN_API or flag in NAMES_AN_EMULATOR:
+            continue
+        done = CliRunner().invoke(main, [name, flag, "1"])
+        assert done.exit_code == 2, (name, flag, done.output)
+        assert "No such option" in done.output or "Missing argument" in done.output, (name, flag, done.output)
+
+
+@pytest.mark.parametrize("command", [["serve"], ["exec", "--", "true"]])
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (["--no-limits", "--memory-limit", "sandbox"], "memory_limit: 'sandbox' has no effect with limits off"),
+        (["--isolation", "chroot"], "'chroot' is not one of"),
+    ],
+)
+def test_settings_that_exclude_each_other_are_a_usage_error(command, options, text) -> None:
+    done = CliRunner().invoke(main, [command[0], *options, *command[1:]])
+    assert done.exit_code == 2, done.output
+    assert text in done.output
