@@ -555,6 +555,9 @@ def test_long_pauses_are_compressed(tmp_path: Path, open_page: Open) -> None:
     assert first
     assert last
     assert last["x"] - first["x"] > 200
+    ticks = page.locator(".lanes text.tick").all_text_contents()
+    assert "0 s" in ticks
+    assert any(text.startswith("60:") for text in ticks), ticks  # after the pause, too
 
 
 def test_output_that_was_cut_is_marked(tmp_path: Path, open_page: Open) -> None:

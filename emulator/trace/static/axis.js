@@ -162,7 +162,7 @@ export class TimeAxis {
     const step = niceStep((end - begin) / Math.max(2, this._width / 110), this._scale);
     const found = [];
     let last = -Infinity;
-    for (let i = 0; i < 2000; i += 1) {
+    for (let [i, tries] = [0, 0]; tries < 2000; i += 1, tries += 1) {
       const time = this._tree.begin + i * step;
       if (time > end) break;
       const gap = this._scale.breaks.find((one) => time > one.from && time < one.to);
