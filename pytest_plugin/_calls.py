@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Optional
 from urllib.parse import urlsplit
 
 from caged._frames import Place, user_line
-from caged.emulator.control.credentials import credentials_hidden
+from caged.emulator.control.credentials import redact_credentials
 from caged.emulator.control.redaction import Redactor
 
 if TYPE_CHECKING:
@@ -172,8 +172,8 @@ class CallLog:
     def redacted(self, text: str) -> str:
         """A text without the secrets that are known, and without credentials of the platform."""
         if self.secrets:
-            text = self.secrets.masked(text.encode("utf-8", "replace")).decode("utf-8", "replace")
-        return credentials_hidden(text)
+            text = self.secrets.redact(text.encode("utf-8", "replace")).decode("utf-8", "replace")
+        return redact_credentials(text)
 
 
 def _is_path(name: Any, value: Any) -> bool:

@@ -62,13 +62,9 @@ class Creations:
         self.ledger_failure = ""
         #: (kind, id) of what `destroy` found still there.
         self.destroyed: list[tuple[str, str]] = []
-<<<<<<< HEAD
-        self.last: deque[str] = deque(maxlen=_LAST)
+        self.recent_requests: deque[str] = deque(maxlen=_LAST)
         #: Called with method, path, status (0: no answer), error and beginning (`time.perf_counter`) of each request.
         self.seen: Callable[[str, str, int, str, float], None] = lambda *_: None
-=======
-        self.recent_requests: deque[str] = deque(maxlen=_LAST)
->>>>>>> trace
 
     # --- a request and its answer
 

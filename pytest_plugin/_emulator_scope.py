@@ -143,7 +143,7 @@ class EmulatorScope:
 
         emulator = self.account.emulator
         found = self.account.describe_unused()
-        for id in [one for one in emulator._link.usage.created_accounts if one not in self._earlier]:
+        for id in [one for one in emulator._admin.usage.created_accounts if one not in self._earlier]:
             try:
                 found += emulator.for_account(id).describe_unused() if id != self.account.id else []
             except EmulatorError:  # it was deleted

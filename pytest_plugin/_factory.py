@@ -67,14 +67,10 @@ class CagedFactory:
         assert emulator is not None
         failed = self._session.testsfailed
         account = EmulatorAccount(emulator, emulator.create_account(name))
-<<<<<<< HEAD
-        emulator._link.usage.created_accounts.pop(account.id, None)  # this block deletes it
+        emulator._admin.usage.created_accounts.pop(account.id, None)  # this block deletes it
         traces = traces_of(config)
         if traces is not None:
             traces.add_account(account, name)
-=======
-        emulator._admin.usage.created_accounts.pop(account.id, None)  # this block deletes it
->>>>>>> trace
         unused: list[str] = []
         raised: Optional[CallbackError] = None
         try:

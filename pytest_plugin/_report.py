@@ -73,7 +73,7 @@ def of_live_run(creations: Creations, logs: dict[str, list[str]], full: bool) ->
     """
     sections: list[Section] = []
     if full:
-        _add(sections, f"caged last {REQUESTS} requests", creations.last)
+        _add(sections, f"caged last {REQUESTS} requests", creations.recent_requests)
     for id, lines in logs.items():
         _add(sections, f"caged sandbox {id}, last {LOG_LINES} log lines", lines)
     return sections
@@ -83,12 +83,7 @@ def live_logs(base_url: str, api_key: str, creations: Creations) -> dict[str, li
     """The last lines of the logs of the newest sandboxes of a live run, by their ids."""
     from caged import Caged, CagedError
 
-<<<<<<< HEAD
     found: dict[str, list[str]] = {}
-=======
-    sections: list[Section] = []
-    _add(sections, f"caged last {REQUESTS} requests", creations.recent_requests)
->>>>>>> trace
     with Caged(api_key=api_key, base_url=base_url, timeout=REQUEST_SECONDS, max_retries=0) as client:
         for id in creations.sandboxes[-SANDBOXES:]:
             try:

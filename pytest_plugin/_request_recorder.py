@@ -65,11 +65,7 @@ def _recorded_httpx() -> Iterator[None]:
         try:
             response = send(self, request, **options)
         except httpx.HTTPError as error:
-<<<<<<< HEAD
-            _unanswered(creations, request, token, error, began)
-=======
-            _note_failure(creations, request, token, error)
->>>>>>> trace
+            _note_failure(creations, request, token, error, began)
             raise
         _note_answer(creations, request, response, began)
         if creations.is_relevant(request):
@@ -86,11 +82,7 @@ def _recorded_httpx() -> Iterator[None]:
         try:
             response = await async_send(self, request, **options)
         except httpx.HTTPError as error:
-<<<<<<< HEAD
-            _unanswered(creations, request, token, error, began)
-=======
-            _note_failure(creations, request, token, error)
->>>>>>> trace
+            _note_failure(creations, request, token, error, began)
             raise
         _note_answer(creations, request, response, began)
         if creations.is_relevant(request):
@@ -135,23 +127,17 @@ def _send_by_own_client(request: httpx.Request, send: Callable[..., httpx.Respon
         return send(client, request)
 
 
-<<<<<<< HEAD
-def _unanswered(creations: Creations, request: httpx.Request, token: str, error: httpx.HTTPError, began: float) -> None:
+def _note_failure(
+    creations: Creations, request: httpx.Request, token: str, error: httpx.HTTPError, began: float
+) -> None:
     creations.seen(request.method, request.url.path, 0, type(error).__name__, began)
-=======
-def _note_failure(creations: Creations, request: httpx.Request, token: str, error: httpx.HTTPError) -> None:
->>>>>>> trace
     if isinstance(error, _NEVER_SENT):
         creations.note_unsent(token)
     creations.recent_requests.append(f"{request.method} {request.url.path} -> {type(error).__name__}")
 
 
-<<<<<<< HEAD
-def _answered(creations: Creations, request: httpx.Request, response: httpx.Response, began: float) -> None:
-    creations.seen(request.method, request.url.path, response.status_code, "", began)
-=======
 def _note_answer(creations: Creations, request: httpx.Request, response: httpx.Response, began: float) -> None:
->>>>>>> trace
+    creations.seen(request.method, request.url.path, response.status_code, "", began)
     milliseconds = (time.perf_counter() - began) * 1000
     shown = f"{request.method} {request.url.path} -> {response.status_code} ({milliseconds:.0f} ms)"
     creations.recent_requests.append(shown)

@@ -57,14 +57,14 @@ class StepSource:
         self._deleted: dict[str, Callable[[], list[Step]]] = {}
         #: Names of the accounts that fixtures made, by id.
         self.names: dict[str, str] = {}
-        usage = emulator._link.usage
+        usage = emulator._admin.usage
         usage.before_deletion.append(self._keep)
         self._created = usage.created_accounts
 
     def close(self) -> None:
         """Keep no more steps."""
         try:
-            self._emulator._link.usage.before_deletion.remove(self._keep)
+            self._emulator._admin.usage.before_deletion.remove(self._keep)
         except (EmulatorError, ValueError):  # a test stopped it, or it was restarted
             pass
 
@@ -76,7 +76,7 @@ class StepSource:
 
     def _keep(self, account: str) -> None:
         """Keep the steps of an account that is about to be deleted."""
-        link = self._emulator._link
+        link = self._emulator._admin
         if link.is_local:
             # The steps themselves, which the emulator drops: nothing is copied for a test that passes.
             kept = list(link.local("the steps of a test").steps.of(account))
@@ -107,7 +107,7 @@ class StepSource:
         for kept in self._deleted.values():
             yield from kept()
         try:
-            if self._emulator._link.is_local:
+            if self._emulator._admin.is_local:
                 yield from self._emulator.journal.steps(account="*")
                 return
             known = {one.id for one in self._emulator.accounts()}

@@ -231,14 +231,10 @@ class BaseEmulator(Controls):
         Raises:
             ValueError: `"*"`, which stands for all accounts.
         """
-<<<<<<< HEAD
-        usage = self._link.usage
+        usage = self._admin.usage
         usage.created_accounts.pop(str(id_of(account_id)), None)
         for function in tuple(usage.before_deletion):
             function(str(id_of(account_id)))
-=======
-        self._admin.usage.created_accounts.pop(str(id_of(account_id)), None)
->>>>>>> trace
         try:
             self._admin.call("DELETE", f"/accounts/{id_of(account_id)}", account="*")
         except AdminRequestError as error:

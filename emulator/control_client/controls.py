@@ -179,13 +179,7 @@ class Controls:
         if faults:
             texts.append(unused_faults(faults))
         if stubs:
-<<<<<<< HEAD
             texts.append(unused_stubs(stubs, self._commands_that_ran()))
-=======
-            commands = [] if self._admin.account == "*" else [one.command for one in self.journal.commands()]
-            texts.append(unused_stubs(stubs, commands))
-        replies = self._own_controls(self.agents.unused(), lambda reply: f"/agents/{reply.agent}/replies/{reply.id}")
->>>>>>> trace
         if replies:
             texts.append(unused_replies(replies))
         return texts
@@ -194,12 +188,12 @@ class Controls:
         """List the same controls, each with the line that added it and with what came nearest to it."""
         faults, stubs, replies = self._unused_controls()
         commands = self._commands_that_ran() if stubs else []
-        prompts = [one.prompt for one in self.journal.prompts()] if replies and self._link.account != "*" else []
+        prompts = [one.prompt for one in self.journal.prompts()] if replies and self._admin.account != "*" else []
         found = [UnusedControl(one.id, one.described, nearest=[reason_unused(one)]) for one in faults]
         found += [UnusedControl(one.id, one.described, nearest=nearest_to_stub(one, commands)) for one in stubs]
         found += [UnusedControl(one.id, one.described, nearest=nearest_to_reply(one, prompts)) for one in replies]
         for one in found:
-            path, line = self._link.usage.sources.get(one.id, ("", 0))
+            path, line = self._admin.usage.sources.get(one.id, ("", 0))
             one.source = f"{path}:{line}" if path else ""
         return found
 
@@ -212,7 +206,7 @@ class Controls:
 
     def _commands_that_ran(self) -> list[str]:
         """The commands of the account; none for a client of all accounts: they would be those of any account."""
-        return [] if self._link.account == "*" else [one.command for one in self.journal.commands()]
+        return [] if self._admin.account == "*" else [one.command for one in self.journal.commands()]
 
     def _own_controls(self, controls: Iterable[T], path_of: Callable[[T], str]) -> list[T]:
         """Those of the account, and of those for all accounts the ones that were added through this object: the others
