@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from ...control.steps import Step, StepStatus, one_line, set_current
 from .exchange import SANDBOX_PATHS, Exchange, HttpExchange
@@ -47,39 +48,38 @@ def _show_path(exchange: Exchange, step: Step) -> None:
 
 def finish(exchange: HttpExchange) -> None:
     """End the step of a request with what the journal shows of it."""
-    record, step = exchange.record, exchange.step
-    if step is None:
-        return
-    if not step.detail["path"]:
-        _show_path(exchange, step)
-    step.title = one_line(f"{record.method} {record.path}")
-    step.controls = [record.fault] if record.fault else []
-    status: StepStatus = "ok" if 100 <= record.status < 400 else "error"
-    exchange.platform.steps.finish(
-        step,
-        status,
-        path=record.path,
+    record = exchange.record
+    _end(
+        exchange,
+        "ok" if 100 <= record.status < 400 else "error",
         query=record.query,
         status=record.status,
         request=record.request,
         response=record.response,
         warnings=list(record.warnings),
+        path=record.path,
     )
 
 
 def finish_socket(exchange: Exchange) -> None:
     """End the step of a WebSocket. Its query, which holds a credential, is not recorded."""
-    record, step = exchange.record, exchange.step
-    if step is not None:
-        step.controls = [record.fault] if record.fault else []
-        if not step.detail["path"]:
-            _show_path(exchange, step)
-        exchange.platform.steps.finish(step, "ok" if record.status == 101 else "error", status=record.status)
+    status = exchange.record.status
+    _end(exchange, "ok" if status == 101 else "error", status=status)
 
 
 def abandon(exchange: Exchange) -> None:
     """End the step of a request whose handling was cancelled."""
     if exchange.step is not None and exchange.step.status == "running":
-        if not exchange.step.detail["path"]:
-            _show_path(exchange, exchange.step)
-        exchange.platform.steps.finish(exchange.step, "error", error="it was cancelled")
+        _end(exchange, "error", error="it was cancelled")
+
+
+def _end(exchange: Exchange, outcome: StepStatus, **detail: Any) -> None:
+    record, step = exchange.record, exchange.step
+    if step is None:
+        return
+    if not step.revision:  # it has no account, and was not added before
+        _show_path(exchange, step)
+    if "path" in detail:
+        step.title = one_line(f"{record.method} {detail['path']}")
+    step.controls = [record.fault] if record.fault else []
+    exchange.platform.steps.finish(step, outcome, **detail)

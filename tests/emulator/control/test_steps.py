@@ -17,7 +17,8 @@ from steps_testing import ancestors, check, only, output, steps_of, texts
 
 from caged import Caged
 from caged.emulator import Emulator
-from caged.emulator.control.steps import OUTPUT_HEAD, OUTPUT_TAIL, Step
+from caged.emulator.control.journal import BODY_BYTES
+from caged.emulator.control.steps import KEEP_BYTES, OUTPUT_HEAD, OUTPUT_TAIL, Step
 from caged.emulator.trace.file import Trace, TraceHeader
 
 SECRET = "hunter2-correct-horse-battery"
@@ -783,3 +784,22 @@ def test_client_of_the_sdk_is_recorded_too(api: Api):
     with Caged(api_key=api.key, base_url=api.emulator.base_url) as client:
         client.sandboxes.list()
     assert only(steps_of(api), "request").detail["operation"] == "sandboxes.list"
+
+
+def test_command_that_runs_while_its_step_loses_its_details_ends_as_any_other(api: Api, controls: Any, box: str):
+    command = "while ! [ -e go ]; do sleep 0.02; done; echo over"
+    answers: list[Any] = []
+    client = Api(api.emulator, api.key, api.account_id)
+    thread = threading.Thread(target=lambda: answers.append(client.run(box, command)))
+    thread.start()
+    eventually(lambda: controls.journal.steps(kind="command", status="running"), "the command to run")
+    for _ in range(KEEP_BYTES // BODY_BYTES + 10):
+        api.write(box, "large", "x" * BODY_BYTES)
+    assert "dropped" in only(controls.journal.steps(kind="command"), "command", "while").detail
+    api.write(box, "go", "")
+    thread.join(30)
+    client.close()
+    assert [one["output"] for one in answers] == ["over\n"]
+    assert [one.command for one in controls.journal.commands()] == [command]
+    request = next(step for step in controls.journal.steps(kind="request") if step.title.endswith(f"{box}/exec"))
+    assert (request.status, request.detail["status"]) == ("ok", 200)
