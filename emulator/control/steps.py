@@ -1,5 +1,5 @@
-"""Steps: what happened to an account, as one ordered list that nests. The trace of a test, the inspector and
-`caged-emulator journal --follow` read it. The format: docs/trace-format.md."""
+"""Steps: what happened to an account, as one ordered list that nests. The trace of a test
+is made of it; `journal.steps` and `journal.follow` show it. The format: docs/trace-format.md."""
 
 from __future__ import annotations
 
