@@ -172,7 +172,7 @@ class CallLog:
     def redacted(self, text: str) -> str:
         """A text without the secrets that are known, and without credentials of the platform."""
         if self.secrets:
-            text = self.secrets.redact(text.encode("utf-8", "replace")).decode("utf-8", "replace")
+            text = self.secrets.redact_text(text)
         return redact_credentials(text)
 
 
