@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import subprocess
-import sys
-import time
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import Any
 
-import fork_server
 import jsonschema
 import pytest
 import trace_runs
@@ -527,33 +522,15 @@ def test_an_error_of_the_trace_itself_is_a_line_of_the_summary(tmp_path: Path, b
     assert "RuntimeError: a mistake" in run.output.partition("- caged: notes -")[2]
 
 
-def test_an_interrupted_test_has_a_trace(tmp_path: Path, running: Any, eventually: Any) -> None:
+def test_an_interrupted_test_has_a_trace(tmp_path: Path, running: Any, interrupt_suite: Any) -> None:
     seconds = f"4321.{os.getpid()}"
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
     (tmp_path / "test_long.py").write_text(
         "def test_long(caged, caged_sandbox):\n"
         f"    caged.sandboxes.exec(caged_sandbox.id, 'echo begun; sleep {seconds}; true')\n"
     )
-    process = fork_server.Process(
-        [sys.executable, "-m", "pytest", "-p", "no:randomly"],
-        cwd=tmp_path,
-        env={**os.environ, "TMPDIR": str(tmp_path)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        eventually(lambda: running(f"sleep {seconds} ") != [], "the exec to run")
-        time.sleep(0.1)
-        os.killpg(process.pid, signal.SIGINT)
-        output, _ = process.communicate(timeout=30)
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate(timeout=10)
-    assert process.returncode == pytest.ExitCode.INTERRUPTED, output
-    run = Run(tmp_path, process.returncode, output)
+    output = interrupt_suite(tmp_path, lambda: running(f"sleep {seconds} ") != [])
+    run = Run(tmp_path, pytest.ExitCode.INTERRUPTED, output)
     trace = run.trace("test_long")
     assert (trace.header.outcome, trace.header.error_summary) == ("unknown", "KeyboardInterrupt")
     assert trace.header.notes == ["The run was interrupted during this test."]
