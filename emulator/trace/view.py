@@ -107,7 +107,8 @@ class TraceView:
         parent = self._outline.parent(step)
         lines += [f"sandbox: {step.sandbox}"] if step.sandbox else []
         lines += [f"below: {self._named(parent)}"] if parent is not None else []
-        lines += [f"applied: {self._outline.described(one)}" for one in step.controls]
+        verb = "applied" if self._outline.is_applied(step) else "added"
+        lines += [f"{verb}: {self._outline.described(one)}" for one in step.controls]
         lines += [f"near miss: {one_line(plain(str(one)))}" for one in _list(step.detail.get("near_misses"))[:3]]
         lines += [f"warning: {one_line(plain(str(one)))}" for one in _list(step.detail.get("warnings"))[:3]]
         lines += _plain_values(step.detail)
