@@ -134,7 +134,7 @@ def assemble(
     clock = offset - epoch
     accounts = {step.parent: step.account for step in steps if step.kind == "request"}
     made = [_phase_step(nodeid, phase, clock) for phase in phases]
-    made_calls = [_call_step(call, root, offset, epoch, accounts, calls.redacted) for call in calls.calls]
+    made_calls = [_call_step(call, root, offset, epoch, accounts, calls.redactor.redacted) for call in calls.calls]
     seen = [_request_step(f"r{number}", one, offset, epoch) for number, one in enumerate(calls.requests, 1)]
     ids = {step.id for step in (*steps, *made_calls)}
     for step in (*steps, *made_calls, *seen):

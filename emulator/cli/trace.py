@@ -7,11 +7,12 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 import click
 
 from ..control.steps import KINDS
+from .options import config_from, emulator_options
 from .tables import json_option, show
 
 if TYPE_CHECKING:
@@ -126,11 +127,11 @@ def open_(file: Path) -> None:
     else:
         page, lines = file.with_name(f"{file.name}.html"), file
     if not _is_current(page, lines):
-        from ..trace.page import build_page
+        from ..trace.page import write_page
 
         trace = _read(file)
         try:
-            page.write_text(build_page(trace), encoding="utf-8", errors="replace")
+            write_page(trace, page)
         except OSError as error:
             raise click.ClickException(f"cannot write the page {page}: {error.strerror}") from None
     click.echo(str(page))
@@ -138,6 +139,32 @@ def open_(file: Path) -> None:
         import webbrowser
 
         webbrowser.open(page.absolute().as_uri())
+
+
+@command.command("record", context_settings={"allow_interspersed_args": False})
+@emulator_options(port=0)
+@click.option(
+    "-o",
+    "--output",
+    default="caged-trace.jsonl",
+    show_default=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="The trace; its page has the same name with .html. A trace that is there is replaced.",
+)
+@click.option("-v", "--verbose", is_flag=True, help="Print the emulator's whole log to stderr.")
+@click.argument("words", nargs=-1, required=True, type=click.UNPROCESSED, metavar="[--] COMMAND...")
+def record(words: tuple[str, ...], output: Path, verbose: bool, **settings: Any) -> None:
+    """Run a command with an emulator of its own, and write a trace of everything that happens there.
+
+    It is run as by `caged-emulator exec`: with the same variables, the terminal, the signals, and its exit code. The
+    trace is also written when the command fails, is killed, or Ctrl-C ends it. Secrets are redacted in it.
+
+        caged-emulator trace record -o agent.jsonl -- npm test
+    """
+    from .trace_recording import record as run_recorded
+
+    raise SystemExit(run_recorded(words, output, config_from(settings), verbose))
 
 
 @command.command("shell")
