@@ -161,6 +161,10 @@ class StepLog:
         finally:
             self._listeners.remove(listener)
 
+    def add_listener(self, listener: Callable[[Optional[Step]], None]) -> None:
+        """Call a listener, as `listening` does, until the log is gone."""
+        self._listeners.append(listener)
+
     @property
     def listeners(self) -> int:
         """How many listeners there are."""
@@ -179,6 +183,7 @@ class Steps:
         self._started = time.perf_counter()
         self._numbers = itertools.count(1)
         self._logs: dict[str, StepLog] = {}
+        self._listeners: list[Callable[[Optional[Step]], None]] = []
         #: The commands that run, by sandbox, oldest first.
         self._running: dict[str, list[Step]] = {}
         self._is_closed = False
@@ -195,7 +200,16 @@ class Steps:
         if log is None:
             log = self._logs[account] = StepLog()
             log.is_closed = self._is_closed
+            for listener in self._listeners:
+                log.add_listener(listener)
         return log
+
+    def listen(self, listener: Callable[[Optional[Step]], None]) -> None:
+        """Call `listener(step)` from now on for each step of any account that is added or changed, and `listener(None)`
+        when the steps of an account end. It must not wait."""
+        self._listeners.append(listener)
+        for log in self._logs.values():
+            log.add_listener(listener)
 
     def known(self, account: Optional[str]) -> Iterable[StepLog]:
         """The steps of one account, or, with None, of each account."""
