@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Optional
 import click
 
 from .options import config_from, emulator_options
+from .terminal_output import progress
 
 if TYPE_CHECKING:
     from ..config import EmulatorConfig
@@ -82,7 +83,8 @@ def run(
             )
 
     try:
-        variables = emulator.variables(START_LIMIT if config.scenario is None else SCENARIO_LIMIT)
+        with progress("starting the emulator" if config.scenario is None else "loading the scenario"):
+            variables = emulator.variables(START_LIMIT if config.scenario is None else SCENARIO_LIMIT)
         supervisor = Supervisor()
         try:
             code = supervisor.run(words, _environment({**variables, MARK: mark}), check_emulator)

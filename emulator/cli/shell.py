@@ -9,6 +9,7 @@ from typing import Optional
 import click
 
 from .target import URL_VARIABLE, TargetSelection, target_options
+from .terminal_output import transfer
 
 
 @click.command("shell")
@@ -56,10 +57,11 @@ def open_from_archive(sandbox: str, archive: Path) -> None:
 
     try:
         with Emulator() as emulator:
-            emulator.import_(archive)
-            key = emulator.key_for(sandbox)
-            with emulator.client(api_key=key) as client:
-                client.sandboxes.resume(sandbox)
+            with transfer("opening the archive", os.path.getsize(archive)) as note:
+                emulator.import_(archive, on_progress=note)
+                key = emulator.key_for(sandbox)
+                with emulator.client(api_key=key) as client:
+                    client.sandboxes.resume(sandbox)
             _open(sandbox, emulator.base_url, key)
     except (EmulatorError, ValueError) as error:
         raise click.ClickException(str(error)) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 import time
@@ -49,9 +50,30 @@ def progress(what: str, detail: Callable[[], str] = lambda: "") -> Iterator[None
         thread.join()
 
 
+@contextmanager
+def transfer(what: str, whole: int = 0) -> Iterator[Callable[[int], None]]:
+    """As `progress`, for bytes. The block calls what it gets with the number that were transferred so far.
+
+    Args:
+        whole: How many bytes there are; 0 where that is not known.
+    """
+    count = 0
+
+    def note(number: int) -> None:
+        nonlocal count
+        count = number
+
+    def detail() -> str:
+        done = f"{count / 1e6:.1f} MB" if count else ""
+        return f"{done} of {whole / 1e6:.1f} MB" if count and whole else done
+
+    with progress(what, detail):
+        yield note
+
+
 def _show(what: str, detail: Callable[[], str], done: threading.Event) -> None:
-    began, shown = time.monotonic(), False
-    wait = DELAY
+    signal.pthread_sigmask(signal.SIG_BLOCK, set(signal.Signals))  # they are for the main thread
+    began, shown, wait = time.monotonic(), False, DELAY
     while not done.wait(wait):
         wait = INTERVAL
         parts = [what, detail(), f"{time.monotonic() - began:.0f} s"]

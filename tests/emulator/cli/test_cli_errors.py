@@ -98,6 +98,8 @@ WRONG = [
     ("stop --all --port 1", 2, "remove the options that name one"),
     ("sweep", 2, "add --live"),
     ("sweep --live --destroy", 2, "--destroy needs --run ID"),
+    ("trace show nope.jsonl", 1, "cannot read nope.jsonl: No such file"),
+    ("trace record -o nope.txt -- true", 2, "ends in .jsonl"),
     ("verify --base-url nope --api-key x", 2, "nope"),
 ]
 

@@ -5,18 +5,16 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import pty
 import re
 import signal
-import socket
 import subprocess
-import threading
 
 import cli_testing
 import fork_server
 import pytest
 from cli_testing import COMMAND, Served, next_line, run
 from emulator_testing import eventually
+from terminal_testing import Relay, Terminal
 
 from caged import Caged, CagedError
 from caged.emulator import RemoteEmulator
@@ -205,7 +203,8 @@ def test_follow_has_colours_on_a_terminal_unless_they_are_not_wanted(served, rem
     with contextlib.suppress(CagedError):
         client.sandboxes.get("cage_none")
     env = {name: value for name, value in served.env.items() if name != "NO_COLOR"}
-    text = on_terminal(["journal", "follow", "--wait", "0"], {**env, "TERM": "xterm", **more})
+    with Terminal([*COMMAND, "journal", "follow", "--wait", "0"], {**env, "TERM": "xterm", **more}) as terminal:
+        text = terminal.rest()
     assert "GET /v1/sandboxes/cage_none -> 404" in text
     assert (ESCAPE in text) is is_coloured
 
@@ -239,75 +238,3 @@ def test_logs_follow_commands_and_failed_clones(remote, client, follow):
     assert re.search(rf"Z info: {box}: \$ echo \*\*\*; sleep 1\.5; exit 3 -> exit 3 \([\d.]+ s\)$", failed)
     (cloning,) = lines_until(process, "cloning")
     assert re.search(r"Z warning: cage_\w+: cloning file:///nonexistent/repository.git failed", cloning)
-
-
-def on_terminal(words, env):
-    """What a command writes to a terminal."""
-    controlling, terminal = pty.openpty()
-    process = fork_server.Process([*COMMAND, *words], stdout=terminal, stderr=terminal, env=env)
-    os.close(terminal)
-    pieces = []
-    with contextlib.suppress(OSError):  # EIO is its end
-        while piece := os.read(controlling, 65536):
-            pieces.append(piece)
-    process.wait(30)
-    os.close(controlling)
-    return b"".join(pieces).decode()
-
-
-class Relay:
-    """A TCP relay in front of a port, whose connections can be broken off."""
-
-    def __init__(self, port):
-        self._target = port
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
-        self._open = []
-        self._accepts = True
-        self._lock = threading.Lock()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    def __enter__(self):
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_error):
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        self.refuse()
-        self._thread.join(20)
-
-    def refuse(self):
-        """Break off all connections, and accept none."""
-        with self._lock:
-            self._accepts = False
-            for one in self._open:
-                with contextlib.suppress(OSError):
-                    one.shutdown(socket.SHUT_RDWR)
-
-    def accept(self):
-        self._accepts = True
-
-    def _run(self):
-        while True:
-            try:
-                client, _address = self._listener.accept()
-            except OSError:
-                return
-            with self._lock:
-                if not self._accepts:
-                    client.close()
-                    continue
-                server = socket.create_connection(("127.0.0.1", self._target))
-                self._open += [client, server]
-            for source, sink in ((client, server), (server, client)):
-                threading.Thread(target=self._copy, args=(source, sink), daemon=True).start()
-
-    @staticmethod
-    def _copy(source, sink):
-        with contextlib.suppress(OSError):
-            while piece := source.recv(65536):
-                sink.sendall(piece)
-        with contextlib.suppress(OSError):
-            sink.shutdown(socket.SHUT_RDWR)
-        source.close()
