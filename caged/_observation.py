@@ -6,6 +6,7 @@ of a call and sees how it ended; it changes nothing else.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -90,3 +91,9 @@ def observing(settings: Settings, path: str) -> Iterator[None]:
             _current.reset(token)
         except ValueError:
             pass  # an abandoned coroutine, which is closed in another context
+
+
+if os.environ.get("CAGED_RECORD_CALLS"):
+    from . import _call_file
+
+    install(_call_file.from_environment())

@@ -7,11 +7,10 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from types import CodeType
 from typing import TYPE_CHECKING, Any, Optional
 
-from caged._frames import Place, user_line
+from caged._frames import Place, call_name, user_line
 from caged.emulator.trace.redaction import TraceRedactor
 
 if TYPE_CHECKING:
@@ -22,10 +21,6 @@ MOST = 5_000
 #: Characters of the error of a call.
 ERROR_CHARACTERS = 500
 _NO_HEADERS: dict[str, str] = {}
-#: Modules of the SDK of which one group of calls is not named like the module.
-_GROUPS = {"sockets": "sandboxes", "_client": ""}
-#: Modules of the SDK whose every function belongs to one call.
-_CALLS = {"exec_output": "sandboxes.stream", "exec_stream": "sandboxes.stream", "mcp": "sandboxes.mcp"}
 
 
 class CallRecord:
@@ -54,11 +49,7 @@ class CallRecord:
     @property
     def name(self) -> str:
         """The name of the call, such as `sandboxes.exec`."""
-        if self._called is None:
-            return self.path
-        module = Path(self._called.co_filename).stem
-        group = _GROUPS.get(module, module)
-        return _CALLS.get(module) or ".".join(filter(None, (group, self._called.co_name)))
+        return call_name(self._called, self.path)
 
     def end(self, error: Optional[BaseException]) -> None:
         """Note that it has ended; the observer's part of the SDK's interface."""

@@ -16,6 +16,7 @@ import pytest
 from caged._observation import install
 from caged._version import __version__
 from caged.emulator.control.clock import rfc3339
+from caged.emulator.trace.call_steps import shown_path, source_of
 from caged.emulator.trace.file import Trace, TraceHeader, UnusedControl
 from caged.emulator.trace.outline import cost
 from caged.emulator.trace.redaction import redact_header, redact_steps
@@ -27,7 +28,7 @@ from ._policy import POLICY
 from ._scopes import SCOPE
 from ._target import TARGET
 from ._trace_header import described, failing_line, first_line, relative
-from ._trace_steps import Phase, StepSource, assemble, shown_path, source_of
+from ._trace_steps import Phase, StepSource, assemble
 
 if TYPE_CHECKING:
     from caged._observation import Observer

@@ -160,8 +160,8 @@ def _emulate(
             return
         if not stop_requested:
             kill_marked(mark)
-        foreground.abandon()
         write_recording()
+        foreground.abandon()
         os._exit(0)
 
     def write_recording() -> None:
@@ -172,6 +172,8 @@ def _emulate(
         if recording is not None:
             recording.begin(runtime)
         variables = environment_variables(runtime.base_url, runtime.api_key, runtime.admin_key)
+        if recording is not None:
+            variables.update(recording.variables())
         answer({**variables, **(runtime.loaded.variables() if config.scenario is not None else {})})
 
     try:

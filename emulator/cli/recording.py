@@ -6,6 +6,7 @@ steps of accounts that are deleted meanwhile are in it.
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from dataclasses import replace
@@ -13,12 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
 from caged import __version__
+from caged._call_file import VARIABLE
 
 from ..control.clock import rfc3339
 from ..control.current_account import ALL_ACCOUNTS
+from ..trace.call_steps import call_step
 from ..trace.file import Trace, TraceHeader, UnusedControl
 from ..trace.outline import cost, describe
 from ..trace.redaction import TraceRedactor, redact_header, redact_steps
+from .recorded_calls import read_calls
 
 if TYPE_CHECKING:
     from ..control.registry import Control
@@ -43,6 +47,7 @@ class Recording:
         self._redactor = TraceRedactor()
         self._runtime: Optional[Runtime] = None
         self._removed: Optional[StepLog] = None
+        self._calls: Optional[Path] = None
         self._began = 0.0
         self._is_written = False
 
@@ -53,10 +58,16 @@ class Recording:
         self._removed = platform.steps.keep_removed(self._note_removal)
         self._redactor.hide_values([runtime.api_key, runtime.admin_key])
         platform.file_changes.enable(ALL_ACCOUNTS, True)
+        self._calls = platform.run_dir / "calls.jsonl"
+        self._calls.touch(mode=0o600)
         self._began = time.time()
         self._header.wall = rfc3339(self._began)
         self._header.start = platform.steps.now()
         self._header.isolation = platform.isolation.level
+
+    def variables(self) -> dict[str, str]:
+        """Environment variables of the command, by which the SDK in it records its calls."""
+        return {VARIABLE: str(self._calls)} if self._calls is not None else {}
 
     def write(self) -> None:
         """Write what has happened so far; only the first call does. A failure is printed to stderr."""
@@ -73,9 +84,10 @@ class Recording:
         logs = [*platform.steps.known(None), *([self._removed] if self._removed is not None else [])]
         found = {step.id: step for log in logs for step in log}
         steps = [self._shown(step) for step in found.values()]
-        steps.sort(key=lambda step: step.start)
         for sandbox in platform.store.sandboxes.values():
             self._redactor.hide({"env": sandbox.env})
+        steps += self._call_steps(steps, platform.steps.now())
+        steps.sort(key=lambda step: step.start)
         redact_steps(steps, self._redactor)
         dropped = sum(log.dropped for log in logs)
         accounts = {step.account for step in steps}
@@ -89,6 +101,14 @@ class Recording:
             notes=[f"{dropped} steps were dropped, because there were more than are kept."] if dropped else [],
         )
         return Trace(redact_header(header, self._redactor.redacted), steps)
+
+    def _call_steps(self, steps: list[Step], now: float) -> list[Step]:
+        """The calls of the SDK in the command and what it started. `now`: the present time on the clock of steps."""
+        calls = [] if self._calls is None else read_calls(self._calls)
+        accounts = {step.parent: step.account for step in steps if step.kind == "request"}
+        offset, epoch = now - time.perf_counter(), time.time() - time.perf_counter()
+        root = os.getcwd()
+        return [call_step(call, root, offset, epoch, accounts, self._redactor.redacted) for call in calls]
 
     def _shown(self, step: Step) -> Step:
         """A copy of a step, as the journal shows it."""

@@ -85,14 +85,15 @@ def record(around, *words, cwd=None):
 
 
 def test_everything_that_a_command_does_is_in_its_trace_and_no_secret(around, tmp_path):
-    done = record(around, "-o", "agent.html", "--", *PYTHON, PROGRAM)
+    (tmp_path / "program.py").write_text(PROGRAM)
+    done = record(around, "-o", "agent.html", "--", sys.executable, "program.py")
     assert (done.returncode, done.stdout) == (3, "the program's own output\n"), done.stderr
     said = done.stderr.splitlines()[-1]
     assert said == "trace: agent.html  (or: caged-emulator trace show agent.jsonl)"
     trace = Trace.read(tmp_path / "agent.jsonl")
     header = trace.header
     assert (header.outcome, header.error_summary) == ("failed", "exit code 3")
-    assert header.title.startswith(f"$ {sys.executable} -c ")
+    assert header.title == f"$ {sys.executable} program.py"
     assert header.duration_ms > 0
     assert header.cost_usd >= 0.25
     assert header.isolation
@@ -103,7 +104,21 @@ def test_everything_that_a_command_does_is_in_its_trace_and_no_secret(around, tm
     assert len(by_id) == len(trace.steps)
     assert not [step for step in trace.steps if step.status == "running"]
     first = next(step for step in trace.steps if step.kind == "command" and "first" in step.title)
-    assert by_id[first.parent].kind == "request"
+    request = by_id[first.parent]
+    assert request.kind == "request"
+    made = by_id[request.parent]
+    assert (made.kind, made.detail["call"], made.account) == ("call", "sandboxes.exec", request.account)
+    assert made.start <= request.start
+    assert made.duration_ms >= request.duration_ms
+    source = made.detail["source"]
+    lines = PROGRAM.splitlines()
+    assert (source["path"], lines[source["line"] - 1]) == (
+        "program.py",
+        'caged.sandboxes.exec(box.id, "echo first $TOKEN > f; cat f")',
+    )
+    failed = [step for step in trace.steps if step.kind == "call" and step.status == "error"]
+    assert [step.detail["call"] for step in failed] == ["sandboxes.get"]
+    assert failed[0].detail["error"].startswith("CagedServerError: injected by fault")
     assert [change["path"] for change in first.detail["changes"]] == ["/workspace/f"]
     (prompt,) = (step for step in trace.steps if step.kind == "prompt")
     assert prompt.detail["reply"] == "done with ***"
@@ -118,6 +133,27 @@ def test_everything_that_a_command_does_is_in_its_trace_and_no_secret(around, tm
         assert f"planted-{secret}-value" not in files["agent.jsonl"] + call("trace", "show", "agent.jsonl").stdout
     assert "exit code 3" in files["agent.html"]
     assert call("trace", "open", "agent.html").stdout == "agent.html\n"
+
+
+def test_calls_of_processes_and_threads_are_steps_also_while_they_run(begin, tmp_path):
+    code = (
+        "import os, threading; from caged import Caged; caged = Caged(max_retries=0); pid = os.fork()\n"
+        "if not pid: caged.account.get(); os._exit(0)\n"
+        "os.waitpid(pid, 0); caged.account.get(); box = caged.sandboxes.create(template='minimal')\n"
+        "threading.Thread(target=caged.sandboxes.exec, args=(box.id, 'echo > begun; sleep 1000')).start()\n"
+        "while 'begun' not in str(caged.files.list(box.id, '/workspace')): pass\n"
+        "print('ready', flush=True)"
+    )
+    process = begin(*PYTHON, code)
+    assert next_line(process.stdout) == "ready\n"
+    process.kill()
+    process.wait(30)
+    path = tmp_path / "caged-trace.jsonl"
+    eventually(path.exists, "the trace to be written")
+    calls = [step for step in Trace.read(path).steps if step.kind == "call"]
+    names = [step.detail["call"] for step in calls]
+    assert (names[:3], names.count("account.get")) == (["account.get", "account.get", "sandboxes.create"], 2)
+    assert [step.detail["call"] for step in calls if step.status == "running"] == ["sandboxes.exec"]
 
 
 def test_a_command_that_succeeds_has_a_trace_which_the_next_one_replaces(around, tmp_path):
