@@ -20,7 +20,7 @@ from _timing import Row, alternate, report
 from caged.emulator import Emulator
 
 CLIENTS = 20
-ROUNDS = 200
+ROUNDS = 100
 #: Rounds whose delay is measured.
 DELAYS = 50
 #: Seconds for anything that the followers do.
@@ -138,6 +138,17 @@ async def follow(base_url: str, account: str) -> None:
     await group.act("disconnect")
 
 
+def _wait_until_alone(emulator: Emulator, account: str) -> None:
+    """Wait until the emulator has ended the streams, or their end would be measured."""
+    runtime = emulator._runtime
+    assert runtime is not None
+    steps, until = runtime.platform.steps.of(account), time.monotonic() + PATIENCE
+    while steps.listeners:
+        if time.monotonic() > until:
+            raise SystemExit(f"{steps.listeners} streams have not ended within {PATIENCE:g} s")
+        time.sleep(0.001)
+
+
 def main() -> int:
     with Emulator() as emulator, emulator.client() as caged:
         box = caged.sandboxes.create().id
@@ -151,8 +162,14 @@ def main() -> int:
             def connect() -> None:
                 emulator.journal.clear()  # or each follower would first get all of the steps that there are
                 followers.connect()
+                run()  # so that no measured exec is the first after a change
 
-            _begun, with_, _ended, without = alternate(ROUNDS, connect, run, followers.disconnect, run)
+            def disconnect() -> None:
+                followers.disconnect()
+                _wait_until_alone(emulator, account)
+                run()
+
+            _begun, with_, _ended, without = alternate(ROUNDS, connect, run, disconnect, run)
             followers.connect()
             delays = []
             for number in range(DELAYS):

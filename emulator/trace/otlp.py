@@ -200,7 +200,7 @@ class _Conversion:
 
     def _events(self, step: Step) -> tuple[list[dict[str, Any]], int]:
         """The events of a step, and how many were left out."""
-        found = []
+        found: list[dict[str, Any]] = []
         left, count = EVENT_CHARACTERS, 0
         for seconds, name, attributes in _happenings(step):
             count += 1
