@@ -25,8 +25,8 @@ ROUNDS = 100
 DELAYS = 50
 #: Seconds for anything that the followers do.
 PATIENCE = 60.0
-#: How many times longer an exec may take; see docs/trace.md.
-BOUND = 1.5
+#: How many times longer an exec may take: each of its four changes of steps is sent to each follower.
+BOUND = 4.0
 
 
 class Followers:

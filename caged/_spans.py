@@ -66,7 +66,7 @@ class CallSpan(ObservedCall):
         traceparent: The value of the header of that name; empty where no provider has made the span.
     """
 
-    __slots__ = ("_is_over", "_resends", "_span", "_token", "_within", "headers", "traceparent")
+    __slots__ = ("_is_over", "_resends", "_span", "_status", "_token", "_within", "headers", "traceparent")
 
     def __init__(
         self, settings: Settings, method: str, path: str, query: Optional[Mapping[str, Any]], scheme: str
@@ -80,6 +80,7 @@ class CallSpan(ObservedCall):
             attributes=_attributes(settings, method, path, query, scheme, route),
         )
         self._resends = 0
+        self._status: Optional[int] = None
         self._is_over = False
         made = trace.set_span_in_context(self._span)
         self.headers: Mapping[str, str] = _injected(made)
@@ -91,10 +92,11 @@ class CallSpan(ObservedCall):
         self._token = context.attach(self._within)
 
     def answered(self, status: int) -> None:
-        self._span.set_attribute("http.response.status_code", status)
+        self._status = status
 
     def retried(self, error: BaseException, delay: float) -> None:
         self._resends += 1
+        self._status = None  # of the attempt before
         attributes: dict[str, Any] = {"error.type": _error_type(error), "caged.retry.delay_ms": round(delay * 1000)}
         if isinstance(error, CagedAPIError):
             attributes["http.response.status_code"] = error.status
@@ -116,9 +118,10 @@ class CallSpan(ObservedCall):
         span = self._span
         if self._resends:
             span.set_attribute("http.request.resend_count", self._resends)
+        status = error.status if isinstance(error, CagedAPIError) else self._status
+        if status is not None:
+            span.set_attribute("http.response.status_code", status)
         if error is not None:
-            if isinstance(error, CagedAPIError):
-                span.set_attribute("http.response.status_code", error.status)
             span.set_attribute("error.type", _error_type(error))
             span.set_status(StatusCode.ERROR)  # without a description: a message may have a secret
         created = _CREATED.get(type(result).__name__)

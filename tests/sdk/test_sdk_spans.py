@@ -13,7 +13,7 @@ import httpx
 import pytest
 from sdk_driver import KEY, js
 
-from caged import AsyncCaged, Caged, CagedConnectionError, CagedNotFoundError, CagedServerError, _observation
+from caged import AsyncCaged, Caged, CagedConnectionError, CagedError, CagedNotFoundError, CagedServerError, _observation
 from caged._observed_call import ObservedCall
 from caged._routes import ROUTES, route_of
 from caged.emulator import Emulator
@@ -109,6 +109,23 @@ def test_retries_are_visible_in_one_span(driver: Any, spans: Spans) -> None:
     assert [event.name for event in span.events] == ["caged.retry"] * 2
     assert [event.attributes["error.type"] for event in span.events] == ["503", "caged.CagedConnectionError"]
     assert {request.headers["traceparent"] for request in driver.requests} == {header_of(span)}
+
+
+def test_status_is_that_of_the_last_attempt(driver: Any, spans: Spans) -> None:
+    answers = [js({}, 503), *[httpx.ConnectError("no")] * 2]
+    with pytest.raises(CagedConnectionError):
+        driver.run(answers, lambda caged: caged.sandboxes.list())
+    attributes = spans.only.attributes
+    assert (attributes["error.type"], attributes["http.request.resend_count"]) == ("caged.CagedConnectionError", 2)
+    assert "http.response.status_code" not in attributes
+
+
+def test_answer_that_cannot_be_read_is_an_error_with_its_status(driver: Any, spans: Spans) -> None:
+    with pytest.raises(CagedError):
+        driver.run(httpx.Response(200, text="planted"), lambda caged: caged.sandboxes.list())
+    span = spans.only
+    assert (span.attributes["error.type"], span.attributes["http.response.status_code"]) == ("caged.CagedError", 200)
+    assert "planted" not in span.to_json()
 
 
 @pytest.mark.parametrize(
