@@ -6,6 +6,8 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,14 +15,39 @@ import httpx
 import pytest
 from sdk_driver import KEY, js
 
-from caged import AsyncCaged, Caged, CagedConnectionError, CagedError, CagedNotFoundError, CagedServerError, _observation
+from caged import (
+    AsyncCaged,
+    Caged,
+    CagedConnectionError,
+    CagedError,
+    CagedNotFoundError,
+    CagedServerError,
+    _observation,
+)
 from caged._observed_call import ObservedCall
 from caged._routes import ROUTES, route_of
 from caged.emulator import Emulator
 from caged.emulator.wire.all_operations import all_operations
 
-trace = pytest.importorskip("opentelemetry.trace", reason="opentelemetry-api is not installed")
-sdk_trace = pytest.importorskip("opentelemetry.sdk.trace", reason="opentelemetry-sdk is not installed")
+_API = "opentelemetry.trace"
+pytestmark = pytest.mark.skipif(
+    find_spec("opentelemetry") is None or find_spec("opentelemetry.sdk") is None,
+    reason="opentelemetry-sdk is not installed",
+)
+#: OpenTelemetry's modules, from the first test of this file on.
+trace: Any = None
+sdk_trace: Any = None
+
+
+@pytest.fixture(autouse=True)
+def _opentelemetry() -> Iterator[None]:
+    """Load OpenTelemetry for a test of this file. Others in this process run as in a program that does not use it."""
+    global trace, sdk_trace
+    if trace is None:
+        trace, sdk_trace = import_module(_API), import_module("opentelemetry.sdk.trace")
+    sys.modules[_API] = trace
+    yield
+    del sys.modules[_API]
 
 
 class Spans:
