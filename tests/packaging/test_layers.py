@@ -27,6 +27,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("platform", "listening_socket", "run_directory"),
     ("persistence", "composition", "doctor", "isolation_choice", "scenario"),
     ("wire", "half_closed", "http_protocol", "websocket_protocol"),
+    ("inspector",),
     ("app", "server"),
     ("control_client",),
     ("runtime",),
