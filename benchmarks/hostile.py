@@ -44,6 +44,8 @@ def control():
     runtime = foreground.runtime
     print(json.dumps({{"base_url": runtime.base_url, "admin_key": runtime.admin_key}}), flush=True)
     sys.stdin.readline()
+    longest[:] = 0.0, 0.0  # what was imported by the first calls is not the load
+    sys.stdin.readline()
     over.set()
     probing.result()
     print(json.dumps(longest), flush=True)
@@ -268,6 +270,7 @@ def measure(emulator: Probed, idle: Probed) -> int:
     times: list[float] = []
     deadline = time.monotonic() + SECONDS
     threads = [threading.Thread(target=repeated, args=(act, deadline, counts)) for act in work]
+    emulator.go_on()
     for thread in threads:
         thread.start()
     while time.monotonic() < deadline:

@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 
 import httpx
 
-from . import _timing
+from . import _observation, _timing
 from ._call import Call, ClientDefault
 from ._constants import API_PREFIX, BACKOFF_FIRST, BACKOFF_LONGEST, RETRY_AFTER_LONGEST, RETRY_STATUSES
 from ._decoding import api_error, decode
@@ -60,7 +60,20 @@ def perform(settings: Settings, call: Call[T], deadline: Optional[float] = None)
     Args:
         deadline: a moment of `_timing.now` after which no retry may begin.
     """
-    request = build(settings, call)
+    observed = _observation.begin(settings, call.path, call.body)
+    if observed is None:
+        return (yield from _attempts(settings, call, deadline, _observation.headers()))
+    try:
+        result = yield from _attempts(settings, call, deadline, observed.headers)
+    except BaseException as problem:
+        observed.end(problem)
+        raise
+    observed.end(None)
+    return result
+
+
+def _attempts(settings: Settings, call: Call[T], deadline: Optional[float], headers: Mapping[str, str]) -> Plan[T]:
+    request = build(settings, call, headers)
     retries = 0
     maybe_done = False
     while True:
@@ -93,7 +106,7 @@ def perform(settings: Settings, call: Call[T], deadline: Optional[float] = None)
         yield Pause(delay)
 
 
-def build(settings: Settings, call: Call[Any]) -> Request:
+def build(settings: Settings, call: Call[Any], more_headers: Mapping[str, str]) -> Request:
     """Build the request of a call.
 
     Raises:
@@ -101,7 +114,7 @@ def build(settings: Settings, call: Call[Any]) -> Request:
     """
     url = f"{settings.base_url}{API_PREFIX}{call.path}"
     query = urlencode({name: value for name, value in (call.query or {}).items() if value is not None})
-    headers = {}
+    headers = dict(more_headers)
     content = None
     if call.body is not None:
         headers["Content-Type"] = "application/json"

@@ -52,16 +52,19 @@ class Session:
     def run(self, plan: Plan[T]) -> T:
         """Carry out a plan to its result."""
         outcome: Outcome = None
-        while True:
-            try:
-                step = plan.send(outcome)
-            except StopIteration as end:
-                return cast(T, end.value)
-            if isinstance(step, Pause):
-                _timing.sleep(step.seconds)
-                outcome = None
-            else:
-                outcome = self._exchange(step)
+        try:
+            while True:
+                try:
+                    step = plan.send(outcome)
+                except StopIteration as end:
+                    return cast(T, end.value)
+                if isinstance(step, Pause):
+                    _timing.sleep(step.seconds)
+                    outcome = None
+                else:
+                    outcome = self._exchange(step)
+        finally:
+            plan.close()  # where sending was interrupted, the plan ends now, not when it is collected
 
     def _exchange(self, step: Request) -> Outcome:
         check_open(self)
@@ -108,16 +111,19 @@ class AsyncSession:
     async def run(self, plan: Plan[T]) -> T:
         """Carry out a plan to its result."""
         outcome: Outcome = None
-        while True:
-            try:
-                step = plan.send(outcome)
-            except StopIteration as end:
-                return cast(T, end.value)
-            if isinstance(step, Pause):
-                await _timing.sleep_async(step.seconds)
-                outcome = None
-            else:
-                outcome = await self._exchange(step)
+        try:
+            while True:
+                try:
+                    step = plan.send(outcome)
+                except StopIteration as end:
+                    return cast(T, end.value)
+                if isinstance(step, Pause):
+                    await _timing.sleep_async(step.seconds)
+                    outcome = None
+                else:
+                    outcome = await self._exchange(step)
+        finally:
+            plan.close()  # where sending was interrupted, the plan ends now, not when it is collected
 
     async def _exchange(self, step: Request) -> Outcome:
         check_open(self)

@@ -11,6 +11,7 @@ the SDK and the emulator are imported when a fixture first needs them.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,7 +21,7 @@ from . import _markers, _policy, _scope_mismatch
 from ._factory import CagedFactory
 from ._fixtures import _caged_running, _caged_scope, async_caged, caged, caged_emulator, caged_factory, caged_sandbox
 from ._isolation import _caged_isolation, require_isolation
-from ._policy import LEAKS, POLICY, UNUSED
+from ._policy import LEAKS, POLICY, REPORT, TRACE, UNUSED
 from ._summary import collect, write
 from ._target import RUN_INPUT, TARGET, resolve, settings_without_effect
 
@@ -79,11 +80,31 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="keep the sandboxes of failed tests, and print how to open a shell in them",
     )
+    group.addoption(
+        "--caged-trace",
+        choices=TRACE,
+        help="write a trace, an HTML page and a .jsonl file, of each failed test (retain-on-failure, the default), of "
+        "each test (on) or of none (off) (env CAGED_TRACE)",
+    )
+    group.addoption(
+        "--caged-trace-dir",
+        metavar="DIRECTORY",
+        help="where traces are written, by default in pytest's cache directory (env CAGED_TRACE_DIR)",
+    )
+    group.addoption(
+        "--caged-report",
+        choices=REPORT,
+        help="what the report of a failed test shows: a timeline of at most 40 lines (short, the default), all of it "
+        "with requests and logs (full), or nothing (none) (env CAGED_REPORT)",
+    )
     parser.addini("caged_target", "emulator (default) or live, see --caged-target")
     parser.addini("caged_isolation", "isolation level of the emulator, see --caged-isolation")
     parser.addini("caged_shared", "one emulator for all workers of xdist, see --caged-shared", type="bool")
     parser.addini("caged_leaks", "ignore (default), warn or error, see --caged-leaks")
     parser.addini("caged_unused", "error (default), warn or ignore, see --caged-unused")
+    parser.addini("caged_trace", "retain-on-failure (default), on or off, see --caged-trace")
+    parser.addini("caged_trace_dir", "where traces are written, relative to the root directory, see --caged-trace-dir")
+    parser.addini("caged_report", "short (default), full or none, see --caged-report")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -134,6 +155,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: Sequence[pytest.
     _scope_mismatch.register(config, items)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> None:
+    """Remove the traces of the run before, in the process that no other one precedes."""
+    config = session.config
+    if config.stash[POLICY].trace != "off" and not hasattr(config, "workerinput") and not config.option.collectonly:
+        from . import _trace_files
+
+        _trace_files.remove_earlier(config)
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """Send an xdist worker that is about to start the run's id, and the address of a shared emulator."""
@@ -153,3 +184,7 @@ def pytest_testnodedown(node: Any) -> None:
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     write(terminalreporter, config)
+    if "GITHUB_STEP_SUMMARY" in os.environ and not hasattr(config, "workerinput"):
+        from . import _step_summary
+
+        _step_summary.write(terminalreporter, config)

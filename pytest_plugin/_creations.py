@@ -63,6 +63,8 @@ class Creations:
         #: (kind, id) of what `destroy` found still there.
         self.destroyed: list[tuple[str, str]] = []
         self.recent_requests: deque[str] = deque(maxlen=_LAST)
+        #: Called with method, path, status (0: no answer), error and beginning (`time.perf_counter`) of each request.
+        self.seen: Callable[[str, str, int, str, float], None] = lambda *_: None
 
     # --- a request and its answer
 

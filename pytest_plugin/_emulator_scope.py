@@ -11,9 +11,11 @@ import pytest
 from . import _kept_sandboxes, _report
 from ._callbacks import accounts_with_functions, callback_sections, fail_on_callback_errors, has_started
 from ._policy import POLICY
-from ._scopes import active, has_failed, keeps_sandboxes, report_leaks, report_unused, reports_leaks
+from ._scopes import Facts, active, has_failed, keeps_sandboxes, report_leaks, report_unused, reports_leaks
 
 if TYPE_CHECKING:
+    from caged.emulator.trace.file import UnusedControl
+
     from ._accounts import EmulatorAccount
     from ._emulator_source import AnyEmulator
 
@@ -122,9 +124,39 @@ class EmulatorScope:
         except EmulatorError:
             pass
 
-    def sections(self) -> list[tuple[str, str]]:
-        """Sections of the report of a failed test: exceptions of its functions, requests, logs."""
-        return callback_sections(self._with_functions()) + _report.of_account(self.account)
+    def facts(self, log_lines: int) -> Facts:
+        """What the trace of a failed test says of it; without details when the emulator was stopped."""
+        from caged.emulator import EmulatorError
+
+        found = Facts("emulator")
+        try:
+            found.isolation = self.account.emulator.isolation
+            found.log = self.account.log_tail(log_lines)
+            found.unused = self._describe_unused()
+        except EmulatorError:  # the test stopped it
+            pass
+        return found
+
+    def _describe_unused(self) -> list[UnusedControl]:
+        """The controls of `unused`, each with the line that added it and with what came nearest to it."""
+        from caged.emulator import EmulatorError
+
+        emulator = self.account.emulator
+        found = self.account.describe_unused()
+        for id in [one for one in emulator._admin.usage.created_accounts if one not in self._earlier]:
+            try:
+                found += emulator.for_account(id).describe_unused() if id != self.account.id else []
+            except EmulatorError:  # it was deleted
+                continue
+        return found + (emulator.describe_unused() if self._touched_emulator() else [])
+
+    def callback_sections(self) -> list[tuple[str, str]]:
+        """Sections of the report of a failed test: exceptions of its functions."""
+        return callback_sections(self._with_functions())
+
+    def sections(self, style: str) -> list[tuple[str, str]]:
+        """Sections of the report of a failed test besides its timeline. `style`: `short` or `full`."""
+        return _report.of_account(self.account, style == "full")
 
     def left_open(self) -> list[str]:
         """The sandboxes, snapshots and sockets that the test left open, one line each."""
@@ -139,8 +171,12 @@ class EmulatorScope:
 def on_emulator(item: pytest.Item, emulator: AnyEmulator) -> Iterator[EmulatorScope]:
     """Create the account of a test, and delete it with everything in it at the end."""
     from ._accounts import EmulatorAccount
+    from ._traces import traces_of
 
     scope = EmulatorScope(EmulatorAccount(emulator, emulator.create_account(name=item.name)))
+    traces = traces_of(item.config)
+    if traces is not None:
+        traces.add_account(scope.account, item.name)
     leaks: list[str] = []
     unused: list[str] = []
     try:

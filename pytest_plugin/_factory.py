@@ -61,12 +61,16 @@ class CagedFactory:
 
         from ._accounts import EmulatorAccount
         from ._scopes import report_unused
+        from ._traces import traces_of
 
         config, emulator = self._session.config, self._emulator
         assert emulator is not None
         failed = self._session.testsfailed
         account = EmulatorAccount(emulator, emulator.create_account(name))
         emulator._admin.usage.created_accounts.pop(account.id, None)  # this block deletes it
+        traces = traces_of(config)
+        if traces is not None:
+            traces.add_account(account, name)
         unused: list[str] = []
         raised: Optional[CallbackError] = None
         try:

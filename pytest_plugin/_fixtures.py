@@ -27,7 +27,7 @@ def _caged_running(request: pytest.FixtureRequest) -> Iterator[AnyEmulator]:
     from . import _emulator_source, _hooks, _summary
 
     with _emulator_source.opened(target) as emulator:
-        _hooks.register(request.config, emulator)
+        _hooks.register(request, emulator)
         _summary.add_emulator(request.config, emulator)
         yield emulator
 
@@ -37,7 +37,7 @@ def _caged_scope(request: pytest.FixtureRequest) -> Iterator[Scope]:
     """The scope that all fixtures of one test share. Everything in it is destroyed when it ends."""
     from . import _hooks
 
-    _hooks.register(request.config)
+    _hooks.register(request)
     if request.config.stash[TARGET].live:
         from ._live_scope import live
 

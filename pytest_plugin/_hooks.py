@@ -12,6 +12,7 @@ from ._callbacks import accounts_with_functions, callback_sections, fail_on_call
 from ._emulator_scope import EmulatorScope
 from ._policy import POLICY
 from ._scopes import FAILED, SAVED, SCOPE, report_unused
+from ._traces import Traces
 
 if TYPE_CHECKING:
     from ._emulator_source import AnyEmulator
@@ -22,9 +23,19 @@ _NAME = "caged-hooks"
 class Hooks:
     """The plugin object with the hooks."""
 
-    def __init__(self) -> None:
+    def __init__(self, config: pytest.Config) -> None:
         #: The emulator of this run, once it is started.
         self.emulator: Optional[AnyEmulator] = None
+        self._report = config.stash[POLICY].report
+        self.traces: Optional[Traces] = None
+        if self._report != "none" or config.stash[POLICY].trace != "off":
+            self.traces = Traces(config)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """Note which test begins."""
+        if self.traces is not None:
+            self.traces.starts(item)
 
     @pytest.hookimpl(hookwrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Iterator[None]:
@@ -63,13 +74,26 @@ class Hooks:
         scope = item.stash.get(SCOPE, None)
         if report.skipped and isinstance(scope, EmulatorScope):
             scope.is_excused = True  # also an xfail that failed
-        if not report.failed:
-            return
-        item.stash[FAILED] = True
-        if scope is not None:
-            report.sections += scope.sections()
-        elif self.emulator is not None:
-            report.sections += callback_sections(accounts_with_functions(self.emulator))
+        if report.when == "setup" or report.failed:
+            item.stash[FAILED] = report.failed  # a test that is run again begins anew
+        trace = self.traces.reported(item, report, call) if self.traces is not None else None
+        if report.failed:
+            if scope is not None:
+                report.sections += scope.callback_sections()
+            elif self.emulator is not None:
+                report.sections += callback_sections(accounts_with_functions(self.emulator))
+            if self._report != "none":
+                if trace is not None and self.traces is not None:
+                    report.sections += self.traces.sections(item, trace, self._report)
+                if scope is not None:
+                    report.sections += scope.sections(self._report)
+        if report.when == "teardown" and self.traces is not None:
+            self.traces.finished(item)
+
+    def pytest_keyboard_interrupt(self) -> None:
+        """Write the trace of the test that was interrupted."""
+        if self.traces is not None:
+            self.traces.interrupted()
 
     @pytest.hookimpl(hookwrapper=True)
     def pytest_runtest_teardown(self, item: pytest.Item) -> Iterator[None]:
@@ -89,10 +113,18 @@ def _emulator_scope(item: pytest.Item) -> Optional[EmulatorScope]:
     return scope if isinstance(scope, EmulatorScope) else None
 
 
-def register(config: pytest.Config, emulator: Optional[AnyEmulator] = None) -> None:
+def register(request: pytest.FixtureRequest, emulator: Optional[AnyEmulator] = None) -> Hooks:
     """Register the hooks once, and the emulator when it is known."""
+    config = request.config
     hooks: Optional[Hooks] = config.pluginmanager.get_plugin(_NAME)
     if hooks is None:
-        hooks = Hooks()
+        hooks = Hooks(config)
         config.pluginmanager.register(hooks, _NAME)
-    hooks.emulator = emulator or hooks.emulator
+        item = getattr(request, "_pyfuncitem", None)  # the test whose setup has begun already
+        if item is not None:
+            hooks.pytest_runtest_setup(item)
+    if emulator is not None and emulator is not hooks.emulator:
+        hooks.emulator = emulator
+        if hooks.traces is not None:
+            hooks.traces.add_emulator(emulator)
+    return hooks

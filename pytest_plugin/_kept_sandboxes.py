@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 #: Archives that one run writes at most.
 MOST = 20
 _COUNT = pytest.StashKey[int]()
+#: The archive in which each sandbox of a failed test is, by the sandbox's id.
+KEPT = pytest.StashKey[dict[str, str]]()
 
 
 def clear(config: pytest.Config) -> None:
@@ -55,6 +57,7 @@ def keep(item: pytest.Item, account: AccountView) -> None:
     except (EmulatorError, OSError, ValueError) as error:
         _summary.add(item.config, _summary.KEPT, item.nodeid, [f"could not be kept: {error}"])
         return
+    item.stash[KEPT] = {box.id: str(path) for box in boxes}
     commands = [f"caged-emulator shell {box.id} --from {shlex.quote(str(path))}" for box in boxes]
     _summary.add(item.config, _summary.KEPT, item.nodeid, commands)
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Optional
 
 import pytest
 
 from . import _kept_sandboxes, _report, _summary
-from ._scopes import active, keeps_sandboxes, report_leaks, reports_leaks
+from ._scopes import Facts, active, keeps_sandboxes, report_leaks, reports_leaks
 from ._target import TARGET
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ class LiveScope:
         self.base_url = base_url
         self.api_key = api_key
         self.creations = creations
+        self._logs: Optional[dict[str, list[str]]] = None
         self.fixtures: set[str] = set()
         self.closing = ExitStack()
 
@@ -30,9 +31,23 @@ class LiveScope:
         """Make what the client creates belong to this scope."""
         self.creations.clients.add(client._session._http)
 
-    def sections(self) -> list[tuple[str, str]]:
-        """Sections of the report of a failed test: requests and logs."""
-        return _report.of_live_run(self.base_url, self.api_key, self.creations)
+    def callback_sections(self) -> list[tuple[str, str]]:
+        """None: a live run calls no functions of the test."""
+        return []
+
+    def facts(self, log_lines: int) -> Facts:
+        """What the trace of a failed test says of it: the logs that the API returns."""
+        return Facts("live", log=[f"{id}: {line}" for id, lines in self.logs().items() for line in lines])
+
+    def logs(self) -> dict[str, list[str]]:
+        """The logs of the test's newest sandboxes, by their ids, requested once: when a phase has failed."""
+        if self._logs is None:
+            self._logs = _report.live_logs(self.base_url, self.api_key, self.creations)
+        return self._logs
+
+    def sections(self, style: str) -> list[tuple[str, str]]:
+        """Sections of the report of a failed test besides its timeline. `style`: `short` or `full`."""
+        return _report.of_live_run(self.creations, self.logs(), style == "full")
 
     def left_open(self) -> list[str]:
         """What the test left open, one line each. Known after everything was destroyed."""
@@ -76,8 +91,14 @@ def new_creations(config: pytest.Config, of_test: bool = True) -> Creations:
         )
     from ._creations import Creations
     from ._ledger import open_ledger
+    from ._traces import traces_of
 
-    return Creations(target.base_url, target.api_key, target.run, open_ledger(config, target.api_key), of_test)
+    ledger = open_ledger(config, target.api_key)
+    creations = Creations(target.base_url, target.api_key, target.run, ledger, of_test)
+    traces = traces_of(config)
+    if traces is not None:
+        creations.seen = traces.calls.requested
+    return creations
 
 
 def destroy(config: pytest.Config, creations: Creations) -> list[str]:

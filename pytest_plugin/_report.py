@@ -1,20 +1,24 @@
-"""Sections of a failed test's report: its account's last requests, its sandboxes' logs, the emulator's log."""
+"""Sections of a failed test's report: the timeline; with `--caged-report=full` also the last requests with their bodies
+and the sandboxes' logs."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Optional
 
 if TYPE_CHECKING:
     from caged.emulator.control.records import RequestRecord
     from caged.emulator.control_client.base_emulator import AccountView
+    from caged.emulator.trace.file import Trace
 
     from ._creations import Creations
 
 REQUESTS = 20
 LOG_LINES = 20
 SANDBOXES = 5
+#: Lines of the timeline.
+TIMELINE_LINES, FULL_LINES = 40, 10_000
 #: Characters of a line, and of a body, that are shown.
 LINE, BODY = 500, 300
 #: Timeout of a request to the real API, in seconds.
@@ -26,16 +30,34 @@ _SECRET = {"env", "repo_token", "key", "token", "ticket", "password", "api_key",
 Section = tuple[str, str]
 
 
-def of_account(account: AccountView) -> list[Section]:
-    """Sections about an account on the emulator. None when a test has stopped the emulator."""
+def of_trace(trace: Trace, page: Optional[str], style: str) -> Section:
+    """The timeline of a test.
+
+    Args:
+        page: The file of its trace, as it is shown; None where there is none.
+        style: `short` or `full`.
+    """
+    from caged.emulator.trace.summary import timeline
+
+    lines = timeline(trace, TIMELINE_LINES if style == "short" else FULL_LINES)
+    return "caged timeline", "\n".join([*lines, *([f"trace: {page}"] if page else [])])
+
+
+def of_account(account: AccountView, full: bool) -> list[Section]:
+    """Sections about an account on the emulator. None when a test has stopped the emulator.
+
+    Args:
+        full: Whether to show requests with their bodies and the sandboxes' logs.
+    """
     from caged.emulator import EmulatorError
 
     sections: list[Section] = []
     try:
-        _add(sections, f"caged last {REQUESTS} requests", _requests(account.journal.requests(last=REQUESTS)))
-        for box in account.inventory.sandboxes()[-SANDBOXES:]:
-            logs = account.inventory.logs(box.id, last=LOG_LINES)
-            _add(sections, f"caged sandbox {box.id} ({box.status}), last {LOG_LINES} log lines", map(str, logs))
+        if full:
+            _add(sections, f"caged last {REQUESTS} requests", _requests(account.journal.requests(last=REQUESTS)))
+            for box in account.inventory.sandboxes()[-SANDBOXES:]:
+                logs = account.inventory.logs(box.id, last=LOG_LINES)
+                _add(sections, f"caged sandbox {box.id} ({box.status}), last {LOG_LINES} log lines", map(str, logs))
         # Empty unless the emulator itself had a problem. Lines about other accounts are left out.
         _add(sections, f"caged emulator log, last {LOG_LINES} lines", account.log_tail(LOG_LINES))
     except EmulatorError:  # the test stopped it
@@ -43,21 +65,33 @@ def of_account(account: AccountView) -> list[Section]:
     return sections
 
 
-def of_live_run(base_url: str, api_key: str, creations: Creations) -> list[Section]:
-    """Sections about a live run: the requests without bodies, and the logs that the API returns."""
+def of_live_run(creations: Creations, logs: dict[str, list[str]], full: bool) -> list[Section]:
+    """Sections about a live run: the logs that the API returns, because a client does not see what runs in a sandbox.
+
+    Args:
+        full: Whether to show the requests, too, without bodies.
+    """
+    sections: list[Section] = []
+    if full:
+        _add(sections, f"caged last {REQUESTS} requests", creations.recent_requests)
+    for id, lines in logs.items():
+        _add(sections, f"caged sandbox {id}, last {LOG_LINES} log lines", lines)
+    return sections
+
+
+def live_logs(base_url: str, api_key: str, creations: Creations) -> dict[str, list[str]]:
+    """The last lines of the logs of the newest sandboxes of a live run, by their ids."""
     from caged import Caged, CagedError
 
-    sections: list[Section] = []
-    _add(sections, f"caged last {REQUESTS} requests", creations.recent_requests)
+    found: dict[str, list[str]] = {}
     with Caged(api_key=api_key, base_url=base_url, timeout=REQUEST_SECONDS, max_retries=0) as client:
         for id in creations.sandboxes[-SANDBOXES:]:
             try:
                 logs = client.sandboxes.logs(id)[-LOG_LINES:]
             except CagedError:
                 continue
-            lines = [f"{entry.timestamp} {entry.type}: {entry.message}" for entry in logs]
-            _add(sections, f"caged sandbox {id}, last {LOG_LINES} log lines", lines)
-    return sections
+            found[id] = [f"{entry.timestamp} {entry.type}: {entry.message}" for entry in logs]
+    return found
 
 
 def _add(sections: list[Section], title: str, lines: Iterable[str]) -> None:

@@ -65,7 +65,7 @@ def _recorded_httpx() -> Iterator[None]:
         try:
             response = send(self, request, **options)
         except httpx.HTTPError as error:
-            _note_failure(creations, request, token, error)
+            _note_failure(creations, request, token, error, began)
             raise
         _note_answer(creations, request, response, began)
         if creations.is_relevant(request):
@@ -82,7 +82,7 @@ def _recorded_httpx() -> Iterator[None]:
         try:
             response = await async_send(self, request, **options)
         except httpx.HTTPError as error:
-            _note_failure(creations, request, token, error)
+            _note_failure(creations, request, token, error, began)
             raise
         _note_answer(creations, request, response, began)
         if creations.is_relevant(request):
@@ -127,13 +127,17 @@ def _send_by_own_client(request: httpx.Request, send: Callable[..., httpx.Respon
         return send(client, request)
 
 
-def _note_failure(creations: Creations, request: httpx.Request, token: str, error: httpx.HTTPError) -> None:
+def _note_failure(
+    creations: Creations, request: httpx.Request, token: str, error: httpx.HTTPError, began: float
+) -> None:
+    creations.seen(request.method, request.url.path, 0, type(error).__name__, began)
     if isinstance(error, _NEVER_SENT):
         creations.note_unsent(token)
     creations.recent_requests.append(f"{request.method} {request.url.path} -> {type(error).__name__}")
 
 
 def _note_answer(creations: Creations, request: httpx.Request, response: httpx.Response, began: float) -> None:
+    creations.seen(request.method, request.url.path, response.status_code, "", began)
     milliseconds = (time.perf_counter() - began) * 1000
     shown = f"{request.method} {request.url.path} -> {response.status_code} ({milliseconds:.0f} ms)"
     creations.recent_requests.append(shown)

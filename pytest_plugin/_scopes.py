@@ -4,12 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
 from . import _environment, _summary
 from ._policy import POLICY
+
+if TYPE_CHECKING:
+    from caged.emulator.trace.file import UnusedControl
+
+
+@dataclass
+class Facts:
+    """What is known of a test besides its steps.
+
+    Attributes:
+        target: `emulator` or `live`.
+        isolation: The isolation level of sandboxes; empty where it is not known.
+        log: The newest lines of the emulator's log, or of the sandboxes' logs in a live run.
+        unused: Controls that never applied.
+    """
+
+    target: str
+    isolation: str = ""
+    log: list[str] = field(default_factory=list)
+    unused: list[UnusedControl] = field(default_factory=list)
 
 
 class Scope(Protocol):
@@ -29,8 +50,14 @@ class Scope(Protocol):
     def claim(self, client: object) -> None:
         """In live runs: what the client creates belongs to this scope."""
 
-    def sections(self) -> list[tuple[str, str]]:
-        """Sections of the report of a failed test."""
+    def callback_sections(self) -> list[tuple[str, str]]:
+        """Sections of the report of a failed test: exceptions of its functions."""
+
+    def sections(self, style: str) -> list[tuple[str, str]]:
+        """Sections of the report of a failed test besides its timeline. `style`: `short` or `full`."""
+
+    def facts(self, log_lines: int) -> Facts:
+        """What the trace of a failed test says of it. `log_lines`: how many lines of a log."""
 
     def left_open(self) -> list[str]:
         """What the test left open, one line each."""

@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Optional
 
 from .._http import AsyncSession, Session
+from .._observation import observing
 from .._settings import Settings
 from .._tracebacks import short_tracebacks
 from .tickets import credential
@@ -87,7 +88,8 @@ class SocketMethods:
     async def _open(self, target: Target) -> AsyncChannel:
         from .._sockets.opening import open_async
 
-        return await open_async(self._settings, target, await self._credential())
+        with observing(self._settings, target.path):
+            return await open_async(self._settings, target, await self._credential())
 
 
 @short_tracebacks
@@ -123,7 +125,8 @@ class Sockets(SocketMethods):
     def _open_blocking(self, target: Target) -> Channel:
         from .._sockets.opening import open_sync
 
-        return open_sync(self._settings, target, self._session.run(credential(self._settings)))
+        with observing(self._settings, target.path):
+            return open_sync(self._settings, target, self._session.run(credential(self._settings)))
 
 
 @short_tracebacks

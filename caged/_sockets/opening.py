@@ -24,6 +24,7 @@ from .._constants import (
 from .._decoding import api_error
 from .._errors import CagedConnectionError, CagedError, CagedTimeoutError
 from .._http import is_loopback
+from .._observation import headers
 from .._settings import Settings
 from .channel import AsyncChannel, Channel
 from .target import Target
@@ -93,6 +94,7 @@ def _options(settings: Settings, target: Target) -> dict[str, Any]:
     local = is_loopback(settings.host)
     options: dict[str, Any] = {
         "subprotocols": [target.subprotocol],
+        "additional_headers": headers() or None,
         "open_timeout": settings.timeout,
         "max_size": LARGEST_MESSAGE,
         "compression": None if local else "deflate",  # there is nothing to save on one machine

@@ -18,8 +18,10 @@ from .bytecode import CACHE
 from .paths import WORKSPACE, Layout
 from .safe_files import TEMPORARY
 
-#: Of one look: entries, time, and how deep directories are entered.
+#: Of one look: entries, processor time, and how deep directories are entered.
 ENTRIES, SECONDS, DEPTH = 2000, 0.020, 32
+#: Of one look, when the thread has to wait for a processor or a disk.
+LONGEST_SECONDS = 0.2
 #: Bytes of a text that is kept, and of all texts of one look.
 TEXT_BYTES, TEXTS_BYTES = 64 * 1024, 2 * 1024**2
 #: Of one comparison: changes that are listed, and characters of their texts.
@@ -115,7 +117,7 @@ class FileChanges:
         return 0 < self._last.seconds < _QUICK_SECONDS
 
     def look(self) -> Look:
-        """Look at all files. Blocks, about SECONDS at most."""
+        """Look at all files. Blocks, about SECONDS, LONGEST_SECONDS at most."""
         self._last = _Walk(self._root, self._last.files).run()
         return self._last
 
@@ -128,9 +130,16 @@ class _Walk:
         self._known = known
         self._look = Look()
         self._begun = time.perf_counter()
+        self._worked = time.thread_time()
         self._entries = 0
         self._bytes = 0
         self._skipped: set[str] = set()
+
+    def _is_out_of_time(self, part: float) -> bool:
+        """Whether so large a part of the time is over."""
+        if time.thread_time() - self._worked > SECONDS * part:
+            return True
+        return time.perf_counter() - self._begun > LONGEST_SECONDS * part
 
     def run(self) -> Look:
         look = self._look
@@ -188,7 +197,7 @@ class _Walk:
         if self._entries >= ENTRIES:
             self._cut(f"only {ENTRIES:,} entries of {WORKSPACE} were looked at")
             return False
-        if time.perf_counter() - self._begun > SECONDS:
+        if self._is_out_of_time(1.0):
             self._cut(f"{WORKSPACE} was looked at for {SECONDS * 1000:g} ms only")
             return False
         return True
@@ -206,7 +215,7 @@ class _Walk:
         else:
             is_settled = time.time_ns() - status.st_mtime_ns > _SETTLED_NS
             state = FileState(*identity, is_settled=is_settled)
-            if time.perf_counter() - self._begun > SECONDS / 2:
+            if self._is_out_of_time(0.5):
                 return replace(state, note=_NO_TIME, is_settled=False)
             text, note = _content(directory, name, status, TEXTS_BYTES - self._bytes)
             state = replace(state, text=text, note=note)

@@ -153,7 +153,8 @@ async def diff(cage: Cage, path: str) -> Optional[Diff]:
     """
     directory = await cage.directory(path)
     deadline = time.monotonic() + DIFF_SECONDS
-    at = ["-C", directory, "-c", "core.quotePath=false"]
+    # Without diff.autoRefreshIndex=false, a diff writes the index, whatever GIT_OPTIONAL_LOCKS says.
+    at = ["-C", directory, "-c", "core.quotePath=false", "-c", "diff.autoRefreshIndex=false"]
     run = functools.partial(_diff_part, cage, deadline)
     status = await run("list of changed files", [*at, "status", "--porcelain=v1", "-z", "--untracked-files=all"])
     if status.code != 0:

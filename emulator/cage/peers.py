@@ -9,11 +9,11 @@ from __future__ import annotations
 import ipaddress
 import os
 import socket
-import struct
-from collections.abc import Collection, Container, Iterator, Mapping
+from collections.abc import Collection, Container, Mapping
 from dataclasses import dataclass
 from typing import Optional, Union
 
+from . import tcp_table
 from .ports import sockets_of
 
 Address = tuple[str, int]
@@ -94,25 +94,12 @@ def open_clients(connections: Collection[tuple[Address, Address]]) -> set[tuple[
             continue  # not a connection over IP
     ports = {f"{key[1]:04X}" for key in wanted}
     found = set()
-    for line, family in _table():
-        columns = line.split()
+    for columns, family in tcp_table.rows():
         if columns[1][-4:] in ports and columns[9] != "0":
             ends_or_none = wanted.get(_key(columns, family))
             if ends_or_none is not None:
                 found.add(ends_or_none)
     return found
-
-
-def _table() -> Iterator[tuple[str, socket.AddressFamily]]:
-    """Yield the lines of the kernel's tables of TCP sockets."""
-    for name, family in (("tcp", socket.AF_INET), ("tcp6", socket.AF_INET6)):
-        try:
-            with open(f"/proc/self/net/{name}", encoding="ascii") as table:
-                lines = table.read().splitlines()[1:]
-        except OSError:
-            continue
-        for line in lines:
-            yield line, family
 
 
 def _plain(address: Address) -> Address:
@@ -129,8 +116,7 @@ def _socket_of(client: Address, server: Address) -> Optional[tuple[str, int]]:
     """Return inode and user of the client's socket; None when no process has it."""
     wanted = _ip(client[0]), client[1], _ip(server[0]), server[1]
     port = f":{client[1]:04X}"
-    for line, family in _table():
-        columns = line.split()
+    for columns, family in tcp_table.rows():
         if columns[1].endswith(port) and _key(columns, family) == wanted and columns[9] != "0":
             return columns[9], int(columns[7])
     return None
@@ -141,10 +127,8 @@ def _key(columns: list[str], family: socket.AddressFamily) -> _Key:
 
 
 def _end(written: str, family: socket.AddressFamily) -> tuple[_Ip, int]:
-    """Parse an address of the table: words of 32 bits in the machine's byte order."""
-    address, port = written.split(":")
-    words = [int(address[start : start + 8], 16) for start in range(0, len(address), 8)]
-    return _ip(socket.inet_ntop(family, struct.pack(f"={len(words)}I", *words))), int(port, 16)
+    address, port = tcp_table.parse(written, family)
+    return _ip(address), port
 
 
 def _ancestors(pid: int) -> Optional[set[int]]:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import socket
-import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Optional
 
+from . import tcp_table
 from .inside.processes import descendants
 
 _LISTEN = "0A"
@@ -37,10 +36,10 @@ def listening(init: Optional[int]) -> dict[int, str]:
         by_network.setdefault(network, (pid, set()))[1].update(sockets)
     found: dict[int, str] = {}
     for pid, sockets in by_network.values():
-        # IPv4 first: that is what most clients try first.
-        for name, family in (("tcp", socket.AF_INET), ("tcp6", socket.AF_INET6)):
-            for port, address in _table(pid, name, family, sockets):
-                found.setdefault(port, address)
+        for columns, family in tcp_table.rows(pid):
+            if columns[3] == _LISTEN and columns[9] in sockets:
+                address, port = tcp_table.parse(columns[1], family)
+                found.setdefault(port, _ANY.get(address, address))
     return found
 
 
@@ -58,24 +57,3 @@ def sockets_of(pid: int) -> Iterator[str]:
             continue
         if target.startswith("socket:["):
             yield target[len("socket:[") : -1]
-
-
-def _table(pid: int, name: str, family: int, sockets: Iterable[str]) -> Iterator[tuple[int, str]]:
-    """Yield port and address of those among `sockets` that listen, from the table of the process's network."""
-    try:
-        with open(f"/proc/{pid}/net/{name}", encoding="ascii") as table:
-            lines = table.read().splitlines()[1:]
-    except OSError:
-        return
-    for line in lines:
-        columns = line.split()
-        if columns[3] == _LISTEN and columns[9] in sockets:
-            address, port = columns[1].split(":")
-            yield int(port, 16), _reachable(address, family)
-
-
-def _reachable(written: str, family: int) -> str:
-    """Parse an address of the table: words of 32 bits in the machine's byte order."""
-    words = [int(written[start : start + 8], 16) for start in range(0, len(written), 8)]
-    address = socket.inet_ntop(family, struct.pack(f"={len(words)}I", *words))
-    return _ANY.get(address, address)

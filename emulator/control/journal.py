@@ -171,11 +171,13 @@ class Journal:
 
     def redacted_path(self, account: str, path: str) -> str:
         """What may be shown of a path before its request is finished."""
+        path, redactor = redact_credentials(path), self.redactor_of(account)
+        return cut(_redact_url(path, redactor) if redactor else path, URL_CHARACTERS)
+
+    def redactor_of(self, account: str) -> Redactor:
+        """What redacts the secrets of an account; an empty one where nothing is known of it."""
         journal = self._accounts.get(account)
-        path = redact_credentials(path)
-        if journal is not None and journal.redactor:
-            path = _redact_url(path, journal.redactor)
-        return cut(path, URL_CHARACTERS)
+        return Redactor() if journal is None else journal.redactor
 
     def redact(self, account: str, values: Iterable[str]) -> None:
         """Redact these values in bodies from now on, also as JSON writes them."""

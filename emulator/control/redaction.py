@@ -127,6 +127,10 @@ class Redactor:
         """Replace the values in a text by `***`."""
         return redact_values(text, self._sorted)
 
+    def redact_text(self, text: str) -> str:
+        """As `redact`, and make the text valid Unicode."""
+        return self.redact(text.encode("utf-8", "replace")).decode("utf-8", "replace")
+
 
 def _forms(value: str) -> tuple[bytes, ...]:
     forms = (value, json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1])

@@ -1,12 +1,12 @@
-"""Steps: what happened to an account, as one ordered list that nests. The trace of a test, the inspector and
-`caged-emulator journal --follow` read it. The format: docs/trace-format.md."""
+"""Steps: what happened to an account, as one ordered list that nests. The trace of a test
+is made of it; `journal.steps` and `journal.follow` show it. The format: docs/trace-format.md."""
 
 from __future__ import annotations
 
 import itertools
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -139,11 +139,6 @@ class StepLog:
         self._bytes -= self._weights.pop(step_id)
         self._steps[step_id].detail = dict(DROPPED)
 
-    def remove(self, step: Step) -> None:
-        """Remove one step, as if it had not been added."""
-        if self._steps.pop(step.id, None) is not None:
-            self._bytes -= self._weights.pop(step.id, 0)
-
     def clear(self) -> None:
         """Remove all steps. Revisions go on, so that a reader does not take a new step for one that it has seen."""
         self._steps.clear()
@@ -226,6 +221,7 @@ class Steps:
         account: Optional[str] = None,
         sandbox: str = "",
         parent: Optional[str] = None,
+        is_assigned: bool = True,
         **detail: Any,
     ) -> Step:
         """Add a step that begins now.
@@ -237,6 +233,7 @@ class Steps:
             sandbox: Id of the sandbox in which it happens.
             parent: Id of the step that causes it; by default the current step, or else the command that was started
                 last in the sandbox and runs.
+            is_assigned: Whether its account is known. Otherwise it is added by `assign`, or when it ends.
             detail: What is known of it, redacted.
         """
         account = current_account.current() if account is None else account
@@ -252,14 +249,14 @@ class Steps:
             sandbox=sandbox,
             detail=detail,
         )
-        self.of(account).add(step)
+        if is_assigned:
+            self.of(account).add(step)
         if kind == "command":
             self._running.setdefault(sandbox, []).append(step)
         return step
 
     def assign(self, step: Step, account: str) -> None:
-        """Move a step that has just begun to another account, whose clock it shows."""
-        self.of(step.account).remove(step)
+        """Add a step that has just begun to its account, whose clock it shows."""
         step.account, step.at = account, self._clock.timestamp()
         self.of(account).add(step)
 
@@ -270,7 +267,10 @@ class Steps:
         if step.duration_ms is None:
             step.duration_ms = max(0.0, round((time.perf_counter() - self._started - step.start) * 1000, 3))
         step.detail.update(detail)
-        self.changed(step)
+        if step.revision:
+            self.changed(step)
+        else:
+            self.of(step.account).add(step)
 
     def changed(self, step: Step) -> None:
         """Note that a step was changed. Of an account that was deleted nothing is kept."""
@@ -383,9 +383,9 @@ class KeptOutput:
 
 def _weight(value_: Any) -> int:
     """About how many bytes a detail takes. Keys are shared, and so not counted."""
-    weight = sys.getsizeof(value_)
-    if isinstance(value_, Mapping):
-        return weight + sum(map(_weight, value_.values()))
-    if isinstance(value_, (list, tuple)):
-        return weight + sum(map(_weight, value_))
-    return weight
+    kind = type(value_)
+    if kind is dict:
+        return sys.getsizeof(value_) + sum(map(_weight, value_.values()))
+    if kind is list or kind is tuple:
+        return sys.getsizeof(value_) + sum(map(_weight, value_))
+    return sys.getsizeof(value_)

@@ -11,7 +11,7 @@ from ..control.agents import Prompt, Reply, check_files
 from ..control.description import options_of, values_of
 from ..control.identifiers import IdOrObject
 from ..control.names import suggestion
-from ..control.patterns import TextPattern
+from ..control.patterns import TextPattern, nearest_lines
 from ..control.records import PromptRecord
 from ..control.reply_functions import Answerer, PromptSandbox, PromptText
 from ..control.values import check_text
@@ -63,6 +63,13 @@ def unused_replies(replies: Sequence[ReplyInfo]) -> str:
     lines = ["a reply was never used:" if len(replies) == 1 else "replies were never used:"]
     lines += [f"  {reply.described}" for reply in replies]
     return "\n".join([*lines, "remove it, correct its prompt, or add it with optional=True"])
+
+
+def nearest_to_reply(reply: ReplyInfo, prompts: Sequence[str]) -> list[str]:
+    """The prompts that came nearest to a reply."""
+    prompt = reply.options.get("prompt")
+    wanted = str(prompt.get("regex") if isinstance(prompt, dict) else prompt or "")
+    return [line.strip() for line in nearest_lines(wanted, prompts)] or ["no prompt came"]
 
 
 class Agent(Collection[ReplyInfo], ReplyMethods[ReplyHandle, Handles[ReplyHandle]]):

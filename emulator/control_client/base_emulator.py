@@ -240,7 +240,10 @@ class BaseEmulator(Controls):
         Raises:
             ValueError: `"*"`, which stands for all accounts.
         """
-        self._admin.usage.created_accounts.pop(str(id_of(account_id)), None)
+        usage = self._admin.usage
+        usage.created_accounts.pop(str(id_of(account_id)), None)
+        for function in tuple(usage.before_deletion):
+            function(str(id_of(account_id)))
         try:
             self._admin.call("DELETE", f"/accounts/{id_of(account_id)}", account="*")
         except AdminRequestError as error:

@@ -56,11 +56,19 @@ def unused_stubs(stubs: Sequence[StubInfo], commands: Sequence[str] = ()) -> str
     lines = ["a stub was never used:" if len(stubs) == 1 else "stubs were never used:"]
     lines += [f"  {stub.described}" for stub in stubs]
     if commands:
-        match = stubs[0].options.get("match")
-        wanted = str(match.get("regex") if isinstance(match, dict) else match or stubs[0].options.get("program") or "")
-        lines += ["commands that ran, the nearest first:", *nearest_lines(wanted, commands)]
+        lines += ["commands that ran, the nearest first:", *nearest_lines(_wanted(stubs[0]), commands)]
     lines.append("remove it, correct its pattern, or add it with optional=True")
     return "\n".join(lines)
+
+
+def nearest_to_stub(stub: StubInfo, commands: Sequence[str]) -> list[str]:
+    """The commands that came nearest to a stub."""
+    return [line.strip() for line in nearest_lines(_wanted(stub), commands)] or ["no command ran"]
+
+
+def _wanted(stub: StubInfo) -> str:
+    match = stub.options.get("match")
+    return str(match.get("regex") if isinstance(match, dict) else match or stub.options.get("program") or "")
 
 
 class Commands(Collection[StubInfo], StubMethods[StubHandle]):

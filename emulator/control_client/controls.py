@@ -7,15 +7,19 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar, Union
 
+from ..control.agent_replies import ReplyInfo
+from ..control.faults import FaultInfo
 from ..control.identifiers import IdOrObject, id_of
 from ..control.records import CallbackErrorRecord
+from ..control.stubs import StubInfo
 from ..control.values import number
+from ..trace.file import UnusedControl
 from . import callbacks
 from .admin_client import AdminClient
-from .agents import Agent, Agents, unused_replies
+from .agents import Agent, Agents, nearest_to_reply, unused_replies
 from .clock import Clock
-from .commands import Commands, unused_stubs
-from .faults import Faults, unused_faults
+from .commands import Commands, nearest_to_stub, unused_stubs
+from .faults import Faults, reason_unused, unused_faults
 from .inventory import Inventory
 from .journal import Journal
 from .transport import EmulatorError
@@ -171,17 +175,38 @@ class Controls:
             A text for each kind, which names them.
         """
         texts: list[str] = []
-        faults = self._own_controls(self.faults.unused(), lambda fault: f"/faults/{fault.id}")
+        faults, stubs, replies = self._unused_controls()
         if faults:
             texts.append(unused_faults(faults))
-        stubs = self._own_controls(self.commands.unused(), lambda stub: f"/commands/{stub.id}")
         if stubs:
-            commands = [] if self._admin.account == "*" else [one.command for one in self.journal.commands()]
-            texts.append(unused_stubs(stubs, commands))
-        replies = self._own_controls(self.agents.unused(), lambda reply: f"/agents/{reply.agent}/replies/{reply.id}")
+            texts.append(unused_stubs(stubs, self._commands_that_ran()))
         if replies:
             texts.append(unused_replies(replies))
         return texts
+
+    def describe_unused(self) -> list[UnusedControl]:
+        """List the same controls, each with the line that added it and with what came nearest to it."""
+        faults, stubs, replies = self._unused_controls()
+        commands = self._commands_that_ran() if stubs else []
+        prompts = [one.prompt for one in self.journal.prompts()] if replies and self._admin.account != "*" else []
+        found = [UnusedControl(one.id, one.described, nearest=[reason_unused(one)]) for one in faults]
+        found += [UnusedControl(one.id, one.described, nearest=nearest_to_stub(one, commands)) for one in stubs]
+        found += [UnusedControl(one.id, one.described, nearest=nearest_to_reply(one, prompts)) for one in replies]
+        for one in found:
+            path, line = self._admin.usage.sources.get(one.id, ("", 0))
+            one.source = f"{path}:{line}" if path else ""
+        return found
+
+    def _unused_controls(self) -> tuple[list[FaultInfo], list[StubInfo], list[ReplyInfo]]:
+        return (
+            self._own_controls(self.faults.unused(), lambda fault: f"/faults/{fault.id}"),
+            self._own_controls(self.commands.unused(), lambda stub: f"/commands/{stub.id}"),
+            self._own_controls(self.agents.unused(), lambda reply: f"/agents/{reply.agent}/replies/{reply.id}"),
+        )
+
+    def _commands_that_ran(self) -> list[str]:
+        """The commands of the account; none for a client of all accounts: they would be those of any account."""
+        return [] if self._admin.account == "*" else [one.command for one in self.journal.commands()]
 
     def _own_controls(self, controls: Iterable[T], path_of: Callable[[T], str]) -> list[T]:
         """Those of the account, and of those for all accounts the ones that were added through this object: the others

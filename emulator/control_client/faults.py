@@ -37,12 +37,13 @@ class FaultHandle(Handle):
 
 def unused_faults(faults: Sequence[FaultInfo]) -> str:
     """The message about faults that never triggered."""
-    lines = [f"  {fault.described} ({_reason(fault)})" for fault in faults]
+    lines = [f"  {fault.described} ({reason_unused(fault)})" for fault in faults]
     hint = "remove it, correct what it matches, or add it with optional=True"
     return "\n".join(["a fault never triggered:" if len(lines) == 1 else "faults never triggered:", *lines, hint])
 
 
-def _reason(fault: FaultInfo) -> str:
+def reason_unused(fault: FaultInfo) -> str:
+    """Why a fault never triggered."""
     if not fault.seen:
         return "no request matched"
     if fault.seen <= int(fault.options.get("after", 0)):

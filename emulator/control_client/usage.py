@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import re
 import threading
-from typing import Any, Optional
+from typing import Any, Callable, Optional
+
+from caged._frames import Place, user_line
 
 #: Where a POST adds a control with an id, which stays until it is deleted.
 _COLLECTIONS = re.compile("/faults|/commands|/agents/[^/]+/replies")
 #: Where the time and the journal of an account are.
 _CONSULTED = ("/clock/", "/journal/")
+#: Controls of which the line that added them is known; the oldest are forgotten first.
+SOURCES = 10_000
 
 
 class ControlUsage:
     """Notes on the successful calls of one `AdminClient`. The notes of clients that share a transport share
-    `created_accounts` and `callbacks_possible`.
+    `created_accounts`, `callbacks_possible`, `sources` and `before_deletion`.
 
     Args:
         account: the account that the client is scoped to; None: the emulator's first.
@@ -24,6 +28,8 @@ class ControlUsage:
         changed: whether something was changed in the account that the client is scoped to.
         consulted: which of `clock` and `journal` of that account were called, apart from resetting them.
         created_accounts: ids of accounts that were created over the transport, and that no `with` block deletes.
+        sources: where each control was added: the file and the line of the caller, by the control's id.
+        before_deletion: functions that are called with the id of an account before it is deleted over the transport.
     """
 
     def __init__(self, account: Optional[str] = None) -> None:
@@ -32,6 +38,8 @@ class ControlUsage:
         self.changed = False
         self.consulted: dict[str, None] = {}
         self.created_accounts: dict[str, None] = {}
+        self.sources: dict[str, Place] = {}
+        self.before_deletion: list[Callable[[str], None]] = []
         self._callbacks_possible = threading.Event()
 
     @property
@@ -43,6 +51,8 @@ class ControlUsage:
         """New notes for a client of the same transport that is scoped to an account."""
         notes = ControlUsage(account)
         notes.created_accounts = self.created_accounts
+        notes.sources = self.sources
+        notes.before_deletion = self.before_deletion
         notes._callbacks_possible = self._callbacks_possible
         return notes
 
@@ -64,6 +74,16 @@ class ControlUsage:
             self.changed = True
         if account == "*":
             self._note_for_all_accounts(path, answer)
+        if _COLLECTIONS.fullmatch(path) and isinstance(answer, dict):
+            self._note_source(str(answer.get("id", "")))
+
+    def _note_source(self, control: str) -> None:
+        place, _called = user_line()
+        if place is None:
+            return
+        self.sources[control] = place
+        if len(self.sources) > SOURCES:
+            self.sources.pop(next(iter(self.sources)), None)
 
     def _note_for_all_accounts(self, path: str, answer: Any) -> None:
         added = self.added_for_all_accounts

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Optional, Protocol, Union, cast
+from typing import Any, Optional, Protocol, Union
 
 from ..control.agent_replies import AgentReply
 from ..control.callbacks import CallbackErrors
@@ -85,7 +85,7 @@ class SandboxRecorder:
         step = self._steps.begin(
             "command", f"$ {shown}", account=sandbox.account_id, sandbox=sandbox.id, command=shown, source=source
         )
-        return RunningCommand(self, self._clock, sandbox, command, source, step)
+        return RunningCommand(self, self._clock, sandbox, command, shown, source, step)
 
     def record_command(
         self,
@@ -107,7 +107,7 @@ class SandboxRecorder:
                 self._clock.timestamp(),
                 sandbox.account_id,
                 sandbox.id,
-                run.step.detail.get("command", ""),
+                run.shown,
                 code,
                 run.source,
                 round(milliseconds, 3),
@@ -147,8 +147,8 @@ class SandboxRecorder:
             length: Characters of all of it.
             times: As of `RunningCommand.end`.
         """
-        status = cast(StepStatus, run.step.status)
-        self._steps.finish(run.step, status, **self.kept_output(run.sandbox, printed, length).detail(times))
+        run.step.detail.update(self.kept_output(run.sandbox, printed, length).detail(times))
+        self._steps.changed(run.step)
 
     @staticmethod
     def kept_output(sandbox: Sandbox, text: str, length: Optional[int] = None) -> KeptOutput:
@@ -214,6 +214,7 @@ class RunningCommand:
     Attributes:
         sandbox: Its sandbox.
         command: The command, with secrets in it.
+        shown: The command, redacted.
         source: What runs it.
         step: Its step.
         near_misses: Why no stub has answered it, where stubs apply in the sandbox.
@@ -225,15 +226,17 @@ class RunningCommand:
         clock: Clock,
         sandbox: Sandbox,
         command: str,
+        shown: str,
         source: CommandSource,
         step: Step,
     ) -> None:
         self.sandbox = sandbox
+        self.command = command
+        self.shown = shown
         self.source: CommandSource = source
         self.step = step
         self._recorder = recorder
         self._clock = clock
-        self.command = command
         self.near_misses: Sequence[str] = ()
         self._begun = clock.stopwatch()
         self._begun_really = time.perf_counter()

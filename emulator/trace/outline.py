@@ -98,10 +98,11 @@ class Outline:
 
     @functools.cached_property
     def last_command(self) -> Optional[Step]:
-        """The last command with output, or else the last command. Calls of stubbed programs do not count."""
+        """The last command that printed something or failed, or else the last one. Calls of stubbed programs do not
+        count."""
         commands = [step for step in self.steps if step.kind == "command" and step.detail.get("source") != "program"]
-        with_output = [step for step in commands if output_of(step).strip()]
-        found = with_output or commands
+        notable = [step for step in commands if step.status == "error" or output_of(step).strip()]
+        found = notable or commands
         return found[-1] if found else None
 
     @functools.cached_property

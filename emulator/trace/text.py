@@ -79,6 +79,8 @@ def source_lines(source: Any) -> list[tuple[int, str, bool]]:
         return []
     pairs = [pair for pair in source["code"] if isinstance(pair, (list, tuple)) and len(pair) == 2]
     lines = [(number, plain(str(text)).rstrip()) for number, text in pairs if isinstance(number, int)]
+    while lines and not lines[-1][1]:
+        lines.pop()
     indents = [len(text) - len(text.lstrip()) for _number, text in lines if text]
     least = min(indents, default=0)
     return [(number, text[least:], number == source.get("line")) for number, text in lines]

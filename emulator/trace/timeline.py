@@ -19,6 +19,8 @@ TITLE_WIDTH = 80
 OUTPUT_WIDTH = 400
 #: Lines of output below the last command, and below the last failed command before it.
 OUTPUT_LINES, EARLIER_OUTPUT_LINES = 8, 4
+#: Warnings below a request that failed.
+WARNINGS = 2
 #: Controls that never applied which are named, and near misses of each.
 UNUSED, NEAREST = 5, 2
 
@@ -76,13 +78,20 @@ def _entries(outline: Outline) -> list[_Entry]:
             continue
         hidden_above[id(step)] = hidden
         key = (step.kind, step.title, step.status, step.sandbox, depth, tuple(step.controls))
-        has_children = bool(outline.children(step))
+        has_children = any(not _is_covered(outline, child) for child in outline.children(step))
         if key == last_key and not has_children and step.kind in ("request", "call"):
             entries[-1].times += 1
             continue
         last_key = None if has_children else key
-        entries.append(_Entry(_line(outline, step, depth - hidden), _weight(outline, step), step))
+        entries.append(_Entry(_line(outline, step, depth - hidden), _weight(outline, step), step, _warnings(step)))
     return entries
+
+
+def _warnings(step: Step) -> list[str]:
+    """Lines with the warnings of a request that failed, which often say why."""
+    warnings = step.detail.get("warnings") if step.kind == "request" and step.status == "error" else None
+    shown = warnings[:WARNINGS] if isinstance(warnings, list) else []
+    return [f"{'':11}! {one_line(plain(str(warning)))}" for warning in shown]
 
 
 def _is_covered(outline: Outline, step: Step) -> bool:

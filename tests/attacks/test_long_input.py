@@ -130,6 +130,9 @@ IN_PLACE = {
     "platform/logins.py": "an address of bounded length",
     "persistence/field_validation.py": "the rules of records: see FUNCTIONS",
     "platform/notifications.py": "a URL of bounded length",
+    "platform/stream_transcript.py": "a marker with a number that does not repeat, and white space up to a digit",
+    "trace/assets.py": "the emulator's own modules for browsers",
+    "trace/summary.py": "single characters",
     "platform/mcp/glob.py": "pieces of a pattern between its stars, against one name",
     "verify/assertions.py": "what another server answers to `verify`",
 }

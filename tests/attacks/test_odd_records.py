@@ -438,8 +438,10 @@ def assert_names(error: str, *words: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def place(filled, tmp_path_factory, target) -> Place:
-    return Place(filled, tmp_path_factory.mktemp("place"), target)
+def place(filled, tmp_path_factory, target) -> Iterator[Place]:
+    made = Place(filled, tmp_path_factory.mktemp("place"), target)
+    with closing(made.memory):
+        yield made
 
 
 def test_tables_name_every_stored_field() -> None:

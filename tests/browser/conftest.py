@@ -22,8 +22,10 @@ def find_chromium() -> str:
     return given or next((path for path in map(shutil.which, NAMES) if path), "")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """Start a browser for the tests of one file. Playwright occupies the event loop of the thread until it is stopped,
+    so that other files' tests could not run one."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="the package playwright is not installed")
     path = find_chromium()
     if not path:

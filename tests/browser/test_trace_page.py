@@ -227,7 +227,8 @@ def test_output_plays_like_a_recording(page: Page) -> None:
     panel = choose(page, "sh run_tests.sh")
     whole = panel.locator(".screen").inner_text()
     slider = panel.get_by_label("Position in the recording")
-    slider.fill("0.05")
+    first = next(float(text) for text in panel.locator(".at").all_inner_texts() if text)
+    slider.fill(f"{first + 0.05:.2f}")  # the next piece came 0.2 s later
     assert "1 failed" not in panel.locator(".screen").inner_text()
     assert "collecting" in panel.locator(".screen").inner_text()
     panel.get_by_label("Speed").select_option("0.5")
@@ -276,9 +277,21 @@ def test_axis_has_a_lane_for_the_client_and_each_sandbox_and_selects(page: Page,
     assert len(lanes) == 2
     assert "client" in lanes[0]
     assert "cage_" in lanes[1]
-    page.locator(".bar.prompt").click(force=True)
+    page.locator(".bar.prompt").dispatch_event("click")
     assert page.get_by_role("tab", name="Agent").get_attribute("aria-selected") == "true"
     assert selected(page).startswith("claude-code:")
+
+
+def test_click_near_a_step_on_the_axis_selects_it(page: Page) -> None:
+    bar, view = page.locator(".bar.command").last.bounding_box(), page.locator(".lanes svg").bounding_box()
+    assert bar
+    assert view
+    page.keyboard.press("Home")
+    top = view["y"] + 22 + 26  # the lane of the sandbox, in which no bar begins at its upper edge
+    page.mouse.click(bar["x"] + bar["width"] / 2, top + 2)
+    assert selected(page) == "sh run_tests.sh"
+    page.locator(".lanes .mark.fault").dispatch_event("click")
+    assert "503" in page.locator("[role=treeitem][aria-selected=true]").inner_text()
 
 
 def test_tabs_by_keyboard(page: Page) -> None:
@@ -543,6 +556,9 @@ def test_long_pauses_are_compressed(tmp_path: Path, open_page: Open) -> None:
     assert first
     assert last
     assert last["x"] - first["x"] > 200
+    ticks = page.locator(".lanes text.tick").all_text_contents()
+    assert "0 s" in ticks
+    assert any(text.startswith("60:") for text in ticks), ticks  # after the pause, too
 
 
 def test_output_that_was_cut_is_marked(tmp_path: Path, open_page: Open) -> None:

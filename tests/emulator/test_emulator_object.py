@@ -473,7 +473,8 @@ def test_no_descriptor_is_left_after_the_end():
             api.output(box, "claude -p x; sleep 1000 &")
             api.snapshot(box)
             api.close()
-    assert len(os.listdir("/proc/self/fd")) == before
+    # Fewer where something that an earlier test has left was collected meanwhile.
+    assert len(os.listdir("/proc/self/fd")) <= before
 
 
 def use_nothing(emulator: Emulator) -> None:

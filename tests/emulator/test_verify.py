@@ -171,6 +171,7 @@ def test_exactly_the_injected_faults_and_the_altered_answers_are_reported(lying)
     assert text.endswith(f"{len(report.equal)} equal, 6 different, {len(report.unchecked)} not checked")
 
 
+@pytest.mark.timeout(400)  # 10 s where nothing else runs
 def test_every_check_can_fail(lying):
     """One mutant after the other, until each check has found a difference: 10 s."""
     mutants = {mutant.name: mutant for mutant in (*OF_ANSWERS, *OF_SOCKETS)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -26,9 +27,38 @@ def no_settings_from_outside(
     for name in list(os.environ):
         if name.startswith("CAGED_") and name != "CAGED_EMULATOR_LOCATOR_DIR":
             monkeypatch.delenv(name)
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
     for name in ("CI", "BUILD_NUMBER"):  # pytest prints whole messages in its summary where one of them is set
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("CAGED_RUNS_DIR", str(tmp_path_factory.mktemp("runs")))
+
+
+@pytest.fixture
+def interrupt_suite(eventually: Any, tmp_path: Path) -> Callable[..., str]:
+    """Run pytest in a directory, press Ctrl-C once it is where the test wants it, and wait for its end."""
+
+    def run(directory: Path, is_there: Callable[[], bool], *options: str) -> str:
+        process = fork_server.Process(
+            [sys.executable, "-m", "pytest", "-p", "no:randomly", *options],
+            cwd=directory,
+            env={**os.environ, "TMPDIR": str(tmp_path)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        try:
+            eventually(is_there, "the execs to run")
+            os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the whole group
+            output: str = process.communicate(timeout=30)[0]
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.communicate(timeout=10)
+        assert process.returncode == pytest.ExitCode.INTERRUPTED, output
+        return output
+
+    return run
 
 
 @pytest.fixture

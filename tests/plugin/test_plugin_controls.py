@@ -124,7 +124,7 @@ def test_a_fault_that_never_fired_fails_its_test_by_name(run_suite, workers: str
     assert "::test_on_the_first_account: added by caged_emulator.emulator, not in the test's account: a fault" in text
     assert "::test_stub: a stub was never used:" in text
     assert "npm install" in text
-    assert "npm audit" not in text.partition("::test_stub: ")[2].partition("____")[0]
+    assert "npm audit" not in text.partition("::test_stub: ")[2].partition("- caged timeline -")[0]
     assert "  echo npm" in text  # which ran instead
     assert "::test_reply: a reply was never used:" in text
     assert "::test_stub_and_reply_for_all_accounts: a stub was never used:" in text

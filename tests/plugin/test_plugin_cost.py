@@ -34,6 +34,7 @@ def test_plugin_has_no_hook_that_runs_for_each_test() -> None:
         "pytest_configure",
         "pytest_configure_node",
         "pytest_report_header",
+        "pytest_runtestloop",  # once in a run
         "pytest_terminal_summary",
         "pytest_testnodedown",
     }

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import fork_server
 import pytest
 
 from caged import Caged
@@ -24,7 +20,7 @@ def seconds() -> str:
 
 @pytest.fixture
 def interrupted(
-    pytester: pytest.Pytester, running: Any, eventually: Any, seconds: str, tmp_path: Path
+    pytester: pytest.Pytester, running: Any, interrupt_suite: Callable[..., str], seconds: str
 ) -> Callable[..., None]:
     """Run tests that are in the middle of an exec, press Ctrl-C once all workers are, and wait for the end."""
     pytester.makepyfile(
@@ -39,24 +35,10 @@ def interrupted(
     )
 
     def run(workers: int, *options: str) -> None:
-        process = fork_server.Process(
-            [sys.executable, "-m", "pytest", "-p", "no:randomly", f"-n{workers}", *options],
-            env={**os.environ, "TMPDIR": str(tmp_path)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
         sleep = f"sleep {seconds} "  # with the end of its argument, so the shell that runs it does not count
-        try:
-            eventually(lambda: running(sleep).count(sleep) == max(1, workers), "the execs to run")
-            os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the whole group
-            output, _ = process.communicate(timeout=30)
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.communicate(timeout=10)
-        assert process.returncode == pytest.ExitCode.INTERRUPTED, output
+        output = interrupt_suite(
+            pytester.path, lambda: running(sleep).count(sleep) == max(1, workers), f"-n{workers}", *options
+        )
         assert "KeyboardInterrupt" in output
 
     return run

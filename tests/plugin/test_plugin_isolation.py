@@ -39,7 +39,7 @@ def refused_by_the_kernel(pytester: pytest.Pytester) -> None:
         import os, sys
         if "CAGED_TEST_REFUSED" not in os.environ:
             os.environ["CAGED_TEST_REFUSED"] = "1"
-            os.execv(sys.executable, [sys.executable, "-I", {str(refusing)!r}, "namespaces", *sys.orig_argv])
+            os.execv(sys.executable, [sys.executable, "-E", {str(refusing)!r}, "namespaces", *sys.orig_argv])
         """
         if sys.version_info >= (3, 10)
         else "raise SystemExit('sys.orig_argv came with 3.10')"

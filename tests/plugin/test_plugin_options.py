@@ -26,6 +26,9 @@ OPTIONS: dict[str, tuple[str, str, str, str]] = {
     "--caged-leaks": ("warn", EFFECT, EFFECT, EFFECT),
     "--caged-unused": ("warn", EFFECT, EFFECT, ERROR),
     "--caged-keep-failed": ("", EFFECT, EFFECT, EFFECT),
+    "--caged-trace": ("on", EFFECT, EFFECT, EFFECT),
+    "--caged-trace-dir": ("traces", EFFECT, EFFECT, EFFECT),
+    "--caged-report": ("full", EFFECT, EFFECT, EFFECT),
 }
 FLAGS = ("--caged-shared", "--caged-keep-failed")
 #: Environment and ini file may have settings for both targets: what a live run does not use, its header names.
@@ -38,7 +41,16 @@ ELSEWHERE = {
     "caged_shared": ("ini", "true"),
     "caged_unused": ("ini", "warn"),
 }
-USED_IN_LIVE_RUNS = {"CAGED_LEAKS": ("environment", "warn"), "caged_leaks": ("ini", "warn")}
+USED_IN_LIVE_RUNS = {
+    "CAGED_LEAKS": ("environment", "warn"),
+    "caged_leaks": ("ini", "warn"),
+    "CAGED_TRACE": ("environment", "off"),
+    "caged_trace": ("ini", "off"),
+    "CAGED_TRACE_DIR": ("environment", "traces"),
+    "caged_trace_dir": ("ini", "traces"),
+    "CAGED_REPORT": ("environment", "full"),
+    "caged_report": ("ini", "full"),
+}
 
 
 class Parser:

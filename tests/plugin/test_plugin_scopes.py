@@ -275,11 +275,11 @@ def test_a_sandbox_of_another_account_is_explained_in_the_report(run_suite) -> N
     )
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
-        ["  ! sandbox cage_* exists, but belongs to another account (acct_*, 'of the module'); use a client of that *"]
+        ["  *! sandbox cage_* exists, but belongs to another account (acct_*, 'of the module'); use a client *"]
     )
 
 
-def test_a_report_shows_nothing_of_another_account(run_suite) -> None:
+def test_a_report_shows_the_steps_of_all_accounts_of_its_test_but_only_its_own_log(run_suite) -> None:
     result = run_suite(
         """
         import logging
@@ -301,7 +301,7 @@ def test_a_report_shows_nothing_of_another_account(run_suite) -> None:
     )
     result.assert_outcomes(failed=1)
     text = result.stdout.str()
-    assert "of_the_other" not in text
+    assert "$ echo of_the_other -> exit 0" in text, "what the test did in an account that it made, and that is deleted"
     assert "trouble of the other" not in text
     assert "trouble of mine" in text
     assert "trouble of the emulator" in text

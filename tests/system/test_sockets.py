@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -158,8 +157,8 @@ def test_a_long_file_is_paged_and_a_loop_interrupted(person: tuple[Term, Callabl
     term.type("while :; do echo run''ning; done\n")
     term.until("running")
     term.type("\x03")
-    time.sleep(0.05)
-    term.type("echo and it is ov''er\n")
+    term.until("^C")
+    term.prompt().type("echo and it is ov''er\n")
     term.until("and it is over")
 
 

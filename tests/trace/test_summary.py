@@ -187,6 +187,11 @@ def test_last_command_is_the_one_with_output_and_the_prompt_the_one_before_its_e
     assert "received:\n\n```\nearly\n```" in text
 
 
+def test_last_command_that_failed_without_output_is_the_last_one():
+    text = markdown(made(command("c1", "make test", "fine\n"), command("c2", "sleep 99", "", 1.0, exit_code=137)))
+    assert "## Last command\n\n`sleep 99` -> exit 137" in text
+
+
 def test_a_step_without_the_texts_of_its_kind_is_shown():
     dropped = {"dropped": "the steps of the account had more than 32 MiB of details"}
     kinds = "test call request command prompt file sandbox control alert event error unknown"

@@ -11,8 +11,10 @@ const TOP = 22;
 const CLIENT = "client";
 /** Kinds that happen at the client, also where they are about a sandbox. */
 const CLIENT_KINDS = new Set(["test", "call", "request", "control"]);
-/** The shortest pause that is compressed, in seconds, and how long it is compared with all that is not compressed. */
+/** The shortest pauses that are compressed, in seconds: where nothing runs, and while something does. */
 const PAUSE = 0.3;
+const BUSY_PAUSE = 2;
+/** How long a pause is at least, compared with all that is not compressed. */
 const IDLE_SHARE = 0.25;
 const BUSY_SHARE = 2.5;
 
@@ -67,7 +69,8 @@ function compressed(gaps, isBusy) {
   for (const gap of [...gaps].sort((a, b) => b.length - a.length)) {
     rest -= gap.length;
     if (gap.length < PAUSE) break;
-    if (gap.length > rest * (isBusy(gap) ? BUSY_SHARE : IDLE_SHARE)) found.push(gap);
+    const least = isBusy(gap) ? BUSY_PAUSE : PAUSE;
+    if (gap.length >= least && gap.length > rest * (isBusy(gap) ? BUSY_SHARE : IDLE_SHARE)) found.push(gap);
     else {
       rest += gap.length;
       break;
@@ -119,6 +122,7 @@ export class TimeAxis {
   }
 
   _draw() {
+    this._steps = new WeakMap();
     this._drawnWidth = this._box.clientWidth;
     this._width = Math.max(120, this._drawnWidth - LABEL - 16);
     const height = TOP + this._lanes.length * LANE + 4;
@@ -129,8 +133,8 @@ export class TimeAxis {
       "svg",
       { width: LABEL + this._width + 16, height, role: "img", "aria-label": label },
       ...this._lanes.map((name, i) => this._laneGround(name, i)),
-      ...this._ticks(height),
       ...this._breaks(height),
+      ...this._ticks(height),
       ...this._bars(),
       this._pointer,
       ...this._marks(),
@@ -154,20 +158,22 @@ export class TimeAxis {
 
   _ticks(height) {
     const [begin, end] = [this._scale.begin, this._scale.end];
-    const inBreak = (time) => this._scale.breaks.some((gap) => time > gap.from && time < gap.to);
+    const inBreak = (x) => this._scale.breaks.some((gap) => x > this._x(gap.from) - 30 && x < this._x(gap.to) + 30);
     const step = niceStep((end - begin) / Math.max(2, this._width / 110), this._scale);
     const found = [];
     let last = -Infinity;
-    for (let i = 0; i < 2000; i += 1) {
+    for (let [i, tries] = [0, 0]; tries < 2000; i += 1, tries += 1) {
       const time = this._tree.begin + i * step;
       if (time > end) break;
+      const gap = this._scale.breaks.find((one) => time > one.from && time < one.to);
+      if (gap) i = Math.max(i, Math.ceil((gap.to - this._tree.begin) / step) - 1);
       const x = this._x(time);
-      if (time < begin || inBreak(time) || x - last < 56) continue;
+      if (time < begin || inBreak(x) || x - last < 56) continue;
       last = x;
       const text = `${Number((i * step).toFixed(3))} s`;
       found.push(
         svg("line", { class: "tick", x1: x, x2: x, y1: TOP - 4, y2: height }),
-        svg("text", { class: "tick", x, y: 12, "text-anchor": "middle" }, i * step >= 60 ? offset(i * step) : text),
+        svg("text", { class: "tick", x, y: 12, "text-anchor": "middle" }, time - this._tree.begin >= 60 ? offset(time - this._tree.begin) : text),
       );
     }
     return found;
@@ -182,8 +188,8 @@ export class TimeAxis {
         { class: "break" },
         svg("title", {}, `Nothing happened for ${duration(gap.length * 1000)}`),
         svg("rect", { x: from, y: TOP - 4, width: Math.max(1, to - from), height: height - TOP + 4 }),
-        svg("path", { d: `M${middle - 3} ${TOP - 8}l-3 6 M${middle + 4} ${TOP - 8}l-3 6` }),
-        to - from > 34 && svg("text", { x: middle, y: height - 6, "text-anchor": "middle" }, duration(gap.length * 1000)),
+        svg("path", { d: `M${middle - 1} ${TOP - 7}l-3 7 M${middle + 4} ${TOP - 7}l-3 7` }),
+        to - from > 24 && svg("text", { x: middle, y: 12, "text-anchor": "middle" }, duration(gap.length * 1000)),
       );
     });
   }
@@ -205,10 +211,17 @@ export class TimeAxis {
       const height = isInner ? BAR - 6 : BAR;
       const y = TOP + lane * LANE + (LANE - height) / 2;
       found.push(
-        svg("rect", { class: look, x, y, width, height, rx: 2 }, svg("title", {}, `${step.title}  ${duration(step.duration_ms)}`)),
+        this._of(step, "rect", { class: look, x, y, width, height, rx: 2 }, svg("title", {}, `${step.title}  ${duration(step.duration_ms)}`)),
       );
     }
     return found;
+  }
+
+  /** An element that a click takes for a step. */
+  _of(step, name, properties, ...children) {
+    const element = svg(name, properties, ...children);
+    this._steps.set(element, step);
+    return element;
   }
 
   _isInside(step, lane) {
@@ -229,7 +242,7 @@ export class TimeAxis {
         if (taken.has(key)) continue;
         taken.add(key);
         const title = name === "clock" ? step.title : step.controls.map((id) => this._tree.described(id)).join(", ") || step.title;
-        found.push(svg("g", { transform: `translate(${x + 1} ${y})` }, mark(name), svg("title", {}, title)));
+        found.push(this._of(step, "g", { transform: `translate(${x + 1} ${y})` }, mark(name), svg("title", {}, title)));
       }
     }
     return found;
@@ -259,8 +272,13 @@ export class TimeAxis {
     }
   }
 
-  /** Select the step that is nearest to a click in its lane; of several, the innermost. */
+  /** Select the step of a bar or mark, or the one that is nearest to a click in its lane; of several, the innermost. */
   _click(event, drawn) {
+    const drawnFor = this._steps.get(event.target.closest("rect, g"));
+    if (drawnFor) {
+      this._onSelect(drawnFor);
+      return;
+    }
     const box = drawn.getBoundingClientRect();
     const [x, y] = [event.clientX - box.left, event.clientY - box.top];
     const lane = Math.floor((y - TOP) / LANE);
@@ -281,7 +299,7 @@ export class TimeAxis {
 function niceStep(least, scale) {
   const hidden = scale.breaks.reduce((sum, gap) => sum + gap.length, 0);
   const whole = scale.end - scale.begin;
-  const wanted = Math.max(0.001, least * (whole > 0 ? Math.max(0.02, (whole - hidden) / whole) : 1));
+  const wanted = Math.max(0.001, least * (whole > 0 ? Math.max(1e-6, (whole - hidden) / whole) : 1));
   const power = 10 ** Math.floor(Math.log10(wanted));
   return [1, 2, 5, 10].map((one) => one * power).find((one) => one >= wanted) ?? wanted;
 }

@@ -179,10 +179,15 @@ function outputs(commands, step, link, closing) {
       const view = new OutputView(one.detail);
       views.push(view);
       parts.push(view.element);
-    } else parts.push(h("p", { class: "empty" }, one.status === "running" ? "Nothing printed yet." : "It printed nothing."));
+    } else parts.push(h("p", { class: "empty" }, nothing(one)));
     if (one.detail?.truncated) parts.push(h("p", { class: "note" }, "The output was cut at its limit."));
     return parts;
   });
+}
+
+function nothing(command) {
+  if (command.status === "running") return "Nothing printed yet.";
+  return Array.isArray(command.detail?.output) ? "It printed nothing." : "What it printed is not known.";
 }
 
 function callView(call) {

@@ -138,7 +138,7 @@ async function copied(text) {
 
 applyTheme();
 readData().then(show).catch((error) => {
-  const text = `The steps of this page cannot be shown: ${error.message}. caged-emulator trace show reads the .jsonl file beside it.`;
+  const text = `The steps of this page cannot be shown: ${error.message}. The .jsonl file beside it has them as JSON lines.`;
   document.getElementById("app").append(h("p", { class: "problem", role: "alert" }, text));
   throw error;
 });

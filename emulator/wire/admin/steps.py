@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 
 from starlette.responses import Response
 
@@ -54,16 +54,16 @@ def redacted_step(platform: Platform, step: Step) -> dict[str, Any]:
     """A step as it is answered. A test often sets up a control with a secret before the sandbox to which the secret
     belongs is created: then it is redacted here."""
     redacted = asdict(step)
-    redactor = platform.journal.of(step.account).redactor if step.kind == "control" and step.account else None
-    if redactor:
-        redacted["detail"]["body"] = _redact(redacted["detail"].get("body", ""), redactor)
+    redactor = platform.journal.redactor_of(step.account)
+    if redactor and step.kind == "control" and "body" in step.detail:
+        redacted["detail"]["body"] = _redact(step.detail["body"], redactor)
     return redacted
 
 
 def _redact(value: Any, redactor: Redactor) -> Any:
     """A value of JSON with secrets redacted in its texts."""
     if isinstance(value, str):
-        return redactor.redact(value.encode("utf-8", "replace")).decode("utf-8", "replace")
+        return redactor.redact_text(value)
     if isinstance(value, dict):
         return {_redact(name, redactor): _redact(inner, redactor) for name, inner in value.items()}
     return [_redact(inner, redactor) for inner in value] if isinstance(value, list) else value
@@ -75,28 +75,36 @@ def _check(call: Call[Any]) -> None:
             given = call.query(name)
             if given is not None:
                 check_known(name, given, known, f"a {name} of steps")
-    after = call.query_int("after")
-    if after is not None and after < 0:
+    if _after(call) < 0:
         raise invalid("after: must be at least 0; leave it out for all")
     check_query(call, statuses=False)
 
 
-def _matches(call: Call[Any], step: Step) -> bool:
-    sandbox, after = call.query("sandbox"), call.query_int("after")
-    return (
-        call.query("kind") in (None, step.kind)
-        and call.query("status") in (None, step.status)
-        and (sandbox is None or matches_glob(step.sandbox, sandbox))
-        and (after is None or step.revision > after)
-    )
+def _after(call: Call[Any]) -> int:
+    return call.query_int("after") or 0
+
+
+def _wanted(call: Call[Any]) -> Callable[[Step], bool]:
+    """What decides whether the query selects a step."""
+    kind, status, sandbox, after = call.query("kind"), call.query("status"), call.query("sandbox"), _after(call)
+
+    def is_wanted(step: Step) -> bool:
+        return (
+            kind in (None, step.kind)
+            and status in (None, step.status)
+            and (sandbox is None or matches_glob(step.sandbox, sandbox))
+            and step.revision > after
+        )
+
+    return is_wanted
 
 
 @operations.call("GET", "/journal/steps", "journal.steps", reply=StepsOut, query=parameters_of(StepQuery))
 async def list_steps(call: Call[EmptyBody]) -> Response:
     """All kinds of entries of the journal as steps, in the order in which they began. `sandbox` is a glob."""
     _check(call)
-    logs = _logs(call)
-    found = [step for log in logs for step in log if _matches(call, step)]
+    logs, is_wanted = _logs(call), _wanted(call)
+    found = [step for log in logs for step in log if is_wanted(step)]
     found.sort(key=lambda step: step.start)
     revision = 0 if call.account.id == ALL_ACCOUNTS else max(log.revision for log in logs)
     dropped = sum(log.dropped for log in logs)
@@ -123,7 +131,7 @@ async def stream_steps(call: Call[EmptyBody]) -> Response:
     log = call.platform.steps.of(call.account.id)
     # A larger revision is of an emulator that ran before at this address: nothing of this one was seen.
     since = seen if (seen := _last_event_id(call)) <= log.revision else 0
-    reader = StepReader(log, since, lambda step: _matches(call, step))
+    reader = StepReader(log, since, _wanted(call))
     return StepStream(reader, wait, lambda step: redacted_step(call.platform, step))
 
 

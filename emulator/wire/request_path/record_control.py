@@ -25,12 +25,12 @@ async def begin(exchange: HttpExchange) -> None:
     account = _account(exchange)
     exchange.step = exchange.platform.steps.begin(
         "control",
-        _title(exchange),
+        _title(exchange, account),
         account="" if account == ALL_ACCOUNTS else account,
         parent="",
         operation=served.name,
         path=exchange.platform.journal.redacted_path(account, exchange.record.path),
-        body=_body(exchange),
+        body=_body(exchange, account),
         all_accounts=account == ALL_ACCOUNTS,
     )
     set_current(exchange.step)
@@ -61,19 +61,19 @@ def _account(exchange: HttpExchange) -> str:
     return exchange.account.id
 
 
-def _title(exchange: HttpExchange) -> str:
+def _title(exchange: HttpExchange, account: str) -> str:
     """The operation in words, with the id that the path names: `faults remove fault_ab12`."""
     name = exchange.served.name.partition(".")[2].replace(".", " ").replace("_", " ")
-    named = exchange.platform.journal.redacted_path(exchange.account.id, exchange.id_in_path)
+    named = exchange.platform.journal.redacted_path(account, exchange.id_in_path)
     return f"{name} {named}".strip()
 
 
-def _body(exchange: HttpExchange) -> Any:
+def _body(exchange: HttpExchange, account: str) -> Any:
     """The body, redacted; an empty text where there is none, or where it is too long."""
     raw = exchange.raw_body
     if not raw or len(raw) > BODY_BYTES:
         return "" if not raw else f"({len(raw)} bytes)"
-    redactor = exchange.platform.journal.of(exchange.account.id).redactor
+    redactor = exchange.platform.journal.redactor_of(account)
     try:
         return json.loads(redact_credentials(redactor.redact(raw)))
     except ValueError:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
-from ...control.steps import StepStatus, one_line, set_current
+from ...control.steps import Step, StepStatus, one_line, set_current
 from .exchange import SANDBOX_PATHS, Exchange, HttpExchange
 
 #: The header by which a client says which of its spans a request belongs to (W3C Trace Context): the span's id.
@@ -12,18 +13,19 @@ _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-([0-9a-f]{16})-[0-9a-f]{2}\
 
 
 def begin(exchange: Exchange) -> None:
-    """Begin the step of a request, for no account yet. Its title has no query, which may hold a credential."""
+    """Begin the step of a request. It is added when its account is known, or when the request ends without one. Its
+    title has no query, which may hold a credential."""
     record = exchange.record
-    path = exchange.platform.journal.redacted_path("", record.path)
     found = _TRACEPARENT.match(exchange.connection.headers.get("traceparent", ""))
     exchange.step = exchange.platform.steps.begin(
         "request",
-        f"{record.method} {path}",
+        record.method,
         account="",
-        sandbox=record.sandbox or (exchange.id_in_path if path.startswith(SANDBOX_PATHS) else ""),
+        is_assigned=False,
+        sandbox=record.sandbox or (exchange.id_in_path if record.path.startswith(SANDBOX_PATHS) else ""),
         parent=found[1] if found else "",
         method=record.method,
-        path=path,
+        path="",
         operation=record.operation,
     )
     set_current(exchange.step)
@@ -31,43 +33,53 @@ def begin(exchange: Exchange) -> None:
 
 def assign(exchange: Exchange) -> None:
     """Move the step to the account of the request, before anything else is recorded."""
-    step = exchange.step
-    if step is not None:
-        step.detail["path"] = exchange.platform.journal.redacted_path(exchange.account.id, exchange.record.path)
-        step.title = one_line(f"{exchange.record.method} {step.detail['path']}")
-        step.sandbox = exchange.platform.journal.redacted_path(exchange.account.id, step.sandbox)
-        exchange.platform.steps.assign(step, exchange.account.id)
+    if exchange.step is not None:
+        _show_path(exchange, exchange.step)
+        exchange.platform.steps.assign(exchange.step, exchange.account.id)
+
+
+def _show_path(exchange: Exchange, step: Step) -> None:
+    """Redact what names the request by what is known of its account."""
+    redacted = exchange.platform.journal.redacted_path
+    path = redacted(exchange.account.id, exchange.record.path)
+    step.detail["path"], step.title = path, one_line(f"{exchange.record.method} {path}")
+    step.sandbox = redacted(exchange.account.id, step.sandbox) if step.sandbox else ""
 
 
 def finish(exchange: HttpExchange) -> None:
     """End the step of a request with what the journal shows of it."""
-    record, step = exchange.record, exchange.step
-    if step is None:
-        return
-    step.title = one_line(f"{record.method} {record.path}")
-    step.controls = [record.fault] if record.fault else []
-    status: StepStatus = "ok" if 100 <= record.status < 400 else "error"
-    exchange.platform.steps.finish(
-        step,
-        status,
-        path=record.path,
+    record = exchange.record
+    _end(
+        exchange,
+        "ok" if 100 <= record.status < 400 else "error",
         query=record.query,
         status=record.status,
         request=record.request,
         response=record.response,
         warnings=list(record.warnings),
+        path=record.path,
     )
 
 
 def finish_socket(exchange: Exchange) -> None:
     """End the step of a WebSocket. Its query, which holds a credential, is not recorded."""
-    record, step = exchange.record, exchange.step
-    if step is not None:
-        step.controls = [record.fault] if record.fault else []
-        exchange.platform.steps.finish(step, "ok" if record.status == 101 else "error", status=record.status)
+    status = exchange.record.status
+    _end(exchange, "ok" if status == 101 else "error", status=status)
 
 
 def abandon(exchange: Exchange) -> None:
     """End the step of a request whose handling was cancelled."""
     if exchange.step is not None and exchange.step.status == "running":
-        exchange.platform.steps.finish(exchange.step, "error", error="it was cancelled")
+        _end(exchange, "error", error="it was cancelled")
+
+
+def _end(exchange: Exchange, outcome: StepStatus, **detail: Any) -> None:
+    record, step = exchange.record, exchange.step
+    if step is None:
+        return
+    if not step.revision:  # it has no account, and was not added before
+        _show_path(exchange, step)
+    if "path" in detail:
+        step.title = one_line(f"{record.method} {detail['path']}")
+    step.controls = [record.fault] if record.fault else []
+    exchange.platform.steps.finish(step, outcome, **detail)

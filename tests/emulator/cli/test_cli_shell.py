@@ -43,6 +43,10 @@ class Person:
             self.text += os.read(self.keyboard, 65536).decode(errors="replace")
         self.text = self.text.partition(wanted)[2]
 
+    def sees_prompt(self) -> None:
+        """Wait until the shell in the sandbox reads."""
+        self.sees("/workspace# " if os.geteuid() == 0 else "/workspace$ ")
+
     def ends(self, limit: float = 20) -> int:
         code = self.process.wait(limit)
         assert termios.tcgetattr(self.screen) == self.before
@@ -79,9 +83,12 @@ def test_a_person_works_in_a_sandbox(at_terminal: Any, variables: dict[str, str]
     person.types("stty size; cd /workspace; echo $((40 + 2))-\u00e4\n")
     person.sees("30 90")
     person.sees("42-\u00e4")
-    person.types("sleep 600\n")
-    person.sees("sleep 600")
+    # The command itself says that it runs: what is typed earlier reaches the shell, and the command starts after it.
+    person.types("sh -c 'echo beg\"\"un; exec sleep 600'\n")
+    person.sees("begun")
     person.types("\x03")  # is no signal here: it goes to what runs there
+    person.sees("^C")
+    person.sees_prompt()  # keys typed while the shell takes over again are lost
     person.types("echo st''ill\n")
     person.sees("still")
     # While a command runs: before a prompt, readline reads the size and sets it again, and undoes what comes between.

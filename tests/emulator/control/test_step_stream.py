@@ -268,7 +268,7 @@ def test_stream_ends_when_the_account_is_deleted(
     emulator.delete_account(account)
     thread.join(10)
     assert not thread.is_alive()
-    assert log.listeners == 0
+    eventually(lambda: log.listeners == 0, "the listener to go")
 
 
 def test_stream_of_a_deleted_account_is_refused(transport: BaseEmulator, emulator: Emulator):

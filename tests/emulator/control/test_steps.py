@@ -7,6 +7,7 @@ import socket as sockets_of_python
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -17,7 +18,8 @@ from steps_testing import ancestors, check, only, output, steps_of, texts
 
 from caged import Caged
 from caged.emulator import Emulator
-from caged.emulator.control.steps import OUTPUT_HEAD, OUTPUT_TAIL, Step
+from caged.emulator.control.journal import BODY_BYTES
+from caged.emulator.control.steps import KEEP_BYTES, OUTPUT_HEAD, OUTPUT_TAIL, Step
 from caged.emulator.trace.file import Trace, TraceHeader
 
 SECRET = "hunter2-correct-horse-battery"
@@ -69,6 +71,15 @@ def ended(api: Api, sandbox: Any = None) -> list[Step]:
 
     steps: list[Step] = eventually(look, "the end of every step")
     return steps
+
+
+def at_once(api: Api, work: Callable[[Api, str], Any], boxes: list[str]) -> None:
+    """Call `work` for each sandbox in a thread with a client of its own. Raises what one of them raises."""
+    clients = [Api(api.emulator, api.key, api.account_id) for _ in boxes]
+    with ThreadPoolExecutor(len(boxes)) as threads:
+        list(threads.map(work, clients, boxes))
+    for client in clients:
+        client.close()
 
 
 # --- what is a step, and where it stands
@@ -210,20 +221,11 @@ def test_fault_is_in_the_controls_of_the_request_on_which_it_triggers(api: Api, 
 
 
 def test_two_sandboxes_and_two_threads_do_not_mix_parents(api: Api):
-    boxes = [api.sandbox(), api.sandbox()]
-    clients = [Api(api.emulator, api.key, api.account_id) for _ in boxes]
-
     def work(client: Api, box: str) -> None:
         for number in range(10):
             client.output(box, f"echo {box} {number}; sleep 0.01")
 
-    threads = [threading.Thread(target=work, args=pair) for pair in zip(clients, boxes)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for client in clients:
-        client.close()
+    at_once(api, work, [api.sandbox(), api.sandbox()])
     steps = steps_of(api)
     by_id = {step.id: step for step in steps}
     commands = [step for step in steps if step.kind == "command"]
@@ -236,16 +238,7 @@ def test_two_sandboxes_and_two_threads_do_not_mix_parents(api: Api):
 def test_prompts_in_two_sandboxes_at_once_do_not_mix_parents(api: Api, controls: Any):
     controls.agent("claude-code").reply("done", delay=0.3)
     boxes = [api.sandbox(agents=["claude-code"]) for _ in range(2)]
-    clients = [Api(api.emulator, api.key, api.account_id) for _ in boxes]
-    threads = [
-        threading.Thread(target=client.run, args=(box, "claude -p 'work'")) for client, box in zip(clients, boxes)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for client in clients:
-        client.close()
+    at_once(api, lambda client, box: client.run(box, "claude -p 'work'"), boxes)
     steps = steps_of(api)
     by_id = {step.id: step for step in steps}
     prompts = [step for step in steps if step.kind == "prompt"]
@@ -783,3 +776,22 @@ def test_client_of_the_sdk_is_recorded_too(api: Api):
     with Caged(api_key=api.key, base_url=api.emulator.base_url) as client:
         client.sandboxes.list()
     assert only(steps_of(api), "request").detail["operation"] == "sandboxes.list"
+
+
+def test_command_that_runs_while_its_step_loses_its_details_ends_as_any_other(api: Api, controls: Any, box: str):
+    command = "while ! [ -e go ]; do sleep 0.02; done; echo over"
+    answers: list[Any] = []
+    client = Api(api.emulator, api.key, api.account_id)
+    thread = threading.Thread(target=lambda: answers.append(client.run(box, command)))
+    thread.start()
+    eventually(lambda: controls.journal.steps(kind="command", status="running"), "the command to run")
+    for _ in range(KEEP_BYTES // BODY_BYTES + 10):
+        api.write(box, "large", "x" * BODY_BYTES)
+    assert "dropped" in only(controls.journal.steps(kind="command"), "command", "while").detail
+    api.write(box, "go", "")
+    thread.join(30)
+    client.close()
+    assert [one["output"] for one in answers] == ["over\n"]
+    assert [one.command for one in controls.journal.commands()] == [command]
+    request = next(step for step in controls.journal.steps(kind="request") if step.title.endswith(f"{box}/exec"))
+    assert (request.status, request.detail["status"]) == ("ok", 200)

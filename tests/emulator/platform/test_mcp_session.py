@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from emulator_testing import eventually
+from emulator_testing import api_of, eventually
 from leftovers import processes_with, unique_seconds
 from mcp_testing import MODERN, ORDER, Mcp, text_of
 
@@ -16,8 +16,24 @@ STAMP = {"io.modelcontextprotocol/serverInfo": SERVER}
 VERSION, CAPABILITIES = MODERN
 
 
+@pytest.fixture(scope="module")
+def shared_sandbox(emulator):
+    """A client and a sandbox for all tests that change neither the sandbox nor its account: what they are about is
+    kept by the session, and each has a session of its own."""
+    with api_of(emulator) as api:
+        yield api, api.sandbox()
+    emulator.delete_account(api.account_id)
+
+
 @pytest.fixture
-def mcp(api, box):
+def mcp(shared_sandbox):
+    """A session in the shared sandbox."""
+    return Mcp(*shared_sandbox)
+
+
+@pytest.fixture
+def own_mcp(api, box):
+    """A session in a sandbox of the test's own, with an empty workspace."""
     return Mcp(api, box)
 
 
@@ -67,11 +83,11 @@ def test_nothing_has_to_be_initialized(mcp):
 
 
 @pytest.mark.parametrize("version", ["2025-11-25", "2024-11-05"])
-def test_the_agreed_version_holds_for_the_connection(api, box, mcp, version):
-    mcp.result("initialize", {"protocolVersion": version})
+def test_the_agreed_version_holds_for_the_connection(api, box, own_mcp, version):
+    own_mcp.result("initialize", {"protocolVersion": version})
     structured = version == "2025-11-25"
-    assert ("structuredContent" in mcp.call("filesystem_list")) == structured
-    assert any("outputSchema" in tool for tool in mcp.result("tools/list")["tools"]) == structured
+    assert ("structuredContent" in own_mcp.call("filesystem_list")) == structured
+    assert any("outputSchema" in tool for tool in own_mcp.result("tools/list")["tools"]) == structured
     assert "structuredContent" not in Mcp(api, box).call("filesystem_list")
 
 
@@ -213,9 +229,9 @@ def test_a_missing_method_is_not_found(mcp, message):
         {},
     ],
 )
-def test_a_notification_and_a_reply_are_never_answered_and_do_nothing(mcp, message):
-    assert mcp.send(json.dumps({"jsonrpc": "2.0", **message})) is None
-    result = mcp.call("filesystem_list")
+def test_a_notification_and_a_reply_are_never_answered_and_do_nothing(own_mcp, message):
+    assert own_mcp.send(json.dumps({"jsonrpc": "2.0", **message})) is None
+    result = own_mcp.call("filesystem_list")
     assert text_of(result) == ""
     assert "structuredContent" not in result  # nor did it agree on another version
 
@@ -261,9 +277,11 @@ def test_a_call_that_names_no_tool_is_an_error_of_the_protocol(mcp, params, mess
 
 @pytest.mark.parametrize("name", ["filesystem_list", "git_status", "git_diff", "git_log"])
 @pytest.mark.parametrize("absent", [{}, {"arguments": None}])
-def test_some_tools_need_no_arguments(mcp, name, absent):
-    mcp.text("terminal_exec", command="git init -q && git -c user.name=n -c user.email=e commit -q --allow-empty -m x")
-    assert "isError" not in mcp.result("tools/call", {"name": name, **absent})
+def test_some_tools_need_no_arguments(own_mcp, name, absent):
+    own_mcp.text(
+        "terminal_exec", command="git init -q && git -c user.name=n -c user.email=e commit -q --allow-empty -m x"
+    )
+    assert "isError" not in own_mcp.result("tools/call", {"name": name, **absent})
 
 
 @pytest.mark.parametrize("name", ["filesystem_read", "filesystem_search", "filesystem_write", "filesystem_delete"])
@@ -324,33 +342,33 @@ def test_unknown_arguments_are_ignored(mcp):
 # --- several at a time, and their end
 
 
-def test_a_slow_command_does_not_hold_up_a_ping(mcp):
-    slow = mcp.start(call_text(1, "terminal_exec", command="until [ -e go ]; do sleep 0.01; done; echo done"))
-    assert mcp.result("ping") == {}
-    assert mcp.text("filesystem_write", path="go", content="") == "wrote 0 bytes to go"
+def test_a_slow_command_does_not_hold_up_a_ping(own_mcp):
+    slow = own_mcp.start(call_text(1, "terminal_exec", command="until [ -e go ]; do sleep 0.01; done; echo done"))
+    assert own_mcp.result("ping") == {}
+    assert own_mcp.text("filesystem_write", path="go", content="") == "wrote 0 bytes to go"
     assert text_of(json.loads(slow.result(10))["result"]) == "done\n"
 
 
 @pytest.mark.parametrize("how", ["cancelled", "taken back"])
-def test_the_end_of_a_call_kills_all_that_its_command_started(api, box, mcp, how):
+def test_the_end_of_a_call_kills_all_that_its_command_started(api, box, own_mcp, how):
     mark = unique_seconds()
-    call = mcp.start(call_text("c1", "terminal_exec", command=f"setsid sleep {mark} & sleep {mark}; sleep {mark}"))
+    call = own_mcp.start(call_text("c1", "terminal_exec", command=f"setsid sleep {mark} & sleep {mark}; sleep {mark}"))
     eventually(lambda: len(processes_with(f"sleep {mark}")) >= 3, "the command")
     if how == "cancelled":
         call.cancel()
     else:
         notification = {"method": "notifications/cancelled", "params": {"requestId": "c1", "reason": "enough"}}
-        assert mcp.send(json.dumps(notification)) is None
+        assert own_mcp.send(json.dumps(notification)) is None
         assert call.result(10) is None
     eventually(lambda: not processes_with(mark), "everything of it to be gone")
     assert "killed: the client hung up" in api.log_text(box)
-    assert mcp.text("terminal_exec", command="echo alive") == "alive\n"
+    assert own_mcp.text("terminal_exec", command="echo alive") == "alive\n"
 
 
-def test_another_request_is_not_taken_back(mcp):
-    slow = mcp.start(call_text(5, "terminal_exec", command="until [ -e go ]; do sleep 0.01; done"))
-    mcp.send(json.dumps({"method": "notifications/cancelled", "params": {"requestId": "5"}}))
-    mcp.text("filesystem_write", path="go", content="")
+def test_another_request_is_not_taken_back(own_mcp):
+    slow = own_mcp.start(call_text(5, "terminal_exec", command="until [ -e go ]; do sleep 0.01; done"))
+    own_mcp.send(json.dumps({"method": "notifications/cancelled", "params": {"requestId": "5"}}))
+    own_mcp.text("filesystem_write", path="go", content="")
     assert json.loads(slow.result(10))["id"] == 5
 
 
@@ -362,23 +380,23 @@ def call_text(id, tool, **arguments):
 # --- the sandbox behind it
 
 
-def test_a_paused_sandbox_is_a_failure_that_says_what_to_do(api, box, mcp):
+def test_a_paused_sandbox_is_a_failure_that_says_what_to_do(api, box, own_mcp):
     assert api.post(f"/sandboxes/{box}/pause").status_code == 204
     for tool, arguments in (("terminal_exec", {"command": "ls"}), ("filesystem_list", {}), ("git_status", {})):
-        assert mcp.failure(tool, **arguments) == f"sandbox {box} is paused, not running; resume it first"
-    assert mcp.result("ping") == {}
+        assert own_mcp.failure(tool, **arguments) == f"sandbox {box} is paused, not running; resume it first"
+    assert own_mcp.result("ping") == {}
     assert api.post(f"/sandboxes/{box}/resume").status_code == 204
-    assert mcp.text("terminal_exec", command="echo back") == "back\n"
+    assert own_mcp.text("terminal_exec", command="echo back") == "back\n"
 
 
-def test_a_destroyed_sandbox_is_a_failure(api, box, mcp):
-    running = mcp.start(call_text(1, "terminal_exec", command="sleep 1000"))
-    eventually(lambda: mcp.session._calls, "the command")
+def test_a_destroyed_sandbox_is_a_failure(api, box, own_mcp):
+    running = own_mcp.start(call_text(1, "terminal_exec", command="sleep 1000"))
+    eventually(lambda: own_mcp.session._calls, "the command")
     assert api.delete(f"/sandboxes/{box}").status_code == 204
     result = json.loads(running.result(10))["result"]
     assert result["isError"] is True
     assert box in text_of(result)
-    assert mcp.failure("filesystem_list") == f"sandbox not found: {box}"
+    assert own_mcp.failure("filesystem_list") == f"sandbox not found: {box}"
 
 
 def test_a_call_keeps_the_sandbox_from_being_idle(timed):

@@ -186,11 +186,11 @@ def test_a_resize_reaches_the_program_in_front(term):
 
 
 def test_ctrl_c_ends_the_command_and_not_the_shell(term):
-    term.type("sleep 1000; echo after $?\n")
-    time.sleep(0.1)  # so that the shell has started it; typed too early it is only a dropped line
+    term.type("sh -c 'echo beg\"\"un; exec sleep 1000'; echo after $?\n")
+    term.until("begun")  # the command itself says that it runs: what is typed earlier reaches the shell
     term.type("\x03")
     term.until("^C")
-    term.type("echo still he''re\n")
+    term.prompt().type("echo still he''re\n")
     term.until("still here")
 
 
@@ -381,13 +381,13 @@ def test_the_log_names_the_commands_typed_at_the_prompt_and_no_password(api, box
 
 
 def test_input_typed_ahead_is_not_logged(api, box, term):
-    term.type("cat > /dev/null\ntopsecret1\n")
-    time.sleep(0.1)  # so that cat is in front of what follows
+    term.type("cat > typed\ntopsecret1\n")
+    eventually(lambda: "topsecret1" in api.read(box, "typed").text, "cat to be in front of what follows")
     term.type("\x04")
     term.prompt().type("echo do''ne\n")
     term.until("done")
     log = api.log_text(box)
-    assert "cat > /dev/null" in log
+    assert "cat > typed" in log
     assert "topsecret1" not in log
 
 

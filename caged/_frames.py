@@ -1,0 +1,66 @@
+"""The line of a user's code that a call came from."""
+
+from __future__ import annotations
+
+import os
+import sys
+import sysconfig
+from types import CodeType, FrameType
+from typing import Optional
+
+_OURS, _OTHERS, _USERS = "of this package", "of a library", "of the user"
+_LIBRARIES = tuple({os.path.join(sysconfig.get_paths()[name], "") for name in ("stdlib", "platstdlib")})
+_INSTALLED = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
+#: Files of the user, and whether a file is one of a library, by the names of the files: a stack has the same few.
+_kinds: dict[str, str] = {}
+
+#: Files of this package that only pass a call on.
+_PASSING = ("_tracebacks.py", "_arguments.py", "_closeable.py")
+
+#: A file and the number of a line in it.
+Place = tuple[str, int]
+
+
+def user_line(preferred: Optional[str] = None) -> tuple[Optional[Place], Optional[CodeType]]:
+    """Find the nearest line of the present stack that belongs neither to this package nor to a library.
+
+    Args:
+        preferred: A file whose line is returned even if that of another file of the user is nearer.
+
+    Returns:
+        The line, None where there is none; and the code of this package that it called.
+    """
+    frame: Optional[FrameType] = sys._getframe(1)
+    nearest: Optional[Place] = None
+    called: Optional[CodeType] = None
+    while frame is not None:
+        code = frame.f_code
+        kind = _kind(frame, code.co_filename)
+        if kind is _OURS:
+            if nearest is None and not _passes_on(frame, code):
+                called = code
+        elif kind is _USERS:
+            if code.co_filename == preferred:
+                return (code.co_filename, frame.f_lineno), called
+            if nearest is None:
+                nearest = (code.co_filename, frame.f_lineno)
+                if preferred is None:
+                    break
+        frame = frame.f_back
+    return nearest, called
+
+
+def _passes_on(frame: FrameType, code: CodeType) -> bool:
+    module = str(frame.f_globals.get("__name__"))
+    return code.co_filename.endswith(_PASSING) or module.startswith(("caged.emulator", "caged.pytest_plugin"))
+
+
+def _kind(frame: FrameType, path: str) -> str:
+    module = frame.f_globals.get("__name__")
+    if module == "caged" or (isinstance(module, str) and module.startswith("caged.")):
+        return _OURS
+    kind = _kinds.get(path)
+    if kind is None:
+        in_library = path.startswith(("<frozen", *_LIBRARIES)) or any(part in path for part in _INSTALLED)
+        kind = _kinds[path] = _OTHERS if in_library else _USERS
+    return kind

@@ -1,0 +1,266 @@
+"""The steps of a test: those of the emulator, with the phases of the test and the calls of the SDK above them."""
+
+from __future__ import annotations
+
+import linecache
+import os
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Callable, Optional
+
+from caged.emulator import EmulatorError
+from caged.emulator.control.clock import from_rfc3339, rfc3339
+from caged.emulator.control.steps import Step, one_line
+
+if TYPE_CHECKING:
+    from ._calls import CallLog, CallRecord, RequestSeen
+    from ._emulator_source import AnyEmulator
+
+#: Lines around the line of a call that its step shows.
+CONTEXT_LINES = 2
+#: Calls of the plugin itself, which are no part of a test.
+_OWN = (
+    "emulator.accounts.create",
+    "emulator.accounts.delete",
+    "emulator.callback_errors.clear",
+    "emulator.journal.file_changes",
+)
+
+
+@dataclass
+class Phase:
+    """A phase of a test.
+
+    Attributes:
+        name: `setup`, `call` or `teardown`.
+        outcome: `passed`, `failed`, `skipped`, or `running`.
+        began: Seconds since the epoch.
+        duration: Seconds.
+    """
+
+    name: str
+    outcome: str
+    began: float
+    duration: float
+
+
+class StepSource:
+    """The steps on an emulator, also those of accounts that are deleted before their test is over.
+
+    Args:
+        fetch: Whether the steps of an account that is deleted are fetched from an emulator in another process.
+    """
+
+    def __init__(self, emulator: AnyEmulator, fetch: bool) -> None:
+        self._emulator, self._fetch = emulator, fetch
+        self._deleted: dict[str, Callable[[], list[Step]]] = {}
+        #: Names of the accounts that fixtures made, by id.
+        self.names: dict[str, str] = {}
+        usage = emulator._admin.usage
+        usage.before_deletion.append(self._keep)
+        self._created = usage.created_accounts
+
+    def close(self) -> None:
+        """Keep no more steps."""
+        try:
+            self._emulator._admin.usage.before_deletion.remove(self._keep)
+        except (EmulatorError, ValueError):  # a test stopped it, or it was restarted
+            pass
+
+    def clear(self) -> None:
+        """Begin with the next test."""
+        for account in self._deleted:
+            self.names.pop(account, None)
+        self._deleted.clear()
+
+    def _keep(self, account: str) -> None:
+        """Keep the steps of an account that is about to be deleted."""
+        link = self._emulator._admin
+        if link.is_local:
+            # The steps themselves, which the emulator drops: nothing is copied for a test that passes.
+            kept = list(link.local("the steps of a test").steps.of(account))
+            self._deleted[account] = lambda: [replace(step, detail=dict(step.detail)) for step in kept]
+            return
+        steps: list[Step] = []
+        try:
+            if self._fetch:
+                steps = self._emulator.for_account(account).journal.steps()
+        except (EmulatorError, ValueError):
+            pass
+        self._deleted[account] = lambda: steps
+
+    def steps(self, since: float) -> list[Step]:
+        """All steps that began after a moment (seconds since the epoch), oldest first.
+
+        An emulator in this process has no other tests' steps. Of another one, these are the steps of accounts that this
+        process has made.
+        """
+        first = rfc3339(since)
+        found: dict[tuple[str, str], Step] = {}
+        for step in self._all():
+            if step.wall >= first and not (step.kind == "control" and step.detail.get("operation") in _OWN):
+                found[step.account, step.id] = step
+        return sorted(found.values(), key=lambda step: step.start)
+
+    def _all(self) -> Iterable[Step]:
+        for kept in self._deleted.values():
+            yield from kept()
+        try:
+            if self._emulator._admin.is_local:
+                yield from self._emulator.journal.steps(account="*")
+                return
+            known = {one.id for one in self._emulator.accounts()}
+            for account in [one for one in (*self.names, *self._created) if one in known]:
+                yield from self._emulator.journal.steps(account=account)
+        except (EmulatorError, ValueError):
+            return  # a test stopped the emulator, or deleted the account
+
+
+def assemble(
+    nodeid: str, root: str, steps: list[Step], phases: list[Phase], calls: CallLog
+) -> tuple[list[Step], float]:
+    """Put the steps of a test together: phase, call, and what the call caused.
+
+    Args:
+        root: Paths of sources are shown relative to it.
+        steps: Those of the emulator, oldest first.
+
+    Returns:
+        All steps in the order in which they began, and the clock of the steps at 0 of `time.time`.
+    """
+    offset = _offset(steps, calls.calls, phases)
+    epoch = time.time() - time.perf_counter()  # of perf_counter, in real time
+    clock = offset - epoch
+    accounts = {step.parent: step.account for step in steps if step.kind == "request"}
+    made = [_phase_step(nodeid, phase, clock) for phase in phases]
+    made_calls = [_call_step(call, root, offset, epoch, accounts, calls.redacted) for call in calls.calls]
+    seen = [_request_step(f"r{number}", one, offset, epoch) for number, one in enumerate(calls.requests, 1)]
+    ids = {step.id for step in (*steps, *made_calls)}
+    for step in (*steps, *made_calls, *seen):
+        step.test = nodeid
+        if step.parent not in ids:
+            step.parent = _phase_of(step, made)
+    every = [*made, *made_calls, *seen, *steps]
+    return sorted(every, key=lambda step: step.start), clock
+
+
+def source_of(path: str, line: int, root: str, redacted: Callable[[str], str]) -> dict[str, Any]:
+    """A line of a source file with those around it, as the detail of a step has it."""
+    first = max(1, line - CONTEXT_LINES)
+    code = [(number, linecache.getline(path, number)) for number in range(first, line + CONTEXT_LINES + 1)]
+    return {
+        "path": shown_path(path, root),
+        "line": line,
+        "code": [[number, redacted(text.rstrip("\r\n"))] for number, text in code if text],
+    }
+
+
+def shown_path(path: str, root: str) -> str:
+    """A path relative to the root directory, where it is below it."""
+    return os.path.relpath(path, root) if path.startswith(os.path.join(root, "")) else path
+
+
+def _offset(steps: list[Step], calls: list[CallRecord], phases: list[Phase]) -> float:
+    """What has to be added to `time.perf_counter` to get the clock of the emulator's steps.
+
+    A request begins after the call that makes it. So the smallest difference is about right, and no request seems to
+    begin before its call. The steps' real time is exact to a millisecond only.
+    """
+    begun = {call.id: call.began for call in calls}
+    differences = [step.start - begun[step.parent] for step in steps if step.parent in begun]
+    if differences:
+        return min(differences)
+    epoch = time.time() - time.perf_counter()
+    if steps:
+        return steps[0].start - (from_rfc3339(steps[0].wall) - epoch)
+    return epoch - phases[0].began if phases else epoch
+
+
+def _phase_step(nodeid: str, phase: Phase, clock: float) -> Step:
+    running = phase.outcome == "running"
+    wall = rfc3339(phase.began)
+    return Step(
+        id=phase.name,
+        kind="test",
+        title=phase.name,
+        account="",
+        at=wall,
+        wall=wall,
+        start=round(phase.began + clock, 6),
+        test=nodeid,
+        status="running" if running else "error" if phase.outcome == "failed" else "ok",
+        duration_ms=None if running else round(phase.duration * 1000, 3),
+        detail={"phase": phase.name, "outcome": phase.outcome},
+    )
+
+
+def _call_step(
+    call: CallRecord,
+    root: str,
+    offset: float,
+    epoch: float,
+    accounts: dict[str, str],
+    redacted: Callable[[str], str],
+) -> Step:
+    detail: dict[str, Any] = {"call": call.name}
+    if call.error:
+        detail["error"] = redacted(call.error)
+    if call.place is not None:
+        detail["source"] = source_of(*call.place, root, redacted)
+    return Step(
+        **_times(call.began, call.ended, offset, epoch),
+        id=call.id,
+        kind="call",
+        title=one_line(redacted(f"{call.name} {_subject(call.path)}".strip())),
+        account=accounts.get(call.id, ""),
+        sandbox=_sandbox(call.path),
+        status="running" if call.ended is None else "error" if call.error else "ok",
+        detail=detail,
+    )
+
+
+def _request_step(id: str, seen: RequestSeen, offset: float, epoch: float) -> Step:
+    """A request of a live run, without bodies."""
+    detail: dict[str, Any] = {"method": seen.method, "path": seen.path, "status": seen.status}
+    if seen.error:
+        detail["warnings"] = [seen.error]
+    return Step(
+        **_times(seen.began, seen.ended, offset, epoch),
+        id=id,
+        kind="request",
+        title=one_line(f"{seen.method} {seen.path}"),
+        account="",
+        parent=seen.parent,
+        sandbox=_sandbox(seen.path),
+        status="ok" if 100 <= seen.status < 400 else "error",
+        detail={"operation": "", "query": "", "request": "", "response": "", "warnings": [], **detail},
+    )
+
+
+def _times(began: float, ended: Optional[float], offset: float, epoch: float) -> dict[str, Any]:
+    wall = rfc3339(began + epoch)
+    return {
+        "at": wall,
+        "wall": wall,
+        "start": max(0.0, round(began + offset, 6)),
+        "duration_ms": None if ended is None else round((ended - began) * 1000, 3),
+    }
+
+
+def _phase_of(step: Step, phases: list[Step]) -> str:
+    """The phase in which a step began that no other step caused."""
+    begun = [phase for phase in phases if phase.start <= step.start]
+    return (begun[-1] if begun else phases[0]).id if phases else ""
+
+
+def _sandbox(path: str) -> str:
+    """The sandbox that a path names."""
+    parts = path.split("?")[0].split("/")[2 if path.startswith("/v1/") else 1 :]
+    return parts[1] if len(parts) > 1 and parts[0] == "sandboxes" else ""
+
+
+def _subject(path: str) -> str:
+    """The id that a path names, for a title."""
+    parts = path.split("?")[0].split("/")
+    return parts[2] if len(parts) > 2 and "_" in parts[2] else ""
