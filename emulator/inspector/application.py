@@ -2,16 +2,16 @@
 
 It is all that is served at the host name `inspector.localhost`. A preview is served at the emulator's other addresses,
 so what a sandbox serves is another origin and another site for a browser: it neither reads the pages nor gets the
-cookie.
+cookie, and a service worker that it registers never sees a link that logs in.
 """
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+from collections.abc import MutableMapping, Sequence
 from typing import Any, Optional
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote, urlencode
 
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
@@ -19,35 +19,27 @@ from starlette.websockets import WebSocket
 from ..platform.errors import ApiError
 from ..platform.inspector_logins import HOST, PATH, SESSION_SECONDS
 from ..platform.platform import Platform
-from ..store import Account
 from ..wire.problem import problem
 from ..wire.sockets import deny
 from .assets import asset
 from .layout import plain_page
-from .pages import Pages
+from .renderer import Renderer
+from .request_checks import ACCOUNT_HEADER, CALL_HEADER, check_call, check_socket, is_own_host
 
-#: Sent with each response. Pages load their own scripts and styles, and nothing else.
-POLICY = (
+#: Pages load their own scripts and styles, and nothing else.
+_PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:;"
     " frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
 )
-HEADERS = (
-    (b"content-security-policy", POLICY.encode()),
+#: An answer of the API, which may be a file of a sandbox, loads nothing and runs nothing, however it is opened.
+_API_POLICY = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'; sandbox"
+_HEADERS = (
     (b"x-frame-options", b"DENY"),
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"cache-control", b"no-store"),
-)
-#: Calls of the API that answer with keys or make them, which no page needs.
-WITH_SECRETS = (
-    "/_emulator/accounts",
-    "/_emulator/export",
-    "/_emulator/import",
-    "/_emulator/inspector/",
-    "/v1/account/keys",
-    "/v1/auth/",
 )
 _API = ("/_emulator/", "/v1/")
 
@@ -64,34 +56,30 @@ class Inspector:
         self._platform = platform
         self._app = app
         self._logins = platform.inspector_logins
-        self._pages = Pages(platform)
+        self._renderer = Renderer(platform)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
-            error = ApiError(404, "the inspector has no WebSocket")
-            return await deny(WebSocket(scope, receive, send), self._platform, problem(error))
+            return await self._socket(scope, receive, send)
         request = Request(scope, receive)
-
-        async def send_with_headers(message: MutableMapping[str, Any]) -> None:
-            if message["type"] == "http.response.start":
-                ours = {name for name, _ in HEADERS}
-                headers = [pair for pair in message.get("headers", ()) if pair[0].lower() not in ours]
-                message = {**message, "headers": [*headers, *HEADERS]}
-            await send(message)
-
         try:
             response = await self._respond(request)
         except ApiError as error:
             response = problem(error)
         if response is not None:
-            return await response(scope, receive, send_with_headers)
-        await self._app(self._authorized(scope, request), receive, send_with_headers)
+            return await response(scope, receive, _with_headers(send, _PAGE_POLICY))
+        account = request.headers.get(ACCOUNT_HEADER)
+        try:
+            authorized = self._authorized(scope, account)
+        except ApiError as error:
+            return await problem(error)(scope, receive, _with_headers(send, _API_POLICY))
+        await self._app(authorized, receive, _with_headers(send, _API_POLICY))
 
     async def _respond(self, request: Request) -> Optional[Response]:
         """The response to a request; None for an allowed call of the API."""
         path = request.scope["path"]
-        if _host(request) != HOST:
-            return self._to_own_host(request)
+        if not is_own_host(request.headers):
+            return _to_own_host(request)
         if path in ("/", PATH):
             return RedirectResponse(f"{PATH}/", 303)
         if path.startswith(f"{PATH}/static/"):
@@ -106,15 +94,6 @@ class Inspector:
             return _not_found()
         self._check_call(request)
         return None
-
-    def _to_own_host(self, request: Request) -> Response:
-        """The way from any address of the emulator to the inspector's own; with the port by which the browser came,
-        which may be a forwarded one."""
-        _, _, port = request.headers.get("host", "").rpartition(":")
-        path = request.scope["path"] if request.scope["path"] != "/" else f"{PATH}/"
-        query = request.scope["query_string"].decode("latin-1")
-        authority = f"{HOST}:{port}" if port.isdecimal() else HOST
-        return RedirectResponse(f"http://{authority}{path}{f'?{query}' if query else ''}", 303)
 
     # --- logins
 
@@ -139,8 +118,8 @@ class Inspector:
         response.delete_cookie(self._logins.cookie, path="/", httponly=True, samesite="strict")
         return response
 
-    def _session(self, request: Request) -> str:
-        return request.cookies.get(self._logins.cookie, "")
+    def _session(self, connection: HTTPConnection) -> str:
+        return connection.cookies.get(self._logins.cookie, "")
 
     # --- pages
 
@@ -148,60 +127,81 @@ class Inspector:
         if request.method not in ("GET", "HEAD"):
             return _only("GET")
         if not self._logins.is_session(self._session(request)):
-            return _needs_login(401, "You are not logged in.")
+            if request.headers.get("sec-fetch-site") in ("cross-site", "same-site"):
+                return _once_more(request)
+            return _needs_login(401, "You are not logged in to this emulator.")
+        path = [unquote(part, errors="replace") for part in name.split("/")]
         try:
-            html = await self._pages.render([unquote(part, errors="replace") for part in name.split("/")], request)
+            return HTMLResponse(await self._renderer.render(path, request.query_params))
         except ApiError as error:
             return HTMLResponse(plain_page("Not found" if error.status == 404 else "Error", [str(error)]), error.status)
-        return HTMLResponse(html)
 
     # --- the API, for the pages
 
     def _check_call(self, request: Request) -> None:
-        """Check that a call comes from a page of a session.
+        path = request.scope["path"]
+        check_call(request.method, path, request.headers, self._session(request), self._logins)
 
-        Raises:
-            ApiError: 401 without a session, 403 for a call of another origin or one that answers with keys.
-        """
-        if not self._logins.is_session(self._session(request)):
-            raise ApiError(401, "not logged in to the inspector; `caged-emulator ui` makes a link")
-        headers = request.headers
-        if headers.get("origin", _origin(request)) != _origin(request):
-            raise ApiError(403, f"Origin {headers['origin']!r} is not the inspector's")
-        if headers.get("sec-fetch-site", "same-origin") != "same-origin":
-            raise ApiError(403, f"the call is {headers['sec-fetch-site']}; only pages of the inspector may make it")
-        if request.method not in ("GET", "HEAD") and headers.get("x-caged-inspector") != "1":
-            raise ApiError(403, "a call that changes something needs the header `X-Caged-Inspector: 1`")
-        if _is_below(request.scope["path"], WITH_SECRETS):
-            raise ApiError(403, "the inspector does not call what answers with keys; use the admin key or an API key")
+    async def _socket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """A WebSocket of a page. A script cannot set a header for it: the account is in the query."""
+        socket = WebSocket(scope, receive, send)
+        try:
+            if not is_own_host(socket.headers) or not scope["path"].startswith("/v1/"):
+                raise ApiError(404, "the inspector has no such WebSocket")
+            check_socket(scope["path"], socket.headers, self._session(socket), self._logins)
+            authorized = self._authorized(scope, socket.query_params.get("account"))
+        except ApiError as error:
+            return await deny(socket, self._platform, problem(error))
+        query = [pair for pair in parse_qsl(scope["query_string"].decode("latin-1"), True) if pair[0] != "account"]
+        await self._app({**authorized, "query_string": urlencode(query).encode()}, receive, send)
 
-    def _authorized(self, scope: Scope, request: Request) -> Scope:
+    def _authorized(self, scope: Scope, account: Optional[str]) -> Scope:
         """The request as the API gets it: with a key, and without the cookie."""
-        if scope["path"].startswith("/v1/"):
-            key = self._key(self._platform.accounts.administered(request.headers.get("x-caged-account")))
-        else:
-            key = self._platform.admin_key
-        dropped = (b"cookie", b"authorization", b"x-caged-account", b"x-caged-inspector")
+        key = self._key(account) if scope["path"].startswith("/v1/") else self._platform.admin_key
+        dropped = {b"cookie", b"authorization", ACCOUNT_HEADER.encode(), CALL_HEADER.encode()}
         headers = [pair for pair in scope["headers"] if pair[0] not in dropped]
         return {**scope, "headers": [*headers, (b"authorization", b"Bearer " + key.encode())]}
 
-    def _key(self, account: Account) -> str:
-        """A full key of an account; empty for one that has none left, and for all accounts, which the API rejects."""
-        return next((key.secret for key in account.keys.values() if key.scope == "full"), "")
+    def _key(self, account_id: Optional[str]) -> str:
+        """A full key of an account."""
+        account = self._platform.accounts.administered(account_id or None)
+        key = next((key.secret for key in account.keys.values() if key.scope == "full"), None)
+        if key is None:
+            raise ApiError(409, "the account has no key with the scope `full` left, which calls of a page need")
+        return key
 
 
-def _host(request: Request) -> str:
-    return request.headers.get("host", "").lower().partition(":")[0]
+def _with_headers(send: Send, policy: str) -> Send:
+    """Send a response with the headers of all of the inspector's."""
+    ours = ((b"content-security-policy", policy.encode()), *_HEADERS)
+    names = {name for name, _ in ours}
+
+    async def send_with_headers(message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            headers = [pair for pair in message.get("headers", ()) if pair[0].lower() not in names]
+            message = {**message, "headers": [*headers, *ours]}
+        await send(message)
+
+    return send_with_headers
 
 
-def _origin(request: Request) -> str:
-    return f"http://{request.headers.get('host', '').lower()}"
+def _to_own_host(request: Request) -> Response:
+    """The way from any address of the emulator to the inspector's own, with the port by which the browser came, which
+    may be a forwarded one. A link that logs in is not led on: its token belongs to the inspector's address alone."""
+    _, _, port = request.headers.get("host", "").rpartition(":")
+    path, query = request.scope["path"], request.scope["query_string"].decode("latin-1")
+    if path in ("/", PATH, f"{PATH}/login"):
+        path, query = f"{PATH}/", ""
+    authority = f"{HOST}:{port}" if port.isdecimal() else HOST
+    return RedirectResponse(f"http://{authority}{path}{f'?{query}' if query else ''}", 303)
 
 
-def _is_below(path: str, prefixes: tuple[str, ...]) -> bool:
-    """Whether a path is one of these, or below one. An encoded path is decoded first, as a route's parameters are."""
-    decoded = unquote(path)
-    return any(decoded == prefix.rstrip("/") or decoded.startswith(prefix.rstrip("/") + "/") for prefix in prefixes)
+def _once_more(request: Request) -> Response:
+    """A page that opens the same page again. A browser sends the cookie only to a request of the same site, and a link
+    elsewhere (a chat, an editor in the browser) is not one, also if it leads to a page that one may see."""
+    query = request.scope["query_string"].decode("latin-1")
+    url = request.scope["path"] + (f"?{query}" if query else "")
+    return HTMLResponse(plain_page("Opening the inspector", [], refresh=url))
 
 
 def _not_found() -> Response:
@@ -213,5 +213,5 @@ def _only(method: str) -> Response:
 
 
 def _needs_login(status: int, text: str) -> Response:
-    lines = [text, "Run this on the emulator's machine, and it opens the inspector:"]
+    lines: Sequence[str] = [text, "Run this on the emulator's machine, and the inspector opens:"]
     return HTMLResponse(plain_page("Log in", lines, code="caged-emulator ui"), status)

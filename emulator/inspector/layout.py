@@ -1,66 +1,41 @@
-"""What the inspector's pages have in common: the document, the bar at the top, tables, times, amounts, buttons."""
+"""What the inspector's pages have in common: the document, the bar at the top, the navigation."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Optional
-from urllib.parse import quote, urlencode
+from typing import Any
 
 from ..platform.inspector_logins import PATH
-from ..trace.html import Child, Html, element, joined
-from ..trace.text import money
+from ..trace.html import Child, Html, element
+from .components import call_button, python
+from .page import PageRequest
 
-#: The shape that goes with the word of a status, and the class of its colour.
-STATUSES = {
-    "running": ("●", "good"),
-    "completed": ("●", "good"),
-    "paused": ("◐", "wait"),
-    "pending": ("◌", "busy"),
-    "creating": ("◌", "busy"),
-    "stopped": ("○", "off"),
-    "error": ("✕", "bad"),
-    "failed": ("✕", "bad"),
-}
-SECTIONS = (("Sandboxes", ""), ("Journal", "journal"))
+#: The steps that the clock can make by a button: the label, and the body of the call.
+_CLOCK_STEPS: tuple[tuple[str, dict[str, int]], ...] = (
+    ("1 second", {"seconds": 1}),
+    ("1 minute", {"minutes": 1}),
+    ("1 hour", {"hours": 1}),
+    ("1 day", {"days": 1}),
+)
 
 
-@dataclass(frozen=True)
-class View:
-    """What a page is rendered for.
+def document(title: str, *body: Child, refresh: str = "", **attributes: object) -> str:
+    """A complete HTML document.
 
-    Attributes:
-        account: The id of the account that is shown.
-        accounts: The ids and names of all accounts.
-        isolation: The isolation level.
-        now: The account's time, RFC 3339.
-        frozen: Whether that time stands still.
-        base_url: The emulator's URL.
+    Args:
+        title: Its title.
+        body: The content of its body.
+        refresh: The URL of the page that is shown instead, at once.
+        attributes: Attributes of the body.
     """
-
-    account: str
-    accounts: Sequence[tuple[str, str]]
-    isolation: str
-    now: str
-    frozen: bool
-    base_url: str
-
-    def link(self, *parts: str, **query: str) -> str:
-        """The URL of a page of this account."""
-        path = "/".join(quote(part, safe="") for part in parts)
-        return f"{PATH}/{path}?{urlencode({'account': self.account, **query})}"
-
-
-def document(title: str, *body: Child, **attributes: object) -> str:
-    """A complete HTML document."""
     static = f"{PATH}/static"
     head = element(
         "head",
         element("meta", charset="utf-8"),
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),
         element("meta", name="color-scheme", content="light dark"),
-        element("title", f"{title} - Caged emulator"),
+        element("meta", http_equiv="refresh", content=f"0; url={refresh}") if refresh else None,
+        element("title", f"{title} · Caged emulator"),
         element("link", rel="icon", href="data:,"),
         element("link", rel="stylesheet", href=f"{static}/style.css"),
         element("link", rel="stylesheet", href=f"{static}/inspector.css"),
@@ -69,52 +44,85 @@ def document(title: str, *body: Child, **attributes: object) -> str:
     return f"<!doctype html>\n{element('html', head, element('body', *body, **attributes), lang='en')}\n"
 
 
-def plain_page(title: str, lines: Sequence[str], code: str = "") -> str:
-    """A page without the bar, for who is not logged in and for errors."""
-    return document(
-        title,
-        element(
-            "main",
-            element("h1", title),
-            *[element("p", line) for line in lines],
-            element("pre", code, class_="code") if code else None,
-            element("p", element("a", "Sandboxes", href=f"{PATH}/")) if not code else None,
-            class_="alone",
-        ),
+def plain_page(title: str, lines: Sequence[str], code: str = "", refresh: str = "") -> str:
+    """A page without navigation, for who is not logged in and for errors."""
+    back = element("p", element("a", "All sandboxes", href=f"{PATH}/"))
+    main = element(
+        "main",
+        element("p", "Caged emulator", class_="brand"),
+        element("h1", title),
+        *[element("p", line) for line in lines],
+        element("pre", code, class_="code") if code else back,
+        class_="alone",
     )
+    return document(title, main, refresh=refresh)
 
 
-def page(view: View, section: str, title: str, *content: Child) -> str:
-    """A page with the bar at the top."""
+def framed_page(
+    request: PageRequest,
+    title: str,
+    navigation: Sequence[tuple[str, str, bool]],
+    content: Sequence[Html],
+    about: Mapping[str, Any],
+) -> str:
+    """A page with the bar at the top and the navigation.
+
+    Args:
+        request: The request.
+        title: The title of the document.
+        navigation: Name and path of each section, and whether it is the current one.
+        content: What the page shows.
+        about: What the bar shows: `accounts` (id and name of each), `clock` and `isolation`, as the API answers them,
+            and the `revision` of the journal.
+    """
     links = [
-        element(
-            "a", name, href=view.link(*([path] if path else [""])), aria_current="page" if name == section else None
-        )
-        for name, path in SECTIONS
+        element("a", name, href=request.link(path), aria_current="page" if is_current else None)
+        for name, path, is_current in navigation
     ]
+    bar = element(
+        "header",
+        element("p", "Caged emulator", class_="brand"),
+        _accounts(request, about["accounts"]),
+        _clock(request, about["clock"]),
+        element("p", "isolation ", element("strong", str(about["isolation"])), class_="isolation muted"),
+        element("p", "◌ connecting", id="connection", role="status", class_="muted"),
+        class_="bar-top",
+    )
     return document(
         title,
         element("a", "Skip to the content", class_="skip", href="#content"),
+        bar,
         element(
-            "header",
-            element("p", "Caged emulator", class_="brand"),
-            element("nav", *links, aria_label="Sections"),
-            _accounts(view),
-            _clock(view),
-            element("p", f"isolation: {view.isolation}", class_="muted"),
-            element("span", id="theme"),
-            class_="bar-top",
+            "div",
+            element(
+                "div",
+                element("nav", *links, aria_label="Sections"),
+                element("div", id="tools"),
+                class_="side",
+            ),
+            element(
+                "main",
+                element("p", id="message", role="status", hidden=True),
+                *content,
+                id="content",
+                tabindex="-1",
+            ),
+            class_="frame",
         ),
-        element("p", id="message", role="alert", class_="problem", hidden=True),
-        element("main", *content, id="content", tabindex="-1"),
-        data_account=view.account,
+        data_account=request.account,
+        data_revision=about["revision"],
     )
 
 
-def _accounts(view: View) -> Html:
+def _accounts(request: PageRequest, accounts: Sequence[Mapping[str, Any]]) -> Html:
     options = [
-        element("option", f"{name} ({id})" if name else id, value=id, selected=id == view.account)
-        for id, name in view.accounts
+        element(
+            "option",
+            f"{one['name']} ({one['id']})" if one["name"] else one["id"],
+            value=one["id"],
+            selected=one["id"] == request.account,
+        )
+        for one in accounts
     ]
     return element(
         "form",
@@ -126,104 +134,41 @@ def _accounts(view: View) -> Html:
     )
 
 
-def _clock(view: View) -> Html:
-    state = "frozen" if view.frozen else "running"
-    other = (
-        call_button("Unfreeze", "POST", "/_emulator/clock/unfreeze", view.account)
-        if view.frozen
-        else (call_button("Freeze", "POST", "/_emulator/clock/freeze", view.account, {}))
+def _clock(request: PageRequest, clock: Mapping[str, Any]) -> Html:
+    account, frozen = request.account, bool(clock["frozen"])
+    steps = [
+        call_button(label, "POST", "/_emulator/clock/advance", account, body, class_="quiet")
+        for label, body in _CLOCK_STEPS
+    ]
+    switch = (
+        call_button("Unfreeze", "POST", "/_emulator/clock/unfreeze", account)
+        if frozen
+        else call_button("Freeze", "POST", "/_emulator/clock/freeze", account, {})
     )
+    now = str(clock["now"])
     return element(
         "div",
-        element("span", "Clock ", class_="muted"),
-        element("time", view.now[:19].replace("T", " "), datetime=view.now, title=f"{view.now}, {state}"),
-        element("span", "❄ frozen", class_="status wait") if view.frozen else None,
-        call_button("+1 min", "POST", "/_emulator/clock/advance", view.account, {"minutes": 1}),
-        other,
+        element("span", "Clock", class_="muted"),
+        element("time", now[:19].replace("T", " "), datetime=now, title=f"{now}, the account's time"),
+        element("span", element("span", "❄", aria_hidden="true"), " frozen", class_="status busy") if frozen else None,
+        switch,
+        element(
+            "details",
+            element("summary", "Step", class_="button"),
+            element(
+                "div",
+                element("p", "Move the clock on by", class_="muted"),
+                *steps,
+                python(["emulator.clock.advance(minutes=1)"]),
+                class_="menu",
+            ),
+            class_="drop",
+        ),
+        id="clock",
+        data_live=True,
+        data_now=clock["epoch"],
+        data_frozen=frozen,
         class_="clock",
         role="group",
         aria_label="Clock",
-    )
-
-
-def status(word: str) -> Html:
-    """A status, by shape, word and colour."""
-    shape, name = STATUSES.get(word, ("◌", "busy"))
-    return element("span", element("span", shape, aria_hidden="true"), f" {word}", class_=f"status {name}")
-
-
-def moment(text: Optional[str], now: str = "") -> Html:
-    """A time; the script shows how long ago it was by the account's clock."""
-    return element("time", text, datetime=text, title=text, data_ago=now or True) if text else Html("")
-
-
-def cost(spent: float, budget: Optional[float]) -> Html:
-    """What was spent, and of what budget, as a bar."""
-    if not budget:
-        return element("span", money(spent), class_="number")
-    return element(
-        "span",
-        element("meter", min="0", max=f"{budget:g}", high=f"{budget * 0.8:g}", value=f"{spent:g}", aria_label="Budget"),
-        f" {money(spent)} of {money(budget)}",
-        class_="number",
-    )
-
-
-def call_button(
-    label: str,
-    method: str,
-    path: str,
-    account: str,
-    body: Optional[Mapping[str, Any]] = None,
-    then: Optional[str] = None,
-) -> Html:
-    """A button that makes a call of the API, and then shows the page again or another one.
-
-    Args:
-        then: The URL of the page that is shown then.
-    """
-    if path.startswith("/_emulator/"):
-        path = f"{path}?{urlencode({'account': account})}"
-    return element(
-        "button",
-        label,
-        type="button",
-        data_method=method,
-        data_call=path,
-        data_body=None if body is None else json.dumps(body),
-        data_then=then,
-    )
-
-
-def confirmed(label: str, question: str, button: Html) -> Html:
-    """A button that asks in place before another one can be pressed."""
-    return element(
-        "details",
-        element("summary", label, class_="button"),
-        element("span", question, " ", button, class_="question"),
-        class_="confirm",
-    )
-
-
-def table(columns: Sequence[str], rows: Sequence[Sequence[Child]], label: str) -> Html:
-    """A table."""
-    head = element("tr", *[element("th", name, scope="col") for name in columns])
-    body = [element("tr", *[element("td", cell) for cell in row]) for row in rows]
-    return element(
-        "div",
-        element("table", element("thead", head), element("tbody", joined(body)), aria_label=label),
-        class_="table",
-        tabindex="0",
-        role="region",
-        aria_label=label,
-    )
-
-
-def empty(text: str, code: str = "") -> Html:
-    """What a page says that has nothing to show yet, with what to do next."""
-    return element(
-        "div",
-        element("p", text),
-        element("pre", code, class_="code", tabindex="0") if code else None,
-        class_="nothing",
     )

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 from .errors import ApiError
 
-#: The name of the machine in the inspector's address. Nothing else is served at it: a page of a sandbox, which a
-#: preview shows at the emulator's other addresses, is another origin for a browser and cannot use the session.
+#: The host name of the inspector's address. Nothing else is served at it: a page of a sandbox, which a preview shows at
+#: the emulator's other addresses, is another site for a browser and cannot use the session.
 HOST = "inspector.localhost"
 PATH = "/_emulator/ui"
 TOKEN_SECONDS = 600
