@@ -140,8 +140,10 @@ class BaseEmulator(Controls):
         raise NotImplementedError
 
     def ui_link(self) -> str:
-        """Create a link that opens the inspector in a browser on the emulator's machine. It logs in once, within 10
-        minutes, and is a secret.
+        """Create a link that opens the inspector in a browser on the emulator's machine.
+
+        Returns:
+            The link. It logs in once, within 10 minutes, and is a secret until then.
 
         Raises:
             EmulatorError: the emulator does not listen on the loopback address.

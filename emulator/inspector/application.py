@@ -68,12 +68,13 @@ class Inspector:
             response = problem(error)
         if response is not None:
             return await response(scope, receive, _with_headers(send, _PAGE_POLICY))
-        account = request.headers.get(ACCOUNT_HEADER)
         try:
-            authorized = self._authorized(scope, account)
+            key = self._platform.admin_key
+            if scope["path"].startswith("/v1/"):
+                key = self._key(request.headers.get(ACCOUNT_HEADER))
         except ApiError as error:
             return await problem(error)(scope, receive, _with_headers(send, _API_POLICY))
-        await self._app(authorized, receive, _with_headers(send, _API_POLICY))
+        await self._app(_with_key(scope, key), receive, _with_headers(send, _API_POLICY))
 
     async def _respond(self, request: Request) -> Optional[Response]:
         """The response to a request; None for an allowed call of the API."""
@@ -143,24 +144,19 @@ class Inspector:
         check_call(request.method, path, request.headers, self._session(request), self._logins)
 
     async def _socket(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """A WebSocket of a page. A script cannot set a header for it: the account is in the query."""
+        """A WebSocket of a page. A script cannot set a header for it, so that the account is in the query. The API reads
+        a key there, too."""
         socket = WebSocket(scope, receive, send)
         try:
             if not is_own_host(socket.headers) or not scope["path"].startswith("/v1/"):
                 raise ApiError(404, "the inspector has no such WebSocket")
             check_socket(scope["path"], socket.headers, self._session(socket), self._logins)
-            authorized = self._authorized(scope, socket.query_params.get("account"))
+            key = self._key(socket.query_params.get("account"))
         except ApiError as error:
             return await deny(socket, self._platform, problem(error))
-        query = [pair for pair in parse_qsl(scope["query_string"].decode("latin-1"), True) if pair[0] != "account"]
-        await self._app({**authorized, "query_string": urlencode(query).encode()}, receive, send)
-
-    def _authorized(self, scope: Scope, account: Optional[str]) -> Scope:
-        """The request as the API gets it: with a key, and without the cookie."""
-        key = self._key(account) if scope["path"].startswith("/v1/") else self._platform.admin_key
-        dropped = {b"cookie", b"authorization", ACCOUNT_HEADER.encode(), CALL_HEADER.encode()}
-        headers = [pair for pair in scope["headers"] if pair[0] not in dropped]
-        return {**scope, "headers": [*headers, (b"authorization", b"Bearer " + key.encode())]}
+        query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+        kept = [*(pair for pair in query if pair[0] not in ("account", "token")), ("token", key)]
+        await self._app({**_with_key(scope, key), "query_string": urlencode(kept).encode()}, receive, send)
 
     def _key(self, account_id: Optional[str]) -> str:
         """A full key of an account."""
@@ -169,6 +165,13 @@ class Inspector:
         if key is None:
             raise ApiError(409, "the account has no key with the scope `full` left, which calls of a page need")
         return key
+
+
+def _with_key(scope: Scope, key: str) -> Scope:
+    """A request as the API gets it: with a key, and without the cookie."""
+    dropped = {b"cookie", b"authorization", ACCOUNT_HEADER.encode(), CALL_HEADER.encode()}
+    headers = [pair for pair in scope["headers"] if pair[0] not in dropped]
+    return {**scope, "headers": [*headers, (b"authorization", b"Bearer " + key.encode())]}
 
 
 def _with_headers(send: Send, policy: str) -> Send:

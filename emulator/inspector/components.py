@@ -135,7 +135,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Child]], label: str) -
     )
 
 
-def empty(text: str, lines: str = "", hint: str = "") -> Html:
+def empty(text: str, lines: str = "", hint: Optional[Html] = None) -> Html:
     """What a page says that has nothing to show yet: what to do next.
 
     Args:
@@ -147,7 +147,7 @@ def empty(text: str, lines: str = "", hint: str = "") -> Html:
         "div",
         element("p", text, class_="lead"),
         code(lines) if lines else None,
-        element("p", hint, class_="muted") if hint else None,
+        element("p", hint, class_="muted") if hint is not None else None,
         class_="nothing",
     )
 

@@ -1,4 +1,4 @@
-"""An emulator, and browsers as far as HTTP goes: with the inspector's host name, and cookies as a browser keeps them."""
+"""An emulator, and browsers as far as HTTP goes: with the inspector's host name, and the cookies that it sets."""
 
 from __future__ import annotations
 

@@ -8,6 +8,10 @@ import sys
 
 import pytest
 
+from caged.emulator.inspector.page import Page
+from caged.emulator.inspector.pages import PAGES
+from caged.emulator.wire.all_operations import all_operations
+
 EVIL = "<img src=x onerror=alert(1)>\"'&"
 
 
@@ -40,10 +44,11 @@ def test_sandboxes_are_listed_with_status_cost_and_last_command(browser, view, c
 
 def test_an_account_shows_its_own_sandboxes_only(browser, emulator, view, caged):
     sandbox = caged.sandboxes.create(template="minimal")
-    with emulator.account() as other:
+    with emulator.account(name=EVIL) as other:
         assert sandbox.id not in _page(browser, other)
         response = browser.get(f"/_emulator/ui/sandboxes/{sandbox.id}", params={"account": other.id})
         assert response.status_code == 404
+        assert "&lt;img src=x onerror" in _page(browser, view)
     assert view.id in _page(browser, view)
 
 
@@ -56,87 +61,29 @@ def test_a_sandbox_offers_what_its_state_allows(browser, view, caged):
     paused = _page(browser, view, f"sandboxes/{sandbox.id}")
     assert ">Resume<" in paused
     assert ">Pause<" not in paused
+    assert browser.call("DELETE", f"/v1/sandboxes/{sandbox.id}", view.id).status_code == 204
+    destroyed = _page(browser, view, f"sandboxes/{sandbox.id}")
+    assert "</span> destroyed</span>" in destroyed
+    assert 'data-call="/v1/' not in destroyed
+    assert sandbox.id not in _page(browser, view)
 
 
-def test_every_button_makes_a_call_that_the_api_knows(browser, view, caged, emulator):
-    sandbox = caged.sandboxes.create(template="minimal")
-    caged.snapshots.wait(caged.snapshots.create(sandbox.id, name=EVIL).id)
-    routes = [
-        (operation.method, re.sub(r"\{\w+\}", "[^/]+", operation.path))
-        for operation in emulator._runtime.platform and _all_operations()
-    ]
-    for tab in ("activity", "snapshots"):
-        html = _page(browser, view, f"sandboxes/{sandbox.id}/{tab}")
-        calls = re.findall(r'data-method="(\w+)" data-call="([^"?]+)', html)
-        assert len(calls) >= 5
-        for method, path in calls:
-            assert any(method == known and re.fullmatch(pattern, path) for known, pattern in routes), path
-
-
-def _all_operations():
-    from caged.emulator.wire.all_operations import all_operations
-
-    return all_operations()
-
-
-def test_files_are_browsed_and_shown_escaped(browser, view, caged):
-    sandbox = caged.sandboxes.create(template="minimal")
-    name = "<img src=x onerror=alert(1)>.txt"
-    caged.files.write(sandbox.id, f"/workspace/deep/{name}", f"</pre><script>alert(1)</script>{EVIL}")
-    path = f"sandboxes/{sandbox.id}/files"
-    assert ">deep/<" in _page(browser, view, path)
-    listing = browser.get(f"/_emulator/ui/{path}", params={"account": view.id, "path": "/workspace/deep"}).text
-    assert "&lt;img src=x onerror=alert(1)&gt;.txt" in listing
-    shown = browser.get(f"/_emulator/ui/{path}", params={"account": view.id, "path": f"/workspace/deep/{name}"}).text
-    assert "&lt;/pre&gt;&lt;script&gt;alert(1)" in shown
-    for html in (listing, shown):
-        assert "<img" not in html
-        assert "<script>" not in html
-
-
-def test_a_large_file_is_cut_with_a_note(browser, view, caged):
-    sandbox = caged.sandboxes.create(template="minimal")
-    caged.files.write(sandbox.id, "/workspace/large.txt", "x" * 250_000)
-    html = browser.get(
-        f"/_emulator/ui/sandboxes/{sandbox.id}/files", params={"account": view.id, "path": "/workspace/large.txt"}
-    ).text
-    assert "The first 200,000 of 250,000 characters." in html
-    assert len(html) < 210_000
-
-
-@pytest.mark.parametrize("path", ["/workspace/missing", "/etc/../../x", "relative", "/workspace/\x01"])
-def test_a_path_that_cannot_be_shown_says_why(browser, view, caged, path):
-    sandbox = caged.sandboxes.create(template="minimal")
-    response = browser.get(f"/_emulator/ui/sandboxes/{sandbox.id}/files", params={"account": view.id, "path": path})
-    assert response.status_code == 200
-    assert 'class="nothing"' in response.text
-
-
-def test_the_files_of_a_paused_sandbox_say_why_they_are_not_shown(browser, view, caged):
+def test_every_button_makes_a_call_that_the_api_knows(browser, view, caged):
     sandbox = caged.sandboxes.create(template="minimal")
     caged.sandboxes.pause(sandbox.id)
-    assert "paused" in _page(browser, view, f"sandboxes/{sandbox.id}/files")
-
-
-def test_logs_snapshots_and_settings_are_shown(browser, view, caged):
-    sandbox = caged.sandboxes.create(template="minimal", env={"NAME": "the-value"})
-    caged.snapshots.wait(caged.snapshots.create(sandbox.id, name=f"before {EVIL}").id)
-    assert "<td>" in _page(browser, view, f"sandboxes/{sandbox.id}/logs")
-    snapshots = _page(browser, view, f"sandboxes/{sandbox.id}/snapshots")
-    assert "before &lt;img" in snapshots
-    assert "Yes, restore" in snapshots
-    settings = _page(browser, view, f"sandboxes/{sandbox.id}/settings")
-    assert "NAME (values are not shown)" in settings
+    routes = [(one.method, re.compile(re.sub(r"\{\w+\}", "[^/]+", one.path))) for one in all_operations()]
+    for path, least in (("", 5), ("journal", 5), (f"sandboxes/{sandbox.id}", 8)):
+        calls = re.findall(r'data-method="(\w+)" data-call="([^"?]+)', _page(browser, view, path))
+        assert len(calls) >= least
+        for method, called in calls:
+            assert any(method == known and pattern.fullmatch(called) for known, pattern in routes), called
 
 
 def test_ports_lead_to_previews_at_a_name_of_their_own(browser, view, caged):
     sandbox = caged.sandboxes.create(template="minimal")
-    assert "http.server" in _page(browser, view, f"sandboxes/{sandbox.id}/ports")
     with caged.sandboxes.stream(sandbox.id, "python3 -u -m http.server 3000") as output:
         next(iter(output))
         assert [port.port for port in caged.sandboxes.ports(sandbox.id)] == [3000]
-        html = _page(browser, view, f"sandboxes/{sandbox.id}/ports")
-        assert f'href="http://{sandbox.id}-3000.localhost:{browser.port}/"' in html
         assert f'href="http://{sandbox.id}-3000.localhost:{browser.port}/"' in _page(browser, view)
 
 
@@ -144,15 +91,51 @@ def test_the_clock_is_shown_and_can_be_moved(browser, view):
     view.clock.freeze("2030-01-02T03:04:05Z")
     html = _page(browser, view, "journal")
     assert "2030-01-02 03:04:05" in html
-    assert "Unfreeze" in html
+    assert ">Unfreeze<" in html
     assert browser.call("POST", f"/_emulator/clock/advance?account={view.id}", json={"minutes": 1}).status_code == 200
     assert "2030-01-02 03:05:05" in _page(browser, view, "journal")
+
+
+def test_reading_a_page_leaves_no_trace(browser, view, caged):
+    sandbox = caged.sandboxes.create(template="minimal")
+    fault = view.faults.add("sandboxes.*", status=503, times=1, optional=True)
+    before = view.journal.steps()
+    for path in ("", "journal", f"sandboxes/{sandbox.id}"):
+        _page(browser, view, path)
+    assert view.journal.steps() == before
+    assert [one.triggered for one in view.faults.list() if one.id == fault.id] == [0]
+
+
+def test_the_navigation_has_the_sections_that_exist(browser, view):
+    html = _page(browser, view, "journal")
+    links = re.findall(r"<a href=\"/_emulator/ui/([^\"?]*)[^\"]*\"[^>]*>(\w+)</a>", html)
+    assert links == [(page.path, page.title) for page in PAGES if page.is_section]
+    assert re.search(r'<a href="/_emulator/ui/journal[^>]*aria-current="page"', html)
+
+
+@pytest.mark.parametrize(
+    ("path", "given", "parameters"),
+    [
+        ("", "", {}),
+        ("", "x", None),
+        ("journal", "journal", {}),
+        ("a/{id}", "a/b%2F", {"id": "b%2F"}),
+        ("a/{id}", "a", None),
+        ("a/{id}/c", "a/b/d", None),
+    ],
+)
+def test_a_path_selects_a_page(path, given, parameters):
+    assert Page(path, "", "", None).match(given.split("/")) == parameters
 
 
 def test_unknown_pages_and_accounts_are_404(browser, view, caged):
     sandbox = caged.sandboxes.create(template="minimal")
     for path in ("nothing", "sandboxes", "sandboxes/cage_none", f"sandboxes/{sandbox.id}/nothing", "static/../x"):
         assert browser.get(f"/_emulator/ui/{path}", params={"account": view.id}).status_code == 404
+    for wrong in ("*", "cage_*", f"{EVIL}", "%2e%2e", "a%2Fb"):
+        response = browser.get(f"/_emulator/ui/sandboxes/{wrong}", params={"account": view.id})
+        assert response.status_code == 404
+        assert "<img" not in response.text
     for account in ("acc_none", "*", EVIL):
         response = browser.get("/_emulator/ui/", params={"account": account})
         assert response.status_code == 404
@@ -172,7 +155,6 @@ def test_nothing_else_is_served(browser, name):
 
 
 def test_200_sandboxes_are_one_page(browser, view, emulator):
-    """The table is made of what the store has, without a call for each."""
     from caged.emulator.store import Sandbox
 
     platform = emulator._runtime.platform
@@ -190,6 +172,14 @@ def test_200_sandboxes_are_one_page(browser, view, emulator):
     assert html.count("<tr>") == 201
 
 
+def test_no_module_of_the_inspector_has_the_name_of_one_of_the_trace():
+    """They are served from one folder, so that the inspector's import those of the trace."""
+    from caged.emulator.inspector.assets import STATIC, TRACE_STATIC
+
+    names = [path.name for folder in (STATIC, TRACE_STATIC) for path in folder.iterdir()]
+    assert len(names) == len(set(names))
+
+
 def test_the_inspector_is_not_imported_before_it_is_used():
     program = (
         "import sys\n"
@@ -198,8 +188,7 @@ def test_the_inspector_is_not_imported_before_it_is_used():
         "with Emulator() as emulator:\n"
         "    httpx.get(emulator.base_url + '/v1/account', trust_env=False)\n"
         "    emulator.ui_link()\n"
-        "    assert not [name for name in sys.modules if name.startswith(('caged.emulator.inspector', "
-        "'caged.emulator.trace'))]\n"
+        "    assert not [name for name in sys.modules if name.startswith('caged.emulator.inspector')]\n"
         "    httpx.get(emulator.base_url + '/_emulator/ui/', trust_env=False)\n"
         "    assert 'caged.emulator.inspector.pages' in sys.modules\n"
     )

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
+import socket
 
 import httpx
 import pytest
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
 
+from caged import Caged
 from caged.emulator import EmulatorError
 
 UI = "/_emulator/ui/"
@@ -134,6 +139,8 @@ def test_a_call_with_the_cookie_works_from_a_page(browser, view):
         {"Sec-Fetch-Site": "cross-site"},
         {"Sec-Fetch-Site": "same-site"},
         {"Sec-Fetch-Site": "none"},
+        {"Sec-Fetch-Dest": "document"},
+        {"Sec-Fetch-Dest": "script"},
         {"X-Caged-Inspector": ""},
         {"X-Caged-Inspector": "0"},
     ],
@@ -195,13 +202,20 @@ def test_nothing_of_a_sandbox_is_served_at_the_inspectors_name(caged, browser):
 
 
 @pytest.mark.parametrize(
-    "path", [*PAGES, "/_emulator/ui/login", "/_emulator/ui/static/inspector.js", "/_emulator/clock"]
+    ("path", "part"),
+    [
+        *[(path, "script-src 'self'") for path in (*PAGES, "/_emulator/ui/login", "/_emulator/ui/static/inspector.js")],
+        ("/_emulator/clock", "sandbox"),
+        ("/v1/sandboxes", "sandbox"),
+    ],
 )
-def test_every_response_forbids_frames_and_foreign_scripts(browser, path):
+def test_every_response_forbids_frames_and_foreign_scripts(browser, path, part):
+    """An answer of the API, which may be a file of a sandbox, may run nothing at all."""
     headers = browser.get(path).headers
     policy = headers["content-security-policy"]
-    for part in ("default-src 'none'", "script-src 'self'", "frame-ancestors 'none'", "base-uri 'none'"):
-        assert part in policy
+    assert part in policy
+    for always in ("default-src 'none'", "frame-ancestors 'none'", "base-uri 'none'"):
+        assert always in policy
     assert "unsafe" not in policy
     assert headers["x-frame-options"] == "DENY"
     assert headers["x-content-type-options"] == "nosniff"
@@ -211,7 +225,7 @@ def test_every_response_forbids_frames_and_foreign_scripts(browser, path):
 
 def test_pages_have_no_inline_script_style_or_handler(browser, view, caged):
     sandbox = caged.sandboxes.create(template="minimal")
-    for path in [*PAGES, f"/_emulator/ui/sandboxes/{sandbox.id}/files", "/_emulator/ui/login"]:
+    for path in [*PAGES, f"/_emulator/ui/sandboxes/{sandbox.id}", "/_emulator/ui/login"]:
         html = browser.get(f"{path}?account={view.id}").text
         assert not re.search(r"<style|\sstyle=|\son\w+=|javascript:|<script(?![^>]* src=)", html)
 
@@ -221,8 +235,7 @@ def test_pages_have_no_inline_script_style_or_handler(browser, view, caged):
 
 def test_no_key_is_in_a_page(emulator, browser, view, caged):
     sandbox = caged.sandboxes.create(template="minimal", env={"TOKEN": "a-planted-secret"})
-    tabs = [f"/_emulator/ui/sandboxes/{sandbox.id}/{tab}" for tab in ("activity", "logs", "settings", "ports")]
-    for path in [*PAGES, *tabs]:
+    for path in [*PAGES, f"/_emulator/ui/sandboxes/{sandbox.id}", f"/_emulator/ui/sandboxes/{sandbox.id}/activity"]:
         response = browser.get(f"{path}?account={view.id}")
         assert response.status_code == 200
         for secret in (emulator.admin_key, emulator.api_key, view.api_key, "a-planted-secret"):
@@ -239,6 +252,7 @@ def test_no_key_is_in_a_page(emulator, browser, view, caged):
         ("GET", "/_emulator/accounts/acc_1"),
         ("GET", "/_emulator/export"),
         ("POST", "/_emulator/inspector/links"),
+        ("POST", "/_emulator/scenario"),
         ("POST", "/v1/account/keys"),
         ("POST", "/v1/auth/socket-ticket"),
     ],
@@ -252,8 +266,6 @@ def test_a_session_gets_no_key_from_the_api(browser, method, path):
 def test_a_program_in_a_sandbox_gets_no_session(emulator, own_emulator):
     """With process isolation it reaches the emulator, as any program of this machine does."""
     running = own_emulator(isolation="process", allow_unused=True)
-    from caged import Caged
-
     with Caged(api_key=running.api_key, base_url=running.base_url) as caged:
         sandbox = caged.sandboxes.create(template="minimal")
         port = running.base_url.rpartition(":")[2]
@@ -272,6 +284,50 @@ def test_a_program_in_a_sandbox_gets_no_session(emulator, own_emulator):
     assert result.output.split() == ["401", "False", "403", "False", "401", "False"]
 
 
+# --- WebSockets
+
+
+def _handshake(browser, cookies, origin, path):
+    headers = {"Cookie": cookies, **({"Origin": origin} if origin else {})}
+    return connect(
+        f"ws://inspector.localhost:{browser.port}{path}",
+        sock=socket.create_connection(("127.0.0.1", browser.port), timeout=30),
+        additional_headers=headers,
+        subprotocols=["mcp"],
+        proxy=None,
+    )
+
+
+def test_a_page_opens_a_websocket_of_its_account(browser, view, caged):
+    sandbox = caged.sandboxes.create(template="minimal")
+    path = f"/v1/sandboxes/{sandbox.id}/mcp"
+    cookies = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
+    with _handshake(browser, cookies, browser.origin, f"{path}?account={view.id}") as opened:
+        opened.send(json.dumps({"jsonrpc": "2.0", "id": 1, "method": "ping"}))
+        assert json.loads(opened.recv(timeout=60))["id"] == 1
+    assert view.api_key not in str(view.journal.steps())
+    for given, origin, asked, status in [
+        (cookies, browser.origin, path, 404),  # of another account
+        ("", browser.origin, f"{path}?account={view.id}", 401),
+        (cookies, None, f"{path}?account={view.id}", 403),
+        (cookies, f"http://{sandbox.id}-3000.localhost:{browser.port}", f"{path}?account={view.id}", 403),
+        (cookies, browser.origin, "/_emulator/clock", 404),
+    ]:
+        with pytest.raises(InvalidStatus) as caught:
+            _handshake(browser, given, origin, asked)
+        assert caught.value.response.status_code == status
+
+
+def test_a_preview_does_not_get_the_session(browser, emulator):
+    """Also if a visitor sends the cookie to the address of a preview."""
+    from caged.emulator.wire.preview_credentials import CredentialFilter
+
+    (value,) = browser.cookies.values()
+    scope = {"headers": [(b"cookie", f"theme=dark; x={value}".encode())], "query_string": b""}
+    filtered = CredentialFilter(emulator._runtime.platform).filter(scope)
+    assert filtered["headers"] == [(b"cookie", b"theme=dark")]
+
+
 # --- the way there
 
 
@@ -283,12 +339,22 @@ def test_the_root_leads_browsers_to_the_inspector(emulator, new_browser):
     assert browser.get("/", headers={**host, "Accept": "*/*"}).status_code == 404
 
 
-def test_a_link_at_another_address_leads_to_the_inspectors_own(emulator, new_browser):
+def test_a_token_is_not_accepted_or_led_on_at_another_address(emulator, new_browser):
+    """There a preview could have a service worker, which sees the requests of that address."""
     browser = new_browser(emulator)
     link = emulator.ui_link()
     response = httpx.get(link.replace("inspector.localhost", "127.0.0.1"), trust_env=False)
-    assert (response.status_code, response.headers["location"]) == (303, link)
+    assert (response.status_code, response.headers["location"]) == (303, f"{browser.origin}{UI}")
+    assert "set-cookie" not in response.headers
     assert browser.log_in(link).status_code == 303
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+def test_a_link_elsewhere_leads_to_the_page_by_a_second_request(emulator, new_browser, site):
+    """A browser does not send the cookie when the person comes from another site, and does from this page."""
+    response = new_browser(emulator).get(f"{UI}journal?account=a%22b", headers={"Sec-Fetch-Site": site})
+    assert response.status_code == 200
+    assert 'content="0; url=/_emulator/ui/journal?account=a%22b"' in response.text
 
 
 def test_a_page_without_a_login_says_how_to_log_in(emulator, new_browser):

@@ -19,7 +19,7 @@ FOLDERS = {"caged": "caged", "emulator": "caged.emulator", "pytest_plugin": "cag
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("sdk",),
     ("verify", "cage.inside"),
-    ("history", "json_values", "pace", "descriptors", "control", "logfile", "listener", "connections"),
+    ("history", "json_values", "pace", "descriptors", "control", "logfile", "listener", "connections", "browser"),
     ("emulator_log", "trace"),
     ("workers", "discovery"),
     ("cage",),

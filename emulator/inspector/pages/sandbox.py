@@ -33,11 +33,18 @@ async def _sandbox(request: PageRequest) -> Mapping[str, Any]:
         found: Mapping[str, Any] = await request.api.get(f"/v1/sandboxes/{segment(id)}")
         return found
     except ApiError as error:
-        if error.status != 404 or not re.fullmatch(r"\w+", id):  # the query would read it as a pattern
-            raise
-        if not (await request.api.get("/_emulator/journal/steps", sandbox=id, last=1))["steps"]:
-            raise
-        return {"id": id, "status": "destroyed"}
+        if error.status == 404 and await _is_in_journal(request, id):
+            return {"id": id, "status": "destroyed"}
+        raise
+
+
+async def _is_in_journal(request: PageRequest, id: str) -> bool:
+    if not re.fullmatch(r"\w+", id):
+        return False  # the query would read it as a pattern
+    try:
+        return bool((await request.api.get("/_emulator/journal/steps", sandbox=id, last=1))["steps"])
+    except ApiError:
+        return False  # the account never had it
 
 
 def _heading(request: PageRequest, sandbox: Mapping[str, Any]) -> Html:

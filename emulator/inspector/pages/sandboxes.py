@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ...trace.html import Html, element, joined
+from ...trace.html import Html, element, escaped, joined
 from ...trace.text import one_line, plain, shortened
 from ..components import cost, empty, live, moment, status, table
 from ..page import Page, PageRequest
@@ -57,7 +57,14 @@ def _nothing(request: PageRequest) -> Html:
     return empty(
         "No sandboxes yet. Create one, and it appears here:",
         lines,
-        "`caged-emulator env` prints the API key, as environment variables that Caged() reads by itself.",
+        joined(
+            [
+                element("code", "caged-emulator env"),
+                escaped(" prints the API key, and the URL, as environment variables that "),
+                element("code", "Caged()"),
+                escaped(" reads by itself."),
+            ]
+        ),
     )
 
 
