@@ -1,8 +1,9 @@
 """The ASGI application of the inspector: logins, pages, and the API for the pages.
 
-It is all that is served at the host name `inspector.localhost`. A preview is served at the emulator's other addresses,
-so what a sandbox serves is another origin and another site for a browser: it neither reads the pages nor gets the
-cookie, and a service worker that it registers never sees a link that logs in.
+It is all that is served at the inspector's own host name, `inspector-….localhost`. A preview is served at the other
+addresses of the emulator, so what a sandbox serves is another origin and another site for a browser: it neither reads
+the pages nor gets the cookie, and a service worker that it registers never sees a link that logs in. At these other
+addresses there is only a page that says how to log in. Nothing there may name the host.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from ..platform.errors import ApiError
-from ..platform.inspector_logins import HOST, PATH, SESSION_SECONDS
+from ..platform.inspector_logins import COOKIE, PATH, SESSION_SECONDS
 from ..platform.platform import Platform
 from ..wire.problem import problem
 from ..wire.sockets import deny
@@ -79,12 +80,12 @@ class Inspector:
     async def _respond(self, request: Request) -> Optional[Response]:
         """The response to a request; None for an allowed call of the API."""
         path = request.scope["path"]
-        if not is_own_host(request.headers):
-            return _to_own_host(request)
         if path in ("/", PATH):
             return RedirectResponse(f"{PATH}/", 303)
         if path.startswith(f"{PATH}/static/"):
             return asset(path.rpartition("/")[2]) or _not_found()
+        if not is_own_host(request.headers, self._logins):
+            return _needs_login(401, "The inspector is opened by a link that logs in, at an address of its own.")
         if path == f"{PATH}/login":
             return self._log_in(request)
         if path == f"{PATH}/logout":
@@ -105,9 +106,7 @@ class Inspector:
         if session is None:
             return _needs_login(403, "This link was used already, or has expired.")
         response = RedirectResponse(f"{PATH}/", 303)
-        response.set_cookie(
-            self._logins.cookie, session, max_age=SESSION_SECONDS, path="/", httponly=True, samesite="strict"
-        )
+        response.set_cookie(COOKIE, session, max_age=SESSION_SECONDS, path="/", httponly=True, samesite="strict")
         return response
 
     def _log_out(self, request: Request) -> Response:
@@ -116,11 +115,11 @@ class Inspector:
         self._check_call(request)
         self._logins.log_out(self._session(request))
         response = Response(status_code=204)
-        response.delete_cookie(self._logins.cookie, path="/", httponly=True, samesite="strict")
+        response.delete_cookie(COOKIE, path="/", httponly=True, samesite="strict")
         return response
 
     def _session(self, connection: HTTPConnection) -> str:
-        return connection.cookies.get(self._logins.cookie, "")
+        return connection.cookies.get(COOKIE, "")
 
     # --- pages
 
@@ -144,11 +143,11 @@ class Inspector:
         check_call(request.method, path, request.headers, self._session(request), self._logins)
 
     async def _socket(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """A WebSocket of a page. A script cannot set a header for it, so that the account is in the query. The API reads
-        a key there, too."""
+        """A WebSocket of a page. A script cannot set a header for it, so the account is in the query. The API reads a
+        key there, too."""
         socket = WebSocket(scope, receive, send)
         try:
-            if not is_own_host(socket.headers) or not scope["path"].startswith("/v1/"):
+            if not is_own_host(socket.headers, self._logins) or not scope["path"].startswith("/v1/"):
                 raise ApiError(404, "the inspector has no such WebSocket")
             check_socket(scope["path"], socket.headers, self._session(socket), self._logins)
             key = self._key(socket.query_params.get("account"))
@@ -186,17 +185,6 @@ def _with_headers(send: Send, policy: str) -> Send:
         await send(message)
 
     return send_with_headers
-
-
-def _to_own_host(request: Request) -> Response:
-    """The way from any address of the emulator to the inspector's own, with the port by which the browser came, which
-    may be a forwarded one. A link that logs in is not led on: its token belongs to the inspector's address alone."""
-    _, _, port = request.headers.get("host", "").rpartition(":")
-    path, query = request.scope["path"], request.scope["query_string"].decode("latin-1")
-    if path in ("/", PATH, f"{PATH}/login"):
-        path, query = f"{PATH}/", ""
-    authority = f"{HOST}:{port}" if port.isdecimal() else HOST
-    return RedirectResponse(f"http://{authority}{path}{f'?{query}' if query else ''}", 303)
 
 
 def _once_more(request: Request) -> Response:

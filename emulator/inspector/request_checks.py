@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from urllib.parse import unquote
 
 from ..platform.errors import ApiError
-from ..platform.inspector_logins import HOST, InspectorLogins
+from ..platform.inspector_logins import InspectorLogins
 
 #: Calls that answer with keys, or make them, which no page needs.
 WITH_SECRETS = (
@@ -29,10 +29,10 @@ ACCOUNT_HEADER = "x-caged-account"
 CALL_HEADER = "x-caged-inspector"
 
 
-def is_own_host(headers: Mapping[str, str]) -> bool:
+def is_own_host(headers: Mapping[str, str], logins: InspectorLogins) -> bool:
     """Whether a request came to the inspector's host name, at any port: it may be a forwarded one."""
     name, _, port = headers.get("host", "").lower().partition(":")
-    return name == HOST and (not port or port.isdecimal())
+    return name == logins.host and (not port or port.isdecimal())
 
 
 def check_call(method: str, path: str, headers: Mapping[str, str], session: str, logins: InspectorLogins) -> None:

@@ -10,10 +10,9 @@ from urllib.parse import urlsplit
 
 from .errors import ApiError
 
-#: The host name of the inspector's address. Nothing else is served at it: a page of a sandbox, which a preview shows at
-#: the emulator's other addresses, is another site for a browser and cannot use the session.
-HOST = "inspector.localhost"
 PATH = "/_emulator/ui"
+#: The name of the cookie of sessions.
+COOKIE = "caged_inspector"
 TOKEN_SECONDS = 600
 SESSION_SECONDS = 12 * 3600
 #: Tokens that are not used yet, and sessions; the oldest are dropped.
@@ -23,30 +22,34 @@ MOST = 100
 class InspectorLogins:
     """Creates and redeems tokens.
 
+    The inspector has a host name of its own, which is random for each start and appears in links that log in only.
+    Cookies belong to a host name, whatever the port: a program in a sandbox may listen on the host's loopback, and at a
+    name that can be guessed it would get the cookie from the browser. A preview, at the emulator's other addresses, is
+    another site for a browser.
+
     Args:
         base_url: The emulator's URL.
         now: Returns a time in seconds that no one sets. An account's clock has no effect.
+
+    Attributes:
+        host: The host name.
     """
 
     def __init__(self, base_url: str, now: Callable[[], float] = time.monotonic) -> None:
         self.now = now
-        self._host = urlsplit(base_url).hostname or ""
+        self.host = f"inspector-{secrets.token_hex(10)}.localhost"
+        self._listens_on = urlsplit(base_url).hostname or ""
         self._port = urlsplit(base_url).port
         self._tokens: dict[str, float] = {}
         self._sessions: dict[str, float] = {}
 
     @property
-    def cookie(self) -> str:
-        """The name of the cookie of sessions. It has the port: cookies of all ports of a machine are sent to each."""
-        return f"caged_inspector_{self._port}"
-
-    @property
     def is_reachable(self) -> bool:
         """Whether the emulator listens on the loopback address, which `*.localhost` is."""
         try:
-            return ipaddress.ip_address(self._host).is_loopback
+            return ipaddress.ip_address(self._listens_on).is_loopback
         except ValueError:
-            return self._host == "localhost"
+            return self._listens_on == "localhost"
 
     def new_link(self) -> str:
         """Create a link that logs in once, within TOKEN_SECONDS.
@@ -57,11 +60,11 @@ class InspectorLogins:
         if not self.is_reachable:
             raise ApiError(
                 409,
-                f"the inspector is served on the loopback address only, and this emulator listens on {self._host};"
-                " start it with --host 127.0.0.1 or 0.0.0.0",
+                "the inspector is served on the loopback address only, and this emulator listens on"
+                f" {self._listens_on}; start it with --host 127.0.0.1 or 0.0.0.0",
             )
         token = self._add(self._tokens, TOKEN_SECONDS)
-        return f"http://{HOST}:{self._port}{PATH}/login?token={token}"
+        return f"http://{self.host}:{self._port}{PATH}/login?token={token}"
 
     def redeem(self, token: str) -> Optional[str]:
         """Use up a token.

@@ -10,7 +10,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from ..platform.errors import ApiError
-from ..platform.inspector_logins import HOST as INSPECTOR_HOST
 from ..platform.inspector_logins import PATH as INSPECTOR_PATH
 from ..platform.platform import Platform
 from .common_headers import add_common_headers
@@ -46,7 +45,7 @@ class FrontDoor:
         path = scope["raw_path"].decode("latin-1").partition("?")[0]
         scope = dict(scope, path=path)
         error = self._origin_error(scope)
-        if error is None and (_host_of(scope) == INSPECTOR_HOST or _is_for_inspector(scope)):
+        if error is None and (_host_of(scope) == self._platform.inspector_logins.host or _is_for_inspector(scope)):
             return await self._inspector(scope, receive, send)
         if error is None:
             target = target_of(scope)

@@ -52,10 +52,11 @@ class Browser(httpx.Client):
 
     def __init__(self, emulator: Emulator) -> None:
         self.port = urlsplit(emulator.base_url).port
-        self.origin = f"http://inspector.localhost:{self.port}"
+        self.host = emulator._runtime.platform.inspector_logins.host
+        self.origin = f"http://{self.host}:{self.port}"
         super().__init__(
             base_url=emulator.base_url,
-            headers={"Host": f"inspector.localhost:{self.port}", "Accept": "text/html"},
+            headers={"Host": f"{self.host}:{self.port}", "Accept": "text/html"},
             timeout=60,
             trust_env=False,
         )

@@ -29,7 +29,7 @@ def test_a_link_logs_in_and_the_url_afterwards_has_no_token(emulator, new_browse
     response = browser.log_in(link)
     assert (response.status_code, response.headers["location"]) == (303, UI)
     cookie = response.headers["set-cookie"]
-    assert cookie.startswith(f"caged_inspector_{browser.port}=")
+    assert cookie.startswith("caged_inspector=")
     assert {"HttpOnly", "SameSite=strict"} <= set(cookie.split("; "))
     assert "domain" not in cookie.lower()
     assert emulator.admin_key not in cookie
@@ -85,7 +85,7 @@ def test_the_admin_key_and_api_keys_are_no_tokens_and_no_cookies(emulator, new_b
     for secret in (emulator.admin_key, emulator.api_key):
         browser = new_browser(emulator)
         assert browser.get(f"/_emulator/ui/login?token={secret}").status_code == 403
-        browser.cookies.set(f"caged_inspector_{browser.port}", secret)
+        browser.cookies.set("caged_inspector", secret)
         assert browser.get(UI).status_code == 401
         browser.headers["Authorization"] = f"Bearer {secret}"
         browser.cookies.clear()
@@ -105,14 +105,14 @@ def test_a_cookie_of_another_emulator_is_not_valid(emulator, browser, own_emulat
     other = new_browser(own_emulator())
     for name, value in browser.cookies.items():
         other.cookies.set(name, value)
-        other.cookies.set(f"caged_inspector_{other.port}", value)
+    assert other.host != browser.host
     assert other.get(UI).status_code == 401
     assert other.call("POST", "/_emulator/clock/tick").status_code == 401
 
 
 def test_there_is_no_link_where_loopback_is_not_served(own_emulator):
     emulator = own_emulator()
-    emulator._runtime.platform.inspector_logins._host = "192.168.7.7"
+    emulator._runtime.platform.inspector_logins._listens_on = "192.168.7.7"
     with pytest.raises(EmulatorError, match=r"listens on 192\.168\.7\.7; start it with --host"):
         emulator.ui_link()
 
@@ -134,7 +134,7 @@ def test_a_call_with_the_cookie_works_from_a_page(browser, view):
         {"Origin": "https://evil.example"},
         {"Origin": "null"},
         {"Origin": "http://localhost:3000"},
-        {"Origin": "http://inspector.localhost:1"},
+        {"Origin": "http://inspector.localhost:4747"},
         {"Origin": "http://cage_ab12cd34-3000.localhost"},
         {"Sec-Fetch-Site": "cross-site"},
         {"Sec-Fetch-Site": "same-site"},
@@ -174,7 +174,9 @@ def test_a_foreign_page_cannot_read(browser, origin):
         assert response.status_code == 403
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:4747", "inspector.localhost.evil.example"])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:4747", "inspector-0123456789abcdef0123.localhost.evil.example"]
+)
 def test_dns_rebinding_reaches_nothing(browser, host):
     for path in PAGES:
         response = browser.get(path, headers={"Host": host})
@@ -182,15 +184,40 @@ def test_dns_rebinding_reaches_nothing(browser, host):
         assert "--allow-host" in response.text
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "cage_ab12cd34.localhost", "192.168.1.5"])
-def test_the_cookie_is_not_valid_at_another_host_name(emulator, browser, host):
+OTHER_HOSTS = ["127.0.0.1", "localhost", "inspector.localhost", "cage_ab12cd34.localhost", "192.168.1.5"]
+
+
+@pytest.mark.parametrize("host", OTHER_HOSTS)
+def test_the_cookie_is_not_valid_at_another_host_name(browser, host):
     """A preview has such an address, and its pages belong to a sandbox."""
     headers = {"Host": f"{host}:{browser.port}"}
     for path in PAGES:
-        response = browser.get(path, headers=headers)
-        assert (response.status_code, response.headers["location"]) == (303, f"{browser.origin}{path}")
+        assert browser.get(path, headers=headers).status_code == 401
     headers["Origin"] = f"http://{host}:{browser.port}"
     assert browser.call("POST", "/_emulator/clock/tick", headers=headers).status_code in (401, 403)
+
+
+@pytest.mark.parametrize("host", OTHER_HOSTS)
+def test_no_other_address_names_the_host_of_the_inspector(emulator, new_browser, host):
+    """A program in a sandbox may listen on another port of this machine. Cookies do not differ by port: where it knew
+    the name, it could send the browser there and would get the session."""
+    browser = new_browser(emulator)
+    name = browser.host.partition(".")[0]
+    headers = {"Host": f"{host}:{browser.port}"}
+    for path in (
+        "/",
+        *PAGES,
+        f"{UI}login?token=x",
+        f"{UI}static/inspector.js",
+        "/_emulator/clock",
+        "/v1/sandboxes",
+        "/x",
+    ):
+        response = browser.get(path, headers=headers)
+        assert name not in response.text + str(response.headers)
+    response = browser.get("/", headers={"Host": f"evil.example:{browser.port}"})
+    assert response.status_code == 403
+    assert name not in response.text
 
 
 def test_nothing_of_a_sandbox_is_served_at_the_inspectors_name(caged, browser):
@@ -273,7 +300,7 @@ def test_a_program_in_a_sandbox_gets_no_session(emulator, own_emulator):
             "import urllib.request, urllib.error\n"
             "for path in ('/_emulator/ui/', '/_emulator/ui/login?token=', '/_emulator/clock'):\n"
             f"    request = urllib.request.Request('{running.base_url}' + path,"
-            f" headers={{'Host': 'inspector.localhost:{port}'}})\n"
+            f" headers={{'Host': '{running._runtime.platform.inspector_logins.host}:{port}'}})\n"
             "    try:\n"
             "        print(urllib.request.urlopen(request, timeout=20).status)\n"
             "    except urllib.error.HTTPError as error:\n"
@@ -290,7 +317,7 @@ def test_a_program_in_a_sandbox_gets_no_session(emulator, own_emulator):
 def _handshake(browser, cookies, origin, path):
     headers = {"Cookie": cookies, **({"Origin": origin} if origin else {})}
     return connect(
-        f"ws://inspector.localhost:{browser.port}{path}",
+        f"ws://{browser.host}:{browser.port}{path}",
         sock=socket.create_connection(("127.0.0.1", browser.port), timeout=30),
         additional_headers=headers,
         subprotocols=["mcp"],
@@ -331,20 +358,22 @@ def test_a_preview_does_not_get_the_session(browser, emulator):
 # --- the way there
 
 
-def test_the_root_leads_browsers_to_the_inspector(emulator, new_browser):
+def test_the_root_leads_browsers_to_how_to_log_in(emulator, new_browser):
     browser = new_browser(emulator)
     host = {"Host": f"127.0.0.1:{browser.port}"}
     response = browser.get("/", headers={**host, "Accept": "text/html,*/*;q=0.8"})
-    assert (response.status_code, response.headers["location"]) == (303, f"{browser.origin}{UI}")
+    assert (response.status_code, response.headers["location"]) == (303, UI)
+    assert "caged-emulator ui" in browser.get(UI, headers=host).text
     assert browser.get("/", headers={**host, "Accept": "*/*"}).status_code == 404
+    assert browser.get("/").headers["location"] == UI
 
 
-def test_a_token_is_not_accepted_or_led_on_at_another_address(emulator, new_browser):
+def test_a_token_is_not_accepted_at_another_address(emulator, new_browser):
     """There a preview could have a service worker, which sees the requests of that address."""
     browser = new_browser(emulator)
     link = emulator.ui_link()
-    response = httpx.get(link.replace("inspector.localhost", "127.0.0.1"), trust_env=False)
-    assert (response.status_code, response.headers["location"]) == (303, f"{browser.origin}{UI}")
+    response = httpx.get(link.replace(browser.host, "127.0.0.1"), trust_env=False)
+    assert response.status_code == 401
     assert "set-cookie" not in response.headers
     assert browser.log_in(link).status_code == 303
 
