@@ -165,8 +165,8 @@ def test_the_journal_goes_on_after_a_lost_connection(
     page = open_inspector("journal")
     caged.account.get()
     page.locator("[role=treeitem]").first.wait_for()
-    asked: list[str] = []
-    page.on("request", lambda request: "stream" in request.url and asked.append(request.url))
+    requested: list[str] = []
+    page.on("request", lambda request: "stream" in request.url and requested.append(request.url))
     page.evaluate("""() => {
         Object.defineProperty(document, "hidden", { value: true, configurable: true });
         document.dispatchEvent(new Event("visibilitychange"));
@@ -180,7 +180,7 @@ def test_the_journal_goes_on_after_a_lost_connection(
     page.get_by_text("clock freeze").or_(page.get_by_text("clock.freeze")).first.wait_for()
     titles = rows(page)
     assert len(titles) == len(view.journal.steps())
-    assert "after=" in asked[0]
+    assert "after=" in requested[0]
 
 
 def test_a_sandbox_is_paused_and_destroyed_from_its_page(
@@ -245,6 +245,41 @@ def test_pages_are_accessible_and_fit_the_window(
         # The browser's own interface runs it, which the policy of the page does not apply to.
         found = page.evaluate(AXE.read_text("utf-8") + "; axe.run().then((result) => result.violations)")
         assert [(one["id"], one["nodes"][0]["html"]) for one in found] == []
+
+
+ECHO = """
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+class Echo(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(str(self.headers).encode())
+
+server = HTTPServer(("127.0.0.1", 3000), Echo)
+print("listens", flush=True)
+server.serve_forever()
+"""
+
+
+def test_a_link_to_a_preview_does_not_name_the_inspector(
+    emulator: Emulator, open_inspector: Callable[..., Page], caged: Caged, problems: list[str]
+) -> None:
+    """Who knows its host name could listen there at another port, and get the cookie."""
+    sandbox = caged.sandboxes.create(template="minimal")
+    caged.files.write(sandbox.id, "/workspace/echo.py", ECHO)
+    page = open_inspector()
+    with caged.sandboxes.stream(sandbox.id, "python3 echo.py") as output:
+        next(iter(output))
+        assert [one.port for one in caged.sandboxes.ports(sandbox.id)] == [3000]
+        with page.context.expect_page() as opened:
+            page.get_by_role("link", name="3000").click()
+        preview = opened.value
+        preview.wait_for_load_state()
+        assert "User-Agent" in preview.inner_text("body")
+        assert urlsplit(origin(emulator)).hostname not in preview.content()
+        assert preview.evaluate("[document.referrer, opener, document.cookie]") == ["", None, ""]
+    problems.clear()  # the preview has no favicon
 
 
 def test_a_preview_in_the_same_browser_cannot_use_the_session(

@@ -69,7 +69,7 @@ def test_a_session_expires(own_emulator, new_browser):
     assert browser.get(UI).status_code == 401
 
 
-def test_tokens_that_nobody_uses_are_bounded(own_emulator, new_browser):
+def test_unused_tokens_are_bounded(own_emulator, new_browser):
     emulator = own_emulator()
     links = [emulator.ui_link() for _ in range(101)]
     assert new_browser(emulator).log_in(links[0]).status_code == 403
@@ -333,7 +333,7 @@ def test_a_page_opens_a_websocket_of_its_account(browser, view, caged):
         opened.send(json.dumps({"jsonrpc": "2.0", "id": 1, "method": "ping"}))
         assert json.loads(opened.recv(timeout=60))["id"] == 1
     assert view.api_key not in str(view.journal.steps())
-    for given, origin, asked, status in [
+    for given, origin, address, status in [
         (cookies, browser.origin, path, 404),  # of another account
         ("", browser.origin, f"{path}?account={view.id}", 401),
         (cookies, None, f"{path}?account={view.id}", 403),
@@ -341,7 +341,7 @@ def test_a_page_opens_a_websocket_of_its_account(browser, view, caged):
         (cookies, browser.origin, "/_emulator/clock", 404),
     ]:
         with pytest.raises(InvalidStatus) as caught:
-            _handshake(browser, given, origin, asked)
+            _handshake(browser, given, origin, address)
         assert caught.value.response.status_code == status
 
 
