@@ -276,7 +276,7 @@ def test_a_link_to_a_preview_does_not_name_the_inspector(
             page.get_by_role("link", name="3000").click()
         preview = opened.value
         preview.wait_for_load_state()
-        assert "User-Agent" in preview.inner_text("body")
+        assert "user-agent" in preview.inner_text("body").lower()
         assert urlsplit(origin(emulator)).hostname not in preview.content()
         assert preview.evaluate("[document.referrer, opener, document.cookie]") == ["", None, ""]
     problems.clear()  # the preview has no favicon
