@@ -142,7 +142,8 @@ def test_the_journal_is_live_and_waits_for_a_reader(
     assert "<img src=x onerror=alert(1)>" in page.get_by_role("tabpanel").inner_text()
     for _ in range(40):
         view.clock.tick()
-    page.wait_for_function("document.querySelector('[role=tree]').scrollTop > 100")
+    page.locator("[role=treeitem]").nth(len(view.journal.steps()) - 1).wait_for(state="attached")
+    assert page.locator("[role=tree]").evaluate("tree => tree.scrollTop") > 100
     page.locator("[role=tree]").evaluate("tree => { tree.scrollTop = 0; }")
     count = page.locator("[role=treeitem]").count()
     caged.sandboxes.exec(sandbox.id, "echo behind the end")
@@ -155,7 +156,7 @@ def test_the_journal_is_live_and_waits_for_a_reader(
     assert not pill.is_visible()
     page.keyboard.press("/")
     page.keyboard.type("behind")
-    page.wait_for_function("document.querySelectorAll('[role=treeitem]').length < 4")
+    assert page.locator("[role=treeitem]").count() < 4
     assert any("echo behind the end" in row for row in rows(page))
 
 
