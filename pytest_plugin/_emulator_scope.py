@@ -11,7 +11,7 @@ import pytest
 from . import _kept_sandboxes, _report
 from ._callbacks import accounts_with_functions, callback_sections, fail_on_callback_errors, has_started
 from ._policy import POLICY
-from ._scopes import Facts, active, has_failed, keeps_sandboxes, report_leaks, report_unused, reports_leaks
+from ._scopes import TraceFacts, active, has_failed, keeps_sandboxes, report_leaks, report_unused, reports_leaks
 
 if TYPE_CHECKING:
     from caged.emulator.trace.file import UnusedControl
@@ -124,11 +124,11 @@ class EmulatorScope:
         except EmulatorError:
             pass
 
-    def facts(self, log_lines: int) -> Facts:
+    def facts(self, log_lines: int) -> TraceFacts:
         """What the trace of a failed test says of it; without details when the emulator was stopped."""
         from caged.emulator import EmulatorError
 
-        found = Facts("emulator")
+        found = TraceFacts("emulator")
         try:
             found.isolation = self.account.emulator.isolation
             found.log = self.account.log_tail(log_lines)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Callable, Optional
 import pytest
 
 from . import _kept_sandboxes, _report, _summary
-from ._scopes import Facts, active, keeps_sandboxes, report_leaks, reports_leaks
+from ._scopes import TraceFacts, active, keeps_sandboxes, report_leaks, reports_leaks
 from ._target import TARGET
 
 if TYPE_CHECKING:
@@ -35,9 +35,9 @@ class LiveScope:
         """None: a live run calls no functions of the test."""
         return []
 
-    def facts(self, log_lines: int) -> Facts:
+    def facts(self, log_lines: int) -> TraceFacts:
         """What the trace of a failed test says of it: the logs that the API returns."""
-        return Facts("live", log=[f"{id}: {line}" for id, lines in self.logs().items() for line in lines])
+        return TraceFacts("live", log=[f"{id}: {line}" for id, lines in self.logs().items() for line in lines])
 
     def logs(self) -> dict[str, list[str]]:
         """The logs of the test's newest sandboxes, by their ids, requested once: when a phase has failed."""

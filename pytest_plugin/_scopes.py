@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Facts:
+class TraceFacts:
     """What is known of a test besides its steps.
 
     Attributes:
@@ -39,7 +39,7 @@ class Scope(Protocol):
     Attributes:
         fixtures: Ids of sandboxes that a fixture created, so that the test need not destroy them.
         closing: What is done when the test and all its other fixtures are over. Clients are closed only then, so that
-            what their users left open has been seen.
+            leaks are detected first.
     """
 
     base_url: str
@@ -61,7 +61,7 @@ class Scope(Protocol):
             redacted: Redacts a text.
         """
 
-    def facts(self, log_lines: int) -> Facts:
+    def facts(self, log_lines: int) -> TraceFacts:
         """What the trace of a failed test says of it. `log_lines`: how many lines of a log."""
 
     def left_open(self) -> list[str]:
