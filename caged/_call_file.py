@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Optional
 
 from ._frames import call_name, user_line
+from ._observed_call import ObservedCall
 
 if TYPE_CHECKING:
     from ._settings import Settings
@@ -22,14 +23,16 @@ VARIABLE = "CAGED_RECORD_CALLS"
 ERROR_CHARACTERS = 500
 
 
-class RecordedCall:
+class RecordedCall(ObservedCall):
     """A call whose begin is in the file already."""
 
-    def __init__(self, file: CallFile, id: str) -> None:
-        self._file, self._id, self._has_ended = file, id, False
-        self.headers = {"traceparent": f"00-{file.trace}-{id}-01"}
+    __slots__ = ("_file", "_has_ended", "_id", "headers")
 
-    def end(self, error: Optional[BaseException]) -> None:
+    def __init__(self, file: CallFile, id: str, traceparent: str) -> None:
+        self._file, self._id, self._has_ended = file, id, False
+        self.headers = {"traceparent": traceparent}
+
+    def end(self, error: Optional[BaseException], result: Any = None) -> None:
         """Note that it has ended."""
         if self._has_ended:
             return
@@ -51,18 +54,29 @@ class CallFile:
     """
 
     def __init__(self, path: str, base_url: str) -> None:
-        self.trace = os.urandom(16).hex()
+        self._trace_id = os.urandom(16).hex()
         self._path = path
         self._base_url = base_url.rstrip("/")
 
-    def begin(self, settings: Settings, path: str, body: Optional[Mapping[str, Any]]) -> Optional[RecordedCall]:
-        """Record a call that begins."""
+    def begin(
+        self, settings: Settings, path: str, body: Optional[Mapping[str, Any]], traceparent: str
+    ) -> Optional[RecordedCall]:
+        """Record a call that begins. `traceparent`: the header for its span, where OpenTelemetry has made one."""
         if settings.base_url != self._base_url:
             return None
         place, called = user_line()
-        id = os.urandom(8).hex()  # not counted: a fork would count on
-        begin = {"id": id, "path": path, "name": call_name(called, path), "place": place, "began": time.perf_counter()}
-        return RecordedCall(self, id) if self.write(begin) else None
+        if not traceparent:
+            traceparent = f"00-{self._trace_id}-{os.urandom(8).hex()}-01"  # not counted: a fork would count on
+        _version, trace_id, id, _flags = traceparent.split("-")
+        begin = {
+            "id": id,
+            "trace_id": trace_id,
+            "path": path,
+            "name": call_name(called, path),
+            "place": place,
+            "began": time.perf_counter(),
+        }
+        return RecordedCall(self, id, traceparent) if self.write(begin) else None
 
     def write(self, entry: dict[str, Any]) -> bool:
         """Add a line. Returns whether that was possible."""

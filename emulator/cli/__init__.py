@@ -42,6 +42,7 @@ COMMANDS = (
     "stop",
     "sweep",
     "trace",
+    "ui",
     "verify",
 )
 #: Names that no module can have.

@@ -16,6 +16,7 @@ class RecordedCall:
     """A call; see `trace.call_steps.ObservedCall`."""
 
     id: str
+    trace_id: str
     name: str
     path: str
     place: Optional[tuple[str, int]]
@@ -46,5 +47,6 @@ def _note(entry: dict[str, Any], found: dict[str, RecordedCall]) -> None:
         call.ended, call.error = float(entry["ended"]), str(entry["error"])
     elif len(found) < MOST:
         place = (str(entry["place"][0]), int(entry["place"][1])) if entry["place"] else None
-        call = RecordedCall(str(entry["id"]), str(entry["name"]), str(entry["path"]), place, float(entry["began"]))
+        id, trace_id, name, path = (str(entry[key]) for key in ("id", "trace_id", "name", "path"))
+        call = RecordedCall(id, trace_id, name, path, place, float(entry["began"]))
         found[call.id] = call

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any, Optional
 
 import click
 
+from ..browser import open_in_browser
 from ..control.steps import KINDS
 from .options import config_from, emulator_options
 from .tables import json_option, show
+from .trace_export import command as export
 
 if TYPE_CHECKING:
     from ..trace.file import Trace
@@ -30,6 +32,9 @@ def command() -> None:
 
     FILE is a trace (.jsonl) or its page (.html).
     """
+
+
+command.add_command(export)
 
 
 @command.command("list")
@@ -135,10 +140,7 @@ def open_(file: Path) -> None:
         except OSError as error:
             raise click.ClickException(f"cannot write the page {page}: {error.strerror}") from None
     click.echo(str(page))
-    if _has_browser():
-        import webbrowser
-
-        webbrowser.open(page.absolute().as_uri())
+    open_in_browser(page.absolute().as_uri())
 
 
 @command.command("record", context_settings={"allow_interspersed_args": False})
@@ -247,11 +249,3 @@ def _is_current(page: Path, lines: Path) -> bool:
         return page.stat().st_mtime >= lines.stat().st_mtime
     except OSError:
         return page.is_file()
-
-
-def _has_browser() -> bool:
-    """Whether a page can be opened: in a browser that the user named, or on a desktop."""
-    import sys
-
-    names = ("BROWSER", "DISPLAY", "WAYLAND_DISPLAY")
-    return sys.platform == "darwin" or any(os.environ.get(name) for name in names)

@@ -19,6 +19,7 @@ class ObservedCall(Protocol):
 
     Attributes:
         id: Id of its step, which is the id of the span in its header `traceparent`.
+        trace_id: Id of the trace in that header.
         name: Its name, such as `sandboxes.exec`.
         path: Below `/v1`.
         place: The file and the line that made it.
@@ -28,6 +29,8 @@ class ObservedCall(Protocol):
 
     @property
     def id(self) -> str: ...
+    @property
+    def trace_id(self) -> str: ...
     @property
     def name(self) -> str: ...
     @property
@@ -60,7 +63,7 @@ def call_step(
         accounts: Ids of accounts by the call that was made with their keys.
         redacted: Redacts a text.
     """
-    detail: dict[str, Any] = {"call": call.name}
+    detail: dict[str, Any] = {"call": call.name, "trace_id": call.trace_id}
     if call.error:
         detail["error"] = redacted(call.error)
     if call.place is not None:
