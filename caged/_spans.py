@@ -171,7 +171,7 @@ def _attributes(
     route: Optional[Route],
 ) -> dict[str, Any]:
     base = urlsplit(settings.base_url)
-    scheme = f"{scheme}s" if settings.encrypted else scheme
+    scheme = f"{scheme}s" if settings.is_encrypted else scheme
     pairs = [(name, str(value)) for name, value in (query or {}).items() if value is not None]
     url = f"{scheme}://{base.netloc}{base.path}{API_PREFIX}{path}"
     found: dict[str, Any] = {
