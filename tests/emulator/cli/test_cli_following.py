@@ -64,7 +64,9 @@ def follow(served):
     yield start
     for process in started:
         process.kill()
-        process.communicate(timeout=20)
+        process.wait(20)
+        for pipe in (process.stdout, process.stderr):
+            pipe.close()
 
 
 def lines_until(process, wanted):
@@ -146,13 +148,18 @@ def test_follow_selects_and_ends_when_nothing_comes(remote, client, served):
     assert len({step["id"] for step in steps}) == 2
 
 
-def test_follow_ends_with_its_reader(remote, client, served):
-    for _ in range(3):
-        client.account.get()
-    command = f"{' '.join(COMMAND)} journal follow 2>&1 | head -n 1; exit $?"
-    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, env=served.env, timeout=60)
+def test_follow_ends_with_its_reader(remote, client, follow):
     client.account.get()
-    assert (done.stdout.count("\n"), done.stderr) == (1, "")
+    process = follow()
+    assert next_line(process.stdout)
+    process.stdout.close()
+
+    def has_ended():
+        client.account.get()
+        return process.poll() is not None
+
+    eventually(has_ended, "it to notice that its reader is gone", 60)
+    assert (process.returncode, process.stderr.read()) == (0, "")
 
 
 def test_follow_shows_what_happened_while_its_connection_was_lost(remote, client, follow, served):
