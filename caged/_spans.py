@@ -54,7 +54,7 @@ def begin(
 
 
 def _report(problem: str) -> None:
-    """Log the exception that is handled. Each problem is a warning once, because it is likely to come with each call."""
+    """Log the exception that is handled. Each problem is a warning once: it is likely to come with each call."""
     level = logging.DEBUG if problem in _reported else logging.WARNING
     _reported.add(problem)
     _log.log(level, problem, exc_info=True)
