@@ -243,4 +243,3 @@ def main(control_fd: int, emulator: int, run_dir: str, held: list[int]) -> None:
         remove = True  # the emulator has ended; after a failure of the zygote it may run, and use its files
     finally:
         zygote.end(remove)
-    os._exit(0)  # without taking every module apart, which takes milliseconds
