@@ -203,7 +203,7 @@ def _call_step(
     accounts: dict[str, str],
     redacted: Callable[[str], str],
 ) -> Step:
-    detail: dict[str, Any] = {"call": call.name}
+    detail: dict[str, Any] = {"call": call.name, "trace_id": call.trace_id}
     if call.error:
         detail["error"] = redacted(call.error)
     if call.place is not None:

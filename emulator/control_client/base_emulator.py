@@ -139,6 +139,17 @@ class BaseEmulator(Controls):
         """
         raise NotImplementedError
 
+    def ui_link(self) -> str:
+        """Create a link that opens the inspector in a browser on the emulator's machine.
+
+        Returns:
+            The link. It logs in once, within 10 minutes, and is a secret until then.
+
+        Raises:
+            EmulatorError: the emulator does not listen on the loopback address.
+        """
+        return str(self._admin.call("POST", "/inspector/links", account="*")["url"])
+
     # --- accounts
 
     def for_account(self, account: IdOrObject) -> AccountView:

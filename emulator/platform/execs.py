@@ -164,7 +164,7 @@ class Execs:
                 with within(run.step):
                     result = await self._result(run, live, sandbox, command, injection)
             except asyncio.CancelledError:
-                run.record("killed: the client hung up")
+                run.record("killed: the client disconnected")
                 raise
             except SandboxGone as error:
                 run.record(f"not run: {error}")

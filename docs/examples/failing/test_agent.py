@@ -11,10 +11,10 @@ import application
 import pytest
 
 from caged import Caged
-from caged.pytest_plugin._accounts import EmulatorAccount as Emulator
+from caged.emulator import BaseEmulator
 
 
-def test_fault_that_never_triggers(caged: Caged, caged_emulator: Emulator) -> None:
+def test_fault_that_never_triggers(caged: Caged, caged_emulator: BaseEmulator) -> None:
     """The application streams its tests, so a fault of `sandboxes.exec` does not reach them."""
     box = application.prepare(caged)
     caged_emulator.faults.add("sandboxes.exec", status=503)
@@ -28,7 +28,7 @@ def test_wrong_command(caged: Caged) -> None:
     assert result.exit_code == 0
 
 
-def test_agent_changes_the_wrong_file(caged: Caged, caged_emulator: Emulator) -> None:
+def test_agent_changes_the_wrong_file(caged: Caged, caged_emulator: BaseEmulator) -> None:
     """The agent says that it repaired the bug, and changes a copy of the file."""
     repaired = {"/workspace/src/calc.py": "def add(a, b):\n    return a + b\n"}
     caged_emulator.agent("claude").reply("I repaired add() in calc.py.", files=repaired, cost_usd=0.04)
@@ -37,7 +37,7 @@ def test_agent_changes_the_wrong_file(caged: Caged, caged_emulator: Emulator) ->
     assert application.check(caged, box)
 
 
-def test_budget_is_used_up(caged: Caged, caged_emulator: Emulator) -> None:
+def test_budget_is_used_up(caged: Caged, caged_emulator: BaseEmulator) -> None:
     """The prompt costs more than the sandbox may, so the sandbox is paused before the check."""
     caged_emulator.agent("claude").reply("I need more context.", tokens_out=40_000, cost_usd=0.75)
     box = application.prepare(caged, budget=0.5)
@@ -53,7 +53,7 @@ def test_command_takes_too_long(caged: Caged) -> None:
     caged.sandboxes.exec(box.id, waiting, timeout=0.8)
 
 
-def test_stub_that_nearly_matches(caged: Caged, caged_emulator: Emulator) -> None:
+def test_stub_that_nearly_matches(caged: Caged, caged_emulator: BaseEmulator) -> None:
     """The application passes an option that the stub's pattern does not have, so the real npm is run."""
     caged_emulator.commands.stub("npm install", "added 42 packages")
     box = application.prepare(caged)
@@ -66,7 +66,7 @@ def test_sandbox_is_destroyed_by_the_application(caged: Caged) -> None:
 
 
 @pytest.fixture
-def repaired(caged: Caged, caged_emulator: Emulator) -> str:
+def repaired(caged: Caged, caged_emulator: BaseEmulator) -> str:
     """A project that the agent has repaired."""
     caged_emulator.faults.add("files.write", status=500, times=1)
     return application.prepare(caged).id

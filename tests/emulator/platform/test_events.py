@@ -35,7 +35,7 @@ def test_a_command_whose_client_hangs_up_says_so(api, box):
         api.post(f"/sandboxes/{box}/exec", json={"command": "sleep 100"}, timeout=0.2)
     (event,) = eventually(lambda: recorded(api, box, "command"), "the command to be killed")
     assert event.data["exit_code"] is None
-    assert "hung up" in event.data["error"]
+    assert "disconnected" in event.data["error"]
 
 
 def test_file_calls_are_events_with_the_path_that_was_meant(api, box):
