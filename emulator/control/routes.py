@@ -106,7 +106,9 @@ def _check_segments(path: str, matching: list[Route], known: list[Route]) -> Non
         if not is_glob(segment) and segment not in literals:
             near = difflib.get_close_matches(segment, literals, 1, _MISSPELT)
             if near:
-                raise ValueError(f"path: {segment!r} in {path!r} is not in a path of the API; did you mean {near[0]!r}?")
+                raise ValueError(
+                    f"path: {segment!r} in {path!r} is not in a path of the API; did you mean {near[0]!r}?"
+                )
 
 
 @functools.lru_cache(maxsize=4096)

@@ -240,8 +240,11 @@ class BaseEmulator(Controls):
             account_id: the account, or its id.
 
         Raises:
+            TypeError: neither an account nor an id.
             ValueError: `"*"`, which stands for all accounts.
         """
+        if account_id is None or not isinstance(id_of(account_id), str):
+            raise TypeError(f"account_id: must be an account or its id, not {type(account_id).__name__}")
         usage = self._admin.usage
         usage.created_accounts.pop(str(id_of(account_id)), None)
         for function in tuple(usage.before_deletion):

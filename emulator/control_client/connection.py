@@ -70,6 +70,8 @@ def _verification(verify: Verify, encrypted: bool, local: bool) -> Union[bool, s
 
     from caged._http import no_authorities
 
+    if not isinstance(verify, (bool, str, ssl.SSLContext)):
+        raise TypeError(f"verify: must be a bool, a path or an ssl.SSLContext, not {type(verify).__name__}")
     if isinstance(verify, str):
         try:
             return ssl.create_default_context(cafile=verify)

@@ -62,7 +62,7 @@ def finish(exchange: HttpExchange) -> None:
 def finish_socket(exchange: Exchange) -> None:
     """End the step of a WebSocket. Its query, which holds a credential, is not recorded."""
     status = exchange.record.status
-    _end(exchange, "ok" if status == 101 else "error", status=status)
+    _end(exchange, "ok" if status == 101 else "error", status=status, warnings=list(exchange.record.warnings))
 
 
 def abandon(exchange: Exchange) -> None:

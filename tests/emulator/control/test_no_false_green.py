@@ -41,7 +41,7 @@ NAMES = [
         lambda e: e.journal.assert_requested(operation="sandboxes.exce", times=0),
         "did you mean 'sandboxes.exec'",
     ),
-    # A wildcard reaches over slashes, and a parameter takes any name: neither takes what is nearly a segment of the API.
+    # A wildcard reaches over slashes, and a parameter takes any name, but not what is nearly a segment of the API.
     *(
         (
             f"assert_requested, {path}",
@@ -84,6 +84,8 @@ NAMES = [
     ("prompts, sandbox", lambda e: e.journal.prompts("cage_nope"), "has never existed"),
     ("assert_prompted, agent", lambda e: e.journal.assert_prompted("x", agent="claudee", times=0), "mean"),
     ("agent", lambda e: e.agent("claudee"), "agent 'claudee' does not exist; did you mean 'claude'"),
+    ("agent, None", lambda e: e.agent(None), "agent None does not exist; known are"),
+    ("log_tail, negative", lambda e: e.log_tail(-1), "last: must be at least 1"),
     ("agent, empty", lambda e: e.agent(""), "agent '' does not exist"),
     ("fault, operation", lambda e: e.faults.add("sandboxes.exce", status=500), "did you mean 'sandboxes.exec'"),
     ("fault, method", lambda e: e.faults.add(method="GTE", status=500), "method: 'GTE' is not an HTTP method"),
