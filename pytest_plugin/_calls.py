@@ -40,17 +40,25 @@ class CallRecord:
     Attributes:
         id: Id of its step, which is the id of the span in its header `traceparent`.
         path: Below `/v1`.
-        place: The line that made it.
+        place: The line of the test that made it.
+        nearest: The nearest line of the user's code, such as one of the application under test.
         began, ended: By `time.perf_counter`; `ended` is None while it runs.
         error: What it raised.
         headers: Sent with its requests.
     """
 
-    __slots__ = ("_called", "began", "ended", "error", "headers", "id", "path", "place")
+    __slots__ = ("_called", "began", "ended", "error", "headers", "id", "nearest", "path", "place")
 
     def __init__(
-        self, id: str, path: str, place: Optional[Place], called: Optional[CodeType], headers: Mapping[str, str]
+        self,
+        id: str,
+        path: str,
+        place: Optional[Place],
+        called: Optional[CodeType],
+        headers: Mapping[str, str],
+        nearest: Optional[Place] = None,
     ) -> None:
+        self.nearest = nearest
         self.id, self.path, self.place, self.headers = id, path, place, headers
         self._called = called
         self.error = ""
@@ -140,10 +148,10 @@ class CallLog:
         if len(self.calls) >= MOST:
             self.dropped += 1
             return None
-        place, called = user_line(self.test_file)
+        place, called, nearest = user_line(self.test_file)
         span = f"{self._prefix}{next(self._numbers) & 0xFFFFFFFF:08x}"
         headers = {"traceparent": f"00-{self._trace}-{span}-01"} if sends_header else _NO_HEADERS
-        record = CallRecord(span, path, place, called, headers)
+        record = CallRecord(span, path, place, called, headers, nearest)
         self.calls.append(record)
         return record
 

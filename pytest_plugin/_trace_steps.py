@@ -134,7 +134,8 @@ def assemble(
     clock = offset - epoch
     accounts = {step.parent: step.account for step in steps if step.kind == "request"}
     made = [_phase_step(nodeid, phase, clock) for phase in phases]
-    made_calls = [_call_step(call, root, offset, epoch, accounts, calls.redacted) for call in calls.calls]
+    refused = {step.parent: text for step in steps if step.kind == "request" and (text := _not_done(step))}
+    made_calls = [_call_step(call, root, offset, epoch, accounts, calls.redacted, refused) for call in calls.calls]
     seen = [_request_step(f"r{number}", one, offset, epoch) for number, one in enumerate(calls.requests, 1)]
     ids = {step.id for step in (*steps, *made_calls)}
     for step in (*steps, *made_calls, *seen):
@@ -202,12 +203,16 @@ def _call_step(
     epoch: float,
     accounts: dict[str, str],
     redacted: Callable[[str], str],
+    refused: dict[str, str],
 ) -> Step:
     detail: dict[str, Any] = {"call": call.name}
-    if call.error:
-        detail["error"] = redacted(call.error)
+    error = redacted(call.error) if call.error else refused.get(call.id, "")
+    if error:
+        detail["error"] = error
     if call.place is not None:
         detail["source"] = source_of(*call.place, root, redacted)
+    if call.nearest is not None and call.nearest != call.place:
+        detail["nearest_source"] = source_of(*call.nearest, root, redacted)
     return Step(
         **_times(call.began, call.ended, offset, epoch),
         id=call.id,
@@ -215,9 +220,15 @@ def _call_step(
         title=one_line(redacted(f"{call.name} {_subject(call.path)}".strip())),
         account=accounts.get(call.id, ""),
         sandbox=_sandbox(call.path),
-        status="running" if call.ended is None else "error" if call.error else "ok",
+        status="running" if call.ended is None else "error" if error else "ok",
         detail=detail,
     )
+
+
+def _not_done(step: Step) -> str:
+    """Why a request was answered with success although it was not done; empty for any other."""
+    status = step.detail.get("status")
+    return str(step.detail.get("error", "")) if isinstance(status, int) and 200 <= status < 300 else ""
 
 
 def _request_step(id: str, seen: RequestSeen, offset: float, epoch: float) -> Step:

@@ -2,6 +2,13 @@
 
 import { isApplied, listOf, noun, textOf } from "./format.js";
 
+/** Kinds of steps that a sandbox reports on its own, also after what caused them is over. */
+const EVENTS = new Set(["sandbox", "alert", "event", "error"]);
+
+function isOver(step, moment) {
+  return Number.isFinite(step.duration_ms) && moment > step.start + step.duration_ms / 1000;
+}
+
 /** Steps by their parents. A parent that is not there, or that is below its own child, counts as none. */
 export class StepTree {
   constructor() {
@@ -27,8 +34,7 @@ export class StepTree {
     this.steps.sort((a, b) => a.start - b.start);
     this._children.clear();
     for (const step of this.steps) {
-      const parent = this._byId.get(step.parent);
-      const key = parent && parent !== step ? parent.id : null;
+      const key = this.parent(step)?.id ?? null;
       if (!this._children.has(key)) this._children.set(key, []);
       this._children.get(key).push(step);
     }
@@ -43,8 +49,18 @@ export class StepTree {
     return this._children.get(step.id) ?? [];
   }
 
+  /** The step that caused a step. What happens in a sandbox after its cause is over belongs to the step above that
+   *  still ran, so that it stands where it happened. */
   parent(step) {
-    return step.parent === step.id ? undefined : this._byId.get(step.parent);
+    const parent = step.parent === step.id ? undefined : this._byId.get(step.parent);
+    if (!parent || !EVENTS.has(step.kind) || !isOver(parent, step.start)) return parent;
+    const seen = new Set([step.id, parent.id]);
+    for (let above = parent; this._byId.has(above.parent) && !seen.has(above.parent); ) {
+      seen.add(above.parent);
+      above = this._byId.get(above.parent);
+      if (!isOver(above, step.start)) return above;
+    }
+    return parent;
   }
 
   /** The steps above a step, the nearest first. */
