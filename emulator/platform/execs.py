@@ -22,7 +22,7 @@ from .command_stubs import CommandStubs, StubChoice
 from .errors import not_found
 from .live_sandboxes import LiveSandbox, LiveSandboxes
 from .recorder import SandboxRecorder
-from .redaction import redact_for
+from .redaction import redact_for, without_begun_secret
 from .sandboxes import Sandboxes
 from .signals import Signals
 
@@ -134,7 +134,7 @@ class _Run:
 
     def record_killed(self, outcome: str, reason: str = "") -> None:
         """Record that it did not come to its end, with what it had printed by then."""
-        printed = self.watch.text.decode("utf-8", "replace")
+        printed = without_begun_secret(self._sandbox, self.watch.text.decode("utf-8", "replace"))
         times = self.watch.times
         self.record(outcome, times=times, reason=reason, printed=printed if self.choice.output is None else "")
 

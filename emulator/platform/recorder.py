@@ -20,7 +20,7 @@ from ..control.steps import OUTPUT_HEAD, OUTPUT_TAIL, KeptOutput, Step, Steps, S
 from ..control.stubs import Stub
 from ..store import LogEntry, Sandbox
 from .file_change_recording import FileChangeRecording
-from .redaction import redact_for, redacted_end, secret_values
+from .redaction import redact_for, redacted_end, secret_values, without_begun_secret
 
 logger = logging.getLogger(__name__)
 
@@ -332,7 +332,7 @@ class _Progress:
             text = self._watch.text
             if len(text) > 2 * PROGRESS_BYTES:
                 text = text[:PROGRESS_BYTES] + text[-PROGRESS_BYTES:]
-            printed = text.decode("utf-8", "replace")
+            printed = without_begun_secret(self._run.sandbox, text.decode("utf-8", "replace"))
             length = size if len(text) < size else len(printed)
             self._recorder.record_output(self._run, printed, length, self._watch.times)
         self._wait = min(PROGRESS_LONGEST, self._wait * PROGRESS_GROWTH)

@@ -19,6 +19,8 @@ _MAIN_OPTIONS = ("operation", "match", "program", "text", "status")
 
 #: Kinds of steps that a sandbox reports on its own, also after what caused them is over.
 _EVENTS = frozenset({"sandbox", "alert", "event", "error"})
+#: Levels above a step that are looked at for one that still ran.
+_LEVELS = 20
 
 
 class Outline:
@@ -43,6 +45,7 @@ class Outline:
         self._by_id: dict[str, Step] = {}
         for step in self.steps:
             self._by_id.setdefault(step.id, step)
+        self._parents: dict[int, Optional[Step]] = {}
         self._children: dict[str, list[Step]] = {}
         self._roots: list[Step] = []
         for step in self.steps:
@@ -63,15 +66,22 @@ class Outline:
     def parent(self, step: Step) -> Optional[Step]:
         """The step that caused a step, if it is in the trace. What happens in a sandbox after its cause is over belongs
         to the step above that still ran, so that it stands where it happened."""
+        key = id(step)
+        if key not in self._parents:
+            self._parents[key] = self._find_parent(step)
+        return self._parents[key]
+
+    def _find_parent(self, step: Step) -> Optional[Step]:
         parent = self._by_id.get(step.parent) if step.parent != step.id else None
-        if parent is None or step.kind not in _EVENTS or not _is_over(parent, step.start):
+        if parent is None or step.kind not in _EVENTS:
             return parent
-        above, seen = parent, {step.id, parent.id}
-        while above.parent in self._by_id and above.parent not in seen:
-            seen.add(above.parent)
-            above = self._by_id[above.parent]
+        above: Optional[Step] = parent
+        for _ in range(_LEVELS):
+            if above is None or above is step:
+                break
             if not _is_over(above, step.start):
                 return above
+            above = self._by_id.get(above.parent)
         return parent
 
     def children(self, step: Step) -> list[Step]:

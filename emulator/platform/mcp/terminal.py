@@ -10,7 +10,7 @@ from ...cage.output import OutputWatch
 from ...control.steps import within
 from .. import limits
 from ..command_stubs import StubChoice
-from ..redaction import redact_for
+from ..redaction import redact_for, without_begun_secret
 from .tool import TEXT_BYTES, TRUNCATED, Tool, ToolContext, ToolError, ToolOutcome, cut, end_with_newline, size
 
 DEFAULT_SECONDS = 30
@@ -63,7 +63,9 @@ async def _exec(context: ToolContext, arguments: dict[str, Any]) -> ToolOutcome:
         shown = redact_for(sandbox, command, limits.LOGGED_COMMAND)
         context.recorder.log(sandbox, f"$ {shown} (mcp, {outcome})", "command")
         output, errors = _texts(result)
-        printed = output + errors if result is not None else watch.text.decode("utf-8", "replace")
+        printed = output + errors
+        if result is None:  # what it had printed by then
+            printed = without_begun_secret(sandbox, watch.text.decode("utf-8", "replace"))
         reason = reason or (outcome if code is None else "")
         run.end(code, reason=reason, printed=printed, stub=choice.stub, source="mcp")
     return ToolOutcome(report(output, errors, failed, result.truncated), is_error=bool(failed))

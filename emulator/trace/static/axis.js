@@ -269,8 +269,8 @@ export class TimeAxis {
     const bars = new Set(this._tree.steps.filter((step) => step.kind !== "test").map(colorOf));
     const failed = this._tree.steps.some((step) => step.status === "error" && step.kind !== "test");
     this._legend.replaceChildren(
-      ...Object.entries(COLORS).filter(([name]) => bars.has(name)).map(([name, word]) => h("span", {}, swatch(`bar ${name}`), word)),
-      ...(failed ? [h("span", {}, swatch("bar failed"), "failed (outlined)")] : []),
+      ...Object.entries(COLORS).filter(([name]) => bars.has(name)).map(([name, word]) => h("span", {}, swatch(`key ${name}`), word)),
+      ...(failed ? [h("span", {}, swatch("key failed"), "failed (outlined)")] : []),
       ...shown.map((name) => h("span", {}, markIcon(name), words[name])),
     );
     const total = this._scale.breaks.reduce((sum, gap) => sum + gap.length, 0);

@@ -276,11 +276,16 @@ export class StepList {
       isParent ? h("span", { class: `twisty${isOpen ? " open" : ""}` }, drawing("", TWISTY)) : h("span", { class: "twisty" }),
       kindIcon(step.kind),
       spoken(step.kind),
-      h("span", { class: "title", title: reason ? `${step.title}: ${reason}` : step.title }, this.tree.title(step), reason && h("span", { class: "reason" }, ` ${reason}`)),
+      h(
+        "span",
+        { class: "words", title: reason ? `${step.title}: ${reason}` : step.title },
+        h("span", { class: "title" }, this.tree.title(step)),
+        reason && h("span", { class: "reason" }, ` ${reason}`),
+      ),
       this._marks(step),
       outcome && h("span", { class: `outcome${failed ? " failed" : ""}` }, failed ? `✕ ${outcome}` : outcome),
       step.status === "ok" && !outcome && spoken("ok"),
-      h("span", { class: "took" }, duration(step.duration_ms)),
+      (step.kind !== "alert" || step.duration_ms > 0) && h("span", { class: "took" }, duration(step.duration_ms)),
     );
     row.style.top = `${index * ROW}px`;
     row.querySelector(".indent").style.width = `${Math.min(depth, 12) * 14}px`;

@@ -5,6 +5,9 @@ import { isApplied, listOf, noun, textOf } from "./format.js";
 /** Kinds of steps that a sandbox reports on its own, also after what caused them is over. */
 const EVENTS = new Set(["sandbox", "alert", "event", "error"]);
 
+/** Levels above a step that are looked at for one that still ran. */
+const LEVELS = 20;
+
 function isOver(step, moment) {
   return Number.isFinite(step.duration_ms) && moment > step.start + step.duration_ms / 1000;
 }
@@ -53,12 +56,11 @@ export class StepTree {
    *  still ran, so that it stands where it happened. */
   parent(step) {
     const parent = step.parent === step.id ? undefined : this._byId.get(step.parent);
-    if (!parent || !EVENTS.has(step.kind) || !isOver(parent, step.start)) return parent;
-    const seen = new Set([step.id, parent.id]);
-    for (let above = parent; this._byId.has(above.parent) && !seen.has(above.parent); ) {
-      seen.add(above.parent);
-      above = this._byId.get(above.parent);
+    if (!parent || !EVENTS.has(step.kind)) return parent;
+    let above = parent;
+    for (let level = 0; level < LEVELS && above && above !== step; level += 1) {
       if (!isOver(above, step.start)) return above;
+      above = this._byId.get(above.parent);
     }
     return parent;
   }
@@ -129,6 +131,7 @@ export class StepTree {
   /** The title of a step as a list shows it. */
   title(step) {
     if (step.kind === "command") return step.title.replace(/^\$ /, "");
+    if (step.kind === "alert") return step.title.replace(/^\w+: /, ""); // its severity stands at the end of the row
     const added = step.kind === "control" ? step.controls.map((id) => this.described(id)) : [];
     return added.length ? `${step.title}: ${added.join(", ")}` : step.title || step.kind;
   }
