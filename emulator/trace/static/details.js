@@ -281,13 +281,17 @@ function field(name, value) {
   return [h("h3", {}, name), h("pre", { class: "code", tabindex: "0" }, text)];
 }
 
+/** A line as JSON writes it, but with its tabs and quotes as they are. */
+function literal(line) {
+  return line.split(/([\t"])/).map((part, i) => (i % 2 ? part : JSON.stringify(part).slice(1, -1))).join("");
+}
+
 /** A value as JSON, but texts of several lines have their lines below each other, indented. */
 function readable(value, indent = "") {
   const inner = `${indent}  `;
   if (typeof value === "string" && value.trimEnd().includes("\n")) {
-    const lines = JSON.stringify(value).slice(1, -1).replace(/\\t/g, "\t").split("\\n");
-    // A backslash before an n that was one in the text is written as two, and was not a line break.
-    if (lines.length === value.split("\n").length) return `"""\n${lines.map((line) => (line ? inner + line.replace(/\\"/g, '"') : "")).join("\n")}\n${indent}"""`;
+    const lines = value.split("\n").map((line) => (line ? inner + literal(line) : ""));
+    return `"""\n${lines.join("\n")}\n${indent}"""`;
   }
   if (Array.isArray(value) && value.length) return `[\n${value.map((one) => inner + readable(one, inner)).join(",\n")}\n${indent}]`;
   if (value !== null && typeof value === "object" && Object.keys(value).length) {
