@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from ._models.account import Account, AccountSession, APIKey, CreatedAPIKey, Session
     from ._models.alerts import Alert, AlertPage, AlertRule, RuleConfig
     from ._models.billing import Subscription, Usage
-    from ._models.error_reasons import Refusal
+    from ._models.error_reasons import ErrorReason
     from ._models.events import EVENT_TYPES, EventPayload, IngestResponse
     from ._models.files import FileEntry, GitDiff, GitFileStatus
     from ._models.mcp import MCPPrompt, MCPResource, MCPTool
@@ -101,6 +101,7 @@ __all__ = [
     "CagedTimeoutError",
     "CagedValidationError",
     "CreatedAPIKey",
+    "ErrorReason",
     "EventPayload",
     "EventType",
     "ExecOutput",
@@ -126,7 +127,6 @@ __all__ = [
     "Pagination",
     "Plan",
     "Port",
-    "Refusal",
     "ReplayEvent",
     "ReplayPage",
     "ReplaySummary",
@@ -190,7 +190,7 @@ _MODULES = {
         "NotificationConfigUpdate",
         "NotificationPage",
     ),
-    "_models.error_reasons": ("Refusal",),
+    "_models.error_reasons": ("ErrorReason",),
     "_models.sandboxes": (
         "ExecResult",
         "LogEntry",

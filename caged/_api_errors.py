@@ -8,7 +8,7 @@ from ._errors import CagedError
 from ._naming import public
 
 if TYPE_CHECKING:
-    from ._models.error_reasons import Refusal
+    from ._models.error_reasons import ErrorReason
 
 
 @public
@@ -31,7 +31,7 @@ class CagedAPIError(CagedError):
         *,
         status: int,
         detail: Optional[str] = None,
-        reason: Optional[Refusal] = None,
+        reason: Optional[ErrorReason] = None,
         body: Any = None,
         text: str = "",
         request_id: Optional[str] = None,
@@ -87,7 +87,7 @@ _BY_STATUS: dict[int, type[CagedAPIError]] = {
 }
 
 
-def error_class(status: int, reason: Optional[Refusal]) -> type[CagedAPIError]:
+def error_class(status: int, reason: Optional[ErrorReason]) -> type[CagedAPIError]:
     """The class for an answer: a plan limit wins over the status, the exact status over the 5xx family."""
     if reason is not None and reason.code == "plan_limit_reached":
         return CagedPlanLimitError

@@ -21,7 +21,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def known_keywords(method: F) -> F:
-    """Raise a `CagedError` for an unknown keyword that names the nearest known one, before anything is sent.
+    """Reject unknown keywords with a `CagedError` that suggests the nearest name, before anything is sent.
 
     Static checkers see the method as it is written.
     """
@@ -128,7 +128,7 @@ def seconds(name: str, value: Any) -> Optional[float]:
 
 
 def texts(name: str, value: Any) -> list[str]:
-    """A list or tuple of strings. A bare string is an error: it would be read as a list of its letters."""
+    """A list or tuple of strings. A bare string is an error: it would be read as a list of its characters."""
     if not isinstance(value, (list, tuple)):
         hint = f"; pass [{name}]" if isinstance(value, str) else ""
         raise CagedError(f"{name} must be a list of str, not {type(value).__name__}{hint}")

@@ -1,4 +1,4 @@
-"""From an HTTP response to the value of a call, or to the error it stands for."""
+"""Decode an HTTP response into the result of a call, or into its exception."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ._errors import CagedError
 from ._json import json_type
 
 if TYPE_CHECKING:
-    from ._models.error_reasons import Refusal
+    from ._models.error_reasons import ErrorReason
 
 T = TypeVar("T")
 
@@ -112,12 +112,12 @@ def _json_body(response: httpx.Response) -> Any:
         return None
 
 
-def _error_reason(reason: Any) -> Optional[Refusal]:
+def _error_reason(reason: Any) -> Optional[ErrorReason]:
     if not isinstance(reason, dict) or not reason.get("code") or not isinstance(reason["code"], str):
         return None
-    from ._models.error_reasons import Refusal  # errors are rare, start-up is not
+    from ._models.error_reasons import ErrorReason  # imported here to keep start-up fast: errors are rare
 
-    return Refusal.from_api({key: value for key, value in reason.items() if isinstance(value, str)})
+    return ErrorReason.from_api({key: value for key, value in reason.items() if isinstance(value, str)})
 
 
 def retry_after_of(response: httpx.Response) -> Optional[float]:

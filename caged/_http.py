@@ -172,7 +172,7 @@ def _options(settings: Settings) -> dict[str, Any]:
 
 def _verify(settings: Settings, local: bool) -> Union[ssl.SSLContext, bool]:
     """Reading the CA bundle costs more than 20 ms per client: only done where TLS may be spoken."""
-    if settings.encrypted:
+    if settings.is_encrypted:
         # trust_env is off for loopback, yet SSL_CERT_FILE is how a local CA is named.
         return httpx.create_ssl_context() if local else True
     if not local and any(proxy.lower().startswith("https:") for proxy in getproxies().values()):

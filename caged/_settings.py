@@ -33,7 +33,7 @@ class Settings:
         return urlsplit(self.base_url).hostname or ""
 
     @property
-    def encrypted(self) -> bool:
+    def is_encrypted(self) -> bool:
         return self.base_url[:6].lower() == "https:"
 
 
@@ -58,9 +58,9 @@ def _api_key(given: Any) -> str:
             "keys are made in the dashboard, under Settings > API Keys"
         )
     if not key.isascii():
-        raise CagedError("the API key holds characters outside ASCII; copy it again from where it was made")
+        raise CagedError("the API key contains characters outside ASCII; copy it again from where it was made")
     if not all("!" <= character <= "~" for character in key):
-        raise CagedError("the API key holds a space, a line break or a control character; strip it first")
+        raise CagedError("the API key contains a space, a line break or a control character; strip it first")
     return key
 
 
@@ -71,7 +71,7 @@ def _base_url(given: Any) -> str:
         name, url = "base_url", arguments.text("base_url", given)
     url = url.rstrip("/")
     if any(character <= " " for character in url):
-        raise CagedError(f"{name} holds a space, a line break or a control character; strip it first")
+        raise CagedError(f"{name} contains a space, a line break or a control character; strip it first")
     try:
         parts = urlsplit(url)
         port_is_valid = parts.port is None or 0 < parts.port < 65536
@@ -81,10 +81,10 @@ def _base_url(given: Any) -> str:
     if parts.scheme.lower() not in {"http", "https"} or not parts.hostname or not port_is_valid:
         raise CagedError(f"{name} must look like {DEFAULT_BASE_URL} or http://127.0.0.1:8000")
     if "@" in parts.netloc:
-        raise CagedError(f"{name} must not hold a user name or password; the API key goes into api_key")
+        raise CagedError(f"{name} must not contain a user name or password; the API key goes into api_key")
     if "?" in url or "#" in url:
-        raise CagedError(f"{name} must not hold a query or a fragment")
+        raise CagedError(f"{name} must not contain a query or a fragment")
     if parts.path.lower().endswith(API_PREFIX):
-        # A prefix of the path is kept, so every call would request /v1/v1/... and be a 404.
+        # The client appends /v1, so each call would request /v1/v1/... and get 404.
         raise CagedError(f"{name} must not end in {API_PREFIX}, which the client adds; leave it out")
     return url

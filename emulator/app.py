@@ -53,7 +53,7 @@ def build(platform: Platform) -> ASGIApp:
     handlers = {404: answer_without_operation, 405: answer_without_operation}
     app = Starlette(routes=[*routes, *sockets], exception_handlers=handlers)
     app.router.redirect_slashes = False
-    return FrontDoor(app, platform)
+    return FrontDoor(app, platform, _DeferredInspector(platform, app))
 
 
 def _routes(platform: Platform, served: Iterable[Operation]) -> list[Route]:
@@ -61,6 +61,27 @@ def _routes(platform: Platform, served: Iterable[Operation]) -> list[Route]:
     for operation in served:
         by_path.setdefault(operation.path, {})[operation.method] = operation
     return [Route(path, Dispatcher(platform, methods), methods=list(methods)) for path, methods in by_path.items()]
+
+
+class _DeferredInspector:
+    """The inspector, whose modules are imported with the first request for it.
+
+    Args:
+        platform: The emulator's platform.
+        app: The application whose API its pages call.
+    """
+
+    def __init__(self, platform: Platform, app: ASGIApp) -> None:
+        self._platform = platform
+        self._app = app
+        self._inspector: Optional[ASGIApp] = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._inspector is None:
+            from .inspector.application import Inspector
+
+            self._inspector = Inspector(self._platform, self._app)
+        await self._inspector(scope, receive, send)
 
 
 class _DeferredRoutes:

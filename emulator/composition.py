@@ -42,6 +42,7 @@ from .platform.execs import Execs
 from .platform.file_change_recording import FileChangeRecording
 from .platform.file_writes import FileWrites
 from .platform.files import Files
+from .platform.inspector_logins import InspectorLogins
 from .platform.live_sandboxes import LiveSandboxes
 from .platform.logins import Logins
 from .platform.mcp_server import McpServer
@@ -195,6 +196,7 @@ def compose(
         billing=Billing(store, clock, signals),
         logins=Logins(store, clock, randomness, workers, signals, accounts),
         device_logins=DeviceLogins(store, clock, zygote, workers, relayed, signals, accounts),
+        inspector_logins=InspectorLogins(base_url),
         tickets=Tickets(clock, signals, accounts),
         events=events,
         recorder=recorder,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import os
+import sys
 import threading
 import weakref
 from collections.abc import Coroutine
@@ -55,6 +56,8 @@ class Emulator(BaseEmulator):
         memory_limit: What memory_mb limits: each `process`, or by a control group the whole `sandbox`.
         scenario: File (TOML, YAML, JSON) that describes what is there from the start; see `loaded`.
         allow_unused: Do not report unused controls at the end of a `with` block.
+        ui: Open the inspector in a browser when it has started, and write the link, which logs in once, to stderr.
+            Without a desktop the link is only written.
 
     Raises:
         ConfigError: A setting cannot be used.
@@ -78,10 +81,12 @@ class Emulator(BaseEmulator):
         memory_limit: MemoryLimit = "process",
         scenario: Union[str, os.PathLike[str], None] = None,
         allow_unused: bool = False,
+        ui: bool = False,
     ) -> None:
         settings = dict(locals())
-        del settings["self"], settings["allow_unused"]
+        del settings["self"], settings["allow_unused"], settings["ui"]
         self.config = EmulatorConfig.make(**settings)
+        self._ui = ui
         self._allow_unused = allow_unused
         self._runtime: Optional[Runtime] = None
         self._control: Optional[AdminClient] = None
@@ -122,7 +127,20 @@ class Emulator(BaseEmulator):
             raise
         self._at_exit = _abandon_at_exit(weakref.ref(self))
         atexit.register(self._at_exit)
+        if self._ui:
+            self._open_inspector()
         return self
+
+    def _open_inspector(self) -> None:
+        from .browser import open_in_browser
+
+        try:
+            link = self.ui_link()
+            print(f"Inspector: {link}", file=sys.stderr, flush=True)
+            open_in_browser(link)
+        except BaseException:
+            self.stop()
+            raise
 
     def _serve(self) -> None:
         assert self._runtime is not None
@@ -251,6 +269,8 @@ class Emulator(BaseEmulator):
 
     def log_tail(self, count: int = 20) -> list[str]:
         """The newest lines of the emulator's own log, oldest first."""
+        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+            raise ValueError(f"count: must be at least 1, not {count!r}")
         return self._running().log.tail(count)
 
     def _log_text(self) -> str:

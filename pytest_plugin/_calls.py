@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Optional
 from urllib.parse import urlsplit
 
 from caged._frames import Place, user_line
+from caged._observed_call import ObservedCall
 from caged.emulator.control.credentials import redact_credentials
 from caged.emulator.control.redaction import Redactor
 
@@ -34,11 +35,12 @@ _GROUPS = {"sockets": "sandboxes", "_client": ""}
 _CALLS = {"exec_output": "sandboxes.stream", "exec_stream": "sandboxes.stream", "mcp": "sandboxes.mcp"}
 
 
-class CallRecord:
+class CallRecord(ObservedCall):
     """One call.
 
     Attributes:
         id: Id of its step, which is the id of the span in its header `traceparent`.
+        trace_id: Id of the trace in that header.
         path: Below `/v1`.
         place: The line of the test that made it.
         nearest: The nearest line of the user's code, such as one of the application under test.
@@ -47,10 +49,11 @@ class CallRecord:
         headers: Sent with its requests.
     """
 
-    __slots__ = ("_called", "began", "ended", "error", "headers", "id", "nearest", "path", "place")
+    __slots__ = ("_called", "began", "ended", "error", "headers", "id", "nearest", "path", "place", "trace_id")
 
     def __init__(
         self,
+        trace_id: str,
         id: str,
         path: str,
         place: Optional[Place],
@@ -59,7 +62,7 @@ class CallRecord:
         nearest: Optional[Place] = None,
     ) -> None:
         self.nearest = nearest
-        self.id, self.path, self.place, self.headers = id, path, place, headers
+        self.trace_id, self.id, self.path, self.place, self.headers = trace_id, id, path, place, headers
         self._called = called
         self.error = ""
         self.ended: Optional[float] = None
@@ -74,7 +77,7 @@ class CallRecord:
         group = _GROUPS.get(module, module)
         return _CALLS.get(module) or ".".join(filter(None, (group, self._called.co_name)))
 
-    def end(self, error: Optional[BaseException]) -> None:
+    def end(self, error: Optional[BaseException], result: Any = None) -> None:
         """Note that it has ended; the observer's part of the SDK's interface."""
         if self.ended is not None:
             return
@@ -115,7 +118,7 @@ class CallLog:
         #: Whether the header is sent, by the base URL of a target.
         self._targets: dict[str, bool] = {}
         self._is_paused = False
-        self._trace = os.urandom(16).hex()
+        self._trace_id = os.urandom(16).hex()
         self._prefix = os.urandom(4).hex()
         self._numbers = itertools.count(1)
 
@@ -133,13 +136,16 @@ class CallLog:
             self._is_paused = False
 
     def clear(self) -> None:
-        """Begin with the next test."""
+        """Begin with the next test, which is a trace of its own."""
+        self._trace_id = os.urandom(16).hex()
         self.calls.clear()
         self.requests.clear()
         self.dropped = 0
 
-    def begin(self, settings: Settings, path: str, body: Optional[Mapping[str, Any]]) -> Optional[CallRecord]:
-        """Record a call that begins."""
+    def begin(
+        self, settings: Settings, path: str, body: Optional[Mapping[str, Any]], traceparent: str = ""
+    ) -> Optional[CallRecord]:
+        """Record a call that begins. `traceparent`: the header for its span, where OpenTelemetry has made one."""
         sends_header = self._targets.get(settings.base_url)
         if sends_header is None or self._is_paused:
             return None
@@ -149,9 +155,11 @@ class CallLog:
             self.dropped += 1
             return None
         place, called, nearest = user_line(self.test_file)
-        span = f"{self._prefix}{next(self._numbers) & 0xFFFFFFFF:08x}"
-        headers = {"traceparent": f"00-{self._trace}-{span}-01"} if sends_header else _NO_HEADERS
-        record = CallRecord(span, path, place, called, headers, nearest)
+        if not traceparent:
+            traceparent = f"00-{self._trace_id}-{self._prefix}{next(self._numbers) & 0xFFFFFFFF:08x}-01"
+        _version, trace_id, span, _flags = traceparent.split("-")
+        headers = {"traceparent": traceparent} if sends_header else _NO_HEADERS
+        record = CallRecord(trace_id, span, path, place, called, headers, nearest)
         self.calls.append(record)
         return record
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Callable
 
 import pytest
 
 from . import _kept_sandboxes, _report
 from ._callbacks import accounts_with_functions, callback_sections, fail_on_callback_errors, has_started
 from ._policy import POLICY
-from ._scopes import Facts, active, has_failed, keeps_sandboxes, report_leaks, report_unused, reports_leaks
+from ._scopes import TraceFacts, active, has_failed, keeps_sandboxes, report_leaks, report_unused, reports_leaks
 
 if TYPE_CHECKING:
     from caged.emulator.trace.file import UnusedControl
@@ -124,11 +124,11 @@ class EmulatorScope:
         except EmulatorError:
             pass
 
-    def facts(self, log_lines: int) -> Facts:
+    def facts(self, log_lines: int) -> TraceFacts:
         """What the trace of a failed test says of it; without details when the emulator was stopped."""
         from caged.emulator import EmulatorError
 
-        found = Facts("emulator")
+        found = TraceFacts("emulator")
         try:
             found.isolation = self.account.emulator.isolation
             found.log = self.account.log_tail(log_lines)
@@ -154,9 +154,14 @@ class EmulatorScope:
         """Sections of the report of a failed test: exceptions of its functions."""
         return callback_sections(self._with_functions())
 
-    def sections(self, style: str) -> list[tuple[str, str]]:
-        """Sections of the report of a failed test besides its timeline. `style`: `short` or `full`."""
-        return _report.of_account(self.account, style == "full")
+    def sections(self, style: str, redacted: Callable[[str], str]) -> list[tuple[str, str]]:
+        """Sections of the report of a failed test besides its timeline.
+
+        Args:
+            style: `short` or `full`.
+            redacted: Redacts a text.
+        """
+        return _report.of_account(self.account, style == "full", redacted)
 
     def left_open(self) -> list[str]:
         """The sandboxes, snapshots and sockets that the test left open, one line each."""

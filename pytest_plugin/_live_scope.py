@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any, Callable, Optional
 
 import pytest
 
 from . import _kept_sandboxes, _report, _summary
-from ._scopes import Facts, active, keeps_sandboxes, report_leaks, reports_leaks
+from ._scopes import TraceFacts, active, keeps_sandboxes, report_leaks, reports_leaks
 from ._target import TARGET
 
 if TYPE_CHECKING:
@@ -35,9 +35,9 @@ class LiveScope:
         """None: a live run calls no functions of the test."""
         return []
 
-    def facts(self, log_lines: int) -> Facts:
+    def facts(self, log_lines: int) -> TraceFacts:
         """What the trace of a failed test says of it: the logs that the API returns."""
-        return Facts("live", log=[f"{id}: {line}" for id, lines in self.logs().items() for line in lines])
+        return TraceFacts("live", log=[f"{id}: {line}" for id, lines in self.logs().items() for line in lines])
 
     def logs(self) -> dict[str, list[str]]:
         """The logs of the test's newest sandboxes, by their ids, requested once: when a phase has failed."""
@@ -45,9 +45,14 @@ class LiveScope:
             self._logs = _report.live_logs(self.base_url, self.api_key, self.creations)
         return self._logs
 
-    def sections(self, style: str) -> list[tuple[str, str]]:
-        """Sections of the report of a failed test besides its timeline. `style`: `short` or `full`."""
-        return _report.of_live_run(self.creations, self.logs(), style == "full")
+    def sections(self, style: str, redacted: Callable[[str], str]) -> list[tuple[str, str]]:
+        """Sections of the report of a failed test besides its timeline.
+
+        Args:
+            style: `short` or `full`.
+            redacted: Redacts a text.
+        """
+        return _report.of_live_run(self.creations, self.logs(), style == "full", redacted)
 
     def left_open(self) -> list[str]:
         """What the test left open, one line each. Known after everything was destroyed."""

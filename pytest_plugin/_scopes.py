@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Callable, Protocol
 
 import pytest
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Facts:
+class TraceFacts:
     """What is known of a test besides its steps.
 
     Attributes:
@@ -39,7 +39,7 @@ class Scope(Protocol):
     Attributes:
         fixtures: Ids of sandboxes that a fixture created, so that the test need not destroy them.
         closing: What is done when the test and all its other fixtures are over. Clients are closed only then, so that
-            what their users left open has been seen.
+            leaks are detected first.
     """
 
     base_url: str
@@ -53,10 +53,15 @@ class Scope(Protocol):
     def callback_sections(self) -> list[tuple[str, str]]:
         """Sections of the report of a failed test: exceptions of its functions."""
 
-    def sections(self, style: str) -> list[tuple[str, str]]:
-        """Sections of the report of a failed test besides its timeline. `style`: `short` or `full`."""
+    def sections(self, style: str, redacted: Callable[[str], str]) -> list[tuple[str, str]]:
+        """Sections of the report of a failed test besides its timeline.
 
-    def facts(self, log_lines: int) -> Facts:
+        Args:
+            style: `short` or `full`.
+            redacted: Redacts a text.
+        """
+
+    def facts(self, log_lines: int) -> TraceFacts:
         """What the trace of a failed test says of it. `log_lines`: how many lines of a log."""
 
     def left_open(self) -> list[str]:

@@ -209,7 +209,7 @@ def _call_step(
     redacted: Callable[[str], str],
     refused: dict[str, str],
 ) -> Step:
-    detail: dict[str, Any] = {"call": call.name}
+    detail: dict[str, Any] = {"call": call.name, "trace_id": call.trace_id}
     error = redacted(call.error) if call.error else refused.get(call.id, "")
     if error:
         detail["error"] = error

@@ -49,7 +49,7 @@ _TRACES: pytest.StashKey[Traces] = pytest.StashKey()
 class TestTrace:
     """What is known of a test so far."""
 
-    __test__ = False  # no test, in spite of its name
+    __test__ = False  # not a test class
 
     def __init__(self, item: pytest.Item, began: float) -> None:
         self.item = item

@@ -37,21 +37,25 @@ installed_settings() {
 
 # make_venv DIR REQUIREMENT...: a virtualenv in DIR with the requirements installed, run from the repo's top. When DIR
 # was already made for this place, these requirements and these settings, only new files are made known to checkers.
+# Without PYTHON, the interpreter of an existing DIR stays.
 make_venv() {
     local venv=$1
     shift
     local stamp="$venv/.caged-installed" wanted
-    wanted=$(printf '%s\n' "$PWD" "${PYTHON:-}" "$@" && installed_settings)
-    if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ] && "$venv/bin/python" scripts/editable.py 2>/dev/null; then
+    wanted=$(printf '%s\n' "$PWD" "$@" && installed_settings)
+    local used python
+    used=$(cat "$venv/.caged-python" 2>/dev/null || true)
+    if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ] && [ "${PYTHON:-$used}" = "$used" ] &&
+        "$venv/bin/python" scripts/editable.py 2>/dev/null; then
         return
     fi
-    local python
-    python=$(find_python)
+    python=$(PYTHON=${PYTHON:-$used} find_python 2>/dev/null || find_python)
     echo "Installing into $venv ($("$python" --version 2>&1)) ..." >&2
     rm -rf "$venv"
     "$python" -m venv "$venv"
     "$venv/bin/python" -m pip install -qq --disable-pip-version-check "$@"
     "$venv/bin/python" scripts/editable.py
+    echo "$python" >"$venv/.caged-python"
     printf '%s\n' "$wanted" >"$stamp"
 }
 

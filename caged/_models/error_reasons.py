@@ -8,14 +8,14 @@ from ._base import Model
 
 @public
 @dataclass(frozen=True)
-class Refusal(Model):
+class ErrorReason(Model):
     """The ``reason`` of an API error (docs/contract/wire-contract.md 2.3).
 
     Attributes:
-        code: the kind of error, e.g. ``plan_limit_reached``, ``policy_denied``, ``invalid_state``. Never empty.
-        message: a sentence for people.
-        action: what to do, e.g. ``upgrade_plan``; may be empty.
-        subject_type, subject_id: the resource that the error is about; may be empty.
+        code: The kind of error, e.g. ``plan_limit_reached``, ``policy_denied``, ``invalid_state``. Never empty.
+        message: A sentence for people.
+        action: What to do, e.g. ``upgrade_plan``; may be empty.
+        subject_type, subject_id: The resource that the error is about; may be empty.
     """
 
     code: str = ""

@@ -16,7 +16,7 @@ class Handlers(Generic[F]):
     """Registered functions or coroutine functions, called in the order of their registration.
 
     Args:
-        report: what to do with an exception that one of them raises; the others are called all the same.
+        report: Called with a handler's exception; the remaining handlers still run.
     """
 
     def __init__(self, report: Callable[[Exception], None]) -> None:
@@ -46,16 +46,16 @@ class Handlers(Generic[F]):
     def _call(self, function: F, arguments: tuple[Any, ...]) -> Any:
         try:
             result = function(*arguments)
-        except Exception as problem:
-            self._report(problem)
+        except Exception as error:
+            self._report(error)
             return None
         return result if inspect.isawaitable(result) else None
 
     async def _finish(self, waiting: Awaitable[Any]) -> None:
         try:
             await waiting
-        except Exception as problem:
-            self._report(problem)
+        except Exception as error:
+            self._report(error)
 
 
 def report_to_loop(problem: Exception) -> None:

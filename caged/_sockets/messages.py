@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from .._constants import LARGEST_INPUT
 
 
-def typed(text: str) -> Iterator[str]:
-    """The messages that type a text. A long text becomes several, because servers accept at most 1 MiB."""
+def input_messages(text: str) -> Iterator[str]:
+    """Yield the input messages for `text`: several for a long one, because servers accept at most 1 MiB."""
     for begin in range(0, len(text) or 1, LARGEST_INPUT):
         yield json.dumps({"type": "input", "data": text[begin : begin + LARGEST_INPUT]})
 
 
-def resized(rows: int, cols: int) -> str:
+def resize_message(rows: int, cols: int) -> str:
     return json.dumps({"type": "resize", "rows": rows, "cols": cols})
 
 

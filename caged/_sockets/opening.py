@@ -104,7 +104,7 @@ def _options(settings: Settings, target: Target) -> dict[str, Any]:
         "close_timeout": SOCKET_CLOSE_TIMEOUT,
         "logger": _silent,
     }
-    if settings.encrypted:
+    if settings.is_encrypted:
         options["ssl"] = httpx.create_ssl_context()  # the certificates that the other calls trust
     return options
 

@@ -13,7 +13,7 @@ from .. import _timing
 from .._constants import EXIT_CODE_PATIENCE
 from .._errors import CagedTimeoutError
 from .markers import MarkerReader, Markers
-from .messages import output_of, typed
+from .messages import input_messages, output_of
 from .target import Target
 
 
@@ -47,7 +47,7 @@ class Run:
         """The messages that start it; the time runs from here."""
         self._begun_at = _timing.now()
         for line in self._markers.lines(self._command):
-            yield from typed(line)
+            yield from input_messages(line)
 
     def patience(self) -> Optional[float]:
         """Seconds to wait for the next message; None means no limit."""

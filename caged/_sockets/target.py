@@ -33,7 +33,7 @@ class Target:
 
     def url(self, settings: Settings, token: str) -> str:
         """The address; the credential is its last parameter, and there is no header for it."""
-        scheme = "wss" if settings.encrypted else "ws"
+        scheme = "wss" if settings.is_encrypted else "ws"
         rest = settings.base_url.split("://", 1)[1]
         return f"{scheme}://{rest}{API_PREFIX}{self.path}?{urlencode({**self.query, 'token': token})}"
 

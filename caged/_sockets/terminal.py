@@ -12,7 +12,7 @@ from .._constants import SOCKET_CLOSE_TIMEOUT, UNHEARD_OUTPUT
 from .._naming import public
 from .._tracebacks import short_tracebacks
 from .handlers import Handlers, report_to_loop
-from .messages import output_of, resized, typed
+from .messages import input_messages, output_of, resize_message
 
 if TYPE_CHECKING:
     from .channel import AsyncChannel
@@ -54,12 +54,12 @@ class TerminalSession(AsyncCloseable):
         Raises:
             CagedConnectionError: the terminal is closed.
         """
-        for message in typed(arguments.text("text", text)):
+        for message in input_messages(arguments.text("text", text)):
             await self._channel.send(message)
 
     async def resize(self, rows: int, cols: int) -> None:
         """Change its size, which its programs are notified of. Does nothing when it is closed."""
-        message = resized(arguments.integer("rows", rows), arguments.integer("cols", cols))
+        message = resize_message(arguments.integer("rows", rows), arguments.integer("cols", cols))
         self._channel.check_loop()
         if not self.closed:
             await self._channel.send(message)

@@ -1,4 +1,7 @@
-"""Which isolation level works on this machine. Each is tried out, because version numbers do not tell."""
+"""Choose the isolation level: the strongest that works on this machine, or the one that the settings name.
+
+Each is tried out, because version numbers do not show what works.
+"""
 
 from __future__ import annotations
 

@@ -41,6 +41,7 @@ COMMANDS = (
     "status",
     "stop",
     "sweep",
+    "ui",
     "verify",
 )
 #: Names that no module can have.

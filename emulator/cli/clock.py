@@ -15,7 +15,7 @@ from .derived_options import described_options
 
 @click.group("clock")
 def command() -> None:
-    """Show, stop and move the time of the running emulator."""
+    """Show, freeze and advance the clock of the running emulator."""
 
 
 def _show(now: datetime, emulator: BaseEmulator) -> None:
@@ -33,14 +33,14 @@ def now(emulator: BaseEmulator) -> None:
 @click.argument("at", required=False)
 @control_options
 def freeze(emulator: BaseEmulator, at: Optional[str]) -> None:
-    """Stop the time, now or AT a moment (2030-01-01T00:00:00Z)."""
+    """Freeze the clock, now or at AT (2030-01-01T00:00:00Z)."""
     _show(emulator.clock.freeze(at), emulator)
 
 
 @command.command("unfreeze")
 @control_options
 def unfreeze(emulator: BaseEmulator) -> None:
-    """Let the time go on from where it stands."""
+    """Resume the clock from its current time."""
     _show(emulator.clock.unfreeze(), emulator)
 
 
@@ -48,9 +48,9 @@ def unfreeze(emulator: BaseEmulator) -> None:
 @described_options(Advance)
 @control_options
 def advance(emulator: BaseEmulator, **options: Any) -> None:
-    """Move the time on. What becomes due on the way has happened when this returns."""
+    """Advance the clock. Return when everything that becomes due has happened."""
     if not options:
-        raise click.UsageError("say how far, by one or more of --seconds, --minutes, --hours, --days")
+        raise click.UsageError("nothing to advance by: give one or more of --seconds, --minutes, --hours, --days")
     _show(emulator.clock.advance(**options), emulator)
 
 

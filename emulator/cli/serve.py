@@ -60,6 +60,9 @@ def _announce(runtime: Runtime, ready_file: Optional[Path]) -> None:
         exported.update(runtime.loaded.variables())
     for name, value in exported.items():
         print(f"export {name}={shlex.quote(value)}")
+    inspector = runtime.platform.inspector_logins
+    if inspector.is_reachable:
+        print(f"Inspector: {inspector.new_link()} (once, within 10 minutes; `caged-emulator ui` makes another link)")
     sys.stdout.flush()
     if ready_file is not None:
         content: dict[str, Any] = {

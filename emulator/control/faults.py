@@ -97,7 +97,7 @@ class Fault(Control):
     )
     delay: float = option(
         0.0,
-        "Time before the effect. Alone, the answer is late; that has triggered also on a client that gives up by then.",
+        "Time before the effect. Alone, the answer is late; it has triggered even if the client gives up.",
         unit="seconds",
         at_least=0,
     )
@@ -303,8 +303,8 @@ class FaultMethods(Generic[H]):
             times: How often it triggers; always by default.
             after: Matching requests that pass before that.
             probability: Of each request, above 0 and at most 1, by the emulator's seed.
-            delay: Time before the effect. Alone, the answer is late; that has triggered also on a client that gives up
-                by then. In seconds.
+            delay: Time before the effect. Alone, the answer is late; it has triggered even if the client gives up. In
+                seconds.
             drop: Break the connection "before" the operation runs, "after" it, or in its answer ("mid-body"; an answer
                 without a body is dropped whole). Of a WebSocket: "before" it is open, or else `delay` seconds later.
             truncate: Cut the answer after so many bytes (of a WebSocket: whole messages, up to so many characters). A

@@ -139,6 +139,17 @@ class BaseEmulator(Controls):
         """
         raise NotImplementedError
 
+    def ui_link(self) -> str:
+        """Create a link that opens the inspector in a browser on the emulator's machine.
+
+        Returns:
+            The link. It logs in once, within 10 minutes, and is a secret until then.
+
+        Raises:
+            EmulatorError: the emulator does not listen on the loopback address.
+        """
+        return str(self._admin.call("POST", "/inspector/links", account="*")["url"])
+
     # --- accounts
 
     def for_account(self, account: IdOrObject) -> AccountView:
@@ -229,8 +240,11 @@ class BaseEmulator(Controls):
             account_id: the account, or its id.
 
         Raises:
+            TypeError: neither an account nor an id.
             ValueError: `"*"`, which stands for all accounts.
         """
+        if account_id is None or not isinstance(id_of(account_id), str):
+            raise TypeError(f"account_id: must be an account or its id, not {type(account_id).__name__}")
         usage = self._admin.usage
         usage.created_accounts.pop(str(id_of(account_id)), None)
         for function in tuple(usage.before_deletion):

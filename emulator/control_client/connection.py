@@ -68,6 +68,8 @@ def _checked(base_url: str) -> tuple[str, bool]:
 def _verification(verify: Verify, encrypted: bool, local: bool) -> Union[bool, ssl.SSLContext]:
     import httpx
 
+    if not isinstance(verify, (bool, str, ssl.SSLContext)):
+        raise TypeError(f"verify: must be a bool, a path or an ssl.SSLContext, not {type(verify).__name__}")
     if isinstance(verify, str):
         try:
             return ssl.create_default_context(cafile=verify)

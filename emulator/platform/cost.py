@@ -1,4 +1,4 @@
-"""The cost of a sandbox, and the marks of its budget."""
+"""The cost of a sandbox, and the marks of its budget. `scheduler.py` acts on the marks: alerts, pause, destroy."""
 
 from __future__ import annotations
 

@@ -190,7 +190,8 @@ class Execs:
                 with within(run.step):
                     result = await self._result(run, live, sandbox, command, injection)
             except asyncio.CancelledError:
-                run.record_killed("killed: the client hung up", f"killed: the client gave up after {run.seconds:.1f} s")
+                reason = f"killed: the client gave up after {run.seconds:.1f} s"
+                run.record_killed("killed: the client disconnected", reason)
                 raise
             except SandboxGone as error:
                 run.record_killed(f"not run: {error}")

@@ -40,6 +40,7 @@ from .events import Events
 from .execs import Execs
 from .file_change_recording import FileChangeRecording
 from .files import Files
+from .inspector_logins import InspectorLogins
 from .live_sandboxes import LiveSandboxes
 from .logins import Logins
 from .mcp_server import McpServer
@@ -107,6 +108,7 @@ class Platform:
     billing: Billing
     logins: Logins
     device_logins: DeviceLogins
+    inspector_logins: InspectorLogins
     tickets: Tickets
     events: Events
     recorder: SandboxRecorder

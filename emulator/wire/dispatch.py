@@ -25,14 +25,14 @@ from .request_path.add_headers import add_headers
 from .request_path.check_scope import check_scope
 from .request_path.commit import commit
 from .request_path.errors import response_to
-from .request_path.exchange import HttpExchange, HttpStep, SocketExchange, SocketStep
+from .request_path.exchange import HttpExchange, HttpHandler, SocketExchange, SocketHandler
 from .request_path.find_sandbox import find_sandbox
 from .request_path.read_body import read_body
 from .request_path.run import run, run_socket
 from .sockets import SocketOperation, deny
 
 #: A call of the platform's API.
-API_REQUEST: Sequence[HttpStep] = (
+API_REQUEST: Sequence[HttpHandler] = (
     journal.begin,
     authenticate.by_api_key,
     limit_rate.count,
@@ -43,7 +43,7 @@ API_REQUEST: Sequence[HttpStep] = (
     parse.parse,
     run,
 )
-API_RESPONSE: Sequence[HttpStep] = (
+API_RESPONSE: Sequence[HttpHandler] = (
     add_headers,
     commit,
     inject_fault.after_operation,
@@ -51,7 +51,7 @@ API_RESPONSE: Sequence[HttpStep] = (
 )
 
 #: A call about the emulator itself, below /_emulator: not in the journal, not limited, and without faults.
-ADMIN_REQUEST: Sequence[HttpStep] = (
+ADMIN_REQUEST: Sequence[HttpHandler] = (
     authenticate.by_admin_key,
     parse.check_query,
     parse.check_no_body,
@@ -61,14 +61,14 @@ ADMIN_REQUEST: Sequence[HttpStep] = (
     record_control.begin,
     run,
 )
-ADMIN_RESPONSE: Sequence[HttpStep] = (
+ADMIN_RESPONSE: Sequence[HttpHandler] = (
     add_headers,
     commit,
     record_control.finish,
 )
 
 #: The handshake of a WebSocket of the platform's API.
-SOCKET_REQUEST: Sequence[SocketStep] = (
+SOCKET_REQUEST: Sequence[SocketHandler] = (
     journal.begin,
     authenticate.by_ticket,
     limit_rate.count,

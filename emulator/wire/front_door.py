@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from ..platform.errors import ApiError
+from ..platform.inspector_logins import PATH as INSPECTOR_PATH
 from ..platform.platform import Platform
 from .common_headers import add_common_headers
 from .preview_address import target_of
@@ -22,11 +23,17 @@ class FrontDoor:
 
     Any IP address is accepted as Host: an attack by DNS rebinding can only send a name, so only names are checked. They
     have to be this machine's or allowed ones.
-    Origin has to be this machine's.
+    Origin has to be this machine's. The inspector is all that is served at its own host name.
+
+    Args:
+        app: What serves the API.
+        platform: The emulator's platform.
+        inspector: What serves the inspector.
     """
 
-    def __init__(self, app: ASGIApp, platform: Platform) -> None:
+    def __init__(self, app: ASGIApp, platform: Platform, inspector: ASGIApp) -> None:
         self._app = app
+        self._inspector = inspector
         self._platform = platform
         config = platform.config
         self._hosts = {"localhost", config.host.lower(), *(name.lower() for name in config.allow_hosts)}
@@ -38,6 +45,8 @@ class FrontDoor:
         path = scope["raw_path"].decode("latin-1").partition("?")[0]
         scope = dict(scope, path=path)
         error = self._origin_error(scope)
+        if error is None and (_host_of(scope) == self._platform.inspector_logins.host or _is_for_inspector(scope)):
+            return await self._inspector(scope, receive, send)
         if error is None:
             target = target_of(scope)
             if target is not None:
@@ -71,6 +80,20 @@ class FrontDoor:
         except ValueError:
             return False
         return allow_addresses or address.is_loopback
+
+
+def _host_of(scope: Scope) -> Optional[str]:
+    return _host_name(f"//{dict(scope['headers']).get(b'host', b'').decode('latin-1')}")
+
+
+def _is_for_inspector(scope: Scope) -> bool:
+    """Whether a request to any of the emulator's addresses is for a page of the inspector."""
+    path = scope["path"]
+    if scope["type"] != "http" or scope["method"] not in ("GET", "HEAD") or target_of(scope) is not None:
+        return False
+    if path == "/":
+        return b"text/html" in dict(scope["headers"]).get(b"accept", b"")
+    return bool(path == INSPECTOR_PATH or path.startswith(f"{INSPECTOR_PATH}/"))
 
 
 def _host_name(url: str) -> Optional[str]:

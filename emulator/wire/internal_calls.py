@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, MutableMapping
 from typing import Any, Callable, Optional
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from starlette.requests import Request
 from starlette.routing import compile_path
@@ -76,7 +76,7 @@ class InternalCaller:
             check_values(raw, operation)
             parsed = parse_body(raw, operation, unknown_keys=False)
             self._platform.journal.redact(account.id, parsed.secret_values())
-            request = _request(method, path, parameters, given)
+            request = _request(self._platform.base_url, method, path, parameters, given)
             call = Call(request, self._platform, account, None, parsed, self.warnings)
             response = await operation.handler(call)
         return json.loads(bytes(response.body)) if response.body else None
@@ -94,14 +94,14 @@ def _routes(operations: Callable[[], Iterable[Operation]]) -> list[tuple[re.Patt
     return [(compile_path(operation.path)[0], operation) for operation in operations()]
 
 
-def _request(method: str, path: str, parameters: dict[str, str], query: Mapping[str, Any]) -> Request:
+def _request(base_url: str, method: str, path: str, parameters: dict[str, str], query: Mapping[str, Any]) -> Request:
     scope = {
         "type": "http",
         "method": method,
         "path": path,
         "raw_path": path.encode(),
         "query_string": urlencode(query).encode(),
-        "headers": [],
+        "headers": [(b"host", urlsplit(base_url).netloc.encode())],
         "path_params": parameters,
     }
     return Request(scope, _never_disconnect)

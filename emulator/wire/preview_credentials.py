@@ -1,4 +1,5 @@
-"""Remove the emulator's own credentials (API keys, session tokens, tickets, the admin key) from previews' requests.
+"""Remove the emulator's own credentials (API keys, session tokens, tickets, the admin key, sessions of the inspector)
+from previews' requests.
 
 A visitor may send one by accident: an HTTP client with default headers, a copied curl command, a browser that sends the
 cookies of this host. Credentials of the application in the sandbox are passed on.
@@ -41,6 +42,7 @@ class CredentialFilter:
             text in store.keys
             or text in store.logins
             or text.startswith(PREFIX)
+            or self._platform.inspector_logins.is_session(text)
             or secrets.compare_digest(token, self._platform.admin_key.encode())
         )
 

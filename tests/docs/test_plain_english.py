@@ -1,4 +1,4 @@
-"""The words that the style's English rules ban do not come back (CONTRIBUTING.md, section English)."""
+"""The words that the style's English rules ban do not come back (CONTRIBUTING.md, the rule on English)."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ QUOTED_NAME = re.compile(r"[\"`'][a-z_]+[\"`']")
 
 def found(word: str) -> list[str]:
     """Lines with the word by itself or as a part of an identifier."""
-    pattern = re.compile(rf"(?<![A-Za-z]){word}(?![a-z])", re.IGNORECASE)
+    pattern = re.compile(rf"(?<![A-Za-z]){word}s?(?![a-z])", re.IGNORECASE)
     lines = []
     for path in sources():
         for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):

@@ -23,7 +23,7 @@ from caged.emulator.verify import CHECKS, Mismatch, VerificationError, verify
 from caged.emulator.verify.shapes import ALERT, SANDBOX, find_mismatch
 from caged.emulator.verify.time_budget import TimeBudget
 
-#: What the emulator does not claim to have, and what the account of the tests has none of; a check says so then.
+#: Checks that are skipped here: not implemented, or the account of the tests has no such object.
 NOT_CHECKED = ("third-party.", "keys.login")
 IDS = [check.id for check in CHECKS]
 COMMAND = [sys.executable, "-m", "caged.emulator", "verify"]
@@ -43,7 +43,7 @@ def run(emulator):
 
 
 def _alert(api: Api) -> None:
-    """An alert and its notification, for there to be something to look at."""
+    """Create an alert and its notification."""
     box = api.sandbox(budget=0.01)
     api.emulator.spend(box, 0.0085)
     eventually(lambda: api.get("/alerts").json()["alerts"], "an alert")

@@ -19,7 +19,7 @@ FOLDERS = {"caged": "caged", "emulator": "caged.emulator", "pytest_plugin": "cag
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("sdk",),
     ("verify", "cage.inside"),
-    ("history", "json_values", "pace", "descriptors", "control", "logfile", "listener", "connections"),
+    ("history", "json_values", "pace", "descriptors", "control", "logfile", "listener", "connections", "browser"),
     ("emulator_log", "trace"),
     ("workers", "discovery"),
     ("cage",),
@@ -27,6 +27,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("platform", "listening_socket", "run_directory"),
     ("persistence", "composition", "doctor", "isolation_choice", "scenario"),
     ("wire", "half_closed", "http_protocol", "websocket_protocol"),
+    ("inspector",),
     ("app", "server"),
     ("control_client",),
     ("runtime",),

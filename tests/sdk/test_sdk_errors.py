@@ -42,13 +42,13 @@ def test_the_status_selects_the_class(driver, status, name):
 def test_a_plan_limit_wins_over_the_status(driver, status):
     error = caught(driver, problem(status, detail="no more", reason=LIMIT))
     assert type(error) is CagedPlanLimitError
-    assert error.reason == caged.Refusal("plan_limit_reached", "2 of 2", "upgrade_plan")
+    assert error.reason == caged.ErrorReason("plan_limit_reached", "2 of 2", "upgrade_plan")
 
 
 def test_another_reason_leaves_the_class_to_the_status(driver):
     error = caught(driver, problem(409, reason={"code": "invalid_state", "subject_id": 5}))
     assert type(error) is CagedAPIError
-    assert error.reason == caged.Refusal("invalid_state")
+    assert error.reason == caged.ErrorReason("invalid_state")
 
 
 @pytest.mark.parametrize("reason", [None, "plan_limit_reached", [], {}, {"code": ""}, {"code": 5}, {"message": "x"}])
@@ -187,7 +187,7 @@ EXAMPLES = [
     CagedConnectionError("m"),
     *(
         getattr(caged, name)(
-            "m", status=403, detail="d", reason=caged.Refusal("c"), body={"a": [1]}, text="t",
+            "m", status=403, detail="d", reason=caged.ErrorReason("c"), body={"a": [1]}, text="t",
             request_id="r", retry_after=1.0,
         )
         for name in (

@@ -5,7 +5,7 @@ import subprocess
 import pytest
 
 from caged._sockets.markers import MarkerReader, Markers
-from caged._sockets.messages import output_of, typed
+from caged._sockets.messages import input_messages, output_of
 
 
 def read(*pieces, ended=True):
@@ -146,10 +146,10 @@ def test_what_a_message_adds_to_the_output(message, text):
 
 def test_long_input_is_cut_into_messages_that_servers_take():
     text = "\x01é😀" * 100_000
-    messages = list(typed(text))
+    messages = list(input_messages(text))
     assert all(len(message) < 2**20 for message in messages)
     assert all(message.isascii() for message in messages)
     import json
 
     assert "".join(json.loads(message)["data"] for message in messages) == text
-    assert list(typed("")) == ['{"type": "input", "data": ""}']
+    assert list(input_messages("")) == ['{"type": "input", "data": ""}']

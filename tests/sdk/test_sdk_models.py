@@ -12,7 +12,7 @@ from caged import CagedError, ExecResult, FileEntry, GitDiff, GitFileStatus, Log
 
 MODELS = [
     caged.Account, caged.APIKey, caged.CreatedAPIKey, ExecResult, FileEntry, GitDiff, GitFileStatus, LogEntry,
-    caged.Refusal, Sandbox, Snapshot, caged.SnapshotDownload, caged.AccountSession, caged.AgentSession,
+    caged.ErrorReason, Sandbox, Snapshot, caged.SnapshotDownload, caged.AccountSession, caged.AgentSession,
     caged.AgentSessionPage, caged.Alert, caged.AlertPage, caged.AlertRule, caged.IngestResponse, caged.MCPPrompt,
     caged.MCPResource, caged.MCPTool, caged.Notification, caged.NotificationConfig, caged.NotificationPage,
     caged.Pagination, caged.Port, caged.ReplayEvent, caged.ReplayPage, caged.ReplaySummary, caged.RuleConfig,

@@ -211,13 +211,21 @@ def test_leaving_early_ends_the_command(sockets, monkeypatch):
 def test_kill_from_another_task_ends_the_iteration(sockets):
     async def use(client):
         output = await client.sandboxes.exec_stream("cage_1", "sleep 99")
-        reading = asyncio.ensure_future(output.text())
-        await asyncio.sleep(0.05)
+        pieces, first = [], asyncio.Event()
+
+        async def read():
+            async for piece in output:
+                pieces.append(piece)
+                first.set()
+
+        reading = asyncio.ensure_future(read())
+        await asyncio.wait_for(first.wait(), 20)
         await output.kill()
-        return await reading, output.exit_code
+        await reading
+        return pieces, output.exit_code
 
     with Peer(printing(BEGIN, "hello")) as peer:
-        assert sockets.run(peer, use) == ("hello", None)
+        assert sockets.run(peer, use) == (["hello"], None)
 
 
 def test_close_from_another_thread_ends_the_iteration():

@@ -401,7 +401,8 @@ def _preload() -> None:
     import caged
 
     for module in pkgutil.walk_packages(caged.__path__, "caged."):
-        if ".inside" not in module.name and not module.name.endswith("__main__"):
+        # caged._spans imports OpenTelemetry, after which each call would have a span.
+        if ".inside" not in module.name and not module.name.endswith(("__main__", "._spans")):
             importlib.import_module(module.name)
     for name in _LIBRARIES:
         with contextlib.suppress(ImportError):  # another release of a library does not have it

@@ -323,7 +323,7 @@ OF_MCP = {
 
 
 def _no_token(scope: Scope) -> None:
-    scope["query_string"] = b"token=nobodys"
+    scope["query_string"] = b"token=unknown"
 
 
 def _number(_key: str, value: Any) -> Any:

@@ -41,7 +41,7 @@ async def _exec(context: ToolContext, arguments: dict[str, Any]) -> ToolOutcome:
     if seconds <= 0:
         seconds = DEFAULT_SECONDS
     sandbox, run = context.sandbox, context.recorder.begin_command(context.sandbox, command, "mcp")
-    outcome, code, choice, result = "killed: the client hung up", None, StubChoice(), None
+    outcome, code, choice, result = "killed: the client disconnected", None, StubChoice(), None
     reason, watch = "", OutputWatch()
     try:
         with within(run.step):

@@ -49,6 +49,18 @@ export class StepList {
     if (changed) this._onSelect(step);
   }
 
+  /** Whether the last row is in view. */
+  get isAtEnd() {
+    const { scrollTop, scrollHeight, clientHeight } = this._scroller;
+    return scrollTop + clientHeight >= scrollHeight - ROW;
+  }
+
+  /** Scroll the last row into view. */
+  scrollToEnd() {
+    this._scroller.scrollTop = this._scroller.scrollHeight;
+    this._draw();
+  }
+
   /** Move the selection by so many rows. */
   move(by) {
     const index = this._index(this.selected);

@@ -45,7 +45,7 @@ def problem_members(context: Context) -> None:
 @group.contract("problem-error", "A problem document does not have the older key `error`.", "wire-contract 2.3")
 def problem_error(context: Context) -> None:
     body = parse_json(context.get("/sandboxes/caged-verify-unknown"))
-    assert_true("error" not in body, "no key error", repr(body.get("error")))
+    assert_true("error" not in body, "no member `error`", repr(body.get("error")))
 
 
 @group.decision(
@@ -180,7 +180,9 @@ def _check_unknown_id(name: str, method: str, path: str, body: Optional[dict[str
         answer = context.client.request(method, path, **options)
         assert_error(answer, 404)
         assert_true(
-            answer.text.strip() != "404 page not found", "the resource's own 404", "the router's: no such route"
+            answer.text.strip() != "404 page not found",
+            "the resource's own 404",
+            "the router's 404: the route does not exist",
         )
 
 

@@ -16,8 +16,7 @@ from ..problem import problem
 def trigger_if_only_delay(injection: Injection) -> None:
     """Trigger a fault that does nothing but delay.
 
-    Its effect counts also when the client gives up, which did not get its response in time. Together with another
-    effect only that one counts, and the client may disconnect before it.
+    A delay has triggered even if the client gives up. With another effect, only that effect counts.
     """
     if not injection.fault.has_effect:
         injection.trigger()

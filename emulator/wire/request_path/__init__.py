@@ -1,1 +1,1 @@
-"""The steps that a request passes, one file each. `wire/dispatch.py` lists them in the order in which they run."""
+"""The handlers that a request passes, one file each. `wire/dispatch.py` lists them in the order in which they run."""

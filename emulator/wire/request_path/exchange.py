@@ -114,5 +114,5 @@ class SocketExchange(Exchange):
         self.socket = WebSocket(self.socket.scope, self._receive, send)
 
 
-HttpStep = Callable[[HttpExchange], Awaitable[None]]
-SocketStep = Callable[[SocketExchange], Awaitable[None]]
+HttpHandler = Callable[[HttpExchange], Awaitable[None]]
+SocketHandler = Callable[[SocketExchange], Awaitable[None]]

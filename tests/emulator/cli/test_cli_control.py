@@ -231,7 +231,7 @@ def test_patterns_are_of_their_own_kind(call, client):
     ("command", "text"),
     [
         (["journal", "requests", "--operation", "sandboxes.exce"], "did you mean 'sandboxes.exec'"),
-        (["journal", "requests", "--path", "/v1/sandbox/*"], "does not match the path"),
+        (["journal", "requests", "--path", "/v1/nothing/*"], "does not match the path"),
         (["journal", "commands", "--source", "exce"], "did you mean 'exec'"),
         (["journal", "commands", "--sandbox", "cage_nope"], "has never existed"),
         (["journal", "prompts", "--agent", "claudee"], "did you mean 'claude'"),

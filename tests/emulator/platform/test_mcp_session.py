@@ -361,7 +361,7 @@ def test_the_end_of_a_call_kills_all_that_its_command_started(api, box, own_mcp,
         assert own_mcp.send(json.dumps(notification)) is None
         assert call.result(10) is None
     eventually(lambda: not processes_with(mark), "everything of it to be gone")
-    assert "killed: the client hung up" in api.log_text(box)
+    assert "killed: the client disconnected" in api.log_text(box)
     assert own_mcp.text("terminal_exec", command="echo alive") == "alive\n"
 
 

@@ -1,4 +1,4 @@
-"""What time does: cost, budgets, and falling asleep. The emulator's clock is moved; no test waits."""
+"""What time does: cost, budgets, and idle pauses. The emulator's clock is moved; no test waits."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -16,8 +16,8 @@ def money(api, box):
     return found["cost"]
 
 
-def hours(api, clock, box, count):
-    """Moves on without letting the sandbox fall asleep."""
+def advance_hours(api, clock, box, count):
+    """Advance the clock without an idle pause."""
     api.emulator._runtime.platform.store.sandboxes[box].timeout = 10**9
     clock.advance(count * 3600)
 
@@ -25,9 +25,9 @@ def hours(api, clock, box, count):
 def test_an_hour_of_running_costs_the_documented_rate(timed):
     api, clock = timed
     box = api.sandbox()
-    hours(api, clock, box, 1)
+    advance_hours(api, clock, box, 1)
     assert money(api, box) == pytest.approx(DEFAULT_RATE, rel=0.01)
-    hours(api, clock, box, 9)
+    advance_hours(api, clock, box, 9)
     assert money(api, box) == pytest.approx(10 * DEFAULT_RATE, rel=0.01)
 
 
@@ -43,20 +43,20 @@ def test_an_hour_of_running_costs_the_documented_rate(timed):
 def test_the_rate_is_by_cores_memory_and_disk(timed, fields, rate):
     api, clock = timed
     box = api.sandbox(**fields)
-    hours(api, clock, box, 1)
+    advance_hours(api, clock, box, 1)
     assert money(api, box) == pytest.approx(rate, rel=0.01)
 
 
 def test_a_paused_sandbox_costs_nothing_more(timed):
     api, clock = timed
     box = api.sandbox()
-    hours(api, clock, box, 1)
+    advance_hours(api, clock, box, 1)
     api.post(f"/sandboxes/{box}/pause")
     before = money(api, box)
     clock.advance(100 * 3600)
     assert money(api, box) == before
     api.post(f"/sandboxes/{box}/resume")
-    hours(api, clock, box, 1)
+    advance_hours(api, clock, box, 1)
     assert money(api, box) == pytest.approx(2 * DEFAULT_RATE, rel=0.01)
 
 
@@ -70,7 +70,7 @@ def test_a_sandbox_in_error_costs_nothing(timed):
 def test_the_list_shows_the_same_cost(timed):
     api, clock = timed
     box = api.sandbox()
-    hours(api, clock, box, 2)
+    advance_hours(api, clock, box, 2)
     (listed,) = api.get("/sandboxes").json()
     assert listed["total_cost"] == pytest.approx(2 * DEFAULT_RATE, rel=0.01)
 
@@ -85,13 +85,13 @@ def budget_lines(api, box):
 def test_80_and_95_percent_of_the_budget_are_logged_once_each(timed):
     api, clock = timed
     box = api.sandbox(budget=DEFAULT_RATE * 10)
-    hours(api, clock, box, 7.9)
+    advance_hours(api, clock, box, 7.9)
     assert budget_lines(api, box) == []
-    hours(api, clock, box, 0.2)
+    advance_hours(api, clock, box, 0.2)
     assert ["80%" in line for line in budget_lines(api, box)] == [True]
-    hours(api, clock, box, 1.0)
+    advance_hours(api, clock, box, 1.0)
     assert len(budget_lines(api, box)) == 1
-    hours(api, clock, box, 0.5)
+    advance_hours(api, clock, box, 0.5)
     assert ["95%" in line for line in budget_lines(api, box)] == [False, True]
     assert api.status(box) == "running"
 
@@ -99,9 +99,9 @@ def test_80_and_95_percent_of_the_budget_are_logged_once_each(timed):
 def test_at_100_percent_the_sandbox_is_paused(timed):
     api, clock = timed
     box = api.sandbox(budget=DEFAULT_RATE)
-    hours(api, clock, box, 0.99)
+    advance_hours(api, clock, box, 0.99)
     assert api.status(box) == "running"
-    hours(api, clock, box, 0.02)
+    advance_hours(api, clock, box, 0.02)
     assert api.status(box) == "paused"
     assert "used up" in budget_lines(api, box)[-1]
     assert [snapshot["name"] for snapshot in api.get(f"/sandboxes/{box}/snapshots").json()] == ["auto-pause"]
@@ -110,7 +110,7 @@ def test_at_100_percent_the_sandbox_is_paused(timed):
 def test_a_sandbox_over_its_budget_is_not_resumed(timed):
     api, clock = timed
     box = api.sandbox(budget=DEFAULT_RATE)
-    hours(api, clock, box, 1.01)
+    advance_hours(api, clock, box, 1.01)
     response = api.post(f"/sandboxes/{box}/resume")
     assert_problem(response, 409, "budget", "budget_exceeded")
     assert response.json()["reason"]["subject_id"] == box
@@ -125,7 +125,7 @@ def test_model_spend_counts_towards_the_budget(timed):
     clock.advance(0)
     found = api.get(f"/sandboxes/{box}").json()
     assert (found["llm_cost"], found["status"]) == (0.999, "running")
-    hours(api, clock, box, 1)
+    advance_hours(api, clock, box, 1)
     assert api.status(box) == "paused"
 
 
@@ -146,7 +146,7 @@ def test_the_budget_may_destroy_instead(own_emulator, new_api):
     emulator = own_emulator(budget_action="destroy")
     api, clock = new_api(emulator), FakeClock(emulator)
     box = api.sandbox(budget=DEFAULT_RATE)
-    hours(api, clock, box, 2)
+    advance_hours(api, clock, box, 2)
     assert_problem(api.get(f"/sandboxes/{box}"), 404)
     assert not (emulator.run_dir / "sandboxes" / box).exists()
 
@@ -154,7 +154,7 @@ def test_the_budget_may_destroy_instead(own_emulator, new_api):
 def test_without_a_budget_there_is_no_end(timed):
     api, clock = timed
     box = api.sandbox()
-    hours(api, clock, box, 100_000)
+    advance_hours(api, clock, box, 100_000)
     assert api.status(box) == "running"
     assert budget_lines(api, box) == []
 

@@ -15,7 +15,8 @@ def limited(own_emulator, new_api):
     def make(tier):
         emulator = own_emulator(tier=tier)
         clock = FakeClock(emulator)
-        clock.offset = 60 - clock._real() % 60  # a whole minute begins, so that the window does not end midway
+        # Start at a full minute, so that the window does not end during the test.
+        clock.offset = 60 - clock._real() % 60
         return new_api(emulator), clock
 
     return make
@@ -50,7 +51,7 @@ def test_a_used_up_minute_is_a_429_until_the_next(limited):
     assert api.get("/account").status_code == 200
 
 
-def test_one_accounts_requests_are_not_anothers(limited, new_api):
+def test_rate_limit_is_counted_per_account(limited, new_api):
     api, _clock = limited("free")
     other = new_api(api.emulator)
     for _ in range(60):
@@ -66,7 +67,7 @@ def test_two_keys_of_an_account_share_its_rate(limited):
         assert rate(second.get("/account"))[1] == 298
 
 
-def test_a_refused_key_uses_up_nobodys_rate(limited):
+def test_rejected_key_does_not_use_up_a_rate_limit(limited):
     api, _clock = limited("free")
     for _ in range(70):
         assert api.get("/account", headers={"Authorization": "Bearer wrong"}).status_code == 401
@@ -104,7 +105,7 @@ def test_a_sandbox_in_error_does_not_count(limited):
     assert api.sandbox()
 
 
-def test_without_a_tier_there_is_no_number(api):
+def test_sandboxes_are_unlimited_without_tier(api):
     assert len({api.sandbox() for _ in range(12)}) == 12
 
 

@@ -318,7 +318,7 @@ MODELS = {
     "Subscription": caged.Subscription,
     "Usage": caged.Usage,
     "Ticket": caged.SocketTicket,
-    "Reason": caged.Refusal,
+    "Reason": caged.ErrorReason,
 }
 
 

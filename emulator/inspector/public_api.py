@@ -1,0 +1,41 @@
+"""What pages know of the emulator: the answers of its public API."""
+
+from __future__ import annotations
+
+from typing import Any, Union
+from urllib.parse import quote
+
+from ..platform.platform import Platform
+from ..store import Account
+from ..wire.all_operations import all_operations
+from ..wire.internal_calls import InternalCaller
+
+
+class PublicApi:
+    """Reads from the API for one account, within the emulator: no fault and no rate limit applies, and the journal does
+    not show it.
+
+    Args:
+        platform: The emulator's platform.
+        account: The account.
+    """
+
+    def __init__(self, platform: Platform, account: Account) -> None:
+        self._caller = InternalCaller(platform, account, all_operations)
+
+    async def get(self, path: str, **query: Union[str, int, None]) -> Any:
+        """Return the JSON values of an answer.
+
+        Args:
+            path: The path of a GET operation below /v1 or /_emulator. Ids in it are encoded by `segment`.
+            query: Its query parameters; those that are None are left out.
+
+        Raises:
+            ApiError: The error that a client would get.
+        """
+        return await self._caller.perform("GET", path, query=query)
+
+
+def segment(text: str) -> str:
+    """A text as one segment of a path."""
+    return quote(text, safe="")
