@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Optional
+from typing import Optional
 
 import pytest
 
@@ -73,15 +73,3 @@ def _requested_instead(added: Step, steps: list[Step]) -> str:
     wanted = body.get("operation") if isinstance(body, dict) else None
     before = sum(step.start < end and step.detail["operation"] == wanted for step in requests)
     return f"{text}; {wanted} was requested {counted(before, 'time')} before it was added" if before else text
-
-
-def cost(step: Step) -> float:
-    """What a step has cost: that of a prompt, or what `spend` added."""
-    detail = step.detail
-    spent: Any = 0
-    if step.kind == "prompt":
-        spent = detail.get("cost_usd")
-    elif step.kind == "control" and step.status == "ok" and str(detail.get("path", "")).endswith("/spend"):
-        body = detail.get("body")
-        spent = body.get("usd") if isinstance(body, dict) else 0
-    return float(spent) if isinstance(spent, (int, float)) else 0.0

@@ -196,7 +196,9 @@ def test_a_scenario_that_cannot_be_made_ends_serve_and_exec(env, tmp_path):
 
 
 def test_a_wrong_admin_key_says_so(served):
-    answer = httpx.get(f"{served.exports()['CAGED_BASE_URL']}/_emulator/status", headers={"Authorization": "Bearer x"})
+    answer = httpx.get(
+        f"{served.exports()['CAGED_BASE_URL']}/_emulator/status", headers={"Authorization": "Bearer x"}, verify=False
+    )
     assert answer.status_code == 401
     assert "not the admin key" in answer.json()["detail"]
 

@@ -251,7 +251,7 @@ def test_stubs_of_an_exec_a_stream_and_a_terminal_are_in_controls(api: Api, cont
 def test_fault_is_in_the_controls_of_the_request_on_which_it_triggers(api: Api, controls: Any):
     fault = controls.faults.add("account.get", status=503, times=1)
     for _ in range(2):
-        httpx.get(f"{api.emulator.base_url}/v1/account", headers=api.headers, trust_env=False)
+        httpx.get(f"{api.emulator.base_url}/v1/account", headers=api.headers, trust_env=False, verify=False)
     first, second = (step for step in steps_of(api) if step.kind == "request")
     assert (first.controls, first.status, first.detail["status"]) == ([fault.id], "error", 503)
     assert (second.controls, second.status) == ([], "ok")
@@ -374,7 +374,9 @@ def test_refused_control_is_a_step_with_an_error(api: Api, controls: Any):
 
 def test_request_without_authentication_belongs_to_no_account(api: Api):
     path = f"/v1/account?mark={time.time_ns()}"
-    answer = httpx.get(f"{api.emulator.base_url}{path}", headers={"Authorization": "Bearer caged_sk_nope"})
+    answer = httpx.get(
+        f"{api.emulator.base_url}{path}", headers={"Authorization": "Bearer caged_sk_nope"}, verify=False
+    )
     assert answer.status_code == 401
     assert steps_of(api) == []
     every = [check(step) for step in api.emulator.journal.steps(account="*", kind="request")]
@@ -649,7 +651,7 @@ def test_no_secret_is_in_any_step(api: Api, controls: Any, tmp_path: Any, git: C
         term.prompt()
         term.type("echo $TOKEN; claude -p $TOKEN\r")
         term.until("I saw")
-    httpx.get(f"{api.emulator.base_url}/v1/account", headers={"Authorization": f"Bearer {api.key}x"})
+    httpx.get(f"{api.emulator.base_url}/v1/account", headers={"Authorization": f"Bearer {api.key}x"}, verify=False)
     api.post("/events", json={"events": [{"type": "tool_call", "sandbox_id": box, "payload": {"tool": SECRET}}]})
     found = texts([*ended(api), *api.emulator.journal.steps(account="*")])
     for secret in (SECRET, api.key, admin):
