@@ -11,7 +11,7 @@ Entry = Union[bytes, tuple[str, str], tuple[str, str, str]]
 
 
 def header(name: bytes, kind: bytes = b"0", size: int = 0, target: bytes = b"", **fields: bytes) -> bytes:
-    """One block. `fields`: prefix, magic, mode, sized (the size as it stands there), checksum."""
+    """One header block. `fields`: prefix, magic, mode, sized (the size field as raw bytes), checksum."""
     block = bytearray(512)
     block[0 : len(name[:100])] = name[:100]
     block[100:108] = fields.get("mode", b"0000644\0")
@@ -72,8 +72,9 @@ def tree(*members: bytes) -> bytes:
     return TOP + b"".join(members) + END
 
 
-def rewritten(source: Path, target: Path, change: Callable[[str, bytes], Optional[bytes]], *more: bytes) -> Path:
-    """The export `source` with the content of members changed; None leaves one out. `more`: raw blocks at the end."""
+def rewrite(source: Path, target: Path, change: Callable[[str, bytes], Optional[bytes]], *more: bytes) -> Path:
+    """Copy the export `source`. `change` returns the new content of a member, or None to omit it. `more`: raw blocks
+    to append."""
     plain = io.BytesIO()
     with tarfile.open(source) as old, tarfile.open(fileobj=plain, mode="w") as new:
         for member in old:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-# What the emulator's tests share is used here too.
+# The helpers of the emulator's tests are used here too.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "emulator"))
 
 from emulator_testing import Api, api_of

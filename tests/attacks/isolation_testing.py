@@ -1,7 +1,7 @@
 """Shared by the attacks on isolation: the emulator of each level, and programs that run in its sandboxes.
 
-A test that tries to change something of the host must be harmless where the protection is missing: it sets what is set
-already, sends signal 0, or aims at a process of its own.
+A test that tries to change the host must do no harm where the protection is missing: it writes back the current
+value, sends signal 0, or targets a process of its own.
 """
 
 from __future__ import annotations
@@ -29,6 +29,6 @@ def anywhere(request: pytest.FixtureRequest, emulators: Emulators) -> Served:
 
 
 def python(served: Served, box: str, program: str) -> Any:
-    """The JSON value that a Python program prints in a sandbox. It must succeed."""
+    """Run a Python program in a sandbox and return the JSON value that it prints. It must succeed."""
     served.client.files.write(box, "/workspace/program.py", textwrap.dedent(program))
     return json.loads(served.run(box, "python3 program.py"))

@@ -1,4 +1,4 @@
-"""What the attacks over the network share: an emulator per module, an account per test, raw connections."""
+"""Shared by the attacks over the network: an emulator per module, an account per test, raw connections."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def connect(url: str, seconds: float = SECONDS) -> socket.socket:
 
 
 def read_all(connection: socket.socket) -> bytes:
-    """What arrives until the other side closes. TimeoutError when it does not."""
+    """Read until the other side closes the connection. Raises TimeoutError if it does not."""
     pieces = []
     with contextlib.suppress(ConnectionResetError):
         while True:
@@ -64,7 +64,7 @@ PORT = 3000
 
 
 class RawSite:
-    """The preview of a server that answers what the visitor's path says (raw_server.py)."""
+    """The preview of a server whose response is given by the visitor's path (raw_server.py)."""
 
     def __init__(self, api: Api, box: str) -> None:
         self.api = api
@@ -98,6 +98,6 @@ def site(emulator: Emulator) -> Iterator[RawSite]:
 
 
 def resident_mib(pid: int = 0) -> float:
-    """The memory in use by a process; this one's, in which an emulator in a thread is."""
+    """The resident memory of a process, by default of this one, which also runs the emulator."""
     with open(f"/proc/{pid or 'self'}/statm", encoding="ascii") as statm:
         return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1024**2

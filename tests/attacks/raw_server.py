@@ -1,4 +1,4 @@
-"""A server for a sandbox that answers what the path says, byte by byte: `python3 raw_server.py PORT`.
+"""A server for a sandbox whose path contains the exact bytes of the response: `python3 raw_server.py PORT`.
 
 /raw/BASE64   these bytes (compressed by zlib), then the end of the connection
 /hold/BASE64  these bytes, and the connection stays open

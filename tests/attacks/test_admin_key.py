@@ -1,6 +1,6 @@
-"""Files with the emulator's keys are hidden from sandboxes, wherever they lie and whenever they are written.
+"""Files that contain the emulator's keys are hidden from sandboxes, in any directory and at any time.
 
-They lie in a directory that is neither below a home nor below a temporary one, which sandboxes do not see anyway.
+The tests put them neither below a home directory nor below a temporary one, which are always hidden.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PLACES = ("/srv", "/var/lib", "/opt", "/work", "/data", "/mnt", "/media")
 
 @pytest.fixture
 def outside() -> Iterator[Path]:
-    """A directory that a sandbox would see."""
+    """A directory of the host that sandboxes can see."""
     for place in PLACES:
         if os.path.isdir(place) and os.access(place, os.W_OK):
             directory = Path(tempfile.mkdtemp(prefix="caged-test-", dir=place))
@@ -69,7 +69,7 @@ def start(level: str, project: Path, *options: str) -> fork_server.Process:
         )
 
 
-def test_no_sandbox_reads_a_key(level: str, outside: Path) -> None:
+def test_key_files_are_hidden_from_sandboxes(level: str, outside: Path) -> None:
     project = outside / "project"
     project.mkdir()
     outside.chmod(0o755)
@@ -79,7 +79,7 @@ def test_no_sandbox_reads_a_key(level: str, outside: Path) -> None:
         until(lambda: ready_file.exists() or process.poll() is not None, 20)
         assert process.poll() is None, (project / "output" / "out.log").read_text()
         ready = json.loads(ready_file.read_text())
-        # Whatever holds a key on the host, so that the test looks for what is there.
+        # All files with a key. At least three, or the searches below would pass without testing anything.
         keys = [ready["admin_key"], ready["api_key"]]
         held = {path for path in project.rglob("*") if path.is_file() and keys[0].encode() in path.read_bytes()}
         assert len(held) >= 3  # the ready file, the output and the locator
@@ -87,7 +87,7 @@ def test_no_sandbox_reads_a_key(level: str, outside: Path) -> None:
             box = client.sandboxes.create(template="python-312").id
             search = f"cd /; grep -rlsa -e {keys[0]} -e {keys[1]} {outside} /run /var/tmp /dev/shm /tmp /workspace"
             assert client.sandboxes.exec(box, search).output == ""
-            # Another one that replaces it, and one beside it, while the sandbox is there.
+            # While the sandbox runs, replace the ready file, and write another one next to it.
             for name in ("ready.json", "later.json"):
                 (project / "ready" / ".new").write_text(json.dumps(ready))
                 (project / "ready" / ".new").replace(project / "ready" / name)
@@ -103,7 +103,7 @@ def test_no_sandbox_reads_a_key(level: str, outside: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs to write to /etc")
 @pytest.mark.parametrize("directory", ["/etc", "/usr/local/bin", "/usr/lib", "/var"])
-def test_a_ready_file_that_cannot_be_hidden_is_refused(tmp_path: Path, directory: str) -> None:
+def test_ready_file_in_directory_that_cannot_be_hidden_is_refused(tmp_path: Path, directory: str) -> None:
     need("namespace")
     ready_file = Path(directory) / "caged-test-ready.json"
     done = fork_server.run(

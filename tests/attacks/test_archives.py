@@ -1,4 +1,4 @@
-"""Guard, item 2: an archive from anywhere writes, reads and leaves nothing outside, and its records are data."""
+"""Guard, item 2: a hostile archive neither reads nor writes outside its target, and its records are only data."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from typing import Callable, Optional
 import archive_testing as raw
 import httpx
 import pytest
-from archive_testing import directory, extended, file, hard, link, record, records, rewritten, tree
+from archive_testing import directory, extended, file, hard, link, record, records, rewrite, tree
 from state_testing import of, started
 
 from caged.emulator import Emulator
@@ -141,14 +141,14 @@ def export(tmp_path_factory) -> tuple[Path, str, str, str]:
 
 @pytest.fixture(scope="module")
 def target() -> Iterator[Emulator]:
-    """What the archives are imported into: it stays as it is whatever they are."""
+    """The emulator into which the archives are imported. No refused archive changes it."""
     with Emulator() as emulator:
         yield emulator
 
 
 @pytest.fixture
 def out(tmp_path) -> Iterator[Path]:
-    """A place on the host that a hostile archive would like to write to and read from."""
+    """A directory of the host that the hostile archives try to read and write."""
     place = tmp_path / "out"
     place.mkdir()
     (place / "secret").write_text("secret")
@@ -159,7 +159,7 @@ def out(tmp_path) -> Iterator[Path]:
 
 
 def assert_refused(emulator: Emulator, evil: Path, words: Optional[str] = None) -> str:
-    """By HTTP and by Python; nothing is left or changed. Returns the reason."""
+    """Import over HTTP and in Python: both are refused and change nothing. Returns the reason."""
     before = sorted(str(path) for path in emulator.run_dir.rglob("*"))
     with pytest.raises(ValueError, match=words):
         emulator.import_(evil)
@@ -181,12 +181,12 @@ def assert_refused(emulator: Emulator, evil: Path, words: Optional[str] = None) 
 
 
 @pytest.mark.parametrize("where", ["workspace", "root", "tmp", "snapshot"])
-def test_hostile_trees_are_refused_wherever_they_are_in_an_export(export, target, out, tmp_path, where, long_form):
+def test_import_refuses_hostile_tree_in_any_member(export, target, out, tmp_path, where, long_form):
     path, _, box, snapshot = export
     member = f"snapshots/{snapshot}.tar" if where == "snapshot" else f"sandboxes/{box}/{where}.tar"
     chosen = list(TREES) if long_form else random.Random(where).sample(list(TREES), 6)
     for shape in chosen:
-        evil = rewritten(
+        evil = rewrite(
             path,
             tmp_path / "evil.tar.gz",
             lambda name, content, shape=shape: TREES[shape](os.fsencode(out)) if name == member else content,
@@ -197,8 +197,8 @@ def test_hostile_trees_are_refused_wherever_they_are_in_an_export(export, target
 
 @pytest.mark.parametrize("mounted", [True, False])
 @pytest.mark.parametrize("shape", TREES)
-def test_hostile_trees_are_refused_by_check_extract_and_restore(out, tmp_path, shape, mounted):
-    """The layer below, where no earlier test of the archive stands in for another one."""
+def test_check_and_restore_refuse_hostile_tree(out, tmp_path, shape, mounted):
+    """Calls each function directly, so that no check hides that a later one is missing."""
     source = tmp_path / "evil.tar"
     source.write_bytes(TREES[shape](os.fsencode(out)))
     with pytest.raises(ArchiveError):
@@ -228,7 +228,7 @@ ODD_BUT_FINE: dict[str, tuple[bytes, str]] = {
 
 
 @pytest.mark.parametrize("shape", ODD_BUT_FINE)
-def test_odd_trees_that_do_no_harm_are_extracted(tmp_path, shape):
+def test_unusual_but_harmless_tree_is_extracted(tmp_path, shape):
     content, name = ODD_BUT_FINE[shape]
     (tmp_path / "a.tar").write_bytes(content)
     layout = Layout(tmp_path / "box", mounted=True)
@@ -238,7 +238,7 @@ def test_odd_trees_that_do_no_harm_are_extracted(tmp_path, shape):
     assert os.listdir(layout.workspace) == [name]
 
 
-def test_trees_with_random_damage_never_leave_their_place(out, tmp_path, long_form):
+def test_randomly_damaged_tree_writes_nothing_outside_its_directory(out, tmp_path, long_form):
     layout = Layout(tmp_path / "box", mounted=True)
     layout.make()
     (layout.workspace / "d").mkdir()
@@ -262,10 +262,10 @@ def test_trees_with_random_damage_never_leave_their_place(out, tmp_path, long_fo
     assert sorted(os.listdir(tmp_path)) == ["box", "damaged.tar", "out", "whole.tar"]
 
 
-# --- the export around it
+# --- the export itself
 
 
-def test_hostile_members_of_the_export_itself_are_refused(export, target, out, tmp_path):
+def test_import_refuses_hostile_members(export, target, out, tmp_path):
     path, _, box, _ = export
     for more, words in {
         file(b"../x"): "holds '../x'",
@@ -281,7 +281,7 @@ def test_hostile_members_of_the_export_itself_are_refused(export, target, out, t
         extended(records(path=b"snapshots/../../x")) + file(b"ok"): "holds 'snapshots/../../x'",
         extended(records(size=b"9" * 15)) + file(b"snapshots/snap_x.tar"): "too large",
     }.items():
-        evil = rewritten(path, tmp_path / "evil.tar.gz", lambda name, content: content, more)
+        evil = rewrite(path, tmp_path / "evil.tar.gz", lambda name, content: content, more)
         assert_refused(target, evil, words)
 
 
@@ -289,9 +289,9 @@ def test_hostile_members_of_the_export_itself_are_refused(export, target, out, t
     "manifest",
     [b"", b"null", b"[]", b'"caged-state"', b"{", b"[" * 100_000, b'{"format": "caged-state"}', b"\xff", b"1" * 9000],
 )
-def test_hostile_manifests_are_refused(export, target, tmp_path, manifest):
+def test_import_refuses_hostile_manifest(export, target, tmp_path, manifest):
     change = lambda name, content: manifest if name == "manifest.json" else content  # noqa: E731
-    assert_refused(target, rewritten(export[0], tmp_path / "evil.tar.gz", change))
+    assert_refused(target, rewrite(export[0], tmp_path / "evil.tar.gz", change))
 
 
 # --- the records
@@ -386,13 +386,13 @@ def changed(export, tmp_path_factory) -> Callable[[str, Path], Path]:
             database.close()
             return (folder / "state.db").read_bytes()
 
-        return rewritten(export[0], target, member)
+        return rewrite(export[0], target, member)
 
     return change
 
 
 @pytest.mark.parametrize("shape", RECORDS)
-def test_hostile_records_are_refused_in_bounded_time(changed, target, tmp_path, shape):
+def test_import_refuses_hostile_record_in_bounded_time(changed, target, tmp_path, shape):
     if shape == "a_virtual_table":
         try:
             with closing(sqlite3.connect(":memory:")) as database:
@@ -404,8 +404,8 @@ def test_hostile_records_are_refused_in_bounded_time(changed, target, tmp_path, 
     assert time.monotonic() - begun < 30
 
 
-def test_a_row_that_shares_its_pages_with_others_is_refused(export, target, tmp_path):
-    """A small file whose rows all lead to the same large text would be large in memory."""
+def test_import_refuses_rows_that_share_pages(export, target, tmp_path):
+    """A small file in which all rows refer to the same large text would need a large amount of memory."""
 
     def member(name: str, content: bytes) -> bytes:
         if name != "state.db":
@@ -429,13 +429,13 @@ def test_a_row_that_shares_its_pages_with_others_is_refused(export, target, tmp_
         data[found[0] : found[0] + 4] = first.to_bytes(4, "big")
         return bytes(data)
 
-    assert_refused(target, rewritten(export[0], tmp_path / "evil.tar.gz", member), "damaged")
+    assert_refused(target, rewrite(export[0], tmp_path / "evil.tar.gz", member), "damaged")
 
 
-# --- the other ways in
+# --- other uses of an archive
 
 
-def test_the_export_as_it_is_can_be_imported_and_used(export):
+def test_unmodified_export_can_be_imported_and_used(export):
     path, key, box, snapshot = export
     with Emulator() as emulator:
         emulator.import_(path)
@@ -445,9 +445,9 @@ def test_the_export_as_it_is_can_be_imported_and_used(export):
             assert api.restore(snapshot, box).status_code == 200
 
 
-def test_shell_from_a_hostile_archive_is_refused(export, out, tmp_path):
+def test_shell_from_hostile_archive_is_refused(export, out, tmp_path):
     path, _, box, _ = export
-    evil = rewritten(
+    evil = rewrite(
         path,
         tmp_path / "evil.tar.gz",
         lambda name, content: (
@@ -464,7 +464,7 @@ def test_shell_from_a_hostile_archive_is_refused(export, out, tmp_path):
 
 
 @pytest.mark.parametrize("shape", ["raw_and_normalised_differ", "hard_link_through_link", "extended_chain", "device"])
-def test_a_snapshot_of_the_own_state_that_was_replaced_is_refused_at_restore(tmp_path, out, shape):
+def test_restore_refuses_replaced_snapshot_file(tmp_path, out, shape):
     state = tmp_path / "state"
     with started(state) as emulator, of(emulator, emulator.api_key) as api:
         box = api.sandbox()

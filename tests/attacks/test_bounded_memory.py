@@ -1,4 +1,7 @@
-"""What is kept has a bound in bytes: the oldest goes first, and what stays says so. (The numbers: docs/limits.md.)"""
+"""Everything that the emulator keeps has a limit in bytes: the oldest is dropped first, and a marker says so.
+
+The numbers are in docs/limits.md.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +45,7 @@ def event(data: object, number: int = 1) -> Event:
 
 
 def texts_of(kept: object) -> int:
-    """Characters of all texts in the entries of a journal."""
+    """Count the characters of all texts in the entries of a journal."""
     return sum(capacity.size_of(vars(one)) for one in kept)  # type: ignore[attr-defined]
 
 
@@ -55,7 +58,7 @@ FILL: dict[str, Callable[[Journal, int], None]] = {
 
 
 @pytest.mark.parametrize("kind", FILL)
-def test_a_kind_of_the_journal_has_a_bound_and_every_record_stays(kind: str):
+def test_journal_over_its_byte_limit_drops_texts_but_no_records(kind: str):
     pages = Journal()
     for number in range(1000):
         FILL[kind](pages, number)
@@ -74,7 +77,7 @@ def test_a_kind_of_the_journal_has_a_bound_and_every_record_stays(kind: str):
 
 
 @pytest.mark.parametrize("kind", FILL)
-def test_a_kind_of_the_journal_has_a_number_of_records(kind: str):
+def test_journal_keeps_limited_number_of_records(kind: str):
     pages = Journal()
     add = {
         "commands": lambda n: pages.add_command(command(str(n), "")),
@@ -96,7 +99,7 @@ def test_a_kind_of_the_journal_has_a_number_of_records(kind: str):
         ("/", "", [], b"x" * 10_000_000),
     ],
 )
-def test_requests_have_a_bound_whatever_is_long_in_them(path: str, query: str, warnings: list[str], body: bytes):
+def test_requests_with_any_long_field_are_bounded(path: str, query: str, warnings: list[str], body: bytes):
     pages = Journal()
     for _ in range(1200):
         entry = pages.add(RequestRecord("", "PUT", path, "x", query=query, warnings=list(warnings)))
@@ -110,7 +113,7 @@ def test_requests_have_a_bound_whatever_is_long_in_them(path: str, query: str, w
 # --- events
 
 
-def test_one_history_has_a_bound():
+def test_event_history_is_bounded():
     history = History()
     for number in range(600):
         history.append(event("x" * 100_000, number), 0.0, 100_000)
@@ -118,7 +121,7 @@ def test_one_history_has_a_bound():
     assert history.count == 600
 
 
-def test_all_histories_of_an_account_have_a_bound_and_the_oldest_events_go_first():
+def test_event_histories_of_account_are_bounded_together():
     limiter, histories = EventLimiter(), [History() for _ in range(40)]
     for number in range(120):
         for history in histories:
@@ -129,7 +132,7 @@ def test_all_histories_of_an_account_have_a_bound_and_the_oldest_events_go_first
     assert all(history.kept[-1][0].sequence == 119 for history in histories)
 
 
-def test_a_history_that_is_gone_makes_room_and_is_not_kept_by_its_account():
+def test_deleted_event_history_frees_its_share():
     limiter = EventLimiter()
     for _ in range(10):
         history = History()
@@ -143,7 +146,7 @@ def test_a_history_that_is_gone_makes_room_and_is_not_kept_by_its_account():
     assert len(last.kept) == 300
 
 
-def test_a_restored_history_counts_too():
+def test_restored_event_history_counts_towards_limit():
     limiter, old, new = EventLimiter(), History(), History()
     old.restore([(event("x", n), 30 * MIB // 300) for n in range(300)], {"command": 300}, 0.0, 1.0)
     old.append(event("x", 301), 0.0, 100, limiter)
@@ -174,7 +177,7 @@ VALUES: dict[str, Callable[[], object]] = {
 
 
 @pytest.mark.parametrize("name", VALUES)
-def test_one_event_has_a_bound_whatever_it_holds(name: str):
+def test_event_with_any_content_is_bounded(name: str):
     value = VALUES[name]()
     redactor = EventRedactor(())
     data = redactor.redact({"value": value})
@@ -183,7 +186,7 @@ def test_one_event_has_a_bound_whatever_it_holds(name: str):
     assert "dropped" in str(data) or "more characters" in str(data)
 
 
-def test_a_page_of_events_has_a_bound_and_the_next_one_goes_on():
+def test_page_of_events_is_bounded_and_next_page_continues():
     history = History()
     for number in range(1, 101):
         history.append(event("x" * 200_000, number), 0.0, 200_000)
@@ -202,7 +205,7 @@ def test_a_page_of_events_has_a_bound_and_the_next_one_goes_on():
 
 
 @pytest.mark.parametrize("text", ["x" * MIB, ["x" * 1024] * 1024], ids=["one text", "pieces"])
-def test_stubs_of_an_account_have_room_for_so_much_text(text: object):
+def test_text_of_stubs_is_limited_per_account(text: object):
     stubs = Stubs(Randomness(1))
 
     def add_many() -> None:
@@ -218,8 +221,8 @@ def test_stubs_of_an_account_have_room_for_so_much_text(text: object):
 
 
 @pytest.mark.parametrize("kind", ["stubs", "replies", "faults"])
-def test_there_is_a_number_of_controls(kind: str, monkeypatch):
-    async def check() -> None:  # a fault has an asyncio.Event, which Python 3.9 makes on a loop alone
+def test_number_of_controls_is_limited_per_account(kind: str, monkeypatch):
+    async def check() -> None:  # a fault has an asyncio.Event, which needs a loop on Python 3.9
         _check_number_of_controls(kind, monkeypatch)
 
     asyncio.run(check())
@@ -249,7 +252,7 @@ def _check_number_of_controls(kind: str, monkeypatch) -> None:
     add("other")
 
 
-def test_answers_that_no_shell_fetches_have_a_bound():
+def test_pending_stub_output_is_bounded():
     stubs = Stubs(Randomness(1))
     for number in range(100):
         stubs.add_pending(str(number), "cage", Output("x" * MIB))
@@ -259,7 +262,7 @@ def test_answers_that_no_shell_fetches_have_a_bound():
     assert stubs.take_pending("after", "cage") is not None
 
 
-def test_the_message_of_a_callback_error_has_a_bound():
+def test_message_of_callback_error_is_bounded():
     errors = CallbackErrors(Randomness(1))
     made = errors.add(
         at="", account="a", sandbox="b", control="c", described="d", error=ValueError("x" * 5_000_000), allowed=False
@@ -270,7 +273,7 @@ def test_the_message_of_a_callback_error_has_a_bound():
 # --- over the wire
 
 
-def test_commands_of_megabytes_keep_the_journal_small(api):
+def test_journal_stays_small_after_large_commands(api):
     box = api.sandbox()
     for number in range(5):
         answer = api.post(f"/sandboxes/{box}/exec", json={"command": f"true {number} # " + "x" * 5_000_000})
@@ -284,7 +287,7 @@ def test_commands_of_megabytes_keep_the_journal_small(api):
     assert all(len(line["message"]) < 1000 for line in api.logs(box))
 
 
-def test_a_long_line_of_a_log_is_cut(api):
+def test_long_log_line_is_truncated(api):
     box = api.sandbox()
     platform = api.emulator._running().platform
 
@@ -314,7 +317,7 @@ def fill_steps(steps: Steps, count: int, **detail: object) -> None:
     ],
     ids=["a long text", "wide characters", "short pieces", "changes"],
 )
-def test_details_of_steps_have_a_bound_in_memory_and_every_step_stays(detail: dict[str, object]):
+def test_steps_over_byte_limit_lose_details_but_stay(detail: dict[str, object]):
     kept = Steps(Clock())
     tracemalloc.start()
     try:
@@ -331,7 +334,7 @@ def test_details_of_steps_have_a_bound_in_memory_and_every_step_stays(detail: di
     assert "dropped" not in log[-1].detail
 
 
-def test_steps_have_a_bound_and_the_oldest_go_first():
+def test_steps_over_limit_drop_oldest_first():
     kept = Steps(Clock())
     fill_steps(kept, steps.KEEP + 500)
     log = kept.of("acct")
@@ -339,7 +342,7 @@ def test_steps_have_a_bound_and_the_oldest_go_first():
     assert next(iter(log)).title == "$ 500"
 
 
-def test_a_step_takes_about_what_is_counted_for_it():
+def test_counted_size_of_step_is_about_its_memory():
     kept = Steps(Clock())
     tracemalloc.start()
     try:
@@ -350,7 +353,7 @@ def test_a_step_takes_about_what_is_counted_for_it():
     assert used / 2000 < 2 * steps.STEP_BYTES
 
 
-def test_step_that_ends_after_it_was_removed_does_not_come_back():
+def test_step_that_ends_after_removal_stays_removed():
     kept = Steps(Clock())
     long = kept.begin("command", "$ long", account="acct", command="long", source="exec")
     fill_steps(kept, steps.KEEP)
@@ -359,7 +362,7 @@ def test_step_that_ends_after_it_was_removed_does_not_come_back():
     assert len(kept.of("acct")) == steps.KEEP
 
 
-def test_step_of_an_account_that_was_deleted_makes_no_log():
+def test_step_of_deleted_account_creates_no_log():
     kept = Steps(Clock())
     late = kept.begin("command", "$ late", account="acct", command="late", source="exec")
     kept.drop("acct")

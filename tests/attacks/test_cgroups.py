@@ -1,4 +1,4 @@
-"""Control groups: no sandbox mounts them, whatever namespaces it makes, and none is writable where it can be seen."""
+"""Control groups: a sandbox cannot mount them, in any namespace, and cannot write to those that it can see."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ WAYS = (
 KINDS = ("-t cgroup2 none", "-t cgroup -o memory none", "-t cgroup -o pids none", "-t cgroup -o none,name=systemd none")
 
 
-def test_no_control_group_can_be_mounted(isolated: Served) -> None:
+def test_control_groups_cannot_be_mounted(isolated: Served) -> None:
     with isolated.sandbox() as box:
         tries = [f"{way} mount {kind} m 2>/dev/null && echo '{way} {kind}'" for way in WAYS for kind in KINDS]
         assert isolated.run(box, "; ".join(["mkdir m", *tries, "true"])) == ""
 
 
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "aarch64"), reason="the call's number is written for these")
-def test_no_cgroup_namespace_can_be_made_by_any_call(isolated: Served) -> None:
+def test_cgroup_namespace_cannot_be_created(isolated: Served) -> None:
     clone, unshare = {"x86_64": (56, 272), "aarch64": (220, 97)}[platform.machine()]
     with isolated.sandbox(template="python-312") as box:
         program = f"""
@@ -46,15 +46,15 @@ def test_no_cgroup_namespace_can_be_made_by_any_call(isolated: Served) -> None:
         assert python(isolated, box, program) == []
 
 
-def test_no_visible_control_group_can_be_written(isolated: Served) -> None:
-    """Opened, and nothing written."""
+def test_visible_control_groups_are_not_writable(isolated: Served) -> None:
+    """Opens the files for writing and writes nothing."""
     with isolated.sandbox() as box:
         find = "find /sys/fs/cgroup -maxdepth 3 -name '*procs' 2>/dev/null"
         opened = f"for f in $({find}); do (: >> $f) 2>/dev/null && echo $f; done; true"
         assert isolated.run(box, opened) == ""
 
 
-def test_other_namespaces_and_mounts_stay_possible(isolated: Served) -> None:
+def test_other_namespaces_and_mounts_are_allowed(isolated: Served) -> None:
     with isolated.sandbox() as box:
         if not isolated.client.sandboxes.exec(box, "unshare -Ur true").ok:
             pytest.skip("this machine allows no nested user namespace")

@@ -1,5 +1,5 @@
-"""A credential that a command prints, or that stands in a prompt or an event, is shown by nothing that the emulator
-keeps: the journal, logs, events, replays. The answer of the call itself holds what the command wrote."""
+"""A credential in a command's output, a prompt or an event is redacted in everything that the emulator keeps:
+journal, logs, events and replays. Only the response of the call itself contains it."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def everything_shown(api, box: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("text", CREDENTIALS.values(), ids=CREDENTIALS)
-def test_a_credential_is_shown_nowhere(api, text: str):
+def test_credential_is_redacted_everywhere(api, text: str):
     box = api.sandbox(agents=["claude-code"])
     for way in WAYS:
         way(api, box, text)
@@ -89,7 +89,7 @@ def test_a_credential_is_shown_nowhere(api, text: str):
 
 
 @pytest.mark.parametrize("before", [16_380, 16_384 - len(KEY), 16_384 - len(KEY) // 2, 16_384 - 9, 16_390])
-def test_a_credential_at_the_place_where_output_is_cut_is_not_shown_in_part(api, before: int):
+def test_credential_at_truncation_point_is_not_shown_in_part(api, before: int):
     box = api.sandbox()
     api.output(box, f"printf 'x%.0s' $(seq {before}); printf {KEY}; printf ' y%.0s' $(seq 9000)")
     (ran,) = api.emulator.journal.commands(box, account=api.account_id)

@@ -1,4 +1,4 @@
-"""Guard, item 16: a start over a damaged database works or is refused clearly, and costs no file."""
+"""Guard, item 16: a start with a damaged database works or is refused with a reason, and removes no file."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def page_repeated(data: bytearray, chance: random.Random) -> bytes:
 
 
 def text_changed(data: bytearray, chance: random.Random) -> bytes:
-    """Inside a record: still a database, perhaps still JSON."""
+    """Change a text inside a record: the file is still a database, and perhaps still JSON."""
     places = [at for at in range(1, len(data) - 1) if data[at : at + 2] in (b'": ', b'",', b", ", b": ", b'{"', b"[]")]
     for _ in range(chance.choice([1, 3])):
         data[chance.choice(places) + chance.choice([-1, 0, 1, 2])] = chance.choice(b'0519ntf{}[],:"x\x00\xff')
@@ -88,7 +88,7 @@ def text_changed(data: bytearray, chance: random.Random) -> bytes:
 
 
 def word_changed(data: bytearray, chance: random.Random) -> bytes:
-    """Another word of the same length, everywhere: JSON, with another meaning."""
+    """Replace a word everywhere by one of the same length: still JSON, with another meaning."""
     old, new = chance.choice(
         [
             (b"null", b'"ab"'), (b"null", b"1e99"), (b"true", b"null"), (b"false", b"12345"), (b"running", b"flying!"),
@@ -112,7 +112,7 @@ DAMAGES: dict[str, Damage] = {
 
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory) -> tuple[Path, str]:
-    """(a state directory with something of everything, its database as one file; the sandbox)"""
+    """(a state directory with records of every kind and its database as one file; the sandbox)"""
     state = tmp_path_factory.mktemp("filled") / "state"
     with started(state, seed=3) as emulator, of(emulator, emulator.api_key) as api:
         box = fill(emulator, api)
@@ -130,7 +130,7 @@ def state(filled, tmp_path) -> Iterator[Path]:
 
 
 def files(state: Path) -> list[str]:
-    """What a developer would miss: everything of sandboxes and snapshots, wherever it was moved."""
+    """The files that a developer must not lose: those of sandboxes and snapshots, also if they were moved."""
     return sorted(
         f"{path.name.partition('-')[2] if path.parent.name == 'lost+found' else path.name}"
         for top in ("sandboxes", "snapshots", "lost+found")
@@ -140,8 +140,10 @@ def files(state: Path) -> list[str]:
 
 
 def outcome(state: Path) -> str:
-    """ "" for a start, else its refusal. Any other exception is what must not be. Nothing is served: all of a start
-    that reads the database is in the runtime's constructor."""
+    """Return "" if the emulator starts, else the refusal. Any other exception fails the test.
+
+    No port is opened: the runtime's constructor does all that reads the database.
+    """
     try:
         runtime = Runtime(EmulatorConfig.make(state_dir=state, port=0, seed=3))
     except ConfigError as error:
@@ -151,7 +153,7 @@ def outcome(state: Path) -> str:
 
 
 @pytest.mark.parametrize("shape", DAMAGES)
-def test_a_start_over_a_damaged_database_works_or_is_refused_and_costs_no_file(filled, state, shape, long_form):
+def test_start_with_damaged_database_works_or_is_refused_and_removes_no_file(filled, state, shape, long_form):
     whole = (filled[0] / "state.db").read_bytes()
     before = files(state)
     chance = random.Random(shape)
@@ -177,7 +179,7 @@ def test_a_start_over_a_damaged_database_works_or_is_refused_and_costs_no_file(f
 
 
 @pytest.mark.parametrize("beside", ["state.db-wal", "state.db-shm", "state.db-journal"])
-def test_noise_beside_the_database_is_survived(state, beside, long_form):
+def test_start_with_garbage_in_sqlite_side_file_works_or_is_refused(state, beside, long_form):
     before = files(state)
     whole = (state / "state.db").read_bytes()
     for number in range(100 if long_form else 10):
@@ -190,8 +192,8 @@ def test_noise_beside_the_database_is_survived(state, beside, long_form):
             left.unlink()
 
 
-def test_a_changes_file_that_is_cut_anywhere_costs_the_newest_changes_alone(tmp_path, filled):
-    """What a power cut may leave: the file of changes with its end missing."""
+def test_start_with_truncated_write_ahead_log_keeps_files(tmp_path, filled):
+    """A power cut may leave a write-ahead log whose end is missing."""
     with started(tmp_path / "live") as emulator, of(emulator, emulator.api_key) as api:
         box = api.sandbox()
         api.write(box, "/workspace/a", "kept")

@@ -1,4 +1,6 @@
-"""Guard, item 15: trees deeper than any path are saved, restored, exported; one bad sandbox is named, not fatal."""
+"""Guard, item 15: trees with paths over PATH_MAX are saved, restored and exported; an export names a sandbox that it
+cannot read, and continues.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,7 @@ def script(text: str, shape: str) -> str:
 
 @pytest.mark.parametrize("level", ["namespace", "process"])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_deep_trees_are_snapshotted_restored_exported_and_imported(tmp_path, shape, level, long_form):
+def test_deep_tree_survives_snapshot_restore_export_and_import(tmp_path, shape, level, long_form):
     need(level)
     if shape == "very_deep" and not long_form:
         pytest.skip("takes the kernel half a minute, most of it for the removal: scripts/attacks --long")
@@ -86,7 +88,7 @@ def deep(layout: Layout, levels: int) -> None:
         os.close(here)
 
 
-def test_packing_the_same_deep_tree_gives_the_same_archive_with_one_descriptor(tmp_path):
+def test_packing_deep_tree_is_deterministic_and_needs_one_descriptor(tmp_path):
     layouts = [Layout(tmp_path / name, mounted=True) for name in ("a", "b")]
     layouts[0].make()
     layouts[1].make()
@@ -98,7 +100,7 @@ def test_packing_the_same_deep_tree_gives_the_same_archive_with_one_descriptor(t
         tar_writer.pack(layouts[1], tmp_path / "second.tar")
         assert (tmp_path / "first.tar").read_bytes() == (tmp_path / "second.tar").read_bytes()
         assert len(os.listdir("/dev/fd")) == before
-        crash_recovery.recover_directory(layouts[0])  # takes back the write that was cut off, at the bottom
+        crash_recovery.recover_directory(layouts[0])  # undoes the incomplete write at the bottom
         assert disk_has(layouts[0].workspace, 150) == ["kept"]
     finally:
         for layout in layouts:
@@ -116,7 +118,7 @@ def disk_has(top: Path, levels: int) -> list[str]:
     return found
 
 
-def test_a_tree_beyond_the_documented_bound_is_refused_with_the_bound(tmp_path, monkeypatch):
+def test_tree_over_documented_depth_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(tar_writer, "MOST_PATH", 2000)
     layout = Layout(tmp_path / "a", mounted=True)
     layout.make()
@@ -129,8 +131,8 @@ def test_a_tree_beyond_the_documented_bound_is_refused_with_the_bound(tmp_path, 
         disk.remove(layout.directory)
 
 
-def test_a_sandbox_that_cannot_be_saved_is_left_out_and_named_and_the_others_are_exported(tmp_path, monkeypatch):
-    """The bound stands in for whatever keeps one sandbox from being read."""
+def test_export_omits_and_names_sandbox_that_cannot_be_saved(tmp_path, monkeypatch):
+    """The depth limit is an example of why a sandbox may not be readable."""
     file = tmp_path / "export.tar.gz"
     with started(None) as emulator, of(emulator, emulator.api_key) as api:
         good, bad = api.sandbox(), api.sandbox()

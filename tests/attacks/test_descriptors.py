@@ -1,4 +1,4 @@
-"""Descriptors that run out, and clients that leave requests unfinished, hold up no other client."""
+"""Clients are served although file descriptors run out or other clients leave requests unfinished."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Served:
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """128 descriptors, of which none can be had in addition."""
+    """An emulator with a hard limit of 128 descriptors."""
     served = Served(tmp_path_factory.mktemp("small"), 128)
     yield served
     served.stop()
@@ -79,7 +79,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 @pytest.fixture
 def box(small: Served) -> Iterator[tuple[httpx.Client, str]]:
-    """A client with a connection, and a running sandbox."""
+    """A client with an open connection, and a running sandbox."""
     with small.client() as client:
         made = client.post("/sandboxes", json={"template": "minimal", "network_mode": "full"})
         assert made.status_code == 201, made.text
@@ -93,7 +93,7 @@ def run(client: httpx.Client, sandbox: str) -> str:
     return str(answer.json()["output"])
 
 
-#: What each of 160 connections sends and leaves at that.
+#: What each of the 160 connections sends before it stops.
 UNFINISHED = {
     "nothing": "",
     "one letter": "G",
@@ -117,19 +117,19 @@ UNFINISHED = {
 
 
 def run_again(client: httpx.Client, sandbox: str) -> str:
-    """Run a command over a connection that the emulator may be closing at this moment, because it was idle."""
+    """Run a command over a connection that the emulator may be closing because it was idle."""
     try:
         return run(client, sandbox)
     except (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError):
         return run(client, sandbox)
 
 
-#: Those that differ most in what the emulator waits for.
+#: The shapes for which the emulator waits in the most different ways.
 SHORT = ("nothing", "half a head", "half a body", "a handshake with a body", "a whole request, kept open")
 
 
 @pytest.mark.parametrize("shape", UNFINISHED if LONG else SHORT)
-def test_160_unfinished_connections_hold_up_no_other_client(
+def test_client_is_served_beside_160_unfinished_connections(
     small: Served, box: tuple[httpx.Client, str], shape: str
 ) -> None:
     client, sandbox = box
@@ -155,7 +155,7 @@ def test_160_unfinished_connections_hold_up_no_other_client(
 
 @contextlib.contextmanager
 def terminals(served: Served, client: httpx.Client, most: int) -> Iterator[tuple[list[str], list[int]]]:
-    """Terminals in sandboxes of their own until one is refused: (sandboxes, the statuses of refusals)."""
+    """Open terminals, each in its own sandbox, until one is refused. Yields (sandboxes, statuses of refusals)."""
     boxes: list[str] = []
     refused: list[int] = []
     with contextlib.ExitStack() as held:
@@ -169,7 +169,7 @@ def terminals(served: Served, client: httpx.Client, most: int) -> Iterator[tuple
             for _ in range(3):
                 try:
                     held.enter_context(open_socket(served.url, f"/sandboxes/{boxes[-1]}/terminal", served.key))
-                except Exception as error:  # whatever the refusal looks like to this client
+                except Exception as error:  # the client reports a refusal in several ways
                     refused.append(getattr(getattr(error, "response", None), "status_code", 0))
                     break
         try:
@@ -179,10 +179,10 @@ def terminals(served: Served, client: httpx.Client, most: int) -> Iterator[tuple
                 client.delete(f"/sandboxes/{made_box}")
 
 
-def test_connections_in_use_are_not_closed_but_more_are_refused_with_a_reason(
+def test_connection_over_descriptor_limit_is_refused_and_others_keep_working(
     small: Served, box: tuple[httpx.Client, str]
 ) -> None:
-    """Terminals, each a connection with work behind it, until there is no room: 503, and all that exists works."""
+    """Opens terminals until the limit is reached: the next gets 503, and all open ones still work."""
     client, sandbox = box
     before = small.log.stat().st_size
     with terminals(small, client, 100) as (boxes, refused):
@@ -190,13 +190,13 @@ def test_connections_in_use_are_not_closed_but_more_are_refused_with_a_reason(
         assert len(boxes) > 3
         assert run(client, sandbox) == "on\n"
         assert run(client, boxes[0]) == run(client, boxes[-1]) == "on\n"
-    made = client.post("/sandboxes", json={"template": "minimal"})  # by itself, once there is room
+    made = client.post("/sandboxes", json={"template": "minimal"})  # without help, once descriptors are free
     assert made.status_code == 201, made.text
     client.delete(f"/sandboxes/{made.json()['id']}")
     assert small.log.stat().st_size - before < 4096
 
 
-def test_creates_are_refused_with_503_before_the_last_descriptor(small: Served, box: tuple[httpx.Client, str]) -> None:
+def test_create_without_free_descriptors_returns_503(small: Served, box: tuple[httpx.Client, str]) -> None:
     client, sandbox = box
     made: list[str] = []
     answer = None
@@ -224,7 +224,7 @@ def test_creates_are_refused_with_503_before_the_last_descriptor(small: Served, 
         assert client.delete(f"/sandboxes/{existing}").status_code == 204
 
 
-def test_soft_limit_is_raised_for_the_emulator_and_not_for_its_sandboxes(tmp_path: Path) -> None:
+def test_soft_descriptor_limit_is_raised_for_emulator_only(tmp_path: Path) -> None:
     served = Served(tmp_path, 4000, soft=300)
     try:
         limits = Path(f"/proc/{served.process.pid}/limits").read_text().splitlines()
@@ -242,7 +242,7 @@ def test_soft_limit_is_raised_for_the_emulator_and_not_for_its_sandboxes(tmp_pat
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An emulator in this process that waits for clients less than half a second."""
+    """Reduce the time limits for clients of the emulator in this process to less than half a second."""
     import caged.emulator.http_protocol as protocol
 
     monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.4)
@@ -281,10 +281,8 @@ LATE = {
 }
 
 
-def test_client_that_leaves_a_request_unfinished_is_answered_and_cut(
-    emulator: Emulator, api: Api, impatient: None
-) -> None:
-    """All of them at once, each on a connection of its own: they time out together."""
+def test_unfinished_request_is_answered_and_disconnected(emulator: Emulator, api: Api, impatient: None) -> None:
+    """All shapes at once, each on its own connection, so that they time out together."""
     with contextlib.ExitStack() as held:
         connections = {shape: held.enter_context(contextlib.closing(connect(emulator.base_url))) for shape in LATE}
         for shape, (text, _status) in LATE.items():
@@ -292,13 +290,13 @@ def test_client_that_leaves_a_request_unfinished_is_answered_and_cut(
         answers = {shape: read_all(client) for shape, client in connections.items()}  # TimeoutError when one stays open
     for shape, (_text, status) in LATE.items():
         answer = answers[shape]
-        # What other releases of websockets make of a handshake that they cannot read is a 400.
+        # Some releases of websockets answer 400 to a handshake that they cannot read.
         assert status_of(answer) in ((400, status) if status in (405, 414, 431) else (status,)), (shape, answer)
         if status == 408:
             assert b"application/problem+json" in answer, shape
 
 
-def test_trickle_is_cut_although_each_byte_is_in_time(emulator: Emulator, impatient: None) -> None:
+def test_slow_request_is_disconnected_although_bytes_keep_arriving(emulator: Emulator, impatient: None) -> None:
     for head in ("GET / HTTP/1.1\r\nX-A: ", "POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 900\r\n\r\n"):
         with contextlib.closing(connect(emulator.base_url)) as client:
             client.sendall(head.encode())
@@ -313,8 +311,8 @@ def test_trickle_is_cut_although_each_byte_is_in_time(emulator: Emulator, impati
             assert status_of(answer) == 408, answer
 
 
-def test_steady_upload_is_not_cut(emulator: Emulator, api: Api, impatient: None) -> None:
-    """It takes longer than the limit, and is fast enough."""
+def test_steady_upload_over_time_limit_is_not_disconnected(emulator: Emulator, api: Api, impatient: None) -> None:
+    """The upload takes longer than the time limit, and is faster than the lowest rate."""
     box = api.sandbox()
     body = json.dumps({"content": "x" * 400_000}).encode()
     with contextlib.closing(connect(emulator.base_url)) as client:
@@ -326,15 +324,15 @@ def test_steady_upload_is_not_cut(emulator: Emulator, api: Api, impatient: None)
         assert status_of(read_all(client)) == 200
 
 
-def test_slow_command_is_not_cut(emulator: Emulator, api: Api, impatient: None) -> None:
-    """The limits are on what a client has to send, not on what the emulator does."""
+def test_slow_command_is_not_disconnected(emulator: Emulator, api: Api, impatient: None) -> None:
+    """The time limits apply to what the client sends, not to the work of the emulator."""
     box = api.sandbox()
     assert api.output(box, "sleep 1.5; echo done") == "done\n"
 
 
-def test_idle_connection_lives_on(emulator: Emulator, api: Api, impatient: None) -> None:
+def test_idle_connection_stays_open(emulator: Emulator, api: Api, impatient: None) -> None:
     with contextlib.closing(connect(emulator.base_url)) as client:
-        for quiet in (1.5, 0.0):  # longer than the limit on a head, and a look at who is late
+        for quiet in (1.5, 0.0):  # longer than the time limit of a head, and than the interval of its checks
             client.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
             answer = b""
             while not answer.endswith(b"}"):
@@ -353,18 +351,18 @@ def test_idle_connection_lives_on(emulator: Emulator, api: Api, impatient: None)
     ],
     ids=["40 KB of cookies", "300 KB of cookies", "40000 headers", "a path of 300 KB"],
 )
-def test_head_has_a_limit_in_bytes(emulator: Emulator, head: bytes, status: int) -> None:
+def test_head_over_size_limit_is_refused(emulator: Emulator, head: bytes, status: int) -> None:
     with contextlib.closing(connect(emulator.base_url)) as client:
         with contextlib.suppress(ConnectionError):
             client.sendall(head)
         answer = b""
         with contextlib.suppress(ConnectionError):
             answer = client.recv(65536)
-    # A reset may take the answer back where more is on its way.
+    # A reset of the connection may discard the response while more data is in transit.
     assert status_of(answer) in ((status,) if status == 404 else (status, None)), answer
 
 
-def test_number_of_descriptors_is_known() -> None:
+def test_number_of_open_descriptors_is_counted() -> None:
     before = descriptors.count_used()
     with contextlib.ExitStack() as held:
         for _ in range(10):

@@ -1,5 +1,5 @@
-"""A device login from inside a sandbox is denied unless its account allows it, and then it is for that account; a page
-of a preview cannot log in at all (Guard 14)."""
+"""A device login from a sandbox is denied unless the sandbox's account allows it, and is then for that account. A
+web page in a preview cannot log in (Guard 14)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from net_testing import SECONDS, api, emulator
 
 from caged.emulator import Emulator
 
-#: Logs in as `caged login` does, from wherever it runs. Prints the last answer.
+#: Logs in as `caged login` does. Prints the last response.
 LOGIN = """
 import json, sys, urllib.error, urllib.request
 url, *codes = sys.argv[1:]
@@ -42,7 +42,7 @@ code = post("/v1/auth/device/code", {}, **lies)["device_code"]
 print(json.dumps(post("/v1/auth/device/token", {"device_code": code}, **lies)))
 """
 )
-#: What a connection may look like by the time that the emulator asks who holds it. `begin` asks for the code.
+#: States of the connection when the emulator looks up its owner. `begin` requests the code.
 RAW = """
 import json, os, socket, sys, time
 port = int(sys.argv[1].rpartition(":")[2])
@@ -101,7 +101,7 @@ def other(emulator: Emulator) -> Iterator[Api]:
 
 
 def log_in(api: Api, box: str, program: str = PLAIN, start: str = "command", *codes: str) -> dict[str, str]:
-    """The last answer that the program got in the sandbox."""
+    """Run the program in the sandbox and return the last response that it got."""
     api.write(box, "login.py", program)
     api.output(box, "rm -f said done")
     command = STARTS[start].format(url=api.emulator.base_url)
@@ -140,7 +140,7 @@ def test_login_from_any_process_of_a_sandbox_is_denied(api: Api, start: str) -> 
 
 
 def test_login_through_the_allowlist_proxy_is_denied(api: Api) -> None:
-    """The proxy's connection is the emulator's own, on behalf of the sandbox."""
+    """The connection comes from the proxy, in the emulator's process, on behalf of the sandbox."""
     if api.emulator.isolation == "process":
         pytest.skip("network modes need a network namespace")
     port = api.emulator.base_url.rpartition(":")[2]
@@ -157,7 +157,7 @@ def test_login_from_this_machine_is_approved_at_once(api: Api) -> None:
         assert cli.get("/account").json()["id"] == first.get("/account").json()["id"] == found["account_id"]
 
 
-def test_sandbox_cannot_redeem_a_code_that_the_machine_got(api: Api) -> None:
+def test_sandbox_cannot_redeem_code_of_host(api: Api) -> None:
     box = api.sandbox(network_mode="full")
     with httpx.Client(base_url=api.emulator.base_url, trust_env=False, verify=False) as client:
         code = client.post("/v1/auth/device/code", json={}).json()["device_code"]
@@ -165,7 +165,7 @@ def test_sandbox_cannot_redeem_a_code_that_the_machine_got(api: Api) -> None:
         assert client.post("/v1/auth/device/token", json={"device_code": code}).status_code == 200
 
 
-def test_allowed_login_gets_the_sandboxes_own_account_and_no_other(api: Api, other: Api) -> None:
+def test_allowed_login_is_for_account_of_sandbox_only(api: Api, other: Api) -> None:
     emulator = api.emulator
     box, others = api.sandbox(network_mode="full"), other.sandbox(network_mode="full")
     emulator.allow_device_login(account=api.account_id)
@@ -178,7 +178,7 @@ def test_allowed_login_gets_the_sandboxes_own_account_and_no_other(api: Api, oth
     assert log_in(api, box)["error"] == "access_denied"
 
 
-def test_code_of_one_accounts_sandbox_is_not_for_anothers(api: Api, other: Api) -> None:
+def test_code_cannot_be_redeemed_by_sandbox_of_other_account(api: Api, other: Api) -> None:
     emulator = api.emulator
     box, others = api.sandbox(network_mode="full"), other.sandbox(network_mode="full")
     for account in (api.account_id, other.account_id):
@@ -190,13 +190,13 @@ def test_code_of_one_accounts_sandbox_is_not_for_anothers(api: Api, other: Api) 
 
 
 @pytest.mark.parametrize("end", ["reset", "reset_controls"])
-def test_permission_ends_with_what_a_test_has_set(api: Api, end: str) -> None:
+def test_reset_revokes_login_permission(api: Api, end: str) -> None:
     api.emulator.allow_device_login(account=api.account_id)
     getattr(api.emulator, end)(account=api.account_id)
     assert log_in(api, api.sandbox(network_mode="full"))["error"] == "access_denied"
 
 
-#: What browsers send with a request of a page, by the page's place: a preview by path has the origin of the API.
+#: The headers of a browser's request, by where the page is: a preview by path has the origin of the API.
 PAGES = {
     "same origin": {"Origin": "{base}", "Sec-Fetch-Site": "same-origin", "Referer": "{base}/_preview/cage_a/3000/"},
     "same origin, an old browser": {"Origin": "{base}", "Referer": "{base}/_preview/cage_a/3000/"},
@@ -213,7 +213,7 @@ PAGES = {
 
 @pytest.mark.parametrize("path", ["/v1/auth/device/code", "/v1/auth/device/token"])
 @pytest.mark.parametrize("page", PAGES)
-def test_page_cannot_log_in(emulator: Emulator, page: str, path: str) -> None:
+def test_web_page_cannot_log_in(emulator: Emulator, page: str, path: str) -> None:
     headers = {name: value.format(base=emulator.base_url) for name, value in PAGES[page].items()}
     for media in ("application/json", "text/plain", "application/x-www-form-urlencoded"):
         answer = httpx.post(
@@ -228,7 +228,7 @@ def test_page_cannot_log_in(emulator: Emulator, page: str, path: str) -> None:
         assert "device_code" not in answer.text
 
 
-def test_other_machine_is_denied(emulator: Emulator) -> None:
+def test_login_from_other_machine_is_denied(emulator: Emulator) -> None:
     from caged.emulator.app import build
 
     runtime = emulator._runtime

@@ -1,11 +1,11 @@
-"""Inodes of the host that a sandbox sees: root inside cannot change them, and devices still work."""
+"""Inodes of the host that are visible in a sandbox: its root cannot change them, and devices still work."""
 
 from __future__ import annotations
 
 from isolation_testing import isolated, python
 from levels import Served
 
-# Every change sets what is set already, so that it does nothing where it is allowed.
+# Each attempt writes back the current value, so that a success changes nothing.
 CHANGES = """
     import errno, json, os, stat
 
@@ -63,7 +63,7 @@ CHANGES = """
 """
 
 
-def test_no_inode_of_the_host_can_be_changed(isolated: Served) -> None:
+def test_inodes_of_host_cannot_be_changed(isolated: Served) -> None:
     with isolated.sandbox(template="python-312") as box:
         assert python(isolated, box, CHANGES) == []
 
@@ -78,6 +78,6 @@ def test_devices_can_be_read_and_written(isolated: Served) -> None:
         assert "No space left" in full.output
 
 
-def test_the_process_files_of_a_command_can_be_written(isolated: Served) -> None:
+def test_command_can_write_its_own_proc_files(isolated: Served) -> None:
     with isolated.sandbox() as box:
         isolated.run(box, "echo 1 > /proc/self/oom_score_adj && echo name > /proc/self/comm")

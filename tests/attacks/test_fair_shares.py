@@ -1,4 +1,4 @@
-"""One account's slow work never holds up another's, and copies end when they are not needed any more."""
+"""Slow work of one account does not delay another account, and a copy stops when it is no longer needed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from emulator_testing import eventually
 from caged.emulator.control.current_account import acting_for
 from caged.emulator.workers import THREADS, CallStopped, Pool, StopToken, TooManyCalls, Workers, checkpoint
 
-# --- the pools
+# --- thread pools
 
 
 def run(scenario: Callable[[Workers], object]) -> None:
@@ -39,7 +39,7 @@ def start(pool: Pool, account: str, call: Callable[..., object], *arguments: obj
 
 
 @pytest.mark.parametrize("kind", THREADS)
-def test_an_account_has_no_more_than_its_share_of_the_threads(kind: str):
+def test_account_uses_at_most_its_share_of_threads(kind: str):
     async def scenario(workers: Workers) -> None:
         pool, gate, running = getattr(workers, kind), threading.Event(), set()
 
@@ -49,7 +49,7 @@ def test_an_account_has_no_more_than_its_share_of_the_threads(kind: str):
 
         greedy = [start(pool, "greedy", wait, f"greedy {number}") for number in range(50)]
         await until(lambda: len(running) >= THREADS[kind][1])
-        # All others still have a thread at once, as long as there are accounts for them.
+        # The other accounts still get a thread without waiting.
         others = [start(pool, f"other {number}", wait, f"other {number}") for number in range(4)]
         await until(lambda: len(running) >= THREADS[kind][1] + 4)
         assert sum(name.startswith("greedy") for name in running) == THREADS[kind][1]
@@ -59,7 +59,7 @@ def test_an_account_has_no_more_than_its_share_of_the_threads(kind: str):
     run(scenario)
 
 
-def test_accounts_take_turns_however_much_one_has_queued():
+def test_accounts_take_turns_although_one_has_long_queue():
     async def scenario(workers: Workers) -> None:
         pool, order = Pool("one", 1, 1), []
         gate = threading.Event()
@@ -78,7 +78,7 @@ def test_accounts_take_turns_however_much_one_has_queued():
     run(scenario)
 
 
-def test_small_reads_do_not_wait_for_copies_of_the_same_account():
+def test_small_read_does_not_wait_for_copies_of_same_account():
     async def scenario(workers: Workers) -> None:
         gate = threading.Event()
         copies = [start(workers.copy, "one", gate.wait, 20) for _ in range(100)]
@@ -105,7 +105,7 @@ def spin(began: threading.Event, over: threading.Event) -> None:
 
 
 @pytest.mark.parametrize("how", ["cancelled", "stopped", "closed"])
-def test_work_ends_at_its_next_checkpoint(how: str):
+def test_stopped_work_ends_at_next_checkpoint(how: str):
     async def scenario(workers: Workers) -> None:
         began, over, stop = threading.Event(), threading.Event(), StopToken()
         task = asyncio.ensure_future(workers.copy.run(spin, began, over, stop=stop))
@@ -123,7 +123,7 @@ def test_work_ends_at_its_next_checkpoint(how: str):
     run(scenario)
 
 
-def test_what_waits_is_taken_back_when_its_caller_is_cancelled():
+def test_queued_call_of_cancelled_caller_never_runs():
     async def scenario(workers: Workers) -> None:
         gate, done = threading.Event(), []
         running = [start(workers.copy, "one", gate.wait, 20) for _ in range(THREADS["copy"][1])]
@@ -140,7 +140,7 @@ def test_what_waits_is_taken_back_when_its_caller_is_cancelled():
     run(scenario)
 
 
-def test_more_waiting_calls_than_may_wait_are_refused(monkeypatch):
+def test_call_over_queue_limit_is_refused(monkeypatch):
     monkeypatch.setattr("caged.emulator.workers.MOST_WAITING", 5)
 
     async def scenario(workers: Workers) -> None:
@@ -158,7 +158,7 @@ def test_more_waiting_calls_than_may_wait_are_refused(monkeypatch):
     run(scenario)
 
 
-def test_threads_end_with_their_emulator():
+def test_threads_end_with_emulator():
     async def scenario(workers: Workers) -> None:
         await asyncio.gather(*(start(pool, "one", lambda: 1) for pool in (workers.small, workers.walk, workers.copy)))
 
@@ -173,16 +173,16 @@ def test_threads_end_with_their_emulator():
 # --- over the wire
 
 MEGABYTES = 200
-#: Seconds within which a copy ends that is to be stopped: a fraction of one on an idle machine.
+#: Seconds within which a stopped copy must end. On an idle machine it takes a fraction of a second.
 STOPPED_WITHIN = 30
 
 
 def fill(api, box: str, megabytes: int = MEGABYTES) -> None:
-    """A sparse file: read it is large, on the disk it is nothing. What is copied of it is written out."""
+    """Create a sparse file: it needs no space on the disk, but its copies do."""
     api.output(box, f"truncate -s {megabytes}M big")
 
 
-def test_a_small_read_of_another_account_does_not_wait_for_snapshots(api, other):
+def test_small_read_does_not_wait_for_snapshots_of_other_account(api, other):
     boxes = [api.sandbox() for _ in range(4)]
     for box in boxes:
         fill(api, box)
@@ -201,13 +201,13 @@ def test_a_small_read_of_another_account_does_not_wait_for_snapshots(api, other)
     assert sorted(times)[10] < 1.0, times
 
 
-def test_a_pending_snapshot_that_is_deleted_is_not_finished(api):
+def test_deleting_pending_snapshot_stops_its_copy(api):
     box = api.sandbox()
     fill(api, box, 1900)
     begun = time.monotonic()
     snapshot = api.post(f"/sandboxes/{box}/snapshots", json={}).json()
     assert api.delete(f"/snapshots/{snapshot['id']}").status_code == 204
-    api.write(box, "after", "x")  # waits for the copy's end
+    api.write(box, "after", "x")  # returns after the copy has ended
     assert time.monotonic() - begun < STOPPED_WITHIN
     files = Path(api.emulator._running().platform.files_dir, "snapshots")
     assert not list(files.glob(f"{snapshot['id']}*"))
@@ -215,7 +215,7 @@ def test_a_pending_snapshot_that_is_deleted_is_not_finished(api):
 
 
 @pytest.mark.parametrize("how", ["hang up", "destroy"])
-def test_restore_without_a_waiting_client_is_stopped_and_changes_nothing(api, how: str):
+def test_restore_stops_and_changes_nothing_when_client_disconnects(api, how: str):
     box = api.sandbox()
     fill(api, box, 400)
     snapshot = api.post(f"/sandboxes/{box}/snapshots", json={}).json()["id"]
@@ -242,7 +242,7 @@ def test_restore_without_a_waiting_client_is_stopped_and_changes_nothing(api, ho
 
 
 @pytest.mark.parametrize("state", [False, True], ids=["without state", "with state"])
-def test_a_sigterm_stops_within_seconds_while_copies_run(tmp_path: Path, state: bool):
+def test_sigterm_stops_emulator_while_copies_run(tmp_path: Path, state: bool):
     options = ["--state-dir", str(tmp_path / "state")] if state else []
     served = Served(tmp_path / "tmp", "--port", "0", *options, env=dict(os.environ))
     try:

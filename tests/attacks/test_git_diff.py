@@ -1,4 +1,4 @@
-"""`git/diff` ends: by a limit on its time, when the client disconnects, and by a limit on its output (Guard 15)."""
+"""`git/diff` ends at its time limit, at its output limit, and when the client disconnects (Guard 15)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ REPOSITORY = """
 git init -q . && git config user.name t && git config user.email t@example.invalid
 echo one > kept; git add . && git commit -qm first
 """
-#: Ways in which a repository makes git itself hang. `hang` notes that it runs, and by which process.
+#: Repositories that make git hang. `hang` is a program that writes its process id to a file.
 HANG = "printf '#!/bin/sh\\necho $$ > /workspace/hanging; exec sleep 1000\\n' > hang; chmod +x hang"
 HANGS = {
     "file system monitor": "git config core.fsmonitor /workspace/hang",
@@ -36,7 +36,7 @@ def box(api: Api) -> str:
 
 
 def gits(api: Api, box: str) -> list[str]:
-    """The processes of git, and what it started, that live in the sandbox."""
+    """The processes of git in the sandbox, with those that it started."""
     listed = "for p in /proc/[0-9]*; do tr '\\0' ' ' < $p/cmdline; echo; done 2>/dev/null"
     lines = str(api.run(box, listed)["output"]).splitlines()
     begin = ("git ", "/usr/bin/env git", "sleep 1000", "/bin/sh /workspace/hang")
@@ -44,7 +44,7 @@ def gits(api: Api, box: str) -> list[str]:
 
 
 @pytest.mark.parametrize("shape", HANGS)
-def test_git_that_hangs_is_stopped_by_the_time_limit(
+def test_hanging_git_is_killed_at_time_limit(
     api: Api,
     box: str,
     shape: str,
@@ -61,7 +61,7 @@ def test_git_that_hangs_is_stopped_by_the_time_limit(
 
 
 @pytest.mark.parametrize("shape", NOTES_ITSELF)
-def test_git_ends_when_the_client_disconnects(api: Api, box: str, shape: str) -> None:
+def test_git_is_killed_when_client_disconnects(api: Api, box: str, shape: str) -> None:
     api.output(box, HANGS[shape])
     api.output(box, "rm -f hanging")
     with contextlib.closing(connect(api.emulator.base_url)) as client:
@@ -81,7 +81,7 @@ def test_git_ends_when_the_client_disconnects(api: Api, box: str, shape: str) ->
         ("mkdir many; cd many; seq 4000 | xargs touch", "list of changed files"),
     ],
 )
-def test_output_over_the_limit_is_refused_not_cut(
+def test_diff_over_size_limit_is_refused(
     api: Api,
     box: str,
     shape: str,
@@ -95,7 +95,7 @@ def test_output_over_the_limit_is_refused_not_cut(
     assert_problem(answer, 400, f"the {part} is larger than", "file_too_large")
 
 
-def test_output_below_the_limit_is_whole(api: Api, box: str) -> None:
+def test_diff_below_size_limit_is_complete(api: Api, box: str) -> None:
     api.output(box, "seq 100000 > kept")
     found = api.get(f"/sandboxes/{box}/git/diff").json()
     assert found["diff"].count("\n+") >= 100000

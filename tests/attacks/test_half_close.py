@@ -1,5 +1,5 @@
-"""A client that closes its sending side is answered at once: with the full response to a complete request, or 400 for
-an incomplete one. One that is gone ends the work that it requested."""
+"""A client that closes its sending side gets its response at once: the full one to a complete request, 400 to an
+incomplete one. When a client disconnects, its command is killed."""
 
 from __future__ import annotations
 
@@ -67,13 +67,13 @@ INCOMPLETE: dict[str, tuple[bytes, list[int]]] = {
 
 
 @pytest.mark.parametrize("shape", INCOMPLETE)
-def test_incomplete_head_is_answered_at_once(emulator, shape) -> None:
+def test_half_close_in_head_is_answered_at_once(emulator, shape) -> None:
     sent, expected = INCOMPLETE[shape]
     sent = sent.replace(b"/v1/health", b"/healthz")
     begun = time.monotonic()
     answer = send_and_close(emulator, sent)
     assert statuses(answer) == expected, answer
-    assert time.monotonic() - begun < 15  # half of what an open connection is given
+    assert time.monotonic() - begun < 15  # half of the timeout of an open connection
     assert b"ended before" in answer or b"not valid HTTP" in answer or not expected
 
 
@@ -89,7 +89,7 @@ def test_incomplete_head_is_answered_at_once(emulator, shape) -> None:
         (b"2\r\n{}\r\n0\r\n", "Transfer-Encoding: chunked\r\n", None),
     ],
 )
-def test_incomplete_body_is_answered_at_once_and_has_no_effect(emulator, api, body, headers, cut) -> None:
+def test_half_close_in_body_is_refused_at_once_without_effect(emulator, api, body, headers, cut) -> None:
     begun = time.monotonic()
     answer = send_and_close(emulator, post(api, "/sandboxes", body, headers, cut))
     assert statuses(answer) == [400], answer
@@ -100,7 +100,7 @@ def test_incomplete_body_is_answered_at_once_and_has_no_effect(emulator, api, bo
 
 @pytest.mark.parametrize("pieces", ["whole", "in two parts", "byte by byte"])
 @pytest.mark.parametrize("close", ["", "Connection: close\r\n"])
-def test_complete_request_gets_its_full_answer(emulator, api, pieces, close) -> None:
+def test_half_close_after_request_returns_full_response(emulator, api, pieces, close) -> None:
     sent = f"GET /v1/sandboxes HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {api.key}\r\n{close}\r\n".encode()
     size = {"whole": len(sent), "in two parts": 20, "byte by byte": 1}[pieces]
     answer = send_and_close(emulator, *(sent[at : at + size] for at in range(0, len(sent), size)))
@@ -108,7 +108,7 @@ def test_complete_request_gets_its_full_answer(emulator, api, pieces, close) -> 
     assert answer.endswith(b"\r\n\r\n[]")
 
 
-def test_request_of_http_1_0_gets_its_full_answer(emulator) -> None:
+def test_half_close_after_http_1_0_request_returns_full_response(emulator) -> None:
     assert statuses(send_and_close(emulator, b"GET /healthz HTTP/1.0\r\nHost: localhost\r\n\r\n")) == [200]
 
 
@@ -120,14 +120,14 @@ def test_request_of_http_1_0_gets_its_full_answer(emulator) -> None:
         (b'{"template":"minimal"}', "Expect: 100-continue\r\n"),
     ],
 )
-def test_create_takes_effect_and_is_answered(emulator, api, body, headers) -> None:
+def test_half_close_after_create_creates_sandbox(emulator, api, body, headers) -> None:
     answer = send_and_close(emulator, post(api, "/sandboxes", body, headers))
     assert statuses(answer)[-1] == 201, answer
     made = json.loads(answer.partition(b"{")[1] + answer.partition(b"{")[2])
     assert [box["id"] for box in api.get("/sandboxes").json()] == [made["id"]]
 
 
-def test_slow_command_runs_to_its_end_and_large_output_is_complete(emulator, api) -> None:
+def test_half_close_during_slow_command_returns_complete_output(emulator, api) -> None:
     box = api.sandbox()
     command = json.dumps({"command": "sleep 0.5; head -c 3000000 /dev/zero | tr '\\0' x; echo end"}).encode()
     answer = send_and_close(emulator, post(api, f"/sandboxes/{box}/exec", command))
@@ -137,7 +137,7 @@ def test_slow_command_runs_to_its_end_and_large_output_is_complete(emulator, api
     assert output.endswith("end\n")
 
 
-def test_requests_sent_together_are_all_answered(emulator, api) -> None:
+def test_half_close_after_pipelined_requests_answers_all(emulator, api) -> None:
     box = api.sandbox()
     slow = post(api, f"/sandboxes/{box}/exec", b'{"command":"sleep 0.3; echo slow"}')
     quick = post(api, f"/sandboxes/{box}/exec", b'{"command":"echo quick"}')
@@ -146,7 +146,7 @@ def test_requests_sent_together_are_all_answered(emulator, api) -> None:
     assert answer.index(b"slow") < answer.index(b"quick")
 
 
-def test_handshake_is_answered(emulator, api) -> None:
+def test_half_close_after_handshake_is_answered(emulator, api) -> None:
     box = api.sandbox()
     handshake = (
         f"GET /v1/sandboxes/{box}/terminal?token={api.key} HTTP/1.1\r\nHost: localhost\r\n"
@@ -155,11 +155,11 @@ def test_handshake_is_answered(emulator, api) -> None:
     ).encode()
     refused = handshake.replace(b"?token", b"?other")
     assert statuses(send_and_close(emulator, refused)) == [401]
-    assert statuses(send_and_close(emulator, handshake)) in ([101], [])  # a WebSocket ends with either side
+    assert statuses(send_and_close(emulator, handshake)) in ([101], [])  # a WebSocket closes when either side does
     assert api.output(box, "echo on") == "on\n"
 
 
-# --- clients that are gone
+# --- clients that disconnect
 
 
 def long_sleep(box: str) -> str:
@@ -175,24 +175,24 @@ def exec_of(api: Api, box: str) -> bytes:
     return post(api, f"/sandboxes/{box}/exec", json.dumps({"command": long_sleep(box)}).encode())
 
 
-def started_command(emulator: Emulator, api: Api, box: str) -> socket.socket:
+def start_command(emulator: Emulator, api: Api, box: str) -> socket.socket:
     sock = connect(emulator.base_url)
     sock.sendall(exec_of(api, box))
     eventually(lambda: running_count(api, box), "the command to start")
     return sock
 
 
-def closed(sock: socket.socket) -> None:
+def close(sock: socket.socket) -> None:
     sock.close()
 
 
-def half_closed_then_closed(sock: socket.socket) -> None:
+def half_close_then_close(sock: socket.socket) -> None:
     sock.shutdown(socket.SHUT_WR)
-    time.sleep(0.3)  # the emulator has looked at it several times
+    time.sleep(0.3)  # long enough for several checks of the emulator
     sock.close()
 
 
-def shut_down_on_both_sides(sock: socket.socket) -> None:
+def shut_down_both_sides(sock: socket.socket) -> None:
     sock.shutdown(socket.SHUT_RDWR)
     sock.close()
 
@@ -202,17 +202,17 @@ def reset(sock: socket.socket) -> None:
     sock.close()
 
 
-@pytest.mark.parametrize("end", [closed, half_closed_then_closed, shut_down_on_both_sides, reset])
-def test_command_of_a_client_that_is_gone_is_killed(emulator, api, end) -> None:
+@pytest.mark.parametrize("end", [close, half_close_then_close, shut_down_both_sides, reset])
+def test_command_is_killed_when_client_disconnects(emulator, api, end) -> None:
     box = api.sandbox()
-    sock = started_command(emulator, api, box)
+    sock = start_command(emulator, api, box)
     end(sock)
     eventually(lambda: not running_count(api, box), "the command to be killed")
 
 
-def test_command_of_a_client_that_has_only_closed_its_sending_side_goes_on(emulator, api) -> None:
+def test_command_continues_after_half_close(emulator, api) -> None:
     box = api.sandbox()
-    with started_command(emulator, api, box) as sock:
+    with start_command(emulator, api, box) as sock:
         sock.shutdown(socket.SHUT_WR)
         sock.settimeout(1)
         with pytest.raises(socket.timeout):
@@ -223,8 +223,8 @@ def test_command_of_a_client_that_has_only_closed_its_sending_side_goes_on(emula
         assert statuses(read_all(sock)) == [200]
 
 
-def test_command_of_a_client_that_was_killed_after_closing_its_sending_side_is_killed(emulator, api) -> None:
-    """The client is another process, so that its end is the kernel's."""
+def test_command_is_killed_when_client_process_dies_after_half_close(emulator, api) -> None:
+    """The client is another process, so that the kernel closes its connection."""
     box = api.sandbox()
     program = (
         "import socket, sys, time\n"
@@ -246,7 +246,7 @@ def test_command_of_a_client_that_was_killed_after_closing_its_sending_side_is_k
         client.wait()
 
 
-def test_many_clients_that_are_gone_are_all_noticed(emulator, api) -> None:
+def test_commands_of_many_disconnected_clients_are_killed(emulator, api) -> None:
     box = api.sandbox()
     socks = [connect(emulator.base_url) for _ in range(20)]
     for sock in socks:
@@ -259,7 +259,7 @@ def test_many_clients_that_are_gone_are_all_noticed(emulator, api) -> None:
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/net/tcp"), reason="reads the kernel's table of sockets")
-def test_socket_is_open_until_its_process_closes_it() -> None:
+def test_open_clients_lists_socket_until_its_process_closes_it() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         client = socket.create_connection(server.getsockname())
         accepted, _ = server.accept()

@@ -1,4 +1,4 @@
-"""The socket of a sandbox's init, open to all of its processes: nothing sent there holds up anything else."""
+"""The socket of a sandbox's init, to which each process in it can connect: hostile clients block nothing else."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ held = [connection]""",
 }
 
 
-# Init is the same at each level; with its own process table it is number 1.
+# Init is the same program at each level; in a PID namespace it has process id 1.
 @pytest.fixture(scope="module", params=LEVELS if LONG else ("namespace",))
 def anywhere(request: pytest.FixtureRequest, emulators: Emulators) -> Served:
     return emulators(request.param)
@@ -135,7 +135,7 @@ def box(anywhere: Served) -> Iterator[str]:
 
 
 def attack(served: Served, box: str, body: str) -> None:
-    """Runs a client to its end, or, when it holds something, also one that stays as it is while others ask."""
+    """Run a client to its end. If it keeps something open, also run one that stays while others use the socket."""
     folder = "/opt/caged" if isolation(served.level) == "process" else "/run"
     client = "".join(line[4:] + "\n" for line in CLIENT.split("\n")) + body
     served.client.files.write(box, "/workspace/client.py", client)
@@ -143,34 +143,34 @@ def attack(served: Served, box: str, body: str) -> None:
     served.client.files.write(box, "/workspace/staying.py", client + stay)
     served.run(box, f"ASK={folder} python3 client.py")
     if "held" not in body and not LONG:
-        still_works(served, box)
+        assert_works(served, box)
         return
     wait = "until grep -q done out || ! kill -0 $!; do sleep 0.02; done; grep -q done out; echo $!"
     pid = served.run(box, f"ASK={folder} python3 staying.py stay > out 2>&1 & {wait}").strip()
-    still_works(served, box)
+    assert_works(served, box)
     served.client.sandboxes.exec(box, f"kill -9 {pid}")
-    still_works(served, box)
+    assert_works(served, box)
 
 
-def still_works(served: Served, box: str) -> None:
+def assert_works(served: Served, box: str) -> None:
     started = time.monotonic()
     assert "fine\n" in served.run(box, "echo fine; claude --version && touch answered && rm answered")
-    assert time.monotonic() - started < 20  # when init waits for a client, it is never answered
+    assert time.monotonic() - started < 20  # if init waited for the hostile client, no response would come
     assert served.client.sandboxes.get(box).status == "running"
 
 
 @pytest.mark.parametrize("shape", SINGLE)
-def test_no_client_holds_up_its_sandbox(anywhere: Served, box: str, shape: str) -> None:
+def test_sandbox_works_beside_hostile_client(anywhere: Served, box: str, shape: str) -> None:
     attack(anywhere, box, SINGLE[shape])
 
 
 @pytest.mark.parametrize("shape", BAD)
-def test_nesting_is_refused_at_any_depth(anywhere: Served, box: str, shape: str) -> None:
+def test_nested_json_of_any_depth_is_refused(anywhere: Served, box: str, shape: str) -> None:
     attack(anywhere, box, "\n".join(BAD[shape].format(depth=depth) for depth in DEPTHS))
 
 
-def test_a_large_question_takes_no_memory_with_it(anywhere: Served, box: str) -> None:
-    """Measured of the emulator and of init, before and after as many megabytes as the loop sends."""
+def test_large_request_needs_bounded_memory(anywhere: Served, box: str) -> None:
+    """Compares the peak memory of the emulator and of init before and after large requests."""
     pids = [anywhere.process.pid, *children_of(anywhere.zygote)]
     before = {pid: peak_kib(pid) for pid in pids}
     attack(anywhere, box, SINGLE["200 MB"] + "\n" + SINGLE["large halves"])
@@ -185,7 +185,7 @@ def peak_kib(pid: int) -> int:
     return 0
 
 
-def test_standard_input_that_is_too_large_is_refused_with_a_reason(anywhere: Served, box: str) -> None:
+def test_too_large_standard_input_is_refused_with_reason(anywhere: Served, box: str) -> None:
     result = anywhere.client.sandboxes.exec(box, "head -c 30000000 /dev/zero | claude -p; exit ${PIPESTATUS[1]}")
     assert result.exit_code in (0, 1)
     result = anywhere.client.sandboxes.exec(box, "head -c 30000000 /dev/zero | claude; exit ${PIPESTATUS[1]}")
@@ -194,7 +194,7 @@ def test_standard_input_that_is_too_large_is_refused_with_a_reason(anywhere: Ser
     assert anywhere.run(box, "echo 'fix it' | claude").strip() != ""
 
 
-def test_another_sandbox_does_not_notice(anywhere: Served, box: str) -> None:
+def test_attack_does_not_affect_other_sandbox(anywhere: Served, box: str) -> None:
     with anywhere.sandbox(agents=["claude-code"]) as other:
         attack(anywhere, box, SINGLE["hundreds of questions"] + "\n" + SINGLE["silent connections"])
-        still_works(anywhere, other)
+        assert_works(anywhere, other)

@@ -1,4 +1,4 @@
-"""Kernel keyrings belong to a user, not to a namespace: no sandbox reads or changes them."""
+"""Kernel keyrings belong to a user, not to a namespace: a sandbox can neither read nor change them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def key() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("key")
-def test_no_call_reaches_a_keyring(anywhere: Served) -> None:
+def test_keyring_system_calls_are_denied(anywhere: Served) -> None:
     add_key, request_key, keyctl = NUMBERS[platform.machine()]
     program = f"""
         import ctypes, errno, json

@@ -1,4 +1,4 @@
-"""Work that grows with a request is bounded, or done in pieces: it delays no other account's requests."""
+"""Work that grows with a request is bounded or done in pieces, so it does not delay requests of other accounts."""
 
 from __future__ import annotations
 
@@ -21,8 +21,10 @@ from caged.emulator.wire.large_bodies import json_array, json_object
 
 
 class Lag:
-    """The longest time that the emulator's event loop did not come round. It has to come round within BOUND, which is
-    ten times what is promised, in one of ATTEMPTS: this machine may be busy with other things, but not each time."""
+    """The longest delay of the emulator's event loop.
+
+    It must be below BOUND, ten times the documented delay, in one of ATTEMPTS: a busy machine may spoil some of them.
+    """
 
     BOUND, ATTEMPTS = 1.0, 3
 
@@ -62,7 +64,7 @@ class Lag:
 
 
 def post_raw(api: Any, path: str, raw: bytes) -> httpx.Response:
-    """Like `post`, with a body that is made already and an answer that is not looked at by this process."""
+    """Like `post`, but with an encoded body, and the response is not parsed."""
     with httpx.Client(base_url=api.base_url, headers=api.headers, timeout=60, trust_env=False, verify=False) as http:
         return http.post(path, content=raw, headers={"Content-Type": "application/json"})
 
@@ -92,7 +94,7 @@ def event_with(values: list[bytes]) -> bytes:
     return EVENT + b"[" + b",".join(values) + b"]}}]}"
 
 
-#: Name: path with the sandbox's place, body (made when needed, because each is large), status, part of the answer.
+#: Name: path with a placeholder for the sandbox, function that makes the (large) body, status, part of the response.
 BODIES: dict[str, tuple[str, Callable[[], bytes], int, str]] = {
     "200,000 unknown keys": (EXEC, lambda: command_with_keys(200_000), 400, MANY),
     "a long array": (EXEC, lambda: command_with(b"x", [b"[]"] * 3_000_000), 400, MANY),
@@ -111,7 +113,7 @@ BODIES: dict[str, tuple[str, Callable[[], bytes], int, str]] = {
 
 
 @pytest.mark.parametrize("name", BODIES)
-def test_a_large_body_is_answered_and_the_loop_comes_round(api, name: str):
+def test_large_body_is_answered_without_blocking_event_loop(api, name: str):
     path, body, status, said = BODIES[name]
     raw = body()
     box = api.sandbox() if "{box}" in path else ""
@@ -124,7 +126,7 @@ def test_a_large_body_is_answered_and_the_loop_comes_round(api, name: str):
         assert sum(map(len, request.warnings)) < 40_000
 
 
-def test_unknown_keys_are_named_twenty_times_and_counted(api, box_of: Callable[[], str]):
+def test_unknown_keys_over_twenty_are_only_counted(api, box_of: Callable[[], str]):
     body = {"command": "true", **{f"key{number}": 1 for number in range(500)}}
     assert api.post(f"/sandboxes/{box_of()}/exec", json=body).status_code == 200
     warnings = api.emulator.journal.requests(operation="sandboxes.exec", account=api.account_id)[-1].warnings
@@ -153,7 +155,7 @@ OUTPUTS = {
 
 @pytest.mark.parametrize("command", OUTPUTS.values(), ids=OUTPUTS)
 @pytest.mark.parametrize("secrets", [0, 900])
-def test_a_large_output_is_redacted_and_sent_in_pieces(api, command: str, secrets: int):
+def test_large_output_is_redacted_without_blocking_event_loop(api, command: str, secrets: int):
     env = {f"S{number}": f"secret-value-number-{number}" for number in range(secrets)}
     box = api.sandbox(env=env, secrets=list(env))
     for lag in Lag.attempts(api.emulator):
@@ -166,7 +168,7 @@ def test_a_large_output_is_redacted_and_sent_in_pieces(api, command: str, secret
     assert len(ran.output) == 16_384
 
 
-def test_a_secret_at_the_place_where_an_output_is_cut_is_not_shown_in_part(api):
+def test_secret_at_truncation_point_is_not_shown_in_part(api):
     secret = "0123456789" * 30
     box = api.sandbox(env={"S": secret}, secrets=["S"])
     for before in range(16_384 - 320, 16_384 + 20, 17):
@@ -175,7 +177,7 @@ def test_a_secret_at_the_place_where_an_output_is_cut_is_not_shown_in_part(api):
         assert "012" not in (ran.output or "")
 
 
-def test_a_long_secret_is_hidden_as_a_whole(api):
+def test_long_secret_is_redacted_completely(api):
     secret = "".join(f"{number:07d}" for number in range(10_000))
     box = api.sandbox(env={"S": secret}, secrets=["S"])
     api.output(box, "printf 'before %s after' $S; printf %s ${S:0:600}")
@@ -189,7 +191,7 @@ def test_a_long_secret_is_hidden_as_a_whole(api):
     assert json.loads(requests[1].response)["output"] == "before *** after***"
 
 
-def test_a_listing_of_many_files_is_whole_and_in_order(api, long_form: bool):
+def test_large_listing_is_complete_and_sorted(api, long_form: bool):
     box, count = api.sandbox(), 200_000 if long_form else 3_000
     api.output(box, f"mkdir many && cd many && seq {count} | xargs touch && touch 'ü\"\\' && ln -s 1 link")
     for lag in Lag.attempts(api.emulator):
@@ -199,7 +201,7 @@ def test_a_listing_of_many_files_is_whole_and_in_order(api, long_form: bool):
     assert names == sorted([*map(str, range(1, count + 1)), 'ü"\\', "link"])
 
 
-def test_more_entries_than_a_listing_may_have_are_refused(api, monkeypatch):
+def test_listing_over_entry_limit_is_refused(api, monkeypatch):
     monkeypatch.setattr("caged.emulator.cage.safe_files.LISTING_MOST", 10)
     box = api.sandbox()
     api.output(box, "mkdir many && cd many && seq 11 | xargs touch")
@@ -209,7 +211,7 @@ def test_more_entries_than_a_listing_may_have_are_refused(api, monkeypatch):
     assert "exec" in answer.text
 
 
-# --- what is made in pieces is what pydantic makes
+# --- output in pieces equals the output of pydantic
 
 TEXTS = [
     *("", "plain", "x" * 200_000),
@@ -222,13 +224,13 @@ TEXTS = [
 
 @pytest.mark.parametrize("text", TEXTS, ids=range(len(TEXTS)))
 @pytest.mark.parametrize("code", [0, -1, 255])
-def test_a_large_answer_is_written_as_pydantic_writes_it(text: str, code: int):
+def test_large_response_equals_pydantic_output(text: str, code: int):
     error: Optional[str] = None
     expected = ExecOut(output=text, exit_code=code, error=error).model_dump_json().encode()
     assert json_object({"output": text, "exit_code": code}) == expected
 
 
-def test_a_large_listing_is_written_as_pydantic_writes_it():
+def test_large_listing_equals_pydantic_output():
     rows = [{"name": text, "path": f"/{text}", "type": "file", "size": 5, "mod_time": "now"} for text in TEXTS]
     expected = b"[" + b",".join(FileOut(**row).model_dump_json().encode() for row in rows) + b"]"  # type: ignore[arg-type]
     assert json_array(rows) == expected
@@ -236,7 +238,7 @@ def test_a_large_listing_is_written_as_pydantic_writes_it():
 
 
 @pytest.mark.parametrize("unit", [b"\xff", b"\xe2\x98\x83", b"\xe2\x98", b"a\xf0\x9f\x98\x80", b"\xed\xa0\x80"])
-def test_output_is_decoded_in_pieces_as_it_is_in_one(unit: bytes):
+def test_decoding_in_pieces_equals_decoding_at_once(unit: bytes):
     for size in (65_535, 65_536, 65_537, 200_001):
         output = (unit * size)[:size]
         assert _decode(output) == output.decode("utf-8", "replace")

@@ -1,4 +1,4 @@
-"""Patterns and loops that meet a client's input take time in proportion to it; what is too long is refused by name."""
+"""Patterns and loops over a client's input need linear time, and input that is too long is refused by name."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from caged.emulator.platform.shell_words import steps
 from caged.emulator.platform.stream_transcript import StreamTranscript
 
 ROOT = Path(caged.emulator.__file__).parent
-#: Repeated, these are bad input for some pattern.
+#: Each is the worst input for some pattern when it is repeated.
 FRAGMENTS = [
     "a",
     "1",
@@ -116,9 +116,9 @@ FRAGMENTS = [
     "'/root'",
     "2020-01-01T00:00:00.1",
 ]
-#: For names of files, and for a path that a test itself gives to a fault.
+#: Used on file names, and on the path that a test gives to a fault.
 BOUNDED = {"cage.bytecode_sweep._CACHE_FILE", "control.routes._GLOB_TOKEN"}
-#: Calls of `re` with a pattern in place, by file, and why their input is harmless or short.
+#: Calls of `re` with a literal pattern, by file, and why their input is short or harmless.
 IN_PLACE = {
     "cage/inside/limits.py": "the kernel's version",
     "cage/toolchains.py": "what an interpreter says of its version",
@@ -141,7 +141,7 @@ IN_PLACE = {
 
 
 def patterns() -> Iterator[tuple[str, str, re.Pattern[Any]]]:
-    """(module.NAME, method by which the module uses it, pattern) of every pattern with a name."""
+    """Yield (module.NAME, method that the module calls on it, pattern) of each named pattern."""
     for found in pkgutil.walk_packages([str(ROOT)], "caged.emulator."):
         if ".cli." in found.name or found.name.endswith("__main__") or ".verify." in found.name:
             continue
@@ -157,7 +157,7 @@ def patterns() -> Iterator[tuple[str, str, re.Pattern[Any]]]:
 NAMED = [each for each in patterns() if each[0] not in BOUNDED]
 
 
-def test_every_pattern_is_known_here():
+def test_all_inline_patterns_are_listed():
     assert len({name for name, _method, _pattern in NAMED}) > 25
     in_place = {
         path.relative_to(ROOT).as_posix()
@@ -177,16 +177,16 @@ USES: dict[str, Callable[[Any, Any], object]] = {
 }
 
 
-def once(act: Callable[[], object]) -> float:
-    """The seconds of processor time that this process takes for it, which other processes do not lengthen."""
+def cpu_seconds(act: Callable[[], object]) -> float:
+    """Return the CPU time of one call, in seconds, which the load of the machine does not change."""
     begun = time.process_time()
     act()
     return time.process_time() - begun
 
 
 @pytest.mark.parametrize(("name", "method", "pattern"), NAMED, ids=[f"{name}-{method}" for name, method, _ in NAMED])
-def test_a_pattern_takes_time_in_proportion(name: str, method: str, pattern: re.Pattern[Any], long_form: bool):
-    """A quadratic one takes ten seconds and more for one of these texts; a linear one a few milliseconds."""
+def test_pattern_needs_linear_time(name: str, method: str, pattern: re.Pattern[Any], long_form: bool):
+    """A quadratic pattern takes at least ten seconds for one of these texts, a linear one some milliseconds."""
     size = 256 * 1024 if long_form else 24 * 1024
     for fragment in FRAGMENTS:
         subject: Any = (fragment * (size // len(fragment) + 1))[:size] + "!"
@@ -194,7 +194,7 @@ def test_a_pattern_takes_time_in_proportion(name: str, method: str, pattern: re.
             subject = subject.encode()
         act = USES.get(method, lambda pattern, subject: getattr(pattern, method)(subject))
         for _attempt in range(3):
-            took = once(lambda: act(pattern, subject))  # noqa: B023
+            took = cpu_seconds(lambda: act(pattern, subject))  # noqa: B023
             if took < 0.4:
                 break
         assert took < 0.4, f"{name}.{method} of {fragment!r}: {took:.1f} s"
@@ -232,7 +232,7 @@ def _redact(text: str) -> None:
 
 
 def _redact_alike(text: str) -> None:
-    """Many long values that begin alike."""
+    """Many long values with the same prefix."""
     redactor = Redactor()
     redactor.add("a" * (LONGEST * 2 + number) for number in range(450))
     redactor.redact(text.encode())
@@ -288,28 +288,26 @@ CASES = [(name, act, fragment) for name, (act, fragments) in FUNCTIONS.items() f
 
 
 @pytest.mark.parametrize(("name", "act", "fragment"), CASES, ids=[f"{name}-{text!r}" for name, _act, text in CASES])
-def test_eight_times_the_input_takes_about_eight_times_as_long(
-    name: str, act: Callable[[str], object], fragment: str, long_form: bool
-):
-    """Were it quadratic, it would take 64 times as long."""
+def test_function_needs_linear_time(name: str, act: Callable[[str], object], fragment: str, long_form: bool):
+    """Eight times the input: a quadratic function would take 64 times as long."""
     size = 1024**2 if long_form else 256 * 1024
     large = (fragment * (size // len(fragment) + 1))[:size]
     for _attempt in range(3):
-        small = min(once(lambda: act(large[: len(large) // 8])) for _ in range(2))
-        took = once(lambda: act(large))
+        small = min(cpu_seconds(lambda: act(large[: len(large) // 8])) for _ in range(2))
+        took = cpu_seconds(lambda: act(large))
         if took < 32 * small + 0.1:
             return
     pytest.fail(f"{name}: {small * 1000:.1f} ms for an eighth, {took * 1000:.1f} ms for all of it")
 
 
 @pytest.mark.parametrize("fragment", ["[a", "[", "[]", "a[!"])
-def test_glob_of_many_brackets_is_compiled_at_once(fragment: str):
+def test_glob_with_many_brackets_compiles_fast(fragment: str):
     glob = fragment * 8000
-    assert once(lambda: TextPattern(glob).matches("x")) < 1
+    assert cpu_seconds(lambda: TextPattern(glob).matches("x")) < 1
 
 
 @pytest.mark.parametrize("query", ["commands?sandbox=", "commands?source=", "prompts?agent=", "events?type="])
-def test_query_of_many_brackets_is_answered_at_once(emulator, query: str):
+def test_query_with_many_brackets_is_answered_fast(emulator, query: str):
     url = f"{emulator.base_url}/_emulator/journal/{query}{'[a' * 8000}"
     headers = {"Authorization": f"Bearer {emulator.admin_key}"}
     begun = time.monotonic()
@@ -322,7 +320,7 @@ def test_query_of_many_brackets_is_answered_at_once(emulator, query: str):
 
 
 @pytest.mark.parametrize("name", ["path", "operation", "method"])
-def test_a_long_pattern_of_a_fault_or_query_is_refused_by_name_and_limit(emulator, name: str):
+def test_too_long_pattern_of_fault_or_query_is_refused(emulator, name: str):
     given = {name: "/" + "*a" * 20_000}
     for act in (lambda: emulator.faults.add(status=500, **given), lambda: emulator.journal.requests(**given)):
         began = time.process_time()
@@ -333,7 +331,7 @@ def test_a_long_pattern_of_a_fault_or_query_is_refused_by_name_and_limit(emulato
 
 @pytest.mark.parametrize("size", [20_000, 60_000, 1_000_000])
 @pytest.mark.parametrize("url", ["{}", "https://{}", "a+{}", "https://{}@host/x", "ssh://{}", "https://u:{}", "{}://"])
-def test_a_long_url_of_a_repository_is_refused_at_once(api, url: str, size: int):
+def test_too_long_repository_url_is_refused_fast(api, url: str, size: int):
     begun = time.process_time()
     answer = api.post("/sandboxes", json={"template": "minimal", "repo": url.format("a" * size)})
     assert time.process_time() - begun < 5
@@ -357,7 +355,7 @@ LONG_FIELDS = {
 
 
 @pytest.mark.parametrize("field", LONG_FIELDS)
-def test_what_is_too_long_is_refused_by_name_and_limit(api, field: str):
+def test_too_long_field_is_refused_with_name_and_limit(api, field: str):
     value, limit = LONG_FIELDS[field]
     answer = api.post("/sandboxes", json={"template": "minimal", field: value})
     assert answer.status_code == 400
@@ -366,12 +364,12 @@ def test_what_is_too_long_is_refused_by_name_and_limit(api, field: str):
 
 
 @pytest.mark.parametrize("field", ["allowlist", "secrets", "packages"])
-def test_an_entry_that_is_too_long_is_refused_by_its_place(api, field: str):
+def test_too_long_entry_is_refused_with_its_index(api, field: str):
     answer = api.post("/sandboxes", json={"template": "minimal", field: ["a", "x" * 5000]})
     assert (answer.status_code, answer.json()["detail"].split(" has ")[0]) == (400, f"{field}.1:")
 
 
-def test_an_environment_that_is_too_large_is_refused(api):
+def test_too_large_environment_is_refused(api):
     env = {f"V{number}": "x" * 100_000 for number in range(11)}
     answer = api.post("/sandboxes", json={"template": "minimal", "env": env})
     assert answer.status_code == 400
@@ -379,7 +377,7 @@ def test_an_environment_that_is_too_large_is_refused(api):
     assert "at most 1,048,576 are allowed" in answer.text
 
 
-def test_a_password_in_a_repository_url_is_redact_raw_and_decoded(api):
+def test_password_in_repository_url_is_redacted(api):
     api.post("/sandboxes", json={"template": "minimal", "repo": "https://user:p%40ssw0rd@127.0.0.1:1/x"})
     (request,) = api.emulator.journal.requests(operation="sandboxes.create", account=api.account_id)
     assert "ssw0rd" not in request.request

@@ -1,5 +1,5 @@
-"""A signal that asks the emulator to stop is never lost (Guard 13): not when the pipe that wakes the event loop is
-full, not when the loop is busy, not before there is a loop."""
+"""A signal stops the emulator (Guard 13) also when the wake-up pipe of its event loop is full, when the loop is
+busy, and before the loop exists."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from caged.emulator.emulator import Emulator
 
 SECONDS = 30
 
-#: An emulator in the foreground, as `caged-emulator serve` runs it. `attack` is called on the loop once it answers.
+#: An emulator in the foreground, as `caged-emulator serve` runs it. `attack` is called on the loop when it is ready.
 PROGRAM = """
 import asyncio, os, signal, sys, threading, time
 from caged.emulator.cli.foreground import Foreground
@@ -72,12 +72,12 @@ ATTACKS = {
 """,
 }
 SIGNALS = ("signal.SIGTERM", "signal.SIGINT", "signal.SIGHUP")
-#: In the short form one signal for each attack, and all of them for the first.
+#: Without --long: all signals for the first attack, one for each other.
 CASES = [(name, signal) for name in ATTACKS for signal in SIGNALS[: 3 if LONG or name.startswith("full") else 1]]
 
 
 def run(tmp_path: Path, attack: str, before: str = "") -> subprocess.CompletedProcess[str]:
-    """The program with an attack, which must end by itself."""
+    """Run the program with an attack. It must end without help."""
     env = {**os.environ, "TMPDIR": str(tmp_path), "CAGED_EMULATOR_LOCATOR_DIR": str(tmp_path / "locators")}
     return fork_server.run(
         [sys.executable, "-c", PROGRAM.format(attack=attack, before=before)],
@@ -94,7 +94,7 @@ def left_in(directory: Path) -> list[str]:
 
 
 @pytest.mark.parametrize(("name", "signal"), CASES, ids=[name.format(signal=number) for name, number in CASES])
-def test_signal_always_stops_the_emulator(tmp_path: Path, name: str, signal: str) -> None:
+def test_signal_during_attack_stops_emulator(tmp_path: Path, name: str, signal: str) -> None:
     done = run(tmp_path, ATTACKS[name].replace("{signal}", signal))
     assert done.returncode == 0, done.stderr
     assert "stopping" in done.stderr
@@ -105,7 +105,7 @@ def test_signal_always_stops_the_emulator(tmp_path: Path, name: str, signal: str
 
 
 @pytest.mark.parametrize("signal", SIGNALS if LONG else SIGNALS[:1])
-def test_signal_before_the_loop_runs_stops_the_emulator(tmp_path: Path, signal: str) -> None:
+def test_signal_before_loop_runs_stops_emulator(tmp_path: Path, signal: str) -> None:
     before = f"""
 import contextlib
 real = asyncio.run
@@ -121,14 +121,14 @@ asyncio.run = run
     assert left_in(tmp_path) == []
 
 
-def test_signal_while_the_emulator_is_built_leaves_nothing(tmp_path: Path) -> None:
-    """Before `run` there is no loop that could be stopped: the process ends by the signal's exit code."""
+def test_signal_during_construction_leaves_nothing(tmp_path: Path) -> None:
+    """Before `run` there is no loop to stop: the process ends with the signal's exit code."""
     done = run(tmp_path, "    pass", "os.kill(os.getpid(), signal.SIGTERM)\ntime.sleep(20)")
     assert done.returncode == 128 + 15, done.stderr
 
 
-def test_stop_requested_before_the_loop_exists_takes_effect() -> None:
-    """`request_stop` on a runtime that has not begun: the emulator ends as soon as it begins."""
+def test_stop_requested_before_loop_exists_takes_effect() -> None:
+    """After `request_stop` on a runtime that does not run yet, `run` returns at once."""
     import asyncio
 
     from caged.emulator.runtime import Runtime
@@ -141,7 +141,7 @@ def test_stop_requested_before_the_loop_exists_takes_effect() -> None:
         runtime.abandon()
 
 
-def test_emulator_object_stops_although_its_loops_pipe_is_full() -> None:
+def test_emulator_object_stops_although_wakeup_pipe_is_full() -> None:
     with Emulator(isolation="process") as emulator:
         loop = emulator._loop
         assert loop is not None

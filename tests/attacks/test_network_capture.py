@@ -1,4 +1,4 @@
-"""Network `full` is the host's network: a sandbox uses it, and neither captures nor changes it."""
+"""Network mode `full`: a sandbox can use the host's network, but neither capture its traffic nor change it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from isolation_testing import isolated, python
 from levels import Served, has_landlock_scopes
 
-# Interfaces are set to what they are already.
+# Writes back the current values, so that a success changes nothing.
 ATTEMPTS = """
     import fcntl, json, socket, struct, sys
 
@@ -45,13 +45,13 @@ ATTEMPTS = """
 """
 
 
-def test_the_hosts_network_is_neither_captured_nor_changed(isolated: Served) -> None:
+def test_host_network_is_not_captured_or_changed(isolated: Served) -> None:
     with isolated.sandbox(template="python-312", network_mode="full") as box:
         assert python(isolated, box, ATTEMPTS) == []
 
 
-def test_neither_from_a_user_namespace_of_its_own(isolated: Served) -> None:
-    """It has every capability there, over nothing but its own network."""
+def test_host_network_is_not_captured_from_nested_user_namespace(isolated: Served) -> None:
+    """A process has all capabilities in its own namespace, but only over that namespace's network."""
     with isolated.sandbox(template="python-312", network_mode="full") as box:
         if not isolated.client.sandboxes.exec(box, "unshare -Ur true").ok:
             pytest.skip("this machine allows no nested user namespace")
@@ -61,8 +61,8 @@ def test_neither_from_a_user_namespace_of_its_own(isolated: Served) -> None:
         assert "eth" not in shown
 
 
-def test_services_of_the_host_on_abstract_sockets_are_out_of_reach(isolated: Served) -> None:
-    """Where the kernel has Landlock's scopes."""
+def test_abstract_sockets_of_host_cannot_be_reached(isolated: Served) -> None:
+    """Needs a kernel with Landlock scopes."""
     if not has_landlock_scopes():
         pytest.skip("this kernel cannot confine abstract sockets")
     name = f"caged-test-{isolated.process.pid}"

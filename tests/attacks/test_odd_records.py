@@ -1,5 +1,5 @@
-"""Guard: every field of every record is validated, in an archive and in a state directory. What is wrong is refused by
-the names of the record and of the field, and nothing is imported, changed or served."""
+"""Guard: every field of every record is validated, in an archive and in a state directory. A refusal names the
+record and the field, and nothing is imported, changed or served."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from typing import Any, Callable
 import fork_server
 import httpx
 import pytest
-from archive_testing import rewritten
+from archive_testing import rewrite
 from state_testing import fill, of, started
 
 from caged.emulator import ConfigError, Emulator
@@ -31,7 +31,7 @@ from caged.emulator.runtime import Runtime
 Change = Callable[[sqlite3.Connection], None]
 
 NAN, INFINITE = float("nan"), float("inf")
-#: No record has it.
+#: An id that no record has.
 MISSING = object()
 
 IDS = ["", None, 5, "x", "../x", "cage_a/b", "cage_A1", "CAGE_a1", "cage_a1\n", "cage_" + "a" * 33, ["cage_a"]]
@@ -80,7 +80,7 @@ CONFIG: dict[str, list[Any]] = {
 RULE: dict[str, list[Any]] = {
     "id": [*IDS, "rule_other"],
     "account_id": IDS,
-    "type": [*enums("budget", "BUDGET_EXCEEDED"), "agent_stuck"],  # there is one of that type already
+    "type": [*enums("budget", "BUDGET_EXCEEDED"), "agent_stuck"],  # the account has a rule of that type already
     "created_at": TIMES,
     "enabled": FLAGS,
     "config": [None, [], {"a": "b"}, {"a": NAN}, {"a": -1}, {"a": 1e9}, {"a": None}, {"a": {}}],
@@ -277,13 +277,13 @@ DOCUMENTS: dict[str, list[Any]] = {
     "signing_key": [None, 5, "", "zz", "abc", ["ab"]],
 }
 
-#: What Python's own errors look like, which say nothing to a user.
+#: Parts of Python's own error messages, which a user must not see.
 RAW = re.compile(r"\b(Type|Key|Value|Attribute|Index|Recursion|Overflow)Error\b|Traceback|NoneType|unexpected keyword")
 
 
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory) -> tuple[Path, Path, dict[str, Any]]:
-    """(a state directory with something of everything; its export; the id of a record of each kind)"""
+    """(a state directory with records of every kind; its export; the id of a record of each kind)"""
     folder = tmp_path_factory.mktemp("filled")
     state = folder / "state"
     with started(state, seed=3) as emulator, of(emulator, emulator.api_key) as api:
@@ -327,7 +327,7 @@ def set_record(kind: str, identifier: str, body: dict[str, Any]) -> Change:
 
 
 def with_value(body: dict[str, Any], path: str, value: Any) -> tuple[dict[str, Any], str]:
-    """A copy of a record with one field changed, and the field's name as an error has it."""
+    """Copy a record with one field changed. Returns it and the field's name in error messages."""
     copy = json.loads(json.dumps(body))
     if path.startswith("repo."):
         copy["repo"] = {"url": "https://x.example/y", "token": None, "branch": "b", "commit": None, "subdir": "a/b"}
@@ -344,7 +344,7 @@ def with_value(body: dict[str, Any], path: str, value: Any) -> tuple[dict[str, A
 
 
 class Place:
-    """A state directory and an archive, whose databases are changed and put back.
+    """A state directory and an archive whose databases are changed for a test and then restored.
 
     Attributes:
         ids: The id of a record of each kind.
@@ -363,7 +363,7 @@ class Place:
             database.backup(self.memory)
 
     def assert_not_loaded(self, change: Change, *words: str) -> None:
-        """Without files: what both ways in have in common."""
+        """Check the loader that a start and an import have in common, on a database in memory."""
         self.memory.execute("BEGIN")
         try:
             change(self.memory)
@@ -378,7 +378,7 @@ class Place:
         loader.load_state(self.memory, self.state / "snapshots")
 
     def refusal_of_start(self, change: Change) -> str:
-        """The error of a start; empty when it works. Nothing is served: all that reads is in the constructor."""
+        """Return the error of a start, "" if it works. No port is opened: the constructor reads all records."""
         file = self.state / "state.db"
         for left in self.state.glob("state.db*"):
             left.unlink()
@@ -407,10 +407,10 @@ class Place:
         with closing(sqlite3.connect(self.packed, isolation_level=None)) as database:
             change(database)
         content, evil = self.packed.read_bytes(), self._folder / "evil.tar.gz"
-        return rewritten(self.export, evil, lambda name, old: content if name == "state.db" else old)
+        return rewrite(self.export, evil, lambda name, old: content if name == "state.db" else old)
 
     def assert_import_refused(self, change: Change, *words: str) -> None:
-        """Over HTTP: 400, and nothing is imported."""
+        """Import over HTTP: 400, and nothing is imported."""
         answer = httpx.post(
             f"{self._target.base_url}/_emulator/import",
             content=self.changed_archive(change).read_bytes(),
@@ -444,7 +444,7 @@ def place(filled, tmp_path_factory, target) -> Iterator[Place]:
         yield made
 
 
-def test_tables_name_every_stored_field() -> None:
+def test_tables_of_wrong_values_cover_every_stored_field() -> None:
     for kind, record_class in CLASSES.items():
         own = {_STORED_NAMES.get(name, name) for name in stored_fields(record_class)}
         own |= {"told"} if kind in ("account", "sandbox") else set()
@@ -461,12 +461,12 @@ def test_tables_name_every_stored_field() -> None:
 
 
 @pytest.mark.parametrize(("kind", "field"), [(kind, field) for kind, fields in WRONG.items() for field in fields])
-def test_wrong_field_of_a_record_is_refused_by_its_name(place, kind, field, long_form) -> None:
+def test_record_with_wrong_field_is_refused_by_field_name(place, kind, field, long_form) -> None:
     identifier = place.ids[kind]
     for number, value in enumerate(WRONG[kind][field]):
         body, name = with_value(record(place.memory, kind, identifier), field, value)
         if field == "id":
-            name = ""  # an id that is not that of the row is refused before
+            name = ""  # an id that differs from the row's is refused earlier
         elif field == "rules.RULE.id" or (field == "rules.RULE.type" and value == "agent_stuck"):
             name = "rules"
         changed = set_record(kind, identifier, body)
@@ -479,7 +479,7 @@ def test_wrong_field_of_a_record_is_refused_by_its_name(place, kind, field, long
 
 
 @pytest.mark.parametrize(("kind", "item"), [(kind, item) for kind, items in ENTRIES.items() for item in items])
-def test_wrong_item_of_a_log_or_history_is_refused_by_its_name(place, kind, item, long_form) -> None:
+def test_wrong_item_of_list_is_refused_by_name(place, kind, item, long_form) -> None:
     query = "SELECT list, n, body FROM entry WHERE list LIKE ? ORDER BY list, n LIMIT 1"
     listed, entry, text = place.memory.execute(query, (f"{kind} %",)).fetchone()
     for number, value in enumerate(ENTRIES[kind][item]):
@@ -494,7 +494,7 @@ def test_wrong_item_of_a_log_or_history_is_refused_by_its_name(place, kind, item
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
-def test_wrong_document_is_refused_by_its_name(place, name, long_form) -> None:
+def test_wrong_document_is_refused_by_name(place, name, long_form) -> None:
     for number, value in enumerate(DOCUMENTS[name]):
         changed = update("INSERT OR REPLACE INTO document VALUES (?, ?)", name, json.dumps(value))
         place.assert_not_loaded(changed, f"document {name}")
@@ -512,7 +512,7 @@ def one_rule_only(database: sqlite3.Connection) -> None:
     set_record("account", identifier, body)(database)
 
 
-#: What is wrong between records, or in the database around them, with words of the refusal.
+#: Contradictions between records, or faults of the database around them, with words of the refusal.
 BETWEEN: dict[str, tuple[Change, str]] = {
     "key_of_no_account": (
         update("UPDATE record SET body = json_set(body, '$.account_id', 'acct_none') WHERE kind = 'key'"),
@@ -546,17 +546,17 @@ BETWEEN: dict[str, tuple[Change, str]] = {
 
 
 @pytest.mark.parametrize("shape", BETWEEN)
-def test_records_that_contradict_each_other_are_refused(place, shape) -> None:
+def test_contradictory_records_are_refused(place, shape) -> None:
     place.assert_refused(*BETWEEN[shape])
 
 
 @pytest.mark.parametrize("kind", ["sandbox", "snapshot"])
-def test_what_is_still_being_made_is_refused_in_an_archive(place, kind) -> None:
+def test_archive_with_unfinished_record_is_refused(place, kind) -> None:
     body = {**record(place.memory, kind, place.ids[kind]), "status": "pending"}
     place.assert_import_refused(set_record(kind, place.ids[kind], body), f"{kind} {place.ids[kind]}", "status")
 
 
-def test_archive_without_a_heartbeat_is_refused(place) -> None:
+def test_archive_without_heartbeat_is_refused(place) -> None:
     place.assert_import_refused(update("DELETE FROM document WHERE name = 'alive'"), "document alive is missing")
 
 
@@ -578,7 +578,7 @@ def test_refusal_shows_no_secret(place, kind, changes) -> None:
     assert "secret-value" not in error
 
 
-#: Values at the limits, and those that records seldom have. All of them are accepted.
+#: Values at the limits and rare values, all of which are accepted.
 RIGHT: dict[str, list[dict[str, Any]]] = {
     "account": [
         {"name": "", "password": None, "told": [], "past_seconds": 0, "rules": {}},
@@ -618,7 +618,7 @@ def test_valid_values_at_the_limits_are_accepted(place, kind) -> None:
         assert place.refusal_of_start(set_record(kind, place.ids[kind], body)) == "", changes
 
 
-def test_shell_from_an_archive_with_an_odd_record_names_the_field(place) -> None:
+def test_shell_from_archive_with_wrong_record_names_field(place) -> None:
     sandbox = place.ids["sandbox"]
     body = {**record(place.memory, "sandbox", sandbox), "memory_mb": -1}
     evil = place.changed_archive(set_record("sandbox", sandbox, body))

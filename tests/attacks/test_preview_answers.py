@@ -1,5 +1,5 @@
-"""What a server in a sandbox answers to a preview, however senseless, reaches the visitor as an answer or as a 502 with
-a reason; the emulator never fails over it (Guard 16)."""
+"""Any response of a server in a sandbox reaches the visitor of its preview, or becomes a 502 with a reason; the
+emulator never fails (Guard 16)."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ SENSELESS = {
     "switch of protocols": b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: other\r\nConnection: upgrade\r\n\r\n",
     "only interim answers": b"HTTP/1.1 100 Continue\r\n\r\n" * 50,
 }
-#: Odd, but with one meaning: they reach the visitor.
+#: Unusual but unambiguous responses, which reach the visitor.
 ODD = {
     "unnamed status": (b"HTTP/1.1 299 \r\nContent-Length: 2\r\n\r\nhi", 299, b"hi"),
     "status 599": (b"HTTP/1.1 599 x\r\nContent-Length: 2\r\n\r\nhi", 599, b"hi"),
@@ -60,7 +60,7 @@ ODD = {
 
 
 @pytest.mark.parametrize("shape", SENSELESS)
-def test_senseless_answer_is_a_502_with_a_reason(site: RawSite, shape: str) -> None:
+def test_invalid_response_becomes_502_with_reason(site: RawSite, shape: str) -> None:
     answer = site.ask("raw", SENSELESS[shape])
     assert answer.status_code == 502, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
@@ -69,7 +69,7 @@ def test_senseless_answer_is_a_502_with_a_reason(site: RawSite, shape: str) -> N
 
 
 @pytest.mark.parametrize("shape", ODD)
-def test_odd_answer_reaches_the_visitor(site: RawSite, shape: str) -> None:
+def test_unusual_response_reaches_visitor(site: RawSite, shape: str) -> None:
     raw, status, body = ODD[shape]
     answer = site.ask("raw", raw, follow_redirects=False)
     assert (answer.status_code, answer.content) == (status, body)
@@ -77,15 +77,15 @@ def test_odd_answer_reaches_the_visitor(site: RawSite, shape: str) -> None:
 
 
 @pytest.mark.parametrize("sent", [b"", OK, b"HTTP/1.1 100 Continue\r\n\r\n", OK + b"X-A: b\r\n"])
-def test_server_that_stays_silent_is_a_504(site: RawSite, sent: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_silent_server_becomes_504(site: RawSite, sent: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preview_http, "ANSWER_SECONDS", 0.3)
     answer = site.ask("hold", sent)
     assert answer.status_code == 504, answer.text
     assert "did not answer within 0.3 s" in answer.json()["detail"]
 
 
-def test_slow_body_is_not_cut_by_the_limit_on_the_head(site: RawSite, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The limit is for the head: an event stream may be quiet for as long as it likes."""
+def test_slow_body_is_not_limited_by_head_timeout(site: RawSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The timeout applies to the head only: an event stream may be silent for any time."""
     monkeypatch.setattr(preview_http, "ANSWER_SECONDS", 0.2)
     with contextlib.closing(connect(site.url)) as visitor:
         visitor.settimeout(0.8)
@@ -95,7 +95,7 @@ def test_slow_body_is_not_cut_by_the_limit_on_the_head(site: RawSite, monkeypatc
             read_all(visitor)
 
 
-#: Requests of a visitor that a server would read in two ways, or that cannot be written again.
+#: Requests of a visitor that are ambiguous, or that cannot be forwarded unchanged.
 REQUESTS = {
     "length and chunked": (
         b"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
@@ -107,7 +107,7 @@ REQUESTS = {
 
 
 @pytest.mark.parametrize("shape", REQUESTS)
-def test_odd_request_gets_an_answer(site: RawSite, shape: str) -> None:
+def test_unusual_request_is_answered(site: RawSite, shape: str) -> None:
     raw = REQUESTS[shape].replace(b"{path}", f"{site.path}/seen/".encode())
     with contextlib.closing(connect(site.url)) as visitor:
         visitor.sendall(raw.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1))
@@ -144,7 +144,7 @@ def socket_url(site: RawSite, raw: bytes) -> str:
 
 
 @pytest.mark.parametrize("shape", HANDSHAKES)
-def test_senseless_answer_to_a_handshake_is_a_502(site: RawSite, shape: str) -> None:
+def test_invalid_response_to_handshake_becomes_502(site: RawSite, shape: str) -> None:
     status, body = asyncio.run(refused_with(socket_url(site, HANDSHAKES[shape])))
     assert status == 502
     assert "took no WebSocket: " in json.loads(body)["detail"]
@@ -152,12 +152,12 @@ def test_senseless_answer_to_a_handshake_is_a_502(site: RawSite, shape: str) -> 
 
 
 @pytest.mark.parametrize(("status", "body"), [(299, b"hi"), (418, b"\xff\xfe\x00 binary"), (599, b"")])
-def test_servers_refusal_of_a_handshake_reaches_the_visitor(site: RawSite, status: int, body: bytes) -> None:
+def test_refused_handshake_reaches_visitor(site: RawSite, status: int, body: bytes) -> None:
     raw = b"HTTP/1.1 %d x\r\nContent-Length: %d\r\n\r\n%s" % (status, len(body), body)
     assert asyncio.run(refused_with(socket_url(site, raw))) == (status, body)
 
 
-def test_handshake_with_an_address_that_cannot_be_passed_on_gets_an_answer(site: RawSite) -> None:
+def test_handshake_with_url_that_cannot_be_forwarded_is_answered(site: RawSite) -> None:
     with contextlib.closing(connect(site.url)) as visitor:
         visitor.sendall(
             f"GET {site.path}/raw/#x HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"

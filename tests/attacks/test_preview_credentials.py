@@ -1,4 +1,4 @@
-"""The emulator's own credentials never reach a server in a sandbox by a preview; an application's do (Guard 17)."""
+"""A preview forwards an application's credentials to the server in the sandbox, but never the emulator's (Guard 17)."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ SHAPES: dict[str, Callable[[str], tuple[dict[str, str], str]]] = {
 
 
 def seen(site: RawSite, headers: dict[str, str], query: str) -> str:
-    """The head of the request as the server in the sandbox has it."""
+    """Return the head of the request as the server in the sandbox received it."""
     url = f"{site.url}/seen/{'?' if query else ''}{query}"
     answer = httpx.get(url, headers=headers, trust_env=False, verify=False, timeout=SECONDS)
     assert answer.status_code == 200, answer.text
@@ -74,7 +74,7 @@ def seen(site: RawSite, headers: dict[str, str], query: str) -> str:
 
 
 @pytest.mark.parametrize("shape", SHAPES if LONG else ("bearer", "basic password", "cookie", "query", "everywhere"))
-def test_credential_does_not_reach_the_server(site: RawSite, credential: str, shape: str) -> None:
+def test_emulator_credential_is_not_forwarded(site: RawSite, credential: str, shape: str) -> None:
     headers, query = SHAPES[shape](credential)
     head = seen(site, headers, query)
     for written in (credential, base64.b64encode(credential.encode()).decode()[:12], quote(credential)):
@@ -90,7 +90,7 @@ def test_credential_does_not_reach_the_server(site: RawSite, credential: str, sh
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_key_does_not_reach_the_server_in_any_shape(site: RawSite, shape: str) -> None:
+def test_key_in_any_encoding_is_not_forwarded(site: RawSite, shape: str) -> None:
     headers, query = SHAPES[shape](site.api.key)
     assert site.api.key.lower() not in seen(site, headers, query).lower()
 
@@ -107,7 +107,7 @@ def test_key_does_not_reach_the_server_in_any_shape(site: RawSite, shape: str) -
         ({"Authorization": "Basic \xa7"}, "a=%ff"),
     ],
 )
-def test_credentials_of_the_application_pass(site: RawSite, headers: dict[str, str], query: str) -> None:
+def test_application_credentials_are_forwarded(site: RawSite, headers: dict[str, str], query: str) -> None:
     sent = {name: value.encode("latin-1") for name, value in headers.items()}
     answer = httpx.get(f"{site.url}/seen/{'?' if query else ''}{query}", headers=sent, trust_env=False, verify=False)
     for value in sent.values():
@@ -115,8 +115,8 @@ def test_credentials_of_the_application_pass(site: RawSite, headers: dict[str, s
     assert query.encode() in answer.content
 
 
-def test_key_does_not_reach_a_websocket_server(site: RawSite) -> None:
-    """In a handshake: header, query and subprotocol."""
+def test_key_is_not_forwarded_in_websocket_handshake(site: RawSite) -> None:
+    """The key is in a header, in the query and in the subprotocol."""
     key = site.api.key
 
     async def ask() -> bytes:

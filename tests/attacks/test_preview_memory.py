@@ -1,4 +1,4 @@
-"""A server in a sandbox cannot make the emulator keep more of a WebSocket message than the limit (Guard 10)."""
+"""A server in a sandbox cannot make the emulator buffer more of a WebSocket message than the limit (Guard 10)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from caged.emulator.wire.preview_socket import MESSAGE_BYTES
 
 MIB = 1024 * 1024
 TEXT, BINARY, CONTINUED, PING = 1, 2, 0, 9
-#: What may be in use beside a message: pieces on their way, the visitor's own copy (it is in this process).
+#: Memory that may be used besides one message: pieces in transit, and the visitor's copy in this process.
 SLACK_MIB = 3 * MESSAGE_BYTES / MIB + 40
 
 #: (frames as raw_server.py takes them: opcode:fin:announced bytes:sent bytes, close code)
@@ -36,7 +36,7 @@ def url_of(site: RawSite, frames: list[tuple[int, int, int, int]]) -> str:
 
 
 async def closed_with(url: str) -> tuple[int, float]:
-    """(close code, MiB in use when it was closed)."""
+    """Return (close code, MiB in use at the close)."""
     async with open_socket(url, proxy=None, max_size=None) as visitor:
         with pytest.raises(ConnectionClosed):
             await asyncio.wait_for(visitor.recv(), 20)
@@ -44,7 +44,7 @@ async def closed_with(url: str) -> tuple[int, float]:
 
 
 @pytest.mark.parametrize("shape", FLOODS)
-def test_flood_from_a_server_is_cut(site: RawSite, shape: str) -> None:
+def test_too_large_message_closes_connection(site: RawSite, shape: str) -> None:
     frames, code = FLOODS[shape]
     before = resident_mib()
     closed, after = asyncio.run(closed_with(url_of(site, frames)))
@@ -52,7 +52,7 @@ def test_flood_from_a_server_is_cut(site: RawSite, shape: str) -> None:
     assert after - before < SLACK_MIB
 
 
-def test_message_as_large_as_the_limit_passes(site: RawSite) -> None:
+def test_message_of_maximum_size_is_forwarded(site: RawSite) -> None:
     async def receive() -> int:
         url = url_of(site, [(BINARY, 1, MESSAGE_BYTES, MESSAGE_BYTES)])
         async with open_socket(url, proxy=None, max_size=None) as visitor:
@@ -61,15 +61,15 @@ def test_message_as_large_as_the_limit_passes(site: RawSite) -> None:
     assert asyncio.run(receive()) == MESSAGE_BYTES
 
 
-def test_many_small_messages_pass_without_being_kept(site: RawSite) -> None:
-    """200 MiB in messages of 1 MiB to a visitor who reads none of it: the server is held up, nothing is kept."""
+def test_messages_that_visitor_does_not_read_are_not_buffered(site: RawSite) -> None:
+    """200 MiB in messages of 1 MiB to a visitor that reads none: the server has to wait."""
 
     async def wait() -> float:
         url = url_of(site, [(BINARY, 1, MIB, MIB)] * 200)
         async with open_socket(url, proxy=None, max_size=None, max_queue=1, close_timeout=0.1) as visitor:
             await asyncio.wait_for(visitor.recv(), 10)
             before = resident_mib()
-            await asyncio.sleep(0.5)  # for the flood to come: there is no event for what does not happen
+            await asyncio.sleep(0.5)  # time for the messages to arrive; nothing signals that they do not
             return resident_mib() - before
 
     assert asyncio.run(wait()) < 60

@@ -1,4 +1,4 @@
-"""What one sandbox takes of the machine: processes, modes of files, shared memory."""
+"""What one sandbox can use of the machine: processes, file modes, shared memory."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def fresh(request: pytest.FixtureRequest, emulators: Emulators) -> Served:
     return emulators(request.param)
 
 
-# Bounded, unlike a real fork bomb: it stops at 700 and its children sleep.
+# Unlike a real fork bomb it stops at 700 processes, and its children sleep.
 BOMB = """
     import json, os, sys, time
     started = 0
@@ -40,8 +40,8 @@ BOMB = """
 """
 
 
-def test_the_limit_of_processes_holds_from_the_first_one_on(fresh: Served) -> None:
-    """Where the kernel counts; at level `process` init looks a few times a second."""
+def test_process_limit_is_never_exceeded(fresh: Served) -> None:
+    """Only where the kernel counts: at level `process`, init counts a few times a second."""
     if fresh.level == "process":
         pytest.skip("init counts, and does not see what comes and goes in between")
     with fresh.sandbox(template="python-312") as box:
@@ -52,7 +52,7 @@ def test_the_limit_of_processes_holds_from_the_first_one_on(fresh: Served) -> No
         assert int(result.output) <= LIMIT
 
 
-def test_a_sandbox_at_its_limit_says_so_and_can_be_used_again(fresh: Served) -> None:
+def test_exec_at_process_limit_reports_it_and_next_exec_works(fresh: Served) -> None:
     with fresh.sandbox(template="python-312") as box:
         fresh.client.files.write(box, "/workspace/bomb.py", "\n".join(line[4:] for line in BOMB.split("\n")))
         fresh.client.sandboxes.exec(box, "python3 bomb.py")
@@ -67,8 +67,8 @@ def test_a_sandbox_at_its_limit_says_so_and_can_be_used_again(fresh: Served) -> 
         assert any("512 are allowed at a time" in line and "--no-limits" in line for line in said), said
 
 
-def test_a_terminal_at_the_limit_makes_room_too(fresh: Served) -> None:
-    """It is refused like a command, and the next one opens."""
+def test_terminal_opens_after_process_limit_was_reached(fresh: Served) -> None:
+    """The first terminal may be refused."""
 
     async def open_and_close(box: str) -> None:
         async with AsyncCaged(api_key=fresh.api_key, base_url=fresh.base_url) as caged:
@@ -86,7 +86,7 @@ def test_a_terminal_at_the_limit_makes_room_too(fresh: Served) -> None:
         assert fresh.client.sandboxes.exec(box, "echo fine").output == "fine\n"
 
 
-def test_a_sandbox_below_its_limit_keeps_its_processes(fresh: Served) -> None:
+def test_processes_below_limit_are_not_killed(fresh: Served) -> None:
     with fresh.sandbox() as box:
         fresh.run(box, "for i in $(seq 300); do sleep 60 & done > /dev/null 2>&1")
         assert fresh.run(box, "pgrep -c sleep || true") != ""
@@ -96,7 +96,7 @@ def test_a_sandbox_below_its_limit_keeps_its_processes(fresh: Served) -> None:
 
 @pytest.mark.parametrize("umask", ["077", "000", "027"] if LONG else ["077"])
 @pytest.mark.parametrize("level", ["namespace", "process"])
-def test_the_emulators_umask_does_not_reach_a_sandbox(tmp_path: Path, level: str, umask: str) -> None:
+def test_sandbox_does_not_inherit_umask(tmp_path: Path, level: str, umask: str) -> None:
     need(level)
     served = Served(tmp_path, level, wrap=["sh", "-c", f'umask {umask}; exec "$@"', "sh"])
     try:
@@ -112,7 +112,7 @@ def test_the_emulators_umask_does_not_reach_a_sandbox(tmp_path: Path, level: str
         served.stop()
 
 
-#: A program, and of how many MB it is more than 128 MB, and less. The memory is counted twice a second.
+#: A program, and the size in MB with which it needs more than 128 MB, and less. Memory is measured twice a second.
 MEMORY = {
     "memfd": ("fd = os.memfd_create('x'); write(fd, {mb})", 170, 60),
     "memfds": ("[write(os.memfd_create('x'), {mb}) for _ in range(8)]", 22, 8),
@@ -139,7 +139,7 @@ time.sleep({seconds})
 
 @pytest.mark.parametrize("shape", MEMORY)
 @pytest.mark.parametrize("level", ["namespace", "process"] if LONG else ["namespace"])
-def test_shared_memory_counts(emulators: Emulators, level: str, shape: str) -> None:
+def test_shared_memory_over_limit_is_killed(emulators: Emulators, level: str, shape: str) -> None:
     served = emulators(level)
     program, over, _ = MEMORY[shape]
     with served.sandbox(template="python-312", memory_mb=128) as box:
@@ -150,7 +150,7 @@ def test_shared_memory_counts(emulators: Emulators, level: str, shape: str) -> N
 
 
 @pytest.mark.parametrize("level", ["namespace", "process"] if LONG else ["namespace"])
-def test_shared_memory_below_the_limit_is_left_alone(emulators: Emulators, level: str) -> None:
+def test_shared_memory_below_limit_is_not_killed(emulators: Emulators, level: str) -> None:
     served = emulators(level)
 
     def fill(shape: str) -> int:
@@ -159,16 +159,16 @@ def test_shared_memory_below_the_limit_is_left_alone(emulators: Emulators, level
             served.client.files.write(box, "/workspace/fill.py", FILL.format(body=program.format(mb=within), seconds=1))
             return served.client.sandboxes.exec(box, "python3 fill.py").exit_code
 
-    with ThreadPoolExecutor() as pool:  # most of the time passes by waiting for the next count
+    with ThreadPoolExecutor() as pool:  # each mostly waits for the next measurement
         assert dict(zip(MEMORY, pool.map(fill, MEMORY))) == dict.fromkeys(MEMORY, 0)
 
 
-def test_places_in_memory_and_segments_are_bounded(anywhere: Served) -> None:
+def test_memory_file_systems_and_segments_are_bounded(anywhere: Served) -> None:
     if anywhere.level == "process":
         pytest.skip("its /dev/shm is the host's")
     with anywhere.sandbox(template="python-312", memory_mb=128) as box:
         full = anywhere.client.sandboxes.exec(box, "head -c 150M /dev/zero > /dev/shm/x; rm /dev/shm/x")
-        if not anywhere.level.startswith("bwrap"):  # whose /dev is one of half the machine's memory
+        if not anywhere.level.startswith("bwrap"):  # its /dev may hold half of the machine's memory
             assert "No space left" in full.output
         program = """
             import ctypes, json
@@ -179,7 +179,7 @@ def test_places_in_memory_and_segments_are_bounded(anywhere: Served) -> None:
         assert python(anywhere, box, program) <= 3
 
 
-def test_a_group_counts_a_memfd() -> None:
+def test_control_group_counts_memfd() -> None:
     try:
         emulator = Emulator(isolation="namespace", memory_limit="sandbox").start()
     except (ConfigError, EmulatorError) as error:

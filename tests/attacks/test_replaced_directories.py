@@ -1,5 +1,5 @@
-"""Guard: a sandbox's directory in a state directory, or a part of it, was replaced while nothing ran. A resume follows
-nothing, waits for nothing, says what is wrong, and works again when what was there is put back."""
+"""Guard: a sandbox's directory in a state directory, or a part of it, was replaced while the emulator was stopped.
+A resume follows no link, does not block, names what is wrong, and works once the original is put back."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PLACES = ("workspace", "root", "tmp")
 
 @pytest.fixture(scope="module", params=LEVELS)
 def filled(request, tmp_path_factory) -> tuple[Path, str, str, str]:
-    """(a state directory with a sandbox that was stopped; its level; the account's key; the sandbox)"""
+    """(a state directory with a stopped sandbox; its level; the account's key; the sandbox)"""
     level = request.param
     if level == "namespace":
         need("namespace")
@@ -96,7 +96,7 @@ def assert_refused(api: Api, box: str, *words: str) -> None:
 
 @pytest.fixture(scope="module")
 def served(filled, tmp_path_factory) -> Iterator[Stopped]:
-    """One emulator for all refusals; when everything is put back, the sandbox resumes."""
+    """One emulator for all refusals. At the end, with everything put back, the sandbox resumes."""
     with Stopped(filled, tmp_path_factory.mktemp("served")) as stopped:
         yield stopped
         stopped.assert_resumes()
@@ -109,7 +109,7 @@ def stopped(filled, tmp_path) -> Iterator[Stopped]:
 
 
 def tree(top: Path) -> dict[str, tuple[int, int, float, bytes]]:
-    """Everything below a directory: mode, owner, time and content."""
+    """Return mode, owner, time and content of everything below a directory."""
     found = {}
     for path in [top, *top.rglob("*")]:
         status = path.lstat()
@@ -119,7 +119,7 @@ def tree(top: Path) -> dict[str, tuple[int, int, float, bytes]]:
 
 
 Replace = Callable[[Path, Path], object]
-#: How something is replaced: (its path, what is outside under the same name) -> None.
+#: Ways to replace an entry: (its path, the entry outside with the same name) -> None.
 WAYS: dict[str, Replace] = {
     "a link to the host": lambda path, outside: path.symlink_to(outside),
     "a link to nothing": lambda path, outside: path.symlink_to(outside.parent / "nothing"),
@@ -158,7 +158,7 @@ def test_replaced_file_is_refused_and_not_followed(served, part, way) -> None:
 
 
 @pytest.mark.parametrize("part", ["restore-new", "restore-old", "restore-out"])
-def test_leftover_of_a_restore_that_is_a_link_is_refused(served, part) -> None:
+def test_link_in_place_of_restore_leftover_is_refused(served, part) -> None:
     path, note = served.directory / part, served.directory / "restore.json"
     path.symlink_to(served.outside)
     note.write_text('{"before": [448, 0, 0], "after": [448, 0, 0]}')
@@ -169,7 +169,7 @@ def test_leftover_of_a_restore_that_is_a_link_is_refused(served, part) -> None:
         note.unlink()
 
 
-def test_missing_directory_is_refused_until_it_is_put_back(served) -> None:
+def test_resume_with_missing_directory_is_refused_until_it_is_back(served) -> None:
     served.directory.rename(served.aside)
     try:
         served.assert_resume_refused(str(served.directory), "is missing; put it back")
@@ -179,7 +179,7 @@ def test_missing_directory_is_refused_until_it_is_put_back(served) -> None:
 
 
 @pytest.mark.parametrize(("part", "words"), [("", "is missing"), ("", "is a link"), ("root", "is a link")])
-def test_log_of_the_start_names_what_was_replaced(stopped, part, words) -> None:
+def test_start_logs_replaced_directory(stopped, part, words) -> None:
     path = stopped.directory / part if part else stopped.directory
     path.rename(stopped.aside)
     if words == "is a link":
@@ -190,7 +190,7 @@ def test_log_of_the_start_names_what_was_replaced(stopped, part, words) -> None:
         assert words in log
 
 
-def test_hard_link_to_a_file_of_the_host_is_not_written_to(stopped) -> None:
+def test_hard_link_to_host_file_is_not_written(stopped) -> None:
     for part in ("hosts", "bwrap-errors"):
         (stopped.directory / part).unlink(missing_ok=True)
         os.link(stopped.outside / "hosts", stopped.directory / part)
@@ -198,7 +198,7 @@ def test_hard_link_to_a_file_of_the_host_is_not_written_to(stopped) -> None:
         stopped.assert_resumes()
 
 
-def test_missing_place_is_made_again_and_the_log_says_so(stopped) -> None:
+def test_missing_subdirectory_is_created_and_logged(stopped) -> None:
     stopped.aside.mkdir()
     for part in PLACES:
         (stopped.directory / part).rename(stopped.aside / part)
@@ -218,8 +218,8 @@ SOCKETS: dict[str, Replace] = {
 }
 
 
-def test_replaced_socket_of_init_is_made_anew(tmp_path) -> None:
-    """It is in /opt/caged at level `process`, where a command can replace it; a resume makes all of that again."""
+def test_resume_replaces_socket_of_init(tmp_path) -> None:
+    """At level `process` it is in /opt/caged, where a command can replace it; a resume creates that directory anew."""
     outside = tmp_path / "outside"
     make_outside(outside)
     before = tree(outside)
@@ -236,7 +236,7 @@ def test_replaced_socket_of_init_is_made_anew(tmp_path) -> None:
     assert tree(outside) == before
 
 
-#: What a command at level `process` does to its own directory, and the part that it replaces.
+#: Commands that replace a part of their own directory at level `process`, and that part.
 COMMANDS = {
     "rm -rf /workspace; ln -s {out} /workspace": "workspace",
     "rm -rf /workspace; echo x > /workspace": "workspace",
@@ -249,7 +249,7 @@ COMMANDS = {
 }
 
 
-def test_directory_replaced_by_a_command_at_level_process_is_refused(tmp_path) -> None:
+def test_resume_is_refused_after_command_replaced_directory(tmp_path) -> None:
     outside, boxes = tmp_path / "outside", {}
     make_outside(outside)
     before = tree(outside)
@@ -266,7 +266,7 @@ def test_directory_replaced_by_a_command_at_level_process_is_refused(tmp_path) -
     assert tree(outside) == before
 
 
-def test_resume_of_a_paused_sandbox_whose_directory_was_replaced_is_refused(stopped) -> None:
+def test_resume_of_paused_sandbox_with_replaced_directory_is_refused(stopped) -> None:
     with stopped:
         stopped.assert_resumes()
         assert stopped.api.post(f"/sandboxes/{stopped.box}/pause").status_code == 204
@@ -285,7 +285,7 @@ def test_resume_of_a_paused_sandbox_whose_directory_was_replaced_is_refused(stop
         assert stopped.api.output(stopped.box, "cat /workspace/kept") == "mine"
 
 
-def test_export_leaves_out_a_sandbox_whose_directory_is_a_link(stopped, tmp_path) -> None:
+def test_export_omits_sandbox_whose_directory_is_a_link(stopped, tmp_path) -> None:
     stopped.directory.rename(stopped.aside)
     stopped.directory.symlink_to(stopped.outside)
     with stopped:
@@ -294,7 +294,7 @@ def test_export_leaves_out_a_sandbox_whose_directory_is_a_link(stopped, tmp_path
         stopped.assert_outside_unchanged()
 
 
-def test_destroy_of_a_sandbox_whose_directory_is_a_link_removes_the_link_alone(stopped) -> None:
+def test_destroy_of_sandbox_whose_directory_is_a_link_removes_only_link(stopped) -> None:
     stopped.directory.rename(stopped.aside)
     stopped.directory.symlink_to(stopped.outside)
     with stopped:

@@ -1,4 +1,4 @@
-"""A restore that races a delete finds its snapshot or its sandbox gone, and does not blame the disk (Guard 17)."""
+"""A restore during which its snapshot or sandbox is deleted reports it as not found, not as a disk error (Guard 17)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Unpack = Callable[..., None]
 
 
 class Gate:
-    """Holds a restore before it reads the archive, until `open`."""
+    """Blocks a restore before it reads the archive, until `open` is called."""
 
     def __init__(self, unpack: Unpack) -> None:
         self._unpack = unpack
@@ -40,7 +40,7 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
     return gate
 
 
-def test_snapshot_deleted_while_it_is_restored_is_not_found(api: Api, gate: Gate) -> None:
+def test_restore_of_snapshot_deleted_meanwhile_returns_not_found(api: Api, gate: Gate) -> None:
     box = api.sandbox()
     api.write(box, "kept", "before")
     snapshot = api.snapshot(box)
@@ -55,8 +55,8 @@ def test_snapshot_deleted_while_it_is_restored_is_not_found(api: Api, gate: Gate
     assert api.output(box, "echo on") == "on\n"
 
 
-def test_snapshot_deleted_while_another_restore_runs_is_not_found(api: Api, gate: Gate) -> None:
-    """The second restore waits for the first; its snapshot is deleted meanwhile."""
+def test_queued_restore_of_deleted_snapshot_returns_not_found(api: Api, gate: Gate) -> None:
+    """The second restore waits for the first, and its snapshot is deleted meanwhile."""
     box = api.sandbox()
     first, second = api.snapshot(box), api.snapshot(box)
     with ThreadPoolExecutor(2) as pool:
@@ -69,7 +69,7 @@ def test_snapshot_deleted_while_another_restore_runs_is_not_found(api: Api, gate
         assert_problem(waiting.result(SECONDS), 404)
 
 
-def test_target_destroyed_while_it_is_restored_is_not_found(api: Api, gate: Gate) -> None:
+def test_restore_of_sandbox_destroyed_meanwhile_returns_not_found(api: Api, gate: Gate) -> None:
     box = api.sandbox()
     snapshot = api.snapshot(box)
     with ThreadPoolExecutor(2) as pool:
@@ -83,7 +83,7 @@ def test_target_destroyed_while_it_is_restored_is_not_found(api: Api, gate: Gate
         assert destroying.result(SECONDS).status_code == 204
 
 
-def test_archive_that_the_disk_lost_is_still_a_507(api: Api) -> None:
+def test_restore_without_archive_file_returns_507(api: Api) -> None:
     box = api.sandbox()
     snapshot = api.snapshot(box)
     runtime = api.emulator._runtime

@@ -1,7 +1,7 @@
-"""Isolation `process`: a command signals its own sandbox and nothing else.
+"""Isolation level `process`: a command can send signals only to processes of its own sandbox.
 
-Signals sent here do nothing: number 0 asks whether one could be sent, and SIGCONT goes to a process that runs. Never
-send one to -1 from a test: where the protection is missing it reaches every process of the machine.
+The signals sent here have no effect: 0 only checks the permission, and SIGCONT goes to a running process. Never
+send one to -1 from a test: without the protection it would reach every process of the machine.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from levels import Served, has_landlock_scopes
 REFUSING = [sys.executable, str(Path(__file__).parents[1] / "tools" / "refusing.py")]
 ROOT = os.geteuid() == 0
 
-# What the kernel refuses, so that the next best way has to be taken.
+# System calls that the kernel refuses, so that the next best method is used.
 MACHINES = {"as it is": [], "without Landlock": [*REFUSING, "landlock"]}
 NEITHER = [*REFUSING, "landlock,setuid"]
 
@@ -45,7 +45,7 @@ def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @contextlib.contextmanager
 def victim() -> Iterator[int]:
-    """A process of the test's own, of the emulator's user, in a group of its own."""
+    """A process outside of the sandbox, with the emulator's user and its own process group."""
     process = subprocess.Popen(["sleep", "60"], start_new_session=True)
     try:
         yield process.pid
@@ -86,26 +86,26 @@ REACHES = """
 """
 
 
-def test_no_signal_reaches_a_process_outside(served: Served) -> None:
+def test_command_cannot_signal_process_outside(served: Served) -> None:
     with victim() as pid, served.sandbox(template="python-312") as box:
         for target in (pid, served.process.pid, served.zygote, os.getpid()):
             assert python(served, box, REACHES.format(pid=target)) == []
 
 
-def test_no_signal_reaches_another_sandbox(served: Served) -> None:
+def test_command_cannot_signal_other_sandbox(served: Served) -> None:
     with served.sandbox() as other, served.sandbox(template="python-312") as box:
         pid = int(served.run(other, "sleep 60 > /dev/null 2>&1 & echo $!"))
         assert python(served, box, REACHES.format(pid=pid)) == []
         served.run(other, f"kill -0 {pid}")
 
 
-def test_a_command_signals_its_own_sandbox(served: Served) -> None:
+def test_command_can_signal_own_sandbox(served: Served) -> None:
     with served.sandbox() as box:
         pid = int(served.run(box, "sleep 60 > /dev/null 2>&1 & echo $!"))
         served.run(box, f"kill -0 {pid} && kill {pid}")
 
 
-def test_pausing_and_stopping_work(served: Served) -> None:
+def test_pause_and_stop_work(served: Served) -> None:
     with served.sandbox() as box:
         pid = int(served.run(box, "setsid sleep 60 > /dev/null 2>&1 & echo $!"))
         served.client.sandboxes.pause(box)

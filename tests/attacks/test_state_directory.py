@@ -19,7 +19,7 @@ from caged.emulator import ConfigError, Emulator
 
 
 def tree(top: Path) -> dict[str, str]:
-    """Every entry below a directory, with what it holds. The lock's own content is the emulator's business."""
+    """Return every entry below a directory with its content, except that of the lock file."""
     found = {}
     for path in sorted(top.rglob("*")):
         name = str(path.relative_to(top))
@@ -48,7 +48,7 @@ def foreign_database(state: Path) -> None:
     database.close()
 
 
-#: What a developer may have at the path that is given as --state-dir.
+#: Directories that a developer may pass to --state-dir by mistake.
 NOT_OURS: dict[str, Callable[[Path], object]] = {
     "a_website": lambda p: put(p, "snapshots/logo.png", "sandboxes/mine/x"),
     "one_file": lambda p: put(p, "x"),
@@ -72,7 +72,7 @@ NOT_OURS: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("shape", NOT_OURS)
-def test_a_directory_that_is_not_ours_is_refused_and_unchanged(tmp_path, shape):
+def test_directory_with_foreign_files_is_refused_and_unchanged(tmp_path, shape):
     NOT_OURS[shape](tmp_path / "p")
     before = tree(tmp_path)
     with pytest.raises(ConfigError, match=r"Nothing was changed|cannot use|use an empty directory|not the state of"):
@@ -80,7 +80,7 @@ def test_a_directory_that_is_not_ours_is_refused_and_unchanged(tmp_path, shape):
     assert tree(tmp_path) == before
 
 
-def test_the_command_refuses_with_a_code_and_says_what_is_there(tmp_path):
+def test_command_names_foreign_files_and_exits_with_error(tmp_path):
     put(tmp_path / "p", "snapshots/logo.png", "sandboxes/mine/x")
     command = [sys.executable, "-m", "caged.emulator", "serve", "--port", "0", "--state-dir", str(tmp_path / "p")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
@@ -91,7 +91,7 @@ def test_the_command_refuses_with_a_code_and_says_what_is_there(tmp_path):
 
 
 @pytest.mark.parametrize("names", [(), (".gitignore",), (".gitkeep", "lost+found/")])
-def test_a_directory_without_anything_that_matters_is_taken(tmp_path, names):
+def test_directory_with_only_ignorable_files_is_accepted(tmp_path, names):
     (tmp_path / "p").mkdir()
     put(tmp_path / "p", *names)
     with started(tmp_path / "p"):
@@ -101,7 +101,7 @@ def test_a_directory_without_anything_that_matters_is_taken(tmp_path, names):
 
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory) -> tuple[Path, str, str, str]:
-    """A state directory with a sandbox and a snapshot; never started from again. (directory, key, sandbox, snapshot)"""
+    """(a state directory with a sandbox and a snapshot, which tests only copy; key; sandbox; snapshot)"""
     state = tmp_path_factory.mktemp("filled") / "state"
     with started(state) as emulator, of(emulator, emulator.api_key) as api:
         box = api.sandbox()
@@ -115,8 +115,8 @@ def state(filled, tmp_path) -> Path:
     return tmp_path / "state"
 
 
-def assert_whole(state: Path, filled: tuple[Path, str, str, str]) -> None:
-    """The sandbox and the snapshot of `filled` are there and can be used."""
+def assert_intact(state: Path, filled: tuple[Path, str, str, str]) -> None:
+    """Check that the sandbox and the snapshot of `filled` exist and can be used."""
     _, key, box, snapshot = filled
     with started(state) as emulator, of(emulator, key) as api:
         assert api.post(f"/sandboxes/{box}/resume").status_code == 204
@@ -126,11 +126,11 @@ def assert_whole(state: Path, filled: tuple[Path, str, str, str]) -> None:
         assert api.read(box, "/workspace/a").text == "kept"
 
 
-def emptied(state: Path) -> None:
+def empty_database(state: Path) -> None:
     (state / "state.db").write_bytes(b"")
 
 
-def scribbled(state: Path) -> None:
+def overwrite_database(state: Path) -> None:
     (state / "state.db").write_bytes(b"x" * 8192)
 
 
@@ -138,13 +138,13 @@ def cut(state: Path) -> None:
     (state / "state.db").write_bytes((state / "state.db").read_bytes()[:5000])
 
 
-def newer(state: Path) -> None:
+def raise_schema_version(state: Path) -> None:
     with sqlite3.connect(state / "state.db") as database:
         database.execute("PRAGMA user_version = 99")
     database.close()
 
 
-def another_emulators(state: Path) -> None:
+def use_foreign_database(state: Path) -> None:
     (state / "state.db").unlink()
     foreign_database(state / "other")
     (state / "other" / "state.db").rename(state / "state.db")
@@ -153,16 +153,16 @@ def another_emulators(state: Path) -> None:
 
 WITHOUT_DATABASE = {
     "moved_away": lambda state: (state / "state.db").unlink(),
-    "emptied": emptied,
-    "scribbled": scribbled,
+    "emptied": empty_database,
+    "scribbled": overwrite_database,
     "cut": cut,
-    "newer": newer,
-    "another_programs": another_emulators,
+    "newer": raise_schema_version,
+    "another_programs": use_foreign_database,
 }
 
 
 @pytest.mark.parametrize("damage", WITHOUT_DATABASE)
-def test_a_database_that_is_lost_costs_nothing_and_the_advice_is_safe(filled, state, damage):
+def test_unusable_database_is_refused_and_advice_loses_nothing(filled, state, damage):
     copy = (state / "state.db").read_bytes()
     WITHOUT_DATABASE[damage](state)
     before = tree(state)
@@ -172,7 +172,7 @@ def test_a_database_that_is_lost_costs_nothing_and_the_advice_is_safe(filled, st
     assert {n: c for n, c in after.items() if "-shm" not in n} == {n: c for n, c in before.items() if "-shm" not in n}
     advice = str(refused.value)
     assert "another directory" in advice
-    # The advice that begins anew, followed to the letter.
+    # Follow the advice for a new start literally.
     found = re.search(r"mv (\S+) (\S+)\Z", advice)
     if damage not in ("newer", "another_programs"):
         assert found, advice
@@ -185,11 +185,11 @@ def test_a_database_that_is_lost_costs_nothing_and_the_advice_is_safe(filled, st
         assert {n: c for n, c in tree(state).items() if "-shm" not in n} == {
             n: c for n, c in before.items() if "-shm" not in n
         }
-    # The advice that goes on.
+    # Follow the advice to restore a copy.
     for name in ("state.db-wal", "state.db-shm"):
         (state / name).unlink(missing_ok=True)
     (state / "state.db").write_bytes(copy)
-    assert_whole(state, filled)
+    assert_intact(state, filled)
 
 
 UNKNOWN = {
@@ -207,7 +207,7 @@ UNKNOWN = {
 
 
 @pytest.mark.parametrize("where", ["sandboxes", "snapshots"])
-def test_entries_without_a_record_are_moved_aside_with_the_reason(filled, state, tmp_path, where):
+def test_entries_without_record_are_moved_to_lost_and_found(filled, state, tmp_path, where):
     put(tmp_path, "outside/a")
     for make in UNKNOWN.values():
         make(state / where)
@@ -220,14 +220,14 @@ def test_entries_without_a_record_are_moved_aside_with_the_reason(filled, state,
     assert "is in state.db" in (lost / "reasons.txt").read_text(errors="replace")
     assert log.count("was moved to") == len(UNKNOWN)
     contents = [path.read_text() for path in lost.rglob("*") if path.is_file() and path.name != "reasons.txt"]
-    assert contents == ["mine"] * (len(UNKNOWN) - 2)  # all but the link and the pipe
+    assert contents == ["mine"] * (len(UNKNOWN) - 2)  # all except the link and the pipe
     assert (tmp_path / "outside" / "a").read_text() == "mine"
     assert os.listdir(state / where) == [filled[2] if where == "sandboxes" else f"{filled[3]}.tar"]
-    assert_whole(state, filled)
-    assert len(os.listdir(lost)) == len(UNKNOWN) + 1  # and stays there
+    assert_intact(state, filled)
+    assert len(os.listdir(lost)) == len(UNKNOWN) + 1  # a second start moves nothing
 
 
-def test_what_cannot_be_moved_aside_stays_and_is_named(filled, state, tmp_path):
+def test_entry_that_cannot_be_moved_stays_and_is_logged(filled, state, tmp_path):
     put(tmp_path, "outside/a")
     put(state, "sandboxes/mine/x")
     (state / "lost+found").symlink_to(tmp_path / "outside")
@@ -235,10 +235,10 @@ def test_what_cannot_be_moved_aside_stays_and_is_named(filled, state, tmp_path):
         assert "mine was left where it is" in "\n".join(emulator.log_tail(100))
     assert (state / "sandboxes" / "mine" / "x").read_text() == "mine"
     assert os.listdir(tmp_path / "outside") == ["a"]
-    assert_whole(state, filled)
+    assert_intact(state, filled)
 
 
-def replaced(name: str) -> Callable[[Path], object]:
+def replace_by_link(name: str) -> Callable[[Path], object]:
     def replace(state: Path) -> None:
         (state / name).rename(state.parent / "elsewhere")
         (state / name).symlink_to(state.parent / "elsewhere")
@@ -247,9 +247,9 @@ def replaced(name: str) -> Callable[[Path], object]:
 
 
 @pytest.mark.parametrize("name", ["sandboxes", "snapshots", "state.lock", "state.marker", "state.db"])
-def test_parts_of_the_directory_that_were_replaced_by_links_are_refused(filled, state, name):
+def test_state_directory_with_part_replaced_by_link_is_refused(filled, state, name):
     before = tree(state)
-    replaced(name)(state)
+    replace_by_link(name)(state)
     elsewhere = tree(state.parent)
     with pytest.raises(ConfigError, match=f"{name} must be a .* and is a link"):
         Emulator(state_dir=state).start()
@@ -257,38 +257,38 @@ def test_parts_of_the_directory_that_were_replaced_by_links_are_refused(filled, 
     (state / name).unlink()
     (state.parent / "elsewhere").rename(state / name)
     assert tree(state) == before
-    assert_whole(state, filled)
+    assert_intact(state, filled)
 
 
 @pytest.mark.parametrize("name", ["sandboxes", "snapshots"])
-def test_directories_that_were_moved_away_and_come_back_cost_nothing(filled, state, name):
+def test_missing_directory_that_is_put_back_loses_nothing(filled, state, name):
     (state / name).rename(state.parent / "elsewhere")
     with started(state) as emulator:
         assert "missing; put it back" in "\n".join(emulator.log_tail(100))
     (state / name).rmdir()
     (state.parent / "elsewhere").rename(state / name)
-    assert_whole(state, filled)
+    assert_intact(state, filled)
 
 
-def test_a_link_to_the_state_directory_is_followed(filled, state, tmp_path):
+def test_link_to_state_directory_is_followed(filled, state, tmp_path):
     (tmp_path / "link").symlink_to(state)
-    assert_whole(tmp_path / "link", filled)
+    assert_intact(tmp_path / "link", filled)
 
 
-def test_another_database_beside_ours_is_left_alone(filled, state):
+def test_other_files_in_state_directory_are_unchanged(filled, state):
     (state / "state.db.bak").write_bytes((state / "state.db").read_bytes())
     put(state, "notes/mine")
-    assert_whole(state, filled)
+    assert_intact(state, filled)
     assert (state / "state.db.bak").exists()
     assert (state / "notes" / "mine").read_text() == "mine"
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_directory_that_may_not_be_written_to_is_refused(filled, state):
+def test_read_only_state_directory_is_refused(filled, state):
     state.chmod(0o500)
     try:
         with pytest.raises(ConfigError, match="cannot use"):
             Emulator(state_dir=state).start()
     finally:
         state.chmod(0o700)
-    assert_whole(state, filled)
+    assert_intact(state, filled)
