@@ -1,4 +1,4 @@
-"""One emulator per level and test process (tests/conftest.py); every test gets it with a sandbox of its own."""
+"""One emulator per level and test process (tests/conftest.py); each test gets its own sandbox."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def shared_boxes() -> Iterator[SharedBoxes]:
 
 @pytest.fixture
 def shared_box(request: pytest.FixtureRequest, shared_boxes: SharedBoxes) -> str:
-    """A sandbox of the test's emulator that the tests of a module share: for those that leave it as it was."""
+    """A sandbox that the tests of a module share, for tests that do not change it."""
     name = "isolated" if "isolated" in request.fixturenames else "anywhere"
     return shared_boxes.get(request.getfixturevalue(name))
 

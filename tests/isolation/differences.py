@@ -1,7 +1,7 @@
-"""What differs between the isolation levels, written down once: the tests run it, and README's table is made of it.
+"""The differences between the isolation levels: the tests run each, and README's table is generated from them.
 
 A command that exits with 0 means yes. `{home}`, `{tmp}`, `{other}`, `{run_dir}`, `{outside}` are paths of the host,
-`{pid}` and `{port}` the emulator's. They are written so that `process` isolation does not take them for their own.
+`{pid}` and `{port}` are the emulator's. The paths are quoted so that level `process` does not rewrite them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ IF_USER_WITHOUT_LANDLOCK = "if user, without Landlock"
 
 @dataclass(frozen=True)
 class Behaviour:
-    """One row. `create`: options of the sandbox; a create that is refused means no."""
+    """One row of the table. `create`: options of the sandbox; a refused create means no."""
 
     says: str
     command: str
@@ -84,7 +84,7 @@ def cells(behaviour: Behaviour) -> Iterable[str]:
 
 
 def table() -> str:
-    """README's table, with the line feed at its end."""
+    """Return README's table, with a line feed at its end."""
     shown = {
         IF_ROOT: "as the emulator's user",
         IF_ROOT_WITH_LANDLOCK: "as the emulator's user (before Linux 6.12, not as root)",

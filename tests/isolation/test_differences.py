@@ -1,4 +1,4 @@
-"""What each isolation level does and does not: `differences.py`, tried; and README says the same."""
+"""Each row of `differences.py` is true at each isolation level, and README has the same table."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ README = Path(__file__).parents[2] / "README.md"
 
 
 @pytest.mark.parametrize("behaviour", BEHAVIOURS, ids=lambda behaviour: behaviour.says)
-def test_behaviour_is_as_written_down(anywhere: Served, shared_boxes: SharedBoxes, behaviour: Behaviour) -> None:
+def test_behaviour_is_as_documented(anywhere: Served, shared_boxes: SharedBoxes, behaviour: Behaviour) -> None:
     root, landlock = os.geteuid() == 0, has_landlock_scopes()
     conditions = {
         IF_ROOT: root,
@@ -34,10 +34,10 @@ def test_behaviour_is_as_written_down(anywhere: Served, shared_boxes: SharedBoxe
     expected = behaviour.expected(anywhere.level)
     if expected in conditions:
         expected = YES if conditions[expected] else NO
-    assert tried(anywhere, shared_boxes, behaviour) == expected
+    assert try_behaviour(anywhere, shared_boxes, behaviour) == expected
 
 
-def tried(served: Served, boxes: SharedBoxes, behaviour: Behaviour) -> str:
+def try_behaviour(served: Served, boxes: SharedBoxes, behaviour: Behaviour) -> str:
     other = boxes.get(served, env={"IS": "another"})
     served.client.files.write(other, "file", "of another sandbox")
     outside = served.home / "project"
@@ -50,7 +50,7 @@ def tried(served: Served, boxes: SharedBoxes, behaviour: Behaviour) -> str:
         "run_dir": served.run_dir,
         "outside": outside,
     }
-    # `process` isolation take /tmp/... in a command for the sandbox's own, unless a quote is in it.
+    # Level `process` rewrites /tmp/... in a command to the sandbox's own, unless it contains a quote.
     words = {name: f"/''{str(path)[1:]}" for name, path in places.items()}
     command = behaviour.command.format(pid=served.process.pid, port=served.base_url.rpartition(":")[2], **words)
     try:

@@ -1,4 +1,4 @@
-"""A sandbox's host name resolves without DNS, because /etc/hosts inside is a file of the sandbox's own."""
+"""A sandbox's host name resolves without DNS, because the sandbox has its own /etc/hosts."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_host_name_still_resolves_after_pause_and_resume(isolated: Served, share
     assert isolated.run(shared_box, NAME).split() == ["127.0.1.1", shared_box]
 
 
-def test_hosts_file_keeps_the_entries_of_the_host(isolated: Served, shared_box: str) -> None:
+def test_hosts_file_contains_entries_of_host(isolated: Served, shared_box: str) -> None:
     content = isolated.run(shared_box, "cat /etc/hosts")
     assert content.splitlines() == [*Path("/etc/hosts").read_text().splitlines(), f"127.0.1.1 {shared_box}"]
     assert isolated.run(shared_box, "stat -c %a /etc/hosts") == "644\n"
@@ -61,13 +61,13 @@ def test_hosts_file_of_one_sandbox_does_not_name_another(isolated: Served, share
         assert isolated.run(other, NAME).split() == ["127.0.1.1", other]
 
 
-def test_full_host_name_is_found_without_network(isolated: Served, shared_boxes: SharedBoxes) -> None:
-    """`python3 -m http.server` looks it up before it listens."""
+def test_fqdn_lookup_works_without_network(isolated: Served, shared_boxes: SharedBoxes) -> None:
+    """`python3 -m http.server` looks up its FQDN before it listens."""
     box = shared_boxes.get(isolated, network_mode="none")
     assert isolated.run(box, "python3 -c 'import socket; print(socket.getfqdn())'") == f"{box}\n"
 
 
-def test_process_level_keeps_the_hosts_file(anywhere: Served, shared_box: str) -> None:
+def test_process_level_uses_hosts_file_of_host(anywhere: Served, shared_box: str) -> None:
     if anywhere.level == "process":
         assert shared_box not in anywhere.run(shared_box, "cat /etc/hosts")
         assert not (anywhere.sandbox_dir(shared_box) / "hosts").exists()

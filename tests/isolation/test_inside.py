@@ -1,4 +1,4 @@
-"""Behind real isolation: what a command finds, and what it cannot see, change or break."""
+"""What a command can and cannot see and change at the levels with real isolation."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ print(json.dumps([os.getcwd(), os.path.expanduser("~"), socket.gethostname(), os
 """
 
 
-def test_a_script_with_workspace_hard_coded_works(isolated: Served, shared_box: str) -> None:
+def test_script_with_hard_coded_workspace_path_works(isolated: Served, shared_box: str) -> None:
     isolated.client.files.write(shared_box, "/workspace/tool/script.py", SCRIPT)
     said = json.loads(isolated.run(shared_box, "mkdir out; python3 tool/script.py"))
     assert said == ["/workspace", "/root", shared_box, ["made.txt"]]
@@ -29,7 +29,7 @@ def test_a_script_with_workspace_hard_coded_works(isolated: Served, shared_box: 
     assert not os.path.lexists("/workspace"), "on the host"
 
 
-def test_the_process_table_holds_its_own_processes_only(isolated: Served, box: str) -> None:
+def test_process_table_contains_only_own_processes(isolated: Served, box: str) -> None:
     become = "sleep 60 >/dev/null 2>&1 & until grep -q sleep /proc/$!/comm; do :; done"
     listed = isolated.run(box, f"{become}; cat /proc/[0-9]*/comm; true").split()
     assert sorted(listed) == ["bash", "init", "sleep"]
@@ -38,10 +38,10 @@ def test_the_process_table_holds_its_own_processes_only(isolated: Served, box: s
         assert len(isolated.run(box, "ps -e --no-headers; true").splitlines()) == 4
 
 
-def test_the_hosts_directories_cannot_be_written(isolated: Served, shared_box: str) -> None:
+def test_directories_of_host_are_read_only(isolated: Served, shared_box: str) -> None:
     for place in ("/etc", "/usr", "/usr/bin", "/var", "/", "/opt/caged", "/sys"):
         if not os.path.isdir(place) and place != "/opt/caged":
-            continue  # this host has none
+            continue  # not on this host
         tried = isolated.client.sandboxes.exec(
             shared_box, f"touch {place}/caged-was-here; chmod 777 {place}; rm -rf {place}/*bash*"
         )
@@ -50,7 +50,7 @@ def test_the_hosts_directories_cannot_be_written(isolated: Served, shared_box: s
         assert isolated.run(shared_box, "echo still there") == "still there\n", place
 
 
-def test_writable_places_are_seen_neither_by_the_host_nor_by_another_sandbox(isolated: Served, shared_box: str) -> None:
+def test_files_in_writable_directories_are_private_to_sandbox(isolated: Served, shared_box: str) -> None:
     places = ["/workspace", "/root", "/tmp", "/dev/shm", "/run"]
     if os.path.isdir("/var/tmp"):
         places.append("/var/tmp")
@@ -63,7 +63,7 @@ def test_writable_places_are_seen_neither_by_the_host_nor_by_another_sandbox(iso
         assert "caged-mark" not in listed
 
 
-def test_the_developers_secrets_cannot_be_read(isolated: Served, shared_box: str) -> None:
+def test_secrets_in_home_of_developer_cannot_be_read(isolated: Served, shared_box: str) -> None:
     homes = (isolated.home, "/root", f"/proc/1/root{isolated.home}")
     for name in SECRETS:
         assert (isolated.home / name).read_text() == SECRET
@@ -73,17 +73,17 @@ def test_the_developers_secrets_cannot_be_read(isolated: Served, shared_box: str
     assert SECRET not in tried.output
 
 
-def test_no_home_of_the_host_can_be_seen(isolated: Served, shared_box: str) -> None:
+def test_home_directories_of_host_are_hidden(isolated: Served, shared_box: str) -> None:
     assert isolated.run(shared_box, "ls -A /home").strip() == ""
     seen = set(isolated.run(shared_box, "ls -A /root").split())
     assert not seen & {".ssh", ".aws", ".bash_history", ".bashrc", ".gitconfig"}
 
 
-def test_a_search_of_the_whole_file_system_does_not_find_the_secret(isolated: Served, shared_box: str) -> None:
-    """The host's /tmp, the emulator's own files, and other sandboxes' included."""
+def test_search_of_whole_file_system_finds_no_secret(isolated: Served, shared_box: str) -> None:
+    """The secret is in the host's /tmp, in homes, and in another sandbox."""
     with isolated.sandbox() as other:
         isolated.client.files.write(other, "file", SECRET)
-        # In every mount, apart from the kernel's and the distribution's.
+        # In all mounts except those of the kernel and of the distribution.
         found = isolated.client.sandboxes.exec(
             shared_box,
             "find / \\( -path /proc -o -path /sys -o -path /usr -o -path '*/site-packages' -o -path '*/lib/python*' "
@@ -95,7 +95,7 @@ def test_a_search_of_the_whole_file_system_does_not_find_the_secret(isolated: Se
     assert found.output == ""
 
 
-def test_the_hosts_tmp_and_the_emulators_state_do_not_exist(isolated: Served, shared_box: str) -> None:
+def test_tmp_of_host_and_state_of_emulator_are_hidden(isolated: Served, shared_box: str) -> None:
     with isolated.sandbox() as other:
         isolated.client.files.write(other, "file", "x")
         state = [isolated.run_dir / name for name in ("", "lock", "sandboxes")]
@@ -106,7 +106,7 @@ def test_the_hosts_tmp_and_the_emulators_state_do_not_exist(isolated: Served, sh
         assert isolated.run(shared_box, f"{tests}echo no more") == "no more\n"
 
 
-def test_a_state_dir_outside_of_tmp_is_hidden_too(tmp_path: Path) -> None:
+def test_state_directory_outside_tmp_is_hidden(tmp_path: Path) -> None:
     state = Path("/var/lib") if os.access("/var/lib", os.W_OK) else Path("/var/tmp")
     place = state / f"caged-test-{os.getpid()}"
     need("namespace")
@@ -124,7 +124,7 @@ def test_a_state_dir_outside_of_tmp_is_hidden_too(tmp_path: Path) -> None:
         shutil.rmtree(place)
 
 
-# --- breaking out: each runs as the strongest user that the sandbox has, and with a compiler-less Python
+# --- breakouts: each runs as the most privileged user of the sandbox, with the Python standard library
 
 BREAKOUTS = {
     "remount_root_writable": "mount -o remount,rw / && touch /caged-was-here",
@@ -144,7 +144,7 @@ BREAKOUTS = {
     "files_of_init": "ls -l /proc/1/fd/ && cat /proc/1/fd/3",
     "open_by_handle_at": "python3 handle.py",
     "kill_the_emulator": "kill -0 {pid}",
-    # The value that it has: should this ever succeed, the machine stays as it is.
+    # Writes back the current value, so that a success changes nothing.
     "kernel_settings": "v=$(cat /proc/sys/vm/swappiness); echo $v > /proc/sys/vm/swappiness",
     "core_pattern": "v=$(cat /proc/sys/kernel/core_pattern); echo $v > /proc/sys/kernel/core_pattern",
     "sysrq": "echo h > /proc/sysrq-trigger",
@@ -176,7 +176,7 @@ CHROOT = """
     os.chroot(".")
     os.execvp("ls", ["ls", "{run_dir}"])
 """
-# A handle of the file system that holds /workspace, for inode 2: the root of most.
+# A handle for inode 2 of the file system of /workspace: on most file systems the root.
 HANDLE = """
     import ctypes, os, struct, sys
     libc = ctypes.CDLL(None, use_errno=True)
@@ -198,18 +198,20 @@ def jails() -> Iterator[SharedBoxes]:
 
 @pytest.fixture(scope="module")
 def states() -> dict[str, str]:
-    """The state of each jail at its begin."""
+    """The output of STATE for each sandbox when it was new."""
     return {}
 
 
-#: Prints what a breakout could change for those after it.
+#: Prints what a breakout could change for the breakouts after it.
 STATE = "cat /proc/sys/kernel/hostname /proc/self/mountinfo; stat -c '%n %a %u %F' /* /etc/* /dev/* | sort"
 
 
-# One sandbox does for all of a level, because none may change it: one that succeeded in part could be what makes
-# another fail. After one that has changed it, the others get a new one.
+# One sandbox per level is enough, because no breakout may change it. If one does, the next breakout gets a new
+# sandbox, so that it fails or succeeds by itself.
 @pytest.mark.parametrize("name", BREAKOUTS)
-def test_does_not_break_out(isolated: Served, jails: SharedBoxes, states: dict[str, str], name: str) -> None:
+def test_breakout_fails_and_changes_nothing(
+    isolated: Served, jails: SharedBoxes, states: dict[str, str], name: str
+) -> None:
     box = jails.get(isolated)
     places = {"home": isolated.home, "tmp": isolated.tmp, "run_dir": isolated.run_dir, "pid": isolated.process.pid}
     breakout = BREAKOUTS[name].format(**places)
@@ -231,7 +233,7 @@ def test_does_not_break_out(isolated: Served, jails: SharedBoxes, states: dict[s
     assert mounts() == []
 
 
-def test_kill_minus_1_reaches_no_process_outside(isolated: Served, box: str) -> None:
+def test_kill_all_signals_only_own_processes(isolated: Served, box: str) -> None:
     with isolated.sandbox() as other:
         isolated.run(other, "sleep 60 >/dev/null 2>&1 &")
         isolated.client.sandboxes.exec(box, "kill -9 -1; kill -9 1; kill -STOP 1")
@@ -239,15 +241,20 @@ def test_kill_minus_1_reaches_no_process_outside(isolated: Served, box: str) -> 
         assert "sleep" in isolated.run(other, "cat /proc/[0-9]*/comm")
 
 
-def test_descriptors_of_the_emulator_do_not_reach_a_command(isolated: Served, shared_box: str) -> None:
-    assert isolated.run(shared_box, "exec ls /proc/self/fd").split() == ["0", "1", "2", "3"]  # 3: ls's own
+def test_command_inherits_no_descriptors_of_emulator(isolated: Served, shared_box: str) -> None:
+    assert isolated.run(shared_box, "exec ls /proc/self/fd").split() == [
+        "0",
+        "1",
+        "2",
+        "3",
+    ]  # 3 is the directory that ls reads
 
 
-def test_no_environment_of_the_host_is_readable(isolated: Served, shared_box: str) -> None:
+def test_environment_of_host_is_not_readable(isolated: Served, shared_box: str) -> None:
     seen = isolated.client.sandboxes.exec(shared_box, "env; cat /proc/*/environ | tr '\\0' '\\n'").output
     assert str(isolated.home) not in seen
     assert isolated.api_key not in seen
-    assert fork_server.address() not in seen  # in the environment that the emulator's process was started with
+    assert fork_server.address() not in seen  # part of the initial environment of the emulator's process
 
 
 @pytest.fixture(autouse=True)
@@ -256,10 +263,10 @@ def nothing_on_the_host() -> Iterator[None]:
     assert not os.path.lexists("/workspace")
 
 
-def test_a_signal_to_process_1_does_nothing(isolated: Served, box: str) -> None:
+def test_signals_to_process_1_are_ignored(isolated: Served, box: str) -> None:
     assert isolated.run(box, "kill -TERM 1; kill -INT 1; kill -KILL 1; pkill python; echo alive").endswith("alive\n")
     assert isolated.run(box, "echo still alive") == "still alive\n"
 
 
-def test_any_user_may_write_to_tmp(isolated: Served, shared_box: str) -> None:
+def test_tmp_is_writable_by_any_user(isolated: Served, shared_box: str) -> None:
     assert isolated.run(shared_box, "stat -c %a /tmp").strip() == "1777"

@@ -45,7 +45,7 @@ def test_copied_modules_can_be_imported_without_their_origin(tmp_path: Path, mod
         assert copied == {"__init__", *modules}
 
 
-def test_more_modules_are_added_to_those_that_are_there(tmp_path: Path) -> None:
+def test_copying_more_modules_keeps_earlier_ones(tmp_path: Path) -> None:
     layout = Layout(tmp_path / "box", mounted=True)
     layout.make()
     library = layout.opt / "lib" / "inside"

@@ -1,4 +1,6 @@
-"""Which level is used: one that is chosen by name never degrades, `auto` does with one warning, and both say why."""
+"""Selection of the isolation level: one chosen by name never degrades, `auto` does with one warning, and both give
+the reason.
+"""
 
 from __future__ import annotations
 
@@ -19,10 +21,11 @@ from levels import Served, need
 
 REFUSING = [sys.executable, str(Path(__file__).parents[1] / "tools" / "refusing.py")]
 
-# A machine where this is not possible: what comes before the command, and what is then said of `namespace`.
+# Prefixes of a command that simulate a machine without namespaces, and what is then reported about `namespace`.
 SECCOMP = [*REFUSING, "namespaces"]
 ONLY_BWRAP = [*REFUSING, "mount"]
-# The limits of a user namespace are its own, so that this needs no rights and does no harm. Then without any rights.
+# A user namespace has its own limits, so setting them needs no privileges and has no effect outside. The command runs
+# without capabilities.
 TURNED_OFF = [
     *("unshare", "--map-root-user", "sh", "-c"),
     'echo 0 > /proc/sys/user/max_user_namespaces && exec setpriv --bounding-set=-all --inh-caps=-all "$@"',
@@ -49,13 +52,13 @@ def need_words(words: list[str]) -> None:
 
 
 def run_program(command: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
-    """By the fork server if it is Python, which may continue as any other program."""
+    """Run by the fork server if the command is a Python program, which may then execute any other program."""
     run = fork_server.run if command[0] == sys.executable else subprocess.run
     return run(command, cwd="/", capture_output=True, text=True, timeout=60, check=False, **options)
 
 
-def fails(folder: Path, words: list[str], level: str) -> str:
-    """What a start that fails prints."""
+def start_and_fail(folder: Path, words: list[str], level: str) -> str:
+    """Start an emulator, which must fail, and return its standard error."""
     done = run_program(
         [*words, sys.executable, "-m", "caged.emulator", "serve", "--port", "0", "--isolation", level],
         env={**os.environ, "TMPDIR": str(folder)},
@@ -72,25 +75,23 @@ def health_of(served: Served) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("level", ["namespace", "bwrap"])
-def test_a_level_by_name_fails_with_reason_and_fix(
+def test_unavailable_level_by_name_fails_with_reason_and_fix(
     tmp_path: Path, refusal: tuple[list[str], str, str], level: str
 ) -> None:
     words, reason, fix = refusal
     if level == "bwrap" and not shutil.which("bwrap"):
         pytest.skip("there is no bwrap here")
-    said = fails(tmp_path, words, level)
+    said = start_and_fail(tmp_path, words, level)
     assert f"isolation '{level}' does not work here" in said
     assert reason in said
     assert fix in said
 
 
-def test_bwrap_by_name_without_bwrap_says_what_to_install(tmp_path: Path) -> None:
-    assert "install bubblewrap" in fails(tmp_path, ["env", "PATH=/nowhere"], "bwrap")
+def test_bwrap_by_name_without_program_names_package(tmp_path: Path) -> None:
+    assert "install bubblewrap" in start_and_fail(tmp_path, ["env", "PATH=/nowhere"], "bwrap")
 
 
-def test_auto_degrades_with_one_warning_and_says_so_everywhere(
-    tmp_path: Path, refusal: tuple[list[str], str, str]
-) -> None:
+def test_auto_degrades_with_one_warning_and_reports_reason(tmp_path: Path, refusal: tuple[list[str], str, str]) -> None:
     words, reason, fix = refusal
     served = Served(tmp_path, "auto", wrap=words)
     try:
@@ -111,7 +112,7 @@ def test_auto_degrades_with_one_warning_and_says_so_everywhere(
     assert fix in warning
 
 
-def test_doctor_says_what_works_why_not_and_what_to_do(refusal: tuple[list[str], str, str]) -> None:
+def test_doctor_reports_level_reason_and_fix(refusal: tuple[list[str], str, str]) -> None:
     words, reason, fix = refusal
     command = [*words, sys.executable, "-m", "caged.emulator", "doctor"]
     done = run_program(command)
@@ -122,7 +123,7 @@ def test_doctor_says_what_works_why_not_and_what_to_do(refusal: tuple[list[str],
     assert fix in said
 
 
-def test_namespace_by_name_takes_bwrap_where_only_bwrap_may(tmp_path: Path) -> None:
+def test_namespace_by_name_uses_bwrap_where_only_bwrap_may_mount(tmp_path: Path) -> None:
     need_words(ONLY_BWRAP)
     need("bwrap")
     served = Served(tmp_path, "namespace", wrap=ONLY_BWRAP)
@@ -138,8 +139,8 @@ def test_namespace_by_name_takes_bwrap_where_only_bwrap_may(tmp_path: Path) -> N
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="takes rights away from root, and this is an ordinary user")
-def test_namespace_works_for_a_root_without_rights_where_users_may_have_namespaces(tmp_path: Path) -> None:
-    """As in a container that keeps its default capabilities and has no seccomp filter."""
+def test_namespace_works_for_root_without_sys_admin(tmp_path: Path) -> None:
+    """As in a container with default capabilities and no seccomp filter."""
     need("namespace-user")
     served = Served(tmp_path, "namespace", wrap=["setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin"])
     try:

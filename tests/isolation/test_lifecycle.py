@@ -1,4 +1,4 @@
-"""Pause and resume reach every process of a sandbox, servers in the background included. (Ends: tests/system.)"""
+"""Pause and resume apply to every process of a sandbox, also in the background. (tests/system tests its end.)"""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from leftovers import until
 from levels import Served
 
 COUNTER = "i=0; while :; do i=$((i+1)); echo $i > {name}; sleep 0.001; done"
-#: How long after the answer to a pause a process may still be seen running.
+#: Seconds after the response to a pause in which a process may still be seen running.
 STOPPED_WITHIN = 0.05
 
 
 def start_counters(served: Served, box: str) -> list[Path]:
-    """One that the shell left behind, and one in a session of its own."""
+    """Start a background process of a shell, and one in its own session. Returns the files in which they count."""
     files = [served.sandbox_dir(box) / "workspace" / name for name in ("plain", "daemon")]
     plain, daemon = COUNTER.format(name="plain"), COUNTER.format(name="daemon")
     served.run(box, f"({plain}) >/dev/null 2>&1 & (setsid sh -c '{daemon}' >/dev/null 2>&1 &)")
@@ -24,30 +24,30 @@ def start_counters(served: Served, box: str) -> list[Path]:
     return files
 
 
-def counted(files: list[Path]) -> list[str]:
+def read_counts(files: list[Path]) -> list[str]:
     return [file.read_text() for file in files]
 
 
-def moving(files: list[Path]) -> None:
+def wait_until_counting(files: list[Path]) -> None:
     for file in files:
         before = file.read_text()
         until(lambda file=file, before=before: file.read_text() not in (before, ""))  # type: ignore[misc]
 
 
-def test_pause_stops_what_runs_in_the_background_and_resume_continues_it(anywhere: Served, box: str) -> None:
+def test_pause_stops_and_resume_continues_background_processes(anywhere: Served, box: str) -> None:
     files = start_counters(anywhere, box)
     for _ in range(3):
-        moving(files)
+        wait_until_counting(files)
         anywhere.client.sandboxes.pause(box)
         time.sleep(STOPPED_WITHIN)
-        stopped = counted(files)
-        time.sleep(0.1)  # in which a loop that still ran would count some ten times
-        assert counted(files) == stopped
+        stopped = read_counts(files)
+        time.sleep(0.1)  # a loop that still ran would count many times meanwhile
+        assert read_counts(files) == stopped
         anywhere.client.sandboxes.resume(box)
-    moving(files)
+    wait_until_counting(files)
 
 
-def test_a_job_that_its_user_had_stopped_stays_stopped(anywhere: Served, box: str) -> None:
+def test_resume_leaves_job_stopped_that_user_had_stopped(anywhere: Served, box: str) -> None:
     (job,) = anywhere.run(box, "sleep 1000 >/dev/null 2>&1 & kill -STOP $!; echo $!").split()
     state = f"cut -d ' ' -f 3 /proc/{job}/stat"
     until(lambda: anywhere.run(box, state) == "T\n")
@@ -58,15 +58,15 @@ def test_a_job_that_its_user_had_stopped_stays_stopped(anywhere: Served, box: st
     assert anywhere.run(box, f"kill -CONT {job}; sleep 0.05; {state}") == "S\n"
 
 
-def test_a_paused_sandbox_does_not_stop_another(anywhere: Served, box: str) -> None:
+def test_pause_does_not_stop_other_sandbox(anywhere: Served, box: str) -> None:
     with anywhere.sandbox() as other:
         files = start_counters(anywhere, other)
         anywhere.client.sandboxes.pause(box)
-        moving(files)
+        wait_until_counting(files)
         anywhere.client.sandboxes.resume(box)
 
 
-def test_a_command_that_is_paused_in_its_middle_ends_after_resume(anywhere: Served, box: str) -> None:
+def test_command_paused_while_running_ends_after_resume(anywhere: Served, box: str) -> None:
     outcome = []
     running = threading.Thread(
         target=lambda: outcome.append(anywhere.client.sandboxes.exec(box, "touch begun; sleep 0.3; echo end"))
@@ -80,8 +80,8 @@ def test_a_command_that_is_paused_in_its_middle_ends_after_resume(anywhere: Serv
     assert [result.output for result in outcome] == ["end\n"]
 
 
-def test_a_fork_storm_is_paused_and_destroyed_whole(anywhere: Served) -> None:
-    """Processes that multiply while they are being stopped."""
+def test_fork_storm_is_paused_and_destroyed(anywhere: Served) -> None:
+    """The processes fork while they are being stopped."""
     box = anywhere.client.sandboxes.create().id
     storm = "while :; do sh -c 'echo x >> grown' & wait; done"
     anywhere.run(box, f'for _ in 1 2 3; do (setsid sh -c "{storm}" >/dev/null 2>&1 &); done')
@@ -90,7 +90,7 @@ def test_a_fork_storm_is_paused_and_destroyed_whole(anywhere: Served) -> None:
     anywhere.client.sandboxes.pause(box)
     time.sleep(STOPPED_WITHIN)
     size = grown.stat().st_size
-    time.sleep(0.1)  # in which a storm that went on would write
+    time.sleep(0.1)  # running processes would write meanwhile
     assert grown.stat().st_size == size
     anywhere.client.sandboxes.resume(box)
     until(lambda: grown.stat().st_size > size)

@@ -1,4 +1,4 @@
-"""Links planted inside never lead the file API to a file outside: 20 shapes, and one that is swapped meanwhile."""
+"""The file API follows no link to a file outside of the sandbox: 20 kinds of links, and one swapped meanwhile."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from levels import SECRET, Served
 
 from caged import CagedAPIError
 
-# shape -> (commands that plant it, the path that the file API is then given). {out}: a directory of the host that
-# the emulator's user may read and write and that holds `file`. {dots}: enough `../` to be at the top from anywhere.
+# shape -> (commands that create it, path given to the file API). {out}: a directory of the host that the emulator's
+# user can read and write and that contains `file`. {dots}: enough `../` to reach the root from anywhere.
 SHAPES = {
     "absolute_to_a_file": ("ln -s {out}/file bait", "bait"),
     "absolute_to_a_directory": ("ln -s {out} bait", "bait/file"),
@@ -42,7 +42,7 @@ SHAPES = {
 
 @pytest.fixture
 def out(anywhere: Served) -> Iterator[Path]:
-    """Beside the sandboxes' directories, on the same file system: as near as something outside can be."""
+    """A directory next to those of the sandboxes, on the same file system."""
     place = anywhere.home / "out"
     place.mkdir(exist_ok=True)
     place.chmod(0o777)
@@ -53,7 +53,7 @@ def out(anywhere: Served) -> Iterator[Path]:
 
 
 def try_every_call(served: Served, box: str, path: str) -> list[object]:
-    """What reading, listing and writing give: an answer, or the status of the refusal."""
+    """Read, list and write the path. Returns the responses, or the statuses of refusals."""
     answers: list[object] = []
     for call in (
         lambda: served.client.files.read(box, path),
@@ -69,13 +69,13 @@ def try_every_call(served: Served, box: str, path: str) -> list[object]:
     return answers
 
 
-def test_a_link_does_not_lead_outside(anywhere: Served, box: str, out: Path) -> None:
-    """Every shape in one sandbox, which is emptied in between."""
+def test_link_to_file_outside_is_not_followed(anywhere: Served, box: str, out: Path) -> None:
+    """All shapes in one sandbox, which is emptied after each."""
     names = {"out": f"/''{str(out)[1:]}", "out_plain": str(out), "dots": "../" * 24 + "."}
     empty = "cd /workspace && rm -rf -- ..?* .[!.]* * /root/bait /tmp/bait && ls -A && cd /workspace && echo emptied"
     for shape, (plant, path) in SHAPES.items():
         if shape == "hard_link" and anywhere.level == "process":
-            continue  # in process isolation a command can make a hard link to any file: it can read the file too
+            continue  # at level `process` a command can hard-link any file, but it can also read the file
         command = f"{empty}; exec 3< /''etc/hostname; {plant.format(**names)}"
         assert anywhere.client.sandboxes.exec(box, command).output.startswith("emptied\n"), shape
         answers = try_every_call(anywhere, box, path.format(**names))
@@ -93,7 +93,7 @@ while not os.path.exists("stop"):
     os.symlink("{out}/file", "next")
     os.rename("next", "bait")
 """
-# The file API may make a directory in the moment in which there is none: that goes out of the way.
+# A write may create a directory while there is none: move that away.
 SWAP_DIRECTORY = """
 import os, itertools
 for number in itertools.count():
@@ -111,16 +111,15 @@ for number in itertools.count():
 """
 
 
-# Half a second: the race must have its chances. The file API walks the sandbox's directory on the host, at every level
-# in the same way. It does so as root at the first of these, and as an ordinary user at the second; at the third the
-# commands run outside of any namespace.
+# Half a second, so that the race can happen. The file API walks the sandbox's directory on the host in the same way at
+# every level. Three are enough: as root, as an ordinary user, and with commands outside of any namespace.
 @pytest.mark.parametrize("anywhere", ["namespace", "bwrap-user", "process"], indirect=True)
 @pytest.mark.parametrize(
     ("plant", "script", "path"),
     [("echo inside > real", SWAP_FILE, "bait"), ("mkdir real; echo inside > real/file", SWAP_DIRECTORY, "bait/file")],
     ids=["file", "directory"],
 )
-def test_a_link_swapped_in_meanwhile_does_not_lead_outside(
+def test_link_swapped_during_access_is_not_followed(
     anywhere: Served, box: str, out: Path, plant: str, script: str, path: str
 ) -> None:
     anywhere.client.files.write(box, "swap.py", script.format(out=out))
@@ -129,7 +128,7 @@ def test_a_link_swapped_in_meanwhile_does_not_lead_outside(
     swapping.start()
     seen: set[object] = set()
     begun = time.monotonic()
-    # A busy machine may take its time to show the real file.
+    # On a busy machine it may take long until the real file is seen.
     while time.monotonic() < begun + 0.4 or (
         ("inside\n" not in seen or len(seen) < 2) and time.monotonic() < begun + 30
     ):

@@ -1,6 +1,6 @@
-"""Network modes: `none` reaches nothing, `allowlist` reaches what is listed, through the proxy and no other way.
+"""Network modes: `none` has no network, `allowlist` reaches listed hosts through the proxy only.
 
-Everything here stays on this machine: the far side is a server on the host's loopback.
+The tests do not leave this machine: the server listens on the host's loopback interface.
 """
 
 from __future__ import annotations
@@ -63,13 +63,13 @@ def fetch(client: Caged, sandbox_id: str, url: str, environment: str = "") -> st
     return client.sandboxes.exec(sandbox_id, f"{environment} python3 fetch.py {url}").output.strip()
 
 
-def test_full_is_the_hosts_network(client: Caged, host_port: int) -> None:
+def test_full_uses_network_of_host(client: Caged, host_port: int) -> None:
     box = client.sandboxes.create(template="python-312")
     assert fetch(client, box.id, f"http://127.0.0.1:{host_port}/x") == "200 hello /x None"
     client.sandboxes.destroy(box.id)
 
 
-def test_none_reaches_only_itself(client: Caged, host_port: int) -> None:
+def test_none_reaches_only_own_loopback(client: Caged, host_port: int) -> None:
     box = client.sandboxes.create(template="python-312", network_mode="none")
     assert fetch(client, box.id, f"http://127.0.0.1:{host_port}/").startswith("no way")
     seen = client.sandboxes.exec(box.id, "cat /proc/net/route | wc -l; cat /proc/net/dev | grep -c eth").output.split()
@@ -83,7 +83,7 @@ def test_none_reaches_only_itself(client: Caged, host_port: int) -> None:
     client.sandboxes.destroy(box.id)
 
 
-def test_two_sandboxes_listen_on_the_same_port(client: Caged, host_port: int) -> None:
+def test_two_sandboxes_can_listen_on_same_port(client: Caged, host_port: int) -> None:
     modes = [{"network_mode": "none"}, {"network_mode": "allowlist", "allowlist": ["example.invalid"]}]
     listen = (
         "import socket; s = socket.create_server(('127.0.0.1', 3000)); print('listening', flush=True); "
@@ -100,7 +100,7 @@ def test_two_sandboxes_listen_on_the_same_port(client: Caged, host_port: int) ->
         client.sandboxes.destroy(box.id)
 
 
-def test_allowlist_lets_listed_hosts_pass_and_names_the_others(client: Caged, host_port: int) -> None:
+def test_allowlist_allows_listed_hosts_and_names_refused_ones(client: Caged, host_port: int) -> None:
     box = client.sandboxes.create(
         template="python-312", network_mode="allowlist", allowlist=[f"localhost:{host_port}", "*.example.invalid"]
     )
@@ -110,14 +110,14 @@ def test_allowlist_lets_listed_hosts_pass_and_names_the_others(client: Caged, ho
     refused = fetch(client, box.id, "http://evil.invalid/steal", through)
     assert refused == "403 evil.invalid:80 is not on the sandbox's allowlist"
     assert "403" in fetch(client, box.id, "https://evil.invalid/steal", through)
-    assert fetch(client, box.id, f"http://127.0.0.1:{host_port}/").startswith("no way")  # past the proxy
+    assert fetch(client, box.id, f"http://127.0.0.1:{host_port}/").startswith("no way")  # bypassing the proxy
     events = [entry.message for entry in client.sandboxes.logs(box.id) if entry.type == "network"]
     assert "evil.invalid:80 was refused: it is not on the allowlist" in events
     assert "evil.invalid:443 was refused: it is not on the allowlist" in events
     client.sandboxes.destroy(box.id)
 
 
-def test_connect_is_a_tunnel_to_listed_hosts(client: Caged, host_port: int) -> None:
+def test_connect_opens_tunnel_to_listed_host(client: Caged, host_port: int) -> None:
     box = client.sandboxes.create(template="python-312", network_mode="allowlist", allowlist=[f"localhost:{host_port}"])
     code = f"""
 import http.client
@@ -132,7 +132,7 @@ print(c.getresponse().read().decode())
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
-def test_the_proxy_variables_are_what_programs_look_for(client: Caged, host_port: int) -> None:
+def test_curl_and_git_use_proxy(client: Caged, host_port: int) -> None:
     box = client.sandboxes.create(network_mode="allowlist", allowlist=["example.invalid"])
     refused = client.sandboxes.exec(box.id, "curl -sS http://evil.invalid/; git ls-remote http://evil.invalid/r 2>&1")
     assert "evil.invalid:80 is not on the sandbox's allowlist" in refused.output
@@ -140,7 +140,7 @@ def test_the_proxy_variables_are_what_programs_look_for(client: Caged, host_port
     client.sandboxes.destroy(box.id)
 
 
-def test_process_isolation_refuses_what_it_cannot_enforce() -> None:
+def test_process_level_refuses_restricted_network_modes() -> None:
     with Emulator(isolation="process") as emulator, emulator.client() as client:
         for mode in ({"network_mode": "none"}, {"network_mode": "allowlist", "allowlist": ["a.invalid"]}):
             with pytest.raises(
@@ -150,7 +150,7 @@ def test_process_isolation_refuses_what_it_cannot_enforce() -> None:
         assert client.sandboxes.list() == []
 
 
-def test_process_isolation_accepts_it_unenforced_with_the_option() -> None:
+def test_process_level_accepts_unenforced_network_modes_with_option() -> None:
     with Emulator(isolation="process", allow_unenforced=True) as emulator, emulator.client() as client:
         box = client.sandboxes.create(network_mode="none")
         assert box.status == "running"
@@ -177,5 +177,5 @@ def test_process_isolation_accepts_it_unenforced_with_the_option() -> None:
         ([], "example.com", 443, False),
     ],
 )
-def test_what_an_allowlist_lets_pass(allowlist: list[str], host: str, port: int, passes: bool) -> None:
+def test_allowlist_matches_host_and_port(allowlist: list[str], host: str, port: int, passes: bool) -> None:
     assert allowed(allowlist, host, port) is passes

@@ -1,4 +1,4 @@
-"""Package managers work inside, and install into the sandbox's own places. No index is used: everything is local."""
+"""Package managers work in a sandbox and install into its home. The packages are local; no index is used."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from levels import Served, client_of
 
 
 def wheel(name: str, version: str) -> bytes:
-    """A wheel with one module and one command, put together by hand: a build needs a backend, and so an index."""
+    """Make a wheel with one module and one command by hand: building one would need a backend from an index."""
     info = f"{name}-{version}.dist-info"
     files = {
         f"{name}.py": f"def main(): print('{name} {version}')\n",
@@ -36,15 +36,15 @@ def wheel(name: str, version: str) -> bytes:
     return packed.getvalue()
 
 
-#: A package manager installs into the home that every level gives it, by settings that are the same at all levels with
-#: real isolation. So each of the five has one: these have npm, the others pip, and `process` both.
+#: npm is tested at these levels, pip at the others, and both at `process`: their settings are the same at all levels
+#: with real isolation.
 NPM_LEVELS = ("namespace-user", "bwrap", "process")
 PIP_LEVELS = ("namespace", "bwrap-user", "process")
 
 
 # pip itself takes more than a second to start and install.
 @pytest.mark.parametrize("anywhere", PIP_LEVELS, indirect=True)
-def test_pip_installs_a_wheel_into_the_sandboxs_home(anywhere: Served) -> None:
+def test_pip_installs_wheel_into_home_of_sandbox(anywhere: Served) -> None:
     name = f"cagedprobe{os.getpid()}"
     with anywhere.sandbox(template="python-311") as box, anywhere.sandbox(template="python-311") as other:
         if "pip" not in anywhere.run(box, "ls $(dirname $(command -v python3))").split():
@@ -63,7 +63,7 @@ def test_pip_installs_a_wheel_into_the_sandboxs_home(anywhere: Served) -> None:
 # npm takes half a second to start.
 @pytest.mark.parametrize("anywhere", NPM_LEVELS, indirect=True)
 @pytest.mark.skipif(not (shutil.which("node") and shutil.which("npm")), reason="there is no node with npm here")
-def test_npm_installs_a_package_into_the_sandboxs_home(anywhere: Served) -> None:
+def test_npm_installs_package_into_home_of_sandbox(anywhere: Served) -> None:
     with anywhere.sandbox(template="node-20") as box, anywhere.sandbox(template="node-20") as other:
         if anywhere.level.endswith("-user") and not anywhere.client.sandboxes.exec(box, "npm --version").ok:
             pytest.skip("node lies where an ordinary user may not go")
@@ -77,7 +77,7 @@ def test_npm_installs_a_package_into_the_sandboxs_home(anywhere: Served) -> None
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a home directory")
-def test_a_toolchain_below_home_is_shown_and_its_neighbours_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_used_toolchain_below_home_is_visible(monkeypatch: pytest.MonkeyPatch) -> None:
     home = Path(tempfile.mkdtemp(prefix="caged-developer-", dir="/home"))
     try:
         (home / "secret").write_text("secret")
@@ -87,7 +87,7 @@ def test_a_toolchain_below_home_is_shown_and_its_neighbours_are_not(monkeypatch:
         (tools / "node").write_text("#!/bin/sh\necho v20.99.0\n")
         (tools / "node").chmod(0o755)
         monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
-        monkeypatch.setenv("HOME", str(home))  # no other node of a version manager
+        monkeypatch.setenv("HOME", str(home))  # not the other versions of a version manager
         with client_of("namespace") as client:
             box = client.sandboxes.create(template="node-20")
             assert box.status == "running", client.sandboxes.logs(box.id)

@@ -52,13 +52,13 @@ def test_known_failure_has_reason_error_and_fix(
 
 @pytest.mark.skipif(sys.platform != "linux", reason="namespaces are Linux's")
 @pytest.mark.parametrize("error", ["the zygote did not answer", CLONE, MOUNT])
-def test_unknown_failure_is_reported_as_it_is(monkeypatch: pytest.MonkeyPatch, error: str) -> None:
+def test_unknown_failure_is_reported_verbatim(monkeypatch: pytest.MonkeyPatch, error: str) -> None:
     monkeypatch.setattr(probe_failures, "_sysctl", lambda name: None)
     monkeypatch.setattr(probe_failures, "_in_container", lambda: False)
     result = explain("namespace", error)
     assert (result.works, result.reason, result.fix) == (False, error, "")
 
 
-def test_missing_bwrap_is_to_be_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_bwrap_advises_installation(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     assert explain("bwrap", "any").fix == "install bubblewrap"

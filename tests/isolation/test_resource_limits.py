@@ -1,4 +1,4 @@
-"""What a sandbox may take of the machine, at every level."""
+"""Limits on what a sandbox uses of the machine, at every level."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from caged import Caged
 from caged.emulator import ConfigError, Emulator, EmulatorError
 
 
-def test_a_command_over_its_memory_dies_and_the_sandbox_lives_on(client: Caged) -> None:
+def test_command_over_memory_limit_is_killed_and_sandbox_survives(client: Caged) -> None:
     box = client.sandboxes.create(template="python-312", memory_mb=128)
     over = client.sandboxes.exec(box.id, "python3 -c 'print(len(b\"x\" * (400 << 20)))'")
     assert over.error is None
-    assert over.exit_code == 137 or "MemoryError" in over.output  # killed by its group's limit, or by its own
+    assert over.exit_code == 137 or "MemoryError" in over.output  # by the limit of the group, or of the process
     assert client.sandboxes.exec(box.id, "python3 -c 'print(len(b\"x\" * (30 << 20)))'").ok
     reported = [entry.message for entry in client.sandboxes.logs(box.id) if "128 MB" in entry.message]
     assert len(reported) == 1
@@ -22,7 +22,7 @@ def test_a_command_over_its_memory_dies_and_the_sandbox_lives_on(client: Caged) 
 
 
 @pytest.mark.parametrize("level", ["namespace", "bwrap", "process"])
-def test_a_group_limits_what_processes_take_together(level: str) -> None:
+def test_control_group_limits_memory_of_all_processes(level: str) -> None:
     try:
         emulator = Emulator(isolation=level, memory_limit="sandbox").start()
     except (ConfigError, EmulatorError) as error:
@@ -31,12 +31,12 @@ def test_a_group_limits_what_processes_take_together(level: str) -> None:
     assert groups is not None
     with emulator.client() as client:
         box = client.sandboxes.create(template="python-312", memory_mb=128)
-        overrun_together(client, box.id)
+        exceed_memory_together(client, box.id)
     emulator.stop()
     assert not list(groups.parent.glob(groups._prefix + "*"))
 
 
-def overrun_together(client: Caged, box: str) -> None:
+def exceed_memory_together(client: Caged, box: str) -> None:
     hog = """
 import subprocess, sys, time
 hold = "held = b'x' * (50 << 20); import time; time.sleep(30)"
@@ -55,34 +55,34 @@ sys.exit(1)
 
 
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="this machine has one core")
-def test_cpus_are_what_nproc_says(client: Caged) -> None:
+def test_nproc_reports_cpus_of_sandbox(client: Caged) -> None:
     box = client.sandboxes.create(cpus=1)
     assert client.sandboxes.exec(box.id, "nproc").output == "1\n"
     client.sandboxes.destroy(box.id)
 
 
-# Bounded, unlike a real fork bomb: 600 processes that sleep.
-def test_too_many_processes_stay_inside_and_go_with_the_sandbox(client: Caged) -> None:
+# Not a real fork bomb: 600 processes that sleep.
+def test_too_many_processes_affect_no_other_sandbox_and_end_with_theirs(client: Caged) -> None:
     box = client.sandboxes.create(template="python-312")
     bomb = """
 import subprocess, sys, time
 try:
     for number in range(600):
         subprocess.Popen(["sleep", "60"])
-    time.sleep(30)  # init counts now and then
+    time.sleep(30)  # init counts at intervals
 except OSError as error:
     print("refused", error.errno)
 """
     client.files.write(box.id, "/workspace/bomb.py", bomb)
     result = client.sandboxes.exec(box.id, "python3 bomb.py")
-    assert "refused 11" in result.output or result.exit_code == 137  # by the kernel, or by init
+    assert "refused 11" in result.output or result.exit_code == 137  # limited by the kernel, or by init
     other = client.sandboxes.create()
     assert client.sandboxes.exec(other.id, "echo fine").output == "fine\n"
     client.sandboxes.destroy(box.id)
     client.sandboxes.destroy(other.id)
 
 
-def test_no_limits_turns_them_off() -> None:
+def test_no_limits_option_disables_limits() -> None:
     with Emulator(isolation="process", limits=False) as emulator, emulator.client() as client:
         box = client.sandboxes.create(memory_mb=128)
         with_limits, without = "134217728", "unlimited"

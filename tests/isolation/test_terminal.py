@@ -16,7 +16,7 @@ def quiet(anywhere: Served, shared_box: str):
         yield term
 
 
-def test_a_person_has_a_prompt_and_a_terminal_of_the_sandboxs_own(anywhere: Served, shared_box: str) -> None:
+def test_terminal_has_prompt_and_controlling_tty(anywhere: Served, shared_box: str) -> None:
     with Term(anywhere.base_url, shared_box, anywhere.api_key) as term:
         term.prompt().type("echo in $PWD; tty; test -w $(tty) && echo writ''able; (: < /dev/tty) && echo contr''ols\n")
         term.until("controls")
@@ -25,7 +25,7 @@ def test_a_person_has_a_prompt_and_a_terminal_of_the_sandboxs_own(anywhere: Serv
         assert "writable" in term.text
 
 
-def test_paths_mean_the_same_as_everywhere(anywhere: Served, shared_box: str) -> None:
+def test_terminal_shows_paths_of_sandbox(anywhere: Served, shared_box: str) -> None:
     anywhere.run(shared_box, "mkdir -p sub && echo content > sub/file")
     with Term(anywhere.base_url, shared_box, anywhere.api_key) as term:
         term.prompt().type("cat /workspace/sub/file; cd sub && pwd\n")
@@ -51,19 +51,21 @@ def test_paths_mean_the_same_as_everywhere(anywhere: Served, shared_box: str) ->
         ("echo __CAGED_EXIT_; printf '__CAGED_'", "__CAGED_EXIT_\n__CAGED_", 0),
     ],
 )
-def test_a_streamed_command_is_exact(quiet: Term, command: str, output: str | None, code: int | None) -> None:
+def test_streamed_command_returns_exact_output_and_exit_code(
+    quiet: Term, command: str, output: str | None, code: int | None
+) -> None:
     shown, exit_code = streamed(quiet, command)
     assert exit_code == code
     if output is not None:
         assert shown == output if code is not None else shown.startswith(output)
 
 
-def test_a_command_longer_than_a_terminals_line_arrives_whole(quiet: Term) -> None:
+def test_streamed_command_may_be_longer_than_terminal_line(quiet: Term) -> None:
     long = "x" * 20_000
     assert streamed(quiet, f"echo {long}") == (f"{long}\n", 0)
 
 
-def test_the_exit_code_never_comes_apart_from_its_marker(quiet: Term) -> None:
+def test_exit_code_is_in_same_message_as_its_marker(quiet: Term) -> None:
     _output, code = streamed(quiet, "head -c 300000 /dev/zero | tr '\\0' x; (exit 123)")
     assert code == 123
     ends = [message["data"] for message in quiet.messages if "__CAGED_EXIT_" in message.get("data", "")]
@@ -71,15 +73,15 @@ def test_the_exit_code_never_comes_apart_from_its_marker(quiet: Term) -> None:
     assert "__123\n" in ends[-1]
 
 
-def test_a_large_output_arrives_whole(anywhere: Served, shared_box: str, quiet: Term) -> None:
-    """Ten megabytes at one level; at the others one, which is more than every buffer on the way holds."""
+def test_large_output_is_complete(anywhere: Served, shared_box: str, quiet: Term) -> None:
+    """Ten megabytes at one level. One megabyte at the others, which is more than all buffers on the way."""
     make = f"seq 1 {1_500_000 if anywhere.level == 'process' else 200_000}"
     output, code = streamed(quiet, make, 60)
     assert code == 0
     assert hashlib.sha256(output.encode()).hexdigest() == anywhere.run(shared_box, f"{make} | sha256sum").split()[0]
 
 
-def test_a_client_that_goes_kills_the_streamed_command(anywhere: Served, shared_box: str) -> None:
+def test_streamed_command_is_killed_when_client_disconnects(anywhere: Served, shared_box: str) -> None:
     mark = unique_seconds()
     with Term(anywhere.base_url, shared_box, anywhere.api_key, "") as term:
         term.type(f"echo beg''un; setsid sleep {mark} & sleep {mark}\n")
@@ -88,7 +90,7 @@ def test_a_client_that_goes_kills_the_streamed_command(anywhere: Served, shared_
     until(lambda: not processes_with(f"sleep {mark}"), what=lambda: processes_with(mark))
 
 
-def test_a_pause_stops_a_terminal_and_a_resume_continues_it(anywhere: Served, box: str) -> None:
+def test_pause_stops_and_resume_continues_terminal(anywhere: Served, box: str) -> None:
     with Term(anywhere.base_url, box, anywhere.api_key) as term:
         term.prompt().type("while :; do echo ti''ck; sleep 0.02; done\n")
         term.until("tick")

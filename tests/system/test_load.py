@@ -1,4 +1,4 @@
-"""Many at once: every answer is right and none is mixed up with another."""
+"""Concurrent calls: each response is correct and belongs to its request."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ EXECS = 500
 THREADS = 20
 
 
-# Takes a few seconds: it starts 550 real shells on however few cores there are.
-def test_500_execs_through_20_threads_in_50_sandboxes() -> None:
+# Takes a few seconds: it starts 550 real shells.
+def test_500_concurrent_execs_in_50_sandboxes_return_own_output() -> None:
     with Emulator() as emulator, emulator.client() as client, ThreadPoolExecutor(THREADS) as pool:
         boxes = [box.id for box in pool.map(lambda _: client.sandboxes.create(), range(SANDBOXES))]
         assert len(set(boxes)) == SANDBOXES

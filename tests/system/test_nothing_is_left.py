@@ -1,4 +1,4 @@
-"""However an emulator ends, no process and no directory of it stays."""
+"""No process and no directory of an emulator is left, however it ends."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def served(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Served]:
 
 
 @pytest.fixture(scope="module")
-def lasting_by_level(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Served]]:
+def shared_by_level(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Served]]:
     """Return the emulator of a level, started when it is first needed."""
     started: dict[str, Served] = {}
 
@@ -50,10 +50,10 @@ def lasting_by_level(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Calla
 
 
 @pytest.fixture(params=LEVELS)
-def lasting(request: pytest.FixtureRequest, lasting_by_level: Callable[[str], Served]) -> Iterator[Served]:
-    """An emulator process that the test does not end, shared by the module, at each isolation level."""
+def lasting(request: pytest.FixtureRequest, shared_by_level: Callable[[str], Served]) -> Iterator[Served]:
+    """An emulator process at each isolation level, shared by the module. Tests must not end it."""
     need(request.param)
-    served = lasting_by_level(request.param)
+    served = shared_by_level(request.param)
     yield served
     for box in served.client.sandboxes.list():
         served.client.sandboxes.destroy(box.id)
@@ -62,7 +62,7 @@ def lasting(request: pytest.FixtureRequest, lasting_by_level: Callable[[str], Se
 
 @pytest.fixture(params=[level for level in LEVELS if not level.endswith("-user")])
 def level(request: pytest.FixtureRequest) -> str:
-    """For an emulator in this process, which has this process's user."""
+    """An isolation level for an emulator in this process, with this process's user."""
     need(request.param)
     return isolation(request.param)
 
@@ -73,15 +73,15 @@ def start_escapees(served: Served, mark: str) -> str:
     return box
 
 
-def no_process(mark: str, seconds: float = SECONDS) -> None:
+def wait_for_no_process(mark: str, seconds: float = SECONDS) -> None:
     until(lambda: not processes_with(mark), seconds, lambda: processes_with(mark))
 
 
-# Several seconds each: five starts of an emulator, and those in mid-create create for a while.
+# Several seconds each: an emulator starts five times, and the faults during creates need some creates first.
 @pytest.mark.parametrize("level", LEVELS)
-def test_no_fault_leaves_anything(tmp_path: Path, level: str) -> None:
+def test_fault_leaves_nothing(tmp_path: Path, level: str) -> None:
     need(level)
-    # Those that the emulator survives come first, and one emulator does for them. Any moment will do here;
+    # One emulator is enough for the faults that it survives, so these come first. The moment is random;
     # scripts/faults tries many.
     names = sorted(FAULTS, key=lambda name: name not in SURVIVED)
     assert survivors_of_all(names, tmp_path, level, random.Random()) == []
@@ -93,7 +93,7 @@ def test_destroy_returns_when_every_escaped_process_is_gone(lasting: Served) -> 
     assert processes_with(mark) == []
 
 
-def test_destroy_of_a_paused_sandbox_kills_what_is_frozen(lasting: Served) -> None:
+def test_destroy_of_paused_sandbox_kills_frozen_processes(lasting: Served) -> None:
     mark = unique_seconds()
     box = start_escapees(lasting, mark)
     lasting.client.sandboxes.pause(box)
@@ -101,11 +101,11 @@ def test_destroy_of_a_paused_sandbox_kills_what_is_frozen(lasting: Served) -> No
     assert processes_with(mark) == []
 
 
-def test_kill_9_of_the_emulator_with_a_paused_sandbox_takes_it_along(served: Served) -> None:
+def test_kill_of_emulator_ends_paused_sandbox(served: Served) -> None:
     mark = unique_seconds()
     served.client.sandboxes.pause(start_escapees(served, mark))
     served.process.kill()
-    no_process(mark)
+    wait_for_no_process(mark)
     until(lambda: not run_dirs(served.tmp), what=lambda: run_dirs(served.tmp))
 
 
@@ -120,7 +120,7 @@ def test_stop_leaves_nothing(tmp_path: Path, level: str) -> None:
     assert mounts() == []
 
 
-def test_a_failed_start_leaves_nothing(tmp_path: Path) -> None:
+def test_failed_start_leaves_nothing(tmp_path: Path) -> None:
     with Emulator(allow_unused=True) as running:
         port = int(running.base_url.rpartition(":")[2])
         with pytest.raises(ConfigError, match="choose another port"):
@@ -128,13 +128,13 @@ def test_a_failed_start_leaves_nothing(tmp_path: Path) -> None:
     assert run_dirs(tmp_path) == []
 
 
-def test_kill_9_of_a_sandboxs_init_ends_that_sandbox_only(lasting: Served) -> None:
+def test_kill_of_init_ends_only_its_sandbox(lasting: Served) -> None:
     mark, of_other = unique_seconds(), unique_seconds()
     other = start_escapees(lasting, of_other)
     box, init = lasting.create_with_init()
     escape(lasting, box, mark)
     kill(init)
-    no_process(mark)
+    wait_for_no_process(mark)
     until(lambda: lasting.client.sandboxes.get(box).status == "error")
     result = lasting.client.sandboxes.exec(box, "true")
     assert result.error
@@ -146,23 +146,23 @@ def test_kill_9_of_a_sandboxs_init_ends_that_sandbox_only(lasting: Served) -> No
     assert not lasting.sandbox_dir(box).exists()
 
 
-def test_kill_9_of_the_zygote_is_survived(lasting: Served) -> None:
+def test_emulator_creates_sandboxes_after_kill_of_zygote(lasting: Served) -> None:
     mark = unique_seconds()
     box = start_escapees(lasting, mark)
     kill(lasting.zygote)
-    no_process(mark)
+    wait_for_no_process(mark)
     until(lambda: lasting.client.sandboxes.get(box).status == "error")
     with lasting.sandbox() as again:
         assert lasting.run(again, "echo again") == "again\n"
 
 
-#: The three share one path from the signal to the stop, which knows no levels: two levels are enough for two of them.
+#: All three signals take the same path to the stop at every level: two levels are enough for two of them.
 SIGNALS = [(signal.SIGTERM, level) for level in LEVELS]
 SIGNALS += [(number, level) for number in (signal.SIGINT, signal.SIGHUP) for level in ("namespace", "process")]
 
 
 @pytest.mark.parametrize(("number", "served"), SIGNALS, indirect=["served"])
-def test_signal_in_the_middle_of_an_exec_stops_the_emulator_cleanly(served: Served, number: signal.Signals) -> None:
+def test_signal_during_exec_stops_emulator(served: Served, number: signal.Signals) -> None:
     mark = unique_seconds()
     box = served.client.sandboxes.create().id
     outcome: list[object] = []
@@ -180,26 +180,26 @@ def test_signal_in_the_middle_of_an_exec_stops_the_emulator_cleanly(served: Serv
     assert served.process.wait(20) == 0
     thread.join(10)
     assert len(outcome) == 1
-    no_process(mark)
+    wait_for_no_process(mark)
     assert run_dirs(served.tmp) == []
 
 
-def test_a_second_ctrl_c_does_not_wait(served: Served) -> None:
+def test_second_sigint_ends_emulator_without_waiting(served: Served) -> None:
     mark = unique_seconds()
     start_escapees(served, mark)
     served.process.send_signal(signal.SIGINT)
     served.process.send_signal(signal.SIGINT)
     assert served.process.wait(10) in (0, 128 + signal.SIGINT)
-    no_process(mark)
+    wait_for_no_process(mark)
     assert run_dirs(served.tmp) == []
 
 
-def test_client_that_disconnects_kills_its_command_and_no_other(lasting: Served) -> None:
+def test_disconnect_kills_only_command_of_that_client(lasting: Served) -> None:
     mine, other = unique_seconds(), unique_seconds()
     box = start_escapees(lasting, other)
     with pytest.raises(Exception, match="timed out"):
         lasting.client.sandboxes.exec(box, ESCAPES.format(mark=mine) + f"\nsleep {mine}", timeout=0.3)
-    no_process(mine)
+    wait_for_no_process(mine)
     assert len(processes_with(other)) >= ESCAPED
     assert lasting.run(box, "echo alive") == "alive\n"
 
@@ -217,7 +217,7 @@ client.sandboxes.exec(client.sandboxes.create().id, "setsid sleep {mark} >/dev/n
     assert run_dirs(tmp_path) == []
 
 
-def test_a_sweep_leaves_living_emulators_alone(tmp_path: Path, level: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sweep_keeps_running_emulators(tmp_path: Path, level: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with Emulator(isolation=level) as emulator, emulator.client() as client:
         box = client.sandboxes.create().id

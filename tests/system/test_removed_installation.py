@@ -1,4 +1,4 @@
-"""An emulator whose installation, or whose directory, is removed while it runs still ends in order."""
+"""An emulator ends cleanly although its installation or its directory was removed while it ran."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ import caged
 import caged.emulator
 from caged import Caged
 
-#: From the signal to the end of the process, on a busy machine.
+#: Seconds from the signal to the end of the process, on a busy machine.
 SECONDS = 10.0
 
 
 def dependencies(name: str, extra: str = "", found: Optional[set[str]] = None) -> set[str]:
-    """The distributions that one needs, directly or indirectly."""
+    """Return the distributions that one requires, directly or indirectly."""
     found = set() if found is None else found
     for requirement in distribution(name).requires or ():
         needed = re.match(r"[\w.-]+", requirement)
@@ -39,7 +39,7 @@ def dependencies(name: str, extra: str = "", found: Optional[set[str]] = None) -
         try:
             distribution(needed[0])
         except PackageNotFoundError:
-            continue  # for another version of Python, or another system
+            continue  # only for another version of Python or another system
         found.add(needed[0])
         dependencies(needed[0], "", found)
     return found
@@ -47,9 +47,9 @@ def dependencies(name: str, extra: str = "", found: Optional[set[str]] = None) -
 
 @pytest.fixture(scope="module")
 def installation(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the package with all that it needs, as a directory for PYTHONPATH.
+    """A directory for PYTHONPATH with copies of the package and its dependencies.
 
-    With its bytecode, because no process of these tests writes any: each would compile everything again.
+    It includes bytecode, because processes of these tests write none and would compile everything again.
     """
     site = tmp_path_factory.mktemp("installation") / "site"
     shutil.copytree(Path(caged.__file__).parent, site / "caged")
@@ -70,7 +70,7 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Installed:
-    """`caged-emulator serve` from an installation of its own, which `remove` deletes."""
+    """`caged-emulator serve` from its own installation, which `remove` deletes."""
 
     def __init__(self, folder: Path, installation: Path, level: str) -> None:
         self.site = folder / "site"
@@ -86,7 +86,7 @@ class Installed:
             TMPDIR=str(self.tmp),
             CAGED_EMULATOR_LOCATOR_DIR=str(self.locators),
         )
-        # -S: nothing but the standard library can be imported from anywhere else.
+        # -S: only the standard library can be imported from elsewhere.
         self.process = subprocess.Popen(
             [
                 sys.executable,
@@ -118,7 +118,7 @@ class Installed:
         self.client = Caged(api_key=content["api_key"], base_url=content["base_url"])
 
     def stop(self) -> tuple[float, str]:
-        """The seconds that it took to end after SIGTERM, and its output."""
+        """Send SIGTERM. Returns the seconds until the end of the process, and its output."""
         began = time.monotonic()
         self.process.send_signal(signal.SIGTERM)
         output = self.process.communicate(timeout=60)[0]
@@ -140,13 +140,13 @@ def installed(request: pytest.FixtureRequest, tmp_path: Path, installation: Path
     assert mounts() == []
 
 
-def test_emulator_ends_in_order_when_its_installation_was_removed(installed: Installed) -> None:
+def test_emulator_ends_cleanly_after_installation_was_removed(installed: Installed) -> None:
     mark = unique_seconds()
     box = installed.client.sandboxes.create(template="minimal", agents=["claude"]).id
     installed.client.sandboxes.exec(box, f"setsid sleep {mark} >/dev/null 2>&1 &")
     paused = installed.client.sandboxes.create(template="minimal").id
     installed.client.sandboxes.pause(paused)
-    # A copy that begins after the removal would fail, which the log reports.
+    # a copy of a snapshot that starts after the removal would fail, and be reported in the log
     until(lambda: [one.status for one in installed.client.snapshots.list(paused)] == ["completed"])
     assert processes_with(mark)
     shutil.rmtree(installed.site)
@@ -159,7 +159,7 @@ def test_emulator_ends_in_order_when_its_installation_was_removed(installed: Ins
     assert list(installed.locators.glob("*.json")) == []
 
 
-def test_emulator_ends_in_order_when_its_directory_was_removed_too(installed: Installed) -> None:
+def test_emulator_ends_cleanly_after_its_directory_was_removed(installed: Installed) -> None:
     mark = unique_seconds()
     box = installed.client.sandboxes.create(template="minimal").id
     installed.client.sandboxes.exec(box, f"setsid sleep {mark} >/dev/null 2>&1 &")

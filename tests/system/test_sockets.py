@@ -1,4 +1,4 @@
-"""Many sockets, and a terminal used as a person uses one. `scripts/attacks --long` takes more of them."""
+"""Many sockets, and interactive programs in a terminal. `scripts/attacks --long` opens more sockets."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ AT_ONCE = 20
 
 
 def figures(emulator: Emulator) -> dict[str, int]:
-    """What could leak: descriptors and threads of this process, processes below it, tasks of the emulator's loop."""
+    """Count what could leak: descriptors of this process, its child processes, and tasks of the emulator's loop."""
     loop = emulator._loop
     assert loop is not None
     below = subprocess.run(["ps", "-e", "-o", "ppid="], capture_output=True, text=True, check=True).stdout.split()
@@ -41,8 +41,10 @@ async def count_tasks() -> int:
     return len(asyncio.all_tasks())
 
 
-async def many(emulator: Emulator, box: str, count: int, each: Callable[[object], object], at_once: int) -> None:
-    """Opens that many terminals, so many at a time, and does the same with each."""
+async def open_terminals(
+    emulator: Emulator, box: str, count: int, each: Callable[[object], object], at_once: int
+) -> None:
+    """Open `count` terminals, `at_once` at a time, and call `each` with each."""
     url = f"{emulator.base_url.replace('http', 'ws', 1)}/v1/sandboxes/{box}/terminal?rows=24&cols=80"
     gate = asyncio.Semaphore(at_once)
 
@@ -53,8 +55,10 @@ async def many(emulator: Emulator, box: str, count: int, each: Callable[[object]
     await asyncio.gather(*[one() for _ in range(count)])
 
 
-def settled(emulator: Emulator, before: dict[str, int], reported: pytest.CaptureFixture[str], what: str) -> None:
-    """Waits until all figures are what they were, and prints them."""
+def wait_until_settled(
+    emulator: Emulator, before: dict[str, int], reported: pytest.CaptureFixture[str], what: str
+) -> None:
+    """Wait until no figure is higher than before, and print them."""
     until(
         lambda: all(now <= before[name] for name, now in figures(emulator).items()),
         what=lambda: f"before {before}, now {figures(emulator)}",
@@ -69,7 +73,7 @@ def emulator() -> Iterator[Emulator]:
         yield running
 
 
-# It starts as many real shells on however few cores there are.
+# It starts a real shell for each terminal.
 def test_many_terminals_at_once_leave_nothing(emulator: Emulator, capsys: pytest.CaptureFixture[str]) -> None:
     with emulator.client() as client:
         boxes = [client.sandboxes.create().id for _ in range(4)]
@@ -92,10 +96,10 @@ def test_many_terminals_at_once_leave_nothing(emulator: Emulator, capsys: pytest
                     everywhere.set()
                 await asyncio.wait_for(everywhere.wait(), 60)
 
-            await asyncio.gather(*[many(emulator, box, per_box, hold, per_box) for box in boxes])
+            await asyncio.gather(*[open_terminals(emulator, box, per_box, hold, per_box) for box in boxes])
 
         asyncio.run(all_of_them())
-        settled(emulator, before, capsys, f"{TERMINALS} terminals")
+        wait_until_settled(emulator, before, capsys, f"{TERMINALS} terminals")
 
 
 def test_many_connects_and_disconnects_leave_nothing(emulator: Emulator, capsys: pytest.CaptureFixture[str]) -> None:
@@ -106,16 +110,16 @@ def test_many_connects_and_disconnects_leave_nothing(emulator: Emulator, capsys:
 
         async def nothing(socket: object) -> None: ...
 
-        asyncio.run(many(emulator, box, CONNECTS, nothing, AT_ONCE))
-        settled(emulator, before, capsys, f"{CONNECTS} connects")
+        asyncio.run(open_terminals(emulator, box, CONNECTS, nothing, AT_ONCE))
+        wait_until_settled(emulator, before, capsys, f"{CONNECTS} connects")
 
 
-# --- as a person
+# --- interactive programs
 
 
 @pytest.fixture
 def person(emulator: Emulator) -> Iterator[tuple[Term, Callable[[str], str]]]:
-    """A terminal at its prompt, and a look at a file in the sandbox."""
+    """A terminal at its prompt, and a function that reads a file of the sandbox."""
     with emulator.client() as client:
         box = client.sandboxes.create().id
         with Term(emulator.base_url, box, emulator.api_key) as term:
@@ -127,7 +131,7 @@ def need_program(name: str) -> None:
         pytest.skip(f"there is no {name} on this machine")
 
 
-def test_a_file_is_edited_in_vi(person: tuple[Term, Callable[[str], str]]) -> None:
+def test_vi_edits_file(person: tuple[Term, Callable[[str], str]]) -> None:
     need_program("vi")
     term, content = person
     term.type("vi -u NONE notes.txt\n")
@@ -145,7 +149,7 @@ def test_a_file_is_edited_in_vi(person: tuple[Term, Callable[[str], str]]) -> No
     assert "40 100" in term.text
 
 
-def test_a_long_file_is_paged_and_a_loop_interrupted(person: tuple[Term, Callable[[str], str]]) -> None:
+def test_less_pages_file_and_ctrl_c_interrupts_loop(person: tuple[Term, Callable[[str], str]]) -> None:
     need_program("less")
     term, _content = person
     term.type("seq 1 5000 > numbers; less numbers\n")
@@ -162,7 +166,7 @@ def test_a_long_file_is_paged_and_a_loop_interrupted(person: tuple[Term, Callabl
     term.until("and it is over")
 
 
-def test_python_takes_a_function_and_an_interrupt(person: tuple[Term, Callable[[str], str]]) -> None:
+def test_python_prompt_accepts_function_and_interrupt(person: tuple[Term, Callable[[str], str]]) -> None:
     term, _content = person
     term.type("python3 -q\n")
     term.until(">>> ")
@@ -172,7 +176,7 @@ def test_python_takes_a_function_and_an_interrupt(person: tuple[Term, Callable[[
     term.until("waiting")
 
     def interrupted() -> bool:
-        # Python may be just between its look for signals and the sleep: then one is not enough.
+        # One interrupt may not be enough: it is lost between Python's check for signals and the sleep.
         term.type("\x03")
         while term.take(0.2):
             pass
@@ -184,7 +188,7 @@ def test_python_takes_a_function_and_an_interrupt(person: tuple[Term, Callable[[
     term.type("\x04")
 
 
-def test_tmux_runs_inside(person: tuple[Term, Callable[[str], str]], tmp_path: Path) -> None:
+def test_tmux_runs(person: tuple[Term, Callable[[str], str]], tmp_path: Path) -> None:
     need_program("tmux")
     term, _content = person
     term.type("tmux -f /dev/null new -s work\n")

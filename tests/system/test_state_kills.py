@@ -1,4 +1,4 @@
-"""An emulator with a state directory that is killed: what was answered is there, what was not is whole or absent."""
+"""An emulator with a state directory is killed: each answered change is there, any other is complete or absent."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def level(request: pytest.FixtureRequest) -> str:
 
 
 class Killed:
-    """One state directory and the emulator that has it at the moment."""
+    """A state directory and the emulator that currently uses it."""
 
     def __init__(self, folder: Path, level: str) -> None:
         self.state = folder / "state"
@@ -56,9 +56,9 @@ def killed(tmp_path: Path, level: str) -> Iterator[Killed]:
         until(lambda: not processes_with(str(killed.state)), 10)
 
 
-# About a second a round: two starts of an emulator, some load, and a look at everything.
-# scripts/kills does it as often as you like.
-def test_every_answered_write_is_there_after_a_kill_at_any_moment(tmp_path: Path, level: str) -> None:
+# About a second for each round: two starts of an emulator, some load, and a check of everything.
+# scripts/kills runs any number of rounds.
+def test_answered_writes_survive_kill_at_random_moment(tmp_path: Path, level: str) -> None:
     seed = random.randrange(10**6)
     kills = Kills(tmp_path, level, random.Random(seed))
     for _ in range(2):
@@ -68,10 +68,10 @@ def test_every_answered_write_is_there_after_a_kill_at_any_moment(tmp_path: Path
     assert kills.checked > 50
 
 
-def test_a_snapshot_that_was_being_taken_has_failed(killed: Killed) -> None:
+def test_snapshot_interrupted_by_kill_is_failed(killed: Killed) -> None:
     served = killed.start()
     box = served.client.sandboxes.create().id
-    served.run(box, "truncate -s 500M large")  # takes longer to pack than the kill to come
+    served.run(box, "truncate -s 500M large")  # packing takes longer than the time to the kill
     taken = served.client.snapshots.create(box, name="cut")
     assert taken.status == "pending"
     killed.kill()
@@ -83,7 +83,7 @@ def test_a_snapshot_that_was_being_taken_has_failed(killed: Killed) -> None:
     assert list((killed.state / "snapshots").iterdir()) == []
 
 
-def test_a_sandbox_that_was_being_made_is_gone_with_its_directory(killed: Killed) -> None:
+def test_sandbox_whose_create_was_interrupted_by_kill_is_removed(killed: Killed) -> None:
     served = killed.start()
     body = {"template": "minimal", "init_script": "touch /workspace/begun; sleep 600"}
     failures: list[Any] = []
@@ -98,7 +98,7 @@ def test_a_sandbox_that_was_being_made_is_gone_with_its_directory(killed: Killed
     asking = threading.Thread(target=create)
     asking.start()
     until(lambda: list(killed.state.glob("sandboxes/*/workspace/begun")))
-    # Another answer takes the record of the one that is being made along into the database.
+    # The commit of another response also saves the record of the unfinished sandbox.
     kept = served.client.sandboxes.create().id
     killed.kill()
     asking.join(20)
@@ -108,7 +108,7 @@ def test_a_sandbox_that_was_being_made_is_gone_with_its_directory(killed: Killed
     assert [path.name for path in (killed.state / "sandboxes").iterdir()] == [kept]
 
 
-def test_the_new_emulator_waits_until_the_processes_of_the_old_one_are_gone(killed: Killed) -> None:
+def test_start_waits_for_end_of_processes_of_killed_emulator(killed: Killed) -> None:
     served = killed.start()
     box = served.client.sandboxes.create().id
     served.run(box, "(while :; do echo x >> /workspace/grows; done) > /dev/null 2>&1 & true")
@@ -121,7 +121,7 @@ def test_the_new_emulator_waits_until_the_processes_of_the_old_one_are_gone(kill
     assert int(served.run(box, "wc -c < grows")) == grown
 
 
-def test_a_running_sandbox_has_cost_something_until_the_kill(killed: Killed) -> None:
+def test_cost_of_running_sandbox_counts_until_kill(killed: Killed) -> None:
     served = killed.start()
     box = served.client.sandboxes.create(cpus=8, memory_mb=8192, disk_gb=50).id
     until(lambda: served.client.sandboxes.get(box).cost > 0.00004, 5)
@@ -130,5 +130,5 @@ def test_a_running_sandbox_has_cost_something_until_the_kill(killed: Killed) -> 
     served = killed.start()
     found = served.client.sandboxes.get(box)
     assert found.status == "stopped"
-    # 8 cores cost 0.00005 USD in a second; the last sign of life is a quarter of one old on an idle machine.
+    # 8 cores cost 0.00005 USD a second; on an idle machine the last heartbeat is at most a quarter of a second old.
     assert 0 < found.cost <= reported + 0.00001
