@@ -1,4 +1,4 @@
-"""`caged-emulator verify`: the emulator keeps to the platform's contract, check by check, and a check can fail."""
+"""`caged-emulator verify`: every check passes on the emulator, and fails on a server with the matching mutant."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from caged.emulator.verify import CHECKS, Mismatch, VerificationError, verify
 from caged.emulator.verify.shapes import ALERT, SANDBOX, find_mismatch
 from caged.emulator.verify.time_budget import TimeBudget
 
-#: Checks that are skipped here: not implemented, or the account of the tests has no such object.
+#: Checks that are skipped here: not implemented, or the test's account lacks what they need.
 NOT_CHECKED = ("third-party.", "keys.login")
 IDS = [check.id for check in CHECKS]
 COMMAND = [sys.executable, "-m", "caged.emulator", "verify"]
@@ -31,7 +31,7 @@ COMMAND = [sys.executable, "-m", "caged.emulator", "verify"]
 
 @pytest.fixture(scope="module")
 def run(emulator):
-    """(report, account before, account after) of one run of all checks: 3 s."""
+    """(report, account before, account after) of a run of all checks: 3 s."""
     account, other = emulator.create_account(), emulator.create_account()
     with api_of(emulator, account) as api:
         _alert(api)
@@ -52,7 +52,7 @@ def _alert(api: Api) -> None:
 
 
 def _holdings(api: Api) -> dict[str, object]:
-    """What an account has and has set."""
+    """Return the objects and settings of an account."""
     snapshots = api.emulator._runtime.platform.store.snapshots.values()  # type: ignore[union-attr]
     return {
         "sandboxes": api.get("/sandboxes").json(),
@@ -64,10 +64,10 @@ def _holdings(api: Api) -> dict[str, object]:
     }
 
 
-# --- the emulator keeps to the contract
+# --- on the emulator
 
 
-def test_every_check_is_equal_on_the_emulator(run):
+def test_every_check_is_equal_on_emulator(run):
     problems = []
     for result in run[0].results:
         expected = "not checked" if result.id.startswith(NOT_CHECKED) else "equal"
@@ -78,24 +78,24 @@ def test_every_check_is_equal_on_the_emulator(run):
     assert [result.id for result in run[0].results] == IDS
 
 
-def test_a_run_leaves_the_account_as_it_was(run):
+def test_run_does_not_change_account(run):
     report, before, after = run
     assert report.left_behind == []
     assert after == before
 
 
-def test_every_check_has_an_id_of_its_own_a_claim_and_a_source():
+def test_every_check_has_unique_id_claim_and_source():
     assert [name for name, count in Counter(IDS).items() if count > 1] == []
     for check in CHECKS:
         assert re.fullmatch(r"[a-z-]+\.[a-z0-9-]+", check.id)
         assert re.fullmatch(r"[^.]\S?.*\.", check.claim)
         known = r"(wire-contract \d+|wire-other-clients \d+|platform-behaviour B\d+|Part A, [A-Z])"
         assert re.match(known, check.source)
-        # What Part A alone says is a decision, and nothing else is.
+        # A check is a decision exactly if Part A is its only source.
         assert (check.level == "decision") == check.source.startswith("Part A")
 
 
-def test_checks_without_a_second_key_or_an_agent_say_which_option_they_need(emulator):
+def test_skipped_check_names_option_that_it_needs(emulator):
     account = emulator.create_account()
     report = verify(emulator.base_url, account.api_key, only=["errors.foreign-*", "sessions.get"])
     assert {result.outcome for result in report.results} == {"not checked"}
@@ -115,18 +115,18 @@ def test_level_restricts_the_checks_to_that_level(emulator):
     emulator.delete_account(account.id)
 
 
-# --- checks can fail
+# --- on a server with a mutant
 
 
 @pytest.fixture(scope="module")
-def lying():
+def mutated():
     with lying_emulator() as made:
         yield made
 
 
-def examine(lying, mutant, alert=False, **options):
-    """The report of a fresh account while the mutant answers. `alert`: it has one."""
-    emulator, liar = lying
+def verify_mutant(mutated, mutant, alert=False, **options):
+    """Verify a new account of the emulator with the mutant. `alert`: create one first."""
+    emulator, liar = mutated
     account, other = emulator.create_account(), emulator.create_account()
     if alert:
         with api_of(emulator, account) as api:
@@ -140,11 +140,11 @@ def examine(lying, mutant, alert=False, **options):
         emulator.delete_account(other.id)
 
 
-def differing(report):
+def different_ids(report):
     return sorted(result.id for result in report.different)
 
 
-def test_exactly_the_injected_faults_and_the_altered_answers_are_reported(lying):
+def test_report_lists_exactly_injected_faults_and_altered_responses(mutated):
     """A run of all checks: 3 s."""
 
     def three(answer):
@@ -155,14 +155,14 @@ def test_exactly_the_injected_faults_and_the_altered_answers_are_reported(lying)
         elif answer.path == "/v1/sandboxes" and answer.status == 201 and answer.data["memory_mb"] == 512:
             answer.data = {**answer.data, "memory_mb": 2048}
 
-    faults = lying[0].faults
+    faults = mutated[0].faults
     with faults.add(method="DELETE", path="/v1/account/keys/unknown", status=500, account="*"):
         with faults.add(path="/v1/trust/sandboxes/unknown", drop="before", account="*"):
             with faults.add("sessions.replay", path="*/unknown/*", status=403, reason="no", account="*"):
-                report = examine(lying, Mutant("three untruths", three))
+                report = verify_mutant(mutated, Mutant("three untruths", three))
     injected = ["errors.unknown-key-revoke", "errors.unknown-replay", "errors.unknown-trust"]
     altered = ["errors.problem-members", "sandboxes.create-defaults", "tickets.mint"]
-    assert differing(report) == sorted(injected + altered)
+    assert different_ids(report) == sorted(injected + altered)
     assert report.exit_code == 1
     assert "HTTP 500" in next(result.got for result in report.different if "revoke" in result.id)
     text = "\n".join(report.lines())
@@ -171,24 +171,24 @@ def test_exactly_the_injected_faults_and_the_altered_answers_are_reported(lying)
     assert text.endswith(f"{len(report.equal)} equal, 6 different, {len(report.unchecked)} not checked")
 
 
-@pytest.mark.timeout(400)  # 10 s where nothing else runs
-def test_every_check_can_fail(lying):
-    """One mutant after the other, until each check has found a difference: 10 s."""
+@pytest.mark.timeout(400)  # 10 s on an idle machine
+def test_every_check_fails_with_some_mutant(mutated):
+    """Runs the mutants until each check has found a difference: 10 s."""
     mutants = {mutant.name: mutant for mutant in (*OF_ANSWERS, *OF_SOCKETS)}
     alive = IDS
     for name in dict.fromkeys((*FOUND_BY_MOST, *mutants)):
         if alive:
-            killed = differing(examine(lying, mutants[name], only=alive, timeout=0.5))
+            killed = different_ids(verify_mutant(mutated, mutants[name], only=alive, timeout=0.5))
             alive = [check for check in alive if check not in killed]
     assert alive == []
 
 
 @pytest.mark.parametrize("name", OF_MCP)
-def test_a_check_of_mcp_fails_by_its_own_mutant_and_alone(lying, name):
-    assert differing(examine(lying, OF_MCP[name], only=["mcp.*"], timeout=5)) == [name]
+def test_mutant_of_mcp_check_fails_only_that_check(mutated, name):
+    assert different_ids(verify_mutant(mutated, OF_MCP[name], only=["mcp.*"], timeout=5)) == [name]
 
 
-#: Checks and the mutant that each of them is there for.
+#: Checks, and the mutant that each of them must find.
 OWN_MUTANTS = {
     "keys.*": "objects have one more key",
     "errors.problem-only": "refusals say more",
@@ -208,23 +208,27 @@ def checks_like(*patterns):
     return [name for name in IDS if any(fnmatchcase(name, pattern) for pattern in patterns)]
 
 
-def test_checks_with_a_mutant_of_their_own_are_equal_without_it(lying):
-    assert differing(examine(lying, HONEST, alert=True, only=checks_like(*OWN_MUTANTS))) == []
+def test_checks_with_own_mutant_are_equal_without_it(mutated):
+    assert different_ids(verify_mutant(mutated, HONEST, alert=True, only=checks_like(*OWN_MUTANTS))) == []
 
 
 @pytest.mark.parametrize("name", dict.fromkeys(OWN_MUTANTS.values()))
-def test_a_check_finds_the_mutant_that_it_is_there_for(lying, name):
+def test_check_finds_its_own_mutant(mutated, name):
     (mutant,) = [mutant for mutant in (*OF_ANSWERS, *OF_SOCKETS) if mutant.name == name]
     meant = checks_like(*(pattern for pattern, own in OWN_MUTANTS.items() if own == name))
-    # An empty list has no objects.
+    # it sees no object: its list is empty
     empty = {"keys.login"}
-    # A check that waits for what never comes waits for the whole limit.
-    assert differing(examine(lying, mutant, alert=True, only=meant, timeout=2)) == sorted(set(meant) - empty)
+    # a check that waits for a missing message waits until its timeout
+    assert different_ids(verify_mutant(mutated, mutant, alert=True, only=meant, timeout=2)) == sorted(
+        set(meant) - empty
+    )
 
 
-def test_what_a_check_needs_first_is_not_what_it_reports(lying):
-    report = examine(lying, Mutant("no", lambda answer: _fail(answer, "/v1/sandboxes")), only=["exec.*", "billing.*"])
-    assert differing(report) == []
+def test_failed_precondition_leaves_check_unchecked(mutated):
+    report = verify_mutant(
+        mutated, Mutant("no", lambda answer: _fail(answer, "/v1/sandboxes")), only=["exec.*", "billing.*"]
+    )
+    assert different_ids(report) == []
     assert {result.id.partition(".")[0] for result in report.unchecked} == {"exec"}
     assert "creating a sandbox failed: HTTP 503" in report.unchecked[0].why
 
@@ -234,16 +238,16 @@ def _fail(answer, path):
         answer.status = 503
 
 
-def test_a_call_that_hangs_is_one_difference(emulator, api):
+def test_hanging_call_is_reported_as_difference(emulator, api):
     with emulator.faults.add("billing.get_usage", hang=True, account=api.account_id):
         report = verify(emulator.base_url, api.key, only=["billing.*"], timeout=0.2)
-    assert differing(report) == ["billing.usage", "billing.usage-sum"]
+    assert different_ids(report) == ["billing.usage", "billing.usage-sum"]
     assert report.different[0].expected == "an answer within 0.2 s"
 
 
-def test_an_answer_that_drips_does_not_outlive_its_time():
+def test_slow_response_ends_at_total_timeout():
     with socket.create_server(("127.0.0.1", 0)) as server:
-        server.settimeout(5)  # on a busy machine the time may be over before there is a connection
+        server.settimeout(5)  # on a busy machine the timeout may end before there is a connection
         dripping = threading.Thread(target=_drip, args=(server,), daemon=True)
         dripping.start()
         with pytest.raises(VerificationError, match="does not answer"):
@@ -253,7 +257,7 @@ def test_an_answer_that_drips_does_not_outlive_its_time():
 
 
 def _drip(server):
-    """A long body, a byte every few milliseconds, until the client goes."""
+    """Send a long body, a byte every few milliseconds, until the client disconnects."""
     try:
         connection, _ = server.accept()
     except socket.timeout:
@@ -269,14 +273,14 @@ def _drip(server):
             time.sleep(0.01)
 
 
-def test_a_rate_limit_is_waited_for(emulator, api):
+def test_rate_limited_call_is_repeated(emulator, api):
     with emulator.faults.add("billing.get_usage", rate_limit=0, times=1, account=api.account_id) as fault_:
         report = verify(emulator.base_url, api.key, only=["billing.usage"])
         assert fault_.triggered == 1
-    assert (differing(report), len(report.equal)) == ([], 1)
+    assert (different_ids(report), len(report.equal)) == ([], 1)
 
 
-def test_what_the_plan_does_not_allow_is_not_checked(emulator, api):
+def test_call_refused_by_plan_limit_leaves_check_unchecked(emulator, api):
     with emulator.faults.add("account.create_key", status=403, reason="plan_limit_reached", account=api.account_id):
         report = verify(emulator.base_url, api.key, only=["account.key-*", "account.revoke*"])
     assert {result.outcome for result in report.results} == {"not checked"}
@@ -290,7 +294,7 @@ def test_time_of_a_run_is_bounded():
         budget.remaining()
 
 
-def test_a_server_that_goes_in_the_middle_ends_the_run(own_emulator):
+def test_run_ends_when_server_stops(own_emulator):
     emulator = own_emulator()
     report = verify(
         emulator.base_url,
@@ -301,7 +305,7 @@ def test_a_server_that_goes_in_the_middle_ends_the_run(own_emulator):
     assert report.exit_code == 2
     assert [result.id for result in report.equal] == ["billing.subscription", "billing.tier"]
     assert "gone" in report.unchecked[-1].why
-    assert report.left_behind  # what a server that has gone holds is unknown
+    assert report.left_behind  # what is left on a stopped server is unknown
 
 
 @pytest.mark.parametrize(
@@ -318,15 +322,15 @@ def test_a_server_that_goes_in_the_middle_ends_the_run(own_emulator):
         ({"at": "yesterday"}, {"at": SANDBOX["created_at"]}, "at: an RFC 3339 time"),
     ],
 )
-def test_the_first_fault_of_a_shape_is_named(value, shape, expected):
+def test_first_mismatch_with_shape_is_named(value, shape, expected):
     assert find_mismatch(value, shape)[0] == expected
 
 
-# --- nothing is left
+# --- cleanup
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_run_leaves_nothing(emulator, api, number):
+def test_interrupted_run_leaves_nothing(emulator, api, number):
     with emulator.faults.add("sandboxes.logs", hang=True, account=api.account_id) as fault_:
         process = fork_server.Process(
             [*COMMAND, "--base-url", emulator.base_url, "--api-key", api.key, "--only", "sandboxes.logs"],
@@ -341,7 +345,7 @@ def test_an_interrupted_run_leaves_nothing(emulator, api, number):
     assert api.get("/sandboxes").json() == []
 
 
-def test_a_sandbox_whose_create_was_never_answered_is_removed(emulator, api):
+def test_sandbox_of_unanswered_create_is_removed(emulator, api):
     with emulator.faults.add("sandboxes.create", drop="after", times=1, account=api.account_id):
         report = verify(emulator.base_url, api.key, only=["exec.output", "exec.cwd"])
     assert len(report.unchecked) == 2
@@ -366,7 +370,7 @@ def command(*options):
     return fork_server.run([*COMMAND, *options], capture_output=True, text=True, timeout=30, env=env, check=False)
 
 
-def test_the_command_reports_that_all_is_equal(emulator, api, tmp_path):
+def test_command_reports_that_all_checks_are_equal(emulator, api, tmp_path):
     done = command(
         *("--base-url", emulator.base_url, "--api-key", api.key),
         *("--only", "billing.*", "--only", "tickets.mint", "--json", str(tmp_path / "report.json"), "-v"),
@@ -379,7 +383,7 @@ def test_the_command_reports_that_all_is_equal(emulator, api, tmp_path):
     assert written["results"][0]["claim"]
 
 
-def test_the_command_reports_what_differs(emulator, api):
+def test_command_reports_differences(emulator, api):
     with emulator.faults.add("billing.get_usage", status=503, account=api.account_id):
         done = command("--base-url", emulator.base_url, "--api-key", api.key, "--only", "billing.*")
     assert done.returncode == 1, done.stderr
@@ -387,7 +391,7 @@ def test_the_command_reports_what_differs(emulator, api):
     assert done.stdout.splitlines()[-1] == "2 equal, 2 different, 0 not checked"
 
 
-def test_the_command_lists_the_checks():
+def test_command_lists_checks():
     done = command("--list", "--level", "decision", "--only", "exec.*")
     assert done.returncode == 0
     assert done.stdout.splitlines()[0].startswith("decision  exec.")
@@ -403,7 +407,7 @@ def test_the_command_lists_the_checks():
         (["--base-url", "http://127.0.0.1:1", "--api-key", "k", "--only", "nothing"], "--list"),
     ],
 )
-def test_the_command_reports_why_it_cannot_run(options, said):
+def test_command_that_cannot_run_reports_reason(options, said):
     done = command(*options)
     assert (done.returncode, done.stdout) == (2, "")
     assert said in done.stderr
@@ -411,6 +415,6 @@ def test_the_command_reports_why_it_cannot_run(options, said):
 
 
 @pytest.mark.parametrize(("path", "key", "said"), [("", "wrong", "rejects the API key"), ("/v1", "", "without /v1")])
-def test_wrong_key_and_wrong_address_are_errors_that_say_so(emulator, path, key, said):
+def test_wrong_key_or_address_is_reported(emulator, path, key, said):
     with pytest.raises(VerificationError, match=said):
         verify(emulator.base_url + path, key or emulator.api_key, only=["billing.*"])

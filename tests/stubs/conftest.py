@@ -1,5 +1,5 @@
-"""One emulator per worker and isolation level, an account of its own per test, which the emulator's controls are
-about."""
+"""One emulator per worker and isolation level. Each test has its own account, to which the emulator's controls
+apply."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Emulators = Callable[[str], Emulator]
 
 @pytest.fixture(scope="session")
 def emulators() -> Iterator[Emulators]:
-    """By isolation level, each started when it is first requested. Skips when this machine cannot have the level."""
+    """Return the emulator of a level, started when first requested. Skips if this machine cannot have the level."""
     started: dict[str, Emulator] = {}
 
     def emulator(level: str) -> Emulator:
@@ -40,7 +40,7 @@ def emulators() -> Iterator[Emulators]:
 
 @pytest.fixture(params=["auto"])
 def emulator(request: pytest.FixtureRequest, emulators: Emulators) -> Iterator[ScopedEmulator]:
-    """With the controls of the test's account."""
+    """The emulator with the controls of the test's account."""
     running = emulators(request.param)
     account = running.create_account()
     yield ScopedEmulator(running, account)

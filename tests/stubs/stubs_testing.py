@@ -1,8 +1,8 @@
-"""What the tests of stubs share."""
+"""Shared by the tests of stubs."""
 
 from __future__ import annotations
 
 import pytest
 
-#: For tests in which it matters how the emulator's programs come into the sandbox.
+#: For tests that depend on how shims are put into the sandbox.
 at_every_level = pytest.mark.parametrize("emulator", ["namespace", "bwrap", "process"], indirect=True)

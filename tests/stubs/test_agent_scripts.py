@@ -1,4 +1,4 @@
-"""What agents answer when a test says it, and what is recorded of their prompts."""
+"""Replies of agents that a test sets up, and the prompts that are recorded."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def box(client):
 
 
 def say(client, box, command):
-    """(output, exit code)"""
+    """Run a command that calls an agent. Returns (output, exit code)."""
     result = client.sandboxes.exec(box, command)
     assert result.error is None
     return result.output, result.exit_code
@@ -31,7 +31,7 @@ def say(client, box, command):
 
 
 @at_every_level
-def test_a_reply_is_said_its_files_are_written_and_its_cost_is_the_sessions(emulator, client, box):
+def test_reply_is_printed_writes_files_and_costs(emulator, client, box):
     emulator.agent("claude").reply(
         "done", files={"/workspace/a.py": "ä = 1\n", "sub/b": ""}, tokens_in=1200, tokens_out=34, cost_usd=0.25
     )
@@ -52,7 +52,7 @@ def test_a_reply_is_said_its_files_are_written_and_its_cost_is_the_sessions(emul
     emulator.journal.assert_prompted("Fix *", agent="claude-code")
 
 
-def test_the_default_reply_is_recorded_too(emulator, client, box):
+def test_default_reply_is_recorded(emulator, client, box):
     output, _ = say(client, box, "claude -p hi")
     assert "called no model" in output
     (prompt,) = emulator.agent("claude").prompts
@@ -61,7 +61,7 @@ def test_the_default_reply_is_recorded_too(emulator, client, box):
 
 
 @pytest.mark.parametrize("name", ["claude", "claude-code"])
-def test_an_agent_is_known_by_its_names(emulator, client, box, name):
+def test_agent_can_be_named_by_alias(emulator, client, box, name):
     added = emulator.agent(name).reply("x")
     assert added.agent == "claude-code"
     assert say(client, box, "claude -p hi") == ("x\n", 0)
@@ -69,7 +69,7 @@ def test_an_agent_is_known_by_its_names(emulator, client, box, name):
     assert len(emulator.agent(name).prompts) == 1
 
 
-def test_one_agent_is_not_another(emulator, client, box):
+def test_replies_apply_to_their_agent_only(emulator, client, box):
     emulator.agent("claude").reply("c")
     emulator.agent("codex").reply("x", exit_code=3)
     assert say(client, box, "claude -p hi") == ("c\n", 0)
@@ -82,14 +82,14 @@ def test_one_agent_is_not_another(emulator, client, box):
         emulator.agent("clippy").reply("x")
 
 
-def test_replies_are_used_in_turn_and_the_last_again(emulator, client, box):
+def test_replies_are_used_in_order_and_last_one_repeats(emulator, client, box):
     emulator.agent("claude").replies(["one", Reply("two", 2, cost_usd=0.5), lambda prompt, sandbox: prompt.text])
     said = [say(client, box, f"claude -p {word}") for word in "abcd"]
     assert said == [("one\n", 0), ("two\n", 2), ("c\n", 0), ("d\n", 0)]
     assert [reply.used for reply in emulator.agent("claude").list()] == [1, 1, 2]
 
 
-def test_a_prompt_too_many_may_be_an_error(emulator, client, box):
+def test_prompt_after_last_reply_without_repeat_fails(emulator, client, box):
     emulator.agent("claude").replies(["one", "two"], repeat=False)
     said = [say(client, box, "claude -p hi") for _ in range(3)]
     assert said[:2] == [("one\n", 0), ("two\n", 0)]
@@ -98,14 +98,14 @@ def test_a_prompt_too_many_may_be_an_error(emulator, client, box):
     assert "no reply is left" in output
 
 
-def test_a_reply_added_later_comes_after_those_before(emulator, client, box):
+def test_replies_are_used_in_order_of_addition(emulator, client, box):
     emulator.agent("claude").reply("one")
     emulator.agent("claude").reply("two", times=2)
     emulator.agent("claude").reply("three")
     assert [say(client, box, "claude -p hi")[0] for _ in range(5)] == ["one\n", "two\n", "two\n", "three\n", "three\n"]
 
 
-def test_replies_by_prompt_come_before_the_others(emulator, client, box):
+def test_replies_to_prompt_take_precedence(emulator, client, box):
     claude = emulator.agent("claude")
     claude.reply("else")
     claude.reply_to("Fix *", "fixed")
@@ -119,7 +119,7 @@ def test_replies_by_prompt_come_before_the_others(emulator, client, box):
     assert say(client, box, "claude -p 'Fix it'")[0] == "fixed\n"
 
 
-def test_a_function_sees_the_prompt_and_changes_the_sandbox(emulator, client, box):
+def test_reply_function_gets_prompt_and_changes_sandbox(emulator, client, box):
     seen = []
 
     def work(prompt, sandbox):
@@ -136,7 +136,7 @@ def test_a_function_sees_the_prompt_and_changes_the_sandbox(emulator, client, bo
     assert client.sandboxes.get(box).llm_cost == 0.01
 
 
-def test_a_function_may_leave_it_to_the_emulator_or_fail(emulator, client, box):
+def test_reply_function_may_return_none_or_fail(emulator, client, box):
     emulator.agent("claude").reply(lambda prompt, sandbox: None, times=1)
     emulator.agent("claude").reply(lambda prompt, sandbox: 1 / 0, times=1, allow_errors=True)
     emulator.agent("claude").reply(lambda prompt, sandbox: Output("wrong kind"), times=1, allow_errors=True)
@@ -149,7 +149,7 @@ def test_a_function_may_leave_it_to_the_emulator_or_fail(emulator, client, box):
     assert "Output" in output
 
 
-def test_a_file_that_cannot_be_written_is_the_agents_failure(emulator, client, box):
+def test_agent_fails_if_file_of_reply_cannot_be_written(emulator, client, box):
     client.sandboxes.exec(box, "mkdir taken")
     with pytest.raises(ValueError, match="files: '/etc/passwd' is not below /workspace, /root, /tmp"):
         emulator.agent("claude").reply("done", files={"/etc/passwd": "x"})
@@ -160,7 +160,7 @@ def test_a_file_that_cannot_be_written_is_the_agents_failure(emulator, client, b
     assert "done" not in output
 
 
-def test_pieces_are_printed_as_they_come(emulator, client, box):
+def test_pieces_of_reply_are_printed_one_by_one(emulator, client, box):
     emulator.agent("claude").reply([f"word{number} " for number in range(4)], delay=0.1)
     with client.sandboxes.stream(box, "claude -p hi") as stream:
         came = [piece for piece in stream if piece]
@@ -169,7 +169,7 @@ def test_pieces_are_printed_as_they_come(emulator, client, box):
     assert emulator.agent("claude").prompts[0].reply == "word0 word1 word2 word3 "
 
 
-def test_an_agent_that_is_killed_lets_the_next_one_answer(emulator, client, box):
+def test_agent_after_killed_agent_gets_next_reply(emulator, client, box):
     emulator.agent("claude").reply("slow", delay=60, times=1)
     emulator.agent("claude").reply("quick")
     assert say(client, box, "timeout 0.5 claude -p first; claude -p second") == ("quick\n", 0)
@@ -179,7 +179,7 @@ def test_an_agent_that_is_killed_lets_the_next_one_answer(emulator, client, box)
     assert [session.status for session in client.sessions.list().data] == ["completed", "failed"]
 
 
-def test_what_it_costs_counts_against_the_budget(emulator, client):
+def test_cost_of_reply_counts_against_budget(emulator, client):
     box = client.sandboxes.create(agents=["claude"], budget=1.0).id
     emulator.agent("claude").reply("expensive", cost_usd=2.0)
     say(client, box, "claude -p hi")
@@ -187,8 +187,8 @@ def test_what_it_costs_counts_against_the_budget(emulator, client):
     assert client.sandboxes.get(box).status == "paused"
 
 
-def test_the_command_that_has_used_up_the_budget_is_answered_before_the_pause(emulator, client):
-    """The sleep is longer than the emulator takes to see that the budget is used up."""
+def test_command_that_uses_up_budget_is_answered_before_pause(emulator, client):
+    """The sleep is longer than the emulator needs to notice that the budget is used up."""
     box = client.sandboxes.create(agents=["claude"], budget=1.0).id
     emulator.agent("claude").reply("expensive", cost_usd=2.0)
     assert say(client, box, "claude -p hi; sleep 0.4; echo end") == ("expensive\nend\n", 0)
@@ -200,7 +200,7 @@ def test_the_command_that_has_used_up_the_budget_is_answered_before_the_pause(em
 # --- the command line
 
 
-def test_json_has_the_shape_of_claudes(emulator, client, box):
+def test_json_output_has_format_of_claude(emulator, client, box):
     emulator.agent("claude").reply("all done\n", tokens_in=5, tokens_out=7, cost_usd=0.03)
     output, code = say(client, box, "claude -p hi --output-format json")
     reported = json.loads(output)
@@ -223,7 +223,7 @@ def test_json_has_the_shape_of_claudes(emulator, client, box):
     assert (json.loads(output)["is_error"], code) == (True, 1)
 
 
-def test_stream_json_has_a_line_for_each_piece(emulator, client, box):
+def test_stream_json_has_line_for_each_piece(emulator, client, box):
     emulator.agent("claude").reply(["a", "b"], model="opus")
     output, _ = say(client, box, "claude -p hi --output-format stream-json --verbose --dangerously-skip-permissions")
     lines = [json.loads(line) for line in output.splitlines()]
@@ -234,29 +234,29 @@ def test_stream_json_has_a_line_for_each_piece(emulator, client, box):
     assert len({line["session_id"] for line in lines}) == 1
 
 
-def test_the_default_reply_speaks_json_too(emulator, client, box):
+def test_default_reply_supports_json(emulator, client, box):
     output, _ = say(client, box, "claude -p hi --output-format json")
     assert "called no model" in json.loads(output)["result"]
 
 
-def test_the_version_is_the_emulators_and_no_session(emulator, client, box):
+def test_version_option_prints_emulator_version_without_session(emulator, client, box):
     assert say(client, box, "claude --version; codex --version") == (f"{version} (caged emulator)\n" * 2, 0)
     assert emulator.agent("claude").prompts == []
     assert client.sessions.list().data == []
 
 
-def test_a_prompt_on_standard_input_is_matched_and_recorded(emulator, client, box):
+def test_prompt_on_standard_input_is_matched_and_recorded(emulator, client, box):
     emulator.agent("claude").reply_to("from stdin", "yes")
     assert say(client, box, "echo from stdin | claude -p --output-format text") == ("yes\n", 0)
     assert [prompt.prompt for prompt in emulator.agent("claude").prompts] == ["from stdin"]
 
 
-def test_standard_input_is_left_alone_when_the_prompt_is_a_word(emulator, client, box):
+def test_standard_input_is_not_read_if_prompt_is_argument(emulator, client, box):
     emulator.agent("claude").reply("ok")
     assert say(client, box, "printf '1\\n2\\n' | while read x; do claude -p $x; done") == ("ok\nok\n", 0)
 
 
-def test_secrets_are_masked_in_what_is_recorded(emulator, client):
+def test_secrets_are_redacted_in_recorded_prompts(emulator, client):
     box = client.sandboxes.create(agents=["claude"], env={"TOKEN": "hunter2hunter2"}, secrets=["TOKEN"]).id
     emulator.agent("claude").reply(lambda prompt, sandbox: f"I received {prompt.text}")
     say(client, box, 'claude -p "use $TOKEN"')
@@ -264,7 +264,7 @@ def test_secrets_are_masked_in_what_is_recorded(emulator, client):
     assert (prompt.prompt, prompt.reply) == ("use ***", "I received use ***")
 
 
-def test_in_a_terminal_an_agent_answers(emulator, account, client, box):
+def test_agent_replies_in_terminal(emulator, account, client, box):
     emulator.agent("claude").reply("done")
     with Term(emulator.base_url, box, account.api_key) as person:
         person.prompt().type("claude -p hi\r")
@@ -275,7 +275,7 @@ def test_in_a_terminal_an_agent_answers(emulator, account, client, box):
 
 
 @at_every_level
-def test_passthrough_without_the_program_says_so(emulator, client, box, monkeypatch):
+def test_passthrough_without_program_fails_with_reason(emulator, client, box, monkeypatch):
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
     emulator.agent("codex").passthrough()
     output, code = say(client, box, "codex exec hi")
@@ -285,7 +285,7 @@ def test_passthrough_without_the_program_says_so(emulator, client, box, monkeypa
     assert (prompt.prompt, prompt.session, prompt.exit_code) == ("hi", "", -1)
 
 
-def test_passthrough_runs_the_hosts_program_with_its_words_and_input(emulators, tmp_path, monkeypatch):
+def test_passthrough_runs_program_of_host_with_arguments_and_input(emulators, tmp_path, monkeypatch):
     program = tmp_path / "claude"
     program.write_text('#!/bin/sh\necho "real $*"; cat; exit 4\n')
     program.chmod(0o755)
@@ -307,7 +307,7 @@ def test_passthrough_runs_the_hosts_program_with_its_words_and_input(emulators, 
     emulator.delete_account(account.id)
 
 
-# --- kept apart, reported, refused
+# --- scope, unused replies, wrong arguments
 
 
 def test_unused_replies_are_reported(emulator, client, box):
@@ -327,7 +327,7 @@ def test_unused_replies_are_reported(emulator, client, box):
     assert emulator.agents.list() == []
 
 
-def test_in_a_with_statement_a_reply_is_removed_at_the_end(emulator, client, box):
+def test_reply_is_removed_at_end_of_with_statement(emulator, client, box):
     with emulator.agent("claude").reply("done"):
         assert say(client, box, "claude -p hi") == ("done\n", 0)
     assert "called no model" in say(client, box, "claude -p hi")[0]
@@ -336,7 +336,7 @@ def test_in_a_with_statement_a_reply_is_removed_at_the_end(emulator, client, box
             pass
 
 
-def test_replies_are_of_one_account(emulator, client, box):
+def test_replies_apply_to_one_account(emulator, client, box):
     emulator.agent("claude").reply("mine")
     other = emulator.create_account()
     with emulator.client(other.api_key) as stranger:
@@ -359,12 +359,12 @@ def test_replies_are_of_one_account(emulator, client, box):
         ({"tokens_in": -1}, "tokens_in"),
     ],
 )
-def test_what_makes_no_sense_is_refused_by_its_name(emulator, options, names):
+def test_invalid_option_is_refused_by_name(emulator, options, names):
     with pytest.raises(ValueError, match=names):
         emulator.agent("claude").reply("x", **options)
 
 
-def test_from_another_process_all_but_functions_works(emulator, account, client, box):
+def test_remote_control_supports_all_but_functions(emulator, account, client, box):
     with RemoteEmulator(emulator.base_url, emulator.admin_key, account=account) as remote:
         remote.agent("claude").replies(["a", Reply(["b", "c"], files={"f": "g"})])
         remote.agent("claude").reply_to(re.compile("^X", re.I), "x")
@@ -375,7 +375,7 @@ def test_from_another_process_all_but_functions_works(emulator, account, client,
             remote.agent("claude").reply(lambda prompt, sandbox: "x")
 
 
-def test_a_seed_makes_sessions_and_replies_repeatable():
+def test_seed_makes_ids_reproducible():
     def run():
         with Emulator(seed=7, allow_unused=True) as emulator, emulator.client() as client:
             box = client.sandboxes.create(agents=["claude"]).id

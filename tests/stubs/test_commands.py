@@ -1,4 +1,4 @@
-"""Commands that are answered in their place: exec, MCP, streams, terminals, and the commands of a create."""
+"""Stubs of commands: by exec, MCP, streams and terminals, and of a create."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def until(look, what, seconds=10.0):
         assert time.monotonic() < deadline, f"waited {seconds:g} s for {what}"
 
 
-# --- which
+# --- matching
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def until(look, what, seconds=10.0):
         (lambda command: "x" in command, ["x", "echo x"], ["echo y"]),
     ],
 )
-def test_a_stub_answers_the_commands_that_fit_it(emulator, client, box, match, fits, fits_not):
+def test_stub_replaces_only_matching_commands(emulator, client, box, match, fits, fits_not):
     emulator.commands.stub(match, "stubbed")
     for command in fits:
         assert client.sandboxes.exec(box, command).output == "stubbed", command
@@ -49,7 +49,7 @@ def test_a_stub_answers_the_commands_that_fit_it(emulator, client, box, match, f
         assert client.sandboxes.exec(box, command).output != "stubbed", command
 
 
-def test_the_first_that_fits_answers_and_the_rest_really_runs(emulator, client, box):
+def test_first_matching_stub_is_used_until_exhausted(emulator, client, box):
     first = emulator.commands.stub("echo *", "first", times=2)
     second = emulator.commands.stub("echo a", "second", 3)
     said = [client.sandboxes.exec(box, command) for command in ("echo a", "echo b", "echo a", "echo b")]
@@ -57,7 +57,7 @@ def test_the_first_that_fits_answers_and_the_rest_really_runs(emulator, client, 
     assert (first.used, second.used) == (2, 1)
 
 
-def test_a_stub_has_the_output_the_exit_code_and_the_time_that_were_configured(emulator, client, box):
+def test_stub_has_configured_output_exit_code_and_delay(emulator, client, box):
     emulator.commands.stub("a", ["one\n", "two\n"], 7, 0.05)
     emulator.commands.stub("b", error="the disk is on fire")
     result = client.sandboxes.exec(box, "a")
@@ -77,24 +77,24 @@ def test_a_stub_has_the_output_the_exit_code_and_the_time_that_were_configured(e
         (False, "real\n", 0),
     ],
 )
-def test_a_function_says_what_it_wants(emulator, client, box, said, output, code):
+def test_match_function_may_return_bool_text_or_output(emulator, client, box, said, output, code):
     emulator.commands.stub(lambda command: said, "fixed", 4)
     result = client.sandboxes.exec(box, "echo real")
     assert (result.output, result.exit_code) == (output, code)
 
 
-def test_the_output_may_be_a_function_of_the_command(emulator, client, box):
+def test_output_may_be_function_of_command(emulator, client, box):
     emulator.commands.stub("npm *", lambda command: command.upper())
     emulator.commands.stub(lambda command: command == "b", lambda command: Output(command * 2, 1))
     assert client.sandboxes.exec(box, "npm i").output == "NPM I"
     assert client.sandboxes.exec(box, "b").output == "bb"
 
 
-def test_a_function_that_fails_is_the_commands_failure(emulator, client, box):
-    def broken(command):
+def test_command_fails_if_stub_function_raises(emulator, client, box):
+    def fail(command):
         raise KeyError("no idea")
 
-    emulator.commands.stub(broken, allow_errors=True)
+    emulator.commands.stub(fail, allow_errors=True)
     emulator.commands.stub("never", lambda command: 12)
     result = client.sandboxes.exec(box, "true")
     assert result.exit_code == 1
@@ -102,18 +102,18 @@ def test_a_function_that_fails_is_the_commands_failure(emulator, client, box):
     assert any("no idea" in line for line in emulator.log_tail())
 
 
-def test_a_function_may_use_the_sandbox_meanwhile(emulator, client, box):
+def test_stub_function_may_use_sandbox(emulator, client, box):
     emulator.commands.stub("build", lambda command: client.sandboxes.exec(box, "echo $((6*7))").output)
     assert client.sandboxes.exec(box, "build").output == "42\n"
 
 
-def test_a_stub_may_be_of_one_sandbox(emulator, client, box):
+def test_stub_can_be_limited_to_one_sandbox(emulator, client, box):
     other = client.sandboxes.create().id
     emulator.commands.stub("echo a", "stubbed", sandbox=box)
     assert [client.sandboxes.exec(each, "echo a").output for each in (box, other)] == ["stubbed", "a\n"]
 
 
-def test_a_stub_is_of_one_account(emulator, client, box):
+def test_stub_applies_to_one_account(emulator, client, box):
     emulator.commands.stub("echo a", "stubbed")
     other = emulator.create_account()
     with emulator.client(other.api_key) as stranger:
@@ -136,13 +136,13 @@ def test_a_stub_is_of_one_account(emulator, client, box):
         (lambda commands: commands.program(""), "program"),
     ],
 )
-def test_what_makes_no_sense_is_refused_by_its_name(emulator, call, names):
+def test_invalid_option_is_refused_by_name(emulator, call, names):
     with pytest.raises(ValueError, match=names):
         call(emulator.commands)
     assert emulator.commands.list() == []
 
 
-def test_a_bad_regular_expression_is_refused_over_the_wire(emulator):
+def test_invalid_regular_expression_is_refused_over_http(emulator):
     headers = {"Authorization": f"Bearer {emulator.admin_key}"}
     answer = httpx.post(
         f"{emulator.base_url}/_emulator/commands",
@@ -155,10 +155,10 @@ def test_a_bad_regular_expression_is_refused_over_the_wire(emulator):
     assert "regular expression" in answer.json()["detail"]
 
 
-# --- from elsewhere
+# --- from another process
 
 
-def test_from_another_process_all_but_functions_works(emulator, account, client, box):
+def test_remote_control_supports_all_but_functions(emulator, account, client, box):
     with RemoteEmulator(emulator.base_url, emulator.admin_key, account=account) as remote:
         stub = remote.commands.stub(re.compile("^npm"), ["a", "b"], 2)
         assert client.sandboxes.exec(box, "npm i").output == "ab"
@@ -168,10 +168,10 @@ def test_from_another_process_all_but_functions_works(emulator, account, client,
             remote.commands.stub(lambda command: True)
 
 
-# --- reported, removed
+# --- unused, removed
 
 
-def test_in_a_with_statement_it_is_removed_at_the_end(emulator, client, box):
+def test_stub_is_removed_at_end_of_with_statement(emulator, client, box):
     with emulator.commands.stub("echo a", "stubbed") as stub:
         assert client.sandboxes.exec(box, "echo a").output == "stubbed"
         assert stub.used == 1
@@ -179,7 +179,7 @@ def test_in_a_with_statement_it_is_removed_at_the_end(emulator, client, box):
     assert emulator.commands.list() == []
 
 
-def test_one_that_was_never_used_fails_and_names_what_ran(emulator, client, box):
+def test_unused_stub_fails_and_names_commands_that_ran(emulator, client, box):
     with pytest.raises(AssertionError) as caught, emulator.commands.stub("npm install", "x"):
         client.sandboxes.exec(box, "npm  install --quiet || true")
     assert "'npm install'" in str(caught.value)
@@ -200,7 +200,7 @@ def test_unused_stubs_are_listed(emulator, client, box):
     assert emulator.commands.unused() == []
 
 
-def test_a_reset_and_the_end_of_an_account_take_the_stubs(emulator, account, client):
+def test_reset_and_deletion_of_account_remove_stubs(emulator, account, client):
     emulator.commands.stub("true", "stubbed")
     emulator.commands.program("npm", "stubbed")
     emulator.reset()
@@ -212,10 +212,10 @@ def test_a_reset_and_the_end_of_an_account_take_the_stubs(emulator, account, cli
     assert other.id not in {stub.account for stub in emulator.commands.list(account="*")}
 
 
-# --- as a real command
+# --- effects of a real command
 
 
-def test_a_stubbed_exec_leaves_the_traces_of_a_real_one(emulator, client, box):
+def test_stubbed_exec_is_recorded_like_real_one(emulator, client, box):
     stub = emulator.commands.stub("npm i", "added 3 packages\n", 3)
     client.sandboxes.exec(box, "npm i")
     (ran,) = emulator.journal.assert_ran("npm i")
@@ -229,7 +229,7 @@ def test_a_stubbed_exec_leaves_the_traces_of_a_real_one(emulator, client, box):
     assert emulator.journal.commands(box)[-1].stub == ""
 
 
-def test_client_that_disconnects_ends_the_delay_of_a_stub(emulator, account, box):
+def test_disconnect_ends_delay_of_stub(emulator, account, box):
     emulator.commands.stub("long", delay=60)
     with httpx.Client(base_url=f"{emulator.base_url}/v1", trust_env=False, verify=False, timeout=0.2) as impatient:
         with pytest.raises(httpx.ReadTimeout):
@@ -244,7 +244,7 @@ def test_client_that_disconnects_ends_the_delay_of_a_stub(emulator, account, box
     assert ran.stub
 
 
-def test_a_sandbox_that_dies_takes_it_along(emulator, client, box):
+def test_stub_ends_when_sandbox_dies(emulator, client, box):
     emulator.commands.stub("long", delay=60)
     emulator.faults.add("sandboxes.exec", outcome="dies", delay=0.05)
     result = client.sandboxes.exec(box, "long")
@@ -252,7 +252,7 @@ def test_a_sandbox_that_dies_takes_it_along(emulator, client, box):
     assert "gone" in (result.error or "")
 
 
-def test_faults_come_before_stubs(emulator, client, box):
+def test_faults_take_precedence_over_stubs(emulator, client, box):
     stub = emulator.commands.stub("true", "stubbed")
     with emulator.faults.add("sandboxes.exec", status=503), pytest.raises(CagedAPIError):
         client.sandboxes.exec(box, "true")
@@ -261,7 +261,7 @@ def test_faults_come_before_stubs(emulator, client, box):
     assert stub.used == 0
 
 
-def test_a_command_of_a_create_is_stubbed_too(emulator, client):
+def test_commands_of_create_are_stubbed(emulator, client):
     emulator.commands.stub("pip install left-pad", "Successfully installed left-pad\n")
     emulator.commands.stub("make *", "no rule\n", 2)
     made = client.sandboxes.create(template="python", packages=["left-pad"])
@@ -291,12 +291,12 @@ def test_mcp_commands_are_stubbed(emulator, account, box):
     assert call_tool(emulator, account, box, "good") == ("done\n", False)
     assert call_tool(emulator, account, box, "bad") == ("oh\n\nexit: exit status 2", True)
     assert call_tool(emulator, account, box, "echo real") == ("real\n", False)
-    assert call_tool(emulator, account, box, "long", timeout=1)[0] == "exit: signal: killed"  # the least there is
-    assert call_tool(emulator, account, box, "broken") == ("no shell", True)  # as exec says it in `error`
+    assert call_tool(emulator, account, box, "long", timeout=1)[0] == "exit: signal: killed"  # the shortest duration
+    assert call_tool(emulator, account, box, "broken") == ("no shell", True)  # exec reports it in `error`
     assert [bool(ran.stub) for ran in emulator.journal.commands(box, source="mcp")] == [True, True, False, True, True]
 
 
-def test_mcp_commands_find_stubbed_programs(emulator, account, box):
+def test_mcp_commands_use_stubbed_programs(emulator, account, box):
     emulator.commands.program("npm", "added 1 package\n", args="install")
     command = "if true; then npm install; fi; echo $?"
     assert call_tool(emulator, account, box, command) == ("added 1 package\n0\n", False)
@@ -306,7 +306,7 @@ def test_mcp_commands_find_stubbed_programs(emulator, account, box):
 
 
 @at_every_level
-def test_a_streamed_command_is_stubbed(emulator, account, client, box):
+def test_streamed_command_is_stubbed(emulator, account, client, box):
     stub = emulator.commands.stub("npm *", ["added 1\n", "added 2\n"], 5, 0.05)
     with term(emulator, account, box, size="") as quiet:
         assert streamed(quiet, "npm install") == ("added 1\nadded 2\n", 5)
@@ -318,7 +318,7 @@ def test_a_streamed_command_is_stubbed(emulator, account, client, box):
     assert stub.used == 1
 
 
-def test_pieces_of_a_streamed_command_come_one_by_one(emulator, client, box):
+def test_pieces_of_streamed_stub_arrive_one_by_one(emulator, client, box):
     emulator.commands.stub("build", [f"step {number}\n" for number in range(3)], delay=0.15)
     came = []
     with client.sandboxes.stream(box, "build") as stream:
@@ -329,27 +329,27 @@ def test_pieces_of_a_streamed_command_come_one_by_one(emulator, client, box):
 
 
 @pytest.mark.parametrize("command", ["echo 'a\nb'", "cat <<END\nx\nEND", "x" * 100_000])
-def test_a_streamed_command_of_any_form_is_found(emulator, account, box, command):
+def test_streamed_command_in_any_form_is_stubbed(emulator, account, box, command):
     emulator.commands.stub(lambda given: given == command, "found\n")
     with term(emulator, account, box, size="") as quiet:
         assert streamed(quiet, command) == ("found\n", 0)
 
 
-def test_a_streamed_command_that_no_stub_fits_runs_unchanged(emulator, account, box):
+def test_streamed_command_without_matching_stub_runs_unchanged(emulator, account, box):
     emulator.commands.stub("nothing", optional=True)
     with term(emulator, account, box, size="") as quiet:
         assert streamed(quiet, "cat <<'END'\na  b\n$HOME\nEND\nfalse") == ("a  b\n$HOME\n", 1)
 
 
-def test_a_line_that_never_ends_is_passed_on(emulator, account, box):
-    """A second is how long the rest of a streamed command is waited for."""
+def test_incomplete_streamed_command_is_passed_to_shell(emulator, account, box):
+    """The emulator waits one second for the rest of a streamed command."""
     emulator.commands.stub("nothing", optional=True)
     with term(emulator, account, box, size="") as quiet:
         quiet.type("printf '%s\\n' '__CAGED_BEGIN_0123456789abcdef__'\necho alone\n")
         quiet.until("alone\n")
 
 
-def test_a_streamed_stub_ends_with_its_client(emulator, account, box):
+def test_streamed_stub_ends_when_client_disconnects(emulator, account, box):
     emulator.commands.stub("long", "begun", delay=60)
     with term(emulator, account, box, size="") as quiet:
         quiet.type("printf '%s\\n' '__CAGED_BEGIN_0123456789abcdef__'\nlong\necho '__CAGED_EXIT_0123456789abcdef__'\n")
@@ -362,7 +362,7 @@ def test_a_streamed_stub_ends_with_its_client(emulator, account, box):
 
 
 @at_every_level
-def test_a_line_at_the_prompt_is_stubbed(emulator, account, client, box):
+def test_line_typed_at_prompt_is_stubbed(emulator, account, client, box):
     stub = emulator.commands.stub("npm *", "added 3 packages\n", 6)
     with term(emulator, account, box) as person:
         person.prompt().type("npm install\r")
@@ -380,7 +380,7 @@ def test_a_line_at_the_prompt_is_stubbed(emulator, account, client, box):
     assert [(one.command, one.stub) for one in ran[:2]] == [("npm install", stub.id), ("echo code=$?", "")]
 
 
-def test_a_line_typed_key_by_key_is_stubbed(emulator, account, box):
+def test_line_typed_key_by_key_is_stubbed(emulator, account, box):
     emulator.commands.stub("npm i", "stubbed\n")
     with term(emulator, account, box) as person:
         person.prompt()
@@ -392,7 +392,7 @@ def test_a_line_typed_key_by_key_is_stubbed(emulator, account, box):
         assert "run-stub" not in person.prompt().text
 
 
-def test_a_line_typed_before_the_first_prompt_is_stubbed(emulator, account, box):
+def test_line_typed_before_first_prompt_is_stubbed(emulator, account, box):
     emulator.commands.stub("npm i", "stubbed\n")
     with term(emulator, account, box) as person:
         person.type("npm i\n")
@@ -400,7 +400,7 @@ def test_a_line_typed_before_the_first_prompt_is_stubbed(emulator, account, box)
         person.until(lambda text: text.count("# ") + text.count("$ ") >= 2)
 
 
-def test_lines_that_no_stub_fits_and_input_of_programs_stay_as_they_are(emulator, account, box):
+def test_other_lines_and_input_of_programs_are_unchanged(emulator, account, box):
     emulator.commands.stub("secret", "stubbed\n", optional=True)
     with term(emulator, account, box) as person:
         person.prompt().type("cat\r")
@@ -414,15 +414,15 @@ def test_lines_that_no_stub_fits_and_input_of_programs_stay_as_they_are(emulator
     assert emulator.commands.list()[0].used == 0
 
 
-def test_ctrl_c_ends_a_stub_in_a_terminal(emulator, account, box):
+def test_ctrl_c_ends_stub_in_terminal(emulator, account, box):
     emulator.commands.stub("long", ["begun\n", "never\n"], delay=0.3)
     emulator.commands.stub("longer", ["", "never\n"], delay=30)
     with term(emulator, account, box) as person:
         person.prompt().type("longer\r")
         person.until("longer\r\n")
-        # Its process is there when the emulator was queried; what shows that is another terminal's `ps`.
+        # The stub runs once its shim has queried the emulator. Another terminal's `ps` shows the shim.
         with term(emulator, account, box, size="") as other:
-            until(lambda: "shim" in streamed_anew(emulator, account, box), "the stub's process")
+            until(lambda: "shim" in list_processes(emulator, account, box), "the stub's process")
             other.type("exit\n")
         person.type("\x03")
         person.until("^C")
@@ -430,6 +430,6 @@ def test_ctrl_c_ends_a_stub_in_a_terminal(emulator, account, box):
         person.until("code=130\r\n")
 
 
-def streamed_anew(emulator, account, box):
+def list_processes(emulator, account, box):
     with term(emulator, account, box, size="") as quiet:
         return streamed(quiet, "cat /proc/[0-9]*/cmdline | tr '\\0' ' '; true")[0]

@@ -1,8 +1,8 @@
 """Run by root: `as_ordinary_user.py PATH... -- COMMAND...` runs COMMAND as user 65534, in a mount namespace of its own.
 
-The interpreter, the tree and the temp directory may lie where only root may go (/root/.pyenv, /tmp/pytest-of-root).
-So what stands in the way is covered by an empty directory, and in it the PATHs are bound to where they were.
-Nothing of that is seen outside this mount namespace.
+The interpreter, the tree and the temp directory may be below a directory that only root can enter (/root/.pyenv,
+/tmp/pytest-of-root). An empty directory is mounted over each such directory, and the PATHs are bind-mounted into it at
+their old places. These mounts are visible in this mount namespace only.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def mount(source: str, target: str, kind: str, flags: int, data: str = "") -> No
 
 
 def obstacle(path: str) -> str:
-    """The first directory on the way to `path` that an ordinary user may not pass, or nothing."""
+    """Return the first directory on the way to `path` that an ordinary user cannot enter, or ""."""
     parts = path.split("/")
     for length in range(2, len(parts) + 1):
         above = "/".join(parts[:length])
@@ -61,7 +61,7 @@ def main() -> None:
     os.setgroups([])
     os.setresgid(ORDINARY_USER, ORDINARY_USER, ORDINARY_USER)
     os.setresuid(ORDINARY_USER, ORDINARY_USER, ORDINARY_USER)
-    # As after an exec: a process that has changed its user may otherwise not open its own files in /proc.
+    # After a change of its user a process cannot open its own files in /proc, until it is dumpable again.
     check(libc.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0), "PR_SET_DUMPABLE")
     continue_as(sys.argv[end + 1 :])
 

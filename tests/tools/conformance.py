@@ -1,4 +1,4 @@
-"""Whether an answer of the emulator is one that its own OpenAPI document and the platform's contract name."""
+"""Checks that a response of the emulator conforms to its OpenAPI document and to the platform's contract."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _routes() -> list[tuple[str, re.Pattern[str], dict[str, Any]]]:
 
 
 def operation_of(method: str, path: str) -> Optional[dict[str, Any]]:
-    """The description of what serves a raw path; None for one that nothing serves."""
+    """Return the description of the operation at a raw path, None if there is none."""
     method = "GET" if method == "HEAD" else method
     return next((found for name, shape, found in _routes() if name == method and shape.match(path)), None)
 
@@ -47,8 +47,10 @@ def _validator(operation_id: str, status: int, media: str) -> Draft202012Validat
 
 
 def check(response: httpx.Response) -> None:
-    """Fails when the status, the headers, the content type or the body of an answer are not those of the document.
-    A body that was not read is not looked at."""
+    """Fail if the status, the headers, the content type or the body of a response is not in the document.
+
+    A body that was not read is not checked.
+    """
     path = response.request.url.raw_path.decode("ascii").partition("?")[0]
     operation = operation_of(response.request.method, path)
     if operation is None:

@@ -1,4 +1,4 @@
-"""What a script does that prepares its process for another program."""
+"""For scripts that prepare their process for another program."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 
 def continue_as(command: Sequence[str]) -> None:
-    """Be another program from now on.
+    """Replace this program by another one.
 
-    By exec, or in this interpreter where that is a fork of the fork server and the program is one in Python: exec would
-    start an interpreter that has to import everything again.
+    Uses exec, except for a Python program in a fork of the fork server, which runs in this interpreter: exec would
+    start one that imports everything again.
     """
     server = sys.modules.get("fork_server")
     if server is not None and command[0] == sys.executable:

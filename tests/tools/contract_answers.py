@@ -1,6 +1,5 @@
-"""What the platform's answers hold, key by key, as wire-contract.md and its companions say: written from those
-documents and not from the emulator. `check` compares an answer with it; a key that is not named is a fault like one
-that is missing.
+"""The keys of the platform's responses, by wire-contract.md and its companions and not by the emulator. `check`
+compares a response with them: an unknown key is an error, as is a missing one.
 
 A value is one of the words in `_SCALARS`, the name of an object (`Sandbox`), a list of either (`[Sandbox]`), a map
 (`{str}`: names to strings) or a choice (`open|resolved`). Behind it stands what happens when there is no value:
@@ -347,7 +346,7 @@ UNDESCRIBED = {
 
 
 def _parted(kind: str) -> tuple[str, str]:
-    """The kind itself, and what happens when there is no value: `?`, `null` or nothing."""
+    """Return the kind without its suffix, and the suffix: `?`, `null` or nothing."""
     if kind.endswith("?"):
         return kind[:-1], "?"
     return (kind[: -len(" null")], "null") if kind.endswith(" null") else (kind, "")
@@ -361,7 +360,7 @@ def optional_keys() -> set[str]:
 
 
 def fault(value: Any, kind: str, where: str = "$", seen: Optional[set[tuple[str, bool]]] = None) -> Optional[str]:
-    """The first place where a value is not of this kind, in words; None when there is none.
+    """Describe the first place where a value is not of this kind; None if there is none.
 
     Args:
         seen: Receives (`Object.key`, whether it had a value) for every optional key.

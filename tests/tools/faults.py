@@ -1,4 +1,4 @@
-"""What may go wrong with an emulator, and looking for what is left afterwards. `scripts/faults` repeats it."""
+"""Faults of an emulator, and a search for what they leave. `scripts/faults` repeats them."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from levels import Served
 
 from caged import CagedError
 
-# Everything a shell can do to get away from its parent: background, new session, double fork, ignored signals,
-# closed output, an emptied environment.
+# All ways of a shell to detach a process from its parent: background, new session, double fork, ignored signals, closed
+# output, empty environment.
 ESCAPES = """
 sleep {mark} &
 setsid sleep {mark} >/dev/null 2>&1 &
@@ -26,25 +26,25 @@ trap '' HUP TERM INT; nohup sleep {mark} >/dev/null 2>&1 &
 env -i setsid sleep {mark} >/dev/null 2>&1 &
 """
 ESCAPED = 6
-#: How long a process of a sandbox may outlive the fault: some milliseconds, but this machine may be busy.
+#: Seconds for which a process of a sandbox may outlive the fault: it needs milliseconds, but the machine may be busy.
 SECONDS = 10.0
 
 Fault = Callable[[Served, str, random.Random], None]
 
 
 def sleeping(mark: str) -> list[str]:
-    """The processes of a sandbox that carry the mark, and have come so far as to be `sleep`."""
+    """Return the processes with the mark that are `sleep` already."""
     return [line for line in processes_with(mark) if " sleep" in line]
 
 
 def escape(served: Served, box: str, mark: str) -> None:
-    """Starts processes in a sandbox that do all they can to outlive it."""
+    """Start processes in a sandbox that try to outlive it."""
     served.run(box, ESCAPES.format(mark=mark))
     until(lambda: len(sleeping(mark)) >= ESCAPED, what=lambda: processes_with(mark))
 
 
 def left(find: Callable[[], list[str]], seconds: float = SECONDS) -> list[str]:
-    """What `find` still finds after that time; nothing as soon as it finds nothing."""
+    """Return what `find` still finds after `seconds`, or nothing as soon as it finds nothing."""
     try:
         until(lambda: not find(), seconds)
     except AssertionError:
@@ -54,7 +54,7 @@ def left(find: Callable[[], list[str]], seconds: float = SECONDS) -> list[str]:
 
 @contextmanager
 def creating(served: Served, mark: str) -> Iterator[None]:
-    """Sandboxes with escapees are created one after the other, by two threads. Ends with the emulator or the block."""
+    """Create sandboxes with escapees in two threads, until the emulator or the block ends."""
     over = threading.Event()
 
     def work() -> None:
@@ -109,14 +109,14 @@ def kill_init(served: Served, mark: str, chance: random.Random) -> None:
 def kill_emulator_and_zygote(served: Served, mark: str, chance: random.Random) -> None:
     escape(served, served.client.sandboxes.create().id, mark)
     zygote = served.zygote
-    os.kill(served.process.pid, signal.SIGSTOP)  # so that it cannot react between the two
+    os.kill(served.process.pid, signal.SIGSTOP)  # so that it cannot react between the two kills
     kill(zygote)
     served.process.kill()
 
 
 def kill_emulator_in_mid_create(served: Served, mark: str, chance: random.Random) -> None:
     with creating(served, mark):
-        threading.Event().wait(chance.uniform(0, 0.03))  # any moment of a create
+        threading.Event().wait(chance.uniform(0, 0.03))  # at a random moment of a create
         served.process.kill()
 
 
@@ -148,7 +148,7 @@ FAULTS: dict[str, Fault] = {
 }
 
 
-#: The faults that the emulator survives: it must be able to put all in order afterwards.
+#: The faults that the emulator survives, so that it has to clean up after them.
 SURVIVED = ("kill -9 of a sandbox's init", "kill -9 of the zygote in mid-create", "kill -9 of an init in mid-create")
 
 
@@ -172,7 +172,7 @@ def survivors_of_all(names: Sequence[str], folder: Path, level: str, chance: ran
             found += [f"{name}: {left_over}" for left_over in _left_by(name, served, chance)]
             if name not in SURVIVED or name == names[-1]:
                 served.end()
-                served = Served(folder, level)  # fails when it finds another emulator's directory after its start
+                served = Served(folder, level)  # fails if the directory of another emulator is left after its start
                 found += [f"{name}: {group}" for group in groups(run)]
         served.stop()
     finally:

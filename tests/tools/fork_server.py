@@ -40,7 +40,7 @@ import types
 from collections.abc import Mapping, Sequence
 from typing import IO, Any, Optional, Union
 
-#: Names the server's socket in the environment of its forks: a pytest that is one starts its xdist workers there.
+#: Environment variable of forks with the server's socket: pytest in a fork starts its xdist workers there.
 ADDRESS = "TESTS_FORK_SERVER"
 START_SECONDS = 60
 _LENGTH = struct.Struct("!I")
@@ -116,7 +116,7 @@ class Process:
         return None
 
     def _line(self, seconds: Optional[float]) -> str:
-        """The next line of the server. TimeoutError when it does not come in time."""
+        """Return the next line of the server. Raises TimeoutError if it does not arrive in time."""
         deadline = None if seconds is None else time.monotonic() + seconds
         while b"\n" not in self._received:
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
@@ -173,7 +173,7 @@ class Process:
 
     def send_signal(self, number: int) -> None:
         if self.poll() is None:
-            with contextlib.suppress(ProcessLookupError):  # it has just ended, which is not reported yet
+            with contextlib.suppress(ProcessLookupError):  # it has ended, but the end is not reported yet
                 os.kill(self.pid, number)
 
     def terminate(self) -> None:
@@ -184,7 +184,7 @@ class Process:
 
     def _close(self) -> None:
         for reader in self._readers:
-            reader.join(1)  # after the program's end; one that it left may hold the other end still
+            reader.join(1)  # after the program's end; a child that it left may still have the other end
             if reader.is_alive():
                 return
         for pipe in (self.stdin, self.stdout, self.stderr):
@@ -287,7 +287,7 @@ class _Server:
         self._running: dict[int, socket.socket] = {}
 
     def serve(self) -> Optional[dict[str, Any]]:
-        """Return the request in a fork that has to fulfil it, and None in the server when its client has gone."""
+        """Return the request in the fork that has to run it, and None in the server when its client is gone."""
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
         signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
         print("ready", flush=True)
@@ -328,14 +328,14 @@ class _Server:
 
     def _become_program(self, connection: socket.socket, streams: list[int]) -> None:
         signal.set_wakeup_fd(-1)
-        # Whatever this run of the tests ignores, as nohup and a shell's background jobs do.
+        # This run of the tests may ignore signals, for example under nohup or as a background job.
         for number in (signal.SIGCHLD, signal.SIGHUP, signal.SIGTERM, signal.SIGQUIT):
             signal.signal(number, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         self._selector.close()
         for other in (connection, self._listener, *self._running.values()):
             other.close()
-        # As copies above 2, for no stream to overwrite one that has not been copied yet.
+        # Copy to numbers above 2 first, so that no stream overwrites one that is still to be copied.
         for target, source in enumerate(streams):
             os.dup2(source, target)
         for number in (self._woken, self._wake, *streams):
@@ -435,7 +435,7 @@ def _preload() -> None:
 
 
 def _run_program(request: dict[str, Any]) -> None:
-    """Be the program that was requested, as `python WORDS...` is in its environment and directory."""
+    """Run the requested program like `python WORDS...` in its environment and directory."""
     if request["session"]:
         os.setsid()
     os.environ.clear()
@@ -468,7 +468,7 @@ def become(words: list[str]) -> None:
 
 
 def _open_streams() -> None:
-    """New objects for the standard streams: how they buffer depends on what they lead to."""
+    """Create new objects for the standard streams, because their buffering depends on their targets."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         buffered = open(number, "wb" if number else "rb", closefd=False)  # noqa: SIM115
         eager = number == 2 or os.isatty(number)
@@ -508,7 +508,7 @@ def _exit_code(request: dict[str, Any]) -> int:
         print(ending.code, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        raise  # Python then ends itself by the signal
+        raise  # Python then kills itself with the signal
     except BaseException:
         sys.excepthook(*sys.exc_info())
         return 1

@@ -2,8 +2,8 @@
 
     scripts/schemathesis [--full] [--seed N] [-- options of `schemathesis run`]
 
-Prints what schemathesis prints, and how often each call was answered with which status. Fails on any failure, and
-with --full when it were fewer than 20,000 requests.
+Prints the output of schemathesis, and the number of responses per operation and status. Fails on any failure, and
+with --full also if there were fewer than 20,000 requests.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from caged.emulator.control.records import RequestRecord
 
 HERE = Path(__file__).parent
 WANTED = 20_000
-#: Examples per operation: of the run with every check, and of the one with NUL characters as well. Those are good
-#: strings by the document and bad ones in a path or a command, so there a refusal is no failure.
+#: Examples per operation: in the run with every check, and in the run that also has NUL characters. The document allows
+#: these in strings, but a path or a command with one is refused, so a refusal is not a failure there.
 EXAMPLES = {"short": (15, 5), "full": (300, 80)}
 #: The emulator's own calls: fuzz_admin.py
 ADMIN = "^/_emulator"
@@ -36,8 +36,10 @@ LIMIT_SECONDS = 3600
 
 
 class Counted:
-    """How often each operation was answered with which status. Entries get theirs after they were added, so one
-    is counted when the next hundred have come, or at the end."""
+    """Counts the responses per operation and status.
+
+    An entry gets its status after it was added, so it is counted when a hundred more were added, or at the end.
+    """
 
     def __init__(self, emulator: Emulator) -> None:
         assert emulator._runtime is not None
@@ -65,7 +67,7 @@ class Counted:
 
 
 def reap(api: httpx.Client, keep: str, stopping: threading.Event) -> None:
-    """Destroys the oldest sandboxes: thousands would only show how many processes this machine can hold."""
+    """Destroy the oldest sandboxes: thousands would only test how many processes this machine can run."""
     seen: dict[str, float] = {}
     while not stopping.wait(1.0):
         for box in api.get("/sandboxes").json():
@@ -80,8 +82,8 @@ LISTEN = "python3 -c 'import socket, time; s = socket.create_server((\"127.0.0.1
 
 
 def residents(api: httpx.Client) -> dict[str, str]:
-    """A sandbox, a snapshot, an agent's session and a port that are there for the whole run, as the hooks want to
-    know."""
+    """Create a sandbox, a snapshot, an agent session and a port for the whole run. Returns them in the form that
+    the hooks need."""
     box: str = api.post("/sandboxes", json={"template": "minimal", "agents": ["claude-code"]}).json()["id"]
     api.post(f"/sandboxes/{box}/exec", json={"command": "claude -p hello"})
     snapshot: str = api.post(f"/sandboxes/{box}/snapshots").json()["id"]

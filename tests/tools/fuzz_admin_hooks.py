@@ -1,6 +1,6 @@
 """Hooks of schemathesis for the emulator's own calls. Loaded by schemathesis itself, see fuzz_admin.py.
 
-Where it thought of an id that nothing has it often gets one that something does have, which stays there.
+The hooks often replace an id that schemathesis made up by one that exists. The object is not deleted.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from typing import Any
 import schemathesis
 from fuzz_hooks_shared import meant_to_be_good, whole
 
-#: Of its own: the module's is put back to its beginning by hypothesis before every example.
+#: A separate generator: hypothesis seeds the module's again before every example.
 CHANCE = random.Random(os.environ["CAGED_FUZZ_SEED"])
 ACCOUNT, SPARE = os.environ["CAGED_FUZZ_ACCOUNT"], os.environ["CAGED_FUZZ_SPARE_ACCOUNT"]
-#: By path: the id of something that is there for the whole run. It is not deleted.
+#: By path: the id of an object that exists for the whole run. It is not deleted.
 RESIDENTS = {
     "/_emulator/sandboxes/{id}/spend": os.environ["CAGED_FUZZ_SANDBOX"],
     "/_emulator/faults/{id}": os.environ["CAGED_FUZZ_FAULT"],
 }
-#: What takes things away, and so is done to the other account.
+#: Operations that delete or reset, which are sent for the other account.
 EMPTYING = ("emulator.reset", "emulator.faults.clear")
 
 

@@ -1,8 +1,7 @@
 """Hooks of schemathesis for this API. Loaded by schemathesis itself, see tests/tools/fuzz.py.
 
-It must not contact other machines, nor revoke the key that it works with. And where it thought of an id that nothing
-has, it often gets one that something does have, which must not be destroyed then: a 404 says little about the call
-behind it.
+Requests must not contact other machines, nor revoke the key that is in use. The hooks often replace an id that
+schemathesis made up by one that exists, because a 404 tests little of a call; such an object must not be destroyed.
 """
 
 from __future__ import annotations
@@ -16,9 +15,9 @@ import schemathesis
 from fuzz_hooks_shared import meant_to_be_good, whole
 
 KEY_ID = os.environ["CAGED_FUZZ_KEY"]
-#: Of its own: the module's is put back to its beginning by hypothesis before every example.
+#: A separate generator: hypothesis seeds the module's again before every example.
 CHANCE = random.Random(os.environ["CAGED_FUZZ_SEED"])
-#: By the beginning of the path: the id of something that is there for the whole run.
+#: By prefix of the path: the id of an object that exists for the whole run.
 RESIDENTS = {
     "/v1/sandboxes/{id}": os.environ["CAGED_FUZZ_SANDBOX"],
     "/v1/trust/sandboxes/{id}": os.environ["CAGED_FUZZ_SANDBOX"],
@@ -26,7 +25,7 @@ RESIDENTS = {
     "/v1/sessions/{id}": os.environ["CAGED_FUZZ_SESSION"],
 }
 PORT = int(os.environ["CAGED_FUZZ_PORT"])
-#: Fields of a create that make the sandbox ask an index or a remote for something.
+#: Fields of a create that make the sandbox contact an index or a remote.
 REACHING_OUT = ("packages", "repo")
 
 
@@ -50,6 +49,6 @@ def before_call(_context: Any, case: Any, _kwargs: Any) -> None:
 
 
 def _is_made_up(case: Any) -> bool:
-    """Whether the id is one that schemathesis thought of and meant to be good, or of something that may have gone
-    since. What a stateful test follows up is left alone."""
+    """Return whether schemathesis made up the id of a valid request, so that it may not exist. False for the ids of
+    a stateful test."""
     return "id" in (case.path_parameters or {}) and meant_to_be_good(case, "path")

@@ -1,4 +1,4 @@
-"""What the hooks of both runs of schemathesis do."""
+"""Shared by the hooks of both runs of schemathesis."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def whole(value: Any) -> Any:
-    """With 33.0 as 33: the same number to JSON Schema, but not to the platform, which takes no fraction for a count."""
+    """Replace 33.0 by 33: the same number in JSON Schema, but the platform does not accept a fraction as a count."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, dict):
@@ -15,8 +15,8 @@ def whole(value: Any) -> Any:
 
 
 def meant_to_be_good(case: Any, place: str) -> bool:
-    """Whether schemathesis thought of what stands in the `path` or the `query`, and meant it to be good. What a
-    stateful test follows up is left alone."""
+    """Return whether schemathesis made up valid values for the `path` or the `query`. False for those of a stateful
+    test."""
     if case.meta is None or case.meta.phase.name.value == "stateful":
         return False
     places = {getattr(where, "value", where): info.mode for where, info in case.meta.components.items()}

@@ -1,8 +1,8 @@
-"""A state directory under load whose emulator is killed again and again, and what clients were answered against
-what is there afterwards.
+"""An emulator with a state directory is killed repeatedly under load, and the state is compared with the responses
+that clients got.
 
-Each worker has sandboxes, snapshots and keys of its own and writes down what it was answered, and what it had requested
-when no answer came: that may have happened or not, but not by half.
+Each worker has its own sandboxes, snapshots and keys. It notes the responses, and its request without a response,
+which must have been carried out completely or not at all.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SANDBOXES, SNAPSHOTS, KEYS = 3, 6, 4
 
 
 def content_of(tag: str, size: int) -> str:
-    """A text that shows by itself whether it is whole."""
+    """Return a text from which `is_whole` can tell whether it is complete."""
     body = (tag * (size // len(tag) + 1))[:size]
     return f"{hashlib.sha256(body.encode()).hexdigest()}\n{body}"
 
@@ -37,8 +37,11 @@ def is_whole(text: str) -> bool:
 
 @dataclass
 class Box:
-    """`files`: path -> the contents that may be there (one, or two while a write is in doubt). `ran`: numbers of
-    commands that were run; `answered`: whose answer came, too; `perhaps_ran`: that may have been run."""
+    """What is known of a sandbox.
+
+    `files`: path -> its possible contents (two while a write is unanswered). `ran`: numbers of the commands that ran;
+    `answered`: of those that were answered; `perhaps_ran`: of those that may have run.
+    """
 
     id: str
     files: dict[str, list[str]] = field(default_factory=dict)
@@ -50,7 +53,7 @@ class Box:
 
 @dataclass
 class Ledger:
-    """What one worker knows. `perhaps_made`: creates without an answer."""
+    """What one worker knows. `perhaps_made`: number of creates without a response."""
 
     boxes: dict[str, Box] = field(default_factory=dict)
     gone: list[str] = field(default_factory=list)
@@ -65,7 +68,7 @@ class Ledger:
 
 
 class Worker(threading.Thread):
-    """Asks at random, one thing after the other, until the emulator is gone."""
+    """Sends random requests, one after the other, until the emulator is killed."""
 
     def __init__(self, base_url: str, api_key: str, ledger: Ledger, chance: random.Random) -> None:
         super().__init__(daemon=True)
@@ -149,7 +152,7 @@ class Worker(threading.Thread):
                     ledger.snapshots[snapshot["id"]] = True
 
     def _restore(self, box: Box) -> None:
-        """Of a snapshot of its own that is made now: the files are the same whether it happens or not."""
+        """Restore a snapshot that is taken now, so the files are the same whether it is carried out or not."""
         if box.files and len(self.ledger.snapshots) < SNAPSHOTS:
             made = self._ask("POST", f"/v1/sandboxes/{box.id}/snapshots", json={"name": "r"}).json()
             self.ledger.snapshots[made["id"]] = False
@@ -183,7 +186,7 @@ class Worker(threading.Thread):
 
 
 class Kills:
-    """One state directory, killed once by `round`. `problems`: everything that was not as it had been answered."""
+    """A state directory whose emulator is killed by each `round`. `problems`: differences from the responses."""
 
     def __init__(self, folder: Path, level: str, chance: random.Random) -> None:
         self.problems: list[str] = []
@@ -206,10 +209,10 @@ class Kills:
         return served
 
     def round(self, calls: int = 0) -> None:
-        """Load, a kill at a random moment, a new start, and a look at everything.
+        """Start an emulator, send load, kill it at a random moment, start again and check everything.
 
         Args:
-            calls: How many are answered at least before the kill.
+            calls: The least number of responses before the kill.
         """
         served = self._serve()
         try:
@@ -228,9 +231,7 @@ class Kills:
             while sum(ledger.answered for ledger in self._ledgers) - before < calls:
                 assert time.monotonic() < deadline, f"fewer than {calls} calls were answered within a minute"
                 time.sleep(0.02)
-            time.sleep(
-                self._randomness.uniform(0.05, 1.0 if not calls else 0.3)
-            )  # the moment of the kill is what is random here
+            time.sleep(self._randomness.uniform(0.05, 1.0 if not calls else 0.3))  # the moment of the kill is random
             served.process.kill()
             for worker in workers:
                 worker.join(30)

@@ -1,4 +1,4 @@
-"""Looking for what an emulator may have left: processes by a mark in their command line, directories by name."""
+"""Search for what an emulator left: processes by a mark in their command line, directories by name."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _numbers = itertools.count(1)
 
 
 def unique_seconds() -> str:
-    """An argument for `sleep` that no other process on the machine has: the mark to look for."""
+    """Return an argument for `sleep` that no other process on the machine has, as a mark."""
     return f"3{os.getpid():07d}{next(_numbers):03d}"
 
 
 def processes_with(mark: str) -> list[str]:
-    """The command lines of living processes (zombies have none) that hold `mark`."""
+    """Return the command lines with `mark` of running processes (zombies have none)."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and entry.name != str(os.getpid()):
@@ -35,12 +35,12 @@ def run_dirs(base: Path) -> list[Path]:
 
 
 def until(condition: Callable[[], object], seconds: float = 10.0, what: Callable[[], object] = str) -> None:
-    """Waits for a condition, and says what was there instead when it does not come."""
+    """Wait for a condition. Fails with the result of `what` if it is not met in time."""
     begun = time.monotonic()
     while not condition():
         passed = time.monotonic() - begun
         assert passed < seconds, f"not within {seconds} s: {what()}"
-        time.sleep(min(max(0.002, passed / 5), 0.1))  # more seldom as it takes longer: a look costs processor time
+        time.sleep(min(max(0.002, passed / 5), 0.1))  # less often as it takes longer: each check costs CPU time
 
 
 def children_of(pid: int) -> list[int]:
@@ -55,11 +55,11 @@ def _words(path: Path) -> list[str]:
 
 
 def mounts() -> list[str]:
-    """The mounts of emulators and their sandboxes that this process sees."""
+    """Return the mounts of emulators and their sandboxes that are visible to this process."""
     table = Path("/proc/self/mountinfo").read_text(errors="replace").splitlines()
     return [line for line in table if "caged" in line]
 
 
 def groups(run: str) -> list[str]:
-    """The control groups of the emulator whose directory is called `run`."""
+    """Return the control groups of the emulator whose directory is named `run`."""
     return [str(path) for path in Path("/sys/fs/cgroup").glob(f"**/{run}-*")]

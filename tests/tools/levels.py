@@ -1,4 +1,4 @@
-"""Emulators at each isolation level that this machine can have, each a process of its own."""
+"""Emulators as separate processes, at each isolation level that works on this machine."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ import caged.emulator
 from caged import Caged
 from caged.emulator import Emulator, EmulatorError
 
-#: As the tests name them: `…-user` is the level for an ordinary user when the suite runs as root.
+#: Names of the levels in tests: `…-user` is the level for an ordinary user when the suite runs as root.
 LEVELS = ("namespace", "namespace-user", "bwrap", "bwrap-user", "process")
 ISOLATED = LEVELS[:-1]
 ORDINARY_USER = 65534
@@ -33,18 +33,18 @@ SECRET = "the-developers-secret"
 
 
 def isolation(level: str) -> str:
-    """The level as the emulator names it."""
+    """Return the emulator's name of the level."""
     return level.partition("-")[0]
 
 
 def has_landlock_scopes() -> bool:
-    """Whether this kernel can keep signals and abstract sockets inside of a sandbox without namespaces."""
+    """Return whether this kernel can confine signals and abstract sockets to a sandbox without namespaces."""
     return sys.platform == "linux" and ctypes.CDLL(None).syscall(444, None, ctypes.c_size_t(0), 1) >= 6
 
 
 def need(level: str) -> None:
-    """Skips where this machine cannot have the level, judged by other programs than ours: if our isolation does not
-    work where theirs do, that is a failure."""
+    """Skip if the level cannot work on this machine. Other programs than ours decide: if only our isolation fails,
+    the test must fail."""
     reason = why_not(level)
     if reason:
         pytest.skip(f"{level}: {reason}")
@@ -95,10 +95,10 @@ def as_ordinary_user(writable: Sequence[Path]) -> list[str]:
 
 
 class Served:
-    """A `caged-emulator serve` of its own, with a temp directory and a home (full of secrets) of its own.
+    """A `caged-emulator serve` with its own temp directory and its own home, which contains secrets.
 
-    `run_base`: where its files go, if not to its temp directory. `wrap`: words before the command. `process.pid` is
-    the emulator's, whatever the words, if each of them execs.
+    `run_base`: directory for its files, by default its temp directory. `wrap`: words before the command.
+    `process.pid` is the emulator's if each of these programs execs the next.
     """
 
     def __init__(
@@ -126,7 +126,7 @@ class Served:
         serve = [sys.executable, "-m", "caged.emulator", "serve", "--isolation", isolation(level)]
         serve += ["--port", "0", "--ready-file", str(self._ready), *options]
         command = [*(as_ordinary_user([folder]) if user else ()), *wrap, *serve]
-        # A fork of an interpreter that has all imported takes a fifth of the time.
+        # A fork of an interpreter with all modules imported takes a fifth of the time.
         start_process = fork_server.Process if command[0] == sys.executable else subprocess.Popen
         self.process = start_process(
             command,
@@ -147,7 +147,7 @@ class Served:
             until(lambda: self._ready.exists() or self.process.poll() is not None, 60)
             if self.process.poll() is not None:
                 raise AssertionError(self.process.communicate()[0])
-            # Those of dead emulators go when a new one starts; one may be in the middle of being removed.
+            # The start removes the directories of dead emulators; one may be half removed.
             until(lambda: len(run_dirs(base)) == 1, what=lambda: run_dirs(base))
         except BaseException:
             self._kill()
@@ -175,33 +175,33 @@ class Served:
             self.client.sandboxes.destroy(box.id)
 
     def create_with_init(self) -> tuple[str, int]:
-        """A sandbox and the pid of its first process, as the host sees it."""
+        """Create a sandbox. Returns it and the pid of its first process on the host."""
         before = set(children_of(self.zygote))
         box = self.client.sandboxes.create().id
         (pid,) = set(children_of(self.zygote)) - before
-        if isolation(self.level) == "bwrap":  # it stays outside, and waits for the one that becomes process 1
+        if isolation(self.level) == "bwrap":  # it stays outside of the PID namespace and waits for process 1
             (pid,) = children_of(pid)
         return box, pid
 
     def run(self, sandbox_id: str, command: str) -> str:
-        """The output of a command that must succeed."""
+        """Run a command, which must succeed, and return its output."""
         result = self.client.sandboxes.exec(sandbox_id, command)
         assert result.exit_code == 0, f"exit {result.exit_code} {result.error or ''}: {result.output}"
         return result.output
 
     def ours(self) -> list[str]:
-        """Every living process that belongs to this emulator's sandboxes: zygote, inits and bwraps."""
+        """Return all running processes of this emulator's sandboxes: zygote, inits and bwraps."""
         return processes_with(str(self.run_dir))
 
     def stop(self) -> str:
-        """Ends it in order. Returns all that it has printed."""
+        """Stop the emulator and return its output."""
         self.client.close()
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         return self.process.communicate(timeout=30)[0]
 
     def end(self) -> None:
-        """Ends it by force if need be."""
+        """End the emulator, by force if necessary."""
         self.client.close()
         self._kill()
 
@@ -213,8 +213,8 @@ class Served:
 
 
 class SharedBoxes:
-    """Sandboxes that tests share, one for each level and set of options, created when it is first needed: for tests
-    that leave a sandbox as it was."""
+    """Sandboxes for tests that do not change them: one for each level and set of options, created when first
+    needed."""
 
     def __init__(self) -> None:
         self._made: dict[tuple[str, str], tuple[Served, str]] = {}
@@ -238,7 +238,7 @@ def _environment() -> dict[str, str]:
 
 @contextlib.contextmanager
 def client_of(level: str) -> Iterator[Caged]:
-    """A client of an emulator in this process. Skips when this machine cannot have the level."""
+    """A client of an emulator in this process. Skips if this machine cannot have the level."""
     need(level)
     emulator = Emulator(isolation=level)
     try:

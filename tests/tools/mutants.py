@@ -1,5 +1,5 @@
-"""An emulator that tells untruths on the wire: each mutant alters one thing in many answers. It stands between the
-application and the server, so that everything behind it is the real one."""
+"""An emulator with mutants: each alters one thing in many responses. It is between the application and the server,
+so everything behind it is the real emulator."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from caged.emulator import Emulator, app
 
-#: What a client has to hand back as it is; altered, nothing else could be done.
+#: Values that a client has to send back unchanged: if they were altered, all later calls would fail.
 KEPT = {"id", "key", "ticket", "url", "preview_url", "sandbox_id", "session_id", "path", "output"}
 
 
 @dataclass
 class Answer:
-    """One over HTTP, before it is sent."""
+    """A response over HTTP, before it is sent."""
 
     method: str
     path: str
@@ -45,8 +45,9 @@ class Answer:
 
 @dataclass
 class Mutant:
-    """`http` alters an answer; `socket` gives what is sent in place of a message to a WebSocket; `request` alters the
-    scope of a handshake; one that `lingers` leaves a WebSocket open until its client goes."""
+    """`http` alters a response; `socket` returns the messages to send instead of a message to a WebSocket;
+    `request` alters the scope of a handshake; a mutant that `lingers` leaves a WebSocket open until its client
+    disconnects."""
 
     name: str
     http: Callable[[Answer], None] = lambda _answer: None
@@ -60,7 +61,7 @@ HONEST = Mutant("honest")
 
 @dataclass
 class Liar:
-    """The application of an emulator, with the mutant that answers for it at the moment."""
+    """The application of an emulator, with the mutant that is active."""
 
     inner: ASGIApp
     mutant: Mutant = field(default_factory=lambda: HONEST)
@@ -141,7 +142,7 @@ def lying_emulator() -> Iterator[tuple[Emulator, Liar]]:
 
 
 def every(change: Callable[[str, Any], Any], keep: Optional[set[str]] = None) -> Callable[[Answer], None]:
-    """Alters every value below the keys of good JSON answers that is no list and no object."""
+    """Alter each value in successful JSON responses, except lists and objects."""
 
     def walk(key: str, value: Any) -> Any:
         if isinstance(value, dict):
@@ -216,7 +217,7 @@ def _bytes_are_others(answer: Answer) -> None:
 
 
 def _with_text(change: Callable[[dict[str, Any]], list[Any]]) -> Callable[[Message], list[Message]]:
-    """Alters the JSON of the messages that a WebSocket sends."""
+    """Alter the JSON of the messages of a WebSocket."""
 
     def socket(message: Message) -> list[Message]:
         if message["type"] != "websocket.send" or message.get("text") is None:
@@ -227,7 +228,7 @@ def _with_text(change: Callable[[dict[str, Any]], list[Any]]) -> Callable[[Messa
 
 
 def _tells_the_end(message: Message) -> list[Message]:
-    """As the published client 0.2.0 expects it, and the platform never does."""
+    """The published client 0.2.0 expects this message, but the platform never sends it."""
     if message["type"] != "websocket.close":
         return [message]
     return [{"type": "websocket.send", "text": json.dumps({"type": "exit", "code": 0})}, message]
@@ -269,11 +270,11 @@ def _other_result(message: dict[str, Any]) -> list[Any]:
     return [{**message, "result": {"other": 1}} if "result" in message else message]
 
 
-# --- one untruth of the MCP server each
+# --- mutants of the MCP server
 
 
 def _mcp_result(change: Callable[[dict[str, Any]], Any]) -> Callable[[Message], list[Message]]:
-    """Alters the results of a sandbox's MCP server."""
+    """Alter the results of a sandbox's MCP server."""
 
     def altered(message: dict[str, Any]) -> list[Any]:
         if isinstance(message.get("result"), dict):
@@ -284,7 +285,7 @@ def _mcp_result(change: Callable[[dict[str, Any]], Any]) -> Callable[[Message], 
 
 
 def _mcp_text(old: str, new: str) -> Callable[[Message], list[Message]]:
-    """Replaces something in the texts of its tools, by regular expressions."""
+    """Replace texts of the tools by regular expressions."""
 
     def change(result: dict[str, Any]) -> None:
         for block in result.get("content", ()):
@@ -304,7 +305,7 @@ def _large_messages_close(message: Message) -> list[Message]:
     return [{"type": "websocket.close", "code": 1009}] if refused else [message]
 
 
-#: Name of a check -> what makes it fail and no other check of the group.
+#: Name of a check -> the mutant that makes it fail, and no other check of the group.
 OF_MCP = {
     "mcp.jsonrpc": Mutant(
         "replies do not say jsonrpc", socket=_with_text(lambda m: [{k: v for k, v in m.items() if k != "jsonrpc"}])
@@ -331,7 +332,7 @@ def _number(_key: str, value: Any) -> Any:
 
 
 def _one_more_key(value: Any) -> Any:
-    """Every object has a key that the contract does not name."""
+    """Add a key that is not in the contract to every object."""
     if isinstance(value, dict):
         return {**{name: _one_more_key(inner) for name, inner in value.items()}, "caged_more": 1}
     return [_one_more_key(inner) for inner in value] if isinstance(value, list) else value
@@ -370,7 +371,7 @@ def _hints_are_others(answer: Answer) -> None:
 
 
 class _EverySubprotocol:
-    """Agrees to whatever subprotocol a client asks for."""
+    """Accepts every subprotocol that a client requests."""
 
     def __init__(self) -> None:
         self._offered: list[str] = []
@@ -428,8 +429,8 @@ OF_SOCKETS = (
     Mutant("sockets are refused", request=_no_token),
 )
 
-#: Names of those that the most checks find: in this order nearly all checks need one run each, and only a few of them
-#: wait for what never comes.
+#: The mutants that most checks find: in this order nearly every check runs once, and only a few wait for a message
+#: that never arrives.
 FOUND_BY_MOST = (
     "refusals are 418",
     "texts are others",

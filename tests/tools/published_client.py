@@ -21,7 +21,7 @@ found: dict[str, list[str]] = {}
 
 
 def note(name: str, call: Callable[[], Any]) -> Any:
-    """Make a call and keep what came of it. Returns its result, or None."""
+    """Make a call and record its outcome. Returns its result, or None."""
     try:
         result = call()
     except Exception as error:
@@ -107,7 +107,7 @@ def account(client: Any, dashboard: Any) -> None:
 
 
 async def _shown(chunks: asyncio.Queue[str], text: str) -> str:
-    """What came, up to and with this text."""
+    """Return what was received, up to and including this text."""
     seen = ""
     while text not in seen:
         seen += await asyncio.wait_for(chunks.get(), SECONDS)
@@ -126,7 +126,7 @@ async def _terminal(client: Any, box: str) -> str:
 
 
 async def _stream(client: Any, box: str) -> str:
-    """Its output comes, and then it waits for an `exit` message that the platform does not send."""
+    """The output arrives; then the client waits for an `exit` message, which the platform does not send."""
     stream = await client.sandboxes.exec_stream(box, "echo out''put")
     seen = ""
     while "output" not in seen:

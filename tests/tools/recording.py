@@ -1,4 +1,4 @@
-"""Which test had which operation of an emulator succeed, noted while the tests run: see scripts/endpoints."""
+"""Records in which test which operation of an emulator succeeded: see scripts/endpoints."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-#: Names the directory to write to. Without it nothing is noted.
+#: Environment variable with the directory to write to. Without it nothing is recorded.
 DIRECTORY = "CAGED_RECORD_OPERATIONS"
 NOT_EMULATED = 501
 
@@ -17,7 +17,7 @@ _seen: list[tuple[str, Any]] = []
 
 
 def begin() -> None:
-    """Notes every call to an emulator of this process from now on."""
+    """Start to record the calls to the emulators of this process."""
     if not os.environ.get(DIRECTORY):
         return
     from caged.emulator.control.journal import Journal
@@ -33,7 +33,7 @@ def begin() -> None:
 
 
 def finish() -> None:
-    """Writes down what has succeeded, and what was reported as not emulated."""
+    """Write the operations that succeeded, and those that were reported as not emulated."""
     if not os.environ.get(DIRECTORY):
         return
     good = [(x.operation, test) for test, x in _seen if test and (0 < x.status < 400 or x.status == NOT_EMULATED)]
@@ -41,7 +41,7 @@ def finish() -> None:
 
 
 def recorded(directory: Path) -> dict[str, list[str]]:
-    """Test files by operation, those first that had it succeed most often."""
+    """Return the test files by operation, sorted by the number of its successes."""
     found: dict[str, Counter[str]] = {}
     for file in directory.glob("*.json"):
         for operation, test in json.loads(file.read_text(encoding="utf-8")):

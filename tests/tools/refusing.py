@@ -1,8 +1,8 @@
-"""`refusing.py SYSCALL[,SYSCALL] COMMAND...`: runs COMMAND where the kernel refuses these, as Docker's seccomp does.
+"""`refusing.py SYSCALL[,SYSCALL] COMMAND...`: runs COMMAND with a seccomp filter that refuses these, as Docker's does.
 
-`namespaces` refuses clone(2), clone3(2) and unshare(2) that make any. `mount` refuses the first mount of isolation
-that the emulator builds itself, recognised by its flags, which are not those of bwrap: as AppArmor's rule by program.
-`landlock` refuses Landlock, as a kernel without it. `setuid` refuses to change the user.
+`namespaces` refuses clone(2), clone3(2) and unshare(2) with flags of namespaces. `mount` refuses the first mount of
+the emulator's own isolation, recognised by its flags, and not those of bwrap: like AppArmor's rule by program.
+`landlock` refuses Landlock, like a kernel without it. `setuid` refuses to change the user.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def program(refused: list[str]) -> bytes:
     numbers = NUMBERS[platform.machine()]
     steps: list[tuple[int, int, int, int]] = [(LOAD, 0, 0, NUMBER_AT)]
     if "namespaces" in refused:
-        # The flags of clone3 lie behind a pointer, which a filter cannot follow: programs fall back to clone.
+        # A filter cannot read the flags of clone3 behind its pointer, so it refuses all: programs fall back to clone.
         steps += [(EQUAL, 0, 1, CLONE3), (RETURN, 0, 0, REFUSE | ENOSYS)]
         for name in ("clone", "unshare"):
             steps += [(EQUAL, 0, 4, numbers[name]), (LOAD, 0, 0, FIRST_ARGUMENT_AT)]

@@ -1,4 +1,4 @@
-"""For tests of the controls: a view of an account that has the rest of the emulator, too."""
+"""For tests of the controls: an account view with the other attributes of the emulator."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from caged.emulator.control_client.base_emulator import AccountView
 
 
 class ScopedEmulator(AccountView):
-    """The controls are those of the account; everything else is the emulator's."""
+    """Controls of the account, and all other attributes of the emulator."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.emulator, name)

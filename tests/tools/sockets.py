@@ -1,4 +1,4 @@
-"""A client of the emulator's sockets that speaks the wire and nothing more, for tests."""
+"""A minimal client of the emulator's WebSockets for tests, without the SDK."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ MARK = "0123456789abcdef"
 def open_socket(
     base_url: str, path: str, token: str, subprotocol: Optional[str] = None, **options: Any
 ) -> ClientConnection:
-    """`path` below /v1, with its query; the token is put last, as the platform's clients do."""
+    """Open the WebSocket at `path` below /v1, with its query. The token is last, as in the platform's clients."""
     url = f"{base_url.replace('http', 'ws', 1)}/v1{path}{'&' if '?' in path else '?'}token={token}"
     options.setdefault("proxy", None)
     return connect(url, subprotocols=[subprotocol] if subprotocol else None, open_timeout=SECONDS, **options)  # type: ignore[list-item]
 
 
 class Term:
-    """A terminal as a program sees it that types and looks. `text` is all that was shown so far."""
+    """A terminal that a test types into and reads. `text` is everything shown so far."""
 
     def __init__(self, base_url: str, sandbox: str, token: str, size: str = "?rows=24&cols=80", **options: Any) -> None:
         self._connecting = open_socket(base_url, f"/sandboxes/{sandbox}/terminal{size}", token, "terminal", **options)
@@ -54,7 +54,7 @@ class Term:
         self.send({"type": "input", "data": text})
 
     def take(self, seconds: float) -> bool:
-        """Takes one message; False when there is none, or the socket is closed."""
+        """Receive one message. False if there is none, or the socket is closed."""
         try:
             message = json.loads(self.socket.recv(timeout=seconds))
         except TimeoutError:
@@ -68,7 +68,7 @@ class Term:
         return True
 
     def until(self, shown: str | Callable[[str], object], seconds: float = SECONDS) -> str:
-        """Waits for a text on the screen (or for what a function looks for), and returns all that was shown."""
+        """Wait for a text on the screen, or until a function of the text is true. Returns everything shown."""
         found = shown if callable(shown) else lambda text: shown in text
         deadline = time.monotonic() + seconds
         while not found(self.text):
@@ -78,7 +78,7 @@ class Term:
         return self.text
 
     def prompt(self) -> Term:
-        """Waits until the shell waits."""
+        """Wait for the shell's prompt."""
         self.until(lambda text: text.endswith(("# ", "$ ")))
         return self
 
@@ -91,7 +91,7 @@ class Term:
 
 
 def stream_lines(command: str, mark: str = MARK) -> list[str]:
-    """What a streaming client types around a command (wire-contract.md 4.3)."""
+    """Return what a streaming client types for a command (wire-contract.md 4.3)."""
     return [
         f"stty -echo 2>/dev/null; printf '%s\\n' '__CAGED_BEGIN_{mark}__'\n",
         command if command.endswith("\n") else command + "\n",
@@ -100,7 +100,7 @@ def stream_lines(command: str, mark: str = MARK) -> list[str]:
 
 
 def streamed(term: Term, command: str, seconds: float = 30.0) -> tuple[str, Optional[int]]:
-    """(exact output, exit code) of a command in a quiet shell; the code is None when the shell died of it."""
+    """Run a command in a quiet shell. Returns (exact output, exit code); the code is None if the shell died."""
     for line in stream_lines(command):
         term.type(line)
     end = f"__CAGED_EXIT_{MARK}__"
@@ -108,7 +108,7 @@ def streamed(term: Term, command: str, seconds: float = 30.0) -> tuple[str, Opti
     recent = term.text
     while end not in recent and term.closed is None:
         assert time.monotonic() < deadline, f"no end within {seconds:g} s: {term.text[-500:]!r}"
-        if term.take(0.5):  # of many megabytes only what is new, and what an end in two parts may have begun with
+        if term.take(0.5):  # search only the new part, with an overlap for a marker in two messages
             recent = recent[-len(end) :] + term.messages[-1].get("data", "")
     output = term.text.partition(f"__CAGED_BEGIN_{MARK}__\n")[2]
     output, found, rest = output.partition(end)

@@ -1,4 +1,4 @@
-"""A program of the fork server behaves as one that an interpreter of its own runs."""
+"""A program of the fork server behaves like one in a new interpreter."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def run(start: Any, code: str, **options: Any) -> Any:
 
 
 @BOTH
-def test_output_errors_and_exit_code_are_the_programs(start: Any) -> None:
+def test_output_errors_and_exit_code_of_program_are_returned(start: Any) -> None:
     done = run(start, "import sys; print('out'); print('err', file=sys.stderr); sys.exit(3)")
     assert (done.stdout, done.stderr, done.returncode) == ("out\n", "err\n", 3)
 
 
 @BOTH
-def test_exception_ends_the_program_with_a_traceback_and_1(start: Any) -> None:
+def test_exception_prints_traceback_and_exits_with_1(start: Any) -> None:
     done = run(start, "raise KeyError('no idea')")
     assert done.returncode == 1
     assert done.stderr.startswith("Traceback")
@@ -37,7 +37,7 @@ def test_exception_ends_the_program_with_a_traceback_and_1(start: Any) -> None:
 
 
 @BOTH
-def test_environment_directory_and_arguments_are_those_that_were_given(start: Any, tmp_path: Path) -> None:
+def test_program_gets_given_environment_directory_and_arguments(start: Any, tmp_path: Path) -> None:
     code = """if True:
         import json, os, sys, tempfile
         print(json.dumps([os.getcwd(), sys.argv, tempfile.gettempdir(), "HOME" in os.environ]))
@@ -47,14 +47,14 @@ def test_environment_directory_and_arguments_are_those_that_were_given(start: An
 
 
 @BOTH
-def test_module_of_the_directory_is_found(start: Any, tmp_path: Path) -> None:
+def test_module_in_working_directory_is_found(start: Any, tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text("import sys; print(__name__, sys.argv[1:])")
     done = start.run([sys.executable, "-m", "own", "x"], cwd=tmp_path, capture_output=True, text=True, timeout=30)
     assert done.stdout == "__main__ ['x']\n", done.stderr
 
 
 @BOTH
-def test_script_runs_with_its_own_directory_on_the_path(start: Any, tmp_path: Path) -> None:
+def test_script_has_its_directory_on_path(start: Any, tmp_path: Path) -> None:
     (tmp_path / "beside.py").write_text("VALUE = 7")
     (tmp_path / "script.py").write_text("import beside; print(__name__, beside.VALUE)")
     command = [sys.executable, str(tmp_path / "script.py")]
@@ -62,24 +62,24 @@ def test_script_runs_with_its_own_directory_on_the_path(start: Any, tmp_path: Pa
 
 
 @BOTH
-def test_standard_input_is_read_to_its_end(start: Any) -> None:
+def test_standard_input_is_complete(start: Any) -> None:
     assert run(start, "import sys; print(sys.stdin.read().upper())", input="text").stdout == "TEXT\n"
 
 
 @BOTH
-def test_exit_handlers_run_and_what_was_printed_last_arrives(start: Any) -> None:
+def test_exit_handlers_run_and_output_is_flushed(start: Any) -> None:
     done = run(start, "import atexit; atexit.register(print, 'at exit'); print('x' * 100_000)")
     assert done.stdout == "x" * 100_000 + "\nat exit\n"
 
 
 @BOTH
-def test_text_of_an_exit_is_printed_and_the_code_is_1(start: Any) -> None:
+def test_sys_exit_with_text_prints_it_and_exits_with_1(start: Any) -> None:
     done = run(start, "import sys; sys.exit('that went wrong')")
     assert (done.stderr, done.returncode) == ("that went wrong\n", 1)
 
 
 @BOTH
-def test_threads_are_waited_for_before_the_exit_handlers_run(start: Any) -> None:
+def test_threads_are_joined_before_exit_handlers_run(start: Any) -> None:
     code = """if True:
         import atexit, threading, time
         atexit.register(print, "at exit")
@@ -89,7 +89,7 @@ def test_threads_are_waited_for_before_the_exit_handlers_run(start: Any) -> None
 
 
 @BOTH
-def test_output_that_cannot_be_written_at_the_end_is_reported(start: Any) -> None:
+def test_failed_flush_at_exit_is_reported(start: Any) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     done = run(start, "import os; print('x'); os.close(1)", env=environment)
     assert done.returncode == 120
@@ -97,19 +97,19 @@ def test_output_that_cannot_be_written_at_the_end_is_reported(start: Any) -> Non
 
 
 @BOTH
-def test_closed_output_is_no_error(start: Any) -> None:
+def test_closed_output_is_not_an_error(start: Any) -> None:
     assert run(start, "import sys; sys.stdout.close()").returncode == 0
 
 
 @BOTH
-def test_program_that_takes_too_long_is_killed(start: Any) -> None:
+def test_program_is_killed_after_timeout(start: Any) -> None:
     with pytest.raises(subprocess.TimeoutExpired):
         start.run([*PYTHON, "import time; time.sleep(600)"], stdout=subprocess.PIPE, timeout=0.2)
 
 
 @pytest.mark.parametrize("start", [fork_server.Process, subprocess.Popen], ids=["fork", "interpreter"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
-def test_signal_ends_the_program_as_an_interpreters(start: Any, number: int) -> None:
+def test_signal_ends_program_like_interpreter(start: Any, number: int) -> None:
     if start is subprocess.Popen and signal.getsignal(number) is signal.SIG_IGN:
         pytest.skip("this run ignores the signal, and so does an interpreter that it starts")
     code = "import time\nprint('ready', flush=True)\ntime.sleep(600)"
@@ -121,8 +121,8 @@ def test_signal_ends_the_program_as_an_interpreters(start: Any, number: int) -> 
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is no fork server")
-def test_programs_end_with_their_client() -> None:
-    """A test process that is killed leaves neither its fork server nor what that runs."""
+def test_programs_end_when_client_is_killed() -> None:
+    """A killed test process leaves neither its fork server nor the programs of that server."""
     code = f"""
 import sys, time
 sys.path.insert(0, {str(Path(fork_server.__file__).parent)!r})

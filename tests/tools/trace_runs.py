@@ -27,14 +27,14 @@ _DATA = re.compile(r'<script type="text/plain" id="trace-data">([^<]*)</script>|
 
 @dataclass
 class Run:
-    """A run of pytest that is over, in a directory of its own."""
+    """A finished run of pytest in its own directory."""
 
     directory: Path
     code: int
     output: str
 
     def traces(self, where: Path = CACHED) -> dict[str, Trace]:
-        """The traces that it has written, by the names of their files without the suffix."""
+        """The traces that were written, by file name without the suffix."""
         return {path.stem: Trace.read(path) for path in sorted((self.directory / where).glob("*.jsonl"))}
 
     def trace(self, test: str, where: Path = CACHED) -> Trace:
@@ -60,7 +60,7 @@ class Run:
 
 
 def unpacked(page: str) -> str:
-    """What a page has packed."""
+    """Return the compressed data of a page."""
     found = _DATA.search(page)
     return gzip.decompress(base64.b64decode(found[1] or found[2])).decode() if found else ""
 
@@ -83,7 +83,7 @@ def run(directory: Path, files: dict[str, str], *options: str, env: Optional[dic
         text=True,
         timeout=100,
     )
-    print(done.stdout)  # for the report, when a test fails
+    print(done.stdout)  # for the report of a failed test
     return Run(directory, done.returncode, done.stdout)
 
 
@@ -94,14 +94,14 @@ def _is_passed_on(name: str) -> bool:
 
 
 def only(trace: Trace, **wanted: Any) -> Step:
-    """The one step with these attributes; `title` is a part of it."""
+    """Return the only step with these attributes; `title` may be a part of the step's title."""
     found = matching(trace, **wanted)
     assert len(found) == 1, (wanted, [(step.kind, step.title, step.status) for step in trace.steps])
     return found[0]
 
 
 def matching(trace: Trace, title: str = "", **wanted: Any) -> list[Step]:
-    """All steps with these attributes; `title` is a part of it."""
+    """Return all steps with these attributes; `title` may be a part of the step's title."""
     return [
         step
         for step in trace.steps
@@ -110,7 +110,7 @@ def matching(trace: Trace, title: str = "", **wanted: Any) -> list[Step]:
 
 
 def ancestors(trace: Trace, step: Step) -> list[Step]:
-    """The steps that caused a step, the nearest first."""
+    """Return the steps that caused a step, the nearest first."""
     by_id, found = {one.id: one for one in trace.steps}, []
     while step.parent:
         step = by_id[step.parent]

@@ -1,4 +1,4 @@
-"""Traces for tests: one of a real run of the emulator, and ones that are made up."""
+"""Traces for tests: one of a real run of the emulator, and artificial ones."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ exit 1
 
 
 def step(step_id: str, kind: Any = "request", title: str = "GET /v1/account", start: float = 0.0, **more: Any) -> Step:
-    """A step that is over, with what tests do not care about filled in."""
+    """Make a finished step, with defaults for everything that does not matter to a test."""
     fields: dict[str, Any] = {
         "account": "acc_1",
         "at": "2026-01-01T00:00:00Z",
@@ -263,7 +263,7 @@ def hostile_trace(text: str) -> Trace:
 
 
 def many_steps(count: int) -> Trace:
-    """A trace of so many steps in four sandboxes, of which each seventh nests and each fiftieth failed."""
+    """Make a trace of `count` steps in four sandboxes, in chains of seven nested steps. Each fiftieth failed."""
     steps = []
     for number in range(count):
         failed = number % 50 == 49
@@ -285,7 +285,7 @@ def many_steps(count: int) -> Trace:
 
 
 def large_output(steps: int = 200, size: int = 1_000_000) -> Trace:
-    """A trace of so many steps whose commands printed so many characters, which do not repeat much."""
+    """Make a trace of steps whose commands printed long texts that compress badly."""
     import random
 
     letters, numbers = random.Random(7), iter(range(10**9))

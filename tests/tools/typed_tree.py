@@ -1,7 +1,7 @@
-"""A virtual environment for static checkers that has the three folders as an installation has them.
+"""A virtual environment for static checkers in which the three folders are as in an installation.
 
-An editable installation finds `caged.emulator` by an import hook, which no checker runs; and what lies on a checker's
-path of sources is not held to what its `py.typed` promises.
+An editable installation finds `caged.emulator` by an import hook, which checkers do not run; and checkers ignore
+`py.typed` in the source directories that they are given.
 """
 
 from __future__ import annotations

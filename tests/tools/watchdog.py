@@ -1,7 +1,7 @@
-"""Time limits of tests, kept by one thread.
+"""Time limits of tests, enforced by one thread.
 
-pytest-timeout starts and ends a thread for each test, which takes as long as half of the small tests. Its hooks let
-another place keep the time; what happens when it is over is the same.
+pytest-timeout starts and ends a thread for each test, which takes as long as half of the small tests. This plugin
+replaces the timer by its hooks; what happens at a timeout is the same.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, Optional
 import pytest
 import pytest_timeout
 
-#: How late a limit may be noticed.
+#: Seconds by which a timeout may be noticed late.
 SECONDS = 1.0
 
 
@@ -21,7 +21,9 @@ class Watchdog:
     """A plugin of pytest that ends the process, with the stacks of all threads, when a test takes too long."""
 
     def __init__(self) -> None:
-        self._limit: Optional[tuple[float, pytest.Item, Any]] = None  # replaced as a whole: two threads use it
+        self._limit: Optional[tuple[float, pytest.Item, Any]] = (
+            None  # always replaced, never changed: two threads use it
+        )
         self._thread: Optional[threading.Thread] = None
 
     @pytest.hookimpl

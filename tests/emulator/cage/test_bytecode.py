@@ -1,7 +1,7 @@
-"""Python runs what a file holds now, however soon after the last import it was changed, at every isolation level.
+"""Python runs the current source, however soon after the last import it was changed, at every isolation level.
 
-Every change here keeps the file's size, and nearly always falls into the second of the last one: then neither size nor
-modification time tells Python that its bytecode cache is stale."""
+Each change keeps the size of the file and is nearly always made in the same second as the last one, so neither size
+nor modification time tells Python that its bytecode cache is stale."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from mcp_testing import Mcp
 
 from caged.emulator import Emulator
 
-#: A change only matters when it falls into the second of the last import; that two in a row do not is rare.
+#: A change is only a test if it is in the same second as the last import. Of two in a row nearly always one is.
 TIMES = 2
-#: -S: without site-packages, of which the search takes half of the time of a start.
+#: -S: without site-packages, which take half of the time of a start.
 IMPORT = "cd /workspace && python3 -S -c 'import fix; print(fix.VALUE)'"
 
 
@@ -53,7 +53,7 @@ def by_api(api: Api, box: str, number: int) -> None:
 
 
 def by_link(api: Api, box: str, number: int) -> None:
-    """The path that is written to leads elsewhere."""
+    """Write through a link to the file."""
     api.output(box, "[ -e link ] || ln -s . link")
     assert api.write(box, "link/fix.py", text(number)).is_success
 
@@ -97,7 +97,7 @@ WAYS = [by_api, by_link, by_mcp, by_agent_files, by_agent_function, by_sed, by_p
 
 
 @pytest.mark.parametrize("change", WAYS)
-def test_import_after_a_change_sees_the_new_code(api, box, change):
+def test_import_after_change_runs_new_code(api, box, change):
     seen = []
     for number in range(TIMES):
         change(api, box, number)
@@ -106,7 +106,7 @@ def test_import_after_a_change_sees_the_new_code(api, box, change):
 
 
 @pytest.mark.parametrize("change", [by_api, by_sed])
-def test_change_in_a_package_deep_below_the_workspace_is_seen(api, box, change):
+def test_change_in_nested_package_is_seen(api, box, change):
     api.output(box, "mkdir -p 'a/b c/d' && cp fix.py 'a/b c/d/fix.py'")
     command = "cd '/workspace/a/b c' && python3 -S -c 'import d.fix; print(d.fix.VALUE)'"
     assert api.output(box, command) == "old\n"
@@ -119,36 +119,36 @@ def test_change_in_a_package_deep_below_the_workspace_is_seen(api, box, change):
 
 
 @pytest.mark.parametrize("place", ["/tmp", "/root"])
-def test_change_outside_the_workspace_is_seen(api, box, place):
+def test_change_outside_workspace_is_seen(api, box, place):
     for number in range(TIMES):
         api.output(box, f"printf %s {shlex.quote(text(number))} > {place}/fix.py")
         assert api.output(box, f"cd {place} && python3 -S -c 'import fix; print(fix.VALUE)'") == f"v{number}{number}\n"
 
 
-def test_agents_fix_is_seen_by_the_same_command(api, box):
+def test_change_by_agent_is_seen_in_same_command(api, box):
     for number in range(TIMES):
         api.controls.agent("claude").reply("done", files={"fix.py": text(number)})
         assert api.output(box, f"claude -p 'fix it' > /dev/null; {IMPORT}") == f"v{number}{number}\n"
 
 
 @pytest.mark.parametrize("edit", ["printf %s {} > fix.py", "printf %s {} > new && mv new fix.py"])
-def test_edit_and_import_in_one_command_see_the_new_code(api, box, edit):
-    """The cache that an earlier command left is valid until this command edits the source."""
+def test_edit_and_import_in_one_command_runs_new_code(api, box, edit):
+    """The cache of an earlier command is valid until this command edits the source."""
     seen = []
     for number in range(TIMES):
         seen.append(api.output(box, f"{edit.format(shlex.quote(text(number)))}; {IMPORT}"))
     assert seen == [f"v{number}{number}\n" for number in range(TIMES)]
 
 
-def test_cache_that_a_command_made_can_be_found_by_the_next(api, box):
-    """Invalidating must not remove what a build has just made; and a link to it stays what it is."""
+def test_valid_cache_is_kept_for_next_command(api, box):
+    """Invalidation must remove neither the new output of a build nor a link to it."""
     api.write(box, "built.py", "VALUE = 1\n")
     api.output(box, "python3 -m py_compile built.py; ln __pycache__/built.* kept.pyc; touch -r __pycache__ stamp")
     assert api.output(box, "ls __pycache__ | grep -c built; python3 kept.pyc; find __pycache__ -newer stamp") == "1\n"
     assert api.output(box, "cmp __pycache__/built.* kept.pyc && echo same") == "same\n"
 
 
-def test_restore_brings_back_the_old_code(api, box):
+def test_import_after_restore_runs_old_code(api, box):
     snapshot = api.snapshot(box)
     for number in range(TIMES):
         by_api(api, box, number)
@@ -157,8 +157,8 @@ def test_restore_brings_back_the_old_code(api, box):
         assert api.output(box, IMPORT) == "old\n"
 
 
-def test_restore_of_a_state_with_a_stale_cache_runs_the_file(api, box):
-    """The snapshot is taken between an edit and the next command, which would have removed the cache."""
+def test_restored_stale_cache_is_not_used(api, box):
+    """The snapshot is taken after an edit and before the next command, which would have removed the cache."""
     for number in range(TIMES):
         api.output(box, f"{IMPORT}; printf %s {shlex.quote(text(number))} > fix.py")
         snapshot = api.snapshot(box)
@@ -166,9 +166,9 @@ def test_restore_of_a_state_with_a_stale_cache_runs_the_file(api, box):
         assert api.output(box, IMPORT) == f"v{number}{number}\n"
 
 
-def test_cache_files_that_are_good_stay(api, box):
+def test_settled_cache_files_are_kept(api, box):
     api.write(box, "other.py", "VALUE = 1\n")
-    api.output(box, "touch -d '10 seconds ago' fix.py other.py")  # no edit falls into that second any more
+    api.output(box, "touch -d '10 seconds ago' fix.py other.py")  # no edit can be in that second any more
     api.output(box, "python3 -c 'import fix, other'")
     api.output(box, "true")
     before = api.output(box, "stat -c '%n %Y %i' __pycache__/*")
@@ -181,7 +181,7 @@ def test_cache_files_that_are_good_stay(api, box):
     assert kept == before, "Python sees by itself that this one is stale"
 
 
-def test_times_and_environment_are_honest(api, box):
+def test_modification_times_and_environment_are_unchanged(api, box):
     before = float(api.output(box, "date +%s.%N"))
     by_api(api, box, 1)
     assert before - 0.1 <= float(api.output(box, "stat -c %.9Y fix.py")) <= float(api.output(box, "date +%s.%N"))
@@ -189,8 +189,8 @@ def test_times_and_environment_are_honest(api, box):
     assert api.output(box, "python3 -c 'import sys; print(sys.dont_write_bytecode)'") == "False\n"
 
 
-def test_cache_directory_that_leads_elsewhere_is_left_alone(process_api, tmp_path):
-    """A command that replaces `__pycache__` by a link must not get files of the host removed."""
+def test_cache_directory_that_is_a_link_is_not_followed(process_api, tmp_path):
+    """A command that replaces `__pycache__` by a link cannot make the emulator remove files of the host."""
     box = process_api.sandbox(template="python")
     process_api.write(box, "fix.py", "VALUE = 'old'\n")
     process_api.output(box, IMPORT)
@@ -206,7 +206,7 @@ def test_cache_directory_that_leads_elsewhere_is_left_alone(process_api, tmp_pat
     assert sorted(outside.iterdir()) == held
 
 
-def test_commands_at_the_same_time_do_not_disturb_each_other(api, box):
+def test_concurrent_commands_do_not_affect_each_other(api, box):
     api.output(box, "for i in $(seq 100); do mkdir -p many/d$i && echo > many/d$i/m.py; done")
     api.output(box, "python3 -m compileall -q many")
     failed: list[object] = []

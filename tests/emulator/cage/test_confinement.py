@@ -1,6 +1,6 @@
-"""Neither `..` nor a link of any kind leads the file API, or a snapshot, to a file of the host.
+"""The file API and snapshots reach no file of the host, neither by `..` nor by a link.
 
-In `process` isolation a command may read what its user may read; these are about what the emulator does itself.
+At level `process` a command can read what its user can read; these tests are about the emulator's own accesses.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from caged.emulator import Emulator
 
 SECRET = "the host's own"
 
-#: Commands that lay a trap at /workspace/trap. HOST is a directory of the host that holds `secret`.
+#: Commands that create a link at /workspace/trap. HOST is a directory of the host that contains `secret`.
 LINKS = {
     "absolute link": "ln -s HOST/secret trap",
     "relative link": "ln -s $(python3 -c 'print(\"../\" * 40)')HOST/secret trap",
@@ -73,14 +73,14 @@ def host_directory(base: str = "/var/tmp") -> Iterator[Path]:
 
 @pytest.fixture
 def host() -> Iterator[Path]:
-    """A directory of the host. Not under /tmp: a path there means the sandbox's own /tmp."""
+    """A directory of the host. Not below /tmp, because a path there is one of the sandbox's own /tmp."""
     with host_directory() as place:
         yield place
 
 
 @pytest.fixture
 def host_on_same_disk(process_emulator: Emulator) -> Iterator[Path]:
-    """A directory of the host on the file system of the sandboxes, where hard links lead from one to the other."""
+    """A directory of the host on the file system of the sandboxes, so that hard links between them are possible."""
     beside = process_emulator.run_dir.parent
     base = "/var/tmp" if os.stat("/var/tmp").st_dev == os.stat(beside).st_dev else str(beside)
     with host_directory(base) as place:
@@ -89,7 +89,7 @@ def host_on_same_disk(process_emulator: Emulator) -> Iterator[Path]:
 
 @pytest.fixture
 def trap(api, box, host):
-    """Lays a trap and checks that the command did it."""
+    """A function that creates the link and checks that the command succeeded."""
 
     def lay(command):
         api.output(box, command.replace("HOST", str(host)))
@@ -103,10 +103,10 @@ def assert_untouched(host: Path) -> None:
 
 
 @pytest.mark.parametrize("command", LINKS.values(), ids=LINKS)
-def test_no_link_is_read_through(api, box, host, trap, command):
+def test_read_does_not_follow_link_out_of_sandbox(api, box, host, trap, command):
     trap(command)
     response = api.read(box, "trap")
-    # What the sandbox's own commands do not find either is not there.
+    # 404 if the target does not exist for commands of the sandbox either.
     if response.status_code == 400:
         assert_problem(response, 400, "outside", "path_outside_sandbox")
         assert api.run(box, "test -e trap")["exit_code"] == 0
@@ -117,14 +117,14 @@ def test_no_link_is_read_through(api, box, host, trap, command):
 
 
 @pytest.mark.parametrize("command", LINKS.values(), ids=LINKS)
-def test_no_link_is_written_through(api, box, host, trap, command):
+def test_write_does_not_follow_link_out_of_sandbox(api, box, host, trap, command):
     trap(command)
     assert_problem(api.write(box, "trap", "overwritten"), 400, "outside", "path_outside_sandbox")
     assert_untouched(host)
 
 
 @pytest.mark.parametrize("command", LINKS.values(), ids=LINKS)
-def test_a_listing_tells_nothing_of_what_a_link_hides(api, box, host, trap, command):
+def test_listing_does_not_show_size_of_link_target(api, box, host, trap, command):
     (host / "secret").write_text(SECRET * 50)
     trap(command)
     (entry,) = [entry for entry in api.listing(box).json() if entry["name"] == "trap"]
@@ -132,11 +132,11 @@ def test_a_listing_tells_nothing_of_what_a_link_hides(api, box, host, trap, comm
 
 
 @pytest.mark.parametrize("command", DIRECTORIES.values(), ids=DIRECTORIES)
-def test_no_directory_link_is_listed_read_written_or_entered(api, box, host, trap, command):
+def test_link_to_directory_outside_is_not_followed(api, box, host, trap, command):
     trap(command)
     for path in ("trap", "trap/", "trap/."):
         listing = api.listing(box, path)
-        # A link to the top shows the top of the sandbox, as `/` does.
+        # A link to the root shows the root of the sandbox.
         top = listing.status_code == 200 and [entry["name"] for entry in listing.json()] == ["root", "tmp", "workspace"]
         assert top or listing.status_code in (400, 404)
     for path in ("trap/secret", "trap/../secret", f"trap/{host}/secret", "trap/new/file"):
@@ -146,7 +146,7 @@ def test_no_directory_link_is_listed_read_written_or_entered(api, box, host, tra
 
 
 @pytest.mark.parametrize("command", DIRECTORIES.values(), ids=DIRECTORIES)
-def test_git_does_not_look_behind_a_directory_link(api, box, host, trap, git, command):
+def test_git_diff_does_not_follow_directory_link(api, box, host, trap, git, command):
     git("init", "-q", cwd=host)
     trap(command)
     response = api.get(f"/sandboxes/{box}/git/diff", params={"path": "trap"})
@@ -154,7 +154,7 @@ def test_git_does_not_look_behind_a_directory_link(api, box, host, trap, git, co
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_no_path_leads_out(api, box, host, path):
+def test_path_out_of_sandbox_reaches_no_file(api, box, host, path):
     path = path.replace("HOST", str(host))
     for response in (api.read(box, path), api.write(box, path, "overwritten"), api.listing(box, path)):
         assert SECRET not in response.text
@@ -162,14 +162,14 @@ def test_no_path_leads_out(api, box, host, path):
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_no_path_lists_what_is_outside(api, box, host, path):
+def test_path_out_of_sandbox_lists_nothing(api, box, host, path):
     directory = os.path.dirname(path.replace("HOST", str(host)))
     response = api.listing(box, directory)
     assert response.status_code in (400, 404) or "secret" not in [entry["name"] for entry in response.json()]
 
 
 @pytest.mark.parametrize("place", ["/workspace", "/root", "/tmp"])
-def test_a_place_replaced_by_a_link_is_not_followed(process_api, process_box, host, place):
+def test_top_directory_replaced_by_link_is_not_followed(process_api, process_box, host, place):
     api, box = process_api, process_box
     api.output(box, f"rm -rf {place}; ln -s {host} {place}")
     assert api.read(box, f"{place}/secret").status_code in (400, 404)
@@ -180,7 +180,7 @@ def test_a_place_replaced_by_a_link_is_not_followed(process_api, process_box, ho
 
 
 @pytest.mark.parametrize("up", ["../..", '"$(dirname "$(dirname "$(readlink -f .)")")"'])
-def test_a_link_to_a_neighbour_reaches_nothing_of_it(api, box, up):
+def test_link_to_other_sandbox_is_not_followed(api, box, up):
     neighbour = api.sandbox()
     api.write(neighbour, "secret", SECRET)
     api.output(box, f"ln -s {up}/{neighbour}/workspace/secret trap")
@@ -189,7 +189,7 @@ def test_a_link_to_a_neighbour_reaches_nothing_of_it(api, box, up):
     assert api.read(neighbour, "secret").text == SECRET
 
 
-def test_a_directory_swapped_for_a_link_again_and_again_is_never_followed(api, box, host):
+def test_directory_repeatedly_swapped_for_link_is_not_followed(api, box, host):
     api.output(
         box,
         f"mkdir real; echo inside > real/secret; cp -r real spare; ln -s {host} evil\n"
@@ -205,7 +205,7 @@ def test_a_directory_swapped_for_a_link_again_and_again_is_never_followed(api, b
     assert_untouched(host)
 
 
-def test_a_write_to_a_hard_link_of_a_host_file_leaves_that_alone(process_api, process_box, host_on_same_disk):
+def test_write_to_hard_link_of_host_file_does_not_change_it(process_api, process_box, host_on_same_disk):
     api, box, host = process_api, process_box, host_on_same_disk
     done = api.run(box, f"ln {host}/secret mine")
     if done["exit_code"] != 0:
@@ -221,7 +221,7 @@ def test_a_write_to_a_hard_link_of_a_host_file_leaves_that_alone(process_api, pr
 # --- snapshots
 
 
-def test_a_snapshot_keeps_links_as_links(api, box, host):
+def test_snapshot_stores_links_as_links(api, box, host):
     api.output(box, f"ln -s {host}/secret file; ln -s {host} dir; ln -s /etc etc")
     members = members_of(api, api.snapshot(box))
     assert {name for name, member in members.items() if member.issym()} == {"./file", "./dir", "./etc"}
@@ -229,7 +229,7 @@ def test_a_snapshot_keeps_links_as_links(api, box, host):
 
 
 @pytest.mark.parametrize("target", ["HOST", "/etc", "/"])
-def test_a_snapshot_does_not_follow_a_workspace_that_is_a_link(process_api, process_box, host, target):
+def test_snapshot_of_workspace_that_is_a_link_fails(process_api, process_box, host, target):
     api, box = process_api, process_box
     api.output(box, f"rm -rf /workspace; ln -s {target.replace('HOST', str(host))} /workspace")
     made = api.post(f"/sandboxes/{box}/snapshots").json()["id"]
@@ -237,7 +237,7 @@ def test_a_snapshot_does_not_follow_a_workspace_that_is_a_link(process_api, proc
     assert "not a directory" in api.log_text(box)
 
 
-def test_a_restore_does_not_empty_what_a_workspace_link_leads_to(process_api, process_box, host):
+def test_restore_replaces_workspace_link_and_not_its_target(process_api, process_box, host):
     api, box = process_api, process_box
     api.write(box, "kept", "x")
     snapshot = api.snapshot(box)
@@ -251,7 +251,7 @@ def test_a_restore_does_not_empty_what_a_workspace_link_leads_to(process_api, pr
     "ground",
     ["rm -rf /workspace", "rm -rf /workspace; echo x > /workspace", "rm -rf /workspace; ln -s nowhere /workspace"],
 )
-def test_a_restore_makes_a_lost_workspace_anew(api, box, ground):
+def test_restore_recreates_missing_workspace(api, box, ground):
     api.write(box, "kept", "x")
     snapshot = api.snapshot(box)
     api.run(box, ground)
@@ -259,7 +259,7 @@ def test_a_restore_makes_a_lost_workspace_anew(api, box, ground):
     assert api.output(box, "pwd; ls -A") == "/workspace\nkept\n"
 
 
-def test_a_restored_link_leads_nowhere_new(api, box, host):
+def test_restored_link_reaches_no_other_sandbox(api, box, host):
     api.output(box, f"ln -s {host}/secret out; ln -s /workspace/in in2; echo in > in")
     target = api.sandbox()
     assert api.restore(api.snapshot(box), target).status_code == 200
@@ -270,13 +270,13 @@ def test_a_restored_link_leads_nowhere_new(api, box, host):
     assert api.read(box, "in").text == "in\n"
 
 
-def test_removing_a_sandbox_does_not_follow_its_links(api, box, host):
+def test_destroy_does_not_follow_links(api, box, host):
     api.output(box, f"ln -s {host} a; mkdir d; ln -s {host} d/b; chmod 000 d; rm -rf /tmp; ln -s {host} /tmp")
     assert api.delete(f"/sandboxes/{box}").status_code == 204
     assert_untouched(host)
 
 
-def test_a_program_called_git_in_the_workspace_is_not_run_by_the_emulator(api, box, git, tmp_path):
+def test_git_diff_does_not_run_programs_of_sandbox(api, box, git, tmp_path):
     api.output(
         box,
         "git init -q; printf '#!/bin/sh\\ntouch /workspace/ran\\n' > env; chmod +x env\n"

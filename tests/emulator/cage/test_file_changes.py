@@ -1,5 +1,5 @@
-"""Looks at a workspace, and the changes between two of them: bounded, without following links, whatever happens in the
-workspace meanwhile."""
+"""Scans of a workspace and the changes between two of them: bounded, and without following links, also while the
+workspace changes."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_added_changed_and_removed_files(files: FileChanges, workspace: Path):
     }
 
 
-def test_change_of_the_same_size_right_after_a_look_is_seen(files: FileChanges, workspace: Path):
+def test_change_of_same_size_right_after_scan_is_seen(files: FileChanges, workspace: Path):
     for number in range(50):
         (workspace / "f").write_text(f"{number:03d}")
         before = files.look()
@@ -66,7 +66,7 @@ def test_change_of_the_same_size_right_after_a_look_is_seen(files: FileChanges, 
         assert list(difference(files, before)) == ["f"], number
 
 
-def test_file_that_is_written_again_with_the_same_text_is_not_changed(files: FileChanges, workspace: Path):
+def test_file_rewritten_with_same_text_is_unchanged(files: FileChanges, workspace: Path):
     (workspace / "f").write_text("text")
     before = files.look()
     (workspace / "f").unlink()
@@ -75,7 +75,7 @@ def test_file_that_is_written_again_with_the_same_text_is_not_changed(files: Fil
     assert difference(files, before) == {}
 
 
-def test_look_does_not_read_a_settled_file_again(files: FileChanges, workspace: Path):
+def test_unchanged_file_is_not_read_again(files: FileChanges, workspace: Path):
     (workspace / "f").write_text("text")
     os.utime(workspace / "f", (1, 1))
     first = files.look().files["/workspace/f"]
@@ -86,7 +86,7 @@ def test_look_does_not_read_a_settled_file_again(files: FileChanges, workspace: 
     ("content", "note"),
     [(b"a\0b", "it is not text"), (b"\xff\xfe", "it is not text"), (b"x" * 65_537, "it has more than 64 KiB")],
 )
-def test_content_that_is_not_kept_is_said(files: FileChanges, workspace: Path, content: bytes, note: str):
+def test_omitted_content_is_noted(files: FileChanges, workspace: Path, content: bytes, note: str):
     before = files.look()
     (workspace / "f").write_bytes(content)
     (change,) = compare(before, files.look())[0]
@@ -123,7 +123,7 @@ def test_skipped_directories_are_named(files: FileChanges, workspace: Path):
     assert look.is_complete
 
 
-def test_a_workspace_that_is_too_large_is_looked_at_in_part(files: FileChanges, workspace: Path):
+def test_too_large_workspace_is_scanned_partially(files: FileChanges, workspace: Path):
     for number in range(file_changes.ENTRIES + 500):
         (workspace / f"f{number}").touch()
     look = files.look()
@@ -132,7 +132,7 @@ def test_a_workspace_that_is_too_large_is_looked_at_in_part(files: FileChanges, 
     assert "looked at" in look.notes[0]
 
 
-def test_what_a_partial_look_did_not_see_is_neither_added_nor_removed():
+def test_file_missing_in_partial_scan_is_neither_added_nor_removed():
     whole, part = Look({"/workspace/a": state("1"), "/workspace/b": state("1")}), Look({"/workspace/a": state("2")})
     part.is_complete, part.notes = False, ["only a part"]
     changes, notes = compare(whole, part)
@@ -145,7 +145,7 @@ def state(text: str) -> file_changes.FileState:
     return file_changes.FileState(len(text), 1, 1, text)
 
 
-def test_deep_directories_are_left_out(files: FileChanges, workspace: Path):
+def test_too_deep_directories_are_omitted(files: FileChanges, workspace: Path):
     deep = workspace.joinpath(*["d"] * (file_changes.DEPTH + 3))
     deep.mkdir(parents=True)
     (deep / "f").touch()
@@ -154,10 +154,10 @@ def test_deep_directories_are_left_out(files: FileChanges, workspace: Path):
     assert look.notes == [f"not looked into: directories more than {file_changes.DEPTH} deep"]
 
 
-def test_texts_of_a_look_are_bounded(files: FileChanges, workspace: Path):
+def test_texts_of_scan_are_bounded(files: FileChanges, workspace: Path):
     for number in range(100):
         (workspace / f"f{number}").write_text("x" * 60_000)
-    for _ in range(5):  # each look goes on where the time of the one before was over
+    for _ in range(5):  # each scan continues where the previous one ran out of time
         look = files.look()
     kept = [one for one in look.files.values() if one.text is not None]
     assert sum(one.size for one in kept) <= file_changes.TEXTS_BYTES
@@ -177,7 +177,7 @@ def test_changes_are_bounded():
     assert notes == ["more than 200 files were changed; the others are not listed"]
 
 
-def test_names_that_are_not_text_are_shown(files: FileChanges, workspace: Path):
+def test_name_that_is_not_utf8_is_listed(files: FileChanges, workspace: Path):
     before = files.look()
     with open(os.fsencode(workspace) + b"/\xff", "w"):
         pass
@@ -185,7 +185,7 @@ def test_names_that_are_not_text_are_shown(files: FileChanges, workspace: Path):
     path.encode("utf-8")
 
 
-def test_missing_workspace_is_said(files: FileChanges, workspace: Path):
+def test_missing_workspace_is_noted(files: FileChanges, workspace: Path):
     before = files.look()
     workspace.rmdir()
     look = files.look()
@@ -199,7 +199,7 @@ def test_workspace_that_is_a_link_is_not_followed(files: FileChanges, workspace:
     assert files.look().files == {}
 
 
-def test_directories_that_become_links_during_a_look_lead_nowhere(files: FileChanges, workspace: Path, tmp_path: Path):
+def test_directory_replaced_by_link_during_scan_is_not_followed(files: FileChanges, workspace: Path, tmp_path: Path):
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "f").write_text("outside")
@@ -228,7 +228,7 @@ def test_directories_that_become_links_during_a_look_lead_nowhere(files: FileCha
     assert seen <= {None, "", "inside"}
 
 
-def test_look_leaves_no_descriptor_open(files: FileChanges, workspace: Path):
+def test_scan_leaves_no_descriptor_open(files: FileChanges, workspace: Path):
     for number in range(20):
         (workspace / f"d{number}/e").mkdir(parents=True)
         (workspace / f"d{number}/e/f").write_text("x")
@@ -238,7 +238,7 @@ def test_look_leaves_no_descriptor_open(files: FileChanges, workspace: Path):
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-def test_small_workspace_is_looked_at_quickly(files: FileChanges, workspace: Path):
+def test_small_workspace_is_scanned_fast(files: FileChanges, workspace: Path):
     for number in range(20):
         (workspace / f"f{number}").write_text("x")
         os.utime(workspace / f"f{number}", (1, 1))

@@ -1,4 +1,4 @@
-"""How `process` isolation make /workspace look real: command tokens to the host's paths, and output back."""
+"""Level `process` translates paths: those in commands to paths of the host, and those in output back."""
 
 import os
 from pathlib import Path
@@ -15,7 +15,7 @@ def layout():
     return Layout(Path(HOME))
 
 
-#: What stands for the host's places of /workspace, /root, /tmp and /opt/caged in the table.
+#: Placeholders in the table for the host's directories of /workspace, /root, /tmp and /opt/caged.
 PLACES = {"Ⓦ": "workspace", "Ⓡ": "root", "Ⓣ": "tmp", "Ⓞ": "opt"}
 REWRITTEN = [
     ("cd /workspace", "cd Ⓦ"),
@@ -101,19 +101,19 @@ KEPT = [
 
 
 @pytest.mark.parametrize(("command", "expected"), REWRITTEN)
-def test_a_path_that_begins_a_word_or_a_value_is_the_hosts(layout, command, expected):
+def test_path_at_start_of_word_or_value_is_translated(layout, command, expected):
     for mark, place in PLACES.items():
         expected = expected.replace(mark, f"{HOME}/{place}")
     assert layout.to_host_text(command) == expected
 
 
 @pytest.mark.parametrize("command", KEPT)
-def test_what_only_looks_like_a_path_of_the_sandbox_is_kept(layout, command):
+def test_text_that_only_looks_like_sandbox_path_is_unchanged(layout, command):
     assert layout.to_host_text(command) == command
     assert layout.to_host_text(f"echo {command}") == f"echo {command}"
 
 
-def test_rewriting_twice_changes_nothing_more(layout):
+def test_translating_twice_equals_translating_once(layout):
     once = layout.to_host_text("cp /workspace/a /tmp/b")
     assert layout.to_host_text(once) == once
 
@@ -136,12 +136,12 @@ def test_rewriting_twice_changes_nothing_more(layout):
         (b"a=H/workspace:H/tmp", b"a=/workspace:/tmp"),
     ],
 )
-def test_the_hosts_paths_in_output_are_the_sandboxs(layout, output, expected):
+def test_paths_of_host_in_output_are_translated_back(layout, output, expected):
     assert layout.to_sandbox_text(output.replace(b"H", HOME.encode())) == expected
 
 
 @pytest.mark.parametrize("command", [command for command, _ in REWRITTEN if "opt" not in command])
-def test_output_that_repeats_a_command_shows_it_as_it_was_given(layout, command):
+def test_output_that_repeats_command_shows_original_command(layout, command):
     assert layout.to_sandbox_text(os.fsencode(layout.to_host_text(command))) == os.fsencode(command)
 
 
@@ -160,33 +160,33 @@ def test_output_that_repeats_a_command_shows_it_as_it_was_given(layout, command)
         (" ", ("workspace", " ")),
     ],
 )
-def test_a_path_is_split_into_its_components(path, parts):
+def test_path_is_split_into_components(path, parts):
     assert split(path) == parts
 
 
 @pytest.mark.parametrize("target", ["/workspace/x", "/workspace", "/tmp/x", "/root/x"])
-def test_a_links_target_goes_to_the_host_and_back(layout, target):
+def test_link_target_is_translated_in_both_directions(layout, target):
     assert layout.link_to_host(target) == HOME + target
     assert layout.link_to_sandbox(HOME + target) == target
 
 
 @pytest.mark.parametrize("target", ["relative", "../x", "/etc/passwd", "/workspacex", "/opt/caged/x", HOME + "x", "/"])
-def test_any_other_links_target_is_kept(layout, target):
+def test_other_link_targets_are_unchanged(layout, target):
     assert layout.link_to_host(target) == target
     assert layout.link_to_sandbox(target) == target
 
 
 @pytest.mark.parametrize("path", ["/tmp", "/var/tmp/x-1_2.3+@", "/"])
-def test_a_plain_absolute_directory_can_hold_sandboxes(path):
+def test_plain_absolute_path_is_usable_for_sandboxes(path):
     assert usable_base(path)
 
 
 @pytest.mark.parametrize("path", ["tmp", "/a b", "/a'b", "/a$b", "/a\nb", "/ä", "", "/a;b", "/a*", "/tmp\n"])
-def test_a_path_that_needs_quotes_cannot(path):
+def test_path_that_needs_quotes_is_not_usable_for_sandboxes(path):
     assert not usable_base(path)
 
 
-# --- end to end, in whatever isolation is in use
+# --- end to end, at the level that `auto` selects
 
 
 @pytest.mark.parametrize(
@@ -204,10 +204,10 @@ def test_a_path_that_needs_quotes_cannot(path):
         ("ln -s /workspace/f l; readlink l", "/workspace/f\n"),
     ],
 )
-def test_a_command_sees_the_sandboxs_paths(api, box, command, output):
+def test_command_sees_paths_of_sandbox(api, box, command, output):
     assert api.output(box, command) == output
 
 
-def test_paths_in_the_sandboxs_env_work(api):
+def test_paths_in_env_of_sandbox_work(api):
     box = api.sandbox(env={"DIR": "/workspace/d", "PYTHONPATH": "/workspace/lib:/root/lib"})
     assert api.output(box, 'mkdir "$DIR" && ls /workspace && echo $PYTHONPATH') == "d\n/workspace/lib:/root/lib\n"

@@ -1,4 +1,4 @@
-"""export and import_: everything, or one account, as one file, and back."""
+"""`export` and `import_`: all accounts, or one, to a file and back."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "everything.tar.gz"
 
 
-# Two to three seconds each: two emulators, and something of everything.
+# Two to three seconds each: two emulators, and records of every kind.
 @pytest.mark.parametrize(("made", "put"), [("namespace", "process"), ("process", "namespace")])
-def test_everything_is_the_same_elsewhere_with_the_sandboxes_stopped(file, made, put):
+def test_import_restores_everything_with_sandboxes_stopped(file, made, put):
     need("namespace")
     listing = "cd /workspace; find . -printf '%p %M %y %T@ %l\\n' | sort; cat /root/link /root/.settings made"
     with started(None, isolation=made) as emulator, of(emulator, emulator.api_key) as api:
@@ -53,7 +53,7 @@ def test_everything_is_the_same_elsewhere_with_the_sandboxes_stopped(file, made,
             assert api.read(box, "/workspace/deep/er/a").text == "text\n"
 
 
-def test_one_account_alone(file):
+def test_export_of_one_account_contains_no_other(file):
     with started(None) as emulator:
         mine, other = emulator.create_account("mine"), emulator.create_account("other")
         with of(emulator, mine.api_key) as api, of(emulator, other.api_key) as others:
@@ -77,7 +77,7 @@ def test_one_account_alone(file):
             assert api.get("/sandboxes").json() == []
 
 
-def test_what_was_imported_into_a_state_directory_survives(file, tmp_path):
+def test_import_into_state_directory_survives_restart(file, tmp_path):
     with started(None) as emulator, of(emulator, emulator.api_key) as api:
         box = api.sandbox()
         api.write(box, "/workspace/a", "kept")
@@ -89,7 +89,7 @@ def test_what_was_imported_into_a_state_directory_survives(file, tmp_path):
         assert api.read(box, "/workspace/a").text == "kept"
 
 
-def test_an_id_that_is_here_already_refuses_all_of_it_before_anything_changes(file):
+def test_import_with_existing_id_is_refused_and_changes_nothing(file):
     with started(None) as emulator, of(emulator, emulator.api_key) as api:
         mine, box = emulator.create_account(), api.sandbox()
         api.snapshot(box)
@@ -105,11 +105,11 @@ def test_an_id_that_is_here_already_refuses_all_of_it_before_anything_changes(fi
         assert sorted(path.name for path in emulator.run_dir.glob("import-*")) == []
 
 
-def test_a_sandbox_is_held_still_while_it_is_exported(file):
+def test_export_pauses_running_sandbox(file):
     script = "i=0; while :; do i=$((i+1)); echo $i > a; echo $i > b; done"
     with started(None) as emulator, of(emulator, emulator.api_key) as api:
         box = api.sandbox()
-        # Between the two of them lies much to copy.
+        # A large file to copy between the two files.
         api.output(box, "mkdir -p aa; head -c 20M /dev/zero > aa/much; touch a b")
         api.output(box, f"({script}) > /dev/null 2>&1 &")
         eventually(lambda: api.read(box, "/workspace/b").text.strip(), "the loop to have gone round once")
@@ -122,13 +122,13 @@ def test_a_sandbox_is_held_still_while_it_is_exported(file):
         with of(emulator, api.key) as api:
             api.post(f"/sandboxes/{box}/resume")
             first, second = api.read(box, "/workspace/a").text, api.read(box, "/workspace/b").text
-    # One of the two may have been emptied to be written just then.
+    # One of the two may be empty, because it was just being written.
     numbers = [int(text) for text in (first, second) if text.strip()]
     assert numbers
     assert max(numbers) - min(numbers) <= 1
 
 
-def test_what_stood_at_the_path_stays_when_the_export_fails_and_goes_when_it_is_done(file):
+def test_export_replaces_existing_file_only_on_success(file):
     file.write_text("before")
     with started(None) as emulator:
         with pytest.raises(ValueError, match="acct_unknown is unknown"):
@@ -141,7 +141,7 @@ def test_what_stood_at_the_path_stays_when_the_export_fails_and_goes_when_it_is_
         assert list(file.parent.iterdir()) == [file]
 
 
-def packed(path: Path, *members: tuple[tarfile.TarInfo, bytes]) -> Path:
+def pack(path: Path, *members: tuple[tarfile.TarInfo, bytes]) -> Path:
     with tarfile.open(path, "w:gz") as archive:
         for member, content in members:
             member.size = len(content)
@@ -149,36 +149,36 @@ def packed(path: Path, *members: tuple[tarfile.TarInfo, bytes]) -> Path:
     return path
 
 
-def test_files_that_are_no_export_are_refused_by_what_is_wrong_with_them(file, tmp_path):
+def test_import_of_other_file_is_refused_with_reason(file, tmp_path):
     manifest = json.dumps({"format": "caged-state", "version": 1}).encode()
     newer = json.dumps({"format": "caged-state", "version": 9}).encode()
     with started(None) as emulator:
         emulator.export(file)
         whole = file.read_bytes()
 
-        def refused(path: Path, words: str) -> None:
+        def assert_refused(path: Path, words: str) -> None:
             with pytest.raises(ValueError, match=words):
                 emulator.import_(path)
 
-        refused(tmp_path / "nothing.tar.gz", "does not exist")
+        assert_refused(tmp_path / "nothing.tar.gz", "does not exist")
         (tmp_path / "half.tar.gz").write_bytes(whole[: len(whole) // 2])
-        refused(tmp_path / "half.tar.gz", "cannot be read as an export")
+        assert_refused(tmp_path / "half.tar.gz", "cannot be read as an export")
         (tmp_path / "text.tar.gz").write_text("text")
-        refused(tmp_path / "text.tar.gz", "cannot be read as an export")
-        other = packed(tmp_path / "other.tar.gz", (tarfile.TarInfo("a"), b"x"))
-        refused(other, "is not an export of an emulator")
-        future = packed(tmp_path / "new.tar.gz", (tarfile.TarInfo("manifest.json"), newer))
-        refused(future, "has version 9; this release reads 1")
+        assert_refused(tmp_path / "text.tar.gz", "cannot be read as an export")
+        other = pack(tmp_path / "other.tar.gz", (tarfile.TarInfo("a"), b"x"))
+        assert_refused(other, "is not an export of an emulator")
+        future = pack(tmp_path / "new.tar.gz", (tarfile.TarInfo("manifest.json"), newer))
+        assert_refused(future, "has version 9; this release reads 1")
         first = (tarfile.TarInfo("manifest.json"), manifest)
-        refused(packed(tmp_path / "out.tar.gz", first, (tarfile.TarInfo("../out"), b"x")), "holds '../out'")
+        assert_refused(pack(tmp_path / "out.tar.gz", first, (tarfile.TarInfo("../out"), b"x")), "holds '../out'")
         assert not (emulator.run_dir / "out").exists()
-        refused(packed(tmp_path / "empty.tar.gz", first), "its records are missing")
+        assert_refused(pack(tmp_path / "empty.tar.gz", first), "its records are missing")
         with of(emulator, emulator.api_key) as api:
             assert api.get("/sandboxes").json() == []
 
 
 def members(*pairs: tuple[str, str]) -> bytes:
-    """A sandbox's place with links (`name`, target) and files (`name`, ""), as a tar."""
+    """Return a sandbox's directory as a tar, with links (`name`, target) and files (`name`, "")."""
     target = io.BytesIO()
     with tarfile.open(fileobj=target, mode="w") as archive:
         top = tarfile.TarInfo(".")
@@ -196,7 +196,7 @@ def members(*pairs: tuple[str, str]) -> bytes:
 
 
 @pytest.mark.parametrize("entries", [[("./../../out", "")], [("./l", "/tmp"), ("./l/out", "")], [("/out", "")]])
-def test_files_of_a_sandbox_that_lead_out_of_it_are_refused(file, tmp_path, entries):
+def test_import_refuses_files_outside_of_sandbox(file, tmp_path, entries):
     with started(None) as emulator, of(emulator, emulator.api_key) as api:
         box = api.sandbox()
         emulator.export(file)
@@ -216,6 +216,6 @@ def test_files_of_a_sandbox_that_lead_out_of_it_are_refused(file, tmp_path, entr
             assert len(emulator._runtime.platform.store.accounts) == 1
 
 
-def test_an_emulator_that_does_not_run_says_so(file):
+def test_export_of_stopped_emulator_raises(file):
     with pytest.raises(RuntimeError, match="not running"):
         Emulator().export(file)

@@ -1,4 +1,4 @@
-"""What a state directory promises while things go wrong."""
+"""A state directory is consistent when a write fails or the emulator is killed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from caged.emulator.cage import restore, tar_writer
 from caged.emulator.cage.paths import Layout
 
 
-def test_a_change_that_cannot_be_kept_is_not_answered_as_done(tmp_path):
+def test_change_that_cannot_be_saved_returns_507(tmp_path):
     with started(tmp_path / "state") as emulator, of(emulator, emulator.api_key) as api:
         other = sqlite3.connect(tmp_path / "state" / "state.db", isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
@@ -29,7 +29,7 @@ def test_a_change_that_cannot_be_kept_is_not_answered_as_done(tmp_path):
         assert {"late", "next"} <= {key["name"] for key in api.get("/account/keys").json()}
 
 
-def test_each_answer_finds_its_change_in_the_database(tmp_path):
+def test_change_is_in_database_before_response(tmp_path):
     with started(tmp_path / "state") as emulator, of(emulator, emulator.api_key) as api:
         reader = sqlite3.connect(f"file:{tmp_path / 'state' / 'state.db'}?mode=ro", uri=True)
 
@@ -70,11 +70,11 @@ def layout(tmp_path: Path) -> Layout:
 
 
 class Killed(BaseException):
-    """As far as files go, what a kill is."""
+    """Simulates a kill."""
 
 
 @pytest.mark.parametrize("moves", range(6))
-def test_a_restore_that_was_cut_off_anywhere_is_finished_or_taken_back(layout, tmp_path, monkeypatch, moves):
+def test_interrupted_restore_is_completed_or_undone(layout, tmp_path, monkeypatch, moves):
     source = Layout(tmp_path / "source", mounted=True)
     source.make()
     for name in ("b", "c"):
@@ -83,15 +83,15 @@ def test_a_restore_that_was_cut_off_anywhere_is_finished_or_taken_back(layout, t
     tar_writer.pack(source, tmp_path / "new.tar")
     move, done = restore._move, 0
 
-    def cut_off(*arguments):
+    def move_or_die(*arguments):
         nonlocal done
         if done == moves:
             raise Killed
         done += 1
         move(*arguments)
 
-    monkeypatch.setattr(restore, "_move", cut_off)
-    # A kill runs no `finally`.
+    monkeypatch.setattr(restore, "_move", move_or_die)
+    # a kill runs no `finally`
     monkeypatch.setattr(restore._Paths, "clear", lambda places: None)
     try:
         restore.restore_workspace(tmp_path / "new.tar", layout)

@@ -1,5 +1,5 @@
-"""Changes of state that happen at the same time, over HTTP: a destroyed sandbox stays destroyed, and nothing of it
-comes back: no status, directory, process, or automatic snapshot."""
+"""Concurrent changes of state over HTTP: after a destroy no status, directory, process or automatic snapshot of the
+sandbox comes back."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from leftovers import processes_with, unique_seconds
 
 from caged.emulator import Emulator
 
-#: A workspace of this size takes long enough to copy that what waits for the copy is seen to wait.
+#: Copying a workspace of this size takes long enough that other calls have to wait for it.
 SLOW = "truncate -s 150M slow"
 ROUNDS = 3
 
 
 class Watched:
-    """A sandbox whose record and directory are looked at after the API has forgotten it."""
+    """A sandbox whose record and directory can be checked after the API no longer knows it."""
 
     def __init__(self, api: Api, **fields: Any) -> None:
         self.api = api
@@ -45,7 +45,7 @@ class Watched:
         assert self.id not in [found["id"] for found in self.api.get("/sandboxes").json()]
 
     def settle(self) -> None:
-        """Waits for the snapshots that were begun."""
+        """Wait for unfinished snapshots."""
         for snapshot in self.snapshots():
             self.api.settled(snapshot["id"])
 
@@ -54,7 +54,7 @@ class Watched:
         return [self.api.get(f"/snapshots/{snapshot.id}").json() for snapshot in found]
 
     def actions(self) -> list[str]:
-        """What its lifecycle events say, in order."""
+        """Return the actions of its lifecycle events, in order."""
         return [
             event.data["action"]
             for event in self.record.history.events()
@@ -63,7 +63,7 @@ class Watched:
 
 
 class Together:
-    """Requests that are sent at the same time."""
+    """Requests that are sent concurrently."""
 
     def __init__(self) -> None:
         self._threads: list[threading.Thread] = []
@@ -98,7 +98,7 @@ def waiting(lock: Any, count: int) -> bool:
     return len(lock._waiters or ()) >= count
 
 
-def test_pause_that_waits_while_the_sandbox_is_destroyed_answers_404(api, together):
+def test_waiting_pause_of_destroyed_sandbox_returns_404(api, together):
     box = Watched(api)
     api.output(box.id, SLOW)
     manual = api.post(f"/sandboxes/{box.id}/snapshots", json={"name": "manual"}).json()["id"]
@@ -115,7 +115,7 @@ def test_pause_that_waits_while_the_sandbox_is_destroyed_answers_404(api, togeth
 
 
 @pytest.mark.parametrize("call", ["pause", "restore", "exec", "write", "snapshot"])
-def test_call_that_waits_while_the_sandbox_is_destroyed_changes_nothing(api, together, call):
+def test_waiting_call_on_destroyed_sandbox_changes_nothing(api, together, call):
     box = Watched(api)
     saved = api.snapshot(box.id)
     api.output(box.id, SLOW)
@@ -140,7 +140,7 @@ def test_call_that_waits_while_the_sandbox_is_destroyed_changes_nothing(api, tog
     assert "auto" not in [snapshot["trigger"] for snapshot in box.snapshots()]
 
 
-def test_resume_that_waits_while_the_sandbox_is_destroyed_answers_404(api, together):
+def test_waiting_resume_of_destroyed_sandbox_returns_404(api, together):
     box = Watched(api)
     api.output(box.id, SLOW)
     api.post(f"/sandboxes/{box.id}/pause")
@@ -182,19 +182,19 @@ def _admin(box: Watched, path: str, body: dict[str, Any]) -> httpx.Response:
 
 
 def _spend(box: Watched) -> httpx.Response:
-    """Uses the budget up, so that the sandbox is paused."""
+    """Use up the budget, so that the sandbox is paused."""
     return _admin(box, f"/sandboxes/{box.id}/spend", {"usd": 100})
 
 
 def _advance(box: Watched) -> httpx.Response:
-    """Lets the sandbox fall asleep."""
+    """Advance the clock until the idle sandbox is paused."""
     return _admin(box, "/clock/advance", {"seconds": 10_000})
 
 
 @pytest.mark.parametrize(
     ("first", "second"), [pair for pair in itertools.combinations_with_replacement(ACTIONS, 2) if "destroy" in pair]
 )
-def test_destroy_at_the_same_time_as_another_change_wins(api, first, second):
+def test_destroy_concurrent_with_other_change_wins(api, first, second):
     for _ in range(ROUNDS):
         box = Watched(api, budget=50)
         box.saved = api.snapshot(box.id)
@@ -214,14 +214,14 @@ def test_destroy_at_the_same_time_as_another_change_wins(api, first, second):
 @pytest.mark.parametrize(
     ("first", "second"), [pair for pair in itertools.combinations(ACTIONS, 2) if "destroy" not in pair]
 )
-def test_two_changes_at_the_same_time_leave_a_usable_sandbox(api, first, second):
+def test_two_concurrent_changes_leave_usable_sandbox(api, first, second):
     box = Watched(api, budget=50)
     box.saved = api.snapshot(box.id)
     together = Together()
     together.start("first", lambda: ACTIONS[first](box))
     together.start("second", lambda: ACTIONS[second](box))
     if "exec" in (first, second):
-        # A command that a pause has frozen is answered when the sandbox goes on.
+        # A command that was frozen by a pause returns after the sandbox is resumed.
         eventually(lambda: together.is_done or api.status(box.id) == "paused", "the answers, or the pause", 60)
         if not together.is_done:
             api.post(f"/sandboxes/{box.id}/resume")
@@ -239,18 +239,18 @@ def test_two_changes_at_the_same_time_leave_a_usable_sandbox(api, first, second)
     box.assert_gone()
 
 
-# --- while it is created
+# --- during a create
 
 
 @pytest.fixture
 def silent_server() -> Iterator[str]:
-    """The URL of a repository whose server accepts connections and says nothing."""
+    """The URL of a repository whose server accepts connections and never responds."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield f"http://127.0.0.1:{server.getsockname()[1]}/repo.git"
 
 
 @pytest.mark.parametrize("step", ["clone", "init_script"])
-def test_destroy_during_a_create_ends_it_at_once(api, together, silent_server, step):
+def test_destroy_during_create_ends_it_at_once(api, together, silent_server, step):
     mark = unique_seconds()
     fields = {"repo": silent_server} if step == "clone" else {"init_script": f"sleep {mark}"}
     body = {"template": "minimal", **fields}
@@ -267,7 +267,7 @@ def test_destroy_during_a_create_ends_it_at_once(api, together, silent_server, s
     assert record.status == "destroyed"
 
 
-def test_destroy_at_any_moment_of_a_create_leaves_nothing(api):
+def test_destroy_at_any_moment_of_create_leaves_nothing(api):
     platform = api.emulator._runtime.platform
     for _ in range(10):
         together = Together()
@@ -284,7 +284,7 @@ def test_destroy_at_any_moment_of_a_create_leaves_nothing(api):
         assert not (platform.files_dir / "sandboxes" / found[0].id).exists()
 
 
-def test_stub_added_while_a_sandbox_is_destroyed_makes_no_directory(api):
+def test_stub_added_during_destroy_creates_no_directory(api):
     platform = api.emulator._runtime.platform
     commands = api.emulator.for_account(api.account_id).commands
     for number in range(10):
@@ -297,7 +297,7 @@ def test_stub_added_while_a_sandbox_is_destroyed_makes_no_directory(api):
     assert platform.store is not None
 
 
-def test_stopped_sandbox_resumed_and_destroyed_at_once_is_gone(tmp_path, own_emulator, new_api):
+def test_concurrent_resume_and_destroy_of_stopped_sandbox_destroys_it(tmp_path, own_emulator, new_api):
     with Emulator(state_dir=tmp_path / "state") as before:
         account = before.create_account()
         first = Api(before, account.api_key, account.id)

@@ -1,4 +1,4 @@
-"""A state directory across a restart: everything is as it was, the sandboxes stopped."""
+"""After a restart with a state directory everything is as before, with the sandboxes stopped."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from state_testing import fill, get_as, look, of, started, without
 
 from caged.emulator import ConfigError, Emulator
 
-#: What a request changes by being made.
+#: Fields that a request itself changes.
 VOLATILE = ("last_used_at", "last_used")
-#: Every file with its mode, and what is in some.
+#: Lists every file with its mode, and prints the content of some.
 LISTING = "find /workspace /root -printf '%p %M %y\\n' | sort; cat /root/link /root/.settings made"
 
 
@@ -33,8 +33,8 @@ def state(tmp_path: Path) -> Path:
     return tmp_path / "state"
 
 
-# Two to three seconds: three starts, and something of everything at two levels.
-def test_every_answer_is_the_same_after_a_restart_but_for_the_sandbox_being_stopped(state, level):
+# Two to three seconds: three starts, and records of every kind at two levels.
+def test_responses_after_restart_differ_only_in_stopped_sandbox(state, level):
     with started(state, isolation=level) as emulator:
         api = of(emulator, emulator.create_account().api_key)
         with api:
@@ -61,7 +61,7 @@ def test_every_answer_is_the_same_after_a_restart_but_for_the_sandbox_being_stop
         assert without(look(api), *VOLATILE) == without(after, *VOLATILE)
 
 
-def test_a_stopped_sandbox_is_resumed_with_files_modes_programs_and_agents(state, level):
+def test_resume_after_restart_restores_files_modes_programs_and_agents(state, level):
     with started(state, isolation=level) as emulator, of(emulator, emulator.api_key) as api:
         box = fill(emulator, api)
         kept = api.output(box, LISTING)
@@ -82,7 +82,7 @@ def test_a_stopped_sandbox_is_resumed_with_files_modes_programs_and_agents(state
         assert api.post(f"/sandboxes/{box}/resume").status_code == 204
 
 
-def test_calls_on_a_stopped_sandbox_are_refused_as_for_any_wrong_state(state):
+def test_call_on_stopped_sandbox_is_refused(state):
     with started(state) as emulator, of(emulator, emulator.api_key) as api:
         box = api.sandbox()
         kept = api.snapshot(box)
@@ -99,7 +99,7 @@ def test_calls_on_a_stopped_sandbox_are_refused_as_for_any_wrong_state(state):
         assert "is stopped" in result["error"]
 
 
-def test_a_stopped_sandbox_can_be_destroyed_and_its_snapshots_stay(state):
+def test_destroy_of_stopped_sandbox_keeps_its_snapshots(state):
     with started(state) as emulator, of(emulator, emulator.api_key) as api:
         box = api.sandbox()
         api.write(box, "/workspace/a", "kept")
@@ -114,7 +114,7 @@ def test_a_stopped_sandbox_can_be_destroyed_and_its_snapshots_stay(state):
         assert api.read(other, "/workspace/a").text == "kept"
 
 
-def test_keys_logins_and_the_first_account_are_the_same(state):
+def test_keys_logins_and_first_account_survive_restart(state):
     password = {"email": "someone@example.invalid", "password": "long enough"}
     with started(state) as emulator, of(emulator, emulator.api_key) as api:
         first = emulator.api_key
@@ -133,7 +133,7 @@ def test_keys_logins_and_the_first_account_are_the_same(state):
         assert get_as(emulator, revoked["key"], "/sandboxes").status_code == 401
 
 
-def test_another_api_key_is_added_to_the_first_account(state):
+def test_different_api_key_is_added_to_first_account(state):
     with started(state) as emulator:
         first, account = emulator.api_key, get_as(emulator, emulator.api_key, "/account").json()["id"]
         stranger = emulator.create_account()
@@ -147,7 +147,7 @@ def test_another_api_key_is_added_to_the_first_account(state):
         assert emulator.api_key == first
 
 
-def test_the_password_of_a_port_outlives_a_restart(state):
+def test_port_password_survives_restart(state):
     server = "import socket,time; s=socket.socket(); s.bind(('127.0.0.1', 8000)); s.listen(); time.sleep(600)"
     script = f'echo "{server}" > /workspace/s.py; (python3 /workspace/s.py >/dev/null 2>&1 &)'
     with started(state, isolation="auto") as emulator, of(emulator, emulator.api_key) as api:
@@ -164,7 +164,7 @@ def test_the_password_of_a_port_outlives_a_restart(state):
         assert port["protected"] is True
 
 
-def test_spent_money_counts_on_after_a_restart(state):
+def test_costs_continue_after_restart(state):
     with started(state) as emulator, of(emulator, emulator.api_key) as api:
         box = api.sandbox(agents=["claude"], budget=1.0)
         api.output(box, "claude -p x")
@@ -177,7 +177,7 @@ def test_spent_money_counts_on_after_a_restart(state):
         assert api.status(box) == "stopped"
 
 
-def test_alert_that_was_sent_is_not_sent_again(state):
+def test_sent_alert_is_not_sent_again_after_restart(state):
     with started(state) as emulator, of(emulator, emulator.api_key) as api:
         box = api.sandbox(agents=["claude"], budget=1.0)
         api.output(box, "claude -p x")
@@ -192,7 +192,7 @@ def test_alert_that_was_sent_is_not_sent_again(state):
         assert api.get("/alerts").json()["alerts"] == sent
 
 
-def test_events_and_their_numbers_go_on(state):
+def test_event_numbers_continue_after_restart(state):
     with started(state) as emulator, of(emulator, emulator.api_key) as api:
         box = api.sandbox()
         api.output(box, "echo one")
@@ -206,7 +206,7 @@ def test_events_and_their_numbers_go_on(state):
         assert again[-1].data["command"] == "echo two"
 
 
-def test_only_the_newest_lines_of_a_log_are_kept_in_the_database_too(state):
+def test_database_keeps_only_newest_log_lines(state):
     with started(state) as emulator, of(emulator, emulator.api_key) as api:
         box = api.sandbox()
         platform = emulator._runtime.platform
@@ -228,7 +228,7 @@ def test_only_the_newest_lines_of_a_log_are_kept_in_the_database_too(state):
         assert lines[0] == "line 11001"
 
 
-def test_seeded_ids_go_on_where_they_stopped_and_never_collide(tmp_path):
+def test_seeded_ids_continue_after_restart_without_collision(tmp_path):
     def ids(api, count):
         made = [api.sandbox() for _ in range(count)]
         return made, [event.id for box in made for event in recorded(api, box)]
@@ -241,12 +241,12 @@ def test_seeded_ids_go_on_where_they_stopped_and_never_collide(tmp_path):
     with started(tmp_path / "s", seed=7) as emulator, of(emulator, emulator.api_key) as api:
         found, found_events = ids(api, 1)
         assert found == more
-        # The two that were stopped meanwhile have an event each that the one without a restart has not.
+        # Each of the two that were restarted has one event more, for its stop.
         assert not set(found_events) & set(events)
         assert more_events[0] not in events
 
 
-def test_seeded_request_ids_go_on_too(tmp_path):
+def test_seeded_request_ids_continue_after_restart(tmp_path):
     def request_ids(state):
         with started(state, seed=7) as emulator, of(emulator, emulator.api_key) as api:
             return [api.get("/account").headers["X-Request-Id"] for _ in range(3)]
@@ -256,7 +256,7 @@ def test_seeded_request_ids_go_on_too(tmp_path):
     assert request_ids(tmp_path / "s") + request_ids(tmp_path / "s") == expected
 
 
-def test_an_account_that_was_reset_is_empty_after_a_restart_too(state):
+def test_reset_account_is_empty_after_restart(state):
     with started(state) as emulator, of(emulator, emulator.api_key) as api:
         fill(emulator, api)
         emulator.reset()
@@ -269,14 +269,14 @@ def test_an_account_that_was_reset_is_empty_after_a_restart_too(state):
         assert without(look(api), *VOLATILE) == without(before, *VOLATILE)
 
 
-def test_second_emulator_on_the_directory_gets_an_error_that_names_the_first(state):
+def test_second_emulator_on_state_directory_is_refused_with_pid_of_first(state):
     with started(state), pytest.raises(ConfigError, match=r"in use by the emulator with pid \d+"):
         Emulator(state_dir=state).start()
     with started(state):
         pass
 
 
-def test_the_command_says_so_too_and_serves_nothing(state):
+def test_command_on_state_directory_in_use_exits_with_error(state):
     with started(state) as emulator:
         command = [sys.executable, "-m", "caged.emulator", "serve", "--port", "0", "--state-dir", str(state)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
@@ -293,7 +293,7 @@ def test_the_command_says_so_too_and_serves_nothing(state):
         ("UPDATE record SET body = '{'", "cannot be read"),
     ],
 )
-def test_a_database_of_another_version_or_of_others_is_refused_and_left_alone(state, statement, words):
+def test_foreign_or_newer_database_is_refused_and_unchanged(state, statement, words):
     with started(state):
         pass
     with sqlite3.connect(state / "state.db") as database:
@@ -306,14 +306,14 @@ def test_a_database_of_another_version_or_of_others_is_refused_and_left_alone(st
     assert sorted(path.name for path in state.iterdir() if path.name.startswith("caged-")) == []
 
 
-def test_a_file_that_is_no_database_is_refused(state):
+def test_file_that_is_not_a_database_is_refused(state):
     state.mkdir()
     (state / "state.db").write_text("something else entirely, and long enough to be looked at as a header" * 20)
     with pytest.raises(ConfigError, match=r"not a state directory of an emulator: it holds 'state\.db'"):
         Emulator(state_dir=state).start()
 
 
-def test_entries_without_a_record_are_moved_to_lost_and_found_and_half_made_ones_are_removed(state):
+def test_start_moves_entries_without_record_and_removes_unfinished_ones(state):
     with started(state) as emulator, of(emulator, emulator.api_key) as api:
         box = api.sandbox()
         kept = api.snapshot(box)
@@ -328,7 +328,7 @@ def test_entries_without_a_record_are_moved_to_lost_and_found_and_half_made_ones
     assert lost == ["cage_unknown1", "reasons.txt", "snap_unknown1.tar"]
 
 
-def test_plan_limits_hold_for_a_sandbox_that_is_started_again(state):
+def test_resume_after_restart_respects_plan_limits(state):
     with started(state, tier="free") as emulator, of(emulator, emulator.api_key) as api:
         box = api.sandbox()
     with started(state, tier="free") as emulator, of(emulator, emulator.api_key) as api:
@@ -337,7 +337,7 @@ def test_plan_limits_hold_for_a_sandbox_that_is_started_again(state):
         assert (refused.status_code, refused.json()["reason"]["code"]) == (403, "plan_limit_reached")
 
 
-def test_without_a_state_directory_nothing_of_it_is_imported():
+def test_persistence_modules_are_not_imported_without_state_directory():
     code = (
         "import sys; from caged.emulator import Emulator\n"
         "with Emulator() as e, e.client() as c: c.sandboxes.exec(c.sandboxes.create().id, 'true')\n"
