@@ -1,2 +1,2 @@
-# Projects of their own, with their own settings, which the tests beside them run; our suite does not collect them.
+# Separate projects with their own settings. The tests in this directory run them; our suite does not collect them.
 collect_ignore = ["sample_project", "trust_project"]

@@ -1,4 +1,4 @@
-"""A project that uses the plugin runs its own suite against both targets: several workers, random order."""
+"""The suite of a project with the plugin passes on both targets, with several workers and in random order."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SAMPLE = Path(__file__).parent / "sample_project"
 
 @pytest.fixture
 def run_sample(tmp_path: Path) -> Any:
-    """Run the sample's suite in a copy of it; returns pytest's output and the counts of its last line."""
+    """Run the suite in a copy of the sample project. Returns pytest's output and the counts of its last line."""
     project = tmp_path / "sample_project"
     shutil.copytree(SAMPLE, project, ignore=shutil.ignore_patterns("__pycache__"))
     temp = tmp_path / "temp"
@@ -59,7 +59,7 @@ def test_sample_project_passes_against_the_emulator(run_sample: Any) -> None:
 
 @pytest.fixture
 def real_api() -> Iterator[tuple[Caged, tuple[str, ...]]]:
-    """A second emulator stands for the real API: the client of its owner, and the options of a run."""
+    """A second emulator in place of the real API: the client of its owner, and the options of a run."""
     from caged.emulator import Emulator
 
     with Emulator() as emulator, emulator.client() as owner:
@@ -67,7 +67,7 @@ def real_api() -> Iterator[tuple[Caged, tuple[str, ...]]]:
         yield owner, ("--caged-target=live", url, key)
 
 
-def test_sample_project_passes_live_and_destroys_only_its_own(run_sample: Any, real_api: Any) -> None:
+def test_sample_project_passes_live_and_destroys_only_own_sandboxes(run_sample: Any, real_api: Any) -> None:
     owner, options = real_api
     sandbox = owner.sandboxes.create(template="python")
     owner.files.write(sandbox.id, "precious.txt", "mine")

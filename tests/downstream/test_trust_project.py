@@ -1,7 +1,7 @@
-"""A downstream suite in which each test passes, fails or errors as its name says, in any order and in parallel.
+"""A downstream suite in which the end of each test's name is its expected outcome, in any order and in parallel.
 
-A suite that is all green would not show that the plugin fails tests; this one shows it for each way in which a test can
-set up something that has no effect.
+A suite that only passes would not show that the plugin fails tests. This one shows it for each way to set up a
+control without effect.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ORDERS = {
 }
 OUTCOMES = {"passes": "passed", "fails": "failed", "errors": "error"}
 
-#: What the report of a test that is not green says, by the start of the test's name.
+#: A part of the report of each failed test, by the start of the test's name.
 SAYS = {
     "test_autouse_fixture_without_use": "'deploy'",
     "test_unused_fault_of_a_fixture_before_caged": "sandboxes.list",
@@ -36,7 +36,7 @@ SAYS = {
     "test_exception_in_a_stub_function": "ZeroDivisionError",
     "test_exception_in_an_agent_function": "no-such-answer",
     "test_misspelt_operation_in_a_query": "did you mean 'sandboxes.exec'",
-    "test_misspelt_operation_that_must_not_come": "did you mean 'sandboxes.exec'",
+    "test_misspelt_operation_with_zero_times": "did you mean 'sandboxes.exec'",
     "test_misspelt_agent_in_a_query": "did you mean 'claude'",
     "test_misspelt_agent__": "did you mean 'claude'",
     "test_misspelt_source_in_a_query": "did you mean 'terminal'",
@@ -53,7 +53,7 @@ SAYS = {
 }
 
 
-#: What it does not say: frames of the SDK and of the libraries below it.
+#: Texts that the report must not contain: frames of the SDK and of its libraries.
 HIDES = {"test_refused_connection": ("httpcore", "def perform", "def send")}
 
 
@@ -91,7 +91,7 @@ def _read(report: Path, output: str) -> dict[str, tuple[str, str]]:
     return found
 
 
-def test_each_test_ends_as_its_name_says(results: dict[str, tuple[str, str]]) -> None:
+def test_each_test_has_outcome_in_its_name(results: dict[str, tuple[str, str]]) -> None:
     assert len(results) > 50
     problems = []
     for name, (outcome, text) in results.items():

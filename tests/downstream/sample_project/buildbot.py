@@ -29,12 +29,12 @@ def build(files: Mapping[str, str], command: str, env: Optional[Mapping[str, str
             return Build(True, result.output)
         snapshot = caged.snapshots.create(sandbox.id, name="failed-build")
         kept = caged.snapshots.wait(snapshot.id, timeout=30)
-        # A failed build's sandbox is left for its author to look at.
+        # The sandbox of a failed build is kept for its author.
         return Build(False, result.output, kept.id)
 
 
 async def build_all(commands: Iterable[str]) -> list[Build]:
-    """Run each command in a sandbox of its own, all at once."""
+    """Run the commands concurrently, each in its own sandbox."""
     async with AsyncCaged() as caged:
 
         async def one(command: str) -> Build:

@@ -1,4 +1,4 @@
-"""The bot builds its own clients: the `caged` fixture only has to be there."""
+"""The bot creates its own clients: the tests need the `caged` fixture only for its environment variables."""
 
 import asyncio
 
@@ -40,12 +40,12 @@ def test_failed_build_keeps_sandbox_and_snapshot(caged):
 
 @pytest.mark.parametrize("stage", ["test", "staging", "production"])
 @pytest.mark.usefixtures("caged")
-def test_build_sees_its_environment(stage):
+def test_build_gets_environment_variables(stage):
     assert build({}, "echo stage=$STAGE", env={"STAGE": stage}).log == f"stage={stage}\n"
 
 
 @pytest.mark.usefixtures("async_caged")
-def test_builds_run_side_by_side_without_mixing_their_output():
+def test_concurrent_builds_have_separate_output():
     builds = asyncio.run(build_all([f"echo build {n}" for n in range(5)] + ["exit 3"]))
     assert [done.log for done in builds] == [*(f"build {n}\n" for n in range(5)), ""]
     assert [done.passed for done in builds] == [True] * 5 + [False]

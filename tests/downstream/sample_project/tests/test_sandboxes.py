@@ -1,4 +1,4 @@
-"""Tests that talk to the fixtures' clients themselves."""
+"""Tests that use the clients of the fixtures directly."""
 
 import asyncio
 
@@ -12,7 +12,7 @@ def anyio_backend():
     return "asyncio"
 
 
-def test_sandbox_has_the_modules_options(caged, caged_sandbox):
+def test_sandbox_has_options_of_module_marker(caged, caged_sandbox):
     assert caged_sandbox.template.startswith("python")
     assert caged.sandboxes.exec(caged_sandbox.id, "echo $TEAM").output == "core\n"
 
@@ -28,7 +28,7 @@ def test_agent_is_installed(caged, caged_sandbox):
     assert caged.sandboxes.exec(caged_sandbox.id, "command -v claude").ok
 
 
-def test_both_clients_see_the_sandbox(async_caged, caged_sandbox):
+def test_async_client_gets_sandbox_of_sync_client(async_caged, caged_sandbox):
     found = asyncio.run(async_caged.sandboxes.get(caged_sandbox.id))
     assert found.status == "running"
 
@@ -39,14 +39,14 @@ async def test_async_client_under_a_pytest_runner(async_caged, caged_sandbox):
     assert (await async_caged.sandboxes.exec(caged_sandbox.id, "cat note.txt")).output == "hello"
 
 
-def test_pausing_and_destroying_leaves_nothing(caged, caged_sandbox):
+def test_paused_and_destroyed_sandbox_is_not_listed(caged, caged_sandbox):
     caged.sandboxes.pause(caged_sandbox.id)
     caged.sandboxes.destroy(caged_sandbox.id)
     assert caged_sandbox.id not in [sandbox.id for sandbox in caged.sandboxes.list()]
 
 
 @pytest.mark.caged_live_only
-def test_account_has_its_owners_sandbox(caged):
+def test_live_account_lists_sandbox_of_owner(caged):
     assert caged.sandboxes.list()
 
 
@@ -55,5 +55,5 @@ def test_emulator_is_local(caged_emulator):
     assert caged_emulator.base_url.startswith("http://127.0.0.1:")
 
 
-def test_that_needs_no_sandbox():
+def test_without_sandbox():
     assert True

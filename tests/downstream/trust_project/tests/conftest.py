@@ -1,4 +1,4 @@
-"""Fixtures as a downstream project writes them, in every scope and order."""
+"""Fixtures of a downstream project, in every scope and order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No control is silently without effect."""
+"""A control without effect is always reported."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_misspelt_operation_in_a_query__fails(caged_emulator):
     assert caged_emulator.journal.requests(operation="sandboxes.exce") == []
 
 
-def test_misspelt_operation_that_must_not_come__fails(caged_emulator):
+def test_misspelt_operation_with_zero_times__fails(caged_emulator):
     caged_emulator.journal.assert_requested(operation="sandboxes.exce", times=0)
 
 
@@ -124,7 +124,7 @@ def test_old_errors_after_the_clock_was_reset__passes(caged_emulator, caged):
     assert [alert for alert in caged.alerts.list().alerts if alert.rule_type == "error_spike"] == []
 
 
-def test_reply_to_as_a_block__passes(caged_emulator, caged):
+def test_reply_to_in_with_statement__passes(caged_emulator, caged):
     with caged_emulator.agent("claude").reply_to("hello", "there"):
         box = caged.sandboxes.create(agents=["claude"])
         assert "there" in caged.sandboxes.exec(box.id, "claude -p hello").output
@@ -142,7 +142,7 @@ def test_failed_scenario_leaves_nothing__passes(caged_emulator, caged, tmp_path)
     assert caged.sandboxes.list() == []
 
 
-def test_agent_fixes_a_file_at_once__passes(caged):
+def test_import_after_write_sees_new_code__passes(caged):
     box = caged.sandboxes.create(template="python")
     for number in range(5):
         caged.files.write(box.id, "fix.py", f"VALUE = {number}\n")

@@ -1,4 +1,4 @@
-"""No more than the contract says."""
+"""The emulator offers nothing that is not in the contract."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_llm_call_of_a_sandbox_costs__passes(caged):
     assert caged.sandboxes.get(box.id).llm_cost >= 0.5
 
 
-def test_path_outside_is_no_bad_key__passes(caged):
+def test_path_outside_is_not_authentication_error__passes(caged):
     box = caged.sandboxes.create()
     with pytest.raises(CagedValidationError) as caught:
         caged.files.write(box.id, "/etc/motd", "x")

@@ -1,4 +1,4 @@
-"""Looking changes nothing, and the emulator sends no request to itself."""
+"""Observation changes nothing, and the emulator sends no requests to itself."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def emulator_command(caged_emulator, *words):
     return subprocess.run(command, env={**os.environ, **variables}, capture_output=True, text=True, timeout=30)
 
 
-def test_status_touches_nothing__passes(caged_emulator):
+def test_status_changes_nothing__passes(caged_emulator):
     fault = caged_emulator.faults.add(status=503, times=1, account="*", optional=True)
     done = emulator_command(caged_emulator, "status")
     assert done.returncode == 0, done.stderr
@@ -27,7 +27,7 @@ def test_status_touches_nothing__passes(caged_emulator):
     assert list(caged_emulator.journal) == []
 
 
-def test_command_line_controls_the_emulator_of_the_environment__passes(caged_emulator):
+def test_command_line_controls_emulator_of_environment__passes(caged_emulator):
     account = caged_emulator.id
     done = emulator_command(caged_emulator, "clock", "freeze", "2031-01-01T00:00:00Z", "--account", account)
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""Issues of scope. The end of a name says what becomes of the test: passes, fails, errors."""
+"""Scopes of controls. The end of a name is the expected outcome of the test: passes, fails, errors."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_function_fixture_in_a_module_fixture__errors(too_wide):
     pass
 
 
-def test_lists_show_what_applies__passes(caged_emulator):
+def test_list_contains_applicable_controls__passes(caged_emulator):
     everyone = caged_emulator.faults.add("account.get", status=500, account="*", optional=True)
     mine = caged_emulator.faults.add("account.get", status=501, optional=True)
     with caged_emulator.emulator.account("other", allow_unused=True) as other:
@@ -78,7 +78,7 @@ def test_lists_show_what_applies__passes(caged_emulator):
         assert [fault.account for fault in caged_emulator.faults.list() if fault.account == other.id] == []
 
 
-def test_nearest_misses_are_the_accounts_own__passes(caged_emulator, caged, team, team_box):
+def test_near_misses_are_of_own_account__passes(caged_emulator, caged, team, team_box):
     team.client().sandboxes.exec(team_box.id, "echo secret-of-the-team")
     box = caged.sandboxes.create()
     caged.sandboxes.exec(box.id, "echo mine")

@@ -1,4 +1,4 @@
-"""The public surface tells the truth to tools and to people."""
+"""Imports, signatures and error messages of the public API are correct."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def test_misspelt_import_of_the_emulator__fails():
     from caged.emulator import Emulatorr  # noqa: F401
 
 
-def test_what_a_tester_holds_can_be_imported__passes():
+def test_public_types_can_be_imported__passes():
     from caged.emulator import (  # noqa: F401
         AccountView,
         Agent,
