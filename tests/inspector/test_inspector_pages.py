@@ -100,7 +100,7 @@ def test_reading_a_page_leaves_no_trace(browser, view, caged):
     sandbox = caged.sandboxes.create(template="minimal")
     fault = view.faults.add("sandboxes.*", status=503, times=1, optional=True)
     before = view.journal.steps()
-    for path in ("", "journal", f"sandboxes/{sandbox.id}"):
+    for path in ("", "journal", *(f"sandboxes/{sandbox.id}{tab}" for tab in ("", "/terminal", "/files"))):
         _page(browser, view, path)
     assert view.journal.steps() == before
     assert [one.triggered for one in view.faults.list() if one.id == fault.id] == [0]

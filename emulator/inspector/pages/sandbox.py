@@ -12,10 +12,10 @@ from ...trace.html import Html, element
 from ..components import call_button, confirmed, cost, live, moment, python, status
 from ..page import Page, PageRequest, Tab
 from ..public_api import segment
-from . import sandbox_activity
+from . import sandbox_activity, sandbox_files, sandbox_terminal
 
 #: The tabs of a sandbox's page. The first one is shown when the path names none.
-TABS: tuple[Tab, ...] = (sandbox_activity.TAB,)
+TABS: tuple[Tab, ...] = (sandbox_activity.TAB, sandbox_terminal.TAB, sandbox_files.TAB)
 
 
 def _page(tab: Tab, path: str) -> Page:

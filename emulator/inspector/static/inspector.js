@@ -3,6 +3,7 @@
 
 import { listenForButtons } from "./buttons.js";
 import { showClock, showTimes } from "./clock.js";
+import { showFiles } from "./files.js";
 import { keepFresh, refresh } from "./live_parts.js";
 import { showSteps } from "./live_steps.js";
 import { follow } from "./step_stream.js";
@@ -15,6 +16,8 @@ showTimes(document);
 document.getElementById("tools")?.append(themeButton(), logOutButton());
 document.getElementById("account")?.addEventListener("change", (event) => event.target.form.submit());
 listenForButtons({ onDone: refresh });
+if (document.getElementById("files")) showFiles();
+if (document.getElementById("terminal")) import("./terminal.js").then(({ openTerminals }) => openTerminals());
 
 const readers = [];
 for (const root of document.querySelectorAll("[data-steps]")) readers.push(showSteps(root));
