@@ -147,3 +147,55 @@ def test_a_file_is_viewed_with_what_has_changed_it_and_downloaded(
     check_accessible(page)
     diff.get_by_role("link").click()
     page.locator(".heading").get_by_text("sed -i").wait_for()
+
+
+def test_a_snapshot_is_taken_and_restored_into_a_new_sandbox(open_tab: Callable[..., Page], caged: Caged) -> None:
+    sandbox = caged.sandboxes.create(template="minimal")
+    caged.files.write(sandbox.id, "/workspace/kept.txt", "kept")
+    page = open_tab(sandbox.id, "snapshots")
+    page.get_by_label("Name").fill("<img src=x onerror=alert(1)>")
+    page.get_by_role("button", name="Take a snapshot").click()
+    row = page.locator("tr", has_text="<img src=x")
+    row.get_by_text("● completed").wait_for()
+    caged.files.write(sandbox.id, "/workspace/later.txt", "later")
+    check_accessible(page)
+    row.locator("summary", has_text=re.compile("^Restore$")).click()
+    row.get_by_role("button", name="Yes, restore it").click()
+    page.get_by_text("The workspace is that of the snapshot").wait_for()
+    assert [one.name for one in caged.files.list(sandbox.id)] == ["kept.txt"]
+    row.get_by_role("button", name="Restore into a new sandbox").click()
+    page.wait_for_url(lambda url: url.split("?")[0].endswith("/files") and sandbox.id not in url)
+    page.get_by_role("link", name="kept.txt").wait_for()
+    (new,) = [one for one in caged.sandboxes.list() if one.id != sandbox.id]
+    assert new.id in page.url
+    assert caged.files.read(new.id, "/workspace/kept.txt") == "kept"
+
+
+def test_the_other_tabs_follow_what_happens(open_tab: Callable[..., Page], caged: Caged, view: AccountView) -> None:
+    view.agent("claude").reply("Fixed.", files={"/workspace/a.py": "a = 1\n"}, optional=True)
+    sandbox = caged.sandboxes.create(template="minimal", agents=["claude"])
+    page = open_tab(sandbox.id, "sessions")
+    caged.sandboxes.exec(sandbox.id, "claude -p 'fix <b>it</b>'")
+    page.locator("td").get_by_role("link", name="sess_").click()
+    page.locator(".replay").get_by_text("fix <b>it</b>").first.wait_for()
+    check_accessible(page)
+    page.get_by_role("button", name="Play").click()
+    page.get_by_role("button", name="Play").wait_for()
+    assert page.locator(".replay > li:visible").count() == len(
+        caged.sessions.replay(caged.sessions.list_by_sandbox(sandbox.id)[0].id).events
+    )
+    page.get_by_role("link", name="Logs").click()
+    page.locator(".log").get_by_text("claude-code received the prompt").wait_for()
+    lines = "for i in $(seq 40); do claude -p $i; done"
+    caged.sandboxes.exec(sandbox.id, lines)
+    page.locator(".log").get_by_text("claude-code received the prompt: 40").wait_for()
+    page.wait_for_function("() => { const log = document.querySelector('.log'); return log.scrollTop > 100; }")
+    check_accessible(page)
+    page.get_by_role("link", name="Ports").click()
+    page.get_by_text("No process listens on a port").wait_for()
+    caged.sandboxes.exec(sandbox.id, "nohup python3 -m http.server 3000 > /tmp/log 2>&1 &")
+    page.get_by_role("link", name=f"{sandbox.id}-3000.localhost").wait_for()
+    check_accessible(page)
+    page.get_by_role("link", name="Settings").click()
+    page.get_by_role("heading", name="Machine").wait_for()
+    check_accessible(page)

@@ -10,6 +10,7 @@ import pytest
 
 from caged.emulator.inspector.page import Page
 from caged.emulator.inspector.pages import PAGES
+from caged.emulator.inspector.pages.sandbox import TABS
 from caged.emulator.wire.all_operations import all_operations
 
 EVIL = "<img src=x onerror=alert(1)>\"'&"
@@ -100,7 +101,7 @@ def test_reading_a_page_leaves_no_trace(browser, view, caged):
     sandbox = caged.sandboxes.create(template="minimal")
     fault = view.faults.add("sandboxes.*", status=503, times=1, optional=True)
     before = view.journal.steps()
-    for path in ("", "journal", *(f"sandboxes/{sandbox.id}{tab}" for tab in ("", "/terminal", "/files"))):
+    for path in ("", "journal", *(f"sandboxes/{sandbox.id}/{tab.path}" for tab in TABS)):
         _page(browser, view, path)
     assert view.journal.steps() == before
     assert [one.triggered for one in view.faults.list() if one.id == fault.id] == [0]

@@ -21,7 +21,7 @@ _PLACES = (WORKSPACE, "/root", "/tmp")
 #: What is shown at most: characters of a file, entries of a directory, changes of a file.
 FILE_CHARACTERS, MOST_ENTRIES, MOST_CHANGES = 200_000, 1000, 5
 #: The newest steps, among which the changes of a file are looked for.
-_STEPS = 2000
+_STEPS = 300
 _TITLE_CHARACTERS = 120
 
 
@@ -139,7 +139,7 @@ class _Files:
         )
         return element(
             "details",
-            element("summary", "Changes of this file: none recorded"),
+            element("summary", f"Changes of this file: none recorded in the newest {_STEPS} steps of the sandbox"),
             element("p", "What commands and agents change in /workspace is recorded when that is switched on."),
             button,
             python(["emulator.journal.record_file_changes(True)"]),
