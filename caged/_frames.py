@@ -17,6 +17,11 @@ _kinds: dict[str, str] = {}
 #: Files of this package that only pass a call on.
 _PASSING = ("_tracebacks.py", "_arguments.py", "_closeable.py")
 
+#: Modules of which the group of calls is not named like the module.
+_GROUPS = {"sockets": "sandboxes", "_client": ""}
+#: Modules whose every function belongs to one call.
+_CALLS = {"exec_output": "sandboxes.stream", "exec_stream": "sandboxes.stream", "mcp": "sandboxes.mcp"}
+
 #: A file and the number of a line in it.
 Place = tuple[str, int]
 
@@ -48,6 +53,20 @@ def user_line(preferred: Optional[str] = None) -> tuple[Optional[Place], Optiona
                     break
         frame = frame.f_back
     return nearest, called
+
+
+def call_name(called: Optional[CodeType], path: str) -> str:
+    """The name of a call, such as `sandboxes.exec`.
+
+    Args:
+        called: The code of this package that was called, as `user_line` returns it.
+        path: Below `/v1`: the name where the code is not known.
+    """
+    if called is None:
+        return path
+    module = os.path.splitext(os.path.basename(called.co_filename))[0]
+    group = _GROUPS.get(module, module)
+    return _CALLS.get(module) or ".".join(filter(None, (group, called.co_name)))
 
 
 def _passes_on(frame: FrameType, code: CodeType) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Optional
+from typing import Optional
 
 import pytest
 
@@ -44,15 +44,3 @@ def described(control: UnusedControl, steps: list[Step]) -> UnusedControl:
     """A control in the words of the step that added it, where the trace has that."""
     added = next((step for step in steps if step.kind == "control" and control.id in step.controls), None)
     return control if added is None else replace(control, described=describe(control.id, added))
-
-
-def cost(step: Step) -> float:
-    """What a step has cost: that of a prompt, or what `spend` added."""
-    detail = step.detail
-    spent: Any = 0
-    if step.kind == "prompt":
-        spent = detail.get("cost_usd")
-    elif step.kind == "control" and step.status == "ok" and str(detail.get("path", "")).endswith("/spend"):
-        body = detail.get("body")
-        spent = body.get("usd") if isinstance(body, dict) else 0
-    return float(spent) if isinstance(spent, (int, float)) else 0.0

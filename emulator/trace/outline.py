@@ -140,6 +140,18 @@ class Outline:
         return found
 
 
+def cost(step: Step) -> float:
+    """What a step has cost: that of a prompt, or what `spend` added."""
+    detail = step.detail
+    spent: Any = 0
+    if step.kind == "prompt":
+        spent = detail.get("cost_usd")
+    elif step.kind == "control" and step.status == "ok" and str(detail.get("path", "")).endswith("/spend"):
+        body = detail.get("body")
+        spent = body.get("usd") if isinstance(body, dict) else 0
+    return float(spent) if isinstance(spent, (int, float)) else 0.0
+
+
 def noun(control: str) -> str:
     """What a control is, by its id: `fault`, `stub` or `reply`."""
     word = control.partition("_")[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Optional
 
@@ -25,7 +25,7 @@ WARNINGS = 2
 UNUSED, NEAREST = 5, 2
 
 
-def timeline(trace: Trace, lines: int = 40) -> list[str]:
+def timeline(trace: Trace, lines: int = 40, labels: Optional[Mapping[str, str]] = None) -> list[str]:
     """The steps of a trace in a few lines of plain text, for a terminal.
 
     The steps that explain most are kept when there are too many: errors, steps that a fault, stub or reply applied
@@ -34,6 +34,7 @@ def timeline(trace: Trace, lines: int = 40) -> list[str]:
     Args:
         trace: The trace.
         lines: The most lines, at least 1.
+        labels: What stands before the line of each step, by its id; nothing by default.
 
     Returns:
         The lines, without line breaks and escape sequences. `!` marks a step that failed.
@@ -43,10 +44,25 @@ def timeline(trace: Trace, lines: int = 40) -> list[str]:
     entries = _entries(outline)
     _add_outputs(outline, entries, max(0, (lines - len(unused)) // 3))
     kept = _chosen(entries, lines - len(unused))
+    if labels is not None:
+        _add_labels(kept, labels)
     shown: list[str] = []
     for entry in kept:
         shown += entry.lines
     return [_cut(line) for line in shown[: lines - len(unused)] + unused]
+
+
+def step_line(outline: Outline, step: Step) -> str:
+    """The line of a step, as the timeline shows it, without indentation."""
+    return _cut(_line(outline, step, 0))
+
+
+def _add_labels(entries: list[_Entry], labels: Mapping[str, str]) -> None:
+    width = max(map(len, labels.values()), default=0)
+    for entry in entries:
+        label = labels.get(entry.step.id, "") if entry.step is not None else ""
+        entry.text = f"{label:{width}} {entry.text}"
+        entry.below = [f"{'':{width}} {line}" for line in entry.below]
 
 
 @dataclass

@@ -622,7 +622,7 @@ SECRETS = """
         return "-".join(["planted", name, "value", "0123456789"])
 
     def test_plants_secrets(caged, caged_emulator):
-        env = {"TOKEN": secret("env"), "OTHER": secret("plain")}
+        env = {"TOKEN": secret("env"), "OTHER": secret("plain"), "ANTHROPIC_API_KEY": secret("promptenv")}
         repo = "https://user:" + secret("repo") + "@127.0.0.1:1/acme/calc"
         box = caged.sandboxes.create(agents=["claude-code"], env=env, secrets=["TOKEN"])
         try:
@@ -632,8 +632,14 @@ SECRETS = """
         key = caged.account.create_key("second").key
         caged_emulator.agent("claude").reply("the token is " + secret("env"), cost_usd=0.1)
         caged.sandboxes.exec(box.id, "echo $TOKEN; claude -p 'use " + secret("env") + "'")
+        caged.sandboxes.exec(box.id, 'claude -p "my key is $ANTHROPIC_API_KEY"; env > env.txt; env')
         caged.sandboxes.exec(box.id, "echo " + key + " " + caged_emulator.emulator.admin_key)
         list(caged.sandboxes.stream(box.id, "echo $TOKEN"))
+        list(caged.sandboxes.stream(box.id, "cat env.txt; cat " + secret("env")))
+        try:
+            caged.files.read(box.id, "/workspace/" + secret("env"))
+        except Exception:
+            pass
         with Caged(key, caged_emulator.base_url) as client:
             client.files.write(box.id, "/workspace/kept.txt", secret("env"))
         caged_emulator.commands.stub("never " + secret("env"), "x", optional=False)
@@ -650,13 +656,79 @@ SECRETS = """
 """
 
 
+#: A conftest.py that writes the spans of OpenTelemetry.
+KEEPS_SPANS = """
+    import json, os
+    from pathlib import Path
+    from opentelemetry import trace
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+    kept = InMemorySpanExporter()
+
+    def pytest_configure(config):
+        provider = TracerProvider(shutdown_on_exit=False)
+        provider.add_span_processor(SimpleSpanProcessor(kept))
+        trace.set_tracer_provider(provider)
+
+    def pytest_unconfigure(config):
+        spans = [json.loads(span.to_json()) for span in kept.get_finished_spans()]
+        Path(str(config.rootpath), f"{os.getpid()}.spans.json").write_text(json.dumps(spans))
+"""
+
+
+def test_calls_have_the_spans_of_opentelemetry_where_the_tests_use_it(tmp_path: Path) -> None:
+    source = """
+        from opentelemetry import trace
+
+        def test_fails(caged, caged_sandbox):
+            with trace.get_tracer("test").start_as_current_span("above"):
+                caged.files.write(caged_sandbox.id, "a.txt", "x")
+                list(caged.sandboxes.stream(caged_sandbox.id, "echo hi"))
+            assert 0
+    """
+    run = trace_runs.run(tmp_path, {"test_spans.py": source, "conftest.py": KEEPS_SPANS})
+    trace = run.trace("test_fails")
+    (file,) = tmp_path.glob("*.spans.json")
+    spans = {one["context"]["span_id"][2:]: one for one in json.loads(file.read_text())}
+    above = next(span_id for span_id, one in spans.items() if one["name"] == "above")
+    made = [one for one in spans.values() if (one["parent_id"] or "")[2:] == above]
+    assert [one["attributes"]["caged.operation"] for one in made] == ["files.write", "sandboxes.terminal"]
+    for one in made:
+        call = next(step for step in trace.steps if step.id == one["context"]["span_id"][2:])
+        requests = [step for step in trace.steps if step.parent == call.id]
+        assert (call.kind, {step.kind for step in requests}) == ("call", {"request"})
+        found = {step.detail["trace_id"] for step in (call, *requests)}
+        assert found == {one["context"]["trace_id"][2:]}
+
+
+def test_each_test_is_a_trace_of_its_own(tmp_path: Path) -> None:
+    source = """
+        import pytest
+
+        @pytest.mark.parametrize("number", [1, 2])
+        def test_fails(caged, number):
+            caged.account.get()
+            caged.account.get()
+            assert 0
+    """
+    run = trace_runs.run(tmp_path, {"test_two.py": source})
+    ids = [{step.detail["trace_id"] for step in one.steps if step.kind == "call"} for one in run.traces().values()]
+    assert [len(found) for found in ids] == [1, 1]
+    assert ids[0] != ids[1]
+
+
 @pytest.mark.parametrize("options", [("-n0",), ("-n2", "--caged-shared")])
 def test_no_secret_is_in_any_artifact(tmp_path: Path, options: tuple[str, ...]) -> None:
-    files = {"test_secrets.py": SECRETS}
-    run = trace_runs.run(tmp_path, files, "--junitxml=junit.xml", "--caged-report=full", "-rA", *options)
+    files = {"test_secrets.py": SECRETS, "conftest.py": KEEPS_SPANS}
+    env = {"GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md")}
+    run = trace_runs.run(tmp_path, files, "--junitxml=junit.xml", "--caged-report=full", "-rA", *options, env=env)
     assert run.trace("test_plants_secrets").header.error_summary.startswith("AssertionError: planted")
     artifacts = run.artifacts()
-    assert any(name.endswith(".html") for name in artifacts)
+    for part in (".html", " as OTLP", " as Markdown", "junit.xml", "summary.md", ".spans.json"):
+        assert any(name.endswith(part) for name in artifacts), part
+    assert "AssertionError: planted" in artifacts["summary.md"]
     for name, text in artifacts.items():
         assert "planted-" not in text, name
         for prefix in ("caged_sk_", "caged_adm_", "caged_wst_"):

@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from ...control.steps import Step, StepStatus, one_line, set_current
+from ...control.trace_context import parse_traceparent
 from .exchange import SANDBOX_PATHS, Exchange, HttpExchange
-
-#: The header by which a client says which of its spans a request belongs to (W3C Trace Context): the span's id.
-_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-([0-9a-f]{16})-[0-9a-f]{2}\Z")
 
 
 def begin(exchange: Exchange) -> None:
     """Begin the step of a request. It is added when its account is known, or when the request ends without one. Its
     title has no query, which may hold a credential."""
     record = exchange.record
-    found = _TRACEPARENT.match(exchange.connection.headers.get("traceparent", ""))
+    found = parse_traceparent(exchange.connection.headers.getlist("traceparent"))
     exchange.step = exchange.platform.steps.begin(
         "request",
         record.method,
         account="",
         is_assigned=False,
         sandbox=record.sandbox or (exchange.id_in_path if record.path.startswith(SANDBOX_PATHS) else ""),
-        parent=found[1] if found else "",
+        parent=found.span_id if found else "",
         method=record.method,
         path="",
         operation=record.operation,
+        **({"trace_id": found.trace_id} if found else {}),
     )
     set_current(exchange.step)
 
@@ -64,7 +62,7 @@ def finish(exchange: HttpExchange) -> None:
 def finish_socket(exchange: Exchange) -> None:
     """End the step of a WebSocket. Its query, which holds a credential, is not recorded."""
     status = exchange.record.status
-    _end(exchange, "ok" if status == 101 else "error", status=status)
+    _end(exchange, "ok" if status == 101 else "error", status=status, warnings=list(exchange.record.warnings))
 
 
 def abandon(exchange: Exchange) -> None:

@@ -103,13 +103,50 @@ def test_refused_request_has_the_status_error(api: Api):
 
 
 def test_request_stands_below_the_span_that_its_client_names(api: Api):
-    api.get("/account", headers={"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"})
-    assert only(steps_of(api), "request").parent == "b7ad6b7169203331"
+    api.get("/account", headers={"traceparent": f"00-{TRACE}-{SPAN}-01"})
+    step = only(steps_of(api), "request")
+    assert (step.parent, step.detail["trace_id"]) == (SPAN, TRACE)
 
 
-@pytest.mark.parametrize("header", ["", "x", "00-abc-def-01", "00-" + "0" * 32 + "-" + "g" * 16 + "-01", "é"])
-def test_header_of_another_form_names_no_span(api: Api, header: str):
-    api.get("/account", headers={"traceparent": header.encode("utf-8")})
+TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+#: Values of the header, and whether they are valid.
+TRACEPARENTS = {
+    f"00-{TRACE}-{SPAN}-00": True,
+    f"00-{TRACE}-{SPAN}-ff": True,
+    f"cc-{TRACE}-{SPAN}-01": True,
+    f"cc-{TRACE}-{SPAN}-01-what-the-future-will-be-like": True,
+    "": False,
+    "x": False,
+    "é": False,
+    "00-abc-def-01": False,
+    f"00-{TRACE}-{SPAN}": False,
+    f"00-{TRACE}-{SPAN}-01-more": False,
+    f"00-{TRACE}-{SPAN}-01-": False,
+    f"cc-{TRACE}-{SPAN}-01.more": False,
+    f"ff-{TRACE}-{SPAN}-01": False,
+    f"0-{TRACE}-{SPAN}-01": False,
+    f"00-{TRACE.upper()}-{SPAN}-01": False,
+    f"00-{TRACE}-{SPAN.upper()}-01": False,
+    f"00-{'0' * 32}-{SPAN}-01": False,
+    f"00-{TRACE}-{'0' * 16}-01": False,
+    f"00-{TRACE}-{SPAN[:-1]}g-01": False,
+    f"00-{TRACE}-{SPAN}-0g": False,
+    f"00-{TRACE}-{SPAN}-1": False,
+    f"00_{TRACE}_{SPAN}_01": False,
+    f"00-{TRACE}-{SPAN}-01, 00-{TRACE}-{SPAN}-01": False,
+}
+
+
+def test_only_a_valid_header_names_a_span(api: Api):
+    for header in TRACEPARENTS:
+        api.get("/account", headers={"traceparent": header.encode("utf-8")})
+    steps = [step for step in steps_of(api) if step.kind == "request"]
+    found = dict(zip(TRACEPARENTS, ((step.parent, step.detail.get("trace_id")) for step in steps)))
+    assert found == {header: (SPAN, TRACE) if valid else ("", None) for header, valid in TRACEPARENTS.items()}
+
+
+def test_header_that_is_sent_twice_names_no_span(api: Api):
+    api.get("/account", headers=[("traceparent", f"00-{TRACE}-{SPAN}-01"), ("traceparent", f"00-{TRACE}-{SPAN}-01")])
     assert only(steps_of(api), "request").parent == ""
 
 
@@ -214,7 +251,7 @@ def test_stubs_of_an_exec_a_stream_and_a_terminal_are_in_controls(api: Api, cont
 def test_fault_is_in_the_controls_of_the_request_on_which_it_triggers(api: Api, controls: Any):
     fault = controls.faults.add("account.get", status=503, times=1)
     for _ in range(2):
-        httpx.get(f"{api.emulator.base_url}/v1/account", headers=api.headers, trust_env=False)
+        httpx.get(f"{api.emulator.base_url}/v1/account", headers=api.headers, trust_env=False, verify=False)
     first, second = (step for step in steps_of(api) if step.kind == "request")
     assert (first.controls, first.status, first.detail["status"]) == ([fault.id], "error", 503)
     assert (second.controls, second.status) == ([], "ok")
@@ -326,7 +363,9 @@ def test_refused_control_is_a_step_with_an_error(api: Api, controls: Any):
 
 def test_request_without_authentication_belongs_to_no_account(api: Api):
     path = f"/v1/account?mark={time.time_ns()}"
-    answer = httpx.get(f"{api.emulator.base_url}{path}", headers={"Authorization": "Bearer caged_sk_nope"})
+    answer = httpx.get(
+        f"{api.emulator.base_url}{path}", headers={"Authorization": "Bearer caged_sk_nope"}, verify=False
+    )
     assert answer.status_code == 401
     assert steps_of(api) == []
     every = [check(step) for step in api.emulator.journal.steps(account="*", kind="request")]
@@ -555,7 +594,7 @@ def test_no_secret_is_in_any_step(api: Api, controls: Any, tmp_path: Any, git: C
         term.prompt()
         term.type("echo $TOKEN; claude -p $TOKEN\r")
         term.until("I saw")
-    httpx.get(f"{api.emulator.base_url}/v1/account", headers={"Authorization": f"Bearer {api.key}x"})
+    httpx.get(f"{api.emulator.base_url}/v1/account", headers={"Authorization": f"Bearer {api.key}x"}, verify=False)
     api.post("/events", json={"events": [{"type": "tool_call", "sandbox_id": box, "payload": {"tool": SECRET}}]})
     found = texts([*ended(api), *api.emulator.journal.steps(account="*")])
     for secret in (SECRET, api.key, admin):
