@@ -96,6 +96,14 @@ def test_a_terminal_runs_what_is_typed(open_tab: Callable[..., Page], caged: Cag
     assert page.locator(".xterm-rows img").count() == 0
     colored = page.locator(".xterm-rows span", has_text=re.compile("^true$")).last
     assert colored.evaluate("one => one.style.color") not in ("", "rgb(0, 0, 0)")
+    # A link of a program leads nowhere.
+    page.keyboard.type("clear; printf '\\033]8;;http://127.0.0.1:1/\\033\\\\a link\\033]8;;\\033\\\\\\n'\n")
+    page.locator(".xterm-rows > div").first.get_by_text("a link").wait_for()
+    box = page.locator(".xterm-rows > div").first.bounding_box()
+    assert box is not None
+    pages = len(page.context.pages)
+    page.mouse.move(box["x"] + 20, box["y"] + 8)
+    page.mouse.click(box["x"] + 20, box["y"] + 8)
     page.keyboard.type("stty size > before; cat > typed\n")
     page.keyboard.type("hello\n")
     page.keyboard.press("Control+d")
@@ -106,6 +114,7 @@ def test_a_terminal_runs_what_is_typed(open_tab: Callable[..., Page], caged: Cag
     page.set_viewport_size({"width": 1280, "height": 800})
     rows, columns = caged.files.read(sandbox.id, "/workspace/before").split()
     smaller_rows, smaller_columns = caged.files.read(sandbox.id, "/workspace/after").split()
+    assert len(page.context.pages) == pages
     assert int(columns) > int(smaller_columns) >= 20
     assert int(rows) > int(smaller_rows) >= 4
     assert caged.files.read(sandbox.id, "/workspace/typed") == "hello\n"

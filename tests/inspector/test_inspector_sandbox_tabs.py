@@ -21,7 +21,9 @@ def _links(page):
     return [html.unescape(link) for link in re.findall(r'href="([^"]*)"', page)]
 
 
-@pytest.mark.parametrize(("tab", "what"), [("terminal", "A terminal"), ("files", "A look at files")])
+@pytest.mark.parametrize(
+    ("tab", "what"), [("terminal", "A terminal"), ("files", "Showing its files"), ("ports", "Listing its ports")]
+)
 def test_a_tab_that_needs_a_running_sandbox_offers_to_resume_it(browser, view, caged, tab, what):
     sandbox = caged.sandboxes.create(template="minimal")
     caged.sandboxes.pause(sandbox.id)
@@ -58,6 +60,8 @@ def test_files_are_listed_and_shown(browser, view, caged):
     assert "The first 200,000 of 250,000 characters" in page
     assert len(page) < 230_000
     assert "onerror" in _tab(browser, view, sandbox.id, "files", file="/workspace/b")  # a link to a directory
+    caged.sandboxes.exec(sandbox.id, "head -c 1100000 /dev/zero > large")
+    assert "larger than 1 MiB" in _tab(browser, view, sandbox.id, "files", file="/workspace/large")
     assert "outside the sandbox" in _tab(browser, view, sandbox.id, "files", path="/etc")
     for given in ({"file": "/workspace/none"}, {"path": f"/workspace/{EVIL}"}, {"file": "\0"}, {"path": "../etc"}):
         assert "Show /workspace" in _tab(browser, view, sandbox.id, "files", **given)
@@ -192,7 +196,7 @@ def test_ports_are_listed_with_their_previews(browser, view, caged):
         assert answer.status_code == 200
         assert "with a password" in _tab(browser, view, sandbox.id, "ports")
     caged.sandboxes.pause(sandbox.id)
-    assert "A port needs a running sandbox" in _tab(browser, view, sandbox.id, "ports")
+    assert "Listing its ports needs a running sandbox" in _tab(browser, view, sandbox.id, "ports")
 
 
 def test_settings_show_names_of_variables_without_their_values(browser, view, caged):

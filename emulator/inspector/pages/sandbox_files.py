@@ -26,7 +26,7 @@ _TITLE_CHARACTERS = 120
 
 
 async def render(request: PageRequest, sandbox: Mapping[str, Any]) -> Sequence[Html]:
-    nothing = unavailable(request, sandbox, "A look at files")
+    nothing = unavailable(request, sandbox, "Showing its files")
     if nothing is not None:
         return [live("files", nothing, class_="content")]
     file = request.query.get("file")

@@ -15,7 +15,7 @@ from .sandbox_states import unavailable
 
 
 async def render(request: PageRequest, sandbox: Mapping[str, Any]) -> Sequence[Html]:
-    nothing = unavailable(request, sandbox, "A port")
+    nothing = unavailable(request, sandbox, "Listing its ports")
     if nothing is not None:
         return [live("ports", nothing, class_="content")]
     id = sandbox["id"]

@@ -39,6 +39,8 @@ class TerminalView {
       cursorBlink: false,
       minimumContrastRatio: 4.5,
       screenReaderMode: true,
+      // A program chooses where its links lead, and a page elsewhere must not learn the inspector's host name.
+      linkHandler: { activate: () => {} },
       theme: this._theme(),
     });
     this._terminal.open(this._screen);
