@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime
-from typing import Any, Optional, Union
+from typing import Any, Optional
 
+from ...control.clock import from_rfc3339
 from ...platform.errors import ApiError
 from ...trace.html import Html, element, joined
 from ...trace.text import counted, duration, money, plain, shortened
@@ -68,7 +68,7 @@ async def _replay(request: PageRequest, sandbox: str, id: str) -> list[Optional[
     summary = await request.api.get(f"{path}/replay/summary")
     kind, after = request.query.get("type", ""), _number(request.query.get("after", ""))
     page = await request.api.get(f"{path}/replay", type=kind or None, after_seq=after, limit=_EVENTS)
-    start = _seconds(summary["start_time"])
+    start = from_rfc3339(summary["start_time"])
     types = [("", session["event_count"]), *sorted(summary["types"].items())]
     links = [
         element(
@@ -118,7 +118,7 @@ def _heading(request: PageRequest, sandbox: str, session: Mapping[str, Any]) -> 
 
 
 def _event(event: Mapping[str, Any], start: float) -> Html:
-    at = max(0.0, _seconds(event["timestamp"]) - start)
+    at = max(0.0, from_rfc3339(event["timestamp"]) - start)
     took = duration(event["duration_ms"]) if event["duration_ms"] else None
     return element(
         "li",
@@ -143,11 +143,7 @@ def _value(value: Any) -> str:
     return shortened(plain(text), _CHARACTERS)
 
 
-def _seconds(text: str) -> float:
-    return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
-
-
-def _number(text: str) -> Union[int, None]:
+def _number(text: str) -> Optional[int]:
     return int(text) if text.isdecimal() and text.isascii() and len(text) < 12 else None
 
 
