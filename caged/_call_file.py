@@ -64,7 +64,7 @@ class CallFile:
         """Record a call that begins. `traceparent`: the header for its span, where OpenTelemetry has made one."""
         if settings.base_url != self._base_url:
             return None
-        place, called = user_line()
+        place, called, _nearest = user_line()
         if not traceparent:
             traceparent = f"00-{self._trace_id}-{os.urandom(8).hex()}-01"  # not counted: a fork would count on
         _version, trace_id, id, _flags = traceparent.split("-")

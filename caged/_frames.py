@@ -26,14 +26,15 @@ _CALLS = {"exec_output": "sandboxes.stream", "exec_stream": "sandboxes.stream", 
 Place = tuple[str, int]
 
 
-def user_line(preferred: Optional[str] = None) -> tuple[Optional[Place], Optional[CodeType]]:
+def user_line(preferred: Optional[str] = None) -> tuple[Optional[Place], Optional[CodeType], Optional[Place]]:
     """Find the nearest line of the present stack that belongs neither to this package nor to a library.
 
     Args:
         preferred: A file whose line is returned even if that of another file of the user is nearer.
 
     Returns:
-        The line, None where there is none; and the code of this package that it called.
+        The line, None where there is none; the code of this package that it called; and the nearest line, also where
+        the preferred file has another one.
     """
     frame: Optional[FrameType] = sys._getframe(1)
     nearest: Optional[Place] = None
@@ -46,13 +47,14 @@ def user_line(preferred: Optional[str] = None) -> tuple[Optional[Place], Optiona
                 called = code
         elif kind is _USERS:
             if code.co_filename == preferred:
-                return (code.co_filename, frame.f_lineno), called
+                place = (code.co_filename, frame.f_lineno)
+                return place, called, nearest or place
             if nearest is None:
                 nearest = (code.co_filename, frame.f_lineno)
                 if preferred is None:
                     break
         frame = frame.f_back
-    return nearest, called
+    return nearest, called, nearest
 
 
 def call_name(called: Optional[CodeType], path: str) -> str:

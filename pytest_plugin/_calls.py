@@ -31,13 +31,14 @@ class CallRecord(ObservedCall):
         id: Id of its step, which is the id of the span in its header `traceparent`.
         trace_id: Id of the trace in that header.
         path: Below `/v1`.
-        place: The line that made it.
+        place: The line of the test that made it.
+        nearest: The nearest line of the user's code, such as one of the application under test.
         began, ended: By `time.perf_counter`; `ended` is None while it runs.
         error: What it raised.
         headers: Sent with its requests.
     """
 
-    __slots__ = ("_called", "began", "ended", "error", "headers", "id", "path", "place", "trace_id")
+    __slots__ = ("_called", "began", "ended", "error", "headers", "id", "nearest", "path", "place", "trace_id")
 
     def __init__(
         self,
@@ -47,7 +48,9 @@ class CallRecord(ObservedCall):
         place: Optional[Place],
         called: Optional[CodeType],
         headers: Mapping[str, str],
+        nearest: Optional[Place] = None,
     ) -> None:
+        self.nearest = nearest
         self.trace_id, self.id, self.path, self.place, self.headers = trace_id, id, path, place, headers
         self._called = called
         self.error = ""
@@ -136,12 +139,12 @@ class CallLog:
         if len(self.calls) >= MOST:
             self.dropped += 1
             return None
-        place, called = user_line(self.test_file)
+        place, called, nearest = user_line(self.test_file)
         if not traceparent:
             traceparent = f"00-{self._trace_id}-{self._prefix}{next(self._numbers) & 0xFFFFFFFF:08x}-01"
         _version, trace_id, span, _flags = traceparent.split("-")
         headers = {"traceparent": traceparent} if sends_header else _NO_HEADERS
-        record = CallRecord(trace_id, span, path, place, called, headers)
+        record = CallRecord(trace_id, span, path, place, called, headers, nearest)
         self.calls.append(record)
         return record
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from ._calls import CallLog, CallRecord, RequestSeen
     from ._emulator_source import AnyEmulator
 
+#: How the error of a call begins that did not wait for its answer.
+_GAVE_UP = re.compile(r"\w*Timeout\w*:|it was interrupted")
 #: Calls of the plugin itself, which are no part of a test.
 _OWN = (
     "emulator.accounts.create",
@@ -131,7 +134,13 @@ def assemble(
     clock = offset - epoch
     accounts = {step.parent: step.account for step in steps if step.kind == "request"}
     made = [_phase_step(nodeid, phase, clock) for phase in phases]
-    made_calls = [call_step(call, root, offset, epoch, accounts, calls.redactor.redacted) for call in calls.calls]
+    refused = {step.parent: text for step in steps if step.kind == "request" and (text := _not_done(step))}
+    redacted = calls.redactor.redacted
+    made_calls = [
+        call_step(call, root, offset, epoch, accounts, redacted, refused.get(call.id, ""), call.nearest)
+        for call in calls.calls
+    ]
+    _note_given_up(made_calls, steps)
     seen = [_request_step(f"r{number}", one, offset, epoch) for number, one in enumerate(calls.requests, 1)]
     ids = {step.id for step in (*steps, *made_calls)}
     for step in (*steps, *made_calls, *seen):
@@ -174,6 +183,31 @@ def _phase_step(nodeid: str, phase: Phase, clock: float) -> Step:
         duration_ms=None if running else round(phase.duration * 1000, 3),
         detail={"phase": phase.name, "outcome": phase.outcome},
     )
+
+
+def _not_done(step: Step) -> str:
+    """Why a request was answered with success although it was not done; empty for any other."""
+    status = step.detail.get("status")
+    return str(step.detail.get("error", "")) if isinstance(status, int) and 200 <= status < 300 else ""
+
+
+def _note_given_up(calls: list[Step], steps: list[Step]) -> None:
+    """Say of requests that went on after their call was over, and of their commands, that the client gave up. The
+    emulator may have noticed first that the sandbox was destroyed, right after that."""
+    ended = {
+        call.id: call.start + (call.duration_ms or 0) / 1000
+        for call in calls
+        if call.duration_ms is not None and _GAVE_UP.match(call.detail.get("error", ""))
+    }
+    left = {}
+    for step in steps:
+        end = ended.get(step.parent) if step.kind == "request" else None
+        if end is not None and (step.duration_ms is None or step.start + step.duration_ms / 1000 > end):
+            left[step.id] = step.detail["error"] = f"the client gave up after {max(0.0, end - step.start):.1f} s"
+            step.status = "error" if step.status == "ok" else step.status
+    for step in steps:
+        if step.kind == "command" and step.parent in left and step.status == "error" and step.detail.get("error"):
+            step.detail["error"] = f"killed: {left[step.parent]}"
 
 
 def _request_step(id: str, seen: RequestSeen, offset: float, epoch: float) -> Step:

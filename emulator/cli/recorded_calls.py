@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
 
-#: Calls that are read at most, the first ones.
-MOST = 10_000
+#: Calls that are read at most, the first ones; lines; and bytes of a line.
+MOST, MOST_LINES, LINE_BYTES = 10_000, 1_000_000, 64 * 1024
 
 
 @dataclass
@@ -30,10 +32,10 @@ def read_calls(path: Path) -> list[RecordedCall]:
     not trusted may write to it."""
     found: dict[str, RecordedCall] = {}
     try:
-        with path.open(encoding="utf-8", errors="replace") as file:
-            for line in file:
+        with path.open("rb") as file:
+            for line in itertools.islice(iter(lambda: file.readline(LINE_BYTES), b""), MOST_LINES):
                 try:
-                    _note(json.loads(line), found)
+                    _note(json.loads(line.decode("utf-8", "replace")), found)
                 except (ValueError, TypeError, KeyError):
                     continue
     except OSError:
@@ -41,12 +43,20 @@ def read_calls(path: Path) -> list[RecordedCall]:
     return list(found.values())
 
 
+def _moment(value: Any) -> float:
+    """A moment; ValueError for NaN and infinity."""
+    moment = float(value)
+    if not math.isfinite(moment):
+        raise ValueError(f"{moment} is not a moment")
+    return moment
+
+
 def _note(entry: dict[str, Any], found: dict[str, RecordedCall]) -> None:
     if "ended" in entry:
         call = found[entry["id"]]
-        call.ended, call.error = float(entry["ended"]), str(entry["error"])
+        call.ended, call.error = _moment(entry["ended"]), str(entry["error"])
     elif len(found) < MOST:
         place = (str(entry["place"][0]), int(entry["place"][1])) if entry["place"] else None
         id, trace_id, name, path = (str(entry[key]) for key in ("id", "trace_id", "name", "path"))
-        call = RecordedCall(id, trace_id, name, path, place, float(entry["began"]))
+        call = RecordedCall(id, trace_id, name, path, place, _moment(entry["began"]))
         found[call.id] = call

@@ -311,6 +311,10 @@ class Steps:
         else:
             self.of(step.account).add(step)
 
+    def seconds_since(self, step: Step) -> float:
+        """How long ago a step began, in real time."""
+        return max(0.0, time.perf_counter() - self._started - step.start)
+
     def changed(self, step: Step) -> None:
         """Note that a step was changed. Of an account that was deleted nothing is kept."""
         log = self._logs.get(step.account)

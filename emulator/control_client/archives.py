@@ -55,9 +55,7 @@ def download(admin: AdminClient, target: Path, account: str, on_progress: Option
         half.unlink(missing_ok=True)
 
 
-def upload(
-    admin: AdminClient, source: Union[str, os.PathLike[str]], on_progress: Optional[OnProgress] = None
-) -> None:
+def upload(admin: AdminClient, source: Union[str, os.PathLike[str]], on_progress: Optional[OnProgress] = None) -> None:
     """Add the accounts of an archive file to the emulator.
 
     Args:

@@ -52,6 +52,8 @@ def call_step(
     epoch: float,
     accounts: Mapping[str, str],
     redacted: Callable[[str], str],
+    refusal: str = "",
+    nearest: Optional[tuple[str, int]] = None,
 ) -> Step:
     """Make the step of a call.
 
@@ -62,12 +64,17 @@ def call_step(
         epoch: What has to be added to it to get real time, in seconds since 1970.
         accounts: Ids of accounts by the call that was made with their keys.
         redacted: Redacts a text.
+        refusal: Why its request was not done although it was answered with success; redacted.
+        nearest: The nearest line of the user's code.
     """
     detail: dict[str, Any] = {"call": call.name, "trace_id": call.trace_id}
-    if call.error:
-        detail["error"] = redacted(call.error)
+    error = redacted(call.error) if call.error else refusal
+    if error:
+        detail["error"] = error
     if call.place is not None:
         detail["source"] = source_of(*call.place, root, redacted)
+    if nearest is not None and nearest != call.place:
+        detail["nearest_source"] = source_of(*nearest, root, redacted)
     return Step(
         **times_of(call.began, call.ended, offset, epoch),
         id=call.id,
@@ -75,7 +82,7 @@ def call_step(
         title=one_line(redacted(f"{call.name} {_subject(call.path)}".strip())),
         account=accounts.get(call.id, ""),
         sandbox=sandbox_of(call.path),
-        status="running" if call.ended is None else "error" if call.error else "ok",
+        status="running" if call.ended is None else "error" if error else "ok",
         detail=detail,
     )
 

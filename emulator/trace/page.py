@@ -115,12 +115,12 @@ def build_page(trace: Trace) -> str:
 def _packed(outline: Outline) -> str:
     """The data that the script reads."""
     trace = outline.trace
-    last = outline.last_command or next((step for step in outline.steps if step.status == "error"), None)
+    first = outline.first
     data = {
         "header": asdict(trace.header),
         "steps": [vars(step) for step in trace.steps],
         "markdown": markdown(trace),
-        "first": last.id if last is not None else "",
+        "first": first.id if first is not None else "",
     }
     try:
         text = json.dumps(data, allow_nan=False, separators=(",", ":"))

@@ -15,6 +15,10 @@ from .text import duration, money, one_line, plain, shortened
 WIDTH = 140
 #: Characters of a title in it.
 TITLE_WIDTH = 80
+#: Characters of the reason why a step failed.
+REASON_WIDTH = 100
+#: The status of a request whose client disconnected before it was answered. It is a status of no answer.
+CLIENT_GAVE_UP = 499
 #: Characters of a line of output, before it is a line of the timeline.
 OUTPUT_WIDTH = 400
 #: Lines of output below the last command, and below the last failed command before it.
@@ -113,15 +117,24 @@ def _warnings(step: Step) -> list[str]:
 def _is_covered(outline: Outline, step: Step) -> bool:
     """Whether the line of another step says all that the line of this one would: a request whose call or command is
     shown, or a call whose command is."""
-    if step.status == "error" or outline.is_applied(step) or step.kind not in ("request", "call"):
+    if outline.is_applied(step) or step.kind not in ("request", "call"):
+        return False
+    reason = text_of(step, "error")
+    if step.status == "error" and not reason:
         return False
     parent = outline.parent(step)
-    if step.kind == "request" and parent is not None and parent.kind == "call":
+    is_said = step.status != "error" or (
+        parent is not None and reason in text_of(parent, "error") and not _warnings(step)
+    )
+    if step.kind == "request" and parent is not None and parent.kind == "call" and is_said:
         return True
     below = outline.children(step)
     if step.kind == "call":
         below = [child for request in below for child in outline.children(request)]
-    return any(child.kind == "command" for child in below)
+    commands = [child for child in below if child.kind == "command"]
+    if step.status == "error":
+        return any(reason == text_of(command, "error") for command in commands)
+    return bool(commands)
 
 
 def _weight(outline: Outline, step: Step) -> float:
@@ -136,19 +149,23 @@ def _weight(outline: Outline, step: Step) -> float:
 
 
 def _line(outline: Outline, step: Step, depth: int) -> str:
-    parts = [f"{'  ' * min(depth, 8)}{shortened(title(step), TITLE_WIDTH)}{result(step)}"]
+    indent = "  " * min(depth, 8)
+    parts = [f"{shortened(title(step), TITLE_WIDTH)}{result(step)}"]
     if step.kind == "control":
         parts += [outline.described(control) for control in step.controls]
     parts += [f"<- {outline.described(control)}" for control in step.controls if outline.is_applied(step)]
+    ends = []
     line = line_number(outline, step)
     if line and step.kind in ("call", "command"):
-        parts.append(f"(line {line})")
+        ends.append(f"(line {line})")
     if step.sandbox and len(outline.sandboxes) > 1 and step.sandbox not in step.title:
-        parts.append(f"[{step.sandbox}]")
+        ends.append(f"[{step.sandbox}]")
     if step.duration_ms:
-        parts.append(duration(step.duration_ms))
+        ends.append(duration(step.duration_ms))
     mark = "!" if step.status == "error" else " "
-    return f"{outline.seconds(step):8.3f} {mark} {'  '.join(parts)}"
+    begin, end = f"{outline.seconds(step):8.3f} {mark} {indent}", "".join(f"  {one}" for one in ends)
+    # A line is cut in its middle: its end has the line of the test and the duration. One more character is the mark.
+    return f"{begin}{shortened('  '.join(parts), max(20, WIDTH - len(begin) - len(end) - 1))}{end}"
 
 
 def title(step: Step) -> str:
@@ -171,10 +188,13 @@ def result(step: Step) -> str:
         return f" -> exit {detail['exit_code']}"
     if step.kind == "control" and step.status == "ok":
         return ""
-    if step.kind in ("request", "control") and detail.get("status") is not None:
-        return f" -> {detail['status']}"
     reason = one_line(plain(text_of(step, "error")))
-    return f" -> {shortened(reason, 80)}" if reason else ""
+    status = detail.get("status") if step.kind in ("request", "control") else None
+    if status == CLIENT_GAVE_UP and reason:
+        status = None
+    words = [str(status)] if status is not None else []
+    words += [shortened(reason, REASON_WIDTH)] if reason else []
+    return f" -> {' '.join(words)}" if words else ""
 
 
 def line_number(outline: Outline, step: Step) -> Optional[int]:

@@ -388,7 +388,7 @@ class _PluginModules:
 
 def _keep_metadata_of_packages() -> None:
     """Let forks find the metadata of installed packages parsed. Each start of pytest reads those of all packages, which
-    is half of its time, and no program of the server installs a package."""
+    is a quarter of its time, and no program of the server installs a package."""
     from importlib.metadata import PathDistribution
 
     def keep(name: str) -> property:

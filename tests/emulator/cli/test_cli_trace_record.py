@@ -13,6 +13,7 @@ from cli_testing import COMMAND, call, next_line, run
 from emulator_testing import eventually
 from leftovers import children_of
 
+from caged.emulator.cli.recorded_calls import RecordedCall, read_calls
 from caged.emulator.trace.file import Trace, TraceHeader
 
 PYTHON = [sys.executable, "-c"]
@@ -156,9 +157,19 @@ def test_calls_of_processes_and_threads_are_steps_also_while_they_run(begin, tmp
     assert [step.detail["call"] for step in calls if step.status == "running"] == ["sandboxes.exec"]
 
 
+def test_what_is_no_call_in_a_file_of_calls_is_left_out(tmp_path):
+    path = tmp_path / "calls.jsonl"
+    call_a = '{"id": "a", "trace_id": "t", "name": "n", "path": "p", "place": ["f", 3], "began": 1.5}'
+    endless = [call_a.replace("1.5", moment).replace('"a"', '"b"') for moment in ("NaN", "1e999", "-Infinity", '"x"')]
+    lines = ["1", "[]", '"ended"', "{}", '{"id": "x", "ended": 1, "error": ""}', *endless, "x" * 200_000, call_a]
+    path.write_bytes("\n".join([*lines, '{"id": "a", "ended": 2, "error": "e"}']).encode() + b"\n\xff\n")
+    assert read_calls(path) == [RecordedCall("a", "t", "n", "p", ("f", 3), 1.5, 2.0, "e")]
+    assert read_calls(tmp_path / "missing") == []
+
+
 def test_a_command_that_succeeds_has_a_trace_which_the_next_one_replaces(around, tmp_path):
     for words in (["true"], ["no-such-program-anywhere"]):
-        done = record(around, "--", *words)
+        done = record({**around, "PATH": "/usr/bin:/bin"}, "--", *words)
         header = Trace.read(tmp_path / "caged-trace.jsonl").header
         assert header.title == f"$ {words[0]}"
         assert "trace: caged-trace.html" in done.stderr
