@@ -182,7 +182,7 @@ def test_a_snapshot_is_taken_and_restored_into_a_new_sandbox(open_tab: Callable[
 
 def test_the_other_tabs_follow_what_happens(open_tab: Callable[..., Page], caged: Caged, view: AccountView) -> None:
     view.agent("claude").reply("Fixed.", files={"/workspace/a.py": "a = 1\n"}, optional=True)
-    sandbox = caged.sandboxes.create(template="minimal", agents=["claude"])
+    sandbox = caged.sandboxes.create(template="minimal", agents=["claude"], network_mode="none")
     page = open_tab(sandbox.id, "sessions")
     caged.sandboxes.exec(sandbox.id, "claude -p 'fix <b>it</b>'")
     page.locator("td").get_by_role("link", name="sess_").click()

@@ -81,7 +81,7 @@ def test_every_button_makes_a_call_that_the_api_knows(browser, view, caged):
 
 
 def test_ports_lead_to_previews_at_a_name_of_their_own(browser, view, caged):
-    sandbox = caged.sandboxes.create(template="minimal")
+    sandbox = caged.sandboxes.create(template="minimal", network_mode="none")
     with caged.sandboxes.stream(sandbox.id, "python3 -u -m http.server 3000") as output:
         next(iter(output))
         assert [port.port for port in caged.sandboxes.ports(sandbox.id)] == [3000]

@@ -186,7 +186,7 @@ def test_snapshots_are_listed_with_what_can_be_done(browser, view, caged):
 
 
 def test_ports_are_listed_with_their_previews(browser, view, caged):
-    sandbox = caged.sandboxes.create(template="minimal")
+    sandbox = caged.sandboxes.create(template="minimal", network_mode="none")
     assert "No process listens" in _tab(browser, view, sandbox.id, "ports")
     with caged.sandboxes.stream(sandbox.id, "python3 -u -m http.server 3000") as output:
         next(iter(output))
