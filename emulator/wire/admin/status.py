@@ -1,4 +1,4 @@
-"""/_emulator/status and /_emulator/log: the state and the log of the emulator itself."""
+"""/_emulator/status, /_emulator/log and /_emulator/shared-controls: what is about the emulator itself."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from starlette.responses import Response
 from caged import __version__
 
 from ...cage.probe import describe
+from ...control.records import SharedControl
+from ...control.shared_controls import shared_controls
 from ..operation import Call, EmptyBody, Model, json_reply
 from .operations import AdminOperations
+from .record_lists import record_list
 
 operations = AdminOperations()
 
@@ -48,3 +51,12 @@ async def log(call: Call[EmptyBody]) -> Response:
     last = call.query_int("last")
     count = 20 if last is None or last <= 0 else last
     return json_reply(LogOut(lines=call.platform.log_tail(count, call.account.id)))
+
+
+@record_list(
+    operations, "/shared-controls", "shared_controls.list", SharedControl, "SharedControlOut", query={"last": int}
+)
+async def list_shared_controls(call: Call[EmptyBody]) -> list[SharedControl]:
+    """The faults, stubs and agents' replies that apply to all accounts, and the time if it was changed for all; `last`:
+    the last so many. A request names the owner of what it adds by the header `Caged-Owner`."""
+    return shared_controls(call.platform)
