@@ -31,6 +31,8 @@ class EmulatorScope:
     def __init__(self, account: EmulatorAccount, shared: SharedControls) -> None:
         self.account = account
         self._shared = shared
+        #: Ids of the controls for all accounts that `unused` has considered.
+        self._claimed: set[str] = set()
         self.base_url = account.base_url
         self.api_key = account.api_key
         #: Whether unused controls have been looked for.
@@ -74,7 +76,9 @@ class EmulatorScope:
         """Let the controls for all accounts that the test has added, by whatever way, be those of its account."""
         for usage in (self.account.emulator._admin.usage, self.account._admin.usage):
             usage.added_for_all_accounts.clear()
-        self.account._admin.usage.added_for_all_accounts.update((one.path, None) for one in self._shared.new())
+        new = self._shared.new()
+        self.account._admin.usage.added_for_all_accounts.update((one.path, None) for one in new)
+        self._claimed = {one.id for one in new}
 
     def _of_first_account(self) -> list[str]:
         """Texts about the use of the emulator's first account, which is no test's."""
@@ -105,10 +109,9 @@ class EmulatorScope:
 
     def has_new_controls(self) -> bool:
         """Whether the test has added something, or used the first account, since `unused` was called."""
-        usage = self.account._admin.usage
-        if usage.changed or self.account.emulator._admin.usage.consulted:
+        if self.account._admin.usage.changed or self.account.emulator._admin.usage.consulted:
             return True
-        return any(one.path not in usage.added_for_all_accounts for one in self._shared.new())
+        return any(one.id not in self._claimed for one in self._shared.new())
 
     def fail_on_callback_errors(self, who: str) -> None:
         """Fail with the tracebacks of the test's own functions that raised an exception, and clear them.
