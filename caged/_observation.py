@@ -9,6 +9,7 @@ ended; it changes nothing else.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -137,3 +138,9 @@ def observing(settings: Settings, path: str, query: Optional[Mapping[str, Any]] 
             _current.reset(token)
         except ValueError:
             pass  # an abandoned coroutine, which is closed in another context
+
+
+if os.environ.get("CAGED_RECORD_CALLS"):
+    from . import _call_file
+
+    install(_call_file.from_environment())

@@ -36,6 +36,7 @@ _SUPPRESS_HTTP: Optional[str] = getattr(context, "_SUPPRESS_HTTP_INSTRUMENTATION
 ENV_DISABLED = "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS"
 
 _log = logging.getLogger("caged.spans")
+_reported: set[str] = set()
 _tracer: Optional[tuple[TracerProvider, Tracer]] = None
 
 
@@ -48,8 +49,15 @@ def begin(
     try:
         return CallSpan(settings, method, path, query, scheme)
     except Exception:
-        _log.warning("the span of %s %s could not be made", method, path, exc_info=True)
+        _report("the span of a call could not be made")
         return None
+
+
+def _report(problem: str) -> None:
+    """Log the exception that is handled. Each problem is a warning once: it is likely to come with each call."""
+    level = logging.DEBUG if problem in _reported else logging.WARNING
+    _reported.add(problem)
+    _log.log(level, problem, exc_info=True)
 
 
 def _is_disabled() -> bool:
@@ -112,7 +120,7 @@ class CallSpan(ObservedCall):
         try:
             self._finish(error, result)
         except Exception:
-            _log.warning("the span of a call could not be ended", exc_info=True)
+            _report("the span of a call could not be ended")
 
     def _finish(self, error: Optional[BaseException], result: Any) -> None:
         span = self._span
@@ -136,7 +144,7 @@ def _injected(made: context.Context) -> dict[str, str]:
     try:
         propagate.inject(headers, context=made)
     except Exception:
-        _log.warning("the headers of a span could not be made", exc_info=True)
+        _report("the headers of a span could not be made")
     return headers
 
 
@@ -171,7 +179,7 @@ def _attributes(
     route: Optional[Route],
 ) -> dict[str, Any]:
     base = urlsplit(settings.base_url)
-    scheme = f"{scheme}s" if settings.encrypted else scheme
+    scheme = f"{scheme}s" if settings.is_encrypted else scheme
     pairs = [(name, str(value)) for name, value in (query or {}).items() if value is not None]
     url = f"{scheme}://{base.netloc}{base.path}{API_PREFIX}{path}"
     found: dict[str, Any] = {

@@ -119,7 +119,7 @@ class Hooks:
                 if trace is not None:  # it has found the secrets that are redacted
                     report.sections += self.traces.sections(item, trace, self._report)
                 if scope is not None:
-                    report.sections += scope.sections(self._report, self.traces.calls.redacted)
+                    report.sections += scope.sections(self._report, self.traces.calls.redactor.redacted)
         if report.when == "teardown" and self.traces is not None:
             self.traces.finished(item)
 

@@ -92,7 +92,11 @@ class HttpTransport(Transport):
             "url": request.path,
             "params": dict(request.query),
             "content": request.content,
-            "headers": {**({"Content-Type": "application/json"} if is_json else {}), **self._owner_header()},
+            "headers": {
+                **request.headers,
+                **({"Content-Type": "application/json"} if is_json else {}),
+                **self._owner_header(),
+            },
             "timeout": request.timeout,
         }
 

@@ -118,7 +118,7 @@ class ControlUsage:
         self._by_account.pop(account, None)
 
     def _note_source(self, control: str) -> None:
-        place, _called = user_line()
+        place, _called, _nearest = user_line()
         if place is None:
             return
         self.sources[control] = place

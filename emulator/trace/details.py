@@ -71,7 +71,11 @@ class CallDetail:
     call: str = value("The method, such as `sandboxes.exec`.")
     trace_id: Optional[str] = value("The trace's id in that header: 32 hexadecimal digits.", default=None)
     arguments: Optional[Any] = value("Its arguments, redacted.", default=None)
-    source: Optional[SourceDetail] = value("The line that made it.", default=None)
+    source: Optional[SourceDetail] = value("The line of the test that made it.", default=None)
+    nearest_source: Optional[SourceDetail] = value(
+        "The nearest line of the user's code, such as one of the application under test, where it is another one.",
+        default=None,
+    )
 
 
 @dataclass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,14 @@ import jsonschema
 import pytest
 import trace_runs
 from trace_runs import CACHED, Run, ancestors, matching, only
+from trace_testing import step
 
 from caged import Caged
+from caged.emulator.trace.file import UnusedControl
 from caged.emulator.trace.schema import schema
 from caged.pytest_plugin._trace_files import MARKER, NAME_CHARACTERS
+from caged.pytest_plugin._trace_header import described
+from caged.pytest_plugin._trace_steps import _note_given_up
 
 CONFTEST = """
     import pytest
@@ -194,7 +199,8 @@ def test_header_names_unused_controls_with_their_line_and_what_came_near(steps: 
     header = steps.trace("test_fails").header
     fault, stub, reply = header.unused
     assert fault.described == "fault account.get 503"
-    assert fault.nearest == ["no request matched"]
+    (nearest,) = fault.nearest
+    assert re.match(r"operations requested since: sandboxes\.exec, socket_ticket, sandboxes\.terminal, ", nearest)
     assert stub.described == "stub 'npm tset' 'no tests'" or stub.described.startswith("stub 'npm tset'")
     assert stub.nearest[0].startswith("echo ")
     assert reply.nearest == ["no prompt came"]
@@ -754,3 +760,27 @@ def places(text: str, part: str) -> list[int]:
             found.append(at)
         at = text.find(part, at + 1)
     return found
+
+
+def test_requests_after_a_timed_out_call_say_that_the_client_gave_up() -> None:
+    call = step("a", "call", "sandboxes.exec", 1.0, status="error", duration_ms=800.0)
+    call.detail = {"error": "CagedTimeoutError: POST /x timed out after 0.8s: no answer"}
+    gone = step("b", parent="a", start=1.0, duration_ms=850.0, detail={"status": 200})
+    killed = step("c", "command", "$ x", 1.0, parent="b", status="error", detail={"error": "the sandbox was stopped"})
+    before = step("d", parent="a", start=1.0, duration_ms=10.0, detail={"status": 503})
+    _note_given_up([call], [gone, killed, before])
+    assert (gone.status, gone.detail["error"]) == ("error", "the client gave up after 0.8 s")
+    assert killed.detail["error"] == "killed: the client gave up after 0.8 s"
+    assert "error" not in before.detail
+
+
+def test_fault_that_no_request_matched_names_what_was_requested() -> None:
+    unused = UnusedControl("fault_1", "fault", "t.py:1", ["no request matched"])
+    earlier = step("a", start=1.0, detail={"operation": "sandboxes.exec"})
+    added = step("b", "control", "faults add", 2.0, controls=["fault_1"])
+    added.detail = {"body": {"operation": "sandboxes.exec", "status": 503}}
+    later = step("c", start=3.0, detail={"operation": "sandboxes.terminal"})
+    found = described(unused, [added, later])
+    assert found.nearest == ["operations requested since: sandboxes.terminal"]
+    (text,) = described(unused, [earlier, added]).nearest
+    assert text == "nothing was requested after it was added; sandboxes.exec was requested 1 time before it was added"

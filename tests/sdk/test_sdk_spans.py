@@ -283,14 +283,21 @@ def test_span_that_is_not_sampled_is_still_named_in_the_header(driver: Any, monk
     assert off.all() == []
 
 
-def test_failing_exporter_or_provider_fails_no_call(driver: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failing_provider_fails_no_call_and_is_logged_once(
+    driver: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     class Broken:
         def get_tracer(self, *_arguments: Any, **_options: Any) -> Any:
             raise ValueError("no tracer")
 
     monkeypatch.setattr(trace, "get_tracer_provider", Broken)
-    assert driver.run(js([]), lambda caged: caged.sandboxes.list()) == []
-    assert "traceparent" not in driver.request.headers
+    monkeypatch.setattr("caged._spans._reported", set())
+    for _ in range(2):
+        assert driver.run(js([]), lambda caged: caged.sandboxes.list()) == []
+    assert ["traceparent" in request.headers for request in driver.requests] == [False, False]
+    assert [record.getMessage() for record in caplog.records if record.name == "caged.spans"] == [
+        "the span of a call could not be made"
+    ]
 
 
 class PluginObserver:
