@@ -107,11 +107,11 @@ class ControlUsage:
     @contextmanager
     def paused(self) -> Iterator[None]:
         """Do not add to `consulted` in a block."""
-        self._is_paused = True
+        before, self._is_paused = self._is_paused, True
         try:
             yield
         finally:
-            self._is_paused = False
+            self._is_paused = before
 
     def forget(self, account: str) -> None:
         """Forget the notes on an account that was deleted."""
