@@ -81,8 +81,9 @@ WAYS = """
         "remote": lambda account: remotely(account, freeze),
     }
 
-    def nothing_is_left(emulator):
-        assert emulator._admin.shared_controls() == []
+    def nothing_is_left(account):
+        for controls in (account.faults, account.commands, account.agents):
+            assert controls.list(account="*") == []
 
     @pytest.mark.parametrize("way", ADD)
     def test_unused__fails(caged_emulator, tmp_path, way):
@@ -192,11 +193,12 @@ def running_one() -> Iterator[Emulator]:
 
 @pytest.fixture
 def attached(running_one: Emulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
-    """A running emulator with a control of somebody else for all accounts, which stays."""
+    """A running emulator, which has no control for all accounts at the end."""
     monkeypatch.setenv("CAGED_EMULATOR_URL", running_one.base_url)
     monkeypatch.setenv("CAGED_EMULATOR_ADMIN_KEY", running_one.admin_key)
     yield running_one
-    assert running_one._admin.shared_controls() == []
+    for controls in (running_one.faults, running_one.commands, running_one.agents):
+        assert controls.list(account="*") == []
     assert running_one.clock.now("*").year < 2031
 
 
