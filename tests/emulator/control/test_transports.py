@@ -80,6 +80,7 @@ CALLS: list[tuple[str, str, Any, dict[str, str]]] = [
     ("GET", "/accounts", None, {}),
     ("GET", "/accounts/{added}", None, {}),
     ("DELETE", "/accounts/{added}", None, {}),
+    ("GET", "/shared-controls", None, {}),
     ("GET", "/status", None, {}),
     ("GET", "/log", None, {"last": "1"}),
     ("POST", "/inspector/links", None, {}),
