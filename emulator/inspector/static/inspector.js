@@ -3,6 +3,7 @@
 
 import { listenForButtons } from "./buttons.js";
 import { showClock, showTimes } from "./clock.js";
+import { serveForms } from "./forms.js";
 import { keepFresh, refresh } from "./live_parts.js";
 import { showSteps } from "./live_steps.js";
 import { follow } from "./step_stream.js";
@@ -15,6 +16,7 @@ showTimes(document);
 document.getElementById("tools")?.append(themeButton(), logOutButton());
 document.getElementById("account")?.addEventListener("change", (event) => event.target.form.submit());
 listenForButtons({ onDone: refresh });
+serveForms({ onDone: refresh });
 
 const readers = [];
 for (const root of document.querySelectorAll("[data-steps]")) readers.push(showSteps(root));
