@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal, Optional
 
 from ..control.current_account import ALL_ACCOUNTS
@@ -74,11 +74,13 @@ class PythonCall:
         call: The callable, such as `emulator.faults.add`. `{name}` stands for the value of a field.
         positional: The fields that are given without their names. The first that is missing ends them.
         when: The field that has to be given for this call; any form may be sent by one that names none.
+        literal: A text that is the first argument.
     """
 
     call: str
     positional: Sequence[str] = ()
     when: str = ""
+    literal: str = ""
 
 
 def fields_of(
@@ -181,9 +183,7 @@ def form(
         autocomplete="off",
         data_form=method,
         data_path=path,
-        data_python=json.dumps(
-            [{"call": one.call, "positional": list(one.positional), "when": one.when} for one in python]
-        ),
+        data_python=json.dumps([asdict(one) for one in python]),
         data_done=done,
         data_keep=keeps_values,
     )

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 AXE = Path(__file__).parent / "vendor" / "axe-core" / "axe.min.js"
 EVIL = "<img src=x onerror=alert(1)>\"'&</script>"
 UI = "/_emulator/ui/"
-PAGES = ("controls", "controls/stubs", "controls/replies", "controls/clock")
+PAGES = ("controls", "controls/stubs", "controls/replies", "controls/clock", "agents", "account")
 
 
 @pytest.fixture(scope="module")
@@ -200,6 +200,76 @@ def test_the_clock_is_set_advanced_and_money_is_spent(
     page.get_by_role("button", name="Spend").click()
     # Two hours of the sandbox cost a few cents, too.
     page.locator("#costs").get_by_text(re.compile(r"\$1\.5\d of \$2\.00")).wait_for()
+
+
+def test_a_scripted_reply_is_used(visit: Callable[[str], Page], view: AccountView, caged: Caged) -> None:
+    sandbox = caged.sandboxes.create(template="minimal", agents=["claude-code"])
+    page = visit("agents")
+    page.get_by_text("No prompts yet.").wait_for()
+    page.locator("#reply-prompt").fill("Fix*")
+    page.locator("#reply-text").fill(EVIL)
+    page.locator("#reply-cost_usd").fill("0.25")
+    page.locator("#reply summary").click()
+    page.locator("#reply-files").fill("a.py")
+    page.locator("#reply").get_by_label("files: content").fill("x = 1")
+    page.locator("#reply").get_by_role("button", name="Another file").click()
+    page.locator("#reply").get_by_label("files: path").nth(1).fill("b.py")
+    by_python = run_python(page, "reply", view)
+    options = view.agents.list()[0].options
+    by_python.remove()
+    page.get_by_role("button", name="Add the reply").click()
+    page.locator("#message").get_by_text("Added reply_").wait_for()
+    assert view.agents.list()[0].options == options
+    assert options["files"] == {"a.py": "x = 1", "b.py": ""}
+    result = caged.sandboxes.exec(sandbox.id, "claude -p 'Fix it'")
+    assert EVIL in result.output
+    said = page.locator("article")
+    said.get_by_text("Fix it").wait_for()
+    said.get_by_text(EVIL).wait_for()
+    said.get_by_text("$0.25").wait_for()
+    said.get_by_text("/workspace/a.py").wait_for()
+    assert page.locator("img").count() == 0
+
+
+def test_alerts_are_resolved_and_rules_changed(
+    visit: Callable[[str], Page], view: AccountView, caged: Caged, problems: list[str]
+) -> None:
+    rule = caged.alerts.list_rules()[0]
+    sandbox = caged.sandboxes.create(template="minimal", budget=1.0)
+    page = visit("account")
+    page.get_by_text("No alerts.").wait_for()
+    view.spend(sandbox.id, 0.9)
+    page.locator("#alerts").get_by_role("button", name="Resolve").click()
+    page.locator("#alerts").get_by_text("resolved").wait_for()
+    page.locator("#notifications").get_by_role("button", name="Mark all as read").click()
+    page.locator("#notifications").get_by_text("unread").wait_for(state="hidden")
+    page.locator("summary", has_text="budget_exceeded").click()
+    form = page.locator(f"#{rule.id}")
+    threshold = page.locator(f"#{rule.id}-config-threshold_percent")
+    threshold.fill("-1")
+    form.get_by_role("button", name="Save").click()
+    form.get_by_text("must be between 0 and").wait_for()
+    assert len(problems) == 1
+    problems.clear()  # the browser logs the answer
+    threshold.fill("50")
+    assert "config=RuleConfig(threshold_percent=50)" in python_of(page, rule.id)
+    form.get_by_role("button", name="Save").click()
+    page.locator("summary", has_text="threshold_percent 50").wait_for()
+    assert caged.alerts.list_rules()[0].config.threshold_percent == 50
+    assert threshold.input_value() == "50"
+
+
+def test_the_selector_of_the_bar_shows_another_account(
+    visit: Callable[[str], Page], emulator: Emulator, view: AccountView
+) -> None:
+    with emulator.account(name="another", allow_unused=True) as other:
+        other.faults.add("files.*", status=500)
+        page = visit("controls")
+        page.get_by_text("No faults.").wait_for()
+        page.locator("#account").select_option(other.id)
+        page.get_by_role("link", name="Controls").click()
+        page.get_by_text('"files.*"').wait_for()
+        page.goto("about:blank")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

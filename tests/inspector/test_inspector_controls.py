@@ -135,7 +135,7 @@ def test_a_form_escapes_all_of_its_texts():
     made = form("f", fields, "POST", f"/x/{EVIL}", [PythonCall(EVIL)], submit=EVIL, done=EVIL)
     assert "<img" not in made
     (python,) = re.findall('data-python="([^"]*)"', made)
-    assert json.loads(html.unescape(python)) == [{"call": EVIL, "positional": [], "when": ""}]
+    assert json.loads(html.unescape(python)) == [{"call": EVIL, "positional": [], "when": "", "literal": ""}]
 
 
 def test_a_text_of_help_shows_what_is_in_backquotes_as_code():

@@ -12,7 +12,7 @@ export function pythonCall(calls, values, account) {
     used.add(field);
     return literal(values.get(field) ?? "...");
   });
-  const given = [];
+  const given = chosen.literal ? [literal(chosen.literal)] : [];
   for (const field of chosen.positional) {
     if (!values.has(field)) break;
     used.add(field);
