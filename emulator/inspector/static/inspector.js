@@ -7,6 +7,7 @@ import { serveForms } from "./forms.js";
 import { keepFresh, refresh } from "./live_parts.js";
 import { showSteps } from "./live_steps.js";
 import { follow } from "./step_stream.js";
+import { serveFilters } from "./table_filter.js";
 import { applyTheme, themeButton } from "./theme.js";
 import { logOutButton } from "./session.js";
 
@@ -17,6 +18,7 @@ document.getElementById("tools")?.append(themeButton(), logOutButton());
 document.getElementById("account")?.addEventListener("change", (event) => event.target.form.submit());
 listenForButtons({ onDone: refresh });
 serveForms({ onDone: refresh });
+serveFilters();
 
 const readers = [];
 for (const root of document.querySelectorAll("[data-steps]")) readers.push(showSteps(root));
