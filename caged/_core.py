@@ -21,6 +21,7 @@ from ._call import Call, ClientDefault
 from ._constants import API_PREFIX, BACKOFF_FIRST, BACKOFF_LONGEST, RETRY_AFTER_LONGEST, RETRY_STATUSES
 from ._decoding import api_error, decode
 from ._errors import CagedConnectionError, CagedError, CagedTimeoutError, caused_by
+from ._observed_call import ObservedCall
 from ._settings import Settings
 
 T = TypeVar("T")
@@ -60,20 +61,22 @@ def perform(settings: Settings, call: Call[T], deadline: Optional[float] = None)
     Args:
         deadline: a moment of `_timing.now` after which no retry may begin.
     """
-    observed = _observation.begin(settings, call.path, call.body)
+    observed = _observation.begin(settings, call.method, call.path, call.query, call.body)
     if observed is None:
-        return (yield from _attempts(settings, call, deadline, _observation.headers()))
+        return (yield from _attempts(settings, call, deadline, None))
     try:
-        result = yield from _attempts(settings, call, deadline, observed.headers)
+        result = yield from _attempts(settings, call, deadline, observed)
     except BaseException as problem:
         observed.end(problem)
         raise
-    observed.end(None)
+    observed.end(None, result)
     return result
 
 
-def _attempts(settings: Settings, call: Call[T], deadline: Optional[float], headers: Mapping[str, str]) -> Plan[T]:
-    request = build(settings, call, headers)
+def _attempts(
+    settings: Settings, call: Call[T], deadline: Optional[float], observed: Optional[ObservedCall]
+) -> Plan[T]:
+    request = build(settings, call, _observation.headers() if observed is None else observed.headers)
     retries = 0
     maybe_done = False
     while True:
@@ -82,6 +85,8 @@ def _attempts(settings: Settings, call: Call[T], deadline: Optional[float], head
         error: CagedError
         wanted: Optional[float] = None
         if isinstance(outcome, httpx.Response):
+            if observed is not None:
+                observed.answered(outcome.status_code)
             if 200 <= outcome.status_code < 300:
                 return decode(call, outcome)
             if maybe_done and call.method == "DELETE" and outcome.status_code == 404:
@@ -103,6 +108,8 @@ def _attempts(settings: Settings, call: Call[T], deadline: Optional[float], head
         if deadline is not None and _timing.now() + delay >= deadline:
             raise caused_by(cause, error)
         retries += 1
+        if observed is not None:
+            observed.retried(error, delay)
         yield Pause(delay)
 
 

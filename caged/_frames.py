@@ -17,18 +17,24 @@ _kinds: dict[str, str] = {}
 #: Files of this package that only pass a call on.
 _PASSING = ("_tracebacks.py", "_arguments.py", "_closeable.py")
 
+#: Modules of which the group of calls is not named like the module.
+_GROUPS = {"sockets": "sandboxes", "_client": ""}
+#: Modules whose every function belongs to one call.
+_CALLS = {"exec_output": "sandboxes.stream", "exec_stream": "sandboxes.stream", "mcp": "sandboxes.mcp"}
+
 #: A file and the number of a line in it.
 Place = tuple[str, int]
 
 
-def user_line(preferred: Optional[str] = None) -> tuple[Optional[Place], Optional[CodeType]]:
+def user_line(preferred: Optional[str] = None) -> tuple[Optional[Place], Optional[CodeType], Optional[Place]]:
     """Find the nearest line of the present stack that belongs neither to this package nor to a library.
 
     Args:
         preferred: A file whose line is returned even if that of another file of the user is nearer.
 
     Returns:
-        The line, None where there is none; and the code of this package that it called.
+        The line, None where there is none; the code of this package that it called; and the nearest line, also where
+        the preferred file has another one.
     """
     frame: Optional[FrameType] = sys._getframe(1)
     nearest: Optional[Place] = None
@@ -41,13 +47,28 @@ def user_line(preferred: Optional[str] = None) -> tuple[Optional[Place], Optiona
                 called = code
         elif kind is _USERS:
             if code.co_filename == preferred:
-                return (code.co_filename, frame.f_lineno), called
+                place = (code.co_filename, frame.f_lineno)
+                return place, called, nearest or place
             if nearest is None:
                 nearest = (code.co_filename, frame.f_lineno)
                 if preferred is None:
                     break
         frame = frame.f_back
-    return nearest, called
+    return nearest, called, nearest
+
+
+def call_name(called: Optional[CodeType], path: str) -> str:
+    """The name of a call, such as `sandboxes.exec`.
+
+    Args:
+        called: The code of this package that was called, as `user_line` returns it.
+        path: Below `/v1`: the name where the code is not known.
+    """
+    if called is None:
+        return path
+    module = os.path.splitext(os.path.basename(called.co_filename))[0]
+    group = _GROUPS.get(module, module)
+    return _CALLS.get(module) or ".".join(filter(None, (group, called.co_name)))
 
 
 def _passes_on(frame: FrameType, code: CodeType) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import ssl
 import weakref
@@ -177,6 +178,13 @@ def _verify(settings: Settings, local: bool) -> Union[ssl.SSLContext, bool]:
         return httpx.create_ssl_context() if local else True
     if not local and any(proxy.lower().startswith("https:") for proxy in getproxies().values()):
         return True
+    return no_authorities()
+
+
+@functools.cache
+def no_authorities() -> ssl.SSLContext:
+    """A context that trusts no certificate authority, for all clients of plain HTTP: to make one takes as long as to
+    make all the rest of a client."""
     return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 

@@ -269,6 +269,8 @@ class Emulator(BaseEmulator):
 
     def log_tail(self, count: int = 20) -> list[str]:
         """The newest lines of the emulator's own log, oldest first."""
+        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+            raise ValueError(f"count: must be at least 1, not {count!r}")
         return self._running().log.tail(count)
 
     def _log_text(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Callable
 
 import pytest
 
@@ -154,9 +154,14 @@ class EmulatorScope:
         """Sections of the report of a failed test: exceptions of its functions."""
         return callback_sections(self._with_functions())
 
-    def sections(self, style: str) -> list[tuple[str, str]]:
-        """Sections of the report of a failed test besides its timeline. `style`: `short` or `full`."""
-        return _report.of_account(self.account, style == "full")
+    def sections(self, style: str, redacted: Callable[[str], str]) -> list[tuple[str, str]]:
+        """Sections of the report of a failed test besides its timeline.
+
+        Args:
+            style: `short` or `full`.
+            redacted: Redacts a text.
+        """
+        return _report.of_account(self.account, style == "full", redacted)
 
     def left_open(self) -> list[str]:
         """The sandboxes, snapshots and sockets that the test left open, one line each."""

@@ -82,11 +82,11 @@ class Hooks:
                 report.sections += scope.callback_sections()
             elif self.emulator is not None:
                 report.sections += callback_sections(accounts_with_functions(self.emulator))
-            if self._report != "none":
-                if trace is not None and self.traces is not None:
+            if self._report != "none" and self.traces is not None:
+                if trace is not None:  # it has found the secrets that are redacted
                     report.sections += self.traces.sections(item, trace, self._report)
                 if scope is not None:
-                    report.sections += scope.sections(self._report)
+                    report.sections += scope.sections(self._report, self.traces.calls.redactor.redacted)
         if report.when == "teardown" and self.traces is not None:
             self.traces.finished(item)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any, Callable, Optional
 
 import pytest
 
@@ -45,9 +45,14 @@ class LiveScope:
             self._logs = _report.live_logs(self.base_url, self.api_key, self.creations)
         return self._logs
 
-    def sections(self, style: str) -> list[tuple[str, str]]:
-        """Sections of the report of a failed test besides its timeline. `style`: `short` or `full`."""
-        return _report.of_live_run(self.creations, self.logs(), style == "full")
+    def sections(self, style: str, redacted: Callable[[str], str]) -> list[tuple[str, str]]:
+        """Sections of the report of a failed test besides its timeline.
+
+        Args:
+            style: `short` or `full`.
+            redacted: Redacts a text.
+        """
+        return _report.of_live_run(self.creations, self.logs(), style == "full", redacted)
 
     def left_open(self) -> list[str]:
         """What the test left open, one line each. Known after everything was destroyed."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any, Callable, Optional
 
 if TYPE_CHECKING:
     from caged.emulator.control.records import RequestRecord
@@ -28,6 +28,7 @@ REQUEST_SECONDS = 5.0
 _SECRET = {"env", "repo_token", "key", "token", "ticket", "password", "api_key", "device_code", "user_code"}
 
 Section = tuple[str, str]
+Redact = Callable[[str], str]
 
 
 def of_trace(trace: Trace, page: Optional[str], style: str) -> Section:
@@ -43,39 +44,43 @@ def of_trace(trace: Trace, page: Optional[str], style: str) -> Section:
     return "caged timeline", "\n".join([*lines, *([f"trace: {page}"] if page else [])])
 
 
-def of_account(account: AccountView, full: bool) -> list[Section]:
+def of_account(account: AccountView, full: bool, redacted: Redact) -> list[Section]:
     """Sections about an account on the emulator. None when a test has stopped the emulator.
 
     Args:
         full: Whether to show requests with their bodies and the sandboxes' logs.
+        redacted: Redacts a text.
     """
     from caged.emulator import EmulatorError
 
     sections: list[Section] = []
     try:
         if full:
-            _add(sections, f"caged last {REQUESTS} requests", _requests(account.journal.requests(last=REQUESTS)))
+            requests = account.journal.requests(last=REQUESTS)
+            _add(sections, f"caged last {REQUESTS} requests", _requests(requests, redacted), redacted)
             for box in account.inventory.sandboxes()[-SANDBOXES:]:
                 logs = account.inventory.logs(box.id, last=LOG_LINES)
-                _add(sections, f"caged sandbox {box.id} ({box.status}), last {LOG_LINES} log lines", map(str, logs))
+                title = f"caged sandbox {box.id} ({box.status}), last {LOG_LINES} log lines"
+                _add(sections, title, map(str, logs), redacted)
         # Empty unless the emulator itself had a problem. Lines about other accounts are left out.
-        _add(sections, f"caged emulator log, last {LOG_LINES} lines", account.log_tail(LOG_LINES))
+        _add(sections, f"caged emulator log, last {LOG_LINES} lines", account.log_tail(LOG_LINES), redacted)
     except EmulatorError:  # the test stopped it
         pass
     return sections
 
 
-def of_live_run(creations: Creations, logs: dict[str, list[str]], full: bool) -> list[Section]:
+def of_live_run(creations: Creations, logs: dict[str, list[str]], full: bool, redacted: Redact) -> list[Section]:
     """Sections about a live run: the logs that the API returns, because a client does not see what runs in a sandbox.
 
     Args:
         full: Whether to show the requests, too, without bodies.
+        redacted: Redacts a text.
     """
     sections: list[Section] = []
     if full:
-        _add(sections, f"caged last {REQUESTS} requests", creations.recent_requests)
+        _add(sections, f"caged last {REQUESTS} requests", creations.recent_requests, redacted)
     for id, lines in logs.items():
-        _add(sections, f"caged sandbox {id}, last {LOG_LINES} log lines", lines)
+        _add(sections, f"caged sandbox {id}, last {LOG_LINES} log lines", lines, redacted)
     return sections
 
 
@@ -94,20 +99,21 @@ def live_logs(base_url: str, api_key: str, creations: Creations) -> dict[str, li
     return found
 
 
-def _add(sections: list[Section], title: str, lines: Iterable[str]) -> None:
-    text = "\n".join(_cut(line, LINE) for line in lines)
+def _add(sections: list[Section], title: str, lines: Iterable[str], redacted: Redact) -> None:
+    # Before a line is cut, or a part of a secret would be left.
+    text = "\n".join(_cut(redacted(line), LINE) for line in lines)
     if text:
         sections.append((title, text))
 
 
-def _requests(requests: list[RequestRecord]) -> Iterable[str]:
+def _requests(requests: list[RequestRecord], redacted: Redact) -> Iterable[str]:
     for request in requests:
         yield f"{request} ({request.duration_ms:.0f} ms)"
         for warning in request.warnings:
             yield f"  ! {warning}"
         for mark, body in (("  >", request.request), ("  <", request.response)):
             if body.strip():
-                yield f"{mark} {_cut(' '.join(_redact_body(body)[: 4 * BODY].split()), BODY)}"
+                yield f"{mark} {_cut(' '.join(redacted(_redact_body(body))[: 4 * BODY].split()), BODY)}"
 
 
 def _redact_body(body: str) -> str:

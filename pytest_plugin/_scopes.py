@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Callable, Protocol
 
 import pytest
 
@@ -53,8 +53,13 @@ class Scope(Protocol):
     def callback_sections(self) -> list[tuple[str, str]]:
         """Sections of the report of a failed test: exceptions of its functions."""
 
-    def sections(self, style: str) -> list[tuple[str, str]]:
-        """Sections of the report of a failed test besides its timeline. `style`: `short` or `full`."""
+    def sections(self, style: str, redacted: Callable[[str], str]) -> list[tuple[str, str]]:
+        """Sections of the report of a failed test besides its timeline.
+
+        Args:
+            style: `short` or `full`.
+            redacted: Redacts a text.
+        """
 
     def facts(self, log_lines: int) -> TraceFacts:
         """What the trace of a failed test says of it. `log_lines`: how many lines of a log."""

@@ -11,14 +11,11 @@ import os
 import re
 import stat
 from pathlib import Path
-from typing import TYPE_CHECKING, Optional
+from typing import Optional
 
 import pytest
 
 from ._policy import POLICY
-
-if TYPE_CHECKING:
-    from caged.emulator.trace.file import Trace
 
 MARKER = ".caged-traces"
 _FIRST_LINE = "# Written by the pytest plugin of caged, which removes these files when it runs again:\n"
@@ -99,27 +96,6 @@ def reserve(config: pytest.Config, nodeid: str, attempt: int) -> Optional[Path]:
         _add_to_marker(where, [page.name, f"{unique}.jsonl"])
         return page
     raise FileExistsError(f"{where} has {MOST_NAMES} traces of this test")
-
-
-def write(trace: Trace, page: Path) -> None:
-    """Write both files of a trace; neither is left half-written.
-
-    Raises:
-        OSError: They cannot be written. The rest of what was written is removed, as far as possible.
-    """
-    from caged.emulator.trace.page import build_page
-
-    lines = page.with_suffix(".jsonl")
-    temporary = page.with_name(f".{page.name}.new")
-    try:
-        trace.write(lines)
-        with temporary.open("w", encoding="utf-8", errors="replace", newline="\n") as file:
-            file.write(build_page(trace))
-        temporary.replace(page)
-    except BaseException:
-        for path in (temporary, lines, lines.with_name(f".{lines.name}.new"), page):
-            _remove_file(path)
-        raise
 
 
 def _add_to_marker(where: Path, names: list[str]) -> None:

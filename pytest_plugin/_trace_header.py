@@ -5,13 +5,18 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Optional
+from typing import Optional
 
 import pytest
 
 from caged.emulator.control.steps import Step
+from caged.emulator.control_client.faults import NO_REQUEST_MATCHED
 from caged.emulator.trace.file import UnusedControl
 from caged.emulator.trace.outline import describe
+from caged.emulator.trace.text import counted
+
+#: Operations that are named of those that were requested instead of the one of a fault.
+OPERATIONS = 6
 
 
 def relative(page: Path, report: Optional[str], config: pytest.Config) -> str:
@@ -41,18 +46,30 @@ def failing_line(item: pytest.Item, call: pytest.CallInfo[None]) -> Optional[tup
 
 
 def described(control: UnusedControl, steps: list[Step]) -> UnusedControl:
-    """A control in the words of the step that added it, where the trace has that."""
+    """A control in the words of the step that added it, where the trace has that. Of a fault that no request matched,
+    what was requested instead."""
     added = next((step for step in steps if step.kind == "control" and control.id in step.controls), None)
-    return control if added is None else replace(control, described=describe(control.id, added))
+    if added is None:
+        return control
+    nearest = [one if one != NO_REQUEST_MATCHED else _requested_instead(added, steps) for one in control.nearest]
+    return replace(control, described=describe(control.id, added), nearest=nearest)
 
 
-def cost(step: Step) -> float:
-    """What a step has cost: that of a prompt, or what `spend` added."""
-    detail = step.detail
-    spent: Any = 0
-    if step.kind == "prompt":
-        spent = detail.get("cost_usd")
-    elif step.kind == "control" and step.status == "ok" and str(detail.get("path", "")).endswith("/spend"):
-        body = detail.get("body")
-        spent = body.get("usd") if isinstance(body, dict) else 0
-    return float(spent) if isinstance(spent, (int, float)) else 0.0
+def _requested_instead(added: Step, steps: list[Step]) -> str:
+    """What was requested after a fault was added; and how often its operation was requested before."""
+    end = added.start + (added.duration_ms or 0) / 1000
+    requests = [
+        step
+        for step in steps
+        if step.kind == "request" and step.detail.get("operation") and added.account in ("", step.account)
+    ]
+    later = list(dict.fromkeys(str(step.detail["operation"]) for step in requests if step.start >= end))
+    if not later:
+        text = "nothing was requested after it was added"
+    else:
+        more = f", and {len(later) - OPERATIONS} more" if len(later) > OPERATIONS else ""
+        text = f"operations requested since: {', '.join(later[:OPERATIONS])}{more}"
+    body = added.detail.get("body")
+    wanted = body.get("operation") if isinstance(body, dict) else None
+    before = sum(step.start < end and step.detail["operation"] == wanted for step in requests)
+    return f"{text}; {wanted} was requested {counted(before, 'time')} before it was added" if before else text

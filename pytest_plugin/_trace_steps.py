@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import linecache
-import os
+import re
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Callable, Optional
+from typing import TYPE_CHECKING, Any, Callable
 
 from caged.emulator import EmulatorError
 from caged.emulator.control.clock import from_rfc3339, rfc3339
 from caged.emulator.control.steps import Step, one_line
+from caged.emulator.trace.call_steps import call_step, sandbox_of, times_of
 
 if TYPE_CHECKING:
     from ._calls import CallLog, CallRecord, RequestSeen
     from ._emulator_source import AnyEmulator
 
-#: Lines around the line of a call that its step shows.
-CONTEXT_LINES = 2
+#: How the error of a call begins that did not wait for its answer.
+_GAVE_UP = re.compile(r"\w*Timeout\w*:|it was interrupted")
 #: Calls of the plugin itself, which are no part of a test.
 _OWN = (
     "emulator.accounts.create",
@@ -134,7 +134,13 @@ def assemble(
     clock = offset - epoch
     accounts = {step.parent: step.account for step in steps if step.kind == "request"}
     made = [_phase_step(nodeid, phase, clock) for phase in phases]
-    made_calls = [_call_step(call, root, offset, epoch, accounts, calls.redacted) for call in calls.calls]
+    refused = {step.parent: text for step in steps if step.kind == "request" and (text := _not_done(step))}
+    redacted = calls.redactor.redacted
+    made_calls = [
+        call_step(call, root, offset, epoch, accounts, redacted, refused.get(call.id, ""), call.nearest)
+        for call in calls.calls
+    ]
+    _note_given_up(made_calls, steps)
     seen = [_request_step(f"r{number}", one, offset, epoch) for number, one in enumerate(calls.requests, 1)]
     ids = {step.id for step in (*steps, *made_calls)}
     for step in (*steps, *made_calls, *seen):
@@ -143,22 +149,6 @@ def assemble(
             step.parent = _phase_of(step, made)
     every = [*made, *made_calls, *seen, *steps]
     return sorted(every, key=lambda step: step.start), clock
-
-
-def source_of(path: str, line: int, root: str, redacted: Callable[[str], str]) -> dict[str, Any]:
-    """A line of a source file with those around it, as the detail of a step has it."""
-    first = max(1, line - CONTEXT_LINES)
-    code = [(number, linecache.getline(path, number)) for number in range(first, line + CONTEXT_LINES + 1)]
-    return {
-        "path": shown_path(path, root),
-        "line": line,
-        "code": [[number, redacted(text.rstrip("\r\n"))] for number, text in code if text],
-    }
-
-
-def shown_path(path: str, root: str) -> str:
-    """A path relative to the root directory, where it is below it."""
-    return os.path.relpath(path, root) if path.startswith(os.path.join(root, "")) else path
 
 
 def _offset(steps: list[Step], calls: list[CallRecord], phases: list[Phase]) -> float:
@@ -195,29 +185,29 @@ def _phase_step(nodeid: str, phase: Phase, clock: float) -> Step:
     )
 
 
-def _call_step(
-    call: CallRecord,
-    root: str,
-    offset: float,
-    epoch: float,
-    accounts: dict[str, str],
-    redacted: Callable[[str], str],
-) -> Step:
-    detail: dict[str, Any] = {"call": call.name}
-    if call.error:
-        detail["error"] = redacted(call.error)
-    if call.place is not None:
-        detail["source"] = source_of(*call.place, root, redacted)
-    return Step(
-        **_times(call.began, call.ended, offset, epoch),
-        id=call.id,
-        kind="call",
-        title=one_line(redacted(f"{call.name} {_subject(call.path)}".strip())),
-        account=accounts.get(call.id, ""),
-        sandbox=_sandbox(call.path),
-        status="running" if call.ended is None else "error" if call.error else "ok",
-        detail=detail,
-    )
+def _not_done(step: Step) -> str:
+    """Why a request was answered with success although it was not done; empty for any other."""
+    status = step.detail.get("status")
+    return str(step.detail.get("error", "")) if isinstance(status, int) and 200 <= status < 300 else ""
+
+
+def _note_given_up(calls: list[Step], steps: list[Step]) -> None:
+    """Say of requests that went on after their call was over, and of their commands, that the client gave up. The
+    emulator may have noticed first that the sandbox was destroyed, right after that."""
+    ended = {
+        call.id: call.start + (call.duration_ms or 0) / 1000
+        for call in calls
+        if call.duration_ms is not None and _GAVE_UP.match(call.detail.get("error", ""))
+    }
+    left = {}
+    for step in steps:
+        end = ended.get(step.parent) if step.kind == "request" else None
+        if end is not None and (step.duration_ms is None or step.start + step.duration_ms / 1000 > end):
+            left[step.id] = step.detail["error"] = f"the client gave up after {max(0.0, end - step.start):.1f} s"
+            step.status = "error" if step.status == "ok" else step.status
+    for step in steps:
+        if step.kind == "command" and step.parent in left and step.status == "error" and step.detail.get("error"):
+            step.detail["error"] = f"killed: {left[step.parent]}"
 
 
 def _request_step(id: str, seen: RequestSeen, offset: float, epoch: float) -> Step:
@@ -226,41 +216,19 @@ def _request_step(id: str, seen: RequestSeen, offset: float, epoch: float) -> St
     if seen.error:
         detail["warnings"] = [seen.error]
     return Step(
-        **_times(seen.began, seen.ended, offset, epoch),
+        **times_of(seen.began, seen.ended, offset, epoch),
         id=id,
         kind="request",
         title=one_line(f"{seen.method} {seen.path}"),
         account="",
         parent=seen.parent,
-        sandbox=_sandbox(seen.path),
+        sandbox=sandbox_of(seen.path),
         status="ok" if 100 <= seen.status < 400 else "error",
         detail={"operation": "", "query": "", "request": "", "response": "", "warnings": [], **detail},
     )
-
-
-def _times(began: float, ended: Optional[float], offset: float, epoch: float) -> dict[str, Any]:
-    wall = rfc3339(began + epoch)
-    return {
-        "at": wall,
-        "wall": wall,
-        "start": max(0.0, round(began + offset, 6)),
-        "duration_ms": None if ended is None else round((ended - began) * 1000, 3),
-    }
 
 
 def _phase_of(step: Step, phases: list[Step]) -> str:
     """The phase in which a step began that no other step caused."""
     begun = [phase for phase in phases if phase.start <= step.start]
     return (begun[-1] if begun else phases[0]).id if phases else ""
-
-
-def _sandbox(path: str) -> str:
-    """The sandbox that a path names."""
-    parts = path.split("?")[0].split("/")[2 if path.startswith("/v1/") else 1 :]
-    return parts[1] if len(parts) > 1 and parts[0] == "sandboxes" else ""
-
-
-def _subject(path: str) -> str:
-    """The id that a path names, for a title."""
-    parts = path.split("?")[0].split("/")
-    return parts[2] if len(parts) > 2 and "_" in parts[2] else ""

@@ -16,7 +16,10 @@ import pytest
 from caged._observation import install
 from caged._version import __version__
 from caged.emulator.control.clock import rfc3339
+from caged.emulator.trace.call_steps import shown_path, source_of
 from caged.emulator.trace.file import Trace, TraceHeader, UnusedControl
+from caged.emulator.trace.outline import cost
+from caged.emulator.trace.redaction import redact_header, redact_steps
 
 from . import _report, _summary, _trace_files
 from ._calls import CallLog
@@ -24,9 +27,8 @@ from ._kept_sandboxes import KEPT
 from ._policy import POLICY
 from ._scopes import SCOPE
 from ._target import TARGET
-from ._trace_header import cost, described, failing_line, first_line, relative
-from ._trace_redaction import redact_header, redact_steps
-from ._trace_steps import Phase, StepSource, assemble, shown_path, source_of
+from ._trace_header import described, failing_line, first_line, relative
+from ._trace_steps import Phase, StepSource, assemble
 
 if TYPE_CHECKING:
     from caged._observation import Observer
@@ -216,7 +218,7 @@ class Traces:
         header.error_summary = summary
         line = failing_line(current.item, call)
         if line is not None:
-            header.error_source = source_of(*line, self._root, self.calls.redacted)
+            header.error_source = source_of(*line, self._root, self.calls.redactor.redacted)
 
     def _gather(self, current: TestTrace) -> None:
         """Note what is known only while the test's account exists."""
@@ -236,8 +238,8 @@ class Traces:
         header, source = current.header, self._source
         steps = [] if source is None else source.steps(current.began)
         every, clock = assemble(header.title, self._root, steps, current.phases, self.calls)
-        redact_steps(every, self.calls)
-        header = redact_header(header, self.calls.redacted)
+        redact_steps(every, self.calls.redactor)
+        header = redact_header(header, self.calls.redactor.redacted)
         end = max([time.time() if one.outcome == "running" else one.began + one.duration for one in current.phases])
         accounts = {step.account for step in steps}
         names = {} if source is None else source.names
@@ -275,14 +277,16 @@ class Traces:
     def _write(self, current: TestTrace) -> None:
         if current.page is None:
             return
+        from caged.emulator.trace.page import write_files  # only where a test has failed
+
         try:
-            _trace_files.write(self._build(current), current.page)
+            write_files(self._build(current), current.page)
         except Exception as error:
             # Whatever goes wrong here is no failure of the test.
             self._fail(current, error)
             return
         header = current.header
-        cause = self.calls.redacted(header.error_summary)
+        cause = self.calls.redactor.redacted(header.error_summary)
         _summary.add_trace(self._config, header.title, cause, str(current.page), header.outcome)
 
     def _fail(self, current: TestTrace, error: Exception) -> None:

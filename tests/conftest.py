@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Callable
 import httpcore  # noqa: F401
 import pytest
 import recording
+import watchdog
 
 if TYPE_CHECKING:
     from levels import Served
@@ -62,6 +63,11 @@ def emulators(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[st
     yield emulator
     for served in started.values():
         served.stop()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.pluginmanager.hasplugin("timeout"):
+        config.pluginmanager.register(watchdog.Watchdog(), "watchdog")
 
 
 def pytest_sessionfinish() -> None:

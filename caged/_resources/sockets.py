@@ -88,7 +88,7 @@ class SocketMethods:
     async def _open(self, target: Target) -> AsyncChannel:
         from .._sockets.opening import open_async
 
-        with observing(self._settings, target.path):
+        with observing(self._settings, target.path, target.query):
             return await open_async(self._settings, target, await self._credential())
 
 
@@ -125,7 +125,7 @@ class Sockets(SocketMethods):
     def _open_blocking(self, target: Target) -> Channel:
         from .._sockets.opening import open_sync
 
-        with observing(self._settings, target.path):
+        with observing(self._settings, target.path, target.query):
             return open_sync(self._settings, target, self._session.run(credential(self._settings)))
 
 

@@ -24,7 +24,7 @@ from .command_result import CommandResult, not_started
 from .crash_recovery import require_directory
 from .init_client import CONNECT_LIMIT, InitClient, SandboxGone
 from .isolation import IsolationLevel
-from .output import OUTPUT_LIMIT
+from .output import OUTPUT_LIMIT, OutputWatch
 from .paths import Layout
 from .programs import Programs
 from .proxy import ENVIRONMENT as PROXY_ENVIRONMENT
@@ -113,6 +113,7 @@ class Cage:
         separate: bool = False,
         seconds: Optional[float] = None,
         posix: bool = False,
+        watch: Optional[OutputWatch] = None,
     ) -> CommandResult:
         """Run a shell command in /workspace. When this is cancelled, the command is killed with its children.
 
@@ -123,6 +124,7 @@ class Cage:
             separate: Whether standard error is kept separately.
             seconds: The time after which the command is killed with its children; None for no limit.
             posix: Use `sh -c`.
+            watch: What shows its output while it runs, and after it was killed.
 
         Raises:
             SandboxGone: The sandbox's processes have ended.
@@ -134,7 +136,7 @@ class Cage:
         # The word after the command is $0, with which the shell's own messages begin.
         shell, name = ("/bin/sh", ["sh"]) if posix else (self._shell, [])
         if shells.fits_in_argument(command):
-            return await self.program([shell, "-c", command, *name], env, limit, separate, seconds)
+            return await self.program([shell, "-c", command, *name], env, limit, separate, seconds, watch)
         script = self.layout.opt / f"command-{os.urandom(6).hex()}"
         try:
             await self.workers.small.run(script.write_text, command, "utf-8", "surrogateescape")
@@ -142,7 +144,7 @@ class Cage:
             return not_started(f"/opt/caged cannot be written to ({error.strerror})")
         try:
             read = shells.run_file_command(f"{self.layout.command_path('opt/caged')}/{script.name}", posix)
-            return await self.program([shell, "-c", read, *name], env, limit, separate, seconds)
+            return await self.program([shell, "-c", read, *name], env, limit, separate, seconds, watch)
         finally:
             script.unlink(missing_ok=True)
 
@@ -153,6 +155,7 @@ class Cage:
         limit: int = OUTPUT_LIMIT,
         separate: bool = False,
         seconds: Optional[float] = None,
+        watch: Optional[OutputWatch] = None,
     ) -> CommandResult:
         """Run a program in /workspace, with its arguments as they are. See `shell` for the options."""
         if not self.alive:
@@ -164,7 +167,7 @@ class Cage:
                 return not_started(f"/workspace is not a directory any more ({error.strerror})")
         await self._drop_stale_bytecode()
         result = await self._init.run(
-            list(argv), self._environment(env), self.layout.command_path("workspace"), limit, separate, seconds
+            list(argv), self._environment(env), self.layout.command_path("workspace"), limit, separate, seconds, watch
         )
         seen = self.layout.to_sandbox_text
         return replace(

@@ -14,7 +14,7 @@ from typing import Any, Callable, Optional
 from .channel import Channel
 from .command_result import CommandResult, not_started
 from .inside import frames
-from .output import OUTPUT_LIMIT, OutputReader
+from .output import OUTPUT_LIMIT, OutputReader, OutputWatch
 from .shim_rpc import ShimHandler, ShimReply, ShimRequests
 from .terminal import Terminal
 
@@ -238,6 +238,7 @@ class InitClient:
         limit: int = OUTPUT_LIMIT,
         separate: bool = False,
         seconds: Optional[float] = None,
+        watch: Optional[OutputWatch] = None,
     ) -> CommandResult:
         """Run a program without input until it exits; processes that it has started may go on.
 
@@ -250,12 +251,15 @@ class InitClient:
             limit: The number of bytes to keep of each output.
             separate: Whether standard error gets a pipe of its own.
             seconds: The time after which the program is killed as if this were cancelled; None for no limit.
+            watch: What shows its output while it runs, and after it was killed.
 
         Raises:
             SandboxGone: The sandbox ends.
         """
         command = self._new_request()
         outputs: list[OutputReader] = []
+        if watch is not None:
+            watch.attach(outputs)
         try:
             try:
                 self._send_run(command, {"argv": argv, "env": env, "cwd": cwd}, outputs, limit, 2 if separate else 1)
@@ -264,6 +268,8 @@ class InitClient:
                 _close_outputs(outputs)
                 return not_started(f"the emulator has no descriptor left ({error.strerror})")
             except asyncio.CancelledError:
+                for output in outputs:
+                    output.drain()
                 self._kill(command)
                 _close_outputs(outputs)
                 raise

@@ -70,15 +70,29 @@ class OutputReader:
 
     def finish(self) -> bytes:
         """Return what was written up to now; what is written later is read and dropped."""
+        self.drain()
+        self._keep = False
+        output = b"".join(self._chunks)
+        self._chunks.clear()
+        return output
+
+    @property
+    def so_far(self) -> bytes:
+        """What was read up to now; empty after `finish`."""
+        return b"".join(self._chunks)
+
+    @property
+    def size(self) -> int:
+        """How many bytes of the output are kept."""
+        return self._size
+
+    def drain(self) -> None:
+        """Read what was written up to now."""
         if self._fd >= 0:
             (waiting,) = struct.unpack("i", fcntl.ioctl(self._fd, termios.FIONREAD, bytes(4)))
             while waiting > 0 and self._fd >= 0:
                 size = self._read(waiting)
                 waiting = waiting - size if size else 0
-        self._keep = False
-        output = b"".join(self._chunks)
-        self._chunks.clear()
-        return output
 
     def relative_times(self) -> tuple[tuple[float, float], ...]:
         """Seconds since this was made, and the part of the output, from 0 to 1, that had been read by then."""
@@ -90,3 +104,29 @@ class OutputReader:
             os.close(self._fd)
             self._fd = -1
             self._on_end(self)
+
+
+class OutputWatch:
+    """Shows what a command has printed while it runs, and what it had printed when it was killed."""
+
+    def __init__(self) -> None:
+        self._readers: list[OutputReader] = []
+
+    def attach(self, readers: list[OutputReader]) -> None:
+        """Watch the outputs of a command, which may be made later: `readers` is not copied."""
+        self._readers = readers
+
+    @property
+    def size(self) -> int:
+        """How many bytes it has printed."""
+        return sum(reader.size for reader in self._readers)
+
+    @property
+    def text(self) -> bytes:
+        """What it has printed."""
+        return b"".join(reader.so_far for reader in self._readers)
+
+    @property
+    def times(self) -> tuple[tuple[float, float], ...]:
+        """As `OutputReader.relative_times`, of standard output."""
+        return self._readers[0].relative_times() if self._readers else ()

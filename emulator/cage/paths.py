@@ -19,6 +19,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
@@ -164,20 +165,34 @@ class Layout:
         return target
 
 
+#: Bytecode of modules that has no file.
+_compiled: dict[Path, bytes] = {}
+
+
 def _copy_module(module: Path, target: Path) -> None:
-    """Copy a module with its time and its bytecode, which takes less time than to compile it in each sandbox."""
+    """Copy a module with its time and its bytecode, which takes less time than to compile it for each program."""
     cache = Path("__pycache__", f"{module.stem}.{sys.implementation.cache_tag}.pyc")
-    try:
-        bytecode = (module.parent / cache).read_bytes()
-    except OSError:
-        pass  # there is none; Python compiles the module
-    else:
-        (target / cache).write_bytes(bytecode)
+    (target / cache).write_bytes(_bytecode(module, cache))
     part = target / f"{module.name}.{threading.get_ident()}"
     part.write_bytes(module.read_bytes())
     status = module.stat()
     os.utime(part, ns=(status.st_atime_ns, status.st_mtime_ns))
     os.replace(part, target / module.name)  # at once, because a process may be importing it
+
+
+def _bytecode(module: Path, cache: Path) -> bytes:
+    """Return a module's bytecode. In a checkout, what no emulator imports (the module of the shims) has no file of it,
+    and would be compiled each time that a shim starts."""
+    try:
+        return _compiled.get(module) or (module.parent / cache).read_bytes()
+    except OSError:
+        import py_compile  # not needed where the emulator is installed
+
+        with tempfile.TemporaryDirectory() as directory:
+            file = os.path.join(directory, cache.name)
+            py_compile.compile(str(module), cfile=file, doraise=True)
+            _compiled[module] = Path(file).read_bytes()
+        return _compiled[module]
 
 
 def split(path: str) -> tuple[str, ...]:

@@ -41,6 +41,7 @@ COMMANDS = (
     "status",
     "stop",
     "sweep",
+    "trace",
     "ui",
     "verify",
 )

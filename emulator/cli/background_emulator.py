@@ -13,7 +13,7 @@ import signal
 import sys
 import time
 import traceback
-from typing import Any, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 import click
 
@@ -22,6 +22,9 @@ from ..config import ConfigError, EmulatorConfig
 from ..discovery import environment_variables
 from .foreground import Foreground
 from .orphans import kill_marked
+
+if TYPE_CHECKING:
+    from .recording import Recording
 
 START_LIMIT = 20.0
 #: With a scenario, whose sandboxes and commands take their time.
@@ -39,13 +42,16 @@ class BackgroundEmulator:
         self._status: Optional[int] = None
 
     @classmethod
-    def start(cls, config: EmulatorConfig, mark: str, stderr_level: int) -> BackgroundEmulator:
+    def start(
+        cls, config: EmulatorConfig, mark: str, stderr_level: int, recording: Optional[Recording] = None
+    ) -> BackgroundEmulator:
         """Fork, and return at once. Call it while there is one thread.
 
         Args:
             config: The emulator's settings.
             mark: `NAME=value`. When the parent is killed, processes with it in their environment end with the emulator.
             stderr_level: The level from which on lines of the emulator's log are printed to stderr.
+            recording: What records everything that happens, and is written when the emulator is to end.
         """
         answer, answering = os.pipe()
         tethered, tether = os.pipe()
@@ -63,7 +69,7 @@ class BackgroundEmulator:
                 os.dup2(nothing, 0)
                 os.dup2(nothing, 1)
                 os.close(nothing)
-                code = _emulate(config, parent, answering, tethered, mark, stderr_level)
+                code = _emulate(config, parent, answering, tethered, mark, stderr_level, recording)
             except SystemExit as ending:
                 code = ending.code if isinstance(ending.code, int) else 1
             except BaseException:
@@ -127,7 +133,15 @@ class BackgroundEmulator:
         os.kill(self.pid, signal.SIGKILL)
 
 
-def _emulate(config: EmulatorConfig, parent: int, answering: int, tethered: int, mark: str, stderr_level: int) -> int:
+def _emulate(
+    config: EmulatorConfig,
+    parent: int,
+    answering: int,
+    tethered: int,
+    mark: str,
+    stderr_level: int,
+    recording: Optional[Recording],
+) -> int:
     def answer(content: dict[str, str]) -> None:
         try:
             os.write(answering, json.dumps(content).encode())
@@ -141,25 +155,34 @@ def _emulate(config: EmulatorConfig, parent: int, answering: int, tethered: int,
         nonlocal stop_requested
         if os.read(tethered, 1) == _STOP:
             stop_requested = True
+            write_recording()  # before the sandboxes end, which is not the command's doing
             foreground.runtime.request_stop()
             return
         if not stop_requested:
             kill_marked(mark)
+        write_recording()
         foreground.abandon()
         os._exit(0)
+
+    def write_recording() -> None:
+        if recording is not None:
+            recording.write()
+
+    def on_ready() -> None:
+        if recording is not None:
+            recording.begin(runtime)
+        variables = environment_variables(runtime.base_url, runtime.api_key, runtime.admin_key)
+        if recording is not None:
+            variables.update(recording.variables())
+        answer({**variables, **(runtime.loaded.variables() if config.scenario is not None else {})})
 
     try:
         foreground = Foreground(config, "exec", parent, stderr_level)
         runtime = foreground.runtime
-        foreground.run(
-            lambda: answer(
-                {
-                    **environment_variables(runtime.base_url, runtime.api_key, runtime.admin_key),
-                    **(runtime.loaded.variables() if config.scenario is not None else {}),
-                }
-            ),
-            (tethered, on_tether),
-        )
+        try:
+            foreground.run(on_ready, (tethered, on_tether))
+        finally:
+            write_recording()  # a signal may have ended it
     except ConfigError as error:
         answer({"unusable": str(error)})
         return 2

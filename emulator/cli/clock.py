@@ -11,6 +11,7 @@ from ..control.clock import Advance, Tick
 from ..control_client.base_emulator import BaseEmulator
 from .control import control_options
 from .derived_options import described_options
+from .terminal_output import progress
 
 
 @click.group("clock")
@@ -51,7 +52,9 @@ def advance(emulator: BaseEmulator, **options: Any) -> None:
     """Advance the clock. Return when everything that becomes due has happened."""
     if not options:
         raise click.UsageError("nothing to advance by: give one or more of --seconds, --minutes, --hours, --days")
-    _show(emulator.clock.advance(**options), emulator)
+    with progress("moving the time on"):
+        moment = emulator.clock.advance(**options)
+    _show(moment, emulator)
 
 
 @command.command("tick")

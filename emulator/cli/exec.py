@@ -7,11 +7,17 @@ import os
 import secrets
 import signal
 import sys
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Optional
 
 import click
 
 from .options import config_from, emulator_options
+from .terminal_output import progress
+
+if TYPE_CHECKING:
+    from ..config import EmulatorConfig
+    from .recording import Recording
 
 STOP_LIMIT = 30.0
 #: An environment variable of the command, which everything that it starts inherits.
@@ -34,16 +40,37 @@ def command(words: tuple[str, ...], verbose: bool, **settings: Any) -> None:
 
         caged-emulator exec --seed 1 -- npm test
     """
+    raise SystemExit(run(words, config_from(settings), verbose))
+
+
+def run(
+    words: Sequence[str], config: EmulatorConfig, is_verbose: bool = False, recording: Optional[Recording] = None
+) -> int:
+    """Run a command with an emulator of its own, and stop that afterwards.
+
+    Args:
+        words: The program and its arguments.
+        config: The emulator's settings.
+        is_verbose: Print the emulator's whole log, not only its warnings and errors.
+        recording: What records everything that happens on the emulator.
+
+    Returns:
+        The exit code of the command; 1 where it is 0 and the emulator has ended before it.
+
+    Raises:
+        click.ClickException: The emulator does not start.
+        SystemExit: A signal arrived before the command was started.
+    """
     from .background_emulator import SCENARIO_LIMIT, START_LIMIT, BackgroundEmulator
     from .supervisor import CommandNotStarted, InterruptedTwice, Supervisor
 
-    config = config_from(settings)
     for number in _STARTING:
         if signal.getsignal(number) != signal.SIG_IGN:
             # Until there is a command to forward to: leave by an exception, which ends the emulator.
             signal.signal(number, lambda number, _frame: sys.exit(128 + number))
     mark = secrets.token_hex(16)
-    emulator = BackgroundEmulator.start(config, f"{MARK}={mark}", logging.NOTSET if verbose else logging.WARNING)
+    level = logging.NOTSET if is_verbose else logging.WARNING
+    emulator = BackgroundEmulator.start(config, f"{MARK}={mark}", level, recording)
     has_ended = False
 
     def check_emulator() -> None:
@@ -56,7 +83,8 @@ def command(words: tuple[str, ...], verbose: bool, **settings: Any) -> None:
             )
 
     try:
-        variables = emulator.variables(START_LIMIT if config.scenario is None else SCENARIO_LIMIT)
+        with progress("starting the emulator" if config.scenario is None else "loading the scenario"):
+            variables = emulator.variables(START_LIMIT if config.scenario is None else SCENARIO_LIMIT)
         supervisor = Supervisor()
         try:
             code = supervisor.run(words, _environment({**variables, MARK: mark}), check_emulator)
@@ -74,7 +102,7 @@ def command(words: tuple[str, ...], verbose: bool, **settings: Any) -> None:
             click.echo(f"Error: the emulator did not end within {STOP_LIMIT:g} s and was killed", err=True)
             emulator.kill()
     # A command that succeeded without its emulator is not a success.
-    raise SystemExit(code or int(has_ended))
+    return code or int(has_ended)
 
 
 def _environment(variables: dict[str, str]) -> dict[str, str]:

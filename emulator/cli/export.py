@@ -6,6 +6,7 @@ import click
 
 from ..control_client.remote import RemoteEmulator
 from .control import control_options
+from .terminal_output import transfer
 
 
 @click.command("export")
@@ -13,4 +14,5 @@ from .control import control_options
 @control_options
 def command(emulator: RemoteEmulator, path: str) -> None:
     """Write everything, or one `--account`, to PATH (a .tar.gz). It holds secrets; only you can read it."""
-    emulator.export(path)
+    with transfer("exporting") as note:
+        emulator.export(path, on_progress=note)

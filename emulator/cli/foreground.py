@@ -16,7 +16,9 @@ from ..config import EmulatorConfig
 from ..discovery import Locator
 from ..emulator_log import LogOutput
 from ..runtime import Runtime
+from .step_output import CommandLog, VerboseOutput
 from .stop_signals import StopSignals
+from .terminal_output import has_colours
 
 logger = logging.getLogger(__name__)
 #: Collections of the middle generation before one of all generations; Python's own number is 10.
@@ -33,6 +35,7 @@ class Foreground:
         pid: The process to signal in order to stop it.
         stderr_level: The level from which on lines of its log are printed to stderr.
         key_files: Files that will hold its keys.
+        is_verbose: Print a line to stderr for each step of what happens.
 
     Raises:
         ConfigError: A setting cannot be used.
@@ -45,6 +48,7 @@ class Foreground:
         pid: int,
         stderr_level: int = logging.NOTSET,
         key_files: Sequence[Path] = (),
+        is_verbose: bool = False,
     ) -> None:
         self._signals = StopSignals()
         self._kind = kind
@@ -60,6 +64,11 @@ class Foreground:
                 key_files = [*key_files, self._locator.path]
                 outputs.append(LogOutput(self._locator.log.write))
             self.runtime = Runtime(config, key_files, outputs)
+            steps = self.runtime.platform.steps
+            if self._locator is not None:
+                steps.listen(CommandLog(self._locator.log.write))
+            if is_verbose:
+                steps.listen(VerboseOutput(_print, has_colours(sys.stderr)))
             if unfindable:
                 with self.runtime.log.selected():
                     logger.warning(_UNFINDABLE, unfindable)

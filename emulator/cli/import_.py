@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
 from ..control_client.base_emulator import BaseEmulator
 from .control import unscoped_options
+from .terminal_output import transfer
 
 
 @click.command("import")
@@ -13,4 +16,5 @@ from .control import unscoped_options
 @unscoped_options
 def command(emulator: BaseEmulator, path: str) -> None:
     """Add what is in the file PATH; its sandboxes are stopped, and resume starts them."""
-    emulator.import_(path)
+    with transfer("importing", os.path.getsize(path)) as note:
+        emulator.import_(path, on_progress=note)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import os
+import sys
 from typing import Any
 
 import click
 
-from ..control.queries import CommandQuery, EventQuery, PromptQuery, RequestQuery
+from ..control.queries import CommandQuery, EventQuery, PromptQuery, RequestQuery, StepStreamQuery
+from ..control.steps import Step
 from ..control_client.base_emulator import BaseEmulator
 from .control import control_options
 from .derived_options import described_options
 from .tables import json_option, show
+from .terminal_output import has_colours
 
 
 @click.group("journal")
@@ -52,6 +58,35 @@ def prompts(emulator: BaseEmulator, as_json: bool, **options: Any) -> None:
 def events(emulator: BaseEmulator, as_json: bool, **options: Any) -> None:
     """List events as the platform records them."""
     show(emulator.journal.events(**options), as_json)
+
+
+@command.command("follow")
+@described_options(StepStreamQuery)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line, with all values.")
+@control_options
+def follow(emulator: BaseEmulator, as_json: bool, **options: Any) -> None:
+    """Print each step once it is over, those that there are first, then as they happen.
+
+    It ends with the emulator, with --wait, or by Ctrl-C. A connection that is lost is made again.
+    """
+    from ..trace.step_lines import StepLines
+
+    lines = StepLines(has_colours(sys.stdout))
+
+    def show_step(step: Step) -> None:
+        click.echo(json.dumps(dataclasses.asdict(step)) if as_json else lines.line(step), color=True)
+
+    try:
+        for step in emulator.journal.follow(**options):
+            if lines.is_due(step):
+                show_step(step)
+        for step in lines.unfinished():
+            show_step(step)
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+    except BrokenPipeError:  # `| head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(0) from None
 
 
 @command.command("clear")

@@ -8,6 +8,7 @@ import click
 
 from ..control_client.base_emulator import BaseEmulator
 from .control import control_options
+from .terminal_output import progress
 
 
 @click.command("load-scenario")
@@ -15,5 +16,7 @@ from .control import control_options
 @control_options
 def command(emulator: BaseEmulator, scenario: str) -> None:
     """Make what the file SCENARIO describes. Prints the ids and keys as lines for a shell."""
-    for name, value in emulator.load_scenario(scenario).variables().items():
+    with progress("loading the scenario"):
+        loaded = emulator.load_scenario(scenario)
+    for name, value in loaded.variables().items():
         click.echo(f"export {name}={shlex.quote(value)}")

@@ -6,10 +6,12 @@ import click
 
 from ..control_client.base_emulator import BaseEmulator
 from .control import control_options
+from .terminal_output import progress
 
 
 @click.command("reset")
 @control_options
 def command(emulator: BaseEmulator) -> None:
     """Remove everything in an account but its keys: sandboxes, snapshots, faults, stubs, replies, journal, its time."""
-    emulator.reset()
+    with progress("resetting"):
+        emulator.reset()

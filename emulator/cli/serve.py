@@ -29,14 +29,17 @@ from .options import config_from, emulator_options
     type=click.Path(dir_okay=False, path_type=Path),
     help="A file that is written (JSON) once the emulator answers.",
 )
-def command(ready_file: Optional[Path], **settings: Any) -> None:
+@click.option(
+    "-v", "--verbose", is_flag=True, help="Print a line to stderr for each step: requests, commands, events, controls."
+)
+def command(ready_file: Optional[Path], verbose: bool, **settings: Any) -> None:
     """Run the emulator in the foreground until Ctrl-C (a second one stops it at once)."""
     if ready_file is not None and not os.access(ready_file.absolute().parent, os.W_OK | os.X_OK):
         raise click.UsageError(f"cannot write the ready file: {ready_file.parent} does not exist or is not writable")
     config = config_from(settings)
     key_files = [*_output_files(), *([ready_file.absolute()] if ready_file is not None else [])]
     try:
-        foreground = Foreground(config, "serve", os.getpid(), key_files=key_files)
+        foreground = Foreground(config, "serve", os.getpid(), key_files=key_files, is_verbose=verbose)
     except ConfigError as error:
         raise click.UsageError(str(error)) from error
     try:

@@ -9,6 +9,7 @@ from typing import Optional
 import click
 
 from .target import URL_VARIABLE, TargetSelection, target_options
+from .terminal_output import transfer
 
 
 @click.command("shell")
@@ -30,7 +31,7 @@ def command(sandbox: str, archive: Optional[Path], selection: TargetSelection) -
     if archive is not None:
         if selection.is_explicit:
             raise click.UsageError("--from starts an emulator of its own; remove the options that name one")
-        _from_archive(sandbox, archive)
+        open_from_archive(sandbox, archive)
         return
     if not selection.is_explicit and os.environ.get("CAGED_API_KEY") and not _emulator_is_named():
         _open(sandbox, None, None)
@@ -49,16 +50,18 @@ def _emulator_is_named() -> bool:
     return bool(emulator) and (api or emulator).rstrip("/") == emulator.rstrip("/")
 
 
-def _from_archive(sandbox: str, archive: Path) -> None:
+def open_from_archive(sandbox: str, archive: Path) -> None:
+    """Open a shell in a sandbox of an archive, in a temporary emulator."""
     from ..control_client.transport import EmulatorError
     from ..emulator import Emulator
 
     try:
         with Emulator() as emulator:
-            emulator.import_(archive)
-            key = emulator.key_for(sandbox)
-            with emulator.client(api_key=key) as client:
-                client.sandboxes.resume(sandbox)
+            with transfer("opening the archive", os.path.getsize(archive)) as note:
+                emulator.import_(archive, on_progress=note)
+                key = emulator.key_for(sandbox)
+                with emulator.client(api_key=key) as client:
+                    client.sandboxes.resume(sandbox)
             _open(sandbox, emulator.base_url, key)
     except (EmulatorError, ValueError) as error:
         raise click.ClickException(str(error)) from error

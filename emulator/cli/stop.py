@@ -10,6 +10,7 @@ import click
 
 from ..discovery import DiscoveredEmulator, find_running
 from .target import TargetSelection, no_emulator_error, target_options
+from .terminal_output import progress
 
 #: An orderly end takes 30 s at most.
 LIMIT = 35.0
@@ -38,7 +39,9 @@ def command(selection: TargetSelection, every: bool, timeout: float) -> None:
     for one in targets:
         if one in failed:
             continue
-        if _ended(one, deadline):
+        with progress(f"stopping {one.base_url}"):
+            has_ended = _ended(one, deadline)
+        if has_ended:
             click.echo(f"stopped {one.base_url} (pid {one.pid})")
         else:
             failed.append(one)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Optional
 
-from .names import check_known
+from .names import check_known, is_glob
 from .patterns import matches_glob
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT")
@@ -16,8 +17,11 @@ _PARAMETER = re.compile(r"{\w+(?::\w+)?}")
 _GLOB_TOKEN = re.compile(r"\*|\?|\[!?\]?[^\]]*\]|.", re.S)
 _OF_SANDBOXES = ("/v1/sandboxes/{", "/v1/trust/sandboxes/{")
 _QUERY = re.compile(r"\?[^/?]*=")
-#: Any text; any one character.
+#: Any text; any one character. In a parameter that is one segment of a path: without a slash.
 _ANY, _ONE = "*", "?"
+_ANY_IN_SEGMENT, _ONE_IN_SEGMENT = "*segment", "?segment"
+#: How similar a segment has to be to one of the API's to count as misspelt. Ids and names of objects are not.
+_MISSPELT = 0.7
 #: The longest pattern for an operation, a method or a path: each is compared with every route, on the event loop.
 PATTERN_CHARACTERS = 1_000
 
@@ -66,6 +70,7 @@ def check_reachable(
     fitting = [route for route in known if operation is None or matches_glob(route.operation, operation)]
     if path is not None:
         on_path = [route for route in fitting if may_match(path, route.path)]
+        _check_segments(path, on_path, known)
         if not on_path:
             of = "any operation of the API" if operation is None else ", ".join(map(str, fitting[:3]))
             raise ValueError(f"path: {path!r} does not match the path of {of}")
@@ -91,6 +96,21 @@ def _check_path(path: str) -> None:
         raise ValueError(f"path: {path!r} matches nothing; a path begins with a slash, as in /v1/sandboxes/*/exec")
 
 
+def _check_segments(path: str, matching: list[Route], known: list[Route]) -> None:
+    """Check that a misspelt segment did not pass as a parameter: `/v1/sandboxes/*/exce` as an object named exce."""
+    begin = path[: min(path.find(character) % (len(path) + 1) for character in "*?[")]
+    if any(":path}" in route.path and begin.startswith(route.path.partition("{")[0]) for route in matching):
+        return
+    literals = {segment for route in known for segment in route.path.split("/") if not _PARAMETER.search(segment)}
+    for segment in path.split("/"):
+        if not is_glob(segment) and segment not in literals:
+            near = difflib.get_close_matches(segment, literals, 1, _MISSPELT)
+            if near:
+                raise ValueError(
+                    f"path: {segment!r} in {path!r} is not in a path of the API; did you mean {near[0]!r}?"
+                )
+
+
 @functools.lru_cache(maxsize=4096)
 def may_match(glob: str, template: str) -> bool:
     """Whether some path that the template allows matches the glob. A character class counts as any character.
@@ -99,7 +119,7 @@ def may_match(glob: str, template: str) -> bool:
     template; so the time is in proportion to the glob's length.
     """
     route = _tokens_of(template)
-    any_text, one_character = _bits(route, (_ANY,)), _bits(route, (_ONE,))
+    any_text = _bits(route, (_ANY, _ANY_IN_SEGMENT))
     every_place = (1 << len(route) + 1) - 1
     places = _skip(1, any_text)
     for token in _GLOB_TOKEN.findall(glob):
@@ -110,18 +130,24 @@ def may_match(glob: str, template: str) -> bool:
         elif token == _ONE or (token[0] == "[" and len(token) > 1):
             places = _skip((places & ~any_text) << 1 & every_place | places & any_text, any_text)
         else:
+            within = token != "/"
+            one_character = _bits(route, (_ONE, _ONE_IN_SEGMENT) if within else (_ONE,))
+            texts = any_text if within else _bits(route, (_ANY,))
             matching = one_character | _bits(route, (token,))
-            places = _skip((places & matching) << 1 | places & any_text, any_text)
+            places = _skip((places & matching) << 1 | places & texts, any_text)
     return bool(places >> len(route))
 
 
 @functools.lru_cache(maxsize=512)
 def _tokens_of(template: str) -> tuple[str, ...]:
-    """The characters of a route's path; a parameter is one character and then any text."""
+    """The characters of a route's path; a parameter is one character and then any text, without slashes unless its
+    type is `path`."""
     tokens: list[str] = []
     end = 0
     for found in _PARAMETER.finditer(template):
-        tokens += [*template[end : found.start()], _ONE, _ANY]
+        is_path = found[0].endswith(":path}")
+        parameter = (_ONE, _ANY) if is_path else (_ONE_IN_SEGMENT, _ANY_IN_SEGMENT)
+        tokens += [*template[end : found.start()], *parameter]
         end = found.end()
     return (*tokens, *template[end:])
 

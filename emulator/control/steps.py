@@ -161,6 +161,10 @@ class StepLog:
         finally:
             self._listeners.remove(listener)
 
+    def add_listener(self, listener: Callable[[Optional[Step]], None]) -> None:
+        """Call a listener, as `listening` does, until the log is gone."""
+        self._listeners.append(listener)
+
     @property
     def listeners(self) -> int:
         """How many listeners there are."""
@@ -179,9 +183,16 @@ class Steps:
         self._started = time.perf_counter()
         self._numbers = itertools.count(1)
         self._logs: dict[str, StepLog] = {}
+        self._listeners: list[Callable[[Optional[Step]], None]] = []
         #: The commands that run, by sandbox, oldest first.
         self._running: dict[str, list[Step]] = {}
         self._is_closed = False
+        self._removed: Optional[StepLog] = None
+        self._on_removal: Callable[[Step], None] = lambda step: None
+
+    def now(self) -> float:
+        """The present time on the clock of `Step.start`."""
+        return round(time.perf_counter() - self._started, 6)
 
     def of(self, account: str) -> StepLog:
         """The steps of an account; of none (an empty id) for requests that were not authenticated."""
@@ -189,22 +200,50 @@ class Steps:
         if log is None:
             log = self._logs[account] = StepLog()
             log.is_closed = self._is_closed
+            for listener in self._listeners:
+                log.add_listener(listener)
         return log
+
+    def listen(self, listener: Callable[[Optional[Step]], None]) -> None:
+        """Call `listener(step)` from now on for each step of any account that is added or changed, and `listener(None)`
+        when the steps of an account end. It must not wait."""
+        self._listeners.append(listener)
+        for log in self._logs.values():
+            log.add_listener(listener)
 
     def known(self, account: Optional[str]) -> Iterable[StepLog]:
         """The steps of one account, or, with None, of each account."""
         return list(self._logs.values()) if account is None else [self._logs.get(account) or StepLog()]
 
+    def keep_removed(self, on_removal: Callable[[Step], None]) -> StepLog:
+        """Keep, from now on, the steps that `clear` and `drop` remove, for a recording of everything that happens.
+
+        Args:
+            on_removal: Called with each step that is removed.
+
+        Returns:
+            Where they are kept, within the bounds of one account.
+        """
+        self._on_removal, self._removed = on_removal, StepLog()
+        return self._removed
+
     def clear(self, account: Optional[str] = None) -> None:
         """Remove the steps of one account, or of all."""
         for log in self.known(account):
-            log.clear()
+            self._clear(log)
+
+    def _clear(self, log: StepLog) -> None:
+        if self._removed is not None:
+            for step in log:
+                self._on_removal(step)
+                self._removed.add(step)
+        log.clear()
 
     def drop(self, account: str) -> None:
         """Remove all that is known of an account, which was deleted, and end what listens to it."""
         log = self._logs.pop(account, None)
         if log is not None:
-            log.clear()
+            self._clear(log)
             log.close()
 
     def close(self) -> None:
@@ -244,7 +283,7 @@ class Steps:
             account=account,
             at=self._clock.timestamp(),
             wall=rfc3339(time.time()),
-            start=round(time.perf_counter() - self._started, 6),
+            start=self.now(),
             parent=self._parent(account, sandbox) if parent is None else parent,
             sandbox=sandbox,
             detail=detail,
@@ -271,6 +310,10 @@ class Steps:
             self.changed(step)
         else:
             self.of(step.account).add(step)
+
+    def seconds_since(self, step: Step) -> float:
+        """How long ago a step began, in real time."""
+        return max(0.0, time.perf_counter() - self._started - step.start)
 
     def changed(self, step: Step) -> None:
         """Note that a step was changed. Of an account that was deleted nothing is kept."""

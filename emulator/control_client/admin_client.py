@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Optional
 from urllib.parse import quote
 
@@ -118,14 +119,21 @@ class AdminClient:
         self._transport.send(self._request("POST", path, account, None, content, timeout)).raise_for_status()
 
     def lines(
-        self, path: str, *, account: Optional[IdOrObject], query: Mapping[str, Any], timeout: float = SECONDS
+        self,
+        path: str,
+        *,
+        account: Optional[IdOrObject],
+        query: Mapping[str, Any],
+        headers: Optional[Mapping[str, str]] = None,
+        timeout: float = SECONDS,
     ) -> Generator[bytes, None, None]:
         """GET a text that is read line by line, as it comes; close the iterator to end it. Raises as `call` does.
 
         Args:
+            headers: further headers.
             timeout: seconds for each piece.
         """
-        with self.download(path, account=account, query=query, timeout=timeout) as pieces:
+        with self.download(path, account=account, query=query, headers=headers, timeout=timeout) as pieces:
             rest = b""
             for piece in pieces:
                 *lines, rest = (rest + piece).split(b"\n")
@@ -138,14 +146,17 @@ class AdminClient:
         *,
         account: Optional[IdOrObject],
         query: Optional[Mapping[str, Any]] = None,
+        headers: Optional[Mapping[str, str]] = None,
         timeout: float,
     ) -> Iterator[Iterator[bytes]]:
         """GET a body that is read piece by piece in the `with` block; raises as `call` does.
 
         Args:
+            headers: further headers.
             timeout: seconds for each piece.
         """
-        with self._transport.stream(self._request("GET", path, account, query, b"", timeout)) as answer:
+        request = replace(self._request("GET", path, account, query, b"", timeout), headers=headers or {})
+        with self._transport.stream(request) as answer:
             if answer.status >= 300:
                 AdminResponse(answer.status, b"".join(answer.pieces)).raise_for_status()
             yield answer.pieces

@@ -92,7 +92,7 @@ class Agent(Collection[ReplyInfo], ReplyMethods[ReplyHandle, Handles[ReplyHandle
         super().__init__(admin)
         agent = limits.agent_name(name) if isinstance(name, str) else None
         if agent is None:
-            hint = suggestion(str(name), limits.agent_names())
+            hint = suggestion(name if isinstance(name, str) else "", limits.agent_names())
             raise ValueError(f"agent {name!r} does not exist{hint}")
         self._name = agent
 

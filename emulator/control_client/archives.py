@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Union
+from typing import BinaryIO, Callable, Optional, Union
 
 from .admin_client import AdminClient
 from .transport import AdminRequestError
@@ -14,13 +15,18 @@ from .transport import AdminRequestError
 TRANSFER_SECONDS = 600.0
 
 
-def download(admin: AdminClient, target: Path, account: str) -> None:
+#: Is called with the number of bytes that were transferred so far.
+OnProgress = Callable[[int], None]
+
+
+def download(admin: AdminClient, target: Path, account: str, on_progress: Optional[OnProgress] = None) -> None:
     """Write an archive of an account to a file, which is complete or does not exist.
 
     Args:
         admin: The client of the emulator's admin API.
         target: The file to write.
         account: The account's id; `*` for all accounts.
+        on_progress: Called with the bytes that were read so far, after each piece.
 
     Raises:
         ValueError: The archive cannot be made; the text says why.
@@ -36,6 +42,8 @@ def download(admin: AdminClient, target: Path, account: str) -> None:
             with admin.download("/export", account=account, timeout=TRANSFER_SECONDS) as pieces:
                 for piece in pieces:
                     file.write(piece)
+                    if on_progress is not None:
+                        on_progress(file.tell())
             file.flush()
             os.fsync(file.fileno())
         half.replace(target)
@@ -47,8 +55,13 @@ def download(admin: AdminClient, target: Path, account: str) -> None:
         half.unlink(missing_ok=True)
 
 
-def upload(admin: AdminClient, source: Union[str, os.PathLike[str]]) -> None:
+def upload(admin: AdminClient, source: Union[str, os.PathLike[str]], on_progress: Optional[OnProgress] = None) -> None:
     """Add the accounts of an archive file to the emulator.
+
+    Args:
+        admin: The client of the emulator's admin API.
+        source: The file to read.
+        on_progress: Called with the bytes that were read so far, before each piece is sent.
 
     Raises:
         ValueError: The file does not exist, or cannot be imported; the text says why.
@@ -57,11 +70,20 @@ def upload(admin: AdminClient, source: Union[str, os.PathLike[str]]) -> None:
     if not os.path.exists(source):
         raise ValueError(f"{os.fspath(source)} does not exist; name a file that `export` has written")
     with open(source, "rb") as file:
-        content = iter(lambda: file.read(1 << 20), b"")
+        content = _pieces(file, on_progress)
         try:
             admin.upload("/import", content, account="*", timeout=TRANSFER_SECONDS)
         except ValueError as error:
             raise ValueError(f"{os.fspath(source)}: {error}") from None
+
+
+def _pieces(file: BinaryIO, on_progress: Optional[OnProgress]) -> Iterator[bytes]:
+    count = 0
+    while piece := file.read(1 << 20):
+        count += len(piece)
+        if on_progress is not None:
+            on_progress(count)
+        yield piece
 
 
 def _owner_only(path: str, flags: int) -> int:

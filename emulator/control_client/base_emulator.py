@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from ..control.identifiers import IdOrObject, id_of
 from .admin_client import AdminClient
+from .archives import OnProgress
 from .controls import Controls
 from .transport import AdminRequestError, EmulatorError
 
@@ -240,8 +241,11 @@ class BaseEmulator(Controls):
             account_id: the account, or its id.
 
         Raises:
+            TypeError: neither an account nor an id.
             ValueError: `"*"`, which stands for all accounts.
         """
+        if account_id is None or not isinstance(id_of(account_id), str):
+            raise TypeError(f"account_id: must be an account or its id, not {type(account_id).__name__}")
         usage = self._admin.usage
         usage.created_accounts.pop(str(id_of(account_id)), None)
         for function in tuple(usage.before_deletion):
@@ -268,7 +272,13 @@ class BaseEmulator(Controls):
 
     # --- archives
 
-    def export(self, path: Union[str, os.PathLike[str]], account: Optional[IdOrObject] = None) -> None:
+    def export(
+        self,
+        path: Union[str, os.PathLike[str]],
+        account: Optional[IdOrObject] = None,
+        *,
+        on_progress: Optional[OnProgress] = None,
+    ) -> None:
         """Write accounts, keys, sandboxes with their files, snapshots and histories to one `.tar.gz`.
 
         The file contains secrets: only its owner can read it (mode 0600), also if it replaces another file. It is
@@ -278,6 +288,7 @@ class BaseEmulator(Controls):
             path: the file to write.
             account: an id: that account; `"*"`: all accounts. The default is the account that this object is scoped
                 to; all accounts where it is scoped to none.
+            on_progress: called with the number of bytes that were written so far, after each piece.
 
         Warns:
             UserWarning: for each sandbox that is left out because its files could not be saved; the text says why.
@@ -290,16 +301,17 @@ class BaseEmulator(Controls):
         from .archives import download
 
         target = Path(path)
-        download(self._admin, target, self._admin.about(account) or "*")
+        download(self._admin, target, self._admin.about(account) or "*", on_progress)
         warn_of_missing_sandboxes(target)
 
-    def import_(self, path: Union[str, os.PathLike[str]]) -> None:
+    def import_(self, path: Union[str, os.PathLike[str]], *, on_progress: Optional[OnProgress] = None) -> None:
         """Add the accounts of an archive that `export` has written, all of them or none.
 
         Its sandboxes are stopped; `resume` starts them. The account that this object is scoped to is not changed.
 
         Args:
             path: the archive.
+            on_progress: called with the number of bytes that were read so far, before each piece is sent.
 
         Raises:
             ValueError: the file does not exist, is not an archive of `export`, is damaged, or has an id that exists on
@@ -308,4 +320,4 @@ class BaseEmulator(Controls):
         """
         from .archives import upload
 
-        upload(self._admin, path)
+        upload(self._admin, path, on_progress)

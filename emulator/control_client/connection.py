@@ -68,6 +68,10 @@ def _checked(base_url: str) -> tuple[str, bool]:
 def _verification(verify: Verify, encrypted: bool, local: bool) -> Union[bool, ssl.SSLContext]:
     import httpx
 
+    from caged._http import no_authorities
+
+    if not isinstance(verify, (bool, str, ssl.SSLContext)):
+        raise TypeError(f"verify: must be a bool, a path or an ssl.SSLContext, not {type(verify).__name__}")
     if isinstance(verify, str):
         try:
             return ssl.create_default_context(cafile=verify)
@@ -80,4 +84,4 @@ def _verification(verify: Verify, encrypted: bool, local: bool) -> Union[bool, s
         return httpx.create_ssl_context() if local else True
     if not local and any(proxy.lower().startswith("https:") for proxy in getproxies().values()):
         return True
-    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts no authority: loading them takes 20 ms
+    return no_authorities()  # loading them takes 20 ms

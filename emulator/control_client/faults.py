@@ -10,6 +10,9 @@ from ..control.faults import Fault, FaultInfo, FaultMethods
 from .collection import Collection
 from .handle import Handle
 
+#: Why a fault never triggered that no request matched.
+NO_REQUEST_MATCHED = "no request matched"
+
 
 @dataclass(frozen=True)
 class FaultHandle(Handle):
@@ -45,7 +48,7 @@ def unused_faults(faults: Sequence[FaultInfo]) -> str:
 def reason_unused(fault: FaultInfo) -> str:
     """Why a fault never triggered."""
     if not fault.seen:
-        return "no request matched"
+        return NO_REQUEST_MATCHED
     if fault.seen <= int(fault.options.get("after", 0)):
         return f"{fault.seen} requests matched, all of them within `after`"
     if "probability" in fault.options:

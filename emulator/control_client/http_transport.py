@@ -89,7 +89,7 @@ def _arguments(request: AdminRequest) -> dict[str, Any]:
         "url": request.path,
         "params": dict(request.query),
         "content": request.content,
-        "headers": {"Content-Type": "application/json"} if is_json else {},
+        "headers": {**request.headers, **({"Content-Type": "application/json"} if is_json else {})},
         "timeout": request.timeout,
     }
 

@@ -103,6 +103,7 @@ class InProcessTransport(Transport):
         from .application_call import ApplicationCall
 
         path = f"{ADMIN_PREFIX}{request.path}"
+        headers = {"host": "localhost", "authorization": f"Bearer {self._admin_key}", **request.headers}
         scope = {
             "type": "http",
             "asgi": {"version": "3.0", "spec_version": "2.3"},
@@ -113,7 +114,7 @@ class InProcessTransport(Transport):
             "raw_path": path.encode("ascii"),
             "query_string": urlencode(request.query).encode("ascii"),
             "root_path": "",
-            "headers": [(b"host", b"localhost"), (b"authorization", f"Bearer {self._admin_key}".encode("latin-1"))],
+            "headers": [(name.lower().encode("ascii"), text.encode("latin-1")) for name, text in headers.items()],
             "client": None,
             "server": None,
         }

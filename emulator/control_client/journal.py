@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from typing import Any, Optional, TypeVar, Union, overload
@@ -16,6 +17,10 @@ from ..control.records import CommandRecord, CommandSource, EventRecord, PromptR
 from ..control.steps import Step, StepKind, StepStatus
 from ..control.values import check_bool, check_int, check_number, check_str
 from .admin_client import AdminClient
+from .transport import AdminRequestError, EmulatorError
+
+#: Seconds without a connection after which a stream of steps ends with an error, and between two attempts.
+RECONNECT_SECONDS, RECONNECT_PAUSE = 5.0, 0.2
 
 R = TypeVar("R")
 
@@ -168,7 +173,8 @@ class Journal:
     ) -> Iterator[Step]:
         """Iterate over the steps that there are, and over those that are added or changed from then on, in the order of
         their revisions. A step that changes comes again. Close the iterator, or leave the loop, to end it; it also ends
-        when the account is deleted or the emulator stops.
+        when the account is deleted or the emulator stops. A connection that is lost is made again, for some seconds,
+        and the iterator goes on after the last step that it has given.
 
         Args:
             sandbox: A sandbox or its id.
@@ -188,8 +194,30 @@ class Journal:
         if wait is not None:
             check_number("wait", wait)
         query = {"sandbox": sandbox, "kind": kind, "status": status, "after": after, "wait": wait}
-        lines = self._admin.lines("/journal/steps/stream", account=account, query=query)
-        return _steps_in(lines)
+        return self._following(query, account)
+
+    def _following(self, query: dict[str, Any], account: Optional[IdOrObject]) -> Iterator[Step]:
+        """The steps of a stream, which is requested again where the connection is lost."""
+        seen, lost_at = "", 0.0
+        while True:
+            is_connected = False
+            headers = {"Last-Event-ID": seen} if seen else {}
+            lines = self._admin.lines("/journal/steps/stream", account=account, query=query, headers=headers)
+            try:
+                with closing(_events_in(lines)) as events:
+                    for identifier, step in events:
+                        is_connected, seen = True, identifier or seen
+                        if step is not None:
+                            yield step
+                return
+            except AdminRequestError:
+                raise
+            except EmulatorError:
+                now = time.monotonic()
+                lost_at = now if is_connected else lost_at
+                if self._admin.is_local or not lost_at or now > lost_at + RECONNECT_SECONDS:
+                    raise
+                time.sleep(RECONNECT_PAUSE)
 
     def record_file_changes(self, enabled: bool = True, *, account: Optional[IdOrObject] = None) -> None:
         """Record in the steps of commands, agents' prompts and restores which files of /workspace they have changed, as
@@ -376,12 +404,19 @@ def _check_step_query(kind: Any, status: Any, after: Any) -> None:
         check_int("after", after)
 
 
-def _steps_in(lines: Generator[bytes, None, None]) -> Iterator[Step]:
-    """The steps in lines of server-sent events."""
+def _events_in(lines: Generator[bytes, None, None]) -> Generator[tuple[str, Optional[Step]], None, None]:
+    """The steps in lines of server-sent events, each with the id of its event; for each other line None, with the id of
+    the event before it."""
+    before = identifier = ""
     with closing(lines):
         for line in lines:
-            if line.startswith(b"data: "):
-                yield Step(**json.loads(line[len(b"data: ") :]))
+            if line.startswith(b"id: "):
+                identifier = line[len(b"id: ") :].decode()
+            elif line.startswith(b"data: "):
+                before = identifier
+                yield identifier, Step(**json.loads(line[len(b"data: ") :]))
+            else:
+                yield before, None
 
 
 def _check_times(times: Any) -> None:

@@ -32,6 +32,7 @@ class RemoteEmulator(BaseEmulator):
 
     Raises:
         EmulatorError: the URL or the key is missing.
+        TypeError: an argument is of another type.
         ValueError: the URL cannot be an emulator's.
     """
 
@@ -43,6 +44,9 @@ class RemoteEmulator(BaseEmulator):
         account: Optional[IdOrObject] = None,
         verify: Verify = True,
     ) -> None:
+        for name, given in (("base_url", base_url), ("admin_key", admin_key)):
+            if not isinstance(given, (str, type(None))):
+                raise TypeError(f"{name}: must be a str, not {type(given).__name__}")
         url = base_url or os.environ.get("CAGED_EMULATOR_URL") or ""
         key = admin_key or os.environ.get("CAGED_EMULATOR_ADMIN_KEY") or ""
         if not url or not key:

@@ -48,6 +48,7 @@ class AdminRequest:
         query: parameters, not encoded.
         content: the body: JSON as bytes, or the pieces of an upload.
         timeout: seconds in which the answer has to come; of a streamed answer, each piece of it.
+        headers: further headers, ASCII.
     """
 
     method: str
@@ -55,6 +56,7 @@ class AdminRequest:
     query: Mapping[str, str] = field(default_factory=dict)
     content: Union[bytes, Iterable[bytes]] = b""
     timeout: float = SECONDS
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,7 @@ class ControlUsage:
             self._note_source(str(answer.get("id", "")))
 
     def _note_source(self, control: str) -> None:
-        place, _called = user_line()
+        place, _called, _nearest = user_line()
         if place is None:
             return
         self.sources[control] = place

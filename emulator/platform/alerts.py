@@ -82,7 +82,8 @@ class Alerts:
         self._notifications.create_for(account, alert)
         self._steps.add(
             "alert",
-            f"{severity}: {title}",
+            f"{severity}: {title}: {_summary(alert)}",
+            outcome="error" if severity == "critical" else "ok",
             account=account.id,
             sandbox=sandbox_id,
             rule=rule_type,
@@ -115,3 +116,11 @@ class Alerts:
     def delete_all(self, account: Account) -> None:
         for alert in self.of(account):
             del self._store.alerts[alert.id]
+
+
+def _summary(alert: Alert) -> str:
+    """The text of an alert for the title of its step. That of a budget begins with ids; the amounts say more."""
+    spent, budget, mark = (alert.meta.get(name) for name in ("spent_usd", "budget_usd", "threshold_percent"))
+    if not spent or not budget:
+        return alert.message
+    return f"${float(spent):.2f} of ${float(budget):.2f}" + (f" (alert at {mark}%)" if mark else "")

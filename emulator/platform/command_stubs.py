@@ -14,7 +14,7 @@ from typing import Callable, Optional
 from ..cage.cage import Cage
 from ..cage.command_result import CommandResult
 from ..cage.init_client import SandboxGone
-from ..cage.output import OUTPUT_LIMIT
+from ..cage.output import OUTPUT_LIMIT, OutputWatch
 from ..control import near_misses
 from ..control.callbacks import CallbackRaised
 from ..control.stub_registry import Stubs
@@ -56,6 +56,7 @@ class StubChoice:
         separate: bool = False,
         seconds: Optional[float] = None,
         posix: bool = False,
+        watch: Optional[OutputWatch] = None,
     ) -> CommandResult:
         """Return the stub's output, or the command's as `Cage.shell` does with the sandbox's environment.
 
@@ -63,7 +64,7 @@ class StubChoice:
             SandboxGone: The sandbox's processes ended before.
         """
         if self.output is None:
-            return await cage.shell(command, sandbox.env, limit, separate, seconds, posix)
+            return await cage.shell(command, sandbox.env, limit, separate, seconds, posix, watch)
         takes = self.output.seconds
         out_of_time = seconds is not None and takes > seconds
         if takes and await self._gone_within(seconds if out_of_time and seconds is not None else takes):

@@ -53,11 +53,13 @@ def _is_amount(value: Any) -> bool:
 
 
 def _without_effect(report: EventReport, sandbox: Optional[Sandbox]) -> list[str]:
-    """Return a sentence for each key of a reported model call that is not counted."""
+    """Return a sentence for each key of a reported model call that is not counted, and for a payload without any."""
     given = {name: value for name, value in (report.payload or {}).items() if name in _COUNTED and value is not None}
     bad = [name for name, value in given.items() if not _is_amount(value)]
     wanted = "it must be a number from 0 up"
     sentences = [f"payload.{name} is not counted: {wanted}, not {repr(given[name])[:60]}" for name in bad]
+    if report.payload and not given:
+        sentences.append(f"payload is not counted: it has none of {', '.join(_COUNTED)}")
     if sandbox is None and given.get("cost_usd") and "cost_usd" not in bad:
         sentences.append("payload.cost_usd is not counted: the event names no sandbox, itself or by its session")
     return sentences

@@ -6,12 +6,13 @@ import asyncio
 import codecs
 import re
 from collections.abc import AsyncIterator, Coroutine, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Optional
 
 from ..cage.command_result import CommandResult
 from ..cage.init_client import SandboxGone
+from ..cage.output import OutputWatch
 from ..control.fault_registry import Injection
 from ..control.steps import Step, within
 from ..store import Account, Sandbox
@@ -21,7 +22,7 @@ from .command_stubs import CommandStubs, StubChoice
 from .errors import not_found
 from .live_sandboxes import LiveSandbox, LiveSandboxes
 from .recorder import SandboxRecorder
-from .redaction import redact_for
+from .redaction import redact_for, without_begun_secret
 from .sandboxes import Sandboxes
 from .signals import Signals
 
@@ -80,6 +81,7 @@ class _Run:
         self._command = command
         self._running = recorder.begin_command(sandbox, command, "exec")
         self.choice = StubChoice()
+        self.watch = OutputWatch()
 
     def choose(self, choice: StubChoice) -> None:
         """Note what runs in place of the command."""
@@ -89,6 +91,11 @@ class _Run:
     @property
     def milliseconds(self) -> float:
         return self._running.milliseconds
+
+    @property
+    def seconds(self) -> float:
+        """How long it has run, in real time."""
+        return self._running.seconds
 
     @property
     def step(self) -> Step:
@@ -101,20 +108,39 @@ class _Run:
         output: Optional[str] = None,
         truncated: bool = False,
         times: Iterable[tuple[float, float]] = (),
+        reason: str = "",
+        printed: Optional[str] = None,
     ) -> None:
-        """Record its end in the log, the journal and among the events. `code` is None when it has none."""
+        """Record its end in the log, the journal and among the events.
+
+        Args:
+            code: None when it has none.
+            reason: Why it has none, for its step; by default `outcome`.
+            printed: What it printed, for its step; by default `output`.
+        """
         stub = self.choice.stub
         self._running.end(
             code,
             error=outcome if code is None else "",
+            reason=reason,
             output=output,
-            printed=output,
+            printed=output if printed is None else printed,
             times=times,
             stub=stub,
             truncated=truncated,
         )
         shown = redact_for(self._sandbox, self._command, limits.LOGGED_COMMAND)
         self._recorder.log(self._sandbox, f"$ {shown} ({outcome}{f', {stub}' if stub else ''})", "command")
+
+    def record_killed(self, outcome: str, reason: str = "") -> None:
+        """Record that it did not come to its end, with what it had printed by then."""
+        printed = without_begun_secret(self._sandbox, self.watch.text.decode("utf-8", "replace"))
+        times = self.watch.times
+        self.record(outcome, times=times, reason=reason, printed=printed if self.choice.output is None else "")
+
+    def showing_progress(self) -> AbstractContextManager[None]:
+        """Show in its step what it prints, while the block runs: it may take long, or not end."""
+        return self._running.showing(self.watch)
 
 
 class Execs:
@@ -148,26 +174,27 @@ class Execs:
         sandbox = self._sandboxes.get(account, sandbox_id)
         if injection is not None and injection.fault.unreachable:
             injection.trigger()
-            return ExecOutcome("", -1, injection.fault.detail or f"sandbox {sandbox_id} cannot be reached")
+            return self._refused(sandbox, command, injection.fault.detail or f"sandbox {sandbox_id} cannot be reached")
         live = self._live.of(sandbox)
         if sandbox.status != "running" or live.cage is None:
-            return _not_running(sandbox)
+            return self._not_running(sandbox, command)
         async with self._sandboxes.active(sandbox):
             async with live.workspace_lock:
                 pass  # a snapshot, a restore or a pause in progress comes first
             if sandbox.status == "destroyed":
                 raise not_found("sandbox", sandbox_id)
             if sandbox.status != "running":
-                return _not_running(sandbox)
+                return self._not_running(sandbox, command)
             run = _Run(self._recorder, sandbox, command)
             try:
                 with within(run.step):
                     result = await self._result(run, live, sandbox, command, injection)
             except asyncio.CancelledError:
-                run.record("killed: the client disconnected")
+                reason = f"killed: the client gave up after {run.seconds:.1f} s"
+                run.record_killed("killed: the client disconnected", reason)
                 raise
             except SandboxGone as error:
-                run.record(f"not run: {error}")
+                run.record_killed(f"not run: {error}")
                 return ExecOutcome("", -1, f"sandbox {sandbox_id} cannot run commands: {error}")
         return await self._outcome(run, live, sandbox, result)
 
@@ -178,8 +205,9 @@ class Execs:
         assert live.cage is not None
         async with _kill_during(live, injection):
             async with self._recorder.file_changes.noting(sandbox, run.step):
-                work = run.choice.run(sandbox, live.cage, command, limits.OUTPUT_BYTES)
-                return await self._unless_out_of_budget(sandbox, work)
+                work = run.choice.run(sandbox, live.cage, command, limits.OUTPUT_BYTES, watch=run.watch)
+                with run.showing_progress():
+                    return await self._unless_out_of_budget(sandbox, work)
 
     async def _outcome(self, run: _Run, live: LiveSandbox, sandbox: Sandbox, result: CommandResult) -> ExecOutcome:
         milliseconds = round(run.milliseconds)
@@ -193,6 +221,15 @@ class Execs:
         if result.code:
             self._record_lack_of_memory(live, sandbox, result.output[-4000:])
         return ExecOutcome(output, result.code)
+
+    def _not_running(self, sandbox: Sandbox, command: str) -> ExecOutcome:
+        hint = "; resume it first" if sandbox.status in ("paused", "stopped") else ""
+        return self._refused(sandbox, command, f"sandbox {sandbox.id} is {sandbox.status}, not running{hint}")
+
+    def _refused(self, sandbox: Sandbox, command: str, reason: str) -> ExecOutcome:
+        """Answer that a command could not be run. It has a step, and is no event: the sandbox did not see it."""
+        self._recorder.abandon_command(self._recorder.begin_command(sandbox, command, "exec"), reason)
+        return ExecOutcome("", -1, reason)
 
     async def _decoded(self, output: bytes) -> str:
         """A large output is decoded in a thread, in pieces: bytes that are not text take long."""
@@ -239,8 +276,3 @@ class Execs:
             if not working.done():
                 working.cancel()
                 await asyncio.gather(working, return_exceptions=True)
-
-
-def _not_running(sandbox: Sandbox) -> ExecOutcome:
-    hint = "; resume it first" if sandbox.status in ("paused", "stopped") else ""
-    return ExecOutcome("", -1, f"sandbox {sandbox.id} is {sandbox.status}, not running{hint}")

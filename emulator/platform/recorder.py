@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Optional, Protocol, Union
 
+from ..cage.output import OutputWatch
 from ..control.agent_replies import AgentReply
 from ..control.callbacks import CallbackErrors
 from ..control.clock import Clock
@@ -18,7 +20,7 @@ from ..control.steps import OUTPUT_HEAD, OUTPUT_TAIL, KeptOutput, Step, Steps, S
 from ..control.stubs import Stub
 from ..store import LogEntry, Sandbox
 from .file_change_recording import FileChangeRecording
-from .redaction import redact_for, redacted_end, secret_values
+from .redaction import redact_for, redacted_end, secret_values, without_begun_secret
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +30,10 @@ Control = Union[Stub, AgentReply]
 OUTPUT_KEPT = 16_384
 #: Near misses of one step, and characters of one.
 NEAR_MISSES, NEAR_MISS_CHARACTERS = 10, 1000
+#: Seconds until a step first shows what its command has printed so far, how much longer each later wait is, and the
+#: longest; bytes of the beginning and of the end of an output that are looked at for it.
+PROGRESS_SECONDS, PROGRESS_GROWTH, PROGRESS_LONGEST = 0.25, 1.5, 2.0
+PROGRESS_BYTES = 4 * OUTPUT_HEAD
 #: Lines of a sandbox's log, and characters of one.
 LOG_LINES, LOG_CHARACTERS = 5000, 8192
 
@@ -136,6 +142,10 @@ class SandboxRecorder:
             found = [redact_for(sandbox, line, NEAR_MISS_CHARACTERS) for line in lines]
             step.detail["near_misses"] = [*dict.fromkeys([*known, *found])][:NEAR_MISSES]
             self._steps.changed(step)
+
+    def note_failure(self, sandbox: Sandbox, step: Step, reason: str) -> None:
+        """Note that what a step shows has failed. `reason`: why."""
+        self._steps.finish(step, "error", error=redact_for(sandbox, reason, OUTPUT_KEPT))
 
     def record_output(
         self, run: RunningCommand, printed: str, length: int, times: Iterable[tuple[float, float]]
@@ -260,6 +270,15 @@ class RunningCommand:
             self._recorder.abandon_command(self, str(error) or type(error).__name__)
             raise
 
+    @contextmanager
+    def showing(self, watch: OutputWatch) -> Iterator[None]:
+        """Show in its step what `watch` has seen, again and again while the block runs."""
+        progress = _Progress(self._recorder, self, watch)
+        try:
+            yield
+        finally:
+            progress.stop()
+
     def end(
         self,
         exit_code: Optional[int],
@@ -295,3 +314,29 @@ class RunningCommand:
             data["error"] = error
         duration = self.milliseconds if duration_ms is None else duration_ms
         self._recorder.record_command(self, data, duration, reason or error, output, printed, times, stub, truncated)
+
+
+class _Progress:
+    """Adds what a command has printed so far to its step, at growing intervals, where there is something new."""
+
+    def __init__(self, recorder: SandboxRecorder, run: RunningCommand, watch: OutputWatch) -> None:
+        self._recorder, self._run, self._watch = recorder, run, watch
+        self._shown = 0
+        self._wait = PROGRESS_SECONDS
+        self._timer = asyncio.get_running_loop().call_later(self._wait, self._show)
+
+    def _show(self) -> None:
+        size = self._watch.size
+        if size > self._shown:
+            self._shown = size
+            text = self._watch.text
+            if len(text) > 2 * PROGRESS_BYTES:
+                text = text[:PROGRESS_BYTES] + text[-PROGRESS_BYTES:]
+            printed = without_begun_secret(self._run.sandbox, text.decode("utf-8", "replace"))
+            length = size if len(text) < size else len(printed)
+            self._recorder.record_output(self._run, printed, length, self._watch.times)
+        self._wait = min(PROGRESS_LONGEST, self._wait * PROGRESS_GROWTH)
+        self._timer = asyncio.get_running_loop().call_later(self._wait, self._show)
+
+    def stop(self) -> None:
+        self._timer.cancel()

@@ -28,6 +28,15 @@ def redact_for(sandbox: Sandbox, text: str, most: int, mark: bool = True) -> str
     return redact(text, secret_values(sandbox), most, mark)
 
 
+def without_begun_secret(sandbox: Sandbox, text: str) -> str:
+    """Return a text that may go on, without the beginning of a secret at its end: it would not be found there."""
+    for secret in secret_values(sandbox):
+        for length in range(min(len(secret) - 1, len(text)), 0, -1):
+            if text.endswith(secret[:length]):
+                return text[:-length]
+    return text
+
+
 def redacted_end(text: str, secrets: Sequence[str], most: int) -> str:
     """Return the end of a longer text, at most so many characters of it, redacted.
 

@@ -74,6 +74,7 @@ class Transcript:
         """Note that a command begins."""
         if self._run is not None:
             self._recorder.abandon_command(self._run, "its end was not seen: the next command was typed before")
+            self._finish_output()
         self._run = self._recorder.begin_command(self._sandbox, command, self.source)
         self._files_before = self._recorder.file_changes.look_now(self._sandbox)
         self._printed = _Printed()

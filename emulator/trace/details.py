@@ -69,17 +69,25 @@ class CallDetail:
     """`call`: a call of the SDK. The id of the step is that of the span in the `traceparent` header of its requests."""
 
     call: str = value("The method, such as `sandboxes.exec`.")
+    trace_id: Optional[str] = value("The trace's id in that header: 32 hexadecimal digits.", default=None)
     arguments: Optional[Any] = value("Its arguments, redacted.", default=None)
-    source: Optional[SourceDetail] = value("The line that made it.", default=None)
+    source: Optional[SourceDetail] = value("The line of the test that made it.", default=None)
+    nearest_source: Optional[SourceDetail] = value(
+        "The nearest line of the user's code, such as one of the application under test, where it is another one.",
+        default=None,
+    )
 
 
 @dataclass
 class RequestDetail:
-    """`request`: an HTTP request, or a WebSocket."""
+    """`request`: an HTTP request, or a WebSocket. Its `parent` is the span that its `traceparent` header names."""
 
     method: str = value("HTTP method.")
     path: str = value("Path, redacted.")
     operation: str = value("The SDK's name of the operation; `preview` for a preview.")
+    trace_id: Optional[str] = value(
+        "The trace's id in a valid `traceparent` header: 32 hexadecimal digits.", default=None
+    )
     query: Optional[str] = value("Query string, redacted.", default=None)
     status: Optional[int] = value("HTTP status; 0: not answered, 101: a WebSocket.", default=None)
     request: Optional[str] = value("Body of the request, redacted.", default=None)

@@ -11,6 +11,9 @@ from typing import Any, Optional
 
 from ..control.steps import FORMAT, Step
 
+#: The longest first line that is read for the header alone.
+HEADER_BYTES = 16 * 1024**2
+
 
 class TraceError(Exception):
     """A file is not a trace, or one of a format that this version does not know."""
@@ -124,6 +127,24 @@ class Trace:
         if header is None:
             raise TraceError(f"{path}: is empty, and so not a trace")
         return cls(header, steps)
+
+
+def read_header(path: Path) -> TraceHeader:
+    """Read only the header of a file.
+
+    Raises:
+        OSError: It cannot be read.
+        TraceError: It is not a trace, or of another format.
+    """
+    with path.open("rb") as file:
+        line = file.readline(HEADER_BYTES)
+    if not line:
+        raise TraceError(f"{path}: is empty, and so not a trace")
+    try:
+        entry = json.loads(line.decode("utf-8"))
+        return _header(entry, entry.pop("type"), path)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise TraceError(f"{path}: line 1 is not one of a trace: {error}") from None
 
 
 def _header(entry: dict[str, Any], kind: str, path: Path) -> TraceHeader:

@@ -17,6 +17,11 @@ _PLAIN_OPTIONS = ("account", "body", "detail", "optional", "allow_errors", "head
 #: The option that names what a control is about; its value is shown without its name.
 _MAIN_OPTIONS = ("operation", "match", "program", "text", "status")
 
+#: Kinds of steps that a sandbox reports on its own, also after what caused them is over.
+_EVENTS = frozenset({"sandbox", "alert", "event", "error"})
+#: Levels above a step that are looked at for one that still ran.
+_LEVELS = 20
+
 
 class Outline:
     """The steps of a trace as a tree.
@@ -40,6 +45,7 @@ class Outline:
         self._by_id: dict[str, Step] = {}
         for step in self.steps:
             self._by_id.setdefault(step.id, step)
+        self._parents: dict[int, Optional[Step]] = {}
         self._children: dict[str, list[Step]] = {}
         self._roots: list[Step] = []
         for step in self.steps:
@@ -58,8 +64,25 @@ class Outline:
         return self._by_id.get(step_id)
 
     def parent(self, step: Step) -> Optional[Step]:
-        """The step that caused a step, if it is in the trace."""
-        return self._by_id.get(step.parent) if step.parent != step.id else None
+        """The step that caused a step, if it is in the trace. What happens in a sandbox after its cause is over belongs
+        to the step above that still ran, so that it stands where it happened."""
+        key = id(step)
+        if key not in self._parents:
+            self._parents[key] = self._find_parent(step)
+        return self._parents[key]
+
+    def _find_parent(self, step: Step) -> Optional[Step]:
+        parent = self._by_id.get(step.parent) if step.parent != step.id else None
+        if parent is None or step.kind not in _EVENTS:
+            return parent
+        above: Optional[Step] = parent
+        for _ in range(_LEVELS):
+            if above is None or above is step:
+                break
+            if not _is_over(above, step.start):
+                return above
+            above = self._by_id.get(above.parent)
+        return parent
 
     def children(self, step: Step) -> list[Step]:
         """The steps that a step caused."""
@@ -106,6 +129,29 @@ class Outline:
         return found[-1] if found else None
 
     @functools.cached_property
+    def deepest_failure(self) -> Optional[Step]:
+        """The last step that failed and in which nothing else failed; phases of the test and alerts do not count. One
+        of the phase that failed takes precedence."""
+        failed = {id(step) for step in self.steps if step.status == "error" and step.kind not in ("test", "alert")}
+        inner = [step for step in self.steps if id(step) in failed]
+        inner = [step for step in inner if not any(id(child) in failed for child in self.children(step))]
+        phase = self.trace.header.phase
+        in_phase = [step for step in inner if any(above.id == phase for above in self.ancestors(step))]
+        found = in_phase or inner
+        return found[-1] if found else None
+
+    @property
+    def first(self) -> Optional[Step]:
+        """The step that a page shows at first: the deepest one that failed, or else the last command, or else the phase
+        that failed."""
+        failed = next((step for step in self.steps if step.status == "error"), None)
+        return self.deepest_failure or self.last_command or failed
+
+    def added_by(self, control: str) -> Optional[Step]:
+        """The step that added a control."""
+        return next((step for step in self.steps if step.kind == "control" and control in step.controls), None)
+
+    @functools.cached_property
     def last_prompt(self) -> Optional[Step]:
         """The last prompt that began before the last command was over, or, without a command, the last prompt."""
         command = self.last_command
@@ -138,6 +184,22 @@ class Outline:
         for unused in self.trace.header.unused:
             found[unused.id] = one_line(unused.described)
         return found
+
+
+def _is_over(step: Step, moment: float) -> bool:
+    return step.duration_ms is not None and moment > step.start + step.duration_ms / 1000
+
+
+def cost(step: Step) -> float:
+    """What a step has cost: that of a prompt, or what `spend` added."""
+    detail = step.detail
+    spent: Any = 0
+    if step.kind == "prompt":
+        spent = detail.get("cost_usd")
+    elif step.kind == "control" and step.status == "ok" and str(detail.get("path", "")).endswith("/spend"):
+        body = detail.get("body")
+        spent = body.get("usd") if isinstance(body, dict) else 0
+    return float(spent) if isinstance(spent, (int, float)) else 0.0
 
 
 def noun(control: str) -> str:

@@ -6,7 +6,9 @@ import base64
 import gzip
 import json
 import math
+import stat
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from ..control.steps import Step
@@ -22,6 +24,47 @@ MOST_STEPS = 20_000
 DETAIL_CHARACTERS = 24 * 1024**2
 #: What the page may load and send: nothing. Its own script and stylesheet are added by their hashes.
 POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'"
+
+
+def write_files(trace: Trace, page: Path) -> None:
+    """Write both files of a trace, its page and its lines; neither is left half-written.
+
+    Raises:
+        OSError: They cannot be written. The rest of what was written is removed, as far as possible.
+    """
+    lines = page.with_suffix(".jsonl")
+    try:
+        trace.write(lines)
+        write_page(trace, page)
+    except BaseException:
+        for path in (lines, lines.with_name(f".{lines.name}.new"), page):
+            _remove(path)
+        raise
+
+
+def write_page(trace: Trace, page: Path) -> None:
+    """Write the page of a trace at once: a reader never sees a part of it.
+
+    Raises:
+        OSError: It cannot be written; what there was before is still there.
+    """
+    temporary = page.with_name(f".{page.name}.new")
+    try:
+        with temporary.open("w", encoding="utf-8", errors="replace", newline="\n") as file:
+            file.write(build_page(trace))
+        temporary.replace(page)
+    except BaseException:
+        _remove(temporary)
+        raise
+
+
+def _remove(path: Path) -> None:
+    """Remove a regular file, if it can be removed."""
+    try:
+        if stat.S_ISREG(path.lstat().st_mode):
+            path.unlink()
+    except OSError:
+        pass
 
 
 def build_page(trace: Trace) -> str:
@@ -72,12 +115,12 @@ def build_page(trace: Trace) -> str:
 def _packed(outline: Outline) -> str:
     """The data that the script reads."""
     trace = outline.trace
-    last = outline.last_command or next((step for step in outline.steps if step.status == "error"), None)
+    first = outline.first
     data = {
         "header": asdict(trace.header),
         "steps": [vars(step) for step in trace.steps],
         "markdown": markdown(trace),
-        "first": last.id if last is not None else "",
+        "first": first.id if first is not None else "",
     }
     try:
         text = json.dumps(data, allow_nan=False, separators=(",", ":"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Optional
 
 from ..control.steps import Step
-from .html import Html, element, joined
+from .html import Html, element, escaped, joined
 from .outline import Outline, diff, mappings_of, text_of
 from .summary import facts
 from .text import duration, middle_cut, money, one_line, plain, shortened, source_lines
@@ -13,6 +13,8 @@ from .timeline import line_number, output_lines, result, title
 
 #: In the part about what happened: characters of the error, of a prompt or reply; lines of output; near misses.
 ERROR_CHARACTERS, SPEECH_CHARACTERS, OUTPUT_LINES, NEAREST = 20_000, 1200, 40, 3
+#: Files that are named below a prompt.
+FILES = 5
 #: Of the list without a script: steps, characters of an output, prompt or body, and of all together.
 STATIC_STEPS, STATIC_CHARACTERS, STATIC_WHOLE = 400, 2000, 150_000
 STATIC_TEXTS = ("prompt", "reply", "request", "response", "error")
@@ -52,6 +54,8 @@ def answer(outline: Outline) -> Html:
     cards = [card for card in (_error_card(outline), _command_card(outline), _prompt_card(outline)) if card is not None]
     parts = [_unused(outline)] if header.unused else []
     parts += [element("div", *cards, class_="cards")] if cards else []
+    whole = _whole_error(header.error)
+    parts += [whole] if whole is not None else []
     parts += [element("ul", *[element("li", note) for note in header.notes], class_="notes")] if header.notes else []
     if header.kept:
         kept = [element("li", f"{sandbox}: ", element("code", path)) for sandbox, path in header.kept.items()]
@@ -64,7 +68,10 @@ def _unused(outline: Outline) -> Html:
     for one in outline.trace.header.unused:
         nearest = [element("span", f"nearest: {plain(text)}", class_="nearest") for text in one.nearest[:NEAREST]]
         where = element("span", one.source, class_="where") if one.source else None
-        rows.append(element("li", element("strong", plain(one.described)), where, *nearest))
+        added = outline.added_by(one.id)
+        what = plain(one.described)
+        shown = element("strong", what) if added is None else element("strong", _step_link(added, what))
+        rows.append(element("li", shown, where, *nearest))
     return element("div", element("h2", "▲ Set up, never triggered"), element("ul", *rows), class_="unused")
 
 
@@ -88,7 +95,6 @@ def _error_card(outline: Outline) -> Optional[Html]:
         ),
         element("p", shortened(plain(text), 600), class_="message"),
         element("pre", *lines, class_="code source", tabindex="0") if lines else None,
-        _whole_error(header.error),
         class_="card failure",
     )
 
@@ -101,7 +107,9 @@ def _whole_error(error: str) -> Optional[Html]:
     if not error:
         return None
     text = middle_cut(plain(error), ERROR_CHARACTERS)
-    return element("details", element("summary", "Whole error"), element("pre", text, class_="code", tabindex="0"))
+    return element(
+        "details", element("summary", "Whole error"), element("pre", text, class_="code", tabindex="0"), class_="whole"
+    )
 
 
 def _command_card(outline: Outline) -> Optional[Html]:
@@ -109,7 +117,8 @@ def _command_card(outline: Outline) -> Optional[Html]:
     if step is None:
         return None
     failed = step.status == "error"
-    outcome = result(step).replace(" -> ", "").strip() or step.status
+    reason = one_line(plain(text_of(step, "error"))) if step.status == "error" else ""
+    outcome = "failed" if reason else result(step).replace(" -> ", "").strip() or step.status
     took = duration(step.duration_ms) if step.duration_ms is not None else ""
     lines = output_lines(step, OUTPUT_LINES)
     return element(
@@ -121,6 +130,7 @@ def _command_card(outline: Outline) -> Optional[Html]:
             _line_of(outline, step),
         ),
         element("p", _step_link(step, text_of(step, "command") or title(step)), class_="command"),
+        element("p", shortened(reason, 600), class_="problem") if reason else None,
         element("div", element("pre", "\n".join(lines)), class_="code tail", tabindex="0") if lines else None,
         class_="card",
     )
@@ -156,17 +166,25 @@ def _prompt_card(outline: Outline) -> Optional[Html]:
 def _changed_files(outline: Outline, step: Step) -> Optional[Html]:
     """Which files the prompt, or the command that it was in, changed."""
     near = [step, *outline.children(step), *outline.ancestors(step)]
-    changes = [change for one in near for change in mappings_of(one, "changes")]
-    paths = list(dict.fromkeys(f"{change.get('change', '')} {change.get('path', '')}" for change in changes))
+    paths: dict[str, Step] = {}
+    for one in near:
+        for change in mappings_of(one, "changes"):
+            paths.setdefault(f"{change.get('change', '')} {change.get('path', '')}", one)
     if not paths:
         return None
-    more = [f"and {len(paths) - 5} more"] if len(paths) > 5 else []
-    return element("p", ", ".join(paths[:5] + more), class_="where")
+    links: list[Html] = []
+    for text, one in list(paths.items())[:FILES]:
+        links += [escaped(", ")] if links else []
+        links.append(_step_link(one, text, tab="Files"))
+    if len(paths) > FILES:
+        links.append(escaped(f", and {len(paths) - FILES} more"))
+    return element("p", *links, class_="where")
 
 
-def _step_link(step: Step, text: str) -> Html:
+def _step_link(step: Step, text: str, tab: Optional[str] = None) -> Html:
+    """A link to a step. `tab`: the tab of its details that it opens; by default the one that shows most."""
     shown = shortened(one_line(plain(text)), 200)
-    return element("a", shown, href=f"#step-{_fragment(step.id)}", data_step=step.id)
+    return element("a", shown, href=f"#step-{_fragment(step.id)}", data_step=step.id, data_tab=tab)
 
 
 def _fragment(step_id: str) -> str:

@@ -22,7 +22,7 @@ def markdown(trace: Trace) -> str:
     """A compact summary of a trace, to be pasted to a colleague or to a coding agent."""
     outline, header = Outline(trace), trace.header
     name = one_line(plain(header.title))
-    blocks = [f"# {header.outcome.upper()}: {_escaped(name)}", ", ".join(facts(outline))]
+    blocks = [f"# {header.outcome.upper()}: {_code(name)}", ", ".join(facts(outline))]
     blocks += [*_error_blocks(trace), *_unused_blocks(trace), *_command_blocks(outline), *_prompt_blocks(outline)]
     blocks += [*_file_blocks(outline), "## Timeline", _fenced("\n".join(timeline(trace, TIMELINE_LINES)))]
     if header.notes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Optional
 
@@ -15,6 +15,10 @@ from .text import duration, money, one_line, plain, shortened
 WIDTH = 140
 #: Characters of a title in it.
 TITLE_WIDTH = 80
+#: Characters of the reason why a step failed.
+REASON_WIDTH = 100
+#: The status of a request whose client disconnected before it was answered. It is a status of no answer.
+CLIENT_GAVE_UP = 499
 #: Characters of a line of output, before it is a line of the timeline.
 OUTPUT_WIDTH = 400
 #: Lines of output below the last command, and below the last failed command before it.
@@ -25,7 +29,7 @@ WARNINGS = 2
 UNUSED, NEAREST = 5, 2
 
 
-def timeline(trace: Trace, lines: int = 40) -> list[str]:
+def timeline(trace: Trace, lines: int = 40, labels: Optional[Mapping[str, str]] = None) -> list[str]:
     """The steps of a trace in a few lines of plain text, for a terminal.
 
     The steps that explain most are kept when there are too many: errors, steps that a fault, stub or reply applied
@@ -34,6 +38,7 @@ def timeline(trace: Trace, lines: int = 40) -> list[str]:
     Args:
         trace: The trace.
         lines: The most lines, at least 1.
+        labels: What stands before the line of each step, by its id; nothing by default.
 
     Returns:
         The lines, without line breaks and escape sequences. `!` marks a step that failed.
@@ -43,10 +48,25 @@ def timeline(trace: Trace, lines: int = 40) -> list[str]:
     entries = _entries(outline)
     _add_outputs(outline, entries, max(0, (lines - len(unused)) // 3))
     kept = _chosen(entries, lines - len(unused))
+    if labels is not None:
+        _add_labels(kept, labels)
     shown: list[str] = []
     for entry in kept:
         shown += entry.lines
     return [_cut(line) for line in shown[: lines - len(unused)] + unused]
+
+
+def step_line(outline: Outline, step: Step) -> str:
+    """The line of a step, as the timeline shows it, without indentation."""
+    return _cut(_line(outline, step, 0))
+
+
+def _add_labels(entries: list[_Entry], labels: Mapping[str, str]) -> None:
+    width = max(map(len, labels.values()), default=0)
+    for entry in entries:
+        label = labels.get(entry.step.id, "") if entry.step is not None else ""
+        entry.text = f"{label:{width}} {entry.text}"
+        entry.below = [f"{'':{width}} {line}" for line in entry.below]
 
 
 @dataclass
@@ -97,15 +117,24 @@ def _warnings(step: Step) -> list[str]:
 def _is_covered(outline: Outline, step: Step) -> bool:
     """Whether the line of another step says all that the line of this one would: a request whose call or command is
     shown, or a call whose command is."""
-    if step.status == "error" or outline.is_applied(step) or step.kind not in ("request", "call"):
+    if outline.is_applied(step) or step.kind not in ("request", "call"):
+        return False
+    reason = text_of(step, "error")
+    if step.status == "error" and not reason:
         return False
     parent = outline.parent(step)
-    if step.kind == "request" and parent is not None and parent.kind == "call":
+    is_said = step.status != "error" or (
+        parent is not None and reason in text_of(parent, "error") and not _warnings(step)
+    )
+    if step.kind == "request" and parent is not None and parent.kind == "call" and is_said:
         return True
     below = outline.children(step)
     if step.kind == "call":
         below = [child for request in below for child in outline.children(request)]
-    return any(child.kind == "command" for child in below)
+    commands = [child for child in below if child.kind == "command"]
+    if step.status == "error":
+        return any(reason == text_of(command, "error") for command in commands)
+    return bool(commands)
 
 
 def _weight(outline: Outline, step: Step) -> float:
@@ -120,19 +149,23 @@ def _weight(outline: Outline, step: Step) -> float:
 
 
 def _line(outline: Outline, step: Step, depth: int) -> str:
-    parts = [f"{'  ' * min(depth, 8)}{shortened(title(step), TITLE_WIDTH)}{result(step)}"]
+    indent = "  " * min(depth, 8)
+    parts = [f"{shortened(title(step), TITLE_WIDTH)}{result(step)}"]
     if step.kind == "control":
         parts += [outline.described(control) for control in step.controls]
     parts += [f"<- {outline.described(control)}" for control in step.controls if outline.is_applied(step)]
+    ends = []
     line = line_number(outline, step)
     if line and step.kind in ("call", "command"):
-        parts.append(f"(line {line})")
+        ends.append(f"(line {line})")
     if step.sandbox and len(outline.sandboxes) > 1 and step.sandbox not in step.title:
-        parts.append(f"[{step.sandbox}]")
+        ends.append(f"[{step.sandbox}]")
     if step.duration_ms:
-        parts.append(duration(step.duration_ms))
+        ends.append(duration(step.duration_ms))
     mark = "!" if step.status == "error" else " "
-    return f"{outline.seconds(step):8.3f} {mark} {'  '.join(parts)}"
+    begin, end = f"{outline.seconds(step):8.3f} {mark} {indent}", "".join(f"  {one}" for one in ends)
+    # A line is cut in its middle: its end has the line of the test and the duration. One more character is the mark.
+    return f"{begin}{shortened('  '.join(parts), max(20, WIDTH - len(begin) - len(end) - 1))}{end}"
 
 
 def title(step: Step) -> str:
@@ -155,10 +188,13 @@ def result(step: Step) -> str:
         return f" -> exit {detail['exit_code']}"
     if step.kind == "control" and step.status == "ok":
         return ""
-    if step.kind in ("request", "control") and detail.get("status") is not None:
-        return f" -> {detail['status']}"
     reason = one_line(plain(text_of(step, "error")))
-    return f" -> {shortened(reason, 80)}" if reason else ""
+    status = detail.get("status") if step.kind in ("request", "control") else None
+    if status == CLIENT_GAVE_UP and reason:
+        status = None
+    words = [str(status)] if status is not None else []
+    words += [shortened(reason, REASON_WIDTH)] if reason else []
+    return f" -> {' '.join(words)}" if words else ""
 
 
 def line_number(outline: Outline, step: Step) -> Optional[int]:

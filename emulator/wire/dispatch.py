@@ -156,4 +156,5 @@ class SocketDispatcher:
 
     async def _deny(self, exchange: SocketExchange, response: Response) -> None:
         exchange.record.status = response.status_code
+        record_step.note_refusal(exchange, bytes(response.body))
         await deny(exchange.socket, self._platform, response)

@@ -94,9 +94,7 @@ def _routes(operations: Callable[[], Iterable[Operation]]) -> list[tuple[re.Patt
     return [(compile_path(operation.path)[0], operation) for operation in operations()]
 
 
-def _request(
-    base_url: str, method: str, path: str, parameters: dict[str, str], query: Mapping[str, Any]
-) -> Request:
+def _request(base_url: str, method: str, path: str, parameters: dict[str, str], query: Mapping[str, Any]) -> Request:
     scope = {
         "type": "http",
         "method": method,

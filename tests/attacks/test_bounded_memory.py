@@ -309,8 +309,8 @@ def fill_steps(steps: Steps, count: int, **detail: object) -> None:
     [
         {"output": [[0.1, "x" * 60_000]]},
         {"output": [[0.1, "\U0001f600" * 15_000]]},
-        {"output": [[0.1, "xy"] for _ in range(200)]},
-        {"changes": [{"path": f"/workspace/{number}", "change": "added", "after": "x" * 100} for number in range(200)]},
+        {"output": [[0.1, "xy"] for _ in range(100)]},
+        {"changes": [{"path": f"/workspace/{number}", "change": "added", "after": "x" * 100} for number in range(40)]},
     ],
     ids=["a long text", "wide characters", "short pieces", "changes"],
 )

@@ -244,7 +244,7 @@ def test_restore_without_a_waiting_client_is_stopped_and_changes_nothing(api, ho
 @pytest.mark.parametrize("state", [False, True], ids=["without state", "with state"])
 def test_a_sigterm_stops_within_seconds_while_copies_run(tmp_path: Path, state: bool):
     options = ["--state-dir", str(tmp_path / "state")] if state else []
-    served = Served(tmp_path / "tmp", *options, env=dict(os.environ))
+    served = Served(tmp_path / "tmp", "--port", "0", *options, env=dict(os.environ))
     try:
         for _ in range(4):
             box = served.post("/v1/sandboxes", {"template": "minimal"}).json()["id"]

@@ -6,12 +6,12 @@ import hashlib
 import json
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable
+from typing import TYPE_CHECKING, Any, Callable, Optional
 
 import pytest
 from trace_testing import NODE_ID, hostile_trace, large_output, many_steps, real_trace, step
 
-from caged.emulator.trace.file import Trace, TraceHeader
+from caged.emulator.trace.file import Trace, TraceHeader, UnusedControl
 from caged.emulator.trace.page import build_page
 from caged.emulator.trace.summary import markdown
 
@@ -206,7 +206,7 @@ def test_filter_by_kind_and_by_errors(page: Page) -> None:
 def test_selecting_a_step_that_is_filtered_out_clears_the_filter(page: Page) -> None:
     page.keyboard.press("/")
     page.keyboard.type("42 packages")
-    page.locator("#answer a[data-step]").first.click()
+    page.locator(".cards a[data-step]").first.click()
     assert selected(page) == "sh run_tests.sh"
     assert page.locator("input[type=search]").input_value() == ""
 
@@ -223,20 +223,207 @@ def test_output_has_colors_times_and_overwritten_lines(page: Page) -> None:
     assert times[-1] >= 0.5
 
 
-def test_output_plays_like_a_recording(page: Page) -> None:
-    panel = choose(page, "sh run_tests.sh")
+def printing(*output: list[Any]) -> Trace:
+    """A trace of a command that has printed this."""
+    detail = {"command": "make", "source": "exec", "exit_code": 0, "output": list(output)}
+    return Trace(TraceHeader("t::t"), [step("c", "command", "$ make", 0.0, duration_ms=2000.0, detail=detail)])
+
+
+def test_output_plays_like_a_recording(tmp_path: Path, open_page: Open) -> None:
+    page = ready(open_page(write(printing([0.3, "collecting\n"], [0.5, "one\n"], [1.5, "1 failed\n"]), tmp_path)))
+    panel = page.get_by_role("tabpanel")
     whole = panel.locator(".screen").inner_text()
     slider = panel.get_by_label("Position in the recording")
-    first = next(float(text) for text in panel.locator(".at").all_inner_texts() if text)
-    slider.fill(f"{first + 0.05:.2f}")  # the next piece came 0.2 s later
+    slider.fill("0")
+    assert panel.locator(".screen").inner_text().strip() == ""
+    assert panel.locator(".clock").inner_text() == "0.00 s"
+    slider.fill("0.35")
     assert "1 failed" not in panel.locator(".screen").inner_text()
     assert "collecting" in panel.locator(".screen").inner_text()
+    assert panel.locator(".clock").inner_text() == "0.30 s"
     panel.get_by_label("Speed").select_option("0.5")
     panel.get_by_role("button", name="Play").click()
     assert panel.get_by_role("button", name="Pause").is_visible()
     panel.locator(".screen", has_text="1 failed").wait_for()
     panel.get_by_role("button", name="Play").wait_for()
     assert panel.locator(".screen").inner_text() == whole
+
+
+@pytest.mark.parametrize("output", [([0.3, "one\n"],), ([0.3, "one\n"], [1.2, "two\n"])])
+def test_short_output_has_no_player(tmp_path: Path, open_page: Open, output: Any) -> None:
+    page = ready(open_page(write(printing(*output), tmp_path)))
+    assert "one" in page.locator(".screen").inner_text()
+    assert page.locator(".player").count() == 0
+
+
+def refused() -> Trace:
+    """A failed test of which the last exec was refused, with an alert and an application's line."""
+    source = {"path": "tests/test_x.py", "line": 46, "code": [[46, "    assert application.check(box)"]]}
+    nearest = {"path": "application.py", "line": 11, "code": [[11, "    return client.exec(box)"]]}
+    reason = "sandbox cage_1 is paused, not running; resume it first"
+    call = {"call": "sandboxes.exec", "error": reason, "source": source, "nearest_source": nearest}
+    body = json.dumps({"content": "one\n\ttwo \\n\n"})
+    request = {
+        "method": "POST",
+        "path": "/v1/x/exec",
+        "status": 200,
+        "error": reason,
+        "request": body,
+        "response": "{}",
+    }
+    change = {"path": "/workspace/src/calc.py", "change": "added", "before": None, "after": "1\n"}
+    other = {"path": "/workspace/other.py", "change": "added", "before": None, "after": "2\n"}
+    ran = {"command": "claude", "source": "exec", "exit_code": 0, "output": [[0.1, "ok\n"]], "changes": [change, other]}
+    prompt = {"agent": "claude-code", "program": "claude", "prompt": "go", "reply": "done"}
+    wrote = {"event": "file_op", "session": "", "data": {"operation": "write", "path": "/workspace/src/calc.py"}}
+    added = {"operation": "emulator.faults.add", "body": {"operation": "sandboxes.get", "status": 503}}
+    steps = [
+        step("call", "test", "call", 0.0, status="error", duration_ms=900.0, detail={"phase": "call"}),
+        step("f", "control", "faults add", 0.01, parent="call", controls=["fault_1"], detail=added),
+        step("r", "command", "$ claude", 0.1, parent="call", duration_ms=100.0, sandbox="cage_1", detail=ran),
+        step("p", "prompt", "claude-code: go", 0.11, parent="r", sandbox="cage_1", detail=prompt),
+        step("w", "file", "write /workspace/src/calc.py", 0.12, parent="p", sandbox="cage_1", detail=wrote),
+        step("a", "alert", "warning: Budget: $1 of $2", 0.3, parent="call", detail={"severity": "warning"}),
+        step("b", "call", "sandboxes.exec cage_1", 0.5, parent="call", status="error", detail=call),
+        step("q", "request", "POST /v1/x/exec", 0.5, parent="b", status="error", detail=request),
+        step("c", "command", "$ check", 0.5, parent="q", status="error", detail={"command": "check", "error": reason}),
+    ]
+    return Trace(
+        TraceHeader(
+            "t::t",
+            "failed",
+            start=0.0,
+            duration_ms=900.0,
+            error="whole text\n" * 30,
+            error_summary="assert 0",
+            error_source=source,
+            phase="call",
+            unused=[UnusedControl("fault_1", "fault sandboxes.get 503", "tests/test_x.py:4", ["nothing"])],
+        ),
+        steps,
+    )
+
+
+def test_exec_that_was_refused_is_selected_with_its_reason(tmp_path: Path, open_page: Open) -> None:
+    page = ready(open_page(write(refused(), tmp_path)))
+    reason = "sandbox cage_1 is paused, not running; resume it first"
+    assert selected(page) == "check"
+    assert page.locator(".heading .reason").inner_text() == reason
+    assert reason in page.locator(".card", has_text="Last command").inner_text()
+    assert page.locator(".row.selected .reason").inner_text().strip() == reason
+    assert "It was not run" in page.get_by_role("tabpanel").inner_text()
+    page.get_by_label("Errors only").check()
+    assert page.locator("[role=treeitem]:not(.aside) .title").all_inner_texts() == [
+        "call",
+        "sandboxes.exec cage_1",
+        "POST /v1/x/exec",
+        "check",
+    ]
+    page.keyboard.press("Escape")
+
+
+def test_details_of_a_failed_phase_a_call_and_changes_above(tmp_path: Path, open_page: Open) -> None:
+    page = ready(open_page(write(refused(), tmp_path)))
+    whole = page.locator(".whole")
+    whole.locator("summary").click()
+    assert whole.bounding_box()["width"] > 1100
+    panel = choose(page, "call")
+    assert "assert 0" in panel.inner_text()
+    assert "whole text" in panel.inner_text()
+    assert "assert application.check" in panel.locator(".here").inner_text()
+    call = choose(page, "sandboxes.exec cage_1")
+    assert call.locator(".where").all_inner_texts() == ["tests/test_x.py:46", "application.py:11"]
+    # A text of several lines is shown as lines; a backslash and an n in it are not a line break.
+    body = choose(page, "POST /v1/x/exec", "Request").locator(".code").inner_text()
+    assert body == '{\n  "content": """\n    one\n    \ttwo \\\\n\n\n  """\n}'
+    assert choose(page, "claude-code: go", "Files").locator(".change").count() == 2
+    assert (
+        choose(page, "write /workspace", "Files").locator(".change .text").first.inner_text()
+        == "/workspace/src/calc.py"
+    )
+    assert page.locator(".change").count() == 1
+    page.get_by_role("link", name="added /workspace/src/calc.py").click()
+    assert selected(page) == "claude"
+    assert page.get_by_role("tab", name="Files").get_attribute("aria-selected") == "true"
+    page.get_by_label("Wrap lines").check()
+    assert page.locator(".diff .text").first.evaluate("(e) => getComputedStyle(e).whiteSpace") == "pre-wrap"
+    assert page.locator(".diff .text").first.evaluate("(e) => getComputedStyle(e).tabSize") == "8"
+
+
+def test_banner_leads_to_the_step_that_added_a_control(tmp_path: Path, open_page: Open) -> None:
+    page = ready(open_page(write(refused(), tmp_path)))
+    page.locator(".unused a").click()
+    assert selected(page).startswith("faults add")
+    page.get_by_role("tab", name="Matched").click()
+    assert "It was added by" not in page.get_by_role("tabpanel").inner_text()  # a link to itself
+    row(page, "Budget: $1 of $2").click()
+    assert "▲ warning" in page.locator(".heading").inner_text()
+    assert "warning" in page.locator(".row.selected .outcome").inner_text()
+
+
+def test_legend_names_the_colors_of_the_bars(tmp_path: Path, open_page: Open) -> None:
+    page = ready(open_page(write(refused(), tmp_path)))
+    legend = page.locator(".legend").inner_text()
+    for name in ("call", "request", "command", "agent's prompt", "alert or error", "other", "failed"):
+        assert name in legend
+    colors = "(e) => getComputedStyle(e).fill"
+    for kind in ("call", "request", "command", "prompt"):
+        assert page.locator(f".key.{kind}").evaluate(colors) == page.locator(f".bar.{kind}").first.evaluate(colors)
+
+
+def test_narrow_page_shows_the_details_of_a_link_and_lets_the_wheel_pass(tmp_path: Path, open_page: Open) -> None:
+    page = ready(open_page(write(many_steps(200), tmp_path), viewport={"width": 800, "height": 900}))
+    assert page.evaluate("scrollY") == 0
+    page.locator(".lanes .bar").last.dispatch_event("click")
+    top = page.locator(".heading").bounding_box()["y"]
+    assert 0 <= top < 660
+    chosen, view = page.locator(".row.selected").bounding_box(), page.locator(".rows").bounding_box()
+    assert view["y"] <= chosen["y"] <= view["y"] + view["height"] - chosen["height"]
+    assert page.locator(".rows").evaluate("(e) => getComputedStyle(e).overflowY") == "hidden"
+    page.locator(".rows").focus()
+    assert page.locator(".rows").evaluate("(e) => getComputedStyle(e).overflowY") == "auto"
+
+
+def test_selection_stays_in_view_after_a_filter(tmp_path: Path, open_page: Open) -> None:
+    page = ready(open_page(write(many_steps(200), tmp_path)))
+    page.keyboard.press("End")  # at once, without a click
+    last = page.locator(".row.selected").get_attribute("data-index")
+    page.keyboard.press("Home")
+    assert page.locator(".row.selected").get_attribute("data-index") == "0"
+    page.locator(".lanes .bar").nth(60).dispatch_event("click")  # far from both ends: its row comes to the middle
+    place = """(name) => {
+      const box = document.querySelector(name).getBoundingClientRect();
+      return box.top + box.height / 2;
+    }"""
+    assert abs(page.evaluate(place, ".row.selected") - page.evaluate(place, ".rows")) < 60
+    assert 0 < int(page.locator(".row.selected").get_attribute("data-index")) < int(last)
+    page.keyboard.press("/")
+    page.keyboard.type("nothing like this")
+    assert page.locator(".list > .empty").bounding_box()["y"] < page.locator(".rows").bounding_box()["y"] + 1
+    page.locator("#steps").click(position={"x": 200, "y": 200})
+    page.locator("body").press("e")
+    assert page.locator(".count").inner_text() == "none among the filtered steps"
+    page.get_by_role("button", name="Clear the filter").click()
+    in_view = """() => {
+      const box = (name) => document.querySelector(name).getBoundingClientRect();
+      return box('.row.selected').top >= box('.rows').top && box('.row.selected').bottom <= box('.rows').bottom;
+    }"""
+    assert page.evaluate(in_view)
+    page.keyboard.press("/")
+    page.keyboard.type("a")
+    page.keyboard.press("Escape")
+    assert page.evaluate(in_view)
+
+
+def test_kinds_can_be_chosen_all_none_and_only(page: Page) -> None:
+    page.locator(".kinds summary").click()
+    page.get_by_role("button", name="Only command").click()
+    assert all(title for title in page.locator("[role=treeitem]:not(.aside) .kind.command").all())
+    assert page.locator(".kinds input:checked").count() == 1
+    page.get_by_role("button", name="None", exact=True).click()
+    assert rows(page) == []
+    page.get_by_role("button", name="All", exact=True).click()
+    assert "call" in rows(page)
 
 
 def test_tabs_show_call_request_response_files_agent_and_matched(page: Page) -> None:
@@ -357,46 +544,61 @@ def test_summary_folds(page: Page) -> None:
 def test_theme_follows_the_system_and_can_be_switched(path: Path, open_page: Open, scheme: str, is_dark: bool) -> None:
     page = ready(open_page(path, color_scheme=scheme))
 
-    def looks_dark() -> bool:
-        color = page.evaluate("getComputedStyle(document.body).backgroundColor")
-        return sum(map(int, re.findall(r"\d+", color)[:3])) < 300
-
-    assert looks_dark() is is_dark
+    assert looks_dark(page) is is_dark
     button = page.get_by_role("button", name="Theme")
     button.click()
-    assert (button.inner_text(), looks_dark()) == ("Theme: light", False)
+    assert (button.inner_text(), looks_dark(page)) == ("Theme: light", False)
     button.click()
-    assert (button.inner_text(), looks_dark()) == ("Theme: dark", True)
+    assert (button.inner_text(), looks_dark(page)) == ("Theme: dark", True)
     button.click()
-    assert (button.inner_text(), looks_dark()) == ("Theme: auto", is_dark)
+    assert (button.inner_text(), looks_dark(page)) == ("Theme: auto", is_dark)
 
 
 def test_vendored_axe_is_the_published_one() -> None:
     assert hashlib.sha256(AXE.read_bytes()).hexdigest() == AXE_HASH
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+#: The rules of axe that depend on colors. A color scheme changes nothing else, so that the others need one scheme.
+COLOR_RULES = ["color-contrast", "link-in-text-block"]
+
+
 @pytest.mark.parametrize("width", [1280, 800])
-def test_accessibility(path: Path, open_page: Open, scheme: str, width: int) -> None:
+def test_accessibility(path: Path, open_page: Open, width: int) -> None:
     # The page's policy forbids the script of axe, as it should; here the policy is not what is tested.
-    page = ready(open_page(path, color_scheme=scheme, viewport={"width": width, "height": 900}, bypass_csp=True))
+    page = ready(open_page(path, color_scheme="light", viewport={"width": width, "height": 900}, bypass_csp=True))
     page.add_script_tag(content=AXE.read_text(encoding="utf-8"))
-    assert violations(page, "body") == []
+
+    def check(part: str, what: str = "") -> None:
+        assert not looks_dark(page)
+        assert violations(page, part) == [], what
+        page.emulate_media(color_scheme="dark")
+        assert looks_dark(page)
+        assert violations(page, part, COLOR_RULES) == [], what
+        page.emulate_media(color_scheme="light")
+
+    check("body")
     tabs = {"sh run_tests.sh": ["Output", "Call", "Request", "Matched", "Data"], "claude -p": ["Files", "Agent"]}
     for text, names in tabs.items():
         for name in names:
             choose(page, text, name)
-            assert violations(page, ".details") == [], name
+            check(".details", name)
     page.locator(".kinds summary").click()
-    assert violations(page, ".filters") == []
+    check(".filters")
     page.keyboard.press("Escape")
     page.keyboard.press("?")
-    assert violations(page, "dialog") == []
+    check("dialog")
 
 
-def violations(page: Page, part: str) -> list[str]:
-    found = page.evaluate("(part) => axe.run(part)", part)["violations"]
+def violations(page: Page, part: str, rules: Optional[list[str]] = None) -> list[str]:
+    """What axe finds in a part of the page by all of its rules, or by some."""
+    run = "([part, rules]) => axe.run(part, rules ? {runOnly: rules} : {})"
+    found = page.evaluate(run, [part, rules])["violations"]
     return [f"{one['id']}: {one['nodes'][0]['html'][:200]} {one['nodes'][0].get('failureSummary')}" for one in found]
+
+
+def looks_dark(page: Page) -> bool:
+    color = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    return sum(map(int, re.findall(r"\d+", color)[:3])) < 300
 
 
 def test_all_colors_of_a_terminal_are_readable(tmp_path: Path, open_page: Open) -> None:

@@ -48,12 +48,14 @@ class Served:
     def get(self, path: str) -> httpx.Response:
         exports = self.exports()
         headers = {"Authorization": f"Bearer {exports['CAGED_API_KEY']}"}
-        return httpx.get(f"{exports['CAGED_BASE_URL']}{path}", headers=headers, trust_env=False)
+        return httpx.get(f"{exports['CAGED_BASE_URL']}{path}", headers=headers, trust_env=False, verify=False)
 
     def post(self, path: str, body: object) -> httpx.Response:
         exports = self.exports()
         headers = {"Authorization": f"Bearer {exports['CAGED_API_KEY']}"}
-        return httpx.post(f"{exports['CAGED_BASE_URL']}{path}", headers=headers, json=body, trust_env=False, timeout=30)
+        return httpx.post(
+            f"{exports['CAGED_BASE_URL']}{path}", headers=headers, json=body, trust_env=False, timeout=30, verify=False
+        )
 
     def end(self, limit: float = 15) -> int:
         code = self.process.wait(limit)

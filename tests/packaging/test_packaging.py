@@ -128,11 +128,15 @@ def test_metadata_names_versions_and_license(metadata: Message) -> None:
     assert metadata["Name"] == "caged"
     assert metadata["Requires-Python"] == ">=3.9"
     assert "MIT" in (metadata["License-Expression"] or metadata["License"])
-    assert metadata.get_all("Provides-Extra") == ["emulator", "dev"]
+    assert metadata.get_all("Provides-Extra") == ["emulator", "otel", "dev"]
 
 
 def test_base_install_needs_only_httpx_and_websockets(metadata: Message) -> None:
     assert requirements(metadata, None) == ["httpx", "websockets"]
+
+
+def test_otel_extra_is_the_api_of_opentelemetry(metadata: Message) -> None:
+    assert requirements(metadata, "otel") == ["opentelemetry-api"]
 
 
 def test_emulator_extra_is_starlette_uvicorn_pydantic_and_toml_for_old_pythons(metadata: Message) -> None:

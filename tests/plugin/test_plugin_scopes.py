@@ -271,12 +271,14 @@ def test_a_sandbox_of_another_account_is_explained_in_the_report(run_suite) -> N
 
         def test_wrong_client(box, caged):
             caged.sandboxes.exec(box.id, "true")
+
+        def test_wrong_client_of_a_socket(box, caged):
+            caged.sandboxes.stream(box.id, "true").text()
         """
     )
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(
-        ["  *! sandbox cage_* exists, but belongs to another account (acct_*, 'of the module'); use a client *"]
-    )
+    result.assert_outcomes(failed=2)
+    explained = "  *! sandbox cage_* exists, but belongs to another account (acct_*, 'of the module'); use a client *"
+    result.stdout.fnmatch_lines([explained, "*/terminal -> 404*", explained])
 
 
 def test_a_report_shows_the_steps_of_all_accounts_of_its_test_but_only_its_own_log(run_suite) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,14 @@ import jsonschema
 import pytest
 import trace_runs
 from trace_runs import CACHED, Run, ancestors, matching, only
+from trace_testing import step
 
 from caged import Caged
+from caged.emulator.trace.file import UnusedControl
 from caged.emulator.trace.schema import schema
 from caged.pytest_plugin._trace_files import MARKER, NAME_CHARACTERS
+from caged.pytest_plugin._trace_header import described
+from caged.pytest_plugin._trace_steps import _note_given_up
 
 CONFTEST = """
     import pytest
@@ -194,7 +199,8 @@ def test_header_names_unused_controls_with_their_line_and_what_came_near(steps: 
     header = steps.trace("test_fails").header
     fault, stub, reply = header.unused
     assert fault.described == "fault account.get 503"
-    assert fault.nearest == ["no request matched"]
+    (nearest,) = fault.nearest
+    assert re.match(r"operations requested since: sandboxes\.exec, socket_ticket, sandboxes\.terminal, ", nearest)
     assert stub.described == "stub 'npm tset' 'no tests'" or stub.described.startswith("stub 'npm tset'")
     assert stub.nearest[0].startswith("echo ")
     assert reply.nearest == ["no prompt came"]
@@ -622,7 +628,7 @@ SECRETS = """
         return "-".join(["planted", name, "value", "0123456789"])
 
     def test_plants_secrets(caged, caged_emulator):
-        env = {"TOKEN": secret("env"), "OTHER": secret("plain")}
+        env = {"TOKEN": secret("env"), "OTHER": secret("plain"), "ANTHROPIC_API_KEY": secret("promptenv")}
         repo = "https://user:" + secret("repo") + "@127.0.0.1:1/acme/calc"
         box = caged.sandboxes.create(agents=["claude-code"], env=env, secrets=["TOKEN"])
         try:
@@ -632,8 +638,14 @@ SECRETS = """
         key = caged.account.create_key("second").key
         caged_emulator.agent("claude").reply("the token is " + secret("env"), cost_usd=0.1)
         caged.sandboxes.exec(box.id, "echo $TOKEN; claude -p 'use " + secret("env") + "'")
+        caged.sandboxes.exec(box.id, 'claude -p "my key is $ANTHROPIC_API_KEY"; env > env.txt; env')
         caged.sandboxes.exec(box.id, "echo " + key + " " + caged_emulator.emulator.admin_key)
         list(caged.sandboxes.stream(box.id, "echo $TOKEN"))
+        list(caged.sandboxes.stream(box.id, "cat env.txt; cat " + secret("env")))
+        try:
+            caged.files.read(box.id, "/workspace/" + secret("env"))
+        except Exception:
+            pass
         with Caged(key, caged_emulator.base_url) as client:
             client.files.write(box.id, "/workspace/kept.txt", secret("env"))
         caged_emulator.commands.stub("never " + secret("env"), "x", optional=False)
@@ -650,13 +662,79 @@ SECRETS = """
 """
 
 
+#: A conftest.py that writes the spans of OpenTelemetry.
+KEEPS_SPANS = """
+    import json, os
+    from pathlib import Path
+    from opentelemetry import trace
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+    kept = InMemorySpanExporter()
+
+    def pytest_configure(config):
+        provider = TracerProvider(shutdown_on_exit=False)
+        provider.add_span_processor(SimpleSpanProcessor(kept))
+        trace.set_tracer_provider(provider)
+
+    def pytest_unconfigure(config):
+        spans = [json.loads(span.to_json()) for span in kept.get_finished_spans()]
+        Path(str(config.rootpath), f"{os.getpid()}.spans.json").write_text(json.dumps(spans))
+"""
+
+
+def test_calls_have_the_spans_of_opentelemetry_where_the_tests_use_it(tmp_path: Path) -> None:
+    source = """
+        from opentelemetry import trace
+
+        def test_fails(caged, caged_sandbox):
+            with trace.get_tracer("test").start_as_current_span("above"):
+                caged.files.write(caged_sandbox.id, "a.txt", "x")
+                list(caged.sandboxes.stream(caged_sandbox.id, "echo hi"))
+            assert 0
+    """
+    run = trace_runs.run(tmp_path, {"test_spans.py": source, "conftest.py": KEEPS_SPANS})
+    trace = run.trace("test_fails")
+    (file,) = tmp_path.glob("*.spans.json")
+    spans = {one["context"]["span_id"][2:]: one for one in json.loads(file.read_text())}
+    above = next(span_id for span_id, one in spans.items() if one["name"] == "above")
+    made = [one for one in spans.values() if (one["parent_id"] or "")[2:] == above]
+    assert [one["attributes"]["caged.operation"] for one in made] == ["files.write", "sandboxes.terminal"]
+    for one in made:
+        call = next(step for step in trace.steps if step.id == one["context"]["span_id"][2:])
+        requests = [step for step in trace.steps if step.parent == call.id]
+        assert (call.kind, {step.kind for step in requests}) == ("call", {"request"})
+        found = {step.detail["trace_id"] for step in (call, *requests)}
+        assert found == {one["context"]["trace_id"][2:]}
+
+
+def test_each_test_is_a_trace_of_its_own(tmp_path: Path) -> None:
+    source = """
+        import pytest
+
+        @pytest.mark.parametrize("number", [1, 2])
+        def test_fails(caged, number):
+            caged.account.get()
+            caged.account.get()
+            assert 0
+    """
+    run = trace_runs.run(tmp_path, {"test_two.py": source})
+    ids = [{step.detail["trace_id"] for step in one.steps if step.kind == "call"} for one in run.traces().values()]
+    assert [len(found) for found in ids] == [1, 1]
+    assert ids[0] != ids[1]
+
+
 @pytest.mark.parametrize("options", [("-n0",), ("-n2", "--caged-shared")])
 def test_no_secret_is_in_any_artifact(tmp_path: Path, options: tuple[str, ...]) -> None:
-    files = {"test_secrets.py": SECRETS}
-    run = trace_runs.run(tmp_path, files, "--junitxml=junit.xml", "--caged-report=full", "-rA", *options)
+    files = {"test_secrets.py": SECRETS, "conftest.py": KEEPS_SPANS}
+    env = {"GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md")}
+    run = trace_runs.run(tmp_path, files, "--junitxml=junit.xml", "--caged-report=full", "-rA", *options, env=env)
     assert run.trace("test_plants_secrets").header.error_summary.startswith("AssertionError: planted")
     artifacts = run.artifacts()
-    assert any(name.endswith(".html") for name in artifacts)
+    for part in (".html", " as OTLP", " as Markdown", "junit.xml", "summary.md", ".spans.json"):
+        assert any(name.endswith(part) for name in artifacts), part
+    assert "AssertionError: planted" in artifacts["summary.md"]
     for name, text in artifacts.items():
         assert "planted-" not in text, name
         for prefix in ("caged_sk_", "caged_adm_", "caged_wst_"):
@@ -682,3 +760,27 @@ def places(text: str, part: str) -> list[int]:
             found.append(at)
         at = text.find(part, at + 1)
     return found
+
+
+def test_requests_after_a_timed_out_call_say_that_the_client_gave_up() -> None:
+    call = step("a", "call", "sandboxes.exec", 1.0, status="error", duration_ms=800.0)
+    call.detail = {"error": "CagedTimeoutError: POST /x timed out after 0.8s: no answer"}
+    gone = step("b", parent="a", start=1.0, duration_ms=850.0, detail={"status": 200})
+    killed = step("c", "command", "$ x", 1.0, parent="b", status="error", detail={"error": "the sandbox was stopped"})
+    before = step("d", parent="a", start=1.0, duration_ms=10.0, detail={"status": 503})
+    _note_given_up([call], [gone, killed, before])
+    assert (gone.status, gone.detail["error"]) == ("error", "the client gave up after 0.8 s")
+    assert killed.detail["error"] == "killed: the client gave up after 0.8 s"
+    assert "error" not in before.detail
+
+
+def test_fault_that_no_request_matched_names_what_was_requested() -> None:
+    unused = UnusedControl("fault_1", "fault", "t.py:1", ["no request matched"])
+    earlier = step("a", start=1.0, detail={"operation": "sandboxes.exec"})
+    added = step("b", "control", "faults add", 2.0, controls=["fault_1"])
+    added.detail = {"body": {"operation": "sandboxes.exec", "status": 503}}
+    later = step("c", start=3.0, detail={"operation": "sandboxes.terminal"})
+    found = described(unused, [added, later])
+    assert found.nearest == ["operations requested since: sandboxes.terminal"]
+    (text,) = described(unused, [earlier, added]).nearest
+    assert text == "nothing was requested after it was added; sandboxes.exec was requested 1 time before it was added"

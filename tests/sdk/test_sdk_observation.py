@@ -11,15 +11,24 @@ import pytest
 
 from caged import AsyncCaged, Caged, CagedNotFoundError, CagedServerError, _observation
 from caged._frames import user_line
+from caged._observed_call import ObservedCall
 
 
-class Observed:
+class Observed(ObservedCall):
     def __init__(self, path: str) -> None:
         self.path = path
         self.headers = {"X-Observed": path}
         self.ends: list[Optional[BaseException]] = []
+        self.statuses: list[int] = []
+        self.retries: list[tuple[type[BaseException], float]] = []
 
-    def end(self, error: Optional[BaseException]) -> None:
+    def answered(self, status: int) -> None:
+        self.statuses.append(status)
+
+    def retried(self, error: BaseException, delay: float) -> None:
+        self.retries.append((type(error), delay))
+
+    def end(self, error: Optional[BaseException], result: Any = None) -> None:
         self.ends.append(error)
 
 
@@ -28,7 +37,9 @@ class Observer:
         self.calls: list[Observed] = []
         self.bodies: list[Optional[Mapping[str, Any]]] = []
 
-    def begin(self, settings: Any, path: str, body: Optional[Mapping[str, Any]]) -> Optional[Observed]:
+    def begin(
+        self, settings: Any, path: str, body: Optional[Mapping[str, Any]], traceparent: str
+    ) -> Optional[Observed]:
         if path == "/billing/usage":
             return None
         self.calls.append(Observed(path))
@@ -68,6 +79,7 @@ def test_each_attempt_of_a_call_has_the_headers_and_the_call_ends_once(observer:
         assert caged.sandboxes.list() == []
     (call,) = observer.calls
     assert (call.path, call.ends) == ("/sandboxes", [None])
+    assert (call.statuses, call.retries) == ([503, 200], [(CagedServerError, 0.0)])
     assert [request.headers["X-Observed"] for request in server.requests] == ["/sandboxes"] * 2
     assert server.requests[0].headers["Authorization"] == "Bearer key"
 
@@ -118,6 +130,7 @@ def test_socket_is_one_call_with_its_ticket(caged: Caged, caged_sandbox: Any, ob
     assert list(caged.sandboxes.stream(caged_sandbox.id, "echo hello")) == ["hello\n"]
     (call,) = observer.calls
     assert (call.path, call.ends) == (f"/sandboxes/{caged_sandbox.id}/terminal", [None])
+    assert call.statuses == [101]
 
 
 def test_without_an_observer_nothing_is_added() -> None:

@@ -145,7 +145,11 @@ def test_what_makes_no_sense_is_refused_by_its_name(emulator, call, names):
 def test_a_bad_regular_expression_is_refused_over_the_wire(emulator):
     headers = {"Authorization": f"Bearer {emulator.admin_key}"}
     answer = httpx.post(
-        f"{emulator.base_url}/_emulator/commands", json={"match": {"regex": "("}}, headers=headers, trust_env=False
+        f"{emulator.base_url}/_emulator/commands",
+        json={"match": {"regex": "("}},
+        headers=headers,
+        trust_env=False,
+        verify=False,
     )
     assert answer.status_code == 400
     assert "regular expression" in answer.json()["detail"]

@@ -144,7 +144,10 @@ def test_emulator_ends_in_order_when_its_installation_was_removed(installed: Ins
     mark = unique_seconds()
     box = installed.client.sandboxes.create(template="minimal", agents=["claude"]).id
     installed.client.sandboxes.exec(box, f"setsid sleep {mark} >/dev/null 2>&1 &")
-    installed.client.sandboxes.pause(installed.client.sandboxes.create(template="minimal").id)
+    paused = installed.client.sandboxes.create(template="minimal").id
+    installed.client.sandboxes.pause(paused)
+    # A copy that begins after the removal would fail, which the log reports.
+    until(lambda: [one.status for one in installed.client.snapshots.list(paused)] == ["completed"])
     assert processes_with(mark)
     shutil.rmtree(installed.site)
     seconds, output = installed.stop()

@@ -386,11 +386,33 @@ class _PluginModules:
             importlib.import_module(module.name)
 
 
+def _keep_metadata_of_packages() -> None:
+    """Let forks find the metadata of installed packages parsed. Each start of pytest reads those of all packages, which
+    is a quarter of its time, and no program of the server installs a package."""
+    from importlib.metadata import PathDistribution
+
+    def keep(name: str) -> property:
+        read = getattr(PathDistribution, name).fget
+        kept: dict[str, Any] = {}
+
+        def get(distribution: Any) -> Any:
+            place = str(distribution._path)
+            if place not in kept:
+                kept[place] = read(distribution)
+            return kept[place]
+
+        return property(get)
+
+    for name in ("entry_points", "files", "metadata"):
+        setattr(PathDistribution, name, keep(name))
+
+
 def _preload() -> None:
     """Import what the programs import. First pytest's plugins by a run without tests, because it warns of any that was
     imported before and so without rewritten assertions."""
     import pytest
 
+    _keep_metadata_of_packages()
     with tempfile.TemporaryDirectory() as empty, open(os.devnull, "w") as nowhere:
         before = os.getcwd()
         os.chdir(empty)
@@ -401,7 +423,8 @@ def _preload() -> None:
     import caged
 
     for module in pkgutil.walk_packages(caged.__path__, "caged."):
-        if ".inside" not in module.name and not module.name.endswith("__main__"):
+        # caged._spans imports OpenTelemetry, after which each call would have a span.
+        if ".inside" not in module.name and not module.name.endswith(("__main__", "._spans")):
             importlib.import_module(module.name)
     for name in _LIBRARIES:
         with contextlib.suppress(ImportError):  # another release of a library does not have it

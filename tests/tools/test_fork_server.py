@@ -116,7 +116,7 @@ def test_signal_ends_the_program_as_an_interpreters(start: Any, number: int) -> 
     process = start([*PYTHON, code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     assert process.stdout.readline() == "ready\n"
     process.send_signal(number)
-    assert process.wait(10) == -number
+    assert process.wait(60) == -number
     process.communicate(timeout=10)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import json
 import os
 import re
 import subprocess
@@ -17,6 +18,8 @@ import fork_server
 
 from caged.emulator.control.steps import Step
 from caged.emulator.trace.file import Trace
+from caged.emulator.trace.otlp import build_otlp
+from caged.emulator.trace.summary import markdown
 
 CACHED = Path(".pytest_cache/d/caged-traces")
 _DATA = re.compile(r'<script type="text/plain" id="trace-data">([^<]*)</script>|id="trace-data"[^>]*>([^<]*)<')
@@ -41,12 +44,18 @@ class Run:
         return found[0]
 
     def artifacts(self) -> dict[str, str]:
-        """The text of each file that it has written, also what a page has packed, and its output."""
+        """The text of each file that it has written, also what a page has packed, its output, and what a trace can be
+        converted to."""
         found = {"output": self.output}
         for path in self.directory.rglob("*"):
             if path.is_file() and path.suffix not in (".py", ".pyc"):
                 text = path.read_text(encoding="utf-8", errors="replace")
-                found[str(path.relative_to(self.directory))] = text + unpacked(text)
+                name = str(path.relative_to(self.directory))
+                found[name] = text + unpacked(text)
+                if path.suffix == ".jsonl" and text.startswith('{"type": "trace"'):
+                    trace = Trace.read(path)
+                    found[f"{name} as OTLP"] = json.dumps(build_otlp(trace), ensure_ascii=False)
+                    found[f"{name} as Markdown"] = markdown(trace)
         return found
 
 

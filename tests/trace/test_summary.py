@@ -8,7 +8,7 @@ import pytest
 from trace_testing import NODE_ID, hostile_trace, many_steps, real_trace, step
 
 from caged.emulator.trace.file import Trace, TraceHeader, UnusedControl
-from caged.emulator.trace.outline import diff
+from caged.emulator.trace.outline import Outline, diff
 from caged.emulator.trace.summary import markdown, timeline
 from caged.emulator.trace.text import duration, money, plain
 
@@ -36,7 +36,7 @@ def test_timeline_of_a_failed_test_names_what_happened(trace):
         "$ sh run_tests.sh -> exit 1",
         "| ===== 1 failed, 1 passed in 0.61s =====",
         "claude-code: the sum is wrong, repair calc.py -> I changed add() so that it adds., $0.25",
-        "-> 503  <- fault sandboxes.exec 503 times=1",
+        "  <- fault sandboxes.exec 503 times=1",
         "<- stub 'npm install*'",
         "clock advance",
         "destroyed",
@@ -123,14 +123,14 @@ def test_timeline_has_steps_whose_parents_are_a_circle_or_missing():
 
 
 def test_timeline_of_steps_that_nest_deeply_ends():
-    steps = [step(f"s{i}", "event", f"e{i}", i, parent=f"s{i - 1}") for i in range(5000)]
+    steps = [step(f"s{i}", "event", f"e{i}", i, parent=f"s{i - 1}") for i in range(2000)]
     assert len(timeline(made(*steps))) == 40
 
 
 def test_markdown_has_what_a_reader_needs(trace):
     text = markdown(trace)
     for part in (
-        "# FAILED: tests/test\\_checkout.py::test\\_agent\\_repairs\\_the\\_sum",
+        "# FAILED: `tests/test_checkout.py::test_agent_repairs_the_sum`",
         "AssertionError: collected 2 items",
         "assert result.exit_code == 0, result.output",
         "## Set up, never triggered\n\n- `fault snapshots.create 500`, added at `tests/test_checkout.py:14`",
@@ -143,7 +143,7 @@ def test_markdown_has_what_a_reader_needs(trace):
         "## Timeline",
     ):
         assert part in text, part
-    assert NODE_ID not in text.splitlines()[0]  # escaped
+    assert text.splitlines()[0] == f"# FAILED: `{NODE_ID}`"  # a code span needs no escapes
     assert text.count("+    return a + b + 1") == 1  # the prompt and the command that it was in have the same change
     assert len(text) < 10_000
     assert "\x1b" not in text
@@ -170,7 +170,7 @@ def test_markdown_fences_hold_texts_with_fences():
 
 def test_markdown_of_a_passed_test_without_steps():
     text = markdown(made(outcome="passed", notes=["cut <b>"]))
-    assert text.startswith("# PASSED: tests/test\\_x.py::test\\_x\n\n0 steps, 0 errors, 0 sandboxes\n")
+    assert text.startswith("# PASSED: `tests/test_x.py::test_x`\n\n0 steps, 0 errors, 0 sandboxes\n")
     assert "- cut \\<b\\>" in text
 
 
@@ -267,3 +267,59 @@ def test_durations_and_amounts():
         "1 h 30 min",
     ]
     assert [money(x) for x in (0, 0.25, 12.5, 0.0123, 0.00004)] == ["$0.00", "$0.25", "$12.50", "$0.0123", "<$0.0001"]
+
+
+def test_line_of_the_timeline_is_cut_before_its_duration():
+    error = "CagedTimeoutError: " + "x" * 200
+    detail = {"call": "sandboxes.exec", "error": error, "source": {"path": "t.py", "line": 53, "code": []}}
+    (line,) = timeline(made(step("c", "call", "sandboxes.exec " + "y" * 200, status="error", detail=detail)))
+    assert line.endswith("…  (line 53)  1.0 ms")
+    assert len(line) <= 140
+
+
+def test_refusal_is_named_with_its_reason():
+    refused = step("r", title="POST /v1/x", status="error", detail={"status": 409, "error": "it is paused"})
+    assert timeline(made(refused)) == ["   0.000 ! POST /v1/x -> 409 it is paused  1.0 ms"]
+    gone = step(
+        "r", title="POST /v1/x", status="error", detail={"status": 499, "error": "the client gave up after 0.8 s"}
+    )
+    assert timeline(made(gone)) == ["   0.000 ! POST /v1/x -> the client gave up after 0.8 s  1.0 ms"]
+
+
+def test_failure_that_a_command_names_is_not_repeated_for_its_request_and_call():
+    detail = {"error": "it is paused", "status": 200}
+    steps = [
+        step("a", "call", "sandboxes.exec", status="error", detail={"call": "sandboxes.exec", "error": "it is paused"}),
+        step("b", title="POST /exec", parent="a", status="error", detail=detail),
+        step("c", "command", "$ ls", parent="b", status="error", detail={"command": "ls", "error": "it is paused"}),
+    ]
+    assert timeline(made(*steps)) == ["   0.000 ! $ ls -> it is paused  1.0 ms"]
+
+
+def test_first_step_is_the_deepest_failure_of_the_phase_that_failed():
+    steps = [
+        step("setup", "test", "setup", 0.0, status="error", duration_ms=2000.0),
+        step("a", "call", "files.write", 0.1, parent="setup", status="error"),
+        step("b", title="PUT /v1/content", start=0.2, parent="a", status="error", detail={"status": 500}),
+        step("alert", "alert", "critical: x", 0.3, parent="setup", status="error"),
+        step("teardown", "test", "teardown", 3.0),
+        step("c", title="GET /v1/x", start=3.1, parent="teardown", status="error", detail={"status": 404}),
+    ]
+    assert Outline(made(*steps, phase="setup")).first.id == "b"
+    assert Outline(made(*steps)).first.id == "c"
+    assert Outline(made(steps[0], phase="setup")).first.id == "setup"
+    ok = command("d", output="x", start=0.5)
+    assert Outline(made(ok)).first.id == "d"
+
+
+def test_what_happens_after_its_cause_stands_where_it_happened():
+    steps = [
+        step("call", "test", "call", 0.0, duration_ms=5000.0),
+        step("tick", "control", "clock tick", 0.1, parent="call", duration_ms=10.0),
+        step("in", "sandbox", "paused", 0.105, parent="tick"),
+        step("exec", "call", "sandboxes.exec", 0.2, parent="call"),
+        step("late", "sandbox", "snapshot completed", 0.3, parent="tick"),
+    ]
+    outline = Outline(made(*steps))
+    assert [one.id for one, _depth in outline.walk()] == ["call", "tick", "in", "exec", "late"]
+    assert outline.parent(steps[4]).id == "call"

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import platform
 import struct
 
 from . import libc
@@ -73,7 +72,7 @@ def _program(machine: str) -> bytes:
 
 
 #: Made once, in the zygote.
-_CODE = _program(platform.machine())
+_CODE = _program(libc.MACHINE)
 _HELD = ctypes.create_string_buffer(_CODE, len(_CODE)) if _CODE else None
 
 

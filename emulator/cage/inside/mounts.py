@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import platform
 import stat
 import struct
 
@@ -88,9 +87,9 @@ def _remount_each(target: str, recursive: bool) -> None:
 
 def pivot(root: str) -> None:
     """Make a mount the root of this mount namespace, and detach the old root."""
-    number = _PIVOT_ROOT.get(platform.machine())
+    number = _PIVOT_ROOT.get(libc.MACHINE)
     if number is None:
-        raise libc.IsolationError(f"pivot_root is not known for {platform.machine()}")
+        raise libc.IsolationError(f"pivot_root is not known for {libc.MACHINE}")
     os.chdir(root)
     # The old root is mounted on top of the new one and detached at once: no directory for it is needed.
     libc.call("syscall", number, b".", b".")

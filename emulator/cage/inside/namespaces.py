@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import platform
 import signal
 
 from . import libc
@@ -54,10 +53,10 @@ def fork_into_namespaces(network: str) -> tuple[int, bool]:
 
 def _clone(flags: int) -> int:
     """Fork by clone(2) without a stack, and do for the interpreter what os.fork does."""
-    number = _CLONE.get(platform.machine())
+    number = _CLONE.get(libc.MACHINE)
     if number is None:
-        raise libc.IsolationError(f"clone is not known for {platform.machine()}")
-    first = [0, flags | signal.SIGCHLD] if platform.machine() == "s390x" else [flags | signal.SIGCHLD, 0]
+        raise libc.IsolationError(f"clone is not known for {libc.MACHINE}")
+    first = [0, flags | signal.SIGCHLD] if libc.MACHINE == "s390x" else [flags | signal.SIGCHLD, 0]
     arguments = [ctypes.c_ulong(word) for word in (number, *first, 0, 0, 0)]
     ctypes.pythonapi.PyOS_BeforeFork()
     pid = int(libc.holding_the_gil.syscall(*arguments))

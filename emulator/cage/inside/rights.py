@@ -6,7 +6,6 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import platform
 import struct
 
 from . import filters, landlock, libc
@@ -151,7 +150,7 @@ def _set_capabilities(*sets: int) -> None:
 
 def leave_keyring() -> None:
     """Join a new session keyring, because the developer's may hold keys. Without keyrings nothing happens."""
-    number = _KEYCTL.get(platform.machine())
+    number = _KEYCTL.get(libc.MACHINE)
     if number is not None:
         try:
             libc.call("syscall", number, KEYCTL_JOIN_SESSION_KEYRING, None)

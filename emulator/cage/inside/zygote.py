@@ -172,17 +172,49 @@ class Zygote:
             time.sleep(0.001)
         processes.kill_until_gone(lambda: processes.descendants([self._pid]), self._reap_quietly)
         if remove and self._run_dir:
-            import subprocess  # large, and not needed before
-
             cgroups.remove_all(self._run_dir)
-            # rm, because a tree in a sandbox may be deeper than Python's own removal can go.
-            # The lock is removed last: without it, the next emulator could not see that it may remove the rest.
-            try:
-                names = [os.path.join(self._run_dir, name) for name in os.listdir(self._run_dir) if name != "lock"]
-            except FileNotFoundError:
-                return
-            for paths in (names, [self._run_dir]):
-                subprocess.run(["rm", "-rf", "--", *paths], stderr=subprocess.DEVNULL, check=False)
+            _remove_directory(self._run_dir)
+
+
+def _remove_directory(path: str) -> None:
+    """Remove the emulator's directory. The lock is removed last: without it, the next emulator could not see that it
+    may remove the rest."""
+    try:
+        names = [os.path.join(path, name) for name in os.listdir(path) if name != "lock"]
+    except FileNotFoundError:
+        return
+    # Most are empty directories, for which a process would cost more than all the rest of the end.
+    full = [name for name in names if not _remove_empty(name)]
+    if full:
+        _rm(full)
+    try:
+        os.unlink(os.path.join(path, "lock"))
+    except OSError:
+        pass
+    if not _remove_empty(path):
+        _rm([path])
+
+
+def _remove_empty(path: str) -> bool:
+    """Remove a path if it is an empty directory, and return whether it is gone."""
+    try:
+        os.rmdir(path)
+    except FileNotFoundError:
+        pass
+    except OSError:
+        return False
+    return True
+
+
+def _rm(paths: list[str]) -> None:
+    """Remove trees by rm, because a tree in a sandbox may be deeper than Python's own removal can go. Spawned without
+    the module subprocess, whose import takes as long as the start of this process."""
+    silent = [(os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0)]
+    try:
+        pid = os.posix_spawnp("rm", ["rm", "-rf", "--", *paths], os.environ, file_actions=silent)
+        os.waitpid(pid, 0)
+    except OSError:
+        pass  # what is left is removed when the next emulator starts
 
 
 def main(control_fd: int, emulator: int, run_dir: str, held: list[int]) -> None:

@@ -200,7 +200,9 @@ class McpSession:
                 name: self._recorded_value(value) for name, value in arguments.items() if name in tool.properties
             }
         data = {"tool": tool.name, "arguments": recorded, "is_error": outcome.is_error}
-        self._recorder.record_event(self._sandbox, "tool_call", data, milliseconds)
+        step = self._recorder.record_event(self._sandbox, "tool_call", data, milliseconds)
+        if step is not None and outcome.is_error:
+            self._recorder.note_failure(self._sandbox, step, outcome.text)
 
     def _redact(self, value: Any) -> Any:
         """Redact secrets in a structure, before JSON escapes some of their characters."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, Optional
 
 from ...cage.command_result import CommandResult
+from ...cage.output import OutputWatch
 from ...control.steps import within
 from .. import limits
 from ..command_stubs import StubChoice
-from ..redaction import redact_for
+from ..redaction import redact_for, without_begun_secret
 from .tool import TEXT_BYTES, TRUNCATED, Tool, ToolContext, ToolError, ToolOutcome, cut, end_with_newline, size
 
 DEFAULT_SECONDS = 30
@@ -40,23 +42,32 @@ async def _exec(context: ToolContext, arguments: dict[str, Any]) -> ToolOutcome:
         seconds = DEFAULT_SECONDS
     sandbox, run = context.sandbox, context.recorder.begin_command(context.sandbox, command, "mcp")
     outcome, code, choice, result = "killed: the client disconnected", None, StubChoice(), None
+    reason, watch = "", OutputWatch()
     try:
         with within(run.step):
             choice = await context.command_stubs.choose(sandbox, command)
             run.near_misses = choice.near_misses
             async with context.recorder.file_changes.noting(sandbox, run.step):
-                result = await choice.run(sandbox, context.cage, command, TEXT_BYTES, True, seconds, posix=True)
+                work = choice.run(sandbox, context.cage, command, TEXT_BYTES, True, seconds, posix=True, watch=watch)
+                with run.showing(watch):
+                    result = await work
         if result.error is not None:
             outcome = f"not started: {result.error}"
             raise ToolError(choice.not_started(result.error))
         failed = failure(result)
         outcome, code = failed or "exit status 0", None if result.timed_out else result.code
+    except asyncio.CancelledError:
+        reason = f"killed: the client gave up after {run.seconds:.1f} s"
+        raise
     finally:
         shown = redact_for(sandbox, command, limits.LOGGED_COMMAND)
         context.recorder.log(sandbox, f"$ {shown} (mcp, {outcome})", "command")
         output, errors = _texts(result)
-        reason = outcome if code is None else ""
-        run.end(code, reason=reason, printed=output + errors, stub=choice.stub, source="mcp")
+        printed = output + errors
+        if result is None:  # what it had printed by then
+            printed = without_begun_secret(sandbox, watch.text.decode("utf-8", "replace"))
+        reason = reason or (outcome if code is None else "")
+        run.end(code, reason=reason, printed=printed, stub=choice.stub, source="mcp")
     return ToolOutcome(report(output, errors, failed, result.truncated), is_error=bool(failed))
 
 

@@ -8,6 +8,8 @@ const LANE = 26;
 const BAR = 14;
 const LABEL = 116;
 const TOP = 22;
+/** Pixels between the middles of two labels of the axis, at least. */
+const LABEL_WIDTH = 62;
 const CLIENT = "client";
 /** Kinds that happen at the client, also where they are about a sandbox. */
 const CLIENT_KINDS = new Set(["test", "call", "request", "control"]);
@@ -158,7 +160,11 @@ export class TimeAxis {
 
   _ticks(height) {
     const [begin, end] = [this._scale.begin, this._scale.end];
-    const inBreak = (x) => this._scale.breaks.some((gap) => x > this._x(gap.from) - 30 && x < this._x(gap.to) + 30);
+    // The label of a compressed pause stands in its middle, also where the pause is narrower than the label.
+    const inBreak = (x) => this._scale.breaks.some((gap) => {
+      const middle = (this._x(gap.from) + this._x(gap.to)) / 2;
+      return (x > this._x(gap.from) - 30 && x < this._x(gap.to) + 30) || Math.abs(x - middle) < LABEL_WIDTH;
+    });
     const step = niceStep((end - begin) / Math.max(2, this._width / 110), this._scale);
     const found = [];
     let last = -Infinity;
@@ -180,16 +186,19 @@ export class TimeAxis {
   }
 
   _breaks(height) {
-    return this._scale.breaks.map((gap) => {
+    let labelled = -Infinity;
+    return [...this._scale.breaks].sort((a, b) => a.from - b.from).map((gap) => {
       const [from, to] = [this._x(gap.from), this._x(gap.to)];
       const middle = (from + to) / 2;
+      const hasLabel = to - from > 24 && middle - labelled >= LABEL_WIDTH;
+      if (hasLabel) labelled = middle;
       return svg(
         "g",
         { class: "break" },
         svg("title", {}, `Nothing happened for ${duration(gap.length * 1000)}`),
         svg("rect", { x: from, y: TOP - 4, width: Math.max(1, to - from), height: height - TOP + 4 }),
         svg("path", { d: `M${middle - 1} ${TOP - 7}l-3 7 M${middle + 4} ${TOP - 7}l-3 7` }),
-        to - from > 24 && svg("text", { x: middle, y: 12, "text-anchor": "middle" }, duration(gap.length * 1000)),
+        hasLabel && svg("text", { x: middle, y: 12, "text-anchor": "middle" }, duration(gap.length * 1000)),
       );
     });
   }
@@ -257,7 +266,13 @@ export class TimeAxis {
     }
     const words = { fault: "fault", stub: "stub", reply: "prompt", clock: "clock moved" };
     const shown = Object.keys(words).filter((name) => names.has(name));
-    this._legend.replaceChildren(...shown.map((name) => h("span", {}, markIcon(name), words[name])));
+    const bars = new Set(this._tree.steps.filter((step) => step.kind !== "test").map(colorOf));
+    const failed = this._tree.steps.some((step) => step.status === "error" && step.kind !== "test");
+    this._legend.replaceChildren(
+      ...Object.entries(COLORS).filter(([name]) => bars.has(name)).map(([name, word]) => h("span", {}, swatch(`key ${name}`), word)),
+      ...(failed ? [h("span", {}, swatch("key failed"), "failed (outlined)")] : []),
+      ...shown.map((name) => h("span", {}, markIcon(name), words[name])),
+    );
     const total = this._scale.breaks.reduce((sum, gap) => sum + gap.length, 0);
     if (total) this._legend.append(h("span", {}, h("span", { class: "hatch" }), `${duration(total * 1000)} of pauses compressed`));
   }
@@ -293,6 +308,19 @@ export class TimeAxis {
     }
     if (best) this._onSelect(best.step);
   }
+}
+
+/** What the colours of bars stand for, by the class of the bar. */
+const COLORS = { call: "call", request: "request", command: "command", prompt: "agent's prompt", alert: "alert or error", other: "other" };
+
+/** The class of the colour of a step's bar. */
+function colorOf({ kind }) {
+  if (kind === "error") return "alert";
+  return kind in COLORS ? kind : "other";
+}
+
+function swatch(name) {
+  return svg("svg", { class: "icon", width: 14, height: 12, "aria-hidden": "true" }, svg("rect", { class: name, x: 1, y: 2, width: 12, height: 8, rx: 2 }));
 }
 
 /** A step of 1, 2 or 5 times a power of ten seconds that is at least `least`, less what is compressed. */

@@ -3,7 +3,7 @@
 
 import { hunks } from "./diff.js";
 import { h, spoken } from "./dom.js";
-import { counted, duration, listOf, money, noun, offset, result, textOf } from "./format.js";
+import { counted, duration, isFailed, listOf, money, noun, offset, reasonOf, result, textOf } from "./format.js";
 import { kindIcon, markIcon } from "./icons.js";
 import { OutputView } from "./output.js";
 
@@ -13,30 +13,38 @@ const MOST_BELOW = 2000;
 const MOST_DIFF_LINES = 2000;
 const MOST_CHANGES = 100;
 
-/** The details of one step of a tree in `root`. It calls `onSelect(step)` for a link to another step. */
+/** The details of one step of a tree in `root`. It calls `onSelect(step)` for a link to another step.
+ *  `failure`: the header of the trace, with the failure of its test. */
 export class StepDetails {
-  constructor(root, tree, { onSelect = () => {}, log = [], unused = [] } = {}) {
+  constructor(root, tree, { onSelect = () => {}, log = [], failure = null } = {}) {
     this._tree = tree;
     this._onSelect = onSelect;
     this._log = log;
-    this._unused = unused;
+    this._failure = failure;
     this._wanted = null;
     this._root = root;
     this._heading = h("div", { class: "heading" });
     this._tabs = h("div", { class: "tabs", role: "tablist", "aria-label": "Details of the step", onkeydown: (event) => this._key(event) });
     this._panel = h("div", { class: "panel", id: "details-panel", role: "tabpanel", tabindex: "0" });
-    root.append(this._heading, this._tabs, this._panel);
+    this._wrap = h("input", { type: "checkbox", onchange: () => root.classList.toggle("wrapped", this._wrap.checked) });
+    const wrap = h("label", { class: "check wrap" }, this._wrap, "Wrap lines");
+    root.append(this._heading, h("div", { class: "tab-row" }, this._tabs, wrap), this._panel);
   }
 
   /** Show a step. */
   show(step) {
     this._step = step;
-    this._views = viewsOf(this._tree, step, this._log, (other) => this._link(other));
+    this._views = viewsOf(this._tree, step, this._log, (other) => this._link(other), this._failure);
     const names = this._views.map((view) => view.name);
     this._open = names.includes(this._wanted) ? this._wanted : usual(step, names);
     this._heading.replaceChildren(...this._headline(step));
     this._tabs.replaceChildren(...this._views.map((view) => this._tab(view)));
     this._fill();
+  }
+
+  /** Open a tab of the step that is shown, if it has one of this name. */
+  open(name) {
+    if (this._views.some((view) => view.name === name)) this._choose(name);
   }
 
   _headline(step) {
@@ -50,8 +58,9 @@ export class StepDetails {
     return [
       h("p", { class: "path" }, above.map((one, i) => [i > 0 && h("span", { class: "muted", "aria-hidden": "true" }, " › "), this._link(one)])),
       h("h2", { tabindex: "-1" }, kindIcon(step.kind), spoken(`${step.kind}: `), h("span", { class: "text" }, step.title || step.kind)),
-      h("p", { class: "facts" }, facts.map((fact, i) => h("span", { class: i === 0 ? `status ${step.status}` : "" }, fact))),
-    ];
+      h("p", { class: "facts" }, facts.map((fact, i) => h("span", { class: i === 0 ? `status ${statusClass(step)}` : "" }, fact))),
+      reasonOf(step) && h("p", { class: "problem reason" }, reasonOf(step)),
+    ].filter(Boolean);
   }
 
   _link(step) {
@@ -107,8 +116,13 @@ export class StepDetails {
 function statusWord(step) {
   const outcome = result(step);
   if (step.status === "running") return "◐ running";
-  if (step.status === "error") return `✕ ${outcome}`;
+  if (isFailed(step)) return `✕ ${outcome}`;
+  if (step.kind === "alert") return `▲ ${outcome}`;
   return outcome ? `✓ ok, ${outcome}` : "✓ ok";
+}
+
+function statusClass(step) {
+  return step.kind === "alert" && !isFailed(step) ? "running" : step.status;
 }
 
 /** The tab that shows most of a step. */
@@ -120,12 +134,13 @@ function usual(step, names) {
     call: step.status === "error" ? ["Call"] : ["Output", "Call"],
     request: step.status === "error" ? ["Response"] : ["Output", "Response"],
     control: ["Matched", "Data"],
+    test: ["Failure"],
   }[step.kind] ?? ["Call", "Data"];
   return wanted.find((name) => names.includes(name)) ?? names[0];
 }
 
 /** The tabs of a step: { name, count, make }, where make(closing) returns the elements. */
-function viewsOf(tree, step, log, link) {
+function viewsOf(tree, step, log, link, failure) {
   const below = tree.subtree(step).slice(0, MOST_BELOW);
   const above = tree.ancestors(step);
   const near = [step, ...above];
@@ -136,20 +151,23 @@ function viewsOf(tree, step, log, link) {
   const ran = commands.length ? commands : near.filter((one) => one.kind === "command").slice(0, 1);
   const prompts = isLeaf ? below.filter((one) => one.kind === "prompt") : [];
   const agents = prompts.length ? prompts : above.filter((one) => one.kind === "prompt").slice(0, 1);
-  const changes = below.flatMap((one) => changesOf(tree, one));
+  const own = below.flatMap((one) => changesOf(tree, one));
+  const changes = own.length || !isLeaf ? own : changesAbove(tree, step, above);
   const notes = [...new Set(below.map((one) => textOf(one, "changes_note")).filter(Boolean))];
   const files = below.filter((one) => one.kind === "file");
   const ids = [...new Set((isLeaf ? below : [step]).flatMap((one) => one.controls))];
   const misses = [...new Set((isLeaf ? below : [step]).flatMap((one) => listOf(one, "near_misses")))];
   const printing = ran.filter((one) => listOf(one, "output").length || one === step || one.detail?.error);
+  const isFailure = step.kind === "test" && failure?.error_summary && failure.phase === (textOf(step, "phase") || step.id);
   return [
+    isFailure && { name: "Failure", make: () => failureView(failure) },
     printing.length && { name: "Output", count: printing.length, make: (closing) => outputs(printing, step, link, closing) },
     call && { name: "Call", make: () => callView(call) },
     request && { name: "Request", make: () => requestView(request) },
     request && request.detail?.status && { name: "Response", make: () => responseView(request) },
     (changes.length || files.length) && { name: "Files", count: changes.length || files.length, make: () => filesView(changes, files, notes) },
     agents.length && { name: "Agent", count: agents.length, make: () => agents.map((one) => agentView(one)) },
-    (ids.length || misses.length) && { name: "Matched", count: ids.length, make: () => matchedView(tree, ids, misses, link) },
+    (ids.length || misses.length) && { name: "Matched", count: ids.length, make: () => matchedView(tree, step, ids, misses, link) },
     log.length && { name: "Log", make: () => [h("pre", { class: "code" }, log.join("\n"))] },
     { name: "Data", make: () => dataView(step) },
   ].filter(Boolean);
@@ -164,6 +182,29 @@ function changesOf(tree, step) {
   return changes.filter((change) => !known.has(key(change)));
 }
 
+/** The changes of the command above a step: all for a prompt, and for an operation on a file those of this file. */
+function changesAbove(tree, step, above) {
+  if (step.kind !== "prompt" && step.kind !== "file") return [];
+  const path = step.detail?.data?.path;
+  const found = above.flatMap((one) => listOf(one, "changes").filter((change) => change && typeof change === "object"));
+  const seen = new Set();
+  return found.filter((change) => {
+    const isNew = !seen.has(JSON.stringify(change)) && (step.kind === "prompt" || change.path === path);
+    seen.add(JSON.stringify(change));
+    return isNew;
+  });
+}
+
+function failureView(failure) {
+  const source = failure.error_source;
+  return [
+    h("p", { class: "problem" }, failure.error_summary),
+    source && h("p", { class: "where" }, `${source.path}:${source.line}`),
+    source && Array.isArray(source.code) && codeLines(source),
+    ...field("Whole error", failure.error),
+  ];
+}
+
 function last(list) {
   return list[list.length - 1];
 }
@@ -172,7 +213,7 @@ function outputs(commands, step, link, closing) {
   const views = [];
   closing(() => views.forEach((view) => view.close()));
   return commands.slice(0, 20).map((one) => {
-    const reason = textOf(one, "error");
+    const reason = one === step ? "" : textOf(one, "error");  // the heading has it
     const parts = [one !== step && h("p", { class: "of" }, "Of ", link(one), result(one) && ` ${result(one)}`)];
     if (reason) parts.push(h("p", { class: "problem" }, reason));
     if (listOf(one, "output").length) {
@@ -187,14 +228,15 @@ function outputs(commands, step, link, closing) {
 
 function nothing(command) {
   if (command.status === "running") return "Nothing printed yet.";
-  return Array.isArray(command.detail?.output) ? "It printed nothing." : "What it printed is not known.";
+  const wasKilled = textOf(command, "error").startsWith("killed");
+  if (Array.isArray(command.detail?.output)) return wasKilled ? "It had printed nothing by then." : "It printed nothing.";
+  return command.detail?.exit_code === undefined && textOf(command, "error") ? "It was not run." : "What it printed is not known.";
 }
 
 function callView(call) {
-  const source = call.detail?.source;
   const parts = [];
-  if (source && Array.isArray(source.code)) {
-    parts.push(h("p", { class: "where" }, `${source.path}:${source.line}`), codeLines(source));
+  for (const source of [call.detail?.source, call.detail?.nearest_source]) {
+    if (source && Array.isArray(source.code)) parts.push(h("p", { class: "where" }, `${source.path}:${source.line}`), codeLines(source));
   }
   return [...parts, textOf(call, "error") && h("p", { class: "problem" }, textOf(call, "error")), ...field("Arguments", call.detail?.arguments)];
 }
@@ -221,24 +263,41 @@ function requestView(request) {
 }
 
 function responseView(request) {
-  return [h("p", { class: "where" }, `Status ${request.detail.status}`), ...body("Body", textOf(request, "response"))];
+  return [h("p", { class: "where" }, request.detail.status === 499 ? "No answer: the client disconnected" : `Status ${request.detail.status}`), ...body("Body", textOf(request, "response"))];
 }
 
 function body(name, text) {
   if (!text) return [h("p", { class: "empty" }, "No body.")];
-  let shown = text;
   try {
-    shown = JSON.stringify(JSON.parse(text), null, 2);
+    return field(name, JSON.parse(text));
   } catch {
-    // It is not JSON, or it was cut.
+    return field(name, text); // it is not JSON, or it was cut
   }
-  return field(name, shown);
 }
 
 function field(name, value) {
   if (value === undefined || value === null || value === "") return [];
-  const text = typeof value === "string" ? value : JSON.stringify(value, null, 2);
+  const text = typeof value === "string" ? value : readable(value);
   return [h("h3", {}, name), h("pre", { class: "code", tabindex: "0" }, text)];
+}
+
+/** A line as JSON writes it, but with its tabs and quotes as they are. */
+function literal(line) {
+  return line.split(/([\t"])/).map((part, i) => (i % 2 ? part : JSON.stringify(part).slice(1, -1))).join("");
+}
+
+/** A value as JSON, but texts of several lines have their lines below each other, indented. */
+function readable(value, indent = "") {
+  const inner = `${indent}  `;
+  if (typeof value === "string" && value.trimEnd().includes("\n")) {
+    const lines = value.split("\n").map((line) => (line ? inner + literal(line) : ""));
+    return `"""\n${lines.join("\n")}\n${indent}"""`;
+  }
+  if (Array.isArray(value) && value.length) return `[\n${value.map((one) => inner + readable(one, inner)).join(",\n")}\n${indent}]`;
+  if (value !== null && typeof value === "object" && Object.keys(value).length) {
+    return `{\n${Object.entries(value).map(([name, one]) => `${inner}${JSON.stringify(name)}: ${readable(one, inner)}`).join(",\n")}\n${indent}}`;
+  }
+  return JSON.stringify(value);
 }
 
 function filesView(changes, files, notes) {
@@ -307,7 +366,7 @@ function quoted(word) {
   return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${String(word).replace(/'/g, "'\\''")}'`;
 }
 
-function matchedView(tree, ids, misses, link) {
+function matchedView(tree, step, ids, misses, link) {
   const parts = ids.map((id) => {
     const added = tree.addedBy(id);
     const applied = tree.appliedTo(id);
@@ -316,7 +375,7 @@ function matchedView(tree, ids, misses, link) {
       { class: "control" },
       h("h3", {}, markIcon(noun(id)), h("span", { class: "text" }, tree.described(id))),
       h("p", {}, `${noun(id)} ${id} applied to ${counted(applied.length, "step")}`, applied.length ? ": " : ".", applied.slice(0, 10).map((one) => [link(one), " "])),
-      added && h("p", {}, "It was added by ", link(added), "."),
+      added && added !== step && h("p", {}, "It was added by ", link(added), "."),
       ...(added ? field("Options", added.detail?.body) : []),
     );
   });

@@ -60,10 +60,25 @@ export function isClockMove(step) {
   return step.kind === "control" && /(^|\.)clock\./.test(textOf(step, "operation"));
 }
 
+/** The status of a request whose client disconnected before it was answered. It is a status of no answer. */
+const CLIENT_GAVE_UP = 499;
+
+/** Whether a step failed. */
+export function isFailed(step) {
+  return step.status === "error";
+}
+
+/** Why a step failed, in one line; empty where that is not known. */
+export function reasonOf(step) {
+  return isFailed(step) ? textOf(step, "error").replace(/\s+/g, " ").trim().slice(0, 300) : "";
+}
+
 /** What became of a step, in a word or two: exit 1, 503, $0.25; empty where there is nothing to say. */
 export function result(step) {
   const detail = step.detail ?? {};
   if (step.status === "running") return "running";
+  if (step.kind === "alert") return textOf(step, "severity");
+  if (step.kind === "request" && detail.status === CLIENT_GAVE_UP) return "gave up";
   if (step.kind === "command" && detail.exit_code) return `exit ${detail.exit_code}`;
   if ((step.kind === "request" || step.kind === "control") && detail.status >= 400) return String(detail.status);
   if (step.kind === "prompt" && detail.cost_usd > 0) return money(detail.cost_usd);

@@ -6,6 +6,8 @@ import { offset } from "./format.js";
 
 /** The longest pause when an output is played, in seconds. */
 const LONGEST_PAUSE = 1;
+/** The shortest output that can be played, in seconds. */
+const SHORTEST_PLAYED = 1;
 
 /** The pieces of an output as [seconds, text], with a note where its middle was cut out. */
 function piecesOf(detail) {
@@ -44,9 +46,14 @@ export class OutputView {
     this._position = now;
     this._timer = 0;
     this._screen = h("div", { class: "screen", tabindex: "0", role: "region", "aria-label": "Output" });
-    this.element = h("div", { class: "output" }, this._pieces.length > 1 && this._controls(), this._screen);
+    this.element = h("div", { class: "output" }, this._isPlayable && this._controls(), this._screen);
     this._restart();
     this._show(this._end);
+  }
+
+  /** Whether playing it shows more than its end does. */
+  get _isPlayable() {
+    return this._pieces.length > 1 && this._pieces[this._pieces.length - 1].at - this._pieces[0].at >= SHORTEST_PLAYED;
   }
 
   /** Stop playing; the view is not shown any more. */
@@ -109,7 +116,7 @@ export class OutputView {
     this._draw();
     if (this._slider) {
       this._slider.value = this._position;
-      this._clock.textContent = `${offset(this._pieces[Math.max(0, this._done - 1)].at)} s`;
+      this._clock.textContent = `${offset(this._done ? this._pieces[this._done - 1].at : 0)} s`;
       this._slider.setAttribute("aria-valuetext", this._clock.textContent);
     }
   }

@@ -9,13 +9,16 @@ import { StepList } from "./steps.js";
 import { applyTheme, themeButton } from "./theme.js";
 import { StepTree } from "./tree.js";
 
+/** Pixels of the details that are in view at least, after a link to a step was followed. */
+const REVEALED = 240;
+const MOVES = { ArrowDown: 1, ArrowUp: -1, Home: -Infinity, End: Infinity };
 const KEYS = [
   ["↑ ↓", "previous or next step"],
   ["→ ←", "open or close a step; then its first child, or its parent"],
   ["Home End", "first or last step"],
   ["/", "filter"],
   ["Esc", "in the filter: clear it"],
-  ["e", "next step that failed"],
+  ["e", "next step that failed, among those that the filter shows"],
   ["?", "these keys"],
 ];
 
@@ -41,8 +44,15 @@ function show({ header, steps, markdown, first }) {
   const detailBox = h("section", { class: "details", "aria-label": "Details" });
   app.append(axisBox, h("div", { class: "columns" }, listBox, detailBox));
 
-  const details = new StepDetails(detailBox, tree, { onSelect: (step) => list.select(step), log: header.log });
-  const axis = new TimeAxis(axisBox, tree, { onSelect: (step) => list.select(step) });
+  // A step that is selected away from the list, with its details in view.
+  const visit = (step, tab) => {
+    if (!step) return;
+    list.select(step);
+    if (tab) details.open(tab);
+    reveal(detailBox);
+  };
+  const details = new StepDetails(detailBox, tree, { onSelect: visit, log: header.log, failure: header });
+  const axis = new TimeAxis(axisBox, tree, { onSelect: (step) => visit(step) });
   const list = new StepList(listBox, tree, {
     onSelect: (step) => {
       details.show(step);
@@ -58,13 +68,19 @@ function show({ header, steps, markdown, first }) {
   for (const link of document.querySelectorAll("a[data-step]")) {
     link.addEventListener("click", (event) => {
       event.preventDefault();
-      list.select(tree.get(link.dataset.step));
+      visit(tree.get(link.dataset.step), link.dataset.tab);
     });
   }
   const named = () => tree.get(fragment());
   list.select(named() ?? tree.get(first) ?? tree.steps[0]);
   addEventListener("hashchange", () => named() && list.select(named()));
   addEventListener("keydown", (event) => key(event, list));
+}
+
+/** Scroll the page so that the beginning of the details is in view, if it is not. */
+function reveal(details) {
+  const box = details.getBoundingClientRect();
+  if (box.top < 0 || box.top > innerHeight - Math.min(box.height, REVEALED)) details.scrollIntoView({ block: "start" });
 }
 
 /** The id of the step that the URL names. */
@@ -90,9 +106,9 @@ function key(event, list) {
   if (event.key === "/") list.focusFilter();
   else if (event.key === "e") list.nextError();
   else if (event.key === "?") document.getElementById("keys").showModal();
-  else if (["ArrowDown", "ArrowUp"].includes(event.key) && event.target === document.body) {
+  else if (event.key in MOVES && event.target === document.body) {
     list.focus();
-    list.move(event.key === "ArrowDown" ? 1 : -1);
+    list.move(MOVES[event.key]);
   } else return;
   event.preventDefault();
 }

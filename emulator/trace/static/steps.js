@@ -1,7 +1,7 @@
 // The list of steps: a tree that can be filtered, and that stays quick with many thousands of steps.
 
 import { h, spoken } from "./dom.js";
-import { counted, duration, isApplied, isClockMove, noun, offset, result } from "./format.js";
+import { counted, duration, isApplied, isClockMove, isFailed, noun, offset, reasonOf, result } from "./format.js";
 import { TWISTY, drawing, kindIcon, markIcon } from "./icons.js";
 
 /** Height of a row in pixels; that of the stylesheet. */
@@ -80,7 +80,7 @@ export class StepList {
   /** Select the next step that failed, from the beginning after the last one. Steps that are closed count, too. */
   nextError() {
     const errors = this.tree.rows().filter(({ step }) => step.status === "error" && this._matches(step));
-    if (!errors.length) return this._say("No step failed");
+    if (!errors.length) return this._say(this._isFiltered ? "none among the filtered steps" : "No step failed");
     const order = new Map(this.tree.rows().map(({ step }, index) => [step, index]));
     const here = this.selected ? order.get(this.selected) : -1;
     const next = errors.find(({ step }) => order.get(step) > here) ?? errors[0];
@@ -91,7 +91,7 @@ export class StepList {
   _build(root, label) {
     const id = `${this._prefix}-filter`;
     this._filter = h("input", {
-      id, type: "search", placeholder: "Filter", autocomplete: "off", spellcheck: "false",
+      id, type: "search", placeholder: "Filter titles, data and output", autocomplete: "off", spellcheck: "false",
       oninput: () => this._setFilter(),
       onkeydown: (event) => this._filterKey(event),
     });
@@ -119,7 +119,9 @@ export class StepList {
       },
       this._space,
     );
-    this._empty = h("p", { class: "empty", hidden: true });
+    this._emptyText = h("span", {});
+    this._emptyButton = h("button", { type: "button", onclick: () => this._clearFilter() }, "Clear the filter");
+    this._empty = h("p", { class: "empty", hidden: true }, this._emptyText, this._emptyButton);
     root.append(
       h(
         "div",
@@ -130,8 +132,8 @@ export class StepList {
         h("label", { class: "check" }, this._errors, "Errors only"),
         this._count,
       ),
-      this._scroller,
       this._empty,
+      this._scroller,
     );
     new ResizeObserver(() => this._schedule()).observe(this._scroller);
   }
@@ -143,12 +145,26 @@ export class StepList {
     if (key === this._kindsKey) return;
     this._kindsKey = key;
     this._kinds.replaceChildren(
+      h("div", { class: "choices" }, this._choice("All", () => true), this._choice("None", () => false)),
       ...[...counts].map(([kind, count]) => {
         const box = h("input", { type: "checkbox", value: kind, onchange: () => this._setFilter() });
         box.checked = !this._hiddenKinds.has(kind);
-        return h("label", { class: "check" }, box, kindIcon(kind), kind, h("span", { class: "muted number" }, String(count)));
+        return h(
+          "div",
+          { class: "kind-row" },
+          h("label", { class: "check" }, box, kindIcon(kind), kind, h("span", { class: "muted number" }, String(count))),
+          this._choice("only", (one) => one === kind, `Only ${kind}`),
+        );
       }),
     );
+  }
+
+  /** A button that chooses the kinds for which `isShown(kind)` is true. */
+  _choice(text, isShown, label = null) {
+    return h("button", { type: "button", class: "choice", "aria-label": label, onclick: () => {
+      for (const box of this._kinds.querySelectorAll("input")) box.checked = isShown(box.value);
+      this._setFilter();
+    } }, text);
   }
 
   get _isFiltered() {
@@ -163,6 +179,8 @@ export class StepList {
     this._kindsLabel.textContent = this._hiddenKinds.size ? `${boxes.length - this._hiddenKinds.size} of ${boxes.length} kinds` : "All kinds";
     this._arrange();
     this._scroller.scrollTop = 0;
+    this._scrollTo(this._index(this.selected));
+    this._draw();
   }
 
   _clearFilter() {
@@ -207,7 +225,8 @@ export class StepList {
     this._places = new Map(this._rows.map((row, index) => [row.step, index]));
     this._say(this._isFiltered ? `${matching.toLocaleString("en")} of ${counted(all.length, "step")}` : counted(all.length, "step"));
     this._empty.hidden = this._rows.length > 0;
-    this._empty.textContent = all.length ? "No step matches the filter. Press Escape in the filter to clear it." : "Nothing happened yet.";
+    this._emptyText.textContent = all.length ? "No step matches the filter. " : "Nothing happened yet.";
+    this._emptyButton.hidden = !all.length;
     this._space.style.height = `${this._rows.length * ROW}px`;
     this._draw();
   }
@@ -249,7 +268,8 @@ export class StepList {
   _row({ step, depth, position, of, isOpen, isParent, isAside }, index) {
     const isSelected = step === this.selected;
     const outcome = result(step);
-    const failed = step.status === "error";
+    const failed = isFailed(step);
+    const reason = reasonOf(step);
     const row = h(
       "div",
       {
@@ -268,11 +288,16 @@ export class StepList {
       isParent ? h("span", { class: `twisty${isOpen ? " open" : ""}` }, drawing("", TWISTY)) : h("span", { class: "twisty" }),
       kindIcon(step.kind),
       spoken(step.kind),
-      h("span", { class: "title", title: step.title }, this.tree.title(step)),
+      h(
+        "span",
+        { class: "words", title: reason ? `${step.title}: ${reason}` : step.title },
+        h("span", { class: "title" }, this.tree.title(step)),
+        reason && h("span", { class: "reason" }, ` ${reason}`),
+      ),
       this._marks(step),
       outcome && h("span", { class: `outcome${failed ? " failed" : ""}` }, failed ? `✕ ${outcome}` : outcome),
-      step.status === "ok" && spoken("ok"),
-      h("span", { class: "took" }, duration(step.duration_ms)),
+      step.status === "ok" && !outcome && spoken("ok"),
+      (step.kind !== "alert" || step.duration_ms > 0) && h("span", { class: "took" }, duration(step.duration_ms)),
     );
     row.style.top = `${index * ROW}px`;
     row.querySelector(".indent").style.width = `${Math.min(depth, 12) * 14}px`;
@@ -333,7 +358,10 @@ export class StepList {
   _scrollTo(index) {
     if (index < 0) return;
     const [top, height] = [this._scroller.scrollTop, this._scroller.clientHeight];
-    if (index * ROW < top) this._scroller.scrollTop = index * ROW;
-    else if ((index + 1) * ROW > top + height) this._scroller.scrollTop = (index + 1) * ROW - height;
+    // A row in view stays where it is; another one comes to the middle, with what is around it.
+    if (index * ROW >= top && (index + 1) * ROW <= top + height) return;
+    const isNext = index * ROW >= top - ROW && (index + 1) * ROW <= top + height + ROW;
+    if (!isNext) this._scroller.scrollTop = Math.max(0, (index + 0.5) * ROW - height / 2);
+    else this._scroller.scrollTop = index * ROW < top ? index * ROW : (index + 1) * ROW - height;
   }
 }

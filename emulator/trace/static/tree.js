@@ -2,6 +2,16 @@
 
 import { isApplied, listOf, noun, textOf } from "./format.js";
 
+/** Kinds of steps that a sandbox reports on its own, also after what caused them is over. */
+const EVENTS = new Set(["sandbox", "alert", "event", "error"]);
+
+/** Levels above a step that are looked at for one that still ran. */
+const LEVELS = 20;
+
+function isOver(step, moment) {
+  return Number.isFinite(step.duration_ms) && moment > step.start + step.duration_ms / 1000;
+}
+
 /** Steps by their parents. A parent that is not there, or that is below its own child, counts as none. */
 export class StepTree {
   constructor() {
@@ -27,8 +37,7 @@ export class StepTree {
     this.steps.sort((a, b) => a.start - b.start);
     this._children.clear();
     for (const step of this.steps) {
-      const parent = this._byId.get(step.parent);
-      const key = parent && parent !== step ? parent.id : null;
+      const key = this.parent(step)?.id ?? null;
       if (!this._children.has(key)) this._children.set(key, []);
       this._children.get(key).push(step);
     }
@@ -43,8 +52,17 @@ export class StepTree {
     return this._children.get(step.id) ?? [];
   }
 
+  /** The step that caused a step. What happens in a sandbox after its cause is over belongs to the step above that
+   *  still ran, so that it stands where it happened. */
   parent(step) {
-    return step.parent === step.id ? undefined : this._byId.get(step.parent);
+    const parent = step.parent === step.id ? undefined : this._byId.get(step.parent);
+    if (!parent || !EVENTS.has(step.kind)) return parent;
+    let above = parent;
+    for (let level = 0; level < LEVELS && above && above !== step; level += 1) {
+      if (!isOver(above, step.start)) return above;
+      above = this._byId.get(above.parent);
+    }
+    return parent;
   }
 
   /** The steps above a step, the nearest first. */
@@ -113,6 +131,7 @@ export class StepTree {
   /** The title of a step as a list shows it. */
   title(step) {
     if (step.kind === "command") return step.title.replace(/^\$ /, "");
+    if (step.kind === "alert") return step.title.replace(/^\w+: /, ""); // its severity stands at the end of the row
     const added = step.kind === "control" ? step.controls.map((id) => this.described(id)) : [];
     return added.length ? `${step.title}: ${added.join(", ")}` : step.title || step.kind;
   }

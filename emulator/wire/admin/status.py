@@ -9,6 +9,7 @@ from starlette.responses import Response
 from caged import __version__
 
 from ...cage.probe import describe
+from ...platform.errors import invalid
 from ..operation import Call, EmptyBody, Model, json_reply
 from .operations import AdminOperations
 
@@ -52,5 +53,6 @@ async def log(call: Call[EmptyBody]) -> Response:
     """The newest lines of the emulator's own log, oldest first: 20, or as many as `last` says. Lines about other
     accounts are left out, unless `account` is `*`."""
     last = call.query_int("last")
-    count = 20 if last is None or last <= 0 else last
-    return json_reply(LogOut(lines=call.platform.log_tail(count, call.account.id)))
+    if last is not None and last < 1:
+        raise invalid("last: must be at least 1; leave it out for 20")
+    return json_reply(LogOut(lines=call.platform.log_tail(last or 20, call.account.id)))

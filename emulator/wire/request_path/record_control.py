@@ -23,14 +23,15 @@ async def begin(exchange: HttpExchange) -> None:
     if exchange.is_read or served.name in _NOT_RECORDED:
         return
     account = _account(exchange)
+    body = _body(exchange, account)
     exchange.step = exchange.platform.steps.begin(
         "control",
-        _title(exchange, account),
+        f"{_title(exchange, account)}{_moved(served.name, body)}",
         account="" if account == ALL_ACCOUNTS else account,
         parent="",
         operation=served.name,
         path=exchange.platform.journal.redacted_path(account, exchange.record.path),
-        body=_body(exchange, account),
+        body=body,
         all_accounts=account == ALL_ACCOUNTS,
     )
     set_current(exchange.step)
@@ -66,6 +67,23 @@ def _title(exchange: HttpExchange, account: str) -> str:
     name = exchange.served.name.partition(".")[2].replace(".", " ").replace("_", " ")
     named = exchange.platform.journal.redacted_path(account, exchange.id_in_path)
     return f"{name} {named}".strip()
+
+
+def _moved(operation: str, body: Any) -> str:
+    """By how much time a call moves the clock, or to which, to follow its title."""
+    given = body if isinstance(body, dict) else {}
+    if operation == "emulator.clock.tick" and not given:
+        return " by 1 second"
+    if operation in ("emulator.clock.tick", "emulator.clock.advance"):
+        parts = [
+            f"{value:g} {name if value != 1 else name.rstrip('s')}"
+            for name, value in given.items()
+            if isinstance(value, (int, float)) and not isinstance(value, bool) and value
+        ]
+        return f" by {', '.join(parts)}" if parts else ""
+    if operation == "emulator.clock.freeze" and given.get("at") is not None:
+        return f" at {given['at']}"
+    return ""
 
 
 def _body(exchange: HttpExchange, account: str) -> Any:

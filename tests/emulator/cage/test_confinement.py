@@ -3,6 +3,7 @@
 In `process` isolation a command may read what its user may read; these are about what the emulator does itself.
 """
 
+import contextlib
 import gzip
 import io
 import os
@@ -13,6 +14,8 @@ from pathlib import Path
 
 import pytest
 from emulator_testing import assert_problem
+
+from caged.emulator import Emulator
 
 SECRET = "the host's own"
 
@@ -61,12 +64,27 @@ PATHS = [
 ]
 
 
+@contextlib.contextmanager
+def host_directory(base: str = "/var/tmp") -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="host-of-a-caged-test-", dir=base) as place:
+        (Path(place) / "secret").write_text(SECRET)
+        yield Path(place)
+
+
 @pytest.fixture
 def host() -> Iterator[Path]:
     """A directory of the host. Not under /tmp: a path there means the sandbox's own /tmp."""
-    with tempfile.TemporaryDirectory(prefix="host-of-a-caged-test-", dir="/var/tmp") as place:
-        (Path(place) / "secret").write_text(SECRET)
-        yield Path(place)
+    with host_directory() as place:
+        yield place
+
+
+@pytest.fixture
+def host_on_same_disk(process_emulator: Emulator) -> Iterator[Path]:
+    """A directory of the host on the file system of the sandboxes, where hard links lead from one to the other."""
+    beside = process_emulator.run_dir.parent
+    base = "/var/tmp" if os.stat("/var/tmp").st_dev == os.stat(beside).st_dev else str(beside)
+    with host_directory(base) as place:
+        yield place
 
 
 @pytest.fixture
@@ -187,8 +205,8 @@ def test_a_directory_swapped_for_a_link_again_and_again_is_never_followed(api, b
     assert_untouched(host)
 
 
-def test_a_write_to_a_hard_link_of_a_host_file_leaves_that_alone(process_api, process_box, host):
-    api, box = process_api, process_box
+def test_a_write_to_a_hard_link_of_a_host_file_leaves_that_alone(process_api, process_box, host_on_same_disk):
+    api, box, host = process_api, process_box, host_on_same_disk
     done = api.run(box, f"ln {host}/secret mine")
     if done["exit_code"] != 0:
         pytest.skip(f"no hard links across here: {done['output']}")

@@ -58,7 +58,7 @@ def test_a_command_is_loaded_without_the_others():
     assert done.stdout.split() == ["caged.emulator.cli.env", "caged.emulator.cli.target"]
 
 
-@pytest.mark.parametrize(("name", "own"), [("serve", {"ready_file"}), ("exec", {"words", "verbose"})])
+@pytest.mark.parametrize(("name", "own"), [("serve", {"ready_file", "verbose"}), ("exec", {"words", "verbose"})])
 def test_a_command_that_starts_an_emulator_has_every_setting_of_one(name, own):
     command = main.get_command(click.Context(main), name)
     settings = {field.name for field in dataclasses.fields(EmulatorConfig)}

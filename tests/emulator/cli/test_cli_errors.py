@@ -48,7 +48,7 @@ WRONG = [
     ("agents passthrough claudee", 1, "agent 'claudee' does not exist; did you mean 'claude'"),
     ("agents clear claudee", 2, "unexpected extra argument"),
     ("agents reply claude hello --account acct_nope", 1, "account not found: acct_nope"),
-    ("clock advance", 2, "say how far, by one or more of --seconds, --minutes, --hours, --days"),
+    ("clock advance", 2, "nothing to advance by: give one or more of --seconds, --minutes, --hours, --days"),
     ("clock advance --seconds=-1", 1, "time goes forward only"),
     ("clock advance --seconds soon", 2, "'soon' is not a valid float"),
     ("clock freeze yesterday", 1, "at: must be an RFC 3339 time"),
@@ -98,6 +98,9 @@ WRONG = [
     ("stop --all --port 1", 2, "remove the options that name one"),
     ("sweep", 2, "add --live"),
     ("sweep --live --destroy", 2, "--destroy needs --run ID"),
+    ("trace show nope.jsonl", 1, "cannot read nope.jsonl: No such file"),
+    ("trace record -o nope.txt -- true", 2, "ends in .jsonl"),
+    ("ui --port 1", 1, "no emulator of yours is running"),
     ("verify --base-url nope --api-key x", 2, "nope"),
 ]
 

@@ -54,7 +54,7 @@ def test_the_ready_file_is_written_once_it_answers_and_is_the_users_alone(serve,
         return text != "old" and json.loads(text)
 
     content = eventually(written, "the ready file")
-    assert httpx.get(f"{content['base_url']}/healthz", trust_env=False).status_code == 200
+    assert httpx.get(f"{content['base_url']}/healthz", trust_env=False, verify=False).status_code == 200
     assert set(content) == {"base_url", "api_key", "admin_key", "pid"}
     assert content["pid"] == served.process.pid
     assert content["base_url"] == served.exports()["CAGED_BASE_URL"]
@@ -129,7 +129,7 @@ def test_a_name_can_be_allowed(serve):
     served = serve("--port", "0", "--allow-host", "one.internal", "--allow-host", "two.internal")
     url = served.exports()["CAGED_BASE_URL"]
     for name, status in (("one.internal", 200), ("two.internal", 200), ("three.internal", 403)):
-        assert httpx.get(f"{url}/healthz", headers={"Host": name}, trust_env=False).status_code == status
+        assert httpx.get(f"{url}/healthz", headers={"Host": name}, trust_env=False, verify=False).status_code == status
 
 
 def test_a_port_in_use_is_a_usage_error_in_plain_words(env, tmp_path):

@@ -177,3 +177,22 @@ def _addresses():
     except OSError:
         return []
     return sorted({entry[4][0] for entry in found})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "text"),
+    [
+        ((5, KEY), {}, "base_url: must be a str, not int"),
+        (("http://127.0.0.1:1", 5), {}, "admin_key: must be a str, not int"),
+        (("https://localhost:1", KEY), {"verify": 0}, "verify: must be a bool, a path or an ssl.SSLContext, not int"),
+    ],
+)
+def test_argument_of_another_type_is_named(arguments, options, text):
+    with pytest.raises(TypeError, match=text):
+        RemoteEmulator(*arguments, **options)
+
+
+def test_account_to_delete_must_be_one(either):
+    for value in (None, 5):
+        with pytest.raises(TypeError, match="account_id: must be an account or its id"):
+            either.delete_account(value)

@@ -18,7 +18,8 @@ NAMES = [
     ("requests, operation", lambda e: e.journal.requests(operation="sandboxes.exce"), "did you mean 'sandboxes.exec'"),
     ("requests, operation glob", lambda e: e.journal.requests(operation="sandbox.*"), "not an operation of the API"),
     ("requests, method", lambda e: e.journal.requests("PSOT"), "'PSOT' is not an HTTP method; did you mean 'POST'"),
-    ("requests, no route", lambda e: e.journal.requests(path="/v1/sandbox/*"), "path: '/v1/sandbox/*' does not match"),
+    ("requests, no route", lambda e: e.journal.requests(path="/v1/nothing/*"), "path: '/v1/nothing/*' does not match"),
+    ("requests, misspelt path", lambda e: e.journal.requests(path="/v1/sandbox/*"), "did you mean 'sandboxes'"),
     ("requests, a URL", lambda e: e.journal.requests(path="http://x/v1/sandboxes"), "is a URL; give its path"),
     ("requests, no slash", lambda e: e.journal.requests(path="v1/sandboxes"), "a path begins with a slash"),
     ("requests, status", lambda e: e.journal.requests(status=2000), "status: 2000 is not an HTTP status"),
@@ -40,6 +41,29 @@ NAMES = [
         lambda e: e.journal.assert_requested(operation="sandboxes.exce", times=0),
         "did you mean 'sandboxes.exec'",
     ),
+    # A wildcard reaches over slashes, and a parameter takes any name, but not what is nearly a segment of the API.
+    *(
+        (
+            f"assert_requested, {path}",
+            lambda e, path=path: e.journal.assert_requested(path=path, times=0),
+            f"did you mean '{meant}'",
+        )
+        for path, meant in [
+            ("*/exce", "exec"),
+            ("/v1/sandboxes/*/exce", "exec"),
+            ("/v1/sandboxes/cage_1/exce", "exec"),
+            ("/v1/sandboxes/*/lgos", "logs"),
+            ("/v1/snapshots/*/downlaod", "download"),
+            ("/v1/alerts/*/resolv", "resolve"),
+            ("/v1/sandboxes/*/files/contnet", "content"),
+        ]
+    ),
+    (
+        "assert_requested, a segment too many",
+        lambda e: e.journal.assert_requested("DELETE", "/v1/sandboxes/*/x", times=0),
+        "does not match the path of any",
+    ),
+    ("fault, misspelt path", lambda e: e.faults.add(path="*/exce", status=500), "did you mean 'exec'"),
     (
         "assert_requested, sandbox never",
         lambda e: e.journal.assert_requested(sandbox="cage_nope", times=0),
@@ -60,10 +84,12 @@ NAMES = [
     ("prompts, sandbox", lambda e: e.journal.prompts("cage_nope"), "has never existed"),
     ("assert_prompted, agent", lambda e: e.journal.assert_prompted("x", agent="claudee", times=0), "mean"),
     ("agent", lambda e: e.agent("claudee"), "agent 'claudee' does not exist; did you mean 'claude'"),
+    ("agent, None", lambda e: e.agent(None), "agent None does not exist; known are"),
+    ("log_tail, negative", lambda e: e.log_tail(-1), "last: must be at least 1"),
     ("agent, empty", lambda e: e.agent(""), "agent '' does not exist"),
     ("fault, operation", lambda e: e.faults.add("sandboxes.exce", status=500), "did you mean 'sandboxes.exec'"),
     ("fault, method", lambda e: e.faults.add(method="GTE", status=500), "method: 'GTE' is not an HTTP method"),
-    ("fault, path", lambda e: e.faults.add(path="/v1/sandbox/*", status=500), "does not match the path of any"),
+    ("fault, path", lambda e: e.faults.add(path="/v1/nothing/*", status=500), "does not match the path of any"),
     (
         "fault, combination",
         lambda e: e.faults.add("sandboxes.exec", method="GET", status=500),

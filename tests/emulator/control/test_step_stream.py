@@ -25,7 +25,7 @@ PATH = "/_emulator/journal/steps/stream"
 
 def get(emulator: BaseEmulator, account: Account, count: int = 1) -> None:
     """Make requests of an account."""
-    with httpx.Client(headers={"Authorization": f"Bearer {account.api_key}"}, trust_env=False) as client:
+    with httpx.Client(headers={"Authorization": f"Bearer {account.api_key}"}, trust_env=False, verify=False) as client:
         for _ in range(count):
             assert client.get(f"{emulator.base_url}/v1/account").status_code == 200
 
@@ -47,6 +47,7 @@ def events(
         headers=headers,
         trust_env=False,
         timeout=30,
+        verify=False,
     )
     assert answer.status_code == 200, answer.text
     assert answer.headers["content-type"].startswith("text/event-stream")
@@ -190,13 +191,15 @@ def test_id_of_another_form_is_ignored(emulator: Emulator, account: Account, las
     get(emulator, account)
     headers = {"Authorization": f"Bearer {emulator.admin_key}", "Last-Event-ID": last.encode("utf-8")}
     url = f"{emulator.base_url}{PATH}?account={account.id}&wait=0"
-    answer = httpx.get(url, headers=headers, trust_env=False)  # type: ignore[arg-type]
+    answer = httpx.get(url, headers=headers, trust_env=False, verify=False)  # type: ignore[arg-type]
     assert len(list(parsed(answer.text))) == 1
 
 
 def test_head_of_a_stream_is_answered_at_once(emulator: Emulator, account: Account):
     headers = {"Authorization": f"Bearer {emulator.admin_key}"}
-    answer = httpx.head(f"{emulator.base_url}{PATH}?account={account.id}", headers=headers, trust_env=False)
+    answer = httpx.head(
+        f"{emulator.base_url}{PATH}?account={account.id}", headers=headers, trust_env=False, verify=False
+    )
     assert answer.status_code == 200
     assert log_of(emulator, account).listeners == 0
 

@@ -103,13 +103,50 @@ def test_refused_request_has_the_status_error(api: Api):
 
 
 def test_request_stands_below_the_span_that_its_client_names(api: Api):
-    api.get("/account", headers={"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"})
-    assert only(steps_of(api), "request").parent == "b7ad6b7169203331"
+    api.get("/account", headers={"traceparent": f"00-{TRACE}-{SPAN}-01"})
+    step = only(steps_of(api), "request")
+    assert (step.parent, step.detail["trace_id"]) == (SPAN, TRACE)
 
 
-@pytest.mark.parametrize("header", ["", "x", "00-abc-def-01", "00-" + "0" * 32 + "-" + "g" * 16 + "-01", "é"])
-def test_header_of_another_form_names_no_span(api: Api, header: str):
-    api.get("/account", headers={"traceparent": header.encode("utf-8")})
+TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+#: Values of the header, and whether they are valid.
+TRACEPARENTS = {
+    f"00-{TRACE}-{SPAN}-00": True,
+    f"00-{TRACE}-{SPAN}-ff": True,
+    f"cc-{TRACE}-{SPAN}-01": True,
+    f"cc-{TRACE}-{SPAN}-01-what-the-future-will-be-like": True,
+    "": False,
+    "x": False,
+    "é": False,
+    "00-abc-def-01": False,
+    f"00-{TRACE}-{SPAN}": False,
+    f"00-{TRACE}-{SPAN}-01-more": False,
+    f"00-{TRACE}-{SPAN}-01-": False,
+    f"cc-{TRACE}-{SPAN}-01.more": False,
+    f"ff-{TRACE}-{SPAN}-01": False,
+    f"0-{TRACE}-{SPAN}-01": False,
+    f"00-{TRACE.upper()}-{SPAN}-01": False,
+    f"00-{TRACE}-{SPAN.upper()}-01": False,
+    f"00-{'0' * 32}-{SPAN}-01": False,
+    f"00-{TRACE}-{'0' * 16}-01": False,
+    f"00-{TRACE}-{SPAN[:-1]}g-01": False,
+    f"00-{TRACE}-{SPAN}-0g": False,
+    f"00-{TRACE}-{SPAN}-1": False,
+    f"00_{TRACE}_{SPAN}_01": False,
+    f"00-{TRACE}-{SPAN}-01, 00-{TRACE}-{SPAN}-01": False,
+}
+
+
+def test_only_a_valid_header_names_a_span(api: Api):
+    for header in TRACEPARENTS:
+        api.get("/account", headers={"traceparent": header.encode("utf-8")})
+    steps = [step for step in steps_of(api) if step.kind == "request"]
+    found = dict(zip(TRACEPARENTS, ((step.parent, step.detail.get("trace_id")) for step in steps)))
+    assert found == {header: (SPAN, TRACE) if valid else ("", None) for header, valid in TRACEPARENTS.items()}
+
+
+def test_header_that_is_sent_twice_names_no_span(api: Api):
+    api.get("/account", headers=[("traceparent", f"00-{TRACE}-{SPAN}-01"), ("traceparent", f"00-{TRACE}-{SPAN}-01")])
     assert only(steps_of(api), "request").parent == ""
 
 
@@ -214,7 +251,7 @@ def test_stubs_of_an_exec_a_stream_and_a_terminal_are_in_controls(api: Api, cont
 def test_fault_is_in_the_controls_of_the_request_on_which_it_triggers(api: Api, controls: Any):
     fault = controls.faults.add("account.get", status=503, times=1)
     for _ in range(2):
-        httpx.get(f"{api.emulator.base_url}/v1/account", headers=api.headers, trust_env=False)
+        httpx.get(f"{api.emulator.base_url}/v1/account", headers=api.headers, trust_env=False, verify=False)
     first, second = (step for step in steps_of(api) if step.kind == "request")
     assert (first.controls, first.status, first.detail["status"]) == ([fault.id], "error", 503)
     assert (second.controls, second.status) == ([], "ok")
@@ -295,7 +332,10 @@ def test_budget_that_is_used_up_is_a_step(api: Api, controls: Any):
         ),
         "the pause",
     )
-    assert any(step.kind == "alert" for step in steps_of(api)), [(s.kind, s.title) for s in steps_of(api)]
+    alerts = [step for step in steps_of(api) if step.kind == "alert"]
+    first, *_rest, last = alerts
+    assert (first.status, last.status) == ("ok", "error")  # a warning, and a critical one
+    assert last.title == "critical: Budget Threshold Exceeded: $2.00 of $1.00 (alert at 100%)"
     assert only(steps_of(api), "control", "spend").sandbox in ("", box)
 
 
@@ -303,8 +343,16 @@ def test_clock_moves_and_controls_are_steps(api: Api, controls: Any):
     controls.clock.advance(minutes=5)
     fault = controls.faults.add("account.get", status=500, optional=True)
     fault.remove()
+    controls.clock.tick()
+    controls.clock.tick(90)
     steps = [step for step in steps_of(api) if step.kind == "control"]
-    assert [step.title for step in steps] == ["clock advance", "faults add", f"faults remove {fault.id}"]
+    ticks = ["clock tick by 1 second", "clock tick by 90 seconds"]
+    assert [step.title for step in steps] == [
+        "clock advance by 5 minutes",
+        "faults add",
+        f"faults remove {fault.id}",
+        *ticks,
+    ]
     assert steps[0].detail["body"]["minutes"] == 5
     assert steps[1].controls == [fault.id]
     assert {step.status for step in steps} == {"ok"}
@@ -326,7 +374,9 @@ def test_refused_control_is_a_step_with_an_error(api: Api, controls: Any):
 
 def test_request_without_authentication_belongs_to_no_account(api: Api):
     path = f"/v1/account?mark={time.time_ns()}"
-    answer = httpx.get(f"{api.emulator.base_url}{path}", headers={"Authorization": "Bearer caged_sk_nope"})
+    answer = httpx.get(
+        f"{api.emulator.base_url}{path}", headers={"Authorization": "Bearer caged_sk_nope"}, verify=False
+    )
     assert answer.status_code == 401
     assert steps_of(api) == []
     every = [check(step) for step in api.emulator.journal.steps(account="*", kind="request")]
@@ -408,17 +458,63 @@ def test_output_of_exactly_what_is_kept_is_not_cut(api: Api, box: str):
 
 
 def test_client_that_disconnects_ends_the_steps_of_its_exec_with_an_error(api: Api, box: str):
-    body = json.dumps({"command": "sleep 60"}).encode()
+    body = json.dumps({"command": "echo waiting; sleep 60"}).encode()
     head = f"POST /v1/sandboxes/{box}/exec HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {api.key}\r\n"
     host, port = api.emulator.base_url.rsplit("/", 1)[1].split(":")
     with sockets_of_python.create_connection((host, int(port))) as connection:
         connection.sendall(head.encode() + f"Content-Length: {len(body)}\r\n\r\n".encode() + body)
-        eventually(lambda: [s for s in steps_of(api, box) if s.kind == "command"], "the command")
+        # What it has printed is shown while it runs.
+        eventually(lambda: [s for s in steps_of(api, box) if s.detail.get("output")], "the command's output")
     steps = ended(api, box)
     command = only(steps, "command")
     assert (command.status, command.detail["exit_code"]) == ("error", None)
-    assert "client" in command.detail["error"]
-    assert only(steps, "request", "/exec").status == "error"
+    assert command.detail["error"].startswith("killed: the client gave up after ")
+    assert output(command) == "waiting\n"
+    request = only(steps, "request", "/exec")
+    assert request.status == "error"
+    assert request.detail["error"].startswith("the client gave up after ")
+
+
+def test_exec_in_a_paused_sandbox_is_a_failed_command_that_was_not_run(api: Api, box: str):
+    api.post(f"/sandboxes/{box}/pause")
+    answer = api.post(f"/sandboxes/{box}/exec", json={"command": "echo hello"})
+    assert (answer.status_code, answer.json()["exit_code"]) == (200, -1)
+    steps = ended(api, box)
+    request, command = only(steps, "request", "/exec"), only(steps, "command")
+    assert command.parent == request.id
+    assert request.status == command.status == "error"
+    assert request.detail["error"] == command.detail["error"] == answer.json()["error"]
+    assert "is paused, not running; resume it first" in command.detail["error"]
+    assert "output" not in command.detail
+    assert api.emulator.for_account(api.account_id).journal.commands() == []  # the sandbox did not see it
+
+
+def test_refusals_have_their_reason(api: Api, box: str):
+    with open_socket(api.emulator.base_url, f"/sandboxes/{box}/mcp", api.key, "mcp") as opened:
+        api.post(f"/sandboxes/{box}/pause")
+        call = {"name": "terminal_exec", "arguments": {"command": "true"}}
+        opened.send(json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call}))
+        answer = json.loads(opened.recv(timeout=10))
+    api.get(f"/sandboxes/{box}/files/content", params={"path": "/workspace/none"})
+    steps = ended(api, box)
+    tool = only(steps, "event", "tool_call")
+    assert answer["result"]["isError"]
+    assert (tool.status, tool.detail["error"]) == ("error", answer["result"]["content"][0]["text"])
+    request = only(steps, "request", "/files/content")
+    assert request.status == "error"
+    assert request.detail["error"] == json.loads(request.detail["response"])["detail"] != ""
+
+
+def test_refused_handshake_has_its_reason(api: Api, box: str):
+    api.post(f"/sandboxes/{box}/pause")
+    with (
+        pytest.raises(Exception, match="409"),
+        open_socket(api.emulator.base_url, f"/sandboxes/{box}/terminal", api.key, "terminal"),
+    ):
+        pass
+    request = only(ended(api, box), "request", "/terminal")
+    assert (request.status, request.detail["status"]) == ("error", 409)
+    assert "paused" in request.detail["error"]
 
 
 def test_no_step_runs_on_after_a_sandbox_was_destroyed_during_its_commands(api: Api, controls: Any):
@@ -555,7 +651,7 @@ def test_no_secret_is_in_any_step(api: Api, controls: Any, tmp_path: Any, git: C
         term.prompt()
         term.type("echo $TOKEN; claude -p $TOKEN\r")
         term.until("I saw")
-    httpx.get(f"{api.emulator.base_url}/v1/account", headers={"Authorization": f"Bearer {api.key}x"})
+    httpx.get(f"{api.emulator.base_url}/v1/account", headers={"Authorization": f"Bearer {api.key}x"}, verify=False)
     api.post("/events", json={"events": [{"type": "tool_call", "sandbox_id": box, "payload": {"tool": SECRET}}]})
     found = texts([*ended(api), *api.emulator.journal.steps(account="*")])
     for secret in (SECRET, api.key, admin):
@@ -607,9 +703,21 @@ def test_long_secret_across_the_beginning_of_the_tail_is_not_shown(api: Api):
 def test_secret_in_two_pieces_of_an_output_is_not_shown(api: Api):
     box = secret_box(api)
     half = len(SECRET) // 2
-    line = f"printf %s {SECRET[:half]}; sleep 0.2; printf %s {SECRET[half:]}; sleep 0.2; echo end"
+    seen: list[str] = []
+
+    def follow() -> None:
+        for step in api.emulator.journal.follow(wait=2, account=api.account_id):
+            seen.append("".join(text for _at, text in step.detail.get("output", ())))
+
+    thread = threading.Thread(target=follow)
+    thread.start()
+    # The first wait is longer than it takes until a running command's output is shown.
+    line = f"printf %s {SECRET[:half]}; sleep 0.6; printf %s {SECRET[half:]}; sleep 0.2; echo end"
     api.run(box, f"sh -c '{line}'")
     stream(api, box, f"sh -c '{line}'")
+    thread.join(30)
+    assert "".join(seen).count("end\n") >= 2
+    assert SECRET[:half] not in "".join(seen)
     for step in ended(api, box):
         if step.kind == "command":
             assert SECRET[:half] not in output(step), step.detail["output"]

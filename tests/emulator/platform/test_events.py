@@ -474,7 +474,10 @@ def test_cost_that_is_not_counted_is_a_warning_in_the_journal(api, box):
     homeless = {"type": "llm_call", "payload": {"cost_usd": 0.25}}
     good = {**event, "payload": {"cost_usd": 0.25, "tokens_in": 5, "tokens_out": None}}
     ingest(api, {**event, "payload": text}, {**event, "payload": negative}, homeless, good, event)
-    (entry,) = api.emulator.journal.requests(operation="events.ingest", account=api.account_id)
+    ingest(api, {**event, "payload": {"cost": 0.25}})
+    (entry, misspelt) = api.emulator.journal.requests(operation="events.ingest", account=api.account_id)
+    no_key = "events.0: payload is not counted: it has none of cost_usd, tokens_in, tokens_out"
+    assert misspelt.warnings == [no_key]
     assert entry.warnings == [
         "events.0: payload.cost_usd is not counted: it must be a number from 0 up, not '0.25'",
         "events.0: payload.tokens_in is not counted: it must be a number from 0 up, not -1",

@@ -1,0 +1,71 @@
+"""Steps of an emulator as lines of its output: all of them with `serve --verbose`, commands and errors in its log."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import Callable, Optional
+
+from ..control.steps import Step
+from ..trace.step_lines import StepLines
+from ..trace.text import duration, shortened
+from ..trace.timeline import result, title
+
+#: Seconds that a step takes before a line says that it has begun.
+LONG_SECONDS = 1.0
+#: Characters of a command in the log.
+TITLE_CHARACTERS = 300
+
+
+class VerboseOutput:
+    """Writes the line of each step once it is over, and one before that where it takes long. A listener of steps.
+
+    Args:
+        write: Called with each line.
+        is_coloured: Whether the lines have colours.
+    """
+
+    def __init__(self, write: Callable[[str], None], is_coloured: bool) -> None:
+        self._write = write
+        self._lines = StepLines(is_coloured)
+        self._waiting: dict[str, asyncio.TimerHandle] = {}
+
+    def __call__(self, step: Optional[Step]) -> None:
+        if step is None:
+            return
+        if self._lines.is_due(step):
+            timer = self._waiting.pop(step.id, None)
+            if timer is not None:
+                timer.cancel()
+            self._write_line(self._lines.line(step))
+        elif step.status == "running" and step.id not in self._waiting:
+            loop = asyncio.get_running_loop()
+            self._waiting[step.id] = loop.call_later(LONG_SECONDS, self._write_begun, step)
+
+    def _write_begun(self, step: Step) -> None:
+        if step.status == "running":
+            self._write_line(self._lines.begun_line(step))
+
+    def _write_line(self, line: str) -> None:
+        with contextlib.suppress(OSError, ValueError):  # whoever read it is gone, which is no error of a request
+            self._write(line)
+
+
+class CommandLog:
+    """Writes commands and errors in sandboxes as lines of the emulator's log. A listener of steps.
+
+    Args:
+        write: Called with each line.
+    """
+
+    def __init__(self, write: Callable[[str], None]) -> None:
+        self._write = write
+        self._lines = StepLines()
+
+    def __call__(self, step: Optional[Step]) -> None:
+        if step is None or step.kind not in ("command", "error") or not self._lines.is_due(step):
+            return
+        level = "warning" if step.kind == "error" else "info"
+        took = f" ({duration(step.duration_ms)})" if step.duration_ms else ""
+        what = f"{shortened(title(step), TITLE_CHARACTERS)}{result(step)}"
+        self._write(f"{step.at} {level}: {step.sandbox}: {what}{took}")

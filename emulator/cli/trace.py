@@ -1,0 +1,251 @@
+"""`caged-emulator trace`: looks into traces of tests and of commands."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Optional
+
+import click
+
+from ..browser import open_in_browser
+from ..control.steps import KINDS
+from .options import config_from, emulator_options
+from .tables import json_option, show
+from .trace_export import command as export
+
+if TYPE_CHECKING:
+    from ..trace.file import Trace
+    from ..trace.view import TraceView
+
+#: The pytest plugin's variable for the directory of traces.
+DIRECTORY_VARIABLE = "CAGED_TRACE_DIR"
+_file_argument = click.argument("file", type=click.Path(path_type=Path))
+
+
+@click.group("trace")
+def command() -> None:
+    """Look into traces: files with everything that happened during a test or a command.
+
+    FILE is a trace (.jsonl) or its page (.html).
+    """
+
+
+command.add_command(export)
+
+
+@command.command("list")
+@click.argument("directory", required=False, type=click.Path(exists=True, file_okay=False, path_type=Path))
+@json_option
+def list_(directory: Optional[Path], as_json: bool) -> None:
+    """List the traces in DIRECTORY, with outcome and cause.
+
+    By default those of the last run of pytest: in CAGED_TRACE_DIR, or else in pytest's cache directory
+    (.pytest_cache/d/caged-traces) here or in the nearest directory above.
+    """
+    from ..trace.listing import list_traces
+
+    where = directory or _default_directory()
+    try:
+        entries, problems = list_traces(where)
+    except OSError as error:
+        raise click.ClickException(f"cannot read {where}: {error.strerror}") from None
+    show(entries, as_json)
+    for problem in problems:
+        click.echo(f"warning: not listed: {problem}", err=True)
+    if not entries:
+        click.echo(f"there is no trace in {where}; a test that fails leaves one there", err=True)
+
+
+@command.command("show")
+@_file_argument
+@click.option("--step", "identifier", metavar="ID", help="Show one step; the beginning of its id is enough.")
+@click.option("--grep", metavar="TEXT", help="Only what has this text, in any case, in its title or its details.")
+@click.option("--kind", "kinds", multiple=True, type=click.Choice(KINDS), help="Only steps of this kind. Repeatable.")
+@click.option("--errors", is_flag=True, help="Only steps that failed.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON lines; of one step, all that is known of it.")
+def show_(
+    file: Path, identifier: Optional[str], grep: Optional[str], kinds: tuple[str, ...], errors: bool, as_json: bool
+) -> None:
+    """Show a trace, some of its steps, or one step, in at most 40 lines.
+
+    The ids stand first in the lines; --step ID shows more. With --json: the header and each step that matches,
+    without its details; with --step, all that is known of that step.
+    """
+    if grep == "":
+        raise click.UsageError("--grep needs a text")
+    from ..trace.view import TraceView, UnknownStep
+
+    trace = _read(file)
+    view = TraceView(trace)
+    if identifier is None:
+        _show_steps(view, file, grep or "", kinds, errors, as_json)
+        return
+    if kinds or errors:
+        raise click.UsageError("--kind and --errors select among all steps; they cannot be combined with --step")
+    if grep and as_json:
+        raise click.UsageError("--step --json prints all of a step; remove --grep")
+    try:
+        step = view.find(identifier)
+    except UnknownStep as error:
+        raise click.ClickException(str(error)) from None
+    if as_json:
+        click.echo(json.dumps(asdict(step), ensure_ascii=False))
+        return
+    lines = view.details(step, grep or "")
+    _print(lines or [f"nothing in step {identifier} has {grep!r}"])
+    if any("more" in line or "lines before" in line for line in lines if line.lstrip().startswith("…")):
+        click.echo("\nall of it: add --json; or find a part with --grep TEXT")
+
+
+def _show_steps(view: TraceView, file: Path, grep: str, kinds: Sequence[str], errors: bool, as_json: bool) -> None:
+    from ..trace.view import step_record
+
+    steps = view.matching(kinds, errors, grep)
+    if as_json:
+        click.echo(json.dumps({"type": "trace", **asdict(view.trace.header)}, ensure_ascii=False))
+        for step in steps:
+            click.echo(json.dumps({"type": "step", **step_record(step)}, ensure_ascii=False))
+        return
+    if not (grep or kinds or errors):
+        _print(view.overview())
+        click.echo("\nnext: --step ID for one step; --errors, --kind command or --grep TEXT for some")
+    elif steps:
+        _print(view.list_of(steps, grep))
+        click.echo("\nnext: --step ID for one step")
+    else:
+        click.echo(f"no step of {file} matches")
+
+
+@command.command("open")
+@_file_argument
+def open_(file: Path) -> None:
+    """Open the page of a trace in a browser, and print its path.
+
+    The page is made where there is none, or an older one than the trace. Without a browser only the path is printed.
+    """
+    if file.suffix in (".html", ".jsonl"):
+        page, lines = file.with_suffix(".html"), file.with_suffix(".jsonl")
+    else:
+        page, lines = file.with_name(f"{file.name}.html"), file
+    if not _is_current(page, lines):
+        from ..trace.page import write_page
+
+        trace = _read(file)
+        try:
+            write_page(trace, page)
+        except OSError as error:
+            raise click.ClickException(f"cannot write the page {page}: {error.strerror}") from None
+    click.echo(str(page))
+    open_in_browser(page.absolute().as_uri())
+
+
+@command.command("record", context_settings={"allow_interspersed_args": False})
+@emulator_options(port=0)
+@click.option(
+    "-o",
+    "--output",
+    default="caged-trace.jsonl",
+    show_default=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="The trace; its page has the same name with .html. A trace that is there is replaced.",
+)
+@click.option("-v", "--verbose", is_flag=True, help="Print the emulator's whole log to stderr.")
+@click.argument("words", nargs=-1, required=True, type=click.UNPROCESSED, metavar="[--] COMMAND...")
+def record(words: tuple[str, ...], output: Path, verbose: bool, **settings: Any) -> None:
+    """Run a command with an emulator of its own, and write a trace of everything that happens there.
+
+    It is run as by `caged-emulator exec`: with the same variables, the terminal, the signals, and its exit code. The
+    trace is also written when the command fails, is killed, or Ctrl-C ends it. Secrets are redacted in it.
+
+        caged-emulator trace record -o agent.jsonl -- npm test
+    """
+    from .trace_recording import record as run_recorded
+
+    raise SystemExit(run_recorded(words, output, config_from(settings), verbose))
+
+
+@command.command("shell")
+@_file_argument
+@click.option("--sandbox", metavar="ID", help="Which one, when the trace has several.")
+def shell(file: Path, sandbox: Optional[str]) -> None:
+    """Open a shell in the files of a sandbox as they were at the end of the test.
+
+    pytest keeps sandboxes with --caged-keep-failed. Changes are lost when the shell ends.
+    """
+    from ..control.names import suggestion
+    from .shell import open_from_archive
+
+    kept = _read(file).header.kept
+    if not kept:
+        raise click.ClickException(
+            f"no sandbox of {file} was kept; run the test again with `pytest --caged-keep-failed`"
+        )
+    if sandbox is None and len(kept) > 1:
+        raise click.ClickException(f"{len(kept)} sandboxes were kept; say which with --sandbox: {', '.join(kept)}")
+    chosen = sandbox or next(iter(kept))
+    if chosen not in kept:
+        hint = suggestion(chosen, kept)
+        raise click.ClickException(f"sandbox {chosen!r} was not kept{hint}")
+    archive = Path(kept[chosen])
+    if not archive.is_file():
+        raise click.ClickException(
+            f"the archive of sandbox {chosen} is gone: {archive}; a later run of pytest removes it"
+        )
+    open_from_archive(chosen, archive)
+
+
+def _default_directory() -> Path:
+    from ..trace.listing import CACHED, find_directory
+
+    chosen = os.environ.get(DIRECTORY_VARIABLE)
+    if chosen:
+        if not Path(chosen).is_dir():
+            raise click.ClickException(f"{DIRECTORY_VARIABLE} names {chosen}, which is not a directory")
+        return Path(chosen)
+    try:
+        here = Path.cwd()
+    except OSError as error:
+        raise click.ClickException(f"the current directory cannot be read: {error.strerror}") from None
+    found = find_directory(here)
+    if found is None:
+        raise click.ClickException(
+            f"there is no {CACHED} in {here} or above: no test that uses caged has failed there; for traces"
+            " elsewhere, name the directory"
+        )
+    return found.relative_to(here) if here in found.parents else found
+
+
+def _read(file: Path) -> Trace:
+    """Read a trace, by its name or by that of its page."""
+    from ..trace.file import Trace, TraceError
+
+    path = file.with_suffix(".jsonl") if file.suffix == ".html" else file
+    try:
+        return Trace.read(path)
+    except TraceError as error:
+        raise click.ClickException(str(error)) from None
+    except OSError as error:
+        if path != file and not path.exists() and file.exists():
+            raise click.ClickException(f"{path}, the trace that belongs to {file.name}, is missing") from None
+        raise click.ClickException(f"cannot read {path}: {error.strerror}") from None
+
+
+def _print(lines: Sequence[str]) -> None:
+    """Print lines, without escape sequences, which a sandbox or an agent may have chosen."""
+    from ..trace.text import plain
+
+    for line in lines:
+        click.echo(plain(line).replace("\n", " "))
+
+
+def _is_current(page: Path, lines: Path) -> bool:
+    """Whether there is a page that is not older than its trace, which is written just before it."""
+    try:
+        return page.stat().st_mtime >= lines.stat().st_mtime
+    except OSError:
+        return page.is_file()

@@ -1,0 +1,43 @@
+"""`caged-emulator trace export`: converts a trace for other programs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from ..trace.file import Trace, TraceError
+
+
+@click.command("export")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--otlp",
+    "target",
+    required=True,
+    metavar="OUT",
+    type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+    help="Write OTLP/JSON, which OpenTelemetry's collector and viewers of traces read, to OUT; - is the output.",
+)
+def command(file: Path, target: Path) -> None:
+    """Convert FILE, the .jsonl file of a trace."""
+    from ..trace.otlp import build_otlp
+
+    try:
+        trace = Trace.read(file)
+    except (OSError, TraceError) as error:
+        hint = "; the trace is the .jsonl file next to the page" if file.suffix == ".html" else ""
+        raise click.ClickException(f"{error}{hint}") from None
+    text = json.dumps(build_otlp(trace), ensure_ascii=False, separators=(",", ":"))
+    if str(target) == "-":
+        click.echo(text)
+        return
+    if target.exists() and target.samefile(file):
+        raise click.UsageError(f"--otlp {target} is the trace itself; name another file")
+    temporary = target.with_name(f".{target.name}.new")
+    try:
+        temporary.write_text(f"{text}\n", encoding="utf-8")
+        temporary.replace(target)
+    except OSError as error:
+        raise click.ClickException(f"{target} cannot be written: {error.strerror or error}") from None
