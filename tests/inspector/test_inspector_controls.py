@@ -15,6 +15,7 @@ from caged.emulator.control.description import options_of
 from caged.emulator.control.faults import Fault
 from caged.emulator.control.stubs import Stub
 from caged.emulator.inspector.forms import Field, PythonCall, fields_of, form, marked
+from caged.emulator.wire.all_operations import all_operations
 
 EVIL = "<img src=x onerror=alert(1)>\"'&</script>"
 PAGES = ("controls", "controls/stubs", "controls/replies", "controls/clock")
@@ -151,3 +152,19 @@ def test_reading_the_pages_leaves_no_trace(browser, view, caged):
         _page(browser, view, path)
     assert view.journal.steps() == before
     assert [one.seen for one in view.faults.list() if one.id == fault.id] == [0]
+
+
+def test_every_form_and_button_makes_a_call_that_the_api_knows(browser, view, caged):
+    sandbox = caged.sandboxes.create(template="minimal", budget=1.0)
+    view.spend(sandbox.id, 0.9)
+    view.faults.add("files.*", status=500)
+    view.commands.stub("x")
+    view.agent("claude").reply("x")
+    routes = [(one.method, re.compile(re.sub(r"\{\w+\}", "[^/]+", one.path))) for one in all_operations()]
+    for path, least in ((PAGES[0], 8), (PAGES[1], 9), (PAGES[2], 8), (PAGES[3], 10), ("agents", 6), ("account", 12)):
+        page = _page(browser, view, path)
+        calls = re.findall(r'data-method="(\w+)" data-call="([^"?]+)', page)
+        calls += re.findall(r'data-form="(\w+)" data-path="([^"?]+)', page)
+        assert len(calls) >= least, path
+        for method, called in calls:
+            assert any(method == known and pattern.fullmatch(called) for known, pattern in routes), called
