@@ -15,7 +15,8 @@ SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "_png.py"
 
 def _module() -> Any:
     spec = importlib.util.spec_from_file_location("_png", SCRIPT)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -57,7 +58,7 @@ def test_a_picture_with_few_colours_keeps_them_whatever_its_filters(step: int) -
     first, second, alpha = bytes([10, 20, 30]), bytes([11, 22, 33]), b"\xff" * (step - 3)
     nothing, less = b"\0" * step, bytes([1, 2, 3]) + b"\0" * (step - 3)
     half = bytes([5, 10, 15]) + bytes([128] * (step - 3))
-    average = bytes([1, 2, 2]) + b"\0" * (step - 3)
+    average = bytes([1, 1, 2]) + b"\0" * (step - 3)
     rows = [
         b"\0" + first + alpha + second + alpha,
         b"\1" + first + alpha + less,
