@@ -155,5 +155,5 @@ def _used(control: Mapping[str, Any], key: str) -> Child:
         )
     text = counted(count, "time")
     if times is not None and count >= times:
-        return joined([element("strong", text, class_="whole"), element("span", ", used up", class_="muted whole")])
+        return element("span", element("strong", text), element("span", ", used up", class_="muted"), class_="whole")
     return element("strong", text, class_="whole")
