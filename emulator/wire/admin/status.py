@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Optional
+
 from starlette.responses import Response
 
 from caged import __version__
@@ -18,12 +20,15 @@ operations = AdminOperations()
 
 
 class Status(Model):
+    """`tier`: the plan with which the emulator was started; null: the limits of plans do not apply."""
+
     version: str
     isolation: str
     isolation_refused: list[str]
     accounts: int
     sandboxes: int
     snapshots: int
+    tier: Optional[str]
 
 
 class LogOut(Model):
@@ -41,6 +46,7 @@ async def status(call: Call[EmptyBody]) -> Response:
             accounts=len(platform.store.accounts),
             sandboxes=len(platform.store.sandboxes),
             snapshots=len(platform.store.snapshots),
+            tier=platform.config.tier,
         )
     )
 
