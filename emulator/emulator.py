@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar, Union
 
 from .cage.probe import describe
 from .config import BudgetAction, EmulatorConfig, Isolation, MemoryLimit, Tier
+from .control.shared_controls import shared_controls
 from .control_client.admin_client import AdminClient
 from .control_client.base_emulator import BaseEmulator
 from .control_client.in_process_transport import InProcessTransport
@@ -216,6 +217,8 @@ class Emulator(BaseEmulator):
             self.raise_callback_errors(account="*")
         if self._allow_unused:
             return
+        for control in shared_controls(platform):  # nothing can use them any more, whoever added them
+            self._admin.usage.added_for_all_accounts[control.path] = None
         first = platform.accounts.first()
         controls = (platform.faults, platform.stubs, platform.agent_replies)
         texts = self.unused() if first is not None and any(one.list(first.id) for one in controls) else []

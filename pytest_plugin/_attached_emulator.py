@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from typing import Optional
 
@@ -10,6 +11,7 @@ import httpx
 import pytest
 
 from caged.emulator import Account, EmulatorError, RemoteEmulator
+from caged.emulator.control.current_account import OWNER_VARIABLE
 from caged.emulator.control.identifiers import IdOrObject, id_of
 from caged.emulator.control_client.transport import AdminRequestError
 
@@ -23,11 +25,20 @@ class AttachedEmulator(RemoteEmulator):
         super().__init__(url, admin_key)
         self._own: Optional[Account] = None
         self._created: dict[str, None] = {}
+        self._outer_owner: Optional[str] = None
 
     def __enter__(self) -> AttachedEmulator:
         self._own = self.create_account("pytest")
         self._client = self._client.scoped(self._own.id)
+        self._transport.owner = self._own.id
+        self._outer_owner = os.environ.get(OWNER_VARIABLE)
+        os.environ[OWNER_VARIABLE] = self._own.id  # for other clients that tests use, and for processes they start
         return self
+
+    @property
+    def owner(self) -> Optional[str]:
+        """The owner of controls for all accounts that this process and its children add."""
+        return self._transport.owner
 
     def create_account(self, name: str = "test") -> Account:
         """Create an account that is deleted at the end of the run, if not before."""
@@ -48,12 +59,22 @@ class AttachedEmulator(RemoteEmulator):
         own, self._own = self._own, None
         try:
             if own is not None:
-                self.remove_shared_controls()
+                self._end_ownership(own.id)
             for account_id in list(self._created):
                 self.delete_account(account_id)
         except EmulatorError:
             pass  # it has ended, with everything in it
         super().close()
+
+    def _end_ownership(self, owner: str) -> None:
+        """Remove what is left of the controls for all accounts, and restore the environment."""
+        if self._outer_owner is None:
+            os.environ.pop(OWNER_VARIABLE, None)
+        else:
+            os.environ[OWNER_VARIABLE] = self._outer_owner
+        for control in self._admin.shared_controls():
+            if control.owner == owner:
+                self._admin.remove_shared(control.path)
 
 
 @contextlib.contextmanager

@@ -225,7 +225,7 @@ class Creations:
     # --- the end
 
     def destroy(self, client: Caged) -> list[str]:
-        """Destroy everything that still exists. Returns one line for each resource that could not be destroyed."""
+        """Destroy everything that still exists. Returns one line for each resource that may still exist."""
         problems: list[str] = []
         self.wait_for_searches(list(self._searches), LOOK)
 
@@ -236,7 +236,7 @@ class Creations:
             except CagedNotFoundError:
                 pass  # the test destroyed it itself
             except CagedError as error:
-                problems.append(f"{_NAMES[kind]} {id}: {error}")
+                problems.append(f"{_NAMES[kind]} {id} could not be destroyed: {error}")
                 return
             self._note_removed(kind, id)
 
@@ -248,7 +248,8 @@ class Creations:
             except CagedNotFoundError:
                 pass
             except CagedError as error:
-                problems.append(f"snapshots of sandbox {id}: {error}")
+                found = f"snapshots of sandbox {id} could not be listed, so those of a pause may still exist"
+                problems.append(f"{found}: {error}")
         for id in reversed(self.snapshots):
             attempt("snapshot", client.snapshots.delete, id)
         for id in reversed(self.sandboxes):

@@ -12,12 +12,14 @@ from . import _kept_sandboxes, _report
 from ._callbacks import accounts_with_functions, callback_sections, fail_on_callback_errors, has_started
 from ._policy import POLICY
 from ._scopes import TraceFacts, active, has_failed, keeps_sandboxes, report_leaks, report_unused, reports_leaks
+from ._shared_controls import describe_without_owner
 
 if TYPE_CHECKING:
     from caged.emulator.trace.file import UnusedControl
 
     from ._accounts import EmulatorAccount
     from ._emulator_source import AnyEmulator
+    from ._shared_controls import SharedControls
 
 #: Seconds that the emulator may take to notice that sockets were closed by a test that has just ended.
 SOCKETS_CLOSE_SECONDS = 1.0
@@ -26,8 +28,11 @@ SOCKETS_CLOSE_SECONDS = 1.0
 class EmulatorScope:
     """The account of a test, and what the test did with the emulator as a whole."""
 
-    def __init__(self, account: EmulatorAccount) -> None:
+    def __init__(self, account: EmulatorAccount, shared: SharedControls) -> None:
         self.account = account
+        self._shared = shared
+        #: Ids of the controls for all accounts that `unused` has considered.
+        self._claimed: set[str] = set()
         self.base_url = account.base_url
         self.api_key = account.api_key
         #: Whether unused controls have been looked for.
@@ -46,45 +51,67 @@ class EmulatorScope:
         """Do nothing: everything in the account belongs to the test."""
 
     def unused(self) -> list[str]:
-        """List the controls that the test did not use: those of its account, and those of the emulator as a whole if
-        the test has touched them. Empty when the emulator was stopped."""
+        """List the controls that the test did not use: those of its account, those for all accounts, and those of the
+        emulator as a whole if the test has touched them; and what it has used of the emulator's first account. Empty
+        when the emulator was stopped."""
         from caged.emulator import EmulatorError
 
         self.is_checked = True
         self.account._admin.usage.changed = False
         try:
-            found = self.account.unused() + self._unused_elsewhere()
-            if self._touched_emulator():
-                elsewhere = self.account.emulator.unused()
-                found += [f"added by caged_emulator.emulator, not in the test's account: {text}" for text in elsewhere]
-            return found
+            with self.account.emulator._admin.usage.paused():
+                self._claim()
+                return self._unused()
         except EmulatorError:  # the test stopped it
             return []
 
+    def _unused(self) -> list[str]:
+        found = self.account.unused() + self._unused_elsewhere()
+        if self._touched_emulator():
+            elsewhere = self.account.emulator.unused()
+            found += [f"added by caged_emulator.emulator, not in the test's account: {text}" for text in elsewhere]
+        return found + describe_without_owner(self._shared.without_owner()) + self._of_first_account()
+
+    def _claim(self) -> None:
+        """Let the controls for all accounts that the test has added, by whatever way, be those of its account."""
+        for usage in (self.account.emulator._admin.usage, self.account._admin.usage):
+            usage.added_for_all_accounts.clear()
+        new = self._shared.new()
+        self.account._admin.usage.added_for_all_accounts.update((one.path, None) for one in new)
+        self._claimed = {one.id for one in new}
+
+    def _of_first_account(self) -> list[str]:
+        """Texts about the use of the emulator's first account, which is no test's."""
+        consulted = self.account.emulator._admin.usage.consulted
+        names = list(consulted)
+        consulted.clear()
+        return [
+            f"caged_emulator.emulator.{name} is that of the emulator's first account, which no test uses; use"
+            f" caged_emulator.{name}, or another account: `with caged_emulator.emulator.account() as other:`"
+            for name in names
+        ]
+
     def _unused_elsewhere(self) -> list[str]:
-        """The same for accounts that the test created, and for the emulator's first account, which is no test's."""
+        """The same for accounts that the test created."""
         from caged.emulator import EmulatorError
 
         emulator = self.account.emulator
         found: list[str] = []
         for id in [one for one in emulator._admin.usage.created_accounts if one not in self._earlier]:
             try:
-                texts = emulator.for_account(id).unused()
+                view = emulator.for_account(id)
+                view._admin.usage.added_for_all_accounts.clear()  # they are among the test's own
+                texts = view.unused()
             except EmulatorError:  # it was deleted
                 continue
             found += [f"in account {id}, which the test created: {text}" for text in texts]
-        consulted = [name for name in ("clock", "journal") if name in emulator._admin.usage.consulted]
-        if consulted and not len(emulator.journal):
-            found += [
-                f"caged_emulator.emulator.{name} is that of the emulator's first account, in which there was no"
-                f" request; use caged_emulator.{name}"
-                for name in consulted
-            ]
         return found
 
     def has_new_controls(self) -> bool:
-        """Whether the test has added something since `unused` was called."""
-        return self.account._admin.usage.changed
+        """Whether the test has added something, or used the first account, since `unused` was called."""
+        if self.account._admin.usage.changed or self.account.emulator._admin.usage.consulted:
+            return True
+        return any(one.id not in self._claimed for one in self._shared.new())
 
     def fail_on_callback_errors(self, who: str) -> None:
         """Fail with the tracebacks of the test's own functions that raised an exception, and clear them.
@@ -114,13 +141,12 @@ class EmulatorScope:
 
         emulator = self.account.emulator
         try:
-            self.account.remove_shared_controls()
+            self._shared.remove(self._shared.new())
             if self._touched_emulator():
-                emulator.remove_shared_controls()
-                if emulator._admin.usage.changed:
+                with emulator._admin.usage.paused():
                     emulator.reset_controls()
                     emulator.clear_callback_errors()
-                    emulator._admin.usage.changed = False
+                emulator._admin.usage.changed = False
         except EmulatorError:
             pass
 
@@ -139,6 +165,12 @@ class EmulatorScope:
 
     def _describe_unused(self) -> list[UnusedControl]:
         """The controls of `unused`, each with the line that added it and with what came nearest to it."""
+        emulator = self.account.emulator
+        with emulator._admin.usage.paused():
+            self._claim()
+            return self._described_unused()
+
+    def _described_unused(self) -> list[UnusedControl]:
         from caged.emulator import EmulatorError
 
         emulator = self.account.emulator
@@ -173,12 +205,12 @@ class EmulatorScope:
 
 
 @contextmanager
-def on_emulator(item: pytest.Item, emulator: AnyEmulator) -> Iterator[EmulatorScope]:
+def on_emulator(item: pytest.Item, emulator: AnyEmulator, shared: SharedControls) -> Iterator[EmulatorScope]:
     """Create the account of a test, and delete it with everything in it at the end."""
     from ._accounts import EmulatorAccount
     from ._traces import traces_of
 
-    scope = EmulatorScope(EmulatorAccount(emulator, emulator.create_account(name=item.name)))
+    scope = EmulatorScope(EmulatorAccount(emulator, emulator.create_account(name=item.name)), shared)
     traces = traces_of(item.config)
     if traces is not None:
         traces.add_account(scope.account, item.name)
@@ -212,6 +244,7 @@ def _close(item: pytest.Item, scope: EmulatorScope) -> None:
     try:
         scope.closing.close()
         account.close_clients()
+        scope.remove_shared_controls()
         if keeps_sandboxes(item):
             _kept_sandboxes.keep(item, account)
     finally:
@@ -235,5 +268,4 @@ def _is_running(emulator: Any) -> bool:
 
 def _is_touched(emulator: Any) -> bool:
     """Whether controls were added through the emulator itself, not through an account's view."""
-    usage = emulator._admin.usage
-    return bool(usage.changed or usage.added_for_all_accounts)
+    return bool(emulator._admin.usage.changed)

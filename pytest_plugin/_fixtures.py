@@ -37,7 +37,7 @@ def _caged_scope(request: pytest.FixtureRequest) -> Iterator[Scope]:
     """The scope that all fixtures of one test share. Everything in it is destroyed when it ends."""
     from . import _hooks
 
-    _hooks.register(request)
+    hooks = _hooks.register(request)
     if request.config.stash[TARGET].live:
         from ._live_scope import live
 
@@ -46,7 +46,9 @@ def _caged_scope(request: pytest.FixtureRequest) -> Iterator[Scope]:
     else:
         from ._emulator_scope import on_emulator
 
-        with on_emulator(request.node, request.getfixturevalue("_caged_running")) as emulator_scope:
+        emulator = request.getfixturevalue("_caged_running")
+        assert hooks.shared is not None
+        with on_emulator(request.node, emulator, hooks.shared) as emulator_scope:
             yield emulator_scope
 
 

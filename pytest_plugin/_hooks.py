@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Optional
 
@@ -12,9 +13,12 @@ from ._callbacks import accounts_with_functions, callback_sections, fail_on_call
 from ._emulator_scope import EmulatorScope
 from ._policy import POLICY
 from ._scopes import FAILED, SAVED, SCOPE, report_unused
+from ._shared_controls import SharedControls, describe_unused
 from ._traces import Traces
 
 if TYPE_CHECKING:
+    from caged.emulator.control.records import SharedControl
+
     from ._emulator_source import AnyEmulator
 
 _NAME = "caged-hooks"
@@ -26,6 +30,8 @@ class Hooks:
     def __init__(self, config: pytest.Config) -> None:
         #: The emulator of this run, once it is started.
         self.emulator: Optional[AnyEmulator] = None
+        #: The controls for all accounts on it.
+        self.shared: Optional[SharedControls] = None
         self._report = config.stash[POLICY].report
         self.traces: Optional[Traces] = None
         if self._report != "none" or config.stash[POLICY].trace != "off":
@@ -36,6 +42,30 @@ class Hooks:
         """Note which test begins."""
         if self.traces is not None:
             self.traces.starts(item)
+        if self.shared is not None:
+            self.shared.begin()
+
+    @pytest.hookimpl(hookwrapper=True)
+    def pytest_fixture_setup(self, fixturedef: Any, request: Any) -> Iterator[None]:
+        """Attribute controls for all accounts to the fixture of wider scope that adds them, until its end."""
+        shared = self.shared
+        if shared is None or fixturedef.scope == "function":
+            yield
+            return
+        added: list[SharedControl] = []
+        # Added first, so that it is called after the teardown of the fixture itself.
+        fixturedef.addfinalizer(functools.partial(self._end_fixture, fixturedef.argname, request.session, added))
+        before = shared.new()
+        yield
+        added += shared.adopt(before)
+
+    def _end_fixture(self, name: str, session: pytest.Session, added: list[SharedControl]) -> None:
+        if not added or self.shared is None:
+            return
+        left = self.shared.remaining(added)
+        self.shared.remove(left)
+        if not session.testsfailed:
+            report_unused(session.config, f"fixture {name}", describe_unused(left))
 
     @pytest.hookimpl(hookwrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Iterator[None]:
@@ -44,7 +74,7 @@ class Hooks:
         outcome: Any = yield
         scope = _emulator_scope(item)
         if scope is None:
-            self._check_functions(item, outcome)
+            self._check_without_scope(item, outcome)
             return
         if outcome.excinfo is not None or getattr(item, "_excinfo", None):
             scope.is_excused = True
@@ -57,12 +87,15 @@ class Hooks:
             scope.is_excused = True
             outcome.force_exception(failure)
 
-    def _check_functions(self, item: pytest.Item, outcome: Any) -> None:
-        """Fail a test that uses only fixtures of wider scope, when a function of those raised an exception."""
+    def _check_without_scope(self, item: pytest.Item, outcome: Any) -> None:
+        """Fail a test that uses only fixtures of wider scope, when a function of those raised an exception, or when it
+        has added a control for all accounts that was never used."""
         if self.emulator is None or outcome.excinfo is not None or getattr(item, "_excinfo", None):
             return
         try:
             fail_on_callback_errors(accounts_with_functions(self.emulator), item.nodeid)
+            if self.shared is not None:
+                report_unused(item.config, item.nodeid, self.shared.unused())
         except pytest.fail.Exception as failure:
             outcome.force_exception(failure)
 
@@ -106,6 +139,8 @@ class Hooks:
             _environment.restore(saved)
         if scope is not None:
             scope.remove_shared_controls()
+        elif self.shared is not None:
+            self.shared.remove(self.shared.new())
 
 
 def _emulator_scope(item: pytest.Item) -> Optional[EmulatorScope]:
@@ -125,6 +160,7 @@ def register(request: pytest.FixtureRequest, emulator: Optional[AnyEmulator] = N
             hooks.pytest_runtest_setup(item)
     if emulator is not None and emulator is not hooks.emulator:
         hooks.emulator = emulator
+        hooks.shared = SharedControls(emulator)
         if hooks.traces is not None:
             hooks.traces.add_emulator(emulator)
     return hooks

@@ -107,7 +107,7 @@ def new_creations(config: pytest.Config, of_test: bool = True) -> Creations:
 
 
 def destroy(config: pytest.Config, creations: Creations) -> list[str]:
-    """Destroy what a scope of a live run has created. Returns one line for each thing that still exists."""
+    """Destroy what a scope of a live run has created. Returns one line for each thing that may still exist."""
     from caged import Caged
 
     target = config.stash[TARGET]
@@ -120,8 +120,9 @@ def destroy(config: pytest.Config, creations: Creations) -> list[str]:
 
 
 def fail_on_remains(config: pytest.Config, problems: list[str]) -> None:
-    """Fail when something that was created could not be destroyed."""
+    """Fail when something that was created may still exist."""
     if problems:
         listed = "".join(f"\n  {problem}" for problem in problems)
         url = config.stash[TARGET].base_url
-        pytest.fail(f"created on {url} and still there, destroy it by hand:{listed}", pytrace=False)
+        text = f"not all that was created on {url} is known to be destroyed; look there, and destroy what still exists"
+        pytest.fail(f"{text}:{listed}", pytrace=False)

@@ -85,7 +85,8 @@ class StepSource:
         steps: list[Step] = []
         try:
             if self._fetch:
-                steps = self._emulator.for_account(account).journal.steps()
+                with link.usage.paused():
+                    steps = self._emulator.for_account(account).journal.steps()
         except (EmulatorError, ValueError):
             pass
         self._deleted[account] = lambda: steps
@@ -112,7 +113,9 @@ class StepSource:
                 return
             known = {one.id for one in self._emulator.accounts()}
             for account in [one for one in (*self.names, *self._created) if one in known]:
-                yield from self._emulator.journal.steps(account=account)
+                with self._emulator._admin.usage.paused():
+                    steps = self._emulator.journal.steps(account=account)
+                yield from steps
         except (EmulatorError, ValueError):
             return  # a test stopped the emulator, or deleted the account
 

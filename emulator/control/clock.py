@@ -86,6 +86,9 @@ class Clock:
         self._start = AccountClock(frozen=frozen)
         self._common = replace(self._start)
         self._account_clocks: dict[str, AccountClock] = {}
+        self._changes = 0
+        #: The number and the owner of the newest change of all accounts' time; None since it was reset.
+        self.shared_change: Optional[tuple[int, str]] = None
 
     def time(self) -> float:
         """Seconds since the epoch, by the time of the current account (`current_account.py`)."""
@@ -122,22 +125,26 @@ class Clock:
         """Freeze the time, now or at the epoch second `at`."""
         for clock in self._clocks_of(account):
             clock.freeze(at)
+        self._note_change(account)
 
     def unfreeze(self, account: str) -> None:
         """Let the time go on from where it was frozen."""
         for clock in self._clocks_of(account):
             clock.unfreeze()
+        self._note_change(account)
 
     def advance(self, account: str, seconds: float) -> None:
         """Advance the clock only; `platform.scheduler` does what becomes due by that."""
         for clock in self._clocks_of(account):
             clock.advance(seconds)
+        self._note_change(account)
 
     def reset(self, account: str) -> None:
         """Return to the emulator's own time, as it was at the start."""
         if account == current_account.ALL_ACCOUNTS:
             self._account_clocks.clear()
             self._common = replace(self._start)
+            self.shared_change = None
         else:
             self._account_clocks.pop(account, None)
 
@@ -155,6 +162,11 @@ class Clock:
                 self._common = clock
             else:
                 self._account_clocks[name] = clock
+
+    def _note_change(self, account: str) -> None:
+        if account == current_account.ALL_ACCOUNTS:
+            self._changes += 1
+            self.shared_change = (self._changes, current_account.current_owner())
 
     def _clocks_of(self, account: str) -> list[AccountClock]:
         if account == current_account.ALL_ACCOUNTS:

@@ -86,6 +86,17 @@ class RequestRecord:
 
 
 @dataclass(frozen=True)
+class SharedControl:
+    """A control that applies to all accounts: a fault, a stub, an agent's reply, or the time."""
+
+    path: str = value("Where it is removed by a DELETE, below /_emulator.")
+    id: str = value("Its id; of the time, one for each change.")
+    owner: str = value("Who added it, by the header `Caged-Owner`; empty without one.")
+    described: str = value("The control in one line.")
+    unused: bool = value("Whether it was never used and is not optional.")
+
+
+@dataclass(frozen=True)
 class CommandRecord:
     """One command."""
 

@@ -11,11 +11,11 @@ Faults, stubs and replies are kept alike. Each belongs to one account, or to all
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, Optional, TypeVar
 
 from .capacity import Capacity
-from .current_account import ALL_ACCOUNTS
+from .current_account import ALL_ACCOUNTS, current_owner
 from .description import build, check_values, given_as_json, given_values
 from .randomness import Randomness
 from .records import value
@@ -44,10 +44,12 @@ class Control:
     Attributes:
         id: The control's id.
         account: Id of the account to which it applies, or `*`.
+        owner: Who added it, as the client named itself; empty where it did not.
     """
 
     id: str
     account: str
+    owner: str = field(default="", init=False)
 
     NOUN: ClassVar[str] = "control"
 
@@ -122,6 +124,7 @@ class Registry(Generic[C]):
         control.check()
         self.check(control)
         self._capacity.take(control, self._controls)
+        control.owner = current_owner()
         self._controls[control.id] = control
         return control
 
@@ -148,7 +151,11 @@ class Registry(Generic[C]):
 
     def added_for(self, account: str) -> Sequence[C]:
         """Those that were added for exactly this account, or for `*`, oldest first."""
-        return [one for one in self._controls.values() if one.account == account]
+        return [one for one in tuple(self._controls.values()) if one.account == account]
+
+    def visible(self, account: Optional[str]) -> Sequence[C]:
+        """Those that apply to an account; of all accounts for None."""
+        return tuple(self._controls.values()) if account is None else self.list(account)
 
     def list(self, account: str) -> Sequence[C]:
         """All that apply to an account, in the order in which they are tried; for `*`, those of all accounts only."""

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Optional
 from urllib.parse import quote
 
 from ..control.identifiers import IdOrObject, id_of
+from ..control.records import SharedControl
+from ..control.shared_controls import shared_controls
 from .transport import SECONDS, AdminRequest, AdminRequestError, AdminResponse, EmulatorError, Transport
 from .usage import ControlUsage
 
@@ -24,16 +26,22 @@ class AdminClient:
         transport: how the calls reach the emulator; shared by the clients that `scoped` returns.
         account: id of the account that calls are about which name none. None: the emulator's first account, `*`: all.
         usage: the notes on its calls.
+        is_confined: whether ids that a call names have to be of that account.
 
     Attributes:
         usage: the notes on its calls.
     """
 
     def __init__(
-        self, transport: Transport, account: Optional[str] = None, usage: Optional[ControlUsage] = None
+        self,
+        transport: Transport,
+        account: Optional[str] = None,
+        usage: Optional[ControlUsage] = None,
+        is_confined: bool = False,
     ) -> None:
         self._transport = transport
         self._account = account
+        self._is_confined = is_confined
         self.usage = usage or ControlUsage(account)
 
     @property
@@ -51,9 +59,22 @@ class AdminClient:
         """Whether the emulator runs in this process."""
         return self._transport.is_local
 
-    def scoped(self, account: str) -> AdminClient:
-        """Create a client of the same transport for another account."""
-        return AdminClient(self._transport, account, self.usage.scoped(account))
+    @property
+    def reach(self) -> str:
+        """The account of which a call may name controls and sandboxes by their ids; `*`: all."""
+        return self._account if self._is_confined and self._account is not None else "*"
+
+    def scoped(self, account: str, *, is_confined: bool = False) -> AdminClient:
+        """Create a client of the same transport for another account. `is_confined`: whether ids that a call names have
+        to be of that account."""
+        return AdminClient(self._transport, account, self.usage.scoped(account), is_confined)
+
+    def shared_controls(self) -> list[SharedControl]:
+        """List what applies to all accounts, whoever has added it."""
+        platform = self._transport.platform
+        if platform is not None:
+            return shared_controls(platform)
+        return [SharedControl(**one) for one in self.call("GET", "/shared-controls", account="*")]
 
     def close(self) -> None:
         """Close the transport, for all clients that share it."""
@@ -155,10 +176,12 @@ class AdminClient:
             headers: further headers.
             timeout: seconds for each piece.
         """
+        about = self.about(account)
         request = replace(self._request("GET", path, account, query, b"", timeout), headers=headers or {})
         with self._transport.stream(request) as answer:
             if answer.status >= 300:
                 AdminResponse(answer.status, b"".join(answer.pieces)).raise_for_status()
+            self.usage.note("GET", path, about, None)
             yield answer.pieces
 
     def remove_shared_controls(self) -> None:
@@ -168,11 +191,15 @@ class AdminClient:
         while added:
             path = next(iter(added))
             del added[path]
-            try:
-                self.call("DELETE", path, account="*")
-            except AdminRequestError as error:
-                if error.status != 404:
-                    raise
+            self.remove_shared(path)
+
+    def remove_shared(self, path: str) -> None:
+        """Remove one control of all accounts by its path. Harmless when it was removed before."""
+        try:
+            self.call("DELETE", path, account="*")
+        except AdminRequestError as error:
+            if error.status != 404:
+                raise
 
     def _request(
         self,

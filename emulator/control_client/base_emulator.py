@@ -19,6 +19,9 @@ from .archives import OnProgress
 from .controls import Controls
 from .transport import AdminRequestError, EmulatorError
 
+if TYPE_CHECKING:
+    from caged import AsyncCaged, Caged
+
 
 @dataclass(frozen=True)
 class Account:
@@ -48,7 +51,7 @@ class AccountView(Controls):
     def __init__(self, emulator: BaseEmulator, account: Account) -> None:
         self._emulator = emulator
         self._account = account
-        self._client = emulator._admin.scoped(account.id)
+        self._client = emulator._admin.scoped(account.id, is_confined=True)
 
     @property
     def _admin(self) -> AdminClient:
@@ -150,6 +153,24 @@ class BaseEmulator(Controls):
             EmulatorError: the emulator does not listen on the loopback address.
         """
         return str(self._admin.call("POST", "/inspector/links", account="*")["url"])
+
+    # --- clients
+
+    def client(self, api_key: Optional[str] = None, **options: Any) -> Caged:
+        """Create a client of the first account, or of the account of `api_key`. Options are those of `Caged`; close it,
+        or use it in a `with` statement."""
+        self._note_client("client()", api_key)
+        return super().client(api_key, **options)
+
+    def async_client(self, api_key: Optional[str] = None, **options: Any) -> AsyncCaged:
+        """Create an asynchronous client of the first account, or of the account of `api_key`. Options are those of
+        `AsyncCaged`."""
+        self._note_client("async_client()", api_key)
+        return super().async_client(api_key, **options)
+
+    def _note_client(self, name: str, api_key: Optional[str]) -> None:
+        if api_key is None:
+            self._admin.usage.note_consulted(name)
 
     # --- accounts
 
@@ -255,6 +276,7 @@ class BaseEmulator(Controls):
         except AdminRequestError as error:
             if error.status != 404:
                 raise
+        usage.forget(str(id_of(account_id)))
 
     def key_for(self, sandbox: str) -> str:
         """Get a full API key of the account that a sandbox belongs to.

@@ -41,20 +41,20 @@ class Collection(Generic[Info]):
         return self._path
 
     def get(self, id: str) -> Info:
-        """Return one control, of whatever account.
+        """Return one control: of a view, one that applies to its account; of a whole emulator, one of any account.
 
         Raises:
             EmulatorError: There is none with this id.
         """
-        return self._info(**self._admin.call("GET", f"{self._item_path}/{id}", account="*"))
+        return self._info(**self._admin.call("GET", f"{self._item_path}/{id}", account=self._admin.reach))
 
     def remove(self, id: str) -> None:
-        """Remove one control, of whatever account. Requests that hang by a fault end, without an answer.
+        """Remove one control that `get` returns. Requests that hang by a fault end, without an answer.
 
         Raises:
             EmulatorError: There is none with this id.
         """
-        self._admin.call("DELETE", f"{self._item_path}/{id}", account="*")
+        self._admin.call("DELETE", f"{self._item_path}/{id}", account=self._admin.reach)
 
     def clear(self, *, account: Optional[IdOrObject] = None) -> None:
         """Remove all that were added for exactly this account, or for `*`."""

@@ -107,9 +107,10 @@ class Controls:
 
         Raises:
             ValueError: `usd` is negative or not finite.
-            EmulatorError: there is no such sandbox.
+            EmulatorError: there is no such sandbox; of a view, none in its account.
         """
-        answer = self._admin.call("POST", f"/sandboxes/{id_of(sandbox)}/spend", {"usd": number("usd", usd)})
+        path, body = f"/sandboxes/{id_of(sandbox)}/spend", {"usd": number("usd", usd)}
+        answer = self._admin.call("POST", path, body, account=self._admin.reach)
         return float(answer["total_cost"])
 
     def load_scenario(

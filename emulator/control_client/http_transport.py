@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from os import environ
+from typing import TYPE_CHECKING, Any, Optional
 
+from ..control.current_account import OWNER_HEADER, OWNER_VARIABLE
 from .transport import (
     ADMIN_PREFIX,
     SECONDS,
@@ -40,6 +42,8 @@ class HttpTransport(Transport):
         from .connection import client_options
 
         self._url = base_url
+        #: The owner of controls for all accounts; None: the value of CAGED_EMULATOR_OWNER.
+        self.owner: Optional[str] = None
         self._client = httpx.Client(
             base_url=f"{base_url}{ADMIN_PREFIX}",
             headers={"Authorization": f"Bearer {admin_key}"},
@@ -61,7 +65,7 @@ class HttpTransport(Transport):
         if self._client.is_closed:
             raise self._closed()
         try:
-            response = self._client.request(**_arguments(request))
+            response = self._client.request(**self._arguments(request))
         except HTTPError as error:
             raise self._no_answer(error) from None
         return AdminResponse(_status(response), response.content)
@@ -73,7 +77,7 @@ class HttpTransport(Transport):
         if self._client.is_closed:
             raise self._closed()
         try:
-            with self._client.stream(**_arguments(request)) as response:
+            with self._client.stream(**self._arguments(request)) as response:
                 yield StreamedAdminResponse(_status(response), response.iter_bytes())
         except HTTPError as error:
             raise self._no_answer(error) from None
@@ -81,17 +85,24 @@ class HttpTransport(Transport):
     def close(self) -> None:
         self._client.close()
 
+    def _arguments(self, request: AdminRequest) -> dict[str, Any]:
+        is_json = isinstance(request.content, bytes) and request.content
+        return {
+            "method": request.method,
+            "url": request.path,
+            "params": dict(request.query),
+            "content": request.content,
+            "headers": {
+                **request.headers,
+                **({"Content-Type": "application/json"} if is_json else {}),
+                **self._owner_header(),
+            },
+            "timeout": request.timeout,
+        }
 
-def _arguments(request: AdminRequest) -> dict[str, Any]:
-    is_json = isinstance(request.content, bytes) and request.content
-    return {
-        "method": request.method,
-        "url": request.path,
-        "params": dict(request.query),
-        "content": request.content,
-        "headers": {**request.headers, **({"Content-Type": "application/json"} if is_json else {})},
-        "timeout": request.timeout,
-    }
+    def _owner_header(self) -> dict[str, str]:
+        owner = environ.get(OWNER_VARIABLE, "") if self.owner is None else self.owner
+        return {OWNER_HEADER: owner} if owner and owner.isascii() and owner.isprintable() else {}
 
 
 def _status(response: httpx.Response) -> int:

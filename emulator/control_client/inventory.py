@@ -22,8 +22,17 @@ class Inventory:
         ]
 
     def logs(self, sandbox: IdOrObject, *, last: Optional[int] = None) -> list[LogLine]:
-        """List the lines of the log of a sandbox of any account; with `last`, only the newest so many."""
-        lines = self._admin.call("GET", f"/sandboxes/{id_of(sandbox)}/logs", account="*", query={"last": last})
+        """List the lines of the log of a sandbox: of a view, one of its account; of a whole emulator, one of any.
+
+        Args:
+            sandbox: The sandbox, or its id.
+            last: Only the newest so many lines.
+
+        Raises:
+            EmulatorError: There is no such sandbox.
+        """
+        path = f"/sandboxes/{id_of(sandbox)}/logs"
+        lines = self._admin.call("GET", path, account=self._admin.reach, query={"last": last})
         return [LogLine(**line) for line in lines]
 
     def snapshots(

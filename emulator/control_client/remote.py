@@ -23,8 +23,8 @@ class RemoteEmulator(BaseEmulator):
         base_url: such as `http://127.0.0.1:4747`. None: the environment variable CAGED_EMULATOR_URL. On another host
             use https: plain HTTP there raises an InsecureConnectionWarning.
         admin_key: the emulator's admin key. None: the environment variable CAGED_EMULATOR_ADMIN_KEY.
-        account: the account, or the id of the account, that calls are about which name none; `"*"`: all. None: the
-            emulator's first.
+        account: the account, or the id of the account, that calls are about which name none, and of which ids may be
+            named; `"*"`: all. None: the emulator's first, and ids of all.
         verify: whether an https certificate is verified (by the system's authorities, or those of SSL_CERT_FILE or
             SSL_CERT_DIR), the path of a file of authorities to trust, or an `ssl.SSLContext`. False accepts any
             certificate, and plain HTTP without a warning. It applies to this object's own requests; clients that
@@ -56,9 +56,10 @@ class RemoteEmulator(BaseEmulator):
             )
         self._url = url.rstrip("/")
         self._admin_key = key
-        self._client = AdminClient(HttpTransport(self._url, key, verify))
+        self._transport = HttpTransport(self._url, key, verify)
+        self._client = AdminClient(self._transport)
         if account is not None:
-            self._client = self._client.scoped(str(id_of(account)))
+            self._client = self._client.scoped(str(id_of(account)), is_confined=True)
         self._key: Optional[str] = None
 
     @property

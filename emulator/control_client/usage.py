@@ -4,21 +4,37 @@ from __future__ import annotations
 
 import re
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Callable, Optional
 
 from caged._frames import Place, user_line
 
 #: Where a POST adds a control with an id, which stays until it is deleted.
 _COLLECTIONS = re.compile("/faults|/commands|/agents/[^/]+/replies")
-#: Where the time and the journal of an account are.
-_CONSULTED = ("/clock/", "/journal/")
+#: What the calls of an account's controls and queries are called in Python, by the beginning of their path.
+_NAMES = {
+    "/agents": "agent()",
+    "/callback-errors": "callback_errors()",
+    "/clock": "clock",
+    "/commands": "commands",
+    "/device-login": "allow_device_login()",
+    "/faults": "faults",
+    "/journal": "journal",
+    "/reset": "reset()",
+    "/reset-controls": "reset_controls()",
+    "/sandboxes": "inventory",
+    "/scenario": "load_scenario()",
+    "/snapshots": "inventory",
+    "/sockets": "inventory",
+}
 #: Controls of which the line that added them is known; the oldest are forgotten first.
 SOURCES = 10_000
 
 
 class ControlUsage:
-    """Notes on the successful calls of one `AdminClient`. The notes of clients that share a transport share
-    `created_accounts`, `callbacks_possible`, `sources` and `before_deletion`.
+    """Notes on the successful calls of one `AdminClient`. Clients that share a transport share these notes if they are
+    scoped to the same account; otherwise `created_accounts`, `callbacks_possible`, `sources` and `before_deletion`.
 
     Args:
         account: the account that the client is scoped to; None: the emulator's first.
@@ -26,7 +42,7 @@ class ControlUsage:
     Attributes:
         added_for_all_accounts: controls that were added with `account="*"`: paths to DELETE, oldest first.
         changed: whether something was changed in the account that the client is scoped to.
-        consulted: which of `clock` and `journal` of that account were called, apart from resetting them.
+        consulted: which controls and queries of that account were called without naming an account, by their names.
         created_accounts: ids of accounts that were created over the transport, and that no `with` block deletes.
         sources: where each control was added: the file and the line of the caller, by the control's id.
         before_deletion: functions that are called with the id of an account before it is deleted over the transport.
@@ -41,6 +57,8 @@ class ControlUsage:
         self.sources: dict[str, Place] = {}
         self.before_deletion: list[Callable[[str], None]] = []
         self._callbacks_possible = threading.Event()
+        self._by_account: dict[str, ControlUsage] = {}
+        self._is_paused = False
 
     @property
     def callbacks_possible(self) -> bool:
@@ -48,8 +66,12 @@ class ControlUsage:
         return self._callbacks_possible.is_set()
 
     def scoped(self, account: str) -> ControlUsage:
-        """New notes for a client of the same transport that is scoped to an account."""
+        """The notes for a client of the same transport that is scoped to an account."""
+        return self._by_account.setdefault(account, self._new_notes(account))
+
+    def _new_notes(self, account: str) -> ControlUsage:
         notes = ControlUsage(account)
+        notes._by_account = self._by_account
         notes.created_accounts = self.created_accounts
         notes.sources = self.sources
         notes.before_deletion = self.before_deletion
@@ -64,8 +86,8 @@ class ControlUsage:
             account: the account that the call was about; None: the emulator's first.
             answer: the decoded body of the answer.
         """
-        if account == self._account and path.startswith(_CONSULTED) and method in ("GET", "POST"):
-            self.consulted[path.split("/")[1]] = None
+        if account == self._account:
+            self.note_consulted(_NAMES.get(f"/{path.split('/')[1]}", ""))
         if method != "POST":
             return
         if path.startswith(("/commands", "/agents/", "/scenario")):
@@ -76,6 +98,24 @@ class ControlUsage:
             self._note_for_all_accounts(path, answer)
         if _COLLECTIONS.fullmatch(path) and isinstance(answer, dict):
             self._note_source(str(answer.get("id", "")))
+
+    def note_consulted(self, name: str) -> None:
+        """Note the use of a control or query of the account; `name`: as in Python, empty for another call."""
+        if name and not self._is_paused:
+            self.consulted[name] = None
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Do not add to `consulted` in a block."""
+        before, self._is_paused = self._is_paused, True
+        try:
+            yield
+        finally:
+            self._is_paused = before
+
+    def forget(self, account: str) -> None:
+        """Forget the notes on an account that was deleted."""
+        self._by_account.pop(account, None)
 
     def _note_source(self, control: str) -> None:
         place, _called, _nearest = user_line()

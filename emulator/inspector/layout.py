@@ -39,6 +39,7 @@ def document(title: str, *body: Child, refresh: str = "", **attributes: object) 
         element("link", rel="icon", href="data:,"),
         element("link", rel="stylesheet", href=f"{static}/style.css"),
         element("link", rel="stylesheet", href=f"{static}/inspector.css"),
+        element("link", rel="stylesheet", href=f"{static}/forms.css"),
         element("script", type="module", src=f"{static}/inspector.js"),
     )
     return f"<!doctype html>\n{element('html', head, element('body', *body, **attributes), lang='en')}\n"

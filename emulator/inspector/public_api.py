@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Union
 from urllib.parse import quote
 
+from ..platform.observation import observing
 from ..platform.platform import Platform
 from ..store import Account
 from ..wire.all_operations import all_operations
@@ -13,7 +14,7 @@ from ..wire.internal_calls import InternalCaller
 
 class PublicApi:
     """Reads from the API for one account, within the emulator: no fault and no rate limit applies, and the journal does
-    not show it.
+    not show it. It does not keep a sandbox from being idle.
 
     Args:
         platform: The emulator's platform.
@@ -23,7 +24,7 @@ class PublicApi:
     def __init__(self, platform: Platform, account: Account) -> None:
         self._caller = InternalCaller(platform, account, all_operations)
 
-    async def get(self, path: str, **query: Union[str, int, None]) -> Any:
+    async def get(self, path: str, /, **query: Union[str, int, None]) -> Any:
         """Return the JSON values of an answer.
 
         Args:
@@ -33,7 +34,13 @@ class PublicApi:
         Raises:
             ApiError: The error that a client would get.
         """
-        return await self._caller.perform("GET", path, query=query)
+        with observing():
+            return await self._caller.perform("GET", path, query=query)
+
+    async def read(self, path: str, /, **query: Union[str, int, None]) -> bytes:
+        """Return the body of an answer that is not JSON. Arguments and errors are those of `get`."""
+        with observing():
+            return await self._caller.content("GET", path, query=query)
 
 
 def segment(text: str) -> str:

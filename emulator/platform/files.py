@@ -18,6 +18,7 @@ from . import limits
 from .errors import ApiError, not_running
 from .file_writes import OUTSIDE, FileWrites, check_path, file_errors, missing
 from .live_sandboxes import LiveSandboxes
+from .observation import is_observing
 from .recorder import SandboxRecorder
 from .sandboxes import Sandboxes
 
@@ -41,7 +42,8 @@ async def _missing_is_404(cage: Cage, path: str) -> AsyncIterator[None]:
 
 
 class Files:
-    """The file operations of the API. Each is recorded as an event when it has succeeded."""
+    """The file operations of the API. Each is recorded as an event when it has succeeded, unless it only shows
+    something to a person."""
 
     def __init__(
         self, clock: Clock, live: LiveSandboxes, sandboxes: Sandboxes, writes: FileWrites, recorder: SandboxRecorder
@@ -58,7 +60,9 @@ class Files:
         start = self._clock.stopwatch()
         with file_errors(path):
             yield
-        self._writes.record(self._sandboxes.get(account, sandbox_id), operation, path, start)
+        sandbox = self._sandboxes.get(account, sandbox_id)
+        if not is_observing():
+            self._writes.record(sandbox, operation, path, start)
 
     async def entries(self, account: Account, sandbox_id: str, path: str) -> list[Entry]:
         """The entries of a directory, sorted by name, hidden files included."""

@@ -12,6 +12,7 @@ from ..store import Account, LogEntry, Sandbox, Store
 from . import limits
 from .errors import not_found, not_running
 from .live_sandboxes import LiveSandboxes
+from .observation import is_observing
 
 
 class Sandboxes:
@@ -74,4 +75,5 @@ class Sandboxes:
             yield
         finally:
             live.calls -= 1
-            sandbox.last_active = self._clock.time()
+            if not is_observing():
+                sandbox.last_active = self._clock.time()

@@ -141,11 +141,13 @@ class _Application:
     async def _freeze(self, moment: Any) -> None:
         clock, account = self._platform.clock, self._account.id
         before = clock.state()
+        shared_change = clock.shared_change
         kept = before if account == ALL_ACCOUNTS else {name: own for name, own in before.items() if name == account}
 
         async def undo() -> None:
             self._platform.scheduler.reset(account)
             clock.restore(kept)
+            clock.shared_change = shared_change
 
         self._undo.append(undo)
         await self._caller.perform("POST", "/_emulator/clock/freeze", {"at": moment}, account=self._account)

@@ -193,7 +193,9 @@ def result(step: Step) -> str:
     if status == CLIENT_GAVE_UP and reason:
         status = None
     words = [str(status)] if status is not None else []
-    words += [shortened(reason, REASON_WIDTH)] if reason else []
+    # The text that a fault has by default says nothing besides the fault, which the line names.
+    is_default = step.kind == "request" and reason.startswith("injected by fault ")
+    words += [shortened(reason, REASON_WIDTH)] if reason and not is_default else []
     return f" -> {' '.join(words)}" if words else ""
 
 

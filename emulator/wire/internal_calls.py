@@ -65,6 +65,19 @@ class InternalCaller:
             ApiError: The error that a client would get.
             LookupError: There is no such operation.
         """
+        content = await self.content(method, path, body, query, account)
+        return json.loads(content) if content else None
+
+    async def content(
+        self,
+        method: str,
+        path: str,
+        body: Optional[Mapping[str, Any]] = None,
+        query: Optional[Mapping[str, Any]] = None,
+        account: Optional[Account] = None,
+    ) -> bytes:
+        """Call one operation, and return the body of its response, which need not be JSON. Arguments and errors are
+        those of `perform`."""
         operation, parameters = self._find(method, path)
         account = account or self._account
         given = {name: value for name, value in (query or {}).items() if value is not None}
@@ -79,7 +92,7 @@ class InternalCaller:
             request = _request(self._platform.base_url, method, path, parameters, given)
             call = Call(request, self._platform, account, None, parsed, self.warnings)
             response = await operation.handler(call)
-        return json.loads(bytes(response.body)) if response.body else None
+        return bytes(response.body)
 
     def _find(self, method: str, path: str) -> tuple[Operation, dict[str, str]]:
         for pattern, operation in _routes(self._operations):

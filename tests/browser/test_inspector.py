@@ -267,7 +267,7 @@ def test_a_link_to_a_preview_does_not_name_the_inspector(
     emulator: Emulator, open_inspector: Callable[..., Page], caged: Caged, problems: list[str]
 ) -> None:
     """Who knows its host name could listen there at another port, and get the cookie."""
-    sandbox = caged.sandboxes.create(template="minimal")
+    sandbox = caged.sandboxes.create(template="minimal", network_mode="none")
     caged.files.write(sandbox.id, "/workspace/echo.py", ECHO)
     page = open_inspector()
     with caged.sandboxes.stream(sandbox.id, "python3 echo.py") as output:
@@ -294,7 +294,7 @@ def test_a_preview_in_the_same_browser_cannot_use_the_session(
     context = new_context()
     page = context.new_page()
     page.goto(emulator.ui_link())
-    sandbox = caged.sandboxes.create(template="minimal")
+    sandbox = caged.sandboxes.create(template="minimal", network_mode="none")
     caged.files.write(sandbox.id, "/workspace/index.html", "<!doctype html><title>hostile</title>")
     caged.files.write(sandbox.id, "/workspace/worker.js", "self.addEventListener('fetch', () => {});")
     port = urlsplit(emulator.base_url).port

@@ -10,6 +10,7 @@ import pytest
 
 from caged.emulator.inspector.page import Page
 from caged.emulator.inspector.pages import PAGES
+from caged.emulator.inspector.pages.sandbox import TABS
 from caged.emulator.wire.all_operations import all_operations
 
 EVIL = "<img src=x onerror=alert(1)>\"'&"
@@ -80,7 +81,7 @@ def test_every_button_makes_a_call_that_the_api_knows(browser, view, caged):
 
 
 def test_ports_lead_to_previews_at_a_name_of_their_own(browser, view, caged):
-    sandbox = caged.sandboxes.create(template="minimal")
+    sandbox = caged.sandboxes.create(template="minimal", network_mode="none")
     with caged.sandboxes.stream(sandbox.id, "python3 -u -m http.server 3000") as output:
         next(iter(output))
         assert [port.port for port in caged.sandboxes.ports(sandbox.id)] == [3000]
@@ -100,7 +101,7 @@ def test_reading_a_page_leaves_no_trace(browser, view, caged):
     sandbox = caged.sandboxes.create(template="minimal")
     fault = view.faults.add("sandboxes.*", status=503, times=1, optional=True)
     before = view.journal.steps()
-    for path in ("", "journal", f"sandboxes/{sandbox.id}"):
+    for path in ("", "journal", *(f"sandboxes/{sandbox.id}/{tab.path}" for tab in TABS)):
         _page(browser, view, path)
     assert view.journal.steps() == before
     assert [one.triggered for one in view.faults.list() if one.id == fault.id] == [0]

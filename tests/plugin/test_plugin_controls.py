@@ -7,7 +7,6 @@ import pytest
 from caged.emulator import Emulator
 
 CONTROLS = """
-    import time
     import pytest
     from caged import CagedServerError
 
@@ -15,30 +14,13 @@ CONTROLS = """
         caged_emulator.faults.add("sandboxes.list", status=500)
         with pytest.raises(CagedServerError):
             caged.sandboxes.list()
-        with caged_emulator.emulator.client() as first:
-            assert first.sandboxes.list() == []  # another account
+        with caged_emulator.emulator.account() as other, other.client() as client:
+            assert client.sandboxes.list() == []
         assert [one.operation for one in caged_emulator.journal] == ["sandboxes.list"]
 
     def test_is_gone_for_the_next(caged, caged_emulator):
         assert caged_emulator.faults.list() == []
         caged.sandboxes.list()
-
-    def test_on_the_first_account(caged_emulator):
-        first = caged_emulator.emulator
-        first.faults.add("sandboxes.list", status=500)
-        first.clock.freeze("2031-01-01T00:00:00Z")
-        with first.client() as client, pytest.raises(CagedServerError):
-            client.sandboxes.list()
-        with caged_emulator.client() as client:
-            assert client.sandboxes.list() == []
-
-    def test_the_first_account_is_cleared(caged_emulator):
-        first = caged_emulator.emulator
-        assert first.faults.list() == []
-        assert abs(first.clock.now().timestamp() - time.time()) < 60
-        assert len(first.journal.requests()) == 0
-        with first.client() as client:
-            client.sandboxes.list()
 
     def test_for_all_accounts(caged, caged_emulator):
         caged_emulator.faults.add("sandboxes.list", status=500, account="*")
@@ -102,11 +84,11 @@ UNUSED = """
 
 
 def test_controls_are_about_the_tests_own_account(run_suite) -> None:
-    run_suite(CONTROLS).assert_outcomes(passed=6)
+    run_suite(CONTROLS).assert_outcomes(passed=4)
 
 
 def test_controls_of_a_shared_emulator_stay_in_their_account(run_suite) -> None:
-    run_suite(CONTROLS, "-n2", "--caged-shared", "--dist=loadfile").assert_outcomes(passed=6)
+    run_suite(CONTROLS, "-n2", "--caged-shared", "--dist=loadfile").assert_outcomes(passed=4)
 
 
 @pytest.mark.parametrize("workers", ["-n0", "-n2"])
@@ -216,12 +198,45 @@ WHERE_NO_TEST_WORKS = """
         caged_emulator.emulator.clock.freeze(account="*")
         assert caged_emulator.emulator.journal.requests(account="*") is not None
 
-    def test_first_account_with_a_client__passes(caged_emulator):
+    def test_first_account_with_a_client__fails(caged_emulator):
         emulator = caged_emulator.emulator
-        emulator.clock.freeze()
+        emulator.clock.freeze("2031-01-01T00:00:00Z")
+        emulator.faults.add("sessions.list", status=503, optional=True)
         with emulator.client() as client:
             client.sandboxes.list()
         emulator.journal.assert_requested(operation="sandboxes.list")
+
+    def test_first_account_is_cleared__passes(caged_emulator):
+        emulator = caged_emulator.emulator
+        first = emulator.for_account(emulator._admin.account or emulator.accounts()[0])
+        with emulator._admin.usage.paused():
+            assert first.faults.list() == []
+            assert first.journal.requests() == []
+            assert first.clock.now().year < 2031
+
+    USES = {
+        "inventory": lambda emulator: emulator.inventory.sandboxes(),
+        "faults": lambda emulator: emulator.faults.list(),
+        "commands": lambda emulator: emulator.commands.unused(),
+        "agent()": lambda emulator: emulator.agent("claude").list(),
+        "journal": lambda emulator: emulator.agent("claude").prompts,
+        "callback_errors()": lambda emulator: emulator.callback_errors(),
+        "client()": lambda emulator: emulator.client().close(),
+        "reset()": lambda emulator: emulator.reset(),
+        "reset_controls()": lambda emulator: emulator.reset_controls(),
+        "allow_device_login()": lambda emulator: emulator.allow_device_login(),
+    }
+
+    @pytest.mark.parametrize("name", USES)
+    def test_use_of_the_first_account__fails(caged_emulator, name):
+        USES[name](caged_emulator.emulator)
+
+    def test_use_of_the_emulator__passes(caged_emulator):
+        emulator = caged_emulator.emulator
+        assert emulator.isolation and emulator.accounts() and emulator.log_tail() is not None
+        assert emulator.inventory.sandboxes(account=caged_emulator.id) == emulator.faults.list(account="*") == []
+        with emulator.client(caged_emulator.api_key) as client:
+            assert client.sandboxes.list() == []
 """
 
 
@@ -236,9 +251,11 @@ def test_control_where_no_test_works_is_reported(run_suite, attached):
     finally:
         if attached:
             emulator.stop()
-    result.assert_outcomes(passed=8, failed=4, errors=1)
+    result.assert_outcomes(passed=9, failed=15, errors=1)
     for name in ("created", "created_and_named", "clock_of_the_first_account", "journal_of_the_first_account"):
         result.stdout.fnmatch_lines([f"FAILED *::test_{name}__fails*"])
     result.stdout.fnmatch_lines(["ERROR *::test_late*"])
     result.stdout.fnmatch_lines(["*in account acct_*, which the test created: a stub was never used:*"])
-    result.stdout.fnmatch_lines(["*caged_emulator.emulator.clock is that of the emulator's first account*"])
+    for name in ("client()", "inventory", "faults", "callback_errors()", "reset()", "allow_device_login()"):
+        said = f"caged_emulator.emulator.{name} is that of the emulator's first account, which no test uses"
+        assert f"::test_use_of_the_first_account__fails[{name}]: {said}" in result.stdout.str()

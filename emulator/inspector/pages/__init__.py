@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..page import Page
-from . import journal, sandbox, sandboxes
+from . import account, agents, controls, journal, sandbox, sandboxes
 
 #: The pages. The navigation has those that are sections, in this order.
-PAGES: tuple[Page, ...] = (sandboxes.PAGE, journal.PAGE, *sandbox.PAGES)
+PAGES: tuple[Page, ...] = (sandboxes.PAGE, journal.PAGE, *sandbox.PAGES, agents.PAGE, *controls.PAGES, account.PAGE)

@@ -12,10 +12,28 @@ from ...trace.html import Html, element
 from ..components import call_button, confirmed, cost, live, moment, python, status
 from ..page import Page, PageRequest, Tab
 from ..public_api import segment
-from . import sandbox_activity
+from . import (
+    sandbox_activity,
+    sandbox_files,
+    sandbox_logs,
+    sandbox_ports,
+    sandbox_sessions,
+    sandbox_settings,
+    sandbox_snapshots,
+    sandbox_terminal,
+)
 
 #: The tabs of a sandbox's page. The first one is shown when the path names none.
-TABS: tuple[Tab, ...] = (sandbox_activity.TAB,)
+TABS: tuple[Tab, ...] = (
+    sandbox_activity.TAB,
+    sandbox_terminal.TAB,
+    sandbox_files.TAB,
+    sandbox_logs.TAB,
+    sandbox_sessions.TAB,
+    sandbox_snapshots.TAB,
+    sandbox_ports.TAB,
+    sandbox_settings.TAB,
+)
 
 
 def _page(tab: Tab, path: str) -> Page:

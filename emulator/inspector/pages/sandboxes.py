@@ -37,7 +37,14 @@ async def render(request: PageRequest) -> Sequence[Html]:
     ]
     content = table(_COLUMNS, rows, "Sandboxes") if rows else _nothing(request)
     heading = element("h1", "Sandboxes ", element("span", f"{len(rows):,}", class_="muted number") if rows else None)
-    return [live("sandboxes", heading, content, class_="content")]
+    return [
+        element(
+            "div",
+            element("div", data_filter="sandboxes", class_="table-filter", hidden=True),
+            live("sandboxes", heading, content, class_="content"),
+            class_="filtered",
+        )
+    ]
 
 
 async def _ports(request: PageRequest, sandbox: Mapping[str, Any]) -> Html:

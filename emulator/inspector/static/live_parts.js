@@ -5,6 +5,8 @@ import { say } from "./message.js";
 
 /** Milliseconds between something that happens and the parts that show it, so that a burst is shown once. */
 const DELAY = 250;
+/** Milliseconds after which a part with `data-poll` is shown again without a step: it shows what makes none by itself. */
+const POLL = 2000;
 const shown = new Map();
 let timer = 0;
 let isLoading = false;
@@ -13,6 +15,7 @@ let isWanted = false;
 /** Remember the parts. Returns what reads new steps: each of them may have changed a part. */
 export function keepFresh() {
   for (const part of parts(document)) shown.set(part.id, part.outerHTML);
+  setInterval(() => !document.hidden && document.querySelector("[data-poll]") && refresh(), POLL);
   return plan;
 }
 

@@ -307,7 +307,8 @@ function filesView(changes, files, notes) {
   return parts;
 }
 
-function changeView(change) {
+/** A change of a file: { path, change, before, after, note }. */
+export function changeView(change) {
   // Both texts are needed, but that of a file which was not there before, or is not there any more.
   const hasTexts = (change.change === "added" || typeof change.before === "string") && (change.change === "removed" || typeof change.after === "string");
   const found = hasTexts ? hunks(change.before, change.after) : [];

@@ -11,10 +11,10 @@ from ...control.names import suggestion
 from ...control.reply_registry import AgentReplies
 from ...control.schema import options_model, record_model, values_in
 from ...platform import limits
-from ...platform.errors import ApiError, not_found
+from ...platform.errors import ApiError
 from ..operation import Body, Call, EmptyBody, Model, no_content
 from .commands import FUNCTION, function_of
-from .controls import LIST_QUERY, found, listed, refusing, reply_with, reply_with_all
+from .controls import LIST_QUERY, found, listed, named_account, not_found_of, refusing, reply_with, reply_with_all
 from .operations import AdminOperations
 
 operations = AdminOperations()
@@ -90,7 +90,8 @@ def _found(call: Call[Any]) -> AgentReply:
     """The reply that the path names; `*` in place of the agent is any."""
     reply = found(call, _replies(call), "reply")
     if call.param("name") != "*" and reply.agent != _agent(call):
-        raise not_found("reply", call.param("id"))
+        known = [one.id for one in _replies(call).visible(named_account(call)) if one.agent == _agent(call)]
+        raise not_found_of("reply", call.param("id"), known, named_account(call))
     return reply
 
 

@@ -8,6 +8,8 @@ from ...control.callbacks import CallbackError
 from ...control.queries import CallbackErrorQuery, parameters_of
 from ...control.records import CallbackErrorRecord
 from ..operation import Call, EmptyBody, no_content
+from .controls import refusing
+from .names import check_sandbox
 from .operations import AdminOperations
 from .record_lists import record_list
 
@@ -26,7 +28,11 @@ async def list_errors(call: Call[EmptyBody]) -> list[CallbackError]:
     """Oldest first. `control`: of one stub or reply; `sandbox`: raised for it; `last`: the newest so many."""
     sandbox = call.query("sandbox")
     errors = call.platform.callback_errors.list(call.account.id, call.query("control"))
-    return [one for one in errors if sandbox in (None, one.sandbox)]
+    found = [one for one in errors if sandbox in (None, one.sandbox)]
+    if not found:
+        with refusing():
+            check_sandbox(call, sandbox)
+    return found
 
 
 @operations.call("DELETE", "/callback-errors", "callback_errors.clear", query={"control": str})

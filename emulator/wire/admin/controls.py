@@ -9,10 +9,12 @@ from typing import Any, Callable, Optional, TypeVar
 from starlette.responses import Response
 
 from ...control.current_account import ALL_ACCOUNTS
+from ...control.names import suggestion
 from ...control.queries import ControlQuery, parameters_of
 from ...control.registry import Control, Registry
-from ...platform.errors import invalid, not_found
+from ...platform.errors import ApiError, invalid
 from ...platform.platform import Platform
+from ...store import Sandbox
 from ..operation import Call, EmptyBody, Model, json_reply, no_content
 from .names import check_sandbox
 from .operations import AdminOperations
@@ -40,11 +42,33 @@ def last_of(call: Call[Any], entries: Sequence[T]) -> Sequence[T]:
     return entries if last is None else entries[-last:]
 
 
+def named_account(call: Call[Any]) -> Optional[str]:
+    """Id of the account that the query names; None without `?account=`, and with `*`."""
+    named = call.query("account")
+    return None if named == ALL_ACCOUNTS else named
+
+
 def is_visible(call: Call[Any], control: Control) -> bool:
     """Whether a call may name a control: without `?account=`, or with `*`, every one; otherwise those that apply to the
     account."""
-    named = call.query("account")
-    return named is None or named == ALL_ACCOUNTS or control.account in (named, ALL_ACCOUNTS)
+    return named_account(call) is None or control.account in (named_account(call), ALL_ACCOUNTS)
+
+
+def not_found_of(noun: str, identifier: str, known: Sequence[str], account: Optional[str]) -> ApiError:
+    """A 404 for an id that does not exist where a call looks, with a suggestion of one that does."""
+    where = "" if account is None else f" in account {account}"
+    return ApiError(404, f"{noun} not found{where}: {identifier}{suggestion(identifier, known)}")
+
+
+def named_sandbox(call: Call[Any]) -> Sandbox:
+    """The sandbox that the path names: of the account of `?account=`; without one, or with `*`, of any. 404 when there
+    is none."""
+    store, account = call.platform.store, named_account(call)
+    sandbox = store.sandboxes.get(call.param("id"))
+    if sandbox is None or account not in (None, sandbox.account_id):
+        known = [one.id for one in store.sandboxes.values() if account in (None, one.account_id)]
+        raise not_found_of("sandbox", call.param("id"), known, account)
+    return sandbox
 
 
 def listed(call: Call[Any], controls: Sequence[C]) -> Sequence[C]:
@@ -77,7 +101,8 @@ def found(call: Call[Any], registry: Registry[C], noun: str) -> C:
     """The control that the path names. 404 when there is none, or the call may not name it."""
     control = registry.get(call.param("id"))
     if control is None or not is_visible(call, control):
-        raise not_found(noun, call.param("id"))
+        known = [one.id for one in registry.visible(named_account(call))]
+        raise not_found_of(noun, call.param("id"), known, named_account(call))
     return control
 
 

@@ -12,7 +12,7 @@ from ...control.records import LogLine, SandboxRecord, SnapshotRecord, SocketRec
 from ...platform.errors import invalid
 from ...store import Account
 from ..operation import Call, EmptyBody, no_content
-from .controls import refusing
+from .controls import named_sandbox, refusing
 from .names import check_sandbox
 from .operations import AdminOperations
 from .record_lists import record_list
@@ -50,8 +50,9 @@ async def sandboxes(call: Call[EmptyBody]) -> list[SandboxRecord]:
 
 @record_list(operations, "/sandboxes/{id}/logs", "inventory.logs", LogLine, "SandboxLogLine", query={"last": int})
 async def logs(call: Call[EmptyBody]) -> list[LogLine]:
-    """Lines of the log of a sandbox of any account; `last`: the newest so many lines only."""
-    lines = call.platform.sandboxes.logs(call.platform.sandboxes.of_any(call.param("id")), call.query_int("last"))
+    """Lines of the log of a sandbox of any account, with `account` of that account; `last`: the newest so many lines
+    only."""
+    lines = call.platform.sandboxes.logs(named_sandbox(call), call.query_int("last"))
     return [LogLine(line.timestamp, line.type, line.message) for line in lines]
 
 

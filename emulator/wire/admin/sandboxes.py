@@ -7,6 +7,7 @@ from starlette.responses import Response
 from ...platform.errors import invalid
 from ..operation import Body, Call, json_reply
 from ..sandboxes import SandboxOut, serialize
+from .controls import named_sandbox
 from .operations import AdminOperations
 
 operations = AdminOperations()
@@ -20,10 +21,10 @@ class Spend(Body):
 
 @operations.call("POST", "/sandboxes/{id}/spend", "spend", Spend, reply=SandboxOut)
 async def spend(call: Call[Spend]) -> Response:
-    """Spend money in a sandbox, as its agents do. Alerts, and the pause at the end of the budget, have happened when
-    this is answered."""
+    """Spend money in a sandbox of any account, with `account` of that account, as its agents do. Alerts, and the pause
+    at the end of the budget, have happened when this is answered."""
     if call.body.usd < 0:
         raise invalid("usd: must not be negative; nothing is taken back")
-    sandbox = call.platform.sandboxes.of_any(call.param("id"))
+    sandbox = named_sandbox(call)
     await call.platform.scheduler.spend(sandbox, call.body.usd)
     return json_reply(serialize(sandbox, call.platform.clock.now(sandbox.account_id)[0]))

@@ -1,26 +1,34 @@
-"""/_emulator/status and /_emulator/log: the state and the log of the emulator itself."""
+"""/_emulator/status, /_emulator/log and /_emulator/shared-controls: what is about the emulator itself."""
 
 from __future__ import annotations
+
+from typing import Optional
 
 from starlette.responses import Response
 
 from caged import __version__
 
 from ...cage.probe import describe
+from ...control.records import SharedControl
+from ...control.shared_controls import shared_controls
 from ...platform.errors import invalid
 from ..operation import Call, EmptyBody, Model, json_reply
 from .operations import AdminOperations
+from .record_lists import record_list
 
 operations = AdminOperations()
 
 
 class Status(Model):
+    """`tier`: the plan with which the emulator was started; null: the limits of plans do not apply."""
+
     version: str
     isolation: str
     isolation_refused: list[str]
     accounts: int
     sandboxes: int
     snapshots: int
+    tier: Optional[str]
 
 
 class LogOut(Model):
@@ -38,6 +46,7 @@ async def status(call: Call[EmptyBody]) -> Response:
             accounts=len(platform.store.accounts),
             sandboxes=len(platform.store.sandboxes),
             snapshots=len(platform.store.snapshots),
+            tier=platform.config.tier,
         )
     )
 
@@ -50,3 +59,12 @@ async def log(call: Call[EmptyBody]) -> Response:
     if last is not None and last < 1:
         raise invalid("last: must be at least 1; leave it out for 20")
     return json_reply(LogOut(lines=call.platform.log_tail(last or 20, call.account.id)))
+
+
+@record_list(
+    operations, "/shared-controls", "shared_controls.list", SharedControl, "SharedControlOut", query={"last": int}
+)
+async def list_shared_controls(call: Call[EmptyBody]) -> list[SharedControl]:
+    """The faults, stubs and agents' replies that apply to all accounts, and the time if it was changed for all; `last`:
+    the last so many. A request names the owner of what it adds by the header `Caged-Owner`."""
+    return shared_controls(call.platform)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import secrets
 
-from ...control.current_account import act_for
+from ...control.current_account import OWNER_HEADER, act_for, set_owner
 from ...platform.errors import ApiError
 from . import journal
 from .exchange import UNAUTHENTICATED, HttpExchange, SocketExchange
+
+#: Characters of an owner's name that are kept.
+OWNER_CHARACTERS = 200
 
 
 async def by_api_key(exchange: HttpExchange) -> None:
@@ -36,7 +39,8 @@ async def by_admin_key(exchange: HttpExchange) -> None:
 
 
 async def select_account(exchange: HttpExchange) -> None:
-    """Select the account that `?account=` names in an admin call."""
+    """Select the account that `?account=` names in an admin call, and the owner of what it adds."""
+    set_owner(exchange.request.headers.get(OWNER_HEADER, "")[:OWNER_CHARACTERS])
     exchange.account = exchange.platform.accounts.administered(exchange.request.query_params.get("account"))
 
 

@@ -80,8 +80,10 @@ CALLS: list[tuple[str, str, Any, dict[str, str]]] = [
     ("GET", "/accounts", None, {}),
     ("GET", "/accounts/{added}", None, {}),
     ("DELETE", "/accounts/{added}", None, {}),
+    ("GET", "/shared-controls", None, {}),
     ("GET", "/status", None, {}),
     ("GET", "/log", None, {"last": "1"}),
+    ("POST", "/inspector/links", None, {}),
     ("GET", "/export", None, {}),
     ("POST", "/import", b"not an archive", {}),
     ("POST", "/reset-controls", None, {}),
@@ -117,6 +119,7 @@ def _decoded(answer: AdminResponse) -> Any:
     if answer.body.startswith(b"\x1f\x8b"):
         return "an archive"
     text = re.sub(r"caged_[0-9A-Za-z_-]{16,}", "<key>", answer.body.decode())
+    text = re.sub(r"http://inspector-\w+\.localhost:\d+/([^?]*)\?token=[^\"]+", r"<inspector>/\1", text)
     # Real time passes in both while the clock is not frozen; a cost is in proportion to it.
     text = re.sub(r'"(duration|duration_ms|cost|total_cost|start)": ?[0-9.]+', r'"\1":0', text)
     text = re.sub(r'"wall": ?"[^"]+"', '"wall":""', text)

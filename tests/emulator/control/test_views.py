@@ -13,7 +13,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from caged import CagedNotFoundError, CagedServerError
-from caged.emulator import Account, Emulator, EmulatorError
+from caged.emulator import Account, Emulator, EmulatorError, RemoteEmulator
 from caged.emulator.control_client.base_emulator import AccountView, BaseEmulator
 
 
@@ -285,3 +285,111 @@ def test_the_log_of_a_view_leaves_out_other_accounts(emulator: Emulator, account
     assert f"about {account.id}" in lines
     assert other.id not in lines
     assert other.id in "\n".join(emulator.log_tail())
+
+
+REACHES = {
+    "faults.get": lambda view, theirs: view.faults.get(theirs["fault"]),
+    "faults.remove": lambda view, theirs: view.faults.remove(theirs["fault"]),
+    "commands.get": lambda view, theirs: view.commands.get(theirs["stub"]),
+    "commands.remove": lambda view, theirs: view.commands.remove(theirs["stub"]),
+    "agents.get": lambda view, theirs: view.agents.get(theirs["reply"]),
+    "agents.remove": lambda view, theirs: view.agents.remove(theirs["reply"]),
+    "agent.get": lambda view, theirs: view.agent("claude").get(theirs["reply"]),
+    "agent.remove": lambda view, theirs: view.agent("claude").remove(theirs["reply"]),
+    "spend": lambda view, theirs: view.spend(theirs["sandbox"], 1),
+    "inventory.logs": lambda view, theirs: view.inventory.logs(theirs["sandbox"]),
+    "inventory.snapshots": lambda view, theirs: view.inventory.snapshots(sandbox=theirs["sandbox"]),
+    "inventory.sockets": lambda view, theirs: view.inventory.sockets(sandbox=theirs["sandbox"]),
+    "faults.list": lambda view, theirs: view.faults.list(sandbox=theirs["sandbox"]),
+    "callback_errors": lambda view, theirs: view.callback_errors(sandbox=theirs["sandbox"]),
+    "journal.commands": lambda view, theirs: view.journal.commands(sandbox=theirs["sandbox"]),
+    "journal.steps": lambda view, theirs: view.journal.steps(sandbox=theirs["sandbox"]),
+    "journal.follow": lambda view, theirs: list(view.journal.follow(sandbox=theirs["sandbox"], wait=0)),
+}
+
+
+def test_ids_of_another_account_are_refused_and_those_of_the_own_one_suggested(
+    whole: BaseEmulator, account: Account, other: Account
+) -> None:
+    mine, theirs = whole.for_account(account), whole.for_account(other)
+    own, ids = _with_one_of_each(mine), _with_one_of_each(theirs)
+    for name, use in REACHES.items():
+        with pytest.raises((EmulatorError, ValueError), match=r"not found|never existed") as caught:
+            use(mine, ids)
+        text = str(caught.value)
+        assert account.id in text, name
+        assert other.id not in text, name
+        assert any(id in text for id in own.values()), f"{name} suggests nothing: {text}"
+    assert theirs.faults.get(ids["fault"]).account == other.id
+    assert theirs.spend(ids["sandbox"], 0) < 0.5
+    # The whole emulator names those of every account.
+    assert whole.commands.get(ids["stub"]).account == other.id
+    assert whole.inventory.logs(ids["sandbox"])
+    whole.agents.remove(ids["reply"])
+    assert theirs.agents.list() == []
+
+
+def test_control_for_all_accounts_is_reached_from_every_view(
+    whole: BaseEmulator, account: Account, other: Account
+) -> None:
+    mine, theirs = whole.for_account(account), whole.for_account(other)
+    fault = theirs.faults.add("alerts.list", status=503, account="*", optional=True)
+    assert mine.faults.get(fault.id).account == "*"
+    mine.faults.remove(fault.id)
+    with pytest.raises(EmulatorError, match=f"fault not found in account {other.id}: {fault.id}"):
+        theirs.faults.get(fault.id)
+
+
+def test_remote_emulator_for_one_account_reaches_that_account_only(
+    emulator: Emulator, account: Account, other: Account
+) -> None:
+    ids = _with_one_of_each(emulator.for_account(other))
+    with RemoteEmulator(emulator.base_url, emulator.admin_key, account=account) as remote:
+        with pytest.raises(EmulatorError, match=f"fault not found in account {account.id}"):
+            remote.faults.remove(ids["fault"])
+        with pytest.raises(EmulatorError, match=f"sandbox not found in account {account.id}"):
+            remote.spend(ids["sandbox"], 1)
+        with pytest.raises(EmulatorError, match=f"sandbox not found in account {account.id}"):
+            remote.inventory.logs(ids["sandbox"])
+    with RemoteEmulator(emulator.base_url, emulator.admin_key, account="*") as remote:
+        assert remote.faults.get(ids["fault"]).account == other.id
+
+
+def _with_one_of_each(view: AccountView) -> dict[str, str]:
+    """Ids of a sandbox and of controls that the account has."""
+    with view.client() as client:
+        sandbox = client.sandboxes.create(template="minimal").id
+    return {
+        "sandbox": sandbox,
+        "fault": view.faults.add("alerts.list", status=503, optional=True).id,
+        "stub": view.commands.stub("deploy", "done", optional=True).id,
+        "reply": view.agent("claude").reply("done", optional=True).id,
+    }
+
+
+def _add_from_elsewhere(emulator: Emulator, **fault: Any) -> None:
+    with RemoteEmulator(emulator.base_url, emulator.admin_key) as remote:
+        remote.faults.add(**fault)
+
+
+@pytest.mark.parametrize(
+    "add",
+    [
+        lambda emulator, fault: emulator.faults.add(**fault),
+        lambda emulator, fault: emulator.for_account(emulator.accounts()[0]).faults.add(**fault),
+        lambda emulator, fault: emulator.for_account(emulator.create_account()).faults.add(**fault),
+        lambda emulator, fault: _add_from_elsewhere(emulator, **fault),
+    ],
+    ids=["whole", "view", "view of another account", "HTTP"],
+)
+def test_unused_control_for_all_accounts_fails_the_block_however_it_was_added(
+    add: Callable[[Emulator, dict[str, Any]], object],
+) -> None:
+    with pytest.raises(AssertionError, match=r"a fault never triggered:\n.*account='\*'"), Emulator() as emulator:
+        add(emulator, {"operation": "alerts.list", "status": 503, "account": "*"})
+
+
+def test_block_of_an_account_reports_what_another_view_of_it_has_added(whole: BaseEmulator) -> None:
+    with pytest.raises(AssertionError, match="a fault never triggered"), whole.account() as view:
+        whole.for_account(view.id).faults.add("alerts.list", status=503, account="*")
+    assert whole.faults.list(account="*") == []

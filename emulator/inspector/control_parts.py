@@ -1,0 +1,159 @@
+"""What the pages of controls have in common: tabs, and the list of what is set up."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..control.current_account import ALL_ACCOUNTS
+from ..trace.html import Child, Html, element, joined
+from ..trace.text import counted, shortened
+from .components import call_button, confirmed, empty, live, python, table
+from .forms import suggestions
+from .page import PageRequest
+from .public_api import segment
+
+#: The tabs: path and title.
+TABS = (
+    ("controls", "Faults"),
+    ("controls/stubs", "Stubs"),
+    ("controls/replies", "Replies"),
+    ("controls/clock", "Clock and money"),
+)
+#: The ids of suggestions.
+SANDBOXES = "known-sandboxes"
+#: Characters of one option's value.
+_VALUE_CHARACTERS = 200
+
+
+def heading(request: PageRequest, current: str) -> Html:
+    """The heading of a page of controls, with the tabs.
+
+    Args:
+        request: The request.
+        current: The path of the page.
+    """
+    links = [
+        element("a", title, href=request.link(*path.split("/")), aria_current="page" if path == current else None)
+        for path, title in TABS
+    ]
+    return element(
+        "div",
+        element("h1", "Controls", class_="page-title"),
+        element("nav", *links, class_="page-tabs", aria_label="Controls"),
+        class_="page-top",
+    )
+
+
+async def known_sandboxes(request: PageRequest) -> Html:
+    """The sandboxes, newest first, as suggestions for a field."""
+    found = await request.api.get("/v1/sandboxes")
+    return live("choices", suggestions(SANDBOXES, [one["id"] for one in reversed(found)]))
+
+
+def control_list(
+    request: PageRequest,
+    name: str,
+    controls: Sequence[Mapping[str, Any]],
+    path: str,
+    *,
+    used: str,
+    nothing: str,
+    lines: Sequence[str],
+    one_path: str = "",
+) -> Html:
+    """The controls of one kind that apply to the account, with how often each applied, live.
+
+    Args:
+        request: The request.
+        name: What they are called, in the plural.
+        controls: They, as the API answers them.
+        path: The path of their list.
+        used: The key that says how often one applied.
+        nothing: What is said where there are none.
+        lines: Python that lists and removes them.
+        one_path: The path of one, without its id, where that is another one than that of the list.
+    """
+    rows = [
+        (
+            element("code", one["id"], class_="id"),
+            _options(one),
+            element("span", "all accounts" if one["account"] == ALL_ACCOUNTS else "this account", class_="whole"),
+            _used(one, used),
+            call_button(
+                "Remove", "DELETE", f"{one_path or path}/{segment(one['id'])}", _named(request, one), class_="small"
+            ),
+        )
+        for one in controls
+    ]
+    title = element(
+        "h2",
+        name.capitalize(),
+        element("span", f" {len(rows):,}", class_="muted number") if rows else None,
+        class_="section-title",
+    )
+    if not rows:
+        return live("controls", title, empty(nothing), class_="section")
+    columns = ("Id", "Options", "For", used.capitalize(), "Action")
+    return live(
+        "controls",
+        element("div", title, *_clear(request, name, controls, path), class_="section-head"),
+        table(columns, rows, name.capitalize()),
+        python(lines),
+        class_="section",
+    )
+
+
+def _named(request: PageRequest, control: Mapping[str, Any]) -> str:
+    """The account that a call about a control names."""
+    return ALL_ACCOUNTS if control["account"] == ALL_ACCOUNTS else request.account
+
+
+def _clear(request: PageRequest, name: str, controls: Sequence[Mapping[str, Any]], path: str) -> list[Html]:
+    """A button for those of the account, and one for those of all accounts, where there are any."""
+    buttons = []
+    for account, words in ((request.account, "of this account"), (ALL_ACCOUNTS, "of all accounts")):
+        count = sum(_named(request, one) == account for one in controls)
+        if count:
+            button = call_button("Yes, clear", "DELETE", path, account, class_="danger", done=f"Cleared the {name}.")
+            question = f"Removes {name} {words}: {count:,}."
+            buttons.append(
+                confirmed("Clear" if account == request.account else "Clear those of all accounts", question, button)
+            )
+    return buttons
+
+
+def _options(control: Mapping[str, Any]) -> Html:
+    """The options that were given, as Python has them."""
+    first = [element("code", control["agent"], class_="option")] if "agent" in control else []
+    given = [
+        element("code", element("span", f"{name}=", class_="muted"), _shown(value), class_="option")
+        for name, value in control["options"].items()
+    ]
+    also = [element("span", "optional", class_="muted")] if control["optional"] else []
+    if not given and not first:
+        given = [element("code", control["described"], class_="option")]
+    return element("span", joined([*first, *given, *also]), class_="options")
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict) and set(value) == {"regex"}:
+        return shortened(f"re.compile({json.dumps(value['regex'])})", _VALUE_CHARACTERS)
+    if isinstance(value, bool):
+        return str(value)
+    return shortened(json.dumps(value, ensure_ascii=False), _VALUE_CHARACTERS)
+
+
+def _used(control: Mapping[str, Any], key: str) -> Child:
+    """How often it applied."""
+    count, times = control[key], control["options"].get("times")
+    if not count:
+        seen = control.get("seen")
+        return element(
+            "span", f"not yet; {counted(seen, 'request')} matched" if seen else "not yet", class_="muted whole"
+        )
+    text = counted(count, "time")
+    if times is not None and count >= times:
+        return element("span", element("strong", text), element("span", ", used up", class_="muted"), class_="whole")
+    return element("strong", text, class_="whole")

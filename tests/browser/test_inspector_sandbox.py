@@ -1,0 +1,210 @@
+"""The tabs of a sandbox's page in a real browser: a terminal, files, snapshots."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Callable
+
+import pytest
+
+from caged import Caged
+from caged.emulator import AccountView, Emulator
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, BrowserContext, Page
+
+AXE = Path(__file__).parent / "vendor" / "axe-core" / "axe.min.js"
+
+
+@pytest.fixture(scope="module")
+def emulator() -> Iterator[Emulator]:
+    with Emulator(allow_unused=True) as running:
+        yield running
+
+
+@pytest.fixture
+def view(emulator: Emulator) -> Iterator[AccountView]:
+    with emulator.account(allow_unused=True) as made:
+        yield made
+
+
+@pytest.fixture
+def caged(view: AccountView) -> Iterator[Caged]:
+    with Caged(api_key=view.api_key, base_url=view.base_url) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def context(browser: Browser, emulator: Emulator) -> Iterator[BrowserContext]:
+    """A window that is logged in."""
+    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    context.set_default_timeout(60_000)
+    page = context.new_page()
+    page.goto(emulator.ui_link())
+    page.close()
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def open_tab(context: BrowserContext, emulator: Emulator, view: AccountView) -> Iterator[Callable[..., Page]]:
+    """Opens a tab of a sandbox's page. What it logs, raises or asks fails the test."""
+    pages, problems = [], []
+    assert emulator._runtime is not None
+    host = emulator._runtime.platform.inspector_logins.host
+    port = emulator.base_url.rpartition(":")[2]
+
+    def open_page(sandbox: str, tab: str, **query: Any) -> Page:
+        page = context.new_page()
+        pages.append(page)
+        page.on("console", lambda message: problems.append(f"console: {message.text}"))
+        page.on("pageerror", lambda error: problems.append(f"exception: {error}"))
+        page.on("dialog", lambda dialog: (problems.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+        page.goto(f"http://{host}:{port}/_emulator/ui/sandboxes/{sandbox}/{tab}?account={view.id}")
+        page.get_by_text("● live").wait_for()
+        return page
+
+    yield open_page
+    for page in pages:
+        page.close()
+    assert problems == []
+
+
+def check_accessible(page: Page) -> None:
+    """Check a page by axe-core, in light and dark, and that it fits windows of two widths."""
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        # The browser's own interface runs it, which the policy of the page does not apply to.
+        found = page.evaluate(AXE.read_text("utf-8") + "; axe.run().then((result) => result.violations)")
+        assert [(one["id"], one["nodes"][0]["html"]) for one in found] == []
+    for width in (800, 1280):
+        page.set_viewport_size({"width": width, "height": 800})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_a_terminal_runs_what_is_typed(open_tab: Callable[..., Page], caged: Caged) -> None:
+    sandbox = caged.sandboxes.create(template="minimal")
+    page = open_tab(sandbox.id, "terminal")
+    page.get_by_text("● connected").wait_for()
+    # Colors of all kinds, which the policy of the page would forbid as inline styles, and HTML.
+    colors = "\\033[38;2;200;30;90mtrue\\033[0m \\033[1;31mred\\033[0m"
+    page.keyboard.type(f"printf '{colors} %s\\n' '<img src=x onerror=alert(1)>'")
+    page.keyboard.press("Enter")
+    page.locator(".xterm-rows").get_by_text(re.compile("^true red <img src=x onerror=alert")).wait_for()
+    assert page.locator(".xterm-rows img").count() == 0
+    colored = page.locator(".xterm-rows span", has_text=re.compile("^true$")).last
+    assert colored.evaluate("one => one.style.color") not in ("", "rgb(0, 0, 0)")
+    # A link of a program leads nowhere.
+    page.keyboard.type("clear; printf '\\033]8;;http://127.0.0.1:1/\\033\\\\a link\\033]8;;\\033\\\\\\n'\n")
+    page.locator(".xterm-rows > div").first.get_by_text("a link").wait_for()
+    box = page.locator(".xterm-rows > div").first.bounding_box()
+    assert box is not None
+    pages = len(page.context.pages)
+    page.mouse.move(box["x"] + 20, box["y"] + 8)
+    page.mouse.click(box["x"] + 20, box["y"] + 8)
+    page.keyboard.type("stty size > before; cat > typed\n")
+    page.keyboard.type("hello\n")
+    page.keyboard.press("Control+d")
+    page.set_viewport_size({"width": 800, "height": 600})
+    wait = "for i in $(seq 300); do stty size > after; cmp -s before after || break; sleep 0.1; done"
+    page.keyboard.type(f"{wait}; echo re''sized\n")
+    page.locator(".xterm-rows").get_by_text(re.compile("^resized")).wait_for()
+    page.set_viewport_size({"width": 1280, "height": 800})
+    rows, columns = caged.files.read(sandbox.id, "/workspace/before").split()
+    smaller_rows, smaller_columns = caged.files.read(sandbox.id, "/workspace/after").split()
+    assert len(page.context.pages) == pages
+    assert int(columns) > int(smaller_columns) >= 20
+    assert int(rows) > int(smaller_rows) >= 4
+    assert caged.files.read(sandbox.id, "/workspace/typed") == "hello\n"
+    check_accessible(page)
+    page.keyboard.press("Shift+Escape")
+    assert page.evaluate("document.activeElement.className") == "terminal-line"
+    page.locator(".xterm-helper-textarea").focus()
+    page.keyboard.type("exit\n")
+    page.get_by_text("The shell has ended").wait_for()
+    page.get_by_role("button", name="Open it again").click()
+    page.get_by_text("● connected").wait_for()
+    caged.sandboxes.pause(sandbox.id)
+    page.get_by_text("A terminal needs a running sandbox; this one is paused.").wait_for()
+    assert page.locator(".xterm").count() == 0
+    page.locator("#terminal").get_by_role("button", name="Resume").click()
+    page.get_by_text("● connected").wait_for()
+
+
+def test_a_file_is_viewed_with_what_has_changed_it_and_downloaded(
+    open_tab: Callable[..., Page], caged: Caged, view: AccountView, tmp_path: Path
+) -> None:
+    view.journal.record_file_changes(True)
+    sandbox = caged.sandboxes.create(template="minimal")
+    page = open_tab(sandbox.id, "files")
+    page.get_by_text("This directory is empty").wait_for()
+    caged.sandboxes.exec(sandbox.id, "mkdir src; printf 'one\\ntwo\\n' > 'src/<img src=x onerror=alert(1)>.txt'")
+    page.get_by_role("link", name="src/").click()
+    page.get_by_role("link", name="<img src=x").click()
+    page.locator("pre.file").get_by_text("one").wait_for()
+    caged.sandboxes.exec(sandbox.id, "cd src; sed -i 's/two/<b>2<\\/b>/' *.txt")
+    page.locator("pre.file").get_by_text("<b>2</b>").wait_for()
+    diff = page.locator(".file-change").first
+    diff.locator(".added").get_by_text("<b>2</b>").wait_for()
+    assert "two" in diff.locator(".removed").inner_text()
+    with page.expect_download() as downloading:
+        page.get_by_role("button", name="Download").click()
+    downloading.value.save_as(tmp_path / "saved")
+    assert (tmp_path / "saved").read_text() == "one\n<b>2</b>\n"
+    check_accessible(page)
+    diff.get_by_role("link").click()
+    page.locator(".heading").get_by_text("sed -i").wait_for()
+
+
+def test_a_snapshot_is_taken_and_restored_into_a_new_sandbox(open_tab: Callable[..., Page], caged: Caged) -> None:
+    sandbox = caged.sandboxes.create(template="minimal")
+    caged.files.write(sandbox.id, "/workspace/kept.txt", "kept")
+    page = open_tab(sandbox.id, "snapshots")
+    page.get_by_label("Name").fill("<img src=x onerror=alert(1)>")
+    page.get_by_role("button", name="Take a snapshot").click()
+    row = page.locator("tr", has_text="<img src=x")
+    row.get_by_text("● completed").wait_for()
+    caged.files.write(sandbox.id, "/workspace/later.txt", "later")
+    check_accessible(page)
+    row.locator("summary", has_text=re.compile("^Restore$")).click()
+    row.get_by_role("button", name="Yes, restore it").click()
+    page.get_by_text("The workspace is that of the snapshot").wait_for()
+    assert [one.name for one in caged.files.list(sandbox.id)] == ["kept.txt"]
+    row.get_by_role("button", name="Restore into a new sandbox").click()
+    page.wait_for_url(lambda url: url.split("?")[0].endswith("/files") and sandbox.id not in url)
+    page.get_by_role("link", name="kept.txt").wait_for()
+    (new,) = [one for one in caged.sandboxes.list() if one.id != sandbox.id]
+    assert new.id in page.url
+    assert caged.files.read(new.id, "/workspace/kept.txt") == "kept"
+
+
+def test_the_other_tabs_follow_what_happens(open_tab: Callable[..., Page], caged: Caged, view: AccountView) -> None:
+    view.agent("claude").reply("Fixed.", files={"/workspace/a.py": "a = 1\n"}, optional=True)
+    sandbox = caged.sandboxes.create(template="minimal", agents=["claude"], network_mode="none")
+    page = open_tab(sandbox.id, "sessions")
+    caged.sandboxes.exec(sandbox.id, "claude -p 'fix <b>it</b>'")
+    page.locator("td").get_by_role("link", name="sess_").click()
+    page.locator(".replay").get_by_text("fix <b>it</b>").first.wait_for()
+    check_accessible(page)
+    page.get_by_role("button", name="Play").click()
+    page.get_by_role("button", name="Play").wait_for()
+    assert page.locator(".replay > li:visible").count() == len(
+        caged.sessions.replay(caged.sessions.list_by_sandbox(sandbox.id)[0].id).events
+    )
+    page.get_by_role("link", name="Logs").click()
+    page.locator(".log").get_by_text("claude-code received the prompt").wait_for()
+    lines = "for i in $(seq 40); do claude -p $i; done"
+    caged.sandboxes.exec(sandbox.id, lines)
+    page.locator(".log").get_by_text("claude-code received the prompt: 40").wait_for()
+    page.wait_for_function("() => { const log = document.querySelector('.log'); return log.scrollTop > 100; }")
+    check_accessible(page)
+    page.get_by_role("link", name="Ports").click()
+    page.get_by_text("No process listens on a port").wait_for()
+    caged.sandboxes.exec(sandbox.id, "nohup python3 -m http.server 3000 > /tmp/log 2>&1 &")
+    page.get_by_role("link", name=f"{sandbox.id}-3000.localhost").wait_for()
+    check_accessible(page)
+    page.get_by_role("link", name="Settings").click()
+    page.get_by_role("heading", name="Machine").wait_for()
+    check_accessible(page)
