@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar, Union
 
 from .cage.probe import describe
 from .config import BudgetAction, EmulatorConfig, Isolation, MemoryLimit, Tier
-from .control.shared_controls import shared_controls
 from .control_client.admin_client import AdminClient
 from .control_client.base_emulator import BaseEmulator
 from .control_client.in_process_transport import InProcessTransport
 from .control_client.transport import EmulatorError
+from .platform.shared_controls import shared_controls
 from .runtime import Runtime
 
 if TYPE_CHECKING:

@@ -91,9 +91,9 @@ class SharedControl:
 
     path: str = value("Where it is removed by a DELETE, below /_emulator.")
     id: str = value("Its id; of the time, one for each change.")
-    owner: str = value("Who added it, by the header `Caged-Owner`; empty without one.")
-    described: str = value("The control in one line.")
-    unused: bool = value("Whether it was never used and is not optional.")
+    owner: str = value("Who added it, by the header `Caged-Owner`; empty without one.", column=True)
+    described: str = value("The control in one line.", column=True, is_long=True)
+    unused: bool = value("Whether it was never used and is not optional.", column=True)
 
 
 @dataclass(frozen=True)

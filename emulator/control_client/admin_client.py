@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from ..control.identifiers import IdOrObject, id_of
 from ..control.records import SharedControl
-from ..control.shared_controls import shared_controls
+from ..platform.shared_controls import shared_controls
 from .transport import SECONDS, AdminRequest, AdminRequestError, AdminResponse, EmulatorError, Transport
 from .usage import ControlUsage
 

@@ -131,6 +131,8 @@ IN_PLACE = {
     "persistence/field_validation.py": "the rules of records: see FUNCTIONS",
     "platform/notifications.py": "a URL of bounded length",
     "platform/stream_transcript.py": "a marker with a number that does not repeat, and white space up to a digit",
+    "inspector/control_parts.py": "the word `re.compile` in a text: no pattern is used",
+    "inspector/forms.py": "help texts of the emulator's own options",
     "inspector/pages/sandbox.py": "one class of characters, over a whole segment of a path",
     "trace/otlp.py": "the beginning of a word",
     "trace/assets.py": "the emulator's own modules for browsers",

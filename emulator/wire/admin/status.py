@@ -10,8 +10,8 @@ from caged import __version__
 
 from ...cage.probe import describe
 from ...control.records import SharedControl
-from ...control.shared_controls import shared_controls
 from ...platform.errors import invalid
+from ...platform.shared_controls import shared_controls
 from ..operation import Call, EmptyBody, Model, json_reply
 from .operations import AdminOperations
 from .record_lists import record_list

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .agent_replies import AgentReply
-from .current_account import ALL_ACCOUNTS
-from .records import SharedControl
+from ..control.agent_replies import AgentReply
+from ..control.current_account import ALL_ACCOUNTS
+from ..control.records import SharedControl
 
 if TYPE_CHECKING:
-    from ..platform.platform import Platform
+    from .platform import Platform
 
 #: Below /_emulator: where all accounts' time is reset by a DELETE.
 CLOCK_PATH = "/clock"
