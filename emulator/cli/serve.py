@@ -17,6 +17,7 @@ from caged import __version__
 from ..cage.probe import IsolationUnavailable
 from ..config import ConfigError
 from ..discovery import environment_variables
+from ..output_file import check_replaceable
 from ..runtime import Runtime
 from .foreground import Foreground
 from .options import config_from, emulator_options
@@ -36,6 +37,11 @@ def command(ready_file: Optional[Path], verbose: bool, **settings: Any) -> None:
     """Run the emulator in the foreground until Ctrl-C (a second one stops it at once)."""
     if ready_file is not None and not os.access(ready_file.absolute().parent, os.W_OK | os.X_OK):
         raise click.UsageError(f"cannot write the ready file: {ready_file.parent} does not exist or is not writable")
+    if ready_file is not None:
+        try:
+            check_replaceable(ready_file)
+        except OSError as error:
+            raise click.UsageError(f"cannot write the ready file: {ready_file}: {error.strerror}") from None
     config = config_from(settings)
     key_files = [*_output_files(), *([ready_file.absolute()] if ready_file is not None else [])]
     try:

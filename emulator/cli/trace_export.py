@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from ..output_file import check_replaceable
 from ..trace.file import Trace, TraceError
 
 
@@ -37,6 +38,7 @@ def command(file: Path, target: Path) -> None:
         raise click.UsageError(f"--otlp {target} is the trace itself; name another file")
     temporary = target.with_name(f".{target.name}.new")
     try:
+        check_replaceable(target)
         temporary.write_text(f"{text}\n", encoding="utf-8")
         temporary.replace(target)
     except OSError as error:

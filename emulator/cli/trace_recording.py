@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 
 from ..config import EmulatorConfig
+from ..output_file import check_replaceable
 from ..trace.file import Trace, TraceError, TraceHeader, read_header
 from . import exec as exec_command
 from .recording import Recording
@@ -69,6 +70,8 @@ def _files(output: Path) -> tuple[Path, Path]:
     if not os.access(lines.absolute().parent, os.W_OK | os.X_OK):
         raise click.UsageError(f"cannot write {lines}: {lines.parent} does not exist or is not writable")
     try:
+        check_replaceable(lines)
+        check_replaceable(page)
         read_header(lines)
     except FileNotFoundError:
         if page.exists():

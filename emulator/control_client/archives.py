@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Callable, Optional, Union
 
+from ..output_file import check_replaceable
 from .admin_client import AdminClient
 from .transport import AdminRequestError
 
@@ -36,6 +37,7 @@ def download(admin: AdminClient, target: Path, account: str, on_progress: Option
         raise ValueError(f"{target.parent} is not a directory; create it first")
     if target.is_dir():
         raise ValueError(f"{target} is a directory; name a file, such as {target / 'state.tar.gz'}")
+    check_replaceable(target)
     half = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     try:
         with open(half, "xb", opener=_owner_only) as file:

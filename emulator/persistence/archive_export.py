@@ -12,6 +12,7 @@ from typing import Callable, Optional, TypeVar
 
 from ..cage import crash_recovery, disk, tar_writer
 from ..cage.init_client import SandboxGone
+from ..output_file import check_replaceable
 from ..platform.platform import Platform
 from ..store import Sandbox, Store
 from .archive_file import PLACES, Contents, TransferError, pack, write_manifest
@@ -67,6 +68,7 @@ class _Export:
         path = Path.cwd() / path
         if not path.parent.is_dir():
             raise TransferError(f"{path.parent} is not a directory; make it first")
+        check_replaceable(path)
         work = work_directory(self._platform, "export")
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
         try:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 from ..control.steps import FORMAT, Step
+from ..output_file import check_replaceable
 
 #: The longest first line that is read for the header alone.
 HEADER_BYTES = 16 * 1024**2
@@ -95,7 +96,12 @@ class Trace:
             yield json.dumps({"type": "step", **asdict(step)}, ensure_ascii=False)
 
     def write(self, path: Path) -> None:
-        """Write its file at once: a reader never sees a part of it."""
+        """Write its file at once: a reader never sees a part of it.
+
+        Raises:
+            OSError: It cannot be written; what there was before is still there.
+        """
+        check_replaceable(path)
         temporary = path.with_name(f".{path.name}.new")
         with temporary.open("w", encoding="utf-8", errors="replace", newline="\n") as file:
             file.writelines(f"{line}\n" for line in self.lines())

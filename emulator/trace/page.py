@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..control.steps import Step
+from ..output_file import check_replaceable
 from .assets import hashed, script, stylesheet
 from .file import Trace
 from .html import Html, element
@@ -48,6 +49,7 @@ def write_page(trace: Trace, page: Path) -> None:
     Raises:
         OSError: It cannot be written; what there was before is still there.
     """
+    check_replaceable(page)
     temporary = page.with_name(f".{page.name}.new")
     try:
         with temporary.open("w", encoding="utf-8", errors="replace", newline="\n") as file:

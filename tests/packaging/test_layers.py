@@ -17,9 +17,20 @@ FOLDERS = {"caged": "caged", "emulator": "caged.emulator", "pytest_plugin": "cag
 #: The lowest layer first. A name is a package below caged.emulator or a module of it; `sdk` is all of caged but its
 #: emulator and plugin, `api` the names that `import caged.emulator` offers. A layer may import itself and those below.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("sdk",),
+    ("sdk", "output_file"),
     ("verify", "cage.inside"),
-    ("history", "json_values", "pace", "descriptors", "control", "logfile", "listener", "connections", "browser"),
+    (
+        "history",
+        "json_values",
+        "pace",
+        "descriptors",
+        "control",
+        "logfile",
+        "listener",
+        "connections",
+        "browser",
+        "output_file",
+    ),
     ("emulator_log", "trace"),
     ("workers", "discovery"),
     ("cage",),
