@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -13,6 +12,7 @@ import click
 
 from ..browser import open_in_browser
 from ..control.steps import KINDS
+from ..trace.text import json_text, plain
 from .options import config_from, emulator_options
 from .tables import json_option, show
 from .trace_export import command as export
@@ -55,7 +55,7 @@ def list_(directory: Optional[Path], as_json: bool) -> None:
         raise click.ClickException(f"cannot read {where}: {error.strerror}") from None
     show(entries, as_json)
     for problem in problems:
-        click.echo(f"warning: not listed: {problem}", err=True)
+        click.echo(plain(f"warning: not listed: {problem}"), err=True)
     if not entries:
         click.echo(f"there is no trace in {where}; a test that fails leaves one there", err=True)
 
@@ -91,9 +91,9 @@ def show_(
     try:
         step = view.find(identifier)
     except UnknownStep as error:
-        raise click.ClickException(str(error)) from None
+        raise click.ClickException(plain(str(error))) from None
     if as_json:
-        click.echo(json.dumps(asdict(step), ensure_ascii=False))
+        click.echo(json_text(asdict(step)))
         return
     lines = view.details(step, grep or "")
     _print(lines or [f"nothing in step {identifier} has {grep!r}"])
@@ -106,9 +106,9 @@ def _show_steps(view: TraceView, file: Path, grep: str, kinds: Sequence[str], er
 
     steps = view.matching(kinds, errors, grep)
     if as_json:
-        click.echo(json.dumps({"type": "trace", **asdict(view.trace.header)}, ensure_ascii=False))
+        click.echo(json_text({"type": "trace", **asdict(view.trace.header)}))
         for step in steps:
-            click.echo(json.dumps({"type": "step", **step_record(step)}, ensure_ascii=False))
+            click.echo(json_text({"type": "step", **step_record(step)}))
         return
     if not (grep or kinds or errors):
         _print(view.overview())
@@ -117,7 +117,7 @@ def _show_steps(view: TraceView, file: Path, grep: str, kinds: Sequence[str], er
         _print(view.list_of(steps, grep))
         click.echo("\nnext: --step ID for one step")
     else:
-        click.echo(f"no step of {file} matches")
+        click.echo(plain(f"no step of {file} matches"))
 
 
 @command.command("open")
@@ -139,7 +139,7 @@ def open_(file: Path) -> None:
             write_page(trace, page)
         except OSError as error:
             raise click.ClickException(f"cannot write the page {page}: {error.strerror}") from None
-    click.echo(str(page))
+    click.echo(plain(str(page)))
     open_in_browser(page.absolute().as_uri())
 
 
@@ -186,7 +186,9 @@ def shell(file: Path, sandbox: Optional[str]) -> None:
             f"no sandbox of {file} was kept; run the test again with `pytest --caged-keep-failed`"
         )
     if sandbox is None and len(kept) > 1:
-        raise click.ClickException(f"{len(kept)} sandboxes were kept; say which with --sandbox: {', '.join(kept)}")
+        raise click.ClickException(
+            f"{len(kept)} sandboxes were kept; say which with --sandbox: {plain(', '.join(kept))}"
+        )
     chosen = sandbox or next(iter(kept))
     if chosen not in kept:
         hint = suggestion(chosen, kept)
@@ -194,7 +196,7 @@ def shell(file: Path, sandbox: Optional[str]) -> None:
     archive = Path(kept[chosen])
     if not archive.is_file():
         raise click.ClickException(
-            f"the archive of sandbox {chosen} is gone: {archive}; a later run of pytest removes it"
+            f"the archive of sandbox {plain(chosen)} is gone: {plain(str(archive))}; a later run of pytest removes it"
         )
     open_from_archive(chosen, archive)
 
@@ -228,7 +230,7 @@ def _read(file: Path) -> Trace:
     try:
         return Trace.read(path)
     except TraceError as error:
-        raise click.ClickException(str(error)) from None
+        raise click.ClickException(plain(str(error))) from None
     except OSError as error:
         if path != file and not path.exists() and file.exists():
             raise click.ClickException(f"{path}, the trace that belongs to {file.name}, is missing") from None
@@ -237,10 +239,8 @@ def _read(file: Path) -> Trace:
 
 def _print(lines: Sequence[str]) -> None:
     """Print lines, without escape sequences, which a sandbox or an agent may have chosen."""
-    from ..trace.text import plain
-
     for line in lines:
-        click.echo(plain(line).replace("\n", " "))
+        click.echo(plain(line.replace("\r", "\u240d")).replace("\n", " "))
 
 
 def _is_current(page: Path, lines: Path) -> bool:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
 from ..output_file import check_replaceable
 from ..trace.file import Trace, TraceError
+from ..trace.text import json_text, plain
 
 
 @click.command("export")
@@ -22,15 +22,15 @@ from ..trace.file import Trace, TraceError
     help="Write OTLP/JSON, which OpenTelemetry's collector and viewers of traces read, to OUT; - is the output.",
 )
 def command(file: Path, target: Path) -> None:
-    """Convert FILE, the .jsonl file of a trace."""
+    """Convert FILE."""
     from ..trace.otlp import build_otlp
 
+    file = file.with_suffix(".jsonl") if file.suffix == ".html" else file
     try:
         trace = Trace.read(file)
     except (OSError, TraceError) as error:
-        hint = "; the trace is the .jsonl file next to the page" if file.suffix == ".html" else ""
-        raise click.ClickException(f"{error}{hint}") from None
-    text = json.dumps(build_otlp(trace), ensure_ascii=False, separators=(",", ":"))
+        raise click.ClickException(plain(str(error))) from None
+    text = json_text(build_otlp(trace))
     if str(target) == "-":
         click.echo(text)
         return

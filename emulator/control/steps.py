@@ -370,8 +370,8 @@ class Steps:
 
 
 def one_line(text: str) -> str:
-    """The first line of a text, cut to a title."""
-    text = text.strip()
+    """The first line of a text, cut to a title. A carriage return is visible: a terminal would write over the line."""
+    text = text.replace("\r\n", "\n").replace("\r", "\u240d").strip()
     first = text.split("\n", 1)[0][: TITLE_CHARACTERS + 1]
     return f"{first[:TITLE_CHARACTERS]}…" if len(first) > TITLE_CHARACTERS or len(first) < len(text) else first
 

@@ -4,6 +4,7 @@ meaning of each key: docs/trace-format.md."""
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -128,7 +129,7 @@ class Trace:
                         steps.append(Step(**_known(Step, entry)))
                 except TraceError:
                     raise
-                except (ValueError, TypeError, KeyError, AttributeError) as error:
+                except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
                     raise TraceError(f"{path}: line {number} is not one of a trace: {error}") from None
         if header is None:
             raise TraceError(f"{path}: is empty, and so not a trace")
@@ -149,7 +150,7 @@ def read_header(path: Path) -> TraceHeader:
     try:
         entry = json.loads(line.decode("utf-8"))
         return _header(entry, entry.pop("type"), path)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise TraceError(f"{path}: line 1 is not one of a trace: {error}") from None
 
 
@@ -164,5 +165,30 @@ def _header(entry: dict[str, Any], kind: str, path: Path) -> TraceHeader:
 
 def _known(record: type, entry: dict[str, Any]) -> dict[str, Any]:
     """The values that this version knows: a later one may have written more."""
-    names = {one.name for one in fields(record)}
-    return {name: value for name, value in entry.items() if name in names}
+    kinds = {one.name: str(one.type) for one in fields(record)}
+    known = {name: value for name, value in entry.items() if name in kinds}
+    for name, given in known.items():
+        if not _has_type(given, kinds[name]):
+            raise ValueError(f"{name} is {given!r:.60}, not {kinds[name]}")
+    return known
+
+
+#: Numbers of a trace are seconds, milliseconds and dollars; beyond this they cannot be shown.
+_LARGEST = 1e15
+
+
+def _has_type(given: Any, annotation: str) -> bool:
+    """Whether a value of a file is of the type that a field is annotated with."""
+    if annotation.startswith("Optional[") and given is None:
+        return True
+    name = annotation.replace("Optional[", "")
+    if name.startswith("float"):
+        return isinstance(given, (int, float)) and not isinstance(given, bool) and abs(given) < _LARGEST
+    if name.startswith(("dict[str, str]", "list[str]")):
+        texts = given.values() if isinstance(given, dict) else given
+        return isinstance(given, dict if name.startswith("dict") else list) and all(
+            isinstance(one, str) for one in texts
+        )
+    types: dict[str, type] = {"str": str, "int": int, "bool": bool, "dict": dict, "list": list}
+    wanted = types.get(re.split(r"\W", name, maxsplit=1)[0])
+    return wanted is None or isinstance(given, wanted)

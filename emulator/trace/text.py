@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -30,6 +31,12 @@ def _overwritten(line: str) -> str:
     for part in line.split("\r"):
         shown = part + shown[len(part) :]
     return shown
+
+
+def json_text(content: Any) -> str:
+    """A value as JSON in one line. What a terminal would act upon is escaped; other letters stay readable."""
+    text = json.dumps(content, ensure_ascii=False, separators=(", ", ": "))
+    return _ESCAPES.sub(lambda found: "".join(f"\\u{ord(one):04x}" for one in found[0]), text)
 
 
 def duration(milliseconds: float) -> str:

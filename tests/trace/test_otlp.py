@@ -278,7 +278,6 @@ def test_command_says_what_is_wrong(tmp_path: Path) -> None:
     before = file.read_bytes()
     for arguments, text in [
         ([str(file)], "Missing option '--otlp'"),
-        (["--otlp", "-", str(page)], "the trace is the .jsonl file next to the page"),
         (["--otlp", "-", str(tmp_path / "none")], "does not exist"),
         (["--otlp", str(file), str(file)], "is the trace itself; name another file"),
         (["--otlp", str(tmp_path / "no" / "out.json"), str(file)], "cannot be written: No such file or directory"),

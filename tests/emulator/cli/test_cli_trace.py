@@ -115,6 +115,42 @@ def test_list_names_files_that_are_no_traces_and_lists_the_others(trace):
 # --- show
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[" * 200_000,
+        '{"type": "trace", "format": 1, "title": "x", "duration_ms": "x"}',
+        '{"type": "trace", "format": 1, "title": null}',
+        '{"type": "trace", "format": 1, "title": "x", "start": 1e308}',
+        '{"type": "trace", "format": 1, "title": "x", "kept": {"x": 5}}',
+        '{"type": "trace", "format": 1, "title": "x", "kept": ["a"]}',
+    ],
+)
+def test_damaged_trace_is_named_and_hides_no_other(trace, line):
+    (trace.parent / "damaged.jsonl").write_text(line + "\n")
+    listed = call("trace", "list", str(trace.parent))
+    assert listed.returncode == 0
+    assert "not listed" in listed.stderr
+    assert "a.jsonl" in listed.stdout
+    for words in (["show"], ["export", "--otlp", "-"], ["shell"], ["open"]):
+        done = call("trace", *words, str(trace.parent / "damaged.jsonl"))
+        assert done.returncode == 1
+        assert "is not one of a trace" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_messages_and_json_have_nothing_that_a_terminal_acts_upon(tmp_path):
+    path = tmp_path / "junk\x1b[31m.jsonl"
+    path.write_text("no trace\n")
+    Trace(header(title="a\u009b31m\u202eb", kept={"cage_a\x1b]0;x\x07": "/none", "cage_b": "/none"}), []).write(
+        tmp_path / "a.jsonl"
+    )
+    file = str(tmp_path / "a.jsonl")
+    for words in (["list", str(tmp_path)], ["shell", file], ["show", file, "--json"], ["export", "--otlp", "-", file]):
+        done = call("trace", *words)
+        assert not set(done.stdout + done.stderr) & set("\x1b\x07\x9b\u202e"), words
+
+
 def test_show_has_the_cause_the_steps_with_ids_and_what_to_ask_next(trace):
     done = call("trace", "show", str(trace))
     assert done.returncode == 0

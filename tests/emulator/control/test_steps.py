@@ -903,3 +903,9 @@ def test_command_that_runs_while_its_step_loses_its_details_ends_as_any_other(ap
     assert [one.command for one in controls.journal.commands()] == [command]
     request = next(step for step in controls.journal.steps(kind="request") if step.title.endswith(f"{box}/exec"))
     assert (request.status, request.detail["status"]) == ("ok", 200)
+
+
+def test_carriage_return_in_a_command_does_not_hide_it(api, box):
+    api.output(box, "touch stolen #\r$ ls && echo fine")
+    (step,) = api.emulator.journal.steps(kind="command", account=api.account_id)
+    assert step.title.endswith("touch stolen #\u240d$ ls && echo fine")
