@@ -128,6 +128,7 @@ class StreamTranscript(Transcript):
         rest = self._before[newline + 1 :]
         self._number, self._before, self._lines = begin[1], "", ""
         self._output, self._early = StreamedOutput(self._number), ""
+        self._look_ahead()
         self._move("begin stubbed" if self._stubs.has_any(self._sandbox) else "begin")
         return "", text[: len(text) - len(rest)] + await self._typed_command(rest)
 

@@ -39,6 +39,7 @@ class Transcript:
         self._run: Optional[RunningCommand] = None
         self._printed = _Printed()
         self._files_before: Optional[Look] = None
+        self._files_ahead: Optional[Look] = None
 
     async def handle_input(self, text: str) -> tuple[str, str]:
         """Take what the client has typed. Return what the client is shown at once (shells show what is typed
@@ -70,13 +71,18 @@ class Transcript:
     def close(self) -> None:
         """Record what is left: the terminal is closed."""
 
+    def _look_ahead(self) -> None:
+        """Look at the files before a command of which a part is passed on before the whole is known."""
+        self._files_ahead = self._recorder.file_changes.look_now(self._sandbox)
+
     def _begin(self, command: str) -> None:
         """Note that a command begins."""
         if self._run is not None:
             self._recorder.abandon_command(self._run, "its end was not seen: the next command was typed before")
             self._finish_output()
         self._run = self._recorder.begin_command(self._sandbox, command, self.source)
-        self._files_before = self._recorder.file_changes.look_now(self._sandbox)
+        ahead, self._files_ahead = self._files_ahead, None
+        self._files_before = ahead if ahead is not None else self._recorder.file_changes.look_now(self._sandbox)
         self._printed = _Printed()
 
     def _note_printed(self, text: str) -> None:
