@@ -316,7 +316,7 @@ def test_a_client_that_does_not_read_stops_the_program_that_writes(api, box):
     with Term(api.emulator.base_url, box, api.key, "?rows=24&cols=80", max_queue=1, close_timeout=0.1) as term:
         api.write(box, "flood.py", FLOOD)
         term.prompt().type("python3 flood.py\n")
-        eventually(lambda: api.read(box, "count").text.strip(), "the loop to run")
+        eventually(lambda: api.read(box, "count").text.strip().isdigit(), "the loop to run")
 
         def stands() -> bool:
             before = api.read(box, "count").text
