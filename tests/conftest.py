@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Generator, Iterator
-from typing import TYPE_CHECKING, Callable
+from typing import TYPE_CHECKING, Any, Callable
 
 # httpx imports httpcore when it is first used and remembers its exceptions by class. An in-process run of pytester
 # forgets the modules that were imported during it: were httpcore among them, httpx would not know the exceptions of
@@ -16,6 +16,8 @@ import watchdog
 
 if TYPE_CHECKING:
     from levels import Served
+
+    from caged.emulator import Emulator
 
 recording.begin()
 
@@ -72,3 +74,19 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_sessionfinish() -> None:
     recording.finish()
+
+
+@pytest.fixture
+def own_emulator() -> Iterator[Callable[..., Emulator]]:
+    """Starts emulators for this test alone, with options."""
+    from caged.emulator import Emulator  # which most directories can do without
+
+    started: list[Emulator] = []
+
+    def start(**options: Any) -> Emulator:
+        started.append(Emulator(**options).start())
+        return started[-1]
+
+    yield start
+    for emulator in started:
+        emulator.stop()

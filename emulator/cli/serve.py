@@ -17,7 +17,7 @@ from caged import __version__
 from ..cage.probe import IsolationUnavailable
 from ..config import ConfigError
 from ..discovery import environment_variables
-from ..output_file import check_replaceable
+from ..output_file import check_replaceable, replacement
 from ..runtime import Runtime
 from .foreground import Foreground
 from .options import config_from, emulator_options
@@ -83,10 +83,9 @@ def _announce(runtime: Runtime, ready_file: Optional[Path]) -> None:
         if runtime.config.scenario is not None:
             content.update(sandboxes=runtime.loaded.sandboxes, keys=runtime.loaded.keys)
         # It holds a key, and a reader must never see a part of it.
-        temporary = ready_file.with_name(f".{ready_file.name}.{os.getpid()}")
-        temporary.touch(mode=0o600)
-        temporary.write_text(json.dumps(content) + "\n", encoding="utf-8")
-        temporary.replace(ready_file)
+        with replacement(ready_file, str(os.getpid())) as beside:
+            beside.touch(mode=0o600)
+            beside.write_text(json.dumps(content) + "\n", encoding="utf-8")
 
 
 def _output_files() -> list[Path]:

@@ -26,6 +26,13 @@ DIRECTORY_VARIABLE = "CAGED_TRACE_DIR"
 _file_argument = click.argument("file", type=click.Path(path_type=Path))
 
 
+class _Error(click.ClickException):
+    """An error that may name what a trace has: it is printed without escape sequences."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(plain(message))
+
+
 @click.group("trace")
 def command() -> None:
     """Look into traces: files with everything that happened during a test or a command.
@@ -52,7 +59,7 @@ def list_(directory: Optional[Path], as_json: bool) -> None:
     try:
         entries, problems = list_traces(where)
     except OSError as error:
-        raise click.ClickException(f"cannot read {where}: {error.strerror}") from None
+        raise _Error(f"cannot read {where}: {error.strerror}") from None
     show(entries, as_json)
     for problem in problems:
         click.echo(plain(f"warning: not listed: {problem}"), err=True)
@@ -91,7 +98,7 @@ def show_(
     try:
         step = view.find(identifier)
     except UnknownStep as error:
-        raise click.ClickException(plain(str(error))) from None
+        raise _Error(str(error)) from None
     if as_json:
         click.echo(json_text(asdict(step)))
         return
@@ -138,7 +145,7 @@ def open_(file: Path) -> None:
         try:
             write_page(trace, page)
         except OSError as error:
-            raise click.ClickException(f"cannot write the page {page}: {error.strerror}") from None
+            raise _Error(f"cannot write the page {page}: {error.strerror}") from None
     click.echo(plain(str(page)))
     open_in_browser(page.absolute().as_uri())
 
@@ -182,22 +189,16 @@ def shell(file: Path, sandbox: Optional[str]) -> None:
 
     kept = _read(file).header.kept
     if not kept:
-        raise click.ClickException(
-            f"no sandbox of {file} was kept; run the test again with `pytest --caged-keep-failed`"
-        )
+        raise _Error(f"no sandbox of {file} was kept; run the test again with `pytest --caged-keep-failed`")
     if sandbox is None and len(kept) > 1:
-        raise click.ClickException(
-            f"{len(kept)} sandboxes were kept; say which with --sandbox: {plain(', '.join(kept))}"
-        )
+        raise _Error(f"{len(kept)} sandboxes were kept; say which with --sandbox: {', '.join(kept)}")
     chosen = sandbox or next(iter(kept))
     if chosen not in kept:
         hint = suggestion(chosen, kept)
-        raise click.ClickException(f"sandbox {chosen!r} was not kept{hint}")
+        raise _Error(f"sandbox {chosen!r} was not kept{hint}")
     archive = Path(kept[chosen])
     if not archive.is_file():
-        raise click.ClickException(
-            f"the archive of sandbox {plain(chosen)} is gone: {plain(str(archive))}; a later run of pytest removes it"
-        )
+        raise _Error(f"the archive of sandbox {chosen} is gone: {archive}; a later run of pytest removes it")
     open_from_archive(chosen, archive)
 
 
@@ -207,15 +208,15 @@ def _default_directory() -> Path:
     chosen = os.environ.get(DIRECTORY_VARIABLE)
     if chosen:
         if not Path(chosen).is_dir():
-            raise click.ClickException(f"{DIRECTORY_VARIABLE} names {chosen}, which is not a directory")
+            raise _Error(f"{DIRECTORY_VARIABLE} names {chosen}, which is not a directory")
         return Path(chosen)
     try:
         here = Path.cwd()
     except OSError as error:
-        raise click.ClickException(f"the current directory cannot be read: {error.strerror}") from None
+        raise _Error(f"the current directory cannot be read: {error.strerror}") from None
     found = find_directory(here)
     if found is None:
-        raise click.ClickException(
+        raise _Error(
             f"there is no {CACHED} in {here} or above: no test that uses caged has failed there; for traces"
             " elsewhere, name the directory"
         )
@@ -230,11 +231,11 @@ def _read(file: Path) -> Trace:
     try:
         return Trace.read(path)
     except TraceError as error:
-        raise click.ClickException(plain(str(error))) from None
+        raise _Error(str(error)) from None
     except OSError as error:
         if path != file and not path.exists() and file.exists():
-            raise click.ClickException(f"{path}, the trace that belongs to {file.name}, is missing") from None
-        raise click.ClickException(f"cannot read {path}: {error.strerror}") from None
+            raise _Error(f"{path}, the trace that belongs to {file.name}, is missing") from None
+        raise _Error(f"cannot read {path}: {error.strerror}") from None
 
 
 def _print(lines: Sequence[str]) -> None:

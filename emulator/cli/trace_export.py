@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ..output_file import check_replaceable
+from ..output_file import replacement
 from ..trace.file import Trace, TraceError
 from ..trace.text import json_text, plain
 
@@ -36,10 +36,8 @@ def command(file: Path, target: Path) -> None:
         return
     if target.exists() and target.samefile(file):
         raise click.UsageError(f"--otlp {target} is the trace itself; name another file")
-    temporary = target.with_name(f".{target.name}.new")
     try:
-        check_replaceable(target)
-        temporary.write_text(f"{text}\n", encoding="utf-8")
-        temporary.replace(target)
+        with replacement(target) as beside:
+            beside.write_text(f"{text}\n", encoding="utf-8")
     except OSError as error:
         raise click.ClickException(f"{target} cannot be written: {error.strerror or error}") from None

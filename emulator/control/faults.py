@@ -38,6 +38,11 @@ HANG_SECONDS = 600.0
 H = TypeVar("H")
 
 
+def default_detail(id: str) -> str:
+    """The text of an injected error whose fault has no `detail`."""
+    return f"injected by fault {id}"
+
+
 @dataclass(frozen=True)
 class FaultInfo(ControlInfo):
     """A fault as the emulator has it."""
@@ -227,6 +232,11 @@ class Fault(Control):
             and (self.path is None or matches_glob(path, self.path))
             and (self.sandbox is None or self.sandbox == sandbox)
         )
+
+    @property
+    def error_text(self) -> str:
+        """The text of the error that it injects by `status` or `outcome`."""
+        return self.detail or default_detail(self.id)
 
     def info(self) -> FaultInfo:
         return FaultInfo(**self._info_fields(), seen=self.seen, triggered=self.triggered)

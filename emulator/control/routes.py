@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+import itertools
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -98,7 +99,7 @@ def _check_path(path: str) -> None:
 
 def _check_segments(path: str, matching: list[Route], known: list[Route]) -> None:
     """Check that a misspelt segment did not pass as a parameter: `/v1/sandboxes/*/exce` as an object named exce."""
-    begin = path[: min(path.find(character) % (len(path) + 1) for character in "*?[")]
+    begin = "".join(itertools.takewhile(lambda character: not is_glob(character), path))
     if any(":path}" in route.path and begin.startswith(route.path.partition("{")[0]) for route in matching):
         return
     literals = {segment for route in known for segment in route.path.split("/") if not _PARAMETER.search(segment)}

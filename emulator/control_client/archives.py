@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Callable, Optional, Union
 
-from ..output_file import check_replaceable
+from ..output_file import replacement
 from .admin_client import AdminClient
 from .transport import AdminRequestError
 
@@ -37,24 +37,20 @@ def download(admin: AdminClient, target: Path, account: str, on_progress: Option
         raise ValueError(f"{target.parent} is not a directory; create it first")
     if target.is_dir():
         raise ValueError(f"{target} is a directory; name a file, such as {target / 'state.tar.gz'}")
-    check_replaceable(target)
-    half = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     try:
-        with open(half, "xb", opener=_owner_only) as file:
-            with admin.download("/export", account=account, timeout=TRANSFER_SECONDS) as pieces:
-                for piece in pieces:
-                    file.write(piece)
-                    if on_progress is not None:
-                        on_progress(file.tell())
-            file.flush()
-            os.fsync(file.fileno())
-        half.replace(target)
+        with replacement(target, f"{secrets.token_hex(4)}.part") as beside:
+            with open(beside, "xb", opener=_owner_only) as file:
+                with admin.download("/export", account=account, timeout=TRANSFER_SECONDS) as pieces:
+                    for piece in pieces:
+                        file.write(piece)
+                        if on_progress is not None:
+                            on_progress(file.tell())
+                file.flush()
+                os.fsync(file.fileno())
     except AdminRequestError as error:
         if error.status != 404:
             raise
         raise ValueError(f"account {account} is unknown; nothing was exported") from None
-    finally:
-        half.unlink(missing_ok=True)
 
 
 def upload(admin: AdminClient, source: Union[str, os.PathLike[str]], on_progress: Optional[OnProgress] = None) -> None:

@@ -12,7 +12,7 @@ from typing import Callable, Optional, TypeVar
 
 from ..cage import crash_recovery, disk, tar_writer
 from ..cage.init_client import SandboxGone
-from ..output_file import check_replaceable
+from ..output_file import replacement
 from ..platform.platform import Platform
 from ..store import Sandbox, Store
 from .archive_file import PLACES, Contents, TransferError, pack, write_manifest
@@ -68,17 +68,14 @@ class _Export:
         path = Path.cwd() / path
         if not path.parent.is_dir():
             raise TransferError(f"{path.parent} is not a directory; make it first")
-        check_replaceable(path)
         work = work_directory(self._platform, "export")
-        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
         try:
-            packed = await self._pack_sandboxes(work)
-            contents = await self._write_records(work, packed)
-            await self._platform.workers.copy.run(pack, work, temporary)
-            os.replace(temporary, path)
+            with replacement(path, f"{secrets.token_hex(4)}.part") as beside:
+                packed = await self._pack_sandboxes(work)
+                contents = await self._write_records(work, packed)
+                await self._platform.workers.copy.run(pack, work, beside)
             return contents
         finally:
-            temporary.unlink(missing_ok=True)
             await self._platform.workers.walk.run(disk.remove, work)
 
     def _is_exported(self, account_id: str) -> bool:

@@ -3,15 +3,15 @@ meaning of each key: docs/trace-format.md."""
 
 from __future__ import annotations
 
+import functools
 import json
-import re
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Optional, Union, get_args, get_origin, get_type_hints
 
 from ..control.steps import FORMAT, Step
-from ..output_file import check_replaceable
+from ..output_file import replacement
 
 #: The longest first line that is read for the header alone.
 HEADER_BYTES = 16 * 1024**2
@@ -102,11 +102,9 @@ class Trace:
         Raises:
             OSError: It cannot be written; what there was before is still there.
         """
-        check_replaceable(path)
-        temporary = path.with_name(f".{path.name}.new")
-        with temporary.open("w", encoding="utf-8", errors="replace", newline="\n") as file:
-            file.writelines(f"{line}\n" for line in self.lines())
-        temporary.replace(path)
+        with replacement(path) as beside:
+            with beside.open("w", encoding="utf-8", errors="replace", newline="\n") as file:
+                file.writelines(f"{line}\n" for line in self.lines())
 
     @classmethod
     def read(cls, path: Path) -> Trace:
@@ -165,11 +163,11 @@ def _header(entry: dict[str, Any], kind: str, path: Path) -> TraceHeader:
 
 def _known(record: type, entry: dict[str, Any]) -> dict[str, Any]:
     """The values that this version knows: a later one may have written more."""
-    kinds = {one.name: str(one.type) for one in fields(record)}
-    known = {name: value for name, value in entry.items() if name in kinds}
+    types = _types_of(record)
+    known = {name: value for name, value in entry.items() if name in types}
     for name, given in known.items():
-        if not _has_type(given, kinds[name]):
-            raise ValueError(f"{name} is {given!r:.60}, not {kinds[name]}")
+        if not _has_type(given, types[name]):
+            raise ValueError(f"{name} is {given!r:.60}, which is of another type")
     return known
 
 
@@ -177,18 +175,22 @@ def _known(record: type, entry: dict[str, Any]) -> dict[str, Any]:
 _LARGEST = 1e15
 
 
-def _has_type(given: Any, annotation: str) -> bool:
+@functools.cache
+def _types_of(record: type) -> dict[str, Any]:
+    return get_type_hints(record)
+
+
+def _has_type(given: Any, wanted: Any) -> bool:
     """Whether a value of a file is of the type that a field is annotated with."""
-    if annotation.startswith("Optional[") and given is None:
+    if wanted is Any:
         return True
-    name = annotation.replace("Optional[", "")
-    if name.startswith("float"):
+    if wanted is float:
         return isinstance(given, (int, float)) and not isinstance(given, bool) and abs(given) < _LARGEST
-    if name.startswith(("dict[str, str]", "list[str]")):
-        texts = given.values() if isinstance(given, dict) else given
-        return isinstance(given, dict if name.startswith("dict") else list) and all(
-            isinstance(one, str) for one in texts
-        )
-    types: dict[str, type] = {"str": str, "int": int, "bool": bool, "dict": dict, "list": list}
-    wanted = types.get(re.split(r"\W", name, maxsplit=1)[0])
-    return wanted is None or isinstance(given, wanted)
+    origin, parts = get_origin(wanted), get_args(wanted)
+    if origin is Union:
+        return any(_has_type(given, part) for part in parts)
+    if origin is list:
+        return isinstance(given, list) and all(_has_type(one, parts[0]) for one in given)
+    if origin is dict:
+        return isinstance(given, dict) and all(_has_type(one, parts[1]) for one in given.values())
+    return isinstance(given, wanted)

@@ -6,13 +6,12 @@ import base64
 import gzip
 import json
 import math
-import stat
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ..control.steps import Step
-from ..output_file import check_replaceable
+from ..output_file import remove_regular, replacement
 from .assets import hashed, script, stylesheet
 from .file import Trace
 from .html import Html, element
@@ -39,7 +38,7 @@ def write_files(trace: Trace, page: Path) -> None:
         write_page(trace, page)
     except BaseException:
         for path in (lines, lines.with_name(f".{lines.name}.new"), page):
-            _remove(path)
+            remove_regular(path)
         raise
 
 
@@ -49,24 +48,9 @@ def write_page(trace: Trace, page: Path) -> None:
     Raises:
         OSError: It cannot be written; what there was before is still there.
     """
-    check_replaceable(page)
-    temporary = page.with_name(f".{page.name}.new")
-    try:
-        with temporary.open("w", encoding="utf-8", errors="replace", newline="\n") as file:
+    with replacement(page) as beside:
+        with beside.open("w", encoding="utf-8", errors="replace", newline="\n") as file:
             file.write(build_page(trace))
-        temporary.replace(page)
-    except BaseException:
-        _remove(temporary)
-        raise
-
-
-def _remove(path: Path) -> None:
-    """Remove a regular file, if it can be removed."""
-    try:
-        if stat.S_ISREG(path.lstat().st_mode):
-            path.unlink()
-    except OSError:
-        pass
 
 
 def build_page(trace: Trace) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Optional
 
+from ..control.faults import default_detail
 from ..control.steps import Step
 from .file import Trace
 from .outline import Outline, output_of, text_of
@@ -194,7 +195,7 @@ def result(step: Step) -> str:
         status = None
     words = [str(status)] if status is not None else []
     # The text that a fault has by default says nothing besides the fault, which the line names.
-    is_default = step.kind == "request" and reason.startswith("injected by fault ")
+    is_default = step.kind == "request" and reason in map(default_detail, step.controls)
     words += [shortened(reason, REASON_WIDTH)] if reason and not is_default else []
     return f" -> {' '.join(words)}" if words else ""
 

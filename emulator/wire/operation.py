@@ -81,8 +81,7 @@ class Call(Generic[B]):
         if self.injection is None or self.injection.fault.outcome != outcome:
             return None
         self.injection.trigger()
-        fault = self.injection.fault
-        return fault.detail or f"injected by fault {fault.id}"
+        return self.injection.fault.error_text
 
     def param(self, name: str) -> str:
         """The decoded path segment of a parameter: `a%2Fb` is the id `a/b`."""

@@ -135,7 +135,6 @@ IN_PLACE = {
     "inspector/forms.py": "help texts of the emulator's own options",
     "inspector/pages/sandbox.py": "one class of characters, over a whole segment of a path",
     "trace/otlp.py": "the beginning of a word",
-    "trace/file.py": "the annotations of the emulator's own records",
     "trace/assets.py": "the emulator's own modules for browsers",
     "trace/summary.py": "single characters",
     "platform/mcp/glob.py": "pieces of a pattern between its stars, against one name",

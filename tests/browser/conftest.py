@@ -9,6 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable
 
 import pytest
+from inspector_testing import EVIL, note_problems
+
+from caged import Caged
+from caged.emulator import AccountView, Emulator
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
@@ -71,9 +75,7 @@ def open_page(browser: Browser, shared_context: BrowserContext) -> Iterator[Call
         page = context.new_page()
         if context is shared_context:
             opened.append(page)
-        page.on("console", lambda message: problems.append(f"console: {message.text}"))
-        page.on("pageerror", lambda error: problems.append(f"exception: {error}"))
-        page.on("dialog", lambda dialog: (problems.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+        note_problems(page, problems)
         url = path.as_uri()
         page.on(
             "request", lambda request: request.url.split("#")[0] != url and problems.append(f"request: {request.url}")
@@ -87,3 +89,36 @@ def open_page(browser: Browser, shared_context: BrowserContext) -> Iterator[Call
     for one in opened:
         one.close()
     assert problems == []
+
+
+# --- the inspector
+
+
+@pytest.fixture(scope="module")
+def emulator() -> Iterator[Emulator]:
+    with Emulator(allow_unused=True) as running:
+        yield running
+
+
+@pytest.fixture
+def view(emulator: Emulator) -> Iterator[AccountView]:
+    with emulator.account(name=EVIL, allow_unused=True) as made:
+        yield made
+
+
+@pytest.fixture
+def caged(view: AccountView) -> Iterator[Caged]:
+    with Caged(api_key=view.api_key, base_url=view.base_url) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def window(emulator: Emulator, browser: Browser) -> Iterator[BrowserContext]:
+    """A window that is logged in."""
+    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    context.set_default_timeout(60_000)
+    page = context.new_page()
+    page.goto(emulator.ui_link())
+    page.close()
+    yield context
+    context.close()

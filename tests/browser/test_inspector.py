@@ -3,39 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable
 from urllib.parse import urlsplit
 
 import pytest
+from inspector_testing import AXE, EVIL, UI, origin, show
 
 from caged import Caged
 from caged.emulator import AccountView, Emulator
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
-
-AXE = Path(__file__).parent / "vendor" / "axe-core" / "axe.min.js"
-EVIL = "<img src=x onerror=alert(1)>\"'&</script>"
-UI = "/_emulator/ui/"
-
-
-@pytest.fixture(scope="module")
-def emulator() -> Iterator[Emulator]:
-    with Emulator(allow_unused=True) as running:
-        yield running
-
-
-@pytest.fixture
-def view(emulator: Emulator) -> Iterator[AccountView]:
-    with emulator.account(name=EVIL, allow_unused=True) as made:
-        yield made
-
-
-@pytest.fixture
-def caged(view: AccountView) -> Iterator[Caged]:
-    with Caged(api_key=view.api_key, base_url=view.base_url) as client:
-        yield client
 
 
 @pytest.fixture
@@ -74,16 +52,10 @@ def open_inspector(
     def open_page(path: str = "", **options: Any) -> Page:
         page = new_context(**options).new_page()
         page.goto(emulator.ui_link())
-        page.goto(f"{origin(emulator)}{UI}{path}?account={view.id}")
-        page.get_by_text("● live").wait_for()
+        show(page, emulator, path, view.id)
         return page
 
     return open_page
-
-
-def origin(emulator: Emulator) -> str:
-    assert emulator._runtime is not None
-    return f"http://{emulator._runtime.platform.inspector_logins.host}:{urlsplit(emulator.base_url).port}"
 
 
 def rows(page: Page) -> list[str]:

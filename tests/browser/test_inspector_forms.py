@@ -4,52 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable
-from urllib.parse import urlsplit
 
 import pytest
+from inspector_testing import AXE, EVIL, note_problems, show
 
 from caged import Caged, CagedServerError
 from caged.emulator import AccountView, Emulator
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, Page
+    from playwright.sync_api import BrowserContext, Page
 
-AXE = Path(__file__).parent / "vendor" / "axe-core" / "axe.min.js"
-EVIL = "<img src=x onerror=alert(1)>\"'&</script>"
-UI = "/_emulator/ui/"
 PAGES = ("controls", "controls/stubs", "controls/replies", "controls/clock", "agents", "account")
-
-
-@pytest.fixture(scope="module")
-def emulator() -> Iterator[Emulator]:
-    with Emulator(allow_unused=True) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def window(emulator: Emulator, browser: Browser) -> Iterator[BrowserContext]:
-    """A window that is logged in."""
-    context = browser.new_context(viewport={"width": 1280, "height": 800})
-    context.set_default_timeout(60_000)
-    page = context.new_page()
-    page.goto(emulator.ui_link())
-    page.close()
-    yield context
-    context.close()
-
-
-@pytest.fixture
-def view(emulator: Emulator) -> Iterator[AccountView]:
-    with emulator.account(name=EVIL, allow_unused=True) as made:
-        yield made
-
-
-@pytest.fixture
-def caged(view: AccountView) -> Iterator[Caged]:
-    with Caged(api_key=view.api_key, base_url=view.base_url) as client:
-        yield client
 
 
 @pytest.fixture
@@ -62,9 +28,7 @@ def problems() -> list[str]:
 def page(window: BrowserContext, view: AccountView, problems: list[str]) -> Iterator[Page]:
     """A page that is closed before its account is deleted, which it would report."""
     made = window.new_page()
-    made.on("console", lambda message: problems.append(f"console: {message.text}"))
-    made.on("pageerror", lambda error: problems.append(f"exception: {error}"))
-    made.on("dialog", lambda dialog: (problems.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+    note_problems(made, problems)
     yield made
     made.close()
     assert problems == []
@@ -73,16 +37,12 @@ def page(window: BrowserContext, view: AccountView, problems: list[str]) -> Iter
 @pytest.fixture
 def visit(page: Page, emulator: Emulator, view: AccountView) -> Callable[[str], Page]:
     """Shows a page of the test's account."""
-    assert emulator._runtime is not None
-    host = emulator._runtime.platform.inspector_logins.host
-    base = f"http://{host}:{urlsplit(emulator.base_url).port}{UI}"
 
-    def show(path: str) -> Page:
-        page.goto(f"{base}{path}?account={view.id}")
-        page.get_by_text("● live").wait_for()
+    def visit_page(path: str) -> Page:
+        show(page, emulator, path, view.id)
         return page
 
-    return show
+    return visit_page
 
 
 def python_of(page: Page, form: str) -> str:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING
 
 import pytest
+from inspector_testing import platform_of, show
 
 from caged import Caged
 from caged.emulator import Emulator
@@ -14,36 +13,12 @@ from caged.emulator.control.steps import KEEP
 from caged.emulator.store import Sandbox
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
-
-UI = "/_emulator/ui/"
+    from playwright.sync_api import BrowserContext, Page
 
 
 @pytest.fixture(scope="module")
-def emulator() -> Iterator[Emulator]:
-    with Emulator(allow_unused=True) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def page(emulator: Emulator, browser: Browser) -> Iterator[Page]:
-    context = browser.new_context(viewport={"width": 1280, "height": 800})
-    context.set_default_timeout(60_000)
-    made = context.new_page()
-    made.goto(emulator.ui_link())
-    yield made
-    context.close()
-
-
-def show(page: Page, emulator: Emulator, path: str, account: str) -> None:
-    host = platform_of(emulator).inspector_logins.host
-    page.goto(f"http://{host}:{urlsplit(emulator.base_url).port}{UI}{path}?account={account}")
-    page.get_by_text("● live").wait_for()
-
-
-def platform_of(emulator: Emulator) -> Any:
-    assert emulator._runtime is not None
-    return emulator._runtime.platform
+def page(window: BrowserContext) -> Page:
+    return window.new_page()
 
 
 def test_a_journal_of_10000_steps_is_usable(emulator: Emulator, page: Page) -> None:

@@ -8,62 +8,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable
 
 import pytest
+from inspector_testing import AXE, note_problems, show
 
 from caged import Caged
 from caged.emulator import AccountView, Emulator
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, Page
-
-AXE = Path(__file__).parent / "vendor" / "axe-core" / "axe.min.js"
-
-
-@pytest.fixture(scope="module")
-def emulator() -> Iterator[Emulator]:
-    with Emulator(allow_unused=True) as running:
-        yield running
+    from playwright.sync_api import BrowserContext, Page
 
 
 @pytest.fixture
-def view(emulator: Emulator) -> Iterator[AccountView]:
-    with emulator.account(allow_unused=True) as made:
-        yield made
-
-
-@pytest.fixture
-def caged(view: AccountView) -> Iterator[Caged]:
-    with Caged(api_key=view.api_key, base_url=view.base_url) as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
-def context(browser: Browser, emulator: Emulator) -> Iterator[BrowserContext]:
-    """A window that is logged in."""
-    context = browser.new_context(viewport={"width": 1280, "height": 800})
-    context.set_default_timeout(60_000)
-    page = context.new_page()
-    page.goto(emulator.ui_link())
-    page.close()
-    yield context
-    context.close()
-
-
-@pytest.fixture
-def open_tab(context: BrowserContext, emulator: Emulator, view: AccountView) -> Iterator[Callable[..., Page]]:
+def open_tab(window: BrowserContext, emulator: Emulator, view: AccountView) -> Iterator[Callable[..., Page]]:
     """Opens a tab of a sandbox's page. What it logs, raises or asks fails the test."""
     pages, problems = [], []
-    assert emulator._runtime is not None
-    host = emulator._runtime.platform.inspector_logins.host
-    port = emulator.base_url.rpartition(":")[2]
 
     def open_page(sandbox: str, tab: str, **query: Any) -> Page:
-        page = context.new_page()
+        page = window.new_page()
         pages.append(page)
-        page.on("console", lambda message: problems.append(f"console: {message.text}"))
-        page.on("pageerror", lambda error: problems.append(f"exception: {error}"))
-        page.on("dialog", lambda dialog: (problems.append(f"dialog: {dialog.message}"), dialog.dismiss()))
-        page.goto(f"http://{host}:{port}/_emulator/ui/sandboxes/{sandbox}/{tab}?account={view.id}")
-        page.get_by_text("● live").wait_for()
+        note_problems(page, problems)
+        show(page, emulator, f"sandboxes/{sandbox}/{tab}", view.id)
         return page
 
     yield open_page

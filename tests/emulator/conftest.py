@@ -6,7 +6,6 @@ import os
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from cli_testing import Served
@@ -70,20 +69,6 @@ def other(emulator: Emulator, new_api: Callable[[Emulator], Api]) -> Api:
 def box(api: Api) -> str:
     """A running sandbox."""
     return api.sandbox()
-
-
-@pytest.fixture
-def own_emulator() -> Iterator[Callable[..., Emulator]]:
-    """Starts emulators for this test alone, with options."""
-    started: list[Emulator] = []
-
-    def start(**options: Any) -> Emulator:
-        started.append(Emulator(**options).start())
-        return started[-1]
-
-    yield start
-    for emulator in started:
-        emulator.stop()
 
 
 @pytest.fixture

@@ -20,20 +20,6 @@ def emulator() -> Iterator[Emulator]:
 
 
 @pytest.fixture
-def own_emulator() -> Iterator[Callable[..., Emulator]]:
-    """Starts emulators for this test alone, with options."""
-    started: list[Emulator] = []
-
-    def start(**options: Any) -> Emulator:
-        started.append(Emulator(**options).start())
-        return started[-1]
-
-    yield start
-    for running in started:
-        running.stop()
-
-
-@pytest.fixture
 def view(emulator: Emulator) -> Iterator[AccountView]:
     """The controls of a new account."""
     with emulator.account(allow_unused=True) as made:

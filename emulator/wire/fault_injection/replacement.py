@@ -42,8 +42,7 @@ def replacement_response(injection: Injection) -> Optional[Response]:
     if fault.body is not None:
         response = Response(fault.body.encode("utf-8"), fault.status, media_type=_media_type(fault.body))
     else:
-        detail = fault.detail or f"injected by fault {fault.id}"
-        response = problem(ApiError(fault.status, detail, fault.reason))
+        response = problem(ApiError(fault.status, fault.error_text, fault.reason))
     if fault.retry_after is not None:
         response.headers["Retry-After"] = str(fault.retry_after)
     return response

@@ -179,25 +179,27 @@ def test_follow_shows_what_happened_while_its_connection_was_lost(remote, client
         assert len(lines_until(process, "/v1/account")) == 1
 
 
-def test_follow_ends_with_the_emulator(serve, env, follow):
+@pytest.fixture
+def followed(serve, env, follow):
+    """(`serve`, `journal follow` of it), once a step was printed."""
     served = serve("--port", "0")
     exports = served.exports()
     process = follow(env=env)
     with RemoteEmulator(exports["CAGED_EMULATOR_URL"], exports["CAGED_EMULATOR_ADMIN_KEY"]) as emulator:
         emulator.faults.add("sandboxes.get", status=500, optional=True)
         lines_until(process, "faults add")
+    return served, process
+
+
+def test_follow_ends_with_the_emulator(followed):
+    served, process = followed
     served.process.terminate()
     assert process.wait(60) == 0
     assert process.stderr.read() == ""
 
 
-def test_follow_says_that_the_emulator_was_killed(serve, env, follow):
-    served = serve("--port", "0")
-    exports = served.exports()
-    process = follow(env=env)
-    with RemoteEmulator(exports["CAGED_EMULATOR_URL"], exports["CAGED_EMULATOR_ADMIN_KEY"]) as emulator:
-        emulator.faults.add("sandboxes.get", status=500, optional=True)
-        lines_until(process, "faults add")
+def test_follow_says_that_the_emulator_was_killed(followed, env):
+    served, process = followed
     served.process.kill()
     assert process.wait(120) == 1
     assert process.stderr.read().startswith("Error: ")

@@ -108,17 +108,3 @@ def admin(emulator: Emulator, account: Account) -> Iterator[httpx.Client]:
 def box(client: Caged) -> str:
     """A running sandbox."""
     return client.sandboxes.create(template="minimal").id
-
-
-@pytest.fixture
-def own_emulator() -> Iterator[Callable[..., Emulator]]:
-    """Starts emulators for this test alone, with options."""
-    started: list[Emulator] = []
-
-    def start(**options: Any) -> Emulator:
-        started.append(Emulator(**options).start())
-        return started[-1]
-
-    yield start
-    for emulator in started:
-        emulator.stop()

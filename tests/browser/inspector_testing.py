@@ -1,0 +1,39 @@
+"""What the tests of the inspector in a browser share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from caged.emulator import Emulator
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+AXE = Path(__file__).parent / "vendor" / "axe-core" / "axe.min.js"
+EVIL = "<img src=x onerror=alert(1)>\"'&</script>"
+UI = "/_emulator/ui/"
+
+
+def platform_of(emulator: Emulator) -> Any:
+    assert emulator._runtime is not None
+    return emulator._runtime.platform
+
+
+def origin(emulator: Emulator) -> str:
+    """Where the inspector's pages are."""
+    return f"http://{platform_of(emulator).inspector_logins.host}:{urlsplit(emulator.base_url).port}"
+
+
+def show(page: Page, emulator: Emulator, path: str, account: str) -> None:
+    """Show a page of the inspector for an account, once it is live."""
+    page.goto(f"{origin(emulator)}{UI}{path}?account={account}")
+    page.get_by_text("● live").wait_for()
+
+
+def note_problems(page: Page, problems: list[str]) -> None:
+    """Add what a page logs, raises or asks to a list."""
+    page.on("console", lambda message: problems.append(f"console: {message.text}"))
+    page.on("pageerror", lambda error: problems.append(f"exception: {error}"))
+    page.on("dialog", lambda dialog: (problems.append(f"dialog: {dialog.message}"), dialog.dismiss()))
