@@ -176,8 +176,10 @@ def test_an_open_connection_breaks(double, account, box, kind, drop):
 
 def test_a_stream_whose_connection_breaks(double, client, box):
     mark = unique_seconds()
-    with double.faults.add("sandboxes.terminal", drop="after", delay=0.2):
-        assert stream(client, box, f"sleep {mark}") == ("", None)
+    # The delay counts from the handshake and has to outlast the start of the command.
+    with double.faults.add("sandboxes.terminal", drop="after", delay=2):
+        output = client.sandboxes.stream(box, f"echo started; sleep {mark}")
+        assert (output.text(), output.exit_code) == ("started\n", None)
     until(lambda: not processes_with(mark), what=lambda: processes_with(mark))
 
 
