@@ -198,7 +198,7 @@ class Journal:
     def shown_text(self, account: str) -> Callable[[str], str]:
         """What redacts the environments of an account's sandboxes in texts that are shown; `str` without any."""
         journal = self._accounts.get(account)
-        return journal.environments.redact_text if journal is not None and journal.environments else str
+        return journal.environments.redact_kept if journal is not None and journal.environments else str
 
     def redact(self, account: str, values: Iterable[str], environment: Iterable[str] = ()) -> None:
         """Redact values from now on, also as JSON writes them.

@@ -44,7 +44,7 @@ class TraceRedactor:
     def redacted(self, text: str) -> str:
         """A text without the secrets that are known, and without credentials of the platform."""
         if self._secrets:
-            text = self._secrets.redact_text(text)
+            text = self._secrets.redact_kept(text)
         return redact_credentials(text)
 
 

@@ -66,7 +66,7 @@ def follow(served):
     yield start
     for process in started:
         process.kill()
-        process.wait(20)
+        process.wait(60)
         for pipe in (process.stdout, process.stderr):
             pipe.close()
 
@@ -137,7 +137,7 @@ def test_follow_prints_one_line_for_each_step_in_the_order_in_which_they_end(rem
     assert len([line for line in found if "sleep 1.5" in line]) == 1, "not when it begins"
     assert ESCAPE not in "".join(found)
     process.send_signal(signal.SIGINT)
-    assert process.wait(20) == 130
+    assert process.wait(60) == 130
     assert process.stderr.read() == ""
 
 

@@ -340,7 +340,7 @@ def test_open_passes_the_page_to_the_browser(trace, monkeypatch):
     import subprocess
 
     env = {**os.environ, "BROWSER": f"{script} %s"}
-    subprocess.run([sys.executable, "-c", code, "trace", "open", str(trace)], env=env, check=True, timeout=30)
+    subprocess.run([sys.executable, "-c", code, "trace", "open", str(trace)], env=env, check=True, timeout=60)
     assert seen.read_text() == trace.with_suffix(".html").as_uri()
 
 
