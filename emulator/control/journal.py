@@ -14,7 +14,7 @@ from .credentials import LONGEST_CREDENTIAL, redact_credentials
 from .current_account import ALL_ACCOUNTS
 from .records import CommandRecord, PromptRecord, RequestRecord
 from .redaction import LONGEST, Redactor, cut_unsearched_end
-from .step_redaction import redact_step
+from .step_redaction import may_be_cut, redact_step, text_of
 from .steps import Step
 
 T = TypeVar("T")
@@ -189,11 +189,23 @@ class Journal:
         A test often sets up a control with a secret before the sandbox to which the secret belongs is created: then it
         is redacted here as well.
         """
-        redact = self.shown_text(step.account)
-        redactor = self.redactor_of(step.account)
-        if step.kind == "control" and redactor:
-            return redact_step(step, lambda text: redact(redactor.redact_text(text)))
-        return step if redact is str else redact_step(step, redact)
+        journal = self._accounts.get(step.account)
+        if journal is None:
+            return step
+        redactors = [journal.redactor, journal.environments] if step.kind == "control" else [journal.environments]
+        if not any(redactors):
+            return step
+        text = text_of(step)
+        found = [(one, one.values_in(text)) for one in redactors]
+        if not may_be_cut(step, text) and not any(values for _one, values in found):
+            return step
+
+        def redacted(part: str) -> str:
+            for one, values in found:
+                part = one.redact_kept(part, values)
+            return part
+
+        return redact_step(step, redacted)
 
     def shown_text(self, account: str) -> Callable[[str], str]:
         """What redacts the environments of an account's sandboxes in texts that are shown; `str` without any."""

@@ -6,6 +6,7 @@ import json
 import re
 from bisect import bisect
 from collections.abc import Iterable, Sequence
+from typing import Optional
 
 from .credentials import LONGEST_CREDENTIAL, Text, redact_credentials
 
@@ -136,11 +137,23 @@ class Redactor:
         """As `redact`, and make the text valid Unicode."""
         return self.redact(text.encode("utf-8", "replace")).decode("utf-8", "replace")
 
-    def redact_kept(self, text: str) -> str:
+    def values_in(self, text: str) -> Sequence[bytes]:
+        """The values that a text has, for `redact_kept` of each part of it."""
+        data = text.encode("utf-8", "replace")
+        return tuple(value for value in self._sorted if value[:LONGEST] in data)
+
+    def redact_kept(self, text: str, values: Optional[Sequence[bytes]] = None) -> str:
         """As `redact_text`, for a text that may have been cut before, with a mark: the beginning of a value that stands
-        in front of the mark is replaced as well."""
-        text = self.redact_text(text)
-        cut = _CUT.search(text)
+        in front of the mark is replaced as well.
+
+        Args:
+            text: The text.
+            values: Those of the values that may be in it, the longest first; by default all.
+        """
+        values = self._sorted if values is None else values
+        if values:
+            text = redact_values(text.encode("utf-8", "replace"), values).decode("utf-8", "replace")
+        cut = _CUT.search(text) if text.endswith(("…", ")")) else None
         return text if cut is None else self._without_begun(text[: cut.start()]) + cut.group()
 
     def _without_begun(self, text: str) -> str:

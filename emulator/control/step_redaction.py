@@ -8,7 +8,7 @@ are for people and are passed on, so that in them all of an environment is redac
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, Callable, TypeVar
 
@@ -48,6 +48,32 @@ def redact_step(step: Step, redacted: Redact) -> Step:
         detail["request"] = NOT_SHOWN
     sandbox = redacted(step.sandbox) if step.sandbox else ""  # a client may have sent anything as the id of one
     return replace(step, title=redacted(step.title), sandbox=sandbox, detail=detail)
+
+
+def text_of(step: Step) -> str:
+    """All texts of a step that may have to be redacted; an output as one, with what goes over the end of a piece."""
+    output = "".join(text for _seconds, text in step.detail.get("output") or ())
+    return "\n".join([step.title, step.sandbox, output, *_texts_in(step.detail)])
+
+
+def _texts_in(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for name, one in value.items():
+            yield from _texts_in(name)
+            yield from _texts_in(one)
+    elif isinstance(value, (list, tuple)):
+        for one in value:
+            yield from _texts_in(one)
+    elif is_dataclass(value) and not isinstance(value, type):
+        for one in fields(value):
+            yield from _texts_in(getattr(value, one.name))
+
+
+def may_be_cut(step: Step, text: str) -> bool:
+    """Whether a part of a value may be in a step, at a cut. `text`: all of its texts."""
+    return "…" in text or step.detail.get("operation") == "sandboxes.create"
 
 
 def _is_cut(body: Any) -> bool:
