@@ -239,15 +239,19 @@ def _fail(answer, path):
 
 
 def test_hanging_call_is_reported_as_difference(emulator, api):
+    expected = ["billing.usage", "billing.usage-sum"]
     with emulator.faults.add("billing.get_usage", hang=True, account=api.account_id):
-        report = verify(emulator.base_url, api.key, only=["billing.*"], timeout=0.2)
-    assert different_ids(report) == ["billing.usage", "billing.usage-sum"]
-    assert report.different[0].expected == "an answer within 0.2 s"
+        for seconds in (0.2, 3, 15):  # on a busy machine other calls may take longer than the first
+            report = verify(emulator.base_url, api.key, only=["billing.*"], timeout=seconds)
+            if different_ids(report) == expected:
+                break
+    assert different_ids(report) == expected
+    assert report.different[0].expected == f"an answer within {seconds} s"
 
 
 def test_slow_response_ends_at_total_timeout():
     with socket.create_server(("127.0.0.1", 0)) as server:
-        server.settimeout(5)  # on a busy machine the timeout may end before there is a connection
+        server.settimeout(10)  # on a busy machine the timeout may end before there is a connection
         dripping = threading.Thread(target=_drip, args=(server,), daemon=True)
         dripping.start()
         with pytest.raises(VerificationError, match="does not answer"):
