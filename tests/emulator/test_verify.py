@@ -185,7 +185,11 @@ def test_every_check_fails_with_some_mutant(mutated):
 
 @pytest.mark.parametrize("name", OF_MCP)
 def test_mutant_of_mcp_check_fails_only_that_check(mutated, name):
-    assert different_ids(verify_mutant(mutated, OF_MCP[name], only=["mcp.*"], timeout=5)) == [name]
+    for seconds in (5, 30):  # on a busy machine other calls may take longer than the first
+        found = different_ids(verify_mutant(mutated, OF_MCP[name], only=["mcp.*"], timeout=seconds))
+        if found == [name]:
+            break
+    assert found == [name]
 
 
 #: Checks, and the mutant that each of them must find.

@@ -7,7 +7,7 @@ import socket
 import time
 from types import TracebackType
 from typing import Any, Callable, Optional
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
@@ -33,11 +33,26 @@ def leave_handshake(base_url: str, sandbox: str, token: str, seen: Callable[[], 
         "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
         "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
     )
+    _leave(parts, request, seen)
+
+
+def leave_exec(base_url: str, sandbox: str, token: str, command: str, has_begun: Callable[[], object]) -> None:
+    """Send an exec, and close the connection without its response once `has_begun` is true."""
+    parts = urlsplit(base_url)
+    body = json.dumps({"command": command})
+    request = (
+        f"POST /v1/sandboxes/{sandbox}/exec HTTP/1.1\r\nHost: {parts.netloc}\r\nAuthorization: Bearer {token}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}"
+    )
+    _leave(parts, request, has_begun)
+
+
+def _leave(parts: SplitResult, request: str, is_time: Callable[[], object]) -> None:
     with socket.create_connection((parts.hostname, parts.port), timeout=SECONDS) as connection:
         connection.sendall(request.encode())
         deadline = time.monotonic() + SECONDS
-        while not seen():
-            assert time.monotonic() < deadline, "the handshake was not noticed"
+        while not is_time():
+            assert time.monotonic() < deadline, f"the emulator did not notice in {SECONDS:g} s: {request[:60]}"
             time.sleep(0.01)
 
 
