@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import time
@@ -134,8 +135,9 @@ def stream_lines(command: str, mark: str = MARK) -> list[str]:
 
 def streamed(term: Term, command: str, seconds: float = 60.0) -> tuple[str, Optional[int]]:
     """Run a command in a quiet shell. Returns (exact output, exit code); the code is None if the shell died."""
-    for line in stream_lines(command):
-        term.type(line)
+    with contextlib.suppress(ConnectionClosed):  # the command may end the shell before all lines are sent
+        for line in stream_lines(command):
+            term.type(line)
     end = f"__CAGED_EXIT_{MARK}__"
     deadline = time.monotonic() + seconds
     recent = term.text
