@@ -165,6 +165,16 @@ def test_follow_selects_and_ends_when_nothing_comes(remote, client, served):
     assert len({step["id"] for step in steps}) == 2
 
 
+def test_journal_with_the_option_follow_is_the_command_follow(remote, client, served):
+    client.account.get()
+    steps = run("journal", "follow", "--json", "--wait", "0", env=served.env).stdout
+    assert '"GET /v1/account"' in steps
+    for words in (["--follow", "--json", "--wait", "0"], ["--wait", "0", "--json", "-f"]):
+        done = run("journal", *words, env=served.env)
+        assert (done.returncode, done.stderr, done.stdout) == (0, "", steps)
+    assert run("journal", "requests", "--follow", env=served.env).returncode == 2
+
+
 def test_follow_ends_with_its_reader(remote, client, follow):
     client.account.get()
     process = follow()

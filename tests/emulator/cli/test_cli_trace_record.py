@@ -165,6 +165,8 @@ def test_what_is_no_call_in_a_file_of_calls_is_left_out(tmp_path):
     path.write_bytes("\n".join([*lines, '{"id": "a", "ended": 2, "error": "e"}']).encode() + b"\n\xff\n")
     assert read_calls(path) == [RecordedCall("a", "t", "n", "p", ("f", 3), 1.5, 2.0, "e")]
     assert read_calls(tmp_path / "missing") == []
+    os.mkfifo(tmp_path / "pipe")
+    assert read_calls(tmp_path / "pipe") == [], "it is not waited for"
 
 
 def test_a_command_that_succeeds_has_a_trace_which_the_next_one_replaces(around, tmp_path):
