@@ -340,8 +340,9 @@ def test_streamed_command_without_matching_stub_runs_unchanged(emulator, account
         assert streamed(quiet, "cat <<'END'\na  b\n$HOME\nEND\nfalse") == ("a  b\n$HOME\n", 1)
 
 
-def test_incomplete_streamed_command_is_passed_to_shell(emulator, account, box):
-    """The emulator waits one second for the rest of a streamed command."""
+def test_incomplete_streamed_command_is_passed_to_shell(emulator, account, box, monkeypatch):
+    """The emulator waits for the rest of a streamed command, by default for one second."""
+    monkeypatch.setattr("caged.emulator.platform.stream_transcript.LINES_SECONDS", 1.0)
     emulator.commands.stub("nothing", optional=True)
     with term(emulator, account, box, size="") as quiet:
         quiet.type("printf '%s\\n' '__CAGED_BEGIN_0123456789abcdef__'\necho alone\n")
