@@ -430,7 +430,6 @@ OF_SOCKETS = (
 )
 
 
-
 def combined(*mutants: Mutant) -> Mutant:
     """Return a mutant that alters what each of several does."""
 
