@@ -15,7 +15,7 @@ from caged import Caged
 from caged.emulator import AccountView, Emulator
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, Page
+    from playwright.sync_api import Browser, BrowserContext, Page, Request
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
@@ -41,53 +41,71 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-VIEWPORT = {"width": 1280, "height": 800}
+VIEWPORT: Any = {"width": 1280, "height": 800}
 
 
 def new_context(browser: Browser, **options: Any) -> BrowserContext:
     context = browser.new_context(**{"viewport": VIEWPORT, **options})
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(60_000)
     return context
 
 
+class WatchedPage:
+    """A page, and what it logs, raises, asks, or requests besides its file."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.problems: list[str] = []
+        self._url = ""
+        note_problems(page, self.problems)
+        page.on("request", self._note_request)
+
+    def _note_request(self, request: Request) -> None:
+        if request.url.split("#")[0] != self._url:
+            self.problems.append(f"request: {request.url}")
+
+    def show(self, path: Path, fragment: str) -> Page:
+        self.leave()
+        self._url = path.as_uri()
+        self.page.goto(self._url + fragment)
+        return self.page
+
+    def leave(self) -> None:
+        if self._url:
+            self.page.evaluate("localStorage.clear()")  # the theme
+            self._url = ""
+            self.page.goto("about:blank")
+
+
 @pytest.fixture(scope="module")
-def shared_context(browser: Browser) -> Iterator[BrowserContext]:
-    """A context for all pages without options of their own: with a new one, a page takes twice the time."""
+def shared_page(browser: Browser) -> Iterator[WatchedPage]:
+    """A page for all files without options of their own: with a new one, a file takes twice the CPU time."""
     context = new_context(browser)
-    yield context
+    yield WatchedPage(context.new_page())
     context.close()
 
 
 @pytest.fixture
-def open_page(browser: Browser, shared_context: BrowserContext) -> Iterator[Callable[..., Page]]:
-    """Open a file in a new window. A message of the console, an exception, or a request for anything but the file fails
-    the test."""
-    opened: list[Any] = []  # closed at the end: contexts, or pages of the shared one
-    problems: list[str] = []
+def open_page(browser: Browser, shared_page: WatchedPage) -> Iterator[Callable[..., Page]]:
+    """Open a file in the shared page, or with options or a script in one of its own. A message of the console, an
+    exception, or a request for anything but the file fails the test."""
+    watched = [shared_page]
 
     def open_file(path: Path, fragment: str = "", script: str = "", **options: Any) -> Page:
-        context = shared_context
-        if script or options:
-            context = new_context(browser, **options)
-            opened.append(context)
+        if not script and not options:
+            return shared_page.show(path, fragment)
+        context = new_context(browser, **options)
         if script:
             context.add_init_script(script)
-        page = context.new_page()
-        if context is shared_context:
-            opened.append(page)
-        note_problems(page, problems)
-        url = path.as_uri()
-        page.on(
-            "request", lambda request: request.url.split("#")[0] != url and problems.append(f"request: {request.url}")
-        )
-        page.goto(url + fragment)
-        return page
+        watched.append(WatchedPage(context.new_page()))
+        return watched[-1].show(path, fragment)
 
     yield open_file
-    if shared_context.pages:
-        shared_context.pages[0].evaluate("localStorage.clear()")  # the theme
-    for one in opened:
-        one.close()
+    shared_page.leave()
+    problems = [problem for one in watched for problem in one.problems]
+    shared_page.problems.clear()
+    for one in watched[1:]:
+        one.page.context.close()
     assert problems == []
 
 
@@ -115,10 +133,27 @@ def caged(view: AccountView) -> Iterator[Caged]:
 @pytest.fixture(scope="module")
 def window(emulator: Emulator, browser: Browser) -> Iterator[BrowserContext]:
     """A window that is logged in."""
-    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    context = new_context(browser)
     context.set_default_timeout(60_000)
-    page = context.new_page()
-    page.goto(emulator.ui_link())
-    page.close()
+    context.new_page().goto(emulator.ui_link())
     yield context
     context.close()
+
+
+@pytest.fixture
+def problems() -> list[str]:
+    """What `page` logs, raises or asks. A test removes what it expects; anything else fails it."""
+    return []
+
+
+@pytest.fixture
+def page(window: BrowserContext, view: AccountView, problems: list[str]) -> Iterator[Page]:
+    """The page of the window. It leaves the inspector before the account is deleted, which it would report."""
+    page = window.pages[0]
+    page.goto("about:blank")
+    page.set_viewport_size(VIEWPORT)
+    stop = note_problems(page, problems)
+    yield page
+    page.goto("about:blank")
+    stop()
+    assert problems == []

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Callable
 from urllib.parse import urlsplit
 
 from caged.emulator import Emulator
@@ -11,7 +10,6 @@ from caged.emulator import Emulator
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-AXE = Path(__file__).parent / "vendor" / "axe-core" / "axe.min.js"
 EVIL = "<img src=x onerror=alert(1)>\"'&</script>"
 UI = "/_emulator/ui/"
 
@@ -32,8 +30,18 @@ def show(page: Page, emulator: Emulator, path: str, account: str) -> None:
     page.get_by_text("● live").wait_for()
 
 
-def note_problems(page: Page, problems: list[str]) -> None:
-    """Add what a page logs, raises or asks to a list."""
-    page.on("console", lambda message: problems.append(f"console: {message.text}"))
-    page.on("pageerror", lambda error: problems.append(f"exception: {error}"))
-    page.on("dialog", lambda dialog: (problems.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+def note_problems(page: Page, problems: list[str]) -> Callable[[], None]:
+    """Add what a page logs, raises or asks to a list, until the function that is returned is called."""
+    listeners: dict[Any, Callable[[Any], object]] = {
+        "console": lambda message: problems.append(f"console: {message.text}"),
+        "pageerror": lambda error: problems.append(f"exception: {error}"),
+        "dialog": lambda dialog: (problems.append(f"dialog: {dialog.message}"), dialog.dismiss()),
+    }
+    for event, listener in listeners.items():
+        page.on(event, listener)
+
+    def stop() -> None:
+        for event, listener in listeners.items():
+            page.remove_listener(event, listener)
+
+    return stop

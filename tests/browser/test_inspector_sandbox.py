@@ -3,51 +3,40 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable
+from typing import TYPE_CHECKING, Callable
 
 import pytest
-from inspector_testing import AXE, note_problems, show
+from accessibility import violations_in_both_schemes
+from inspector_testing import show
 
 from caged import Caged
 from caged.emulator import AccountView, Emulator
 
 if TYPE_CHECKING:
-    from playwright.sync_api import BrowserContext, Page
+    from playwright.sync_api import Page
 
 
 @pytest.fixture
-def open_tab(window: BrowserContext, emulator: Emulator, view: AccountView) -> Iterator[Callable[..., Page]]:
-    """Opens a tab of a sandbox's page. What it logs, raises or asks fails the test."""
-    pages, problems = [], []
+def open_tab(page: Page, emulator: Emulator, view: AccountView) -> Callable[[str, str], Page]:
+    """Shows a tab of a sandbox's page."""
 
-    def open_page(sandbox: str, tab: str, **query: Any) -> Page:
-        page = window.new_page()
-        pages.append(page)
-        note_problems(page, problems)
+    def open_page(sandbox: str, tab: str) -> Page:
         show(page, emulator, f"sandboxes/{sandbox}/{tab}", view.id)
         return page
 
-    yield open_page
-    for page in pages:
-        page.close()
-    assert problems == []
+    return open_page
 
 
 def check_accessible(page: Page) -> None:
     """Check a page by axe-core, in light and dark, and that it fits windows of two widths."""
-    for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)
-        # The browser's own interface runs it, which the policy of the page does not apply to.
-        found = page.evaluate(AXE.read_text("utf-8") + "; axe.run().then((result) => result.violations)")
-        assert [(one["id"], one["nodes"][0]["html"]) for one in found] == []
+    assert violations_in_both_schemes(page) == []
     for width in (800, 1280):
         page.set_viewport_size({"width": width, "height": 800})
         assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-def test_a_terminal_runs_what_is_typed(open_tab: Callable[..., Page], caged: Caged) -> None:
+def test_a_terminal_runs_what_is_typed(open_tab: Callable[[str, str], Page], caged: Caged) -> None:
     sandbox = caged.sandboxes.create(template="minimal")
     page = open_tab(sandbox.id, "terminal")
     page.get_by_text("● connected").wait_for()
@@ -97,7 +86,7 @@ def test_a_terminal_runs_what_is_typed(open_tab: Callable[..., Page], caged: Cag
 
 
 def test_a_file_is_viewed_with_what_has_changed_it_and_downloaded(
-    open_tab: Callable[..., Page], caged: Caged, view: AccountView, tmp_path: Path
+    open_tab: Callable[[str, str], Page], caged: Caged, view: AccountView, tmp_path: Path
 ) -> None:
     view.journal.record_file_changes(True)
     sandbox = caged.sandboxes.create(template="minimal")
@@ -121,7 +110,9 @@ def test_a_file_is_viewed_with_what_has_changed_it_and_downloaded(
     page.locator(".heading").get_by_text("sed -i").wait_for()
 
 
-def test_a_snapshot_is_taken_and_restored_into_a_new_sandbox(open_tab: Callable[..., Page], caged: Caged) -> None:
+def test_a_snapshot_is_taken_and_restored_into_a_new_sandbox(
+    open_tab: Callable[[str, str], Page], caged: Caged
+) -> None:
     sandbox = caged.sandboxes.create(template="minimal")
     caged.files.write(sandbox.id, "/workspace/kept.txt", "kept")
     page = open_tab(sandbox.id, "snapshots")
@@ -143,7 +134,9 @@ def test_a_snapshot_is_taken_and_restored_into_a_new_sandbox(open_tab: Callable[
     assert caged.files.read(new.id, "/workspace/kept.txt") == "kept"
 
 
-def test_the_other_tabs_follow_what_happens(open_tab: Callable[..., Page], caged: Caged, view: AccountView) -> None:
+def test_the_other_tabs_follow_what_happens(
+    open_tab: Callable[[str, str], Page], caged: Caged, view: AccountView
+) -> None:
     view.agent("claude").reply("Fixed.", files={"/workspace/a.py": "a = 1\n"}, optional=True)
     sandbox = caged.sandboxes.create(template="minimal", agents=["claude"], network_mode="none")
     page = open_tab(sandbox.id, "sessions")

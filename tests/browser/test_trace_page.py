@@ -6,9 +6,10 @@ import hashlib
 import json
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Optional
+from typing import TYPE_CHECKING, Any, Callable
 
 import pytest
+from accessibility import AXE, COLOR_RULES, looks_dark, violations, violations_in_both_schemes
 from trace_testing import NODE_ID, hostile_trace, large_output, many_steps, real_trace, step
 
 from caged.emulator.trace.file import Trace, TraceHeader, UnusedControl
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
 
 Open = Callable[..., "Page"]
-AXE = Path(__file__).parent / "vendor" / "axe-core" / "axe.min.js"
 #: The file of axe-core 4.14.1 on the npm registry.
 AXE_HASH = "29348999450cdf2849a8e70b7912fc2da85a849da39c0d0d5394f51d4a9ed95c"
 
@@ -540,65 +540,56 @@ def test_summary_folds(page: Page) -> None:
     assert page.locator("#answer").is_visible()
 
 
-@pytest.mark.parametrize(("scheme", "is_dark"), [("light", False), ("dark", True)])
-def test_theme_follows_the_system_and_can_be_switched(path: Path, open_page: Open, scheme: str, is_dark: bool) -> None:
-    page = ready(open_page(path, color_scheme=scheme))
+def test_theme_follows_the_system_and_can_be_switched(path: Path, open_page: Open) -> None:
+    page = ready(open_page(path, color_scheme="dark"))
 
-    assert looks_dark(page) is is_dark
     button = page.get_by_role("button", name="Theme")
-    button.click()
-    assert (button.inner_text(), looks_dark(page)) == ("Theme: light", False)
-    button.click()
-    assert (button.inner_text(), looks_dark(page)) == ("Theme: dark", True)
-    button.click()
-    assert (button.inner_text(), looks_dark(page)) == ("Theme: auto", is_dark)
+    for scheme, is_dark in (("dark", True), ("light", False)):
+        page.emulate_media(color_scheme=scheme)
+        assert looks_dark(page) is is_dark
+        button.click()
+        assert (button.inner_text(), looks_dark(page)) == ("Theme: light", False)
+        button.click()
+        assert (button.inner_text(), looks_dark(page)) == ("Theme: dark", True)
+        button.click()
+        assert (button.inner_text(), looks_dark(page)) == ("Theme: auto", is_dark)
 
 
 def test_vendored_axe_is_the_published_one() -> None:
     assert hashlib.sha256(AXE.read_bytes()).hexdigest() == AXE_HASH
 
 
-#: The rules of axe that depend on colors. A color scheme changes nothing else, so that the others need one scheme.
-COLOR_RULES = ["color-contrast", "link-in-text-block"]
-
-
-@pytest.mark.parametrize("width", [1280, 800])
-def test_accessibility(path: Path, open_page: Open, width: int) -> None:
-    # The page's policy forbids the script of axe, as it should; here the policy is not what is tested.
-    page = ready(open_page(path, color_scheme="light", viewport={"width": width, "height": 900}, bypass_csp=True))
-    page.add_script_tag(content=AXE.read_text(encoding="utf-8"))
-
-    def check(part: str, what: str = "") -> None:
-        assert not looks_dark(page)
-        assert violations(page, part) == [], what
-        page.emulate_media(color_scheme="dark")
-        assert looks_dark(page)
-        assert violations(page, part, COLOR_RULES) == [], what
-        page.emulate_media(color_scheme="light")
-
-    check("body")
-    tabs = {"sh run_tests.sh": ["Output", "Call", "Request", "Matched", "Data"], "claude -p": ["Files", "Agent"]}
-    for text, names in tabs.items():
-        for name in names:
-            choose(page, text, name)
-            check(".details", name)
+def test_accessibility(path: Path, open_page: Open) -> None:
+    page = ready(open_page(path, viewport={"width": 1280, "height": 900}))
+    check = violations_in_both_schemes
+    assert check(page, "body") == []
+    for text, tab in TABS:
+        choose(page, text, tab)
+        assert check(page, ".details") == [], tab
     page.locator(".kinds summary").click()
-    check(".filters")
+    assert check(page, ".filters") == []
     page.keyboard.press("Escape")
     page.keyboard.press("?")
-    check("dialog")
+    assert check(page, "dialog") == []
+    page.keyboard.press("Escape")
+    # In a narrow window: the style sheet places parts elsewhere there, in the same colors.
+    page.set_viewport_size({"width": 800, "height": 900})
+    assert check(page, "body") == []
+    for text, tab in TABS:
+        choose(page, text, tab)
+        assert violations(page, ".details", but=COLOR_RULES) == [], f"{tab} in a narrow window"
+    page.locator(".kinds summary").click()
+    assert violations(page, ".filters", but=COLOR_RULES) == []
+    page.keyboard.press("Escape")
+    page.keyboard.press("?")
+    assert violations(page, "dialog", but=COLOR_RULES) == []
 
 
-def violations(page: Page, part: str, rules: Optional[list[str]] = None) -> list[str]:
-    """What axe finds in a part of the page by all of its rules, or by some."""
-    run = "([part, rules]) => axe.run(part, rules ? {runOnly: rules} : {})"
-    found = page.evaluate(run, [part, rules])["violations"]
-    return [f"{one['id']}: {one['nodes'][0]['html'][:200]} {one['nodes'][0].get('failureSummary')}" for one in found]
-
-
-def looks_dark(page: Page) -> bool:
-    color = page.evaluate("getComputedStyle(document.body).backgroundColor")
-    return sum(map(int, re.findall(r"\d+", color)[:3])) < 300
+#: Steps, and tabs of theirs: each kind of tab once.
+TABS = [
+    *(("sh run_tests.sh", tab) for tab in ("Output", "Call", "Request", "Matched", "Data")),
+    *(("claude -p", tab) for tab in ("Files", "Agent")),
+]
 
 
 def test_all_colors_of_a_terminal_are_readable(tmp_path: Path, open_page: Open) -> None:
@@ -608,13 +599,15 @@ def test_all_colors_of_a_terminal_are_readable(tmp_path: Path, open_page: Open) 
     text += "".join(f"\x1b[48;5;{code}mground {code}\x1b[0m\n" for code in range(0, 256, 9)) + "\x1b[2mdim\x1b[0m\n"
     command = step("s1", "command", "$ colors", detail={"output": [[0.0, text]], "exit_code": 0})
     path = write(Trace(TraceHeader("colors"), [command]), tmp_path)
+    page = ready(open_page(path, viewport={"width": 1280, "height": 3000}, bypass_csp=True))
+    page.add_style_tag(
+        content=".screen { max-height: none !important } .line { content-visibility: visible !important }"
+    )
+    page.add_script_tag(content=AXE.read_text(encoding="utf-8"))
+    options = {"runOnly": ["color-contrast"]}
     for scheme in ("light", "dark"):
-        page = ready(open_page(path, color_scheme=scheme, viewport={"width": 1280, "height": 3000}, bypass_csp=True))
-        page.add_style_tag(
-            content=".screen { max-height: none !important } .line { content-visibility: visible !important }"
-        )
-        page.add_script_tag(content=AXE.read_text(encoding="utf-8"))
-        options = {"runOnly": ["color-contrast"]}
+        page.emulate_media(color_scheme=scheme)
+        assert looks_dark(page) is (scheme == "dark")
         result = page.evaluate("(options) => axe.run('.screen', options)", options)
         assert [node["html"] for one in result["violations"] for node in one["nodes"]] == [], scheme
         assert result["passes"], "axe looked at nothing"

@@ -194,16 +194,25 @@ def test_every_check_fails_with_some_mutant(mutated):
     assert alive == []
 
 
+def different_in_time(mutated, mutant, only, expected):
+    """Verify with more time if the differences are others: on a busy machine a call may take longer than the first."""
+    for seconds in (5, 30):
+        found = different_ids(verify_mutant(mutated, mutant, only=only, timeout=seconds))
+        if found == expected:
+            break
+    return found
+
+
 @pytest.mark.parametrize("name", OF_MCP)
 def test_mcp_check_fails_with_its_own_mutant(mutated, name):
-    assert different_ids(verify_mutant(mutated, OF_MCP[name], only=[name], timeout=5)) == [name]
+    assert different_in_time(mutated, OF_MCP[name], [name], [name]) == [name]
 
 
 @pytest.mark.parametrize("half", [0, 1])
 def test_mutants_of_mcp_checks_fail_no_other_check(mutated, half):
-    names = list(OF_MCP)[half::2]
+    names = sorted(list(OF_MCP)[half::2])
     mutant = combined(*(OF_MCP[name] for name in names))
-    assert different_ids(verify_mutant(mutated, mutant, only=["mcp.*"], timeout=5)) == sorted(names)
+    assert different_in_time(mutated, mutant, ["mcp.*"], names) == names
 
 
 #: Checks, and the mutant that each of them must find.
@@ -257,20 +266,24 @@ def _fail(answer, path):
 
 
 def test_hanging_call_is_reported_as_difference(emulator, api):
+    expected = ["billing.usage", "billing.usage-sum"]
     with emulator.faults.add("billing.get_usage", hang=True, account=api.account_id):
-        report = verify(emulator.base_url, api.key, only=["billing.*"], timeout=0.2)
-    assert different_ids(report) == ["billing.usage", "billing.usage-sum"]
-    assert report.different[0].expected == "an answer within 0.2 s"
+        for seconds in (0.2, 3, 15):  # on a busy machine other calls may take longer than the first
+            report = verify(emulator.base_url, api.key, only=["billing.*"], timeout=seconds)
+            if different_ids(report) == expected:
+                break
+    assert different_ids(report) == expected
+    assert report.different[0].expected == f"an answer within {seconds} s"
 
 
 def test_slow_response_ends_at_total_timeout():
     with socket.create_server(("127.0.0.1", 0)) as server:
-        server.settimeout(5)  # on a busy machine the timeout may end before there is a connection
+        server.settimeout(10)  # on a busy machine the timeout may end before there is a connection
         dripping = threading.Thread(target=_drip, args=(server,), daemon=True)
         dripping.start()
         with pytest.raises(VerificationError, match="does not answer"):
             verify(f"http://127.0.0.1:{server.getsockname()[1]}", "k", total=0.3)
-        dripping.join(10)
+        dripping.join(60)
         assert not dripping.is_alive()
 
 
@@ -358,7 +371,7 @@ def test_interrupted_run_leaves_nothing(emulator, api, number):
         eventually(lambda: fault_.triggered, "the run to hang")
         assert len(api.get("/sandboxes").json()) == 1
         process.send_signal(number)
-        process.communicate(timeout=15)
+        process.communicate(timeout=60)
         assert process.returncode == 128 + number
     assert api.get("/sandboxes").json() == []
 
@@ -385,7 +398,7 @@ def test_report_lists_what_cannot_be_removed(emulator, api):
 
 def command(*options):
     env = {name: value for name, value in os.environ.items() if not name.startswith("CAGED_")}
-    return fork_server.run([*COMMAND, *options], capture_output=True, text=True, timeout=30, env=env, check=False)
+    return fork_server.run([*COMMAND, *options], capture_output=True, text=True, timeout=60, env=env, check=False)
 
 
 def test_command_reports_that_all_checks_are_equal(emulator, api, tmp_path):

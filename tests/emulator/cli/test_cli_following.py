@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 
 import cli_testing
 import fork_server
@@ -64,7 +65,7 @@ def follow(served):
     yield start
     for process in started:
         process.kill()
-        process.wait(20)
+        process.wait(60)
         for pipe in (process.stdout, process.stderr):
             pipe.close()
 
@@ -79,15 +80,21 @@ def lines_until(process, wanted):
     return found
 
 
-def use(remote, client):
-    """A fault, a stub, a command that fails, one that takes long, and a repository that cannot be cloned."""
+def use(remote, client, run=None):
+    """A fault, a stub, a command that fails, one that takes long, and a repository that cannot be cloned.
+
+    `run` replaces the command that takes long: a function of the sandbox.
+    """
     remote.faults.add("sandboxes.get", status=503, times=1)
     remote.commands.stub("npm install", "added 3")
     box = client.sandboxes.create(template="minimal", env={"TOKEN": "planted-token-0123"}, secrets=["TOKEN"]).id
     with pytest.raises(CagedError):
         client.sandboxes.get(box)
     client.sandboxes.exec(box, "npm install")
-    client.sandboxes.exec(box, "echo planted-token-0123; sleep 1.5; exit 3")
+    if run is None:
+        client.sandboxes.exec(box, "echo planted-token-0123; sleep 1.5; exit 3")
+    else:
+        run(box)
     with contextlib.suppress(CagedError):
         client.sandboxes.create(template="minimal", repo="file:///nonexistent/repository.git")
     return box
@@ -95,17 +102,27 @@ def use(remote, client):
 
 def test_verbose_prints_a_line_for_each_step_with_what_applied(served, remote, client):
     begun = len(served.errors)
-    box = use(remote, client)
+
+    def run(box):
+        """A command that ends after its beginning was printed."""
+        with ThreadPoolExecutor(1) as pool:
+            command = "echo planted-token-0123; until [ -e go ]; do sleep 0.01; done; exit 3"
+            running = pool.submit(client.sandboxes.exec, box, command)
+            eventually(lambda: any("… $ echo" in line for line in served.errors[begun:]), "the line of its beginning")
+            client.files.write(box, "go", "")
+            running.result(60)
+
+    box = use(remote, client, run)
     client.files.write(box, "/workspace/last-file", "x")
-    eventually(lambda: any("PUT /v1" in line or "last-file" in line for line in served.errors[begun:]), "the last line")
+    eventually(lambda: any("last-file" in line for line in served.errors[begun:]), "the last line")
     text = "".join(served.errors[begun:])
     for wanted in (
         r"  faults add  fault sandboxes\.get 503 times=1",
-        rf"! GET /v1/sandboxes/{box} -> 503  <- fault sandboxes\.get 503 times=1  [\d.]+ ms$",
+        rf"! GET /v1/sandboxes/{box} -> 503  <- fault sandboxes\.get 503 times=1  [\d.]+ m?s$",
         rf"  \$ npm install -> exit 0  <- stub 'npm install'  \[{box}\]",
         r"  POST /v1/sandboxes -> 201  [\d.]+ m?s$",
-        rf" … \$ echo \*\*\*; sleep 1\.5; exit 3  \[{box}\]$",
-        rf"! \$ echo \*\*\*; sleep 1\.5; exit 3 -> exit 3  \[{box}\]  [\d.]+ s$",
+        rf" … \$ echo \*\*\*; until .*; exit 3  \[{box}\]$",
+        rf"! \$ echo \*\*\*; until .*; exit 3 -> exit 3  \[{box}\]  [\d.]+ s$",
         r"! cloning file:///nonexistent/repository\.git failed",
     ):
         assert re.search(wanted, text, re.MULTILINE), (wanted, text)
@@ -134,7 +151,7 @@ def test_follow_prints_one_line_for_each_step_in_the_order_in_which_they_end(rem
     assert len([line for line in found if "sleep 1.5" in line]) == 1, "not when it begins"
     assert ESCAPE not in "".join(found)
     process.send_signal(signal.SIGINT)
-    assert process.wait(20) == 130
+    assert process.wait(60) == 130
     assert process.stderr.read() == ""
 
 
@@ -146,6 +163,16 @@ def test_follow_selects_and_ends_when_nothing_comes(remote, client, served):
     assert [step["detail"]["exit_code"] for step in steps] == [0, 3]
     assert [step["kind"] for step in steps] == ["command", "command"]
     assert len({step["id"] for step in steps}) == 2
+
+
+def test_journal_with_the_option_follow_is_the_command_follow(remote, client, served):
+    client.account.get()
+    steps = run("journal", "follow", "--json", "--wait", "0", env=served.env).stdout
+    assert '"GET /v1/account"' in steps
+    for words in (["--follow", "--json", "--wait", "0"], ["--wait", "0", "--json", "-f"]):
+        done = run("journal", *words, env=served.env)
+        assert (done.returncode, done.stderr, done.stdout) == (0, "", steps)
+    assert run("journal", "requests", "--follow", env=served.env).returncode == 2
 
 
 def test_follow_ends_with_its_reader(remote, client, follow):
