@@ -41,7 +41,8 @@ class EmulatorScope:
         self.is_excused = False
         #: Whether the controls of the emulator as a whole were untouched when the test began.
         self._was_untouched = not _is_touched(account.emulator)
-        account.emulator._admin.usage.consulted.clear()
+        for _owner, names in self._consulted_of_first_account():
+            names.clear()
         #: Accounts that existed when the test began.
         self._earlier = set(account.emulator._admin.usage.created_accounts)
         self.fixtures: set[str] = set()
@@ -82,13 +83,23 @@ class EmulatorScope:
 
     def _of_first_account(self) -> list[str]:
         """Texts about the use of the emulator's first account, which is no test's."""
-        consulted = self.account.emulator._admin.usage.consulted
-        names = list(consulted)
-        consulted.clear()
+        found = []
+        for owner, names in self._consulted_of_first_account():
+            found += [
+                f"{owner}.{name} is that of the emulator's first account, which no test uses; use"
+                f" caged_emulator.{name}, or another account: `with caged_emulator.emulator.account() as other:`"
+                for name in names
+            ]
+            names.clear()
+        return found
+
+    def _consulted_of_first_account(self) -> list[tuple[str, dict[str, None]]]:
+        """Through what objects the test used controls and queries of the emulator's first account, and which."""
+        from caged.emulator.control_client.remote import consulted_of_first_account
+
         return [
-            f"caged_emulator.emulator.{name} is that of the emulator's first account, which no test uses; use"
-            f" caged_emulator.{name}, or another account: `with caged_emulator.emulator.account() as other:`"
-            for name in names
+            ("caged_emulator.emulator", self.account.emulator._admin.usage.consulted),
+            ("RemoteEmulator(...)", consulted_of_first_account(self.base_url)),
         ]
 
     def _unused_elsewhere(self) -> list[str]:
@@ -109,7 +120,7 @@ class EmulatorScope:
 
     def has_new_controls(self) -> bool:
         """Whether the test has added something, or used the first account, since `unused` was called."""
-        if self.account._admin.usage.changed or self.account.emulator._admin.usage.consulted:
+        if self.account._admin.usage.changed or any(names for _owner, names in self._consulted_of_first_account()):
             return True
         return any(one.id not in self._claimed for one in self._shared.new())
 

@@ -19,7 +19,17 @@ from .tables import json_option, show
 from .terminal_output import has_colours
 
 
-@click.group("journal")
+class _JournalGroup(click.Group):
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        """Read `--follow`, in whatever place among the options of `follow`, as that command."""
+        names = ("-f", "--follow")
+        if args and args[0].startswith("-") and any(name in args for name in names):
+            args = ["follow", *(arg for arg in args if arg not in names)]
+        return super().parse_args(context, args)
+
+
+@click.group("journal", cls=_JournalGroup)
+@click.option("-f", "--follow", is_flag=True, expose_value=False, help="The same as the command `follow`.")
 def command() -> None:
     """List what the running emulator has recorded, oldest first."""
 

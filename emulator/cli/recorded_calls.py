@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
 
-#: Calls that are read at most, the first ones; lines; and bytes of a line.
-MOST, MOST_LINES, LINE_BYTES = 10_000, 1_000_000, 64 * 1024
+from ..regular_file import open_regular
+
+#: Calls that are read, the first ones; lines that are read; and bytes of a line: a longer one is no call.
+MOST_CALLS, MOST_LINES, LINE_BYTES = 10_000, 1_000_000, 64 * 1024
 
 
 @dataclass
@@ -32,7 +34,7 @@ def read_calls(path: Path) -> list[RecordedCall]:
     not trusted may write to it."""
     found: dict[str, RecordedCall] = {}
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             for line in itertools.islice(iter(lambda: file.readline(LINE_BYTES), b""), MOST_LINES):
                 try:
                     _note(json.loads(line.decode("utf-8", "replace")), found)
@@ -55,7 +57,7 @@ def _note(entry: dict[str, Any], found: dict[str, RecordedCall]) -> None:
     if "ended" in entry:
         call = found[entry["id"]]
         call.ended, call.error = _moment(entry["ended"]), str(entry["error"])
-    elif len(found) < MOST:
+    elif len(found) < MOST_CALLS:
         place = (str(entry["place"][0]), int(entry["place"][1])) if entry["place"] else None
         id, trace_id, name, path = (str(entry[key]) for key in ("id", "trace_id", "name", "path"))
         call = RecordedCall(id, trace_id, name, path, place, _moment(entry["began"]))

@@ -12,7 +12,7 @@ import click
 
 from ..browser import open_in_browser
 from ..control.steps import KINDS
-from ..trace.text import json_text, plain
+from ..trace.text import counted, json_text, plain
 from .options import config_from, emulator_options
 from .tables import json_option, show
 from .trace_export import command as export
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 #: The pytest plugin's variable for the directory of traces.
 DIRECTORY_VARIABLE = "CAGED_TRACE_DIR"
+#: Traces that `trace list` shows, the newest; and files that it names because they are not traces.
+SHOWN, PROBLEMS = 40, 20
 _file_argument = click.argument("file", type=click.Path(path_type=Path))
 
 
@@ -46,9 +48,15 @@ command.add_command(export)
 
 @command.command("list")
 @click.argument("directory", required=False, type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option(
+    "--last",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help=f"Only the N newest; by default {SHOWN}, and all with --json.",
+)
 @json_option
-def list_(directory: Optional[Path], as_json: bool) -> None:
-    """List the traces in DIRECTORY, with outcome and cause.
+def list_(directory: Optional[Path], last: Optional[int], as_json: bool) -> None:
+    """List the traces in DIRECTORY, with outcome and cause, the newest last.
 
     By default those of the last run of pytest: in CAGED_TRACE_DIR, or else in pytest's cache directory
     (.pytest_cache/d/caged-traces) here or in the nearest directory above.
@@ -60,9 +68,15 @@ def list_(directory: Optional[Path], as_json: bool) -> None:
         entries, problems = list_traces(where)
     except OSError as error:
         raise _Error(f"cannot read {where}: {error.strerror}") from None
-    show(entries, as_json)
-    for problem in problems:
+    shown = last or (len(entries) if as_json else SHOWN)
+    show(entries[-shown:], as_json)
+    more = len(entries) - shown
+    if more > 0:
+        click.echo(f"… {counted(more, 'earlier trace')} not shown; all of them: --last {len(entries)}", err=as_json)
+    for problem in problems[:PROBLEMS]:
         click.echo(plain(f"warning: not listed: {problem}"), err=True)
+    if len(problems) > PROBLEMS:
+        click.echo(f"warning: not listed: {len(problems) - PROBLEMS} more files that are not traces", err=True)
     if not entries:
         click.echo(f"there is no trace in {where}; a test that fails leaves one there", err=True)
 

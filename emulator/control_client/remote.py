@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from types import TracebackType
 from typing import Any, Optional
+from urllib.parse import urlsplit
 
 from ..control.identifiers import IdOrObject, id_of
 from .admin_client import AdminClient
@@ -12,6 +13,19 @@ from .base_emulator import BaseEmulator
 from .connection import Verify
 from .http_transport import HttpTransport
 from .transport import EmulatorError
+
+#: By host and port of an emulator: the controls and queries of its first account that objects without an account used.
+_consulted: dict[str, dict[str, None]] = {}
+
+
+def consulted_of_first_account(url: str) -> dict[str, None]:
+    """The names of the controls and queries that a RemoteEmulator without an account used: the first account's.
+
+    Args:
+        url: the emulator's URL; `localhost` and `127.0.0.1` are the same host.
+    """
+    host = urlsplit(url).netloc.lower().replace("localhost", "127.0.0.1")
+    return _consulted.setdefault(host, {})
 
 
 class RemoteEmulator(BaseEmulator):
@@ -58,7 +72,9 @@ class RemoteEmulator(BaseEmulator):
         self._admin_key = key
         self._transport = HttpTransport(self._url, key, verify)
         self._client = AdminClient(self._transport)
-        if account is not None:
+        if account is None:
+            self._client.usage.consulted = consulted_of_first_account(self._url)
+        else:
             self._client = self._client.scoped(str(id_of(account)), is_confined=True)
         self._key: Optional[str] = None
 

@@ -12,6 +12,7 @@ from typing import Any, Optional, Union, get_args, get_origin, get_type_hints
 
 from ..control.steps import FORMAT, Step
 from ..output_file import replacement
+from ..regular_file import open_regular
 
 #: The longest first line that is read for the header alone.
 HEADER_BYTES = 16 * 1024**2
@@ -116,7 +117,7 @@ class Trace:
         """
         header: Optional[TraceHeader] = None
         steps = []
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             for number, line in enumerate(file, 1):
                 try:
                     entry = json.loads(line.decode("utf-8"))
@@ -141,7 +142,7 @@ def read_header(path: Path) -> TraceHeader:
         OSError: It cannot be read.
         TraceError: It is not a trace, or of another format.
     """
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         line = file.readline(HEADER_BYTES)
     if not line:
         raise TraceError(f"{path}: is empty, and so not a trace")

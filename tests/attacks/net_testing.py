@@ -18,7 +18,7 @@ from emulator_testing import Api, api_of, eventually
 
 from caged.emulator import Emulator
 
-SECONDS = 10.0
+SECONDS = 60.0
 LONG = bool(os.environ.get("CAGED_ATTACKS_LONG"))
 
 

@@ -22,7 +22,7 @@ def post(path, body, **headers):
     headers = {"Content-Type": "application/json", **headers}
     request = urllib.request.Request(url + path, json.dumps(body).encode(), headers)
     try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return json.load(answer)
     except urllib.error.HTTPError as error:
         return json.load(error)
@@ -159,7 +159,7 @@ def test_login_from_this_machine_is_approved_at_once(api: Api) -> None:
 
 def test_sandbox_cannot_redeem_code_of_host(api: Api) -> None:
     box = api.sandbox(network_mode="full")
-    with httpx.Client(base_url=api.emulator.base_url, trust_env=False, verify=False) as client:
+    with httpx.Client(base_url=api.emulator.base_url, trust_env=False, verify=False, timeout=60) as client:
         code = client.post("/v1/auth/device/code", json={}).json()["device_code"]
         assert log_in(api, box, PLAIN, "command", code)["error"] == "access_denied"
         assert client.post("/v1/auth/device/token", json={"device_code": code}).status_code == 200
@@ -222,6 +222,7 @@ def test_web_page_cannot_log_in(emulator: Emulator, page: str, path: str) -> Non
             headers={**headers, "Content-Type": media},
             trust_env=False,
             verify=False,
+            timeout=60,
         )
         assert answer.status_code == 403, answer.text
         assert answer.headers["content-type"] == "application/problem+json"
@@ -244,6 +245,7 @@ def test_login_from_other_machine_is_denied(emulator: Emulator) -> None:
         json={"device_code": emulator._call(ask())},
         trust_env=False,
         verify=False,
+        timeout=60,
     )
     assert answer.status_code == 400
     assert answer.json()["error"] == "access_denied"

@@ -45,7 +45,7 @@ def test_account_uses_at_most_its_share_of_threads(kind: str):
 
         def wait(name: str) -> None:
             running.add(name)
-            gate.wait(20)
+            gate.wait(60)
 
         greedy = [start(pool, "greedy", wait, f"greedy {number}") for number in range(50)]
         await until(lambda: len(running) >= THREADS[kind][1])

@@ -15,7 +15,7 @@ from net_testing import LONG
 from caged.emulator.config import EmulatorConfig
 from caged.emulator.emulator import Emulator
 
-SECONDS = 30
+SECONDS = 60
 
 #: An emulator in the foreground, as `caged-emulator serve` runs it. `attack` is called on the loop when it is ready.
 PROGRAM = """

@@ -289,7 +289,7 @@ def filled(tmp_path_factory) -> tuple[Path, Path, dict[str, Any]]:
     with started(state, seed=3) as emulator, of(emulator, emulator.api_key) as api:
         fill(emulator, api)
         signup = {"email": "a@b.example", "password": "long enough", "name": "x"}
-        form = httpx.post(f"{emulator.base_url}/signup", json=signup, trust_env=False, verify=False)
+        form = httpx.post(f"{emulator.base_url}/signup", json=signup, trust_env=False, verify=False, timeout=60)
         assert form.status_code in (200, 201), form.text
         emulator.export(folder / "export.tar.gz")
     database = sqlite3.connect(state / "state.db")

@@ -30,7 +30,7 @@ def credential(site: RawSite, request: pytest.FixtureRequest) -> Iterator[str]:
         yield api.post("/auth/socket-ticket").json()["ticket"]
     else:
         body = {"email": "visitor@example.com", "password": "correct horse"}
-        made = httpx.post(f"{emulator.base_url}/signup", json=body, trust_env=False, verify=False).json()
+        made = httpx.post(f"{emulator.base_url}/signup", json=body, trust_env=False, verify=False, timeout=60).json()
         yield made["token"]
         emulator.delete_account(made["account"]["id"])
 
@@ -109,7 +109,9 @@ def test_key_in_any_encoding_is_not_forwarded(site: RawSite, shape: str) -> None
 )
 def test_application_credentials_are_forwarded(site: RawSite, headers: dict[str, str], query: str) -> None:
     sent = {name: value.encode("latin-1") for name, value in headers.items()}
-    answer = httpx.get(f"{site.url}/seen/{'?' if query else ''}{query}", headers=sent, trust_env=False, verify=False)
+    answer = httpx.get(
+        f"{site.url}/seen/{'?' if query else ''}{query}", headers=sent, trust_env=False, verify=False, timeout=60
+    )
     for value in sent.values():
         assert value in answer.content
     assert query.encode() in answer.content

@@ -109,7 +109,7 @@ def test_pause_and_stop_work(served: Served) -> None:
     with served.sandbox() as box:
         pid = int(served.run(box, "setsid sleep 60 > /dev/null 2>&1 & echo $!"))
         served.client.sandboxes.pause(box)
-        until(lambda: Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T", 5)
+        until(lambda: Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T")
         served.client.sandboxes.resume(box)
         served.run(box, f"kill -0 {pid}")
     assert not Path(f"/proc/{pid}").exists()

@@ -48,7 +48,9 @@ class Served:
     def get(self, path: str) -> httpx.Response:
         exports = self.exports()
         headers = {"Authorization": f"Bearer {exports['CAGED_API_KEY']}"}
-        return httpx.get(f"{exports['CAGED_BASE_URL']}{path}", headers=headers, trust_env=False, verify=False)
+        return httpx.get(
+            f"{exports['CAGED_BASE_URL']}{path}", headers=headers, trust_env=False, verify=False, timeout=60
+        )
 
     def post(self, path: str, body: object) -> httpx.Response:
         exports = self.exports()
@@ -60,7 +62,7 @@ class Served:
     def end(self, limit: float = 15) -> int:
         code = self.process.wait(limit)
         for thread in self._threads:
-            thread.join(5)
+            thread.join(60)
         self.process.stdout.close()  # type: ignore[union-attr]
         self.process.stderr.close()  # type: ignore[union-attr]
         return code
@@ -72,7 +74,7 @@ def run(*arguments: str, env: dict[str, str], **options: Any) -> subprocess.Comp
     )
 
 
-def next_line(pipe: IO[str], seconds: float = 20) -> str:
+def next_line(pipe: IO[str], seconds: float = 60) -> str:
     """The next line of a program's output; an empty string at its end. Fails when none comes in time."""
     lines: list[str] = []
     reader = threading.Thread(target=lambda: lines.append(pipe.readline()), daemon=True)

@@ -137,7 +137,7 @@ def api_of(emulator: Emulator, account: Optional[Account] = None) -> Api:
     return Api(emulator, account.api_key, account.id)
 
 
-def eventually(look: Callable[[], Any], what: str, seconds: float = 10.0) -> Any:
+def eventually(look: Callable[[], Any], what: str, seconds: float = 60.0) -> Any:
     """The first true result of `look`, called again and again."""
     begun = time.monotonic()
     while True:
@@ -157,7 +157,7 @@ def segment(text: str) -> str:
 def raw_request(emulator: Emulator, data: bytes) -> bytes:
     """Everything that the emulator answers to exactly these bytes, until it closes."""
     host, port = emulator.base_url[len("http://") :].split(":")
-    with socket.create_connection((host, int(port)), timeout=10) as connection:
+    with socket.create_connection((host, int(port)), timeout=60) as connection:
         connection.sendall(data)
         received = b""
         while True:
@@ -165,6 +165,19 @@ def raw_request(emulator: Emulator, data: bytes) -> bytes:
             if not piece:
                 return received
             received += piece
+
+
+def post_and_leave(api: Api, box: str, command: str) -> None:
+    """Send an exec and disconnect when the command has begun (it must `touch begun`)."""
+    host, port = api.emulator.base_url[len("http://") :].split(":")
+    body = b'{"command": "%s"}' % command.encode()
+    with socket.create_connection((host, int(port)), timeout=60) as connection:
+        connection.sendall(
+            f"POST /v1/sandboxes/{box}/exec HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {api.key}\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n".encode()
+            + body
+        )
+        eventually(lambda: api.read(box, "begun").status_code == 200, "the command to begin")
 
 
 def assert_problem(response: httpx.Response, status: int, detail: str = "", code: Optional[str] = None) -> None:

@@ -48,7 +48,7 @@ class Mcp:
 
     def send(self, text: str) -> Any:
         """The reply as JSON, or None; it must fit in a frame."""
-        reply = self.start(text).result(30)
+        reply = self.start(text).result(60)
         if reply is None:
             return None
         assert len(reply.encode("utf-8")) < MiB

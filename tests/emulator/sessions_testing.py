@@ -73,7 +73,7 @@ def at_work(api: Api, sandbox: str, reply: Sequence[Any] = ("done\n",)) -> Itera
     go = threading.Event()
 
     def slow(_prompt: PromptText, _box: PromptSandbox) -> Reply:
-        assert go.wait(20)
+        assert go.wait(60)
         return Reply(*reply)
 
     answer_all(api, slow)
@@ -85,5 +85,5 @@ def at_work(api: Api, sandbox: str, reply: Sequence[Any] = ("done\n",)) -> Itera
         yield str(new[0]["id"])
     finally:
         go.set()
-        asking.join(20)
+        asking.join(60)
         api.emulator.for_account(api.account_id).agents.clear()

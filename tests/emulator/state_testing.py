@@ -73,7 +73,7 @@ def fill(emulator: Emulator, api: Api) -> str:
     config = {"enabled_channels": ["slack", "in_app"], "slack_webhook_url": "https://hooks.example/x"}
     assert api.put("/notifications/config", json=config).status_code == 200
     url = api.post("/billing/checkout", json={"plan_id": "pro"}).json()["url"]
-    assert httpx.get(url, trust_env=False, verify=False).status_code == 200
+    assert httpx.get(url, trust_env=False, verify=False, timeout=60).status_code == 200
     assert api.post("/billing/cancel").status_code == 204
     api.snapshot(box, name="kept", description="why")
     api.post(f"/sandboxes/{box}/pause")

@@ -30,7 +30,7 @@ class Terminal:
 
     def __exit__(self, *_error: object) -> None:
         self.process.kill()
-        self.process.wait(20)
+        self.process.wait(60)
         os.close(self._controlling)
 
     def until(self, wanted: str, seconds: float = 60) -> None:
@@ -81,7 +81,7 @@ class Relay:
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self.refuse()
-        self._thread.join(20)
+        self._thread.join(60)
 
     def hold(self) -> None:
         """Pass on nothing until `release`."""

@@ -76,7 +76,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_what_a_killed_one_left_is_removed_by_the_next_look(place):
-    done = subprocess.run([sys.executable, "-c", DIE.format(facts=FACTS)], timeout=30, check=False)
+    done = subprocess.run([sys.executable, "-c", DIE.format(facts=FACTS)], timeout=60, check=False)
     assert done.returncode == -signal.SIGKILL
     assert sorted(path.suffix for path in place.iterdir()) == [".json", ".log"]
     assert find_running() == []
@@ -102,7 +102,7 @@ def test_a_process_that_has_ended_has_no_start_even_before_it_is_waited_for():
     os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
     assert process_start(ended.pid) is None
     ended.stdout.close()
-    ended.wait(10)
+    ended.wait(60)
     assert process_start(ended.pid) is None
 
 

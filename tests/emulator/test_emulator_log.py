@@ -99,12 +99,12 @@ def test_running_loop_decides_before_the_context_of_another_thread(logs: tuple[E
     loops: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
     thread = threading.Thread(target=lambda: asyncio.run(serve()))
     thread.start()
-    assert ready.wait(10)
+    assert ready.wait(60)
     loop, stop = loops[0]
     with first.selected():
-        asyncio.run_coroutine_threadsafe(say(), loop).result(10)
+        asyncio.run_coroutine_threadsafe(say(), loop).result(60)
     loop.call_soon_threadsafe(stop.set)
-    thread.join(10)
+    thread.join(60)
     assert first.tail(10) == []
     assert len(second.tail(10)) == 2
 

@@ -51,13 +51,13 @@ def test_the_public_names_are_these():
 
 def test_with_starts_and_stops_it():
     with Emulator() as emulator:
-        assert httpx.get(f"{emulator.base_url}/healthz", trust_env=False, verify=False).status_code == 200
+        assert httpx.get(f"{emulator.base_url}/healthz", trust_env=False, verify=False, timeout=60).status_code == 200
         url, run_dir, zygote = emulator.base_url, emulator.run_dir, emulator._runtime.platform.zygote.pid
         assert run_dir.exists()
     assert not run_dir.exists()
     assert gone(zygote)
     with pytest.raises(httpx.ConnectError):
-        httpx.get(url, trust_env=False, verify=False)
+        httpx.get(url, trust_env=False, verify=False, timeout=60)
 
 
 @pytest.mark.parametrize("name", ["base_url", "api_key", "admin_key", "run_dir"])
@@ -91,7 +91,7 @@ def test_starting_twice_is_refused_and_disturbs_nothing(own_emulator):
     url = emulator.base_url
     with pytest.raises(EmulatorError, match="running already"):
         emulator.start()
-    assert httpx.get(f"{url}/healthz", trust_env=False, verify=False).status_code == 200
+    assert httpx.get(f"{url}/healthz", trust_env=False, verify=False, timeout=60).status_code == 200
 
 
 def test_it_can_be_started_again_after_its_end():
@@ -121,7 +121,9 @@ def test_two_in_one_process_do_not_know_of_each_other(own_emulator, new_api):
     one, two = new_api(first), new_api(second)
     box = one.sandbox()
     assert two.get(f"/sandboxes/{box}").status_code == 404
-    with httpx.Client(headers={"Authorization": f"Bearer {one.key}"}, trust_env=False, verify=False) as client:
+    with httpx.Client(
+        headers={"Authorization": f"Bearer {one.key}"}, trust_env=False, verify=False, timeout=60
+    ) as client:
         assert client.get(f"{second.base_url}/v1/account").status_code == 401
     first.stop()
     assert two.output(two.sandbox(), "echo still here") == "still here\n"
@@ -151,7 +153,7 @@ def test_stop_in_the_middle_of_a_command_answers_it():
     thread.start()
     eventually(lambda: api.read(box, "begun").status_code == 200, "the command to begin")
     emulator.stop()
-    thread.join(10)
+    thread.join(60)
     api.close()
     assert (results[0]["exit_code"], bool(results[0]["error"])) == (-1, True)
 
@@ -166,7 +168,7 @@ def test_stop_in_the_middle_of_a_create_ends_it():
     eventually(lambda: api.get("/sandboxes").json(), "the sandbox to be there")
     run_dir = emulator.run_dir
     emulator.stop()
-    thread.join(10)
+    thread.join(60)
     api.close()
     assert answers == [404]
     assert not run_dir.exists()
@@ -458,7 +460,7 @@ def test_no_thread_is_left_after_the_end():
         api.close()
     left = set(threading.enumerate()) - before
     for thread in left:
-        thread.join(5)  # it has been requested to end, and may be in its last lines
+        thread.join(60)  # it has been requested to end, and may be in its last lines
     assert [thread.name for thread in left if thread.is_alive()] == []
 
 

@@ -140,7 +140,9 @@ def outcomes(python: str, emulator) -> dict[str, list[str]]:
             alert = eventually(lambda: api.get("/alerts").json()["alerts"], "an alert")[0]["id"]
             notification = api.get("/notifications").json()["notifications"][0]["id"]
             body = {"email": f"{account.id}@published.example", "password": "correct horse"}
-            signed_up = httpx.post(f"{emulator.base_url}/signup", json=body, trust_env=False, verify=False).json()
+            signed_up = httpx.post(
+                f"{emulator.base_url}/signup", json=body, trust_env=False, verify=False, timeout=60
+            ).json()
             dashboard = signed_up["account"]["id"]
             env = {name: value for name, value in os.environ.items() if not name.startswith(("CAGED_", "PYTHON"))}
             arguments = [emulator.base_url, account.api_key, alert, notification, signed_up["token"]]

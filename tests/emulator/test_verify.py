@@ -252,7 +252,7 @@ def test_slow_response_ends_at_total_timeout():
         dripping.start()
         with pytest.raises(VerificationError, match="does not answer"):
             verify(f"http://127.0.0.1:{server.getsockname()[1]}", "k", total=0.3)
-        dripping.join(10)
+        dripping.join(60)
         assert not dripping.is_alive()
 
 
@@ -340,7 +340,7 @@ def test_interrupted_run_leaves_nothing(emulator, api, number):
         eventually(lambda: fault_.triggered, "the run to hang")
         assert len(api.get("/sandboxes").json()) == 1
         process.send_signal(number)
-        process.communicate(timeout=15)
+        process.communicate(timeout=60)
         assert process.returncode == 128 + number
     assert api.get("/sandboxes").json() == []
 
@@ -367,7 +367,7 @@ def test_report_lists_what_cannot_be_removed(emulator, api):
 
 def command(*options):
     env = {name: value for name, value in os.environ.items() if not name.startswith("CAGED_")}
-    return fork_server.run([*COMMAND, *options], capture_output=True, text=True, timeout=30, env=env, check=False)
+    return fork_server.run([*COMMAND, *options], capture_output=True, text=True, timeout=60, env=env, check=False)
 
 
 def test_command_reports_that_all_checks_are_equal(emulator, api, tmp_path):

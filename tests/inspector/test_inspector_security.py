@@ -302,7 +302,7 @@ def test_a_program_in_a_sandbox_gets_no_session(emulator, own_emulator):
             f"    request = urllib.request.Request('{running.base_url}' + path,"
             f" headers={{'Host': '{running._runtime.platform.inspector_logins.host}:{port}'}})\n"
             "    try:\n"
-            "        print(urllib.request.urlopen(request, timeout=20).status)\n"
+            "        print(urllib.request.urlopen(request, timeout=60).status)\n"
             "    except urllib.error.HTTPError as error:\n"
             "        print(error.code, 'Set-Cookie' in error.headers)\n"
         )
@@ -318,7 +318,7 @@ def _handshake(browser, cookies, origin, path):
     headers = {"Cookie": cookies, **({"Origin": origin} if origin else {})}
     return connect(
         f"ws://{browser.host}:{browser.port}{path}",
-        sock=socket.create_connection(("127.0.0.1", browser.port), timeout=30),
+        sock=socket.create_connection(("127.0.0.1", browser.port), timeout=60),
         additional_headers=headers,
         subprotocols=["mcp"],
         proxy=None,

@@ -70,7 +70,7 @@ def start_and_fail(folder: Path, words: list[str], level: str) -> str:
 
 
 def health_of(served: Served) -> dict[str, Any]:
-    health: dict[str, Any] = json.loads(urllib.request.urlopen(f"{served.base_url}/healthz", timeout=5).read())
+    health: dict[str, Any] = json.loads(urllib.request.urlopen(f"{served.base_url}/healthz", timeout=60).read())
     return health
 
 

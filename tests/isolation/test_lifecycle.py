@@ -10,7 +10,8 @@ from leftovers import until
 from levels import Served
 
 COUNTER = "i=0; while :; do i=$((i+1)); echo $i > {name}; sleep 0.001; done"
-#: Seconds after the response to a pause in which a process may still be seen running.
+#: Seconds after the response to a pause in which a process may still be seen running. On a busy machine it may take
+#: longer until the kernel stops a process.
 STOPPED_WITHIN = 0.05
 
 
@@ -28,6 +29,19 @@ def read_counts(files: list[Path]) -> list[str]:
     return [file.read_text() for file in files]
 
 
+def counts_once_stopped(files: list[Path]) -> list[str]:
+    counts: list[str] = []
+
+    def stands() -> bool:
+        nonlocal counts
+        counts = read_counts(files)
+        time.sleep(STOPPED_WITHIN)
+        return read_counts(files) == counts
+
+    until(stands)
+    return counts
+
+
 def wait_until_counting(files: list[Path]) -> None:
     for file in files:
         before = file.read_text()
@@ -39,8 +53,7 @@ def test_pause_stops_and_resume_continues_background_processes(anywhere: Served,
     for _ in range(3):
         wait_until_counting(files)
         anywhere.client.sandboxes.pause(box)
-        time.sleep(STOPPED_WITHIN)
-        stopped = read_counts(files)
+        stopped = counts_once_stopped(files)
         time.sleep(0.1)  # a loop that still ran would count many times meanwhile
         assert read_counts(files) == stopped
         anywhere.client.sandboxes.resume(box)
@@ -69,15 +82,18 @@ def test_pause_does_not_stop_other_sandbox(anywhere: Served, box: str) -> None:
 
 def test_command_paused_while_running_ends_after_resume(anywhere: Served, box: str) -> None:
     outcome = []
+    gate = "until [ -e go ]; do sleep 0.01; done"
     running = threading.Thread(
-        target=lambda: outcome.append(anywhere.client.sandboxes.exec(box, "touch begun; sleep 0.3; echo end"))
+        target=lambda: outcome.append(anywhere.client.sandboxes.exec(box, f"touch begun; {gate}; echo end"))
     )
     running.start()
     until((anywhere.sandbox_dir(box) / "workspace" / "begun").exists)
     anywhere.client.sandboxes.pause(box)
+    (anywhere.sandbox_dir(box) / "workspace" / "go").touch()
+    time.sleep(0.1)  # the time in which it must not end
     assert not outcome
     anywhere.client.sandboxes.resume(box)
-    running.join(10)
+    running.join(60)
     assert [result.output for result in outcome] == ["end\n"]
 
 
@@ -89,8 +105,15 @@ def test_fork_storm_is_paused_and_destroyed(anywhere: Served) -> None:
     grown = anywhere.sandbox_dir(box) / "workspace" / "grown"
     until(lambda: grown.exists() and grown.stat().st_size > 10)
     anywhere.client.sandboxes.pause(box)
-    time.sleep(STOPPED_WITHIN)
-    size = grown.stat().st_size
+    size = 0
+
+    def stands() -> bool:
+        nonlocal size
+        size = grown.stat().st_size
+        time.sleep(STOPPED_WITHIN)
+        return grown.stat().st_size == size
+
+    until(stands)
     time.sleep(0.1)  # running processes would write meanwhile
     assert grown.stat().st_size == size
     anywhere.client.sandboxes.resume(box)

@@ -152,7 +152,7 @@ def test_link_swapped_during_access_is_not_followed(anywhere: Served, box: str, 
         except CagedAPIError as error:
             seen.add(error.status)
     anywhere.client.files.write(box, "stop", "")
-    swapping.join(30)
+    swapping.join(60)
     assert not swapping.is_alive()
     assert "inside\n" in seen, "the race was never won by the real file"
     assert len(seen) > 1, f"nothing was swapped: {seen}"

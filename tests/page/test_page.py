@@ -43,7 +43,7 @@ def repo(tmp_path: Path) -> str:
     (folder / "test_it.py").write_text("def test_it():\n    assert 1 + 1 == 3\n", encoding="utf-8")
     identity = ["-c", "user.name=t", "-c", "user.email=t@example.invalid"]
     for words in (["init", "-q"], ["add", "."], [*identity, "commit", "-q", "-m", "first"]):
-        subprocess.run(["git", *words], cwd=folder, check=True, timeout=30)
+        subprocess.run(["git", *words], cwd=folder, check=True, timeout=60)
     return f"file://{folder}"
 
 

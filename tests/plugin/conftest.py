@@ -50,11 +50,11 @@ def interrupt_suite(eventually: Any, tmp_path: Path) -> Callable[..., str]:
         try:
             eventually(is_there, "the execs to run")
             os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the whole group
-            output: str = process.communicate(timeout=30)[0]
+            output: str = process.communicate(timeout=60)[0]
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
-                process.communicate(timeout=10)
+                process.communicate(timeout=60)
         assert process.returncode == pytest.ExitCode.INTERRUPTED, output
         return output
 

@@ -136,6 +136,7 @@ def test_unused_faults_can_be_a_warning_or_nothing(run_suite, pytester, monkeypa
 
 WHERE_NO_TEST_WORKS = """
     import pytest
+    from caged.emulator import RemoteEmulator
 
     @pytest.fixture
     def late(caged_emulator):
@@ -231,6 +232,19 @@ WHERE_NO_TEST_WORKS = """
     def test_use_of_the_first_account__fails(caged_emulator, name):
         USES[name](caged_emulator.emulator)
 
+    def test_remote_emulator_without_account__fails(caged_emulator):
+        emulator = caged_emulator.emulator
+        with RemoteEmulator(emulator.base_url.replace("127.0.0.1", "localhost"), emulator.admin_key) as remote:
+            remote.faults.add("sessions.list", status=503, optional=True)
+
+    def test_remote_emulator_of_the_tests_account__passes(caged_emulator, caged):
+        emulator = caged_emulator.emulator
+        with RemoteEmulator(emulator.base_url, emulator.admin_key, account=caged_emulator.id) as remote:
+            remote.faults.add("sandboxes.list", status=503, times=1)
+            caged.sandboxes.list()
+        with RemoteEmulator(emulator.base_url, emulator.admin_key) as remote:
+            assert remote.accounts() and remote.faults.list(account="*") == []
+
     def test_use_of_the_emulator__passes(caged_emulator):
         emulator = caged_emulator.emulator
         assert emulator.isolation and emulator.accounts() and emulator.log_tail() is not None
@@ -251,7 +265,7 @@ def test_control_where_no_test_works_is_reported(run_suite, attached):
     finally:
         if attached:
             emulator.stop()
-    result.assert_outcomes(passed=9, failed=15, errors=1)
+    result.assert_outcomes(passed=10, failed=16, errors=1)
     for name in ("created", "created_and_named", "clock_of_the_first_account", "journal_of_the_first_account"):
         result.stdout.fnmatch_lines([f"FAILED *::test_{name}__fails*"])
     result.stdout.fnmatch_lines(["ERROR *::test_late*"])
@@ -259,3 +273,5 @@ def test_control_where_no_test_works_is_reported(run_suite, attached):
     for name in ("client()", "inventory", "faults", "callback_errors()", "reset()", "allow_device_login()"):
         said = f"caged_emulator.emulator.{name} is that of the emulator's first account, which no test uses"
         assert f"::test_use_of_the_first_account__fails[{name}]: {said}" in result.stdout.str()
+    said = "::test_remote_emulator_without_account__fails: RemoteEmulator(...).faults is that of the emulator's first"
+    assert said in result.stdout.str()

@@ -47,7 +47,7 @@ def test_only_what_the_tests_created_is_destroyed(run_suite, api: Caged, live: A
                     own.sandboxes.create()
             thread = threading.Thread(target=work)
             thread.start()
-            thread.join(20)
+            thread.join(60)
 
         def test_snapshot_of_what_was_there(caged):
             (owned,) = caged.sandboxes.list()  # all else is gone again

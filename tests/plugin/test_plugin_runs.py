@@ -81,7 +81,7 @@ def test_what_a_killed_run_created_stands_in_its_ledger(
         assert run.running
     finally:
         os.killpg(process.pid, signal.SIGKILL)
-        process.wait(10)
+        process.wait(60)
     eventually(lambda: not _runs.find(run.id).running, "all of its processes to be gone")  # type: ignore[union-attr]
     (left,) = _runs.runs()
     assert sorted(left.held) == sorted(("sandbox", box.id) for box in api.sandboxes.list())

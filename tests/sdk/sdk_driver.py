@@ -106,7 +106,7 @@ class SocketServer:
 
     def __exit__(self, *_):
         self._listener.shutdown(socket.SHUT_RDWR)
-        self._thread.join(5)
+        self._thread.join(60)
         assert not self._thread.is_alive()
         self._listener.close()
         for held in self._held:

@@ -49,9 +49,9 @@ class Peer:
 
     def __exit__(self, kind, *_):
         self._server.shutdown()
-        self._thread.join(5)
+        self._thread.join(60)
         if kind is None and self.requests and self._refusal is None:
-            assert self.done.wait(5), "the server still waits for the client"
+            assert self.done.wait(60), "the server still waits for the client"
             assert self.failures == []
 
     def _look(self, connection, request):

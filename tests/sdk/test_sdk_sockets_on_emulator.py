@@ -116,7 +116,7 @@ def test_threads_may_stream_at_once(emulator, sandbox_id):
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(20)
+            thread.join(60)
     assert {number: text.split()[0] for number, text in results.items()} == {n: str(n) for n in range(5)}
 
 

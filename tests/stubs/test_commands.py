@@ -19,7 +19,7 @@ def term(emulator, account, box, **options):
     return Term(emulator.base_url, box, account.api_key, **options)
 
 
-def until(look, what, seconds=10.0):
+def until(look, what, seconds=60.0):
     deadline = time.monotonic() + seconds
     while not look():
         assert time.monotonic() < deadline, f"waited {seconds:g} s for {what}"
@@ -150,6 +150,7 @@ def test_invalid_regular_expression_is_refused_over_http(emulator):
         headers=headers,
         trust_env=False,
         verify=False,
+        timeout=60,
     )
     assert answer.status_code == 400
     assert "regular expression" in answer.json()["detail"]
@@ -279,7 +280,7 @@ def call_tool(emulator, account, box, command, **arguments):
     params = {"name": "terminal_exec", "arguments": {"command": command, **arguments}}
     with open_socket(emulator.base_url, f"/sandboxes/{box}/mcp", account.api_key, "mcp") as socket:
         socket.send(json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}))
-        result = json.loads(socket.recv(timeout=10))["result"]
+        result = json.loads(socket.recv(timeout=60))["result"]
     return result["content"][0]["text"], bool(result.get("isError"))
 
 

@@ -151,14 +151,16 @@ def test_concurrent_program_stubs_return_own_output(emulator, client, box):
 def test_program_stub_works_after_pause_and_resume(emulator, client, box):
     emulator.commands.program("frob", "late\n", delay=0.05)
     said = []
-    thread = threading.Thread(target=lambda: said.append(client.sandboxes.exec(box, "touch begun; sleep 0.1; frob")))
+    gate = "until [ -e go ]; do sleep 0.01; done"
+    thread = threading.Thread(target=lambda: said.append(client.sandboxes.exec(box, f"touch begun; {gate}; frob")))
     thread.start()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while "begun" not in {entry.name for entry in client.files.list(box)}:
         assert time.monotonic() < deadline
     client.sandboxes.pause(box)
     client.sandboxes.resume(box)
-    thread.join(10)
+    client.files.write(box, "go", "")
+    thread.join(60)
     assert said[0].output == "late\n"
 
 

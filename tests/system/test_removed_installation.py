@@ -109,7 +109,7 @@ class Installed:
             text=True,
         )
         try:
-            until(lambda: ready.exists() or self.process.poll() is not None, 30)
+            until(lambda: ready.exists() or self.process.poll() is not None)
             assert self.process.poll() is None, self.process.communicate()[0]
         except BaseException:
             self.kill()
@@ -127,7 +127,7 @@ class Installed:
     def kill(self) -> None:
         if self.process.poll() is None:
             self.process.kill()
-            self.process.communicate(timeout=30)
+            self.process.communicate(timeout=60)
 
 
 @pytest.fixture(params=[level for level in LEVELS if not level.endswith("-user")])

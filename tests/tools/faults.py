@@ -76,7 +76,7 @@ def creating(served: Served, mark: str) -> Iterator[None]:
     finally:
         over.set()
         for thread in threads:
-            thread.join(30)
+            thread.join(60)
             assert not thread.is_alive(), "a create or exec was never answered"
 
 

@@ -234,7 +234,7 @@ class Kills:
             time.sleep(self._randomness.uniform(0.05, 1.0 if not calls else 0.3))  # the moment of the kill is random
             served.process.kill()
             for worker in workers:
-                worker.join(30)
+                worker.join(60)
                 self.problems += worker.problems
                 assert not worker.is_alive()
             self.answered += sum(ledger.answered for ledger in self._ledgers) - before
@@ -249,7 +249,7 @@ class Kills:
 
     def _client(self, base_url: str, api_key: str) -> httpx.Client:
         headers = {"Authorization": f"Bearer {api_key}"}
-        return httpx.Client(base_url=base_url, headers=headers, timeout=30, trust_env=False, verify=False)
+        return httpx.Client(base_url=base_url, headers=headers, timeout=60, trust_env=False, verify=False)
 
 
 class _Check:

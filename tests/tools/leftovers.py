@@ -34,7 +34,7 @@ def run_dirs(base: Path) -> list[Path]:
     return sorted(base.glob("caged-*"))
 
 
-def until(condition: Callable[[], object], seconds: float = 10.0, what: Callable[[], object] = str) -> None:
+def until(condition: Callable[[], object], seconds: float = 60.0, what: Callable[[], object] = str) -> None:
     """Wait for a condition. Fails with the result of `what` if it is not met in time."""
     begun = time.monotonic()
     while not condition():

@@ -81,7 +81,7 @@ def why_not(level: str) -> Optional[str]:
 
 def _refused(command: Sequence[str]) -> Optional[str]:
     try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20, cwd="/")
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, cwd="/")
     except OSError as error:
         return f"{command[0]}: {error.strerror}"
     return None if done.returncode == 0 else f"`{' '.join(command)}` fails: {done.stderr.strip()[-300:]}"
@@ -198,7 +198,7 @@ class Served:
         self.client.close()
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-        return self.process.communicate(timeout=30)[0]
+        return self.process.communicate(timeout=60)[0]
 
     def end(self) -> None:
         """End the emulator, by force if necessary."""
@@ -209,7 +209,7 @@ class Served:
         if self.process.poll() is None:
             self.process.kill()
         if self.process.stdout and not self.process.stdout.closed:
-            self.process.communicate(timeout=30)
+            self.process.communicate(timeout=60)
 
 
 class SharedBoxes:

@@ -16,7 +16,7 @@ from typing import Any, Callable
 import caged
 from caged import Caged, EventPayload
 
-SECONDS = 20.0
+SECONDS = 60.0
 found: dict[str, list[str]] = {}
 
 

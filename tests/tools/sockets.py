@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
 from types import TracebackType
 from typing import Any, Callable, Optional
+from urllib.parse import urlsplit
 
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-SECONDS = 10.0
+SECONDS = 60.0
 MARK = "0123456789abcdef"
 
 
@@ -21,6 +23,22 @@ def open_socket(
     url = f"{base_url.replace('http', 'ws', 1)}/v1{path}{'&' if '?' in path else '?'}token={token}"
     options.setdefault("proxy", None)
     return connect(url, subprotocols=[subprotocol] if subprotocol else None, open_timeout=SECONDS, **options)  # type: ignore[list-item]
+
+
+def leave_handshake(base_url: str, sandbox: str, token: str, seen: Callable[[], object]) -> None:
+    """Begin the handshake of a terminal, and close the connection without its response once `seen` is true."""
+    parts = urlsplit(base_url)
+    request = (
+        f"GET /v1/sandboxes/{sandbox}/terminal?token={token} HTTP/1.1\r\nHost: {parts.netloc}\r\n"
+        "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+    )
+    with socket.create_connection((parts.hostname, parts.port), timeout=SECONDS) as connection:
+        connection.sendall(request.encode())
+        deadline = time.monotonic() + SECONDS
+        while not seen():
+            assert time.monotonic() < deadline, "the handshake was not noticed"
+            time.sleep(0.01)
 
 
 class Term:
@@ -99,7 +117,7 @@ def stream_lines(command: str, mark: str = MARK) -> list[str]:
     ]
 
 
-def streamed(term: Term, command: str, seconds: float = 30.0) -> tuple[str, Optional[int]]:
+def streamed(term: Term, command: str, seconds: float = 60.0) -> tuple[str, Optional[int]]:
     """Run a command in a quiet shell. Returns (exact output, exit code); the code is None if the shell died."""
     for line in stream_lines(command):
         term.type(line)

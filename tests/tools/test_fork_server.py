@@ -117,7 +117,7 @@ def test_signal_ends_program_like_interpreter(start: Any, number: int) -> None:
     assert process.stdout.readline() == "ready\n"
     process.send_signal(number)
     assert process.wait(60) == -number
-    process.communicate(timeout=10)
+    process.communicate(timeout=60)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is no fork server")

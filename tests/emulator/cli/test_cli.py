@@ -54,7 +54,7 @@ def test_a_command_is_loaded_without_the_others():
         "import sys, click; from caged.emulator.cli import main; main.get_command(click.Context(main), 'env');"
         " print(*sorted(name for name in sys.modules if name.startswith('caged.emulator.cli.')))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.split() == ["caged.emulator.cli.env", "caged.emulator.cli.target"]
 
 
@@ -89,5 +89,5 @@ def test_the_installed_script_is_the_same_command(env):
     script = Path(sys.executable).parent / "caged-emulator"
     if not script.exists():
         pytest.skip("the package is not installed with its scripts here")
-    done = subprocess.run([str(script), "--version"], capture_output=True, text=True, env=env, check=False, timeout=30)
+    done = subprocess.run([str(script), "--version"], capture_output=True, text=True, env=env, check=False, timeout=60)
     assert done.stdout.startswith("caged-emulator, version")

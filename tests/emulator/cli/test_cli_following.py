@@ -64,7 +64,7 @@ def follow(served):
     yield start
     for process in started:
         process.kill()
-        process.wait(20)
+        process.wait(60)
         for pipe in (process.stdout, process.stderr):
             pipe.close()
 
@@ -134,7 +134,7 @@ def test_follow_prints_one_line_for_each_step_in_the_order_in_which_they_end(rem
     assert len([line for line in found if "sleep 1.5" in line]) == 1, "not when it begins"
     assert ESCAPE not in "".join(found)
     process.send_signal(signal.SIGINT)
-    assert process.wait(20) == 130
+    assert process.wait(60) == 130
     assert process.stderr.read() == ""
 
 
@@ -146,6 +146,16 @@ def test_follow_selects_and_ends_when_nothing_comes(remote, client, served):
     assert [step["detail"]["exit_code"] for step in steps] == [0, 3]
     assert [step["kind"] for step in steps] == ["command", "command"]
     assert len({step["id"] for step in steps}) == 2
+
+
+def test_journal_with_the_option_follow_is_the_command_follow(remote, client, served):
+    client.account.get()
+    steps = run("journal", "follow", "--json", "--wait", "0", env=served.env).stdout
+    assert '"GET /v1/account"' in steps
+    for words in (["--follow", "--json", "--wait", "0"], ["--wait", "0", "--json", "-f"]):
+        done = run("journal", *words, env=served.env)
+        assert (done.returncode, done.stderr, done.stdout) == (0, "", steps)
+    assert run("journal", "requests", "--follow", env=served.env).returncode == 2
 
 
 def test_follow_ends_with_its_reader(remote, client, follow):

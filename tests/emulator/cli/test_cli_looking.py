@@ -94,7 +94,7 @@ def test_looking_command_counts_for_no_rate_limit(remote, words):
 
 def _remaining(emulator):
     headers = {"Authorization": f"Bearer {emulator.api_key}"}
-    answer = httpx.get(f"{emulator.base_url}/v1/account", headers=headers, trust_env=False, verify=False)
+    answer = httpx.get(f"{emulator.base_url}/v1/account", headers=headers, trust_env=False, verify=False, timeout=60)
     return int(answer.headers["x-ratelimit-remaining"])
 
 
@@ -159,7 +159,7 @@ def test_status_says_what_it_was_answered(status, body, said, monkeypatch, tmp_p
             controlled = cli_testing.call("faults", "list", "--url", url, "--admin-key", "x")
         finally:
             server.shutdown()
-            thread.join(10)
+            thread.join(60)
     assert done.returncode == 1
     assert said in done.stdout
     assert "no answer within" not in done.stdout

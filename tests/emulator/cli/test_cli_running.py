@@ -64,7 +64,7 @@ def test_env_works_in_a_shell(serve, env):
         f'eval "$({shlex.join(COMMAND)} env)" &&'
         f' exec {shlex.quote(sys.executable)} -c "from caged import Caged; print(Caged().account.get().name)"'
     )
-    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False, env=env, timeout=30)
+    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False, env=env, timeout=60)
     assert (done.stdout, done.returncode) == ("emulator\n", 0), done.stderr
 
 
@@ -141,7 +141,7 @@ def test_stop_returns_when_it_and_its_files_are_gone(env, call, tmp_path):
         said = call("stop")
         assert (said.returncode, said.stdout) == (0, f"stopped {url} (pid {process.pid})\n")
         assert list(tmp_path.iterdir()) == []
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
 
 
 def test_stop_all_stops_all_and_no_others(serve, call):
@@ -204,7 +204,7 @@ def test_logs_follows_until_the_end(serve, env):
         served.process.terminate()
         assert "stopping" in next_line(follower.stdout)
         assert follower.stdout.read() == ""
-        assert follower.wait(10) == 0
+        assert follower.wait(60) == 0
 
 
 def test_an_emulator_that_has_no_place_to_be_found_at_only_warns(serve):

@@ -36,7 +36,7 @@ def test_the_lines_work_in_a_shell(serve, env):
     script = "".join(line for line in served.lines if line.startswith("export")) + (
         f'exec "{sys.executable}" -c "from caged import Caged; print(Caged().account.get().name)"'
     )
-    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False, env=env, timeout=30)
+    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False, env=env, timeout=60)
     assert (done.stdout, done.returncode) == ("emulator\n", 0), done.stderr
 
 
@@ -54,7 +54,7 @@ def test_the_ready_file_is_written_once_it_answers_and_is_the_users_alone(serve,
         return text != "old" and json.loads(text)
 
     content = eventually(written, "the ready file")
-    assert httpx.get(f"{content['base_url']}/healthz", trust_env=False, verify=False).status_code == 200
+    assert httpx.get(f"{content['base_url']}/healthz", trust_env=False, verify=False, timeout=60).status_code == 200
     assert set(content) == {"base_url", "api_key", "admin_key", "pid"}
     assert content["pid"] == served.process.pid
     assert content["base_url"] == served.exports()["CAGED_BASE_URL"]
@@ -97,7 +97,7 @@ def test_a_ready_file_may_be_named_relative_to_the_current_directory(env, tmp_pa
     )
     eventually((tmp_path / "ready").exists, "the ready file")
     process.terminate()
-    assert process.wait(15) == 0
+    assert process.wait(60) == 0
     assert list(tmp_path.iterdir()) == []
 
 
@@ -129,7 +129,10 @@ def test_a_name_can_be_allowed(serve):
     served = serve("--port", "0", "--allow-host", "one.internal", "--allow-host", "two.internal")
     url = served.exports()["CAGED_BASE_URL"]
     for name, status in (("one.internal", 200), ("two.internal", 200), ("three.internal", 403)):
-        assert httpx.get(f"{url}/healthz", headers={"Host": name}, trust_env=False, verify=False).status_code == status
+        assert (
+            httpx.get(f"{url}/healthz", headers={"Host": name}, trust_env=False, verify=False, timeout=60).status_code
+            == status
+        )
 
 
 def test_a_port_in_use_is_a_usage_error_in_plain_words(env, tmp_path):
@@ -212,7 +215,7 @@ def test_ctrl_c_in_the_middle_of_a_command_stops_it(serve):
     )
     served.process.send_signal(signal.SIGINT)
     assert served.end() == 0
-    thread.join(5)
+    thread.join(60)
     assert answers[0]["exit_code"] == -1
 
 

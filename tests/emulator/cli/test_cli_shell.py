@@ -55,7 +55,7 @@ class Person:
     def leave(self) -> None:
         if self.process.poll() is None:
             self.process.kill()
-            self.process.wait(10)
+            self.process.wait(60)
         os.close(self.keyboard)
         os.close(self.screen)
 

@@ -115,6 +115,41 @@ def test_list_names_files_that_are_no_traces_and_lists_the_others(trace):
 # --- show
 
 
+def test_list_shows_the_newest_and_says_how_many_more_there_are(tmp_path):
+    for number in range(50):
+        Trace(header(wall=f"2026-01-01T00:00:{number:02}Z"), []).write(tmp_path / f"t{number:02}.jsonl")
+    _heading, *shown, more = call("trace", "list", str(tmp_path)).stdout.splitlines()
+    assert [line.split()[0] for line in shown] == [str(tmp_path / f"t{number}.jsonl") for number in range(10, 50)]
+    assert more == "… 10 earlier traces not shown; all of them: --last 50"
+    lines = call("trace", "list", str(tmp_path), "--last", "49").stdout.splitlines()
+    assert (len(lines), lines[-1]) == (51, "… 1 earlier trace not shown; all of them: --last 50")
+    assert len(call("trace", "list", str(tmp_path), "--last", "50").stdout.splitlines()) == 51
+    assert len(call("trace", "list", str(tmp_path), "--json").stdout.splitlines()) == 50
+    two = call("trace", "list", str(tmp_path), "--json", "--last", "2")
+    assert [json.loads(line)["file"][-9:-6] for line in two.stdout.splitlines()] == ["t48", "t49"]
+    assert "48 earlier traces" in two.stderr
+    assert call("trace", "list", str(tmp_path), "--last", "0").returncode == 2
+
+
+def test_list_names_a_bounded_number_of_files_that_are_not_traces(trace):
+    for number in range(30):
+        (trace.parent / f"b{number}.jsonl").write_text("{}")
+    errors = call("trace", "list", str(trace.parent)).stderr.splitlines()
+    assert (len(errors), errors[-1]) == (21, "warning: not listed: 10 more files that are not traces")
+
+
+@pytest.mark.parametrize("words", ["show", "open", "shell", "export --otlp out.json"])
+def test_what_is_not_a_regular_file_is_refused_at_once(tmp_path, words):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    (tmp_path / "link.jsonl").symlink_to(pipe)
+    for path, kind in ((pipe, "a named pipe"), (tmp_path / "link.jsonl", "a named pipe"), ("/dev/null", "a device")):
+        done = call("trace", *words.split(), str(path))
+        assert (done.returncode, done.stdout) == (1, "")
+        assert f"it is {kind}, not a regular file" in done.stderr
+    assert not (tmp_path / "out.json").exists()
+
+
 @pytest.mark.parametrize(
     "line",
     [
@@ -305,7 +340,7 @@ def test_open_passes_the_page_to_the_browser(trace, monkeypatch):
     import subprocess
 
     env = {**os.environ, "BROWSER": f"{script} %s"}
-    subprocess.run([sys.executable, "-c", code, "trace", "open", str(trace)], env=env, check=True, timeout=30)
+    subprocess.run([sys.executable, "-c", code, "trace", "open", str(trace)], env=env, check=True, timeout=60)
     assert seen.read_text() == trace.with_suffix(".html").as_uri()
 
 

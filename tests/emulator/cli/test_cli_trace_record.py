@@ -74,7 +74,7 @@ def begin(around, tmp_path):
     yield start
     for process in started:
         process.kill()
-        process.communicate(timeout=20)
+        process.communicate(timeout=60)
 
 
 def output(step):
@@ -148,7 +148,7 @@ def test_calls_of_processes_and_threads_are_steps_also_while_they_run(begin, tmp
     process = begin(*PYTHON, code)
     assert next_line(process.stdout) == "ready\n"
     process.kill()
-    process.wait(30)
+    process.wait(60)
     path = tmp_path / "caged-trace.jsonl"
     eventually(path.exists, "the trace to be written")
     calls = [step for step in Trace.read(path).steps if step.kind == "call"]
@@ -165,6 +165,8 @@ def test_what_is_no_call_in_a_file_of_calls_is_left_out(tmp_path):
     path.write_bytes("\n".join([*lines, '{"id": "a", "ended": 2, "error": "e"}']).encode() + b"\n\xff\n")
     assert read_calls(path) == [RecordedCall("a", "t", "n", "p", ("f", 3), 1.5, 2.0, "e")]
     assert read_calls(tmp_path / "missing") == []
+    os.mkfifo(tmp_path / "pipe")
+    assert read_calls(tmp_path / "pipe") == [], "it is not waited for"
 
 
 def test_a_command_that_succeeds_has_a_trace_which_the_next_one_replaces(around, tmp_path):
@@ -180,7 +182,7 @@ def test_ctrl_c_ends_the_command_and_leaves_a_trace(begin, tmp_path):
     process = begin("sh", "-c", "echo ready; exec sleep 1000")
     assert next_line(process.stdout) == "ready\n"
     process.send_signal(signal.SIGINT)
-    assert process.wait(30) == 130
+    assert process.wait(60) == 130
     header = Trace.read(tmp_path / "caged-trace.jsonl").header
     assert (header.outcome, header.error_summary) == ("failed", "exit code 130 (SIGINT)")
     assert (tmp_path / "caged-trace.html").is_file()
@@ -204,7 +206,7 @@ def test_kill_9_of_the_recording_leaves_what_had_happened(begin, tmp_path):
     process = begin(*PYTHON, code)
     assert next_line(process.stdout) == "ready\n"
     process.kill()
-    process.wait(30)
+    process.wait(60)
     path = tmp_path / "caged-trace.jsonl"
     eventually(path.exists, "the trace to be written")
     trace = Trace.read(path)
@@ -221,7 +223,7 @@ def test_without_its_emulator_a_command_has_no_trace_and_no_success(begin, aroun
     process.stdin.write("\n")
     process.stdin.flush()
     assert "there is no trace: the emulator ended without writing caged-trace.jsonl" in next_line(process.stderr)
-    assert process.wait(30) == 1
+    assert process.wait(60) == 1
     assert not list(tmp_path.glob("caged-trace.*"))
     run("status", env=around)  # removes the locator of an emulator that was killed
 

@@ -68,14 +68,14 @@ def either(request: pytest.FixtureRequest, emulator: Emulator, account: Account)
 
 def raw_client(emulator: BaseEmulator, key: str, **options: Any) -> httpx.Client:
     headers = {"Authorization": f"Bearer {key}"}
-    options = {"timeout": 20, "trust_env": False, "verify": False, **options}
+    options = {"timeout": 60, "trust_env": False, "verify": False, **options}
     return httpx.Client(base_url=emulator.base_url, headers=headers, **options)
 
 
 @pytest.fixture
 def client(emulator: Emulator, account: Account) -> Iterator[Caged]:
     """The SDK as the account. Without retries, so that one call is one call."""
-    with Caged(account.api_key, emulator.base_url, timeout=20, max_retries=0) as caged:
+    with Caged(account.api_key, emulator.base_url, timeout=60, max_retries=0) as caged:
         yield caged
 
 
@@ -86,7 +86,7 @@ def patient(
     """The SDK as it comes, with retries; and how long it would have waited before each."""
     waits: list[float] = []
     monkeypatch.setattr(_timing, "sleep", waits.append)
-    with Caged(account.api_key, emulator.base_url, timeout=20) as caged:
+    with Caged(account.api_key, emulator.base_url, timeout=60) as caged:
         yield caged, waits
 
 

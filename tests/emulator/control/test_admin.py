@@ -22,10 +22,10 @@ def test_only_the_admin_key_opens_it(emulator, account, method, path):
     url = f"{emulator.base_url}{path}"
     for key in (account.api_key, emulator.api_key, "x", emulator.admin_key[:-1], emulator.admin_key + "x", "\xe9"):
         headers = {"Authorization": f"Bearer {key}".encode("latin-1")}
-        refused = httpx.request(method, url, headers=headers, trust_env=False, verify=False)
+        refused = httpx.request(method, url, headers=headers, trust_env=False, verify=False, timeout=60)
         assert refused.status_code == 401, (key, refused.text)
         assert refused.headers["content-type"] == "application/problem+json"
-    assert httpx.request(method, url, trust_env=False, verify=False).status_code == 401
+    assert httpx.request(method, url, trust_env=False, verify=False, timeout=60).status_code == 401
 
 
 def test_the_admin_key_opens_nothing_else(emulator):
@@ -101,6 +101,7 @@ def test_an_unknown_account_is_404(emulator):
             headers=headers,
             trust_env=False,
             verify=False,
+            timeout=60,
         )
         assert refused.status_code == 404, (method, path, refused.text)
         assert "account not found: acct_x" in refused.json()["detail"]

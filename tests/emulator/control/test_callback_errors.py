@@ -273,13 +273,13 @@ def test_a_blocking_function_of_a_client_that_went_is_no_error(double, api, box)
 
     def waits(_command):
         entered.set()
-        release.wait(20)
+        release.wait(60)
         return "late"
 
     double.commands.stub("x", waits)
     with pytest.raises(httpx.ReadTimeout):
         api.post(f"/v1/sandboxes/{box}/exec", json={"command": "x"}, timeout=0.3)
-    assert entered.wait(5)
+    assert entered.wait(60)
     release.set()
     until(lambda: not [one for one in threading.enumerate() if one.name.startswith("stub-")])
     assert double.callback_errors() == []

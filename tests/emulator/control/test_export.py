@@ -55,7 +55,12 @@ def test_scope_of_an_export_over_http(held, tmp_path):
     for params, expected in (({}, every), ({"account": "*"}, every), ({"account": every[1]}, [every[1]])):
         headers = {"Authorization": f"Bearer {held.admin_key}"}
         answer = httpx.get(
-            f"{held.base_url}/_emulator/export", params=params, headers=headers, trust_env=False, verify=False
+            f"{held.base_url}/_emulator/export",
+            params=params,
+            headers=headers,
+            trust_env=False,
+            verify=False,
+            timeout=60,
         )
         (tmp_path / "x").write_bytes(answer.content)
         assert accounts_in(tmp_path / "x") == expected

@@ -77,7 +77,7 @@ def test_fault_of_all_accounts_applies_to_each_and_to_calls_without_a_key(own_em
         for key in (emulator.api_key, account.api_key):
             with emulator.client(key, max_retries=0) as client, pytest.raises(CagedServerError):
                 client.account.get()
-        assert httpx.get(f"{emulator.base_url}/healthz", trust_env=False, verify=False).status_code == 503
+        assert httpx.get(f"{emulator.base_url}/healthz", trust_env=False, verify=False, timeout=60).status_code == 503
         assert fault.triggered == 3
         assert [one.account for one in emulator.faults.list(account="*")] == ["*"]
     assert emulator.faults.list(account="*") == []

@@ -35,7 +35,7 @@ def request(emulator, box):
 
 
 def download(emulator, url):
-    with httpx.Client(trust_env=False, verify=False) as raw, pytest.raises(httpx.TransportError):
+    with httpx.Client(trust_env=False, verify=False, timeout=60) as raw, pytest.raises(httpx.TransportError):
         raw.get(url)
 
 
@@ -44,7 +44,7 @@ def shake_hands(emulator, box):
         with open_socket(emulator.base_url, f"/sandboxes/{box}/mcp", emulator.api_key, "mcp") as socket:
             socket.send('{"jsonrpc":"2.0","id":1,"method":"ping"}')
             while True:
-                socket.recv(timeout=10)
+                socket.recv(timeout=60)
     except (ConnectionClosed, InvalidMessage, ConnectionError, EOFError):
         pass
 

@@ -9,9 +9,8 @@ import json
 import httpx
 import pytest
 from leftovers import until
-from sockets import open_socket
+from sockets import leave_handshake, open_socket
 from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatus
-from websockets.sync.client import connect as connect_to
 
 from caged import CagedError
 
@@ -21,13 +20,15 @@ class World:
 
     def __init__(self, double, account, client, api, box):
         self.double, self.account, self.client, self.api, self.box = double, account, client, api, box
+        self.fault = None  # the one that is tested
 
-    def get(self, path="/v1/sandboxes", method="GET", timeout=20, **options):
+    def get(self, path="/v1/sandboxes", method="GET", timeout=60, **options):
         with contextlib.suppress(httpx.TransportError):
-            return self.api.request(method, path, timeout=timeout, **options)
+            # Only the wait for the response is short: the request reaches the emulator.
+            return self.api.request(method, path, timeout=httpx.Timeout(60, read=timeout), **options)
         return None
 
-    def exec(self, command="true", timeout=20):
+    def exec(self, command="true", timeout=60):
         return self.get(f"/v1/sandboxes/{self.box}/exec", "POST", timeout, json={"command": command})
 
     def socket(self, act, path="terminal?rows=24&cols=80"):
@@ -47,14 +48,12 @@ def world(double, account, client, api, box):
 def until_closed(socket):
     with contextlib.suppress(ConnectionClosed):
         while True:
-            socket.recv(timeout=10)
+            socket.recv(timeout=60)
 
 
 def impatient(world):
-    url = f"{world.double.base_url.replace('http', 'ws', 1)}/v1/sandboxes/{world.box}/terminal"
-    with contextlib.suppress(TimeoutError, OSError):
-        with connect_to(f"{url}?token={world.account.api_key}", open_timeout=0.2, proxy=None):
-            pass
+    """A client that leaves during the handshake, after the fault has matched it."""
+    leave_handshake(world.double.base_url, world.box, world.account.api_key, lambda: world.fault.info.seen)
 
 
 def gone(world):
@@ -73,30 +72,30 @@ CASES = [
     ("status after a delay", {"operation": "sandboxes.list", "status": 503, "delay": 0.1}, World.get, 1),
     (
         "status, client gone in the delay",
-        {"operation": "sandboxes.list", "status": 503, "delay": 5},
+        {"operation": "sandboxes.list", "status": 503, "delay": 60},
         lambda w: w.get(timeout=0.2),
         0,
     ),
     ("rate limit", {"operation": "sandboxes.list", "rate_limit": 3}, World.get, 1),
     (
         "rate limit, client gone in the delay",
-        {"operation": "sandboxes.list", "rate_limit": 3, "delay": 5},
+        {"operation": "sandboxes.list", "rate_limit": 3, "delay": 60},
         lambda w: w.get(timeout=0.2),
         0,
     ),
     ("delay", {"operation": "sandboxes.list", "delay": 0.1}, World.get, 1),
-    ("delay, client gives up", {"operation": "sandboxes.list", "delay": 5}, lambda w: w.get(timeout=0.2), 1),
+    ("delay, client gives up", {"operation": "sandboxes.list", "delay": 60}, lambda w: w.get(timeout=0.2), 1),
     ("hang", {"operation": "sandboxes.list", "hang": True}, lambda w: w.get(timeout=0.2), 1),
     (
         "hang, client gone in the delay",
-        {"operation": "sandboxes.list", "hang": True, "delay": 5},
+        {"operation": "sandboxes.list", "hang": True, "delay": 60},
         lambda w: w.get(timeout=0.2),
         0,
     ),
     ("drop before", {"operation": "sandboxes.list", "drop": "before"}, World.get, 1),
     (
         "drop before, client gone in the delay",
-        {"operation": "sandboxes.list", "drop": "before", "delay": 5},
+        {"operation": "sandboxes.list", "drop": "before", "delay": 60},
         lambda w: w.get(timeout=0.2),
         0,
     ),
@@ -105,7 +104,7 @@ CASES = [
     (
         "drop after, client gone in the operation",
         {"operation": "sandboxes.exec", "drop": "after"},
-        lambda w: w.exec("sleep 5", timeout=0.3),
+        lambda w: w.exec("sleep 60", timeout=0.3),
         0,
     ),
     ("drop mid-body", {"operation": "sandboxes.list", "drop": "mid-body"}, World.get, 1),
@@ -136,7 +135,7 @@ CASES = [
         0,
     ),
     ("unreachable, bad body", {"unreachable": True}, lambda w: w.exec(5), 0),
-    ("unreachable, client gone in the delay", {"unreachable": True, "delay": 5}, lambda w: w.exec(timeout=0.2), 0),
+    ("unreachable, client gone in the delay", {"unreachable": True, "delay": 60}, lambda w: w.exec(timeout=0.2), 0),
     ("create error", {"outcome": "error"}, lambda w: w.get(method="POST", json={"template": "minimal"}), 1),
     ("create error, refused", {"outcome": "error"}, lambda w: w.get(method="POST", json={"template": "nope"}), 0),
     (
@@ -152,36 +151,41 @@ CASES = [
         lambda w: w.get("/v1/sandboxes/cage_gone/snapshots", "POST", json={}),
         0,
     ),
-    ("dies at once", {"outcome": "dies"}, lambda w: w.exec("sleep 5"), 1),
-    ("dies after a delay", {"outcome": "dies", "delay": 0.2}, lambda w: w.exec("sleep 5"), 1),
-    ("dies, over before", {"outcome": "dies", "delay": 5}, World.exec, 0),
+    ("dies at once", {"outcome": "dies"}, lambda w: w.exec("sleep 60"), 1),
+    ("dies after a delay", {"outcome": "dies", "delay": 0.2}, lambda w: w.exec("sleep 60"), 1),
+    ("dies, over before", {"outcome": "dies", "delay": 60}, World.exec, 0),
     ("dies, bad body", {"outcome": "dies"}, lambda w: w.exec(5), 0),
     (
         "dies, client gone before",
-        {"outcome": "dies", "delay": 5},
-        lambda w: w.exec("sleep 9", timeout=0.3),
+        {"outcome": "dies", "delay": 60},
+        lambda w: w.exec("sleep 60", timeout=0.3),
         0,
     ),
     ("socket: status", {"operation": "sandboxes.terminal", "status": 503}, lambda w: w.socket(leave), 1),
     ("socket: rate limit", {"operation": "sandboxes.mcp", "rate_limit": 3}, lambda w: w.socket(leave, "mcp"), 1),
     ("socket: delay", {"operation": "sandboxes.terminal", "delay": 0.1}, lambda w: w.socket(leave), 1),
-    ("socket: delay, client gives up", {"operation": "sandboxes.terminal", "delay": 5}, impatient, 1),
-    ("socket: status, gone in the delay", {"operation": "sandboxes.terminal", "status": 503, "delay": 5}, impatient, 0),
+    ("socket: delay, client gives up", {"operation": "sandboxes.terminal", "delay": 60}, impatient, 1),
+    (
+        "socket: status, gone in the delay",
+        {"operation": "sandboxes.terminal", "status": 503, "delay": 60},
+        impatient,
+        0,
+    ),
     ("socket: hang", {"operation": "sandboxes.terminal", "hang": True}, impatient, 1),
     ("socket: drop before", {"operation": "sandboxes.terminal", "drop": "before"}, lambda w: w.socket(leave), 1),
-    ("socket: drop before, gone", {"operation": "sandboxes.terminal", "drop": "before", "delay": 5}, impatient, 0),
+    ("socket: drop before, gone", {"operation": "sandboxes.terminal", "drop": "before", "delay": 60}, impatient, 0),
     ("socket: drop after", {"operation": "sandboxes.terminal", "drop": "after"}, lambda w: w.socket(until_closed), 1),
     (
         "socket: drop after, closed before",
-        {"operation": "sandboxes.terminal", "drop": "after", "delay": 5},
+        {"operation": "sandboxes.terminal", "drop": "after", "delay": 60},
         lambda w: w.socket(leave),
         0,
     ),
     ("socket: close", {"close_socket": 4000}, lambda w: w.socket(until_closed), 1),
-    ("socket: close, closed before", {"close_socket": 4000, "delay": 5}, lambda w: w.socket(leave), 0),
+    ("socket: close, closed before", {"close_socket": 4000, "delay": 60}, lambda w: w.socket(leave), 0),
     (
         "socket: close, over before",
-        {"close_socket": 4000, "delay": 5},
+        {"close_socket": 4000, "delay": 60},
         lambda w: w.client.sandboxes.stream(w.box, "true").text(),
         0,
     ),
@@ -197,7 +201,7 @@ CASES = [
     ("socket: dies", {"operation": "sandboxes.terminal", "outcome": "dies"}, lambda w: w.socket(until_closed), 1),
     (
         "socket: dies, closed before",
-        {"operation": "sandboxes.mcp", "outcome": "dies", "delay": 5},
+        {"operation": "sandboxes.mcp", "outcome": "dies", "delay": 60},
         lambda w: w.socket(leave, "mcp"),
         0,
     ),
@@ -221,7 +225,7 @@ def request_of(world):
     ("options", "act", "triggers"), [case[1:] for case in CASES], ids=[case[0].replace(" ", "-") for case in CASES]
 )
 def test_triggered_is_what_had_its_effect(world, options, act, triggers):
-    fault = world.double.faults.add(times=1, **options)
+    fault = world.fault = world.double.faults.add(times=1, **options)
     act(world)
     until(lambda: request_of(world).duration_ms > 0)  # it is over
     assert (fault.info.seen, fault.triggered) == (1, triggers)
@@ -253,12 +257,13 @@ def test_a_fault_in_use_is_not_used_twice(double, emulator, account, client, box
     from concurrent.futures import ThreadPoolExecutor
 
     with double.faults.add("sandboxes.exec", drop="after", times=1) as fault, ThreadPoolExecutor(2) as pool:
-        first = pool.submit(client.sandboxes.exec, box, "sleep 1")
+        first = pool.submit(client.sandboxes.exec, box, "until [ -e go ]; do sleep 0.01; done")
         until(lambda: double._running().platform.faults.get(fault.id).pending == 1)
         with emulator.client(account.api_key, max_retries=0) as second:
             assert second.sandboxes.exec(box, "echo second").output == "second\n"
+            second.files.write(box, "go", "")
         with pytest.raises(CagedError):
-            first.result(20)
+            first.result(60)
         assert fault.triggered == 1
 
 
@@ -285,15 +290,15 @@ def test_a_stream_of_an_answer_is_cut(double, client, box, count):
     client.sandboxes.exec(box, "head -c 300000 /dev/urandom > noise")
     snapshot = client.snapshots.wait(client.snapshots.create(box).id)
     url = client.snapshots.download_url(snapshot.id)
-    size = len(httpx.get(url, trust_env=False, verify=False).content)
+    size = len(httpx.get(url, trust_env=False, verify=False, timeout=60).content)
     options = {"drop": "mid-body"} if count is None else {"truncate": count}
     with double.faults.add("snapshots.content", times=1, **options) as fault:
         with pytest.raises(httpx.TransportError):
-            httpx.get(url, trust_env=False, verify=False)
+            httpx.get(url, trust_env=False, verify=False, timeout=60)
         assert fault.triggered == 1
-        assert len(httpx.get(url, trust_env=False, verify=False).content) == size
+        assert len(httpx.get(url, trust_env=False, verify=False, timeout=60).content) == size
     with double.faults.add("snapshots.content", truncate=size, optional=True) as fault:
-        assert len(httpx.get(url, trust_env=False, verify=False).content) == size
+        assert len(httpx.get(url, trust_env=False, verify=False, timeout=60).content) == size
         assert (fault.info.seen, fault.triggered) == (1, 0)
 
 
@@ -304,6 +309,7 @@ def test_an_answer_is_cut_after_so_many_bytes(double, emulator, account, box):
         headers={"Authorization": f"Bearer {account.api_key}"},
         trust_env=False,
         verify=False,
+        timeout=60,
     )
     size = len(whole.content)
     for keep, triggers in ((size - 1, 1), (size, 0), (size + 1, 0)):
@@ -315,6 +321,7 @@ def test_an_answer_is_cut_after_so_many_bytes(double, emulator, account, box):
                     headers={"Authorization": f"Bearer {account.api_key}"},
                     trust_env=False,
                     verify=False,
+                    timeout=60,
                 )
             assert (got is None) is bool(triggers)
             assert fault.triggered == triggers

@@ -96,7 +96,7 @@ def test_bodies_that_are_not_text_do_not_hurt(double, api, box):
 def test_sockets_and_downloads_have_no_bodies(double, client, box):
     client.sandboxes.stream(box, "true").text()
     url = client.snapshots.download_url(client.snapshots.wait(client.snapshots.create(box).id).id)
-    assert httpx.get(url, trust_env=False, verify=False).status_code == 200
+    assert httpx.get(url, trust_env=False, verify=False, timeout=60).status_code == 200
     (socket,) = double.journal.requests(operation="sandboxes.terminal")
     assert (socket.status, socket.request, socket.response, socket.query) == (101, "", "", "")
     (content,) = double.journal.requests(operation="snapshots.content")
@@ -123,9 +123,9 @@ def test_request_of_preview_is_recorded_for_the_sandboxs_account(double, client,
     client.files.write(box, "index.html", "hello")
     client.files.write(box, "server.py", SERVER)
     client.sandboxes.exec(box, f"python3 server.py {' '.join(map(str, HTTP_PORTS))} >/dev/null 2>&1 &")
-    until(lambda: client.sandboxes.exec(box, "test -e port").exit_code == 0, 20)
+    until(lambda: client.sandboxes.exec(box, "test -e port").exit_code == 0)
     url = f"{double.base_url}/_preview/{box}/{client.files.read(box, 'port')}/index.html"
-    until(lambda: httpx.get(url, trust_env=False, verify=False).status_code == 200, 20)
+    until(lambda: httpx.get(url, trust_env=False, verify=False, timeout=60).status_code == 200)
     entry = double.journal.requests(operation="preview")[-1]
     assert (entry.method, entry.sandbox, entry.status, entry.response) == ("GET", box, 200, "")
 
@@ -153,7 +153,11 @@ def test_it_is_one_accounts(either, emulator, client, other, box):
 def test_requests_without_an_account_are_in_the_journal_of_all_accounts(double, emulator):
     path = "/v1/sandboxes/cage_unknown"
     httpx.get(
-        f"{emulator.base_url}{path}", headers={"Authorization": "Bearer caged_sk_wrong"}, trust_env=False, verify=False
+        f"{emulator.base_url}{path}",
+        headers={"Authorization": "Bearer caged_sk_wrong"},
+        trust_env=False,
+        verify=False,
+        timeout=60,
     )
     assert double.journal.requests(path=path) == []
     (entry,) = double.journal.requests(path=path, account="*")
@@ -341,7 +345,7 @@ def test_credentials_of_the_platform_are_masked(double, client, api, account, bo
     made = client.account.create_key("ci")
     ticket = api.post("/v1/auth/socket-ticket").json()["ticket"]
     url = client.snapshots.download_url(client.snapshots.wait(client.snapshots.create(box).id).id)
-    httpx.get(url, trust_env=False, verify=False)
+    httpx.get(url, trust_env=False, verify=False, timeout=60)
     hook = "https://hooks.slack.com/services/T000/B000/abcdefabcdef"
     api.put("/v1/notifications/config", json={"slack_webhook_url": hook})
     client.sandboxes.exec(box, f"echo {account.api_key}")
@@ -357,8 +361,10 @@ def test_credentials_of_the_platform_are_masked(double, client, api, account, bo
 def test_passwords_and_tokens_of_a_login_are_masked(own_emulator):
     emulator = own_emulator()
     body = {"email": "ann@example.com", "password": 'cor"rect horse'}
-    token = httpx.post(f"{emulator.base_url}/signup", json=body, trust_env=False, verify=False).json()["token"]
-    httpx.post(f"{emulator.base_url}/login", json=body, trust_env=False, verify=False)
+    token = httpx.post(f"{emulator.base_url}/signup", json=body, trust_env=False, verify=False, timeout=60).json()[
+        "token"
+    ]
+    httpx.post(f"{emulator.base_url}/login", json=body, trust_env=False, verify=False, timeout=60)
     recorded = json.dumps([vars(entry) for entry in emulator.journal.requests(account="*")])
     assert "ann@example.com" in recorded
     assert "rect horse" not in recorded

@@ -55,7 +55,9 @@ def run(own_emulator):
     def act(seed):
         emulator = own_emulator(seed=seed, api_key=KEY)
         headers = {"Authorization": f"Bearer {KEY}"}
-        with httpx.Client(base_url=emulator.base_url, headers=headers, trust_env=False, verify=False) as http:
+        with httpx.Client(
+            base_url=emulator.base_url, headers=headers, trust_env=False, verify=False, timeout=60
+        ) as http:
             return script(http, emulator)
 
     return act
@@ -119,6 +121,7 @@ def test_looking_at_the_emulator_changes_no_id(own_emulator):
                 headers={"Authorization": f"Bearer {KEY}"},
                 trust_env=False,
                 verify=False,
+                timeout=60,
             )
             return answer.headers["X-Request-Id"], client.sandboxes.create(template="minimal").id
 

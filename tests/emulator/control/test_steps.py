@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -23,6 +24,8 @@ from caged.emulator.control.steps import KEEP_BYTES, OUTPUT_HEAD, OUTPUT_TAIL, S
 from caged.emulator.trace.file import Trace, TraceHeader
 
 SECRET = "hunter2-correct-horse-battery"
+#: A request after everything that a listener is to see.
+LAST = "/sandboxes/cage_last"
 
 
 @pytest.fixture
@@ -60,6 +63,15 @@ def controls(api: Api) -> Any:
 def stream(api: Api, box: str, command: str) -> tuple[str, Any]:
     with Term(api.emulator.base_url, box, api.key, "?quiet=1") as term:
         return streamed(term, command)
+
+
+def is_last(step: Step) -> bool:
+    return step.title == f"GET /v1{LAST}" and step.status != "running"
+
+
+def host_file(api: Api, box: str, name: str) -> Path:
+    """A file of a workspace on the host. To create it there is no request, and no step."""
+    return api.emulator.run_dir / "sandboxes" / box / "workspace" / name
 
 
 def ended(api: Api, sandbox: Any = None) -> list[Step]:
@@ -185,7 +197,7 @@ def test_mcp_command_stands_below_its_socket(api: Api, box: str):
     with open_socket(api.emulator.base_url, f"/sandboxes/{box}/mcp", api.key, "mcp") as opened:
         call = {"name": "terminal_exec", "arguments": {"command": "echo out; echo err >&2; exit 2"}}
         opened.send(json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call}))
-        opened.recv(timeout=10)
+        opened.recv(timeout=60)
     steps = eventually(
         lambda: (found := steps_of(api, box)) and all(step.status != "running" for step in found) and found, "the end"
     )
@@ -251,7 +263,7 @@ def test_stubs_of_an_exec_a_stream_and_a_terminal_are_in_controls(api: Api, cont
 def test_fault_is_in_the_controls_of_the_request_on_which_it_triggers(api: Api, controls: Any):
     fault = controls.faults.add("account.get", status=503, times=1)
     for _ in range(2):
-        httpx.get(f"{api.emulator.base_url}/v1/account", headers=api.headers, trust_env=False, verify=False)
+        httpx.get(f"{api.emulator.base_url}/v1/account", headers=api.headers, trust_env=False, verify=False, timeout=60)
     first, second = (step for step in steps_of(api) if step.kind == "request")
     assert (first.controls, first.status, first.detail["status"]) == ([fault.id], "error", 503)
     assert (second.controls, second.status) == ([], "ok")
@@ -418,8 +430,22 @@ def test_impossible_query_is_refused(api: Api, query: dict[str, Any]):
 # --- outputs
 
 
+def pieces_of(api: Api, box: str) -> list[Any]:
+    """The pieces of output of all commands, as steps show them."""
+    return [piece for step in steps_of(api, box) for piece in step.detail.get("output", ())]
+
+
 def test_output_is_in_timed_pieces(api: Api, box: str):
-    api.output(box, "for i in 1 2 3; do echo $i; sleep 0.15; done")
+    """Each piece is printed after the step shows the one before, so that a busy emulator does not read two at once."""
+    client = Api(api.emulator, api.key, api.account_id)
+    command = "for i in 1 2 3; do until [ -e go$i ]; do sleep 0.01; done; sleep 0.15; echo $i; done"
+    thread = threading.Thread(target=client.run, args=(box, command))
+    thread.start()
+    for number in (1, 2, 3):
+        host_file(api, box, f"go{number}").touch()
+        eventually(lambda number=number: len(pieces_of(api, box)) == number, "the piece")
+    thread.join(60)
+    client.close()
     pieces = only(steps_of(api), "command").detail["output"]
     assert [text for _seconds, text in pieces] == ["1\n", "2\n", "3\n"]
     times = [seconds for seconds, _text in pieces]
@@ -494,7 +520,7 @@ def test_refusals_have_their_reason(api: Api, box: str):
         api.post(f"/sandboxes/{box}/pause")
         call = {"name": "terminal_exec", "arguments": {"command": "true"}}
         opened.send(json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call}))
-        answer = json.loads(opened.recv(timeout=10))
+        answer = json.loads(opened.recv(timeout=60))
     api.get(f"/sandboxes/{box}/files/content", params={"path": "/workspace/none"})
     steps = ended(api, box)
     tool = only(steps, "event", "tool_call")
@@ -533,7 +559,7 @@ def test_no_step_runs_on_after_a_sandbox_was_destroyed_during_its_commands(api: 
         eventually(lambda: [s for s in steps_of(api, box, status="running") if s.kind == "prompt"], "the prompt")
         api.delete(f"/sandboxes/{box}")
         for thread in threads:
-            thread.join(20)
+            thread.join(60)
         steps = ended(api, box)
     for client in clients:
         client.close()
@@ -567,7 +593,7 @@ def test_no_step_runs_on_after_a_create_was_destroyed(api: Api):
     thread.start()
     command = eventually(lambda: [s for s in steps_of(api) if s.kind == "command"], "the command")[0]
     api.delete(f"/sandboxes/{command.sandbox}")
-    thread.join(20)
+    thread.join(60)
     client.close()
     assert only(ended(api), "command").status == "error"
 
@@ -594,11 +620,12 @@ def test_revisions_go_on_after_a_clear(api: Api):
 
 def test_step_that_runs_during_a_clear_does_not_come_back(api: Api, box: str):
     client = Api(api.emulator, api.key, api.account_id)
-    thread = threading.Thread(target=client.run, args=(box, "sleep 0.5"))
+    thread = threading.Thread(target=client.run, args=(box, "until [ -e go ]; do sleep 0.01; done"))
     thread.start()
     eventually(lambda: [s for s in steps_of(api) if s.kind == "command"], "the command")
     api.emulator.journal.clear(account=api.account_id)
-    thread.join(20)
+    host_file(api, box, "go").touch()
+    thread.join(60)
     client.close()
     assert steps_of(api) == []
 
@@ -618,7 +645,7 @@ def test_steps_of_a_deleted_account_are_gone(new_api: Callable[[], Api]):
     thread.start()
     eventually(lambda: [s for s in steps_of(api) if s.kind == "command"], "the command")
     api.emulator.delete_account(api.account_id)
-    thread.join(20)
+    thread.join(60)
     client.close()
     every = api.emulator.journal.steps(account="*")
     assert [step.title for step in every if step.account == api.account_id] == []
@@ -666,15 +693,20 @@ def test_secret_is_never_in_a_step_of_the_stream_while_it_runs(api: Api):
     seen: list[str] = []
 
     def follow() -> None:
-        for step in api.emulator.journal.follow(wait=2, account=api.account_id):
+        for step in api.emulator.journal.follow(wait=60, account=api.account_id):
             seen.append(json.dumps(vars(step)))
+            if is_last(step):
+                return
 
     thread = threading.Thread(target=follow)
     thread.start()
     api.run(box, f"echo {SECRET}; sleep 0.3")
     api.get(f"/sandboxes/{SECRET}/logs")
     api.get(f"/sandboxes/{box}", params={"x": SECRET})
-    thread.join(20)
+    ended(api, box)
+    api.get(LAST)
+    thread.join(60)
+    assert not thread.is_alive()
     assert len(seen) > 5
     assert SECRET not in "".join(seen)
 
@@ -706,8 +738,10 @@ def test_secret_in_two_pieces_of_an_output_is_not_shown(api: Api):
     seen: list[str] = []
 
     def follow() -> None:
-        for step in api.emulator.journal.follow(wait=2, account=api.account_id):
+        for step in api.emulator.journal.follow(wait=60, account=api.account_id):
             seen.append("".join(text for _at, text in step.detail.get("output", ())))
+            if is_last(step):
+                return
 
     thread = threading.Thread(target=follow)
     thread.start()
@@ -715,7 +749,10 @@ def test_secret_in_two_pieces_of_an_output_is_not_shown(api: Api):
     line = f"printf %s {SECRET[:half]}; sleep 0.6; printf %s {SECRET[half:]}; sleep 0.2; echo end"
     api.run(box, f"sh -c '{line}'")
     stream(api, box, f"sh -c '{line}'")
-    thread.join(30)
+    ended(api, box)
+    api.get(LAST)
+    thread.join(60)
+    assert not thread.is_alive()
     assert "".join(seen).count("end\n") >= 2
     assert SECRET[:half] not in "".join(seen)
     for step in ended(api, box):
@@ -745,7 +782,7 @@ def test_changed_files_of_each_kind_of_step(api: Api, controls: Any, box: str):
     with open_socket(api.emulator.base_url, f"/sandboxes/{box}/mcp", api.key, "mcp") as opened:
         call = {"name": "terminal_exec", "arguments": {"command": "echo mcp > m"}}
         opened.send(json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call}))
-        opened.recv(timeout=10)
+        opened.recv(timeout=60)
     api.restore(snapshot, box)
     steps = ended(api, box)
     assert changes(only(steps, "command", "built")) == {"built.txt": ("added", None, "built\n")}
@@ -897,7 +934,7 @@ def test_command_that_runs_while_its_step_loses_its_details_ends_as_any_other(ap
         api.write(box, "large", "x" * BODY_BYTES)
     assert "dropped" in only(controls.journal.steps(kind="command"), "command", "while").detail
     api.write(box, "go", "")
-    thread.join(30)
+    thread.join(60)
     client.close()
     assert [one["output"] for one in answers] == ["over\n"]
     assert [one.command for one in controls.journal.commands()] == [command]

@@ -402,7 +402,7 @@ def test_a_call_without_an_answer_ends_at_its_time_limit(pair: tuple[Transport, 
     monkeypatch.setattr(local, "_app", silent)
     with pytest.raises(EmulatorError, match=r"the emulator at http://\S+/_emulator/ does not answer: timed out after"):
         local.send(AdminRequest("GET", "/clock", timeout=0.1))
-    assert gone.wait(10), "the application was not informed"
+    assert gone.wait(60), "the application was not informed"
     export = AdminRequest("GET", "/export", timeout=0.1)
     with pytest.raises(EmulatorError, match="timed out after"), local.stream(export):
         pass
@@ -458,9 +458,9 @@ def test_a_call_that_is_waiting_ends_when_the_emulator_stops(own_emulator: Any, 
 
     thread = threading.Thread(target=call)
     thread.start()
-    assert entered.wait(10)
+    assert entered.wait(60)
     emulator.stop()
-    thread.join(10)
+    thread.join(60)
     assert not thread.is_alive()
     assert [type(one) for one in raised] == [EmulatorError]
     assert "does not answer: it has stopped" in str(raised[0])

@@ -121,11 +121,13 @@ def test_keys_logins_and_first_account_survive_restart(state):
         made = api.post("/account/keys", json={"name": "reader", "scope": "read_only"}).json()
         revoked = api.post("/account/keys", json={"name": "gone"}).json()
         api.delete(f"/account/keys/{revoked['info']['id']}")
-        token = httpx.post(f"{emulator.base_url}/signup", json=password, trust_env=False, verify=False).json()["token"]
+        token = httpx.post(
+            f"{emulator.base_url}/signup", json=password, trust_env=False, verify=False, timeout=60
+        ).json()["token"]
     with started(state) as emulator:
         assert emulator.api_key == first
         assert get_as(emulator, token, "/account").json()["email"] == password["email"]
-        again = httpx.post(f"{emulator.base_url}/login", json=password, trust_env=False, verify=False)
+        again = httpx.post(f"{emulator.base_url}/login", json=password, trust_env=False, verify=False, timeout=60)
         assert again.status_code == 200
         assert get_as(emulator, made["key"], "/sandboxes").status_code == 200
         with of(emulator, made["key"]) as reader:
@@ -279,7 +281,7 @@ def test_second_emulator_on_state_directory_is_refused_with_pid_of_first(state):
 def test_command_on_state_directory_in_use_exits_with_error(state):
     with started(state) as emulator:
         command = [sys.executable, "-m", "caged.emulator", "serve", "--port", "0", "--state-dir", str(state)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 2
         assert "in use by the emulator with pid" in done.stderr
         assert get_as(emulator, emulator.api_key, "/sandboxes").status_code == 200
@@ -343,5 +345,5 @@ def test_persistence_modules_are_not_imported_without_state_directory():
         "with Emulator() as e, e.client() as c: c.sandboxes.exec(c.sandboxes.create().id, 'true')\n"
         "print([m for m in sys.modules if 'sqlite' in m or 'persistence' in m])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == "[]\n"

@@ -118,6 +118,6 @@ def test_a_deleted_account_takes_everything_along(emulator, new_api):
 def test_health_needs_no_key(api):
     import httpx
 
-    answer = httpx.get(f"{api.emulator.base_url}/healthz", trust_env=False, verify=False).json()
+    answer = httpx.get(f"{api.emulator.base_url}/healthz", trust_env=False, verify=False, timeout=60).json()
     assert answer["status"] == "ok"
     assert answer["isolation"] == api.emulator.isolation

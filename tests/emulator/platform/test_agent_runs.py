@@ -91,12 +91,15 @@ def test_prompts_at_the_same_time_get_a_reply_each(api):
 def test_prompt_in_a_paused_sandbox_is_answered_after_the_resume(api):
     box = api.sandbox(agents=["claude"])
     results = []
-    thread = threading.Thread(target=lambda: results.append(api.run(box, "touch begun; sleep 0.1; claude -p late")))
+    thread = threading.Thread(
+        target=lambda: results.append(api.run(box, "touch begun; until [ -e go ]; do sleep 0.01; done; claude -p late"))
+    )
     thread.start()
     eventually(lambda: api.read(box, "begun").status_code == 200, "the command to begin")
     api.post(f"/sandboxes/{box}/pause")
     api.post(f"/sandboxes/{box}/resume")
-    thread.join(10)
+    api.write(box, "go", "")
+    thread.join(60)
     assert results[0]["output"].endswith("Prompt: late\n")
 
 

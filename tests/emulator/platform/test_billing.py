@@ -33,7 +33,7 @@ def usage(api):
 def buy(api, plan):
     """Opens the page of a checkout, as a browser without a key does."""
     url = api.post("/billing/checkout", json={"plan_id": plan}).json()["url"]
-    return httpx.get(url, trust_env=False, verify=False)
+    return httpx.get(url, trust_env=False, verify=False, timeout=60)
 
 
 def moment(text):
@@ -121,15 +121,15 @@ def test_asking_for_a_checkout_changes_nothing(on):
 def test_a_checkout_page_opens_once(on):
     api, _clock = on("free")
     url = api.post("/billing/checkout", json={"plan_id": "pro"}).json()["url"]
-    assert httpx.get(url, trust_env=False, verify=False).status_code == 200
-    assert_problem(httpx.get(url, trust_env=False, verify=False), 404, "used, expired")
+    assert httpx.get(url, trust_env=False, verify=False, timeout=60).status_code == 200
+    assert_problem(httpx.get(url, trust_env=False, verify=False, timeout=60), 404, "used, expired")
 
 
 def test_a_checkout_page_expires(on):
     api, clock = on("free")
     url = api.post("/billing/checkout", json={"plan_id": "pro"}).json()["url"]
     clock.offset += 24 * 3600
-    assert_problem(httpx.get(url, trust_env=False, verify=False), 404, "ask the API for a new URL")
+    assert_problem(httpx.get(url, trust_env=False, verify=False, timeout=60), 404, "ask the API for a new URL")
     assert subscription(api)["tier"] == "free"
 
 
@@ -137,7 +137,7 @@ def test_the_checkout_of_a_deleted_account_is_gone(own_emulator, new_api):
     api = new_api(own_emulator())
     url = api.post("/billing/checkout", json={"plan_id": "pro"}).json()["url"]
     api.emulator.delete_account(api.account_id)
-    assert_problem(httpx.get(url, trust_env=False, verify=False), 404)
+    assert_problem(httpx.get(url, trust_env=False, verify=False, timeout=60), 404)
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,9 @@ def test_the_documentations_older_key_is_not_taken(api):
 
 @pytest.mark.parametrize("path", ["/billing/checkout/x", "/billing/portal/x"])
 def test_a_page_that_was_never_made_is_not_found(api, path):
-    assert_problem(httpx.get(f"{api.emulator.base_url}{path}", trust_env=False, verify=False), 404, "not found")
+    assert_problem(
+        httpx.get(f"{api.emulator.base_url}{path}", trust_env=False, verify=False, timeout=60), 404, "not found"
+    )
 
 
 # --- the portal
@@ -163,7 +165,7 @@ def test_the_portal_shows_the_subscription_as_often_as_it_is_opened(on):
     api, _clock = on("pro")
     url = api.post("/billing/portal", json={}).json()["url"]
     for verb in ("renews", "ends"):
-        page = httpx.get(url, trust_env=False, verify=False)
+        page = httpx.get(url, trust_env=False, verify=False, timeout=60)
         assert (page.status_code, page.headers["content-type"]) == (200, "text/plain; charset=utf-8")
         assert f"Account {api.account_id}\nPlan: pro (active)\n" in page.text
         assert f"The subscription {verb} on {subscription(api)['current_period_end']}" in page.text
@@ -174,8 +176,8 @@ def test_the_portals_url_buys_nothing_and_a_checkouts_shows_nothing(on):
     api, _clock = on("free")
     portal = api.post("/billing/portal").json()["url"]
     checkout = api.post("/billing/checkout", json={"plan_id": "pro"}).json()["url"]
-    assert_problem(httpx.get(portal.replace("portal", "checkout"), trust_env=False, verify=False), 404)
-    assert_problem(httpx.get(checkout.replace("checkout", "portal"), trust_env=False, verify=False), 404)
+    assert_problem(httpx.get(portal.replace("portal", "checkout"), trust_env=False, verify=False, timeout=60), 404)
+    assert_problem(httpx.get(checkout.replace("checkout", "portal"), trust_env=False, verify=False, timeout=60), 404)
     assert subscription(api)["tier"] == "free"
 
 

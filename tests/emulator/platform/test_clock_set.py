@@ -255,9 +255,9 @@ def test_download_url_expires_as_long_after(api, setting):
     url = api.get(f"/snapshots/{snapshot}/download").json()["url"]
     advance(api, minutes=30)
     setting()
-    assert httpx.get(url, trust_env=False, verify=False).status_code == 200
+    assert httpx.get(url, trust_env=False, verify=False, timeout=60).status_code == 200
     advance(api, minutes=31)
-    expired = httpx.get(url, trust_env=False, verify=False)
+    expired = httpx.get(url, trust_env=False, verify=False, timeout=60)
     assert (expired.status_code, "expired" in expired.text) == (403, True)
 
 
@@ -265,7 +265,7 @@ def test_download_url_expires_as_long_after(api, setting):
 def test_dashboard_session_expires_as_long_after(emulator, api, name):
     first, then = SETTINGS[name]
     body = {"email": f"{uuid.uuid4().hex}@example.com", "password": "long enough"}
-    signed = httpx.post(f"{emulator.base_url}/signup", json=body, trust_env=False, verify=False)
+    signed = httpx.post(f"{emulator.base_url}/signup", json=body, trust_env=False, verify=False, timeout=60)
     assert signed.status_code == 201, signed.text
     token = signed.json()["token"]
     account = platform(api).store.logins[token].key.account_id

@@ -1,12 +1,11 @@
 """Running commands: the shell, its surroundings, its output, and its end."""
 
 import os
-import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from emulator_testing import assert_problem, eventually, live
+from emulator_testing import assert_problem, eventually, live, post_and_leave
 
 
 def test_the_answer_has_output_and_exit_code_and_the_journal_has_the_duration(api, box):
@@ -280,21 +279,8 @@ def test_a_slow_command_does_not_hold_up_other_requests(api, box):
     eventually(lambda: api.read(box, "begun").status_code == 200, "the slow one to begin")
     assert api.output(box, "echo quick") == "quick\n"
     assert api.write(box, "go", "").status_code == 200
-    thread.join(10)
+    thread.join(60)
     assert not thread.is_alive()
-
-
-def post_and_leave(api, box, command):
-    """Sends an exec and hangs up when the command has begun (it must `touch begun`)."""
-    host, port = api.emulator.base_url[len("http://") :].split(":")
-    body = b'{"command": "%s"}' % command.encode()
-    with socket.create_connection((host, int(port)), timeout=10) as connection:
-        connection.sendall(
-            f"POST /v1/sandboxes/{box}/exec HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {api.key}\r\n"
-            f"Content-Length: {len(body)}\r\n\r\n".encode()
-            + body
-        )
-        eventually(lambda: api.read(box, "begun").status_code == 200, "the command to begin")
 
 
 def children_of(pid):

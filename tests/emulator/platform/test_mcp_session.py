@@ -346,7 +346,7 @@ def test_a_slow_command_does_not_hold_up_a_ping(own_mcp):
     slow = own_mcp.start(call_text(1, "terminal_exec", command="until [ -e go ]; do sleep 0.01; done; echo done"))
     assert own_mcp.result("ping") == {}
     assert own_mcp.text("filesystem_write", path="go", content="") == "wrote 0 bytes to go"
-    assert text_of(json.loads(slow.result(10))["result"]) == "done\n"
+    assert text_of(json.loads(slow.result(60))["result"]) == "done\n"
 
 
 @pytest.mark.parametrize("how", ["cancelled", "taken back"])
@@ -359,7 +359,7 @@ def test_the_end_of_a_call_kills_all_that_its_command_started(api, box, own_mcp,
     else:
         notification = {"method": "notifications/cancelled", "params": {"requestId": "c1", "reason": "enough"}}
         assert own_mcp.send(json.dumps(notification)) is None
-        assert call.result(10) is None
+        assert call.result(60) is None
     eventually(lambda: not processes_with(mark), "everything of it to be gone")
     assert "killed: the client disconnected" in api.log_text(box)
     assert own_mcp.text("terminal_exec", command="echo alive") == "alive\n"
@@ -369,7 +369,7 @@ def test_another_request_is_not_taken_back(own_mcp):
     slow = own_mcp.start(call_text(5, "terminal_exec", command="until [ -e go ]; do sleep 0.01; done"))
     own_mcp.send(json.dumps({"method": "notifications/cancelled", "params": {"requestId": "5"}}))
     own_mcp.text("filesystem_write", path="go", content="")
-    assert json.loads(slow.result(10))["id"] == 5
+    assert json.loads(slow.result(60))["id"] == 5
 
 
 def call_text(id, tool, **arguments):
@@ -393,7 +393,7 @@ def test_a_destroyed_sandbox_is_a_failure(api, box, own_mcp):
     running = own_mcp.start(call_text(1, "terminal_exec", command="sleep 1000"))
     eventually(lambda: own_mcp.session._calls, "the command")
     assert api.delete(f"/sandboxes/{box}").status_code == 204
-    result = json.loads(running.result(10))["result"]
+    result = json.loads(running.result(60))["result"]
     assert result["isError"] is True
     assert box in text_of(result)
     assert own_mcp.failure("filesystem_list") == f"sandbox not found: {box}"

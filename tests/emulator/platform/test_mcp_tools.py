@@ -292,7 +292,10 @@ def test_a_large_directory_is_cut_in_both_shapes(mcp, api, box):
 
 @pytest.mark.parametrize("command", ["yes", "yes >&2", "yes & yes >&2", "cat /dev/urandom"])
 def test_endless_output_is_cut_and_its_end_still_reported(mcp, command):
-    lines = mcp.failure("terminal_exec", command=f"{command} & sleep 0.3; kill $!; exit 7", timeout=5).split("\n")
+    # By then the emulator has read more than a result holds: a pipe holds 64 KiB.
+    written = "until [ $(sed -n 's/^wchar: //p' /proc/$!/io) -gt 2000000 ]; do sleep 0.01; done"
+    line = f"{command} & {written}; kill $!; exit 7"
+    lines = mcp.failure("terminal_exec", command=line, timeout=100).split("\n")
     assert lines[-1] == TRUNCATED
     assert lines[-2] == "exit: exit status 7"
     assert ("STDERR:" in lines) == (">&2" in command)
@@ -371,9 +374,12 @@ CHILDREN = ["sleep {0}", "setsid sleep {0}", "env -i setsid nohup sleep {0}", "(
 def test_out_of_time_kills_all_that_the_command_started(mcp, child):
     mark = unique_seconds()
     child = child.format(mark)
-    start = time.monotonic()
-    text = mcp.failure("terminal_exec", command=f"echo begun; {child} & {child} | cat; wait", timeout=1)
-    assert 1 <= time.monotonic() - start < 30
+    for seconds in (1, 5, 25):  # on a busy machine the command may begin late: another one gets more time
+        start = time.monotonic()
+        text = mcp.failure("terminal_exec", command=f"echo begun; {child} & {child} | cat; wait", timeout=seconds)
+        assert seconds <= time.monotonic() - start < seconds + 30
+        if text.startswith("begun"):
+            break
     assert text == "begun\n\nexit: signal: killed"
     eventually(lambda: not processes_with(mark), "everything of it to be gone")
 
@@ -386,6 +392,6 @@ def test_no_time_is_the_usual_time(mcp, timeout):
 def test_a_server_left_in_the_background_does_not_delay_the_answer_and_lives_on(mcp):
     mark = unique_seconds()
     start = time.monotonic()
-    assert mcp.text("terminal_exec", command=f"sleep {mark} & echo started", timeout=20) == "started\n"
-    assert time.monotonic() - start < 10
+    assert mcp.text("terminal_exec", command=f"sleep {mark} & echo started", timeout=100) == "started\n"
+    assert time.monotonic() - start < 50
     assert processes_with(mark)

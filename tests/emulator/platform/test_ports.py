@@ -106,9 +106,9 @@ def test_a_port_that_is_closed_is_gone(own, lone):
 def test_it_is_found_without_a_request_within_two_searches(own, lone):
     assert 2 * limits.PORTS_SECONDS <= 2
     listen(own, lone, "127.0.0.1@8080")
-    eventually(lambda: "port 8080 opened" in own.log_text(lone), "the port to be logged", 20)
+    eventually(lambda: "port 8080 opened" in own.log_text(lone), "the port to be logged")
     stop(own, lone)
-    eventually(lambda: "port 8080 closed" in own.log_text(lone), "the end of the port to be logged", 20)
+    eventually(lambda: "port 8080 closed" in own.log_text(lone), "the end of the port to be logged")
 
 
 def test_when_it_was_found_stays(own, lone):

@@ -9,6 +9,8 @@ import time
 import pytest
 from emulator_testing import assert_problem, eventually, live
 
+#: Shell: wait until the test says so.
+GATE = "while [ ! -e go ]; do sleep 0.01; done"
 NEEDS_RUNNING = [
     ("GET", "/files", None),
     ("GET", "/files/content?path=x", None),
@@ -110,12 +112,19 @@ def test_destroying_removes_a_tree_deeper_than_pythons_recursion(api, box):
     assert not (api.emulator.run_dir / "sandboxes" / box).exists()
 
 
+def unchanged(file):
+    """The content of a file, as a list, if it stays the same for the time of many writes."""
+    before = file.read_bytes()
+    time.sleep(0.05)
+    return [before] if file.read_bytes() == before else []
+
+
 def test_pausing_stops_processes_and_resuming_lets_them_go_on(api, box):
     api.output(box, "(i=0; while :; do i=$((i+1)); echo $i > count; done) > /dev/null 2>&1 &")
     count = api.emulator.run_dir / "sandboxes" / box / "workspace" / "count"
     eventually(lambda: count.exists() and count.read_text(), "the loop to begin")
     api.post(f"/sandboxes/{box}/pause")
-    before = count.read_bytes()
+    (before,) = eventually(lambda: unchanged(count), "the loop to stand still")
     time.sleep(0.1)  # the time in which it must not move
     assert count.read_bytes() == before
     api.post(f"/sandboxes/{box}/resume")
@@ -124,14 +133,15 @@ def test_pausing_stops_processes_and_resuming_lets_them_go_on(api, box):
 
 def test_a_command_that_is_paused_ends_after_the_resume(api, box):
     results = []
-    thread = threading.Thread(target=lambda: results.append(api.run(box, "touch begun; sleep 0.2; echo end")))
+    thread = threading.Thread(target=lambda: results.append(api.run(box, f"touch begun; {GATE}; echo end")))
     thread.start()
     eventually(lambda: api.read(box, "begun").status_code == 200, "the command to begin")
     api.post(f"/sandboxes/{box}/pause")
-    thread.join(0.4)
+    (api.emulator.run_dir / "sandboxes" / box / "workspace" / "go").touch()
+    thread.join(0.4)  # the time in which it must not end
     assert thread.is_alive()
     api.post(f"/sandboxes/{box}/resume")
-    thread.join(10)
+    thread.join(60)
     assert results[0]["output"] == "end\n"
 
 
@@ -141,7 +151,7 @@ def test_a_command_running_at_the_destruction_is_answered(api, box):
     thread.start()
     eventually(lambda: api.read(box, "begun").status_code == 200, "the command to begin")
     api.delete(f"/sandboxes/{box}")
-    thread.join(10)
+    thread.join(60)
     assert results[0]["exit_code"] == -1
     assert results[0]["error"]
 
@@ -156,13 +166,13 @@ def test_a_sandbox_destroyed_while_it_is_made_is_a_404_for_its_creator(api):
     )
     assert found["status"] == "pending"
     assert api.delete(f"/sandboxes/{found['id']}").status_code == 204
-    thread.join(10)
+    thread.join(60)
     assert_problem(answers[0], 404)
     assert not (api.emulator.run_dir / "sandboxes" / found["id"]).exists()
 
 
 def test_a_pending_sandbox_cannot_be_paused_resumed_or_used(api):
-    body = {"template": "minimal", "init_script": "while [ ! -e go ]; do sleep 0.01; done"}
+    body = {"template": "minimal", "init_script": GATE}
     answers = []
     thread = threading.Thread(target=lambda: answers.append(api.post("/sandboxes", json=body)))
     thread.start()
@@ -175,7 +185,7 @@ def test_a_pending_sandbox_cannot_be_paused_resumed_or_used(api):
     assert_problem(api.get(f"{path}/files"), 409, "is pending", "sandbox_not_running")
     assert api.run(found["id"], "true")["exit_code"] == -1
     (api.emulator.run_dir / "sandboxes" / found["id"] / "workspace" / "go").touch()
-    thread.join(10)
+    thread.join(60)
     assert answers[0].json()["status"] == "running"
 
 
@@ -188,7 +198,7 @@ def test_many_at_once_pause_it_once(api, box):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
     assert sorted(statuses) == [204] + [409] * 7
 
 
@@ -200,7 +210,7 @@ def test_many_at_once_destroy_it_once(api, box):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
     assert sorted(statuses) == [204] + [404] * 7
 
 
@@ -222,7 +232,7 @@ def test_a_command_that_waits_for_a_pause_does_not_run_in_the_paused_sandbox(api
     eventually(lambda: sandbox.calls == 2, "both calls to wait")
     release(api, sandbox.workspace_lock)
     for thread in [pausing, *threads]:
-        thread.join(10)
+        thread.join(60)
     assert "is paused" in answers["exec"]["error"]
     assert_problem(answers["write"], 409, "is paused", "sandbox_not_running")
     api.post(f"/sandboxes/{box}/resume")

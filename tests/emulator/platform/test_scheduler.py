@@ -231,7 +231,7 @@ def test_a_running_command_keeps_its_sandbox_awake(timed):
     clock.advance(1000)
     assert api.status(box) == "running"
     api.write(box, "go", "")
-    thread.join(10)
+    thread.join(60)
     clock.advance(61)
     assert api.status(box) == "paused"
 
@@ -284,10 +284,10 @@ def test_a_command_that_runs_when_the_budget_is_used_up_is_answered(api):
     """It will never end: a sandbox without budget cannot be resumed."""
     box = api.sandbox(budget=1.0)
     with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(api.run, box, "touch begun; sleep 60")
+        running = pool.submit(api.run, box, "touch begun; sleep 1000")
         eventually(lambda: api.read(box, "begun").status_code == 200, "the command to begin")
         api.emulator.spend(box, 2.0)
-        result = running.result(10)
+        result = running.result(60)
     assert (result["exit_code"], result["output"]) == (-1, "")
     assert "its budget of $1.00 was used up, and it was paused, before the command ended" in result["error"]
     assert api.status(box) == "paused"
@@ -296,8 +296,9 @@ def test_a_command_that_runs_when_the_budget_is_used_up_is_answered(api):
 def test_a_command_that_runs_when_its_user_pauses_goes_on_after_the_resume(api):
     box = api.sandbox(budget=1.0)
     with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(api.run, box, "touch begun; sleep 0.2; echo end")
+        running = pool.submit(api.run, box, "touch begun; until [ -e go ]; do sleep 0.01; done; echo end")
         eventually(lambda: api.read(box, "begun").status_code == 200, "the command to begin")
         assert api.post(f"/sandboxes/{box}/pause").status_code == 204
         assert api.post(f"/sandboxes/{box}/resume").status_code == 204
-        assert running.result(10)["output"] == "end\n"
+        api.write(box, "go", "")
+        assert running.result(60)["output"] == "end\n"

@@ -105,7 +105,7 @@ def test_the_next_agent_waits_for_its_turn(timed):
         second.start()
         eventually(lambda: api.read(box, "begun").status_code == 200, "the second command to begin")
         assert len(sessions(api, box)) == 1
-    second.join(10)
+    second.join(60)
     assert [found["status"] for found in sessions(api, box)] == ["completed", "completed"]
 
 

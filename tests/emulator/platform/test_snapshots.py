@@ -384,7 +384,7 @@ def download(api, snapshot):
 
 def names_in(api, snapshot):
     api.settled(snapshot)
-    content = httpx.get(download(api, snapshot)["url"], trust_env=False, verify=False).content
+    content = httpx.get(download(api, snapshot)["url"], trust_env=False, verify=False, timeout=60).content
     with tarfile.open(fileobj=io.BytesIO(gzip.decompress(content))) as archive:
         return archive.getnames()
 
@@ -394,7 +394,7 @@ def test_a_download_is_a_url_that_works_without_a_key(api, box):
     offer = download(api, api.snapshot(box))
     assert offer["expires_in_seconds"] == 3600
     assert offer["url"].startswith(api.emulator.base_url + "/v1/snapshots/")
-    response = httpx.get(offer["url"], trust_env=False, verify=False)
+    response = httpx.get(offer["url"], trust_env=False, verify=False, timeout=60)
     assert (response.status_code, response.headers["content-type"]) == (200, "application/gzip")
     assert ".tar.gz" in response.headers["content-disposition"]
     with tarfile.open(fileobj=io.BytesIO(response.content), mode="r:gz") as archive:
@@ -406,7 +406,9 @@ def test_a_download_is_a_url_that_works_without_a_key(api, box):
 
 def test_a_downloads_links_say_workspace_and_name_no_place_of_the_host(api, box):
     api.output(box, 'touch f; ln -s /workspace/f a; ln -s "$(readlink -f f)" b')
-    content = gzip.decompress(httpx.get(download(api, api.snapshot(box))["url"], trust_env=False, verify=False).content)
+    content = gzip.decompress(
+        httpx.get(download(api, api.snapshot(box))["url"], trust_env=False, verify=False, timeout=60).content
+    )
     with tarfile.open(fileobj=io.BytesIO(content)) as archive:
         members = {member.name: member.linkname for member in archive}
     assert members["./a"] == members["./b"] == "/workspace/f"
@@ -415,7 +417,7 @@ def test_a_downloads_links_say_workspace_and_name_no_place_of_the_host(api, box)
 
 def test_a_large_download_is_whole(api, box):
     api.output(box, "head -c 9000000 /dev/urandom > big; sha1sum < big > sum")
-    content = httpx.get(download(api, api.snapshot(box))["url"], trust_env=False, verify=False).content
+    content = httpx.get(download(api, api.snapshot(box))["url"], trust_env=False, verify=False, timeout=60).content
     with tarfile.open(fileobj=io.BytesIO(content), mode="r:gz") as archive:
         digest = hashlib.sha1(archive.extractfile("./big").read()).hexdigest()
         assert archive.extractfile("./sum").read().decode().startswith(digest)
@@ -441,7 +443,7 @@ def test_a_large_download_is_whole(api, box):
 )
 def test_an_altered_download_url_is_a_403(api, box, change):
     url = change(download(api, api.snapshot(box))["url"])
-    assert_problem(httpx.get(url, trust_env=False, verify=False), 403, code="policy_denied")
+    assert_problem(httpx.get(url, trust_env=False, verify=False, timeout=60), 403, code="policy_denied")
 
 
 def test_the_content_is_not_there_for_a_key_alone(api, box):
@@ -451,29 +453,29 @@ def test_the_content_is_not_there_for_a_key_alone(api, box):
 def test_a_signature_opens_no_other_snapshot(api, box):
     first, second = api.snapshot(box), api.snapshot(box)
     url = download(api, first)["url"].replace(first, second)
-    assert_problem(httpx.get(url, trust_env=False, verify=False), 403, code="policy_denied")
+    assert_problem(httpx.get(url, trust_env=False, verify=False, timeout=60), 403, code="policy_denied")
 
 
 def test_a_download_url_ends_after_an_hour(timed):
     api, clock = timed
     url = download(api, api.snapshot(api.sandbox()))["url"]
     clock.advance(3590)
-    assert httpx.get(url, trust_env=False, verify=False).status_code == 200
+    assert httpx.get(url, trust_env=False, verify=False, timeout=60).status_code == 200
     clock.advance(20)
-    assert_problem(httpx.get(url, trust_env=False, verify=False), 403, "expired", "policy_denied")
+    assert_problem(httpx.get(url, trust_env=False, verify=False, timeout=60), 403, "expired", "policy_denied")
 
 
 def test_a_deleted_snapshots_url_is_a_404(api, box):
     snapshot = api.snapshot(box)
     url = download(api, snapshot)["url"]
     api.delete(f"/snapshots/{snapshot}")
-    assert_problem(httpx.get(url, trust_env=False, verify=False), 404, "snapshot not found")
+    assert_problem(httpx.get(url, trust_env=False, verify=False, timeout=60), 404, "snapshot not found")
 
 
 def test_a_download_that_began_is_finished_when_the_snapshot_is_deleted(api, box):
     api.output(box, "head -c 20000000 /dev/urandom > big")
     snapshot = api.snapshot(box)
-    with httpx.stream("GET", download(api, snapshot)["url"], trust_env=False, verify=False) as response:
+    with httpx.stream("GET", download(api, snapshot)["url"], trust_env=False, verify=False, timeout=60) as response:
         pieces = response.iter_raw()
         first = next(pieces)
         api.delete(f"/snapshots/{snapshot}")
@@ -484,7 +486,8 @@ def test_a_download_that_began_is_finished_when_the_snapshot_is_deleted(api, box
 def test_the_same_workspace_gives_the_same_bytes(api, box):
     api.output(box, "touch b a c; mkdir d")
     contents = {
-        httpx.get(download(api, api.snapshot(box))["url"], trust_env=False, verify=False).content for _ in range(2)
+        httpx.get(download(api, api.snapshot(box))["url"], trust_env=False, verify=False, timeout=60).content
+        for _ in range(2)
     }
     assert len(contents) == 1
 

@@ -298,7 +298,7 @@ def test_output_is_utf8_also_when_a_character_is_cut(term):
 
 def test_every_message_is_far_below_a_mebibyte(term):
     term.type("head -c 3000000 /dev/zero | tr '\\0' '\\1'; echo; echo en''d\n")
-    term.until("end", 20)
+    term.until("end")
     assert max(len(json.dumps(message)) for message in term.messages) < 700_000
 
 
@@ -398,7 +398,7 @@ def test_half_a_surrogate_in_a_command_leaves_the_log_readable(api, box, term):
 
 
 def test_a_great_many_lines_at_once_do_not_block_other_requests(api, box, term):
-    for _attempt in range(3):  # other programs may delay one of them
+    for _attempt in range(8):  # other programs may delay some of them
         term.type("true\n" * 20_000)
         begun = time.monotonic()
         assert api.get("/account").status_code == 200

@@ -33,7 +33,7 @@ WRITES = [call for call in CALLS if call[0] != "GET"]
 
 @pytest.mark.parametrize(("method", "path"), CALLS)
 def test_a_call_without_a_key_is_refused(api, method, path):
-    assert_problem(httpx.request(method, f"{api.base_url}{path[1:]}", trust_env=False, verify=False), 401)
+    assert_problem(httpx.request(method, f"{api.base_url}{path[1:]}", trust_env=False, verify=False, timeout=60), 401)
 
 
 @pytest.mark.parametrize(("method", "path"), CALLS)
@@ -62,7 +62,11 @@ def test_the_scheme_is_read_in_any_case_and_spacing(api, scheme):
 
 def test_the_key_in_the_query_opens_nothing(api):
     response = httpx.get(
-        f"{api.base_url}account", params={"token": api.key, "api_key": api.key}, trust_env=False, verify=False
+        f"{api.base_url}account",
+        params={"token": api.key, "api_key": api.key},
+        trust_env=False,
+        verify=False,
+        timeout=60,
     )
     assert_problem(response, 401)
 

@@ -160,16 +160,18 @@ def _account(call, emulator):
     call("billing.get_subscription")
     call("billing.get_usage")
     page = call("billing.create_checkout", {"plan_id": "pro"})["url"]
-    assert httpx.get(page, trust_env=False, verify=False).status_code == 200
+    assert httpx.get(page, trust_env=False, verify=False, timeout=60).status_code == 200
     call("billing.get_subscription")
     call("billing.create_portal", {})
     call("billing.cancel")
     device = call("auth.device_code", {})["device_code"]
     call("auth.device_token", {"device_code": device})
     body = {"email": f"{call.api.account_id}@example.com", "password": "correct horse"}
-    token = httpx.post(f"{emulator.base_url}/signup", json=body, trust_env=False, verify=False).json()["token"]
+    token = httpx.post(f"{emulator.base_url}/signup", json=body, trust_env=False, verify=False, timeout=60).json()[
+        "token"
+    ]
     owner, key = call.api, {"Authorization": f"Bearer {token}"}
-    with httpx.Client(base_url=owner.base_url, headers=key, trust_env=False, verify=False) as dashboard:
+    with httpx.Client(base_url=owner.base_url, headers=key, trust_env=False, verify=False, timeout=60) as dashboard:
         call.api = dashboard
         login = call("account.list_sessions")[0]["id"]
         made = call("account.get")["id"]

@@ -294,7 +294,7 @@ def test_http_1_0_is_answered(api):
 def test_a_body_after_100_continue_is_taken(api, box):
     host, port = api.emulator.base_url[len("http://") :].split(":")
     body = b'{"command": "echo patient"}'
-    with socket.create_connection((host, int(port)), timeout=10) as connection:
+    with socket.create_connection((host, int(port)), timeout=60) as connection:
         connection.sendall(
             f"POST /v1/sandboxes/{box}/exec HTTP/1.1\r\n".encode()
             + f"Expect: 100-continue\r\nContent-Length: {len(body)}\r\n".encode()
@@ -311,7 +311,7 @@ def test_a_body_after_100_continue_is_taken(api, box):
 
 def test_client_that_disconnects_in_the_middle_of_its_body_disturbs_no_other(api, box):
     host, port = api.emulator.base_url[len("http://") :].split(":")
-    with socket.create_connection((host, int(port)), timeout=10) as connection:
+    with socket.create_connection((host, int(port)), timeout=60) as connection:
         connection.sendall(
             f"POST /v1/sandboxes/{box}/exec HTTP/1.1\r\nContent-Length: 100\r\n".encode()
             + headers_of(api)

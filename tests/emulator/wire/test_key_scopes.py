@@ -36,7 +36,7 @@ def test_only_these_are_public():
 
 
 def test_every_other_call_needs_a_key(emulator):
-    with httpx.Client(base_url=emulator.base_url, trust_env=False, verify=False) as client:
+    with httpx.Client(base_url=emulator.base_url, trust_env=False, verify=False, timeout=60) as client:
         for method, path, name in CALLS:
             for headers in ({}, {"Authorization": "Bearer caged_sk_wrong"}):
                 answer = client.request(method, path, headers=headers)
@@ -87,7 +87,7 @@ def test_the_limits_of_a_plan_are_the_accounts_whoever_asks(own_emulator):
     emulator = own_emulator(tier="free")
     clock = FakeClock(emulator)
     clock.offset = 60 - clock._real() % 60  # a whole minute begins, so that the window does not end midway
-    with httpx.Client(base_url=emulator.base_url, trust_env=False, verify=False) as web:
+    with httpx.Client(base_url=emulator.base_url, trust_env=False, verify=False, timeout=60) as web:
         signed = web.post("/signup", json={"email": "a@example.com", "password": "12345678"}).json()
     with Api(emulator, signed["token"]) as session:
         key = session.post("/account/keys", json={"name": "only"}).json()["key"]

@@ -43,7 +43,7 @@ def test_the_document_is_openapi_3_1():
 
 
 def test_it_is_served_without_a_key(emulator):
-    response = httpx.get(f"{emulator.base_url}/openapi.json", trust_env=False, verify=False)
+    response = httpx.get(f"{emulator.base_url}/openapi.json", trust_env=False, verify=False, timeout=60)
     assert response.headers["content-type"] == "application/json"
     assert response.json() == document(all_operations())
 

@@ -33,10 +33,10 @@ class Site:
         self.url = f"{api.emulator.base_url}/_preview/{box}/{port}"
 
     def visit(self, path="/", method="GET", **options):
-        return httpx.request(method, self.url + path, trust_env=False, verify=False, timeout=10, **options)
+        return httpx.request(method, self.url + path, trust_env=False, verify=False, timeout=60, **options)
 
     def stream(self, path):
-        return httpx.stream("GET", self.url + path, trust_env=False, verify=False, timeout=10)
+        return httpx.stream("GET", self.url + path, trust_env=False, verify=False, timeout=60)
 
     def socket(self, path="/ws", **options):
         return connect(self.url.replace("http://", "ws://") + path, proxy=None, max_size=None, **options)
@@ -176,7 +176,7 @@ def test_by_host_name_the_path_is_the_servers_own(site):
     host = f"{site.box}-{PORT}.localhost"
     port = site.api.emulator.base_url.rpartition(":")[2]
     url = f"{site.api.emulator.base_url}/v1/sandboxes"
-    answer = httpx.get(url, headers={"Host": f"{host}:{port}"}, trust_env=False, verify=False)
+    answer = httpx.get(url, headers={"Host": f"{host}:{port}"}, trust_env=False, verify=False, timeout=60)
     assert answer.json()["path"] == "/v1/sandboxes"
     assert "X-Forwarded-Prefix" not in answer.json()["headers"]
 
@@ -211,7 +211,7 @@ def test_what_is_not_there_is_a_404(own_site):
 
 @pytest.mark.parametrize("path", ["/_preview", "/_preview/", "/_preview/x", "/_preview/x/", "/_preview/x/abc/"])
 def test_what_is_no_preview_is_an_unknown_route(api, path):
-    answer = httpx.get(api.emulator.base_url + path, trust_env=False, verify=False)
+    answer = httpx.get(api.emulator.base_url + path, trust_env=False, verify=False, timeout=60)
     assert (answer.status_code, answer.text) == (404, "404 page not found\n")
 
 

@@ -26,6 +26,7 @@ def read_only(api) -> httpx.Client:
         headers={"Authorization": f"Bearer {key}"},
         trust_env=False,
         verify=False,
+        timeout=60,
     ) as client:
         yield client
 
@@ -43,7 +44,7 @@ def test_each_list_begins_or_ends_with_the_journal():
 
 def test_request_without_key_is_in_the_journal(api):
     path = f"/v1/sandboxes/cage_nokey{api.account_id}"
-    assert httpx.get(f"{api.emulator.base_url}{path}", trust_env=False, verify=False).status_code == 401
+    assert httpx.get(f"{api.emulator.base_url}{path}", trust_env=False, verify=False, timeout=60).status_code == 401
     (record,) = [found for found in api.emulator.journal.requests(account="*") if found.path == path]
     assert (record.status, record.account) == (401, "")
 
@@ -112,7 +113,9 @@ def test_admin_call_is_not_in_the_journal_and_has_no_fault(own_emulator):
     emulator: Emulator = own_emulator()
     headers = {"Authorization": f"Bearer {emulator.admin_key}"}
     with emulator.faults.add(status=507, account="*", optional=True) as fault:
-        answer = httpx.get(f"{emulator.base_url}/_emulator/faults", headers=headers, trust_env=False, verify=False)
+        answer = httpx.get(
+            f"{emulator.base_url}/_emulator/faults", headers=headers, trust_env=False, verify=False, timeout=60
+        )
         assert answer.status_code == 200
         assert fault.triggered == 0
     assert emulator.journal.requests(account="*") == []
@@ -127,7 +130,7 @@ def test_admin_call_is_not_in_the_journal_and_has_no_fault(own_emulator):
 )
 def test_admin_call_checks_its_key_first(emulator, query, body, status):
     url = f"{emulator.base_url}/_emulator/faults{query}"
-    assert httpx.post(url, content=body, trust_env=False, verify=False).status_code == status
+    assert httpx.post(url, content=body, trust_env=False, verify=False, timeout=60).status_code == status
 
 
 @pytest.mark.parametrize(
@@ -140,4 +143,7 @@ def test_admin_call_checks_its_key_first(emulator, query, body, status):
 def test_admin_call_checks_query_then_account_then_body(emulator, query, status):
     url = f"{emulator.base_url}/_emulator/faults{query}"
     headers = {"Authorization": f"Bearer {emulator.admin_key}"}
-    assert httpx.post(url, content=b"not JSON", headers=headers, trust_env=False, verify=False).status_code == status
+    assert (
+        httpx.post(url, content=b"not JSON", headers=headers, trust_env=False, verify=False, timeout=60).status_code
+        == status
+    )
