@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from levels import SECRET, Served
+from levels import BWRAP_AND_USER, SECRET, Served
 
 from caged import CagedAPIError
 
@@ -71,7 +71,7 @@ def try_every_call(served: Served, box: str, path: str) -> list[object]:
 
 # The file API walks the sandbox's directory on the host in the same way at every level. Three are enough: as root, as
 # an ordinary user, and with commands outside of any namespace.
-THREE = ["namespace", "bwrap-user", "process"]
+THREE = ["namespace", BWRAP_AND_USER, "process"]
 
 
 @pytest.mark.parametrize("anywhere", THREE, indirect=True)
@@ -126,7 +126,7 @@ SWAPS = {
 # Half a second, so that the race can happen.
 @pytest.mark.parametrize(
     ("anywhere", "swap"),
-    [("namespace", "file"), ("bwrap-user", "directory"), ("process", "file"), ("process", "directory")],
+    [("namespace", "file"), (BWRAP_AND_USER, "directory"), ("process", "file"), ("process", "directory")],
     indirect=["anywhere"],
 )
 def test_link_swapped_during_access_is_not_followed(anywhere: Served, box: str, out: Path, swap: str) -> None:

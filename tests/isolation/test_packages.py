@@ -13,7 +13,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from levels import Served, client_of
+from levels import BWRAP_AND_USER, Served, client_of
 
 
 def wheel(name: str, version: str) -> bytes:
@@ -39,7 +39,7 @@ def wheel(name: str, version: str) -> bytes:
 #: Both are tested at `process` and at one other level: their settings are the same at all levels with real isolation,
 #: and these two have both of their tools, and both users.
 NPM_LEVELS = ("namespace", "process")
-PIP_LEVELS = ("bwrap-user", "process")
+PIP_LEVELS = (BWRAP_AND_USER, "process")
 
 
 # pip itself takes more than a second to start and install.
