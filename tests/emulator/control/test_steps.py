@@ -689,6 +689,37 @@ def test_no_secret_is_in_any_step(api: Api, controls: Any, tmp_path: Any, git: C
     assert SECRET not in stop
 
 
+def test_environment_that_is_not_declared_as_secret_is_in_no_step_and_in_records(api: Api, controls: Any):
+    planted, also = "planted-in-env-0123", 'second "planted" value'
+    env = {"PLAIN": planted, "ALSO": also, "CI": "1", "TOOLS_PATH": "/opt/tools"}
+    controls.journal.record_file_changes(True)
+    controls.commands.stub(f"never {planted}", "x", optional=True)
+    box = api.sandbox(env=env, agents=["claude-code"], init_script="echo $PLAIN")
+    api.run(box, f"echo $PLAIN $ALSO $CI $TOOLS_PATH; echo {planted} > file; claude -p 'use {planted}'; mkdir $PLAIN")
+    api.run(box, f"true {'x' * 285} {planted}")
+    api.run(box, "printf %s planted-in; sleep 0.6; echo -env-0123")
+    api.write(box, f"/workspace/{planted}.txt", planted)
+    api.get(f"/sandboxes/{planted}")
+    streamed = [vars(step) for step in controls.journal.follow(wait=0)]
+    found = json.dumps(streamed) + texts(ended(api))
+    assert planted not in found, found[max(0, found.index(planted) - 300) :][:600]
+    assert "planted" not in found.replace("planted-in;", ""), "nor a value as JSON writes it"
+    command = next(step for step in ended(api) if step.kind == "command" and "$CI" in step.title)
+    assert output(command).startswith("*** *** 1 /opt/tools\n"), "neither short words nor paths are secrets"
+    # Tests compare records with what they expect.
+    assert controls.journal.requests(operation="sandboxes.create")[-1].json()["env"] == env
+    assert controls.journal.commands()[-1].output == f"{planted}\n"
+    controls.journal.clear()
+    api.run(box, "echo $PLAIN")
+    assert planted not in texts(ended(api)), "what was redacted once stays so"
+
+
+def test_body_of_a_create_that_is_cut_is_in_no_step(api: Api):
+    api.sandbox(env={"PLAIN": "planted-in-env-0123"}, init_script=f"true {'#' * 70_000}")
+    request = next(step for step in ended(api) if step.detail.get("operation") == "sandboxes.create")
+    assert request.detail["request"] == "(not shown: it was cut, and names an environment)"
+
+
 def test_secret_is_never_in_a_step_of_the_stream_while_it_runs(api: Api):
     box = secret_box(api)
     seen: list[str] = []
