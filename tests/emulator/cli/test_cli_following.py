@@ -21,6 +21,8 @@ from caged import Caged, CagedError
 from caged.emulator import RemoteEmulator
 
 ESCAPE = "\x1b["
+#: One value is declared as a secret, the other one is not.
+ENV = {"TOKEN": "planted-token-0123", "PLAIN": "planted-value-0123"}
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +89,7 @@ def use(remote, client, run=None):
     """
     remote.faults.add("sandboxes.get", status=503, times=1)
     remote.commands.stub("npm install", "added 3")
-    box = client.sandboxes.create(template="minimal", env={"TOKEN": "planted-token-0123"}, secrets=["TOKEN"]).id
+    box = client.sandboxes.create(template="minimal", env=ENV, secrets=["TOKEN"]).id
     with pytest.raises(CagedError):
         client.sandboxes.get(box)
     client.sandboxes.exec(box, "npm install")
@@ -95,6 +97,7 @@ def use(remote, client, run=None):
         client.sandboxes.exec(box, "echo planted-token-0123; sleep 1.5; exit 3")
     else:
         run(box)
+    client.sandboxes.exec(box, "true planted-value-0123")
     with contextlib.suppress(CagedError):
         client.sandboxes.create(template="minimal", repo="file:///nonexistent/repository.git")
     return box
@@ -127,7 +130,7 @@ def test_verbose_prints_a_line_for_each_step_with_what_applied(served, remote, c
     ):
         assert re.search(wanted, text, re.MULTILINE), (wanted, text)
     assert ESCAPE not in text
-    assert "planted-token" not in text
+    assert "planted" not in text
     assert all(re.match(r"\d\d:\d\d:\d\d\.\d\d\d [ !…] |\d{4}-", line) for line in served.errors[begun:]), text
 
 
@@ -160,9 +163,9 @@ def test_follow_selects_and_ends_when_nothing_comes(remote, client, served):
     done = run("journal", "follow", "--kind", "command", "--json", "--wait", "0", env=served.env)
     assert (done.returncode, done.stderr) == (0, "")
     steps = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [step["detail"]["exit_code"] for step in steps] == [0, 3]
-    assert [step["kind"] for step in steps] == ["command", "command"]
-    assert len({step["id"] for step in steps}) == 2
+    assert [step["detail"]["exit_code"] for step in steps] == [0, 3, 0]
+    assert {step["kind"] for step in steps} == {"command"}
+    assert len({step["id"] for step in steps}) == 3
 
 
 def test_journal_with_the_option_follow_is_the_command_follow(remote, client, served):
@@ -272,5 +275,6 @@ def test_logs_follow_commands_and_failed_clones(remote, client, follow):
     assert re.search(rf"Z info: {box}: \$ npm install -> exit 0", stubbed)
     (failed,) = lines_until(process, f"{box}: $ echo")
     assert re.search(rf"Z info: {box}: \$ echo \*\*\*; sleep 1\.5; exit 3 -> exit 3 \([\d.]+ s\)$", failed)
-    (cloning,) = lines_until(process, "cloning")
+    plain, cloning = lines_until(process, "cloning")
+    assert "$ true *** -> exit 0" in plain, "what is in the environment is redacted as well"
     assert re.search(r"Z warning: cage_\w+: cloning file:///nonexistent/repository.git failed", cloning)

@@ -71,6 +71,7 @@ CALLS: list[tuple[str, str, Any, dict[str, str]]] = [
     ("DELETE", "/journal", None, {"account": "*"}),
     ("GET", "/sandboxes", None, {"account": "*"}),
     ("GET", "/sandboxes/{sandbox}/logs", None, {"last": "2"}),
+    ("GET", "/sandboxes/{sandbox}/files/content", None, {"path": "/workspace/note", "offset": "1"}),
     ("POST", "/sandboxes/{sandbox}/spend", {"usd": 0.25}, {}),
     ("GET", "/snapshots", None, {}),
     ("GET", "/sockets", None, {"wait": "0"}),
@@ -138,7 +139,7 @@ def _with_sandbox(emulator: Emulator) -> str:
     emulator.clock.freeze("2029-12-31T00:00:00Z", account="*")
     with emulator.client() as client:
         box = client.sandboxes.create(template="minimal").id
-        client.sandboxes.exec(box, "echo hi")
+        client.sandboxes.exec(box, "echo hi | tee note")
     return box
 
 
