@@ -26,7 +26,7 @@ class Lag:
     It must be below BOUND, ten times the documented delay, in one of ATTEMPTS: a busy machine may spoil some of them.
     """
 
-    BOUND, ATTEMPTS = 1.0, 3
+    BOUND, ATTEMPTS = 1.0, 6
 
     def __init__(self, emulator: Emulator) -> None:
         self._emulator = emulator
@@ -153,14 +153,14 @@ OUTPUTS = {
 }
 
 
-@pytest.mark.parametrize("command", OUTPUTS.values(), ids=OUTPUTS)
-@pytest.mark.parametrize("secrets", [0, 900])
+# Redaction takes longest on random output, the encoding as JSON on control characters, whatever the other does.
+@pytest.mark.parametrize(("command", "secrets"), [("random", 900), ("control characters", 0), ("text", 900)])
 def test_large_output_is_redacted_without_blocking_event_loop(api, command: str, secrets: int):
     env = {f"S{number}": f"secret-value-number-{number}" for number in range(secrets)}
     box = api.sandbox(env=env, secrets=list(env))
     for lag in Lag.attempts(api.emulator):
         with lag.measured():
-            raw = post_raw(api, f"/sandboxes/{box}/exec", json.dumps({"command": command}).encode())
+            raw = post_raw(api, f"/sandboxes/{box}/exec", json.dumps({"command": OUTPUTS[command]}).encode())
         assert raw.status_code == 200
         assert len(raw.json()["output"]) > 7_000_000
     ran = api.emulator.journal.commands(box, account=api.account_id)[-1]

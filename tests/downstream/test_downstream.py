@@ -49,7 +49,7 @@ def run_sample(tmp_path: Path) -> Any:
 
 
 def test_sample_project_passes_against_the_emulator(run_sample: Any) -> None:
-    output, counts = run_sample(4)
+    output, counts = run_sample(2)
     assert "caged: target=emulator, isolation=" in output
     assert (counts["passed"], counts["skipped"]) == (25, 1)
     assert "caged_live_only: needs the real API" in output

@@ -18,10 +18,8 @@ import fork_server
 import pytest
 
 PROJECT = Path(__file__).parent / "trust_project"
-ORDERS = {
-    "as written": ["-p", "no:randomly"],
-    "random, two workers": ["-p", "randomly", "-n", "2"],
-}
+#: In random order, in two processes: each has several tests, in an order that may be the written one.
+ORDER = ("-p", "randomly", "-n", "2")
 OUTCOMES = {"passes": "passed", "fails": "failed", "errors": "error"}
 
 #: A part of the report of each failed test, by the start of the test's name.
@@ -57,15 +55,15 @@ SAYS = {
 HIDES = {"test_refused_connection": ("httpcore", "def perform", "def send")}
 
 
-@pytest.fixture(params=ORDERS)
-def results(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, tuple[str, str]]:
+@pytest.fixture
+def results(tmp_path: Path) -> dict[str, tuple[str, str]]:
     """Outcome and report of each test of the project, by name."""
     project, temporary = tmp_path / "project", tmp_path / "temp"
     shutil.copytree(PROJECT, project, ignore=shutil.ignore_patterns("__pycache__"))
     temporary.mkdir()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("CAGED_")}
     done = fork_server.run(
-        [sys.executable, "-m", "pytest", "--junit-xml=report.xml", "--color=no", *ORDERS[request.param]],
+        [sys.executable, "-m", "pytest", "--junit-xml=report.xml", "--color=no", *ORDER],
         cwd=project,
         env={**environment, "TMPDIR": str(temporary), "CAGED_RUNS_DIR": str(temporary / "runs")},
         stdout=subprocess.PIPE,

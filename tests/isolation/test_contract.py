@@ -4,14 +4,14 @@ check)."""
 from __future__ import annotations
 
 import pytest
-from levels import Served
+from levels import BWRAP_AND_USER, Served
 
 from caged.emulator.verify import verify
 
 
-# Without `namespace`, which `auto` selects where it can: tests/emulator/test_verify.py runs all checks there. Without
-# `bwrap-user`: it differs from `bwrap` only in its privileges, which test_inside.py tests.
-@pytest.mark.parametrize("anywhere", ["namespace-user", "bwrap", "process"], indirect=True)
+# Without `namespace`, which `auto` selects where it can: tests/emulator/test_verify.py runs all checks there. One
+# level for bwrap and an ordinary user: what each of the two alone is allowed, test_inside.py tests.
+@pytest.mark.parametrize("anywhere", [BWRAP_AND_USER, "process"], indirect=True)
 def test_verify_finds_no_difference_at_any_level(anywhere: Served) -> None:
     """Runs all checks that use a sandbox: 3 s."""
     groups = ["sandboxes", "exec", "files", "git", "snapshots", "tickets", "terminal", "streaming", "mcp", "ports"]

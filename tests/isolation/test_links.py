@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from levels import SECRET, Served
+from levels import BWRAP_AND_USER, SECRET, Served
 
 from caged import CagedAPIError
 
@@ -69,6 +69,12 @@ def try_every_call(served: Served, box: str, path: str) -> list[object]:
     return answers
 
 
+# The file API walks the sandbox's directory on the host in the same way at every level. Three are enough: as root, as
+# an ordinary user, and with commands outside of any namespace.
+THREE = ["namespace", BWRAP_AND_USER, "process"]
+
+
+@pytest.mark.parametrize("anywhere", THREE, indirect=True)
 def test_link_to_file_outside_is_not_followed(anywhere: Served, box: str, out: Path) -> None:
     """All shapes in one sandbox, which is emptied after each."""
     names = {"out": f"/''{str(out)[1:]}", "out_plain": str(out), "dots": "../" * 24 + "."}
@@ -111,17 +117,20 @@ for number in itertools.count():
 """
 
 
-# Half a second, so that the race can happen. The file API walks the sandbox's directory on the host in the same way at
-# every level. Three are enough: as root, as an ordinary user, and with commands outside of any namespace.
-@pytest.mark.parametrize("anywhere", ["namespace", "bwrap-user", "process"], indirect=True)
+SWAPS = {
+    "file": ("echo inside > real", SWAP_FILE, "bait"),
+    "directory": ("mkdir real; echo inside > real/file", SWAP_DIRECTORY, "bait/file"),
+}
+
+
+# Half a second, so that the race can happen.
 @pytest.mark.parametrize(
-    ("plant", "script", "path"),
-    [("echo inside > real", SWAP_FILE, "bait"), ("mkdir real; echo inside > real/file", SWAP_DIRECTORY, "bait/file")],
-    ids=["file", "directory"],
+    ("anywhere", "swap"),
+    [("namespace", "file"), (BWRAP_AND_USER, "directory"), ("process", "file"), ("process", "directory")],
+    indirect=["anywhere"],
 )
-def test_link_swapped_during_access_is_not_followed(
-    anywhere: Served, box: str, out: Path, plant: str, script: str, path: str
-) -> None:
+def test_link_swapped_during_access_is_not_followed(anywhere: Served, box: str, out: Path, swap: str) -> None:
+    plant, script, path = SWAPS[swap]
     anywhere.client.files.write(box, "swap.py", script.format(out=out))
     anywhere.run(box, plant)
     swapping = threading.Thread(target=anywhere.client.sandboxes.exec, args=(box, "exec python3 swap.py"))

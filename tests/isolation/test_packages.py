@@ -13,7 +13,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from levels import Served, client_of
+from levels import BWRAP_AND_USER, Served, client_of
 
 
 def wheel(name: str, version: str) -> bytes:
@@ -36,10 +36,10 @@ def wheel(name: str, version: str) -> bytes:
     return packed.getvalue()
 
 
-#: npm is tested at these levels, pip at the others, and both at `process`: their settings are the same at all levels
-#: with real isolation.
-NPM_LEVELS = ("namespace-user", "bwrap", "process")
-PIP_LEVELS = ("namespace", "bwrap-user", "process")
+#: Both are tested at `process` and at one other level: their settings are the same at all levels with real isolation,
+#: and these two have both of their tools, and both users.
+NPM_LEVELS = ("namespace", "process")
+PIP_LEVELS = (BWRAP_AND_USER, "process")
 
 
 # pip itself takes more than a second to start and install.

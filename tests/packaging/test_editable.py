@@ -108,7 +108,8 @@ def test_static_checkers_find_the_three_folders(checkout: Checkout, checker: str
     checkout.link()
     python = str(checkout.python)
     words = {
-        "mypy": ["mypy", "--python-executable", python, "--cache-dir", str(checkout.elsewhere / "mypy")],
+        # With the options of pyproject.toml, which it finds in the checkout, so that the two share what is cached.
+        "mypy": ["mypy", "--strict", "--python-executable", python, "--cache-dir", str(checkout.elsewhere / "mypy")],
         "basedpyright": ["basedpyright", "--pythonpath", python],
     }[checker]
     output = checkout.types(words, checkout.elsewhere if place == "elsewhere" else checkout.root)

@@ -27,6 +27,8 @@ from caged.emulator import Emulator, EmulatorError
 #: Names of the levels in tests: `…-user` is the level for an ordinary user when the suite runs as root.
 LEVELS = ("namespace", "namespace-user", "bwrap", "bwrap-user", "process")
 ISOLATED = LEVELS[:-1]
+#: One level for both: the program bwrap, and an ordinary user. A suite that runs as one has it as `bwrap`.
+BWRAP_AND_USER = "bwrap-user" if os.geteuid() == 0 else "bwrap"
 ORDINARY_USER = 65534
 SECRETS = (".ssh/id_ed25519", ".aws/credentials", ".config/gh/hosts.yml", ".netrc")
 SECRET = "the-developers-secret"

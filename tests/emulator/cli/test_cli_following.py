@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 
 import cli_testing
 import fork_server
@@ -81,15 +82,21 @@ def lines_until(process, wanted):
     return found
 
 
-def use(remote, client):
-    """A fault, a stub, a command that fails, one that takes long, and a repository that cannot be cloned."""
+def use(remote, client, run=None):
+    """A fault, a stub, a command that fails, one that takes long, and a repository that cannot be cloned.
+
+    `run` replaces the command that takes long: a function of the sandbox.
+    """
     remote.faults.add("sandboxes.get", status=503, times=1)
     remote.commands.stub("npm install", "added 3")
     box = client.sandboxes.create(template="minimal", env=ENV, secrets=["TOKEN"]).id
     with pytest.raises(CagedError):
         client.sandboxes.get(box)
     client.sandboxes.exec(box, "npm install")
-    client.sandboxes.exec(box, "echo planted-token-0123; sleep 1.5; exit 3")
+    if run is None:
+        client.sandboxes.exec(box, "echo planted-token-0123; sleep 1.5; exit 3")
+    else:
+        run(box)
     client.sandboxes.exec(box, "true planted-value-0123")
     with contextlib.suppress(CagedError):
         client.sandboxes.create(template="minimal", repo="file:///nonexistent/repository.git")
@@ -98,17 +105,27 @@ def use(remote, client):
 
 def test_verbose_prints_a_line_for_each_step_with_what_applied(served, remote, client):
     begun = len(served.errors)
-    box = use(remote, client)
+
+    def run(box):
+        """A command that ends after its beginning was printed."""
+        with ThreadPoolExecutor(1) as pool:
+            command = "echo planted-token-0123; until [ -e go ]; do sleep 0.01; done; exit 3"
+            running = pool.submit(client.sandboxes.exec, box, command)
+            eventually(lambda: any("… $ echo" in line for line in served.errors[begun:]), "the line of its beginning")
+            client.files.write(box, "go", "")
+            running.result(60)
+
+    box = use(remote, client, run)
     client.files.write(box, "/workspace/last-file", "x")
-    eventually(lambda: any("PUT /v1" in line or "last-file" in line for line in served.errors[begun:]), "the last line")
+    eventually(lambda: any("last-file" in line for line in served.errors[begun:]), "the last line")
     text = "".join(served.errors[begun:])
     for wanted in (
         r"  faults add  fault sandboxes\.get 503 times=1",
-        rf"! GET /v1/sandboxes/{box} -> 503  <- fault sandboxes\.get 503 times=1  [\d.]+ ms$",
+        rf"! GET /v1/sandboxes/{box} -> 503  <- fault sandboxes\.get 503 times=1  [\d.]+ m?s$",
         rf"  \$ npm install -> exit 0  <- stub 'npm install'  \[{box}\]",
         r"  POST /v1/sandboxes -> 201  [\d.]+ m?s$",
-        rf" … \$ echo \*\*\*; sleep 1\.5; exit 3  \[{box}\]$",
-        rf"! \$ echo \*\*\*; sleep 1\.5; exit 3 -> exit 3  \[{box}\]  [\d.]+ s$",
+        rf" … \$ echo \*\*\*; until .*; exit 3  \[{box}\]$",
+        rf"! \$ echo \*\*\*; until .*; exit 3 -> exit 3  \[{box}\]  [\d.]+ s$",
         r"! cloning file:///nonexistent/repository\.git failed",
     ):
         assert re.search(wanted, text, re.MULTILINE), (wanted, text)

@@ -19,8 +19,9 @@ from steps_testing import ancestors, check, only, output, steps_of, texts
 
 from caged import Caged
 from caged.emulator import Emulator
+from caged.emulator.control import steps as steps_module
 from caged.emulator.control.journal import BODY_BYTES
-from caged.emulator.control.steps import KEEP_BYTES, OUTPUT_HEAD, OUTPUT_TAIL, Step
+from caged.emulator.control.steps import OUTPUT_HEAD, OUTPUT_TAIL, Step
 from caged.emulator.trace.file import Trace, TraceHeader
 
 SECRET = "hunter2-correct-horse-battery"
@@ -954,14 +955,17 @@ def test_client_of_the_sdk_is_recorded_too(api: Api):
     assert only(steps_of(api), "request").detail["operation"] == "sandboxes.list"
 
 
-def test_command_that_runs_while_its_step_loses_its_details_ends_as_any_other(api: Api, controls: Any, box: str):
+def test_command_that_runs_while_its_step_loses_its_details_ends_as_any_other(
+    api: Api, controls: Any, box: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(steps_module, "KEEP_BYTES", 20 * BODY_BYTES)
     command = "while ! [ -e go ]; do sleep 0.02; done; echo over"
     answers: list[Any] = []
     client = Api(api.emulator, api.key, api.account_id)
     thread = threading.Thread(target=lambda: answers.append(client.run(box, command)))
     thread.start()
     eventually(lambda: controls.journal.steps(kind="command", status="running"), "the command to run")
-    for _ in range(KEEP_BYTES // BODY_BYTES + 10):
+    for _ in range(30):
         api.write(box, "large", "x" * BODY_BYTES)
     assert "dropped" in only(controls.journal.steps(kind="command"), "command", "while").detail
     api.write(box, "go", "")
