@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from .scenario import LoadedScenario
 
-START_LIMIT = 15.0
+START_LIMIT = 60.0
 #: The limit with a scenario, whose sandboxes and commands take time.
 SCENARIO_LIMIT = 600.0
 STOP_LIMIT = 30.0

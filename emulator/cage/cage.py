@@ -271,9 +271,9 @@ class Cage:
 
     # --- files (each in a thread)
 
-    async def read(self, path: str, limit: int) -> bytes:
+    async def read(self, path: str, limit: int, offset: int = 0) -> bytes:
         """See `safe_files.read`."""
-        return await self.workers.small.run(safe_files.read, self.layout, path, limit)
+        return await self.workers.small.run(safe_files.read, self.layout, path, limit, offset)
 
     async def write(self, path: str, content: bytes) -> str:
         """See `safe_files.write`."""

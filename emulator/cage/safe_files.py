@@ -43,8 +43,9 @@ class Entry:
     mtime: float
 
 
-def read(layout: Layout, path: str, limit: int) -> bytes:
-    """Return the bytes of a file, at most `limit` plus one. Blocks. Raises OSError and OutsideOfSandbox."""
+def read(layout: Layout, path: str, limit: int, offset: int = 0) -> bytes:
+    """Return the bytes of a file from an offset, at most `limit` plus one. Blocks. Raises OSError and
+    OutsideOfSandbox."""
     with walk(layout, path) as (place, name):
         if name is None:
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
@@ -55,6 +56,7 @@ def read(layout: Layout, path: str, limit: int) -> bytes:
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
             if not stat.S_ISREG(mode):
                 raise OSError(errno.EINVAL, "not a regular file", path)
+            os.lseek(fd, offset, os.SEEK_SET)
             chunks, left = [], limit + 1
             while left:
                 chunk = os.read(fd, left)

@@ -18,7 +18,7 @@ from .inside import frames
 
 logger = logging.getLogger(__name__)
 
-START_LIMIT = 10.0
+START_LIMIT = 30.0
 STOP_LIMIT = 8.0
 
 _BOOT = "import sys; sys.path.insert(0, {path!r}); from inside import {module} as it; {call}"

@@ -26,7 +26,7 @@ from .orphans import kill_marked
 if TYPE_CHECKING:
     from .recording import Recording
 
-START_LIMIT = 20.0
+START_LIMIT = 60.0
 #: With a scenario, whose sandboxes and commands take their time.
 SCENARIO_LIMIT = 600.0
 _STOP = b"."

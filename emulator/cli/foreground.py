@@ -64,11 +64,11 @@ class Foreground:
                 key_files = [*key_files, self._locator.path]
                 outputs.append(LogOutput(self._locator.log.write))
             self.runtime = Runtime(config, key_files, outputs)
-            steps = self.runtime.platform.steps
+            steps, journal = self.runtime.platform.steps, self.runtime.platform.journal
             if self._locator is not None:
-                steps.listen(CommandLog(self._locator.log.write))
+                steps.listen(CommandLog(self._locator.log.write, journal.shown_step))
             if is_verbose:
-                steps.listen(VerboseOutput(_print, has_colours(sys.stderr)))
+                steps.listen(VerboseOutput(_print, has_colours(sys.stderr), journal.shown_step))
             if unfindable:
                 with self.runtime.log.selected():
                     logger.warning(_UNFINDABLE, unfindable)

@@ -11,7 +11,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Optional
 
 from caged import __version__
 from caged._call_file import VARIABLE
@@ -112,17 +112,12 @@ class Recording:
 
     def _shown(self, step: Step) -> Step:
         """A copy of a step, as the journal shows it."""
-        return replace(step, detail={**step.detail, **self._shown_body(step)})
+        assert self._runtime is not None
+        return replace(self._runtime.platform.journal.shown_step(step))
 
     def _note_removal(self, step: Step) -> None:
-        step.detail.update(self._shown_body(step))  # now: the account's secrets are forgotten with it
-
-    def _shown_body(self, step: Step) -> dict[str, Any]:
-        if step.kind != "control" or "body" not in step.detail or self._runtime is None:
-            return {}
-        from ..wire.admin.steps import redacted_step
-
-        return {"body": redacted_step(self._runtime.platform, step)["detail"]["body"]}
+        shown = self._shown(step)  # now: the account's secrets are forgotten with it
+        step.title, step.sandbox, step.detail = shown.title, shown.sandbox, shown.detail
 
     def _unused(self, steps: list[Step]) -> list[UnusedControl]:
         """The controls that exist and never applied, in the words of the steps that added them."""

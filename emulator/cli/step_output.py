@@ -23,10 +23,14 @@ class VerboseOutput:
     Args:
         write: Called with each line.
         is_coloured: Whether the lines have colours.
+        shown: Returns a step as it may be shown.
     """
 
-    def __init__(self, write: Callable[[str], None], is_coloured: bool) -> None:
+    def __init__(
+        self, write: Callable[[str], None], is_coloured: bool, shown: Callable[[Step], Step] = lambda step: step
+    ) -> None:
         self._write = write
+        self._shown = shown
         self._lines = StepLines(is_coloured)
         self._waiting: dict[str, asyncio.TimerHandle] = {}
 
@@ -37,14 +41,14 @@ class VerboseOutput:
             timer = self._waiting.pop(step.id, None)
             if timer is not None:
                 timer.cancel()
-            self._write_line(self._lines.line(step))
+            self._write_line(self._lines.line(self._shown(step)))
         elif step.status == "running" and step.id not in self._waiting:
             loop = asyncio.get_running_loop()
             self._waiting[step.id] = loop.call_later(LONG_SECONDS, self._write_begun, step)
 
     def _write_begun(self, step: Step) -> None:
         if step.status == "running":
-            self._write_line(self._lines.begun_line(step))
+            self._write_line(self._lines.begun_line(self._shown(step)))
 
     def _write_line(self, line: str) -> None:
         with contextlib.suppress(OSError, ValueError):  # whoever read it is gone, which is no error of a request
@@ -56,15 +60,18 @@ class CommandLog:
 
     Args:
         write: Called with each line.
+        shown: Returns a step as it may be shown.
     """
 
-    def __init__(self, write: Callable[[str], None]) -> None:
+    def __init__(self, write: Callable[[str], None], shown: Callable[[Step], Step] = lambda step: step) -> None:
         self._write = write
+        self._shown = shown
         self._lines = StepLines()
 
     def __call__(self, step: Optional[Step]) -> None:
         if step is None or step.kind not in ("command", "error") or not self._lines.is_due(step):
             return
+        step = self._shown(step)
         level = "warning" if step.kind == "error" else "info"
         took = f" ({duration(step.duration_ms)})" if step.duration_ms else ""
         what = f"{shortened(title(step), TITLE_CHARACTERS)}{result(step)}"

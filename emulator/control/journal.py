@@ -14,6 +14,8 @@ from .credentials import LONGEST_CREDENTIAL, redact_credentials
 from .current_account import ALL_ACCOUNTS
 from .records import CommandRecord, PromptRecord, RequestRecord
 from .redaction import LONGEST, Redactor, cut_unsearched_end
+from .step_redaction import redact_step
+from .steps import Step
 
 T = TypeVar("T")
 
@@ -103,6 +105,8 @@ class AccountJournal:
         self._bytes = 0
         #: Redacts secret values in bodies, URLs and warnings.
         self.redactor = Redactor()
+        #: Redacts, in addition, values of environments, where steps are shown.
+        self.environments = Redactor()
         #: Ids of all sandboxes that there were, oldest first; a query about another one is refused.
         self.sandboxes: dict[str, None] = {}
 
@@ -179,9 +183,34 @@ class Journal:
         journal = self._accounts.get(account)
         return Redactor() if journal is None else journal.redactor
 
-    def redact(self, account: str, values: Iterable[str]) -> None:
-        """Redact these values in bodies from now on, also as JSON writes them."""
-        self.of(account).redactor.add(values)
+    def shown_step(self, step: Step) -> Step:
+        """A step as it may be shown; itself where nothing has to be redacted.
+
+        A test often sets up a control with a secret before the sandbox to which the secret belongs is created: then it
+        is redacted here as well.
+        """
+        redact = self.shown_text(step.account)
+        redactor = self.redactor_of(step.account)
+        if step.kind == "control" and redactor:
+            return redact_step(step, lambda text: redact(redactor.redact_text(text)))
+        return step if redact is str else redact_step(step, redact)
+
+    def shown_text(self, account: str) -> Callable[[str], str]:
+        """What redacts the environments of an account's sandboxes in texts that are shown; `str` without any."""
+        journal = self._accounts.get(account)
+        return journal.environments.redact_kept if journal is not None and journal.environments else str
+
+    def redact(self, account: str, values: Iterable[str], environment: Iterable[str] = ()) -> None:
+        """Redact values from now on, also as JSON writes them.
+
+        Args:
+            account: Whose they are.
+            values: Secrets, which are redacted in all that is kept.
+            environment: Other values of environments, which are redacted in steps that are shown.
+        """
+        journal = self.of(account)
+        journal.redactor.add(values)
+        journal.environments.add(environment)
 
     def add_command(self, command: CommandRecord) -> None:
         """Add a command."""
@@ -217,8 +246,9 @@ class Journal:
         """Remove the entries of one account, or of all. Secrets stay redacted, and ids of sandboxes stay known."""
         for name in list(self._accounts) if account is None else [account]:
             old = self._accounts.pop(name, None)
-            if old is not None and (old.redactor or old.sandboxes):
-                self.of(name).redactor, self.of(name).sandboxes = old.redactor, old.sandboxes
+            if old is not None and (old.redactor or old.environments or old.sandboxes):
+                new = self.of(name)
+                new.redactor, new.environments, new.sandboxes = old.redactor, old.environments, old.sandboxes
 
     def drop(self, account: str) -> None:
         """Remove all that is known of an account, which was deleted."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from bisect import bisect
 from collections.abc import Iterable, Sequence
 
@@ -100,6 +101,10 @@ def redact(text: str, secrets: Sequence[str], most: int, mark: bool = True) -> s
     return f"{piece} … ({len(text) - len(piece)} more characters)" if mark else piece
 
 
+#: The mark of a text that was cut.
+_CUT = re.compile(r" ?…(?: \(\d+ more characters[^()]{0,100}\))?$")
+
+
 class Redactor:
     """Redacts the newest MOST values."""
 
@@ -130,6 +135,21 @@ class Redactor:
     def redact_text(self, text: str) -> str:
         """As `redact`, and make the text valid Unicode."""
         return self.redact(text.encode("utf-8", "replace")).decode("utf-8", "replace")
+
+    def redact_kept(self, text: str) -> str:
+        """As `redact_text`, for a text that may have been cut before, with a mark: the beginning of a value that stands
+        in front of the mark is replaced as well."""
+        text = self.redact_text(text)
+        cut = _CUT.search(text)
+        return text if cut is None else self._without_begun(text[: cut.start()]) + cut.group()
+
+    def _without_begun(self, text: str) -> str:
+        end = text[-LONGEST:].encode("utf-8", "replace")
+        for value in self._sorted:
+            for length in range(min(len(value) - 1, len(end)), 1, -1):
+                if value[length - 1] == end[-1] and end.endswith(value[:length]):
+                    return text[: len(text) - len(value[:length].decode("utf-8", "replace"))] + "***"
+        return text
 
 
 def _forms(value: str) -> tuple[bytes, ...]:

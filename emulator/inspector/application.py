@@ -9,7 +9,7 @@ addresses there is only a page that says how to log in. Nothing there may name t
 from __future__ import annotations
 
 from collections.abc import MutableMapping, Sequence
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 from urllib.parse import parse_qsl, unquote, urlencode
 
 from starlette.requests import HTTPConnection, Request
@@ -20,6 +20,7 @@ from starlette.websockets import WebSocket
 from ..platform.errors import ApiError
 from ..platform.inspector_logins import COOKIE, PATH, SESSION_SECONDS
 from ..platform.platform import Platform
+from ..wire.fault_injection.connection import TRANSPORT
 from ..wire.problem import problem
 from ..wire.sockets import deny
 from .assets import asset
@@ -75,7 +76,8 @@ class Inspector:
                 key = self._key(request.headers.get(ACCOUNT_HEADER))
         except ApiError as error:
             return await problem(error)(scope, receive, _with_headers(send, _API_POLICY))
-        await self._app(_with_key(scope, key), receive, _with_headers(send, _API_POLICY))
+        with self._logins.in_use(self._session(request), _disconnecting(scope)):
+            await self._app(_with_key(scope, key), receive, _with_headers(send, _API_POLICY))
 
     async def _respond(self, request: Request) -> Optional[Response]:
         """The response to a request; None for an allowed call of the API."""
@@ -155,7 +157,8 @@ class Inspector:
             return await deny(socket, self._platform, problem(error))
         query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         kept = [*(pair for pair in query if pair[0] not in ("account", "token")), ("token", key)]
-        await self._app({**_with_key(scope, key), "query_string": urlencode(kept).encode()}, receive, send)
+        with self._logins.in_use(self._session(socket), _disconnecting(scope)):
+            await self._app({**_with_key(scope, key), "query_string": urlencode(kept).encode()}, receive, send)
 
     def _key(self, account_id: Optional[str]) -> str:
         """A full key of an account."""
@@ -171,6 +174,16 @@ def _with_key(scope: Scope, key: str) -> Scope:
     dropped = {b"cookie", b"authorization", ACCOUNT_HEADER.encode(), CALL_HEADER.encode()}
     headers = [pair for pair in scope["headers"] if pair[0] not in dropped]
     return {**scope, "headers": [*headers, (b"authorization", b"Bearer " + key.encode())]}
+
+
+def _disconnecting(scope: Scope) -> Callable[[], None]:
+    """What ends a call that is in progress: its client is disconnected, which every call handles."""
+    transport = scope[TRANSPORT]
+
+    def disconnect() -> None:
+        transport.abort()
+
+    return disconnect
 
 
 def _with_headers(send: Send, policy: str) -> Send:

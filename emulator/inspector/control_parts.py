@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ..control.current_account import ALL_ACCOUNTS
@@ -25,6 +26,33 @@ TABS = (
 SANDBOXES = "known-sandboxes"
 #: Characters of one option's value.
 _VALUE_CHARACTERS = 200
+
+
+@dataclass(frozen=True)
+class ControlKind:
+    """Controls of one kind.
+
+    Attributes:
+        name: What they are called, in the plural.
+        path: The path of their list; what is behind `/_emulator/` is also their name in Python.
+        prefix: Of their ids.
+        used: The key that says how often one applied.
+        nothing: What is said where there are none.
+        one_path: The path of one, without its id, where that is another one than that of the list.
+    """
+
+    name: str
+    path: str
+    prefix: str
+    used: str
+    nothing: str
+    one_path: str = ""
+
+    @property
+    def lines(self) -> list[str]:
+        """Python that lists and removes them."""
+        group = f"emulator.{self.path.rpartition('/')[2]}"
+        return [f"{group}.list()", f'{group}.remove("{self.prefix}_…")', f"{group}.clear()"]
 
 
 def heading(request: PageRequest, current: str) -> Html:
@@ -52,38 +80,22 @@ async def known_sandboxes(request: PageRequest) -> Html:
     return live("choices", suggestions(SANDBOXES, [one["id"] for one in reversed(found)]))
 
 
-def control_list(
-    request: PageRequest,
-    name: str,
-    controls: Sequence[Mapping[str, Any]],
-    path: str,
-    *,
-    used: str,
-    nothing: str,
-    lines: Sequence[str],
-    one_path: str = "",
-) -> Html:
+def control_list(request: PageRequest, kind: ControlKind, controls: Sequence[Mapping[str, Any]]) -> Html:
     """The controls of one kind that apply to the account, with how often each applied, live.
 
     Args:
         request: The request.
-        name: What they are called, in the plural.
+        kind: What they are.
         controls: They, as the API answers them.
-        path: The path of their list.
-        used: The key that says how often one applied.
-        nothing: What is said where there are none.
-        lines: Python that lists and removes them.
-        one_path: The path of one, without its id, where that is another one than that of the list.
     """
+    name, one_path = kind.name, kind.one_path or kind.path
     rows = [
         (
             element("code", one["id"], class_="id"),
             _options(one),
             element("span", "all accounts" if one["account"] == ALL_ACCOUNTS else "this account", class_="whole"),
-            _used(one, used),
-            call_button(
-                "Remove", "DELETE", f"{one_path or path}/{segment(one['id'])}", _named(request, one), class_="small"
-            ),
+            _used(one, kind.used),
+            call_button("Remove", "DELETE", f"{one_path}/{segment(one['id'])}", _named(request, one), class_="small"),
         )
         for one in controls
     ]
@@ -94,13 +106,13 @@ def control_list(
         class_="section-title",
     )
     if not rows:
-        return live("controls", title, empty(nothing), class_="section")
-    columns = ("Id", "Options", "For", used.capitalize(), "Action")
+        return live("controls", title, empty(kind.nothing), class_="section")
+    columns = ("Id", "Options", "For", kind.used.capitalize(), "Action")
     return live(
         "controls",
-        element("div", title, *_clear(request, name, controls, path), class_="section-head"),
+        element("div", title, *_clear(request, name, controls, kind.path), class_="section-head"),
         table(columns, rows, name.capitalize()),
-        python(lines),
+        python(kind.lines),
         class_="section",
     )
 

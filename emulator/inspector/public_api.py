@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Union
 from urllib.parse import quote
 
+from ..control.step_redaction import redact_value
 from ..platform.observation import observing
 from ..platform.platform import Platform
 from ..store import Account
@@ -23,9 +24,10 @@ class PublicApi:
 
     def __init__(self, platform: Platform, account: Account) -> None:
         self._caller = InternalCaller(platform, account, all_operations)
+        self._shown_text = platform.journal.shown_text(account.id)
 
     async def get(self, path: str, /, **query: Union[str, int, None]) -> Any:
-        """Return the JSON values of an answer.
+        """Return the JSON values of an answer. Environments of sandboxes are redacted in what it says of the past.
 
         Args:
             path: The path of a GET operation below /v1 or /_emulator. Ids in it are encoded by `segment`.
@@ -35,7 +37,9 @@ class PublicApi:
             ApiError: The error that a client would get.
         """
         with observing():
-            return await self._caller.perform("GET", path, query=query)
+            found = await self._caller.perform("GET", path, query=query)
+        is_record = path.startswith("/_emulator/journal/") or path.endswith(("/logs", "/replay"))
+        return redact_value(found, self._shown_text) if is_record else found
 
     async def read(self, path: str, /, **query: Union[str, int, None]) -> bytes:
         """Return the body of an answer that is not JSON. Arguments and errors are those of `get`."""

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from ..cage import disk
 from ..platform.platform import Platform
+from ..platform.redaction import learn_secrets
 from ..store import Store
 from . import recovery
 from .archive_database import open_archive_database
@@ -122,6 +123,7 @@ class _Import:
         self._platform.alert_history.restore(imported)
         recovery.end_sessions(imported, heartbeat)
         for sandbox in imported.sandboxes.values():
+            learn_secrets(self._platform.journal, sandbox)
             if sandbox.status in ("running", "paused"):
                 recovery.stop(self._platform, sandbox, heartbeat, _STOPPED)
 

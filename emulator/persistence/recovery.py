@@ -15,6 +15,7 @@ from ..control.clock import rfc3339
 from ..control.current_account import acting_for
 from ..platform import cost, sandbox_states
 from ..platform.platform import Platform
+from ..platform.redaction import learn_secrets
 from ..store import Sandbox, Snapshot, Store
 from .codec import snapshot_file
 from .state_directory import StateDirectory
@@ -55,6 +56,7 @@ class Heartbeat:
 def repair_records(platform: Platform, heartbeat: Heartbeat) -> None:
     """Stop all sandboxes and end all sessions in the records. Files are not touched."""
     for sandbox in platform.store.sandboxes.values():
+        learn_secrets(platform.journal, sandbox)
         if sandbox.status in ("running", "paused"):
             stop(platform, sandbox, heartbeat, _KILLED)
     end_sessions(platform.store, heartbeat)

@@ -81,6 +81,13 @@ class Files:
                     raise ApiError(400, f"{path} is larger than 1 MiB; read it in parts with exec", "file_too_large")
                 return content
 
+    async def read_piece(self, account: Account, sandbox_id: str, path: str, offset: int) -> bytes:
+        """A piece of a file to show or save: at most `limits.READ_BYTES`, less at its end. It leaves no event."""
+        check_path(path)
+        async with self._sandboxes.use_cage(account, sandbox_id) as cage, _missing_is_404(cage, path):
+            with file_errors(path):
+                return (await cage.read(path, limits.READ_BYTES - 1, offset))[: limits.READ_BYTES]
+
     async def write(self, account: Account, sandbox_id: str, path: str, content: str) -> None:
         check_path(path)
         async with self._sandboxes.use_cage(account, sandbox_id) as cage:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import ipaddress
 import secrets
 import time
+from collections.abc import Iterator
 from typing import Callable, Optional
 from urllib.parse import urlsplit
 
@@ -42,6 +45,8 @@ class InspectorLogins:
         self._port = urlsplit(base_url).port
         self._tokens: dict[str, float] = {}
         self._sessions: dict[str, float] = {}
+        #: What ends the calls that are in progress, by session.
+        self._calls: dict[str, set[Callable[[], None]]] = {}
 
     @property
     def is_reachable(self) -> bool:
@@ -79,16 +84,37 @@ class InspectorLogins:
         """Whether this is the cookie of a session that has not ended."""
         return self._sessions.get(value, 0.0) > self.now()
 
+    @contextlib.contextmanager
+    def in_use(self, value: str, end: Callable[[], None]) -> Iterator[None]:
+        """Call `end` if a session ends during the block: at its time, or because of a `log_out`."""
+        rest = max(0.0, self._sessions.get(value, 0.0) - self.now())
+        timer = asyncio.get_running_loop().call_later(rest, end)
+        calls = self._calls.setdefault(value, set())
+        calls.add(end)
+        try:
+            yield
+        finally:
+            timer.cancel()
+            calls.discard(end)
+            if not calls:
+                self._calls.pop(value, None)
+
     def log_out(self, value: str) -> None:
-        """End a session."""
+        """End a session, with its calls that are in progress, such as streams and terminals."""
         self._sessions.pop(value, None)
+        for end in list(self._calls.get(value, ())):
+            end()
 
     def _add(self, kept: dict[str, float], seconds: float) -> str:
         now = self.now()
         for old in [secret for secret, expires in kept.items() if expires <= now]:
             del kept[old]
         while len(kept) >= MOST:
-            del kept[next(iter(kept))]
+            oldest = next(iter(kept))
+            if kept is self._sessions:
+                self.log_out(oldest)
+            else:
+                del kept[oldest]
         secret = secrets.token_urlsafe(32)
         kept[secret] = now + seconds
         return secret

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..control.credentials import redact_credentials
+from ..control.journal import Journal
 from ..control.redaction import SPARE, redact, redact_values
+from ..control.step_redaction import environment_values
 from ..store import Sandbox
 
 
@@ -16,6 +18,11 @@ def secret_values(sandbox: Sandbox) -> list[str]:
         _url, _user, token = sandbox.repo.split_credentials()
         values.append(token or "")
     return sorted(filter(None, values), key=len, reverse=True)
+
+
+def learn_secrets(journal: Journal, sandbox: Sandbox) -> None:
+    """Redact the values of a sandbox that no request has brought: it was saved by an emulator that ran before."""
+    journal.redact(sandbox.account_id, secret_values(sandbox), environment_values(sandbox.env))
 
 
 def redact_secrets(sandbox: Sandbox, text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Iterator
 from typing import Any, Optional
 
@@ -46,6 +47,7 @@ class Outline:
         for step in self.steps:
             self._by_id.setdefault(step.id, step)
         self._parents: dict[int, Optional[Step]] = {}
+        self._lines: dict[int, Optional[int]] = {}
         self._children: dict[str, list[Step]] = {}
         self._roots: list[Step] = []
         for step in self.steps:
@@ -114,6 +116,22 @@ class Outline:
             seen.add(id(above))
             yield above
             above = self.parent(above)
+
+    def line_number(self, step: Step) -> Optional[int]:
+        """The line of the test that caused a step, where a call above it has one."""
+        passed: list[Step] = []
+        line: Optional[int] = None
+        for one in itertools.chain([step], self.ancestors(step)):
+            if id(one) in self._lines:
+                line = self._lines[id(one)]
+                break
+            passed.append(one)
+            source = one.detail.get("source")
+            if isinstance(source, dict) and isinstance(source.get("line"), int):
+                line = int(source["line"])
+                break
+        self._lines.update((id(one), line) for one in passed)  # so that deep nesting is walked once
+        return line
 
     def seconds(self, step: Step) -> float:
         """When a step began, in seconds since the beginning of the trace."""

@@ -9,7 +9,7 @@ from .html import Html, element, escaped, joined
 from .outline import Outline, diff, mappings_of, text_of
 from .summary import facts
 from .text import duration, middle_cut, money, one_line, plain, shortened, source_lines
-from .timeline import line_number, output_lines, result, title
+from .timeline import output_lines, result, title
 
 #: In the part about what happened: characters of the error, of a prompt or reply; lines of output; near misses.
 ERROR_CHARACTERS, SPEECH_CHARACTERS, OUTPUT_LINES, NEAREST = 20_000, 1200, 40, 3
@@ -137,7 +137,7 @@ def _command_card(outline: Outline) -> Optional[Html]:
 
 
 def _line_of(outline: Outline, step: Step) -> Optional[Html]:
-    line = line_number(outline, step)
+    line = outline.line_number(step)
     return element("span", f"line {line}") if line else None
 
 

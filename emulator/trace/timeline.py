@@ -156,7 +156,7 @@ def _line(outline: Outline, step: Step, depth: int) -> str:
         parts += [outline.described(control) for control in step.controls]
     parts += [f"<- {outline.described(control)}" for control in step.controls if outline.is_applied(step)]
     ends = []
-    line = line_number(outline, step)
+    line = outline.line_number(step)
     if line and step.kind in ("call", "command"):
         ends.append(f"(line {line})")
     if step.sandbox and len(outline.sandboxes) > 1 and step.sandbox not in step.title:
@@ -198,15 +198,6 @@ def result(step: Step) -> str:
     is_default = step.kind == "request" and reason in map(default_detail, step.controls)
     words += [shortened(reason, REASON_WIDTH)] if reason and not is_default else []
     return f" -> {' '.join(words)}" if words else ""
-
-
-def line_number(outline: Outline, step: Step) -> Optional[int]:
-    """The line of the test that caused a step, where a call above it has one."""
-    for one in (step, *outline.ancestors(step)):
-        source = one.detail.get("source")
-        if isinstance(source, dict) and isinstance(source.get("line"), int):
-            return int(source["line"])
-    return None
 
 
 def _add_outputs(outline: Outline, entries: list[_Entry], most: int) -> None:

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import ConfigDict, Field
 
 from ..cage.git import Repo
+from ..control.step_redaction import environment_values
 from ..platform import limits
 from .operation import Body
 
@@ -86,3 +87,6 @@ class CreateSandbox(Body):
     def secret_values(self) -> list[str]:
         named = [(self.env or {}).get(name, "") for name in self.secrets or ()]
         return [*named, self.repo_token or "", *credentials_in(self.repo or "")]
+
+    def environment_values(self) -> list[str]:
+        return environment_values(self.env or {})

@@ -88,7 +88,7 @@ class InternalCaller:
         with acting_for("" if operation.admin else account.id):
             check_values(raw, operation)
             parsed = parse_body(raw, operation, unknown_keys=False)
-            self._platform.journal.redact(account.id, parsed.secret_values())
+            self._platform.journal.redact(account.id, parsed.secret_values(), parsed.environment_values())
             request = _request(self._platform.base_url, method, path, parameters, given)
             call = Call(request, self._platform, account, None, parsed, self.warnings)
             response = await operation.handler(call)

@@ -43,6 +43,10 @@ class Body(Model):
         """The values in the body that the journal must not show."""
         return []
 
+    def environment_values(self) -> list[str]:
+        """The values in the body that no step shows."""
+        return []
+
     model_config = ConfigDict(strict=True, extra="allow", allow_inf_nan=False, defer_build=True)
 
 

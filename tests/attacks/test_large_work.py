@@ -26,7 +26,7 @@ class Lag:
     It must be below BOUND, ten times the documented delay, in one of ATTEMPTS: a busy machine may spoil some of them.
     """
 
-    BOUND, ATTEMPTS = 1.0, 3
+    BOUND, ATTEMPTS = 1.0, 6
 
     def __init__(self, emulator: Emulator) -> None:
         self._emulator = emulator

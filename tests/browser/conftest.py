@@ -46,7 +46,7 @@ VIEWPORT: Any = {"width": 1280, "height": 800}
 
 def new_context(browser: Browser, **options: Any) -> BrowserContext:
     context = browser.new_context(**{"viewport": VIEWPORT, **options})
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(60_000)
     return context
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable
@@ -108,6 +109,23 @@ def test_a_file_is_viewed_with_what_has_changed_it_and_downloaded(
     check_accessible(page)
     diff.get_by_role("link").click()
     page.locator(".heading").get_by_text("sed -i").wait_for()
+
+
+def test_a_file_of_several_mebibytes_is_downloaded(
+    open_tab: Callable[[str, str], Page], caged: Caged, tmp_path: Path
+) -> None:
+    sandbox = caged.sandboxes.create(template="minimal")
+    made = "seq 500000 > large; head -c 2097152 large > two; sha256sum large two"
+    sums = caged.sandboxes.exec(sandbox.id, made).output.split()
+    for name, expected in (("large", sums[0]), ("two", sums[2])):
+        page = open_tab(sandbox.id, "files")
+        page.get_by_role("link", name=name).click()
+        page.get_by_text("1 MiB or more").wait_for()
+        page.get_by_text("● live").wait_for()  # the scripts of this page run
+        with page.expect_download() as downloading:
+            page.get_by_role("button", name="Download").click()
+        downloading.value.save_as(tmp_path / name)
+        assert hashlib.sha256((tmp_path / name).read_bytes()).hexdigest() == expected
 
 
 def test_a_snapshot_is_taken_and_restored_into_a_new_sandbox(

@@ -56,10 +56,10 @@ class Served:
         exports = self.exports()
         headers = {"Authorization": f"Bearer {exports['CAGED_API_KEY']}"}
         return httpx.post(
-            f"{exports['CAGED_BASE_URL']}{path}", headers=headers, json=body, trust_env=False, timeout=30, verify=False
+            f"{exports['CAGED_BASE_URL']}{path}", headers=headers, json=body, trust_env=False, timeout=60, verify=False
         )
 
-    def end(self, limit: float = 15) -> int:
+    def end(self, limit: float = 60) -> int:
         code = self.process.wait(limit)
         for thread in self._threads:
             thread.join(60)
@@ -70,7 +70,7 @@ class Served:
 
 def run(*arguments: str, env: dict[str, str], **options: Any) -> subprocess.CompletedProcess[str]:
     return fork_server.run(
-        [*COMMAND, *arguments], capture_output=True, text=True, timeout=30, check=False, env=env, **options
+        [*COMMAND, *arguments], capture_output=True, text=True, timeout=100, check=False, env=env, **options
     )
 
 

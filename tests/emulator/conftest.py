@@ -54,8 +54,26 @@ def new_api() -> Iterator[Callable[[Emulator], Api]]:
             api.emulator.delete_account(api.account_id)
 
 
+@pytest.fixture(scope="module")
+def shared_api(emulator: Emulator) -> Iterator[Api]:
+    """A client with an account for the tests of a module with the mark `shared_sandbox`."""
+    with api_of(emulator) as made:
+        yield made
+    if emulator._runtime is not None:
+        emulator.delete_account(made.account_id)
+
+
+@pytest.fixture(scope="module")
+def shared_box(shared_api: Api) -> str:
+    return shared_api.sandbox()
+
+
 @pytest.fixture
-def api(emulator: Emulator, new_api: Callable[[Emulator], Api]) -> Api:
+def api(request: pytest.FixtureRequest, emulator: Emulator, new_api: Callable[[Emulator], Api]) -> Api:
+    """A client with a fresh account; with the mark `shared_sandbox` that of the module."""
+    if request.node.get_closest_marker("shared_sandbox"):
+        shared: Api = request.getfixturevalue("shared_api")
+        return shared
     return new_api(emulator)
 
 
@@ -66,8 +84,15 @@ def other(emulator: Emulator, new_api: Callable[[Emulator], Api]) -> Api:
 
 
 @pytest.fixture
-def box(api: Api) -> str:
-    """A running sandbox."""
+def box(request: pytest.FixtureRequest, api: Api) -> str:
+    """A running sandbox; with the mark `shared_sandbox` that of the module, with whatever other tests left in it.
+
+    A new one takes longer than most calls, so tests with many parameters that need nothing of it for themselves have
+    the mark.
+    """
+    if request.node.get_closest_marker("shared_sandbox"):
+        shared: str = request.getfixturevalue("shared_box")
+        return shared
     return api.sandbox()
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
+import httpx
 import pytest
+from leftovers import until
 from scoped import ScopedEmulator
 
 from caged.emulator import Account, Emulator, EmulatorError, RemoteEmulator
@@ -55,6 +58,33 @@ def test_sandboxes_logs_and_snapshots_are_seen_past_faults_and_journal(
     double.delete_account(other.id)
 
 
+def test_file_is_read_in_pieces_without_an_event(emulator: Emulator, account: Account) -> None:
+    with emulator.client(account.api_key) as client:
+        box = client.sandboxes.create()
+        client.sandboxes.exec(box.id, "seq 300000 > large; mkdir empty; mkfifo pipe")
+        events = len(emulator.for_account(account).journal.events())
+
+        def read(path: str, status: int = 200, **query: Any) -> bytes:
+            url = f"{emulator.base_url}/_emulator/sandboxes/{box.id}/files/content"
+            headers = {"Authorization": f"Bearer {emulator.admin_key}"}
+            response = httpx.get(url, params={"path": path, **query}, headers=headers, trust_env=False)
+            assert response.status_code == status, response.text
+            return response.content
+
+        whole = "".join(f"{number}\n" for number in range(1, 300_001)).encode()
+        first = read("/workspace/large")
+        assert len(first) == 1024**2
+        assert first + read("/workspace/large", offset=1024**2) == whole
+        assert read("large", offset=len(whole)) == read("large", offset=2**30) == b""
+        for path, status in (("/etc/passwd", 400), ("empty", 400), ("pipe", 400), ("none", 404), ("", 400)):
+            read(path, status)
+        assert b"offset: must be from 0 to 1073741824" in read("large", 400, offset=2**30 + 1)
+        read("large", 400, offset=-1)
+        assert len(emulator.for_account(account).journal.events()) == events
+        client.sandboxes.pause(box.id)
+        read("large", 409)
+
+
 def test_unknown_sandboxes_are_said(double: ScopedEmulator) -> None:
     with pytest.raises(EmulatorError, match="there is no sandbox cage_none"):
         double.key_for("cage_none")
@@ -69,7 +99,7 @@ def test_open_sockets_are_listed_until_they_are_closed(double: ScopedEmulator, a
             (socket,) = double.inventory.sockets()
             assert (socket.account, socket.sandbox, socket.kind) == (account.id, box.id, "stream")
             assert double.inventory.sockets(wait=0.01) == [socket]
-        assert double.inventory.sockets(wait=5) == []
+        until(lambda: double.inventory.sockets(wait=5) == [])
     with pytest.raises(ValueError, match="wait: must be seconds from 0 to 5"):
         double.inventory.sockets(wait=60)
 

@@ -195,3 +195,20 @@ def test_the_inspector_is_not_imported_before_it_is_used():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=100)
     assert done.returncode == 0, done.stderr
+
+
+def test_value_of_an_environment_is_on_no_page(browser, view, caged):
+    box = caged.sandboxes.create(agents=["claude"], env={"PLAIN": "planted-in-env-0123"}, init_script="echo $PLAIN").id
+    caged.sandboxes.exec(box, "claude -p planted-in-env-0123; exit 3")
+    session = caged.sessions.list().data[0].id
+    caged.sandboxes.exec(box, "true planted-in-env-0123")
+    names = [
+        "",
+        "journal",
+        "agents",
+        *(f"sandboxes/{box}/{tab}" for tab in ("activity", "logs", "sessions", "settings")),
+    ]
+    for name in [*names, f"sandboxes/{box}/sessions?session={session}"]:
+        page = _page(browser, view, name)
+        assert "planted" not in page, (name, page[max(0, page.index("planted") - 300) :][:500])
+    assert "true ***" in _page(browser, view)

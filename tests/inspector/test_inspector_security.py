@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import socket
 
 import httpx
 import pytest
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from caged import Caged
@@ -99,6 +100,45 @@ def test_logging_out_ends_the_session(emulator, new_browser):
     assert browser.get("/_emulator/ui/logout").status_code == 405
     assert browser.call("POST", "/_emulator/ui/logout").status_code == 204
     assert browser.get(UI, headers={"Cookie": "; ".join(map("=".join, cookies.items()))}).status_code == 401
+
+
+STREAM = "/_emulator/journal/steps/stream"
+
+
+def test_logging_out_ends_streams_and_terminals_of_the_session_and_of_no_other(emulator, new_browser, view, caged):
+    box, (browser, other) = caged.sandboxes.create(), (new_browser(emulator), new_browser(emulator))
+    for one in (browser, other):
+        one.log_in(emulator.ui_link())
+    account, path = {"account": view.id}, f"/v1/sandboxes/{box.id}/mcp?account={view.id}"
+    with contextlib.ExitStack() as opened:
+        streams = [opened.enter_context(one.stream("GET", STREAM, params=account)) for one in (browser, other)]
+        texts = [stream.iter_text() for stream in streams]
+        assert all(next(text) for text in texts)
+        sockets = [opened.enter_context(_handshake(one, _cookies(one), one.origin, path)) for one in (browser, other)]
+        assert browser.call("POST", "/_emulator/ui/logout").status_code == 204
+        with pytest.raises(httpx.TransportError):
+            "".join(texts[0])
+        with pytest.raises(ConnectionClosed):
+            sockets[0].recv(timeout=60)
+        caged.sandboxes.get(box.id)
+        text = ""
+        while f"GET /v1/sandboxes/{box.id}" not in text:
+            text += next(texts[1])
+        sockets[1].send(json.dumps({"jsonrpc": "2.0", "id": 1, "method": "ping"}))
+        assert json.loads(sockets[1].recv(timeout=60))["id"] == 1
+    assert "Traceback" not in "".join(emulator.log_tail())
+
+
+def test_a_stream_ends_with_the_time_of_its_session(own_emulator, new_browser):
+    emulator = own_emulator()
+    browser, logins = new_browser(emulator), emulator._runtime.platform.inspector_logins
+    browser.log_in(emulator.ui_link())
+    later = logins.now() + 12 * 3600 - 1
+    logins.now = lambda: later
+    with emulator.account() as view, browser.stream("GET", STREAM, params={"account": view.id}) as stream:
+        with pytest.raises(httpx.TransportError):
+            stream.read()
+    assert not logins._calls
 
 
 def test_a_cookie_of_another_emulator_is_not_valid(emulator, browser, own_emulator, new_browser):
@@ -314,6 +354,10 @@ def test_a_program_in_a_sandbox_gets_no_session(emulator, own_emulator):
 # --- WebSockets
 
 
+def _cookies(browser):
+    return "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
+
+
 def _handshake(browser, cookies, origin, path):
     headers = {"Cookie": cookies, **({"Origin": origin} if origin else {})}
     return connect(
@@ -328,7 +372,7 @@ def _handshake(browser, cookies, origin, path):
 def test_a_page_opens_a_websocket_of_its_account(browser, view, caged):
     sandbox = caged.sandboxes.create(template="minimal")
     path = f"/v1/sandboxes/{sandbox.id}/mcp"
-    cookies = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
+    cookies = _cookies(browser)
     with _handshake(browser, cookies, browser.origin, f"{path}?account={view.id}") as opened:
         opened.send(json.dumps({"jsonrpc": "2.0", "id": 1, "method": "ping"}))
         assert json.loads(opened.recv(timeout=60))["id"] == 1

@@ -30,6 +30,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "connections",
         "browser",
         "output_file",
+        "regular_file",
     ),
     ("emulator_log", "trace"),
     ("workers", "discovery"),

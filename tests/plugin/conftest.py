@@ -81,7 +81,7 @@ def run_suite(pytester: pytest.Pytester) -> RunSuite:
         always = ("-p", "no:randomly", "-rA", *(("-W", "error", "--strict-markers") if strict else ()))
         uncached = () if cache else ("-p", "no:cacheprovider")
         if new_interpreter:
-            return pytester.runpytest_subprocess(*always, *uncached, *options, timeout=60)
+            return pytester.runpytest_subprocess(*always, *uncached, *options, timeout=100)
         begun = time.monotonic()
         done = fork_server.run(
             [sys.executable, "-m", "pytest", *always, *uncached, f"--basetemp={pytester.path / 'basetemp'}", *options],
@@ -91,7 +91,7 @@ def run_suite(pytester: pytest.Pytester) -> RunSuite:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            timeout=60,
+            timeout=100,
         )
         print(done.stdout, done.stderr, sep="\n")  # for the report, when the test fails
         return pytest.RunResult(
@@ -124,12 +124,12 @@ def running() -> Callable[[str], list[str]]:
 
 @pytest.fixture
 def eventually() -> Callable[[Callable[[], bool], str], None]:
-    """Wait until a condition holds, 20 s at most."""
+    """Wait until a condition holds, 60 s at most."""
 
     def wait(condition: Callable[[], bool], what: str) -> None:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not condition():
-            assert time.monotonic() < deadline, f"waited 20 s for {what}"
+            assert time.monotonic() < deadline, f"waited 60 s for {what}"
             time.sleep(0.05)  # conditions read the whole process table
 
     return wait

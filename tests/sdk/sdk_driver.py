@@ -118,7 +118,7 @@ class SocketServer:
                 connection, _ = self._listener.accept()
             except OSError:
                 return
-            connection.settimeout(5)
+            connection.settimeout(60)
             received = b""
             while b"\r\n\r\n" not in received:
                 received += connection.recv(65536)

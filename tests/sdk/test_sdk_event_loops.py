@@ -56,13 +56,13 @@ def test_every_use_from_a_second_loop_is_refused(account, use):
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # connections of a loop that is closed cannot be closed
-@pytest.mark.parametrize("use", USES.values(), ids=USES)
-def test_every_use_after_the_first_loop_is_closed_says_so(account, use):
-    client = account.async_client()
-    asyncio.run(client.sandboxes.list())
-    for _ in range(4):
-        with pytest.raises(CagedError, match=f"first, which is closed, .*{ANOTHER[-20:]}"):
-            asyncio.run(awaited(use, client))
+def test_every_use_after_the_first_loop_is_closed_says_so(account):
+    for use in USES.values():
+        client = account.async_client()
+        asyncio.run(client.sandboxes.list())
+        for _ in range(4):
+            with pytest.raises(CagedError, match=f"first, which is closed, .*{ANOTHER[-20:]}"):
+                asyncio.run(awaited(use, client))
     del client
     gc.collect()
 

@@ -1,12 +1,13 @@
 """`MCPClient`: what it sends, how answers find their requests, and every way they do not come."""
 
 import asyncio
+import contextlib
 import copy
 import pickle
 import time
 
 import pytest
-from socket_driver import Peer
+from socket_driver import MORE_TIME, Peer
 
 from caged import CagedError, CagedTimeoutError, MCPError, MCPPrompt, MCPResource, MCPTool, __version__
 
@@ -211,7 +212,7 @@ def test_what_the_server_sends_unasked_goes_to_the_notification_handlers(sockets
 
 def test_no_answer_is_a_timeout_of_the_client(sockets):
     async def use(mcp):
-        with pytest.raises(CagedTimeoutError, match=r"MCP tools/call timed out after 0\.3s") as caught:
+        with pytest.raises(CagedTimeoutError, match=rf"MCP tools/call timed out after {seconds}s") as caught:
             await mcp.call_tool("slow")
         with pytest.raises(CagedTimeoutError, match=r"MCP ping timed out after 0\.1s"):
             await mcp.ping(timeout=0.1)
@@ -221,7 +222,12 @@ def test_no_answer_is_a_timeout_of_the_client(sockets):
         greet(peer)
         peer.read_until_closed()
 
-    assert run(sockets, behave, use, timeout=0.3)[0] == 0.3
+    for seconds in MORE_TIME:
+        with contextlib.suppress(CagedTimeoutError):  # of the handshake or of the greeting
+            assert run(sockets, behave, use, timeout=seconds)[0] == seconds
+            break
+    else:
+        pytest.fail("the session never opened in time")
 
 
 def test_a_late_answer_does_not_disturb_other_calls(sockets):
@@ -241,8 +247,12 @@ def test_a_late_answer_does_not_disturb_other_calls(sockets):
 
 
 def test_a_server_that_never_answers_the_greeting_is_a_timeout_and_is_left(sockets):
-    with pytest.raises(CagedTimeoutError, match="MCP initialize timed out"):
-        run(sockets, lambda peer: peer.read_until_closed(), None, timeout=0.2)
+    for seconds in MORE_TIME:
+        with pytest.raises(CagedTimeoutError) as caught:
+            run(sockets, lambda peer: peer.read_until_closed(), None, timeout=seconds)
+        if "MCP initialize" in str(caught.value):  # otherwise the handshake took too long
+            break
+    assert "MCP initialize timed out" in str(caught.value)
 
 
 def test_a_server_that_refuses_the_greeting_is_an_mcp_error_and_is_left(sockets):
@@ -281,7 +291,7 @@ def test_requests_that_wait_when_the_connection_ends_fail(sockets, drop):
         mcp.on_close(lambda: closed.append("closed"))
         begun = time.perf_counter()
         results = await asyncio.gather(mcp.ping(), mcp.call_tool("a"), return_exceptions=True)
-        assert time.perf_counter() - begun < 5
+        assert time.perf_counter() - begun < 20
         with pytest.raises(MCPError, match="MCP error -1: the connection is closed"):
             await mcp.list_tools()
         mcp.on_close(lambda: closed.append("late"))

@@ -75,20 +75,28 @@ def test_a_command_that_kills_its_shell_ends_the_stream(streamed):
 
 
 def test_a_command_that_takes_too_long_is_ended_in_the_sandbox(streamed, emulator, sandbox_id):
-    with pytest.raises(CagedTimeoutError, match=r"after 0\.3s: the command still runs"):
-        streamed("echo $$ > pid; exec sleep 1000", timeout=0.3)
+    for seconds in (0.3, 3.5, 15.5):  # on a busy machine the command may begin late: another one gets more time
+        with emulator.client() as client:
+            client.sandboxes.exec(sandbox_id, "rm -f pid")
+            with pytest.raises(CagedTimeoutError) as caught:
+                streamed("echo $$ > pid; exec sleep 1000", timeout=seconds)
+            if client.sandboxes.exec(sandbox_id, "test -s pid").ok and "still runs" in str(caught.value):
+                break
+    assert f"after {seconds}s: the command still runs" in str(caught.value)
     gone(emulator, sandbox_id)
 
 
 def gone(emulator, sandbox_id):
     """Wait until the process whose number is in the file `pid` is gone."""
     with emulator.client() as client:
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 60
         while client.sandboxes.exec(sandbox_id, "kill -0 $(cat pid) 2>/dev/null").ok:
             assert time.monotonic() < deadline, "the command still runs"
 
 
-def test_leaving_a_flood_early_is_quick_and_ends_the_command(on, emulator, sandbox_id):
+def test_leaving_a_flood_early_is_quick_and_ends_the_command(on, emulator, sandbox_id, monkeypatch):
+    monkeypatch.setattr("caged._sockets.opening.SOCKET_CLOSE_TIMEOUT", 100.0)
+
     async def use(client):
         output = client.sandboxes.stream(sandbox_id, "echo $$ > pid; exec yes")
         if on.kind == "sync":
@@ -101,7 +109,7 @@ def test_leaving_a_flood_early_is_quick_and_ends_the_command(on, emulator, sandb
             await output.close()
         return time.perf_counter() - begun
 
-    assert on(use) < 5  # it does not wait for the end of the flood, nor for the handshake of the close
+    assert on(use) < 50  # it does not wait for the end of the flood, nor for the handshake of the close
     gone(emulator, sandbox_id)
 
 
@@ -138,7 +146,7 @@ def test_a_terminal_is_a_login_shell_of_the_requested_size(on, sandbox_id):
             await terminal.send("echo $((6*7))!\n")
             await seen(printed, "42!")
             await terminal.send("exit\n")
-            await asyncio.wait_for(terminal.wait_closed(), 5)
+            await asyncio.wait_for(terminal.wait_closed(), 60)
             assert terminal.closed
             with pytest.raises(CagedError, match="closed"):
                 await terminal.send("x")
@@ -147,7 +155,7 @@ def test_a_terminal_is_a_login_shell_of_the_requested_size(on, sandbox_id):
 
 
 async def seen(printed, text):
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while text not in "".join(printed):
         assert time.monotonic() < deadline, f"{text!r} is not in {''.join(printed)!r}"
         await asyncio.sleep(0.01)

@@ -100,9 +100,15 @@ def test_output_that_is_not_read_is_dropped_from_the_front(sockets):
 
     async def use(terminal):
         await terminal.wait_closed()
-        heard = []
-        terminal.on_output(heard.append)
-        await asyncio.sleep(0.05)
+        heard, complete = [], asyncio.Event()
+
+        @terminal.on_output
+        def hear(text):
+            heard.append(text)
+            if text.startswith("39"):
+                complete.set()
+
+        await asyncio.wait_for(complete.wait(), 60)
         return heard
 
     heard, _ = run(sockets, behave, use)
@@ -128,7 +134,7 @@ def test_the_close_handlers_run_once_however_it_ends_and_the_error_handlers_do_n
             ends.append("closed, too")
 
         await terminal.send("x")
-        await asyncio.wait_for(terminal.wait_closed(), 5)
+        await asyncio.wait_for(terminal.wait_closed(), 60)
         await terminal.close()
         await terminal.close()
         assert terminal.closed
@@ -204,7 +210,7 @@ def test_a_handler_may_type_and_close(sockets):
             await terminal.close()
 
         await terminal.send("x")
-        await asyncio.wait_for(terminal.wait_closed(), 5)
+        await asyncio.wait_for(terminal.wait_closed(), 60)
 
     _, peer = run(sockets, waiting_for_a_key(out("a")), use)
     assert [message["data"] for message in peer.received] == ["x", "got a"]
@@ -214,13 +220,16 @@ def test_a_handler_that_never_ends_does_not_keep_close(sockets, monkeypatch):
     monkeypatch.setattr("caged._sockets.terminal.SOCKET_CLOSE_TIMEOUT", 0.1)
 
     async def use(terminal):
+        begun = asyncio.Event()
+
         @terminal.on_output
         async def stuck(text):
+            begun.set()
             await asyncio.sleep(3600)
 
         await terminal.send("x")
-        await asyncio.sleep(0.05)
-        await asyncio.wait_for(terminal.close(), 2)
+        await asyncio.wait_for(begun.wait(), 60)
+        await asyncio.wait_for(terminal.close(), 60)
 
     run(sockets, waiting_for_a_key(out("a")), use)
 

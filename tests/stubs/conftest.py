@@ -16,6 +16,12 @@ from caged.emulator import Account, Emulator, EmulatorError
 Emulators = Callable[[str], Emulator]
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the emulator wait longer for the rest of a streamed command: a busy machine may pause between its lines."""
+    monkeypatch.setattr("caged.emulator.platform.stream_transcript.LINES_SECONDS", 60.0)
+
+
 @pytest.fixture(scope="session")
 def emulators() -> Iterator[Emulators]:
     """Return the emulator of a level, started when first requested. Skips if this machine cannot have the level."""

@@ -8,7 +8,7 @@ import time
 
 import httpx
 import pytest
-from sockets import Term, open_socket, streamed
+from sockets import Term, leave_exec, open_socket, streamed
 from stubs_testing import at_every_level
 
 from caged import CagedAPIError
@@ -232,13 +232,11 @@ def test_stubbed_exec_is_recorded_like_real_one(emulator, client, box):
 
 def test_disconnect_ends_delay_of_stub(emulator, account, box):
     emulator.commands.stub("long", delay=60)
-    with httpx.Client(base_url=f"{emulator.base_url}/v1", trust_env=False, verify=False, timeout=0.2) as impatient:
-        with pytest.raises(httpx.ReadTimeout):
-            impatient.post(
-                f"/sandboxes/{box}/exec",
-                json={"command": "long"},
-                headers={"Authorization": f"Bearer {account.api_key}"},
-            )
+
+    def runs():
+        return emulator.journal.steps(box, kind="command", status="running")
+
+    leave_exec(emulator.base_url, box, account.api_key, "long", runs)
     until(lambda: emulator.journal.commands(box), "the command to end")
     (ran,) = emulator.journal.commands(box)
     assert ran.exit_code is None
@@ -342,8 +340,9 @@ def test_streamed_command_without_matching_stub_runs_unchanged(emulator, account
         assert streamed(quiet, "cat <<'END'\na  b\n$HOME\nEND\nfalse") == ("a  b\n$HOME\n", 1)
 
 
-def test_incomplete_streamed_command_is_passed_to_shell(emulator, account, box):
-    """The emulator waits one second for the rest of a streamed command."""
+def test_incomplete_streamed_command_is_passed_to_shell(emulator, account, box, monkeypatch):
+    """The emulator waits for the rest of a streamed command, by default for one second."""
+    monkeypatch.setattr("caged.emulator.platform.stream_transcript.LINES_SECONDS", 1.0)
     emulator.commands.stub("nothing", optional=True)
     with term(emulator, account, box, size="") as quiet:
         quiet.type("printf '%s\\n' '__CAGED_BEGIN_0123456789abcdef__'\necho alone\n")

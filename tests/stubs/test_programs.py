@@ -6,7 +6,6 @@ import re
 import threading
 import time
 
-import pytest
 from sockets import Term
 from stubs_testing import at_every_level
 
@@ -175,19 +174,19 @@ def test_program_stub_replaces_program_in_terminal(emulator, account, client, bo
         person.until("Linux\r\n")
 
 
-@pytest.mark.parametrize("question", ['{"kind":"answer","arguments":5}', '{"kind":"agent","arguments":5}', "[]", "{}"])
-def test_malformed_request_of_shim_is_ignored(emulator, client, box, question):
+def test_malformed_request_of_shim_is_ignored(emulator, client, box):
     """Every process in the sandbox can connect to the socket."""
     emulator.commands.program("frob", "f\n")
     client.files.write(box, "ask.py", ASK)
-    assert client.sandboxes.exec(box, f"D=/opt/caged Q='{question}' python3 ask.py").exit_code == 0
-    assert output(client, box, "frob") == "f\n"
+    for question in ['{"kind":"answer","arguments":5}', '{"kind":"agent","arguments":5}', "[]", "{}"]:
+        assert client.sandboxes.exec(box, f"D=/opt/caged Q='{question}' python3 ask.py").exit_code == 0, question
+        assert output(client, box, "frob") == "f\n", question
 
 
-@pytest.mark.parametrize("text", ["ä€😀\n", "a\x00b", "x" * 200_000, ""])
-def test_output_may_be_any_text(emulator, client, box, text):
-    emulator.commands.program("frob", text)
-    assert output(client, box, "frob") == text
+def test_output_may_be_any_text(emulator, client, box):
+    for number, text in enumerate(["ä€😀\n", "a\x00b", "x" * 200_000, ""]):
+        emulator.commands.program(f"frob{number}", text)
+        assert output(client, box, f"frob{number}") == text
 
 
 def test_login_shell_finds_program_stub(emulator, client, box):

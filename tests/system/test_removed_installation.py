@@ -25,7 +25,7 @@ import caged.emulator
 from caged import Caged
 
 #: Seconds from the signal to the end of the process, on a busy machine.
-SECONDS = 10.0
+SECONDS = 50.0
 
 
 def dependencies(name: str, extra: str = "", found: Optional[set[str]] = None) -> set[str]:

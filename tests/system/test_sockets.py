@@ -49,7 +49,10 @@ async def open_terminals(
     gate = asyncio.Semaphore(at_once)
 
     async def one() -> None:
-        async with gate, websockets.connect(f"{url}&token={emulator.api_key}", proxy=None) as socket:  # type: ignore[arg-type]
+        async with (
+            gate,
+            websockets.connect(f"{url}&token={emulator.api_key}", proxy=None, open_timeout=SECONDS) as socket,
+        ):  # type: ignore[arg-type]
             await each(socket)  # type: ignore[misc]
 
     await asyncio.gather(*[one() for _ in range(count)])

@@ -27,7 +27,7 @@ env -i setsid sleep {mark} >/dev/null 2>&1 &
 """
 ESCAPED = 6
 #: Seconds for which a process of a sandbox may outlive the fault: it needs milliseconds, but the machine may be busy.
-SECONDS = 10.0
+SECONDS = 60.0
 
 Fault = Callable[[Served, str, random.Random], None]
 

@@ -74,6 +74,7 @@ class Process:
         self.args = list(args)
         self.returncode: Optional[int] = None
         self._received = b""
+        self._waiting = threading.Lock()
         self._readers: list[threading.Thread] = []
         theirs: list[int] = []  # what the program has as its descriptors 0, 1 and 2
         to_close: list[int] = []
@@ -130,14 +131,22 @@ class Process:
         return line.decode()
 
     def wait(self, timeout: Optional[float] = None) -> int:
-        """Wait for the end and return the exit code. subprocess.TimeoutExpired after `timeout` seconds."""
-        if self.returncode is None:
-            try:
-                self.returncode = int(self._line(timeout))
-            except TimeoutError:
-                raise subprocess.TimeoutExpired(self.args, timeout or 0) from None
-            self._connection.close()
-        return self.returncode
+        """Wait for the end and return the exit code. subprocess.TimeoutExpired after `timeout` seconds.
+
+        Several threads may call it: one of them reads from the server, and the others wait for that one.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        if not self._waiting.acquire(timeout=-1 if timeout is None else timeout):
+            raise subprocess.TimeoutExpired(self.args, timeout or 0)
+        try:
+            if self.returncode is None:
+                self.returncode = int(self._line(None if deadline is None else max(0.0, deadline - time.monotonic())))
+                self._connection.close()
+            return self.returncode
+        except TimeoutError:
+            raise subprocess.TimeoutExpired(self.args, timeout or 0) from None
+        finally:
+            self._waiting.release()
 
     def poll(self) -> Optional[int]:
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -219,7 +228,7 @@ def run(
         out, err = process.communicate(input, timeout)
     except BaseException:
         process.kill()
-        process.wait(10)
+        process.wait(60)
         process._close()
         raise
     done = subprocess.CompletedProcess(process.args, process.wait(), out, err)

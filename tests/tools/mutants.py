@@ -429,15 +429,30 @@ OF_SOCKETS = (
     Mutant("sockets are refused", request=_no_token),
 )
 
+
+def combined(*mutants: Mutant) -> Mutant:
+    """Return a mutant that alters what each of several does."""
+
+    def http(answer: Answer) -> None:
+        for mutant in mutants:
+            mutant.http(answer)
+
+    def socket(message: Message) -> list[Message]:
+        messages = [message]
+        for mutant in mutants:
+            messages = [altered for one in messages for altered in mutant.socket(one)]
+        return messages
+
+    return Mutant(" and ".join(mutant.name for mutant in mutants), http=http, socket=socket)
+
+
+#: Mutants that do not disturb each other: a check that one of them makes fail, fails with all of them at once, too.
+TOGETHER = ("refusals are 418", "success is 299", "objects have one more key", "outputs are others")
 #: The mutants that most checks find: in this order nearly every check runs once, and only a few wait for a message
 #: that never arrives.
 FOUND_BY_MOST = (
-    "refusals are 418",
     "texts are others",
     "secrets look otherwise",
-    "objects have one more key",
-    "success is 299",
-    "outputs are others",
     "arrays are wrapped and objects are not",
     "exit codes are others",
     "numbers are larger",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import time
 from types import TracebackType
 from typing import Any, Callable, Optional
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
@@ -33,11 +34,26 @@ def leave_handshake(base_url: str, sandbox: str, token: str, seen: Callable[[], 
         "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
         "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
     )
+    _leave(parts, request, seen)
+
+
+def leave_exec(base_url: str, sandbox: str, token: str, command: str, has_begun: Callable[[], object]) -> None:
+    """Send an exec, and close the connection without its response once `has_begun` is true."""
+    parts = urlsplit(base_url)
+    body = json.dumps({"command": command})
+    request = (
+        f"POST /v1/sandboxes/{sandbox}/exec HTTP/1.1\r\nHost: {parts.netloc}\r\nAuthorization: Bearer {token}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}"
+    )
+    _leave(parts, request, has_begun)
+
+
+def _leave(parts: SplitResult, request: str, is_time: Callable[[], object]) -> None:
     with socket.create_connection((parts.hostname, parts.port), timeout=SECONDS) as connection:
         connection.sendall(request.encode())
         deadline = time.monotonic() + SECONDS
-        while not seen():
-            assert time.monotonic() < deadline, "the handshake was not noticed"
+        while not is_time():
+            assert time.monotonic() < deadline, f"the emulator did not notice in {SECONDS:g} s: {request[:60]}"
             time.sleep(0.01)
 
 
@@ -119,8 +135,9 @@ def stream_lines(command: str, mark: str = MARK) -> list[str]:
 
 def streamed(term: Term, command: str, seconds: float = 60.0) -> tuple[str, Optional[int]]:
     """Run a command in a quiet shell. Returns (exact output, exit code); the code is None if the shell died."""
-    for line in stream_lines(command):
-        term.type(line)
+    with contextlib.suppress(ConnectionClosed):  # the command may end the shell before all lines are sent
+        for line in stream_lines(command):
+            term.type(line)
     end = f"__CAGED_EXIT_{MARK}__"
     deadline = time.monotonic() + seconds
     recent = term.text

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -141,7 +142,7 @@ time.sleep(600)
 
 
 def _wait_for_end(pid: int) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while _runs(pid):
         assert time.monotonic() < deadline, f"process {pid} still runs"
         time.sleep(0.02)
@@ -152,3 +153,20 @@ def _runs(pid: int) -> bool:
         return " Z " not in Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+def test_several_threads_may_wait_for_one_program():
+    process = fork_server.Process([*PYTHON, "input()"], stdin=subprocess.PIPE)
+    with ThreadPoolExecutor(8) as pool:
+        polled = [pool.submit(poll_until_ended, process) for _ in range(6)]
+        waited = [pool.submit(process.wait, 60) for _ in range(2)]
+        process.stdin.write(b"\n")
+        assert [one.result(60) for one in (*polled, *waited)] == [0] * 8
+    process.communicate()
+
+
+def poll_until_ended(process):
+    deadline = time.monotonic() + 60
+    while process.poll() is None:
+        assert time.monotonic() < deadline, "the end of the program was not noticed"
+    return process.returncode

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
 from ...platform.errors import ApiError
+from ...platform.limits import READ_BYTES
 from ...trace.html import Child, Html, element
 from ...trace.text import counted, one_line, shortened
 from ..components import call_button, empty, live, moment, python, table
@@ -88,9 +89,11 @@ class _Files:
         return link, element("span", size, class_="number"), moment(entry["mod_time"])
 
     async def file(self, path: str) -> list[Optional[Html]]:
-        content = await self._request.api.read(f"{self._path}/content", path=path)
-        bytes_ = element("span", counted(len(content), "byte"), class_="muted number")
-        url = f"{self._path}/content?path={segment(path)}"
+        where = f"/_emulator/sandboxes/{segment(self._sandbox)}/files/content"
+        content = await self._request.api.read(where, path=path)
+        size = counted(len(content), "byte") if len(content) < READ_BYTES else "1 MiB or more"
+        bytes_ = element("span", size, class_="muted number")
+        url = f"{where}?account={segment(self._request.account)}&path={segment(path)}"
         name = posixpath.basename(path)
         download = element("button", "Download", type="button", data_download=url, data_name=name)
         return [
@@ -167,7 +170,7 @@ def _text(content: bytes, name: str) -> list[Optional[Html]]:
     if b"\0" in content:
         return [element("p", "This file is not a text; download it to see it.", class_="note")]
     text = content.decode("utf-8", "replace")
-    cut = f"The first {FILE_CHARACTERS:,} of {len(text):,} characters; download it for all."
+    cut = f"The first {FILE_CHARACTERS:,} characters; download it for all."
     return [
         element("p", cut, class_="note") if len(text) > FILE_CHARACTERS else None,
         element("pre", text[:FILE_CHARACTERS], class_="code file", tabindex="0", role="region", aria_label=name),

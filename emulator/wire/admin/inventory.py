@@ -9,7 +9,9 @@ from starlette.responses import Response
 
 from ...control.current_account import ALL_ACCOUNTS
 from ...control.records import LogLine, SandboxRecord, SnapshotRecord, SocketRecord
+from ...platform import limits
 from ...platform.errors import invalid
+from ...platform.observation import observing
 from ...store import Account
 from ..operation import Call, EmptyBody, no_content
 from .controls import named_sandbox, refusing
@@ -19,6 +21,7 @@ from .record_lists import record_list
 
 operations = AdminOperations()
 _LONGEST_WAIT = 5.0
+BYTES = "application/octet-stream"
 
 
 def _accounts(call: Call[Any]) -> list[Account]:
@@ -54,6 +57,29 @@ async def logs(call: Call[EmptyBody]) -> list[LogLine]:
     only."""
     lines = call.platform.sandboxes.logs(named_sandbox(call), call.query_int("last"))
     return [LogLine(line.timestamp, line.type, line.message) for line in lines]
+
+
+@operations.call(
+    "GET",
+    "/sandboxes/{id}/files/content",
+    "inventory.file",
+    reply=bytes,
+    query={"path": str, "offset": int},
+    errors=[409],
+)
+async def file(call: Call[EmptyBody]) -> Response:
+    """A piece of a file of a running sandbox, of at most 1 MiB, from the byte `offset` on (0 by default). A shorter
+    piece is the last one. The sandbox has no event of it."""
+    offset = call.query_int("offset") or 0
+    if not 0 <= offset <= limits.PIECES_BYTES:
+        raise invalid(f"offset: must be from 0 to {limits.PIECES_BYTES}; read what is behind it with exec")
+    path = call.query("path")
+    if not path:
+        raise invalid("path: is missing; name a file, such as /workspace/a.txt")
+    sandbox = named_sandbox(call)
+    with observing():
+        account = call.platform.store.accounts[sandbox.account_id]
+        return Response(await call.platform.files.read_piece(account, sandbox.id, path, offset), media_type=BYTES)
 
 
 @record_list(

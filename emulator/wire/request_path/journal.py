@@ -42,5 +42,5 @@ def _request_body(exchange: HttpExchange) -> bytes:
         body = parse_body(exchange.raw_body, exchange.served)
     except ApiError:
         return b""
-    exchange.platform.journal.redact(exchange.account.id, body.secret_values())
+    exchange.platform.journal.redact(exchange.account.id, body.secret_values(), body.environment_values())
     return exchange.raw_body

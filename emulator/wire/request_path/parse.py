@@ -12,7 +12,7 @@ from .exchange import HttpExchange
 async def parse(exchange: HttpExchange) -> None:
     """Parse the body of a platform's operation, which ignores what it does not know; the journal gets a warning."""
     body = parse_body(exchange.raw_body, exchange.served)
-    exchange.platform.journal.redact(exchange.account.id, body.secret_values())
+    exchange.platform.journal.redact(exchange.account.id, body.secret_values(), body.environment_values())
     exchange.record.warnings += unknown_keys(body)
     exchange.record.warnings += _ignored_parts(exchange)
     exchange.body = body

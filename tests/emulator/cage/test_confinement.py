@@ -103,7 +103,7 @@ def assert_untouched(host: Path) -> None:
 
 
 @pytest.mark.parametrize("command", LINKS.values(), ids=LINKS)
-def test_read_does_not_follow_link_out_of_sandbox(api, box, host, trap, command):
+def test_link_out_of_sandbox_is_not_followed(api, box, host, trap, command):
     trap(command)
     response = api.read(box, "trap")
     # 404 if the target does not exist for commands of the sandbox either.
@@ -114,25 +114,16 @@ def test_read_does_not_follow_link_out_of_sandbox(api, box, host, trap, command)
         assert_problem(response, 404, "no such file")
         assert api.run(box, "test -e trap")["exit_code"] == 1
     assert SECRET not in response.text
-
-
-@pytest.mark.parametrize("command", LINKS.values(), ids=LINKS)
-def test_write_does_not_follow_link_out_of_sandbox(api, box, host, trap, command):
-    trap(command)
     assert_problem(api.write(box, "trap", "overwritten"), 400, "outside", "path_outside_sandbox")
     assert_untouched(host)
-
-
-@pytest.mark.parametrize("command", LINKS.values(), ids=LINKS)
-def test_listing_does_not_show_size_of_link_target(api, box, host, trap, command):
+    # A listing does not show the size of the target.
     (host / "secret").write_text(SECRET * 50)
-    trap(command)
     (entry,) = [entry for entry in api.listing(box).json() if entry["name"] == "trap"]
     assert (entry["type"], entry["size"] == len(SECRET * 50)) == ("file", False)
 
 
 @pytest.mark.parametrize("command", DIRECTORIES.values(), ids=DIRECTORIES)
-def test_link_to_directory_outside_is_not_followed(api, box, host, trap, command):
+def test_link_to_directory_outside_is_not_followed(api, box, host, trap, git, command):
     trap(command)
     for path in ("trap", "trap/", "trap/."):
         listing = api.listing(box, path)
@@ -143,28 +134,19 @@ def test_link_to_directory_outside_is_not_followed(api, box, host, trap, command
         assert api.read(box, path).status_code in (400, 404)
         assert api.write(box, path, "overwritten").status_code == 400
     assert_untouched(host)
-
-
-@pytest.mark.parametrize("command", DIRECTORIES.values(), ids=DIRECTORIES)
-def test_git_diff_does_not_follow_directory_link(api, box, host, trap, git, command):
     git("init", "-q", cwd=host)
-    trap(command)
     response = api.get(f"/sandboxes/{box}/git/diff", params={"path": "trap"})
     assert "secret" not in response.text
 
 
+@pytest.mark.shared_sandbox
 @pytest.mark.parametrize("path", PATHS)
 def test_path_out_of_sandbox_reaches_no_file(api, box, host, path):
     path = path.replace("HOST", str(host))
     for response in (api.read(box, path), api.write(box, path, "overwritten"), api.listing(box, path)):
         assert SECRET not in response.text
     assert_untouched(host)
-
-
-@pytest.mark.parametrize("path", PATHS)
-def test_path_out_of_sandbox_lists_nothing(api, box, host, path):
-    directory = os.path.dirname(path.replace("HOST", str(host)))
-    response = api.listing(box, directory)
+    response = api.listing(box, os.path.dirname(path))
     assert response.status_code in (400, 404) or "secret" not in [entry["name"] for entry in response.json()]
 
 
@@ -196,7 +178,7 @@ def test_directory_repeatedly_swapped_for_link_is_not_followed(api, box, host):
         "(while [ ! -e stop ]; do mv -T real x; mv -T evil real; mv -T real evil; mv -T x real; done) &> /dev/null &",
     )
     seen = set()
-    for _ in range(150):
+    for _ in range(60):
         seen.add(api.read(box, "real/secret").text)
         api.write(box, "real/secret", "inside\n")
         api.listing(box, "real")

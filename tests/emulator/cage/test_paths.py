@@ -189,6 +189,7 @@ def test_path_that_needs_quotes_is_not_usable_for_sandboxes(path):
 # --- end to end, at the level that `auto` selects
 
 
+@pytest.mark.shared_sandbox
 @pytest.mark.parametrize(
     ("command", "output"),
     [

@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 
 import cli_testing
 import fork_server
@@ -20,6 +21,8 @@ from caged import Caged, CagedError
 from caged.emulator import RemoteEmulator
 
 ESCAPE = "\x1b["
+#: One value is declared as a secret, the other one is not.
+ENV = {"TOKEN": "planted-token-0123", "PLAIN": "planted-value-0123"}
 
 
 @pytest.fixture(scope="module")
@@ -79,15 +82,22 @@ def lines_until(process, wanted):
     return found
 
 
-def use(remote, client):
-    """A fault, a stub, a command that fails, one that takes long, and a repository that cannot be cloned."""
+def use(remote, client, run=None):
+    """A fault, a stub, a command that fails, one that takes long, and a repository that cannot be cloned.
+
+    `run` replaces the command that takes long: a function of the sandbox.
+    """
     remote.faults.add("sandboxes.get", status=503, times=1)
     remote.commands.stub("npm install", "added 3")
-    box = client.sandboxes.create(template="minimal", env={"TOKEN": "planted-token-0123"}, secrets=["TOKEN"]).id
+    box = client.sandboxes.create(template="minimal", env=ENV, secrets=["TOKEN"]).id
     with pytest.raises(CagedError):
         client.sandboxes.get(box)
     client.sandboxes.exec(box, "npm install")
-    client.sandboxes.exec(box, "echo planted-token-0123; sleep 1.5; exit 3")
+    if run is None:
+        client.sandboxes.exec(box, "echo planted-token-0123; sleep 1.5; exit 3")
+    else:
+        run(box)
+    client.sandboxes.exec(box, "true planted-value-0123")
     with contextlib.suppress(CagedError):
         client.sandboxes.create(template="minimal", repo="file:///nonexistent/repository.git")
     return box
@@ -95,22 +105,32 @@ def use(remote, client):
 
 def test_verbose_prints_a_line_for_each_step_with_what_applied(served, remote, client):
     begun = len(served.errors)
-    box = use(remote, client)
+
+    def run(box):
+        """A command that ends after its beginning was printed."""
+        with ThreadPoolExecutor(1) as pool:
+            command = "echo planted-token-0123; until [ -e go ]; do sleep 0.01; done; exit 3"
+            running = pool.submit(client.sandboxes.exec, box, command)
+            eventually(lambda: any("… $ echo" in line for line in served.errors[begun:]), "the line of its beginning")
+            client.files.write(box, "go", "")
+            running.result(60)
+
+    box = use(remote, client, run)
     client.files.write(box, "/workspace/last-file", "x")
-    eventually(lambda: any("PUT /v1" in line or "last-file" in line for line in served.errors[begun:]), "the last line")
+    eventually(lambda: any("last-file" in line for line in served.errors[begun:]), "the last line")
     text = "".join(served.errors[begun:])
     for wanted in (
         r"  faults add  fault sandboxes\.get 503 times=1",
-        rf"! GET /v1/sandboxes/{box} -> 503  <- fault sandboxes\.get 503 times=1  [\d.]+ ms$",
+        rf"! GET /v1/sandboxes/{box} -> 503  <- fault sandboxes\.get 503 times=1  [\d.]+ m?s$",
         rf"  \$ npm install -> exit 0  <- stub 'npm install'  \[{box}\]",
         r"  POST /v1/sandboxes -> 201  [\d.]+ m?s$",
-        rf" … \$ echo \*\*\*; sleep 1\.5; exit 3  \[{box}\]$",
-        rf"! \$ echo \*\*\*; sleep 1\.5; exit 3 -> exit 3  \[{box}\]  [\d.]+ s$",
+        rf" … \$ echo \*\*\*; until .*; exit 3  \[{box}\]$",
+        rf"! \$ echo \*\*\*; until .*; exit 3 -> exit 3  \[{box}\]  [\d.]+ s$",
         r"! cloning file:///nonexistent/repository\.git failed",
     ):
         assert re.search(wanted, text, re.MULTILINE), (wanted, text)
     assert ESCAPE not in text
-    assert "planted-token" not in text
+    assert "planted" not in text
     assert all(re.match(r"\d\d:\d\d:\d\d\.\d\d\d [ !…] |\d{4}-", line) for line in served.errors[begun:]), text
 
 
@@ -143,9 +163,9 @@ def test_follow_selects_and_ends_when_nothing_comes(remote, client, served):
     done = run("journal", "follow", "--kind", "command", "--json", "--wait", "0", env=served.env)
     assert (done.returncode, done.stderr) == (0, "")
     steps = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [step["detail"]["exit_code"] for step in steps] == [0, 3]
-    assert [step["kind"] for step in steps] == ["command", "command"]
-    assert len({step["id"] for step in steps}) == 2
+    assert [step["detail"]["exit_code"] for step in steps] == [0, 3, 0]
+    assert {step["kind"] for step in steps} == {"command"}
+    assert len({step["id"] for step in steps}) == 3
 
 
 def test_journal_with_the_option_follow_is_the_command_follow(remote, client, served):
@@ -255,5 +275,6 @@ def test_logs_follow_commands_and_failed_clones(remote, client, follow):
     assert re.search(rf"Z info: {box}: \$ npm install -> exit 0", stubbed)
     (failed,) = lines_until(process, f"{box}: $ echo")
     assert re.search(rf"Z info: {box}: \$ echo \*\*\*; sleep 1\.5; exit 3 -> exit 3 \([\d.]+ s\)$", failed)
-    (cloning,) = lines_until(process, "cloning")
+    plain, cloning = lines_until(process, "cloning")
+    assert "$ true *** -> exit 0" in plain, "what is in the environment is redacted as well"
     assert re.search(r"Z warning: cage_\w+: cloning file:///nonexistent/repository.git failed", cloning)

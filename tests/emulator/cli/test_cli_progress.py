@@ -111,11 +111,13 @@ def test_stop_shows_that_it_waits(serve, env):
 def test_exec_shows_that_a_scenario_is_loaded_and_its_command_has_the_signals(env, tmp_path):
     (tmp_path / "tmp").mkdir()
     scenario = tmp_path / "slow.toml"
-    scenario.write_text('[[sandboxes]]\nname = "a"\ninit_script = "sleep 2"\n')
+    scenario.write_text('[[sandboxes]]\nname = "a"\ninit_script = "until [ -e go ]; do sleep 0.01; done"\n')
     words = [*COMMAND, "exec", "--scenario", str(scenario), "--", "sh", "-c", "echo ready; exec sleep 1000"]
     place = {**env, "TERM": "xterm", "TMPDIR": str(tmp_path / "tmp")}
     with Terminal(words, place) as terminal:
         terminal.until(f"{ERASE}loading the scenario")
+        (workspace,) = (tmp_path / "tmp").glob("caged-*/sandboxes/*/workspace")
+        (workspace / "go").touch()
         terminal.until("ready")
         terminal.process.send_signal(signal.SIGTERM)
         terminal.rest()

@@ -111,7 +111,7 @@ def test_status_has_a_line_for_each_emulator(two, call_two):
     said = call_two("status")
     assert said.returncode == 0
     first, second = said.stdout.splitlines()
-    pattern = r"http://127\.0\.0\.1:{}  serve  pid {}  isolation \w+  up \d+ s  {}"
+    pattern = r"http://127\.0\.0\.1:{}  serve  pid {}  isolation \w+  up (?:\d+ min )?\d+ s  {}"
     assert re.fullmatch(pattern.format(port_of(two[0][0]), two[0][0].process.pid, "0 sandboxes"), first)
     assert re.fullmatch(pattern.format(port_of(two[0][1]), two[0][1].process.pid, "1 sandbox"), second)
 

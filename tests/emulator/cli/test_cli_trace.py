@@ -257,15 +257,14 @@ def test_json_without_a_step_leaves_out_details(trace):
     assert all("detail" not in one for one in steps)
 
 
-@pytest.mark.parametrize("options", [[], ["--kind", "request"], ["--grep", "/v1"], ["--errors"]])
-def test_answers_about_thousands_of_steps_have_at_most_40_lines(tmp_path, options):
+def test_answers_about_thousands_of_steps_have_at_most_40_lines(tmp_path):
     path = tmp_path / "long.jsonl"
-    many = [step(f"s{n}", "request", f"GET /v1/{n}", n / 10, status="error") for n in range(3000)]
+    many = [step(f"s{n}", "request", f"GET /v1/{n}", n / 10, status="error") for n in range(2000)]
     for one in many:
         one.detail = {"response": "/v1\n" * 100, "near_misses": ["near"] * 50, "request": "a\n" * 500}
     Trace(header(error="x\n" * 1000, notes=["note"] * 50), many).write(path)
-    assert len(call("trace", "show", str(path), *options).stdout.splitlines()) <= 40
-    assert len(call("trace", "show", str(path), "--step", "s7").stdout.splitlines()) <= 40
+    for options in ([], ["--kind", "request"], ["--grep", "/v1"], ["--errors"], ["--step", "s7"]):
+        assert len(call("trace", "show", str(path), *options).stdout.splitlines()) <= 40, options
 
 
 def test_no_escape_sequence_of_a_trace_reaches_the_terminal(tmp_path):

@@ -32,6 +32,16 @@ def test_a_value_is_redacted_as_json_writes_it_too():
     assert redactor.redact('a"b☃ a\\"b☃ a\\"b\\u2603'.encode()) == b"*** *** ***"
 
 
+@pytest.mark.parametrize("mark", ["…", " … (17 more characters)", " … (17 more characters, dropped: too much)"])
+@pytest.mark.parametrize("count", range(2, len("a-valué-b")))
+def test_beginning_of_a_value_in_front_of_the_mark_of_a_cut_is_redacted(count: int, mark: str):
+    redactor = Redactor()
+    redactor.add(["a-valué-b", "a-vary-long-other-value"])
+    assert redactor.redact_kept(f"true {'a-valué-b'[:count]}{mark}") == f"true ***{mark}"
+    assert redactor.redact_kept(f"true {'a-valué-b'[:count]}") == f"true {'a-valué-b'[:count]}"
+    assert redactor.redact_kept(f"a-valué-b x{mark}") == f"*** x{mark}"
+
+
 @pytest.mark.parametrize("size", [1, 2, 3, 24, 25, 30])
 def test_many_values_are_found_in_a_long_text(size: int):
     values = ["".join(chr(33 + (number * 7 + at * number) % 90) for at in range(size)) for number in range(MOST - 1)]

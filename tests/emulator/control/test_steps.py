@@ -19,8 +19,9 @@ from steps_testing import ancestors, check, only, output, steps_of, texts
 
 from caged import Caged
 from caged.emulator import Emulator
+from caged.emulator.control import steps as steps_module
 from caged.emulator.control.journal import BODY_BYTES
-from caged.emulator.control.steps import KEEP_BYTES, OUTPUT_HEAD, OUTPUT_TAIL, Step
+from caged.emulator.control.steps import OUTPUT_HEAD, OUTPUT_TAIL, Step
 from caged.emulator.trace.file import Trace, TraceHeader
 
 SECRET = "hunter2-correct-horse-battery"
@@ -688,6 +689,37 @@ def test_no_secret_is_in_any_step(api: Api, controls: Any, tmp_path: Any, git: C
     assert SECRET not in stop
 
 
+def test_environment_that_is_not_declared_as_secret_is_in_no_step_and_in_records(api: Api, controls: Any):
+    planted, also = "planted-in-env-0123", 'second "planted" value'
+    env = {"PLAIN": planted, "ALSO": also, "CI": "1", "TOOLS_PATH": "/opt/tools"}
+    controls.journal.record_file_changes(True)
+    controls.commands.stub(f"never {planted}", "x", optional=True)
+    box = api.sandbox(env=env, agents=["claude-code"], init_script="echo $PLAIN")
+    api.run(box, f"echo $PLAIN $ALSO $CI $TOOLS_PATH; echo {planted} > file; claude -p 'use {planted}'; mkdir $PLAIN")
+    api.run(box, f"true {'x' * 285} {planted}")
+    api.run(box, "printf %s planted-in; sleep 0.6; echo -env-0123")
+    api.write(box, f"/workspace/{planted}.txt", planted)
+    api.get(f"/sandboxes/{planted}")
+    streamed = [vars(step) for step in controls.journal.follow(wait=0)]
+    found = json.dumps(streamed) + texts(ended(api))
+    assert planted not in found, found[max(0, found.index(planted) - 300) :][:600]
+    assert "planted" not in found.replace("planted-in;", ""), "nor a value as JSON writes it"
+    command = next(step for step in ended(api) if step.kind == "command" and "$CI" in step.title)
+    assert output(command).startswith("*** *** 1 /opt/tools\n"), "neither short words nor paths are secrets"
+    # Tests compare records with what they expect.
+    assert controls.journal.requests(operation="sandboxes.create")[-1].json()["env"] == env
+    assert controls.journal.commands()[-1].output == f"{planted}\n"
+    controls.journal.clear()
+    api.run(box, "echo $PLAIN")
+    assert planted not in texts(ended(api)), "what was redacted once stays so"
+
+
+def test_body_of_a_create_that_is_cut_is_in_no_step(api: Api):
+    api.sandbox(env={"PLAIN": "planted-in-env-0123"}, init_script=f"true {'#' * 70_000}")
+    request = next(step for step in ended(api) if step.detail.get("operation") == "sandboxes.create")
+    assert request.detail["request"] == "(not shown: it was cut, and names an environment)"
+
+
 def test_secret_is_never_in_a_step_of_the_stream_while_it_runs(api: Api):
     box = secret_box(api)
     seen: list[str] = []
@@ -923,14 +955,17 @@ def test_client_of_the_sdk_is_recorded_too(api: Api):
     assert only(steps_of(api), "request").detail["operation"] == "sandboxes.list"
 
 
-def test_command_that_runs_while_its_step_loses_its_details_ends_as_any_other(api: Api, controls: Any, box: str):
+def test_command_that_runs_while_its_step_loses_its_details_ends_as_any_other(
+    api: Api, controls: Any, box: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(steps_module, "KEEP_BYTES", 20 * BODY_BYTES)
     command = "while ! [ -e go ]; do sleep 0.02; done; echo over"
     answers: list[Any] = []
     client = Api(api.emulator, api.key, api.account_id)
     thread = threading.Thread(target=lambda: answers.append(client.run(box, command)))
     thread.start()
     eventually(lambda: controls.journal.steps(kind="command", status="running"), "the command to run")
-    for _ in range(KEEP_BYTES // BODY_BYTES + 10):
+    for _ in range(30):
         api.write(box, "large", "x" * BODY_BYTES)
     assert "dropped" in only(controls.journal.steps(kind="command"), "command", "while").detail
     api.write(box, "go", "")

@@ -52,22 +52,20 @@ def test_views_are_used_at_the_same_time_in_one_thread(whole: BaseEmulator, acco
     assert (mine.clock.now().year, theirs.clock.now().year, whole.clock.now().year < 2031) == (2031, 2032, True)
 
 
-@pytest.mark.parametrize(
-    "use",
-    [
-        lambda view: [fault.account for fault in view.faults.list()],
-        lambda view: [stub.account for stub in view.commands.list()],
-        lambda view: [reply.account for reply in view.agents.list()],
-        lambda view: [reply.account for reply in view.agent("claude").list()],
-        lambda view: [entry.account for entry in view.journal.requests()],
-        lambda view: [entry.account for entry in view.journal.commands()],
-        lambda view: [box.account for box in view.inventory.sandboxes()],
-        lambda view: [snapshot.account for snapshot in view.inventory.snapshots()],
-    ],
-)
-def test_every_list_of_a_view_has_its_own_account_only(
-    whole: BaseEmulator, account: Account, other: Account, use: Callable[[AccountView], list[str]]
-) -> None:
+#: The accounts of what each list of a view holds.
+LISTS: list[Callable[[AccountView], list[str]]] = [
+    lambda view: [fault.account for fault in view.faults.list()],
+    lambda view: [stub.account for stub in view.commands.list()],
+    lambda view: [reply.account for reply in view.agents.list()],
+    lambda view: [reply.account for reply in view.agent("claude").list()],
+    lambda view: [entry.account for entry in view.journal.requests()],
+    lambda view: [entry.account for entry in view.journal.commands()],
+    lambda view: [box.account for box in view.inventory.sandboxes()],
+    lambda view: [snapshot.account for snapshot in view.inventory.snapshots()],
+]
+
+
+def test_every_list_of_a_view_has_its_own_account_only(whole: BaseEmulator, account: Account, other: Account) -> None:
     for view in (whole.for_account(account), whole.for_account(other)):
         view.faults.add("alerts.list", status=503)
         view.commands.stub("true", "x")
@@ -76,7 +74,8 @@ def test_every_list_of_a_view_has_its_own_account_only(
             box = client.sandboxes.create(template="minimal").id
             client.sandboxes.exec(box, "true")
             client.sandboxes.pause(box)
-    assert set(use(whole.for_account(account))) == {account.id}
+    for number, use in enumerate(LISTS):
+        assert set(use(whole.for_account(account))) == {account.id}, number
 
 
 def test_reset_forget_spend_and_load_act_in_the_views_account(

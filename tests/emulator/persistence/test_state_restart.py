@@ -14,6 +14,7 @@ from levels import need
 from sessions_testing import ingest, recorded
 from state_testing import fill, get_as, look, of, started, without
 
+from caged import Caged
 from caged.emulator import ConfigError, Emulator
 
 #: Fields that a request itself changes.
@@ -80,6 +81,25 @@ def test_resume_after_restart_restores_files_modes_programs_and_agents(state, le
         assert "stopped_at" not in shown or shown["stopped_at"] is None
         assert api.post(f"/sandboxes/{box}/pause").status_code == 204
         assert api.post(f"/sandboxes/{box}/resume").status_code == 204
+
+
+def test_environment_is_redacted_in_steps_after_restart_and_import(state, tmp_path):
+    with started(state) as emulator, emulator.client() as caged:
+        box = caged.sandboxes.create(env={"TOKEN": "declared-0123", "PLAIN": "planted-0123"}, secrets=["TOKEN"]).id
+        emulator.export(tmp_path / "archive.tar.gz")
+        key = emulator.api_key
+    with started(state) as emulator, emulator.client() as caged:
+        caged.sandboxes.resume(box)
+        caged.sandboxes.exec(box, "echo $TOKEN $PLAIN")
+        assert "0123" not in str([vars(step) for step in emulator.journal.steps()])
+    with Emulator(allow_unused=True) as other:
+        other.import_(tmp_path / "archive.tar.gz")
+        with Caged(key, other.base_url) as caged:
+            caged.sandboxes.resume(box)
+            caged.sandboxes.exec(box, "echo $TOKEN $PLAIN")
+        steps = str([vars(step) for step in other.journal.steps(account="*")])
+        assert "*** ***" in steps
+        assert "0123" not in steps
 
 
 def test_call_on_stopped_sandbox_is_refused(state):

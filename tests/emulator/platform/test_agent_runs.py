@@ -20,13 +20,15 @@ PROGRAMS = {
 }
 
 
-@pytest.mark.parametrize(("agent", "program"), [*PROGRAMS.items(), ("claude", "claude")])
-def test_an_agent_puts_its_command_on_the_path(api, agent, program):
-    box = api.sandbox(agents=[agent])
-    name = "claude-code" if agent == "claude" else agent
-    reply = f"[caged emulator] {name} called no model. Prompt: Fix it\n"
-    assert api.output(box, f"{program} -p 'Fix it'") == reply
-    assert api.output(box, f"{program} 'Fix it'") == reply
+@pytest.mark.parametrize("agents", [list(PROGRAMS), ["claude"]], ids=["all", "alias"])
+def test_an_agent_puts_its_command_on_the_path(api, agents):
+    box = api.sandbox(agents=agents)
+    for agent in agents:
+        name = "claude-code" if agent == "claude" else agent
+        program = PROGRAMS[name]
+        reply = f"[caged emulator] {name} called no model. Prompt: Fix it\n"
+        assert api.output(box, f"{program} -p 'Fix it'") == reply
+        assert api.output(box, f"{program} 'Fix it'") == reply
 
 
 def test_agent_named_twice_or_by_both_names_is_there_once(api):

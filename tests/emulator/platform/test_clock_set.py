@@ -11,6 +11,8 @@ import httpx
 import pytest
 from emulator_testing import Api
 
+from caged.emulator import Emulator
+
 PAST, FUTURE = "2020-01-01T00:00:00Z", "2040-01-01T00:00:00Z"
 
 
@@ -142,22 +144,20 @@ def test_errors_of_no_sandbox_from_before_the_window_do_not_count(api, setting):
     assert len(alerts(api, "error_spike")) == 1
 
 
-@pytest.mark.parametrize("eventful", [False, True])
-def test_silence_of_an_agent_is_as_long_as_it_was(api, setting, eventful):
-    box = api.sandbox(timeout=86400)
+def test_silence_of_an_agent_is_as_long_as_it_was(api, setting):
+    eventful, silent = api.sandbox(timeout=86400), api.sandbox(timeout=86400)
     configure(api, "agent_stuck", idle_minutes=5)
-    session = begin_session(api, box)
-    if eventful:
-        ingest(api, box, "tool_call", session_id=session.id)
+    ingest(api, eventful, "tool_call", session_id=begin_session(api, eventful).id)
+    begin_session(api, silent)
     advance(api, minutes=3)
     setting()
     advance(api, minutes=1)
     assert alerts(api, "agent_stuck") == []
     advance(api, minutes=1.5)
-    assert len(alerts(api, "agent_stuck")) == 1
+    assert {alert["sandbox_id"] for alert in alerts(api, "agent_stuck")} == {eventful, silent}
     setting()
     advance(api, minutes=10)
-    assert len(alerts(api, "agent_stuck")) == 1, "the same silence is alerted of once"
+    assert len(alerts(api, "agent_stuck")) == 2, "the same silence is alerted of once"
 
 
 def test_agent_that_claims_events_of_the_future_is_stuck_all_the_same(api):
@@ -285,11 +285,19 @@ def test_dashboard_session_expires_as_long_after(emulator, api, name):
         emulator.delete_account(account)
 
 
+@pytest.fixture(scope="module")
+def limited():
+    """An emulator with the limits of the free plan, whose clock of all accounts tests may move if they reset it."""
+    with Emulator(tier="free") as running:
+        yield running
+
+
 @pytest.mark.parametrize("name", SETTINGS)
-def test_device_code_expires_as_long_after(own_emulator, new_api, name):
+def test_device_code_expires_as_long_after(limited, new_api, request, name):
     """A code belongs to no account, so it goes by the clock of all accounts."""
     first, then = SETTINGS[name]
-    api = new_api(own_emulator())
+    api = new_api(limited)
+    request.addfinalizer(lambda: reset(api, "*"))
     first(api, account="*")
     codes = [api.post("/auth/device/code", json={}).json()["device_code"] for _ in range(2)]
     body = [{"device_code": code, "grant_type": "urn:ietf:params:oauth:grant-type:device_code"} for code in codes]
@@ -301,9 +309,9 @@ def test_device_code_expires_as_long_after(own_emulator, new_api, name):
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-def test_rate_limit_counts_by_the_minute_that_the_clock_shows(own_emulator, new_api, name):
+def test_rate_limit_counts_by_the_minute_that_the_clock_shows(limited, new_api, name):
     first, then = SETTINGS[name]
-    api = new_api(own_emulator(tier="free"))
+    api = new_api(limited)
     first(api)
     freeze(api)
     then(api)

@@ -18,6 +18,7 @@ def journal_entry(api):
     return api.emulator.journal.commands(account=api.account_id)[-1]
 
 
+@pytest.mark.shared_sandbox
 @pytest.mark.parametrize(
     ("command", "code"),
     [
@@ -45,18 +46,22 @@ def test_the_exit_code_is_the_shells(api, box, command, code):
     assert "error" not in result
 
 
+@pytest.mark.shared_sandbox
 def test_the_shell_is_bash(api, box):
     assert api.output(box, "a=(1 2 3); echo ${#a[@]} ${BASH_VERSION:+bash}") == "3 bash\n"
 
 
+@pytest.mark.shared_sandbox
 def test_it_runs_in_the_workspace(api, box):
     assert api.output(box, "pwd") == "/workspace\n"
 
 
+@pytest.mark.shared_sandbox
 def test_standard_input_is_empty(api, box):
     assert api.output(box, "cat; read line || echo end") == "end\n"
 
 
+@pytest.mark.shared_sandbox
 def test_output_and_errors_come_in_the_order_written(api, box):
     command = "for i in 1 2 3; do echo out $i; echo err $i >&2; done"
     assert api.output(box, command) == "".join(f"out {i}\nerr {i}\n" for i in (1, 2, 3))
@@ -101,19 +106,23 @@ def test_home_and_tmp_are_the_sandboxs_own(api, box):
     assert api.read(api.sandbox(), "/tmp/t2").status_code == 404
 
 
+@pytest.mark.shared_sandbox
 @pytest.mark.parametrize("text", ["ä€😀", "\t\x01\x7f", "\u2028", "a\r\nb", "\ufeff", "\ufffd"])
 def test_text_of_any_kind_goes_both_ways(api, box, text):
     assert api.output(box, f"printf %s '{text}'") == text
 
 
+@pytest.mark.shared_sandbox
 def test_output_that_is_no_utf8_is_replaced(api, box):
     assert api.output(box, r"printf 'a\xff\xfeb\xc3'") == "a\ufffd\ufffdb\ufffd"
 
 
+@pytest.mark.shared_sandbox
 def test_a_nul_in_the_output_is_kept(api, box):
     assert api.output(box, r"printf 'a\0b'") == "a\0b"
 
 
+@pytest.mark.shared_sandbox
 @pytest.mark.parametrize("filler", ["x", "ä", "😀"])
 @pytest.mark.parametrize("size", [90_000, 150_000, 1_000_000])
 def test_a_command_larger_than_an_argument_may_be_runs(api, box, filler, size):
@@ -210,11 +219,13 @@ def test_output_of_exactly_16_mib_is_not_cut(api, box):
     assert result["output"] == "x" * 16 * 1024 * 1024
 
 
+@pytest.mark.shared_sandbox
 @pytest.mark.parametrize("missing", ["{}", '{"cmd": "true"}', '{"Command": "true"}'])
 def test_a_command_is_required(api, box, missing):
     assert_problem(api.post(f"/sandboxes/{box}/exec", content=missing), 400, "command")
 
 
+@pytest.mark.shared_sandbox
 @pytest.mark.parametrize("command", ["a\0b", "\0"])
 def test_a_nul_in_a_command_is_a_400(api, box, command):
     assert_problem(api.post(f"/sandboxes/{box}/exec", json={"command": command}), 400, "NUL")

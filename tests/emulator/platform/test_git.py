@@ -70,10 +70,11 @@ def test_a_staged_deletion_and_a_rename_are_reported(api, repo):
     assert "kept" not in files(found)
 
 
-@pytest.mark.parametrize("name", ["a b", "ä😀", "a\tb", 'q"q', "-x", "a\nb", "x -> y", "' '"])
-def test_odd_names_come_as_they_are(api, repo, name):
-    api.write(repo, name, "x")
-    assert files(diff(api, repo)) == {name: "untracked"}
+def test_odd_names_come_as_they_are(api, repo):
+    names = ["a b", "ä😀", "a\tb", 'q"q', "-x", "a\nb", "x -> y", "' '"]
+    for name in names:
+        api.write(repo, name, "x")
+    assert files(diff(api, repo)) == dict.fromkeys(names, "untracked")
 
 
 def test_the_files_are_sorted(api, repo):
@@ -109,17 +110,18 @@ def test_where_there_is_no_repository_all_is_empty_and_the_log_says_so(api, box)
     assert "/workspace is not in a git repository" in api.log_text(box)
 
 
-@pytest.mark.parametrize(
-    ("path", "status"),
-    [("missing", 404), ("file", 400), ("/etc", 400), ("/", 400), ("/nothing", 404), ("x\0", 400), ("x" * 300, 400)],
-)
-def test_a_path_that_cannot_be_is_refused(api, repo, path, status):
+def test_a_path_that_cannot_be_is_refused(api, repo):
     api.write(repo, "file", "x")
-    assert_problem(
-        api.get(f"/sandboxes/{repo}/git/diff", params={"path": path}),
-        status,
-        code="path_outside_sandbox" if path in ("/etc", "/") else None,
-    )
+    for path, status, code in (
+        ("missing", 404, None),
+        ("file", 400, None),
+        ("/etc", 400, "path_outside_sandbox"),
+        ("/", 400, "path_outside_sandbox"),
+        ("/nothing", 404, None),
+        ("x\0", 400, None),
+        ("x" * 300, 400, None),
+    ):
+        assert_problem(api.get(f"/sandboxes/{repo}/git/diff", params={"path": path}), status, code=code)
 
 
 def test_a_diff_is_not_coloured_paged_or_handed_to_a_program(api, repo):

@@ -32,6 +32,7 @@ def repo(api, box, mcp):
     return mcp
 
 
+@pytest.mark.shared_sandbox
 @pytest.mark.parametrize("tool", ["git_status", "git_log", "git_diff", "git_commit", "git_push"])
 def test_without_a_repository_git_says_what_is_wrong(mcp, tool):
     said = mcp.failure(tool, **({"message": "x"} if tool == "git_commit" else {}))
@@ -78,14 +79,14 @@ def test_the_diff_is_of_what_is_not_staged_or_of_what_is(api, box, repo):
     assert "+later" not in repo.text("git_diff", staged=True)
 
 
-@pytest.mark.parametrize(("arguments", "count"), [({}, 10), ({"count": 0}, 10), ({"count": -3}, 10), ({"count": 2}, 2)])
-def test_log_has_the_requested_length(api, box, repo, arguments, count):
+def test_log_has_the_requested_length(api, box, repo):
     api.output(box, 'for i in $(seq 14); do git commit -q --allow-empty -m "number $i"; done')
-    assert repo.text("git_log", **arguments) == api.output(box, f"git log --oneline -n{count}")
-    commits = repo.structured("git_log", **arguments)["commits"]
-    assert len(commits) == count
-    assert commits[0]["subject"] == "number 14"
-    assert api.output(box, f"git rev-parse --short {commits[0]['sha']}").strip() == commits[0]["sha"]
+    for arguments, count in ({}, 10), ({"count": 0}, 10), ({"count": -3}, 10), ({"count": 2}, 2):
+        assert repo.text("git_log", **arguments) == api.output(box, f"git log --oneline -n{count}"), arguments
+        commits = repo.structured("git_log", **arguments)["commits"]
+        assert len(commits) == count, arguments
+        assert commits[0]["subject"] == "number 14"
+        assert api.output(box, f"git rev-parse --short {commits[0]['sha']}").strip() == commits[0]["sha"]
 
 
 def test_the_log_takes_any_number(repo):
@@ -203,6 +204,7 @@ def test_a_request_tells_status_headers_and_body(mcp, server):
     assert body.startswith("GET /a ")
 
 
+@pytest.mark.shared_sandbox
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
 def test_a_request_can_carry_something(mcp, server, method):
     text = mcp.text("network_fetch", url=f"{server}/x", method=method, headers={"X-Test": "h"}, body="böd")
@@ -243,6 +245,7 @@ def test_fetch_from_a_port_without_a_server_is_a_failure(mcp):
     assert "refused" in mcp.failure("network_fetch", url=f"http://127.0.0.1:{port}/")
 
 
+@pytest.mark.shared_sandbox
 @pytest.mark.parametrize("url", ["http://127.0.0.1:99999/", "http://127.0.0.1:x/", "http://a b/", "http://é\u2028/x"])
 def test_an_address_that_makes_no_sense_is_a_failure(mcp, url):
     assert mcp.failure("network_fetch", url=url)

@@ -34,6 +34,7 @@ def test_every_tool_says_what_it_takes(mcp):
         assert set(tool["inputSchema"].get("required", [])) <= set(tool["inputSchema"]["properties"])
 
 
+@pytest.mark.shared_sandbox
 @pytest.mark.parametrize(
     ("tool", "required", "optional"),
     [
@@ -86,6 +87,7 @@ def test_a_result_with_an_empty_text_has_no_text_key(mcp):
     assert mcp.call("terminal_exec", command="true") == empty
 
 
+@pytest.mark.shared_sandbox
 @pytest.mark.parametrize("content", [{}, {"content": None}, {"content": ""}])
 def test_write_without_content_writes_an_empty_file(mcp, api, box, content):
     mcp.text("filesystem_write", path="f", content="old")
@@ -114,33 +116,33 @@ def test_bytes_that_are_no_text_are_replaced(mcp, api, box):
     assert mcp.text("filesystem_read", path="f") == "a\ufffd\ufffdb"
 
 
-@pytest.mark.parametrize(
-    ("tool", "arguments", "text"),
-    [
-        ("filesystem_read", {"path": "none"}, "read error: open /workspace/none: no such file or directory"),
-        ("filesystem_read", {"path": "./a/../b"}, "read error: open /workspace/b: no such file or directory"),
-        ("filesystem_read", {"path": "/workspace/no"}, "read error: open /workspace/no: no such file or directory"),
-        ("filesystem_read", {"path": "."}, "read error: read /workspace: is a directory"),
-        ("filesystem_read", {"path": "dir/"}, "read error: read /workspace/dir: is a directory"),
-        ("filesystem_read", {"path": "file/x"}, "read error: open /workspace/file/x: not a directory"),
-        ("filesystem_read", {"path": "fifo"}, "read error: open /workspace/fifo: not a regular file"),
-        ("filesystem_read", {"path": "loop"}, "read error: open /workspace/loop: too many levels of symbolic links"),
-        ("filesystem_read", {"path": "n" * 300}, f"read error: open /workspace/{'n' * 300}: file name too long"),
-        ("filesystem_list", {"path": "none"}, "list error: open /workspace/none: no such file or directory"),
-        ("filesystem_list", {"path": "file"}, "list error: open /workspace/file: not a directory"),
-        ("filesystem_write", {"path": "dir", "content": ""}, "write error: open /workspace/dir: is a directory"),
-        ("filesystem_write", {"path": ".", "content": ""}, "write error: open /workspace: is a directory"),
-        ("filesystem_write", {"path": "file/x", "content": ""}, "mkdir error: mkdir /workspace/file: not a directory"),
-        ("filesystem_write", {"path": "dir/dir/x/y"}, "mkdir error: mkdir /workspace/dir/dir: not a directory"),
-        ("filesystem_delete", {"path": "file/x"}, "delete error: unlinkat /workspace/file/x: not a directory"),
-        ("filesystem_delete", {"path": "."}, f"delete error: unlinkat /workspace: {WHOLE}"),
-        ("filesystem_delete", {"path": "/workspace/dir/.."}, f"delete error: unlinkat /workspace: {WHOLE}"),
-    ],
-)
-def test_a_failure_names_the_absolute_path_and_the_reason(mcp, api, box, tool, arguments, text):
+FAILURES = [
+    ("filesystem_read", {"path": "none"}, "read error: open /workspace/none: no such file or directory"),
+    ("filesystem_read", {"path": "./a/../b"}, "read error: open /workspace/b: no such file or directory"),
+    ("filesystem_read", {"path": "/workspace/no"}, "read error: open /workspace/no: no such file or directory"),
+    ("filesystem_read", {"path": "."}, "read error: read /workspace: is a directory"),
+    ("filesystem_read", {"path": "dir/"}, "read error: read /workspace/dir: is a directory"),
+    ("filesystem_read", {"path": "file/x"}, "read error: open /workspace/file/x: not a directory"),
+    ("filesystem_read", {"path": "fifo"}, "read error: open /workspace/fifo: not a regular file"),
+    ("filesystem_read", {"path": "loop"}, "read error: open /workspace/loop: too many levels of symbolic links"),
+    ("filesystem_read", {"path": "n" * 300}, f"read error: open /workspace/{'n' * 300}: file name too long"),
+    ("filesystem_list", {"path": "none"}, "list error: open /workspace/none: no such file or directory"),
+    ("filesystem_list", {"path": "file"}, "list error: open /workspace/file: not a directory"),
+    ("filesystem_write", {"path": "dir", "content": ""}, "write error: open /workspace/dir: is a directory"),
+    ("filesystem_write", {"path": ".", "content": ""}, "write error: open /workspace: is a directory"),
+    ("filesystem_write", {"path": "file/x", "content": ""}, "mkdir error: mkdir /workspace/file: not a directory"),
+    ("filesystem_write", {"path": "dir/dir/x/y"}, "mkdir error: mkdir /workspace/dir/dir: not a directory"),
+    ("filesystem_delete", {"path": "file/x"}, "delete error: unlinkat /workspace/file/x: not a directory"),
+    ("filesystem_delete", {"path": "."}, f"delete error: unlinkat /workspace: {WHOLE}"),
+    ("filesystem_delete", {"path": "/workspace/dir/.."}, f"delete error: unlinkat /workspace: {WHOLE}"),
+]
+
+
+def test_a_failure_names_the_absolute_path_and_the_reason(mcp, api, box):
     api.output(box, "mkdir dir; echo x > file; mkfifo fifo; ln -s loop loop; touch dir/dir")
-    assert mcp.failure(tool, **arguments) == text
-    assert api.output(box, "ls") == "dir\nfifo\nfile\nloop\n"
+    for tool, arguments, text in FAILURES:
+        assert mcp.failure(tool, **arguments) == text, (tool, arguments)
+        assert api.output(box, "ls") == "dir\nfifo\nfile\nloop\n", (tool, arguments)
 
 
 def test_a_listing_shows_type_size_and_name_in_order(mcp, api, box):
@@ -180,6 +182,7 @@ def test_paths_in_errors_and_sizes_of_links_are_the_sandboxs_own_without_mounts(
     assert mcp.failure("filesystem_read", path="x") == "read error: open /workspace/x: no such file or directory"
 
 
+@pytest.mark.shared_sandbox
 @pytest.mark.parametrize("path", ["old/../d/./f", "//workspace//d/f", "/workspace/../workspace/d/f", "./d//f"])
 def test_dots_and_slashes_are_taken_out_of_a_path_first(mcp, path):
     mcp.text("filesystem_write", path="d/f", content="x")
@@ -203,39 +206,40 @@ def test_a_very_deep_directory_is_found_and_deleted(mcp, api, box):
     assert api.output(box, "ls -A") == ""
 
 
-@pytest.mark.parametrize(
-    ("pattern", "found"),
-    [
-        ("*.py", ["a/c.py", "a.py", "b/.h/d.py"]),
-        ("**/*.py", []),
-        ("**/a.py", []),
-        ("**", ["a", "a/c.py", "a.py", "b", "b/.h", "b/.h/d.py", "b/HEAD", "b/x*y"]),
-        ("/a.py", []),
-        ("?.py", ["a/c.py", "a.py", "b/.h/d.py"]),
-        ("[b-d].py", ["a/c.py", "b/.h/d.py"]),
-        ("[^b-d].py", ["a.py"]),
-        ("a", ["a"]),
-        ("a*", ["a", "a.py"]),
-        (".*", ["b/.h"]),
-        ("HEAD", ["b/HEAD"]),
-        ("*", ["a", "a/c.py", "a.py", "b", "b/.h", "b/.h/d.py", "b/HEAD", "b/x*y"]),
-        (r"x\*y", ["b/x*y"]),
-        ("x[*]y", ["b/x*y"]),
-        ("a/*.py", []),
-        ("b/**", []),
-        ("*.PY", []),
-        ("py", []),
-        ("a.p", []),
-        ("*a*.*p*y", ["a.py"]),
-        ("a.py*py", []),
-    ],
-)
-def test_a_search_looks_at_names_everywhere(mcp, api, box, pattern, found):
+SEARCHES = [
+    ("*.py", ["a/c.py", "a.py", "b/.h/d.py"]),
+    ("**/*.py", []),
+    ("**/a.py", []),
+    ("**", ["a", "a/c.py", "a.py", "b", "b/.h", "b/.h/d.py", "b/HEAD", "b/x*y"]),
+    ("/a.py", []),
+    ("?.py", ["a/c.py", "a.py", "b/.h/d.py"]),
+    ("[b-d].py", ["a/c.py", "b/.h/d.py"]),
+    ("[^b-d].py", ["a.py"]),
+    ("a", ["a"]),
+    ("a*", ["a", "a.py"]),
+    (".*", ["b/.h"]),
+    ("HEAD", ["b/HEAD"]),
+    ("*", ["a", "a/c.py", "a.py", "b", "b/.h", "b/.h/d.py", "b/HEAD", "b/x*y"]),
+    (r"x\*y", ["b/x*y"]),
+    ("x[*]y", ["b/x*y"]),
+    ("a/*.py", []),
+    ("b/**", []),
+    ("*.PY", []),
+    ("py", []),
+    ("a.p", []),
+    ("*a*.*p*y", ["a.py"]),
+    ("a.py*py", []),
+]
+
+
+def test_a_search_looks_at_names_everywhere(mcp, api, box):
     api.output(box, "mkdir -p a b/.h; touch a.py a/c.py b/.h/d.py b/HEAD 'b/x*y'")
-    lines = mcp.text("filesystem_search", pattern=pattern).split("\n")
-    assert lines == (sorted(found, key=lambda path: path.split("/")) or ["no matches found"])
+    for pattern, found in SEARCHES:
+        lines = mcp.text("filesystem_search", pattern=pattern).split("\n")
+        assert lines == (sorted(found, key=lambda path: path.split("/")) or ["no matches found"]), pattern
 
 
+@pytest.mark.shared_sandbox
 @pytest.mark.parametrize("pattern", ["[", "[a", "[]", "[^]", "[]a]", "[-]", "[a-]", "[z-a]", "x\\", "[\\", "n" * 1001])
 def test_a_pattern_that_makes_no_sense_is_a_failure(mcp, pattern):
     assert mcp.failure("filesystem_search", pattern=pattern).startswith("invalid pattern: ")
@@ -267,6 +271,7 @@ def test_a_search_that_finds_a_lot_says_so_in_its_last_line(mcp, api, box, monke
 # --- limits
 
 
+@pytest.mark.shared_sandbox
 @pytest.mark.parametrize("piece", ["x", "ä", "漢", "\U0001f600", '"', "\x01", "\n"], ids=range(7))
 def test_a_large_file_is_cut_with_a_last_line_that_says_so(mcp, api, box, piece):
     assert api.write(box, "f", piece * 700_000).status_code == 200
@@ -290,6 +295,7 @@ def test_a_large_directory_is_cut_in_both_shapes(mcp, api, box):
     assert mcp.text("filesystem_list", path="d").endswith("\n" + TRUNCATED)
 
 
+@pytest.mark.shared_sandbox
 @pytest.mark.parametrize("command", ["yes", "yes >&2", "yes & yes >&2", "cat /dev/urandom"])
 def test_endless_output_is_cut_and_its_end_still_reported(mcp, command):
     # By then the emulator has read more than a result holds: a pipe holds 64 KiB.
@@ -304,6 +310,7 @@ def test_endless_output_is_cut_and_its_end_still_reported(mcp, command):
 # --- commands
 
 
+@pytest.mark.shared_sandbox
 @pytest.mark.parametrize(
     ("command", "text"),
     [
@@ -321,6 +328,7 @@ def test_standard_output_comes_first_and_errors_under_a_heading(mcp, command, te
     assert mcp.text("terminal_exec", command=command) == text
 
 
+@pytest.mark.shared_sandbox
 @pytest.mark.parametrize(
     ("command", "text"),
     [
@@ -345,6 +353,7 @@ def test_the_environment_is_the_sandboxs(api):
     assert mcp.text("terminal_exec", command="echo $MINE $HOME") == "yes /root\n"
 
 
+@pytest.mark.shared_sandbox
 @pytest.mark.parametrize("padding", [0, 150_000])
 def test_commands_run_in_sh(mcp, padding):
     command = f": {'x' * padding}; echo $0 $#; nosuchprogram"
@@ -370,6 +379,7 @@ def test_a_command_longer_than_an_argument_may_be(mcp):
 CHILDREN = ["sleep {0}", "setsid sleep {0}", "env -i setsid nohup sleep {0}", "(trap '' TERM; sleep {0})"]
 
 
+@pytest.mark.shared_sandbox
 @pytest.mark.parametrize("child", CHILDREN)
 def test_out_of_time_kills_all_that_the_command_started(mcp, child):
     mark = unique_seconds()
@@ -384,6 +394,7 @@ def test_out_of_time_kills_all_that_the_command_started(mcp, child):
     eventually(lambda: not processes_with(mark), "everything of it to be gone")
 
 
+@pytest.mark.shared_sandbox
 @pytest.mark.parametrize("timeout", [0, -5, -(2**62), 10**9, 2**63 - 1, None])
 def test_no_time_is_the_usual_time(mcp, timeout):
     assert mcp.text("terminal_exec", command="sleep 0.1; echo done", timeout=timeout) == "done\n"

@@ -206,11 +206,13 @@ def test_a_port_without_a_server_cannot_be_protected(api, box):
     assert_problem(protect(api, box, 3000, {"password": "x"}), 404, "start a server")
 
 
+@pytest.mark.shared_sandbox
 @pytest.mark.parametrize("port", ["0", "65536", "x", "-1", "3000.5", "99999999999999999999", "٣"])
 def test_what_is_no_port_is_refused(api, box, port):
     assert_problem(protect(api, box, port, {"password": "x"}), 400, "port: must be a number")
 
 
+@pytest.mark.shared_sandbox
 @pytest.mark.parametrize("body", [{}, {"password": ""}, {"password": None}, {"password": 1}, []])
 def test_a_protection_needs_a_password(api, box, body):
     assert protect(api, box, 3000, body).status_code == 400

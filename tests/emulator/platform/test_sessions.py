@@ -324,11 +324,13 @@ def test_a_pause_while_an_agent_is_at_work_is_in_its_replay(timed):
     assert "resume" in actions
 
 
-@pytest.fixture
-def long_session(api, agent_box):
-    """A session of 1205 events: an llm_call, a command, then file_op and network in turn."""
-    api.output(agent_box, "claude -p hi")
-    session_id = session(api, agent_box)["id"]
+@pytest.fixture(scope="module")
+def long_session(shared_api):
+    """A session of 1205 events: an llm_call, a command, then file_op and network in turn. Tests only read it."""
+    api = shared_api
+    box = api.sandbox(agents=["claude"])
+    api.output(box, "claude -p hi")
+    session_id = session(api, box)["id"]
     kinds = ["file_op", "network"] * 601 + ["file_op"]
     for part in (kinds[:1000], kinds[1000:]):
         batch = [{"type": kind, "session_id": session_id} for kind in part]
@@ -336,6 +338,7 @@ def long_session(api, agent_box):
     return session_id
 
 
+@pytest.mark.shared_sandbox
 def test_a_replay_is_read_in_pages(api, long_session):
     seen, after = [], 0
     while True:
@@ -349,17 +352,17 @@ def test_a_replay_is_read_in_pages(api, long_session):
     assert seen == list(range(1, 1206))
 
 
-@pytest.mark.parametrize(
-    ("query", "count"),
-    [({}, 100), ({"limit": 3}, 3), ({"limit": 0}, 100), ({"limit": -1}, 100), ({"limit": 5000}, 1000)],
-)
-def test_the_size_of_a_replay_is_kept_within_bounds(api, long_session, query, count):
-    page = replay(api, long_session, **query)
-    assert len(page["events"]) == count
-    assert page["has_more"] is True
-    assert page["next_seq"] == count
+@pytest.mark.shared_sandbox
+def test_the_size_of_a_replay_is_kept_within_bounds(api, long_session):
+    sizes = ({}, 100), ({"limit": 3}, 3), ({"limit": 0}, 100), ({"limit": -1}, 100), ({"limit": 5000}, 1000)
+    for query, count in sizes:
+        page = replay(api, long_session, **query)
+        assert len(page["events"]) == count, query
+        assert page["has_more"] is True, query
+        assert page["next_seq"] == count, query
 
 
+@pytest.mark.shared_sandbox
 def test_a_replay_of_one_type(api, long_session):
     page = replay(api, long_session, type="network", limit=2)
     assert [event["sequence"] for event in page["events"]] == [4, 6]
@@ -369,11 +372,13 @@ def test_a_replay_of_one_type(api, long_session):
     assert rest["has_more"] is False
 
 
+@pytest.mark.shared_sandbox
 def test_an_empty_type_is_no_filter_and_an_unknown_one_finds_nothing(api, long_session):
     assert replay(api, long_session, type="")["total"] == 1205
     assert replay(api, long_session, type="nothing") == {"events": [], "has_more": False, "next_seq": 0, "total": 0}
 
 
+@pytest.mark.shared_sandbox
 def test_after_the_last_event_there_are_none(api, long_session):
     page = replay(api, long_session, after_seq=1205)
     assert page == {"events": [], "has_more": False, "next_seq": 1205, "total": 1205}

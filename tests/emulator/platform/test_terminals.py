@@ -36,6 +36,7 @@ def refused(api, box, token=None, **options):
 # --- handshake
 
 
+@pytest.mark.shared_sandbox
 @pytest.mark.parametrize(("kind", "query"), [("terminal", "?rows=1&cols=1"), ("terminal", ""), ("mcp", "")])
 @pytest.mark.parametrize("name", ["terminal", "mcp", "anything", "TERMINAL"])
 def test_a_socket_agrees_to_its_own_subprotocol_only(api, box, kind, query, name):
@@ -43,6 +44,7 @@ def test_a_socket_agrees_to_its_own_subprotocol_only(api, box, kind, query, name
         assert socket.subprotocol == (name if name == kind else None)
 
 
+@pytest.mark.shared_sandbox
 @pytest.mark.parametrize("kind", ["terminal", "mcp"])
 def test_of_several_subprotocols_its_own_is_chosen(api, box, kind):
     url = f"{api.emulator.base_url.replace('http', 'ws', 1)}/v1/sandboxes/{box}/{kind}?token={api.key}"
@@ -51,6 +53,7 @@ def test_of_several_subprotocols_its_own_is_chosen(api, box, kind):
         assert socket.response.headers.get_all("Sec-WebSocket-Protocol") == [kind]
 
 
+@pytest.mark.shared_sandbox
 def test_no_subprotocol_is_named_when_none_was_offered(api, box):
     with open_socket(api.emulator.base_url, f"/sandboxes/{box}/terminal?rows=1&cols=1", api.key) as socket:
         assert socket.subprotocol is None
@@ -96,6 +99,7 @@ def test_a_ticket_of_a_revoked_key_opens_nothing(api, box, new_api):
     assert refused(api, box, got["ticket"])[0] == 401
 
 
+@pytest.mark.shared_sandbox
 @pytest.mark.parametrize("token", ["", "wrong", "caged_sk_wrong", "caged_wst_wrong.wrong"])
 def test_a_bad_credential_is_a_401(api, box, token):
     status, problem = refused(api, box, token)
@@ -121,6 +125,7 @@ def test_a_read_only_key_is_a_403(api, box):
     assert (status, problem["reason"]["code"]) == (403, "read_only_key")
 
 
+@pytest.mark.shared_sandbox
 @pytest.mark.parametrize("origin", ["http://evil.example", "null"])
 def test_a_foreign_page_is_a_403(api, box, origin):
     assert refused(api, box, origin=origin)[0] == 403
@@ -168,6 +173,7 @@ def test_it_has_the_sandboxs_environment(api):
         term.until("good morning")
 
 
+@pytest.mark.shared_sandbox
 @pytest.mark.parametrize(
     ("query", "size"),
     [("?rows=30&cols=100", "30 100"), ("?rows=0&cols=0", "24 80"), ("?rows=50", "50 80"), ("?cols=x&rows=9", "9 80")],
@@ -258,6 +264,7 @@ def test_a_sandbox_killed_from_outside_closes_it(api, box, term):
 # --- messages
 
 
+@pytest.mark.shared_sandbox
 @pytest.mark.parametrize(
     "message",
     [

@@ -160,14 +160,12 @@ def test_a_host_that_whoever_made_the_sandbox_named_is_known(api):
     assert score(api, box) == 90
 
 
-@pytest.mark.parametrize(
-    "payload", [None, {}, {"command": 5}, {"operation": [], "path": {}}, {"host": None, "bytes_sent": "x"}]
-)
-@pytest.mark.parametrize("kind", ["command", "file_op", "network", "tool_call"])
-def test_an_event_of_an_unusual_shape_costs_nothing(api, agent_box, session_id, kind, payload):
+def test_an_event_of_an_unusual_shape_costs_nothing(api, agent_box, session_id):
     before = set(api.emulator.log_tail(1000))
-    assert ingest(api, {"type": kind, "session_id": session_id, "payload": payload})["accepted"] == 1
-    assert score(api, agent_box) == 100
+    for kind in ("command", "file_op", "network", "tool_call"):
+        for payload in (None, {}, {"command": 5}, {"operation": [], "path": {}}, {"host": None, "bytes_sent": "x"}):
+            assert ingest(api, {"type": kind, "session_id": session_id, "payload": payload})["accepted"] == 1
+            assert score(api, agent_box) == 100, (kind, payload)
     assert [line for line in api.emulator.log_tail(1000) if line not in before and "failed" in line] == []
 
 

@@ -106,36 +106,36 @@ def test_a_revoked_key_is_refused_at_once(api):
         assert_problem(second.get("/account"), 401)
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "body"),
-    [
-        ("GET", "", None),
-        ("DELETE", "", None),
-        ("POST", "/pause", None),
-        ("POST", "/resume", None),
-        ("GET", "/logs", None),
-        ("POST", "/exec", {"command": "true"}),
-        ("GET", "/files", None),
-        ("GET", "/files/content?path=x", None),
-        ("PUT", "/files/content?path=x", {"content": ""}),
-        ("GET", "/git/diff", None),
-        ("GET", "/snapshots", None),
-        ("POST", "/snapshots", {}),
-    ],
-)
-def test_another_accounts_sandbox_is_not_found(api, other, box, method, path, body):
+CALLS_OF_A_SANDBOX = [
+    ("GET", "", None),
+    ("DELETE", "", None),
+    ("POST", "/pause", None),
+    ("POST", "/resume", None),
+    ("GET", "/logs", None),
+    ("POST", "/exec", {"command": "true"}),
+    ("GET", "/files", None),
+    ("GET", "/files/content?path=x", None),
+    ("PUT", "/files/content?path=x", {"content": ""}),
+    ("GET", "/git/diff", None),
+    ("GET", "/snapshots", None),
+    ("POST", "/snapshots", {}),
+]
+
+
+def test_another_accounts_sandbox_is_not_found(api, other, box):
     api.snapshot(box)
-    response = other.request(method, f"/sandboxes/{box}{path}", json=body)
-    assert_problem(response, 404, "sandbox not found")
-    assert api.status(box) == "running"
+    for method, path, body in CALLS_OF_A_SANDBOX:
+        response = other.request(method, f"/sandboxes/{box}{path}", json=body)
+        assert_problem(response, 404, "sandbox not found")
+        assert api.status(box) == "running", (method, path)
 
 
-@pytest.mark.parametrize(("method", "path"), [("GET", ""), ("DELETE", ""), ("GET", "/download"), ("POST", "/restore")])
-def test_another_accounts_snapshot_is_not_found(api, other, box, method, path):
-    snapshot = api.snapshot(box)
-    body = {"target_sandbox_id": other.sandbox()} if path == "/restore" else None
-    assert_problem(other.request(method, f"/snapshots/{snapshot}{path}", json=body), 404, "snapshot not found")
-    assert api.get(f"/snapshots/{snapshot}").status_code == 200
+def test_another_accounts_snapshot_is_not_found(api, other, box):
+    snapshot, target = api.snapshot(box), other.sandbox()
+    for method, path in ("GET", ""), ("DELETE", ""), ("GET", "/download"), ("POST", "/restore"):
+        body = {"target_sandbox_id": target} if path == "/restore" else None
+        assert_problem(other.request(method, f"/snapshots/{snapshot}{path}", json=body), 404, "snapshot not found")
+        assert api.get(f"/snapshots/{snapshot}").status_code == 200, (method, path)
 
 
 def test_a_snapshot_is_not_restored_into_another_accounts_sandbox(api, other, box):

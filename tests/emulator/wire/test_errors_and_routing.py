@@ -55,11 +55,13 @@ WITH_BODY = [
 ]
 
 
+@pytest.mark.shared_sandbox
 @pytest.mark.parametrize("body", JUNK, ids=lambda body: repr(body[:30]))
 def test_a_malformed_body_is_a_400(api, box, body):
     assert_problem(api.post(f"/sandboxes/{box}/exec", content=body), 400)
 
 
+@pytest.mark.shared_sandbox
 @pytest.mark.parametrize(("method", "path"), WITH_BODY)
 @pytest.mark.parametrize("body", [b"{", b"[]", b"null", b"\xff", b'{"x": "\\ud800"}', b"[" * 10_000])
 def test_every_call_with_a_body_refuses_malformed_ones(api, box, method, path, body):
@@ -67,6 +69,7 @@ def test_every_call_with_a_body_refuses_malformed_ones(api, box, method, path, b
     assert_problem(api.request(method, path, content=body), 400, "body")
 
 
+@pytest.mark.shared_sandbox
 @pytest.mark.parametrize(
     "content_type", [None, "text/plain", "application/json; charset=latin-1", "a/b/c;;=", "multipart/form-data"]
 )
@@ -350,6 +353,7 @@ def test_logs_are_never_more_than_a_thousand_lines(api, box):
     assert (len(lines), lines[-1]["message"]) == (1000, "line 1099")
 
 
+@pytest.mark.shared_sandbox
 @pytest.mark.parametrize("tail", ["abc", "", "1.5", "1e3", "ten", "%ff"])
 def test_a_tail_that_is_no_number_is_a_400(api, box, tail):
     assert_problem(api.get(f"/sandboxes/{box}/logs", params={"tail": tail}), 400, "tail")
