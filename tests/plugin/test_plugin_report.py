@@ -92,7 +92,7 @@ def test_short_report_is_a_timeline_without_bodies(run_suite) -> None:
 
 
 def test_full_report_has_requests_and_logs(run_suite) -> None:
-    result = run_suite(SOURCE, "-n2", "--caged-report=full")
+    result = run_suite(SOURCE, "--caged-report=full")
     result.assert_outcomes(failed=4, errors=1, passed=1)
     text = result.stdout.str()
     assert len(timelines(result)) == 5

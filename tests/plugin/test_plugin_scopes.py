@@ -117,24 +117,28 @@ def test_unused_controls_are_reported_when_the_first_fixture_of_the_run_is_set_u
     assert ("a fault never" in result.stdout.str()) is (ending == "pass")
 
 
-@pytest.mark.parametrize("name", ["caged", "async_caged", "caged_sandbox", "caged_emulator"])
-@pytest.mark.parametrize("scope", ["class", "module", "session"])
-def test_fixture_of_one_test_in_a_wider_fixture_is_an_error_that_names_the_factory(
-    run_suite, name: str, scope: str
-) -> None:
-    result = run_suite(
-        f"""
-        import pytest
+def test_fixture_of_one_test_in_a_wider_fixture_is_an_error_that_names_the_factory(run_suite) -> None:
+    source = "import pytest\n"
+    cases = [
+        (name, scope)
+        for name in ("caged", "async_caged", "caged_sandbox", "caged_emulator")
+        for scope in ("class", "module", "session")
+    ]
+    for name, scope in cases:
+        source += f"""
+@pytest.fixture(scope={scope!r})
+def {scope}_{name}({name}): return 1
 
-        @pytest.fixture(scope={scope!r})
-        def shared({name}): return 1
-
-        def test_it(shared): pass
-        """
-    )
-    result.assert_outcomes(errors=1)
-    lines = ["*ScopeMismatch*", f"{name} has function scope. *", "*with caged_factory.account() as*"]
-    result.stdout.fnmatch_lines(lines)
+def test_{scope}_{name}({scope}_{name}): pass
+"""
+    result = run_suite(source)
+    result.assert_outcomes(errors=len(cases))
+    for name, scope in cases:
+        header, lines = (
+            f"*_ ERROR at setup of test_{scope}_{name} _*",
+            ("*ScopeMismatch*", "*with caged_factory.account() as*"),
+        )
+        result.stdout.fnmatch_lines([header, lines[0], f"{name} has function scope. *", lines[1]])
 
 
 FACTORY = """
