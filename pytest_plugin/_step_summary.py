@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ._summary import TRACES, TraceEntry, shown
+from ._summary import TraceEntry, failed_traces, shown
 
 #: Rows of the table. GitHub refuses a summary of more than 1 MiB.
 MOST_ROWS = 200
@@ -18,7 +18,7 @@ _ESCAPED = str.maketrans({one: f"\\{one}" for one in "\\`*_[]<>|~#&@"})
 
 def write(terminal: Any, config: pytest.Config) -> None:
     """Append the table to the file that GITHUB_STEP_SUMMARY names. A failure is a line of the terminal's summary."""
-    failed = [one for one in config.stash.get(TRACES, []) if one.outcome not in ("passed", "skipped")]
+    failed = failed_traces(terminal, config)
     path = os.environ.get("GITHUB_STEP_SUMMARY")
     if not failed or not path:
         return

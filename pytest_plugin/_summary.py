@@ -91,10 +91,23 @@ def shown(path: str, config: pytest.Config) -> str:
     return path[len(directory) :] if path.startswith(directory) else path
 
 
+def failed_traces(terminal: Any, config: pytest.Config) -> list[TraceEntry]:
+    """The traces of failed tests. A test that passed when it was run again says so after its name."""
+    passed, failed, errors = (
+        {report.nodeid for report in terminal.stats.get(name, ())} for name in ("passed", "failed", "error")
+    )
+    again = passed - failed - errors
+    return [
+        one._replace(test=f"{one.test} (passed when it was run again)") if one.test in again else one
+        for one in config.stash.get(TRACES, [])
+        if one.outcome not in ("passed", "skipped")
+    ]
+
+
 def _write_traces(terminal: Any, config: pytest.Config) -> None:
     """Print where the traces of failed tests are, and how many others there are."""
     traces = config.stash.get(TRACES, [])
-    failed = [one for one in traces if one.outcome not in ("passed", "skipped")]
+    failed = failed_traces(terminal, config)
     if failed:
         terminal.section("caged: traces of failed tests", sep="-", yellow=True)
     for one in failed:

@@ -343,6 +343,7 @@ def test_step_summary_of_github_is_a_table_of_the_failed_tests(steps: Run) -> No
     lines = (steps.directory / "summary.md").read_text(encoding="utf-8").splitlines()
     rows = [line for line in lines if line.startswith("| ") and line.count(" | ") == 2]
     assert len(rows) == 1 + len(steps.traces())
+    assert not any("run again" in row for row in rows)
     (row,) = [row for row in rows if "test\\_teardown " in row]
     assert "ValueError: in teardown" in row
     (row,) = [row for row in rows if "é" in row]
@@ -406,8 +407,12 @@ def test_attempts_of_a_test_that_is_run_again_have_files_of_their_own(tmp_path: 
                 caged.account.get()
             assert count == 2
     """
-    run = trace_runs.run(tmp_path, {"test_flaky.py": source}, "--reruns=3", "--caged-leaks=error")
+    env = {"GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md")}
+    run = trace_runs.run(tmp_path, {"test_flaky.py": source}, "--reruns=3", "--caged-leaks=error", env=env)
     assert run.code == 0, run.output
+    assert run.output.count("test_flaky.py::test_flaky (passed when it was run again):") == 2
+    rows = (tmp_path / "summary.md").read_text(encoding="utf-8").splitlines()
+    assert sum("(passed when it was run again)" in row for row in rows) == 2
     traces = run.traces()
     first, second = sorted(traces, key=len)
     assert second == f"{first}-attempt2"
