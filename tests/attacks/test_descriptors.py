@@ -388,9 +388,13 @@ def test_head_over_size_limit_is_refused(emulator: Emulator, head: bytes, status
 
 
 def test_number_of_open_descriptors_is_counted() -> None:
-    before = descriptors.count_used()
-    with contextlib.ExitStack() as held:
-        for _ in range(10):
-            held.enter_context(open(os.devnull))
-        assert descriptors.count_used() == before + 10
+    def counted_of_ten() -> int:
+        before = descriptors.count_used()
+        with contextlib.ExitStack() as held:
+            for _ in range(10):
+                held.enter_context(open(os.devnull))
+            return descriptors.count_used() - before
+
+    # An emulator of this process may just be closing some of its own.
+    eventually(lambda: counted_of_ten() == 10, "ten more descriptors")
     assert connections.HEAD_SECONDS >= 10

@@ -235,7 +235,7 @@ def test_scan_leaves_no_descriptor_open(files: FileChanges, workspace: Path):
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(5):
         files.look()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(os.listdir("/proc/self/fd")) <= before  # fewer where another thread closed some
 
 
 def test_small_workspace_is_scanned_fast(files: FileChanges, workspace: Path):
