@@ -183,6 +183,35 @@ def test_filter_by_text_searches_outputs_and_keeps_what_steps_are_in(page: Page,
     assert page.get_by_text("No step matches the filter").is_visible()
 
 
+def test_filter_opens_what_its_matches_are_in_and_restores_it_when_it_is_cleared(page: Page) -> None:
+    row(page, "call").first.click()
+    page.keyboard.press("ArrowLeft")
+    assert rows(page) == ["call"]
+    page.get_by_label("Errors only").check()
+    assert "sh run_tests.sh" in rows(page)
+    page.get_by_label("Errors only").press("Escape")
+    assert rows(page) == ["call"]
+    page.keyboard.press("/")
+    page.keyboard.type("assert add(1, 2)")
+    found = page.locator("[role=treeitem]:not(.aside) .title").all_inner_texts()
+    assert "sh run_tests.sh" in found
+    # A step that is closed while the filter is on stays closed until the filter changes.
+    page.keyboard.press("ArrowDown")
+    assert selected(page) == "call"
+    page.keyboard.press("ArrowLeft")
+    assert rows(page) == ["call"]
+    page.keyboard.press("/")
+    page.keyboard.press("End")
+    page.keyboard.type(" ")
+    assert "sh run_tests.sh" in rows(page)
+    row(page, "sh run_tests.sh").click()
+    page.keyboard.press("Escape")  # in the list
+    assert page.locator("input[type=search]").input_value() == ""
+    assert rows(page) == ["call"]
+    page.keyboard.press("ArrowUp")
+    assert selected(page) == "call"
+
+
 def test_filter_by_kind_and_by_errors(page: Page) -> None:
     page.get_by_text("Errors only").click()
     assert set(rows(page)) == {
