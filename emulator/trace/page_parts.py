@@ -94,6 +94,7 @@ def _error_card(outline: Outline) -> Optional[Html]:
             element("span", where, class_="where") if where else None,
         ),
         element("p", shortened(plain(text), 600), class_="message"),
+        _cause(outline) if outline.refused is not outline.last_command else None,
         element("pre", *lines, class_="code source", tabindex="0") if lines else None,
         class_="card failure",
     )
@@ -131,9 +132,18 @@ def _command_card(outline: Outline) -> Optional[Html]:
         ),
         element("p", _step_link(step, text_of(step, "command") or title(step)), class_="command"),
         element("p", shortened(reason, 600), class_="problem") if reason else None,
+        _cause(outline) if outline.refused is step else None,
         element("div", element("pre", "\n".join(lines)), class_="code tail", tabindex="0") if lines else None,
         class_="card",
     )
+
+
+def _cause(outline: Outline) -> Optional[Html]:
+    """Why the sandbox did not run, with a link to the step that interrupted it."""
+    found = outline.interruption(outline.refused) if outline.refused is not None else None
+    if found is None:
+        return None
+    return element("p", "Cause: ", _step_link(found, outline.interruption_text(found)), class_="cause")
 
 
 def _line_of(outline: Outline, step: Step) -> Optional[Html]:

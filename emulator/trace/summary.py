@@ -23,7 +23,7 @@ def markdown(trace: Trace) -> str:
     outline, header = Outline(trace), trace.header
     name = one_line(plain(header.title))
     blocks = [f"# {header.outcome.upper()}: {_code(name)}", ", ".join(facts(outline))]
-    blocks += [*_error_blocks(trace), *_unused_blocks(trace), *_command_blocks(outline), *_prompt_blocks(outline)]
+    blocks += [*_error_blocks(trace), *_cause_blocks(outline), *_unused_blocks(trace), *_command_blocks(outline), *_prompt_blocks(outline)]
     blocks += [*_file_blocks(outline), "## Timeline", _fenced("\n".join(timeline(trace, TIMELINE_LINES)))]
     if header.notes:
         blocks += ["## Notes", "\n".join(f"- {_escaped(one_line(plain(note)))}" for note in header.notes)]
@@ -54,6 +54,12 @@ def _error_blocks(trace: Trace) -> Iterator[str]:
     if code:
         yield f"{_code(str(source.get('path', '')))}, line {source.get('line')}:"
         yield _fenced("\n".join(f"{'>' if here else ' '} {number:4} {text}" for number, text, here in code), "python")
+
+
+def _cause_blocks(outline: Outline) -> Iterator[str]:
+    found = outline.interruption(outline.refused) if outline.refused is not None else None
+    if found is not None:
+        yield f"Cause: the sandbox was {_escaped(outline.interruption_text(found))}"
 
 
 def _unused_blocks(trace: Trace) -> Iterator[str]:
