@@ -20,6 +20,8 @@ _MAIN_OPTIONS = ("operation", "match", "program", "text", "status")
 
 #: Kinds of steps that a sandbox reports on its own, also after what caused them is over.
 _EVENTS = frozenset({"sandbox", "alert", "event", "error"})
+#: How the text about a fault that no request matched begins.
+REQUESTED_INSTEAD, NOTHING_REQUESTED = "requested instead: ", "nothing was requested"
 #: What ends or interrupts the running of a sandbox, and what lets it run, as its steps name it.
 _ENDS, _BEGINS = frozenset({"pause", "stop", "destroy", "crash"}), frozenset({"create", "resume", "start", "restart"})
 #: Levels above a step that are looked at for one that still ran.
@@ -250,6 +252,12 @@ class Outline:
         for unused in self.trace.header.unused:
             found[unused.id] = one_line(unused.described)
         return found
+
+
+def nearest_text(text: str) -> str:
+    """What came nearest to a control, with its label; a text that says itself what it is has none."""
+    text = one_line(plain(text))
+    return text if text.startswith((REQUESTED_INSTEAD, NOTHING_REQUESTED)) else f"nearest: {text}"
 
 
 def _data(step: Step) -> dict[str, Any]:

@@ -371,3 +371,21 @@ def test_command_that_failed_in_a_sandbox_that_ran_has_no_cause():
     for trace in (resumed, other, ran):
         assert "Cause: " not in markdown(trace)
         assert 'class="cause"' not in build_page(trace)
+
+
+def test_operations_that_were_requested_instead_of_that_of_a_fault_are_links_to_their_calls():
+    text = "requested instead: socket_ticket (of sandboxes.stream), files.write; sandboxes.exec was requested once"
+    unused = UnusedControl("fault_1", "fault sandboxes.exec 503", "t.py:1", [text])
+    trace = made(
+        step("f", "control", "faults add", 0.1, controls=["fault_1"]),
+        step("k", "call", "sandboxes.stream", 0.2, detail={"call": "sandboxes.stream"}),
+        step("r", "request", "POST /v1/auth/socket-ticket", 0.2, parent="k", detail={"operation": "socket_ticket"}),
+        unused=[unused],
+    )
+    page = build_page(trace)
+    assert "nearest: " not in page
+    link = '<a href="#step-k" data-step="k">socket_ticket (of sandboxes.stream)</a>'
+    assert f"requested instead: {link}, files.write; sandboxes.exec" in page
+    label, rest = text.split(": ", 1)
+    assert f"- {label}: `{rest}`" in markdown(trace)
+    assert f"    {text}" in timeline(trace)
