@@ -12,7 +12,7 @@ import pytest
 from caged.emulator.control.steps import Step
 from caged.emulator.control_client.faults import NO_REQUEST_MATCHED
 from caged.emulator.trace.file import UnusedControl
-from caged.emulator.trace.outline import describe
+from caged.emulator.trace.outline import NOTHING_REQUESTED, REQUESTED_INSTEAD, describe
 from caged.emulator.trace.text import counted
 
 #: Operations that are named of those that were requested instead of the one of a fault.
@@ -63,13 +63,20 @@ def _requested_instead(added: Step, steps: list[Step]) -> str:
         for step in steps
         if step.kind == "request" and step.detail.get("operation") and added.account in ("", step.account)
     ]
-    later = list(dict.fromkeys(str(step.detail["operation"]) for step in requests if step.start >= end))
+    calls = {step.id: str(step.detail.get("call") or "") for step in steps if step.kind == "call"}
+    later = list(dict.fromkeys(_named(step, calls.get(step.parent, "")) for step in requests if step.start >= end))
     if not later:
-        text = "nothing was requested after it was added"
+        text = f"{NOTHING_REQUESTED} after it was added"
     else:
         more = f", and {len(later) - OPERATIONS} more" if len(later) > OPERATIONS else ""
-        text = f"operations requested since: {', '.join(later[:OPERATIONS])}{more}"
+        text = f"{REQUESTED_INSTEAD}{', '.join(later[:OPERATIONS])}{more}"
     body = added.detail.get("body")
     wanted = body.get("operation") if isinstance(body, dict) else None
     before = sum(step.start < end and step.detail["operation"] == wanted for step in requests)
     return f"{text}; {wanted} was requested {counted(before, 'time')} before it was added" if before else text
+
+
+def _named(request: Step, call: str) -> str:
+    """The operation of a request, with the call that it was a part of where that has another name."""
+    operation = str(request.detail["operation"])
+    return operation if call in ("", operation) else f"{operation} (of {call})"

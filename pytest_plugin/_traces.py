@@ -251,7 +251,7 @@ class Traces:
                 duration_ms=round((end - current.began) * 1000, 3),
                 accounts={id: name for id, name in names.items() if id in accounts},
                 cost_usd=round(sum(map(cost, steps)), 6),
-                unused=[described(one, steps) for one in header.unused],
+                unused=[described(one, every) for one in header.unused],
                 kept=dict(kept),
                 notes=[*header.notes, *self._notes()],
             ),

@@ -56,7 +56,9 @@ def _of_stub(invocation: Invocation, stub: Stub) -> _Miss:
         return 0.9, f"{named}: its function did not apply to the command"
     if stub.match.matches(invocation.command):
         return 1.0, f"{named}: its function did not apply to the command"
-    return _similarity(stub.match, invocation.command), f"{named}: {_differs('the command', stub.match)}"
+    return _similarity(
+        stub.match, invocation.command
+    ), f"{named}: {_differs('the command', stub.match, invocation.command)}"
 
 
 def _of_program(invocation: Invocation, stub: Stub) -> _Miss:
@@ -66,9 +68,9 @@ def _of_program(invocation: Invocation, stub: Stub) -> _Miss:
     if stub.is_exhausted and stub.matches(invocation):
         return 2.0, f"{named}: {_used_up(stub.used)}"
     if stub.args is not None and not stub.args.matches(arguments):
-        return _similarity(stub.args, arguments), f"{named}: {_differs('the arguments', stub.args)}"
+        return _similarity(stub.args, arguments), f"{named}: {_differs('the arguments', stub.args, arguments)}"
     if stub.stdin is not None and not stub.stdin.matches(invocation.stdin or ""):
-        return 1.0, f"{named}: {_differs('the input', stub.stdin)}"
+        return 1.0, f"{named}: {_differs('the input', stub.stdin, invocation.stdin or '')}"
     return 1.0, f"{named}: its function did not apply to the call"
 
 
@@ -78,7 +80,7 @@ def _of_reply(agent: str, prompt: str, reply: AgentReply) -> _Miss:
         return -1.0, f"{named}: is of {_cut(reply.agent)}, not of {agent}"
     if reply.prompt is None or reply.prompt.matches(prompt):
         return 2.0, f"{named}: {_used_up(reply.used)}"
-    return _similarity(reply.prompt, prompt), f"{named}: {_differs('the prompt', reply.prompt)}"
+    return _similarity(reply.prompt, prompt), f"{named}: {_differs('the prompt', reply.prompt, prompt)}"
 
 
 def _is_about(fault: Fault, operation: str, path: str) -> bool:
@@ -108,10 +110,34 @@ def _used_up(times: int) -> str:
     return f"is used up: it has applied {times} times" if times != 1 else "is used up: it has applied once"
 
 
-def _differs(what: str, pattern: TextPattern) -> str:
-    kind = "the regular expression" if pattern.regex else "the pattern"
+def _differs(what: str, pattern: TextPattern, text: str) -> str:
+    """That a text does not match a pattern, with the kind of the pattern, what is left over and how to match it."""
+    kind = "the regular expression" if pattern.regex else "the glob" if _is_glob(pattern.text) else "the exact text"
     verb = "do" if what.endswith("s") else "does"
-    return f"{what} {verb} not match {kind} {_cut(pattern.text)!r}"
+    return f"{what} {verb} not match {kind} {_cut(pattern.text)!r}{'' if pattern.regex else _remedy(pattern, text)}"
+
+
+def _is_glob(text: str) -> bool:
+    return any(sign in text for sign in "*?[")
+
+
+def _remedy(pattern: TextPattern, text: str) -> str:
+    """What of a text a pattern leaves over, and a pattern that matches the text; empty where the pattern is of another
+    text."""
+    wanted, given = pattern.text.strip(), text.strip()
+    if not wanted or len(wanted) > CHARACTERS or len(given) > CHARACTERS:
+        return ""
+    if TextPattern(f"{wanted}*").matches(given):
+        begin = next((end for end in range(len(given), 0, -1) if pattern.matches(given[:end])), 0)
+        return _left_over(given[begin:], f"{wanted}*") if begin else ""
+    if TextPattern(f"*{wanted}").matches(given):
+        end = next((start for start in range(len(given)) if pattern.matches(given[start:])), 0)
+        return _left_over(given[:end], f"*{wanted}") if end else ""
+    return ""
+
+
+def _left_over(rest: str, wider: str) -> str:
+    return f": {_cut(rest.strip())!r} is left over; the glob {_cut(wider)!r} would match"
 
 
 def _similarity(pattern: Optional[TextPattern], text: str) -> float:

@@ -9,7 +9,7 @@ from typing import Any, Optional
 
 from ..control.steps import Step
 from .file import Trace
-from .text import one_line, plain
+from .text import money, one_line, plain
 
 #: Characters of the description of a control.
 DESCRIPTION_CHARACTERS = 120
@@ -20,6 +20,10 @@ _MAIN_OPTIONS = ("operation", "match", "program", "text", "status")
 
 #: Kinds of steps that a sandbox reports on its own, also after what caused them is over.
 _EVENTS = frozenset({"sandbox", "alert", "event", "error"})
+#: How the text about a fault that no request matched begins.
+REQUESTED_INSTEAD, NOTHING_REQUESTED = "requested instead: ", "nothing was requested"
+#: What ends or interrupts the running of a sandbox, and what lets it run, as its steps name it.
+_ENDS, _BEGINS = frozenset({"pause", "stop", "destroy", "crash"}), frozenset({"create", "resume", "start", "restart"})
 #: Levels above a step that are looked at for one that still ran.
 _LEVELS = 20
 
@@ -158,6 +162,52 @@ class Outline:
         found = in_phase or inner
         return found[-1] if found else None
 
+    @functools.cached_property
+    def refused(self) -> Optional[Step]:
+        """The step that shows what failed, where it was refused because its sandbox did not run."""
+        for step in (self.last_command, self.deepest_failure):
+            if step is not None and self.interruption(step) is not None:
+                return step
+        return None
+
+    def interruption(self, step: Step) -> Optional[Step]:
+        """The step that interrupted the sandbox of a step, where that one failed without an exit code after it."""
+        if step.status != "error" or not step.sandbox or not text_of(step, "error"):
+            return None
+        if step.detail.get("exit_code") is not None:
+            return None
+        end = step.start + (step.duration_ms or 0) / 1000
+        found = None
+        for one in self.steps:
+            if one.kind != "sandbox" or one.sandbox != step.sandbox or one.start > end:
+                continue
+            action = _data(one).get("action")
+            if action in _ENDS:
+                found = one
+            elif action in _BEGINS:
+                found = None
+        return found
+
+    def interruption_text(self, step: Step) -> str:
+        """What interrupted a sandbox, when and why: `paused at 0.120 s: budget used up ($0.75 of $0.50)`. `step`: the
+        step of the interruption."""
+        what, _colon, why = one_line(plain(step.title)).partition(": ")
+        text = f"{what} at {self.seconds(step):.3f} s{f': {why}' if why else ''}"
+        return text + self._spent(step) if _data(step).get("cause") == "budget" else text
+
+    def _spent(self, step: Step) -> str:
+        """How much of its budget a sandbox had used, by the newest alert before a step."""
+        for one in reversed(self.steps):
+            meta = one.detail.get("meta")
+            is_meant = one.kind == "alert" and one.sandbox == step.sandbox and one.start <= step.start
+            if not is_meant or not isinstance(meta, dict):
+                continue
+            try:
+                return f" ({money(float(meta['spent_usd']))} of {money(float(meta['budget_usd']))})"
+            except (KeyError, TypeError, ValueError):
+                continue
+        return ""
+
     @property
     def first(self) -> Optional[Step]:
         """The step that a page shows at first: the deepest one that failed, or else the last command, or else the phase
@@ -202,6 +252,18 @@ class Outline:
         for unused in self.trace.header.unused:
             found[unused.id] = one_line(unused.described)
         return found
+
+
+def nearest_text(text: str) -> str:
+    """What came nearest to a control, with its label; a text that says itself what it is has none."""
+    text = one_line(plain(text))
+    return text if text.startswith((REQUESTED_INSTEAD, NOTHING_REQUESTED)) else f"nearest: {text}"
+
+
+def _data(step: Step) -> dict[str, Any]:
+    """The data of an event in a sandbox."""
+    data = step.detail.get("data")
+    return data if isinstance(data, dict) else {}
 
 
 def _is_over(step: Step, moment: float) -> bool:

@@ -6,7 +6,7 @@ from typing import Any, Optional
 
 from ..control.steps import Step
 from .html import Html, element, escaped, joined
-from .outline import Outline, diff, mappings_of, text_of
+from .outline import REQUESTED_INSTEAD, Outline, diff, mappings_of, nearest_text, text_of
 from .summary import facts
 from .text import duration, middle_cut, money, one_line, plain, shortened, source_lines
 from .timeline import output_lines, result, title
@@ -66,13 +66,37 @@ def answer(outline: Outline) -> Html:
 def _unused(outline: Outline) -> Html:
     rows = []
     for one in outline.trace.header.unused:
-        nearest = [element("span", f"nearest: {plain(text)}", class_="nearest") for text in one.nearest[:NEAREST]]
+        nearest = [
+            element("span", *_nearest(outline, one.id, text), class_="nearest") for text in one.nearest[:NEAREST]
+        ]
         where = element("span", one.source, class_="where") if one.source else None
         added = outline.added_by(one.id)
         what = plain(one.described)
         shown = element("strong", what) if added is None else element("strong", _step_link(added, what))
         rows.append(element("li", shown, where, *nearest))
     return element("div", element("h2", "▲ Set up, never triggered"), element("ul", *rows), class_="unused")
+
+
+def _nearest(outline: Outline, control: str, text: str) -> list[Html]:
+    """What came nearest to a control, with a link to each operation, or to the command or prompt."""
+    added = outline.added_by(control)
+    later = [step for step in outline.steps if added is None or step.start >= added.start]
+    shown = nearest_text(text)
+    label, _colon, rest = shown.partition(": ")
+    if not shown.startswith(REQUESTED_INSTEAD):
+        found = next((step for step in later if rest in (text_of(step, "command"), text_of(step, "prompt"))), None)
+        return [escaped(f"{label}: "), _step_link(found, rest)] if found is not None and rest else [escaped(shown)]
+    names, semicolon, end = rest.partition("; ")
+    parts = [escaped(f"{label}: ")]
+    for number, name in enumerate(names.split(", ")):
+        found = next((step for step in later if name.partition(" (")[0] == text_of(step, "operation")), None)
+        parts += [escaped(", ")] if number else []
+        parts.append(escaped(name) if found is None else _step_link(_call_of(outline, found), name))
+    return [*parts, escaped(f"{semicolon}{end}")]
+
+
+def _call_of(outline: Outline, request: Step) -> Step:
+    return next((above for above in outline.ancestors(request) if above.kind == "call"), request)
 
 
 def _error_card(outline: Outline) -> Optional[Html]:
@@ -94,6 +118,7 @@ def _error_card(outline: Outline) -> Optional[Html]:
             element("span", where, class_="where") if where else None,
         ),
         element("p", shortened(plain(text), 600), class_="message"),
+        _cause(outline) if outline.refused is not outline.last_command else None,
         element("pre", *lines, class_="code source", tabindex="0") if lines else None,
         class_="card failure",
     )
@@ -131,9 +156,18 @@ def _command_card(outline: Outline) -> Optional[Html]:
         ),
         element("p", _step_link(step, text_of(step, "command") or title(step)), class_="command"),
         element("p", shortened(reason, 600), class_="problem") if reason else None,
+        _cause(outline) if outline.refused is step else None,
         element("div", element("pre", "\n".join(lines)), class_="code tail", tabindex="0") if lines else None,
         class_="card",
     )
+
+
+def _cause(outline: Outline) -> Optional[Html]:
+    """Why the sandbox did not run, with a link to the step that interrupted it."""
+    found = outline.interruption(outline.refused) if outline.refused is not None else None
+    if found is None:
+        return None
+    return element("p", "Cause: ", _step_link(found, outline.interruption_text(found)), class_="cause")
 
 
 def _line_of(outline: Outline, step: Step) -> Optional[Html]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from .file import Trace
-from .outline import Outline, diff, text_of
+from .outline import Outline, diff, nearest_text, text_of
 from .text import counted, duration, middle_cut, money, one_line, plain, shortened, source_lines
 from .timeline import NEAREST, output_lines, result, timeline, title
 
@@ -23,7 +23,13 @@ def markdown(trace: Trace) -> str:
     outline, header = Outline(trace), trace.header
     name = one_line(plain(header.title))
     blocks = [f"# {header.outcome.upper()}: {_code(name)}", ", ".join(facts(outline))]
-    blocks += [*_error_blocks(trace), *_unused_blocks(trace), *_command_blocks(outline), *_prompt_blocks(outline)]
+    blocks += [
+        *_error_blocks(trace),
+        *_cause_blocks(outline),
+        *_unused_blocks(trace),
+        *_command_blocks(outline),
+        *_prompt_blocks(outline),
+    ]
     blocks += [*_file_blocks(outline), "## Timeline", _fenced("\n".join(timeline(trace, TIMELINE_LINES)))]
     if header.notes:
         blocks += ["## Notes", "\n".join(f"- {_escaped(one_line(plain(note)))}" for note in header.notes)]
@@ -56,6 +62,12 @@ def _error_blocks(trace: Trace) -> Iterator[str]:
         yield _fenced("\n".join(f"{'>' if here else ' '} {number:4} {text}" for number, text, here in code), "python")
 
 
+def _cause_blocks(outline: Outline) -> Iterator[str]:
+    found = outline.interruption(outline.refused) if outline.refused is not None else None
+    if found is not None:
+        yield f"Cause: the sandbox was {_escaped(outline.interruption_text(found))}"
+
+
 def _unused_blocks(trace: Trace) -> Iterator[str]:
     if trace.header.unused:
         yield "## Set up, never triggered"
@@ -63,8 +75,14 @@ def _unused_blocks(trace: Trace) -> Iterator[str]:
         for one in trace.header.unused:
             where = f", added at {_code(one.source)}" if one.source else ""
             lines.append(f"- {_code(one.described)}{where}")
-            lines += [f"  - nearest: {_code(text)}" for text in one.nearest[:NEAREST]]
+            lines += [f"  - {_nearest(text)}" for text in one.nearest[:NEAREST]]
         yield "\n".join(lines)
+
+
+def _nearest(text: str) -> str:
+    """What came nearest to a control, as code below its label."""
+    label, colon, rest = nearest_text(text).partition(": ")
+    return f"{label}: {_code(rest)}" if colon else _escaped(label)
 
 
 def _command_blocks(outline: Outline) -> Iterator[str]:

@@ -9,7 +9,7 @@ from typing import Optional
 from ..control.faults import default_detail
 from ..control.steps import Step
 from .file import Trace
-from .outline import Outline, output_of, text_of
+from .outline import Outline, nearest_text, output_of, text_of
 from .text import duration, money, one_line, plain, shortened
 
 #: Characters of a line.
@@ -258,7 +258,7 @@ def _unused_lines(trace: Trace, most: int) -> list[str]:
     for one in unused[:UNUSED]:
         where = f" ({one_line(one.source)})" if one.source else ""
         lines.append(f"never triggered: {one_line(plain(one.described))}{where}")
-        lines += [f"    nearest: {one_line(plain(text))}" for text in one.nearest[:NEAREST]]
+        lines += [f"    {nearest_text(text)}" for text in one.nearest[:NEAREST]]
     if len(unused) > UNUSED:
         lines.append(f"never triggered: {len(unused) - UNUSED} more")
     return lines[:most]

@@ -183,6 +183,35 @@ def test_filter_by_text_searches_outputs_and_keeps_what_steps_are_in(page: Page,
     assert page.get_by_text("No step matches the filter").is_visible()
 
 
+def test_filter_opens_what_its_matches_are_in_and_restores_it_when_it_is_cleared(page: Page) -> None:
+    row(page, "call").first.click()
+    page.keyboard.press("ArrowLeft")
+    assert rows(page) == ["call"]
+    page.get_by_label("Errors only").check()
+    assert "sh run_tests.sh" in rows(page)
+    page.get_by_label("Errors only").press("Escape")
+    assert rows(page) == ["call"]
+    page.keyboard.press("/")
+    page.keyboard.type("assert add(1, 2)")
+    found = page.locator("[role=treeitem]:not(.aside) .title").all_inner_texts()
+    assert "sh run_tests.sh" in found
+    # A step that is closed while the filter is on stays closed until the filter changes.
+    page.keyboard.press("ArrowDown")
+    assert selected(page) == "call"
+    page.keyboard.press("ArrowLeft")
+    assert rows(page) == ["call"]
+    page.keyboard.press("/")
+    page.keyboard.press("End")
+    page.keyboard.type(" ")
+    assert "sh run_tests.sh" in rows(page)
+    row(page, "sh run_tests.sh").click()
+    page.keyboard.press("Escape")  # in the list
+    assert page.locator("input[type=search]").input_value() == ""
+    assert rows(page) == ["call"]
+    page.keyboard.press("ArrowUp")
+    assert selected(page) == "call"
+
+
 def test_filter_by_kind_and_by_errors(page: Page) -> None:
     page.get_by_text("Errors only").click()
     assert set(rows(page)) == {
@@ -442,7 +471,7 @@ def test_tabs_show_call_request_response_files_agent_and_matched(page: Page) -> 
     assert "sonnet" in agent
     assert "sess_" in agent
     misses = choose(page, "sh run_tests.sh", "Matched").inner_text()
-    assert "stub 'npm install*': the command does not match the pattern" in misses
+    assert "stub 'npm install*': the command does not match the glob" in misses
     assert "snapshots.create" in choose(page, "faults add: fault snapshots", "Matched").inner_text()
 
 
@@ -773,3 +802,34 @@ def test_header_json_in_the_page_is_the_trace(page: Page, trace: Trace) -> None:
     assert NODE_ID.rpartition("::")[2] == page.locator("h1").inner_text()
     data = choose(page, "clock advance", "Data").inner_text()
     assert json.dumps("emulator.clock.advance") in data
+
+
+def test_unused_stub_leads_to_its_nearest_miss(tmp_path: Path, open_page: Open) -> None:
+    reason = "the command does not match the exact text 'make': 'all' is left over; the glob 'make*' would match"
+    body = {"match": "make", "text": "x"}
+    missed = {"command": "make all", "near_misses": ["stub stub_2: is of another program", f"stub stub_1: {reason}"]}
+    steps = [
+        step("s", "control", "commands stub", 0.0, controls=["stub_1"], detail={"operation": "x", "body": body}),
+        step("c", "command", "$ make all", 0.1, detail=missed),
+    ]
+    page = ready(open_page(write(Trace(TraceHeader("t::t"), steps), tmp_path)))
+    near = choose(page, "commands stub", "Matched").locator(".near")
+    assert near.inner_text() == f"Nearest miss: $ make all: {reason}"
+    near.get_by_role("button").click()
+    assert selected(page) == "make all"
+
+
+def test_whole_error_and_long_lines_leave_room_and_copying_moves_nothing(tmp_path: Path, open_page: Open) -> None:
+    trace = refused()
+    trace.header.error_source["code"].append([47, "    " + "x" * 900])  # type: ignore[index]
+    page = ready(open_page(write(trace, tmp_path)))
+    line = page.locator(".card .source > span").last
+    assert line.evaluate("(e) => getComputedStyle(e).textOverflow") == "ellipsis"
+    assert line.evaluate("(e) => e.scrollWidth > e.clientWidth && e.offsetWidth <= e.closest('.card').clientWidth")
+    place = page.get_by_role("button", name="Copy as Markdown").bounding_box()
+    page.locator("#tools .said").evaluate("(e) => (e.textContent = 'Copied')")
+    assert page.get_by_role("button", name="Copy as Markdown").bounding_box() == place
+    page.locator(".whole summary").click()
+    assert page.locator(".whole .code").bounding_box()["height"] <= 240
+    assert page.locator(".whole .code").evaluate("(e) => e.scrollHeight > e.clientHeight")
+    assert page.locator(".lanes text").first.evaluate("(e) => getComputedStyle(e).userSelect") == "none"

@@ -15,7 +15,7 @@ EXAMPLES = Path(__file__).parents[2] / "docs/examples/failing"
 CAUSES = {
     "test_fault_that_never_triggers": [
         "never triggered: fault sandboxes.exec 503 (test_agent.py:",
-        "operations requested since: socket_ticket, sandboxes.terminal",
+        "requested instead: socket_ticket (of sandboxes.stream), sandboxes.terminal (of sandboxes.stream)",
     ],
     "test_wrong_command": ["git comit -m repaired -> exit 1", "'comit' is not a git command"],
     "test_agent_changes_the_wrong_file": [

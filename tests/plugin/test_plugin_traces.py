@@ -200,7 +200,7 @@ def test_header_names_unused_controls_with_their_line_and_what_came_near(steps: 
     fault, stub, reply = header.unused
     assert fault.described == "fault account.get 503"
     (nearest,) = fault.nearest
-    assert re.match(r"operations requested since: sandboxes\.exec, socket_ticket, sandboxes\.terminal, ", nearest)
+    assert re.match(r"requested instead: sandboxes\.exec, socket_ticket( \(of [\w.]+\))?, sandboxes\.terminal", nearest)
     assert stub.described == "stub 'npm tset' 'no tests'" or stub.described.startswith("stub 'npm tset'")
     assert stub.nearest[0].startswith("echo ")
     assert reply.nearest == ["no prompt came"]
@@ -786,6 +786,6 @@ def test_fault_that_no_request_matched_names_what_was_requested() -> None:
     added.detail = {"body": {"operation": "sandboxes.exec", "status": 503}}
     later = step("c", start=3.0, detail={"operation": "sandboxes.terminal"})
     found = described(unused, [added, later])
-    assert found.nearest == ["operations requested since: sandboxes.terminal"]
+    assert found.nearest == ["requested instead: sandboxes.terminal"]
     (text,) = described(unused, [earlier, added]).nearest
     assert text == "nothing was requested after it was added; sandboxes.exec was requested 1 time before it was added"

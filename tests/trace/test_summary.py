@@ -9,6 +9,7 @@ from trace_testing import NODE_ID, hostile_trace, many_steps, real_trace, step
 
 from caged.emulator.trace.file import Trace, TraceHeader, UnusedControl
 from caged.emulator.trace.outline import Outline, diff
+from caged.emulator.trace.page import build_page
 from caged.emulator.trace.summary import markdown, timeline
 from caged.emulator.trace.text import duration, money, plain
 
@@ -323,3 +324,68 @@ def test_what_happens_after_its_cause_stands_where_it_happened():
     outline = Outline(made(*steps))
     assert [one.id for one, _depth in outline.walk()] == ["call", "tick", "in", "exec", "late"]
     assert outline.parent(steps[4]).id == "call"
+
+
+def interrupted(title: str, action: str, cause: str, *later):
+    """A trace of a sandbox that was interrupted before its last command."""
+    meta = {"spent_usd": "0.7500", "budget_usd": "0.5000"}
+    detail = {"event": "lifecycle", "session": "", "data": {"action": action, **({"cause": cause} if cause else {})}}
+    refusal = {"command": "make", "source": "exec", "error": "sandbox cage_1 is paused, not running; resume it first"}
+    return made(
+        step("a", "alert", "critical: Budget", 1.10, sandbox="cage_1", status="error", detail={"meta": meta}),
+        step("p", "sandbox", title, 1.12, sandbox="cage_1", detail=detail),
+        *later,
+        step("c", "command", "$ make", 1.3, sandbox="cage_1", status="error", detail=refusal),
+        start=1.0,
+        outcome="failed",
+        error_summary="assert False",
+    )
+
+
+def event(action: str, start: float, sandbox: str = "cage_1"):
+    return step(f"e{start}", "sandbox", action, start, sandbox=sandbox, detail={"data": {"action": action}})
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (("paused: budget used up", "pause", "budget"), "paused at 0.120 s: budget used up ($0.75 of $0.50)"),
+        (("destroyed", "destroy", ""), "destroyed at 0.120 s"),
+        (("paused", "pause", ""), "paused at 0.120 s"),
+        (("paused", "pause", "", event("snapshot", 1.2), event("resume", 1.25, "cage_2")), "paused at 0.120 s"),
+    ],
+)
+def test_refused_command_has_the_cause_in_the_summary_and_the_page(given, expected):
+    trace = interrupted(*given)
+    text = build_page(trace)
+    assert f"Cause: the sandbox was {expected}" in markdown(trace)
+    assert re.search(rf'Cause: <a href="#step-p" data-step="p">{re.escape(expected)}</a>', text)
+
+
+def test_command_that_failed_in_a_sandbox_that_ran_has_no_cause():
+    resumed = interrupted("paused", "pause", "", event("resume", 1.2))
+    other = interrupted("paused", "pause", "")
+    other.steps[-1].sandbox = "cage_2"
+    ran = interrupted("paused", "pause", "")
+    ran.steps[-1].detail["exit_code"] = 1
+    for trace in (resumed, other, ran):
+        assert "Cause: " not in markdown(trace)
+        assert 'class="cause"' not in build_page(trace)
+
+
+def test_operations_that_were_requested_instead_of_that_of_a_fault_are_links_to_their_calls():
+    text = "requested instead: socket_ticket (of sandboxes.stream), files.write; sandboxes.exec was requested once"
+    unused = UnusedControl("fault_1", "fault sandboxes.exec 503", "t.py:1", [text])
+    trace = made(
+        step("f", "control", "faults add", 0.1, controls=["fault_1"]),
+        step("k", "call", "sandboxes.stream", 0.2, detail={"call": "sandboxes.stream"}),
+        step("r", "request", "POST /v1/auth/socket-ticket", 0.2, parent="k", detail={"operation": "socket_ticket"}),
+        unused=[unused],
+    )
+    page = build_page(trace)
+    assert "nearest: " not in page
+    link = '<a href="#step-k" data-step="k">socket_ticket (of sandboxes.stream)</a>'
+    assert f"requested instead: {link}, files.write; sandboxes.exec" in page
+    label, rest = text.split(": ", 1)
+    assert f"- {label}: `{rest}`" in markdown(trace)
+    assert f"    {text}" in timeline(trace)

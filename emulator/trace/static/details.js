@@ -371,11 +371,13 @@ function matchedView(tree, step, ids, misses, link) {
   const parts = ids.map((id) => {
     const added = tree.addedBy(id);
     const applied = tree.appliedTo(id);
+    const near = applied.length ? undefined : tree.nearMiss(id);
     return h(
       "section",
       { class: "control" },
       h("h3", {}, markIcon(noun(id)), h("span", { class: "text" }, tree.described(id))),
       h("p", {}, `${noun(id)} ${id} applied to ${counted(applied.length, "step")}`, applied.length ? ": " : ".", applied.slice(0, 10).map((one) => [link(one), " "])),
+      near && h("p", { class: "near" }, "Nearest miss: ", link(near.step), `: ${near.text.replace(/^[^:]*: /, "")}`),
       added && added !== step && h("p", {}, "It was added by ", link(added), "."),
       ...(added ? field("Options", added.detail?.body) : []),
     );

@@ -17,7 +17,7 @@ const KEYS = [
   ["→ ←", "open or close a step; then its first child, or its parent"],
   ["Home End", "first or last step"],
   ["/", "filter"],
-  ["Esc", "in the filter: clear it"],
+  ["Esc", "clear the filter"],
   ["e", "next step that failed, among those that the filter shows"],
   ["?", "these keys"],
 ];

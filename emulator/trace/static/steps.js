@@ -18,7 +18,9 @@ export class StepList {
     this.tree = tree;
     this.selected = null;
     this._onSelect = onSelect;
-    this._closed = new Set();
+    this._closedByHand = new Set();
+    /** The steps that were closed while the filter was as it is; its matches are open at first. */
+    this._closedInFilter = new Set();
     this._hiddenKinds = new Set();
     this._words = [];
     this._errorsOnly = false;
@@ -38,15 +40,28 @@ export class StepList {
   select(step, { reveal = true } = {}) {
     if (!step) return;
     if (reveal) {
-      const closed = this.tree.ancestors(step).filter((above) => this._closed.delete(above.id));
-      if (closed.length) this._arrange();
-      if (this._index(step) < 0 && this._isFiltered) this._clearFilter();
+      this._open(step);
+      if (this._index(step) < 0 && this._isFiltered) {
+        this._clearFilter();
+        this._open(step);
+      }
     }
     const changed = this.selected !== step;
     this.selected = step;
     if (reveal) this._scrollTo(this._index(step));
     this._draw();
     if (changed) this._onSelect(step);
+  }
+
+  /** Open what a step is in. */
+  _open(step) {
+    const closed = this.tree.ancestors(step).filter((above) => this._closed.delete(above.id));
+    if (closed.length) this._arrange();
+  }
+
+  /** The ids of the steps that are closed. */
+  get _closed() {
+    return this._isFiltered ? this._closedInFilter : this._closedByHand;
   }
 
   /** Whether the last row is in view. */
@@ -63,7 +78,8 @@ export class StepList {
 
   /** Move the selection by so many rows. */
   move(by) {
-    const index = this._index(this.selected);
+    let index = this._index(this.selected);
+    if (index < 0 && this.selected) index = this._index(this.tree.ancestors(this.selected).find((above) => this._index(above) >= 0));
     const to = index < 0 ? 0 : Math.min(this._rows.length - 1, Math.max(0, index + by));
     this.select(this._rows[to]?.step);
   }
@@ -95,7 +111,11 @@ export class StepList {
       oninput: () => this._setFilter(),
       onkeydown: (event) => this._filterKey(event),
     });
-    this._errors = h("input", { type: "checkbox", onchange: () => this._setFilter() });
+    this._errors = h("input", {
+      type: "checkbox",
+      onchange: () => this._setFilter(),
+      onkeydown: (event) => this._filterKey(event),
+    });
     this._kinds = h("div", { class: "menu", role: "group", "aria-label": "Kinds of steps" });
     this._kindsLabel = h("span", {}, "All kinds");
     this._menu = h("details", { class: "kinds" }, h("summary", {}, this._kindsLabel), this._kinds);
@@ -172,6 +192,7 @@ export class StepList {
   }
 
   _setFilter() {
+    this._closedInFilter.clear();
     this._words = this._filter.value.toLowerCase().split(/\s+/).filter(Boolean);
     this._errorsOnly = this._errors.checked;
     const boxes = [...this._kinds.querySelectorAll("input")];
@@ -339,6 +360,8 @@ export class StepList {
     } else if (event.key === "ArrowLeft" && row) {
       if (row.isParent && row.isOpen) this._toggle(row.step, false);
       else this.select(this.tree.parent(row.step));
+    } else if (event.key === "Escape" && this._isFiltered) {
+      this._clearFilter();
     } else return;
     event.preventDefault();
     event.stopPropagation();

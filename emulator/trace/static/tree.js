@@ -161,6 +161,14 @@ export class StepTree {
     return this.steps.filter((step) => isApplied(step) && step.controls.includes(id));
   }
 
+  /** The step that a control applied to almost, with the reason: { step, text }; undefined where none is known. */
+  nearMiss(id) {
+    const found = this.steps.flatMap((step) =>
+      listOf(step, "near_misses").map(String).map((text, rank) => ({ step, text, rank })).filter(({ text }) => text.split(/[\s:]+/, 2)[1] === id),
+    );
+    return found.sort((a, b) => a.rank - b.rank)[0];
+  }
+
   _describe(step) {
     const body = step.detail?.body;
     if (body === null || typeof body !== "object") return;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket as sockets_of_python
 import threading
 import time
@@ -21,7 +22,10 @@ from caged import Caged
 from caged.emulator import Emulator
 from caged.emulator.control import steps as steps_module
 from caged.emulator.control.journal import BODY_BYTES
+from caged.emulator.control.near_misses import of_stubs
+from caged.emulator.control.patterns import TextPattern
 from caged.emulator.control.steps import OUTPUT_HEAD, OUTPUT_TAIL, Step
+from caged.emulator.control.stubs import Invocation, Stub
 from caged.emulator.trace.file import Trace, TraceHeader
 
 SECRET = "hunter2-correct-horse-battery"
@@ -892,8 +896,25 @@ def test_command_that_no_stub_answers_has_near_misses(api: Api, controls: Any, b
     first, second, third = steps_of(api, kind="command")
     assert "near_misses" not in first.detail
     assert second.detail["near_misses"][0] == f"stub {used.id}: is used up: it has applied once"
-    assert third.detail["near_misses"][0] == f"stub {near.id}: the command does not match the pattern 'make test*'"
+    assert third.detail["near_misses"][0] == f"stub {near.id}: the command does not match the glob 'make test*'"
     assert any(far.id in line for line in third.detail["near_misses"])
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text", "rule", "remedy"),
+    [
+        ("npm install", "npm install -q", "exact text 'npm install'", "'-q' is left over; the glob 'npm install*'"),
+        ("npm install", "x; npm install", "exact text 'npm install'", "'x;' is left over; the glob '*npm install'"),
+        ("npm i?", "npm ix -g", "glob 'npm i?'", "'-g' is left over; the glob 'npm i?*'"),
+        ("npm i?", "npm ci", "glob 'npm i?'", ""),
+        ("npm install", "make", "exact text 'npm install'", ""),
+        (re.compile("^npm$"), "npm install", "regular expression '^npm$'", ""),
+    ],
+)  # fmt: skip
+def test_near_miss_names_the_rule_and_how_to_match(pattern: Any, text: str, rule: str, remedy: str):
+    stub = Stub("stub_1", "acc_1", kind="command", match=TextPattern.of_python("match", pattern))
+    end = f": {remedy} would match" if remedy else ""
+    assert of_stubs(Invocation("cage_1", text), [stub]) == [f"stub stub_1: the command does not match the {rule}{end}"]
 
 
 def test_call_of_a_program_that_no_stub_answers_has_near_misses(api: Api, controls: Any):
@@ -901,7 +922,7 @@ def test_call_of_a_program_that_no_stub_answers_has_near_misses(api: Api, contro
     box = api.sandbox()
     api.run(box, "frobnicate remove x")
     step = only(steps_of(api), "command")
-    wanted = f"stub {stub.id} of frobnicate: the arguments do not match the pattern 'install *'"
+    wanted = f"stub {stub.id} of frobnicate: the arguments do not match the glob 'install *'"
     assert step.detail["near_misses"] == [wanted]
 
 
@@ -909,7 +930,7 @@ def test_prompt_without_a_scripted_reply_has_near_misses(api: Api, controls: Any
     reply = controls.agent("claude-code").reply_to("fix *", "done", optional=True)
     box = api.sandbox(agents=["claude-code"])
     api.run(box, "claude -p 'repair it'")
-    wanted = [f"reply {reply.id}: the prompt does not match the pattern 'fix *'"]
+    wanted = [f"reply {reply.id}: the prompt does not match the glob 'fix *'"]
     assert only(steps_of(api), "prompt").detail["near_misses"] == wanted
 
 
