@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from bisect import bisect
 from collections.abc import Iterable, Sequence
 from typing import Optional
+from urllib.parse import quote, quote_plus
 
 from .credentials import LONGEST_CREDENTIAL, Text, redact_credentials
 
@@ -166,5 +168,16 @@ class Redactor:
 
 
 def _forms(value: str) -> tuple[bytes, ...]:
-    forms = (value, json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1])
+    """A value as it may stand in texts: also in JSON, JSON in JSON, the words of a shell, and URLs."""
+    forms = [value, shlex.quote(value).strip("'"), value.replace("'", "'\\''")]
+    words = list(dict.fromkeys(forms))
+    for is_ascii in (True, False):
+        inner = words
+        for _depth in range(3):
+            inner = [json.dumps(form, ensure_ascii=is_ascii)[1:-1] for form in inner]
+            forms = [*forms, *inner]
+    text = value.encode("utf-8", "replace")
+    for encode in (quote, quote_plus):
+        for safe in ("", "/"):
+            forms.append(encode(text, safe=safe))
     return tuple(dict.fromkeys(form.encode("utf-8", "replace") for form in forms))

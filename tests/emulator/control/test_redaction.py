@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 import time
+from urllib.parse import quote, quote_plus
 
 import pytest
 
@@ -30,6 +33,21 @@ def test_a_value_is_redacted_as_json_writes_it_too():
     redactor = Redactor()
     redactor.add(['a"b\N{SNOWMAN}'])
     assert redactor.redact('a"b☃ a\\"b☃ a\\"b\\u2603'.encode()) == b"*** *** ***"
+
+
+def test_a_value_is_redacted_in_json_in_json_in_words_of_a_shell_and_in_urls():
+    value = "a\"b\\c 'd'/é\n☃"
+    redactor = Redactor()
+    redactor.add([value])
+    text = value
+    for _depth in range(3):
+        text = json.dumps(text)[1:-1]
+        assert redactor.redact_text(f"<{text}>") == "<***>"
+    assert redactor.redact_text(shlex.quote(value)) == "'***'"
+    assert redactor.redact_text(json.dumps(shlex.quote(value))) == "\"'***'\""
+    for encode in (quote, quote_plus):
+        assert redactor.redact_text(f"/v1?path=x%2F{encode(value)}&y") == "/v1?path=x%2F***&y"
+        assert redactor.redact_text(f"/v1?path=x%2F{encode(value, safe='')}&y") == "/v1?path=x%2F***&y"
 
 
 @pytest.mark.parametrize("mark", ["…", " … (17 more characters)", " … (17 more characters, dropped: too much)"])
