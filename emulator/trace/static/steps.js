@@ -107,7 +107,7 @@ export class StepList {
   _build(root, label) {
     const id = `${this._prefix}-filter`;
     this._filter = h("input", {
-      id, type: "search", placeholder: "Filter titles, data and output", autocomplete: "off", spellcheck: "false",
+      id, type: "search", placeholder: "Filter", title: "Filter by text in titles, data and output", autocomplete: "off", spellcheck: "false",
       oninput: () => this._setFilter(),
       onkeydown: (event) => this._filterKey(event),
     });

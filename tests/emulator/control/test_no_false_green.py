@@ -512,9 +512,9 @@ def test_unused_reports_the_own_ones_and_those_that_this_object_added_for_everyo
     assert "status=502" in text
     assert "'mine'" in text
     assert "reply" in text
-    assert "501" not in text
+    assert "status=501" not in text
     assert "other object" not in text
-    assert "503" not in text
+    assert "status=503" not in text
 
 
 # --- patterns
