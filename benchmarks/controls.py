@@ -69,11 +69,11 @@ def _unused(emulator: Emulator) -> list[Row]:
         http.headers["Authorization"] = f"Bearer {emulator.api_key}"
         box = http.post("/sandboxes", json={"template": "minimal"}).json()["id"]
         platform = emulator._running().platform
-        take, finish, none = platform.faults.take, platform.journal.finish, dict(platform.faults._faults)
+        take, finish, none = platform.faults.take, platform.journal.finish, dict(platform.faults._controls)
         other = emulator.create_account()
         for _ in range(FAULTS):
-            emulator.faults.add("sandboxes.*", status=503, account=other.id)
-        theirs = dict(platform.faults._faults)
+            emulator.faults.add("sandboxes.*", status=503, account=other.id, optional=True)
+        theirs = dict(platform.faults._controls)
 
         def without(act: Callable[[], object]) -> Callable[[], None]:
             """As it was before there were faults, and bodies in the journal."""
@@ -89,7 +89,7 @@ def _unused(emulator: Emulator) -> list[Row]:
 
         def among(faults: dict[str, object], act: Callable[[], object]) -> Callable[[], None]:
             def run() -> None:
-                platform.faults._faults = faults  # type: ignore[assignment]
+                platform.faults._controls = faults  # type: ignore[assignment]
                 act()
 
             return run
