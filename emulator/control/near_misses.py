@@ -12,6 +12,7 @@ from typing import Optional
 
 from .agent_replies import AgentReply
 from .faults import Fault
+from .names import is_glob
 from .patterns import TextPattern, matches_glob
 from .stubs import Invocation, Stub
 
@@ -56,9 +57,8 @@ def _of_stub(invocation: Invocation, stub: Stub) -> _Miss:
         return 0.9, f"{named}: its function did not apply to the command"
     if stub.match.matches(invocation.command):
         return 1.0, f"{named}: its function did not apply to the command"
-    return _similarity(
-        stub.match, invocation.command
-    ), f"{named}: {_differs('the command', stub.match, invocation.command)}"
+    command = invocation.command
+    return _similarity(stub.match, command), f"{named}: {_differs('the command', stub.match, command)}"
 
 
 def _of_program(invocation: Invocation, stub: Stub) -> _Miss:
@@ -112,13 +112,9 @@ def _used_up(times: int) -> str:
 
 def _differs(what: str, pattern: TextPattern, text: str) -> str:
     """That a text does not match a pattern, with the kind of the pattern, what is left over and how to match it."""
-    kind = "the regular expression" if pattern.regex else "the glob" if _is_glob(pattern.text) else "the exact text"
+    kind = "the regular expression" if pattern.regex else "the glob" if is_glob(pattern.text) else "the exact text"
     verb = "do" if what.endswith("s") else "does"
     return f"{what} {verb} not match {kind} {_cut(pattern.text)!r}{'' if pattern.regex else _remedy(pattern, text)}"
-
-
-def _is_glob(text: str) -> bool:
-    return any(sign in text for sign in "*?[")
 
 
 def _remedy(pattern: TextPattern, text: str) -> str:

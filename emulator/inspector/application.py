@@ -9,7 +9,7 @@ addresses there is only a page that says how to log in. Nothing there may name t
 from __future__ import annotations
 
 from collections.abc import MutableMapping, Sequence
-from typing import Any, Callable, Optional
+from typing import Any, Optional
 from urllib.parse import parse_qsl, unquote, urlencode
 
 from starlette.requests import HTTPConnection, Request
@@ -76,7 +76,8 @@ class Inspector:
                 key = self._key(request.headers.get(ACCOUNT_HEADER))
         except ApiError as error:
             return await problem(error)(scope, receive, _with_headers(send, _API_POLICY))
-        with self._logins.in_use(self._session(request), _disconnecting(scope)):
+        # Every call handles that its client is disconnected.
+        with self._logins.in_use(self._session(request), scope[TRANSPORT].abort):
             await self._app(_with_key(scope, key), receive, _with_headers(send, _API_POLICY))
 
     async def _respond(self, request: Request) -> Optional[Response]:
@@ -157,7 +158,7 @@ class Inspector:
             return await deny(socket, self._platform, problem(error))
         query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         kept = [*(pair for pair in query if pair[0] not in ("account", "token")), ("token", key)]
-        with self._logins.in_use(self._session(socket), _disconnecting(scope)):
+        with self._logins.in_use(self._session(socket), scope[TRANSPORT].abort):
             await self._app({**_with_key(scope, key), "query_string": urlencode(kept).encode()}, receive, send)
 
     def _key(self, account_id: Optional[str]) -> str:
@@ -174,16 +175,6 @@ def _with_key(scope: Scope, key: str) -> Scope:
     dropped = {b"cookie", b"authorization", ACCOUNT_HEADER.encode(), CALL_HEADER.encode()}
     headers = [pair for pair in scope["headers"] if pair[0] not in dropped]
     return {**scope, "headers": [*headers, (b"authorization", b"Bearer " + key.encode())]}
-
-
-def _disconnecting(scope: Scope) -> Callable[[], None]:
-    """What ends a call that is in progress: its client is disconnected, which every call handles."""
-    transport = scope[TRANSPORT]
-
-    def disconnect() -> None:
-        transport.abort()
-
-    return disconnect
 
 
 def _with_headers(send: Send, policy: str) -> Send:

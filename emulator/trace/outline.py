@@ -170,6 +170,11 @@ class Outline:
                 return step
         return None
 
+    @functools.cached_property
+    def cause(self) -> Optional[Step]:
+        """The step that interrupted the sandbox of the refused one."""
+        return None if self.refused is None else self.interruption(self.refused)
+
     def interruption(self, step: Step) -> Optional[Step]:
         """The step that interrupted the sandbox of a step, where that one failed without an exit code after it."""
         if step.status != "error" or not step.sandbox or not text_of(step, "error"):

@@ -164,10 +164,10 @@ def _command_card(outline: Outline) -> Optional[Html]:
 
 def _cause(outline: Outline) -> Optional[Html]:
     """Why the sandbox did not run, with a link to the step that interrupted it."""
-    found = outline.interruption(outline.refused) if outline.refused is not None else None
-    if found is None:
+    if outline.cause is None:
         return None
-    return element("p", "Cause: ", _step_link(found, outline.interruption_text(found)), class_="cause")
+    text = outline.interruption_text(outline.cause)
+    return element("p", "Cause: ", _step_link(outline.cause, text), class_="cause")
 
 
 def _line_of(outline: Outline, step: Step) -> Optional[Html]:

@@ -63,9 +63,8 @@ def _error_blocks(trace: Trace) -> Iterator[str]:
 
 
 def _cause_blocks(outline: Outline) -> Iterator[str]:
-    found = outline.interruption(outline.refused) if outline.refused is not None else None
-    if found is not None:
-        yield f"Cause: the sandbox was {_escaped(outline.interruption_text(found))}"
+    if outline.cause is not None:
+        yield f"Cause: the sandbox was {_escaped(outline.interruption_text(outline.cause))}"
 
 
 def _unused_blocks(trace: Trace) -> Iterator[str]:
