@@ -301,9 +301,8 @@ class Cage:
         return await self.on_files(self.workers.small, safe_paths.resolve_directory, path)
 
     async def disk_usage(self) -> int:
-        """Bytes on disk in the sandbox's writable directories."""
-        roots = self.layout.roots().values()
-        return sum([await self.workers.walk.run(disk.size, root) for root in roots])
+        """Bytes on disk of what the sandbox has written, wherever that is."""
+        return sum([await self.workers.walk.run(disk.size, directory) for directory in self.layout.kept()])
 
     @property
     def file_changes(self) -> FileChanges:

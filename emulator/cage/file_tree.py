@@ -130,8 +130,8 @@ class FileTree:
 
 
 def _refuse_kernel_file_system(directory: int, parent: int) -> None:
-    """Raise OutsideOfSandbox for a directory of a file system of the kernel's own. Only where another file system
-    begins is the kernel asked for its type."""
+    """Raise OutsideOfSandbox for a directory of a file system of the kernel's own. Its type is looked up only where
+    another file system begins."""
     if os.fstat(directory).st_dev != os.fstat(parent).st_dev and _file_system(directory) in _KERNEL_FILE_SYSTEMS:
         raise OutsideOfSandbox
 

@@ -57,7 +57,7 @@ def test_tree_of_one_directory_refuses_the_others(layout, tmp_path):
     assert (tmp_path / "file").read_text() == "secret"
 
 
-def test_tree_closes_its_descriptor_also_when_nobody_uses_it(layout, tmp_path):
+def test_tree_closes_its_descriptor_also_when_it_is_not_used(layout, tmp_path):
     before = len(os.listdir("/proc/self/fd"))
     with tree_at(layout, tmp_path) as tree:
         os.close(tree.open_top())
