@@ -7,39 +7,21 @@ wait for a DNS server that may not be reachable.
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 PATH = "/etc/hosts"
-#: In the sandbox's directory.
-NAME = "hosts"
 #: As Debian does it: an address of the loopback network that is not `localhost`.
 ADDRESS = "127.0.1.1"
 
 
-def write(directory: Path, sandbox_id: str) -> str:
-    """Write a copy of the host's file that names the sandbox, too. Blocks (microseconds).
+def write(etc: Path, sandbox_id: str) -> None:
+    """Write the file of a sandbox, unless it is there, or the sandbox has deleted it. Blocks (microseconds).
+
+    It is a copy of the host's file that names the sandbox, too.
 
     Args:
-        directory: The sandbox's directory on the host.
-        sandbox_id: The sandbox's host name.
-
-    Returns:
-        The file to mount over /etc/hosts; "" when the host has no such file, since nothing can be mounted there.
-    """
-    try:
-        content = _content(sandbox_id)
-    except OSError:
-        return ""
-    path = directory / NAME
-    _write(path, content)
-    return str(path)
-
-
-def write_into(etc: Path, sandbox_id: str) -> None:
-    """Write the file of a sandbox with a root of its own, unless it is there, or the sandbox has deleted it.
-
-    Args:
-        etc: The sandbox's upper layer of /etc.
+        etc: The directory of what the sandbox has changed in /etc.
         sandbox_id: The sandbox's host name.
     """
     path = etc / "hosts"
@@ -50,6 +32,28 @@ def write_into(etc: Path, sandbox_id: str) -> None:
     except OSError:
         content = f"127.0.0.1 localhost\n{ADDRESS} {sandbox_id}\n".encode()
     _write(path, content)
+
+
+def rename(etc: Path, old: str, new: str) -> None:
+    """Replace the host name of another sandbox in a file that was copied from it.
+
+    Args:
+        etc: The upper layer of /etc.
+        old: The other sandbox's host name.
+        new: The sandbox's host name.
+    """
+    path = etc / "hosts"
+    try:
+        if not stat.S_ISREG(os.lstat(path).st_mode):
+            return
+        content = path.read_bytes()
+    except OSError:
+        return
+    changed = content.replace(f"{ADDRESS} {old}\n".encode(), f"{ADDRESS} {new}\n".encode())
+    if changed != content:
+        status = path.stat()
+        path.write_bytes(changed)
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
 def _content(sandbox_id: str) -> bytes:
@@ -69,8 +73,3 @@ def _write(path: Path, content: bytes) -> None:
 def _open_anew(path: str, flags: int) -> int:
     """Open a file that does not exist yet. A link is not followed."""
     return os.open(path, flags | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
-
-
-def target() -> str:
-    """Return the path to mount over: where /etc/hosts is a link, the file that it leads to."""
-    return os.path.realpath(PATH)
