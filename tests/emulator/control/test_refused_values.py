@@ -285,5 +285,5 @@ def test_part_of_an_admin_request_without_effect_is_refused(admin, method, path,
     assert text in refused.json()["detail"]
 
 
-def test_an_empty_object_is_no_body(admin, account):
+def test_an_empty_object_is_not_a_body(admin, account):
     assert admin.post("/_emulator/clock/unfreeze", json={}, params={"account": account.id}).status_code == 200

@@ -258,7 +258,7 @@ def test_a_session_that_costs_several_times_the_average_is_an_anomaly(timed):
     assert alert["meta"]["cost_usd"] == "1.0000"
 
 
-def test_the_first_sessions_are_no_anomaly(timed):
+def test_the_first_sessions_are_not_anomalies(timed):
     api, _clock = timed
     box = api.sandbox()
     for spend in (0.01, 0.01, 5.0):
@@ -266,7 +266,7 @@ def test_the_first_sessions_are_no_anomaly(timed):
     assert alerts(api) == []
 
 
-def test_what_costs_less_than_a_cent_is_no_anomaly(timed):
+def test_what_costs_less_than_a_cent_is_not_an_anomaly(timed):
     api, _clock = timed
     box = api.sandbox()
     for spend in (0.0001, 0.0001, 0.0001, 0.009):

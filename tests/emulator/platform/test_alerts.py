@@ -64,7 +64,7 @@ def test_only_the_newest_are_kept(timed, monkeypatch):
 
 
 @pytest.mark.parametrize("query", [{"limit": "x"}, {"offset": "1.5"}, {"limit": ""}])
-def test_a_page_that_is_no_number_is_refused(api, query):
+def test_a_page_that_is_not_a_number_is_refused(api, query):
     assert_problem(api.get("/alerts", params=query), 400, next(iter(query)))
 
 
