@@ -227,7 +227,7 @@ class Execs:
         return self._refused(sandbox, command, f"sandbox {sandbox.id} is {sandbox.status}, not running{hint}")
 
     def _refused(self, sandbox: Sandbox, command: str, reason: str) -> ExecOutcome:
-        """Answer that a command could not be run. It has a step, and is no event: the sandbox did not see it."""
+        """Answer that a command could not be run. It has a step, and is not an event: the sandbox did not see it."""
         self._recorder.abandon_command(self._recorder.begin_command(sandbox, command, "exec"), reason)
         return ExecOutcome("", -1, reason)
 
