@@ -325,6 +325,8 @@ class InitClient:
     async def _end_of(self, command: int, seconds: Optional[float]) -> tuple[dict[str, Any], bool]:
         """Init's report of the end of a command, and whether it was killed because of its time limit."""
         pending = self._pending[command]
+        if seconds is None:
+            return await pending, False
         done, _ = await asyncio.wait({pending}, timeout=seconds)
         if done:
             return pending.result(), False

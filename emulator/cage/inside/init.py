@@ -125,7 +125,7 @@ class Init:
         """Milliseconds until the next check of limits that the kernel does not enforce; None without any, or without a
         process: an idle sandbox costs nothing."""
         counted = self.process_limit.watched
-        if not (counted or self._shared_memory) or not self._processes.all_pids():
+        if not (counted or self._shared_memory) or not processes.has_children():
             return None
         return _COUNT_MILLISECONDS if counted else int(memory.SECONDS * 1000)
 
