@@ -103,11 +103,9 @@ class Traces:
         self.calls.observe(emulator.base_url, True)
 
     def add_account(self, account: AccountView, name: str) -> None:
-        """Note an account that a fixture has made, and record in it which files commands and agents change."""
+        """Note an account that a fixture has made."""
         if self._source is not None:
             self._source.names[account.id] = name
-        if self._trace != "off":
-            account.journal.record_file_changes()
 
     def starts(self, item: pytest.Item) -> None:
         """Note that a test is set up."""

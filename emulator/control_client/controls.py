@@ -199,6 +199,8 @@ class Controls:
         return found
 
     def _unused_controls(self) -> tuple[list[FaultInfo], list[StubInfo], list[ReplyInfo]]:
+        if not self._admin.may_have_controls():
+            return [], [], []
         return (
             self._own_controls(self.faults.unused(), lambda fault: f"/faults/{fault.id}"),
             self._own_controls(self.commands.unused(), lambda stub: f"/commands/{stub.id}"),
