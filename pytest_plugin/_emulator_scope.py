@@ -82,7 +82,7 @@ class EmulatorScope:
         self._claimed = {one.id for one in new}
 
     def _of_first_account(self) -> list[str]:
-        """Texts about the use of the emulator's first account, which is no test's."""
+        """Texts about the use of the emulator's first account, which belongs to no test."""
         found = []
         for owner, names in self._consulted_of_first_account():
             found += [

@@ -280,7 +280,7 @@ class Traces:
         try:
             write_files(self._build(current), current.page)
         except Exception as error:
-            # Whatever goes wrong here is no failure of the test.
+            # Whatever goes wrong here is not a failure of the test.
             self._fail(current, error)
             return
         header = current.header

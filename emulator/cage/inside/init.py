@@ -6,6 +6,8 @@ One control socket leads to the emulator. Requests (`op`), each with the events 
     pty    {id, argv, env, cwd, rows, cols, quiet}  pty {id} + [controlling side], then exit {id, code};
                                                     or exit {id, error}
     connect {id, host, port}                        connected {id} + [a socket that is connecting], or exit {id, error}
+    serve  {id}                                     connected {id} + [a socket that listens on a free port of
+                                                    loopback], or exit {id, error}
     kill   {id}                                     none; kills every process that the command `id` has started
     freeze {id}, thaw {id}                          done {id}
     listen {id, directory}                          done {id}, or exit {id, error}; programs inside can send shim
@@ -15,7 +17,9 @@ One control socket leads to the emulator. Requests (`op`), each with the events 
 
 Words in brackets are file descriptors. Events that answer no request:
 
-    ready {} + [proxy's socket?], failed {error}    the start (`startup.py`) succeeded, or did not
+    ready {} + [root, proxy's socket?]              the start (`startup.py`) succeeded; `root` is its root directory,
+                                                    opened as a path alone, and is missing without mounts of its own
+    failed {error}                                  the start did not succeed
     overrun {processes}                             all processes were killed because there were too many
     shim_request {id, request}                      a program inside waits for a reply (`shim_server.py`)
     shim_cancelled {id}                             that program has ended before its reply
@@ -77,6 +81,7 @@ class Init:
             "run": self._run_command,
             "pty": self._open_terminal,
             "connect": self._connect,
+            "serve": self._serve,
             "kill": self._kill,
             "freeze": self._freeze,
             "thaw": self._thaw,
@@ -88,17 +93,23 @@ class Init:
     def on_sigterm(self, *_: Any) -> None:
         self._ending = True
 
-    def run(self, proxy: Optional[socket.socket] = None) -> None:
+    def run(self, proxy: Optional[socket.socket] = None, root: Optional[int] = None) -> None:
         """Serve until the sandbox ends.
 
         Args:
             proxy: A listening socket for the emulator's proxy, which is passed on and closed here.
+            root: A descriptor of the sandbox's root directory, likewise.
         """
         # The sandbox's own, through its read-only mount: with the host's as standard input, a command could change it.
         self._devnull = os.open(os.devnull, os.O_RDWR)
-        frames.send(self._control, {"ev": "ready"}, [proxy.fileno()] if proxy else [])
+        passed = [] if root is None else [root]
+        if proxy:
+            passed.append(proxy.fileno())
+        frames.send(self._control, {"ev": "ready", "root": root is not None}, passed)
         if proxy:
             proxy.close()
+        if root is not None:
+            os.close(root)
         while not self._ending:
             interval = self._limits_interval()
             for fd, event in self._poll.poll(interval):
@@ -117,7 +128,7 @@ class Init:
         """Milliseconds until the next check of limits that the kernel does not enforce; None without any, or without a
         process: an idle sandbox costs nothing."""
         counted = self.process_limit.watched
-        if not (counted or self._shared_memory) or not self._processes.all_pids():
+        if not (counted or self._shared_memory) or not processes.has_children():
             return None
         return _COUNT_MILLISECONDS if counted else int(memory.SECONDS * 1000)
 
@@ -179,6 +190,13 @@ class Init:
         try:
             with network.start_to_connect(message["host"], message["port"]) as connection:
                 self._send({"ev": "connected", "id": message["id"]}, [connection.fileno()])
+        except OSError as error:
+            self._send({"ev": "exit", "id": message["id"], "error": str(error)})
+
+    def _serve(self, message: dict[str, Any], _fds: list[int]) -> None:
+        try:
+            with network.listen_on_loopback(0) as listening:
+                self._send({"ev": "connected", "id": message["id"]}, [listening.fileno()])
         except OSError as error:
             self._send({"ev": "exit", "id": message["id"], "error": str(error)})
 
