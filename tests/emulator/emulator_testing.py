@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable
 from typing import Any, Optional
 from urllib.parse import quote
 
 import conformance
 import httpx
+from waiting import eventually as eventually
 
 from caged.emulator import Account, Emulator
 from caged.emulator.control.current_account import ALL_ACCOUNTS
@@ -136,18 +136,6 @@ class FakeClock:
 def api_of(emulator: Emulator, account: Optional[Account] = None) -> Api:
     account = account or emulator.create_account()
     return Api(emulator, account.api_key, account.id)
-
-
-def eventually(look: Callable[[], Any], what: str, seconds: float = 60.0) -> Any:
-    """The first true result of `look`, called again and again."""
-    begun = time.monotonic()
-    while True:
-        found = look()
-        if found:
-            return found
-        passed = time.monotonic() - begun
-        assert passed < seconds, f"waited {seconds:g} s for {what}"
-        time.sleep(min(max(0.002, passed / 5), 0.1))  # more seldom as it takes longer: a look costs processor time
 
 
 def segment(text: str) -> str:
