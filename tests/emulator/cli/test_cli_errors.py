@@ -8,6 +8,7 @@ import stat
 
 import cli_testing
 import pytest
+from cases import each
 
 from caged.emulator import Emulator
 from caged.emulator.cli import COMMANDS
@@ -105,7 +106,7 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("words", "code", "said"), WRONG, ids=[entry[0] for entry in WRONG])
+@each(("words", "code", "said"), WRONG)
 def test_wrong_use_is_an_error_that_says_what_to_do(words, code, said):
     done = cli_testing.call(*words.split())
     assert (done.returncode, done.stdout) == (code, ""), done.stderr
