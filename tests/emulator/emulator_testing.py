@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import conformance
 import httpx
+import pytest
 from waiting import eventually as eventually
 
 from caged.emulator import Account, Emulator
@@ -105,6 +106,18 @@ class Api(httpx.Client):
 
     def restore(self, snapshot: str, sandbox: str) -> httpx.Response:
         return self.post(f"/snapshots/{snapshot}/restore", json={"target_sandbox_id": sandbox})
+
+
+def has_own_root(api: Api) -> bool:
+    """Whether the emulator's sandboxes have a root of their own, in which everything can be written."""
+    assert api.emulator._runtime is not None
+    return api.emulator._runtime.platform.isolation.own_root
+
+
+def require_own_root(api: Api) -> None:
+    """Skip the test where they do not."""
+    if not has_own_root(api):
+        pytest.skip("sandboxes have no root of their own here")
 
 
 class FakeClock:
