@@ -20,6 +20,7 @@ from ..control.current_account import ALL_ACCOUNTS
 from ..control.fault_registry import Faults
 from ..control.journal import Journal
 from ..control.randomness import Randomness
+from ..control.registry import Registry
 from ..control.reply_registry import AgentReplies
 from ..control.repository_registry import Repositories
 from ..control.steps import Steps
@@ -136,6 +137,11 @@ class Platform:
     sockets: OpenSockets = field(default_factory=OpenSockets)
     functions: dict[str, Callable[..., Any]] = field(default_factory=dict)
     _scheduling: Optional[asyncio.Task[None]] = None
+
+    @property
+    def registries(self) -> tuple[Registry[Any], ...]:
+        """The controls that are added one by one, by kind. A kind that is missing here is never reported as unused."""
+        return self.faults, self.stubs, self.agent_replies, self.repositories
 
     @property
     def isolation(self) -> IsolationLevel:
