@@ -26,6 +26,7 @@ its environment, and the other way round in its output.
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import sys
@@ -153,11 +154,17 @@ class Layout:
         for name in names:
             if not (target / f"{name}.py").exists():
                 _copy_module(source / f"{name}.py", target)
+        if "shim" in names and not (target / "shim.pl").exists():
+            (target / "shim.pl").write_bytes(_perl_shim())
         return f"{self.command_path('opt/caged')}/lib"
 
     def roots(self) -> dict[str, str]:
         """Return the writable directories: the name in the sandbox's root, and the path on the host."""
         return {name: self._places[name] for name in WRITABLE}
+
+    def kept(self) -> list[str]:
+        """Return the directories on the host that hold what a sandbox has changed, which are kept as long as it is."""
+        return [*self.roots().values(), *([str(self.system)] if self.own_root else [])]
 
     def command_path(self, place: str) -> str:
         """Return the path by which a command has to use `workspace`, `root`, `tmp` or `opt/caged`."""
@@ -209,6 +216,11 @@ class Layout:
             if target == f"/{name}" or target.startswith(f"/{name}/"):
                 return self._places[name] + target[len(name) + 1 :]
         return target
+
+
+@functools.cache
+def _perl_shim() -> bytes:
+    return Path(__file__).with_name("inside").joinpath("shim.pl").read_bytes()
 
 
 def _require_directory(path: Path) -> None:
