@@ -1,4 +1,4 @@
-"""Git in a sandbox meets fake repositories, at every isolation level and in every network mode."""
+"""Git in a sandbox reaches fake repositories, at every isolation level and in every network mode."""
 
 from __future__ import annotations
 

@@ -223,7 +223,7 @@ def test_token_is_checked_as_github_does(view: AccountView, client: Caged):
     run(client, box, "git clone https://x-access-token:t0ken-two@github.com/acme/calc one")
     run(client, box, "git clone https://t0ken-one@github.com/acme/calc two")
     run(client, box, f"git -c http.https://github.com/.extraHeader='Authorization: Bearer t0ken-one' clone {URL} three")
-    # A credential helper is asked for the real host.
+    # A credential helper gets the name of the real host.
     store = "git config --global credential.helper store && echo https://u:t0ken-one@github.com > ~/.git-credentials"
     run(client, box, f"{store} && git clone {URL} four && cd four && {AS_USER} commit --allow-empty -qm x && git push")
     assert len(repo.pushes) == 1
