@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any, Callable
+from typing import TYPE_CHECKING, Any, Callable, Optional
 
 import pytest
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from ._accounts import EmulatorAccount
     from ._emulator_source import AnyEmulator
+    from ._shared_connections import SharedConnections
     from ._shared_controls import SharedControls
 
 #: Seconds that the emulator may take to notice that sockets were closed by a test that has just ended.
@@ -47,6 +48,12 @@ class EmulatorScope:
         self._earlier = set(account.emulator._admin.usage.created_accounts)
         self.fixtures: set[str] = set()
         self.closing = ExitStack()
+
+    def connections(self, config: pytest.Config) -> Optional[SharedConnections]:
+        """Those of the run, where the emulator is on this machine."""
+        from ._shared_connections import shared_connections
+
+        return shared_connections(config, self.base_url)
 
     def claim(self, client: object) -> None:
         """Do nothing: everything in the account belongs to the test."""
@@ -82,7 +89,7 @@ class EmulatorScope:
         self._claimed = {one.id for one in new}
 
     def _of_first_account(self) -> list[str]:
-        """Texts about the use of the emulator's first account, which is no test's."""
+        """Texts about the use of the emulator's first account, which belongs to no test."""
         found = []
         for owner, names in self._consulted_of_first_account():
             found += [
@@ -218,10 +225,10 @@ class EmulatorScope:
 @contextmanager
 def on_emulator(item: pytest.Item, emulator: AnyEmulator, shared: SharedControls) -> Iterator[EmulatorScope]:
     """Create the account of a test, and delete it with everything in it at the end."""
-    from ._accounts import EmulatorAccount
+    from ._accounts import create_account
     from ._traces import traces_of
 
-    scope = EmulatorScope(EmulatorAccount(emulator, emulator.create_account(name=item.name)), shared)
+    scope = EmulatorScope(create_account(emulator, item.config, item.name), shared)
     traces = traces_of(item.config)
     if traces is not None:
         traces.add_account(scope.account, item.name)

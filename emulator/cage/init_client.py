@@ -20,6 +20,7 @@ from .terminal import Terminal
 
 READY_LIMIT = 10.0
 STOP_LIMIT = 8.0
+ASSIGN_LIMIT = 2.0
 FREEZE_LIMIT = 5.0
 CONNECT_LIMIT = 5.0
 LISTEN_LIMIT = 5.0
@@ -60,11 +61,55 @@ class InitClient:
         self._terminals: dict[int, Terminal] = {}
         self._next_id = 0
         self._stopping = False
+        self._root: Optional[int] = None
         self._channel = Channel(control, self._on_message, self._on_end)
 
     @property
     def alive(self) -> bool:
         return not self._channel.closed and not self._stopping
+
+    def is_connected(self) -> bool:
+        """Whether init still has its end of the control socket, which the event loop may not have noticed yet."""
+        return self.alive and self._channel.is_connected()
+
+    async def assign(self, sandbox_id: str, hosts: Optional[bytes]) -> None:
+        """Make this the init of a sandbox that was not known when it started.
+
+        Args:
+            sandbox_id: The sandbox's id, which becomes the host name.
+            hosts: The content of its /etc/hosts; None where init does not write that file.
+
+        Raises:
+            SandboxGone: Init has ended, or has not answered within ASSIGN_LIMIT seconds.
+        """
+        shown = {} if hosts is None else {"hosts": hosts.decode("latin-1")}
+        message = await self._request("assign", ASSIGN_LIMIT, host=sandbox_id, **shown)
+        if "error" in message:
+            raise SandboxGone(message["error"])
+
+    def report_to(
+        self,
+        on_lost: Callable[[], None],
+        on_shim_request: Optional[ShimHandler],
+        on_overrun: Callable[[int], None],
+    ) -> None:
+        """Report to others from now on; the arguments are those of the class."""
+        self._on_lost = on_lost
+        self._on_overrun = on_overrun
+        self._shim_requests = ShimRequests(on_shim_request)
+
+    def open_root(self) -> Optional[int]:
+        """Return a descriptor of the sandbox's root directory for the caller to close. It is opened as a path alone
+        (O_PATH), and leads to the sandbox's whole file system, with its mounts.
+
+        Returns:
+            The descriptor; None at level `process`, and after the sandbox has ended.
+
+        Raises:
+            OSError: There is no descriptor left.
+        """
+        # A duplicate: a thread that still uses it when the sandbox ends must not find another file under its number.
+        return None if self._root is None else os.dup(self._root)
 
     async def ready(self) -> Optional[socket.socket]:
         """Wait until init has started.
@@ -112,7 +157,12 @@ class InitClient:
     def _on_started(self, message: frames.Message, fds: list[int]) -> None:
         if self._ready.done():
             _close_all(fds)  # `ready` was cancelled
+        elif message["ev"] == "ready" and len(fds) < message.get("fds", 0):
+            _close_all(fds)
+            self._ready.set_exception(SandboxGone("the emulator has no descriptor left"))
         elif message["ev"] == "ready":
+            if message["root"]:
+                self._root = fds.pop(0)
             self._ready.set_result(socket.socket(fileno=fds[0]) if fds else None)
         else:
             self._ready.set_exception(SandboxGone(message["error"]))
@@ -128,6 +178,9 @@ class InitClient:
         opening.set_result(terminal)
 
     def _on_end(self) -> None:
+        if self._root is not None:
+            os.close(self._root)
+            self._root = None
         gone = SandboxGone("the sandbox's processes are gone")
         failed_to_start = not self._ready.done() or self._ready.exception() is not None
         pending: list[asyncio.Future[Any]] = [self._ready, *self._pending.values()]
@@ -310,6 +363,8 @@ class InitClient:
     async def _end_of(self, command: int, seconds: Optional[float]) -> tuple[dict[str, Any], bool]:
         """Init's report of the end of a command, and whether it was killed because of its time limit."""
         pending = self._pending[command]
+        if seconds is None:
+            return await pending, False
         done, _ = await asyncio.wait({pending}, timeout=seconds)
         if done:
             return pending.result(), False
@@ -347,10 +402,8 @@ class InitClient:
         if self._channel.closed:
             return 0
         self._channel.send({"op": "stop"})
-        try:
-            survivors = await asyncio.wait_for(asyncio.shield(self._stopped), STOP_LIMIT)
-        except asyncio.TimeoutError:
-            survivors = 1
+        await asyncio.wait({self._stopped}, timeout=STOP_LIMIT)
+        survivors = self._stopped.result() if self._stopped.done() else 1
         self._shim_requests.cancel_all()
         self._channel.close()
         return survivors

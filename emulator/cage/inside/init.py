@@ -2,6 +2,8 @@
 
 One control socket leads to the emulator. Requests (`op`), each with the events (`ev`) that answer it:
 
+    assign {id, host, hosts?}                       done {id}, or exit {id, error}; a ready-made sandbox gets its host
+                                                    name and this content of /etc/hosts
     run    {id, argv, env, cwd} + [output, error?]  exit {id, code, signal?} or exit {id, error}
     pty    {id, argv, env, cwd, rows, cols, quiet}  pty {id} + [controlling side], then exit {id, code};
                                                     or exit {id, error}
@@ -17,7 +19,9 @@ One control socket leads to the emulator. Requests (`op`), each with the events 
 
 Words in brackets are file descriptors. Events that answer no request:
 
-    ready {} + [proxy's socket?], failed {error}    the start (`startup.py`) succeeded, or did not
+    ready {} + [root, proxy's socket?]              the start (`startup.py`) succeeded; `root` is its root directory,
+                                                    opened as a path alone, and is missing without mounts of its own
+    failed {error}                                  the start did not succeed
     overrun {processes}                             all processes were killed because there were too many
     shim_request {id, request}                      a program inside waits for a reply (`shim_server.py`)
     shim_cancelled {id}                             that program has ended before its reply
@@ -32,7 +36,7 @@ import select
 import signal
 import socket
 
-from . import command_start, frames, memory, network, processes, shim_server
+from . import command_start, frames, libc, memory, network, processes, shim_server
 from .process_limit import ProcessLimit
 
 TYPE_CHECKING = False
@@ -70,12 +74,14 @@ class Init:
         self._shared_memory = memory.SharedMemory(memory_mb) if memory_mb and processes.LINUX else None
         self._shim_server: Optional[shim_server.ShimServer] = None
         self._devnull = -1
+        self._has_host_name = spec["isolation"] != "process"
         self._ending = False
         self._wakeups = processes.Wakeups()
         self._poll = select.poll()
         self._poll.register(control, select.POLLIN)
         self._poll.register(self._wakeups.fd, select.POLLIN)
         self._handlers = {
+            "assign": self._assign,
             "run": self._run_command,
             "pty": self._open_terminal,
             "connect": self._connect,
@@ -91,17 +97,23 @@ class Init:
     def on_sigterm(self, *_: Any) -> None:
         self._ending = True
 
-    def run(self, proxy: Optional[socket.socket] = None) -> None:
+    def run(self, proxy: Optional[socket.socket] = None, root: Optional[int] = None) -> None:
         """Serve until the sandbox ends.
 
         Args:
             proxy: A listening socket for the emulator's proxy, which is passed on and closed here.
+            root: A descriptor of the sandbox's root directory, likewise.
         """
         # The sandbox's own, through its read-only mount: with the host's as standard input, a command could change it.
         self._devnull = os.open(os.devnull, os.O_RDWR)
-        frames.send(self._control, {"ev": "ready"}, [proxy.fileno()] if proxy else [])
+        passed = [] if root is None else [root]
+        if proxy:
+            passed.append(proxy.fileno())
+        frames.send(self._control, {"ev": "ready", "root": root is not None}, passed)
         if proxy:
             proxy.close()
+        if root is not None:
+            os.close(root)
         while not self._ending:
             interval = self._limits_interval()
             for fd, event in self._poll.poll(interval):
@@ -120,7 +132,7 @@ class Init:
         """Milliseconds until the next check of limits that the kernel does not enforce; None without any, or without a
         process: an idle sandbox costs nothing."""
         counted = self.process_limit.watched
-        if not (counted or self._shared_memory) or not self._processes.all_pids():
+        if not (counted or self._shared_memory) or not processes.has_children():
             return None
         return _COUNT_MILLISECONDS if counted else int(memory.SECONDS * 1000)
 
@@ -143,6 +155,18 @@ class Init:
             finally:
                 for fd in fds:
                     os.close(fd)
+
+    def _assign(self, message: dict[str, Any], _fds: list[int]) -> None:
+        try:
+            if self._has_host_name:
+                libc.call("sethostname", os.fsencode(message["host"]), len(message["host"]))
+            if "hosts" in message:
+                with open("/etc/hosts", "wb") as file:
+                    file.write(message["hosts"].encode("latin-1"))
+        except (OSError, libc.IsolationError) as error:
+            self._send({"ev": "exit", "id": message["id"], "error": str(error)})
+            return
+        self._send({"ev": "done", "id": message["id"]})
 
     def _run_command(self, message: dict[str, Any], fds: list[int]) -> None:
         if len(fds) < message["fds"]:
