@@ -258,6 +258,8 @@ def _failures_of_teardown(item: pytest.Item, scope: EmulatorScope) -> list[str]:
 def _close(item: pytest.Item, scope: EmulatorScope) -> None:
     from caged.emulator import EmulatorError
 
+    from ._accounts import delete_account
+
     account = scope.account
     try:
         scope.closing.close()
@@ -267,7 +269,7 @@ def _close(item: pytest.Item, scope: EmulatorScope) -> None:
             _kept_sandboxes.keep(item, account)
     finally:
         try:
-            account.emulator.delete_account(account.id)
+            delete_account(account)
         except EmulatorError:
             if _is_running(account.emulator):
                 raise
