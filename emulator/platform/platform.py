@@ -20,6 +20,7 @@ from ..control.current_account import ALL_ACCOUNTS
 from ..control.fault_registry import Faults
 from ..control.journal import Journal
 from ..control.randomness import Randomness
+from ..control.registry import Registry
 from ..control.reply_registry import AgentReplies
 from ..control.repository_registry import Repositories
 from ..control.steps import Steps
@@ -138,6 +139,11 @@ class Platform:
     _scheduling: Optional[asyncio.Task[None]] = None
 
     @property
+    def registries(self) -> tuple[Registry[Any], ...]:
+        """The controls that are added one by one, by kind. A kind that is missing here is never reported as unused."""
+        return self.faults, self.stubs, self.agent_replies, self.repositories
+
+    @property
     def isolation(self) -> IsolationLevel:
         """The isolation level of sandboxes."""
         return self.chosen_isolation.current
@@ -171,6 +177,7 @@ class Platform:
             await self.lifecycle.stop_all()
         else:
             await self.lifecycle.destroy_all()
+        await self.provisioner.close()
         await self.fake_repositories.stop()
         await self.background.finish(BACKGROUND_LIMIT)
         self.steps.close()  # streams of steps never end by themselves

@@ -7,6 +7,7 @@ import pickle
 import time
 
 import pytest
+from cases import each
 from socket_driver import MORE_TIME, Peer
 
 from caged import CagedError, CagedTimeoutError, MCPError, MCPPrompt, MCPResource, MCPTool, __version__
@@ -264,7 +265,7 @@ def test_a_server_that_refuses_the_greeting_is_an_mcp_error_and_is_left(sockets)
         run(sockets, behave, None)
 
 
-def test_a_greeting_answered_with_null_will_do(sockets):
+def test_initialize_answered_with_null_is_accepted(sockets):
     def behave(peer):
         peer.send({"id": peer.read()["id"], "result": None})
         peer.read_until_closed()
@@ -327,7 +328,7 @@ def test_an_answer_above_one_mebibyte_arrives(sockets):
     assert run(sockets, answering(result), lambda mcp: mcp.call_tool("a"))[0] == result
 
 
-@pytest.mark.parametrize(
+@each(
     ("call", "message"),
     [
         (lambda mcp: mcp.call_tool(5), "name must be a str"),
