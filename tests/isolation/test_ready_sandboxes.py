@@ -62,7 +62,7 @@ def take(emulator: Emulator, client: Caged, **options: object) -> str:
         fill(emulator, client, **options)
         ready = {inode(one.layout.directory) for shelf in pool_of(emulator)._shelves.values() for one in shelf.ready}
         box = client.sandboxes.create(**options).id
-        if inode(emulator._runtime.platform.live.of(emulator._runtime.platform.store.sandboxes[box]).cage.layout.directory) in ready:
+        if inode(emulator._runtime.platform.files_dir / "sandboxes" / box) in ready:
             return box
     raise AssertionError("no sandbox that was made in advance was assigned")
 
@@ -121,7 +121,7 @@ def test_another_account_gets_one_without_a_trace_of_the_first(emulator: Emulato
     with emulator.account("second") as account, emulator.client(account.api_key) as client:
         box = take(emulator, client)
         assert [each.id for each in client.sandboxes.list() if each.id == box] == [box]
-        (record,) = account.journal.requests("sandboxes.create", last=1)
+        (record,) = account.journal.requests(operation="sandboxes.create", last=1)
         assert record.status == 201
         told = repr([*account.journal.requests(), *account.journal.steps(), *client.sandboxes.logs(box)])
         assert "ready-" not in told
