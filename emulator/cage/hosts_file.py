@@ -27,11 +27,7 @@ def write(etc: Path, sandbox_id: str) -> None:
     path = etc / "hosts"
     if os.path.lexists(path):
         return
-    try:
-        content = _content(sandbox_id)
-    except OSError:
-        content = f"127.0.0.1 localhost\n{ADDRESS} {sandbox_id}\n".encode()
-    _write(path, content)
+    _write(path, content_for(sandbox_id))
 
 
 def rename(etc: Path, old: str, new: str) -> None:
@@ -68,6 +64,14 @@ def _write(path: Path, content: bytes) -> None:
     with open(path, "wb", opener=_open_anew) as file:
         file.write(content)
         os.fchmod(file.fileno(), 0o644)
+
+
+def content_for(sandbox_id: str) -> bytes:
+    """Return what a sandbox with a root of its own begins with. Blocks (microseconds)."""
+    try:
+        return _content(sandbox_id)
+    except OSError:
+        return f"127.0.0.1 localhost\n{ADDRESS} {sandbox_id}\n".encode()
 
 
 def _open_anew(path: str, flags: int) -> int:

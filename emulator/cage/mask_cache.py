@@ -34,7 +34,7 @@ def find_or_make(hide: Sequence[str], make: Callable[[Path], str]) -> Optional[s
         make: Makes the mask in a directory, and returns its path.
 
     Returns:
-        None where the user has no directory for a cache that nobody else can write to.
+        None where the user has no directory for a cache that other users cannot write to.
     """
     place = _directory()
     if place is None:
@@ -66,7 +66,7 @@ def _directory() -> Optional[Path]:
 
 
 def _is_trusted(path: Path) -> bool:
-    """Whether this is a directory of the user's that nobody else can write to."""
+    """Whether this is a directory of the user's that other users cannot write to."""
     try:
         status = os.lstat(path)
     except OSError:

@@ -1,7 +1,7 @@
 """The command sudo in sandboxes where the host's does not work, or does not exist.
 
 Commands are root already, so that it only has to run a command, possibly as another user. In a user namespace the
-host's program belongs to nobody, and refuses to work.
+host's program does not belong to root, and refuses to work.
 """
 
 from __future__ import annotations

@@ -34,6 +34,7 @@ COMMANDS = (
     "journal",
     "load-scenario",
     "logs",
+    "repos",
     "reset",
     "serve",
     "shell",

@@ -17,6 +17,7 @@ from ..control.steps import within
 from ..store import Sandbox
 from . import limits
 from .command_stubs import CommandStubs
+from .fake_repositories import FakeRepositories
 from .live_sandboxes import LiveSandboxes
 from .recorder import SandboxRecorder
 from .redaction import redact_secrets
@@ -35,12 +36,14 @@ class SandboxSetup:
         starter: SandboxStarter,
         command_stubs: CommandStubs,
         recorder: SandboxRecorder,
+        fake_repositories: FakeRepositories,
     ) -> None:
         self._clock = clock
         self._live = live
         self._starter = starter
         self._command_stubs = command_stubs
         self._recorder = recorder
+        self._fake_repositories = fake_repositories
 
     async def build(self, sandbox: Sandbox) -> None:
         """Take all steps, in the platform's order.
@@ -79,7 +82,7 @@ class SandboxSetup:
             async with self._live.of(
                 sandbox
             ).workspace_lock:  # destroy removes no directory that a clone, which ends at once, still writes to
-                async with cage.outside() as outside:
+                async with cage.outside() as outside, self._fake_repositories.reached_outside(sandbox, outside):
                     clone = _bounded("git clone", git.clone(outside, sandbox.repo))
                     await _unless_gone(self._live.of(sandbox).gone, clone)
         except (git.CloneError, SandboxGone, ZygoteError) as error:

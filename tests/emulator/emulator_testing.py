@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import time
-from collections.abc import Callable
 from typing import Any, Optional
 from urllib.parse import quote
 
 import conformance
 import httpx
 import pytest
+from waiting import eventually as eventually
 
 from caged.emulator import Account, Emulator
 from caged.emulator.control.current_account import ALL_ACCOUNTS
@@ -150,18 +151,6 @@ def api_of(emulator: Emulator, account: Optional[Account] = None) -> Api:
     return Api(emulator, account.api_key, account.id)
 
 
-def eventually(look: Callable[[], Any], what: str, seconds: float = 60.0) -> Any:
-    """The first true result of `look`, called again and again."""
-    begun = time.monotonic()
-    while True:
-        found = look()
-        if found:
-            return found
-        passed = time.monotonic() - begun
-        assert passed < seconds, f"waited {seconds:g} s for {what}"
-        time.sleep(min(max(0.002, passed / 5), 0.1))  # more seldom as it takes longer: a look costs processor time
-
-
 def segment(text: str) -> str:
     """An id as one path segment."""
     return quote(text, safe="")
@@ -207,3 +196,13 @@ def assert_problem(response: httpx.Response, status: int, detail: str = "", code
     if code is not None:
         assert all(body["reason"].values())  # what does not apply is left out
         assert body["reason"]["message"] == body["detail"]
+
+
+def gone(pid: int) -> bool:
+    """Whether a process is over."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    with open(f"/proc/{pid}/stat") as stat:  # a zombie is gone too
+        return stat.read().rpartition(")")[2].split()[0] == "Z"

@@ -8,13 +8,15 @@ import re
 
 import cli_testing
 import pytest
+from cases import each
 
-from caged.emulator import Agent, Commands, Emulator, EmulatorConfig, Faults, Journal, Output, Reply
+from caged.emulator import Agent, Commands, Emulator, EmulatorConfig, Faults, Journal, Output, Reply, Repos
 from caged.emulator.control import queries, records
 from caged.emulator.control.agent_replies import AgentReply
 from caged.emulator.control.clock import Advance, Tick
 from caged.emulator.control.description import options_of
 from caged.emulator.control.faults import Fault
+from caged.emulator.control.repositories import Repository
 from caged.emulator.control.stubs import Stub
 from caged.emulator.control_client.clock import Clock
 from caged.emulator.scenario import ScenarioError
@@ -28,6 +30,7 @@ METHODS = [
     (Agent.reply, AgentReply, "reply"),
     (Agent.reply_to, AgentReply, "reply_to"),
     (Agent.passthrough, AgentReply, "passthrough"),
+    (Repos.add, Repository, "add"),
     (Journal.requests, queries.RequestQuery, ""),
     (Journal.commands, queries.CommandQuery, ""),
     (Journal.prompts, queries.PromptQuery, ""),
@@ -37,16 +40,17 @@ METHODS = [
     (Faults.list, queries.ControlQuery, ""),
     (Commands.list, queries.ControlQuery, ""),
     (Agent.list, queries.ControlQuery, ""),
+    (Repos.list, queries.ControlQuery, ""),
     (Clock.tick, Tick, ""),
 ]
-CONTROLS = METHODS[:6]
+CONTROLS = METHODS[:7]
 
 
 def name(value: object) -> str:
     return getattr(value, "__qualname__", str(value))
 
 
-@pytest.mark.parametrize(("method", "description", "kind"), METHODS, ids=name)
+@each(("method", "description", "kind"), METHODS)
 def test_signature_equals_the_description(method, description, kind):
     parameters = dict(inspect.signature(method).parameters)
     assert parameters.pop("self")
@@ -78,7 +82,7 @@ def test_docstring_has_the_help_of_every_option(method, description, kind):
         assert one.unit in arguments
 
 
-@pytest.mark.parametrize("description", [Fault, Stub, AgentReply, Output, Reply, EmulatorConfig], ids=name)
+@pytest.mark.parametrize("description", [Fault, Stub, AgentReply, Repository, Output, Reply, EmulatorConfig], ids=name)
 def test_every_option_has_a_help_text(description):
     options = options_of(description)
     assert options
@@ -92,6 +96,8 @@ COMMANDS = [
     (("commands", "program"), Stub, "program", ["program"]),
     (("agents", "reply"), AgentReply, "reply_to", ["text"]),
     (("agents", "passthrough"), AgentReply, "passthrough", []),
+    (("repos", "add"), Repository, "add", ["url", "source"]),
+    (("repos", "list"), queries.ControlQuery, "", []),
     (("faults", "list"), queries.ControlQuery, "", []),
     (("commands", "list"), queries.ControlQuery, "", []),
     (("agents", "list"), queries.ControlQuery, "", []),
@@ -106,7 +112,7 @@ COMMANDS = [
 ]
 
 
-@pytest.mark.parametrize(("words", "description", "kind", "positional"), COMMANDS, ids=lambda v: str(v)[:30])
+@each(("words", "description", "kind", "positional"), COMMANDS)
 def test_help_of_the_command_line_has_every_option_with_its_allowed_values(words, description, kind, positional):
     text = re.sub(r"\s+", "", cli_testing.call(*words, "--help").stdout)
     for one in options_of(description, kind):
@@ -123,7 +129,7 @@ def test_help_of_the_command_line_has_every_option_with_its_allowed_values(words
 
 @pytest.mark.parametrize(
     ("path", "description"),
-    [("/faults", Fault), ("/commands", Stub), ("/agents/{name}/replies", AgentReply)],
+    [("/faults", Fault), ("/commands", Stub), ("/agents/{name}/replies", AgentReply), ("/repos", Repository)],
 )
 def test_openapi_document_has_every_option_with_its_help(emulator, path, description):
     import httpx
@@ -147,6 +153,7 @@ def test_openapi_document_has_every_option_with_its_help(emulator, path, descrip
         ("faults", {"status": 500}, Fault, "add"),
         ("stubs", {"match": "x"}, Stub, "stub"),
         ("programs", {"program": "x"}, Stub, "program"),
+        ("repos", {"url": "https://github.com/a/b", "source": {}}, Repository, "add"),
     ],
 )
 def test_scenario_entry_has_every_option_and_names_them_for_an_unknown_one(place, entry, description, kind):

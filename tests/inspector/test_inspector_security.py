@@ -9,6 +9,7 @@ import socket
 
 import httpx
 import pytest
+from cases import each
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
@@ -82,7 +83,7 @@ def test_a_wrong_token_is_refused(emulator, new_browser, query):
     assert new_browser(emulator).get(f"/_emulator/ui/login{query}").status_code == 403
 
 
-def test_the_admin_key_and_api_keys_are_no_tokens_and_no_cookies(emulator, new_browser):
+def test_the_admin_key_and_api_keys_are_neither_tokens_nor_cookies(emulator, new_browser):
     for secret in (emulator.admin_key, emulator.api_key):
         browser = new_browser(emulator)
         assert browser.get(f"/_emulator/ui/login?token={secret}").status_code == 403
@@ -167,8 +168,8 @@ def test_a_call_with_the_cookie_works_from_a_page(browser, view):
     assert browser.call("GET", "/v1/sandboxes", view.id).json() == []
 
 
-@pytest.mark.parametrize("path", ["/_emulator/clock/tick", "/v1/sandboxes", "/_emulator/reset", "/_emulator/ui/logout"])
-@pytest.mark.parametrize(
+@each("path", ["/_emulator/clock/tick", "/v1/sandboxes", "/_emulator/reset", "/_emulator/ui/logout"])
+@each(
     "headers",
     [
         {"Origin": "https://evil.example"},

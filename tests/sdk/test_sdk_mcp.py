@@ -7,6 +7,7 @@ import pickle
 import time
 
 import pytest
+from cases import each
 from socket_driver import MORE_TIME, Peer
 
 from caged import CagedError, CagedTimeoutError, MCPError, MCPPrompt, MCPResource, MCPTool, __version__
@@ -108,7 +109,7 @@ def test_a_tool_that_failed_does_not_raise(sockets):
 
 
 @pytest.mark.parametrize("result", [None, [1], "x"])
-def test_a_result_that_is_no_object_is_an_empty_one(sockets, result):
+def test_a_result_that_is_not_an_object_is_an_empty_one(sockets, result):
     assert run(sockets, answering(result), lambda mcp: mcp.call_tool("a"))[0] == {}
 
 
@@ -137,7 +138,7 @@ def test_an_error_is_an_mcp_error(sockets, error, code, message):
         assert (str(copied), copied.code, copied.message) == (str(problem), code, message)
 
 
-def test_an_error_that_is_no_object_is_passed_over(sockets):
+def test_an_error_that_is_not_an_object_is_passed_over(sockets):
     behaviour = answering(lambda request: {"id": request["id"], "error": "no", "result": {"a": 1}})
     assert run(sockets, behaviour, lambda mcp: mcp.call_tool("a"))[0] == {"a": 1}
 
@@ -157,7 +158,7 @@ def test_answers_find_their_requests_in_any_order(sockets):
     assert run(sockets, behave, use)[0] == ["a", "b", "c"]
 
 
-def test_what_is_no_answer_to_this_request_is_not_taken_for_one(sockets):
+def test_what_is_not_an_answer_to_this_request_is_not_taken_for_one(sockets):
     def noise(request):
         number = request["id"]
         others = [str(number), float(number) + 0.5, None, True, number + 100]
@@ -264,7 +265,7 @@ def test_a_server_that_refuses_the_greeting_is_an_mcp_error_and_is_left(sockets)
         run(sockets, behave, None)
 
 
-def test_a_greeting_answered_with_null_will_do(sockets):
+def test_initialize_answered_with_null_is_accepted(sockets):
     def behave(peer):
         peer.send({"id": peer.read()["id"], "result": None})
         peer.read_until_closed()
@@ -327,7 +328,7 @@ def test_an_answer_above_one_mebibyte_arrives(sockets):
     assert run(sockets, answering(result), lambda mcp: mcp.call_tool("a"))[0] == result
 
 
-@pytest.mark.parametrize(
+@each(
     ("call", "message"),
     [
         (lambda mcp: mcp.call_tool(5), "name must be a str"),

@@ -2,10 +2,14 @@
 
 One control socket leads to the emulator. Requests (`op`), each with the events (`ev`) that answer it:
 
+    assign {id, host, hosts?}                       done {id}, or exit {id, error}; a ready-made sandbox gets its host
+                                                    name and this content of /etc/hosts
     run    {id, argv, env, cwd} + [output, error?]  exit {id, code, signal?} or exit {id, error}
     pty    {id, argv, env, cwd, rows, cols, quiet}  pty {id} + [controlling side], then exit {id, code};
                                                     or exit {id, error}
     connect {id, host, port}                        connected {id} + [a socket that is connecting], or exit {id, error}
+    serve  {id}                                     connected {id} + [a socket that listens on a free port of
+                                                    loopback], or exit {id, error}
     kill   {id}                                     none; kills every process that the command `id` has started
     freeze {id}, thaw {id}                          done {id}
     listen {id, directory}                          done {id}, or exit {id, error}; programs inside can send shim
@@ -73,15 +77,18 @@ class Init:
         #: What it takes to mount the overlays again; None without overlays.
         self.sources: Optional[remount.Sources] = None
         self._devnull = -1
+        self._has_host_name = spec["isolation"] != "process"
         self._ending = False
         self._wakeups = processes.Wakeups()
         self._poll = select.poll()
         self._poll.register(control, select.POLLIN)
         self._poll.register(self._wakeups.fd, select.POLLIN)
         self._handlers = {
+            "assign": self._assign,
             "run": self._run_command,
             "pty": self._open_terminal,
             "connect": self._connect,
+            "serve": self._serve,
             "kill": self._kill,
             "freeze": self._freeze,
             "thaw": self._thaw,
@@ -129,7 +136,7 @@ class Init:
         """Milliseconds until the next check of limits that the kernel does not enforce; None without any, or without a
         process: an idle sandbox costs nothing."""
         counted = self.process_limit.watched
-        if not (counted or self._shared_memory) or not self._processes.all_pids():
+        if not (counted or self._shared_memory) or not processes.has_children():
             return None
         return _COUNT_MILLISECONDS if counted else int(memory.SECONDS * 1000)
 
@@ -152,6 +159,18 @@ class Init:
             finally:
                 for fd in fds:
                     os.close(fd)
+
+    def _assign(self, message: dict[str, Any], _fds: list[int]) -> None:
+        try:
+            if self._has_host_name:
+                libc.call("sethostname", os.fsencode(message["host"]), len(message["host"]))
+            if "hosts" in message:
+                with open("/etc/hosts", "wb") as file:
+                    file.write(message["hosts"].encode("latin-1"))
+        except (OSError, libc.IsolationError) as error:
+            self._send({"ev": "exit", "id": message["id"], "error": str(error)})
+            return
+        self._send({"ev": "done", "id": message["id"]})
 
     def _run_command(self, message: dict[str, Any], fds: list[int]) -> None:
         if len(fds) < message["fds"]:
@@ -191,6 +210,13 @@ class Init:
         try:
             with network.start_to_connect(message["host"], message["port"]) as connection:
                 self._send({"ev": "connected", "id": message["id"]}, [connection.fileno()])
+        except OSError as error:
+            self._send({"ev": "exit", "id": message["id"], "error": str(error)})
+
+    def _serve(self, message: dict[str, Any], _fds: list[int]) -> None:
+        try:
+            with network.listen_on_loopback(0) as listening:
+                self._send({"ev": "connected", "id": message["id"]}, [listening.fileno()])
         except OSError as error:
             self._send({"ev": "exit", "id": message["id"], "error": str(error)})
 

@@ -44,7 +44,7 @@ def nonzero_exit(context: Context) -> None:
 @group.contract(
     "failure-is-no-error", "`error` is set only for commands that could not be started.", "wire-contract 3.2"
 )
-def failure_is_no_error(context: Context) -> None:
+def failure_is_not_an_error(context: Context) -> None:
     error = context.exec_result("false").get("error")
     assert_true(not error, "no error", repr(error))
 
@@ -55,7 +55,7 @@ def shell(context: Context) -> None:
     assert_equal("output", context.exec_result(command)["output"], "a,b,\nor\n")
 
 
-@group.contract("lines", "A command may have several lines.", "wire-contract 3.2")
+@group.contract("lines", "A command is one shell text, also of several lines.", "platform-behaviour B5")
 def lines(context: Context) -> None:
     assert_equal("output", context.exec_result("echo one\necho two\n")["output"], "one\ntwo\n")
 

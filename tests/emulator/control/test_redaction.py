@@ -8,6 +8,7 @@ import time
 from urllib.parse import quote, quote_plus
 
 import pytest
+from cases import each
 
 from caged.emulator.control.redaction import LONGEST, MOST, Redactor
 
@@ -50,8 +51,8 @@ def test_a_value_is_redacted_in_json_in_json_in_words_of_a_shell_and_in_urls():
         assert redactor.redact_text(f"/v1?path=x%2F{encode(value, safe='')}&y") == "/v1?path=x%2F***&y"
 
 
-@pytest.mark.parametrize("mark", ["…", " … (17 more characters)", " … (17 more characters, dropped: too much)"])
-@pytest.mark.parametrize("count", range(2, len("a-valué-b")))
+@each("mark", ["…", " … (17 more characters)", " … (17 more characters, dropped: too much)"])
+@each("count", range(2, len("a-valué-b")))
 def test_beginning_of_a_value_in_front_of_the_mark_of_a_cut_is_redacted(count: int, mark: str):
     redactor = Redactor()
     redactor.add(["a-valué-b", "a-vary-long-other-value"])
@@ -92,7 +93,7 @@ def test_a_long_value_is_found_by_its_beginning_and_goes_as_far_as_the_text_agre
 
 
 @pytest.mark.parametrize("end", ["", "b", "bd", "bdz", "c", "a", "zz", "bcbc"])
-def test_of_long_values_that_begin_alike_the_one_that_agrees_the_furthest_counts(end: str):
+def test_longest_common_beginning_decides_between_long_values_that_begin_alike(end: str):
     ends = ["b", "bcd", "bda", "bdzz", "c", "zy"]
     redactor = Redactor()
     redactor.add([LONG[:LONGEST] + each for each in ends])

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from cases import each
 
 from caged import CagedServerError
 from caged.emulator import ConfigError, Emulator, EmulatorError, RemoteEmulator, ScenarioError
@@ -170,12 +171,12 @@ def test_yaml_is_read_by_pyyaml(tmp_path):
         ({"sandboxes": [{"name": "a"}, {"name": "a"}]}, "the name 'a' must be a text, and only one"),
     ],
 )
-def test_what_is_no_scenario_is_refused_before_anything_is_made(document, said):
+def test_what_is_not_a_scenario_is_refused_before_anything_is_made(document, said):
     with pytest.raises(ScenarioError, match=said):
         from_document(document)
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "said"),
     [
         ('[[sandboxes]]\ntemplate = "nope"', r"sandboxes\[0\]: template: 'nope' is unknown; valid templates"),
@@ -232,7 +233,7 @@ MISSPELT = [
 ]
 
 
-@pytest.mark.parametrize(("document", "said"), MISSPELT)
+@each(("document", "said"), MISSPELT)
 def test_misspelt_name_is_refused_with_a_suggestion_and_nothing_is_made(either, client, tmp_path, document, said):
     document = {**document, "sandboxes": [{"name": "web"}, *document.get("sandboxes", [])]}
     (tmp_path / "s.json").write_text(json.dumps(document))
@@ -280,7 +281,7 @@ WRONG_TYPES = [
 ]
 
 
-@pytest.mark.parametrize("document", WRONG_TYPES, ids=json.dumps)
+@each("document", WRONG_TYPES)
 def test_value_of_a_wrong_type_is_refused_by_its_place_and_nothing_is_made(double, admin, client, document):
     before = everything(double, client)
     refused = admin.post("/_emulator/scenario", json={"scenario": document})
@@ -545,6 +546,6 @@ def test_a_state_directory_that_holds_something_has_its_own(tmp_path, file):
 
 
 @pytest.mark.parametrize("path", [{"sandboxes": []}, None, 5])
-def test_load_of_what_is_no_path_says_what_is_needed(emulator, path):
+def test_load_of_what_is_not_a_path_says_what_is_needed(emulator, path):
     with pytest.raises(TypeError, match=r"path: must be the path of a scenario file \(a str or a Path\), not "):
         emulator.load_scenario(path)

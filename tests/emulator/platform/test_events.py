@@ -5,6 +5,7 @@ import re
 import signal
 
 import pytest
+from cases import each
 from emulator_testing import assert_problem, eventually, live, post_and_leave
 from sessions_testing import at_work, ingest, recorded, replay, session
 
@@ -23,7 +24,7 @@ def test_a_command_is_an_event(api, box):
     assert 50 <= event.duration_ms < 60_000
 
 
-def test_a_command_that_is_not_run_is_no_command_event(api, box):
+def test_a_command_that_is_not_run_is_not_a_command_event(api, box):
     api.post(f"/sandboxes/{box}/pause")
     api.run(box, "true")
     assert recorded(api, box, "command") == []
@@ -347,7 +348,7 @@ TIME = "2026-01-31T12:00:00Z"
 
 
 @pytest.mark.shared_sandbox
-@pytest.mark.parametrize(
+@each(
     ("event", "field"),
     [
         ({"type": "command"}, "timestamp"),

@@ -103,7 +103,7 @@ def test_a_port_that_is_closed_is_gone(own, lone):
     eventually(lambda: numbers(own, lone) == [], "the ports to go")
 
 
-def test_it_is_found_without_a_request_within_two_searches(own, lone):
+def test_port_is_found_without_a_request_within_two_searches(own, lone):
     assert 2 * limits.PORTS_SECONDS <= 2
     listen(own, lone, "127.0.0.1@8080")
     eventually(lambda: "port 8080 opened" in own.log_text(lone), "the port to be logged")
@@ -208,7 +208,7 @@ def test_a_port_without_a_server_cannot_be_protected(api, box):
 
 @pytest.mark.shared_sandbox
 @pytest.mark.parametrize("port", ["0", "65536", "x", "-1", "3000.5", "99999999999999999999", "٣"])
-def test_what_is_no_port_is_refused(api, box, port):
+def test_what_is_not_a_port_is_refused(api, box, port):
     assert_problem(protect(api, box, port, {"password": "x"}), 400, "port: must be a number")
 
 

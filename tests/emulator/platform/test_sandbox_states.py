@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import get_args
 
 import pytest
+from cases import each
 
 from caged.emulator.platform import sandbox_states
 from caged.emulator.platform.errors import ApiError
@@ -36,7 +37,7 @@ def test_the_expected_table_has_every_state_and_every_change():
     assert sorted(row[0] for row in _ROWS) == sorted(CHANGES) == sorted(TRANSITIONS)
 
 
-@pytest.mark.parametrize(("state", "change", "after"), CASES)
+@each(("state", "change", "after"), CASES)
 def test_a_change_leads_to_the_state_of_the_table_or_is_impossible(state, change, after):
     box = sandbox(state)
     assert sandbox_states.can(box, change) is (after != "-")
@@ -57,7 +58,7 @@ def test_every_state_is_reached_from_pending():
     assert reached == set(STATES)
 
 
-def test_nothing_but_destroying_leads_out_of_error_and_nothing_out_of_destroyed():
+def test_error_can_only_become_destroyed_and_destroyed_is_final():
     out = {(state, after) for table in TRANSITIONS.values() for state, after in table.items() if state != after}
     assert [after for state, after in out if state == "error"] == ["destroyed"]
     assert [after for state, after in out if state == "destroyed"] == []

@@ -4,6 +4,7 @@ import re
 import time
 
 import pytest
+from cases import each
 from emulator_testing import assert_problem, eventually
 from sessions_testing import at_work, ingest, script, session
 
@@ -145,7 +146,7 @@ def test_the_same_host_is_charged_once_a_session(api, agent_box, session_id):
     assert score(api, agent_box) == 80
 
 
-def test_a_host_that_whoever_made_the_sandbox_named_is_known(api):
+def test_a_host_named_in_the_create_is_known(api):
     made = {"template": "minimal", "agents": ["claude"], "network_mode": "allowlist"}
     answer = api.post("/sandboxes", json={**made, "allowlist": ["*.mine.test:8443", "one.test"]})
     if answer.status_code == 400:
@@ -239,7 +240,7 @@ def test_every_documented_rule_is_there_with_its_points():
         assert least <= rule.points <= most, rule.name
 
 
-@pytest.mark.parametrize(
+@each(
     ("command", "rules"),
     [
         # nothing
@@ -380,7 +381,7 @@ def test_other_events_cost_nothing(kind):
     assert names(kind, command="cat /etc/shadow", prompt="sudo ls", host="evil.test", path="/etc/shadow") == set()
 
 
-@pytest.mark.parametrize(
+@each(
     "text",
     [
         *("curl ", "| ", "'", '"', "\\", "$", "${A", "a.", "http://", "rm ", ";", "sudo ", "bash -c '", "- ", "x="),

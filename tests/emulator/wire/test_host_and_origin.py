@@ -1,6 +1,7 @@
 """A foreign web page's requests, by its own name (Origin) or by a name that it points here (Host), are refused."""
 
 import pytest
+from cases import each
 from emulator_testing import Api, assert_problem, raw_request
 
 OURS = [
@@ -41,7 +42,7 @@ def test_an_own_name_or_a_plain_address_is_taken(api, host):
     assert api.get("/account", headers={"Host": host}).status_code == 200
 
 
-@pytest.mark.parametrize("host", FOREIGN)
+@each("host", FOREIGN)
 def test_a_foreign_host_is_refused(api, host):
     response = api.get("/account", headers={"Host": host.encode("latin-1")})
     assert_problem(response, 403, "--allow-host")
@@ -102,9 +103,9 @@ def test_a_foreign_origin_is_refused(api, origin):
     assert_problem(response, 403, "Origin")
 
 
-@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "OPTIONS", "HEAD"])
-@pytest.mark.parametrize("path", ["/sandboxes", "/nothing", "/account/keys"])
-def test_it_is_refused_before_anything_else(api, method, path):
+@each("method", ["GET", "POST", "PUT", "DELETE", "OPTIONS", "HEAD"])
+@each("path", ["/sandboxes", "/nothing", "/account/keys"])
+def test_foreign_host_is_refused_before_anything_else(api, method, path):
     for headers in ({"Origin": "https://evil.example"}, {"Host": "evil.example"}):
         response = api.request(method, path, headers={**headers, "Authorization": "Bearer wrong"})
         assert response.status_code == 403
@@ -130,7 +131,7 @@ def test_a_download_url_names_the_host_of_the_request(api, box):
     assert url.startswith("http://localhost:1234/v1/snapshots/")
 
 
-def test_it_listens_on_loopback_only(emulator):
+def test_emulator_listens_on_loopback_only(emulator):
     assert emulator.base_url.startswith("http://127.0.0.1:")
     assert emulator._runtime._socket.getsockname()[0] == "127.0.0.1"
 

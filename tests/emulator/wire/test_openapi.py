@@ -6,6 +6,7 @@ import re
 import conformance
 import httpx
 import pytest
+from cases import each
 from openapi_spec_validator import validate
 
 from caged.emulator.wire.all_operations import all_operations
@@ -42,13 +43,13 @@ def test_the_document_is_openapi_3_1():
     validate(found)
 
 
-def test_it_is_served_without_a_key(emulator):
+def test_document_is_served_without_a_key(emulator):
     response = httpx.get(f"{emulator.base_url}/openapi.json", trust_env=False, verify=False, timeout=60)
     assert response.headers["content-type"] == "application/json"
     assert response.json() == document(all_operations())
 
 
-def test_it_holds_every_operation_once():
+def test_document_has_every_operation_once():
     methods = [method for path in conformance.described()["paths"].values() for method in path.values()]
     assert sorted(method["operationId"] for method in methods) == sorted(IDS)
     assert len(set(IDS)) == len(IDS)
@@ -84,7 +85,7 @@ def test_without_a_key_only_public_operations_answer(api):
         assert described(operation).get("security") == security, operation.name
 
 
-@pytest.mark.parametrize("operation", SERVED, ids=IDS)
+@each("operation", SERVED)
 def test_answer_to_any_body_is_one_that_the_document_names(api, operation):
     """Unknown ids, no query, bodies good and bad: `api` checks each answer against the document."""
     has_body = operation.method in ("POST", "PUT", "PATCH")
