@@ -2,8 +2,8 @@
 
 An overlay's layers are given by paths, and after `pivot` init has none to the host's directories, nor to the sandbox's
 own. So they are bound below a directory that the sandbox cannot reach, because its /run is mounted over it, and init
-keeps a descriptor of that directory. A mount that covers another can only be removed by somebody who may mount, which
-commands may not; in a user namespace of their own the two are locked together.
+keeps a descriptor of that directory. A mount that covers another can only be removed with the right to mount, which
+commands do not have; in a user namespace of their own the two are locked together.
 """
 
 from __future__ import annotations

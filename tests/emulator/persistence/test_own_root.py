@@ -41,7 +41,7 @@ def test_changes_survive_pause_and_restart(tmp_path):
         assert api.read(box, "/app/d/f").text == "app\n"
         assert not list((tmp_path / "state").glob("lost+found/*"))
         assert api.delete(f"/sandboxes/{box}").status_code == 204
-        assert not list((tmp_path / "state" / "sandboxes").glob("*"))
+    assert not list((tmp_path / "state" / "sandboxes").glob("*"))
 
 
 def test_disk_usage_counts_the_whole_file_system(tmp_path):
