@@ -1,9 +1,10 @@
 """Directories and files of the mask's own, for a user namespace that does not map the host's users.
 
-There the host's files belong to users without a number, and root inside may neither write into such a directory nor change such a
-file. A directory that several layers have takes owner and mode from the topmost: so one of the mask's, which belongs
-to the emulator's user and therefore to root inside, makes the directory writable. Files are copied where something
-opens them to write; everywhere else they can be replaced, which is what package managers do. All functions block.
+There the host's files belong to users without a number, and root inside may neither write into such a directory nor
+change such a file. A directory that several layers have takes owner and mode from the topmost: so one of the mask's,
+which belongs to the emulator's user and therefore to root inside, makes the directory writable. Files are copied where
+something opens them to write; everywhere else they can be replaced, which is what package managers do. All functions
+block.
 """
 
 from __future__ import annotations
