@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import socket
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from .pool import ReadySandbox, SandboxPool
 from .programs import Programs
 from .proxy import Proxy
 from .shim_rpc import ShimHandler
+from .toolchains import STANDARD_PATH
 from .zygote import Zygote
 
 
@@ -278,14 +280,19 @@ class Provisioner:
         layout = kind.isolation.layout(self._run_dir / identifier)
         sandbox = SandboxSpec(identifier, kind.network, kind.show, limits=kind.limits)
         init: Optional[InitClient] = None
+        listening: Optional[socket.socket] = None
         try:
             await self._workers.small.run(self._make_directory, layout)
             control = await self._zygote.create(self._spec(layout, sandbox))
             init = InitClient(control, lambda: self._pool.lose(init) if init is not None else None)
             listening = await init.ready()
             await self._zygote.init_of(identifier)
+            # The first command is slow: nothing of the new root is in the kernel's caches, and init is a fresh copy.
+            await init.run([self._shell, "-c", ":"], {"PATH": STANDARD_PATH}, layout.command_path("workspace"))
             return ReadySandbox(identifier, layout, init, listening)
         except BaseException:
+            if listening is not None:
+                listening.close()
             if init is not None:
                 await init.stop()
             self._zygote.inits.pop(identifier, None)
