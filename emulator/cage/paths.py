@@ -42,7 +42,7 @@ WORKSPACE = "/workspace"
 _WINDOW, _LONGEST_TOKEN = 64 * 1024, 32
 WRITABLE = ("workspace", "root", "tmp")
 #: In the root of a sandbox that has one of its own: where something else is mounted.
-_MOUNT_POINTS = ("dev", "proc", "run", "sys", *WRITABLE)
+MOUNT_POINTS = ("dev", "proc", "run", "sys", *WRITABLE)
 _SAFE = re.compile(r"[A-Za-z0-9_./+@-]*\Z")
 
 # A token begins where a shell word or a value in one begins: after white space, an operator, `=`, `:`, `,`,
@@ -70,7 +70,9 @@ class Layout:
     Args:
         directory: Its path on the host: absolute, without links, and below a `usable_base`.
         mounted: Whether the sandbox's paths are mounts, so that no text has to be rewritten.
-        own_root: Whether the sandbox has a root of its own, in which everything can be written.
+        own_root: Whether the sandbox has a root of its own.
+        overlays: Whether that consists of overlays, so that everything can be written.
+        own_user: Whether it is in a user namespace of its own.
 
     Attributes:
         system: The directory of what it changed outside of WRITABLE.
@@ -78,10 +80,19 @@ class Layout:
         changed: The directory of the upper layers; each has the name of a top-level directory.
     """
 
-    def __init__(self, directory: Path, mounted: bool = False, own_root: bool = False) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        mounted: bool = False,
+        own_root: bool = False,
+        overlays: bool = False,
+        own_user: bool = False,
+    ) -> None:
         self.directory = directory
         self.mounted = mounted
         self.own_root = own_root
+        self.overlays = overlays
+        self._own_user = own_user
         self.system = directory / "system"
         self.top = self.system / "top"
         self.changed = self.system / "changed"
@@ -122,7 +133,7 @@ class Layout:
         for name in overlaid:
             for folder in (self.top, self.changed, self.system / "work"):
                 _require_directory(folder / name)
-        for name in _MOUNT_POINTS:
+        for name in MOUNT_POINTS:
             _require_directory(self.top / name)
         if is_new:
             for name in host_view.EMPTY_DIRECTORIES:
@@ -165,6 +176,16 @@ class Layout:
     def kept(self) -> list[str]:
         """Return the directories on the host that hold what a sandbox has changed, which are kept as long as it is."""
         return [*self.roots().values(), *([str(self.system)] if self.own_root else [])]
+
+    @property
+    def opaque_attribute(self) -> str:
+        """The extended attribute by which an overlay knows a directory that hides what lower layers have there."""
+        return "user.overlay.opaque" if self._own_user else "trusted.overlay.opaque"
+
+    @property
+    def keeps_owners(self) -> bool:
+        """Whether files on the host's disk have the owners that the sandbox has given them."""
+        return self.mounted and not self._own_user and os.geteuid() == 0
 
     def command_path(self, place: str) -> str:
         """Return the path by which a command has to use `workspace`, `root`, `tmp` or `opt/caged`."""
