@@ -20,6 +20,7 @@ import click
 COMMANDS = (
     "accounts",
     "agents",
+    "cache",
     "clock",
     "commands",
     "demo",

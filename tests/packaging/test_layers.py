@@ -35,7 +35,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("emulator_log", "trace"),
     ("workers", "discovery"),
     ("cage",),
-    ("config", "store"),
+    ("cache", "config", "store"),
     ("platform", "listening_socket", "run_directory"),
     ("persistence", "composition", "doctor", "isolation_choice", "scenario"),
     ("wire", "half_closed", "http_protocol", "websocket_protocol"),
