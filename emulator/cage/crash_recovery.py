@@ -12,7 +12,10 @@ from .paths import WRITABLE, Layout
 from .safe_files import TEMPORARY
 
 #: What the emulator makes in a sandbox's directory, besides its writable directories.
-_DIRECTORIES = ("opt", "restore-new", "restore-old", "restore-out")
+_DIRECTORIES = (
+    *("opt", "restore-new", "restore-old", "restore-out"),
+    *("system", "system/top", "system/changed", "system/work"),
+)
 _FILES = (hosts_file.NAME, bwrap.ERRORS, "restore.json", "restore.part")
 
 
@@ -36,6 +39,7 @@ def recover_directory(layout: Layout) -> list[str]:
     restore.finish_interrupted(layout)
     disk.remove(layout.opt)
     layout.make_opt_directory()
+    layout.make_system()
     for name in (hosts_file.NAME, bwrap.ERRORS):
         (layout.directory / name).unlink(missing_ok=True)  # a hard link may have taken its place
     missing = recreate_missing_places(layout)

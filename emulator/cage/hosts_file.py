@@ -27,17 +27,43 @@ def write(directory: Path, sandbox_id: str) -> str:
         The file to mount over /etc/hosts; "" when the host has no such file, since nothing can be mounted there.
     """
     try:
-        with open(PATH, "rb") as source:
-            content = source.read()
+        content = _content(sandbox_id)
     except OSError:
         return ""
+    path = directory / NAME
+    _write(path, content)
+    return str(path)
+
+
+def write_into(etc: Path, sandbox_id: str) -> None:
+    """Write the file of a sandbox with a root of its own, unless it is there, or the sandbox has deleted it.
+
+    Args:
+        etc: The sandbox's upper layer of /etc.
+        sandbox_id: The sandbox's host name.
+    """
+    path = etc / "hosts"
+    if os.path.lexists(path):
+        return
+    try:
+        content = _content(sandbox_id)
+    except OSError:
+        content = f"127.0.0.1 localhost\n{ADDRESS} {sandbox_id}\n".encode()
+    _write(path, content)
+
+
+def _content(sandbox_id: str) -> bytes:
+    with open(PATH, "rb") as source:
+        content = source.read()
     if content and not content.endswith(b"\n"):
         content += b"\n"
-    path = directory / NAME
+    return content + f"{ADDRESS} {sandbox_id}\n".encode()
+
+
+def _write(path: Path, content: bytes) -> None:
     with open(path, "wb", opener=_open_anew) as file:
-        file.write(content + f"{ADDRESS} {sandbox_id}\n".encode())
+        file.write(content)
         os.fchmod(file.fileno(), 0o644)
-    return str(path)
 
 
 def _open_anew(path: str, flags: int) -> int:

@@ -60,11 +60,25 @@ class InitClient:
         self._terminals: dict[int, Terminal] = {}
         self._next_id = 0
         self._stopping = False
+        self._root: Optional[int] = None
         self._channel = Channel(control, self._on_message, self._on_end)
 
     @property
     def alive(self) -> bool:
         return not self._channel.closed and not self._stopping
+
+    def open_root(self) -> Optional[int]:
+        """Return a descriptor of the sandbox's root directory for the caller to close. It is opened as a path alone
+        (O_PATH), and leads to the sandbox's whole file system, with its mounts.
+
+        Returns:
+            The descriptor; None at level `process`, and after the sandbox has ended.
+
+        Raises:
+            OSError: There is no descriptor left.
+        """
+        # A duplicate: a thread that still uses it when the sandbox ends must not find another file under its number.
+        return None if self._root is None else os.dup(self._root)
 
     async def ready(self) -> Optional[socket.socket]:
         """Wait until init has started.
@@ -112,7 +126,12 @@ class InitClient:
     def _on_started(self, message: frames.Message, fds: list[int]) -> None:
         if self._ready.done():
             _close_all(fds)  # `ready` was cancelled
+        elif message["ev"] == "ready" and len(fds) < message.get("fds", 0):
+            _close_all(fds)
+            self._ready.set_exception(SandboxGone("the emulator has no descriptor left"))
         elif message["ev"] == "ready":
+            if message["root"]:
+                self._root = fds.pop(0)
             self._ready.set_result(socket.socket(fileno=fds[0]) if fds else None)
         else:
             self._ready.set_exception(SandboxGone(message["error"]))
@@ -128,6 +147,9 @@ class InitClient:
         opening.set_result(terminal)
 
     def _on_end(self) -> None:
+        if self._root is not None:
+            os.close(self._root)
+            self._root = None
         gone = SandboxGone("the sandbox's processes are gone")
         failed_to_start = not self._ready.done() or self._ready.exception() is not None
         pending: list[asyncio.Future[Any]] = [self._ready, *self._pending.values()]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import proxy
+from . import host_view, proxy
 from .inside.root_filesystem import is_own
 from .paths import Layout
 
@@ -32,12 +32,14 @@ class IsolationLevel:
         hide: Host directories that no sandbox sees.
         bwrap: The path of bubblewrap, for the level of that name.
         confine: Whether signals are kept inside at level `process`; False for the emulator's own work.
+        own_root: Whether sandboxes have a root of their own, in which everything can be written.
     """
 
     level: str
     hide: tuple[str, ...] = ()
     bwrap: str = ""
     confine: bool = True
+    own_root: bool = False
 
     @property
     def own_network(self) -> bool:
@@ -45,11 +47,16 @@ class IsolationLevel:
         return self.level != "process"
 
     def layout(self, directory: Path) -> Layout:
-        return Layout(directory, mounted=self.level != "process")
+        return Layout(directory, mounted=self.level != "process", own_root=self.own_root)
 
     def _may_show(self, path: str) -> bool:
         """Whether a toolchain's directory may be shown: never a whole home (the prefix of a ~/bin/node)."""
         return not below(path, "/usr") and not any(below(hidden, path) for hidden in self.hide)
+
+    def _must_show(self, path: str) -> bool:
+        """Whether a directory that may be shown is not seen without that."""
+        hidden = any(below(path, directory) for directory in self.hide)
+        return not self.own_root or hidden or not host_view.is_listed(path.strip("/"))
 
     def shim_socket_dir(self, layout: Layout) -> str:
         """The directory, as the sandbox has it, in which init listens for shims."""
@@ -60,6 +67,7 @@ class IsolationLevel:
         or covered by one of the sandbox's; else ""."""
         prefix = interpreter()[1]
         hidden = is_own(prefix) or any(below(prefix, path) for path in self.hide)
+        hidden = hidden or (self.own_root and self._must_show(prefix))
         return prefix if self.level != "process" and hidden and self._may_show(prefix) else ""
 
     def python(self) -> str:
@@ -84,7 +92,8 @@ class IsolationLevel:
             "directory": str(layout.directory),
             "network": network,
             "hide": list(self.hide),
-            "show": sorted({path for path in show if self._may_show(path)}, key=len),
+            "show": sorted({path for path in show if self._may_show(path) and self._must_show(path)}, key=len),
+            "own_root": self.own_root,
             "number": sum(sandbox_id.encode()),
             "python": self._shown_as_python(),
             # Whether root inside is the machine's own, who may change kernel settings.
@@ -111,18 +120,21 @@ def _own_users(sandbox_id: str) -> list[int]:
     return [first + number % count for first, count in _OWN_USERS]
 
 
-def isolation_for(level: str, run_dir: Path, key_directories: Sequence[str] = ()) -> IsolationLevel:
+def isolation_for(
+    level: str, run_dir: Path, key_directories: Sequence[str] = (), own_root: bool = False
+) -> IsolationLevel:
     """Return a level with the settings of this machine, whether it works here or not.
 
     Args:
         level: One of LEVELS.
         run_dir: The emulator's directory, which is hidden with those beside it.
         key_directories: Directories in which the emulator writes keys.
+        own_root: Whether sandboxes have a root of their own, in which everything can be written.
     """
     if level == "process":
         return IsolationLevel(level)
     hide = hidden_directories(run_dir, key_directories)
-    return IsolationLevel(level, hide, shutil.which("bwrap") or "" if level == "bwrap" else "")
+    return IsolationLevel(level, hide, shutil.which("bwrap") or "" if level == "bwrap" else "", own_root=own_root)
 
 
 #: System directories. Some service accounts have one of them as their home.
@@ -195,6 +207,7 @@ class ProbeResult:
         reason: Why it does not; for one that works, what it consists of.
         fix: What to do about it; "" when that is not known or not needed.
         confined: Whether the signals of a command reach its own sandbox only.
+        own_root: Whether a sandbox has a root of its own, in which everything can be written.
     """
 
     level: str
@@ -202,3 +215,4 @@ class ProbeResult:
     reason: str
     fix: str = ""
     confined: bool = True
+    own_root: bool = False

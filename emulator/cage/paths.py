@@ -6,7 +6,15 @@ A sandbox's directory holds:
     <directory>/root        /root       (HOME)
     <directory>/tmp         /tmp        (TMPDIR)
     <directory>/opt         /opt/caged  (the emulator's programs; read-only)
-    <directory>/hosts       /etc/hosts  (read-only; see `hosts_file.py`)
+    <directory>/hosts       /etc/hosts  (read-only; see `hosts_file.py`), unless there is a root of its own:
+
+    <directory>/system/top            the root itself: new top-level entries (/app), and the mount points of the rest
+    <directory>/system/changed/NAME   what the sandbox changed below /NAME: the upper layer of an overlay, in which a
+                                      deleted entry is a character device 0:0
+    <directory>/system/work/NAME      overlayfs's own
+
+NAME is one of `host_view.overlaid()`: etc, opt, usr, var, and bin, sbin, lib* where the host has directories of these
+names. The lower layers are the emulator's mask (`mask.py`) and the host's directory.
 
 At the levels `namespace` and `bwrap` these are mounts, and a command sees the paths on the right.
 
@@ -24,11 +32,14 @@ import threading
 from pathlib import Path
 
 from ..workers import checkpoint
+from . import host_view
 
 WORKSPACE = "/workspace"
 #: A long text is searched in windows, so that a thread can pause in between; and the longest token.
 _WINDOW, _LONGEST_TOKEN = 64 * 1024, 32
 WRITABLE = ("workspace", "root", "tmp")
+#: In the root of a sandbox that has one of its own: where something else is mounted.
+_MOUNT_POINTS = ("dev", "proc", "run", "sys", *WRITABLE)
 _SAFE = re.compile(r"[A-Za-z0-9_./+@-]*\Z")
 
 # A token begins where a shell word or a value in one begins: after white space, an operator, `=`, `:`, `,`,
@@ -56,11 +67,21 @@ class Layout:
     Args:
         directory: Its path on the host: absolute, without links, and below a `usable_base`.
         mounted: Whether the sandbox's paths are mounts, so that no text has to be rewritten.
+        own_root: Whether the sandbox has a root of its own, in which everything can be written.
+
+    Attributes:
+        system: The directory of what it changed outside of WRITABLE.
+        top: Its root, without what is mounted in it.
+        changed: The directory of the upper layers; each has the name of a top-level directory.
     """
 
-    def __init__(self, directory: Path, mounted: bool = False) -> None:
+    def __init__(self, directory: Path, mounted: bool = False, own_root: bool = False) -> None:
         self.directory = directory
         self.mounted = mounted
+        self.own_root = own_root
+        self.system = directory / "system"
+        self.top = self.system / "top"
+        self.changed = self.system / "changed"
         self.workspace = directory / "workspace"
         self.home = directory / "root"
         self.tmp = directory / "tmp"
@@ -82,6 +103,29 @@ class Layout:
             (self.directory / name).mkdir()
         self.tmp.chmod(0o1777)
         self.make_opt_directory()
+        self.make_system()
+
+    def make_system(self) -> None:
+        """Make what is missing of the root that the sandbox has of its own. Blocks (a millisecond).
+
+        Where something is mounted there must be a directory: a link that replaced one is removed.
+        """
+        if not self.own_root:
+            return
+        overlaid = host_view.overlaid()
+        is_new = not self.system.exists()
+        for folder in (self.system, self.top, self.changed, self.system / "work"):
+            _require_directory(folder)
+        for name in overlaid:
+            for folder in (self.top, self.changed, self.system / "work"):
+                _require_directory(folder / name)
+        for name in _MOUNT_POINTS:
+            _require_directory(self.top / name)
+        if is_new:
+            for name in host_view.EMPTY_DIRECTORIES:
+                _require_directory(self.top / name)
+            for name, target in host_view.links().items():
+                os.symlink(target, self.top / name)
 
     def make_opt_directory(self) -> None:
         """Make /opt/caged, with the directory on which an interpreter may be mounted (`isolation.PYTHON`)."""
@@ -163,6 +207,18 @@ class Layout:
             if target == f"/{name}" or target.startswith(f"/{name}/"):
                 return self._places[name] + target[len(name) + 1 :]
         return target
+
+
+def _require_directory(path: Path) -> None:
+    """Make a directory of mode 755, whatever the umask is, in place of anything else."""
+    try:
+        os.mkdir(path)
+    except FileExistsError:
+        if os.path.isdir(path) and not os.path.islink(path):
+            return
+        os.unlink(path)
+        os.mkdir(path)
+    os.chmod(path, 0o755)
 
 
 #: Bytecode of modules that has no file.

@@ -46,12 +46,22 @@ async def probe(level: str, zygote: Zygote, run_dir: Path) -> ProbeResult:
 
 
 async def _probe_level(level: str, zygote: Zygote, run_dir: Path) -> ProbeResult:
-    """Build the isolation, run a command that writes and reads in it, and remove it again."""
+    """Build the isolation, run a command that writes and reads in it, and remove it again: with a root of its own, and
+    if that fails without one."""
     if level == "process":
         return await _probe_process_level(zygote, run_dir)
     isolation = isolation_for(level, run_dir)
     if level == "bwrap" and not isolation.bwrap:
         return explain(level, "no bwrap")
+    if level == "namespace" and os.geteuid() == 0:
+        with_own_root = await _try(isolation_for(level, run_dir, own_root=True), zygote, run_dir)
+        if with_own_root.works:
+            return with_own_root
+    return await _try(isolation, zygote, run_dir)
+
+
+async def _try(isolation: IsolationLevel, zygote: Zygote, run_dir: Path) -> ProbeResult:
+    level, own_root = isolation.level, isolation.own_root
     directory = run_dir / f"probe-{level}"
     try:
         cage = await asyncio.wait_for(
@@ -61,7 +71,8 @@ async def _probe_level(level: str, zygote: Zygote, run_dir: Path) -> ProbeResult
             LIMIT,
         )
         try:
-            command = 'echo "$PWD $$" > /workspace/probe && cat /workspace/probe && ! touch /etc/caged-probe'
+            expected = "" if own_root else "! "
+            command = f'echo "$PWD $$" > /workspace/probe && cat /workspace/probe && {expected}touch /etc/caged-probe'
             result = await asyncio.wait_for(cage.shell(command, {}), LIMIT)
         finally:
             await cage.kill()
@@ -69,7 +80,7 @@ async def _probe_level(level: str, zygote: Zygote, run_dir: Path) -> ProbeResult
         if not seen.startswith("/workspace "):
             failure = result.error or result.output.decode("utf-8", "replace").strip()
             return explain(level, f"the isolation can be built, but a command in it failed: {failure}")
-        return ProbeResult(level, True, _REASONS[level])
+        return ProbeResult(level, True, _REASONS[level], own_root=own_root)
     except (SandboxGone, ZygoteError, OSError, asyncio.TimeoutError) as error:
         return explain(level, str(error) or type(error).__name__)
     finally:
@@ -129,7 +140,7 @@ async def choose(
     for level in candidates:
         probe_results.append(await probe(level, zygote, run_dir))
         if is_automatic(probe_results[-1]) or (probe_results[-1].works and level == wanted):
-            return isolation_for(level, run_dir, key_directories), probe_results
+            return isolation_for(level, run_dir, key_directories, probe_results[-1].own_root), probe_results
     advice = ""
     if probe_results[-1].works:
         advice = (

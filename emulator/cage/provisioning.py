@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Callable, Optional
 
 from ..workers import Workers
-from . import bwrap, disk, hosts_file
+from . import bwrap, disk, host_view, hosts_file
 from .cage import Cage
 from .cgroups import MemoryGroup
 from .chosen_isolation import ChosenIsolation
@@ -17,6 +17,7 @@ from .crash_recovery import recover_directory
 from .init_client import InitClient, SandboxGone
 from .inside.processes import descendants
 from .isolation import IsolationLevel
+from .mask import Mask
 from .paths import Layout
 from .programs import Programs
 from .proxy import Proxy
@@ -90,6 +91,8 @@ class Provisioner:
         self._workers = workers or Workers()
         self._root = run_dir / "isolation"
         self._root.mkdir(exist_ok=True)
+        self._run_dir = run_dir
+        self._mask: Optional[Mask] = None
         self._spare = run_dir / "spare"
         self._has_spare = False
         self._preparing = False
@@ -114,6 +117,7 @@ class Provisioner:
     def _make_spare(self) -> None:
         try:
             _make_directory(self.isolation.layout(self._spare))
+            self._current_mask()
         except BaseException:
             disk.remove(self._spare)
             raise
@@ -129,6 +133,14 @@ class Provisioner:
         self._spare.rename(layout.directory)
         for place in layout.roots().values():
             os.utime(place)
+
+    def _current_mask(self) -> str:
+        """Return the directory of the mask; "" where sandboxes have no root of their own."""
+        if not self.isolation.own_root:
+            return ""
+        if self._mask is None:
+            self._mask = Mask(self._run_dir, self.isolation.hide)
+        return self._mask.current()
 
     async def open(self, directory: Path, sandbox: SandboxSpec) -> Cage:
         """Make the directory and the init of a sandbox. On failure neither is left.
@@ -185,7 +197,11 @@ class Provisioner:
     def _spec(self, layout: Layout, sandbox: SandboxSpec) -> dict[str, object]:
         spec = self.isolation.spec(sandbox.sandbox_id, layout, sandbox.network, sandbox.show)
         spec["root"] = str(self._root)
-        if layout.mounted:
+        if layout.own_root:
+            spec["mask"] = self._current_mask()
+            spec["overlaid"] = list(host_view.overlaid())
+            hosts_file.write_into(layout.changed / "etc", sandbox.sandbox_id)
+        elif layout.mounted:
             spec["hosts"] = hosts_file.write(layout.directory, sandbox.sandbox_id)
             spec["hosts_target"] = hosts_file.target()
         if sandbox.limits is not None:

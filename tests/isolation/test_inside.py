@@ -38,16 +38,22 @@ def test_process_table_contains_only_own_processes(isolated: Served, box: str) -
         assert len(isolated.run(box, "ps -e --no-headers; true").splitlines()) == 4
 
 
-def test_directories_of_host_are_read_only(isolated: Served, shared_box: str) -> None:
-    for place in ("/etc", "/usr", "/usr/bin", "/var", "/", "/opt/caged", "/sys"):
-        if not os.path.isdir(place) and place != "/opt/caged":
-            continue  # not on this host
-        tried = isolated.client.sandboxes.exec(
-            shared_box, f"touch {place}/caged-was-here; chmod 777 {place}; rm -rf {place}/*bash*"
-        )
-        assert tried.output.count("Read-only file system") >= 1, place
-        assert not os.path.lexists(f"{place}/caged-was-here"), place
-        assert isolated.run(shared_box, "echo still there") == "still there\n", place
+def test_changes_outside_of_home_reach_neither_host_nor_another_sandbox(isolated: Served, box: str) -> None:
+    places = ("/etc", "/usr", "/usr/bin", "/usr/local/bin", "/var", "/", "/opt", "/opt/caged", "/sys", "/srv", "/mnt")
+    before = {place: os.lstat(place) for place in places if os.path.isdir(place)}
+    with isolated.sandbox() as other:
+        for place in places:
+            isolated.client.sandboxes.exec(
+                box, f"mkdir -p {place}; touch {place}/caged-was-here; chmod 700 {place}; rm -rf {place}/*bash*"
+            )
+            assert not os.path.lexists(f"{place}/caged-was-here"), place
+            assert isolated.run(other, f"test ! -e {place}/caged-was-here && bash -c 'echo still there'"), place
+    for place, status in before.items():
+        now = os.lstat(place)
+        assert (now.st_mode, now.st_uid, now.st_nlink) == (status.st_mode, status.st_uid, status.st_nlink), place
+    assert shutil.which("bash")
+    with isolated.sandbox() as later:
+        isolated.run(later, "test ! -e /etc/caged-was-here && bash --version >/dev/null && ls / /usr/bin >/dev/null")
 
 
 def test_files_in_writable_directories_are_private_to_sandbox(isolated: Served, shared_box: str) -> None:

@@ -93,6 +93,9 @@ def test_only_used_toolchain_below_home_is_visible(monkeypatch: pytest.MonkeyPat
             assert box.status == "running", client.sandboxes.logs(box.id)
             assert client.sandboxes.exec(box.id, "node --version").output == "v20.99.0\n"
             assert client.sandboxes.exec(box.id, f"ls {home}").output == "tools\n"
-            assert not client.sandboxes.exec(box.id, f"touch {home}/here || touch /home/here").ok
+            assert not client.sandboxes.exec(box.id, f"touch {tools}/here").ok
+            client.sandboxes.exec(box.id, f"touch {home}/here /home/here")
+        assert sorted(os.listdir(home)) == ["secret", "tools"]
+        assert not os.path.lexists("/home/here")
     finally:
         shutil.rmtree(home)

@@ -15,7 +15,9 @@ One control socket leads to the emulator. Requests (`op`), each with the events 
 
 Words in brackets are file descriptors. Events that answer no request:
 
-    ready {} + [proxy's socket?], failed {error}    the start (`startup.py`) succeeded, or did not
+    ready {} + [root, proxy's socket?]              the start (`startup.py`) succeeded; `root` is its root directory,
+                                                    opened as a path alone, and is missing without mounts of its own
+    failed {error}                                  the start did not succeed
     overrun {processes}                             all processes were killed because there were too many
     shim_request {id, request}                      a program inside waits for a reply (`shim_server.py`)
     shim_cancelled {id}                             that program has ended before its reply
@@ -88,17 +90,23 @@ class Init:
     def on_sigterm(self, *_: Any) -> None:
         self._ending = True
 
-    def run(self, proxy: Optional[socket.socket] = None) -> None:
+    def run(self, proxy: Optional[socket.socket] = None, root: Optional[int] = None) -> None:
         """Serve until the sandbox ends.
 
         Args:
             proxy: A listening socket for the emulator's proxy, which is passed on and closed here.
+            root: A descriptor of the sandbox's root directory, likewise.
         """
         # The sandbox's own, through its read-only mount: with the host's as standard input, a command could change it.
         self._devnull = os.open(os.devnull, os.O_RDWR)
-        frames.send(self._control, {"ev": "ready"}, [proxy.fileno()] if proxy else [])
+        passed = [] if root is None else [root]
+        if proxy:
+            passed.append(proxy.fileno())
+        frames.send(self._control, {"ev": "ready", "root": root is not None}, passed)
         if proxy:
             proxy.close()
+        if root is not None:
+            os.close(root)
         while not self._ending:
             interval = self._limits_interval()
             for fd, event in self._poll.poll(interval):

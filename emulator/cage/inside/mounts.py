@@ -10,6 +10,10 @@ import struct
 
 from . import libc
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 MS_RDONLY = 1
 MS_NOSUID = 2
 MS_NODEV = 4
@@ -21,9 +25,11 @@ MS_PRIVATE = 1 << 18
 MNT_DETACH = 2
 MOUNT_ATTR_RDONLY = 1
 MOUNT_ATTR_NOSUID = 2
+MOUNT_ATTR_NODEV = 4
 AT_FDCWD = -100
 AT_RECURSIVE = 0x8000
 
+_OVERLAY_OPTIONS = "index=off,metacopy=off,redirect_dir=off,xino=off"
 _PIVOT_ROOT = {"x86_64": 155, "aarch64": 41, "riscv64": 41, "ppc64le": 203, "s390x": 217}
 _MOUNT_SETATTR = 442  # the same number on every architecture
 
@@ -71,6 +77,17 @@ def read_only(target: str, recursive: bool = True) -> None:
         _remount_each(target, recursive)
 
 
+def own_inodes(target: str) -> None:
+    """Make a mount that a sandbox writes to without setuid and without devices."""
+    attributes = struct.pack("QQQQ", MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID, 0, 0, 0)
+    try:
+        libc.call("syscall", _MOUNT_SETATTR, AT_FDCWD, os.fsencode(target), 0, attributes, len(attributes))
+    except libc.IsolationError as error:
+        if libc.errno_of(error) != errno.ENOSYS:
+            raise
+        mount("", target, "", MS_REMOUNT | MS_BIND | MS_NODEV | MS_NOSUID)
+
+
 def _remount_each(target: str, recursive: bool) -> None:
     """Do the same on kernels before 5.12: each mount by itself, with the flags that it has."""
     locked = {"nosuid": MS_NOSUID, "nodev": MS_NODEV, "noexec": MS_NOEXEC, "noatime": 1024, "relatime": 1 << 21}
@@ -83,6 +100,21 @@ def _remount_each(target: str, recursive: bool) -> None:
             for option in fields[5].split(","):
                 flags |= locked.get(option, 0)
             mount("", point, "", flags)
+
+
+def overlay(target: str, lower: Sequence[str], upper: str, work: str) -> None:
+    """Mount an overlay on a directory that exists.
+
+    Args:
+        target: The directory.
+        lower: The lower layers, topmost first.
+        upper: The directory that gets what is changed.
+        work: An empty directory on the same file system.
+    """
+    # What is changed is kept in files of the ordinary form, which archives can have, whatever the kernel's defaults:
+    # no renamed directories, and no files without their content.
+    options = f"lowerdir={':'.join(lower)},upperdir={upper},workdir={work},{_OVERLAY_OPTIONS}"
+    mount("overlay", target, "overlay", MS_NOSUID | MS_NODEV, options)
 
 
 def pivot(root: str) -> None:

@@ -1,14 +1,20 @@
 """The root file system of a sandbox at level `namespace`, built by the child that becomes its init.
 
-A command finds the host's directories read-only; `/workspace`, `/root` and `/tmp` writable, from the sandbox's
-directory; `/opt/caged` with the emulator's programs; a `/proc`, `/dev`, `/run`, `/var/tmp` and `/etc/hosts` of its own;
-no home directory of the host, apart from the toolchains that its template needs. Everything is mounted below a tmpfs,
-so nothing is created on the host, and all of it ends with the last process of the mount namespace.
+In both forms a command finds `/workspace`, `/root` and `/tmp` from the sandbox's directory; `/opt/caged`, read-only,
+with the emulator's programs; a `/proc`, `/dev` and `/run` of its own; no home directory of the host, apart from the
+toolchains that its template needs. Nothing is created on the host, and all mounts end with the last process of the
+mount namespace.
+
+- A root of its own: the root is a directory of the sandbox, and /etc, /usr and their like are overlays over the host's
+  directories. So everything can be written, and what is written is in the sandbox's directory (`paths.py`). What of
+  the host is seen is decided outside, by a lower layer that hides the rest (`mask.py`).
+- Otherwise the root is a tmpfs with the host's directories, read-only, and a `/var/tmp` and `/etc/hosts` of its own.
 """
 
 from __future__ import annotations
 
 import os
+import stat
 
 from . import libc, limits, network, rights
 from .mounts import (
@@ -21,6 +27,8 @@ from .mounts import (
     bind,
     bind_anew,
     mount,
+    overlay,
+    own_inodes,
     pivot,
     read_only,
 )
@@ -43,8 +51,9 @@ def build(spec: dict[str, Any]) -> None:
         spec: `id`; `directory`: the sandbox's; `root`: an empty directory to mount on, the same for all sandboxes,
             since each has mounts of its own; `network`; `hide`: host directories that must not be seen; `show`: those
             that must, although they may be below a hidden one; `python`: the prefix of the interpreter for the
-            emulator's programs, when it has to be shown elsewhere; `hosts`, `hosts_target`: see `_hosts`; `limits`,
-            `counted`, `real_root`: see `IsolationLevel.spec`.
+            emulator's programs, when it has to be shown elsewhere; `limits`, `counted`, `real_root`: see
+            `IsolationLevel.spec`; `own_root`, and then `mask` and `overlaid`: see `_own_root`, else `hosts`,
+            `hosts_target`: see `_hosts`.
 
     Raises:
         IsolationError, OSError: A step failed; the text names it.
@@ -54,8 +63,11 @@ def build(spec: dict[str, Any]) -> None:
     # Private: what the host mounts later must not turn up inside, where it would not be read-only.
     mount("", "/", "", MS_REC | MS_PRIVATE)
     rights.leave_keyring()
-    mount("caged", root, "tmpfs", MS_NOSUID | MS_NODEV, "size=1m,mode=755")
-    _host_top(root)
+    if spec["own_root"]:
+        _own_root(root, spec)
+    else:
+        mount("caged", root, "tmpfs", MS_NOSUID | MS_NODEV, "size=1m,mode=755")
+        _host_top(root)
     mount("proc", root + "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
     if spec.get("limits"):
         limits.count_by_kernel(spec["limits"]["processes"], spec["counted"], root)
@@ -64,11 +76,15 @@ def build(spec: dict[str, Any]) -> None:
         _protect_kernel_files(root)
     _own_places(root, directory, spec["network"])
     _devices(root)
-    _hide_directories(root, spec["hide"])
-    _show_directories(root, spec["show"])
-    _secrets(root)
+    if spec["own_root"]:
+        _show_in_own_root(root, spec["show"])
+    else:
+        _var_tmp(root)
+        _hide_directories(root, spec["hide"])
+        _show_directories(root, spec["show"])
+        _secrets(root)
+        _hosts(root, spec["hosts"], spec["hosts_target"])
     _resolver(root)
-    _hosts(root, spec["hosts"], spec["hosts_target"])
     bind(directory + "/opt", root + "/opt/caged", recursive=False)
     if spec["python"]:
         bind(spec["python"], root + "/opt/caged/python", recursive=False)
@@ -114,18 +130,61 @@ def _host_top(root: str) -> None:
     read_only(root)
 
 
+def _own_root(root: str, spec: dict[str, Any]) -> None:
+    """Bind the sandbox's own root, and mount an overlay over each directory of the host that it has.
+
+    Args:
+        root: Where to mount.
+        spec: `directory`: the sandbox's; `mask`: the directory of the emulator's mask, with a directory for each
+            overlaid one; `overlaid`: their names.
+    """
+    system = spec["directory"] + "/system"
+    bind(system + "/top", root, recursive=False)
+    own_inodes(root)
+    for name in spec["overlaid"]:
+        lower = [f"{spec['mask']}/{name}"]
+        if os.path.isdir("/" + name):
+            lower.append("/" + name)
+        overlay(f"{root}/{name}", lower, f"{system}/changed/{name}", f"{system}/work/{name}")
+
+
+def _show_in_own_root(root: str, paths: list[str]) -> None:
+    """Bind directories of the host, read-only, where nothing of the host is seen."""
+    for path in paths:
+        if os.path.isdir(path) and _make_mount_point(root, path):
+            bind(path, root + path)
+            read_only(root + path)
+
+
+def _make_mount_point(root: str, path: str) -> bool:
+    """Make a directory and its parents. Returns False when there is something else: the sandbox may have put a link
+    there, which must not be followed, since it leads to the host's files before the new root is in place."""
+    target = root
+    for name in path.strip("/").split("/"):
+        target += "/" + name
+        try:
+            os.mkdir(target)
+        except FileExistsError:
+            if not stat.S_ISDIR(os.lstat(target).st_mode):
+                return False
+    return True
+
+
 def _own_places(root: str, directory: str, network: str) -> None:
     for name in ("workspace", "root", "tmp"):
         bind(f"{directory}/{name}", f"{root}/{name}", recursive=False)
     mount("run", root + "/run", "tmpfs", MS_NOSUID | MS_NODEV, "size=16m,mode=755")
     os.mkdir(root + "/run/lock")
-    if os.path.isdir(root + "/var/tmp"):
-        mount("vartmp", root + "/var/tmp", "tmpfs", MS_NOSUID | MS_NODEV, "size=64m,mode=1777")
     if network == "full":
         bind("/sys", root + "/sys")
         read_only(root + "/sys")
     else:  # a sysfs that shows the sandbox's own network
         mount("sysfs", root + "/sys", "sysfs", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY)
+
+
+def _var_tmp(root: str) -> None:
+    if os.path.isdir(root + "/var/tmp"):
+        mount("vartmp", root + "/var/tmp", "tmpfs", MS_NOSUID | MS_NODEV, "size=64m,mode=1777")
 
 
 def _devices(root: str) -> None:

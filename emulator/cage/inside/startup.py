@@ -93,7 +93,8 @@ def _run_as_process_1(control: socket.socket, spec: dict[str, Any], build: Calla
         proxy = network.listen_for_proxy(spec["proxy_port"]) if spec["network"] == "allowlist" else None
         init.process_limit.watched = limits.apply(spec, own_table=True)
         rights.lock()
+        root = os.open("/", os.O_PATH | os.O_DIRECTORY)
     except (OSError, libc.IsolationError) as error:
         frames.send(control, {"ev": "failed", "error": str(error)})
         return
-    init.run(proxy)
+    init.run(proxy, root)
