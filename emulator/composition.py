@@ -47,6 +47,7 @@ from .platform.live_sandboxes import LiveSandboxes
 from .platform.logins import Logins
 from .platform.mcp_server import McpServer
 from .platform.notifications import Notifications
+from .platform.package_layers import PackageLayers
 from .platform.platform import Platform
 from .platform.ports import Ports
 from .platform.recorder import SandboxRecorder
@@ -130,6 +131,9 @@ def compose(
         recorder,
         background,
     )
+    package_layers = PackageLayers(
+        config, chosen_isolation, provisioner, toolchains, command_stubs, workers, run_dir, state_writer is not None
+    )
     sandboxes = Sandboxes(store, clock, live)
     lifecycle = SandboxLifecycle(
         store,
@@ -137,7 +141,7 @@ def compose(
         randomness,
         live,
         SandboxLimits(config, store, accounts, chosen_isolation),
-        SandboxSetup(clock, live, starter, command_stubs, recorder),
+        SandboxSetup(clock, live, starter, command_stubs, recorder, package_layers),
         snapshots,
         sessions,
         signals,
@@ -192,6 +196,7 @@ def compose(
         toolchains=toolchains,
         provisioner=provisioner,
         memory_groups=memory_groups,
+        package_layers=package_layers,
         accounts=accounts,
         billing=Billing(store, clock, signals),
         logins=Logins(store, clock, randomness, workers, signals, accounts),

@@ -39,7 +39,7 @@ WORKSPACE = "/workspace"
 _WINDOW, _LONGEST_TOKEN = 64 * 1024, 32
 WRITABLE = ("workspace", "root", "tmp")
 #: In the root of a sandbox that has one of its own: where something else is mounted.
-_MOUNT_POINTS = ("dev", "proc", "run", "sys", *WRITABLE)
+MOUNT_POINTS = ("dev", "proc", "run", "sys", *WRITABLE)
 _SAFE = re.compile(r"[A-Za-z0-9_./+@-]*\Z")
 
 # A token begins where a shell word or a value in one begins: after white space, an operator, `=`, `:`, `,`,
@@ -119,7 +119,7 @@ class Layout:
         for name in overlaid:
             for folder in (self.top, self.changed, self.system / "work"):
                 _require_directory(folder / name)
-        for name in _MOUNT_POINTS:
+        for name in MOUNT_POINTS:
             _require_directory(self.top / name)
         if is_new:
             for name in host_view.EMPTY_DIRECTORIES:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Callable, Optional
 
 from ..workers import Workers
-from . import bwrap, disk, host_view, hosts_file
+from . import bwrap, disk, host_view, hosts_file, layers
 from .cage import Cage
 from .cgroups import MemoryGroup
 from .chosen_isolation import ChosenIsolation
@@ -52,6 +52,8 @@ class SandboxSpec:
         show: Host directories that its programs need, although they may be below a hidden one.
         proxy: The proxy for the network "allowlist".
         limits: Its limits; None for none.
+        layers: Directories of layers that it sees below what it changes itself, topmost first (`layers.py`).
+        owns_layers: Whether the layers are copied, since the sandbox has to outlive them.
         again: Whether it has a directory already, which is then kept even when the start fails.
         memory: The control group that it joins, and that is removed with it.
         on_lost: Called when its init ends without having been stopped.
@@ -65,6 +67,8 @@ class SandboxSpec:
     show: Sequence[str] = ()
     proxy: Optional[Proxy] = None
     limits: Optional[Limits] = None
+    layers: Sequence[Path] = ()
+    owns_layers: bool = False
     again: bool = False
     memory: Optional[MemoryGroup] = None
     on_lost: Callable[[], None] = lambda: None
@@ -162,6 +166,9 @@ class Provisioner:
                     sandbox.on_missing(name)
             else:
                 self._use_spare(layout)
+                if sandbox.layers:
+                    everything = not self._mounts_layers(sandbox)
+                    await self._workers.copy.run(layers.copy_into, sandbox.layers, layout, everything)
             control = await self._zygote.create(self._spec(layout, sandbox))
             init = InitClient(control, sandbox.on_lost, sandbox.on_shim_request, sandbox.on_overrun)
             listening = await init.ready()
@@ -194,12 +201,26 @@ class Provisioner:
                 raise SandboxGone(reason) from error
             raise
 
+    def _mounts_layers(self, sandbox: SandboxSpec) -> bool:
+        return self.isolation.own_root and not sandbox.owns_layers and layers.are_mountable(sandbox.layers)
+
+    def _layers(self, layout: Layout, sandbox: SandboxSpec) -> dict[str, list[str]]:
+        """Return what is mounted of the sandbox's layers, and make what else these mounts need."""
+        if sandbox.again or not self._mounts_layers(sandbox):
+            return {}
+        parts = layers.mounted_parts(sandbox.layers)
+        for name in ("top", "root"):
+            if name in parts:
+                (layout.system / "work" / name).mkdir(exist_ok=True)
+        return parts
+
     def _spec(self, layout: Layout, sandbox: SandboxSpec) -> dict[str, object]:
         spec = self.isolation.spec(sandbox.sandbox_id, layout, sandbox.network, sandbox.show)
         spec["root"] = str(self._root)
         if layout.own_root:
             spec["mask"] = self._current_mask()
             spec["overlaid"] = list(host_view.overlaid())
+            spec["layers"] = self._layers(layout, sandbox)
             hosts_file.write_into(layout.changed / "etc", sandbox.sandbox_id)
         elif layout.mounted:
             spec["hosts"] = hosts_file.write(layout.directory, sandbox.sandbox_id)

@@ -46,6 +46,7 @@ from .logins import Logins
 from .mcp_server import McpServer
 from .notifications import Notifications
 from .open_sockets import OpenSockets
+from .package_layers import PackageLayers
 from .ports import Ports
 from .recorder import SandboxRecorder
 from .rules import Rules
@@ -103,6 +104,7 @@ class Platform:
     toolchains: Toolchains
     provisioner: Provisioner
     memory_groups: Optional[MemoryGroups]
+    package_layers: PackageLayers
     # The rules of the platform.
     accounts: Accounts
     billing: Billing

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import shlex
-from collections.abc import Awaitable, Coroutine
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Coroutine, Sequence
+from pathlib import Path
+from typing import Any, Optional, TypeVar
 
 from ..cage import git
 from ..cage.cage import Cage
+from ..cage.command_result import CommandResult
 from ..cage.init_client import SandboxGone
 from ..cage.safe_paths import OutsideOfSandbox
 from ..cage.zygote import ZygoteError
@@ -18,7 +19,8 @@ from ..store import Sandbox
 from . import limits
 from .command_stubs import CommandStubs
 from .live_sandboxes import LiveSandboxes
-from .recorder import SandboxRecorder
+from .package_layers import Installed, PackageLayers, install_command
+from .recorder import RunningCommand, SandboxRecorder
 from .redaction import redact_secrets
 from .sandbox_starter import SandboxStarter, SetupError
 
@@ -35,7 +37,9 @@ class SandboxSetup:
         starter: SandboxStarter,
         command_stubs: CommandStubs,
         recorder: SandboxRecorder,
+        package_layers: PackageLayers,
     ) -> None:
+        self._package_layers = package_layers
         self._clock = clock
         self._live = live
         self._starter = starter
@@ -49,12 +53,17 @@ class SandboxSetup:
             SetupError: A step failed.
             SandboxGone: The sandbox was destroyed meanwhile.
         """
-        async with self._live.of(sandbox).workspace_lock:  # destroy waits for it, and then finds what was started
-            cage = await self._starter.start(sandbox)
+        installed = await self._install_into_layer(sandbox) if sandbox.packages else None
+        try:
+            async with self._live.of(sandbox).workspace_lock:  # destroy waits for it, and then finds what was started
+                cage = await self._starter.start(sandbox, layers=_layers(installed), owns_layers=self._owns(installed))
+        finally:
+            if installed is not None and installed.entry is not None:
+                installed.entry.release()
         if sandbox.repo is not None:
             await self._clone(sandbox, cage)
         if sandbox.packages:
-            await self._install_packages(sandbox, cage)
+            await self._install_packages(sandbox, cage, installed)
         await self._install_agents(sandbox, cage)
         if sandbox.init_script:
             await self._run_step(sandbox, cage, sandbox.init_script, "init_script")
@@ -101,12 +110,23 @@ class SandboxSetup:
             sandbox, ".caged.yaml is in the repository; its settings are not applied, only those of the create are"
         )
 
-    async def _install_packages(self, sandbox: Sandbox, cage: Cage) -> None:
-        names = " ".join(shlex.quote(name) for name in sandbox.packages)
-        installer = "npm install -g" if sandbox.template.startswith("node") else "pip install"
-        if sandbox.template.startswith("go"):
-            installer = "go install"
-        await self._run_step(sandbox, cage, f"{installer} {names}", f"packages {', '.join(sandbox.packages)}")
+    async def _install_into_layer(self, sandbox: Sandbox) -> Optional[Installed]:
+        """Install the packages outside of the sandbox, before it has files, environment or a repository. None: they
+        have to be installed in it. Raises SandboxGone."""
+        return await _unless_gone(self._live.of(sandbox).gone, self._package_layers.obtain(sandbox))
+
+    def _owns(self, installed: Optional[Installed]) -> bool:
+        """Whether the sandbox has to have a copy of its layer."""
+        return installed is not None and (installed.entry is not None or self._package_layers.is_persistent)
+
+    async def _install_packages(self, sandbox: Sandbox, cage: Cage, installed: Optional[Installed]) -> None:
+        name = f"packages {', '.join(sandbox.packages)}"
+        command = install_command(sandbox)
+        if installed is None:
+            await self._run_step(sandbox, cage, command, name)
+            return
+        run = self._recorder.begin_command(sandbox, command, "build")
+        self._end_step(run, name, installed.result, "from the cache" if installed.from_cache else "done")
 
     async def _run_step(self, sandbox: Sandbox, cage: Cage, command: str, name: str) -> None:
         run = self._recorder.begin_command(sandbox, command, "build")
@@ -115,15 +135,24 @@ class SandboxSetup:
             run.near_misses = choice.near_misses
             async with self._recorder.file_changes.noting(sandbox, run.step):
                 result = await _bounded(name, choice.run(sandbox, cage, command))
+        self._end_step(run, name, result, "done", choice.stub)
+
+    def _end_step(self, run: RunningCommand, name: str, result: CommandResult, outcome: str, stub: str = "") -> None:
+        """Record the end of a step. `outcome`: what the log says of a success. Raises SetupError."""
+        sandbox = run.sandbox
         text = result.output.decode("utf-8", "replace")
-        run.end(result.code, printed=text, times=result.times, stub=choice.stub)
+        run.end(result.code, printed=text, times=result.times, stub=stub)
         output = redact_secrets(sandbox, text.strip())  # before any cut
         if result.code != 0:
             tail = "\n".join(output.splitlines()[-20:])
             raise SetupError(f"{name} failed with exit code {result.code}: {result.error or tail}")
-        self._recorder.log(sandbox, f"{name}: done")
+        self._recorder.log(sandbox, f"{name}: {outcome}")
         if output:
             self._recorder.log(sandbox, output[-4000:], "output")
+
+
+def _layers(installed: Optional[Installed]) -> Sequence[Path]:
+    return () if installed is None or installed.layer is None else (installed.layer,)
 
 
 async def _bounded(step: str, work: Awaitable[T]) -> T:

@@ -52,8 +52,8 @@ def build(spec: dict[str, Any]) -> None:
             since each has mounts of its own; `network`; `hide`: host directories that must not be seen; `show`: those
             that must, although they may be below a hidden one; `python`: the prefix of the interpreter for the
             emulator's programs, when it has to be shown elsewhere; `limits`, `counted`, `real_root`: see
-            `IsolationLevel.spec`; `own_root`, and then `mask` and `overlaid`: see `_own_root`, else `hosts`,
-            `hosts_target`: see `_hosts`.
+            `IsolationLevel.spec`; `own_root`, and then `mask`, `overlaid` and `layers`: see `_own_root`, else
+            `hosts`, `hosts_target`: see `_hosts`.
 
     Raises:
         IsolationError, OSError: A step failed; the text names it.
@@ -74,7 +74,7 @@ def build(spec: dict[str, Any]) -> None:
         limits.limit_segments(spec["limits"]["memory_mb"], root)
     if spec["real_root"]:
         _protect_kernel_files(root)
-    _own_places(root, directory, spec["network"])
+    _own_places(root, spec)
     _devices(root)
     if spec["own_root"]:
         _show_in_own_root(root, spec["show"])
@@ -136,13 +136,17 @@ def _own_root(root: str, spec: dict[str, Any]) -> None:
     Args:
         root: Where to mount.
         spec: `directory`: the sandbox's; `mask`: the directory of the emulator's mask, with a directory for each
-            overlaid one; `overlaid`: their names.
+            overlaid one; `overlaid`: their names; `layers`: lower directories above the mask, by the name of the
+            overlay (`layers.mounted_parts`).
     """
-    system = spec["directory"] + "/system"
-    bind(system + "/top", root, recursive=False)
+    system, layers = spec["directory"] + "/system", spec["layers"]
+    if layers.get("top"):
+        overlay(root, layers["top"], system + "/top", system + "/work/top")
+    else:
+        bind(system + "/top", root, recursive=False)
     own_inodes(root)
     for name in spec["overlaid"]:
-        lower = [f"{spec['mask']}/{name}"]
+        lower = [*layers.get(name, ()), f"{spec['mask']}/{name}"]
         if os.path.isdir("/" + name):
             lower.append("/" + name)
         overlay(f"{root}/{name}", lower, f"{system}/changed/{name}", f"{system}/work/{name}")
@@ -170,9 +174,14 @@ def _make_mount_point(root: str, path: str) -> bool:
     return True
 
 
-def _own_places(root: str, directory: str, network: str) -> None:
+def _own_places(root: str, spec: dict[str, Any]) -> None:
+    directory, network = spec["directory"], spec["network"]
     for name in ("workspace", "root", "tmp"):
-        bind(f"{directory}/{name}", f"{root}/{name}", recursive=False)
+        lower = spec["layers"].get(name) if spec["own_root"] else None
+        if lower:
+            overlay(f"{root}/{name}", lower, f"{directory}/{name}", f"{directory}/system/work/{name}")
+        else:
+            bind(f"{directory}/{name}", f"{root}/{name}", recursive=False)
     mount("run", root + "/run", "tmpfs", MS_NOSUID | MS_NODEV, "size=16m,mode=755")
     os.mkdir(root + "/run/lock")
     if network == "full":
