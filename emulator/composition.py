@@ -132,7 +132,15 @@ def compose(
         background,
     )
     package_layers = PackageLayers(
-        config, chosen_isolation, provisioner, toolchains, command_stubs, workers, run_dir, state_writer is not None
+        config,
+        chosen_isolation,
+        provisioner,
+        toolchains,
+        command_stubs,
+        recorder,
+        workers,
+        run_dir,
+        state_writer is not None,
     )
     sandboxes = Sandboxes(store, clock, live)
     lifecycle = SandboxLifecycle(

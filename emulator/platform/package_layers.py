@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import logging
 import os
 import platform
 import re
@@ -38,8 +37,7 @@ from ..store import Sandbox
 from ..workers import Workers
 from . import limits
 from .command_stubs import CommandStubs
-
-logger = logging.getLogger(__name__)
+from .recorder import SandboxRecorder
 
 #: A layer that is older is made anew: there may be newer versions of its packages.
 MOST_AGE_SECONDS = 7 * 24 * 3600
@@ -105,6 +103,7 @@ class PackageLayers:
         provisioner: Provisioner,
         toolchains: Toolchains,
         command_stubs: CommandStubs,
+        recorder: SandboxRecorder,
         workers: Workers,
         run_dir: Path,
         is_persistent: bool,
@@ -114,6 +113,7 @@ class PackageLayers:
         self._provisioner = provisioner
         self._toolchains = toolchains
         self._command_stubs = command_stubs
+        self._recorder = recorder
         self._workers = workers
         self._builders = run_dir / "builders"
         self.is_persistent = is_persistent
@@ -144,7 +144,8 @@ class PackageLayers:
             try:
                 return await asyncio.wait_for(self._obtain(sandbox, chain, key), limits.BUILD_SECONDS)
             except (CacheUnusable, OSError, SandboxGone, ZygoteError, asyncio.TimeoutError) as error:
-                logger.warning("%s: packages are installed without the cache: %s", sandbox.id, error or "it takes long")
+                reason = str(error) or f"the layer was not made within {limits.BUILD_SECONDS:g} s"
+                self._recorder.log(sandbox, f"packages are installed without the cache: {reason}", "warning")
                 return None
             finally:
                 self._locks.pop(key.digest, None)
