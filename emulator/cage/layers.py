@@ -15,7 +15,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Sequence
+import tempfile
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from . import disk, host_view
@@ -100,14 +102,39 @@ def copy_into(layers: Sequence[Path], layout: Layout, everything: bool) -> None:
     for layer in reversed(layers):
         for name in ("root", *_COPIED) if everything else _COPIED:
             if (layer / name).is_dir():
-                copy_tree(str(layer / name), layout.roots()[name])
+                copy_tree(str(layer / name), layout.roots()[name], is_lowest=True)
         if not everything or not layout.own_root:
             continue
         for name in host_view.overlaid():
             if (layer / "changed" / name).is_dir():
                 copy_tree(str(layer / "changed" / name), str(layout.changed / name))
         if (layer / "top").is_dir():
-            copy_tree(str(layer / "top"), str(layout.top))
+            copy_tree(str(layer / "top"), str(layout.top), is_lowest=True)
+
+
+@contextmanager
+def merged(layout: Layout, name: str) -> Iterator[str]:
+    """Yield a directory that holds what a sandbox sees in one of its writable directories, its layers included. Blocks.
+
+    Args:
+        layout: The sandbox's directory.
+        name: One of `Layout.roots`.
+
+    Raises:
+        OSError: It cannot be read, or there is no space for a copy.
+    """
+    own = layout.roots()[name]
+    below = [layer / name for layer in layout.layers if (layer / name).is_dir()] if name not in _COPIED else []
+    if not below:
+        yield own
+        return
+    copy = tempfile.mkdtemp(prefix="merged-", dir=layout.directory)
+    try:
+        for source in (*map(str, reversed(below)), own):
+            copy_tree(source, copy, is_lowest=True)
+        yield copy
+    finally:
+        disk.remove(copy)
 
 
 def remove(layer: Path) -> None:

@@ -73,12 +73,14 @@ class Layout:
         system: The directory of what it changed outside of WRITABLE.
         top: Its root, without what is mounted in it.
         changed: The directory of the upper layers; each has the name of a top-level directory.
+        layers: Directories of layers that are mounted below what is in the sandbox's directory, topmost first.
     """
 
     def __init__(self, directory: Path, mounted: bool = False, own_root: bool = False) -> None:
         self.directory = directory
         self.mounted = mounted
         self.own_root = own_root
+        self.layers: tuple[Path, ...] = ()
         self.system = directory / "system"
         self.top = self.system / "top"
         self.changed = self.system / "changed"

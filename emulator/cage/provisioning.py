@@ -208,6 +208,7 @@ class Provisioner:
         """Return what is mounted of the sandbox's layers, and make what else these mounts need."""
         if sandbox.again or not self._mounts_layers(sandbox):
             return {}
+        layout.layers = tuple(sandbox.layers)
         parts = layers.mounted_parts(sandbox.layers)
         for name in ("top", "root"):
             if name in parts:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Optional
 
 from ..workers import checkpoint
+from . import layers
 from .directory_cursor import DirectoryCursor
 from .disk import WorkspaceTooLarge
 from .paths import Layout
@@ -45,20 +46,20 @@ def pack(layout: Layout, target: Path, limit: Optional[int] = None, name: str = 
     temporary = target.with_suffix(".part")
     try:
         with tarfile.open(temporary, "w", format=tarfile.PAX_FORMAT) as archive:
-            total = _Packer(layout, archive, limit).pack(_directory(layout, name))
+            _require_directory(layout, name)
+            with layers.merged(layout, name) as directory:
+                total = _Packer(layout, archive, limit).pack(directory)
         os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
     return total
 
 
-def _directory(layout: Layout, name: str) -> str:
-    """The path of a writable directory on the host. Raises NotADirectoryError for anything else: a command may have put
-    a link to any directory of the host there."""
-    path = layout.roots()[name]
-    if not stat.S_ISDIR(os.lstat(path).st_mode):
+def _require_directory(layout: Layout, name: str) -> None:
+    """Raise NotADirectoryError unless a writable directory is one on the host: a command may have put a link to any
+    directory of the host there."""
+    if not stat.S_ISDIR(os.lstat(layout.roots()[name]).st_mode):
         raise NotADirectoryError(errno.ENOTDIR, f"/{name} is not a directory any more")
-    return path
 
 
 @dataclass
